@@ -21,6 +21,7 @@ from ..core.thirdparty import installed
 from . import folders, notes
 
 THIS, STARTS, ALL = "this workflow", "start templates", "all templates"
+MISSING = "/likeness/missing"
 _PACK = Path(__file__).absolute().parents[1]
 _TEMPLATES = _PACK / "workflows"
 
@@ -37,27 +38,18 @@ def replaced() -> dict[str, str]:
 
 def _templates() -> list[str]:
     """Those to start with first."""
-    return sorted((path.stem for path in _TEMPLATES.glob("*.json")), key=lambda name: (not _is_start(name), name))
-
-
-def _is_start(name: str) -> bool:
-    return name.startswith("start_")
+    names = (path.stem for path in _TEMPLATES.glob("*.json"))
+    return sorted(names, key=lambda name: (not name.startswith("start_"), name))
 
 
 def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     """What is there of the models that one of `choices` needs; prompt: the graph that is running."""
     stop = comfy.model_management.throw_exception_if_processing_interrupted
-    graphs = _graphs(choice, prompt)
+    several = {ALL: _templates(), STARTS: [name for name in _templates() if name.startswith("start_")]}
+    names = several.get(choice, [choice])
+    graphs = {THIS: prompt} if choice == THIS else {name: _template(name) for name in names}
     wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
-    users = needs.users(graphs, _template)
-    return doctor.report(choice, wanted, folders.of_models(), _around(), stop, users)
-
-
-def _graphs(choice: str, prompt: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    if choice == THIS:
-        return {THIS: prompt}
-    several = {ALL: _templates(), STARTS: [name for name in _templates() if _is_start(name)]}
-    return {name: _template(name) for name in several.get(choice, [choice])}
+    return doctor.report(choice, wanted, folders.of_models(), _around(), stop, needs.users(graphs, _template))
 
 
 def _template(name: str) -> dict[str, Any]:
@@ -78,10 +70,6 @@ def _around() -> tuple[Finding, ...]:
     name, free = comfy.model_management.get_torch_device_name(device), comfy.model_management.get_free_memory(device)
     machine = doctor.machine(torch.__version__, name, int(free))
     return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine, *packages(installed()))
-
-
-MISSING = "/likeness/missing"
-_PACK = Path(__file__).absolute().parents[1]
 
 
 def serve() -> None:

@@ -95,7 +95,7 @@ def _taken(node: type[io.ComfyNode], name: str, value: Any) -> Any:
         raise BadChoice(what, str(value), kind.options)
     for of, check in (_CLOSER[one] for one in str(kind.io_type).split(",") if one in _CLOSER):
         if is_a(value, of):
-            check(what, value)
+            inputs.held(check, what, value)
     return value
 
 
@@ -104,6 +104,8 @@ def _may_be_nothing(kind: io.Input) -> bool:
 
 
 def _fits(kind: io.Input, value: Any) -> bool:
+    if kind.io_type == io.Vae.io_type and hasattr(value, _METHODS[io.Clip.io_type]):
+        return False  # a CLIP, which has an encode as well
     if kind.io_type in _METHODS:
         return hasattr(value, _METHODS[kind.io_type])
     if kind.io_type == io.Latent.io_type:

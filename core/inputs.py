@@ -6,9 +6,8 @@ import math
 import operator
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -117,17 +116,17 @@ def masks(what: str, mask: Tensor) -> None:
 
 def latent(what: str, given: Mapping[str, Any]) -> None:
     """Raise BadPicture unless this has a tensor of at least one latent under "samples"."""
-    samples = given.get("samples")
-    if not isinstance(samples, Tensor) or not samples.ndim or not len(samples):
-        why = f"under 'samples' it has {named(samples)} instead of one row per picture"
-        raise BadPicture(what, why, "Connect the LATENT of a sampler.")
-    index: Any = given.get("batch_index")
+    samples, index = given.get("samples"), typing.cast("Any", given.get("batch_index"))
     listed = isinstance(index, Sequence) or (isinstance(index, Tensor) and index.ndim == 1)
     numbers = len(typing.cast("Sequence[Any]", index)) if listed else 0
-    if (index is not None and not listed) or 0 < numbers < len(samples):
+    if not isinstance(samples, Tensor) or not samples.ndim or not len(samples):
+        why = f"under 'samples' it has {named(samples)} instead of one row per picture"
+    elif (index is not None and not listed) or 0 < numbers < len(samples):
         found = counted(numbers, "number") if listed else named(index)
         why = f"under 'batch_index' it has {found} for {counted(len(samples), 'latent')}"
-        raise BadPicture(what, why, "Connect the LATENT of a sampler.")
+    else:
+        return
+    raise BadPicture(what, why, "Connect the LATENT of a sampler.")
 
 
 def conditioning(what: str, given: Sequence[Any]) -> None:
@@ -151,24 +150,16 @@ def _has_pixels(what: str, count: int, size: Sequence[int], empty: str = "Connec
         raise BadPicture(what, f"it has no pixels ({size[1]}x{size[0]} px)")
 
 
-_CheckT = TypeVar("_CheckT", bound=Callable[[str, Any], None])
+def held(check: Callable[[str, Any], None], what: str, given: Any) -> None:
+    """Check something that is of our kinds by its name or form. Raises what `check` raises, and BadInput for what is
+    not whole: an object of another pack that has only the name of one of our classes."""
+    try:
+        check(what, given)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        found = f"an object of type {type(given).__name__} that is not whole ({in_one_line(error)})"
+        raise BadInput(what, found, "what another node of Likeness makes") from error
 
 
-def _of_ours(check: _CheckT) -> _CheckT:
-    """A check that raises BadInput for an object that has only the name of one of our classes."""
-
-    @wraps(check)
-    def held(what: str, given: Any) -> None:
-        try:
-            check(what, given)
-        except (AttributeError, TypeError, ValueError) as error:
-            found = f"an object of type {type(given).__name__} that is not whole ({in_one_line(error)})"
-            raise BadInput(what, found, "what another node of Likeness makes") from error
-
-    return typing.cast("_CheckT", held)
-
-
-@_of_ours
 def layout(what: str, given: Layout) -> None:
     """Raise BadSize for a canvas that is none, BadLayout for a place that is on no canvas."""
     _whole(given)
@@ -177,7 +168,6 @@ def layout(what: str, given: Layout) -> None:
         _on_earth(f"{what} cannot be used: place {number}", slot, (given.width, given.height))
 
 
-@_of_ours
 def cast(what: str, given: Cast) -> None:
     """Raise BadInput for a weight that is no number from 0 and for a row that shows nobody, BadSize and BadLayout as
     `layout` does."""
@@ -199,7 +189,6 @@ def cast(what: str, given: Cast) -> None:
         raise BadInput(what, "a cast of rows of which one shows no person", "the cast of Crop Faces")
 
 
-@_of_ours
 def identity(what: str, given: Identity) -> None:
     """Raise BadInput for what is no person or has no pictures, BadEmbedding for embeddings that cannot be used."""
     embedded = list(given.embeddings.values())
@@ -218,28 +207,23 @@ def _whole(given: Layout | PlacedCast | Faces) -> tuple[int, int]:
     return operator.index(given.width), operator.index(given.height)
 
 
-@_of_ours
 def faces(what: str, given: Faces) -> None:
     """Raise BadLayout for a face that is in no picture, BadSize for a picture that is none."""
     _whole(given)
     if given.width < 1 or given.height < 1:
         raise BadSize(f"The picture of {what}", (given.width, given.height), "it has no pixels", "Use Detect Faces.")
     for number, face in enumerate(given.faces, 1):
-        _five_points(f"{what} cannot be used: face {number}", face.keypoints)
         _within_reach(f"{what} cannot be used: face {number}", face.keypoints, face.box)
 
 
 def face_landmarks(what: str, given: Mapping[str, Any]) -> None:
     """Raise BadInput unless this is what MediaPipeFaceLandmarker gives: faces per picture, and the pictures' size."""
-    try:
-        height, width = map(int, given["image_size"])
-        frames: Any = given["frames"]
-        whole = width > 0 and height > 0 and isinstance(frames, (list, tuple))
-        listed = typing.cast("Sequence[Any]", frames)
-        whole = whole and all(_is_mesh(face, width, height) for faces in listed for face in faces)
-    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
-        whole = False
-    if not whole:
+    height, width = map(int, given["image_size"])
+    frames: Any = given["frames"]
+    meshes = isinstance(frames, (list, tuple)) and all(
+        _is_mesh(face, width, height) for faces in typing.cast("Sequence[Any]", frames) for face in faces
+    )
+    if not (meshes and width > 0 and height > 0):
         raise BadInput(what, "something else under this name", "the face_landmarks of Detect Face Landmarks")
 
 
@@ -261,28 +245,19 @@ def _on_earth(which: str, slot: Slot, canvas: tuple[int, int]) -> None:
     if slot.pose is not None and len(slot.pose) != 17:
         raise _nowhere(which, f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of 17")
     if slot.mask is not None:
-        _over_canvas(which, slot.mask, canvas)
-    points = [slot.center, *(slot.keypoints or ()), *(joint[:2] for joint in slot.pose or ())]
-    _five_points(which, slot.keypoints)
-    _within_reach(which, points, slot.box)
+        if slot.mask.shape != canvas[::-1]:
+            found = f"has a mask of shape {tuple(slot.mask.shape)} instead of one of the canvas"
+            raise _nowhere(which, f"{found}, {canvas[0]}x{canvas[1]} px")
+        low, high = ends(slot.mask)
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+            raise _nowhere(which, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
+    _within_reach(which, slot.keypoints, slot.box, [slot.center, *(joint[:2] for joint in slot.pose or ())])
 
 
-def _over_canvas(which: str, mask: Tensor, canvas: tuple[int, int]) -> None:
-    if mask.shape != canvas[::-1]:
-        found = f"has a mask of shape {tuple(mask.shape)} instead of one of the canvas"
-        raise _nowhere(which, f"{found}, {canvas[0]}x{canvas[1]} px")
-    low, high = ends(mask)
-    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
-        raise _nowhere(which, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
-
-
-def _five_points(which: str, keypoints: Sequence[Point] | None) -> None:
+def _within_reach(which: str, keypoints: Sequence[Point] | None, box: Box | None, others: Sequence[Point] = ()) -> None:
     if keypoints is not None and len(keypoints) != 5:
         raise _nowhere(which, f"has {counted(len(keypoints), 'face keypoint')} instead of 5")
-
-
-def _within_reach(which: str, points: Sequence[Point], box: Box | None) -> None:
-    numbers = [*(box or ()), *(axis for point in points for axis in point)]
+    numbers = [*(box or ()), *(axis for point in (*others, *(keypoints or ())) for axis in point)]
     wrong = next((axis for axis in numbers if not abs(axis) <= FAR), None)  # NaN is not within anything
     if wrong is not None:
         raise _nowhere(which, f"has a coordinate that is on no canvas ({wrong:g})")

@@ -8,7 +8,7 @@ Similarities are cosines of embeddings, as the recognisers give them: 1 is the s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -107,39 +107,26 @@ class Measured:
         return tuple(face for face in range(len(self.boxes)) if face not in known)
 
     @property
-    def resemblance(self) -> float:
-        """Mean similarity of everybody to themselves; who is missing counts as 0."""
-        return _mean([one.similarity for one in self.sightings])
+    def means(self) -> dict[str, float]:
+        """How alike everybody is to themselves, where who is missing counts as 0: the least of them, and their mean.
+        The share whose face is more like them than like anybody else of the cast; the mean margin. Leakage: the mean
+        over those who are there of how alike they are to somebody else."""
+        alike = [one.similarity for one in self.sightings]
+        return {
+            "weakest person": min(alike, default=0.0),
+            "resemblance": _mean(alike),
+            "association": _mean([float(one.right) for one in self.sightings]),
+            "margin": _mean([one.margin for one in self.sightings]),
+            "leakage": _mean([one.leakage for one in self.present]),
+        }
 
     @property
-    def weakest(self) -> float:
-        """The same of the person who is least alike."""
-        return min(one.similarity for one in self.sightings)
-
-    @property
-    def association(self) -> float:
-        """Share of the people whose face is more like them than like anybody else of the cast."""
-        return _mean([float(one.right) for one in self.sightings])
-
-    @property
-    def leakage(self) -> float:
-        """Mean over those who are there of how alike they are to somebody else."""
-        return _mean([one.leakage for one in self.present])
-
-    @property
-    def margin(self) -> float:
-        return _mean([one.margin for one in self.sightings])
-
-    @property
-    def copy_paste(self) -> float | None:
-        """Mean over those who are there and have several photos; None where there is nobody of that kind."""
-        known = [one.copied for one in self.present if one.copied is not None]
-        return _mean(known) if known else None
-
-    @property
-    def part_similarity(self) -> float | None:
-        """Mean over the parts; None without any."""
-        return _mean(self.parts) if self.parts else None
+    def scores(self) -> dict[str, float | None]:
+        """By SCORES. copy-paste: the mean over those who are there and have several photos; parts: the mean. None where
+        there is nobody or nothing of that kind."""
+        copied = [one.copied for one in self.present if one.copied is not None]
+        rest = {"copy-paste": copied, "parts": self.parts}
+        return {**self.means, **{name: _mean(values) if values else None for name, values in rest.items()}}
 
 
 @dataclass(frozen=True)
@@ -186,8 +173,7 @@ MEANS = ("resemblance", "association", "leakage", "margin")
 
 def totals(pictures: Sequence[Measured]) -> tuple[float, float, float, float, int, int, int]:
     """MEANS, each the mean of all pictures; missing, extra and swapped, their sum."""
-    each = [[one.resemblance, one.association, one.leakage, one.margin] for one in pictures]
-    resemblance, association, leakage, margin = map(_mean, zip(*each, strict=True))
+    resemblance, association, leakage, margin = (_mean([one.means[name] for one in pictures]) for name in MEANS)
     extra, missing = sum(len(one.extra) for one in pictures), sum(one.missing for one in pictures)
     return resemblance, association, leakage, margin, missing, extra, sum(one.swapped for one in pictures)
 
@@ -328,12 +314,12 @@ def troubles(report: Report) -> list[str]:
 
 
 def summary(one: Measured) -> str:
-    copied = "" if one.copy_paste is None else f", copy-paste {one.copy_paste:+.2f}"
-    copied += "" if one.part_similarity is None else f", parts {one.part_similarity:.2f}"
+    copied, parts, means = one.scores["copy-paste"], one.scores["parts"], one.means
     right = sum(seen.right for seen in one.sightings)
     return (
-        f"resemblance {one.resemblance:.2f}, association {right}/{len(one.sightings)}, "
-        f"leakage {one.leakage:.2f}, margin {one.margin:.2f}{copied}"
+        f"resemblance {means['resemblance']:.2f}, association {right}/{len(one.sightings)}, "
+        f"leakage {means['leakage']:.2f}, margin {means['margin']:.2f}"
+        f"{'' if copied is None else f', copy-paste {copied:+.2f}'}{'' if parts is None else f', parts {parts:.2f}'}"
     )
 
 
@@ -360,22 +346,14 @@ def _line(report: Report, one: Measured, seen: Sighting) -> str:
     return f"{line}{copied}, face {size:.0f} px"
 
 
-SCORES: Mapping[str, Callable[[Measured], float | None]] = {
-    "weakest person": lambda one: one.weakest,
-    "resemblance": lambda one: one.resemblance,
-    "association": lambda one: one.association,
-    "margin": lambda one: one.margin,
-    "leakage": lambda one: one.leakage,
-    "copy-paste": lambda one: one.copy_paste,
-    "parts": lambda one: one.part_similarity,
-}
-"""By name. Of leakage and copy-paste less is better."""
+SCORES = ("weakest person", "resemblance", "association", "margin", "leakage", "copy-paste", "parts")
+"""Of leakage and copy-paste less is better."""
 _LESS_IS_BETTER = ("leakage", "copy-paste")
 
 
 def scores(report: Report, name: str) -> list[float | None]:
     """Of every picture, by the recogniser that judges; None where a picture has no such score."""
-    return [SCORES[name](one) for one in report.judged]
+    return [one.scores[name] for one in report.judged]
 
 
 def ranking(report: Report, name: str) -> list[int]:
@@ -385,12 +363,14 @@ def ranking(report: Report, name: str) -> list[int]:
     right, fewer strangers stand and people are more alike; those without the score come last.
     """
 
+    values = scores(report, name)
+
     def key(number: int) -> tuple[float, ...]:
-        one, value = report.judged[number], SCORES[name](report.judged[number])
+        one, value = report.judged[number], values[number]
         less = name in _LESS_IS_BETTER
         gone = one.missing if less else 0
         best = math.inf if value is None else value if less else -value
-        return (gone, best, -one.association, len(one.extra), -one.resemblance, number)
+        return (gone, best, -one.means["association"], len(one.extra), -one.means["resemblance"], number)
 
     return sorted(range(len(report.judged)), key=key)
 

@@ -111,11 +111,9 @@ def read(path: Path) -> Method:
     for name, known in (("reads", READS), ("acts", ACTS), ("not_promised", PROMISES)):
         if unknown := {str(one) for one in given[name]} - set(known):
             raise BadRecord(path, f"{name} knows no {sorted(unknown)}; it may be {', '.join(known)}")
-    formats, uses = (Format(**one) for one in given["formats"]), (Use(**one) for one in given["uses"])
-    made: dict[str, Any] = {
-        name: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for name, value in given.items()
-    }
-    made |= {"folder": path.parent.name, "formats": tuple(formats), "uses": tuple(uses)}
+    given["formats"], given["uses"] = [Format(**one) for one in given["formats"]], [Use(**one) for one in given["uses"]]
+    lists = {name: tuple(cast("list[Any]", value)) for name, value in given.items() if isinstance(value, list)}
+    made: dict[str, Any] = {**given, **lists, "folder": path.parent.name}
     return Method(**made)
 
 

@@ -81,9 +81,8 @@ def named(who: str, names: Sequence[str], node: str) -> list[int]:
 
     Raises BadCast for somebody else, or one of two of that name. node: its name.
     """
-    wanted = [one for one in names_in(who) if one]
-    found = [_called(one, names) for one in wanted]
-    for one, indices in zip(wanted, found, strict=True):
+    found = {one: _called(one, names) for one in names_in(who) if one}
+    for one, indices in found.items():
         if len(indices) != 1:
             count = f"{len(indices)} people of the cast are" if indices else "no person of the cast is"
             there = listed([f"{number} {name}" for number, name in enumerate(names, 1)], "no people")
@@ -91,7 +90,7 @@ def named(who: str, names: Sequence[str], node: str) -> list[int]:
                 f"{node}: {count} called {plain(one, 40)!r}.",
                 f"Write names or numbers with commas between them; with a place there are: {there}.",
             )
-    return sorted({n for (n,) in found}) if wanted else list(range(len(names)))
+    return sorted({n for (n,) in found.values()}) if found else list(range(len(names)))
 
 
 def _called(who: str, names: Sequence[str]) -> list[int]:

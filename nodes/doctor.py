@@ -26,10 +26,7 @@ class Doctor(io.ComfyNode):
             display_name="Likeness Doctor",
             category=IN_FILES,
             inputs=[io.Combo.Input("workflow", options=doctor.choices(), default=doctor.THIS, optional=True)],
-            outputs=[
-                io.Image.Output("table", display_name="table"),
-                io.String.Output("report", display_name="report"),
-            ],
+            outputs=[io.Image.Output("table", display_name="table"), io.String.Output("report", display_name="report")],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )

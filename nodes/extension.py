@@ -10,41 +10,19 @@ from ..bridge import folders, inputs
 from ..bridge.doctor import serve
 from ..bridge.photos import provide
 from ..core.methods import methods
-from . import (
-    adapters,
-    body_surface,
-    control_images,
-    doctor,
-    measure,
-    parts,
-    people,
-    person_prompts,
-    photos,
-    places,
-    replaced,
-    scenes,
-    second_pass,
-)
+from . import adapters, replaced
 
 folders.register()
 
 _STEPS = (
-    people,
-    photos,
-    adapters,
-    places,
-    control_images,
-    person_prompts,
-    parts,
-    body_surface,
-    measure,
-    second_pass,
-    scenes,
-    doctor,
-)
+    "people", "photos", "adapters", "places", "control_images", "person_prompts", "parts", "body_surface", "measure",
+    "second_pass", "scenes", "doctor",
+)  # fmt: skip
+"""Modules, in the order in which the host lists their nodes; then come those of the methods."""
+_STEP_MODULES = [import_module(f".{name}", __package__) for name in _STEPS]
 _METHODS = [import_module(f".{method.folder}.nodes", __package__) for method in methods()]
 adapters.LOADERS.update({one.__name__.split(".")[-2]: one.LOADER for one in _METHODS if hasattr(one, "LOADER")})
-NODES = [inputs.checked(node) for module in (*_STEPS, *_METHODS) for node in module.NODES]
+NODES = [inputs.checked(node) for module in (*_STEP_MODULES, *_METHODS) for node in module.NODES]
 OLD = replaced.nodes(NODES)
 
 

@@ -117,7 +117,7 @@ class PickBest(io.ComfyNode):
             inputs=[
                 ReportSocket.Input("report"),
                 io.Image.Input("images"),
-                io.Combo.Input("score", options=list(measure.SCORES)),
+                io.Combo.Input("score", options=[*measure.SCORES]),
                 io.Int.Input("keep", default=1, min=1, max=4096),
                 io.Latent.Input("latents", optional=True),
             ],
@@ -134,12 +134,7 @@ class PickBest(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        report: measure.Report,
-        images: Tensor,
-        score: str,
-        keep: int,
-        latents: dict[str, Any] | None = None,
+        cls, report: measure.Report, images: Tensor, score: str, keep: int, latents: dict[str, Any] | None = None
     ) -> io.NodeOutput:
         count = len(report.judged)
         for what, found in (("images", len(images)), ("latents", len(latents["samples"]) if latents else count)):

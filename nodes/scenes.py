@@ -19,10 +19,7 @@ class Scenes(io.ComfyNode):
                 io.String.Input("text", multiline=True, default=""),
                 io.String.Input("always", multiline=True, default=""),
             ],
-            outputs=[
-                io.String.Output("prompts", display_name="prompts", is_output_list=True),
-                output(io.Int, "count"),
-            ],
+            outputs=[io.String.Output("prompts", display_name="prompts", is_output_list=True), output(io.Int, "count")],
         )
         return described(schema, "prompt list", "batch prompts", "comic", "album", "story", "storyboard", "queue")
 

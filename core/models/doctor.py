@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 
-from .examine import MOST, Folders, crowded, examine, home
+from .examine import MOST, Folders, examine, home
 from .findings import CLASH, DAMAGED, MISPLACED, MISSING, NOTE, OK, Diagnosis, Finding, by_urgency
 from .manifest import File, Model, human
 
@@ -20,27 +19,28 @@ from .manifest import File, Model, human
 def report(
     subject: str,
     wanted: Iterable[Model],
-    folders: Folders,
+    known: Mapping[str, Sequence[str]],
     around: Iterable[Finding] = (),
     between: Callable[[], object] = lambda: None,
     users: Callable[[Model], str] = lambda _: "",
 ) -> Diagnosis:
-    """Examine `wanted` models; around: what is known of the host and its packages; between: called before each model,
-    what it raises ends the report; users: what needs a model, see `uses.users`."""
-    found = list(around)
+    """Examine `wanted` models. known: as `Folders`; around: what is known of the host and its packages; between: called
+    before each model, what it raises ends the report; users: what needs a model, see `needs.users`."""
+    found, folders = list(around), Folders(known)
     for model in _once(wanted):
         between()
         found.append(replace(examine(model, folders), needed_for=users(model)))
     nearest = f"It holds more than {MOST} files, and only the nearest of them were looked at."
-    found += [Finding(folder, NOTE, nearest) for folder in crowded(folders)]
+    found += [Finding(folder, NOTE, nearest) for folder in folders.crowded()]
     findings = by_urgency(found)
     mend = [one.mend for one in findings if one.mend]
     fetch = [fetching(one.fetch, folders, resume=one.state != DAMAGED) for one in findings if one.fetch]
     return Diagnosis(subject, findings, (*mend, *(command for commands in fetch for command in commands)))
 
 
-def absent(wanted: Iterable[Model], folders: Folders) -> list[Model]:
+def absent(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Model]:
     """Those of which nothing is in its place."""
+    folders = Folders(known)
     return [model for model in _once(wanted) if examine(model, folders).state in (MISSING, MISPLACED)]
 
 
@@ -88,29 +88,27 @@ def program(path: str, system: str) -> str:
     return f'& "{path}"' if system == "nt" else f'"{path}"'
 
 
+# The one to keep of several first.
 _BUILDS = {
-    # The one to keep of several first.
-    "onnxruntime": (
-        "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino", "onnxruntime-rocm", "onnxruntime",
-    ),
-    "cv2": (
-        "opencv-contrib-python", "opencv-python", "opencv-contrib-python-headless", "opencv-python-headless",
-    ),
-}  # fmt: skip
+    "onnxruntime": [f"onnxruntime{kind}" for kind in ("-gpu", "-directml", "-openvino", "-rocm", "")],
+    "cv2": [f"opencv-{kind}" for kind in ("contrib-python", "python", "contrib-python-headless", "python-headless")],
+}
 
 
 def packages(installed: Mapping[str, str], python: str = sys.executable, system: str = os.name) -> tuple[Finding, ...]:
     """Which builds of onnxruntime and OpenCV are installed: several of one write into the same folder, and the last
     one that was installed has overwritten parts of the others. installed: name -> version."""
-    return tuple(map(partial(_builds, installed, python, system), _BUILDS))
-
-
-def _builds(installed: Mapping[str, str], python: str, system: str, module: str) -> Finding:
-    here = [name for name in _BUILDS[module] if name in installed]
-    named = ", ".join(f"{name} {installed[name]}" for name in here)
-    if len(here) < 2:
-        return Finding(module, OK if here else NOTE, named or "not installed; the node that needs it says so.")
-    keep = f"{here[0]}=={installed[here[0]]}"
     pip, then = f"{program(python, system)} -m pip", ";" if system == "nt" else " &&"
-    mend = f'{pip} uninstall -y {" ".join(here)}{then} {pip} install --no-deps "{keep}"'
-    return Finding(module, CLASH, f"{named} overwrite each other. Fix it with: {mend}", mend=mend)
+    found: list[Finding] = []
+    for module, builds in _BUILDS.items():
+        here = [name for name in builds if name in installed]
+        named = ", ".join(f"{name} {installed[name]}" for name in here)
+        if len(here) < 2:
+            found.append(
+                Finding(module, OK if here else NOTE, named or "not installed; the node that needs it says so.")
+            )
+            continue
+        keep = f"{here[0]}=={installed[here[0]]}"
+        mend = f'{pip} uninstall -y {" ".join(here)}{then} {pip} install --no-deps "{keep}"'
+        found.append(Finding(module, CLASH, f"{named} overwrite each other. Fix it with: {mend}", mend=mend))
+    return tuple(found)

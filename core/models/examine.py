@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path, PurePath
 
 from ..errors import UnsupportedCheckpoint
 from ..methods import Format
 from . import formats, onnx_file, packs
-from .files import WEIGHTS, cut_short, files_below, no_model
+from .files import WEIGHTS, files_below, no_model
 from .findings import DAMAGED, FOUND, MISPLACED, MISSING, WRONG, Finding
 from .formats import CONTROLNET, recognised
 from .manifest import STANDIN, File, Model, human, models
@@ -24,19 +24,17 @@ def examine(model: Model, folders: Folders) -> Finding:
     """Whether a model is there, and if not, whether something like it is."""
     if model.format == "face-pack":
         return _pack(model, folders) or _missing(model, folders)
-    places = {file: place(file, model, folders) for file in model.files}
+    places = {file: _place(file, model, folders) for file in model.files}
     lost = [file for file, path in places.items() if path is None]
     for path in filter(None, places.values()):
         if trouble := _trouble(path, model if len(model.files) == 1 else None):
             return Finding(model.title, *trouble, fetch=model if model.page and trouble[0] == DAMAGED else None)
     if not lost:
         return Finding(model.title, FOUND, str(places[model.files[0]]))
-    if len(model.files) == 1:
-        return _alike(model, folders) or _misplaced(model, folders) or _missing(model, folders)
     if len(lost) < len(model.files):
         names = ", ".join(file.names[0] for file in lost)
         return Finding(model.title, MISSING, f"Not complete: {names}. All of it is at {model.page}.", model)
-    return _alike(model, folders) or _missing(model, folders)
+    return _elsewhere(model, folders) or _missing(model, folders)
 
 
 def _trouble(path: Path, model: Model | None) -> tuple[str, str] | None:
@@ -82,15 +80,17 @@ def _wrong_kind(path: Path, model: Model, found: Format | None, made_for: str | 
     return None
 
 
-def _alike(model: Model, folders: Folders) -> Finding | None:
+def _place(file: File, model: Model, folders: Folders) -> Path | None:
+    """The file under one of its published names."""
+    paths = (Path(root) / name for root in folders.get(model.key, ()) for name in file.names)
+    return next((path for path in paths if os.path.isfile(path)), None)  # also of names that no file can have
+
+
+def _elsewhere(model: Model, folders: Folders) -> Finding | None:
     for name, path in renamed(model, folders):
         # Our own loaders take a file under any name in their folder.
         finds_it = formats.known(model.format).ours and len(model.files) == 1
         return Finding(model.title, FOUND, str(path) if finds_it else f"{path}: choose {name} in its loader.")
-    return None
-
-
-def _misplaced(model: Model, folders: Folders) -> Finding | None:
     for path in moved(model, folders):
         return Finding(model.title, MISPLACED, f"{path} is it: move it to {target(model, folders)}.")
     return None
@@ -111,55 +111,69 @@ def _missing(model: Model, folders: Folders) -> Finding:
 def _pack(model: Model, folders: Folders) -> Finding | None:
     """Whether detector and recogniser of a face pack are there, in any of the layouts in which people have them;
     None where there is nothing of the pack."""
-    roots = folders.get(model.key, ())
-    found = [
-        (name, path) for root in roots for name, path in listed(root) if path.suffix == ".onnx" and os.path.isfile(path)
-    ]
+    known = (listed for root in folders.get(model.key, ()) for listed in folders.listed(root))
+    found = [(name, path) for name, path in known if path.suffix == ".onnx" and os.path.isfile(path)]
     here = [path for name, path in found if packs.pack_of(name) == model.name]
-    if not here and len(model.files) == 1 and (other := _detector(found)):
-        name, path = other
-        choose = f"If the workflow has a Load Face Model, choose {packs.pack_of(name)} in it."
-        return Finding(model.title, FOUND, f"Only a detector is needed, and {path.parent} has one. {choose}")
+    if not here and len(model.files) == 1:
+        for name, path in found:
+            with contextlib.suppress(UnsupportedCheckpoint):
+                if onnx_file.inspect(str(path)).kind is Kind.DETECTOR:
+                    choose = f"If the workflow has a Load Face Model, choose {packs.pack_of(name)} in it."
+                    has_one = f"Only a detector is needed, and {path.parent} has one. {choose}"
+                    return Finding(model.title, FOUND, has_one)
     try:
-        kinds = {onnx_file.inspect(str(path)).kind for path in here}
+        kinds = {onnx_file.inspect(str(path)).kind.name.lower() for path in here}
     except UnsupportedCheckpoint as error:
         return Finding(model.title, DAMAGED, f"{error.problem} {error.advice}", model)
-    wanted = {"detector": Kind.DETECTOR, "recogniser": Kind.RECOGNISER}
-    lost = [file.part for file in model.files if wanted[file.part] not in kinds]
-    if lost and here:
-        return Finding(model.title, MISSING, f"{here[0].parent} has no {' and no '.join(lost)}.", model)
-    if lost:
+    lost = [file.part for file in model.files if file.part not in kinds]
+    if not here:
         return _misplaced_pack(model, folders)
     folder = here[0].parent
-    if folder.parent.name == folder.name:
-        return Finding(model.title, FOUND, f"{folder}: nested twice, which Likeness reads and other packs may not.")
-    return Finding(model.title, FOUND, str(folder))
-
-
-def _detector(found: Iterable[tuple[str, Path]]) -> tuple[str, Path] | None:
-    """A whole detector of any pack: its name and path."""
-    for name, path in found:
-        with contextlib.suppress(UnsupportedCheckpoint):
-            if onnx_file.inspect(str(path)).kind is Kind.DETECTOR:
-                return name, path
-    return None
+    if lost:
+        return Finding(model.title, MISSING, f"{folder} has no {' and no '.join(lost)}.", model)
+    twice = ": nested twice, which Likeness reads and other packs may not." if folder.parent.name == folder.name else ""
+    return Finding(model.title, FOUND, f"{folder}{twice}")
 
 
 def _misplaced_pack(model: Model, folders: Folders) -> Finding | None:
-    names = {PurePath(file.names[0]).name for file in model.files}
-    for path in everything(folders):
+    names, into = {PurePath(file.names[0]).name for file in model.files}, target(model, folders)
+    for path in folders.everything():
         if path.name == f"{model.name}.zip":
-            return Finding(model.title, MISPLACED, f"{path} is not unpacked: unpack it into {target(model, folders)}.")
+            return Finding(model.title, MISPLACED, f"{path} is not unpacked: unpack it into {into}.")
         if path.name in names and path.parent.name == model.name:
-            return Finding(model.title, MISPLACED, f"{path.parent} is it: move it to {target(model, folders)}.")
+            return Finding(model.title, MISPLACED, f"{path.parent} is it: move it to {into}.")
     return None
 
 
 MOST = 10_000
 """Files that are looked at below a folder, the nearest first: a link may lead to a whole disk."""
 
-Folders = Mapping[str, Sequence[str]]
-"""Model key -> the folders searched for it, the first being where a download goes; "" -> those that hold them all."""
+
+class Folders(dict[str, Sequence[str]]):
+    """Model key -> the folders searched for it, the first being where a download goes; "" -> those that hold them all.
+
+    What lies in them is looked up once.
+    """
+
+    def __init__(self, known: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(known)
+        self._found: dict[str, list[tuple[str, str]]] = {}
+
+    def listed(self, root: str) -> Iterator[tuple[str, Path]]:
+        """Relative name and path of the nearest files below a folder."""
+        if root not in self._found:
+            self._found[root] = files_below(root, MOST + 1)
+        return ((name, Path(path)) for name, path in self._found[root][:MOST])
+
+    def everything(self) -> Iterator[Path]:
+        """Every file in any of the folders, once."""
+        roots = {os.path.realpath(root): root for root in chain.from_iterable(self.values())}
+        inner = {root for root in roots for other in roots if root != other and root.startswith(other + os.sep)}
+        return (path for real, root in roots.items() if real not in inner for _, path in self.listed(root))
+
+    def crowded(self) -> list[str]:
+        """Folders with more files than have been looked at."""
+        return [root for root, files in self._found.items() if len(files) > MOST]
 
 
 def home(model: Model, folders: Folders) -> Path:
@@ -173,45 +187,22 @@ def target(model: Model, folders: Folders) -> Path:
     return home(model, folders) / below
 
 
-def place(file: File, model: Model, folders: Folders) -> Path | None:
-    """The file under one of its published names."""
-    paths = (Path(root) / name for root in folders.get(model.key, ()) for name in file.names)
-    return next((path for path in paths if os.path.isfile(path)), None)  # also of names that no file can have
-
-
-def elsewhere(model: Model, folders: Folders) -> Path | None:
+def elsewhere(model: Model, known: Mapping[str, Sequence[str]]) -> Path | None:
     """A model of one file that is not in its place: under another name, else in the folder of something else."""
-    under_another_name = (path for _, path in renamed(model, folders))
-    return next(chain(under_another_name, moved(model, folders)), None)
+    folders = Folders(known)
+    return next(chain((path for _, path in renamed(model, folders)), moved(model, folders)), None)
 
 
 def renamed(model: Model, folders: Folders) -> Iterator[tuple[str, Path]]:
     """Name for the loader and path of the same thing under another name in its folders."""
     for root in folders.get(model.key, ()):
-        yield from ((name, path) for name, path in listed(root) if _is(path, model))
+        yield from ((name, path) for name, path in folders.listed(root) if _is(path, model))
 
 
 def moved(model: Model, folders: Folders) -> Iterator[Path]:
     """The file under its own name in the folder of something else."""
     name = PurePath(model.files[0].names[0]).name
-    return (path for path in everything(folders) if path.name == name and _is(path, model))
-
-
-def listed(root: str) -> Iterator[tuple[str, Path]]:
-    """Relative name and path of the nearest files below a folder."""
-    return ((name, Path(path)) for name, path in files_below(root, MOST))
-
-
-def crowded(folders: Folders) -> list[str]:
-    """Folders with more files than have been looked at."""
-    return [root for root in dict.fromkeys(chain.from_iterable(folders.values())) if cut_short(root, MOST)]
-
-
-def everything(folders: Folders) -> Iterator[Path]:
-    """Every file in any of the folders, once."""
-    roots = {os.path.realpath(root): root for root in chain.from_iterable(folders.values())}
-    inner = {root for root in roots for other in roots if root != other and root.startswith(other + os.sep)}
-    return (path for real, root in roots.items() if real not in inner for _, path in listed(root))
+    return (path for path in folders.everything() if path.name == name and _is(path, model))
 
 
 def _is(path: Path, model: Model) -> bool:

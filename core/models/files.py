@@ -6,12 +6,9 @@ import codecs
 import errno
 import hashlib
 import os
-import sys
-import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
@@ -66,48 +63,14 @@ def walk(root: str) -> Iterator[tuple[str, list[str]]]:
             waiting.extend(os.path.join(folder, name) for name in below if name != ".git")
 
 
-_Mark = tuple[int, int, int, int]
-# Nanoseconds. A folder that changed just before it was looked at may change again under the same time: some file
-# systems count in steps of two seconds.
-_SETTLED = 2 * 10**9
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What lay below a folder, and the marks of all folders by which that still holds; None: nothing was there."""
-
-    began: int
-    ended: int
-    marks: tuple[tuple[str, _Mark | None], ...]
-    files: tuple[tuple[str, str], ...]
-    whole: bool
-
-    def holds(self) -> bool:
-        return all(_mark(path) == mark and self._settled(mark) for path, mark in self.marks)
-
-    def _settled(self, mark: _Mark | None) -> bool:
-        return mark is None or not self.began - _SETTLED < mark[2] <= self.ended
-
-
-_looks: dict[tuple[str, int], _Look] = {}
-
-
-def files_below(root: str, most: int = sys.maxsize) -> tuple[tuple[str, str], ...]:
+def files_below(root: str, most: int | None = None) -> list[tuple[str, str]]:
     """Name relative to `root` and path of every file below it, or of the first `most`, in the order of `walk`.
 
-    Folders are walked again only when one of them has changed, as with the host's own lists: it asks for names and
-    paths several times per prompt. A link that leads nowhere is among the files.
+    A link that leads nowhere is among them.
     """
-    look = _looks.get((root, most))
-    if look is None or not look.holds():
-        look = _looks[root, most] = _look(root, most)
-    return look.files
-
-
-def cut_short(root: str, most: int) -> bool:
-    """Whether the last look below a folder has ended before the last file."""
-    look = _looks.get((root, most))
-    return look is not None and not look.whole
+    start = len(os.path.join(root, ""))
+    paths = (os.path.join(folder, name) for folder, names in walk(root) for name in sorted(names))
+    return [(path[start:], path) for path in islice(paths, most)]
 
 
 def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
@@ -119,34 +82,6 @@ def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
         if name.lower().endswith(endings) and os.path.isfile(path)
     }
     return dict(sorted(paths.items()))
-
-
-def _look(root: str, most: int) -> _Look:
-    began, found, left = time.time_ns(), list[tuple[str, _Mark | None, list[str]]](), most
-    for folder, names in walk(root):
-        found.append((folder, _mark(folder), sorted(names)[:left]))
-        left -= len(names)
-        if left < 0:
-            break
-    paths = [os.path.join(folder, name) for folder, _, names in found for name in names]
-    # A link that leads nowhere now may lead to a folder later, without a change of the folder it lies in.
-    marks = (
-        {root: None}
-        | {folder: mark for folder, mark, _ in found}
-        | {path: None for path in paths if not os.path.exists(path)}
-    )
-    start = len(os.path.join(root, ""))
-    files = tuple((path[start:], path) for path in paths)
-    return _Look(began, time.time_ns(), tuple(marks.items()), files, whole=left >= 0)
-
-
-def _mark(path: str) -> _Mark | None:
-    try:
-        state = os.stat(path)
-    except OSError:
-        return None
-    # The last tells of changed permissions, too, except on Windows.
-    return state.st_dev, state.st_ino, state.st_mtime_ns, state.st_ctime_ns
 
 
 # What the first bytes of a file that is no model at all look like.

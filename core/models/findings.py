@@ -11,9 +11,8 @@ from . import manifest
 from .manifest import Model
 
 OK, NOTE = "ok", "note"
-FOUND, MISSING, MISPLACED, WRONG, DAMAGED, CLASH = (
-    "found", "missing", "in the wrong place", "the wrong kind", "damaged", "clash",
-)  # fmt: skip
+FOUND, MISSING, MISPLACED, WRONG = "found", "missing", "in the wrong place", "the wrong kind"
+DAMAGED, CLASH = "damaged", "clash"
 GOOD = (OK, NOTE, FOUND)
 
 SINGLE = "single templates"
@@ -98,10 +97,7 @@ class Diagnosis:
         return {title: [finding for finding in self.findings if finding.section == title] for title in titles}
 
     def text(self) -> str:
-        width, wide = (
-            max(len(text) for text in column)
-            for column in zip(*((one.what, one.state) for one in self.findings), strict=True)
-        )
+        width, wide = (max(len(getattr(one, name)) for one in self.findings) for name in ("what", "state"))
         lines: list[str] = []
         for title, findings in self.sections.items():
             rows = (f"{one.what:{width}}  {one.state:{wide}}  {plain(one.detail)}" for one in findings)
@@ -111,10 +107,7 @@ class Diagnosis:
 
     def shown(self) -> dict[str, object]:
         """The report as the editor shows it."""
-        sections = [
-            {"title": title, "findings": [finding.shown() for finding in findings]}
-            for title, findings in self.sections.items()
-        ]
+        sections = [{"title": name, "findings": [one.shown() for one in rows]} for name, rows in self.sections.items()]
         return {"summary": self.summary, "sections": sections, "commands": self.commands}
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
@@ -21,7 +21,6 @@ from ..text import in_one_line
 PATH = Path(__file__).absolute().parents[2] / "models_manifest.json"
 
 _NAME = re.compile(r"(?!.*\.\.)[\w+.-][\w+. -]*(/[\w+.-][\w+. -]*)*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 _ROUNDED = 0.03
 """Sizes on download pages are rounded by less than this part of them."""
@@ -130,10 +129,9 @@ def human(size: int | None) -> str:
     """Bytes for people, as download pages give them."""
     if size is None:
         return "size not stated"
-    for unit, digits in ((10**9, 1), (10**6, 0), (10**3, 0)):
+    for unit, digits, name in ((10**9, 1, "GB"), (10**6, 0, "MB"), (10**3, 0, "kB")):
         if size >= unit * 0.9995:
-            number = f"{size / unit:.{digits}f}".removesuffix(".0")
-            return f"{number} {({10**9: 'GB', 10**6: 'MB', 10**3: 'kB'})[unit]}"
+            return f"{size / unit:.{digits}f}".removesuffix(".0") + f" {name}"
     return f"{size} bytes"
 
 
@@ -157,33 +155,11 @@ def model(identifier: str) -> Model:
 
 
 def parsed(text: str | bytes) -> tuple[Model, ...]:
-    """Raises DamagedManifest for another form than `written` gives, and for names and addresses that lead astray."""
+    """Raises DamagedManifest for another form than `written` gives, and for names that lead out of their folder."""
     try:
-        found = tuple(_model(entry) for entry in json.loads(text)["models"])
-        wrong = next((model.id for model in found if not _sound(model)), None)
+        return tuple(map(_model, json.loads(text)["models"]))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise DamagedManifest(in_one_line(error)) from error
-    if wrong is not None:
-        raise DamagedManifest(f"a name, address, length or hash of {wrong}")
-    return found
-
-
-def _sound(model: Model) -> bool:
-    """Names stay below the folder of their key, addresses are of the web, and no text steers a terminal."""
-    files = (*model.fetched, *model.files)
-    names = (model.key, model.name, *(name for file in files for name in file.names))
-    urls = (model.page, *(file.url for file in model.fetched))
-    texts = (model.id, model.title, *names, *urls, *(text for one in model.licences for text in astuple(one)))
-    sizes = (file.size for file in files)
-    return (
-        all(isinstance(text, str) and text.isprintable() for text in texts)
-        and all(_NAME.fullmatch(name) for name in names)
-        and all(url and url.startswith("https://") for url in urls)
-        and all(size is None or (type(size) is int and 0 < size < 1 << 50) for size in sizes)
-        and all(file.sha256 is None or _SHA256.fullmatch(file.sha256) for file in files)
-        and all(file.names for file in files)
-        and bool(model.files)
-    )
 
 
 def written(entries: Iterable[Model]) -> str:
@@ -192,18 +168,20 @@ def written(entries: Iterable[Model]) -> str:
 
 
 def _model(entry: Mapping[str, Any]) -> Model:
-    lists: dict[str, Any] = {name: tuple(entry[name]) for name in ("alternatives", "nodes")}
-    parts: dict[str, Any] = {
-        "archive": entry["archive"] and _file(entry["archive"]),
-        "files": tuple(_file(file) for file in entry["files"]),
-        "licences": tuple(Licence(**licence) for licence in entry["licences"]),
-    }
-    return Model(**{**entry, **lists, **parts})
+    made: dict[str, Any] = {name: tuple(entry[name]) for name in ("alternatives", "nodes")}
+    made["archive"] = entry["archive"] and _file(entry["archive"])
+    made["files"] = tuple(map(_file, entry["files"]))
+    made["licences"] = tuple(Licence(**licence) for licence in entry["licences"])
+    if not made["files"]:
+        raise ValueError(f"{entry['id']} has no files")
+    return Model(**{**entry, **made})
 
 
 def _file(entry: Mapping[str, Any]) -> File:
     names: Any = tuple(entry["names"])
-    return File(**{**entry, "names": names, "sha256": entry["sha256"] and entry["sha256"].lower()})
+    if not names or not all(_NAME.fullmatch(name) for name in names):
+        raise ValueError(f"{entry['names']} are no names of files below a folder")
+    return File(**{**entry, "names": names})
 
 
 def offered(entry: Model) -> dict[str, str] | None:
@@ -253,27 +231,19 @@ def locate(model: Model, folder: Path) -> dict[str, Path]:
     Raises ModelMissing with the names and sizes of what is not there, UnsupportedCheckpoint for another model's
     diffusers folder.
     """
-    files = {file.part: file for file in model.files}
-    found = {
-        part: path
-        for part, file in files.items()
-        if (path := next((path for entry in _entries(model, file) if (path := folder / entry).is_file()), None))
-    }
-    missing = [part for part in files if part not in found]
-    own = [part for part in files if part not in _OF_ANY]
-    if not set(own) - set(missing):
-        what = f"a plain {_family(folder)} diffusers folder (no {', '.join(own[:-1])} or {own[-1]})"
+    paths = {file.part: [folder / name.removeprefix(f"{model.name}/") for name in file.names] for file in model.files}
+    found = {part: next((path for path in names if path.is_file()), None) for part, names in paths.items()}
+    missing = [file for file in model.files if not found[file.part]]
+    own = [file for file in model.files if file.part not in _OF_ANY]
+    if all(file in missing for file in own):
+        parts = " or ".join([", ".join(file.part for file in own[:-1]), own[-1].part])
+        what = f"a plain {_family(folder)} diffusers folder (no {parts})"
         raise UnsupportedCheckpoint(str(folder), what, release_expected(model), release_advice(model))
     if missing:
-        names = [_entries(model, files[part])[0] for part in missing]
-        sizes = ", ".join(human(files[part].size) for part in missing)
+        names = [paths[file.part][0].relative_to(folder).as_posix() for file in missing]
+        sizes = ", ".join(human(file.size) for file in missing)
         raise ModelMissing(f"Something of the {model.title} release", names, [str(folder)], model.page, sizes)
-    return found
-
-
-def _entries(model: Model, file: File) -> list[str]:
-    """Its names relative to the released folder."""
-    return [name.removeprefix(f"{model.name}/") for name in file.names]
+    return {part: path for part, path in found.items() if path}
 
 
 def _family(folder: Path) -> str:

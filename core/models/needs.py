@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 from ..errors import listed
-from ..methods import Method, methods
+from ..methods import methods
 from ..text import NAME, plain
 from . import packs
 from .findings import SINGLE
 from .manifest import STANDIN, File, Model, models
 
+Graph = Mapping[str, Any]
+"""A workflow as ComfyUI saves it, or as its API takes it."""
 # What the host's loaders read: model keys.
 LOADERS = {
     "CheckpointLoaderSimple": "checkpoints", "ControlNetLoader": "controlnet", "CLIPVisionLoader": "clip_vision",
@@ -37,36 +39,75 @@ _LOOKS_FOR_FACES = (
 """Nodes that load a face model themselves where none is linked."""
 
 
-def wanted(graph: Mapping[str, Any]) -> tuple[Model, ...]:
+def wanted(graph: Graph) -> tuple[Model, ...]:
     """The models of a workflow: published ones, and what the host's loaders have chosen beside them."""
-    needed, names = published(graph), {model.name for model in models()}
+    held, names = _Held(graph), {model.name for model in models()}
+    needed, files = published(graph), loaded(graph)
     families = [model.family for model in needed if model.family and model.key not in LOADERS.values()]
-    chosen_files = loaded(graph)
-    keys = [key for key, _ in chosen_files]
+    keys = [key for key, _ in files]
     chosen = tuple(
         # Which of several is for our nodes only their links would tell: a second checkpoint may be of any family.
         _own(key, name, families[0] if families and keys.count(key) == 1 else "")
-        for key, name in chosen_files
+        for key, name in files
         if name not in names
     )
     # A file of the user's own choice stands for the published one that only our nodes ask for.
     replaced = {model.key for model in chosen}
-    texts = _kinds_and_texts(graph)[1]
-    ours = (model for model in needed if model.name in texts or model.key not in replaced)
+    ours = (model for model in needed if model.name in held.texts or model.key not in replaced)
     # What its methods read, and what Load Face Model names behind the pack.
-    recognisers = {texts[1] for kind, texts, _ in nodes(graph) if kind == _LOADER and len(texts) > 1} | _read(graph)
+    recognisers = held.read | {one.texts[1] for one in held.nodes if one.kind == _LOADER and len(one.texts) > 1}
     return (*(_without_recogniser(model, recognisers) for model in ours), *chosen)
 
 
-def loaded(graph: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def loaded(graph: Graph) -> tuple[tuple[str, str], ...]:
     """(model key, file) of the host's loaders and of ours that take any of several, each once. A loader's other texts
     are settings, such as a precision."""
-    found = list(nodes(graph))
-    loaders = LOADERS | _of_several({one.kind for one in found})
-    published = {model.name: model.key for model in models()}
-    named = ((one.kind, one.texts[0]) for one in found if one.kind in loaders and one.texts)
+    held, published = _Held(graph), {model.name: model.key for model in models()}
+    loaders = LOADERS | _of_several(held.kinds)
+    named = ((one.kind, one.texts[0]) for one in held.nodes if one.kind in loaders and one.texts)
     files = ((published.get(name, loaders[kind]) if kind == _ADAPTERS else loaders[kind], name) for kind, name in named)
     return tuple(dict.fromkeys(files))
+
+
+def published(graph: Graph) -> tuple[Model, ...]:
+    """The models a workflow cannot do without, in the order of the manifest: by the names its loaders have chosen, by
+    its nodes, and the face packs of its methods."""
+    held = _Held(graph)
+    kinds = held.kinds | {apply for method in methods() if method.node in held.kinds for apply in method.applies}
+    needed = {one.id for one in models() if one.name in held.texts or kinds & set(one.nodes)}
+    needed |= {packs.published(recogniser).id for recogniser in held.read}
+    # A node that looks for faces with whatever pack it finds: neither a face model nor landmarks are linked.
+    enough = {"face_landmarks", *(["face_model"] if _LOADER in held.kinds else ())}
+    any_pack = any(one.kind in _LOOKS_FOR_FACES and not one.linked & enough for one in held.nodes)
+    if any_pack and not any(one.format == "face-pack" for one in models() if one.id in needed):
+        needed.add(packs.ANTELOPE)
+    return tuple(one for one in models() if one.id in needed)
+
+
+def chooses_standins(graph: Graph) -> bool:
+    """Whether a workflow is the miniature's: for its files no released weights are missing, and it draws cartoons."""
+    return any(text.startswith(STANDIN) for text in _Held(graph).texts)
+
+
+class _Held:
+    """The nodes of a workflow, their types, and every text that one of them holds, such as the file of a loader.
+
+    read: ids of the recognisers whose embeddings its methods read, where it makes people of photos.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.nodes = list(nodes(graph))
+        self.kinds = {one.kind for one in self.nodes}
+        self.texts = {text for one in self.nodes for text in one.texts}
+        formats = [one.format for one in models() if one.name in self.texts]
+        used = [one for one in methods() if one.recogniser and one.used_by(self.kinds)]
+        self.read = {
+            one.recogniser
+            for one in used
+            if not one.embedding_formats or any(each.startswith(one.embedding_formats) for each in formats)
+        }
+        if not self.kinds & {*_LOOKS_FOR_FACES}:
+            self.read = set[str]()
 
 
 def _of_several(kinds: Set[str]) -> dict[str, str]:
@@ -76,21 +117,6 @@ def _of_several(kinds: Set[str]) -> dict[str, str]:
     several = [method for method in methods() if method.key and keys[method.key] > 1]
     used = next((method.key for method in several if method.used_by(kinds)), None)
     return {method.node: method.key for method in several} | ({_ADAPTERS: used} if used else {})
-
-
-def _read(graph: Mapping[str, Any]) -> set[str]:
-    """Ids of the recognisers whose embeddings the methods of a workflow read, where it makes people of photos."""
-    kinds, chosen = _kinds_and_texts(graph)
-    if not kinds & {*_LOOKS_FOR_FACES}:
-        return set()
-    formats = tuple(one.format for one in models() if one.name in chosen)
-    return {one.recogniser for one in methods() if one.used_by(kinds) and _reads_faces(one, formats)}
-
-
-def _reads_faces(method: Method, formats: Sequence[str]) -> bool:
-    """Whether a method with files of these formats reads embeddings."""
-    some = method.embedding_formats
-    return bool(method.recogniser) and (not some or any(one.startswith(some) for one in formats))
 
 
 def _without_recogniser(model: Model, needed: set[str]) -> Model:
@@ -106,42 +132,12 @@ def _without_recogniser(model: Model, needed: set[str]) -> Model:
 def _own(key: str, name: str, made_for: str) -> Model:
     """A file that a loader names, in the folder of its key as the host has it: no name leads out of there."""
     forms = (model.format for model in models() if key in _OF_A_FAMILY and (model.key, model.family) == (key, made_for))
-    form, title = next(forms, ""), plain(name, NAME) or "a file without a name"
+    title = plain(name, NAME) or "a file without a name"
     name = os.path.relpath(os.path.join("/", name), "/")
-    file = File((name,), None, None)
     return Model(
-        id="", title=title, key=key, name=name, format=form, family=made_for, files=(file,), commercial=""
+        id="", title=title, key=key, name=name, format=next(forms, ""), family=made_for,
+        files=(File((name,), None, None),), commercial="",
     )  # fmt: skip
-
-
-def published(graph: Mapping[str, Any]) -> tuple[Model, ...]:
-    """The models a workflow cannot do without, in the order of the manifest: by the names its loaders have chosen, by
-    its nodes, and the face packs of its methods. graph: a workflow as ComfyUI saves it, or as its API takes it."""
-    kinds, chosen = _kinds_and_texts(graph)
-    kinds |= {apply for method in methods() if method.node in kinds for apply in method.applies}
-    needed = {one.id for one in models() if one.name in chosen or kinds & set(one.nodes)}
-    needed |= {packs.published(recogniser).id for recogniser in _read(graph)}
-    if _takes_any_pack(graph) and not any(one.format == "face-pack" for one in models() if one.id in needed):
-        needed.add(packs.ANTELOPE)
-    return tuple(one for one in models() if one.id in needed)
-
-
-def _takes_any_pack(graph: Mapping[str, Any]) -> bool:
-    """Whether a node looks for faces with whatever pack it finds: neither a face model nor landmarks are linked."""
-    found = list(nodes(graph))
-    enough = {"face_landmarks", *(["face_model"] if any(one.kind == _LOADER for one in found) else ())}
-    return any(one.kind in _LOOKS_FOR_FACES and not one.linked & enough for one in found)
-
-
-def _kinds_and_texts(graph: Mapping[str, Any]) -> tuple[set[str], set[str]]:
-    """Types of the nodes, and every text that one of them holds, such as the file of a loader."""
-    found = list(nodes(graph))
-    return {one.kind for one in found}, {text for one in found for text in one.texts}
-
-
-def chooses_standins(graph: Mapping[str, Any]) -> bool:
-    """Whether a workflow is the miniature's: for its files no released weights are missing, and it draws cartoons."""
-    return any(text.startswith(STANDIN) for text in _kinds_and_texts(graph)[1])
 
 
 def workflow(text: str) -> dict[str, Any]:
@@ -163,7 +159,7 @@ class Used(NamedTuple):
     linked: set[str]
 
 
-def nodes(graph: Mapping[str, Any]) -> Iterator[Used]:
+def nodes(graph: Graph) -> Iterator[Used]:
     """Every node of a workflow, those inside of subgraphs too, without those that are switched off."""
     # In a prompt of the API a node may be called "nodes".
     prompt = [cast("dict[str, Any]", one) for one in graph.values() if isinstance(one, dict) and "class_type" in one]
@@ -185,9 +181,6 @@ def _named(values: Any) -> dict[str, Any]:
 
 def _texts(values: Any) -> list[str]:
     return [one for one in cast("list[Any]", values) if isinstance(one, str)] if isinstance(values, list) else []
-
-
-Graph = Mapping[str, Any]
 
 
 def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> Callable[[Model], str]:

@@ -80,11 +80,11 @@ class IPAdapterNet(nn.Module):
         projection = below("image_proj.", state)
         # One of the files has its projection in twice as many bits as its layers.
         own = {**factory, "dtype": next(iter(projection.values())).dtype}
-        made: Any = _projection(projection)(projection, ops=ops, **own)
-        self.image_proj = made
+        self.image_proj = _projection(projection)(projection, ops=ops, **own)
         self.ip_adapter = AdapterLayers(below("ip_adapter.", state), ops=ops, **factory)
         self.variant, self.width = variant(state), self.ip_adapter.width
-        self.seen: int = getattr(made, "perceiver_resampler", made).embedding
+        reader: Any = getattr(self.image_proj, "perceiver_resampler", self.image_proj)
+        self.seen: int = reader.embedding
 
     def tokens(self, embeddings: Tensor | None, seen: Tensor | None, shortcut: float | None) -> Tensor:
         """Of n photos of one person, (1, tokens, width).

@@ -30,8 +30,7 @@ def imports(tree: ast.Module) -> list[tuple[int, str]]:
         if isinstance(item, ast.Import):
             found += [(0, alias.name) for alias in item.names]
         elif isinstance(item, ast.ImportFrom):
-            module = item.module or ""
-            found += [(item.level, f"{module}.{alias.name}".strip(".")) for alias in item.names]
+            found += [(item.level, f"{item.module or ''}.{alias.name}".strip(".")) for alias in item.names]
     return found
 
 
@@ -57,26 +56,29 @@ def imported(trees: Trees, *folders: str) -> list[tuple[str, str, bool]]:
     return found
 
 
-def reaches(trees: Trees, folder: str) -> list[tuple[str, str]]:
-    return [(file, name) for file, name, relative in imported(trees, folder) if relative]
+def reaches(trees: Trees, folder: str, *allowed: str) -> list[tuple[str, str]]:
+    """Relative imports below a folder of what is in none of these."""
+    return [(file, name) for file, name, near in imported(trees, folder) if near and name.split(".")[0] not in allowed]
 
 
-def test_core_knows_neither_host_nor_bridge(trees: Trees) -> None:
-    names = [(file, name) for file, name, relative in imported(trees, "core") if not relative]
-    assert [one for one in names if one[1].split(".")[0] in HOST | {"bridge", "core"}] == []
-    assert [reach for reach in reaches(trees, "core") if not reach[1].startswith("core.")] == []
-
-
-def test_bridge_does_not_know_the_nodes(trees: Trees) -> None:
-    assert [reach for reach in reaches(trees, "bridge") if reach[1].split(".")[0] not in ("bridge", "core")] == []
+def test_layers_know_those_below_alone(trees: Trees) -> None:
+    """Scripts use the pack only through core, which works without a host. The benchmark's cases run inside one."""
+    for layer, allowed in {"core": ("core",), "bridge": ("bridge", "core"), "scripts": ("scripts",)}.items():
+        assert reaches(trees, layer, *allowed) == []
+    far = [(file, name) for file, name, near in imported(trees, "core") if not near]
+    assert [one for one in far if one[1].split(".")[0] in HOST | {"bridge", "core"}] == []
+    ours = ("pack", "core", "bridge", "nodes")
+    reached = [(f, name) for f, name, near in imported(trees, "scripts") if not near and name.split(".")[0] in ours]
+    assert {name.split(".")[0] for _, name in reached} == {"core", "pack"}
+    assert [one for one in reached if one[0].startswith("scripts/bench/") != one[1].startswith("pack.")] == []
 
 
 def test_steps_and_methods_do_not_import_each_other(trees: Trees) -> None:
     """A method is one folder: its files import each other, the sockets, bridge and core."""
     crossing = [
         (file, target)
-        for file, target in reaches(trees, "nodes")
-        if target.startswith("nodes.") and file != "nodes/extension.py"
+        for file, target in reaches(trees, "nodes", "bridge", "core")
+        if file != "nodes/extension.py"
         if not target.startswith(("nodes.sockets", ".".join(["nodes", *file.split("/")[1:-1], ""])))
         or (file.count("/") == 1 and not target.startswith("nodes.sockets"))
     ]
@@ -123,24 +125,13 @@ def methods(root: Path) -> list[Path]:
     return sorted(path.parent for path in (root / "nodes").glob("*/method.json"))
 
 
-def test_scripts_use_the_pack_only_through_core(trees: Trees) -> None:
-    """Scripts run where no host is, and core is what works there. The benchmark's cases run inside a host."""
-    ours = ("pack", "core", "bridge", "nodes")
-    reached = [(f, name) for f, name, near in imported(trees, "scripts") if not near and name.split(".")[0] in ours]
-    assert {name.split(".")[0] for _, name in reached} == {"core", "pack"}
-    assert [one for one in reached if one[0].startswith("scripts/bench/") != one[1].startswith("pack.")] == []
-    assert [reach for reach in reaches(trees, "scripts") if not reach[1].startswith("scripts.")] == []
-
-
 def test_the_two_attentions_share_only_the_way_to_them(trees: Trees) -> None:
     """Cross-attention and self-attention both rest on runs.py and unet.py, and never on each other."""
     cross, own = "bridge/cross_attention.py", "bridge/self_attention/run.py"
-    found = {(file, target.split(".")[1]) for file, target in reaches(trees, "bridge")}
+    found = {(file, target.split(".")[1]) for file, target in reaches(trees, "bridge", "core")}
     assert {(file, room) for file in (cross, own) for room in ("runs", "unet")} <= found
-    assert [
-        file for file, room in found if room == "cross_attention" and file.startswith("bridge/self_attention/")
-    ] == []
-    assert (cross, "self_attention") not in found
+    own_files = {file for file, _ in found if file.startswith("bridge/self_attention/")}
+    assert not found & {(cross, "self_attention"), *((file, "cross_attention") for file in own_files)}
 
 
 def test_functions_fit_on_a_screen(trees: Trees) -> None:

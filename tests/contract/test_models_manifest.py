@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,19 +26,18 @@ def test_ids_names_and_addresses() -> None:
     for model in models:
         assert all(file.url and file.url.startswith("https://") for file in model.fetched)
         assert model.archive is None or all(file.url is None for file in model.files)
-        assert all(size is None or size > 0 for size in (file.size for file in model.files))
-        assert all(file.sha256 is None or len(bytes.fromhex(file.sha256)) == 32 for file in model.files)
-        assert not [name for file in model.files for name in file.names if name.startswith("/") or ".." in name]
+        assert all(type(file.size) is int and file.size > 0 for file in model.files if file.size is not None)
+        assert all(file.sha256 is None or re.fullmatch("[0-9a-f]{64}", file.sha256) for file in model.files)
+        texts = (model.id, model.title, model.key, model.name, model.page, *map(str, model.licences))
+        assert all(text.isprintable() for text in texts) and ".." not in model.key + model.name
 
 
 @pytest.mark.parametrize(
     ("where", "value"),
     [
         (("files", 0, "names"), []), (("files", 0, "names"), ["../../x"]), (("files", 0, "names"), ["/x"]),
-        (("files", 0, "names"), ["a\0b"]), (("files",), []), (("files", 0, "size"), "much"), (("key",), "../out"),
-        (("files", 0, "sha256"), 5), (("archive", "url"), "file:///etc/passwd"), (("archive", "url"), ""),
-        (("files", 0, "size"), 10**400),
-        (("title",), "\x1b[31m"), (("licences",), None), (("more",), 1),
+        (("files", 0, "names"), ["a\0b"]), (("files",), []), (("archive", "names"), ["../x"]), (("licences",), None),
+        (("more",), 1),
     ],
 )  # fmt: skip
 def test_a_damaged_manifest_is_named(where: tuple[str | int, ...], value: object) -> None:
@@ -78,27 +78,10 @@ def test_needed_by_loaders_and_by_nodes(root: Path) -> None:
     assert [model.id for model in needs.published(as_api)] == ["instantid", "instantid-controlnet"]
 
 
-LINK = ["1", 0]
+CASES = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8"))
 
 
-@pytest.mark.parametrize(
-    ("method", "file", "people", "expected"),
-    [
-        ("LoadIDPatch", "id-patch.bin", {}, ["arcface-ir-se50", "antelopev2"]),
-        ("LoadIDPatch", "id-patch.bin", {"face_landmarks": LINK}, ["arcface-ir-se50"]),
-        ("LoadInstantID", "ip-adapter.bin", {}, ["antelopev2"]),
-        ("LoadInstantID", "ip-adapter.bin", {"face_landmarks": LINK}, ["antelopev2"]),
-        ("LoadInstantID", "ip-adapter.bin", None, []),
-        ("LoadWithAnyone", "withanyone.safetensors", {}, ["antelopev2"]),
-        ("LoadInfiniteYou", "image_proj_model.bin", {}, ["arcface-ir-se50", "antelopev2"]),
-        ("LoadStoryMaker", "mask.bin", {"face_landmarks": LINK}, ["buffalo_l"]),
-        ("LoadIPAdapter", "ip-adapter-faceid_sdxl.bin", {}, ["buffalo_l"]),
-        ("LoadIPAdapter", "ip-adapter-plus-face_sd15.safetensors", {}, ["antelopev2"]),
-        ("LoadIPAdapter", "ip-adapter-plus-face_sd15.safetensors", {"face_landmarks": LINK}, []),
-        ("LoadPhotoMaker", "photomaker-v2.bin", {}, ["buffalo_l"]),
-        ("LoadPhotoMaker", "photomaker-v1.bin", {}, ["antelopev2"]),
-    ],
-)
+@pytest.mark.parametrize(("method", "file", "people", "expected"), CASES["face packs"])
 def test_face_packs_of_methods_whether_linked_or_not(
     method: str, file: str, people: dict[str, Any] | None, expected: list[str]
 ) -> None:
@@ -116,24 +99,7 @@ def test_face_packs_of_methods_whether_linked_or_not(
         assert packs == expected
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("[]", "there is no node in it that would run"),
-        ("null", "there is no node in it that would run"),
-        ("{}", "there is no node in it that would run"),
-        ('{"nodes": [{"mode": 4, "type": "LoadImage"}]}', "there is no node in it that would run"),
-        ('{"nodes": [null]}', "its list of nodes is damaged"),
-        ('{"nodes": {"1": {}}}', "its list of nodes is damaged"),
-        ('{"nodes": [{"type": "a"}], "definitions": []}', None),
-        ('{"nodes": [{"type": "a"}], "definitions": [5]}', "its list of subgraphs is damaged"),
-        ('{"nodes": [{"type": "a"}], "definitions": {"subgraphs": [null]}}', "its list of subgraphs is damaged"),
-        ('{"nodes": [{"type": ["a"], "widgets_values": 5}]}', None),
-        ('{"1": {"class_type": "a", "inputs": 5}}', None),
-        ("[" * 100_000, "its brackets go deeper"),
-        ('{"nodes": [', "Expecting value"),
-    ],
-)
+@pytest.mark.parametrize(("text", "why"), [*CASES["damaged"], ["[" * 100_000, "its brackets go deeper"]])
 def test_damaged_workflows(text: str, why: str | None) -> None:
     if why is None:
         assert not any(node.texts for node in needs.nodes(needs.workflow(text)))

@@ -47,30 +47,19 @@ def editor_texts() -> Texts:
 
 
 def notes() -> Texts:
-    graphs = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted((ROOT / "workflows").glob("*.json"))}
-    return [
-        (name, node["widgets_values"][0])
-        for name, graph in graphs.items()
-        for node in graph["nodes"]
-        if node["type"] == "MarkdownNote"
-    ]
+    graphs = ((path.stem, json.loads(path.read_text("utf-8"))) for path in sorted((ROOT / "workflows").glob("*.json")))
+    nodes = ((name, node) for name, graph in graphs for node in graph["nodes"] if node["type"] == "MarkdownNote")
+    return [(name, node["widgets_values"][0]) for name, node in nodes]
 
 
 def messages() -> Texts:
     """Strings of what is shipped, of several words and no docstrings."""
     found: Texts = []
-    for folder in ("core", "bridge", "nodes"):
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            tree = ast.parse(path.read_text("utf-8"))
-            bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-            found += [
-                (path.name, node.value)
-                for node in ast.walk(tree)
-                if isinstance(node, ast.Constant)
-                and isinstance(node.value, str)
-                and id(node) not in bare
-                and " " in node.value
-            ]
+    for path in sorted(path for folder in ("core", "bridge", "nodes") for path in (ROOT / folder).rglob("*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+        bare = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        texts = (node.value for node in nodes if isinstance(node, ast.Constant) and id(node) not in bare)
+        found += [(path.name, text) for text in texts if isinstance(text, str) and " " in text]
     return found
 
 
@@ -93,27 +82,24 @@ def private(text: str) -> list[str]:
     return [found.group() for found in PRIVATE.finditer(shown)]
 
 
-@pytest.mark.parametrize(
-    "texts",
-    [
-        [("README.md", (ROOT / "README.md").read_text("utf-8"))], pages(ROOT / "web" / "docs"), node_texts(),
-        editor_texts(), notes(),
-    ],
-    ids=["README", "help pages", "texts of nodes", "texts of the editor", "notes"],
-)  # fmt: skip
+README = [("README.md", (ROOT / "README.md").read_text("utf-8"))]
+OF_USERS = {
+    "help pages": pages(ROOT / "web" / "docs"), "texts of nodes": node_texts(), "texts of the editor": editor_texts(),
+    "notes": notes(),
+}  # fmt: skip
+OTHERS = {
+    "README": pages(ROOT), "users": pages(ROOT / "docs"), "maintainers": pages(ROOT / "docs" / "dev"),
+    "messages": messages(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("texts", [README, *OF_USERS.values()], ids=["README", *OF_USERS])
 def test_sentences_are_short(texts: Texts) -> None:
     assert texts
     assert [(name, one) for name, text in texts for one in sentences(text) if words(one) > MOST] == []
 
 
-@pytest.mark.parametrize(
-    "texts",
-    [
-        pages(ROOT), pages(ROOT / "docs"), pages(ROOT / "docs" / "dev"), pages(ROOT / "web" / "docs"), node_texts(),
-        editor_texts(), notes(), messages(),
-    ],
-    ids=["README", "users", "maintainers", "help pages", "texts of nodes", "texts of the editor", "notes", "messages"],
-)  # fmt: skip
+@pytest.mark.parametrize("texts", [*OF_USERS.values(), *OTHERS.values()], ids=[*OF_USERS, *OTHERS])
 def test_words_are_those_of_the_field(texts: Texts) -> None:
     assert texts
     others = [(name, text) for name, text in texts if name not in {"CHANGELOG.md", "CONTRIBUTING.md"}]

@@ -18,8 +18,10 @@ def test_one_person_of_22_on_another_photo_and_strangers(faces_of) -> None:
     assert (len(one.boxes), len(one.extra), one.missing) == (22, 21, 0)
     rows = torch.stack([face.embeddings[MBF] for found in (alone, team, astronaut, friends) for face in found.faces])
     units = rows / rows.norm(dim=1, keepdim=True)
-    assert abs(one.resemblance - float((units[1:23] @ units[0]).max())) < 1e-5 and one.resemblance > 0.4
-    assert (other.missing, other.extra, other.resemblance) == (1, (0,), 0)
+    assert (
+        abs(one.means["resemblance"] - float((units[1:23] @ units[0]).max())) < 1e-5 and one.means["resemblance"] > 0.4
+    )
+    assert (other.missing, other.extra, other.means["resemblance"]) == (1, (0,), 0)
     strangers = units[1:]
     alike = (strangers @ strangers.T)[torch.triu_indices(len(strangers), len(strangers), 1).unbind()]
     assert (alike < measure.STRANGER).float().mean() > 0.95

@@ -109,6 +109,7 @@ def test_a_run_for_a_gpu_goes_on_behind_what_fails_and_keeps_to_its_time(
     assert status == 0 and left["reason"] == "about 1 s are needed, 0 s are left"
     _, results = ran(100.0, ("slow", lambda: time.sleep(0.3), 0.1), ("next", reported("one"), 50))
     assert [case["status"] for case in results] == ["measured", "left out"], "a slower card leaves out more"
+    assert sum(case.seconds for case in gpu.CASES) < 530, "all of it fits into the time of --gpu"
 
 
 def test_a_folder_that_cannot_be_written_to_is_said_before_the_first_case(
@@ -129,7 +130,7 @@ def test_a_time_in_which_nothing_can_be_measured() -> None:
 
 
 LACKS = "import sys\nsys.modules['diffusers'] = None\n"
-REHEARSED = ("id_patch_picture",)
+REHEARSED = ("references_klein_4b_gpu",)
 
 
 @pytest.mark.parametrize("cases", [REHEARSED, pytest.param((), marks=pytest.mark.thorough)], ids=["some", "all"])

@@ -28,17 +28,11 @@ def said(run) -> str:
     return run.outputs["text"]["text"][0]
 
 
-@pytest.fixture
-def loader():
-    return {"load": {"class_type": "LikenessLoadInstantID", "inputs": {"file": "lost.bin"}}}
-
-
 def test_alone_it_tells_of_the_host(host_server):
     """Nothing but the node is in this workflow, so no model is needed; it runs again each time."""
     assert "doctor" in host_server.run(doctor()).executed
     run = host_server.run(doctor())
-    assert "doctor" in run.executed
-    assert "Everything that this workflow needs is there." in said(run)
+    assert "doctor" in run.executed and "Everything that this workflow needs is there." in said(run)
     assert "ComfyUI 0." in said(run) and "torch" in said(run)
     with Image.open(host_server.file(run.outputs["doctor"]["images"][0])) as picture:
         report = json.loads(run.outputs["doctor"]["likeness_doctor"][0])
@@ -46,12 +40,12 @@ def test_alone_it_tells_of_the_host(host_server):
         assert picture.width == 1280 and np.array(picture).std() > 5
 
 
-def test_beside_a_loader_whose_file_is_not_there(host_server, loader):
+def test_beside_a_loader_whose_file_is_not_there(host_server):
     """The host refuses the loader and runs the doctor."""
+    loader = {"load": {"class_type": "LikenessLoadInstantID", "inputs": {"file": "lost.bin"}}}
     prompt = doctor() | loader | {"save": {"class_type": "PreviewAny", "inputs": {"source": ["load", 0]}}}
     run = host_server.attempt(prompt)
-    assert "LikenessLoadInstantID" in run.error and "lost.bin" in run.error
-    assert "InstantID adapter" in said(run)
+    assert "LikenessLoadInstantID" in run.error and "lost.bin" in run.error and "InstantID adapter" in said(run)
 
 
 def test_for_a_template(host_server, standin_models):
@@ -78,14 +72,12 @@ def test_the_editor_is_told_what_is_missing(host_server):
     assert missing(template("start_outfit")) == nothing
     of_miniature = template("instant_id_portrait").replace(b"ip-adapter.bin", b"standin-miniature.bin")
     assert missing(of_miniature) == nothing
-    for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}'):
+    refused = [(body, {}) for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}')]
+    refused += [(template("instant_id_portrait"), {"Content-Encoding": packed}) for packed in ("gzip", "deflate")]
+    for body, headers in refused:
         with pytest.raises(OSError, match="400"):
-            missing(body)
-    for packed in ("gzip", "deflate"):
-        with pytest.raises(OSError, match="400"):
-            missing(template("instant_id_portrait"), **{"Content-Encoding": packed})
-    madeup = {"Content-Type": "text/plain; charset=x"}
-    assert missing(template("instant_id_portrait"), **madeup) == lost
+            missing(body, **headers)
+    assert missing(template("instant_id_portrait"), **{"Content-Type": "text/plain; charset=x"}) == lost
     many = [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(20_000)]
     began = time.monotonic()
     assert missing(json.dumps({"nodes": many}).encode()) == nothing

@@ -52,11 +52,11 @@ def result(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> dict[str,
 
 def test_a_batch_is_measured_picture_by_picture(result: dict[str, Any], photos: torch.Tensor) -> None:
     right, swapped, alone = result["report"].judged
-    assert (right.association, swapped.association, alone.association) == (1, 0, 0.5)
+    assert tuple(one.means["association"] for one in (right, swapped, alone)) == (1, 0, 0.5)
     assert (swapped.swapped, alone.missing) == (2, 1)
     assert (result["missing"], result["swapped"], result["extra"]) == (1, 2, 0)
     assert result["association"] == pytest.approx(0.5)
-    assert right.weakest > 0.7
+    assert right.means["weakest person"] > 0.7
     assert result["annotated"].shape == photos.shape
     assert (result["annotated"] - photos).abs().amax((1, 2, 3)).min() > 0.1
     apart = (result["annotated"][:, None] - photos).abs().mean((2, 3, 4))
@@ -85,7 +85,7 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
     assert torch.equal(images, mixed[[2, 1]]) and index == 2
     assert latents["samples"].flatten().tolist() == [2, 1] and latents["batch_index"] == [9, 8]
     assert latents["type"] == "any"
-    assert score == report.judged[0].resemblance
+    assert score == report.judged[0].means["resemblance"]
     assert ranking.splitlines()[0].startswith("picture 3: resemblance 0.")
     assert len(pick(result, photos, keep=99)[0]) == 3
 
@@ -107,23 +107,16 @@ def test_one_row_equals_the_hosts_own_latent_from_batch(result: dict[str, Any], 
 def test_what_cannot_be_done_is_explained(
     result: dict[str, Any], photos: torch.Tensor, cast: Cast, face_model: FaceModel
 ) -> None:
-    unseen = {"identity": cast.people[0].identity, "parts": Parts(())}
-    for act, error, words in (
-        (lambda: pick(result, photos[:2]), BadPhoto, "is about 3 pictures, and images has 2"),
-        (
-            lambda: pick(result, photos, {"samples": torch.zeros(2, 4, 8, 8)}),
-            BadPhoto,
-            "is about 3 pictures, and latents has 2",
-        ),
-        (lambda: pick(result, photos, score="copy-paste"), BadPhoto, "No picture has the score copy-paste"),
-        (lambda: pick(result, photos, score="parts"), BadPhoto, "score parts: no parts were compared"),
-        (
-            lambda: measure.Measure.execute(face_model, photos, **DEFAULTS, **unseen),
-            BadParts,
-            "parts: clip_vision is not connected",
-        ),
-    ):
-        with pytest.raises(error, match=words):
+    unseen = {**DEFAULTS, "identity": cast.people[0].identity, "parts": Parts(())}
+    two = {"samples": torch.zeros(2, 4, 8, 8)}
+    for words, act in {
+        "is about 3 pictures, and images has 2": lambda: pick(result, photos[:2]),
+        "is about 3 pictures, and latents has 2": lambda: pick(result, photos, two),
+        "No picture has the score copy-paste": lambda: pick(result, photos, score="copy-paste"),
+        "score parts: no parts were compared": lambda: pick(result, photos, score="parts"),
+        "parts: clip_vision is not connected": lambda: measure.Measure.execute(face_model, photos, **unseen),
+    }.items():
+        with pytest.raises((BadParts, BadPhoto), match=words):
             act()
 
 
@@ -144,7 +137,7 @@ def test_garments_are_compared_with_their_regions(
     part = make_part("upper body clothes", garment, mask, 1.0, target)
     vision = tower()
     made = measure.Measure.execute(face_model, images, cast=cast, **DEFAULTS, parts=Parts((part,)), clip_vision=vision)
-    first, second = (one.part_similarity for one in made.args[0].judged)
+    first, second = (one.scores["parts"] for one in made.args[0].judged)
     direct = [
         vision.encode_image(torch.nn.functional.pad(picture, (0, 0, 0, 0, 10, 10), value=1.0))["image_embeds"].float()
         for picture in (garment, torch.full_like(garment, 0.2))
@@ -159,30 +152,23 @@ def test_garments_are_compared_with_their_regions(
 # Over HTTP
 
 
-def node(kind: str, **inputs: Any) -> dict[str, Any]:
-    return {"class_type": kind, "inputs": inputs}
-
-
 @pytest.fixture
 def prompt(host_server: HostServer) -> dict[str, Any]:
     friends, yao = (host_server.upload_image(path) for path in (real_faces.SIX_FRIENDS, real_faces.YAO))
-    identity = {"name": "Yao", "which_face": "only", "on_no_face": "error"}
-    return {
-        "model": node("LikenessLoadFaceModel", pack="buffalo_sc", recognisers=MBF, provider="CPU"),
-        "friends": node("LoadImage", image=friends),
-        "yao": node("LoadImage", image=yao),
-        "both": node("ImageBatch", image1=["friends", 0], image2=["yao", 0]),
-        "who": node("LikenessIdentity", face_model=["model", 0], image=["yao", 0], **identity),
-        "measure": node(
-            "LikenessMeasure", face_model=["model", 0], images=["both", 0], identity=["who", 0], **DEFAULTS
-        ),
-        "latent": node("EmptyLatentImage", width=64, height=64, batch_size=2),
-        "best": node(
-            "LikenessPickBest", report=["measure", 0], images=["both", 0], score="resemblance", keep=1,
-            latents=["latent", 0],
-        ),
-        "index": node("PreviewAny", source=["best", 2]),
+    face_model, both, latent = {"face_model": ["model", 0]}, {"images": ["both", 0]}, {"latents": ["latent", 0]}
+    nodes = {
+        "model": ("LikenessLoadFaceModel", {"pack": "buffalo_sc", "recognisers": MBF, "provider": "CPU"}),
+        "friends": ("LoadImage", {"image": friends}),
+        "yao": ("LoadImage", {"image": yao}),
+        "both": ("ImageBatch", {"image1": ["friends", 0], "image2": ["yao", 0]}),
+        "who": ("LikenessIdentity", {**face_model, "image": ["yao", 0], "name": "Yao", "which_face": "only",
+                                     "on_no_face": "error"}),
+        "measure": ("LikenessMeasure", {**face_model, **both, "identity": ["who", 0], **DEFAULTS}),
+        "latent": ("EmptyLatentImage", {"width": 64, "height": 64, "batch_size": 2}),
+        "best": ("LikenessPickBest", {**both, **latent, "report": ["measure", 0], "score": "resemblance", "keep": 1}),
+        "index": ("PreviewAny", {"source": ["best", 2]}),
     }  # fmt: skip
+    return {name: {"class_type": kind, "inputs": inputs} for name, (kind, inputs) in nodes.items()}
 
 
 def test_another_score_measures_nothing_again_and_what_is_missing_is_said(
@@ -200,7 +186,8 @@ def test_another_score_measures_nothing_again_and_what_is_missing_is_said(
     assert ("best", " ") in host_server.run(prompt).notes, "the note goes with its cause"
     del prompt["best"]["inputs"]["latents"]
     assert host_server.run(prompt).status == "success"
-    prompt["upscaled"] = node("LatentUpscaleBy", samples=["best", 1], upscale_method="nearest-exact", scale_by=2.0)
-    prompt["shown"] = node("PreviewAny", source=["upscaled", 0])
+    larger = {"samples": ["best", 1], "upscale_method": "nearest-exact", "scale_by": 2.0}
+    prompt["upscaled"] = {"class_type": "LatentUpscaleBy", "inputs": larger}
+    prompt["index"]["inputs"]["source"] = ["upscaled", 0]
     with pytest.raises(HostError, match=r"Pick Best Likeness .*no latents"):
         host_server.run(prompt)

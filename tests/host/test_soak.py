@@ -9,7 +9,7 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from attack_cases import Case, people, right
+from attack_cases import Case, of_table, right
 from attack_graphs import DEFAULTS, SAMPLED, Node, check, ended, ours, prompt
 from environment import Host, find_hosts
 from rig.host_server import HostServer, Run
@@ -58,7 +58,7 @@ def mixed() -> list[Case]:
     # Save Identity comes before Load Identity, which reads what it has written.
     kinds = sorted(DEFAULTS, key=lambda kind: kind == "LikenessLoadIdentity")
     good = cycle([right(ended(ours(kind))) for kind in kinds])
-    bad = cycle([case for case in people() if case.ending == "explained"])
+    bad = cycle([case for case in of_table("people") if case.ending == "explained"])
     return [next(bad if number % REFUSED == 0 else good) for number in range(1, PROMPTS + 1)]
 
 

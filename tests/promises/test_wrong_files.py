@@ -10,81 +10,35 @@ import folder_paths
 import pytest
 import tiny_dits
 import torch
+from format_files import TABLE, state_of
 from graph_run import OURS
 from pack.core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
-from pack.core.methods import Method, methods
+from pack.core.methods import Format, Method, methods
 from pack.core.models import manifest
-from rig import adapters
+from pack.core.models.formats import known
 from rig.standins import Standins
 
-IP_ADAPTER = ("IP-Adapter", "Load Adapter")
-# Whose it is, and what is said of it and where it belongs.
-SAID = {
-    "ip-adapter-faceid_sd15": (*IP_ADAPTER, "an IP-Adapter FaceID adapter for SD1.5"),
-    "ip-adapter-faceid-plusv2_sd15": (*IP_ADAPTER, "an IP-Adapter FaceID Plus adapter for SD1.5"),
-    "ip-adapter-faceid-portrait-v11_sd15": (*IP_ADAPTER, "an IP-Adapter FaceID portrait adapter for SD1.5"),
-    "ip-adapter-faceid_sdxl": (*IP_ADAPTER, "an IP-Adapter FaceID adapter for SDXL"),
-    "ip-adapter-faceid-plusv2_sdxl": (*IP_ADAPTER, "an IP-Adapter FaceID Plus adapter for SDXL"),
-    "ip-adapter-faceid-portrait_sdxl": (*IP_ADAPTER, "an IP-Adapter FaceID portrait adapter for SDXL"),
-    "ip-adapter-faceid-portrait_sdxl_unnorm": (*IP_ADAPTER, "an IP-Adapter FaceID adapter (portrait unnorm)"),
-    "ip-adapter_sd15": (*IP_ADAPTER, "an SD1.5 IP-Adapter"),
-    "ip-adapter_sd15_vit-G": (*IP_ADAPTER, "an SD1.5 IP-Adapter (for ViT-bigG)"),
-    "ip-adapter-plus-face_sd15": (*IP_ADAPTER, "an SD1.5 IP-Adapter (plus or plus-face)"),
-    "ip-adapter-full-face_sd15": (*IP_ADAPTER, "an SD1.5 IP-Adapter (full-face)"),
-    "ip-adapter_sdxl": (*IP_ADAPTER, "an SDXL IP-Adapter (for ViT-bigG)"),
-    "ip-adapter_sdxl_vit-h": (*IP_ADAPTER, "an SDXL IP-Adapter"),
-    "ip-adapter-plus_sdxl_vit-h": (*IP_ADAPTER, "an SDXL IP-Adapter (plus or plus-face)"),
-    "mask": ("StoryMaker", "Load Adapter", "a StoryMaker adapter"),
-    "photomaker-v1": ("PhotoMaker", "Load Adapter", "a PhotoMaker adapter"),
-    "photomaker-v2": ("PhotoMaker", "Load Adapter", "a PhotoMaker v2 adapter"),
-    "id-patch": ("ID-Patch", "models/id_patch", "ID-Patch projections (id-patch.bin)"),
-    "instant-id": ("InstantID", "models/instantid", "an InstantID adapter (ip-adapter.bin)"),
-    "recogniser": ("", "Load Face Model", "the ArcFace recogniser of facexlib (IR-SE50)"),
-    "curricular-face": ("", "", "a face recogniser other than IR-SE50, such as UniPortrait's"),
-    "uni-portrait": ("", "UniPortrait node", "a UniPortrait adapter"),
-    "pulid": ("", "PuLID node", "a PuLID adapter"),
-    "consistent-id": ("", "ConsistentID node", "a ConsistentID adapter"),
-    "infinite-you": ("InfiniteYou", "Load Adapter", "InfiniteYou's projection (image_proj_model.bin)"),
-    "with-anyone": ("WithAnyone", "Load Adapter", "a WithAnyone adapter"),
-    "kolors": ("", "another IP-Adapter node", "an SDXL IP-Adapter of another kind"),
-    "clip-vision-h": ("", "models/clip_vision", "the CLIP vision encoder ViT-H/14"),
-    "clip-vision-g": ("", "models/clip_vision", "the CLIP vision encoder ViT-bigG/14"),
-    "checkpoint": ("", "Load Checkpoint", "an SDXL model"),
-    "flux": ("", "Load Diffusion Model", "a FLUX.1 model"),
-    "qwen3-4b": ("", "models/text_encoders", "a text encoder"),
-}
-TO_K = {"ip_adapter.1.to_k_ip.weight": (640, 2048)}
-# Files of other packs, by the tensors that tell them.
-OTHERS = {
-    "curricular-face": {"input_layer.0.weight": (64, 3, 3, 3), "output_layer.3.weight": (512, 25088)},
-    "uni-portrait": {"faceid_proj.latents": (1, 16, 768), "faceid_adapter.1.to_k_faceid.weight": (320, 768)},
-    "pulid": {"image_proj.body.0.weight": (1024, 1280), **TO_K},
-    "consistent-id": {"image_proj.proj.0.weight": (1024, 512), "FacialEncoder.x.weight": (1,), **TO_K},
-    "kolors": {"image_proj.latents": (1, 16, 2048), "image_proj.proj_in.weight": (2048, 1024), **TO_K},
-}
+OWN = {
+    "story-maker": "story_maker", "photo-maker": "photo_maker", "photo-maker-v2": "photo_maker_v2",
+    "id-patch": "id_patch", "instant-id": "instant_id", "with-anyone": "withanyone", "infinite-you": "image_proj_model",
+}  # fmt: skip
+"""Formats of methods with a file or two -> their stand-in. Every published IP-Adapter has one by its name."""
 
 
 @pytest.fixture(scope="module")
-def files(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    built, folder = standin_models, tmp_path_factory.mktemp("others")
-    for name, shapes in OTHERS.items():
-        torch.save({key: torch.zeros(1).expand(shape) for key, shape in shapes.items()}, folder / f"{name}.bin")
-    return {
-        **{name: built.ip_adapter(name) for name in adapters.PUBLISHED if name != "mask"},
-        **{name: folder / f"{name}.bin" for name in OTHERS},
-        "mask": built.story_maker,
-        "photomaker-v1": built.photo_maker,
-        "photomaker-v2": built.photo_maker_v2,
-        "id-patch": built.id_patch,
-        "instant-id": built.instant_id,
-        "recogniser": built.recogniser,
-        "clip-vision-h": built.clip_vision_h,
-        "clip-vision-g": built.clip_vision_g,
-        "checkpoint": built.checkpoint,
-        **{name: built.of_transformer(name) for name in ("flux", "qwen3-4b")},
-        "with-anyone": built.of_transformer("withanyone"),
-        "infinite-you": built.of_transformer("image_proj_model"),
-    }
+def files(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Format, Path]]:
+    """Every kind of file that is known."""
+    folder, found = tmp_path_factory.mktemp("others"), []
+    for name, row in ((name, row) for name, rows in {**TABLE, "id-patch": [{}]}.items() for row in rows):
+        path = folder / f"{len(found)}.bin"
+        if "adapter" in row and row["adapter"] != "mask":
+            path.symlink_to(standin_models.ip_adapter(row["adapter"]))
+        elif name in OWN:
+            path.symlink_to(getattr(standin_models, OWN[name]))
+        else:
+            torch.save({key: torch.zeros(()).expand(tensor.shape) for key, tensor in state_of(row).items()}, path)
+        found.append((known("face-id-unnorm" if row.get("adapter", "").endswith("unnorm") else name), path))
+    return found
 
 
 def only(method: Method) -> bool:
@@ -113,17 +67,18 @@ def execute(method, file):
 
 
 def test_a_file_of_something_else_is_named(method, folder, files):
-    assert files.keys() == SAID.keys()
-    for name, (whose, where, what) in SAID.items():
-        (folder / f"{name}.bin").symlink_to(files[name])
-        if whose == method.title:
-            execute(method, f"{name}.bin")
+    """Its own is loaded."""
+    assert {one.id for one in method.formats} - {"ip-adapter-full-sdxl"} <= {kind.id for kind, _ in files}
+    for kind, path in files:
+        (folder / path.name).symlink_to(path)
+        if kind in method.formats:
+            execute(method, path.name)
             continue
         with pytest.raises(UnsupportedCheckpoint) as error:
-            execute(method, f"{name}.bin")
+            execute(method, path.name)
         message = str(error.value)
-        assert message.startswith(f"{name}.bin is {what}; this node needs "), message
-        assert where in message and page(method) in message, message
+        assert message.startswith(f"{path.name} is {kind.title}; this node needs "), message
+        assert kind.belongs in message and page(method) in message, message
 
 
 def test_a_missing_file_is_named_linked_and_sized_by_its_own_row(method, folder):
@@ -159,20 +114,23 @@ def test_a_name_that_leads_elsewhere_is_refused_and_a_linked_one_left_to_the_run
 
 
 def test_a_damaged_file_is_refused(method, tmp_path):
-    """A tensor is gone, has another shape or is no number: the first and the last of each part."""
+    """A tensor is gone, has another shape or is no number: the first and the last of each part. Or one of the first
+    layers is a column wider than what it meets while sampling."""
     state = attack_values.file_of(method.folder)
     parts = state if all(isinstance(part, dict) for part in state.values()) else {"": state}
     torch.save(state, tmp_path / "x.bin")
     read = tuple(attack_values.load(method.folder, str(tmp_path / "x.bin")).net.state_dict())
     for part, tensors in parts.items():
         kept = [key for key in tensors if f"{part}.{key}".endswith(read)] or [*tensors]  # others are another branch's
-        for key in (min(kept), max(kept)):
-            whole = tensors[key]
-            for bad in (None, whole.new_zeros(3, 5, 7), whole.float() * torch.nan):
-                changed = {name: x for name, x in {**tensors, key: bad}.items() if x is not None}
-                torch.save({**parts, part: changed} if part else changed, tmp_path / "x.bin")
-                with pytest.raises(UnsupportedCheckpoint):
-                    attack_values.load(method.folder, str(tmp_path / "x.bin"))
+        ends = [(key, tensors[key]) for key in (min(kept), max(kept))]
+        bad = [(key, made) for key, t in ends for made in (None, t.new_zeros(3, 5, 7), t.float() * torch.nan)]
+        first = [(key, tensors[key]) for key in kept if tensors[key].ndim > 1 and not re.search(r"[1-9]", key)]
+        bad += [(key, torch.cat([t, t[..., :1]], -1)) for key, t in first]
+        for key, tensor in bad:
+            changed = {name: x for name, x in {**tensors, key: tensor}.items() if x is not None}
+            torch.save({**parts, part: changed} if part else changed, tmp_path / "x.bin")
+            with pytest.raises(UnsupportedCheckpoint):
+                attack_values.load(method.folder, str(tmp_path / "x.bin"))
 
 
 class Code:
@@ -187,11 +145,3 @@ def test_a_pickle_runs_nothing(method, folder, capsys):
     with pytest.raises(UnsupportedCheckpoint, match=f"wants to run code .*not opened.*{page(method)}"):
         execute(method, "code.bin")
     assert "run" not in capsys.readouterr().out
-
-
-def test_every_published_adapter_is_tried():
-    """Each format of ours that is a file of one network is among those above."""
-    tried = {*adapters.PUBLISHED} | {"photomaker-v1", "photomaker-v2", "id-patch", "withanyone", "image_proj_model"}
-    keys = {method.key for method in methods() if only(method)}
-    ours = {Path(one.name).stem: one.format for one in manifest.models() if one.key in keys}
-    assert {ours[name] for name in tried} | {"instant-id"} == {*ours.values()}

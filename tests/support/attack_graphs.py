@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest._io import WidgetInput
@@ -14,10 +17,11 @@ SAMPLED = (
     "LikenessSharePartsAttention",
 )  # fmt: skip
 
-MODELS = {
-    "LikenessApplyIDPatch": "sdxl()", "LikenessApplyInfiniteYou": "flux()", "LikenessCastReferences": "klein()",
-}  # fmt: skip
-"""For the sampler behind nodes that have none."""
+TABLE = json.loads(Path(__file__).with_name("attack_inputs.json").read_text("utf-8"))
+"""models: for the sampler behind nodes that have none. families: a MODEL of each and a text for it. small: in the place
+of defaults that are larger. one_of: inputs of which one is connected. told: what a node's schema does not tell; a node
+in front of others comes before them."""
+MODELS, SOCKETS = TABLE["models"], TABLE["sockets"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,19 +78,6 @@ def prompt(*last: Node) -> dict[str, dict[str, Any]]:
     return made
 
 
-FAMILIES = {
-    "SDXL": ("sdxl()", "text({}, 2048)"), "SD1.5": ("sd15()", "text({}, 48)"), "FLUX.1": ("flux()", "flux_text({})"),
-    "FLUX.2": ("klein()", "klein_said('{}')"),
-}  # fmt: skip
-"""A MODEL of each and a text for it."""
-SOCKETS = {
-    "CONTROL_NET": "control_net()", "CLIP_VISION": "clip_vision()", "CLIP": "sdxl_clip()", "VAE": "vae()",
-    "IMAGE": "image()", "MASK": "mask()", "LIKENESS_CAST": "cast()", "LIKENESS_CAST,LIKENESS_IDENTITY": "cast()",
-    "LIKENESS_IDENTITY": "identity()", "LIKENESS_LAYOUT": "layout()", "LIKENESS_FACES": "faces()",
-    "POSE_KEYPOINT": "pose()", "LIKENESS_ID_PATCH": "loaded('id_patch')", "LIKENESS_PARTS2WHOLE": "networks()",
-}  # fmt: skip
-SMALL = {"width": 128, "height": 96, "feather": 8}
-"""In the place of defaults that are larger."""
 FACES = node("LikenessLoadFaceModel", pack="buffalo_sc", recognisers="w600k_mbf", provider="auto")
 
 
@@ -95,7 +86,7 @@ def derived(schema: Any) -> dict[str, Any]:
     model. A method's own socket is given what its loader makes of a file, see attack_values.file_of."""
     method = next((one for one in methods() if schema.node_id in one.applies), None)
     families = method.families if method else ("SD1.5",)
-    model, text = next(given for family, given in FAMILIES.items() if family in families)
+    model, text = next(given for family, given in TABLE["families"].items() if family in families)
     known = {**SOCKETS, "MODEL": model}
     known |= {method.socket: f"loaded({method.folder!r})"} if method else {}
     sides = {"positive": value(text.format(1)), "negative": value(text.format(2))}
@@ -105,7 +96,7 @@ def derived(schema: Any) -> dict[str, Any]:
         if kind == "LIKENESS_FACE_MODEL":
             found[one.id] = FACES
         elif isinstance(one, WidgetInput) and one.default != []:
-            default = min(one.default, SMALL[one.id]) if one.id in SMALL else one.default
+            default = min(one.default, TABLE["small"][one.id]) if one.id in TABLE["small"] else one.default
             found[one.id] = options[0] if default is None and options else default
         elif not one.optional:
             found[one.id] = sides.get(one.id) or value(known.get(kind.removesuffix(",LIKENESS_ADAPTER"), "None"))
@@ -127,76 +118,31 @@ def ours(kind: str, **changed: Any) -> Node:
     """One of our nodes with its defaults and other inputs; a text for a socket is the expression of what it brings."""
     linked = {one.id for one in sockets(kind)}
     given = {name: value(one) if isinstance(one, str) and name in linked else one for name, one in changed.items()}
-    group = ONE_OF.get(kind, ())
+    group = TABLE["one_of"].get(kind, ())
     others = dict.fromkeys(group, UNCONNECTED) if changed.keys() & {*group} else {}
     return node(kind, **{**DEFAULTS[kind], **others, **given})
 
 
-ONE_OF = {"LikenessLayoutFromFaces": ("faces", "poses", "masks")}
-"""Inputs of which one is connected."""
+def stands_for(form: Any) -> Any:
+    """What a table means: [node of ours, inputs, output], {expression: what stands in it as a}, null for nothing that
+    is connected; anything else as it is. The same form is the same node, which then runs once."""
+    if isinstance(form, list):
+        one = _of_table(json.dumps(form[:2]))
+        return one[form[2]] if form[2:] else one
+    if isinstance(form, dict):
+        ((expression, given),) = form.items()
+        return value(expression, stands_for(given))
+    return UNCONNECTED if form is None else form
 
 
-def _put(kind: str, **told: Any) -> Node:
-    """The node as it stands from now on in DEFAULTS, with what its schema does not tell."""
-    made = ours(f"Likeness{kind}", **told)
-    DEFAULTS[made.kind] = made.inputs
-    return made
+@cache
+def _of_table(text: str) -> Node:
+    kind, inputs = json.loads(text)
+    return ours(f"Likeness{kind}", **{name: stands_for(one) for name, one in inputs.items()})
 
 
-def _tell() -> None:
-    size, photo = {"width": 128, "height": 96}, "photo()"
-    standing = ours("LikenessGroupLayout", count=1, height=192)
-    _put("LoadFaceModel", pack="buffalo_sc", recognisers="w600k_mbf")
-    for kind, file in {
-        "LoadIdentity": "anna.safetensors", "LoadAdapter": "standin-ip-adapter-faceid_sdxl.bin",
-        "DetectBodySurface": "standin-densepose.torchscript",
-    }.items():  # fmt: skip
-        _put(kind, file=file)
-    _put("LoadParts2Whole", folder="standin-parts2whole")
-    _put("DetectFaces", image=photo)
-    _put("Identity", image=photo, name="Yao", which_face="largest")
-    _put("BlendIdentities", b="identity('Boris')")
-    _put("SaveIdentity", filename="anna")
-    _put("Cast", person_1="identity()")
-    _put("PeopleFromPhotos", names="Yao", which_face="largest", photo_1=photo)
-    _put("CastFromPhotos", image=photo, names="Yao")
-    _put("LayoutFromFaces", faces="faces()")
-    _put("LayoutFromBoxes", bboxes="[[{'x': 8, 'y': 4, 'width': 40, 'height': 80}]]", text="8, 4, 40, 80")
-    _put("AddPlace", layout=ours("LikenessGroupLayout", count=1, width=768, height=512), face_size=60)
-    _put("GroupLayout", framing="bust", width=512, height=512, action="hands up")
-    _put("Scenes", text="at the beach\nin the kitchen", always="photo")
-    _put("PoseImage", layout="layout()")
-    _put("PlaceCast", cast="unplaced()")
-    _put("PersonPrompts", clip="clip()", prompts="1: up\n2: down")
-    _put("BindReferences", model="dit()", positive="referring(1)", negative="referring(2)")
-    applied = _put("ApplyIDPatch", image=_put("IDPatchImage"))
-    _put("BindIDTokens", positive=applied, negative=applied[1])
-    _put("ResizePhoto", longer_side=256)
-    keypoints = node("LikenessPoseImage", draw="face keypoints", cast=value("cast()"))
-    _put("ApplyInstantID", control_net="control_net()", image=keypoints)
-    _put("ApplyIPAdapter", clip_vision="vit_h()")
-    _put("ApplyPhotoMaker", photo_maker="photo_maker()", text="a woman img, a man img")
-    _put("ApplyStyle", ip_adapter="loaded('ip_adapter_plus')", clip_vision="vit_h()", cast="cast()", who="1")
-    _put("ApplyStoryMaker", bodies="image(batch=2)", body_masks="mask(2)")
-    _put("CastReferences", clip="klein_clip()", vae="flux2_vae()", prompt="in a park", pictures="image()", size=128)
-    _put("ApplyInfiniteYou", control_net="infuse_net()", vae="flux_vae()")
-    part = _put("Part", label="face")
-    features = _put("EncodeParts", parts=part, clip="clip()")
-    _put("ApplyParts", model="denoiser()", features=features, pose="image()")
-    sides = {"positive": "text(1, 48)", "negative": "text(2, 48)"}
-    _put("SharePartsAttention", model="sd15()", **sides, parts=part, clip="clip()")
-    _put("DetectBodySurface", image=photo, **size)
-    surface = node("LikenessPoseImage", draw="body surface", layout=standing)
-    _put("BodySurfaceMask", surface=surface, head=True, upper_arms=False, forearms=False)
-    report = _put("Measure", images=photo, cast="unplaced()")
-    _put("PickBest", report=report, images=photo, score="resemblance", latents="latent()")
-    crops = _put("CropFaces", images=photo, cast="on_photo()", who="everybody", size=256)
-    _put("PasteFaces", images=photo, where=crops[3], sampled=crops)
-    _put("CropFaces", vae="vae()")
-    _put("Doctor", workflow="id_patch_two_people")
-
-
-_tell()
+for _kind, _told in TABLE["told"].items():
+    DEFAULTS[f"Likeness{_kind}"] = ours(f"Likeness{_kind}", **{n: stands_for(one) for n, one in _told.items()}).inputs
 
 
 def sampler(model: Any, positive: Any, negative: Any, latent: Any = None, **changed: Any) -> Node:

@@ -66,21 +66,10 @@ nan, inf = math.nan, math.inf
 
 # Networks
 
-
-@cache
-def sdxl() -> Any:
-    return tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
-
-
-@cache
-def control_net() -> Any:
-    return tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet()))
-
-
-@cache
-def small() -> Any:
-    """An SDXL of two layers, small enough to be compiled."""
-    return compiled.model()
+sdxl = cache(lambda: tiny_sdxl.host_model(tiny_sdxl.diffusers_unet()))
+control_net = cache(lambda: tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet())))
+small = cache(compiled.model)
+"""An SDXL of two layers, small enough to be compiled."""
 
 
 @cache
@@ -141,24 +130,10 @@ def loaded(kind: str, model: Any = None) -> Any:
         return load(kind, str(path))
 
 
-@cache
-def sd15() -> Any:
-    return tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
-
-
-@cache
-def flux() -> Any:
-    return tiny_dits.model("FLUX.1")
-
-
-@cache
-def denoiser() -> Any:
-    return parts_run.denoiser(parts_made.made())
-
-
-@cache
-def dit() -> Any:
-    return tiny_dits.model("FLUX.2")
+sd15 = cache(lambda: tiny_sd15.host_model(tiny_sd15.diffusers_unet(111)))
+flux = cache(lambda: tiny_dits.model("FLUX.1"))
+denoiser = cache(lambda: parts_run.denoiser(parts_made.made()))
+dit = cache(lambda: tiny_dits.model("FLUX.2"))
 
 
 @cache
@@ -187,10 +162,8 @@ def said(words: str) -> Any:
     return sdxl_clip().encode_from_tokens_scheduled(sdxl_clip().tokenize(words))
 
 
-@cache
-def klein() -> Any:
-    """For what the encoder of `klein_clip` says."""
-    return tiny_dits.model("FLUX.2", context_in_dim=3 * tiny_encoders.WIDTH)
+klein = cache(lambda: tiny_dits.model("FLUX.2", context_in_dim=3 * tiny_encoders.WIDTH))
+"""For what the encoder of `klein_clip` says."""
 
 
 def klein_said(words: str) -> Any:
@@ -233,41 +206,15 @@ def theirs(model: Any, pack: str) -> Any:
     return clone
 
 
-def _rows(value: Any, which: list[int], count: int) -> Any:
-    """These rows of every tensor of `count` rows, however deep: a ControlNet's are in lists in a dictionary."""
-    if isinstance(value, dict):
-        return {key: _rows(one, which, count) for key, one in value.items()}
-    if isinstance(value, list) and any(isinstance(one, torch.Tensor) for one in value):
-        return [_rows(one, which, count) for one in value]
-    return value[which] if isinstance(value, torch.Tensor) and len(value) == count else value
-
-
-def _apply_rows(apply: Any, given: dict[str, Any], which: list[int]) -> Any:
-    x, t, c = (_rows(given[key], which, len(given["input"])) for key in ("input", "timestep", "c"))
-    return apply(x, t, **c)
-
-
-def _rows_one_by_one(apply: Any, given: dict[str, Any]) -> Any:
-    return torch.cat([_apply_rows(apply, given, [n]) for n in range(len(given["input"]))])
-
-
-def _last_row_first(apply: Any, given: dict[str, Any]) -> Any:
-    return _apply_rows(apply, given, list(range(len(given["input"])))[::-1]).flip(0)
-
-
 def _rows_twice(apply: Any, given: dict[str, Any]) -> Any:
-    rows = list(range(len(given["input"])))
-    return _apply_rows(apply, given, rows * 2)[: len(rows)]
-
-
-def _what_it_knows(apply: Any, given: dict[str, Any]) -> Any:
-    known = ("c_crossattn", "c_concat", "y", "control", "transformer_options")
-    return apply(given["input"], given["timestep"], **{key: given["c"][key] for key in known if key in given["c"]})
+    x, t, c = (given[key] for key in ("input", "timestep", "c"))
+    rows = [*range(len(x))] * 2
+    return apply(x[rows], t[rows], **other_packs.rows_of(c, rows, len(x)))[: len(x)]
 
 
 _WAYS = {
-    "rows one by one": _rows_one_by_one, "the last row first": _last_row_first, "every row twice": _rows_twice,
-    "what it knows": _what_it_knows,
+    "rows one by one": other_packs.one_by_one, "the last row first": other_packs.reversed_rows,
+    "every row twice": _rows_twice, "what it knows": other_packs.only_what_it_knows,
 }  # fmt: skip
 
 # People
@@ -341,6 +288,11 @@ def in_the_bank(person: Identity) -> str:
         metadata,
     )
     return name
+
+
+def forged(kind: str, **known: Any) -> Any:
+    """An object of a class of that name, as another pack may have one."""
+    return type(kind, (), known)()
 
 
 def unplaced(*people: Identity) -> Cast:

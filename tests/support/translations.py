@@ -1,22 +1,13 @@
-"""Brings locales/ up to date: English has every node's inputs, and out of Chinese goes what is of older English.
+"""What people read of nodes, workflows and blueprints, and what locales/ has of it in each language.
 
-The texts of nodes are written in locales/en/nodeDefs.json; bridge/schema.py puts them into the schemas.
-
-Also what people read of workflows and blueprints, of which web/labels.js makes Chinese.
-
-    COMFYUI_PATH=... python tests/support/translations.py
-
-Then tests/host/test_translations.py names what is to be translated. Frontends show a node's own English where a
-language has no entry, so nothing breaks in between.
+The texts of nodes are written in locales/en/nodeDefs.json; bridge/schema.py puts them into the schemas. Of workflows
+and blueprints web/labels.js makes Chinese.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +42,7 @@ def of_schemas(schemas: list[Any]) -> Texts:
 
 def read(language: str) -> Texts:
     """nodeDefs.json of a language, flat."""
-    return _flat(json.loads(_file(language).read_text("utf-8")))
+    return _flat(json.loads((LOCALES / language / "nodeDefs.json").read_text("utf-8")))
 
 
 def _flat(tree: dict[str, Any], before: str = "") -> Texts:
@@ -59,21 +50,6 @@ def _flat(tree: dict[str, Any], before: str = "") -> Texts:
     for key, value in tree.items():
         texts |= _flat(value, f"{before}{key}/") if isinstance(value, dict) else {before + key: value}
     return texts
-
-
-def write(language: str, texts: Texts) -> None:
-    tree: dict[str, Any] = {}
-    for path, text in texts.items():
-        *folders, name = path.split("/")
-        branch = tree
-        for folder in folders:
-            branch = branch.setdefault(folder, {})
-        branch[name] = text
-    _file(language).write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", "utf-8")
-
-
-def _file(language: str) -> Path:
-    return LOCALES / language / "nodeDefs.json"
 
 
 def table(language: str, name: str = LABELS) -> Texts:
@@ -105,30 +81,3 @@ def of_graph(graph: dict[str, Any]) -> set[str]:
 
 def _slots(owner: dict[str, Any]) -> list[dict[str, Any]]:
     return [*owner.get("inputs", []), *owner.get("outputs", [])]
-
-
-def update(english: Texts, before: Texts) -> None:
-    """before: the English that the translations were made from."""
-    for language in TRANSLATED:
-        texts = read(language)
-        write(language, {path: texts[path] for path in english if path in texts and before.get(path) == english[path]})
-    write("en", english)
-
-
-def main() -> None:
-    sys.path.append(str(ROOT / "scripts"))
-    from rig.pack import load_host, load_pack
-
-    load_pack()
-    load_host(os.environ["COMFYUI_PATH"])
-    from pack.nodes.extension import NODES
-
-    committed = subprocess.run(
-        ["git", "show", "HEAD:locales/en/nodeDefs.json"], cwd=ROOT, capture_output=True, check=True
-    )
-    english = of_schemas([node.GET_SCHEMA() for node in NODES])
-    update(english, _flat(json.loads(committed.stdout)))
-
-
-if __name__ == "__main__":
-    main()

@@ -17,14 +17,11 @@ import chromium
 import environment
 import pytest
 import real_faces
-import torch
 from environment import Host, SetupError, host_at
 from rig.host_server import HostServer
 from rig.standins import Standins
-from safetensors.torch import save_file
 
 WINDOW = (1280, 800)
-WRONG = "not-instant-id.safetensors"
 LOADED = "!!window.app?.graph && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50"
 READY = f"{LOADED} && app.graph._nodes.length > 0"  # its first graph is open
 # In 1.27.10 the mark is on a group of two.
@@ -95,8 +92,6 @@ def visit(request: pytest.FixtureRequest, window: chromium.Page) -> Iterator[Vis
     frontend, vue = request.param
     server = request.getfixturevalue("host_server" if frontend == "its own" else "newest")
     server.upload_image(real_faces.COFFEE, "example.png")  # which every ComfyUI brings
-    (server.base / "models" / "instantid").mkdir(exist_ok=True)
-    save_file({"weight": torch.zeros(2)}, server.base / "models" / "instantid" / WRONG)
     visit = Visit(window, server, vue)
     visit.open()
     yield visit
