@@ -258,5 +258,7 @@ def test_the_preview_shows_who_is_chosen():
     blue, orange = (torch.tensor(color) / 255 for color in ((86, 180, 233), (230, 159, 0)))
     x0, y0, *_ = decisions[0].crop.square
     assert torch.allclose(shown[y0 + 60, x0], blue, atol=0.01)
+    under = images[0][y0 + 60, x0 + 60]
+    assert torch.allclose(shown[y0 + 60, x0 + 60], under + (blue - under) * 90 / 255, atol=0.01), "the mask in it"
     bx, by = round(decisions[1].candidate.box[0]), round(decisions[1].candidate.box[3])
     assert torch.allclose(shown[by, bx + 9], orange, atol=0.01)
