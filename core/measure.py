@@ -121,15 +121,12 @@ class Measured:
         }
 
     @property
-    def copy_paste(self) -> float | None:
-        """Mean over those who are there and have several photos; None where there is nobody of that kind."""
-        known = [one.copied for one in self.present if one.copied is not None]
-        return _mean(known) if known else None
-
-    @property
     def scores(self) -> dict[str, float | None]:
-        """By SCORES; of parts the mean, None without any."""
-        return {**self.means, "copy-paste": self.copy_paste, "parts": _mean(self.parts) if self.parts else None}
+        """By SCORES. copy-paste: the mean over those who are there and have several photos; parts: the mean. None where
+        there is nobody or nothing of that kind."""
+        copied = [one.copied for one in self.present if one.copied is not None]
+        rest = {"copy-paste": copied, "parts": self.parts}
+        return {**self.means, **{name: _mean(values) if values else None for name, values in rest.items()}}
 
 
 @dataclass(frozen=True)
@@ -317,7 +314,7 @@ def troubles(report: Report) -> list[str]:
 
 
 def summary(one: Measured) -> str:
-    copied, parts, means = one.copy_paste, one.scores["parts"], one.means
+    copied, parts, means = one.scores["copy-paste"], one.scores["parts"], one.means
     right = sum(seen.right for seen in one.sightings)
     return (
         f"resemblance {means['resemblance']:.2f}, association {right}/{len(one.sightings)}, "

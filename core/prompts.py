@@ -68,10 +68,11 @@ def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
         raise BadPrompts(number, line, "it has no colon", names)
     who, words = (half.strip() for half in halves)
     found = _called(who, names)
-    if len(found) != 1:
+    if not found:
+        raise BadPrompts(number, line, f"no person here is called {plain(who, 40)!r}", names)
+    if len(found) > 1:
         numbers = " or ".join(str(n + 1) for n in found)
-        several = f"{len(found)} people are called {who!r}: write their number, {numbers}"
-        raise BadPrompts(number, line, several if found else f"no person here is called {plain(who, 40)!r}", names)
+        raise BadPrompts(number, line, f"{len(found)} people are called {who!r}: write their number, {numbers}", names)
     return found[0], words
 
 

@@ -357,8 +357,8 @@ def compared(
     named = {result.name: result.report for result in results if result.name in wanted}
     rows: list[tuple[str, ...]] = [("recogniser", "figure", *sets, "change", "95 % from", "to", "p", "up", "down")]
     for recogniser in next(iter(named.values())).recognisers:
-        for figure, score in measure.SCORES.items():
-            values = {name: score(report.pictures[recogniser][0]) for name, report in named.items()}
+        for figure in measure.SCORES:
+            values = {name: report.pictures[recogniser][0].scores[figure] for name, report in named.items()}
             known = {name: value for name, value in values.items() if value is not None}
             if len(known) == len(values):
                 scored = {
@@ -392,7 +392,7 @@ def _table(results: Sequence[Result]) -> str:
         for name in dict.fromkeys(name for report in reports for name in report.recognisers):
             ones = [report.pictures[name][0] for report in reports if name in report.pictures]
             sizes = [longer_side(one.boxes[seen.face]) for one in ones for seen in one.present if seen.face is not None]
-            copied = [one.copy_paste for one in ones if one.copy_paste is not None]
+            copied = [alike for one in ones if (alike := one.scores["copy-paste"]) is not None]
             *means, missing, extra, swapped = measure.totals(ones)
             told = [f"{value:.3f}" for value in means] + [f"{sum(copied) / len(copied):+.3f}" if copied else "-"]
             size = f"{sum(sizes) / len(sizes):.0f}" if sizes else "-"

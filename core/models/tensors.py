@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file  # pyright: ignore[reportUnknownVariableType]
 from torch import Tensor
 
@@ -95,8 +95,9 @@ def origin(path: str | Path) -> str:
     """The SHA-256 of a file as it was published: of what `convert` has made a safetensors file of, else of itself."""
     path = Path(path)
     if is_safetensors(path):
-        with suppress(LookupError, ValueError, AttributeError, TypeError), _opened(path, "pt") as file:
-            (made_of,) = json.loads(file.metadata()[SOURCES]).values()  # anybody may write anything there
+        # Anybody may write anything there.
+        with suppress(LookupError, ValueError, AttributeError, TypeError, SafetensorError), _opened(path, "pt") as file:
+            (made_of,) = json.loads(file.metadata()[SOURCES]).values()
             return str(made_of)
     return sha256(path)
 

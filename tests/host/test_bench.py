@@ -109,6 +109,7 @@ def test_a_run_for_a_gpu_goes_on_behind_what_fails_and_keeps_to_its_time(
     assert status == 0 and left["reason"] == "about 1 s are needed, 0 s are left"
     _, results = ran(100.0, ("slow", lambda: time.sleep(0.3), 0.1), ("next", reported("one"), 50))
     assert [case["status"] for case in results] == ["measured", "left out"], "a slower card leaves out more"
+    assert sum(case.seconds for case in gpu.CASES) < 530, "all of it fits into the time of --gpu"
     (tmp_path / "file").touch()
     monkeypatch.setattr(gpu, "cases", lambda: [gpu.Case("first", lambda: written.append(0), 1)])
     with pytest.raises(SetupError, match=r"results\.json cannot be written .*: make room .* name another"):

@@ -22,29 +22,23 @@ CORE_TITLES = {
 
 
 @WHOLE
-def test_defaults_are_those_that_people_have_read_about() -> None:
-    """What a new node begins with. A change is one of the method, or one that users should hear of."""
-    found = {
-        f"{schema.node_id}.{entry.id}": entry.default
-        for schema in (*SCHEMAS.values(), *(node.GET_SCHEMA() for node in OLD))
-        for entry in schema.inputs
-        if getattr(entry, "default", None) is not None
-    }
-    assert found == json.loads((ROOT / "tests" / "golden" / "defaults.json").read_text("utf-8"))
+def test_ids_choices_and_defaults_are_the_ones_saved_workflows_use() -> None:
+    """A new input at the end, a new choice or a new node is added to saved_ids.json; nothing else in it ever changes.
 
-
-def test_ids_and_choices_are_the_ones_saved_workflows_use() -> None:
-    """A new input at the end, a new choice or a new node is added to the file; nothing else in it ever changes."""
+    A changed default is one of the method, or one that users should hear of.
+    """
     found: dict[str, Any] = {}
-    for name, schema in (SCHEMAS | {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in OLD)}).items():
-        choices = {
-            one.id: list(one.options)
-            for one in schema.inputs
-            if hasattr(one, "options") and one.id not in ("file", "folder", "pack", "recognisers")  # which are files
-        }
+    defaults: dict[str, Any] = {}
+    for schema in (*SCHEMAS.values(), *(node.GET_SCHEMA() for node in OLD)):
+        listed = [one for one in schema.inputs if one.id not in ("file", "folder", "pack", "recognisers")]  # not files
+        choices = {one.id: list(one.options) for one in listed if hasattr(one, "options")}
         inputs, outputs = ([one.id for one in some] for some in (schema.inputs, schema.outputs))
-        found[name] = {"inputs": inputs, "outputs": outputs, "choices": choices}
-    assert found == json.loads((ROOT / "tests" / "golden" / "saved_ids.json").read_text("utf-8"))
+        found[schema.node_id] = {"inputs": inputs, "outputs": outputs, "choices": choices}
+        known = {one.id: getattr(one, "default", None) for one in schema.inputs}
+        defaults |= {f"{schema.node_id}.{name}": value for name, value in known.items() if value is not None}
+    golden = ROOT / "tests" / "golden"
+    assert found == json.loads((golden / "saved_ids.json").read_text("utf-8"))
+    assert defaults == json.loads((golden / "defaults.json").read_text("utf-8"))
 
 
 def part(text: str, heading: str) -> str:
@@ -104,25 +98,19 @@ def test_tooltips_of_numbers_end_with_range_and_default() -> None:
 
 
 WORDS = {
-    "LikenessApplyInstantID": ["portrait", "pulid", "faceid", "face swap", "换脸"],
-    "LikenessIdentity": ["portrait", "character", "same person"],
-    "LikenessPart": ["dress", "wardrobe"],
-    "LikenessSharePartsAttention": ["wardrobe", "换装"],
-    "LikenessPlaceCast": ["swap"],
-    "LikenessPeopleFromPhotos": ["two people", "双人", "合影"],
-    "LikenessCast": ["two people"],
-    "LikenessGroupLayout": ["group photo"],
-}
+    "LikenessApplyInstantID": {"portrait", "pulid", "faceid", "face swap", "换脸"},
+    "LikenessIdentity": {"portrait", "character", "same person"}, "LikenessPart": {"dress", "wardrobe"},
+    "LikenessSharePartsAttention": {"wardrobe", "换装"}, "LikenessPlaceCast": {"swap"}, "LikenessCast": {"two people"},
+    "LikenessPeopleFromPhotos": {"two people", "双人", "合影"}, "LikenessGroupLayout": {"group photo"},
+}  # fmt: skip
 
 
 def test_what_people_type_is_a_search_word_of_its_own() -> None:
-    """As a whole: the frontend ranks nodes whose word merely begins like it behind."""
-    missing = {name: {*words} - {*SCHEMAS[name].search_aliases} for name, words in WORDS.items()}
-    assert not any(missing.values()), missing
-
-
-def test_names_that_say_little_say_more_in_brackets() -> None:
-    """ComfyUI 0.3.64's frontend searches names only."""
+    """As a whole: the frontend ranks nodes whose word merely begins like it behind. ComfyUI 0.3.64's frontend searches
+    names only: those that say little say more in brackets."""
+    assert {name: words - {*SCHEMAS[name].search_aliases} for name, words in WORDS.items()} == {
+        name: set() for name in WORDS
+    }
     assert {"Cast (people)", "Part (clothes, face, hair)"} <= {schema.display_name for schema in SCHEMAS.values()}
 
 

@@ -17,10 +17,11 @@ SAMPLED = (
     "LikenessSharePartsAttention",
 )  # fmt: skip
 
-MODELS = {
-    "LikenessApplyIDPatch": "sdxl()", "LikenessApplyInfiniteYou": "flux()", "LikenessCastReferences": "klein()",
-}  # fmt: skip
-"""For the sampler behind nodes that have none."""
+TABLE = json.loads(Path(__file__).with_name("attack_inputs.json").read_text("utf-8"))
+"""models: for the sampler behind nodes that have none. families: a MODEL of each and a text for it. small: in the place
+of defaults that are larger. one_of: inputs of which one is connected. told: what a node's schema does not tell; a node
+in front of others comes before them."""
+MODELS, SOCKETS = TABLE["models"], TABLE["sockets"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,19 +78,6 @@ def prompt(*last: Node) -> dict[str, dict[str, Any]]:
     return made
 
 
-FAMILIES = {
-    "SDXL": ("sdxl()", "text({}, 2048)"), "SD1.5": ("sd15()", "text({}, 48)"), "FLUX.1": ("flux()", "flux_text({})"),
-    "FLUX.2": ("klein()", "klein_said('{}')"),
-}  # fmt: skip
-"""A MODEL of each and a text for it."""
-SOCKETS = {
-    "CONTROL_NET": "control_net()", "CLIP_VISION": "clip_vision()", "CLIP": "sdxl_clip()", "VAE": "vae()",
-    "IMAGE": "image()", "MASK": "mask()", "LIKENESS_CAST": "cast()", "LIKENESS_CAST,LIKENESS_IDENTITY": "cast()",
-    "LIKENESS_IDENTITY": "identity()", "LIKENESS_LAYOUT": "layout()", "LIKENESS_FACES": "faces()",
-    "POSE_KEYPOINT": "pose()", "LIKENESS_ID_PATCH": "loaded('id_patch')", "LIKENESS_PARTS2WHOLE": "networks()",
-}  # fmt: skip
-SMALL = {"width": 128, "height": 96, "feather": 8}
-"""In the place of defaults that are larger."""
 FACES = node("LikenessLoadFaceModel", pack="buffalo_sc", recognisers="w600k_mbf", provider="auto")
 
 
@@ -98,7 +86,7 @@ def derived(schema: Any) -> dict[str, Any]:
     model. A method's own socket is given what its loader makes of a file, see attack_values.file_of."""
     method = next((one for one in methods() if schema.node_id in one.applies), None)
     families = method.families if method else ("SD1.5",)
-    model, text = next(given for family, given in FAMILIES.items() if family in families)
+    model, text = next(given for family, given in TABLE["families"].items() if family in families)
     known = {**SOCKETS, "MODEL": model}
     known |= {method.socket: f"loaded({method.folder!r})"} if method else {}
     sides = {"positive": value(text.format(1)), "negative": value(text.format(2))}
@@ -108,7 +96,7 @@ def derived(schema: Any) -> dict[str, Any]:
         if kind == "LIKENESS_FACE_MODEL":
             found[one.id] = FACES
         elif isinstance(one, WidgetInput) and one.default != []:
-            default = min(one.default, SMALL[one.id]) if one.id in SMALL else one.default
+            default = min(one.default, TABLE["small"][one.id]) if one.id in TABLE["small"] else one.default
             found[one.id] = options[0] if default is None and options else default
         elif not one.optional:
             found[one.id] = sides.get(one.id) or value(known.get(kind.removesuffix(",LIKENESS_ADAPTER"), "None"))
@@ -130,13 +118,9 @@ def ours(kind: str, **changed: Any) -> Node:
     """One of our nodes with its defaults and other inputs; a text for a socket is the expression of what it brings."""
     linked = {one.id for one in sockets(kind)}
     given = {name: value(one) if isinstance(one, str) and name in linked else one for name, one in changed.items()}
-    group = ONE_OF.get(kind, ())
+    group = TABLE["one_of"].get(kind, ())
     others = dict.fromkeys(group, UNCONNECTED) if changed.keys() & {*group} else {}
     return node(kind, **{**DEFAULTS[kind], **others, **given})
-
-
-ONE_OF = {"LikenessLayoutFromFaces": ("faces", "poses", "masks")}
-"""Inputs of which one is connected."""
 
 
 def stands_for(form: Any) -> Any:
@@ -157,10 +141,8 @@ def _of_table(text: str) -> Node:
     return ours(f"Likeness{kind}", **{name: stands_for(one) for name, one in inputs.items()})
 
 
-for _kind, _told in json.loads(Path(__file__).with_name("attack_inputs.json").read_text("utf-8")).items():
-    # What its schema does not tell, in turns: a node in front of others comes before them.
-    _made = {name: stands_for(one) for name, one in _told.items()}
-    DEFAULTS[f"Likeness{_kind}"] = ours(f"Likeness{_kind}", **_made).inputs
+for _kind, _told in TABLE["told"].items():
+    DEFAULTS[f"Likeness{_kind}"] = ours(f"Likeness{_kind}", **{n: stands_for(one) for n, one in _told.items()}).inputs
 
 
 def sampler(model: Any, positive: Any, negative: Any, latent: Any = None, **changed: Any) -> Node:

@@ -73,7 +73,7 @@ def test_who_is_who_and_figures_computed_by_hand(case: str) -> None:
     assert [seen.face for seen in one.sightings] == who
     found = [one.means[name] for name in FIGURES] + [one.missing, list(one.extra), one.swapped]
     assert found == [pytest.approx(figure) for figure in figures]
-    assert one.copy_paste is None
+    assert one.scores["copy-paste"] is None
 
 
 # Places
@@ -95,7 +95,7 @@ def test_several_photos_count_alike_and_show_copying() -> None:
     people = Cast((Person(identity(0, photos=photos)),))
     one = measured(picture(face([0.9])), people)
     assert one.means["resemblance"] == pytest.approx((0.9 + 0.54) / 2, abs=1e-6)
-    assert one.copy_paste == pytest.approx(0.9 - 0.6, abs=1e-6)
+    assert one.scores["copy-paste"] == pytest.approx(0.9 - 0.6, abs=1e-6)
 
 
 def test_people_of_weight_0_are_not_looked_for() -> None:
