@@ -161,8 +161,8 @@ def turns(found: Sequence[Session]) -> list[list[Session]]:
 
 def workers() -> list[str]:
     """pytest-xdist's options; what shares a server or a file's networks stays in one worker, and the longest of these
-    groups come first (tests/conftest.py): xdist itself would begin with those of most tests. One per core: the networks
-    of a worker, its ComfyUI and its browser take some six GB, and with too little memory all of them wait for the disk."""
+    groups come first (tests/conftest.py): xdist itself would begin with those of most tests. One per core: networks,
+    ComfyUI and browser of a worker take some six GB, and with too little memory all of them wait for the disk."""
     cores = min(os.cpu_count() or 1, 4)
     return ["-n", str(cores), "--dist", "loadgroup", "--no-loadscope-reorder"] if cores > 1 else []
 
