@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import comfy.model_management
+import numpy as np
 import torch
 import torchvision  # noqa: F401  # the networks call its operators
 from comfy.model_patcher import ModelPatcher
@@ -29,53 +30,38 @@ _EXPECTED = f"a DensePose network ({FILE.model.name})"
 _ADVICE = f"The published files are at {FILE.model.page}; they belong in models/{FILE.key}."
 
 
-class Network:
-    """A DensePose network in the host's hands. path: of its file, for messages."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        scripted = torchscript.load(Path(path), _EXPECTED, _ADVICE)
-        # Never the host's dynamic loader: it gives weights to its own kinds of layers only, and these have others.
-        self.patcher = ModelPatcher(
-            scripted, comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
-        )
-
-    def bodies(self, photo: Tensor) -> iuv.Bodies:
-        """Who is in a photo (H, W, 3); boxes are in the pixels of the size that `iuv.looked_at` tells.
-
-        Raises UnsupportedCheckpoint where the network does not take a photo, or gives something else than bodies.
-        """
-        size = iuv.looked_at(photo.shape[1], photo.shape[0])
-        small = as_picture(photo).resize(size, Image.Resampling.BILINEAR)
-        pixels = torch.frombuffer(bytearray(small.tobytes()), dtype=torch.uint8).reshape(size[1], size[0], 3)
-        comfy.model_management.load_models_gpu([self.patcher], force_full_load=True)
-        try:
-            with torch.inference_mode():
-                given: Any = self.patcher.model(pixels.movedim(-1, 0).to(self.patcher.load_device))
-            return iuv.bodies(given)
-        except (MemoryError, torch.cuda.OutOfMemoryError):
-            raise  # the file may be good
-        except (RuntimeError, ValueError) as error:
-            # Of TorchScript's errors the cause comes last, below a listing of code.
-            why = plain((str(error).strip().splitlines() or [type(error).__name__])[-1], 200)
-            what = f"a TorchScript network of another kind ({why})"
-            raise UnsupportedCheckpoint(self.path, what, _EXPECTED, _ADVICE) from error
-
-
 @lru_cache(maxsize=2)
-def _network(path: str, size: int, changed: int) -> Network:
-    return Network(path)
+def _network(path: str, size: int, changed: int) -> ModelPatcher:
+    """A DensePose network in the host's hands."""
+    scripted = torchscript.load(Path(path), _EXPECTED, _ADVICE)
+    device, offload = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
+    # Never the host's dynamic loader: it gives weights to its own kinds of layers only, and these have others.
+    return ModelPatcher(scripted, device, offload)
 
 
-class Found(NamedTuple):
-    """What is drawn of a photo, and of how many bodies in it."""
+def bodies(network: ModelPatcher, path: str, photo: Tensor) -> iuv.Bodies:
+    """Who is in a photo (H, W, 3); boxes are in the pixels of the size that `iuv.looked_at` tells.
 
-    surface: iuv.Surface
-    bodies: int
+    Raises UnsupportedCheckpoint where the network does not take a photo, or gives something else than bodies.
+    """
+    size = iuv.looked_at(photo.shape[1], photo.shape[0])
+    pixels = torch.as_tensor(np.array(as_picture(photo).resize(size, Image.Resampling.BILINEAR)))
+    comfy.model_management.load_models_gpu([network], force_full_load=True)
+    try:
+        with torch.inference_mode():
+            given: Any = network.model(pixels.movedim(-1, 0).to(network.load_device))
+        return iuv.bodies(given)
+    except (MemoryError, torch.cuda.OutOfMemoryError):
+        raise  # the file may be good
+    except (RuntimeError, ValueError) as error:
+        # Of TorchScript's errors the cause comes last, below a listing of code.
+        why = plain((str(error).strip().splitlines() or [type(error).__name__])[-1], 200)
+        what = f"a TorchScript network of another kind ({why})"
+        raise UnsupportedCheckpoint(path, what, _EXPECTED, _ADVICE) from error
 
 
-def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int) -> list[Found]:
-    """The bodies of each photo (B, H, W, 1|3|4) on a canvas.
+def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int) -> tuple[list[iuv.Surface], int]:
+    """The bodies of each photo (B, H, W, 1|3|4) on a canvas, and how many there are in that with the most.
 
     size: (width, height) of the canvas in pixels, 0 for that of the photo. fit: of geometry.FITS. most: bodies of a
     photo, the surest; 0 is all. Raises UnsupportedCheckpoint, iuv.BodyNotFound, BadSize (see iuv.drawn).
@@ -84,11 +70,12 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
     high, wide = photos.shape[1:3]
     width, height = size[0] or wide, size[1] or high
     onto = Fit.into(iuv.looked_at(wide, high), (wide, high), "stretch"), Fit.into((wide, high), (width, height), fit)
-    found: list[Found] = []
+    found, counts = list[iuv.Surface](), list[int]()
     for number, photo in enumerate(stepwise(list(as_rgb(photos))), 1):
-        bodies = network.bodies(photo)
-        surface = iuv.drawn(bodies.surest(most), onto[0].then(onto[1]), width, height)
+        everybody = bodies(network, path, photo)
+        surface = iuv.drawn(everybody.surest(most), onto[0].then(onto[1]), width, height)
         if not surface.person.any():
             raise iuv.BodyNotFound(number, len(photos), wide, high)
-        found.append(Found(surface, len(bodies)))
-    return found
+        found.append(surface)
+        counts.append(len(everybody))
+    return found, max(counts)

@@ -58,14 +58,13 @@ def path_of(folder: str) -> str:
         return str(_OF_EXAMPLES)
     root = folder_paths.get_input_directory()
     path = folders.within(root, folder)
-    there = os.path.isdir(path)  # first: it takes letters that no file system has
-    if there and not _inside(path, root):
-        raise folders.UnsafePath(folder, root)
-    if not there:
+    if not os.path.isdir(path):  # first: it takes letters that no file system has
         raise BadPhoto(
             f"The folder {folder!r} is not in {root}.",
             "Choose one from the list; press R in ComfyUI after folders were added or renamed.",
         )
+    if not _inside(path, root):
+        raise folders.UnsafePath(folder, root)
     return path
 
 

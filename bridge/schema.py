@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from comfy_api.latest import io
 
 from ..core.identities import PHOTOS
-from ..core.places.heard import FACE_BOXES, REGIONS
-from ..core.places.regions import EXTENTS
+from ..core.places.regions import EXTENTS, FACE_BOXES, REGIONS
 
 IN_FILES, IN_PEOPLE, IN_PLACES, IN_METHODS, IN_MEASURE = (
     f"likeness/{step}" for step in ("1 files", "2 people", "3 places", "4 method", "5 measure and second pass")

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..core.errors import LikenessError
 from ..core.people import Cast, Person, PlacedCast, is_a, require_places
-from ..core.places import heard, regions
+from ..core.places import drawing, regions
 from . import unet
 from .carried import put
 from .conditioning import Canvas, Conditioning
@@ -63,7 +63,7 @@ class Scope:
 
     def preview(self, cls: type[io.ComfyNode]) -> ui.PreviewImage | None:
         """Where everybody acts, for the eye; None: everywhere, or nobody's regions."""
-        shown = heard.drawn(self.acts, self.people, self.by_row) if self.people else None
+        shown = drawing.acting(self.acts, self.people, self.by_row) if self.people else None
         return None if shown is None else ui.PreviewImage(shown, cls=cls)
 
     def applied(
@@ -83,7 +83,7 @@ class Scope:
 
 def everywhere(cast: Cast, node: str, node_id: str | None, sigmas: tuple[float, float]) -> Scope:
     """All of them in the whole picture. node: its name."""
-    people = heard.heard(cast).people
+    people = regions.present(cast).people
     return Scope(people, sigmas, None, None, False, _canvas(node, node_id, "", people, False), False)
 
 
@@ -102,11 +102,11 @@ def of_faces(
     """By the inputs of schema.heard_inputs: around everybody's face box, or in the masks.
 
     node: its name. scaled: what becomes of what the method puts on the canvas in runs of another size. boxed:
-    the same cast with the face boxes to act in, where these are not its own. Raises as core.places.heard.
+    the same cast with the face boxes to act in, where these are not its own. Raises as core.places.regions.
     """
-    people, by_row = heard.heard(cast).people, cast.by_row
-    areas = heard.weights(cast, mask, margin, feather, node)
-    boxes = heard.in_boxes(boxed or cast, areas, node) if acts_in == heard.FACE_BOXES else None
+    people, by_row = regions.present(cast).people, cast.by_row
+    areas = regions.of_faces(cast, mask, margin, feather, node)
+    boxes = regions.in_boxes(boxed or cast, areas, node) if acts_in == regions.FACE_BOXES else None
     placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
     return Scope(people, sigmas, areas, boxes, by_row, _canvas(node, node_id, scaled, people, by_row), placed)
 
@@ -130,7 +130,7 @@ def of_bodies(
     rows: whether everybody may have a row of the batch, and acts everywhere in it.
     Raises NotPlaced without places, and what core.places.regions raises.
     """
-    people, by_row = heard.heard(cast).people if people is None else people, cast.by_row
+    people, by_row = regions.present(cast).people if people is None else people, cast.by_row
     canvas = _canvas(node, node_id, "with their regions", people, by_row)
     if mask is None and alone and (len(people) == 1 or (rows and by_row)):
         return Scope(people, sigmas, None, None, by_row, canvas, False)

@@ -31,12 +31,8 @@ def check_size(what: str, width: int, height: int) -> None:
     if all(0 < side <= LARGEST and side % 8 == 0 for side in (width, height)):
         return
     near = tuple(min(LARGEST, max(8, round(side / 8) * 8)) for side in (width, height))
-    raise BadSize(
-        what,
-        (width, height),
-        f"both sides must be multiples of 8, at most {LARGEST}",
-        f"Set width and height to {near[0]}x{near[1]}.",
-    )
+    expected = f"both sides must be multiples of 8, at most {LARGEST}"
+    raise BadSize(what, (width, height), expected, f"Set width and height to {near[0]}x{near[1]}.")
 
 
 def check_canvas(what: str, image: Tensor, cast: PlacedCast, advice: str) -> None:
@@ -55,12 +51,9 @@ def scale(what: str, size: tuple[int, int], latent: tuple[int, int]) -> float | 
     if latent == (width // 8 * 8, height // 8 * 8):
         return None
     if abs(wide * height - high * width) > 8 * max(width + height, wide + high):
-        raise BadSize(
-            "The latent", latent,
-            f"{what} is {width}x{height} px, which has another shape, so people would be moved or cut off",
-            "Give the latent and the layout node the same width and height; a pass of another shape needs a layout, "
-            "an image and an apply node of its own.",
-        )  # fmt: skip
+        expected = f"{what} is {width}x{height} px, which has another shape, so people would be moved or cut off"
+        advice = "Give both the same width and height; another shape needs a layout, image and apply node of its own."
+        raise BadSize("The latent", latent, expected, advice)
     return math.sqrt(wide * high / (width * height))
 
 
@@ -109,8 +102,13 @@ def area(box: Box) -> float:
 
 def shared(a: Box, b: Box) -> float:
     """Square pixels that two boxes have in common."""
-    wide, high = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    wide, high = _common(a, b)
     return max(0.0, wide) * max(0.0, high)
+
+
+def _common(a: Box, b: Box) -> tuple[float, float]:
+    """Width and height of what two boxes have in common; below 0 how far they are apart."""
+    return min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
 
 
 def longer_side(box: Box) -> float:
@@ -167,20 +165,15 @@ def off_canvas(center: Point, width: int, height: int) -> bool:
 
     A patch that merely crosses the border is cut, not dropped.
     """
-    x0, y0, x1, y1 = patch_rect(center)
-    half = PATCH // 2
-    return x0 + half < 0 or x1 - half >= width or y0 + half < 0 or y1 - half >= height
+    x, y = (corner + PATCH // 2 for corner in patch_rect(center)[:2])
+    return not (0 <= x < width and 0 <= y < height)
 
 
 def overlaps(rects: Sequence[Rect]) -> list[tuple[int, int, int, int]]:
     """Every overlapping pair as (first, second, overlap width, overlap height); touching is no overlap."""
-    found: list[tuple[int, int, int, int]] = []
-    for (i, a), (j, b) in combinations(enumerate(rects), 2):
-        wide = min(a[2], b[2]) - max(a[0], b[0])
-        high = min(a[3], b[3]) - max(a[1], b[1])
-        if wide > 0 and high > 0:
-            found.append((i, j, wide, high))
-    return found
+    pairs = combinations(enumerate(rects), 2)
+    common = ((i, j, *map(int, _common(a, b))) for (i, a), (j, b) in pairs)
+    return [(i, j, wide, high) for i, j, wide, high in common if wide > 0 and high > 0]
 
 
 def on_canvas(rect: Rect, height: int, width: int) -> tuple[slice, slice]:
@@ -195,18 +188,10 @@ def with_patches(control: Tensor, patches: Sequence[Tensor], centers: Sequence[P
     control: (B, H, W, 3) float32, 0..1. centers: (x, y) px, float32 precision.
     Patches that cross the border are cut, patches that overlap add up. Returns (B, H, W, 3) float32, signed.
     """
-    control = control.float()
     canvas = torch.zeros(control.shape[1:])  # H W 3
-    height, width = canvas.shape[:2]
-    touched: list[tuple[slice, slice]] = []
     for patch, center in zip(patches, centers, strict=True):
         x0, y0, _, _ = rect = patch_rect(center)
-        rows, columns = on_canvas(rect, height, width)
-        touched.append((rows, columns))
+        rows, columns = on_canvas(rect, canvas.shape[0], canvas.shape[1])
         seen = patch[:, rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
         canvas[rows, columns] += seen.permute(1, 2, 0)
-    image = control.clone()
-    # Only where a patch lies, from the untouched control: the same sum as control + canvas, in a fraction of the time.
-    for rows, columns in touched:
-        image[:, rows, columns] = control[:, rows, columns] + canvas[rows, columns]
-    return image
+    return control.float() + canvas

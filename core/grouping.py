@@ -298,7 +298,7 @@ def _closest(done: Sorted) -> tuple[float, str, str] | None:
     belong = torch.zeros(len(names), len(done.seen), dtype=done.alike.dtype)
     for row, own in zip(belong, members, strict=True):
         row[own] = 1 / len(own)
-    means = (belong @ done.alike @ belong.T).triu(1)
-    means.masked_fill_(~torch.ones_like(means, dtype=torch.bool).triu(1), -torch.inf)
+    means = belong @ done.alike @ belong.T
+    means[torch.ones_like(means, dtype=torch.bool).tril()] = -torch.inf
     one, other = divmod(int(means.argmax()), len(names))
     return float(means[one, other]), names[one], names[other]

@@ -116,15 +116,10 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
         for recogniser in recognisers
     }
     crops = torch.stack([face.crop for face in faces]) if faces else torch.zeros(0, 112, 112, 3)
-    return check(Identity(name, embeddings, crops, _together([face.portrait for face in faces])))
-
-
-def _together(each: Sequence[Portraits | None]) -> Portraits | None:
-    """Of all photos; None where one lacks them, or there is none."""
-    known = [one for one in each if one]
-    if not known or len(known) < len(each):
-        return None
-    return Portraits(torch.cat([one.aligned for one in known]), torch.cat([one.loose for one in known]))
+    each, portraits = [face.portrait for face in faces if face.portrait], None
+    if faces and len(each) == len(faces):  # all of them, or none
+        portraits = Portraits(torch.cat([one.aligned for one in each]), torch.cat([one.loose for one in each]))
+    return check(Identity(name, embeddings, crops, portraits))
 
 
 def portraits(identity: Identity, method: str) -> Portraits:
@@ -227,29 +222,20 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     """
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
     if not common and (a.embeddings or b.embeddings or not (a.portraits and b.portraits)):
+        who = [f"{one.name} has {listed([*one.embeddings], 'no embedding')}" for one in (a, b)]
         raise BadCast(
-            f"No recogniser in common to blend: {a.name} has {_names(a)} and {b.name} has {_names(b)}.",
+            f"No recogniser in common to blend: {who[0]} and {who[1]}.",
             "Make both identities with the same Load Face Model.",
         )
     mix = slerp if method == "slerp" else torch.lerp
-    embeddings = {
-        recogniser: mix(
-            combine(a, recogniser, "mean", "Blend Identities"),
-            combine(b, recogniser, "mean", "Blend Identities"),
-            amount,
-        )
-        for recogniser in common
-    }
+    ours, theirs = ({key: combine(one, key, "mean", "Blend Identities") for key in common} for one in (a, b))
+    embeddings = {key: mix(ours[key], theirs[key], amount) for key in common}
+    portraits = None
+    if a.portraits and b.portraits:
+        pairs = (a.portraits.aligned, b.portraits.aligned), (a.portraits.loose, b.portraits.loose)
+        portraits = Portraits(*(torch.lerp(x[:1].float(), y[:1].float(), amount).round().byte() for x, y in pairs))
     crops = torch.lerp(a.crops[:1], b.crops[:1], amount)
-    mixed = _mixed(a.portraits, b.portraits, amount) if a.portraits and b.portraits else None
-    return check(Identity(plain(name) or f"{a.name} + {b.name}", embeddings, crops, mixed))
-
-
-def _mixed(a: Portraits, b: Portraits, amount: float) -> Portraits:
-    def mix(one: Tensor, other: Tensor) -> Tensor:
-        return torch.lerp(one[:1].float(), other[:1].float(), amount).round().to(torch.uint8)
-
-    return Portraits(mix(a.aligned, b.aligned), mix(a.loose, b.loose))
+    return check(Identity(plain(name) or f"{a.name} + {b.name}", embeddings, crops, portraits))
 
 
 def slerp(a: Tensor, b: Tensor, amount: float) -> Tensor:
@@ -268,10 +254,6 @@ def slerp(a: Tensor, b: Tensor, amount: float) -> Tensor:
 
 def _lengths(rows: Tensor) -> Tensor:
     return rows.square().sum(dim=1, keepdim=True).sqrt()
-
-
-def _names(identity: Identity) -> str:
-    return ", ".join(identity.embeddings) or "no embedding"
 
 
 def to_tensors(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -113,7 +113,8 @@ def read(path: Path) -> Method:
             raise BadRecord(path, f"{name} knows no {sorted(unknown)}; it may be {', '.join(known)}")
     given["formats"], given["uses"] = [Format(**one) for one in given["formats"]], [Use(**one) for one in given["uses"]]
     lists = {name: tuple(cast("list[Any]", value)) for name, value in given.items() if isinstance(value, list)}
-    return Method(**{**given, **lists, "folder": path.parent.name})
+    made: dict[str, Any] = {**given, **lists, "folder": path.parent.name}
+    return Method(**made)
 
 
 def method(folder: str) -> Method:

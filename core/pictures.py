@@ -5,7 +5,6 @@ IMAGE: (B, H, W, C), 0..1, any float type, grey, colour or with alpha. MASK: (B,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,36 +36,26 @@ def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
     Bilinear with Pillow's filter, twice as there: to the side, then to the multiples. Raises BadSize for a strip.
     """
     size = (image.shape[2], image.shape[1])
-    scaled = _scaled(size, longer_side)
+    # Rounded twice, as there: the shorter side is brought to SHORTER_SIDE first, and the longer has the last word.
+    rounded = [round(SHORTER_SIDE / min(size) * side) for side in size]
+    scaled = round(longer_side / max(rounded) * rounded[0]), round(longer_side / max(rounded) * rounded[1])
     fitted = tuple(side // multiple_of * multiple_of for side in scaled)
     if not all(fitted):
-        raise BadSize(
-            "The photo", size,
-            f"{scaled[0]}x{scaled[1]} px is what its sides become, and both must reach {multiple_of} px",
-            "Cut the photo to a shape nearer to a square.",
-        )  # fmt: skip
+        expected = f"{scaled[0]}x{scaled[1]} px is what its sides become, and both must reach {multiple_of} px"
+        raise BadSize("The photo", size, expected, "Cut the photo to a shape nearer to a square.")
     pixels = as_rgb(image).movedim(-1, 1)
     for wide, high in (scaled, fitted):
         pixels = functional.interpolate(pixels, (high, wide), mode="bilinear", antialias=True)
     return pixels.movedim(1, -1)
 
 
-def _scaled(size: tuple[int, int], longer_side: int) -> tuple[int, int]:
-    """Rounded twice, as there: the shorter side is brought to SHORTER_SIDE first, and the longer has the last word."""
-    rounded = [round(SHORTER_SIDE / min(size) * side) for side in size]
-    width, height = (round(longer_side / max(rounded) * side) for side in rounded)
-    return width, height
-
-
 def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
     """These rows, in this order, with their masks and their places in the noise; whatever else it holds stays."""
     samples, which = latent["samples"], list(numbers)
-    count = len(samples)
+    count, mask = len(samples), latent.get("noise_mask")
     chosen = {**latent, "samples": samples[which]}
-    mask = latent.get("noise_mask")
     if mask is not None and len(mask) > 1:
-        repeated = mask.repeat(math.ceil(count / len(mask)), *[1] * (mask.ndim - 1))
-        chosen["noise_mask"] = repeated[which]
+        chosen["noise_mask"] = mask[[number % len(mask) for number in which]]
     of_noise: Any = latent.get("batch_index")
     of_noise = (list(map(int, of_noise)) if isinstance(of_noise, Tensor) else of_noise) or range(count)
     chosen["batch_index"] = [of_noise[number] for number in which]

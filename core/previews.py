@@ -83,7 +83,7 @@ class Sheet:
             self.pen.text((4, y), line, fill=(0, 0, 0), font=font)
 
     def tensor(self) -> Tensor:
-        return torch.as_tensor(np.array(self.picture)).float() / 255
+        return as_tensor(self.picture)
 
 
 # Pillow's own letters end with ASCII. One of these is on most systems and knows the writing its users use.
@@ -91,18 +91,17 @@ _SYSTEM_FONTS = ("msyh.ttc", "Arial Unicode.ttf", "NotoSansCJK-Regular.ttc", "De
 
 
 @cache
-def _system_font(size: int) -> Any:
-    for name in _SYSTEM_FONTS:
+def _letters(system: bool, size: int) -> Any:
+    for name in _SYSTEM_FONTS if system else ():
         try:
             return ImageFont.truetype(name, size)
         except OSError:
             continue
-    return _own_font(size)
-
-
-@cache
-def _own_font(size: int) -> Any:
     return ImageFont.load_default(size)
+
+
+def _font(text: str, size: int) -> Any:
+    return _letters(not text.isascii(), size)
 
 
 _CUT = "..."
@@ -110,17 +109,20 @@ _LETTERS = 1000
 """Of a caption that are looked at: more fit into no picture, and Pillow refuses very long texts."""
 
 
-def _font(text: str, size: int) -> Any:
-    return _own_font(size) if text.isascii() else _system_font(size)
-
-
-def _lines(text: str, font: Any, width: float, most: int) -> list[str]:
-    """`text` in up to `most` lines of `width` pixels, broken between words; the last one is cut."""
-    words = plain(text[:_LETTERS]).split(" ")
-    fits = bisect_right(range(1, len(words)), width, key=lambda count: font.getlength(" ".join(words[:count])))
-    if most == 1 or not fits or font.getlength(" ".join(words)) <= width:
-        return [_cut(text, font, width)]
-    return [" ".join(words[:fits]), *_lines(" ".join(words[fits:]), font, width, most - 1)]
+def _lines(text: str, font: Any, width: float, most: float = math.inf) -> list[str]:
+    """`text` in up to `most` lines of `width` pixels, broken between words, and inside of those that are longer; the
+    last one is cut."""
+    words, lines = plain(text if most == math.inf else text[:_LETTERS]).split(" "), list[str]()
+    while words and len(lines) < most - 1:
+        counts = range(1, len(words) + 1)
+        fits = bisect_right(counts, width, key=lambda count: font.getlength(" ".join(words[:count])))
+        if not fits:
+            word, fits = words[0], 1
+            letters = bisect_right(range(1, len(word)), width, key=lambda n: font.getlength(word[:n])) or 1
+            words[:1] = [part for part in (word[:letters], word[letters:]) if part]
+        lines.append(" ".join(words[:fits]))
+        words = words[fits:]
+    return [*lines, _cut(" ".join(words), font, width)] if words else lines
 
 
 def _cut(text: str, font: Any, width: float) -> str:
@@ -136,6 +138,11 @@ def as_picture(image: Tensor) -> Image.Image:
     """(H, W, 1|3|4) float 0..1 or uint8 to an RGB picture; transparency is ignored."""
     rgb = as_rgb(image.detach() / 255 if image.dtype == torch.uint8 else image.detach()).clamp(0, 1)
     return Image.fromarray((rgb * 255).round().byte().numpy())
+
+
+def as_tensor(picture: Image.Image) -> Tensor:
+    """Pillow's (H, W) or (H, W, channels) of 8 bits to float32 0..1."""
+    return torch.as_tensor(np.array(picture)).float() / 255
 
 
 def color_of(number: int) -> Color:
@@ -220,13 +227,13 @@ def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]
 
     Returns (1, H, W, 3) float32 0..1.
     """
-    width, gap, font = 1280, 14, _own_font(16)
+    width, gap, font = 1280, 14, _font("", 16)
     left = [gap, *(min(_WIDEST, max(font.getlength(plain(row[n])) for row in rows)) for n in range(2))]
     starts = [gap, 2 * gap + left[1], 3 * gap + left[1] + left[2]]
-    cells = [(*row[:2], _wrapped(row[2], font, width - starts[2] - gap)) for row in rows]
+    cells = [(*row[:2], _lines(row[2], font, width - starts[2] - gap)) for row in rows]
     heights = [22 * len(details) + gap for _, _, details in cells]
     large = _font(title, 20)
-    heading = _wrapped(title, large, width - 2 * gap)
+    heading = _lines(title, large, width - 2 * gap)
     y = 28 * len(heading) + 2 * gap
     sheet = Sheet(Image.new("RGB", (width, y + sum(heights)), BACKGROUND))
     for n, line in enumerate(heading):
@@ -239,21 +246,6 @@ def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]
             sheet.pen.text((starts[2], y + 22 * n), line, (190, 195, 205), _font(line, 16))
         y += height
     return sheet.tensor()[None]
-
-
-def _wrapped(text: str, font: Any, width: float) -> list[str]:
-    """`text` in lines of at most `width` pixels, broken between words, and inside of those that are longer."""
-    lines = [""]
-    for word in plain(text).split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        if font.getlength(longer) <= width:
-            lines[-1] = longer
-            continue
-        lines.append(word)
-        while len(lines[-1]) > 1 and font.getlength(lines[-1]) > width:
-            fits = max(1, bisect_right(range(1, len(lines[-1])), width, key=lambda n: font.getlength(lines[-1][:n])))
-            lines[-1:] = [lines[-1][:fits], lines[-1][fits:]]
-    return [line for line in lines if line] or [""]
 
 
 def heat_maps(shares: Tensor, labels: Sequence[str]) -> Tensor:

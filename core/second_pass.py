@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import torch
 from PIL import Image
@@ -65,7 +66,6 @@ class Crop:
     turns: int
     mask: Tensor
     name: str
-    number: int
     face: float
 
 
@@ -87,14 +87,13 @@ class Crops:
 class Decision:
     """What becomes of somebody in a picture: their crop, or why there is none.
 
-    slot: the person's place in the enlarged crop. covered: whether there is none because others' faces lie over it.
+    slot: the person's place in the enlarged crop.
     """
 
     candidate: Candidate
     why: str
     crop: Crop | None = None
     slot: Slot | None = None
-    covered: bool = False
 
 
 @dataclass(frozen=True)
@@ -141,42 +140,45 @@ def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[De
 
     faces: all of the picture. Those of people who are not chosen, and of strangers, are cut out of the masks.
     """
-    reasons = [_reason(one, faces, choice) for one in people]
-    chosen = {found[0] for found, _ in reasons if found}
+    reasons = [(one, *_reason(one, faces, choice)) for one in people]
+    chosen = {one.box for one, needed, _ in reasons if needed}
     kept = [face.box for face in faces.faces if face.box not in chosen]
-    return [
-        _cut_out(one, found, why, faces, kept, choice) if found else Decision(one, why)
-        for one, (found, why) in zip(people, reasons, strict=True)
-    ]
+    return [_cut_out(one, why, faces, kept, choice) if needed else Decision(one, why) for one, needed, why in reasons]
 
 
-def _reason(one: Candidate, faces: Faces, choice: Choice) -> tuple[tuple[Box, Keypoints] | None, str]:
-    """The face that is to be cut out of somebody who needs the second pass, and why or why not."""
-    if one.box is None or one.keypoints is None:
-        return None, "no face found and no place with a face to go by, left as it is"
+def _reason(one: Candidate, faces: Faces, choice: Choice) -> tuple[bool, str]:
+    """Whether somebody needs the second pass, and why or why not."""
+    if one.keypoints is None:
+        return False, "no face found and no place with a face to go by, left as it is"
     x, y = one.keypoints[NOSE]
     if not (0 <= x < faces.width and 0 <= y < faces.height):
-        return None, "the face is outside of the picture, left as it is"
-    found = one.box, one.keypoints
+        return False, "the face is outside of the picture, left as it is"
     if one.similarity is None:
-        told = "no face found"
-        return (found, f"{told}, cut out in their place") if choice.use_places else (None, f"{told}, left as it is")
+        return choice.use_places, f"no face found, {'cut out in their place' if choice.use_places else 'left as it is'}"
     small, unlike = one.height < choice.smaller_than, one.similarity < choice.less_than
     needed = {"small faces": small, "unlike faces": unlike, "everybody": True}.get(choice.which, small or unlike)
-    told = f"face {one.height:.0f} px high, similarity {one.similarity:.2f}"
-    return (found, f"{told}, second pass") if needed else (None, f"{told}, left as it is")
+    face = f"face {one.height:.0f} px high, similarity {one.similarity:.2f}"
+    return needed, f"{face}, {'second pass' if needed else 'left as it is'}"
 
 
-def _cut_out(
-    one: Candidate, found: tuple[Box, Keypoints], why: str, faces: Faces, kept: Sequence[Box], choice: Choice
-) -> Decision:
-    box, keypoints = found
-    square = square_around(box, choice.margin, faces.width, faces.height)
-    mask = paste_mask(box, square, faces, kept, choice.mask_margin, choice.feather * longer_side(box))
+_COVERED = "covered by faces that are left as they are, left as it is"
+
+
+def _cut_out(one: Candidate, why: str, faces: Faces, kept: Sequence[Box], choice: Choice) -> Decision:
+    if one.box is None or one.keypoints is None:
+        return Decision(one, why)
+    square, longer = square_around(one.box, choice.margin, faces.width, faces.height), longer_side(one.box)
+    mask = paste_mask(one.box, square, faces, kept, choice.mask_margin, choice.feather * longer)
     if not mask.any():
-        return Decision(one, "covered by faces that are left as they are, left as it is", covered=True)
-    crop = Crop(one.picture, square, upright(keypoints), mask, one.name, one.number, longer_side(box))
-    return Decision(one, why, crop, _slot(box, keypoints, crop, choice.size))
+        return Decision(one, _COVERED)
+    crop = Crop(one.picture, square, upright(one.keypoints), mask, one.name, longer)
+    left, right, *points = (
+        into_crop(point, square, crop.turns, choice.size) for point in (one.box[:2], one.box[2:], *one.keypoints)
+    )
+    (xs, ys), keypoints = zip(left, right, strict=True), tuple(points)
+    body = skeleton_around(keypoints, "half", (choice.size, choice.size))
+    slot = Slot(keypoints[NOSE], (min(xs), min(ys), max(xs), max(ys)), keypoints, body)
+    return Decision(one, why, crop, slot)
 
 
 def paste_mask(
@@ -213,14 +215,6 @@ def into_crop(point: Point, square: Rect, turns: int, size: int) -> Point:
     return x, y
 
 
-def _slot(box: Box, keypoints: Keypoints, crop: Crop, size: int) -> Slot:
-    points = tuple(into_crop(point, crop.square, crop.turns, size) for point in keypoints)
-    corners = [into_crop(corner, crop.square, crop.turns, size) for corner in (box[:2], box[2:])]
-    xs, ys = zip(*corners, strict=True)
-    found = (min(xs), min(ys), max(xs), max(ys))
-    return Slot(points[NOSE], found, points, skeleton_around(points, "half", (size, size)))
-
-
 def cast_of(decisions: Sequence[Decision], size: int) -> RowCast:
     """Those who have a crop, a row of the batch each."""
     people = [replace(one.candidate.person, slot=one.slot, place=one.candidate.number) for one in decisions if one.crop]
@@ -230,20 +224,21 @@ def cast_of(decisions: Sequence[Decision], size: int) -> RowCast:
 def cut(image: Tensor, crop: Crop, size: int) -> Tensor:
     """(size, size, 3) float32: the crop of its picture (H, W, 3), upright and enlarged."""
     x0, y0, x1, y1 = crop.square
-    return resized(torch.rot90(image[y0:y1, x0:x1], crop.turns), size).clamp(0, 1)
+    return turned(image[y0:y1, x0:x1], crop.turns, size)
 
 
 def cut_mask(crop: Crop, size: int) -> Tensor:
     """(size, size) float32 0..1: the crop's mask as the crop is enlarged and turned."""
-    return resized(torch.rot90(crop.mask, crop.turns)[..., None], size)[..., 0].clamp(0, 1)
+    return turned(crop.mask[..., None], crop.turns, size)[..., 0]
 
 
-def resized(picture: Tensor, size: int) -> Tensor:
-    """(H, H, C) -> (size, size, C), bicubic, as it is where it has that size already."""
-    if len(picture) == size:
-        return picture.clone()
-    planes = picture.movedim(-1, 0)[None]
-    return interpolate(planes, (size, size), mode="bicubic", antialias=True)[0].movedim(0, -1)
+def turned(picture: Tensor, turns: int, size: int) -> Tensor:
+    """(H, H, C) 0..1 -> (size, size, C), by quarter turns counter-clockwise; bicubic unless it has that size."""
+    picture = torch.rot90(picture, turns)
+    if len(picture) != size:
+        planes = picture.movedim(-1, 0)[None]
+        picture = interpolate(planes, (size, size), mode="bicubic", antialias=True)[0].movedim(0, -1)
+    return picture.clamp(0, 1)
 
 
 # --- In words
@@ -251,73 +246,53 @@ def resized(picture: Tensor, size: int) -> Tensor:
 
 def describe(decisions: Sequence[Decision], pictures: int) -> str:
     """Everybody in every picture, a line each."""
-    return "\n".join(_line(one, pictures) for one in decisions)
-
-
-def _line(one: Decision, pictures: int) -> str:
-    where = f"Picture {one.candidate.picture + 1}: " if pictures > 1 else ""
-    placed = f" (place {one.candidate.number})" if one.candidate.person.slot else ""
-    return f"{where}{one.candidate.name}{placed}: {one.why}."
-
-
-def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
-    """Who could not be found, of whom little is pasted, who lies on top of whom, and that nobody is chosen, a line for
-    each kind."""
-    lost: dict[str, list[str]] = {}
-    for one in decisions:
-        if one.candidate.similarity is None or one.covered:
-            lost.setdefault(one.why, []).append(_in_picture(one.candidate.name, one.candidate.picture, pictures))
-    lines = [line for why, names in lost.items() for line in gathered(why[0].upper() + why[1:], names)]
-    chosen = [one.crop for one in decisions if one.crop]
-    nobody = [] if chosen else [NOBODY]
-    return [*lines, *_faint(chosen, pictures), *overlaps(chosen, pictures), *nobody]
-
-
-def _in_picture(what: str, picture: int, pictures: int) -> str:
-    return f"{what} in picture {picture + 1}" if pictures > 1 else what
+    lines: list[str] = []
+    for who, why in ((one.candidate, one.why) for one in decisions):
+        where = f"Picture {who.picture + 1}: " if pictures > 1 else ""
+        lines.append(f"{where}{who.name}{f' (place {who.number})' if who.person.slot else ''}: {why}.")
+    return "\n".join(lines)
 
 
 NOBODY = "No face needs the second pass: Paste Faces gives the picture back as it is, and nothing is sampled."
-
-
 _WHOLE = 0.9
 """Of the second pass, in the middle of a face. Less is another picture than the one that was sampled."""
 
 
-def _faint(crops: Sequence[Crop], pictures: int) -> list[str]:
-    """Whose square is too small for the soft edge, in one line."""
-    most = [(crop, float(crop.mask.max())) for crop in crops]
-    faint = [_in_picture(f"{crop.name} {share:.0%}", crop.picture, pictures) for crop, share in most if share < _WHOLE]
-    advice = " pasted at most; lower feather or raise margin"
-    return gathered("The soft edge leaves no room for the face", faint, advice)
+def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
+    """Who could not be found, of whom little is pasted, whose faces are pasted over each other, and that nobody is
+    chosen, a line for each kind."""
 
+    def where(what: str, picture: int) -> str:
+        return f"{what} in picture {picture + 1}" if pictures > 1 else what
 
-def overlaps(crops: Sequence[Crop], pictures: int) -> list[str]:
-    """Whose faces are pasted over each other, and who lies on top, in one line."""
-    pairs: list[str] = []
-    for n, one in enumerate(crops):
-        for other in crops[:n]:
-            if one.picture == other.picture and _meet(one, other):
-                above, below = (one, other) if on_top(one, other) else (other, one)
-                pairs.append(_in_picture(f"{above.name} over {below.name}", one.picture, pictures))
-    return gathered("Faces overlap, the larger on top", pairs)
-
-
-def on_top(one: Crop, other: Crop) -> bool:
-    """Whether the first of two, listed later, is pasted over the second."""
-    return one.face >= other.face
+    lost: dict[str, list[str]] = {}
+    for one in decisions:
+        if one.candidate.similarity is None or one.why == _COVERED:
+            lost.setdefault(one.why, []).append(where(one.candidate.name, one.candidate.picture))
+    chosen = [one.crop for one in decisions if one.crop]
+    most = [(crop, float(crop.mask.max())) for crop in chosen]
+    faint = [where(f"{crop.name} {share:.0%}", crop.picture) for crop, share in most if share < _WHOLE]
+    pairs = combinations(sorted(chosen, key=lambda crop: crop.face), 2)
+    over = [where(f"{one.name} over {below.name}", one.picture) for below, one in pairs if _meet(one, below)]
+    return [
+        *(line for why, names in lost.items() for line in gathered(why[0].upper() + why[1:], names)),
+        *gathered("The soft edge leaves no room for the face", faint, " pasted at most; lower feather or raise margin"),
+        *gathered("Faces overlap, the larger on top", over),
+        *([] if chosen else [NOBODY]),
+    ]
 
 
 def _meet(one: Crop, other: Crop) -> bool:
+    """Whether both are pasted onto some pixel."""
     x0, y0 = max(one.square[0], other.square[0]), max(one.square[1], other.square[1])
     x1, y1 = min(one.square[2], other.square[2]), min(one.square[3], other.square[3])
-    if x0 >= x1 or y0 >= y1:
+    if one.picture != other.picture or x0 >= x1 or y0 >= y1:
         return False
-    seen = [
-        crop.mask[y0 - crop.square[1] : y1 - crop.square[1], x0 - crop.square[0] : x1 - crop.square[0]]
+    first, second = (
+        crop.mask[y0 - crop.square[1] : y1 - crop.square[1], x0 - crop.square[0] : x1 - crop.square[0]] > 0
         for crop in (one, other)
-    ]
-    return bool(((seen[0] > 0) & (seen[1] > 0)).any())
+    )
+    return bool((first & second).any())
 
 
 def who_is_cut_out(image: Tensor, decisions: Sequence[Decision]) -> Tensor:
@@ -356,22 +331,17 @@ def check(images: Tensor, crops: Crops, sampled: Tensor) -> None:
     """Raise BadPhoto or BadSize unless `sampled` (N, s, s, C) are all crops of `images` (B, H, W, C)."""
     size = (images.shape[2], images.shape[1])
     if len(images) != crops.count:
-        raise BadPhoto(
-            f"Paste Faces got {counted(len(images), 'picture')}, and the crops were cut out of {crops.count}.",
-            "Connect the pictures that Crop Faces was given.",
-        )
+        why = f"Paste Faces got {counted(len(images), 'picture')}, and the crops were cut out of {crops.count}."
+        raise BadPhoto(why, "Connect the pictures that Crop Faces was given.")
     if size != (crops.width, crops.height):
-        raise BadSize(
-            "The image given to Paste Faces",
-            size,
-            f"the crops were cut out of {crops.width}x{crops.height} px",
-            "Connect the picture that Crop Faces was given; resize it after Paste Faces.",
-        )
+        expected = f"the crops were cut out of {crops.width}x{crops.height} px"
+        advice = "Connect the picture that Crop Faces was given; resize it after Paste Faces."
+        raise BadSize("The image given to Paste Faces", size, expected, advice)
     if len(sampled) != len(crops.crops):
         raise BadPhoto(
             f"Paste Faces got {counted(len(sampled), 'sampled crop')}, and Crop Faces cut out {len(crops.crops)}.",
-            "Connect all rows of the batch, in their order, decoded from one sampler. With Qwen-Image, sample the "
-            "latents of Crop Faces: its VAE takes a batch in VAE Encode for one film.",
+            "Connect all rows of the batch, decoded from one sampler. With Qwen-Image, sample the latents of Crop "
+            "Faces: its VAE takes a batch in VAE Encode for one film.",
         )
     if sampled.shape[1] != sampled.shape[2]:
         found = (sampled.shape[2], sampled.shape[1])
@@ -387,29 +357,17 @@ def paste(images: Tensor, crops: Crops, sampled: Tensor, match: str) -> tuple[Te
     """
     check(images, crops, sampled)
     pasted, masks = images.clone(), torch.zeros(images.shape[:3])
-    for n in order(crops):
-        crop, new = crops.crops[n], as_rgb(sampled[n])
+    for crop, new in sorted(zip(crops.crops, sampled, strict=True), key=lambda pair: pair[0].face):
         x0, y0, x1, y1 = crop.square
-        new = resized(torch.rot90(new, -crop.turns), x1 - x0).clamp(0, 1)
+        under, part = (whole[crop.picture, y0:y1, x0:x1] for whole in (pasted, masks))
+        new = turned(as_rgb(new), -crop.turns, x1 - x0)
         new = matched(new, as_rgb(images[crop.picture, y0:y1, x0:x1]), crop.mask, match)
-        _blend(pasted[crop.picture, y0:y1, x0:x1], new, crop.mask[..., None])
-        part = masks[crop.picture, y0:y1, x0:x1]
+        colors = under[..., : min(under.shape[-1], 3)]
+        new = new.mean(-1, keepdim=True) if colors.shape[-1] == 1 else new
+        mixed = torch.lerp(colors.float().cpu(), new, crop.mask[..., None]).to(colors)
+        colors.copy_(torch.where(crop.mask[..., None].to(colors.device) > 0, mixed, colors))
         part.copy_(torch.maximum(part, crop.mask))
     return pasted, masks
-
-
-def order(crops: Crops) -> list[int]:
-    """Rows from the smallest face to the largest."""
-    return sorted(range(len(crops.crops)), key=lambda n: crops.crops[n].face)
-
-
-def _blend(under: Tensor, new: Tensor, mask: Tensor) -> None:
-    """Put `new` (s, s, 3) into `under` (s, s, C), a part of a picture; mask (s, s, 1)."""
-    channels = min(under.shape[-1], 3)
-    colors = under[..., :channels]
-    new = new.mean(-1, keepdim=True) if channels == 1 else new
-    mixed = torch.lerp(colors.float().cpu(), new, mask).to(colors)
-    colors.copy_(torch.where(mask.to(under.device) > 0, mixed, colors))
 
 
 def matched(new: Tensor, old: Tensor, mask: Tensor, match: str) -> Tensor:

@@ -52,14 +52,13 @@ class DetectBodySurface(io.ComfyNode):
     def execute(cls, image: Tensor, file: str, people: int, width: int, height: int, fit: str) -> io.NodeOutput:
         if width and height:
             geometry.check_size("The new picture", width, height)
-        found = detect(FILE.path(file), image, (width, height), fit, people)
-        most = max(one.bodies for one in found)
+        found, most = detect(FILE.path(file), image, (width, height), fit, people)
         left = f"{counted(most, 'body', 'bodies')} found in a photo, {people} drawn: people = 0 draws all of them."
         remarks = [*pictures.reminder([("the pose", image[0])]), *[left] * (0 < people < most)]
         notes.tell(notes.node_of(cls), "\n".join(remarks))
-        surfaces = torch.stack([one.surface.image for one in found])
+        surfaces = torch.stack([one.image for one in found])
         shown = masks.over(surfaces, image, fit)
-        masks_of_people = torch.cat([one.surface.people for one in found])
+        masks_of_people = torch.cat([one.people for one in found])
         return io.NodeOutput(surfaces, masks_of_people, shown, ui=ui.PreviewImage(shown, cls=cls))
 
 
@@ -77,10 +76,7 @@ class BodySurfaceMask(io.ComfyNode):
                 io.Mask.Input("people", optional=True),
                 io.Image.Input("image", optional=True),
             ],
-            outputs=[
-                output(io.Mask, "mask"),
-                output(io.Image, "preview"),
-            ],
+            outputs=[output(io.Mask, "mask"), output(io.Image, "preview")],
         )
         return described(schema, "densepose", "mask", "body parts", "target_mask", "clothes", "torso", "legs", "蒙版")
 

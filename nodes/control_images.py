@@ -11,7 +11,7 @@ from ..core import geometry
 from ..core.body_surface import mannequin
 from ..core.people import Cast, Layout, places_of, require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
-from ..core.places import control_images, heard, layouts
+from ..core.places import control_images, layouts, regions
 from ..core.places.control_images import NoKeypoints
 from .sockets import CastSocket, LayoutSocket
 
@@ -94,7 +94,7 @@ class PoseImage(io.ComfyNode):
 def _with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
     """The places, all of which have face keypoints. Raises NoKeypoints, and as `places_of`."""
     # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
-    drawn = heard.heard(cast) if cast and any(person.weight > 0 for person in cast.people) else cast
+    drawn = regions.present(cast) if cast and any(person.weight > 0 for person in cast.people) else cast
     layout = places_of(drawn, layout, DRAW)
     bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
     if bare or not layout.slots:

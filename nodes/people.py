@@ -97,11 +97,7 @@ class DetectFaces(io.ComfyNode):
                 io.Int.Input("max_faces", default=0, min=0, max=100),
                 FaceLandmarksSocket.Input("face_landmarks", optional=True),
             ],
-            outputs=[
-                output(FacesSocket, "faces"),
-                output(io.Image, "preview"),
-                output(io.Int, "count"),
-            ],
+            outputs=[output(FacesSocket, "faces"), output(io.Image, "preview"), output(io.Int, "count")],
         )
         return described(
             schema, "face detection", "find faces", "face boxes", "keypoints", "bbox", "landmarks", "count faces",
@@ -155,11 +151,7 @@ class Identity(io.ComfyNode):
                 FaceLandmarksSocket.Input("face_landmarks", optional=True),
                 _photo_size(),
             ],
-            outputs=[
-                output(IdentitySocket, "identity"),
-                output(io.Image, "crops"),
-                output(io.String, "report"),
-            ],
+            outputs=[output(IdentitySocket, "identity"), output(io.Image, "crops"), output(io.String, "report")],
             hidden=[io.Hidden.unique_id],
         )
         return described(
@@ -245,7 +237,7 @@ def _face(
     before, after = ((x.shape[1], x.shape[0]) for x in (photo, seen))
     faces = photos.detected(face_model, picture, where, mesh)
     if mesh is not None:
-        faces = [one.moved(Fit.into(before, after, "stretch")) for one in faces]
+        faces = [one.moved(Fit.into(before, after, "stretch").point) for one in faces]
     try:
         chosen = analysis.choose(faces, which_face, where)
     except BadPhoto:
@@ -295,10 +287,7 @@ class SaveIdentity(io.ComfyNode):
                 IdentitySocket.Input("identity"),
                 io.String.Input("filename", default="person"),
             ],
-            outputs=[
-                IdentitySocket.Output("saved_identity", display_name="identity"),
-                output(io.String, "path"),
-            ],
+            outputs=[IdentitySocket.Output("saved_identity", display_name="identity"), output(io.String, "path")],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
@@ -324,10 +313,7 @@ class LoadIdentity(io.ComfyNode):
             display_name="Load Identity",
             category=IN_PEOPLE,
             inputs=[io.Combo.Input("file", options=face_bank.files() or [face_model.NONE_FOUND])],
-            outputs=[
-                output(IdentitySocket, "identity"),
-                output(io.Image, "crops"),
-            ],
+            outputs=[output(IdentitySocket, "identity"), output(io.Image, "crops")],
         )
         return described(schema, "face bank", "load face", "load embedding", "person")
 
@@ -360,10 +346,7 @@ class Cast(io.ComfyNode):
                 *(IdentitySocket.Input(f"person_{n}", optional=True) for n in numbers),
                 *(_weight(n) for n in numbers),
             ],
-            outputs=[
-                CastSocket.Output("extended_cast", display_name="cast"),
-                output(io.Image, "preview"),
-            ],
+            outputs=[CastSocket.Output("extended_cast", display_name="cast"), output(io.Image, "preview")],
             hidden=[io.Hidden.unique_id],
         )
         return described(
@@ -393,8 +376,7 @@ class Cast(io.ComfyNode):
 
 def _weight(number: int) -> io.Float.Input:
     # 1 is what was trained. Above it networks extrapolate: the range ends at half as much again.
-    widget = io.Float.Input(f"weight_{number}", default=1.0, min=0.0, max=1.5, step=0.05, optional=True)
-    return advanced(widget)
+    return advanced(io.Float.Input(f"weight_{number}", default=1.0, min=0.0, max=1.5, step=0.05, optional=True))
 
 
 def _numbered(node: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
@@ -437,10 +419,7 @@ class PeopleFromPhotos(io.ComfyNode):
                 *(io.Image.Input(f"photo_{n}", optional=True) for n in numbers),
                 _photo_size(),
             ],
-            outputs=[
-                output(CastSocket, "cast"),
-                output(io.Image, "preview"),
-            ],
+            outputs=[output(CastSocket, "cast"), output(io.Image, "preview")],
             hidden=[io.Hidden.unique_id],
         )
         return described(

@@ -18,7 +18,7 @@ from ..core.places.from_boxes import EXAMPLE, for_editor
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
 LAYOUT = "Layout from Picture"
-_TOLD = 3
+_LINES = 3
 """Lines in a picture, so that the people stay in sight; the note under the node has them all."""
 
 
@@ -38,10 +38,7 @@ def _body() -> io.Input:
 
 
 def _layout_outputs() -> list[io.Output]:
-    return [
-        output(LayoutSocket, "layout"),
-        output(io.Image, "preview"),
-    ]
+    return [output(LayoutSocket, "layout"), output(io.Image, "preview")]
 
 
 def _shown(cls: type[io.ComfyNode], layout: Layout, guessed: Sequence[str] = ()) -> io.NodeOutput:
@@ -86,15 +83,12 @@ class LayoutFromFaces(io.ComfyNode):
     ) -> io.NodeOutput:
         given = [name for name, one in (("faces", faces), ("poses", poses), ("masks", masks)) if one is not None]
         if len(given) != 1:
-            raise BadLayout(
-                f"{LAYOUT} makes a layout of one thing; connected: {listed(given) or 'none'}.",
-                "Connect faces (Detect Faces), poses (DWPose, SDPose) or masks, and only one of them.",
-            )
+            advice = "Connect faces (Detect Faces), poses (DWPose, SDPose) or masks, and only one of them."
+            raise BadLayout(f"{LAYOUT} makes a layout of one thing; connected: {listed(given) or 'none'}.", advice)
         if faces is not None:
             return _shown(cls, layouts.from_faces(faces, width, height, fit, body))
         if masks is None:
-            posed = layouts.from_poses(poses, width, height, fit)
-            return _shown(cls, posed.layout, posed.notes)
+            return _shown(cls, *layouts.from_poses(poses, width, height, fit))
         with inputs.in_errors(cls, "masks", BadLayout):
             return _shown(cls, layouts.from_masks(masks, width, height, body))
 
@@ -117,10 +111,7 @@ class LayoutFromBoxes(io.ComfyNode):
                 io.String.Input("text", default="", multiline=True, placeholder=EXAMPLE),
                 *boxes_editor(),
             ],
-            outputs=[
-                *_layout_outputs(),
-                output(io.String, "names"),
-            ],
+            outputs=[*_layout_outputs(), output(io.String, "names")],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,  # to be run alone, so that what is linked stands in the editor
         )
@@ -145,15 +136,14 @@ class LayoutFromBoxes(io.ComfyNode):
         last_incoming: Sequence[object] | None = None,
     ) -> io.NodeOutput:
         canvas, photo = (width, height), None if background is None else background[0]
-        start = from_boxes.start(
-            bboxes, None if photo is None else (photo.shape[1], photo.shape[0]), canvas, fit, boxes_show
-        )
+        picture = None if photo is None else (photo.shape[1], photo.shape[0])
+        start = from_boxes.start(bboxes, picture, canvas, fit, boxes_show)
         drawn = boxes if boxes_from == "drawn" else None
         made = from_boxes.layout(start, drawn, last_incoming, text, canvas, boxes_show, body)
         names = [one.name for one in made.boxes]
-        below = from_boxes.canvas_with(made.boxes, canvas, photo, fit)
-        told = [*made.decided, *made.notes][:_TOLD]
-        preview = drawing.numbered_layout(made.layout, names, told, background=below)[None]
+        lines = [*made.decided, *made.notes][:_LINES]
+        boxes = [one.box for one in made.boxes]
+        preview = drawing.numbered_layout(made.layout, names, lines, background=photo, fit=fit, boxes=boxes)[None]
         notes.tell(notes.node_of(cls), "\n".join(made.notes))
         shown = ui.PreviewImage(preview, cls=cls).as_dict()
         if start.boxes and not text.strip():
@@ -216,11 +206,8 @@ class AddPlace(io.ComfyNode):
                 io.Int.Input("count", default=1, min=1, max=8, optional=True),
                 io.Image.Input("image", optional=True),
             ],
-            outputs=[
-                # Not "layout": ComfyUI 0.3.64 refuses the id of an input for an output.
-                LayoutSocket.Output("extended_layout", display_name="layout"),
-                output(io.Image, "preview"),
-            ],
+            # Not "layout": ComfyUI 0.3.64 refuses the id of an input for an output.
+            outputs=[LayoutSocket.Output("extended_layout", display_name="layout"), output(io.Image, "preview")],
             hidden=[io.Hidden.unique_id],
         )
         return described(
@@ -276,7 +263,7 @@ class PlaceCast(io.ComfyNode):
         names = [one.name if one else "" for one in standing]
         faces = [one.crops[0] if one and len(one.crops) else None for one in standing]
         troubles = placing.troubles(cast, layout, places, order)
-        preview = drawing.numbered_layout(layout, names, troubles[:_TOLD], faces)[None]
+        preview = drawing.numbered_layout(layout, names, troubles[:_LINES], faces)[None]
         placed = placing.place(cast, layout, places)
         report = placing.report(cast, layout, places, order)
         notes.tell(notes.node_of(cls), "\n".join(troubles))
@@ -299,10 +286,7 @@ class PersonRegion(io.ComfyNode):
                 io.Mask.Input("masks", optional=True),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
-            outputs=[
-                output(io.Mask, "mask"),
-                output(io.Image, "preview"),
-            ],
+            outputs=[output(io.Mask, "mask"), output(io.Image, "preview")],
         )
         return described(
             schema, "mask", "regional prompt", "area", "target_mask", "clothes", "inpaint", "sam3", "segment anything"
@@ -324,12 +308,11 @@ class PersonRegion(io.ComfyNode):
         placed = require_places(cast, "Person Region")
         staying = () if layout is None else regions.staying(placed, layout)
         if masks is None:
-            region, told = regions.of_person(placed, person, extent, margin, feather, staying), []
+            region, found = regions.of_person(placed, person, extent, margin, feather, staying), []
         else:
             with inputs.in_errors(cls, "masks", regions.BadRegion):
-                found = regions.among(masks, placed, person, extent, margin, staying)
-            region, told = found.region, regions.describe(found, masks)
-        notes.tell(notes.node_of(cls), "\n".join(told))
+                region, found = regions.among(masks, placed, person, extent, margin, staying)
+        notes.tell(notes.node_of(cls), "\n".join(found))
         drawn = max(person, 1)  # in one colour, also where it is everybody's
         shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(placed.slots, 1)]
         places = Layout(placed.width, placed.height, tuple(shown))
@@ -338,7 +321,4 @@ class PersonRegion(io.ComfyNode):
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-NODES = [
-    LayoutFromFaces, LayoutFromBoxes, GroupLayout, AddPlace, PlaceCast,
-    PersonRegion,
-]  # fmt: skip
+NODES = [LayoutFromFaces, LayoutFromBoxes, GroupLayout, AddPlace, PlaceCast, PersonRegion]

@@ -13,28 +13,14 @@ from ..bridge.encode import latents_by_row
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.notes import stepwise
 from ..bridge.schema import IN_MEASURE, advanced, described, face_sizes_input, output, pixels_input, similarity_input
-from ..core import measure
+from ..core import measure, second_pass
 from ..core.errors import BadPhoto, counted
 from ..core.faces.model import faces_in
-from ..core.people import Cast, Identity, is_a
+from ..core.people import Cast, Identity
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
-from ..core.second_pass import (
-    CHOICES,
-    MATCHES,
-    Choice,
-    Crops,
-    Decision,
-    candidates,
-    cast_of,
-    cut,
-    cut_mask,
-    decide,
-    describe,
-    paste,
-    troubles,
-    who_is_cut_out,
-)
+from ..core.places.regions import as_cast
+from ..core.second_pass import CHOICES, MATCHES, Choice, Crops, Decision
 from .sockets import CastOrIdentitySocket, CastSocket, CropsSocket, FaceModelSocket
 
 CROP = "Crop Faces"
@@ -106,32 +92,28 @@ class CropFaces(io.ComfyNode):
         choice = Choice(
             who, smaller_than, less_than, not_found == PLACES[0], margin, mask_margin, feather, size // 64 * 64
         )
-        decisions = _decisions(face_model or default_face_model(), images, _people(cast), choice)
+        people = measure.people_of(as_cast(cast), None, CROP)
+        decisions = _decisions(face_model or default_face_model(), images, people, choice)
         listed = [one for picture in decisions for one in picture]
         chosen = [one.crop for one in listed if one.crop]
         where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
-        preview = torch.stack([who_is_cut_out(*one) for one in zip(images, decisions, strict=True)])
+        preview = torch.stack([second_pass.who_is_cut_out(*one) for one in zip(images, decisions, strict=True)])
         rounded = [] if choice.size == size else [f"Crops of {choice.size} px, not {size}: sizes are multiples of 64"]
-        notes.tell(notes.node_of(cls), "\n".join([*rounded, *troubles(listed, len(images))]))
+        notes.tell(notes.node_of(cls), "\n".join([*rounded, *second_pass.troubles(listed, len(images))]))
         crops = masks = rows = ExecutionBlocker(None)
         latents = ExecutionBlocker(NO_VAE if chosen else None)
         if chosen:
             rgb = as_rgb(images)
-            crops = torch.stack([cut(rgb[crop.picture], crop, choice.size) for crop in chosen])
-            masks = torch.stack([cut_mask(crop, choice.size) for crop in chosen])
-            rows = cast_of(listed, choice.size)
+            crops = torch.stack([second_pass.cut(rgb[crop.picture], crop, choice.size) for crop in chosen])
+            masks = torch.stack([second_pass.cut_mask(crop, choice.size) for crop in chosen])
+            rows = second_pass.cast_of(listed, choice.size)
             latents = latents_by_row(vae, crops, masks) if vae else latents
-        report = describe(listed, len(images))
+        report = second_pass.describe(listed, len(images))
         shown = ui.PreviewImage(preview, cls=cls)
         return io.NodeOutput(crops, masks, rows, where, preview, report, len(chosen), latents, ui=shown)
 
 
 NO_VAE = "Crop Faces has no VAE to make latents with. Connect the checkpoint's VAE to its vae input."
-
-
-def _people(given: Cast | Identity) -> Cast:
-    """Raises BadCast where that is nobody."""
-    return measure.people_of(given, None, CROP) if is_a(given, Cast) else measure.people_of(None, given, CROP)
 
 
 def _decisions(face_model: FaceModel, images: Tensor, cast: Cast, choice: Choice) -> list[list[Decision]]:
@@ -142,8 +124,8 @@ def _decisions(face_model: FaceModel, images: Tensor, cast: Cast, choice: Choice
     # Whoever stands in the place is meant, however unlike: that is what the second pass is for.
     stranger = -1.0 if cast.people[0].slot else measure.STRANGER
     report = measure.measure(pictures, cast, names, stranger_below=stranger)
-    people = candidates(report, pictures)
-    return [decide(*one, choice) for one in zip(people, pictures, strict=True)]
+    people = second_pass.candidates(report, pictures)
+    return [second_pass.decide(*one, choice) for one in zip(people, pictures, strict=True)]
 
 
 class PasteFaces(io.ComfyNode):
@@ -159,10 +141,7 @@ class PasteFaces(io.ComfyNode):
                 io.Image.Input("sampled", lazy=True),
                 io.Combo.Input("color_match", options=list(MATCHES)),
             ],
-            outputs=[
-                output(io.Image, "image"),
-                output(io.Mask, "mask"),
-            ],
+            outputs=[output(io.Image, "image"), output(io.Mask, "mask")],
         )
         return described(schema, "uncrop", "face detailer", "stitch", "composite", "second pass", "inpaint crop")
 
@@ -176,11 +155,9 @@ class PasteFaces(io.ComfyNode):
         if not where.crops:
             sampled = torch.zeros(0, where.size, where.size, 3)
         if sampled is None:
-            raise BadPhoto(
-                f"Paste Faces has {counted(len(where.crops), 'crop')} to paste, but nothing is connected to sampled.",
-                "Connect the IMAGE of the VAE Decode behind the sampler to sampled.",
-            )
-        pasted, mask = paste(images, where, sampled, color_match)
+            why = f"Paste Faces has {counted(len(where.crops), 'crop')} to paste, but nothing is connected to sampled."
+            raise BadPhoto(why, "Connect the IMAGE of the VAE Decode behind the sampler to sampled.")
+        pasted, mask = second_pass.paste(images, where, sampled, color_match)
         return io.NodeOutput(pasted, mask, ui=ui.PreviewImage(as_rgb(pasted), cls=cls))
 
 

@@ -15,7 +15,6 @@ import re
 import shutil
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +29,6 @@ INSTALLED_HOST = CACHE / "ComfyUI"
 
 REQUIREMENTS = Path(__file__).absolute().parent / "requirements"
 """demo.txt for the demo, tests.txt beside it for the tests and the other scripts."""
-TORCH_FOR_CPU = "https://download.pytorch.org/whl/cpu"
-"""PyPI's torch for Linux brings 2.5 GB of CUDA; the one of this index is a tenth of it."""
-_ANSWER_SECONDS = 3
 DEMO, EVERYTHING = ("demo",), ("demo", "tests")
 HOST_MODULES = ("aiohttp", "safetensors", "transformers", "yaml", "einops", "av")
 
@@ -178,10 +174,8 @@ def _own_python(hosts: Sequence[Host], purposes: Sequence[str]) -> Path:
         say(f"Making a Python environment in {VENV}")
         if subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], stdout=sys.stderr).returncode:
             raise SetupError("python -m venv failed; on Debian and Ubuntu install the package python3-venv first.")
-    say(f"Installing {_names(files)}. The first time this downloads torch.")
+    say(f"Installing {', '.join(map(str, files))}. The first time this downloads torch.")
     _STAMP.unlink(missing_ok=True)
-    if torch := _torch_for_cpu():
-        install(python, "--index-url", TORCH_FOR_CPU, *torch)
     install(python, *(argument for file in files for argument in ("-r", str(file))))
     others = installed & {_hash(file) for file in REQUIREMENTS.glob("*.txt")}
     _STAMP.write_text("\n".join(sorted(wanted | others)) + "\n", "utf-8")
@@ -190,26 +184,6 @@ def _own_python(hosts: Sequence[Host], purposes: Sequence[str]) -> Path:
 
 def _hash(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _torch_for_cpu() -> list[str]:
-    """torch's requirements where its build for the CPU is smaller, can be had and is enough; else nothing."""
-    cards = shutil.which("nvidia-smi") or shutil.which("rocminfo")
-    if sys.platform != "linux" or cards or not _answers(f"{TORCH_FOR_CPU}/torch/"):
-        return []
-    lines = (REQUIREMENTS / "demo.txt").read_text("utf-8").splitlines()
-    return [line for line in lines if line.startswith("torch")]
-
-
-def _answers(address: str) -> bool:
-    """Within a few seconds."""
-    with contextlib.suppress(OSError), urllib.request.urlopen(address, timeout=_ANSWER_SECONDS):
-        return True
-    return False
-
-
-def _names(files: Sequence[Path]) -> str:
-    return ", ".join(str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file) for file in files)
 
 
 def host_environment(host: Host, python: Path) -> dict[str, str]:
@@ -261,20 +235,17 @@ def _read(command: list[str]) -> str:
 
 
 def install(python: Path, *arguments: str) -> None:
-    """Install packages by uv, which takes a tenth of pip's time, or by pip where uv cannot be had or fails; both show
-    what they do. Raises SetupError."""
+    """Install packages by uv, which takes a tenth of pip's time and torch's build for this machine, from PyPI where
+    torch's own index cannot be reached, or by pip where uv cannot be had; all show what they do. Raises SetupError."""
     pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
     uv = shutil.which("uv") or shutil.which("uv", path=str(python.parent))
     if not uv and not subprocess.run([*pip, "--quiet", "uv"], capture_output=True).returncode:
         uv = shutil.which("uv", path=str(python.parent))
-    if uv:
-        if not subprocess.run(
-            [uv, "pip", "install", "--python", str(python), *arguments], stdout=sys.stderr
-        ).returncode:
+    by_uv = [uv, "pip", "install", "--python", str(python)] if uv else []
+    for command in ([*by_uv, "--torch-backend", "auto"], by_uv, pip) if by_uv else (pip,):
+        if not subprocess.run([*command, *arguments], stdout=sys.stderr).returncode:
             return
-        say("uv could not install this, so pip does.")
-    if subprocess.run([*pip, *arguments], stdout=sys.stderr).returncode:
-        raise SetupError(f"pip failed, see above. The command was: {' '.join([*pip, *arguments])}")
+    raise SetupError(f"pip failed, see above. The command was: {' '.join([*pip, *arguments])}")
 
 
 def package_file(package: str, *parts: str) -> Path:

@@ -357,8 +357,8 @@ def compared(
     named = {result.name: result.report for result in results if result.name in wanted}
     rows: list[tuple[str, ...]] = [("recogniser", "figure", *sets, "change", "95 % from", "to", "p", "up", "down")]
     for recogniser in next(iter(named.values())).recognisers:
-        for figure, score in measure.SCORES.items():
-            values = {name: score(report.pictures[recogniser][0]) for name, report in named.items()}
+        for figure in measure.SCORES:
+            values = {name: report.pictures[recogniser][0].scores[figure] for name, report in named.items()}
             known = {name: value for name, value in values.items() if value is not None}
             if len(known) == len(values):
                 scored = {

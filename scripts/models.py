@@ -184,13 +184,10 @@ def chosen(names: Iterable[str]) -> tuple[Model, ...]:
 
 
 def missing(workflow: str, folders: Mapping[str, Sequence[str]]) -> list[str]:
-    """The files that a workflow needs and none of the folders has."""
-    return [
-        file.names[0]
-        for model in chosen([workflow])
-        for file in model.files
-        if not any((Path(folder) / name).is_file() for folder in folders[model.key] for name in file.names)
-    ]
+    """The models that a workflow needs and of which nothing is in its place."""
+    from core.models.doctor import absent
+
+    return [model.title for model in absent(chosen([workflow]), folders)]
 
 
 def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: bool) -> int:

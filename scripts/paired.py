@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
 
-_EXACT, _DRAWS = 16, 65536
+from core.thirdparty import require
+
+_DRAWS = {"n_resamples": 65536, "random_state": 0}
 
 
-@dataclass(frozen=True)
-class Difference:
+class Difference(NamedTuple):
     """Of one figure, the second way less the first; each prompt is the mean of its pairs and counts once.
 
     mean: over prompts. low, high: where 95 % of the means of as many prompts lie, drawn from these with replacement. p:
@@ -34,21 +34,11 @@ def difference(prompts: Mapping[str, Sequence[tuple[float, float]]]) -> Differen
 
     p is exact for up to 16 prompts, of all 2 ** prompts throws; above, and for low and high, 65,536 seeded draws.
     """
-    each = torch.tensor([fmean(b - a for a, b in pairs) for pairs in prompts.values()], dtype=torch.float64)
-    count, mean = len(each), float(each.mean())
-    drawn = each[torch.randint(count, (_DRAWS, count), generator=_seeded())].mean(1)
-    low, high = (float(drawn.quantile(share)) for share in (0.025, 0.975))
-    thrown = (_throws(count) * each).mean(1).abs()
-    as_far = thrown >= abs(mean) - 1e-12  # which of two equal sums is larger is a matter of rounding
-    return Difference(mean, low, high, float(as_far.double().mean()), int((each > 0).sum()), int((each < 0).sum()))
-
-
-def _throws(count: int) -> Tensor:
-    """(throws, count) of 1 and -1."""
-    if count > _EXACT:
-        return torch.randint(2, (_DRAWS, count), generator=_seeded()) * 2 - 1
-    return (torch.arange(2**count)[:, None] >> torch.arange(count) & 1) * 2 - 1
-
-
-def _seeded() -> torch.Generator:
-    return torch.Generator().manual_seed(0)
+    stats = require("scipy.stats", "Comparing two sets")
+    each = np.array([fmean(b - a for a, b in pairs) for pairs in prompts.values()])
+    mean, up, down = float(each.mean()), int((each > 0).sum()), int((each < 0).sum())
+    if len(each) < 2:
+        return Difference(mean, mean, mean, 1.0, up, down)
+    p = stats.permutation_test((each,), np.mean, permutation_type="samples", **_DRAWS).pvalue
+    low, high = stats.bootstrap((each,), np.mean, method="percentile", **_DRAWS).confidence_interval
+    return Difference(mean, float(low), float(high), float(p), up, down)

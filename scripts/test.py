@@ -41,6 +41,8 @@ No ComfyUI was found, so the host tests did NOT run. Searched: COMFYUI_PATH, the
 `python scripts/demo.py` install one."""
 
 NOTHING_COLLECTED = 5
+RESULTS = {"error": "errors", "failure": "failed", "skipped": "skipped"}
+"""What a test was that has such an element in a JUnit file."""
 _WITH_VALUE = {"-k", "-m", "-p", "-c", "-o", "-W", "-n", "-r", "--deselect", "--ignore", "--tb", "--maxfail"}
 
 
@@ -80,15 +82,15 @@ class Test:
     seconds: float
     cpu: float
     name: str
+    result: str = "passed"
 
 
 @dataclass(frozen=True)
 class Outcome:
     title: str
     status: int
-    counts: Counter[str]
     seconds: float
-    tests: Sequence[Test] = ()
+    tests: Sequence[Test]
 
 
 def main(arguments: list[str]) -> int:
@@ -184,6 +186,8 @@ def run(session: Session, python: Path, options: list[str], alone: bool = True) 
         variables = environment.host_environment(session.host, python)
     else:
         variables = {name: value for name, value in os.environ.items() if name != "COMFYUI_PATH"}
+    # What one run has compiled of the tests the next one finds.
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results.xml"
         config, report = f"{ROOT / 'pyproject.toml'}", f"--junitxml={results}"
@@ -194,7 +198,7 @@ def run(session: Session, python: Path, options: list[str], alone: bool = True) 
         )
         done = subprocess.run([*command, *options, *session.paths], env=variables, **pipe)
         print(done.stdout or "", end="", flush=True)
-        return Outcome(session.title, done.returncode, count(results), time.monotonic() - started, timed(results))
+        return Outcome(session.title, done.returncode, time.monotonic() - started, timed(results))
 
 
 def cpu_seconds() -> float:
@@ -203,26 +207,15 @@ def cpu_seconds() -> float:
     return times.children_user + times.children_system
 
 
-def count(results: Path) -> Counter[str]:
-    """passed, failed, errors and skipped of one JUnit file; nothing if pytest did not get as far as writing it."""
-    counts: Counter[str] = Counter()
-    if results.is_file():
-        for suite in ElementTree.parse(results).getroot().iter("testsuite"):
-            tests, failed, errors, skipped = (
-                int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")
-            )
-            counts.update(passed=tests - failed - errors - skipped, failed=failed, errors=errors, skipped=skipped)
-    return counts
-
-
 def timed(results: Path) -> list[Test]:
-    """Every test of one JUnit file; nothing if there is none."""
+    """Every test of one JUnit file; nothing if there is none, as pytest did not get as far."""
     cases = ElementTree.parse(results).getroot().iter("testcase") if results.is_file() else ()
     return [
         Test(
             float(case.get("time", 0)),
             sum(float(one.get("value", 0)) for one in case.iter("property") if one.get("name") == "cpu"),
             f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}",
+            next((word for tag, word in RESULTS.items() if case.find(tag) is not None), "passed"),
         )
         for case in cases
     ]
@@ -241,12 +234,13 @@ def report(outcomes: list[Outcome], host_missing: bool, seconds: float, cpu: flo
     """Say what happened, last of all in one line like pytest's own, and return the exit status."""
     bad = [outcome for outcome in outcomes if outcome.status not in (0, NOTHING_COLLECTED)]
     nothing = all(outcome.status == NOTHING_COLLECTED for outcome in outcomes)
-    for outcome in outcomes:
+    counts = [Counter(test.result for test in outcome.tests) for outcome in outcomes]
+    for outcome, counted in zip(outcomes, counts, strict=True):
         ending = "" if outcome.status in (0, NOTHING_COLLECTED) else f"  (pytest ended with {outcome.status})"
-        say(f"{outcome.title}: {line(outcome.counts)}, {outcome.seconds:.0f} s{ending}")
+        say(f"{outcome.title}: {line(counted)}, {outcome.seconds:.0f} s{ending}")
     if host_missing:
         say(("FAILED: " if os.environ.get("CI") == "true" else "SKIPPED: ") + NO_HOST)
-    total = sum((outcome.counts for outcome in outcomes), Counter[str]())
+    total = sum(counts, Counter[str]())
     print(f"==== {line(total)} in {seconds:.0f} s, {cpu:.0f} CPU s ====", flush=True)
     return int(bool(bad) or nothing or (host_missing and os.environ.get("CI") == "true"))
 

@@ -58,8 +58,7 @@ class Bodies:
 
     def surest(self, most: int) -> Bodies:
         """The first ones; all for 0."""
-        some = slice(most or None)
-        return Bodies(self.boxes[some], self.inside[some], self.parts[some], self.u[some], self.v[some])
+        return Bodies(*(one[: most or None] for one in (self.boxes, self.inside, self.parts, self.u, self.v)))
 
 
 def bodies(given: Any) -> Bodies:
@@ -118,14 +117,10 @@ class Surface:
     @property
     def people(self) -> Tensor:
         """(people, H, W) float32 0 or 1: where each is seen, from left to right. Who is quite covered is not there."""
-        masks = [self.person == number for number in range(1, int(self.person.max()) + 1)]
-        masks = sorted((mask for mask in masks if mask.any()), key=_middle_column)
-        return torch.stack(masks).float() if masks else torch.zeros(0, *self.person.shape)
-
-
-def _middle_column(mask: Tensor) -> float:
-    columns = mask.sum(0).float()
-    return float((columns * torch.arange(len(columns))).sum() / columns.sum())
+        each = [self.person == number for number in range(1, int(self.person.max()) + 1)]
+        seen = [mask.float() for mask in each if mask.any()]
+        masks = sorted(seen, key=lambda mask: float(mask.nonzero()[:, 1].float().mean()))  # by the middle column
+        return torch.stack(masks) if masks else torch.zeros(0, *self.person.shape)
 
 
 def drawn(found: Bodies, fit: Fit, width: int, height: int) -> Surface:
@@ -163,8 +158,7 @@ def _of_part(charts: Tensor, part: Tensor) -> Tensor:
     """(25, h, w) -> uint8 of the shape of `part`, each pixel from the chart of its part."""
     found = torch.zeros(part.shape)
     for number in range(1, PARTS + 1):
-        shown = part == number
-        if shown.any():
+        if (shown := part == number).any():
             found = torch.where(shown, _stretched(charts[number], (part.shape[0], part.shape[1])), found)
     # Below zero the published pictures go on at 255: a C cast of the float to a byte.
     return ((found.double() * 255).clamp(-(2.0**30), 255).to(torch.int32) & 255).to(torch.uint8)

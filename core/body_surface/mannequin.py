@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,12 @@ from .iuv import Surface
 _Array = npt.NDArray[np.float64]
 _Plane = tuple[float, float, float]
 """Of 255: in the middle, added from there to the end, added from there to the side (outer, or the person's left)."""
-_On = Callable[[_Array, _Array], tuple[_Array, _Array]]
-"""x, y of pixels -> how far along, -1 to 1 from the start to the end, and across, -1 to 1; outside of it beyond."""
+
+
+_Axis = tuple[Point, Point, float, float]
+"""A point of a line, the unit vector down it, and from the point where a shape begins and how long it is, px."""
+_Half = Callable[[_Array], _Array]
+"""How far along an axis pixels are -> half the width of a shape there, px."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,12 @@ class _Chart:
     end: float = 1.0
 
 
-def _sides(*charts: _Chart) -> dict[int, tuple[_Chart, ...]]:
+_Sides = dict[int, tuple[_Chart, ...]]
+
+
+def _sides(*charts: _Chart) -> _Sides:
     """Of the right and the left, whose parts alternate: -1 is the person's right side, 1 the left."""
-    left = tuple(_Chart(_LEFT_OF[one.part], one.u, one.v, one.start, one.end) for one in charts)
-    return {-1: charts, 1: left}
+    return {-1: charts, 1: tuple(replace(one, part=_LEFT_OF[one.part]) for one in charts)}
 
 
 _LEFT_OF = {3: 4, 6: 5, 7: 8, 9: 10, 11: 12, 13: 14, 16: 15, 18: 17, 20: 19, 22: 21}
@@ -68,8 +74,8 @@ _HALF_HEAD, _NECK = 0.38, 0.27
 
 # Coming one after the other, the later ones over the earlier: joints of the left side, radii at both in heads.
 _HIP = 11
-_LEGS = ((13, 15, 0.21, 0.13, _SHIN, _SHIN_BEHIND), (_HIP, 13, 0.31, 0.21, _THIGH, _THIGH_BEHIND))
-_ARMS = ((5, 7, 0.20, 0.15, _UPPER_ARM, _UPPER_ARM_BEHIND), (7, 9, 0.15, 0.105, _FOREARM, _FOREARM_BEHIND))
+_LEGS = ((13, 15, (0.21, 0.13), (_SHIN, _SHIN_BEHIND)), (_HIP, 13, (0.31, 0.21), (_THIGH, _THIGH_BEHIND)))
+_ARMS = ((5, 7, (0.20, 0.15), (_UPPER_ARM, _UPPER_ARM_BEHIND)), (7, 9, (0.15, 0.105), (_FOREARM, _FOREARM_BEHIND)))
 
 
 def drawn(layout: Layout) -> Surface:
@@ -81,15 +87,11 @@ def drawn(layout: Layout) -> Surface:
     for number, slot in sorted(enumerate(layout.slots, 1), key=lambda place: place[1].center[1]):
         head = head_of_pose(slot.pose) if slot.pose else None
         if slot.pose is None or head is None:
-            raise BadLayout(
-                f"Place {number} has no skeleton to draw a body around.",
-                "Make the layout with body = full or half, with Group Layout or with Layout from Picture.",
-            )
+            advice = "Make the layout with body = full or half, with Group Layout or with Layout from Picture."
+            raise BadLayout(f"Place {number} has no skeleton to draw a body around.", advice)
         _Figure(surface, number, slot.pose, head).draw()
     if not surface.person.any():
-        raise BadLayout(
-            "No place of the layout is on its canvas, so the picture would be black.", "Move the places onto it."
-        )
+        raise BadLayout("No place of the layout is on its canvas.", "Move the places onto it.")
     return surface
 
 
@@ -119,28 +121,19 @@ class _Figure:
         joint: Joint = self.pose[left + (side < 0)]
         return joint[:2] if joint[2] > SEEN else None
 
-    def _limb(
-        self,
-        side: int,
-        start: int,
-        end: int,
-        thick: float,
-        thin: float,
-        charts: dict[int, tuple[_Chart, ...]],
-        behind: dict[int, tuple[_Chart, ...]],
-    ) -> None:
+    def _limb(self, side: int, start: int, end: int, radii: Sequence[float], charts: tuple[_Sides, _Sides]) -> None:
+        """charts: of those who look at the viewer, and of those seen from behind."""
         a, b = self._joint(start, side), self._joint(end, side)
         if a and not b and start == _HIP:  # below the picture, where the legs still begin in it
             b = a[0], a[1] + 1.85 * self.head
         if a and b:
-            self._capsule(a, b, (thick, thin), side, (charts if self.front else behind)[side])
+            self._capsule(a, b, radii, side, charts[not self.front][side])
 
     def _hand(self, side: int) -> None:
         elbow, wrist = self._joint(7, side), self._joint(9, side)
         if elbow and wrist:
             x, y = unit(elbow, wrist)
-            start = wrist[0] + x * 0.1 * self.head, wrist[1] + y * 0.1 * self.head
-            end = wrist[0] + x * 0.42 * self.head, wrist[1] + y * 0.42 * self.head
+            start, end = [(wrist[0] + x * away * self.head, wrist[1] + y * away * self.head) for away in (0.1, 0.42)]
             self._capsule(start, end, (0.16, 0.13), side, _HAND[side])
 
     def _foot(self, side: int) -> None:
@@ -152,19 +145,15 @@ class _Figure:
     def _capsule(self, a: Point, b: Point, radii: Sequence[float], side: int, charts: Sequence[_Chart]) -> None:
         """From a to b with round ends; across goes outwards."""
         first, last = (radius * self.head for radius in radii)
-        direction, length = unit(a, b), math.dist(a, b)
+        length = math.dist(a, b)
 
-        def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
-            along, across = _turned(x - a[0], y - a[1], direction, side * self.turn)
-            share = (along / max(length, 1e-6)).clip(0, 1)
-            radius = first + (last - first) * share
+        def half(along: _Array) -> _Array:
+            radius = first + (last - first) * (along / max(length, 1e-6)).clip(0, 1)
             beyond = np.maximum(np.maximum(-along, along - length), 0)
-            half = np.sqrt(np.maximum(radius**2 - beyond**2, 1e-9))
-            return 2 * (along + first) / (length + first + last) - 1, across / half
+            return np.sqrt(np.maximum(radius**2 - beyond**2, 1e-9))
 
-        wide = max(first, last)
-        box = min(a[0], b[0]) - wide, min(a[1], b[1]) - wide, max(a[0], b[0]) + wide, max(a[1], b[1]) + wide
-        self._paint(box, on, charts)
+        axis = a, unit(a, b), -first, length + first + last
+        self._paint(axis, half, max(first, last), side * self.turn, charts)
 
     def _torso(self) -> None:
         corners = torso(self.pose)
@@ -172,22 +161,17 @@ class _Figure:
             return
         left, right, right_hip, left_hip = corners
         top, bottom = middle(left, right), middle(left_hip, right_hip)
-        direction, length, head = unit(top, bottom), max(math.dist(top, bottom), 1.0), self.head
+        length, head = max(math.dist(top, bottom), 1.0), self.head
         shoulders, hips = math.dist(left, right) / 2 + 0.02 * head, math.dist(left_hip, right_hip) / 2 + 0.26 * head
         over, crotch = 0.18 * head, 0.3 * head
+        at = [-over, 0, 0.6 * length, length, length + crotch]
+        wide = [_NECK * head, shoulders, (shoulders + 2 * hips) / 3 * 0.92, hips, 0.02 * head]
 
-        def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
-            along, across = _turned(x - top[0], y - top[1], direction, self.turn)
-            half = np.interp(
-                along,
-                [-over, 0, 0.6 * length, length, length + crotch],
-                [_NECK * head, shoulders, (shoulders + 2 * hips) / 3 * 0.92, hips, 0.02 * head],
-            )
-            return 2 * (along + over) / (length + over + crotch) - 1, across / half
+        def half(along: _Array) -> _Array:
+            return np.interp(along, at, wide)
 
-        reach = length + max(shoulders, hips) + crotch
-        box = top[0] - reach, top[1] - reach, top[0] + reach, top[1] + reach
-        self._paint(box, on, _TORSO if self.front else _TORSO_BEHIND)
+        axis = top, unit(top, bottom), -over, length + over + crotch
+        self._paint(axis, half, max(wide), self.turn, _TORSO if self.front else _TORSO_BEHIND)
 
     def _head(self) -> None:
         nose, head = self.pose[0], self.head
@@ -201,27 +185,36 @@ class _Figure:
         skull = self.turn * sum((ear[0] - nose[0]) * dy - (ear[1] - nose[1]) * dx for ear in ears) / 2
         crown, chin, base = CROWN * head, 0.34 * head, max(length - 0.12 * head, 0.34 * head)
 
-        def on(x: _Array, y: _Array) -> tuple[_Array, _Array]:
-            along, across = _turned(x - nose[0], y - nose[1], (dx, dy), self.turn)
-            across = across - skull
+        def half(along: _Array) -> _Array:
             round_ = np.sqrt(np.maximum(1 - ((along - (crown + chin) / 2) / ((chin - crown) / 2)) ** 2, 1e-9))
-            half = np.maximum(round_ * _HALF_HEAD, _NECK * (along > 0)) * head
-            return 2 * (along - crown) / (base - crown) - 1, across / half
+            return np.maximum(round_ * _HALF_HEAD, _NECK * (along > 0)) * head
 
-        seam = max(-0.8, min(0.8, -skull / (_HALF_HEAD * head)))
-        reach = max(base, -crown) + _HALF_HEAD * head
-        box = nose[0] - reach, nose[1] - reach, nose[0] + reach, nose[1] + reach
-        self._paint(box, on, _head_charts(seam, self.front))
+        widest = _HALF_HEAD * head
+        charts = _head_charts(max(-0.8, min(0.8, -skull / widest)), self.front)
+        self._paint((nose[:2], (dx, dy), crown, base - crown), half, widest, self.turn, charts, skull)
 
-    def _paint(self, box: Sequence[float], on: _On, charts: Sequence[_Chart]) -> None:
-        """The charts of a shape within a box, as far as both are on the canvas."""
+    def _paint(
+        self, axis: _Axis, half: _Half, widest: float, turn: int, charts: Sequence[_Chart], aside: float = 0.0
+    ) -> None:
+        """The charts of a shape around an axis, as far as it is on the canvas.
+
+        turn: 1 where across is to the viewer's right of what points down, else -1; aside: of its middle, px.
+        """
+        at, down, start, length = axis
         height, width = self.surface.person.shape
-        x0, y0 = max(0, math.floor(box[0])), max(0, math.floor(box[1]))
-        x1, y1 = min(width, math.ceil(box[2]) + 1), min(height, math.ceil(box[3]) + 1)
+        ends = [(at[0] + down[0] * far, at[1] + down[1] * far) for far in (start, start + length)]
+        reach = widest + abs(aside)
+        (x0, x1), (y0, y1) = (
+            (max(0, math.floor(min(along) - reach)), min(side, math.ceil(max(along) + reach) + 1))
+            for along, side in zip(zip(*ends, strict=True), (width, height), strict=True)
+        )
         if x0 >= x1 or y0 >= y1:
             return
-        rows, columns = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5
-        along, across = on(columns, rows)
+        y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5
+        x, y = x - at[0], y - at[1]
+        along = x * down[0] + y * down[1]
+        across = ((x * down[1] - y * down[0]) * turn - aside) / half(along)
+        along = 2 * (along - start) / length - 1
         iuv = np.zeros((3, *along.shape), np.uint8)
         for chart in charts:
             # At the rim itself one of the bands has to hold it.
@@ -242,8 +235,3 @@ def _head_charts(seam: float, front: bool) -> tuple[_Chart, _Chart]:
     # U runs to 249 at the nose on the right half and from 5 on on the left one, as fast as a whole half shows.
     right, left = 117 / (1 + seam), 140 / (1 - seam)
     return _Chart(23, (249 - right * seam, 0, right), v, -1, seam), _Chart(24, (5 - left * seam, 0, left), v, seam, 1)
-
-
-def _turned(x: _Array, y: _Array, down: Point, turn: int) -> tuple[_Array, _Array]:
-    """How far along `down`, a unit vector, and across it: with turn = 1 to the viewer's right of what points down."""
-    return x * down[0] + y * down[1], (x * down[1] - y * down[0]) * turn

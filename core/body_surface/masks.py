@@ -10,8 +10,7 @@ from torch import Tensor
 
 from ..errors import BadSize, LikenessError, counted, listed
 from ..geometry import Fit
-from ..pictures import as_rgb
-from ..previews import as_picture, color_of
+from ..previews import as_picture, as_tensor, color_of
 from .iuv import parts_in
 
 GROUPS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
@@ -41,10 +40,18 @@ def mask(image: Tensor, groups: Collection[str], side: str, people: Tensor | Non
     parts = parts_in(image)
     if not groups:
         raise NoPart("No part of the body is chosen.", f"Switch on one of {listed(list(GROUPS))}.")
-    numbers = [number for name in groups for sides in _sides(side) for number in GROUPS[name][sides]]
-    found = _shown(parts, numbers)
+    sides = (0, 1) if side == "both" else (SIDES.index(side) - 1,)
+    found = _shown(parts, [number for name in groups for one in sides for number in GROUPS[name][one]])
     if people is not None:
-        _check(people, found)
+        if not (people > 0.5).any():
+            raise NoPart("people is all zero: it shows no person.", "Link people of the same node, or nothing.")
+        size = (people.shape[2], people.shape[1])
+        if people.shape[1:] != found.shape[1:]:
+            expected = f"surface is {found.shape[2]}x{found.shape[1]} px"
+            raise BadSize("people", size, expected, "Link both from the same node.")
+        if len(found) > 1 and len(people) != len(found):
+            expected = f"it has {counted(len(people), 'mask')} and surface {counted(len(found), 'picture')}"
+            raise BadSize("people", size, expected, "Give one photo at a time, or leave people unlinked.")
         found = found * (people > 0.5)
     empty = [number for number, one in enumerate(found, 1) if not one.any()]
     if empty:
@@ -60,30 +67,11 @@ def _shown(parts: Tensor, numbers: Sequence[int]) -> Tensor:
     return torch.isin(parts, torch.tensor(numbers, dtype=parts.dtype)).float()
 
 
-def _sides(side: str) -> tuple[int, ...]:
-    return (0, 1) if side == "both" else (SIDES.index(side) - 1,)
-
-
-def _check(people: Tensor, found: Tensor) -> None:
-    if not (people > 0.5).any():
-        raise NoPart("people is all zero: it shows no person.", "Link people of the same node, or nothing.")
-    if people.shape[1:] != found.shape[1:]:
-        size = f"surface is {found.shape[2]}x{found.shape[1]} px"
-        raise BadSize("people", (people.shape[2], people.shape[1]), size, "Link both from the same node.")
-    if len(found) > 1 and len(people) != len(found):
-        raise BadSize(
-            "people", (people.shape[2], people.shape[1]),
-            f"it has {counted(len(people), 'mask')} and surface {counted(len(found), 'picture')}",
-            "Give one photo at a time, or leave people unlinked.",
-        )  # fmt: skip
-
-
 def over(surfaces: Tensor, photos: Tensor, fit: str) -> Tensor:
     """Surfaces (B, H, W, 3) over the photos (B, h, w, C) they were found in, on the same canvas, (B, H, W, 3)."""
     size = surfaces.shape[2], surfaces.shape[1]
     below = torch.stack([_placed(photo, size, fit) for photo in photos])
-    body = (surfaces[..., 2:] > 0).float()
-    return below * (1 - 0.7 * body) + surfaces * (0.7 * body)
+    return torch.lerp(below, surfaces, 0.7 * (surfaces[..., 2:] > 0))
 
 
 def masked(masks: Tensor, images: Tensor) -> Tensor:
@@ -91,17 +79,14 @@ def masked(masks: Tensor, images: Tensor) -> Tensor:
     of one picture together. Returns (B, H, W, 3). Raises BadSize for several pictures that are not as many as masks."""
     size = masks.shape[2], masks.shape[1]
     if len(images) not in (1, len(masks)):
-        raise BadSize(
-            "image", (images.shape[2], images.shape[1]),
-            f"it has {counted(len(images), 'picture')} and there {'is' if len(masks) == 1 else 'are'} "
-            f"{counted(len(masks), 'mask')}",
-            "Connect the photo that surface was made from, or none.",
-        )  # fmt: skip
+        there = f"there {'is' if len(masks) == 1 else 'are'} {counted(len(masks), 'mask')}"
+        expected = f"it has {counted(len(images), 'picture')} and {there}"
+        advice = "Connect the photo that surface was made from, or none."
+        raise BadSize("image", (images.shape[2], images.shape[1]), expected, advice)
     shown = torch.stack([_placed(image, size, "stretch") for image in images]) * 0.6
     for number, mask in enumerate(masks):
         row, color = number if len(shown) > 1 else 0, torch.tensor(color_of(number)) / 255
-        share = 0.65 * mask[..., None]
-        shown[row] = shown[row] * (1 - share) + color * share
+        shown[row] = torch.lerp(shown[row], color, 0.65 * mask[..., None])
     return shown
 
 
@@ -110,7 +95,5 @@ def _placed(photo: Tensor, size: tuple[int, int], fit: str) -> Tensor:
     picture = as_picture(photo)
     onto = Fit.into(picture.size, size, fit)
     # The canvas is cut out of the photo, so that nothing larger than it is made.
-    box = (-onto.shift_x / onto.scale_x, -onto.shift_y / onto.scale_y)
-    data = (1 / onto.scale_x, 0, box[0], 0, 1 / onto.scale_y, box[1])
-    placed = picture.transform(size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR)
-    return as_rgb(torch.frombuffer(bytearray(placed.tobytes()), dtype=torch.uint8).reshape(size[1], size[0], 3) / 255)
+    data = (1 / onto.scale_x, 0, -onto.shift_x / onto.scale_x, 0, 1 / onto.scale_y, -onto.shift_y / onto.scale_y)
+    return as_tensor(picture.transform(size, Image.Transform.AFFINE, data, Image.Resampling.BILINEAR))

@@ -32,74 +32,62 @@ _UNITS = tuple(
 )
 
 
-class _PReLU(nn.Module):
-    def __init__(self, channels: int, ops: Any, **place: Any) -> None:
-        super().__init__()
-        self.slope = ops.Conv2d(channels, channels, 1, groups=channels, bias=False, **place)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.clamp(min=0) + self.slope(x.clamp(max=0))
-
-
-class _Unit(nn.Module):
-    """A residual unit with squeeze-and-excitation."""
-
-    def __init__(self, before: int, channels: int, stride: int, ops: Any, **place: Any) -> None:
-        super().__init__()
-        self.stride = stride
-        self.shortcut = ops.Conv2d(before, channels, 1, stride, **place) if before != channels else None
-        self.norm = ops.Conv2d(before, before, 1, groups=before, **place)
-        self.conv1 = ops.Conv2d(before, channels, 3, 1, 1, bias=False, **place)
-        self.prelu = _PReLU(channels, ops, **place)
-        self.conv2 = ops.Conv2d(channels, channels, 3, stride, 1, **place)
-        self.squeeze = ops.Conv2d(channels, channels // 16, 1, bias=False, **place)
-        self.excite = ops.Conv2d(channels // 16, channels, 1, bias=False, **place)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv2(self.prelu(self.conv1(self.norm(x))))
-        gate: Tensor = self.excite(self.squeeze(y.mean(dim=(2, 3), keepdim=True)).relu())
-        kept: Tensor = x[..., :: self.stride, :: self.stride] if self.shortcut is None else self.shortcut(x)
-        return y * gate.sigmoid() + kept
-
-
 class IRSE50(nn.Module):
     """ops: a module with Conv2d and Linear (torch.nn, comfy.ops.manual_cast). Weights come from `fold`."""
 
     def __init__(self, ops: Any, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
         place = {"device": device, "dtype": dtype}
-        self.conv = ops.Conv2d(3, 64, 3, 1, 1, **place)
-        self.prelu = _PReLU(64, ops, **place)
-        self.units = nn.Sequential(*(_Unit(*unit, ops, **place) for unit in _UNITS))
+        self.layers = nn.ModuleDict()
+        for name, _, shape, norm, stride in _layers():
+            channels, before, side = shape[:3] if len(shape) > 1 else (*shape, 1, 1)
+            groups = channels if len(shape) == 1 else 1
+            how = {"padding": side // 2, "groups": groups, "bias": bool(norm)}
+            self.layers[name] = ops.Conv2d(before * groups, channels, side, stride, **how, **place)
         self.embed = ops.Linear(_WIDTH * _GRID * _GRID, _WIDTH, **place)
 
     def forward(self, crops: Tensor) -> Tensor:
         """crops: (n, 3, 112, 112) BGR, -1..1. Returns (n, 512) of length 1, as facexlib's Backbone does."""
-        features: Tensor = self.units(self.prelu(self.conv(crops)))
-        return functional.normalize(self.embed(features.flatten(1)), eps=0)
+        x = self._sloped("prelu", self.layers["conv"](crops))
+        for number, (before, channels, stride) in enumerate(_UNITS):
+            x = self._unit(f"unit {number} ", x, stride if before == channels else None)
+        return functional.normalize(self.embed(x.flatten(1)), eps=0)
+
+    def _sloped(self, name: str, x: Tensor) -> Tensor:
+        """PReLU."""
+        return x.clamp(min=0) + self.layers[name](x.clamp(max=0))
+
+    def _unit(self, name: str, x: Tensor, stride: int | None) -> Tensor:
+        """A residual unit with squeeze-and-excitation. stride: of a shortcut without weights."""
+        y = self.layers[name + "conv1"](self.layers[name + "norm"](x))
+        y = self.layers[name + "conv2"](self._sloped(name + "prelu", y))
+        gate = self.layers[name + "squeeze"](y.mean(dim=(2, 3), keepdim=True)).relu()
+        kept = x[..., ::stride, ::stride] if stride else self.layers[name + "shortcut"](x)
+        return y * self.layers[name + "excite"](gate).sigmoid() + kept
 
 
-def _layers() -> Iterator[tuple[str, str, tuple[int, ...], str]]:
-    """Of all layers but the last: our name, the published weight's or "", its shape, the published norm's or ""."""
-    yield "conv", "input_layer.0", (64, 3, 3, 3), "input_layer.1"
-    yield "prelu.slope", "input_layer.2", (64,), ""
-    for number, (before, channels, _) in enumerate(_UNITS):
-        ours, theirs, squeezed = f"units.{number}", f"body.{number}.res_layer", channels // 16
+def _layers() -> Iterator[tuple[str, str, tuple[int, ...], str, int]]:
+    """Of all layers but the last: our name, the published weight's or "", its shape, the published norm's or "", and
+    the stride. One number per channel is a 1x1 depthwise convolution."""
+    yield "conv", "input_layer.0", (64, 3, 3, 3), "input_layer.1", 1
+    yield "prelu", "input_layer.2", (64,), "", 1
+    for number, (before, channels, stride) in enumerate(_UNITS):
+        ours, theirs, squeezed = f"unit {number} ", f"body.{number}.res_layer", channels // 16
         if before != channels:
             shortcut = f"body.{number}.shortcut_layer"
-            yield f"{ours}.shortcut", f"{shortcut}.0", (channels, before, 1, 1), f"{shortcut}.1"
-        yield f"{ours}.norm", "", (before,), f"{theirs}.0"
-        yield f"{ours}.conv1", f"{theirs}.1", (channels, before, 3, 3), ""
-        yield f"{ours}.prelu.slope", f"{theirs}.2", (channels,), ""
-        yield f"{ours}.conv2", f"{theirs}.3", (channels, channels, 3, 3), f"{theirs}.4"
-        yield f"{ours}.squeeze", f"{theirs}.5.fc1", (squeezed, channels, 1, 1), ""
-        yield f"{ours}.excite", f"{theirs}.5.fc2", (channels, squeezed, 1, 1), ""
+            yield f"{ours}shortcut", f"{shortcut}.0", (channels, before, 1, 1), f"{shortcut}.1", stride
+        yield f"{ours}norm", "", (before,), f"{theirs}.0", 1
+        yield f"{ours}conv1", f"{theirs}.1", (channels, before, 3, 3), "", 1
+        yield f"{ours}prelu", f"{theirs}.2", (channels,), "", 1
+        yield f"{ours}conv2", f"{theirs}.3", (channels, channels, 3, 3), f"{theirs}.4", stride
+        yield f"{ours}squeeze", f"{theirs}.5.fc1", (squeezed, channels, 1, 1), "", 1
+        yield f"{ours}excite", f"{theirs}.5.fc2", (channels, squeezed, 1, 1), "", 1
 
 
 def published_shapes() -> Shapes:
     """Every tensor of the published file that matters, by its key."""
     shapes: Shapes = {}
-    for _, weight, shape, norm in _layers():
+    for _, weight, shape, norm, _ in _layers():
         shapes |= ({f"{weight}.weight": shape} if weight else {}) | (_norm_shapes(norm, shape[0]) if norm else {})
     shapes |= _norm_shapes("output_layer.0", _WIDTH)
     shapes |= {"output_layer.3.weight": (_WIDTH, _WIDTH * _GRID * _GRID), "output_layer.3.bias": (_WIDTH,)}
@@ -127,13 +115,13 @@ def fold(state: State, path: str) -> dict[str, Tensor]:
             )
     double = {key: state[key].double() for key in published_shapes()}
     folded = _fold_output(double)
-    for ours, name, _, norm in _layers():
+    for ours, name, _, norm, _ in _layers():
         weight = double[f"{name}.weight"] if name else torch.ones((), dtype=torch.double)
-        weight = _depthwise(weight) if weight.ndim == 1 else weight
+        weight = weight[:, None, None, None] if weight.ndim == 1 else weight
         if norm:
-            scale, folded[f"{ours}.bias"] = _affine(double, norm)
-            weight = weight * _depthwise(scale)
-        folded[f"{ours}.weight"] = weight
+            scale, folded[f"layers.{ours}.bias"] = _affine(double, norm)
+            weight = weight * scale[:, None, None, None]
+        folded[f"layers.{ours}.weight"] = weight
     return {key: value.float() for key, value in folded.items()}
 
 
@@ -141,10 +129,6 @@ def _affine(state: State, key: str) -> tuple[Tensor, Tensor]:
     """(scale, shift) of a batch norm at inference."""
     scale = state[f"{key}.weight"] / (state[f"{key}.running_var"] + _EPS).sqrt()
     return scale, state[f"{key}.bias"] - state[f"{key}.running_mean"] * scale
-
-
-def _depthwise(per_channel: Tensor) -> Tensor:
-    return per_channel[:, None, None, None]
 
 
 def _fold_output(state: State) -> dict[str, Tensor]:

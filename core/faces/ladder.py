@@ -8,7 +8,6 @@ from functools import cache
 
 import numpy as np
 
-from ..geometry import Fit
 from ..people import Box, Keypoints, Point
 from .pictures import Picture
 
@@ -21,9 +20,11 @@ class Detection:
     keypoints: Keypoints
     score: float
 
-    def moved(self, to: Fit) -> Detection:
-        """In another picture."""
-        return replace(self, box=to.box(self.box), keypoints=tuple(map(to.point, self.keypoints)))
+    def moved(self, to: Callable[[Point], Point]) -> Detection:
+        """In another picture, turned or scaled. to: where a point of this one is there."""
+        (xa, ya), (xb, yb) = to(self.box[:2]), to(self.box[2:])
+        box = (min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb))
+        return replace(self, box=box, keypoints=tuple(map(to, self.keypoints)))
 
 
 Detector = Callable[[Picture, int], Sequence[Detection]]
@@ -101,21 +102,11 @@ def _look(detector: Detector, picture: Picture, rung: Rung) -> tuple[Detection, 
     def back(point: Point) -> Point:
         return _turn_back(point[0] - border, point[1] - border, width, height, rung.turns)
 
-    return tuple(_mapped(face, back) for face in detector(np.ascontiguousarray(padded), rung.size))
+    return tuple(face.moved(back) for face in detector(np.ascontiguousarray(padded), rung.size))
 
 
 def _turn_back(x: float, y: float, width: int, height: int, turns: int) -> Point:
     """A point of a turned picture of width x height pixels, before it was turned counter-clockwise `turns` times."""
-    if turns == 1:
-        return height - 1 - y, x
-    if turns == 2:
-        return width - 1 - x, height - 1 - y
-    if turns == 3:
-        return y, width - 1 - x
+    for _ in range(turns):
+        x, y, width, height = height - 1 - y, x, height, width
     return x, y
-
-
-def _mapped(face: Detection, back: Callable[[Point], Point]) -> Detection:
-    (xa, ya), (xb, yb) = back(face.box[:2]), back(face.box[2:])
-    box = (min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb))
-    return replace(face, box=box, keypoints=tuple(back(point) for point in face.keypoints))

@@ -10,8 +10,7 @@ built; `opened` runs the graph on shapes alone. What neither can know fails in t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter, signature
@@ -90,7 +89,9 @@ def _step(path: str, node: Node) -> Step:
         raise _unsupported(path, f"with the operator {node.operator}")
     function = OPERATORS[node.operator]
     parameters = signature(function).parameters.items()
-    known = {name for name, parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY}
+    kinds = {name: parameter.kind for name, parameter in parameters}
+    known = {name for name, kind in kinds.items() if kind is Parameter.KEYWORD_ONLY}
+    known |= signature(_window).parameters.keys() if "window" in kinds else set()
     if unknown := sorted(node.attributes.keys() - known):
         raise _unsupported(path, f"with the attribute {unknown[0]} of the operator {node.operator}")
     return Step(node.operator, partial(function, **node.attributes), node.inputs, node.outputs[0])
@@ -115,13 +116,21 @@ class Network(nn.Module):
         empty = {key: torch.empty_like(one, device=device, dtype=dtype) for key, one in planned.state.items()}
         self.weights = nn.ModuleList(map(Weight, empty.values()))
         self._plan = planned
+        reads = {name: n for n, step in enumerate(planned.steps) for name in step.reads}
+        self._last = {**reads, **dict.fromkeys(planned.outputs)}
+        """By value the step after which it may go; None: it is put out."""
         # A CPU takes half the time for a detector so, and a quarter less for a recogniser.
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """The graph's outputs in the order of the file. Raises UnsupportedCheckpoint where a step fails."""
-        with _explained(self._plan.path):
+        try:
             return self._run(pixels)
+        except torch.cuda.OutOfMemoryError:
+            raise  # the host's
+        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            what = f"whose parts do not fit together ({in_one_line(error)})"
+            raise _unsupported(self._plan.path, what) from error
 
     def _run(self, pixels: Tensor) -> list[Tensor]:
         if pixels.ndim == 4:
@@ -135,7 +144,7 @@ class Network(nn.Module):
             return place.weight.to(pixels.device)
 
         made = pixels.nbytes
-        for step in self._plan.steps:
+        for number, step in enumerate(self._plan.steps):
             try:
                 values[step.makes] = value = step.run(*map(value_of, step.reads))
             except UnknownValue as error:
@@ -145,6 +154,9 @@ class Network(nn.Module):
             if made > ROOM:
                 room = f"{made / 1e9:.1f} GB where {ROOM / 1e9:.1f} GB are room for any"
                 raise _unsupported(self._plan.path, f"whose values take {room}")
+            for name in step.reads:
+                if self._last[name] == number:
+                    values.pop(name, None)
         return [value_of(name) for name in self._plan.outputs]
 
 
@@ -158,17 +170,6 @@ def opened(program: Program, hold: Holder, picture: Sequence[int], wanted: Seque
     if found != list(wanted):
         raise _unsupported(planned.path, f"whose outputs are of {found} numbers instead of {list(wanted)}")
     return hold(partial(Network, planned), planned.state)
-
-
-@contextmanager
-def _explained(path: str) -> Generator[None, None, None]:
-    """What goes wrong with a file's own numbers, as UnsupportedCheckpoint; memory that runs out is the host's."""
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError:
-        raise
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise _unsupported(path, f"whose parts do not fit together ({in_one_line(error)})") from error
 
 
 def _unsupported(path: str, what: str) -> UnsupportedCheckpoint:
@@ -202,32 +203,27 @@ def _listed(sizes: Tensor) -> list[Any]:
     return sizes.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
-def _check_window(strides: Ints, pads: Ints, dilations: Ints, auto_pad: str) -> None:
-    """What torch tells on real pictures only, or with a crash."""
-    _only(auto_pad in _PADS, "auto_pad")
-    _only(min(strides) > 0, "strides")
-    _only(all(0 <= side <= _WIDEST for side in pads), "pads")
-    _only(min(dilations) > 0, "dilations")
-
-
-def _conv(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    *,
+def _window(
     kernel_shape: Ints = (),
     strides: Ints = (1, 1),
     pads: Ints = (0, 0, 0, 0),
     dilations: Ints = (1, 1),
-    group: int = 1,
     auto_pad: str = "NOTSET",
-) -> Tensor:
-    _check_window(strides, pads, dilations, auto_pad)
+) -> tuple[list[int], list[int], list[int], list[int]]:
+    """(kernel, strides, pads, dilations), checked for what torch tells on real pictures only, or with a crash."""
+    _only(auto_pad in _PADS, "auto_pad")
+    _only(min(strides) > 0, "strides")
+    _only(all(0 <= side <= _WIDEST for side in pads), "pads")
+    _only(min(dilations) > 0, "dilations")
+    return list(kernel_shape), list(strides), list(pads), list(dilations)
+
+
+def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, group: int = 1, **window: Any) -> Tensor:
+    _, strides, (top, left, bottom, right), dilations = _window(**window)
     _only(all(weight.shape), "kernel_shape")
-    top, left, bottom, right = pads
     if (top, left) != (bottom, right):
         x, top, left = functional.pad(x, (left, right, top, bottom)), 0, 0
-    return functional.conv2d(x, weight, bias, list(strides), [top, left], list(dilations), group)
+    return functional.conv2d(x, weight, bias, strides, [top, left], dilations, group)
 
 
 def _gemm(
@@ -265,34 +261,16 @@ def _instance_norm(x: Tensor, scale: Tensor, shift: Tensor, *, epsilon: float = 
     return functional.instance_norm(x, weight=scale, bias=shift, eps=epsilon)
 
 
-def _max_pool(
-    x: Tensor,
-    *,
-    kernel_shape: Ints,
-    strides: Ints = (1, 1),
-    pads: Ints = (0, 0, 0, 0),
-    dilations: Ints = (1, 1),
-    ceil_mode: int = 0,
-    storage_order: int = 0,
-    auto_pad: str = "NOTSET",
-) -> Tensor:
-    _check_window(strides, pads, dilations, auto_pad)
-    return functional.max_pool2d(x, list(kernel_shape), list(strides), _even(pads), list(dilations), bool(ceil_mode))
+def _max_pool(x: Tensor, *, ceil_mode: int = 0, storage_order: int = 0, **window: Any) -> Tensor:
+    kernel, strides, pads, dilations = _window(**window)
+    return functional.max_pool2d(x, kernel, strides, _even(pads), dilations, bool(ceil_mode))
 
 
-def _average_pool(
-    x: Tensor,
-    *,
-    kernel_shape: Ints,
-    strides: Ints = (1, 1),
-    pads: Ints = (0, 0, 0, 0),
-    ceil_mode: int = 0,
-    count_include_pad: int = 0,
-    auto_pad: str = "NOTSET",
-) -> Tensor:
-    _check_window(strides, pads, (1,), auto_pad)
+def _average_pool(x: Tensor, *, ceil_mode: int = 0, count_include_pad: int = 0, **window: Any) -> Tensor:
+    kernel, strides, pads, dilations = _window(**window)
+    _only(dilations == [1, 1], "dilations")
     counted = bool(count_include_pad)
-    return functional.avg_pool2d(x, list(kernel_shape), list(strides), _even(pads), bool(ceil_mode), counted)
+    return functional.avg_pool2d(x, kernel, strides, _even(pads), bool(ceil_mode), counted)
 
 
 def _even(pads: Ints) -> list[int]:

@@ -88,24 +88,19 @@ def to_image(picture: Picture) -> Tensor:
 _TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 
 
-def similarity(keypoints: Keypoints, size: int) -> tuple[complex, complex]:
-    """(turn, shift) from a point of the picture to the template at `size` pixels, a multiple of 112.
+def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
+    """The face turned and scaled to ArcFace's template, (size, size, 3) BGR, black outside of the picture.
 
-    The best in the least-squares sense (Umeyama 1991): in the plane turning and scaling are one complex factor.
+    size: px, a multiple of 112. The best in the least-squares sense (Umeyama 1991): in the plane turning and scaling
+    are one complex factor.
     """
     points = [complex(*point) for point in keypoints]
     targets = [complex(*point) * size / 112 for point in _TEMPLATE]
     middle, target = sum(points) / len(points), sum(targets) / len(targets)
     across = sum((p - middle).conjugate() * (t - target) for p, t in zip(points, targets, strict=True))
     turn = across / sum(abs(point - middle) ** 2 for point in points)
-    return turn, target - turn * middle
-
-
-def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
-    """The face turned and scaled to ArcFace's template, (size, size, 3) BGR, black outside of the picture."""
-    turn, shift = similarity(keypoints, size)
-    across, down = torch.meshgrid(torch.arange(size).double(), torch.arange(size).double(), indexing="xy")
-    back = (torch.complex(across, down) - shift) / turn
+    right, down = torch.meshgrid(torch.arange(size).double(), torch.arange(size).double(), indexing="xy")
+    back = (torch.complex(right, down) - (target - turn * middle)) / turn
     return _sampled(torch.as_tensor(picture), back.real, back.imag)
 
 

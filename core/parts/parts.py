@@ -83,9 +83,8 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
         raise BadPart(label, why, "A part is one picture: make one Part node for each.")
     alpha = image[0, ..., 3].float().cpu() if image.shape[-1] == 4 else None
     mask = None if mask is None or _unpainted(mask) else mask
-    masks, target = (None if given is None else as_masks(given) for given in (mask, target))
-    pieces = 1 if masks is None else len(masks)
-    part = Part(label, as_rgb(image[0]), alpha, _together(masks), weight, _together(target), pieces)
+    pieces = 1 if mask is None else len(as_masks(mask))
+    part = Part(label, as_rgb(image[0]), alpha, _together(mask), weight, _together(target), pieces)
     for name, kept in (("mask", part.mask), ("alpha channel", alpha), ("target_mask", part.target)):
         if weight > 0 and kept is not None and not kept.any():
             raise BadPart(label, f"its {name} ({_size(kept)}) is empty: every value is 0", _EMPTY)
@@ -102,7 +101,7 @@ def _unpainted(mask: Tensor) -> bool:
 
 
 def _together(masks: Tensor | None) -> Tensor | None:
-    return None if masks is None else masks.amax(0)
+    return None if masks is None else as_masks(masks).amax(0)
 
 
 def _size(picture: Tensor) -> str:
@@ -182,34 +181,23 @@ def prepared(part: Part, width: int, height: int) -> Prepared:
 def resized(part: Part, width: int, height: int) -> Prepared:
     """Picture and alpha together with Pillow's bicubic, on white; the mask, where there is one, by itself."""
     alpha = torch.ones(part.picture.shape[:2]) if part.alpha is None else part.alpha
-    rgba = _resized(torch.cat([part.picture, alpha[..., None]], dim=-1), "RGBA", width, height)
+    rgba = _resized(torch.cat([part.picture, alpha[..., None]], dim=-1), width, height)
     picture, alpha = rgba[..., :3], rgba[..., 3]
-    mask = alpha if part.mask is None else _resized(part.mask, "L", width, height)
+    mask = alpha if part.mask is None else _resized(part.mask, width, height)
     return Prepared(picture * alpha[..., None] + (1 - alpha[..., None]), mask)
 
 
-def _resized(picture: Tensor, mode: str, width: int, height: int) -> Tensor:
-    return _tensor(_pillow(picture, mode).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def _pillow(picture: Tensor, mode: str) -> Image.Image:
-    size = (picture.shape[1], picture.shape[0])
-    # From bytes, not from an array: as an array 8-bit grey would be ambiguous to Pillow's newest releases.
-    return Image.frombytes(mode, size, (picture.clamp(0, 1) * 255).round().byte().contiguous().numpy().tobytes())
-
-
-def _tensor(picture: Image.Image) -> Tensor:
-    flat = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8).float() / 255
-    shape = (picture.height, picture.width)
-    return flat.reshape(*shape, -1) if len(picture.getbands()) > 1 else flat.reshape(shape)
+def _resized(picture: Tensor, width: int, height: int, by: Image.Resampling = Image.Resampling.BICUBIC) -> Tensor:
+    """(H, W) or (H, W, 3|4), 0..1, as Pillow resizes it in eight bits."""
+    shown = Image.fromarray((picture.clamp(0, 1) * 255).round().byte().numpy())
+    return previews.as_tensor(shown.resize((width, height), by))
 
 
 def pose_picture(image: Tensor, width: int, height: int) -> Tensor:
     """Pose pictures (B, H, W, 1|3|4) as the pose guider reads them, (B, 3, height, width), with Pillow's Lanczos."""
     rgb = as_rgb(image)
     if rgb.shape[1:3] != (height, width):
-        pictures = (_pillow(picture, "RGB").resize((width, height), Image.Resampling.LANCZOS) for picture in rgb)
-        rgb = torch.stack([_tensor(picture) for picture in pictures])
+        rgb = torch.stack([_resized(picture, width, height, Image.Resampling.LANCZOS) for picture in rgb])
     return rgb.movedim(-1, 1)
 
 
@@ -228,16 +216,8 @@ def targets(parts: tuple[Part, ...], width: int, height: int) -> Tensor | None:
     """Where in the picture each part may be looked at, (parts, height, width), or None: all of them everywhere."""
     if all(part.target is None for part in parts):
         return None
-    everywhere = torch.ones(height, width)
-    size = (height, width)
-    return torch.stack(
-        [
-            everywhere
-            if part.target is None
-            else functional.interpolate(part.target[None, None], size=size, mode="area")[0, 0]
-            for part in parts
-        ]
-    )
+    given = [torch.ones(1, 1) if part.target is None else part.target for part in parts]
+    return torch.cat([functional.interpolate(one[None, None], (height, width), mode="area")[0] for one in given])
 
 
 def laid_over(ready: Prepared) -> Tensor:
@@ -281,11 +261,9 @@ _SIDE = 320
 
 def sheet(shown: Parts) -> Tensor:
     """(1, H, W, 3): the parts in their own shape, with what does not count in magenta."""
-    pictures = [laid_over(resized(part, *_small(part.picture))) for part in shown.parts]
+    pictures = list[Tensor]()
+    for part in shown.parts:
+        height, width = part.picture.shape[:2]
+        scale = min(1.0, _SIDE / max(height, width))
+        pictures.append(laid_over(resized(part, max(1, round(width * scale)), max(1, round(height * scale)))))
     return previews.contact_sheet(pictures, [caption(n, part) for n, part in enumerate(shown.parts, 1)])
-
-
-def _small(picture: Tensor) -> tuple[int, int]:
-    height, width = picture.shape[:2]
-    scale = min(1.0, _SIDE / max(height, width))
-    return max(1, round(width * scale)), max(1, round(height * scale))

@@ -46,30 +46,28 @@ def add(layout: Layout, where: str, at: Point, face_size: float, body: str, coun
     Raises BadLayout.
     """
     wanted, extended = face_size / bodies.FACE_HEIGHT, layout
-    for number in range(count):
-        given = where == "at x, y" and number == 0
-        one = _at(extended, at, wanted) if given else _free(extended, where, wanted)
+    for room in range(count):
+        others = _taken(extended)
+        if where == "at x, y" and room == 0:
+            one = _Spot(at, wanted or _head_at(at, others, layout))
+            if why := _why_not(one, others, layout):
+                advice = "Choose another x and y (of the nose), a smaller face_size, a larger picture or another where."
+                raise BadLayout(f"No person can be added at ({round(at[0])}, {round(at[1])}): {why}.", advice)
+        else:
+            tried = _candidates(layout, others, wanted, where)
+            free = [one for one in tried if not _why_not(one, others, extended)]
+            one = min(free, key=lambda one: _cost(one, others, layout), default=None)
         if one is None:
-            face = _usual(extended, _taken(extended), wanted) * bodies.FACE_HEIGHT
-            raise _no_free_place(layout, where, face, number, count)
+            middle, people = (layout.width / 2, layout.height / 2), len(layout.slots)
+            face = (wanted or _head_at(middle, others, layout)) * bodies.FACE_HEIGHT
+            shown = f"{layout.width}x{layout.height} px and shows {counted(people, 'person', 'people')}"
+            several = f"room for {counted(room, 'face')} of about {face:.0f} px, not for {count}"
+            room_for = several if room else f"no free place for a face of about {face:.0f} px"
+            advice = f"Choose {'a smaller count, ' * bool(room)}another where, a larger picture or a smaller face_size."
+            raise BadLayout(f"There is {room_for} with where = {where}: the canvas is {shown}.", advice)
         place = layouts.facing(one.nose, one.head, body, (layout.width, layout.height))
         extended = replace(extended, slots=(*extended.slots, place))
     return extended
-
-
-def _no_free_place(layout: Layout, where: str, face: float, room: int, wanted: int) -> BadLayout:
-    """face: the size that nobody finds a place with, px; room: how many of the `wanted` do."""
-    people = counted(len(layout.slots), "person", "people")
-    shown = f"with where = {where}: the canvas is {layout.width}x{layout.height} px and shows {people}."
-    if room:
-        return BadLayout(
-            f"There is room for {counted(room, 'face')} of about {face:.0f} px, not for {wanted}, {shown}",
-            "Choose a smaller count, another side, a larger picture or a smaller face_size.",
-        )
-    return BadLayout(
-        f"There is no free place for a face of about {face:.0f} px {shown}",
-        "Choose another side, a larger picture, a smaller face_size, or where = at x, y.",
-    )
 
 
 def troubles(layout: Layout, added: int) -> list[str]:
@@ -88,25 +86,6 @@ def troubles(layout: Layout, added: int) -> list[str]:
 def _on(one: _Spot, other: _Spot) -> float:
     """The share of a head that lies before somebody's body."""
     return shared(one.around(_HEAD), other.around(_TRUNK)) / area(one.around(_HEAD))
-
-
-def _at(layout: Layout, nose: Point, wanted: float) -> _Spot:
-    """Raises BadLayout where nobody can stand there."""
-    others = _taken(layout)
-    one = _Spot(nose, wanted or _head_at(nose, others, layout))
-    if why := _why_not(one, others, layout):
-        raise BadLayout(
-            f"No person can be added at ({round(nose[0])}, {round(nose[1])}): {why}.",
-            "Choose another x and y (of the nose), a smaller face_size, a larger picture, or where = free place.",
-        )
-    return one
-
-
-def _free(layout: Layout, where: str, wanted: float) -> _Spot | None:
-    """The place that suits best."""
-    others = _taken(layout)
-    free = [one for one in _candidates(layout, others, wanted, where) if not _why_not(one, others, layout)]
-    return min(free, key=lambda one: _cost(one, others, layout), default=None)
 
 
 def _taken(layout: Layout) -> list[_Spot]:
@@ -132,13 +111,8 @@ def _head_at(point: Point, others: Sequence[_Spot], layout: Layout) -> float:
     return sum(w * other.head for w, other in zip(weights, others, strict=True)) / sum(weights)
 
 
-def _usual(layout: Layout, others: Sequence[_Spot], wanted: float) -> float:
-    """The head of somebody in the middle of the canvas, px."""
-    return wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)
-
-
 def _candidates(layout: Layout, others: Sequence[_Spot], wanted: float, where: str) -> Iterator[_Spot]:
-    middle = _usual(layout, others, wanted)
+    middle = wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)
     # On a large canvas with small faces a finer grid would only take its time.
     step = max(8.0, _STEP * middle, max(layout.width, layout.height) / 128)
     noses = [other.nose for other in others] or [(layout.width / 2, layout.height * 0.4)]

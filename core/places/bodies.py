@@ -7,7 +7,7 @@ The face follows insightface's alignment template, the rest common figure-drawin
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from statistics import median
 
@@ -103,11 +103,12 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     far = [float(turn <= 0.5), float(turn >= -0.5)]
     ears = [(*_moved(ear_middle, across, side * level), seen) for side, seen in zip((1, -1), far, strict=True)]
     joints = ((*nose, 1.0), (*right, 1.0), (*left, 1.0), *ears, *trunk[5:])
-    return _shown(joints, _PAIRS[amount])
+    return _hidden(joints, range(2 * _PAIRS[amount] + 1, len(joints)))
 
 
-def _shown(pose: Pose, pairs: int) -> Pose:
-    return tuple(joint if n <= 2 * pairs else (*joint[:2], 0.0) for n, joint in enumerate(pose))
+def _hidden(pose: Pose, numbers: Collection[int]) -> Pose:
+    """The same without these joints."""
+    return tuple((*joint[:2], 0.0) if n in numbers else joint for n, joint in enumerate(pose))
 
 
 def head_of_face(keypoints: Keypoints) -> float:
@@ -183,10 +184,8 @@ def on_canvas(pose: Pose, head: float, width: int, height: int) -> Pose:
     Nearer ones stay, so that a shoulder or an upper arm runs off the edge instead of ending before it.
     """
     slack = head / 2
-    return tuple(
-        joint if -slack <= joint[0] < width + slack and -slack <= joint[1] < height + slack else (*joint[:2], 0.0)
-        for joint in pose
-    )
+    off = [not (-slack <= x < width + slack and -slack <= y < height + slack) for x, y, _ in pose]
+    return _hidden(pose, [n for n, is_off in enumerate(off) if is_off])
 
 
 def behind(pose: Pose, front: Sequence[tuple[Point, float]]) -> Pose:
@@ -198,7 +197,7 @@ def behind(pose: Pose, front: Sequence[tuple[Point, float]]) -> Pose:
             for (x, y), head in front
         )
 
-    return tuple((*joint[:2], 0.0) if n > 6 and covered(joint) else joint for n, joint in enumerate(pose))
+    return _hidden(pose, [n for n, joint in enumerate(pose) if n > 6 and covered(joint)])
 
 
 def clear_of_faces(pose: Pose, front: Sequence[tuple[Point, float]]) -> Pose:
@@ -206,9 +205,8 @@ def clear_of_faces(pose: Pose, front: Sequence[tuple[Point, float]]) -> Pose:
     joints, hidden = openpose(pose), set[int]()
     for chain in _CHAINS:
         over = [any(_passes(joints[a], joints[b], *face) for face in front) for a, b in pairwise(chain)]
-        first = over.index(True) + 1 if True in over else len(chain)
-        hidden.update(_OPENPOSE_FROM_COCO[n] for n in chain[first:])
-    return tuple((*joint[:2], 0.0) if n in hidden else joint for n, joint in enumerate(pose))
+        hidden.update(_OPENPOSE_FROM_COCO[n] for n in chain[[*over, True].index(True) + 1 :])
+    return _hidden(pose, hidden)
 
 
 def _passes(a: Joint, b: Joint, nose: Point, head: float) -> bool:
@@ -237,33 +235,19 @@ def torso(pose: Pose) -> tuple[Point, ...]:
     A shoulder that is not seen mirrors the other one at the nose, or stands where a person facing the camera has it; a
     hip that is not seen hangs below its shoulder.
     """
-    head = head_of_pose(pose)
-    shoulders = None if head is None else _shoulders(pose, head)
-    if head is None or shoulders is None:
+    head, nose = head_of_pose(pose), pose[0]
+    left, right = (joint[:2] if joint[2] > SEEN else None for joint in pose[5:7])
+    if head is None or (nose[2] <= SEEN and not (left and right)):
         return ()
-    left, right = shoulders
-    down = _down(left, right, pose[0])
+    if left is None:
+        left = _mirrored(right, nose) if right else (nose[0] + 0.74 * head, nose[1] + 0.70 * head)
+    right = right or _mirrored(left, nose)
+    down = _down(left, right, nose)
     hips = [
         hip[:2] if hip[2] > SEEN else _moved(shoulder, down, _TRUNK * head)
         for shoulder, hip in ((right, pose[12]), (left, pose[11]))
     ]
     return (left, right, *hips)
-
-
-def _shoulders(pose: Pose, head: float) -> tuple[Point, Point] | None:
-    """Left and right, or None where neither both of them nor the nose are seen."""
-    nose = pose[0]
-    left, right = (joint[:2] if joint[2] > SEEN else None for joint in pose[5:7])
-    if left and right:
-        return left, right
-    if nose[2] <= SEEN:
-        return None
-    if left:
-        return left, _mirrored(left, nose)
-    if right:
-        return _mirrored(right, nose), right
-    across, down = 0.74 * head, 0.70 * head
-    return (nose[0] + across, nose[1] + down), (nose[0] - across, nose[1] + down)
 
 
 def _mirrored(point: Point, nose: Joint) -> Point:

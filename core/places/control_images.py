@@ -8,7 +8,7 @@ its two sides (fixed point, 16 bits).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -32,10 +32,17 @@ def skeletons(layout: Layout, by_row: bool) -> Tensor:
 
     Black where there is none.
     """
-    poses = [slot.pose for slot in layout.slots]
-    pictures = [[pose] for pose in poses] if by_row else [poses]
-    drawn = [skeleton([pose for pose in shown if pose], layout.width, layout.height) for shown in pictures]
-    return torch.stack(drawn)
+    return _pictures(skeleton, [slot.pose for slot in layout.slots], layout, by_row)
+
+
+def keypoints(layout: Layout, by_row: bool) -> Tensor:
+    """The same of the face keypoints of a layout."""
+    return _pictures(face_keypoints, [slot.keypoints for slot in layout.slots], layout, by_row)
+
+
+def _pictures(draw: Callable[..., Tensor], given: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
+    pictures = [[one] for one in given] if by_row else [given]
+    return torch.stack([draw([one for one in shown if one], layout.width, layout.height) for shown in pictures])
 
 
 def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
@@ -65,13 +72,6 @@ def _stick(canvas: Canvas, a: Joint, b: Joint, color: Color) -> None:
 
 _KEYPOINT_COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
 _FACE_LIMBS = ((0, NOSE), (1, NOSE), (3, NOSE), (4, NOSE))
-
-
-def keypoints(layout: Layout, by_row: bool) -> Tensor:
-    """The same of the face keypoints of a layout."""
-    faces = [slot.keypoints for slot in layout.slots if slot.keypoints is not None]
-    pictures = [[face] for face in faces] if by_row else [faces]
-    return torch.stack([face_keypoints(shown, layout.width, layout.height) for shown in pictures])
 
 
 def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tensor:
@@ -163,36 +163,27 @@ def _line(canvas: Canvas, start: Pixel, end: Pixel, color: Color) -> None:
     clipped = _clipped(start, end, canvas.shape[1] - 1, canvas.shape[0] - 1)
     if clipped is None:
         return
-    (x, y), (x1, y1) = sorted(clipped, key=lambda point: point[0]) if clipped[1][0] < clipped[0][0] else clipped
+    (x, y), (x1, y1) = sorted(clipped, key=lambda point: point[0])
     dx, dy, down = x1 - x, abs(y1 - y), 1 if y1 >= y else -1
-    if dy > dx:
-        for n in range(dy + 1):
-            canvas[y + down * n, x + (2 * dx * n + dy - 1) // (2 * dy)] = color
-    else:
-        for n in range(dx + 1):
-            canvas[y + (down * ((2 * dy * n + dx - 1) // (2 * dx)) if dx else 0), x + n] = color
+    long, short = max(dx, dy), min(dx, dy)
+    for n in range(long + 1):
+        aside = (2 * short * n + long - 1) // (2 * long) if long else 0
+        along, across = (n, aside) if dx >= dy else (aside, n)
+        canvas[y + down * across, x + along] = color
 
 
 def _clipped(start: Pixel, end: Pixel, right: int, bottom: int) -> tuple[Pixel, Pixel] | None:
     """The part of a line that is on the canvas, ends rounded towards the given ones."""
-    (x0, y0), (x1, y1) = start, end
-    if (x0 < 0 and x1 < 0) or (x0 > right and x1 > right) or (y0 < 0 and y1 < 0) or (y0 > bottom and y1 > bottom):
-        return None
-    if not 0 <= y0 <= bottom:
-        edge = 0 if y0 < 0 else bottom
-        x0, y0 = x0 + int((edge - y0) * (x1 - x0) / (y1 - y0)), edge
-    if not 0 <= y1 <= bottom:
-        edge = 0 if y1 < 0 else bottom
-        x1, y1 = x1 + int((edge - y1) * (x1 - x0) / (y1 - y0)), edge
-    if (x0 < 0 and x1 < 0) or (x0 > right and x1 > right):
-        return None
-    if not 0 <= x0 <= right:
-        edge = 0 if x0 < 0 else right
-        x0, y0 = edge, y0 + int((edge - x0) * (y1 - y0) / (x1 - x0))
-    if not 0 <= x1 <= right:
-        edge = 0 if x1 < 0 else right
-        x1, y1 = edge, y1 + int((edge - x1) * (y1 - y0) / (x1 - x0))
-    return (x0, y0), (x1, y1)
+    ends = [list(start), list(end)]
+    for axis, most in ((1, bottom), (0, right)):
+        if max(ends[0][axis], ends[1][axis]) < 0 or min(ends[0][axis], ends[1][axis]) > most:
+            return None
+        for one, other in (ends, ends[::-1]):
+            if not 0 <= one[axis] <= most:
+                edge, across = 0 if one[axis] < 0 else most, 1 - axis
+                one[across] += int((edge - one[axis]) * (other[across] - one[across]) / (other[axis] - one[axis]))
+                one[axis] = edge
+    return (ends[0][0], ends[0][1]), (ends[1][0], ends[1][1])
 
 
 def _fill(canvas: Canvas, points: list[Pixel], color: Color) -> None:
@@ -210,13 +201,9 @@ def _side(points: list[Pixel]) -> list[int]:
     for next_x, next_y in points[1:]:
         if next_y > y and next_y > points[0][1] + len(found) - 1:
             rows = next_y - y
-            step = _towards_zero(((next_x - x) * _FULL) * 2 + rows, 2 * rows)
+            step = math.trunc((((next_x - x) * _FULL) * 2 + rows) / (2 * rows))
             found += [x * _FULL + step * n for n in range(rows)]
         if next_y == lowest:
             return found
         x, y = next_x, next_y
     return found
-
-
-def _towards_zero(a: int, b: int) -> int:
-    return a // b if a >= 0 else -(-a // b)

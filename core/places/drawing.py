@@ -11,9 +11,11 @@ from torch.nn.functional import max_pool2d
 
 from ..attention import region_weights
 from ..geometry import bounds, patch_rect
-from ..people import Layout, Person, Pose, Slot
+from ..people import Box, Layout, Person, Slot
 from ..previews import BACKGROUND, Color, Sheet, as_picture, color_of
 from .bodies import LIMBS, openpose, seen_limbs
+
+_FITTED = {"crop": ImageOps.fit, "pad": ImageOps.pad, "stretch": Image.Image.resize}
 
 
 def numbered_layout(
@@ -22,25 +24,29 @@ def numbered_layout(
     notes: Sequence[str] = (),
     faces: Sequence[Tensor | None] = (),
     background: Tensor | None = None,
+    fit: str = "crop",
+    boxes: Sequence[Box] = (),
 ) -> Tensor:
     """The places on their canvas: number, face box, keypoints, body, region, and the square of the ID patch.
 
     captions: a name per place, "" for none; notes: lines at the lower edge; faces: a picture (H, W, 1|3|4) per place of
-    who stands there, shown in the face box, None for nobody; background: a picture (H, W, 1|3|4) below all of it.
-    Returns (height, width, 3) float32 0..1.
+    who stands there, shown in the face box, None for nobody; background: a picture (H, W, 1|3|4) below all of it, by
+    fit, one of geometry.FITS; boxes: one per place in thin lines. Returns (height, width, 3) float32 0..1.
     """
     canvas = (layout.width, layout.height)
     blank = background is None
-    sheet = Sheet(Image.new("RGB", canvas, BACKGROUND) if blank else ImageOps.fit(as_picture(background), canvas))
-    boxes = [slot.box or patch_rect(slot.center) for slot in layout.slots]
-    for box, face in zip(boxes, faces, strict=False):
+    sheet = Sheet(Image.new("RGB", canvas, BACKGROUND) if blank else _FITTED[fit](as_picture(background), canvas))
+    for number, box in enumerate(boxes):
+        sheet.frame(box, color_of(number), 1)
+    places = [slot.box or patch_rect(slot.center) for slot in layout.slots]
+    for box, face in zip(places, faces, strict=False):
         if face is not None:
             sheet.fill(box, face)
     for number, slot in enumerate(layout.slots):
         _draw_slot(sheet, slot, color_of(number))
-    for number, box in enumerate(boxes):
+    for number, box in enumerate(places):
         # Up to the next face of the row, so that names do not run into each other.
-        beside = [other[0] - box[0] for other in boxes if other[0] > box[0] and abs(other[1] - box[1]) < sheet.letters]
+        beside = [other[0] - box[0] for other in places if other[0] > box[0] and abs(other[1] - box[1]) < sheet.letters]
         room = min([*beside, layout.width])
         sheet.label(str(number + 1), captions[number] if captions else "", box[:2], color_of(number), room)
     sheet.footer(notes)
@@ -73,24 +79,27 @@ def read_regions(regions: Tensor, people: Sequence[Person]) -> Tensor:
     return sheet.tensor()
 
 
+def acting(shares: Tensor | None, people: Sequence[Person], by_row: bool) -> Tensor | None:
+    """Where everybody's face acts, (pictures, H, W, 3), or None: everywhere. by_row: a picture for each."""
+    if shares is None:
+        return None
+    sheets = [slice(n, n + 1) for n in range(len(people))] if by_row else [slice(None)]
+    return torch.stack([read_regions(shares[sheet], people[sheet]) for sheet in sheets])
+
+
 def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
     if slot.mask is not None:
         _draw_region(sheet, slot.mask, color)
     if slot.pose is not None:
-        _draw_body(sheet, slot.pose, color)
+        joints = openpose(slot.pose)
+        for a, b in (LIMBS[n] for n in seen_limbs(joints)):
+            sheet.pen.line((*joints[a][:2], *joints[b][:2]), fill=color, width=sheet.line)
     if slot.box is not None:
         sheet.frame(slot.box, color)
     for point in slot.keypoints or ():
         sheet.dot(point, color)
     sheet.frame(patch_rect(slot.center), (255, 255, 255), 1)
     sheet.dot(slot.center, (255, 255, 255))
-
-
-def _draw_body(sheet: Sheet, pose: Pose, color: Color) -> None:
-    joints = openpose(pose)
-    for n in seen_limbs(joints):
-        a, b = LIMBS[n]
-        sheet.pen.line((*joints[a][:2], *joints[b][:2]), fill=color, width=sheet.line)
 
 
 def _draw_region(sheet: Sheet, mask: Tensor, color: Color) -> None:

@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from .. import inputs
 from ..errors import LikenessError, counted, gathered, listed
 from ..geometry import FAR, Fit, bounds, check_size, patch_rect, shorter_side
 from ..people import Box, Layout, Point, Slot, is_a
-from ..previews import BACKGROUND, Sheet, as_picture, color_of
+from ..previews import color_of
 from ..text import COMMAS, NAME, plain
 from . import adding, bodies, layouts
 
@@ -89,22 +88,20 @@ def layout(begin: Start, drawn: object, begun: object, text: str, canvas: Canvas
     bodies.BODIES.
     Raises BadBoxes and BadInput.
     """
-    by_mouse, by_text, notes = read(drawn or []), written(text), [*begin.notes]
+    by_mouse, by_text = read(drawn or []), written(text)
     anew = begin.boxes and not by_text and for_editor(begin.boxes) != begun
     boxes = begin.boxes if anew else by_mouse or by_text or begin.boxes
     _check(boxes, canvas, shows)
-    two = by_mouse and by_text and [one.box for one in by_mouse] != [one.box for one in by_text]
-    left_out = range(len(boxes) + 1, len(begin.slots) + 1)
-    there = f"there {'is' if len(boxes) == 1 else 'are'} {counted(len(boxes), 'box', 'boxes')}"
-    notes += gathered("Places left out", left_out, f", {there}")
     slots = [
-        _into_box(begin.slots[n], begin.boxes[n].box, one.box, canvas)
-        if n < len(begin.slots)
-        else _of_box(one.box, shows, body, canvas)
-        for n, one in enumerate(boxes)
+        _into_box(slot, old.box, one.box, canvas)
+        for slot, old, one in zip(begin.slots, begin.boxes, boxes, strict=False)
     ]
+    slots += [_of_box(one.box, shows, body, canvas) for one in boxes[len(slots) :]]
+    there = f"there {'is' if len(boxes) == 1 else 'are'} {counted(len(boxes), 'box', 'boxes')}"
+    left_out = gathered("Places left out", range(len(boxes) + 1, len(begin.slots) + 1), f", {there}")
+    two = by_mouse and by_text and [one.box for one in by_mouse] != [one.box for one in by_text]
     decided = ("Boxes as drawn, not as in the text",) if two else ()
-    return BoxedLayout(Layout(*canvas, tuple(slots)), boxes, decided, tuple(notes))
+    return BoxedLayout(Layout(*canvas, tuple(slots)), boxes, decided, (*begin.notes, *left_out))
 
 
 def _check(boxes: Sequence[Marked], canvas: Canvas, shows: str) -> None:
@@ -112,15 +109,13 @@ def _check(boxes: Sequence[Marked], canvas: Canvas, shows: str) -> None:
         raise BadBoxes("there is none", f"Draw one around each {shows}, connect bboxes, or use the text. {WRITE}")
     if len(boxes) > MOST:
         raise BadBoxes(f"there are {len(boxes)}, at most {MOST} are taken", "Let the detector find fewer")
-    for number, (x0, y0, x1, y1) in enumerate((one.box for one in boxes), 1):
-        size = f"box {number} is {x1 - x0:.0f}x{y1 - y0:.0f} px"
-        if shorter_side((x0, y0, x1, y1)) < LEAST:
+    for number, box in enumerate((one.box for one in boxes), 1):
+        size = f"box {number} is {box[2] - box[0]:.0f}x{box[3] - box[1]:.0f} px"
+        if shorter_side(box) < LEAST:
             raise BadBoxes(f"{size}, each side needs {LEAST} px", "Make it larger, or take it away")
-        if x0 >= canvas[0] or y0 >= canvas[1] or x1 <= 0 or y1 <= 0:
-            raise BadBoxes(
-                f"{size} at x {x0:.0f}, y {y0:.0f}, and the canvas of {canvas[0]}x{canvas[1]} px ends before it",
-                "Move it, or choose a larger canvas; boxes found in a photo need the photo as background",
-            )
+        if _beside(box, canvas):
+            why = f"{size} at x {box[0]:.0f}, y {box[1]:.0f}: the canvas of {canvas[0]}x{canvas[1]} px ends before it"
+            raise BadBoxes(why, "Move it, or choose a larger canvas; boxes of a photo need the photo as background")
 
 
 def _of_box(box: Box, shows: str, body: str, canvas: Canvas) -> Slot:
@@ -138,9 +133,9 @@ def _around(slot: Slot, shows: str, canvas: Canvas) -> Box:
     if shows == "person":
         points += [joint[:2] for joint in slot.pose or () if joint[2] > bodies.SEEN]
         points.append((slot.center[0], slot.center[1] + bodies.CROWN * adding.head_of(slot)))
-    if shows == "person" and slot.mask is not None and slot.mask.any():
-        around = bounds(slot.mask)
-        points += [around[:2], around[2:]]
+        if slot.mask is not None and slot.mask.any():
+            around = bounds(slot.mask)
+            points += [around[:2], around[2:]]
     xs, ys = zip(*points, strict=True)
     return _within((min(xs), min(ys), max(xs), max(ys)), canvas)
 
@@ -148,9 +143,13 @@ def _around(slot: Slot, shows: str, canvas: Canvas) -> Box:
 def _within(box: Box, canvas: Canvas) -> Box:
     """The part on the canvas, in whole pixels; all of a box that is beside it."""
     x0, y0, x1, y1 = map(round, box)
-    if x0 >= canvas[0] or y0 >= canvas[1] or x1 <= 0 or y1 <= 0:
+    if _beside((x0, y0, x1, y1), canvas):
         return (x0, y0, x1, y1)
     return (max(x0, 0), max(y0, 0), min(x1, canvas[0]), min(y1, canvas[1]))
+
+
+def _beside(box: Box, canvas: Canvas) -> bool:
+    return box[0] >= canvas[0] or box[1] >= canvas[1] or box[2] <= 0 or box[3] <= 0
 
 
 def _into_box(slot: Slot, old: Box, new: Box, canvas: Canvas) -> Slot:
@@ -182,24 +181,11 @@ def _moved_mask(mask: Tensor, by: Fit, canvas: Canvas) -> Tensor:
     return found[0, 0].clamp(0, 1)
 
 
-_FITTED = {"crop": ImageOps.fit, "pad": ImageOps.pad, "stretch": Image.Image.resize}
-
-
-def canvas_with(boxes: Sequence[Marked], canvas: Canvas, background: Tensor | None, fit: str) -> Tensor:
-    """The boxes on their canvas, over a picture (H, W, 1|3|4) that fits as they do. (height, width, 3) float32 0..1."""
-    blank = background is None
-    sheet = Sheet(Image.new("RGB", canvas, BACKGROUND) if blank else _FITTED[fit](as_picture(background), canvas))
-    for number, one in enumerate(boxes):
-        sheet.frame(one.box, color_of(number), 1)
-    return sheet.tensor()
-
-
 EXAMPLE = "Anna: 60, 80, 300, 500"
 """A line of text: name, x, y, width, height."""
 WRITE = f"Write a line per person, a name, a colon, x, y, width and height in pixels: {EXAMPLE}"
 _WIDEST = FAR / 10
 """Pixels, as for poses: what is built around a box stays below FAR."""
-_COLONS = "[:\uff1a]"
 
 
 class BadBoxes(LikenessError):
@@ -225,23 +211,17 @@ def read(given: object) -> tuple[Marked, ...]:
     Raises BadBoxes for several pictures and for something else, BadInput for what is no number.
     """
     whole: Any = [given] if isinstance(given, Mapping) else given
-    whole = _list(whole)
-    pictures = [whole] if not whole or isinstance(whole[0], Mapping) else whole
-    if len(pictures) > 1:
-        raise BadBoxes(
-            f"they are of {len(pictures)} pictures, a layout is made of one", "Give the detector one picture"
-        )
-    boxes = _list(pictures[0])
-    if boxes is None or not all(isinstance(one, Mapping) for one in boxes):
-        raise BadBoxes(
-            f"they are {inputs.named(given)} without x, y, width and height",
-            "Connect the bboxes of a detector, or a layout",
-        )
+    boxes = layouts.dictionaries(whole)
+    if boxes is None and isinstance(given, (list, tuple)):
+        pictures = cast("Sequence[Any]", given)
+        if len(pictures) > 1 and layouts.dictionaries(pictures[:1]) is None:
+            why = f"they are of {len(pictures)} pictures, a layout is made of one"
+            raise BadBoxes(why, "Give the detector one picture")
+        boxes = layouts.dictionaries(pictures[0])
+    if boxes is None:
+        why = f"they are {inputs.named(given)} without x, y, width and height"
+        raise BadBoxes(why, "Connect the bboxes of a detector, or a layout")
     return tuple(_marked(number, one) for number, one in enumerate(boxes, 1))
-
-
-def _list(given: object) -> Sequence[Any] | None:
-    return cast("Sequence[Any]", given) if isinstance(given, (list, tuple)) else None
 
 
 def _marked(number: int, one: Mapping[str, Any]) -> Marked:
@@ -251,13 +231,9 @@ def _marked(number: int, one: Mapping[str, Any]) -> Marked:
     )
     metadata = one.get("metadata")
     words = cast("Mapping[str, Any]", metadata if isinstance(metadata, Mapping) else {})
-    name = _name(words.get("desc") or words.get("text") or "")
-    return Marked((x, y, x + wide, y + high), name, plain(one.get("label"), NAME).lower())
-
-
-def _name(text: object) -> str:
-    """Up to the first comma or line break: names are listed with commas."""
-    return plain(re.split(f"[{COMMAS}\n]", str(text).strip())[0], NAME)
+    # Up to the first comma or line break: names are listed with commas.
+    name = re.split(f"[{COMMAS}\n]", str(words.get("desc") or words.get("text") or "").strip())[0]
+    return Marked((x, y, x + wide, y + high), plain(name, NAME), plain(one.get("label"), NAME).lower())
 
 
 def written(text: str) -> tuple[Marked, ...]:
@@ -265,19 +241,19 @@ def written(text: str) -> tuple[Marked, ...]:
 
     Raises BadBoxes for a line that is none, BadInput for a number out of reach.
     """
-    lines = [(number, plain(line)) for number, line in enumerate(text.split("\n"), 1)]
-    return tuple(_line(number, line) for number, line in lines if line)
-
-
-def _line(number: int, line: str) -> Marked:
-    *name, numbers = re.split(_COLONS, line)
-    try:
-        x, y, wide, high = map(float, filter(None, re.split(rf"[{COMMAS}\s]", numbers)))
-    except ValueError:
-        shown = line if len(line) < 60 else f"{line[:60]}..."
-        raise BadBoxes(f"line {number} of the text is {shown!r}, without four numbers at its end", WRITE) from None
-    metadata = {"desc": ":".join(name)}
-    return _marked(number, {"x": x, "y": y, "width": wide, "height": high, "metadata": metadata})
+    found: list[Marked] = []
+    for number, line in enumerate(map(plain, text.split("\n")), 1):
+        if not line:
+            continue
+        *name, numbers = re.split("[:\uff1a]", line)
+        try:
+            sides = map(float, filter(None, re.split(rf"[{COMMAS}\s]", numbers)))
+            box = dict(zip(("x", "y", "width", "height"), sides, strict=True))
+            found.append(_marked(number, {**box, "metadata": {"desc": ":".join(name)}}))
+        except ValueError:
+            shown = line if len(line) < 60 else f"{line[:60]}..."
+            raise BadBoxes(f"line {number} of the text is {shown!r}, without four numbers at its end", WRITE) from None
+    return tuple(found)
 
 
 def for_editor(boxes: Sequence[Marked]) -> list[dict[str, Any]]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 from ..errors import BadLayout, counted
 from ..geometry import check_size
-from ..people import Layout, Point, Pose, Slot
+from ..people import Layout, Point, Slot
 from . import bodies
 from .bodies import KNEELING, SEATED, STANDING, Posture
 
@@ -44,9 +45,9 @@ _PUSH: Posture = (*STANDING[:3], (0.79, 1.86), (0.60, 2.52), (0.36, 2.85), (0.34
 class Action:
     """framing: the closest one that shows it.
     rows: how people stand or sit, the front row first; a row further back than these does as the last.
-    arms: left and right, in the place of those of `rows`. Whoever stands left of the middle does it mirrored.
+    arms: left and right, instead of those of `rows`. Whoever stands left of the middle does it mirrored.
     before: the same of those who have faces behind them, None if it is the same.
-    holding: of two neighbours the arm of the one nearer the middle of the row, and the other's, in the place of `arms`.
+    holding: of two neighbours the arm of the one nearer the middle of the row, and the other's, instead of `arms`.
     beside: neighbours, nose to nose, least and most.
     """
 
@@ -77,15 +78,12 @@ class Action:
 
     def _side(self, posture: Posture, arm: Arm | None, way: Point | None, nearer: bool) -> Posture:
         if self.holding and way:
-            return (*posture[:3], *(_towards(reach, way) for reach in self.holding[not nearer]), *posture[_LEGS])
+            (x, y), arm = way, self.holding[not nearer]
+            return (*posture[:3], *(at and (at[0] + at[2] * x, at[1] + at[2] * y) for at in arm), *posture[_LEGS])
         if arm is None:
             return posture
         half = (way[0] if way else self.beside[1]) / 2 - _CLEAR
         return (*posture[:3], *(reach and (min(reach[0], half), reach[1]) for reach in arm), *posture[_LEGS])
-
-
-def _towards(reach: Reach | None, way: Point) -> Point | None:
-    return reach and (reach[0] + reach[2] * way[0], reach[1] + reach[2] * way[1])
 
 
 GROUP_PHOTO = "group photo"
@@ -150,31 +148,22 @@ class Formation:
         return self.span * self.action.beside[0] + 2 * _SIDE
 
     def up(self, rise: float = _RISE[0]) -> list[float]:
-        """Of each row, the nose over the lower edge of the picture, when each row is `rise` above the one in front."""
-        behind = range(len(self.across) - 1, -1, -1)
-        if self.framing != "full":
-            return [_SHOWN[self.framing] + bodies.CROWN + row * rise for row in behind]
-        return [
-            _FEET + _lowest(posture) + row * _STEP + benches * rise
-            for posture, row, benches in zip(self.postures, behind, self.benches, strict=True)
-        ]
+        """Of each row, the nose over the lower edge of the picture, when each row is `rise` above the one in front.
 
-    @property
-    def benches(self) -> list[int]:
-        """How many each row stands on: one more than the row in front, unless people are taller by themselves."""
-        lowest = [_lowest(posture) for posture in self.postures]
-        found = [0]
-        for back, front in zip(reversed(lowest[:-1]), reversed(lowest[1:]), strict=True):
-            found.insert(0, found[0] + (back + _STEP < front + _RISE[0]))
-        return found
+        With `full` a row stands on one bench more than the row in front, unless people are taller by themselves.
+        """
+        if self.framing != "full":
+            return [_SHOWN[self.framing] + bodies.CROWN + row * rise for row in range(len(self.across) - 1, -1, -1)]
+        lowest = [max(at[1] for side in posture for at in side if at is not None) for posture in self.postures[::-1]]
+        benches = accumulate((back + _STEP < front + _RISE[0] for front, back in pairwise(lowest)), initial=0)
+        up = [
+            _FEET + low + row * _STEP + high * rise for row, (low, high) in enumerate(zip(lowest, benches, strict=True))
+        ]
+        return up[::-1]
 
     def high(self, rise: float = _RISE[0]) -> float:
-        return self.up(rise)[0] - bodies.CROWN + _SWAY + _ABOVE + self._hands
-
-    @property
-    def _hands(self) -> float:
-        """How much higher than the air over a crown the hands reach."""
-        return max(0.0, self.action.above + bodies.CROWN - _ABOVE)
+        hands = max(0.0, self.action.above + bodies.CROWN - _ABOVE)  # higher than the air over a crown
+        return self.up(rise)[0] - bodies.CROWN + _SWAY + _ABOVE + hands
 
     @property
     def least_head(self) -> int:
@@ -190,9 +179,6 @@ class Formation:
         most = _SWAY / 2 if self.action.holding else _SWAY
         return most * (2 * ((3 * row + place + 1) * 0.618 % 1) - 1)
 
-    def fits(self, width: int, height: int) -> bool:
-        return self.head(width, height) >= self.least_head
-
 
 def layout(count: int, framing: str, rows: int, width: int, height: int, action: str = GROUP_PHOTO) -> Layout:
     """`count` places, numbered from the back row to the front, left to right, each with a skeleton.
@@ -203,19 +189,20 @@ def layout(count: int, framing: str, rows: int, width: int, height: int, action:
     """
     check_size("The layout", width, height)
     if not count:
-        raise BadLayout(
-            "There are no people to make places for: the cast is empty.",
-            "Connect the cast that Place Cast was given, before it has left people out.",
-        )
+        advice = "Connect the cast that Place Cast was given, before it has left people out."
+        raise BadLayout("There are no people to make places for: the cast is empty.", advice)
     if rows > count:
-        there = "is 1 person" if count == 1 else f"are {count} people"
-        raise BadLayout(
-            f"{rows} rows were asked for, but there {there}.",
-            "Set rows to 0 to have them chosen, or to no more than the number of people.",
-        )
+        why = f"{rows} rows are too many for {counted(count, 'person', 'people')}."
+        raise BadLayout(why, "Set rows to 0, which chooses, or to fewer.")
     formation = _chosen(count, framing, rows, width, height, ACTIONS[action])
-    if not formation.fits(width, height):
-        raise _no_room(count, formation, width, height)
+    if formation.head(width, height) < formation.least_head:
+        wide, high = (math.ceil(side * formation.least_head / 8) * 8 for side in (formation.wide, formation.high()))
+        who, rows_used = counted(count, "person", "people"), counted(len(formation.across), "row")
+        raise BadLayout(
+            f"The canvas is {width}x{height} px; {who} with framing = {framing} in {rows_used} "
+            f"need{'s' * (count == 1)} at least {wide}x{high} px.",
+            "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
+        )
     return Layout(width, height, _stand(formation, width, height))
 
 
@@ -235,27 +222,14 @@ def notes(count: int, framing: str, rows: int, width: int, height: int, action: 
 
 
 def _chosen(count: int, framing: str, rows: int, width: int, height: int, action: Action) -> Formation:
-    return _formation(count, framing, rows, action) if rows else _best(count, framing, width, height, action)
-
-
-def _no_room(count: int, formation: Formation, width: int, height: int) -> BadLayout:
-    wide, high = (math.ceil(side * formation.least_head / 8) * 8 for side in (formation.wide, formation.high()))
-    who = counted(count, "person", "people")
-    return BadLayout(
-        f"The canvas is {width}x{height} px; {who} with framing = {formation.framing} in "
-        f"{counted(len(formation.across), 'row')} "
-        f"need{'s' * (count == 1)} at least {wide}x{high} px.",
-        "Use a larger canvas, fewer people, another framing or another number of rows (0 chooses).",
-    )
-
-
-def _best(count: int, framing: str, width: int, height: int, action: Action) -> Formation:
-    """The fewest rows whose faces are good and not much smaller than the largest possible."""
-    every = [_formation(count, framing, rows, action) for rows in range(1, min(MOST_ROWS, count) + 1)]
-    formations = [formation for formation in every if formation.fits(width, height)] or every
-    heads = [formation.head(width, height) for formation in formations]
-    enough = max(0.75 * max(heads), min(max(heads), _GOOD_HEAD))
-    return next(formation for formation, head in zip(formations, heads, strict=True) if head >= enough)
+    """In so many rows; for 0 the fewest whose faces are good and not much smaller than the largest possible."""
+    if rows:
+        return _formation(count, framing, rows, action)
+    every = [_formation(count, framing, number, action) for number in range(1, min(MOST_ROWS, count) + 1)]
+    fitting = [one for one in every if one.head(width, height) >= one.least_head] or every
+    largest = max(one.head(width, height) for one in fitting)
+    enough = max(0.75 * largest, min(largest, _GOOD_HEAD))
+    return next(one for one in fitting if one.head(width, height) >= enough)
 
 
 def _formation(count: int, framing: str, rows: int, action: Action) -> Formation:
@@ -281,14 +255,12 @@ def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
     return tuple(tuple(x - middle for x in row) for row in across)
 
 
-def _lowest(posture: Sides) -> float:
-    return max(offset[1] for side in posture for offset in side if offset is not None)
-
-
 def _stand(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
     head = formation.head(width, height)
     beside = min(formation.action.beside[1], (width / head - 2 * _SIDE) / formation.span) if formation.span else 0.0
-    rise = _roomy_rise(formation, height / head)
+    # The largest rise, within reason, that still fits.
+    per_rise = formation.high(_RISE[0] + 1) - formation.high()
+    rise = min(_RISE[1], _RISE[0] + (height / head - formation.high()) / per_rise) if per_rise else _RISE[0]
     # Height that is left over goes a little more below the group than above it, as photographers frame it.
     lift = (height / head - formation.high(rise)) * 0.6
     rows = [
@@ -304,7 +276,10 @@ def _stand(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
             pose = bodies.behind(pose, front)
             if formation.action is not ACTIONS[GROUP_PHOTO]:  # which stays as it is in saved workflows
                 pose = bodies.clear_of_faces(pose, front)
-            slots.append(_raised(nose, pose, head, formation.sway(row, n) * head))
+            # The whole person higher: only now, so that a row shows the same joints of everybody.
+            by = formation.sway(row, n) * head
+            nose, pose = (nose[0], nose[1] - by), tuple((x, y - by, seen) for x, y, seen in pose)
+            slots.append(Slot(nose, bodies.face_box(nose, head), bodies.face_keypoints(nose, head), pose))
     return tuple(slots)
 
 
@@ -319,16 +294,3 @@ def _sides(formation: Formation, row: int, n: int, beside: float) -> Sides:
     ways: Ways = (way(n + 1), way(n - 1))  # a person's left is on the viewer's right
     inner = (n >= middle, n <= middle)
     return formation.action.sides(formation.postures[row], across[n], ways, inner, covering=row > 0)
-
-
-def _roomy_rise(formation: Formation, room: float) -> float:
-    """The largest rise, within reason, that still fits into `room` heads."""
-    per_rise = formation.high(_RISE[0] + 1) - formation.high()
-    return min(_RISE[1], _RISE[0] + (room - formation.high()) / per_rise) if per_rise else _RISE[0]
-
-
-def _raised(nose: Point, pose: Pose, head: float, by: float) -> Slot:
-    """A place, the whole person `by` higher: only now, so that a row shows the same joints of everybody."""
-    nose = (nose[0], nose[1] - by)
-    pose = tuple((x, y - by, seen) for x, y, seen in pose)
-    return Slot(nose, bodies.face_box(nose, head), bodies.face_keypoints(nose, head), pose)

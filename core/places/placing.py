@@ -5,10 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import reduce
 
 import torch
-from torch import Tensor
 
 from .. import geometry
 from ..errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
@@ -68,8 +66,8 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     if order == "match faces":
         return _matched([person.identity for person in cast.people], layout.slots)
     numbers = cast.numbers if places == len(cast.people) else everybody
-    ranks = _left_to_right(layout.slots) if order == "left to right" else range(places)
-    return tuple(by_number.get(numbers[rank]) for rank in ranks)
+    by_side = sorted(range(places), key=lambda n: layout.slots[n].center) if order == "left to right" else range(places)
+    return tuple(by_number.get(numbers[by_side.index(n)]) for n in range(places))
 
 
 def _other_number(cast: Cast, places: int) -> BadCast:
@@ -100,12 +98,6 @@ def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
     return PlacedCast(tuple(placed), layout.width, layout.height)
 
 
-def _left_to_right(slots: Sequence[Slot]) -> list[int]:
-    """Per place, how many are further left."""
-    found = sorted(range(len(slots)), key=lambda n: slots[n].center)
-    return [found.index(n) for n in range(len(slots))]
-
-
 def _custom(text: str, people: int, places: int) -> list[int]:
     """'2,1,0': per place the number of a person from 1, or 0 for nobody."""
 
@@ -134,33 +126,27 @@ def _matched(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
     than places, places stay free."""
     bare = [str(number) for number, slot in enumerate(slots, 1) if not slot.embeddings]
     if bare:
-        raise CannotMatch(
-            f"there is no face to compare with in place{'s' * (len(bare) > 1)} {', '.join(bare)}",
-            "Make the layout of the faces in a photo of the people, with a face model that has a recogniser, or choose "
-            "another order.",
-        )
+        why = f"there is no face to compare with in place{'s' * (len(bare) > 1)} {', '.join(bare)}"
+        advice = "Make the layout of faces in a photo with a face model that has a recogniser, or choose another order."
+        raise CannotMatch(why, advice)
     shared = in_common(one.embeddings for one in (*identities, *slots))
     if not shared:
-        raise CannotMatch(
-            f"the identities know {_names(identities)}, the faces of the layout {_names(slots)}, nothing in common",
-            "Use the same Load Face Model for the identities and for Detect Faces.",
-        )
-    found = assigned(reduce(torch.add, (_likeness(identities, slots, name) for name in shared)))
-    person_at = {slot: person for person, slot in enumerate(found)}
-    return tuple(person_at.get(slot) for slot in range(len(slots)))
+        why = f"the identities know {_names(identities)}, the faces of the layout {_names(slots)}, nothing in common"
+        raise CannotMatch(why, "Use the same Load Face Model for the identities and for Detect Faces.")
+    faces = [slot.embeddings for slot in slots]
+    likeness = torch.zeros(len(identities), len(slots))  # the sum of mean cosines of everybody's photos
+    for recogniser in shared:
+        found = similarities(identities, faces, recogniser, "Place Cast")
+        for identity, row in zip(identities, found, strict=True):
+            if not row.isfinite().all():
+                raise BadEmbedding(identity.name, recogniser, "it, or a face of the layout, holds NaN or infinity")
+        likeness = likeness + found
+    person_at = {slot: person for person, slot in enumerate(assigned(likeness))}
+    return tuple(map(person_at.get, range(len(slots))))
 
 
 def _names(holders: Sequence[Identity] | Sequence[Slot]) -> str:
     return ", ".join(sorted({name for holder in holders for name in holder.embeddings})) or "no recogniser"
-
-
-def _likeness(identities: Sequence[Identity], slots: Sequence[Slot], recogniser: str) -> Tensor:
-    """(people, places): mean cosine of everybody's photos with the face of each place. Raises BadEmbedding."""
-    found = similarities(identities, [slot.embeddings for slot in slots], recogniser, "Place Cast")
-    for identity, row in zip(identities, found, strict=True):
-        if not row.isfinite().all():
-            raise BadEmbedding(identity.name, recogniser, "it, or a face of the layout, holds NaN or infinity")
-    return found
 
 
 def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:
@@ -180,18 +166,27 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
     order: by which `places` were given; for LAST_PLACES those before the last are of people who stay, for LARGEST_FACES
     all that are free.
     """
-    standing = _standing(cast, layout, places)
-
-    def off(slot: Slot) -> bool:
-        return geometry.off_canvas(slot.center, layout.width, layout.height)
-
-    present = [(one.identity.name, slot.center) for one, slot in standing if one.weight > 0 and not off(slot)]
+    present, off, small = list[tuple[str, Point]](), list[str](), list[str]()
+    for one, slot in _standing(cast, layout, places):
+        name, (x, y), size = one.identity.name, slot.center, _face_size(slot)
+        if geometry.off_canvas(slot.center, layout.width, layout.height):
+            off.append(f"{name} at ({x:.0f}, {y:.0f})")
+        elif one.weight > 0:
+            present.append((name, slot.center))
+        if size is not None and size < SMALL_FACE:
+            small.append(f"{name} {size}")
+    others = {LAST_PLACES: len(places) - len(cast.people) - len(cast.absent), LARGEST_FACES: len(places)}
+    staying, people = others.get(order, 0), list(zip(cast.numbers, cast.people, strict=True))
+    outside = [f"{one.identity.name} (person {number})" for n, (number, one) in enumerate(people) if n not in places]
+    weightless = [one.identity.name for n, one in enumerate(cast.people) if n in places and one.weight <= 0]
     return [
         *gathered("Left out, no face in the photos", [f"{name} (person {number})" for number, name in cast.absent]),
-        *_off_canvas([one for one in standing if off(one[1])], layout),
+        *gathered("Off the canvas, so without an ID patch", off, f"; it has {layout.width}x{layout.height} px"),
         *overlaps(present),
-        *_small(standing),
-        *_nobody(cast, layout, places, order),
+        *gathered("Faces small", small, f" px; {SMALL_FACE} needed: larger canvas or closer framing"),
+        *_empty([number for number, one in enumerate(places, 1) if one is None and number > staying], layout),
+        *gathered("Left out, without a place", outside),
+        *gathered("Weight 0, as if absent", weightless),
     ]
 
 
@@ -215,22 +210,6 @@ def _face_size(slot: Slot) -> int | None:
     return None if slot.box is None else round(geometry.longer_side(slot.box))
 
 
-def _nobody(cast: Cast, layout: Layout, places: Places, order: str) -> list[str]:
-    others = {LAST_PLACES: len(places) - len(cast.people) - len(cast.absent), LARGEST_FACES: len(places)}
-    staying = others.get(order, 0)
-    outside = [
-        f"{one.identity.name} (person {number})"
-        for n, (number, one) in enumerate(zip(cast.numbers, cast.people, strict=True))
-        if n not in places
-    ]
-    weightless = [one.identity.name for n, one in enumerate(cast.people) if n in places and one.weight <= 0]
-    return [
-        *_empty([number for number, one in enumerate(places, 1) if one is None and number > staying], layout),
-        *gathered("Left out, without a place", outside),
-        *gathered("Weight 0, as if absent", weightless),
-    ]
-
-
 def _empty(numbers: Sequence[int], layout: Layout) -> list[str]:
     """A line for all places that stay empty."""
     if not numbers:
@@ -239,14 +218,3 @@ def _empty(numbers: Sequence[int], layout: Layout) -> list[str]:
     who = f"Place {numbers[0]} stays" if len(numbers) == 1 else f"Places {', '.join(map(str, numbers))} stay"
     skeletons = "its skeleton is" if len(numbers) == 1 else "their skeletons are"
     return [f"{who} empty" + (f"; {skeletons} still in the pose picture." if drawn else ".")]
-
-
-def _off_canvas(off: Sequence[tuple[Person, Slot]], layout: Layout) -> list[str]:
-    who = [f"{one.identity.name} at ({slot.center[0]:.0f}, {slot.center[1]:.0f})" for one, slot in off]
-    return gathered("Off the canvas, so without an ID patch", who, f"; it has {layout.width}x{layout.height} px")
-
-
-def _small(standing: Sequence[tuple[Person, Slot]]) -> list[str]:
-    sizes = [(person.identity.name, _face_size(slot)) for person, slot in standing]
-    small = [f"{name} {size}" for name, size in sizes if size is not None and size < SMALL_FACE]
-    return gathered("Faces small", small, f" px; {SMALL_FACE} needed: larger canvas or closer framing")

@@ -1,9 +1,9 @@
-"""Which part of the picture belongs to whom: from masks, face boxes, or skeletons."""
+"""Who of a cast takes part, and which part of the picture is whose: from masks, face boxes or skeletons."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,14 +12,17 @@ import torch.nn.functional as functional
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from ..errors import BadCast, BadSize, LikenessError, counted, listed
+from ..attention import region_weights
+from ..errors import BadCast, BadSize, LikenessError, counted, gathered, listed
 from ..inputs import OTHER_WORDS
-from ..people import Box, Cast, Layout, Person, PlacedCast, Point, Pose, Slot, is_a
+from ..people import Box, Cast, Identity, Layout, Person, PlacedCast, Point, Pose, Slot, is_a, require_places
 from ..pictures import as_masks
 from .bodies import LIMBS, openpose, seen_limbs, torso
 
 Extent = Literal["body", "face"]
 EXTENTS: tuple[Extent, ...] = get_args(Extent)
+REGIONS, FACE_BOXES = "regions", "face boxes"
+"""Where a method that reads faces acts: in all of a person's region, or inside their face box alone."""
 ALL_PEOPLE = 0
 """Instead of the number of a person."""
 _HAIR = 0.3
@@ -38,51 +41,94 @@ class BadRegion(LikenessError):
         )
 
 
-def of_cast(cast: PlacedCast, margin: float, feather: float) -> Tensor:
-    """(people, H, W) float32 0..1 of a placed cast: each slot's own mask, else its face box, widened.
+def as_cast(given: Cast | Identity) -> Cast:
+    """One person is a cast of one."""
+    return given if is_a(given, Cast) else Cast((Person(given),))
 
-    margin: how far the region reaches beyond the face box on every side, in face widths and heights.
-    feather: width of the soft edge, px.
-    Raises BadRegion for a place without box and mask, a region off the canvas, two people with the same region.
+
+def present(cast: Cast) -> Cast:
+    """Without those at weight 0."""
+    return replace(cast, people=tuple(person for person in cast.people if person.weight > 0))
+
+
+def left_out(cast: Cast) -> list[str]:
+    """Who is at weight 0, in one line."""
+    return gathered("Weight 0, left out", names([one for one in cast.people if one.weight <= 0]))
+
+
+def remarks(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]:
+    """What works of regions, but may not be meant: masks that are stretched, face boxes that coarse layers do not see.
+
+    cell: side in pixels that the coarsest layers take for a token.
     """
-    found = [
-        _face(one, cast, margin, feather) if one.slot is None or one.slot.mask is None else one.slot.mask.float()
-        for one in cast.people
+    if not is_a(cast, PlacedCast):
+        return []
+    hints, small = list[str](), list[str]()
+    if mask is not None and mask.shape[-2:] != (cast.height, cast.width):
+        size = f"{mask.shape[-1]}x{mask.shape[-2]}"
+        hints = [f"Masks stretched: {size} px over the canvas, {cast.width}x{cast.height} px"]
+    for person in cast.people if acts_in == FACE_BOXES else ():
+        if person.slot and (box := person.slot.box):
+            sides = min(cast.width, box[2]) - max(0, box[0]), min(cast.height, box[3]) - max(0, box[1])
+            if min(sides) < cell:
+                small.append(f"{person.identity.name} {sides[0]:.0f}x{sides[1]:.0f}")
+    advice = f" px on the canvas; coarse layers need {cell}: larger faces, or acts_in = regions"
+    return [*hints, *gathered("Face boxes small", small, advice)]
+
+
+def of_faces(cast: Cast, mask: Tensor | None, margin: float, feather: float, node: str) -> Tensor | None:
+    """(people, H, W) float32 0..1 of those present: each place's own mask, else its face box, widened; or None where
+    one person has the whole picture.
+
+    mask: regions of everybody instead. margin: how far a region reaches beyond the face box on every side, in face
+    widths and heights. feather: width of the soft edge, px. node: its name.
+    Raises BadCast without places; BadRegion for a place without box and mask, a region off the canvas, two people with
+    the same region, and for masks where everybody has a row of their own.
+    """
+    if mask is not None:
+        check_one_picture(cast)
+        found = of_masks(mask, cast)
+        return None if len(found) == 1 and bool((found == 1).all()) else found
+    if len(present(cast).people) == 1 or cast.by_row:
+        return None
+    placed = require_places(present(cast), node)
+    regions = [
+        _place(_with_box(one), placed, "face", margin, feather)
+        if one.slot is None or one.slot.mask is None
+        else one.slot.mask.float()
+        for one in placed.people
     ]
-    return checked(torch.stack(found), names(cast.people))
+    return checked(torch.stack(regions), names(placed.people))
 
 
-def in_face_boxes(cast: PlacedCast, regions: Tensor | None = None) -> Tensor:
-    """(people, H, W) float32 0..1 of a placed cast: the regions, or the whole picture, cut to everybody's face box.
+def in_boxes(cast: Cast, areas: Tensor | None, node: str) -> Tensor:
+    """(people, H, W) float32 0..1 of those present: their regions, or the whole picture, cut to everybody's face box.
 
     A box is whole pixels, its corners cut towards 0, as in InstantID's infer_full.py; what is off the canvas is cut.
-    Raises BadRegion for a place without box, a box without a pixel on the canvas, and of regions those that do not
-    meet their box and two that are then the same.
+    In one picture at most 1 in all. node: its name. Raises BadCast without places; BadRegion for a place without box, a
+    box without a pixel on the canvas, and of regions those that do not meet their box and two that are then the same.
     """
-    boxes = torch.stack([_face_box(person, cast) for person in cast.people])
-    if regions is None:
-        return boxes
-    found = boxes * regions
-    for person, region in zip(cast.people, found, strict=True):
-        if not region.any():
-            why = "it does not meet the face box of its place"
-            raise BadRegion(person.identity.name, why, "Paint the mask over the face, or set acts_in to regions.")
-    return checked(found, names(cast.people))
-
-
-def _face_box(person: Person, cast: PlacedCast) -> Tensor:
-    name, box = person.identity.name, person.slot and person.slot.box
-    if box is None:
-        advice = "Use a layout whose places have faces, or set acts_in to regions."
-        raise BadRegion(name, "its place has no face box, in which alone the face would act", advice)
-    x0, y0, x1, y1 = (max(0, int(end)) for end in box)
-    region = torch.zeros(cast.height, cast.width)
-    region[y0:y1, x0:x1] = 1
-    if not region.any():
-        at = ", ".join(f"{end:g}" for end in box)
-        why = f"its face box ({at}) has no pixel on the canvas of {cast.width}x{cast.height} px"
-        raise BadRegion(name, why, "Move or enlarge the place in the layout, or set acts_in to regions.")
-    return region
+    placed = require_places(present(cast), f"{node} with acts_in at {FACE_BOXES}")
+    found = torch.zeros(len(placed.people), placed.height, placed.width)
+    for one, person in zip(found, placed.people, strict=True):
+        name, box = person.identity.name, person.slot and person.slot.box
+        if box is None:
+            advice = "Use a layout whose places have faces, or set acts_in to regions."
+            raise BadRegion(name, "its place has no face box, in which alone the face would act", advice)
+        x0, y0, x1, y1 = (max(0, int(end)) for end in box)
+        one[y0:y1, x0:x1] = 1
+        if not one.any():
+            at = ", ".join(f"{end:g}" for end in box)
+            why = f"its face box ({at}) has no pixel on the canvas of {placed.width}x{placed.height} px"
+            raise BadRegion(name, why, "Move or enlarge the place in the layout, or set acts_in to regions.")
+    if areas is not None:
+        found = found * areas
+        for person, region in zip(placed.people, found, strict=True):
+            if not region.any():
+                why = "it does not meet the face box of its place"
+                raise BadRegion(person.identity.name, why, "Paint the mask over the face, or set acts_in to regions.")
+        checked(found, names(placed.people))
+    return found if cast.by_row else region_weights(found)
 
 
 def of_person(
@@ -101,46 +147,44 @@ def of_person(
     if number == ALL_PEOPLE:
         return torch.stack([of_person(cast, n + 1, extent, margin, feather, staying) for n in meant]).amax(0)
     person = cast.people[meant[0]]
-    if extent == "body" and person.slot and person.slot.mask is not None:
-        if not person.slot.mask.any():
-            raise BadRegion(person.identity.name, "the mask of its place is empty")
-        return person.slot.mask.float().clone()
-    region = _face(person, cast, margin, feather)
-    if extent == "body":
-        region = torch.maximum(region, _without_bodies(_body(person, cast, margin, feather), staying, feather))
+    name, slot = person.identity.name, person.slot
+    if extent == "body" and slot and slot.mask is not None:
+        if not slot.mask.any():
+            raise BadRegion(name, "the mask of its place is empty")
+        return slot.mask.float().clone()
+    slot = _with_box(person)
+    if extent == "body" and slot.pose is None:
+        advice = "Set body to half in the node that made this place (a layout node, Add Place), or extent to face."
+        raise BadRegion(name, "its place has neither a skeleton nor a mask", advice)
+    region = _place(slot, cast, extent, margin, feather, staying)
     if not region.any():
-        advice = "Use a larger canvas, or fit = pad in the layout node."
-        raise BadRegion(person.identity.name, "it lies off the canvas", advice)
-    for other in cast.people:
-        if other is not person and other.weight > 0 and other.slot and other.slot.box:
-            region = torch.minimum(region, 1 - box_region(other.slot.box, cast.width, cast.height, 0))
-    for slot in staying:
-        if slot.box:
-            region = torch.minimum(region, 1 - box_region(widened(slot.box, _HAIR), cast.width, cast.height, feather))
+        raise BadRegion(name, "it lies off the canvas", "Use a larger canvas, or fit = pad in the layout node.")
+    others = [other.slot for other in cast.people if other is not person and other.weight > 0]
+    faces = [(other.box, 0.0) for other in others if other and other.box]
+    for face, soft in [*faces, *((widened(one.box, _HAIR), feather) for one in staying if one.box)]:
+        region = torch.minimum(region, 1 - box_region(face, cast.width, cast.height, soft))
     if not region.any():
-        advice = "Move the two apart in the layout, or raise margin."
-        raise BadRegion(person.identity.name, "the faces of others cover it", advice)
+        raise BadRegion(name, "the faces of others cover it", "Move the two apart in the layout, or raise margin.")
     return region
 
 
 def _meant(cast: PlacedCast, number: int) -> list[int]:
-    """Where in a cast the person of this number is, or with ALL_PEOPLE all who are heard, or all. Raises BadCast."""
+    """Where in a cast the person of this number is, or with ALL_PEOPLE all of weight above 0, or all. Raises
+    BadCast."""
     everybody = range(len(cast.people))
     if number == ALL_PEOPLE and cast.people:
         return [n for n in everybody if cast.people[n].weight > 0] or list(everybody)
     if not 0 < number <= len(cast.people):
         there = listed([f"{n} {name}" for n, name in enumerate(names(cast.people), 1)], "no people")
-        raise BadCast(
-            f"There is no person {number} in the cast; those with a place are {there}.",
-            "Set person to one of these numbers. People whom Place Cast has left out are not counted.",
-        )
+        advice = "Set person to one of these numbers. People whom Place Cast has left out are not counted."
+        raise BadCast(f"There is no person {number} in the cast; those with a place are {there}.", advice)
     return [number - 1]
 
 
 def of_present(
-    cast: PlacedCast, present: Sequence[Person], masks: Tensor | None, extent: Extent, margin: float, feather: float
+    cast: PlacedCast, people: Sequence[Person], masks: Tensor | None, extent: Extent, margin: float, feather: float
 ) -> Tensor:
-    """(people, H, W) float32 0..1 of `present`, some of a cast: `of_masks`, or where there are none everybody's
+    """(people, H, W) float32 0..1 of `people`, some of a cast: `of_masks`, or where there are none everybody's
     `of_person`.
 
     Raises what these raise, and BadRegion for two alike or where each person has a picture of their own.
@@ -149,122 +193,85 @@ def of_present(
         why = "each person has a picture of their own, from Crop Faces, and no region in it"
         raise BadRegion(", ".join(names(cast.people)), why, "Leave this node out of the second pass.")
     if masks is None:
-        numbers = [n for n, person in enumerate(cast.people, 1) if any(person is one for one in present)]
+        numbers = [n for n, person in enumerate(cast.people, 1) if any(person is one for one in people)]
         found = torch.stack([of_person(cast, number, extent, margin, feather) for number in numbers])
-        return checked(found, names(present))
-    heard = [person for person in cast.people if person.weight > 0]
-    return of_masks(masks, cast)[[any(person is one for one in present) for person in heard]]
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What several masks of a picture are of a cast. region: (H, W), 0..1, on the canvas.
-
-    used: the numbers of the masks in it, from 1. nobodys: those that are in no place.
-    """
-
-    region: Tensor
-    used: tuple[int, ...]
-    nobodys: tuple[int, ...]
+        return checked(found, names(people))
+    return of_masks(masks, cast)[[any(person is one for one in people) for person in present(cast).people]]
 
 
 def among(
     masks: Tensor, cast: PlacedCast, number: int, extent: Extent, margin: float, staying: Sequence[Slot]
-) -> Found:
+) -> tuple[Tensor, list[str]]:
     """Those of a MASK batch, one per thing or person as a detector gives them, that belong to one person of a placed
-    cast, counted from 1, or to ALL_PEOPLE; together, as they are, of the size of the canvas.
+    cast, counted from 1, or to ALL_PEOPLE: together as they are, (H, W) 0..1 of the size of the canvas; and in words
+    which were taken, counted from 1, and whether they had another size.
 
     Each mask belongs to the person in whose place most of it lies, or whose place it covers most; it may be one of
     `staying` too. extent and margin say what a place is, as in `of_person`; no feather, no head is left out.
     Raises BadCast, and BadRegion where no mask lies in the place.
     """
     meant = _meant(cast, number)
-    slots = [*(person.slot for person in cast.people), *staying]
-    places = [_place(slot, cast, extent, margin) for slot in slots]
-    size = (cast.height, cast.width)
+    places = [_place(slot, cast, extent, margin) for slot in (*(person.slot for person in cast.people), *staying)]
+    (high, wide), size = masks.shape[-2:], (cast.height, cast.width)
     fitted = functional.interpolate(as_masks(masks)[:, None], size=size, mode="nearest")[:, 0]
+    who = listed([cast.people[n].identity.name for n in meant])
     if not fitted.any():
-        raise BadRegion(listed([cast.people[n].identity.name for n in meant]), "the masks are all zero", OTHER_WORDS)
-    shares = torch.stack([_shared(fitted, place) for place in places])
+        raise BadRegion(who, "the masks are all zero", OTHER_WORDS)
+    # How much of the smaller of the two lies in the other: (places, masks).
+    common = torch.stack([torch.minimum(fitted, place).sum((1, 2)) for place in places])
+    sizes = torch.stack(places).sum((1, 2))[:, None]
+    shares = common / torch.minimum(fitted.sum((1, 2)), sizes).clamp(min=1e-6)
     best, owner = shares.max(0)
     used = [n for n, whose in enumerate(map(int, owner)) if whose in meant and best[n] >= _IN_PLACE]
     if not used:
-        who = listed([cast.people[n].identity.name for n in meant])
         near = float(shares[meant].max())
         why = f"of {counted(len(fitted), 'mask')} none lies in that place or covers it; the nearest by {near:.0%}"
         why += ", and it is in another place no less" * (near >= _IN_PLACE)
         raise BadRegion(who, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
-    nobodys = tuple(n + 1 for n in range(len(fitted)) if best[n] < _IN_PLACE)
-    return Found(fitted[used].amax(0), tuple(n + 1 for n in used), nobodys)
-
-
-def describe(found: Found, masks: Tensor) -> list[str]:
-    """Which of the masks were taken, and whether they had another size; a line each."""
-    taken = f"Of {counted(len(as_masks(masks)), 'mask')} taken: {listed(found.used)}"
-    lines = [taken + (f"; outside all places: {listed(found.nobodys)}" if found.nobodys else "")]
-    (high, wide), (height, width) = masks.shape[-2:], found.region.shape
-    if (wide, high) != (width, height):
-        lines.append(f"The masks are {wide}x{high} px and the layout {width}x{height} px: they are stretched over it.")
-    return lines
-
-
-def _place(slot: Slot | None, cast: PlacedCast, extent: Extent, margin: float) -> Tensor:
-    """(H, W) 0..1: where somebody is looked for; nowhere without a face box and a mask."""
-    if slot is not None and extent == "body" and slot.mask is not None:
-        return slot.mask.float()
-    if slot is None or slot.box is None:
-        return torch.zeros(cast.height, cast.width)
-    place = box_region(widened(slot.box, margin), cast.width, cast.height, 0)
-    if extent == "face" or slot.pose is None:
-        return place
-    reach = margin * (slot.box[2] - slot.box[0])
-    return torch.maximum(place, body_region(slot.pose, reach, cast.width, cast.height, 0))
-
-
-def _shared(masks: Tensor, place: Tensor) -> Tensor:
-    """(masks,): how much of the smaller of the two lies in the other, 0..1."""
-    common = torch.minimum(masks, place).sum((1, 2))
-    return common / torch.minimum(masks.sum((1, 2)), place.sum()).clamp(min=1e-6)
+    outside = [n + 1 for n in range(len(fitted)) if best[n] < _IN_PLACE]
+    notes = [f"Of {counted(len(fitted), 'mask')} taken: {listed([n + 1 for n in used])}"]
+    notes[0] += f"; outside all places: {listed(outside)}" if outside else ""
+    if (high, wide) != size:
+        canvas = f"the layout {cast.width}x{cast.height} px"
+        notes.append(f"The masks are {wide}x{high} px and {canvas}: they are stretched over it.")
+    return fitted[used].amax(0), notes
 
 
 def staying(cast: PlacedCast, layout: Layout) -> tuple[Slot, ...]:
     """The places of a layout in which nobody of a placed cast stands. Raises BadSize for another canvas."""
-    if (layout.width, layout.height) != (cast.width, cast.height):
+    if (size := (layout.width, layout.height)) != (cast.width, cast.height):
         expected = f"the cast's canvas is {cast.width}x{cast.height} px"
-        raise BadSize(
-            "The layout of those who stay", (layout.width, layout.height), expected,
-            "Connect the layout that Place Cast has.",
-        )  # fmt: skip
+        raise BadSize("The layout of those who stay", size, expected, "Connect the layout that Place Cast has.")
     taken = {person.place for person in cast.people if person.weight > 0}
     return tuple(slot for number, slot in enumerate(layout.slots, 1) if number not in taken)
 
 
-def _without_bodies(region: Tensor, others: Sequence[Slot], feather: float) -> Tensor:
-    for slot in others:
-        if slot.pose is not None and slot.box is not None:
-            reach = _HAIR * (slot.box[2] - slot.box[0])
-            body = body_region(slot.pose, reach, region.shape[1], region.shape[0], feather)
-            region = torch.minimum(region, 1 - body)
-    return region
-
-
-def _box(person: Person) -> Box:
+def _with_box(person: Person) -> Slot:
+    """The person's place. Raises BadRegion without a face box."""
     if person.slot is None or person.slot.box is None:
         advice = "Use a layout whose places have faces, or masks (Layout from Picture)."
         raise BadRegion(person.identity.name, "its place has neither a face box nor a mask", advice)
-    return person.slot.box
+    return person.slot
 
 
-def _face(person: Person, cast: PlacedCast, margin: float, feather: float) -> Tensor:
-    return box_region(widened(_box(person), margin), cast.width, cast.height, feather)
-
-
-def _body(person: Person, cast: PlacedCast, margin: float, feather: float) -> Tensor:
-    x0, _, x1, _ = _box(person)
-    if person.slot is None or person.slot.pose is None:
-        advice = "Set body to half in the node that made this place (a layout node, Add Place), or extent to face."
-        raise BadRegion(person.identity.name, "its place has neither a skeleton nor a mask", advice)
-    return body_region(person.slot.pose, margin * (x1 - x0), cast.width, cast.height, feather)
+def _place(
+    slot: Slot | None, cast: PlacedCast, extent: Extent, margin: float, feather: float = 0, staying: Sequence[Slot] = ()
+) -> Tensor:
+    """(H, W) 0..1: a place's own mask, else around its face box and, but for the bodies of `staying`, its skeleton."""
+    size = cast.width, cast.height
+    if slot is not None and extent == "body" and slot.mask is not None:
+        return slot.mask.float()
+    if slot is None or slot.box is None:
+        return torch.zeros(cast.height, cast.width)
+    face = box_region(widened(slot.box, margin), *size, feather)
+    if extent == "face" or slot.pose is None:
+        return face
+    body = body_region(slot.pose, margin * (slot.box[2] - slot.box[0]), *size, feather)
+    for other in staying:
+        if other.pose is not None and other.box is not None:
+            theirs = body_region(other.pose, _HAIR * (other.box[2] - other.box[0]), *size, feather)
+            body = torch.minimum(body, 1 - theirs)
+    return torch.maximum(face, body)
 
 
 def check_one_picture(cast: Cast | None) -> None:
@@ -275,9 +282,8 @@ def check_one_picture(cast: Cast | None) -> None:
 
 
 def of_masks(masks: Tensor, cast: Cast) -> Tensor:
-    """A MASK batch, one per person in the cast's order, as (people, H, W) of those who are heard (weight above 0).
-
-    Of the size of the canvas if there is one.
+    """A MASK batch, one per person in the cast's order, as (people, H, W) of those present, of the size of the canvas
+    if there is one.
 
     Raises BadRegion when the numbers differ, a mask is empty or two are the same.
     """
@@ -287,9 +293,9 @@ def of_masks(masks: Tensor, cast: Cast) -> Tensor:
         why = f"{there} for {counted(len(cast.people), 'person', 'people')}"
         raise BadRegion(", ".join(names(cast.people)), why)
     size = (cast.height, cast.width) if is_a(cast, PlacedCast) else tuple(masks.shape[-2:])
-    heard = [number for number, person in enumerate(cast.people) if person.weight > 0]
-    fitted = functional.interpolate(masks[heard, None], size=size, mode="nearest")[:, 0]
-    return checked(fitted, names([cast.people[number] for number in heard]))
+    theirs = masks[[person.weight > 0 for person in cast.people]]
+    fitted = functional.interpolate(theirs[:, None], size=size, mode="nearest")[:, 0]
+    return checked(fitted, names(present(cast).people))
 
 
 def checked(regions: Tensor, people: Sequence[str]) -> Tensor:
@@ -318,7 +324,8 @@ def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
     """(height, width): 1 inside the box, falling to 0 over `feather` px outside of it, at pixel centres."""
     x0, y0, x1, y1 = box
     x, y = torch.arange(width) + 0.5, torch.arange(height) + 0.5
-    return _edge(y, y0, y1, feather)[:, None] * _edge(x, x0, x1, feather)
+    across, down = torch.maximum(x0 - x, x - x1), torch.maximum(y0 - y, y - y1)
+    return _falling(down, feather)[:, None] * _falling(across, feather)
 
 
 def body_region(pose: Pose, reach: float, width: int, height: int, feather: float) -> Tensor:
@@ -350,10 +357,6 @@ def _distance(a: Point, b: Point, across: range, down: range) -> Tensor:
     dx, dy = b[0] - a[0], b[1] - a[1]
     along = ((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-6)).clamp(0, 1)
     return torch.hypot(x - along * dx, y - along * dy)
-
-
-def _edge(at: Tensor, low: float, high: float, feather: float) -> Tensor:
-    return _falling(torch.maximum(low - at, at - high), feather)
 
 
 def _falling(outside: Tensor, feather: float) -> Tensor:

@@ -33,9 +33,8 @@ from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Cast, Person, PlacedCast, is_a
-from ...core.places import control_images, heard
-from ...core.places.heard import REGIONS
-from ...core.places.regions import BadRegion, names
+from ...core.places import control_images, drawing, regions
+from ...core.places.regions import REGIONS, BadRegion, names
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import BLOCKS, GUIDANCE, InfiniteYouNet, shares_on_tokens
 
@@ -294,8 +293,8 @@ class ApplyInfiniteYou(io.ComfyNode):
         acts_in: str = REGIONS,
     ) -> io.NodeOutput:
         dit.require_dits(APPLY)
-        cast = heard.as_cast(cast)
-        people, node = heard.heard(cast).people, notes.node_of(cls)
+        cast = regions.as_cast(cast)
+        people, node = regions.present(cast).people, notes.node_of(cls)
         notes.tell(node, "\n".join(_remarks(cast, mask, acts_in, keypoints)))
         if not people or not strength:
             return io.NodeOutput(positive, negative)
@@ -324,15 +323,15 @@ def _hint(cast: Cast, people: Sequence[Person], keypoints: bool) -> Tensor:
 
 def _remarks(cast: Cast, mask: Tensor | None, acts_in: str, keypoints: bool) -> list[str]:
     """What works, but may not be meant."""
-    places = [person for person in heard.heard(cast).people if keypoints and person.slot]
+    places = [person for person in regions.present(cast).people if keypoints and person.slot]
     bare = [person.identity.name for person in places if person.slot and person.slot.keypoints is None]
     free = gathered("No face keypoints in the place, so InfuseNet is shown black", bare)
-    return [*heard.left_out(cast), *free, *heard.remarks(cast, mask, acts_in, FLUX.token)]
+    return [*regions.left_out(cast), *free, *regions.remarks(cast, mask, acts_in, FLUX.token)]
 
 
 def _preview(cls: type[io.ComfyNode], scope: Scope, hint: Tensor) -> ui.PreviewImage | None:
     """The regions, and everybody's keypoints in one picture, as far as there are any."""
-    areas = heard.drawn(scope.acts, scope.people, scope.by_row)
+    areas = drawing.acting(scope.acts, scope.people, scope.by_row)
     faces = (hint if scope.by_row else hint.amax(0, keepdim=True)) if hint.any() else None
     shown = [pictures for pictures in (areas, faces) if pictures is not None]
     return ui.PreviewImage(torch.cat(shown), cls=cls) if shown else None

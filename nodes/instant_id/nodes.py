@@ -37,9 +37,9 @@ from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.people import Cast, PlacedCast, is_a, rows_missing
 from ...core.pictures import as_rgb
-from ...core.places import heard
+from ...core.places import regions
 from ...core.places.control_images import NoKeypoints
-from ...core.places.heard import REGIONS
+from ...core.places.regions import REGIONS
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import InstantIDNet, unconditional
 
@@ -150,8 +150,8 @@ class ApplyInstantID(io.ComfyNode):
         mask: Tensor | None = None,
         acts_in: str = REGIONS,
     ) -> io.NodeOutput:
-        cast = heard.as_cast(cast)
-        people, node = heard.heard(cast).people, notes.node_of(cls)
+        cast = regions.as_cast(cast)
+        people, node = regions.present(cast).people, notes.node_of(cls)
         notes.tell(node, "\n".join(_remarks(image, mask, cast, acts_in)))
         if not people or adapter_weight == control_strength == 0:
             return io.NodeOutput(model, positive, negative)
@@ -188,7 +188,7 @@ def _injections(
 def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str) -> list[str]:
     """What works, but may not be meant."""
     square = image is not None and image.shape[1:3] == (1024, 1024)
-    return [*heard.left_out(cast), *[WATERMARKS] * square, *heard.remarks(cast, mask, acts_in, SDXL.token)]
+    return [*regions.left_out(cast), *[WATERMARKS] * square, *regions.remarks(cast, mask, acts_in, SDXL.token)]
 
 
 def _check_cfg(node: str | None, guider: CFGGuider) -> None:

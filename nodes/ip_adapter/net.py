@@ -83,7 +83,8 @@ class IPAdapterNet(nn.Module):
         self.image_proj = _projection(projection)(projection, ops=ops, **own)
         self.ip_adapter = AdapterLayers(below("ip_adapter.", state), ops=ops, **factory)
         self.variant, self.width = variant(state), self.ip_adapter.width
-        self.seen: int = getattr(self.image_proj, "perceiver_resampler", self.image_proj).embedding
+        reader: Any = getattr(self.image_proj, "perceiver_resampler", self.image_proj)
+        self.seen: int = reader.embedding
 
     def tokens(self, embeddings: Tensor | None, seen: Tensor | None, shortcut: float | None) -> Tensor:
         """Of n photos of one person, (1, tokens, width).

@@ -36,8 +36,8 @@ from ...core.identities import PHOTOS, combine, portraits
 from ...core.methods import method
 from ...core.people import Cast, Identity, PlacedCast, require_places
 from ...core.pictures import as_masks
-from ...core.places import heard, regions
-from ...core.places.heard import REGIONS
+from ...core.places import regions
+from ...core.places.regions import REGIONS
 from ...core.prompts import named
 from ...core.text import plain
 from ..sockets import CastOrIdentitySocket, CastSocket, adapter_socket
@@ -160,10 +160,10 @@ class ApplyIPAdapter(io.ComfyNode):
         mask: Tensor | None = None,
         acts_in: str = REGIONS,
     ) -> io.NodeOutput:
-        cast = heard.as_cast(cast)
-        people, node, made = heard.heard(cast).people, notes.node_of(cls), ip_adapter.variant
-        told = heard.remarks(cast, mask, acts_in, (of_text(ip_adapter.width) or SDXL).token)
-        notes.tell(node, "\n".join([*heard.left_out(cast), *told]))
+        cast = regions.as_cast(cast)
+        people, node, made = regions.present(cast).people, notes.node_of(cls), ip_adapter.variant
+        told = regions.remarks(cast, mask, acts_in, (of_text(ip_adapter.width) or SDXL).token)
+        notes.tell(node, "\n".join([*regions.left_out(cast), *told]))
         if not people or weight == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", start_percent, end_percent)

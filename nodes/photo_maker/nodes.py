@@ -31,7 +31,7 @@ from ...core.inputs import unusable_text
 from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Person
-from ...core.places import heard, regions
+from ...core.places import regions
 from ...core.text import plain
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import TRIGGER, PhotoMakerNet, laid_out
@@ -157,10 +157,14 @@ class ApplyPhotoMaker(io.ComfyNode):
         feather: int,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        cast = heard.as_cast(cast)
+        cast = regions.as_cast(cast)
         cast = replace(cast, people=tuple(replace(one, weight=one.weight * weight) for one in cast.people))
-        people, node = heard.heard(cast).people, notes.node_of(cls)
-        hints = [*heard.left_out(cast), *heard.remarks(cast, mask, heard.REGIONS, 0), *[WITHOUT_PEOPLE] * (not people)]
+        people, node = regions.present(cast).people, notes.node_of(cls)
+        hints = [
+            *regions.left_out(cast),
+            *regions.remarks(cast, mask, regions.REGIONS, 0),
+            *[WITHOUT_PEOPLE] * (not people),
+        ]
         notes.tell(node, "\n".join(hints))
         check_family("The model input", "text width", text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)

@@ -68,7 +68,7 @@ class TokensChanged(LikenessError):
 class BoundReferences(Carried):
     """What one node says of one record of references; the same object on both sides of the conditioning.
 
-    record: which latents are whose. regions: (people, H, W), 0..1, of the whole picture, of heard(cast).people.
+    record: which latents are whose. regions: (people, H, W), 0..1, of the whole picture, of present(cast).people.
     names: theirs. strength: 0..1. everybody: what picture tokens outside of all regions hear of people, all or nothing.
     canvas: what the regions are parts of. owners: per reference latent of the entry the number of its person or None,
     once a run has begun.

@@ -34,7 +34,7 @@ class PeopleReferences:
     """Which reference latents of an entry are whose. Immutable.
 
     cast: everybody, as they were given. latents: the very tensors that stand in the option LATENTS. people: for each
-    of them the index of a person among `heard(cast).people`, or None for one that is open to all.
+    of them the index of a person among `present(cast).people`, or None for one that is open to all.
     """
 
     cast: Cast

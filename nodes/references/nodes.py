@@ -25,7 +25,7 @@ from ...bridge.schema import (
 )
 from ...core import previews
 from ...core.people import require_places
-from ...core.places import drawing, heard, regions
+from ...core.places import drawing, regions
 from ..sockets import CastOrIdentitySocket
 from . import bound
 from .bound import BoundReferences, BoundReferencesRun, check_tokens
@@ -83,8 +83,8 @@ class CastReferences(io.ComfyNode):
         pose_picture: bool,
     ) -> io.NodeOutput:
         require_dits(NAME)
-        family, everybody = family_of(clip), heard.as_cast(cast)
-        found = references(heard.heard(everybody), photos_per_person, size, pictures, pose_picture, NAME)
+        family, everybody = family_of(clip), regions.as_cast(cast)
+        found = references(regions.present(everybody), photos_per_person, size, pictures, pose_picture, NAME)
         whose = tuple(one.person for one in found for _ in one.pictures)
         notes.tell(notes.node_of(cls), "\n".join([*remarks(everybody), *too_many(family, len(whose))]))
         record = PeopleReferences(everybody, tuple(latents_of(vae, family, found)), whose)
@@ -164,7 +164,7 @@ class BindReferences(io.ComfyNode):
 
         def said(record: PeopleReferences) -> BoundReferences:
             dit.check_latents(record.latents, model, BIND)
-            people = heard.heard(record.cast).people
+            people = regions.present(record.cast).people
             if mask is None:
                 placed = require_places(record.cast, BIND)
                 areas = regions.of_present(placed, people, None, extent, margin, 0)

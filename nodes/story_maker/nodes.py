@@ -37,7 +37,7 @@ from ...core.methods import method
 from ...core.parts.parts import BadPart, Parts
 from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import drawing, regions
-from ...core.places.heard import as_cast, heard, left_out
+from ...core.places.regions import as_cast, left_out
 from ..sockets import CastOrIdentitySocket, ImageOrPartsSocket, adapter_socket
 from .bodies import Body, cut_out
 from .net import Seen, StoryMakerNet, TooManyPeople, apart, together, with_background
@@ -115,7 +115,7 @@ class ApplyStoryMaker(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         everybody, node = as_cast(cast), notes.node_of(cls)
-        present = heard(everybody).people
+        present = regions.present(everybody).people
         if not present or not weight:
             notes.tell(node, "")
             return io.NodeOutput(model, positive, negative)
@@ -183,7 +183,7 @@ def _moved(one: Seen, loaded: StoryMaker) -> Seen:
 
 def _remarks(cast: Cast, dressed: Sequence[Body], given: Tensor | Parts | None, masks: Tensor | None) -> list[str]:
     """What works, but may not be meant."""
-    names = regions.names(heard(cast).people)
+    names = regions.names(regions.present(cast).people)
     whole = [name for name, body in zip(names, dressed, strict=True) if body.whole]
     lines = left_out(cast)
     lines += gathered("No mask, so the whole picture counts as clothes", whole)

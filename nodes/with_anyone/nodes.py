@@ -26,8 +26,8 @@ from ...core.families import FLUX
 from ...core.identities import PHOTOS, embeddings
 from ...core.methods import method
 from ...core.people import Cast, Person
-from ...core.places import heard
-from ...core.places.heard import FACE_BOXES
+from ...core.places import regions
+from ...core.places.regions import FACE_BOXES
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import Face, WithAnyoneNet, of_faces, read
 
@@ -101,9 +101,9 @@ class ApplyWithAnyone(io.ComfyNode):
         acts_in: str = FACE_BOXES,
     ) -> io.NodeOutput:
         dit.require_dits(APPLY)
-        cast = heard.as_cast(cast)
-        people, node = heard.heard(cast).people, notes.node_of(cls)
-        notes.tell(node, "\n".join([*heard.left_out(cast), *heard.remarks(cast, mask, acts_in, FLUX.token)]))
+        cast = regions.as_cast(cast)
+        people, node = regions.present(cast).people, notes.node_of(cls)
+        notes.tell(node, "\n".join([*regions.left_out(cast), *regions.remarks(cast, mask, acts_in, FLUX.token)]))
         if not people or weight == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, METHOD.title, start_percent, end_percent)

@@ -14,7 +14,7 @@ import evaluate
 import torch
 from environment import SetupError
 from rig import whole
-from rig.workflow import Prompt, options, title
+from rig.workflow import Prompt, title
 
 from core import measure
 from core.errors import counted
@@ -25,7 +25,7 @@ from core.models.manifest import STANDIN
 from core.people import CROP, Identity, Person, Slot
 
 from .output import lines_of, writing
-from .prompts import Job, Known, as_link, up_to
+from .prompts import Job, Known, as_link, specs, up_to
 from .worker import Made
 
 COLUMNS = (*evaluate.COLUMNS, "seed", "kept")
@@ -48,7 +48,7 @@ def with_measure(prompt: Prompt, known: Known) -> Prompt:
             "--measure and --keep look for faces, and this workflow draws cartoons, with the miniature "
             f"({STANDIN}): no face is found in most of them. Leave both out, or choose the released weights."
         )
-    if options(known, "LikenessLoadFaceModel", "pack")[0] == "none found":
+    if (specs(known, "LikenessLoadFaceModel")["pack"].menu or [""])[0] == "none found":
         raise SetupError(
             "--measure finds faces with a face pack, and there is none in models/insightface. Fetch one with: "
             "python scripts/models.py download antelopev2"

@@ -46,7 +46,7 @@ def pair(side: int, real: bool, device: Any, dtype: Any) -> tuple[Callable[[], A
     instant_id = peers.read("instant_id", file)
     peers.with_adapters(unet, file, scales=[DEFAULTS["adapter_weight"]]).to(device, dtype)
     # The authors' pipeline projects the face once per picture, not once per step.
-    unet.encoder_hid_proj = torch.nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
+    unet.encoder_hid_proj = torch.nn.Identity()
     sampling = peers.Sampling(side, side, STEPS)
     face, hint = sampling.normal(1, 512) * 1.5, torch.rand(1, side, side, 3, generator=sampling.generator)
     given = {"instant_id": instant_id, "control_net": control_net, "cast": Cast((person("her", face),)), "image": hint}

@@ -297,12 +297,6 @@ def substitute(prompt: Prompt, values: Mapping[str, Any]) -> Prompt:
     return changed
 
 
-def options(object_info: Mapping[str, Any], node_class: str, name: str) -> list[str]:
-    """What a menu offers."""
-    kind, *rest = object_info[node_class]["input"]["required"][name]
-    return kind if isinstance(kind, list) else rest[0]["options"]
-
-
 def nodes_of(prompt: Prompt, *classes: str) -> list[str]:
     """Ids of the nodes of these classes, in the prompt's order."""
     return [number for number, node in prompt.items() if node["class_type"] in classes]

@@ -6,12 +6,9 @@ import itertools
 from pathlib import Path
 
 import numpy as np
-import pytest
 import real_faces
 import torch
 from pack.core import pictures
-from pack.core.faces import analysis
-from pack.core.faces.ladder import find_faces
 from pack.core.pictures import as_rgb
 from PIL import Image
 
@@ -19,26 +16,12 @@ FOLDER = Path(__file__).resolve().parents[2] / "pictures"
 PEOPLE = ("anna", "ben", "carla", "david", "elif", "farid")
 
 
-def found_in(detector, name, faces):
-    picture = real_faces.picture(FOLDER / f"likeness_{name}.png")
-    found = find_faces(detector, picture)
-    assert len(found.faces) == faces and len(found.tried) == 1
-    assert min(face.score for face in found.faces) > 0.6
-    assert analysis.large_enough(found.faces, 112) == list(found.faces)
-    return picture, found.faces
+def test_people_are_found_and_no_two_are_alike(faces_of):
+    def found(name):
+        return faces_of(real_faces.image(FOLDER / f"likeness_{name}.png")[0], 112).faces
 
-
-@pytest.mark.parametrize(("name", "faces"), [("two", 2), ("five", 5)])
-def test_as_many_faces_as_people_are_found_at_once(detector, name, faces):
-    found_in(detector, name, faces)
-
-
-def test_each_person_is_found_and_no_two_are_alike(detector, recogniser):
-    rows = [
-        face.embeddings["w600k_mbf"]
-        for name in PEOPLE
-        for face in analysis.recognise([recogniser], *found_in(detector, name, 1), name)
-    ]
+    rows = [face.embeddings["w600k_mbf"] for name in PEOPLE for face in found(name)]
+    assert (len(rows), len(found("two")), len(found("five"))) == (6, 2, 5)
     pairs = itertools.combinations(rows, 2)
     assert max(torch.cosine_similarity(one, other, dim=0).item() for one, other in pairs) < 0.72
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 import real_faces
@@ -50,18 +49,6 @@ def test_every_face_of_every_photo(detector, recogniser, theirs, path):
             embedding = torch.from_numpy(theirs[1].get_feat(wanted))
             assert relative(recogniser.embed([wanted]), embedding) <= 1e-4
             assert torch.cosine_similarity(recogniser.embed([crop]), embedding) > 0.9999
-
-
-@pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("size", [640, 448, 192])
-def test_pictures_are_fitted_to_the_bit_as_cv2_does(path, size):
-    bgr = picture(path)
-    square, scale = pictures.fitted(bgr, size, size)
-    tall = bgr.shape[0] / bgr.shape[1]
-    height, width = (size, int(size / tall)) if tall > 1 else (int(size * tall), size)
-    assert scale == height / bgr.shape[0]
-    assert np.array_equal(square[:height, :width].numpy(), cv2.resize(bgr, (width, height)))
-    assert not square[height:].any() and not square[:, width:].any()
 
 
 def test_a_face_at_the_edge_is_black_outside_of_the_picture(detector):

@@ -1,21 +1,25 @@
-"""ONNX files run in torch, against onnxruntime: every operator by itself, and every architecture as a whole."""
+"""ONNX files run in torch, against onnxruntime: every operator by itself, and networks of them."""
 
 from __future__ import annotations
+
+import warnings
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
-from face_networks import detector, export, iresnet
 from figures import relative
 from onnx import TensorProto, helper, numpy_helper
 from pack.core.errors import UnsupportedCheckpoint
 from pack.core.faces.model import on_cpu
 from pack.core.faces.onnx_network import OPERATORS, opened
 from pack.core.models.onnx_file import inspect, read
+from torch import nn
+from torch.nn import functional
 
 PARITY = 1e-4
+node = helper.make_node
 
 
 def both(path, *pictures):
@@ -55,18 +59,18 @@ def whole(*values):
 
 
 ONE_NODE = {
+    **{name: ({}, {}, 11) for name in ("Relu", "Sigmoid", "Identity", "GlobalAveragePool", "Flatten")},
     "Conv": ({"w": numbers(4, 8, 3, 3), "b": numbers(4)}, {"strides": [2, 2], "pads": [1, 1, 1, 1]}, 11),
     "Conv, groups": ({"w": numbers(8, 2, 3, 1)}, {"group": 4, "dilations": [2, 1]}, 11),
     "Conv, uneven pads": ({"w": numbers(4, 8, 2, 2)}, {"pads": [0, 1, 2, 0]}, 11),
     "BatchNormalization": ({"s": numbers(8), "b": numbers(8), "m": numbers(8), "v": numbers(8) ** 2}, {}, 11),
+    "Gemm": ({"w": numbers(8, 7), "b": numbers(7)}, {"beta": 2.0}, 11),
+    "Gemm, turned": ({"w": numbers(7, 8), "b": numbers(7)}, {"transB": 1, "alpha": 0.5}, 11),
     "PRelu": ({"s": numbers(8, 1, 1)}, {}, 11),
     "PRelu, one slope": ({"s": numbers(1)}, {}, 11),
     "MatMul": ({"w": numbers(6, 3)}, {}, 11),
     "InstanceNormalization": ({"s": numbers(8), "b": numbers(8)}, {"epsilon": 1e-3}, 11),
-    "Relu": ({}, {}, 11),
-    "Sigmoid": ({}, {}, 11),
     "Dropout": ({}, {"ratio": 0.4}, 11),
-    "Identity": ({}, {}, 11),
     "Add": ({"b": numbers(8, 1, 1)}, {}, 11),
     "Sub": ({"b": numbers()}, {}, 11),
     "Mul": ({"b": numbers(1, 8, 6, 6)}, {}, 11),
@@ -75,8 +79,6 @@ ONE_NODE = {
     "MaxPool, rounded up": ({}, {"kernel_shape": [2, 2], "strides": [4, 4], "ceil_mode": 1}, 11),
     "AveragePool": ({}, {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}, 11),
     "AveragePool, border counted": ({}, {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}, 11),
-    "GlobalAveragePool": ({}, {}, 11),
-    "Flatten": ({}, {}, 11),
     "Flatten, axis 3": ({}, {"axis": 3}, 11),
     "Reshape": ({"n": whole(0, -1, 4)}, {}, 11),
     "Transpose": ({}, {"perm": [0, 2, 3, 1]}, 11),
@@ -101,86 +103,112 @@ TENSOR = numpy_helper.from_array(numbers(3))
 @pytest.mark.parametrize("case", ONE_NODE)
 def test_operator(tmp_path, case):
     weights, attributes, opset = ONE_NODE[case]
-    node = helper.make_node(case.split(",")[0], ["x", *weights], ["y"], **attributes)
-    ((ours, theirs),) = both(saved(tmp_path / "one.onnx", [node], weights, opset=opset), picture(1, 8, 6, 6))
-    assert relative(ours, theirs) <= 1e-6
-
-
-@pytest.mark.parametrize(("turned", "scale"), [(0, 1.0), (1, 0.5)])
-def test_gemm(tmp_path, turned, scale):
-    weights = {"w": numbers(*((7, 8) if turned else (8, 7))), "b": numbers(7)}
-    node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], transB=turned, alpha=scale, beta=2 * scale)
-    ((ours, theirs),) = both(saved(tmp_path / "one.onnx", [node], weights, shape=(2, 8)), picture(2, 8))
+    shape = (2, 8) if case.startswith("Gemm") else (1, 8, 6, 6)
+    made = node(case.split(",")[0], ["x", *weights], ["y"], **attributes)
+    ((ours, theirs),) = both(saved(tmp_path / "one.onnx", [made], weights, shape, opset), picture(*shape))
     assert relative(ours, theirs) <= 1e-6
 
 
 def test_every_operator_is_tried():
-    shapes = {"Gemm", "Shape"}  # the one above, the other in the detectors below
-    assert {case.split(",")[0] for case in ONE_NODE} | shapes == OPERATORS.keys()
+    """Shape in the detectors below; of published networks test_faces_torch.py runs two."""
+    assert {case.split(",")[0] for case in ONE_NODE} | {"Shape"} == OPERATORS.keys()
 
 
-@pytest.mark.parametrize(("batched", "group_norm"), [(False, False), (True, True)])
-def test_detectors(tmp_path, batched, group_norm):
-    path = export(detector(batched, group_norm), tmp_path / "scrfd_2.5g.onnx", 64, outputs=9)
-    for ours, theirs in both(path, picture(1, 3, 64, 64), picture(1, 3, 96, 160)):
-        assert relative(ours, theirs) <= PARITY
+class Detector(nn.Module):
+    """What exports of SCRFD are made of: averaged shortcuts, group norms, sizes that are computed of other values.
+
+    batched: whether outputs keep the batch, as in later exports.
+    """
+
+    def __init__(self, batched):
+        super().__init__()
+        self.batched = batched
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+        self.deeper = nn.Sequential(nn.Conv2d(16, 32, 3, 2, 1, bias=False), nn.GroupNorm(8, 32))
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2, 2, 0, True, False), nn.Conv2d(16, 32, 1))
+        self.lateral, self.read = nn.Conv2d(32, 16, 1), nn.Conv2d(16, 20, 3, 1, 1)
+        self.scale = nn.Parameter(torch.tensor(1.2))
+
+    def forward(self, x):
+        fine = self.stem(x)
+        coarse = (self.deeper(fine) + self.shortcut(fine)).relu()
+        fine = fine + functional.interpolate(self.lateral(coarse), size=fine.shape[2:])
+        levels = [self.read(level).permute(0, 2, 3, 1) for level in (fine, self.lateral(coarse))]
+        points = [level.reshape(*([x.shape[0]] * self.batched), -1, 10) for level in levels]
+        return [points[0].sigmoid(), points[1] * self.scale]
 
 
-@pytest.mark.parametrize("opset", [11, 14])
-def test_recognisers(tmp_path, opset):
-    """At a quarter of the published width, which changes no node."""
-    path = export(iresnet(16), tmp_path / "w600k_r50.onnx", 112, opset=opset)
-    for ours, theirs in both(path, picture(1, 3, 112, 112)):
+def recogniser():
+    """As IResNet begins and ends."""
+    first = nn.Conv2d(3, 8, 3, 4, 1, bias=False), nn.BatchNorm2d(8), nn.PReLU(8)
+    return nn.Sequential(*first, nn.Flatten(), nn.Dropout(), nn.Linear(8 * 28 * 28, 512), nn.BatchNorm1d(512))
+
+
+@pytest.mark.parametrize(
+    ("make", "side", "opset"),
+    [(lambda: Detector(False), 64, 11), (lambda: Detector(True), 64, 11), (recogniser, 112, 11), (recogniser, 112, 14)],
+    ids=["detector", "batched", "recogniser", "later recogniser"],
+)
+def test_exported_networks(tmp_path, make, side, opset):
+    """By the older exporter, as insightface's were, sizes of a detector's picture left open."""
+    torch.manual_seed(12)
+    module, path = make().eval(), tmp_path / "made.onnx"
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            part.running_mean.normal_(std=0.1)
+            part.running_var.uniform_(0.8, 1.2)
+    detects = isinstance(module, Detector)
+    how = {"opset_version": opset, "dynamo": False, "input_names": ["input.1"]}
+    how |= {"dynamic_axes": {"input.1": {0: "?", 2: "?", 3: "?"}}} if detects else {}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(module, (torch.zeros(1, 3, side, side),), str(path), **how)
+    assert ("Shape" in {one.operator for one in read(str(path)).nodes}) == detects
+    pictures = [picture(1, 3, side, side), *([picture(1, 3, 96, 160)] if detects else [])]
+    for ours, theirs in both(path, *pictures):
         assert relative(ours, theirs) <= PARITY
 
 
 def test_half_precision_files_run_in_single(tmp_path):
-    nodes = [
-        helper.make_node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16),
-        helper.make_node("Conv", ["h", "w"], ["c"]),
-        helper.make_node("Cast", ["c"], ["y"], to=TensorProto.FLOAT),
-    ]
+    nodes = [node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16), node("Conv", ["h", "w"], ["c"])]
+    nodes.append(node("Cast", ["c"], ["y"], to=TensorProto.FLOAT))
     path = saved(tmp_path / "half.onnx", nodes, {"w": numbers(4, 8, 3, 3).astype(np.float16)})
     ((ours, theirs),) = both(path, picture(1, 8, 6, 6))
     assert relative(ours, theirs) <= 2e-3
 
 
 def conv(**attributes):
-    return helper.make_node("Conv", ["x", "w"], ["y"], **attributes)
+    return node("Conv", ["x", "w"], ["y"], **attributes)
 
 
 KERNEL = {"w": numbers(4, 8, 3, 3)}
 UNKNOWN = {
-    "operator": ([helper.make_node("Einsum", ["x"], ["y"], equation="abcd->ab")], {}, "the operator Einsum;"),
-    "domain": ([helper.make_node("Relu", ["x"], ["y"], domain="com.odd")], {}, r"the operator com\.odd\.Relu;"),
-    "attribute": ([helper.make_node("Relu", ["x"], ["y"], depth=2)], {}, "the attribute depth of the operator Relu;"),
-    "no output": ([helper.make_node("Relu", ["x"], [])], {}, "the operator Relu that makes nothing;"),
-    "constant": ([helper.make_node("Constant", [], [], value=TENSOR)], {}, "the operator Constant that makes nothing;"),
+    "operator": ([node("Einsum", ["x"], ["y"], equation="abcd->ab")], {}, "the operator Einsum;"),
+    "domain": ([node("Relu", ["x"], ["y"], domain="com.odd")], {}, r"the operator com\.odd\.Relu;"),
+    "attribute": ([node("Relu", ["x"], ["y"], depth=2)], {}, "the attribute depth of the operator Relu;"),
+    "no output": ([node("Relu", ["x"], [])], {}, "the operator Relu that makes nothing;"),
+    "constant": ([node("Constant", [], [], value=TENSOR)], {}, "the operator Constant that makes nothing;"),
     "value": ([conv(auto_pad="SAME_UPPER")], KERNEL, "another auto_pad of the operator Conv than is known here;"),
     "negative pads": ([conv(pads=[-5, 0, 0, 0])], KERNEL, "another pads of the operator Conv"),
     "wide pads": ([conv(pads=[10**6] * 4)], KERNEL, "another pads of the operator Conv"),
     "dilations": ([conv(dilations=[0, 0])], KERNEL, "another dilations of the operator Conv"),
     "strides": ([conv(strides=[0, 1])], KERNEL, "another strides of the operator Conv"),
     "kernel": ([conv()], {"w": numbers(4, 8, 0, 0)}, "another kernel_shape"),
-    "mode": (
-        [helper.make_node("Resize", ["x", "s"], ["y"], mode="linear")], {"s": np.ones(4, np.float32)}, "another mode",
-    ),
-    "index": ([helper.make_node("Gather", ["x", "n"], ["y"])], {"n": whole(1)}, "another indices"),
+    "mode": ([node("Resize", ["x", "s"], ["y"], mode="linear")], {"s": np.ones(4, np.float32)}, "another mode"),
+    "index": ([node("Gather", ["x", "n"], ["y"])], {"n": whole(1)}, "another indices"),
     "shapes": ([conv()], {"w": numbers(4, 5, 3, 3)}, "parts do not fit together"),
-    "names": ([helper.make_node("Relu", ["z"], ["y"])], {}, "parts do not fit together"),
-    "input left out": ([helper.make_node("Add", ["x", ""], ["y"])], {}, "parts do not fit together"),
-    "weight left out": ([helper.make_node("Conv", ["x", ""], ["y"])], {}, "parts do not fit together"),
-    "no input": ([helper.make_node("Identity", [], ["y"])], {}, "parts do not fit together"),
-    "outputs": ([helper.make_node("Relu", ["x"], ["y"])], {}, r"outputs are of \[288\] numbers instead of \[512\]"),
+    "names": ([node("Relu", ["z"], ["y"])], {}, "parts do not fit together"),
+    "input left out": ([node("Add", ["x", ""], ["y"])], {}, "parts do not fit together"),
+    "weight left out": ([node("Conv", ["x", ""], ["y"])], {}, "parts do not fit together"),
+    "no input": ([node("Identity", [], ["y"])], {}, "parts do not fit together"),
+    "outputs": ([node("Relu", ["x"], ["y"])], {}, r"outputs are of \[288\] numbers instead of \[512\]"),
     "enlarged": (
-        [helper.make_node("Resize", ["x", "s"], ["z"]), helper.make_node("GlobalAveragePool", ["z"], ["y"])],
+        [node("Resize", ["x", "s"], ["z"]), node("GlobalAveragePool", ["z"], ["y"])],
         {"s": np.array([1, 1, 3000, 3000], np.float32)},
         r"values take 10\.4 GB where 2\.1 GB are room for any",
     ),
     "doubled": (
-        [helper.make_node("Concat", [f"x{n or ''}"] * 2, [f"x{n + 1}"], axis=1) for n in range(30)],
-        {},
-        r"values take .* GB where 2\.1 GB",
+        [node("Concat", [f"x{n or ''}"] * 2, [f"x{n + 1}"], axis=1) for n in range(30)], {}, r"values take .* GB where",
     ),
 }  # fmt: skip
 
@@ -195,9 +223,9 @@ def test_what_is_unknown_or_cannot_run_is_told_before_it_runs(tmp_path, case):
 
 def test_weights_that_are_computed_or_shared(tmp_path):
     """However many nodes read one, it is held once."""
-    nodes = [helper.make_node("Relu", ["w"], ["v"]), helper.make_node("Identity", ["w"], ["u"])]
-    nodes += [helper.make_node("Conv", ["x", name], [f"y{name}"]) for name in "uvw"]
-    nodes += [helper.make_node("Concat", ["yu", "yv", "yw"], ["y"], axis=1)]
+    nodes = [node("Relu", ["w"], ["v"]), node("Identity", ["w"], ["u"])]
+    nodes += [node("Conv", ["x", name], [f"y{name}"]) for name in "uvw"]
+    nodes += [node("Concat", ["yu", "yv", "yw"], ["y"], axis=1)]
     path = saved(tmp_path / "one.onnx", nodes, KERNEL)
     ((ours, theirs),) = both(path, picture(1, 8, 6, 6))
     assert relative(ours, theirs) <= 1e-6 and len(network(path, (1, 8, 6, 6), (192,)).state_dict()) == 1
@@ -211,24 +239,20 @@ def test_weights_are_no_inputs_where_old_exporters_list_them(tmp_path):
     assert inspect(str(path)).inputs == ((1, 8, 6, 6),) and read(str(path)).input == "x"
 
 
-@pytest.mark.parametrize(
-    ("nodes", "weights"),
-    [
-        ([helper.make_node("Cast", ["x"], ["n"], to=7), helper.make_node("Conv", ["n", "w"], ["y"])], KERNEL),
-        ([helper.make_node("Conv", ["x", "w", "b"], ["y"])], {**KERNEL, "b": numbers(5)}),
-    ],
-    ids=["whole numbers", "bias"],
-)
-def test_what_no_shape_tells_is_named_when_it_runs(tmp_path, nodes, weights):
-    path = saved(tmp_path / "odd.onnx", nodes, weights)
-    whole_on_shapes = network(path, (1, 8, 6, 6), (64,))
-    with pytest.raises(UnsupportedCheckpoint, match=r"odd\.onnx is an ONNX network whose parts do not fit together"):
-        whole_on_shapes(picture(1, 8, 6, 6))
+def test_what_no_shape_tells_is_named_when_it_runs(tmp_path):
+    """Whole numbers where there are to be others, and a bias of another length."""
+    for nodes, weights in (
+        ([node("Cast", ["x"], ["n"], to=7), node("Conv", ["n", "w"], ["y"])], KERNEL),
+        ([node("Conv", ["x", "w", "b"], ["y"])], {**KERNEL, "b": numbers(5)}),
+    ):
+        whole_on_shapes = network(saved(tmp_path / "odd.onnx", nodes, weights), (1, 8, 6, 6), (64,))
+        with pytest.raises(UnsupportedCheckpoint, match=r"odd\.onnx is an ONNX network whose parts do not fit"):
+            whole_on_shapes(picture(1, 8, 6, 6))
 
 
 def test_files_that_are_not_read_are_named(tmp_path):
     """Of weights in another file or of whole numbers, and of a million small things."""
-    relu, many = helper.make_node("Relu", ["x"], ["y"]), tmp_path / "fields.onnx"
+    relu, many = node("Relu", ["x"], ["y"]), tmp_path / "fields.onnx"
     elsewhere = saved(tmp_path / "big.onnx", [conv()], {"w": numbers(64, 8, 3, 3)})
     onnx.save(
         onnx.load(str(elsewhere)), str(elsewhere), save_as_external_data=True, location="big.bin", size_threshold=0

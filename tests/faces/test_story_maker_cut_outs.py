@@ -61,6 +61,7 @@ def test_clothes_without_a_mask_are_squashed_as_they_are():
     (body,) = cut_out([ANNA], picture, None)
     theirs = Image.fromarray((picture[0] * 255).byte().numpy()).resize((SIDE, SIDE))
     assert ((body.picture * 255).round().numpy() == np.array(theirs)).all() and body.whole
+    assert [body.weight for body in cut_out([ANNA, BEN], None, None)] == [0, 0], "nothing given does not count"
 
 
 def test_parts_pictures_and_one_photo_of_all_give_the_same_bodies():
@@ -78,10 +79,6 @@ def test_parts_pictures_and_one_photo_of_all_give_the_same_bodies():
     assert torch.equal(together[0].picture, cut_out([ANNA], photo(1), masks.amax(0))[0].picture)
 
 
-def test_nothing_given_is_a_body_that_does_not_count():
-    assert [body.weight for body in cut_out([ANNA, BEN], None, None)] == [0, 0]
-
-
 @pytest.mark.parametrize(
     ("pictures", "masks", "said"),
     [
@@ -97,9 +94,6 @@ def test_other_numbers_than_people_are_refused(pictures, masks, said):
         cut_out([ANNA, BEN], given, None if masks is None else blob().expand(masks, -1, -1))
     with pytest.raises(BodiesMissing, match="1 part came for"):
         cut_out([ANNA, BEN], Parts((make_part("x", photo(1), None, 1.0, None),)), None)
-
-
-def test_a_mask_of_which_nothing_is_left_names_the_person():
     for mask in (blob() * 0, blob() * 1e-4):
         with pytest.raises(BadPart, match="Anna"):
             cut_out([ANNA], photo(1), mask)

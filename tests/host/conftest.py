@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from pack.nodes.instant_id.nodes import InstantID
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """A page that no test looks at any more computes nothing."""
+    opened = getattr(item, "funcargs", {}).get("visit")
+    if opened and nextitem and "visit" not in getattr(nextitem, "fixturenames", ()):
+        opened.page.call("Page.navigate", url="about:blank")
+
+
 @pytest.fixture(scope="session")
 def host() -> Host:
     """The ComfyUI under test."""

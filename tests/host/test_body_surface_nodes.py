@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import re
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -15,8 +14,8 @@ import torch
 from pack.bridge import body_surface as host_side
 from pack.bridge import folders
 from pack.core import pictures
-from pack.core.body_surface import iuv
-from pack.core.errors import BadSize, LikenessError, ModelMissing, UnsupportedCheckpoint
+from pack.core.body_surface import iuv, masks
+from pack.core.errors import BadSize, ModelMissing, UnsupportedCheckpoint
 from pack.core.geometry import Fit
 from pack.nodes import body_surface
 from rig import densepose
@@ -37,8 +36,8 @@ def models(tmp_path: Path) -> Iterator[Path]:
         yield tmp_path / "densepose"
 
 
-def photos(*sizes: int, width: int = 96, height: int = 64) -> torch.Tensor:
-    return torch.rand(sizes[0] if sizes else 1, height, width, 3, generator=torch.Generator().manual_seed(1))
+def photos(count: int = 1, width: int = 96, height: int = 64) -> torch.Tensor:
+    return torch.rand(count, height, width, 3, generator=torch.Generator().manual_seed(1))
 
 
 def found(image: torch.Tensor, people: int = 0, width: int = 0, height: int = 0, fit: str = "pad"):
@@ -60,23 +59,17 @@ def test_a_photo_becomes_the_picture_of_its_bodies_at_the_size_of_the_canvas(mod
 
 
 def test_at_most_so_many_bodies_are_drawn_and_the_rest_is_told(models: Path, caplog: pytest.LogCaptureFixture) -> None:
-    densepose.save(models / PUBLISHED, TWO)
+    path = str(densepose.save(models / PUBLISHED, TWO))
     assert len(found(photos(), people=1)[1]) == 1
     assert "2 bodies found in a photo, 1 drawn" in caplog.text
     caplog.clear()
-    assert len(found(photos(), people=2)[1]) == 2
-    assert not caplog.text
+    assert len(found(photos(), people=2)[1]) == 2 and not caplog.text
     found(pictures.marked((photos()[0] * 255).byte())[None] / 255, people=2)
     assert "Still drawn examples: the pose" in caplog.text
-
-
-def test_a_batch_of_photos_gives_a_batch_and_loads_the_network_once(models: Path) -> None:
-    path = str(densepose.save(models / PUBLISHED, TWO[:1]))
-    surface, people, _ = found(photos(3))
-    assert len(surface) == len(people) == 3
     network = host_side._network(*folders.stamp(path))
-    found(photos(1))
-    assert host_side._network(*folders.stamp(path)) is network
+    surface, people, _ = found(photos(3), people=1)
+    assert len(surface) == len(people) == 3
+    assert host_side._network(*folders.stamp(path)) is network, "loaded once"
 
 
 class OtherNetwork(torch.nn.Module):
@@ -200,10 +193,10 @@ def test_a_file_of_comfyui_controlnet_aux_is_found(tmp_path: Path, standin_model
 def test_masks_of_parts_and_people_of_a_photo(models: Path) -> None:
     densepose.save(models / PUBLISHED, TWO)
     surface, people, _ = found(photos(), width=256, height=256)
-    chosen = dict.fromkeys(["torso", "head", "upper_arms", "forearms", "hands", "thighs", "lower_legs", "feet"], True)
-    mask, preview = body_surface.BodySurfaceMask.execute(surface, side="both", people=people, **chosen).args
+    chosen = {"side": "both", **dict.fromkeys(masks.GROUPS, True)}
+    mask, preview = body_surface.BodySurfaceMask.execute(surface, people=people, **chosen).args
     assert torch.equal(mask, people) and preview.shape == (1, 256, 256, 3)
     with pytest.raises(BadSize, match="it has 3 pictures and there are 2 masks"):
-        body_surface.BodySurfaceMask.execute(surface, side="both", people=people, image=photos(3), **chosen)
-    with pytest.raises(LikenessError, match=re.escape("its blue goes up to")):
-        body_surface.BodySurfaceMask.execute(photos(), side="both", **chosen)
+        body_surface.BodySurfaceMask.execute(surface, people=people, image=photos(3), **chosen)
+    with pytest.raises(iuv.NotIUV, match="its blue goes up to"):
+        body_surface.BodySurfaceMask.execute(photos(), **chosen)

@@ -23,6 +23,9 @@ def test_every_picture_is_seen_as_the_host_sees_it_alone():
     assert states.shape == (len(shown), 5, WIDTH) and embeds.shape == (len(shown), PROJECTED)
     assert torch.allclose(states, torch.cat([one["penultimate_hidden_states"] for one in alone]), atol=1e-6)
     assert torch.allclose(embeds, torch.cat([one["image_embeds"] for one in alone]), atol=1e-6)
+    comfy.model_management.interrupt_current_processing()
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        encode.states(vision, shown, WIDTH)
 
 
 @pytest.mark.both_hosts
@@ -35,29 +38,16 @@ def test_nothing_is_the_mean_colour_and_not_black():
     assert (nothing - grey).abs().max() < 0.02 * (nothing - black).abs().max()
 
 
-@pytest.mark.parametrize(
-    ("ask", "width", "said"),
-    [
-        (encode.states, 1280, r"width 32, embeddings of width 48\), .* width 1280. Connect .*ViT-H/14"),
-        (encode.embeds, 1280, r"embeddings of width 1280. Connect CLIP ViT-bigG/14 .*sdxl_models/image_encoder"),
-        (lambda vision, _, width: encode.nothing(vision, width), 1024, r"Connect CLIP ViT-L/14 .*models/clip_v"),
-        (encode.states, 33, r"width 33. Connect the encoder that the file's page names"),
-    ],
-)
-def test_another_encoder_is_named_with_the_right_one(ask, width, said):
-    with pytest.raises(encode.WrongEncoder, match=said):
-        ask(parts_made.clip_vision(), pictures(1), width)
-
-
-def test_an_encoder_as_wide_that_gives_something_else_is_refused():
+def test_another_encoder_is_named_with_the_right_one():
     """DINOv2's layers may be as wide as CLIP's, and without its projection ViT-H's embeddings are as wide as bigG's."""
-    with pytest.raises(encode.WrongEncoder, match=r"no CLIP .Dinov2Model"):
-        encode.states(parts_made.dinov2(), pictures(1), WIDTH)
-    with pytest.raises(encode.WrongEncoder, match=r"embeddings of width 1280.*ViT-bigG"):
-        encode.embeds(parts_made.clip_vision(1280), pictures(1), 1280)
-
-
-def test_it_stops_where_the_user_cancels():
-    comfy.model_management.interrupt_current_processing()
-    with pytest.raises(comfy.model_management.InterruptProcessingException):
-        encode.states(parts_made.clip_vision(), pictures(1), WIDTH)
+    clip, other = parts_made.clip_vision(), parts_made.clip_vision(1280)
+    for vision, ask, width, said in (
+        (clip, encode.states, 1280, r"width 32, embeddings of width 48\), .* width 1280. Connect .*ViT-H/14"),
+        (clip, encode.embeds, 1280, r"width 1280. Connect CLIP ViT-bigG/14 .*sdxl_models/image_encoder"),
+        (clip, lambda one, _, width: encode.nothing(one, width), 1024, r"Connect CLIP ViT-L/14 .*models/clip_v"),
+        (clip, encode.states, 33, r"width 33. Connect the encoder that the file's page names"),
+        (parts_made.dinov2(), encode.states, WIDTH, r"no CLIP .Dinov2Model"),
+        (other, encode.embeds, 1280, r"embeddings of width 1280.*ViT-bigG"),
+    ):
+        with pytest.raises(encode.WrongEncoder, match=said):
+            ask(vision, pictures(1), width)

@@ -14,7 +14,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.internal import make_locked_method_func
 from comfy_api.latest import io
 from pack.core.inputs import BadPicture
-from pack.core.parts.parts import BadPart, Parts
+from pack.core.parts.parts import BadPart
 from pack.core.people import Person, PlacedCast, Slot
 from pack.core.places.regions import BadRegion
 from pack.nodes import parts, places
@@ -27,10 +27,17 @@ LEFT, RIGHT, STRANGER = (8, 8, 40, 90), (56, 8, 88, 90), (44, 2, 50, 12)
 """x0, y0, x1, y1 of what is found, px."""
 
 
-class Scripted(torch.nn.Module):
+class Model(torch.nn.Module):
     """SAM3's network by its signature: it finds the same things for every word, the surest first."""
 
-    def forward(self, image: Tensor, orig_size: tuple[int, int], **given: Any) -> dict[str, Tensor]:
+    def __init__(self) -> None:
+        super().__init__()
+        self.diffusion_model = self.found
+
+    def get_dtype(self) -> torch.dtype:
+        return torch.float32
+
+    def found(self, image: Tensor, orig_size: tuple[int, int], **given: Any) -> dict[str, Tensor]:
         assert image.shape == (1, 3, 1008, 1008) and given["text_embeddings"].shape == (1, 32, 8)
         boxes = torch.tensor([LEFT, RIGHT, STRANGER]).float()
         masks = torch.full((3, *orig_size), -5.0)
@@ -39,48 +46,38 @@ class Scripted(torch.nn.Module):
         return {"boxes": boxes[None], "scores": torch.tensor([[3.0, 2.0, 1.0]]), "masks": masks[None]}
 
 
-class Model(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.diffusion_model = Scripted()
-
-    def get_dtype(self) -> torch.dtype:
-        return torch.float32
-
-
-def detected(words: int = 1, each: int = 3, threshold: float = 0.5, individual: bool = True) -> Tensor:
-    """What SAM3 Detect gives for so many words, each with so many detections at most."""
+def detected(each: int = 3, threshold: float = 0.5, individual: bool = True) -> Tensor:
+    """What SAM3 Detect gives for a word with so many detections at most."""
     model = ModelPatcher(Model(), torch.device("cpu"), torch.device("cpu"))
-    texts = [{"cond": torch.zeros(1, 32, 8), "attention_mask": None, "max_detections": each}] * words
-    conditioning = [[torch.zeros(1, 32, 8), {"sam3_multi_cond": texts}]]
-    image = torch.zeros(1, SIDE, SIDE, 3)
-    return sam3.SAM3_Detect.execute(
-        model, image, conditioning, threshold=threshold, refine_iterations=0, individual_masks=individual
-    ).args[0]
+    texts = [{"cond": torch.zeros(1, 32, 8), "attention_mask": None, "max_detections": each}]
+    conditioning, image = [[torch.zeros(1, 32, 8), {"sam3_multi_cond": texts}]], torch.zeros(1, SIDE, SIDE, 3)
+    how = {"threshold": threshold, "refine_iterations": 0, "individual_masks": individual}
+    return sam3.SAM3_Detect.execute(model, image, conditioning, **how).args[0]
 
 
 def placed() -> PlacedCast:
     slots = (Slot((24.0, 20.0), (16, 12, 32, 28)), Slot((72.0, 20.0), (64, 12, 80, 28)))
-    people = (Person(people_made.identity(n), 1.0, slot) for n, slot in enumerate(slots, 1))
-    return PlacedCast(tuple(people), SIDE, SIDE)
+    return PlacedCast(tuple(Person(people_made.identity(n), 1.0, slot) for n, slot in enumerate(slots)), SIDE, SIDE)
 
 
-def part(mask: Tensor) -> tuple[Parts, Tensor]:
-    return parts.Part.execute(torch.rand(1, SIDE, SIDE, 3), "shoes", "", 1.0, mask).args
+SHOES = {"image": torch.rand(1, SIDE, SIDE, 3), "label": "shoes", "other_label": "", "weight": 1.0}
+REGION = {"person": 1, "extent": "face", "margin": 0.25, "feather": 32}
+CANVAS = {"width": 0, "height": 0, "fit": "crop", "body": "half"}
 
 
 def test_what_words_find_becomes_parts_places_and_regions(caplog: pytest.LogCaptureFixture) -> None:
     each, together = detected(), detected(individual=False)
     assert each.shape == (3, SIDE, SIDE) and together.shape == (1, SIDE, SIDE)
-    (pieces,), (one,) = part(each)[0].parts, part(together)[0].parts
+    (several, sheet), (joined, other) = (parts.Part.execute(**SHOES, mask=mask).args for mask in (each, together))
+    (pieces,), (one,) = several.parts, joined.parts
     assert torch.equal(pieces.mask, one.mask) and (pieces.pieces, one.pieces) == (3, 1)
     assert "is a batch of 3 masks, which count together: 58% of the picture" in caplog.text
-    assert not torch.equal(part(each)[1], part(together)[1]), "the sheet says how many there are"
+    assert not torch.equal(sheet, other), "the sheet says how many there are"
 
-    layout = places.LayoutFromFaces.execute(None, 0, 0, "crop", "half", masks=detected(each=2)).args[0]
+    layout = places.LayoutFromFaces.execute(None, **CANVAS, masks=detected(each=2)).args[0]
     assert [torch.equal(slot.mask, mask) for slot, mask in zip(layout.slots, each, strict=False)] == [True, True]
     for person, mask in ((1, each[0]), (2, each[1])):
-        region = places.PersonRegion.execute(placed(), person, "face", 0.25, 32, masks=each).args[0]
+        region = places.PersonRegion.execute(placed(), **{**REGION, "person": person}, masks=each).args[0]
         assert torch.equal(region[0], mask)
     assert "Of 3 masks taken: 2; outside all places: 3" in caplog.text
 
@@ -97,43 +94,20 @@ def asked(node: type[io.ComfyNode], text: object = "red shoes", **inputs: Any) -
     return make_locked_method_func(node, node.FUNCTION, node.PREPARE_CLASS_CLONE(hidden))(**inputs)
 
 
-SHOES = {"image": torch.rand(1, SIDE, SIDE, 3), "label": "shoes", "other_label": "", "weight": 1.0}
-REGION = {"person": 1, "extent": "face", "margin": 0.25, "feather": 32}
-CANVAS = {"width": 0, "height": 0, "fit": "crop", "body": "half"}
-NOTHING = {"threshold": 0.99}
-
-
-@pytest.mark.parametrize(
-    ("run", "error", "message"),
-    [
-        (lambda: asked(parts.Part, **SHOES, mask=detected(**NOTHING)), BadPicture, "mask input of Part .*empty batch"),
-        (
-            lambda: asked(parts.Part, **SHOES, mask=detected(**NOTHING, individual=False)),
-            BadPart,
-            r"'shoes' .*its mask \(96x96 px\) is empty",
-        ),
-        (
-            lambda: asked(
-                places.LayoutFromFaces, masks=detected(**NOTHING), width=0, height=0, fit="crop", body="half"
-            ),
-            BadPicture,
-            "masks input of Layout from Picture .*empty batch",
-        ),
-        (
-            lambda: asked(places.PersonRegion, cast=placed(), **REGION, masks=detected()[2:]),
-            BadRegion,
-            "region of person 1 .*of 1 mask none lies in that place",
-        ),
-    ],
-)
-def test_words_that_find_nothing_are_named(run: Any, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=rf"{message}.* SAM3 Detect was asked for 'red shoes'\. .*[Uu]se (an)?other"):
-        run()
-
-
-def test_words_are_named_only_where_they_are_known() -> None:
+def test_words_that_find_nothing_are_named_where_they_are_known() -> None:
     """Not those that are linked, and not where the mask comes from elsewhere."""
-    for text, given in ((["7", 0], {"mask": detected(**NOTHING)}), ("hat", {"target_mask": torch.zeros(0, 8, 8)})):
-        with pytest.raises(BadPicture) as error:
+    none, empty = detected(threshold=0.99), detected(threshold=0.99, individual=False)
+    layout, region = {**CANVAS, "masks": none}, {"cast": placed(), **REGION, "masks": detected()[2:]}
+    for node, given, error, message in (
+        (parts.Part, {**SHOES, "mask": none}, BadPicture, "mask input of Part .*empty batch"),
+        (parts.Part, {**SHOES, "mask": empty}, BadPart, r"'shoes' .*its mask \(96x96 px\) is empty"),
+        (places.LayoutFromFaces, layout, BadPicture, "masks input of Layout from Picture .*empty batch"),
+        (places.PersonRegion, region, BadRegion, "region of person 1 .*of 1 mask none lies in that place"),
+    ):
+        said = rf"{message}.* SAM3 Detect was asked for 'red shoes'\. .*[Uu]se (an)?other"
+        with pytest.raises(error, match=said):
+            asked(node, **given)
+    for text, given in ((["7", 0], {"mask": none}), ("hat", {"target_mask": torch.zeros(0, 8, 8)})):
+        with pytest.raises(BadPicture) as unknown:
             asked(parts.Part, text, **SHOES, **given)
-        assert "was asked for" not in str(error.value)
+        assert "was asked for" not in str(unknown.value)

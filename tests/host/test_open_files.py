@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,46 +19,28 @@ KEYS = (
     "insightface", "facexlib", "id_patch", "instantid", "ipadapter", "storymaker", "withanyone", "infiniteyou",
     "photomaker", "parts2whole", "densepose",
 )  # fmt: skip
+LOADERS = [kind for kind in DEFAULTS if kind.startswith("LikenessLoad") and kind != "LikenessLoadIdentity"]
 
 pytestmark = pytest.mark.skipif(not OPEN.is_dir(), reason="this system does not list open files")
 
 
-@pytest.fixture
-def folders(standin_models: Standins, tmp_path: Path) -> Iterator[tuple[Path, Path]]:
-    """Where models lie, and people who are saved."""
+@pytest.mark.parametrize("kind", [*LOADERS, "LikenessDetectBodySurface", "LikenessDoctor", "LikenessSaveIdentity"])
+def test_files_are_closed(kind: str, standin_models: Standins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = folder_paths.folder_names_and_paths
-    with pytest.MonkeyPatch.context() as patch:
-        for key in KEYS:
-            patch.setitem(known, key, ([str(standin_models.root / key)], known[key][1]))
-        patch.setitem(known, "likeness_faces", ([str(tmp_path)], known["likeness_faces"][1]))
-        patch.setattr(folder_paths, "filename_list_cache", {})
-        patch.setattr(comfy.supported_models, "models", small_networks.families())
-        yield standin_models.root, tmp_path
-
-
-def opened(*below: Path) -> list[str]:
-    """Files in these folders that this process holds open."""
+    folders = {**{key: standin_models.root / key for key in KEYS}, "likeness_faces": tmp_path}
+    for key, folder in folders.items():
+        monkeypatch.setitem(known, key, ([str(folder)], known[key][1]))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    monkeypatch.setattr(comfy.supported_models, "models", small_networks.families())
+    kept: dict[Node, Any] = {}
+    saves = kind == "LikenessSaveIdentity"
+    run(ours(kind, **({"filename": "anna"} if saves else {})), kept)
+    if saves:
+        run(node("LikenessLoadIdentity", file="anna.safetensors"), kept)
     found: list[str] = []
     for entry in os.listdir(OPEN):
         try:
             found.append(os.readlink(OPEN / entry))
         except OSError:  # of the listing itself
             continue
-    return [path for path in found if any(Path(path).is_relative_to(folder) for folder in below)]
-
-
-LOADERS = [kind for kind in DEFAULTS if kind.startswith("LikenessLoad") and kind != "LikenessLoadIdentity"]
-
-
-@pytest.mark.parametrize("kind", [*LOADERS, "LikenessDetectBodySurface", "LikenessDoctor"])
-def test_models_are_closed(kind: str, folders: tuple[Path, Path]) -> None:
-    kept: dict[Node, Any] = {}
-    run(ours(kind, **({"backend": "torch"} if kind == "LikenessLoadFaceModel" else {})), kept)
-    assert opened(*folders) == []
-
-
-def test_people_are_closed(folders: tuple[Path, Path]) -> None:
-    kept: dict[Node, Any] = {}
-    run(ours("LikenessSaveIdentity", filename="anna"), kept)
-    run(node("LikenessLoadIdentity", file="anna.safetensors"), kept)
-    assert opened(*folders) == []
+    assert not [path for path in found for root in (standin_models.root, tmp_path) if Path(path).is_relative_to(root)]

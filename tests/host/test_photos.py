@@ -204,8 +204,10 @@ def test_it_ends_where_the_user_interrupts_and_then_goes_on(face_model, album, m
     bars: list[tuple[int, int]] = []
     monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: bars.append((value, total)))
     monkeypatch.setattr(comfy.utils, "PROGRESS_THROTTLE_MIN_INTERVAL", 0.0, raising=False)  # newer hosts skip some
-    management.interrupt_current_processing()
-    with pytest.raises(management.InterruptProcessingException):
-        run(face_model)
+    photo = real_faces.image(real_faces.YAO)
+    for node in (lambda: run(face_model), lambda: people.Identity.execute(face_model, photo, "", "only", "skip")):
+        management.interrupt_current_processing()
+        with pytest.raises(management.InterruptProcessingException):
+            node()
     assert who(run(face_model)) == {"Anna": 2, "Ben": 2}
     assert bars == [(1, 4), (2, 4), (3, 4), (4, 4)]

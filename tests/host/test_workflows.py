@@ -9,7 +9,6 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -142,7 +141,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: list
     for number in workflow.nodes_of(prompt, "PrimitiveInt"):
         value = prompt[number]["inputs"]
         value["value"] = sides.get(prompt[number]["_meta"]["title"], value["value"])
-    return with_faces(without_words(without_detectors(prompt, width)), pictures[-1])
+    return without_networks(prompt, width, pictures[-1])
 
 
 def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]:
@@ -174,42 +173,37 @@ def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]
     return names
 
 
-def without_detectors(prompt: Prompt, width: int) -> Prompt:
-    """What DRAWN draws is the picture itself, and the people found in it are two, side by side."""
-    inputs = [(one["inputs"], name) for one in prompt.values() for name in one["inputs"]]
-    for given, name in inputs:
-        if isinstance(given[name], list) and prompt[given[name][0]]["class_type"] in DRAWN:
-            given[name] = [workflow.nodes_of(prompt, "LikenessResizePhoto")[0], 0]
+def instead(prompt: Prompt, kinds: set[str], source: list[Any], into: str = "") -> None:
+    """Wherever a node of these kinds is linked to, `source` is; into: only to nodes of this kind."""
+    for one in prompt.values():
+        for name, given in one["inputs"].items():
+            of = prompt.get(given[0], {}) if isinstance(given, list) else {}
+            if of.get("class_type") in kinds and into in ("", one["class_type"]):
+                one["inputs"][name] = source
+
+
+def without_networks(prompt: Prompt, width: int, group: str) -> Prompt:
+    """What DRAWN draws is the picture itself, and the people found in it are two, side by side. SAM3 Detect, a network
+    of two gigabytes, is two painted masks in the form in which it gives them. Where faces are looked for in a generated
+    picture, there is the photo of a group: random weights draw none."""
+    if resized := workflow.nodes_of(prompt, "LikenessResizePhoto"):
+        instead(prompt, DRAWN, [resized[0], 0])
     found = [bodies.openpose(bodies.body((width * share, 60), 50)) for share in (0.3, 0.7)]
     people = [{"pose_keypoints_2d": [value for joint in body for value in joint]} for body in found]
-    frame = {"people": people, "canvas_width": width, "canvas_height": 256}
     for number in workflow.nodes_of(prompt, "LikenessLayoutFromFaces"):
         if "poses" in prompt[number]["inputs"]:
+            frame = {"people": people, "canvas_width": width, "canvas_height": 256}
             prompt[number]["inputs"]["poses"] = {"__value__": [frame]}
-    return prompt
-
-
-def without_words(prompt: Prompt) -> Prompt:
-    """Two painted masks in the form in which SAM3 Detect gives them, instead of its network of two gigabytes."""
-    found = workflow.nodes_of(prompt, "SAM3_Detect")
-    if not found:
-        return prompt
-    for side in ("left", "right"):
-        prompt[side] = node("LoadImage", image=f"likeness_{side}.png")
-    prompt["found"] = node("BatchMasksNode", **{"masks.mask0": ["left", 1], "masks.mask1": ["right", 1]})
-    for one in prompt.values():
-        for name, source in one["inputs"].items():
-            one["inputs"][name] = ["found", 0] if source in ([number, 0] for number in found) else source
-    return prompt
-
-
-def with_faces(prompt: Prompt, group: str) -> Prompt:
-    """Where faces are looked for in a generated picture, a photo instead: random weights draw none."""
-    photo = node("LoadImage", image=group)
-    for number in workflow.nodes_of(prompt, "LikenessDetectFaces"):
-        if prompt[prompt[number]["inputs"]["image"][0]]["class_type"] == "VAEDecode":
-            prompt = workflow.substitute({**prompt, "photo": photo}, {"LikenessDetectFaces.image": ["photo", 0]})
-    return prompt
+    instead(prompt, {"SAM3_Detect"}, ["found", 0])
+    instead(prompt, {"VAEDecode"}, ["photo", 0], "LikenessDetectFaces")
+    added = {
+        "found": node("BatchMasksNode", **{"masks.mask0": ["left", 1], "masks.mask1": ["right", 1]}),
+        "photo": node("LoadImage", image=group),
+        **{side: node("LoadImage", image=f"likeness_{side}.png") for side in ("left", "right")},
+    }
+    read = {given[0] for one in prompt.values() for given in one["inputs"].values() if isinstance(given, list)}
+    needed = {"photo", "found", "left", "right"} if "found" in read else {"photo"}
+    return prompt | {name: one for name, one in added.items() if name in needed}
 
 
 def reseeded(prompt: Prompt, seed: int) -> Prompt:
@@ -328,66 +322,40 @@ def test_a_blueprint_runs_as_one_node(
     assert made.shape == (1, *size_of(path)[::-1], 3) and made.std() > 5
 
 
-@dataclass(frozen=True)
-class Bare:
-    """A host without a model, and its folder of models, with one sub-folder per model key."""
-
-    server: HostServer
-    root: Path
-
-    def empty(self) -> None:
-        for folder in filter(Path.is_dir, self.root.iterdir()):
-            shutil.rmtree(folder)
-            folder.mkdir()
-        self.server.free()
-
-    def put(self, model: manifest.Model, models: Standins) -> None:
-        """A stand-in for what face models are made of. Of the other files the names alone are looked at."""
-        recogniser = models.antelope if model.id == "antelopev2" else models.buffalo
-        parts = {"detector": models.face_pack / "det_500m.onnx", "recogniser": recogniser}
-        for file in model.files:
-            path = self.root / model.key / file.names[0]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if model.key in FACES:
-                shutil.copyfile(parts.get(file.part, models.recogniser), path)
-            else:
-                path.touch()
-
-    def put_all_others(self, models: Standins) -> None:
-        for folder in (folder for folder in models.root.iterdir() if folder.name not in (*FACES, "custom_nodes")):
-            for path in folder.iterdir():
-                (self.root / folder.name / path.name).symlink_to(path)
-
-
 FACES = ("insightface", "facexlib")
 """Model keys of what no loader need name: nodes look there by themselves."""
+UNLINKED = {"id_patch_places_by_dragging"}
+"""They look for faces with whatever pack there is."""
+
+
+def put(model: manifest.Model, root: Path, models: Standins) -> None:
+    """A stand-in for what face models are made of. Of the other files the names alone are looked at."""
+    recogniser = models.antelope if model.id == "antelopev2" else models.buffalo
+    parts = {"detector": models.face_pack / "det_500m.onnx", "recogniser": recogniser}
+    for file in model.files:
+        path = root / model.key / file.names[0]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if model.key in FACES:
+            shutil.copyfile(parts.get(file.part, models.recogniser), path)
+        else:
+            path.touch()
 
 
 @pytest.fixture(scope="module")
 def bare(
     host: Host, standin_models: Standins, pictures: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Bare]:
+) -> Iterator[tuple[HostServer, Path]]:
+    """A host without a model, and its folder of models, with one sub-folder per model key."""
     base, others = tmp_path_factory.mktemp("bare"), tmp_path_factory.mktemp("others")
-    for key in {model.key for model in manifest.models()}:
-        (base / "models" / key).mkdir(parents=True)
-    keys = [folder.name for folder in (base / "models").iterdir()]
+    root, keys = base / "models", {model.key for model in manifest.models()}
+    for key in keys:
+        (root / key).mkdir(parents=True)
     (others / "custom_nodes").symlink_to(standin_models.root / "custom_nodes")
-    with HostServer(host, Path(sys.executable), base / "host", [base / "models", others], without=keys) as server:
-        found = Bare(server, base / "models")
-        shutil.copytree(standin_models.face_pack, found.root / "insightface" / standin_models.face_pack.name)
-        found.put(manifest.model("arcface-ir-se50"), standin_models)
+    with HostServer(host, Path(sys.executable), base / "host", [root, others], without=keys) as server:
+        shutil.copytree(standin_models.face_pack, root / "insightface" / standin_models.face_pack.name)
+        put(manifest.model("arcface-ir-se50"), root, standin_models)
         uploaded(server, standin_models, base)
-        yield found
-
-
-def asked_for(error: str) -> set[str]:
-    """Ids of the models that are missing by these words: by the names of their files, else by links."""
-    named = {one.id for one in manifest.models() if f"'{one.name}' not in" in error or f": {one.name} is " in error}
-    return named or {one.id for one in manifest.models() if f"from {one.url} (" in error}
-
-
-UNLINKED = {"id_patch_places_by_dragging"}
-"""They look for faces with whatever pack there is."""
+        yield server, root
 
 
 @pytest.mark.parametrize(
@@ -395,32 +363,40 @@ UNLINKED = {"id_patch_places_by_dragging"}
     [
         pytest.param(path, id=path.stem, marks=() if looked else pytest.mark.thorough)
         for path in templates.FILES
-        for looked in [path in templates.METHODS or path.stem in UNLINKED]
+        for looked in [path.stem.startswith("start_") or path.stem in UNLINKED]
     ],
 )
 def test_without_a_model_the_doctor_names_all_that_a_run_asks_for(
-    bare: Bare, file: Path, known: dict[str, Any], standin_models: Standins, small: Callable[[str], Prompt]
-) -> None:
+    bare: tuple[HostServer, Path], file: Path, known: dict[str, Any], standin_models: Standins,
+    small: Callable[[str], Prompt],
+) -> None:  # fmt: skip
     """And nothing else. What is asked for is put in place until the run ends well."""
-    with_standins = small(file.stem)
-    as_shipped = workflow.to_prompt(workflow.load(file), known)
+    (server, root), asked = bare, set[str]()
+    with_standins, as_shipped = small(file.stem), workflow.to_prompt(workflow.load(file), known)
     for number in workflow.nodes_of(with_standins, "LikenessLoadFaceModel"):
         with_standins[number] = as_shipped[number]
-    bare.empty()
-    told, asked = json.loads(bare.server.read("/likeness/missing", file.read_bytes())), set[str]()
+    for folder in root.iterdir():
+        shutil.rmtree(folder)
+        folder.mkdir()
+    server.free()
+    told = json.loads(server.read("/likeness/missing", file.read_bytes()))
 
-    def mend(error: str) -> None:
-        found = asked_for(error) - asked
-        assert found, error
+    def give(error: str) -> None:
+        """What it asks for, by the names of files, else by links."""
+        named = {one.id for one in manifest.models() if f"'{one.name}' not in" in error or f": {one.name} is " in error}
+        found = named or {one.id for one in manifest.models() if f"from {one.url} (" in error}
+        assert found - asked, error
         asked.update(found)
         for name in found:
-            bare.put(manifest.model(name), standin_models)
+            put(manifest.model(name), root, standin_models)
 
-    while error := refused(bare.server, as_shipped):
-        mend(error)
-    bare.put_all_others(standin_models)
-    while error := bare.server.attempt(with_standins).error:
-        mend(error)
+    while error := refused(server, as_shipped):
+        give(error)
+    for path in standin_models.root.glob("*/*"):
+        if path.parent.name not in (*FACES, "custom_nodes"):
+            (root / path.parent.name / path.name).symlink_to(path)
+    while error := server.attempt(with_standins).error:
+        give(error)
     models = [model for model in manifest.models() if model.id in asked]
     assert sorted(told["names"]) == sorted(model.name for model in models)
     assert told["size"] == manifest.together(models)
@@ -497,19 +473,6 @@ def faces_in(picture: Path) -> list[tuple[int, ...]]:
 
 def changed(one: dict[str, Any], **inputs: Any) -> dict[str, Any]:
     return {**one, "inputs": {**one["inputs"], **inputs}}
-
-
-def test_each_scene_is_the_picture_of_its_prompt_alone(host_server: HostServer, small: Callable[[str], Prompt]) -> None:
-    """In the order of the lines."""
-    prompt = small("id_patch_several_scenes")
-
-    def drawn(text: str) -> np.ndarray:
-        scenes = workflow.substitute(prompt, {"LikenessScenes.text": text})
-        return result(host_server, scenes, host_server.run(scenes))
-
-    both = drawn("at the beach\n\nin the snow")
-    assert np.array_equal(both, np.concatenate([drawn("at the beach"), drawn("in the snow")]))
-    assert not np.array_equal(both[0], both[1])
 
 
 def test_one_patched_model_serves_two_nodes_of_parts_and_heat_maps_arrive_while_it_samples(

@@ -16,7 +16,7 @@ import torch.nn.functional as functional
 from figures import relative
 from pack.bridge.dit import FLUX, inside
 from pack.core.people import PlacedCast, Slot
-from pack.core.places.heard import REGIONS
+from pack.core.places.regions import REGIONS
 from peers import apply
 from with_anyone_made import BOXES, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
 

@@ -60,13 +60,13 @@ def text(seed: int, tokens: int, width: int = 2048, turns: int = 1) -> Node:
     return value(f"[[{words}, text(1, {width})[0][1]]]")
 
 
-@pytest.mark.parametrize(("row", "tokens", "width", "off"), [(ID_PATCH, 77, 2048, OFF), (WORDS, 154, 48, {})], ids=str)
-def test_a_region_of_everything_is_a_prompt_of_its_text(row: Row, tokens: int, width: int, off: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("one", "tokens", "width", "off"), [(ID_PATCH, 77, 2048, OFF), (WORDS, 154, 48, {})], ids=str)
+def test_a_region_of_everything_is_a_prompt_of_its_text(one: Row, tokens: int, width: int, off: dict[str, Any]) -> None:
     """So its rows read our people beside their own text, as loud as beside any."""
     other = text(9, tokens, width)
     whole = "other_packs.couple(a, torch.stack([torch.zeros(96, 128), torch.ones(96, 128)]), [b[0][0]])"
-    expected = drawn(row.node(positive=other, **off))
-    for shown in beside(row, lambda model: value(whole, model, other), row.node(positive=text(1, 77, width), **off)):
+    expected = drawn(one.node(positive=other, **off))
+    for shown in beside(one, lambda model: value(whole, model, other), one.node(positive=text(1, 77, width), **off)):
         assert relative(shown, expected) <= 2e-5
 
 

@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import math
 import re
+import sys
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 SEED = 50
 _SLOPES = re.compile(r"(input_layer|res_layer)\.2\.weight$")
 
 
-def published_state(shapes: dict[str, tuple[int, ...]], seed: int = SEED) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
+def published_state(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(SEED)
     return {key: _tensor(key, shapes[key], generator) for key in sorted(shapes)}
 
 
@@ -40,28 +43,16 @@ def crops() -> Tensor:
     return torch.randint(0, 256, (2, 112, 112, 3), generator=torch.Generator().manual_seed(SEED), dtype=torch.uint8)
 
 
-def _make_golden(facexlib: str) -> None:
-    import sys
-    from pathlib import Path
-
-    from safetensors.torch import save_file
-
+if __name__ == "__main__":
     root = Path(__file__).resolve().parents[2]
-    sys.path[:0] = [facexlib, str(root)]
+    sys.path[:0] = [sys.argv[1], str(root)]
     from facexlib.recognition.arcface_arch import Backbone
 
     network = Backbone(50, 0.6, "ir_se").eval()
-    shapes = {key: tuple(value.shape) for key, value in network.state_dict().items() if value.ndim}
-    network.load_state_dict(published_state(shapes), strict=False)
+    known = {name: tuple(value.shape) for name, value in network.state_dict().items() if value.ndim}
+    network.load_state_dict(published_state(known), strict=False)
     with torch.inference_mode():
         rows = network(2 * (crops().permute(0, 3, 1, 2).contiguous().float() / 255) - 1)
-    about = (
-        f"facexlib 0.3.0 (PyPI), Backbone(50, 0.6, 'ir_se'), tests/support/arcface_seeded.py, torch {torch.__version__}"
-    )
-    save_file({"embeddings": rows}, root / "tests/golden/arcface_ir_se50.safetensors", metadata={"provenance": about})
-
-
-if __name__ == "__main__":
-    import sys
-
-    _make_golden(sys.argv[1])
+    made = "facexlib 0.3.0 (PyPI), Backbone(50, 0.6, 'ir_se'), tests/support/arcface_seeded.py"
+    about = {"provenance": f"{made}, torch {torch.__version__}"}
+    save_file({"embeddings": rows}, root / "tests/golden/arcface_ir_se50.safetensors", metadata=about)

@@ -141,7 +141,8 @@ def unlinked() -> Iterator[Case]:
     yield from of_table("unlinked")
 
 
-GOOD_NAMES = "family/anna", "anna.safetensors", "名前 ü", "a" * 240, "anna.b.c", "Anna Jr.", "anna con", "an\0na"
+LONG_NAMES = "a" * 243, "王" * 81, "/".join("abcdefghijklmnopqrstuvwxyz")
+GOOD_NAMES = "family/anna", "anna.safetensors", "名前 ü", "anna.b.c", "Anna Jr.", "anna con", "an\0na", *LONG_NAMES
 
 
 def texts() -> Iterator[Case]:

@@ -56,3 +56,11 @@ def standing(x: float, y: float, head: float = 100.0, body: str = "half") -> Slo
 def layout(*heads: tuple[float, float, float], width: int, height: int) -> Layout:
     """x, y and height of the head of each."""
     return Layout(width, height, tuple(standing(*head) for head in heads))
+
+
+def painted(*boxes: tuple[int, int, int, int], width: int = 96, height: int = 64) -> torch.Tensor:
+    """A mask per box: x0, y0, x1, y1 px; (boxes, height, width)."""
+    masks = torch.zeros(len(boxes), height, width)
+    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
+        mask[y0:y1, x0:x1] = 1
+    return masks

@@ -24,20 +24,15 @@ def test_embeddings_equal_facexlib(published):
     network.load_state_dict(ir_se50.fold(published, "seeded"), strict=True)
     with torch.inference_mode():
         ours = network.eval()(ir_se50.prepare(crops()))
-    theirs = load_file(GOLDEN)["embeddings"]
-    assert (ours - theirs).abs().max() <= 1e-6
-    assert torch.allclose(ours.norm(dim=1), torch.ones(2))
-    assert (ours[0] - ours[1]).abs().max() > 0.01  # the two pictures are told apart
+    assert (ours - load_file(GOLDEN)["embeddings"]).abs().max() <= 1e-6
+    assert (ours[0] - ours[1]).abs().max() > 0.01, "the two pictures are told apart"
 
 
-@pytest.mark.parametrize(
-    ("key", "found", "words"),
-    [
-        ("body.7.res_layer.5.fc1.weight", None, r"net\.pth .*body\.7\.res_layer\.5\.fc1"),
+def test_a_missing_tensor_and_a_wrong_shape_are_named(published):
+    for key, found, words in (
+        ("body.7.res_layer.5.fc1.weight", {}, r"net\.pth .*body\.7\.res_layer\.5\.fc1"),
         ("output_layer.3.weight", torch.zeros(512, 100), r"\(512, 100\) .*layer\.3\.weight.* 25088\)"),
-    ],
-)
-def test_a_missing_tensor_and_a_wrong_shape_are_named(published, key, found, words):
-    state = {name: value for name, value in published.items() if name != key} | ({} if found is None else {key: found})
-    with pytest.raises(UnsupportedCheckpoint, match=words):
-        ir_se50.fold(state, "net.pth")
+    ):
+        rest = {name: value for name, value in published.items() if name != key}
+        with pytest.raises(UnsupportedCheckpoint, match=words):
+            ir_se50.fold({**rest, **({key: found} if len(found) else {})}, "net.pth")

@@ -40,8 +40,10 @@ def box(width=90, height=130):
     return mask
 
 
-def pil(values, mode):
-    return Image.fromarray((values.numpy() * 255).round().astype(np.uint8), mode)
+def pillow(values, mode, size, how=Image.Resampling.BICUBIC):
+    """As Pillow resizes a picture of 8 bits, float32 0..1."""
+    shown = Image.fromarray((values.numpy() * 255).round().astype(np.uint8)).convert(mode)
+    return np.asarray(shown.resize(size, how)) / np.float32(255)
 
 
 def test_labels_are_one_line_of_some_letters():
@@ -66,94 +68,78 @@ def test_pictures_of_another_precision_and_out_of_range(dtype):
 @pytest.mark.parametrize("size", [(64, 96), (200, 304)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_preparation_equals_pillow(channels, size):
-    image = picture(channels, channels=channels)
-    rgb = image[0].expand(-1, -1, 3) if channels == 1 else image[0]
-    rgba = np.asarray(pil(rgb, "RGBA" if channels == 4 else "RGB").convert("RGBA").resize(size)) / np.float32(255)
+    """A mask wins over alpha and is resized by itself."""
+    image, mask = picture(channels, channels=channels), box(45, 45) * 0.6
+    rgba = pillow(image[0].expand(-1, -1, 3) if channels == 1 else image[0], "RGBA", size)
     alpha = rgba[..., 3:]
-    ready = prepared(part(image), *size)
-    assert np.abs(ready.picture.numpy() - (rgba[..., :3] * alpha + 1 - alpha)).max() <= 1e-6
+    ready, masked = (prepared(part(image, mask=given), *size) for given in (None, mask))
+    for one in (ready, masked):
+        assert np.abs(one.picture.numpy() - (rgba[..., :3] * alpha + 1 - alpha)).max() <= 1e-6
     assert np.abs(ready.mask.numpy() - alpha[..., 0]).max() == 0
-
-
-def test_a_mask_wins_over_alpha_and_is_resized_by_itself():
-    mask = box(45, 45) * 0.6
-    ready = prepared(part(picture(2, channels=4), mask=mask), 64, 96)
-    expected = np.asarray(pil(mask[0], "L").resize((64, 96))) / np.float32(255)
-    assert np.array_equal(ready.mask.numpy(), expected)
+    assert np.array_equal(masked.mask.numpy(), pillow(mask[0], "L", size))
 
 
 def test_pose_pictures_equal_pillows_lanczos():
     image = picture(3)
-    expected = np.asarray(pil(image[0], "RGB").resize((64, 96), Image.Resampling.LANCZOS)) / np.float32(255)
+    expected = pillow(image[0], "RGB", (64, 96), Image.Resampling.LANCZOS)
     assert np.abs(pose_picture(image, 64, 96)[0].movedim(0, -1).numpy() - expected).max() <= 1e-6
     assert torch.equal(pose_picture(image, 90, 130)[0], image[0].movedim(-1, 0)), "the right size is left alone"
 
 
 def test_what_does_not_count_is_dim_magenta():
-    ready = prepared(part(torch.ones(1, 96, 64, 3), mask=box(64, 96)), 64, 96)
-    shown = laid_over(ready)
+    shown = laid_over(prepared(part(torch.ones(1, 96, 64, 3), mask=box(64, 96)), 64, 96))
     assert torch.allclose(shown[30, 30], torch.ones(3)) and torch.allclose(shown[90, 2], torch.tensor([0.6, 0.25, 0.6]))
 
 
 def test_targets_are_everywhere_where_none_is_given():
-    half = torch.zeros(1, 10, 8)
-    half[..., :4] = 1
+    half, odd = torch.zeros(1, 10, 8), torch.ones(1, 64, 64)
+    half[..., :4], odd[..., :32] = 1, math.nan
     both = targets((part(), part(target=half)), 64, 96)
     assert both.shape == (2, 96, 64) and bool((both[0] == 1).all())
     assert bool((both[1, :, :32] == 1).all()) and not both[1, :, 32:].any()
     assert targets((part(), part()), 64, 96) is None
-    odd = torch.ones(1, 64, 64)
-    odd[..., :32] = math.nan
     clean = part(target=odd).target
     assert clean.isfinite().all() and not clean[:, :32].any() and clean[:, 32:].all()
 
 
-@pytest.mark.parametrize("where", ["mask", "target", "alpha"])
+@pytest.mark.parametrize("where", ["mask", "target_mask", "alpha channel"])
 def test_a_part_that_would_vanish_is_refused(where):
-    given = {where: torch.zeros(1, 130, 90)} if where != "alpha" else {"image": picture(1, channels=4) * 0}
+    zeros, clear = torch.zeros(1, 130, 90), picture(1, channels=4) * 0
+    given = {"mask": {"mask": zeros}, "target_mask": {"target": zeros}, "alpha channel": {"image": clear}}[where]
     with pytest.raises(BadPart) as error:
         part(**given)
-    names = {"mask": "mask (90x130 px)", "target": "target_mask (90x130 px)", "alpha": "alpha channel (90x130 px)"}
-    said = f"The part 'face' cannot be used: its {names[where]} is empty: every value is 0."
-    assert said in str(error.value)
+    assert f"The part 'face' cannot be used: its {where} (90x130 px) is empty: every value is 0." in str(error.value)
     assert "right click Load Image, Open in Mask Editor, paint over what shall count, Save" in str(error.value)
     assert part(**given, weight=0.0).weight == 0, "left out, so nothing can vanish"
 
 
 def test_the_mask_of_a_photo_in_which_nobody_has_painted_is_none():
     """Load Image gives 64x64 zeros for it."""
-    empty = torch.zeros(1, 64, 64)
+    empty, alpha = torch.zeros(1, 64, 64), picture(1, channels=4)
     made = part(mask=empty)
     assert made.mask is None and bool((prepared(made, 64, 96).mask == 1).all())
     (said,) = hints(made, mask=empty, target_mask=None)
     assert said.startswith("No mask is painted, so the whole picture counts as 'face'. For a part of it: right click")
-    alpha = picture(1, channels=4)
     assert torch.equal(part(alpha, mask=empty).alpha, alpha[0, ..., 3])
     with pytest.raises(BadPart, match="target_mask"):
         part(target=empty)
-
-
-def test_a_speck_is_refused_when_nothing_of_it_is_left():
-    mask = torch.zeros(1, 2000, 2000)
-    mask[:, 1003, 1003] = 1
-    with pytest.raises(BadPart, match=r"mask .*64x96 px"):
-        prepared(part(mask=mask), 64, 96)
+    speck = torch.zeros(1, 2000, 2000)
+    speck[:, 1003, 1003] = 1
+    with pytest.raises(BadPart, match=r"mask .*64x96 px"):  # nothing of it is left
+        prepared(part(mask=speck), 64, 96)
 
 
 def test_several_masks_are_one_part_in_pieces():
     """Two shoes, as a detector finds them; one of its masks is what it always was."""
-    left, right = torch.zeros(1, 130, 90), torch.zeros(1, 130, 90)
-    left[:, 100:, :45], right[:, 100:, 45:63] = 1, 1
-    both = torch.cat([left, right])
-    shoes, one = part(label="shoes", mask=both, target=both), part(mask=left)
-    assert torch.equal(shoes.mask, (left + right)[0]) and torch.equal(shoes.target, shoes.mask)
-    assert torch.equal(one.mask, left[0]) and not hints(one, mask=left)
+    both = torch.zeros(2, 130, 90)
+    both[0, 100:, :45] = both[1, 100:, 45:63] = 1
+    shoes, one = part(label="shoes", mask=both, target=both), part(mask=both[:1])
+    assert torch.equal(shoes.mask, both.sum(0)) and torch.equal(shoes.target, shoes.mask)
+    assert torch.equal(one.mask, both[0]) and not hints(one, mask=both[:1])
     (said,) = hints(shoes, mask=both)
     assert said == "The mask of 'shoes' is a batch of 2 masks, which count together: 16% of the picture."
-    weighed = part(mask=both, weight=0.5)
-    assert [caption(n, shown) for n, shown in enumerate((one, shoes, weighed), 1)] == [
-        "1 face", "2 shoes, 2 masks 16%", "3 face 0.5, 2 masks 16%",
-    ]  # fmt: skip
+    captions = [caption(n, shown) for n, shown in enumerate((one, shoes, part(mask=both, weight=0.5)), 1)]
+    assert captions == ["1 face", "2 shoes, 2 masks 16%", "3 face 0.5, 2 masks 16%"]
     with pytest.raises(BadPart, match=r"its mask \(90x130 px\) is empty"):
         part(mask=both * 0)
 
@@ -174,12 +160,8 @@ def test_what_works_but_may_not_be_meant_is_said():
         "The target_mask of 'face' is a batch of 2 masks, which count together: 100% of the picture."
     ]
     assert not hints(part(mask=box()), mask=box()[0], target_mask=None)
-
-
-def test_a_picture_of_another_shape_is_said_to_be_stretched():
-    square, tall = part(torch.ones(1, 64, 64, 3), label="shoes"), part()
-    absent = part(torch.ones(1, 64, 64, 3), weight=0.0)
-    (said,) = stretched(Parts((square, tall, absent)), 512, 768)
+    square, absent = part(torch.ones(1, 64, 64, 3), label="shoes"), part(torch.ones(1, 64, 64, 3), weight=0.0)
+    (said,) = stretched(Parts((square, part(), absent)), 512, 768)
     assert said == "Pictures stretched to 512x768 px: 'shoes' from 64x64 px; crop them to that shape"
     assert not stretched(Parts((square,)), 512, 512)
 
@@ -188,10 +170,8 @@ def test_poses_of_another_encoding_are_noticed():
     iuv = torch.rand(1, 96, 64, 3, generator=torch.Generator().manual_seed(0))
     iuv[..., 2] *= 24 / 255
     assert pose_hint(iuv) == "" and pose_hint(torch.zeros(2, 96, 64, 3)) == ""
-    viridis = iuv.clone()
-    viridis[:, 20:40, ..., 2] = 0.4
-    found = pose_hint(viridis)
-    assert found and found.startswith("The pose image is no DensePose IUV picture ")
+    iuv[:, 20:40, ..., 2] = 0.4  # viridis
+    assert pose_hint(iuv).startswith("The pose image is no DensePose IUV picture ")
 
 
 @pytest.mark.parametrize("size", [(1032, 776), (136, 1192)], ids=str)
@@ -239,13 +219,13 @@ def layer(masks, share, grid=(9, 7), channels=16):
     seen = [torch.randn(own, channels, generator=generator) for _ in masks]
     parts = [keep(states, weights) for states, weights in zip(seen, masks, strict=True)]
     bias = key_bias(parts, own, share, grid)
-    tokens = torch.cat([x, *(p.kept for p in parts)])
-    tokens = torch.cat([tokens, torch.zeros(1, channels)]) if any(p.dropped for p in parts) else tokens
+    sinks = [torch.zeros(1, channels)] * any(p.dropped for p in parts)
+    tokens = torch.cat([x, *(p.kept for p in parts), *sinks])
     ours = attend(x, tokens @ to_k, tokens @ to_v, None if bias is None else bias[0])
     dense = torch.cat([x, *(states * weights[:, None] for states, weights in zip(seen, masks, strict=True))])
     # A weight is a number of copies of the part's tokens: exact for whole numbers.
     logits = torch.zeros(own, own)
-    for part_weight, n in zip(share.weights, range(len(masks)), strict=True):
+    for n, part_weight in enumerate(share.weights):
         region = torch.ones(own) if share.targets is None else share.targets[n].flatten()
         logits = torch.cat([logits, (part_weight * region).log()[:, None].expand(-1, own)], dim=1)
     return ours, attend(x, dense @ to_k, dense @ to_v, logits)
@@ -254,8 +234,7 @@ def layer(masks, share, grid=(9, 7), channels=16):
 ONE, ZERO = torch.ones(63), torch.zeros(63)
 HALF = (torch.arange(63) < 31).float()
 SOFT = torch.linspace(0, 1, 63)
-LEFT = torch.zeros(9, 7)
-LEFT[:, :3] = 1
+LEFT = (torch.arange(7) < 3).float().expand(9, 7)
 TARGETS = torch.stack([LEFT, 1 - LEFT, torch.full((9, 7), 0.3), LEFT])
 
 
@@ -274,8 +253,6 @@ def test_the_sink_equals_dense_zeros(masks, strength, targets, record_property):
 def test_in_half_precision_the_sinks_weigh_as_much_as_what_they_stand_for(dtype, dropped):
     """One alone is off by up to 3 % in bfloat16: of the whole softmax, where few tokens are kept."""
     nothing = PartTokens(torch.zeros(0, 16), dropped)
-    everywhere, nowhere = torch.ones(1, 1, 1), torch.zeros(1, 1, 1)
-    for target, weight in ((None, 1.0), (everywhere, 0.7), (nowhere, 1.0)):
+    for target, weight, share in ((None, 1.0, 1.0), (torch.ones(1, 1, 1), 0.7, 0.7), (torch.zeros(1, 1, 1), 1.0, 0.0)):
         bias = key_bias([nothing], 1, PartWeights([weight], target), (1, 1), dtype)[0, :, 1:].to(dtype)
-        expected = dropped * weight * (0 if target is nowhere else 1)
-        assert bias.float().exp().sum().item() == pytest.approx(expected, rel=2e-3)
+        assert bias.float().exp().sum().item() == pytest.approx(dropped * share, rel=2e-3)

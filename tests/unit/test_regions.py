@@ -1,4 +1,4 @@
-"""Regions from boxes and masks, and those nobody can use."""
+"""Regions from boxes, masks and skeletons, and those nobody can use."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pack.core.errors import BadCast
 from pack.core.people import Person, PlacedCast, Slot
 from pack.core.places import bodies, regions
 from pack.core.places.regions import BadRegion
+from people_made import painted
 
 
 def cast(*slots, width=96, height=64):
@@ -23,44 +24,34 @@ def box(x0, y0, x1, y1):
     return Slot(((x0 + x1) / 2, (y0 + y1) / 2), (x0, y0, x1, y1))
 
 
-RIGHT = (torch.arange(96) >= 48).float().expand(1, 64, 96)
+def of_faces(*slots, margin=0.5, feather=8.0):
+    return regions.of_faces(cast(*slots), None, margin, feather, "node")
 
 
-def test_a_box_is_widened_and_its_edge_is_soft():
-    region = regions.of_cast(cast(box(32, 16, 48, 32), box(70, 16, 80, 26)), margin=0.5, feather=4)[0]
-    assert region.shape == (64, 96)
+RIGHT = painted((48, 0, 96, 64))
+
+
+def test_a_box_is_widened_with_a_soft_edge_unless_the_place_has_a_mask():
+    (mask,) = painted((10, 10, 20, 20))
+    region, own = of_faces(box(32, 16, 48, 32), Slot((15.0, 15.0), (0, 0, 90, 60), mask=mask), feather=4)
     assert region[16, 32] == 1 and region[8, 24] == 1, "half a face further on every side"
     assert region[16, 23] == pytest.approx(1 - 0.5 / 4) and region[16, 19] == 0
+    assert torch.equal(own, mask)
 
 
-def test_masks_of_places_win_over_boxes():
-    mask = torch.zeros(64, 96)
-    mask[10:20, 10:20] = 1
-    slot = Slot((15.0, 15.0), (0, 0, 90, 60), mask=mask)
-    assert torch.equal(regions.of_cast(cast(slot, box(70, 40, 80, 50)), 0.5, 8)[0], mask)
-
-
-def test_face_boxes_are_cut_to_whole_pixels_and_to_the_canvas():
-    (region,) = regions.in_face_boxes(cast(box(-3.9, 10.9, 20.9, 70.0)))
-    expected = torch.zeros(64, 96)
-    expected[10:, :20] = 1
-    assert torch.equal(region, expected)
-
-
-def test_regions_in_face_boxes_keep_their_edges():
-    two = cast(box(10, 10, 40, 40), box(30, 10, 60, 40))
-    whole = torch.rand(2, 64, 96, generator=torch.Generator().manual_seed(1))
-    found = regions.in_face_boxes(two, whole)
-    assert torch.equal(found[0, 10:40, 10:40], whole[0, 10:40, 10:40]) and found[0].count_nonzero() == 900
-    assert torch.equal(found[1, 10:40, 30:60], whole[1, 10:40, 30:60]) and found[1].count_nonzero() == 900
+def test_face_boxes_are_cut_to_whole_pixels_and_to_the_canvas_and_share_what_they_have_in_common():
+    off, one, two = box(-3.9, 10.9, 20.9, 70.0), box(10, 10, 40, 40), box(30, 10, 60, 40)
+    assert torch.equal(regions.in_boxes(cast(off), None, "node"), painted((0, 10, 20, 64)))
+    areas = torch.rand(2, 64, 96, generator=torch.Generator().manual_seed(1)) / 2
+    expected = painted((10, 10, 40, 40), (30, 10, 60, 40)) * areas
+    assert torch.equal(regions.in_boxes(cast(one, two), areas, "node"), expected)
+    assert regions.in_boxes(cast(one, two), None, "node")[:, 20, 35].tolist() == [0.5, 0.5]
 
 
 def test_masks_are_fitted_and_stay_with_their_people():
     """Also those of older nodes, and where somebody has weight zero."""
-    two, masks = cast(box(1, 1, 9, 9), box(40, 1, 50, 9)), torch.zeros(2, 32, 48)
-    masks[0, :, :24], masks[1, :, 24:] = 1, 1
-    fitted = regions.of_masks(masks, two)
-    assert fitted.shape == (2, 64, 96) and fitted[0, :, :48].all() and not fitted[0, :, 48:].any()
+    two, masks = cast(box(1, 1, 9, 9), box(40, 1, 50, 9)), painted((0, 0, 24, 32), (24, 0, 48, 32), width=48, height=32)
+    assert torch.equal(regions.of_masks(masks, two), torch.cat([1 - RIGHT, RIGHT]))
     without = replace(two, people=(replace(two.people[0], weight=0.0), two.people[1]))
     assert torch.equal(regions.of_masks(torch.cat([1 - RIGHT, RIGHT]), without), RIGHT)
     odd = (1 - RIGHT[0]) * 255
@@ -78,15 +69,13 @@ def standing(x: float, head: float = 60.0):
 
 def test_the_region_of_a_body_holds_its_joints_and_not_the_neighbours():
     two = cast(standing(100), standing(400), width=512, height=384)
-    for number, (here, there) in enumerate([(0, 1), (1, 0)], 1):
-        region = regions.of_person(two, number, "body", 0.5, 8)
-        assert region.shape == (384, 512) and region.min() == 0 and region.max() == 1
-
-        def at(person, region=region):
-            joints = [(int(x), int(y)) for x, y, seen in two.people[person].slot.pose if seen > 0.3]
-            return [float(region[y, x]) for x, y in joints if 0 <= x < 512 and 0 <= y < 384]
-
-        assert len(at(here)) > 8 and all(value == 1 for value in at(here)) and not any(at(there))
+    for here, there in ((0, 1), (1, 0)):
+        region = regions.of_person(two, here + 1, "body", 0.5, 8)
+        joints = [
+            [region[int(y), int(x)] for x, y, _ in two.people[n].slot.pose if 0 <= x < 512 and y < 384]
+            for n in (here, there)
+        ]
+        assert len(joints[0]) > 8 and all(value == 1 for value in joints[0]) and not any(joints[1])
 
 
 def hide(pose, *joints):
@@ -139,21 +128,14 @@ def test_the_edge_of_a_body_is_the_distance_from_its_limbs():
 
 
 def test_a_mask_is_the_region_of_the_body_and_the_box_that_of_the_face():
-    mask = torch.zeros(64, 96)
-    mask[10:20, 10:20] = 0.5
+    mask = painted((10, 10, 20, 20))[0] / 2
     one = cast(Slot((15.0, 15.0), (40, 20, 50, 30), mask=mask))
     region = regions.of_person(one, 1, "body", 0.5, 0)
     assert torch.equal(region, mask) and region.data_ptr() != mask.data_ptr(), "a copy: others may write into it"
     assert regions.of_person(one, 1, "face", 0.5, 0).nonzero().aminmax(dim=0).max.tolist() == [34, 54]
 
 
-def painted(*boxes, width=96, height=64):
-    """A mask per box: x0, y0, x1, y1 px."""
-    masks = torch.zeros(len(boxes), height, width)
-    for mask, (x0, y0, x1, y1) in zip(masks, boxes, strict=True):
-        mask[y0:y1, x0:x1] = 1
-    return masks
-
+# Masks of a detector
 
 PEOPLE = cast(box(10, 10, 22, 22), box(60, 10, 72, 22))
 WHOLE = painted((56, 8, 80, 64), (40, 0, 46, 8), (4, 8, 28, 64))
@@ -164,44 +146,42 @@ WHOLE = painted((56, 8, 80, 64), (40, 0, 46, 8), (4, 8, 28, 64))
     ("number", "used"), [(1, (3,)), (2, (1,)), (regions.ALL_PEOPLE, (1, 3))], ids=["first", "second", "all"]
 )
 def test_masks_of_a_detector_belong_to_those_whose_place_they_lie_in(number, used):
-    found = regions.among(WHOLE, PEOPLE, number, "face", 0.25, ())
-    assert (found.used, found.nobodys) == (used, (2,))
-    assert torch.equal(found.region, sum(WHOLE[n - 1] for n in used))
-    assert regions.describe(found, WHOLE) == [f"Of 3 masks taken: {', '.join(map(str, used))}; outside all places: 2"]
+    region, notes = regions.among(WHOLE, PEOPLE, number, "face", 0.25, ())
+    assert torch.equal(region, sum(WHOLE[n - 1] for n in used))
+    assert notes == [f"Of 3 masks taken: {', '.join(map(str, used))}; outside all places: 2"]
 
 
 def test_pieces_of_one_person_are_one_region_and_of_another_size_are_fitted():
     shoes = painted((2, 30, 6, 32), (8, 30, 12, 32), (32, 30, 36, 32), width=48, height=32)
     slots = [replace(one.slot, mask=mask) for one, mask in zip(PEOPLE.people, WHOLE[[2, 0]], strict=True)]
-    found = regions.among(shoes, cast(*slots), 1, "body", 0.25, ())
-    assert found.used == (1, 2) and found.region.shape == (64, 96)
-    assert found.region[60:64, 4:12].all() and not found.region[:, 28:].any()
-    assert regions.describe(found, shoes)[1:] == [
-        "The masks are 48x32 px and the layout 96x64 px: they are stretched over it."
-    ]
+    region, notes = regions.among(shoes, cast(*slots), 1, "body", 0.25, ())
+    assert torch.equal(region, painted((4, 60, 12, 64), (16, 60, 24, 64)).amax(0))
+    stretched = "The masks are 48x32 px and the layout 96x64 px: they are stretched over it."
+    assert notes == ["Of 3 masks taken: 1, 2", stretched]
 
 
 def test_masks_of_those_who_stay_are_theirs():
     """The stranger stands so near that without a place of their own the mask would be the person's."""
     near = painted((8, 10, 22, 22), (20, 8, 30, 24))
-    alone, beside = (regions.among(near, PEOPLE, 1, "face", 0.5, them) for them in ((), (box(20, 8, 30, 24),)))
-    assert (alone.used, beside.used) == ((1, 2), (1,))
+    for staying, taken in (((), "1, 2"), ((box(20, 8, 30, 24),), "1")):
+        notes = regions.among(near, PEOPLE, 1, "face", 0.5, staying)[1]
+        assert notes == [f"Of 2 masks taken: {taken}"]
 
 
 ONE, AWAY, BARE = box(10, 10, 20, 20), box(300, 10, 320, 20), Slot((50.0, 50.0))
 NO_PIXEL = "has no pixel on the canvas of 96x64 px"
 
 
-def of_one(slot, number=1, extent="face"):
-    return lambda: regions.of_person(cast(slot), number, extent, 0.5, 8)
+def of_one(slot, number=1, extent="face", *others):
+    return lambda: regions.of_person(cast(slot, *others), number, extent, 0.0, 0)
 
 
-def of_all(*slots):
-    return lambda: regions.of_cast(cast(*slots), 0.5, 8)
+def of_masks(masks):
+    return lambda: regions.of_masks(masks, PEOPLE)
 
 
 def in_box(slot, given=None):
-    return lambda: regions.in_face_boxes(cast(slot), given)
+    return lambda: regions.in_boxes(cast(slot), given, "node")
 
 
 def found(masks, number):
@@ -209,38 +189,27 @@ def found(masks, number):
 
 
 REFUSED = {
-    "two of the same region": (of_all(ONE, ONE), BadRegion, "person 1 and person 2 .*same region"),
-    "one off the canvas": (of_all(ONE, AWAY), BadRegion, "person 2 .*empty or .*off"),
-    "a point": (of_all(ONE, BARE), BadRegion, "person 2 .*neither a face box nor"),
+    "two of the same region": (lambda: of_faces(ONE, ONE), BadRegion, "person 1 and person 2 .*same region"),
+    "one off the canvas": (lambda: of_faces(ONE, AWAY), BadRegion, "person 2 .*empty or .*off"),
+    "a point": (lambda: of_faces(ONE, BARE), BadRegion, "person 2 .*neither a face box nor"),
     "no face box": (in_box(BARE), BadRegion, "person 1 .*its place has no face box.*acts_in to regions"),
     "less than a pixel": (in_box(box(20.2, 10, 20.9, 30)), BadRegion, rf"person 1 .*\(20\.2, 10, .*, 30\) {NO_PIXEL}"),
     "right of the canvas": (in_box(box(100, 10, 120, 30)), BadRegion, rf"\(100, 10, 120, 30\) {NO_PIXEL}"),
     "left of it": (in_box(box(-40, 10, -20, 30)), BadRegion, r"\(-40, 10, -20, 30\) has no pixel"),
     "a mask elsewhere": (in_box(ONE, RIGHT), BadRegion, "person 1 .*not meet the face box of its place.*over the face"),
-    "three masks for two": (
-        lambda: regions.of_masks(torch.ones(3, 8, 8), PEOPLE), BadRegion, "there are 3 masks for 2 people",
-    ),
-    "empty masks": (lambda: regions.of_masks(torch.zeros(2, 8, 8), PEOPLE), BadRegion, "person 1 .*is empty"),
-    "nobody of that number": (
-        of_one(ONE, 2), BadCast, "no person 2 in the cast; those with a place are 1 person 1",
-    ),
+    "three masks for two": (of_masks(torch.ones(3, 8, 8)), BadRegion, "there are 3 masks for 2 people"),
+    "empty masks": (of_masks(torch.zeros(2, 8, 8)), BadRegion, "person 1 .*is empty"),
+    "nobody of that number": (of_one(ONE, 2), BadCast, "no person 2 in the cast; those with a place are 1 person 1"),
     "a number below zero": (of_one(ONE, -1), BadCast, "no person -1"),
     "a body without a skeleton": (of_one(ONE, 1, "body"), BadRegion, "neither a skeleton nor a mask.*Set body to half"),
     "a face without a box": (of_one(BARE), BadRegion, "neither a face box nor a mask.*Use a layout"),
     "a face off the canvas": (of_one(AWAY), BadRegion, "it lies off the canvas.*fit = pad"),
-    "a face behind another": (
-        lambda: regions.of_person(cast(standing(100), standing(100), width=512, height=384), 1, "face", 0.0, 0),
-        BadRegion, "person 1 .*faces of others .*apart",
-    ),
-    "a stranger's mask": (
-        found(WHOLE[1:2], 1), BadRegion, "region of person 1 .*of 1 mask none lies in that place .*the nearest by 0%",
-    ),
-    "masks of everything": (
-        found(WHOLE * 0 + 1, 2), BadRegion, "the nearest by 100%, and it is in another place no less",
-    ),
+    "a face behind another": (of_one(ONE, 1, "face", ONE), BadRegion, "person 1 .*faces of others .*apart"),
+    "a stranger's mask": (found(WHOLE[1:2], 1), BadRegion, "person 1 .*of 1 mask none lies in that place .*by 0%"),
+    "masks of everything": (found(WHOLE * 0 + 1, 2), BadRegion, "by 100%, and it is in another place no less"),
     "masks of nothing": (found(WHOLE * 0, 0), BadRegion, "region of person 1, person 2 .*masks are all zero"),
     "masks for nobody": (found(WHOLE, 3), BadCast, "no person 3 .*1 person 1, 2 person 2"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("act", "error", "words"), REFUSED.values(), ids=REFUSED)

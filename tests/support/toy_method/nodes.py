@@ -17,7 +17,7 @@ from ...bridge.schema import applied_outputs, described, heard_inputs, photos_in
 from ...bridge.scopes import check_layout, keys_and_values
 from ...core.identities import embeddings
 from ...core.methods import method
-from ...core.places import heard
+from ...core.places import regions
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import ToyNet
 
@@ -72,10 +72,10 @@ class ApplyToy(io.ComfyNode):
         region_margin: float,
         feather: int,
         mask: Tensor | None = None,
-        acts_in: str = heard.REGIONS,
+        acts_in: str = regions.REGIONS,
     ) -> io.NodeOutput:
-        cast, name, node = heard.as_cast(cast), "Apply Toy", notes.node_of(cls)
-        if not heard.heard(cast).people or not weight:
+        cast, name, node = regions.as_cast(cast), "Apply Toy", notes.node_of(cls)
+        if not regions.present(cast).people or not weight:
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], toy.width, name)
         check_layout(toy.net.ip_adapter.widths, model, METHOD.title)
