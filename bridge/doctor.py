@@ -37,7 +37,6 @@ def replaced() -> dict[str, str]:
 
 
 def _templates() -> list[str]:
-    """Those to start with first."""
     names = (path.stem for path in _TEMPLATES.glob("*.json"))
     return sorted(names, key=lambda name: (not name.startswith("start_"), name))
 

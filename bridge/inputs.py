@@ -146,6 +146,5 @@ def _words_of(cls: type[io.ComfyNode], name: str) -> str:
 
 
 def _linked_to(graph: Mapping[str, Node], node: Node | None, name: str) -> Node | None:
-    """The node that an input is linked to."""
     link = node["inputs"].get(name) if node else None
     return graph.get(str(link[0])) if isinstance(link, list) and link else None

@@ -109,7 +109,6 @@ class Published:
 
     @classmethod
     def of(cls, method: Method, what: str) -> Published:
-        """The files of a method. what: in words."""
         formats = tuple(one.id for one in method.formats)
         return cls(method.title, what, manifest.model(method.files[0]), formats)
 

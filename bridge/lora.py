@@ -68,7 +68,6 @@ def _fits(model: ModelPatcher, key: str, patch: Any) -> bool:
 
 
 def _same(patch: Any, ours: Any) -> bool:
-    """Whether both are made of the same two matrices, up and down."""
     theirs = getattr(patch, "weights", None) or (None, None)
     return all(_equal(one, other) for one, other in zip(theirs[:2], ours.weights[:2], strict=True))
 

@@ -42,7 +42,6 @@ def described(schema: io.Schema, *words: str) -> io.Schema:
 
 @cache
 def _texts() -> dict[str, Any]:
-    """Of every node, by its id."""
     return json.loads(_TEXTS.read_bytes())
 
 
@@ -100,7 +99,6 @@ def region_inputs() -> list[io.Input]:
 
 
 def region_masks_input() -> io.Mask.Input:
-    """Regions that somebody has painted."""
     return io.Mask.Input("mask", optional=True)
 
 

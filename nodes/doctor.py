@@ -17,8 +17,6 @@ SHOWN = "likeness_doctor"
 
 
 class Doctor(io.ComfyNode):
-    """Host, packages and models."""
-
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(

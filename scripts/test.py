@@ -114,7 +114,7 @@ def main(arguments: list[str]) -> int:
     outcomes: list[Outcome] = []
     found = sessions(tier, hosts, host_less, on_hosts)
     for group in turns(found) if whole else [[session] for session in found]:
-        more = [*(workers(group) if whole else ()), *options]
+        more = [*(workers() if whole else ()), *options]
         with ThreadPoolExecutor(len(group)) as threads:
             outcomes += threads.map(partial(run, python=python, options=more, alone=len(group) == 1), group)
         if stop and any(outcome.status not in (0, NOTHING_COLLECTED) for outcome in outcomes):
@@ -159,13 +159,12 @@ def turns(found: Sequence[Session]) -> list[list[Session]]:
     return [group for group in ([newest] if newest else [], others) if group]
 
 
-def workers(group: Sequence[Session]) -> list[str]:
+def workers() -> list[str]:
     """pytest-xdist's options; what shares a server or a file's networks stays in one worker, and the longest of these
-    groups come first (tests/conftest.py): xdist itself would begin with those of most tests. One per core and one more,
-    as a third of the time tests in a ComfyUI wait for it or for a browser; one per core for two sessions at a time."""
+    groups come first (tests/conftest.py): xdist itself would begin with those of most tests. One per core: networks,
+    ComfyUI and browser of a worker take some six GB, and with too little memory all of them wait for the disk."""
     cores = min(os.cpu_count() or 1, 4)
-    count = cores + (len(group) == 1)
-    return ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"] if cores > 1 else []
+    return ["-n", str(cores), "--dist", "loadgroup", "--no-loadscope-reorder"] if cores > 1 else []
 
 
 def sessions(tier: Tier, hosts: Sequence[Host], host_less: list[str], on_hosts: list[str]) -> list[Session]:

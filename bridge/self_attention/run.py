@@ -334,28 +334,17 @@ def attended(
     return torch.cat(out)
 
 
-FASTER = ("cuda",)
-"""Types of devices where that is used. On CUDA a mask keeps torch from its flash kernel, which the host asks first of
-all. On a CPU one kernel does both, and the mask costs nothing: without it a layer took 0.98 to 1.01 of the time."""
-
-_KERNELS = {
-    "cpu": "_scaled_dot_product_flash_attention_for_cpu",
-    "cuda": "_scaled_dot_product_flash_attention",
-}
-"""By the type of a device, in torch.ops.aten."""
+KERNELS = {"cuda": "_scaled_dot_product_flash_attention"}
+"""By the type of a device, in torch.ops.aten, where that is faster. On CUDA a mask keeps torch from its flash kernel,
+which the host asks first. On a CPU one kernel does both: without a mask a layer took 0.98 to 1.01 of the time."""
 
 
 def without_mask(like: Tensor, head: int) -> Scored | None:
-    """The kernel that serves instead of a mask for tensors as `like` and heads of this width."""
-    return scored(like, head) if like.device.type in FASTER else None
-
-
-def scored(like: Tensor, head: int) -> Scored | None:
-    """Torch's own for these, or None.
+    """The kernel that serves instead of a mask for tensors as `like` and heads of this width, or None.
 
     Which card, dtype and build has one, and that its logarithm is the natural one, it is asked itself: of 8 keys 0.
     """
-    kernel = getattr(torch.ops.aten, _KERNELS.get(like.device.type, ""), None)
+    kernel = getattr(torch.ops.aten, KERNELS.get(like.device.type, ""), None)
     if kernel is None or head % 8:
         return None
     zeros = like.new_zeros(1, 1, 8, head)

@@ -78,7 +78,6 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
 
 
 def _pattern(model: Model, file: File) -> str:
-    """All of its published names, of which its repository has one."""
     names = [name.removeprefix(f"{model.name}/") for name in file.names]
     return f"{names[0].split('.')[0]}.*" if len(names) > 1 else names[0]
 

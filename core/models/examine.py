@@ -81,7 +81,6 @@ def _wrong_kind(path: Path, model: Model, found: Format | None, made_for: str | 
 
 
 def _place(file: File, model: Model, folders: Folders) -> Path | None:
-    """The file under one of its published names."""
     paths = (Path(root) / name for root in folders.get(model.key, ()) for name in file.names)
     return next((path for path in paths if os.path.isfile(path)), None)  # also of names that no file can have
 
@@ -172,17 +171,14 @@ class Folders(dict[str, Sequence[str]]):
         return (path for real, root in roots.items() if real not in inner for _, path in self.listed(root))
 
     def crowded(self) -> list[str]:
-        """Folders with more files than have been looked at."""
         return [root for root, files in self._found.items() if len(files) > MOST]
 
 
 def home(model: Model, folders: Folders) -> Path:
-    """The folder of its key where a download goes."""
     return Path((folders.get(model.key) or (os.path.join("models", model.key),))[0])
 
 
 def target(model: Model, folders: Folders) -> Path:
-    """Where a model belongs."""
     below = PurePath(model.files[0].names[0]).parent if model.format == "face-pack" else model.name
     return home(model, folders) / below
 

@@ -40,7 +40,6 @@ class Finding:
 
     @property
     def section(self) -> str:
-        """The title that it stands under."""
         if self.state in GOOD:
             return "In place"
         about = f" for {self.needed_for}" if self.needed_for else ""
@@ -92,7 +91,6 @@ class Diagnosis:
 
     @property
     def sections(self) -> dict[str, list[Finding]]:
-        """The findings by their titles."""
         titles = dict.fromkeys(finding.section for finding in self.findings)
         return {title: [finding for finding in self.findings if finding.section == title] for title in titles}
 
@@ -106,7 +104,6 @@ class Diagnosis:
         return "\n".join([*lines, self.summary, *mend])
 
     def shown(self) -> dict[str, object]:
-        """The report as the editor shows it."""
         sections = [{"title": name, "findings": [one.shown() for one in rows]} for name, rows in self.sections.items()]
         return {"summary": self.summary, "sections": sections, "commands": self.commands}
 

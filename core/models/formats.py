@@ -83,7 +83,6 @@ def known(identifier: str) -> Format:
 
 
 def identify(state: State) -> Format | None:
-    """The first entry of the table that matches, or None."""
     return next((one for one in formats() if detected(one.detect, state)), None)
 
 

@@ -97,7 +97,6 @@ class Model:
 
     @property
     def fetched(self) -> tuple[File, ...]:
-        """What has to be downloaded."""
         return (self.archive,) if self.archive else self.files
 
     @property
@@ -121,7 +120,6 @@ class Model:
         return human(self.size) + (", to be unpacked" if self.archive else "")
 
     def url_of(self, file: File, name: str) -> str:
-        """The address of `file` under one of its names."""
         return (file.url or "").replace("{name}", name.removeprefix(f"{self.name}/"))
 
 
@@ -145,7 +143,6 @@ def together(listed: Sequence[Model]) -> str:
 
 @cache
 def models() -> tuple[Model, ...]:
-    """All models, in the order of the manifest."""
     return parsed(PATH.read_bytes())
 
 
@@ -206,7 +203,6 @@ def released() -> Model:
 
 
 def networks_of(model: Model) -> tuple[str, ...]:
-    """Its parts but the noise schedule."""
     return tuple(file.part for file in model.files if file.part != SCHEDULER)
 
 

@@ -219,7 +219,6 @@ def nodes_in(graph: Mapping[str, Any], running: bool = False) -> Iterator[dict[s
 
 
 def _listed(part: Any, name: str) -> list[dict[str, Any]]:
-    """The nodes or subgraphs of a part of a workflow."""
     known: Any = part or {}
     found: Any = cast("dict[str, Any]", known).get(name) or [] if isinstance(known, dict) else None
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in cast("list[Any]", found)):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -29,6 +28,7 @@ Event = dict[str, Any]
 Prompt = dict[str, dict[str, Any]]
 
 START_SECONDS = 180
+_ENDED = {"execution_success": "success", "execution_interrupted": "interrupted", "execution_error": "error"}
 _TEXT = 3
 """The host's number of a text for a node among its binary messages (protocol.py)."""
 _MAIN = """
@@ -70,9 +70,8 @@ class HostServer:
     """A running ComfyUI; use it in a `with` statement.
 
     base: emptied folder it writes into. models: folders with one sub-folder per model key, searched after the host's
-    own. first_on_path: a folder whose modules come before all others in the host's Python. without: model keys under
-    which the host's own folders are not searched. frontend: a folder served in the place of the host's own frontend.
-    pack: the folder that becomes the pack. packs: folders of others beside it.
+    own. without: model keys under which the host's own folders are not searched. frontend: a folder served in the place
+    of the host's own frontend. pack: the folder that becomes the pack. packs: folders of others beside it.
     """
 
     def __init__(
@@ -82,7 +81,6 @@ class HostServer:
         base: Path,
         models: Iterable[Path] = (),
         pack_name: str = "likeness",
-        first_on_path: Path | None = None,
         without: Collection[str] = (),
         frontend: Path | None = None,
         pack: Path = environment.ROOT,
@@ -96,9 +94,6 @@ class HostServer:
         self._variables = environment.host_environment(host, python)
         # As on a user's machine: what one start has compiled the next one finds.
         self._variables.pop("PYTHONDONTWRITEBYTECODE", None)
-        if first_on_path:
-            path = [str(first_on_path), self._variables.get("PYTHONPATH", "")]
-            self._variables["PYTHONPATH"] = os.pathsep.join(filter(None, path))
 
     @property
     def log(self) -> str:
@@ -264,23 +259,16 @@ class HostServer:
 
 
 def _note(event: Event, run: Run) -> None:
-    data = event["data"]
-    match event["type"]:
-        case "execution_cached":
-            run.cached = list(data["nodes"])
-        case "executing" if data["node"] is not None:
-            run.executed.append(data["node"])
-        case "execution_success":
-            run.status = "success"
-        case "execution_interrupted":
-            run.status = "interrupted"
-        case "execution_error":
-            run.status = "error"
-            run.error_node, run.error_text = data["node_id"], data["exception_message"].strip()
-            run.error = f"{data['node_type']} (node {run.error_node}): {run.error_text}"
-            run.error_type = data["exception_type"]
-        case _:
-            pass
+    kind, data = event["type"], event["data"]
+    run.status = _ENDED.get(kind, run.status)
+    if kind == "execution_cached":
+        run.cached = list(data["nodes"])
+    elif kind == "executing" and data["node"] is not None:
+        run.executed.append(data["node"])
+    elif kind == "execution_error":
+        run.error_node, run.error_text = data["node_id"], data["exception_message"].strip()
+        run.error = f"{data['node_type']} (node {run.error_node}): {run.error_text}"
+        run.error_type = data["exception_type"]
 
 
 def _notes(message: bytes) -> list[tuple[str, str]]:

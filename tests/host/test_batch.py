@@ -1,5 +1,5 @@
 """scripts/batch.py as a user runs it: nothing is lost, nothing is made twice, and every picture is the one that a plain
-loop over one ComfyUI makes, whatever ends. With -s figures of docs/many_pictures.md are printed.
+loop over one ComfyUI makes, whatever ends.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,11 +24,6 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from batch.inputs import Template
-from batch.output import Output
-from batch.rows import Row
-from batch.workers import Crew, on_ray
-from environment import Host
 from PIL import Image
 from rig.host_server import HostServer
 
@@ -269,35 +263,3 @@ def test_a_run_that_is_stopped_goes_on(how: signal.Signals, setup: Setup, tmp_pa
         assert batch.end() == 0, batch.said()
     check(setup, output, rows, recorded[:1])
     assert [name for name in before if (output / f"{name}.png").stat().st_mtime_ns != before[name]] == recorded[:1]
-
-
-BLOCK, ROUNDS = 10, 8
-
-
-@pytest.mark.thorough
-def test_what_a_row_costs_beside_a_plain_loop(setup: Setup, host: Host, tmp_path: Path) -> None:
-    """The same rows in turns, in blocks: one ComfyUI posted to by a plain loop that writes its pictures, and one worker
-    whose pictures come into a folder. The median of the blocks' ratios; from run to run it differs by 0.1."""
-    columns = [column for column in row(0) if column != "name"]
-    template = Template(setup.folder / "workflow.json", setup.server.object_info(), columns, setup.folder, setup.folder)
-    output, plain, ratios = Output(tmp_path / "out"), tmp_path / "plain", list[float]()
-    plain.mkdir()
-    with Crew(*on_ray(None, 1, []), host) as workers:
-        workers.object_info()
-        for number in range(1000, 1000 + BLOCK * ROUNDS, BLOCK):
-            rows = [row(one) for one in range(number, number + BLOCK)]
-            jobs = (template.job(Row(0, cells["name"], {c: cells[c] for c in columns})) for cells in rows)
-            begun = time.monotonic()
-            for cells in rows:
-                (plain / f"{cells['name']}.png").write_bytes(setup.plainly(cells))
-            between = time.monotonic()
-            for job, result in workers.made(jobs):
-                output.keep(job, result.files, result.seconds)
-            ratios.append((time.monotonic() - between) / (between - begun))
-    sys.stderr.write(f"ratios {ratios}\n")
-    assert statistics.median(ratios[1:]) <= 1.15
-    first, second = (
-        {path.name: pixels(path.read_bytes()).tobytes() for path in folder.glob("*.png")}
-        for folder in (plain, tmp_path / "out")
-    )
-    assert first == second

@@ -110,17 +110,11 @@ def test_a_run_for_a_gpu_goes_on_behind_what_fails_and_keeps_to_its_time(
     _, results = ran(100.0, ("slow", lambda: time.sleep(0.3), 0.1), ("next", reported("one"), 50))
     assert [case["status"] for case in results] == ["measured", "left out"], "a slower card leaves out more"
     assert sum(case.seconds for case in gpu.CASES) < 530, "all of it fits into the time of --gpu"
-
-
-def test_a_folder_that_cannot_be_written_to_is_said_before_the_first_case(
-    gpu: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    begun: list[int] = []
-    monkeypatch.setattr(gpu, "cases", lambda: [gpu.Case("first", lambda: begun.append(1), 1)])
     (tmp_path / "file").touch()
+    monkeypatch.setattr(gpu, "cases", lambda: [gpu.Case("first", lambda: written.append(0), 1)])
     with pytest.raises(SetupError, match=r"results\.json cannot be written .*: make room .* name another"):
         gpu.run(tmp_path / "file", 100.0, [], time.monotonic())
-    assert not begun
+    assert written == [4], "nothing is begun"
 
 
 def test_a_time_in_which_nothing_can_be_measured() -> None:

@@ -59,8 +59,11 @@ def bare_server(host: Host, standin_models: Standins, tmp_path_factory: pytest.T
     folder = tmp_path_factory.mktemp("bare")
     archive.unpack(folder / "archive")
     (folder / "sitecustomize.py").write_text(BLOCK)
-    where = (folder / "base", [standin_models.root], "likeness.v0", folder)
-    with HostServer(host, Path(sys.executable), *where, pack=folder / "archive") as server:
+    where, pack = (folder / "base", [standin_models.root], "likeness.v0"), folder / "archive"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        bare = HostServer(host, Path(sys.executable), *where, pack=pack)
+    with bare as server:
         yield server
 
 

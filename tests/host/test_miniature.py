@@ -12,20 +12,17 @@ import comfy.sd
 import comfy.supported_models
 import numpy as np
 import pytest
-import real_faces
 import torch
 from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_mask import composite
 from miniature import avatars, export, looks, measure, net, places, recogniser, stored
 from miniature.training import portraits
 from pack.bridge.conditioning import append_tokens
-from pack.bridge.face_model import FaceModel
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.nodes.control_images import PoseImage
 from pack.nodes.id_patch.nodes import ApplyIDPatch, BindIDTokens, IDPatchImage, load_id_patch
 from pack.nodes.places import AddPlace, GroupLayout, PersonRegion, PlaceCast
-from pack.nodes.second_pass import CropFaces, PasteFaces
 from rig import small_networks
 from rig.standins import Files, narrow
 from torch import Tensor
@@ -211,11 +208,11 @@ def test_tokens_bound_to_regions_tell_who_stands_where(
 
 
 @torch.no_grad()
-def painted_anew(host: Host, pictures: Tensor, masks: Tensor, sides: Any, denoise: float = 1.0) -> Tensor:
+def painted_anew(host: Host, pictures: Tensor, masks: Tensor, sides: Any) -> Tensor:
     """The pictures, sampled again where the masks are 1."""
     (latent,) = host_nodes.VAEEncode().encode(host.vae, pictures)
     (latent,) = host_nodes.SetLatentNoiseMask().set_mask(latent, masks)
-    (made,) = host_nodes.common_ksampler(host.model, 1, 4, 1.0, "euler", "normal", *sides, latent, denoise=denoise)
+    (made,) = host_nodes.common_ksampler(host.model, 1, 4, 1.0, "euler", "normal", *sides, latent)
     return host.vae.decode(made["samples"])
 
 
@@ -252,32 +249,3 @@ def test_pictures_become_latents_as_the_small_net_makes_them(loaded: Host, small
     meant = small.encoder(pixels.movedim(-1, 1))
     found = loaded.model.model.process_latent_in(loaded.vae.encode(pixels))
     assert (found - meant).abs().max() < 0.005
-
-
-class Embedder:
-    """The miniature's recogniser, should the detector take a cartoon for a face."""
-
-    id, crop_size = IR_SE50, 112
-
-    def embed(self, crops: Any) -> Tensor:
-        return recogniser.embed(np.stack(crops)[..., ::-1])
-
-
-@pytest.mark.thorough
-def test_a_second_pass_gives_everybody_their_own_look(
-    loaded: Host, small: net.Miniature, people: list[Identity]
-) -> None:
-    """Everybody once more from their own square, in a picture of strangers, and the rest stays bit for bit. Shirts are
-    not pasted, so hair is compared."""
-    chosen = [people[0], people[1], people[4]]
-    cast, layout = standing(chosen, LARGE)
-    strangers = sample(loaded, *without_patches(loaded, cast, layout), layout, PLAIN)
-    face_model = FaceModel(real_faces.detector(), (Embedder(),))
-    choice = ("everybody", 96, 0.4, 256, 1.0, 0.6, 0.25, "cut out in their place")
-    crops, masks, rows, where, *_ = CropFaces.execute(face_model, strangers[None], cast, *choice).args
-    made = painted_anew(loaded, crops, masks, sides_of(loaded, rows, PoseImage.execute(cast=rows).args[0], PLAIN), 0.8)
-    ((pasted,), (mask,)) = PasteFaces.execute(strangers[None], where, "none", made).args
-    assert (mask == 0).float().mean() > 0.5
-    assert torch.equal(pasted[mask == 0], strangers[mask == 0])
-    before, after = (seen(pixels, layout, looks_of(small, chosen)) for pixels in (strangers, pasted))
-    assert measure.error([after], "hair") < 0.6 * measure.error([before], "hair")

@@ -47,12 +47,6 @@ def test_strength_and_weight_go_from_nothing_to_everything(made, model, features
     runs = [sample(*apply(model, features[3], strength=s, pose=None), steps=3) for s in (1e-6, 0.25, 0.5, 1.0)]
     distances = [relative(run, plain) for run in runs]
     assert distances[0] < 1e-3 and distances == sorted(distances)
-    late, first = (
-        sample(*apply(model, features[3], pose=None, **changed), steps=3)
-        for changed in ({"start_percent": 1.0}, {"end_percent": 0.5})
-    )
-    assert torch.equal(late, plain), "nothing before the last step's sigma"
-    assert not torch.equal(first, plain) and not torch.equal(first, runs[-1])
 
 
 def test_encoding_moves_the_bar_and_can_be_cancelled(made, monkeypatch):

@@ -110,6 +110,9 @@ REFUSED: dict[str, tuple[str, type[Exception], str, Any]] = {
         "ApplyIDPatch", BadCast, "No person of the cast given to Apply ID-Patch .*custom_order",
         {"cast": PlacedCast((), 128, 96), "image": UNCONNECTED},
     ),
+    "patches of people without places": (
+        "IDPatchImage", NotPlaced, "ID-Patch Condition Image.*Anna, Boris", {"cast": "unplaced()"},
+    ),
     "a picture of another size under the patches": (
         "IDPatchImage", BadSize, "64x64 px.* 128x96 px", {"image": "image(64, 64)"},
     ),

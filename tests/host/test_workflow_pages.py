@@ -15,7 +15,7 @@ import templates
 from PIL import Image
 from rig import photos, workflow
 from rig.standins import Standins
-from visits import APP_RUN, BUTTON, LOADED, WINDOW, Graph, Visit, asked_for
+from visits import APP_RUN, LOADED, WINDOW, Graph, Visit, asked_for
 
 pytestmark = pytest.mark.xdist_group("browser")
 SCREEN = (1920, 1080)
@@ -90,7 +90,7 @@ def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
     gallery.red()
     saved, prompt, _ = gallery.open_file(graph)
     # The frontend of 0.3.64 asks for the sizes of missing models, in vain where there is no network.
-    assert [text for text in gallery.red() if not re.search("Error fetching file size|ERR_NAME_NOT", text)] == []
+    assert [text for text in gallery.red() if not re.search("Error fetching file size|Failed to load", text)] == []
     assert {str(n["id"]): n["type"] for n in saved["nodes"]} == {str(n["id"]): n["type"] for n in graph["nodes"]}
     assert links(saved) == links(graph)
     assert [group["title"] for group in saved["groups"]] == [group["title"] for group in graph["groups"]]
@@ -146,22 +146,14 @@ def two_people(gallery: Visit, standin_models: Standins, tmp_path: Path) -> Grap
     return graph
 
 
-@pytest.mark.both_hosts
-@pytest.mark.parametrize("app", [False, True], ids=["from the graph", "as an app"])
-def test_runs_and_shows_its_picture(gallery: Visit, two_people: Graph, app: bool) -> None:
-    """Run above the nodes, and the picture in the last of them; or photos, words and Run, no graph in sight."""
-    if app and gallery.server.host.version < (0, 33):
+def test_an_app_runs_and_shows_its_picture(gallery: Visit, two_people: Graph) -> None:
+    """Photos, words and Run, no graph in sight."""
+    if gallery.server.host.version < (0, 33):
         pytest.skip("the frontend of this host has no apps")
-    data = two_people["extra"]["linearData"]
-    gallery.open_file(two_people, app)
-    if app:
-        gallery.await_labels(asked_for(two_people))
-    run = gallery.run(APP_RUN if app else BUTTON)
+    gallery.open_file(two_people, app=True)
+    gallery.await_labels(asked_for(two_people))
+    run = gallery.run(APP_RUN)
     assert run["status"]["status_str"] == "success"
-    number = str(data["outputs"][0])
-    (saved,) = run["outputs"][number]["images"]
+    (saved,) = run["outputs"][str(two_people["extra"]["linearData"]["outputs"][0])]["images"]
     assert np.asarray(Image.open(gallery.server.file(saved))).std() > 5
-    shown = f"JSON.stringify(app.nodeOutputs[{number}] ?? {{}})"
-    if app:
-        shown = "[...document.images].map(image => image.src).join()"
-    gallery.page.wait(f"{shown}.includes({json.dumps(saved['filename'])})")
+    gallery.page.wait(f"[...document.images].some(image => image.src.includes({json.dumps(saved['filename'])}))")

@@ -475,19 +475,6 @@ def changed(one: dict[str, Any], **inputs: Any) -> dict[str, Any]:
     return {**one, "inputs": {**one["inputs"], **inputs}}
 
 
-def test_each_scene_is_the_picture_of_its_prompt_alone(host_server: HostServer, small: Callable[[str], Prompt]) -> None:
-    """In the order of the lines."""
-    prompt = small("id_patch_several_scenes")
-
-    def drawn(text: str) -> np.ndarray:
-        scenes = workflow.substitute(prompt, {"LikenessScenes.text": text})
-        return result(host_server, scenes, host_server.run(scenes))
-
-    both = drawn("at the beach\n\nin the snow")
-    assert np.array_equal(both, np.concatenate([drawn("at the beach"), drawn("in the snow")]))
-    assert not np.array_equal(both[0], both[1])
-
-
 def test_one_patched_model_serves_two_nodes_of_parts_and_heat_maps_arrive_while_it_samples(
     host_server: HostServer, small: Callable[[str], Prompt]
 ) -> None:

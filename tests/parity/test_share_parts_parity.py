@@ -242,7 +242,7 @@ def joined(monkeypatch):
     made, plain = [], run.beside_sink
 
     def switch():
-        monkeypatch.setattr(run, "FASTER", ("cpu",))
+        monkeypatch.setitem(run.KERNELS, "cpu", "_scaled_dot_product_flash_attention_for_cpu")
         monkeypatch.setattr(run, "beside_sink", lambda *given: made.append(given) or plain(*given))
         return made
 
@@ -274,11 +274,12 @@ def test_the_sink_needs_its_mask_where_it_is_not_all_and_where_the_user_has_chos
 
 def test_a_kernel_is_asked_whether_it_is_one(monkeypatch):
     here = torch.zeros(1, dtype=torch.bfloat16)
-    assert run.scored(here, 64) and run.scored(here, 44) is None
     assert run.without_mask(here, 64) is None, "as fast with a mask"
+    monkeypatch.setitem(run.KERNELS, "cpu", "_scaled_dot_product_flash_attention_for_cpu")
+    assert run.without_mask(here, 64) and run.without_mask(here, 44) is None
     monkeypatch.setattr(torch.ops.aten, "of_two", lambda q, *_: (q, torch.full(q.shape[:3], 3.0)), raising=False)
     for name in ("_scaled_dot_product_flash_attention", "of_two", "of_a_newer_torch"):
-        monkeypatch.setitem(run._KERNELS, "cpu", name)
-        assert run.scored(here, 64) is None, "CUDA's alone, to the base 2, or unknown"
+        monkeypatch.setitem(run.KERNELS, "cpu", name)
+        assert run.without_mask(here, 64) is None, "CUDA's alone, to the base 2, or unknown"
     shapes = torch.ops.aten._scaled_dot_product_flash_attention(*torch.empty(3, 2, 5, 7, 40, device="meta").half())
     assert [tuple(x.shape) for x in shapes[:2]] == [(2, 5, 7, 40), (2, 5, 7)]

@@ -84,7 +84,7 @@ def known(kind: str) -> Row:
 
 
 def test_parts_without_a_mask_are_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "FASTER", ("cpu",))
+    monkeypatch.setitem(sharing.KERNELS, "cpu", "_scaled_dot_product_flash_attention_for_cpu")
     masked = ours("LikenessPart", mask=value("mask(2)[:1]"))
     test_it_is_one_graph_and_compiled_once(known("LikenessSharePartsAttention"), monkeypatch, parts=masked)
 

@@ -11,6 +11,7 @@ from attack_graphs import DEFAULTS, Node, Output, node, value
 from comfy_api.latest import io
 from graph_run import run
 from pack.core.errors import LikenessError
+from pack.core.people import NotPlaced
 from promised import Row, latents
 
 UNETS = {"SDXL", "SD1.5"}
@@ -40,11 +41,14 @@ def test_a_value_that_no_input_takes(row: Row) -> None:
 
 
 def another(row: Row) -> Iterator[dict[str, Any]]:
-    """Inputs of a family that the method is not for: MODEL, conditioning, text encoder."""
+    """Inputs of a family that the method is not for: MODEL, one that its file does not fit, conditioning, encoder."""
     of_unets = bool(row.method is None or UNETS & {*row.method.families})
     narrow = {name: value(f"text({n}, 33)") for n, name in enumerate(("positive", "negative"), 1)}
     if "model" in row.inputs:
         yield {"model": value("flux()" if of_unets else "sdxl()")}
+        files = (one for one in DEFAULTS[row.kind].values() if isinstance(one, Node) and one.kind == "AttackValue")
+        if of_unets and any(one.inputs["expression"].startswith("loaded(") for one in files):
+            yield {"model": value("small()")}
     if "negative" in row.inputs and DEFAULTS[row.kind]["negative"].__class__ is not Output:  # of a node in front
         yield {name: given for name, given in narrow.items() if name in row.inputs}
     if "clip" in row.inputs and "model" not in row.inputs:
@@ -55,6 +59,13 @@ def test_another_family_is_refused(row: Row) -> None:
     for changed in another(row):
         with pytest.raises(LikenessError):
             latents(row.sampled(row.node(**changed), steps=1))
+
+
+def test_several_people_without_places_are_refused(row: Row) -> None:
+    """But where they may be in all of the picture."""
+    if "cast" in row.inputs and row.kind not in ("LikenessApplyStoryMaker", "LikenessCastReferences"):
+        with pytest.raises(NotPlaced, match="Anna"):
+            run(row.node(cast=value("unplaced()")), {})
 
 
 def test_people_without_what_it_reads_are_refused(row: Row) -> None:

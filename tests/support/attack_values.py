@@ -206,15 +206,41 @@ def theirs(model: Any, pack: str) -> Any:
     return clone
 
 
+def _rows(value: Any, which: list[int], count: int) -> Any:
+    """These rows of every tensor of `count` rows, however deep: a ControlNet's are in lists in a dictionary."""
+    if isinstance(value, dict):
+        return {key: _rows(one, which, count) for key, one in value.items()}
+    if isinstance(value, list) and any(isinstance(one, torch.Tensor) for one in value):
+        return [_rows(one, which, count) for one in value]
+    return value[which] if isinstance(value, torch.Tensor) and len(value) == count else value
+
+
+def _apply_rows(apply: Any, given: dict[str, Any], which: list[int]) -> Any:
+    x, t, c = (_rows(given[key], which, len(given["input"])) for key in ("input", "timestep", "c"))
+    return apply(x, t, **c)
+
+
+def _rows_one_by_one(apply: Any, given: dict[str, Any]) -> Any:
+    return torch.cat([_apply_rows(apply, given, [n]) for n in range(len(given["input"]))])
+
+
+def _last_row_first(apply: Any, given: dict[str, Any]) -> Any:
+    return _apply_rows(apply, given, list(range(len(given["input"])))[::-1]).flip(0)
+
+
 def _rows_twice(apply: Any, given: dict[str, Any]) -> Any:
-    x, t, c = (given[key] for key in ("input", "timestep", "c"))
-    rows = [*range(len(x))] * 2
-    return apply(x[rows], t[rows], **other_packs.rows_of(c, rows, len(x)))[: len(x)]
+    rows = list(range(len(given["input"])))
+    return _apply_rows(apply, given, rows * 2)[: len(rows)]
+
+
+def _what_it_knows(apply: Any, given: dict[str, Any]) -> Any:
+    known = ("c_crossattn", "c_concat", "y", "control", "transformer_options")
+    return apply(given["input"], given["timestep"], **{key: given["c"][key] for key in known if key in given["c"]})
 
 
 _WAYS = {
-    "rows one by one": other_packs.one_by_one, "the last row first": other_packs.reversed_rows,
-    "every row twice": _rows_twice, "what it knows": other_packs.only_what_it_knows,
+    "rows one by one": _rows_one_by_one, "the last row first": _last_row_first, "every row twice": _rows_twice,
+    "what it knows": _what_it_knows,
 }  # fmt: skip
 
 # People

@@ -43,13 +43,13 @@ def one_by_one(apply_model: Any, given: dict[str, Any]) -> Tensor:
     """As for little memory: one row after the other, with its own line of every condition."""
     x, t, c = given["input"], given["timestep"], given["c"]
     rows = [slice(n, n + 1) for n in range(len(x))]
-    return torch.cat([apply_model(x[row], t[row], **rows_of(c, row, len(x))) for row in rows])
+    return torch.cat([apply_model(x[row], t[row], **_rows(c, row, len(x))) for row in rows])
 
 
 def reversed_rows(apply_model: Any, given: dict[str, Any]) -> Tensor:
     x, t, c = given["input"], given["timestep"], given["c"]
     order = torch.arange(len(x)).flip(0)
-    return apply_model(x[order], t[order], **rows_of(c, order, len(x)))[order]
+    return apply_model(x[order], t[order], **_rows(c, order, len(x)))[order]
 
 
 def in_tiles(apply_model: Any, given: dict[str, Any]) -> Tensor:
@@ -90,7 +90,7 @@ def one_by_one_where_it_knows(apply_model: Any, given: dict[str, Any]) -> Tensor
     return torch.cat([apply_model(x[row], t[row], **{**c, **text}) for row, text in zip(rows, texts, strict=True)])
 
 
-def rows_of(c: dict[str, Any], row: Any, count: int) -> dict[str, Any]:
+def _rows(c: dict[str, Any], row: Any, count: int) -> dict[str, Any]:
     def cut(value: Any) -> Any:
         if torch.is_tensor(value) and len(value) == count:
             return value[row]

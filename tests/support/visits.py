@@ -159,13 +159,9 @@ class Visit:
     def text(self) -> str:
         return self.page.evaluate("document.body.innerText")
 
-    def await_text(self, words: str, each_time: str = "0", seconds: float = 60) -> None:
-        """Until these words are on the page; a JavaScript expression is evaluated as often as they are not."""
-        give_up = time.monotonic() + seconds
-        while words not in " ".join((shown := self.text()).split()):
-            assert time.monotonic() < give_up, f"{words!r} is not shown. The page says: {shown}"
-            self.page.evaluate(each_time)
-            time.sleep(chromium.POLL)
+    def await_text(self, words: str) -> None:
+        """Until these words are on the page."""
+        self.page.wait(f"document.body.innerText.replace(/\\s+/g, ' ').includes({json.dumps(words)})")
 
     def drop(self, path: Path, nodes: int) -> None:
         """Drag a file onto an empty canvas; while a frontend still loads another graph it lets it fall.
