@@ -105,8 +105,7 @@ def _font(text: str, size: int) -> Any:
 
 
 _CUT = "..."
-_LETTERS = 1000
-"""Of a caption that are looked at: more fit into no picture, and Pillow refuses very long texts."""
+_LETTERS = 1000  # of a caption that are looked at: more fit into no picture, and Pillow refuses very long texts
 
 
 def _lines(text: str, font: Any, width: float, most: float = math.inf) -> list[str]:
@@ -149,8 +148,7 @@ def color_of(number: int) -> Color:
     return _COLORS[number % len(_COLORS)]
 
 
-_SHOWN = 100
-"""Pictures of a contact sheet: a person of thousands would take gigabytes."""
+_SHOWN = 100  # pictures of a contact sheet: a person of thousands would take gigabytes
 _OF_A_GROUP = 24
 
 
@@ -218,8 +216,7 @@ def _numbered(sheet: Sheet, one: tuple[Tensor, str, str], box: Box, color: Color
     sheet.pen.text(((x0 + x1) / 2, y1 + 3), _cut(caption, small, x1 - x0), (235, 235, 235), small, anchor="ma")
 
 
-_WIDEST = 480
-"""Pixels of a column of `table` beside the last."""
+_WIDEST = 480  # pixels of a column of `table` beside the last
 
 
 def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]) -> Tensor:

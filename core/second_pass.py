@@ -46,11 +46,6 @@ class Candidate:
     def name(self) -> str:
         return self.person.identity.name
 
-    @property
-    def height(self) -> float:
-        """Of the face, in pixels."""
-        return self.box[3] - self.box[1] if self.box else 0.0
-
 
 @dataclass(frozen=True)
 class Crop:
@@ -148,16 +143,17 @@ def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[De
 
 def _reason(one: Candidate, faces: Faces, choice: Choice) -> tuple[bool, str]:
     """Whether somebody needs the second pass, and why or why not."""
-    if one.keypoints is None:
+    if one.box is None or one.keypoints is None:
         return False, "no face found and no place with a face to go by, left as it is"
     x, y = one.keypoints[NOSE]
     if not (0 <= x < faces.width and 0 <= y < faces.height):
         return False, "the face is outside of the picture, left as it is"
     if one.similarity is None:
         return choice.use_places, f"no face found, {'cut out in their place' if choice.use_places else 'left as it is'}"
-    small, unlike = one.height < choice.smaller_than, one.similarity < choice.less_than
+    height = one.box[3] - one.box[1]
+    small, unlike = height < choice.smaller_than, one.similarity < choice.less_than
     needed = {"small faces": small, "unlike faces": unlike, "everybody": True}.get(choice.which, small or unlike)
-    face = f"face {one.height:.0f} px high, similarity {one.similarity:.2f}"
+    face = f"face {height:.0f} px high, similarity {one.similarity:.2f}"
     return needed, f"{face}, {'second pass' if needed else 'left as it is'}"
 
 
@@ -254,8 +250,7 @@ def describe(decisions: Sequence[Decision], pictures: int) -> str:
 
 
 NOBODY = "No face needs the second pass: Paste Faces gives the picture back as it is, and nothing is sampled."
-_WHOLE = 0.9
-"""Of the second pass, in the middle of a face. Less is another picture than the one that was sampled."""
+_WHOLE = 0.9  # of the second pass, in the middle of a face. Less is another picture than the one that was sampled.
 
 
 def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
@@ -321,10 +316,8 @@ def who_is_cut_out(image: Tensor, decisions: Sequence[Decision]) -> Tensor:
 
 
 MATCHES = ("around the face", "face", "none")
-_FEW = 16.0
-"""Pixels. Fewer say nothing about colours."""
-_MOST = 2.0
-"""How many times a colour's contrast may be raised or lowered."""
+_FEW = 16.0  # pixels. Fewer say nothing about colours.
+_MOST = 2.0  # how many times a colour's contrast may be raised or lowered
 
 
 def check(images: Tensor, crops: Crops, sampled: Tensor) -> None:

@@ -80,15 +80,18 @@ class PoseImage(io.ComfyNode):
             require_together(cast, DRAW)
             surface = mannequin.drawn(places_of(cast, layout, DRAW))
             notes.tell(notes.node_of(cls), MANNEQUIN)
-            return _drawn(cls, surface.image[None], surface.people)
-        by_row = bool(cast and cast.by_row)
-        if draw == KEYPOINTS:
-            layout, pictures = _with_keypoints(cast, layout), control_images.keypoints
+            image, people = surface.image[None], surface.people
         else:
-            layout = layouts.require_skeletons(places_of(cast, layout, DRAW))
-            pictures = control_images.skeletons
-        each = pictures(layout, by_row=True)
-        return _drawn(cls, each if by_row else pictures(layout, by_row=False), each.amax(-1).gt(0).float())
+            if draw == KEYPOINTS:
+                layout, pictures = _with_keypoints(cast, layout), control_images.keypoints
+            else:
+                layout = layouts.require_skeletons(places_of(cast, layout, DRAW))
+                pictures = control_images.skeletons
+            image = each = pictures(layout, by_row=True)
+            people = each.amax(-1).gt(0).float()
+            if not (cast and cast.by_row):
+                image = pictures(layout, by_row=False)
+        return io.NodeOutput(image, people, ui=ui.PreviewImage(image, cls=cls))
 
 
 def _with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
@@ -100,10 +103,6 @@ def _with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
     if bare or not layout.slots:
         raise NoKeypoints(DRAW, bare)
     return layout
-
-
-def _drawn(cls: type[io.ComfyNode], image: Tensor, people: Tensor) -> io.NodeOutput:
-    return io.NodeOutput(image, people, ui=ui.PreviewImage(image, cls=cls))
 
 
 NODES = [ResizePhoto, PoseImage]

@@ -18,8 +18,7 @@ from ..core.places.from_boxes import EXAMPLE, for_editor
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
 LAYOUT = "Layout from Picture"
-_LINES = 3
-"""Lines in a picture, so that the people stay in sight; the note under the node has them all."""
+_LINES = 3  # lines in a picture, so that the people stay in sight; the note under the node has them all
 
 
 def _canvas(default: int, least: int = 64) -> list[io.Input]:

@@ -24,8 +24,7 @@ SHORTER, LONGEST = 800, 1333
 """Sides in pixels of the picture that the network looks at (detectron2: MIN_SIZE_TEST and MAX_SIZE_TEST)."""
 _MOST = 2**26
 """Pixels of a body that is drawn: four times the largest canvas of the node. Charts of more fill the memory."""
-_STEP = 32
-"""Of those sides: the coarsest level of the network's features."""
+_STEP = 32  # of the sides of that picture: the coarsest level of the network's features
 
 
 class BodyNotFound(LikenessError):

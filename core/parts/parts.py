@@ -23,12 +23,9 @@ from .bank import token_mask
 LABELS = ("upper body clothes", "lower body clothes", "whole body clothes", "hair or headwear", "face", "shoes")
 """What Parts2Whole was trained with, word for word."""
 
-_LONGEST = 1000
-"""Letters of a label: some three prompts of CLIP's 77 tokens."""
-_STRETCHED = 1.25
-"""A part whose sides change by more than this against each other no longer looks like itself."""
-_INVERTED = 0.9
-"""A mask that keeps more of a picture than this is more likely a mask of the background."""
+_LONGEST = 1000  # letters of a label: some three prompts of CLIP's 77 tokens
+_STRETCHED = 1.25  # a part whose sides change by more than this against each other no longer looks like itself
+_INVERTED = 0.9  # a mask that keeps more of a picture than this is more likely a mask of the background
 
 
 class BadPart(LikenessError):
@@ -255,8 +252,7 @@ def cut(picture: Tensor, mask: Tensor) -> Tensor:
     return functional.pad(kept, (0, 0, left, side - wide - left, top, side - high - top), value=1.0)
 
 
-_SIDE = 320
-"""The longer side of each, in pixels, at most."""
+_SIDE = 320  # the longer side of each, in pixels, at most
 
 
 def sheet(shown: Parts) -> Tensor:

@@ -20,8 +20,7 @@ _TRUNK: Box = (-0.80, 0.45, 0.80, 2.10)
 # Shoulder to shoulder as people stand for a photo, nose to nose, in heads.
 _BESIDE = 1.8
 _STEP = 0.25  # of the places that are tried, in heads
-# So much of a head before somebody's body is said: a face in a lap or on an arm.
-_ON_A_BODY = 0.3
+_ON_A_BODY = 0.3  # so much of a head before somebody's body is said: a face in a lap or on an arm
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,7 @@ STANDING: Posture = (*_HEAD_AND_SHOULDERS, (0.79, 1.98), (0.70, 3.00), (0.40, 2.
 SEATED: Posture = (*_HEAD_AND_SHOULDERS, (0.80, 1.92), (0.45, 2.78), (0.42, 2.80), (0.52, 3.35), (0.46, 5.10))
 KNEELING: Posture = (*_HEAD_AND_SHOULDERS, (0.79, 1.92), (0.42, 2.85), (0.42, 2.75), (0.52, 3.45), None)
 
-_TRUNK = 2.15
-"""From the shoulders down to the hips, in heads."""
+_TRUNK = 2.15  # from the shoulders down to the hips, in heads
 _PAIRS = {"bust": 3, "half": 6, "full": 8}
 BODIES = (*_PAIRS, "none")
 
@@ -240,18 +239,14 @@ def torso(pose: Pose) -> tuple[Point, ...]:
     if head is None or (nose[2] <= SEEN and not (left and right)):
         return ()
     if left is None:
-        left = _mirrored(right, nose) if right else (nose[0] + 0.74 * head, nose[1] + 0.70 * head)
-    right = right or _mirrored(left, nose)
+        left = (2 * nose[0] - right[0], right[1]) if right else (nose[0] + 0.74 * head, nose[1] + 0.70 * head)
+    right = right or (2 * nose[0] - left[0], left[1])
     down = _down(left, right, nose)
     hips = [
         hip[:2] if hip[2] > SEEN else _moved(shoulder, down, _TRUNK * head)
         for shoulder, hip in ((right, pose[12]), (left, pose[11]))
     ]
     return (left, right, *hips)
-
-
-def _mirrored(point: Point, nose: Joint) -> Point:
-    return (2 * nose[0] - point[0], point[1])
 
 
 def _down(left: Point, right: Point, nose: Joint) -> Point:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .. import inputs
 from ..errors import LikenessError, counted, gathered, listed
-from ..geometry import FAR, Fit, bounds, check_size, patch_rect, shorter_side
+from ..geometry import Fit, bounds, check_size, patch_rect, shorter_side
 from ..people import Box, Layout, Point, Slot, is_a
 from ..previews import color_of
 from ..text import COMMAS, NAME, plain
@@ -184,8 +184,6 @@ def _moved_mask(mask: Tensor, by: Fit, canvas: Canvas) -> Tensor:
 EXAMPLE = "Anna: 60, 80, 300, 500"
 """A line of text: name, x, y, width, height."""
 WRITE = f"Write a line per person, a name, a colon, x, y, width and height in pixels: {EXAMPLE}"
-_WIDEST = FAR / 10
-"""Pixels, as for poses: what is built around a box stays below FAR."""
 
 
 class BadBoxes(LikenessError):
@@ -226,8 +224,8 @@ def read(given: object) -> tuple[Marked, ...]:
 
 def _marked(number: int, one: Mapping[str, Any]) -> Marked:
     x, y, wide, high = (
-        inputs.number(f"The {key} of box {number}", one.get(key), least, _WIDEST, whole=False)
-        for key, least in (("x", -_WIDEST), ("y", -_WIDEST), ("width", 0), ("height", 0))
+        inputs.number(f"The {key} of box {number}", one.get(key), least, layouts.WIDEST, whole=False)
+        for key, least in (("x", -layouts.WIDEST), ("y", -layouts.WIDEST), ("width", 0), ("height", 0))
     )
     metadata = one.get("metadata")
     words = cast("Mapping[str, Any]", metadata if isinstance(metadata, Mapping) else {})

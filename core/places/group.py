@@ -27,10 +27,8 @@ Sides = tuple[Posture, Posture]
 Ways = tuple[Point | None, Point | None]
 """From a nose to that of the neighbour on the left and on the right, x outwards; None where nobody stands."""
 
-# Left free between a raised arm and the middle between two people.
-_CLEAR = 0.03
-# Hand and air above a wrist.
-_HAND = 0.25
+_CLEAR = 0.03  # left free between a raised arm and the middle between two people
+_HAND = 0.25  # hand and air above a wrist
 
 _LEGS = slice(5, 8)
 _CHAIR: Posture = (*SEATED[:3], (0.78, 1.92), *SEATED[4:])
@@ -124,8 +122,7 @@ _SWAY = 0.06  # people differ in height
 # The smallest head, in pixels, whose ID patches keep clear of each other at the least distances above:
 # beside each other in one row, above each other in several.
 _LEAST_HEAD = (42, 60)
-# A face of 96 px: smaller ones lose their likeness.
-_GOOD_HEAD = 116
+_GOOD_HEAD = 116  # a face of 96 px: smaller ones lose their likeness
 
 
 @dataclass(frozen=True)

@@ -94,8 +94,7 @@ def _of_pose(joints: Sequence[Joint]) -> tuple[Slot, str] | None:
 
 # How many heads of a person a painted region shows, from the crown down.
 _REGION_HEADS = {"bust": 2.1, "half": 4.1, "full": 7.5, "none": 2.1}
-# How many heads wide a region is at least: a head and most of the shoulders.
-_REGION_WIDTH = 1.4
+_REGION_WIDTH = 1.4  # how many heads wide a region is at least: a head and most of the shoulders
 
 
 def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
@@ -145,7 +144,7 @@ def require_skeletons(layout: Layout) -> Layout:
 _COCO_FROM_OPENPOSE = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
 _NECK = 1
 _JOINTS = 18
-_WIDEST = FAR / 10
+WIDEST = FAR / 10
 """Pixels. A joint beyond it is a mistake; what is built around the others, such as a face box, stays below FAR."""
 _LOST = (-1.0, -1.0)
 """Where SDPose puts a joint that it has not found, or that it sees left of its person's box: this one with the
@@ -176,7 +175,7 @@ def read(poses: object) -> tuple[list[list[Joint]], tuple[int, int]]:
         raise BadPoses("it is no list of OpenPose dictionaries with a list of people in it", advice)
     for key in ("canvas_width", "canvas_height"):
         side = frame.get(key)
-        if not isinstance(side, (int, float)) or not 1 <= side <= _WIDEST:
+        if not isinstance(side, (int, float)) or not 1 <= side <= WIDEST:
             raise BadPoses(f"its {key} is {side!r}", "A pose picture needs its width and height in pixels.")
     width, height = int(frame["canvas_width"]), int(frame["canvas_height"])
     found = [joints for n, one in enumerate(people, 1) if (joints := _joints(n, one.get("pose_keypoints_2d")))]
@@ -213,6 +212,6 @@ def _joints(person: int, numbers: Any) -> list[Joint]:
 def near(joint: Joint) -> Joint:
     """The joint, or one that is not seen where it is further away than any picture is wide."""
     x, y, score = joint
-    if not (abs(x) <= _WIDEST and abs(y) <= _WIDEST and math.isfinite(score)):  # NaN is not within anything
+    if not (abs(x) <= WIDEST and abs(y) <= WIDEST and math.isfinite(score)):  # NaN is not within anything
         return (0.0, 0.0, 0.0)
     return (x, y, max(0.0, min(1.0, score)))

@@ -25,10 +25,8 @@ REGIONS, FACE_BOXES = "regions", "face boxes"
 """Where a method that reads faces acts: in all of a person's region, or inside their face box alone."""
 ALL_PEOPLE = 0
 """Instead of the number of a person."""
-_HAIR = 0.3
-"""How far hair and ears reach beyond a face box, in face sizes."""
-_IN_PLACE = 0.3
-"""The least share of a mask, or of a place, that says the two belong together."""
+_HAIR = 0.3  # how far hair and ears reach beyond a face box, in face sizes
+_IN_PLACE = 0.3  # the least share of a mask, or of a place, that says the two belong together
 
 
 class BadRegion(LikenessError):

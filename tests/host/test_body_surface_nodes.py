@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 import pytest
@@ -72,22 +73,6 @@ def test_at_most_so_many_bodies_are_drawn_and_the_rest_is_told(models: Path, cap
     assert host_side._network(*folders.stamp(path)) is network, "loaded once"
 
 
-class OtherNetwork(torch.nn.Module):
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return image.float()
-
-
-class Demanding(torch.nn.Module):
-    def forward(self, image: torch.Tensor, size: int) -> torch.Tensor:
-        return image[:size]
-
-
-class Writing(torch.nn.Module):
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        torch.save(image, "somewhere")
-        return image
-
-
 class WritingAtOnce(torch.nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return image
@@ -100,19 +85,6 @@ class WritingAtOnce(torch.nn.Module):
     def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
         torch.save(state[0], "somewhere")
         self.training = state[1]
-
-
-class Far(torch.nn.Module):
-    """Bodies of a billion pixels, in charts of so many."""
-
-    def __init__(self, side: int) -> None:
-        super().__init__()
-        self.side = side
-
-    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
-        boxes = torch.tensor([[0.0, 0.0, 1e9, 1e9]])
-        charts = [torch.ones(1, n, self.side, self.side) for n in (2, 25, 25, 25)]
-        return [boxes, charts[0], charts[1], charts[2], charts[3]]
 
 
 class Reduced:
@@ -130,8 +102,15 @@ def with_pickle(path: Path) -> None:
             archive.writestr(name, pickle.dumps(Reduced(), 2) if name.endswith("/data.pkl") else data)
 
 
-def scripted(network: torch.nn.Module, path: Path) -> None:
-    torch.jit.save(torch.jit.script(network), str(path))
+def scripted(body: str, more: str = "") -> Any:
+    """Saves a network whose forward has this body, with more arguments than the picture."""
+    network = torch.jit.script(type("Network", (torch.nn.Module,), {})())
+    network.define(f"def forward(self, image{more}):\n    {body}\n")
+    return lambda path: torch.jit.save(network, str(path))
+
+
+# Bodies of a billion pixels, in charts of so many.
+FAR = "return [torch.tensor([[0.0, 0.0, 1e9, 1e9]])] + [torch.ones([1, n, {0}, {0}]) for n in (2, 25, 25, 25)]"
 
 
 def cut_off(path: Path) -> None:
@@ -143,14 +122,20 @@ WRONG = {
     "weights": (lambda path: torch.save({"a.weight": torch.ones(3)}, path), "is no TorchScript archive"),
     "a web page": (lambda path: path.write_text("<!doctype html><p>" + "x" * 600), "web page"),
     "cut off": (cut_off, "cut off while downloading"),
-    "another network": (lambda path: scripted(OtherNetwork(), path), "another kind .*returns a Tensor"),
-    "other inputs": (lambda path: scripted(Demanding(), path), "another kind .*size"),
-    "writes files": (lambda path: scripted(Writing(), path), r"reads or writes files \(aten::save\)"),
-    "writes while opened": (lambda path: scripted(WritingAtOnce(), path), r"runs code while it is opened \(__setst"),
+    "another network": (scripted("return image.float()"), "another kind .*returns a Tensor"),
+    "other inputs": (scripted("return image[:size]", ", size: int"), "another kind .*size"),
+    "writes files": (
+        scripted("torch.save(image, 'somewhere')\n    return image"),
+        r"reads or writes files \(aten::save\)",
+    ),
+    "writes while opened": (
+        lambda path: torch.jit.save(torch.jit.script(WritingAtOnce()), str(path)),
+        r"runs code while it is opened \(__setst",
+    ),
     "pickled Python": (with_pickle, "cannot be opened .*Unknown type name"),
     "a pickle of torch": (lambda path: torch.save(Reduced(), path), "is no TorchScript archive"),
-    "bodies beyond the photo": (lambda path: scripted(Far(28), path), "another kind .*a body of 1000000000x1000000000"),
-    "charts of no size": (lambda path: scripted(Far(0), path), "another kind .*returns tensors of shapes"),
+    "bodies beyond the photo": (scripted(FAR.format(28)), "another kind .*a body of 1000000000x1000000000"),
+    "charts of no size": (scripted(FAR.format(0)), "another kind .*returns tensors of shapes"),
 }
 
 

@@ -522,3 +522,16 @@ def test_what_is_said_while_sampling_stands_beside_what_the_node_said(
     assert "Weight 0, left out: " in both and "all people are scaled 1.49 times" in both
     prompt[apply]["inputs"]["strength"] = 0.0
     assert said(prompt).strip() == ""
+
+
+def test_each_scene_is_the_picture_of_its_prompt_alone(host_server: HostServer, small: Callable[[str], Prompt]) -> None:
+    """In the order of the lines."""
+    prompt = small("id_patch_several_scenes")
+
+    def drawn(text: str) -> np.ndarray:
+        scenes = workflow.substitute(prompt, {"LikenessScenes.text": text})
+        return result(host_server, scenes, host_server.run(scenes))
+
+    both = drawn("at the beach\n\nin the snow")
+    assert np.array_equal(both, np.concatenate([drawn("at the beach"), drawn("in the snow")]))
+    assert not np.array_equal(both[0], both[1])

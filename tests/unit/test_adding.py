@@ -78,13 +78,6 @@ def test_x_y_and_size_are_taken_as_they_are_and_several_are_those_one_after_the_
         assert add(layout, where, at, count=2) == add(add(layout, where, at), "free place")
 
 
-def test_a_face_on_somebodys_body_is_said() -> None:
-    """Place 1 has its nose at (300, 330): below it is the body."""
-    (line,) = adding.troubles(add(THREE, "at x, y", (300.0, 540.0)), 1)
-    assert line.startswith("Faces before bodies: that of place 4 lies on the body of place 1; ")
-    assert adding.troubles(add(THREE, "right end"), 1) == []
-
-
 def test_places_without_faces_count_by_their_patch() -> None:
     new = add(Layout(*CANVAS, (Slot((600.0, 300.0)),)), "free place").slots[-1]
     assert not overlaps([patch_rect((600, 300)), patch_rect(new.center)])
@@ -124,6 +117,7 @@ def joined(layout: Layout, *weights: float, absent=()) -> tuple[Cast, list[str]]
 def test_people_take_the_last_places() -> None:
     """Where a friend has no face nobody stands there, but its skeleton is drawn; those before are of who stays."""
     added = add(THREE, "right end")
+    assert adding.troubles(added, 1) == [], "no face before somebody's body"
     for people in (1, 2, 4):
         cast, told = joined(added, *[1.0] * people)
         assert [person.place for person in cast.people] == [*range(5 - people, 5)] and told == []

@@ -27,23 +27,21 @@ def resampled(chart: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def published(found: iuv.Bodies, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """The formulas of DensePose's own drawing, pixel by pixel: a picture, and how near each pixel is to another one."""
+    """The formulas of DensePose's own drawing: a picture, and how near each pixel is to another one."""
     picture, doubt = np.zeros((height, width, 3), np.uint8), np.ones((height, width))
     fields = [getattr(found, name).numpy() for name in ("boxes", "inside", "parts", "u", "v")]
     for box, *charts in zip(*fields, strict=True):
         x, y, w, h = (int(value) for value in (box[0], box[1], box[2] - box[0], box[3] - box[1]))
-        body, parts, u, v = ([resampled(one, h, w) for one in chart] for chart in charts)
-        for row in range(max(0, -y), min(h, height - y)):
-            for column in range(max(0, -x), min(w, width - x)):
-                scores = sorted(part[row, column] for part in parts)
-                label = int(np.argmax([part[row, column] for part in parts]))
-                inside = body[1][row, column] - body[0][row, column]
-                near = min(scores[-1] - scores[-2], abs(inside))
-                if inside > 0 and label:
-                    values = [255.0 * chart[label][row, column] for chart in (v, u)]
-                    picture[y + row, x + column] = *(int(min(value, 255)) % 256 for value in values), label
-                    near = min(near, *(abs(value - round(value)) for value in values))
-                doubt[y + row, x + column] = min(doubt[y + row, x + column], near)
+        body, parts, u, v = (np.stack([resampled(one, h, w) for one in chart]) for chart in charts)
+        label, (second, best), inside = parts.argmax(0), np.sort(parts, axis=0)[-2:], body[1] - body[0]
+        values = 255.0 * np.stack([np.take_along_axis(chart, label[None], 0)[0] for chart in (v, u)])
+        shown, near = (inside > 0) & (label > 0), np.minimum(best - second, abs(inside))
+        near = np.where(shown, np.minimum(near, abs(values - values.round()).min(0)), near)
+        drawn = np.stack([*(np.minimum(values, 255).astype(int) % 256), label], -1)
+        rows, columns = slice(max(0, y), min(height, y + h)), slice(max(0, x), min(width, x + w))
+        cut = slice(rows.start - y, rows.stop - y), slice(columns.start - x, columns.stop - x)
+        picture[rows, columns][shown[cut]] = drawn[cut][shown[cut]]
+        doubt[rows, columns] = np.minimum(doubt[rows, columns], near[cut])
     return picture, doubt
 
 

@@ -7,21 +7,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from pack.core.parts import parts as module
 from pack.core.parts.bank import PartTokens, PartWeights, keep, key_bias, token_mask, window
-from pack.core.parts.parts import (
-    LABELS,
-    BadPart,
-    Parts,
-    caption,
-    hints,
-    laid_over,
-    make_part,
-    pose_hint,
-    pose_picture,
-    prepared,
-    stretched,
-    targets,
-)
+from pack.core.parts.parts import LABELS, BadPart, Parts, hints, prepared
 from PIL import Image
 
 
@@ -31,7 +19,7 @@ def picture(seed, width=90, height=130, channels=3):
 
 
 def part(image=None, label="face", mask=None, weight=1.0, target=None):
-    return make_part(label, picture(1) if image is None else image, mask, weight, target)
+    return module.make_part(label, picture(1) if image is None else image, mask, weight, target)
 
 
 def box(width=90, height=130):
@@ -82,22 +70,22 @@ def test_preparation_equals_pillow(channels, size):
 def test_pose_pictures_equal_pillows_lanczos():
     image = picture(3)
     expected = pillow(image[0], "RGB", (64, 96), Image.Resampling.LANCZOS)
-    assert np.abs(pose_picture(image, 64, 96)[0].movedim(0, -1).numpy() - expected).max() <= 1e-6
-    assert torch.equal(pose_picture(image, 90, 130)[0], image[0].movedim(-1, 0)), "the right size is left alone"
+    assert np.abs(module.pose_picture(image, 64, 96)[0].movedim(0, -1).numpy() - expected).max() <= 1e-6
+    assert torch.equal(module.pose_picture(image, 90, 130)[0], image[0].movedim(-1, 0)), "the right size stays"
 
 
 def test_what_does_not_count_is_dim_magenta():
-    shown = laid_over(prepared(part(torch.ones(1, 96, 64, 3), mask=box(64, 96)), 64, 96))
+    shown = module.laid_over(prepared(part(torch.ones(1, 96, 64, 3), mask=box(64, 96)), 64, 96))
     assert torch.allclose(shown[30, 30], torch.ones(3)) and torch.allclose(shown[90, 2], torch.tensor([0.6, 0.25, 0.6]))
 
 
 def test_targets_are_everywhere_where_none_is_given():
     half, odd = torch.zeros(1, 10, 8), torch.ones(1, 64, 64)
     half[..., :4], odd[..., :32] = 1, math.nan
-    both = targets((part(), part(target=half)), 64, 96)
+    both = module.targets((part(), part(target=half)), 64, 96)
     assert both.shape == (2, 96, 64) and bool((both[0] == 1).all())
     assert bool((both[1, :, :32] == 1).all()) and not both[1, :, 32:].any()
-    assert targets((part(), part()), 64, 96) is None
+    assert module.targets((part(), part()), 64, 96) is None
     clean = part(target=odd).target
     assert clean.isfinite().all() and not clean[:, :32].any() and clean[:, 32:].all()
 
@@ -138,7 +126,7 @@ def test_several_masks_are_one_part_in_pieces():
     assert torch.equal(one.mask, both[0]) and not hints(one, mask=both[:1])
     (said,) = hints(shoes, mask=both)
     assert said == "The mask of 'shoes' is a batch of 2 masks, which count together: 16% of the picture."
-    captions = [caption(n, shown) for n, shown in enumerate((one, shoes, part(mask=both, weight=0.5)), 1)]
+    captions = [module.caption(n, shown) for n, shown in enumerate((one, shoes, part(mask=both, weight=0.5)), 1)]
     assert captions == ["1 face", "2 shoes, 2 masks 16%", "3 face 0.5, 2 masks 16%"]
     with pytest.raises(BadPart, match=r"its mask \(90x130 px\) is empty"):
         part(mask=both * 0)
@@ -161,17 +149,17 @@ def test_what_works_but_may_not_be_meant_is_said():
     ]
     assert not hints(part(mask=box()), mask=box()[0], target_mask=None)
     square, absent = part(torch.ones(1, 64, 64, 3), label="shoes"), part(torch.ones(1, 64, 64, 3), weight=0.0)
-    (said,) = stretched(Parts((square, part(), absent)), 512, 768)
+    (said,) = module.stretched(Parts((square, part(), absent)), 512, 768)
     assert said == "Pictures stretched to 512x768 px: 'shoes' from 64x64 px; crop them to that shape"
-    assert not stretched(Parts((square,)), 512, 512)
+    assert not module.stretched(Parts((square,)), 512, 512)
 
 
 def test_poses_of_another_encoding_are_noticed():
     iuv = torch.rand(1, 96, 64, 3, generator=torch.Generator().manual_seed(0))
     iuv[..., 2] *= 24 / 255
-    assert pose_hint(iuv) == "" and pose_hint(torch.zeros(2, 96, 64, 3)) == ""
+    assert module.pose_hint(iuv) == "" and module.pose_hint(torch.zeros(2, 96, 64, 3)) == ""
     iuv[:, 20:40, ..., 2] = 0.4  # viridis
-    assert pose_hint(iuv).startswith("The pose image is no DensePose IUV picture ")
+    assert module.pose_hint(iuv).startswith("The pose image is no DensePose IUV picture ")
 
 
 @pytest.mark.parametrize("size", [(1032, 776), (136, 1192)], ids=str)

@@ -139,6 +139,13 @@ def test_a_mask_falls_to_nothing_within_its_square_but_not_where_the_picture_end
     (tight,) = cut(face(160, 100), margin=0.25, mask_margin=4.0)
     mask = tight.crop.mask
     assert mask[0].max() < 0.1 and mask.diff(dim=0).abs().max() < 0.15 and mask.max() == 1
+    everybody, faces = people(face(100, 100, 60), face(135, 100, 60))
+    (one,) = crops.decide(everybody[:1], faces, EVERYBODY)
+    x0, y0, x1, y1 = one.crop.square
+    whole = torch.zeros(200, 320)
+    whole[y0:y1, x0:x1] = one.crop.mask
+    left, top, right, below = (round(side) for side in faces.faces[1].box)
+    assert whole[top:below, left:right].max() == 0 and whole[100, 90] == 1, "the faces of others are cut out"
 
 
 @pytest.mark.parametrize(("feather", "told"), [(0.25, False), (1.0, False), (4.0, True)])
@@ -148,16 +155,6 @@ def test_a_feather_larger_than_its_square_is_told(feather, told):
     assert (share < 0.5) is told
     most = f"Ann {share:.0%} pasted at most; lower feather or raise margin"
     assert crops.troubles(decisions, 1) == [f"The soft edge leaves no room for the face: {most}"] * told
-
-
-def test_the_faces_of_others_are_cut_out_of_a_mask():
-    everybody, faces = people(face(100, 100, 60), face(135, 100, 60))
-    (one,) = crops.decide(everybody[:1], faces, EVERYBODY)
-    x0, y0, x1, y1 = one.crop.square
-    whole = torch.zeros(200, 320)
-    whole[y0:y1, x0:x1] = one.crop.mask
-    left, top, right, below = (round(side) for side in faces.faces[1].box)
-    assert whole[top:below, left:right].max() == 0 and whole[100, 90] == 1
 
 
 # The way back
