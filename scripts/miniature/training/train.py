@@ -42,12 +42,16 @@ _WARM_UP, _EMA = 100, 0.998
 
 @dataclass
 class Training:
-    """What a checkpoint keeps: a net in one of its lessons, the mean of its last weights, and how far it is."""
+    """What a checkpoint keeps: a net in one of its lessons, the mean of its last weights, and how far it is.
+
+    settled: it has had this lesson before.
+    """
 
     net: Miniature
     lesson: str
     average: Miniature
     optimiser: torch.optim.Optimizer
+    settled: bool = False
     step: int = 0
     seconds: float = 0.0
     loss: float = 0.0
@@ -63,13 +67,13 @@ class Training:
 
 
 def begin(net: Miniature, lesson: str, settled: bool = False) -> Training:
-    """settled: it has had this lesson before."""
+    """settled: as in Training."""
     learns, still = LESSONS[lesson].learns, LESSONS[lesson].still + (LESSONS[lesson].settled if settled else ())
     for name, weight in net.named_parameters():
         weight.requires_grad_(name.startswith(learns) and not name.startswith(still))
     learning = [weight for weight in net.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(learning, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
-    return Training(net, lesson, copy.deepcopy(net).requires_grad_(False), optimiser)
+    return Training(net, lesson, copy.deepcopy(net).requires_grad_(False), optimiser, settled)
 
 
 def learn(training: Training, known: Pool, minutes: float, pause: Callable[[Training], None]) -> None:
@@ -77,7 +81,7 @@ def learn(training: Training, known: Pool, minutes: float, pause: Callable[[Trai
     rng, first, before, started = random.Random(training.step), training.step, training.seconds, time.monotonic()
     torch.manual_seed(training.step)
     lesson = LESSONS[training.lesson]
-    if not first:
+    if not first and not training.settled:
         lesson.prepare(training.net, known)
     loss = lesson.loss(training.net, known)
     while (done := (time.monotonic() - started) / (60 * minutes)) < 1:
@@ -117,7 +121,9 @@ def main() -> None:
     known, names = pool(TRAINED_ON), list(LESSONS) if given.from_nothing else [given.lesson]
     kept = torch.load(CHECKPOINT, map_location="cpu", weights_only=True) if CHECKPOINT.is_file() else None
     net = (Miniature() if given.from_nothing else stored.load()).to(device)
-    training = begin(net, kept["lesson"] if kept else names[0], settled=not given.from_nothing)
+    first = kept["lesson"] if kept else names[0]
+    settled = not given.from_nothing and first in stored.FILES and stored.FILES[first].is_file()
+    training = begin(net, first, settled)
     if kept:
         training.load(kept)
         say(f"On from step {training.step} of {training.lesson}.")
