@@ -11,9 +11,9 @@ released weights.
     unet.py           UNet and ControlNet in plain torch, 64 channels
     autoencoder.py    pixels to latents and back
     net.py            the whole: projections, networks, sampler
-    stored.py         miniature.safetensors: eight bits a number
+    stored.py         miniature.safetensors and instant_id.safetensors: eight bits a number
     export.py         widened, as the files a ComfyUI loads; its encoder in export_encoder.py
-    install.py        into one's own ComfyUI, with a workflow
+    install.py        into one's own ComfyUI, with workflows
     measure.py        whose look is seen in which place
     training/         how it came about, which no demo and no user needs
 """
