@@ -1,7 +1,7 @@
-"""miniature.safetensors, and instant_id.safetensors for what InstantID adds to it: the weights, eight bits a number,
-and in the metadata where they come from.
+"""miniature.safetensors, and instant_id.safetensors for what InstantID adds: the weights, eight bits a number.
 
-A tensor of two or more dimensions is int8 with one scale per row; the rest, and what is small, is fp16.
+In the metadata stands where they come from. A tensor of two or more dimensions is int8 with one scale per row; the
+rest, and what is small, is fp16.
 """
 
 from __future__ import annotations
