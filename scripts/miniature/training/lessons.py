@@ -8,9 +8,9 @@ from __future__ import annotations
 import colorsys
 import math
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as functional
@@ -282,7 +282,7 @@ def _begin_instant_id(model: Miniature, known: Pool) -> None:
     method.identity.load_state_dict(model.control.state_dict())
     method.image_proj.load_state_dict(model.prompt_proj.state_dict())
     method.image_proj.proj_in.weight.div_(recogniser.raw(known.embeddings).norm(dim=1).mean())
-    added: Iterable[Any] = method.ip_adapter.values()
+    added = cast("list[Any]", list(method.ip_adapter.values()))
     for layer, ours in zip(model.unet.cross_attention(), added, strict=True):
         ours.to_k_ip.weight.copy_(layer.to_k.weight)
         ours.to_v_ip.weight.copy_(layer.to_v.weight)
