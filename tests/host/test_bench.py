@@ -112,7 +112,7 @@ def test_a_run_for_a_gpu_goes_on_behind_what_fails_and_keeps_to_its_time(
     assert sum(case.seconds for case in gpu.CASES) < 530, "all of it fits into the time of --gpu"
     (tmp_path / "file").touch()
     monkeypatch.setattr(gpu, "cases", lambda: [gpu.Case("first", lambda: written.append(0), 1)])
-    with pytest.raises(SetupError, match=r"results\.json cannot be written .*: make room .* name another"):
+    with pytest.raises(SetupError, match=r"results\.json cannot be written .*: make room, or name another"):
         gpu.run(tmp_path / "file", 100.0, [], time.monotonic())
     assert written == [4], "nothing is begun"
 

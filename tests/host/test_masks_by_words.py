@@ -102,7 +102,7 @@ def test_words_that_find_nothing_are_named_where_they_are_known() -> None:
         (parts.Part, {**SHOES, "mask": none}, BadPicture, "mask input of Part .*empty batch"),
         (parts.Part, {**SHOES, "mask": empty}, BadPart, r"'shoes' .*its mask \(96x96 px\) is empty"),
         (places.LayoutFromFaces, layout, BadPicture, "masks input of Layout from Picture .*empty batch"),
-        (places.PersonRegion, region, BadRegion, "region of person 1 .*of 1 mask none lies in that place"),
+        (places.PersonRegion, region, BadRegion, "region of person 0 .*of 1 mask none lies in that place"),
     ):
         said = rf"{message}.* SAM3 Detect was asked for 'red shoes'\. .*[Uu]se (an)?other"
         with pytest.raises(error, match=said):
