@@ -258,14 +258,22 @@ def refused(server: HostServer, prompt: Prompt) -> str:
     return refusal(answer)
 
 
+def too_old(host: Host, prompt: Prompt) -> bool:
+    """For a method of it."""
+    used = [method.host for method in methods() if method.used_by(classes(prompt, list(prompt)))]
+    return any(host.version < tuple(map(int, needed.split("."))) for needed in used)
+
+
 @pytest.mark.parametrize("file", templates.each())
 def test_runs_shows_what_it_decides_and_samples_again(
     host_server: HostServer, file: Path, known: dict[str, Any], small: Callable[[str], Prompt]
 ) -> None:
     """Another seed computes nothing else again."""
     prompt = small(file.stem)
-    used = [method.host for method in methods() if method.used_by(classes(prompt, list(prompt)))]
-    if any(host_server.host.version < tuple(map(int, needed.split("."))) for needed in used):
+    if too_old(host_server.host, prompt):
+        # That of a checkpoint as small as the stand-in's is the older host's own error.
+        if loaders := workflow.nodes_of(prompt, "LikenessLoadAdapter"):
+            prompt = {loaders[0]: prompt[loaders[0]], "shown": node("PreviewAny", source=[loaders[0], 0])}
         with pytest.raises(HostError, match=r"needs ComfyUI 0\.33"):
             host_server.run(prompt)
         return
@@ -373,6 +381,8 @@ def test_without_a_model_the_doctor_names_all_that_a_run_asks_for(
     """And nothing else. What is asked for is put in place until the run ends well."""
     (server, root), asked = bare, set[str]()
     with_standins, as_shipped = small(file.stem), workflow.to_prompt(workflow.load(file), known)
+    if too_old(server.host, with_standins):
+        pytest.skip("what runs here is refused before it has asked for all files")
     for number in workflow.nodes_of(with_standins, "LikenessLoadFaceModel"):
         with_standins[number] = as_shipped[number]
     for folder in root.iterdir():
