@@ -61,7 +61,7 @@ class Carried:
         return self  # shared by every clone on purpose
 
     @property
-    def heard(self) -> bool:
+    def active(self) -> bool:
         """Whether the UNet reads anything of it."""
         raise NotImplementedError
 

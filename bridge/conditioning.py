@@ -199,14 +199,13 @@ class Attachment:
 class ControlAttachment(Attachment):
     """The same of a UNet's ControlNet, whose copies look at what no node before the sampler sees, see _AttachedNet.
 
-    width: of the text context the net, and so the model, must have. canvas: what the hint shows, or None where somebody
-    else looks at its size. heard: makes what sees to it, beside packs that change attention, that the UNet reads the ID
-    tokens.
+    width: of the text context the net, and so the model, must have. canvas: what the hint shows, or None where another
+    looks at its size. reader: makes what sees to it, beside packs that change attention, that the UNet reads ID tokens.
     """
 
     width: int = field(kw_only=True)
     canvas: Canvas | None = field(default=None, kw_only=True)
-    heard: Callable[[BaseModel], Reading] | None = field(default=None, kw_only=True)
+    reader: Callable[[BaseModel], Reading] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         check_range("The ControlNet", *self.timestep_percent_range)
@@ -217,7 +216,7 @@ class ControlAttachment(Attachment):
         return {**attached, "model_conds": conds, "control_apply_to_uncond": False}
 
     def _copy(self) -> ControlBase:
-        return _as_ours(super()._copy(), self.width, self.canvas, self.heard)
+        return _as_ours(super()._copy(), self.width, self.canvas, self.reader)
 
 
 WHOLE = "likeness_whole"
@@ -251,12 +250,12 @@ class Reading(Protocol):
 
 
 def _as_ours(
-    control_net: ControlBase, width: int, canvas: Canvas | None, heard: Callable[[BaseModel], Reading] | None
+    control_net: ControlBase, width: int, canvas: Canvas | None, reader: Callable[[BaseModel], Reading] | None
 ) -> _AttachedNet:
     """A copy of a net, of whatever class, as one of ours."""
     control_net.__class__ = _our_class(type(control_net))
     control_net.width, control_net.canvas, control_net.checked = width, canvas, set()
-    control_net.heard, control_net.reading = heard, None
+    control_net.reader, control_net.reading = reader, None
     # Advanced-ControlNet puts methods of its own on the object, in front of those of any class.
     theirs = {
         name: vars(control_net).pop(name) for name in ("get_control", "pre_run", "cleanup") if name in vars(control_net)
@@ -274,20 +273,20 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     """Our own copy of a net: it reads the text that the UNet reads, at the timestep that the UNet is told, and looks at
     what no node before the sampler sees.
 
-    width, canvas, heard: as in ControlAttachment. checked: sizes of latents that this run has shown. theirs: methods
+    width, canvas, reader: as in ControlAttachment. checked: sizes of latents that this run has shown. theirs: methods
     that the net has beside those of its class.
     """
 
     width: int
     canvas: Canvas | None
     checked: set[tuple[int, int]]
-    heard: Callable[[BaseModel], Reading] | None
+    reader: Callable[[BaseModel], Reading] | None
     reading: Reading | None
     theirs: dict[str, Callable[..., Any]]
 
     def copy(self) -> _AttachedNet:
         plain = super().copy()  # as every class of the host names itself
-        return _as_ours(plain, self.width, self.canvas, self.heard)
+        return _as_ours(plain, self.width, self.canvas, self.reader)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
         found = model.model_config.unet_config.get("context_dim")
@@ -298,7 +297,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self._check_blocks(model)
         self.checked.clear()
         self.cond_hint = None  # a cancelled run leaves its own
-        self.reading = self.heard(model) if self.heard else None
+        self.reading = self.reader(model) if self.reader else None
         self._method("pre_run")(model, percent_to_sigma)
         if isinstance(self, comfy.controlnet.ControlNet):
             self.model_sampling_current = _exact(model.model_sampling)

@@ -1,4 +1,4 @@
-"""Cross-attention that hears more than the text: what injections and regional text have in common.
+"""Cross-attention that reads more than the text: what injections and regional text have in common.
 
 The attention is put around whatever stands in each layer when a forward starts. So other packs never meet ours, and
 the order of the nodes does not matter.
@@ -42,7 +42,7 @@ class Place(NamedTuple):
 
 
 class CrossAttentionBatch(Batch):
-    """What every layer hears in one forward."""
+    """What every layer reads in one forward."""
 
     layers: Sequence[Block]
     _sound: tuple[int, int] | None = None

@@ -217,7 +217,7 @@ class BlocksRun(Run):
     def batch(self, chunks: tuple[tuple[BlockInjection, ...], ...], given: Given) -> BlocksBatch | None:
         """Of the people who are switched on at this step."""
         together = zip(*chunks, strict=True)
-        on = tuple(each for each in together if any(one.heard for one in each) and each[0].is_on(given.sigmas))
+        on = tuple(each for each in together if any(one.active for one in each) and each[0].is_on(given.sigmas))
         if not on:
             return None
         what = on, tuple(given.x.shape[-2:]), len(given.x)
@@ -229,8 +229,8 @@ class BlocksRun(Run):
 def _by_row(one: BlockInjection, rows: range) -> list[tuple[slice, BlockInjection]]:
     """Which of these rows of a batch read what: each its own, all the same, or nobody."""
     if one.by_row:
-        return [(slice(row, row + 1), one.of(n)) for n, row in enumerate(rows) if one.heard]
-    return [(slice(rows.start, rows.stop), one)] * one.heard
+        return [(slice(row, row + 1), one.of(n)) for n, row in enumerate(rows) if one.active]
+    return [(slice(rows.start, rows.stop), one)] * one.active
 
 
 _Group = tuple[slice, Tensor, tuple[int, ...], list[Read], Callable[[Tensor, Read, Sequence[int]], Tensor]]
@@ -251,8 +251,8 @@ class BlocksBatch(Batch):
 
     def _add(self, rows: slice, one: BlockInjection, layers: list[Read], x: Tensor) -> None:
         regions = torch.ones(1, 1, 1) if one.acts is None else one.acts
-        heard = by_people(inside(regions, (x.shape[-2], x.shape[-1])))
-        self._groups += [(rows, at.to(x.device), who, layers, one.read) for who, at in heard]
+        owned = by_people(inside(regions, (x.shape[-2], x.shape[-1])))
+        self._groups += [(rows, at.to(x.device), who, layers, one.read) for who, at in owned]
 
     def around(self, options: Options) -> Options:
         functions = {block: partial(self._added, number) for number, block in enumerate(self.blocks)}
@@ -273,19 +273,19 @@ class BlocksBatch(Batch):
 
 
 def inside(regions: Tensor, latent: tuple[int, int]) -> Tensor:
-    """Which rows of the picture hear whom: (people, rows) bool.
+    """Which rows of the picture read whom: (people, rows) bool.
 
-    regions: (people, H, W), 0..1, of a picture whose latent is (height, width). A row hears everybody in whose region
+    regions: (people, H, W), 0..1, of a picture whose latent is (height, width). A row reads everybody in whose region
     one of its pixels lies: a box reaches outwards to whole rows.
     """
     pixels = functional.adaptive_max_pool2d(regions.float(), latent)
     return functional.max_pool2d(pixels, 2, ceil_mode=True).flatten(1) > 0
 
 
-def by_people(hearing: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
-    """Of (people, rows) bool: who are heard together by any rows, and the numbers of these."""
-    every: list[list[bool]] = hearing.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+def by_people(reading: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
+    """Of (people, rows) bool: who act together in any rows, and the numbers of these."""
+    every: list[list[bool]] = reading.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     found: dict[tuple[int, ...], list[int]] = {}
-    for row, heard in enumerate(every):
-        found.setdefault(tuple(n for n, is_heard in enumerate(heard) if is_heard), []).append(row)
+    for row, owned in enumerate(every):
+        found.setdefault(tuple(n for n, is_owned in enumerate(owned) if is_owned), []).append(row)
     return [(who, torch.tensor(rows)) for who, rows in found.items() if who]

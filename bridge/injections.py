@@ -31,14 +31,14 @@ class Injection(Carried):
 
     tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
     layers: per cross-attention layer ((people, T, C), (people, T, C)); adapter scale and weight are in the values.
-    None for a layer in which it is not heard, which then does what it did. Empty where the adapter is switched off.
+    None for a layer in which it is not read, which then does what it did. Empty where the adapter is switched off.
     Of a subclass whatever is read of people in a layer, by person.
-    regions: (people, H, W) weights of the whole picture, or None: one person heard everywhere.
+    regions: (people, H, W) weights of the whole picture, or None: one person everywhere.
     boxes: (people, H, W), at most 1 in all: where they act in the UNet, and IdentityNet's residuals act at all, while
-    IdentityNet itself hears by `regions`; or None: wherever they are heard.
+    IdentityNet itself reads by `regions`; or None: wherever they act.
     canvas: what the regions are parts of and whose rows people have, or None where somebody else looks at its size.
     begins: called with the guider at the start of every run.
-    by_row: person n is heard in row n of the batch alone; there are no regions, and boxes are of their rows.
+    by_row: person n acts in row n of the batch alone; there are no regions, and boxes are of their rows.
     """
 
     key = "likeness_injections"
@@ -51,7 +51,7 @@ class Injection(Carried):
     boxes: Tensor | None = None
 
     @property
-    def heard(self) -> bool:
+    def active(self) -> bool:
         return bool(self.layers)
 
     @property
@@ -114,7 +114,7 @@ class InjectionsRun(CrossAttentionRun):
     def batch(self, chunks: tuple[tuple[Injection, ...], ...], given: Given) -> CrossAttentionBatch | None:
         """Of the injections that are switched on at this step."""
         together = zip(*chunks, strict=True)
-        on = tuple(each for each in together if each[0].heard and each[0].is_on(given.sigmas))
+        on = tuple(each for each in together if each[0].active and each[0].is_on(given.sigmas))
         return self.ready(on, given, lambda place: InjectionsBatch(self.layers, on, place)) if on else None
 
 
@@ -143,8 +143,8 @@ class InjectionsBatch(CrossAttentionBatch):
 class Addition:
     """What one apply node's injections, one per chunk and all alike, add to the layers.
 
-    layers: by number, keys and values (people, rows, T, C) of those where they are heard. weights: per grid, or none
-    where one person is heard everywhere.
+    layers: by number, keys and values (people, rows, T, C) of those where they act. weights: per grid, or none
+    where one person acts everywhere.
     """
 
     def __init__(self, injections: Sequence[Injection], place: Place) -> None:

@@ -1,7 +1,7 @@
-"""Text that is heard in parts of the picture only: words about one person, or the ID tokens of ID-Patch.
+"""Text that is read in parts of the picture only: words about one person, or the ID tokens of ID-Patch.
 
 Nothing is computed twice: every pixel's cross-attention reads the common text and, of the rest, what belongs to the
-people near it, in one softmax. Where everybody is heard everywhere that is plain cross-attention over all of it.
+people near it, in one softmax. Where everybody is read everywhere that is plain cross-attention over all of it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import torch.nn.functional as functional
 from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor
 
-from ..core.attention import EVERYBODY, NOBODY, UNHEARD, Block, hearing_bias
+from ..core.attention import EVERYBODY, EXCLUDED, NOBODY, Block, region_bias
 from .carried import Carried, CarriedCond, ConditioningLost, cut_regions, put
 from .conditioning import ALWAYS, ID_TOKENS, Canvas, Conditioning, Entry, IDTokens
 from .cross_attention import (
@@ -40,15 +40,15 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 16
 """Keys. A CPU takes so many at a time and what is left one by one, and CUDA copies a mask whose rows are not a multiple
-of 8: both cost more than a few keys that nobody hears."""
+of 8: both cost more than a few keys that nobody reads."""
 
 
 @dataclass(frozen=True, eq=False)
 class RegionalText(Carried):
     """What one node adds to, or says of, one side of the conditioning.
 
-    regions: (people, H, W) of the whole picture; how strongly each person's text is heard there: 0 not at all, 1 as
-    the text that everybody hears, 2 as if it were there twice.
+    regions: (people, H, W) of the whole picture; how strongly each person's text is read there: 0 not at all, 1 as
+    the text that everybody reads, 2 as if it were there twice.
     counts: tokens per person. canvas: what the regions are parts of, or None for the whole picture.
     tokens: (B, sum of counts, width) float32 CPU, read by the UNet behind the text; or None where they stand in it.
     start: where they stand. length: of the text of their entry, and inside: the tokens that stand in it, (B, sum of
@@ -65,7 +65,7 @@ class RegionalText(Carried):
     inside: Tensor | None = None
 
     @property
-    def heard(self) -> bool:
+    def active(self) -> bool:
         return bool(self.counts)
 
     @property
@@ -86,7 +86,7 @@ class RegionalText(Carried):
         return replace(self, regions=cut_regions(self.regions, area, latent))
 
     def alike(self, other: Any) -> bool:
-        return True  # what one row has too few is filled with tokens that nobody hears
+        return True  # what one row has too few is filled with tokens that nobody reads
 
     def known(self, text: Tensor) -> RegionalText:
         """In an entry with this text, (B, T, width)."""
@@ -126,7 +126,7 @@ def spoken(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas) -> Regiona
 
 
 def standing_at(place: int, count: int, region: Tensor, canvas: Canvas) -> RegionalText:
-    """So many tokens of a text from `place` on, heard in a region (H, W) only."""
+    """So many tokens of a text from `place` on, read in a region (H, W) only."""
     return RegionalText(object(), ALWAYS, region[None], (count,), canvas, None, place)
 
 
@@ -137,7 +137,7 @@ def silent(text: RegionalText) -> RegionalText:
 
 
 def standing_in(sides: Sequence[Conditioning], regions: Tensor, canvas: Canvas) -> list[Conditioning]:
-    """Both sides of Apply ID-Patch, the ID tokens in their texts heard in regions only; an entry without stays."""
+    """Both sides of Apply ID-Patch, the ID tokens in their texts read in regions only; an entry without stays."""
     source = object()
 
     def bound(entry: Entry) -> Entry:
@@ -163,7 +163,7 @@ def _texts(entry: dict[str, Any]) -> tuple[RegionalText, ...]:
 
 
 def everywhere(inside: IDTokens | None, text: Tensor) -> RegionalText:
-    """ID tokens in the text of an entry, (B, T, width), that everybody hears, as if all were one person's whose region
+    """ID tokens in the text of an entry, (B, T, width), that everybody reads, as if all were one person's whose region
     is the whole picture."""
     tokens = inside.people * inside.each if inside else 0
     there = inside is not None and inside.start + tokens <= text.shape[1]
@@ -172,7 +172,7 @@ def everywhere(inside: IDTokens | None, text: Tensor) -> RegionalText:
 
 
 class RegionalTextRun(CrossAttentionRun):
-    """One sampling run of a MODEL that hears by region."""
+    """One sampling run of a MODEL that reads by region."""
 
     key = RegionalText.key
 
@@ -287,20 +287,20 @@ class RegionalTextBatch(CrossAttentionBatch):
             bias = bias + functional.pad(extra_options[self._key].to(q), (0, more))
         # On a CPU the host's choices write out all logits.
         kernel = attention_pytorch if q.device.type == "cpu" else None
-        heard = attend_with(extra_options, kernel, bias)(q, *(functional.pad(x, (0, 0, 0, more)) for x in (k, v)))
+        found = attend_with(extra_options, kernel, bias)(q, *(functional.pad(x, (0, 0, 0, more)) for x in (k, v)))
         if before is None:
-            return heard
+            return found
         # Theirs adds to plain attention to the text, which is taken out of it again.
         plain = k[:, :text], v[:, :text]
         hidden = self._hidden(text, q) if self.layers[layer] in self._deaf else None
-        return before(q, *plain, extra_options) + heard - attend_with(extra_options, mask=hidden)(q, *plain)
+        return before(q, *plain, extra_options) + found - attend_with(extra_options, mask=hidden)(q, *plain)
 
     def _hidden(self, text: int, q: Tensor) -> Tensor:
-        """(rows, 1, text), the tokens inside the text: a replacement that has texts of its own does not hear them."""
+        """(rows, 1, text), the tokens inside the text: a replacement that has texts of its own does not read them."""
         hidden = torch.zeros(len(self._chunks), 1, text)
         for row, chunk in zip(hidden, self._chunks, strict=True):
             for one in chunk:
-                row[:, one.among(self._context)] = UNHEARD if one.standing else 0
+                row[:, one.among(self._context)] = EXCLUDED if one.standing else 0
         return as_many(hidden.to(q), self.rows, dim=0)
 
     def _text_alone(self, context: Tensor) -> Tensor:
@@ -321,7 +321,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         louder = (repeats(text) / known).log()[:, None].expand(-1, self.added)
         taken = as_many(torch.stack([self._taken(chunk) for chunk in self._chunks]), self.rows, dim=0).to(text.device)
         twice = ((text[:, :, None, 0] == tokens[:, None, :, 0]) & taken[whose][:, None]).any(dim=2)
-        return torch.cat([twice * UNHEARD, louder], dim=1)[:, None]
+        return torch.cat([twice * EXCLUDED, louder], dim=1)[:, None]
 
     def _taken(self, chunk: tuple[RegionalText, ...]) -> Tensor:
         """(added,), which tokens have been taken out of the text."""
@@ -361,7 +361,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         owners = functional.pad(owners, (0, tokens - len(owners)), value=NOBODY)
         # Words behind a text that stands there twice are as loud as it when they count twice.
         regions = [x.regions if x.tokens is None else x.regions * x.repeats(self._context) for x in chunk]
-        return hearing_bias(regions, owners, grid)
+        return region_bias(regions, owners, grid)
 
 
 def repeats(text: Tensor) -> Tensor:

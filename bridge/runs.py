@@ -140,7 +140,7 @@ class Run:
 
         The same tensor for the same batch, on the device already: `read` knows it by that, without asking a GPU.
         """
-        self._asked |= _heard(chunks)
+        self._asked |= _active(chunks)
         batch = chunks, pictures
         if batch not in self._rows:
             numbers = [self._numbers.setdefault(chunk, len(self._numbers)) for chunk in chunks]
@@ -209,7 +209,7 @@ class Run:
 
     def _read(self, rows: Tensor, given: Given) -> Batch | None:
         chunks = self.read(rows)
-        if not _heard(chunks):
+        if not _active(chunks):
             return None
         self._check(given, len(rows), chunks)
         return self.batch(tuple(chunk.carried for chunk in chunks), given)
@@ -263,8 +263,8 @@ def _read_by(batch: Batch, executor: WrapperExecutor, x: Tensor, args: Sequence[
     return executor(x, *args, **{**kwargs, "transformer_options": batch.around(kwargs.get("transformer_options", {}))})
 
 
-def _heard(chunks: Sequence[Chunk]) -> bool:
-    return any(one.heard for chunk in chunks for one in chunk.carried)
+def _active(chunks: Sequence[Chunk]) -> bool:
+    return any(one.active for chunk in chunks for one in chunk.carried)
 
 
 def _around(model_options: Mapping[str, Any]) -> str:

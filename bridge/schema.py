@@ -102,8 +102,8 @@ def region_masks_input() -> io.Mask.Input:
     return io.Mask.Input("mask", optional=True)
 
 
-def heard_inputs(hard: bool = False) -> list[io.Input]:
-    """Where people of a placed cast are heard by a method that reads faces.
+def scope_inputs(hard: bool = False) -> list[io.Input]:
+    """Where people of a placed cast act for a method that reads faces.
 
     hard: for a method without soft edges, which acts in face boxes unless another place is chosen.
     """

@@ -99,7 +99,7 @@ def of_faces(
     scaled: str = "with regions",
     boxed: Cast | None = None,
 ) -> Scope:
-    """By the inputs of schema.heard_inputs: around everybody's face box, or in the masks.
+    """By the inputs of schema.scope_inputs: around everybody's face box, or in the masks.
 
     node: its name. scaled: what becomes of what the method puts on the canvas in runs of another size. boxed:
     the same cast with the face boxes to act in, where these are not its own. Raises as core.places.regions.

@@ -16,17 +16,17 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 Block = tuple[str, int, int]
 """("input" | "middle" | "output", number, index of the transformer): the host's address of an attention layer."""
 
-EVERYBODY, NOBODY = -2, -1  # rows from the end of what hearing_bias looks up
-"""Owners of a token: heard everywhere, or nowhere."""
+EVERYBODY, NOBODY = -2, -1  # rows from the end of what region_bias looks up
+"""Owners of a token: read everywhere, or nowhere."""
 # As low as float16 goes: its exponential is exactly 0, and no kernel makes a NaN of it.
-UNHEARD = -60000.0
+EXCLUDED = -60000.0
 
 
 def decoupled(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor | None, attend: Attend) -> Tensor:
     """What the image tokens add to cross-attention, before the output projection: (B, N, C).
 
     query: (B, N, C). keys, values: (groups, B, T, C); a group is one person, whose adapter scale is in the values.
-    weights: (groups, B, N, 1), how much each pixel listens to each group; None where one group is heard everywhere.
+    weights: (groups, B, N, 1), how much each pixel listens to each group; None where one group is read everywhere.
     A pixel in a single region of weight 1 gets exactly what that person alone would give it.
     """
     if weights is None:
@@ -40,7 +40,7 @@ def decoupled(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor | Non
 def region_weights(regions: Tensor) -> Tensor:
     """Regions (groups, H, W), 0..1, as weights that add up to at most 1 per pixel.
 
-    Where regions overlap their people share the pixel; outside all of them nobody is heard.
+    Where regions overlap their people share the pixel; outside all of them nothing is read.
     """
     return regions / regions.sum(dim=0, keepdim=True).clamp(min=1.0)
 
@@ -60,13 +60,13 @@ def residual_mask(shares: Tensor, height: int, width: int) -> Tensor:
     return functional.interpolate(shares[:, None], size=(height, width), mode="bilinear")
 
 
-def hearing_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]) -> Tensor:
-    """What is added to cross-attention's logits so that tokens are heard in regions only: (pixels, tokens).
+def region_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]) -> Tensor:
+    """What is added to cross-attention's logits so that tokens are read in regions only: (pixels, tokens).
 
-    regions: (people, H, W) each, one after the other; how strongly each person's tokens are heard, 1 as any others.
+    regions: (people, H, W) each, one after the other; how strongly each person's tokens are read, 1 as any others.
     owners: (tokens,), per token the number of a person in all of them, EVERYBODY or NOBODY. grid: (height, width).
     """
     pixels = grid[0] * grid[1]
-    heard = [functional.interpolate(each[:, None].float(), size=grid, mode="area").flatten(1) for each in regions]
-    logs = torch.cat(heard).log().clamp(min=UNHEARD)
-    return torch.cat([logs, torch.zeros(1, pixels), torch.full((1, pixels), UNHEARD)])[owners].T
+    shares = [functional.interpolate(each[:, None].float(), size=grid, mode="area").flatten(1) for each in regions]
+    logs = torch.cat(shares).log().clamp(min=EXCLUDED)
+    return torch.cat([logs, torch.zeros(1, pixels), torch.full((1, pixels), EXCLUDED)])[owners].T

@@ -193,8 +193,8 @@ def people_of(cast: Cast | None, identity: Identity | None, node: str = NODE) ->
     Raises BadCast where that is nobody or people have a picture each, NotPlaced where only some have a place.
     """
     require_together(cast, node)
-    heard = [person for person in (cast.people if cast else ()) if person.weight > 0]
-    people = (*heard, *([Person(identity)] if identity else []))
+    present = [person for person in (cast.people if cast else ()) if person.weight > 0]
+    people = (*present, *([Person(identity)] if identity else []))
     if not people and cast:
         raise BadCast("There are no people to search: all in the cast have weight 0.", "Raise a weight in Cast.")
     if not people:

@@ -1,4 +1,4 @@
-"""Words about single people, each heard in that person's part of the picture only."""
+"""Words about single people, each read in that person's part of the picture only."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ class PersonPrompts(io.ComfyNode):
     ) -> io.NodeOutput:
         placed = require_places(cast, NAME)
         said = zip(placed.people, per_person(prompts, regions.names(placed.people)), strict=True)
-        heard = {n: words for n, (person, words) in enumerate(said) if words and person.weight > 0}
-        nothing = not strength or not heard
+        worded = {n: words for n, (person, words) in enumerate(said) if words and person.weight > 0}
+        nothing = not strength or not worded
         notes.tell(notes.node_of(cls), NOTHING if nothing else "")
         if nothing:
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), NAME)
-        people = [placed.people[n] for n in heard]
+        people = [placed.people[n] for n in worded]
         node = notes.node_of(cls)
         scope = scopes.of_bodies(placed, NAME, node, ALWAYS, mask, extent, margin, feather, people, alone=False)
-        tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in heard.values()]
+        tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in worded.values()]
         assert scope.regions is not None
         spoken = regional_text.spoken(tokens, scope.regions * strength, scope.canvas)
         return io.NodeOutput(

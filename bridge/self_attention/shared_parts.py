@@ -67,7 +67,7 @@ class SharedParts(Carried):
     watch: Watch | None = None
 
     @property
-    def heard(self) -> bool:
+    def active(self) -> bool:
         return bool(self.bank) or self.live is not None or self.pose is not None
 
     @property

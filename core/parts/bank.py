@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from ..attention import UNHEARD, Attend, Block
+from ..attention import EXCLUDED, Attend, Block
 from ..geometry import Rect, bounds
 
 
@@ -144,11 +144,11 @@ def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
     if torch.finfo(dtype).bits >= 32:
         return _log(tokens)
     first = (16 * tokens.log()).floor() / 16
-    return torch.cat([first.clamp(min=UNHEARD), _log((tokens - first.exp()).clamp(min=0))])
+    return torch.cat([first.clamp(min=EXCLUDED), _log((tokens - first.exp()).clamp(min=0))])
 
 
 def _log(weights: Tensor) -> Tensor:
-    return weights.log().clamp(min=UNHEARD)
+    return weights.log().clamp(min=EXCLUDED)
 
 
 Scored = Callable[[Tensor, Tensor, Tensor], Sequence[Tensor]]

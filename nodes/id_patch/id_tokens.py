@@ -1,7 +1,7 @@
 """ID tokens in the text beside packs whose attention reads texts of its own, or makes rows with such texts.
 
 Apply ID-Patch leaves the MODEL alone: its tokens stand in the text, and where another pack reads another text in their
-place, nobody would hear them. Its ControlNet sees what stands on the MODEL before each forward, and joins in there.
+place, nobody would read them. Its ControlNet sees what stands on the MODEL before each forward, and joins in there.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from comfy.model_base import BaseModel
     from comfy.patcher_extension import WrapperExecutor
 
-_KEY = "likeness_id_tokens_heard"
+_KEY = "likeness_id_tokens_read"
 
 
-class IDTokensHeard:
+class IDTokensReader:
     """What the ControlNet of Apply ID-Patch does in one sampling run."""
 
     def __init__(self, model: BaseModel) -> None:
@@ -36,7 +36,7 @@ class IDTokensHeard:
     def join(self, inside: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options) -> None:
         """Where rows or texts of others are in the way, the UNet is run with the tokens behind these."""
         others = options.get("patches", {}).get("attn2_patch") or options.get("patches_replace", {}).get("attn2")
-        if not others or not any(inside) or RegionalText.key in cond:  # else its own run hears them
+        if not others or not any(inside) or RegionalText.key in cond:  # else its own run reads them
             return
         context: Tensor = cond["c_crossattn"]
         key = tuple(options["uuids"]), x.shape, context.shape
@@ -60,7 +60,7 @@ class IDTokensHeard:
 
 
 class _EverywhereBatch(RegionalTextBatch):
-    """ID tokens that everybody hears. Where a layer reads them in the text, it is left as it is."""
+    """ID tokens that everybody reads. Where a layer reads them in the text, it is left as it is."""
 
     def needed(self, options: Options) -> bool:
         return bool(self._deaf or options.get("patches", {}).get("attn2_patch"))

@@ -45,7 +45,7 @@ from ...core.people import Cast, Person, PlacedCast, places_of, require_places
 from ...core.pictures import as_rgb
 from ...core.places import control_images, regions
 from ..sockets import CastSocket, adapter_socket
-from .id_tokens import IDTokensHeard
+from .id_tokens import IDTokensReader
 from .net import IDPatchNet, Presence, check_patches, condition, presence
 
 METHOD = method("id_patch")
@@ -212,7 +212,7 @@ class ApplyIDPatch(io.ComfyNode):
         canvas = Canvas(notes.node_of(cls), APPLY, _scaled, len(people) if by_row else 0)
         percents = (start_percent, end_percent)
         attachment = ControlAttachment(
-            control_net, hint, strength, percents, vae, width=id_patch.width, canvas=canvas, heard=IDTokensHeard
+            control_net, hint, strength, percents, vae, width=id_patch.width, canvas=canvas, reader=IDTokensReader
         )
         notes.tell(notes.node_of(cls), "\n".join([*said, *([] if people else [NOBODY])]))
         return io.NodeOutput(attachment.to(positive), attachment.to(negative), ui=shown)

@@ -22,7 +22,7 @@ from ...bridge import dit, load, notes, scopes
 from ...bridge.conditioning import ALWAYS, WHOLE, Attachment, Conditioning, check_conditioning, check_range
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
-from ...bridge.schema import IN_METHODS, described, heard_inputs, percent_input, photos_input
+from ...bridge.schema import IN_METHODS, described, percent_input, photos_input, scope_inputs
 from ...bridge.scopes import Scope
 from ...bridge.token_control_net import NotAControlNet
 from ...bridge.unet import Options
@@ -97,7 +97,7 @@ class _Pass(NamedTuple):
 class InfuseNet(comfy.controlnet.ControlNet):
     """Shares the network of the ControlNet it is made from. Its hint has a picture per person, or one for all.
 
-    tokens: (people, T, width) float32 CPU, of those in scope; in by_row each is heard in a row of the batch alone.
+    tokens: (people, T, width) float32 CPU, of those in scope; in by_row each is read in a row of the batch alone.
     size: (width, height) of the canvas in px, where anything depends on it.
     """
 
@@ -259,7 +259,7 @@ class ApplyInfiniteYou(io.ComfyNode):
                 percent_input("end_percent", 1.0),
                 io.Boolean.Input("keypoints", default=True),
                 photos_input(),
-                *heard_inputs(),
+                *scope_inputs(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=[

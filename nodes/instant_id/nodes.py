@@ -23,9 +23,9 @@ from ...bridge.schema import (
     advanced,
     applied_outputs,
     described,
-    heard_inputs,
     percent_input,
     photos_input,
+    scope_inputs,
     seed_input,
 )
 from ...bridge.scopes import Scope, check_layout, injections
@@ -115,7 +115,7 @@ class ApplyInstantID(io.ComfyNode):
                 io.Float.Input("negative_noise", default=0.0, min=0.0, max=1.0, step=0.01),
                 advanced(seed_input("noise_seed")),
                 photos_input(),
-                *heard_inputs(),
+                *scope_inputs(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),

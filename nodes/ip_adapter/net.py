@@ -216,8 +216,8 @@ class UnknownBlocks(LikenessError):
         )
 
 
-def heard_in(blocks: Sequence[Block], choice: str) -> list[bool]:
-    """For each cross-attention layer of a UNet whether `choice`, one of CHOICES, is heard in it. Raises UnknownBlocks.
+def chosen_layers(blocks: Sequence[Block], choice: str) -> list[bool]:
+    """For each cross-attention layer of a UNet whether `choice`, one of CHOICES, acts in it. Raises UnknownBlocks.
 
     SDXL has 70 layers in diffusers' order: style 34 to 43, layout 14 to 23. SD1.5 has 16: 6 to 8; 4, 5 and 15.
     """

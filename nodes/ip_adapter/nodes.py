@@ -24,10 +24,10 @@ from ...bridge.schema import (
     advanced,
     applied_outputs,
     described,
-    heard_inputs,
     percent_input,
     photos_input,
     region_inputs,
+    scope_inputs,
 )
 from ...bridge.scopes import Scope, check_layout, injections
 from ...core.errors import BadCast, LikenessError
@@ -54,8 +54,8 @@ from .net import (
     IPAdapterNet,
     Variant,
     alike,
+    chosen_layers,
     fitted,
-    heard_in,
     variant,
     versioned,
 )
@@ -128,7 +128,7 @@ class ApplyIPAdapter(io.ComfyNode):
                 percent_input("end_percent", 1.0),
                 photos_input([AS_MADE, *PHOTOS]),
                 advanced(io.Combo.Input("portrait", options=[AS_MADE, *CUTS], default=AS_MADE)),
-                *heard_inputs(),
+                *scope_inputs(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),
@@ -305,7 +305,7 @@ class ApplyStyle(io.ComfyNode):
         window = sigmas_of(model, STYLES, start_percent, end_percent)
         check_conditioning([*positive, *negative], ip_adapter.width, STYLES)
         check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD.title)
-        on = heard_in([layer[:3] for layer in unet.attention_layers(model)], layers)
+        on = chosen_layers([layer[:3] for layer in unet.attention_layers(model)], layers)
         if placed is None:
             everywhere = scopes.everywhere(Cast(()), STYLES, node, window)
             scope = replace(everywhere, regions=None if mask is None else _painted(cast, mask))
@@ -325,7 +325,7 @@ def _of_pictures(
     """What all the pictures (B, H, W, 3) together add to the positive and, with nothing in each, to the negative, in
     all regions alike.
 
-    on: for each layer whether they are heard there. scales: (1,), or with a row per person one for each of them.
+    on: for each layer whether they act there. scales: (1,), or with a row per person one for each of them.
     Raises WrongEncoder, BadPicture.
     """
     areas = scope.regions
@@ -334,10 +334,10 @@ def _of_pictures(
     both = seen, loaded.nothing(clip).expand_as(seen)
     sides = [loaded.tokens(None, each).expand(len(scales), -1, -1) for each in both]
 
-    def heard(one: Injection) -> Injection:
+    def within(one: Injection) -> Injection:
         return replace(one, layers=tuple(layer if is_on else None for layer, is_on in zip(one.layers, on, strict=True)))
 
-    return [heard(one) for one in injections(loaded, together, sides, scales)]
+    return [within(one) for one in injections(loaded, together, sides, scales)]
 
 
 def _drawn(placed: PlacedCast, who: str) -> list[bool]:

@@ -186,10 +186,10 @@ def put_in(
     tokens = padded([embed * weight for embed, weight in zip(features.embeds, features.weights, strict=True)])
     decoupled = features.networks.decoupled
     pairs = [(k.cpu(), v.cpu()) for k, v in decoupled.model.keys_and_values(load.on_device(decoupled, tokens))]
-    heard = tuple((k, v * strength) for k, v in pairs)
+    layers = tuple((k, v * strength) for k, v in pairs)
     silent = tuple((torch.zeros_like(k), torch.zeros_like(v)) for k, v in pairs)
     return (
-        put(positive, Injection(source, sigmas, tokens, heard, None)),
+        put(positive, Injection(source, sigmas, tokens, layers, None)),
         put(negative, Injection(source, sigmas, torch.zeros_like(tokens), silent, None)),
     )
 

@@ -80,8 +80,8 @@ SAME_CLIP = "Use the CLIP of an SDXL checkpoint."
 def prompt(
     loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequence[Person]
 ) -> tuple[Conditioning, Conditioning, list[tuple[int, int]]]:
-    """The plain words of a prompt, and the same with class words fused; where in the second those of everybody heard
-    stand, and how many. The class words of `people` stand in the text in their order, a trigger behind each.
+    """The plain words of a prompt, and the same with class words fused; where in these those of people above weight
+    0 stand, and how many. The class words of `people` stand in the text in their order, a trigger behind each.
 
     Those at weight 0 have plain words. Raises BadTrigger, TooManyPhotos, WrongBaseModel, BadPicture for weights that no
     text can have, and what `PhotoMaker.tokens` raises.

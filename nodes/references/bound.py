@@ -1,8 +1,8 @@
-"""References by region: what each part of a picture hears of the reference pictures, in a MODEL with a joint attention.
+"""References by region: what each part of a picture reads of the reference pictures, in a MODEL with a joint attention.
 
-A picture token in somebody's region hears text, picture and that person's references, one outside nobody's or
-everybody's; a reference hears text, picture and those of its own person; text hears no person. What belongs to nobody
-(a room, a pose) is heard by all.
+A picture token in somebody's region reads text, picture and that person's references, one outside nobody's or
+everybody's; a reference reads text, picture and those of its own person; text reads no person. What belongs to nobody
+(a room, a pose) is read by all.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class BoundReferences(Carried):
     """What one node says of one record of references; the same object on both sides of the conditioning.
 
     record: which latents are whose. regions: (people, H, W), 0..1, of the whole picture, of present(cast).people.
-    names: theirs. strength: 0..1. everybody: what picture tokens outside of all regions hear of people, all or nothing.
+    names: theirs. strength: 0..1. everybody: what picture tokens outside of all regions read of people, all or nothing.
     canvas: what the regions are parts of. owners: per reference latent of the entry the number of its person or None,
     once a run has begun.
     """
@@ -84,7 +84,7 @@ class BoundReferences(Carried):
     owners: tuple[int | None, ...] = ()
 
     @property
-    def heard(self) -> bool:
+    def active(self) -> bool:
         return True
 
     @property
@@ -147,7 +147,7 @@ def bound(
 
 
 class BoundReferencesRun(Run):
-    """One sampling run of a MODEL that hears references by region."""
+    """One sampling run of a MODEL that reads references by region."""
 
     key = BoundReferences.key
 
@@ -182,7 +182,7 @@ class BoundReferencesRun(Run):
 
 
 class BoundBatch(Batch):
-    """Attention in which queries hear references by region.
+    """Attention in which queries read references by region.
 
     regions: (people, picture tokens) bool. counts: tokens of each reference.
     """
@@ -228,10 +228,10 @@ class BoundBatch(Batch):
             some, named = _masked(group, whole, args, kwargs)
             return attend(*qkv, *some, **named)
 
-        heard = attended(split, q, k, v, of, inside, 2 if kwargs.get("skip_output_reshape") else 1)
+        found = attended(split, q, k, v, of, inside, 2 if kwargs.get("skip_output_reshape") else 1)
         if self._said.strength == 1:
-            return heard
-        return torch.lerp(attend(q, k, v, *args, **kwargs), heard, self._said.strength)
+            return found
+        return torch.lerp(attend(q, k, v, *args, **kwargs), found, self._said.strength)
 
 
 def _masked(

@@ -1,7 +1,7 @@
-"""Attention over text, picture and reference pictures in one, in which not everybody hears every reference.
+"""Attention over text, picture and reference pictures in one, in which not everybody reads every reference.
 
-Split by queries instead of masked: those that hear the same are asked together, of the keys that they hear. No mask of
-all tokens by all tokens is made, and what nobody hears is not computed. The same to float32's last digits.
+Split by queries instead of masked: those that read the same are asked together, of the keys that they read. No mask of
+all tokens by all tokens is made, and what nobody reads is not computed. The same to float32's last digits.
 The attention kernel is an argument: attend(queries, keys, q, k, v) -> what comes out for these.
 """
 
@@ -33,7 +33,7 @@ class Tokens(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Queries, and the keys that all of these hear: their numbers, ascending, or None for all keys."""
+    """Queries, and the keys that all of these read: their numbers, ascending, or None for all keys."""
 
     queries: Tensor
     keys: Tensor | None
@@ -56,42 +56,42 @@ def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
 
 
 def groups(tokens: Tokens, regions: Tensor, whose: Sequence[int | None], everybody: bool) -> tuple[Group, ...]:
-    """Who asks whom, so that a person's reference is heard in their region and by itself alone.
+    """Which queries read which keys, so that a person's reference is read in their region and by itself alone.
 
-    regions: (people, picture tokens) bool. whose: for every reference the number of a person, or None: heard by all,
-    and hearing no person. everybody: what a picture token outside of all regions hears of people, all or nothing.
-    Text hears no person.
+    regions: (people, picture tokens) bool. whose: for every reference the number of a person, or None: read by all,
+    and reading no person. everybody: what a picture token outside of all regions reads of people, all or nothing.
+    Text reads no person.
     """
     owners = torch.tensor([-1 if one is None else one for one in whose], dtype=torch.long)
-    heard = functional.pad(regions, (0, 0, 0, 1))  # nobody has no region
+    allowed = functional.pad(regions, (0, 0, 0, 1))  # nobody has no region
     if everybody:
-        heard = heard | ~regions.any(dim=0)
+        allowed = allowed | ~regions.any(dim=0)
     asking = torch.cat(
         [
             torch.zeros(tokens.text, len(owners), dtype=torch.bool),
-            heard[owners].T,
+            allowed[owners].T,
             (owners[:, None] == owners).repeat_interleave(torch.tensor(tokens.references), dim=0),
         ]
     )
-    hears = asking | (owners < 0)
-    rows: list[list[bool]] = hears.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return tuple(_group(tokens, hears, torch.tensor(one)) for one in sorted(set(map(tuple, rows))))
+    reads = asking | (owners < 0)
+    rows: list[list[bool]] = reads.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return tuple(_group(tokens, reads, torch.tensor(one)) for one in sorted(set(map(tuple, rows))))
 
 
-def _group(tokens: Tokens, hears: Tensor, heard: Tensor) -> Group:
-    """Of all queries, hears: (queries, references) bool, those that hear just these, heard: (references,) bool."""
-    queries = (hears == heard).all(dim=1).nonzero()[:, 0]
-    if heard.all():
+def _group(tokens: Tokens, reads: Tensor, allowed: Tensor) -> Group:
+    """Of all queries, reads: (queries, references) bool, those that read just these, allowed: (references,) bool."""
+    queries = (reads == allowed).all(dim=1).nonzero()[:, 0]
+    if allowed.all():
         return Group(queries, None)
     own = torch.ones(tokens.own, dtype=torch.bool)
-    keys = torch.cat([own, heard.repeat_interleave(torch.tensor(tokens.references))])
+    keys = torch.cat([own, allowed.repeat_interleave(torch.tensor(tokens.references))])
     return Group(queries, keys.nonzero()[:, 0])
 
 
 class Plan:
     """How the attention over these tokens is split, on a device. split: on the CPU, so that nothing waits for it.
 
-    deaf: the groups where references are heard, but ask nothing: some nodes keep their keys of an earlier step.
+    deaf: the groups where references are read, but ask nothing: some nodes keep their keys of an earlier step.
     """
 
     def __init__(self, tokens: Tokens, split: Sequence[Group], device: torch.device) -> None:

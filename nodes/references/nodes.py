@@ -1,4 +1,4 @@
-"""A cast as reference pictures, for models that take several and are told in words who is who; each heard by region."""
+"""A cast as reference pictures, for models that take several and are told in words who is who; each read by region."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def references(
 ) -> tuple[Reference, ...]:
     """What a model is given, in this order: everybody's portraits, `pictures`, the poses.
 
-    cast: those who are heard. photos: at most, of each person. size: side of a portrait, px. pictures: (B, H, W, 1|3|4)
+    cast: those of weight above 0. photos: the most of each. size: side of a portrait, px. pictures: (B, H, W, 1|3|4)
     0..1. pose: whether their skeletons are drawn, in a picture as large as the canvas. node: its name.
     Raises PortraitsMissing; with `pose` NotPlaced, BadCast and BadLayout.
     """

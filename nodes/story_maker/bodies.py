@@ -51,7 +51,7 @@ class Body:
 
 
 def cut_out(people: Sequence[Person], given: Tensor | Parts | None, masks: Tensor | None) -> list[Body]:
-    """Of those who are heard (weight above 0).
+    """Of those of weight above 0.
 
     given: a part per person, or an IMAGE batch with a picture each, or one photo of all with a mask each; masks: a MASK
     batch for pictures. Of a single person all masks count together.

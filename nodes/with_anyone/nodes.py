@@ -18,7 +18,7 @@ from ...bridge.dit import BlockInjection, BlocksRun, Read
 from ...bridge.injections import Injection
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
-from ...bridge.schema import IN_METHODS, applied_outputs, described, heard_inputs, percent_input, photos_input
+from ...bridge.schema import IN_METHODS, applied_outputs, described, percent_input, photos_input, scope_inputs
 from ...bridge.scopes import Scope
 from ...bridge.unet import dtype_of
 from ...core.errors import WrongBaseModel
@@ -72,7 +72,7 @@ class ApplyWithAnyone(io.ComfyNode):
                 percent_input("start_percent", 0.0),
                 percent_input("end_percent", 1.0),
                 photos_input([way for way in PHOTOS if way != "sequence"]),
-                *heard_inputs(hard=True),
+                *scope_inputs(hard=True),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),

@@ -189,7 +189,7 @@ def table() -> None:
                 free, tied = (partial(Forward, family, model, people, size, each) for each in (False, True))
                 (peer, peer_peak), (ours, peak) = counted(free), counted(tied)
                 ((tokens, _),), asked = free().asked(), tied().asked()
-                keys = sorted({heard for _, heard in asked})
+                keys = sorted({read for _, read in asked})
                 report(
                     f"references_{family.name}_{people}_of_{size}", ours, peer, "TFLOP", 1.0, COUNTED,
                     people=people, size=size, family=family.name, tokens=tokens, keys=keys,

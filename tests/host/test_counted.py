@@ -88,7 +88,7 @@ def test_a_reference_is_heard_where_its_person_is_and_nowhere_else(
     whole = text + picture + count * reference
     assert free.asked() == [(whole, whole)]
     (words, own), *people = sorted(bound.asked())
-    assert (words, own) == (text, text + picture), "the text hears no person"
+    assert (words, own) == (text, text + picture), "the text reads no person"
     assert {keys for _, keys in people} == {own + reference} and len(people) == count
     assert sum(asked for asked, _ in people) == picture + count * reference, "everything asks once"
     strips = [asked - reference for asked, _ in people]

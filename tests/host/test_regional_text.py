@@ -69,7 +69,7 @@ def seen(monkeypatch):
     return found
 
 
-def hears(layer, side, inside, tokens):
+def reads(layer, side, inside, tokens):
     """Whether pixels of a side's row (0 positive, 1 negative) got attention to these tokens alone."""
     q, k, v, out, extra = layer
     row, tokens = list(extra["cond_or_uncond"]).index(side), list(tokens)
@@ -99,14 +99,14 @@ def test_in_every_layer_each_half_hears_its_own_person_alone(host, seen, method)
     for layer in seen:
         left = left_half(layer)
         for tokens, inside in zip(own, (left, ~left), strict=True):
-            assert hears(layer, 0, inside, [*range(77), *tokens])
+            assert reads(layer, 0, inside, [*range(77), *tokens])
         if prompts:
-            assert hears(layer, 1, left | ~left, range(77)) and not hears(layer, 0, ~left, range(77))
+            assert reads(layer, 1, left | ~left, range(77)) and not reads(layer, 0, ~left, range(77))
 
 
 @pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 1e-6), (torch.bfloat16, 8e-3), (torch.float16, 1e-3)])
 def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, off):
-    """Beside it written out in float64: two rows by region, soft and hard, two that hear nobody. Keys that nobody hears
+    """Beside it written out in float64: two rows by region, soft and hard, two that read nobody. Keys that nobody reads
     fill up to what a kernel takes at once."""
     generator, grid, length = torch.Generator().manual_seed(3), (5, 9), 89
     regions = (torch.rand(3, *grid, generator=generator) * 3 - 1).clamp(0, 1)
@@ -171,7 +171,7 @@ def test_text_that_others_make_longer_behind_it_keeps_everybody_s_tokens(host, s
     more = [[[torch.cat([entry[0], said("more")], dim=1), entry[1]] for entry in side] for side in sides]
     sample(model, *more, steps=1)
     for side in (0, 1):
-        assert hears(seen[0], side, left_half(seen[0]), [*range(93), *range(109, 186)])
+        assert reads(seen[0], side, left_half(seen[0]), [*range(93), *range(109, 186)])
 
 
 def test_an_area(host):

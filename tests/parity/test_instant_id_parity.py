@@ -202,7 +202,7 @@ def test_inside_the_face_boxes_alone(people):
     tokens = pair.unet.encoder_hid_proj([given])[0]  # (2, people, 16, 2048)
     acting, net = boxes, copy.deepcopy(pair.net)
     if people > 1:
-        # Everybody is read in their region, and shares what is also another's; the rest hears nobody's face.
+        # Everybody is read in their region, and shares what is also another's; the rest reads nobody's face.
         acting = boxes * owned
         acting, shares = (x / x.sum(dim=0).clamp(min=1) for x in (acting, owned))
         shares = torch.cat([shares, 1 - shares.sum(dim=0, keepdim=True)])

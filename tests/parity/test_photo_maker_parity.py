@@ -146,7 +146,7 @@ def test_the_text_equals_the_released_pipeline_s(version, written, read, weight)
 
 
 class ByRegion:
-    """Cross-attention of a diffusers layer whose conditional rows hear some tokens in parts of the picture only."""
+    """Cross-attention of a diffusers layer whose conditional rows read some tokens in parts of the picture only."""
 
     regions: Sequence[tuple[slice, torch.Tensor]] = ()
     """Tokens, and a share (H, W) of how often each of them stands there."""

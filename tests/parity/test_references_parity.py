@@ -60,14 +60,14 @@ def people_at(masks, everybody=False):
     return found | ~found.any(1, keepdim=True) if everybody else found
 
 
-def allowed(counts, whose, heard, keys):
-    """(keys, keys) bool, the rule itself: who of text, picture and references hears whom."""
-    text, people = keys - len(heard) - sum(counts), heard.shape[1]
+def allowed(counts, whose, allowed_by, keys):
+    """(keys, keys) bool, the rule itself: who of text, picture and references reads whom."""
+    text, people = keys - len(allowed_by) - sum(counts), allowed_by.shape[1]
     owners = torch.tensor([-1 if one is None else one for one in whose]).repeat_interleave(torch.tensor(counts))
-    asks = torch.cat([torch.zeros(text, people) > 0, heard, owners[:, None] == torch.arange(people)])
-    hears = torch.ones(keys, keys) > 0
-    hears[:, -len(owners) :] = (owners < 0) | asks[:, owners.clamp(0)]
-    return hears
+    asks = torch.cat([torch.zeros(text, people) > 0, allowed_by, owners[:, None] == torch.arange(people)])
+    reads = torch.ones(keys, keys) > 0
+    reads[:, -len(owners) :] = (owners < 0) | asks[:, owners.clamp(0)]
+    return reads
 
 
 def masked(model, *said, strength=1.0, window=(0.0, 1.0)):
@@ -100,8 +100,8 @@ def counts(family, latents):
     return [(one.shape[-2] // patch) * (one.shape[-1] // patch) for one in latents]
 
 
-def said(family, heard, whose=WHOSE, first=10):
-    return counts(family, references(family, first, whose)), whose, heard
+def said(family, allowed_by, whose=WHOSE, first=10):
+    return counts(family, references(family, first, whose)), whose, allowed_by
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +139,8 @@ def test_split_is_masked(models, family, changed):
         (settings.get("start_percent", 0.0), settings.get("end_percent", 1.0)),
         settings.get("strength", 1),
     )
-    heard, more = people_at(settings["mask"], "outside" in settings), {"steps": 5 if window != (0, 1) else 2}
-    theirs = masked(model, said(family, heard), strength=strength, window=window)
+    allowed_by, more = people_at(settings["mask"], "outside" in settings), {"steps": 5 if window != (0, 1) else 2}
+    theirs = masked(model, said(family, allowed_by), strength=strength, window=window)
     expected, plain = (sample(family, (one, *given), 2, **more) for one in (theirs, model))
     assert relative(sample(family, bind(model, *given, **settings), 2, **more), expected) <= EXACT
     assert relative(plain, expected) > 1e-3
@@ -163,10 +163,10 @@ def test_an_area_has_its_part_of_the_regions(models, family):
 
 @pytest.mark.parametrize("family", dit.FAMILIES)
 def test_entries_of_several_casts_are_each_bound_as_their_own(models, family):
-    model, heard = models(family), people_at(MASKS)
+    model, allowed_by = models(family), people_at(MASKS)
     other = sides(family, 40, (1, 0), cast=Cast((person(3), person(4))))
     both = [[*one, *two] for one, two in zip(sides(family), other, strict=True)]
-    expected = sample(family, (masked(model, said(family, heard), said(family, heard, (1, 0), 40)), *both))
+    expected = sample(family, (masked(model, said(family, allowed_by), said(family, allowed_by, (1, 0), 40)), *both))
     assert relative(sample(family, bind(model, *both)), expected) <= EXACT
 
 

@@ -152,8 +152,8 @@ def couple(model: Any, regions: Tensor, texts: list[Tensor], interleaved: bool =
             told = [one.to(own).expand(len(x), -1, -1) for one in texts]
             each = [one.repeat(1, length // one.shape[1], 1) for one in (own, *told)]
             rows.append(x if side else repeated(x))
-            heard = torch.stack(each, dim=1 if interleaved else 0).flatten(0, 1)
-            read.append(each[0] if side else heard)
+            joined = torch.stack(each, dim=1 if interleaved else 0).flatten(0, 1)
+            read.append(each[0] if side else joined)
         return torch.cat(rows), torch.cat(read), torch.cat(read)
 
     def merged(out: Tensor, extra_options: dict[str, Any]) -> Tensor:

@@ -36,7 +36,7 @@ PLAIN: dict[str, dict[str, Any]] = {
 BESIDE: dict[str, dict[str, Any]] = {
     "LikenessCastReferences": {"pictures": UNCONNECTED},
     "LikenessApplyParts": {"pose": UNCONNECTED},
-    "LikenessApplyIDPatch": {"image": UNCONNECTED},  # drawn of those who are heard
+    "LikenessApplyIDPatch": {"image": UNCONNECTED},  # drawn of those of weight above 0
 }
 """What is there beside the people or parts that are switched off."""
 DRAWN = ("LikenessApplyIDPatch",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pack.core.attention import EVERYBODY, NOBODY, UNHEARD, hearing_bias
+from pack.core.attention import EVERYBODY, EXCLUDED, NOBODY, region_bias
 from pack.core.errors import BadCast
 from pack.core.prompts import BadPrompts, named, per_person, per_scene
 
@@ -54,10 +54,10 @@ def test_people_are_named_by_names_or_numbers() -> None:
 def test_tokens_are_heard_where_their_owner_is() -> None:
     regions = torch.zeros(2, 4, 8)
     regions[0, :, :4], regions[1, :, 4:] = 1, 2
-    bias = hearing_bias([regions[:1], regions[1:]], torch.tensor([EVERYBODY, 0, 1, 1, NOBODY]), (2, 4))
-    left = [0.0, 0.0, UNHEARD, UNHEARD, UNHEARD]
-    right = [0.0, UNHEARD, *[torch.tensor(2.0).log().item()] * 2, UNHEARD]
+    bias = region_bias([regions[:1], regions[1:]], torch.tensor([EVERYBODY, 0, 1, 1, NOBODY]), (2, 4))
+    left = [0.0, 0.0, EXCLUDED, EXCLUDED, EXCLUDED]
+    right = [0.0, EXCLUDED, *[torch.tensor(2.0).log().item()] * 2, EXCLUDED]
     assert torch.allclose(bias, torch.tensor([left, left, right, right] * 2))
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
-        shares = torch.tensor([[3.0, UNHEARD + 3.0], [UNHEARD, UNHEARD]]).to(dtype).softmax(1)
+        shares = torch.tensor([[3.0, EXCLUDED + 3.0], [EXCLUDED, EXCLUDED]]).to(dtype).softmax(1)
         assert shares[0].tolist() == [1.0, 0.0] and shares[1].isfinite().all()

@@ -1,4 +1,4 @@
-"""Attention split by who hears which reference: against a mask, and to the bit where nobody hears any."""
+"""Attention split by who reads which reference: against a mask, and to the bit where nobody reads any."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def split(plan, q, k, v):
 @pytest.mark.parametrize("everybody", [False, True])
 def test_split_is_masked_with_and_without_queries_of_references(everybody):
     plan = Plan(TOKENS, groups(TOKENS, REGIONS, WHOSE, everybody), CPU)
-    hears = torch.zeros(TOKENS.all, TOKENS.all, dtype=torch.bool)
-    hears[:, [*range(9), 13, 14]] = True  # text, picture and what belongs to nobody
+    reads = torch.zeros(TOKENS.all, TOKENS.all, dtype=torch.bool)
+    reads[:, [*range(9), 13, 14]] = True  # text, picture and what belongs to nobody
     anna, ben, nobody = [range(*ends) for ends in ((9, 13), (15, 18), (7, 9))]
-    for asking, heard in [
+    for asking, read in [
         ([3, 4, 5, *anna], anna),
         ([5, 6, *ben], ben),
         *[(nobody, all_) for all_ in (anna, ben) if everybody],
     ]:
-        hears[torch.tensor([*asking])[:, None], torch.tensor([*heard])] = True
+        reads[torch.tensor([*asking])[:, None], torch.tensor([*read])] = True
     q, k, v = qkv()
-    expected = attention(q, k, v, attn_mask=hears)
+    expected = attention(q, k, v, attn_mask=reads)
     for asking in (TOKENS.all, TOKENS.own):
         torch.testing.assert_close(split(plan, q[:, :, :asking], k, v), expected[:, :, :asking], atol=2e-6, rtol=0)
     assert not plan.of(TOKENS.all, TOKENS.own) and not plan.of(5, TOKENS.all)
-    assert len(plan.groups) == 4, "those that hear the same ask together"
+    assert len(plan.groups) == 4, "those that read the same ask together"
 
 
 def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit():

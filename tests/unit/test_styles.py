@@ -26,17 +26,17 @@ SD15 = [
 )
 def test_layers_are_those_of_the_published_keys(blocks, style, layout):
     """Published keys count attention layers, so that cross-attention layer n is key 2 n + 1."""
-    heard = {choice: {n for n, on in enumerate(net.heard_in(blocks, choice)) if on} for choice in net.CHOICES}
+    found = {choice: {n for n, on in enumerate(net.chosen_layers(blocks, choice)) if on} for choice in net.CHOICES}
     both = {*style, *layout}
-    assert heard == {"style": {*style}, "layout": {*layout}, "style and layout": both, "all": {*range(len(blocks))}}
+    assert found == {"style": {*style}, "layout": {*layout}, "style and layout": both, "all": {*range(len(blocks))}}
 
 
 def test_a_unet_with_other_blocks_has_all_or_nothing():
     """SSD-1B, without attention in the middle."""
     blocks = [block for block in SDXL if block[0] != "middle"]
-    assert all(net.heard_in(blocks, net.ALL))
+    assert all(net.chosen_layers(blocks, net.ALL))
     with pytest.raises(net.UnknownBlocks, match=r"layers is 'style', .* blocks input 4, .*output 5, .*'all'"):
-        net.heard_in(blocks, net.STYLE)
+        net.chosen_layers(blocks, net.STYLE)
 
 
 @pytest.mark.parametrize(("high", "wide"), [(4, 9), (9, 4), (5, 5)])

@@ -13,7 +13,7 @@ from ...bridge import load, notes, scopes
 from ...bridge.conditioning import ALWAYS, Conditioning, check_conditioning
 from ...bridge.load import Loaded
 from ...bridge.loaders import FileLoader
-from ...bridge.schema import applied_outputs, described, heard_inputs, photos_input
+from ...bridge.schema import applied_outputs, described, photos_input, scope_inputs
 from ...bridge.scopes import check_layout, keys_and_values
 from ...core.identities import embeddings
 from ...core.methods import method
@@ -51,7 +51,7 @@ class ApplyToy(io.ComfyNode):
                 CastOrIdentitySocket.Input("cast"),
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
                 photos_input(),
-                *heard_inputs(),
+                *scope_inputs(),
             ],
             hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),
