@@ -29,14 +29,14 @@ class NotAControlNet(LikenessError):
 class TokenControlNet(comfy.controlnet.ControlNet):
     """Shares the network of the ControlNet it is made from; ControlAttachment computes the rest of a chain before.
 
-    source: whose injections are its context. nobody: (1, T, width), read outside of all regions. needed, advice: as in
+    source: whose injections are its context. outside: (1, T, width), read outside of all regions. needed, advice: as in
     NotAControlNet.
     """
 
     needed: ClassVar[str]
     advice: ClassVar[str]
 
-    def __init__(self, net: Any, source: object, nobody: Tensor) -> None:
+    def __init__(self, net: Any, source: object, outside: Tensor) -> None:
         if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
             raise self.refused(type(net).__name__)
         if len(getattr(net, "timestep_keyframes", ())) > 1:
@@ -51,7 +51,7 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         )
         self.control_model: Any = net.control_model
         self.control_model_wrapped = net.control_model_wrapped
-        self.source, self.nobody = source, nobody
+        self.source, self.outside = source, outside
         self._ready: dict[tuple[tuple[Injection, ...], int], tuple[_Network, Tensor]] = {}
         net.copy_to(self)
 
@@ -84,12 +84,12 @@ class TokenControlNet(comfy.controlnet.ControlNet):
             self.control_model = network
 
     def _made(self, injections: Sequence[Injection], x: Tensor) -> tuple[_Network, Tensor]:
-        """The network by region, and (B, tokens, width) beside x: everybody's tokens, and nobody's at the end where
+        """The network by region, and (B, tokens, width) beside x: everybody's tokens, and no face's at the end where
         there are regions."""
         regions, boxes = injections[0].regions, None
         tokens = torch.cat([one.by_person(one.tokens) for one in injections], dim=1).transpose(0, 1)
         if regions is not None:
-            tokens = torch.cat([tokens, self.nobody.expand(len(tokens), 1, -1, -1)], dim=1)
+            tokens = torch.cat([tokens, self.outside.expand(len(tokens), 1, -1, -1)], dim=1)
         if injections[0].boxes is not None:
             each = [one.by_person(one.boxes).sum(dim=0) for one in injections if one.boxes is not None]
             boxes = as_many(torch.cat(each), len(x), dim=0)

@@ -77,7 +77,7 @@ class IdentityNet(TokenControlNet):
 
     def copy(self) -> IdentityNet:
         # Not of its own type: attached, it is of a class that stands in front of this one.
-        return IdentityNet(self, self.source, self.nobody)
+        return IdentityNet(self, self.source, self.outside)
 
 
 class IdentityNetMissing(LikenessError):
@@ -162,12 +162,12 @@ class ApplyInstantID(io.ComfyNode):
         scope = scopes.of_faces(
             cast, APPLY, node, window, mask, region_margin, feather, acts_in, "with keypoints and regions"
         )
-        nobody = instant_id.tokens([unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)])
-        carried = _injections(instant_id, scope, photos, adapter_weight, nobody, partial(_check_cfg, node))
+        no_face = instant_id.tokens([unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)])
+        carried = _injections(instant_id, scope, photos, adapter_weight, no_face, partial(_check_cfg, node))
         sides = (positive, negative)
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)
-            net = IdentityNet(control_net, carried[0].source, nobody)
+            net = IdentityNet(control_net, carried[0].source, no_face)
             # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
             percents, seen = (start_percent, end_percent), None if scope.placed else scope.canvas
             attachment = ControlAttachment(net, hint, control_strength, percents, width=instant_id.width, canvas=seen)
@@ -176,13 +176,13 @@ class ApplyInstantID(io.ComfyNode):
 
 
 def _injections(
-    loaded: InstantID, scope: Scope, photos: str, weight: float, nobody: Tensor, begins: Callable[[CFGGuider], None]
+    loaded: InstantID, scope: Scope, photos: str, weight: float, no_face: Tensor, begins: Callable[[CFGGuider], None]
 ) -> list[Injection]:
-    """Of everybody for the positive, and of `nobody`, (1, T, width), as often for the negative."""
+    """Of everybody for the positive, and of `no_face`, (1, T, width), as often for the negative."""
     people = scope.people
     faces = loaded.tokens([embeddings(person, METHOD, photos)[None] for person in people])
     scales = torch.tensor([weight * person.weight for person in people])
-    return injections(loaded, scope, (faces, nobody.expand(len(people), -1, -1)), scales, begins)
+    return injections(loaded, scope, (faces, no_face.expand(len(people), -1, -1)), scales, begins)
 
 
 def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str) -> list[str]:
