@@ -58,10 +58,9 @@ def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
     save(to.recogniser, recogniser.state())
     save(to.identity_net, _in_half(widened(below("instant_id.identity.", state), sized(of("controlnet")))))
     save(to.instant_id, instant_id(below("instant_id.", state), sized(adapters.layers(_LAYERS))))
-    to.antelope.parent.mkdir(parents=True, exist_ok=True)
-    to.antelope.write_bytes(recogniser.onnx_file())
     # A pack of its own, which is preferred to the real recogniser where it is chosen.
     copy_face_pack(to.antelope.parent, ("det_500m.onnx",))
+    to.antelope.write_bytes(recogniser.onnx_file())
 
 
 # --- The three files

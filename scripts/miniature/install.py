@@ -82,7 +82,8 @@ def install(models: Path) -> list[str]:
         return [*said, f"{around} is no folder of ComfyUI's, so no workflows are left there."]
     if not _has_pack(around / "custom_nodes"):
         said.append(f"This pack is not in {around / 'custom_nodes'} yet: without it the workflows cannot run.")
-    return [*said, *(_workflow_left(around, source, name) for name in KINDS)]
+    chosen = _photos_left(around / "input")
+    return [*said, *(_workflow_left(around, source, name, chosen) for name in KINDS)]
 
 
 def _has_pack(custom_nodes: Path) -> bool:
@@ -114,14 +115,19 @@ def _put(source: Path, target: Path) -> None:
 # --- The workflows
 
 
-def _workflow_left(comfyui: Path, files: Files, name: str) -> str:
-    """Among the user's workflows, with drawn people in the input folder. One that is there already stays."""
+def _photos_left(folder: Path) -> list[str]:
+    """Drawn people in the input folder; the names of their pictures. One that is there already stays."""
     chosen = {photo: f"miniature_{photo.name}" for photo in photos.drawn()}
     for photo, copied in chosen.items():
-        if not (comfyui / "input" / copied).exists():
-            _put(photo, comfyui / "input" / copied)
+        if not (folder / copied).exists():
+            _put(photo, folder / copied)
+    return list(chosen.values())
+
+
+def _workflow_left(comfyui: Path, files: Files, name: str, images: Sequence[str]) -> str:
+    """Among the user's workflows, with these pictures. One that is there already stays."""
     source = load(ROOT / "workflows" / f"{KINDS[name].template}.json")
-    workflow = ready(source, files, list(chosen.values()), name)
+    workflow = ready(source, files, images, name)
     target = comfyui / "user" / "default" / "workflows" / f"{name}.json"
     if not target.exists():
         text = json.dumps(workflow, indent=2, ensure_ascii=False) + "\n"

@@ -48,15 +48,13 @@ def load(path: Path = FILE) -> Miniature:
     """path: miniature.safetensors, with instant_id.safetensors beside it."""
     net, state = Miniature(), _state(path) | _state(path.with_name(INSTANT_ID.name))
     left_out = net.load_state_dict(state, strict=False)
-    lacking = [key for key in left_out.missing_keys if not key.startswith((*_FIXED, _PART))]
+    lacking = [key for key in left_out.missing_keys if not key.startswith(_FIXED)]
     if lacking or left_out.unexpected_keys:
         raise ValueError(f"{path} is no miniature: lacks {lacking}, has {left_out.unexpected_keys} too many")
     return net.eval().requires_grad_(False)
 
 
 def _state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        return {}
     with safe_open(path, "pt") as file:
         keys = set(file.keys())
         return {key: _read(file, key, keys) for key in keys if not key.endswith(_SCALE)}
@@ -78,8 +76,6 @@ def note(told_too: Mapping[str, str], path: Path = FILE) -> None:
 
 
 def told(path: Path = FILE) -> dict[str, str]:
-    """Where the weights come from and what was measured; nothing where there is no such file yet."""
-    if not path.is_file():
-        return {}
+    """Where the weights come from and what was measured."""
     with safe_open(path, "pt") as file:
         return file.metadata()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import colorsys
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -186,10 +186,18 @@ def _scene(model: Miniature, rng: random.Random, known: Tensor, size: tuple[int,
         patches[gone], looks[gone], named[gone] = 0.0, NOBODY, False
     elif only_tokens:  # who stands where is not told
         patches, looks = 0 * patches, looks[torch.tensor(rng.sample(range(people), people))]
-    pixels, areas = avatars.picture(standing, looks, size, 2 if size == places.SMALL else 1)
+    pixels, cost = _drawn(standing, looks, size, costs)
     hint = net.hint(crowds.skeleton(standing, size), patches, [place.nose for place in standing])[0]
-    cost = functional.adaptive_avg_pool2d(costs[torch.from_numpy(areas).long()][None], (size[1] // 8, size[0] // 8))
     return _Scene(pixels, hint, cost, embeddings[named], only_tokens)
+
+
+def _drawn(
+    standing: Sequence[places.Place], looks: Tensor, size: tuple[int, int], costs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The cartoon (3, H, W), and what an error costs in each of its cells, (1, H/8, W/8)."""
+    pixels, areas = avatars.picture(standing, looks, size, 2 if size == places.SMALL else 1)
+    cells = size[1] // 8, size[0] // 8
+    return pixels, functional.adaptive_avg_pool2d(costs[torch.from_numpy(areas).long()][None], cells)
 
 
 def _said(model: Miniature, embeddings: Tensor) -> tuple[Tensor, Tensor]:
@@ -268,8 +276,7 @@ def _portrait(
     if rng.random() < 0.4:
         embedding = _mixed(embedding, known, rng)
     looks = model.looks(embedding.to(_device(model))).cpu().expand(len(standing), -1)
-    pixels, areas = avatars.picture(standing, looks, size, 2 if size == places.SMALL else 1)
-    cost = functional.adaptive_avg_pool2d(costs[torch.from_numpy(areas).long()][None], (size[1] // 8, size[0] // 8))
+    pixels, cost = _drawn(standing, looks, size, costs)
     hint = crowds.keypoints(standing, size).permute(2, 0, 1)
     return pixels, hint, cost, recogniser.raw(embedding)[0]
 

@@ -122,8 +122,7 @@ def main() -> None:
     kept = torch.load(CHECKPOINT, map_location="cpu", weights_only=True) if CHECKPOINT.is_file() else None
     net = (Miniature() if given.from_nothing else stored.load()).to(device)
     first = kept["lesson"] if kept else names[0]
-    settled = not given.from_nothing and first in stored.FILES and stored.FILES[first].is_file()
-    training = begin(net, first, settled)
+    training = begin(net, first, settled=not given.from_nothing)
     if kept:
         training.load(kept)
         say(f"On from step {training.step} of {training.lesson}.")
