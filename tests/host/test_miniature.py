@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from functools import partial
 from typing import Any, NamedTuple
 
 import comfy.controlnet
 import comfy.sd
-import comfy.supported_models
 import numpy as np
 import pytest
 import torch
@@ -17,14 +15,14 @@ from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_mask import composite
 from miniature import avatars, export, looks, measure, net, places, recogniser, stored
 from miniature.training import portraits
+from miniature_made import files_in
 from pack.bridge.conditioning import append_tokens
 from pack.core.models.packs import IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.nodes.control_images import PoseImage
 from pack.nodes.id_patch.nodes import ApplyIDPatch, BindIDTokens, IDPatchImage, load_id_patch
 from pack.nodes.places import AddPlace, GroupLayout, PersonRegion, PlaceCast
-from rig import small_networks
-from rig.standins import Files, narrow
+from rig.standins import Files
 from torch import Tensor
 
 import nodes as host_nodes
@@ -53,11 +51,7 @@ def opened(files: Files) -> Host:
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Host:
-    """As wide as the small net, which computes the same, in a host that takes a UNet of this width."""
-    files = export.files(tmp_path_factory.mktemp("miniature"))
-    export.write(files, partial(narrow, vae=64))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comfy.supported_models, "models", small_networks.families())
+    with files_in(tmp_path_factory.mktemp("miniature")) as files:
         return opened(files)
 
 

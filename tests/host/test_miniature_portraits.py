@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import comfy.controlnet
 import comfy.sd
-import comfy.supported_models
 import pytest
 import torch
-from miniature import avatars, export, measure, net, places, recogniser, stored
+from miniature import avatars, measure, net, places, recogniser, stored
 from miniature.training import crowds, lessons, train
+from miniature_made import files_in
 from pack.core.models.packs import ANTELOPE
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.nodes.control_images import PoseImage
 from pack.nodes.instant_id.nodes import ApplyInstantID, load_instant_id
 from pack.nodes.places import GroupLayout, PlaceCast
-from rig import small_networks
-from rig.standins import narrow
 from torch import Tensor
 
 import nodes as host_nodes
@@ -39,11 +36,7 @@ class Host(NamedTuple):
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Host:
-    """As wide as the small net, which computes the same, in a host that takes a UNet of this width."""
-    files = export.files(tmp_path_factory.mktemp("miniature"))
-    export.write(files, partial(narrow, vae=64))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(comfy.supported_models, "models", small_networks.families())
+    with files_in(tmp_path_factory.mktemp("miniature")) as files:
         model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(str(files.checkpoint))
         identity_net = comfy.controlnet.load_controlnet(str(files.identity_net))
     (empty,) = host_nodes.CLIPTextEncode().encode(clip, "")
