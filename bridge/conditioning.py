@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import comfy.conds
@@ -38,12 +39,6 @@ ID_TOKENS = "likeness_id_tokens"
 
 class BadRange(LikenessError):
     """A part of the schedule that ends before it starts."""
-
-    def __init__(self, name: str, start: float, end: float) -> None:
-        super().__init__(
-            f"{name} starts at {start:g} and ends at {end:g} of the schedule, so it would never work.",
-            "Set the start below the end.",
-        )
 
 
 class IDTokens(NamedTuple):
@@ -333,7 +328,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         own = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
         before = self.previous_controlnet
         if before is not None:
-            self.previous_controlnet = _Computed(before.get_control(x_noisy, t, cond, *args))
+            computed = before.get_control(x_noisy, t, cond, *args)
+            self.previous_controlnet = SimpleNamespace(get_control=lambda *_: computed)
         try:
             return self._method("get_control")(x_noisy, t, own, *args)
         finally:
@@ -363,20 +359,11 @@ def _exact(schedule: Any) -> Any:
     return exact
 
 
-class _Computed:
-    """Stands in for the previous net of a chain."""
-
-    def __init__(self, control: Any) -> None:
-        self._control = control
-
-    def get_control(self, *_: Any) -> Any:
-        return self._control
-
-
 def check_range(what: str, start: float, end: float) -> None:
     """Raise BadRange for a range that ends before it starts; an empty one switches off on purpose."""
     if start > end:
-        raise BadRange(what, start, end)
+        why = f"{what} starts at {start:g} and ends at {end:g} of the schedule, so it would never work."
+        raise BadRange(why, "Set the start below the end.")
 
 
 def sigmas_of(model: ModelPatcher, what: str, start: float, end: float) -> tuple[float, float]:

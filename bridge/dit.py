@@ -52,9 +52,6 @@ Attention = Callable[..., Tensor]
 class HostTooOld(LikenessError):
     """A ComfyUI that lacks what a node is made of."""
 
-    def __init__(self, node: str) -> None:
-        super().__init__(f"{node} needs ComfyUI 0.33 or newer, and this one is older.", "Update ComfyUI.")
-
 
 def known_here() -> bool:
     """Whether the host tells which tokens of a picture are references."""
@@ -65,7 +62,7 @@ def known_here() -> bool:
 def require_dits(node: str) -> None:
     """Raise HostTooOld unless the host tells which tokens of a picture are references. node: its name."""
     if not known_here():
-        raise HostTooOld(node)
+        raise HostTooOld(f"{node} needs ComfyUI 0.33 or newer, and this one is older.", "Update ComfyUI.")
 
 
 def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:

@@ -13,11 +13,9 @@ import comfy.model_management
 import torch
 
 from ..core.models import doctor, manifest, needs
-from ..core.models.doctor import packages
 from ..core.models.findings import Diagnosis, Finding
 from ..core.models.manifest import Model
 from ..core.text import in_one_line
-from ..core.thirdparty import installed
 from . import folders, notes
 
 THIS, STARTS, ALL = "this workflow", "start templates", "all templates"
@@ -68,7 +66,7 @@ def _around() -> tuple[Finding, ...]:
     device = comfy.model_management.get_torch_device()
     name, free = comfy.model_management.get_torch_device_name(device), comfy.model_management.get_free_memory(device)
     machine = doctor.machine(torch.__version__, name, int(free))
-    return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine, *packages(installed()))
+    return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine)
 
 
 def serve() -> None:

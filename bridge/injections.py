@@ -156,8 +156,8 @@ class Addition:
             if all(layer)
         }
         # Regions are the same in all rows, boxes may be of one each.
-        told = injections if injections[0].boxes is not None else injections[:1]
-        self._shares = [(one, shares) for one in told if (shares := one.shares) is not None]
+        by_region = injections if injections[0].boxes is not None else injections[:1]
+        self._shares = [(one, shares) for one in by_region if (shares := one.shares) is not None]
         self._weights = {grid: self._on(grid) for grid in place.grids} if self._shares else None
 
     def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend, whose: Tensor | None = None) -> Tensor:

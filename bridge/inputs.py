@@ -19,6 +19,7 @@ from ..core.errors import BadChoice, BadInput, LikenessError
 from ..core.people import Cast, Faces, Identity, Layout, is_a
 from ..core.text import NAME, plain
 from . import notes
+from .schema import described
 
 # What an object of the host's must be able to do: other packs make them of classes of their own.
 _METHODS = {
@@ -43,7 +44,8 @@ _CLOSER: dict[str, tuple[type, Callable[[str, Any], None]]] = {
 
 
 def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
-    """The node itself, which from now on refuses what does not fit its inputs before it runs.
+    """The node itself, whose schema from now on has its texts, and which refuses what does not fit its inputs before it
+    runs.
 
     Raises BadInput for a number out of its limits and for an object of another kind, BadChoice for a word that is not
     offered, and what core.inputs says of pictures, masks, layouts and casts. Whole floats are taken for whole numbers;
@@ -69,6 +71,8 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
             failed.pop_all()
         return notes.kept(output, notes.node_of(cls))
 
+    bare: Callable[..., io.Schema] = node.define_schema.__func__
+    node.define_schema = classmethod(wraps(bare)(lambda cls: described(bare(cls))))
     node.execute = classmethod(execute)
     return node
 

@@ -14,6 +14,7 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.utils
 import torch
+from comfy_api.latest import io
 from torch import Tensor, nn
 
 from ..core.errors import ModelMissing, UnsupportedCheckpoint
@@ -23,7 +24,7 @@ from ..core.models.files import SAFETENSORS
 from ..core.models.formats import require
 from ..core.models.manifest import Model
 from ..core.text import in_one_line
-from . import folders, notes
+from . import dit, folders, notes
 
 NetT = TypeVar("NetT", bound=Any)
 
@@ -179,3 +180,28 @@ class Published:
         model = self.named(os.path.basename(path))
         advice = f"{self.method}'s own file is {model.name} from {model.page}; it belongs in models/{self.key}."
         return f"the {self.what} ({model.name})", advice
+
+
+@dataclass(frozen=True)
+class FileLoader:
+    """How a method's own file is loaded, whatever node asks for it.
+
+    published: the files. made: (path, **further inputs) -> what travels on. inputs: the further ones, optional.
+
+    licence: said under the node where the weights may not be used freely. newer: whether ComfyUI 0.33 is needed.
+    """
+
+    published: Published
+    made: Callable[..., Any]
+    inputs: tuple[io.WidgetInput, ...] = ()
+    licence: str = ""
+    newer: bool = False
+
+    def load(self, path: str, node: str | None, **given: Any) -> Any:
+        """What travels on; given: inputs of any method's loader. Raises UnsupportedCheckpoint."""
+        if self.newer:
+            dit.require_dits(f"{self.published.method}'s file")
+        loaded = self.made(path, **{one.id: given.get(one.id, one.default) for one in self.inputs})
+        if self.licence:
+            notes.tell(node, self.licence, "licence")
+        return loaded

@@ -25,18 +25,22 @@ InputT = TypeVar("InputT", bound=io.Input)
 _TEXTS = Path(__file__).absolute().parents[1] / "locales" / "en" / "nodeDefs.json"
 
 
-def described(schema: io.Schema, *words: str) -> io.Schema:
-    """The schema with its texts and labels, which stand in locales/en/nodeDefs.json, and with search words."""
+def described(schema: io.Schema) -> io.Schema:
+    """The schema with its title, texts, labels and search words, which stand in locales/en/nodeDefs.json, and with the
+    node's own id, to say something beside it."""
     texts = _texts().get(schema.node_id, {})
+    schema.display_name = schema.display_name or texts["display_name"]
     schema.description = texts.get("description", "")
+    schema.hidden = schema.hidden or [io.Hidden.unique_id]
     for side, slots in (("inputs", schema.inputs), ("outputs", schema.outputs)):
         for number, slot in enumerate(slots):
             own = texts.get(side, {}).get(slot.id if side == "inputs" else str(number), {})
             slot.tooltip = own.get("tooltip")
-            if own.get("name", slot.id) != slot.id:
-                slot.display_name = own["name"]
+            # ComfyUI 0.3.64 shows an output's kind unless it is told.
+            if side == "outputs" or own.get("name", slot.id) != slot.id:
+                slot.display_name = own.get("name", slot.id)
     # `Schema(search_aliases=...)` is a TypeError in 0.3.64.
-    schema.search_aliases = list(words)
+    schema.search_aliases = [*(getattr(schema, "search_aliases", None) or ()), *texts.get("search_aliases", ())]
     return schema
 
 
@@ -49,11 +53,6 @@ def advanced(widget: InputT) -> InputT:
     """Fold a widget away under "advanced"; the keyword is a TypeError in 0.3.64, the extra dict works in both."""
     widget.extra_dict = {**(widget.extra_dict or {}), "advanced": True}
     return widget
-
-
-def output(kind: type[io.ComfyTypeIO], name: str) -> io.Output:
-    """An output that is shown under its id; ComfyUI 0.3.64 shows its kind unless it is told."""
-    return kind.Output(name, display_name=name)
 
 
 def pixels_input(name: str, default: int = 0, least: int = 0, most: int = 16384) -> io.Int.Input:
@@ -74,6 +73,11 @@ def similarity_input(name: str, default: float) -> io.Float.Input:
 def percent_input(name: str, default: float) -> io.Float.Input:
     """A point of the sampling schedule, 0..1."""
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001)
+
+
+def range_inputs(of: str = "") -> list[io.Input]:
+    """From where to where of the schedule something acts: all of it. of: how their names begin."""
+    return [percent_input(f"{of}start_percent", 0.0), percent_input(f"{of}end_percent", 1.0)]
 
 
 def seed_input(name: str) -> io.Int.Input:
@@ -117,13 +121,15 @@ def scope_inputs(hard: bool = False) -> list[io.Input]:
     ]
 
 
+def applied_inputs() -> list[io.Input]:
+    """What a node applies a method to."""
+    return [io.Model.Input("model"), io.Conditioning.Input("positive"), io.Conditioning.Input("negative")]
+
+
 def applied_outputs() -> list[io.Output]:
-    """What goes on from a node that applies a method. The host wants ids that no input has."""
-    return [
-        io.Model.Output("model_out", display_name="model"),
-        io.Conditioning.Output("positive_out", display_name="positive"),
-        io.Conditioning.Output("negative_out", display_name="negative"),
-    ]
+    """The same as it goes on from the node. The host wants ids that no input has."""
+    sides = (io.Conditioning.Output(f"{side}_out") for side in ("positive", "negative"))
+    return [io.Model.Output("model_out"), *sides]
 
 
 def boxes_editor() -> list[io.Input]:

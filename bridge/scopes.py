@@ -151,14 +151,6 @@ def _canvas(node: str, node_id: str | None, scaled: str, people: Sequence[Person
 class AdapterMismatch(LikenessError):
     """An adapter whose layers do not fit the MODEL's cross-attention layers."""
 
-    def __init__(self, adapter: str, model: str, theirs: int, ours: int, why: str) -> None:
-        super().__init__(
-            f"This {adapter} file has {ours} cross-attention layers and does not fit the MODEL ({model}, {theirs} "
-            f"layers): {why}.",
-            "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
-            "fine-tunes), or an adapter that was trained for this one.",
-        )
-
 
 def check_layout(widths: Sequence[int], model: ModelPatcher, what: str) -> None:
     """Raise AdapterMismatch unless every layer of an adapter finds a cross-attention layer of its width.
@@ -169,7 +161,13 @@ def check_layout(widths: Sequence[int], model: ModelPatcher, what: str) -> None:
     if list(widths) != theirs:
         different = [i for i, pair in enumerate(zip(widths, theirs, strict=False)) if pair[0] != pair[1]]
         why = "another number of layers" if not different else f"layer {different[0]} has another width"
-        raise AdapterMismatch(what, type(model.model.model_config).__name__, len(theirs), len(widths), why)
+        name = type(model.model.model_config).__name__
+        raise AdapterMismatch(
+            f"This {what} file has {len(widths)} cross-attention layers and does not fit the MODEL ({name}, "
+            f"{len(theirs)} layers): {why}.",
+            "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
+            "fine-tunes), or an adapter that was trained for this one.",
+        )
 
 
 def keys_and_values(loaded: Loaded[Any], tokens: Tensor, scales: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:

@@ -34,13 +34,6 @@ ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one fami
 class TokensMoved(LikenessError):
     """A node that splits or merges the picture's tokens, where parts are meant for regions of the picture."""
 
-    def __init__(self, tokens: int, width: int, height: int) -> None:
-        super().__init__(
-            f"Another MODEL node (HyperTile and TomePatchModel do so) has made {tokens} tokens of the "
-            f"{width}x{height} of a layer, so it is unknown which of them lie in the target_mask of a part.",
-            "Take that node out, or the target_mask of every part.",
-        )
-
 
 def instead() -> str:
     """What to do with a model without a UNet: the methods for these."""
@@ -131,7 +124,11 @@ def check_tokens(q: Tensor, grid: Grid) -> None:
     """Raise TokensMoved unless the queries of a layer, (B, N, C), are those of its grid."""
     height, width = grid
     if q.shape[1] != height * width:
-        raise TokensMoved(q.shape[1], width, height)
+        raise TokensMoved(
+            f"Another MODEL node (HyperTile and TomePatchModel do so) has made {q.shape[1]} tokens of the "
+            f"{width}x{height} of a layer, so it is unknown which of them lie in the target_mask of a part.",
+            "Take that node out, or the target_mask of every part.",
+        )
 
 
 def dtype_of(model: BaseModel) -> torch.dtype:

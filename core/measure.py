@@ -162,6 +162,10 @@ class Report:
     def placed(self) -> bool:
         return self.people[0].slot is not None
 
+    def onto(self, width: int, height: int) -> Fit:
+        """From the canvas of the places onto a picture of this size."""
+        return Fit(width / self.width, height / self.height, 0, 0)
+
     @property
     def flattered(self) -> bool:
         """Whether the judge is what the method itself was trained with."""
@@ -378,8 +382,8 @@ def ranking(report: Report, name: str) -> list[int]:
 def ranked(report: Report, name: str) -> list[str]:
     """All pictures from best to worst, a line each."""
     values = scores(report, name)
-    told = ["none" if value is None else f"{value:.3f}" for value in values]
-    return [f"picture {n + 1}: {name} {told[n]} ({summary(report.judged[n])})" for n in ranking(report, name)]
+    shown = ["none" if value is None else f"{value:.3f}" for value in values]
+    return [f"picture {n + 1}: {name} {shown[n]} ({summary(report.judged[n])})" for n in ranking(report, name)]
 
 
 def nobody_seen(report: Report, score: str) -> str:
@@ -442,7 +446,4 @@ def _before(box: Box, other: Box, letters: int) -> float:
 def _missing_box(report: Report, person: int, picture: Image.Image) -> Box | None:
     """Where somebody should stand, in pixels of the picture."""
     slot = report.people[person].slot
-    if slot is None:
-        return None
-    onto = Fit(picture.width / report.width, picture.height / report.height, 0, 0)
-    return onto.box(slot.box or patch_rect(slot.center))
+    return slot and report.onto(*picture.size).box(slot.box or patch_rect(slot.center))

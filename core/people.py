@@ -39,11 +39,6 @@ ALIGNED, LOOSE = 224, 512
 """Sides in pixels of the pictures in Portraits."""
 
 
-def no_embeddings() -> Mapping[str, Tensor]:
-    """An empty, typed default."""
-    return {}
-
-
 @dataclass(frozen=True)
 class Portraits:
     """What networks that look at pictures are given of a person, one of each per photo.
@@ -69,7 +64,7 @@ class Face:
     keypoints: Keypoints
     score: float
     crop: Tensor
-    embeddings: Mapping[str, Tensor] = field(default_factory=no_embeddings)
+    embeddings: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     portrait: Portraits | None = None
 
 
@@ -118,7 +113,7 @@ class Slot:
     keypoints: Keypoints | None = None
     pose: Pose | None = None
     mask: Tensor | None = None
-    embeddings: Mapping[str, Tensor] = field(default_factory=no_embeddings)
+    embeddings: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
 
 
 @dataclass(frozen=True)

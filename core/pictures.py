@@ -67,13 +67,6 @@ _MARK = torch.tensor([byte >> bit & 1 for byte in b"Likeness" for bit in range(8
 is changed."""
 
 
-def marked(pixels: Tensor) -> Tensor:
-    """The picture, (H, W, 3 or 4) uint8, with the mark of an example."""
-    made = pixels.clone()
-    made[0, : len(_MARK), :3] = made[0, : len(_MARK), :3] // 2 * 2 + _MARK
-    return made
-
-
 def is_example(picture: Tensor) -> bool:
     """Whether a picture of an IMAGE, (H, W, C) float 0..1, is one of the pack's, as it was."""
     return torch.equal((picture[0, : len(_MARK), :3].float().cpu() * 255).round().long() % 2, _MARK)

@@ -159,7 +159,7 @@ class _OfEmbeddings(nn.Module):
             self.proj = nn.Sequential(self.proj, nn.GELU(), ops.Linear(inside, out, **factory))
         self.norm = ops.LayerNorm(self.width, **factory)
 
-    def told(self, embeddings: Tensor) -> Tensor:
+    def projected(self, embeddings: Tensor) -> Tensor:
         return self.norm(self.proj(embeddings).reshape(len(embeddings), self.tokens, self.width))
 
 
@@ -167,7 +167,7 @@ class EmbeddingProjection(_OfEmbeddings):
     """Embeddings (B, embedding) or (B, 1, embedding) -> (B, tokens, width). Unconditional: zeros as embeddings."""
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        return self.told(embeddings)
+        return self.projected(embeddings)
 
 
 class FacePlusProjection(_OfEmbeddings):
@@ -184,6 +184,6 @@ class FacePlusProjection(_OfEmbeddings):
     def forward(self, embeddings: Tensor, states: Tensor, shortcut: float | None = 1.0) -> Tensor:
         """shortcut: how much of what is found is added to the tokens, as in version 2; None: it replaces them, as in
         version 1."""
-        tokens = self.told(embeddings)
+        tokens = self.projected(embeddings)
         found = self.perceiver_resampler.found(states, tokens)
         return found if shortcut is None else tokens + shortcut * found

@@ -120,14 +120,14 @@ def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate
 
 def _candidate(report: Report, picture: int, seen: Sighting, faces: Faces) -> Candidate:
     person, number = report.people[seen.person], report.numbers[seen.person]
+    box, keypoints, similarity = None, None, None
     if seen.face is not None:
         face = faces.faces[seen.face]
-        return Candidate(picture, person, number, face.box, face.keypoints, seen.similarity)
-    slot = person.slot
-    if slot is None or slot.box is None or slot.keypoints is None:
-        return Candidate(picture, person, number, None, None, None)
-    onto = Fit(faces.width / report.width, faces.height / report.height, 0, 0)
-    return Candidate(picture, person, number, onto.box(slot.box), tuple(map(onto.point, slot.keypoints)), None)
+        box, keypoints, similarity = face.box, face.keypoints, seen.similarity
+    elif person.slot and person.slot.box and person.slot.keypoints:
+        onto = report.onto(faces.width, faces.height)
+        box, keypoints = onto.box(person.slot.box), tuple(map(onto.point, person.slot.keypoints))
+    return Candidate(picture, person, number, box, keypoints, similarity)
 
 
 def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[Decision]:
@@ -185,7 +185,8 @@ def paste_mask(
     0 at the edges of the square, but where the picture ends there too; 0 on the faces in `kept`.
     """
     length = square[2] - square[0]
-    mask = box_region(_moved(widened(box, mask_margin), square), length, length, feather)
+    within = Fit(1, 1, -square[0], -square[1])
+    mask = box_region(within.box(widened(box, mask_margin)), length, length, feather)
     at, soft = torch.arange(length) + 0.5, max(feather, 1e-6)
     sides = ((at[None, :], square[0], square[2], picture.width), (at[:, None], square[1], square[3], picture.height))
     for along, start, end, limit in sides:
@@ -194,12 +195,8 @@ def paste_mask(
         if end < limit:
             mask = torch.minimum(mask, (length - along) / soft)
     for other in kept:
-        mask = torch.minimum(mask, 1 - box_region(_moved(other, square), length, length, feather))
+        mask = torch.minimum(mask, 1 - box_region(within.box(other), length, length, feather))
     return mask
-
-
-def _moved(box: Box, square: Rect) -> Box:
-    return box[0] - square[0], box[1] - square[1], box[2] - square[0], box[3] - square[1]
 
 
 def into_crop(point: Point, square: Rect, turns: int, size: int) -> Point:

@@ -9,8 +9,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..bridge import folders, notes
-from ..bridge.loaders import FileLoader
-from ..bridge.schema import IN_FILES, described, output
+from ..bridge.load import FileLoader
+from ..bridge.schema import IN_FILES
 from ..core.errors import ModelMissing
 from ..core.methods import methods
 from ..core.models.formats import recognised
@@ -67,17 +67,15 @@ class LoadAdapter(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
             node_id="LikenessLoadAdapter",
-            display_name="Load Adapter",
             category=IN_FILES,
             inputs=[
                 io.Combo.Input("file", options=sorted(files())),
                 *(one for loader in LOADERS.values() for one in loader.inputs),
             ],
-            outputs=[output(AdapterSocket, "adapter")],
-            hidden=[io.Hidden.unique_id],
+            outputs=[AdapterSocket.Output("adapter")],
         )
-        words = [f"load {method.title}" for method in methods() if method.folder in LOADERS]
-        return described(schema, *words, "face", "identity", "faceid", "ipadapter", "人脸")
+        schema.search_aliases = [f"load {method.title}" for method in methods() if method.folder in LOADERS]
+        return schema
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..bridge import folders, notes
 from ..bridge.body_surface import FILE, detect
-from ..bridge.schema import IN_PLACES, described, output
+from ..bridge.schema import IN_PLACES
 from ..core import geometry, pictures
 from ..core.body_surface import masks
 from ..core.errors import counted
@@ -19,9 +19,8 @@ class DetectBodySurface(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         side = {"default": 0, "min": 0, "max": 4096, "step": 8}
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessDetectBodySurface",
-            display_name="Detect Body Surface (DensePose)",
             category=IN_PLACES,
             inputs=[
                 io.Image.Input("image"),
@@ -31,14 +30,8 @@ class DetectBodySurface(io.ComfyNode):
                 io.Int.Input("height", **side),
                 io.Combo.Input("fit", options=list(geometry.FITS), default="pad"),
             ],
-            outputs=[
-                output(io.Image, "surface"),
-                io.Mask.Output("people_masks", display_name="people"),
-                output(io.Image, "preview"),
-            ],
-            hidden=[io.Hidden.unique_id],
+            outputs=[io.Image.Output("surface"), io.Mask.Output("people_masks"), io.Image.Output("preview")],
         )
-        return described(schema, "densepose", "iuv", "pose", "parts2whole", "body parts", "segmentation", "姿态")
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
@@ -65,9 +58,8 @@ class DetectBodySurface(io.ComfyNode):
 class BodySurfaceMask(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessBodySurfaceMask",
-            display_name="Body Surface Mask",
             category=IN_PLACES,
             inputs=[
                 io.Image.Input("surface"),
@@ -76,9 +68,8 @@ class BodySurfaceMask(io.ComfyNode):
                 io.Mask.Input("people", optional=True),
                 io.Image.Input("image", optional=True),
             ],
-            outputs=[output(io.Mask, "mask"), output(io.Image, "preview")],
+            outputs=[io.Mask.Output("mask"), io.Image.Output("preview")],
         )
-        return described(schema, "densepose", "mask", "body parts", "target_mask", "clothes", "torso", "legs", "蒙版")
 
     @classmethod
     def execute(

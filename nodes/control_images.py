@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import notes
-from ..bridge.schema import IN_PLACES, described, output
+from ..bridge.schema import IN_PLACES
 from ..core import geometry
 from ..core.body_surface import mannequin
 from ..core.people import Cast, Layout, places_of, require_together
@@ -26,23 +26,16 @@ MANNEQUIN = (
 class ResizePhoto(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessResizePhoto",
-            display_name="Resize Photo",
             category=IN_PLACES,
             inputs=[
                 io.Image.Input("image"),
                 io.Int.Input("longer_side", default=LONGER_SIDE, min=64, max=geometry.LARGEST, step=8),
                 io.Int.Input("multiple_of", default=MULTIPLE_OF, min=8, max=512, step=8),
             ],
-            outputs=[
-                io.Image.Output("resized", display_name="image"),
-                io.Int.Output("width", display_name="width"),
-                io.Int.Output("height", display_name="height"),
-            ],
-            hidden=[io.Hidden.unique_id],
+            outputs=[io.Image.Output("resized"), io.Int.Output("width"), io.Int.Output("height")],
         )
-        return described(schema, "resize", "scale", "image size", "photo size", "multiple of 64", "InstantID")
 
     @classmethod
     def execute(cls, image: Tensor, longer_side: int, multiple_of: int) -> io.NodeOutput:
@@ -56,7 +49,7 @@ class ResizePhoto(io.ComfyNode):
 class PoseImage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessPoseImage",
             display_name=DRAW,
             category=IN_PLACES,
@@ -65,14 +58,8 @@ class PoseImage(io.ComfyNode):
                 CastSocket.Input("cast", optional=True),
                 io.Combo.Input("draw", options=list(WAYS), default=SKELETONS, optional=True),
             ],
-            outputs=[output(io.Image, "image"), io.Mask.Output("people_masks", display_name="people")],
-            hidden=[io.Hidden.unique_id],
+            outputs=[io.Image.Output("image"), io.Mask.Output("people_masks")],
         )
-        return described(
-            schema, "pose image", "face keypoints image", "draw body surface", "openpose", "skeleton", "controlnet",
-            "control image", "ID-Patch", "instantid", "kps", "face pose", "landmarks", "densepose", "iuv", "mannequin",
-            "parts2whole", "人体模型",
-        )  # fmt: skip
 
     @classmethod
     def execute(cls, layout: Layout | None = None, cast: Cast | None = None, draw: str = SKELETONS) -> io.NodeOutput:

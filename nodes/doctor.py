@@ -8,7 +8,7 @@ import time
 from comfy_api.latest import io, ui
 
 from ..bridge import doctor, notes
-from ..bridge.schema import IN_FILES, described
+from ..bridge.schema import IN_FILES
 from ..core.models.findings import GOOD
 from ..core.previews import table
 
@@ -19,19 +19,14 @@ SHOWN = "likeness_doctor"
 class Doctor(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessDoctor",
-            display_name="Likeness Doctor",
             category=IN_FILES,
             inputs=[io.Combo.Input("workflow", options=doctor.choices(), default=doctor.THIS, optional=True)],
-            outputs=[io.Image.Output("table", display_name="table"), io.String.Output("report", display_name="report")],
+            outputs=[io.Image.Output("table"), io.String.Output("report")],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
-        return described(
-            schema, "doctor", "missing models", "check models", "download models", "diagnose", "install", "model files",
-            "requirements",
-        )  # fmt: skip
 
     @classmethod
     def validate_inputs(cls, workflow: str | None = None) -> bool | str:

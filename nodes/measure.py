@@ -14,7 +14,7 @@ from ..bridge import notes
 from ..bridge.encode import similarities
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.notes import stepwise
-from ..bridge.schema import IN_MEASURE, advanced, described, output, pixels_input, similarity_input
+from ..bridge.schema import IN_MEASURE, advanced, pixels_input, similarity_input
 from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, counted
 from ..core.faces.model import faces_in
@@ -27,9 +27,8 @@ from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, R
 class Measure(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessMeasure",
-            display_name="Measure Likeness",
             category=IN_MEASURE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
@@ -43,29 +42,17 @@ class Measure(io.ComfyNode):
                 io.ClipVision.Input("clip_vision", optional=True),
             ],
             outputs=[
-                output(ReportSocket, "report"),
-                output(io.Image, "annotated"),
-                output(io.String, "text"),
-                output(io.Float, "resemblance"),
-                output(io.Float, "association"),
-                output(io.Float, "leakage"),
-                output(io.Float, "margin"),
-                output(io.Int, "missing"),
-                output(io.Int, "extra"),
-                output(io.Int, "swapped"),
+                ReportSocket.Output("report"),
+                io.Image.Output("annotated"),
+                io.String.Output("text"),
+                io.Float.Output("resemblance"),
+                io.Float.Output("association"),
+                io.Float.Output("leakage"),
+                io.Float.Output("margin"),
+                io.Int.Output("missing"),
+                io.Int.Output("extra"),
+                io.Int.Output("swapped"),
             ],
-            hidden=[io.Hidden.unique_id],
-        )
-        return described(
-            schema,
-            "similarity",
-            "face compare",
-            "resemblance",
-            "evaluate",
-            "score",
-            "face distance",
-            "leakage",
-            "swapped",
         )
 
     @classmethod
@@ -110,9 +97,8 @@ class Measure(io.ComfyNode):
 class PickBest(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessPickBest",
-            display_name="Pick Best Likeness",
             category=IN_MEASURE,
             inputs=[
                 ReportSocket.Input("report"),
@@ -122,15 +108,13 @@ class PickBest(io.ComfyNode):
                 io.Latent.Input("latents", optional=True),
             ],
             outputs=[
-                output(io.Image, "best_images"),
-                output(io.Latent, "best_latents"),
-                output(io.Int, "best_index"),
-                output(io.Float, "best_score"),
-                output(io.String, "ranking"),
+                io.Image.Output("best_images"),
+                io.Latent.Output("best_latents"),
+                io.Int.Output("best_index"),
+                io.Float.Output("best_score"),
+                io.String.Output("ranking"),
             ],
-            hidden=[io.Hidden.unique_id],
         )
-        return described(schema, "best of batch", "select", "filter", "choose", "sort", "rank", "cherry pick")
 
     @classmethod
     def execute(
@@ -146,22 +130,17 @@ class PickBest(io.ComfyNode):
         values, order = measure.scores(report, score), measure.ranking(report, score)
         best = values[order[0]]
         if best is None:
-            raise _no_such_score(score)
+            why = "it compares a face with several photos of the person"
+            how = "Give Identity two or more photos of a person"
+            if score == "parts":
+                why, how = "no parts were compared", "Connect parts and clip_vision to Measure Likeness"
+            raise BadPhoto(f"No picture has the score {score}: {why}.", f"{how}, or choose another score.")
         notes.tell(notes.node_of(cls), measure.nobody_seen(report, score))
         kept = order[:keep]
         pictures = images[kept]
         chosen = rows(latents, kept) if latents else ExecutionBlocker(NO_LATENTS)
         ranking = "\n".join(measure.ranked(report, score))
         return io.NodeOutput(pictures, chosen, order[0], best, ranking, ui=ui.PreviewImage(as_rgb(pictures), cls=cls))
-
-
-def _no_such_score(score: str) -> BadPhoto:
-    """A score that no picture of the batch has."""
-    why = "it compares a face with several photos of the person"
-    how = "Give Identity two or more photos of a person"
-    if score == "parts":
-        why, how = "no parts were compared", "Connect parts and clip_vision to Measure Likeness"
-    return BadPhoto(f"No picture has the score {score}: {why}.", f"{how}, or choose another score.")
 
 
 NO_LATENTS = "Pick Best Likeness has no latents to choose from. Connect the sampler's LATENT to its latents input."

@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import inputs, notes
-from ..bridge.schema import IN_PEOPLE, described
+from ..bridge.schema import IN_PEOPLE
 from ..core import errors
 from ..core.parts.parts import LABELS, BadPart, Parts, hints, make_part, sheet
 from ..core.text import plain
@@ -18,9 +18,8 @@ OTHER = "other"
 class Part(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessPart",
-            display_name="Part (clothes, face, hair)",
             category=IN_PEOPLE,
             inputs=[
                 io.Image.Input("image"),
@@ -32,12 +31,8 @@ class Part(io.ComfyNode):
                 PartsSocket.Input("parts", optional=True),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
-            outputs=[
-                PartsSocket.Output("parts_out", display_name="parts"),
-                io.Image.Output("preview", display_name="preview"),
-            ],
+            outputs=[PartsSocket.Output("parts_out"), io.Image.Output("preview")],
         )
-        return described(schema, "parts2whole", "garment", "dress", "wardrobe", "outfit", "try on", "jacket", "换装")
 
     @classmethod
     def execute(

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..bridge import face_bank, face_model, folders, notes, photos
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.notes import stepwise
-from ..bridge.schema import IN_FILES, IN_PEOPLE, advanced, described, output, pixels_input
+from ..bridge.schema import IN_FILES, IN_PEOPLE, advanced, pixels_input
 from ..core import identities, people, pictures, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
 from ..core.faces import analysis, landmarks
@@ -47,9 +47,8 @@ class LoadFaceModel(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessLoadFaceModel",
-            display_name="Load Face Model",
             category=IN_FILES,
             inputs=[
                 io.Combo.Input("pack", options=face_model.pack_names()),
@@ -57,10 +56,7 @@ class LoadFaceModel(io.ComfyNode):
                 advanced(io.Combo.Input("provider", options=list(_PROVIDERS))),
                 advanced(io.Combo.Input("backend", options=list(_BACKENDS), default="auto", optional=True)),
             ],
-            outputs=[output(FaceModelSocket, "face_model")],
-        )
-        return described(
-            schema, "insightface", "antelopev2", "buffalo", "arcface", "face analysis", "face embedder", "face loader"
+            outputs=[FaceModelSocket.Output("face_model")],
         )
 
     @classmethod
@@ -85,9 +81,8 @@ class DetectFaces(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessDetectFaces",
-            display_name="Detect Faces",
             category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
@@ -97,12 +92,8 @@ class DetectFaces(io.ComfyNode):
                 io.Int.Input("max_faces", default=0, min=0, max=100),
                 FaceLandmarksSocket.Input("face_landmarks", optional=True),
             ],
-            outputs=[output(FacesSocket, "faces"), output(io.Image, "preview"), output(io.Int, "count")],
+            outputs=[FacesSocket.Output("faces"), io.Image.Output("preview"), io.Int.Output("count")],
         )
-        return described(
-            schema, "face detection", "find faces", "face boxes", "keypoints", "bbox", "landmarks", "count faces",
-            "faces from landmarks", "mediapipe", "face mesh", "FACE_LANDMARKS", "commercial", "no pack",
-        )  # fmt: skip
 
     @classmethod
     def fingerprint_inputs(cls, **inputs: object) -> str:
@@ -138,9 +129,8 @@ class Identity(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessIdentity",
-            display_name="Identity",
             category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
@@ -151,11 +141,7 @@ class Identity(io.ComfyNode):
                 FaceLandmarksSocket.Input("face_landmarks", optional=True),
                 _photo_size(),
             ],
-            outputs=[output(IdentitySocket, "identity"), output(io.Image, "crops"), output(io.String, "report")],
-            hidden=[io.Hidden.unique_id],
-        )
-        return described(
-            schema, "face embedding", "face id", "person", "character", "same person", "portrait", "faceid"
+            outputs=[IdentitySocket.Output("identity"), io.Image.Output("crops"), io.String.Output("report")],
         )
 
     @classmethod
@@ -254,9 +240,8 @@ class BlendIdentities(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessBlendIdentities",
-            display_name="Blend Identities",
             category=IN_PEOPLE,
             inputs=[
                 IdentitySocket.Input("a"),
@@ -265,9 +250,8 @@ class BlendIdentities(io.ComfyNode):
                 io.Combo.Input("method", options=list(identities.BLENDS)),
                 io.String.Input("name", default=""),
             ],
-            outputs=[output(IdentitySocket, "identity")],
+            outputs=[IdentitySocket.Output("identity")],
         )
-        return described(schema, "mix faces", "merge faces", "interpolate", "average face", "slerp", "face morph")
 
     @classmethod
     def execute(cls, a: people.Identity, b: people.Identity, amount: float, method: str, name: str) -> io.NodeOutput:
@@ -279,19 +263,17 @@ class SaveIdentity(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessSaveIdentity",
-            display_name="Save Identity",
             category=IN_PEOPLE,
             inputs=[
                 IdentitySocket.Input("identity"),
                 io.String.Input("filename", default="person"),
             ],
-            outputs=[IdentitySocket.Output("saved_identity", display_name="identity"), output(io.String, "path")],
+            outputs=[IdentitySocket.Output("saved_identity"), io.String.Output("path")],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
-        return described(schema, "face bank", "save face", "save embedding", "store person")
 
     @classmethod
     def fingerprint_inputs(cls, identity: None, filename: str | None) -> int:
@@ -308,14 +290,12 @@ class LoadIdentity(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessLoadIdentity",
-            display_name="Load Identity",
             category=IN_PEOPLE,
             inputs=[io.Combo.Input("file", options=face_bank.files() or [face_model.NONE_FOUND])],
-            outputs=[output(IdentitySocket, "identity"), output(io.Image, "crops")],
+            outputs=[IdentitySocket.Output("identity"), io.Image.Output("crops")],
         )
-        return described(schema, "face bank", "load face", "load embedding", "person")
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
@@ -337,22 +317,18 @@ class Cast(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         numbers = range(1, _PEOPLE + 1)
-        schema = io.Schema(
+        # 1 is what was trained. Above it networks extrapolate: the range ends at half as much again.
+        weight: dict[str, Any] = {"default": 1.0, "min": 0.0, "max": 1.5, "step": 0.05, "optional": True}
+        return io.Schema(
             node_id="LikenessCast",
-            display_name="Cast (people)",
             category=IN_PEOPLE,
             inputs=[
                 CastSocket.Input("cast", optional=True),
                 *(IdentitySocket.Input(f"person_{n}", optional=True) for n in numbers),
-                *(_weight(n) for n in numbers),
+                *(advanced(io.Float.Input(f"weight_{n}", **weight)) for n in numbers),
             ],
-            outputs=[CastSocket.Output("extended_cast", display_name="cast"), output(io.Image, "preview")],
-            hidden=[io.Hidden.unique_id],
+            outputs=[CastSocket.Output("extended_cast"), io.Image.Output("preview")],
         )
-        return described(
-            schema, "people", "two people", "group", "multi id", "characters", "list of people", "family photo",
-            "双人", "多人",
-        )  # fmt: skip
 
     @classmethod
     def execute(cls, cast: people.Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:
@@ -372,11 +348,6 @@ class Cast(io.ComfyNode):
             raise BadCast(f"The cast is empty: {why}.", "Connect at least one Identity or Load Identity with a face.")
         whole = replace(before, people=tuple(present), absent=tuple(absent))
         return _shown(cls, whole, gathered("Left out, no photo with a face", names))
-
-
-def _weight(number: int) -> io.Float.Input:
-    # 1 is what was trained. Above it networks extrapolate: the range ends at half as much again.
-    return advanced(io.Float.Input(f"weight_{number}", default=1.0, min=0.0, max=1.5, step=0.05, optional=True))
 
 
 def _numbered(node: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
@@ -408,9 +379,8 @@ class PeopleFromPhotos(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         numbers = range(1, _PEOPLE + 1)
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessPeopleFromPhotos",
-            display_name="People from Photos",
             category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
@@ -419,13 +389,8 @@ class PeopleFromPhotos(io.ComfyNode):
                 *(io.Image.Input(f"photo_{n}", optional=True) for n in numbers),
                 _photo_size(),
             ],
-            outputs=[output(CastSocket, "cast"), output(io.Image, "preview")],
-            hidden=[io.Hidden.unique_id],
+            outputs=[CastSocket.Output("cast"), io.Image.Output("preview")],
         )
-        return described(
-            schema, "two people", "group photo", "multi id", "characters", "face embedding", "face id",
-            "photos to cast", "双人", "多人", "合影",
-        )  # fmt: skip
 
     @classmethod
     def fingerprint_inputs(cls, **inputs: object) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..bridge import carried, notes, regional_text, runs, scopes
 from ..bridge.conditioning import ALWAYS, Conditioning, check_conditioning
 from ..bridge.encode import text_of
-from ..bridge.schema import IN_METHODS, advanced, applied_outputs, described, region_inputs, region_masks_input
+from ..bridge.schema import IN_METHODS, advanced, applied_outputs, region_inputs, region_masks_input
 from ..bridge.unet import text_width
 from ..core.people import Cast, require_places
 from ..core.places import regions
@@ -25,7 +25,7 @@ NOTHING = "No prompt is applied: no line has words, or strength is 0."
 class PersonPrompts(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessPersonPrompts",
             display_name=NAME,
             category=IN_METHODS,
@@ -40,11 +40,7 @@ class PersonPrompts(io.ComfyNode):
                 *map(advanced, region_inputs()),
                 region_masks_input(),
             ],
-            hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),
-        )
-        return described(
-            schema, "regional prompt", "prompt per person", "expression", "attention couple", "area", "who does what"
         )
 
     @classmethod

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..bridge import folders, notes, photos
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.notes import stepwise
-from ..bridge.schema import IN_PEOPLE, advanced, described, output
+from ..bridge.schema import IN_PEOPLE, advanced
 from ..core import grouping, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first, gathered
 from ..core.faces import analysis, landmarks
@@ -34,9 +34,8 @@ class CastFromPhotos(io.ComfyNode):
 
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessCastFromPhotos",
-            display_name="Cast from Photos",
             category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
@@ -51,17 +50,12 @@ class CastFromPhotos(io.ComfyNode):
                 FaceLandmarksSocket.Input("face_landmarks", optional=True),
             ],
             outputs=[
-                output(CastSocket, "cast"),
-                output(io.Image, "preview"),
-                output(io.String, "report"),
-                output(io.Int, "count"),
+                CastSocket.Output("cast"),
+                io.Image.Output("preview"),
+                io.String.Output("report"),
+                io.Int.Output("count"),
             ],
-            hidden=[io.Hidden.unique_id],
         )
-        return described(
-            schema, "photo folder", "load folder", "batch of photos", "sort photos", "group faces", "cluster faces",
-            "several photos", "album", "family photos", "who is who", "文件夹", "相册", "多张照片",
-        )  # fmt: skip
 
     @classmethod
     def validate_inputs(cls, folder: str | None) -> bool:
@@ -103,8 +97,8 @@ class CastFromPhotos(io.ComfyNode):
         if not done.people:
             raise BadCast("The cast is empty: corrections leave all faces out.", "Take a line out of corrections.")
         drawn = ["These people are drawn examples: choose a folder of your own."] if folder == photos.EXAMPLES else []
-        told = [*drawn, *gathered("Left out, no photos", first(others))]
-        return _shown(cls, done, face_model.ids, failed, told)
+        remarks = [*drawn, *gathered("Left out, no photos", first(others))]
+        return _shown(cls, done, face_model.ids, failed, remarks)
 
 
 def _of_batch(
@@ -129,7 +123,7 @@ def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], di
             found = faces()
         except (FaceNotFound, BadPhoto) as error:
             if on_no_face == "error":
-                error.advice += " Or leave such photos out: on_no_face = skip in Cast from Photos."
+                error.advice += " Or leave such photos out: on_no_face = skip in Sort Photos into People."
                 raise
             failed[f"{number} {file}".strip()] = error
             continue
@@ -148,18 +142,18 @@ def _shown(
     done: Sorted,
     recognisers: Sequence[str],
     failed: Mapping[str, LikenessError],
-    told: Sequence[str],
+    remarks: Sequence[str],
 ) -> io.NodeOutput:
-    """The cast with everybody's photos, as the node shows it. failed: photos without a face; told: of the folder."""
+    """The cast with each person's photos, as the node shows it. failed: photos without a face."""
     faces = {name: [done.seen[n].face for n in members] for name, members in done.people.items()}
     cast = people.Cast(
         tuple(people.Person(identities.from_faces(name, own, recognisers)) for name, own in faces.items())
     )
     why = [f"Left out, photo {photo}: {error.problem}" for photo, error in failed.items()]
-    text = "\n".join([*grouping.report(done), *why, *told])
-    logger.info("Cast from Photos\n%s", text)
+    text = "\n".join([*grouping.report(done), *why, *remarks])
+    logger.info("Sort Photos into People\n%s", text)
     remarks = [
-        *told,
+        *remarks,
         *gathered("Left out, no face or not readable", first([*failed])),
         *gathered("Left out, no such person", first(done.unused)),
         *grouping.remarks(done),

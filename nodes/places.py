@@ -9,7 +9,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import inputs, notes
-from ..bridge.schema import IN_PLACES, boxes_editor, described, output, pixels_input, region_inputs
+from ..bridge.schema import IN_PLACES, boxes_editor, pixels_input, region_inputs
 from ..core import geometry
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, require_places, require_together
@@ -37,7 +37,7 @@ def _body() -> io.Input:
 
 
 def _layout_outputs() -> list[io.Output]:
-    return [output(LayoutSocket, "layout"), output(io.Image, "preview")]
+    return [LayoutSocket.Output("layout"), io.Image.Output("preview")]
 
 
 def _shown(cls: type[io.ComfyNode], layout: Layout, guessed: Sequence[str] = ()) -> io.NodeOutput:
@@ -48,7 +48,7 @@ def _shown(cls: type[io.ComfyNode], layout: Layout, guessed: Sequence[str] = ())
 class LayoutFromFaces(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessLayoutFromFaces",
             display_name=LAYOUT,
             category=IN_PLACES,
@@ -63,11 +63,6 @@ class LayoutFromFaces(io.ComfyNode):
             outputs=_layout_outputs(),
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
-        return described(
-            schema, "layout from faces", "layout from poses", "layout from masks", "template", "group photo",
-            "face position", "placement", "openpose", "dwpose", "sdpose", "skeleton", "POSE_KEYPOINT", "region",
-            "regional", "area", "painted", "segmentation", "ID-Patch",
-        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -95,9 +90,8 @@ class LayoutFromFaces(io.ComfyNode):
 class LayoutFromBoxes(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessLayoutFromBoxes",
-            display_name="Layout from Boxes",
             category=IN_PLACES,
             inputs=[
                 BoxesOrLayoutSocket.Input("bboxes", optional=True),
@@ -110,14 +104,9 @@ class LayoutFromBoxes(io.ComfyNode):
                 io.String.Input("text", default="", multiline=True, placeholder=EXAMPLE),
                 *boxes_editor(),
             ],
-            outputs=[*_layout_outputs(), output(io.String, "names")],
-            hidden=[io.Hidden.unique_id],
+            outputs=[*_layout_outputs(), io.String.Output("names")],
             is_output_node=True,  # to be run alone, so that what is linked stands in the editor
         )
-        return described(
-            schema, "drag", "draw", "bounding box", "bbox", "BOUNDING_BOX", "move people", "detector", "rt-detr",
-            "sam3", "mediapipe", "ID-Patch", "拖动",
-        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -153,9 +142,8 @@ class LayoutFromBoxes(io.ComfyNode):
 class GroupLayout(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessGroupLayout",
-            display_name="Group Layout",
             category=IN_PLACES,
             inputs=[
                 io.Int.Input("count", default=2, min=1, max=12),
@@ -167,10 +155,6 @@ class GroupLayout(io.ComfyNode):
             ],
             outputs=_layout_outputs(),
         )
-        return described(
-            schema, "group photo", "family photo", "team photo", "people", "arrange", "template", "ID-Patch", "合影",
-            "pose", "action", "gesture", "sitting", "hug",
-        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -191,9 +175,8 @@ class GroupLayout(io.ComfyNode):
 class AddPlace(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessAddPlace",
-            display_name="Add Place",
             category=IN_PLACES,
             inputs=[
                 LayoutSocket.Input("layout"),
@@ -206,11 +189,7 @@ class AddPlace(io.ComfyNode):
                 io.Image.Input("image", optional=True),
             ],
             # Not "layout": ComfyUI 0.3.64 refuses the id of an input for an output.
-            outputs=[LayoutSocket.Output("extended_layout", display_name="layout"), output(io.Image, "preview")],
-            hidden=[io.Hidden.unique_id],
-        )
-        return described(
-            schema, "absent friend", "add person", "missing person", "insert person", "inpaint", "group photo"
+            outputs=[LayoutSocket.Output("extended_layout"), io.Image.Output("preview")],
         )
 
     @classmethod
@@ -234,9 +213,8 @@ class AddPlace(io.ComfyNode):
 class PlaceCast(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessPlaceCast",
-            display_name="Place Cast",
             category=IN_PLACES,
             inputs=[
                 CastSocket.Input("cast"),
@@ -244,15 +222,9 @@ class PlaceCast(io.ComfyNode):
                 io.Combo.Input("order", options=list(placing.ORDERS)),
                 io.String.Input("custom_order", default=""),
             ],
-            outputs=[
-                # Not "cast": ComfyUI 0.3.64 refuses the id of an input for an output.
-                CastSocket.Output("placed", display_name="cast"),
-                output(io.Image, "preview"),
-                output(io.String, "report"),
-            ],
-            hidden=[io.Hidden.unique_id],
+            # Not "cast": ComfyUI 0.3.64 refuses the id of an input for an output.
+            outputs=[CastSocket.Output("placed"), io.Image.Output("preview"), io.String.Output("report")],
         )
-        return described(schema, "position", "assign", "who is where", "swap", "swap people", "ID-Patch")
 
     @classmethod
     def execute(cls, cast: Cast, layout: Layout, order: str, custom_order: str) -> io.NodeOutput:
@@ -272,9 +244,8 @@ class PlaceCast(io.ComfyNode):
 class PersonRegion(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessPersonRegion",
-            display_name="Person Region",
             category=IN_PLACES,
             inputs=[
                 CastSocket.Input("cast"),
@@ -285,10 +256,7 @@ class PersonRegion(io.ComfyNode):
                 io.Mask.Input("masks", optional=True),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
-            outputs=[output(io.Mask, "mask"), output(io.Image, "preview")],
-        )
-        return described(
-            schema, "mask", "regional prompt", "area", "target_mask", "clothes", "inpaint", "sam3", "segment anything"
+            outputs=[io.Mask.Output("mask"), io.Image.Output("preview")],
         )
 
     @classmethod

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..bridge.schema import IN_METHODS, described, output
+from ..bridge.schema import IN_METHODS
 from ..core.prompts import per_scene
 
 
 class Scenes(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessScenes",
-            display_name="Scenes (list of prompts)",
             category=IN_METHODS,
             inputs=[
                 io.String.Input("text", multiline=True, default=""),
                 io.String.Input("always", multiline=True, default=""),
             ],
-            outputs=[io.String.Output("prompts", display_name="prompts", is_output_list=True), output(io.Int, "count")],
+            outputs=[io.String.Output("prompts", is_output_list=True), io.Int.Output("count")],
         )
-        return described(schema, "prompt list", "batch prompts", "comic", "album", "story", "storyboard", "queue")
 
     @classmethod
     def execute(cls, text: str, always: str) -> io.NodeOutput:

@@ -12,7 +12,7 @@ from ..bridge import dit, notes
 from ..bridge.encode import latents_by_row
 from ..bridge.face_model import FaceModel, default_face_model, default_stamp
 from ..bridge.notes import stepwise
-from ..bridge.schema import IN_MEASURE, advanced, described, face_sizes_input, output, pixels_input, similarity_input
+from ..bridge.schema import IN_MEASURE, advanced, face_sizes_input, pixels_input, similarity_input
 from ..core import measure, second_pass
 from ..core.errors import BadPhoto, counted
 from ..core.faces.model import faces_in
@@ -33,7 +33,7 @@ _VAE = io.Vae.Input("vae", optional=True)
 class CropFaces(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessCropFaces",
             display_name=CROP,
             category=IN_MEASURE,
@@ -54,19 +54,15 @@ class CropFaces(io.ComfyNode):
                 *([_VAE] if dit.known_here() else []),
             ],
             outputs=[
-                output(io.Image, "crops"),
-                output(io.Mask, "masks"),
-                CastSocket.Output("cast_by_row", display_name="cast"),
-                output(CropsSocket, "where"),
-                output(io.Image, "preview"),
-                output(io.String, "report"),
-                output(io.Int, "count"),
-                output(io.Latent, "latents"),
+                io.Image.Output("crops"),
+                io.Mask.Output("masks"),
+                CastSocket.Output("cast_by_row"),
+                CropsSocket.Output("where"),
+                io.Image.Output("preview"),
+                io.String.Output("report"),
+                io.Int.Output("count"),
+                io.Latent.Output("latents"),
             ],
-            hidden=[io.Hidden.unique_id],
-        )
-        return described(
-            schema, "face detailer", "adetailer", "small faces", "second pass", "fix faces", "refine", "face restore"
         )
 
     @classmethod
@@ -131,9 +127,8 @@ def _decisions(face_model: FaceModel, images: Tensor, cast: Cast, choice: Choice
 class PasteFaces(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessPasteFaces",
-            display_name="Paste Faces",
             category=IN_MEASURE,
             inputs=[
                 io.Image.Input("images"),
@@ -141,9 +136,8 @@ class PasteFaces(io.ComfyNode):
                 io.Image.Input("sampled", lazy=True),
                 io.Combo.Input("color_match", options=list(MATCHES)),
             ],
-            outputs=[output(io.Image, "image"), output(io.Mask, "mask")],
+            outputs=[io.Image.Output("image"), io.Mask.Output("mask")],
         )
-        return described(schema, "uncrop", "face detailer", "stitch", "composite", "second pass", "inpaint crop")
 
     @classmethod
     def check_lazy_status(cls, where: object = None, sampled: object = None, **_: object) -> list[str]:

@@ -84,8 +84,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--models", type=Path, help="a models folder besides ComfyUI's own")
     parser.add_argument("--workers", type=positive, help="how many ComfyUIs; else as many as there are GPUs, or one")
     parser.add_argument("--address", help="a Ray cluster to run on, such as auto; each machine has its ComfyUI there")
-    limit = "end a ComfyUI that is longer at a row; else ten times the longest row before, and ten minutes at least"
-    parser.add_argument("--row-limit", type=positive, metavar="SECONDS", help=limit)
+    limit = "a ComfyUI that is longer at a row is ended, and the row tried once more; default: 3600"
+    parser.add_argument("--row-limit", type=positive, default=3600, metavar="SECONDS", help=limit)
     measure = "write likeness.csv: who is shown in each picture, and how alike"
     parser.add_argument("--measure", action="store_true", help=measure)
     keep = "make each row with N seeds, the row's and those after it, and keep the picture with the best likeness"

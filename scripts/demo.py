@@ -128,10 +128,10 @@ def with_host(host: Host, python: Path, leaves: bool) -> int:
 
 def generate(server: HostServer, stand_ins: Files | None) -> Report:
     """Run the workflow on the two photos, copy every picture that it shows to output/ and return what there is to
-    report. stand_ins: the miniature's files, whose cartoon is measured: what it should show is known."""
+    report. stand_ins: the miniature's files."""
     import torch
     from miniature import install
-    from rig import hostless, photos, workflow
+    from rig import photos, workflow
 
     graph, images = workflow.load(WORKFLOW), [server.upload_image(photo) for photo in photos.drawn()]
     if stand_ins:
@@ -146,13 +146,7 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
     for number, (node, image) in enumerate(shown, 1):
         name = "result" if image["type"] == "output" else f"{number}_{re.sub('[^a-z]+', '_', titles[node].lower())}"
         shutil.copyfile(server.file(image), OUTPUT / f"{name}.png")
-    report: Report = {"prompt": prompt, "seconds": {titles[node]: took for node, took in run.seconds.items()}}
-    if stand_ins:
-        group = hostless.people(workflow.load(WORKFLOW), photos.drawn(), stand_ins)
-        report["association"] = hostless.association(group, OUTPUT / "result.png")
-        looks = (f"{name}'s place shows {other}'s look" for name, other in report["association"]["looks_like"].items())
-        say(f"Measured in the result: {', '.join(looks)}.")
-    return report
+    return {"prompt": prompt, "seconds": {titles[node]: took for node, took in run.seconds.items()}}
 
 
 def portray(server: HostServer, stand_ins: Files) -> None:

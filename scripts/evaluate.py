@@ -1,13 +1,11 @@
 """Measures how much pictures of any model show the people they should show: one CSV, one page with the pictures.
 
     python scripts/evaluate.py FOLDER [--models FOLDER] [--made-with METHOD]
-                               [--jobs JOBS.csv] [--compare SET SET]
 
 FOLDER holds people/<name>/ with one or more photos each, and pictures/ with the pictures to measure, those of different
 models or settings in folders of their own. Beside a picture may lie a .json of its name that says who is meant and
-where; docs/dev/measuring.md describes it and what is measured. The result is put into FOLDER/measured. With --jobs the
-table of batch.py says who is meant. --compare takes two sets of the same pictures made in two ways, called
-PROMPT-SEED.png, and says what the second way changes. Run it with the Python that runs ComfyUI.
+where; docs/dev/measuring.md describes it and what is measured. The result is put into FOLDER/measured.
+Run it with the Python that runs ComfyUI.
 """
 
 from __future__ import annotations
@@ -18,13 +16,11 @@ import html
 import io
 import json
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -37,8 +33,6 @@ try:
     from PIL import Image, ImageOps
 except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
-
-import paired
 
 from core import identities, measure
 from core.errors import LikenessError, counted
@@ -83,10 +77,6 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="holds people/ and pictures/")
     parser.add_argument("--models", type=Path, help="ComfyUI's models folder; without it that of COMFYUI_PATH")
     parser.add_argument("--made-with", choices=list(measure.METHODS), default="unknown", help="the pictures' method")
-    jobs = "the table that batch.py made them of: whoever a row's photos are called after is meant in its pictures"
-    parser.add_argument("--jobs", type=Path, metavar="JOBS.csv", help=jobs)
-    compare = "two sets, folders below pictures/: the second less the first, over their prompts"
-    parser.add_argument("--compare", nargs=2, metavar="SET", help=compare)
     given = parser.parse_args()
     warnings.simplefilter("error", Image.DecompressionBombWarning)  # a picture of more pixels would take all memory
     face_model = load(given.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models")
@@ -96,19 +86,13 @@ def main() -> int:
     if not pictures:
         raise Unusable(f"There is no picture below {root}.")
     # What cannot be used is said before hours are spent on the others.
-    sets = [Path(name).as_posix() for name in given.compare or ()]
-    couples = pairs(root, pictures, *sets) if sets else {}
-    meant = meant_in(given.jobs, people) if given.jobs else {}
-    casts = {path: cast_of(path, people, size_of(path), row_of(path, meant) if meant else None) for path in pictures}
+    casts = {path: cast_of(path, people, size_of(path)) for path in pictures}
     output = given.folder / "measured"
     (output / "pictures").mkdir(parents=True, exist_ok=True)
     results = [evaluated(path, root, casts[path], face_model, given.made_with, output) for path in pictures]
     lines = [[line.get(column) for column in COLUMNS] for result in results for line in lines_of(result)]
     (output / "likeness.csv").write_bytes(as_csv([COLUMNS, *lines]))
-    told = compared(results, couples, sets) if couples else []
-    (output / "index.html").write_bytes(page(results, told).encode(errors="replace"))
-    for row in told:
-        print("  ".join(row))
+    (output / "index.html").write_bytes(page(results).encode(errors="replace"))
     print(output / "index.html")
     return 0
 
@@ -194,50 +178,11 @@ def largest_face(path: Path, photo: torch.Tensor, face_model: FaceModel) -> Face
     return max(faces, key=lambda face: area(face.box))
 
 
-def meant_in(jobs: Path, people: Iterable[str]) -> dict[str, list[str]]:
-    """Who is meant in the pictures of each row of a table of batch.py, by the row's name: everybody whose name a file
-    in its cells has, or a folder that the file is in. Raises Unusable for a row without anybody, and what is no row."""
-    # ComfyUI portable's Python does not look beside the script.
-    sys.path.append(str(Path(__file__).resolve().parent))
-    try:
-        from batch import rows
-        from environment import SetupError
-    except ImportError as error:
-        raise Unusable("--jobs needs a git clone of the pack: what reads tables is not published with it.") from error
-    try:
-        each = list(rows.rows(rows.read(jobs), lambda _: False))
-    except SetupError as error:
-        raise Unusable(str(error)) from error
-    known, found = list(people), dict[str, list[str]]()
-    for row in each:
-        if row.problem:
-            raise Unusable(f"Line {row.line} of {jobs}: {row.problem}")
-        files = [Path(cell.replace("\\", "/")) for cell in row.cells.values()]
-        names = dict.fromkeys(name for file in files for name in (*file.parts[:-1], file.stem))
-        found[row.name] = [name for name in names if name in known]
-        if not found[row.name]:
-            raise Unusable(f"Line {row.line} of {jobs} names no photo of {', '.join(known)}.")
-    return found
-
-
-def row_of(path: Path, meant: Mapping[str, list[str]]) -> list[str] | None:
-    """Who is meant in a picture by its row's name, behind which it may have a number. Raises Unusable for one of no
-    row, unless a file beside it says who."""
-    name = re.sub(r"_\d+of\d+$", "", path.stem)
-    if name not in meant and not path.with_suffix(".json").is_file():
-        raise Unusable(
-            f"{path} is of no row of the table: give rows names in a column called name, and other pictures a .json."
-        )
-    return meant.get(name)
-
-
-def cast_of(
-    path: Path, people: Mapping[str, Identity], size: tuple[int, int], meant: Sequence[str] | None = None
-) -> Cast:
-    """Who is meant in a picture: those whom the file beside it names, in their places, else `meant`, else everybody."""
+def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -> Cast:
+    """Who is meant in a picture: those whom the file beside it names, in their places, else everybody."""
     beside = path.with_suffix(".json")
     said = said_in(beside) if beside.is_file() else {}
-    names = said.get("people", meant or list(people))
+    names = said.get("people", list(people))
     if not names:
         raise Unusable(f"{beside} names nobody: write who is meant, or leave people out for everybody.")
     if unknown := [name for name in names if name not in people]:
@@ -265,30 +210,6 @@ def said_in(beside: Path) -> dict[str, Any]:
         form = '{"people": ["Anna"], "places": [[300, 260]], "size": [1024, 768]}'
         raise Unusable(f"{beside} cannot be read: write it as {form}; each of the three may be left out.")
     return cast("dict[str, Any]", said)
-
-
-def pairs(root: Path, pictures: Iterable[Path], first: str, second: str) -> dict[str, list[tuple[str, str]]]:
-    """The names of every picture of two sets, by prompt: what its file is called before the last hyphen.
-
-    Raises Unusable where one set has a picture that the other has not, or two of one name, and for sets without any.
-    """
-    if first == second:
-        raise Unusable(f"--compare is given {first} twice: name two sets.")
-    found: dict[str, dict[str, str]] = {first: {}, second: {}}
-    for name in (path.relative_to(root) for path in pictures):
-        if (group := name.parent.as_posix()) in found:
-            if before := found[group].get(name.stem):
-                raise Unusable(f"{group} has {before} and {name.name}: take one of them out.")
-            found[group][name.stem] = name.as_posix()
-    if nothing := [root / group for group, names in found.items() if not names]:
-        raise Unusable(f"There is no picture in {nothing[0]}, which is to be compared.")
-    for one, other in ((first, second), (second, first)):
-        if alone := sorted(found[one].keys() - found[other].keys()):
-            raise Unusable(f"{one} has {alone[0]}, and {other} has not: make it there too, or take it out.")
-    prompts: dict[str, list[tuple[str, str]]] = {}
-    for stem, name in sorted(found[first].items()):
-        prompts.setdefault(stem.rpartition("-")[0] or stem, []).append((name, found[second][stem]))
-    return prompts
 
 
 def evaluated(path: Path, root: Path, cast: Cast, face_model: FaceModel, method: str, output: Path) -> Result:
@@ -346,40 +267,9 @@ def as_cell(value: Any) -> Any:
     return f"{value:.4f}" if isinstance(value, float) else value
 
 
-def compared(
-    results: Iterable[Result], prompts: Mapping[str, Sequence[tuple[str, str]]], sets: Sequence[str]
-) -> list[tuple[str, ...]]:
-    """A line per recogniser, the one that judges first, and figure that every picture has, below a line of titles.
-
-    prompts: as of `pairs`. Means, and prompts up and down, are over prompts, each the mean of its pictures.
-    """
-    wanted = {name for each in prompts.values() for pair in each for name in pair}
-    named = {result.name: result.report for result in results if result.name in wanted}
-    rows: list[tuple[str, ...]] = [("recogniser", "figure", *sets, "change", "95 % from", "to", "p", "up", "down")]
-    for recogniser in next(iter(named.values())).recognisers:
-        for figure in measure.SCORES:
-            values = {name: report.pictures[recogniser][0].scores[figure] for name, report in named.items()}
-            known = {name: value for name, value in values.items() if value is not None}
-            if len(known) == len(values):
-                scored = {
-                    prompt: [(known[one], known[other]) for one, other in each] for prompt, each in prompts.items()
-                }
-                rows.append((recogniser, figure, *_change(scored)))
-    return rows
-
-
-def _change(scored: Mapping[str, Sequence[tuple[float, float]]]) -> Iterator[str]:
-    """The means of both sets, and what is between them."""
-    yield from (f"{fmean(fmean(pair[side] for pair in each) for each in scored.values()):.3f}" for side in (0, 1))
-    change = paired.difference(scored)
-    yield from (f"{value:+.3f}" for value in (change.mean, change.low, change.high))
-    yield from (f"{change.p:.3f}", str(change.up), str(change.down))
-
-
-def page(results: Sequence[Result], told: Sequence[tuple[str, ...]] = ()) -> str:
+def page(results: Sequence[Result]) -> str:
     shown = "".join(_figure(result) for result in results)
-    beside = f"<h2>Compared</h2>{_rows(told)}" if told else ""
-    return f"{_HEAD}<h1>Likeness</h1>{_table(results)}{beside}<h2>Pictures</h2><div class=all>{shown}</div>\n"
+    return f"{_HEAD}<h1>Likeness</h1>{_table(results)}<h2>Pictures</h2><div class=all>{shown}</div>\n"
 
 
 def _table(results: Sequence[Result]) -> str:
@@ -398,10 +288,6 @@ def _table(results: Sequence[Result]) -> str:
             size = f"{sum(sizes) / len(sizes):.0f}" if sizes else "-"
             counts = (str(missing), str(extra), str(swapped), size)
             rows.append((group or "all", name, str(len(ones)), *told, *counts))
-    return _rows(rows)
-
-
-def _rows(rows: Iterable[Sequence[str]]) -> str:
     body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table>{body}</table>"
 

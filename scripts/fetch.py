@@ -3,8 +3,7 @@
 Its are connections that break, half a file, the mirror (HF_ENDPOINT) of Hugging Face and its tokens. Ours is what it
 does not do: a file comes under the name that its loader looks for, and is moved there when it is known
 to be the published one, by length and SHA-256 and as no web page; what somebody else put there stays; nothing longer
-comes than is published, and no redirect leads into one's own network; files of a zip are taken out wherever they lie in
-it; GITHUB_ENDPOINT names a mirror of GitHub.
+comes than is published; files of a zip are taken out wherever they lie in it; GITHUB_ENDPOINT names a mirror of GitHub.
 """
 
 from __future__ import annotations
@@ -17,14 +16,10 @@ import time
 import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from io import BufferedWriter, FileIO
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path, PurePath
-from socket import getaddrinfo
 from tempfile import TemporaryDirectory
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 from environment import SetupError, say
 
@@ -36,7 +31,6 @@ try:
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
     from huggingface_hub.file_download import http_get
-    from huggingface_hub.utils import get_session
 except ImportError as error:
     install = f'"{sys.executable}" -m pip install huggingface_hub'
     raise SetupError(f"Downloading needs the Python package {error.name}. Install it: {install}") from error
@@ -45,11 +39,8 @@ except ValueError as error:  # huggingface_hub reads its addresses when it is im
 
 _HUB = re.compile(r"https://huggingface\.co/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 _UNFINISHED = ".fetching-"
-Address = IPv4Address | IPv6Address
 _LONGEST = 10**11
 """Bytes of a file of which nobody says how long it is."""
-_MADE_UP = (ip_network("198.18.0.0/15"), ip_network("fc00::/8"))
-"""What proxies resolve public names to; networks of one's own in IPv6 begin with fd."""
 
 
 class FetchError(Exception):
@@ -101,7 +92,6 @@ def _fetch_file(model: Model, file: File, root: Path) -> None:
 def _fetch(url: str, file: File, target: Path) -> bool:
     """False where it was there already. Raises FetchError."""
     try:
-        _guard()
         hub = _HUB.fullmatch(url)
         published = _said(hub, file) if hub else file
         if _is(target, published):
@@ -160,38 +150,6 @@ class _Limited(BufferedWriter):
         if self.tell() + len(data) > self._most:
             raise FetchError(f"more than the {self._most} bytes come that are published")
         return super().write(data)
-
-
-def _follow(response: Any, *_: Any, **__: Any) -> None:
-    """Raises FetchError where an answer leads from https elsewhere, or to somebody in one's own network.
-
-    A mirror in that network may have its files on another machine there, but none leads to this one.
-    """
-    asked = str(response.url)
-    there = urljoin(asked, response.headers.get("location", ""))
-    start, end = urlsplit(asked), urlsplit(there)
-    own = _own(end.hostname) if end.netloc != start.netloc else set[Address]()
-    leads_here = any(one.is_loopback or one.is_link_local or one.is_unspecified for one in own)
-    if end.scheme not in ("https", start.scheme) or leads_here or (own and not _own(start.hostname)):
-        raise FetchError(f"{asked} leads to {plain(there, 200)}, where no published file is. Look at its page.")
-
-
-@cache
-def _guard() -> None:
-    session: Any = get_session()
-    # Before huggingface_hub 1.0 it was one of requests.
-    hooks = session.event_hooks if hasattr(session, "event_hooks") else session.hooks
-    hooks["response"].append(_follow)
-
-
-def _own(host: str | None) -> set[Address]:
-    """Addresses of a machine that the public does not see; none where nobody knows its name."""
-    try:
-        found = {ip_address(str(entry[4][0]).split("%")[0]) for entry in getaddrinfo(host, None)}
-    except (OSError, UnicodeError):
-        return set()
-    found = {getattr(one, "ipv4_mapped", None) or one for one in found}
-    return {one for one in found if one.is_private and not any(one in network for network in _MADE_UP)}
 
 
 def _from_elsewhere(url: str, target: Path, file: File) -> Path:

@@ -1,14 +1,12 @@
 """The model files: what there is, what is missing, and where it comes from.
 
     python scripts/models.py list
-    python scripts/models.py doctor [workflow] [--models DIR]
     python scripts/models.py download <workflow or id> ... [--yes] [--models DIR]
     python scripts/models.py write [--check]
 
-A workflow is a name in workflows/ or the path of a file that ComfyUI saved. Models lie in the ComfyUI that is found and
-where its extra_model_paths.yaml says, or in --models. `doctor` goes to no network and needs torch: run it with the
-Python that runs ComfyUI. `download` needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or
-`hf auth login`), mirrors named by HF_ENDPOINT and GITHUB_ENDPOINT. `write` renews what is made from
+A workflow is a name in workflows/ or the path of a file that ComfyUI saved. Models lie in the ComfyUI that is found, or
+in --models. `download` needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`), mirrors
+named by HF_ENDPOINT and GITHUB_ENDPOINT. `write` renews what is made from
 models_manifest.json and the records in README, docs/, the workflows and the blueprints, and the tables of published
 settings in the help pages, from docs/dev/authors_settings.json.
 """
@@ -17,10 +15,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -52,10 +50,6 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     folder = "a models folder; default: that of the ComfyUI that is found"
     commands.add_parser("list").set_defaults(run=show_list)
-    one = commands.add_parser("doctor")
-    one.add_argument("workflow", nargs="?", help="all of ours without")
-    one.add_argument("--models", type=Path, help=folder)
-    one.set_defaults(run=doctor)
     one = commands.add_parser("download")
     one.add_argument("names", nargs="+", metavar="workflow or id", help="see `list`")
     one.add_argument("--yes", action="store_true", help="do not ask")
@@ -99,77 +93,18 @@ def read_workflow(name: str) -> dict[str, Any]:
         raise SetupError(f"{name} is no workflow: {error}. Save it again in ComfyUI.") from error
 
 
-# --- Doctor
-
-
-def doctor(given: argparse.Namespace) -> int:
-    """Exit status 1 where something is to be mended."""
-    graphs = {name: read_workflow(name) for name in ([given.workflow] if given.workflow else used())}
-    try:
-        from core.models import doctor as diagnosis
-        from core.models.doctor import packages
-        from core.thirdparty import installed
-    except ImportError as error:
-        raise SetupError(f"The doctor needs {error.name}: run it with the Python that runs ComfyUI.") from None
-    wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
-    hosts = environment.find_hosts()
-    around = [*(diagnosis.host(str(host)) for host in hosts[:1]), machine(), *packages(installed())]
-    users = needs.users(graphs, read_workflow)
-    folders = model_folders(given.models)
-    report = diagnosis.report(given.workflow or "all templates", wanted, folders, around, users=users)
-    print(report.text())
-    return int(not report.good)
-
-
-def machine() -> Any:
-    import torch
-
-    from core.models.doctor import machine
-
-    if torch.cuda.is_available():
-        return machine(torch.__version__, torch.cuda.get_device_name(), torch.cuda.mem_get_info()[0])
-    return machine(torch.__version__, "mps" if torch.backends.mps.is_available() else "cpu", None)
+# --- Download
 
 
 def model_folders(models: Path | None) -> dict[str, tuple[str, ...]]:
-    """Model key -> folders: of `models`, else of the ComfyUI that is found and its extra_model_paths.yaml."""
+    """Model key -> its folder: of `models`, else of the ComfyUI that is found."""
     if models and not models.is_dir():
         raise SetupError(f"There is no folder {models}. Name the models folder of your ComfyUI, or make this one.")
     hosts = [] if models else environment.find_hosts()[:1]
     if not models and not hosts:
         raise SetupError("There is no ComfyUI here. Name its models folder: --models ComfyUI/models")
     root = models or hosts[0].path / "models"
-    folders: dict[str, tuple[str, ...]] = {
-        key: (str(root / key),) for key in dict.fromkeys(model.key for model in manifest.models())
-    }
-    for key, path in (entry for host in hosts for entry in extra_paths(host.path / "extra_model_paths.yaml")):
-        folders[key] = (*folders.get(key, ()), path)
-    return {**folders, "": (str(root),)}
-
-
-def extra_paths(path: Path) -> list[tuple[str, str]]:
-    """(model key, folder) of a file in which people name further folders."""
-    if not path.is_file():
-        return []
-    try:
-        import yaml
-    except ImportError:
-        environment.say(f"{path} is not read: this Python has no PyYAML.")
-        return []
-    found: list[tuple[str, str]] = []
-    try:
-        for section in (yaml.safe_load(path.read_text("utf-8")) or {}).values():
-            base = path.parent / os.path.expandvars(os.path.expanduser((section or {}).get("base_path", "")))
-            named = {key: text for key, text in (section or {}).items() if key not in ("base_path", "is_default")}
-            found += [(key, str(base / line)) for key, text in named.items() for line in str(text).split("\n") if line]
-    except (OSError, yaml.YAMLError, AttributeError, TypeError, ValueError) as error:
-        other = isinstance(error, (AttributeError, TypeError))
-        why = "it is not made as extra_model_paths.yaml.example is" if other else " ".join(str(error).split())
-        raise SetupError(f"{path} cannot be read: {why}. Fix it, or name --models.") from error
-    return found
-
-
-# --- Download
+    return {"": (str(root),)} | {model.key: (str(root / model.key),) for model in manifest.models()}
 
 
 def download(given: argparse.Namespace) -> int:
@@ -228,7 +163,7 @@ def write(given: argparse.Namespace) -> int:
 
 def made() -> dict[Path, str]:
     """Path -> text of every file with something from the manifest or of published settings in it, as it should be."""
-    files = {manifest.PATH: manifest.written(manifest.models())}
+    files = {manifest.PATH: as_json({"models": [asdict(model) for model in manifest.models()]})}
     for language, path in READMES.items():
         text = filled(path.read_text("utf-8"), "start", start(language))
         text = filled(text, "methods", methods(language), "the records")
@@ -344,7 +279,11 @@ def workflow(text: str) -> str:
         offers = [offer for model in manifest.models() if model.name in values and (offer := manifest.offered(model))]
         if offers:
             node["properties"]["models"] = offers
-    return text if graph == before else json.dumps(graph, indent=2, ensure_ascii=False) + "\n"
+    return text if graph == before else as_json(graph)
+
+
+def as_json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from functools import partial
 from pathlib import Path
 
 import environment
+import status
 from environment import ROOT, Host, say
 
 HOST_LESS = ("tests/unit", "tests/faces", "tests/scripts", "tests/contract")
@@ -123,6 +124,9 @@ def main(arguments: list[str]) -> int:
         for text in slowest([test for outcome in outcomes for test in outcome.tests]):
             say(text)
     missing = bool(on_hosts) and not hosts
+    if whole and hosts and tier is TIERS[""] and not outcomes[0].status:
+        found = status.passed(test.name for test in outcomes[0].tests if test.result == "passed")
+        status.PAGE.write_text(status.rendered(found), "utf-8")
     return report(outcomes, missing, time.monotonic() - started, cpu_seconds() - cpu)
 
 
@@ -161,10 +165,11 @@ def turns(found: Sequence[Session]) -> list[list[Session]]:
 
 def workers() -> list[str]:
     """pytest-xdist's options; what shares a server or a file's networks stays in one worker, and the longest of these
-    groups come first (tests/conftest.py): xdist itself would begin with those of most tests. One per core: networks,
-    ComfyUI and browser of a worker take some six GB, and with too little memory all of them wait for the disk."""
-    cores = min(os.cpu_count() or 1, 4)
-    return ["-n", str(cores), "--dist", "loadgroup", "--no-loadscope-reorder"] if cores > 1 else []
+    groups come first (tests/conftest.py): xdist itself would begin with those of most tests. One more than there are
+    cores, for tests wait for servers and browsers; each with its networks, ComfyUI and browser takes some six GB."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30 if hasattr(os, "sysconf") else 12
+    count = min((os.cpu_count() or 1) + 1, 5, memory // 6)
+    return ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"] if count > 1 else []
 
 
 def sessions(tier: Tier, hosts: Sequence[Host], host_less: list[str], on_hosts: list[str]) -> list[Session]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import sys
@@ -36,14 +37,14 @@ LONGEST = ("server", "browser", "test_attack", "test_miniature", "test_compiled"
 """Groups of tests that take minutes: begun first, so that no worker is left alone with one of them at the end."""
 
 load_pack()
-if HOST:
-    load_host(HOST)
-    _write_below_a_folder_of_its_own()
 
 
-def pytest_configure() -> None:
-    """With a host: model folders are known, and nodes hold what they are given to their schemas."""
-    if HOST:
+def pytest_configure(config: pytest.Config) -> None:
+    """With a host: model folders are known, and nodes hold what they are given to their schemas. A process that only
+    hands tests to its workers (pytest -n) needs none of it."""
+    if HOST and not getattr(config.option, "numprocesses", None):
+        load_host(HOST)
+        _write_below_a_folder_of_its_own()
         import pack.nodes.extension  # noqa: F401
 
 
@@ -65,8 +66,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_turn)
 
 
+def pytest_collection_finish() -> None:
+    """ComfyUI collects garbage often, and what has been imported is never any: half a second each time."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    _forget_models_of_errors()
     item.stash[_BEGUN] = _cpu_seconds()
 
 
@@ -76,10 +84,19 @@ def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
     try:
         return (yield)
     finally:
+        _forget_models_of_errors()
         item.user_properties.append(("cpu", round(_cpu_seconds() - item.stash[_BEGUN], 3)))
 
 
 _BEGUN = pytest.StashKey[float]()
+
+
+def _forget_models_of_errors() -> None:
+    """What a test holds of an error keeps a network that no patcher has any more; the host would collect garbage at
+    every later load, and warn in the next test's log."""
+    management = sys.modules.get("comfy.model_management")
+    if management and any(one.model is None for one in management.current_loaded_models):
+        management.current_loaded_models[:] = [one for one in management.current_loaded_models if one.model]
 
 
 def _cpu_seconds() -> float:

@@ -22,20 +22,9 @@ from torch import Tensor
 
 from ...core.attention import Block
 from ...core.parts.bank import Bank, PartTokens, PartWeights, Scored, beside_sink, key_bias, part_shares, shared, sink
+from .. import unet
 from ..runs import Batch, Given, Run, rows_made
-from ..unet import (
-    Grid,
-    Options,
-    Replacement,
-    attend_with,
-    check_tokens,
-    grid_of,
-    grids,
-    replaced,
-    standing,
-    transformers,
-    with_patch,
-)
+from ..unet import Grid, Options, Replacement
 from .shared_parts import Reference, SharedParts, Watch
 
 if TYPE_CHECKING:
@@ -117,12 +106,12 @@ class SharingBatch(Batch):
     def around(self, options: Options) -> Options:
         """What others put in place of self-attention for this forward alone stays (the host's guidance nodes do so for
         a pass of theirs); what stands there through the run serves the rows without parts."""
-        found = {block: standing(options, "attn1", block) for block in self._layers}
-        kept = {b: f for b, f in found.items() if f is None or f is standing(self._others, "attn1", b)}
+        found = {block: unet.standing(options, "attn1", block) for block in self._layers}
+        kept = {b: f for b, f in found.items() if f is None or f is unet.standing(self._others, "attn1", b)}
         ours = {block: partial(attended, self._layers[block], before) for block, before in kept.items()}
-        options = replaced(options, "attn1", ours)
+        options = unet.replaced(options, "attn1", ours)
         posed = any(pose is not None for pose in self._poses)
-        return with_patch(options, "input_block_patch", self.with_pose) if posed else options
+        return unet.with_patch(options, "input_block_patch", self.with_pose) if posed else options
 
     def with_pose(self, h: Tensor, options: Options) -> Tensor:
         """The host's input block patch: each chunk's pose, added behind the first convolution."""
@@ -145,7 +134,7 @@ class Memory:
 
     def __init__(self, given: Given) -> None:
         self._like, self._unet = given.like(), given.model.diffusion_model
-        self._modules = {(name, number, index): layer for name, number, index, layer in transformers(self._unet)}
+        self._modules = {(name, number, index): layer for name, number, index, layer in unet.transformers(self._unet)}
         self._kernel = cache(partial(without_mask, self._like))
         self._biases = Biases(self._like)
         self._poses: dict[SharedParts, Tensor] = {}
@@ -198,7 +187,7 @@ class Memory:
         """Where anybody shares, what is beside each chunk's own tokens."""
         banks = [parts.bank for parts in carried if parts and parts.bank]
         blocks = dict.fromkeys(block for bank in banks for block, tokens in bank.items() if tokens)
-        at = grids(self._unet, *x.shape[-2:])
+        at = unet.grids(self._unet, *x.shape[-2:])
         return {b: [parts and self._read(parts, b, at[b[:2]], maps) for parts in carried] for b in blocks}
 
     def _pose(self, parts: SharedParts) -> Tensor | None:
@@ -287,9 +276,9 @@ class Beside:
 
     def attended(self, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
         """q, k, v: of the picture, (B, N, C) each."""
-        grid = height, width = grid_of(extra_options)
+        grid = height, width = unet.grid_of(extra_options)
         if self.regional:
-            check_tokens(q, grid)
+            unet.check_tokens(q, grid)
         here = grid == self.grid and k.shape[1] == height * width
         bias = self.bias if here else self.elsewhere(k.shape[1], grid)
         if self.maps is not None and q.shape[1] == height * width <= _WATCHED_TOKENS:
@@ -300,7 +289,7 @@ class Beside:
             return shared(q, (k, v), (sink.keys, sink.values), attend)
         # On a CPU the host's choices write out all logits, which takes three times as long.
         kernel = attention_pytorch if q.device.type == "cpu" else None
-        return shared(q, (k, v), (self.keys, self.values), attend_with(extra_options, kernel, bias))
+        return shared(q, (k, v), (self.keys, self.values), unet.attend_with(extra_options, kernel, bias))
 
 
 def attended(
@@ -316,7 +305,7 @@ def attended(
 
     beside: per chunk. before: another node's replacement, which goes on serving the rows without parts.
     """
-    alone = attend_with(extra_options)
+    alone = unet.attend_with(extra_options)
     if len(q) % len(beside):
         raise rows_made(len(q), len(beside), before)
     rows = len(q) // len(beside)

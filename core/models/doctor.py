@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from .examine import MOST, Folders, examine, home
-from .findings import CLASH, DAMAGED, MISPLACED, MISSING, NOTE, OK, Diagnosis, Finding, by_urgency
+from .findings import DAMAGED, GOOD, MISPLACED, MISSING, NOTE, OK, SINGLE, Diagnosis, Finding
 from .manifest import File, Model, human
 
 
@@ -24,18 +24,18 @@ def report(
     between: Callable[[], object] = lambda: None,
     users: Callable[[Model], str] = lambda _: "",
 ) -> Diagnosis:
-    """Examine `wanted` models. known: as `Folders`; around: what is known of the host and its packages; between: called
-    before each model, what it raises ends the report; users: what needs a model, see `needs.users`."""
+    """Examine `wanted` models. known: as `Folders`; around: what is known of the host; between: called before each
+    model, what it raises ends the report; users: what needs a model, see `needs.users`."""
     found, folders = list(around), Folders(known)
     for model in _once(wanted):
         between()
         found.append(replace(examine(model, folders), needed_for=users(model)))
     nearest = f"It holds more than {MOST} files, and only the nearest of them were looked at."
     found += [Finding(folder, NOTE, nearest) for folder in folders.crowded()]
-    findings = by_urgency(found)
-    mend = [one.mend for one in findings if one.mend]
-    fetch = [fetching(one.fetch, folders, resume=one.state != DAMAGED) for one in findings if one.fetch]
-    return Diagnosis(subject, findings, (*mend, *(command for commands in fetch for command in commands)))
+    # What is missing first, and of that what a method needs; then what is to be mended, then what is in place.
+    found.sort(key=lambda one: (one.state in GOOD, one.state != MISSING, one.needed_for == SINGLE))
+    fetch = [fetching(one.fetch, folders, resume=one.state != DAMAGED) for one in found if one.fetch]
+    return Diagnosis(subject, tuple(found), tuple(command for commands in fetch for command in commands))
 
 
 def absent(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Model]:
@@ -73,41 +73,11 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
     target, curl = folder / file.names[0], "curl.exe" if system == "nt" else "curl"
     options = "-fL -C -" if resume else "-fL"
     fetch = f'{curl} {options} --create-dirs -o "{target}" {model.url_of(file, file.names[0])}'
-    unpack = f'{program(sys.executable, system)} -m zipfile -e "{target}" "{target.with_suffix("")}"'
+    call = "& " if system == "nt" else ""  # without which PowerShell takes a quoted path for a text
+    unpack = f'{call}"{sys.executable}" -m zipfile -e "{target}" "{target.with_suffix("")}"'
     return (fetch, unpack) if model.archive else (fetch,)
 
 
 def _pattern(model: Model, file: File) -> str:
     names = [name.removeprefix(f"{model.name}/") for name in file.names]
     return f"{names[0].split('.')[0]}.*" if len(names) > 1 else names[0]
-
-
-def program(path: str, system: str) -> str:
-    """PowerShell calls a program whose path is quoted by an ampersand only."""
-    return f'& "{path}"' if system == "nt" else f'"{path}"'
-
-
-# The one to keep of several first.
-_BUILDS = {
-    "onnxruntime": [f"onnxruntime{kind}" for kind in ("-gpu", "-directml", "-openvino", "-rocm", "")],
-    "cv2": [f"opencv-{kind}" for kind in ("contrib-python", "python", "contrib-python-headless", "python-headless")],
-}
-
-
-def packages(installed: Mapping[str, str], python: str = sys.executable, system: str = os.name) -> tuple[Finding, ...]:
-    """Which builds of onnxruntime and OpenCV are installed: several of one write into the same folder, and the last
-    one that was installed has overwritten parts of the others. installed: name -> version."""
-    pip, then = f"{program(python, system)} -m pip", ";" if system == "nt" else " &&"
-    found: list[Finding] = []
-    for module, builds in _BUILDS.items():
-        here = [name for name in builds if name in installed]
-        named = ", ".join(f"{name} {installed[name]}" for name in here)
-        if len(here) < 2:
-            found.append(
-                Finding(module, OK if here else NOTE, named or "not installed; the node that needs it says so.")
-            )
-            continue
-        keep = f"{here[0]}=={installed[here[0]]}"
-        mend = f'{pip} uninstall -y {" ".join(here)}{then} {pip} install --no-deps "{keep}"'
-        found.append(Finding(module, CLASH, f"{named} overwrite each other. Fix it with: {mend}", mend=mend))
-    return tuple(found)

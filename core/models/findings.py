@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from .manifest import Model
 
 OK, NOTE = "ok", "note"
 FOUND, MISSING, MISPLACED, WRONG = "found", "missing", "in the wrong place", "the wrong kind"
-DAMAGED, CLASH = "damaged", "clash"
+DAMAGED = "damaged"
 GOOD = (OK, NOTE, FOUND)
 
 SINGLE = "single templates"
@@ -26,7 +25,7 @@ _NAMED = 6
 class Finding:
     """One line of a diagnosis: what, in which state, and why or what to do.
 
-    fetch: the model to be downloaded. mend: a command that puts it right. place: where a model belongs of which there
+    fetch: the model to be downloaded. place: where a model belongs of which there
     is nothing. needed_for: a method or a workflow, "" for what is of no model.
     """
 
@@ -34,7 +33,6 @@ class Finding:
     state: str
     detail: str
     fetch: Model | None = None
-    mend: str = ""
     place: Path | None = None
     needed_for: str = ""
 
@@ -58,14 +56,14 @@ class Finding:
 
     def shown(self) -> dict[str, str]:
         """The line as the editor shows it; an address is of the manifest."""
-        told = " ".join(f"Or {one}." for one in self.fetch.alternatives) if self.fetch and self.place else self.detail
+        detail = " ".join(f"Or {one}." for one in self.fetch.alternatives) if self.fetch and self.place else self.detail
         url, size = (self.fetch.url, self.fetch.size_text) if self.fetch else ("", "")
-        return {"what": self.what, "state": self.state, "url": url, "size": size, "where": self.where, "detail": told}
+        return {"what": self.what, "state": self.state, "url": url, "size": size, "where": self.where, "detail": detail}
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What was found about `subject`, what is missing first, and the commands that mend it."""
+    """What was found about `subject`, what is missing first, and the commands that fetch it."""
 
     subject: str
     findings: tuple[Finding, ...]
@@ -106,12 +104,3 @@ class Diagnosis:
     def shown(self) -> dict[str, object]:
         sections = [{"title": name, "findings": [one.shown() for one in rows]} for name, rows in self.sections.items()]
         return {"summary": self.summary, "sections": sections, "commands": self.commands}
-
-
-def by_urgency(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """What is missing first, and of that what a method needs; then what is to be mended, then what is in place."""
-
-    def later(finding: Finding) -> tuple[bool, ...]:
-        return finding.state in GOOD, finding.state != MISSING, finding.needed_for == SINGLE
-
-    return tuple(sorted(findings, key=later))

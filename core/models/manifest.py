@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
@@ -24,9 +24,6 @@ _NAME = re.compile(r"(?!.*\.\.)[\w+.-][\w+. -]*(/[\w+.-][\w+. -]*)*")
 
 _ROUNDED = 0.03
 """Sizes on download pages are rounded by less than this part of them."""
-
-COMMERCIAL = ("yes", "no", "contradictory", "not stated")
-"""Whether the licences allow commercial use. contradictory: their publishers say one thing here and another there."""
 
 STANDIN = "standin-miniature"
 """What the name of each of the demo's stand-ins starts with, relative to its model folder."""
@@ -78,7 +75,8 @@ class Model:
 
     key: the host's name of the folder. name: what the loader's menu shows. format: its id in formats.formats, or
     face-pack; "" where only its name tells it. family: of the models it is made for, "" for any. archive: the zip its
-    files come in. alternatives: what does as well, in words. nodes: those that cannot do without it.
+    files come in. commercial: whether licences allow it: yes, no, not stated, or contradictory, where they say so here
+    and otherwise there. alternatives: what does as well, in words. nodes: those that cannot do without it.
     """
 
     id: str
@@ -152,16 +150,11 @@ def model(identifier: str) -> Model:
 
 
 def parsed(text: str | bytes) -> tuple[Model, ...]:
-    """Raises DamagedManifest for another form than `written` gives, and for names that lead out of their folder."""
+    """Raises DamagedManifest for another form than the manifest has, and for names that lead out of their folder."""
     try:
         return tuple(map(_model, json.loads(text)["models"]))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise DamagedManifest(in_one_line(error)) from error
-
-
-def written(entries: Iterable[Model]) -> str:
-    """The text of the manifest: the same for the same models, byte for byte."""
-    return json.dumps({"models": [asdict(entry) for entry in entries]}, indent=2, ensure_ascii=False) + "\n"
 
 
 def _model(entry: Mapping[str, Any]) -> Model:

@@ -183,8 +183,8 @@ def on_canvas(pose: Pose, head: float, width: int, height: int) -> Pose:
     Nearer ones stay, so that a shoulder or an upper arm runs off the edge instead of ending before it.
     """
     slack = head / 2
-    off = [not (-slack <= x < width + slack and -slack <= y < height + slack) for x, y, _ in pose]
-    return _hidden(pose, [n for n, is_off in enumerate(off) if is_off])
+    near = [-slack <= x < width + slack and -slack <= y < height + slack for x, y, _ in pose]
+    return _hidden(pose, [n for n, is_near in enumerate(near) if not is_near])
 
 
 def behind(pose: Pose, front: Sequence[tuple[Point, float]]) -> Pose:

@@ -187,9 +187,7 @@ def of_present(
 
     Raises what these raise, and BadRegion for two alike or where each person has a picture of their own.
     """
-    if cast.by_row:
-        why = "each person has a picture of their own, from Crop Faces, and no region in it"
-        raise BadRegion(", ".join(names(cast.people)), why, "Leave this node out of the second pass.")
+    check_one_picture(cast, "Leave this node out of the second pass.")
     if masks is None:
         numbers = [n for n, person in enumerate(cast.people, 1) if any(person is one for one in people)]
         found = torch.stack([of_person(cast, number, extent, margin, feather) for number in numbers])
@@ -272,11 +270,11 @@ def _place(
     return torch.maximum(face, body)
 
 
-def check_one_picture(cast: Cast | None) -> None:
-    """Raise BadRegion for the cast of Crop Faces, of which no mask of one picture can tell."""
+def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -> None:
+    """Raise BadRegion for the cast of Crop Faces, of which no region of one picture can tell."""
     if cast and cast.by_row:
         why = "each person has a picture of their own, from Crop Faces"
-        raise BadRegion(", ".join(names(cast.people)), why, "Disconnect the mask.")
+        raise BadRegion(", ".join(names(cast.people)), why, advice)
 
 
 def of_masks(masks: Tensor, cast: Cast) -> Tensor:

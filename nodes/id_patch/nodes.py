@@ -11,31 +11,11 @@ from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import load, notes, scopes
-from ...bridge.conditioning import (
-    ALWAYS,
-    ID_TOKENS,
-    Canvas,
-    Conditioning,
-    ControlAttachment,
-    append_tokens,
-    check_conditioning,
-    check_control_net,
-)
-from ...bridge.load import Loaded
-from ...bridge.loaders import FileLoader
+from ...bridge import conditioning, notes, schema, scopes
+from ...bridge.conditioning import ALWAYS, ID_TOKENS, Canvas, Conditioning, ControlAttachment
+from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.regional_text import RegionalTextRun, standing_in
 from ...bridge.runs import patched
-from ...bridge.schema import (
-    IN_METHODS,
-    advanced,
-    applied_outputs,
-    described,
-    percent_input,
-    photos_input,
-    region_inputs,
-    region_masks_input,
-)
 from ...bridge.unet import text_width
 from ...core import geometry
 from ...core.errors import BadPatches, LikenessError, counted
@@ -55,7 +35,7 @@ NO_TOKENS = (
     "Nothing is bound, as there are no ID tokens in the conditioning: connect positive and negative of Apply ID-Patch. "
     "At strength 0 it adds none."
 )
-NOBODY = (
+NO_IDENTITIES = (
     "No identities applied: all weights are 0 or off-canvas. The skeletons still guide; for the prompt alone bypass "
     "this node or set strength to 0."
 )
@@ -63,12 +43,6 @@ NOBODY = (
 
 class SequenceUnsupported(LikenessError):
     """Several photos as a sequence for a projection that reads one embedding."""
-
-    def __init__(self, identity: str, photos: int) -> None:
-        super().__init__(
-            f"{identity} has {photos} photos to be used as a sequence, but this file's projection reads one embedding.",
-            "Set photos to mean or normalised mean on both ID-Patch nodes.",
-        )
 
 
 class IDPatch(Loaded[IDPatchNet]):
@@ -91,12 +65,14 @@ class IDPatch(Loaded[IDPatchNet]):
     def _run(self, projection: Callable[[Tensor], Tensor], person: Person, photos: str) -> Tensor:
         rows = embeddings(person, METHOD, photos)
         if len(rows) > 1 and not self.net.takes_sequences:
-            raise SequenceUnsupported(person.identity.name, len(rows))
+            found = f"{person.identity.name} has {len(rows)} photos to be used as a sequence"
+            advice = "Set photos to mean or normalised mean on both ID-Patch nodes."
+            raise SequenceUnsupported(f"{found}, but this file's projection reads one embedding.", advice)
         return projection(self.beside(rows[None])).cpu()
 
 
 IDPatchSocket = adapter_socket(METHOD.socket, IDPatch)
-FILE = load.Published.of(METHOD, "ID-Patch file")
+FILE = Published.of(METHOD, "ID-Patch file")
 
 
 def load_id_patch(path: str) -> IDPatch:
@@ -107,25 +83,17 @@ def load_id_patch(path: str) -> IDPatch:
 class IDPatchImage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessIDPatchImage",
             display_name=IMAGE,
-            category=IN_METHODS,
+            category=schema.IN_METHODS,
             inputs=[
                 IDPatchSocket.Input("id_patch"),
                 CastSocket.Input("cast"),
                 io.Image.Input("image", optional=True),
-                photos_input(),
+                schema.photos_input(),
             ],
-            outputs=[
-                io.Image.Output("condition", display_name="image"),
-                io.Image.Output("preview", display_name="preview"),
-                io.String.Output("report", display_name="report"),
-            ],
-            hidden=[io.Hidden.unique_id],
-        )
-        return described(
-            schema, "id-patch", "idpatch", "condition image", "control image", "face position", "group photo"
+            outputs=[io.Image.Output("condition"), io.Image.Output("preview"), io.String.Output("report")],
         )
 
     @classmethod
@@ -143,10 +111,10 @@ class IDPatchImage(io.ComfyNode):
 class ApplyIDPatch(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessApplyIDPatch",
             display_name=APPLY,
-            category=IN_METHODS,
+            category=schema.IN_METHODS,
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
@@ -155,22 +123,13 @@ class ApplyIDPatch(io.ComfyNode):
                 CastSocket.Input("cast"),
                 io.Image.Input("image", optional=True),
                 io.Float.Input("strength", default=0.8, min=0.0, max=10.0, step=0.01),
-                percent_input("start_percent", 0.0),
-                percent_input("end_percent", 1.0),
-                percent_input("id_start_percent", 0.2),
-                photos_input(),
+                *schema.range_inputs(),
+                schema.percent_input("id_start_percent", 0.2),
+                schema.photos_input(),
                 io.Vae.Input("vae", optional=True),
             ],
-            hidden=[io.Hidden.unique_id],
-            outputs=[
-                io.Conditioning.Output("positive_out", display_name="positive"),
-                io.Conditioning.Output("negative_out", display_name="negative"),
-            ],
+            outputs=[io.Conditioning.Output("positive_out"), io.Conditioning.Output("negative_out")],
         )
-        return described(
-            schema, "id-patch", "idpatch", "group photo", "several people", "two people", "multi id", "identity",
-            "face swap", "换脸", "合影",
-        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -191,7 +150,7 @@ class ApplyIDPatch(io.ComfyNode):
         if strength == 0:
             notes.tell(notes.node_of(cls), "")
             return io.NodeOutput(positive, negative)
-        check_control_net(control_net, id_patch.width, APPLY)
+        conditioning.check_control_net(control_net, id_patch.width, APPLY)
         cast = require_places(cast, APPLY)
         present = presence(cast)
         people, by_row, said, shown = present.people, present.by_row, present.left_out(), None
@@ -203,41 +162,35 @@ class ApplyIDPatch(io.ComfyNode):
             hint = _condition_given(image, present)
         if people:
             tokens = id_patch.tokens(people, photos)
-            nobody = id_patch.unconditional_tokens(len(people))
+            no_faces = id_patch.unconditional_tokens(len(people))
             in_row = 1 if by_row else len(people)
             if by_row:
-                tokens, nobody = (side[0].unflatten(0, (len(people), -1)) for side in (tokens, nobody))
-            positive = append_tokens(positive, tokens, in_row, id_start_percent, APPLY)
-            negative = append_tokens(negative, nobody, in_row, id_start_percent, APPLY)
+                tokens, no_faces = (side[0].unflatten(0, (len(people), -1)) for side in (tokens, no_faces))
+            positive = conditioning.append_tokens(positive, tokens, in_row, id_start_percent, APPLY)
+            negative = conditioning.append_tokens(negative, no_faces, in_row, id_start_percent, APPLY)
         canvas = Canvas(notes.node_of(cls), APPLY, _scaled, len(people) if by_row else 0)
         percents = (start_percent, end_percent)
         attachment = ControlAttachment(
             control_net, hint, strength, percents, vae, width=id_patch.width, canvas=canvas, reader=IDTokensReader
         )
-        notes.tell(notes.node_of(cls), "\n".join([*said, *([] if people else [NOBODY])]))
+        notes.tell(notes.node_of(cls), "\n".join([*said, *([] if people else [NO_IDENTITIES])]))
         return io.NodeOutput(attachment.to(positive), attachment.to(negative), ui=shown)
 
 
 class BindIDTokens(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessBindIDTokens",
             display_name=BIND,
-            category=IN_METHODS,
+            category=schema.IN_METHODS,
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
+                *schema.applied_inputs(),
                 CastSocket.Input("cast"),
-                *map(advanced, region_inputs()),
-                region_masks_input(),
+                *map(schema.advanced, schema.region_inputs()),
+                schema.region_masks_input(),
             ],
-            hidden=[io.Hidden.unique_id],
-            outputs=applied_outputs(),
-        )
-        return described(
-            schema, "id-patch", "idpatch", "leakage", "bleeding", "faces melt", "regional", "several people"
+            outputs=schema.applied_outputs(),
         )
 
     @classmethod
@@ -259,21 +212,16 @@ class BindIDTokens(io.ComfyNode):
         if not named:
             return io.NodeOutput(model, positive, negative)
         if wrong := next((one.people for one in named if one.people != len(people)), None):
-            raise _other_id_tokens(wrong, len(people))
-        check_conditioning([*positive, *negative], text_width(model), BIND)
+            raise BadPatches(
+                f"The conditioning holds the ID tokens of {counted(wrong, 'person', 'people')}, the cast has "
+                f"{counted(len(people), 'person', 'people')} of weight above 0 on the canvas.",
+                "Give Apply ID-Patch and this node the same cast.",
+            )
+        conditioning.check_conditioning([*positive, *negative], text_width(model), BIND)
         scope = scopes.of_bodies(cast, BIND, node, ALWAYS, mask, extent, margin, feather, people, alone=False)
         assert scope.regions is not None
         both = standing_in([positive, negative], scope.regions, scope.canvas)
         return io.NodeOutput(patched(model, RegionalTextRun), *both, ui=scope.preview(cls))
-
-
-def _other_id_tokens(found: int, people: int) -> BadPatches:
-    """ID tokens of another cast in the conditioning."""
-    return BadPatches(
-        f"The conditioning holds the ID tokens of {counted(found, 'person', 'people')}, the cast has "
-        f"{counted(people, 'person', 'people')} of weight above 0 on the canvas.",
-        "Give Apply ID-Patch and this node the same cast.",
-    )
 
 
 def _scaled(scale: float) -> str:

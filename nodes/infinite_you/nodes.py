@@ -18,11 +18,10 @@ from comfy.utils import common_upscale
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import dit, load, notes, scopes
+from ...bridge import dit, notes, scopes
 from ...bridge.conditioning import ALWAYS, WHOLE, Attachment, Conditioning, check_conditioning, check_range
-from ...bridge.load import Loaded
-from ...bridge.loaders import FileLoader
-from ...bridge.schema import IN_METHODS, described, percent_input, photos_input, scope_inputs
+from ...bridge.load import FileLoader, Loaded, Published
+from ...bridge.schema import IN_METHODS, photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import Scope
 from ...bridge.token_control_net import NotAControlNet
 from ...bridge.unet import Options
@@ -56,14 +55,6 @@ class NotAnInfuseNet(NotAControlNet):
 
 def check_infuse_net(net: Any, vae: VAE, width: int, node: str) -> None:
     """Raise NotAnInfuseNet, or WrongBaseModel for a VAE that is not FLUX.1's. width: of one token."""
-    _check_net(net, width)
-    channels = net.control_model.pos_embed_input.in_features // 4
-    if (vae.latent_channels, vae.latent_dim) != (channels, 2):
-        found = f"latents of {vae.latent_channels} channels in {vae.latent_dim} dimensions"
-        raise WrongBaseModel(f"The VAE given to {node}", found, f"one for {channels} channels in 2 (FLUX.1)", OF_FLUX)
-
-
-def _check_net(net: Any, width: int) -> None:
     network: Any = getattr(net, "control_model", None)
     if not (isinstance(net, comfy.controlnet.ControlNet) and isinstance(network, ControlNetFlux)):
         raise NotAnInfuseNet(f"a ControlNet of another family ({type(network or net).__name__})")
@@ -80,6 +71,10 @@ def _check_net(net: Any, width: int) -> None:
         raise NotAnInfuseNet(f"one that reads tokens of width {network.params.context_in_dim}, not {width}")
     if len(getattr(net, "timestep_keyframes", ())) > 1:
         raise NotAnInfuseNet(f"one with another pack's timestep keyframes (its code: {type(net).__module__})")
+    channels = network.pos_embed_input.in_features // 4
+    if (vae.latent_channels, vae.latent_dim) != (channels, 2):
+        found = f"latents of {vae.latent_channels} channels in {vae.latent_dim} dimensions"
+        raise WrongBaseModel(f"The VAE given to {node}", found, f"one for {channels} channels in 2 (FLUX.1)", OF_FLUX)
 
 
 class _Pass(NamedTuple):
@@ -231,7 +226,7 @@ class InfiniteYou(Loaded[InfiniteYouNet]):
 
 
 InfiniteYouSocket = adapter_socket(METHOD.socket, InfiniteYou)
-FILE = load.Published.of(METHOD, "InfiniteYou projection")
+FILE = Published.of(METHOD, "InfiniteYou projection")
 
 
 def load_infinite_you(path: str) -> InfiniteYou:
@@ -243,7 +238,7 @@ def load_infinite_you(path: str) -> InfiniteYou:
 class ApplyInfiniteYou(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessApplyInfiniteYou",
             display_name=APPLY,
             category=IN_METHODS,
@@ -255,23 +250,14 @@ class ApplyInfiniteYou(io.ComfyNode):
                 io.Vae.Input("vae"),
                 CastOrIdentitySocket.Input("cast"),
                 io.Float.Input("strength", default=1.0, min=0.0, max=10.0, step=0.01),
-                percent_input("start_percent", 0.0),
-                percent_input("end_percent", 1.0),
+                *range_inputs(),
                 io.Boolean.Input("keypoints", default=True),
                 photos_input(),
                 *scope_inputs(),
             ],
-            hidden=[io.Hidden.unique_id],
-            outputs=[
-                io.Conditioning.Output("positive_out", display_name="positive"),
-                io.Conditioning.Output("negative_out", display_name="negative"),
-            ],
+            outputs=[io.Conditioning.Output("positive_out"), io.Conditioning.Output("negative_out")],
             is_experimental=True,
         )
-        return described(
-            schema, "infiniteyou", "infinite you", "infusenet", "flux", "same person", "character", "multi id",
-            "pulid", "faceid", "face swap", "换脸",
-        )  # fmt: skip
 
     @classmethod
     def execute(

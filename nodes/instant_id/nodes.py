@@ -13,21 +13,10 @@ from comfy.samplers import CFGGuider
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import load, notes, scopes
+from ...bridge import notes, schema, scopes
 from ...bridge.conditioning import Conditioning, ControlAttachment, check_conditioning, check_control_net, sigmas_of
 from ...bridge.injections import Injection
-from ...bridge.load import Loaded
-from ...bridge.loaders import FileLoader
-from ...bridge.schema import (
-    IN_METHODS,
-    advanced,
-    applied_outputs,
-    described,
-    percent_input,
-    photos_input,
-    scope_inputs,
-    seed_input,
-)
+from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.scopes import Scope, check_layout, injections
 from ...bridge.token_control_net import TokenControlNet
 from ...core import geometry
@@ -61,7 +50,7 @@ class InstantID(Loaded[InstantIDNet]):
 
 
 InstantIDSocket = adapter_socket(METHOD.socket, InstantID)
-FILE = load.Published.of(METHOD, "InstantID adapter")
+FILE = Published.of(METHOD, "InstantID adapter")
 
 
 def load_instant_id(path: str) -> InstantID:
@@ -83,47 +72,31 @@ class IdentityNet(TokenControlNet):
 class IdentityNetMissing(LikenessError):
     """IdentityNet is switched on and not all it needs is connected."""
 
-    def __init__(self, missing: Sequence[str], strength: float) -> None:
-        super().__init__(
-            f"control_strength is {strength:g}, but nothing is connected to {' and '.join(missing)}.",
-            "Connect IdentityNet (Load ControlNet Model) to control_net and Draw Layout (face keypoints) to image, or "
-            "set control_strength to 0 to use the adapter alone.",
-        )
-
 
 class ApplyInstantID(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessApplyInstantID",
             display_name=APPLY,
-            category=IN_METHODS,
+            category=schema.IN_METHODS,
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
+                *schema.applied_inputs(),
                 InstantIDSocket.Input("instant_id"),
                 io.ControlNet.Input("control_net", optional=True),
                 CastOrIdentitySocket.Input("cast"),
                 io.Image.Input("image", optional=True),
                 io.Float.Input("adapter_weight", default=0.8, min=-1.0, max=3.0, step=0.01),
                 io.Float.Input("control_strength", default=0.8, min=0.0, max=10.0, step=0.01),
-                percent_input("start_percent", 0.0),
-                percent_input("end_percent", 1.0),
-                advanced(percent_input("adapter_start_percent", 0.0)),
-                advanced(percent_input("adapter_end_percent", 1.0)),
+                *schema.range_inputs(),
+                *map(schema.advanced, schema.range_inputs("adapter_")),
                 io.Float.Input("negative_noise", default=0.0, min=0.0, max=1.0, step=0.01),
-                advanced(seed_input("noise_seed")),
-                photos_input(),
-                *scope_inputs(),
+                schema.advanced(schema.seed_input("noise_seed")),
+                schema.photos_input(),
+                *schema.scope_inputs(),
             ],
-            hidden=[io.Hidden.unique_id],
-            outputs=applied_outputs(),
+            outputs=schema.applied_outputs(),
         )
-        return described(
-            schema, "instantid", "instant id", "identitynet", "portrait", "same person", "character", "multi id",
-            "pulid", "faceid", "face swap", "换脸",
-        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -200,8 +173,12 @@ def _check_cfg(node: str | None, guider: CFGGuider) -> None:
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:
     """The picture IdentityNet reads. Raises IdentityNetMissing where it or the net is not connected."""
     if image is None or control_net is None:
-        given = {"control_net": control_net, "image": image}
-        raise IdentityNetMissing([name for name, one in given.items() if one is None], strength)
+        missing = [name for name, one in (("control_net", control_net), ("image", image)) if one is None]
+        raise IdentityNetMissing(
+            f"control_strength is {strength:g}, but nothing is connected to {' and '.join(missing)}.",
+            "Connect IdentityNet (Load ControlNet Model) to control_net and Draw Layout (face keypoints) to image, or "
+            "set control_strength to 0 to use the adapter alone.",
+        )
     if is_a(cast, PlacedCast):
         advice = "Draw the keypoints from the same cast or layout with Draw Layout, draw = face keypoints."
         geometry.check_canvas("The keypoints image", image, cast, advice)

@@ -31,13 +31,6 @@ _MOST = 4096
 class UnevenPhotos(LikenessError):
     """People whose numbers of photos have so large a common multiple that the memory would not do."""
 
-    def __init__(self, counts: Sequence[int], tokens: int) -> None:
-        super().__init__(
-            f"With every photo as tokens of its own, people of {listed(counts)} tokens need {tokens} each to count "
-            f"equally; {_MOST} are the most.",
-            "Give each person the same number of photos, or set photos to mean.",
-        )
-
 
 class FullProjection(nn.Module):
     """CLIP's hidden states (B, n, embedding) -> (B, n, width): as many tokens as states, with the sizes of `state`.
@@ -117,7 +110,11 @@ def alike(each: Sequence[Tensor]) -> Tensor:
     counts = [tokens.shape[1] for tokens in each]
     length = math.lcm(*counts)
     if length > max(_MOST, *counts):
-        raise UnevenPhotos(counts, length)
+        raise UnevenPhotos(
+            f"With every photo as tokens of its own, people of {listed(counts)} tokens need {length} each to count "
+            f"equally; {_MOST} are the most.",
+            "Give each person the same number of photos, or set photos to mean.",
+        )
     return torch.cat([tokens.repeat(1, length // count, 1) for tokens, count in zip(each, counts, strict=True)])
 
 
@@ -207,14 +204,6 @@ _HEARD: Mapping[frozenset[Address], Mapping[str, frozenset[Address]]] = {
 class UnknownBlocks(LikenessError):
     """A MODEL whose cross-attention lies in other blocks than SDXL's and SD1.5's: nobody knows which draw the style."""
 
-    def __init__(self, choice: str, found: Sequence[Address]) -> None:
-        blocks = listed([f"{name} {number}" for name, number in found])
-        super().__init__(
-            f"layers is {choice!r}, but it is unknown which layers of this MODEL do that: its cross-attention lies in "
-            f"the blocks {blocks}, as in neither SDXL nor SD1.5.",
-            f"Set layers to {ALL!r}, or use a MODEL with the layout of SDXL itself or of SD1.5.",
-        )
-
 
 def chosen_layers(blocks: Sequence[Block], choice: str) -> list[bool]:
     """For each cross-attention layer of a UNet whether `choice`, one of CHOICES, acts in it. Raises UnknownBlocks.
@@ -226,7 +215,12 @@ def chosen_layers(blocks: Sequence[Block], choice: str) -> list[bool]:
     addresses = [(name, number) for name, number, _ in blocks]
     known = _HEARD.get(frozenset(addresses))
     if known is None:
-        raise UnknownBlocks(choice, list(dict.fromkeys(addresses)))
+        found = listed([f"{name} {number}" for name, number in dict.fromkeys(addresses)])
+        raise UnknownBlocks(
+            f"layers is {choice!r}, but it is unknown which layers of this MODEL do that: its cross-attention lies in "
+            f"the blocks {found}, as in neither SDXL nor SD1.5.",
+            f"Set layers to {ALL!r}, or use a MODEL with the layout of SDXL itself or of SD1.5.",
+        )
     meant = {address for kind in (STYLE, LAYOUT) if kind in choice for address in known[kind]}
     return [address in meant for address in addresses]
 

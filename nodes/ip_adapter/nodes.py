@@ -13,22 +13,11 @@ from comfy_api.latest import io
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import encode, load, lora, notes, scopes, unet
+from ...bridge import encode, lora, notes, schema, scopes, unet
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.injections import Injection
-from ...bridge.load import Loaded
-from ...bridge.loaders import FileLoader
+from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
-from ...bridge.schema import (
-    IN_METHODS,
-    advanced,
-    applied_outputs,
-    described,
-    percent_input,
-    photos_input,
-    region_inputs,
-    scope_inputs,
-)
 from ...bridge.scopes import Scope, check_layout, injections
 from ...core.errors import BadCast, LikenessError
 from ...core.families import SDXL, of_text
@@ -41,27 +30,11 @@ from ...core.places.regions import REGIONS
 from ...core.prompts import named
 from ...core.text import plain
 from ..sockets import CastOrIdentitySocket, CastSocket, adapter_socket
-from .net import (
-    BY_THE_FILE,
-    CHOICES,
-    CROP,
-    CUTS,
-    LOOSE,
-    PAD,
-    SEQUENCE,
-    SWAPPED,
-    VERSIONS,
-    IPAdapterNet,
-    Variant,
-    alike,
-    chosen_layers,
-    fitted,
-    variant,
-    versioned,
-)
+from . import net
+from .net import IPAdapterNet, Variant
 
 METHOD = method("ip_adapter")
-FILE = load.Published.of(METHOD, "IP-Adapter")
+FILE = Published.of(METHOD, "IP-Adapter")
 
 
 @dataclass(frozen=True)
@@ -99,7 +72,7 @@ IPAdapterSocket = adapter_socket(METHOD.socket, IPAdapter)
 def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
     """Read any of the method's formats. plus_version: of FaceID Plus, one of VERSIONS. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
-    found = versioned(variant(state), state, path, plus_version)
+    found = net.versioned(net.variant(state), state, path, plus_version)
     return IPAdapter(FILE.build(path, IPAdapterNet, state), lora.of_adapter(state), variant=found)
 
 
@@ -110,33 +83,25 @@ AS_MADE = "as the file was made"
 class ApplyIPAdapter(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessApplyIPAdapter",
             display_name=APPLY,
-            category=IN_METHODS,
+            category=schema.IN_METHODS,
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
+                *schema.applied_inputs(),
                 IPAdapterSocket.Input("ip_adapter"),
                 CastOrIdentitySocket.Input("cast"),
                 io.ClipVision.Input("clip_vision", optional=True),
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
                 io.Float.Input("shortcut", default=1.0, min=0.0, max=3.0, step=0.01),
                 io.Float.Input("lora_weight", default=1.0, min=0.0, max=2.0, step=0.01),
-                percent_input("start_percent", 0.0),
-                percent_input("end_percent", 1.0),
-                photos_input([AS_MADE, *PHOTOS]),
-                advanced(io.Combo.Input("portrait", options=[AS_MADE, *CUTS], default=AS_MADE)),
-                *scope_inputs(),
+                *schema.range_inputs(),
+                schema.photos_input([AS_MADE, *PHOTOS]),
+                schema.advanced(io.Combo.Input("portrait", options=[AS_MADE, *net.CUTS], default=AS_MADE)),
+                *schema.scope_inputs(),
             ],
-            hidden=[io.Hidden.unique_id],
-            outputs=applied_outputs(),
+            outputs=schema.applied_outputs(),
         )
-        return described(
-            schema, "ip-adapter", "ipadapter", "faceid", "face id", "plus face", "portrait", "same person",
-            "character", "sd1.5 face", "换脸",
-        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -162,8 +127,8 @@ class ApplyIPAdapter(io.ComfyNode):
     ) -> io.NodeOutput:
         cast = regions.as_cast(cast)
         people, node, made = regions.present(cast).people, notes.node_of(cls), ip_adapter.variant
-        told = regions.remarks(cast, mask, acts_in, (of_text(ip_adapter.width) or SDXL).token)
-        notes.tell(node, "\n".join([*regions.left_out(cast), *told]))
+        remarks = regions.remarks(cast, mask, acts_in, (of_text(ip_adapter.width) or SDXL).token)
+        notes.tell(node, "\n".join([*regions.left_out(cast), *remarks]))
         if not people or weight == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", start_percent, end_percent)
@@ -180,14 +145,14 @@ class ApplyIPAdapter(io.ComfyNode):
 def _injections(
     loaded: IPAdapter, scope: Scope, clip: ClipVisionModel | None, how: Variant, shortcut: float, weight: float
 ) -> list[Injection]:
-    """Of everybody for the positive, and of as much of nobody for the negative. how: people are read.
+    """Of each person for the positive, and of as many zero embeddings for the negative. how: people are read.
 
     Raises RecogniserMissing, PortraitsMissing, EncoderMissing, WrongEncoder, UnevenPhotos.
     """
     nothing = loaded.nothing(clip) if how.clip else None
     read = [_read(loaded, person.identity, clip, how, shortcut, nothing) for person in scope.people]
     scales = torch.tensor([weight * person.weight for person in scope.people])
-    return injections(loaded, scope, [alike(side) for side in zip(*read, strict=True)], scales)
+    return injections(loaded, scope, [net.alike(side) for side in zip(*read, strict=True)], scales)
 
 
 def _read(
@@ -198,28 +163,24 @@ def _read(
     shortcut: float,
     nothing: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
-    """The tokens (1, n, width) of a person, and as many of nobody."""
-    embeddings = _embeddings(identity, how) if how.embedding else None
-    nobody = None if embeddings is None else torch.zeros_like(embeddings)
-    seen = unseen = None
+    """The tokens (1, n, width) of a person, and the unconditional ones."""
+    embeddings = zeros = seen = unseen = None
+    if how.embedding:
+        rows = combine(identity, METHOD.recogniser, how.photos, how.title)
+        embeddings = normalize(rows, dim=-1) if how.embedding == "normed" else rows
+        zeros = torch.zeros_like(rows)
     if clip is not None and nothing is not None:
         seen = _seen(loaded, identity, clip, how)
         unseen = nothing.expand_as(seen)
-    return loaded.tokens(embeddings, seen, shortcut), loaded.tokens(nobody, unseen, shortcut)
-
-
-def _embeddings(identity: Identity, how: Variant) -> Tensor:
-    """(n, 512)."""
-    rows = combine(identity, METHOD.recogniser, how.photos, how.title)
-    return normalize(rows, dim=-1) if how.embedding == "normed" else rows
+    return loaded.tokens(embeddings, seen, shortcut), loaded.tokens(zeros, unseen, shortcut)
 
 
 def _seen(loaded: IPAdapter, identity: Identity, clip: ClipVisionModel, how: Variant) -> Tensor:
     """(n, ...) by CLIP of the pictures of a person, their mean unless they are a sequence."""
     kept = portraits(identity, how.title)
-    cut = kept.loose if how.cut == LOOSE else kept.aligned
-    seen = loaded.seen(clip, (cut.flip(-1) if how.cut == SWAPPED else cut).float() / 255)
-    return seen if how.photos == SEQUENCE else seen.mean(dim=0, keepdim=True)
+    cut = kept.loose if how.cut == net.LOOSE else kept.aligned
+    seen = loaded.seen(clip, (cut.flip(-1) if how.cut == net.SWAPPED else cut).float() / 255)
+    return seen if how.photos == net.SEQUENCE else seen.mean(dim=0, keepdim=True)
 
 
 STYLES = "Style per Person"
@@ -227,47 +188,32 @@ NOBODY = "No person is drawn in this style: those who are meant have weight 0."
 
 
 class NotForPictures(LikenessError):
-    """An IP-Adapter that reads faces, where pictures are to be read. what: the file in words."""
-
-    def __init__(self, node: str, what: str) -> None:
-        super().__init__(
-            f"{node} reads pictures, but the ip_adapter is {what}, which reads the embedding of a face.",
-            "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
-            "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",
-        )
+    """An IP-Adapter that reads faces, where pictures are to be read."""
 
 
 class ApplyStyle(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessApplyStyle",
             display_name=STYLES,
-            category=IN_METHODS,
+            category=schema.IN_METHODS,
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
+                *schema.applied_inputs(),
                 IPAdapterSocket.Input("ip_adapter"),
                 io.ClipVision.Input("clip_vision"),
                 io.Image.Input("images"),
                 CastSocket.Input("cast", optional=True),
                 io.String.Input("who", default=""),
-                io.Combo.Input("layers", options=list(CHOICES)),
+                io.Combo.Input("layers", options=list(net.CHOICES)),
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
-                percent_input("start_percent", 0.0),
-                percent_input("end_percent", 1.0),
-                io.Combo.Input("fit", options=[PAD, CROP]),
-                *map(advanced, region_inputs()),
+                *schema.range_inputs(),
+                io.Combo.Input("fit", options=[net.PAD, net.CROP]),
+                *map(schema.advanced, schema.region_inputs()),
                 io.Mask.Input("mask", optional=True),
             ],
-            hidden=[io.Hidden.unique_id],
-            outputs=applied_outputs(),
+            outputs=schema.applied_outputs(),
         )
-        return described(
-            schema, "style", "style transfer", "InstantStyle", "IP-Adapter", "ipadapter", "regional style", "ink",
-            "reference", "风格",
-        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -301,11 +247,16 @@ class ApplyStyle(io.ComfyNode):
         if not weight or not any(drawn):
             return io.NodeOutput(model, positive, negative)
         if ip_adapter.variant.embedding:
-            raise NotForPictures(STYLES, ip_adapter.variant.title)
+            found = f"the ip_adapter is {ip_adapter.variant.title}, which reads the embedding of a face"
+            raise NotForPictures(
+                f"{STYLES} reads pictures, but {found}.",
+                "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
+                "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",
+            )
         window = sigmas_of(model, STYLES, start_percent, end_percent)
         check_conditioning([*positive, *negative], ip_adapter.width, STYLES)
         check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD.title)
-        on = chosen_layers([layer[:3] for layer in unet.attention_layers(model)], layers)
+        on = net.chosen_layers([layer[:3] for layer in unet.attention_layers(model)], layers)
         if placed is None:
             everywhere = scopes.everywhere(Cast(()), STYLES, node, window)
             scope = replace(everywhere, regions=None if mask is None else _painted(cast, mask))
@@ -315,7 +266,7 @@ class ApplyStyle(io.ComfyNode):
             people = [person for person, meant in zip(placed.people, drawn, strict=True) if meant]
             scope = scopes.of_bodies(placed, STYLES, node, window, None, extent, margin, feather, people, alone=False)
         scales = weight * torch.tensor(drawn if scope.by_row else [True])
-        carried = _of_pictures(ip_adapter, scope, clip_vision, fitted(images, fit), on, scales)
+        carried = _of_pictures(ip_adapter, scope, clip_vision, net.fitted(images, fit), on, scales)
         return scope.applied(cls, model, (positive, negative), carried)
 
 
@@ -355,6 +306,6 @@ def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
     return found
 
 
-_VERSION = io.Combo.Input("plus_version", options=list(VERSIONS), default=BY_THE_FILE, optional=True)
-LOADER = FileLoader(FILE, load_ip_adapter, (advanced(_VERSION),))
+_VERSION = io.Combo.Input("plus_version", options=list(net.VERSIONS), default=net.BY_THE_FILE, optional=True)
+LOADER = FileLoader(FILE, load_ip_adapter, (schema.advanced(_VERSION),))
 NODES = [ApplyIPAdapter, ApplyStyle]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
-
 from comfy.clip_vision import ClipVisionModel
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP, VAE
@@ -13,7 +10,7 @@ from torch import Tensor
 
 from ...bridge import folders, notes
 from ...bridge.conditioning import Conditioning, sigmas_of
-from ...bridge.schema import IN_FILES, IN_METHODS, advanced, applied_outputs, described, percent_input
+from ...bridge.schema import IN_FILES, IN_METHODS, advanced, applied_inputs, applied_outputs, range_inputs
 from ...bridge.self_attention.shared_parts import Watch
 from ...core import previews
 from ...core.parts.parts import Parts, pose_hint, sheet, stretched
@@ -28,17 +25,12 @@ PartFeaturesSocket = socket("LIKENESS_PART_FEATURES", Features)
 class LoadParts2Whole(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessLoadParts2Whole",
-            display_name="Load Parts2Whole",
             category=IN_FILES,
             inputs=[io.Combo.Input("folder", options=choices())],
-            outputs=[
-                io.Model.Output("model", display_name="model"),
-                Parts2WholeSocket.Output("parts2whole", display_name="parts2whole"),
-            ],
+            outputs=[io.Model.Output("model"), Parts2WholeSocket.Output("parts2whole")],
         )
-        return described(schema, "parts2whole", "parts", "reference unet", "garment", "outfit")
 
     @classmethod
     def validate_inputs(cls, folder: str | None) -> bool:
@@ -57,9 +49,8 @@ class EncodeParts(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         side = {"min": 64, "max": 4096, "step": 8}
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessEncodeParts",
-            display_name="Encode Parts",
             category=IN_METHODS,
             inputs=[
                 Parts2WholeSocket.Input("parts2whole"),
@@ -70,13 +61,8 @@ class EncodeParts(io.ComfyNode):
                 io.Int.Input("width", default=512, **side),
                 io.Int.Input("height", default=768, **side),
             ],
-            outputs=[
-                PartFeaturesSocket.Output("features", display_name="features"),
-                io.Image.Output("preview", display_name="preview"),
-            ],
-            hidden=[io.Hidden.unique_id],
+            outputs=[PartFeaturesSocket.Output("features"), io.Image.Output("preview")],
         )
-        return described(schema, "parts2whole", "reference unet", "garment", "outfit", "features")
 
     @classmethod
     def execute(
@@ -98,25 +84,19 @@ class EncodeParts(io.ComfyNode):
 class ApplyParts(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessApplyParts",
-            display_name="Apply Parts",
             category=IN_METHODS,
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
+                *applied_inputs(),
                 PartFeaturesSocket.Input("features"),
                 io.Float.Input("strength", default=1.0, min=0.0, max=2.0, step=0.05),
-                percent_input("start_percent", 0.0),
-                percent_input("end_percent", 1.0),
+                *range_inputs(),
                 advanced(io.Int.Input("heat_map_step", default=0, min=0, max=1000)),
                 io.Image.Input("pose", optional=True),
             ],
             outputs=applied_outputs(),
-            hidden=[io.Hidden.unique_id],
         )
-        return described(schema, "parts2whole", "garment", "outfit", "try on", "reference", "pose", "densepose")
 
     @classmethod
     def execute(
@@ -138,14 +118,10 @@ class ApplyParts(io.ComfyNode):
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
         check_fit(model, [*positive, *negative], features)
         posed = None if pose is None else pose_features(features, pose)
-        show = partial(_show_heat_maps, node, features.labels)
-        watch = Watch(heat_map_step, show) if heat_map_step else None
-        sides = put_in((positive, negative), features, strength, window, posed, watch)
+        labels = features.labels
+        watch = Watch(heat_map_step, lambda shares: notes.show(node, previews.heat_maps(shares, labels)))
+        sides = put_in((positive, negative), features, strength, window, posed, watch if heat_map_step else None)
         return io.NodeOutput(reading(model), *sides)
-
-
-def _show_heat_maps(node: str | None, labels: Sequence[str], shares: Tensor) -> None:
-    notes.show(node, previews.heat_maps(shares, labels))
 
 
 NODES = [LoadParts2Whole, EncodeParts, ApplyParts]

@@ -107,12 +107,6 @@ class BadTrigger(LikenessError):
 class TooManyPhotos(LikenessError):
     """More tokens of one person than the text encoder reads at once."""
 
-    def __init__(self, tokens: int, room: int) -> None:
-        super().__init__(
-            f"The photos of one person make {tokens} tokens of the text, which reads {room} at once.",
-            "Give Identity fewer photos of this person; four to eight are plenty.",
-        )
-
 
 def laid_out(
     prompt: Prompt, trigger: Prompt, empty: Prompt, word: str, people: Sequence[str], copies: Sequence[int]
@@ -151,8 +145,9 @@ def _in_chunks(
 ) -> tuple[list[list[Token]], list[int]]:
     start, end, *_, pad = empty
     room, chunks, places = len(empty) - 2, [list[Token]()], list[int]()
-    if max(copies.values(), default=0) > room:
-        raise TooManyPhotos(max(copies.values()), room)
+    if (most := max(copies.values(), default=0)) > room:
+        why = f"The photos of one person make {most} tokens of the text, which reads {room} at once."
+        raise TooManyPhotos(why, "Give Identity fewer photos of this person; four to eight are plenty.")
     for n, token in enumerate(tokens):
         run = [token] * copies.get(n, 1)
         if len(chunks[-1]) + len(run) > room:

@@ -15,12 +15,11 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import load, notes, schema, scopes
+from ...bridge import notes, schema, scopes
 from ...bridge.carried import put
 from ...bridge.conditioning import ALWAYS, Conditioning, changed_at, check_conditioning
 from ...bridge.encode import check_family, vision_of
-from ...bridge.load import Loaded
-from ...bridge.loaders import FileLoader
+from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
 from ...bridge.regional_text import RegionalTextRun, silent, standing_at
 from ...bridge.runs import patched
@@ -39,7 +38,7 @@ from .net import TRIGGER, PhotoMakerNet, laid_out
 METHOD = method("photo_maker")
 APPLY = "Apply PhotoMaker"
 WITHOUT_PEOPLE = "No people are added, and neither is the LoRA. The text is read without its trigger words"
-FILE = load.Published.of(METHOD, "PhotoMaker adapter")
+FILE = Published.of(METHOD, "PhotoMaker adapter")
 
 
 class PhotoMaker(Loaded[PhotoMakerNet]):
@@ -113,7 +112,7 @@ def _control_nets_read(words: Conditioning, side: Conditioning) -> Conditioning:
 class ApplyPhotoMaker(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        made = io.Schema(
+        return io.Schema(
             node_id="LikenessApplyPhotoMaker",
             display_name=APPLY,
             category=schema.IN_METHODS,
@@ -131,13 +130,8 @@ class ApplyPhotoMaker(io.ComfyNode):
                 *map(schema.advanced, schema.region_inputs()),
                 schema.region_masks_input(),
             ],
-            hidden=[io.Hidden.unique_id],
             outputs=schema.applied_outputs(),
         )
-        return schema.described(
-            made, "photomaker", "photo maker", "stacked id", "img trigger", "same person", "character", "multi id",
-            "换脸",
-        )  # fmt: skip
 
     @classmethod
     def execute(

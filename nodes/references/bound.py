@@ -35,22 +35,9 @@ _PLAN = "likeness_bound_references_plan"
 class ReferencesMissing(LikenessError):
     """Conditioning in which nobody's references are."""
 
-    def __init__(self, node: str) -> None:
-        super().__init__(
-            f"{node} finds no references of the cast: neither positive nor negative comes from Cast as References.",
-            "Put Cast as References in front of it; other conditioning nodes may stand between.",
-        )
-
 
 class ReferencesReplaced(LikenessError):
     """References that are no longer in the conditioning at the sampler."""
-
-    def __init__(self, missing: int, bound: int) -> None:
-        super().__init__(
-            f"Of {counted(bound, 'reference')} of people, {missing} {'is' if missing == 1 else 'are'} no longer in the "
-            "conditioning: a node behind References by Region has replaced them, so their people are unknown.",
-            "Put that node in front of Cast as References, or take it out.",
-        )
 
 
 class TokensChanged(LikenessError):
@@ -101,8 +88,12 @@ class BoundReferences(Carried):
         """In an entry with these options. Raises ReferencesReplaced."""
         owners = whose({**entry, REFERENCES: self.record})
         bound, found = (sum(one is not None for one in each) for each in (self.record.people, owners))
-        if found < bound:
-            raise ReferencesReplaced(bound - found, bound)
+        if missing := bound - found:
+            raise ReferencesReplaced(
+                f"Of {counted(bound, 'reference')} of people, {missing} {'is' if missing == 1 else 'are'} no longer in "
+                "the conditioning: a node behind References by Region has replaced them, so their people are unknown.",
+                "Put that node in front of Cast as References, or take it out.",
+            )
         return self.piece(owners, lambda: replace(self, owners=owners))
 
     def on_tokens(self, height: int, width: int) -> Tensor:
@@ -142,7 +133,10 @@ def bound(
 
     found = [[said(entry) for entry in side] for side in sides]
     if not any(REFERENCES in options for side in sides for _, options in side):
-        raise ReferencesMissing(node)
+        raise ReferencesMissing(
+            f"{node} finds no references of the cast: neither positive nor negative comes from Cast as References.",
+            "Put Cast as References in front of it; other conditioning nodes may stand between.",
+        )
     return found
 
 

@@ -10,19 +10,10 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import dit, notes
+from ...bridge import dit, notes, schema
 from ...bridge.conditioning import Canvas, Conditioning, sigmas_of
 from ...bridge.dit import require_dits
 from ...bridge.runs import patched
-from ...bridge.schema import (
-    IN_METHODS,
-    advanced,
-    applied_outputs,
-    described,
-    percent_input,
-    region_inputs,
-    region_masks_input,
-)
 from ...core import previews
 from ...core.people import require_places
 from ...core.places import drawing, regions
@@ -38,10 +29,10 @@ NAME = "Cast as References"
 class CastReferences(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessCastReferences",
             display_name=NAME,
-            category=IN_METHODS,
+            category=schema.IN_METHODS,
             inputs=[
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),
@@ -51,21 +42,12 @@ class CastReferences(io.ComfyNode):
                 io.Image.Input("pictures", optional=True),
                 io.Combo.Input("sentences", options=list(SENTENCES)),
                 io.Int.Input("size", default=512, min=128, max=2048, step=16),
-                advanced(io.Int.Input("photos_per_person", default=1, min=1, max=10)),
-                advanced(io.Boolean.Input("pose_picture", default=False)),
+                schema.advanced(io.Int.Input("photos_per_person", default=1, min=1, max=10)),
+                schema.advanced(io.Boolean.Input("pose_picture", default=False)),
             ],
-            outputs=[
-                io.Conditioning.Output("positive", display_name="positive"),
-                io.Conditioning.Output("negative", display_name="negative"),
-                io.String.Output("text", display_name="text"),
-            ],
-            hidden=[io.Hidden.unique_id],
+            outputs=[io.Conditioning.Output("positive"), io.Conditioning.Output("negative"), io.String.Output("text")],
             is_experimental=True,
         )
-        return described(
-            schema, "reference latent", "qwen image edit", "flux 2", "klein", "kontext", "multi reference",
-            "reference image", "text encode qwen", "edit model", "consistent character",
-        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -107,31 +89,23 @@ NOBODY, EVERYBODY = "nobody", "everybody"
 class BindReferences(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        extent, margin, _feather = region_inputs()
-        schema = io.Schema(
+        extent, margin, _feather = schema.region_inputs()
+        return io.Schema(
             node_id="LikenessBindReferences",
             display_name=BIND,
-            category=IN_METHODS,
+            category=schema.IN_METHODS,
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
+                *schema.applied_inputs(),
                 io.Float.Input("strength", default=1.0, min=0.0, max=1.0, step=0.05),
-                percent_input("start_percent", 0.0),
-                percent_input("end_percent", 1.0),
+                *schema.range_inputs(),
                 io.Combo.Input("outside", options=[NOBODY, EVERYBODY]),
-                advanced(extent),
-                advanced(margin),
-                region_masks_input(),
+                schema.advanced(extent),
+                schema.advanced(margin),
+                schema.region_masks_input(),
             ],
-            hidden=[io.Hidden.unique_id],
-            outputs=applied_outputs(),
+            outputs=schema.applied_outputs(),
             is_experimental=True,
         )
-        return described(
-            schema, "regional reference", "bind references", "reference latent region", "qwen image edit", "flux 2",
-            "klein", "attention mask", "identity bleeding", "mixed faces",
-        )  # fmt: skip
 
     @classmethod
     def execute(

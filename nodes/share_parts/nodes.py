@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.encode import latent_of, text_of
 from ...bridge.runs import patched
-from ...bridge.schema import IN_METHODS, advanced, applied_outputs, described, percent_input, seed_input
+from ...bridge.schema import IN_METHODS, advanced, applied_inputs, applied_outputs, range_inputs, seed_input
 from ...bridge.self_attention.recording import Recorded, record, record_one
 from ...bridge.self_attention.run import SharingRun
 from ...bridge.self_attention.shared_parts import SharedParts, share_with
@@ -234,22 +234,18 @@ class SharePartsAttention(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         side = {"min": 64, "max": geometry.LARGEST, "step": 8}
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessSharePartsAttention",
-            display_name="Share Parts Attention",
             category=IN_METHODS,
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
+                *applied_inputs(),
                 PartsSocket.Input("parts"),
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),
                 io.Int.Input("width", default=1024, **side),
                 io.Int.Input("height", default=1024, **side),
                 io.Float.Input("strength", default=1.0, min=0.0, max=4.0, step=0.01),
-                percent_input("start_percent", 0.0),
-                percent_input("end_percent", 1.0),
+                *range_inputs(),
                 io.Combo.Input("layers", options=list(LAYERS)),
                 io.Combo.Input("reference", options=[EVERY_STEP, ONCE]),
                 advanced(seed_input("seed")),
@@ -258,7 +254,6 @@ class SharePartsAttention(io.ComfyNode):
             ],
             outputs=applied_outputs(),
         )
-        return described(schema, "parts", "clothes", "outfit", "dress", "wardrobe", "try on", "reference only", "换装")
 
     @classmethod
     def execute(

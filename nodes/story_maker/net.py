@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.attention import region_weights
-from ...core.errors import LikenessError, listed
+from ...core.errors import LikenessError
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
 from ...core.projections import AdapterLayers, FacePlusProjection, Resampler
@@ -27,13 +27,6 @@ from ...core.projections import AdapterLayers, FacePlusProjection, Resampler
 
 class TooManyPeople(LikenessError):
     """More people in the whole picture than the file has numbers for."""
-
-    def __init__(self, people: Sequence[str], most: int) -> None:
-        super().__init__(
-            f"StoryMaker tells at most {most} people apart in the whole picture, and these are {len(people)}: "
-            f"{listed(people)}.",
-            "Give each person a place with Place Cast, or connect one mask per person: by region there may be more.",
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +44,7 @@ class Seen:
     dressed: float = 1.0
 
     @property
-    def nobody(self) -> Seen:
+    def unconditional(self) -> Seen:
         """For the negative: zeros in place of an embedding and of what CLIP sees."""
         return Seen(torch.zeros_like(self.embedding), torch.zeros_like(self.face), torch.zeros_like(self.body))
 

@@ -13,25 +13,14 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import inputs, load, lora, notes, scopes
+from ...bridge import inputs, lora, notes, schema, scopes
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.encode import states
 from ...bridge.injections import Injection
-from ...bridge.load import Loaded
-from ...bridge.loaders import FileLoader
-from ...bridge.schema import (
-    IN_METHODS,
-    advanced,
-    applied_outputs,
-    described,
-    percent_input,
-    photos_input,
-    region_inputs,
-    region_masks_input,
-)
+from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.scopes import Scope, check_layout, injections
 from ...core import previews
-from ...core.errors import gathered
+from ...core.errors import gathered, listed
 from ...core.identities import PHOTOS, embeddings, portraits
 from ...core.methods import method
 from ...core.parts.parts import BadPart, Parts
@@ -51,7 +40,7 @@ class StoryMaker(Loaded[StoryMakerNet]):
 
 
 StoryMakerSocket = adapter_socket(METHOD.socket, StoryMaker)
-FILE = load.Published.of(METHOD, "StoryMaker adapter")
+FILE = Published.of(METHOD, "StoryMaker adapter")
 
 
 def load_story_maker(path: str) -> StoryMaker:
@@ -63,14 +52,12 @@ def load_story_maker(path: str) -> StoryMaker:
 class ApplyStoryMaker(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessApplyStoryMaker",
             display_name=APPLY,
-            category=IN_METHODS,
+            category=schema.IN_METHODS,
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
+                *schema.applied_inputs(),
                 StoryMakerSocket.Input("story_maker"),
                 CastOrIdentitySocket.Input("cast"),
                 io.ClipVision.Input("clip_vision"),
@@ -78,19 +65,14 @@ class ApplyStoryMaker(io.ComfyNode):
                 io.Mask.Input("body_masks", optional=True),
                 io.Float.Input("weight", default=0.8, min=-1.0, max=3.0, step=0.01),
                 io.Float.Input("lora_weight", default=0.8, min=-2.0, max=2.0, step=0.01),
-                percent_input("start_percent", 0.0),
-                percent_input("end_percent", 1.0),
-                photos_input([way for way in PHOTOS if way != "sequence"]),
-                *map(advanced, region_inputs()),
-                region_masks_input(),
+                *schema.range_inputs(),
+                schema.photos_input([way for way in PHOTOS if way != "sequence"]),
+                *map(schema.advanced, schema.region_inputs()),
+                schema.region_masks_input(),
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
-            outputs=applied_outputs(),
+            outputs=schema.applied_outputs(),
         )
-        return described(
-            schema, "storymaker", "story maker", "consistent character", "same clothes", "outfit", "whole person",
-            "comic", "story", "ip-adapter",
-        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -159,7 +141,12 @@ def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: 
     net, people, by_row = loaded.net, scope.people, scope.by_row
     whole = scope.regions is None and not by_row
     if whole and len(people) > net.most:
-        raise TooManyPeople([person.identity.name for person in people], net.most)
+        names = listed([person.identity.name for person in people])
+        raise TooManyPeople(
+            f"StoryMaker tells at most {net.most} people apart in the whole picture, and these are {len(people)}: "
+            f"{names}.",
+            "Give each person a place with Place Cast, or connect one mask per person: by region there may be more.",
+        )
     acting = scope if scope.regions is None else replace(scope, regions=with_background(scope.regions))
 
     def joined(background: Tensor, tokens: Tensor) -> Tensor:
@@ -171,7 +158,7 @@ def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: 
     loud = torch.tensor([person.weight for person in people])[:, None].expand(-1, background.shape[1])
     scales = joined(torch.ones_like(loud[:1]), loud) * weight
 
-    both = each, [one.nobody for one in each]
+    both = each, [one.unconditional for one in each]
     moved = [[_moved(one, loaded) for one in side] for side in both]
     return injections(loaded, acting, [joined(background, net.tokens(side, by_row).cpu()) for side in moved], scales)
 

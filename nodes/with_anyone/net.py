@@ -25,17 +25,17 @@ _TOKENS, _LAYERS = "arcface_in_arc.", "ipa_arc."
 class Face(NamedTuple):
     """What the rows of a picture read of people behind one block.
 
-    asked: (people, heads, T, width), whose products with a normalised row, and offset: (people, heads, T), are what the
-    softmax of each head is taken of. told: (people, heads, T, width), added by its shares.
+    keys: (people, heads, T, width), whose products with a normalised row, and offset: (people, heads, T), are the
+    logits of each head. values: (people, heads, T, width), weighted by their softmax.
     """
 
-    asked: Tensor
+    keys: Tensor
     offset: Tensor
-    told: Tensor
+    values: Tensor
 
 
 class BlockAttention(PerceiverAttention):
-    """Behind one block: its rows of the picture ask as latents do, but of the tokens alone."""
+    """Behind one block: its rows of the picture are the queries, as latents are elsewhere, of the tokens alone."""
 
     def face(self, tokens: Tensor) -> Face:
         """Tokens (people, T, width) as they are read."""
@@ -43,11 +43,11 @@ class BlockAttention(PerceiverAttention):
             x.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2) for x in self.to_kv(self.norm1(tokens)).chunk(2, dim=-1)
         )
         # Bare parameters are outside the host's cast-on-use layers, hence the explicit casts.
-        asking, telling, gain, bias = (
+        to_query, to_picture, gain, bias = (
             x.to(tokens) for x in (self.to_q.weight, self.to_out.weight.T, self.norm2.weight, self.norm2.bias)
         )
-        asked = keys @ asking.unflatten(0, (-1, HEAD_DIM)) / HEAD_DIM**0.5
-        return Face(asked * gain, asked @ bias, values @ telling.unflatten(0, (-1, HEAD_DIM)))
+        keys = keys @ to_query.unflatten(0, (-1, HEAD_DIM)) / HEAD_DIM**0.5
+        return Face(keys * gain, keys @ bias, values @ to_picture.unflatten(0, (-1, HEAD_DIM)))
 
 
 class WithAnyoneNet(nn.Module):
@@ -90,10 +90,10 @@ def of_faces(state: State) -> dict[str, Tensor]:
 
 def read(rows: Tensor, face: Sequence[Tensor], who: Sequence[int]) -> Tensor:
     """What rows (..., width) read of some of the people of a Face, in one softmax: (..., width)."""
-    asked, offset, told = (_together([x[n] for n in who]) for x in face)
+    keys, offset, values = (_together([x[n] for n in who]) for x in face)
     normed = functional.layer_norm(rows, rows.shape[-1:])
-    logits = (normed @ asked.flatten(0, 1).T).reshape(*rows.shape[:-1], *offset.shape) + offset
-    return logits.softmax(dim=-1).flatten(-2) @ told.flatten(0, 1)
+    logits = (normed @ keys.flatten(0, 1).T).reshape(*rows.shape[:-1], *offset.shape) + offset
+    return logits.softmax(dim=-1).flatten(-2) @ values.flatten(0, 1)
 
 
 def _together(people: Sequence[Tensor]) -> Tensor:

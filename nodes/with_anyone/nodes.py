@@ -12,13 +12,11 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import dit, load, notes, scopes
+from ...bridge import dit, notes, schema, scopes
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.dit import BlockInjection, BlocksRun, Read
 from ...bridge.injections import Injection
-from ...bridge.load import Loaded
-from ...bridge.loaders import FileLoader
-from ...bridge.schema import IN_METHODS, applied_outputs, described, percent_input, photos_input, scope_inputs
+from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.scopes import Scope
 from ...bridge.unet import dtype_of
 from ...core.errors import WrongBaseModel
@@ -40,7 +38,7 @@ class WithAnyone(Loaded[WithAnyoneNet]):
 
 
 WithAnyoneSocket = adapter_socket(METHOD.socket, WithAnyone)
-FILE = load.Published.of(METHOD, "WithAnyone adapter")
+FILE = Published.of(METHOD, "WithAnyone adapter")
 
 
 def load_with_anyone(path: str) -> WithAnyone:
@@ -58,30 +56,22 @@ class Faces(BlockInjection):
 class ApplyWithAnyone(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessApplyWithAnyone",
             display_name=APPLY,
-            category=IN_METHODS,
+            category=schema.IN_METHODS,
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
+                *schema.applied_inputs(),
                 WithAnyoneSocket.Input("with_anyone"),
                 CastOrIdentitySocket.Input("cast"),
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
-                percent_input("start_percent", 0.0),
-                percent_input("end_percent", 1.0),
-                photos_input([way for way in PHOTOS if way != "sequence"]),
-                *scope_inputs(hard=True),
+                *schema.range_inputs(),
+                schema.photos_input([way for way in PHOTOS if way != "sequence"]),
+                *schema.scope_inputs(hard=True),
             ],
-            hidden=[io.Hidden.unique_id],
-            outputs=applied_outputs(),
+            outputs=schema.applied_outputs(),
             is_experimental=True,
         )
-        return described(
-            schema, "withanyone", "with anyone", "flux face", "flux identity", "same person", "group photo",
-            "two people flux", "换脸", "合影",
-        )  # fmt: skip
 
     @classmethod
     def execute(
@@ -143,7 +133,7 @@ def _injection(loaded: WithAnyone, scope: Scope, photos: str, weight: float, dty
     scales = torch.tensor([weight * person.weight for person in people]).reshape(-1, 1, 1, 1)
 
     def kept(face: Face) -> Face:
-        return Face(*(x.to("cpu", dtype) for x in face._replace(told=face.told * scales.to(face.told))))
+        return Face(*(x.to("cpu", dtype) for x in face._replace(values=face.values * scales.to(face.values))))
 
     layers = tuple(map(kept, loaded.net.faces(loaded.beside(each))))
     return scope.injection(object(), each[:, None], layers, kind=Faces)

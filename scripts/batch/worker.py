@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,12 +51,16 @@ class Worker:
     def __init__(self, host: Host, python: Path, models: Iterable[Path] = ()) -> None:
         self.host = host
         _clear_up()
+        self._starts, self._ended = threading.Lock(), False
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDERS}{os.getpid()}-"))
         self._server = HostServer(host, python, self._folder / "host", models, packs=[*packs_of(host), BESIDE])
 
     def start(self) -> About:
         """Raises HostError."""
-        self._server.__enter__()
+        with self._starts:
+            if self._ended:
+                raise HostError("It was ended before it began.")
+            self._server.__enter__()
         return About(str(self.host), f"{self.host.path} on {platform.node()}")
 
     def object_info(self) -> dict[str, Any]:
@@ -86,7 +91,11 @@ class Worker:
                 self._path(name).unlink(missing_ok=True)
 
     def stop(self) -> None:
+        """Also of one that is still starting in another thread, which makes folders and a process until it sees it."""
+        self._ended = True
         self._server.stop()
+        with self._starts:
+            self._server.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _saved(self, run: HostRun) -> list[tuple[str, bytes]] | None:

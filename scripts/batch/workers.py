@@ -26,12 +26,7 @@ DEATHS = 3
 """So many workers may end during a row, and so many rows may be given up one after the other."""
 LATE = 2
 """So often a row may take too long."""
-_END_SECONDS, _ANSWER_SECONDS, _LOOK_SECONDS = 15, 10, 1
-_LONGER, _LEAST_SECONDS = 10, 600
-"""Too long is so many times what the longest row before took, and no less than that: a row may be a large one, or wait
-for its models to be read."""
-_WORD_SECONDS = 60
-"""A row that takes longer, and three times as long as any before, is named."""
+_END_SECONDS, _ANSWER_SECONDS, _LOOK_SECONDS = 60, 10, 1
 _SAID = 600
 """Letters of what a log ends with."""
 NO_RAY = (
@@ -58,27 +53,26 @@ class Hand:
 @dataclass
 class _Place:
     """For a worker, and the next one where it has ended. waits: for it to be ready, or for its row; None: it is idle.
-    since: when it was given its row; named: whether that was said to take long."""
+    since: when it was given its row."""
 
     hand: Hand
     waits: Future[Any] | None
     ready: bool = False
     job: Job | None = None
     since: float = 0.0
-    named: bool = False
 
     def give(self, job: Job) -> None:
-        self.job, self.waits, self.since, self.named = job, self.hand.run(job), time.monotonic(), False
+        self.job, self.waits, self.since = job, self.hand.run(job), time.monotonic()
 
 
 class Crew:
     """Workers, which start at once; use it in a `with` statement, at whose end they end.
 
-    host: the ComfyUI that all should have. limit: seconds that a row may take, else as the longest one before says.
+    host: the ComfyUI that all should have. limit: seconds that a row may take.
     """
 
-    def __init__(self, start: Callable[[], Hand], count: int, host: Host, limit: float | None = None) -> None:
-        self._start, self._host, self._limit, self._longest = start, str(host), limit, 0.0
+    def __init__(self, start: Callable[[], Hand], count: int, host: Host, limit: float = 3600) -> None:
+        self._start, self._host, self._limit = start, str(host), limit
         self._places = [self._place() for _ in range(count)]
         self._ends: Counter[tuple[int, int]] = Counter()
         self._lost = 0
@@ -103,7 +97,6 @@ class Crew:
 
     def made(self, jobs: Iterator[Job]) -> Iterator[tuple[Job, Made]]:
         """What becomes of each, in the order in which they end. Raises SetupError where no worker is left."""
-        self._longest = 0.0  # of rows of one kind: what is looked at before them takes no time
         while True:
             for place in self._places:
                 if place.ready and not place.job:
@@ -134,30 +127,18 @@ class Crew:
             else:
                 job, made = place.job, place.waits.result()
                 _room(made.error)
-                if not made.error:
-                    self._longest = max(self._longest, time.monotonic() - place.since)
                 place.job, place.waits, self._lost = None, None, 0
                 yield job, made
 
     def _check_time(self, place: _Place) -> Iterator[tuple[Job, Made]]:
-        """A word on a row that takes long; another worker where it takes too long."""
-        if not place.job:
-            return
-        took, line = time.monotonic() - place.since, place.job.row.line
-        most = self._limit or (max(_LEAST_SECONDS, _LONGER * self._longest) if self._longest else math.inf)
-        before = f"the longest row before took {duration(self._longest)}" if self._longest else "no row was made before"
-        if took > most:
-            why = f"Line {line} was not done after {duration(most)}, and {before}"
+        """Another worker where a row takes too long."""
+        if place.job and time.monotonic() - place.since > self._limit:
+            why = f"Line {place.job.row.line} was not done after {self._limit:g} s"
             at_last = (
                 f"{why}. It was tried {LATE} times, and each time its ComfyUI was ended. If it needs longer, say how "
                 "many seconds: --row-limit."
             )
             yield from self._replace(place, place.job, LATE, f"{why}: its ComfyUI is ended", at_last)
-        elif took > max(_WORD_SECONDS, 3 * self._longest) and not place.named:
-            place.named = True
-            end = "No limit is known yet: --row-limit sets one."
-            end = end if math.isinf(most) else f"After {duration(most)} its ComfyUI is ended (--row-limit)."
-            say(f"Line {line} has been running for {duration(took)}; {before}. {end}")
 
     def _began(self, place: _Place) -> None:
         if cause := place.hand.ready.exception():
@@ -188,11 +169,6 @@ class Crew:
         if self._lost == DEATHS:
             raise SetupError(f"{DEATHS} rows one after the other were given up. {at_last}")
         yield job, Made(error=at_last)
-
-
-def duration(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if hours < 2 else f"{hours:.1f} h"
 
 
 def _room(error: str) -> None:

@@ -1,4 +1,4 @@
-"""The cases of bench.py in their order, and how they are run: within a time, one after the other, whatever fails.
+"""The cases of bench.py in their order, and how they are run: one after the other, whatever fails.
 
 With a folder, what a case has measured is in its results.json before the next one begins, so a run that is ended keeps
 it. With --tiny all of it runs on a CPU: the same way, small networks.
@@ -25,7 +25,7 @@ import torch
 from rig import whole
 from torch.backends import cuda as kernels
 
-from bench import faces, instant_id, methods, references, timed
+from bench import instant_id, methods, references, timed
 from bench.measure import REPORTED, TINY, accelerator
 
 RESULTS = "results.json"
@@ -33,65 +33,52 @@ KERNELS = ("flash", "mem_efficient", "cudnn", "math")
 
 
 class Case(NamedTuple):
-    """seconds: what it takes on an H200, building its networks included; 0 where no GPU is wanted for it."""
-
     name: str
     run: Callable[[], None]
-    seconds: float = 0.0
+    on_gpu: bool = False
 
 
-def _references(family: str, seconds: float) -> Case:
-    return Case(f"references_{family}_gpu", partial(references.timed, family), seconds)
+def _references(family: str) -> Case:
+    return Case(f"references_{family}_gpu", partial(references.timed, family), True)
 
 
 CASES = (
-    Case("faces", faces.six_faces),
     Case("instant_id_beside_diffusers", partial(instant_id.beside_diffusers, False)),
     Case("people", methods.table),
     Case("references", references.table),
     Case("flux_operations", references.flux),
     # The most valuable first.
-    Case("id_patch_picture", timed.eight_people, 30),
-    _references("klein_4b", 20),
-    Case("steps_of_every_method", timed.steps, 75),
-    Case("instant_id_gpu_beside_diffusers", partial(instant_id.beside_diffusers, True), 40),
-    _references("qwen_2511", 40),
-    Case("compiled_instant_id_float16", partial(timed.compiled, "instant_id"), 90),
-    Case("compiled_share_parts_float16", partial(timed.compiled, "share_parts"), 90),
-    _references("flux2_dev", 100),
+    Case("id_patch_picture", timed.eight_people, True),
+    _references("klein_4b"),
+    Case("steps_of_every_method", timed.steps, True),
+    Case("instant_id_gpu_beside_diffusers", partial(instant_id.beside_diffusers, True), True),
+    _references("qwen_2511"),
+    Case("compiled_instant_id_float16", partial(timed.compiled, "instant_id"), True),
+    Case("compiled_share_parts_float16", partial(timed.compiled, "share_parts"), True),
+    _references("flux2_dev"),
 )
 
 
 def cases() -> list[Case]:
     """Those that a GPU is wanted for."""
-    return [case for case in CASES if case.seconds]
+    return [case for case in CASES if case.on_gpu]
 
 
-def run(out: Path | None, budget: float, only: Sequence[str], started: float) -> int:
+def run(out: Path | None, only: Sequence[str]) -> int:
     """The cases of these names, all without one; 1 where one of them failed.
 
-    out: a folder for results.json, with which only what a GPU is wanted for is run. budget: seconds from `started`
-    (time.monotonic) on; a case that is not expected to end within them is left out. Raises SetupError.
+    out: a folder for results.json, with which only what a GPU is wanted for is run. Raises SetupError.
     """
     lacking = accelerator().type == "cpu" and not TINY
     if lacking and out:
         raise environment.SetupError("There is no CUDA device here. --gpu --tiny shows on a CPU that every case runs.")
     planned = chosen(cases() if out else CASES, only)
-    results = {"machine": machine(), "tiny": TINY, "budget_seconds": budget, "cases": []}
+    results = {"machine": machine(), "tiny": TINY, "cases": []}
     write(out, results)
-    pace, taken, expected = 1.0, 0.0, 0.0
     for case in planned:
-        left, wanted = budget - (time.monotonic() - started), case.seconds * pace
-        if lacking and case.seconds:
-            entry = left_out(case, "there is no CUDA device here")
-        elif wanted > left:
-            entry = left_out(case, f"about {wanted:.0f} s are needed, {max(left, 0):.0f} s are left")
-        else:
-            entry = tried(case)
-        if case.seconds and entry["status"] != "left out":
-            taken, expected = taken + entry["seconds"], expected + case.seconds
-            pace = max(1.0, taken / expected)  # a slower card takes longer for all of it
-        results["cases"].append(entry)
+        results["cases"].append(
+            left_out(case, "there is no CUDA device here") if lacking and case.on_gpu else tried(case)
+        )
         write(out, results)
     environment.say(summary(results["cases"]) + (f" All of it: {out / RESULTS}" if out else ""))
     return int(any(entry["status"] == "failed" for entry in results["cases"]))
@@ -108,14 +95,14 @@ def chosen(known: Iterable[Case], named: Sequence[str]) -> list[Case]:
 
 def left_out(case: Case, why: str) -> dict[str, Any]:
     environment.say(f"{case.name}: left out, {why}.")
-    return {"case": case.name, "status": "left out", "reason": why, "estimated_seconds": case.seconds}
+    return {"case": case.name, "status": "left out", "reason": why}
 
 
 def tried(case: Case) -> dict[str, Any]:
     """What became of it, with all that it reported before it failed."""
     environment.say(case.name)
     before, began = len(REPORTED), time.monotonic()
-    entry: dict[str, Any] = {"case": case.name, "status": "measured", "estimated_seconds": case.seconds}
+    entry: dict[str, Any] = {"case": case.name, "status": "measured"}
     try:
         case.run()
     except ModuleNotFoundError as error:

@@ -40,7 +40,9 @@ def bands() -> Tensor:
 
 def _resampler(tokens: int, width: int) -> Resampler:
     sizes = shapes.of("queries", tokens=tokens, width=64, inputs=EMBEDDING, text=width, depth=2)
-    return Resampler({key: torch.empty(shape, device="meta") for key, shape in sizes}, ops=nn)
+    made = Resampler({key: torch.empty(shape, device="meta") for key, shape in sizes}, ops=nn)
+    nn.init.normal_(made.latents, std=WIDTH**-0.5)  # the host's loader leaves what lies in memory
+    return made
 
 
 class InstantID(nn.Module):

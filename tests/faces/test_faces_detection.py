@@ -7,9 +7,9 @@ import pytest
 import real_faces
 import torch
 from insightface.utils.face_align import norm_crop
-from pack.core.errors import BadEmbedding, BadPhoto, FaceNotFound, LikenessError
+from pack.core.errors import BadEmbedding, BadPhoto, LikenessError
 from pack.core.faces import analysis
-from pack.core.faces.ladder import LADDER, find_faces
+from pack.core.faces.ladder import find_faces
 from pack.core.faces.pictures import to_image, to_picture
 from pack.core.geometry import area
 from pack.core.people import NOSE
@@ -40,11 +40,6 @@ def likeness(a, b):
     return torch.cosine_similarity(a.embeddings["w600k_mbf"], b.embeddings["w600k_mbf"], dim=0).item()
 
 
-def away(portrait, pixels):
-    """Mean difference of grey levels of a loose portrait and these pixels, at its size."""
-    return np.abs(portrait[0].numpy() - np.asarray(pixels).astype(int)).mean()
-
-
 def test_portraits_are_the_face_doubled_and_head_and_shoulders_upright(embed):
     """The aligned one is insightface's at 224 px, the loose one 2.2 faces wide around the face, as the photo stands."""
     photo = picture(real_faces.ASTRONAUT)
@@ -59,26 +54,8 @@ def test_portraits_are_the_face_doubled_and_head_and_shoulders_upright(embed):
         assert face.portrait.aligned.shape == (1, 224, 224, 3) and face.portrait.loose.shape == (1, 512, 512, 3)
         aligned = norm_crop(lying, np.asarray(face.keypoints), 224)[..., ::-1].astype(int)
         assert np.abs(face.portrait.aligned[0].numpy() - aligned).max() <= 1
-        assert away(face.portrait.loose, wanted) < 6, "a wrong turn: 70"
-    assert upright.portrait is None, "only where people are made of faces"
-    for end in (512, round(x1) + 30):  # at the edge the square is moved, in a tight photo it is as large as the photo
-        part = np.ascontiguousarray(photo[round(y0) :, round(x0) : end])
-        (face,) = embed(part, portraits=True)
-        side = min(end - round(x0), round(2.2 * (face.box[3] - face.box[1])))
-        assert away(face.portrait.loose, Image.fromarray(part[:side, :side, ::-1]).resize((512, 512))) < 1
-
-
-@pytest.mark.parametrize(
-    "way", [(slice(None), slice(None, None, -1)), (slice(None, None, -1),) * 2], ids=["mirrored", "down"]
-)
-def test_six_friends_from_left_to_right_and_the_other_way_round(embed, way):
-    friends = picture(real_faces.SIX_FRIENDS)
-    plain, changed = embed(friends), embed(np.ascontiguousarray(friends[way]))
-    for faces in (plain, changed):
-        noses = [face.keypoints[NOSE][0] for face in faces]
-        assert len(faces) == 6 and noses == sorted(noses)
-    for number, face in enumerate(reversed(changed)):
-        assert max(range(6), key=lambda n: likeness(plain[n], face)) == number
+        away = np.abs(face.portrait.loose[0].numpy() - np.asarray(wanted).astype(int)).mean()
+        assert away < 6, "grey levels; a wrong turn: 70"
 
 
 def test_orders(six):
@@ -123,21 +100,6 @@ def test_turned_photo_gives_the_same_person_in_the_same_place(embed, alone, turn
         assert x0 < nose[0] < x1 and y0 < nose[1] < y1
 
 
-def test_upright_photos_are_looked_at_once_and_others_down_to_192_px_and_turned(detector, alone):
-    looks = []
-    for bgr, _ in alone:
-        find_faces(lambda picture, size: looks.append(size) or detector(picture, size), bgr)
-    assert looks == [640] * 8
-    sizes = [rung.size for rung in LADDER if not rung.turns]
-    assert sizes == [640, 640, 576, 512, 448, 384, 320, 256, 192] and all(rung.turns for rung in LADDER[len(sizes) :])
-    assert len(find_faces(detector, turned(picture(real_faces.TEAM), 2)).faces) == 22, "a whole team upside down"
-    assert not find_faces(detector, np.zeros((2, 3000, 3), np.uint8)).faces, "too thin for a face"
-    with pytest.raises(FaceNotFound) as caught:
-        analysis.detect(detector, picture(real_faces.COFFEE), "photo 2 of 3 of Anna")
-    for value in ("photo 2 of 3 of Anna (600x400 px)", "576 px down to 192 px", "90, 180 and 270"):
-        assert value in str(caught.value)
-
-
 class Broken:
     """A recogniser that returns NaN."""
 
@@ -166,14 +128,8 @@ def test_what_is_no_face_of_the_photo_is_refused(six, act, error, words):
         act(six)
 
 
-def test_every_kind_of_image_shows_the_same_person(embed):
-    """Half precision, alpha, grey, outside of 0..1; eight bits to the bit, and transparent pixels are white."""
+def test_photos_are_kept_to_the_bit_and_transparent_pixels_are_white():
     rgb = real_faces.image(real_faces.ASTRONAUT)[0]
-    (plain,) = embed(to_picture(rgb))
-    kinds = rgb.half(), rgb.bfloat16(), torch.cat([rgb, torch.ones_like(rgb[..., :1])], -1), rgb.mean(-1, keepdim=True)
-    for other in (*kinds, rgb * 1.2 - 0.1):
-        (converted,) = embed(to_picture(other))
-        assert likeness(plain, converted) > 0.85
     assert torch.equal(to_image(to_picture(rgb)), rgb) and (to_picture(rgb.half()) == to_picture(rgb)).all()
     rgba = torch.tensor([[[0.2, 0.4, 0.6, 0.0], [0.2, 0.4, 0.6, 1.0]]])
     assert to_picture(rgba).tolist() == [[[255, 255, 255], [153, 102, 51]]]

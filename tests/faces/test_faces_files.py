@@ -2,52 +2,9 @@
 
 from __future__ import annotations
 
-import onnx
-import pytest
 import real_faces
-from pack.core.errors import UnsupportedCheckpoint
 from pack.core.faces.model import Files
 from pack.core.models import packs
-from pack.core.models.onnx_file import Graph, Kind, inspect
-
-
-def test_kinds_and_shapes_from_the_graph():
-    """Those that onnx reads; recognisers read crops of some hundred pixels."""
-    kinds = {real_faces.DETECTOR: Kind.DETECTOR, real_faces.RECOGNISER: Kind.RECOGNISER}
-    for path in real_faces.DETECTOR.parent.glob("*.onnx"):
-        graph = onnx.load(str(path)).graph
-        weights = {weight.name for weight in graph.initializer}
-        shapes = [
-            tuple(tuple(size.dim_value for size in value.type.tensor_type.shape.dim) for value in values)
-            for values in ([value for value in graph.input if value.name not in weights], graph.output)
-        ]
-        found = inspect(str(path))
-        assert [found.inputs, found.outputs] == shapes and found.kind is kinds.get(path, found.kind)
-    assert inspect(str(real_faces.LANDMARKS)).kind is Kind.OTHER
-    for side, kind in ((112, Kind.RECOGNISER), (224, Kind.RECOGNISER), (100_016, Kind.OTHER)):
-        assert Graph(((1, 3, side, side),), ((1, 512),)).kind is kind
-
-
-WHOLE = real_faces.RECOGNISER.read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        (WHOLE[: len(WHOLE) // 2], "cut off"),
-        (WHOLE[:-100], "cut off"),
-        (b"", "not an ONNX file"),
-        (b"<!doctype html>", "not an ONNX file"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "not an ONNX file"),
-    ],
-    ids=["half", "nearly whole", "nothing", "a web page", "a pointer"],
-)
-def test_what_is_no_whole_file(tmp_path, data, said):
-    (tmp_path / "glintr100.onnx").write_bytes(data)
-    with pytest.raises(UnsupportedCheckpoint, match=rf"glintr100\.onnx .*{said}"):
-        inspect(str(tmp_path / "glintr100.onnx"))
-    with pytest.raises(UnsupportedCheckpoint, match=r"cannot be read \(.*permissions"):
-        inspect(str(tmp_path))
 
 
 def test_every_layout_is_the_same_pack():

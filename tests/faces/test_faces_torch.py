@@ -9,9 +9,9 @@ import torch
 from figures import relative
 from insightface.model_zoo import get_model
 from insightface.utils.face_align import norm_crop
-from pack.core.faces import model, pictures, scrfd
+from pack.core.faces import model, pictures
 from pack.core.faces.ladder import Detection, find_faces
-from pack.core.models.onnx_file import Node, Program, inspect
+from pack.core.models.onnx_file import Node, Program
 from real_faces import picture
 
 PHOTOS = (
@@ -57,15 +57,6 @@ def test_a_face_at_the_edge_is_black_outside_of_the_picture(detector):
     crop, expected = pictures.align(bgr, keypoints, 224), norm_crop(bgr, np.array(keypoints), 224)
     assert np.abs(crop.astype(int) - expected).max() <= 1
     assert not crop[:, :40].any() and crop.any()
-
-
-def test_a_file_that_fixes_the_size(detector):
-    """Detectors exported for one size are shown that one, whatever is asked for, as insightface does."""
-    assert scrfd.fixed_size(inspect(str(real_faces.DETECTOR)).inputs[0]) is None
-    assert scrfd.fixed_size((1, 3, 480, 640)) == (640, 480)
-    fixed = scrfd.Scrfd(detector.network, (640, 480))
-    bgr = picture(real_faces.SIX_FRIENDS)
-    assert len(fixed(bgr, 192)) == 6 and fixed(bgr, 192) == fixed(bgr, 640)
 
 
 @pytest.mark.parametrize("operators", [("Sub", "Mul"), ("Conv", "PRelu")])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import real_faces
 import torch
-from pack.core import grouping
+from pack.core import grouping, measure
 from pack.core.faces import analysis
 from pack.core.faces.pictures import from_file, to_image
 from pack.core.grouping import Sighting
@@ -75,3 +75,4 @@ def test_everybody_is_found_on_all_photos_and_nobody_is_mixed_up(seen: tuple[lis
         assert {frozenset(order[n] for n in one) for one in found} == truth
     same = torch.tensor([[one == other for other in who] for one in who])
     assert alike[same].min() > 0.55 and alike[~same].max() < 0.35
+    assert (alike[~same] < measure.STRANGER).float().mean() > 0.95

@@ -18,7 +18,7 @@ import torch
 from attack_graphs import DEFAULTS, ours
 from crops import WIDGETS, crop, friends_of
 from graph_run import run
-from pack.core.errors import BadPhoto, WrongBaseModel
+from pack.core.errors import WrongBaseModel
 from pack.core.inputs import BadPicture
 from pack.core.people import Cast
 from pack.nodes import measure, second_pass
@@ -83,15 +83,6 @@ def test_a_vae_that_would_make_everything_black_is_named(face_model, photo, frie
         crop(face_model, photo, friends, vae=Spoiled())
 
 
-def test_a_film_of_crops_is_explained(face_model, photo, friends):
-    """What VAE Encode makes of a batch with Qwen-Image's VAE."""
-    vae, made = vae_of("Qwen-Image"), crop(face_model, photo, friends)
-    film = nodes.VAEEncode().encode(vae, made["crops"])[0]
-    decoded = nodes.VAEDecode().decode(vae, film)[0]
-    with pytest.raises(BadPhoto, match=r"got 1 sampled crop, .* cut out 3\. .*Qwen-Image, .* latents of Crop Faces"):
-        second_pass.PasteFaces.execute(photo, made["where"], "none", decoded)
-
-
 @pytest.fixture(scope="module")
 def report(face_model, photo, friends):
     """Of nobody, everybody, and everybody upside down."""
@@ -116,7 +107,7 @@ def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
 # Methods of SD1.5 and SDXL
 
 
-WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "Z-Image": 2560, "FLUX.1": 4096}
+WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "FLUX.1": 4096}
 OF_A_UNET = [row.kind for row in rows() if not row.method or {"SDXL", "SD1.5"} & {*row.method.families}]
 ELSE = "FLUX.1 there is WithAnyone, InfiniteYou, References"
 
@@ -125,20 +116,9 @@ ELSE = "FLUX.1 there is WithAnyone, InfiniteYou, References"
 def checkpoint(request):
     """MODEL, text and VAE of another family, and its name in the host."""
     name = request.param
-    model = z_image() if name == "Z-Image" else tiny_dits.model(name)
+    model = tiny_dits.model(name)
     words = [[torch.zeros(1, 7, WIDTHS[name]), {}]]
     return {"model": model, "positive": words, "negative": words}, type(model.model.model_config).__name__
-
-
-def z_image():
-    shape = {
-        "image_model": "lumina2", "in_channels": 16, "dim": 64, "n_layers": 1, "n_refiner_layers": 1, "n_heads": 2,
-        "n_kv_heads": 2, "cap_feat_dim": 24, "qk_norm": True, "axes_dims": [8, 12, 12], "axes_lens": [64, 64, 64],
-        "z_image_modulation": True, "pad_tokens_multiple": 32, "dtype": torch.float32,
-    }  # fmt: skip
-    made = comfy.supported_models.ZImage(shape).get_model({})
-    cpu = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(made, load_device=cpu, offload_device=cpu)
 
 
 @pytest.mark.parametrize("kind", OF_A_UNET)

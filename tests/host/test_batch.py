@@ -32,32 +32,11 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for proce
 
 ROOT = Path(__file__).resolve().parents[2]
 PHOTOS = 4
-# Without models; a row takes half a second or so.
-WORKFLOW = {
-    title: {"class_type": kind, "inputs": inputs, "_meta": {"title": title}}
-    for title, kind, inputs in (
-        ("Photo", "LoadImage", {"image": "none.png"}),
-        ("Size", "ImageScale", {"image": ["Photo", 0], "upscale_method": "bilinear", "width": 256, "height": 512,
-                                "crop": "disabled"}),
-        ("Grain", "ImageAddNoise", {"image": ["Size", 0], "seed": 0, "strength": 0.5}),
-        ("Blur", "ImageBlur", {"image": ["Grain", 0], "blur_radius": 31, "sigma": 9.0}),
-        ("Save", "SaveImage", {"images": ["Blur", 0], "filename_prefix": "made/here"}),
-    )
-}  # fmt: skip
 COLUMNS = ("name", "Photo.image", "Grain.seed", "Size.width", "Size.upscale_method")
-BAD = {
-    "no number": {"Grain.seed": "many"},
-    "too small": {"Size.width": "-1"},
-    "not in the menu": {"Size.upscale_method": "bilinearr"},
-    "no such photo": {"Photo.image": "nobody.png"},
-    "outside": {"Photo.image": "../photo_0.png"},
-    "no picture": {"Photo.image": "words.png"},
-    "torn": {"Photo.image": "torn.png"},
-    "empty file": {"Photo.image": "empty.png"},
-    "fails in a node": {"Size.width": "4"},
-    "../up": {},
-}
-"""Name -> what is wrong with that row, in one cell or in the name."""
+TABLE = json.loads(Path(__file__).with_name("batch.json").read_text("utf-8"))
+WORKFLOW, BAD = TABLE["workflow"], TABLE["bad"]
+"""Without models; a row takes half a second or so. And name -> what is wrong with that row, in one cell or in the
+name."""
 
 
 def row(number: int, **more: str) -> dict[str, str]:

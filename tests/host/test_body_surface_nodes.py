@@ -11,18 +11,19 @@ from typing import Any
 
 import folder_paths
 import pytest
+import real_faces
 import torch
 from pack.bridge import body_surface as host_side
 from pack.bridge import folders
-from pack.core import pictures
-from pack.core.body_surface import iuv, masks
-from pack.core.errors import BadSize, ModelMissing, UnsupportedCheckpoint
+from pack.core.body_surface import iuv
+from pack.core.errors import ModelMissing, UnsupportedCheckpoint
 from pack.core.geometry import Fit
 from pack.nodes import body_surface
 from rig import densepose
 from rig.standins import Standins
 
 PUBLISHED = "densepose_r50_fpn_dl.torchscript"
+DRAWN = Path(__file__).resolve().parents[2] / "pictures" / "likeness_anna.png"
 TWO = [[0.5, 0.1, 0.95, 0.9], [0.05, 0.2, 0.45, 0.8]]
 
 
@@ -65,7 +66,7 @@ def test_at_most_so_many_bodies_are_drawn_and_the_rest_is_told(models: Path, cap
     assert "2 bodies found in a photo, 1 drawn" in caplog.text
     caplog.clear()
     assert len(found(photos(), people=2)[1]) == 2 and not caplog.text
-    found(pictures.marked((photos()[0] * 255).byte())[None] / 255, people=2)
+    found(real_faces.image(DRAWN), people=2)
     assert "Still drawn examples: the pose" in caplog.text
     network = host_side._network(*folders.stamp(path))
     surface, people, _ = found(photos(3), people=1)
@@ -156,9 +157,6 @@ def test_what_is_not_there_is_said(models: Path) -> None:
     densepose.save(models / PUBLISHED, [])
     with pytest.raises(iuv.BodyNotFound, match=r"photo 1 of 2 \(96x64 px\)"):
         found(photos(2))
-    densepose.save(models / PUBLISHED, [[0.0, 0.0, 1.0, 1.0]])
-    with pytest.raises(BadSize, match=r"A body is \d+x2048 px; at most 67 million"):
-        found(photos(width=2000, height=16), width=2048, height=2048, fit="crop")
 
 
 def test_a_file_of_comfyui_controlnet_aux_is_found(tmp_path: Path, standin_models: Standins) -> None:
@@ -173,15 +171,3 @@ def test_a_file_of_comfyui_controlnet_aux_is_found(tmp_path: Path, standin_model
         assert folders.find(PUBLISHED, "densepose") == str(theirs / PUBLISHED)
         assert folders.folders("densepose")[0].endswith(str(Path("models", "densepose")))
     assert folders.find(PUBLISHED, "densepose") is None
-
-
-def test_masks_of_parts_and_people_of_a_photo(models: Path) -> None:
-    densepose.save(models / PUBLISHED, TWO)
-    surface, people, _ = found(photos(), width=256, height=256)
-    chosen = {"side": "both", **dict.fromkeys(masks.GROUPS, True)}
-    mask, preview = body_surface.BodySurfaceMask.execute(surface, people=people, **chosen).args
-    assert torch.equal(mask, people) and preview.shape == (1, 256, 256, 3)
-    with pytest.raises(BadSize, match="it has 3 pictures and there are 2 masks"):
-        body_surface.BodySurfaceMask.execute(surface, people=people, image=photos(3), **chosen)
-    with pytest.raises(iuv.NotIUV, match="its blue goes up to"):
-        body_surface.BodySurfaceMask.execute(photos(), **chosen)

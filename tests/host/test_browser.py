@@ -13,23 +13,18 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-import chromium
 import figures
 import pytest
 import real_faces
 import translations
 from pack.nodes.extension import NODES
-from visits import APP_RUN, BUTTON, Graph, Visit, asked_for, numbered
+from rig import workflow
+from visits import Graph, Visit, asked_for, numbered
 
 pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = [node.GET_SCHEMA() for node in NODES]
 WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
-# What frontends keep behind a button.
-DETAILS = (
-    "[...document.querySelectorAll('button')].filter(b => /^(View details|See Errors?|Show details)/i"
-    ".test(b.innerText.trim())).forEach(b => b.click())"
-)
 
 
 def node(kind: str, **inputs: Any) -> Graph:
@@ -56,7 +51,7 @@ def people(visit: Visit) -> Graph:
 # Help
 
 
-@pytest.mark.parametrize("each", [8, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("each", [16, pytest.param(1, marks=pytest.mark.thorough)])
 def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
     """By the button over a selected node. In a git clone frontends miss `<NodeId>/en.md` and then take the page.
 
@@ -80,9 +75,6 @@ def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
 # Replaced nodes
 
 
-SENT = "app.graphToPrompt().then(made => JSON.parse(JSON.stringify(Object.values(made.output))))"
-
-
 def test_an_old_node_runs_and_the_editor_puts_the_new_one_in(visit: Visit) -> None:
     """With its links and values: what is sent is the same, with the id of the new node."""
 
@@ -93,19 +85,19 @@ def test_an_old_node_runs_and_the_editor_puts_the_new_one_in(visit: Visit) -> No
             "drawn": node("LikenessPoseImage", layout=["layout", 0]),
             "shown": node("PreviewImage", images=["layout", 1]), "seen": node("PreviewImage", images=["drawn", 0]),
         }))  # fmt: skip
-        return visit.page.evaluate(SENT)
+        return [*visit.page.ask("prompt").values()]
 
     new, old = sent("LikenessLayoutFromFaces", fit="crop"), sent("LikenessLayoutFromMasks")
-    graph = visit.page.evaluate("JSON.stringify(app.graph.serialize())")
+    graph = json.dumps(visit.page.ask("saved"))
     assert {one["class_type"] for one in old} ^ {one["class_type"] for one in new} == {
         "LikenessLayoutFromMasks", "LikenessLayoutFromFaces"
     }  # fmt: skip
     visit.page.evaluate(f"app.loadGraphData({graph}).then(() => 1)")
-    visit.page.wait(f"document.body.innerText.includes('Replace Node') || ({DETAILS}, false)")
+    visit.page.wait("visitor.text().includes('Replace Node') || (visitor.details(), false)")
     replace = "[...document.querySelectorAll('button')].find(b => /^Replace Node/.test(b.innerText.trim()))"
     visit.page.evaluate(f"{replace}.click()")
     visit.page.wait("!app.graph._nodes.some(node => node.type == 'LikenessLayoutFromMasks')")
-    assert visit.page.evaluate(SENT) == new
+    assert [*visit.page.ask("prompt").values()] == new
     visit.page.evaluate(f"app.loadGraphData({graph}).then(() => 1)")
     assert visit.run()["status"]["status_str"] == "success"
     assert visit.red() == []
@@ -137,44 +129,12 @@ def test_a_photo_of_ones_own_runs_and_its_picture_brings_the_graph_back(
 NODES = {"light": "#f5f5f5", "dark": "#353535"}
 """The palettes, and what their nodes are drawn on; the last is the one of a new user."""
 
-OWN = "const cast = app.canvas.graph._nodes.findLast(node => /^Likeness(Cast|PeopleFromPhotos)$/.test(node.type));"
-SETTLED = f"await ({chromium.SETTLED})();"
-SLOTS = """
-  const linked = (name, slot) => name + (cast.isInputConnected(slot) ? '*' : '');
-  const slot = name => cast.inputs.findIndex(input => input.name == name);
-  const rows = [...document.querySelectorAll(`[data-node-id="${cast.id}"] .lg-slot--input`)];
-  const shown = rows.length ? rows.map(row => row.innerText.trim()).filter(name => name) // widgets' have none
-    : cast.inputs.filter(input => !input.widget).map(input => input.name);
-  return shown.map(name => linked(name, slot(name))).join(' ');
-"""
 
-
-def acts(visit: Visit, script: str) -> Any:
-    """What a script of this page's one Cast (the last added of several) gives, and then its slots as they are seen."""
-    visit.page.evaluate(f"(async () => {{ {OWN} {script}; {SETTLED} }})()")
-    return visit.page.evaluate(f"(() => {{ {OWN} {SLOTS} }})()")
-
-
-def unlink(name: str) -> str:
-    return f"cast.disconnectInput(cast.inputs.findIndex(input => input.name == '{name}'))"
-
-
-def link(name: str) -> str:
-    return (
-        "app.graph._nodes.find(node => node.type == 'LikenessIdentity')"
-        f".connect(0, cast, cast.inputs.findIndex(input => input.name == '{name}'))"
-    )
-
-
-UNDO = """
-  const tracker = app.extensionManager.workflow.activeWorkflow.changeTracker;
-  (tracker.captureCanvasState ?? tracker.checkState).call(tracker);
-  await tracker.undo()"""
-COPY = "app.canvas.copyToClipboard([cast]); app.canvas.pasteFromClipboard({position: [900, 900]})"
-WRAP = (
-    "const {subgraph} = app.canvas.graph.convertToSubgraph(new Set([app.graph._nodes.find(n => n.type == cast.type)]));"
-    "app.canvas.setGraph(subgraph)"
-)
+def slots(visit: Visit, act: str = "settled", *given: Any) -> str:
+    """Of this page's cast as they are seen, linked ones with a star, once this was done."""
+    visit.page.ask(act, *given)
+    visit.page.ask("settled")
+    return visit.page.ask("slots")
 
 
 @pytest.mark.both_hosts
@@ -182,33 +142,33 @@ def test_a_cast_shows_its_people_and_one_place_more(visit: Visit, people: Graph)
     visit.red()  # what mistakes before this one have left
     visit.load(people)
     try:
-        assert acts(visit, "") == "cast person_1* person_2"
-        assert acts(visit, link("person_2")) == "cast person_1* person_2* person_3"
-        assert acts(visit, link("person_6")) == "cast person_1* person_2* person_3 person_6*"
-        assert acts(visit, unlink("person_1")) == "cast person_1 person_2* person_6*"
-        assert acts(visit, UNDO) == "cast person_1* person_2"
-        assert acts(visit, link("person_6")) == "cast person_1* person_2 person_6*"
-        assert acts(visit, COPY) == "cast person_1"
+        assert slots(visit) == "cast person_1* person_2"
+        assert slots(visit, "link", "person_2") == "cast person_1* person_2* person_3"
+        assert slots(visit, "link", "person_6") == "cast person_1* person_2* person_3 person_6*"
+        assert slots(visit, "unlink", "person_1") == "cast person_1 person_2* person_6*"
+        assert slots(visit, "undo") == "cast person_1* person_2"
+        assert slots(visit, "link", "person_6") == "cast person_1* person_2 person_6*"
+        assert slots(visit, "copy") == "cast person_1"
         inputs = visit.page.evaluate("app.graph._nodes.find(n => n.type == 'LikenessCast').inputs.map(one => one.name)")
         assert inputs[:9] == ["cast", *(f"person_{number}" for number in range(1, 9))], "pasting takes nobody away"
-        assert acts(visit, WRAP) == "cast person_1* person_2 person_6*"
-        assert acts(visit, "cast.inputs.forEach((_, slot) => cast.disconnectInput(slot))") == "cast person_1"
+        assert slots(visit, "wrap") == "cast person_1* person_2 person_6*"
+        assert slots(visit, "unlinkAll") == "cast person_1"
     finally:
         visit.page.evaluate("app.canvas.setGraph(app.graph)")
     photos = {"photo_1": ["photo", 0], "photo_4": ["photo", 0]}
     visit.load({**people, "cast": node("LikenessPeopleFromPhotos", names="", which_face="only", **photos)})
-    assert acts(visit, "") == "face_model photo_1* photo_2 photo_4*"
+    assert slots(visit) == "face_model photo_1* photo_2 photo_4*"
     assert visit.red() == []
 
 
 @pytest.mark.both_hosts
+@pytest.mark.thorough_with("with Vue nodes")
 def test_what_is_saved_and_sent_is_the_same_without_the_extension(visit: Visit, people: Graph) -> None:
     people["cast"]["inputs"] = {"person_2": ["yao", 0], "person_7": ["yao", 0], "weight_7": 0.5}
 
     def seen() -> tuple[Graph, Graph, Graph]:
         """The prompt, the file, and its links by the names of their inputs."""
-        both = "app.graphToPrompt().then(made => [made.output, JSON.parse(JSON.stringify(app.graph.serialize()))])"
-        prompt, file = visit.page.evaluate(both)
+        prompt, file = visit.page.ask("prompt"), visit.page.ask("saved")
         names = {one["link"]: (node["type"], one["name"]) for node in file["nodes"] for one in node["inputs"]}
         return prompt, file, {names[number]: (source, out) for number, source, out, *_ in file["links"]}
 
@@ -216,7 +176,7 @@ def test_what_is_saved_and_sent_is_the_same_without_the_extension(visit: Visit, 
         """As `seen`, of a page without these extensions."""
         visit.set("Comfy.Extension.Disabled", disabled)
         visit.open()
-        visit.page.evaluate(f"(async graph => {{ await app.loadGraphData(graph); {SETTLED} }})({json.dumps(graph)})")
+        visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}).then(visitor.settled)")
         return seen()
 
     visit.load(people)
@@ -226,9 +186,9 @@ def test_what_is_saved_and_sent_is_the_same_without_the_extension(visit: Visit, 
         "cast", *(f"person_{number}" for number in range(1, 9))
     ]  # fmt: skip
     without = opened(file, ["likeness.editor"])
-    assert acts(visit, "") == "cast person_1 person_2* person_3 person_4 person_5 person_6 person_7* person_8"
+    assert slots(visit) == "cast person_1 person_2* person_3 person_4 person_5 person_6 person_7* person_8"
     again = opened(without[1], [])
-    assert acts(visit, "") == "cast person_1 person_2* person_7*"
+    assert slots(visit) == "cast person_1 person_2* person_7*"
     assert without[::2] == again[::2] == (prompt, links)
 
 
@@ -261,46 +221,34 @@ def test_every_kind_of_socket_has_a_colour_that_is_seen(visit: Visit) -> None:
 
 TOLD = 2
 """Seconds within which a toast of missing files has come: it waits half a second, and for the host's answer."""
-COPIED = """(() => {
-  Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true});  // as without https
-  window.copied = [];
-  document.execCommand = () => window.copied.push(getSelection().toString() || document.activeElement.value);
-  [...document.querySelectorAll('button')].find(button => button.innerText.trim() === 'Copy addresses').click();
-})()"""
-
-
-# A page whose toasts stay a tenth of their 30 s, and as it was.
-BRIEFLY = """(real => {
-  window.setTimeout = (call, ms, ...given) => real(call, ms >= 30000 ? ms / 10 : ms, ...given);
-  window.unhurried = () => { window.setTimeout = real; };
-})(window.setTimeout)"""
 
 
 @pytest.mark.both_hosts
+@pytest.mark.thorough_with("with Vue nodes")
 def test_missing_files_are_named_once_at_opening_and_once_at_run(visit: Visit) -> None:
     """All in one toast, with their size, for 30 s. Of a workflow whose files are there nothing is said."""
-    told = f"{TOASTS}.filter(text => text.includes('2 files are missing')).length"
+    told = "2 files are missing"
     names = "antelopev2, InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
     said = f"{names}. In all: 2.9 GB. Links and folders: template Check files."
-    visit.close_dialogs()
-    visit.page.evaluate(BRIEFLY)
+    visit.page.ask("closeDialogs")
+    visit.page.ask("hurried")
     try:
         for name, toasts in (("start_outfit", 0), ("instant_id_portrait", 1), ("instant_id_interpolation", 1)):
-            visit.open_file(json.loads(WORKFLOW.with_stem(name).read_text("utf-8")))
+            visit.open_file(workflow.load(WORKFLOW.with_stem(name)))
             time.sleep(0 if toasts else TOLD)
-            visit.page.wait(f"{told} == {toasts}", 20)
+            visit.await_toasts(told, toasts)
         visit.await_text(said)
-        visit.page.evaluate(f"(async () => {{ {UNDO} ; {SETTLED} }})()")
-        visit.page.wait(f"{told} == 0", 20)
+        visit.page.ask("undo")
+        visit.await_toasts(told, 0)
         time.sleep(TOLD)
-        assert visit.page.evaluate(told) == 0
+        visit.await_toasts(told, 0)
     finally:
         visit.page.evaluate("window.unhurried()")
-    visit.close_dialogs()
-    visit.page.evaluate(f"{BUTTON}.click()")
-    visit.page.wait(f"{told} == 1", 20)
+    visit.page.ask("closeDialogs")
+    visit.page.ask("run")
+    visit.await_toasts(told)
     visit.await_text(said)
-    visit.close_dialogs()
+    visit.page.ask("closeDialogs")
 
 
 @pytest.mark.both_hosts
@@ -312,12 +260,12 @@ def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     both = f"app.graphToPrompt().then(made => [made.output['1'].inputs, {values}])"
     before = visit.page.evaluate(both)
     visit.run()
-    shown = "[...document.querySelectorAll('td a[target=_blank][rel~=noopener]')].map(link => link.href)"
+    shown = "visitor.links('td a[target=_blank][rel~=noopener]')"
     visit.page.wait(f"{shown}.length > 1")
     links = visit.page.evaluate(shown)
     assert next(link for link in links if link.endswith("/antelopev2.zip")).startswith("https://github.com/")
     visit.await_text("Missing for InstantID")
-    visit.page.evaluate(COPIED)
+    visit.page.ask("copyAddresses")
     visit.page.wait("window.copied.length == 1", 10)
     assert visit.page.evaluate("window.copied[0]").split("\n") == list(dict.fromkeys(links))
     assert visit.page.evaluate(both) == before == [{"workflow": "instant_id_portrait"}, ["instant_id_portrait"]]
@@ -344,8 +292,8 @@ def test_a_note_shows_what_was_typed_and_runs_nothing(visit: Visit) -> None:
     part = node("LikenessPart", image=["image", 0], label="other", other_label=LABEL, weight=1.0)
     visit.load({"image": image, "part": part, "shown": node("PreviewImage", images=["part", 1])})
     visit.run()
-    visit.page.wait(f"document.body.innerText.includes({json.dumps(f'{LABEL!r} is none of the six labels')})")
-    visit.settle()
+    visit.await_text(f"{LABEL!r} is none of the six labels")
+    visit.page.ask("settled")
     assert visit.page.evaluate("window.harmed ?? 0") == 0
 
 
@@ -382,7 +330,6 @@ def test_a_page_opened_anew_shows_previews_and_notes_of_nodes_that_are_not_run_a
 # Toasts and the gallery
 
 
-TOASTS = "[...document.querySelectorAll('.likeness-toast')].map(toast => toast.innerText)"
 MARKUP = "<img src=x onerror=window.harmed=1>"
 
 
@@ -406,51 +353,44 @@ def test_an_error_and_an_unseen_note_are_toasts(visit: Visit, people: Graph) -> 
         visit.page.evaluate(f"void (app.graph.getNodeById({number}).flags.collapsed = {json.dumps(collapsed)})")
         send("progress_text", {"nodeId": number, "text": text})
 
-    visit.close_dialogs()
+    visit.page.ask("closeDialogs")
     visit.load(people)
     for _ in range(2):
         if shows_errors:
             send("execution_error", said)
         note("Faces are small: &lt;b&gt;Yao&lt;/b&gt;")
-    small = f"{TOASTS}.filter(text => text.includes('Faces are small: <b>Yao</b>'))"
-    errors = f"{TOASTS}.filter(text => text.includes({json.dumps(f'No face in {MARKUP}.')}))"
-    visit.page.wait(f"{small}.length == 1 && {errors}.length == {int(shows_errors)}")
-    assert all("Take another." in text for text in visit.page.evaluate(errors))
+    error = f"No face in {MARKUP}."
+    visit.await_toasts("Faces are small: <b>Yao</b>")
+    visit.await_toasts(error, int(shows_errors))
+    assert all("Take another." in text for text in visit.page.ask("toasts") if error in text)
     note(" ")
     visit.page.evaluate("void app.api.queuePrompt(0, {output: {}, workflow: {}}).catch(refused => refused)")
-    visit.page.wait(f"!{TOASTS}.some(text => /Faces are small|No face in/.test(text))")
+    visit.await_toasts("Faces are small", 0)
+    visit.await_toasts("No face in", 0)
     note("Seen at the node", collapsed=False)
-    visit.settle()
-    assert not any("Seen at the node" in text for text in visit.page.evaluate(TOASTS))
+    visit.page.ask("settled")
+    assert not any("Seen at the node" in text for text in visit.page.ask("toasts"))
     assert visit.page.evaluate("window.harmed ?? 0") == 0
     note("Download it from https://example.org/a_file.bin (9 MB).")
     visit.page.wait(f"!!{at}")
     assert visit.page.evaluate(f"[{hit}.href, {hit}.target]") == ["https://example.org/a_file.bin", "_blank"]
-    visit.close_dialogs()
+    visit.page.ask("closeDialogs")
 
 
 def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit) -> None:
     """Neither photos nor ComfyUI's message are covered; the doctor's links are in a window, and no toast repeats it."""
-    photos = "[...document.querySelectorAll('img[src*=likeness_]')].filter(photo => photo.width)"
-    covered = f"""(() => {{
-      const toast = document.querySelector('.likeness-toast').getBoundingClientRect();
-      const buttons = [...document.querySelectorAll('button')];
-      const host = buttons.find(button => button.innerText.trim() == 'Show errors in graph').parentElement;
-      return [host, ...{photos}].map(part => part.getBoundingClientRect()).filter(part =>
-        part.left < toast.right && toast.left < part.right && part.top < toast.bottom && toast.top < part.bottom
-      ).length;
-    }})()"""
-    with visit.as_app(json.loads(WORKFLOW.with_stem("start_two_people").read_text("utf-8"))):
-        visit.page.wait(f"{TOASTS}.some(text => /files? (is|are) missing/.test(text))", 20)
-        visit.page.wait(f"{photos}.length >= 2 && document.body.innerText.includes('Show errors in graph')", 20)
-        assert visit.page.evaluate(covered) == 0
-    links = "[...document.querySelectorAll('dialog[open] a[target=_blank]')].map(link => link.href)"
-    with visit.as_app(json.loads(WORKFLOW.with_stem("check_files").read_text("utf-8"))):
-        visit.page.wait(f"!!{APP_RUN}")
-        visit.page.evaluate(f"{APP_RUN}.click()")
+    graph = workflow.load(WORKFLOW.with_stem("start_two_people"))
+    with visit.as_app(graph):
+        visit.page.wait("visitor.toasts().some(text => /files? (is|are) missing/.test(text))", 20)
+        visit.page.wait("visitor.photos().length >= 2 && visitor.text().includes('Show errors in graph')", 20)
+        assert visit.page.ask("covered") == 0
+        visit.await_labels(asked_for(graph))
+    links = "visitor.links('dialog[open] a[target=_blank]')"
+    with visit.as_app(workflow.load(WORKFLOW.with_stem("check_files"))):
+        visit.page.wait("visitor.runApp() ?? true")
         try:
             visit.page.wait(f"{links}.some(link => link.endsWith('/antelopev2.zip'))", 60)
-            assert not [text for text in visit.page.evaluate(TOASTS) if "To fix" in text]
+            assert not [text for text in visit.page.ask("toasts") if "To fix" in text]
         finally:
             visit.page.evaluate("document.querySelectorAll('dialog[open]').forEach(window => window.close())")
     assert visit.page.evaluate("document.querySelectorAll('dialog').length") == 0
@@ -468,7 +408,7 @@ def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
     for name in (stem, f"{titles[stem]} · Likeness"):
         address = json.dumps(f"/workflow_templates/{pack}/{name}")
         graph = visit.page.evaluate(f"fetch(app.api.apiURL({address} + '.json')).then(answer => answer.json())")
-        assert graph == json.loads(WORKFLOW.read_text("utf-8"))
+        assert graph == workflow.load(WORKFLOW)
         assert visit.page.evaluate(f"fetch(app.api.apiURL({address}) + '.jpg').then(answer => answer.ok)")
 
 
@@ -478,7 +418,7 @@ def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
 @pytest.mark.both_hosts
 def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit) -> None:
     """Labels, hints and titles that stand in the file; what is sent stays the same, and so does all English."""
-    table, graph = translations.table("zh"), json.loads(WORKFLOW.read_text("utf-8"))
+    table, graph = translations.table("zh"), workflow.load(WORKFLOW)
     words = translations.of_graph(graph)
 
     def opened() -> tuple[Graph, Graph, int]:
@@ -516,9 +456,7 @@ def see_in_lists_blueprints_and_apps(visit: Visit, table: dict[str, str], graph:
     framing = "app.graph._nodes.find(node => node.type == 'LikenessGroupLayout').widgets[1]"
     words = translations.table("zh", translations.OPTIONS)
     assert visit.page.evaluate(f"[{framing}.value, {framing}._displayValue]") == ["half", f"{words['half']} half"]
-    blueprint = json.loads((ROOT / "subgraphs" / "Group photo.json").read_text("utf-8"))
-    items = {"nodes": blueprint["nodes"], "subgraphs": blueprint["definitions"]["subgraphs"]}
-    visit.page.evaluate(f"void app.canvas._deserializeItems({json.dumps(items)}, {{position: [0, 0]}})")
+    visit.page.ask("putDown", workflow.load(ROOT / "subgraphs" / "Group photo.json"))
     box = "app.graph._nodes.at(-1)"
     visit.page.wait(f"{box}.title === {json.dumps(table['Group photo'])}")
     seen = set(visit.page.evaluate(f"{box}.inputs.map(({{label}}) => label)"))
@@ -532,14 +470,6 @@ def see_in_lists_blueprints_and_apps(visit: Visit, table: dict[str, str], graph:
 
 # Boxes that are dragged
 
-BOXES = "app.graph.serialize().nodes.find(node => node.type == 'LikenessLayoutFromBoxes').widgets_values.at(-2)"
-EDITOR = "document.querySelector('[data-testid=bounding-boxes] canvas')"
-# The whole editor in view, every pixel of the page as large as it is.
-IN_VIEW = """(node => {
-  app.canvas.ds.scale = 1;
-  app.canvas.ds.offset = [150 - node.pos[0], 30 - node.pos[1]];
-  app.canvas.setDirty(true, true);
-})(app.graph._nodes.find(node => node.type == 'LikenessLayoutFromBoxes'))"""
 BOXED = {
     "width": 1216, "height": 832, "fit": "crop", "boxes_show": "person", "body": "half", "boxes_from": "drawn",
 }  # fmt: skip
@@ -547,11 +477,7 @@ BOXED = {
 
 def drag(visit: Visit, start: tuple[float, float], end: tuple[float, float]) -> list[float]:
     """With the mouse, between two points of the editor in shares of its sides: their x and y on the canvas, px."""
-    visit.page.evaluate(IN_VIEW)
-    visit.settle()
-    left, top, *size = visit.page.evaluate(
-        f"(at => [at.left, at.top, at.width, at.height])({EDITOR}.getBoundingClientRect())"
-    )
+    left, top, *size = visit.page.ask("showEditor")
     points = [(round(left + x * size[0]), round(top + y * size[1])) for x, y in (start, end)]
     visit.page.drag(*points)
     canvas = (BOXED["width"], BOXED["height"])
@@ -560,9 +486,8 @@ def drag(visit: Visit, start: tuple[float, float], end: tuple[float, float]) -> 
 
 def drawn(visit: Visit) -> list[list[int]]:
     """Sides of the boxes, the same in the file and in the prompt."""
-    saved = visit.page.evaluate(f"JSON.parse(JSON.stringify({BOXES}))")
-    prompt = visit.page.evaluate("app.graphToPrompt().then(made => JSON.parse(JSON.stringify(made.output)))")
-    (sent,) = (one["inputs"] for one in prompt.values() if one["class_type"] == "LikenessLayoutFromBoxes")
+    saved = visit.page.ask("places")
+    (sent,) = (node["inputs"] for node in visit.page.ask("prompt").values() if "Boxes" in node["class_type"])
     assert sent["boxes"]["__value__"] == saved
     return [[one[side] for side in ("x", "y", "width", "height")] for one in saved]
 
@@ -574,23 +499,23 @@ def test_a_box_lands_where_it_was_dropped(visit: Visit) -> None:
     if not visit.vue:
         visit.load({"boxes": node("LikenessLayoutFromBoxes", **BOXED, text="Anna: 60, 80, 300, 500")})
         assert visit.run()["status"]["status_str"] == "success"
-        assert not visit.page.evaluate(f"!!{EDITOR}")
+        assert not visit.page.evaluate("!!visitor.editor()")
         return
     boxes = node("LikenessLayoutFromBoxes", **BOXED, text="")
     visit.load({"boxes": boxes})
-    visit.page.wait(f"!!{EDITOR}")
+    visit.page.wait("!!visitor.editor()")
     visit.page.evaluate("document.querySelector('[data-testid=bounding-boxes] button').click()")  # no grid
     x0, y0, x1, y1 = drag(visit, (0.1, 0.1), (0.4, 0.8))
     assert drawn(visit) == [pytest.approx([x0, y0, x1 - x0, y1 - y0], abs=1)]
     ((x, y, wide, high),) = drawn(visit)
     x0, y0, x1, y1 = drag(visit, (0.2, 0.5), (0.3, 0.56))
     assert drawn(visit) == [pytest.approx([x + x1 - x0, y + y1 - y0, wide, high], abs=1)]
-    file, before = visit.page.evaluate("JSON.parse(JSON.stringify(app.graph.serialize()))"), drawn(visit)
+    file, before = visit.page.ask("saved"), drawn(visit)
     group = node("LikenessGroupLayout", count=2, framing="half", rows=0, width=1216, height=832)
     boxes["inputs"] |= {"bboxes": ["group", 0], "background": ["group", 1]}
     visit.load({"group": group, "boxes": boxes})
     visit.run()
-    visit.page.wait(f"{BOXES}.length == 2")
+    visit.page.wait("visitor.places().length == 2")
     (left, (x, y, wide, high)) = drawn(visit)
     x0, y0, x1, y1 = drag(visit, ((x + wide / 2) / 1216, 0.6), ((x + wide / 2) / 1216 - 0.05, 0.5))
     moved = [left, pytest.approx([x + x1 - x0, y + y1 - y0, wide, high], abs=33)]  # the grid is new with each node
@@ -598,27 +523,24 @@ def test_a_box_lands_where_it_was_dropped(visit: Visit) -> None:
     assert visit.run()["status"]["status_str"] == "success"
     assert drawn(visit) == moved
     visit.page.evaluate(f"app.loadGraphData({json.dumps(file)})")
-    visit.page.wait(f"{BOXES}.length == 1")
+    visit.page.wait("visitor.places().length == 1")
     assert drawn(visit) == before
     assert visit.red() == []
 
 
 def test_boxes_as_text_follow_the_boxes(visit: Visit) -> None:
     """Where they said the same; a text of one's own stays. With classic nodes the field is some lines high."""
-    graph = json.loads((ROOT / "workflows" / "id_patch_places_by_dragging.json").read_text("utf-8"))
-    visit.open_file(graph)
-    box = "app.graph._nodes.find(node => node.type == 'LikenessLayoutFromBoxes')"
-    text = f"{box}.widgets.find(one => one.name == 'text')"
+    visit.open_file(workflow.load(WORKFLOW.with_stem("id_patch_places_by_dragging")))
     if not visit.vue:
-        visit.settle()
-        assert visit.page.evaluate(f"{text}.computedHeight") < 150
+        visit.page.ask("settled")
+        assert visit.page.evaluate("visitor.layoutText().computedHeight") < 150
         return
-    begun = visit.page.evaluate(f"{text}.value").split("\n")
+    begun = visit.page.evaluate("visitor.layoutText().value").split("\n")
     drag(visit, (0.3, 0.5), (0.35, 0.55))
-    anna, ben = visit.page.evaluate(f"{text}.value").split("\n")
+    anna, ben = visit.page.evaluate("visitor.layoutText().value").split("\n")
     (x, y, *_), _ = drawn(visit)
     assert anna.startswith(f"Anna: {x}, {y}, ") and [anna != begun[0], ben] == [True, begun[1]]
     assert anna in visit.page.evaluate("[...document.querySelectorAll('textarea')].map(field => field.value).join()")
-    visit.page.evaluate(f"void ({text}.value = '60, 80, 300, 500')")
+    visit.page.evaluate("void (visitor.layoutText().value = '60, 80, 300, 500')")
     drag(visit, (0.35, 0.55), (0.3, 0.5))
-    assert visit.page.evaluate(f"{text}.value") == "60, 80, 300, 500"
+    assert visit.page.evaluate("visitor.layoutText().value") == "60, 80, 300, 500"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import comfy.ldm.flux.math
@@ -20,30 +22,9 @@ from bench import methods, networks, references
 from bench.measure import LiveBytes, teraflops
 from torch.profiler import ProfilerActivity, profile
 
-# For two people, or parts: operations, in those of a step without anything, and KiB that stay from step to step. More
-# than that is something worked out again at every step, or kept twice.
-COSTS = {
-    "sdxl": {
-        "id_patch": (1.737989, 1278),
-        "id_tokens_by_region": (1.738532, 3674),
-        "instant_id": (1.265143, 5474),
-        "ip_adapter_faceid": (1.001447, 1048),
-        "ip_adapter_plus": (1.005789, 2272),
-        "story_maker": (1.021709, 7018),
-        "photo_maker": (1.000543, 1970),
-        "style_per_person": (1.000362, 816),
-        "prompt_per_person": (1.503115, 2890),
-        "share_parts": (1.776048, 1260),
-        "share_parts_cropped": (1.443859, 1260),
-        "second_pass": (2.454732, 1848),
-    },
-    "sd15": {
-        "ip_adapter_faceid": (1.004175, 742),
-        "ip_adapter_full_face": (1.26823, 9091),
-        "parts2whole": (1.106094, 582),
-        "share_parts_every_2nd_step_cropped": (1.106094, 1603),
-    },
-}
+COSTS = json.loads(Path(__file__).with_name("counted.json").read_text("utf-8"))
+"""For two people, or parts: operations, in those of a step without anything, and KiB that stay from step to step. More
+than that is something worked out again at every step, or kept twice."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,15 +34,14 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, f"optimized_attention{name}", host.attention_pytorch)
 
 
-@pytest.fixture(scope="module", params=COSTS)
-def family(request: pytest.FixtureRequest) -> networks.Networks:
-    """In the small shapes of the tests."""
-    known = {"sdxl": networks.SDXL, "sd15": networks.SD15}[request.param]
-    return networks.for_counting(replace(known, shape=known.tiny, size=(256, 256)))
-
-
-def test_a_step_costs_no_more_than_it_did(family: networks.Networks) -> None:
-    plain, limits = methods.counted(family, methods.unpatched(family, 0)), COSTS[family.family.name]
+@pytest.mark.parametrize(
+    "group", [pytest.param(one, marks=pytest.mark.thorough if "others" in one else ()) for one in COSTS]
+)
+def test_a_step_costs_no_more_than_it_did(group: str) -> None:
+    """In the small shapes of the tests. The others are carried and read as those that every run looks at."""
+    known = networks.SDXL if "sdxl" in group else networks.SD15
+    family = networks.for_counting(replace(known, shape=known.tiny, size=(256, 256)))
+    plain, limits = methods.counted(family, methods.unpatched(family, 0)), COSTS[group]
     found = {name: methods.METHODS[name].counted_on(family, 2) for name in limits}
     said = {name: (one.tflop / plain.tflop, round(one.kept * 1024)) for name, one in found.items()}
     over = {name: one for name, one in said.items() if one[0] > 1.0001 * limits[name][0] or one[1] > limits[name][1]}

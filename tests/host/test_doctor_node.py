@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 
 import comfy.model_management
@@ -79,9 +78,7 @@ def test_the_editor_is_told_what_is_missing(host_server):
             missing(body, **headers)
     assert missing(template("instant_id_portrait"), **{"Content-Type": "text/plain; charset=x"}) == lost
     many = [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(20_000)]
-    began = time.monotonic()
-    assert missing(json.dumps({"nodes": many}).encode()) == nothing
-    assert time.monotonic() - began < 5, "files that nobody is told of are not looked for"
+    assert missing(json.dumps({"nodes": many}).encode()) == nothing, "files without an address are not looked for"
 
 
 def test_check_files_opens_on_the_templates_to_start_with():
@@ -102,10 +99,6 @@ def test_folders_of_a_users_own_are_kept(monkeypatch, tmp_path):
     folders.register()
     assert folders.folders("instantid") == [str(tmp_path), str(Path(folder_paths.models_dir) / "instantid")]
     assert {".gguf", ".bin"} <= folder_paths.folder_names_and_paths["instantid"][1]
-
-
-def test_a_download_goes_where_the_notes_say():
-    assert folders.of_models()["diffusion_models"][0].endswith("diffusion_models")
 
 
 def test_it_ends_where_the_user_interrupts():

@@ -1,4 +1,5 @@
-"""What the host sees of our nodes: ids that saved workflows use, and help pages and notes against the schemas."""
+"""What the host sees of our nodes: ids that saved workflows use, and help pages, notes and every language of locales/
+against the schemas."""
 
 from __future__ import annotations
 
@@ -8,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import translations
 from comfy_api.latest import io
 from pack.nodes.extension import NODES, OLD
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = pytest.mark.skipif(not hasattr(io, "BoundingBoxes"), reason="a node has an editor less in this ComfyUI")
 SCHEMAS = {schema.node_id: schema for schema in (node.GET_SCHEMA() for node in NODES)}
+ENGLISH = translations.of_schemas([*SCHEMAS.values()])
+WORKFLOWS = {path.stem: path for path in sorted((ROOT / "workflows").glob("*.json"))}
 CORE_TITLES = {
     "Upscale Image", "Load Image", "Load ControlNet Model", "KSampler", "Load Checkpoint", "Load LoRA",
     "Empty Latent Image", "Batch Images", "Batch Masks", "Invert Mask", "Detect Face Landmarks (MediaPipe)",
@@ -77,10 +81,7 @@ MERGED = {"LikenessBindIDTokens", "LikenessCastFromPhotos"}
 
 def test_tooltips_of_numbers_end_with_range_and_default() -> None:
     """In English and Chinese, as the schema has them; of a seed the default alone."""
-    texts = {
-        language: json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text("utf-8"))
-        for language in ("en", "zh")
-    }
+    texts = {language: translations.read(language) for language in ("en", *translations.TRANSLATED)}
     numbers = [
         (name, entry)
         for name, schema in SCHEMAS.items()
@@ -93,25 +94,8 @@ def test_tooltips_of_numbers_end_with_range_and_default() -> None:
         if entry.max > 1e9:
             spans = {"en": "Default", "zh": "默认"}
         for language, span in spans.items():
-            said = texts[language][name]["inputs"][entry.id]["tooltip"]
+            said = texts[language][f"{name}/inputs/{entry.id}/tooltip"]
             assert re.search(rf"{span} {entry.default:g}\W$", said), (name, entry.id, said)
-
-
-WORDS = {
-    "LikenessApplyInstantID": {"portrait", "pulid", "faceid", "face swap", "换脸"},
-    "LikenessIdentity": {"portrait", "character", "same person"}, "LikenessPart": {"dress", "wardrobe"},
-    "LikenessSharePartsAttention": {"wardrobe", "换装"}, "LikenessPlaceCast": {"swap"}, "LikenessCast": {"two people"},
-    "LikenessPeopleFromPhotos": {"two people", "双人", "合影"}, "LikenessGroupLayout": {"group photo"},
-}  # fmt: skip
-
-
-def test_what_people_type_is_a_search_word_of_its_own() -> None:
-    """As a whole: the frontend ranks nodes whose word merely begins like it behind. ComfyUI 0.3.64's frontend searches
-    names only: those that say little say more in brackets."""
-    assert {name: words - {*SCHEMAS[name].search_aliases} for name, words in WORDS.items()} == {
-        name: set() for name in WORDS
-    }
-    assert {"Cast (people)", "Part (clothes, face, hair)"} <= {schema.display_name for schema in SCHEMAS.values()}
 
 
 def test_notes_name_nodes_by_their_titles() -> None:
@@ -119,10 +103,52 @@ def test_notes_name_nodes_by_their_titles() -> None:
     ours = {name for s in SCHEMAS.values() for name in (s.display_name, s.display_name.split(" (")[0])}
     texts = json.loads((ROOT / "locales" / "en" / "main.json").read_text("utf-8"))["templateWorkflows"]
     known = CORE_TITLES | ours | {*texts["template"]["likeness"].values(), "Two people (miniature)", "Workflows"}
-    for path in sorted((ROOT / "workflows").glob("*.json")):
+    for name, path in WORKFLOWS.items():
         nodes = json.loads(path.read_text("utf-8"))["nodes"]
         (note,) = (node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote")
         here = {node["title"] for node in nodes if "title" in node}
         kinds = {re.split("[:,]| of ", title)[0] for title in here}  # Photo of Anna and Photo of Ben: each *Photo*
         titles = set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", note))
-        assert titles - here - kinds - known - {"Open in Mask Editor"} == set(), path.stem
+        assert titles - here - kinds - known - {"Open in Mask Editor"} == set(), name
+
+
+# Languages
+
+
+@pytest.fixture(params=translations.TRANSLATED)
+def language(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@WHOLE
+def test_english_is_what_the_nodes_say() -> None:
+    """locales/en is what the others were translated from."""
+    assert sorted(translations.read("en").items() ^ ENGLISH.items()) == []
+
+
+@WHOLE
+def test_every_text_is_translated_and_no_other(language: str) -> None:
+    texts, others = translations.read(language), translations.main_file(language)
+    assert sorted(texts.keys() ^ ENGLISH.keys()) == []
+    tooltips = [text for path, text in texts.items() if path.endswith("tooltip")]
+    assert [text for text in tooltips if not re.search(r"[\u4e00-\u9fff]", text)] == []
+    assert [text for text in texts.values() if re.search(r"[{}@|]", text)] == [], "messages give these a meaning"
+    parts = {part for schema in SCHEMAS.values() for part in schema.category.split("/")}
+    assert others["nodeCategories"].keys() == parts
+
+
+def test_words_of_a_list_keep_their_english(language: str) -> None:
+    """It is shown behind the translation and names the word in tooltips, help pages and messages."""
+    texts, shown = translations.read(language), translations.table(language, translations.OPTIONS)
+    words: set[str] = set()
+    for schema in SCHEMAS.values():
+        for entry in schema.inputs:
+            path = f"{schema.node_id}/inputs/{entry.id}/tooltip"
+            listed = [str(word) for word in getattr(entry, "options", None) or []]
+            named = [word for word in listed if f"{word}:" in ENGLISH.get(path, "")]
+            assert [word for word in named if word not in texts[path]] == [], path
+            words |= {word for word in listed if re.match(r"[a-z ]{2}", word)}
+    # "none found" is in a list where nothing was; names are the same in every language.
+    names = {"torch", "insightface (onnxruntime)", "antelopev2", "arcface-ir-se50"}
+    names |= {word for word in words if ".torchscript" in word}
+    assert sorted(shown.keys() ^ (words | {"none found"}) - names - WORKFLOWS.keys()) == []

@@ -1,4 +1,4 @@
-"""Files as Load Adapter meets them: ID-Patch's own in both forms, damaged ones, and where they lie.
+"""Files as Load Adapter meets them: damaged ones, and where they lie.
 
 What every loader does is tried on this one; what each says of the files of others: tests/promises/test_wrong_files.py.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from pathlib import Path
 
 import folder_paths
@@ -49,22 +48,6 @@ def write(path, file):
     return path
 
 
-@pytest.mark.parametrize("kind", ["resampler", "mlp"])
-def test_pickle_and_safetensors_load_alike(folder, kind):
-    names = ("id-patch.bin", "id-patch.safetensors")
-    pair = [LoadIDPatch.execute(file=write(folder / name, id_patch_file(kind)).name)[0] for name in names]
-    states = [loaded.net.state_dict() for loaded in pair]
-    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-    assert pair[0].width == 2048
-
-
-def test_half_precision_files_stay_half_and_compute_in_float32(folder):
-    file = {name: {key: t.half() for key, t in state.items()} for name, state in id_patch_file("mlp").items()}
-    loaded = load_id_patch(str(write(folder / "half.bin", file)))
-    assert loaded.net.prompt_proj.proj[0].weight.dtype == torch.float16
-    assert loaded.unconditional_tokens(2).dtype == torch.float32
-
-
 # Damaged files
 
 
@@ -101,13 +84,6 @@ def test_what_cannot_be_used_is_named(folder, what, capsys):
     assert "weights_only" not in message and "ran code" not in capsys.readouterr().out
 
 
-@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="no /proc here")
-def test_a_file_that_cannot_be_read(folder):
-    (folder / "mem.bin").symlink_to("/proc/self/mem")  # nobody can read it from its start
-    with pytest.raises(UnsupportedCheckpoint, match=r"mem\.bin .*cannot be read .*permissions"):
-        load_id_patch(str(folder / "mem.bin"))
-
-
 # Where files lie
 
 
@@ -124,20 +100,6 @@ def test_names_that_climb_out_are_refused(folder, name):
         for asked in (node.validate_inputs, node.execute):
             with pytest.raises(UnsafePath, match="leads outside of"):
                 asked(file=name)
-
-
-def test_the_file_in_its_place_is_taken_without_a_word_and_looked_at_again(folder, caplog):
-    """What is linked is left to the run."""
-    for name in ("id-patch.bin", "another.bin"):
-        write(folder / name, id_patch_file("mlp"))
-    os.utime(folder / "id-patch.bin", (1, 1))
-    before = LoadIDPatch.fingerprint_inputs("id-patch.bin")
-    assert before.startswith(f"('{folder / 'id-patch.bin'}'")
-    LoadIDPatch.execute(file="id-patch.bin")
-    assert not caplog.text
-    os.utime(folder / "id-patch.bin", (2, 2))
-    assert LoadIDPatch.fingerprint_inputs("id-patch.bin") != before
-    assert LoadIDPatch.validate_inputs(None) is True and LoadIDPatch.fingerprint_inputs(None) == ""
 
 
 @pytest.mark.parametrize("place", ["id_patch/copies/mine.safetensors", "loras/id-patch.bin"])

@@ -1,11 +1,9 @@
-"""Apply InstantID in the real host: boxes and areas, ControlNets in company, what is read once, and what is drawn.
+"""Apply InstantID in the real host: boxes and areas, float8, and what is read once.
 
 What it refuses and tells: tests/host/test_refused.py.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import comfy.cldm.cldm
 import comfy.controlnet
@@ -14,13 +12,11 @@ import comfy.utils
 import pytest
 import tiny_sdxl
 import torch
-from graph_run import shown
 from held_to import difference
 from instant_id_run import (
     DEFAULTS,
     HEIGHT,
     HINT,
-    KEYPOINTS,
     WIDTH,
     apply,
     face,
@@ -32,10 +28,8 @@ from instant_id_run import (
     text,
 )
 from pack.bridge.injections import Injection
-from pack.core.people import Layout, NotPlaced, PlacedCast, RowCast, Slot
-from pack.core.places.control_images import NoKeypoints
-from pack.nodes.control_images import PoseImage
-from pack.nodes.instant_id.nodes import ApplyInstantID, IdentityNet
+from pack.core.people import PlacedCast, RowCast
+from pack.nodes.instant_id.nodes import ApplyInstantID
 
 CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn
 ALONE = {"control_strength": 0.0}
@@ -52,47 +46,12 @@ def instant_id(sdxl):
     return sdxl[1]
 
 
-def boxed(*boxes, mask=None):
-    people = (person(str(n), face(n), slot(*box, mask)) for n, box in enumerate(boxes, 1))
+def boxed(*boxes):
+    people = (person(str(n), face(n), slot(*box)) for n, box in enumerate(boxes, 1))
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
 
 
-def twice(hint):
-    return hint.repeat_interleave(2, 1).repeat_interleave(2, 2)
-
-
-def twice_as_large():
-    """halves() and its hint at another size."""
-    people = [replace(p, slot=replace(p.slot, mask=twice(p.slot.mask[None])[0])) for p in halves().people]
-    return PlacedCast(tuple(people), 2 * WIDTH, 2 * HEIGHT), {"hint": twice(HINT)}
-
-
-UPPER = torch.ones(1, 32, 32)
-UPPER[0, 16:] = 0
-AREA = {"positive": [text(1, area=(6, 8, 6, 8))], **ALONE}
 MIDDLE = {"positive": [text(1, area=(12, 8, 0, 8)), text(4)]}
-BOX = (20, 10, 70, 60)
-ALIKE = {
-    "a box of everything": ((boxed((0, 0, WIDTH, HEIGHT)), BOXES), (boxed((0, 0, WIDTH, HEIGHT)), {})),
-    "one person has no region": ((boxed(BOX, mask=torch.eye(HEIGHT, WIDTH)), BOXES), (boxed(BOX), BOXES)),
-    "the adapter alone needs no ControlNet": ((halves(), {**ALONE, "net": None, "hint": None}), (halves(), ALONE)),
-    "masks are stretched over the latent": (
-        (one(), {**AREA, "mask": UPPER}),
-        (one(), {**AREA, "mask": torch.nn.functional.interpolate(UPPER[None], size=(HEIGHT, WIDTH))[0]}),
-    ),
-    "twice the size": ((halves(), {}), twice_as_large()),
-}
-
-
-@pytest.mark.parametrize("what", ALIKE)
-def test_the_same_picture_in_two_ways(host, instant_id, what):
-    def drawn(cast, given):
-        net, size = given.get("net", host[1]), (2 * WIDTH, 2 * HEIGHT) if what == "twice the size" else (WIDTH, HEIGHT)
-        changed = {name: value for name, value in given.items() if name != "net"}
-        return sample(*apply((host[0], net), instant_id, cast, **changed), steps=2, size=size)
-
-    first, second = ALIKE[what]
-    assert torch.equal(drawn(*first), drawn(*second))
 
 
 def test_an_area_sees_its_own_part(host, instant_id):
@@ -126,30 +85,6 @@ def test_everybody_of_a_cast_by_row_has_a_box_of_their_own(host, instant_id):
         assert difference(together[row : row + 1], sample(*applied, start=start[row : row + 1])) <= 1e-5
 
 
-def test_a_negative_weight_takes_away_what_a_positive_one_adds(host, instant_id):
-    less, more = (apply(host, instant_id, one(), adapter_weight=weight, **ALONE) for weight in (-0.01, 0.01))
-    found = [applied[1][0][1]["model_conds"][Injection.key].cond[0].layers for applied in (less, more)]
-    for (keys, values), (same, opposite) in zip(*found, strict=True):
-        assert torch.equal(keys, same) and torch.equal(values, -opposite)
-
-
-def test_regions_are_shown_on_the_node(host, instant_id):
-    """The places' own, the boxes, and those of the mask input."""
-    blue, dark, orange = (torch.tensor(rgb) / 255 for rgb in ((53, 101, 130), (20, 22, 26), (125, 90, 13)))
-    masks = torch.stack([person.slot.mask for person in halves().people]).flip(0)
-    for cast, changed, colours in (
-        (boxed((10, 20, 50, 90)), BOXES, {(80, 30): blue, (5, 100): dark}),
-        (halves(), {}, {(90, 5): blue, (90, 120): orange}),
-        (halves(), {"mask": masks}, {(90, 5): orange}),
-        (one(), {}, {}),  # without a mask one person is read everywhere
-    ):
-        given = {**DEFAULTS, **ALONE, **changed}
-        output = ApplyInstantID.execute(host[0], [text(1)], [text(2)], instant_id, host[1], cast, HINT, **given)
-        assert bool(output.ui) == bool(colours)
-        for (picture,) in [shown(output)] if colours else []:
-            assert all(torch.allclose(picture[where], colour, atol=0.01) for where, colour in colours.items())
-
-
 def test_fp8_weights_of_identity_net(instant_id):
     """Stored as float8 and computed in float32: the same picture as with the same rounded weights in float32."""
     unet = tiny_sdxl.diffusers_unet()
@@ -165,17 +100,6 @@ def test_fp8_weights_of_identity_net(instant_id):
     stored = comfy.controlnet.ControlNet(control.eval(), load_device=CPU, manual_cast_dtype=torch.float32)
     drawn, expected = (sample(*apply((model, each), instant_id, halves()), steps=2) for each in (stored, rounded))
     assert difference(drawn, expected) <= 1e-4
-
-
-@pytest.mark.skipif(not hasattr(comfy.controlnet.ControlNet, "deepclone_multigpu"), reason="newer hosts only")
-def test_the_copy_for_another_gpu_is_an_identity_net_too(host, instant_id):
-    model, *sides = apply(host, instant_id, halves())
-    expected, net = sample(model, *sides), sides[0][0][1]["control"]
-    clone = net.deepclone_multigpu(CPU)
-    assert isinstance(clone, IdentityNet) and clone.control_model is not net.control_model
-    for side in sides:
-        side[0][1]["control"] = clone
-    assert torch.equal(sample(model, *sides), expected)
 
 
 @pytest.mark.parametrize("cast", [one(), halves()], ids=["one person", "two by region"])
@@ -194,19 +118,3 @@ def test_keypoints_and_tokens_are_read_once_per_run(host, instant_id, cast):
         hook.remove()
     everybody = 16 if len(cast.people) == 1 else 3 * 16
     assert rows == {"keypoints": [1, 1], "tokens": [everybody, 1, 1] * 2}
-
-
-def test_keypoints_are_drawn_of_those_who_are_heard(host):
-    first, second = halves().people
-    moved = replace(second, slot=replace(second.slot, keypoints=tuple((x + 60, y) for x, y in KEYPOINTS)))
-    drawn = [
-        PoseImage.execute(cast=PlacedCast(people, WIDTH, HEIGHT), draw="face keypoints")[0]
-        for people in ((first, replace(moved, weight=0.0)), (first,), (replace(first, weight=0.0),), (first, moved))
-    ]
-    assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[2], drawn[1]) and not torch.equal(drawn[3], drawn[1])
-    nowhere, whole = Slot((5.0, 5.0)), slot(1, 1, 9, 9)
-    for slots, message in (((whole, nowhere), "place 2 has no"), ((nowhere, nowhere), "places 1, 2 have no")):
-        with pytest.raises(NoKeypoints, match=f"{message} face keypoints"):
-            PoseImage.execute(layout=Layout(64, 64, slots), draw="face keypoints")
-    with pytest.raises(NotPlaced, match="neither a cast nor a layout is connected"):
-        PoseImage.execute(draw="face keypoints")

@@ -14,13 +14,11 @@ import torch
 from attack_graphs import SOCKETS, value
 from attack_values import FILES
 from graph_run import call, run
-from pack.bridge.schema import seed_input
 from pack.core.errors import BadChoice, BadInput, BadLayout
 from pack.core.inputs import BadPicture
 from pack.core.methods import Method, methods
 from pack.core.people import Layout, Slot
 from pack.nodes.extension import NODES
-from rig.host_server import HostError, HostServer
 
 pytestmark = pytest.mark.both_hosts
 INPUTS = [(node, entry) for node in NODES for entry in node.define_schema().inputs]
@@ -104,23 +102,3 @@ JUDGED = [(pair, *case) for pair in INPUTS for kind in pair[1].io_type.split(","
 @pytest.mark.parametrize(("pair", "error", "bad"), JUDGED, ids=[f"{named(one[0])}-{one[1].__name__}" for one in JUDGED])
 def test_what_is_of_its_kind_and_cannot_be_used(pair: Any, error: type[Exception], bad: Any) -> None:
     refused(error, *pair, bad)
-
-
-def test_over_http(host_server: HostServer) -> None:
-    """The widget would not let it through; the link does."""
-    inputs = {"count": 2, "framing": "half", "rows": 0, "width": ["wide", 0], "height": 384}
-    prompt = {
-        "wide": {"class_type": "PrimitiveInt", "inputs": {"value": 100_000}},
-        "group": {"class_type": "LikenessGroupLayout", "inputs": inputs},
-        "shown": {"class_type": "PreviewImage", "inputs": {"images": ["group", 1]}},
-    }
-    with pytest.raises(HostError, match=r"width .*Group Layout .*100000.* 64 to 8192"):
-        host_server.run(prompt)
-    prompt["wide"]["inputs"]["value"] = 512
-    assert host_server.run(prompt).outputs["shown"]["images"]
-
-
-def test_any_seed_of_the_sampler_fits() -> None:
-    from nodes import KSampler
-
-    assert seed_input("seed").max == KSampler.INPUT_TYPES()["required"]["seed"][1]["max"]

@@ -11,13 +11,11 @@ import real_faces
 import torch
 from pack.bridge.face_model import FaceModel
 from pack.core import identities
-from pack.core.errors import BadParts, BadPhoto
 from pack.core.faces import analysis
 from pack.core.faces.pictures import to_picture
 from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Person, PlacedCast, Slot
 from pack.nodes import measure
-from rig.host_server import HostError, HostServer
 
 DEFAULTS = {"made_with": "unknown", "stranger_below": 0.2, "min_size": 0}
 MBF = "w600k_mbf"
@@ -64,60 +62,19 @@ def test_a_batch_is_measured_picture_by_picture(result: dict[str, Any], photos: 
     assert "Yao (place 2): missing" in result["text"]
 
 
-def test_one_identity_and_large_faces_alone(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> None:
-    made = measure.Measure.execute(face_model, photos[:1], identity=cast.people[0].identity, **DEFAULTS)
-    assert made.args[0].judged[0].extra and made.args[4] == 1 and made.args[3] > 0.7
-    none = measure.Measure.execute(face_model, photos[:1], cast=cast, **{**DEFAULTS, "min_size": 500})
-    assert none.args[0].judged[0].boxes == () and none.args[7] == 2
-
-
-def pick(result: dict[str, Any], photos: torch.Tensor, latents: Any = None, **changed: Any) -> tuple[Any, ...]:
-    inputs = {"score": "weakest person", "keep": 1, **changed}
-    return measure.PickBest.execute(result["report"], photos, latents=latents, **inputs).args
-
-
 def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: torch.Tensor) -> None:
     mixed = photos[[1, 2, 0]]
     report = result["report"]
     turned = replace(report, pictures={MBF: tuple(report.judged[n] for n in (1, 2, 0))})
     latent = {"samples": torch.arange(3.0).reshape(3, 1, 1, 1), "batch_index": [7, 8, 9], "type": "any"}
-    images, latents, index, score, ranking = pick({"report": turned}, mixed, latent, keep=2, score="resemblance")
+    best = measure.PickBest.execute
+    images, latents, index, score, ranking = best(turned, mixed, "resemblance", 2, latent).args
     assert torch.equal(images, mixed[[2, 1]]) and index == 2
     assert latents["samples"].flatten().tolist() == [2, 1] and latents["batch_index"] == [9, 8]
     assert latents["type"] == "any"
     assert score == report.judged[0].means["resemblance"]
     assert ranking.splitlines()[0].startswith("picture 3: resemblance 0.")
-    assert len(pick(result, photos, keep=99)[0]) == 3
-
-
-def test_one_row_equals_the_hosts_own_latent_from_batch(result: dict[str, Any], photos: torch.Tensor) -> None:
-    from nodes import LatentFromBatch
-
-    generator = torch.Generator().manual_seed(3)
-    samples, masks = torch.randn(3, 4, 8, 8, generator=generator), torch.rand(2, 1, 64, 64, generator=generator)
-    for extra in ({}, {"noise_mask": masks}, {"noise_mask": masks[:1]}, {"batch_index": [4, 5, 6]}):
-        latent = {"samples": samples, **extra}
-        _, ours, index, *_ = pick(result, photos, latent)
-        (theirs,) = LatentFromBatch().frombatch(latent, index, 1)
-        assert ours.keys() == theirs.keys()
-        assert torch.equal(ours["samples"], theirs["samples"]) and ours["batch_index"] == theirs["batch_index"]
-        assert "noise_mask" not in ours or torch.equal(ours["noise_mask"], theirs["noise_mask"])
-
-
-def test_what_cannot_be_done_is_explained(
-    result: dict[str, Any], photos: torch.Tensor, cast: Cast, face_model: FaceModel
-) -> None:
-    unseen = {**DEFAULTS, "identity": cast.people[0].identity, "parts": Parts(())}
-    two = {"samples": torch.zeros(2, 4, 8, 8)}
-    for words, act in {
-        "is about 3 pictures, and images has 2": lambda: pick(result, photos[:2]),
-        "is about 3 pictures, and latents has 2": lambda: pick(result, photos, two),
-        "No picture has the score copy-paste": lambda: pick(result, photos, score="copy-paste"),
-        "score parts: no parts were compared": lambda: pick(result, photos, score="parts"),
-        "parts: clip_vision is not connected": lambda: measure.Measure.execute(face_model, photos, **unseen),
-    }.items():
-        with pytest.raises((BadParts, BadPhoto), match=words):
-            act()
+    assert len(best(report, photos, "weakest person", 99).args[0]) == 3
 
 
 # Parts
@@ -147,47 +104,3 @@ def test_garments_are_compared_with_their_regions(
     assert "  upper body clothes: 1.00" in made.args[2] and "parts 1.00" in made.args[2]
     chosen = measure.PickBest.execute(made.args[0], images, score="parts", keep=1)
     assert chosen.args[2] == 0
-
-
-# Over HTTP
-
-
-@pytest.fixture
-def prompt(host_server: HostServer) -> dict[str, Any]:
-    friends, yao = (host_server.upload_image(path) for path in (real_faces.SIX_FRIENDS, real_faces.YAO))
-    face_model, both, latent = {"face_model": ["model", 0]}, {"images": ["both", 0]}, {"latents": ["latent", 0]}
-    nodes = {
-        "model": ("LikenessLoadFaceModel", {"pack": "buffalo_sc", "recognisers": MBF, "provider": "CPU"}),
-        "friends": ("LoadImage", {"image": friends}),
-        "yao": ("LoadImage", {"image": yao}),
-        "both": ("ImageBatch", {"image1": ["friends", 0], "image2": ["yao", 0]}),
-        "who": ("LikenessIdentity", {**face_model, "image": ["yao", 0], "name": "Yao", "which_face": "only",
-                                     "on_no_face": "error"}),
-        "measure": ("LikenessMeasure", {**face_model, **both, "identity": ["who", 0], **DEFAULTS}),
-        "latent": ("EmptyLatentImage", {"width": 64, "height": 64, "batch_size": 2}),
-        "best": ("LikenessPickBest", {**both, **latent, "report": ["measure", 0], "score": "resemblance", "keep": 1}),
-        "index": ("PreviewAny", {"source": ["best", 2]}),
-    }  # fmt: skip
-    return {name: {"class_type": kind, "inputs": inputs} for name, (kind, inputs) in nodes.items()}
-
-
-def test_another_score_measures_nothing_again_and_what_is_missing_is_said(
-    host_server: HostServer, prompt: dict[str, Any]
-) -> None:
-    first = host_server.run(prompt)
-    assert first.outputs["index"]["text"] == ["1"]
-    assert len(first.outputs["measure"]["images"]) == 2 and len(first.outputs["best"]["images"]) == 1
-    prompt["best"]["inputs"]["score"] = "association"
-    assert set(host_server.run(prompt).executed) == {"best", "index"}
-    prompt["measure"]["inputs"]["stranger_below"] = 1.0
-    (told,) = (text for name, text in host_server.run(prompt).notes if name == "best")
-    assert told.startswith("No person of the cast was found in any of the 2 pictures, so none is better than another.")
-    prompt["measure"]["inputs"]["stranger_below"] = 0.2
-    assert ("best", " ") in host_server.run(prompt).notes, "the note goes with its cause"
-    del prompt["best"]["inputs"]["latents"]
-    assert host_server.run(prompt).status == "success"
-    larger = {"samples": ["best", 1], "upscale_method": "nearest-exact", "scale_by": 2.0}
-    prompt["upscaled"] = {"class_type": "LatentUpscaleBy", "inputs": larger}
-    prompt["index"]["inputs"]["source"] = ["upscaled", 0]
-    with pytest.raises(HostError, match=r"Pick Best Likeness .*no latents"):
-        host_server.run(prompt)

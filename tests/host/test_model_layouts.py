@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -77,25 +76,6 @@ SDXL_OWN = {
 """What of the defaults is another here."""
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
-def test_adapter_layers_are_counted_as_diffusers_counts_them(name):
-    config = shape(name, 32)
-    names = comfy.utils.unet_to_diffusers(config)
-    attention = [key for key in names if key.endswith("attn2.to_q.weight")]
-
-    def place(key):
-        return ["down", "up", "mid"].index(key[: key.index("_")].removesuffix("_")), *map(
-            int, re.findall(r"\d+", key)[:-1]
-        )
-
-    expected = [names[key] for key in sorted(attention, key=place)]
-    found = [
-        f"{block}_block{'s.' + str(number) if block != 'middle' else ''}.1.transformer_blocks.{index}.attn2.to_q.weight"
-        for block, number, index, _ in unet.attention_layers(made(name))
-    ]
-    assert found == expected and len(found) == LAYERS[name]
-
-
 @pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=pytest.mark.thorough if layers > 21 else ()) for name, layers in LAYERS.items()],
@@ -124,16 +104,3 @@ def test_every_method_samples_or_says_what_does_not_fit(name, control_net, tmp_p
             run(ours("LikenessApplyInstantID", model=model, instant_id=sdxl), {})
     samples_with_the_net("LikenessApplyIDPatch")
     samples("LikenessSharePartsAttention", **TEXTS)
-
-
-def test_kolors_is_not_taken_for_sdxl(tmp_path):
-    """SDXL's UNet that reads another text: the host does not know its files, and packs that do bring that text."""
-    model, words = made("Segmind_Vega"), [[torch.zeros(1, 256, 4096), {"pooled_output": torch.zeros(1, 4096)}]]
-    theirs = {"positive": words, "negative": words}
-    for kind, name, given in (
-        ("LikenessApplyInstantID", "Apply InstantID", {"instant_id": adapter(model, tmp_path)}),
-        ("LikenessApplyIDPatch", "Apply ID-Patch", {}),
-        ("LikenessSharePartsAttention", "Share Parts Attention", {}),
-    ):
-        with pytest.raises(WrongBaseModel, match=f"{name}.* made for Kolors.*4096.*SDXL .text width 2048"):
-            latents(applied(kind, model, **theirs, **given))

@@ -24,14 +24,19 @@ LOADERS = [kind for kind in DEFAULTS if kind.startswith("LikenessLoad") and kind
 pytestmark = pytest.mark.skipif(not OPEN.is_dir(), reason="this system does not list open files")
 
 
-@pytest.mark.parametrize("kind", [*LOADERS, "LikenessDetectBodySurface", "LikenessDoctor", "LikenessSaveIdentity"])
-def test_files_are_closed(kind: str, standin_models: Standins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def _folders(standin_models: Standins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the stand-ins, and an empty one of people."""
     known = folder_paths.folder_names_and_paths
     folders = {**{key: standin_models.root / key for key in KEYS}, "likeness_faces": tmp_path}
     for key, folder in folders.items():
         monkeypatch.setitem(known, key, ([str(folder)], known[key][1]))
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     monkeypatch.setattr(comfy.supported_models, "models", small_networks.families())
+
+
+@pytest.mark.parametrize("kind", [*LOADERS, "LikenessDetectBodySurface", "LikenessDoctor", "LikenessSaveIdentity"])
+def test_files_are_closed(kind: str, standin_models: Standins, tmp_path: Path) -> None:
     kept: dict[Node, Any] = {}
     saves = kind == "LikenessSaveIdentity"
     run(ours(kind, **({"filename": "anna"} if saves else {})), kept)

@@ -1,14 +1,11 @@
-"""The people nodes as a user runs them: over HTTP, in a host of its own."""
+"""The people nodes over HTTP: files of saved people, and the text of a shared workflow."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import real_faces
 import torch
-from PIL import Image
 from rig.host_server import HostError, HostServer
 from safetensors.torch import save_file
 
@@ -16,69 +13,6 @@ from safetensors.torch import save_file
 def node(kind: str, **inputs):
     return {"class_type": kind, "inputs": inputs}
 
-
-def identity(image: str, name: str, which_face: str = "only", on_no_face: str = "error"):
-    inputs = {"name": name, "which_face": which_face, "on_no_face": on_no_face}
-    return node("LikenessIdentity", face_model=["model", 0], image=[image, 0], **inputs)
-
-
-@pytest.fixture
-def prompt(host_server: HostServer):
-    paths = {"friends": real_faces.SIX_FRIENDS, "yao": real_faces.YAO, "coffee": real_faces.COFFEE}
-    model = node("LikenessLoadFaceModel", pack="buffalo_sc", recognisers="all found", provider="auto")
-    loaded = {name: node("LoadImage", image=host_server.upload_image(path)) for name, path in paths.items()}
-    return {"model": model, **loaded}
-
-
-def test_people_from_photos_to_a_cast_and_nothing_twice(host_server, prompt):
-    """And where a face cannot be told, the node shows the numbers, whatever the order elsewhere."""
-    faces = {"face_model": ["model", 0], "image": ["friends", 0], "min_size": 0, "max_faces": 0}
-    prompt |= {
-        "detect": node("LikenessDetectFaces", **faces, order="left to right"),
-        "count": node("PreviewAny", source=["detect", 2]),
-        "third": identity("friends", "Ross", "3"),
-        "nobody": identity("coffee", "Nobody", on_no_face="skip"),
-        "saved": node("LikenessSaveIdentity", identity=["third", 0], filename="family/ross"),
-        "cast": node(
-            "LikenessCast", person_1=["third", 0], person_3=["nobody", 0], person_4=["saved", 0], weight_4=0.5
-        ),
-        "view": node("PreviewImage", images=["cast", 1]),
-    }
-    run = host_server.run(prompt)
-    assert run.outputs["count"]["text"] == ["6"] and run.outputs["view"]["images"]
-    said = next(text for name, text in run.notes if name == "cast")
-    assert said.startswith("Left out, no photo with a face: Nobody\n")
-    prompt["cast"]["inputs"]["weight_4"] = 0.8
-    assert set(host_server.run(prompt).executed) == {"cast", "view"}
-
-    (wanted,) = run.outputs["detect"]["images"]
-    shown = []
-    for which, said in (("only", "6 faces"), ("7", "Face 7 .* photo")):
-        prompt["third"] = identity("friends", "Ross", which)
-        with pytest.raises(HostError, match=said):
-            host_server.run(prompt, lambda event: event["type"] == "executed" and shown.append(event["data"]))
-    pictures = [data["output"]["images"][0] for data in shown if data["node"] == "third"]
-    assert len(pictures) == 2
-    files = [Image.open(host_server.file(one)) for one in (wanted, *pictures)]
-    assert np.array_equal(files[0], files[1]) and np.array_equal(files[0], files[2])
-
-
-def test_the_picture_that_comes_with_the_host_is_no_photo(host_server, prompt):
-    """A new Load Image shows example.png; the host's own file, as the host reads it. No face model is connected."""
-    prompt["coffee"]["inputs"]["image"] = host_server.upload_image(host_server.host.path / "input" / "example.png")
-    prompt["identity"] = identity("coffee", "Anna")
-    del prompt["identity"]["inputs"]["face_model"]
-    prompt["out"] = node("PreviewImage", images=["identity", 1])
-    run = host_server.attempt(prompt)
-    assert run.error_type == "likeness.FaceNotFound", "the frontend puts this before the message"
-    said = "it is example.png, the drawing that Load Image shows at first. Choose a photo in Load Image."
-    assert f"No face found in the photo of Anna: {said}" in run.error and "model" not in run.executed
-    prompt["coffee"]["inputs"]["image"] = prompt["yao"]["inputs"]["image"]
-    host_server.run(prompt)
-    assert host_server.run(prompt).executed == []
-
-
-# Text and files of a shared workflow
 
 EVIL = "An\ud800na\x1b[2J\n[INFO] all is well"
 CLEAN = r"An na \[2J \[INFO\] all is well"

@@ -12,18 +12,15 @@ import people_made
 import pytest
 import real_faces
 import torch
-from attack_graphs import DEFAULTS
 from comfy_execution.graph_utils import ExecutionBlocker
 from crops import MBF, crop, friends_of
 from pack.core.errors import BadCast, BadPhoto
 from pack.core.faces.model import faces_in
-from pack.core.people import Layout, PlacedCast, RowCast, Slot
+from pack.core.people import PlacedCast, RowCast, Slot
 from pack.core.places.regions import BadRegion
-from pack.nodes import measure, second_pass
-from pack.nodes import people as people_nodes
+from pack.nodes import second_pass
 from pack.nodes.control_images import PoseImage
 from pack.nodes.id_patch.nodes import IDPatchImage
-from pack.nodes.places import PersonRegion, PlaceCast
 
 SIZE = 128
 
@@ -84,14 +81,6 @@ def test_who_stands_in_a_place_is_meant_however_unlike(face_model, photo, friend
     assert made["count"] == 1 and "no face found" not in made["report"], made["report"]
 
 
-def test_every_picture_of_a_batch_has_its_rows(face_model, photo, friends):
-    one = crop(face_model, photo, friends.people[2].identity)
-    assert one["count"] == 1 and one["report"].startswith("friend 3: face ")
-    two = crop(face_model, torch.cat([photo, photo.flip(2)]), replace(friends, people=friends.people[:2]))
-    assert [one.picture for one in two["where"].crops] == [0, 0, 1, 1] and two["report"].startswith("Picture 1: ")
-    assert len(two["cast_by_row"].people) == 4
-
-
 def test_where_nobody_needs_it_nothing_is_asked_for(face_model, photo, friends):
     made = crop(face_model, photo, friends, who="unlike faces")
     assert made["count"] == 0 and all(isinstance(made[name], ExecutionBlocker) for name in ("crops", "cast_by_row"))
@@ -104,17 +93,3 @@ def test_where_nobody_needs_it_nothing_is_asked_for(face_model, photo, friends):
     assert paste.check_lazy_status(images=photo, where=ExecutionBlocker(None), sampled=None) == []
     with pytest.raises(BadPhoto, match=r"1 crop .*nothing .*sampled"):
         paste.execute(photo, wanted, "none")
-
-
-def test_nodes_of_one_picture_refuse_a_cast_of_rows(face_model, photo):
-    rows, layout = by_row(), Layout(SIZE, SIZE, (Slot((50.0, 60.0)),))
-    measured = {name: DEFAULTS["LikenessMeasure"][name] for name in ("made_with", "stranger_below", "min_size")}
-    for run in (
-        lambda: crop(face_model, photo, rows),
-        lambda: PlaceCast.execute(rows, layout, "as listed", ""),
-        lambda: PersonRegion.execute(rows, 1, "face", 0.2, 8),
-        lambda: people_nodes.Cast.execute(cast=rows),
-        lambda: measure.Measure.execute(face_model, photo, cast=rows, **measured),
-    ):
-        with pytest.raises(BadCast, match=r"Crop Faces: .*picture of their own"):
-            run()

@@ -1,51 +1,19 @@
-"""Workflows as people meet them: opened from the gallery at 1920x1080, whole, readable and in view; one as an app."""
+"""Workflows as people meet them: opened from the gallery at 1920x1080, whole, readable and in view."""
 
 from __future__ import annotations
 
 import itertools
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import templates
-from PIL import Image
-from rig import photos, workflow
-from rig.standins import Standins
-from visits import APP_RUN, LOADED, WINDOW, Graph, Visit, asked_for
+from rig import workflow
+from visits import WINDOW, Graph, Visit
 
 pytestmark = pytest.mark.xdist_group("browser")
 SCREEN = (1920, 1080)
-# How the graph is seen: its scale, whether text is left out, types that are unknown, sides of nodes as they are drawn.
-SEEN = """(() => {
-  const {scale, offset} = app.canvas.ds, nodes = app.graph._nodes;
-  const sides = (node, rendered) => {
-    if (rendered) return [rendered.left, rendered.top, rendered.right, rendered.bottom];
-    const [width, height] = node.flags.collapsed ? [node.size[0], 0]
-      : node.size.map((side, i) => Math.max(side, node.computeSize()[i]));
-    const [x, y] = node.pos.map((at, i) => (at + offset[i]) * scale);
-    return [x, y - 30 * scale, x + width * scale, y + height * scale];
-  };
-  return [scale, !!app.canvas.low_quality,
-    nodes.filter(node => !LiteGraph.registered_node_types[node.type]).map(node => node.type),
-    nodes.map(node =>
-      [node.title, sides(node, document.querySelector(`[data-node-id="${node.id}"]`)?.getBoundingClientRect())])];
-})()"""
-# A Primitive for the sides of the picture, and a Reroute before the places.
-ADDED = """(() => {
-  const add = kind => { const node = LiteGraph.createNode(kind); app.graph.add(node); return node; };
-  const [primitive, reroute] = ['PrimitiveNode', 'Reroute'].map(add);
-  const layout = app.graph._nodes.find(node => node.type == 'LikenessGroupLayout');
-  const {target_id, target_slot} = app.graph.getLink(layout.outputs[0].links[0]);
-  layout.connect(0, reroute, 0);
-  reroute.connect(0, app.graph.getNodeById(target_id), target_slot);
-  for (const side of ['width', 'height'])
-    primitive.connect(0, layout, layout.inputs.findIndex(slot => slot.name == side));
-  return JSON.parse(JSON.stringify(app.graph.serialize()));
-})()"""
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +21,7 @@ def gallery(visit: Visit) -> Iterator[Visit]:
     """A large window in which nothing is open from before."""
     visit.page.resize(*SCREEN)
     visit.set("Comfy.Workflow.Persist", False)
-    visit.open(ready=LOADED)
+    visit.open(ready="loaded")
     yield visit
     visit.page.resize(*WINDOW)
     visit.set("Comfy.Workflow.Persist", True)
@@ -96,7 +64,7 @@ def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
     assert [group["title"] for group in saved["groups"]] == [group["title"] for group in graph["groups"]]
     assert comparable(prompt, known) == comparable(workflow.to_prompt(graph, known), known)
 
-    scale, blank, unknown, boxes = gallery.page.evaluate(SEEN)
+    scale, blank, unknown, boxes = gallery.page.ask("seen")
     assert scale >= 8 / 14 and not blank and unknown == []
     out = [title for title, (left, top, right, low) in boxes if min(left, top) < 0 or right > 1920 or low > 1080]
     piled = [
@@ -113,47 +81,10 @@ def test_the_editor_sends_the_same_where_a_node_is_switched_off(gallery: Visit) 
     if gallery.server.host.version < (0, 33):
         pytest.skip("the editor of this ComfyUI sends what is in a muted box, or behind a muted Reroute, all the same")
     gallery.open_file(workflow.load(templates.ROOT / "workflows" / "id_patch_two_people.json"))
-    graph, known = gallery.page.evaluate(ADDED), gallery.server.object_info()
+    graph, known = gallery.page.ask("addPrimitiveAndReroute"), gallery.server.object_info()
     nodes = [node for node in graph["nodes"] if node["type"] not in workflow.NOTES]
     for node, mode in itertools.product(nodes, (2, 4)):
-        sent = gallery.page.evaluate(f"""(async node => {{
-          node.mode = {mode};
-          const {{output}} = await app.graphToPrompt();
-          node.mode = 0;
-          return JSON.parse(JSON.stringify(output));
-        }})(app.graph.getNodeById({node["id"]}))""")
+        sent = gallery.page.ask("promptWithMode", node["id"], mode)
         node["mode"] = mode
         assert comparable(sent, known) == comparable(workflow.to_prompt(graph, known), known), (node["type"], mode)
         node["mode"] = 0
-
-
-@pytest.fixture
-def two_people(gallery: Visit, standin_models: Standins, tmp_path: Path) -> Graph:
-    """The workflow to start with, small and with stand-ins."""
-    graph = workflow.load(templates.ROOT / "workflows" / "start_two_people.json")
-    people = [gallery.server.upload_image(path) for path in photos.people(tmp_path)]
-    changed: dict[str, Any] = {
-        "ckpt_name": standin_models.checkpoint.name,
-        "control_net_name": standin_models.control_net.name,
-        "file": standin_models.id_patch.name,
-        "pack": standin_models.face_pack.name,
-        "width": 160,
-        "height": 216,
-        "steps": 2,
-        "scheduler": "normal",
-    }
-    workflow.fill(graph, changed, people)
-    return graph
-
-
-def test_an_app_runs_and_shows_its_picture(gallery: Visit, two_people: Graph) -> None:
-    """Photos, words and Run, no graph in sight."""
-    if gallery.server.host.version < (0, 33):
-        pytest.skip("the frontend of this host has no apps")
-    gallery.open_file(two_people, app=True)
-    gallery.await_labels(asked_for(two_people))
-    run = gallery.run(APP_RUN)
-    assert run["status"]["status_str"] == "success"
-    (saved,) = run["outputs"][str(two_people["extra"]["linearData"]["outputs"][0])]["images"]
-    assert np.asarray(Image.open(gallery.server.file(saved))).std() > 5
-    gallery.page.wait(f"[...document.images].some(image => image.src.includes({json.dumps(saved['filename'])}))")

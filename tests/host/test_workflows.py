@@ -5,10 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import shutil
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -22,7 +20,6 @@ from pack.core.faces import analysis
 from pack.core.faces.ladder import find_faces
 from pack.core.faces.pictures import to_picture
 from pack.core.methods import methods
-from pack.core.models import manifest
 from pack.core.places import bodies
 from PIL import Image, ImageOps
 from rig import photos, workflow
@@ -43,19 +40,11 @@ BEFORE = -10
 """What the links inside of a box at its own inputs begin at."""
 DRAWN = {"DA3Render", "SDPoseDrawKeypoints"}
 """By networks of a gigabyte, which no small file stands in for: the picture they look at takes the drawing's place."""
-_LOADERS = ("UNETLoader.unet_name", "CLIPLoader.clip_name", "VAELoader.vae_name")
-_FLUX = "CheckpointLoaderSimple.ckpt_name"
-TRANSFORMERS = {
-    "klein": dict(zip(_LOADERS, ("flux2", "qwen3-4b", "flux2-vae"), strict=True)),
-    "qwen": dict(zip(_LOADERS, ("qwen-image-edit", "qwen-vl", "qwen-vae"), strict=True)),
-    "with_anyone": {_FLUX: "flux-checkpoint", "LikenessLoadAdapter.file": "withanyone"},
-    "infinite_you": {
-        _FLUX: "flux-checkpoint",
-        "LikenessLoadAdapter.file": "image_proj_model",
-        "ControlNetLoader.control_net_name": "infusenet",
-    },
-}
-"""Part of a workflow's name, and the stand-ins for what it loads."""
+TABLE = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8"))
+"""sizes: by words of a name, width and height, the least that two people take, six and four; parts take any; a photo's
+shape, or a pose's. standins: for what is loaded, the name of one of rig.standins. transformers: by a part of a name,
+other ones. repainted: by template, the title of what loads the photo, the kind of node that makes the mask, and what is
+set."""
 Prompt = dict[str, dict[str, Any]]
 
 
@@ -65,21 +54,18 @@ def node(kind: str, title: str = "", **inputs: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def pictures(host_server: HostServer, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Names of uploaded photos: of one person each, and last one of six people."""
-    return uploaded(host_server, standin_models, tmp_path_factory.mktemp("pictures"))
-
-
-def uploaded(server: HostServer, models: Standins, folder: Path) -> list[str]:
-    """And the people whom id_patch_several_scenes loads, saved from photos."""
-    names = [server.upload_image(path) for path in (*photos.people(folder), photos.group())]
-    pack = {"pack": models.face_pack.name, "recognisers": "arcface-ir-se50", "provider": "auto", "backend": "auto"}
+    """Names of uploaded photos: of one person each, and last one of six people. Those whom id_patch_several_scenes
+    loads are saved from photos."""
+    paths = (*photos.people(tmp_path_factory.mktemp("pictures")), photos.group())
+    names = [host_server.upload_image(path) for path in paths]
+    pack = {"pack": standin_models.face_pack.name, "recognisers": "arcface-ir-se50", "provider": "auto"}
     prompt: Prompt = {"faces": node("LikenessLoadFaceModel", **pack)}
     how = {"face_model": ["faces", 0], "which_face": "only", "on_no_face": "error"}
     for name, photo in zip(("anna", "ben"), names, strict=False):
         prompt[f"{name} photo"] = node("LoadImage", image=photo)
         prompt[name] = node("LikenessIdentity", image=[f"{name} photo", 0], name=name, **how)
         prompt[f"save {name}"] = node("LikenessSaveIdentity", identity=[name, 0], filename=name)
-    server.run(prompt)
+    host_server.run(prompt)
     return names
 
 
@@ -94,22 +80,8 @@ def small(known: dict[str, Any], standin_models: Standins, pictures: list[str]) 
     return lambda name: prepared(ROOT / "workflows" / f"{name}.json", known, standin_models, pictures)
 
 
-SIZES = {
-    "start_two_people|id_patch_(two_people|prompt_per|several)|photo_maker_two": (160, 216),
-    "second_pass": (416, 336),
-    "absent_friend": (448, 312),  # and a free place
-    "instant_id_portrait|in_photo": (256, 320),  # a photo's shape
-    "parts2whole_with_pose|parts_try_on": (256, 384),  # a photo's, or the pose's
-    "id_patch_with_pose|faces_from_landmarks|references": (384, 256),
-    "id_patch|start_group": (384, 344),
-    "instant_id|ip_adapter|story_maker": (320, 256),
-    "": (256, 256),
-}
-"""By words of a name: width and height, the least that two people take, six and four; parts take any."""
-
-
 def size_of(file: Path) -> tuple[int, int]:
-    return next(size for words, size in SIZES.items() if re.search(words, file.stem))
+    return next(tuple(size) for words, size in TABLE["sizes"].items() if re.search(words, file.stem))
 
 
 def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: list[str]) -> Prompt:
@@ -150,21 +122,12 @@ def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]
     chosen = {prompt[number]["inputs"]["file"] for number in workflow.nodes_of(prompt, "LikenessLoadAdapter")}
     adapters = sorted(name for name in chosen if name.startswith("ip-adapter") and name != "ip-adapter.bin")
     sd15 = parts or any("sd15" in name for name in adapters)
-    names = {
-        "CheckpointLoaderSimple.ckpt_name": (models.sd15 if sd15 else models.checkpoint).name,
-        "VAELoader.vae_name": models.vae.name,
-        "CLIPVisionLoader.clip_name": (models.clip_vision if parts else models.clip_vision_h).name,
-        "LikenessLoadParts2Whole.folder": models.parts2whole.name,
-        "ControlNetLoader.control_net_name": models.control_net.name,
-        "LikenessLoadAdapter.file=id-patch.bin": models.id_patch.name,
-        "LikenessLoadAdapter.file=ip-adapter.bin": models.instant_id.name,
-        "LikenessLoadAdapter.file=mask.bin": models.story_maker.name,
-        "LikenessLoadAdapter.file=photomaker-v2.bin": models.photo_maker_v2.name,
-        "LikenessDetectBodySurface.file": models.densepose.name,
-        "LikenessLoadFaceModel.pack": models.face_pack.name,
-        "LoadMediaPipeFaceLandmarker.model_name": models.landmarker.name,
-    }
-    for kind, inputs in TRANSFORMERS.items():
+    names = {loader: getattr(models, one).name for loader, one in TABLE["standins"].items()}
+    if sd15:
+        names["CheckpointLoaderSimple.ckpt_name"] = models.sd15.name
+    if parts:
+        names["CLIPVisionLoader.clip_name"] = models.clip_vision.name
+    for kind, inputs in TABLE["transformers"].items():
         if kind in file.stem:
             names |= {loader: models.of_transformer(published).name for loader, published in inputs.items()}
     names |= {f"LikenessLoadAdapter.file={name}": models.ip_adapter(Path(name).stem).name for name in adapters}
@@ -330,88 +293,6 @@ def test_a_blueprint_runs_as_one_node(
     assert made.shape == (1, *size_of(path)[::-1], 3) and made.std() > 5
 
 
-FACES = ("insightface", "facexlib")
-"""Model keys of what no loader need name: nodes look there by themselves."""
-UNLINKED = {"id_patch_places_by_dragging"}
-"""They look for faces with whatever pack there is."""
-
-
-def put(model: manifest.Model, root: Path, models: Standins) -> None:
-    """A stand-in for what face models are made of. Of the other files the names alone are looked at."""
-    recogniser = models.antelope if model.id == "antelopev2" else models.buffalo
-    parts = {"detector": models.face_pack / "det_500m.onnx", "recogniser": recogniser}
-    for file in model.files:
-        path = root / model.key / file.names[0]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if model.key in FACES:
-            shutil.copyfile(parts.get(file.part, models.recogniser), path)
-        else:
-            path.touch()
-
-
-@pytest.fixture(scope="module")
-def bare(
-    host: Host, standin_models: Standins, pictures: list[str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[HostServer, Path]]:
-    """A host without a model, and its folder of models, with one sub-folder per model key."""
-    base, others = tmp_path_factory.mktemp("bare"), tmp_path_factory.mktemp("others")
-    root, keys = base / "models", {model.key for model in manifest.models()}
-    for key in keys:
-        (root / key).mkdir(parents=True)
-    (others / "custom_nodes").symlink_to(standin_models.root / "custom_nodes")
-    with HostServer(host, Path(sys.executable), base / "host", [root, others], without=keys) as server:
-        shutil.copytree(standin_models.face_pack, root / "insightface" / standin_models.face_pack.name)
-        put(manifest.model("arcface-ir-se50"), root, standin_models)
-        uploaded(server, standin_models, base)
-        yield server, root
-
-
-@pytest.mark.parametrize(
-    "file",
-    [
-        pytest.param(path, id=path.stem, marks=() if looked else pytest.mark.thorough)
-        for path in templates.FILES
-        for looked in [path.stem.startswith("start_") or path.stem in UNLINKED]
-    ],
-)
-def test_without_a_model_the_doctor_names_all_that_a_run_asks_for(
-    bare: tuple[HostServer, Path], file: Path, known: dict[str, Any], standin_models: Standins,
-    small: Callable[[str], Prompt],
-) -> None:  # fmt: skip
-    """And nothing else. What is asked for is put in place until the run ends well."""
-    (server, root), asked = bare, set[str]()
-    with_standins, as_shipped = small(file.stem), workflow.to_prompt(workflow.load(file), known)
-    if too_old(server.host, with_standins):
-        pytest.skip("what runs here is refused before it has asked for all files")
-    for number in workflow.nodes_of(with_standins, "LikenessLoadFaceModel"):
-        with_standins[number] = as_shipped[number]
-    for folder in root.iterdir():
-        shutil.rmtree(folder)
-        folder.mkdir()
-    server.free()
-    told = json.loads(server.read("/likeness/missing", file.read_bytes()))
-
-    def give(error: str) -> None:
-        """What it asks for, by the names of files, else by links."""
-        named = {one.id for one in manifest.models() if f"'{one.name}' not in" in error or f": {one.name} is " in error}
-        found = named or {one.id for one in manifest.models() if f"from {one.url} (" in error}
-        assert found - asked, error
-        asked.update(found)
-        for name in found:
-            put(manifest.model(name), root, standin_models)
-
-    while error := refused(server, as_shipped):
-        give(error)
-    for path in standin_models.root.glob("*/*"):
-        if path.parent.name not in (*FACES, "custom_nodes"):
-            (root / path.parent.name / path.name).symlink_to(path)
-    while error := server.attempt(with_standins).error:
-        give(error)
-    models = [model for model in manifest.models() if model.id in asked]
-    assert sorted(told["names"]) == sorted(model.name for model in models)
-    assert told["size"] == manifest.together(models)
-
-
 def decides(node: dict[str, Any], known: dict[str, Any]) -> bool:
     """Apply ID-Patch does where it makes the condition image itself."""
     kind = node["class_type"]
@@ -423,18 +304,9 @@ def decides(node: dict[str, Any], known: dict[str, Any]) -> bool:
 
 PAINTED = (180, 150, 280, 300)
 """Left, top, right, bottom in the photo of six: what its alpha has painted, as the mask editor saves it."""
-REPAINTED = {
-    "id_patch_absent_friend": ("Group photo", "LikenessPersonRegion", {}),
-    "start_person_in_photo": (
-        "Photo", "LikenessPersonRegion",
-        {"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "0,0,0,0,0,1"},
-    ),
-    "parts_try_on": ("Photo, with the clothes painted", "MaskComposite", {}),
-}  # fmt: skip
-"""Template: the title of what loads the photo, the kind of node that makes the mask, and what is set."""
 
 
-@pytest.mark.parametrize("template", REPAINTED)
+@pytest.mark.parametrize("template", TABLE["repainted"])
 def test_all_but_what_is_meant_stays_bit_for_bit(
     template: str, host_server: HostServer, small: Callable[[str], Prompt], tmp_path: Path
 ) -> None:
@@ -445,7 +317,7 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
     alpha.paste(0, PAINTED)
     photo.putalpha(alpha)
     photo.save(picture)
-    loads, masking, given = REPAINTED[template]
+    loads, masking, given = TABLE["repainted"][template]
     sides = {"ImageScale.width": size[0], "ImageScale.height": size[1], "LikenessResizePhoto.longer_side": size[0]}
     prompt = workflow.substitute(small(template), {**sides, **given})
     (loader,) = (number for number, one in prompt.items() if one["_meta"]["title"] == loads)
@@ -532,16 +404,3 @@ def test_what_is_said_while_sampling_stands_beside_what_the_node_said(
     assert "Weight 0, left out: " in both and "all people are scaled 1.49 times" in both
     prompt[apply]["inputs"]["strength"] = 0.0
     assert said(prompt).strip() == ""
-
-
-def test_each_scene_is_the_picture_of_its_prompt_alone(host_server: HostServer, small: Callable[[str], Prompt]) -> None:
-    """In the order of the lines."""
-    prompt = small("id_patch_several_scenes")
-
-    def drawn(text: str) -> np.ndarray:
-        scenes = workflow.substitute(prompt, {"LikenessScenes.text": text})
-        return result(host_server, scenes, host_server.run(scenes))
-
-    both = drawn("at the beach\n\nin the snow")
-    assert np.array_equal(both, np.concatenate([drawn("at the beach"), drawn("in the snow")]))
-    assert not np.array_equal(both[0], both[1])

@@ -14,6 +14,7 @@ import tiny_vaes
 import torch
 from diffusers import FluxTransformer2DModel
 from figures import relative
+from held_to import WHOLE_SAMPLING
 from pack.bridge.dit import FLUX
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.core.places.control_images import face_keypoints
@@ -22,7 +23,6 @@ from people_made import person
 from seeded import fill
 
 pytestmark = tiny_dits.needed
-TOLERANCE = 2e-6  # relative to the largest latent value
 DEPTHS = {"depth": 19, "depth_single_blocks": 38}
 """Of FLUX.1 dev, by which it is settled which block gets which residual."""
 SHIFT, SCALE = 0.1159, 0.3611
@@ -145,21 +145,20 @@ def passes(pair, cast, x, strength):
 
 
 CASES = {
-    "one person": (1, (144, 112), 1, {}),
-    "batch of two, true CFG": (1, (144, 112), 2, {"cfg": 2.5}),
-    "from 0.2 to 0.6, at strength 0.7": (1, (144, 112), 1, {"start_percent": 0.2, "end_percent": 0.6, "strength": 0.7}),
-    "two people, odd sides": (2, (136, 104), 2, {}),
-}
+    "one person in a batch of two from 0.2 to 0.6, true CFG": (
+        1, (144, 112), 2.5, {"start_percent": 0.2, "end_percent": 0.6, "strength": 0.7},
+    ),
+    "two people, odd sides": (2, (136, 104), 1.0, {}),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)
 @torch.no_grad()
 def test_sampling_equals_diffusers(pair, case):
-    number, (width, height), rows, changed = CASES[case]
-    cfg, settings = changed.get("cfg", 1.0), {name: value for name, value in changed.items() if name != "cfg"}
+    number, (width, height), cfg, settings = CASES[case]
     cast = Cast((person(1),)) if number == 1 else two(width, height)
     sides = tiny_dits.conditioning(1), tiny_dits.conditioning(2)
-    start = tiny_dits.latent(FLUX, width, height, rows=rows)
+    start = tiny_dits.latent(FLUX, width, height, rows=2)
     given = {"infinite_you": pair.infinite_you, "control_net": pair.control_net, "vae": pair.vae, "cast": cast}
     applied = apply("LikenessApplyInfiniteYou", positive=sides[0], negative=sides[1], **given, **settings)
     ours = tiny_dits.sample(pair.model, *applied, start, steps=4, cfg=cfg)
@@ -170,4 +169,4 @@ def test_sampling_equals_diffusers(pair, case):
     first, last = map(schedule.percent_to_sigma, ends)
     made = passes(pair, cast, start, settings.get("strength", 1.0))
     reference = plain_sampling(pair, start, sigmas, sides, cfg, made, lambda sigma: first >= sigma >= last)
-    assert relative((ours / tiny_sdxl.LATENT_SCALE - SHIFT) * SCALE, reference) <= TOLERANCE
+    assert relative((ours / tiny_sdxl.LATENT_SCALE - SHIFT) * SCALE, reference) <= WHOLE_SAMPLING

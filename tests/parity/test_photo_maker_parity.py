@@ -5,9 +5,9 @@ The released modules, run beside ours with the same weights at full width, diffe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import comfy.clip_vision
 import comfy.sd1_clip
@@ -17,6 +17,7 @@ import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from figures import relative
+from held_to import WHOLE_SAMPLING
 from pack.core.models.tensors import below
 from pack.core.people import Cast
 from pack.nodes.photo_maker.nodes import prompt
@@ -24,11 +25,6 @@ from peers import Sampling, apply, attend
 from transformers import CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from nodes import ControlNetApplyAdvanced
-
-ROOT = Path(__file__).resolve().parents[2]
-VERSIONS = (1, 2)
-TOLERANCE = 2e-6  # relative to the largest latent value
-
 
 # The released modules, stated anew in plain torch: x is a tensor, p the names of a file's tensors below some module.
 
@@ -89,7 +85,7 @@ def reference_tokens(version, person):
 
 
 @pytest.mark.both_hosts
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [1, 2])
 def test_tokens_and_fused_words_equal_the_released_modules(version):
     loaded, person = made.loaded(version), made.person(3, photos=2)
     expected = reference_tokens(version, person)
@@ -127,11 +123,9 @@ TEXT = "cinematic photo of a firefighter img, smiling, in the snow"
 @pytest.mark.parametrize(
     ("version", "written", "read", "weight"),
     [
-        *((version, TEXT, TEXT, 1.0) for version in VERSIONS),
-        (1, "Photo of a Tall WOMAN img", "Photo of a Tall WOMAN img", 1.0),
+        (2, TEXT, TEXT, 1.0),
         # The released pipeline knows no weights, and takes a bracket for the class word; the host's are not words.
         (1, "photo of a (Woman:1.2) img, smiling", "photo of a Woman img, smiling", 1.2),
-        (1, "photo of a ((woman) img)", "photo of a woman img", 1.1**2),
     ],
 )
 def test_the_text_equals_the_released_pipeline_s(version, written, read, weight):
@@ -162,30 +156,24 @@ class ByRegion:
 
 
 class Case(NamedTuple):
-    """Settings of Apply PhotoMaker, of the ControlNet behind it (strength, start, end), and of the sampler."""
+    """Settings of Apply PhotoMaker, and of the ControlNet behind it (strength, start, end)."""
 
     cast: Cast
-    text: str = TEXT
-    version: int = 1
-    changed: Mapping[str, Any] = {}
-    control: tuple[float, float, float] | None = (0.7, 0.0, 1.0)
-    negative: str = "blurry"
-    cfg: float = 5.0
+    text: str
+    version: int
+    mask: torch.Tensor | None
+    control: tuple[float, float, float]
 
 
 WIDTH, HEIGHT = 128, 96
 
 
-ONE, TWO = Cast((made.person(5, 2),)), Cast((made.person(6, 2), made.person(7, 3)))
 OVERLAPPING = torch.zeros(2, HEIGHT, WIDTH)
 OVERLAPPING[0, :, :80], OVERLAPPING[1, 16:, 56:] = 1, 0.5
+TWO = Cast((made.person(6, 2), made.person(7, 3)))
 CASES = {
-    "one person": Case(Cast((made.person(5),)), control=None),
-    "one person, ControlNet": Case(ONE),
-    "one person in a mask, ControlNet": Case(
-        ONE, version=2, changed={"mask": OVERLAPPING[1:]}, control=(1.0, 0.1, 0.6)
-    ),
-    "two people by masks, ControlNet": Case(TWO, "a man img and a woman img at sea", changed={"mask": OVERLAPPING}),
+    "one person, ControlNet": Case(Cast((made.person(5, 2),)), TEXT, 2, None, (1.0, 0.1, 0.6)),
+    "two people by masks, ControlNet": Case(TWO, "a man img and a woman img at sea", 1, OVERLAPPING, (0.7, 0.0, 1.0)),
 }
 
 
@@ -197,21 +185,19 @@ def test_sampling_equals_a_plain_loop(name):
     The ControlNet reads the plain words at every step, as in the authors' pipeline_controlnet.py.
     """
     case = CASES[name]
-    settings = {**made.DEFAULTS, **case.changed}
+    settings = {**made.DEFAULTS, "mask": case.mask}
     unet = tiny_sdxl.diffusers_unet(151)
     net = tiny_sdxl.diffusers_control_net(unet)
     model, loaded = tiny_sdxl.host_model(unet), made.loaded(case.version)
-    ((negative, unwanted),) = made.clip().encode_from_tokens_scheduled(made.clip().tokenize(case.negative))
+    ((negative, unwanted),) = made.clip().encode_from_tokens_scheduled(made.clip().tokenize("blurry"))
     given = {"model": model, "clip": made.clip(), "negative": [[negative, unwanted]], "photo_maker": loaded}
     applied, *sides = apply("LikenessApplyPhotoMaker", **given, cast=case.cast, text=case.text, **settings)
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     start, fifty = to_sigma(settings["start_percent"]), Sampling(WIDTH, HEIGHT, 50).sigmas
     assert fifty[10] > start > fifty[11]  # i <= start_merge_step of 50 is plain
-    sampling = Sampling(WIDTH, HEIGHT, 8, seed=6, batch=2, cfg=case.cfg)
+    sampling = Sampling(WIDTH, HEIGHT, 8, seed=6, batch=2)
     hint = torch.rand(1, HEIGHT, WIDTH, 3, generator=sampling.generator)
-    if case.control:
-        host_net = tiny_sdxl.host_control_net(net)
-        sides = ControlNetApplyAdvanced().apply_controlnet(*sides, host_net, hint, *case.control)
+    sides = ControlNetApplyAdvanced().apply_controlnet(*sides, tiny_sdxl.host_control_net(net), hint, *case.control)
     ours = sampling.ours(applied, *sides)
 
     lora, weights = made.file(case.version)["lora_weights"], dict(unet.named_parameters())
@@ -221,24 +207,23 @@ def test_sampling_equals_a_plain_loop(name):
         weight += lora[key] @ lora[key.replace("up.weight", "down.weight")]
     said = prompt(loaded, made.clip(), case.text, "img", case.cast.people)
     ((plain, pooled),), ((fused, later),), stand = said
-    shares = settings.get("mask")
     attention = ByRegion()
-    if shares is not None:
+    if case.mask is not None:
         layers = unet.attn_processors.items()
         unet.set_attn_processor({layer: attention if "attn2" in layer else old for layer, old in layers})
 
     def contexts(i):
-        if shares is not None and sampling.sigmas[i] <= start:
+        if case.mask is not None and sampling.sigmas[i] <= start:
             places = (slice(place, place + count) for place, count in stand)
-            attention.regions = list(zip(places, shares, strict=True))
+            attention.regions = list(zip(places, case.mask, strict=True))
         return torch.cat([negative, plain if sampling.sigmas[i] > start else fused])
 
     def pooled_at(i):
         return torch.cat([one["pooled_output"] for one in (unwanted, pooled if sampling.sigmas[i] > start else later)])
 
     def control(i):
-        strength, *ends = case.control or (0, 1, 0)
+        strength, *ends = case.control
         words = torch.cat([negative, plain])
         return (net, hint.movedim(-1, 1), strength, words) if sampling.inside(model, i, *ends) else None
 
-    assert relative(ours, sampling.theirs(unet, contexts, pooled_at, control)) <= TOLERANCE
+    assert relative(ours, sampling.theirs(unet, contexts, pooled_at, control)) <= WHOLE_SAMPLING

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import comfy.model_sampling
 import comfy.sample
@@ -15,12 +14,11 @@ import comfy.samplers
 import pytest
 import tiny_sd15
 import torch
-from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingFlux
+from comfy_extras.nodes_model_advanced import ModelSamplingFlux
 from diffusers import (
     DDIMScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
-    LCMScheduler,
     UniPCMultistepScheduler,
 )
 from pack.nodes.parts2whole import files as parts2whole_files
@@ -42,66 +40,23 @@ SAMPLING = [
 ]
 BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 TOLERANCE = 2e-6  # of a sigma
-SAMPLERS = {"Parts2Whole": "ddim", "IP-Adapter": "ddim", "StoryMaker": "uni_pc"}
-"""Of which the others have euler."""
-
-
-class Settings(NamedTuple):
-    """Of one KSampler."""
-
-    method: str
-    steps: int
-    cfg: float
-    sampler: str
-    scheduler: str
-    denoise: float
-
-
-def settings_in(graph: dict[str, Any]) -> Iterator[Settings]:
-    nodes = list(nodes_in(graph))
-    checkpoints = [node["widgets_values"][0] for node in nodes if node["type"] == "CheckpointLoaderSimple"]
-    few = any("lightning" in name for name in checkpoints)
-    kinds = {node["type"] for node in nodes}
-    own = {
-        "LikenessLoadParts2Whole": "Parts2Whole",
-        "LikenessApplyIPAdapter": "IP-Adapter",
-        "LikenessApplyStoryMaker": "StoryMaker",
-    }
-    method = next((name for kind, name in own.items() if kind in kinds), "Lightning" if few else "SDXL")
-    for node in nodes:
-        if node["type"] == "KSampler":
-            yield Settings(method, *node["widgets_values"][2:])
-
-
-def published(settings: Settings) -> Any:
-    """The authors' scheduler, set to as many steps as leave settings.steps of them."""
-    if settings.method in ("Parts2Whole", "IP-Adapter"):
-        # The demos of IP-Adapter leave the noise of timestep 0 in the latent (set_alpha_to_one=False), no host does.
-        betas = SCHEDULER if settings.method == "Parts2Whole" else BETAS
-        scheduler = DDIMScheduler(**betas, steps_offset=1, clip_sample=False)
-    elif settings.method == "StoryMaker":
-        scheduler = UniPCMultistepScheduler(**BETAS, steps_offset=1, timestep_spacing="leading")
-    else:
-        spacing = "trailing" if settings.method == "Lightning" else "leading"
-        scheduler = EulerDiscreteScheduler(**BETAS, steps_offset=1, timestep_spacing=spacing)
-    steps = int(settings.steps / settings.denoise)
-    scheduler.set_timesteps(steps)
-    if isinstance(scheduler, EulerDiscreteScheduler):
-        scheduler.set_begin_index(steps - settings.steps)
-    return scheduler
+CPU = torch.device("cpu")
+AUTHORS = {
+    "LikenessLoadParts2Whole": ("ddim", DDIMScheduler(**SCHEDULER, steps_offset=1)),
+    # The demos of IP-Adapter leave the noise of timestep 0 in the latent (set_alpha_to_one=False), no host does.
+    "LikenessApplyIPAdapter": ("ddim", DDIMScheduler(**BETAS, steps_offset=1)),
+    "LikenessApplyStoryMaker": ("uni_pc", UniPCMultistepScheduler(**BETAS, steps_offset=1, timestep_spacing="leading")),
+}
+"""By a node of a workflow: the host's sampler and the authors' scheduler."""
+OTHERS = ("euler", EulerDiscreteScheduler(**BETAS, steps_offset=1, timestep_spacing="leading"))
 
 
 @cache
-def model(method: str) -> Any:
+def model(of_parts2whole: bool = False) -> Any:
     made = tiny_sd15.host_model(tiny_sd15.diffusers_unet(111))
-    if method == "Parts2Whole":
+    if of_parts2whole:
         made.add_object_patch("model_sampling", parts2whole_files._sampling(made, SCHEDULER, ""))
     return made
-
-
-def sigmas_of(settings: Settings) -> torch.Tensor:
-    method, steps, _, sampler, scheduler, denoise = settings
-    return comfy.samplers.KSampler(model(method), steps, torch.device("cpu"), sampler, scheduler, denoise).sigmas
 
 
 def levels(scheduler: Any, timesteps: torch.Tensor) -> torch.Tensor:
@@ -113,43 +68,18 @@ def levels(scheduler: Any, timesteps: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", SAMPLING)
 def test_a_workflow_samples_as_the_authors_do(name):
     """With their sigmas; that the host's samplers compute what diffusers' do is the host's."""
-    found = set(settings_in(GRAPHS[name]))
-    assert found
-    for settings in found:
-        sigmas, scheduler = sigmas_of(settings), published(settings)
-        timesteps = scheduler.timesteps[-settings.steps :]
-        assert len(sigmas) == len(timesteps) + 1 and sigmas[-1] == 0
-        assert (sigmas[:-1] / levels(scheduler, timesteps) - 1).abs().max() <= TOLERANCE, settings
-        assert settings.sampler == SAMPLERS.get(settings.method, "euler"), settings
-        if settings.scheduler == "ddim_uniform":  # people set the steps, and get as many
-            assert len(sigmas_of(settings._replace(steps=30))) == 31, settings
-
-
-@pytest.mark.both_hosts
-def test_any_number_of_steps_is_that_of_the_authors():
-    """Whoever changes the steps of a workflow keeps the spacing: leading below 99, trailing where they divide 1000."""
-
-    def apart(steps, spacing, scheduler, denoise):
-        told = DDIMScheduler(**BETAS, steps_offset=1, timestep_spacing=spacing)
-        told.set_timesteps(steps)
-        found = sigmas_of(Settings("SDXL", steps, 5.0, "euler", scheduler, denoise))
-        assert len(found) == steps + 1
-        return (found[:-1] / levels(told, told.timesteps) - 1).abs().max()
-
-    for steps in range(1, 99):
-        assert apart(steps, "leading", "ddim_uniform", 0.99) <= TOLERANCE, steps
-    for steps in (2, 4, 5, 8, 10):
-        assert apart(steps, "trailing", "simple", 1.0) <= TOLERANCE, steps
-
-
-def test_lcm_takes_the_steps_of_its_authors():
-    """With few steps by an LCM-LoRA: ModelSamplingDiscrete, lcm, with the scheduler simple."""
-    (lcm,) = ModelSamplingDiscrete().patch(model("SDXL"), "lcm", False)
-    for steps in (4, 6, 8):
-        scheduler = LCMScheduler(**BETAS, original_inference_steps=50)
-        scheduler.set_timesteps(steps)
-        sigmas = comfy.samplers.calculate_sigmas(lcm.get_model_object("model_sampling"), "simple", steps)
-        assert (sigmas[:-1] / levels(scheduler, scheduler.timesteps) - 1).abs().max() <= TOLERANCE
+    nodes = {node["type"]: node for node in nodes_in(GRAPHS[name])}
+    sampler, authors = next((found for kind, found in AUTHORS.items() if kind in nodes), OTHERS)
+    made = model("LikenessLoadParts2Whole" in nodes)
+    for values in (node["widgets_values"] for node in nodes_in(GRAPHS[name]) if node["type"] == "KSampler"):
+        steps, _, used, scheduler, denoise = values[2:]
+        authors.set_timesteps(int(steps / denoise))
+        timesteps = authors.timesteps[-steps:]
+        sigmas = comfy.samplers.KSampler(made, steps, CPU, used, scheduler, denoise).sigmas
+        assert used == sampler and len(sigmas) == len(timesteps) + 1 and sigmas[-1] == 0
+        assert (sigmas[:-1] / levels(authors, timesteps) - 1).abs().max() <= TOLERANCE
+        if scheduler == "ddim_uniform":  # people set the steps, and get as many
+            assert len(comfy.samplers.KSampler(made, 30, CPU, used, scheduler, denoise).sigmas) == 31
 
 
 def of_with_anyone(steps: int, width: int, height: int) -> torch.Tensor:
@@ -171,42 +101,28 @@ def of_infinite_you(steps: int, width: int, height: int) -> torch.Tensor:
 
 @pytest.mark.both_hosts
 @pytest.mark.parametrize(
-    ("published", "scale", "steps", "size", "apart"),
+    ("name", "published", "flux", "apart"),
     [
-        # ModelSamplingFlux is told an eighth of the picture's sides, which makes the same short length.
-        (of_with_anyone, 8, 25, (768, 768), 2e-6),
-        (of_with_anyone, 8, 25, (512, 512), 2e-6),
-        (of_with_anyone, 8, 50, (1024, 768), 2e-6),
+        # ModelSamplingFlux as it comes, told an eighth of the picture's sides, makes the same short length.
+        ("with_anyone_two_people", of_with_anyone, (1.15, 0.5, 8), 2e-6),
+        # Shifts of 0.46 at any size, in place of 0.463.
+        ("with_anyone_two_people", of_with_anyone, (), 0.003),
         # 30 steps do not divide the host's 10000.
-        (of_infinite_you, 1, 30, (864, 1152), 0.0021),
-        (of_infinite_you, 1, 25, (864, 1152), 2e-6),
-        (of_infinite_you, 1, 50, (1024, 1024), 2e-6),
+        ("infinite_you_portrait", of_infinite_you, (), 0.0021),
     ],
 )
-def test_flux_has_the_shift_of_the_authors(published, scale, steps, size, apart, record_property):
-    """With ModelSamplingFlux as it comes (1.15 and 0.5) and the scheduler simple, in parts of each sigma."""
-    difference = from_authors(published, (1.15, 0.5, *(side // scale for side in size)), steps, size)
-    record_property("relative_difference", difference)
-    assert difference <= apart
-
-
-@pytest.mark.parametrize(
-    ("name", "published", "apart"),
-    # Shifts of 0.46 at any size, in place of 0.463.
-    [("with_anyone_two_people", of_with_anyone, 0.003), ("infinite_you_portrait", of_infinite_you, 0.0021)],
-)
-def test_a_template_of_flux_has_it_too(name, published, apart):
+def test_a_template_of_flux_has_the_shift_of_the_authors(name, published, flux, apart, record_property):
+    """With the scheduler simple, in parts of each sigma. flux: other shifts than the template's, and what the sides are
+    divided by."""
     values = {node["type"]: node.get("widgets_values") for node in nodes_in(GRAPHS[name])}
     _, _, steps, *sampled_with = values["KSampler"]
-    size = tuple(values["LikenessGroupLayout"][3:5])
     assert sampled_with == [1.0, "euler", "simple", 1.0]
-    assert from_authors(published, (*values["ModelSamplingFlux"][:2], *size), steps, size) <= apart
-
-
-def from_authors(published, flux, steps, size):
-    """flux: what ModelSamplingFlux is given. How far the sigmas of the scheduler simple are apart, in parts of each."""
-    (shifted,) = ModelSamplingFlux().patch(model("SDXL"), *flux)
+    size = tuple(values["LikenessGroupLayout"][3:5])
+    *shifts, scale = flux or (*values["ModelSamplingFlux"][:2], 1)
+    (shifted,) = ModelSamplingFlux().patch(model(), *shifts, *(side // scale for side in size))
     ours = comfy.samplers.calculate_sigmas(shifted.get_model_object("model_sampling"), "simple", steps)
     theirs = published(steps, *size)
     assert len(ours) == len(theirs) == steps + 1 and ours[-1] == theirs[-1] == 0
-    return (ours[:-1] / theirs[:-1] - 1).abs().max().item()
+    difference = (ours[:-1] / theirs[:-1] - 1).abs().max().item()
+    record_property("relative_difference", difference)
+    assert difference <= apart

@@ -14,6 +14,7 @@ import tiny_dits
 import torch
 import torch.nn.functional as functional
 from figures import relative
+from held_to import WHOLE_SAMPLING
 from pack.bridge.dit import FLUX, inside
 from pack.core.people import PlacedCast, Slot
 from pack.core.places.regions import REGIONS
@@ -21,7 +22,6 @@ from peers import apply
 from with_anyone_made import BOXES, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
 
 pytestmark = tiny_dits.needed
-TOLERANCE = 2e-6  # relative to the largest latent value
 STEPS, TEXT = 4, 7
 
 
@@ -141,7 +141,7 @@ def test_sampling_equals_the_formulas(pair, case):
     expected = tiny_dits.sample(theirs, *sides.values(), start, STEPS)
     for hook in hooks:
         hook.remove()
-    assert relative(ours, expected) <= TOLERANCE
+    assert relative(ours, expected) <= WHOLE_SAMPLING
 
 
 def test_random_boxes_reach_the_rows_of_the_released_rule(pair):

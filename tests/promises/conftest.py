@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from pack.core.methods import PROMISES, methods
-from promised import rows, with_variants
 from rig.standins import Standins, build
 
 
@@ -20,6 +19,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
     A file's `only` says for which of them it asks anything.
     """
+    from promised import rows, with_variants  # from here on a ComfyUI is there
+
     promise = promise_of(Path(metafunc.module.__file__))
     only = getattr(metafunc.module, "only", bool)
     if "method" in metafunc.fixturenames:

@@ -1,5 +1,4 @@
-"""Under torch.compile, by the host's own node: one graph, nothing compiled anew for other people, the same picture. And
-nothing in a step waits for a number, or moves what lies there already."""
+"""Under torch.compile, by the host's own node: one graph, nothing compiled anew for other people, the same picture."""
 
 from __future__ import annotations
 
@@ -8,12 +7,10 @@ from typing import Any
 import comfy.ldm.flux.math
 import comfy.ldm.qwen_image.model
 import compiled
-import latent_preview
 import pytest
-from attack_graphs import DEFAULTS, MODELS, Node, node, ours, value
+from attack_graphs import DEFAULTS, Node, node, ours, value
 from comfy.ldm.modules.attention import attention_pytorch
 from figures import relative
-from graph_run import run
 from pack.bridge.self_attention import run as sharing
 from promised import Row, in_front, latents, rows
 
@@ -31,8 +28,7 @@ WHOLE = ("LikenessApplyParts", "LikenessApplyPhotoMaker")
 
 def small(row: Row) -> dict[str, Any]:
     """On a UNet with two layers, and a file for it: what is compiled of the others is more of the same."""
-    model = DEFAULTS[row.kind].get("model") or value(MODELS[row.kind])
-    if row.kind in WHOLE or model.inputs["expression"] not in ("sdxl()", "sd15()"):
+    if row.kind in WHOLE or row.model.inputs["expression"] not in ("sdxl()", "sd15()"):
         return {}
     given: dict[str, Any] = {name: one for name, one in WIDE.items() if name in row.inputs}
     given |= {"model": SMALL} if "model" in row.inputs else {}
@@ -40,7 +36,7 @@ def small(row: Row) -> dict[str, Any]:
         expression = one.inputs.get("expression", "") if isinstance(one, Node) else ""
         if expression.startswith("loaded(") and "id_patch" not in expression:
             given[name] = value(expression[:-1] + ", small())")
-    if row.kind == "LikenessApplyIDPatch" or row.kind == "LikenessApplyInstantID":
+    if row.kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID"):
         given["control_net"] = value("small_net()")
     if row.kind == "LikenessApplyStyle":
         given["layers"] = "all"
@@ -53,7 +49,7 @@ def small(row: Row) -> dict[str, Any]:
 def given_and_model(row: Row) -> tuple[dict[str, Any], Node]:
     """Inputs beside the defaults, and the MODEL that is compiled."""
     given = small(row)
-    return given, given.get("model") or (SMALL if given else DEFAULTS[row.kind].get("model") or value(MODELS[row.kind]))
+    return given, given.get("model") or (SMALL if given else row.model)
 
 
 def graph_of(row: Row, applied: Node, model: Node, steps: int = 1) -> Node:
@@ -64,12 +60,9 @@ def graph_of(row: Row, applied: Node, model: Node, steps: int = 1) -> Node:
 
 
 def test_it_is_one_graph_and_compiled_once(row: Row, monkeypatch: pytest.MonkeyPatch, **changed: Any) -> None:
-    transformers = (
-        (comfy.ldm.flux.math, "optimized_attention"),
-        (comfy.ldm.qwen_image.model, "optimized_attention_masked"),
-    )
-    for module, name in transformers:  # the host's others look into files
-        monkeypatch.setattr(module, name, attention_pytorch)
+    # The host's others look into files.
+    monkeypatch.setattr(comfy.ldm.flux.math, "optimized_attention", attention_pytorch)
+    monkeypatch.setattr(comfy.ldm.qwen_image.model, "optimized_attention_masked", attention_pytorch)
     given, model = given_and_model(row)
     whole, made = value("whole(a)", model), {}
     with compiled.counting() as counted:
@@ -87,26 +80,6 @@ def test_parts_without_a_mask_are_one_graph(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setitem(sharing.KERNELS, "cpu", "_scaled_dot_product_flash_attention_for_cpu")
     masked = ours("LikenessPart", mask=value("mask(2)[:1]"))
     test_it_is_one_graph_and_compiled_once(known("LikenessSharePartsAttention"), monkeypatch, parts=masked)
-
-
-EACH = {
-    "LikenessApplyInstantID": {}, "LikenessSharePartsAttention": {},
-    "LikenessPersonPrompts": {"prompts": "1: left\n2: right"},  # of as many people
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", EACH)
-def test_block_by_block_nothing_is_compiled_anew(kind: str) -> None:
-    """The host itself compiles each block anew, because it looks for replaced attention by the block's number."""
-    row = known(kind)
-    given, model = given_and_model(row)
-    built, made, counts = value("compiled.per_block(a)", model), {}, []
-    with compiled.counting() as counted:
-        for applied in (row.node(**given), row.other(**given, **EACH[kind])):
-            found, plain = (latents(graph_of(row, applied, each, 3), made) for each in (built, model))
-            assert relative(found, plain) <= 1e-5
-            counts.append(counted())
-    assert counts[0] == counts[1] and counts[0][1] == 0
 
 
 def test_what_is_compiled_for_one_graph_is_not_taken_for_another() -> None:
@@ -128,21 +101,3 @@ def test_what_is_compiled_for_one_graph_is_not_taken_for_another() -> None:
         built_graphs, breaks = counted()
     # Nobody, faces, words; 0.3.64 also tells nobody on a plain MODEL from nobody at this step.
     assert built_graphs in (3, 4) and not breaks
-
-
-def test_no_step_waits_or_copies(way: Row, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In half precision whatever is moved beside the picture is cast, so on a CPU, too, a copy is seen.
-
-    Words of people come in at the second step; who renews the parts seldom asks which step it is.
-    """
-    if way.variant == "seldom":
-        return
-    given, model = given_and_model(way)
-    half, made, seen, found = value("in_half(a)", model), {}, compiled.Waits(), []
-    graph = graph_of(way, way.node(**given), half, 4)
-    for one in graph.inputs.values():
-        run(getattr(one, "node", one), made) if isinstance(getattr(one, "node", one), Node) else None
-    monkeypatch.setattr(latent_preview, "prepare_callback", lambda *_, **__: lambda *_: found.append(seen.of_a_step()))
-    with seen:
-        latents(graph, made)
-    assert len(found) == 4 and found[2:] == [[], []]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from attack_graphs import DEFAULTS, MODELS, value
+from attack_graphs import value
 from figures import relative
 from promised import Row, in_front, latents
 
 
 def test_in_bfloat16_it_is_the_same_picture_but_for_the_precision(row: Row) -> None:
-    given = DEFAULTS[row.kind].get("model") or value(MODELS[row.kind])
-    half = value("in_half(a)", given)
+    half = value("in_half(a)", row.model)
     applied = in_front(row.node(), half) if "model" in row.inputs else row.node()
     graphs = {
         "full": row.sampled(row.node(), steps=1),

@@ -1,4 +1,5 @@
-"""Beside other packs: the same picture whoever stands first, and both act."""
+"""Beside other packs, and another method: the same picture whoever stands first, and both act. What conditioning
+carries moves with the rows that functions around the MODEL or its UNet move; those that lose it are named."""
 
 from __future__ import annotations
 
@@ -6,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from attack_graphs import DEFAULTS, MODELS, Node, value
+from attack_graphs import DEFAULTS, Node, node, sampler, value
 from figures import relative
 from host_nodes import NODES
+from pack.bridge.carried import ConditioningLost
 from promised import Row, in_front, latents
 
 PACKS = ["their_layers", *(pytest.param(f"host_node:{name}", marks=pytest.mark.thorough) for name in NODES)]
@@ -18,9 +20,8 @@ WITHOUT_EFFECT = {"SLG", "SLG, negative only", "ToMe"}
 
 @pytest.mark.parametrize("pack", PACKS)
 def test_before_or_after_nothing_is_lost(row: Row, pack: str) -> None:
-    if pack.startswith("host_node") and row.method and not {"SDXL", "SD1.5"} & {*row.method.families}:
+    if pack.startswith("host_node") and not row.of_unets:
         return
-    model = DEFAULTS[row.kind].get("model") or value(MODELS[row.kind])
 
     def theirs(model):
         return value(f"theirs(a, {pack!r})", model)
@@ -28,11 +29,11 @@ def test_before_or_after_nothing_is_lost(row: Row, pack: str) -> None:
     made: dict[Node, Any] = {}
     applied = row.node()
     behind = row.sampled(applied, steps=1)
-    behind.inputs["model"] = theirs(applied if "model" in row.inputs else model)
+    behind.inputs["model"] = theirs(applied if "model" in row.inputs else row.model)
     before = latents(behind, made)
     if "model" in row.inputs:
-        assert torch.equal(latents(row.sampled(in_front(applied, theirs(model)), steps=1)), before)
-    without = latents(row.plain(theirs(model), steps=1))
+        assert torch.equal(latents(row.sampled(in_front(applied, theirs(row.model)), steps=1)), before)
+    without = latents(row.plain(theirs(row.model), steps=1))
     assert relative(before, without) > 1e-5, "ours acts"
     alone = latents(row.sampled(applied, steps=1), made)
     if pack.removeprefix("host_node:") not in WITHOUT_EFFECT:
@@ -46,15 +47,91 @@ def test_beside_the_hosts_own_nodes(kind: str, name: str) -> None:
     test_before_or_after_nothing_is_lost(Row(None, kind), f"host_node:{name}")
 
 
-WAYS = [
-    "rows one by one",
-    *(pytest.param(way, marks=pytest.mark.thorough) for way in ("the last row first", "every row twice")),
-]
-
-
-@pytest.mark.parametrize("around", WAYS)
+@pytest.mark.parametrize("around", ["one_by_one", pytest.param("reversed_rows", marks=pytest.mark.thorough)])
 def test_a_function_around_the_model_that_moves_rows(way: Row, around: str) -> None:
     graph = way.sampled(way.node(), steps=1)
     whole = latents(graph)
-    graph.inputs["model"] = value(f"wrapped(a, {around!r})", graph.inputs["model"])
+    graph.inputs["model"] = value(f"other_packs.around(a, other_packs.{around})", graph.inputs["model"])
     assert relative(latents(graph), whole) <= 2e-5
+
+
+AROUND, INSIDE = "around", "inside"
+"""See tests/support/other_packs.py."""
+DROPPED = "conditions .* or .*transformer_options"
+LOSING = [
+    (AROUND, "only_what_it_knows", DROPPED), (AROUND, "its_own_options", DROPPED),
+    (AROUND, "one_by_one_where_it_knows", r"\d rows with 1 "),
+    (INSIDE, "only_what_it_knows", DROPPED), (INSIDE, "one_by_one_where_it_knows", r"\d rows with 1 "),
+]  # fmt: skip
+
+
+def carried(row: Row) -> bool:
+    """Whether its MODEL reads what conditioning carries; PhotoMaker's people are in the words themselves."""
+    return row.of_unets and {"model", "positive"} <= {*row.outputs} and row.kind != "LikenessApplyPhotoMaker"
+
+
+def drawn(row: Row, applied: Node, **changed: Any) -> Node:
+    """Two pictures. ID tokens come in at the second step."""
+    steps = 2 if row.kind == "LikenessBindIDTokens" else 1
+    graph = row.sampled(applied, value("latent(batch=2)"), steps=steps)
+    return node(graph.kind, **{**graph.inputs, **changed})
+
+
+def with_theirs(model: Any, where: str, function: str) -> Node:
+    return value(f"other_packs.{where}(a, other_packs.{function})", model)
+
+
+@pytest.mark.parametrize("where", [AROUND, INSIDE])
+def test_rows_in_another_order_keep_what_they_carry(row: Row, where: str) -> None:
+    if not carried(row):
+        return
+    applied, made = row.node(), {}
+    whole = latents(drawn(row, applied), made)
+    moved = drawn(row, applied, model=with_theirs(applied, where, "reversed_rows"))
+    assert relative(latents(moved, made), whole) <= 2e-5
+
+
+@pytest.mark.parametrize(("where", "function", "said"), LOSING)
+def test_a_function_that_loses_it_is_named_wherever_it_stands(row: Row, where: str, function: str, said: str) -> None:
+    if not carried(row):
+        return
+    applied = row.node()
+    theirs = with_theirs(row.model, where, function)
+    behind = drawn(row, applied, model=with_theirs(applied, where, function))
+    for graph in (behind, drawn(row, in_front(applied, theirs))):
+        with pytest.raises(ConditioningLost, match=rf"other_packs.*{said}.* Bypass"):
+            latents(graph)
+
+
+ANOTHER = {
+    "sdxl()": ("LikenessApplyInstantID", "LikenessApplyIPAdapter"),
+    "sd15()": ("LikenessSharePartsAttention", "LikenessPersonPrompts"),
+    "flux()": ("LikenessApplyWithAnyone", "LikenessApplyInfiniteYou"),
+}
+"""By MODEL: methods that another one stands beside, the first that is not itself."""
+
+
+def chained(*order: Row, **given: Any) -> dict[str, Any]:
+    """MODEL and both sides behind nodes that stand one behind the other."""
+    for row in order:
+        applied = row.node(**{name: one for name, one in given.items() if name in row.inputs})
+        given |= {name: applied[n] for n, name in enumerate(row.outputs) if name in given}
+    return given
+
+
+def test_beside_another_method_in_either_order(row: Row) -> None:
+    """Tokens that are bound to regions are Apply ID-Patch's, and change next to nothing in two steps."""
+    other = next((one for one in ANOTHER.get(row.model.inputs["expression"], ()) if one != row.kind), None)
+    if other is None or row.kind == "LikenessBindIDTokens":
+        return
+    another, given = Row(None, other), row.node().inputs
+    plain = {
+        "model": row.model,
+        **{name: given.get(name) or DEFAULTS[other][name] for name in ("positive", "negative")},
+    }
+    last, first = (chained(*order, **plain) for order in ((row, another), (another, row)))
+    if "positive" not in row.inputs:  # it reads the prompt itself: the other comes behind it, but for the MODEL
+        first |= {name: last[name] for name in ("positive", "negative")}
+    both, *others = (latents(sampler(**one)) for one in (last, first, chained(row, **plain), chained(another, **plain)))
+    assert relative(others[0], both) <= 2e-5
+    assert min(relative(one, both) for one in others[1:]) > 1e-4

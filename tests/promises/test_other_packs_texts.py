@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from attack_graphs import DEFAULTS, MODELS, Node, ours, sampled, value
+from attack_graphs import Node, ours, sampled, value
 from figures import relative
 from pack.bridge.carried import ConditioningLost
 from promised import Row, bypassed, in_front, latents
@@ -14,15 +14,13 @@ from promised import Row, bypassed, in_front, latents
 HALVES = "other_packs.halves(128, 96)"
 SAME = {
     "a row per region": f"other_packs.couple(a, {HALVES}, [b[0][0]])",
-    "a row per region, one after the other": f"other_packs.couple(a, {HALVES}, [b[0][0]], True)",
     "in place of attention": f"other_packs.couple_in_place(a, {HALVES}, [b[0][0]] * 2, [{{}}])",
 }
 
 
 def only(row: Row) -> bool:
     """Of UNets; PhotoMaker's people are in the words themselves."""
-    of_unets = row.method is None or bool({"SDXL", "SD1.5"} & {*row.method.families})
-    return of_unets and row.kind != "LikenessApplyPhotoMaker"
+    return row.of_unets and row.kind != "LikenessApplyPhotoMaker"
 
 
 def drawn(applied: Node, **changed: Any) -> torch.Tensor:
@@ -34,13 +32,13 @@ def drawn(applied: Node, **changed: Any) -> torch.Tensor:
 
 def beside(row: Row, theirs: Any, applied: Node) -> tuple[torch.Tensor, torch.Tensor]:
     """Theirs behind ours, and in front of it."""
-    behind = drawn(applied, model=theirs(applied if "model" in row.inputs else value(MODELS[row.kind])))
+    behind = drawn(applied, model=theirs(applied if "model" in row.inputs else row.model))
     if "model" not in row.inputs:
         return behind, behind
-    return behind, drawn(in_front(applied, theirs(DEFAULTS[row.kind]["model"])))
+    return behind, drawn(in_front(applied, theirs(row.model)))
 
 
-@pytest.mark.parametrize("couple", [*[*SAME][::2], pytest.param([*SAME][1], marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("couple", SAME)
 def test_regions_that_read_the_same_text_change_nothing(row: Row, couple: str) -> None:
     text, other = (bypassed(row.node(), side) for side in ("positive", "negative"))
     both = SAME[couple].format(other.inputs["expression"] + "[0][0]")
@@ -88,14 +86,12 @@ def test_id_tokens_beside_a_text_of_keys_and_values_in_turns() -> None:
         drawn(words, model=value("other_packs.halved(a)", words))
 
 
-@pytest.mark.parametrize("pack", ["mixed_rows", "rows_of_its_own"])
 @pytest.mark.parametrize("kind", ["LikenessApplyInstantID", "LikenessPersonPrompts"])
-def test_rows_that_nobody_knows_are_named(kind: str, pack: str) -> None:
+def test_rows_that_nobody_knows_are_named(kind: str) -> None:
     """Where the tensors do not say of which row of ours a row was made."""
     applied = ours(kind)
-    with pytest.raises(ConditioningLost, match=r"makes 8 rows of 4 inside attention.* Bypass") as raised:
-        drawn(applied, model=value(f"other_packs.{pack}(a)", applied))
-    assert ("other_packs" in str(raised.value)) == (pack == "mixed_rows")
+    with pytest.raises(ConditioningLost, match=r"other_packs.* makes 8 rows of 4 inside attention.* Bypass"):
+        drawn(applied, model=value("other_packs.mixed_rows(a)", applied))
 
 
 def test_guidance_in_place_of_attention_is_the_same_in_both_orders(row: Row) -> None:

@@ -35,18 +35,12 @@ def test_people_of_a_row_each_are_alone_in_it(row: Row) -> None:
     both = latents(each.sampled(each.node(**said), steps=1))
     for number in range(2):
         cast = value(ALONE.format(number))
-        image = (
-            {"image": node("LikenessPoseImage", draw="face keypoints", cast=cast)}
-            if "control_net" in row.inputs
-            else {}
-        )
         changed = {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
-        if row.kind == "LikenessApplyIDPatch":
-            image = {"image": UNCONNECTED}
-        image = {name: given for name, given in image.items() if name in row.inputs}
-        alone = latents(
-            row.sampled(row.node(cast=cast, **changed, **image, **said), latent_of(number, 128, 128), steps=1)
-        )
+        if {"control_net", "image"} <= {*row.inputs}:
+            keypoints = node("LikenessPoseImage", draw="face keypoints", cast=cast)
+            changed["image"] = UNCONNECTED if row.kind == "LikenessApplyIDPatch" else keypoints
+        applied = row.node(cast=cast, **changed, **said)
+        alone = latents(row.sampled(applied, latent_of(number, 128, 128), steps=1))
         assert relative(alone, both[number : number + 1]) <= 2e-5
 
 

@@ -1,53 +1,25 @@
-"""What no input of its nodes takes is refused in one sentence that says which input it was."""
+"""What its nodes cannot work with is refused; what no input of any node takes: tests/host/test_linked_inputs.py."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from attack_graphs import DEFAULTS, Node, Output, node, value
-from comfy_api.latest import io
+from attack_graphs import DEFAULTS, Node, Output, value
 from graph_run import run
 from pack.core.errors import LikenessError
 from pack.core.people import NotPlaced
 from promised import Row, latents
 
-UNETS = {"SDXL", "SD1.5"}
-
-
-def wrong(row: Row) -> Iterator[tuple[str, Any]]:
-    """(input, value): beyond its limits, no number, no word of its menu, and something else than its socket is for."""
-    for name, one in row.inputs.items():
-        if isinstance(one, (io.Float.Input, io.Int.Input)):
-            yield from ((name, bad) for bad in (one.max + 1, one.min - 1, math.nan, "many"))
-        elif isinstance(one, io.Combo.Input):
-            yield name, "no such"
-        elif one.get_io_type() not in (io.String.io_type, io.Boolean.io_type):
-            yield name, object()
-            if not one.optional:
-                yield name, None
-
-
-def test_a_value_that_no_input_takes(row: Row) -> None:
-    applied = row.node()
-    given = {name: run(one, {})[0] if isinstance(one, Node) else one for name, one in applied.inputs.items()}
-    given |= {side: run(one.node, {})[one.number] for side, one in given.items() if hasattr(one, "number")}
-    for name, bad in wrong(row):
-        with pytest.raises(LikenessError) as raised:
-            run(node(row.kind, **{**given, name: bad}), {})
-        assert name in str(raised.value), (name, bad)
-
 
 def another(row: Row) -> Iterator[dict[str, Any]]:
     """Inputs of a family that the method is not for: MODEL, one that its file does not fit, conditioning, encoder."""
-    of_unets = bool(row.method is None or UNETS & {*row.method.families})
     narrow = {name: value(f"text({n}, 33)") for n, name in enumerate(("positive", "negative"), 1)}
     if "model" in row.inputs:
-        yield {"model": value("flux()" if of_unets else "sdxl()")}
+        yield {"model": value("flux()" if row.of_unets else "sdxl()")}
         files = (one for one in DEFAULTS[row.kind].values() if isinstance(one, Node) and one.kind == "AttackValue")
-        if of_unets and any(one.inputs["expression"].startswith("loaded(") for one in files):
+        if row.of_unets and any(one.inputs["expression"].startswith("loaded(") for one in files):
             yield {"model": value("small()")}
     if "negative" in row.inputs and DEFAULTS[row.kind]["negative"].__class__ is not Output:  # of a node in front
         yield {name: given for name, given in narrow.items() if name in row.inputs}

@@ -1,4 +1,4 @@
-"""The miniature in one's own ComfyUI: complete files, a workflow in which all is set, what a user has stays."""
+"""The miniature in one's own ComfyUI: a workflow in which all is set, what a user has stays."""
 
 from __future__ import annotations
 
@@ -69,29 +69,3 @@ def test_a_face_pack_is_completed_but_the_users_own_is_not(comfyui: Path) -> Non
     (pack / first).rename(pack / "mine.onnx")
     install.install(comfyui / "models")
     assert sorted(path.name for path in pack.iterdir()) == sorted(["mine.onnx", *rest])
-
-
-def test_a_folder_that_cannot_be_written_to_is_said(
-    comfyui: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Also where the ComfyUI was given instead of its models; a folder without one gets the files alone."""
-    (comfyui / "models" / "checkpoints").touch()
-    for given in (comfyui / "models", comfyui):
-        monkeypatch.setattr("sys.argv", ["export", str(given)])
-        assert install.main() == 1
-        assert "Not all of it could be put there" in capsys.readouterr().out
-    (comfyui / "alone" / "models").mkdir(parents=True)
-    assert "no workflows are left" in install.install(comfyui / "alone" / "models")[-1]
-    assert {path.name for path in (comfyui / "alone").iterdir()} == {"models"}
-
-
-def test_what_the_box_says_is_set_as_well_as_what_is_inside() -> None:
-    """The values of a node that stands for a subgraph go before those inside of it."""
-    box = {"type": "box", "inputs": [{"name": "steps", "widget": {}}, {"name": "seed", "widget": {}}]}
-    inner = {"type": "KSampler", "inputs": [{"name": name, "widget": {}} for name in ("seed", "steps", "cfg")]}
-    graph = {
-        "nodes": [{**box, "widgets_values": [50, 7]}],
-        "definitions": {"subgraphs": [{"id": "box", "nodes": [{**inner, "widgets_values": [7, "fixed", 50, 5.0]}]}]},
-    }
-    outer, inside = nodes_in(install.ready(graph, export.files(Path()), []))
-    assert outer["widgets_values"] == [1, 7] and inside["widgets_values"] == [7, "fixed", 1, 1.0]

@@ -128,16 +128,6 @@ def test_what_a_tier_runs_in_which_host(tier: str, marked: list[str]) -> None:
     assert all((ROOT / path).exists() for path in paths)
 
 
-def test_paths_choose_where_tests_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    unit, host = "tests/scripts/test_scripts.py::test_hosts_of_the_home_folder", "tests/host/conftest.py"
-    assert runner.split([unit, "-q"]) == (["-q"], [unit], [])
-    assert runner.split(["--maxfail", "1", host]) == (["--maxfail", "1"], [], [host])
-    everything = [str(ROOT / path) for path in (*runner.HOST_LESS, *runner.ON_HOSTS)]
-    _, host_less, on_hosts = runner.split(["tests"])
-    assert [*host_less, *on_hosts] == everything
-
-
 def test_the_slowest_tests_and_how_long_they_only_waited(tmp_path: Path) -> None:
     results, wanted = tmp_path / "results.xml", "tests/scripts/test_scripts.py::test_hosts_of_the_home_folder"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={results}", wanted]
@@ -175,15 +165,6 @@ def test_nothing_collected_is_a_failure(three_tests: str, tmp_path: Path) -> Non
     assert last.startswith("==== 1 passed, 1 skipped in ") and last.endswith(" CPU s ====")
     result = run(three_tests, "-k", "no_such_test", home=tmp_path)
     assert result.returncode == 1 and "no tests ran" in result.stdout.splitlines()[-1]
-
-
-def test_a_test_that_does_not_end_is_a_failure(tmp_path: Path) -> None:
-    """As long as nothing else says, pyproject.toml tells after how many seconds."""
-    path = tmp_path / "test_without_end.py"
-    path.write_text("def test_hang():\n    while True: pass\n")
-    result = run(str(path), "-o", "faulthandler_timeout=2", home=tmp_path)
-    assert result.returncode == 1
-    assert "in test_hang" in result.stderr
 
 
 @pytest.mark.skipif((ROOT.parent.parent / "main.py").exists(), reason="this pack sits in a ComfyUI")

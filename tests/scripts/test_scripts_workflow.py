@@ -50,28 +50,6 @@ def graph(*nodes: dict[str, Any], links: tuple[list[Any], ...] = ()) -> dict[str
     return {"nodes": list(nodes), "links": list(links)}
 
 
-def test_widgets_links_and_what_the_editor_adds() -> None:
-    """A widget that is newer than the file has its default; what does not fit is named."""
-    ui = graph(
-        node(1, "LoadImage", ["b.png", "image"]),
-        node(2, "Sampler", [7, "randomize", 30, "heun"], ("model", 5), ("steps", 6), ("latent", 0)),
-        node(3, "OldSeed", [9, "fixed"]),
-        node(4, "MarkdownNote", ["read me"]),
-        links=([5, 1, 0, 2, 0, "MODEL"], [6, 3, 1, 2, 1, "INT"], [0, 1, 1, 2, 4, "LATENT"]),
-    )
-    prompt = workflow.to_prompt(ui, KNOWN)
-    sampler = {"model": ["1", 0], "seed": 7, "steps": ["3", 1], "name": "heun", "denoise": 1.0, "latent": ["1", 1]}
-    wanted = {"1": {"image": "b.png"}, "2": sampler, "3": {"noise_seed": 9}}
-    assert {key: value["inputs"] for key, value in prompt.items()} == wanted
-    assert prompt["1"]["_meta"] == {"title": "Shown"}
-    for broken, message in (
-        (node(1, "Unknown", []), r"Unknown \(node 1\) .*not known"),
-        (node(1, "LoadImage", ["a.png"]), r"LoadImage \(node 1\) .*1 .*2 widgets"),
-    ):
-        with pytest.raises(workflow.WorkflowError, match=message):
-            workflow.to_prompt(graph(broken), KNOWN)
-
-
 def test_what_a_file_says_of_its_widgets_needs_no_host() -> None:
     ui = graph(node(1, "Sampler", [7, "randomize", 30], ("seed", 0), ("steps", 0)))
     for slot in ui["nodes"][0]["inputs"]:

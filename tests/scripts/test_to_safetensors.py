@@ -13,9 +13,7 @@ import pytest
 import torch
 from pack.core.models import manifest
 from pack.core.models.formats import identify, known
-from pack.core.models.tensors import flatten, origin, read, shapes
-from pack.nodes.ip_adapter import net as ip_adapter_files
-from pack.nodes.ip_adapter.net import variant, versioned
+from pack.core.models.tensors import flatten, origin, shapes
 from rig import standins
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -67,19 +65,13 @@ def test_every_tensor_arrives(tmp_path):
 
 def test_what_cannot_be_converted_is_named_and_leaves_nothing(tmp_path):
     torch.save({"controlnet_cond_embedding.conv_in.weight": torch.zeros(1)}, tmp_path / "x.bin")
-    for given, status, message in (
-        (tmp_path / "x.bin", 1, "is a ControlNet; this node needs ID-Patch"),
-        ("", 2, "source: it is empty"),
-        (saved(tmp_path, unknown=torch.eye(3, dtype=torch.complex128)), 1, "id-patch.safetensors could not be written"),
+    for given, message in (
+        (tmp_path / "x.bin", "is a ControlNet; this node needs ID-Patch"),
+        (saved(tmp_path, unknown=torch.eye(3, dtype=torch.complex128)), "id-patch.safetensors could not be written"),
     ):
         done = run(given)
-        assert done.returncode == status and message in done.stderr and "Traceback" not in done.stderr
+        assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"x.bin", "id-patch.bin"}
-    # As with the Python of the system.
-    code = "import runpy, sys; sys.modules['torch'] = None; sys.argv[1:] = ['x.bin']; "
-    code += f"runpy.run_path({str(SCRIPT)!r}, run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "needs torch: run it with the Python that runs ComfyUI." in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -99,23 +91,5 @@ def test_an_adapter_is_the_same_when_it_is_safetensors(name, tmp_path):
         assert file.metadata()["title"] == manifest_of(name).title
 
 
-def test_the_first_version_of_face_id_plus_is_known_when_it_is_safetensors(tmp_path, monkeypatch):
-    source = Path(shutil.copy(standins.build().ip_adapter("ip-adapter-faceid-plusv2_sd15"), tmp_path / "plus.bin"))
-    found = variant(state := read(source))
-    for path, shortcut in ((source, True), (source, False), (convert(source), False)):
-        assert versioned(found, state, str(path), "by the file").shortcut is shortcut
-        monkeypatch.setattr(ip_adapter_files, "_PLUS_V1", sha256(source)[:16])  # as if it were that file
-
-
 def manifest_of(name):
     return next(one for one in manifest.models() if Path(one.name).stem == name)
-
-
-def test_a_disk_without_permissions(tmp_path, monkeypatch):
-    """As exFAT and some network drives: the file is written, only its mode is the disk's."""
-
-    def refused(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(Path, "chmod", refused)
-    assert convert(saved(tmp_path)).is_file()

@@ -56,28 +56,6 @@ def check(expression: str, a: Any = UNCONNECTED, b: Any = UNCONNECTED, c: Any = 
     return node("AttackCheck", expression=expression, a=a, b=b, c=c)
 
 
-def prompt(*last: Node) -> dict[str, dict[str, Any]]:
-    """The API prompt that ends in these nodes."""
-    made: dict[str, dict[str, Any]] = {}
-    numbers: dict[int, str] = {}
-
-    def number(one: Node) -> str:
-        if id(one) not in numbers:
-            inputs = {name: linked(given) for name, given in one.inputs.items()}
-            numbers[id(one)] = str(len(numbers) + 1)
-            made[numbers[id(one)]] = {"class_type": one.kind, "inputs": inputs}
-        return numbers[id(one)]
-
-    def linked(given: Any) -> Any:
-        if isinstance(given, Node):
-            return [number(given), 0]
-        return [number(given.node), given.number] if isinstance(given, Output) else given
-
-    for one in last:
-        number(one)
-    return made
-
-
 FACES = node("LikenessLoadFaceModel", pack="buffalo_sc", recognisers="w600k_mbf", provider="auto")
 
 

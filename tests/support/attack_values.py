@@ -1,7 +1,4 @@
-"""What the expressions of attack_graphs.py are made of: tiny real networks, people, pictures, questions to results.
-
-Imported by attack_pack inside the host, which has the pack under test under the name `pack`.
-"""
+"""What the expressions of attack_graphs.py are made of: tiny real networks, people, pictures, questions to results."""
 
 from __future__ import annotations
 
@@ -72,17 +69,29 @@ small = cache(compiled.model)
 """An SDXL of two layers, small enough to be compiled."""
 
 
-@cache
-def small_net() -> Any:
-    """A ControlNet for it."""
-    shape = {
-        key: given for key, given in compiled.SHAPE.items() if key not in ("out_channels", "transformer_depth_output")
-    }
-    net = comfy.cldm.cldm.ControlNet(
-        **shape, num_heads=-1, num_head_channels=32, hint_channels=3, dtype=torch.float32,
-        operations=comfy.ops.disable_weight_init,
-    )  # fmt: skip
+def _net_of_small(**changed: Any) -> Any:
+    shape = {key: one for key, one in compiled.SHAPE.items() if key not in ("out_channels", "transformer_depth_output")}
+    shape |= {"hint_channels": 3, "dtype": torch.float32, "operations": comfy.ops.disable_weight_init, **changed}
+    net = comfy.cldm.cldm.ControlNet(**shape)
     return comfy.controlnet.ControlNet(fill(net, 182).eval(), load_device=torch.device("cpu"))
+
+
+small_net = cache(lambda: _net_of_small(num_heads=-1, num_head_channels=32))
+"""A ControlNet for it."""
+sd15_net = cache(lambda: _net_of_small(num_heads=8, context_dim=768))
+
+
+def union_net() -> Any:
+    made = tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet()))
+    made.control_model.control_add_embedding = object()
+    return made
+
+
+def with_set(made: Any, **changed: Any) -> Any:
+    """A copy of a ControlNet of which some attributes are others."""
+    copy = made.copy()
+    vars(copy).update(changed)
+    return copy
 
 
 whole = cache(compiled.whole)
@@ -90,6 +99,7 @@ whole = cache(compiled.whole)
 
 FILES = {
     "id_patch": lambda widths: id_patch_file("resampler"),
+    "id_patch_mlp": lambda widths: id_patch_file("mlp"),
     "instant_id": instant_id_file,
     "ip_adapter": lambda widths: ip_adapter_file("face-id-plus", widths, 2048),
     "ip_adapter_plus": lambda widths: ip_adapter_file("plus", widths, 2048),
@@ -117,7 +127,7 @@ def file_of(kind: str, model: Any = None) -> Any:
 
 def load(kind: str, path: str, **changed: Any) -> Any:
     """What its loader gives. changed: of its further inputs."""
-    folder = kind.removesuffix("_plus")
+    folder = kind.removesuffix("_plus").removesuffix("_mlp")
     return LOADERS[folder].load(path, None, **changed)
 
 
@@ -141,9 +151,9 @@ def _portraits() -> tuple[torch.Tensor, ...]:
     return tuple(tiny_dits.latent("FLUX.2", 64, 48, seed) for seed in (1, 2))
 
 
-def referring(seed: int) -> Any:
+def referring(seed: int, people: Any = None) -> Any:
     """A text for `dit` that refers to the portraits of Anna and Boris."""
-    record = references.PeopleReferences(cast(), _portraits(), (0, 1))
+    record = references.PeopleReferences(people or cast(), _portraits(), (0, 1))
     return tiny_dits.conditioning(seed, _portraits(), **{references.REFERENCES: record})
 
 
@@ -168,13 +178,6 @@ klein = cache(lambda: tiny_dits.model("FLUX.2", context_in_dim=3 * tiny_encoders
 
 def klein_said(words: str) -> Any:
     return klein_clip().encode_from_tokens_scheduled(klein_clip().tokenize(words))
-
-
-def wrapped(model: Any, way: str) -> Any:
-    """The MODEL with a UNet function wrapper as other packs put it there."""
-    clone = model.clone()
-    clone.set_model_unet_function_wrapper(_WAYS[way])
-    return clone
 
 
 @cache
@@ -205,43 +208,6 @@ def theirs(model: Any, pack: str) -> Any:
     clone.set_model_patch_replace(block, "dit", "double_block", 0)
     return clone
 
-
-def _rows(value: Any, which: list[int], count: int) -> Any:
-    """These rows of every tensor of `count` rows, however deep: a ControlNet's are in lists in a dictionary."""
-    if isinstance(value, dict):
-        return {key: _rows(one, which, count) for key, one in value.items()}
-    if isinstance(value, list) and any(isinstance(one, torch.Tensor) for one in value):
-        return [_rows(one, which, count) for one in value]
-    return value[which] if isinstance(value, torch.Tensor) and len(value) == count else value
-
-
-def _apply_rows(apply: Any, given: dict[str, Any], which: list[int]) -> Any:
-    x, t, c = (_rows(given[key], which, len(given["input"])) for key in ("input", "timestep", "c"))
-    return apply(x, t, **c)
-
-
-def _rows_one_by_one(apply: Any, given: dict[str, Any]) -> Any:
-    return torch.cat([_apply_rows(apply, given, [n]) for n in range(len(given["input"]))])
-
-
-def _last_row_first(apply: Any, given: dict[str, Any]) -> Any:
-    return _apply_rows(apply, given, list(range(len(given["input"])))[::-1]).flip(0)
-
-
-def _rows_twice(apply: Any, given: dict[str, Any]) -> Any:
-    rows = list(range(len(given["input"])))
-    return _apply_rows(apply, given, rows * 2)[: len(rows)]
-
-
-def _what_it_knows(apply: Any, given: dict[str, Any]) -> Any:
-    known = ("c_crossattn", "c_concat", "y", "control", "transformer_options")
-    return apply(given["input"], given["timestep"], **{key: given["c"][key] for key in known if key in given["c"]})
-
-
-_WAYS = {
-    "rows one by one": _rows_one_by_one, "the last row first": _last_row_first, "every row twice": _rows_twice,
-    "what it knows": _what_it_knows,
-}  # fmt: skip
 
 # People
 
@@ -389,6 +355,11 @@ def flux_text(seed: int) -> list[Any]:
 def text(seed: int, width: int = 2048, **options: Any) -> list[Any]:
     pooled = {"pooled_output": normal(seed + 50, 1, 1280)} if width == 2048 else {}
     return [[normal(seed, 1, 77, width), {**pooled, **options}]]
+
+
+def kolors_text() -> list[Any]:
+    """Of SDXL's UNet that reads another text: the host does not know its files, packs that do bring such a text."""
+    return [[torch.zeros(1, 256, 4096), {"pooled_output": torch.zeros(1, 4096)}]]
 
 
 # What is asked of the host

@@ -26,23 +26,7 @@ FLAGS = (
 )  # fmt: skip
 """Addresses elsewhere are not found at once, whatever the network: a frontend looks for the sizes of missing files."""
 
-# Until for ten frames no node has moved, come or gone, three seconds at most. Frames are as long as a page needs that
-# is still at work; where nobody looks, none may be drawn.
-SETTLED = """async () => {
-  const frame = () => new Promise(drawn => {
-    requestAnimationFrame(() => setTimeout(drawn, 20)); setTimeout(drawn, 60);
-  });
-  const places = () => JSON.stringify((window.app?.graph?._nodes ?? []).map(node => {
-    const {x, y, width, height} = document.querySelector(`[data-node-id="${node.id}"]`)?.getBoundingClientRect() ?? {};
-    return [node.id, node.type, ...node.pos, ...node.size, x, y, width, height];
-  }));
-  const begun = performance.now();
-  for (let still = 0, seen = ''; still < 10 && performance.now() - begun < 3000;) {
-    await frame();
-    still = places() === seen ? still + 1 : 0;
-    seen = places();
-  }
-}"""
+VISITOR = Path(__file__).with_name("visitor.js").read_text("utf-8")
 POLL = 0.02
 """Seconds between two looks at what a page shows."""
 ADVICE = "Install it (apt-get install chromium), or set CHROMIUM to the program of a Chrome or Chromium."
@@ -64,6 +48,8 @@ def window(width: int, height: int) -> Iterator[Page]:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             page = Page(_port(Path(profile)))
+            page.call("Page.enable")
+            page.call("Page.addScriptToEvaluateOnNewDocument", source=VISITOR)
             page.resize(width, height)
             yield page
             page.close()
@@ -118,9 +104,12 @@ class Page:
             raise RuntimeError(details.get("exception", {}).get("description") or details["text"])
         return result["result"].get("value")
 
+    def ask(self, question: str, *given: Any) -> Any:
+        """What a function of visitor.js gives."""
+        return self.evaluate(f"visitor.{question}({', '.join(map(json.dumps, given))})")
+
     def open(self, url: str, ready: str, seconds: float = 60) -> None:
         """Load `url` and wait until the JavaScript expression `ready` is true."""
-        self.call("Page.enable")
         self.call("Page.navigate", url=url)
         self.wait(ready, seconds)
 

@@ -9,6 +9,10 @@ import comfy.model_management
 import torch
 from torch import Tensor
 
+WHOLE_SAMPLING = 5e-6
+"""Of the largest latent value: what a whole sampling in float32 may differ by from the same written in other modules.
+One CPU's kernels round otherwise than another's, by some 1e-6 after a few steps."""
+
 
 def cancel(step: int, *_: object) -> None:
     """A sampler's callback: somebody cancels the run at its second step."""

@@ -92,13 +92,13 @@ def one_by_one_where_it_knows(apply_model: Any, given: dict[str, Any]) -> Tensor
 
 def _rows(c: dict[str, Any], row: Any, count: int) -> dict[str, Any]:
     def cut(value: Any) -> Any:
-        if torch.is_tensor(value) and len(value) == count:
-            return value[row]
-        return value
+        if isinstance(value, list):
+            return [cut(one) for one in value]
+        return value[row] if torch.is_tensor(value) and len(value) == count else value
 
     given = {key: cut(value) for key, value in c.items()}
     if "control" in c:
-        given["control"] = {side: [cut(one) for one in several] for side, several in c["control"].items()}
+        given["control"] = {side: cut(several) for side, several in c["control"].items()}
     return given | {"transformer_options": dict(c["transformer_options"])}
 
 
@@ -133,16 +133,10 @@ def halves(width: int, height: int) -> Tensor:
     return torch.stack([left, 1 - left])
 
 
-def couple(model: Any, regions: Tensor, texts: list[Tensor], interleaved: bool = False) -> Any:
+def couple(model: Any, regions: Tensor, texts: list[Tensor]) -> Any:
     """As ppm's attention couple: an attn2 patch makes a row per region of each positive row, and an output patch makes
-    one of them again. The first region reads what the sampler's positive says, the others a text of `texts` each.
-
-    interleaved: the regions of a picture one after the other, instead of the pictures of a region.
-    """
+    one of them again. The first region reads what the sampler's positive says, the others a text of `texts` each."""
     count = len(regions)
-
-    def repeated(x: Tensor) -> Tensor:
-        return x.repeat_interleave(count, dim=0) if interleaved else x.repeat(count, 1, 1)
 
     def patch(n: Tensor, k: Tensor, v: Tensor, extra_options: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         sides = extra_options["cond_or_uncond"]
@@ -151,9 +145,8 @@ def couple(model: Any, regions: Tensor, texts: list[Tensor], interleaved: bool =
         for side, x, own in zip(sides, n.chunk(len(sides)), k.chunk(len(sides)), strict=True):
             told = [one.to(own).expand(len(x), -1, -1) for one in texts]
             each = [one.repeat(1, length // one.shape[1], 1) for one in (own, *told)]
-            rows.append(x if side else repeated(x))
-            joined = torch.stack(each, dim=1 if interleaved else 0).flatten(0, 1)
-            read.append(each[0] if side else joined)
+            rows.append(x if side else x.repeat(count, 1, 1))
+            read.append(each[0] if side else torch.cat(each))
         return torch.cat(rows), torch.cat(read), torch.cat(read)
 
     def merged(out: Tensor, extra_options: dict[str, Any]) -> Tensor:
@@ -162,10 +155,7 @@ def couple(model: Any, regions: Tensor, texts: list[Tensor], interleaved: bool =
         pictures = len(out) // sum(1 if side else count for side in sides)
         done = list[Tensor]()
         for side, rows in zip(sides, out.split([pictures if s else pictures * count for s in sides]), strict=True):
-            by_region = (
-                rows.unflatten(0, (-1, count)).transpose(0, 1) if interleaved else rows.unflatten(0, (count, -1))
-            )
-            done.append(rows if side else (by_region * weights.to(rows)).sum(dim=0))
+            done.append(rows if side else (rows.unflatten(0, (count, -1)) * weights.to(rows)).sum(dim=0))
         return torch.cat(done)
 
     clone = model.clone()
@@ -218,26 +208,6 @@ def mixed_rows(model: Any) -> Any:
     clone = model.clone()
     clone.set_model_attn2_patch(patch)
     clone.set_model_attn2_output_patch(lambda out, _: out.chunk(2)[0])
-    return clone
-
-
-def rows_of_its_own(model: Any) -> Any:
-    """In a layer's modules, where no patch is asked."""
-
-    class Twice(torch.nn.Module):
-        def __init__(self, module: torch.nn.Module) -> None:
-            super().__init__()
-            self.module = module
-            self.in_features, self.out_features = module.in_features, module.out_features
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.module(torch.cat([x, x]))
-
-    clone = model.clone()
-    *_, block = transformers(model.get_model_object("diffusion_model"))[0]
-    name = next(n for n, m in model.model.named_modules() if m is block)
-    for projection in ("to_q", "to_k", "to_v"):
-        clone.add_object_patch(f"{name}.attn2.{projection}", Twice(getattr(block.attn2, projection)))
     return clone
 
 

@@ -25,6 +25,7 @@ def person(seed: int, photos: int = 1, slot: Slot | None = None, weight: float =
         torch.randint(0, 256, (photos, side, side, 3), generator=generator, dtype=torch.uint8)
         for side in (ALIGNED, LOOSE)
     )
+    loose[:, :: seed + 2] = 0  # not noise alone, of which CLIP sees the same everywhere
     kept = {"w600k_r50": embeddings, "antelopev2": embeddings, "arcface-ir-se50": embeddings}
     who = Identity(f"person {seed}", kept, torch.zeros(photos, 112, 112, 3), Portraits(aligned, loose))
     return Person(who, weight, slot)

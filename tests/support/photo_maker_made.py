@@ -10,8 +10,8 @@ import comfy.utils
 import tiny_encoders
 import tiny_sdxl
 import torch
-from pack.core.people import Identity, Person, Portraits, Slot
 from pack.nodes.photo_maker.nodes import PhotoMaker, load_photo_maker
+from people_made import person as person
 from rig.shapes import of
 from seeded import Shapes, seeded
 from torch import Tensor
@@ -56,14 +56,3 @@ def loaded(version: int = 1) -> PhotoMaker:
         path = Path(folder) / f"photomaker-v{version}.bin"
         torch.save(file(version), path)
         return load_photo_maker(str(path))
-
-
-def person(seed: int, photos: int = 1, slot: Slot | None = None, weight: float = 1.0) -> Person:
-    generator = torch.Generator().manual_seed(seed)
-    loose = torch.randint(256, (photos, 512, 512, 3), generator=generator, dtype=torch.uint8)
-    # Not noise alone, of which CLIP sees the same everywhere.
-    loose[:, :: seed + 2] = 0
-    portraits = Portraits(loose[:, :224, :224].contiguous(), loose)
-    faces = torch.randn(photos, 512, generator=generator) * 1.5
-    identity = Identity(f"person {seed}", {RECOGNISER: faces}, torch.zeros(photos, 112, 112, 3), portraits)
-    return Person(identity, weight, slot)

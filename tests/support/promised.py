@@ -6,53 +6,37 @@ promises are its method's.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import tiny_dits
-from attack_graphs import DEFAULTS, MODELS, UNCONNECTED, Node, Output, node, ours, sampled, sampler, value
+from attack_graphs import DEFAULTS, MODELS, UNCONNECTED, Node, Output, node, ours, sampled, sampler, stands_for, value
 from graph_run import OURS, run
 from pack.core.methods import Method, methods
 from torch import Tensor
 
-OTHER: dict[str, dict[str, Any]] = {
-    "LikenessApplyStyle": {"images": value("image(seed=6)")},
-    "LikenessPersonPrompts": {"prompts": "1: down"},
-    "LikenessBindIDTokens": {"mask": value("mask(2)")},
-    "LikenessBindReferences": {"outside": "everybody"},
-    "LikenessApplyParts": {
-        "features": ours("LikenessEncodeParts", parts=ours("LikenessPart", image=value("image(seed=2)")))
-    },
-    "LikenessSharePartsAttention": {"parts": ours("LikenessPart", image=value("image(seed=2)"))},
-}
-"""What makes another picture of a node that is not told who is meant."""
-PLAIN: dict[str, dict[str, Any]] = {
-    "LikenessApplyPhotoMaker": {"positive": value("said('a woman, a man')")},
-    "LikenessCastReferences": {"positive": value("klein_said('in a park')"), "negative": value("klein_said('')")},
-}
-"""Without nodes that encode the prompt themselves: what their words are without them."""
-BESIDE: dict[str, dict[str, Any]] = {
-    "LikenessCastReferences": {"pictures": UNCONNECTED},
-    "LikenessApplyParts": {"pose": UNCONNECTED},
-    "LikenessApplyIDPatch": {"image": UNCONNECTED},  # drawn of those of weight above 0
-}
-"""What is there beside the people or parts that are switched off."""
+_TABLE = json.loads(Path(__file__).with_name("promised.json").read_text("utf-8"))
+
+
+def _read(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {name: stands_for(given) for name, given in inputs.items()}
+
+
+OTHER, PLAIN, BESIDE, GIVEN = (
+    {kind: _read(inputs) for kind, inputs in _TABLE[part].items()} for part in ("other", "plain", "beside", "given")
+)
+"""By nodes, as attack_graphs.stands_for reads it. What makes another picture of one that is not told who is meant. What
+the words are without one that encodes the prompt itself. What is there beside the people or parts that are switched
+off. What is given instead of the defaults: of a method's files the one that reads most."""
+VARIANTS = {kind: {way: _read(inputs) for way, inputs in ways.items()} for kind, ways in _TABLE["variants"].items()}
+"""Other ways through a node than its defaults, beside those that the schemas tell."""
+BY_ROW = _read(_TABLE["by row"])
 DRAWN = ("LikenessApplyIDPatch",)
 """Whose picture of the places counts without anybody in them."""
-GIVEN: dict[str, dict[str, Any]] = {"LikenessApplyPhotoMaker": {"photo_maker": value("photo_maker(2)")}}
-"""Instead of the defaults: of a method's files the one that reads most."""
-VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
-    "LikenessApplyIPAdapter": {"without its LoRA": {"lora_weight": 0.0}},
-    "LikenessApplyStoryMaker": {"without clothes": {"bodies": UNCONNECTED, "body_masks": UNCONNECTED}},
-    "LikenessSharePartsAttention": {"seldom": {"renew_every": 2, "crop_to_mask": True}},
-}
-"""Other ways through a node than its defaults, beside those that the schemas tell."""
-BY_ROW = {
-    "cast": value("by_row()"), "image": node("LikenessPoseImage", draw="face keypoints", cast=value("by_row()")),
-    "bodies": UNCONNECTED, "body_masks": UNCONNECTED,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,6 +59,15 @@ class Row:
     @property
     def outputs(self) -> list[str]:
         return [one.id.removesuffix("_out") for one in OURS[self.kind].define_schema().outputs]
+
+    @property
+    def model(self) -> Node:
+        """The MODEL of the defaults."""
+        return DEFAULTS[self.kind].get("model") or value(MODELS[self.kind])
+
+    @property
+    def of_unets(self) -> bool:
+        return self.method is None or bool({"SDXL", "SD1.5"} & {*self.method.families})
 
     @property
     def takes_a_cast(self) -> bool:
@@ -118,8 +111,7 @@ class Row:
     def plain(self, model: Any = None, latent: Any = None, **changed: Any) -> Node:
         """The sampler as with the node, and those of ours in front of it, bypassed."""
         given = {name: bypassed(self.node(), name) for name in ("positive", "negative")}
-        model = model or DEFAULTS[self.kind].get("model") or value(MODELS[self.kind])
-        return sampler(model, given["positive"], given["negative"], latent or self.latent, **changed)
+        return sampler(model or self.model, given["positive"], given["negative"], latent or self.latent, **changed)
 
     def _of_variant(self) -> dict[str, Any]:
         if self.variant == "a row each":

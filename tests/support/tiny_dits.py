@@ -18,61 +18,9 @@ from torch import Tensor
 KNOWN = hasattr(comfy.supported_models, "Flux2")
 """Whether this ComfyUI has all of them: 0.33 and newer."""
 needed = pytest.mark.skipif(not KNOWN, reason="an older ComfyUI has no FLUX.2")
-TEXT, POOLED = 24, 16
-_FLUX = {
-    "in_channels": 16,
-    "out_channels": 16,
-    "vec_in_dim": POOLED,
-    "context_in_dim": TEXT,
-    "hidden_size": 64,
-    "mlp_ratio": 2.0,
-    "num_heads": 2,
-    "depth": 2,
-    "depth_single_blocks": 2,
-    "axes_dim": [8, 12, 12],
-    "theta": 10000,
-    "patch_size": 2,
-    "qkv_bias": True,
-    "guidance_embed": True,
-    "txt_ids_dims": [],
-}
-CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
-    FLUX: ("Flux", {"image_model": "flux", **_FLUX}),
-    FLUX_2: (
-        "Flux2",
-        {
-            "image_model": "flux2",
-            **_FLUX,
-            "in_channels": 128,
-            "out_channels": 128,
-            "vec_in_dim": None,
-            "axes_dim": [8, 8, 8, 8],
-            "theta": 2000,
-            "patch_size": 1,
-            "qkv_bias": False,
-            "guidance_embed": False,
-            "global_modulation": True,
-            "mlp_silu_act": True,
-            "ops_bias": False,
-            "default_ref_method": "index",
-            "ref_index_scale": 10.0,
-            "txt_ids_dims": [3],
-        },
-    ),
-    QWEN: (
-        "QwenImage",
-        {
-            "image_model": "qwen_image",
-            "in_channels": 64,
-            "num_layers": 2,
-            "attention_head_dim": 32,
-            "num_attention_heads": 2,
-            "joint_attention_dim": TEXT,
-            "axes_dims_rope": (8, 12, 12),
-        },
-    ),
-}
-"""By family: the host's configuration class, and what it is given. The real shapes but for widths and depths."""
+CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {family: tiny_sdxl.NETWORKS[family] for family in (FLUX, FLUX_2, QWEN)}
+"""By family: the host's configuration class, and what it is given."""
+TEXT, POOLED = CONFIGS[FLUX][1]["context_in_dim"], CONFIGS[FLUX][1]["vec_in_dim"]
 
 
 def model(family: str, seed: int = 301, **changes: Any) -> comfy.model_patcher.ModelPatcher:

@@ -12,29 +12,13 @@ import comfy.utils
 import torch
 from safetensors import safe_open
 from seeded import fill
+from tiny_sdxl import NETWORKS
 
 if TYPE_CHECKING:  # scripts/bench.py builds the host's networks where diffusers may be missing
     from diffusers import UNet2DConditionModel
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "parts2whole.safetensors"
-
-HOST_CONFIG = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 32,
-    "channel_mult": [1, 1, 2, 2],
-    "num_res_blocks": [2, 2, 2, 2],
-    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
-    "transformer_depth_output": [1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0],
-    "transformer_depth_middle": 1,
-    "context_dim": 48,
-    "use_linear_in_transformer": False,
-    "use_spatial_transformer": True,
-    "use_temporal_attention": False,
-    "adm_in_channels": None,
-    "legacy": False,
-}
+HOST_CONFIG = NETWORKS["SD1.5"]
 
 
 def diffusers_unet(seed: int, **changes: Any) -> UNet2DConditionModel:

@@ -26,33 +26,10 @@ if TYPE_CHECKING:  # scripts/bench.py builds the host's networks where diffusers
 GOLDEN = Path(__file__).parents[1] / "golden" / "id_patch_sampling.safetensors"
 LATENT_SCALE = 0.13025  # of the host's SDXL latent format; diffusers' loop below stays unscaled
 
-# The host's names for the diffusers configuration in the golden file's metadata.
-HOST_CONFIG = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 64,
-    "channel_mult": [1, 2, 2],
-    "num_res_blocks": [2, 2, 2],
-    "transformer_depth": [0, 0, 1, 1, 2, 2],
-    "transformer_depth_output": [0, 0, 0, 1, 1, 1, 2, 2, 2],
-    "transformer_depth_middle": 2,
-    "context_dim": 2048,
-    "adm_in_channels": 2816,
-    "num_classes": "sequential",
-    "use_linear_in_transformer": True,
-    "use_spatial_transformer": True,
-    "use_temporal_attention": False,
-    "legacy": False,
-}
-
-
-# As SSD-1B differs from SDXL: other depths in every up block, no attention in the middle.
-SSD_CONFIG = {**HOST_CONFIG, "transformer_depth_output": [0, 0, 0, 1, 1, 2, 3, 2, 2], "transformer_depth_middle": -1}
-SSD_CHANGES = {
-    "reverse_transformer_layers_per_block": [[2, 2, 3], [2, 1, 1], 1],
-    "mid_block_type": "UNetMidBlock2D",
-}
+NETWORKS: dict[str, Any] = json.loads(Path(__file__).with_name("tiny_networks.json").read_text("utf-8"))
+"""By family, the configurations of the tiny networks in the host's names: the real shapes but for widths and depths. Of
+SDXL and SD1.5 those of the diffusers configurations in the golden files' metadata; of others with the host's class."""
+HOST_CONFIG = NETWORKS["SDXL"]
 
 
 def diffusers_config() -> dict[str, Any]:

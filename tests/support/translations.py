@@ -48,13 +48,18 @@ def read(language: str) -> Texts:
 def _flat(tree: dict[str, Any], before: str = "") -> Texts:
     texts: Texts = {}
     for key, value in tree.items():
-        texts |= _flat(value, f"{before}{key}/") if isinstance(value, dict) else {before + key: value}
+        if key != "search_aliases":
+            texts |= _flat(value, f"{before}{key}/") if isinstance(value, dict) else {before + key: value}
     return texts
+
+
+def main_file(language: str) -> dict[str, Any]:
+    return json.loads((LOCALES / language / "main.json").read_text("utf-8"))
 
 
 def table(language: str, name: str = LABELS) -> Texts:
     """What web/labels.js puts in the place of which words."""
-    return json.loads((LOCALES / language / "main.json").read_text("utf-8"))[name]
+    return main_file(language)[name]
 
 
 def lines_of_notes(graph: dict[str, Any]) -> set[str]:

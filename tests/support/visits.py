@@ -22,29 +22,6 @@ from rig.host_server import HostServer
 from rig.standins import Standins
 
 WINDOW = (1280, 800)
-LOADED = "!!window.app?.graph && Object.keys(window.LiteGraph?.registered_node_types ?? {}).length > 50"
-READY = f"{LOADED} && app.graph._nodes.length > 0"  # its first graph is open
-# In 1.27.10 the mark is on a group of two.
-BUTTON = "(found => found.querySelector('button') ?? found)(document.querySelector('[data-testid=queue-button]'))"
-# A page without a screen does not always play the animation at whose end the cover goes that lies over a page while a
-# file is opened.
-UNCOVER = (
-    "document.querySelectorAll('.p-overlay-mask-leave')"
-    ".forEach(cover => cover.dispatchEvent(new Event('animationend')))"
-)
-# Gives the file as it was saved again, the prompt, and how often the host was asked for translations meanwhile.
-OPENED = """(async (graph, name) => {
-  performance.clearResourceTimings();  // the browser keeps few
-  await app.loadGraphData(graph, true, true, name, {openSource: 'template'});
-  await SETTLED();
-  const {output} = await app.graphToPrompt();
-  const asked = performance.getEntriesByType('resource').filter(entry => entry.name.endsWith('/i18n')).length;
-  return JSON.parse(JSON.stringify([app.graph.serialize(), output, asked]));
-})""".replace("SETTLED", f"({chromium.SETTLED})")
-APP_RUN = (
-    "[...document.querySelectorAll('[data-testid=linear-run-button] button')]"
-    ".find(button => button.innerText.trim() == 'Run')"
-)
 # What a new user does not have yet, and models that the frontend looks up in the web.
 NOT_OURS = ("Content Security Policy", "user.css", "/api/userdata")
 
@@ -107,96 +84,80 @@ class Visit:
     def set(self, name: str, value: Any) -> None:
         self.server.read(f"/settings/{name}", json.dumps(value).encode(), **{"Content-Type": "application/json"})
 
-    def open(self, locale: str = "en", ready: str = READY) -> None:
+    def open(self, locale: str = "en", ready: str = "ready") -> None:
+        """ready: a question of visitor.js, of a page without a graph loaded."""
         self.set("Comfy.TutorialCompleted", True)
         self.set("Comfy.VueNodes.Enabled", self.vue)
         self.set("Comfy.Locale", locale)
         self.page.listen("Runtime", "Log")
-        self.page.open(self.server.url, ready, 240)
+        self.page.open(self.server.url, f"visitor.{ready}()", 240)
         self.page.errors()
 
     def load(self, graph: Graph) -> None:
         """A prompt of the API as a graph, its first node in view; once more where a frontend puts the first graph of a
         new user over it."""
         graph = numbered(graph)
-        self.page.evaluate("app.canvas.ds.scale = 1; app.canvas.ds.offset = [0, 0]")
-        kinds = json.dumps(sorted(node["class_type"] for node in graph.values()))
-        for _ in range(8):
-            loaded = f"await app.loadApiJson({json.dumps(graph)}, 'visit'); await ({chromium.SETTLED})()"
-            shown = "JSON.stringify(app.graph._nodes.map(node => node.type).sort())"
-            if self.page.evaluate(f"(async () => {{ {loaded}; return {shown} === JSON.stringify({kinds}) }})()"):
-                return
-        raise AssertionError(f"The graph was not opened. The page says: {self.text()}")
+        kinds = sorted(node["class_type"] for node in graph.values())
+        if not any(self.page.ask("load", graph, kinds) for _ in range(8)):
+            raise AssertionError(f"The graph was not opened. The page says: {self.page.ask('text')}")
 
     def open_file(self, graph: Graph, app: bool | None = None) -> tuple[Graph, Graph, int]:
-        """A workflow as from the gallery, in a tab of its own: as OPENED. app: as an app, or its graph."""
+        """A workflow as from the gallery, in a tab of its own: what open of visitor.js gives. app: as an app, or its
+        graph."""
         graph = {**graph, "id": str(uuid.uuid4())}
         if app is not None:
             graph["extra"] = {**graph["extra"], "linearMode": app}
-        return self.page.evaluate(f"{OPENED}({json.dumps(graph)}, {json.dumps(graph['id'])})")
+        return self.page.ask("open", graph, graph["id"])
 
     @contextlib.contextmanager
     def as_app(self, graph: Graph) -> Iterator[None]:
         """Skips where the frontend of this host has no apps."""
         if self.server.host.version < (0, 33):
             pytest.skip("the frontend of this host has no apps")
-        self.close_dialogs()
+        self.page.ask("closeDialogs")
         self.open_file(graph, app=True)
         try:
             yield
         finally:
             self.open_file(graph, app=False)
-            self.close_dialogs()
+            self.page.ask("closeDialogs")
 
     def await_labels(self, labels: list[str]) -> None:
         """Until an app asks for these."""
-        shown = "[...document.querySelectorAll('[data-testid=builder-widget-label]')].map(one => one.innerText.trim())"
-        self.page.wait(f"JSON.stringify({shown}) === JSON.stringify({json.dumps(labels)})")
-
-    def settle(self) -> None:
-        self.page.evaluate(f"({chromium.SETTLED})()")
-
-    def text(self) -> str:
-        return self.page.evaluate("document.body.innerText")
+        self.page.wait(f"JSON.stringify(visitor.labels()) === JSON.stringify({json.dumps(labels)})")
 
     def await_text(self, words: str) -> None:
         """Until these words are on the page."""
-        self.page.wait(f"document.body.innerText.replace(/\\s+/g, ' ').includes({json.dumps(words)})")
+        self.page.wait(f"visitor.text().includes({json.dumps(words)})")
+
+    def await_toasts(self, words: str, count: int = 1) -> None:
+        """Until so many have these words."""
+        self.page.wait(f"visitor.toasts().filter(text => text.includes({json.dumps(words)})).length == {count}", 20)
 
     def drop(self, path: Path, nodes: int) -> None:
-        """Drag a file onto an empty canvas; while a frontend still loads another graph it lets it fall.
-
-        A note stands far away: a page that opens again with a graph of nothing would never be READY.
-        """
-        self.page.evaluate(
-            "app.graph.clear(); void app.graph.add(Object.assign(LiteGraph.createNode('Note'), {pos: [-9999, -9999]}))"
-        )
+        """Drag a file onto an empty canvas; while a frontend still loads another graph it lets it fall."""
+        self.page.ask("clear")
         for _ in range(6):
-            self.page.evaluate(UNCOVER)
+            self.page.ask("uncover")
             self.page.drop_file(path, 640, 400)
             with contextlib.suppress(TimeoutError):
                 return self.page.wait(f"app.graph._nodes.length == {nodes}", 10)
-        raise AssertionError(f"{path.name} was dropped and not opened. The page says: {self.text()}")
+        raise AssertionError(f"{path.name} was dropped and not opened. The page says: {self.page.ask('text')}")
 
-    def run(self, button: str = BUTTON) -> dict[str, Any]:
+    def run(self) -> dict[str, Any]:
         """Click Run, by the JavaScript of its button, and give what the host says of the run; again where the click
         came while the page was busy."""
         before = self.server.get("/history?max_items=1").keys()
         for _ in range(4):
             self.page.errors()  # of a click while the first graph of a new user lay over this one
-            self.page.evaluate(f"{button}.click()")
+            self.page.ask("run")
             give_up = time.monotonic() + 20
             while time.monotonic() < give_up or any(self.server.get("/queue").values()):
                 last = self.server.get("/history?max_items=1")
                 if last.keys() != before:
                     return next(iter(last.values()))
                 time.sleep(chromium.POLL)
-        raise AssertionError(f"Nothing has run. The page says: {self.text()}")
-
-    def close_dialogs(self) -> None:
-        self.page.evaluate(
-            "document.querySelectorAll('.p-dialog-close-button, .likeness-toast button').forEach(b => b.click())"
-        )
+        raise AssertionError(f"Nothing has run. The page says: {self.page.ask('text')}")
 
     def red(self) -> list[str]:
         return [line for line in self.page.errors() if not any(name in line for name in NOT_OURS)]

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import partial
 
 import people_made
 import pytest
-import torch
-from pack.core.errors import BadLayout, BadSize
+from pack.core.errors import BadLayout
 from pack.core.geometry import off_canvas, overlaps, patch_rect
 from pack.core.people import Cast, Layout, Person, Slot
 from pack.core.places import adding, bodies, group, placing, regions
@@ -78,13 +76,6 @@ def test_x_y_and_size_are_taken_as_they_are_and_several_are_those_one_after_the_
         assert add(layout, where, at, count=2) == add(add(layout, where, at), "free place")
 
 
-def test_places_without_faces_count_by_their_patch() -> None:
-    new = add(Layout(*CANVAS, (Slot((600.0, 300.0)),)), "free place").slots[-1]
-    assert not overlaps([patch_rect((600, 300)), patch_rect(new.center)])
-    posed = Layout(*CANVAS, (Slot((600.0, 300.0), pose=bodies.body((600.0, 300.0), 130)),))
-    assert head_of(add(posed, "free place").slots[-1]) == pytest.approx(130, rel=0.01)
-
-
 @pytest.mark.parametrize(
     ("layout", "where", "at", "size", "count", "values"),
     [
@@ -140,12 +131,3 @@ def test_a_region_leaves_those_who_stay_as_they_are() -> None:
         assert not any(region[y, x] for x, y in joints)
     x0, y0, x1, y1 = whole(added.slots[-1])
     assert region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].all()
-
-
-def test_zero_is_everybody_and_who_has_weight_0_stays() -> None:
-    cast, _ = joined(THREE, 1.0, 0.0, 1.0)
-    each = [regions.of_person(cast, number, "face", 0.3, 16) for number in (1, 3)]
-    assert torch.equal(regions.of_person(cast, 0, "face", 0.3, 16), torch.maximum(*each))
-    assert regions.staying(cast, THREE) == (THREE.slots[1],)
-    with pytest.raises(BadSize, match=r"those who stay .*1216x840 px.* 1216x832 px"):
-        regions.staying(cast, replace(THREE, height=840))

@@ -84,11 +84,3 @@ def test_a_sink_without_a_mask_is_all_dropped_tokens(dtype, dropped):
         assert (ours - true).abs().max() <= 1e-6
     off = [(x - true).norm() for x in (ours, shared(q, (k, v), tuple(with_sinks), masked))]
     assert off[0] <= math.sqrt(2) * off[1]
-
-
-def test_where_a_sink_is_all_that_is_needed():
-    two = [PartTokens(torch.zeros(3, 8), 5), PartTokens(torch.zeros(8, 8), 2)]
-    assert sink(two, PartWeights([1.0, 1.0])) == math.log(7)
-    assert sink([PartTokens(torch.zeros(3, 8), 0)], PartWeights([1.0])) is None
-    assert sink(two, PartWeights([1.0, 0.5])) is None
-    assert sink(two, PartWeights([1.0, 1.0], torch.ones(2, 4, 4))) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from pack.nodes.photo_maker.net import BadTrigger, TooManyPhotos, laid_out
 
 START, END, PAD, IMG, MAN, WOMAN = 900, 901, 0, 24157, 786, 2308
@@ -39,13 +38,6 @@ def test_class_words_stand_once_for_each_token(text, copies, words, places):
     assert [[n for n, _, word in chunk if word] for chunk in found["g"]] == words
     assert all(len(chunk) == ROOM + 2 and chunk[0][0] == START for chunk in found["g"])
     assert [chunk[len(one) + 1][0] for chunk, one in zip(found["g"], words, strict=True)] == [END] * len(words)
-
-
-def test_a_trigger_of_several_tokens_and_embeddings_beside_it():
-    text = [(torch.ones(3), 1.0, 1), (MAN, 1.2, 2), (31, 1.0, 3), (32, 1.0, 3)]
-    prompt = {"g": [[(START, 1.0, 0), *text, (END, 1.0, 0)]]}
-    found, stand = laid_out(prompt, chunks(31, 32), EMPTY, "two tokens", ["Anna"], [1])
-    assert [one[1:] for one in found["g"][0] if one[2]] == [(1.0, 1), (1.2, 2)] and stand == [2]
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,8 @@ import pytest
 import torch
 from format_files import TABLE, on_meta, state_of
 from pack.core.errors import UnsupportedCheckpoint
-from pack.core.methods import methods
-from pack.core.models import manifest
-from pack.core.models.formats import formats, identify, known, recognised, require
+from pack.core.models.formats import identify, recognised, require
 from pack.core.models.tensors import flatten, read, shapes
-from safetensors.torch import save_file
 from seeded import id_patch_file
 
 RESAMPLER = {"image_proj.latents": [1, 16, 1280], "image_proj.proj_in.weight": [1280, 512]}
@@ -29,46 +26,11 @@ FILES = [(name, state_of(row)) for name, rows in TABLE.items() for row in rows] 
 ]
 
 
-def test_ids_are_given_once():
-    assert len({one.id for one in formats()}) == len(formats())
-    ours = {one.id for one in formats() if one.ours}
-    assert ours == {"arcface-ir-se50", *(one.id for method in methods() for one in method.formats)}
-    assert ours - {one.format for one in manifest.models()} == {"ip-adapter-full-sdxl"}, "published for SD1.5 only"
-
-
 def test_known_files_are_identified():
     for expected, state in FILES:
         found = identify(state)
         assert found is not None and found.id == expected, next(iter(state))
         require(state, expected, "x.bin", "")
-
-
-def test_a_file_that_is_not_known_shows_its_keys():
-    with pytest.raises(UnsupportedCheckpoint, match=r"an unknown file \(2 tensors: a, b\)"):
-        require(on_meta({"a": (1,), "b": (2,)}), "id-patch", "x.bin", "")
-    with pytest.raises(UnsupportedCheckpoint, match="it holds no tensors"):
-        require({}, "id-patch", "x.bin", "")
-
-
-@pytest.mark.parametrize("expected", ["instant-id", "face-id-unnorm"])
-@pytest.mark.parametrize("pickled", [True, False])
-def test_files_are_told_by_their_headers(tmp_path, expected, pickled):
-    """What kind of number a tensor has stands there, too."""
-    known_state = next(state for name, state in FILES if name == expected)
-    state = {key: torch.zeros(tensor.shape, dtype=tensor.dtype) for key, tensor in known_state.items()}
-    path = tmp_path / "x.bin"
-    torch.save(state, path) if pickled else save_file(state, path)
-    assert {key: tensor.dtype for key, tensor in shapes(path).items()} == {key: t.dtype for key, t in state.items()}
-    assert recognised(path) == (known(expected), None)
-
-
-def test_a_file_that_was_replaced_is_looked_at_again(tmp_path):
-    path = tmp_path / "x.safetensors"
-    assert recognised(path) == (None, None)
-    save_file({"a.lora_A.weight": torch.zeros(1)}, path)
-    assert recognised(path)[0] is known("lora")
-    save_file({"mesh.head_landmarks.weight": torch.zeros(1), "canonical_vertices": torch.zeros(1)}, path)
-    assert recognised(path)[0] is known("mediapipe-face")
 
 
 def test_what_is_no_file_is_not_opened(tmp_path):
@@ -79,11 +41,6 @@ def test_what_is_no_file_is_not_opened(tmp_path):
         assert recognised(path) == (None, None)
         with pytest.raises(UnsupportedCheckpoint, match="cannot be read"):
             read(path)
-
-
-def test_flatten_keeps_tensors_only():
-    tensor = torch.zeros(1)
-    assert flatten({"a": {"b": {"c": tensor}}, "d": tensor, "epoch": 3}) == {"a.b.c": tensor, "d": tensor}
 
 
 def header(length: int | None = None, **entry) -> bytes:

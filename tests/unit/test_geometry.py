@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from pack.core.errors import BadSize
-from pack.core.geometry import Fit, check_size, off_canvas, overlaps, patch_rect, scale
+from pack.core.geometry import Fit, off_canvas, overlaps, patch_rect, scale
 
 
 def reference(center: tuple[float, float], width: int, height: int) -> tuple[list[int], list[int], bool]:
@@ -41,34 +41,6 @@ def test_fit_puts_the_corner_where_it_belongs(mode: str, expected: tuple[float, 
     fit = Fit.into((1000, 500), (512, 384), mode)
     assert fit.point((0, 0)) == pytest.approx(expected) and fit.point((500, 250)) == pytest.approx((256, 192))
     assert fit.point((1000, 500)) == pytest.approx((512 - expected[0], 384 - expected[1]))
-
-
-@pytest.mark.parametrize(
-    ("size", "advised"),
-    [
-        ((1023, 1024), "1024x1024"), ((1024, 4), "1024x8"), ((0, 512), "8x512"), ((-8, 512), "8x512"),
-        ((770, 513), "768x512"), ((8200, 512), "8192x512"), ((10**12, 1), "8192x8"),
-    ],
-)  # fmt: skip
-def test_sizes_off_the_grid_are_refused_and_one_that_works_is_said(size: tuple[int, int], advised: str) -> None:
-    with pytest.raises(BadSize, match=f"The canvas .* {size[0]}x{size[1]} px.* 8, .*to {advised}"):
-        check_size("The canvas", *size)
-    check_size("The canvas", *map(int, advised.split("x")))
-
-
-@pytest.mark.parametrize(
-    ("canvas", "latent", "expected"),
-    [
-        ((1024, 768), (1024, 768), None),
-        ((1021, 775), (1016, 768), None),  # the host rounds down to its grid
-        ((1021, 775), (1528, 1152), 1.49),
-        ((1024, 768), (512, 384), 0.5),
-        ((1024, 1024), (1016, 1024), 0.996),
-        ((128, 96), (16, 8), 0.1),
-    ],
-)
-def test_scale_of_a_latent(canvas: tuple[int, int], latent: tuple[int, int], expected: float | None) -> None:
-    assert scale("the canvas", canvas, latent) == (expected and pytest.approx(expected, abs=0.01))
 
 
 @pytest.mark.parametrize("latent", [(2048, 768), (768, 1024), (1152, 896), (1024, 800)])

@@ -1,4 +1,4 @@
-"""Layouts from faces, poses and masks: where everything lands, and every reason to refuse."""
+"""Layouts from faces, poses and masks: where everything lands, and what is guessed."""
 
 from __future__ import annotations
 
@@ -7,39 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from pack.core.errors import BadLayout, BadSize
-from pack.core.people import Faces, Layout, Pose, Slot
+from pack.core.people import Layout, Pose
 from pack.core.places import bodies, group, layouts
 from pack.core.places.bodies import openpose
-from pack.core.places.layouts import BadPoses
-from people_made import face, painted
+from people_made import painted
 
 
 def seen(pose: Pose | None) -> set[int]:
     return {n for n, joint in enumerate(pose or ()) if joint[2] >= bodies.SEEN}
 
 
-# faces
-
-
-def test_places_are_the_faces_in_their_order_with_their_embeddings_and_fitted() -> None:
-    row = torch.rand(512)
-    faces = Faces((face(700, 300, 200), face(200, 320, 180, w600k_mbf=row)), 1024, 768)
-    layout = layouts.from_faces(faces, 0, 1536, "stretch", "half")
-    assert [slot.center for slot in layout.slots] == [(700, 600), (200, 640)]
-    assert layout.slots[1].embeddings["w600k_mbf"] is row
-    x0, y0, x1, y1 = faces.faces[0].box
-    assert layout.slots[0].box == pytest.approx((x0, 2 * y0, x1, 2 * y1))
-    assert (layout.width, layout.height) == (1024, 1536)
-
-
-def test_body_says_how_much_of_the_skeleton_there_is() -> None:
-    def pose(body: str, *head: float) -> Pose | None:
-        return layouts.from_faces(Faces((face(*head),), 1000, 1000), 1000, 1000, "crop", body).slots[0].pose
-
-    whole = {body: len(seen(pose(body, 500, 150, 100))) for body in bodies.BODIES}
-    assert whole == {"bust": 7, "half": 13, "full": 17, "none": 0} and pose("none", 500, 150, 100) is None
-    assert seen(pose("full", 500, 750, 200)) == set(range(7)), "limbs far off the canvas are not seen"
+# bodies of faces
 
 
 @pytest.mark.parametrize(("side", "ears"), [(1, (0, 1)), (-1, (1, 0))])
@@ -72,12 +50,12 @@ def test_head_size_survives_turning_and_nodding(across: float, along: float) -> 
 # poses
 
 
-def pose_keypoint(poses: list[Pose], parts: bool = False, **changed: Any) -> list[dict[str, Any]]:
+def pose_keypoint(poses: list[Pose], parts: bool = False) -> list[dict[str, Any]]:
     """As DWPose and SDPose nodes make it: the neck is one of eighteen points, unseen ones are zeros."""
     wide, high = (1024, 768) if parts else (1, 1)
     found = [[(x / wide, y / high, s) if s else (0, 0, 0) for x, y, s in openpose(pose)] for pose in poses]
     listed = [{"pose_keypoints_2d": [v for joint in joints for v in joint], "face": None} for joints in found]
-    return [{"people": listed, "canvas_width": 1024, "canvas_height": 768, **changed}]
+    return [{"people": listed, "canvas_width": 1024, "canvas_height": 768}]
 
 
 def made(*people: Pose, parts: bool = False) -> tuple[Layout, list[str]]:
@@ -115,12 +93,10 @@ def without(pose: Pose, *joints: int) -> Pose:
     [
         ((0,), "eyes", (0.0, 0.0, 0.0)),
         ((0, 1), "eyes", (math.nan, 1.0, 1.0)),
-        ((0, 1, 2), "ears", (-math.inf, 1.0, 1.0)),
         ((0, 1, 2, 3, 4), "neck", (1e9, 1.0, 1.0)),
         ((0,), "eyes", (-1.0, -1.0, 0.9)),
-        ((0,), "eyes", (10.0, 10.0, 0.29)),
     ],
-    ids=["unseen", "nan", "infinite", "far", "where SDPose puts what it lost", "unsure"],
+    ids=["unseen", "nan", "far", "where SDPose puts what it lost"],
 )
 def test_unseen_nose_is_guessed_and_said(hidden: tuple[int, ...], words: str, nose: tuple[float, ...]) -> None:
     (pose,) = standing(1)
@@ -138,55 +114,6 @@ def test_legs_alone_are_left_out_and_a_nose_alone_makes_a_place_without_a_size()
     (slot,) = layout.slots
     assert slot.center == pytest.approx(nose[0][:2]) and slot.box is slot.keypoints is None
     assert notes == ["1 of 2 people left out: neither head nor neck is seen"]
-
-
-def frame_of(**changed: Any) -> list[dict[str, Any]]:
-    return pose_keypoint(standing(1), **changed)
-
-
-JOINTS = 18
-NOTHING_BUT_A_KNEE = [*[0.0] * 39, 500.0, 500.0, 1.0, *[0.0] * 12]
-
-
-@pytest.mark.parametrize(
-    ("poses", "message"),
-    [
-        (frame_of() * 3, "3 pictures"),
-        *((poses, "no list of OpenPose") for poses in ([], "{}", frame_of(people={"a": 1}), frame_of(people=[None]))),
-        ([{"version": "ap10k", "animals": []}], "animal poses"),
-        *((frame_of(canvas_width=wide), f"canvas_width is {wide}") for wide in (None, math.nan, 10**9)),
-        (frame_of(people=[]), "shows no person"),
-        *(
-            (frame_of(people=[{"pose_keypoints_2d": flat}]), message)
-            for flat, message in (
-                ([0.0] * 3 * JOINTS, "shows no person"),
-                ([1e9, 1e9, 1.0] * JOINTS, "shows no person"),
-                ([5.0, 5.0, 1.0] * 25, "person 1 .*75 numbers .*54"),
-                (5, "person 1 .*1 number .*54"),
-                (["a"] * 3 * JOINTS, "person 1 .*else than numbers"),
-                ([[1.0, 2.0, 1.0], [3.0]] * 9, "else than numbers"),
-                ({}, "else than numbers"),
-                ([], "shows no person"),
-                ([10**400] * 3 * JOINTS, "else than numbers"),
-                (NOTHING_BUT_A_KNEE, "no person .*shows a head"),
-            )
-        ),
-    ],
-)
-def test_bad_poses_are_explained(poses: Any, message: str) -> None:
-    with pytest.raises(BadPoses, match=f"pose input .*: .*{message}"):
-        layouts.from_poses(poses, 8192, 8192, "crop")
-
-
-@pytest.mark.parametrize("wide", [1021, 8200])
-def test_canvases_off_the_grid_or_larger_than_memory_are_refused(wide: int) -> None:
-    for make in (
-        lambda: layouts.from_poses(frame_of(canvas_width=wide), 0, 0, "crop"),
-        lambda: layouts.from_masks(torch.ones(1, 64, wide), 0, 0, "half"),
-        lambda: layouts.from_faces(Faces((face(50, 50, 40),), 100, 100), wide, 512, "crop", "half"),
-    ):
-        with pytest.raises(BadSize, match=rf" {wide}x\d+ px"):
-            make()
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["last", "first"])
@@ -221,37 +148,3 @@ def test_face_sits_at_the_top_of_its_region(box: tuple[int, int, int, int], body
     assert slot.box and slot.box[1] > box[1] and slot.box[3] - slot.box[1] == pytest.approx(0.83 * head)
     assert seen(slot.pose) == set(range({"half": 13, "bust": 7}[body]))
     assert slot.mask is not None and torch.equal(slot.mask, mask)
-
-
-def test_region_that_leans_puts_the_face_over_its_top() -> None:
-    y, x = torch.meshgrid(torch.arange(512.0), torch.arange(512.0), indexing="ij")
-    mask = ((x - 100 - 0.5 * y).abs() < 60) & (y > 50) & (y < 450)
-    slot = layouts.from_masks(mask.float()[None], 0, 0, "full").slots[0]
-    assert slot.center[0] == pytest.approx(100 + 0.5 * 80, abs=10)
-
-
-def test_masks_of_odd_numbers_or_another_size_are_read_and_kept_soft() -> None:
-    mask = painted((20, 10, 40, 30), width=64) * 255
-    mask[0, 40, 40], mask[0, 50, 50] = math.nan, -5
-    slot = layouts.from_masks(mask, 0, 0, "bust").slots[0]
-    assert slot.mask is not None and slot.mask.sum() == 20 * 20
-    assert layouts.from_masks(mask[0], 0, 0, "bust").slots[0].center == slot.center
-    faint = (painted((40, 20, 100, 80), width=200, height=100) * 0.4).half()
-    slot = layouts.from_masks(faint, 400, 400, "none").slots[0]
-    assert slot.mask is not None and (slot.mask.dtype, slot.mask.shape) == (torch.float32, (400, 400))
-    assert float(slot.mask.max()) == pytest.approx(0.4, abs=1e-3)
-    assert slot.center[0] == pytest.approx(140, abs=2) and slot.pose is None
-
-
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: layouts.from_faces(Faces((), 640, 480), 512, 512, "crop", "half"), r"Detect Faces .*640x480 px"),
-        (lambda: layouts.from_masks(torch.full((64, 64), math.nan), 0, 0, "bust"), r"mask 1 \(64x64 px\) is empty"),
-        (lambda: layouts.from_masks(painted((0, 0, 9, 9), (0, 0, 0, 0)), 0, 0, "half"), "mask 2"),
-        (lambda: layouts.require_skeletons(Layout(64, 64, (Slot((1, 1)), Slot((2, 2))))), "2 places .*no skeleton"),
-    ],
-)
-def test_what_has_no_places_is_said(make: Any, message: str) -> None:
-    with pytest.raises(BadLayout, match=message):
-        make()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import re
 from contextlib import suppress
 
 import pytest
-from pack.core.errors import BadLayout, BadSize
-from pack.core.geometry import off_canvas, overlaps, patch_rect
+from pack.core.errors import BadLayout
 from pack.core.people import Layout
 from pack.core.places import group
 from pack.core.places.group import GROUP_PHOTO
@@ -48,43 +46,6 @@ def test_every_layout_is_as_it_always_was(action: str) -> None:
             layout = group.layout(count, framing, rows, *size, action=action)
             found += [layout] if plain or face_height(layout) >= 96 else []
     assert hashlib.sha256(repr(found).encode()).hexdigest()[:16] == DRAWN[action]
-
-
-@pytest.mark.parametrize("framing", group.FRAMINGS)
-def test_least_canvas_of_every_group_holds_it(framing: str) -> None:
-    for count, rows in itertools.product(range(1, 13), range(1, 5)):
-        if rows > count:
-            continue
-        with pytest.raises(BadLayout) as caught:
-            group.layout(count, framing, rows, 64, 64)
-        needed = re.search(rf"in {rows} rows? needs? at least (\d+)x(\d+) px", str(caught.value))
-        assert needed and ("1 person" in str(caught.value)) == ("needs" in str(caught.value)) == (count == 1)
-        layout = group.layout(count, framing, rows, int(needed[1]), int(needed[2]))
-        assert overlaps([patch_rect(slot.center) for slot in layout.slots]) == []
-        assert overlaps([tuple(round(side) for side in slot.box or ()) for slot in layout.slots]) == []
-        assert not any(off_canvas(slot.center, layout.width, layout.height) for slot in layout.slots)
-
-
-def test_small_canvas_takes_the_rows_that_fit() -> None:
-    """Two rows would have larger heads here, but not the distance that ID patches need between rows."""
-    with pytest.raises(BadLayout, match="in 2 rows"):
-        group.layout(5, "half", 2, 360, 256)
-    layout = group.layout(5, "half", 0, 360, 256)
-    heights = [slot.center[1] for slot in layout.slots]
-    assert max(heights) - min(heights) < face_height(layout) / 2
-
-
-@pytest.mark.parametrize(
-    ("given", "error", "message"),
-    [
-        ((2, "half", 3, 1024, 1024), BadLayout, r"3 rows .*2 people.* rows to 0"),
-        ((0, "half", 0, 1024, 1024), BadLayout, "the cast is empty"),
-        ((2, "half", 0, 1000, 1001), BadSize, "1000x1001 px"),
-    ],
-)
-def test_what_makes_no_group_is_said(given: tuple, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        group.layout(*given)
 
 
 @pytest.mark.parametrize(

@@ -34,25 +34,6 @@ def pillow(values, mode, size, how=Image.Resampling.BICUBIC):
     return np.asarray(shown.resize(size, how)) / np.float32(255)
 
 
-def test_labels_are_one_line_of_some_letters():
-    assert part(label="red\ud800\n glasses \x1b").label == "red glasses"
-    assert len(part(label="x" * 1000).label) == 1000
-    with pytest.raises(BadPart, match=r"'x{57}\.{3}' .*label .*1001 letters"):
-        part(label="x" * 1001)
-    with pytest.raises(BadPart, match="its image is a batch of 2 pictures"):
-        part(torch.ones(2, 64, 64, 3))
-    absent = Parts((part(weight=0.0), part(label="shoes")))
-    assert [p.label for p in absent.present] == ["shoes"]
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
-def test_pictures_of_another_precision_and_out_of_range(dtype):
-    given = (picture(1, channels=4) * 1.1).to(dtype)
-    made, same = part(given), part(given.float())
-    assert made.picture.dtype == torch.float32 and torch.equal(made.picture, same.picture)
-    assert torch.equal(made.alpha, same.alpha) and float(prepared(made, 64, 96).picture.max()) <= 1
-
-
 @pytest.mark.parametrize("size", [(64, 96), (200, 304)])
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_preparation_equals_pillow(channels, size):
@@ -72,11 +53,6 @@ def test_pose_pictures_equal_pillows_lanczos():
     expected = pillow(image[0], "RGB", (64, 96), Image.Resampling.LANCZOS)
     assert np.abs(module.pose_picture(image, 64, 96)[0].movedim(0, -1).numpy() - expected).max() <= 1e-6
     assert torch.equal(module.pose_picture(image, 90, 130)[0], image[0].movedim(-1, 0)), "the right size stays"
-
-
-def test_what_does_not_count_is_dim_magenta():
-    shown = module.laid_over(prepared(part(torch.ones(1, 96, 64, 3), mask=box(64, 96)), 64, 96))
-    assert torch.allclose(shown[30, 30], torch.ones(3)) and torch.allclose(shown[90, 2], torch.tensor([0.6, 0.25, 0.6]))
 
 
 def test_targets_are_everywhere_where_none_is_given():
@@ -106,15 +82,9 @@ def test_the_mask_of_a_photo_in_which_nobody_has_painted_is_none():
     empty, alpha = torch.zeros(1, 64, 64), picture(1, channels=4)
     made = part(mask=empty)
     assert made.mask is None and bool((prepared(made, 64, 96).mask == 1).all())
-    (said,) = hints(made, mask=empty, target_mask=None)
-    assert said.startswith("No mask is painted, so the whole picture counts as 'face'. For a part of it: right click")
     assert torch.equal(part(alpha, mask=empty).alpha, alpha[0, ..., 3])
     with pytest.raises(BadPart, match="target_mask"):
         part(target=empty)
-    speck = torch.zeros(1, 2000, 2000)
-    speck[:, 1003, 1003] = 1
-    with pytest.raises(BadPart, match=r"mask .*64x96 px"):  # nothing of it is left
-        prepared(part(mask=speck), 64, 96)
 
 
 def test_several_masks_are_one_part_in_pieces():
@@ -154,14 +124,6 @@ def test_what_works_but_may_not_be_meant_is_said():
     assert not module.stretched(Parts((square,)), 512, 512)
 
 
-def test_poses_of_another_encoding_are_noticed():
-    iuv = torch.rand(1, 96, 64, 3, generator=torch.Generator().manual_seed(0))
-    iuv[..., 2] *= 24 / 255
-    assert module.pose_hint(iuv) == "" and module.pose_hint(torch.zeros(2, 96, 64, 3)) == ""
-    iuv[:, 20:40, ..., 2] = 0.4  # viridis
-    assert module.pose_hint(iuv).startswith("The pose image is no DensePose IUV picture ")
-
-
 @pytest.mark.parametrize("size", [(1032, 776), (136, 1192)], ids=str)
 @pytest.mark.parametrize(("cell", "halvings"), [(8, 3), (4, 2)], ids=["sd15", "sdxl"])
 def test_all_of_a_part_that_counts_lies_in_its_window(size, cell, halvings):
@@ -179,16 +141,6 @@ def test_all_of_a_part_that_counts_lies_in_its_window(size, cell, halvings):
             tokens = token_mask(mask, math.prod(grid)).unflatten(0, grid)
             rows, columns = slice(top // halved, -(-below // halved)), slice(left // halved, -(-right // halved))
             assert (tokens[rows, columns] > 0).sum() == (tokens > 0).sum()
-
-
-def test_masks_of_all_sizes_fit_the_grids_of_a_unet():
-    """The grids that three halvings, rounded up, make of a latent; 64 is the smallest side the nodes take."""
-    for width in range(64, 300, 8):
-        for height in range(64, 300, 40):
-            w, h = width // 8, height // 8
-            for _ in range(4):
-                assert torch.equal(token_mask(torch.ones(height, width), w * h), torch.ones(w * h))
-                w, h = -(-w // 2), -(-h // 2)
 
 
 # The sink

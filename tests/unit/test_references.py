@@ -5,8 +5,7 @@ from __future__ import annotations
 import people_made
 import pytest
 from pack.core.people import PlacedCast, Slot
-from pack.core.places import group
-from pack.nodes.references.pictures import captioned, references, resized, with_sentences
+from pack.nodes.references.pictures import references, resized, with_sentences
 
 
 def told(slots, width=1024, height=1024):
@@ -49,26 +48,6 @@ def faces(*centers, size=100.0):
 )  # fmt: skip
 def test_places_are_told_as_a_viewer_sees_them(slots, said):
     assert words(slots) == said
-
-
-@pytest.mark.parametrize("framing", ["bust", "half", "full"])
-@pytest.mark.parametrize("rows", [1, 2, 3, 4])
-def test_rows_of_a_group_are_told_from_the_back_to_the_front(framing, rows):
-    names = {
-        1: [""], 2: ["back row", "front row"], 3: ["back row", "middle row", "front row"],
-        4: ["back row", "second row from the back", "second row from the front", "front row"],
-    }[rows]  # fmt: skip
-    slots = group.layout(2 * rows, framing, rows, 2048, 2048).slots
-    expected = [", ".join(filter(None, (row, side))) for row in names for side in ("left", "right")]
-    assert words(slots) == expected
-    assert [said for _, said in captioned(told(slots), "image")][-1] == (
-        f"image {2 * rows}: person {2 * rows}, {expected[-1]}"
-    )
-
-
-def test_more_than_six_are_counted():
-    assert words(faces(*((x, 300) for x in range(100, 1400, 100))))[6:8] == ["center", "sixth from the right"]
-    assert words(faces(*((x, 300) for x in range(100, 1600, 100))))[6] == "number 7 from the left"
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ WHOSE = (0, None, 1)
 CPU = torch.device("cpu")
 
 
-def qkv(tokens=TOKENS):
-    return torch.randn(3, 2, 4, tokens.all, 8, generator=torch.Generator().manual_seed(1)).unbind()
+def qkv():
+    return torch.randn(3, 2, 4, TOKENS.all, 8, generator=torch.Generator().manual_seed(1)).unbind()
 
 
 def split(plan, q, k, v):
@@ -45,12 +45,6 @@ def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit
     plan, (q, k, v) = Plan(TOKENS, groups(TOKENS, REGIONS & False, (0, 1, 0), False), CPU), qkv()
     own = [x[:, :, : TOKENS.own] for x in (q, k, v)]
     assert torch.equal(split(plan, q, k, v)[:, :, : TOKENS.own], attention(*own))
-
-
-def test_where_everybody_hears_everything_nothing_is_split():
-    tokens = Tokens(0, 6, (4,))
-    plan, (q, k, v) = Plan(tokens, groups(tokens, REGIONS | True, (0,), False), CPU), qkv(tokens)
-    assert plan.groups[0].keys is None and torch.equal(split(plan, q, k, v), attention(q, k, v))
 
 
 def test_a_token_belongs_to_whom_at_least_half_of_it_is():

@@ -103,7 +103,6 @@ def _whiten(model: Miniature, known: Pool) -> None:
     for projection in (model.patch_proj, model.prompt_proj):
         projection.proj_in.weight.copy_(whitening)
         projection.proj_in.bias.copy_(-whitening @ mean)
-        projection.latents.normal_(std=WIDTH**-0.5)
 
 
 def _whitening(embeddings: Tensor) -> tuple[Tensor, Tensor]:

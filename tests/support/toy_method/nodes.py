@@ -9,11 +9,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import load, notes, scopes
+from ...bridge import notes, scopes
 from ...bridge.conditioning import ALWAYS, Conditioning, check_conditioning
-from ...bridge.load import Loaded
-from ...bridge.loaders import FileLoader
-from ...bridge.schema import applied_outputs, described, photos_input, scope_inputs
+from ...bridge.load import FileLoader, Loaded, Published
+from ...bridge.schema import applied_inputs, applied_outputs, photos_input, scope_inputs
 from ...bridge.scopes import check_layout, keys_and_values
 from ...core.identities import embeddings
 from ...core.methods import method
@@ -29,7 +28,7 @@ class Toy(Loaded[ToyNet]):
 
 
 ToySocket = adapter_socket(METHOD.socket, Toy)
-FILE = load.Published.of(METHOD, "toy adapter")
+FILE = Published.of(METHOD, "toy adapter")
 
 
 def load_toy(path: str) -> Toy:
@@ -39,24 +38,20 @@ def load_toy(path: str) -> Toy:
 class ApplyToy(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        schema = io.Schema(
+        return io.Schema(
             node_id="LikenessApplyToy",
             display_name="Apply Toy",
             category="likeness/toy",
             inputs=[
-                io.Model.Input("model"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
+                *applied_inputs(),
                 ToySocket.Input("toy"),
                 CastOrIdentitySocket.Input("cast"),
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
                 photos_input(),
                 *scope_inputs(),
             ],
-            hidden=[io.Hidden.unique_id],
             outputs=applied_outputs(),
         )
-        return described(schema, "toy")
 
     @classmethod
     def execute(
