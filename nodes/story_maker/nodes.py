@@ -13,7 +13,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import inputs, lora, notes, schema, scopes
+from ...bridge import lora, notes, schema, scopes
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.encode import states
 from ...bridge.injections import Injection
@@ -23,7 +23,7 @@ from ...core import previews
 from ...core.errors import gathered, listed
 from ...core.identities import PHOTOS, embeddings, portraits
 from ...core.methods import method
-from ...core.parts.parts import BadPart, Parts
+from ...core.parts.parts import Parts
 from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import drawing, regions
 from ...core.places.regions import as_cast, left_out
@@ -70,7 +70,6 @@ class ApplyStoryMaker(io.ComfyNode):
                 *map(schema.advanced, schema.region_inputs()),
                 schema.region_masks_input(),
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             outputs=schema.applied_outputs(),
         )
 
@@ -109,8 +108,7 @@ class ApplyStoryMaker(io.ComfyNode):
             scope = scopes.everywhere(everybody, APPLY, node, window)
         else:
             scope = scopes.of_bodies(everybody, APPLY, node, window, mask, extent, margin, feather, rows=True)
-        with inputs.in_errors(cls, "body_masks", BadPart):
-            dressed = cut_out(everybody.people, bodies, body_masks)
+        dressed = cut_out(everybody.people, bodies, body_masks)
         notes.tell(node, "\n".join(_remarks(everybody, dressed, bodies, body_masks)))
         acting = lora.with_lora(model, story_maker.lora, lora_weight, node)
         looked = _seen(story_maker, clip_vision, present, photos, dressed)
