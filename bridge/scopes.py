@@ -5,9 +5,9 @@ Of the methods whose image tokens stand beside the text also whether they fit a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
@@ -22,10 +22,6 @@ from .conditioning import Canvas, Conditioning
 from .injections import Injection, InjectionsRun
 from .load import Loaded
 from .runs import Run, patched
-
-if TYPE_CHECKING:
-    from comfy.model_patcher import ModelPatcher
-    from comfy.samplers import CFGGuider
 
 
 @dataclass(frozen=True)
@@ -54,12 +50,11 @@ class Scope:
         source: object,
         tokens: Tensor,
         layers: tuple[tuple[Tensor, ...] | None, ...],
-        begins: Callable[[CFGGuider], None] | None = None,
         kind: type[Injection] = Injection,
     ) -> Injection:
         """Tokens, and keys and values, for one side."""
         canvas = self.canvas if self.placed or self.by_row else None
-        return kind(source, self.sigmas, tokens, layers, self.regions, canvas, begins, self.by_row, self.boxes)
+        return kind(source, self.sigmas, tokens, layers, self.regions, canvas, self.by_row, self.boxes)
 
     def preview(self, cls: type[io.ComfyNode]) -> ui.PreviewImage | None:
         """Where everybody acts, for the eye; None: everywhere, or nobody's regions."""
@@ -179,22 +174,15 @@ def keys_and_values(loaded: Loaded[Any], tokens: Tensor, scales: Tensor) -> tupl
     return tuple((keys.cpu(), values.cpu() * scales.reshape(len(scales), -1, 1)) for keys, values in pairs)
 
 
-def injections(
-    loaded: Loaded[Any],
-    scope: Scope,
-    sides: Sequence[Tensor],
-    scales: Tensor,
-    begins: Callable[[CFGGuider], None] | None = None,
-) -> list[Injection]:
+def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scales: Tensor) -> list[Injection]:
     """What each side of the conditioning carries.
 
     sides: tokens (people, T, width) of each. scales: as in keys_and_values; where all are 0 the UNet reads nothing.
-    begins: as in Injection.
     """
     source = object()
 
     def injection(tokens: Tensor) -> Injection:
         layers = keys_and_values(loaded, tokens, scales) if scales.any() else ()
-        return scope.injection(source, tokens, layers, begins)
+        return scope.injection(source, tokens, layers)
 
     return [injection(tokens) for tokens in sides]

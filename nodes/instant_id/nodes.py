@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from comfy.controlnet import ControlBase
 from comfy.model_patcher import ModelPatcher
-from comfy.samplers import CFGGuider
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -34,11 +32,6 @@ from .net import InstantIDNet, unconditional
 
 METHOD = method("instant_id")
 APPLY = "Apply InstantID (Likeness)"
-HIGH_CFG = 6.0
-WATERMARKS = (
-    "Watermarks are likely at exactly 1024x1024, as in the pictures InstantID was trained on; not at 1016x1016 or "
-    "1024x768"
-)
 
 
 class InstantID(Loaded[InstantIDNet]):
@@ -125,7 +118,7 @@ class ApplyInstantID(io.ComfyNode):
     ) -> io.NodeOutput:
         cast = regions.as_cast(cast)
         people, node = regions.present(cast).people, notes.node_of(cls)
-        notes.tell(node, "\n".join(_remarks(image, mask, cast, acts_in)))
+        notes.tell(node, "\n".join([*regions.left_out(cast), *regions.remarks(cast, mask, acts_in, SDXL.token)]))
         if not people or adapter_weight == control_strength == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", adapter_start_percent, adapter_end_percent)
@@ -136,7 +129,7 @@ class ApplyInstantID(io.ComfyNode):
             cast, APPLY, node, window, mask, region_margin, feather, acts_in, "with keypoints and regions"
         )
         no_face = instant_id.tokens([unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)])
-        carried = _injections(instant_id, scope, photos, adapter_weight, no_face, partial(_check_cfg, node))
+        carried = _injections(instant_id, scope, photos, adapter_weight, no_face)
         sides = (positive, negative)
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)
@@ -148,26 +141,12 @@ class ApplyInstantID(io.ComfyNode):
         return scope.applied(cls, model, sides, carried)
 
 
-def _injections(
-    loaded: InstantID, scope: Scope, photos: str, weight: float, no_face: Tensor, begins: Callable[[CFGGuider], None]
-) -> list[Injection]:
+def _injections(loaded: InstantID, scope: Scope, photos: str, weight: float, no_face: Tensor) -> list[Injection]:
     """Of everybody for the positive, and of `no_face`, (1, T, width), as often for the negative."""
     people = scope.people
     faces = loaded.tokens([embeddings(person, METHOD, photos)[None] for person in people])
     scales = torch.tensor([weight * person.weight for person in people])
-    return injections(loaded, scope, (faces, no_face.expand(len(people), -1, -1)), scales, begins)
-
-
-def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str) -> list[str]:
-    """What works, but may not be meant."""
-    square = image is not None and image.shape[1:3] == (1024, 1024)
-    return [*regions.left_out(cast), *[WATERMARKS] * square, *regions.remarks(cast, mask, acts_in, SDXL.token)]
-
-
-def _check_cfg(node: str | None, guider: CFGGuider) -> None:
-    cfg = getattr(guider, "cfg", 0.0)
-    high = f"CFG {cfg:g} burns colours: InstantID was made for 4 to 5, and is fine up to {HIGH_CFG:g}"
-    notes.tell(node, high if cfg > HIGH_CFG else "", "CFG")
+    return injections(loaded, scope, (faces, no_face.expand(len(people), -1, -1)), scales)
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:

@@ -73,10 +73,3 @@ def test_another_size_of_the_same_shape_is_told_once_a_run(case: str, caplog: py
     for runs in (1, 2):  # of which none knows what another has seen
         found = run(sampled(node, value("latent(256, 192)"), steps=2), made)[0]["samples"]
         assert found.isfinite().all() and caplog.text.count(words) == runs
-
-
-def test_high_cfg_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    node, made = applied("ApplyInstantID", {}), {}
-    for cfg, loud in ((6.0, False), (7.5, True)):
-        run(sampled(node, steps=1, cfg=cfg), made)
-        assert ("CFG 7.5 burns colours: InstantID was made for 4 to 5, and is fine up to 6" in caplog.text) == loud
