@@ -76,40 +76,37 @@ class Scope:
         return io.NodeOutput(patched(model, run), *both, ui=shown or self.preview(cls))
 
 
-def everywhere(cast: Cast, node: str, node_id: str | None, sigmas: tuple[float, float]) -> Scope:
+def everywhere(cast: Cast, node: str, sigmas: tuple[float, float]) -> Scope:
     """All of them in the whole picture. node: its name."""
     people = regions.present(cast).people
-    return Scope(people, sigmas, None, None, False, _canvas(node, node_id, "", people, False), False)
+    return Scope(people, sigmas, None, None, False, Canvas(node), False)
 
 
 def of_faces(
     cast: Cast,
     node: str,
-    node_id: str | None,
     sigmas: tuple[float, float],
     mask: Tensor | None,
     margin: float,
     feather: float,
     acts_in: str,
-    scaled: str = "with regions",
     boxed: Cast | None = None,
 ) -> Scope:
     """By the inputs of schema.scope_inputs: around everybody's face box, or in the masks.
 
-    node: its name. scaled: what becomes of what the method puts on the canvas in runs of another size. boxed:
-    the same cast with the face boxes to act in, where these are not its own. Raises as core.places.regions.
+    node: its name. boxed: the same cast with the face boxes to act in, where these are not its own. Raises as
+    core.places.regions.
     """
     people, by_row = regions.present(cast).people, cast.by_row
     areas = regions.of_faces(cast, mask, margin, feather, node)
     boxes = regions.in_boxes(boxed or cast, areas, node) if acts_in == regions.FACE_BOXES else None
     placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
-    return Scope(people, sigmas, areas, boxes, by_row, _canvas(node, node_id, scaled, people, by_row), placed)
+    return Scope(people, sigmas, areas, boxes, by_row, _canvas(node, people, by_row), placed)
 
 
 def of_bodies(
     cast: Cast,
     node: str,
-    node_id: str | None,
     sigmas: tuple[float, float],
     mask: Tensor | None,
     extent: regions.Extent,
@@ -126,7 +123,7 @@ def of_bodies(
     Raises NotPlaced without places, and what core.places.regions raises.
     """
     people, by_row = regions.present(cast).people if people is None else people, cast.by_row
-    canvas = _canvas(node, node_id, "with their regions", people, by_row)
+    canvas = _canvas(node, people, by_row)
     if mask is None and alone and (len(people) == 1 or (rows and by_row)):
         return Scope(people, sigmas, None, None, by_row, canvas, False)
     if mask is not None and alone:
@@ -139,8 +136,8 @@ def of_bodies(
     return Scope(people, sigmas, None if whole else areas, None, by_row, canvas, not whole)
 
 
-def _canvas(node: str, node_id: str | None, scaled: str, people: Sequence[Person], by_row: bool) -> Canvas:
-    return Canvas(node_id, node, lambda _: scaled, len(people) if by_row else 0)
+def _canvas(node: str, people: Sequence[Person], by_row: bool) -> Canvas:
+    return Canvas(node, len(people) if by_row else 0)
 
 
 class AdapterMismatch(LikenessError):

@@ -125,9 +125,7 @@ class ApplyInstantID(io.ComfyNode):
         check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id.net.ip_adapter.widths, model, METHOD.title)
-        scope = scopes.of_faces(
-            cast, APPLY, node, window, mask, region_margin, feather, acts_in, "with keypoints and regions"
-        )
+        scope = scopes.of_faces(cast, APPLY, window, mask, region_margin, feather, acts_in)
         no_face = instant_id.tokens([unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)])
         carried = _injections(instant_id, scope, photos, adapter_weight, no_face)
         sides = (positive, negative)

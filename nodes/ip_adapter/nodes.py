@@ -134,7 +134,7 @@ class ApplyIPAdapter(io.ComfyNode):
         window = sigmas_of(model, "The adapter", start_percent, end_percent)
         check_conditioning([*positive, *negative], ip_adapter.width, APPLY)
         check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD.title)
-        scope = scopes.of_faces(cast, APPLY, node, window, mask, region_margin, feather, acts_in)
+        scope = scopes.of_faces(cast, APPLY, window, mask, region_margin, feather, acts_in)
         joined, cut = made.photos if photos == AS_MADE else photos, made.cut if portrait == AS_MADE else portrait
         how = replace(made, photos=joined, cut=cut)
         carried = _injections(ip_adapter, scope, clip_vision, how, shortcut, weight)
@@ -258,13 +258,13 @@ class ApplyStyle(io.ComfyNode):
         check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD.title)
         on = net.chosen_layers([layer[:3] for layer in unet.attention_layers(model)], layers)
         if placed is None:
-            everywhere = scopes.everywhere(Cast(()), STYLES, node, window)
+            everywhere = scopes.everywhere(Cast(()), STYLES, window)
             scope = replace(everywhere, regions=None if mask is None else _painted(cast, mask))
         elif placed.by_row:
-            scope = scopes.of_bodies(placed, STYLES, node, window, None, extent, margin, feather, rows=True)
+            scope = scopes.of_bodies(placed, STYLES, window, None, extent, margin, feather, rows=True)
         else:
             people = [person for person, meant in zip(placed.people, drawn, strict=True) if meant]
-            scope = scopes.of_bodies(placed, STYLES, node, window, None, extent, margin, feather, people, alone=False)
+            scope = scopes.of_bodies(placed, STYLES, window, None, extent, margin, feather, people, alone=False)
         scales = weight * torch.tensor(drawn if scope.by_row else [True])
         carried = _of_pictures(ip_adapter, scope, clip_vision, net.fitted(images, fit), on, scales)
         return scope.applied(cls, model, (positive, negative), carried)

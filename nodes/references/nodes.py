@@ -133,7 +133,7 @@ class BindReferences(io.ComfyNode):
         if by_row:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, BIND, start_percent, end_percent)
-        canvas = Canvas(notes.node_of(cls), BIND, lambda _: "with their regions")
+        canvas = Canvas(BIND)
         shown = list[Tensor]()
 
         def said(record: PeopleReferences) -> BoundReferences:

@@ -105,9 +105,9 @@ class ApplyStoryMaker(io.ComfyNode):
         check_layout(story_maker.net.ip_adapter.widths, model, METHOD.title)
         # Without places and masks all of them are in the whole picture, as published.
         if mask is None and not is_a(everybody, PlacedCast):
-            scope = scopes.everywhere(everybody, APPLY, node, window)
+            scope = scopes.everywhere(everybody, APPLY, window)
         else:
-            scope = scopes.of_bodies(everybody, APPLY, node, window, mask, extent, margin, feather, rows=True)
+            scope = scopes.of_bodies(everybody, APPLY, window, mask, extent, margin, feather, rows=True)
         dressed = cut_out(everybody.people, bodies, body_masks)
         notes.tell(node, "\n".join(_remarks(everybody, dressed, bodies, body_masks)))
         acting = lora.with_lora(model, story_maker.lora, lora_weight, node)
