@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import cache, wraps
 from typing import Any
 
@@ -58,13 +57,9 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         given = {**dict(zip(names, args, strict=False)), **linked}
         known = _schema(node)[1]
         nothing = {name: None for name in needed if name in known and _may_be_nothing(known[name])}
-        with ExitStack() as failed:
-            failed.callback(notes.tell, notes.node_of(cls), "")  # what stands there is about the run before
-            for name, value in given.items():
-                given[name] = _taken(node, name, value)
-            output = run(cls, **nothing | given)
-            failed.pop_all()
-        return notes.kept(output, notes.node_of(cls))
+        notes.clear(notes.node_of(cls))
+        taken = {name: _taken(node, name, value) for name, value in given.items()}
+        return notes.kept(run(cls, **nothing | taken), notes.node_of(cls))
 
     bare: Callable[..., io.Schema] = node.define_schema.__func__
     node.define_schema = classmethod(wraps(bare)(lambda cls: described(bare(cls))))

@@ -148,7 +148,6 @@ class ApplyIDPatch(io.ComfyNode):
         vae: VAE | None = None,
     ) -> io.NodeOutput:
         if strength == 0:
-            notes.tell(notes.node_of(cls), "")
             return io.NodeOutput(positive, negative)
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         cast = require_places(cast, APPLY)

@@ -98,7 +98,6 @@ class ApplyStoryMaker(io.ComfyNode):
         everybody, node = as_cast(cast), notes.node_of(cls)
         present = regions.present(everybody).people
         if not present or not weight:
-            notes.tell(node, "")
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, METHOD.title, start_percent, end_percent)
         check_conditioning([*positive, *negative], story_maker.width, APPLY)

@@ -384,3 +384,17 @@ def test_one_patched_model_serves_two_nodes_of_parts_and_heat_maps_arrive_while_
     ((while_running, images),) = shown
     assert while_running == sampler
     assert np.asarray(Image.open(host_server.file(images[0]))).std() > 5
+
+
+def test_what_a_node_said_goes_with_its_next_run(host_server: HostServer, small: Callable[[str], Prompt]) -> None:
+    prompt = small("id_patch_prompt_per_person")
+    (cast,) = workflow.nodes_of(prompt, "LikenessCast")
+    (apply,) = workflow.nodes_of(prompt, "LikenessApplyIDPatch")
+    prompt[cast]["inputs"]["weight_1"] = 0.0
+
+    def said(graph: Prompt) -> str:
+        return [text for number, text in host_server.run(graph).notes if number == apply][-1]
+
+    assert "Weight 0, left out: " in said(prompt)
+    prompt[apply]["inputs"]["strength"] = 0.0
+    assert said(prompt).strip() == ""
