@@ -103,10 +103,6 @@ class Encoder(NamedTuple):
     widths: dict[str, int]
     model: Model
 
-    @property
-    def source(self) -> str:
-        return f"{self.model.name} ({self.model.url}, {self.model.size_text})"
-
 
 ENCODERS = (
     Encoder("CLIP ViT-H/14 (laion2B)", {STATES: 1280, EMBEDS: 1024}, manifest.model("clip-vit-h")),
@@ -116,26 +112,16 @@ ENCODERS = (
 
 
 class WrongEncoder(LikenessError):
-    """Another CLIP vision model than the one whose hidden states or embeddings the file was trained on."""
+    """Another CLIP vision model, or none, than the one whose hidden states or embeddings the file was trained on."""
 
     def __init__(self, came: str, kind: str, width: int) -> None:
         right = _wanted(kind, width)
-        name, source = (right.name, f" {right.source},") if right else ("the encoder that the file's page names", "")
+        name = "the encoder that the file's page names"
+        if right:
+            name = f"{right.name}, {right.model.name} ({right.model.url}, {right.model.size_text})"
         super().__init__(
             f"The clip_vision input is {came}, but this file reads {_WORDS[kind]} of width {width}.",
-            f"Connect {name}, with Load CLIP Vision:{source} into models/clip_vision.",
-        )
-
-
-class EncoderMissing(LikenessError):
-    """No CLIP vision model where a file reads what one sees. what: the file in words."""
-
-    def __init__(self, what: str, kind: str, width: int) -> None:
-        right = _wanted(kind, width)
-        name = f"{right.name}, {right.source}," if right else f"an encoder of width {width}"
-        super().__init__(
-            f"This {what} file reads what CLIP vision sees of the face, but nothing is connected to clip_vision.",
-            f"Connect Load CLIP Vision with {name} in models/clip_vision.",
+            f"Connect {name}, with Load CLIP Vision: it belongs in models/clip_vision.",
         )
 
 

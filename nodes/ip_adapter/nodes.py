@@ -58,11 +58,11 @@ class IPAdapter(Loaded[IPAdapterNet]):
         return look(clip, pictures, self.net.seen)
 
     def nothing(self, clip: ClipVisionModel | None) -> Tensor:
-        """What it reads instead on the negative side, (1, ...). Raises EncoderMissing, WrongEncoder, BadPicture."""
+        """What it reads instead on the negative side, (1, ...). Raises WrongEncoder, BadPicture."""
         states, width = self.variant.clip == "states", self.net.seen
         if clip is None:
             kind = encode.STATES if states else encode.EMBEDS
-            raise encode.EncoderMissing(self.variant.title, kind, width)
+            raise encode.WrongEncoder("not connected", kind, width)
         return encode.nothing(clip, width) if states else torch.zeros(1, width)
 
 
@@ -147,7 +147,7 @@ def _injections(
 ) -> list[Injection]:
     """Of each person for the positive, and of as many zero embeddings for the negative. how: people are read.
 
-    Raises RecogniserMissing, PortraitsMissing, EncoderMissing, WrongEncoder, UnevenPhotos.
+    Raises RecogniserMissing, PortraitsMissing, WrongEncoder, UnevenPhotos.
     """
     nothing = loaded.nothing(clip) if how.clip else None
     read = [_read(loaded, person.identity, clip, how, shortcut, nothing) for person in scope.people]
