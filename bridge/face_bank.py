@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Any
 
@@ -24,8 +23,6 @@ KEY = "likeness_faces"
 _ENDING = ".safetensors"
 _LONGEST, _DEEPEST = 255, 32
 """Bytes of a name that file systems take, and how deep sub-folders may lie."""
-_NAMED = 8
-"""Of the saved people, in a message."""
 
 # Signs of its command line, folders that end like that, names of dots alone, and its devices whatever their ending.
 _NOT_ON_WINDOWS = re.compile(
@@ -55,24 +52,15 @@ def files() -> list[str]:
 
 
 def path_of(file: str) -> str:
-    """Full path of a saved person. Raises CannotSave naming those who are saved, UnsafePath."""
+    """Full path of a saved person. Raises CannotSave, UnsafePath."""
     path = folders.find(file, KEY)
     if path is None:
-        raise _not_saved(file)
+        raise CannotSave(
+            f"No saved person is called {file.removesuffix(_ENDING)!r} in {listed(folders.folders(KEY))}.",
+            "In Load Identity press R and choose one from the list, or save this person with the template Save people "
+            "from photos.",
+        )
     return path
-
-
-def _not_saved(file: str) -> CannotSave:
-    wanted = file.removesuffix(_ENDING)
-    who = f"No saved person is called {wanted!r}" if wanted else "No saved person is chosen"
-    saved = {name.lower(): name for name in (entry.removesuffix(_ENDING) for entry in files())}
-    there, choose = "no person is saved yet", "Save this person"
-    if near := [saved[name] for name in get_close_matches(wanted.lower(), saved, _NAMED, cutoff=0)]:
-        more = f" and {len(saved) - len(near)} more" if len(saved) > len(near) else ""
-        there = f"saved are, the nearest name first, {listed(near)}{more}"
-        choose = "Choose one of them in Load Identity, or save this person"
-    advice = f"{choose} with the template Save people from photos and press R in ComfyUI to refresh."
-    return CannotSave(f"{who}: {there} (in {listed(folders.folders(KEY))}).", advice)
 
 
 def save_identity(identity: Identity, filename: str, node: str | None = None, prompt: Prompt | None = None) -> str:
