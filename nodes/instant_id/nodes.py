@@ -32,6 +32,8 @@ from .net import InstantIDNet, unconditional
 
 METHOD = method("instant_id")
 APPLY = "Apply InstantID (Likeness)"
+IDENTITY_NET = "IdentityNet is a plain SDXL ControlNet"
+ITS_FILE = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model."
 
 
 class InstantID(Loaded[InstantIDNet]):
@@ -49,17 +51,6 @@ FILE = Published.of(METHOD, "InstantID adapter")
 def load_instant_id(path: str) -> InstantID:
     """Read ip-adapter.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     return InstantID(FILE.load(path, InstantIDNet))
-
-
-class IdentityNet(TokenControlNet):
-    """InstantID's ControlNet, which reads faces in the place of the text."""
-
-    needed = "IdentityNet is a plain SDXL ControlNet"
-    advice = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model."
-
-    def copy(self) -> IdentityNet:
-        # Not of its own type: attached, it is of a class that stands in front of this one.
-        return IdentityNet(self, self.source, self.outside)
 
 
 class IdentityNetMissing(LikenessError):
@@ -131,7 +122,7 @@ class ApplyInstantID(io.ComfyNode):
         sides = (positive, negative)
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)
-            net = IdentityNet(control_net, carried[0].source, no_face)
+            net = TokenControlNet(control_net, carried[0].source, no_face, IDENTITY_NET, ITS_FILE)
             # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
             percents, seen = (start_percent, end_percent), None if scope.placed else scope.canvas
             attachment = ControlAttachment(net, hint, control_strength, percents, width=instant_id.width, canvas=seen)
