@@ -54,8 +54,8 @@ class IPAdapter(Loaded[IPAdapterNet]):
 
     def seen(self, clip: ClipVisionModel, pictures: Tensor) -> Tensor:
         """What the file reads of pictures (n, H, W, 3) by CLIP, (n, ...). Raises WrongEncoder, BadPicture."""
-        look = encode.states if self.variant.clip == "states" else encode.embeds
-        return look(clip, pictures, self.net.seen)
+        kind = encode.STATES if self.variant.clip == "states" else encode.EMBEDS
+        return encode.seen(clip, pictures, kind, self.net.seen)
 
     def nothing(self, clip: ClipVisionModel | None) -> Tensor:
         """What it reads instead on the negative side, (1, ...). Raises WrongEncoder, BadPicture."""

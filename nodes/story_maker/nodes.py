@@ -13,9 +13,8 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import lora, notes, schema, scopes
+from ...bridge import encode, lora, notes, schema, scopes
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
-from ...bridge.encode import states
 from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.scopes import Scope, check_layout, injections
@@ -125,7 +124,7 @@ def _seen(
         embedding = normalize(embeddings(person, METHOD, photos).float(), dim=-1)
         faces = portraits(person.identity, METHOD.title).aligned.float() / 255
         pictures = torch.cat([faces, body.picture[None]])
-        looked = states(vision, pictures, loaded.net.image_proj_model.states)
+        looked = encode.seen(vision, pictures, encode.STATES, loaded.net.image_proj_model.states)
         found.append(Seen(embedding, looked[:-1].mean(0, keepdim=True), looked[-1:], body.weight))
     return found
 
