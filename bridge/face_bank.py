@@ -21,8 +21,6 @@ from . import folders
 
 KEY = "likeness_faces"
 _ENDING = ".safetensors"
-_LONGEST, _DEEPEST = 255, 32
-"""Bytes of a name that file systems take, and how deep sub-folders may lie."""
 
 # Signs of its command line, folders that end like that, names of dots alone, and its devices whatever their ending.
 _NOT_ON_WINDOWS = re.compile(
@@ -134,14 +132,7 @@ def _target(filename: object) -> str:
     if not name or name.endswith(("/", "\\")):
         raise _unusable(str(filename), "is empty", "Write a name, such as anna or family/anna.")
     path = folders.within(folders.folders(KEY)[0], name) + _ENDING
-    parts = PurePath(name + _ENDING).parts
-    longest = max(len(part.encode()) for part in parts)
-    if longest > _LONGEST:
-        why = f"takes {longest} bytes with its ending; file systems take {_LONGEST}"
-        raise _unusable(plain(name, 60), why, "Choose a shorter name.")
-    if len(parts) > _DEEPEST:
-        raise _unusable(plain(name, 60), f"has {len(parts) - 1} sub-folders", f"Use fewer than {_DEEPEST}.")
-    if unfit := [part for part in parts if part != ".." and _NOT_ON_WINDOWS.search(part)]:
+    if unfit := [part for part in PurePath(name + _ENDING).parts if part != ".." and _NOT_ON_WINDOWS.search(part)]:
         why = f"has {unfit[0].removesuffix(_ENDING)!r} in it, which is no name of a file on Windows"
         raise _unusable(plain(name, 60), why, "People share their saved faces: use letters, digits, spaces, - and _.")
     return path
@@ -157,7 +148,8 @@ def _write(path: str, data: bytes) -> None:
         write_whole(path, data)
     except (OSError, ValueError) as error:
         raise CannotSave(
-            f"{os.path.basename(path)} could not be written: {getattr(error, 'strerror', None) or error} ({path}).",
+            f"{plain(os.path.basename(path), 60)} could not be written: {getattr(error, 'strerror', None) or error} "
+            f"({plain(path, 300)}).",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
 

@@ -302,8 +302,7 @@ def test_names_that_no_file_can_have(models, yao):
     taken.write_text("a file, not a folder")
     for name, error, why in (
         ("a/../../yao", UnsafePath, "leads outside of .*likeness_faces"),
-        ("x" * 244, errors.CannotSave, r"'x{57}\.\.\.' .*256 bytes .*255"),
-        ("new/" + "x" * 2_000_000, errors.CannotSave, "takes 2000012 bytes"),
+        ("x" * 2_000_000, errors.CannotSave, r"^x{57}\.\.\. could not be written: File name too long .*shorter"),
         ("taken/yao", errors.CannotSave, r"yao.safetensors could not be written: File exists .*likeness_faces"),
     ):
         with pytest.raises(error, match=why):
