@@ -79,9 +79,8 @@ def check_conditioning(
     for text, _ in conditioning:
         found = text.shape[-1]
         if found != width:
-            theirs, wanted = of_text(found), of_text(width)
-            other = None if theirs and theirs.unet else instead()
-            usual = other if wanted and wanted.unet else ONE_FAMILY
+            wanted = of_text(width)
+            usual = instead() if wanted and wanted.unet else ONE_FAMILY
             raise WrongBaseModel(
                 f"The conditioning given to {what}", family(found), needed or family(width), advice or usual
             )
@@ -273,8 +272,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         found = model.model_config.unet_config.get("context_dim")
         if found != self.width:
             name = family(found) if found else type(model.model_config).__name__
-            advice = None if found else instead()
-            raise WrongBaseModel("The MODEL given to the sampler", name, family(self.width), advice)
+            raise WrongBaseModel("The MODEL given to the sampler", name, family(self.width), instead())
         self._check_blocks(model)
         self.cond_hint = None  # a cancelled run leaves its own
         self.reading = self.reader(model) if self.reader else None

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..bridge import carried, notes, regional_text, runs, scopes
 from ..bridge.conditioning import ALWAYS, Conditioning, check_conditioning
 from ..bridge.encode import text_of
-from ..bridge.schema import IN_METHODS, advanced, applied_outputs, region_inputs, region_masks_input
+from ..bridge.schema import IN_METHODS, advanced, applied_outputs, region_inputs
 from ..bridge.unet import text_width
 from ..core.people import Cast, require_places
 from ..core.places import regions
@@ -38,7 +38,7 @@ class PersonPrompts(io.ComfyNode):
                 io.String.Input("prompts", multiline=True, default="1: smiling"),
                 io.Float.Input("strength", default=1.0, min=0.0, max=10.0, step=0.05),
                 *map(advanced, region_inputs()),
-                region_masks_input(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=applied_outputs(),
         )

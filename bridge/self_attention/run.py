@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import comfy.utils
@@ -19,7 +19,7 @@ from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor
 
 from ...core.attention import Block
-from ...core.parts.bank import Bank, PartTokens, PartWeights, key_bias, part_shares, shared
+from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared
 from .. import unet
 from ..runs import Batch, Given, Run, rows_made
 from ..unet import Grid, Options, Replacement
@@ -133,7 +133,8 @@ class Memory:
     def __init__(self, given: Given) -> None:
         self._like, self._unet = given.like(), given.model.diffusion_model
         self._modules = {(name, number, index): layer for name, number, index, layer in unet.transformers(self._unet)}
-        self._biases = Biases(self._like)
+        # One for all layers and steps that need the same: with targets it is large.
+        self._bias = cache(partial(_bias, self._like))
         self._poses: dict[SharedParts, Tensor] = {}
         self._placed: dict[Reference, Reference] = {}
         self._forget()
@@ -207,7 +208,8 @@ class Memory:
         bank = parts.bank_of(block)
         tokens = torch.cat([part.kept for part in bank])[None].to(self._like)
         attention = self._modules[block].attn1
-        own, elsewhere = grid[0] * grid[1], partial(self._biases.of, bank, parts.weights)
+        own, sizes = grid[0] * grid[1], tuple((len(part.kept), part.dropped) for part in bank)
+        elsewhere = partial(self._bias, sizes, parts.weights)
         bias = elsewhere(own, grid)
         sinks = 0 if bias is None else bias.shape[-1] - own - tokens.shape[1]
         keys, values = (functional.pad(to(tokens), (0, 0, 0, sinks)) for to in (attention.to_k, attention.to_v))
@@ -215,21 +217,10 @@ class Memory:
         return Beside(keys, values, counts, regional, grid, bias, elsewhere)
 
 
-class Biases:
-    """bank.key_bias, one for all layers and steps that need the same: with targets it is large. An object of its own:
-    what is read by it does not hold the run, which ends without the garbage collector."""
-
-    def __init__(self, like: Tensor) -> None:
-        self._like = like
-        self._made: dict[Hashable, Tensor | None] = {}
-
-    def of(self, bank: Sequence[PartTokens], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
-        counts = tuple((len(part.kept), part.dropped) for part in bank)
-        key = weights, counts, own, grid
-        if key not in self._made:
-            bias = key_bias(bank, own, weights, grid, self._like.dtype)
-            self._made[key] = None if bias is None else bias.to(self._like)
-        return self._made[key]
+def _bias(like: Tensor, counts: Sequence[tuple[int, int]], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
+    """bank.key_bias in the place of `like`."""
+    bias = key_bias(counts, own, weights, grid, like.dtype)
+    return None if bias is None else bias.to(like)
 
 
 _WATCHED_TOKENS = 2048

@@ -102,7 +102,7 @@ class PartWeights:
 
 
 def key_bias(
-    parts: Sequence[PartTokens],
+    parts: Sequence[tuple[int, int]],
     own: int,
     share: PartWeights,
     grid: tuple[int, int],
@@ -111,10 +111,11 @@ def key_bias(
     """What is added to the logits of [own tokens | kept tokens | sinks]: (1, 1 | queries, own + kept + sinks), float32.
 
     Sinks, one or in half precision two, stand for all dropped tokens: key 0, value 0, together as heavy in the softmax
-    as these. None where nothing has to be added. dtype: in which the attention reads it.
+    as these. None where nothing has to be added. parts: of each how many tokens are kept and how many dropped.
+    dtype: in which the attention reads it.
     A weight w scales a part's share of the softmax, dropped tokens included, by adding log(w).
     """
-    dropped = torch.tensor([float(part.dropped) for part in parts])
+    kept, dropped = torch.tensor([part[0] for part in parts]), torch.tensor([float(part[1]) for part in parts])
     weights = torch.tensor(share.weights)
     if share.targets is None:
         if not dropped.any() and bool((weights == 1).all()):
@@ -123,7 +124,7 @@ def key_bias(
     else:
         regions = functional.interpolate(share.targets[:, None].float(), size=grid, mode="area").flatten(1)
         weights = weights[:, None] * regions
-    logs = _log(weights).repeat_interleave(torch.tensor([len(part.kept) for part in parts]), dim=0)
+    logs = _log(weights).repeat_interleave(kept, dim=0)
     sinks = _sinks((weights * dropped[:, None]).sum(dim=0, keepdim=True), dtype) if dropped.any() else logs[:0]
     return torch.cat([torch.zeros(own, logs.shape[1]), logs, sinks]).T[None]
 

@@ -187,7 +187,7 @@ class BindIDTokens(io.ComfyNode):
                 *schema.applied_inputs(),
                 CastSocket.Input("cast"),
                 *map(schema.advanced, schema.region_inputs()),
-                schema.region_masks_input(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
         )

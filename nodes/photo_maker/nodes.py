@@ -128,7 +128,7 @@ class ApplyPhotoMaker(io.ComfyNode):
                 io.Float.Input("lora_weight", default=1.0, min=0.0, max=2.0, step=0.01),
                 schema.percent_input("start_percent", 0.22),
                 *map(schema.advanced, schema.region_inputs()),
-                schema.region_masks_input(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
         )

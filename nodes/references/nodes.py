@@ -101,7 +101,7 @@ class BindReferences(io.ComfyNode):
                 io.Combo.Input("outside", options=[NOBODY, EVERYBODY]),
                 schema.advanced(extent),
                 schema.advanced(margin),
-                schema.region_masks_input(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
             is_experimental=True,

@@ -67,7 +67,7 @@ class ApplyStoryMaker(io.ComfyNode):
                 *schema.range_inputs(),
                 schema.photos_input([way for way in PHOTOS if way != "sequence"]),
                 *map(schema.advanced, schema.region_inputs()),
-                schema.region_masks_input(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
         )
