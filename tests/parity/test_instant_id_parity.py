@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from pathlib import Path
 
 import attack_values
@@ -19,15 +20,18 @@ from safetensors.torch import load_file
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "instant_id.safetensors"
 TOLERANCE = 1e-5  # relative to the largest latent value
+LAYOUTS = {"sdxl": (tiny_sdxl.HOST_CONFIG, {}), "ssd-1b": (tiny_sdxl.SSD_CONFIG, tiny_sdxl.SSD_CHANGES)}
 
 
 class Pair:
     """The same weights in the host and in diffusers: UNet, IdentityNet and adapter."""
 
-    def __init__(self):
-        self.unet = tiny_sdxl.diffusers_unet()
-        self.net = tiny_sdxl.diffusers_control_net(self.unet, 172)
-        self.model = tiny_sdxl.host_model(self.unet)
+    def __init__(self, layout):
+        shape, changes = LAYOUTS[layout]
+        self.unet = tiny_sdxl.diffusers_unet(151, **changes)
+        # IdentityNet keeps SDXL's own layout whatever the UNet's.
+        self.net = tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet(151), 172)
+        self.model = tiny_sdxl.host_model(self.unet, shape)
         self.control_net = tiny_sdxl.host_control_net(self.net)
         self.instant_id = attack_values.loaded("instant_id", self.model)
         with_adapters(self.unet, attack_values.file_of("instant_id", self.model))
@@ -37,17 +41,15 @@ class Pair:
         return apply("LikenessApplyInstantID", model=self.model, **sides, **given, **changed)
 
 
-@pytest.fixture(scope="module")
-def pair():
-    return Pair()
+pair_of = cache(Pair)
 
 
 @pytest.mark.both_hosts
-def test_golden_sampling_of_the_authors(pair):
+def test_golden_sampling_of_the_authors():
     golden = load_file(GOLDEN)
     with safe_open(GOLDEN, "pt") as file:
         init = float(file.metadata()["init"])
-    sampling = Sampling(64, 64, seed=181)
+    pair, sampling = pair_of("sdxl"), Sampling(64, 64, seed=181)
     assert torch.equal(sampling.pooled, golden["in.pooled"])
     face = golden["in.emb"][None, None]
     tokens = pair.instant_id.tokens([torch.zeros(1, 1, 512), face])
@@ -61,15 +63,18 @@ def test_golden_sampling_of_the_authors(pair):
 
 RANGES = {"start_percent": 0.1, "end_percent": 0.5, "adapter_start_percent": 0.2, "adapter_end_percent": 0.7}
 CASES = {
-    "one picture": (1, {}),
-    "ranges, batch of two": (2, RANGES),
+    "one picture": ("sdxl", 1, {}),
+    "ranges, batch of two": ("sdxl", 2, RANGES),
+    "layout of SSD-1B": ("ssd-1b", 1, {}),
+    "adapter alone": ("sdxl", 1, {"control_strength": 0.0}),
+    "IdentityNet alone": ("sdxl", 1, {"adapter_weight": 0.0}),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_sampling_equals_diffusers(pair, case):
-    batch, changed = CASES[case]
-    settings, (width, height) = {**DEFAULTS, **changed}, (136, 104)  # odd multiples of 8
+def test_sampling_equals_diffusers(case):
+    layout, batch, changed = CASES[case]
+    pair, settings, (width, height) = pair_of(layout), {**DEFAULTS, **changed}, (136, 104)  # odd multiples of 8
     sampling = Sampling(width, height, 8, batch=batch, spacing="trailing")
     face = sampling.normal(1, 512) * 1.5
     hint = torch.rand(1, height, width, 3, generator=sampling.generator)
@@ -172,9 +177,9 @@ OWNED = [(0, 0, 110, 120), (70, 10, 192, 128)]
 
 
 @pytest.mark.parametrize("people", [1, 2])
-def test_inside_the_face_boxes_alone(pair, people):
+def test_inside_the_face_boxes_alone(people):
     """With a second ControlNet in company, which keeps the text and the whole picture."""
-    width, height = 192, 128
+    pair, (width, height) = pair_of("sdxl"), (192, 128)
     other = tiny_sdxl.diffusers_control_net(tiny_sdxl.diffusers_unet(), 173)
     sampling = Sampling(width, height, seed=37)
     faces = sampling.normal(people, 512) * 1.5

@@ -13,7 +13,7 @@ import torch
 from format_files import TABLE, state_of
 from graph_run import OURS
 from pack.core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
-from pack.core.methods import Format, Method
+from pack.core.methods import Format, Method, methods
 from pack.core.models import manifest
 from pack.core.models.formats import known
 from rig.standins import Standins
@@ -64,6 +64,18 @@ def execute(method, file):
     node = OURS[method.node]
     given = {one.id: one.default for one in node.define_schema().inputs if one.id != "file"}
     return node.execute(file=file, **given)
+
+
+@pytest.mark.parametrize(
+    "of", [method for method in methods() if method.files and not only(method)], ids=lambda m: m.folder
+)
+def test_a_folder_of_something_else_is_refused(of, tmp_path, monkeypatch):
+    """Of a method whose loader reads one; what may be wrong in it: tests/host/test_parts_files.py."""
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, of.key, ([str(tmp_path)], {".bin"}))
+    (tmp_path / "x").mkdir()
+    torch.save({"x": torch.zeros(1)}, tmp_path / "x" / "model.bin")
+    with pytest.raises(LikenessError):
+        OURS[of.node].execute(folder="x")
 
 
 def test_a_file_of_something_else_is_named(method, folder, files):
