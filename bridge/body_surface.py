@@ -60,8 +60,8 @@ def bodies(network: ModelPatcher, path: str, photo: Tensor) -> iuv.Bodies:
         raise UnsupportedCheckpoint(path, what, _EXPECTED, _ADVICE) from error
 
 
-def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int) -> tuple[list[iuv.Surface], int]:
-    """The bodies of each photo (B, H, W, 1|3|4) on a canvas, and how many there are in that with the most.
+def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int) -> list[iuv.Surface]:
+    """The bodies of each photo (B, H, W, 1|3|4) on a canvas.
 
     size: (width, height) of the canvas in pixels, 0 for that of the photo. fit: of geometry.FITS. most: bodies of a
     photo, the surest; 0 is all. Raises UnsupportedCheckpoint, iuv.BodyNotFound, BadSize (see iuv.drawn).
@@ -70,12 +70,10 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
     high, wide = photos.shape[1:3]
     width, height = size[0] or wide, size[1] or high
     onto = Fit.into(iuv.looked_at(wide, high), (wide, high), "stretch"), Fit.into((wide, high), (width, height), fit)
-    found, counts = list[iuv.Surface](), list[int]()
+    found = list[iuv.Surface]()
     for number, photo in enumerate(stepwise(list(as_rgb(photos))), 1):
-        everybody = bodies(network, path, photo)
-        surface = iuv.drawn(everybody.surest(most), onto[0].then(onto[1]), width, height)
+        surface = iuv.drawn(bodies(network, path, photo).surest(most), onto[0].then(onto[1]), width, height)
         if not surface.person.any():
             raise iuv.BodyNotFound(number, len(photos), wide, high)
         found.append(surface)
-        counts.append(len(everybody))
-    return found, max(counts)
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import comfy.conds
 from torch import Tensor
@@ -19,6 +19,8 @@ from .conditioning import ALWAYS, Conditioning
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from .runs import Run
 
 
 class ModelNotPatched(LikenessError):
@@ -117,16 +119,6 @@ class Chunk(NamedTuple):
     size: tuple[int, int] | None = None
 
 
-class Reader(Protocol):
-    """The sampling run that reads what is carried. latent: (height, width) of what is denoised, in latent pixels."""
-
-    latent: tuple[int, ...]
-
-    def rows(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor:
-        """What travels in a batch in the place of these chunks, of so many pictures each."""
-        ...
-
-
 class CarriedCond(comfy.conds.CONDRegular):
     """A COND whose value is a tuple of Carried; joined, it becomes the rows of a run.
 
@@ -134,7 +126,7 @@ class CarriedCond(comfy.conds.CONDRegular):
     """
 
     def __init__(
-        self, cond: tuple[Any, ...], run: Reader | None = None, pictures: int = 1, area: tuple[int, int] | None = None
+        self, cond: tuple[Any, ...], run: Run | None = None, pictures: int = 1, area: tuple[int, int] | None = None
     ) -> None:
         super().__init__(cond)
         self.run, self.pictures, self.area = run, pictures, area

@@ -19,7 +19,6 @@ from ..core import geometry
 from ..core.errors import LikenessError, WrongBaseModel
 from ..core.families import of_text
 from ..core.people import rows_missing
-from . import notes
 from .unet import ONE_FAMILY, Options, family, instead
 
 if TYPE_CHECKING:
@@ -80,9 +79,8 @@ def check_conditioning(
     for text, _ in conditioning:
         found = text.shape[-1]
         if found != width:
-            theirs, wanted = of_text(found), of_text(width)
-            other = None if theirs and theirs.unet else instead()
-            usual = other if wanted and wanted.unet else ONE_FAMILY
+            wanted = of_text(width)
+            usual = instead() if wanted and wanted.unet else ONE_FAMILY
             raise WrongBaseModel(
                 f"The conditioning given to {what}", family(found), needed or family(width), advice or usual
             )
@@ -115,28 +113,17 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """Where an apply node has put people, for runs of another size.
+    """Where an apply node has put people, for runs of another size: they are scaled with the picture.
 
-    node_id, node: to tell the user, and the node's name. scaled: what becomes of what this method puts on the canvas.
-    rows: how many people have a row of the batch each, or 0 where all are in every row.
+    node: its name. rows: how many people have a row of the batch each, or 0 where all are in every row.
     """
 
-    node_id: str | None
     node: str
-    scaled: Callable[[float], str]
     rows: int = 0
 
     def check(self, size: tuple[int, int], latent: tuple[int, int]) -> None:
-        """Tell where the latent is scaled, raise BadSize where it has another shape. Sizes (width, height) in px."""
-        scale = geometry.scale(f"the canvas of {self.node}", size, latent)
-        if scale is not None:
-            (width, height), (wide, high) = size, latent
-            notes.tell(
-                self.node_id,
-                f"Latent {wide}x{high}, canvas of {self.node} {width}x{height} px: all people are scaled {scale:.3g} "
-                f"times, {self.scaled(scale)}. Better: a layout, an image and an apply node of its own for this pass.",
-                "latent",
-            )
+        """Raise BadSize for a latent of another shape. Sizes (width, height) in px."""
+        geometry.check_shape(f"the canvas of {self.node}", size, latent)
 
     def check_rows(self, found: int) -> None:
         """Raise BadCast for a latent of another number of rows than there are people with a row each."""
@@ -249,7 +236,7 @@ def _as_ours(
 ) -> _AttachedNet:
     """A copy of a net, of whatever class, as one of ours."""
     control_net.__class__ = _our_class(type(control_net))
-    control_net.width, control_net.canvas, control_net.checked = width, canvas, set()
+    control_net.width, control_net.canvas = width, canvas
     control_net.reader, control_net.reading = reader, None
     # Advanced-ControlNet puts methods of its own on the object, in front of those of any class.
     theirs = {
@@ -268,13 +255,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     """Our own copy of a net: it reads the text that the UNet reads, at the timestep that the UNet is told, and looks at
     what no node before the sampler sees.
 
-    width, canvas, reader: as in ControlAttachment. checked: sizes of latents that this run has shown. theirs: methods
-    that the net has beside those of its class.
+    width, canvas, reader: as in ControlAttachment. theirs: methods that the net has beside those of its class.
     """
 
     width: int
     canvas: Canvas | None
-    checked: set[tuple[int, int]]
     reader: Callable[[BaseModel], Reading] | None
     reading: Reading | None
     theirs: dict[str, Callable[..., Any]]
@@ -287,10 +272,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         found = model.model_config.unet_config.get("context_dim")
         if found != self.width:
             name = family(found) if found else type(model.model_config).__name__
-            advice = None if found else instead()
-            raise WrongBaseModel("The MODEL given to the sampler", name, family(self.width), advice)
+            raise WrongBaseModel("The MODEL given to the sampler", name, family(self.width), instead())
         self._check_blocks(model)
-        self.checked.clear()
         self.cond_hint = None  # a cancelled run leaves its own
         self.reading = self.reader(model) if self.reader else None
         self._method("pre_run")(model, percent_to_sigma)
@@ -322,7 +305,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if self.canvas:
             self.canvas.check_rows(len(x_noisy) // batched_number)
         if self.canvas and cond.get(WHOLE):
-            self._check_latent(self.canvas, (8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2]))
+            self._check_latent(self.canvas, 8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2])
         # What others give all nets of a chain to read instead of the text (InstantID's faces, in another pack) is
         # for the rest of it, which therefore comes first.
         own = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
@@ -335,14 +318,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         finally:
             self.previous_controlnet = before
 
-    def _check_latent(self, canvas: Canvas, latent: tuple[int, int]) -> None:
+    def _check_latent(self, canvas: Canvas, width: int, height: int) -> None:
         """Before the host fits the hint to it. Packs that sample in tiles fit the hint themselves."""
-        width, height = latent
-        fitted = self.cond_hint is not None and self.cond_hint.shape[-2:] == (height, width)
-        if not fitted and latent not in self.checked:
-            self.checked.add(latent)
+        if self.cond_hint is None or self.cond_hint.shape[-2:] != (height, width):
             original = self.cond_hint_original
-            canvas.check((original.shape[-1], original.shape[-2]), latent)
+            canvas.check((original.shape[-1], original.shape[-2]), (width, height))
 
 
 class _Timesteps(Tensor):

@@ -75,12 +75,12 @@ def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Te
     """How alike each part and its region of each picture (B, H, W, 3) are to a vision model: the cosine of what CLIP
     projects of both, or of DINOv2's class tokens."""
 
-    def seen(picture: Tensor) -> Tensor:
+    def embedded(picture: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
         return clip_vision.encode_image(picture[None], crop=True)["image_embeds"].float().cpu()
 
-    each = [(part, seen(worn(part))) for part in parts]
-    return [[float(cosine_similarity(own, seen(region(part, image)))) for part, own in each] for image in images]
+    each = [(part, embedded(worn(part))) for part in parts]
+    return [[float(cosine_similarity(own, embedded(region(part, image)))) for part, own in each] for image in images]
 
 
 def check_family(what: str, measure: str, found: int, wanted: int, advice: str) -> None:
@@ -103,10 +103,6 @@ class Encoder(NamedTuple):
     widths: dict[str, int]
     model: Model
 
-    @property
-    def source(self) -> str:
-        return f"{self.model.name} ({self.model.url}, {self.model.size_text})"
-
 
 ENCODERS = (
     Encoder("CLIP ViT-H/14 (laion2B)", {STATES: 1280, EMBEDS: 1024}, manifest.model("clip-vit-h")),
@@ -116,59 +112,40 @@ ENCODERS = (
 
 
 class WrongEncoder(LikenessError):
-    """Another CLIP vision model than the one whose hidden states or embeddings the file was trained on."""
+    """Another CLIP vision model, or none, than the one whose hidden states or embeddings the file was trained on."""
 
     def __init__(self, came: str, kind: str, width: int) -> None:
         right = _wanted(kind, width)
-        name, source = (right.name, f" {right.source},") if right else ("the encoder that the file's page names", "")
+        name = "the encoder that the file's page names"
+        if right:
+            name = f"{right.name}, {right.model.name} ({right.model.url}, {right.model.size_text})"
         super().__init__(
             f"The clip_vision input is {came}, but this file reads {_WORDS[kind]} of width {width}.",
-            f"Connect {name}, with Load CLIP Vision:{source} into models/clip_vision.",
-        )
-
-
-class EncoderMissing(LikenessError):
-    """No CLIP vision model where a file reads what one sees. what: the file in words."""
-
-    def __init__(self, what: str, kind: str, width: int) -> None:
-        right = _wanted(kind, width)
-        name = f"{right.name}, {right.source}," if right else f"an encoder of width {width}"
-        super().__init__(
-            f"This {what} file reads what CLIP vision sees of the face, but nothing is connected to clip_vision.",
-            f"Connect Load CLIP Vision with {name} in models/clip_vision.",
+            f"Connect {name}, with Load CLIP Vision: it belongs in models/clip_vision.",
         )
 
 
 @torch.no_grad()
-def states(clip_vision: ClipVisionModel, pictures: Tensor, width: int) -> Tensor:
-    """Pictures (B, H, W, 3) 0..1 -> hidden states before the last layer, (B, tokens, width) float32 on the CPU.
+def seen(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, width: int) -> Tensor:
+    """Pictures (B, H, W, 3) 0..1 -> float32 on the CPU.
 
+    kind: STATES, hidden states before the last layer, (B, tokens, width), or EMBEDS, what CLIP projects, (B, width).
     The host takes the square in the middle and brings it to the encoder's size. Raises WrongEncoder, BadPicture.
     """
-    return _seen(clip_vision, pictures, STATES, width)
-
-
-@torch.no_grad()
-def embeds(clip_vision: ClipVisionModel, pictures: Tensor, width: int) -> Tensor:
-    """Pictures (B, H, W, 3) 0..1 -> what CLIP projects of them, (B, width) float32 on the CPU; raises as `states`."""
-    return _seen(clip_vision, pictures, EMBEDS, width)
+    _clip(clip_vision, kind, width)
+    batches = pictures.split(BATCH)
+    return torch.cat([_checked(clip_vision.encode_image(batch), kind, width) for batch in stepwise(batches)])
 
 
 @torch.no_grad()
 def nothing(clip_vision: ClipVisionModel, width: int) -> Tensor:
-    """The states (1, tokens, width) of a picture that is zero after normalisation, a mean grey; raises as `states`."""
+    """The states (1, tokens, width) of a picture that is zero after normalisation, a mean grey; raises as `seen`."""
     # Not by way of encode_image, which normalises, and rounds to steps of 1/255 before.
     net, size = _clip(clip_vision, STATES, width), clip_vision.image_size
     comfy.model_management.load_model_gpu(clip_vision.patcher)
     zeros = torch.zeros(1, 3, size, size, device=clip_vision.patcher.load_device)
     _, before_last, embedded, _ = net(pixel_values=zeros, intermediate_output=-2)
     return _checked({STATES: before_last, EMBEDS: embedded}, STATES, width)
-
-
-def _seen(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, width: int) -> Tensor:
-    _clip(clip_vision, kind, width)
-    batches = pictures.split(BATCH)
-    return torch.cat([_checked(clip_vision.encode_image(batch), kind, width) for batch in stepwise(batches)])
 
 
 def _clip(clip_vision: ClipVisionModel, kind: str, width: int) -> Any:
@@ -179,13 +156,13 @@ def _clip(clip_vision: ClipVisionModel, kind: str, width: int) -> Any:
     return net
 
 
-def _checked(seen: Any, kind: str, width: int) -> Tensor:
+def _checked(given: Any, kind: str, width: int) -> Tensor:
     """Of what the encoder gives, what is asked for, float32 on the CPU."""
-    found, right = {name: seen[name].shape[-1] for name in _WORDS}, _wanted(kind, width)
+    found, right = {name: given[name].shape[-1] for name in _WORDS}, _wanted(kind, width)
     # Without its projection, ViT-H gives embeddings as wide as bigG's.
     if found[kind] != width or (kind == EMBEDS and right and found != right.widths):
         raise WrongEncoder(_described(found), kind, width)
-    out = seen[kind].float().cpu()
+    out = given[kind].float().cpu()
     if not out.isfinite().all():
         why = "CLIP vision makes NaN or infinity of it"
         raise BadPicture("The picture", why, "Load another copy of the file, or start ComfyUI with --fp32-text-enc.")

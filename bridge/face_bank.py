@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import PurePath
 from typing import Any
 
@@ -22,10 +21,6 @@ from . import folders
 
 KEY = "likeness_faces"
 _ENDING = ".safetensors"
-_LONGEST, _DEEPEST = 255, 32
-"""Bytes of a name that file systems take, and how deep sub-folders may lie."""
-_NAMED = 8
-"""Of the saved people, in a message."""
 
 # Signs of its command line, folders that end like that, names of dots alone, and its devices whatever their ending.
 _NOT_ON_WINDOWS = re.compile(
@@ -55,24 +50,15 @@ def files() -> list[str]:
 
 
 def path_of(file: str) -> str:
-    """Full path of a saved person. Raises CannotSave naming those who are saved, UnsafePath."""
+    """Full path of a saved person. Raises CannotSave, UnsafePath."""
     path = folders.find(file, KEY)
     if path is None:
-        raise _not_saved(file)
+        raise CannotSave(
+            f"No saved person is called {file.removesuffix(_ENDING)!r} in {listed(folders.folders(KEY))}.",
+            "In Load Identity press R and choose one from the list, or save this person with the template Save people "
+            "from photos.",
+        )
     return path
-
-
-def _not_saved(file: str) -> CannotSave:
-    wanted = file.removesuffix(_ENDING)
-    who = f"No saved person is called {wanted!r}" if wanted else "No saved person is chosen"
-    saved = {name.lower(): name for name in (entry.removesuffix(_ENDING) for entry in files())}
-    there, choose = "no person is saved yet", "Save this person"
-    if near := [saved[name] for name in get_close_matches(wanted.lower(), saved, _NAMED, cutoff=0)]:
-        more = f" and {len(saved) - len(near)} more" if len(saved) > len(near) else ""
-        there = f"saved are, the nearest name first, {listed(near)}{more}"
-        choose = "Choose one of them in Load Identity, or save this person"
-    advice = f"{choose} with the template Save people from photos and press R in ComfyUI to refresh."
-    return CannotSave(f"{who}: {there} (in {listed(folders.folders(KEY))}).", advice)
 
 
 def save_identity(identity: Identity, filename: str, node: str | None = None, prompt: Prompt | None = None) -> str:
@@ -146,14 +132,7 @@ def _target(filename: object) -> str:
     if not name or name.endswith(("/", "\\")):
         raise _unusable(str(filename), "is empty", "Write a name, such as anna or family/anna.")
     path = folders.within(folders.folders(KEY)[0], name) + _ENDING
-    parts = PurePath(name + _ENDING).parts
-    longest = max(len(part.encode()) for part in parts)
-    if longest > _LONGEST:
-        why = f"takes {longest} bytes with its ending; file systems take {_LONGEST}"
-        raise _unusable(plain(name, 60), why, "Choose a shorter name.")
-    if len(parts) > _DEEPEST:
-        raise _unusable(plain(name, 60), f"has {len(parts) - 1} sub-folders", f"Use fewer than {_DEEPEST}.")
-    if unfit := [part for part in parts if part != ".." and _NOT_ON_WINDOWS.search(part)]:
+    if unfit := [part for part in PurePath(name + _ENDING).parts if part != ".." and _NOT_ON_WINDOWS.search(part)]:
         why = f"has {unfit[0].removesuffix(_ENDING)!r} in it, which is no name of a file on Windows"
         raise _unusable(plain(name, 60), why, "People share their saved faces: use letters, digits, spaces, - and _.")
     return path
@@ -169,7 +148,8 @@ def _write(path: str, data: bytes) -> None:
         write_whole(path, data)
     except (OSError, ValueError) as error:
         raise CannotSave(
-            f"{os.path.basename(path)} could not be written: {getattr(error, 'strerror', None) or error} ({path}).",
+            f"{plain(os.path.basename(path), 60)} could not be written: {getattr(error, 'strerror', None) or error} "
+            f"({plain(path, 300)}).",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
 

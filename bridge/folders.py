@@ -52,13 +52,9 @@ def register() -> None:
     for key, endings in _KEYS.items():
         default = os.path.join(folder_paths.models_dir, key)
         paths, known = folder_paths.folder_names_and_paths.get(key, ([], set()))
-        others = [os.path.join(packs, path) for packs in _packs() for path in _OF_OTHERS.get(key, ())]
+        others = [os.path.join(packs, path) for packs in folders("custom_nodes") for path in _OF_OTHERS.get(key, ())]
         merged = list(dict.fromkeys([*paths, default, *filter(os.path.isdir, others)]))
         folder_paths.folder_names_and_paths[key] = (merged, {*known, *endings})
-
-
-def _packs() -> list[str]:
-    return list(folder_paths.folder_names_and_paths.get("custom_nodes", ([],))[0])
 
 
 def folders(*keys: str) -> list[str]:

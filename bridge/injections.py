@@ -6,7 +6,7 @@ no adapter weights, nothing is projected per step, and another seed or prompt fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ from .runs import Given
 from .unet import Grid, Options, Replacement, attend_with, grid_of
 
 if TYPE_CHECKING:
-    from comfy.samplers import CFGGuider
     from typing_extensions import Self
 
 
@@ -37,7 +36,6 @@ class Injection(Carried):
     boxes: (people, H, W), at most 1 in all: where they act in the UNet, and IdentityNet's residuals act at all, while
     IdentityNet itself reads by `regions`; or None: wherever they act.
     canvas: what the regions are parts of and whose rows people have, or None where somebody else looks at its size.
-    begins: called with the guider at the start of every run.
     by_row: person n acts in row n of the batch alone; there are no regions, and boxes are of their rows.
     """
 
@@ -46,7 +44,6 @@ class Injection(Carried):
     layers: tuple[tuple[Tensor, ...] | None, ...]
     regions: Tensor | None
     canvas: Canvas | None = None
-    begins: Callable[[CFGGuider], None] | None = None
     by_row: bool = False
     boxes: Tensor | None = None
 
@@ -105,11 +102,6 @@ class InjectionsRun(CrossAttentionRun):
     """One sampling run of a MODEL that reads injections."""
 
     key = Injection.key
-
-    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
-        for begins in dict.fromkeys(one.begins for one in self.everything(guider) if one.begins):
-            begins(guider)
-        super().__init__(guider, latent)
 
     def batch(self, chunks: tuple[tuple[Injection, ...], ...], given: Given) -> CrossAttentionBatch | None:
         """Of the injections that are switched on at this step."""

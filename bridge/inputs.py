@@ -1,13 +1,9 @@
-"""What a node is given, held to its own schema before it runs: the host checks what is typed, not what is linked.
-
-What a detector by words was asked for stands in the graph alone: its masks bring no words.
-"""
+"""What a node is given, held to its own schema before it runs: the host checks what is typed, not what is linked."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from functools import cache, wraps
 from typing import Any
 
@@ -15,9 +11,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..core import inputs
-from ..core.errors import BadChoice, BadInput, LikenessError
+from ..core.errors import BadChoice, BadInput
 from ..core.people import Cast, Faces, Identity, Layout, is_a
-from ..core.text import NAME, plain
 from . import notes
 from .schema import described
 
@@ -62,14 +57,9 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         given = {**dict(zip(names, args, strict=False)), **linked}
         known = _schema(node)[1]
         nothing = {name: None for name in needed if name in known and _may_be_nothing(known[name])}
-        with ExitStack() as failed:
-            failed.callback(notes.tell, notes.node_of(cls), "")  # what stands there is about the run before
-            for name, value in given.items():
-                with in_errors(cls, name, inputs.BadPicture):
-                    given[name] = _taken(node, name, value)
-            output = run(cls, **nothing | given)
-            failed.pop_all()
-        return notes.kept(output, notes.node_of(cls))
+        notes.clear(notes.node_of(cls))
+        taken = {name: _taken(node, name, value) for name, value in given.items()}
+        return notes.kept(run(cls, **nothing | taken), notes.node_of(cls))
 
     bare: Callable[..., io.Schema] = node.define_schema.__func__
     node.define_schema = classmethod(wraps(bare)(lambda cls: described(bare(cls))))
@@ -116,39 +106,3 @@ def _fits(kind: io.Input, value: Any) -> bool:
         return isinstance(value, dict)  # its type is one for type checkers only
     kinds = kind.Type if isinstance(kind.Type, tuple) else (kind.Type,)
     return value is not None and any(one is Any or is_a(value, one) for one in kinds)
-
-
-DETECTOR = "SAM3_Detect"
-
-Node = Mapping[str, Any]
-
-
-@contextmanager
-def in_errors(cls: type[io.ComfyNode], name: str, kind: type[LikenessError]) -> Iterator[None]:
-    """Adds " SAM3 Detect was asked for 'jacket'." to an error of this kind, where the input `name` comes from it.
-
-    cls: the running node, with Hidden.prompt and Hidden.unique_id.
-    """
-    try:
-        yield
-    except LikenessError as error:
-        words = _words_of(cls, name) if isinstance(error, kind) else ""
-        error.problem += f" SAM3 Detect was asked for {words!r}." if words else ""
-        raise
-
-
-def _words_of(cls: type[io.ComfyNode], name: str) -> str:
-    """Nodes in between are passed that have one link alone, as Invert Mask; words that are linked are not known."""
-    graph: Mapping[str, Node] = (cls.hidden and cls.hidden.prompt) or {}
-    node = _linked_to(graph, graph.get((cls.hidden and cls.hidden.unique_id) or ""), name)
-    while node and node["class_type"] != DETECTOR:
-        linked = [one for one in node["inputs"] if _linked_to(graph, node, one)]
-        node = _linked_to(graph, node, linked[0]) if len(linked) == 1 else None
-    text = _linked_to(graph, node, "conditioning")
-    words = text["inputs"].get("text") if text else None
-    return plain(words, NAME) if isinstance(words, str) else ""
-
-
-def _linked_to(graph: Mapping[str, Node], node: Node | None, name: str) -> Node | None:
-    link = node["inputs"].get(name) if node else None
-    return graph.get(str(link[0])) if isinstance(link, list) and link else None

@@ -138,9 +138,10 @@ class Published:
 
     def chosen(self, file: str, node_id: str | None) -> str:
         """The same; the node that loads it is told where that is something else than the file that was chosen."""
-        path, there = self.path(file), folders.find(file, self.key)
-        other = f"{file} is not in models/{self.key}. Loaded instead, as its contents are the same: {path}"
-        notes.tell(node_id, "" if there else other)
+        path = self.path(file)
+        if folders.find(file, self.key) is None:
+            other = f"{file} is not in models/{self.key}. Loaded instead, as its contents are the same: {path}"
+            notes.tell(node_id, other)
         return path
 
     def load(self, path: str, network: Callable[..., nn.Module]) -> comfy.model_patcher.ModelPatcher:
@@ -202,6 +203,5 @@ class FileLoader:
         if self.newer:
             dit.require_dits(f"{self.published.method}'s file")
         loaded = self.made(path, **{one.id: given.get(one.id, one.default) for one in self.inputs})
-        if self.licence:
-            notes.tell(node, self.licence, "licence")
+        notes.tell(node, self.licence)
         return loaded

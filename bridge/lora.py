@@ -43,7 +43,7 @@ def with_lora(
     key, ours = next(iter(loaded.items()))
     if found := sum(patch[0] for patch in model.patches.get(key, ()) if _same(patch[1], ours)):
         said = f"The MODEL has the LoRA of this file already, at {found:g}: not added a second time"
-        notes.tell(node_id, said, "LoRA")
+        notes.tell(node_id, said)
         return model
     clone = model.clone()
     clone.add_patches(loaded, strength)

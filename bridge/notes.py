@@ -30,28 +30,37 @@ def show(node_id: str | None, image: Tensor) -> None:
     server.send_sync("executed", {**shown, "prompt_id": prompt}, server.client_id)
 
 
-# What stands under each node, by topic: a browser shows one text, and takes it away for nothing but the next one.
-_told: dict[str, dict[str, str]] = {}
+# What stands under each node since it last ran: a browser shows one text, until another one takes its place.
+_told: dict[str, list[str]] = {}
 
 
-def tell(node_id: str | None, text: str, topic: str = "") -> None:
-    """Show `text` under the node (None: nowhere) and log it; "" takes an earlier one away.
+def clear(node_id: str | None) -> None:
+    """Take away what stands under the node: it is about the run before."""
+    if node_id is not None and _told.pop(node_id, None):
+        _send(node_id)
 
-    topic: "" for what a running node says of itself, which takes away all that was said before; anything else for what
-    is added while sampling. Without a running server it is only logged.
+
+def tell(node_id: str | None, text: str) -> None:
+    """Show `text` under the node (None: nowhere), below what stands there, and log it; "" is nothing to tell.
+
+    Without a running server it is only logged.
     """
-    if text:
-        logger.warning(text)
-    server = running_server()
-    if node_id is None or server is None:
+    if not text:
         return
-    before = _told.get(node_id, {})
-    told = {**(before if topic else {}), topic: text}
-    _told[node_id] = {about: said for about, said in told.items() if said}
-    if before or _told[node_id]:
-        shown = _literal("\n".join(_told[node_id].values()))
-        server.send_progress_text(shown or " ", node_id)
-        _tell_boxes(server, node_id, shown)
+    logger.warning(text)
+    if node_id is not None and running_server():
+        _told.setdefault(node_id, []).append(text)
+        _send(node_id)
+
+
+def _send(node_id: str) -> None:
+    server, text = running_server(), _text(node_id)
+    server.send_progress_text(text or " ", node_id)
+    _tell_boxes(server, node_id, text)
+
+
+def _text(node_id: str) -> str:
+    return _literal("\n".join(_told.get(node_id, ())))
 
 
 def kept(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
@@ -59,9 +68,9 @@ def kept(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
 
     It sends nothing of a node that it does not run again; web/reruns.js then looks there.
     """
-    if said := _told.get(node_id or ""):
+    if said := _text(node_id or ""):
         shown = output.ui.as_dict() if hasattr(output.ui, "as_dict") else output.ui
-        output.ui = {**(shown or {}), "likeness_note": [_literal("\n".join(said.values()))]}
+        output.ui = {**(shown or {}), "likeness_note": [said]}
     return output
 
 

@@ -89,7 +89,6 @@ class Sent:
     batch: Batch
     rows: Tensor
     given: Given
-    size: tuple[int, ...]
 
 
 class Batch:
@@ -202,7 +201,7 @@ class Run:
         if batch is None:
             self._arrived = True
             return executor(*given, **kwargs)
-        sent = Sent(batch, rows, seen, tuple(x.shape[-2:]))
+        sent = Sent(batch, rows, seen)
         out = executor(*given, **kwargs, **{self.key: rows, f"{self.key}_batch": sent})
         batch.done()
         return out
@@ -224,7 +223,7 @@ class Run:
         if sent is None or rows is None:
             return executor(x, *args, **kwargs)
         self._arrived = True
-        if rows is sent.rows and x.shape[-2:] == sent.size:
+        if rows is sent.rows and x.shape[-2:] == sent.given.x.shape[-2:]:
             self._check_rows(x, sent.batch.rows)
             return _read_by(sent.batch, executor, x, args, kwargs)
         text = args[1] if len(args) > 1 else kwargs.get("context")

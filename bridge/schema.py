@@ -102,10 +102,6 @@ def region_inputs() -> list[io.Input]:
     ]
 
 
-def region_masks_input() -> io.Mask.Input:
-    return io.Mask.Input("mask", optional=True)
-
-
 def scope_inputs(hard: bool = False) -> list[io.Input]:
     """Where people of a placed cast act for a method that reads faces.
 
@@ -116,7 +112,7 @@ def scope_inputs(hard: bool = False) -> list[io.Input]:
     return [
         advanced(face_sizes_input("region_margin", 0.75)),
         *([] if hard else [feather]),
-        region_masks_input(),
+        io.Mask.Input("mask", optional=True),
         io.Combo.Input("acts_in", options=[REGIONS, FACE_BOXES], default=where, optional=True),
     ]
 

@@ -5,9 +5,9 @@ Of the methods whose image tokens stand beside the text also whether they fit a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
@@ -22,10 +22,6 @@ from .conditioning import Canvas, Conditioning
 from .injections import Injection, InjectionsRun
 from .load import Loaded
 from .runs import Run, patched
-
-if TYPE_CHECKING:
-    from comfy.model_patcher import ModelPatcher
-    from comfy.samplers import CFGGuider
 
 
 @dataclass(frozen=True)
@@ -54,12 +50,11 @@ class Scope:
         source: object,
         tokens: Tensor,
         layers: tuple[tuple[Tensor, ...] | None, ...],
-        begins: Callable[[CFGGuider], None] | None = None,
         kind: type[Injection] = Injection,
     ) -> Injection:
         """Tokens, and keys and values, for one side."""
         canvas = self.canvas if self.placed or self.by_row else None
-        return kind(source, self.sigmas, tokens, layers, self.regions, canvas, begins, self.by_row, self.boxes)
+        return kind(source, self.sigmas, tokens, layers, self.regions, canvas, self.by_row, self.boxes)
 
     def preview(self, cls: type[io.ComfyNode]) -> ui.PreviewImage | None:
         """Where everybody acts, for the eye; None: everywhere, or nobody's regions."""
@@ -81,40 +76,37 @@ class Scope:
         return io.NodeOutput(patched(model, run), *both, ui=shown or self.preview(cls))
 
 
-def everywhere(cast: Cast, node: str, node_id: str | None, sigmas: tuple[float, float]) -> Scope:
+def everywhere(cast: Cast, node: str, sigmas: tuple[float, float]) -> Scope:
     """All of them in the whole picture. node: its name."""
     people = regions.present(cast).people
-    return Scope(people, sigmas, None, None, False, _canvas(node, node_id, "", people, False), False)
+    return Scope(people, sigmas, None, None, False, Canvas(node), False)
 
 
 def of_faces(
     cast: Cast,
     node: str,
-    node_id: str | None,
     sigmas: tuple[float, float],
     mask: Tensor | None,
     margin: float,
     feather: float,
     acts_in: str,
-    scaled: str = "with regions",
     boxed: Cast | None = None,
 ) -> Scope:
     """By the inputs of schema.scope_inputs: around everybody's face box, or in the masks.
 
-    node: its name. scaled: what becomes of what the method puts on the canvas in runs of another size. boxed:
-    the same cast with the face boxes to act in, where these are not its own. Raises as core.places.regions.
+    node: its name. boxed: the same cast with the face boxes to act in, where these are not its own. Raises as
+    core.places.regions.
     """
     people, by_row = regions.present(cast).people, cast.by_row
     areas = regions.of_faces(cast, mask, margin, feather, node)
     boxes = regions.in_boxes(boxed or cast, areas, node) if acts_in == regions.FACE_BOXES else None
     placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
-    return Scope(people, sigmas, areas, boxes, by_row, _canvas(node, node_id, scaled, people, by_row), placed)
+    return Scope(people, sigmas, areas, boxes, by_row, _canvas(node, people, by_row), placed)
 
 
 def of_bodies(
     cast: Cast,
     node: str,
-    node_id: str | None,
     sigmas: tuple[float, float],
     mask: Tensor | None,
     extent: regions.Extent,
@@ -131,7 +123,7 @@ def of_bodies(
     Raises NotPlaced without places, and what core.places.regions raises.
     """
     people, by_row = regions.present(cast).people if people is None else people, cast.by_row
-    canvas = _canvas(node, node_id, "with their regions", people, by_row)
+    canvas = _canvas(node, people, by_row)
     if mask is None and alone and (len(people) == 1 or (rows and by_row)):
         return Scope(people, sigmas, None, None, by_row, canvas, False)
     if mask is not None and alone:
@@ -144,8 +136,8 @@ def of_bodies(
     return Scope(people, sigmas, None if whole else areas, None, by_row, canvas, not whole)
 
 
-def _canvas(node: str, node_id: str | None, scaled: str, people: Sequence[Person], by_row: bool) -> Canvas:
-    return Canvas(node_id, node, lambda _: scaled, len(people) if by_row else 0)
+def _canvas(node: str, people: Sequence[Person], by_row: bool) -> Canvas:
+    return Canvas(node, len(people) if by_row else 0)
 
 
 class AdapterMismatch(LikenessError):
@@ -179,22 +171,15 @@ def keys_and_values(loaded: Loaded[Any], tokens: Tensor, scales: Tensor) -> tupl
     return tuple((keys.cpu(), values.cpu() * scales.reshape(len(scales), -1, 1)) for keys, values in pairs)
 
 
-def injections(
-    loaded: Loaded[Any],
-    scope: Scope,
-    sides: Sequence[Tensor],
-    scales: Tensor,
-    begins: Callable[[CFGGuider], None] | None = None,
-) -> list[Injection]:
+def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scales: Tensor) -> list[Injection]:
     """What each side of the conditioning carries.
 
     sides: tokens (people, T, width) of each. scales: as in keys_and_values; where all are 0 the UNet reads nothing.
-    begins: as in Injection.
     """
     source = object()
 
     def injection(tokens: Tensor) -> Injection:
         layers = keys_and_values(loaded, tokens, scales) if scales.any() else ()
-        return scope.injection(source, tokens, layers, begins)
+        return scope.injection(source, tokens, layers)
 
     return [injection(tokens) for tokens in sides]

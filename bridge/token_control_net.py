@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import comfy.controlnet
 import torch
@@ -33,16 +33,9 @@ class TokenControlNet(comfy.controlnet.ControlNet):
     NotAControlNet.
     """
 
-    needed: ClassVar[str]
-    advice: ClassVar[str]
-
-    def __init__(self, net: Any, source: object, outside: Tensor) -> None:
-        if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
-            raise self.refused(type(net).__name__)
-        if len(getattr(net, "timestep_keyframes", ())) > 1:
-            raise self.refused(
-                f"a ControlNet with another pack's timestep keyframes (its code: {type(net).__module__})"
-            )
+    def __init__(self, net: Any, source: object, outside: Tensor, needed: str, advice: str) -> None:
+        if found := _instead(net):
+            raise NotAControlNet(found, needed, advice)
         super().__init__(
             None,
             global_average_pooling=net.global_average_pooling,
@@ -51,13 +44,13 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         )
         self.control_model: Any = net.control_model
         self.control_model_wrapped = net.control_model_wrapped
-        self.source, self.outside = source, outside
+        self.source, self.outside, self._needed, self._advice = source, outside, needed, advice
         self._ready: dict[tuple[tuple[Injection, ...], int], tuple[_Network, Tensor]] = {}
         net.copy_to(self)
 
-    @classmethod
-    def refused(cls, found: str) -> NotAControlNet:
-        return NotAControlNet(found, cls.needed, cls.advice)
+    def copy(self) -> TokenControlNet:
+        # Not of its own type: attached, it is of a class that stands in front of this one.
+        return TokenControlNet(self, self.source, self.outside, self._needed, self._advice)
 
     def cleanup(self) -> None:
         super().cleanup()
@@ -72,8 +65,6 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         if not injections:
             before = self.previous_controlnet
             return before.get_control(x_noisy, t, cond, *args) if before is not None else None
-        if self.control_model.control_add_embedding is not None:
-            raise self.refused("a union ControlNet")
         key = tuple(injections), len(x_noisy)
         if key not in self._ready:
             self._ready[key] = self._made(injections, x_noisy)
@@ -96,6 +87,15 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         rows = as_many(tokens.flatten(1, 2), len(x), dim=0)
         context = rows.to(x.device, self.manual_cast_dtype or self.control_model.dtype)
         return _Network(self.control_model, regions, boxes), context
+
+
+def _instead(net: Any) -> str:
+    """What stands in the place of a plain ControlNet, in words; "" where it is one."""
+    if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
+        return type(net).__name__
+    if len(getattr(net, "timestep_keyframes", ())) > 1:
+        return f"a ControlNet with another pack's timestep keyframes (its code: {type(net).__module__})"
+    return "a union ControlNet" if net.control_model.control_add_embedding is not None else ""
 
 
 class _Network:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -42,19 +41,16 @@ def check_canvas(what: str, image: Tensor, cast: PlacedCast, advice: str) -> Non
         raise BadSize(what, size, f"the cast's canvas is {cast.width}x{cast.height} px", advice)
 
 
-def scale(what: str, size: tuple[int, int], latent: tuple[int, int]) -> float | None:
-    """How many times as large as a canvas a latent is, or None where it is as large, in whole steps of its grid.
+def check_shape(what: str, size: tuple[int, int], latent: tuple[int, int]) -> None:
+    """Raise BadSize for a latent of another shape than a canvas, but for a step of the grid of either.
 
-    size, latent: (width, height) in pixels. Raises BadSize for another shape, but for a step of either grid.
+    size, latent: (width, height) in pixels.
     """
     (width, height), (wide, high) = size, latent
-    if latent == (width // 8 * 8, height // 8 * 8):
-        return None
     if abs(wide * height - high * width) > 8 * max(width + height, wide + high):
         expected = f"{what} is {width}x{height} px, which has another shape, so people would be moved or cut off"
         advice = "Give both the same width and height; another shape needs a layout, image and apply node of its own."
         raise BadSize("The latent", latent, expected, advice)
-    return math.sqrt(wide * high / (width * height))
 
 
 FITS = ("crop", "pad", "stretch")

@@ -11,7 +11,6 @@ from ..bridge.body_surface import FILE, detect
 from ..bridge.schema import IN_PLACES
 from ..core import geometry, pictures
 from ..core.body_surface import masks
-from ..core.errors import counted
 from ..core.pictures import as_masks
 
 
@@ -45,10 +44,8 @@ class DetectBodySurface(io.ComfyNode):
     def execute(cls, image: Tensor, file: str, people: int, width: int, height: int, fit: str) -> io.NodeOutput:
         if width and height:
             geometry.check_size("The new picture", width, height)
-        found, most = detect(FILE.path(file), image, (width, height), fit, people)
-        left = f"{counted(most, 'body', 'bodies')} found in a photo, {people} drawn: people = 0 draws all of them."
-        remarks = [*pictures.reminder([("the pose", image[0])]), *[left] * (0 < people < most)]
-        notes.tell(notes.node_of(cls), "\n".join(remarks))
+        found = detect(FILE.path(file), image, (width, height), fit, people)
+        notes.tell(notes.node_of(cls), "\n".join(pictures.reminder([("the pose", image[0])])))
         surfaces = torch.stack([one.image for one in found])
         shown = masks.over(surfaces, image, fit)
         masks_of_people = torch.cat([one.people for one in found])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import inputs, notes
+from ..bridge import notes
 from ..bridge.schema import IN_PEOPLE
 from ..core import errors
-from ..core.parts.parts import LABELS, BadPart, Parts, hints, make_part, sheet
+from ..core.parts.parts import LABELS, Parts, hints, make_part, sheet
 from ..core.text import plain
 from .sockets import PartsSocket
 
@@ -30,7 +30,6 @@ class Part(io.ComfyNode):
                 io.Mask.Input("target_mask", optional=True),
                 PartsSocket.Input("parts", optional=True),
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             outputs=[PartsSocket.Output("parts_out"), io.Image.Output("preview")],
         )
 
@@ -45,8 +44,7 @@ class Part(io.ComfyNode):
         target_mask: Tensor | None = None,
         parts: Parts | None = None,
     ) -> io.NodeOutput:
-        with inputs.in_errors(cls, "mask", BadPart):
-            part = make_part(_label(label, other_label), image, mask, weight, target_mask)
+        part = make_part(_label(label, other_label), image, mask, weight, target_mask)
         notes.tell(notes.node_of(cls), "\n".join(hints(part, mask=mask, target_mask=target_mask)))
         everything = Parts((*(parts.parts if parts else ()), part))
         shown = sheet(everything)

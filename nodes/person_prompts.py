@@ -10,7 +10,7 @@ from torch import Tensor
 from ..bridge import carried, notes, regional_text, runs, scopes
 from ..bridge.conditioning import ALWAYS, Conditioning, check_conditioning
 from ..bridge.encode import text_of
-from ..bridge.schema import IN_METHODS, advanced, applied_outputs, region_inputs, region_masks_input
+from ..bridge.schema import IN_METHODS, advanced, applied_outputs, region_inputs
 from ..bridge.unet import text_width
 from ..core.people import Cast, require_places
 from ..core.places import regions
@@ -38,7 +38,7 @@ class PersonPrompts(io.ComfyNode):
                 io.String.Input("prompts", multiline=True, default="1: smiling"),
                 io.Float.Input("strength", default=1.0, min=0.0, max=10.0, step=0.05),
                 *map(advanced, region_inputs()),
-                region_masks_input(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=applied_outputs(),
         )
@@ -67,8 +67,7 @@ class PersonPrompts(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), NAME)
         people = [placed.people[n] for n in worded]
-        node = notes.node_of(cls)
-        scope = scopes.of_bodies(placed, NAME, node, ALWAYS, mask, extent, margin, feather, people, alone=False)
+        scope = scopes.of_bodies(placed, NAME, ALWAYS, mask, extent, margin, feather, people, alone=False)
         tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in worded.values()]
         assert scope.regions is not None
         spoken = regional_text.spoken(tokens, scope.regions * strength, scope.canvas)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..bridge import inputs, notes
+from ..bridge import notes
 from ..bridge.schema import IN_PLACES, boxes_editor, pixels_input, region_inputs
 from ..core import geometry
 from ..core.errors import BadLayout, listed
@@ -61,7 +61,6 @@ class LayoutFromFaces(io.ComfyNode):
                 io.Mask.Input("masks", optional=True),
             ],
             outputs=_layout_outputs(),
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -83,8 +82,7 @@ class LayoutFromFaces(io.ComfyNode):
             return _shown(cls, layouts.from_faces(faces, width, height, fit, body))
         if masks is None:
             return _shown(cls, *layouts.from_poses(poses, width, height, fit))
-        with inputs.in_errors(cls, "masks", BadLayout):
-            return _shown(cls, layouts.from_masks(masks, width, height, body))
+        return _shown(cls, layouts.from_masks(masks, width, height, body))
 
 
 class LayoutFromBoxes(io.ComfyNode):
@@ -255,7 +253,6 @@ class PersonRegion(io.ComfyNode):
                 io.Image.Input("image", optional=True),
                 io.Mask.Input("masks", optional=True),
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             outputs=[io.Mask.Output("mask"), io.Image.Output("preview")],
         )
 
@@ -277,8 +274,7 @@ class PersonRegion(io.ComfyNode):
         if masks is None:
             region, found = regions.of_person(placed, person, extent, margin, feather, staying), []
         else:
-            with inputs.in_errors(cls, "masks", regions.BadRegion):
-                region, found = regions.among(masks, placed, person, extent, margin, staying)
+            region, found = regions.among(masks, placed, person, extent, margin, staying)
         notes.tell(notes.node_of(cls), "\n".join(found))
         drawn = max(person, 1)  # in one colour, also where it is everybody's
         shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(placed.slots, 1)]

@@ -6,14 +6,12 @@ denoiser apply to them as to everything else.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
-import comfy.ldm.modules.attention
 import comfy.utils
 import torch
 import torch.nn.functional as functional
@@ -21,7 +19,7 @@ from comfy.ldm.modules.attention import attention_pytorch
 from torch import Tensor
 
 from ...core.attention import Block
-from ...core.parts.bank import Bank, PartTokens, PartWeights, Scored, beside_sink, key_bias, part_shares, shared, sink
+from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared
 from .. import unet
 from ..runs import Batch, Given, Run, rows_made
 from ..unet import Grid, Options, Replacement
@@ -135,8 +133,8 @@ class Memory:
     def __init__(self, given: Given) -> None:
         self._like, self._unet = given.like(), given.model.diffusion_model
         self._modules = {(name, number, index): layer for name, number, index, layer in unet.transformers(self._unet)}
-        self._kernel = cache(partial(without_mask, self._like))
-        self._biases = Biases(self._like)
+        # One for all layers and steps that need the same: with targets it is large.
+        self._bias = cache(partial(_bias, self._like))
         self._poses: dict[SharedParts, Tensor] = {}
         self._placed: dict[Reference, Reference] = {}
         self._forget()
@@ -210,48 +208,23 @@ class Memory:
         bank = parts.bank_of(block)
         tokens = torch.cat([part.kept for part in bank])[None].to(self._like)
         attention = self._modules[block].attn1
-        own, elsewhere = grid[0] * grid[1], partial(self._biases.of, bank, parts.weights)
+        own, sizes = grid[0] * grid[1], tuple((len(part.kept), part.dropped) for part in bank)
+        elsewhere = partial(self._bias, sizes, parts.weights)
         bias = elsewhere(own, grid)
         sinks = 0 if bias is None else bias.shape[-1] - own - tokens.shape[1]
         keys, values = (functional.pad(to(tokens), (0, 0, 0, sinks)) for to in (attention.to_k, attention.to_v))
         counts, regional = [len(part.kept) for part in bank], parts.weights.targets is not None
-        logit, kernel, kept = sink(bank, parts.weights), self._kernel(self._modules[block].d_head), sum(counts)
-        alone = None
-        if kernel and logit is not None:
-            alone = Sink(torch.full((), logit, device=keys.device), keys[:, :kept], values[:, :kept], kernel)
-        return Beside(keys, values, counts, regional, grid, bias, elsewhere, alone)
+        return Beside(keys, values, counts, regional, grid, bias, elsewhere)
 
 
-class Biases:
-    """bank.key_bias, one for all layers and steps that need the same: with targets it is large. An object of its own:
-    what is read by it does not hold the run, which ends without the garbage collector."""
-
-    def __init__(self, like: Tensor) -> None:
-        self._like = like
-        self._made: dict[Hashable, Tensor | None] = {}
-
-    def of(self, bank: Sequence[PartTokens], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
-        counts = tuple((len(part.kept), part.dropped) for part in bank)
-        key = weights, counts, own, grid
-        if key not in self._made:
-            bias = key_bias(bank, own, weights, grid, self._like.dtype)
-            self._made[key] = None if bias is None else bias.to(self._like)
-        return self._made[key]
+def _bias(like: Tensor, counts: Sequence[tuple[int, int]], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
+    """bank.key_bias in the place of `like`."""
+    bias = key_bias(counts, own, weights, grid, like.dtype)
+    return None if bias is None else bias.to(like)
 
 
 _WATCHED_TOKENS = 2048
 """Finer layers are left out of the heat maps: every logit of a layer is held at once."""
-
-
-@dataclass(frozen=True, eq=False)
-class Sink:
-    """All dropped tokens of a layer where no mask is needed. logit: of core.parts.bank.sink, (), float32. keys, values:
-    those of the parts, (1, kept, C). kernel: which can do that."""
-
-    logit: Tensor
-    keys: Tensor
-    values: Tensor
-    kernel: Scored
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,8 +233,7 @@ class Beside:
 
     keys, values: (1, kept + sinks, C). counts: kept tokens per part. regional: whether parts are meant for regions.
     bias: bank.key_bias where the picture has a token for each of its grid; elsewhere: (own tokens, grid) -> what it is
-    else. sink: what serves instead of a bias, if something does. maps: where the parts' shares of the attention,
-    (parts, h, w), are put while somebody watches.
+    else. maps: where the parts' shares of the attention, (parts, h, w), are put while somebody watches.
     """
 
     keys: Tensor
@@ -271,7 +243,6 @@ class Beside:
     grid: Grid
     bias: Tensor | None
     elsewhere: Callable[[int, Grid], Tensor | None]
-    sink: Sink | None = None
     maps: list[Tensor] | None = None
 
     def attended(self, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
@@ -284,9 +255,6 @@ class Beside:
         if self.maps is not None and q.shape[1] == height * width <= _WATCHED_TOKENS:
             shares = part_shares(q[:1], k[:1], self.keys, self.counts, bias, extra_options["n_heads"])
             self.maps.append(shares.unflatten(1, grid))
-        if (sink := self.sink) and is_chosen(extra_options):
-            attend = beside_sink(sink.kernel, extra_options["n_heads"], sink.logit)
-            return shared(q, (k, v), (sink.keys, sink.values), attend)
         # On a CPU the host's choices write out all logits, which takes three times as long.
         kernel = attention_pytorch if q.device.type == "cpu" else None
         return shared(q, (k, v), (self.keys, self.values), unet.attend_with(extra_options, kernel, bias))
@@ -321,31 +289,3 @@ def attended(
         else:
             out.append(theirs[n] if theirs else alone(q, k, v))
     return torch.cat(out)
-
-
-KERNELS = {"cuda": "_scaled_dot_product_flash_attention"}
-"""By the type of a device, in torch.ops.aten, where that is faster. On CUDA a mask keeps torch from its flash kernel,
-which the host asks first. On a CPU one kernel does both: without a mask a layer took 0.98 to 1.01 of the time."""
-
-
-def without_mask(like: Tensor, head: int) -> Scored | None:
-    """The kernel that serves instead of a mask for tensors as `like` and heads of this width, or None.
-
-    Which card, dtype and build has one, and that its logarithm is the natural one, it is asked itself: of 8 keys 0.
-    """
-    kernel = getattr(torch.ops.aten, KERNELS.get(like.device.type, ""), None)
-    if kernel is None or head % 8:
-        return None
-    zeros = like.new_zeros(1, 1, 8, head)
-    try:
-        lse = kernel(zeros, zeros, zeros)[1]
-    except RuntimeError:
-        return None
-    known = lse.shape == zeros.shape[:3] and bool(((lse - math.log(8)).abs() < 1e-3).all())
-    return kernel if known else None
-
-
-def is_chosen(extra_options: Options) -> bool:
-    """Whether torch's fused attention is what the user has chosen for this layer."""
-    chosen = comfy.ldm.modules.attention.optimized_attention
-    return chosen is attention_pytorch and extra_options.get("optimized_attention_override") is None

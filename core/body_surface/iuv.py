@@ -52,9 +52,6 @@ class Bodies:
     u: Tensor
     v: Tensor
 
-    def __len__(self) -> int:
-        return len(self.boxes)
-
     def surest(self, most: int) -> Bodies:
         """The first ones; all for 0."""
         return Bodies(*(one[: most or None] for one in (self.boxes, self.inside, self.parts, self.u, self.v)))

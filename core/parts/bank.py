@@ -7,7 +7,7 @@ Source: Parts2Whole (arXiv 2404.15267), section 3.3, and parts2whole/models/mutu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -102,7 +102,7 @@ class PartWeights:
 
 
 def key_bias(
-    parts: Sequence[PartTokens],
+    parts: Sequence[tuple[int, int]],
     own: int,
     share: PartWeights,
     grid: tuple[int, int],
@@ -111,10 +111,11 @@ def key_bias(
     """What is added to the logits of [own tokens | kept tokens | sinks]: (1, 1 | queries, own + kept + sinks), float32.
 
     Sinks, one or in half precision two, stand for all dropped tokens: key 0, value 0, together as heavy in the softmax
-    as these. None where nothing has to be added. dtype: in which the attention reads it.
+    as these. None where nothing has to be added. parts: of each how many tokens are kept and how many dropped.
+    dtype: in which the attention reads it.
     A weight w scales a part's share of the softmax, dropped tokens included, by adding log(w).
     """
-    dropped = torch.tensor([float(part.dropped) for part in parts])
+    kept, dropped = torch.tensor([part[0] for part in parts]), torch.tensor([float(part[1]) for part in parts])
     weights = torch.tensor(share.weights)
     if share.targets is None:
         if not dropped.any() and bool((weights == 1).all()):
@@ -123,16 +124,9 @@ def key_bias(
     else:
         regions = functional.interpolate(share.targets[:, None].float(), size=grid, mode="area").flatten(1)
         weights = weights[:, None] * regions
-    logs = _log(weights).repeat_interleave(torch.tensor([len(part.kept) for part in parts]), dim=0)
+    logs = _log(weights).repeat_interleave(kept, dim=0)
     sinks = _sinks((weights * dropped[:, None]).sum(dim=0, keepdim=True), dtype) if dropped.any() else logs[:0]
     return torch.cat([torch.zeros(own, logs.shape[1]), logs, sinks]).T[None]
-
-
-def sink(parts: Sequence[PartTokens], share: PartWeights) -> float | None:
-    """The logit of one key 0 that stands for all dropped tokens, where it is all that `key_bias` adds; else None."""
-    dropped = sum(part.dropped for part in parts)
-    plain = share.targets is None and all(weight == 1 for weight in share.weights)
-    return math.log(dropped) if plain and dropped else None
 
 
 def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
@@ -151,11 +145,6 @@ def _log(weights: Tensor) -> Tensor:
     return weights.log().clamp(min=EXCLUDED)
 
 
-Scored = Callable[[Tensor, Tensor, Tensor], Sequence[Tensor]]
-"""kernel(q, k, v), each (B, heads, N, d): the same, then per query the logarithm of the sum of its exponentials,
-(B, heads, N)."""
-
-
 def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
     """Self-attention over one's own tokens and those of the parts: (B, N, C).
 
@@ -167,20 +156,6 @@ def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tenso
         torch.cat([mine, theirs.expand(len(mine), -1, -1)], dim=1) for mine, theirs in zip(own, parts, strict=True)
     )
     return attend(query, keys, values)
-
-
-def beside_sink(kernel: Scored, heads: int, sink: Tensor) -> Attend:
-    """Attention beside one more key 0 with value 0, whose logit is `sink`: (), float32.
-
-    It adds nothing and takes its share of the softmax, so what comes out is only scaled.
-    """
-
-    def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        q, k, v = (x.reshape(*x.shape[:2], heads, -1).transpose(1, 2) for x in (q, k, v))
-        out, lse, *_ = kernel(q, k, v)
-        return out.mul_((lse - sink).sigmoid()[..., None]).transpose(1, 2).flatten(2)
-
-    return attend
 
 
 def part_shares(

@@ -148,7 +148,6 @@ class ApplyIDPatch(io.ComfyNode):
         vae: VAE | None = None,
     ) -> io.NodeOutput:
         if strength == 0:
-            notes.tell(notes.node_of(cls), "")
             return io.NodeOutput(positive, negative)
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         cast = require_places(cast, APPLY)
@@ -168,7 +167,7 @@ class ApplyIDPatch(io.ComfyNode):
                 tokens, no_faces = (side[0].unflatten(0, (len(people), -1)) for side in (tokens, no_faces))
             positive = conditioning.append_tokens(positive, tokens, in_row, id_start_percent, APPLY)
             negative = conditioning.append_tokens(negative, no_faces, in_row, id_start_percent, APPLY)
-        canvas = Canvas(notes.node_of(cls), APPLY, _scaled, len(people) if by_row else 0)
+        canvas = Canvas(APPLY, len(people) if by_row else 0)
         percents = (start_percent, end_percent)
         attachment = ControlAttachment(
             control_net, hint, strength, percents, vae, width=id_patch.width, canvas=canvas, reader=IDTokensReader
@@ -188,7 +187,7 @@ class BindIDTokens(io.ComfyNode):
                 *schema.applied_inputs(),
                 CastSocket.Input("cast"),
                 *map(schema.advanced, schema.region_inputs()),
-                schema.region_masks_input(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
         )
@@ -218,14 +217,10 @@ class BindIDTokens(io.ComfyNode):
                 "Give Apply ID-Patch and this node the same cast.",
             )
         conditioning.check_conditioning([*positive, *negative], text_width(model), BIND)
-        scope = scopes.of_bodies(cast, BIND, node, ALWAYS, mask, extent, margin, feather, people, alone=False)
+        scope = scopes.of_bodies(cast, BIND, ALWAYS, mask, extent, margin, feather, people, alone=False)
         assert scope.regions is not None
         both = standing_in([positive, negative], scope.regions, scope.canvas)
         return io.NodeOutput(patched(model, RegionalTextRun), *both, ui=scope.preview(cls))
-
-
-def _scaled(scale: float) -> str:
-    return f"ID patches to {geometry.PATCH * scale:.3g} px where the ControlNet was trained on {geometry.PATCH} px"
 
 
 def _control(image: Tensor | None, cast: PlacedCast) -> Tensor:

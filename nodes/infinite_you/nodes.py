@@ -288,9 +288,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, OF_FLUX)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
-        scope = scopes.of_faces(
-            cast, APPLY, node, ALWAYS, mask, region_margin, feather, acts_in, "with keypoints and regions"
-        )
+        scope = scopes.of_faces(cast, APPLY, ALWAYS, mask, region_margin, feather, acts_in)
         hint = _hint(cast, people, keypoints)
         size = (cast.width, cast.height) if is_a(cast, PlacedCast) and (scope.placed or hint.any()) else None
         net = InfuseNet(control_net, scope, infinite_you.tokens(people, photos), size)

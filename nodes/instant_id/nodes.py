@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from comfy.controlnet import ControlBase
 from comfy.model_patcher import ModelPatcher
-from comfy.samplers import CFGGuider
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -34,11 +32,8 @@ from .net import InstantIDNet, unconditional
 
 METHOD = method("instant_id")
 APPLY = "Apply InstantID (Likeness)"
-HIGH_CFG = 6.0
-WATERMARKS = (
-    "Watermarks are likely at exactly 1024x1024, as in the pictures InstantID was trained on; not at 1016x1016 or "
-    "1024x768"
-)
+IDENTITY_NET = "IdentityNet is a plain SDXL ControlNet"
+ITS_FILE = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model."
 
 
 class InstantID(Loaded[InstantIDNet]):
@@ -56,17 +51,6 @@ FILE = Published.of(METHOD, "InstantID adapter")
 def load_instant_id(path: str) -> InstantID:
     """Read ip-adapter.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     return InstantID(FILE.load(path, InstantIDNet))
-
-
-class IdentityNet(TokenControlNet):
-    """InstantID's ControlNet, which reads faces in the place of the text."""
-
-    needed = "IdentityNet is a plain SDXL ControlNet"
-    advice = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model."
-
-    def copy(self) -> IdentityNet:
-        # Not of its own type: attached, it is of a class that stands in front of this one.
-        return IdentityNet(self, self.source, self.outside)
 
 
 class IdentityNetMissing(LikenessError):
@@ -125,22 +109,20 @@ class ApplyInstantID(io.ComfyNode):
     ) -> io.NodeOutput:
         cast = regions.as_cast(cast)
         people, node = regions.present(cast).people, notes.node_of(cls)
-        notes.tell(node, "\n".join(_remarks(image, mask, cast, acts_in)))
+        notes.tell(node, "\n".join([*regions.left_out(cast), *regions.remarks(cast, mask, acts_in, SDXL.token)]))
         if not people or adapter_weight == control_strength == 0:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", adapter_start_percent, adapter_end_percent)
         check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
         check_layout(instant_id.net.ip_adapter.widths, model, METHOD.title)
-        scope = scopes.of_faces(
-            cast, APPLY, node, window, mask, region_margin, feather, acts_in, "with keypoints and regions"
-        )
+        scope = scopes.of_faces(cast, APPLY, window, mask, region_margin, feather, acts_in)
         no_face = instant_id.tokens([unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)])
-        carried = _injections(instant_id, scope, photos, adapter_weight, no_face, partial(_check_cfg, node))
+        carried = _injections(instant_id, scope, photos, adapter_weight, no_face)
         sides = (positive, negative)
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)
-            net = IdentityNet(control_net, carried[0].source, no_face)
+            net = TokenControlNet(control_net, carried[0].source, no_face, IDENTITY_NET, ITS_FILE)
             # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
             percents, seen = (start_percent, end_percent), None if scope.placed else scope.canvas
             attachment = ControlAttachment(net, hint, control_strength, percents, width=instant_id.width, canvas=seen)
@@ -148,26 +130,12 @@ class ApplyInstantID(io.ComfyNode):
         return scope.applied(cls, model, sides, carried)
 
 
-def _injections(
-    loaded: InstantID, scope: Scope, photos: str, weight: float, no_face: Tensor, begins: Callable[[CFGGuider], None]
-) -> list[Injection]:
+def _injections(loaded: InstantID, scope: Scope, photos: str, weight: float, no_face: Tensor) -> list[Injection]:
     """Of everybody for the positive, and of `no_face`, (1, T, width), as often for the negative."""
     people = scope.people
     faces = loaded.tokens([embeddings(person, METHOD, photos)[None] for person in people])
     scales = torch.tensor([weight * person.weight for person in people])
-    return injections(loaded, scope, (faces, no_face.expand(len(people), -1, -1)), scales, begins)
-
-
-def _remarks(image: Tensor | None, mask: Tensor | None, cast: Cast, acts_in: str) -> list[str]:
-    """What works, but may not be meant."""
-    square = image is not None and image.shape[1:3] == (1024, 1024)
-    return [*regions.left_out(cast), *[WATERMARKS] * square, *regions.remarks(cast, mask, acts_in, SDXL.token)]
-
-
-def _check_cfg(node: str | None, guider: CFGGuider) -> None:
-    cfg = getattr(guider, "cfg", 0.0)
-    high = f"CFG {cfg:g} burns colours: InstantID was made for 4 to 5, and is fine up to {HIGH_CFG:g}"
-    notes.tell(node, high if cfg > HIGH_CFG else "", "CFG")
+    return injections(loaded, scope, (faces, no_face.expand(len(people), -1, -1)), scales)
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:

@@ -54,15 +54,15 @@ class IPAdapter(Loaded[IPAdapterNet]):
 
     def seen(self, clip: ClipVisionModel, pictures: Tensor) -> Tensor:
         """What the file reads of pictures (n, H, W, 3) by CLIP, (n, ...). Raises WrongEncoder, BadPicture."""
-        look = encode.states if self.variant.clip == "states" else encode.embeds
-        return look(clip, pictures, self.net.seen)
+        kind = encode.STATES if self.variant.clip == "states" else encode.EMBEDS
+        return encode.seen(clip, pictures, kind, self.net.seen)
 
     def nothing(self, clip: ClipVisionModel | None) -> Tensor:
-        """What it reads instead on the negative side, (1, ...). Raises EncoderMissing, WrongEncoder, BadPicture."""
+        """What it reads instead on the negative side, (1, ...). Raises WrongEncoder, BadPicture."""
         states, width = self.variant.clip == "states", self.net.seen
         if clip is None:
             kind = encode.STATES if states else encode.EMBEDS
-            raise encode.EncoderMissing(self.variant.title, kind, width)
+            raise encode.WrongEncoder("not connected", kind, width)
         return encode.nothing(clip, width) if states else torch.zeros(1, width)
 
 
@@ -134,7 +134,7 @@ class ApplyIPAdapter(io.ComfyNode):
         window = sigmas_of(model, "The adapter", start_percent, end_percent)
         check_conditioning([*positive, *negative], ip_adapter.width, APPLY)
         check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD.title)
-        scope = scopes.of_faces(cast, APPLY, node, window, mask, region_margin, feather, acts_in)
+        scope = scopes.of_faces(cast, APPLY, window, mask, region_margin, feather, acts_in)
         joined, cut = made.photos if photos == AS_MADE else photos, made.cut if portrait == AS_MADE else portrait
         how = replace(made, photos=joined, cut=cut)
         carried = _injections(ip_adapter, scope, clip_vision, how, shortcut, weight)
@@ -147,7 +147,7 @@ def _injections(
 ) -> list[Injection]:
     """Of each person for the positive, and of as many zero embeddings for the negative. how: people are read.
 
-    Raises RecogniserMissing, PortraitsMissing, EncoderMissing, WrongEncoder, UnevenPhotos.
+    Raises RecogniserMissing, PortraitsMissing, WrongEncoder, UnevenPhotos.
     """
     nothing = loaded.nothing(clip) if how.clip else None
     read = [_read(loaded, person.identity, clip, how, shortcut, nothing) for person in scope.people]
@@ -258,13 +258,13 @@ class ApplyStyle(io.ComfyNode):
         check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD.title)
         on = net.chosen_layers([layer[:3] for layer in unet.attention_layers(model)], layers)
         if placed is None:
-            everywhere = scopes.everywhere(Cast(()), STYLES, node, window)
+            everywhere = scopes.everywhere(Cast(()), STYLES, window)
             scope = replace(everywhere, regions=None if mask is None else _painted(cast, mask))
         elif placed.by_row:
-            scope = scopes.of_bodies(placed, STYLES, node, window, None, extent, margin, feather, rows=True)
+            scope = scopes.of_bodies(placed, STYLES, window, None, extent, margin, feather, rows=True)
         else:
             people = [person for person, meant in zip(placed.people, drawn, strict=True) if meant]
-            scope = scopes.of_bodies(placed, STYLES, node, window, None, extent, margin, feather, people, alone=False)
+            scope = scopes.of_bodies(placed, STYLES, window, None, extent, margin, feather, people, alone=False)
         scales = weight * torch.tensor(drawn if scope.by_row else [True])
         carried = _of_pictures(ip_adapter, scope, clip_vision, net.fitted(images, fit), on, scales)
         return scope.applied(cls, model, (positive, negative), carried)

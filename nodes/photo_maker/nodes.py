@@ -128,7 +128,7 @@ class ApplyPhotoMaker(io.ComfyNode):
                 io.Float.Input("lora_weight", default=1.0, min=0.0, max=2.0, step=0.01),
                 schema.percent_input("start_percent", 0.22),
                 *map(schema.advanced, schema.region_inputs()),
-                schema.region_masks_input(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
         )
@@ -165,7 +165,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         words, fused, stand = prompt(photo_maker, clip, text, trigger, cast.people)
         if not people:
             return io.NodeOutput(model, words, negative)
-        scope = scopes.of_bodies(cast, APPLY, node, ALWAYS, mask, extent, margin, feather)
+        scope = scopes.of_bodies(cast, APPLY, ALWAYS, mask, extent, margin, feather)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         before, after, negative = starmap(_control_nets_read, ((words, words), (words, fused), (negative, negative)))
         areas = scope.regions

@@ -101,8 +101,8 @@ class BoundReferences(Carried):
         return on_tokens(self.regions, height, width, TOKEN)
 
     def check(self, height: int, width: int) -> None:
-        """Tell where a picture of this size in pixels is scaled; raise BadSize for another shape, and BadRegion for
-        somebody who has no token of it."""
+        """For a picture of this size in pixels: raise BadSize for another shape, and BadRegion for somebody who has no
+        token of it."""
         self.canvas.check((self.regions.shape[2], self.regions.shape[1]), (width, height))
         check_tokens(self.on_tokens(height, width), self.names, height, width)
 

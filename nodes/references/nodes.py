@@ -101,7 +101,7 @@ class BindReferences(io.ComfyNode):
                 io.Combo.Input("outside", options=[NOBODY, EVERYBODY]),
                 schema.advanced(extent),
                 schema.advanced(margin),
-                schema.region_masks_input(),
+                io.Mask.Input("mask", optional=True),
             ],
             outputs=schema.applied_outputs(),
             is_experimental=True,
@@ -133,7 +133,7 @@ class BindReferences(io.ComfyNode):
         if by_row:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, BIND, start_percent, end_percent)
-        canvas = Canvas(notes.node_of(cls), BIND, lambda _: "with their regions")
+        canvas = Canvas(BIND)
         shown = list[Tensor]()
 
         def said(record: PeopleReferences) -> BoundReferences:

@@ -13,9 +13,8 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ...bridge import inputs, lora, notes, schema, scopes
+from ...bridge import encode, lora, notes, schema, scopes
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
-from ...bridge.encode import states
 from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.scopes import Scope, check_layout, injections
@@ -23,7 +22,7 @@ from ...core import previews
 from ...core.errors import gathered, listed
 from ...core.identities import PHOTOS, embeddings, portraits
 from ...core.methods import method
-from ...core.parts.parts import BadPart, Parts
+from ...core.parts.parts import Parts
 from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import drawing, regions
 from ...core.places.regions import as_cast, left_out
@@ -68,9 +67,8 @@ class ApplyStoryMaker(io.ComfyNode):
                 *schema.range_inputs(),
                 schema.photos_input([way for way in PHOTOS if way != "sequence"]),
                 *map(schema.advanced, schema.region_inputs()),
-                schema.region_masks_input(),
+                io.Mask.Input("mask", optional=True),
             ],
-            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
             outputs=schema.applied_outputs(),
         )
 
@@ -99,18 +97,16 @@ class ApplyStoryMaker(io.ComfyNode):
         everybody, node = as_cast(cast), notes.node_of(cls)
         present = regions.present(everybody).people
         if not present or not weight:
-            notes.tell(node, "")
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, METHOD.title, start_percent, end_percent)
         check_conditioning([*positive, *negative], story_maker.width, APPLY)
         check_layout(story_maker.net.ip_adapter.widths, model, METHOD.title)
         # Without places and masks all of them are in the whole picture, as published.
         if mask is None and not is_a(everybody, PlacedCast):
-            scope = scopes.everywhere(everybody, APPLY, node, window)
+            scope = scopes.everywhere(everybody, APPLY, window)
         else:
-            scope = scopes.of_bodies(everybody, APPLY, node, window, mask, extent, margin, feather, rows=True)
-        with inputs.in_errors(cls, "body_masks", BadPart):
-            dressed = cut_out(everybody.people, bodies, body_masks)
+            scope = scopes.of_bodies(everybody, APPLY, window, mask, extent, margin, feather, rows=True)
+        dressed = cut_out(everybody.people, bodies, body_masks)
         notes.tell(node, "\n".join(_remarks(everybody, dressed, bodies, body_masks)))
         acting = lora.with_lora(model, story_maker.lora, lora_weight, node)
         looked = _seen(story_maker, clip_vision, present, photos, dressed)
@@ -128,7 +124,7 @@ def _seen(
         embedding = normalize(embeddings(person, METHOD, photos).float(), dim=-1)
         faces = portraits(person.identity, METHOD.title).aligned.float() / 255
         pictures = torch.cat([faces, body.picture[None]])
-        looked = states(vision, pictures, loaded.net.image_proj_model.states)
+        looked = encode.seen(vision, pictures, encode.STATES, loaded.net.image_proj_model.states)
         found.append(Seen(embedding, looked[:-1].mean(0, keepdim=True), looked[-1:], body.weight))
     return found
 

@@ -99,7 +99,7 @@ class ApplyWithAnyone(io.ComfyNode):
         window = sigmas_of(model, METHOD.title, start_percent, end_percent)
         _check_layout(with_anyone.net, model)
         check_conditioning([*positive, *negative], dit.network_of(model.model).params.context_in_dim, APPLY)
-        scope = scopes.of_faces(cast, APPLY, node, window, mask, region_margin, 0, acts_in, boxed=_outwards(cast))
+        scope = scopes.of_faces(cast, APPLY, window, mask, region_margin, 0, acts_in, boxed=_outwards(cast))
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
         return scope.applied(cls, model, (positive, negative), (faces, replace(faces, layers=())), BlocksRun)
 

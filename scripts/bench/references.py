@@ -100,7 +100,7 @@ DEV = Family("flux_dev", dit.FLUX, FLUX1, (4096, 256, 0))
 PEOPLE = (2,) if TINY else (1, 2, 3, 4)
 SIDE, SIZES = (256, (64,)) if TINY else (1024, (512, 1024))
 """Pixels of the picture, and of a portrait."""
-CANVAS = Canvas(None, "bench.py", lambda _: "")
+CANVAS = Canvas("bench.py")
 DTYPE = torch.bfloat16
 ID_TOKENS, HEADS = 8, 24
 """Of a person of InfiniteYou and WithAnyone; heads of WithAnyone, in every block."""

@@ -242,7 +242,7 @@ def test_faces_that_another_pack_gives_to_the_chain_are_not_read(apply, control_
     assert (first - second).abs().max() / second.abs().max() < 1e-5
 
 
-def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(apply, model, caplog):
+def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(apply, model):
     """ComfyUI-TiledDiffusion sets cond_hint before it asks the net for a tile."""
     (tensor, options), *_ = apply()[0]
     net, sampling = options["control"], model.get_model_object("model_sampling")
@@ -253,18 +253,16 @@ def test_packs_that_sample_in_tiles_and_cut_the_hint_themselves(apply, model, ca
     given = {**conds, "c_crossattn": tensor, "y": torch.zeros(1, 2816)}
     assert net.get_control(torch.zeros(1, 4, 8, 8), sigma, given, 1, {})["output"]
     net.cleanup()
-    assert "are scaled" not in caplog.text
 
 
-def test_for_a_latent_of_another_scale_the_picture_is_scaled(apply, id_patch, model, caplog):
+def test_for_a_latent_of_another_scale_the_picture_is_scaled(apply, id_patch, model):
     size, applied = (192, 144), apply()
     image = comfy.utils.common_upscale(drawn(id_patch, people()).movedim(-1, 1), *size, "nearest-exact", "disabled")
     net = applied[0][0][1]["control"].copy().set_cond_hint(image, DEFAULTS["strength"], (0.0, 1.0))
     by_hand = [[[entry, {**options, "control": net}] for entry, options in side] for side in applied]
     assert torch.equal(sample(model, *applied, size=size), sample(model, *by_hand, size=size))
-    assert caplog.text.count("all people are scaled 1.5 times") == 1
     area = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16)), text(3)]
-    assert sample(model, *apply(positive=area), steps=1).isfinite().all() and caplog.text.count("are scaled") == 1
+    assert sample(model, *apply(positive=area), steps=1).isfinite().all()
 
 
 # The condition image

@@ -11,12 +11,7 @@ import people_made
 import pytest
 import torch
 from comfy.model_patcher import ModelPatcher
-from comfy_api.internal import make_locked_method_func
-from comfy_api.latest import io
-from pack.core.inputs import BadPicture
-from pack.core.parts.parts import BadPart
 from pack.core.people import Person, PlacedCast, Slot
-from pack.core.places.regions import BadRegion
 from pack.nodes import parts, places
 from torch import Tensor
 
@@ -80,34 +75,3 @@ def test_what_words_find_becomes_parts_places_and_regions(caplog: pytest.LogCapt
         region = places.PersonRegion.execute(placed(), **{**REGION, "person": person}, masks=each).args[0]
         assert torch.equal(region[0], mask)
     assert "Of 3 masks taken: 2; outside all places: 3" in caplog.text
-
-
-def asked(node: type[io.ComfyNode], text: object = "red shoes", **inputs: Any) -> Any:
-    """What the host makes of a node in a graph in which SAM3 Detect was asked for this."""
-    graph = {
-        "1": {"class_type": "CLIPTextEncode", "inputs": {"text": text, "clip": ["9", 1]}},
-        "2": {"class_type": "SAM3_Detect", "inputs": {"conditioning": ["1", 0], "image": ["8", 0], "model": ["9", 0]}},
-        "3": {"class_type": "GrowMask", "inputs": {"mask": ["2", 0], "expand": 4}},
-        "4": {"class_type": "Ours", "inputs": {"mask": ["3", 0], "masks": ["2", 0], "target_mask": ["8", 1]}},
-    }
-    hidden = {"hidden_inputs": {io.Hidden.unique_id: "4", io.Hidden.prompt: graph}}
-    return make_locked_method_func(node, node.FUNCTION, node.PREPARE_CLASS_CLONE(hidden))(**inputs)
-
-
-def test_words_that_find_nothing_are_named_where_they_are_known() -> None:
-    """Not those that are linked, and not where the mask comes from elsewhere."""
-    none, empty = detected(threshold=0.99), detected(threshold=0.99, individual=False)
-    layout, region = {**CANVAS, "masks": none}, {"cast": placed(), **REGION, "masks": detected()[2:]}
-    for node, given, error, message in (
-        (parts.Part, {**SHOES, "mask": none}, BadPicture, "mask input of Part .*empty batch"),
-        (parts.Part, {**SHOES, "mask": empty}, BadPart, r"'shoes' .*its mask \(96x96 px\) is empty"),
-        (places.LayoutFromFaces, layout, BadPicture, "masks input of Layout from Picture .*empty batch"),
-        (places.PersonRegion, region, BadRegion, "region of person 0 .*of 1 mask none lies in that place"),
-    ):
-        said = rf"{message}.* SAM3 Detect was asked for 'red shoes'\. .*[Uu]se (an)?other"
-        with pytest.raises(error, match=said):
-            asked(node, **given)
-    for text, given in ((["7", 0], {"mask": none}), ("hat", {"target_mask": torch.zeros(0, 8, 8)})):
-        with pytest.raises(BadPicture) as unknown:
-            asked(parts.Part, text, **SHOES, **given)
-        assert "was asked for" not in str(unknown.value)

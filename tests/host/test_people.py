@@ -150,8 +150,10 @@ def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(model
     lacks("The face recogniser arcface-ir-se50", *facexlib, "buffalo_s", IR_SE50)
     lacks("A face recogniser", *zip_, "buffalo_s", "all found")
     assert IR_SE50 in options(nodes.LoadFaceModel, "recognisers")
-    assert f"no person is saved yet (in {models}/likeness_faces)" in refused(nodes.LoadIdentity, "none found")
-    assert refused(nodes.LoadIdentity, "").startswith("No saved person is chosen: ")
+    nobody = refused(nodes.LoadIdentity, "none found")
+    assert (
+        nobody.startswith(f"No saved person is called 'none found' in {models}/likeness_faces.") and "press R" in nobody
+    )
     assert nodes.LoadFaceModel.validate_inputs(None, "all found") is True
     assert nodes.LoadIdentity.validate_inputs(None) is True and nodes.LoadIdentity.fingerprint_inputs(None) == ""
     with pytest.raises(errors.ModelMissing, match="was not found: "):  # with nothing connected the loader's words
@@ -300,8 +302,7 @@ def test_names_that_no_file_can_have(models, yao):
     taken.write_text("a file, not a folder")
     for name, error, why in (
         ("a/../../yao", UnsafePath, "leads outside of .*likeness_faces"),
-        ("x" * 244, errors.CannotSave, r"'x{57}\.\.\.' .*256 bytes .*255"),
-        ("new/" + "x" * 2_000_000, errors.CannotSave, "takes 2000012 bytes"),
+        ("x" * 2_000_000, errors.CannotSave, r"^x{57}\.\.\. could not be written: File name too long .*shorter"),
         ("taken/yao", errors.CannotSave, r"yao.safetensors could not be written: File exists .*likeness_faces"),
     ):
         with pytest.raises(error, match=why):

@@ -90,10 +90,10 @@ def tokens_of(projection, case, one, clip, width):
     elif case.kind.startswith("face-id"):
         given = torch.cat([torch.zeros_like(rows), normalize(rows, dim=-1)])
     elif case.kind == "plain":
-        seen = encode.embeds(clip, pictures, 1024)
+        seen = encode.seen(clip, pictures, encode.EMBEDS, 1024)
         given = torch.cat([torch.zeros_like(seen), seen])
     if case.kind in ("face-id-plus", "plus", "full"):
-        seen = encode.states(clip, pictures, STATES)
+        seen = encode.seen(clip, pictures, encode.STATES, STATES)
         seen = seen.mean(0, keepdim=True) if case.kind == "face-id-plus" else seen
         states = torch.cat([encode.nothing(clip, STATES).expand_as(seen), seen])
         if case.kind != "face-id-plus":

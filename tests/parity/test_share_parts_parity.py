@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import comfy.ldm.modules.attention as host_attention
 import comfy.patcher_extension
 import comfy.samplers
 import pytest
@@ -13,7 +12,6 @@ import tiny_sdxl
 import torch
 from figures import relative
 from pack.bridge.runs import patched
-from pack.bridge.self_attention import run
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import coarsest, transformers
@@ -170,14 +168,3 @@ def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
     live = sides(model, reference(model, steps=3))
     tiny_sdxl.host_sample(patched(model, SharingRun), zeros, torch.tensor(sigmas).float(), *live, sampler=name)
     assert seen == recorded
-
-
-def test_the_sink_without_a_mask_is_the_sink(model, monkeypatch):
-    """As on CUDA: a CPU has such a kernel, too."""
-    monkeypatch.setattr(host_attention, "optimized_attention", host_attention.attention_pytorch)
-    given, made, plain = sides(model, reference(model)), [], run.beside_sink
-    masked = shared(model, *given, batch=2)
-    monkeypatch.setitem(run.KERNELS, "cpu", "_scaled_dot_product_flash_attention_for_cpu")
-    monkeypatch.setattr(run, "beside_sink", lambda *given: made.append(given) or plain(*given))
-    assert relative(shared(model, *given, batch=2), masked) <= 1e-5
-    assert len(made) >= 3 * 5, "steps and layers; the coarsest drop nothing"

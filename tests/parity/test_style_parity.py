@@ -73,7 +73,7 @@ def _times(config, weight):
 def _seen(kind, vision, shown):
     """(2, pictures, ...): of nothing, then of the pictures."""
     if kind == "plain":
-        seen = encode.embeds(vision, shown, EMBEDS)
+        seen = encode.seen(vision, shown, encode.EMBEDS, EMBEDS)
         return torch.stack([torch.zeros_like(seen), seen])
-    seen = encode.states(vision, shown, STATES)
+    seen = encode.seen(vision, shown, encode.STATES, STATES)
     return torch.stack([encode.nothing(vision, STATES).expand_as(seen), seen])

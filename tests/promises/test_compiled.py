@@ -11,7 +11,6 @@ import pytest
 from attack_graphs import DEFAULTS, Node, node, ours, value
 from comfy.ldm.modules.attention import attention_pytorch
 from figures import relative
-from pack.bridge.self_attention import run as sharing
 from promised import Row, in_front, latents, rows
 
 SMALL = value("small()")
@@ -76,8 +75,7 @@ def known(kind: str) -> Row:
     return next(row for row in rows() if row.kind == kind)
 
 
-def test_parts_without_a_mask_are_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sharing.KERNELS, "cpu", "_scaled_dot_product_flash_attention_for_cpu")
+def test_parts_with_dropped_tokens_are_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     masked = ours("LikenessPart", mask=value("mask(2)[:1]"))
     test_it_is_one_graph_and_compiled_once(known("LikenessSharePartsAttention"), monkeypatch, parts=masked)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from pack.core.errors import BadSize
-from pack.core.geometry import Fit, off_canvas, overlaps, patch_rect, scale
+from pack.core.geometry import Fit, check_shape, off_canvas, overlaps, patch_rect
 
 
 def reference(center: tuple[float, float], width: int, height: int) -> tuple[list[int], list[int], bool]:
@@ -46,4 +46,4 @@ def test_fit_puts_the_corner_where_it_belongs(mode: str, expected: tuple[float, 
 @pytest.mark.parametrize("latent", [(2048, 768), (768, 1024), (1152, 896), (1024, 800)])
 def test_latents_of_another_shape_are_refused(latent: tuple[int, int]) -> None:
     with pytest.raises(BadSize, match=f"latent .* {latent[0]}x{latent[1]} px.* 1024x768 px"):
-        scale("the canvas", (1024, 768), latent)
+        check_shape("the canvas", (1024, 768), latent)

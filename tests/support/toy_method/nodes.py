@@ -9,7 +9,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import notes, scopes
+from ...bridge import scopes
 from ...bridge.conditioning import ALWAYS, Conditioning, check_conditioning
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.schema import applied_inputs, applied_outputs, photos_input, scope_inputs
@@ -69,12 +69,12 @@ class ApplyToy(io.ComfyNode):
         mask: Tensor | None = None,
         acts_in: str = regions.REGIONS,
     ) -> io.NodeOutput:
-        cast, name, node = regions.as_cast(cast), "Apply Toy", notes.node_of(cls)
+        cast, name = regions.as_cast(cast), "Apply Toy"
         if not regions.present(cast).people or not weight:
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], toy.width, name)
         check_layout(toy.net.ip_adapter.widths, model, METHOD.title)
-        scope = scopes.of_faces(cast, name, node, ALWAYS, mask, region_margin, feather, acts_in)
+        scope = scopes.of_faces(cast, name, ALWAYS, mask, region_margin, feather, acts_in)
         rows = torch.cat([embeddings(person, METHOD, photos).mean(0, keepdim=True) for person in scope.people])
         scales, source = torch.tensor([weight * person.weight for person in scope.people]), object()
         tokens = toy.net.tokens(toy.beside(rows)).cpu()
