@@ -132,7 +132,7 @@ class Visit:
 
     def await_toasts(self, words: str, count: int = 1) -> None:
         """Until so many have these words."""
-        self.page.wait(f"visitor.toasts().filter(text => text.includes({json.dumps(words)})).length == {count}", 20)
+        self.page.wait(f"visitor.toasts().filter(text => text.includes({json.dumps(words)})).length == {count}", 60)
 
     def drop(self, path: Path, nodes: int) -> None:
         """Drag a file onto an empty canvas; while a frontend still loads another graph it lets it fall."""
