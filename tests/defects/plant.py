@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-sys.path[0] = SCRIPTS = str(Path(__file__).resolve().parents[1])
+sys.path[0] = SCRIPTS = str(Path(__file__).resolve().parents[2] / "scripts")
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 import environment  # noqa: E402
 
@@ -34,7 +34,7 @@ VERDICTS = {0: "NOT CAUGHT", 1: "caught", 4: "STALE: no such test"}  # by pytest
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("lists", nargs="*", type=Path, help="JSON files; without any all of tests/defects")
+    parser.add_argument("lists", nargs="*", type=Path, help="JSON files; without any all beside this file")
     parser.add_argument("-k", default="", metavar="WORD", help="only rows that hold this word")
     started, given, hosts = time.monotonic(), parser.parse_args(), environment.find_hosts()
     newest = max(hosts, key=lambda host: host.version)
