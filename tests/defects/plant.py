@@ -22,7 +22,6 @@ from pathlib import Path
 sys.path[0] = SCRIPTS = str(Path(__file__).resolve().parents[2] / "scripts")
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 import environment  # noqa: E402
-
 from rig.pack import load_host  # noqa: E402
 
 ROOT, SHARED = environment.ROOT, (".git", ".venv", ".cache")
