@@ -55,20 +55,6 @@ class LikenessError(Exception):
         return f"{self.problem} {self.advice}"
 
 
-class MissingDependency(LikenessError):
-    """A Python package that only some nodes need is not installed, does not import or is too old."""
-
-    def __init__(self, requirements: Sequence[str], purpose: str, why: str) -> None:
-        """requirements: the package, then what it cannot do without."""
-        # With what they depend on, pip would put onnxruntime and OpenCV over the builds of them that are there.
-        install = " ".join(f'"{requirement}"' for requirement in requirements)
-        super().__init__(
-            f"{purpose} needs the Python package {requirements[0].replace('>=', ' ')}, {why}.",
-            "Install it into the Python that runs ComfyUI and restart ComfyUI: "
-            f"python -m pip install --no-deps {install}",
-        )
-
-
 class ModelMissing(LikenessError):
     """A model file is in none of the folders searched."""
 

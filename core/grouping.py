@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,6 @@ from .errors import BadCast, counted, gathered, listed
 from .faces import analysis
 from .people import Face
 from .text import COMMAS, NAME, plain
-from .thirdparty import require
 
 SAME_PERSON = 0.4
 """Mean cosine from which two groups of faces are one person. On photos of known people everything from 0.35 to 0.45
@@ -110,7 +110,9 @@ def group(alike: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:
     """
     if len(alike) < 2:
         return [[n] for n in range(len(alike))]
-    hierarchy = require("scipy.cluster.hierarchy", "Sorting photos into people")
+    import scipy.cluster.hierarchy  # pyright: ignore[reportMissingTypeStubs]
+
+    hierarchy: Any = scipy.cluster.hierarchy
     pairs = tuple(torch.triu_indices(len(alike), len(alike), 1))
     apart = (1 - alike).clamp(min=0).masked_fill(~allowed, _NEVER)[pairs]  # rounding: copies are more than 1 alike
     numbers = hierarchy.fcluster(hierarchy.linkage(apart.numpy(), "average"), 1 - same_from, "distance")

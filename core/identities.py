@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +18,6 @@ from .models.packs import where
 from .models.tensors import ends
 from .people import ALIGNED, CROP, EMBEDDING, LOOSE, NOSE, Face, Faces, Identity, Person, PlacedCast, Portraits, Slot
 from .text import plain
-from .thirdparty import require
 
 _SIZES = (1e-6, 1e4)
 """Between these lies the largest number of every embedding; recognisers give some units."""
@@ -326,7 +326,9 @@ def similarities(
 
 def assigned(gain: Tensor) -> list[int | None]:
     """Per row of `gain` (people, faces) the column that is theirs alone, so that the sum is the largest (Kuhn 1955)."""
-    optimize = require("scipy.optimize", "Matching faces")
+    import scipy.optimize  # pyright: ignore[reportMissingTypeStubs]
+
+    optimize: Any = scipy.optimize
     rows, columns = optimize.linear_sum_assignment(gain.numpy(), maximize=True)
     of = dict(zip(map(int, rows), map(int, columns), strict=True))
     return [of.get(row) for row in range(len(gain))]

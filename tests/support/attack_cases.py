@@ -163,9 +163,9 @@ SIZES = ((120, 88), (8, 8), (128, 192))
 
 def latents() -> Iterator[Case]:
     for (width, height), kind in itertools.product(SIZES, ("ApplyIDPatch", "ApplyInstantID", "ApplyParts")):
-        graph, words = sampled(of(kind), value(f"latent({width}, {height})")), f"{width}x{height}.*128x96 px"
+        graph = sampled(of(kind), value(f"latent({width}, {height})"))
         other = kind == "ApplyParts" or (width, height) == SIZES[-1]
-        yield undrawn(words, graph) if other else drawn(graph, words)
+        yield undrawn(f"{width}x{height}.*128x96 px", graph) if other else drawn(graph)
 
 
 def schedules() -> Iterator[Case]:
