@@ -80,8 +80,8 @@ def bad(words: str, kind: str, **changed: Any) -> Case:
     return Case(ended(of(kind, **changed)), "explained", words)
 
 
-def drawn(graph: Node, words: str = "") -> Case:
-    return right(check("drawn(a)", graph), words)
+def drawn(graph: Node) -> Case:
+    return right(check("drawn(a)", graph))
 
 
 def undrawn(words: str, graph: Node) -> Case:
