@@ -275,7 +275,7 @@ def remarks(done: Sorted) -> list[str]:
 
 
 def report(done: Sorted) -> list[str]:
-    """Who is on which photo, what was corrected, and how sure it is that nobody is there twice."""
+    """Who is on which photo, and what was corrected."""
     lines: list[str] = []
     for number, (name, members) in enumerate(done.people.items(), 1):
         lines.append(f"{number} {name}: {counted(len(members), 'photo')}")
@@ -284,23 +284,4 @@ def report(done: Sorted) -> list[str]:
             moved = "" if done.found[n] == done.who[n] else f"; corrected, was {done.found[n]}"
             lines.append(f"  photo {one.label}: {alike}{analysis.describe(one.face)}{moved}")
     lines += gathered("Left out by hand", [f"photo {done.seen[n].label}" for n in done.left_out])
-    if closest := _closest(done):
-        alike, one, other = closest
-        lines.append(
-            f"Most alike of different people: {one} and {other}, {alike:.2f}; one person from {done.same_from:g}"
-        )
     return lines
-
-
-def _closest(done: Sorted) -> tuple[float, str, str] | None:
-    """The two people whose photos are most alike on average; None where there is but one."""
-    names, members = [*done.people], [*done.people.values()]
-    if len(names) < 2:
-        return None
-    belong = torch.zeros(len(names), len(done.seen), dtype=done.alike.dtype)
-    for row, own in zip(belong, members, strict=True):
-        row[own] = 1 / len(own)
-    means = belong @ done.alike @ belong.T
-    means[torch.ones_like(means, dtype=torch.bool).tril()] = -torch.inf
-    one, other = divmod(int(means.argmax()), len(names))
-    return float(means[one, other]), names[one], names[other]

@@ -136,7 +136,8 @@ def _why_not(one: _Spot, others: Sequence[_Spot], layout: Layout) -> str:
     """Why nobody can stand there, "" where somebody can."""
     box = one.around(_HEAD)
     if shared(box, (0, 0, layout.width, layout.height)) < area(box):
-        return f"{_whole(one, layout)} on the canvas of {layout.width}x{layout.height} px"
+        face = f"a face of {one.head * bodies.FACE_HEIGHT:.0f} px"
+        return f"with {face} head and hair would not be whole on the canvas of {layout.width}x{layout.height} px"
     for other in others:
         if shared(box, other.around(_HEAD)):
             return f"the head would cover that of place {other.number}"
@@ -145,16 +146,6 @@ def _why_not(one: _Spot, others: Sequence[_Spot], layout: Layout) -> str:
         if geometry.overlaps([patch, geometry.patch_rect(slot.center)]):
             return f"the nose of place {number} is less than {geometry.PATCH} px away, so their ID patches would mix"
     return ""
-
-
-def _whole(one: _Spot, layout: Layout) -> str:
-    """Where the nose of such a head may be."""
-    left, top, right, bottom = (math.ceil(abs(side) * one.head) for side in _HEAD)
-    across, down = (left, layout.width - right), (top, layout.height - bottom)
-    face = f"with a face of {one.head * bodies.FACE_HEIGHT:.0f} px head and hair would not be whole"
-    if across[0] > across[1] or down[0] > down[1]:
-        return f"{face} anywhere"
-    return f"{face}; x from {across[0]} to {across[1]} and y from {down[0]} to {down[1]} keep them"
 
 
 def _cost(one: _Spot, others: Sequence[_Spot], layout: Layout) -> float:

@@ -204,17 +204,13 @@ def layout(count: int, framing: str, rows: int, width: int, height: int, action:
 
 
 def notes(count: int, framing: str, rows: int, width: int, height: int, action: str) -> tuple[str, ...]:
-    """What `layout` of the same cannot show of an action, and what it costs."""
+    """What `layout` of the same cannot show of an action."""
     does, found = ACTIONS[action], list[str]()
     formation = _chosen(count, framing, rows, width, height, does)
     if FRAMINGS.index(framing) < FRAMINGS.index(does.framing):
         found.append(f"{action} is out of the picture with framing = {framing}: set {does.framing}")
     if does.holding and min(map(len, formation.across)) == 1:
         found.append(f"{action}: a person alone in a row has no hand to hold")
-    plain = _chosen(count, framing, rows, width, height, ACTIONS[GROUP_PHOTO]).head(width, height)
-    smaller = round(100 - 100 * formation.head(width, height) / plain)
-    if smaller > 0:
-        found.append(f"{action}: faces {smaller} % smaller than with {GROUP_PHOTO}")
     return tuple(found)
 
 

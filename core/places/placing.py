@@ -72,18 +72,13 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
 
 def _other_number(cast: Cast, places: int) -> BadCast:
     """The cast and the layout do not have the same number."""
-    numbers = cast.numbers
-    order = ",".join(map(str, [*numbers[:places], *[0] * (places - len(numbers))]))
-    if len(numbers) > places:
-        others = f"{'person' if len(numbers) == places + 1 else 'people'} {listed(numbers[places:])}"
-        verb, custom = "more", f"name one person per place: {order!r} leaves out {others}"
-    else:
-        verb, custom = "fewer", f"write 0 for an empty place: {order!r}"
+    order = ",".join(map(str, [*cast.numbers[:places], *[0] * (places - len(cast.people))]))
     absent = f" (left out: {listed([name for _, name in cast.absent])})" if cast.absent else ""
     return BadCast(
-        f"The cast has {counted(len(numbers), 'person', 'people')}{absent} and the layout has "
-        f"{counted(places, 'place')}: {verb} people than places.",
-        f"Remove or add people or places, or set order (Who is where) to custom and in custom_order {custom}.",
+        f"The cast has {counted(len(cast.people), 'person', 'people')}{absent} and the layout has "
+        f"{counted(places, 'place')}.",
+        "Remove or add people or places, or set order (Who is where) to custom and write the number of a person per "
+        f"place, 0 for an empty one: {order}.",
     )
 
 

@@ -21,7 +21,7 @@ from ...bridge.self_attention.recording import record_at_zero
 from ...bridge.self_attention.run import SharingRun
 from ...bridge.self_attention.shared_parts import SharedParts, Watch, share_with
 from ...core.attention import Block
-from ...core.errors import BadParts, BadSize, WrongBaseModel
+from ...core.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, keep, token_mask
 from ...core.parts.parts import Part, Parts, Prepared, pose_picture, prepared, targets
 from .files import Parts2Whole
@@ -88,12 +88,9 @@ def encode(
 
 def _count(parts: int) -> BadParts:
     """No part, or more of them than there are image tokens."""
-    found = f"There are {parts} parts" if parts else "There is no part with a weight above 0"
     return BadParts(
-        f"{found}; Parts2Whole takes 1 to {SLOTS}, one image token each.",
-        "Take parts out of the chain of Part nodes, or show several garments in one part."
-        if parts
-        else "Raise the weight of a Part, or bypass the nodes of Parts2Whole.",
+        f"{counted(parts, 'part')} with a weight above 0; Parts2Whole takes 1 to {SLOTS}, one image token each.",
+        "Chain fewer Part nodes, or show several garments in one; for none bypass the nodes of Parts2Whole.",
     )
 
 

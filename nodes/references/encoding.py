@@ -60,7 +60,7 @@ class Family(NamedTuple):
 
     model: its name. vae: the file of its VAE. word: for a picture, as the model knows it. sees: whether the encoder is
     shown the pictures. latent: channels, and frames where the VAE makes them. step: pixels of a latent pixel, to which
-    pictures are rounded. most: pictures that its makers recommend at most.
+    pictures are rounded.
     """
 
     model: str
@@ -69,16 +69,15 @@ class Family(NamedTuple):
     sees: bool
     latent: tuple[int, ...]
     step: int
-    most: int
 
 
-_KLEIN = Family("FLUX.2 klein", "flux2-vae", "image", False, (128,), 16, 4)
+_KLEIN = Family("FLUX.2 klein", "flux2-vae", "image", False, (128,), 16)
 _BY_TOKENIZER = {
-    "QwenImageTokenizer": Family("Qwen-Image-Edit", "qwen_image_vae", "Picture", True, (16, 1), 8, 3),
+    "QwenImageTokenizer": Family("Qwen-Image-Edit", "qwen_image_vae", "Picture", True, (16, 1), 8),
     "KleinTokenizer": _KLEIN,
     "KleinTokenizer8B": _KLEIN,
-    "Flux2Tokenizer": _KLEIN._replace(model="FLUX.2 dev", most=6),
-    "FluxTokenizer": Family("FLUX.1 Kontext", "ae", "image", False, (16,), 8, 1),
+    "Flux2Tokenizer": _KLEIN._replace(model="FLUX.2 dev"),
+    "FluxTokenizer": Family("FLUX.1 Kontext", "ae", "image", False, (16,), 8),
 }
 """By the host's class: other models read the same encoders with other templates, so these have classes of their own."""
 _VISION = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -96,12 +95,6 @@ def family_of(clip: CLIP) -> Family:
             "mistral_3_small with flux2, and for Kontext clip_l and t5xxl with Load CLIP (Dual) and flux.",
         )
     return _BY_TOKENIZER[name]
-
-
-def too_many(family: Family, pictures: int) -> list[str]:
-    """A line about more pictures than the models were made for."""
-    said = f"{pictures} reference pictures: the makers of {family.model} recommend {family.most} at most"
-    return [said] if pictures > family.most else []
 
 
 def latents_of(vae: VAE, family: Family, found: Sequence[Reference]) -> list[Tensor]:

@@ -20,7 +20,7 @@ from ...core.places import drawing, regions
 from ..sockets import CastOrIdentitySocket
 from . import bound
 from .bound import BoundReferences, BoundReferencesRun, check_tokens
-from .encoding import REFERENCES, PeopleReferences, encoded, family_of, latents_of, referring, seen_of, too_many
+from .encoding import REFERENCES, PeopleReferences, encoded, family_of, latents_of, referring, seen_of
 from .pictures import SENTENCES, captioned, references, remarks, with_sentences
 
 NAME = "Cast as References"
@@ -68,7 +68,7 @@ class CastReferences(io.ComfyNode):
         family, everybody = family_of(clip), regions.as_cast(cast)
         found = references(regions.present(everybody), photos_per_person, size, pictures, pose_picture, NAME)
         whose = tuple(one.person for one in found for _ in one.pictures)
-        notes.tell(notes.node_of(cls), "\n".join([*remarks(everybody), *too_many(family, len(whose))]))
+        notes.tell(notes.node_of(cls), "\n".join(remarks(everybody)))
         record = PeopleReferences(everybody, tuple(latents_of(vae, family, found)), whose)
         text, seen = with_sentences(prompt, found, family.word, sentences), seen_of(family, found)
         positive, negative = (

@@ -6,7 +6,6 @@ Whoever has a place is described by it as a viewer sees it: "left: Anna, from Pi
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, pairwise
@@ -173,10 +172,8 @@ def _along(many: int, ends: tuple[str, str], middle: str, what: str = "") -> lis
 def remarks(cast: Cast) -> list[str]:
     """What works, but may not be meant. cast: everybody."""
     people = [person for person in cast.people if person.weight > 0]
-    twice = [name for name, times in Counter(one.identity.name for one in people).items() if times > 1]
     quiet = [one.identity.name for one in people if one.weight != 1]
     return [
         *left_out(cast),
         *gathered("Weights other than 0 change nothing here", quiet),
-        *gathered("Several people are called alike, so the sentences tell them apart by place and picture only", twice),
     ]

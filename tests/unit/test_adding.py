@@ -82,7 +82,7 @@ def test_x_y_and_size_are_taken_as_they_are_and_several_are_those_one_after_the_
         (layout_of((608, 400, 700)), "free place", (0, 0), 0, 1, ["free place", "1216x832", "1 person"]),
         (THREE, "left end", (0, 0), 400, 1, ["400 px", "left end"]),
         (THREE, "at x, y", (300, 330), 0, 1, ["(300, 330)", "place 1"]),
-        (THREE, "at x, y", (20, 330), 0, 1, ["(20, 330)", " x from ", " y from "]),
+        (THREE, "at x, y", (20, 330), 0, 1, ["(20, 330)", "126 px", "1216x832 px"]),
         (layout_of((300, 300, 40)), "at x, y", (340, 300), 0, 1, ["nose of place 1", "64 px"]),
         (layout_of((600, 400, 300)), "free place", (0, 0), 250, 8, ["4 faces", "250 px", "not for 8", "count"]),
         (layout_of((600, 400, 300)), "at x, y", (200, 400), 250, 8, ["3 faces", "not for 8", "at x, y"]),

@@ -110,4 +110,3 @@ def test_what_may_be_wrong_is_said_and_everything_reported(seen: list[Sighting])
     assert lines[0] == "1 Anna: 5 photos" and lines[6] == "2 Ben: 1 photo"
     assert lines[3].startswith("  photo 3 IMG_2031.jpg: 0.0") and lines[3].endswith("; corrected, was Ben")
     assert "Left out by hand: photo 5.2 party.jpg" in lines
-    assert lines[-1].startswith("Most alike of different people: Anna and Ben, 0.")
