@@ -20,8 +20,6 @@ from .text import COMMAS, NAME, plain
 SAME_PERSON = 0.4
 """Mean cosine from which two groups of faces are one person. On photos of known people everything from 0.35 to 0.45
 sorted all of them right (docs/dev/measuring.md)."""
-_ONE_PHOTO = 0.995
-"""Cosine of two faces that come from one photo; one half as large has 0.98."""
 _NEVER = 1e9
 """Distance of two faces that are never one person: the mean of no group's millions of pairs brings it below 1."""
 _DIGITS = 10
@@ -257,21 +255,14 @@ def sort(
 
 
 def remarks(done: Sorted) -> list[str]:
-    """What may be wrong with these people, a line for each kind: faces unlike the others, and photos that are twice."""
+    """Whose faces are unlike the others of their person, in one line."""
     unlike: list[str] = []
-    twice: list[str] = []
     for name, members in done.people.items():
         for n, mean in zip(members, done.with_others(members), strict=True):
             if mean is not None and mean < done.same_from:
                 unlike.append(f"{done.seen[n].label} ({name}, {mean:.2f})")
-        copies = (done.alike[members][:, members] >= _ONE_PHOTO).tril(-1)  # of those before
-        twice += [
-            f"{done.seen[members[int(before.float().argmax())]].label} and {done.seen[members[n]].label}"
-            for n, before in enumerate(copies)
-            if before.any()
-        ]
     after = f"; one person from {done.same_from:g}: look at the preview, and at corrections"
-    return [*gathered("Hardly like the others of their person", unlike, after), *gathered("One photo twice", twice)]
+    return gathered("Hardly like the others of their person", unlike, after)
 
 
 def report(done: Sorted) -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import torch
 from PIL import Image
@@ -251,8 +250,7 @@ _WHOLE = 0.9  # of the second pass, in the middle of a face. Less is another pic
 
 
 def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
-    """Who could not be found, of whom little is pasted, whose faces are pasted over each other, and that nobody is
-    chosen, a line for each kind."""
+    """Who could not be found, of whom little is pasted, and that nobody is chosen, a line for each kind."""
 
     def where(what: str, picture: int) -> str:
         return f"{what} in picture {picture + 1}" if pictures > 1 else what
@@ -264,27 +262,11 @@ def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
     chosen = [one.crop for one in decisions if one.crop]
     most = [(crop, float(crop.mask.max())) for crop in chosen]
     faint = [where(f"{crop.name} {share:.0%}", crop.picture) for crop, share in most if share < _WHOLE]
-    pairs = combinations(sorted(chosen, key=lambda crop: crop.face), 2)
-    over = [where(f"{one.name} over {below.name}", one.picture) for below, one in pairs if _meet(one, below)]
     return [
         *(line for why, names in lost.items() for line in gathered(why[0].upper() + why[1:], names)),
         *gathered("The soft edge leaves no room for the face", faint, " pasted at most; lower feather or raise margin"),
-        *gathered("Faces overlap, the larger on top", over),
         *([] if chosen else [NOBODY]),
     ]
-
-
-def _meet(one: Crop, other: Crop) -> bool:
-    """Whether both are pasted onto some pixel."""
-    x0, y0 = max(one.square[0], other.square[0]), max(one.square[1], other.square[1])
-    x1, y1 = min(one.square[2], other.square[2]), min(one.square[3], other.square[3])
-    if one.picture != other.picture or x0 >= x1 or y0 >= y1:
-        return False
-    first, second = (
-        crop.mask[y0 - crop.square[1] : y1 - crop.square[1], x0 - crop.square[0] : x1 - crop.square[0]] > 0
-        for crop in (one, other)
-    )
-    return bool((first & second).any())
 
 
 def who_is_cut_out(image: Tensor, decisions: Sequence[Decision]) -> Tensor:

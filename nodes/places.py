@@ -203,7 +203,6 @@ class AddPlace(io.ComfyNode):
         image: Tensor | None = None,
     ) -> io.NodeOutput:
         added = adding.add(layout, where, (float(x), float(y)), face_size, body, count)
-        notes.tell(notes.node_of(cls), "\n".join(adding.troubles(added, count)))
         preview = drawing.numbered_layout(added, background=None if image is None else image[0])[None]
         return io.NodeOutput(added, preview, ui=ui.PreviewImage(preview, cls=cls))
 

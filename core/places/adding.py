@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .. import geometry
-from ..errors import BadLayout, counted, gathered
+from ..errors import BadLayout, counted
 from ..geometry import area, shared
 from ..people import Box, Layout, Point, Slot
 from . import bodies, layouts
@@ -20,7 +20,6 @@ _TRUNK: Box = (-0.80, 0.45, 0.80, 2.10)
 # Shoulder to shoulder as people stand for a photo, nose to nose, in heads.
 _BESIDE = 1.8
 _STEP = 0.25  # of the places that are tried, in heads
-_ON_A_BODY = 0.3  # so much of a head before somebody's body is said: a face in a lap or on an arm
 
 
 @dataclass(frozen=True)
@@ -57,29 +56,16 @@ def add(layout: Layout, where: str, at: Point, face_size: float, body: str, coun
             free = [one for one in tried if not _why_not(one, others, extended)]
             one = min(free, key=lambda one: _cost(one, others, layout), default=None)
         if one is None:
-            middle, people = (layout.width / 2, layout.height / 2), len(layout.slots)
-            face = (wanted or _head_at(middle, others, layout)) * bodies.FACE_HEIGHT
-            shown = f"{layout.width}x{layout.height} px and shows {counted(people, 'person', 'people')}"
-            several = f"room for {counted(room, 'face')} of about {face:.0f} px, not for {count}"
-            room_for = several if room else f"no free place for a face of about {face:.0f} px"
-            advice = f"Choose {'a smaller count, ' * bool(room)}another where, a larger picture or a smaller face_size."
-            raise BadLayout(f"There is {room_for} with where = {where}: the canvas is {shown}.", advice)
+            face = (wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)) * bodies.FACE_HEIGHT
+            shown = f"{layout.width}x{layout.height} px and shows {counted(len(layout.slots), 'person', 'people')}"
+            raise BadLayout(
+                f"There is room for {counted(room, 'face')} of about {face:.0f} px, not for {count}, with where = "
+                f"{where}: the canvas is {shown}.",
+                "Choose a smaller count, another where, a larger picture or a smaller face_size.",
+            )
         place = layouts.facing(one.nose, one.head, body, (layout.width, layout.height))
         extended = replace(extended, slots=(*extended.slots, place))
     return extended
-
-
-def troubles(layout: Layout, added: int) -> list[str]:
-    """What is doubtful about the last `added` places, in one line: faces before somebody's body."""
-    standing = _taken(layout)
-    first = len(layout.slots) - added
-    covered = [
-        f"that of place {one.number} lies on the body of place {other.number}"
-        for one in standing[-added:]
-        for other in standing
-        if other.number <= first and _on(one, other) > _ON_A_BODY
-    ]
-    return gathered("Faces before bodies", covered, "; choose another side, size or photo")
 
 
 def _on(one: _Spot, other: _Spot) -> float:

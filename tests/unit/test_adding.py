@@ -108,7 +108,6 @@ def joined(layout: Layout, *weights: float, absent=()) -> tuple[Cast, list[str]]
 def test_people_take_the_last_places() -> None:
     """Where a friend has no face nobody stands there, but its skeleton is drawn; those before are of who stays."""
     added = add(THREE, "right end")
-    assert adding.troubles(added, 1) == [], "no face before somebody's body"
     for people in (1, 2, 4):
         cast, told = joined(added, *[1.0] * people)
         assert [person.place for person in cast.people] == [*range(5 - people, 5)] and told == []
