@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core import inputs
 from ..core.errors import BadChoice, BadInput
-from ..core.people import is_a
+from ..core.people import Cast, Faces, Identity, Layout, is_a
 from . import notes
 from .schema import described
 
@@ -27,11 +27,15 @@ _METHODS = {
 _CLOSER: dict[str, tuple[type, Callable[[str, Any], None]]] = {
     io.Image.io_type: (Tensor, inputs.picture),
     io.Mask.io_type: (Tensor, inputs.masks),
+    "LIKENESS_FACES": (Faces, inputs.faces),
     "FACE_LANDMARKS": (dict, inputs.face_landmarks),
+    "LIKENESS_LAYOUT": (Layout, inputs.layout),
+    "LIKENESS_CAST": (Cast, inputs.cast),
+    "LIKENESS_IDENTITY": (Identity, inputs.identity),
     io.Latent.io_type: (dict, inputs.latent),
     io.Conditioning.io_type: (list, inputs.conditioning),
 }
-"""By type, of what the host and other packs make, with its class. What our own nodes make is checked as it is made."""
+"""By type, of inputs that take several of each, with the class of what it is about."""
 
 
 def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
@@ -39,9 +43,9 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     runs.
 
     Raises BadInput for a number out of its limits and for an object of another kind, BadChoice for a word that is not
-    offered, and what core.inputs says of pictures, masks, latents and conditioning. Whole floats are taken for whole
-    numbers; None at an optional socket is taken for nothing linked, at a lazy one for what was not asked for, and
-    nothing linked for None.
+    offered, and what core.inputs says of pictures, masks, layouts and casts. Whole floats are taken for whole numbers;
+    None at an optional socket is taken for nothing linked, at a lazy one for what was not asked for, and nothing
+    linked for None.
     """
     run: Callable[..., io.NodeOutput] = node.execute.__func__
     parameters = list(inspect.signature(run).parameters.values())[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
@@ -11,10 +12,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from .errors import BadInput, LikenessError, counted
-from .geometry import FAR
+from . import identities
+from .errors import BadInput, BadLayout, BadSize, LikenessError, counted
+from .geometry import FAR, check_size
+from .models.tensors import ends
+from .people import Box, Cast, Faces, Identity, Layout, PlacedCast, Point, Slot, is_a
 from .text import in_one_line
 
+_ROUNDING = 1e-3
+"""How far a mask may leave 0 to 1, as resizing does."""
 OTHER_WORDS = "With SAM3 Detect, use another word in its text, or a lower threshold."
 """What to do where a detector by words has not found what was meant."""
 LANDMARKS = 468
@@ -145,12 +151,69 @@ def _has_pixels(what: str, count: int, size: Sequence[int], empty: str = "Connec
 
 
 def held(check: Callable[[str, Any], None], what: str, given: Any) -> None:
-    """Raises what `check` raises, and BadInput for what is not whole: other packs make some of these."""
+    """Check something that is of our kinds by its name or form. Raises what `check` raises, and BadInput for what is
+    not whole: an object of another pack that has only the name of one of our classes."""
     try:
         check(what, given)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         found = f"an object of type {type(given).__name__} that is not whole ({in_one_line(error)})"
-        raise BadInput(what, found, "what ComfyUI's own nodes make") from error
+        raise BadInput(what, found, "what another node of Likeness makes") from error
+
+
+def layout(what: str, given: Layout) -> None:
+    """Raise BadSize for a canvas that is none, BadLayout for a place that is on no canvas."""
+    _whole(given)
+    check_size(what, given.width, given.height)
+    for number, slot in enumerate(given.slots, 1):
+        _on_earth(f"{what} cannot be used: place {number}", slot, (given.width, given.height))
+
+
+def cast(what: str, given: Cast) -> None:
+    """Raise BadInput for a weight that is no number from 0 and for a row that shows nobody, BadSize and BadLayout as
+    `layout` does."""
+    canvas = _whole(given) if is_a(given, PlacedCast) else (0, 0)
+    if len(given.numbers) != len(given.people):
+        raise ValueError(f"numbers {given.numbers} for {counted(len(given.people), 'person', 'people')}")
+    for person in given.people:
+        identity(f"The identity of {person.identity.name}", person.identity)
+        if not len(person.identity.crops):
+            raise ValueError(f"no photo of {person.identity.name}")
+        operator.index(person.place)
+        number(f"The weight of {person.identity.name}", person.weight, 0, math.inf, whole=False)
+        if person.slot is not None:
+            _on_earth(f"{what} cannot be used: the place of {person.identity.name}", person.slot, canvas)
+    if is_a(given, PlacedCast) or any(person.slot is not None for person in given.people):
+        check_size("The cast's canvas", *canvas)
+    shown = given.people and all(person.slot and person.weight for person in given.people)
+    if given.by_row and not shown:
+        raise BadInput(what, "a cast of rows of which one shows no person", "the cast of Crop Faces")
+
+
+def identity(what: str, given: Identity) -> None:
+    """Raise BadInput for what is no person or has no pictures, BadEmbedding for embeddings that cannot be used."""
+    embedded = list(given.embeddings.values())
+    if given.crops.ndim != 4 or any(rows.ndim != 2 or not rows.is_floating_point() for rows in embedded):
+        shapes = [(tuple(rows.shape), rows.dtype) for rows in embedded]
+        raise ValueError(f"embeddings of {shapes}, crops of shape {tuple(given.crops.shape)}")
+    if why := identities.why_bad_crops(given.crops):
+        raise ValueError(why)
+    if given.portraits and (why := identities.why_bad_portraits(given.portraits, len(given.crops))):
+        raise ValueError(why)
+    identities.check(given)
+
+
+def _whole(given: Layout | PlacedCast | Faces) -> tuple[int, int]:
+    """Width and height. Raises TypeError unless both are whole numbers."""
+    return operator.index(given.width), operator.index(given.height)
+
+
+def faces(what: str, given: Faces) -> None:
+    """Raise BadLayout for a face that is in no picture, BadSize for a picture that is none."""
+    _whole(given)
+    if given.width < 1 or given.height < 1:
+        raise BadSize(f"The picture of {what}", (given.width, given.height), "it has no pixels", "Use Detect Faces.")
+    for number, face in enumerate(given.faces, 1):
+        _within_reach(f"{what} cannot be used: face {number}", face.keypoints, face.box)
 
 
 def face_landmarks(what: str, given: Mapping[str, Any]) -> None:
@@ -171,3 +234,32 @@ def _is_mesh(face: Mapping[str, Any], width: int, height: int) -> bool:
     near, far = points.min(0), points.max(0)
     seen = bool((far - near >= 1).all() and (far >= 0).all() and (near <= (width, height)).all())  # NaN is not
     return seen and bool((np.abs(points) <= FAR).all()) and 0 <= float(face["score"]) <= 1
+
+
+def _nowhere(which: str, why: str) -> BadLayout:
+    """A place or a face that is on no canvas."""
+    return BadLayout(f"{which} {why}.", "Make layouts with the Layout nodes, and faces with Detect Faces.")
+
+
+def _on_earth(which: str, slot: Slot, canvas: tuple[int, int]) -> None:
+    if slot.pose is not None and len(slot.pose) != 17:
+        raise _nowhere(which, f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of 17")
+    if slot.mask is not None:
+        if slot.mask.shape != canvas[::-1]:
+            found = f"has a mask of shape {tuple(slot.mask.shape)} instead of one of the canvas"
+            raise _nowhere(which, f"{found}, {canvas[0]}x{canvas[1]} px")
+        low, high = ends(slot.mask)
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
+            raise _nowhere(which, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
+    _within_reach(which, slot.keypoints, slot.box, [slot.center, *(joint[:2] for joint in slot.pose or ())])
+
+
+def _within_reach(which: str, keypoints: Sequence[Point] | None, box: Box | None, others: Sequence[Point] = ()) -> None:
+    if keypoints is not None and len(keypoints) != 5:
+        raise _nowhere(which, f"has {counted(len(keypoints), 'face keypoint')} instead of 5")
+    numbers = [*(box or ()), *(axis for point in (*others, *(keypoints or ())) for axis in point)]
+    wrong = next((axis for axis in numbers if not abs(axis) <= FAR), None)  # NaN is not within anything
+    if wrong is not None:
+        raise _nowhere(which, f"has a coordinate that is on no canvas ({wrong:g})")
+    if box is not None and (box[0] > box[2] or box[1] > box[3]):
+        raise _nowhere(which, f"has a face box of negative size ({', '.join(f'{side:g}' for side in box)})")

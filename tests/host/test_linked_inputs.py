@@ -7,15 +7,17 @@ from functools import cache
 from inspect import getfullargspec
 from typing import Any
 
+import people_made
 import pytest
 import tiny_dits
 import torch
 from attack_graphs import SOCKETS, value
 from attack_values import FILES
 from graph_run import call, run
-from pack.core.errors import BadChoice, BadInput
+from pack.core.errors import BadChoice, BadInput, BadLayout
 from pack.core.inputs import BadPicture
 from pack.core.methods import Method, methods
+from pack.core.people import Layout, Slot
 from pack.nodes.extension import NODES
 
 pytestmark = pytest.mark.both_hosts
@@ -84,13 +86,16 @@ def test_a_word_that_is_not_offered(pair: Any) -> None:
     assert "Choose one of: " in refused(BadChoice, node, entry, "?")
 
 
+NOWHERE = Slot((math.nan, 4.0))
 BAD: dict[str, list[tuple[type[Exception], Any]]] = {
     "IMAGE": [(BadPicture, torch.zeros(1, 8, 8)), (BadPicture, torch.full((1, 8, 8, 3), math.nan))],
     "MASK": [(BadPicture, torch.zeros(0, 8, 8))],
     "LATENT": [(BadPicture, {}), (BadPicture, {"samples": torch.zeros(2, 4, 8, 8), "batch_index": [0]})],
     "CONDITIONING": [(BadInput, [[3, {}]]), (BadPicture, [[torch.full((1, 77, 48), math.nan), {}]])],
+    "LIKENESS_LAYOUT": [(BadLayout, Layout(64, 64, (NOWHERE,)))],
+    "LIKENESS_CAST": [(BadLayout, people_made.cast([NOWHERE.center], 64, 64))],
 }
-"""By socket: what is of its kind and cannot be used. More of it: tests/support/attack_cases.json."""
+"""By socket: what is of its kind and cannot be used. More of it, value by value, is in tests/unit/test_inputs.py."""
 JUDGED = [(pair, *case) for pair in INPUTS for kind in pair[1].io_type.split(",")[:1] for case in BAD.get(kind, ())]
 
 

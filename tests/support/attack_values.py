@@ -282,6 +282,11 @@ def in_the_bank(person: Identity) -> str:
     return name
 
 
+def forged(kind: str, **known: Any) -> Any:
+    """An object of a class of that name, as another pack may have one."""
+    return type(kind, (), known)()
+
+
 def unplaced(*people: Identity) -> Cast:
     return Cast(tuple(Person(one) for one in people or (identity("Anna"), identity("Boris"))))
 
