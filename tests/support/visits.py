@@ -8,7 +8,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,16 @@ class Visit:
 
     def await_toasts(self, words: str, count: int = 1) -> None:
         """Until so many have these words."""
-        self.page.wait(f"visitor.toasts().filter(text => text.includes({json.dumps(words)})).length == {count}", 60)
+        self.page.wait(toasts(words, count), 60)
+
+    def repeat(self, act: Callable[[], Any], until: str) -> None:
+        """Act until the condition holds, thrice at most: a frontend that has just opened may put the graph of an
+        earlier visit over this one."""
+        for _ in range(3):
+            act()
+            with contextlib.suppress(TimeoutError):
+                return self.page.wait(until, 20)
+        raise AssertionError(f"Not so after three times: {until} The page says: {self.page.ask('text')}")
 
     def drop(self, path: Path, nodes: int) -> None:
         """Drag a file onto an empty canvas; while a frontend still loads another graph it lets it fall."""
@@ -161,6 +170,11 @@ class Visit:
 
     def red(self) -> list[str]:
         return [line for line in self.page.errors() if not any(name in line for name in NOT_OURS)]
+
+
+def toasts(words: str, count: int = 1) -> str:
+    """Whether so many toasts have these words, in JavaScript."""
+    return f"visitor.toasts().filter(text => text.includes({json.dumps(words)})).length == {count}"
 
 
 def numbered(prompt: Graph) -> Graph:
