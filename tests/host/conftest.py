@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from environment import Host, host_at
+from rig import archive
 from rig.host_server import HostServer
 from rig.standins import Standins, build
 from visits import newest, visit, window  # noqa: F401
@@ -44,11 +45,31 @@ def standin_models() -> Standins:
     return build()
 
 
+# What a Python with nothing but the host's packages looks like from inside.
+WITHOUT_OPTIONAL = """
+import sys
+from importlib.machinery import PathFinder
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        blocked = name.split(".")[0] in ("insightface", "onnxruntime", "onnx", "cv2")
+        return None if blocked else super().find_spec(name, path, target)
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+"""
+
+
 @pytest.fixture(scope="session")
 def host_server(host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
-    """One running host for the whole session, the pack in a folder with dashes, the stand-ins among its models."""
-    base = tmp_path_factory.mktemp("host-server") / "base"
-    with HostServer(host, Path(sys.executable), base, [standin_models.root], "likeness-nodes") as server:
+    """One running host for the whole session: the registry's archive in a folder with dashes, the stand-ins among its
+    models, in a Python where insightface, onnxruntime, onnx and cv2 cannot be imported."""
+    folder = tmp_path_factory.mktemp("host-server")
+    archive.unpack(folder / "archive")
+    (folder / "sitecustomize.py").write_text(WITHOUT_OPTIONAL)
+    where, pack = (folder / "base", [standin_models.root], "likeness-nodes"), folder / "archive"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+        made = HostServer(host, Path(sys.executable), *where, pack=pack)
+    with made as server:
         yield server
 
 

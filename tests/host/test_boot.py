@@ -1,26 +1,21 @@
-"""The pack starts in this host: under any folder name, without its optional packages, quickly, and explains itself."""
+"""The pack starts in this host as it is published: under any folder name, without its optional packages, quickly, and
+explains itself."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urljoin
 
 import folder_paths
-import numpy as np
 import pytest
 from environment import Host
 from pack.bridge import photos as provided
-from PIL import Image
-from rig import archive, photos, workflow
+from rig import photos
 from rig.host_server import HostServer, link_pack
-from rig.standins import Standins
 from safetensors import safe_open
 
 pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.both_hosts]
@@ -32,37 +27,6 @@ NODE_IDS = {
         r'node_id="(Likeness\w+)"|"(Likeness\w+)": (?:Replaced|_loader)\(', module.read_text("utf-8")
     )
 }
-TEMPLATE = ROOT / "workflows" / "start_outfit.json"
-# What a Python with nothing but the host's packages looks like from inside.
-BLOCK = """
-import sys
-from importlib.machinery import PathFinder
-class Without(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        blocked = name.split(".")[0] in ("insightface", "onnxruntime", "onnx", "cv2")
-        return None if blocked else super().find_spec(name, path, target)
-sys.meta_path[sys.meta_path.index(PathFinder)] = Without
-"""
-
-
-@pytest.fixture(scope="module")
-def bare_server(host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
-    """The registry's archive in a host in a Python where insightface, onnxruntime, onnx and cv2 cannot be imported;
-    the folder's name has a dot."""
-    folder = tmp_path_factory.mktemp("bare")
-    archive.unpack(folder / "archive")
-    (folder / "sitecustomize.py").write_text(BLOCK)
-    where, pack = (folder / "base", [standin_models.root], "likeness.v0"), folder / "archive"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
-        bare = HostServer(host, Path(sys.executable), *where, pack=pack)
-    with bare as server:
-        yield server
-
-
-def ours(server: HostServer) -> dict[str, Any]:
-    return {name: info for name, info in server.object_info().items() if name.startswith("Likeness")}
 
 
 def test_examples_take_nothing_away(
@@ -85,20 +49,20 @@ def test_examples_take_nothing_away(
     assert "example pictures of the workflows are in" in caplog.text and "Not a directory" in caplog.text
 
 
-def test_every_node_registers(host_server: HostServer, bare_server: HostServer) -> None:
-    """Also without optional packages; in the menu and on the node only the name tells one from those of others."""
-    infos = ours(host_server)
-    assert NODE_IDS and set(infos) == set(ours(bare_server)) == NODE_IDS
+def test_every_node_registers(host_server: HostServer) -> None:
+    """In the menu and on the node only the name tells one from those of others."""
+    infos = {name: info for name, info in host_server.object_info().items() if name.startswith("Likeness")}
+    assert NODE_IDS and set(infos) == NODE_IDS
     assert {info["python_module"] for info in infos.values()} == {"custom_nodes.likeness-nodes"}
     others = {info["display_name"] for name, info in host_server.object_info().items() if name not in infos}
-    there = {path.name for path in (bare_server.base / "input").iterdir()}
+    there = {path.name for path in (host_server.base / "input").iterdir()}
     assert {path.name for path in (ROOT / "pictures").glob("*.png")} <= there, "examples are where Load Image looks"
     assert not {info["display_name"] for info in infos.values()} & others
 
 
-def test_a_whole_identity_from_a_photo_without_optional_packages(bare_server: HostServer) -> None:
+def test_a_whole_identity_from_a_photo_without_optional_packages(host_server: HostServer) -> None:
     """Found, aligned and embedded by every recogniser, whatever an earlier prompt says of the backend."""
-    photo = bare_server.upload_image(photos.pair()[1])
+    photo = host_server.upload_image(photos.pair()[1])
     loader = {"pack": "buffalo_sc", "recognisers": "all found", "provider": "CUDA"}
     loader["backend"] = "insightface (onnxruntime)"
     person = {"face_model": ["1", 0], "image": ["2", 0], "name": "Yao", "which_face": "only", "on_no_face": "error"}
@@ -109,7 +73,7 @@ def test_a_whole_identity_from_a_photo_without_optional_packages(bare_server: Ho
         "4": {"class_type": "LikenessSaveIdentity", "inputs": {"identity": ["3", 0], "filename": "yao"}},
         "5": {"class_type": "PreviewAny", "inputs": {"source": ["4", 1]}},
     }
-    saved = Path(bare_server.run(prompt).outputs["5"]["text"][0])
+    saved = Path(host_server.run(prompt).outputs["5"]["text"][0])
     with safe_open(saved, "pt") as file:
         found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dictionary
     embedded = {key for key, tensor in found.items() if tensor.shape[-1:] == (512,) and tensor.abs().sum() > 0}
@@ -145,28 +109,13 @@ def test_the_pack_imports_nothing_that_the_host_has_not(host: Host) -> None:
     assert result.stdout.strip().splitlines()[-1:] == ["['pack']"], result.stderr
 
 
-def test_the_archive_has_help_and_templates(bare_server: HostServer) -> None:
-    help_panel = "/extensions/likeness.v0/docs/"
+def test_what_is_published_has_help_and_templates(host_server: HostServer) -> None:
+    help_panel = "/extensions/likeness-nodes/docs/"
     for page in ("LikenessDoctor.md", "LikenessDoctor/en.md"):
-        assert bare_server.read(f"{help_panel}{page}").startswith(b"# Likeness Doctor")
+        assert host_server.read(f"{help_panel}{page}").startswith(b"# Likeness Doctor")
     pages = [path.read_text("utf-8") for path in (ROOT / "web" / "docs").glob("**/*.md")]
     pictures = {picture for page in pages for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page)}
     assert {picture.partition("img/")[0] for picture in pictures} == {"", "../"}, "of English pages, and of translated"
     for picture in pictures:
-        assert bare_server.read(urljoin(help_panel, picture)) == (ROOT / "web/docs" / picture.lstrip("./")).read_bytes()
-    assert "start_outfit" in bare_server.get("/workflow_templates")["likeness.v0"]
-
-
-def test_the_archive_runs_a_workflow(bare_server: HostServer, standin_models: Standins, tmp_path: Path) -> None:
-    """And has the manifest, which the doctor reads."""
-    pixels = np.random.default_rng(5).integers(0, 255, (96, 96, 4), dtype=np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "part.png")
-    prompt = workflow.to_prompt(workflow.load(TEMPLATE), bare_server.object_info())
-    names = {"CheckpointLoaderSimple.ckpt_name": standin_models.checkpoint.name, "*.steps": 1, "*.reference": "once"}
-    prompt = workflow.substitute(prompt, {**names, "LoadImage.image": bare_server.upload_image(tmp_path / "part.png")})
-    for number in workflow.nodes_of(prompt, "PrimitiveInt"):
-        prompt[number]["inputs"]["value"] = 128
-    prompt["doctor"] = {"class_type": "LikenessDoctor", "inputs": {"workflow": "instant_id_portrait"}}
-    prompt["report"] = {"class_type": "PreviewAny", "inputs": {"source": ["doctor", 1]}}
-    run = bare_server.run(prompt)
-    assert run.status == "success" and "InstantID ControlNet (IdentityNet)" in run.outputs["report"]["text"][0]
+        assert host_server.read(urljoin(help_panel, picture)) == (ROOT / "web/docs" / picture.lstrip("./")).read_bytes()
+    assert "start_outfit" in host_server.get("/workflow_templates")["likeness-nodes"]
