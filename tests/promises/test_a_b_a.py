@@ -18,7 +18,6 @@ def test_a_b_a(way: Row) -> None:
     assert a.isfinite().all() and b.isfinite().all() and not torch.equal(a, b)
 
 
-@pytest.mark.both_hosts
 def test_bypassed_it_leaves_no_trace(row: Row) -> None:
     plain = picture(row, "plain")
     assert not torch.equal(picture(row), plain)

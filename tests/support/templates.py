@@ -29,9 +29,9 @@ def fewest(begun: Iterable[Path], *begins: str) -> set[Path]:
 
 METHODS = fewest((), "LikenessApply", "LikenessShare", "LikenessBindReferences")
 """Looked at on every host: one of every method."""
-FIRST = {*METHODS, *(path for path in FILES if path.stem.startswith("start_"))}
+STARTS = {path for path in FILES if path.stem.startswith("start_")}
 """Opened with Vue nodes in every run."""
-KINDS = fewest(FIRST, "Likeness")
+KINDS = fewest({*METHODS, *STARTS}, "Likeness")
 """Looked at in every run."""
 
 
