@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 sys.path[0] = SCRIPTS = str(Path(__file__).resolve().parents[2] / "scripts")
-os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+os.environ |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "OMP_NUM_THREADS": "1"}
 import environment  # noqa: E402
 from rig.pack import load_host  # noqa: E402
 

@@ -192,7 +192,7 @@ def test_nothing_is_lost_made_twice_or_open_to_the_network(setup: Setup, tmp_pat
     that it names may be another row's by then."""
     bad = [row(900 + number, **wrong) | {"name": name} for number, (name, wrong) in enumerate(BAD.items())]
     good = [row(number) for number in range(22)]
-    good[4:4] = [row(number % 2, name=f"copy_{number}") for number in range(6)]
+    good[4:4] = [row(number // 3, name=f"copy_{number}") for number in range(6)]
     rows, more = [*good[:9], *bad, *good[9:]], ("--workers", "2", "--row-limit", "20")
     with Batch(setup, tmp_path / "out", rows, temporary, more) as batch:
         batch.until_made(2)

@@ -116,6 +116,12 @@ def test_every_layout_is_found_and_loads(models):
     assert all(load(pack, MBF).ids == [MBF] for pack in options(nodes.LoadFaceModel, "pack")[:3])
 
 
+def test_what_is_not_linked_is_nothing(face_model):
+    """Faces are found by what a new Load Face Model loads."""
+    photo = {"image": picture("YAO"), "order": "left to right", "min_size": 0, "max_faces": 0}
+    assert nodes.DetectFaces.execute(**photo).args[2] == detect(face_model, photo["image"])[2] == 1
+
+
 def test_only_detector_and_recognisers_are_loaded_and_changed_ones_again(pack):
     """Whatever a saved workflow says of provider and backend."""
     fingerprint, name = nodes.LoadFaceModel.fingerprint_inputs, "scrfd_10g_bnkps.onnx"
