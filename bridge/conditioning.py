@@ -7,11 +7,15 @@ from copy import copy
 from dataclasses import dataclass, field
 from functools import cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import comfy.conds
 import comfy.controlnet
 import torch
+from comfy.controlnet import ControlBase
+from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import VAE
 from comfy.utils import repeat_to_batch_size
 from torch import Tensor
 
@@ -20,12 +24,6 @@ from ..core.errors import LikenessError, WrongBaseModel
 from ..core.families import of_text
 from ..core.people import rows_missing
 from .unet import ONE_FAMILY, Options, family, instead
-
-if TYPE_CHECKING:
-    from comfy.controlnet import ControlBase
-    from comfy.model_base import BaseModel
-    from comfy.model_patcher import ModelPatcher
-    from comfy.sd import VAE
 
 Entry = list[Any]
 """[tensor (B, tokens, width), options]."""

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
+from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..core.attention import Block
 from .conditioning import check_canvases
 from .runs import Batch, Given, Run, modules_of, rows_made
 from .unet import Grid, Options, Replacement, attention_layers, grids, replaced, standing, transformers, with_patches
-
-if TYPE_CHECKING:
-    from comfy.samplers import CFGGuider
-
 
 Patch = Callable[[Tensor, Tensor, Tensor, Options], tuple[Tensor, Tensor, Tensor]]
 """The host's attn2 patch: (n, context, value, extra_options) -> the same, from which q, k and v are projected."""

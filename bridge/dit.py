@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from inspect import getsource
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import comfy.ldm.flux.model
 import comfy.ldm.qwen_image.model
@@ -21,6 +21,9 @@ import torch
 import torch.nn.functional as functional
 from comfy.ldm.flux.model import Flux
 from comfy.ldm.qwen_image.model import QwenImageTransformer2DModel
+from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
+from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..core import families
@@ -30,11 +33,6 @@ from .conditioning import check_canvases
 from .injections import Injection
 from .runs import Batch, Given, Run
 from .unet import ONE_FAMILY, Grid, Options, dtype_of
-
-if TYPE_CHECKING:
-    from comfy.model_base import BaseModel
-    from comfy.model_patcher import ModelPatcher
-    from comfy.samplers import CFGGuider
 
 FLUX, FLUX_2, QWEN = FAMILIES = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
 TOKEN = 16

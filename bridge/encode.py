@@ -7,11 +7,14 @@ CLIP vision: embeddings, or the hidden states before the last layer. Source: IP-
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import comfy.clip_model
 import comfy.model_management
 import torch
+from comfy.clip_vision import ClipVisionModel
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP, VAE
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
@@ -26,11 +29,6 @@ from ..core.projections import HEAD_DIM
 from ..core.text import plain
 from .notes import stepwise
 from .unet import text_width
-
-if TYPE_CHECKING:
-    from comfy.clip_vision import ClipVisionModel
-    from comfy.model_patcher import ModelPatcher
-    from comfy.sd import CLIP, VAE
 
 _NAMED = {"text width": text_name, "latent channels": latent_name}
 

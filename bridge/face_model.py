@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ..core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
@@ -21,9 +22,6 @@ from ..core.models.files import WEIGHTS, Stamp, by_name, stamp
 from ..core.models.onnx_file import Kind, inspect
 from ..core.models.tensors import State
 from . import folders, load
-
-if TYPE_CHECKING:
-    from comfy.model_patcher import ModelPatcher
 
 ALL = "all found"
 NONE_FOUND = "none found"

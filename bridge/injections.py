@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from ..core.attention import Attend, Block, decoupled, on_grid, region_weights
 from .carried import Carried, cut_regions
@@ -19,9 +20,6 @@ from .conditioning import Canvas
 from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many, rows_of
 from .runs import Given
 from .unet import Grid, Options, Replacement, attend_with, grid_of
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 @dataclass(frozen=True, eq=False)

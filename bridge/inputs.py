@@ -45,7 +45,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     Raises BadInput for a number out of its limits and for an object of another kind, BadChoice for a word that is not
     offered, and what core.inputs says of pictures, masks, layouts and casts. Whole floats are taken for whole numbers;
     None at an optional socket is taken for nothing linked, at a lazy one for what was not asked for, and nothing
-    linked for None.
+    linked for None, or at an optional widget for its default.
     """
     run: Callable[..., io.NodeOutput] = node.execute.__func__
     parameters = list(inspect.signature(run).parameters.values())[1:]
@@ -56,10 +56,11 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     def execute(cls: type[io.ComfyNode], *args: Any, **linked: Any) -> io.NodeOutput:
         given = {**dict(zip(names, args, strict=False)), **linked}
         known = _schema(node)[1]
-        nothing = {name: None for name in needed if name in known and _may_be_nothing(known[name])}
+        absent = {name: None for name in needed if name in known and _may_be_nothing(known[name])}
+        absent |= {name: one.default for name, one in known.items() if isinstance(one, io.WidgetInput) and one.optional}
         notes.clear(notes.node_of(cls))
         taken = {name: _taken(node, name, value) for name, value in given.items()}
-        return notes.kept(run(cls, **nothing | taken), notes.node_of(cls))
+        return notes.kept(run(cls, **absent | taken), notes.node_of(cls))
 
     bare: Callable[..., io.Schema] = node.define_schema.__func__
     node.define_schema = classmethod(wraps(bare)(lambda cls: described(bare(cls))))

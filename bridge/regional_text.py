@@ -10,13 +10,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import comfy.conds
 import comfy.utils
 import torch
 import torch.nn.functional as functional
 from comfy.ldm.modules.attention import attention_pytorch
+from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..core.attention import EVERYBODY, EXCLUDED, NOBODY, Block, region_bias
@@ -34,9 +35,6 @@ from .cross_attention import (
 )
 from .runs import Given, entries, modules_of
 from .unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
-
-if TYPE_CHECKING:
-    from comfy.samplers import CFGGuider
 
 _AT_ONCE = 16
 """Keys. A CPU takes so many at a time and what is left one by one, and CUDA copies a mask whose rows are not a multiple

@@ -9,21 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import comfy.patcher_extension
 import torch
+from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor
+from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..core.errors import counted
 from .carried import CarriedCond, Chunk, ConditioningLost
 from .unet import Options, dtype_of, pixels_of
-
-if TYPE_CHECKING:
-    from comfy.model_base import BaseModel
-    from comfy.model_patcher import ModelPatcher
-    from comfy.patcher_extension import WrapperExecutor
-    from comfy.samplers import CFGGuider
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
 

@@ -14,11 +14,12 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..core.errors import LikenessError
-from ..core.people import Cast, Person, PlacedCast, is_a, require_places
+from ..core.methods import Method
+from ..core.people import Cast, Identity, Person, PlacedCast, is_a, require_places
 from ..core.places import drawing, regions
-from . import unet
+from . import notes, unet
 from .carried import put
-from .conditioning import Canvas, Conditioning
+from .conditioning import Canvas, Conditioning, check_conditioning
 from .injections import Injection, InjectionsRun
 from .load import Loaded
 from .runs import Run, patched
@@ -82,15 +83,38 @@ def everywhere(cast: Cast, node: str, sigmas: tuple[float, float]) -> Scope:
     return Scope(people, sigmas, None, None, False, Canvas(node), False)
 
 
+def acting(
+    cls: type[io.ComfyNode],
+    given: Cast | Identity,
+    on: float,
+    cell: int = 0,
+    *,
+    mask: Tensor | None = None,
+    acts_in: str = regions.REGIONS,
+    more: Sequence[str] = (),
+    **_: Any,
+) -> Cast | None:
+    """The cast given to an apply node; None where it is switched off, or everybody is at weight 0.
+
+    The node says who is left out, `more`, and what of the inputs of schema.scope_inputs or region_inputs may not be
+    meant. cell: as in core.places.regions.remarks.
+    """
+    cast = regions.as_cast(given)
+    remarks = [*regions.left_out(cast), *more, *regions.remarks(cast, mask, acts_in, cell)]
+    notes.tell(notes.node_of(cls), "\n".join(remarks))
+    return cast if on and regions.present(cast).people else None
+
+
 def of_faces(
     cast: Cast,
     node: str,
     sigmas: tuple[float, float],
-    mask: Tensor | None,
-    margin: float,
-    feather: float,
-    acts_in: str,
     boxed: Cast | None = None,
+    *,
+    region_margin: float,
+    feather: float = 0,
+    mask: Tensor | None = None,
+    acts_in: str = regions.REGIONS,
 ) -> Scope:
     """By the inputs of schema.scope_inputs: around everybody's face box, or in the masks.
 
@@ -98,7 +122,7 @@ def of_faces(
     core.places.regions.
     """
     people, by_row = regions.present(cast).people, cast.by_row
-    areas = regions.of_faces(cast, mask, margin, feather, node)
+    areas = regions.of_faces(cast, mask, region_margin, feather, node)
     boxes = regions.in_boxes(boxed or cast, areas, node) if acts_in == regions.FACE_BOXES else None
     placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
     return Scope(people, sigmas, areas, boxes, by_row, _canvas(node, people, by_row), placed)
@@ -108,13 +132,14 @@ def of_bodies(
     cast: Cast,
     node: str,
     sigmas: tuple[float, float],
-    mask: Tensor | None,
-    extent: regions.Extent,
-    margin: float,
-    feather: float,
     people: Sequence[Person] | None = None,
     alone: bool = True,
     rows: bool = False,
+    *,
+    extent: regions.Extent,
+    margin: float,
+    feather: float,
+    mask: Tensor | None = None,
 ) -> Scope:
     """By the inputs of schema.region_inputs: torso, limbs and face of everybody, or the masks.
 
@@ -144,18 +169,19 @@ class AdapterMismatch(LikenessError):
     """An adapter whose layers do not fit the MODEL's cross-attention layers."""
 
 
-def check_layout(widths: Sequence[int], model: ModelPatcher, what: str) -> None:
-    """Raise AdapterMismatch unless every layer of an adapter finds a cross-attention layer of its width.
-
-    widths: of the adapter's layers, in diffusers' order. what: the method.
-    """
-    theirs = [width for *_, width in unet.attention_layers(model)]
+def check_fits(
+    loaded: Loaded[Any], method: Method, model: ModelPatcher, sides: Sequence[Conditioning], node: str
+) -> None:
+    """Raise AdapterMismatch unless every layer of a file finds a cross-attention layer of its width, WrongBaseModel
+    for texts of another width. node: its name."""
+    check_conditioning([entry for side in sides for entry in side], loaded.width, node)
+    widths, theirs = loaded.net.ip_adapter.widths, [width for *_, width in unet.attention_layers(model)]
     if list(widths) != theirs:
         different = [i for i, pair in enumerate(zip(widths, theirs, strict=False)) if pair[0] != pair[1]]
         why = "another number of layers" if not different else f"layer {different[0]} has another width"
         name = type(model.model.model_config).__name__
         raise AdapterMismatch(
-            f"This {what} file has {len(widths)} cross-attention layers and does not fit the MODEL ({name}, "
+            f"This {method.title} file has {len(widths)} cross-attention layers and does not fit the MODEL ({name}, "
             f"{len(theirs)} layers): {why}.",
             "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
             "fine-tunes), or an adapter that was trained for this one.",

@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from torch import Tensor
+from typing_extensions import TypeIs
 
 from .errors import BadCast, LikenessError, counted, listed
 from .text import NAME, plain
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeIs
 
 KindT = TypeVar("KindT")
 

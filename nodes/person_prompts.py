@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
-from torch import Tensor
 
 from ..bridge import carried, notes, regional_text, runs, scopes
 from ..bridge.conditioning import ALWAYS, Conditioning, check_conditioning
@@ -53,10 +54,7 @@ class PersonPrompts(io.ComfyNode):
         cast: Cast,
         prompts: str,
         strength: float,
-        extent: regions.Extent,
-        margin: float,
-        feather: int,
-        mask: Tensor | None = None,
+        **region: Any,
     ) -> io.NodeOutput:
         placed = require_places(cast, NAME)
         said = zip(placed.people, per_person(prompts, regions.names(placed.people)), strict=True)
@@ -67,7 +65,7 @@ class PersonPrompts(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), NAME)
         people = [placed.people[n] for n in worded]
-        scope = scopes.of_bodies(placed, NAME, ALWAYS, mask, extent, margin, feather, people, alone=False)
+        scope = scopes.of_bodies(placed, NAME, ALWAYS, people, alone=False, **region)
         tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in worded.values()]
         assert scope.regions is not None
         spoken = regional_text.spoken(tokens, scope.regions * strength, scope.canvas)

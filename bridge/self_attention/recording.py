@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 import torch
+from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ...core.attention import Block
 from ..unet import Options, dtype_of, layers_of
-
-if TYPE_CHECKING:
-    from comfy.model_patcher import ModelPatcher
-
 
 Recorded = dict[Block, Tensor]
 """What each layer has seen."""

@@ -10,12 +10,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING
 
 import comfy.utils
 import torch
 import torch.nn.functional as functional
 from comfy.ldm.modules.attention import attention_pytorch
+from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ...core.attention import Block
@@ -24,9 +24,6 @@ from .. import unet
 from ..runs import Batch, Given, Run, rows_made
 from ..unet import Grid, Options, Replacement
 from .shared_parts import Reference, SharedParts, Watch
-
-if TYPE_CHECKING:
-    from comfy.samplers import CFGGuider
 
 
 class SharingRun(Run):

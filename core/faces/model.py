@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from ..errors import UnsupportedCheckpoint
 from ..geometry import shorter_side
@@ -24,9 +24,6 @@ from .analysis import Recogniser
 from .ladder import Detector, find_faces
 from .onnx_network import Held, Holder, opened
 from .pictures import Picture, to_picture
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 # Where a file's keys stand, whether it is a safetensors file or either kind of pickle.
 _HEAD = 1 << 20

@@ -7,9 +7,11 @@ place, nobody would read them. Its ControlNet sees what stands on the MODEL befo
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import comfy.patcher_extension
+from comfy.model_base import BaseModel
+from comfy.patcher_extension import WrapperExecutor
 from torch import Tensor
 
 from ...bridge.conditioning import IDTokens
@@ -18,10 +20,6 @@ from ...bridge.regional_text import RegionalText, RegionalTextBatch, everywhere,
 from ...bridge.runs import Given
 from ...bridge.unet import Options, Replacement, attend_with, transformers
 from ...core.attention import Block
-
-if TYPE_CHECKING:
-    from comfy.model_base import BaseModel
-    from comfy.patcher_extension import WrapperExecutor
 
 _KEY = "likeness_id_tokens_read"
 

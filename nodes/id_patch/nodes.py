@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from comfy.controlnet import ControlBase
@@ -23,7 +24,7 @@ from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.people import Cast, Person, PlacedCast, places_of, require_places
 from ...core.pictures import as_rgb
-from ...core.places import control_images, regions
+from ...core.places import control_images
 from ..sockets import CastSocket, adapter_socket
 from .id_tokens import IDTokensReader
 from .net import IDPatchNet, Presence, check_patches, condition, presence
@@ -199,10 +200,7 @@ class BindIDTokens(io.ComfyNode):
         positive: Conditioning,
         negative: Conditioning,
         cast: Cast,
-        extent: regions.Extent,
-        margin: float,
-        feather: int,
-        mask: Tensor | None = None,
+        **region: Any,
     ) -> io.NodeOutput:
         cast = require_places(cast, BIND)
         people, node = presence(cast).people, notes.node_of(cls)
@@ -217,7 +215,7 @@ class BindIDTokens(io.ComfyNode):
                 "Give Apply ID-Patch and this node the same cast.",
             )
         conditioning.check_conditioning([*positive, *negative], text_width(model), BIND)
-        scope = scopes.of_bodies(cast, BIND, ALWAYS, mask, extent, margin, feather, people, alone=False)
+        scope = scopes.of_bodies(cast, BIND, ALWAYS, people, alone=False, **region)
         assert scope.regions is not None
         both = standing_in([positive, negative], scope.regions, scope.canvas)
         return io.NodeOutput(patched(model, RegionalTextRun), *both, ui=scope.preview(cls))

@@ -6,19 +6,20 @@ One pass of the net per person: outside of their region it sees no picture, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import comfy.controlnet
 import comfy.model_management
 import torch
 from comfy.controlnet import ControlBase
 from comfy.ldm.flux.controlnet import ControlNetFlux
+from comfy.model_base import BaseModel
 from comfy.sd import VAE
 from comfy.utils import common_upscale
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import dit, notes, scopes
+from ...bridge import dit, scopes
 from ...bridge.conditioning import ALWAYS, WHOLE, Attachment, Conditioning, check_conditioning, check_range
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.schema import IN_METHODS, photos_input, range_inputs, scope_inputs
@@ -33,12 +34,9 @@ from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import control_images, drawing, regions
-from ...core.places.regions import REGIONS, BadRegion, names
+from ...core.places.regions import BadRegion, names
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import BLOCKS, GUIDANCE, InfiniteYouNet, shares_on_tokens
-
-if TYPE_CHECKING:
-    from comfy.model_base import BaseModel
 
 OF_FLUX = "Use FLUX.1 dev (Load Diffusion Model), its text encoders (DualCLIPLoader, type flux), its VAE and InfuseNet."
 
@@ -273,22 +271,17 @@ class ApplyInfiniteYou(io.ComfyNode):
         end_percent: float,
         keypoints: bool,
         photos: str,
-        region_margin: float,
-        feather: int,
-        mask: Tensor | None = None,
-        acts_in: str = REGIONS,
+        **where: Any,
     ) -> io.NodeOutput:
         dit.require_dits(APPLY)
-        cast = regions.as_cast(cast)
-        people, node = regions.present(cast).people, notes.node_of(cls)
-        notes.tell(node, "\n".join(_remarks(cast, mask, acts_in, keypoints)))
-        if not people or not strength:
+        cast = scopes.acting(cls, cast, strength, FLUX.token, more=_bare(regions.as_cast(cast), keypoints), **where)
+        if cast is None:
             return io.NodeOutput(positive, negative)
         check_range(METHOD.title, start_percent, end_percent)
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, OF_FLUX)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
-        scope = scopes.of_faces(cast, APPLY, ALWAYS, mask, region_margin, feather, acts_in)
+        scope, people = scopes.of_faces(cast, APPLY, ALWAYS, **where), regions.present(cast).people
         hint = _hint(cast, people, keypoints)
         size = (cast.width, cast.height) if is_a(cast, PlacedCast) and (scope.placed or hint.any()) else None
         net = InfuseNet(control_net, scope, infinite_you.tokens(people, photos), size)
@@ -305,12 +298,11 @@ def _hint(cast: Cast, people: Sequence[Person], keypoints: bool) -> Tensor:
     return torch.stack([control_images.face_keypoints([face] if face else [], *size) for face in faces])
 
 
-def _remarks(cast: Cast, mask: Tensor | None, acts_in: str, keypoints: bool) -> list[str]:
-    """What works, but may not be meant."""
+def _bare(cast: Cast, keypoints: bool) -> list[str]:
+    """Whose place has no face keypoints, in one line."""
     places = [person for person in regions.present(cast).people if keypoints and person.slot]
     bare = [person.identity.name for person in places if person.slot and person.slot.keypoints is None]
-    free = gathered("No face keypoints in the place, so InfuseNet is shown black", bare)
-    return [*regions.left_out(cast), *free, *regions.remarks(cast, mask, acts_in, FLUX.token)]
+    return gathered("No face keypoints in the place, so InfuseNet is shown black", bare)
 
 
 def _preview(cls: type[io.ComfyNode], scope: Scope, hint: Tensor) -> ui.PreviewImage | None:

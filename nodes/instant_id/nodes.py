@@ -11,11 +11,11 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import notes, schema, scopes
-from ...bridge.conditioning import Conditioning, ControlAttachment, check_conditioning, check_control_net, sigmas_of
+from ...bridge import schema, scopes
+from ...bridge.conditioning import Conditioning, ControlAttachment, check_control_net, sigmas_of
 from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.scopes import Scope, check_layout, injections
+from ...bridge.scopes import Scope, check_fits, injections
 from ...bridge.token_control_net import TokenControlNet
 from ...core import geometry
 from ...core.errors import LikenessError
@@ -24,9 +24,7 @@ from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.people import Cast, PlacedCast, is_a, rows_missing
 from ...core.pictures import as_rgb
-from ...core.places import regions
 from ...core.places.control_images import NoKeypoints
-from ...core.places.regions import REGIONS
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import InstantIDNet, unconditional
 
@@ -102,21 +100,15 @@ class ApplyInstantID(io.ComfyNode):
         negative_noise: float,
         noise_seed: int,
         photos: str,
-        region_margin: float,
-        feather: int,
-        mask: Tensor | None = None,
-        acts_in: str = REGIONS,
+        **where: Any,
     ) -> io.NodeOutput:
-        cast = regions.as_cast(cast)
-        people, node = regions.present(cast).people, notes.node_of(cls)
-        notes.tell(node, "\n".join([*regions.left_out(cast), *regions.remarks(cast, mask, acts_in, SDXL.token)]))
-        if not people or adapter_weight == control_strength == 0:
+        cast = scopes.acting(cls, cast, adapter_weight or control_strength, SDXL.token, **where)
+        if cast is None:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", adapter_start_percent, adapter_end_percent)
-        check_conditioning([*positive, *negative], instant_id.width, APPLY)
         check_control_net(control_net, instant_id.width, APPLY)
-        check_layout(instant_id.net.ip_adapter.widths, model, METHOD.title)
-        scope = scopes.of_faces(cast, APPLY, window, mask, region_margin, feather, acts_in)
+        check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
+        scope = scopes.of_faces(cast, APPLY, window, **where)
         no_face = instant_id.tokens([unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)])
         carried = _injections(instant_id, scope, photos, adapter_weight, no_face)
         sides = (positive, negative)

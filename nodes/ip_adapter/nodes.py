@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...bridge import encode, lora, notes, schema, scopes, unet
-from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
+from ...bridge.conditioning import Conditioning, sigmas_of
 from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
-from ...bridge.scopes import Scope, check_layout, injections
+from ...bridge.scopes import Scope, check_fits, injections
 from ...core.errors import BadCast, LikenessError
 from ...core.families import SDXL, of_text
 from ...core.identities import PHOTOS, combine, portraits
@@ -26,7 +26,6 @@ from ...core.methods import method
 from ...core.people import Cast, Identity, PlacedCast, require_places
 from ...core.pictures import as_masks
 from ...core.places import regions
-from ...core.places.regions import REGIONS
 from ...core.prompts import named
 from ...core.text import plain
 from ..sockets import CastOrIdentitySocket, CastSocket, adapter_socket
@@ -120,25 +119,18 @@ class ApplyIPAdapter(io.ComfyNode):
         end_percent: float,
         photos: str,
         portrait: str,
-        region_margin: float,
-        feather: float,
-        mask: Tensor | None = None,
-        acts_in: str = REGIONS,
+        **where: Any,
     ) -> io.NodeOutput:
-        cast = regions.as_cast(cast)
-        people, node, made = regions.present(cast).people, notes.node_of(cls), ip_adapter.variant
-        remarks = regions.remarks(cast, mask, acts_in, (of_text(ip_adapter.width) or SDXL).token)
-        notes.tell(node, "\n".join([*regions.left_out(cast), *remarks]))
-        if not people or weight == 0:
+        cast = scopes.acting(cls, cast, weight, (of_text(ip_adapter.width) or SDXL).token, **where)
+        if cast is None:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, "The adapter", start_percent, end_percent)
-        check_conditioning([*positive, *negative], ip_adapter.width, APPLY)
-        check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD.title)
-        scope = scopes.of_faces(cast, APPLY, window, mask, region_margin, feather, acts_in)
+        check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
+        scope, made = scopes.of_faces(cast, APPLY, window, **where), ip_adapter.variant
         joined, cut = made.photos if photos == AS_MADE else photos, made.cut if portrait == AS_MADE else portrait
         how = replace(made, photos=joined, cut=cut)
         carried = _injections(ip_adapter, scope, clip_vision, how, shortcut, weight)
-        acting = with_lora(model, ip_adapter.lora, lora_weight, node)
+        acting = with_lora(model, ip_adapter.lora, lora_weight, notes.node_of(cls))
         return scope.applied(cls, acting, (positive, negative), carried)
 
 
@@ -232,10 +224,8 @@ class ApplyStyle(io.ComfyNode):
         start_percent: float,
         end_percent: float,
         fit: str,
-        extent: regions.Extent,
-        margin: float,
-        feather: int,
         mask: Tensor | None = None,
+        **region: Any,
     ) -> io.NodeOutput:
         node = notes.node_of(cls)
         if who.strip() and cast is None and mask is None:
@@ -254,17 +244,16 @@ class ApplyStyle(io.ComfyNode):
                 "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",
             )
         window = sigmas_of(model, STYLES, start_percent, end_percent)
-        check_conditioning([*positive, *negative], ip_adapter.width, STYLES)
-        check_layout(ip_adapter.net.ip_adapter.widths, model, METHOD.title)
+        check_fits(ip_adapter, METHOD, model, (positive, negative), STYLES)
         on = net.chosen_layers([layer[:3] for layer in unet.attention_layers(model)], layers)
         if placed is None:
             everywhere = scopes.everywhere(Cast(()), STYLES, window)
             scope = replace(everywhere, regions=None if mask is None else _painted(cast, mask))
         elif placed.by_row:
-            scope = scopes.of_bodies(placed, STYLES, window, None, extent, margin, feather, rows=True)
+            scope = scopes.of_bodies(placed, STYLES, window, rows=True, **region)
         else:
             people = [person for person, meant in zip(placed.people, drawn, strict=True) if meant]
-            scope = scopes.of_bodies(placed, STYLES, window, None, extent, margin, feather, people, alone=False)
+            scope = scopes.of_bodies(placed, STYLES, window, people, alone=False, **region)
         scales = weight * torch.tensor(drawn if scope.by_row else [True])
         carried = _of_pictures(ip_adapter, scope, clip_vision, net.fitted(images, fit), on, scales)
         return scope.applied(cls, model, (positive, negative), carried)

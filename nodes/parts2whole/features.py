@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import comfy.model_management
 import torch
+from comfy.clip_vision import ClipVisionModel
 from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP, VAE
 from torch import Tensor
 
 from ...bridge import load, unet
@@ -26,10 +27,6 @@ from ...core.parts.bank import Bank, PartTokens, PartWeights, keep, token_mask
 from ...core.parts.parts import Part, Parts, Prepared, pose_picture, prepared, targets
 from .files import Parts2Whole
 from .net import SLOTS, padded
-
-if TYPE_CHECKING:
-    from comfy.clip_vision import ClipVisionModel
-    from comfy.sd import CLIP, VAE
 
 _CLIP = "Connect the CLIP of an SD1.5 checkpoint (CLIP ViT-L/14)."
 _VAE = "Connect an SD1.5 VAE, best vae-ft-mse-840000."

@@ -146,26 +146,18 @@ class ApplyPhotoMaker(io.ComfyNode):
         weight: float,
         lora_weight: float,
         start_percent: float,
-        extent: regions.Extent,
-        margin: float,
-        feather: int,
-        mask: Tensor | None = None,
+        **region: Any,
     ) -> io.NodeOutput:
         cast = regions.as_cast(cast)
         cast = replace(cast, people=tuple(replace(one, weight=one.weight * weight) for one in cast.people))
-        people, node = regions.present(cast).people, notes.node_of(cls)
-        hints = [
-            *regions.left_out(cast),
-            *regions.remarks(cast, mask, regions.REGIONS, 0),
-            *[WITHOUT_PEOPLE] * (not people),
-        ]
-        notes.tell(node, "\n".join(hints))
+        nobody = not regions.present(cast).people
+        scopes.acting(cls, cast, weight, more=[WITHOUT_PEOPLE] * nobody, **region)
         check_family("The model input", "text width", text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         words, fused, stand = prompt(photo_maker, clip, text, trigger, cast.people)
-        if not people:
+        if nobody:
             return io.NodeOutput(model, words, negative)
-        scope = scopes.of_bodies(cast, APPLY, ALWAYS, mask, extent, margin, feather)
+        scope = scopes.of_bodies(cast, APPLY, ALWAYS, **region)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         before, after, negative = starmap(_control_nets_read, ((words, words), (words, fused), (negative, negative)))
         areas = scope.regions
@@ -174,7 +166,8 @@ class ApplyPhotoMaker(io.ComfyNode):
             quiet = silent(bound)
             before, after, negative = put(before, quiet), put(after, bound), put(negative, quiet)
         positive = [entry for pair in zip(before, after, strict=True) for entry in changed_at(*pair, start_percent)]
-        acting = with_lora(model, photo_maker.lora, lora_weight, node, comfy.lora.model_lora_keys_unet(model.model, {}))
+        names = comfy.lora.model_lora_keys_unet(model.model, {})
+        acting = with_lora(model, photo_maker.lora, lora_weight, notes.node_of(cls), names)
         acting = acting if areas is None else patched(acting, RegionalTextRun)
         return io.NodeOutput(acting, positive, negative, ui=scope.preview(cls))
 

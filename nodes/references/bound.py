@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from comfy.samplers import CFGGuider
 from torch import Tensor
+from typing_extensions import Self
 
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost, cut_regions, put
 from ...bridge.conditioning import Canvas, Conditioning
@@ -23,10 +25,6 @@ from ...core.errors import LikenessError, counted
 from ...core.places.regions import BadRegion
 from .encoding import REFERENCES, PeopleReferences, whose
 from .net import Group, Plan, Tokens, attended, groups, on_tokens
-
-if TYPE_CHECKING:
-    from comfy.samplers import CFGGuider
-    from typing_extensions import Self
 
 _PLAN = "likeness_bound_references_plan"
 """Of transformer_options inside of a forward: the Plan for its tokens."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import comfy.conds
 import torch
+from comfy.sd import CLIP, VAE
 from comfy.utils import common_upscale
 from node_helpers import conditioning_set_values
 from torch import Tensor
@@ -19,9 +20,6 @@ from ...core.inputs import conditioning, unusable_latent
 from ...core.people import Cast, rows_missing
 from ...core.text import plain
 from .pictures import SEEN, Reference, resized
-
-if TYPE_CHECKING:
-    from comfy.sd import CLIP, VAE
 
 LATENTS = "reference_latents"
 """The host's own option of a CONDITIONING entry: a list of latents, which other nodes append to."""

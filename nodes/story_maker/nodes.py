@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...bridge import encode, lora, notes, schema, scopes
-from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
+from ...bridge.conditioning import Conditioning, sigmas_of
 from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.scopes import Scope, check_layout, injections
+from ...bridge.scopes import Scope, check_fits, injections
 from ...core import previews
 from ...core.errors import gathered, listed
 from ...core.identities import PHOTOS, embeddings, portraits
@@ -89,23 +89,19 @@ class ApplyStoryMaker(io.ComfyNode):
         start_percent: float,
         end_percent: float,
         photos: str,
-        extent: regions.Extent,
-        margin: float,
-        feather: int,
-        mask: Tensor | None = None,
+        **region: Any,
     ) -> io.NodeOutput:
         everybody, node = as_cast(cast), notes.node_of(cls)
         present = regions.present(everybody).people
         if not present or not weight:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, METHOD.title, start_percent, end_percent)
-        check_conditioning([*positive, *negative], story_maker.width, APPLY)
-        check_layout(story_maker.net.ip_adapter.widths, model, METHOD.title)
+        check_fits(story_maker, METHOD, model, (positive, negative), APPLY)
         # Without places and masks all of them are in the whole picture, as published.
-        if mask is None and not is_a(everybody, PlacedCast):
+        if region.get("mask") is None and not is_a(everybody, PlacedCast):
             scope = scopes.everywhere(everybody, APPLY, window)
         else:
-            scope = scopes.of_bodies(everybody, APPLY, window, mask, extent, margin, feather, rows=True)
+            scope = scopes.of_bodies(everybody, APPLY, window, rows=True, **region)
         dressed = cut_out(everybody.people, bodies, body_masks)
         notes.tell(node, "\n".join(_remarks(everybody, dressed, bodies, body_masks)))
         acting = lora.with_lora(model, story_maker.lora, lora_weight, node)

@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import dit, notes, schema, scopes
+from ...bridge import dit, schema, scopes
 from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ...bridge.dit import BlockInjection, BlocksRun, Read
 from ...bridge.injections import Injection
@@ -24,8 +24,6 @@ from ...core.families import FLUX
 from ...core.identities import PHOTOS, embeddings
 from ...core.methods import method
 from ...core.people import Cast, Person
-from ...core.places import regions
-from ...core.places.regions import FACE_BOXES
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import Face, WithAnyoneNet, of_faces, read
 
@@ -86,20 +84,16 @@ class ApplyWithAnyone(io.ComfyNode):
         start_percent: float,
         end_percent: float,
         photos: str,
-        region_margin: float,
-        mask: Tensor | None = None,
-        acts_in: str = FACE_BOXES,
+        **where: Any,
     ) -> io.NodeOutput:
         dit.require_dits(APPLY)
-        cast = regions.as_cast(cast)
-        people, node = regions.present(cast).people, notes.node_of(cls)
-        notes.tell(node, "\n".join([*regions.left_out(cast), *regions.remarks(cast, mask, acts_in, FLUX.token)]))
-        if not people or weight == 0:
+        cast = scopes.acting(cls, cast, weight, FLUX.token, **where)
+        if cast is None:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, METHOD.title, start_percent, end_percent)
         _check_layout(with_anyone.net, model)
         check_conditioning([*positive, *negative], dit.network_of(model.model).params.context_in_dim, APPLY)
-        scope = scopes.of_faces(cast, APPLY, window, mask, region_margin, 0, acts_in, boxed=_outwards(cast))
+        scope = scopes.of_faces(cast, APPLY, window, _outwards(cast), **where)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
         return scope.applied(cls, model, (positive, negative), (faces, replace(faces, layers=())), BlocksRun)
 

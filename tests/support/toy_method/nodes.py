@@ -7,16 +7,14 @@ from typing import Any
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
-from torch import Tensor
 
 from ...bridge import scopes
-from ...bridge.conditioning import ALWAYS, Conditioning, check_conditioning
+from ...bridge.conditioning import ALWAYS, Conditioning
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.schema import applied_inputs, applied_outputs, photos_input, scope_inputs
-from ...bridge.scopes import check_layout, keys_and_values
+from ...bridge.scopes import check_fits, keys_and_values
 from ...core.identities import embeddings
 from ...core.methods import method
-from ...core.places import regions
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import ToyNet
 
@@ -64,17 +62,13 @@ class ApplyToy(io.ComfyNode):
         *,
         weight: float,
         photos: str,
-        region_margin: float,
-        feather: int,
-        mask: Tensor | None = None,
-        acts_in: str = regions.REGIONS,
+        **where: Any,
     ) -> io.NodeOutput:
-        cast, name = regions.as_cast(cast), "Apply Toy"
-        if not regions.present(cast).people or not weight:
+        cast = scopes.acting(cls, cast, weight, **where)
+        if cast is None:
             return io.NodeOutput(model, positive, negative)
-        check_conditioning([*positive, *negative], toy.width, name)
-        check_layout(toy.net.ip_adapter.widths, model, METHOD.title)
-        scope = scopes.of_faces(cast, name, ALWAYS, mask, region_margin, feather, acts_in)
+        check_fits(toy, METHOD, model, (positive, negative), "Apply Toy")
+        scope = scopes.of_faces(cast, "Apply Toy", ALWAYS, **where)
         rows = torch.cat([embeddings(person, METHOD, photos).mean(0, keepdim=True) for person in scope.people])
         scales, source = torch.tensor([weight * person.weight for person in scope.people]), object()
         tokens = toy.net.tokens(toy.beside(rows)).cpu()
