@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
 from torch import Tensor, nn
 
 from ..core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
@@ -124,9 +125,12 @@ def default_face_model(detects: bool = True) -> FaceModel:
     return load_face_model(pack_names()[0] if detects else NO_DETECTOR, ALL)
 
 
-def default_stamp(connected: Mapping[str, Any]) -> tuple[Stamp, ...]:
-    """For the fingerprint of a node: what the default is made of, where no face_model is connected."""
-    return () if "face_model" in connected else files_stamp()
+class FindsFaces(io.ComfyNode):
+    """A node that takes the default where no face_model is connected, and runs again when that changes."""
+
+    @classmethod
+    def fingerprint_inputs(cls, **inputs: object) -> str:
+        return "" if "face_model" in inputs else str(files_stamp())
 
 
 def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:

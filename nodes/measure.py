@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..bridge import notes
 from ..bridge.encode import similarities
-from ..bridge.face_model import FaceModel, default_face_model, default_stamp
+from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
 from ..bridge.notes import stepwise
 from ..bridge.schema import IN_MEASURE, advanced, pixels_input, similarity_input
 from ..core import measure, people
@@ -24,7 +24,7 @@ from ..core.pictures import as_rgb, rows
 from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, ReportSocket
 
 
-class Measure(io.ComfyNode):
+class Measure(FindsFaces, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -54,10 +54,6 @@ class Measure(io.ComfyNode):
                 io.Int.Output("swapped"),
             ],
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **inputs: object) -> str:
-        return str(default_stamp(inputs))
 
     @classmethod
     def execute(

@@ -10,7 +10,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import face_bank, face_model, folders, notes, photos
-from ..bridge.face_model import FaceModel, default_face_model, default_stamp
+from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
 from ..bridge.notes import stepwise
 from ..bridge.schema import IN_FILES, IN_PEOPLE, advanced, pixels_input
 from ..core import identities, people, pictures, previews
@@ -76,7 +76,7 @@ class LoadFaceModel(io.ComfyNode):
         return io.NodeOutput(face_model.load_face_model(pack, recognisers))
 
 
-class DetectFaces(io.ComfyNode):
+class DetectFaces(FindsFaces, io.ComfyNode):
     """The ordered faces of one picture."""
 
     @classmethod
@@ -94,10 +94,6 @@ class DetectFaces(io.ComfyNode):
             ],
             outputs=[FacesSocket.Output("faces"), io.Image.Output("preview"), io.Int.Output("count")],
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **inputs: object) -> str:
-        return str(default_stamp(inputs))
 
     @classmethod
     def execute(
@@ -124,7 +120,7 @@ class DetectFaces(io.ComfyNode):
         return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
 
 
-class Identity(io.ComfyNode):
+class Identity(FindsFaces, io.ComfyNode):
     """One person from one or more photos."""
 
     @classmethod
@@ -143,10 +139,6 @@ class Identity(io.ComfyNode):
             ],
             outputs=[IdentitySocket.Output("identity"), io.Image.Output("crops"), io.String.Output("report")],
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **inputs: object) -> str:
-        return str(default_stamp(inputs))
 
     @classmethod
     def execute(
@@ -373,7 +365,7 @@ def _shown(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[str]) -
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-class PeopleFromPhotos(io.ComfyNode):
+class PeopleFromPhotos(FindsFaces, io.ComfyNode):
     """One photo each, straight to a cast."""
 
     @classmethod
@@ -391,10 +383,6 @@ class PeopleFromPhotos(io.ComfyNode):
             ],
             outputs=[CastSocket.Output("cast"), io.Image.Output("preview")],
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **inputs: object) -> str:
-        return str(default_stamp(inputs))
 
     @classmethod
     def execute(

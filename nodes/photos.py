@@ -11,7 +11,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import folders, notes, photos
-from ..bridge.face_model import FaceModel, default_face_model, default_stamp
+from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
 from ..bridge.notes import stepwise
 from ..bridge.schema import IN_PEOPLE, advanced
 from ..core import grouping, identities, people, previews
@@ -29,7 +29,7 @@ _Photo = tuple[str, Callable[[], Sequence[people.Face]]]
 """Name of its file, "" for a picture without one, and what finds its faces."""
 
 
-class CastFromPhotos(io.ComfyNode):
+class CastFromPhotos(FindsFaces, io.ComfyNode):
     """A batch or a folder of photos, straight to a cast."""
 
     @classmethod
@@ -63,7 +63,7 @@ class CastFromPhotos(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, folder: str | None = None, **inputs: object) -> str:
-        return str((default_stamp(inputs), photos.files(str(folder)) if photos.is_chosen(folder) else ()))
+        return f"{super().fingerprint_inputs(**inputs)} {photos.files(str(folder)) if photos.is_chosen(folder) else ()}"
 
     @classmethod
     def execute(
@@ -129,12 +129,8 @@ def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], di
             continue
         seen += [Sighting(number, n if len(found) > 1 else 0, file, face) for n, face in enumerate(found, 1)]
     if not seen:
-        raise _first_of(failed)
+        raise next(iter(failed.values()))
     return seen, failed
-
-
-def _first_of(failed: Mapping[str, LikenessError]) -> LikenessError:
-    return next(iter(failed.values()))
 
 
 def _shown(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..bridge import dit, notes
 from ..bridge.encode import latents_by_row
-from ..bridge.face_model import FaceModel, default_face_model, default_stamp
+from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
 from ..bridge.notes import stepwise
 from ..bridge.schema import IN_MEASURE, advanced, face_sizes_input, pixels_input, similarity_input
 from ..core import measure, second_pass
@@ -30,7 +30,7 @@ PLACES = ("cut out in their place", "left as they are")
 _VAE = io.Vae.Input("vae", optional=True)
 
 
-class CropFaces(io.ComfyNode):
+class CropFaces(FindsFaces, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -64,10 +64,6 @@ class CropFaces(io.ComfyNode):
                 io.Latent.Output("latents"),
             ],
         )
-
-    @classmethod
-    def fingerprint_inputs(cls, **inputs: object) -> str:
-        return str(default_stamp(inputs))
 
     @classmethod
     def execute(

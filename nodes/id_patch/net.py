@@ -20,6 +20,7 @@ from ...core.geometry import PATCH, off_canvas, on_canvas, patch_rect, with_patc
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING, NotPlaced, Person, PlacedCast, Point, rows_missing
 from ...core.places import placing
+from ...core.places.regions import left_out
 from ...core.projections import EmbeddingProjection, Resampler
 
 
@@ -71,15 +72,12 @@ class IDPatchNet(nn.Module):
 class Presence:
     """Who of a placed cast takes part: of weight above 0, the centre on the canvas.
 
-    cast: everybody. off_canvas, weightless: names of those who do not take part. by_row: whether everybody has a
-    picture of their own.
+    cast: everybody. off_canvas: names of those who do not take part for that.
     """
 
     cast: PlacedCast
     people: tuple[Person, ...]
     off_canvas: tuple[str, ...]
-    weightless: tuple[str, ...]
-    by_row: bool
 
     @property
     def centers(self) -> list[Point]:
@@ -87,15 +85,12 @@ class Presence:
 
     def left_out(self) -> list[str]:
         """Who does not take part, a line for each reason."""
-        return [
-            *gathered("Off the canvas, left out", self.off_canvas),
-            *gathered("Weight 0, left out", self.weightless),
-        ]
+        return [*gathered("Off the canvas, left out", self.off_canvas), *left_out(self.cast)]
 
     def doubts(self) -> list[str]:
         """Who is left out, and whose patches run into each other or over the border, a line for each kind."""
         people = [(person.identity.name, center_of(person)) for person in self.people]
-        meeting = [] if self.by_row else placing.overlaps(people)
+        meeting = [] if self.cast.by_row else placing.overlaps(people)
         return [*self.left_out(), *meeting, *_over_the_border(people, self.cast.width, self.cast.height)]
 
 
@@ -113,8 +108,6 @@ def presence(cast: PlacedCast) -> Presence:
         cast,
         people=tuple(p for p in cast.people if p.weight > 0 and not off(p)),
         off_canvas=tuple(p.identity.name for p in cast.people if off(p)),
-        weightless=tuple(p.identity.name for p in cast.people if p.weight <= 0),
-        by_row=cast.by_row,
     )
 
 
@@ -138,7 +131,7 @@ def check_patches(image: Tensor, present: Presence, node: str) -> None:
     """Raise BadPatches for a condition image, (B, H, W, 3), that is not of these people, who may have a row each;
     BadCast where rows and people differ."""
     people = present.people
-    if not present.by_row:
+    if not present.cast.by_row:
         _check(image, people, node)
         return
     if len(image) != len(people):
@@ -202,7 +195,7 @@ def condition(control: Tensor, patches: Sequence[Tensor], present: Presence, nod
     People with a row each have one patch in each, on `control` of one row or as many. Raises BadCast, naming the node,
     for another number of rows.
     """
-    if not present.by_row:
+    if not present.cast.by_row:
         return with_patches(control, patches, present.centers)
     if len(control) not in (1, len(patches)):
         raise rows_missing(node, len(patches), "the image", len(control))

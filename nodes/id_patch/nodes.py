@@ -153,7 +153,7 @@ class ApplyIDPatch(io.ComfyNode):
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         cast = require_places(cast, APPLY)
         present = presence(cast)
-        people, by_row, said, shown = present.people, present.by_row, present.left_out(), None
+        people, by_row, said, shown = present.people, cast.by_row, present.left_out(), None
         if image is None:
             drawn = control_images.skeletons(places_of(cast, None, APPLY), by_row)
             hint = condition(drawn, id_patch.patches(people, photos), present, APPLY)

@@ -150,26 +150,26 @@ class ApplyPhotoMaker(io.ComfyNode):
     ) -> io.NodeOutput:
         cast = regions.as_cast(cast)
         cast = replace(cast, people=tuple(replace(one, weight=one.weight * weight) for one in cast.people))
-        nobody = not regions.present(cast).people
-        scopes.acting(cls, cast, weight, more=[WITHOUT_PEOPLE] * nobody, **region)
+        nobody = [] if regions.present(cast).people else [WITHOUT_PEOPLE]
+        acting = scopes.acting(cls, cast, weight, more=nobody, **region)
         check_family("The model input", "text width", text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         words, fused, stand = prompt(photo_maker, clip, text, trigger, cast.people)
-        if nobody:
+        if acting is None:
             return io.NodeOutput(model, words, negative)
         scope = scopes.of_bodies(cast, APPLY, ALWAYS, **region)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         before, after, negative = starmap(_control_nets_read, ((words, words), (words, fused), (negative, negative)))
         areas = scope.regions
-        for (place, count), region in zip(stand, () if areas is None else areas, strict=areas is not None):
-            bound = standing_at(place, count, region, scope.canvas)
+        for (place, count), area in zip(stand, () if areas is None else areas, strict=areas is not None):
+            bound = standing_at(place, count, area, scope.canvas)
             quiet = silent(bound)
             before, after, negative = put(before, quiet), put(after, bound), put(negative, quiet)
         positive = [entry for pair in zip(before, after, strict=True) for entry in changed_at(*pair, start_percent)]
         names = comfy.lora.model_lora_keys_unet(model.model, {})
-        acting = with_lora(model, photo_maker.lora, lora_weight, notes.node_of(cls), names)
-        acting = acting if areas is None else patched(acting, RegionalTextRun)
-        return io.NodeOutput(acting, positive, negative, ui=scope.preview(cls))
+        changed = with_lora(model, photo_maker.lora, lora_weight, notes.node_of(cls), names)
+        changed = changed if areas is None else patched(changed, RegionalTextRun)
+        return io.NodeOutput(changed, positive, negative, ui=scope.preview(cls))
 
 
 LOADER = FileLoader(FILE, load_photo_maker)

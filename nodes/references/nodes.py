@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
@@ -74,12 +73,11 @@ class CastReferences(io.ComfyNode):
         positive, negative = (
             referring(encoded(clip, family, words, seen), record, NAME) for words in (text, negative_prompt)
         )
-        return io.NodeOutput(positive, negative, text, ui=_shown(cls, captioned(found, family.word)))
-
-
-def _shown(cls: type[io.ComfyNode], captioned: Sequence[tuple[Tensor, str]]) -> ui.PreviewImage | None:
-    pictures, captions = [picture for picture, _ in captioned], [caption for _, caption in captioned]
-    return ui.PreviewImage(previews.contact_sheet(pictures, captions, lines=2), cls=cls) if pictures else None
+        shown = None
+        if found:
+            portraits, captions = zip(*captioned(found, family.word), strict=True)
+            shown = ui.PreviewImage(previews.contact_sheet(portraits, captions, lines=2), cls=cls)
+        return io.NodeOutput(positive, negative, text, ui=shown)
 
 
 BIND = "References by Region"
