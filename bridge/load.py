@@ -18,7 +18,7 @@ from comfy_api.latest import io
 from torch import Tensor, nn
 
 from ..core.errors import ModelMissing, UnsupportedCheckpoint
-from ..core.methods import Method
+from ..core.methods import FOLDERS, BadRecord, Method
 from ..core.models import examine, manifest, tensors
 from ..core.models.files import SAFETENSORS
 from ..core.models.formats import require
@@ -110,8 +110,12 @@ class Published:
 
     @classmethod
     def of(cls, method: Method, what: str) -> Published:
-        formats = tuple(one.id for one in method.formats)
-        return cls(method.title, what, manifest.model(method.files[0]), formats)
+        """Raises BadRecord unless its first file is in the manifest, under the method's key."""
+        model = next((one for one in manifest.models() if (one.id, one.key) == (method.files[0], method.key)), None)
+        if model is None:
+            why = f"models_manifest.json has no {method.files[0]} with the key {method.key}"
+            raise BadRecord(FOLDERS / method.folder / "method.json", why)
+        return cls(method.title, what, model, tuple(one.id for one in method.formats))
 
     @property
     def key(self) -> str:

@@ -129,7 +129,8 @@ def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], di
             continue
         seen += [Sighting(number, n if len(found) > 1 else 0, file, face) for n, face in enumerate(found, 1)]
     if not seen:
-        raise next(iter(failed.values()))
+        first_of_all, *_ = failed.values()
+        raise first_of_all
     return seen, failed
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from pack.core.methods import BadRecord, read
+from pack.bridge.load import Published
+from pack.core.methods import BadRecord, method, read
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY = ROOT / "tests" / "support" / "toy_method"
@@ -18,16 +21,21 @@ NEEDED = (
     "__init__.py", "pyproject.toml",
 )  # fmt: skip
 PROMISES = (
-    "off", "a_b_a", "masks", "people_together", "rows", "odd_sizes", "half", "cancel", "wrong_values", "doctor_files",
+    "off", "a_b_a", "masks", "people_together", "rows", "odd_sizes", "half", "cancel", "wrong_values", "wrong_files",
+    "doctor_files",
 )  # fmt: skip
 
 
 def test_it_is_in_the_matrix_of_promises_by_its_record_alone(tmp_path: Path) -> None:
-    """In a copy of the pack with its folder: nothing of it stands anywhere else."""
+    """In a copy of the pack with its folder, manifest entry and a workflow: nothing of it stands elsewhere."""
     for name in NEEDED:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
-    shutil.copytree(TOY, tmp_path / "nodes" / TOY.name)
+    folder = Path(shutil.copytree(TOY, tmp_path / "nodes" / TOY.name))
+    (folder / "workflow.json").rename(tmp_path / "workflows" / "toy.json")
+    manifest = json.loads((tmp_path / "models_manifest.json").read_bytes())
+    manifest["models"].append(json.loads((folder / "manifest_entry.json").read_bytes()))
+    (tmp_path / "models_manifest.json").write_text(json.dumps(manifest), "utf-8")
     files = [f"tests/promises/test_{name}.py" for name in PROMISES]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "toy_method", *files]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
@@ -42,3 +50,11 @@ def test_a_cell_that_is_forgotten_is_named(tmp_path: Path) -> None:
         path.write_text(text.replace(wrong, "" if why == "missing" else '"reads": ["mind"]'))
         with pytest.raises(BadRecord, match=why):
             read(path)
+
+
+def test_a_file_of_another_folder_is_refused() -> None:
+    """Load Adapter would hand the files of one method to another."""
+    with pytest.raises(BadRecord, match="instantid"):
+        Published.of(replace(method("ip_adapter"), files=("instantid",)), "toy")
+    with pytest.raises(BadRecord, match="nothing"):
+        Published.of(replace(method("ip_adapter"), files=("nothing",)), "toy")

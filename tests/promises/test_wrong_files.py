@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import attack_values
 import folder_paths
@@ -16,6 +17,7 @@ from pack.core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
 from pack.core.methods import Format, Method, methods
 from pack.core.models import manifest
 from pack.core.models.formats import known
+from pack.nodes.adapters import LOADERS
 from rig.standins import Standins
 
 OWN = {
@@ -38,12 +40,20 @@ def files(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) ->
         else:
             torch.save({key: torch.zeros(()).expand(tensor.shape) for key, tensor in state_of(row).items()}, path)
         found.append((known("face-id-unnorm" if row.get("adapter", "").endswith("unnorm") else name), path))
+    for method in (one for one in methods() if only(one) and one.folder not in attack_values.FILES):
+        found.append((method.formats[0], folder / f"{len(found)}.bin"))
+        torch.save(attack_values.file_of(method.folder), found[-1][1])
     return found
 
 
 def only(method: Method) -> bool:
-    """Whose loader reads one file; Parts2Whole's reads a folder, see tests/host/test_parts_files.py."""
-    return any(one.id == "file" for one in OURS[method.node].define_schema().inputs) and bool(method.files)
+    """Of which Load Adapter loads a file; Parts2Whole's loader reads a folder, see tests/host/test_parts_files.py."""
+    return method.folder in LOADERS
+
+
+def loader(method: Method) -> Any:
+    """Load Adapter for the files of one method, as the nodes that it has replaced."""
+    return type("Loader", (OURS["LikenessLoadAdapter"],), {"method": method.folder})
 
 
 @pytest.fixture
@@ -61,7 +71,7 @@ def page(method: Method) -> str:
 
 def execute(method, file):
     """With the defaults of whatever else the loader asks."""
-    node = OURS[method.node]
+    node = loader(method)
     given = {one.id: one.default for one in node.define_schema().inputs if one.id != "file"}
     return node.execute(file=file, **given)
 
@@ -105,7 +115,7 @@ def test_a_missing_file_is_named_linked_and_sized_by_its_own_row(method, folder)
 
 
 def test_a_name_that_leads_elsewhere_is_refused_and_a_linked_one_left_to_the_run(method, folder):
-    node = OURS[method.node]
+    node = loader(method)
     with pytest.raises(LikenessError):
         node.validate_inputs("../x.bin")
     with pytest.raises(ModelMissing):

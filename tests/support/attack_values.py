@@ -115,6 +115,8 @@ def by_record(folder: str, widths: list[int]) -> dict[str, torch.Tensor]:
     """A file of a method of SDXL that is in no list: the tensors by which its record tells it, of random weights, and
     the adapter's layers for every cross-attention. What a record leaves open of a shape is as wide as a text."""
     (one,) = method(folder).formats
+    if any(name.startswith("*") or "..." in shape for name, shape in one.detect["tensors"].items()):
+        raise ValueError(f"the record of {folder} leaves tensors open: it needs a line in FILES of attack_values.py")
     shapes = {key: tuple(side or 2048 for side in shape) for key, shape in one.detect["tensors"].items()}
     layers = {f"ip_adapter.{key}": shape for key, shape in adapter_shapes(widths, 2048).items()}
     return seeded({**shapes, **layers}, 196)

@@ -9,10 +9,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ...bridge import scopes
-from ...bridge.conditioning import ALWAYS, Conditioning
+from ...bridge.conditioning import Conditioning, sigmas_of
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.schema import applied_inputs, applied_outputs, photos_input, scope_inputs
-from ...bridge.scopes import check_fits, keys_and_values
+from ...bridge.schema import IN_METHODS, applied_inputs, applied_outputs, photos_input, range_inputs, scope_inputs
+from ...bridge.scopes import check_fits, injections
 from ...core.identities import embeddings
 from ...core.methods import method
 from ..sockets import CastOrIdentitySocket, adapter_socket
@@ -39,12 +39,13 @@ class ApplyToy(io.ComfyNode):
         return io.Schema(
             node_id="LikenessApplyToy",
             display_name="Apply Toy",
-            category="likeness/toy",
+            category=IN_METHODS,
             inputs=[
                 *applied_inputs(),
                 ToySocket.Input("toy"),
                 CastOrIdentitySocket.Input("cast"),
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
+                *range_inputs(),
                 photos_input(),
                 *scope_inputs(),
             ],
@@ -61,19 +62,21 @@ class ApplyToy(io.ComfyNode):
         cast: Any,
         *,
         weight: float,
+        start_percent: float,
+        end_percent: float,
         photos: str,
         **where: Any,
     ) -> io.NodeOutput:
         cast = scopes.acting(cls, cast, weight, **where)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
+        window = sigmas_of(model, METHOD.title, start_percent, end_percent)
         check_fits(toy, METHOD, model, (positive, negative), "Apply Toy")
-        scope = scopes.of_faces(cast, "Apply Toy", ALWAYS, **where)
+        scope = scopes.of_faces(cast, "Apply Toy", window, **where)
         rows = torch.cat([embeddings(person, METHOD, photos).mean(0, keepdim=True) for person in scope.people])
-        scales, source = torch.tensor([weight * person.weight for person in scope.people]), object()
+        scales = torch.tensor([weight * person.weight for person in scope.people])
         tokens = toy.net.tokens(toy.beside(rows)).cpu()
-        both = (tokens, torch.zeros_like(tokens))
-        carried = [scope.injection(source, side, keys_and_values(toy, side, scales)) for side in both]
+        carried = injections(toy, scope, (tokens, torch.zeros_like(tokens)), scales)
         return scope.applied(cls, model, (positive, negative), carried)
 
 
