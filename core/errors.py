@@ -62,46 +62,37 @@ class ModelMissing(LikenessError):
         are, several = "is" if len(files) == 1 else "are", len(folders) > 1
         where = f"in none of the folders searched ({listed(folders)})" if several else f"not in {listed(folders)}"
         put = "into one of these folders" if several else "there"
-        super().__init__(
-            f"{what} was not found: {listed(files)} {are} {where}.",
-            f"Download it from {url} ({size}), put it {put} and press R in ComfyUI to refresh.",
-        )
+        advice = f"Download it from {url} ({size}), put it {put} and press R in ComfyUI to refresh."
+        super().__init__(f"{what} was not found: {listed(files)} {are} {where}.", advice)
 
 
 class UnsupportedCheckpoint(LikenessError):
     """A file that is not what the loader needs, named for what it is."""
 
     def __init__(self, path: str, found: str, expected: str, advice: str) -> None:
+        name = os.path.basename(path) or path
         # The folders last: a path may be longer than what people see of the message.
-        super().__init__(
-            f"{os.path.basename(path) or path} is {found}; this node needs {expected}.", f"{advice} The file: {path}"
-        )
+        super().__init__(f"{name} is {found}; this node needs {expected}.", f"{advice} The file: {path}")
 
 
 class WrongBaseModel(LikenessError):
     """Something made for one model family was given to another."""
 
     def __init__(self, what: str, found: str, expected: str, advice: str | None = None) -> None:
-        super().__init__(
-            f"{what} is made for {found}, but {expected} is needed.",
-            advice or "Use a checkpoint, text encoder and ControlNet of the same family (SDXL) on every input.",
-        )
+        usual = "Use a checkpoint, text encoder and ControlNet of the same family (SDXL) on every input."
+        super().__init__(f"{what} is made for {found}, but {expected} is needed.", advice or usual)
 
 
 class FaceNotFound(LikenessError):
     """No face after the whole detection ladder. placeholder: in the picture that comes with ComfyUI."""
 
     def __init__(self, where: str, width: int, height: int, tried: Sequence[str], placeholder: bool = False) -> None:
+        problem = f"No face found in {where} ({width}x{height} px) after trying {listed(tried)}."
+        advice = "Use a photo, not a drawing, in which the face is larger, sharper and not covered."
         if placeholder:
-            super().__init__(
-                f"No face found in {where}: it is example.png, the drawing that Load Image shows at first.",
-                "Choose a photo in Load Image.",
-            )
-            return
-        super().__init__(
-            f"No face found in {where} ({width}x{height} px) after trying {listed(tried)}.",
-            "Use a photo, not a drawing, in which the face is larger, sharper and not covered.",
-        )
+            problem = f"No face found in {where}: it is example.png, the drawing that Load Image shows at first."
+            advice = "Choose a photo in Load Image."
+        super().__init__(problem, advice)
 
 
 class BadChoice(LikenessError):
@@ -115,10 +106,8 @@ class BadInput(LikenessError):
     """Something else than an input takes: a number out of its limits, nothing, an object of another kind."""
 
     def __init__(self, what: str, found: str, expected: str) -> None:
-        super().__init__(
-            f"{what} is {found}; {expected} is needed.",
-            "Look at the node that is linked to it: it may be bypassed, have failed or be the wrong one.",
-        )
+        advice = "Look at the node that is linked to it: it may be bypassed, have failed or be the wrong one."
+        super().__init__(f"{what} is {found}; {expected} is needed.", advice)
 
 
 class BadSize(LikenessError):
@@ -132,10 +121,8 @@ class BadEmbedding(LikenessError):
     """NaN, infinity, zeros or a wrong length where a face embedding should be."""
 
     def __init__(self, identity: str, recogniser: str, why: str, advice: str | None = None) -> None:
-        super().__init__(
-            f"The {recogniser} embedding of {identity} cannot be used: {why}.",
-            advice or "Make the identity again from its photos; if it came from a file, that file is damaged.",
-        )
+        usual = "Make the identity again from its photos; if it came from a file, that file is damaged."
+        super().__init__(f"The {recogniser} embedding of {identity} cannot be used: {why}.", advice or usual)
 
 
 class BadLayout(LikenessError):

@@ -30,8 +30,6 @@ FLUX_2 = Family("FLUX.2", (7680, 12288, 15360), 128)
 QWEN = Family("Qwen-Image", (3584,), 16, dimensions=5)
 Z_IMAGE = Family("Z-Image", (2560,), 16)
 FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE
-_SAME_TEXT = {4096: "Kolors, Flux or SD3"}
-"""Widths that texts of other families have too."""
 
 
 def of_text(width: int | None) -> Family | None:
@@ -47,7 +45,9 @@ def named(name: str) -> Family:
 def text_name(width: int | None) -> str:
     """Of the models that read text of this width."""
     family = of_text(width)
-    return _SAME_TEXT.get(width or 0) or (family.name if family else "another family")
+    if family is FLUX:
+        return "Kolors, Flux or SD3"  # their texts have one width
+    return family.name if family else "another family"
 
 
 def latent_name(channels: int) -> str:

@@ -157,10 +157,8 @@ def patch_rect(center: Point, size: int = PATCH) -> Rect:
 
 
 def off_canvas(center: Point, width: int, height: int) -> bool:
-    """Whether ID-Patch drops this face: the middle of its patch lies outside of the canvas.
-
-    A patch that merely crosses the border is cut, not dropped.
-    """
+    """Whether ID-Patch drops this face: the middle of its patch lies outside of the canvas. A patch that merely crosses
+    the border is cut, not dropped."""
     x, y = (corner + PATCH // 2 for corner in patch_rect(center)[:2])
     return not (0 <= x < width and 0 <= y < height)
 

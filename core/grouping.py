@@ -22,8 +22,6 @@ SAME_PERSON = 0.4
 sorted all of them right (docs/dev/measuring.md)."""
 _NEVER = 1e9
 """Distance of two faces that are never one person: the mean of no group's millions of pairs brings it below 1."""
-_DIGITS = 10
-"""Fewer than so many a number of a photo has."""
 NOBODY = "-"
 """Instead of a name: the face is left out."""
 
@@ -71,14 +69,10 @@ def name_of(file: str) -> str:
 
 def similarities(faces: Sequence[Face]) -> Tensor:
     """(faces, faces) cosine of all pairs, float64, the mean over their recognisers: each makes mistakes of its own.
-
-    Raises BadCast where they were made without any.
-    """
+    Raises BadCast where they were made without any."""
     if not faces[0].embeddings:
-        raise BadCast(
-            "Photos cannot be sorted into people: the face model has no recogniser, which tells who is alike.",
-            "Choose one in Load Face Model, or use Identity for each person, then Cast.",
-        )
+        why = "Photos cannot be sorted into people: the face model has no recogniser, which tells who is alike."
+        raise BadCast(why, "Choose one in Load Face Model, or use Identity for each person, then Cast.")
     rows = [torch.stack([face.embeddings[key] for face in faces]).double() for key in faces[0].embeddings]
     units = [normalize(one, dim=-1) for one in rows]
     return torch.stack([unit @ unit.T for unit in units]).mean(0)
@@ -182,12 +176,10 @@ def _meant(key: str, name: str, seen: Sequence[Sighting], who: Sequence[str], ph
     photo = _photo(key, photos)
     faces = [n for n, one in enumerate(seen) if one.photo == photo]
     if photo is None:
-        raise _useless(
-            f"{key}: {name}",
-            f"speaks of {plain(key, NAME)}, but of {counted(len(photos), 'photo')} none has that number or name, and "
-            "no person",
-            f"Write a number from 1 to {len(photos)}, the name of a file, or a person's name as the preview shows it.",
-        )
+        none = f"of {counted(len(photos), 'photo')} none has that number or name, and no person"
+        named = "the name of a file, or a person's name as the preview shows it"
+        advice = f"Write a number from 1 to {len(photos)}, {named}."
+        raise _useless(f"{key}: {name}", f"speaks of {plain(key, NAME)}, but {none}", advice)
     if not faces and name != NOBODY:
         raise _useless(f"{key}: {name}", f"speaks of photo {photo}, in which no face was found", "Take that line out.")
     if len(faces) > 1 and name != NOBODY:
@@ -197,7 +189,7 @@ def _meant(key: str, name: str, seen: Sequence[Sighting], who: Sequence[str], ph
 
 
 def _photo(key: str, photos: Sequence[str]) -> int | None:
-    if key.isdecimal() and len(key) < _DIGITS and 1 <= int(key) <= len(photos):
+    if key.isdecimal() and len(key) < 10 and 1 <= int(key) <= len(photos):  # int() refuses thousands of digits
         return int(key)
     names = [file.casefold() for file in photos]
     wanted = key.casefold()
@@ -274,5 +266,4 @@ def report(done: Sorted) -> list[str]:
             one, alike = done.seen[n], "" if mean is None else f"{mean:.2f} like their others, "
             moved = "" if done.found[n] == done.who[n] else f"; corrected, was {done.found[n]}"
             lines.append(f"  photo {one.label}: {alike}{analysis.describe(one.face)}{moved}")
-    lines += gathered("Left out by hand", [f"photo {done.seen[n].label}" for n in done.left_out])
-    return lines
+    return [*lines, *gathered("Left out by hand", [f"photo {done.seen[n].label}" for n in done.left_out])]

@@ -15,7 +15,7 @@ from .errors import BadCast, BadEmbedding, BadSize, LikenessError, UnsupportedCh
 from .geometry import longer_side
 from .methods import Method
 from .models.packs import where
-from .models.tensors import ends
+from .models.tensors import below, ends
 from .people import ALIGNED, CROP, EMBEDDING, LOOSE, NOSE, Face, Faces, Identity, Person, PlacedCast, Portraits, Slot
 from .text import plain
 
@@ -36,8 +36,6 @@ _ONE_PERSON = 0.8
 _FORMAT = "likeness identity"
 _VERSION = "1"
 _PREFIX = "embedding."
-_BRIGHTEST = 255.0
-"""Of a crop: they are of 0 to 1, and other programs may count to 255."""
 _CROPS = "crops"
 _ALIGNED, _LOOSE = _PORTRAITS = ("portraits.aligned", "portraits.loose")
 """Packs that know nothing of portraits leave these out."""
@@ -46,22 +44,20 @@ _ALIGNED, _LOOSE = _PORTRAITS = ("portraits.aligned", "portraits.loose")
 class RecogniserMissing(LikenessError):
     """An identity lacks the embedding a method was trained on."""
 
-    def __init__(self, method: str, needed: str, identity: str, available: Sequence[str], where: str) -> None:
-        super().__init__(
-            f"{method} needs {needed}, this identity ({identity}) has {listed(available, 'no embedding')}.",
-            f"Choose {needed} in Load Face Model and make the identity again from the photos. Its file: {where}.",
-        )
+    def __init__(self, method: str, needed: str, identity: Identity) -> None:
+        has = listed(sorted(identity.embeddings), "no embedding")
+        advice = f"Choose {needed} in Load Face Model and make the identity again from the photos."
+        problem = f"{method} needs {needed}, this identity ({identity.name}) has {has}."
+        super().__init__(problem, f"{advice} Its file: {where(needed)}.")
 
 
 class PortraitsMissing(LikenessError):
     """An identity lacks the pictures that a method looks at."""
 
     def __init__(self, method: str, identity: str) -> None:
-        super().__init__(
-            f"{method} looks at pictures of the face, and this identity ({identity}) has none: people saved by earlier "
-            "versions have only numbers.",
-            "Make the identity again from the photos, and save it again.",
-        )
+        none = "has none: people saved by earlier versions have only numbers"
+        problem = f"{method} looks at pictures of the face, and this identity ({identity}) {none}."
+        super().__init__(problem, "Make the identity again from the photos, and save it again.")
 
 
 def why_bad(rows: Tensor) -> str | None:
@@ -81,10 +77,10 @@ def why_bad(rows: Tensor) -> str | None:
 
 
 def why_bad_crops(crops: Tensor) -> str | None:
-    """Why these pictures of faces cannot be shown, or None when they can."""
+    """Why these pictures of faces cannot be shown, or None when they can: other programs may count to 255."""
     if crops.is_complex():
         return f"its pictures are of type {crops.dtype}"
-    wrong = [end for end in ends(crops) if not abs(end) <= _BRIGHTEST]
+    wrong = [end for end in ends(crops) if not abs(end) <= 255]
     return f"its pictures hold {wrong[0]:g} where they reach from 0 to 1" if wrong else None
 
 
@@ -115,7 +111,7 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
         recogniser: torch.stack([face.embeddings[recogniser] for face in faces]) if faces else torch.zeros(0, EMBEDDING)
         for recogniser in recognisers
     }
-    crops = torch.stack([face.crop for face in faces]) if faces else torch.zeros(0, 112, 112, 3)
+    crops = torch.stack([face.crop for face in faces]) if faces else torch.zeros(0, CROP, CROP, 3)
     each, portraits = [face.portrait for face in faces if face.portrait], None
     if faces and len(each) == len(faces):  # all of them, or none
         portraits = Portraits(torch.cat([one.aligned for one in each]), torch.cat([one.loose for one in each]))
@@ -139,7 +135,7 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
     """
     rows = identity.embeddings.get(recogniser)
     if rows is None:
-        raise RecogniserMissing(method, recogniser, identity.name, sorted(identity.embeddings), where(recogniser))
+        raise RecogniserMissing(method, recogniser, identity)
     why = "no photo of this person shows a face" if not len(rows) else why_bad(rows)
     if why:
         raise BadEmbedding(identity.name, recogniser, why)
@@ -222,11 +218,9 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     """
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
     if not common and (a.embeddings or b.embeddings or not (a.portraits and b.portraits)):
-        who = [f"{one.name} has {listed([*one.embeddings], 'no embedding')}" for one in (a, b)]
-        raise BadCast(
-            f"No recogniser in common to blend: {who[0]} and {who[1]}.",
-            "Make both identities with the same Load Face Model.",
-        )
+        who = " and ".join(f"{one.name} has {listed([*one.embeddings], 'no embedding')}" for one in (a, b))
+        why = f"No recogniser in common to blend: {who}."
+        raise BadCast(why, "Make both identities with the same Load Face Model.")
     mix = slerp if method == "slerp" else torch.lerp
     ours, theirs = ({key: combine(one, key, "mean", "Blend Identities") for key in common} for one in (a, b))
     embeddings = {key: mix(ours[key], theirs[key], amount) for key in common}
@@ -239,10 +233,8 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
 
 
 def slerp(a: Tensor, b: Tensor, amount: float) -> Tensor:
-    """Spherical interpolation of (n, c) vectors with the length interpolated linearly (Shoemake 1985).
-
-    Vectors that point the same or the opposite way leave no arc to follow: they are mixed linearly.
-    """
+    """Spherical interpolation of (n, c) vectors with the length interpolated linearly (Shoemake 1985). Vectors that
+    point the same or the opposite way leave no arc to follow: they are mixed linearly."""
     length_a, length_b = _lengths(a), _lengths(b)
     unit_a, unit_b = a / length_a, b / length_b
     angle = (unit_a * unit_b).sum(dim=1, keepdim=True).clamp(-1, 1).acos()
@@ -269,10 +261,8 @@ def to_tensors(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> Identity:
-    """The person in a file.
-
-    Raises UnsupportedCheckpoint, naming `path`, for another kind of file or a newer version; BadEmbedding.
-    """
+    """The person in a file. Raises UnsupportedCheckpoint, naming `path`, for another kind of file or a newer version;
+    BadEmbedding."""
     expected = "a person saved by Save Identity"
     if metadata.get("format") != _FORMAT or _CROPS not in tensors:
         found = f"a file with {json.dumps(sorted(tensors)[:3])} and no person"
@@ -284,7 +274,7 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     def damaged(why: str) -> UnsupportedCheckpoint:
         return UnsupportedCheckpoint(path, f"damaged: {why}", expected, "Save the person again from the photos.")
 
-    stored = {key.removeprefix(_PREFIX): rows for key, rows in tensors.items() if key.startswith(_PREFIX)}
+    stored = below(_PREFIX, tensors)
     crops, kept = tensors[_CROPS], [tensors[key] for key in _PORTRAITS if key in tensors]
     complex_ = next((f"{key} is of type {rows.dtype}" for key, rows in stored.items() if rows.is_complex()), None)
     if why := complex_ or why_bad_crops(crops):
@@ -330,23 +320,18 @@ def assigned(gain: Tensor) -> list[int | None]:
 
     optimize: Any = scipy.optimize
     rows, columns = optimize.linear_sum_assignment(gain.numpy(), maximize=True)
-    of = dict(zip(map(int, rows), map(int, columns), strict=True))
+    of = dict(zip(rows.tolist(), columns.tolist(), strict=True))
     return [of.get(row) for row in range(len(gain))]
 
 
 def in_places(picture: Faces, cast: PlacedCast) -> list[int | None]:
-    """Per person the face that stands in their place, as many as possible and then as near as possible.
-
-    Raises BadSize where the picture has another shape than the canvas; another size is scaled.
-    """
+    """Per person the face that stands in their place, as many as possible and then as near as possible. Raises BadSize
+    where the picture has another shape than the canvas; another size is scaled."""
     wide, high = picture.width / cast.width, picture.height / cast.height
     if abs(math.log(wide / high)) > _ASPECT:
-        raise BadSize(
-            "The picture",
-            (picture.width, picture.height),
-            f"the places of the cast are on a canvas of {cast.width}x{cast.height} px, which has another shape",
-            "Use it before it is cropped, or connect the cast that comes before Place Cast.",
-        )
+        canvas = f"the places of the cast are on a canvas of {cast.width}x{cast.height} px, which has another shape"
+        advice = "Use it before it is cropped, or connect the cast that comes before Place Cast."
+        raise BadSize("The picture", (picture.width, picture.height), canvas, advice)
     apart = [[_apart(face, slot, wide, high) for face in picture.faces] for slot in cast.slots]
     near = torch.tensor(apart).reshape(len(cast.people), len(picture.faces))
     # Somebody far away costs more than all who are near together, so nobody is left out for the others' sake.

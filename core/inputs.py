@@ -31,10 +31,8 @@ class BadPicture(LikenessError):
     """An IMAGE or MASK that is no picture."""
 
     def __init__(self, what: str, why: str, advice: str | None = None) -> None:
-        super().__init__(
-            f"{what} cannot be used: {why}.",
-            advice or "Look at the node before it: it makes something else than Load Image does.",
-        )
+        usual = "Look at the node before it: it makes something else than Load Image does."
+        super().__init__(f"{what} cannot be used: {why}.", advice or usual)
 
 
 def unusable_latent(what: str) -> BadPicture:
@@ -45,12 +43,9 @@ def unusable_latent(what: str) -> BadPicture:
 
 def unusable_text(what: str) -> BadPicture:
     """Words of which CLIP makes NaN or infinity."""
-    return BadPicture(
-        what,
-        "CLIP makes NaN or infinity of it, and the picture would be black",
-        "Look at the weights in the prompt: (smile:1.2) is usual. Where there are none, start ComfyUI with "
-        "--fp32-text-enc.",
-    )
+    why = "CLIP makes NaN or infinity of it, and the picture would be black"
+    usual = "Look at the weights in the prompt: (smile:1.2) is usual."
+    return BadPicture(what, why, f"{usual} Where there are none, start ComfyUI with --fp32-text-enc.")
 
 
 def number(what: str, value: Any, least: float, most: float, whole: bool) -> float:
@@ -61,13 +56,10 @@ def number(what: str, value: Any, least: float, most: float, whole: bool) -> flo
     except (TypeError, ValueError, OverflowError, RuntimeError):
         found, fits = 0, False
     if not fits:
-        limits = f"from {_plain(least)}" + f" to {_plain(most)}" * math.isfinite(most)
+        low, high = (f"{limit:g}" if isinstance(limit, float) else str(limit) for limit in (least, most))
+        limits = f"from {low}" + f" to {high}" * math.isfinite(most)
         raise BadInput(what, named(value), f"a {'whole ' * whole}number {limits}")
     return found
-
-
-def _plain(limit: float) -> str:
-    return f"{limit:g}" if isinstance(limit, float) else str(limit)
 
 
 def named(value: Any) -> str:
@@ -94,21 +86,16 @@ def picture(what: str, image: Tensor) -> None:
         raise BadPicture(what, f"its values are of type {image.dtype} instead of float, 0 to 1")
     if not all(math.isfinite(end) for end in image.aminmax()):
         wrong = int((~image.isfinite()).sum())
-        raise BadPicture(
-            what,
-            f"{wrong} of its {image.numel()} values {'is' if wrong == 1 else 'are'} NaN or infinite",
-            "A node before it makes them, often a VAE or a model in half precision: --fp32-vae may help.",
-        )
+        why = f"{wrong} of its {image.numel()} values {'is' if wrong == 1 else 'are'} NaN or infinite"
+        advice = "A node before it makes them, often a VAE or a model in half precision: --fp32-vae may help."
+        raise BadPicture(what, why, advice)
 
 
 def masks(what: str, mask: Tensor) -> None:
     """Raise BadPicture unless this is (B, H, W), (H, W) or (B, 1, H, W) with pixels and of real numbers."""
     if mask.ndim not in (2, 3) and (mask.ndim != 4 or mask.shape[1] != 1):
-        raise BadPicture(
-            what,
-            f"its shape is {tuple(mask.shape)} instead of (masks, height, width)",
-            "Connect a MASK; Convert Image to Mask makes one of a picture.",
-        )
+        why = f"its shape is {tuple(mask.shape)} instead of (masks, height, width)"
+        raise BadPicture(what, why, "Connect a MASK; Convert Image to Mask makes one of a picture.")
     _has_pixels(what, len(mask) if mask.ndim > 2 else 1, mask.shape[-2:], OTHER_WORDS)
     if mask.is_complex():
         raise BadPicture(what, f"its values are of type {mask.dtype} instead of float, 0 to 1")
@@ -132,15 +119,12 @@ def latent(what: str, given: Mapping[str, Any]) -> None:
 def conditioning(what: str, given: Sequence[Any]) -> None:
     """Raise BadInput unless these are pairs of a text, (B, tokens, width), and a dictionary; BadPicture for NaN."""
     for entry in given:
-        text, options = typing.cast("Sequence[Any]", entry) if _is_pair(entry) else (None, None)
+        pair = typing.cast("Sequence[Any]", entry) if isinstance(entry, (list, tuple)) else ()
+        text, options = pair if len(pair) == 2 else (None, None)
         if not isinstance(text, Tensor) or text.ndim != 3 or not text.shape[1] or not isinstance(options, Mapping):
             raise BadInput(what, "something else under this name", "CONDITIONING, as CLIP Text Encode makes it,")
         if not text.isfinite().all():
             raise unusable_text(what)
-
-
-def _is_pair(entry: Any) -> bool:
-    return isinstance(entry, (list, tuple)) and len(typing.cast("Sequence[Any]", entry)) == 2
 
 
 def _has_pixels(what: str, count: int, size: Sequence[int], empty: str = "Connect at least one.") -> None:
@@ -162,8 +146,7 @@ def held(check: Callable[[str, Any], None], what: str, given: Any) -> None:
 
 def layout(what: str, given: Layout) -> None:
     """Raise BadSize for a canvas that is none, BadLayout for a place that is on no canvas."""
-    _whole(given)
-    check_size(what, given.width, given.height)
+    check_size(what, *_whole(given))
     for number, slot in enumerate(given.slots, 1):
         _on_earth(f"{what} cannot be used: place {number}", slot, (given.width, given.height))
 
@@ -209,9 +192,9 @@ def _whole(given: Layout | PlacedCast | Faces) -> tuple[int, int]:
 
 def faces(what: str, given: Faces) -> None:
     """Raise BadLayout for a face that is in no picture, BadSize for a picture that is none."""
-    _whole(given)
-    if given.width < 1 or given.height < 1:
-        raise BadSize(f"The picture of {what}", (given.width, given.height), "it has no pixels", "Use Detect Faces.")
+    size = _whole(given)
+    if min(size) < 1:
+        raise BadSize(f"The picture of {what}", size, "it has no pixels", "Use Detect Faces.")
     for number, face in enumerate(given.faces, 1):
         _within_reach(f"{what} cannot be used: face {number}", face.keypoints, face.box)
 

@@ -1,7 +1,5 @@
 """How much pictures show the people they are meant to show, and the best pictures of a batch by that.
 
-Who is who, how alike, in whose place, missing or mixed.
-
 Similarities are cosines of embeddings, as the recognisers give them: 1 is the same photo, strangers lie around 0.
 """
 
@@ -192,20 +190,16 @@ STRANGER = 0.2
 
 
 def people_of(cast: Cast | None, identity: Identity | None, node: str = NODE) -> Cast:
-    """Whom to look for: the cast without people of weight 0, and one more person.
-
-    Raises BadCast where that is nobody or people have a picture each, NotPlaced where only some have a place.
-    """
+    """Whom to look for: the cast without people of weight 0, and one more person. Raises BadCast where that is nobody
+    or people have a picture each, NotPlaced where only some have a place."""
     require_together(cast, node)
     present = [person for person in (cast.people if cast else ()) if person.weight > 0]
     people = (*present, *([Person(identity)] if identity else []))
     if not people and cast:
         raise BadCast("There are no people to search: all in the cast have weight 0.", "Raise a weight in Cast.")
     if not people:
-        raise BadCast(
-            "There are no people to search: neither a cast nor an identity is connected.",
-            "Connect the cast from Place Cast (who stands where is measured too) or from Cast, or one Identity.",
-        )
+        advice = "Connect the cast from Place Cast (who stands where is measured too) or from Cast, or one Identity."
+        raise BadCast("There are no people to search: neither a cast nor an identity is connected.", advice)
     bare = [person.identity.name for person in people if person.slot is None]
     if 0 < len(bare) < len(people):
         raise NotPlaced(node, bare)
@@ -213,20 +207,16 @@ def people_of(cast: Cast | None, identity: Identity | None, node: str = NODE) ->
 
 
 def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tuple[str, ...]:
-    """Recognisers by which everybody can be compared, the most independent of `method` first.
-
-    Raises BadCast, naming both sides, where there is none.
-    """
+    """Recognisers by which everybody can be compared, the most independent of `method` first. Raises BadCast, naming
+    both sides, where there is none."""
     known = in_common(person.identity.embeddings for person in people)
     shared = [name for name in loaded if name in known]
     if not shared:
         each = ((p.identity.name, listed(sorted(p.identity.embeddings), "no embedding")) for p in people)
         theirs = "; ".join(f"{name} has {recognisers}" for name, recognisers in each)
-        raise BadCast(
-            f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; {theirs}.",
-            "Make every identity with the Load Face Model that is connected here, or with recognisers = all found. "
-            "Pictures alone cannot tell people apart.",
-        )
+        why = f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; {theirs}."
+        make = "Make every identity with the Load Face Model that is connected here, or with recognisers = all found."
+        raise BadCast(why, f"{make} Pictures alone cannot tell people apart.")
     flattering = {METHODS[method]} if METHODS[method] else set(METHODS.values())
     return tuple(sorted(shared, key=lambda name: name in flattering))
 
@@ -254,8 +244,8 @@ def measure(
         judge = tables[recognisers[0]]
         faces = in_places(picture, placed) if placed else assigned(judge)
         faces = [None if face is None or judge[:, face].max() < stranger_below else face for face in faces]
+        boxes = tuple(face.box for face in picture.faces)
         for name, table in tables.items():
-            boxes = tuple(face.box for face in picture.faces)
             sightings = (_sighting(n, face, picture.faces, cast.people, name, table) for n, face in enumerate(faces))
             seen[name].append(Measured(boxes, tuple(sightings)))
     measured = {name: tuple(ones) for name, ones in seen.items()}
@@ -288,9 +278,6 @@ def _copied(identity: Identity, recogniser: str, face: Tensor) -> float | None:
         return None
     among = (photos @ photos.T)[~torch.eye(len(photos), dtype=torch.bool)]
     return float((photos @ normalize(face.float(), dim=-1)).max() - among.mean())
-
-
-ANOTHER = "Load another recogniser in Load Face Model, for the identities as well, and it will judge."
 
 
 def describe(report: Report) -> str:
@@ -330,7 +317,8 @@ def summary(one: Measured) -> str:
 def _judge(report: Report) -> str:
     judge, own = report.recognisers[0], METHODS[report.method]
     if report.flattered:
-        return f"Measured by {judge}, with which {report.method} was trained: it is biased. {ANOTHER}"
+        another = "Load another recogniser in Load Face Model, for the identities as well, and it will judge."
+        return f"Measured by {judge}, with which {report.method} was trained: it is biased. {another}"
     if own:
         return f"Measured by {judge}, which {report.method} was not trained with."
     return f"Measured by {judge}. If the pictures were made with it, it is biased: set made_with."
@@ -366,12 +354,10 @@ def ranking(report: Report, name: str) -> list[int]:
     Where less is better, nobody may win by being missing. Of equal pictures those come first in which more people are
     right, fewer strangers stand and people are more alike; those without the score come last.
     """
-
-    values = scores(report, name)
+    less, values = name in _LESS_IS_BETTER, scores(report, name)
 
     def key(number: int) -> tuple[float, ...]:
         one, value = report.judged[number], values[number]
-        less = name in _LESS_IS_BETTER
         gone = one.missing if less else 0
         best = math.inf if value is None else value if less else -value
         return (gone, best, -one.means["association"], len(one.extra), -one.means["resemblance"], number)

@@ -194,12 +194,10 @@ class NotPlaced(LikenessError):
     """A cast without places where places are needed, or (who is empty) neither a cast nor a layout."""
 
     def __init__(self, node: str, who: Sequence[str]) -> None:
-        why = f"{listed(who)} {'have' if len(who) > 1 else 'has'} no place"
-        why = why if who else "neither a cast nor a layout is connected"
-        super().__init__(
-            f"{node} needs a position for each person, but {why}.",
-            "Put Place Cast between Cast and this node and give it a layout.",
-        )
+        unplaced = f"{listed(who)} {'have' if len(who) > 1 else 'has'} no place"
+        why = unplaced if who else "neither a cast nor a layout is connected"
+        advice = "Put Place Cast between Cast and this node and give it a layout."
+        super().__init__(f"{node} needs a position for each person, but {why}.", advice)
 
 
 def require_places(cast: Cast, node: str) -> PlacedCast:
@@ -220,10 +218,9 @@ def places_of(cast: Cast | None, layout: Layout | None, node: str) -> Layout:
             raise NotPlaced(node, [])
         return layout
     if not cast.people:
-        raise BadCast(
-            f"No person of the cast given to {node} has a place: Place Cast has left out all people.",
-            "Write the number of a person instead of a 0 in its custom_order, or choose another order (Who is where).",
-        )
+        why = f"No person of the cast given to {node} has a place: Place Cast has left out all people."
+        other = "choose another order (Who is where)"
+        raise BadCast(why, f"Write the number of a person instead of a 0 in its custom_order, or {other}.")
     placed = require_places(cast, node)
     return Layout(placed.width, placed.height, placed.slots)
 
@@ -231,10 +228,8 @@ def places_of(cast: Cast | None, layout: Layout | None, node: str) -> Layout:
 def require_together(cast: Cast | None, node: str) -> None:
     """Raise BadCast, naming the node, for people who have a picture each instead of standing in one."""
     if cast and cast.by_row:
-        raise BadCast(
-            f"The cast given to {node} comes from Crop Faces: each person in it has a picture of their own.",
-            "Connect the cast that Crop Faces was given.",
-        )
+        why = f"The cast given to {node} comes from Crop Faces: each person in it has a picture of their own."
+        raise BadCast(why, "Connect the cast that Crop Faces was given.")
 
 
 def rows_missing(node: str, people: int, what: str, rows: int) -> BadCast:

@@ -38,8 +38,8 @@ def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
     size = (image.shape[2], image.shape[1])
     # Rounded twice, as there: the shorter side is brought to SHORTER_SIDE first, and the longer has the last word.
     rounded = [round(SHORTER_SIDE / min(size) * side) for side in size]
-    scaled = round(longer_side / max(rounded) * rounded[0]), round(longer_side / max(rounded) * rounded[1])
-    fitted = tuple(side // multiple_of * multiple_of for side in scaled)
+    scaled = [round(longer_side / max(rounded) * side) for side in rounded]
+    fitted = [side // multiple_of * multiple_of for side in scaled]
     if not all(fitted):
         expected = f"{scaled[0]}x{scaled[1]} px is what its sides become, and both must reach {multiple_of} px"
         raise BadSize("The photo", size, expected, "Cut the photo to a shape nearer to a square.")

@@ -200,56 +200,47 @@ def grouped_sheet(groups: Sequence[tuple[str, Sequence[tuple[Tensor, str, str]]]
         title += f", and {len(groups) - _SHOWN} more" if number == _SHOWN - 1 and len(groups) > _SHOWN else ""
         font = _font(title, 20)
         sheet.pen.text((gap, y + (bar - gap) / 2), _cut(title, font, width - 2 * gap), (0, 0, 0), font, "lm")
-        for n, one in enumerate(pictures[:_OF_A_GROUP]):
+        for n, (picture, mark, caption) in enumerate(pictures[:_OF_A_GROUP]):
             left, top = gap + n % columns * (cell + gap), y + bar + n // columns * (cell + strip + gap)
-            _numbered(sheet, one, (left, top, left + cell, top + cell), color)
+            sheet.fill((left, top, left + cell, top + cell), picture)
+            large, small = _font(mark, 20), _font(caption, 15)
+            sheet.pen.rectangle((left, top, left + sheet.pen.textlength(mark, large) + 8, top + 24), fill=color)
+            sheet.pen.text((left + 4, top + 12), mark, (0, 0, 0), large, "lm")
+            below = (left + cell / 2, top + cell + 3)
+            sheet.pen.text(below, _cut(caption, small, cell), (235, 235, 235), small, anchor="ma")
         y += bar + gap + high * (cell + strip + gap)
     return sheet.tensor()[None]
-
-
-def _numbered(sheet: Sheet, one: tuple[Tensor, str, str], box: Box, color: Color) -> None:
-    (picture, number, caption), (x0, y0, x1, y1) = one, box
-    sheet.fill(box, picture)
-    large, small = _font(number, 20), _font(caption, 15)
-    sheet.pen.rectangle((x0, y0, x0 + sheet.pen.textlength(number, large) + 8, y0 + 24), fill=color)
-    sheet.pen.text((x0 + 4, y0 + 12), number, (0, 0, 0), large, "lm")
-    sheet.pen.text(((x0 + x1) / 2, y1 + 3), _cut(caption, small, x1 - x0), (235, 235, 235), small, anchor="ma")
 
 
 _WIDEST = 480  # pixels of a column of `table` beside the last
 
 
 def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]) -> Tensor:
-    """Lines of what, state and detail under a title, states green where good and red where not.
-
-    Returns (1, H, W, 3) float32 0..1.
-    """
+    """Lines of what, state and detail under a title, states green where good and red where not. Returns (1, H, W, 3)
+    float32 0..1."""
     width, gap, font = 1280, 14, _font("", 16)
-    left = [gap, *(min(_WIDEST, max(font.getlength(plain(row[n])) for row in rows)) for n in range(2))]
-    starts = [gap, 2 * gap + left[1], 3 * gap + left[1] + left[2]]
-    cells = [(*row[:2], _lines(row[2], font, width - starts[2] - gap)) for row in rows]
-    heights = [22 * len(details) + gap for _, _, details in cells]
+    first, second = (min(_WIDEST, max(font.getlength(plain(row[n])) for row in rows)) for n in range(2))
+    states, details = 2 * gap + first, 3 * gap + first + second
+    written = [_lines(detail, font, width - details - gap) for _, _, detail in rows]
     large = _font(title, 20)
     heading = _lines(title, large, width - 2 * gap)
     y = 28 * len(heading) + 2 * gap
-    sheet = Sheet(Image.new("RGB", (width, y + sum(heights)), BACKGROUND))
+    sheet = Sheet(Image.new("RGB", (width, y + sum(22 * len(lines) + gap for lines in written)), BACKGROUND))
     for n, line in enumerate(heading):
         sheet.pen.text((gap, gap + 28 * n), line, (255, 255, 255), large)
-    for (what, state, details), right, height in zip(cells, good, heights, strict=True):
+    for (what, state, _), lines, right in zip(rows, written, good, strict=True):
         sheet.pen.line((0, y - gap // 2, width, y - gap // 2), fill=(52, 56, 64))
-        sheet.pen.text((starts[0], y), _cut(what, font, _WIDEST), (235, 235, 235), font)
-        sheet.pen.text((starts[1], y), state, _COLORS[2] if right else _COLORS[9], font)
-        for n, line in enumerate(details):
-            sheet.pen.text((starts[2], y + 22 * n), line, (190, 195, 205), _font(line, 16))
-        y += height
+        sheet.pen.text((gap, y), _cut(what, font, _WIDEST), (235, 235, 235), font)
+        sheet.pen.text((states, y), state, _COLORS[2] if right else _COLORS[9], font)
+        for n, line in enumerate(lines):
+            sheet.pen.text((details, y + 22 * n), line, (190, 195, 205), _font(line, 16))
+        y += 22 * len(lines) + gap
     return sheet.tensor()[None]
 
 
 def heat_maps(shares: Tensor, labels: Sequence[str]) -> Tensor:
     """Shares (parts, h, w), 0..1, as pictures side by side, (1, H, W, 3): black, red, yellow, white at the highest.
-
-    Every part has its own scale; its mean share stands in the caption.
-    """
+    Every part has its own scale; its mean share stands in the caption."""
     scaled = shares / shares.amax(dim=(1, 2), keepdim=True).clamp(min=1e-9)
     hot = (3 * scaled[..., None] - torch.arange(3.0)).clamp(0, 1)
     captions = [f"{label} {share.mean():.0%}" for label, share in zip(labels, shares, strict=True)]

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from .errors import BadCast, LikenessError, counted, listed
 from .text import NAME, names_in, plain
 
-_COLON = re.compile("[:\uff1a]")
-
 MOST_SCENES = 100
 """In one run: each is a whole picture."""
 
@@ -24,10 +22,8 @@ class BadPrompts(LikenessError):
     def __init__(self, number: int, line: str, why: str, names: Sequence[str]) -> None:
         shown = line if len(line) <= 60 else f"{line[:57]}..."
         numbered = ", ".join(f"{place} {name}" for place, name in enumerate(names, 1))
-        super().__init__(
-            f"Line {number} of the prompts: {why}. It is {shown!r}.",
-            f"Write one line per person, a name or number, a colon, and what is said of them. There are: {numbered}.",
-        )
+        advice = "Write one line per person, a name or number, a colon, and what is said of them."
+        super().__init__(f"Line {number} of the prompts: {why}. It is {shown!r}.", f"{advice} There are: {numbered}.")
 
 
 def per_scene(text: str, always: str = "") -> list[str]:
@@ -40,10 +36,8 @@ def per_scene(text: str, always: str = "") -> list[str]:
     scenes = [", ".join(filter(None, (line, shared))) for line in lines if line]
     if not 0 < len(scenes) <= MOST_SCENES:
         found = counted(len(scenes), "scene") if scenes else "no scene"
-        raise BadScenes(
-            f"The text has {found}; from 1 to {MOST_SCENES} can be made in one run.",
-            "Use several runs." if scenes else "Write one scene per line, such as: at the beach, in the kitchen.",
-        )
+        advice = "Use several runs." if scenes else "Write one scene per line, such as: at the beach, in the kitchen."
+        raise BadScenes(f"The text has {found}; from 1 to {MOST_SCENES} can be made in one run.", advice)
     return scenes
 
 
@@ -63,7 +57,7 @@ def per_person(text: str, names: Sequence[str]) -> list[str]:
 
 def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
     """The person's index, and what is said."""
-    halves = _COLON.split(line, maxsplit=1)
+    halves = re.split("[:\uff1a]", line, maxsplit=1)
     if len(halves) < 2:
         raise BadPrompts(number, line, "it has no colon", names)
     who, words = (half.strip() for half in halves)
@@ -78,18 +72,14 @@ def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
 
 def named(who: str, names: Sequence[str], node: str) -> list[int]:
     """The indices of those who are meant by names or numbers with commas between them; all where nobody is named.
-
-    Raises BadCast for somebody else, or one of two of that name. node: its name.
-    """
+    Raises BadCast for somebody else, or one of two of that name. node: its name."""
     found = {one: _called(one, names) for one in names_in(who) if one}
     for one, indices in found.items():
         if len(indices) != 1:
             count = f"{len(indices)} people of the cast are" if indices else "no person of the cast is"
             there = listed([f"{number} {name}" for number, name in enumerate(names, 1)], "no people")
-            raise BadCast(
-                f"{node}: {count} called {plain(one, 40)!r}.",
-                f"Write names or numbers with commas between them; with a place there are: {there}.",
-            )
+            advice = f"Write names or numbers with commas between them; with a place there are: {there}."
+            raise BadCast(f"{node}: {count} called {plain(one, 40)!r}.", advice)
     return sorted({n for (n,) in found.values()}) if found else list(range(len(names)))
 
 

@@ -167,9 +167,8 @@ def _cut_out(one: Candidate, why: str, faces: Faces, kept: Sequence[Box], choice
     if not mask.any():
         return Decision(one, _COVERED)
     crop = Crop(one.picture, square, upright(one.keypoints), mask, one.name, longer)
-    left, right, *points = (
-        into_crop(point, square, crop.turns, choice.size) for point in (one.box[:2], one.box[2:], *one.keypoints)
-    )
+    corners = one.box[:2], one.box[2:]
+    left, right, *points = (into_crop(point, square, crop.turns, choice.size) for point in (*corners, *one.keypoints))
     (xs, ys), keypoints = zip(left, right, strict=True), tuple(points)
     body = skeleton_around(keypoints, "half", (choice.size, choice.size))
     slot = Slot(keypoints[NOSE], (min(xs), min(ys), max(xs), max(ys)), keypoints, body)
@@ -287,8 +286,7 @@ def who_is_cut_out(image: Tensor, decisions: Sequence[Decision]) -> Tensor:
         box = one.crop.square if one.crop else one.candidate.box
         if box:
             name = one.candidate.name if one.crop else ""
-            corner = (float(box[0]), float(box[1]))
-            sheet.label(str(one.candidate.number), name, corner, color_of(one.candidate.number - 1), box[2] - box[0])
+            sheet.label(str(one.candidate.number), name, box[:2], color_of(one.candidate.number - 1), box[2] - box[0])
     left = sum(one.crop is None for one in decisions)
     sheet.footer([f"{counted(len(decisions) - left, 'face')} cut out, {left} left as they are"])
     return sheet.tensor()
@@ -310,11 +308,9 @@ def check(images: Tensor, crops: Crops, sampled: Tensor) -> None:
         advice = "Connect the picture that Crop Faces was given; resize it after Paste Faces."
         raise BadSize("The image given to Paste Faces", size, expected, advice)
     if len(sampled) != len(crops.crops):
-        raise BadPhoto(
-            f"Paste Faces got {counted(len(sampled), 'sampled crop')}, and Crop Faces cut out {len(crops.crops)}.",
-            "Connect all rows of the batch, decoded from one sampler. With Qwen-Image, sample the latents of Crop "
-            "Faces: its VAE takes a batch in VAE Encode for one film.",
-        )
+        why = f"Paste Faces got {counted(len(sampled), 'sampled crop')}, and Crop Faces cut out {len(crops.crops)}."
+        film = "With Qwen-Image, sample the latents of Crop Faces: its VAE takes a batch in VAE Encode for one film."
+        raise BadPhoto(why, f"Connect all rows of the batch, decoded from one sampler. {film}")
     if sampled.shape[1] != sampled.shape[2]:
         found = (sampled.shape[2], sampled.shape[1])
         advice = "Put no node between that crops or stretches them."
@@ -344,9 +340,7 @@ def paste(images: Tensor, crops: Crops, sampled: Tensor, match: str) -> tuple[Te
 
 def matched(new: Tensor, old: Tensor, mask: Tensor, match: str) -> Tensor:
     """`new` (s, s, 3) with the mean and the contrast of `old`, channel by channel (Reinhard et al. 2001, in RGB).
-
-    Both are measured around the mask or on it; mask: (s, s).
-    """
+    Both are measured around the mask or on it; mask: (s, s)."""
     weight = {"around the face": 1 - mask, "face": mask}.get(match)
     if weight is None or weight.sum() < _FEW:
         return new

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 from ..errors import BadLayout
-from ..people import Joint, Layout, Point, Pose
+from ..people import Layout, Point, Pose
 from ..places.bodies import CROWN, SEEN, head_of_pose, middle, torso, unit
 from .iuv import Surface
 
@@ -103,6 +103,7 @@ class _Figure:
         # Who shows their right shoulder on the viewer's left looks at the viewer.
         self.front = pose[5][0] >= pose[6][0] or min(pose[5][2], pose[6][2]) <= SEEN
         self.turn = 1 if self.front else -1
+        self.corners = torso(pose)
 
     def draw(self) -> None:
         for side in (-1, 1):
@@ -118,7 +119,7 @@ class _Figure:
 
     def _joint(self, left: int, side: int) -> Point | None:
         """Of a side, by its number on the left one; None where it is not seen."""
-        joint: Joint = self.pose[left + (side < 0)]
+        joint = self.pose[left + (side < 0)]
         return joint[:2] if joint[2] > SEEN else None
 
     def _limb(self, side: int, start: int, end: int, radii: Sequence[float], charts: tuple[_Sides, _Sides]) -> None:
@@ -156,10 +157,9 @@ class _Figure:
         self._paint(axis, half, max(first, last), side * self.turn, charts)
 
     def _torso(self) -> None:
-        corners = torso(self.pose)
-        if not corners:
+        if not self.corners:
             return
-        left, right, right_hip, left_hip = corners
+        left, right, right_hip, left_hip = self.corners
         top, bottom = middle(left, right), middle(left_hip, right_hip)
         length, head = max(math.dist(top, bottom), 1.0), self.head
         shoulders, hips = math.dist(left, right) / 2 + 0.02 * head, math.dist(left_hip, right_hip) / 2 + 0.26 * head
@@ -177,8 +177,7 @@ class _Figure:
         nose, head = self.pose[0], self.head
         if nose[2] <= SEEN:
             return
-        corners = torso(self.pose)
-        neck = middle(corners[0], corners[1]) if corners else (nose[0], nose[1] + 0.7 * head)
+        neck = middle(*self.corners[:2]) if self.corners else (nose[0], nose[1] + 0.7 * head)
         (dx, dy), length = unit(nose[:2], neck), math.dist(neck, nose[:2])
         # The skull's middle lies between the ears; of one that is seen, half way to the nose.
         ears = [ear for ear in self.pose[3:5] if ear[2] > SEEN]

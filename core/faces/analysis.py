@@ -129,21 +129,16 @@ def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
     return kept
 
 
-def _small(face: Face) -> bool:
-    """Whether a face has fewer pixels than recognisers read."""
-    return shorter_side(face.box) < CROP
-
-
 def small_faces(seen: Sequence[tuple[str, Face]]) -> list[str]:
-    """Whose faces are small, in one line. seen: who is meant, and their face."""
-    found = [f"{who} {shorter_side(face.box):.0f}" for who, face in seen if _small(face)]
+    """Whose faces have fewer pixels than recognisers read, in one line. seen: who is meant, and their face."""
+    found = [f"{who} {size:.0f}" for who, face in seen if (size := shorter_side(face.box)) < CROP]
     return gathered("Faces small in the photos", first(found), f" px; {CROP} needed: larger photos")
 
 
 def describe(face: Face) -> str:
     """Size and score of a face, for reports; says so when it is small."""
     x0, y0, x1, y1 = face.box
-    note = "; small, a larger photo gives a better likeness" if _small(face) else ""
+    note = "; small, a larger photo gives a better likeness" if shorter_side(face.box) < CROP else ""
     return f"face of {x1 - x0:.0f}x{y1 - y0:.0f} px, score {face.score:.2f}{note}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 
@@ -65,10 +65,7 @@ class Found:
 
 def find_faces(detector: Detector, picture: Picture) -> Found:
     """Climb the ladder until a face is found. Nothing found on any rung is an answer, not an error."""
-
-    @cache
-    def look(rung: Rung) -> tuple[Detection, ...]:
-        return _look(detector, picture, rung)
+    look = cache(partial(_look, detector, picture))
 
     def upright(rung: Rung) -> tuple[Detection, ...]:
         """This rung tells which way up the photo is; the faces are those of the photo turned that way, from below."""
@@ -100,13 +97,9 @@ def _look(detector: Detector, picture: Picture, rung: Rung) -> tuple[Detection, 
     padded = np.pad(turned, ((border, border), (border, border), (0, 0)), constant_values=_GREY)
 
     def back(point: Point) -> Point:
-        return _turn_back(point[0] - border, point[1] - border, width, height, rung.turns)
+        x, y, right, bottom = point[0] - border, point[1] - border, width - 1, height - 1
+        for _ in range(rung.turns):  # counter-clockwise
+            x, y, right, bottom = bottom - y, x, bottom, right
+        return x, y
 
     return tuple(face.moved(back) for face in detector(np.ascontiguousarray(padded), rung.size))
-
-
-def _turn_back(x: float, y: float, width: int, height: int, turns: int) -> Point:
-    """A point of a turned picture of width x height pixels, before it was turned counter-clockwise `turns` times."""
-    for _ in range(turns):
-        x, y, width, height = height - 1 - y, x, height, width
-    return x, y

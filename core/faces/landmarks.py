@@ -10,14 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from ..errors import BadPhoto, FaceNotFound, counted
 from .ladder import Detection
 from .pictures import Picture, is_placeholder
-
-Points = npt.NDArray[np.float64]
 
 # The rims of the eyes, the picture's left one first. Their middle is nearer to where SCRFD puts an eye than the iris,
 # which follows the gaze, and than the middle between the corners.
@@ -30,9 +27,6 @@ _MOUTH = (61, 291)
 _FOREHEAD, _CHIN = 10, 152
 # The mesh ends at the hairline; SCRFD's boxes go on by so much of the way from the chin to there.
 _CROWN = 0.12
-
-FOUND_BY = "Detect Face Landmarks (MediaPipe)"
-
 
 Mesh = Sequence[Mapping[str, Any]]
 """The faces of one picture in FACE_LANDMARKS: `landmarks_xy` (n, 2) in pixels, `score` 0..1."""
@@ -59,17 +53,17 @@ def detect(faces: Mesh, picture: Picture, where: str) -> tuple[Detection, ...]:
     """The faces of one picture, surest first. Raises FaceNotFound, naming `where`, when there is none."""
     if not faces:
         height, width = picture.shape[:2]
-        raise FaceNotFound(where, width, height, [FOUND_BY], placeholder=is_placeholder(picture))
-    found = [_detection(np.asarray(face["landmarks_xy"], dtype=float), float(face["score"])) for face in faces]
-    return tuple(sorted(found, key=lambda face: -face.score))
+        tried = ["Detect Face Landmarks (MediaPipe)"]
+        raise FaceNotFound(where, width, height, tried, placeholder=is_placeholder(picture))
+    return tuple(sorted(map(_detection, faces), key=lambda face: -face.score))
 
 
-def _detection(points: Points, score: float) -> Detection:
+def _detection(face: Mapping[str, Any]) -> Detection:
+    points = np.asarray(face["landmarks_xy"], dtype=float)
     eyes = (points[list(rim)].mean(0) for rim in _EYES)
     crown = points[_FOREHEAD] + _CROWN * (points[_FOREHEAD] - points[_CHIN])
     outline = np.vstack([points, crown])
     (x0, y0), (x1, y1) = outline.min(0), outline.max(0)
+    box = (float(x0), float(y0), float(x1), float(y1))
     keypoints = (*eyes, points[_NOSE], *(points[corner] for corner in _MOUTH))
-    return Detection(
-        (float(x0), float(y0), float(x1), float(y1)), tuple((float(x), float(y)) for x, y in keypoints), score
-    )
+    return Detection(box, tuple((float(x), float(y)) for x, y in keypoints), float(face["score"]))

@@ -122,7 +122,8 @@ def on_cpu(build: Callable[..., nn.Module], state: State) -> Held:
 def open_detector(path: str, hold: Holder) -> scrfd.Scrfd:
     """Raises UnsupportedCheckpoint."""
     graph = inspect(path)
-    fixed = scrfd.fixed_size(graph.inputs[0])
+    picture = graph.inputs[0]
+    fixed = (picture[3], picture[2]) if len(picture) == 4 and picture[2] and picture[3] else None
     width, height = fixed or scrfd.SIZE
     wanted = scrfd.output_sizes(len(graph.outputs), width, height)
     return scrfd.Scrfd(opened(read(path), hold, (1, 3, height, width), wanted), fixed)

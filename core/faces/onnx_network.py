@@ -66,7 +66,8 @@ def plan(program: Program) -> Plan:
             known[node.outputs[0]] = value
         else:
             steps.append(_step(program.path, node))
-    sizes = {name for step in steps if step.operator in READ_AS_LISTS for name in step.reads[1:]}
+    # What these read beside the picture is sizes, also where it is floats.
+    sizes = {name for step in steps if step.operator in ("Resize", "Upsample") for name in step.reads[1:]}
     read = {name: known[name] for step in steps for name in step.reads if name in known}
     weights = {name: one for name, one in read.items() if one.is_floating_point() and name not in sizes}
     constants = {name: known[name] for name in (*read, *program.outputs) if name in known and name not in weights}
@@ -179,7 +180,6 @@ def _unsupported(path: str, what: str) -> UnsupportedCheckpoint:
 
 Ints = Sequence[int]
 
-_PADS = ("NOTSET", "VALID")
 _WIDEST = 256
 """Pixels of padding on a side; networks for faces have 3. What is padded is nowhere counted."""
 
@@ -211,7 +211,7 @@ def _window(
     auto_pad: str = "NOTSET",
 ) -> tuple[list[int], list[int], list[int], list[int]]:
     """(kernel, strides, pads, dilations), checked for what torch tells on real pictures only, or with a crash."""
-    _only(auto_pad in _PADS, "auto_pad")
+    _only(auto_pad in ("NOTSET", "VALID"), "auto_pad")
     _only(min(strides) > 0, "strides")
     _only(all(0 <= side <= _WIDEST for side in pads), "pads")
     _only(min(dilations) > 0, "dilations")
@@ -269,8 +269,7 @@ def _max_pool(x: Tensor, *, ceil_mode: int = 0, storage_order: int = 0, **window
 def _average_pool(x: Tensor, *, ceil_mode: int = 0, count_include_pad: int = 0, **window: Any) -> Tensor:
     kernel, strides, pads, dilations = _window(**window)
     _only(dilations == [1, 1], "dilations")
-    counted = bool(count_include_pad)
-    return functional.avg_pool2d(x, kernel, strides, _even(pads), bool(ceil_mode), counted)
+    return functional.avg_pool2d(x, kernel, strides, _even(pads), bool(ceil_mode), bool(count_include_pad))
 
 
 def _even(pads: Ints) -> list[int]:
@@ -396,5 +395,3 @@ OPERATORS: Mapping[str, Callable[..., Tensor]] = {
     "Upsample": _resize,
 }
 """(*inputs, **attributes) -> the first output; the others are of no use here."""
-READ_AS_LISTS = ("Resize", "Upsample")
-"""Operators that read floats which are no weights, but sizes."""

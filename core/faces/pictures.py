@@ -22,8 +22,6 @@ Picture = npt.NDArray[np.uint8]
 _PLACEHOLDER = 0x34580348
 _LARGEST = 120_000_000
 """Pixels of a file that is read: cameras have 100 million, and a picture of a few kilobytes may claim billions."""
-_UNKNOWN = "it is no picture of a kind that Pillow knows"
-_SAVE_AGAIN = "Open it in another program and save it as JPEG or PNG."
 
 
 def to_picture(image: Tensor) -> Picture:
@@ -48,7 +46,7 @@ def from_file(path: str) -> Picture:
         with open(path, "rb") as file:
             opened: Image.Image = Image.open(file)
             if opened.format == "EPS":  # a program, which Pillow would have Ghostscript run
-                raise BadPhoto(f"{name} cannot be read: {_UNKNOWN}.", _SAVE_AGAIN)
+                raise UnidentifiedImageError
             if opened.width * opened.height > _LARGEST:
                 raise BadPhoto(
                     f"{name} has {opened.width}x{opened.height} px; {_LARGEST // 10**6} million are read at most.",
@@ -59,8 +57,9 @@ def from_file(path: str) -> Picture:
         raise
     except Exception as error:  # whatever Pillow meets in a damaged file
         unknown = isinstance(error, UnidentifiedImageError)
-        why = _UNKNOWN if unknown else in_one_line(error).rstrip(".")
-        raise BadPhoto(f"{name} cannot be read: {why}.", _SAVE_AGAIN) from error
+        why = "it is no picture of a kind that Pillow knows" if unknown else in_one_line(error).rstrip(".")
+        advice = "Open it in another program and save it as JPEG or PNG."
+        raise BadPhoto(f"{name} cannot be read: {why}.", advice) from error
     return np.ascontiguousarray(np.asarray(upright)[..., ::-1])
 
 

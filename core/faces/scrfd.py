@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..models.onnx_file import Shape
 from .ladder import Detection
 from .pictures import Picture, fitted
 
@@ -36,11 +35,6 @@ class Scrfd:
         found = _candidates([output.cpu() for output in outputs], width, height)
         found[:, 1:] /= scale
         return [_detection(*map(float, row)) for row in found[_best(found[:, 0], found[:, 1:5])]]
-
-
-def fixed_size(picture: Shape) -> tuple[int, int] | None:
-    """(width, height) where a file takes pictures of one size only."""
-    return (picture[3], picture[2]) if len(picture) == 4 and picture[2] and picture[3] else None
 
 
 def output_sizes(outputs: int, width: int, height: int) -> list[int]:

@@ -34,7 +34,13 @@ def examine(model: Model, folders: Folders) -> Finding:
     if len(lost) < len(model.files):
         names = ", ".join(file.names[0] for file in lost)
         return Finding(model.title, MISSING, f"Not complete: {names}. All of it is at {model.page}.", model)
-    return _elsewhere(model, folders) or _missing(model, folders)
+    for name, path in renamed(model, folders):
+        # Our own loaders take a file under any name in their folder.
+        finds_it = formats.known(model.format).ours and len(model.files) == 1
+        return Finding(model.title, FOUND, str(path) if finds_it else f"{path}: choose {name} in its loader.")
+    for path in moved(model, folders):
+        return Finding(model.title, MISPLACED, f"{path} is it: move it to {target(model, folders)}.")
+    return _missing(model, folders)
 
 
 def _trouble(path: Path, model: Model | None) -> tuple[str, str] | None:
@@ -85,23 +91,12 @@ def _place(file: File, model: Model, folders: Folders) -> Path | None:
     return next((path for path in paths if os.path.isfile(path)), None)  # also of names that no file can have
 
 
-def _elsewhere(model: Model, folders: Folders) -> Finding | None:
-    for name, path in renamed(model, folders):
-        # Our own loaders take a file under any name in their folder.
-        finds_it = formats.known(model.format).ours and len(model.files) == 1
-        return Finding(model.title, FOUND, str(path) if finds_it else f"{path}: choose {name} in its loader.")
-    for path in moved(model, folders):
-        return Finding(model.title, MISPLACED, f"{path} is it: move it to {target(model, folders)}.")
-    return None
-
-
 def _missing(model: Model, folders: Folders) -> Finding:
     others = f" Or {', or '.join(model.alternatives)}." if model.alternatives else ""
     place = target(model, folders)
-    where = f"{place} is not there"
     if not model.page:
-        return Finding(model.title, MISSING, f"{where}; choose a file that is.")
-    return Finding(model.title, MISSING, f"{where} ({model.size_text}).{others}", model, place=place)
+        return Finding(model.title, MISSING, f"{place} is not there; choose a file that is.")
+    return Finding(model.title, MISSING, f"{place} is not there ({model.size_text}).{others}", model, place=place)
 
 
 # --- Face packs
@@ -150,9 +145,7 @@ MOST = 10_000
 
 class Folders(dict[str, Sequence[str]]):
     """Model key -> the folders searched for it, the first being where a download goes; "" -> those that hold them all.
-
-    What lies in them is looked up once.
-    """
+    What lies in them is looked up once."""
 
     def __init__(self, known: Mapping[str, Sequence[str]]) -> None:
         super().__init__(known)
@@ -191,8 +184,8 @@ def elsewhere(model: Model, known: Mapping[str, Sequence[str]]) -> Path | None:
 
 def renamed(model: Model, folders: Folders) -> Iterator[tuple[str, Path]]:
     """Name for the loader and path of the same thing under another name in its folders."""
-    for root in folders.get(model.key, ()):
-        yield from ((name, path) for name, path in folders.listed(root) if _is(path, model))
+    files = (file for root in folders.get(model.key, ()) for file in folders.listed(root))
+    return ((name, path) for name, path in files if _is(path, model))
 
 
 def moved(model: Model, folders: Folders) -> Iterator[Path]:
@@ -203,25 +196,18 @@ def moved(model: Model, folders: Folders) -> Iterator[Path]:
 
 def _is(path: Path, model: Model) -> bool:
     """Whether a file of any name is certainly this model, or does as well."""
-    if path.suffix not in (*WEIGHTS, ".ckpt") or not model.format or _standin(path):
+    # The demo's miniature has the shapes of the real files, and only its names tell.
+    standin = any(part.startswith(STANDIN) for part in (path.name, path.parent.name))
+    if path.suffix not in (*WEIGHTS, ".ckpt") or not model.format or standin:
         return False
     known, family = recognised(path)
     if known is None or known.id != model.format:
         return False
-    if not _alone(model) and path.stem != PurePath(model.name).stem:
+    # Of files that we load some differ in their numbers alone, as IP-Adapter Plus and Plus Face do.
+    alone = not known.ours or all(one.format != model.format or one == model for one in models())
+    if not alone and path.stem != PurePath(model.name).stem:
         return False
     # Only lengths tell one ControlNet of a family from another, and many have that of a plain one.
     return model.format != CONTROLNET or (
         bool(model.nodes) and family in (None, model.family) and bool(model.files[0].fits(path.stat().st_size))
     )
-
-
-def _alone(model: Model) -> bool:
-    """Whether its shapes tell it from all others of its family that we load: IP-Adapter Plus and Plus Face differ in
-    their numbers alone."""
-    return not formats.known(model.format).ours or all(one.format != model.format or one == model for one in models())
-
-
-def _standin(path: Path) -> bool:
-    """Whether the demo's miniature put it there: it has the shapes of the real file, and only its name tells."""
-    return any(part.startswith(STANDIN) for part in (path.name, path.parent.name))

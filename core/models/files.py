@@ -64,10 +64,8 @@ def walk(root: str) -> Iterator[tuple[str, list[str]]]:
 
 
 def files_below(root: str, most: int | None = None) -> list[tuple[str, str]]:
-    """Name relative to `root` and path of every file below it, or of the first `most`, in the order of `walk`.
-
-    A link that leads nowhere is among them.
-    """
+    """Name relative to `root` and path of every file below it, or of the first `most`, in the order of `walk`. A link
+    that leads nowhere is among them."""
     start = len(os.path.join(root, ""))
     paths = (os.path.join(folder, name) for folder, names in walk(root) for name in sorted(names))
     return [(path[start:], path) for path in islice(paths, most)]
@@ -92,17 +90,13 @@ _NOT_A_MODEL = (
     (b"<?xml", "a web page (XML) saved under a model's name"),
     (b'{"error', "an error answer of the download server"),
 )
-
-
 # What no text holds, and the lengths and kinds at the beginning of every model do.
 _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
 
 
 def no_model(path: Path) -> str | None:
-    """What a file is that is no model at all, by its first bytes; None where they do not tell.
-
-    Raises OSError for what is no file: opening a pipe would wait for ever, and a device has no end.
-    """
+    """What a file is that is no model at all, by its first bytes; None where they do not tell. Raises OSError for what
+    is no file: opening a pipe would wait for ever, and a device has no end."""
     if not path.is_file():
         path.stat()
         raise OSError(errno.EINVAL, "it is no file", str(path))

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..text import plain
-from . import manifest
-from .manifest import Model
+from .manifest import Model, together
 
 OK, NOTE = "ok", "note"
 FOUND, MISSING, MISPLACED, WRONG = "found", "missing", "in the wrong place", "the wrong kind"
@@ -25,8 +24,8 @@ _NAMED = 6
 class Finding:
     """One line of a diagnosis: what, in which state, and why or what to do.
 
-    fetch: the model to be downloaded. place: where a model belongs of which there
-    is nothing. needed_for: a method or a workflow, "" for what is of no model.
+    fetch: the model to be downloaded. place: where a model belongs of which there is nothing. needed_for: a method or a
+    workflow, "" for what is of no model.
     """
 
     what: str
@@ -83,7 +82,7 @@ class Diagnosis:
         bad = [finding.what for finding in self.findings if finding.state not in GOOD]
         if not bad:
             return f"Everything that {self.subject} needs is there."
-        fetch = f" To download: {manifest.together(self.lacking)}." if self.lacking else ""
+        fetch = f" To download: {together(self.lacking)}." if self.lacking else ""
         what = "; ".join(bad) if len(bad) <= _NAMED else f"{len(bad)} files"
         return f"To fix for {self.subject}: {what}.{fetch}"
 

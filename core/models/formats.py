@@ -14,7 +14,7 @@ What tells a format is data, the `detect` of a record:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -64,17 +64,13 @@ def _fits(tensor: Tensor, wanted: Sequence[Any]) -> bool:
 
 @cache
 def formats() -> tuple[Format, ...]:
-    """All, in the order in which they are asked for: the first that matches wins."""
-    others = (Format(**one) for one in json.loads(_OTHERS.read_bytes()))
-    return tuple(_special_first([*(one for method in methods() for one in method.formats), *others]))
-
-
-def _special_first(listed: Iterable[Format]) -> list[Format]:
+    """All, in the order in which they are asked for, special ones before general ones: the first that matches wins."""
+    ours = [one for method in methods() for one in method.formats]
     found: list[Format] = []
-    for one in listed:
+    for one in [*ours, *(Format(**other) for other in json.loads(_OTHERS.read_bytes()))]:
         general = [n for n, other in enumerate(found) if other.id in one.detect.get("before", ())]
         found.insert(min(general, default=len(found)), one)
-    return found
+    return tuple(found)
 
 
 def known(identifier: str) -> Format:

@@ -215,11 +215,8 @@ def folder_of(name: str) -> str | None:
 
 
 def locate(model: Model, folder: Path) -> dict[str, Path]:
-    """The file of every part.
-
-    Raises ModelMissing with the names and sizes of what is not there, UnsupportedCheckpoint for another model's
-    diffusers folder.
-    """
+    """The file of every part. Raises ModelMissing with the names and sizes of what is not there, UnsupportedCheckpoint
+    for another model's diffusers folder."""
     paths = {file.part: [folder / name.removeprefix(f"{model.name}/") for name in file.names] for file in model.files}
     found = {part: next((path for path in names if path.is_file()), None) for part, names in paths.items()}
     missing = [file for file in model.files if not found[file.part]]

@@ -195,10 +195,6 @@ def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> C
     return lambda model: listed([title for title, ids in needed.items() if model.id in ids], other)
 
 
-_OFF = (2, 4)
-"""The modes of nodes that are muted or bypassed."""
-
-
 def subgraphs(graph: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What stands inside of the nodes of these types. Raises ValueError where the list is damaged."""
     return {str(part.get("id")): part for part in _listed(graph.get("definitions"), "subgraphs")}
@@ -212,7 +208,7 @@ def nodes_in(graph: Mapping[str, Any], running: bool = False) -> Iterator[dict[s
     inside, waiting = subgraphs(graph), _listed(graph, "nodes")[::-1]
     while waiting:
         node = waiting.pop()
-        if running and node.get("mode", 0) in _OFF:
+        if running and node.get("mode", 0) in (2, 4):  # muted, bypassed
             continue
         yield node
         waiting += _listed(inside.pop(str(node.get("type")), None), "nodes")[::-1]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
-from ..people import EMBEDDING
+from ..people import CROP, EMBEDDING
 
 Shape = tuple[int, ...]
 """Sizes, 0 where the file leaves one open."""
@@ -32,7 +32,6 @@ _TYPES = {
     10: (torch.float16, 0),
     11: (torch.float64, 10),
 }
-_CROP = 112
 _MOST_NUMBERS, _MOST_PARTS = 1_000_000, 5_000
 """Numbers that are looked at, and nodes or weights; the largest networks for faces have 80,000 and 500. Each takes its
 time, here and when the network runs, so a file of nothing but small things would take minutes."""
@@ -61,14 +60,12 @@ class Graph:
             return Kind.DETECTOR
         if len(self.outputs) in (6, 10):
             return Kind.PLAIN_DETECTOR
-        if len(self.inputs) == len(self.outputs) == 1 and self._embeds():
-            return Kind.RECOGNISER
+        if len(self.inputs) == len(self.outputs) == 1:
+            picture, embedding = self.inputs[0], self.outputs[0]
+            aligned = len(picture) == 4 and picture[2] == picture[3] in range(CROP, 11 * CROP, CROP)
+            if aligned and len(embedding) == 2 and embedding[1] == EMBEDDING:
+                return Kind.RECOGNISER
         return Kind.OTHER
-
-    def _embeds(self) -> bool:
-        picture, embedding = self.inputs[0], self.outputs[0]
-        aligned = len(picture) == 4 and picture[2] == picture[3] in range(_CROP, 11 * _CROP, _CROP)
-        return aligned and len(embedding) == 2 and embedding[1] == EMBEDDING
 
 
 _Taken = TypeVar("_Taken")
@@ -184,10 +181,8 @@ def inspect(path: str) -> Graph:
 
 
 def read(path: str) -> Program:
-    """Read what an ONNX file computes, weights included.
-
-    Raises UnsupportedCheckpoint as `inspect` does, and for weights of unknown kinds or in another file.
-    """
+    """Read what an ONNX file computes, weights included. Raises UnsupportedCheckpoint as `inspect` does, and for
+    weights of unknown kinds or in another file."""
 
     def program(graph: _Message) -> Program:
         nodes, initializers = graph.all(_NODE), graph.all(_INITIALIZER)
@@ -221,9 +216,8 @@ def _ends(graph: _Message) -> tuple[list[_Message], list[_Message]]:
     return [value for value in graph.all(_INPUT) if value.text(1) not in weights], graph.all(_OUTPUT)
 
 
-def _shape(value_info: _Message) -> Shape:
-    message = value_info
-    for field in (2, 1, 2):  # type, tensor_type, shape
+def _shape(message: _Message) -> Shape:
+    for field in (2, 1, 2):  # of a ValueInfoProto: type, tensor_type, shape
         found = message.all(field)
         if not found:
             return ()

@@ -23,17 +23,14 @@ _DETECTORS = ("det_", "scrfd", "retinaface")
 _RECOGNISERS = ("glintr", "w600k_", "arcface", "auraface")
 _OTHERS = ("1k3d68", "2d106det", "genderage", "inswapper", "reswapper", "hyperswap", "simswap", "ghost_")
 
-# The id of a recogniser is the name of its file; that of antelopev2, which InstantID asks for, is the pack's.
-_BY_STEM = {"glintr100": ANTELOPE}
 # AuraFace's file is called glintr100.onnx as well, but is another network; only the length tells them apart.
 _AURAFACE = 260694151
 
 
 def published(key: str) -> Model:
     """Where the files of a pack or recogniser id are found; those of antelopev2 for one that nobody publishes."""
-    return next(
-        (one for one in models() if key in (one.id, *(_stem(file.names[0]) for file in one.files))), model(ANTELOPE)
-    )
+    found = (one for one in models() if key in (one.id, *(_id_of(file.names[0]) for file in one.files)))
+    return next(found, model(ANTELOPE))
 
 
 def folder_and_names(files_of: Model) -> tuple[list[str], list[str]]:
@@ -64,18 +61,14 @@ def pack_of(name: str) -> str:
     return "/".join(single) or LOOSE
 
 
-def _stem(name: str) -> str:
-    return PurePath(name).stem
-
-
 def maybe_detector(name: str) -> bool:
     """Whether a file of this name may be a detector; unknown names may be anything."""
-    return not _stem(name).lower().startswith((*_RECOGNISERS, *_OTHERS))
+    return not PurePath(name).stem.lower().startswith((*_RECOGNISERS, *_OTHERS))
 
 
 def maybe_recogniser(name: str) -> bool:
     """Whether a file of this name may be a recogniser; unknown names may be anything."""
-    return not _stem(name).lower().startswith((*_DETECTORS, *_OTHERS))
+    return not PurePath(name).stem.lower().startswith((*_DETECTORS, *_OTHERS))
 
 
 def recogniser_id(name: str, length: int) -> str:
@@ -84,7 +77,9 @@ def recogniser_id(name: str, length: int) -> str:
 
 
 def _id_of(name: str) -> str:
-    return _BY_STEM.get(_stem(name), _stem(name))
+    """The name of the file; of antelopev2's, which InstantID asks for, that of the pack."""
+    stem = PurePath(name).stem
+    return ANTELOPE if stem == "glintr100" else stem
 
 
 @cache

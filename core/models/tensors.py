@@ -75,9 +75,7 @@ def read(
 
 def shapes(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name, shape and kind of number, on the meta device or mapped: gigabytes are not read.
-
-    Raises ValueError, saying what the file is instead, for one that is cut off or holds something else.
-    """
+    Raises ValueError, saying what the file is instead, for one that is cut off or holds something else."""
     try:
         if is_safetensors(path):
             with _opened(path, "pt") as file:
@@ -122,13 +120,11 @@ def _unreadable(error: Exception, path: Path) -> str:
     return f"damaged or cut off while downloading ({path.stat().st_size} bytes{why})"
 
 
-def flatten(state: Mapping[str, Any], prefix: str = "") -> dict[str, Tensor]:
-    """Nested dictionaries of tensors, as the authors pickle them, to one level with dotted keys.
-
-    Keys are made plain: errors of torch's own quote them, and a pickle may hold any text.
-    """
+def flatten(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Nested dictionaries of tensors, as the authors pickle them, to one level with dotted keys. These are made plain:
+    errors of torch's own quote them, and a pickle may hold any text."""
     flat: dict[str, Tensor] = {}
-    for seen, (key, value) in enumerate(_entries(state, prefix)):
+    for seen, (key, value) in enumerate(_entries(state, "")):
         if seen >= _ENTRIES:
             raise ValueError(f"more than {_ENTRIES} entries")
         if isinstance(value, Tensor):
@@ -176,10 +172,8 @@ def check_kinds(state: State) -> None:
 
 
 def check_weights(state: State) -> None:
-    """The same, and for more layers than any network has, NaN, infinity and numbers beyond those of weights.
-
-    Reads all of them: a second for 2 GB.
-    """
+    """The same, and for more layers than any network has, NaN, infinity and numbers beyond those of weights. Reads all
+    of them: a second for 2 GB."""
     if len(state) > _MOST:
         raise ValueError(f"it holds {len(state)} tensors where no such network has {_MOST}")
     check_kinds(state)

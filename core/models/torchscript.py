@@ -43,10 +43,8 @@ def load(path: Path, expected: str, advice: str) -> Any:
     Raises UnsupportedCheckpoint, saying what the file is instead.
     """
 
-    def wrong(found: str, cause: Exception | None = None) -> UnsupportedCheckpoint:
-        error = UnsupportedCheckpoint(str(path), found, expected, advice)
-        error.__cause__ = cause
-        return error
+    def wrong(found: str) -> UnsupportedCheckpoint:
+        return UnsupportedCheckpoint(str(path), found, expected, advice)
 
     if not is_archive(path):
         raise wrong(_instead(path))
@@ -60,7 +58,7 @@ def load(path: Path, expected: str, advice: str) -> Any:
     except (MemoryError, UnsupportedCheckpoint):
         raise  # of memory: the file may be good
     except Exception as error:  # arbitrary bytes in an archive raise anything
-        raise wrong(f"a TorchScript archive that cannot be opened ({in_one_line(error)})", error) from error
+        raise wrong(f"a TorchScript archive that cannot be opened ({in_one_line(error)})") from error
     if reaches := sorted(_ON_DISK & used):
         raise wrong(f"a TorchScript network that reads or writes files ({', '.join(reaches)}), so it is not run")
     return network.eval()

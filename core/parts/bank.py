@@ -148,9 +148,8 @@ def _log(weights: Tensor) -> Tensor:
 def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
     """Self-attention over one's own tokens and those of the parts: (B, N, C).
 
-    own: keys and values (B, N, C). parts: keys and values (1, kept, C) of every part; the last may be sinks, key 0
-    and value 0, whose logits the kernel's bias raises to stand for all dropped tokens.
-    They are exact, see bank.key_bias.
+    own: keys and values (B, N, C). parts: keys and values (1, kept, C) of every part; the last may be sinks, key 0 and
+    value 0, whose logits the kernel's bias raises to stand for all dropped tokens: they are exact, see `key_bias`.
     """
     keys, values = (
         torch.cat([mine, theirs.expand(len(mine), -1, -1)], dim=1) for mine, theirs in zip(own, parts, strict=True)

@@ -67,9 +67,8 @@ class Parts:
 def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, target: Tensor | None) -> Part:
     """A part from an IMAGE (1, H, W, 1|3|4) and MASKs (pieces, h, w), which count together: two shoes are one part.
 
-    An unpainted mask is none.
-
-    Raises BadPart for several pictures, and for masks that would make a part with a weight vanish.
+    An unpainted mask is none. Raises BadPart for several pictures, and for masks that would make a part with a weight
+    vanish.
     """
     label = plain(label)
     if len(label) > _LONGEST:
@@ -118,10 +117,8 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
         found.append(f"No mask is painted, so the whole picture counts as {part.label!r}. For a part of it: {_PAINT}.")
     found += pictures.reminder([(repr(part.label), part.picture)])
     if part.label not in LABELS:
-        found.append(
-            f"{part.label!r} is none of the six labels that the released weights were trained with. They read it as it "
-            "is written; without training any words do."
-        )
+        strange = f"{part.label!r} is none of the six labels that the released weights were trained with."
+        found.append(f"{strange} They read it as it is written; without training any words do.")
     if part.mask is None:
         return found
     if part.mask.shape != part.picture.shape[:2]:
@@ -217,12 +214,6 @@ def targets(parts: tuple[Part, ...], width: int, height: int) -> Tensor | None:
     return torch.cat([functional.interpolate(one[None, None], (height, width), mode="area")[0] for one in given])
 
 
-def laid_over(ready: Prepared) -> Tensor:
-    """The picture with what does not count in dim magenta: (height, width, 3)."""
-    outside = 0.25 * ready.picture + 0.35 * torch.tensor([1.0, 0.0, 1.0])
-    return torch.lerp(outside, ready.picture, ready.mask[..., None])
-
-
 def worn(part: Part) -> Tensor:
     """The part itself, as `cut` leaves it."""
     high, wide = part.picture.shape[:2]
@@ -256,10 +247,12 @@ _SIDE = 320  # the longer side of each, in pixels, at most
 
 
 def sheet(shown: Parts) -> Tensor:
-    """(1, H, W, 3): the parts in their own shape, with what does not count in magenta."""
+    """(1, H, W, 3): the parts in their own shape, with what does not count in dim magenta."""
     pictures = list[Tensor]()
     for part in shown.parts:
-        height, width = part.picture.shape[:2]
-        scale = min(1.0, _SIDE / max(height, width))
-        pictures.append(laid_over(resized(part, max(1, round(width * scale)), max(1, round(height * scale)))))
+        scale = min(1.0, _SIDE / max(part.picture.shape[:2]))
+        height, width = (max(1, round(side * scale)) for side in part.picture.shape[:2])
+        ready = resized(part, width, height)
+        outside = 0.25 * ready.picture + 0.35 * torch.tensor([1.0, 0.0, 1.0])
+        pictures.append(torch.lerp(outside, ready.picture, ready.mask[..., None]))
     return previews.contact_sheet(pictures, [caption(n, part) for n, part in enumerate(shown.parts, 1)])

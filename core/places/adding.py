@@ -31,8 +31,7 @@ class _Spot:
     number: int = 0
 
     def around(self, box: Box) -> Box:
-        (x, y), head = self.nose, self.head
-        return (x + box[0] * head, y + box[1] * head, x + box[2] * head, y + box[3] * head)
+        return geometry.Fit(self.head, self.head, *self.nose).box(box)
 
 
 def add(layout: Layout, where: str, at: Point, face_size: float, body: str, count: int = 1) -> Layout:
@@ -45,7 +44,7 @@ def add(layout: Layout, where: str, at: Point, face_size: float, body: str, coun
     """
     wanted, extended = face_size / bodies.FACE_HEIGHT, layout
     for room in range(count):
-        others = _taken(extended)
+        others = [_Spot(slot.center, head, n) for n, slot in enumerate(extended.slots, 1) if (head := head_of(slot))]
         if where == "at x, y" and room == 0:
             one = _Spot(at, wanted or _head_at(at, others, layout))
             if why := _why_not(one, others, layout):
@@ -66,17 +65,6 @@ def add(layout: Layout, where: str, at: Point, face_size: float, body: str, coun
         place = layouts.facing(one.nose, one.head, body, (layout.width, layout.height))
         extended = replace(extended, slots=(*extended.slots, place))
     return extended
-
-
-def _on(one: _Spot, other: _Spot) -> float:
-    """The share of a head that lies before somebody's body."""
-    return shared(one.around(_HEAD), other.around(_TRUNK)) / area(one.around(_HEAD))
-
-
-def _taken(layout: Layout) -> list[_Spot]:
-    """Everybody the size of whose head is known."""
-    heads = ((number, slot, head_of(slot)) for number, slot in enumerate(layout.slots, 1))
-    return [_Spot(slot.center, head, number) for number, slot, head in heads if head]
 
 
 def head_of(slot: Slot) -> float:
@@ -136,12 +124,12 @@ def _why_not(one: _Spot, others: Sequence[_Spot], layout: Layout) -> str:
 
 def _cost(one: _Spot, others: Sequence[_Spot], layout: Layout) -> float:
     """How little a place suits a group photo: hidden behind others or cut off, away from them, out of their row."""
-    trunk, head = one.around(_TRUNK), one.head
+    face, trunk, head = one.around(_HEAD), one.around(_TRUNK), one.head
     seen = shared(trunk, (0, 0, layout.width, layout.height)) / area(trunk)
     if not others:
         return 1 - seen
     hidden = sum(shared(trunk, other.around(part)) for other in others for part in (_HEAD, _TRUNK)) / area(trunk)
-    before = sum(_on(one, other) for other in others)
+    before = sum(shared(face, other.around(_TRUNK)) / area(face) for other in others)
     nearest = min(others, key=lambda other: math.dist(one.nose, other.nose))
     across, up = abs(one.nose[0] - nearest.nose[0]) / head, abs(one.nose[1] - nearest.nose[1]) / head
     apart = max(0.0, math.hypot(across, up) - _BESIDE)

@@ -18,7 +18,7 @@ SEEN = 0.3
 
 # Eighteen OpenPose points out of seventeen COCO joints; -1 stands for the neck.
 _OPENPOSE_FROM_COCO = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
-LIMBS = (
+_LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
     (1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
@@ -131,8 +131,8 @@ def head_of_pose(pose: Pose) -> float | None:
             for a, b, share in group
             if pose[a][2] >= SEEN and pose[b][2] >= SEEN
         ]
-        if heads and max(heads) > 0:
-            return max(heads)
+        if head := max(heads, default=0.0):
+            return head
     return None
 
 
@@ -147,11 +147,10 @@ def same_person(pose: Pose, other: Pose) -> bool:
     return len(apart) > 2 and bool(heads) and median(apart) < min(heads) / 4
 
 
-def nose_of_pose(pose: Pose, neck: Joint) -> tuple[Point, str] | None:
+def nose_of_pose(pose: Pose, neck: Joint, head: float) -> tuple[Point, str] | None:
     """Where the nose is, and in words what it was guessed from ("" if it was seen); None without head and neck."""
     if pose[0][2] >= SEEN:
         return pose[0][:2], ""
-    head = head_of_pose(pose) or 0.0
     for joints, above, words in (
         (pose[1:3], -_EYES[1], "eyes"),
         (pose[3:5], 0.10, "ears"),
@@ -171,10 +170,9 @@ def face_of_pose(pose: Pose, nose: Point, head: float) -> Keypoints:
         return face_keypoints(nose, head)
     eyes = middle(left, right)
     reach = (_MOUTH[1] - _EYES[1]) / -_EYES[1]
-    mouth = (eyes[0] + (nose[0] - eyes[0]) * reach, eyes[1] + (nose[1] - eyes[1]) * reach)
-    half = ((right[0] - left[0]) * 0.416, (right[1] - left[1]) * 0.416)
-    corners = (mouth[0] - half[0], mouth[1] - half[1]), (mouth[0] + half[0], mouth[1] + half[1])
-    return (left[:2], right[:2], nose, *corners)
+    mouth = _moved(eyes, (nose[0] - eyes[0], nose[1] - eyes[1]), reach)
+    across = (right[0] - left[0], right[1] - left[1])
+    return (left[:2], right[:2], nose, _moved(mouth, across, -0.416), _moved(mouth, across, 0.416))
 
 
 def on_canvas(pose: Pose, head: float, width: int, height: int) -> Pose:
@@ -223,9 +221,9 @@ def openpose(pose: Pose) -> tuple[Joint, ...]:
     return tuple(neck if joint < 0 else pose[joint] for joint in _OPENPOSE_FROM_COCO)
 
 
-def seen_limbs(joints: Sequence[Joint]) -> list[int]:
-    """The numbers of the LIMBS whose two ends are seen."""
-    return [n for n, (a, b) in enumerate(LIMBS) if joints[a][2] > SEEN and joints[b][2] > SEEN]
+def seen_limbs(joints: Sequence[Joint]) -> list[tuple[int, int, int]]:
+    """The limbs whose two ends are seen: their number, and the OpenPose points of the ends."""
+    return [(n, a, b) for n, (a, b) in enumerate(_LIMBS) if joints[a][2] > SEEN and joints[b][2] > SEEN]
 
 
 def torso(pose: Pose) -> tuple[Point, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from itertools import groupby, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from ..errors import LikenessError, listed
-from ..people import NOSE, Joint, Keypoints, Layout, Pose
-from .bodies import LIMBS, openpose, seen_limbs
+from ..people import NOSE, Keypoints, Layout, Pose
+from ..previews import Color
+from .bodies import openpose, seen_limbs
 
 _LIMB_COLORS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
@@ -54,24 +55,22 @@ def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
     people = [openpose(pose) for pose in poses]
     below = np.zeros((height, width, 3), np.uint8)
     for joints in people:
-        for n in sorted({end for limb in seen_limbs(joints) for end in LIMBS[limb]}):
+        for n in sorted({end for _, *ends in seen_limbs(joints) for end in ends}):
             disc(below, int(joints[n][0]), int(joints[n][1]), 4, _LIMB_COLORS[n])
     above = np.array(below)
     for joints in people:
-        for n in seen_limbs(joints):
-            a, b = LIMBS[n]
+        for n, a, b in seen_limbs(joints):
             _stick(above, joints[a], joints[b], _LIMB_COLORS[n])
     return torch.as_tensor(below * 0.4 + above * 0.6).round().float() / 255
 
 
-def _stick(canvas: Canvas, a: Joint, b: Joint, color: Color) -> None:
+def _stick(canvas: Canvas, a: Sequence[float], b: Sequence[float], color: Color) -> None:
     half_length = int(((a[1] - b[1]) ** 2 + (a[0] - b[0]) ** 2) ** 0.5 / 2)
     angle = int(math.degrees(math.atan2(a[1] - b[1], a[0] - b[0])))
     ellipse(canvas, int((a[0] + b[0]) / 2), int((a[1] + b[1]) / 2), (half_length, 4), angle, color)
 
 
 _KEYPOINT_COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
-_FACE_LIMBS = ((0, NOSE), (1, NOSE), (3, NOSE), (4, NOSE))
 
 
 def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tensor:
@@ -82,18 +81,14 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
     """
     drawn = np.zeros((height, width, 3), np.uint8)
     for points in faces:
-        drawn = np.maximum(drawn, _one_face(points, width, height))
+        image = np.zeros_like(drawn)
+        for end in (0, 1, 3, 4):
+            _stick(image, points[end], points[NOSE], _KEYPOINT_COLORS[end])
+        image = (image * 0.6).astype(np.uint8)
+        for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
+            disc(image, int(x), int(y), 10, color)
+        drawn = np.maximum(drawn, image)
     return torch.as_tensor(drawn).float() / 255
-
-
-def _one_face(points: Keypoints, width: int, height: int) -> Canvas:
-    image = np.zeros((height, width, 3), np.uint8)
-    for a, b in _FACE_LIMBS:
-        _stick(image, (*points[a], 1.0), (*points[b], 1.0), _KEYPOINT_COLORS[a])
-    image = (image * 0.6).astype(np.uint8)
-    for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
-        disc(image, int(x), int(y), 10, color)
-    return image
 
 
 class NoKeypoints(LikenessError):
@@ -111,11 +106,15 @@ class NoKeypoints(LikenessError):
 
 Canvas = npt.NDArray[np.uint8]
 """(height, width, 3)."""
-Color = tuple[int, int, int]
 Pixel = tuple[int, int]
 """x, y."""
 
 _FULL = 1 << 16
+# Sine and cosine of 0 to 360 degrees, rounded as in OpenCV's table.
+_SINES, _COSINES = (
+    np.array([round(wave(math.radians(n)), 7) for n in range(361)], np.float32).astype(np.float64)
+    for wave in (math.sin, math.cos)
+)
 # Half the width of each row of a disc, from the middle row up; by radius.
 _DISCS = {4: (4, 3, 3, 2, 0), 10: (10, 9, 9, 9, 9, 8, 8, 7, 6, 4, 0)}
 
@@ -129,29 +128,14 @@ def disc(canvas: Canvas, x: int, y: int, radius: int, color: Color) -> None:
 
 def ellipse(canvas: Canvas, x: int, y: int, axes: tuple[int, int], angle: int, color: Color) -> None:
     """Filled. axes: half of each, in pixels; angle: of the first, in degrees."""
-    points = _outline(x, y, axes, angle % 360)
-    for start, end in zip([points[-1], *points], points, strict=False):
+    along, across = axes[0] * _COSINES, axes[1] * _SINES
+    sine, cosine = _SINES[angle % 360], _COSINES[angle % 360]
+    columns = np.rint(x + along * cosine - across * sine).astype(int)
+    rows = np.rint(y + along * sine + across * cosine).astype(int)
+    points = [point for point, _ in groupby(zip(map(int, columns), map(int, rows), strict=True))]
+    for start, end in pairwise([points[-1], *points]):
         _line(canvas, start, end, color)
-    if len(points) > 2:
-        _fill(canvas, points, color)
-
-
-@cache
-def _waves() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Sine and cosine of 0 to 360 degrees, rounded as in OpenCV's table."""
-    degrees = [math.radians(n) for n in range(361)]
-    sines, cosines = ([round(wave(n), 7) for n in degrees] for wave in (math.sin, math.cos))
-    return np.array(sines, np.float32).astype(np.float64), np.array(cosines, np.float32).astype(np.float64)
-
-
-def _outline(x: int, y: int, axes: tuple[int, int], angle: int) -> list[Pixel]:
-    sines, cosines = _waves()
-    along, across = axes[0] * cosines, axes[1] * sines
-    columns = np.rint(x + along * cosines[angle] - across * sines[angle]).astype(int)
-    rows = np.rint(y + along * sines[angle] + across * cosines[angle]).astype(int)
-    points = list(zip(map(int, columns), map(int, rows), strict=True))
-    points = [point for n, point in enumerate(points) if not n or point != points[n - 1]]
-    return points if len(points) > 1 else [*points, (x, y)]
+    _fill(canvas, points, color)
 
 
 def _row(canvas: Canvas, y: int, first: int, last: int, color: Color) -> None:

@@ -13,7 +13,7 @@ from ..attention import region_weights
 from ..geometry import bounds, patch_rect
 from ..people import Box, Layout, Person, Slot
 from ..previews import BACKGROUND, Color, Sheet, as_picture, color_of
-from .bodies import LIMBS, openpose, seen_limbs
+from .bodies import openpose, seen_limbs
 
 _FITTED = {"crop": ImageOps.fit, "pad": ImageOps.pad, "stretch": Image.Image.resize}
 
@@ -92,7 +92,7 @@ def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
         _draw_region(sheet, slot.mask, color)
     if slot.pose is not None:
         joints = openpose(slot.pose)
-        for a, b in (LIMBS[n] for n in seen_limbs(joints)):
+        for _, a, b in seen_limbs(joints):
             sheet.pen.line((*joints[a][:2], *joints[b][:2]), fill=color, width=sheet.line)
     if slot.box is not None:
         sheet.frame(slot.box, color)

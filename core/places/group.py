@@ -24,8 +24,6 @@ Arm = tuple[Reach, Reach | None]
 """Elbow and wrist; None is hidden from the camera."""
 Sides = tuple[Posture, Posture]
 """A person's left side and right side."""
-Ways = tuple[Point | None, Point | None]
-"""From a nose to that of the neighbour on the left and on the right, x outwards; None where nobody stands."""
 
 _CLEAR = 0.03  # left free between a raised arm and the middle between two people
 _HAND = 0.25  # hand and air above a wrist
@@ -56,25 +54,12 @@ class Action:
     holding: tuple[Arm, Arm] | None = None
     beside: tuple[float, float] = (1.6, 2.1)
 
-    @property
-    def above(self) -> float:
-        """From a nose up to the highest hand and some air."""
-        return max((_HAND - reach[1] for arm in self.arms if arm for reach in arm if reach), default=0.0)
+    def side(self, posture: Posture, arm: Arm | None, way: Point | None, nearer: bool) -> Posture:
+        """One side of a person. The arm stays on its half of the way to the neighbour unless it holds that neighbour.
 
-    def sides(self, row: Sides, aside: float, ways: Ways, inner: tuple[bool, bool], covering: bool) -> Sides:
-        """Both sides of a person. Arms stay on their half of the way to a neighbour unless they hold that neighbour.
-
-        aside: where the person stands, 0 in the middle of the group; inner: whether it is they who are nearer the
-        middle of the row than the neighbour on the left, and on the right; covering: they have faces behind them.
+        way: from the nose to that of the neighbour on this side, x outwards, None where nobody stands; nearer: whether
+        the person is nearer the middle of the row than the neighbour.
         """
-        arms = self.before if covering and self.before is not None else self.arms
-        if aside < 0:
-            row, arms = (row[1], row[0]), (arms[1], arms[0])
-        of_sides = zip(row, arms, ways, inner, strict=True)
-        left, right = (self._side(posture, arm, way, nearer) for posture, arm, way, nearer in of_sides)
-        return left, right
-
-    def _side(self, posture: Posture, arm: Arm | None, way: Point | None, nearer: bool) -> Posture:
         if self.holding and way:
             (x, y), arm = way, self.holding[not nearer]
             return (*posture[:3], *(at and (at[0] + at[2] * x, at[1] + at[2] * y) for at in arm), *posture[_LEGS])
@@ -159,7 +144,8 @@ class Formation:
         return up[::-1]
 
     def high(self, rise: float = _RISE[0]) -> float:
-        hands = max(0.0, self.action.above + bodies.CROWN - _ABOVE)  # higher than the air over a crown
+        reaches = [reach for arm in self.action.arms if arm for reach in arm if reach]
+        hands = max([0.0, *(_HAND - y + bodies.CROWN - _ABOVE for _, y, _ in reaches)])  # over the air over a crown
         return self.up(rise)[0] - bodies.CROWN + _SWAY + _ABOVE + hands
 
     @property
@@ -277,13 +263,17 @@ def _stand(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
 
 
 def _sides(formation: Formation, row: int, n: int, beside: float) -> Sides:
-    """Both sides of the n-th of a row. Of two neighbours the one nearer the middle of the row is the inner one."""
-    across, middle = formation.across[row], (len(formation.across[row]) - 1) // 2
+    """Both sides of the n-th of a row."""
+    action, across, middle = formation.action, formation.across[row], (len(formation.across[row]) - 1) // 2
+    postures = formation.postures[row]
+    arms = action.before if row > 0 and action.before is not None else action.arms
+    if across[n] < 0:
+        postures, arms = (postures[1], postures[0]), (arms[1], arms[0])
 
     def way(to: int) -> Point | None:
         there = 0 <= to < len(across)
         return (beside, formation.sway(row, n) - formation.sway(row, to)) if there else None
 
-    ways: Ways = (way(n + 1), way(n - 1))  # a person's left is on the viewer's right
-    inner = (n >= middle, n <= middle)
-    return formation.action.sides(formation.postures[row], across[n], ways, inner, covering=row > 0)
+    # A person's left is on the viewer's right.
+    left = action.side(postures[0], arms[0], way(n + 1), n >= middle)
+    return left, action.side(postures[1], arms[1], way(n - 1), n <= middle)

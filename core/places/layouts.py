@@ -83,10 +83,11 @@ def from_poses(keypoints: object, width: int, height: int, fit: str) -> tuple[La
 def _of_pose(joints: Sequence[Joint]) -> tuple[Slot, str] | None:
     """The place of somebody with these OpenPose joints, and how the nose was guessed."""
     pose = tuple(joints[n] for n in _COCO_FROM_OPENPOSE)
-    nose = bodies.nose_of_pose(pose, joints[_NECK])
+    head = bodies.head_of_pose(pose)
+    nose = bodies.nose_of_pose(pose, joints[_NECK], head or 0.0)
     if nose is None:
         return None
-    (center, note), head = nose, bodies.head_of_pose(pose)
+    center, note = nose
     if head is None:
         return Slot(center, pose=pose), note
     return Slot(center, bodies.face_box(center, head), bodies.face_of_pose(pose, center, head), pose), note
@@ -205,7 +206,7 @@ def _joints(person: int, numbers: Any) -> list[Joint]:
     if flat and len(flat) != 3 * _JOINTS:
         found = counted(len(flat), "number")
         raise BadPoses(f"person {person} has {found} instead of {3 * _JOINTS} (18 OpenPose points)")
-    joints = [(flat[n], flat[n + 1], flat[n + 2]) for n in range(0, len(flat), 3)]
+    joints = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
     return [near((*_LOST, 0.0) if joint[:2] == _LOST else joint) for joint in joints]
 
 

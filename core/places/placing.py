@@ -95,24 +95,21 @@ def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
 
 def _custom(text: str, people: int, places: int) -> list[int]:
     """'2,1,0': per place the number of a person from 1, or 0 for nobody."""
-
-    def refuse(why: str) -> BadOrder:
-        return BadOrder(text, why, people, places)
-
     words = [word for word in re.split("[,;\uff0c\\s]+", plain(text)) if word]
-    wrong = next((word for word in words if not re.fullmatch("[0-9]{1,4}", word)), None)
-    if wrong is not None:
-        raise refuse(f"{plain(wrong, 40)!r} is not a number")
+    for word in words:
+        if not re.fullmatch("[0-9]{1,4}", word):
+            raise BadOrder(text, f"{plain(word, 40)!r} is not a number", people, places)
     numbers = [int(word) for word in words]
     if not numbers:
-        raise refuse("it is empty")
+        raise BadOrder(text, "it is empty", people, places)
     if len(numbers) != places:
-        raise refuse(f"it has {counted(len(numbers), 'number')} for {counted(places, 'place')}")
+        why = f"it has {counted(len(numbers), 'number')} for {counted(places, 'place')}"
+        raise BadOrder(text, why, people, places)
     for number in numbers:
         if number > people:
-            raise refuse(f"there is no person {number}")
+            raise BadOrder(text, f"there is no person {number}", people, places)
         if number and numbers.count(number) > 1:
-            raise refuse(f"person {number} stands in {numbers.count(number)} places")
+            raise BadOrder(text, f"person {number} stands in {numbers.count(number)} places", people, places)
     return numbers
 
 
@@ -147,9 +144,9 @@ def _names(holders: Sequence[Identity] | Sequence[Slot]) -> str:
 def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:
     """Who stands where, a line each, and then what may go wrong. order: by which `places` were given."""
     where = [
-        f"Place {person.place}: {person.identity.name} at ({round(slot.center[0])}, {round(slot.center[1])})"
+        f"Place {number}: {person.identity.name} at ({round(slot.center[0])}, {round(slot.center[1])})"
         + ("" if slot.box is None else f", face {_face_size(slot)} px")
-        for person, slot in _standing(cast, layout, places)
+        for number, person, slot in _standing(cast, layout, places)
     ]
     return "\n".join([*where, *(troubles(cast, layout, places, order) or ["No problems found."])])
 
@@ -162,7 +159,7 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
     all that are free.
     """
     present, off, small = list[tuple[str, Point]](), list[str](), list[str]()
-    for one, slot in _standing(cast, layout, places):
+    for _, one, slot in _standing(cast, layout, places):
         name, (x, y), size = one.identity.name, slot.center, _face_size(slot)
         if geometry.off_canvas(slot.center, layout.width, layout.height):
             off.append(f"{name} at ({x:.0f}, {y:.0f})")
@@ -194,10 +191,10 @@ def overlaps(present: Sequence[tuple[str, Point]]) -> list[str]:
     return gathered("ID patches overlap, faces may mix", pairs, f"; move them {geometry.PATCH} px apart")
 
 
-def _standing(cast: Cast, layout: Layout, places: Places) -> list[tuple[Person, Slot]]:
-    """Everybody who has a place, with it, in the order of the places."""
-    placed = place(cast, layout, places)
-    return sorted(zip(placed.people, placed.slots, strict=True), key=lambda one: one[0].place)
+def _standing(cast: Cast, layout: Layout, places: Places) -> list[tuple[int, Person, Slot]]:
+    """The places where somebody stands: number, person, place."""
+    every = enumerate(zip(places, layout.slots, strict=True), 1)
+    return [(number, cast.people[person], slot) for number, (person, slot) in every if person is not None]
 
 
 def _face_size(slot: Slot) -> int | None:

@@ -17,7 +17,7 @@ from ..errors import BadCast, BadSize, LikenessError, counted, gathered, listed
 from ..inputs import OTHER_WORDS
 from ..people import Box, Cast, Identity, Layout, Person, PlacedCast, Point, Pose, Slot, is_a, require_places
 from ..pictures import as_masks
-from .bodies import LIMBS, openpose, seen_limbs, torso
+from .bodies import openpose, seen_limbs, torso
 
 Extent = Literal["body", "face"]
 EXTENTS: tuple[Extent, ...] = get_args(Extent)
@@ -327,7 +327,7 @@ def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
 def body_region(pose: Pose, reach: float, width: int, height: int, feather: float) -> Tensor:
     """(height, width): 1 in the torso and up to `reach` px from it and the limbs, then falling over `feather` px."""
     joints, trunk = openpose(pose), torso(pose)
-    lines = [(joints[a][:2], joints[b][:2]) for a, b in (LIMBS[n] for n in seen_limbs(joints))]
+    lines = [(joints[a][:2], joints[b][:2]) for _, a, b in seen_limbs(joints)]
     lines += zip(trunk, (*trunk[1:], *trunk[:1]), strict=True)
     nearest = torch.full((height, width), float("inf"))
     for a, b in lines:
