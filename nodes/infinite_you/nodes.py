@@ -56,19 +56,18 @@ def check_infuse_net(net: Any, vae: VAE, width: int, node: str) -> None:
     network: Any = getattr(net, "control_model", None)
     if not (isinstance(net, comfy.controlnet.ControlNet) and isinstance(network, ControlNetFlux)):
         raise NotAnInfuseNet(f"a ControlNet of another family ({type(network or net).__name__})")
-    if network.num_union_modes:
-        raise NotAnInfuseNet("a union ControlNet")
-    if not network.latent_input:
-        raise NotAnInfuseNet("a ControlNet that reads pictures without a VAE")
-    if net.concat_mask:
-        raise NotAnInfuseNet("a ControlNet for inpainting")
-    blocks = len(network.double_blocks), len(network.single_blocks)
-    if blocks != BLOCKS:
-        raise NotAnInfuseNet(f"one with {blocks[0]} double and {blocks[1]} single blocks")
-    if network.params.context_in_dim != width:
-        raise NotAnInfuseNet(f"one that reads tokens of width {network.params.context_in_dim}, not {width}")
-    if len(getattr(net, "timestep_keyframes", ())) > 1:
-        raise NotAnInfuseNet(f"one with another pack's timestep keyframes (its code: {type(net).__module__})")
+    blocks, reads = (len(network.double_blocks), len(network.single_blocks)), network.params.context_in_dim
+    keyframes = len(getattr(net, "timestep_keyframes", ()))
+    for is_so, what in (
+        (network.num_union_modes, "a union ControlNet"),
+        (not network.latent_input, "a ControlNet that reads pictures without a VAE"),
+        (net.concat_mask, "a ControlNet for inpainting"),
+        (blocks != BLOCKS, f"one with {blocks[0]} double and {blocks[1]} single blocks"),
+        (reads != width, f"one that reads tokens of width {reads}, not {width}"),
+        (keyframes > 1, f"one with another pack's timestep keyframes (its code: {type(net).__module__})"),
+    ):
+        if is_so:
+            raise NotAnInfuseNet(what)
     channels = network.pos_embed_input.in_features // 4
     if (vae.latent_channels, vae.latent_dim) != (channels, 2):
         found = f"latents of {vae.latent_channels} channels in {vae.latent_dim} dimensions"

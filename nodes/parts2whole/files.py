@@ -46,19 +46,14 @@ class Parts2Whole:
 
 def choices() -> list[str]:
     """What can be loaded: diffusers folders and single files below models/parts2whole, by their relative names."""
-    return sorted({name for root in folders.folders(KEY) for name in _choices_in(root)})
-
-
-def _choices_in(root: str) -> list[str]:
-    names = [name for name, _ in files_below(root)]
-    whole = set(filter(None, map(manifest.folder_of, names)))
-    found = [*whole, *filter(_is_single, names)]
-    # What lies in a release belongs to it.
-    return [name for name in found if not whole & set(map(str, PurePath(name).parents))]
-
-
-def _is_single(name: str) -> bool:
-    return name.endswith(SAFETENSORS)
+    found: set[str] = set()
+    for root in folders.folders(KEY):
+        names = [name for name, _ in files_below(root)]
+        whole = set(filter(None, map(manifest.folder_of, names)))
+        every = (*whole, *(name for name in names if name.endswith(SAFETENSORS)))
+        # What lies in a release belongs to it.
+        found |= {name for name in every if not whole & set(map(str, PurePath(name).parents))}
+    return sorted(found)
 
 
 def path_of(name: str) -> str:
@@ -71,13 +66,12 @@ def path_of(name: str) -> str:
         name = there[0]
     for root in folders.folders(KEY) if name else ():  # an empty menu sends an empty name
         path = root if name == "." else folders.within(root, name)
-        if _is_single(path) and os.path.isfile(path):
+        if path.endswith(SAFETENSORS) and os.path.isfile(path):
             return path
         if os.path.isdir(path):
             manifest.locate(MODEL, Path(path))
             return path
-    published = MODEL
-    raise ModelMissing("Parts2Whole", [name or "a folder"], folders.folders(KEY), published.page, published.size_text)
+    raise ModelMissing("Parts2Whole", [name or "a folder"], folders.folders(KEY), MODEL.page, MODEL.size_text)
 
 
 def fingerprint(name: str | None) -> str:
@@ -150,7 +144,10 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
         found = f"text width {width}, latents of {channels} channels"
         what = f"no SD1.5 UNet but {known.title if known else 'something unknown'} ({found})"
         raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
-    names = _names(state)
+    try:
+        names = comfy.utils.unet_to_diffusers(_counts(state))
+    except IndexError:  # a ControlNet, for instance, has no way up
+        names = dict[str, str]()
     ours = {names[key]: tensor for key, tensor in state.items() if key in names}
     try:
         check_kinds(state)
@@ -168,14 +165,6 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
         what = f"no complete SD1.5 UNet ({found} missing or unknown: {', '.join(unknown[:2])}, ...)"
         raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
     return model
-
-
-def _names(state: Mapping[str, Tensor]) -> dict[str, str]:
-    """diffusers' name of every tensor -> the host's; none where the halves of the UNet do not belong together."""
-    try:
-        return comfy.utils.unet_to_diffusers(_counts(state))
-    except IndexError:  # a ControlNet, for instance, has no way up
-        return {}
 
 
 def _counts(state: Mapping[str, Tensor]) -> dict[str, Any]:

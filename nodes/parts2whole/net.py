@@ -31,18 +31,12 @@ class DecoupledAttn(AdapterLayers):
     @staticmethod
     def own_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """`state` under this module's keys."""
+        layers = {key.removesuffix("k_dc.weight") for key in state if key.endswith("to_k_dc.weight")}
         return {
-            f"{n}.to_{side}_ip.weight": state[f"{name}{_PROCESSOR}to_{side}_dc.weight"]
-            for n, name in enumerate(_layers(state))
+            f"{n}.to_{side}_ip.weight": state[f"{layer}{side}_dc.weight"]
+            for n, layer in enumerate(sorted(layers, key=_position))
             for side in "kv"
         }
-
-
-_PROCESSOR = ".attn2.processor."
-
-
-def _layers(state: Mapping[str, Tensor]) -> list[str]:
-    return sorted({key.split(_PROCESSOR)[0] for key in state if key.endswith("to_k_dc.weight")}, key=_position)
 
 
 def _position(name: str) -> tuple[int, list[int]]:

@@ -171,9 +171,5 @@ def _along(many: int, ends: tuple[str, str], middle: str, what: str = "") -> lis
 
 def remarks(cast: Cast) -> list[str]:
     """What works, but may not be meant. cast: everybody."""
-    people = [person for person in cast.people if person.weight > 0]
-    quiet = [one.identity.name for one in people if one.weight != 1]
-    return [
-        *left_out(cast),
-        *gathered("Weights other than 0 change nothing here", quiet),
-    ]
+    quiet = [person.identity.name for person in cast.people if person.weight not in (0, 1)]
+    return [*left_out(cast), *gathered("Weights other than 0 change nothing here", quiet)]

@@ -74,7 +74,9 @@ class SelfReference:
         )
 
     def __call__(self, unet: nn.Module, timesteps: Tensor, sigmas: Tensor) -> Bank:
-        layers = self._sharing(unet)
+        pixels, at = math.prod(self.latents.shape[-2:]), grids(unet, *self.latents.shape[-2:])
+        shares = LAYERS[self.layers]
+        layers = [b for b in layers_of(unet) if shares(b, math.sqrt(pixels / math.prod(at[b[:2]])))]
         parts = self._at_zero(unet, layers) if self.steps is None else self._at(unet, timesteps, sigmas, layers)
         return {
             block: [self._inside(unet, n, block, parts[n][block]).of(parts[n][block]) for n in range(len(parts))]
@@ -111,12 +113,6 @@ class SelfReference:
         given = torch.stack([one[:, top:below, left:right] for one, left, top, right, below in windows])
         context = torch.stack([self.contexts[n] for n in parts])
         return given, context, None if self.adm is None else torch.stack([self.adm[n] for n in parts])
-
-    def _sharing(self, unet: nn.Module) -> list[Block]:
-        """Which layers share."""
-        pixels = self.latents.shape[-1] * self.latents.shape[-2]
-        at = grids(unet, *self.latents.shape[-2:])
-        return [b for b in layers_of(unet) if LAYERS[self.layers](b, math.sqrt(pixels / math.prod(at[b[:2]])))]
 
     def _inside(self, unet: nn.Module, part: int, block: Block, states: Tensor) -> Inside:
         key = part, block[:2], states.device
