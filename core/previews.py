@@ -206,8 +206,7 @@ def grouped_sheet(groups: Sequence[tuple[str, Sequence[tuple[Tensor, str, str]]]
             large, small = _font(mark, 20), _font(caption, 15)
             sheet.pen.rectangle((left, top, left + sheet.pen.textlength(mark, large) + 8, top + 24), fill=color)
             sheet.pen.text((left + 4, top + 12), mark, (0, 0, 0), large, "lm")
-            below = (left + cell / 2, top + cell + 3)
-            sheet.pen.text(below, _cut(caption, small, cell), (235, 235, 235), small, anchor="ma")
+            sheet.pen.text((left + cell / 2, top + cell + 3), _cut(caption, small, cell), (235, 235, 235), small, "ma")
         y += bar + gap + high * (cell + strip + gap)
     return sheet.tensor()[None]
 
