@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
@@ -30,18 +30,10 @@ _NOT_ON_WINDOWS = re.compile(
 Prompt = Mapping[str, Any]
 """Nodes by their ids, as the host runs them."""
 
-
-@dataclass
-class _Saving:
-    """The latest run that saved somebody. prompt: None outside of a graph. saved: path -> person and node."""
-
-    prompt: Prompt | None = None
-    saved: dict[str, str] = field(default_factory=dict)
-
-
-_latest = _Saving()
-# Path -> how often the file had been deleted when it was saved again, since the host started: no file tells that.
-_deleted: dict[str, int] = {}
+# Path -> person and node, of all that the latest run has saved, and its graph.
+_saved: dict[str, tuple[str, Prompt | None]] = {}
+# Path -> how often no such file was there when a graph that saves to it was run.
+_missing = Counter[str]()
 
 
 def files() -> list[str]:
@@ -80,11 +72,10 @@ def save_identity(identity: Identity, filename: str, node: str | None = None, pr
             f"{who} and {', '.join(others)} are to be saved to one file, {path}: one of them would be lost.",
             "Give every Save Identity a file name of its own.",
         )
-    data, lost = save(*identities.to_tensors(identity)), _lost(path)
-    _write(path, data)
-    if _latest.prompt is not prompt:
-        _latest.prompt, _latest.saved = prompt, {}
-    _latest.saved[path], _deleted[path] = who, lost
+    _write(path, save(*identities.to_tensors(identity)))
+    if any(graph is not prompt for _, graph in _saved.values()):
+        _saved.clear()
+    _saved[path] = who, prompt
     return path
 
 
@@ -93,17 +84,18 @@ def _others(path: str, node: str | None, prompt: Prompt | None) -> list[str]:
     whoever was saved already under a name that was made while the graph ran."""
     if prompt is None:
         return []
+    who, graph = _saved.get(path, ("", None))
+    if graph is prompt:
+        return [who]
     own = prompt.get(node or "")
-    written = [_latest.saved[path]] if _latest.prompt is prompt and path in _latest.saved else []
     if own is None:
-        return written  # not in the graph itself: another node made this one while it ran
+        return []  # not in the graph itself: another node made this one while it ran
     name, kind = own["inputs"].get("filename"), own["class_type"]
-    named = (
-        number
+    return [
+        f"node {number}"
         for number, other in prompt.items()
         if number != node and other["class_type"] == kind and _same(other["inputs"].get("filename"), name, path)
-    )
-    return written or [f"node {number}" for number in named]
+    ]
 
 
 def _same(other: object, name: object, path: str) -> bool:
@@ -115,31 +107,29 @@ def _same(other: object, name: object, path: str) -> bool:
 
 
 def fingerprint(filename: str | None) -> int:
-    """Another number once a file that was saved under this name has been deleted. None: linked, not known before."""
+    """Another number than before where there is no file of this name (any more). None: linked, not known before."""
+    if filename is None:
+        return 0
     try:
-        return 0 if filename is None else _lost(_target(filename))
+        path = _target(filename)
     except LikenessError:
         return 0  # told when it runs
-
-
-def _lost(path: str) -> int:
-    """How often the file was deleted after it had been saved here."""
-    return _deleted[path] + (not os.path.exists(path)) if path in _deleted else 0
+    _missing[path] += not os.path.exists(path)
+    return _missing[path]
 
 
 def _target(filename: object) -> str:
     name = plain(filename).removesuffix(_ENDING)
     if not name or name.endswith(("/", "\\")):
-        raise _unusable(str(filename), "is empty", "Write a name, such as anna or family/anna.")
+        raise CannotSave(f"The file name {str(filename)!r} is empty.", "Write a name, such as anna or family/anna.")
     path = folders.within(folders.folders(KEY)[0], name) + _ENDING
     if unfit := [part for part in PurePath(name + _ENDING).parts if part != ".." and _NOT_ON_WINDOWS.search(part)]:
-        why = f"has {unfit[0].removesuffix(_ENDING)!r} in it, which is no name of a file on Windows"
-        raise _unusable(plain(name, 60), why, "People share their saved faces: use letters, digits, spaces, - and _.")
+        raise CannotSave(
+            f"The file name {plain(name, 60)!r} has {unfit[0].removesuffix(_ENDING)!r} in it, which is no name of a "
+            "file on Windows.",
+            "People share their saved faces: use letters, digits, spaces, - and _.",
+        )
     return path
-
-
-def _unusable(name: str, why: str, advice: str) -> CannotSave:
-    return CannotSave(f"The file name {name!r} {why}.", advice)
 
 
 def _write(path: str, data: bytes) -> None:
