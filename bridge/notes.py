@@ -53,14 +53,31 @@ def tell(node_id: str | None, text: str) -> None:
         _send(node_id)
 
 
+# Of each box the run, and what the nodes inside have said in it.
+_told_inside: dict[str, tuple[Any, dict[str, str]]] = {}
+
+
 def _send(node_id: str) -> None:
+    """A node in a subgraph, <box>:<node>, is not seen from outside: its text stands under every box around it too."""
     server, text = running_server(), _text(node_id)
     server.send_progress_text(text or " ", node_id)
-    _tell_boxes(server, node_id, text)
+    run, box = getattr(server, "last_prompt_id", None), node_id
+    while ":" in box:
+        box = box.rpartition(":")[0]
+        of, said = _told_inside.get(box, (run, {}))
+        said = {**(said if of == run else {}), node_id: text}
+        _told_inside[box] = run, said
+        server.send_progress_text("\n".join(filter(None, said.values())) or " ", box)
 
 
 def _text(node_id: str) -> str:
-    return _literal("\n".join(_told.get(node_id, ())))
+    """What stands under a node, as HTML that shows nothing but the text.
+
+    The frontends read a note as HTML: 1.27.10 runs its scripts, 1.49.6 drops its tags and makes links of
+    [[label|address]] and __LNK0__. Both show these entities as the letters they are.
+    """
+    text = plain_lines("\n".join(_told.get(node_id, ())))
+    return html.escape(text, quote=False).replace("[", "&#91;").replace("_", "&#95;")
 
 
 def kept(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
@@ -74,33 +91,9 @@ def kept(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
     return output
 
 
-# Of each box the run, and what the nodes inside have said in it.
-_told_inside: dict[str, tuple[Any, dict[str, str]]] = {}
-
-
-def _tell_boxes(server: Any, node_id: str, text: str) -> None:
-    """A node in a subgraph, <box>:<node>, is not seen from outside: its text stands under every box around it too."""
-    run, box = getattr(server, "last_prompt_id", None), node_id
-    while ":" in box:
-        box = box.rpartition(":")[0]
-        of, said = _told_inside.get(box, (run, {}))
-        said = {**(said if of == run else {}), node_id: text}
-        _told_inside[box] = run, said
-        server.send_progress_text("\n".join(filter(None, said.values())) or " ", box)
-
-
 def running_server() -> Any:
     """The running server, or None. Looked up, not imported: scripts use the nodes without it."""
     return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
-
-
-def _literal(text: str) -> str:
-    """The text as HTML that shows nothing but the text.
-
-    The frontends read a note as HTML: 1.27.10 runs its scripts, 1.49.6 drops its tags and makes links of
-    [[label|address]] and __LNK0__. Both show these entities as the letters they are.
-    """
-    return html.escape(plain_lines(text), quote=False).replace("[", "&#91;").replace("_", "&#95;")
 
 
 T = TypeVar("T")
