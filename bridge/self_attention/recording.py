@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 
 import torch
 from comfy.model_patcher import ModelPatcher
@@ -45,10 +46,8 @@ def record(
         return n, keys, values
 
     options = {"patches": {"attn1_patch": [recorder]}}
-    try:
+    with suppress(_AllSeen):
         unet(x, timesteps, context=context, y=y, control=None, transformer_options=options)
-    except _AllSeen:
-        return seen
     return seen
 
 

@@ -40,16 +40,16 @@ class SharingRun(Run):
         self._others = {"patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})}
 
     def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch | None:
-        carried = [next(iter(chunk), None) for chunk in chunks]
+        carried = [parts for (parts,) in chunks]
         if given.x.device not in self._memories:
             self._memories[given.x.device] = Memory(given)
         memory = self._memories[given.x.device]
-        on = any(parts is not None and parts.is_on(given.sigmas) for parts in carried)
-        if not on and all(parts is None or parts.pose is None for parts in carried):
+        on = any(parts.is_on(given.sigmas) for parts in carried)
+        if not on and all(parts.pose is None for parts in carried):
             return None
-        if on and (live := next((parts.live for parts in carried if parts is not None and parts.live), None)):
+        if on and (live := next((parts.live for parts in carried if parts.live), None)):
             memory = self._recording(memory, live, given)
-            carried = [parts and memory.recorded(parts, given) for parts in carried]
+            carried = [memory.recorded(parts, given) for parts in carried]
         watch = self._watching(carried, given.sigmas) if on else None
         return memory.batch(tuple(carried), on, given.x, watch, self._others)
 
@@ -65,9 +65,9 @@ class SharingRun(Run):
             self._recordings[key] = turn, memory.with_nothing_recorded()
         return self._recordings[key][1]
 
-    def _watching(self, carried: Sequence[SharedParts | None], sigmas: Tensor) -> Watch | None:
+    def _watching(self, carried: Sequence[SharedParts], sigmas: Tensor) -> Watch | None:
         """Who watches the step at these sigmas."""
-        watches = [parts.watch for parts in carried if parts is not None and parts.bank and parts.watch]
+        watches = [parts.watch for parts in carried if parts.bank and parts.watch]
         if self.schedule is None or not watches:
             return None
         step = step_of(self.schedule, sigmas) + 1
@@ -79,6 +79,7 @@ def step_of(schedule: Tensor, sigmas: Tensor) -> int:
     return int((schedule >= float(sigmas[0]) * 0.999999).sum()) - 1
 
 
+@dataclass(frozen=True, eq=False)
 class SharingBatch(Batch):
     """Who shares what in one forward.
 
@@ -86,42 +87,37 @@ class SharingBatch(Batch):
     others: what other nodes have put on the MODEL for the whole run. watch: who is shown `maps` afterwards.
     """
 
-    def __init__(
-        self,
-        rows: int,
-        layers: Mapping[Block, Sequence[Beside | None]],
-        poses: Sequence[Tensor | None],
-        others: Options,
-        watch: Watch | None,
-        maps: Sequence[Tensor],
-    ) -> None:
-        self.rows, self._layers, self._poses, self._others = rows, layers, poses, others
-        self._watch, self._maps = watch, maps
+    rows: int
+    layers: Mapping[Block, Sequence[Beside | None]]
+    poses: Sequence[Tensor | None]
+    others: Options
+    watch: Watch | None
+    maps: Sequence[Tensor]
 
     def around(self, options: Options) -> Options:
         """What others put in place of self-attention for this forward alone stays (the host's guidance nodes do so for
         a pass of theirs); what stands there through the run serves the rows without parts."""
-        found = {block: unet.standing(options, "attn1", block) for block in self._layers}
-        kept = {b: f for b, f in found.items() if f is None or f is unet.standing(self._others, "attn1", b)}
-        ours = {block: partial(attended, self._layers[block], before) for block, before in kept.items()}
+        found = {block: unet.standing(options, "attn1", block) for block in self.layers}
+        kept = {b: f for b, f in found.items() if f is None or f is unet.standing(self.others, "attn1", b)}
+        ours = {block: partial(attended, self.layers[block], before) for block, before in kept.items()}
         options = unet.replaced(options, "attn1", ours)
-        posed = any(pose is not None for pose in self._poses)
+        posed = any(pose is not None for pose in self.poses)
         return unet.with_patch(options, "input_block_patch", self.with_pose) if posed else options
 
     def with_pose(self, h: Tensor, options: Options) -> Tensor:
         """The host's input block patch: each chunk's pose, added behind the first convolution."""
         if options["block"] != ("input", 0):
             return h
-        pairs = zip(h.chunk(len(self._poses)), self._poses, strict=True)
+        pairs = zip(h.chunk(len(self.poses)), self.poses, strict=True)
         beside = comfy.utils.repeat_to_batch_size
         return torch.cat([x if pose is None else x + beside(pose, len(x)) for x, pose in pairs])
 
     def done(self) -> None:
         """The mean over the layers at the finest grid among them to whoever watches."""
-        if self._watch and self._maps:
-            size = max(tuple(one.shape[1:]) for one in self._maps)
-            maps = [functional.interpolate(one[None], size=size)[0] for one in self._maps]
-            self._watch.show(torch.stack(maps).mean(dim=0).cpu())
+        if self.watch and self.maps:
+            size = max(tuple(one.shape[1:]) for one in self.maps)
+            maps = [functional.interpolate(one[None], size=size)[0] for one in self.maps]
+            self.watch.show(torch.stack(maps).mean(dim=0).cpu())
 
 
 class Memory:
@@ -165,25 +161,25 @@ class Memory:
         return self._placed[live](self._unet, timesteps, given.sigmas[:1])
 
     def batch(
-        self, carried: tuple[SharedParts | None, ...], on: bool, x: Tensor, watch: Watch | None, others: Options
+        self, carried: tuple[SharedParts, ...], on: bool, x: Tensor, watch: Watch | None, others: Options
     ) -> SharingBatch:
         """carried: per chunk. on: whether anybody shares at this step."""
         key = carried, on, x.shape, watch
         if watch or key not in self._batches:
             maps: list[Tensor] = []
             layers = self._layers(carried, x, maps if watch else None) if on else {}
-            poses = [parts and self._pose(parts) for parts in carried]
+            poses = [self._pose(parts) for parts in carried]
             self._batches[key] = SharingBatch(len(x), layers, poses, others, watch, maps)
         return self._batches[key]
 
     def _layers(
-        self, carried: Sequence[SharedParts | None], x: Tensor, maps: list[Tensor] | None
+        self, carried: Sequence[SharedParts], x: Tensor, maps: list[Tensor] | None
     ) -> dict[Block, list[Beside | None]]:
         """Where anybody shares, what is beside each chunk's own tokens."""
-        banks = [parts.bank for parts in carried if parts and parts.bank]
+        banks = [parts.bank for parts in carried if parts.bank]
         blocks = dict.fromkeys(block for bank in banks for block, tokens in bank.items() if tokens)
         at = unet.grids(self._unet, *x.shape[-2:])
-        return {b: [parts and self._read(parts, b, at[b[:2]], maps) for parts in carried] for b in blocks}
+        return {b: [self._read(parts, b, at[b[:2]], maps) for parts in carried] for b in blocks}
 
     def _pose(self, parts: SharedParts) -> Tensor | None:
         if parts.pose is None:
