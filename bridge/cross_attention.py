@@ -17,7 +17,7 @@ from torch import Tensor
 from ..core.attention import Block
 from .conditioning import check_canvases
 from .runs import Batch, Given, Run, modules_of, rows_made
-from .unet import Grid, Options, Replacement, attention_layers, grids, replaced, standing, transformers, with_patches
+from .unet import Grid, Options, Replacement, grids, layers_of, replaced, standing, transformers, unet_of, with_patches
 
 Patch = Callable[[Tensor, Tensor, Tensor, Options], tuple[Tensor, Tensor, Tensor]]
 """The host's attn2 patch: (n, context, value, extra_options) -> the same, from which q, k and v are projected."""
@@ -108,7 +108,7 @@ class CrossAttentionRun(Run):
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
-        self.layers = [(name, number, index) for name, number, index, _ in attention_layers(guider.model_patcher)]
+        self.layers = layers_of(unet_of(guider.model_patcher))
         self._ready: dict[Hashable, CrossAttentionBatch] = {}
         check_canvases(self.everything(guider), latent)
 

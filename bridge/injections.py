@@ -6,7 +6,7 @@ no adapter weights, nothing is projected per step, and another seed or prompt fi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -133,40 +133,36 @@ class InjectionsBatch(CrossAttentionBatch):
 class Addition:
     """What one apply node's injections, one per chunk and all alike, add to the layers.
 
-    layers: by number, keys and values (people, rows, T, C) of those where they act. weights: per grid, or none
-    where one person acts everywhere.
+    layers: by number, keys and values (people, rows, T, C) of those where they act.
     """
 
     def __init__(self, injections: Sequence[Injection], place: Place) -> None:
-        self.injections, self._place = injections, place
+        self._place = place
         pairs = zip(*(injection.layers for injection in injections), strict=True)
         self.layers = {
-            number: tuple(self._by_row(sides) for sides in zip(*layer, strict=True))
+            number: tuple(self._rows(zip(injections, sides, strict=True)) for sides in zip(*layer, strict=True))
             for number, layer in enumerate(pairs)
             if all(layer)
         }
         # Regions are the same in all rows, boxes may be of one each.
         by_region = injections if injections[0].boxes is not None else injections[:1]
         self._shares = [(one, shares) for one in by_region if (shares := one.shares) is not None]
-        self._weights = {grid: self._on(grid) for grid in place.grids} if self._shares else None
+        self._weights = {grid: self._on(grid) for grid in place.grids} if self._shares else {}
 
-    def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend, whose: Tensor | None = None) -> Tensor:
+    def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend, whose: Tensor | None) -> Tensor:
         """What they add to one layer of this grid; q: (B, N, C). whose: of which of ours each row is."""
         keys, values = (rows_of(x.to(q), whose, dim=1) for x in self.layers[layer])
-        return decoupled(q, keys, values, self._weights_on(grid, q, whose), attend)
-
-    def _by_row(self, sides: Sequence[Tensor]) -> Tensor:
-        """(people, rows, T, C) of all chunks, one after the other."""
-        each = [one.by_person(x) for one, x in zip(self.injections, sides, strict=True)]
-        return as_many(self._place.put(torch.cat(each, dim=1)), self._place.rows, dim=1)
-
-    def _weights_on(self, grid: Grid, q: Tensor, whose: Tensor | None) -> Tensor | None:
-        if self._weights is None:
-            return None
-        weights = self._weights[grid] if grid in self._weights else self._on(grid)
-        return rows_of(weights.to(q), whose, dim=1)
+        weights = None
+        if self._shares:
+            weights = self._weights[grid] if grid in self._weights else self._on(grid)
+            weights = rows_of(weights.to(q), whose, dim=1)
+        return decoupled(q, keys, values, weights, attend)
 
     def _on(self, grid: Grid) -> Tensor:
         """(people, rows, tokens, 1)."""
-        each = [one.by_person(on_grid(shares, *grid)) for one, shares in self._shares]
-        return as_many(self._place.put(torch.cat(each, dim=1)), self._place.rows, dim=1)
+        return self._rows((one, on_grid(shares, *grid)) for one, shares in self._shares)
+
+    def _rows(self, by_chunk: Iterable[tuple[Injection, Tensor]]) -> Tensor:
+        """(people, rows, ...) of all chunks, one after the other."""
+        each = torch.cat([one.by_person(x) for one, x in by_chunk], dim=1)
+        return as_many(self._place.put(each), self._place.rows, dim=1)

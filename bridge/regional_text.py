@@ -237,7 +237,12 @@ class RegionalTextBatch(CrossAttentionBatch):
     def behind(
         self, others: Sequence[Patch], n: Tensor, context: Tensor, value: Tensor, extra_options: Options
     ) -> tuple[Tensor, Tensor, Tensor]:
-        alone = self.apart and self._changed_by(others, n, context, value, extra_options)
+        alone = False
+        if self.apart:
+            said = dict(extra_options)
+            # Asked with two tokens: texts of many lengths are costly to join.
+            super().behind(others, n, context[:, :2], value[:, :2], said)
+            alone = WHOSE in said
         text = self._text_alone(context) if alone else context
         made = super().behind(others, n, text, text if alone else value, extra_options)
         if self.added and made[1].shape[1] < text.shape[1]:
@@ -245,15 +250,6 @@ class RegionalTextBatch(CrossAttentionBatch):
             why = f"makes {left} tokens of the {of} of a text, unlike any node for prompts of single people"
             raise ConditioningLost(modules_of(others), why)
         return made
-
-    def _changed_by(
-        self, others: Sequence[Patch], n: Tensor, context: Tensor, value: Tensor, extra_options: Options
-    ) -> bool:
-        """Whether others make rows, or less of a text. Asked with two tokens: texts of many lengths are costly to
-        join."""
-        said = dict(extra_options)
-        super().behind(others, n, context[:, :2], value[:, :2], said)
-        return WHOSE in said
 
     def lengthened(
         self, n: Tensor, context: Tensor, value: Tensor, extra_options: Options

@@ -139,11 +139,13 @@ class _Network:
         return {"middle": [self._in_boxes(net.middle_block_out(x, emb, context))], "output": outputs}
 
     def _attend(self, read: _KeysAndValues, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
-        layer = *extra_options["block"], extra_options["block_index"]
+        layer, grid = (*extra_options["block"], extra_options["block_index"]), grid_of(extra_options)
         if layer not in read:
             groups = 1 if self._weights is None else len(self._weights)
             read[layer] = _by_group(k, groups), _by_group(v, groups)
-        return decoupled(q, *read[layer], self._weights_on(grid_of(extra_options), q), attend_with(extra_options))
+        if self._weights is not None and grid not in self._on_grid:
+            self._on_grid[grid] = on_grid(self._weights, *grid)[:, None].to(q)
+        return decoupled(q, *read[layer], self._on_grid.get(grid), attend_with(extra_options))
 
     def _in_boxes(self, residual: Tensor) -> Tensor:
         if self._boxes is None:
@@ -152,13 +154,6 @@ class _Network:
         if grid not in self._masks:
             self._masks[grid] = residual_mask(self._boxes, *grid).to(residual)
         return residual * self._masks[grid]
-
-    def _weights_on(self, grid: Grid, q: Tensor) -> Tensor | None:
-        if self._weights is None:
-            return None
-        if grid not in self._on_grid:
-            self._on_grid[grid] = on_grid(self._weights, *grid)[:, None].to(q)
-        return self._on_grid[grid]
 
 
 _KeysAndValues = dict[Block, tuple[Tensor, Tensor]]
