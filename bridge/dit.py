@@ -9,7 +9,7 @@ runs, so no weights of an adapter are in memory while sampling.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from inspect import getsource
 from typing import Any
@@ -32,7 +32,7 @@ from .carried import ConditioningLost
 from .conditioning import check_canvases
 from .injections import Injection
 from .runs import Batch, Given, Run
-from .unet import ONE_FAMILY, Grid, Options, dtype_of
+from .unet import ONE_FAMILY, Grid, Options, dtype_of, replaced
 
 FLUX, FLUX_2, QWEN = FAMILIES = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
 TOKEN = 16
@@ -122,28 +122,6 @@ def blocks_of(model: ModelPatcher) -> list[Block]:
     return [(kind, number) for kind, length in lengths.items() for number in range(length)]
 
 
-def around_blocks(options: Options, functions: Mapping[Block, Callable[[Options, Callable[..., Any]], Any]]) -> Options:
-    """A copy of transformer_options with functions around blocks, and around whoever has replaced them.
-
-    (args, block) -> block(args), changed. args: img, txt (not in a single block of Flux, whose img begins with the
-    text), vec, pe, transformer_options. What comes out has the same img and txt.
-    """
-    before = options.get("patches_replace", {})
-    standing = before.get("dit", {})
-    ours = {at: _around(one, standing.get(at)) for at, one in functions.items()}
-    return {**options, "patches_replace": {**before, "dit": {**standing, **ours}}}
-
-
-def _around(function: Callable[..., Any], before: Callable[..., Any] | None) -> Callable[..., Any]:
-    def replacement(args: Options, extra: Options) -> Any:
-        def block(args: Options) -> Any:
-            return before(args, extra) if before else extra["original_block"](args)
-
-        return function(args, block)
-
-    return replacement
-
-
 def around_attention(options: Options, function: Callable[..., Tensor]) -> Options:
     """A copy of transformer_options with a function around every attention, and around whoever has replaced it.
 
@@ -230,6 +208,7 @@ def _by_row(one: BlockInjection, rows: range) -> list[tuple[slice, BlockInjectio
 
 _Group = tuple[slice, Tensor, tuple[int, ...], list[Read], Callable[[Tensor, Read, Sequence[int]], Tensor]]
 """Rows of the batch, and which of the picture, (n,), read which of the people; per block, and how."""
+_Replacement = Callable[[Options, Options], Options]
 
 
 class BlocksBatch(Batch):
@@ -250,11 +229,16 @@ class BlocksBatch(Batch):
         self._groups += [(rows, at.to(x.device), who, layers, one.read) for who, at in owned]
 
     def around(self, options: Options) -> Options:
-        functions = {block: partial(self._added, number) for number, block in enumerate(self.blocks)}
-        return around_blocks(options, functions)
+        others = options.get("patches_replace", {}).get("dit", {})
+        ours = {block: partial(self._added, number, others.get(block)) for number, block in enumerate(self.blocks)}
+        return replaced(options, "dit", ours)
 
-    def _added(self, number: int, args: Options, block: Callable[[Options], Options]) -> Options:
-        out = block(args)
+    def _added(self, number: int, replacement: _Replacement | None, args: Options, extra: Options) -> Options:
+        """What the host calls instead of a block. replacement: what another node has put there.
+
+        args: img (that of a single block of Flux begins with the text), txt, vec, pe, transformer_options.
+        """
+        out = replacement(args, extra) if replacement else extra["original_block"](args)
         before: Tensor = out["img"]
         # In a single block the text stands in front; references are behind the picture in all.
         text = args["transformer_options"]["img_slice"][0] if self.blocks[number][0] == "single_block" else 0

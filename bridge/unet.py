@@ -161,10 +161,10 @@ def standing(options: Mapping[str, Any], attention: str, block: Block) -> Replac
     return patches.get(block, patches.get(block[:2]))
 
 
-def replaced(options: Options, attention: str, patches: Mapping[Block, Replacement]) -> Options:
-    """A copy of transformer_options with these in place of `attention`."""
+def replaced(options: Options, what: str, patches: Mapping[Any, Callable[..., Any]]) -> Options:
+    """A copy of transformer_options with these in place of attn1 or attn2 of layers, or of blocks (dit)."""
     before = options.get("patches_replace", {})
-    return {**options, "patches_replace": {**before, attention: {**before.get(attention, {}), **patches}}}
+    return {**options, "patches_replace": {**before, what: {**before.get(what, {}), **patches}}}
 
 
 def with_patch(options: Options, kind: str, patch: Callable[..., Any]) -> Options:
