@@ -64,7 +64,13 @@ def append_tokens(
     differ.
     """
     check_conditioning(conditioning, tokens.shape[-1], what)
-    return [part for entry in conditioning for part in _split(entry, tokens, people, start_percent)]
+    parts = list[Entry]()
+    for text, options in conditioning:
+        rows = max(len(text), len(tokens))
+        joined = torch.cat([repeat_to_batch_size(one.to(text), rows) for one in (text, tokens)], dim=1)
+        named = {**options, ID_TOKENS: IDTokens(text.shape[1], people, tokens.shape[1] // people)}
+        parts += changed_at([text, options], [joined, named], start_percent)
+    return parts
 
 
 def check_conditioning(
@@ -82,14 +88,6 @@ def check_conditioning(
             raise WrongBaseModel(
                 f"The conditioning given to {what}", family(found), needed or family(width), advice or usual
             )
-
-
-def _split(entry: Entry, tokens: Tensor, people: int, start_percent: float) -> list[Entry]:
-    text, options = entry
-    rows = max(len(text), len(tokens))
-    joined = torch.cat([repeat_to_batch_size(one.to(text), rows) for one in (text, tokens)], dim=1)
-    named = {**options, ID_TOKENS: IDTokens(text.shape[1], people, tokens.shape[1] // people)}
-    return changed_at(entry, [joined, named], start_percent)
 
 
 def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:

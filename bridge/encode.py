@@ -159,7 +159,9 @@ def _checked(given: Any, kind: str, width: int) -> Tensor:
     found, right = {name: given[name].shape[-1] for name in _WORDS}, _wanted(kind, width)
     # Without its projection, ViT-H gives embeddings as wide as bigG's.
     if found[kind] != width or (kind == EMBEDS and right and found != right.widths):
-        raise WrongEncoder(_described(found), kind, width)
+        name = next((one.name for one in ENCODERS if one.widths == found), "an unknown encoder")
+        widths = ", ".join(f"{_WORDS[kind]} of width {width}" for kind, width in found.items())
+        raise WrongEncoder(f"{name} ({widths})", kind, width)
     out = given[kind].float().cpu()
     if not out.isfinite().all():
         why = "CLIP vision makes NaN or infinity of it"
@@ -182,8 +184,3 @@ def vision_of(state: State, *, ops: Any, device: torch.device, dtype: torch.dtyp
 
 def _wanted(kind: str, width: int) -> Encoder | None:
     return next((one for one in ENCODERS if one.widths[kind] == width), None)
-
-
-def _described(found: dict[str, int]) -> str:
-    name = next((one.name for one in ENCODERS if one.widths == found), "an unknown encoder")
-    return f"{name} ({', '.join(f'{_WORDS[kind]} of width {width}' for kind, width in found.items())})"

@@ -29,9 +29,6 @@ NONE_FOUND = "none found"
 NO_DETECTOR = "none (faces from landmarks)"
 NO_RECOGNISER = "none (pictures alone)"
 
-_ONNX_KEY = "insightface"
-_TORCH_KEYS = ("facexlib", "insightface")
-
 
 class DetectorMissing(LikenessError):
     """A face model that only recognises, where faces are to be found."""
@@ -138,10 +135,8 @@ def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
 
 
 def _files() -> Files:
-    return Files(
-        by_name(folders.folders(_ONNX_KEY), (".onnx",)),
-        by_name(folders.folders(*_TORCH_KEYS), WEIGHTS),
-    )
+    onnx = by_name(folders.folders("insightface"), (".onnx",))
+    return Files(onnx, by_name(folders.folders("facexlib", "insightface"), WEIGHTS))
 
 
 def _missing(what: str, key: str) -> ModelMissing:

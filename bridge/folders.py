@@ -69,29 +69,25 @@ def of_models() -> dict[str, tuple[str, ...]]:
     known = {
         key: tuple(sorted(paths, key=lambda path: path == old))
         for key, (paths, _) in folder_paths.folder_names_and_paths.items()
+        if key not in _NO_MODELS
     }
-    return {key: paths for key, paths in known.items() if key not in _NO_MODELS} | {"": (folder_paths.models_dir,)}
+    return known | {"": (folder_paths.models_dir,)}
 
 
-def listed(*keys: str) -> list[str]:
-    """Relative names of the files under these keys, sorted, without repeats."""
-    names = {
-        name
-        for key in keys
-        for root in folders(key)
-        for name, _ in files_below(root)
-        if os.path.splitext(name)[1].lower() in folder_paths.folder_names_and_paths[key][1]
-    }
-    return sorted(names)
+def listed(key: str) -> list[str]:
+    """Relative names of the files under this key, sorted, without repeats."""
+    endings = folder_paths.folder_names_and_paths[key][1]
+    names = {name for root in folders(key) for name, _ in files_below(root)}
+    return sorted(name for name in names if os.path.splitext(name)[1].lower() in endings)
 
 
-def find(name: str, *keys: str) -> str | None:
-    """Full path of the first file called `name` (relative, sub-folders allowed) under these keys, or None.
+def find(name: str, key: str) -> str | None:
+    """Full path of the first file called `name` (relative, sub-folders allowed) under this key, or None.
 
     No file has an empty name: that is what an empty menu sends. Raises UnsafePath when the name climbs out of the
     folder.
     """
-    for folder in folders(*keys) if name else ():
+    for folder in folders(key) if name else ():
         path = within(folder, name)
         if os.path.isfile(path):
             return path

@@ -276,15 +276,12 @@ def _around(model_options: Mapping[str, Any]) -> str:
 
 def modules_of(functions: Sequence[Any]) -> str:
     """Where they live, to tell the user."""
-    return ", ".join(dict.fromkeys(map(_module_of, functions))) or "unknown"
+    whole = (one.func if isinstance(one, partial) else one for one in functions)
+    names = (getattr(one, "__module__", None) or type(one).__module__ for one in whole)
+    return ", ".join(dict.fromkeys(names)) or "unknown"
 
 
 def rows_made(made: int, rows: int, function: Callable[..., object] | None) -> ConditioningLost:
     """By this function, or by nobody knows what, inside a layer."""
     why = f"makes {made} rows of {rows} inside attention, without a record of which belong to whom"
     return ConditioningLost(modules_of([function] if function else []), why)
-
-
-def _module_of(function: Any) -> str:
-    function = function.func if isinstance(function, partial) else function
-    return getattr(function, "__module__", None) or type(function).__module__

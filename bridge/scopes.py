@@ -203,9 +203,5 @@ def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scale
     sides: tokens (people, T, width) of each. scales: as in keys_and_values; where all are 0 the UNet reads nothing.
     """
     source = object()
-
-    def injection(tokens: Tensor) -> Injection:
-        layers = keys_and_values(loaded, tokens, scales) if scales.any() else ()
-        return scope.injection(source, tokens, layers)
-
-    return [injection(tokens) for tokens in sides]
+    layers = [keys_and_values(loaded, tokens, scales) if scales.any() else () for tokens in sides]
+    return [scope.injection(source, *each) for each in zip(sides, layers, strict=True)]
