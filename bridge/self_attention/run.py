@@ -42,7 +42,7 @@ class SharingRun(Run):
     def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch | None:
         carried = [parts for (parts,) in chunks]
         if given.x.device not in self._memories:
-            self._memories[given.x.device] = Memory(given)
+            self._memories[given.x.device] = Memory(given, self._others)
         memory = self._memories[given.x.device]
         on = any(parts.is_on(given.sigmas) for parts in carried)
         if not on and all(parts.pose is None for parts in carried):
@@ -51,7 +51,7 @@ class SharingRun(Run):
             memory = self._recording(memory, live, given)
             carried = [memory.recorded(parts, given) for parts in carried]
         watch = self._watching(carried, given.sigmas) if on else None
-        return memory.batch(tuple(carried), on, given.x, watch, self._others)
+        return memory.batch(tuple(carried), on, given.x, watch)
 
     def _recording(self, memory: Memory, live: Reference, given: Given) -> Memory:
         """The memory with what `live` has last recorded, or with nothing where that is out of date."""
@@ -99,7 +99,7 @@ class SharingBatch(Batch):
         a pass of theirs); what stands there through the run serves the rows without parts."""
         found = {block: unet.standing(options, "attn1", block) for block in self.layers}
         kept = {b: f for b, f in found.items() if f is None or f is unet.standing(self.others, "attn1", b)}
-        ours = {block: partial(attended, self.layers[block], before) for block, before in kept.items()}
+        ours = {block: partial(self.attended, block, before) for block, before in kept.items()}
         options = unet.replaced(options, "attn1", ours)
         posed = any(pose is not None for pose in self.poses)
         return unet.with_patch(options, "input_block_patch", self.with_pose) if posed else options
@@ -112,6 +112,30 @@ class SharingBatch(Batch):
         beside = comfy.utils.repeat_to_batch_size
         return torch.cat([x if pose is None else x + beside(pose, len(x)) for x, pose in pairs])
 
+    def attended(
+        self, block: Block, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        """The attn1 of one layer. Rows of a chunk without parts are left as they were. Raises ConditioningLost.
+
+        before: another node's replacement, which goes on serving the rows without parts.
+        """
+        beside, alone = self.layers[block], unet.attend_with(extra_options)
+        if len(q) % len(beside):
+            raise rows_made(len(q), len(beside), before)
+        rows = len(q) // len(beside)
+        # Others count on all rows of the batch, so theirs is called with all of them.
+        theirs = before(q, k, v, extra_options).split(rows) if before else None
+        # HyperTile makes several rows of one query and leaves keys and values to be cut alike by the kernel.
+        k, v = (x.reshape(len(q), -1, x.shape[-1]) for x in (k, v))
+        out: list[Tensor] = []
+        for n, (parts, *own) in enumerate(zip(beside, *(x.split(rows) for x in (q, k, v)), strict=True)):
+            q, k, v = own
+            if parts:
+                out.append(parts.attended(q, k, v, extra_options))
+            else:
+                out.append(theirs[n] if theirs else alone(q, k, v))
+        return torch.cat(out)
+
     def done(self) -> None:
         """The mean over the layers at the finest grid among them to whoever watches."""
         if self.watch and self.maps:
@@ -121,10 +145,10 @@ class SharingBatch(Batch):
 
 
 class Memory:
-    """What one sampling run needs to make once only, on one device."""
+    """What one sampling run needs to make once only, on one device. others: as in SharingBatch."""
 
-    def __init__(self, given: Given) -> None:
-        self._like, self._unet = given.like(), given.model.diffusion_model
+    def __init__(self, given: Given, others: Options) -> None:
+        self._like, self._unet, self._others = given.like(), given.model.diffusion_model, others
         self._modules = {(name, number, index): layer for name, number, index, layer in unet.transformers(self._unet)}
         # One for all layers and steps that need the same: with targets it is large.
         self._bias = cache(partial(_bias, self._like))
@@ -160,16 +184,14 @@ class Memory:
         timesteps = given.model.model_sampling.timestep(given.sigmas[:1]).float()
         return self._placed[live](self._unet, timesteps, given.sigmas[:1])
 
-    def batch(
-        self, carried: tuple[SharedParts, ...], on: bool, x: Tensor, watch: Watch | None, others: Options
-    ) -> SharingBatch:
+    def batch(self, carried: tuple[SharedParts, ...], on: bool, x: Tensor, watch: Watch | None) -> SharingBatch:
         """carried: per chunk. on: whether anybody shares at this step."""
         key = carried, on, x.shape, watch
         if watch or key not in self._batches:
             maps: list[Tensor] = []
             layers = self._layers(carried, x, maps if watch else None) if on else {}
             poses = [self._pose(parts) for parts in carried]
-            self._batches[key] = SharingBatch(len(x), layers, poses, others, watch, maps)
+            self._batches[key] = SharingBatch(len(x), layers, poses, self._others, watch, maps)
         return self._batches[key]
 
     def _layers(
@@ -251,34 +273,3 @@ class Beside:
         # On a CPU the host's choices write out all logits, which takes three times as long.
         kernel = attention_pytorch if q.device.type == "cpu" else None
         return shared(q, (k, v), (self.keys, self.values), unet.attend_with(extra_options, kernel, bias))
-
-
-def attended(
-    beside: Sequence[Beside | None],
-    before: Replacement | None,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    extra_options: Options,
-) -> Tensor:
-    """The attn1 of one layer in one forward. Rows of a chunk without parts are left as they were. Raises
-    ConditioningLost.
-
-    beside: per chunk. before: another node's replacement, which goes on serving the rows without parts.
-    """
-    alone = unet.attend_with(extra_options)
-    if len(q) % len(beside):
-        raise rows_made(len(q), len(beside), before)
-    rows = len(q) // len(beside)
-    # Others count on all rows of the batch, so theirs is called with all of them.
-    theirs = before(q, k, v, extra_options).split(rows) if before else None
-    # HyperTile makes several rows of one query and leaves keys and values to be cut alike by the kernel.
-    k, v = (x.reshape(len(q), -1, x.shape[-1]) for x in (k, v))
-    out: list[Tensor] = []
-    for n, (parts, *own) in enumerate(zip(beside, *(x.split(rows) for x in (q, k, v)), strict=True)):
-        q, k, v = own
-        if parts:
-            out.append(parts.attended(q, k, v, extra_options))
-        else:
-            out.append(theirs[n] if theirs else alone(q, k, v))
-    return torch.cat(out)
