@@ -153,13 +153,13 @@ class CarriedCond(comfy.conds.CONDRegular):
 
 def put(conditioning: Conditioning, what: Carried) -> Conditioning:
     """Every entry with one more Carried."""
-    return [[text, _with(options, what)] for text, options in conditioning]
-
-
-def _with(options: dict[str, Any], what: Carried) -> dict[str, Any]:
-    conds = options.get("model_conds", {})
-    before = conds[what.key].cond if what.key in conds else ()
-    return {**options, "model_conds": {**conds, what.key: CarriedCond((*before, what))}}
+    entries: Conditioning = []
+    for text, options in conditioning:
+        conds = options.get("model_conds", {})
+        before = conds[what.key].cond if what.key in conds else ()
+        conds = {**conds, what.key: CarriedCond((*before, what))}
+        entries.append([text, {**options, "model_conds": conds}])
+    return entries
 
 
 def chunks_of(cond: Mapping[str, Any], options: Mapping[str, Any], key: str) -> list[tuple[Any, ...]]:

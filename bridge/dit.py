@@ -32,7 +32,7 @@ from .carried import ConditioningLost
 from .conditioning import check_canvases
 from .injections import Injection
 from .runs import Batch, Given, Run
-from .unet import ONE_FAMILY, Grid, Options, dtype_of, replaced
+from .unet import ONE_FAMILY, Options, dtype_of, replaced
 
 FLUX, FLUX_2, QWEN = FAMILIES = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
 TOKEN = 16
@@ -65,7 +65,11 @@ def require_dits(node: str) -> None:
 
 def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
     """Which of these a MODEL is of. Raises WrongBaseModel for any other."""
-    found = _family(network_of(model.model))
+    network, found = network_of(model.model), ""
+    if isinstance(network, Flux):
+        found = FLUX_2 if getattr(network.params, "global_modulation", False) else FLUX
+    elif isinstance(network, QwenImageTransformer2DModel):
+        found = QWEN
     if found in wanted:
         return found
     *some, last = wanted
@@ -86,30 +90,17 @@ def check_latents(latents: Sequence[Tensor], model: ModelPatcher, node: str) -> 
             raise WrongBaseModel(f"The conditioning given to {node}", found, f"{wanted}, as the MODEL is,", ONE_FAMILY)
 
 
-def _family(network: Any) -> str:
-    """Of any network, "" for others."""
-    if isinstance(network, Flux):
-        return FLUX_2 if getattr(network.params, "global_modulation", False) else FLUX
-    return QWEN if isinstance(network, QwenImageTransformer2DModel) else ""
-
-
 def network_of(model: BaseModel) -> Any:
     """The diffusion model itself, under what torch.compile may have put around it."""
     network = model.diffusion_model
     return getattr(network, "_orig_mod", network)
 
 
-def grid_of(model: BaseModel, latent: Tensor) -> Grid:
-    """The picture's tokens for latents (B, C, h, w) or (B, C, T, h, w): odd sides are padded."""
-    patch: int = network_of(model).patch_size
-    height, width = latent.shape[-2:]
-    return -(-height // patch), -(-width // patch)
-
-
 def tokens_of(model: BaseModel, latent: Tensor) -> int:
-    """How many these are, in all frames."""
+    """How many tokens latents (B, C, h, w) or (B, C, T, h, w) are, in all frames: odd sides are padded."""
+    patch: int = network_of(model).patch_size
     frames = latent.shape[2] if latent.dim() == 5 else 1
-    return frames * math.prod(grid_of(model, latent))
+    return frames * math.prod(-(-side // patch) for side in latent.shape[-2:])
 
 
 def blocks_of(model: ModelPatcher) -> list[Block]:
@@ -131,10 +122,7 @@ def around_attention(options: Options, function: Callable[..., Tensor]) -> Optio
     before = options.get(OVERRIDE)
 
     def override(kernel: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        def attend(*args: Any, **kwargs: Any) -> Tensor:
-            return before(kernel, *args, **kwargs) if before else kernel(*args, **kwargs)
-
-        return function(attend, q, k, v, *args, **kwargs)
+        return function(partial(before, kernel) if before else kernel, q, k, v, *args, **kwargs)
 
     return {**options, OVERRIDE: override}
 
@@ -216,7 +204,7 @@ class BlocksBatch(Batch):
 
     def __init__(self, run: BlocksRun, on: Sequence[tuple[BlockInjection, ...]], given: Given) -> None:
         self.blocks, self.rows = run.blocks, len(given.x)
-        self._length, self._groups = math.prod(grid_of(given.model, given.x)), list[_Group]()
+        self._length, self._groups = tokens_of(given.model, given.x), list[_Group]()
         for each in on:
             several = self.rows // len(each)
             for first, one in zip(range(0, self.rows, several), each, strict=True):

@@ -100,7 +100,7 @@ class Published:
     """A method's own weights: one file, one network.
 
     what: the file in words. model: the file of a method that has one, of several the first. formats: what may be
-    in the file, its model's where none is named.
+    in the file, where it is read here.
     """
 
     method: str
@@ -160,7 +160,7 @@ class Published:
         expected, advice = self._wanted(path)
         state = read_state_dict(path, expected, advice)
         title = f"{'an' if self.what[0] in 'AEIOU' else 'a'} {self.what}" if len(self.formats) > 1 else None
-        require(state, self.formats or self.model.format, path, advice, title)
+        require(state, self.formats, path, advice, title)
         return state
 
     def build(

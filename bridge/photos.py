@@ -27,7 +27,6 @@ from .notes import running_server
 
 PICTURES = Path(__file__).resolve().parents[1] / "pictures"
 NO_FOLDER, EXAMPLES = "none", "drawn examples"
-_OF_EXAMPLES = PICTURES / "people"
 _ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",
     ".heif", ".jp2", ".jxl",
@@ -55,7 +54,7 @@ def path_of(folder: str) -> str:
     """Full path of a folder of the input directory. Raises UnsafePath, also for a link that leads out of it, and
     BadPhoto where there is none of that name."""
     if folder == EXAMPLES:
-        return str(_OF_EXAMPLES)
+        return str(PICTURES / "people")
     root = folder_paths.get_input_directory()
     path = folders.within(root, folder)
     if not os.path.isdir(path):  # first: it takes letters that no file system has
@@ -75,8 +74,8 @@ def files(folder: str) -> tuple[list[Stamp], list[str]]:
     """
     path = path_of(folder)
     root = path if folder == EXAMPLES else folder_paths.get_input_directory()
-    there = sorted((name for name in os.listdir(path) if not name.startswith(".")), key=_by_number)
-    there = [name for name in there if os.path.isfile(os.path.join(path, name))]
+    shown = (name for name in os.listdir(path) if not name.startswith("."))
+    there = sorted((name for name in shown if os.path.isfile(os.path.join(path, name))), key=_by_number)
     photos = [name for name in there if _is_photo(name) and _inside(os.path.join(path, name), root)]
     if not photos:
         raise BadPhoto(
