@@ -51,7 +51,6 @@ class PoseImage(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessPoseImage",
-            display_name=DRAW,
             category=IN_PLACES,
             inputs=[
                 LayoutSocket.Input("layout", optional=True),

@@ -43,8 +43,6 @@ def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.Pre
 
 
 class LoadFaceModel(io.ComfyNode):
-    """Detector and recognisers, kept loaded."""
-
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -77,8 +75,6 @@ class LoadFaceModel(io.ComfyNode):
 
 
 class DetectFaces(FindsFaces, io.ComfyNode):
-    """The ordered faces of one picture."""
-
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -121,8 +117,6 @@ class DetectFaces(FindsFaces, io.ComfyNode):
 
 
 class Identity(FindsFaces, io.ComfyNode):
-    """One person from one or more photos."""
-
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -228,8 +222,6 @@ def _face(
 
 
 class BlendIdentities(io.ComfyNode):
-    """A person between two people."""
-
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -251,8 +243,6 @@ class BlendIdentities(io.ComfyNode):
 
 
 class SaveIdentity(io.ComfyNode):
-    """Into the face bank."""
-
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -278,8 +268,6 @@ class SaveIdentity(io.ComfyNode):
 
 
 class LoadIdentity(io.ComfyNode):
-    """From the face bank."""
-
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -304,8 +292,6 @@ class LoadIdentity(io.ComfyNode):
 
 
 class Cast(io.ComfyNode):
-    """Who is in the picture."""
-
     @classmethod
     def define_schema(cls) -> io.Schema:
         numbers = range(1, _PEOPLE + 1)
@@ -366,8 +352,6 @@ def _shown(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[str]) -
 
 
 class PeopleFromPhotos(FindsFaces, io.ComfyNode):
-    """One photo each, straight to a cast."""
-
     @classmethod
     def define_schema(cls) -> io.Schema:
         numbers = range(1, _PEOPLE + 1)

@@ -28,7 +28,6 @@ class PersonPrompts(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessPersonPrompts",
-            display_name=NAME,
             category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),

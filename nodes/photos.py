@@ -30,8 +30,6 @@ _Photo = tuple[str, Callable[[], Sequence[people.Face]]]
 
 
 class CastFromPhotos(FindsFaces, io.ComfyNode):
-    """A batch or a folder of photos, straight to a cast."""
-
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(

@@ -50,7 +50,6 @@ class LayoutFromFaces(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessLayoutFromFaces",
-            display_name=LAYOUT,
             category=IN_PLACES,
             inputs=[
                 FacesSocket.Input("faces", optional=True),

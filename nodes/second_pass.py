@@ -35,7 +35,6 @@ class CropFaces(FindsFaces, io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessCropFaces",
-            display_name=CROP,
             category=IN_MEASURE,
             inputs=[
                 # Editors of older hosts move an input that has become optional, and links in saved boxes then miss.

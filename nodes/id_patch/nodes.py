@@ -86,7 +86,6 @@ class IDPatchImage(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessIDPatchImage",
-            display_name=IMAGE,
             category=schema.IN_METHODS,
             inputs=[
                 IDPatchSocket.Input("id_patch"),
@@ -114,7 +113,6 @@ class ApplyIDPatch(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyIDPatch",
-            display_name=APPLY,
             category=schema.IN_METHODS,
             inputs=[
                 io.Conditioning.Input("positive"),
@@ -182,7 +180,6 @@ class BindIDTokens(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessBindIDTokens",
-            display_name=BIND,
             category=schema.IN_METHODS,
             inputs=[
                 *schema.applied_inputs(),

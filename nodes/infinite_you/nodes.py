@@ -237,7 +237,6 @@ class ApplyInfiniteYou(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyInfiniteYou",
-            display_name=APPLY,
             category=IN_METHODS,
             inputs=[
                 io.Conditioning.Input("positive"),

@@ -60,7 +60,6 @@ class ApplyInstantID(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyInstantID",
-            display_name=APPLY,
             category=schema.IN_METHODS,
             inputs=[
                 *schema.applied_inputs(),

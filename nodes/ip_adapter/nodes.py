@@ -84,7 +84,6 @@ class ApplyIPAdapter(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyIPAdapter",
-            display_name=APPLY,
             category=schema.IN_METHODS,
             inputs=[
                 *schema.applied_inputs(),
@@ -188,7 +187,6 @@ class ApplyStyle(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyStyle",
-            display_name=STYLES,
             category=schema.IN_METHODS,
             inputs=[
                 *schema.applied_inputs(),

@@ -65,7 +65,9 @@ def encode(
         )
     present = parts.present
     if not 1 <= len(present) <= SLOTS:
-        raise _count(len(present))
+        found = f"{counted(len(present), 'part')} with a weight above 0"
+        advice = "Chain fewer Part nodes, or show several garments in one; for none bypass the nodes of Parts2Whole."
+        raise BadParts(f"{found}; Parts2Whole takes 1 to {SLOTS}, one image token each.", advice)
     ready = [prepared(part, width, height) for part in present]
     contexts = [text_of(clip, part.label, networks.reference, _CLIP)[0] for part in present]
     embeds = [_embed(networks, clip_vision, part) for part in present]
@@ -80,14 +82,6 @@ def encode(
         targets=targets(present, width, height),
         width=width,
         height=height,
-    )
-
-
-def _count(parts: int) -> BadParts:
-    """No part, or more of them than there are image tokens."""
-    return BadParts(
-        f"{counted(parts, 'part')} with a weight above 0; Parts2Whole takes 1 to {SLOTS}, one image token each.",
-        "Chain fewer Part nodes, or show several garments in one; for none bypass the nodes of Parts2Whole.",
     )
 
 

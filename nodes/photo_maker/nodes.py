@@ -114,7 +114,6 @@ class ApplyPhotoMaker(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyPhotoMaker",
-            display_name=APPLY,
             category=schema.IN_METHODS,
             inputs=[
                 io.Model.Input("model"),

@@ -30,7 +30,6 @@ class CastReferences(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessCastReferences",
-            display_name=NAME,
             category=schema.IN_METHODS,
             inputs=[
                 io.Clip.Input("clip"),
@@ -90,7 +89,6 @@ class BindReferences(io.ComfyNode):
         extent, margin, _feather = schema.region_inputs()
         return io.Schema(
             node_id="LikenessBindReferences",
-            display_name=BIND,
             category=schema.IN_METHODS,
             inputs=[
                 *schema.applied_inputs(),

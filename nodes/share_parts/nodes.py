@@ -198,28 +198,6 @@ def _extra(model: ModelPatcher, latents: Tensor) -> Tensor:
     return torch.cat([torch.zeros_like(latents[:, :1]), latents], dim=1) if channels else latents[:, :0]
 
 
-@torch.no_grad()
-def put_in(
-    sides: tuple[Conditioning, Conditioning],
-    reference: SelfReference,
-    parts: Parts,
-    size: tuple[int, int],
-    strength: float,
-    sigmas: tuple[float, float],
-) -> tuple[Conditioning, Conditioning]:
-    """Positive and negative with the parts, which the positive looks at. size: (width, height) of the picture.
-
-    strength scales the parts' share of the attention. Raises BadParts.
-    """
-    source = object()
-    weights = PartWeights([part.weight * strength for part in parts.present], targets(parts.present, *size))
-    positive, negative = (
-        share_with(side, SharedParts(source, sigmas, None, weights, live=live, size=size))
-        for side, live in zip(sides, (reference, None), strict=True)
-    )
-    return positive, negative
-
-
 _SAME = "Connect the CLIP and the VAE of the checkpoint that the MODEL comes from."
 
 
@@ -277,8 +255,14 @@ class SharePartsAttention(io.ComfyNode):
         geometry.check_size("The picture", width, height)
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
         steps = renew_every if reference == EVERY_STEP else None
-        live = reference_of(model, parts, clip, vae, (width, height), layers, steps, seed, crop_to_mask)
-        sides = put_in((positive, negative), live, parts, (width, height), strength, window)
+        size, present, source = (width, height), parts.present, object()
+        seen = reference_of(model, parts, clip, vae, size, layers, steps, seed, crop_to_mask)
+        # strength scales the parts' share of the attention; only the positive looks at them.
+        weights = PartWeights([part.weight * strength for part in present], targets(present, *size))
+        sides = (
+            share_with(side, SharedParts(source, window, None, weights, live=live, size=size))
+            for side, live in ((positive, seen), (negative, None))
+        )
         return io.NodeOutput(patched(model, SharingRun), *sides)
 
 

@@ -53,7 +53,6 @@ class ApplyStoryMaker(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyStoryMaker",
-            display_name=APPLY,
             category=schema.IN_METHODS,
             inputs=[
                 *schema.applied_inputs(),

@@ -56,7 +56,6 @@ class ApplyWithAnyone(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyWithAnyone",
-            display_name=APPLY,
             category=schema.IN_METHODS,
             inputs=[
                 *schema.applied_inputs(),
