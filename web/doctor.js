@@ -154,7 +154,7 @@ function extendDoctor(prototype) {
 function tell({ names, size }) {
   const [list, number] = [names.join(", "), names.length];
   const [summary, detail] = isChinese()
-    ? [`缺少 ${number} 个文件`, `${list}。共 ${size}。链接和文件夹：模板“检查模型文件”。`]
+    ? [`缺失 ${number} 个文件`, `${list}。共 ${size}。链接和文件夹：模板“检查模型文件”。`]
     : [
         number === 1 ? "One file is missing" : `${number} files are missing`,
         `${list}. In all: ${size}. Links and folders: template Check files.`,
