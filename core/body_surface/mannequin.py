@@ -22,8 +22,6 @@ from .iuv import Surface
 _Array = npt.NDArray[np.float64]
 _Plane = tuple[float, float, float]
 """Of 255: in the middle, added from there to the end, added from there to the side (outer, or the person's left)."""
-
-
 _Axis = tuple[Point, Point, float, float]
 """A point of a line, the unit vector down it, and from the point where a shape begins and how long it is, px."""
 _Half = Callable[[_Array], _Array]
@@ -166,12 +164,9 @@ class _Figure:
         over, crotch = 0.18 * head, 0.3 * head
         at = [-over, 0, 0.6 * length, length, length + crotch]
         wide = [_NECK * head, shoulders, (shoulders + 2 * hips) / 3 * 0.92, hips, 0.02 * head]
-
-        def half(along: _Array) -> _Array:
-            return np.interp(along, at, wide)
-
         axis = top, unit(top, bottom), -over, length + over + crotch
-        self._paint(axis, half, max(wide), self.turn, _TORSO if self.front else _TORSO_BEHIND)
+        charts = _TORSO if self.front else _TORSO_BEHIND
+        self._paint(axis, lambda along: np.interp(along, at, wide), max(wide), self.turn, charts)
 
     def _head(self) -> None:
         nose, head = self.pose[0], self.head

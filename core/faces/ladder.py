@@ -98,7 +98,7 @@ def _look(detector: Detector, picture: Picture, rung: Rung) -> tuple[Detection, 
 
     def back(point: Point) -> Point:
         x, y, right, bottom = point[0] - border, point[1] - border, width - 1, height - 1
-        for _ in range(rung.turns):  # counter-clockwise
+        for _ in range(rung.turns):  # each undoes one turn counter-clockwise
             x, y, right, bottom = bottom - y, x, bottom, right
         return x, y
 

@@ -122,7 +122,7 @@ def on_cpu(build: Callable[..., nn.Module], state: State) -> Held:
 def open_detector(path: str, hold: Holder) -> scrfd.Scrfd:
     """Raises UnsupportedCheckpoint."""
     graph = inspect(path)
-    picture = graph.inputs[0]
+    picture = graph.inputs[0]  # in some files of one size only
     fixed = (picture[3], picture[2]) if len(picture) == 4 and picture[2] and picture[3] else None
     width, height = fixed or scrfd.SIZE
     wanted = scrfd.output_sizes(len(graph.outputs), width, height)

@@ -89,10 +89,9 @@ def _step(path: str, node: Node) -> Step:
     if node.operator not in OPERATORS:
         raise _unsupported(path, f"with the operator {node.operator}")
     function = OPERATORS[node.operator]
-    parameters = signature(function).parameters.items()
-    kinds = {name: parameter.kind for name, parameter in parameters}
-    known = {name for name, kind in kinds.items() if kind is Parameter.KEYWORD_ONLY}
-    known |= signature(_window).parameters.keys() if "window" in kinds else set()
+    parameters = signature(function).parameters
+    known = {name for name, parameter in parameters.items() if parameter.kind is Parameter.KEYWORD_ONLY}
+    known |= signature(_window).parameters.keys() if "window" in parameters else set()
     if unknown := sorted(node.attributes.keys() - known):
         raise _unsupported(path, f"with the attribute {unknown[0]} of the operator {node.operator}")
     return Step(node.operator, partial(function, **node.attributes), node.inputs, node.outputs[0])
@@ -114,8 +113,8 @@ class Network(nn.Module):
 
     def __init__(self, planned: Plan, ops: Any = None, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        empty = {key: torch.empty_like(one, device=device, dtype=dtype) for key, one in planned.state.items()}
-        self.weights = nn.ModuleList(map(Weight, empty.values()))
+        empty = (torch.empty_like(one, device=device, dtype=dtype) for one in planned.state.values())
+        self.weights = nn.ModuleList(map(Weight, empty))
         self._plan = planned
         reads = {name: n for n, step in enumerate(planned.steps) for name in step.reads}
         self._last = {**reads, **dict.fromkeys(planned.outputs)}

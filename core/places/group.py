@@ -129,7 +129,7 @@ class Formation:
     def wide(self) -> float:
         return self.span * self.action.beside[0] + 2 * _SIDE
 
-    def up(self, rise: float = _RISE[0]) -> list[float]:
+    def up(self, rise: float) -> list[float]:
         """Of each row, the nose over the lower edge of the picture, when each row is `rise` above the one in front.
 
         With `full` a row stands on one bench more than the row in front, unless people are taller by themselves.
@@ -145,7 +145,8 @@ class Formation:
 
     def high(self, rise: float = _RISE[0]) -> float:
         reaches = [reach for arm in self.action.arms if arm for reach in arm if reach]
-        hands = max([0.0, *(_HAND - y + bodies.CROWN - _ABOVE for _, y, _ in reaches)])  # over the air over a crown
+        # So far hands are above the air over a crown.
+        hands = max([0.0, *(_HAND - y + bodies.CROWN - _ABOVE for _, y, _ in reaches)])
         return self.up(rise)[0] - bodies.CROWN + _SWAY + _ABOVE + hands
 
     @property

@@ -15,7 +15,7 @@ from torch import Tensor
 from ..attention import region_weights
 from ..errors import BadCast, BadSize, LikenessError, counted, gathered, listed
 from ..inputs import OTHER_WORDS
-from ..people import Box, Cast, Identity, Layout, Person, PlacedCast, Point, Pose, Slot, is_a, require_places
+from ..people import Box, Cast, Identity, Layout, Person, PlacedCast, Pose, Slot, is_a, require_places
 from ..pictures import as_masks
 from .bodies import openpose, seen_limbs, torso
 
@@ -91,10 +91,8 @@ def of_faces(cast: Cast, mask: Tensor | None, margin: float, feather: float, nod
         return None
     placed = require_places(present(cast), node)
     regions = [
-        _place(_with_box(one), placed, "face", margin, feather)
-        if one.slot is None or one.slot.mask is None
-        else one.slot.mask.float()
-        for one in placed.people
+        _place(_with_box(one), placed, "face", margin, feather) if slot.mask is None else slot.mask.float()
+        for one, slot in zip(placed.people, placed.slots, strict=True)
     ]
     return checked(torch.stack(regions), names(placed.people))
 
@@ -108,8 +106,8 @@ def in_boxes(cast: Cast, areas: Tensor | None, node: str) -> Tensor:
     """
     placed = require_places(present(cast), f"{node} with acts_in at {FACE_BOXES}")
     found = torch.zeros(len(placed.people), placed.height, placed.width)
-    for one, person in zip(found, placed.people, strict=True):
-        name, box = person.identity.name, person.slot and person.slot.box
+    for one, person, slot in zip(found, placed.people, placed.slots, strict=True):
+        name, box = person.identity.name, slot.box
         if box is None:
             advice = "Use a layout whose places have faces, or set acts_in to regions."
             raise BadRegion(name, "its place has no face box, in which alone the face would act", advice)
@@ -337,22 +335,17 @@ def body_region(pose: Pose, reach: float, width: int, height: int, feather: floa
             tuple(max(0, min(side, int(end))) for end in (min(p, q) - far, max(p, q) + far + 1))
             for p, q, side in zip(a, b, (width, height), strict=True)
         )
+        # From the centre of each of these pixels to the line.
+        x, y = torch.arange(x0, x1) + 0.5 - a[0], torch.arange(y0, y1)[:, None] + 0.5 - a[1]
+        dx, dy = b[0] - a[0], b[1] - a[1]
+        along = ((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-6)).clamp(0, 1)
         near = nearest[y0:y1, x0:x1]
-        near.copy_(torch.minimum(near, _distance(a, b, range(x0, x1), range(y0, y1))))
+        near.copy_(torch.minimum(near, torch.hypot(x - along * dx, y - along * dy)))
     inside = Image.new("1", (width, height))
     if trunk:
         ImageDraw.Draw(inside).polygon(trunk, fill=1)
     nearest[torch.as_tensor(np.array(inside))] = 0
     return _falling(nearest - reach, feather)
-
-
-def _distance(a: Point, b: Point, across: range, down: range) -> Tensor:
-    """(down, across): from the centres of these pixels to the line between two points, px."""
-    x = torch.arange(across.start, across.stop) + 0.5 - a[0]
-    y = torch.arange(down.start, down.stop)[:, None] + 0.5 - a[1]
-    dx, dy = b[0] - a[0], b[1] - a[1]
-    along = ((x * dx + y * dy) / max(dx * dx + dy * dy, 1e-6)).clamp(0, 1)
-    return torch.hypot(x - along * dx, y - along * dy)
 
 
 def _falling(outside: Tensor, feather: float) -> Tensor:
