@@ -52,6 +52,7 @@ def people(visit: Visit) -> Graph:
 
 
 @pytest.mark.parametrize("each", [16, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.thorough_with("newest")
 def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
     """By the button over a selected node. In a git clone frontends miss `<NodeId>/en.md` and then take the page.
 
@@ -75,6 +76,7 @@ def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
 # Replaced nodes
 
 
+@pytest.mark.thorough_with("newest")
 def test_an_old_node_runs_and_the_editor_puts_the_new_one_in(visit: Visit) -> None:
     """With its links and values: what is sent is the same, with the id of the new node."""
 
@@ -252,6 +254,7 @@ def test_missing_files_are_named_once_at_opening_and_once_at_run(visit: Visit) -
 
 
 @pytest.mark.both_hosts
+@pytest.mark.thorough_with("newest")
 def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     """And what is saved and sent stays the same."""
     visit.load({"doctor": node("LikenessDoctor", workflow="instant_id_portrait")})
@@ -401,6 +404,7 @@ def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit)
 
 
 @pytest.mark.both_hosts
+@pytest.mark.thorough_with("newest")
 def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
     """And gives the files behind them, by title and by the names of old links."""
     table = json.loads((ROOT / "locales" / "en" / "main.json").read_text("utf-8"))
@@ -420,6 +424,7 @@ def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
 
 
 @pytest.mark.both_hosts
+@pytest.mark.thorough_with("newest")
 def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit) -> None:
     """Labels, hints and titles that stand in the file; what is sent stays the same, and so does all English."""
     table, graph = translations.table("zh"), workflow.load(WORKFLOW)

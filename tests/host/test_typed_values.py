@@ -178,6 +178,7 @@ REPAIRED = "An earlier version of this template could show one value and send an
 
 
 @pytest.mark.parametrize("as_saved", [first_values, names_in_another_order])
+@pytest.mark.thorough_with("newest")
 def test_a_file_saved_from_an_earlier_template_sends_what_it_shows(visit: Visit, as_saved: Any) -> None:
     """What was last saved, and with a word where the first values were beside it. Boxes of others stay as they are."""
     graph, box = portrait()
@@ -202,6 +203,7 @@ def test_a_file_saved_from_an_earlier_template_sends_what_it_shows(visit: Visit,
     assert REPAIRED not in visit.page.ask("text")
 
 
+@pytest.mark.thorough_with("newest")
 def test_boxes_of_other_packs_are_left_alone(visit: Visit) -> None:
     graph, box = portrait()
     first_values(box)

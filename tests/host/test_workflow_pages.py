@@ -76,6 +76,7 @@ def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
 
 
 @pytest.mark.both_hosts
+@pytest.mark.thorough_with("newest")
 def test_the_editor_sends_the_same_where_a_node_is_switched_off(gallery: Visit) -> None:
     """Each node of a workflow in turn, and boxes; with a Primitive and a Reroute before some."""
     if gallery.server.host.version < (0, 33):
