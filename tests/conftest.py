@@ -67,8 +67,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=_turn)
 
 
-def pytest_collection_finish() -> None:
-    """ComfyUI collects garbage often, and what has been imported is never any: half a second each time."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """ComfyUI collects garbage often, and what has been imported is never any: half a second each time.
+
+    Without groups every worker would start each ComfyUI and each browser: that is an error, as it is only slow.
+    """
+    if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in session.items):
+        raise pytest.UsageError("This pytest does not hand its tests to workers by groups: install pytest<9.2.")
     gc.collect()
     gc.freeze()
 
