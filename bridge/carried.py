@@ -9,18 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import comfy.conds
 from torch import Tensor
+from typing_extensions import Self
 
 from ..core.errors import LikenessError
 from .conditioning import ALWAYS, Conditioning
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-    from .runs import Run
 
 
 class ModelNotPatched(LikenessError):
@@ -119,6 +115,14 @@ class Chunk(NamedTuple):
     size: tuple[int, int] | None = None
 
 
+class Reader(Protocol):
+    """A sampling run, see runs.Run, as far as conditioning knows it."""
+
+    latent: tuple[int, ...]
+
+    def rows(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor: ...
+
+
 class CarriedCond(comfy.conds.CONDRegular):
     """A COND whose value is a tuple of Carried; joined, it becomes the rows of a run.
 
@@ -126,7 +130,7 @@ class CarriedCond(comfy.conds.CONDRegular):
     """
 
     def __init__(
-        self, cond: tuple[Any, ...], run: Run | None = None, pictures: int = 1, area: tuple[int, int] | None = None
+        self, cond: tuple[Any, ...], run: Reader | None = None, pictures: int = 1, area: tuple[int, int] | None = None
     ) -> None:
         super().__init__(cond)
         self.run, self.pictures, self.area = run, pictures, area

@@ -66,7 +66,10 @@ def test_a_wider_layer_says_the_same_more_often() -> None:
 def test_a_part_learns_and_goes_on_where_it_stopped(lesson: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From nothing: two steps, kept, and two more from what was kept; the other parts stay as they are."""
     monkeypatch.setattr(lessons, "BATCH", dict.fromkeys(lessons.BATCH, 1))
-    known, new = lessons.pool(7, 80), net.Miniature()
+    known = lessons.pool(7, 80)
+    torch.use_deterministic_algorithms(True)  # what nobody has set is NaN
+    new = net.Miniature()
+    torch.use_deterministic_algorithms(False)
     lessons.LESSONS["projections"].prepare(new, known)
     assert 0 < new.patch_proj.latents.abs().max() < 1, "not what lay in memory"
     before = {key: weight.clone() for key, weight in new.state_dict().items()}
