@@ -16,7 +16,7 @@ from pack.core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
 from pack.core.methods import Format, Method, methods
 from pack.core.models import manifest
 from pack.core.models.formats import known
-from rig.standins import Standins
+from standins_made import Standins
 
 OWN = {
     "story-maker": "story_maker", "photo-maker": "photo_maker", "photo-maker-v2": "photo_maker_v2",
