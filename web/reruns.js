@@ -92,10 +92,10 @@ async function onNote({ detail: { nodeId, text } }) {
 async function onEnd({ type, detail: { executed = [] } }) {
   const ran = [...cached, ...executed.map(String)];
   const reached = (id) => ran.some((one) => one === id || one.startsWith(`${id}:`));
-  const graph = graphId();
+  const [graph, ended] = [graphId(), lookUpOnce];
   const failed = type !== "execution_success" && noted.size && (await lookUpOnce()).graph === graph;
   setTimeout(() => {
-    if (graph !== graphId()) return;
+    if (graph !== graphId() || lookUpOnce !== ended) return; // the next run has begun: notes come back at its end
     const here = [...noted.values()].filter(([, , of]) => of === graph);
     for (const [id, text] of here) tell(id, failed && !reached(id) ? " " : text);
   }, 100);
