@@ -95,7 +95,7 @@ async function onEnd({ type, detail: { executed = [] } }) {
   const [graph, ended] = [graphId(), lookUpOnce];
   const failed = type !== "execution_success" && noted.size && (await lookUpOnce()).graph === graph;
   setTimeout(() => {
-    if (graph !== graphId() || lookUpOnce !== ended) return; // the next run has begun: notes come back at its end
+    if (graph !== graphId() || lookUpOnce !== ended) return; // the next run brings notes back
     const here = [...noted.values()].filter(([, , of]) => of === graph);
     for (const [id, text] of here) tell(id, failed && !reached(id) ? " " : text);
   }, 100);
