@@ -12,7 +12,7 @@ import pytest
 from environment import Host, host_at
 from rig import archive
 from rig.host_server import HostServer
-from rig.standins import Standins, build
+from standins_made import Standins, build
 from visits import newest, visit, window  # noqa: F401
 
 if TYPE_CHECKING:

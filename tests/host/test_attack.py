@@ -16,7 +16,7 @@ import tiny_dits
 from attack_cases import FORGED, SECTIONS, Case
 from graph_run import run
 from pack.core.errors import LikenessError
-from rig.standins import Standins
+from standins_made import Standins
 
 pytestmark = pytest.mark.skipif(not tiny_dits.KNOWN, reason="this ComfyUI has no such models")
 _RAW = re.compile(rf"^\W*{FORGED}|\x1b\S*{FORGED}", re.MULTILINE)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import densepose_made
 import folder_paths
 import pytest
 import real_faces
@@ -19,8 +20,7 @@ from pack.core.body_surface import iuv
 from pack.core.errors import ModelMissing, UnsupportedCheckpoint
 from pack.core.geometry import Fit
 from pack.nodes import body_surface
-from rig import densepose
-from rig.standins import Standins
+from standins_made import Standins
 
 PUBLISHED = "densepose_r50_fpn_dl.torchscript"
 DRAWN = Path(__file__).resolve().parents[2] / "pictures" / "likeness_anna.png"
@@ -47,12 +47,12 @@ def found(image: torch.Tensor, people: int = 0, width: int = 0, height: int = 0,
 
 
 def test_a_photo_becomes_the_picture_of_its_bodies_at_the_size_of_the_canvas(models: Path) -> None:
-    densepose.save(models / PUBLISHED, TWO, seed=5)
+    densepose_made.save(models / PUBLISHED, TWO, seed=5)
     surface, people, preview = found(photos(), width=128, height=192)
     scale = 128 / 96
     boxes = torch.tensor(TWO) * torch.tensor([96.0, 64, 96, 64]) * scale
     boxes[:, 1::2] += (192 - 64 * scale) / 2
-    expected = iuv.drawn(iuv.bodies([boxes, *densepose.charts(2, 5)]), Fit(1, 1, 0, 0), 128, 192)
+    expected = iuv.drawn(iuv.bodies([boxes, *densepose_made.charts(2, 5)]), Fit(1, 1, 0, 0), 128, 192)
     assert surface.shape == preview.shape == (1, 192, 128, 3)
     assert (surface[0] != expected.image).any(-1).float().mean() < 0.01  # a box may be cut to another whole pixel
     assert people.shape == (2, 192, 128)
@@ -61,7 +61,7 @@ def test_a_photo_becomes_the_picture_of_its_bodies_at_the_size_of_the_canvas(mod
 
 
 def test_at_most_so_many_bodies_are_drawn(models: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = str(densepose.save(models / PUBLISHED, TWO))
+    path = str(densepose_made.save(models / PUBLISHED, TWO))
     assert len(found(photos(), people=1)[1]) == 1
     assert len(found(photos(), people=2)[1]) == 2 and not caplog.text
     found(real_faces.image(DRAWN), people=2)
@@ -93,7 +93,7 @@ class Reduced:
 
 def with_pickle(path: Path) -> None:
     """A network in whose archive a pickle is, as foreign Python would hide in it."""
-    densepose.save(path, TWO)
+    densepose_made.save(path, TWO)
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:
@@ -113,7 +113,7 @@ FAR = "return [torch.tensor([[0.0, 0.0, 1e9, 1e9]])] + [torch.ones([1, n, {0}, {
 
 
 def cut_off(path: Path) -> None:
-    densepose.save(path, TWO)
+    densepose_made.save(path, TWO)
     path.write_bytes(path.read_bytes()[:-9000])
 
 
@@ -152,7 +152,7 @@ def test_what_is_not_there_is_said(models: Path) -> None:
     with pytest.raises(ModelMissing, match=r"densepose_r50_fpn_dl\.torchscript is not in") as missing:
         body_surface.DetectBodySurface.validate_inputs(PUBLISHED)
     assert "265 MB" in missing.value.advice and "hr16" in missing.value.advice
-    densepose.save(models / PUBLISHED, [])
+    densepose_made.save(models / PUBLISHED, [])
     with pytest.raises(iuv.BodyNotFound, match=r"photo 1 of 2 \(96x64 px\)"):
         found(photos(2))
 

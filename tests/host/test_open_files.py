@@ -9,10 +9,10 @@ from typing import Any
 import comfy.supported_models
 import folder_paths
 import pytest
+import small_networks
 from attack_graphs import DEFAULTS, Node, node, ours
 from graph_run import run
-from rig import small_networks
-from rig.standins import Standins
+from standins_made import Standins
 
 OPEN = Path("/proc/self/fd")
 KEYS = (

@@ -24,7 +24,7 @@ from pack.core.places import bodies
 from PIL import Image, ImageOps
 from rig import photos, workflow
 from rig.host_server import HostError, HostServer, Run, refusal
-from rig.standins import Standins
+from standins_made import Standins
 
 ROOT = Path(__file__).resolve().parents[2]
 # What another seed has to compute again, and nothing else.

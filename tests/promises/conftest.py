@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from pack.core.methods import PROMISES, methods
-from rig.standins import Standins, build
+from standins_made import Standins, build
 
 
 def promise_of(path: Path) -> str:

@@ -18,7 +18,7 @@ from pack.core.methods import Format, Method, methods
 from pack.core.models import manifest
 from pack.core.models.formats import known
 from pack.nodes.adapters import LOADERS
-from rig.standins import Standins
+from standins_made import Standins
 
 OWN = {
     "story-maker": "story_maker", "photo-maker": "photo_maker", "photo-maker-v2": "photo_maker_v2",

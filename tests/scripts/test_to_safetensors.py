@@ -10,11 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import standins_made
 import torch
 from pack.core.models import manifest
 from pack.core.models.formats import identify, known
 from pack.core.models.tensors import flatten, origin, shapes
-from rig import standins
 from safetensors import safe_open
 from safetensors.torch import load_file
 from seeded import id_patch_file
@@ -79,7 +79,7 @@ def test_what_cannot_be_converted_is_named_and_leaves_nothing(tmp_path):
 )
 def test_an_adapter_is_the_same_when_it_is_safetensors(name, tmp_path):
     """Also that which only its kinds of numbers tell from InstantID's; of several of one shape the name says which."""
-    built = standins.build()
+    built = standins_made.build()
     others = {"mask": built.story_maker, "image_proj_model": built.of_transformer("image_proj_model")}
     source = shutil.copy(others.get(name) or built.ip_adapter(name), tmp_path / f"{name}.bin")
     written = convert(Path(source))

@@ -13,12 +13,13 @@ import comfy.controlnet
 import comfy.sd
 import comfy.supported_models
 import pytest
+import small_networks
 import torch
 from miniature import export, net, places
 from pack.core.people import Cast, Identity, Layout, Person, PlacedCast
 from pack.nodes.places import GroupLayout, PlaceCast
-from rig import small_networks
-from rig.standins import Files, narrow
+from rig.standins import Files
+from standins_made import narrow
 from torch import Tensor
 
 import nodes as host_nodes

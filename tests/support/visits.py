@@ -19,7 +19,7 @@ import pytest
 import real_faces
 from environment import Host, SetupError, host_at
 from rig.host_server import HostServer
-from rig.standins import Standins
+from standins_made import Standins
 
 WINDOW = (1280, 800)
 # What a new user does not have yet, and models that the frontend looks up in the web.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import densepose_made
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,6 @@ from pack.core.geometry import Fit
 from pack.core.parts.parts import pose_hint
 from pack.core.people import Layout, Slot
 from pack.core.places import bodies, group
-from rig import densepose
 
 STAY = Fit(1, 1, 0, 0)
 
@@ -51,7 +51,7 @@ def published(found: iuv.Bodies, height: int, width: int) -> tuple[np.ndarray, n
     ids=["one", "two overlap", "over the edge"],
 )
 def test_pictures_are_drawn_as_published(boxes: list[list[float]]) -> None:
-    found = iuv.bodies([torch.tensor(boxes, dtype=torch.float32), *densepose.charts(len(boxes), seed=3)])
+    found = iuv.bodies([torch.tensor(boxes, dtype=torch.float32), *densepose_made.charts(len(boxes), seed=3)])
     surface = iuv.drawn(found, STAY, 96, 96)
     expected, doubt = published(found, 96, 96)
     ours = surface.iuv.movedim(0, -1).numpy()
