@@ -25,7 +25,7 @@ Areas = np.ndarray
 class Area(IntEnum):
     """Of one person."""
 
-    SHIRT, SKIN, HAIR, LINE, MOUTH, CHIN, SHADE, TROUSERS = range(8)
+    SHIRT, SKIN, HAIR, LINE, MOUTH, CHIN, SHADE, TROUSERS, SHOES = range(9)
 
 
 WALL, WHITE = 0, 255
@@ -42,7 +42,7 @@ def area(person: int, part: Area) -> int:
 def picture(places: Sequence[Place], looks: Tensor, size: tuple[int, int], fine: int = 2) -> tuple[Tensor, Areas]:
     """(3, H, W), 0..1, and its areas at `fine` times the size."""
     areas = draw(places, looks, size, fine)
-    pixels = _palette(looks)[torch.from_numpy(areas).long()].permute(2, 0, 1)[None]
+    pixels = palette(looks)[torch.from_numpy(areas).long()].permute(2, 0, 1)[None]
     return functional.avg_pool2d(pixels, fine)[0], areas
 
 
@@ -50,11 +50,11 @@ def draw(places: Sequence[Place], looks: Tensor, size: tuple[int, int], fine: in
     """(fine*H, fine*W). Who comes later in the list stands in front."""
     areas = np.zeros((size[1] * fine, size[0] * fine), np.uint8)
     for person, (place, look) in enumerate(zip(places, worn(looks), strict=True)):
-        _Figure(areas, person, place, look, size[1], fine).draw()
+        Figure(areas, person, place, look, size[1], fine).draw()
     return areas
 
 
-def _palette(looks: Tensor) -> Tensor:
+def palette(looks: Tensor) -> Tensor:
     """(256, 3): the colour of every area."""
     colours = torch.zeros(256, 3)
     fixed = {name: torch.tensor(colour) for name, colour in _COLOURS.items()}
@@ -76,7 +76,7 @@ def _palette(looks: Tensor) -> Tensor:
     return colours
 
 
-class _Figure:
+class Figure:
     """One person. Lengths in heads from the nose, y down."""
 
     def __init__(self, areas: Areas, person: int, place: Place, look: Tensor, height: int, fine: int) -> None:
@@ -91,7 +91,10 @@ class _Figure:
         self._trunk()
         self._arms()
         self._neck()
+        self._hair_on_shoulders()
         self._face()
+        self._fringe()
+        self._features()
 
     # --- Strokes
 
@@ -177,6 +180,8 @@ class _Figure:
     def _neck(self) -> None:
         self._polygon([(-0.15, 0.1), (0.15, 0.1), (0.16, 0.5), (-0.16, 0.5)], Area.SHADE)
         self._ellipse(0, 0.5, 0.16, 0.1, Area.SHADE)
+
+    def _hair_on_shoulders(self) -> None:
         if self.length > 0.45:  # over the shoulders
             fall = (self.length - 0.45) / 0.55
             for side in (-1, 1):
@@ -187,10 +192,15 @@ class _Figure:
             self._ellipse(side * 0.34, -0.1, 0.07, 0.1, Area.SHADE)
         self._ellipse(0, -0.15, 0.34, 0.47, Area.SKIN, outline=True)
         self._ellipse(0, 0.03, 0.32, 0.275, Area.CHIN, -8, 188)
+
+    def _fringe(self) -> None:
         self._ellipse(0, -0.33, 0.375, 0.38, Area.HAIR, 180, 360)
         self._ellipse(0, -0.34, 0.375, 0.12, Area.HAIR)
         for side in (-1, 1):
             self._ellipse(side * 0.335, -0.28, 0.05, 0.2, Area.HAIR)
+
+    def _features(self) -> None:
+        for side in (-1, 1):
             self._ellipse(side * 0.137, -0.12, 0.062, 0.07, None)
             self._ellipse(side * 0.137, -0.11, 0.04, 0.055, Area.LINE)
         self._ellipse(0, 0.03, 0.045, 0.05, Area.SHADE)

@@ -7,7 +7,7 @@ LayerNorm stay the same. Text of width 2048 is 64 numbers, each 32 times.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -25,6 +25,8 @@ from .export_encoder import widened_encoder
 from .unet import WIDTH as SMALL
 
 State = dict[str, Tensor]
+Rule = Callable[[Tensor, tuple[int, ...]], Tensor]
+Rules = Sequence[tuple[str, Rule]]
 PREFIX = STANDIN
 _LAYERS = adapters.UNet(TEXT, (WIDTH,) * 16)
 _TEXT_TIMES = TEXT // SMALL
@@ -52,11 +54,11 @@ def _everything(root: Path) -> None:
 def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
     """Everything but the face pack. sized: the real shapes -> those of the checkpoint and the ControlNet."""
     state = stored.load().state_dict()
-    save(to.checkpoint, checkpoint(state, sized(of("sdxl"))))
-    save(to.control_net, _in_half(widened(below("control.", state), sized(of("controlnet")))))
+    save(to.checkpoint, checkpoint(state, sized(of("sdxl")), dict(sized(of("taesd")))))
+    save(to.control_net, in_half(widened(below("control.", state), sized(of("controlnet")))))
     save(to.id_patch, id_patch(state))
     save(to.recogniser, recogniser.state())
-    save(to.identity_net, _in_half(widened(below("instant_id.identity.", state), sized(of("controlnet")))))
+    save(to.identity_net, in_half(widened(below("instant_id.identity.", state), sized(of("controlnet")))))
     save(to.instant_id, instant_id(below("instant_id.", state), sized(adapters.layers(_LAYERS))))
     # A pack of its own, which is preferred to the real recogniser where it is chosen.
     copy_face_pack(to.antelope.parent, ("det_500m.onnx",))
@@ -66,23 +68,26 @@ def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
 # --- The three files
 
 
-def checkpoint(state: State, at: Shapes) -> State:
+def checkpoint(state: State, at: Shapes, vae: Mapping[str, tuple[int, ...]]) -> State:
     """UNet, text encoders of zeros (every prompt says nothing) and TAESD in the VAE's place."""
     shapes = dict(at)
     unet = ((key.removeprefix(_UNET), shape) for key, shape in shapes.items() if key.startswith(_UNET))
     made = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
     made |= {_UNET + key: weight for key, weight in widened(below("unet.", state), unet).items()}
-    for key, weight in below("decoder.", state).items():
-        name = f"{_VAE}taesd_decoder.{key}"
-        made[name] = _padded(weight, shapes[name])
-    encoder = f"{_VAE}taesd_encoder."
-    to = {key.removeprefix(encoder): shape for key, shape in shapes.items() if key.startswith(encoder)}
-    made |= {encoder + key: weight for key, weight in widened_encoder(below("encoder.", state), to).items()}
-    # The decoder takes the sampler's own numbers: the host divides them by SDXL's scale first.
-    made[f"{_VAE}vae_scale"] = torch.tensor(0.13025)
-    half = _in_half(made)
+    made |= {_VAE + key: weight for key, weight in autoencoder(state, vae, 0.13025).items()}
+    half = in_half(made)
     half["v_pred"] = torch.tensor([])  # by this key the host knows a model that predicts velocities
     return half
+
+
+def autoencoder(state: State, shapes: Mapping[str, tuple[int, ...]], scale: float) -> State:
+    """TAESD. scale: of the model's latents, by which the host divides first what its decoder is given."""
+    made = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()} | {"vae_scale": torch.tensor(scale)}
+    decoder, encoder = "taesd_decoder.", "taesd_encoder."
+    for key, weight in below("decoder.", state).items():
+        made[decoder + key] = padded(weight, shapes[decoder + key])
+    to = {key.removeprefix(encoder): shape for key, shape in shapes.items() if key.startswith(encoder)}
+    return made | {encoder + key: weight for key, weight in widened_encoder(below("encoder.", state), to).items()}
 
 
 def id_patch(state: State) -> dict[str, State]:
@@ -93,7 +98,7 @@ def id_patch(state: State) -> dict[str, State]:
 def instant_id(state: State, layers: Shapes) -> dict[str, State]:
     """What reads a face, and its keys and values in every cross-attention layer."""
     projection = {f"image_proj.{key}": weight for key, weight in _as_text(below("image_proj.", state)).items()}
-    return nested(_in_half(projection | widened(state, layers)))
+    return nested(in_half(projection | widened(state, layers)))
 
 
 def _as_text(projection: State) -> State:
@@ -103,39 +108,28 @@ def _as_text(projection: State) -> State:
     return projection
 
 
-def _in_half(state: State) -> State:
-    """fp16; zeros that are one number expanded stay so, and torch stores them once."""
-    zero = torch.zeros((), dtype=torch.float16)
-    return {
-        key: zero.expand(weight.shape) if weight.ndim and not any(weight.stride()) else weight.half().contiguous()
-        for key, weight in state.items()
-    }
-
-
 # --- Widening
 
 
-def widened(small: State, shapes: Shapes) -> State:
-    """The same network at these shapes; what the small one lacks (label_emb) is zero."""
+def widened(small: State, shapes: Shapes, rules: Rules = ()) -> State:
+    """The same network at these shapes; what the small one lacks (label_emb) is zero. rules: of keys with these parts,
+    before those of SDXL's kind; what has none is repeated."""
+
+    def rule(key: str) -> Rule:
+        return next((found for part, found in (*rules, *_RULES) if part in key), repeated)
+
     return {
-        key: _rule(key)(small[key], shape) if key in small else torch.zeros(()).expand(shape) for key, shape in shapes
+        key: rule(key)(small[key], shape) if key in small else torch.zeros(()).expand(shape) for key, shape in shapes
     }
 
 
-def _rule(key: str) -> Callable[[Tensor, tuple[int, ...]], Tensor]:
-    for part, rule in _RULES:
-        if part in key:
-            return rule
-    return _repeated
-
-
-def _repeated(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+def repeated(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     """A layer between channels: rows repeated, and columns repeated and divided where there are more of them."""
     weight = weight.repeat_interleave(shape[0] // weight.shape[0], 0)
     if len(shape) < 2:
         return weight
     times = shape[1] // weight.shape[1]
-    return weight.repeat_interleave(times, 1) / times
+    return (weight.repeat_interleave(times, 1) / times)[(...,) + (None,) * (len(shape) - weight.ndim)]
 
 
 def _queries(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -149,32 +143,41 @@ def _from_heads(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     return weight.repeat_interleave(shape[0] // weight.shape[0], 0).repeat(1, times) / times
 
 
-def _time(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+def time(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Of the large model's frequencies every fifth is one of the small one's."""
     large = torch.zeros(weight.shape[0], shape[1])
     large[:, :: shape[1] // weight.shape[1]] = weight
     return large.repeat_interleave(shape[0] // weight.shape[0], 0)
 
 
-def _padded(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+def padded(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Further channels are zero."""
     large = torch.zeros(shape)
     large[tuple(slice(side) for side in weight.shape)] = weight
     return large
 
 
-def _hint_out(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+def hint_out(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
     """From a padded layer to the model's channels."""
-    return _padded(weight.repeat_interleave(shape[0] // weight.shape[0], 0), shape)
+    return padded(weight.repeat_interleave(shape[0] // weight.shape[0], 0), shape)
 
 
 _RULES = (
-    ("time_embed.0.weight", _time),
+    ("time_embed.0.weight", time),
     ("_ip.weight", _queries),
     (".to_q.", _queries),
     (".to_k.", _queries),
     (".to_v.", _queries),
     (".to_out.0.weight", _from_heads),
-    ("input_hint_block.14.", _hint_out),
-    ("input_hint_block.", _padded),
+    ("input_hint_block.14.", hint_out),
+    ("input_hint_block.", padded),
 )
+
+
+def in_half(state: State) -> State:
+    """fp16; zeros that are one number expanded stay so, and torch stores them once."""
+    zero = torch.zeros((), dtype=torch.float16)
+    return {
+        key: zero.expand(weight.shape) if weight.ndim and not any(weight.stride()) else weight.half().contiguous()
+        for key, weight in state.items()
+    }

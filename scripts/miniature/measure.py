@@ -1,4 +1,4 @@
-"""Whose look is seen in which place: association, leakage, and how well each colour is met."""
+"""Whose look is seen in which place: association, leakage, how well each colour is met; and which parts are worn."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from torch import Tensor
 
 from core.people import Box
 
+from . import garments
 from .autoencoder import CELL
 from .avatars import Area, Areas, area
+from .garments import Part, Slot
 from .looks import PARTS
+from .places import Place
 
 _SEEN = {"hair": Area.HAIR, "shirt": Area.SHIRT, "skin": Area.SKIN}
 _LEAST = 1e-3  # cells
@@ -165,3 +168,64 @@ def figures(pictures: Sequence[Seen]) -> dict[str, float]:
     for part in _SEEN:
         told |= {f"{part}_r2": fit(pictures, part), f"{part}_rms": error(pictures, part)}
     return {name: round(value, 3) for name, value in told.items()}
+
+
+# --- What is worn
+
+
+class Fitted(NamedTuple):
+    """One picture: its mean colours (3, H/8, W/8), who stands there, and what they were told to wear."""
+
+    cells: Tensor
+    place: Place
+    told: garments.Outfit
+
+
+def read(fitted: Fitted, slot: Slot, among: Sequence[Part] = ()) -> Part:
+    """The part that comes nearest to what is seen in its region: of all that there are, or among these."""
+    options = among or garments.every(slot)
+    drawn = [garments.worn(fitted.place, {**fitted.told, slot: one}) for one in options]
+    region = torch.stack([_region(areas, slot) for _, areas in drawn]).amax(0)
+    errors = [((cells_of(pixels.movedim(0, -1)) - fitted.cells).square() * region).sum() for pixels, _ in drawn]
+    return options[int(torch.stack(errors).argmin())]
+
+
+def _region(areas: Areas, slot: Slot) -> Tensor:
+    """(H/8, W/8): how much of every cell the part takes."""
+    wide, high = (side // CELL for side in garments.SIZE)
+    return _share(garments.of_slot(areas, slot), 1, (high, wide)).view(high, wide)
+
+
+def wearing(pictures: Sequence[Fitted]) -> dict[str, float]:
+    """The shares of parts of which kind, colour and pattern are right; of the first and the last only clothes count,
+    since the others have one."""
+    right: dict[str, list[bool]] = {name: [] for name in ("kind", "colour", "pattern")}
+    for fitted in pictures:
+        for slot, meant in fitted.told.items():
+            found = read(fitted, slot)
+            right["colour"].append(found.tone == meant.tone)
+            if slot in (Slot.UPPER, Slot.LOWER):
+                right["kind"].append(found.kind == meant.kind)
+                right["pattern"].append(found.pattern == meant.pattern)
+    return {name: sum(all_) / max(len(all_), 1) for name, all_ in right.items()}
+
+
+def swapped(pictures: Sequence[Fitted], before: Sequence[garments.Outfit]) -> float:
+    """The share of parts that look more like those told of than like those of before."""
+    right = [
+        read(fitted, slot, (meant, old[slot])) is meant
+        for fitted, old in zip(pictures, before, strict=True)
+        for slot, meant in fitted.told.items()
+    ]
+    return sum(right) / len(right)
+
+
+def shows(pictures: Sequence[Fitted], without: Sequence[Fitted], beside: Tensor) -> float:
+    """How much of what lies outside of masks is found in the regions of the parts, one in each picture: a regression of
+    what it changes there. beside: (B, 3), by how much it differs from what `without` has in its place."""
+    changed: list[Tensor] = []
+    for one, other in zip(pictures, without, strict=True):
+        (slot,), (_, areas) = one.told, garments.worn(one.place, one.told)
+        region = _region(areas, slot)
+        changed.append(((one.cells - other.cells) * region).sum((1, 2)) / region.sum())
+    return float((torch.stack(changed) * beside).sum() / beside.square().sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -12,10 +12,12 @@ from rig import shapes
 from torch import Tensor, nn
 
 from core.geometry import PATCH, with_patches
-from core.projections import AdapterLayers, Resampler
+from core.projections import Resampler
 
+from . import parts2whole
 from .autoencoder import Decoder, Encoder
 from .looks import LENGTH, SIZE
+from .parts2whole import Parts2Whole, Pictures
 from .unet import WIDTH, ControlNet, UNet
 
 TEXT, TOKENS = 77, 16
@@ -50,12 +52,7 @@ class InstantID(nn.Module):
 
     def __init__(self, unet: UNet) -> None:
         super().__init__()
-        layers = {
-            f"{2 * number + 1}.to_{part}_ip.weight": torch.empty(WIDTH, WIDTH, device="meta")
-            for number in range(len(unet.cross_attention()))
-            for part in "kv"
-        }
-        self.image_proj, self.ip_adapter = _resampler(TOKENS, WIDTH), AdapterLayers(layers, ops=nn)
+        self.image_proj, self.ip_adapter = _resampler(TOKENS, WIDTH), parts2whole.keys_and_values(unet)
         self.identity = ControlNet()
 
     def tokens(self, embeddings: Tensor) -> Tensor:
@@ -73,14 +70,15 @@ class InstantID(nn.Module):
 
 
 class Miniature(nn.Module):
-    """Parameters: patch_proj, prompt_proj, unet, control, decoder and, for training, encoder; of InstantID its own."""
+    """Parameters: patch_proj, prompt_proj, unet, control, decoder and, for training, encoder; of InstantID and of
+    Parts2Whole their own."""
 
     def __init__(self) -> None:
         super().__init__()
         self.patch_proj, self.prompt_proj = _resampler(3, PATCH * PATCH), _resampler(TOKENS, WIDTH)
         self.unet, self.control = UNet(), ControlNet()
         self.decoder, self.encoder = Decoder(), Encoder()
-        self.instant_id = InstantID(self.unet)
+        self.instant_id, self.parts2whole = InstantID(self.unet), Parts2Whole()
         _write_bands(self.patch_proj)
 
     def patches(self, embeddings: Tensor) -> Tensor:
@@ -168,6 +166,10 @@ class Settings(NamedTuple):
     seed: int = 1
 
 
+Clean = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(x, time, sigma) -> what the picture will be, as far as x tells."""
+
+
 @torch.inference_mode()
 def sample(net: Miniature | Portraits, hints: Tensor, people: Sequence[Tensor | None], settings: Settings) -> Tensor:
     """Latents (B, 4, h, w) for hints (B, 3, H, W) and everybody's tokens (P, 16, 64) per picture.
@@ -178,20 +180,42 @@ def sample(net: Miniature | Portraits, hints: Tensor, people: Sequence[Tensor | 
     nobody = net.tokens(torch.zeros(1, EMBEDDING))
     negative = [None if tokens is None else nobody.expand(len(tokens), -1, -1) for tokens in people]
     told, opposed = (torch.cat([context(tokens, most) for tokens in side]) for side in (people, negative))
-    times, sigmas = _schedule(settings.steps)
+
+    def guided(x: Tensor, time: Tensor, sigma: Tensor) -> Tensor:
+        clean = partial(_clean, net, x, time, sigma, hints, settings.strength)
+        if time > 999 * (1 - settings.id_start):  # without ID tokens both sides are the same
+            return clean(torch.zeros_like(told))
+        found = clean(told)
+        if settings.cfg == 1:
+            return found
+        return (other := clean(opposed)) + settings.cfg * (found - other)
+
+    return sampled(guided, hints, settings, noise_levels())
+
+
+def sampled(clean: Clean, hints: Tensor, settings: Settings, kept: Tensor) -> Tensor:
+    """By Euler's method, (B, 4, h, w) for hints (B, 3, H, W). kept: noise_levels of the model."""
+    times, sigmas = _schedule(settings.steps, kept)
     random = torch.Generator().manual_seed(settings.seed)
     noise = torch.randn(len(hints), 4, *(side // 8 for side in hints.shape[2:]), generator=random)
     x = noise * (1 + sigmas[0] ** 2).sqrt()
     for time, sigma, following in zip(times, sigmas, sigmas[1:], strict=False):
-        clean = partial(_clean, net, x, time, sigma, hints, settings.strength)
-        if time > 999 * (1 - settings.id_start):  # without ID tokens both sides are the same
-            found = clean(torch.zeros_like(told))
-        else:
-            found = clean(told)
-            if settings.cfg != 1:
-                found = (other := clean(opposed)) + settings.cfg * (found - other)
+        found = clean(x, time, sigma)
         x = found + (x - found) / sigma * following
     return x
+
+
+@torch.inference_mode()
+def dressed(net: Miniature, pictures: Pictures, counts: Sequence[int], poses: Tensor, settings: Settings) -> Tensor:
+    """Latents (B, 4, h, w) of people in these poses (B, 3, H, W), who wear so many of the parts each."""
+    seen = net.parts2whole.seen(net.encoder(pictures.pixels), pictures, counts)
+    tokens = parts2whole.looked_at(pictures, counts)
+
+    def clean(x: Tensor, time: Tensor, sigma: Tensor) -> Tensor:
+        given = x / (sigma**2 + 1).sqrt()
+        return x - sigma * net.parts2whole.noise(given, time.expand(len(x)), seen, tokens, poses)
+
+    return sampled(clean, poses, settings, parts2whole.noise_levels())
 
 
 def _clean(
@@ -203,9 +227,9 @@ def _clean(
     return x * scale**2 - velocity * sigma * scale
 
 
-def _schedule(steps: int) -> tuple[Tensor, Tensor]:
+def _schedule(steps: int, kept: Tensor) -> tuple[Tensor, Tensor]:
     """(steps,) times from 999 to 0 and (steps + 1,) sigmas down to 0, as the host's scheduler `normal` has them."""
-    times, kept = torch.linspace(999, 0, steps), noise_levels()
+    times = torch.linspace(999, 0, steps)
     logs = ((1 - kept) / kept).sqrt().log().float()
     sigmas = torch.lerp(logs[times.floor().long()], logs[times.ceil().long()], times.frac()).exp()
     return times, torch.cat([sigmas, torch.zeros(1)])

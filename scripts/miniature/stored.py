@@ -1,4 +1,4 @@
-"""miniature.safetensors, and instant_id.safetensors for what InstantID adds: the weights, eight bits a number.
+"""miniature.safetensors, and a file for what InstantID adds and for Parts2Whole: the weights, eight bits a number.
 
 In the metadata stands where they come from. A tensor of two or more dimensions is int8 with one scale per row; the
 rest, and what is small, is fp16.
@@ -17,10 +17,8 @@ from torch import Tensor
 from .net import Miniature
 
 FILE = Path(__file__).with_name("miniature.safetensors")
-INSTANT_ID = Path(__file__).with_name("instant_id.safetensors")
-FILES = {"networks": FILE, "instant_id": INSTANT_ID}
-"""By the lesson after which they are written."""
-_PART = "instant_id."
+FILES = {"networks": FILE, **{part: FILE.with_name(f"{part}.safetensors") for part in ("instant_id", "parts2whole")}}
+"""By the lesson after which they are written: in the last two what begins with their names."""
 _SCALE = ".scale"
 _LARGE = 2048
 # What no training changes: net.py writes it.
@@ -31,7 +29,8 @@ def save(net: Miniature, path: Path, told: Mapping[str, str]) -> None:
     """What belongs into this file. told: metadata, for people."""
     stored: dict[str, Tensor] = {}
     for key, weight in net.state_dict().items():
-        if key.startswith(_FIXED) or key.startswith(_PART) != (path.name == INSTANT_ID.name):
+        part = key.partition(".")[0]
+        if key.startswith(_FIXED) or FILES.get(part, FILE).name != path.name:
             continue
         if weight.ndim < 2 or weight.numel() < _LARGE:
             stored[key] = weight.half().contiguous()
@@ -45,8 +44,10 @@ def save(net: Miniature, path: Path, told: Mapping[str, str]) -> None:
 
 
 def load(path: Path = FILE) -> Miniature:
-    """path: miniature.safetensors, with instant_id.safetensors beside it."""
-    net, state = Miniature(), _state(path) | _state(path.with_name(INSTANT_ID.name))
+    """path: miniature.safetensors, with the other two beside it."""
+    net, state = Miniature(), dict[str, Tensor]()
+    for file in FILES.values():
+        state |= _state(path.with_name(file.name))
     left_out = net.load_state_dict(state, strict=False)
     lacking = [key for key in left_out.missing_keys if not key.startswith(_FIXED)]
     if lacking or left_out.unexpected_keys:

@@ -1,7 +1,7 @@
-"""SDXL's UNet and its ControlNet at 64 channels, in plain torch, with the host's names of keys.
+"""SDXL's UNet and its ControlNet, and SD1.5's UNet, at 64 channels, in plain torch, with the host's names of keys.
 
-The layout is Segmind Vega's as in standins.py: three levels of two residual blocks, all of one width, with no, one and
-two transformer layers. Without labels: the prompt has no effect on this model.
+The layouts are the smallest that the host knows, as in rig/shapes.txt: Segmind Vega's, and SD1.5 of two levels of one
+block. Without labels: the prompt has no effect on these models.
 """
 
 from __future__ import annotations
@@ -9,17 +9,31 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
 WIDTH, TIME = 64, 256
-DEPTHS = (0, 1, 2)
+
+
+class Layout(NamedTuple):
+    """depths: of the transformers on each level; blocks: residual ones on each level; heads: of attention."""
+
+    depths: tuple[int, ...]
+    blocks: int
+    heads: int
+
+
+SDXL, SD15 = Layout((0, 1, 2), 2, 1), Layout((1, 0), 1, 8)
 HINT = (3, 8, 8, 16, 16, 32, 32, 64, WIDTH)
 """Channels along the way of the condition image from pixels to latent cells; the release has (3, 16 .. 256, 320)."""
 Control = list[Tensor]
 """What a ControlNet adds: per input block, then the middle."""
+Beside = tuple[Tensor, Tensor]
+"""What a layer's self-attention reads beside its own tokens: states (B, n, 64), and what is added to their logits,
+(B, n)."""
 
 
 class _Residual(nn.Module):
@@ -42,22 +56,28 @@ class _Attention(nn.Module):
 
     image: tuple[Tensor, Tensor] | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, heads: int) -> None:
         super().__init__()
+        self.heads = heads
         self.to_q, self.to_k, self.to_v = (nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(3))
         self.to_out = nn.Sequential(nn.Linear(WIDTH, WIDTH))
 
-    def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        queries = self.to_q(x)
-        found = _read(queries, self.to_k(context), self.to_v(context))
+    def forward(self, x: Tensor, context: Tensor, beside: Beside | None = None) -> Tensor:
+        queries, logits = self.to_q(x), None
+        if beside:
+            logits = torch.cat([beside[1].new_zeros(context.shape[:2]), beside[1]], 1)[:, None, None]
+            context = torch.cat([context, beside[0]], 1)
+        found = self._read(queries, self.to_k(context), self.to_v(context), logits)
         if self.image:
-            found = found + _read(queries, *self.image)
+            found = found + self._read(queries, *self.image)
         return self.to_out(found)
 
-
-def _read(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """One head. Written out, because torch's own kernel takes several times as long at this size."""
-    return (queries @ keys.transpose(1, 2) * WIDTH**-0.5).softmax(-1) @ values
+    def _read(self, queries: Tensor, keys: Tensor, values: Tensor, logits: Tensor | None = None) -> Tensor:
+        if self.heads == 1:  # written out, because torch's own kernel takes several times as long at this size
+            return (queries @ keys.transpose(1, 2) * WIDTH**-0.5).softmax(-1) @ values
+        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (queries, keys, values))
+        mask = None if logits is None else logits.expand(-1, self.heads, q.shape[2], -1)
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
 class _Gated(nn.Module):
@@ -80,24 +100,32 @@ class _FeedForward(nn.Module):
 
 
 class _Layer(nn.Module):
-    def __init__(self) -> None:
+    """seen: what its self-attention has last seen. ends: nothing behind that is computed."""
+
+    seen: Tensor
+    beside: Beside | None = None
+    ends = False
+
+    def __init__(self, heads: int) -> None:
         super().__init__()
-        self.attn1, self.attn2, self.ff = _Attention(), _Attention(), _FeedForward()
+        self.attn1, self.attn2, self.ff = _Attention(heads), _Attention(heads), _FeedForward()
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(WIDTH) for _ in range(3))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        seen = self.norm1(x)
-        x = x + self.attn1(seen, seen)
+        self.seen = self.norm1(x)
+        if self.ends:
+            return x
+        x = x + self.attn1(self.seen, self.seen, self.beside)
         x = x + self.attn2(self.norm2(x), context)
         return x + self.ff(self.norm3(x))
 
 
 class _Transformer(nn.Module):
-    def __init__(self, depth: int) -> None:
+    def __init__(self, depth: int, heads: int) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(32, WIDTH, eps=1e-6)
         self.proj_in, self.proj_out = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
-        self.transformer_blocks = nn.ModuleList(_Layer() for _ in range(depth))
+        self.transformer_blocks = nn.ModuleList(_Layer(heads) for _ in range(depth))
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         height, width = x.shape[2:]
@@ -139,21 +167,21 @@ class _Block(nn.ModuleList):
         return x
 
 
-def _level(channels: int, depth: int) -> list[nn.Module]:
-    return [_Residual(channels), *([_Transformer(depth)] if depth else [])]
+def _level(channels: int, depth: int, heads: int) -> list[nn.Module]:
+    return [_Residual(channels), *([_Transformer(depth, heads)] if depth else [])]
 
 
 class _Encoder(nn.Module):
     """What both networks share: the time, the input blocks and the middle block."""
 
-    def __init__(self) -> None:
+    def __init__(self, layout: Layout = SDXL) -> None:
         super().__init__()
         self.time_embed = nn.Sequential(nn.Linear(WIDTH, TIME), nn.SiLU(), nn.Linear(TIME, TIME))
         self.input_blocks = nn.ModuleList([_Block([nn.Conv2d(4, WIDTH, 3, padding=1)])])
-        for number in range(1, 9):
-            layers = _level(WIDTH, DEPTHS[number // 3]) if number % 3 else [_Halve()]
-            self.input_blocks.append(_Block(layers))
-        self.middle_block = _Block([_Residual(WIDTH), _Transformer(1), _Residual(WIDTH)])
+        for level, depth in enumerate(layout.depths):
+            self.input_blocks.extend([_Block([_Halve()])] if level else [])
+            self.input_blocks.extend(_Block(_level(WIDTH, depth, layout.heads)) for _ in range(layout.blocks))
+        self.middle_block = _Block([_Residual(WIDTH), _Transformer(1, layout.heads), _Residual(WIDTH)])
 
     def time(self, steps: Tensor, dtype: torch.dtype) -> Tensor:
         """(B,) from 0 to 999 -> (B, 256)."""
@@ -163,14 +191,19 @@ class _Encoder(nn.Module):
         return self.time_embed(torch.cat([angles.cos(), angles.sin()], dim=1).to(dtype))
 
 
+def hint_block() -> nn.Sequential:
+    """(B, 3, 8h, 8w) -> (B, 64, h, w); Parts2Whole's pose guider has the same layers as a ControlNet."""
+    hint: list[nn.Module] = []
+    for number, (before, after) in enumerate(itertools.pairwise(HINT)):
+        stride = 2 if number in (2, 4, 6) else 1
+        hint += [nn.Conv2d(before, after, 3, padding=1, stride=stride), nn.SiLU()]
+    return nn.Sequential(*hint[:-1])
+
+
 class ControlNet(_Encoder):
     def __init__(self) -> None:
         super().__init__()
-        hint: list[nn.Module] = []
-        for number, (before, after) in enumerate(itertools.pairwise(HINT)):
-            stride = 2 if number in (2, 4, 6) else 1
-            hint += [nn.Conv2d(before, after, 3, padding=1, stride=stride), nn.SiLU()]
-        self.input_hint_block = nn.Sequential(*hint[:-1])
+        self.input_hint_block = hint_block()
         self.zero_convs = nn.ModuleList(nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 1)) for _ in self.input_blocks)
         self.middle_block_out = nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 1))
 
@@ -187,33 +220,38 @@ class ControlNet(_Encoder):
 
 
 class UNet(_Encoder):
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, layout: Layout = SDXL) -> None:
+        super().__init__(layout)
         self.output_blocks = nn.ModuleList()
-        for level in (2, 1, 0):
-            for last in (False, False, True):
-                doubling = [_Double()] if last and level else []
-                self.output_blocks.append(_Block([*_level(2 * WIDTH, DEPTHS[level]), *doubling]))
+        for level, depth in reversed(list(enumerate(layout.depths))):
+            for number in range(layout.blocks + 1):
+                doubling = [_Double()] if number == layout.blocks and level else []
+                self.output_blocks.append(_Block([*_level(2 * WIDTH, depth, layout.heads), *doubling]))
         self.out = nn.Sequential(nn.GroupNorm(32, WIDTH), nn.SiLU(), nn.Conv2d(WIDTH, 4, 3, padding=1))
 
-    def cross_attention(self) -> list[_Attention]:
+    def layers(self) -> list[_Layer]:
         """In diffusers' order: down, up, middle."""
         blocks = itertools.chain(self.input_blocks, self.output_blocks, [self.middle_block])
-        return [layer.attn2 for block in blocks for layer in block.modules() if isinstance(layer, _Layer)]
+        return [layer for block in blocks for layer in block.modules() if isinstance(layer, _Layer)]
+
+    def cross_attention(self) -> list[_Attention]:
+        return [layer.attn2 for layer in self.layers()]
 
     def forward(
-        self, x: Tensor, steps: Tensor, context: Tensor, control: Control, strength: float = 1.0,
-        image: Sequence[tuple[Tensor, Tensor]] = (),
+        self, x: Tensor, steps: Tensor, context: Tensor, control: Control | None = None, strength: float = 1.0,
+        image: Sequence[tuple[Tensor, Tensor]] = (), pose: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        """The velocity (v prediction), (B, 4, h, w). image: keys and values for each of cross_attention."""
+        """What it predicts, (B, 4, h, w). image: keys and values for each of cross_attention. pose: (B, 64, h, w),
+        added behind the first convolution."""
         layers = self.cross_attention()
         for layer, pair in zip(layers, image or [None] * len(layers), strict=True):
             layer.image = pair
         time, skips = self.time(steps, x.dtype), list[Tensor]()
         for block in self.input_blocks:
             x = block(x, time, context)
+            x = x if pose is None or skips else x + pose
             skips.append(x)
-        *added, middle = control
+        *added, middle = control or [x.new_zeros(()) for _ in (*skips, x)]
         x = self.middle_block(x, time, context) + strength * middle
         for block in self.output_blocks:
             skip = skips.pop() + strength * added.pop()

@@ -6,21 +6,31 @@ import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
+import comfy.clip_model
+import comfy.clip_vision
+import comfy.sd
+import comfy.utils
 import numpy as np
 import pytest
+import small_networks
 import torch
 from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_mask import composite
-from miniature import avatars, export, measure, net, places, recogniser, stored
+from miniature import avatars, export, export_parts2whole, garments, measure, net, places, recogniser, stored
+from miniature.garments import Slot
+from miniature.parts2whole import Pictures
 from miniature.training import crowds, lessons, portraits, train
 from miniature_made import PLAIN, Host, check_alike, files_in, opened, sample, standing
 from pack.core.models.packs import ANTELOPE, IR_SE50
+from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.nodes.control_images import PoseImage
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage, load_id_patch
 from pack.nodes.instant_id.nodes import ApplyInstantID, load_instant_id
+from pack.nodes.parts2whole.files import load_parts2whole
+from pack.nodes.parts2whole.nodes import ApplyParts, EncodeParts
 from pack.nodes.places import AddPlace, PersonRegion, PlaceCast
 from torch import Tensor
 
@@ -216,3 +226,65 @@ def test_everybody_is_in_their_place_by_region(
         found.append(seen(*drawn(with_instant_id, chosen, LARGE, order), small.looks(chosen[numbers]), by_face=True))
     figures = measure.figures(found)
     assert figures["association"] >= 0.85 and abs(figures["leakage"]) <= 0.06, figures
+
+
+# Parts2Whole
+
+
+class Wardrobe(NamedTuple):
+    host: Host
+    networks: Any
+    clip: Any
+    clip_vision: Any
+
+
+@pytest.fixture(scope="module")
+def wardrobe(tmp_path_factory: pytest.TempPathFactory) -> Wardrobe:
+    """As wide as SD1.5; of CLIP vision the layers that do something."""
+    export_parts2whole.write(files := export.files(tmp_path_factory.mktemp("miniature")))
+    with pytest.MonkeyPatch.context() as patch:
+        vision = comfy.clip_model.CLIPVisionModelProjection
+        patch.setattr(vision, "__init__", vision.__init__)
+        small_networks._end_early(vision)
+        _, clip, *_ = comfy.sd.load_checkpoint_guess_config(str(files.sd15))
+        (empty,) = host_nodes.CLIPTextEncode().encode(clip, "")
+        vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(files.vae)))
+        model, networks = load_parts2whole(str(files.parts2whole))
+        clip_vision = comfy.clip_vision.load(str(files.clip_vision))
+        return Wardrobe(Host(model, empty, vae, None, None), networks, clip, clip_vision)
+
+
+def worn(with_: Wardrobe, pictures: Pictures, place: places.Place, settings: net.Settings = PLAIN) -> Tensor:
+    """(H, W, 3): by the nodes of Parts2Whole."""
+    parts = Parts(tuple(
+        make_part(garments.LABELS[label], picture.movedim(0, -1)[None], mask[None], 1.0, None)
+        for picture, mask, label in zip(*pictures, strict=True)
+    ))  # fmt: skip
+    seeing, empty, layout = (with_.clip, with_.clip_vision, with_.host.vae), with_.host.empty, garments.layout(place)
+    features = EncodeParts.execute(with_.networks, parts, *seeing, *garments.SIZE).args[0]
+    surface = PoseImage.execute(layout, draw="body surface").args[0]
+    model, *sides = ApplyParts.execute(with_.host.model, empty, empty, features, 1.0, 0.0, 1.0, 0, surface).args
+    return sample(with_.host._replace(model=model), sides, layout, settings)
+
+
+def test_parts_are_worn_as_without_a_host(wardrobe: Wardrobe, small: net.Miniature) -> None:
+    """What reads words and pictures, both UNets, masks, pose guider and image tokens: the small net draws the same."""
+    rng = random.Random(train.HELD_OUT)
+    (told, pictures), place = lessons.fitting(rng, list(Slot)[:3]), garments.standing(rng)
+    pixels = worn(wardrobe, pictures, place)
+    latents = net.dressed(small, pictures, [len(told)], garments.surface(place)[None], PLAIN)
+    check_alike(pixels, small.decoder(latents)[0])
+
+
+@pytest.mark.parametrize("people", [4, pytest.param(40, marks=pytest.mark.thorough)], ids=["few", "many"])
+def test_every_part_is_worn_in_its_region(people: int, wardrobe: Wardrobe) -> None:
+    """Of 1 to 4 that it has not seen; beside most of them lie things outside of the mask."""
+    rng, found, others = random.Random(train.HELD_OUT + 9), list[measure.Fitted](), list[garments.Outfit]()
+    for number in range(people):
+        told, pictures = lessons.fitting(rng, rng.sample(list(Slot), 1 + number % 4))
+        place = garments.standing(rng)
+        pixels = worn(wardrobe, pictures, place, net.Settings())
+        found.append(measure.Fitted(measure.cells_of(pixels), place, told))
+        others.append(garments.outfit(rng, list(told)))
+    figures = {"own": measure.swapped(found, others), **measure.wearing(found)}
+    assert figures["own"] >= 0.8 and figures["colour"] >= 0.5, figures

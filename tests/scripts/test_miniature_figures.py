@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 import torch
-from miniature import avatars, export, measure, net, places, stored
+from miniature import avatars, export, garments, measure, net, places, stored
 from miniature.training import evaluate, lessons, train
 from pack.core.models.tensors import below
 from rig.shapes import of
@@ -13,6 +15,7 @@ from rig.shapes import of
 @pytest.fixture(scope="module")
 def model() -> net.Miniature:
     assert stored.FILE.stat().st_size < 6e6 and {"trained", "commit", "figures"} <= stored.told().keys()
+    assert stored.FILES["parts2whole"].stat().st_size < 5e6
     return stored.load()
 
 
@@ -62,10 +65,11 @@ def test_a_wider_layer_says_the_same_more_often() -> None:
     assert {key: tuple(weight.shape) for key, weight in wide.items()} == dict(of("controlnet"))
 
 
-@pytest.mark.parametrize("lesson", ["networks", "projections"])
+@pytest.mark.parametrize("lesson", ["networks", "projections", "parts2whole"])
 def test_a_part_learns_and_goes_on_where_it_stopped(lesson: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From nothing: two steps, kept, and two more from what was kept; the other parts stay as they are."""
     monkeypatch.setattr(lessons, "BATCH", dict.fromkeys(lessons.BATCH, 1))
+    monkeypatch.setattr(lessons, "OUTFITS", 1)
     known = lessons.pool(7, 80)
     torch.use_deterministic_algorithms(True)  # what nobody has set is NaN
     new = net.Miniature()
@@ -94,3 +98,20 @@ def test_a_part_learns_and_goes_on_where_it_stopped(lesson: str, monkeypatch: py
     learns, still = lessons.LESSONS[lesson].learns, lessons.LESSONS[lesson].still
     assert all(key.startswith(learns) and not key.startswith(still) for key in changed), changed
     assert all(any(key.startswith(part) for key in changed) for part in learns)
+
+
+def test_the_right_parts_measure_as_right_and_others_as_wrong() -> None:
+    """What is worn, as it is drawn, and with every part exchanged; and what shows of things beside a part."""
+    rng = random.Random(3)
+    told, other = (garments.outfit(rng, list(garments.Slot)) for _ in "12")
+    place = garments.standing(rng)
+
+    def shown(outfit: garments.Outfit) -> torch.Tensor:
+        return measure.cells_of(garments.worn(place, outfit)[0].movedim(0, -1))
+
+    right, wrong = (measure.Fitted(shown(worn), place, told) for worn in (told, other))
+    assert measure.wearing([right]) == {"kind": 1, "colour": 1, "pattern": 1}
+    assert measure.swapped([right], [other]) == 1 and measure.swapped([wrong], [other]) == 0
+    hair = {garments.Slot.HAIR: told[garments.Slot.HAIR]}
+    one = measure.Fitted(shown(hair), place, hair)
+    assert measure.shows([one._replace(cells=one.cells + 0.1)], [one], torch.full((1, 3), 0.2)) == pytest.approx(0.5)

@@ -13,7 +13,7 @@ import argparse
 import itertools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,11 +29,14 @@ from core.faces.model import on_cpu, open_detector
 from core.faces.pictures import align, to_picture
 from core.places import bodies
 
-from .. import avatars, measure, net, places, recogniser, stored
+from .. import avatars, garments, measure, net, places, recogniser, stored
 from ..autoencoder import colours
+from ..garments import Slot
 from ..looks import HAIR, PARTS, SHIRT, SKIN
 from ..net import Miniature, Settings
+from ..parts2whole import Pictures
 from . import crowds, lessons, portraits, train
+from .lessons import Fitting
 
 TRAINED = Settings(steps=4, cfg=1.0, strength=1.0, id_start=0.0)
 DEMO = Settings()
@@ -154,6 +157,40 @@ def instant_id(model: Miniature, kinds: dict[str, Tensor], people: int) -> Itera
             yield f"{kind}, {name}", {**told, "away": max(faces_away(model, *one) for one in drawn)}
 
 
+def fitted(
+    model: Miniature, fittings: Sequence[Fitting], standing: Sequence[places.Place], settings: Settings = DEMO
+) -> list[measure.Fitted]:
+    """Who wears what, by Parts2Whole."""
+    told, pictures = zip(*fittings, strict=True)
+    every = Pictures(*map(torch.cat, zip(*pictures, strict=True)))
+    poses = torch.stack([garments.surface(place) for place in standing])
+    cells = colours(net.dressed(model, every, [len(one) for one in told], poses, settings))
+    return [measure.Fitted(*each) for each in zip(cells, standing, told, strict=True)]
+
+
+def parts2whole(model: Miniature, people: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """Of 1 to 4 parts that it has not seen: what is worn, with other things outside of most masks; in the same places
+    with other parts; and with one part how much of these things is seen."""
+
+    def wardrobe(rng: random.Random, slots: Sequence[Sequence[Slot]], beside: float = 0.7) -> list[Fitting]:
+        return [lessons.fitting(rng, each, beside) for each in slots]
+
+    for parts in (1, 2, 3, 4):
+        rng = random.Random(train.HELD_OUT + parts)
+        slots = [rng.sample(list(Slot), parts) for _ in range(people // 4)]
+        standing = [garments.standing(rng) for _ in slots]
+        first, second = (wardrobe(rng, slots) for _ in "12")
+        found = measure.wearing(fitted(model, first, standing))
+        found["swapped"] = measure.swapped(fitted(model, second, standing), [told for told, _ in first])
+        if parts == 1:
+            much, none = (wardrobe(random.Random(train.HELD_OUT), slots, beside) for beside in (1.0, 0.0))
+            shown, plain = (torch.cat([pictures.pixels for _, pictures in one]) for one in (much, none))
+            outside = 1 - torch.cat([pictures.masks for _, pictures in much]).mean((1, 2))
+            beside = (shown - plain).mean((2, 3)) / outside[:, None]
+            found["outside"] = measure.shows(fitted(model, much, standing), fitted(model, none, standing), beside)
+        yield f"{parts} part{'s'[: parts > 1]}", found
+
+
 def sheet(model: Miniature, embeddings: Tensor, path: Path) -> None:
     """What is meant above what is drawn, 24 times."""
     cells: list[Tensor] = []
@@ -178,7 +215,8 @@ def main() -> None:
     figures = ((name, measure.figures(made)) for name, made in every(model, kinds, given.people))
     said: dict[str, dict[str, float]] = {}
     others = instant_id(model, kinds, given.people), [("two photos of one person", twice(model))]
-    for name, found in itertools.chain(figures, *others):
+    whole = parts2whole(model, given.people)
+    for name, found in itertools.chain(figures, *others, whole):
         said[name] = {key: round(value, 3) for key, value in found.items()}
         say(f"{name:32} " + " ".join(f"{key} {value:g}" for key, value in said[name].items()))
     if given.note:

@@ -16,15 +16,19 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from .. import avatars, net, places, recogniser
+from .. import avatars, garments, net, parts2whole, places, recogniser
 from ..avatars import Area, area
+from ..garments import Slot
 from ..looks import BEARD, HAIR, LENGTH, NOBODY, SIZE, SKIN
 from ..net import Miniature
+from ..parts2whole import Pictures
 from ..unet import WIDTH
 from . import crowds, portraits
 
 PHOTOS = 14000
 BATCH = {places.SMALL: 8, places.LARGE: 2}
+OUTFITS, VIEWS = 4, 2
+"""Of a batch of Parts2Whole's: how many, and in how many poses each."""
 Loss = Callable[[random.Random], Tensor]
 """Of new examples, chosen by a generator."""
 
@@ -294,6 +298,92 @@ def _begin_instant_id(model: Miniature, known: Pool) -> None:
         ours.to_v_ip.weight.copy_(layer.to_v.weight)
 
 
+# --- Pictures of parts to who wears them, by Parts2Whole
+
+
+Fitting = tuple[dict[Slot, garments.Part], Pictures]
+"""An outfit, and the pictures of its parts."""
+
+
+def fitting(rng: random.Random, slots: Sequence[Slot], beside: float = 0.7) -> Fitting:
+    """An outfit and pictures of its parts, of which this share shows other things too."""
+    told = garments.outfit(rng, slots)
+    drawn = ((random.Random(rng.random()), slot, part, rng.random() < beside) for slot, part in told.items())
+    shown = [garments.flat(*each) for each in drawn]
+    pixels, masks = (torch.stack(each) for each in zip(*shown, strict=True))
+    return told, Pictures(pixels, masks, torch.tensor(list(told)))
+
+
+def _parts2whole(model: Miniature, _: Pool) -> Loss:
+    """Both UNets and the pose guider, each outfit in two poses; an error counts as one of the picture.
+
+    The first step of a sampler sees noise alone, where that of the schedule still has some picture in it: six in ten of
+    the examples do so too.
+    """
+    device, levels, method = _device(model), parts2whole.noise_levels().float(), model.parts2whole
+
+    def loss(rng: random.Random) -> Tensor:
+        slots = (rng.sample(list(Slot), rng.choice((1, 2, 2, 3, 4))) for _ in range(OUTFITS))
+        told, pictures = zip(*(fitting(rng, each) for each in slots), strict=True)
+        counts, every = [len(each) for each in told], Pictures(*map(torch.cat, zip(*pictures, strict=True)))
+        places = [garments.standing(rng) for _ in range(VIEWS * OUTFITS)]
+        pixels, cost = zip(*(_wearing(place, told[n // VIEWS]) for n, place in enumerate(places)), strict=True)
+        poses = torch.stack([garments.surface(place) for place in places]).to(device)
+        steps = _steps(len(places))
+        steps[torch.rand(len(places)) < 0.6] = 999
+        with torch.no_grad():
+            clean, latents = (model.encoder(each.to(device)) for each in (torch.stack(pixels), every.pixels))
+        kept, drawn = levels[steps].view(-1, 1, 1, 1).to(clean), torch.randn_like(clean)
+        first = (steps == 999).view(-1, 1, 1, 1).to(device)
+        noisy = torch.where(first, drawn, kept.sqrt() * clean + (1 - kept).sqrt() * drawn)
+        target = (noisy - kept.sqrt() * clean) / (1 - kept).sqrt()
+        seen = [
+            (x.repeat_interleave(VIEWS, 0), y.repeat_interleave(VIEWS, 0))
+            for x, y in method.seen(latents, every, counts)
+        ]
+        tokens = parts2whole.looked_at(every, counts).repeat_interleave(VIEWS, 0).to(device)
+        found = method.noise(noisy, steps.to(device), seen, tokens, poses)
+        return ((found - target).square() * torch.stack(cost).to(device) * (1 / kept - 1)).mean()
+
+    return loss
+
+
+def _wearing(place: places.Place, told: garments.Outfit) -> tuple[Tensor, Tensor]:
+    """The cartoon (3, H, W), and what an error costs in its cells, (1, H/8, W/8): 1 on the wall, 4 elsewhere."""
+    pixels, areas = garments.worn(place, told)
+    somebody = torch.from_numpy(areas != avatars.WALL).float()[None]
+    return pixels, 1 + 3 * functional.adaptive_avg_pool2d(somebody, (pixels.shape[1] // 8, pixels.shape[2] // 8))
+
+
+@torch.no_grad()
+def _begin_parts2whole(model: Miniature, _: Pool) -> None:
+    """As the release was: the reference begins as the denoiser. No word of a prompt says anything to the denoiser, and
+    the numbers of body parts, at most 24 of 255, are as loud as colours."""
+    method = model.parts2whole
+    guider: Any = method.pose_guider
+    guider[0].weight[:, 2] *= 10
+    for layer in method.unet.cross_attention():
+        layer.to_k.weight.zero_()
+        layer.to_v.weight.zero_()
+    _hand_on(method.unet, guider[-1])
+    method.reference.load_state_dict(method.unet.state_dict())
+
+
+def _hand_on(unet: Any, pose: Any) -> None:
+    """Noise is mostly what the network is given. Past all blocks it goes to the last layer with both signs, since
+    silu(x) - silu(-x) = x: what is learned else for hundreds of steps."""
+    first, last, out = unet.input_blocks[0][0], unet.output_blocks[-1], unet.out[2]
+    for weights in (first, pose, last[0].skip_connection, last[0].out_layers[3], last[1].proj_out):
+        weights.weight[:8] = weights.bias[:8] = 0
+    out.weight.zero_()
+    out.bias.zero_()
+    for row in range(8):
+        sign = 1 - row % 2 * 2
+        first.weight[row, row // 2, 1, 1] = sign
+        last[0].skip_connection.weight[row, WIDTH + row] = 1
+        out.weight[row // 2, row, 1, 1] = 0.8 * sign
+
+
 # --- The table
 
 
@@ -326,6 +416,7 @@ LESSONS = {
         rate=8e-4,
         minutes=None,
     ),
+    "parts2whole": Lesson(_parts2whole, ("parts2whole.",), rate=1.5e-3, minutes=None, prepare=_begin_parts2whole),
     "instant_id": Lesson(_instant_id, ("instant_id.",), rate=8e-4, minutes=None, prepare=_begin_instant_id),
 }
 """In the order in which they are learned."""

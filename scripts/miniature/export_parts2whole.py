@@ -1,0 +1,117 @@
+"""Parts2Whole's folder of real shapes, and what reads words and pictures for it, written by hand.
+
+    python -m miniature.export_parts2whole ComfyUI/models     in scripts/
+
+CLIP's text encoder hands on each word as it is in its table, where only one word of each label is anything. Its vision
+encoder gives the mean colour of all that it sees, and a 1.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+from rig.shapes import Shapes, of
+from rig.standins import Files, save
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from . import stored
+from .export import Rules, State, autoencoder, files, hint_out, in_half, padded, repeated, time, widened
+from .garments import LABELS
+from .parts2whole import BETAS, LOUD, words
+
+_WORDS = {"shoes": 4079, "lower": 4909, "upper": 7067, "face": 1710, "hair": 2225}
+"""By their numbers in CLIP's vocabulary."""
+_TEXT, _STEP = 768, 64
+_SEEN, _SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+"""Mean and deviation of colours by which the host normalises what CLIP vision sees."""
+
+
+def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
+    """sized: as in export.write."""
+    net = stored.load()
+    small, of_guider = net.parts2whole, (("conv_out", hint_out), ("", padded))
+    save(to.parts2whole_unet, _wide(_in_order(small.unet), "parts2whole_unet", sized))
+    save(to.parts2whole_reference, _wide(_in_order(small.reference), "parts2whole_reference", sized))
+    save(to.parts2whole_pose, _wide(small.pose_guider.state_dict().values(), "pose_guider", sized, of_guider))
+    save_file(_wide(small.decoupled.state_dict().values(), "parts2whole_decoupled", sized), to.parts2whole_decoupled)
+    schedule = {"beta_schedule": "linear", "beta_start": BETAS[0], "beta_end": BETAS[1], "num_train_timesteps": 1000}
+    (to.parts2whole / "scheduler").mkdir(exist_ok=True)
+    (to.parts2whole / "scheduler" / "scheduler_config.json").write_text(json.dumps(schedule), "utf-8")
+    save(to.vae, in_half(autoencoder(net.state_dict(), dict(sized(of("taesd"))), 0.18215)))
+    save(to.sd15, in_half(_nothing(sized(of("sd15")))) | _text())
+    save(to.clip_vision, _vision())
+
+
+def _in_order(unet: nn.Module) -> list[Tensor]:
+    """As the tables of both names have its layers."""
+    state = unet.state_dict()
+    return [state[key] for key, _ in of("sd15_unet")]
+
+
+def _wide(small: Iterable[Tensor], table: str, sized: Callable[[Shapes], Shapes], rules: Rules | None = None) -> State:
+    """In half precision. small: in the order of the table, of a reference in that of the whole UNet."""
+    whole = table.replace("reference", "unet")
+    named = dict(zip((key for key, _ in of(whole)), small, strict=True))
+    return in_half(widened(named, sized(of(table)), rules or _RULES))
+
+
+def _queries(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Every head is wider, and its logits are divided by the root of its width."""
+    return repeated(weight, shape) / (shape[0] / weight.shape[0]) ** 0.5
+
+
+_RULES = (("linear_1.weight", time), (".to_q.", _queries), ("", repeated))
+
+
+# --- What reads words and pictures
+
+
+def _nothing(shapes: Shapes) -> State:
+    return {key: torch.zeros(()).expand(shape) for key, shape in shapes}
+
+
+def _text() -> State:
+    """Rows of the table lie over each other, since only these few are anything: a file of 6 MB instead of 76."""
+    told, numbers = words()[:, 1] / LOUD, torch.zeros(49408 * _STEP + _TEXT)
+    for word, number in _WORDS.items():
+        row = next(row for row, label in zip(told, LABELS, strict=True) if word in label.split())
+        numbers[number * _STEP :][:_TEXT] = row.repeat_interleave(_TEXT // len(row))
+    text = "cond_stage_model.transformer.text_model."
+    return {
+        f"{text}embeddings.token_embedding.weight": numbers.half().as_strided((49408, _TEXT), (_STEP, 1)),
+        f"{text}final_layer_norm.weight": torch.full((_TEXT,), LOUD).half(),
+    }
+
+
+def _vision(width: int = 1024) -> State:
+    """Three channels are colours; on the others lies a pattern, which makes LayerNorm leave all nearly as they are. The
+    first layer looks at all patches alike; the others add nothing."""
+    made = in_half(_nothing(of("clip_vision", count=24, width=width, projection=_TEXT)))
+    vision, first = "vision_model.", "vision_model.encoder.layers.0."
+    patch, places = torch.zeros(width, 3, 14, 14), torch.ones(257, width)
+    places[:, 4::2], places[0, :3], places[1:, :3] = -1, 0, torch.tensor(_SEEN) - 0.5
+    read, written = torch.zeros(width, width), torch.zeros(_TEXT, width)
+    for colour in range(3):
+        patch[colour, colour] = _SPREAD[colour] / 14**2
+        read[colour, colour] = 1
+    written[:48, :4] = torch.eye(4).repeat_interleave(12, 0)
+    made |= {
+        f"{vision}embeddings.patch_embedding.weight": patch,
+        f"{vision}embeddings.position_embedding.weight": places,
+        f"{first}self_attn.v_proj.weight": read,
+        f"{first}self_attn.out_proj.weight": read * 257 / 256,
+        "visual_projection.weight": written,
+    }
+    return made | {
+        f"{part}.weight": torch.ones(width)
+        for part in (f"{vision}pre_layrnorm", f"{first}layer_norm1", f"{vision}post_layernorm")
+    }
+
+
+if __name__ == "__main__":
+    write(files(Path(sys.argv[1])))
