@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
@@ -29,6 +30,8 @@ PHOTOS = 14000
 BATCH = {places.SMALL: 8, places.LARGE: 2}
 OUTFITS, VIEWS = 4, 2
 """Of a batch of Parts2Whole's: how many, and in how many poses each."""
+_PART, _LEAST = 200.0, 8.0
+"""What errors cost all over a part, and the fewest cells that this is spread over."""
 Loss = Callable[[random.Random], Tensor]
 """Of new examples, chosen by a generator."""
 
@@ -233,12 +236,12 @@ def _tokens(model: Miniature, scene: _Scene, step: int, rng: random.Random) -> T
     return model.tokens(people).cpu()
 
 
-def _costs() -> Tensor:
-    """(256,): what an error costs in each area: 1 on the wall, 3 on people, 5 where hair and faces are, 8 for skin,
-    which is learned last."""
+def _costs(hair: float = 5.0, skin: float = 8.0) -> Tensor:
+    """(256,): what an error costs in each area: 1 on the wall, 3 on people, 5 where faces are, and most for skin, which
+    is learned last."""
     costs = torch.full((256,), 3.0)
     costs[avatars.WALL], costs[avatars.WHITE] = 1.0, 5.0
-    for part, cost in ((Area.SKIN, 8.0), (Area.HAIR, 5.0), (Area.MOUTH, 5.0), (Area.CHIN, 5.0)):
+    for part, cost in ((Area.SKIN, skin), (Area.HAIR, hair), (Area.MOUTH, 5.0), (Area.CHIN, 5.0)):
         costs[[area(person, part) for person in range(254 // len(Area))]] = cost
     return costs
 
@@ -252,7 +255,7 @@ def _instant_id(model: Miniature, known: Pool) -> Loss:
     Now and then two or three places have that one person, since several faces in the keypoints image are nothing new
     to IdentityNet then; and now and then IdentityNet is alone or weak, as people set them.
     """
-    device, costs, levels = _device(model), _costs(), net.noise_levels().float()
+    device, costs, levels = _device(model), _costs(hair=9.0, skin=16.0), net.noise_levels().float()
     method = model.instant_id
 
     def loss(rng: random.Random) -> Tensor:
@@ -349,10 +352,14 @@ def _parts2whole(model: Miniature, _: Pool) -> Loss:
 
 
 def _wearing(place: places.Place, told: garments.Outfit) -> tuple[Tensor, Tensor]:
-    """The cartoon (3, H, W), and what an error costs in its cells, (1, H/8, W/8): 1 on the wall, 4 elsewhere."""
+    """The cartoon (3, H, W), and what an error costs in its cells, (1, H/8, W/8): 1 on the wall, 4 on a person, and
+    of the parts that pictures tell of the same in all, however small a part is."""
     pixels, areas = garments.worn(place, told)
-    somebody = torch.from_numpy(areas != avatars.WALL).float()[None]
-    return pixels, 1 + 3 * functional.adaptive_avg_pool2d(somebody, (pixels.shape[1] // 8, pixels.shape[2] // 8))
+    masks = np.stack([areas != avatars.WALL, *(garments.of_slot(areas, slot) for slot in told)]).astype("float32")
+    shares = functional.adaptive_avg_pool2d(torch.from_numpy(masks), (pixels.shape[1] // 8, pixels.shape[2] // 8))
+    somebody, parts = shares[:1], shares[1:]
+    each = _PART / parts.sum((1, 2), keepdim=True).clamp(min=_LEAST)
+    return pixels, 1 + 3 * somebody + (parts * each).sum(0, keepdim=True)
 
 
 @torch.no_grad()
