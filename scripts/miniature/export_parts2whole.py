@@ -1,7 +1,5 @@
 """Parts2Whole's folder of real shapes, and what reads words and pictures for it, written by hand.
 
-    python -m miniature.export_parts2whole ComfyUI/models     in scripts/
-
 CLIP's text encoder hands on each word as it is in its table, where only one word of each label is anything. Its vision
 encoder gives the mean colour of all that it sees, and a 1.
 """
@@ -9,9 +7,7 @@ encoder gives the mean colour of all that it sees, and a 1.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import torch
 from rig.shapes import Shapes, of
@@ -20,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from . import stored
-from .export import Rules, State, autoencoder, files, hint_out, in_half, padded, repeated, time, widened
+from .export import Rules, State, autoencoder, hint_out, in_half, padded, repeated, time, widened
 from .garments import LABELS
 from .parts2whole import BETAS, LOUD, words
 
@@ -111,7 +107,3 @@ def _vision(width: int = 1024) -> State:
         f"{part}.weight": torch.ones(width)
         for part in (f"{vision}pre_layrnorm", f"{first}layer_norm1", f"{vision}post_layernorm")
     }
-
-
-if __name__ == "__main__":
-    write(files(Path(sys.argv[1])))

@@ -238,6 +238,23 @@ def flat(rng: random.Random, slot: Slot, of: Part, beside: bool) -> tuple[Tensor
     return _shrunk(torch.lerp(torch.from_numpy(pixels), own, kept[..., None])), kept[::FINE, ::FINE]
 
 
+EXAMPLES = ("face", "hair", "shirt", "trousers", "pose")
+
+
+def examples() -> dict[str, Tensor]:
+    """By EXAMPLES: four parts and a pose, (3, H, W) each."""
+    rng = random.Random(4)
+    parts = {
+        Slot.FACE: (0, 1, SKINS, 0), Slot.HAIR: (0, 8, COLOURS, 0), Slot.UPPER: (0, 5, COLOURS, 1),
+        Slot.LOWER: (0, 0, COLOURS, 0),
+    }  # fmt: skip
+    shown = [
+        flat(rng, slot, Part(kind, tone, table[tone], pattern), False)[0]
+        for slot, (kind, tone, table, pattern) in parts.items()
+    ]
+    return dict(zip(EXAMPLES, [*shown, surface(standing(rng))], strict=True))
+
+
 def _things(rng: random.Random) -> np.ndarray:
     """(H, W, 3): a wall with things of any colour."""
     wide, high = (side * FINE for side in SIZE)

@@ -21,40 +21,52 @@ from environment import ROOT, run
 from rig import photos
 from rig.standins import Files
 from rig.whole import written
-from rig.workflow import NOTES, fill, load
+from rig.workflow import BYPASSED, NOTES, fill, load
 
 from core.models.needs import nodes_in
 
-from . import export, net, places
+from . import built, export, garments, net, places
 
 
 class Kind(NamedTuple):
     """A workflow of the miniature's. template: which it is made from. note: what its note says. names: of inputs, what
-    each is set to, of these files. chooses: what a user does first."""
+    each is set to, of these files. pictures: of its Load Image nodes. chooses: what a user does first."""
 
     template: str
     note: str
     steps: int
     names: Callable[[Files], dict[str, str]]
+    pictures: Callable[[Files], Sequence[Path]]
     chooses: str
+    size: tuple[int, int] = places.LARGE
 
 
-GROUP, PORTRAIT = "Two people (miniature)", "A portrait (miniature)"
+GROUP, PORTRAIT, OUTFIT = "Two people (miniature)", "A portrait (miniature)", "An outfit (miniature)"
 KINDS = {
     GROUP: Kind(
         "start_two_people", "note.md", net.Settings().steps,
         lambda files: {
-            "control_net_name": files.control_net.name, "file": files.id_patch.name, "pack": files.face_pack.name
+            "ckpt_name": files.checkpoint.name, "control_net_name": files.control_net.name,
+            "file": files.id_patch.name, "pack": files.face_pack.name,
         },
-        "choose two photos",
+        lambda _: photos.drawn(), "choose two photos",
     ),
     PORTRAIT: Kind(
         "start_portrait", "note_portrait.md", 4,
         lambda files: {
-            "control_net_name": files.identity_net.name, "file": files.instant_id.name,
-            "pack": files.antelope.parent.name,
+            "ckpt_name": files.checkpoint.name, "control_net_name": files.identity_net.name,
+            "file": files.instant_id.name, "pack": files.antelope.parent.name,
         },
-        "choose a photo",
+        lambda _: photos.drawn()[:1], "choose a photo",
+    ),
+    OUTFIT: Kind(
+        "parts2whole_with_pose", "note_outfit.md", net.Settings().steps,
+        lambda files: {
+            "ckpt_name": files.sd15.name, "folder": files.parts2whole.name, "clip_name": files.clip_vision.name,
+            "vae_name": files.vae.name,
+        },
+        lambda files: [files.root / "input" / f"{name}.png" for name in garments.EXAMPLES], "choose other clothes",
+        garments.SIZE,
     ),
 }  # fmt: skip
 
@@ -64,9 +76,11 @@ def install(models: Path) -> list[str]:
 
     Files that are there under the names of the user's own (photos, the workflow, the face pack) stay.
     """
-    source, to = export.build(), export.files(models)
-    own = [to.checkpoint, to.control_net, to.id_patch, to.recogniser, to.identity_net, to.instant_id]
-    own += [to.antelope.with_name(file.name) for file in sorted(source.antelope.parent.iterdir())]
+    source, to = built.build(), export.files(models)
+    own = [to.checkpoint, to.control_net, to.id_patch, to.recogniser, to.identity_net, to.instant_id, to.sd15, to.vae]
+    own.append(to.clip_vision)
+    for file in (source.antelope.parent, source.parts2whole):
+        own += [models / each.relative_to(source.root) for each in sorted(file.rglob("*.*")) if each.is_file()]
     for file in own:
         _put(source.root / file.relative_to(models), file)
     said = [f"{file} ({file.stat().st_size / 2**20:.0f} MiB)" for file in own]
@@ -82,8 +96,7 @@ def install(models: Path) -> list[str]:
         return [*said, f"{around} is no folder of ComfyUI's, so no workflows are left there."]
     if not _has_pack(around / "custom_nodes"):
         said.append(f"This pack is not in {around / 'custom_nodes'} yet: without it the workflows cannot run.")
-    chosen = _photos_left(around / "input")
-    return [*said, *(_workflow_left(around, source, name, chosen) for name in KINDS)]
+    return [*said, *(_workflow_left(around, source, name) for name in KINDS)]
 
 
 def _has_pack(custom_nodes: Path) -> bool:
@@ -115,19 +128,18 @@ def _put(source: Path, target: Path) -> None:
 # --- The workflows
 
 
-def _photos_left(folder: Path) -> list[str]:
-    """Drawn people in the input folder; the names of their pictures. One that is there already stays."""
-    chosen = {photo: f"miniature_{photo.name}" for photo in photos.drawn()}
-    for photo, copied in chosen.items():
+def _pictures_left(folder: Path, pictures: Sequence[Path]) -> list[str]:
+    """Drawn people and clothes in the input folder; their names there. One that is there already stays."""
+    chosen = {picture: f"miniature_{picture.name}" for picture in pictures}
+    for picture, copied in chosen.items():
         if not (folder / copied).exists():
-            _put(photo, folder / copied)
+            _put(picture, folder / copied)
     return list(chosen.values())
 
 
-def _workflow_left(comfyui: Path, files: Files, name: str, images: Sequence[str]) -> str:
-    """Among the user's workflows, with these pictures. One that is there already stays."""
-    source = load(ROOT / "workflows" / f"{KINDS[name].template}.json")
-    workflow = ready(source, files, images, name)
+def _workflow_left(comfyui: Path, files: Files, name: str) -> str:
+    """Among the user's workflows, with its pictures. One that is there already stays."""
+    workflow = ready(name, files, _pictures_left(comfyui / "input", KINDS[name].pictures(files)))
     target = comfyui / "user" / "default" / "workflows" / f"{name}.json"
     if not target.exists():
         text = json.dumps(workflow, indent=2, ensure_ascii=False) + "\n"
@@ -144,24 +156,19 @@ def _same(file: Path, workflow: Mapping[str, Any]) -> bool:
         return False
 
 
-def ready(workflow: dict[str, Any], files: Files, images: Sequence[str], name: str = GROUP) -> dict[str, Any]:
-    """The same workflow with the miniature's files, size and steps, and these pictures in its Load Image nodes.
+def ready(name: str, files: Files, images: Sequence[str], template: str = "") -> dict[str, Any]:
+    """A workflow of KINDS with the miniature's files, size and steps, and these pictures in its Load Image nodes.
 
-    name: of KINDS.
+    template: made from another one than KINDS says.
     """
-    kind, (width, height) = KINDS[name], places.LARGE
-    set_to = {
-        **kind.names(files),
-        "ckpt_name": files.checkpoint.name,
-        "width": width,
-        "height": height,
-        "steps": kind.steps,
-        "cfg": net.Settings().cfg,
-        "scheduler": "normal",
-    }
-    fill(workflow, set_to, images)
+    kind = KINDS[name]
+    workflow, (width, height) = load(ROOT / "workflows" / f"{template or kind.template}.json"), kind.size
+    set_to = {**kind.names(files), "width": width, "height": height, "steps": kind.steps, "cfg": net.Settings().cfg}
+    fill(workflow, set_to | {"scheduler": "normal", "sampler_name": "euler", "denoise": 1.0}, images)
     for node in nodes_in(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
+        if node["type"] == "LikenessDetectBodySurface":
+            node["mode"] = BYPASSED  # the picture is one of body surfaces already
         if node["type"] in NOTES:
             node["widgets_values"][0] = Path(__file__).with_name(kind.note).read_text("utf-8")
     workflow["id"] = str(uuid.uuid5(uuid.NAMESPACE_URL, name))

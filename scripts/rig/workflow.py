@@ -17,7 +17,7 @@ Prompt = dict[str, dict[str, Any]]
 NOTES = {"Note", "MarkdownNote"}
 PRIMITIVE, REROUTE = "PrimitiveNode", "Reroute"
 """Nodes of the editor alone: a widget for the widgets it is linked to, and a corner of a link."""
-_MUTED, _BYPASSED = 2, 4
+_MUTED, BYPASSED = 2, 4
 _ANY = ("*", "", None)
 _DYNAMIC = "COMFY_DYNAMICCOMBO_V3"
 """A menu whose choice brings inputs of its own, each named <menu>.<input>."""
@@ -111,7 +111,7 @@ class _Level:
         """Every node that is not switched off, those inside of subgraphs in their place: its number, itself, and what
         links bring to its inputs."""
         for number, node in self.nodes.items():
-            if node.get("mode", 0) in (_MUTED, _BYPASSED):
+            if node.get("mode", 0) in (_MUTED, BYPASSED):
                 continue
             if number in self.inside:
                 yield from self.inside[number].running()
@@ -144,7 +144,7 @@ class _Level:
             return Place(f"{self.path}{number}", "value", title, "value", value=values[0])
         if node.get("mode", 0) == _MUTED:
             return None
-        if node["type"] == REROUTE or node.get("mode", 0) == _BYPASSED:
+        if node["type"] == REROUTE or node.get("mode", 0) == BYPASSED:
             slots = node.get("inputs") or []
             place = 0 if node["type"] == REROUTE else _through(node, output, wanted)
             link = slots[place].get("link") if place is not None and place < len(slots) else None

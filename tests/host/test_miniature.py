@@ -18,7 +18,7 @@ import small_networks
 import torch
 from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_mask import composite
-from miniature import avatars, export, export_parts2whole, garments, measure, net, places, recogniser, stored
+from miniature import avatars, built, export, export_parts2whole, garments, measure, net, places, recogniser, stored
 from miniature.garments import Slot
 from miniature.parts2whole import Pictures
 from miniature.training import crowds, lessons, portraits, train
@@ -51,7 +51,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Host:
 @pytest.fixture(scope="module")
 def wide() -> Host:
     """The files that people get."""
-    return opened(export.build(), *WITH_ID_PATCH)
+    return opened(built.build(), *WITH_ID_PATCH)
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from miniature import export, install, net
+from miniature import built, export, install, net
 from pack.core.models.needs import nodes_in
+from rig import workflow as workflows
 
 
 @pytest.fixture
@@ -22,21 +24,31 @@ def every_file(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
+def chosen(workflow: dict[str, Any]) -> set[str]:
+    """Pictures, and files of models, of the nodes that run."""
+    running = (node for node in nodes_in(workflow) if node.get("mode", 0) != workflows.BYPASSED)
+    kinds = ("LoadImage", "CheckpointLoaderSimple", "CLIPVisionLoader", "VAELoader", "LikenessLoadParts2Whole")
+    return {node["widgets_values"][0] for node in running if node["type"] in kinds}
+
+
 def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> None:
     (comfyui / "custom_nodes").mkdir()
-    assert "cannot run" in install.install(comfyui / "models")[-3]
+    assert "cannot run" in install.install(comfyui / "models")[-4]
     (comfyui / "custom_nodes" / "mine").symlink_to(install.ROOT)
     said = install.install(comfyui / "models")
     left = comfyui / "user" / "default" / "workflows" / f"{install.GROUP}.json"
-    assert "cannot run" not in said[-3] and said[-2].startswith(str(left))
+    assert "cannot run" not in said[-4] and said[-3].startswith(str(left))
     nodes, text = list(nodes_in(json.loads(left.read_text("utf-8")))), left.read_text("utf-8")
     for real in ("Juggernaut", "id-patch.bin", "antelopev2", "diffusion_pytorch_model", "example.png"):
         assert real not in text.replace("standin-miniature-id-patch.bin", ""), real
     known = {path.name for path in comfyui.rglob("*")}
     photos = {node["widgets_values"][0] for node in nodes if node["type"] == "LoadImage"}
-    assert len(photos) == 2 and known > photos | {export.build().checkpoint.name, export.build().control_net.name}
+    assert len(photos) == 2 and known > photos | {built.build().checkpoint.name, built.build().control_net.name}
     drawn = {path.read_bytes() for path in (install.ROOT / "pictures").glob("*.png")}
+    drawn |= {path.read_bytes() for path in (built.build().root / "input").iterdir()}
     assert {path.read_bytes() for path in (comfyui / "input").iterdir()} <= drawn, "nobody who lives"
+    outfit = json.loads(left.with_name(f"{install.OUTFIT}.json").read_text("utf-8"))
+    assert len(chosen(outfit)) == 9 and known > chosen(outfit), "nothing that is to be fetched"
     (sampler,) = (node["widgets_values"] for node in nodes if node["type"] == "KSampler")
     assert sampler[1:6] == ["fixed", net.Settings().steps, 1.0, "euler", "normal"]
     before = every_file(comfyui)
@@ -53,9 +65,9 @@ def test_what_the_user_has_stays(comfyui: Path) -> None:
     for file, now in ((mine, b'{"mine": 1}'), (photo, b"a photo"), (old, b"old")):
         file.unlink()
         file.write_bytes(now)
-    assert "it stays" in install.install(comfyui / "models")[-2]
+    assert "it stays" in install.install(comfyui / "models")[-3]
     assert mine.read_bytes() == b'{"mine": 1}' and photo.read_bytes() == b"a photo"
-    assert old.read_bytes() == export.build().id_patch.read_bytes()
+    assert old.read_bytes() == built.build().id_patch.read_bytes()
 
 
 def test_a_face_pack_is_completed_but_the_users_own_is_not(comfyui: Path) -> None:

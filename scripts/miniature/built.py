@@ -1,0 +1,28 @@
+"""Every file of the miniature, and pictures to try it with, written once per version of it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from environment import CACHE
+from PIL import Image
+from rig.standins import Files, copy_face_pack, once
+
+from . import export, export_parts2whole, garments, stored
+
+
+def build() -> Files:
+    sources = [*stored.FILES.values(), *sorted(Path(__file__).parent.glob("*.py"))]
+    recipe = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    return export.files(once(CACHE / "miniature" / recipe, _everything))
+
+
+def _everything(root: Path) -> None:
+    to = export.files(root)
+    export.write(to)
+    export_parts2whole.write(to)
+    copy_face_pack(to.face_pack)
+    (root / "input").mkdir()
+    for name, pixels in garments.examples().items():
+        Image.fromarray((255 * pixels.movedim(0, -1)).byte().numpy()).save(root / "input" / f"{name}.png")
