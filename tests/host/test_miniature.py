@@ -12,6 +12,7 @@ import comfy.clip_model
 import comfy.clip_vision
 import comfy.sd
 import comfy.utils
+import cv2
 import numpy as np
 import pytest
 import small_networks
@@ -20,12 +21,14 @@ from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_mask import composite
 from miniature import avatars, built, export, export_parts2whole, garments, measure, net, places, recogniser, stored
 from miniature.garments import Slot
+from miniature.looks import PARTS
 from miniature.parts2whole import Pictures
 from miniature.training import crowds, lessons, portraits, train
 from miniature_made import PLAIN, Host, check_alike, files_in, opened, sample, standing
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Identity, Layout, Person
+from pack.core.places import bodies
 from pack.nodes.control_images import PoseImage
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage, load_id_patch
 from pack.nodes.instant_id.nodes import ApplyInstantID, load_instant_id
@@ -226,6 +229,41 @@ def test_everybody_is_in_their_place_by_region(
         found.append(seen(*drawn(with_instant_id, chosen, LARGE, order), small.looks(chosen[numbers]), by_face=True))
     figures = measure.figures(found)
     assert figures["association"] >= 0.85 and abs(figures["leakage"]) <= 0.06, figures
+
+
+@pytest.mark.parametrize("people", [6, pytest.param(40, marks=pytest.mark.thorough)], ids=["few", "many"])
+def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
+    people: int, with_instant_id: Host, small: net.Miniature, unseen: Tensor
+) -> None:
+    found, away = list[measure.Seen](), list[float]()
+    for embedding in unseen[:people].split(1):
+        pixels, layout = drawn(with_instant_id, embedding, LARGE)
+        found.append(seen(pixels, layout, small.looks(embedding), by_face=True))
+        standing = crowds.by_face(places.of_slots(layout.slots), LARGE)
+        cartoon, _ = avatars.picture(standing, small.looks(embedding), LARGE)
+        face = bodies.face_box(standing[0].nose, standing[0].head)
+        away.append(measure.away(pixels.permute(2, 0, 1), cartoon, face))
+    looks = {part: measure.fit(found, part) for part in PARTS}
+    assert max(away) <= 1 / 16 and min(looks.values()) >= 0.7, (away, looks)
+
+
+def test_whoever_has_weight_0_leaves_the_others_as_they_are(
+    loaded: Host, small: net.Miniature, people: list[Identity]
+) -> None:
+    """Outside of their place; in it nobody's look is seen."""
+    cast, layout = standing(people[:2])
+    first, second = cast.people
+    alone = replace(cast, people=(first, replace(second, weight=0.0)))
+    both, without = (draw(loaded, each, layout) for each in (cast, alone))
+    looks = looks_of(small, people[:2])
+    areas = avatars.draw(places.of_slots(layout.slots), looks, SMALL)
+    theirs = cv2.dilate(
+        np.isin(areas, [avatars.area(1, part) for part in avatars.Area]).astype(np.uint8), np.ones((17, 17))
+    )
+    there = torch.from_numpy(theirs)[:: len(areas) // SMALL[1], :: len(areas) // SMALL[1]] > 0
+    assert (both - without).abs()[~there].mean() <= 0.02
+    found = seen(without, layout, looks).found
+    assert far(found[0], seen(both, layout, looks).found[0]) < 0.05 < 0.1 < far(found[1], measure.colours_of(looks)[1])
 
 
 # Parts2Whole
