@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -17,62 +16,24 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 TINY = "--tiny" in sys.argv
 """Every case runs once, on small networks and without a GPU too: whether it runs is the question, not how fast."""
-COUNTED = "any (counted)"
-"""The device of a case that counts operations instead of seconds."""
-REPORTED: list[dict[str, Any]] = []
-"""What the cases have printed."""
 
 
-def report(name: str, ours: float, peer: float, unit: str, target: float | None, device: str, **more: Any) -> None:
-    """Print one case. `target` is the largest ratio wanted, None where the figure is only to be known."""
-    ratio = ours / peer
-    line = {"name": name, "ours": ours, "peer": peer, "unit": unit, "ratio": round(ratio, 4), "target": target}
-    REPORTED.append({**line, "device": device, **more})
-    print(json.dumps(REPORTED[-1]), flush=True)
+def report(name: str, ours: float, peer: float, unit: str, **more: Any) -> None:
+    """Print one figure."""
+    line = {"name": name, "ours": ours, "peer": peer, "unit": unit, "ratio": round(ours / peer, 4)}
+    print(json.dumps({**line, **more}), flush=True)
 
 
-def interleaved(
-    ours: Callable[[], float], peer: Callable[[], float], rounds: int, rest: float = 0.0
-) -> tuple[float, float]:
-    """Medians of the seconds that each says, in turns after one warm-up of both; who begins changes every round.
-
-    rest: seconds before each, for a runtime whose threads go on spinning after their work.
-    """
+def interleaved(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> tuple[float, float]:
+    """Medians of the seconds that each says, in turns after one warm-up of both; who begins changes every round."""
     times: tuple[list[float], list[float]] = ([], [])
     sides = list(zip(times, (ours, peer), strict=True))
     for turn in range((1 if TINY else rounds) + 1):
         for side, run in sides if turn % 2 else sides[::-1]:
-            time.sleep(rest)
             seconds = run()
             if turn:
                 side.append(seconds)
     return statistics.median(times[0]), statistics.median(times[1])
-
-
-def accelerator() -> Any:
-    """The device of the cases that need a GPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-
-
-def named(device: Any) -> str:
-    return torch.cuda.get_device_name() if torch.device(device).type == "cuda" else "CPU"
-
-
-def clocked(run: Callable[[], Any]) -> Callable[[], float]:
-    """`run`, and its seconds until a GPU, where there is one, is done with it."""
-
-    def seconds() -> float:
-        started = time.perf_counter()
-        run()
-        finish()
-        return time.perf_counter() - started
-
-    return seconds
-
-
-def finish() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def counting() -> FlopCounterMode:
@@ -90,16 +51,6 @@ def teraflops(run: Callable[[], Any]) -> float:
     with counting() as counter:
         run()
     return counter.get_total_flops() / 1e12
-
-
-def peak_gib(run: Callable[[], Any]) -> float:
-    """The most CUDA memory allocated at any moment of `run`, what was there before included; 0 without a GPU."""
-    if not torch.cuda.is_available():
-        return 0.0
-    torch.cuda.reset_peak_memory_stats()
-    run()
-    finish()
-    return round(torch.cuda.max_memory_allocated() / 2**30, 2)
 
 
 class LiveBytes(TorchDispatchMode):

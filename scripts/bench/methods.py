@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import comfy.samplers
+import parts_made
 import people_made
-import photo_maker_made
+import tiny_encoders
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
@@ -23,17 +24,16 @@ from pack.core.attention import Block
 from pack.core.parts.bank import PartWeights, keep, token_mask
 from pack.core.people import PlacedCast, RowCast
 
-from bench.measure import COUNTED, TINY, LiveBytes, counting, finish, report
+from bench.measure import TINY, LiveBytes, counting, interleaved, report
 from bench.networks import (
     FILES,
     OURS,
     SD15,
     SDXL,
     Autoencoder,
-    Clip,
     Networks,
-    clip_vision,
     for_counting,
+    for_timing,
     normal,
     run,
 )
@@ -63,8 +63,8 @@ def connected(on: Networks, kind: str, file: str = "", **given: Any) -> Applied:
     """What one of our nodes gives that is connected to all that its inputs are named after. file: of FILES, by which
     a method is loaded."""
     there = {
-        "model": on.model, **on.sides(), "control_net": on.net, "clip": Clip(on.text), "vae": Autoencoder(),
-        "clip_vision": _eye(), "lora_weight": 0.0, "start_percent": 0.0,
+        "model": on.model, **on.sides(), "control_net": on.net, "clip": _encoder(on.text), "vae": Autoencoder(),
+        "clip_vision": parts_made.clip_vision(1024, 1280, 224), "lora_weight": 0.0, "start_percent": 0.0,
     }  # fmt: skip
     there |= {FILES[file][0]: on.loaded(file)} if file else {}
     schema = OURS[kind].define_schema()
@@ -74,7 +74,10 @@ def connected(on: Networks, kind: str, file: str = "", **given: Any) -> Applied:
     return Applied(model, positive, negative)
 
 
-_eye = cache(clip_vision)
+@cache
+def _encoder(width: int) -> Any:
+    """Of texts, with tokens as wide as this."""
+    return tiny_encoders.sd1(width) if width == tiny_encoders.SD15 else tiny_encoders.sdxl()
 
 
 def with_cast(kind: str, file: str = "", more: Callable[[PlacedCast], dict[str, Any]] | None = None) -> Apply:
@@ -131,7 +134,7 @@ def bodies(cast: PlacedCast) -> dict[str, Any]:
 
 def words(cast: PlacedCast) -> dict[str, Any]:
     text = ", ".join(["a person img"] * len(cast.people))
-    return {"text": text, "trigger": "img", "clip": photo_maker_made.clip()}
+    return {"text": text, "trigger": "img"}
 
 
 def prompts(cast: PlacedCast) -> dict[str, Any]:
@@ -219,17 +222,11 @@ def counted(on: Networks, applied: Applied, steps: int = 2) -> Counted:
     return Counted((after - before) / 1e12, peak / 2**20, kept / 2**20)
 
 
-@dataclass(frozen=True)
-class Method:
-    """apply: by its nodes. families: of UNets that it is counted on. counted, timed: the largest cost wanted, of a step
-    beside the plain one at the most people counted, and of one beside `peer` in seconds. most: people, or parts,
-    beyond which there are none. side: of its picture, in parts of the whole."""
+class Method(NamedTuple):
+    """apply: by its nodes. families: of UNets that it is measured on. most: people, or parts, beyond which there are
+    none. side: of its picture, in parts of the whole."""
 
     apply: Apply
-    counted: float | None = None
-    timed: float | None = None
-    people: tuple[int, ...] = ()
-    peer: str = "unpatched"
     families: tuple[str, ...] = ("sdxl",)
     most: int = 12
     side: float = 1.0
@@ -239,64 +236,69 @@ class Method:
         size = (round(self.side * side / 8) * 8 for side in on.size)
         return counted(on.at(*size), self.apply(on, people))
 
+    def numbers(self, family: str, *people: int) -> list[int]:
+        """Of these numbers of people those that it is measured with."""
+        known = [2] if TINY else [number for number in people if number <= self.most]
+        return known if family in self.families else []
+
 
 BOTH = ("sdxl", "sd15")
 METHODS: dict[str, Method] = {
-    "unpatched": Method(unpatched, families=()),
-    "control_net": Method(control_net, people=(0,), families=BOTH, most=1),
-    "id_patch": Method(id_patch, 1.55, 1.08, (1, 2, 4, 8), "control_net"),
-    "id_tokens_by_region": Method(id_tokens_by_region, 1.55, 1.1, (2, 8), "control_net"),
-    "instant_id": Method(
-        with_cast("LikenessApplyInstantID", "instant-id", keypoints), 1.5, 1.1, (1, 2, 4, 8), "control_net"
-    ),
-    "ip_adapter_faceid": Method(
-        with_cast("LikenessApplyIPAdapter", "ip-adapter-faceid_sdxl"), 1.01, 1.05, (1, 2, 4, 8), families=BOTH
-    ),
-    "ip_adapter_plus": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-plus_sdxl_vit-h"), 1.02, families=BOTH),
-    "ip_adapter_full_face": Method(
-        with_cast("LikenessApplyIPAdapter", "ip-adapter-full-face_sd15"), 1.3, 1.1, (1, 4), families=("sd15",)
-    ),
-    "story_maker": Method(with_cast("LikenessApplyStoryMaker", "mask", bodies), 1.04, 1.1, (2, 4)),
-    "photo_maker": Method(with_cast("LikenessApplyPhotoMaker", "photomaker-v1", words), 1.01, 1.1, (2, 4)),
-    "style_per_person": Method(style, 1.01, 1.05, (1, 2)),
-    "prompt_per_person": Method(with_cast("LikenessPersonPrompts", more=prompts), 1.16, 1.15, (2, 4, 8), families=BOTH),
-    "share_parts": Method(share_parts(), 5.0, people=(1, 4), families=BOTH, most=8),
-    "share_parts_cropped": Method(share_parts(crop=True), 2.0, most=8),
-    "share_parts_every_2nd_step_cropped": Method(share_parts(True, 2), None, 1.35, (1, 4), families=()),
-    "parts2whole": Method(parts2whole, 1.2, families=("sd15",), most=6),
+    "control_net": Method(control_net, BOTH, most=1),
+    "id_patch": Method(id_patch),
+    "id_tokens_by_region": Method(id_tokens_by_region),
+    "instant_id": Method(with_cast("LikenessApplyInstantID", "instant-id", keypoints)),
+    "ip_adapter_faceid": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-faceid_sdxl"), BOTH),
+    "ip_adapter_plus": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-plus_sdxl_vit-h"), BOTH),
+    "ip_adapter_full_face": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-full-face_sd15"), ("sd15",)),
+    "story_maker": Method(with_cast("LikenessApplyStoryMaker", "mask", bodies)),
+    "photo_maker": Method(with_cast("LikenessApplyPhotoMaker", "photomaker-v1", words)),
+    "style_per_person": Method(style),
+    "prompt_per_person": Method(with_cast("LikenessPersonPrompts", more=prompts), BOTH),
+    "share_parts": Method(share_parts(), BOTH, most=8),
+    "share_parts_cropped": Method(share_parts(crop=True), most=8),
+    "share_parts_every_2nd_step_cropped": Method(share_parts(True, 2), families=()),
+    "parts2whole": Method(parts2whole, ("sd15",), most=6),
     "second_pass": Method(second_pass(), side=0.75),
 }
 """Every method by its name."""
-
-
-def seconds_of_a_step(on: Networks, applied: Applied, steps: int) -> float:
-    """Of one behind the first, which puts what is carried on the device: the mean of so many."""
-    moments: list[float] = []
-
-    def note(*_: Any) -> None:
-        finish()
-        moments.append(time.perf_counter())
-
-    sampled(on, applied, steps + 1, callback=note)
-    return (moments[-1] - moments[0]) / steps
-
-
 STEPS = 20 / 30
 """Of a pass over a face, for each step of the picture."""
 
 
-def table() -> None:
+def count() -> None:
     """What a step of the picture costs for 1 to 12 people, passes over faces spread over its steps."""
     for family in (SDXL, SD15):
         on = for_counting(family)
         plain = counted(on, unpatched(on, 0))
         for name, method in METHODS.items():
-            most = method.most if family.name in method.families else 0
-            for people in (2,) if TINY and most else (number for number in (1, 2, 4, 8, 12) if number <= most):
+            for people in method.numbers(family.name, 1, 2, 4, 8, 12):
                 found = method.counted_on(on, people)
                 step = plain.tflop + STEPS * found.tflop if name == "second_pass" else found.tflop
                 report(
-                    f"people_{family.name}_{name}_{people}", step, plain.tflop, "TFLOP", method.counted, COUNTED,
-                    people=people, method=name, family=family.name, call_tflop=round(found.tflop, 6),
-                    peak_mib=round(found.peak), kept_mib=round(found.kept), plain_peak_mib=round(plain.peak),
+                    f"people_{family.name}_{name}_{people}", step, plain.tflop, "TFLOP", people=people, method=name,
+                    family=family.name, call_tflop=round(found.tflop, 6), peak_mib=round(found.peak),
+                    kept_mib=round(found.kept), plain_peak_mib=round(plain.peak),
                 )  # fmt: skip
+
+
+def clock() -> None:
+    """A step with people beside one without anything, in turns."""
+    on = for_timing()
+    for name, method in METHODS.items():
+        for people in method.numbers(SDXL.name, 1, 4):
+            run, other = (partial(seconds_of_a_step, on, apply(on, people)) for apply in (method.apply, unpatched))
+            report(f"seconds_{name}_{people}", *interleaved(run, other, 4), "s a step", people=people)
+
+
+def seconds_of_a_step(on: Networks, applied: Applied, steps: int = 1 if TINY else 4) -> float:
+    """Of one behind the first, which puts what is carried on the device: the mean of so many."""
+    moments: list[float] = []
+
+    def note(*_: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        moments.append(time.perf_counter())
+
+    sampled(on, applied, steps + 1, callback=note)
+    return (moments[-1] - moments[0]) / steps

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -11,16 +10,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import comfy.cldm.cldm
-import comfy.clip_vision
 import comfy.controlnet
 import comfy.model_base
+import comfy.model_management
 import comfy.model_patcher
 import comfy.ops
 import comfy.supported_models
 import tiny_sd15
 import tiny_sdxl
 import torch
-from comfy.ldm.models.autoencoder import AutoencoderKL
 from pack.bridge.unet import attention_layers
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
@@ -29,7 +27,7 @@ from rig.standins import Weights, nested, save
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map_only
 
-from bench.measure import TINY, accelerator
+from bench.measure import TINY
 
 OURS = {node.define_schema().node_id: node for node in NODES}
 COUNTING = FakeTensorMode(allow_non_fake_inputs=True)
@@ -105,15 +103,6 @@ def control_net(family: Family, device: Any, dtype: Any) -> Any:
             operations=comfy.ops.disable_weight_init,
         )  # fmt: skip
     return _with_weights(net, device)
-
-
-def autoencoder() -> Any:
-    """Of SD1.5 and SDXL, on torch's device as it is set, its weights as torch leaves them."""
-    sizes = {
-        "double_z": True, "z_channels": 4, "resolution": 256, "in_channels": 3, "out_ch": 3, "ch": 32 if TINY else 128,
-        "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2, "attn_resolutions": [], "dropout": 0.0,
-    }  # fmt: skip
-    return AutoencoderKL(ddconfig=sizes, embed_dim=4)
 
 
 def _with_weights(module: Any, device: Any) -> Any:
@@ -210,9 +199,9 @@ def for_counting(family: Family) -> Networks:
 
 
 def for_timing() -> Networks:
-    """SDXL with random weights in half precision, always the same, on the GPU."""
-    device, dtype = accelerator(), torch.float16
-    model, net = unet(SDXL.config, SDXL.used, device, dtype), control_net(SDXL, device, dtype)
+    """SDXL with random weights in half precision, always the same, on the GPU where there is one."""
+    device = comfy.model_management.get_torch_device()
+    model, net = unet(SDXL.config, SDXL.used, device, torch.float16), control_net(SDXL, device, torch.float16)
     patcher = comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=device)
     return Networks(SDXL, patcher, comfy.controlnet.ControlNet(net, load_device=device), SDXL.size)
 
@@ -224,39 +213,11 @@ def normal(seed: int, *shape: int) -> Any:
 # --- What the nodes of a method are connected to
 
 
-class Clip:
-    """In the place of a text encoder: a text of the usual length, the same for any words."""
-
-    def __init__(self, width: int) -> None:
-        self._width = width
-
-    def tokenize(self, text: str) -> str:
-        return text
-
-    def encode_from_tokens(self, tokens: str, return_pooled: bool = False) -> Any:
-        return normal(len(tokens), 1, 77, self._width), normal(len(tokens), 1, 1280)
-
-
 class Autoencoder:
     """In the place of a VAE: a latent of the size of a picture."""
 
     def encode(self, pictures: Any) -> Any:
         return normal(9, len(pictures), 4, pictures.shape[1] // 8, pictures.shape[2] // 8)
-
-
-def clip_vision() -> Any:
-    """As many tokens, as wide, as CLIP ViT-H/14, of two layers."""
-    sizes = {
-        "hidden_act": "quick_gelu", "hidden_size": 1280, "intermediate_size": 64, "num_attention_heads": 2,
-        "num_hidden_layers": 2, "image_size": 224, "patch_size": 14, "num_channels": 3, "projection_dim": 1024,
-        "layer_norm_eps": 1e-5, "model_type": "clip_vision_model",
-    }  # fmt: skip
-    with TemporaryDirectory() as folder:  # 0.3.64 reads the configuration from a file only
-        path = Path(folder) / "clip.json"
-        path.write_text(json.dumps(sizes), "utf-8")
-        made = comfy.clip_vision.ClipVisionModel(str(path))
-    spread(made.model)
-    return made
 
 
 def _instant_id(unet: adapters.UNet) -> shapes.Shapes:

@@ -62,7 +62,7 @@ def test_a_reference_is_heard_where_its_person_is_and_nowhere_else(
     family: references.Family, count: int, size: int
 ) -> None:
     """Of a picture of 1024 px: keys exactly, and what is saved of the operations, in networks as narrow as in tests."""
-    model, picture, reference = family.network("meta", torch.bfloat16), 64 * 64, (size // 16) ** 2
+    model, picture, reference = family.network(), 64 * 64, (size // 16) ** 2
     free, bound = (references.Forward(family, model, count, size, each) for each in (False, True))
     text = 512 if family is KLEIN else 100 + 204 * count
     whole = text + picture + count * reference
