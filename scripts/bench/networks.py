@@ -23,7 +23,8 @@ from pack.bridge.unet import attention_layers
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
 from rig import adapters, shapes
-from rig.standins import Weights, nested, save
+from rig.standins import nested, save
+from standins_made import Weights
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map_only
 
