@@ -1,10 +1,7 @@
-"""How a case of bench.py is measured and printed."""
+"""Operations, and bytes alive at once."""
 
 from __future__ import annotations
 
-import json
-import statistics
-import sys
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -13,27 +10,6 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
-
-TINY = "--tiny" in sys.argv
-"""Every case runs once, on small networks and without a GPU too: whether it runs is the question, not how fast."""
-
-
-def report(name: str, ours: float, peer: float, unit: str, **more: Any) -> None:
-    """Print one figure."""
-    line = {"name": name, "ours": ours, "peer": peer, "unit": unit, "ratio": round(ours / peer, 4)}
-    print(json.dumps({**line, **more}), flush=True)
-
-
-def interleaved(ours: Callable[[], float], peer: Callable[[], float], rounds: int) -> tuple[float, float]:
-    """Medians of the seconds that each says, in turns after one warm-up of both; who begins changes every round."""
-    times: tuple[list[float], list[float]] = ([], [])
-    sides = list(zip(times, (ours, peer), strict=True))
-    for turn in range((1 if TINY else rounds) + 1):
-        for side, run in sides if turn % 2 else sides[::-1]:
-            seconds = run()
-            if turn:
-                side.append(seconds)
-    return statistics.median(times[0]), statistics.median(times[1])
 
 
 def counting() -> FlopCounterMode:
