@@ -13,6 +13,7 @@ others beside each other, and pytest says which tests took longest.
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -85,19 +86,17 @@ class Outcome:
 
 
 def main(arguments: list[str]) -> int:
-    if {"-h", "--help"} & set(arguments):
-        print((__doc__ or "").strip())
-        return 0
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    for name in ("--fast", "--all"):
+        parser.add_argument(name, dest="tier", action="store_const", const=name, default="", help="see above")
+    parser.add_argument("--python", help="a Python that has everything already")
+    given, arguments = parser.parse_known_args(arguments)
     started, cpu = time.monotonic(), cpu_seconds()
-    tier = TIERS[next((word for word in arguments if word in TIERS), "")]
-    arguments = [word for word in arguments if word not in TIERS]
-    given = None
-    if arguments[:1] == ["--python"]:
-        if len(arguments) < 2:
-            raise environment.SetupError("--python needs the path of a Python behind it.")
-        given, arguments = arguments[1], arguments[2:]
+    tier = TIERS[given.tier]
     hosts = environment.find_hosts()
-    python = environment.python_for(hosts, given, MODULES)
+    python = environment.python_for(hosts, given.python, MODULES)
     options, host_less, on_hosts = split(arguments)
     if whole := not host_less and not on_hosts:
         host_less, on_hosts = _ours(tier.host_less), _ours(tier.on_hosts)

@@ -50,11 +50,17 @@ def with_measure(prompt: Prompt, known: Known) -> Prompt:
             "--measure finds faces with a face pack, and there is none in models/insightface. Fetch one with: "
             "python scripts/models.py download antelopev2"
         )
-    added, found = dict[str, dict[str, Any]](), savers(prompt, known)
+    found = [
+        number
+        for number, node in prompt.items()
+        if known[node["class_type"]]["output_node"] and not node["class_type"].startswith("Preview")
+        if as_link(node["inputs"].get("images"))
+    ]
     if not found:
         raise SetupError(
             "--measure looks at the pictures that are saved, and this workflow saves none: add Save Image."
         )
+    added = dict[str, dict[str, Any]]()
     for number in found:
         images = prompt[number]["inputs"]["images"]
         before = up_to(prompt, [images[0]])
@@ -64,16 +70,6 @@ def with_measure(prompt: Prompt, known: Known) -> Prompt:
         told = {"report": [f"{number} measured", 0]}
         added[f"{number} report"] = {"class_type": "LikenessAsFile", "inputs": told}
     return {**prompt, **added}
-
-
-def savers(prompt: Prompt, known: Known) -> list[str]:
-    """Nodes that save pictures."""
-    return [
-        number
-        for number, node in prompt.items()
-        if known[node["class_type"]]["output_node"] and not node["class_type"].startswith("Preview")
-        if as_link(node["inputs"].get("images"))
-    ]
 
 
 def _who(prompt: Prompt, known: Known, saver: str) -> dict[str, list[Any]]:

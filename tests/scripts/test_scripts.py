@@ -106,12 +106,8 @@ OLD, NEW = environment.Host(Path("old"), (0, 3, 64)), environment.Host(Path("new
 
 def test_options_are_no_paths() -> None:
     assert runner.split(["-x", "-k", "tests"]) == (["-x", "-k", "tests"], [], [])
-    for call, given, message in (
-        (runner.split, ["tests", "-k"], "-k needs a word behind it"),
-        (runner.main, ["--python"], "--python needs the path of a Python"),
-    ):
-        with pytest.raises(environment.SetupError, match=message):
-            call(given)
+    with pytest.raises(environment.SetupError, match="-k needs a word behind it"):
+        runner.split(["tests", "-k"])
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,8 @@ def _files(root: Path) -> Standins:
     return Standins(root, {name: row["file"] for name, row in FILES.items()})
 
 
+IN_FULL_PRECISION = "ip-adapter-faceid-portrait_sdxl_unnorm"
+"""Whose projection is published in it, by which alone it is told from InstantID's."""
 NARROW, NARROW_VAE = 64, 32
 """In the place of WIDTH and of 64 where SMALL_NETWORKS is at hand, and the numbers there."""
 
@@ -153,7 +155,7 @@ def _write_adapters(to: Standins) -> None:
     unets = {adapters.SD15: adapters.UNet(TEXT_15, (NARROW,) * 4), adapters.SDXL: adapters.UNet(TEXT, (NARROW,) * 16)}
     for name, (unet, contents) in adapters.PUBLISHED.items():
         state = weights.fill(contents(unets[unet]))
-        if name == adapters.IN_FULL_PRECISION:
+        if name == IN_FULL_PRECISION:
             projection = ((key, tensor.shape) for key, tensor in state.items() if key.startswith("image_proj."))
             state |= _weights("float32", 18).fill(projection)
         save(to.story_maker if name == "mask" else to.ip_adapter(name), nested(state))
