@@ -184,8 +184,10 @@ def run(session: Session, python: Path, options: list[str], alone: bool = True) 
         config, report = f"{ROOT / 'pyproject.toml'}", f"--junitxml={results}"
         command = [str(python), "-m", "pytest", "-c", config, report, "-m", session.marked]
         # An -m of the caller's is the last one, and so the one that counts.
-        pipe = {} if alone else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        done = subprocess.run([*command, *options, *session.paths], env=variables, **pipe)
+        pipe = None if alone else subprocess.PIPE
+        done = subprocess.run(
+            [*command, *options, *session.paths], env=variables, stdout=pipe, stderr=pipe and subprocess.STDOUT
+        )
         print((done.stdout or b"").decode(errors="replace"), end="", flush=True)
         return Outcome(session.title, done.returncode, time.monotonic() - started, results_of(results))
 
