@@ -29,7 +29,6 @@ import environment
 from environment import ROOT, Host, SetupError, say
 
 if TYPE_CHECKING:
-    from batch.measured import Scores
     from batch.output import Output
     from batch.rows import Row
     from batch.run import Run
@@ -64,7 +63,7 @@ def main() -> int:
         scores = Scores(output.folder) if given.measure or given.keep else None
         run = Run(workers, known, template, output, given.keep or 1, scores)
         try:
-            return make(list(rows.rows(table, template.is_photo)), output, run, scores)
+            return make(list(rows.rows(table, template.is_photo)), output, run)
         except KeyboardInterrupt:
             say(f"Stopped. What is done is in {output.folder}: run the same again to go on.")
             raise
@@ -125,22 +124,17 @@ def workflow_file(given: str) -> Path:
 
 
 def crew(given: argparse.Namespace, host: Host, python: Path) -> Crew:
+    import torch
     from batch import workers
 
     models = [given.models.absolute()] if given.models else []
-    count = given.workers or (None if given.address else max(1, gpus()))
+    count = given.workers or (None if given.address else max(1, torch.cuda.device_count()))
     if count == 1 and not given.address:
         return workers.Crew(lambda: workers.here(host, python, models), count, host, given.row_limit)
     return workers.Crew(*workers.on_ray(given.address, count, list(map(str, models))), host, given.row_limit)
 
 
-def gpus() -> int:
-    import torch
-
-    return torch.cuda.device_count()
-
-
-def make(rows: list[Row], output: Output, run: Run, scores: Scores | None) -> int:
+def make(rows: list[Row], output: Output, run: Run) -> int:
     """1 where a row failed."""
     from tqdm import tqdm
 
@@ -150,8 +144,6 @@ def make(rows: list[Row], output: Output, run: Run, scores: Scores | None) -> in
         pass
     if output.failed:
         say(f"{output.failed} of {len(rows)} rows failed: {output.folder / 'failed.csv'} says why.")
-    if scores:
-        say(scores.summary())
     say(f"Done: {output.folder}" if output.failed < len(rows) else "Nothing was made.")
     return int(output.failed > 0)
 

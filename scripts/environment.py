@@ -272,11 +272,8 @@ def enter(python: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Make or check the environment and print its Python.")
-    parser.add_argument("--python", help="a Python that has everything already")
-    parser.add_argument("--demo", action="store_true", help="what the demo needs alone")
-    given = parser.parse_args()
-    print(python_for(find_hosts(), given.python, purposes=DEMO if given.demo else EVERYTHING))
+    argparse.ArgumentParser(description="Make or check the environment and print its Python.").parse_args()
+    print(python_for(find_hosts()))
     return 0
 
 

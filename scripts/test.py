@@ -8,12 +8,12 @@
 
 Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/promises runs in a
 ComfyUI. What is asked for by path runs in one process, a whole tier in several: the newest ComfyUI's first, then all
-others beside each other. In the end it says which tests took longest, how much of it they computed, and how much they
-waited, as for a ComfyUI of their own that goes on running.
+others beside each other, and pytest says which tests took longest.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -77,37 +77,26 @@ class Session:
 
 
 @dataclass(frozen=True)
-class Test:
-    """cpu: seconds of the processor, of the test and of the processes that it started and that have ended."""
-
-    seconds: float
-    cpu: float
-    name: str
-    result: str = "passed"
-
-
-@dataclass(frozen=True)
 class Outcome:
     title: str
     status: int
     seconds: float
-    tests: Sequence[Test]
+    tests: Sequence[tuple[str, str]]
+    """The name of each, such as test_off::test_x, and what became of it."""
 
 
 def main(arguments: list[str]) -> int:
-    if {"-h", "--help"} & set(arguments):
-        print((__doc__ or "").strip())
-        return 0
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    for name in ("--fast", "--all"):
+        parser.add_argument(name, dest="tier", action="store_const", const=name, default="", help="see above")
+    parser.add_argument("--python", help="a Python that has everything already")
+    given, arguments = parser.parse_known_args(arguments)
     started, cpu = time.monotonic(), cpu_seconds()
-    tier = TIERS[next((word for word in arguments if word in TIERS), "")]
-    arguments = [word for word in arguments if word not in TIERS]
-    given = None
-    if arguments[:1] == ["--python"]:
-        if len(arguments) < 2:
-            raise environment.SetupError("--python needs the path of a Python behind it.")
-        given, arguments = arguments[1], arguments[2:]
+    tier = TIERS[given.tier]
     hosts = environment.find_hosts()
-    python = environment.python_for(hosts, given, MODULES)
+    python = environment.python_for(hosts, given.python, MODULES)
     options, host_less, on_hosts = split(arguments)
     if whole := not host_less and not on_hosts:
         host_less, on_hosts = _ours(tier.host_less), _ours(tier.on_hosts)
@@ -120,12 +109,9 @@ def main(arguments: list[str]) -> int:
             outcomes += threads.map(partial(run, python=python, options=more, alone=len(group) == 1), group)
         if stop and any(outcome.status not in (0, NOTHING_COLLECTED) for outcome in outcomes):
             break
-    if whole:
-        for text in slowest([test for outcome in outcomes for test in outcome.tests]):
-            say(text)
     missing = bool(on_hosts) and not hosts
     if whole and hosts and tier is TIERS[""] and not outcomes[0].status:
-        found = status.passed(test.name for test in outcomes[0].tests if test.result == "passed")
+        found = status.passed(name for name, result in outcomes[0].tests if result == "passed")
         status.PAGE.write_text(status.rendered(found), "utf-8")
     return report(outcomes, missing, time.monotonic() - started, cpu_seconds() - cpu)
 
@@ -169,7 +155,8 @@ def workers() -> list[str]:
     cores, for tests wait for servers and browsers; each with its networks, ComfyUI and browser takes some six GB."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30 if hasattr(os, "sysconf") else 12
     count = min((os.cpu_count() or 1) + 1, 5, memory // 6)
-    return ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"] if count > 1 else []
+    several = ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"] if count > 1 else []
+    return ["--durations=30", *several]
 
 
 def sessions(tier: Tier, hosts: Sequence[Host], host_less: list[str], on_hosts: list[str]) -> list[Session]:
@@ -197,12 +184,12 @@ def run(session: Session, python: Path, options: list[str], alone: bool = True) 
         config, report = f"{ROOT / 'pyproject.toml'}", f"--junitxml={results}"
         command = [str(python), "-m", "pytest", "-c", config, report, "-m", session.marked]
         # An -m of the caller's is the last one, and so the one that counts.
-        pipe = (
-            {} if alone else {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+        pipe = None if alone else subprocess.PIPE
+        done = subprocess.run(
+            [*command, *options, *session.paths], env=variables, stdout=pipe, stderr=pipe and subprocess.STDOUT
         )
-        done = subprocess.run([*command, *options, *session.paths], env=variables, **pipe)
-        print(done.stdout or "", end="", flush=True)
-        return Outcome(session.title, done.returncode, time.monotonic() - started, timed(results))
+        print((done.stdout or b"").decode(errors="replace"), end="", flush=True)
+        return Outcome(session.title, done.returncode, time.monotonic() - started, results_of(results))
 
 
 def cpu_seconds() -> float:
@@ -211,34 +198,22 @@ def cpu_seconds() -> float:
     return times.children_user + times.children_system
 
 
-def timed(results: Path) -> list[Test]:
+def results_of(file: Path) -> list[tuple[str, str]]:
     """Every test of one JUnit file; nothing if there is none, as pytest did not get as far."""
-    cases = ElementTree.parse(results).getroot().iter("testcase") if results.is_file() else ()
     return [
-        Test(
-            float(case.get("time", 0)),
-            sum(float(one.get("value", 0)) for one in case.iter("property") if one.get("name") == "cpu"),
+        (
             f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}",
             next((word for tag, word in RESULTS.items() if case.find(tag) is not None), "passed"),
         )
-        for case in cases
+        for case in (ElementTree.parse(file).getroot().iter("testcase") if file.is_file() else ())
     ]
-
-
-def slowest(tests: Sequence[Test], count: int = 30) -> list[str]:
-    """In words; who computes in several threads waits no less than 0."""
-    longest = sorted(tests, key=lambda test: test.seconds, reverse=True)[:count]
-    head = [f"The {len(longest)} slowest: seconds, of these computing, waiting"] if longest else []
-    waiting = (max(0.0, test.seconds - test.cpu) for test in longest)
-    rows = zip(longest, waiting, strict=True)
-    return head + [f"{test.seconds:8.1f} {test.cpu:8.1f} {waits:8.1f}  {test.name}" for test, waits in rows]
 
 
 def report(outcomes: list[Outcome], host_missing: bool, seconds: float, cpu: float) -> int:
     """Say what happened, last of all in one line like pytest's own, and return the exit status."""
     bad = [outcome for outcome in outcomes if outcome.status not in (0, NOTHING_COLLECTED)]
     nothing = all(outcome.status == NOTHING_COLLECTED for outcome in outcomes)
-    counts = [Counter(test.result for test in outcome.tests) for outcome in outcomes]
+    counts = [Counter(result for _, result in outcome.tests) for outcome in outcomes]
     for outcome, counted in zip(outcomes, counts, strict=True):
         ending = "" if outcome.status in (0, NOTHING_COLLECTED) else f"  (pytest ended with {outcome.status})"
         say(f"{outcome.title}: {line(counted)}, {outcome.seconds:.0f} s{ending}")

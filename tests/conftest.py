@@ -81,19 +81,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     _forget_models_of_errors()
-    item.stash[_BEGUN] = _cpu_seconds()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
-    """What a test computed stands in the JUnit file beside what it took: scripts/test.py tells them apart."""
     try:
         return (yield)
     finally:
         _forget_models_of_errors()
         if nextitem is None or nextitem.path != item.path:
             _give_memory_back()
-        item.user_properties.append(("cpu", round(_cpu_seconds() - item.stash[_BEGUN], 3)))
 
 
 def _give_memory_back() -> None:
@@ -102,20 +99,12 @@ def _give_memory_back() -> None:
         trim(0)
 
 
-_BEGUN = pytest.StashKey[float]()
-
-
 def _forget_models_of_errors() -> None:
     """What a test holds of an error keeps a network that no patcher has any more; the host would collect garbage at
     every later load, and warn in the next test's log."""
     management = sys.modules.get("comfy.model_management")
     if management and any(one.model is None for one in management.current_loaded_models):
         management.current_loaded_models[:] = [one for one in management.current_loaded_models if one.model]
-
-
-def _cpu_seconds() -> float:
-    """Of this process and of those that it started and that have ended."""
-    return sum(os.times()[:4])
 
 
 def _turn(item: pytest.Item) -> int:

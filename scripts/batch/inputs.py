@@ -51,12 +51,10 @@ class Input:
 
     def value(self, cell: str) -> Any:
         """What a cell says. Raises BadRow."""
-        value: Any = None
-        for spec in self.specs:
-            value = _value(cell, spec, self.current)
-            if isinstance(value, BadRow):
-                raise BadRow(f"{self.column} is {cell}: {value}")
-        return value
+        try:
+            return [_value(cell, spec, self.current) for spec in self.specs][-1]
+        except BadRow as problem:
+            raise BadRow(f"{self.column} is {cell}: {problem}") from None
 
 
 class Template:
@@ -228,14 +226,15 @@ def _of_app(node: str, name: str, places: Sequence[Place]) -> list[Place]:
 
 
 def _value(cell: str, spec: Spec, current: Any) -> Any:
-    """What a cell says to such an input, or a BadRow that tells what would do."""
+    """What a cell says to such an input. Raises BadRow, which tells what would do."""
     # An input that the host's list does not have is of the kind that the workflow's value is of.
     kind = spec.kind or {bool: "BOOLEAN", int: "INT", float: "FLOAT"}.get(type(current), "STRING")
     if spec.menu is not None:
         return _choice(cell, spec.menu)
     if kind == "BOOLEAN":
-        word = cell.casefold()
-        return word in _YES if word in (*_YES, *_NO) else BadRow("true or false is needed.")
+        if (word := cell.casefold()) not in (*_YES, *_NO):
+            raise BadRow("true or false is needed.")
+        return word in _YES
     if kind in ("INT", "FLOAT"):
         return _number(cell, kind == "INT", spec.options)
     return cell
@@ -243,15 +242,17 @@ def _value(cell: str, spec: Spec, current: Any) -> Any:
 
 def _number(cell: str, whole: bool, options: Mapping[str, Any]) -> Any:
     if whole and not re.fullmatch(r"[+-]?\d{1,20}([.,]0{1,2})?", cell):  # 1,000 may be a thousand
-        return BadRow("a whole number is needed, with all of its digits and nothing between them.")
+        raise BadRow("a whole number is needed, with all of its digits and nothing between them.")
     try:
         value = int(re.split("[.,]", cell)[0]) if whole else float(cell.replace(",", ".", "." not in cell))
     except ValueError:
-        return BadRow("a number is needed.")
+        value = math.nan
     if not math.isfinite(value):
-        return BadRow("a number is needed.")
+        raise BadRow("a number is needed.")
     low, high = options.get("min", -math.inf), options.get("max", math.inf)
-    return value if low <= value <= high else BadRow(f"{low} to {high} is needed.")
+    if not low <= value <= high:
+        raise BadRow(f"{low} to {high} is needed.")
+    return value
 
 
 def _choice(cell: str, offered: Sequence[Any]) -> Any:
@@ -262,7 +263,7 @@ def _choice(cell: str, offered: Sequence[Any]) -> Any:
     if exact or len(alike) == 1:
         return (exact or alike)[0]
     near = difflib.get_close_matches(cell, map(str, values), 3, 0.4) or list(map(str, values[:5]))
-    return BadRow(f"the menu has {len(values)} entries, such as {', '.join(near)}." if near else "the menu is empty.")
+    raise BadRow(f"the menu has {len(values)} entries, such as {', '.join(near)}." if near else "the menu is empty.")
 
 
 def _photo(path: Path, photos: dict[str, bytes]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +16,6 @@ from rig import whole
 from rig.workflow import Prompt, title
 
 from core import measure
-from core.errors import counted
 from core.measure import Measured, Report, Sighting
 from core.methods import methods
 from core.models import needs
@@ -31,7 +29,6 @@ from .worker import Made
 COLUMNS = (*evaluate.COLUMNS, "seed", "kept")
 REPORT = ".report"
 """How the file of a measurement ends."""
-_WORST = 5
 SCORE = next(iter(measure.SCORES))
 """By which Pick Best Likeness chooses where nothing else is set."""
 _KINDS = {"LIKENESS_CAST": "cast", "LIKENESS_IDENTITY": "identity"}
@@ -53,11 +50,17 @@ def with_measure(prompt: Prompt, known: Known) -> Prompt:
             "--measure finds faces with a face pack, and there is none in models/insightface. Fetch one with: "
             "python scripts/models.py download antelopev2"
         )
-    added, found = dict[str, dict[str, Any]](), savers(prompt, known)
+    found = [
+        number
+        for number, node in prompt.items()
+        if known[node["class_type"]]["output_node"] and not node["class_type"].startswith("Preview")
+        if as_link(node["inputs"].get("images"))
+    ]
     if not found:
         raise SetupError(
             "--measure looks at the pictures that are saved, and this workflow saves none: add Save Image."
         )
+    added = dict[str, dict[str, Any]]()
     for number in found:
         images = prompt[number]["inputs"]["images"]
         before = up_to(prompt, [images[0]])
@@ -67,16 +70,6 @@ def with_measure(prompt: Prompt, known: Known) -> Prompt:
         told = {"report": [f"{number} measured", 0]}
         added[f"{number} report"] = {"class_type": "LikenessAsFile", "inputs": told}
     return {**prompt, **added}
-
-
-def savers(prompt: Prompt, known: Known) -> list[str]:
-    """Nodes that save pictures."""
-    return [
-        number
-        for number, node in prompt.items()
-        if known[node["class_type"]]["output_node"] and not node["class_type"].startswith("Preview")
-        if as_link(node["inputs"].get("images"))
-    ]
 
 
 def _who(prompt: Prompt, known: Known, saver: str) -> dict[str, list[Any]]:
@@ -223,33 +216,6 @@ class Scores:
         with writing(self._path.parent):
             every = (line for lines in self._lines.values() for line in lines)
             whole.write(self._path, evaluate.as_csv([COLUMNS, *_cells(every)]))
-
-    def summary(self) -> str:
-        """Of the pictures that were kept, each by the recogniser that judges it."""
-        people: list[dict[str, Any]] = []
-        weakest: dict[str, float] = {}
-        for lines in self._lines.values():
-            kept = [line for line in lines if line["kept"] == "yes" and line["state"] != "extra"]
-            for file in dict.fromkeys(line["picture"] for line in kept):
-                of_file = [line for line in kept if line["picture"] == file]
-                judged = [line for line in of_file if line["recogniser"] == of_file[0]["recogniser"]]
-                weakest[file] = min(_similarity(line) for line in judged)
-                people += judged
-        if not people:
-            return "No picture was measured."
-        states = Counter(line["state"] for line in people)
-        worst = sorted(weakest, key=weakest.__getitem__)[:_WORST]
-        return (
-            f"{counted(len(weakest), 'picture')}, {len(people)} people in them: "
-            f"association {states['right'] / len(people):.3f}, "
-            f"resemblance {sum(map(_similarity, people)) / len(people):.3f}; {states['missing']} missing, "
-            f"{states['swapped']} swapped. Weakest: {', '.join(f'{file} {weakest[file]:.2f}' for file in worst)}. "
-            f"All of it: {self._path}"
-        )
-
-
-def _similarity(line: Mapping[str, Any]) -> float:
-    return float(str(line.get("similarity") or 0).replace(",", "."))  # as a spreadsheet may have saved it
 
 
 def _cells(lines: Iterable[Mapping[str, Any]]) -> Iterator[list[Any]]:

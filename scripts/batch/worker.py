@@ -29,14 +29,6 @@ class WorkerDied(Exception):
 
 
 @dataclass(frozen=True)
-class About:
-    """Which ComfyUI a worker has, and where."""
-
-    host: str
-    place: str
-
-
-@dataclass(frozen=True)
 class Made:
     """What became of a row: its files, each an ending and its bytes, or an error of a node. seconds: in its nodes."""
 
@@ -55,13 +47,13 @@ class Worker:
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDERS}{os.getpid()}-"))
         self._server = HostServer(host, python, self._folder / "host", models, packs=[*packs_of(host), BESIDE])
 
-    def start(self) -> About:
-        """Raises HostError."""
+    def start(self) -> tuple[str, str]:
+        """Which ComfyUI it has, and where. Raises HostError."""
         with self._starts:
             if self._ended:
                 raise HostError("It was ended before it began.")
             self._server.__enter__()
-        return About(str(self.host), f"{self.host.path} on {platform.node()}")
+        return str(self.host), f"{self.host.path} on {platform.node()}"
 
     def object_info(self) -> dict[str, Any]:
         return self._server.object_info()

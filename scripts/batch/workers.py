@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from environment import ROOT, Host, SetupError, say
 
 from .prompts import Job
-from .worker import About, Made, Worker
+from .worker import Made, Worker
 
 DEATHS = 3
 """So many workers may end during a row, and so many rows may be given up one after the other."""
@@ -41,7 +41,7 @@ class Hand:
 
     def __init__(self, call: Callable[..., Future[Any]], end: Callable[[], object]) -> None:
         self._call, self.end = call, end
-        self.ready: Future[About] = call("start")
+        self.ready: Future[tuple[str, str]] = call("start")
 
     def object_info(self) -> Future[dict[str, Any]]:
         return self._call("object_info")
@@ -148,9 +148,9 @@ class Crew:
                 raise SetupError(f"No worker starts: {_said(cause)}")
             say(f"A worker does not start, the others go on without it: {_said(cause)}")
             return
-        place.ready, place.waits, about = True, None, place.hand.ready.result()
-        if about.host != self._host:
-            say(f"A worker has {about.host} ({about.place}), not {self._host}: its pictures may differ a little.")
+        place.ready, place.waits, (host, where) = True, None, place.hand.ready.result()
+        if host != self._host:
+            say(f"A worker has {host} ({where}), not {self._host}: its pictures may differ a little.")
 
     def _replace(self, place: _Place, job: Job, times: int, now: str, at_last: str) -> Iterator[tuple[Job, Made]]:
         """Another worker in its place, and its row counted against.

@@ -1,1 +1,1 @@
-"""The cases of bench.py. They run inside a host, so they import it, torch and `pack` at the top."""
+"""What bench.py counts. It runs inside a host, so it imports it, torch and `pack` at the top."""

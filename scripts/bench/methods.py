@@ -1,51 +1,241 @@
-"""Every method once: what its own nodes hand to the sampler for so many people, to be counted or timed."""
+"""Every method once: what its own nodes hand to the sampler for so many people, to be counted.
+
+In the host's networks at any size, without weights worth the name.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import comfy.cldm.cldm
+import comfy.controlnet
+import comfy.model_base
+import comfy.model_patcher
+import comfy.ops
 import comfy.samplers
+import comfy.supported_models
+import parts_made
 import people_made
-import photo_maker_made
+import tiny_encoders
+import tiny_sd15
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
+from counting import LiveBytes, counting
 from pack.bridge.carried import ALWAYS
 from pack.bridge.runs import patched
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
-from pack.bridge.unet import grids, transformers
+from pack.bridge.unet import attention_layers, grids, transformers
 from pack.core.attention import Block
 from pack.core.parts.bank import PartWeights, keep, token_mask
 from pack.core.people import PlacedCast, RowCast
+from pack.nodes.adapters import LOADERS
+from pack.nodes.extension import NODES
+from rig import adapters, shapes
+from rig.standins import nested, save
+from standins_made import Weights
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_map_only
 
-from bench.measure import COUNTED, TINY, LiveBytes, counting, finish, report
-from bench.networks import (
-    FILES,
-    OURS,
-    SD15,
-    SDXL,
-    Autoencoder,
-    Clip,
-    Networks,
-    clip_vision,
-    for_counting,
-    normal,
-    run,
+OURS = {node.define_schema().node_id: node for node in NODES}
+COUNTING = FakeTensorMode(allow_non_fake_inputs=True)
+"""In which tensors have shapes and no numbers."""
+TINY = "--tiny" in sys.argv
+"""Small networks: whether all of it runs is the question."""
+
+
+def run(node: str, **given: Any) -> tuple[Any, ...]:
+    """The outputs of one of our nodes; what is not given is what a new node has."""
+    node_class = OURS[node]
+    inputs = [one for one in node_class.define_schema().inputs if not one.optional]
+    return node_class.execute(**{**{one.id: _value(one) for one in inputs if one.id not in given}, **given}).args
+
+
+def _value(one: Any) -> Any:
+    default = getattr(one, "default", None)
+    return one.options[0] if default is None and getattr(one, "options", None) else default
+
+
+@dataclass(frozen=True, eq=False)
+class Family:
+    """What the host calls one, its shape, the same as small as in tests, how its ControlNet counts heads, and the
+    (width, height) of a picture."""
+
+    name: str
+    config: Any
+    shape: Mapping[str, Any]
+    tiny: Mapping[str, Any]
+    heads: Mapping[str, int]
+    size: tuple[int, int]
+
+    @property
+    def used(self) -> Mapping[str, Any]:
+        return self.tiny if TINY else self.shape
+
+
+SDXL = Family(
+    "sdxl",
+    comfy.supported_models.SDXL,
+    tiny_sdxl.HOST_CONFIG
+    | {
+        "model_channels": 320,
+        "channel_mult": [1, 2, 4],
+        "transformer_depth": [0, 0, 2, 2, 10, 10],
+        "transformer_depth_output": [0, 0, 0, 2, 2, 2, 10, 10, 10],
+        "transformer_depth_middle": 10,
+    },
+    tiny_sdxl.HOST_CONFIG,
+    {"num_heads": -1, "num_head_channels": 64},
+    (256, 256) if TINY else (1024, 1024),
+)
+SD15 = Family(
+    "sd15",
+    comfy.supported_models.SD15,
+    tiny_sd15.HOST_CONFIG | {"model_channels": 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768},
+    tiny_sd15.HOST_CONFIG | {"context_dim": 768},
+    {"num_heads": 8},
+    (256, 256) if TINY else (512, 768),
 )
 
 
+def unet(family: Any, shape: Mapping[str, Any], dtype: Any) -> Any:
+    """The host's model of one of its families, in shapes alone."""
+    with torch.device("meta"):
+        return family({**shape, "dtype": dtype}).get_model({}, device="meta")
+
+
+def hollow(module: Any) -> Any:
+    """A network made on no device, as one on the CPU whose weights are a single number each in memory."""
+    for part in module.modules():
+        for held in (part._parameters, part._buffers):
+            for name, tensor in held.items():
+                if tensor is not None:
+                    held[name] = torch.nn.Parameter(torch.zeros((), dtype=tensor.dtype).expand(tensor.shape), False)
+    return module.eval()
+
+
+def _shapes_alone(module: Any) -> None:
+    """Whatever a hollow network is given, it computes in shapes alone; what comes out of it is zeros."""
+    forward = module.forward
+
+    def counted(*given: Any, **named: Any) -> Any:
+        with COUNTING:
+            out = forward(*given, **named)
+        return tree_map_only(torch.Tensor, lambda x: torch.zeros(x.shape, dtype=x.dtype), out)
+
+    module.forward = counted
+
+
+@dataclass
+class Networks:
+    """A UNet and a ControlNet in the host, and what else the nodes of a method are connected to. size: (width, height)
+    of the picture."""
+
+    family: Family
+    model: Any
+    net: Any
+    size: tuple[int, int]
+    _loaded: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def text(self) -> int:
+        """Width of a token."""
+        return self.model.model.model_config.unet_config["context_dim"]
+
+    def sides(self, tokens: int = 77) -> dict[str, Any]:
+        """Positive and negative."""
+        more = ({"pooled_output": normal(51, 1, 1280)}, {"pooled_output": normal(52, 1, 1280)})
+        return {
+            name: [[normal(n, 1, tokens, self.text), pooled if self.family.name == SDXL.name else {}]]
+            for n, (name, pooled) in enumerate(zip(("positive", "negative"), more, strict=True), 1)
+        }
+
+    def at(self, width: int, height: int) -> Networks:
+        return Networks(self.family, self.model, self.net, (width, height), self._loaded)
+
+    def loaded(self, file: str) -> Any:
+        """A key of FILES, by its method's loader. One at a time: of real size each takes gigabytes."""
+        if file not in self._loaded:
+            self._loaded.clear()
+            folder, contents = FILES[file]
+            # Of every cross-attention layer.
+            unet = adapters.UNet(self.text, tuple(width for *_, width in attention_layers(self.model)))
+            with TemporaryDirectory() as root:
+                save(path := Path(root) / "bench.bin", nested(Weights(torch.float16).fill(contents(unet))))
+                self._loaded[file] = LOADERS[folder].load(str(path), None)
+        return self._loaded[file]
+
+
+def for_counting(family: Family) -> Networks:
+    """As ComfyUI would have them on a CPU, with room for any size: nothing is computed and no weight takes memory."""
+    dtype = torch.float16
+    model = unet(family.config, family.used, dtype)
+    net = comfy.cldm.cldm.ControlNet(
+        **{key: n for key, n in family.used.items() if key not in ("out_channels", "transformer_depth_output")},
+        **family.heads, hint_channels=3, dtype=dtype, device="meta", operations=comfy.ops.disable_weight_init,
+    )  # fmt: skip
+    for made in (model, net):
+        hollow(made)
+    model.model_sampling = comfy.model_base.model_sampling(model.model_config, model.model_type)
+    for made in (model.diffusion_model, net):
+        _shapes_alone(made)
+    cpu = torch.device("cpu")
+    patcher = comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+    return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=cpu), family.size)
+
+
+def normal(seed: int, *shape: int) -> Any:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+# --- What the nodes of a method are connected to
+
+
+class Autoencoder:
+    """In the place of a VAE: a latent of the size of a picture."""
+
+    def encode(self, pictures: Any) -> Any:
+        return normal(9, len(pictures), 4, pictures.shape[1] // 8, pictures.shape[2] // 8)
+
+
+def _instant_id(unet: adapters.UNet) -> shapes.Shapes:
+    yield from shapes.under("image_proj", shapes.of("queries", width=64, inputs=512, text=unet.text))
+    yield from adapters.layers(unet)
+
+
+FILES: dict[str, tuple[str, Callable[[adapters.UNet], shapes.Shapes]]] = {
+    "id-patch": ("id_patch", lambda _: shapes.of("id-patch")),
+    "instant-id": ("instant_id", _instant_id),
+    **{
+        name: ("ip_adapter", partial(adapters.PUBLISHED[name][1], depth=1))
+        for name in ("ip-adapter-faceid_sdxl", "ip-adapter-plus_sdxl_vit-h", "ip-adapter-full-face_sd15")
+    },
+    "mask": ("story_maker", partial(adapters.PUBLISHED["mask"][1], depth=1)),
+    "photomaker-v1": ("photo_maker", lambda _: shapes.of("photomaker-v1", count=2)),
+}
+"""What is loaded: the method's folder, as its input is called, and what is in the file as published, for a UNet; of
+what only makes the tokens of people one layer, or two, as no step computes it."""
+
+
+# --- The methods
+
+
 class Applied(NamedTuple):
-    """What the sampler is connected to. rows: of the batch."""
+    """What the sampler is connected to. rows: of the batch. size: of the picture, where it is another."""
 
     model: Any
     positive: Any
     negative: Any
     rows: int = 1
+    size: tuple[int, int] | None = None
 
 
 Apply = Callable[[Networks, int], Applied]
@@ -63,8 +253,8 @@ def connected(on: Networks, kind: str, file: str = "", **given: Any) -> Applied:
     """What one of our nodes gives that is connected to all that its inputs are named after. file: of FILES, by which
     a method is loaded."""
     there = {
-        "model": on.model, **on.sides(), "control_net": on.net, "clip": Clip(on.text), "vae": Autoencoder(),
-        "clip_vision": _eye(), "lora_weight": 0.0, "start_percent": 0.0,
+        "model": on.model, **on.sides(), "control_net": on.net, "clip": _encoder(on.text), "vae": Autoencoder(),
+        "clip_vision": parts_made.clip_vision(1024, 1280, 224), "lora_weight": 0.0, "start_percent": 0.0,
     }  # fmt: skip
     there |= {FILES[file][0]: on.loaded(file)} if file else {}
     schema = OURS[kind].define_schema()
@@ -74,7 +264,10 @@ def connected(on: Networks, kind: str, file: str = "", **given: Any) -> Applied:
     return Applied(model, positive, negative)
 
 
-_eye = cache(clip_vision)
+@cache
+def _encoder(width: int) -> Any:
+    """Of texts, with tokens as wide as this."""
+    return tiny_encoders.sd1(width) if width == tiny_encoders.SD15 else tiny_encoders.sdxl()
 
 
 def with_cast(kind: str, file: str = "", more: Callable[[PlacedCast], dict[str, Any]] | None = None) -> Apply:
@@ -99,9 +292,8 @@ def control_net(on: Networks, _people: int) -> Applied:
     return Applied(on.model, positive, negative)
 
 
-def id_patch(on: Networks, people: int, cast: Any = None, start: float = 0.0) -> Applied:
-    """start: from which part of the schedule on its tokens are read."""
-    return connected(on, "LikenessApplyIDPatch", "id-patch", cast=cast or placed(on, people), id_start_percent=start)
+def id_patch(on: Networks, people: int, cast: Any = None) -> Applied:
+    return connected(on, "LikenessApplyIDPatch", "id-patch", cast=cast or placed(on, people), id_start_percent=0.0)
 
 
 def id_tokens_by_region(on: Networks, people: int) -> Applied:
@@ -131,7 +323,7 @@ def bodies(cast: PlacedCast) -> dict[str, Any]:
 
 def words(cast: PlacedCast) -> dict[str, Any]:
     text = ", ".join(["a person img"] * len(cast.people))
-    return {"text": text, "trigger": "img", "clip": photo_maker_made.clip()}
+    return {"text": text, "trigger": "img"}
 
 
 def prompts(cast: PlacedCast) -> dict[str, Any]:
@@ -174,21 +366,17 @@ def parts2whole(on: Networks, count: int) -> Applied:
     return Applied(patched(on.model, SharingRun), *(share_with(text, one) for text, one in pairs))
 
 
-def second_pass(part: float = 0.75) -> Apply:
-    """A row per face, with ID-Patch. part: of the picture's side."""
-
-    def apply(on: Networks, people: int) -> Applied:
-        width, height = (round(part * side / 8) * 8 for side in on.size)
-        one, rows = placed(on.at(width, height), 1).people[0], range(people)
-        cast = RowCast(tuple(people_made.person(number, slot=one.slot) for number in rows), width, height)
-        return id_patch(on.at(width, height), people, cast)._replace(rows=people)
-
-    return apply
+def second_pass(on: Networks, people: int) -> Applied:
+    """A row per face of three quarters of the picture's side, with ID-Patch."""
+    on = on.at(*(round(0.75 * side / 8) * 8 for side in on.size))
+    one = placed(on, 1).people[0]
+    cast = RowCast(tuple(people_made.person(number, slot=one.slot) for number in range(people)), *on.size)
+    return id_patch(on, people, cast)._replace(rows=people, size=on.size)
 
 
 def sampled(on: Networks, applied: Applied, steps: int, **more: Any) -> Any:
     """The latent after so many of the host's Euler steps with CFG. more: of the host's sampler."""
-    width, height = on.size
+    width, height = applied.size or on.size
     start = normal(7, applied.rows, 4, height // 8, width // 8) * 14
     sampling = applied.model.get_model_object("model_sampling")
     sigmas = comfy.samplers.calculate_sigmas(sampling, "normal", steps)
@@ -219,73 +407,40 @@ def counted(on: Networks, applied: Applied, steps: int = 2) -> Counted:
     return Counted((after - before) / 1e12, peak / 2**20, kept / 2**20)
 
 
-@dataclass(frozen=True)
-class Method:
-    """apply: by its nodes. families: of UNets that it is counted on. counted, timed: the largest cost wanted, of a step
-    beside the plain one at the most people counted, and of one beside `peer` in seconds. most: people, or parts,
-    beyond which there are none. side: of its picture, in parts of the whole."""
+class Method(NamedTuple):
+    """apply: by its nodes. families: of UNets that it is counted on. most: people, or parts, beyond which there are
+    none."""
 
     apply: Apply
-    counted: float | None = None
-    timed: float | None = None
-    people: tuple[int, ...] = ()
-    peer: str = "unpatched"
     families: tuple[str, ...] = ("sdxl",)
     most: int = 12
-    side: float = 1.0
-
-    def counted_on(self, on: Networks, people: int) -> Counted:
-        """One step of a picture of these networks' size. on: for_counting."""
-        size = (round(self.side * side / 8) * 8 for side in on.size)
-        return counted(on.at(*size), self.apply(on, people))
 
 
 BOTH = ("sdxl", "sd15")
 METHODS: dict[str, Method] = {
-    "unpatched": Method(unpatched, families=()),
-    "control_net": Method(control_net, people=(0,), families=BOTH, most=1),
-    "id_patch": Method(id_patch, 1.55, 1.08, (1, 2, 4, 8), "control_net"),
-    "id_tokens_by_region": Method(id_tokens_by_region, 1.55, 1.1, (2, 8), "control_net"),
-    "instant_id": Method(
-        with_cast("LikenessApplyInstantID", "instant-id", keypoints), 1.5, 1.1, (1, 2, 4, 8), "control_net"
-    ),
-    "ip_adapter_faceid": Method(
-        with_cast("LikenessApplyIPAdapter", "ip-adapter-faceid_sdxl"), 1.01, 1.05, (1, 2, 4, 8), families=BOTH
-    ),
-    "ip_adapter_plus": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-plus_sdxl_vit-h"), 1.02, families=BOTH),
-    "ip_adapter_full_face": Method(
-        with_cast("LikenessApplyIPAdapter", "ip-adapter-full-face_sd15"), 1.3, 1.1, (1, 4), families=("sd15",)
-    ),
-    "story_maker": Method(with_cast("LikenessApplyStoryMaker", "mask", bodies), 1.04, 1.1, (2, 4)),
-    "photo_maker": Method(with_cast("LikenessApplyPhotoMaker", "photomaker-v1", words), 1.01, 1.1, (2, 4)),
-    "style_per_person": Method(style, 1.01, 1.05, (1, 2)),
-    "prompt_per_person": Method(with_cast("LikenessPersonPrompts", more=prompts), 1.16, 1.15, (2, 4, 8), families=BOTH),
-    "share_parts": Method(share_parts(), 5.0, people=(1, 4), families=BOTH, most=8),
-    "share_parts_cropped": Method(share_parts(crop=True), 2.0, most=8),
-    "share_parts_every_2nd_step_cropped": Method(share_parts(True, 2), None, 1.35, (1, 4), families=()),
-    "parts2whole": Method(parts2whole, 1.2, families=("sd15",), most=6),
-    "second_pass": Method(second_pass(), side=0.75),
+    "control_net": Method(control_net, BOTH, most=1),
+    "id_patch": Method(id_patch),
+    "id_tokens_by_region": Method(id_tokens_by_region),
+    "instant_id": Method(with_cast("LikenessApplyInstantID", "instant-id", keypoints)),
+    "ip_adapter_faceid": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-faceid_sdxl"), BOTH),
+    "ip_adapter_plus": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-plus_sdxl_vit-h"), BOTH),
+    "ip_adapter_full_face": Method(with_cast("LikenessApplyIPAdapter", "ip-adapter-full-face_sd15"), ("sd15",)),
+    "story_maker": Method(with_cast("LikenessApplyStoryMaker", "mask", bodies)),
+    "photo_maker": Method(with_cast("LikenessApplyPhotoMaker", "photomaker-v1", words)),
+    "style_per_person": Method(style),
+    "prompt_per_person": Method(with_cast("LikenessPersonPrompts", more=prompts), BOTH),
+    "share_parts": Method(share_parts(), BOTH, most=8),
+    "share_parts_cropped": Method(share_parts(crop=True), most=8),
+    "share_parts_every_2nd_step_cropped": Method(share_parts(True, 2), families=()),
+    "parts2whole": Method(parts2whole, ("sd15",), most=6),
+    "second_pass": Method(second_pass),
 }
 """Every method by its name."""
-
-
-def seconds_of_a_step(on: Networks, applied: Applied, steps: int) -> float:
-    """Of one behind the first, which puts what is carried on the device: the mean of so many."""
-    moments: list[float] = []
-
-    def note(*_: Any) -> None:
-        finish()
-        moments.append(time.perf_counter())
-
-    sampled(on, applied, steps + 1, callback=note)
-    return (moments[-1] - moments[0]) / steps
-
-
 STEPS = 20 / 30
 """Of a pass over a face, for each step of the picture."""
 
 
-def table() -> None:
+def count() -> None:
     """What a step of the picture costs for 1 to 12 people, passes over faces spread over its steps."""
     for family in (SDXL, SD15):
         on = for_counting(family)
@@ -293,10 +448,11 @@ def table() -> None:
         for name, method in METHODS.items():
             most = method.most if family.name in method.families else 0
             for people in (2,) if TINY and most else (number for number in (1, 2, 4, 8, 12) if number <= most):
-                found = method.counted_on(on, people)
+                found = counted(on, method.apply(on, people))
                 step = plain.tflop + STEPS * found.tflop if name == "second_pass" else found.tflop
-                report(
-                    f"people_{family.name}_{name}_{people}", step, plain.tflop, "TFLOP", method.counted, COUNTED,
-                    people=people, method=name, family=family.name, call_tflop=round(found.tflop, 6),
-                    peak_mib=round(found.peak), kept_mib=round(found.kept), plain_peak_mib=round(plain.peak),
-                )  # fmt: skip
+                line = {
+                    "name": f"people_{family.name}_{name}_{people}", "ours": step, "peer": plain.tflop,
+                    "unit": "TFLOP", "ratio": round(step / plain.tflop, 4), "call_tflop": round(found.tflop, 6),
+                    "peak_mib": round(found.peak), "kept_mib": round(found.kept), "plain_peak_mib": round(plain.peak),
+                }  # fmt: skip
+                print(json.dumps(line), flush=True)

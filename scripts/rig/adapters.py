@@ -52,5 +52,3 @@ def _published() -> Iterator[tuple[str, tuple[UNet, Callable[..., Shapes]]]]:
 
 PUBLISHED = dict(_published())
 """What is in a file as published, by its name, for the UNet it is for."""
-IN_FULL_PRECISION = "ip-adapter-faceid-portrait_sdxl_unnorm"
-"""Whose projection is published in it, by which alone it is told from InstantID's."""

@@ -60,9 +60,8 @@ class Run:
     notes: list[tuple[str, str]] = field(default_factory=list)
     """What nodes showed while they ran: (node, text)."""
     error: str = ""
-    error_type: str = ""
-    """The full name of the exception behind `error`; empty for what the host refused, as are the following."""
     error_node: str = ""
+    """Empty for what the host refused, as is the following."""
     error_text: str = ""
 
 
@@ -182,9 +181,6 @@ class HostServer:
     def object_info(self) -> dict[str, Any]:
         return self.get("/object_info")
 
-    def interrupt(self) -> None:
-        self.read("/interrupt", b"{}", **{"Content-Type": "application/json"})
-
     def free(self) -> None:
         """Nothing of earlier prompts is taken for the next ones; models stay."""
         self.read("/free", b'{"free_memory": true}', **{"Content-Type": "application/json"})
@@ -268,7 +264,6 @@ def _note(event: Event, run: Run) -> None:
     elif kind == "execution_error":
         run.error_node, run.error_text = data["node_id"], data["exception_message"].strip()
         run.error = f"{data['node_type']} (node {run.error_node}): {run.error_text}"
-        run.error_type = data["exception_type"]
 
 
 def _notes(message: bytes) -> list[tuple[str, str]]:

@@ -10,12 +10,6 @@ from environment import ROOT, package_file
 from PIL import Image
 from torch import Tensor
 
-# Six people on one photo; where each of them is alone, as x0, y0, x1, y1.
-_IN_GROUP = (
-    (0, 190, 230, 520), (240, 70, 420, 330), (410, 200, 600, 460), (690, 270, 890, 470), (860, 0, 1080, 260),
-    (1080, 210, 1280, 460),
-)  # fmt: skip
-
 
 def drawn() -> list[Path]:
     """One picture each of two people who do not exist: what is left with users, or shown, needs nobody's consent."""
@@ -44,12 +38,3 @@ def pixels(path: Path) -> Tensor:
     """(H, W, 3) float 0..1, as the host's Load Image makes it."""
     with Image.open(path) as opened:
         return torch.from_numpy(np.array(opened.convert("RGB"))).float() / 255
-
-
-def people(folder: Path) -> list[Path]:
-    """One photo each of the six people of `group`, cut out into `folder`."""
-    paths = [folder / f"person_{number}.png" for number in range(1, 7)]
-    with Image.open(group()) as photo:
-        for path, box in zip(paths, _IN_GROUP, strict=True):
-            photo.crop(box).save(path)
-    return paths

@@ -28,10 +28,6 @@ class Method:
     pages: tuple[str, ...]
     settings: tuple[tuple[str, str, str], ...]
 
-    def theirs(self, what: str) -> list[str]:
-        """The authors' values of one setting."""
-        return [*dict.fromkeys(value for name, value, _ in self.settings if name == what)]
-
 
 @cache
 def _data() -> dict[str, Any]:

@@ -7,7 +7,6 @@ miniature's.
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import tempfile
@@ -79,37 +78,6 @@ def nested(state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         part, _, rest = key.partition(".")
         parts.setdefault(part, {})[rest] = tensor
     return parts
-
-
-class Weights:
-    """Hands out windows into random buffers, one buffer per scale, so that a file stays small."""
-
-    def __init__(self, dtype: torch.dtype, size: int = 1 << 20) -> None:
-        self.dtype = dtype
-        self.size = size
-        self.random = torch.Generator().manual_seed(20)
-        self.constants = {value: torch.tensor(value, dtype=dtype) for value in (0.0, 1.0)}
-        self.buffers: dict[float, Tensor] = {}
-
-    def fill(self, contents: Shapes) -> dict[str, Tensor]:
-        return {key: self._tensor(key, shape) for key, shape in contents}
-
-    def _tensor(self, key: str, shape: tuple[int, ...]) -> Tensor:
-        if key.endswith("num_batches_tracked"):
-            return torch.tensor(1)
-        if len(shape) < 2:
-            value = 1.0 if key.endswith(("weight", "running_var", "scale")) else 0.0
-            return self.constants[value].expand(shape)
-        # Variance is kept from layer to layer; rounding the scale to a power of two keeps the buffers few.
-        return self._window(shape, 2.0 ** round(math.log2(math.prod(shape[1:]) ** -0.5)))
-
-    def _window(self, shape: tuple[int, ...], scale: float) -> Tensor:
-        if scale not in self.buffers:
-            self.buffers[scale] = (torch.randn(self.size, generator=self.random) * scale).to(self.dtype)
-        row = torch.empty(shape[1:], device="meta")
-        offset = int(torch.randint(self.size // 8, (), generator=self.random))
-        step = (self.size - offset - row.numel()) // shape[0]
-        return self.buffers[scale].as_strided(shape, (step, *row.stride()), offset)
 
 
 WIDTH, TEXT, TEXT_15 = 320, 2048, 768

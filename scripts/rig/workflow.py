@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -279,22 +278,6 @@ def fill(workflow: Mapping[str, Any], values: Mapping[str, Any], images: Sequenc
                 node["widgets_values"][place] = next(waiting)
             elif name in values:
                 node["widgets_values"][place] = values[name]
-
-
-def substitute(prompt: Prompt, values: Mapping[str, Any]) -> Prompt:
-    """A copy of `prompt` with inputs replaced.
-
-    values: "NodeClass.input" -> new value, linked or not; "NodeClass.input=value" -> the new one of this value;
-    "*.input" -> new value wherever no link is.
-    """
-    changed = copy.deepcopy(prompt)
-    for node in changed.values():
-        for name, value in node["inputs"].items():
-            if not isinstance(value, list):
-                node["inputs"][name] = values.get(f"*.{name}", value)
-            of_node = f"{node['class_type']}.{name}"
-            node["inputs"][name] = values.get(f"{of_node}={value}", values.get(of_node, node["inputs"][name]))
-    return changed
 
 
 def nodes_of(prompt: Prompt, *classes: str) -> list[str]:

@@ -83,7 +83,7 @@ def test_tight_crop_is_found_on_a_higher_rung(detector, embed, path):
 @pytest.fixture(scope="module")
 def alone(embed, tmp_path_factory):
     """Eight photos of one person each, and what is found on them."""
-    taken = [picture(path) for path in (*photos.pair(), *photos.people(tmp_path_factory.mktemp("people")))]
+    taken = [picture(path) for path in (*photos.pair(), *real_faces.six(tmp_path_factory.mktemp("people")))]
     return [(bgr, *embed(bgr)) for bgr in taken]
 
 

@@ -15,7 +15,6 @@ from pack.core.faces.pictures import from_file, to_image
 from pack.core.grouping import Sighting
 from pack.core.people import Faces
 from PIL import Image, ImageEnhance, ImageOps
-from rig import photos
 
 YAO = 14
 """Of the team, from the left, counted from 0."""
@@ -44,7 +43,7 @@ def seen(faces_of: Callable[..., Faces], tmp_path_factory: pytest.TempPathFactor
     A group of six, then each of them alone, a team of 22 with Yao Ming at number 15 from the left, and he alone, an
     astronaut and an actor; those who are alone also six times worse.
     """
-    people = photos.people(tmp_path_factory.mktemp("people"))
+    people = real_faces.six(tmp_path_factory.mktemp("people"))
     taken = {path: [path.stem] for path in (*people, real_faces.YAO, real_faces.ASTRONAUT, real_faces.TIGHT)}
     taken[real_faces.SIX_FRIENDS] = [path.stem for path in people]
     taken[real_faces.TEAM] = [real_faces.YAO.stem if n == YAO else f"player {n}" for n in range(22)]

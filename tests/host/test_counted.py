@@ -1,25 +1,35 @@
-"""What `scripts/bench.py people` and `references` count: it is right, and no step costs more than it did."""
+"""What `scripts/bench.py` counts, and what references cost: it is right, and no step costs more than it did."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import comfy.ldm.flux.math
 import comfy.ldm.modules.attention
 import comfy.ldm.qwen_image.model as qwen
+import comfy.model_patcher
 import comfy.supported_models
 import pytest
 import tiny_dits
 import tiny_sdxl
 import torch
-from bench import methods, networks, references
-from bench.measure import LiveBytes, teraflops
+from bench import methods
+from counting import LiveBytes, teraflops
+from pack.bridge import dit
+from pack.bridge.carried import ALWAYS
+from pack.bridge.conditioning import Canvas
+from pack.bridge.dit import around_attention, blocks_of
+from pack.bridge.runs import Given
+from pack.core.people import Cast
+from pack.nodes.references.bound import BoundReferences, BoundReferencesRun, bound
+from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences
 from torch.profiler import ProfilerActivity, profile
 
 COSTS = json.loads(Path(__file__).with_name("counted.json").read_text("utf-8"))
@@ -39,32 +49,118 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_step_costs_no_more_than_it_did(group: str) -> None:
     """In the small shapes of the tests. The others are carried and read as those that every run looks at."""
-    known = networks.SDXL if "sdxl" in group else networks.SD15
-    family = networks.for_counting(replace(known, shape=known.tiny, size=(256, 256)))
+    known = methods.SDXL if "sdxl" in group else methods.SD15
+    family = methods.for_counting(replace(known, shape=known.tiny, size=(256, 256)))
     plain, limits = methods.counted(family, methods.unpatched(family, 0)), COSTS[group]
-    found = {name: methods.METHODS[name].counted_on(family, 2) for name in limits}
+    found = {name: methods.counted(family, methods.METHODS[name].apply(family, 2)) for name in limits}
     said = {name: (one.tflop / plain.tflop, round(one.kept * 1024)) for name, one in found.items()}
     over = {name: one for name, one in said.items() if one[0] > 1.0001 * limits[name][0] or one[1] > limits[name][1]}
     assert not over, "more than before"
     assert not {name for name, one in found.items() if one.tflop <= plain.tflop}, "nothing of ours was run"
 
 
-KLEIN, _, QWEN = (family.tiny for family in references.FAMILIES)
+DTYPE = torch.bfloat16
+
+
+@dataclass(frozen=True)
+class Family:
+    """A DiT in small and what it is given. of: as bridge.dit names it. words: how many a text has, and how many each
+    picture adds to them."""
+
+    of: str
+    words: int
+    each: int = 0
+
+    def network(self) -> Any:
+        """The host's model, in shapes alone."""
+        name, shape = tiny_dits.CONFIGS[self.of]
+        return methods.unet(getattr(comfy.supported_models, name), shape, DTYPE)
+
+    def latent(self, side: int) -> Any:
+        """Of a square picture of so many pixels."""
+        return tiny_dits.latent(self.of, side, side).to("meta", DTYPE)
+
+    def text(self, pictures: int) -> Any:
+        """A text beside so many pictures."""
+        return torch.empty(1, self.words + pictures * self.each, tiny_dits.TEXT, dtype=DTYPE, device="meta")
+
+
+# The host fills the text of FLUX.2 up to 512 tokens. Qwen's encoder sees each picture at 384 x 384 px: 14 x 14 tokens,
+# and those that name and frame them.
+KLEIN, QWEN = Family(dit.FLUX_2, 512), Family(dit.QWEN, 100, 204)
+SIDE = 1024
+"""Pixels of the picture."""
+CANVAS = Canvas("counted")
+
+
+class Forward:
+    """One of a DiT with so many people, each with a reference of `size` px; `runs`: what reads them."""
+
+    def __init__(self, family: Family, model: Any, people: int, size: int, is_bound: bool = False) -> None:
+        meta = torch.device("meta")
+        self._model, self._patcher = model, comfy.model_patcher.ModelPatcher(model, meta, meta)
+        self._x, self._references = family.latent(SIDE), [family.latent(size) for _ in range(people)]
+        self._text = family.text(people)
+        # Which tokens hear what is worked out, so on no meta tensor.
+        self._where = torch.zeros_like(self._x, device="cpu")
+        self.runs: list[BoundReferencesRun] = []
+        if is_bound:
+            record = PeopleReferences(Cast(()), tuple(self._references), tuple(range(people)))
+            said = [self._text, {LATENTS: self._references, REFERENCES: record}]
+            ((entry,),) = bound([[said]], by_region, "counted")
+            self._entry = entry[1]
+            guider = SimpleNamespace(model_patcher=self._patcher, conds={"positive": [self._entry]})
+            self.runs.append(BoundReferencesRun(guider, self._x))
+
+    def __call__(self, options: dict[str, Any] | None = None) -> Any:
+        """options: transformer_options of others."""
+        options, time = options or {}, torch.full((1,), 0.5, dtype=DTYPE, device=self._x.device)
+        with torch.inference_mode():
+            for run in self.runs:
+                given = Given(self._model, self._where, time, self._text, options, self._references)
+                batch = run.batch((self._entry["model_conds"][run.key].cond,), given)
+                options = batch.around(options) if batch else options
+            rest = {"ref_latents": self._references or None, "transformer_options": options}
+            return self._model.diffusion_model(self._x, time, self._text, **rest)
+
+    def asked(self) -> list[tuple[int, int]]:
+        """(queries, keys) of every call of the attention kernel in one layer."""
+        calls: list[tuple[int, int]] = []
+
+        def note(attend: Callable[..., Any], q: Any, k: Any, *args: Any, **kwargs: Any) -> Any:
+            calls.append((q.shape[2], k.shape[2]))
+            return attend(q, k, *args, **kwargs)
+
+        self(around_attention({}, note))
+        return calls[: len(calls) // len(blocks_of(self._patcher))]
+
+
+def side_by_side(people: int) -> Any:
+    """Regions (people, SIDE, SIDE) with a hard edge between them."""
+    found = torch.zeros(people, SIDE, SIDE)
+    for who, columns in enumerate(torch.arange(SIDE).chunk(people)):
+        found[who, :, columns] = 1
+    return found
+
+
+def by_region(record: PeopleReferences) -> BoundReferences:
+    """Everybody has a strip of the picture."""
+    people = len(record.people)
+    regions, names = side_by_side(people), tuple(map(str, range(people)))
+    return BoundReferences(object(), ALWAYS, record, regions, names, 1.0, False, CANVAS)
 
 
 @tiny_dits.needed
 @pytest.mark.parametrize(
     ("family", "count", "size"),
     [(KLEIN, 1, 512), (KLEIN, 2, 512), (QWEN, 3, 512), (KLEIN, 4, 1024)],
-    ids=lambda one: getattr(one, "name", one),
+    ids=lambda one: getattr(one, "of", one),
 )
-def test_a_reference_is_heard_where_its_person_is_and_nowhere_else(
-    family: references.Family, count: int, size: int
-) -> None:
+def test_a_reference_is_heard_where_its_person_is_and_nowhere_else(family: Family, count: int, size: int) -> None:
     """Of a picture of 1024 px: keys exactly, and what is saved of the operations, in networks as narrow as in tests."""
-    model, picture, reference = family.network("meta", torch.bfloat16), 64 * 64, (size // 16) ** 2
-    free, bound = (references.Forward(family, model, count, size, each) for each in (False, True))
-    text = 512 if family is KLEIN else 100 + 204 * count
+    model, picture, reference = family.network(), 64 * 64, (size // 16) ** 2
+    free, bound = (Forward(family, model, count, size, each) for each in (False, True))
+    text = family.words + family.each * count
     whole = text + picture + count * reference
     assert free.asked() == [(whole, whole)]
     (words, own), *people = sorted(bound.asked())

@@ -15,7 +15,6 @@ from pack.bridge.folders import UnsafePath
 from pack.core.errors import BadCast, BadPhoto, FaceNotFound
 from pack.nodes import people, photos
 from PIL import Image, ImageOps
-from rig import photos as taken
 
 from nodes import LoadImage
 
@@ -24,7 +23,7 @@ pytestmark = pytest.mark.both_hosts
 
 @pytest.fixture(scope="module")
 def six(tmp_path_factory):
-    return taken.people(tmp_path_factory.mktemp("six"))
+    return real_faces.six(tmp_path_factory.mktemp("six"))
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def node(kind: str, title: str = "", **inputs: Any) -> dict[str, Any]:
 def pictures(host_server: HostServer, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Names of uploaded photos: of one person each, and last one of six people. Those whom id_patch_several_scenes
     loads are saved from photos."""
-    paths = (*photos.people(tmp_path_factory.mktemp("pictures")), photos.group())
+    paths = (*real_faces.six(tmp_path_factory.mktemp("pictures")), photos.group())
     names = [host_server.upload_image(path) for path in paths]
     pack = {"pack": standin_models.face_pack.name, "recognisers": "arcface-ir-se50", "provider": "auto"}
     prompt: Prompt = {"faces": node("LikenessLoadFaceModel", **pack)}
@@ -102,7 +102,7 @@ def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: list
     size |= {f"LikenessLayoutFromBoxes.{name}": value for name, value in boxes.items()}
     size |= {"LikenessCropFaces.size": 256, "LikenessCastReferences.size": 128}
     size |= {"LikenessResizePhoto.longer_side": max(width, height)}
-    prompt = workflow.substitute(prompt, {**names, **size, "*.steps": steps})
+    prompt = templates.substitute(prompt, {**names, **size, "*.steps": steps})
     for number in workflow.nodes_of(prompt, "KSampler"):
         if prompt[number]["inputs"]["scheduler"] == "ddim_uniform":  # of one step it keeps the least noisy
             prompt[number]["inputs"]["scheduler"] = "normal"
@@ -172,7 +172,7 @@ def without_networks(prompt: Prompt, width: int, group: str) -> Prompt:
 def reseeded(prompt: Prompt, seed: int) -> Prompt:
     """Another seed for the final pictures; a first pass that gives the places keeps its own."""
     final = {number: one for number, one in prompt.items() if one["_meta"]["title"] != "Scene"}
-    return {**prompt, **workflow.substitute(final, {"KSampler.seed": seed, "RandomNoise.noise_seed": seed})}
+    return {**prompt, **templates.substitute(final, {"KSampler.seed": seed, "RandomNoise.noise_seed": seed})}
 
 
 def result(server: HostServer, prompt: Prompt, run: Run) -> np.ndarray:
@@ -215,7 +215,7 @@ def refused(server: HostServer, prompt: Prompt) -> str:
     except HTTPError as bad:
         return refusal(json.loads(bad.read()))
     server.read("/queue", b'{"clear": true}')
-    server.interrupt()
+    server.read("/interrupt", b"{}", **{"Content-Type": "application/json"})
     while any(server.get("/queue").values()):
         time.sleep(0.02)
     return refusal(answer)
@@ -319,7 +319,7 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
     photo.save(picture)
     loads, masking, given = TABLE["repainted"][template]
     sides = {"ImageScale.width": size[0], "ImageScale.height": size[1], "LikenessResizePhoto.longer_side": size[0]}
-    prompt = workflow.substitute(small(template), {**sides, **given})
+    prompt = templates.substitute(small(template), {**sides, **given})
     (loader,) = (number for number, one in prompt.items() if one["_meta"]["title"] == loads)
     prompt[loader]["inputs"]["image"] = host_server.upload_image(picture)
     (saver,), (region,) = workflow.nodes_of(prompt, "SaveImage"), workflow.nodes_of(prompt, masking)

@@ -18,7 +18,7 @@ from batch.inputs import Template
 from batch.output import Output
 from batch.prompts import Job, require_whole
 from batch.rows import Row
-from batch.worker import About, Made, WorkerDied
+from batch.worker import Made, WorkerDied
 from batch.workers import DEATHS, Crew, on_ray
 from environment import Host, SetupError
 from evaluate import as_cell
@@ -365,10 +365,10 @@ class Short:
     begun = 0
 
     def __init__(self) -> None:
-        self.ready: Future[About] = Future()
+        self.ready: Future[tuple[str, str]] = Future()
         self.ended = False
         if Short.begun:
-            self.ready.set_result(About("ComfyUI 0.33.0", "here"))
+            self.ready.set_result(("ComfyUI 0.33.0", "here"))
         else:
             self.ready.set_exception(OSError("no memory"))
         Short.begun += 1

@@ -9,6 +9,7 @@ from typing import Any
 import demo
 import pytest
 import standins_made
+import templates
 import torch
 from environment import Host
 from pack.core.models.needs import nodes_in
@@ -99,7 +100,7 @@ def test_substitute_keeps_links_unless_the_node_is_named() -> None:
         ({"Latent.width": 64}, {"width": 64, "height": 512}),
         ({}, {"width": ["2", 0], "height": 512}),
     ):
-        assert workflow.substitute(prompt, changed)["1"]["inputs"] == wanted
+        assert templates.substitute(prompt, changed)["1"]["inputs"] == wanted
 
 
 def test_a_table_of_shapes_is_read() -> None:

@@ -86,9 +86,9 @@ def _looking(seed: int, **config: Any) -> comfy.clip_vision.ClipVisionModel:
 
 
 @cache
-def clip_vision(width: int = 48, hidden: int = 32) -> comfy.clip_vision.ClipVisionModel:
+def clip_vision(width: int = 48, hidden: int = 32, side: int = 28) -> comfy.clip_vision.ClipVisionModel:
     return _looking(
-        117, hidden_act="quick_gelu", hidden_size=hidden, intermediate_size=64, image_size=28, projection_dim=width,
+        117, hidden_act="quick_gelu", hidden_size=hidden, intermediate_size=64, image_size=side, projection_dim=width,
         layer_norm_eps=1e-5, model_type="clip_vision_model",
     )  # fmt: skip
 

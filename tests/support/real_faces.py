@@ -29,6 +29,11 @@ RECOGNISER = _VECTRON / "w600k_mbf.onnx"
 LANDMARKS = _VECTRON / "2d106det.onnx"
 
 SIX_FRIENDS = _INSIGHTFACE / "t1.jpg"
+# Six people on one photo; where each of them is alone, as x0, y0, x1, y1.
+_IN_GROUP = (
+    (0, 190, 230, 520), (240, 70, 420, 330), (410, 200, 600, 460), (690, 270, 890, 470), (860, 0, 1080, 260),
+    (1080, 210, 1280, 460),
+)  # fmt: skip
 TEAM = _VECTRON / "players.jpg"
 """22 faces, one of them Yao Ming's."""
 YAO = _VECTRON / "yaoming.jpg"
@@ -55,3 +60,12 @@ def detector(hold: Holder = model.on_cpu) -> scrfd.Scrfd:
 
 def recogniser(hold: Holder = model.on_cpu) -> model.ArcFace:
     return model.open_recogniser("w600k_mbf", str(RECOGNISER), hold)
+
+
+def six(folder: Path) -> list[Path]:
+    """One photo each of SIX_FRIENDS, cut out into `folder`."""
+    paths = [folder / f"person_{number}.png" for number in range(1, 7)]
+    with Image.open(SIX_FRIENDS) as photo:
+        for path, box in zip(paths, _IN_GROUP, strict=True):
+            photo.crop(box).save(path)
+    return paths

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from functools import cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from environment import package_file
 from pack.core.faces import landmarks
 from rig import adapters, shapes
 from rig.shapes import Shapes
-from rig.standins import FILES, TEXT, TEXT_15, WIDTH, Files, Weights, copy_face_pack, ir_se50_shapes, nested, once, save
+from rig.standins import FILES, TEXT, TEXT_15, WIDTH, Files, copy_face_pack, ir_se50_shapes, nested, once, save
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -30,6 +31,37 @@ PREFIX = "standin"
 
 SMALL_NETWORKS = Path(__file__).with_name("small_networks.py")
 """A host loads it from among the stand-ins, and then takes networks as small as theirs."""
+
+
+class Weights:
+    """Hands out windows into random buffers, one buffer per scale, so that a file stays small."""
+
+    def __init__(self, dtype: torch.dtype, size: int = 1 << 20) -> None:
+        self.dtype = dtype
+        self.size = size
+        self.random = torch.Generator().manual_seed(20)
+        self.constants = {value: torch.tensor(value, dtype=dtype) for value in (0.0, 1.0)}
+        self.buffers: dict[float, Tensor] = {}
+
+    def fill(self, contents: Shapes) -> dict[str, Tensor]:
+        return {key: self._tensor(key, shape) for key, shape in contents}
+
+    def _tensor(self, key: str, shape: tuple[int, ...]) -> Tensor:
+        if key.endswith("num_batches_tracked"):
+            return torch.tensor(1)
+        if len(shape) < 2:
+            value = 1.0 if key.endswith(("weight", "running_var", "scale")) else 0.0
+            return self.constants[value].expand(shape)
+        # Variance is kept from layer to layer; rounding the scale to a power of two keeps the buffers few.
+        return self._window(shape, 2.0 ** round(math.log2(math.prod(shape[1:]) ** -0.5)))
+
+    def _window(self, shape: tuple[int, ...], scale: float) -> Tensor:
+        if scale not in self.buffers:
+            self.buffers[scale] = (torch.randn(self.size, generator=self.random) * scale).to(self.dtype)
+        row = torch.empty(shape[1:], device="meta")
+        offset = int(torch.randint(self.size // 8, (), generator=self.random))
+        step = (self.size - offset - row.numel()) // shape[0]
+        return self.buffers[scale].as_strided(shape, (step, *row.stride()), offset)
 
 
 class Standins(Files):
@@ -54,6 +86,8 @@ def _files(root: Path) -> Standins:
     return Standins(root, {name: row["file"] for name, row in FILES.items()})
 
 
+IN_FULL_PRECISION = "ip-adapter-faceid-portrait_sdxl_unnorm"
+"""Whose projection is published in it, by which alone it is told from InstantID's."""
 NARROW, NARROW_VAE = 64, 32
 """In the place of WIDTH and of 64 where SMALL_NETWORKS is at hand, and the numbers there."""
 
@@ -121,7 +155,7 @@ def _write_adapters(to: Standins) -> None:
     unets = {adapters.SD15: adapters.UNet(TEXT_15, (NARROW,) * 4), adapters.SDXL: adapters.UNet(TEXT, (NARROW,) * 16)}
     for name, (unet, contents) in adapters.PUBLISHED.items():
         state = weights.fill(contents(unets[unet]))
-        if name == adapters.IN_FULL_PRECISION:
+        if name == IN_FULL_PRECISION:
             projection = ((key, tensor.shape) for key, tensor in state.items() if key.startswith("image_proj."))
             state |= _weights("float32", 18).fill(projection)
         save(to.story_maker if name == "mask" else to.ip_adapter(name), nested(state))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,3 +70,19 @@ def unknown(path: Path, known: Mapping[str, Any]) -> str:
 def skip_unless_known(path: Path, known: Mapping[str, Any]) -> None:
     if lacking := unknown(path, known):
         pytest.skip(f"this ComfyUI has no {lacking}")
+
+
+def substitute(prompt: workflow.Prompt, values: Mapping[str, Any]) -> workflow.Prompt:
+    """A copy of `prompt` with inputs replaced.
+
+    values: "NodeClass.input" -> new value, linked or not; "NodeClass.input=value" -> the new one of this value;
+    "*.input" -> new value wherever no link is.
+    """
+    changed = copy.deepcopy(prompt)
+    for node in changed.values():
+        for name, value in node["inputs"].items():
+            if not isinstance(value, list):
+                node["inputs"][name] = values.get(f"*.{name}", value)
+            of_node = f"{node['class_type']}.{name}"
+            node["inputs"][name] = values.get(f"{of_node}={value}", values.get(of_node, node["inputs"][name]))
+    return changed

@@ -13,7 +13,8 @@ import torch
 from comfy.text_encoders import flux, qwen_image, qwen_vl
 from seeded import fill
 
-WIDTH = 16
+WIDTH, SD15 = 16, 768
+"""Of small networks, and of SD1.5's as published."""
 _LLAMA = {
     "hidden_size": WIDTH, "intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1,
     "num_hidden_layers": 2,

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from seeded import fill
 from tiny_sdxl import NETWORKS
 
-if TYPE_CHECKING:  # scripts/bench.py builds the host's networks where diffusers may be missing
+if TYPE_CHECKING:  # imported where it is used: it takes long, and many tests do without
     from diffusers import UNet2DConditionModel
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "parts2whole.safetensors"

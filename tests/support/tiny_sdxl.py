@@ -20,7 +20,7 @@ from safetensors import safe_open
 from seeded import fill
 from torch import Tensor
 
-if TYPE_CHECKING:  # scripts/bench.py builds the host's networks where diffusers may be missing
+if TYPE_CHECKING:  # imported where it is used: it takes long, and many tests do without
     from diffusers import ControlNetModel, UNet2DConditionModel
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "id_patch_sampling.safetensors"

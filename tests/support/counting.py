@@ -1,0 +1,61 @@
+"""Operations, and bytes alive at once."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+
+def counting() -> FlopCounterMode:
+    """Of matrix products, convolutions and attention; torch's own does not know the attention of a CPU."""
+
+    def attention(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
+        return sdpa_flop_count(q, k, v)
+
+    of_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return FlopCounterMode(display=False, custom_mapping={of_cpu: attention})
+
+
+def teraflops(run: Callable[[], Any]) -> float:
+    """Operations of `run` in 1e12: matrix products, convolutions and attention, on any device, meta too."""
+    with counting() as counter:
+        run()
+    return counter.get_total_flops() / 1e12
+
+
+class LiveBytes(TorchDispatchMode):
+    """Follows the storage of every tensor made on a device while this is entered, until it is freed.
+
+    live: bytes now. peak: the most of them since `peak` was last set. What a kernel takes for itself (workspaces of
+    convolutions, pieces of fused attention) and what the allocator rounds up is not seen.
+    """
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._device = device
+        self._followed = weakref.WeakSet[Any]()
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for made in tree_leaves(out):
+            if isinstance(made, torch.Tensor) and made.device.type == self._device:
+                self._follow(made.untyped_storage())
+        return out
+
+    def _follow(self, storage: Any) -> None:
+        if storage in self._followed:
+            return
+        self._followed.add(storage)
+        self.live += storage.nbytes()
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._freed, storage.nbytes())
+
+    def _freed(self, size: int) -> None:
+        self.live -= size
