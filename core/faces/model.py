@@ -10,6 +10,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from typing_extensions import Self
 
 from ..errors import UnsupportedCheckpoint
@@ -143,10 +144,12 @@ class IRSE50Recogniser:
 
     def __init__(self, state: State, path: str, hold: Holder) -> None:
         """state: of the published file, `path`. Raises UnsupportedCheckpoint."""
-        self.network = hold(ir_se50.IRSE50, ir_se50.fold(state, path))
+        shape = (1, 3, self.crop_size, self.crop_size)
+        self.network = opened(ir_se50.program(state, path), hold, shape, (EMBEDDING,))
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
-        return self.network(ir_se50.prepare(torch.as_tensor(np.stack(crops)))).float().cpu()
+        pixels = 2 * (torch.as_tensor(np.stack(crops)).permute(0, 3, 1, 2).float() / 255) - 1
+        return functional.normalize(_one_by_one(self.network, pixels), eps=0)
 
 
 class ArcFace:
@@ -159,10 +162,14 @@ class ArcFace:
         self.id, self.network, self.crop_size, self._scales = identifier, network, crop_size, scales
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
-        """(n, 512) float32 for n aligned crops of crop_size pixels; one at a time, as some files fix the batch at 1."""
+        """(n, 512) float32 for n aligned crops of crop_size pixels."""
         pixels = torch.as_tensor(np.stack(crops)).flip(-1).permute(0, 3, 1, 2).float()
-        pixels = pixels if self._scales else (pixels - 127.5) / 127.5
-        return torch.cat([self.network(crop[None])[0].reshape(1, -1).cpu() for crop in pixels])
+        return _one_by_one(self.network, pixels if self._scales else (pixels - 127.5) / 127.5)
+
+
+def _one_by_one(network: Held, pixels: Tensor) -> Tensor:
+    """Of each crop its embedding: some files fix the batch at 1."""
+    return torch.cat([network(crop[None])[0].reshape(1, -1).cpu() for crop in pixels])
 
 
 def scales(program: Program) -> bool:
