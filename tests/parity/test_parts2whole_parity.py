@@ -18,9 +18,9 @@ from pack.bridge.carried import ALWAYS
 from pack.bridge.self_attention.recording import record_at_zero
 from pack.core.parts.bank import keep, token_mask
 from pack.core.parts.parts import Parts, make_part, prepared
-from pack.nodes.parts2whole.features import Features, put_in, reading
+from pack.nodes.parts2whole.nodes import Features, put_in
 from parts_made import HEIGHT, WIDTH, picture
-from parts_run import POSE, apply, denoiser, encode, text
+from parts_run import POSE, apply, denoiser, encode, reading, text
 from peers import Sampling, attend
 from safetensors.torch import load_file
 
