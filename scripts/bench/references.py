@@ -25,8 +25,8 @@ from pack.bridge.dit import TOKEN, around_attention, blocks_of
 from pack.bridge.runs import Given
 from pack.core.people import Cast
 from pack.nodes.infinite_you import net as infinite_you
-from pack.nodes.references.bound import BoundReferences, BoundReferencesRun, bound
 from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences
+from pack.nodes.references.nodes import BoundReferences, BoundReferencesRun, bound
 from pack.nodes.with_anyone import net as with_anyone
 
 from bench import networks

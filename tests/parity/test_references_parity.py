@@ -9,8 +9,8 @@ from figures import relative
 from held_to import WHOLE_SAMPLING
 from pack.bridge import dit
 from pack.core.people import Cast
-from pack.nodes.references.bound import ReferencesReplaced, TokensChanged
 from pack.nodes.references.encoding import REFERENCES, PeopleReferences
+from pack.nodes.references.nodes import ReferencesReplaced, TokensChanged
 from peers import apply
 from people_made import person
 
