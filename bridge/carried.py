@@ -19,18 +19,6 @@ from ..core.errors import LikenessError
 from .conditioning import ALWAYS, Conditioning
 
 
-class ModelNotPatched(LikenessError):
-    """The sampler was given conditioning of our apply nodes, and a MODEL that does not come from them."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would be "
-            "lost.",
-            "Connect the model output of the last node of Likeness before the sampler that has one; other model nodes "
-            "may stand between.",
-        )
-
-
 class ConditioningLost(LikenessError):
     """Another pack's function around the MODEL, `module` is where it lives, that does not hand on what ours carries."""
 
@@ -148,7 +136,12 @@ class CarriedCond(comfy.conds.CONDRegular):
     def concat(self, others: Sequence[CarriedCond]) -> Tensor:
         # The host asks for this right before each forward, and would hand it to a UNet that ignores it.
         if self.run is None:
-            raise ModelNotPatched
+            raise LikenessError(
+                "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would "
+                "be lost.",
+                "Connect the model output of the last node of Likeness before the sampler that has one; other model "
+                "nodes may stand between.",
+            )
         return self.run.rows(tuple(Chunk(cond.cond, cond.area) for cond in (self, *others)), self.pictures)
 
     def size(self) -> list[int]:

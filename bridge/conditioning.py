@@ -34,10 +34,6 @@ ALWAYS = (999999999.9, 0.0)
 ID_TOKENS = "likeness_id_tokens"
 
 
-class BadRange(LikenessError):
-    """A part of the schedule that ends before it starts."""
-
-
 class IDTokens(NamedTuple):
     """Where in an entry's text, under the option ID_TOKENS, the tokens of people stand: as many for each of them."""
 
@@ -336,14 +332,14 @@ def _exact(schedule: Any) -> Any:
 
 
 def check_range(what: str, start: float, end: float) -> None:
-    """Raise BadRange for a range that ends before it starts; an empty one switches off on purpose."""
+    """Raise LikenessError for a range that ends before it starts; an empty one switches off on purpose."""
     if start > end:
         why = f"{what} starts at {start:g} and ends at {end:g} of the schedule, so it would never work."
-        raise BadRange(why, "Set the start below the end.")
+        raise LikenessError(why, "Set the start below the end.")
 
 
 def sigmas_of(model: ModelPatcher, what: str, start: float, end: float) -> tuple[float, float]:
-    """(first, last) sigma of a range of the MODEL's schedule, 0..1. Raises BadRange."""
+    """(first, last) sigma of a range of the MODEL's schedule, 0..1. Raises as check_range."""
     check_range(what, start, end)
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     return ALWAYS[0] if start <= 0 else to_sigma(start), to_sigma(end)

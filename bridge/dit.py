@@ -47,10 +47,6 @@ Attention = Callable[..., Tensor]
 """(q, k, v, heads, mask=None, ...) -> what comes out, as the host's optimized_attention."""
 
 
-class HostTooOld(LikenessError):
-    """A ComfyUI that lacks what a node is made of."""
-
-
 def known_here() -> bool:
     """Whether the host tells which tokens of a picture are references."""
     # In the files: other packs may have put functions of their own in the place of the host's.
@@ -58,9 +54,9 @@ def known_here() -> bool:
 
 
 def require_dits(node: str) -> None:
-    """Raise HostTooOld unless the host tells which tokens of a picture are references. node: its name."""
+    """Raise LikenessError unless the host tells which tokens of a picture are references. node: its name."""
     if not known_here():
-        raise HostTooOld(f"{node} needs ComfyUI 0.33 or newer, and this one is older.", "Update ComfyUI.")
+        raise LikenessError(f"{node} needs ComfyUI 0.33 or newer, and this one is older.", "Update ComfyUI.")
 
 
 def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:

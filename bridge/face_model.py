@@ -30,17 +30,6 @@ NO_DETECTOR = "none (faces from landmarks)"
 NO_RECOGNISER = "none (pictures alone)"
 
 
-class DetectorMissing(LikenessError):
-    """A face model that only recognises, where faces are to be found."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The face model has no detector, so no face can be found in a picture: pack in Load Face Model is none.",
-            "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity and "
-            "Detect Faces take them.",
-        )
-
-
 class Hosted:
     """A network in the host's hands, called like a function."""
 
@@ -131,7 +120,12 @@ class FindsFaces(io.ComfyNode):
 
 
 def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
-    raise DetectorMissing
+    """Of a face model that only recognises."""
+    raise LikenessError(
+        "The face model has no detector, so no face can be found in a picture: pack in Load Face Model is none.",
+        "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity and "
+        "Detect Faces take them.",
+    )
 
 
 def _files() -> Files:

@@ -130,7 +130,7 @@ class BadLayout(LikenessError):
 
 
 class BadCast(LikenessError):
-    """People who do not fit the places, or who are not there."""
+    """People who do not fit the places or the method, or who are not there."""
 
 
 class BadPatches(LikenessError):

@@ -12,10 +12,6 @@ MOST_SCENES = 100
 """In one run: each is a whole picture."""
 
 
-class BadScenes(LikenessError):
-    """A list of scenes that makes no run."""
-
-
 class BadPrompts(LikenessError):
     """A line of Prompt per Person that is about nobody of the cast."""
 
@@ -29,7 +25,7 @@ class BadPrompts(LikenessError):
 def per_scene(text: str, always: str = "") -> list[str]:
     """The prompt of every scene: its line, and after a comma what all of them share. Empty lines are left out.
 
-    Raises BadScenes where there is none, or more than MOST_SCENES.
+    Raises LikenessError where there is none, or more than MOST_SCENES.
     """
     lines = [plain(line).rstrip(", ") for line in text.splitlines()]
     shared = plain(always).strip(", ")
@@ -37,7 +33,7 @@ def per_scene(text: str, always: str = "") -> list[str]:
     if not 0 < len(scenes) <= MOST_SCENES:
         found = counted(len(scenes), "scene") if scenes else "no scene"
         advice = "Use several runs." if scenes else "Write one scene per line, such as: at the beach, in the kitchen."
-        raise BadScenes(f"The text has {found}; from 1 to {MOST_SCENES} can be made in one run.", advice)
+        raise LikenessError(f"The text has {found}; from 1 to {MOST_SCENES} can be made in one run.", advice)
     return scenes
 
 

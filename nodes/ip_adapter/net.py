@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.attention import Block
-from ...core.errors import LikenessError, listed
+from ...core.errors import BadCast, LikenessError, listed
 from ...core.models.formats import identify
 from ...core.models.tensors import State, below, origin
 from ...core.people import EMBEDDING
@@ -26,10 +26,6 @@ from ...core.projections import AdapterLayers, EmbeddingProjection, FacePlusProj
 
 _MOST = 4096
 """Tokens per person: for SDXL their keys and values already take gigabytes."""
-
-
-class UnevenPhotos(LikenessError):
-    """People whose numbers of photos have so large a common multiple that the memory would not do."""
 
 
 class FullProjection(nn.Module):
@@ -105,12 +101,12 @@ def alike(each: Sequence[Tensor]) -> Tensor:
     """Tokens (1, n, width) of people with different n as (people, tokens, width).
 
     Attention weighs tokens against each other: all of one person repeated alike give exactly the same. Raises
-    UnevenPhotos.
+    BadCast.
     """
     counts = [tokens.shape[1] for tokens in each]
     length = math.lcm(*counts)
     if length > max(_MOST, *counts):
-        raise UnevenPhotos(
+        raise BadCast(
             f"With every photo as tokens of its own, people of {listed(counts)} tokens need {length} each to count "
             f"equally; {_MOST} are the most.",
             "Give each person the same number of photos, or set photos to mean.",

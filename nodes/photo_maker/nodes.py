@@ -82,7 +82,7 @@ def prompt(
     """The plain words of a prompt, and the same with class words fused; where in these those of people above weight
     0 stand, and how many. The class words of `people` stand in the text in their order, a trigger behind each.
 
-    Those at weight 0 have plain words. Raises BadTrigger, TooManyPhotos, WrongBaseModel, BadPicture for weights that no
+    Those at weight 0 have plain words. Raises BadTrigger, BadCast, WrongBaseModel, BadPicture for weights that no
     text can have, and what `PhotoMaker.tokens` raises.
     """
     read, mark, nothing = (clip.tokenize(each, return_word_ids=True) for each in (text, trigger, ""))

@@ -97,11 +97,7 @@ _PLAN = "likeness_bound_references_plan"
 
 
 class ReferencesMissing(LikenessError):
-    """Conditioning in which nobody's references are."""
-
-
-class ReferencesReplaced(LikenessError):
-    """References that are no longer in the conditioning at the sampler."""
+    """Conditioning in which nobody's references are, or no longer."""
 
 
 class TokensChanged(LikenessError):
@@ -149,11 +145,11 @@ class BoundReferences(Carried):
         return replace(self, regions=cut_regions(self.regions, area, latent))
 
     def known(self, entry: Mapping[str, Any]) -> Self:
-        """In an entry with these options. Raises ReferencesReplaced."""
+        """In an entry with these options. Raises ReferencesMissing."""
         owners = whose({**entry, REFERENCES: self.record})
         bound, found = (sum(one is not None for one in each) for each in (self.record.people, owners))
         if missing := bound - found:
-            raise ReferencesReplaced(
+            raise ReferencesMissing(
                 f"Of {counted(bound, 'reference')} of people, {missing} {'is' if missing == 1 else 'are'} no longer in "
                 "the conditioning: a node behind References by Region has replaced them, so their people are unknown.",
                 "Put that node in front of Cast as References, or take it out.",

@@ -19,14 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from ...core.attention import region_weights
-from ...core.errors import LikenessError
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
 from ...core.projections import AdapterLayers, FacePlusProjection, Resampler
-
-
-class TooManyPeople(LikenessError):
-    """More people in the whole picture than the file has numbers for."""
 
 
 @dataclass(frozen=True, eq=False)

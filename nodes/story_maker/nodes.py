@@ -19,7 +19,7 @@ from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.scopes import Scope, check_fits, injections
 from ...core import previews
-from ...core.errors import gathered, listed
+from ...core.errors import BadCast, gathered, listed
 from ...core.identities import PHOTOS, embeddings, portraits
 from ...core.methods import method
 from ...core.parts.parts import Parts
@@ -28,7 +28,7 @@ from ...core.places import drawing, regions
 from ...core.places.regions import as_cast, left_out
 from ..sockets import CastOrIdentitySocket, ImageOrPartsSocket, adapter_socket
 from .bodies import Body, cut_out
-from .net import Seen, StoryMakerNet, TooManyPeople, apart, together, with_background
+from .net import Seen, StoryMakerNet, apart, together, with_background
 
 METHOD = method("story_maker")
 APPLY = "Apply StoryMaker"
@@ -127,13 +127,13 @@ def _seen(
 def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: float) -> list[Injection]:
     """For the positive and the negative. each: what is seen of these people.
 
-    With regions everybody in their own, else all of them in the whole picture, or in a row each. Raises TooManyPeople.
+    With regions everybody in their own, else all of them in the whole picture, or in a row each. Raises BadCast.
     """
     net, people, by_row = loaded.net, scope.people, scope.by_row
     whole = scope.regions is None and not by_row
     if whole and len(people) > net.most:
         names = listed([person.identity.name for person in people])
-        raise TooManyPeople(
+        raise BadCast(
             f"StoryMaker tells at most {net.most} people apart in the whole picture, and these are {len(people)}: "
             f"{names}.",
             "Give each person a place with Place Cast, or connect one mask per person: by region there may be more.",
