@@ -13,7 +13,7 @@ import comfy.model_management
 import torch
 
 from ..core.models import doctor, manifest, needs
-from ..core.models.findings import Diagnosis, Finding
+from ..core.models.findings import OK, Diagnosis, Finding
 from ..core.models.manifest import Model
 from ..core.text import in_one_line
 from . import folders, notes
@@ -65,7 +65,8 @@ def _around() -> tuple[Finding, ...]:
 
     device = comfy.model_management.get_torch_device()
     name, free = comfy.model_management.get_torch_device_name(device), comfy.model_management.get_free_memory(device)
-    machine = doctor.machine(torch.__version__, name, int(free))
+    memory = f", {manifest.human(int(free))} of its memory free" if free else ""
+    machine = Finding("torch", OK, f"{torch.__version__} on {name}{memory}")
     return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine)
 
 

@@ -33,8 +33,8 @@ NO_RECOGNISER = "none (pictures alone)"
 class Hosted:
     """A network in the host's hands, called like a function."""
 
-    def __init__(self, patcher: ModelPatcher) -> None:
-        self.patcher = patcher
+    def __init__(self, build: Callable[..., nn.Module], state: State) -> None:
+        self.patcher = load.in_patcher(build, state)
 
     def __call__(self, pixels: Tensor) -> Any:
         with torch.inference_mode():
@@ -155,16 +155,12 @@ def _recogniser(identifier: str, path: str, asked_for: bool) -> Recogniser | Non
 
 @lru_cache(maxsize=4)
 def _detector(path: str, size: int, changed: int) -> Detector:
-    return model.open_detector(path, _hosted)
+    return model.open_detector(path, Hosted)
 
 
 @lru_cache(maxsize=8)
 def _arcface(identifier: str, path: str, size: int, changed: int) -> Recogniser:
-    return model.open_recogniser(identifier, path, _hosted)
-
-
-def _hosted(build: Callable[..., nn.Module], state: State) -> Hosted:
-    return Hosted(load.in_patcher(build, state))
+    return model.open_recogniser(identifier, path, Hosted)
 
 
 @lru_cache(maxsize=2)
@@ -172,4 +168,4 @@ def _ir_se50(path: str, size: int, changed: int) -> model.IRSE50Recogniser:
     advice = f"The right file is at {packs.published(packs.IR_SE50).url}."
     state = load.read_state_dict(path, formats.known(packs.IR_SE50).title, advice)
     formats.require(state, packs.IR_SE50, path, advice)
-    return model.IRSE50Recogniser(state, path, _hosted)
+    return model.IRSE50Recogniser(state, path, Hosted)

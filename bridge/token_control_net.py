@@ -10,8 +10,9 @@ import comfy.controlnet
 import torch
 from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from ..core.attention import Block, decoupled, on_grid, region_weights, residual_mask
+from ..core.attention import Block, decoupled, on_grid, region_weights
 from ..core.errors import LikenessError
 from .carried import chunks_of
 from .cross_attention import as_many
@@ -152,7 +153,9 @@ class _Network:
             return residual
         grid = residual.shape[-2], residual.shape[-1]
         if grid not in self._masks:
-            self._masks[grid] = residual_mask(self._boxes, *grid).to(residual)
+            # As the released pipeline_stable_diffusion_xl_instantid_full.py, which divides the picture's sides by 8, 16
+            # and 32; of sides that are no multiples of 32, all is stretched over the residual.
+            self._masks[grid] = interpolate(self._boxes[:, None], size=grid, mode="bilinear").to(residual)
         return residual * self._masks[grid]
 
 

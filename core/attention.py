@@ -51,15 +51,6 @@ def on_grid(weights: Tensor, height: int, width: int) -> Tensor:
     return grid.flatten(1)[..., None]
 
 
-def residual_mask(shares: Tensor, height: int, width: int) -> Tensor:
-    """Where residuals of a ControlNet act, (rows, H, W), at the size of one of them: (rows, 1, height, width).
-
-    Bilinear without antialiasing, as in the released pipeline_stable_diffusion_xl_instantid_full.py, which divides the
-    picture's sides by 8, 16 and 32; of sides that are no multiples of 32, all is stretched over the residual.
-    """
-    return functional.interpolate(shares[:, None], size=(height, width), mode="bilinear")
-
-
 def region_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]) -> Tensor:
     """What is added to cross-attention's logits so that tokens are read in regions only: (pixels, tokens).
 

@@ -172,12 +172,6 @@ def _agreement(rows: Tensor) -> Tensor:
     return (cosines / (len(rows) - 1)).clamp(min=_LEAST_AGREEMENT)
 
 
-def similarity(identity: Identity, recogniser: str, faces: Tensor, method: str) -> Tensor:
-    """(faces,) mean cosine of this person's photos with each face, (faces, 512). Raises as `combine` does."""
-    photos = normalize(combine(identity, recogniser, "sequence", method).float(), dim=-1)
-    return (photos @ normalize(faces.float(), dim=-1).T).mean(0)
-
-
 def look_alike(people: Sequence[Identity]) -> list[str]:
     """Who looks like one person to every recogniser that they share, a line each: a photo that is there twice."""
     alike, groups = _alike(people), list[list[int]]()
@@ -307,11 +301,12 @@ def in_common(embeddings: Iterable[Mapping[str, Tensor]]) -> list[str]:
 def similarities(
     people: Sequence[Identity], faces: Sequence[Mapping[str, Tensor]], recogniser: str, node: str
 ) -> Tensor:
-    """(people, faces): mean cosine of everybody's photos with each face. Raises BadEmbedding as `similarity` does."""
+    """(people, faces): mean cosine of everybody's photos with each face. Raises as `combine` does, naming `node`."""
     if not faces:
         return torch.zeros(len(people), 0)
-    rows = torch.stack([face[recogniser].float() for face in faces])
-    return torch.stack([similarity(person, recogniser, rows, node) for person in people])
+    rows = normalize(torch.stack([face[recogniser].float() for face in faces]), dim=-1)
+    each = (normalize(combine(person, recogniser, "sequence", node).float(), dim=-1) for person in people)
+    return torch.stack([(photos @ rows.T).mean(0) for photos in each])
 
 
 def assigned(gain: Tensor) -> list[int | None]:

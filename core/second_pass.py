@@ -218,11 +218,6 @@ def cut(image: Tensor, crop: Crop, size: int) -> Tensor:
     return turned(image[y0:y1, x0:x1], crop.turns, size)
 
 
-def cut_mask(crop: Crop, size: int) -> Tensor:
-    """(size, size) float32 0..1: the crop's mask as the crop is enlarged and turned."""
-    return turned(crop.mask[..., None], crop.turns, size)[..., 0]
-
-
 def turned(picture: Tensor, turns: int, size: int) -> Tensor:
     """(H, H, C) 0..1 -> (size, size, C), by quarter turns counter-clockwise; bicubic unless it has that size."""
     picture = torch.rot90(picture, turns)

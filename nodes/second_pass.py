@@ -96,7 +96,8 @@ class CropFaces(FindsFaces, io.ComfyNode):
         if chosen:
             rgb = as_rgb(images)
             crops = torch.stack([second_pass.cut(rgb[crop.picture], crop, choice.size) for crop in chosen])
-            masks = torch.stack([second_pass.cut_mask(crop, choice.size) for crop in chosen])
+            masks = [second_pass.turned(crop.mask[..., None], crop.turns, choice.size) for crop in chosen]
+            masks = torch.stack(masks)[..., 0]
             rows = second_pass.cast_of(listed, choice.size)
             latents = latents_by_row(vae, crops, masks) if vae else latents
         report = second_pass.describe(listed, len(images))

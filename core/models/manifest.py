@@ -15,7 +15,6 @@ from typing import Any
 
 from ..errors import LikenessError, ModelMissing, UnsupportedCheckpoint
 from ..families import of_text
-from ..methods import methods
 from ..text import in_one_line
 
 PATH = Path(__file__).absolute().parents[2] / "models_manifest.json"
@@ -189,13 +188,8 @@ _OF_ANY = ("unet", "vae", "text_encoder", "denoiser", SCHEDULER)
 """Parts that the folder of any diffusers model has as well."""
 
 
-def released() -> Model:
-    """The model that is released so. Its files' parts are the prefixes of the keys in a single file."""
-    formats = {one.id for method in methods() for one in method.formats}
-    return next(model for model in models() if model.format in formats and len(model.files) > 1)
-
-
 def networks_of(model: Model) -> tuple[str, ...]:
+    """Of one that is released as a folder: the prefixes of the keys in a single file."""
     return tuple(file.part for file in model.files if file.part != SCHEDULER)
 
 

@@ -39,23 +39,15 @@ from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import BLOCKS, GUIDANCE, InfiniteYouNet, shares_on_tokens
 
 OF_FLUX = "Use FLUX.1 dev (Load Diffusion Model), its text encoders (DualCLIPLoader, type flux), its VAE and InfuseNet."
-
-
-class NotAnInfuseNet(NotAControlNet):
-    """Something else where InfuseNet is needed."""
-
-    def __init__(self, found: str) -> None:
-        double, single = BLOCKS
-        needed = f"InfuseNet is a ControlNet of FLUX.1 with {double} double and {single} single blocks"
-        advice = "Load infusenet_aes_bf16.safetensors (or sim, or fp8e4m3fn) with Load ControlNet Model."
-        super().__init__(found, needed, advice)
+NEEDED = f"InfuseNet is a ControlNet of FLUX.1 with {BLOCKS[0]} double and {BLOCKS[1]} single blocks"
+ITS_FILES = "Load infusenet_aes_bf16.safetensors (or sim, or fp8e4m3fn) with Load ControlNet Model."
 
 
 def check_infuse_net(net: Any, vae: VAE, width: int, node: str) -> None:
-    """Raise NotAnInfuseNet, or WrongBaseModel for a VAE that is not FLUX.1's. width: of one token."""
+    """Raise NotAControlNet, or WrongBaseModel for a VAE that is not FLUX.1's. width: of one token."""
     network: Any = getattr(net, "control_model", None)
     if not (isinstance(net, comfy.controlnet.ControlNet) and isinstance(network, ControlNetFlux)):
-        raise NotAnInfuseNet(f"a ControlNet of another family ({type(network or net).__name__})")
+        raise NotAControlNet(f"a ControlNet of another family ({type(network or net).__name__})", NEEDED, ITS_FILES)
     blocks, reads = (len(network.double_blocks), len(network.single_blocks)), network.params.context_in_dim
     keyframes = len(getattr(net, "timestep_keyframes", ()))
     for is_so, what in (
@@ -67,7 +59,7 @@ def check_infuse_net(net: Any, vae: VAE, width: int, node: str) -> None:
         (keyframes > 1, f"one with another pack's timestep keyframes (its code: {type(net).__module__})"),
     ):
         if is_so:
-            raise NotAnInfuseNet(what)
+            raise NotAControlNet(what, NEEDED, ITS_FILES)
     channels = network.pos_embed_input.in_features // 4
     if (vae.latent_channels, vae.latent_dim) != (channels, 2):
         found = f"latents of {vae.latent_channels} channels in {vae.latent_dim} dimensions"
