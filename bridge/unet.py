@@ -29,10 +29,6 @@ _UNETS, _USE = "a UNet of the SD family", "Use an SD1.5 or SDXL model, as the me
 ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one family."
 
 
-class TokensMoved(LikenessError):
-    """A node that splits or merges the picture's tokens, where parts are meant for regions of the picture."""
-
-
 def instead() -> str:
     """What to do with a model without a UNet: the methods for these."""
     others = [family.name for family in families.FAMILIES if not family.unet]
@@ -119,10 +115,10 @@ def grid_of(extra_options: Options) -> Grid:
 
 
 def check_tokens(q: Tensor, grid: Grid) -> None:
-    """Raise TokensMoved unless the queries of a layer, (B, N, C), are those of its grid."""
+    """Raise LikenessError unless the queries of a layer, (B, N, C), are those of its grid."""
     height, width = grid
     if q.shape[1] != height * width:
-        raise TokensMoved(
+        raise LikenessError(
             f"Another MODEL node (HyperTile and TomePatchModel do so) has made {q.shape[1]} tokens of the "
             f"{width}x{height} of a layer, so it is unknown which of them lie in the target_mask of a part.",
             "Take that node out, or the target_mask of every part.",

@@ -27,17 +27,6 @@ _MOST = 2**26
 _STEP = 32  # of the sides of that picture: the coarsest level of the network's features
 
 
-class BodyNotFound(LikenessError):
-    """A photo in which the network sees no body."""
-
-    def __init__(self, photo: int, of: int, width: int, height: int) -> None:
-        which = f"photo {photo} of {of}" if of > 1 else "the photo"
-        super().__init__(
-            f"No body was found in {which} ({width}x{height} px).",
-            "Use a photo that shows a person larger and from the head down; Draw Layout needs none.",
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class Bodies:
     """What the network found in one picture, the surest body first. All float32 on the CPU.

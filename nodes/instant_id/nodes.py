@@ -51,10 +51,6 @@ def load_instant_id(path: str) -> InstantID:
     return InstantID(FILE.load(path, InstantIDNet))
 
 
-class IdentityNetMissing(LikenessError):
-    """IdentityNet is switched on and not all it needs is connected."""
-
-
 class ApplyInstantID(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -130,10 +126,10 @@ def _injections(loaded: InstantID, scope: Scope, photos: str, weight: float, no_
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:
-    """The picture IdentityNet reads. Raises IdentityNetMissing where it or the net is not connected."""
+    """The picture IdentityNet reads. Raises LikenessError where it or the net is not connected."""
     if image is None or control_net is None:
         missing = [name for name, one in (("control_net", control_net), ("image", image)) if one is None]
-        raise IdentityNetMissing(
+        raise LikenessError(
             f"control_strength is {strength:g}, but nothing is connected to {' and '.join(missing)}.",
             "Connect IdentityNet (Load ControlNet Model) to control_net and Draw Layout (face keypoints) to image, or "
             "set control_strength to 0 to use the adapter alone.",

@@ -197,12 +197,8 @@ _HEARD: Mapping[frozenset[Address], Mapping[str, frozenset[Address]]] = {
 """By which blocks of a UNet have cross-attention at all."""
 
 
-class UnknownBlocks(LikenessError):
-    """A MODEL whose cross-attention lies in other blocks than SDXL's and SD1.5's: nobody knows which draw the style."""
-
-
 def chosen_layers(blocks: Sequence[Block], choice: str) -> list[bool]:
-    """For each cross-attention layer of a UNet whether `choice`, one of CHOICES, acts in it. Raises UnknownBlocks.
+    """For each cross-attention layer of a UNet whether `choice`, one of CHOICES, acts in it. Raises LikenessError.
 
     SDXL has 70 layers in diffusers' order: style 34 to 43, layout 14 to 23. SD1.5 has 16: 6 to 8; 4, 5 and 15.
     """
@@ -212,7 +208,7 @@ def chosen_layers(blocks: Sequence[Block], choice: str) -> list[bool]:
     known = _HEARD.get(frozenset(addresses))
     if known is None:
         found = listed([f"{name} {number}" for name, number in dict.fromkeys(addresses)])
-        raise UnknownBlocks(
+        raise LikenessError(
             f"layers is {choice!r}, but it is unknown which layers of this MODEL do that: its cross-attention lies in "
             f"the blocks {found}, as in neither SDXL nor SD1.5.",
             f"Set layers to {ALL!r}, or use a MODEL with the layout of SDXL itself or of SD1.5.",

@@ -178,10 +178,6 @@ STYLES = "Style per Person"
 NOBODY = "No person is drawn in this style: those who are meant have weight 0."
 
 
-class NotForPictures(LikenessError):
-    """An IP-Adapter that reads faces, where pictures are to be read."""
-
-
 class ApplyStyle(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -236,7 +232,7 @@ class ApplyStyle(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         if ip_adapter.variant.embedding:
             found = f"the ip_adapter is {ip_adapter.variant.title}, which reads the embedding of a face"
-            raise NotForPictures(
+            raise LikenessError(
                 f"{STYLES} reads pictures, but {found}.",
                 "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
                 "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",

@@ -11,7 +11,6 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from figures import relative
 from host_nodes import patch
-from pack.bridge.unet import TokensMoved
 from pack.core import errors
 from pack.core.parts.parts import Parts, make_part
 from pack.nodes.parts2whole import nodes as parts2whole
@@ -55,7 +54,7 @@ def test_regions_of_moved_tokens_are_refused(made, model, name):
     target[..., :64] = 1
     part = make_part("face", parts_made.picture(1), None, 1.0, target)
     with_targets = encode(made, Parts((part,)), WIDTH, HEIGHT)
-    with pytest.raises(TokensMoved, match=r"tokens of the 16x24 of a layer.*target_mask"):
+    with pytest.raises(errors.LikenessError, match=r"tokens of the 16x24 of a layer.*target_mask"):
         picture(*with_parts(patch(name, model), with_targets))
 
 
