@@ -15,7 +15,7 @@ import comfy.conds
 from torch import Tensor
 from typing_extensions import Self
 
-from ..core.errors import LikenessError
+from ..core.errors import BadSetup, LikenessError
 from .conditioning import ALWAYS, Conditioning
 
 
@@ -136,7 +136,7 @@ class CarriedCond(comfy.conds.CONDRegular):
     def concat(self, others: Sequence[CarriedCond]) -> Tensor:
         # The host asks for this right before each forward, and would hand it to a UNet that ignores it.
         if self.run is None:
-            raise LikenessError(
+            raise BadSetup(
                 "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would "
                 "be lost.",
                 "Connect the model output of the last node of Likeness before the sampler that has one; other model "

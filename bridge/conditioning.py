@@ -20,7 +20,7 @@ from comfy.utils import repeat_to_batch_size
 from torch import Tensor
 
 from ..core import geometry
-from ..core.errors import LikenessError, WrongBaseModel
+from ..core.errors import BadSetup, WrongBaseModel
 from ..core.families import of_text
 from ..core.people import rows_missing
 from .unet import ONE_FAMILY, Options, family, instead
@@ -332,10 +332,10 @@ def _exact(schedule: Any) -> Any:
 
 
 def check_range(what: str, start: float, end: float) -> None:
-    """Raise LikenessError for a range that ends before it starts; an empty one switches off on purpose."""
+    """Raise BadSetup for a range that ends before it starts; an empty one switches off on purpose."""
     if start > end:
         why = f"{what} starts at {start:g} and ends at {end:g} of the schedule, so it would never work."
-        raise LikenessError(why, "Set the start below the end.")
+        raise BadSetup(why, "Set the start below the end.")
 
 
 def sigmas_of(model: ModelPatcher, what: str, start: float, end: float) -> tuple[float, float]:

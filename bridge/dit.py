@@ -27,7 +27,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..core import families
-from ..core.errors import LikenessError, WrongBaseModel
+from ..core.errors import BadSetup, WrongBaseModel
 from .carried import ConditioningLost
 from .conditioning import check_canvases
 from .injections import Injection
@@ -54,9 +54,9 @@ def known_here() -> bool:
 
 
 def require_dits(node: str) -> None:
-    """Raise LikenessError unless the host tells which tokens of a picture are references. node: its name."""
+    """Raise BadSetup unless the host tells which tokens of a picture are references. node: its name."""
     if not known_here():
-        raise LikenessError(f"{node} needs ComfyUI 0.33 or newer, and this one is older.", "Update ComfyUI.")
+        raise BadSetup(f"{node} needs ComfyUI 0.33 or newer, and this one is older.", "Update ComfyUI.")
 
 
 def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:

@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor, nn
 
-from ..core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
+from ..core.errors import BadSetup, LikenessError, ModelMissing, UnsupportedCheckpoint
 from ..core.faces import model
 from ..core.faces.analysis import Recogniser
 from ..core.faces.ladder import Detection, Detector
@@ -121,7 +121,7 @@ class FindsFaces(io.ComfyNode):
 
 def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
     """Of a face model that only recognises."""
-    raise LikenessError(
+    raise BadSetup(
         "The face model has no detector, so no face can be found in a picture: pack in Load Face Model is none.",
         "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity and "
         "Detect Faces take them.",

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..core import families
 from ..core.attention import Attend, Block
-from ..core.errors import LikenessError, WrongBaseModel, listed
+from ..core.errors import BadSetup, WrongBaseModel, listed
 from ..core.methods import methods
 
 Options = dict[str, Any]
@@ -115,10 +115,10 @@ def grid_of(extra_options: Options) -> Grid:
 
 
 def check_tokens(q: Tensor, grid: Grid) -> None:
-    """Raise LikenessError unless the queries of a layer, (B, N, C), are those of its grid."""
+    """Raise BadSetup unless the queries of a layer, (B, N, C), are those of its grid."""
     height, width = grid
     if q.shape[1] != height * width:
-        raise LikenessError(
+        raise BadSetup(
             f"Another MODEL node (HyperTile and TomePatchModel do so) has made {q.shape[1]} tokens of the "
             f"{width}x{height} of a layer, so it is unknown which of them lie in the target_mask of a part.",
             "Take that node out, or the target_mask of every part.",

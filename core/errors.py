@@ -133,12 +133,16 @@ class BadCast(LikenessError):
     """People who do not fit the places or the method, or who are not there."""
 
 
+class BadSetup(LikenessError):
+    """Nodes and settings that make no whole: a range without an inside, a link that is missing, a host that is too old."""
+
+
 class BadPatches(LikenessError):
     """Another picture where ID-Patch's condition image of this cast is needed."""
 
 
 class BadParts(LikenessError):
-    """Too few or too many parts, or parts twice."""
+    """Too few or too many parts, parts twice, or of which nothing is seen."""
 
 
 class BadPhoto(LikenessError):

@@ -20,7 +20,7 @@ from ..bridge.notes import stepwise
 from ..bridge.schema import IN_PLACES
 from ..core import geometry, pictures
 from ..core.body_surface import iuv, masks
-from ..core.errors import LikenessError, UnsupportedCheckpoint
+from ..core.errors import BadPhoto, UnsupportedCheckpoint
 from ..core.geometry import Fit
 from ..core.models import manifest, torchscript
 from ..core.models.files import stamp
@@ -67,7 +67,7 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
     """The bodies of each photo (B, H, W, 1|3|4) on a canvas.
 
     size: (width, height) of the canvas in pixels, 0 for that of the photo. fit: of geometry.FITS. most: bodies of a
-    photo, the surest; 0 is all. Raises UnsupportedCheckpoint, LikenessError for no body, BadSize (see iuv.drawn).
+    photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for no body, BadSize (see iuv.drawn).
     """
     network = _network(*stamp(path))
     high, wide = photos.shape[1:3]
@@ -78,7 +78,7 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
         surface = iuv.drawn(bodies(network, path, photo).surest(most), onto[0].then(onto[1]), width, height)
         if not surface.person.any():
             which = f"photo {number} of {len(photos)}" if len(photos) > 1 else "the photo"
-            raise LikenessError(
+            raise BadPhoto(
                 f"No body was found in {which} ({wide}x{high} px).",
                 "Use a photo that shows a person larger and from the head down; Draw Layout needs none.",
             )

@@ -18,7 +18,7 @@ from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.scopes import Scope, check_fits, injections
 from ...bridge.token_control_net import TokenControlNet
 from ...core import geometry
-from ...core.errors import LikenessError
+from ...core.errors import BadSetup
 from ...core.families import SDXL
 from ...core.identities import embeddings
 from ...core.methods import method
@@ -126,10 +126,10 @@ def _injections(loaded: InstantID, scope: Scope, photos: str, weight: float, no_
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:
-    """The picture IdentityNet reads. Raises LikenessError where it or the net is not connected."""
+    """The picture IdentityNet reads. Raises BadSetup where it or the net is not connected."""
     if image is None or control_net is None:
         missing = [name for name, one in (("control_net", control_net), ("image", image)) if one is None]
-        raise LikenessError(
+        raise BadSetup(
             f"control_strength is {strength:g}, but nothing is connected to {' and '.join(missing)}.",
             "Connect IdentityNet (Load ControlNet Model) to control_net and Draw Layout (face keypoints) to image, or "
             "set control_strength to 0 to use the adapter alone.",

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.attention import Block
-from ...core.errors import BadCast, LikenessError, listed
+from ...core.errors import BadCast, BadSetup, listed
 from ...core.models.formats import identify
 from ...core.models.tensors import State, below, origin
 from ...core.people import EMBEDDING
@@ -198,7 +198,7 @@ _HEARD: Mapping[frozenset[Address], Mapping[str, frozenset[Address]]] = {
 
 
 def chosen_layers(blocks: Sequence[Block], choice: str) -> list[bool]:
-    """For each cross-attention layer of a UNet whether `choice`, one of CHOICES, acts in it. Raises LikenessError.
+    """For each cross-attention layer of a UNet whether `choice`, one of CHOICES, acts in it. Raises BadSetup.
 
     SDXL has 70 layers in diffusers' order: style 34 to 43, layout 14 to 23. SD1.5 has 16: 6 to 8; 4, 5 and 15.
     """
@@ -208,7 +208,7 @@ def chosen_layers(blocks: Sequence[Block], choice: str) -> list[bool]:
     known = _HEARD.get(frozenset(addresses))
     if known is None:
         found = listed([f"{name} {number}" for name, number in dict.fromkeys(addresses)])
-        raise LikenessError(
+        raise BadSetup(
             f"layers is {choice!r}, but it is unknown which layers of this MODEL do that: its cross-attention lies in "
             f"the blocks {found}, as in neither SDXL nor SD1.5.",
             f"Set layers to {ALL!r}, or use a MODEL with the layout of SDXL itself or of SD1.5.",

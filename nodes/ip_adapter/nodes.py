@@ -19,7 +19,7 @@ from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
 from ...bridge.scopes import Scope, check_fits, injections
-from ...core.errors import BadCast, LikenessError
+from ...core.errors import BadCast, BadSetup
 from ...core.families import SDXL, of_text
 from ...core.identities import PHOTOS, combine, portraits
 from ...core.methods import method
@@ -232,7 +232,7 @@ class ApplyStyle(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         if ip_adapter.variant.embedding:
             found = f"the ip_adapter is {ip_adapter.variant.title}, which reads the embedding of a face"
-            raise LikenessError(
+            raise BadSetup(
                 f"{STYLES} reads pictures, but {found}.",
                 "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
                 "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",

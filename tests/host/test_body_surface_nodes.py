@@ -16,7 +16,7 @@ import real_faces
 import torch
 from pack.bridge import folders
 from pack.core.body_surface import iuv
-from pack.core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
+from pack.core.errors import BadPhoto, ModelMissing, UnsupportedCheckpoint
 from pack.core.geometry import Fit
 from pack.nodes import body_surface
 from standins_made import Standins
@@ -152,7 +152,7 @@ def test_what_is_not_there_is_said(models: Path) -> None:
         body_surface.DetectBodySurface.validate_inputs(PUBLISHED)
     assert "265 MB" in missing.value.advice and "hr16" in missing.value.advice
     densepose_made.save(models / PUBLISHED, [])
-    with pytest.raises(LikenessError, match=r"photo 1 of 2 \(96x64 px\)"):
+    with pytest.raises(BadPhoto, match=r"photo 1 of 2 \(96x64 px\)"):
         found(photos(2))
 
 

@@ -54,7 +54,7 @@ def test_regions_of_moved_tokens_are_refused(made, model, name):
     target[..., :64] = 1
     part = make_part("face", parts_made.picture(1), None, 1.0, target)
     with_targets = encode(made, Parts((part,)), WIDTH, HEIGHT)
-    with pytest.raises(errors.LikenessError, match=r"tokens of the 16x24 of a layer.*target_mask"):
+    with pytest.raises(errors.BadSetup, match=r"tokens of the 16x24 of a layer.*target_mask"):
         picture(*with_parts(patch(name, model), with_targets))
 
 
