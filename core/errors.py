@@ -134,7 +134,7 @@ class BadCast(LikenessError):
 
 
 class BadSetup(LikenessError):
-    """Nodes and settings that make no whole: a range without an inside, a link that is missing, a host that is too old."""
+    """Nodes and settings that make no whole: an empty range, a missing link, a host that is too old."""
 
 
 class BadPatches(LikenessError):

@@ -26,7 +26,7 @@ from ...bridge.dit import TOKEN, Attention, around_attention, tokens_of
 from ...bridge.runs import Batch, Given, Run, entries, patched
 from ...bridge.unet import Options, pixels_of, with_patch
 from ...core import previews
-from ...core.errors import LikenessError, counted
+from ...core.errors import BadSetup, LikenessError, counted
 from ...core.people import require_places
 from ...core.places import drawing, regions
 from ...core.places.regions import BadRegion
@@ -96,10 +96,6 @@ _PLAN = "likeness_bound_references_plan"
 """Of transformer_options inside of a forward: the Plan for its tokens."""
 
 
-class ReferencesMissing(LikenessError):
-    """Conditioning in which nobody's references are, or no longer."""
-
-
 class TokensChanged(LikenessError):
     """A node of another pack that adds tokens to a picture and its references, or takes some away."""
 
@@ -145,11 +141,11 @@ class BoundReferences(Carried):
         return replace(self, regions=cut_regions(self.regions, area, latent))
 
     def known(self, entry: Mapping[str, Any]) -> Self:
-        """In an entry with these options. Raises ReferencesMissing."""
+        """In an entry with these options. Raises BadSetup."""
         owners = whose({**entry, REFERENCES: self.record})
         bound, found = (sum(one is not None for one in each) for each in (self.record.people, owners))
         if missing := bound - found:
-            raise ReferencesMissing(
+            raise BadSetup(
                 f"Of {counted(bound, 'reference')} of people, {missing} {'is' if missing == 1 else 'are'} no longer in "
                 "the conditioning: a node behind References by Region has replaced them, so their people are unknown.",
                 "Put that node in front of Cast as References, or take it out.",
@@ -180,7 +176,7 @@ def bound(
 ) -> list[Conditioning]:
     """Every entry that has people's references with what `make` says of them, the same for one record.
 
-    Raises ReferencesMissing where none comes from Cast as References; there everybody may have weight 0."""
+    Raises BadSetup where none comes from Cast as References; there everybody may have weight 0."""
     made = dict[int, BoundReferences]()
 
     def said(entry: list[Any]) -> list[Any]:
@@ -193,7 +189,7 @@ def bound(
 
     found = [[said(entry) for entry in side] for side in sides]
     if not any(REFERENCES in options for side in sides for _, options in side):
-        raise ReferencesMissing(
+        raise BadSetup(
             f"{node} finds no references of the cast: neither positive nor negative comes from Cast as References.",
             "Put Cast as References in front of it; other conditioning nodes may stand between.",
         )
