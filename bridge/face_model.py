@@ -143,11 +143,9 @@ def _missing(what: str, key: str) -> ModelMissing:
 
 def _recogniser(identifier: str, path: str, asked_for: bool) -> Recogniser | None:
     """None for a file that is something else, unless it was asked for by name."""
-    if identifier == packs.IR_SE50:
-        return _ir_se50(*stamp(path))
-    kind = inspect(path).kind
+    kind = Kind.RECOGNISER if identifier == packs.IR_SE50 else inspect(path).kind
     if kind is Kind.RECOGNISER:
-        return _arcface(identifier, *stamp(path))
+        return _opened(identifier, *stamp(path))
     if asked_for:
         raise UnsupportedCheckpoint(path, kind.value, Kind.RECOGNISER.value, "Choose another recogniser.")
     return None
@@ -159,12 +157,9 @@ def _detector(path: str, size: int, changed: int) -> Detector:
 
 
 @lru_cache(maxsize=8)
-def _arcface(identifier: str, path: str, size: int, changed: int) -> Recogniser:
-    return model.open_recogniser(identifier, path, Hosted)
-
-
-@lru_cache(maxsize=2)
-def _ir_se50(path: str, size: int, changed: int) -> model.IRSE50Recogniser:
+def _opened(identifier: str, path: str, size: int, changed: int) -> Recogniser:
+    if identifier != packs.IR_SE50:
+        return model.open_recogniser(identifier, path, Hosted)
     advice = f"The right file is at {packs.published(packs.IR_SE50).url}."
     state = load.read_state_dict(path, formats.known(packs.IR_SE50).title, advice)
     formats.require(state, packs.IR_SE50, path, advice)
