@@ -23,7 +23,8 @@ from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared
 from .. import unet
 from ..runs import Batch, Given, Run, rows_made
 from ..unet import Grid, Options, Replacement
-from .shared_parts import Reference, SharedParts, Watch
+from .recording import SelfReference
+from .shared_parts import SharedParts, Watch
 
 
 class SharingRun(Run):
@@ -36,7 +37,7 @@ class SharingRun(Run):
         for parts in self.everything(guider):
             parts.check_size((8 * latent.shape[-1], 8 * latent.shape[-2]))
         self._memories: dict[torch.device, Memory] = {}
-        self._recordings: dict[tuple[Reference, torch.device], tuple[int, Memory]] = {}
+        self._recordings: dict[tuple[SelfReference, torch.device], tuple[int, Memory]] = {}
         self._others = {"patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})}
 
     def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch | None:
@@ -53,7 +54,7 @@ class SharingRun(Run):
         watch = self._watching(carried, given.sigmas) if on else None
         return memory.batch(tuple(carried), on, given.x, watch)
 
-    def _recording(self, memory: Memory, live: Reference, given: Given) -> Memory:
+    def _recording(self, memory: Memory, live: SelfReference, given: Given) -> Memory:
         """The memory with what `live` has last recorded, or with nothing where that is out of date."""
         if live.steps is None:
             return memory
@@ -160,7 +161,7 @@ class Memory:
     def _forget(self) -> None:
         self._beside: dict[Hashable, Beside] = {}
         self._batches: dict[Hashable, SharingBatch] = {}
-        self._banks: dict[Reference, Bank] = {}
+        self._banks: dict[SelfReference, Bank] = {}
         self._recorded: dict[SharedParts, SharedParts] = {}
 
     def with_nothing_recorded(self) -> Memory:

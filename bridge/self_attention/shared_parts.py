@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...core.attention import Block
 from ...core.errors import BadParts, BadSize
 from ...core.parts.bank import Bank, PartTokens, PartWeights
 from ..carried import Carried, put
 from ..conditioning import Conditioning
+from .recording import SelfReference
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,26 +25,6 @@ class Watch:
 
     def __deepcopy__(self, memo: object) -> Watch:
         return self
-
-
-class Reference(Protocol):
-    """Parts that the denoiser itself sees while it samples."""
-
-    @property
-    def steps(self) -> int | None:
-        """For how many steps one recording is used; None: for all of the run."""
-        ...
-
-    def placed(self, like: Tensor) -> Reference:
-        """The same in the place of `like`, which has the dtype the UNet computes in: for one run."""
-        ...
-
-    def __call__(self, unet: nn.Module, timesteps: Tensor, sigmas: Tensor) -> Bank:
-        """Recorded by the denoiser as it is now: with its LoRAs, cast and offloaded as in this run.
-
-        timesteps, sigmas: (1,), what the UNet is given for this step and the level of its noise.
-        """
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +43,7 @@ class SharedParts(Carried):
     bank: Bank | None
     weights: PartWeights
     pose: Tensor | None = None
-    live: Reference | None = None
+    live: SelfReference | None = None
     size: tuple[int, int] | None = None
     watch: Watch | None = None
 
