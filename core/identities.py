@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .errors import BadCast, BadEmbedding, BadSize, LikenessError, UnsupportedCheckpoint, listed
+from .errors import BadCast, BadEmbedding, BadSize, UnsupportedCheckpoint, listed
 from .geometry import longer_side
 from .methods import Method
 from .models.packs import where
@@ -39,25 +39,6 @@ _PREFIX = "embedding."
 _CROPS = "crops"
 _ALIGNED, _LOOSE = _PORTRAITS = ("portraits.aligned", "portraits.loose")
 """Packs that know nothing of portraits leave these out."""
-
-
-class RecogniserMissing(LikenessError):
-    """An identity lacks the embedding a method was trained on."""
-
-    def __init__(self, method: str, needed: str, identity: Identity) -> None:
-        has = listed(sorted(identity.embeddings), "no embedding")
-        advice = f"Choose {needed} in Load Face Model and make the identity again from the photos."
-        problem = f"{method} needs {needed}, this identity ({identity.name}) has {has}."
-        super().__init__(problem, f"{advice} Its file: {where(needed)}.")
-
-
-class PortraitsMissing(LikenessError):
-    """An identity lacks the pictures that a method looks at."""
-
-    def __init__(self, method: str, identity: str) -> None:
-        none = "has none: people saved by earlier versions have only numbers"
-        problem = f"{method} looks at pictures of the face, and this identity ({identity}) {none}."
-        super().__init__(problem, "Make the identity again from the photos, and save it again.")
 
 
 def why_bad(rows: Tensor) -> str | None:
@@ -119,9 +100,11 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
 
 
 def portraits(identity: Identity, method: str) -> Portraits:
-    """The pictures of one person. Raises PortraitsMissing, naming `method`, when the identity lacks them."""
+    """The pictures of one person. Raises BadCast, naming `method`, when the identity lacks them."""
     if identity.portraits is None:
-        raise PortraitsMissing(method, identity.name)
+        none = "has none: people saved by earlier versions have only numbers"
+        problem = f"{method} looks at pictures of the face, and this identity ({identity.name}) {none}."
+        raise BadCast(problem, "Make the identity again from the photos, and save it again.")
     return identity.portraits
 
 
@@ -131,11 +114,14 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
     photos: "mean" -> (1, 512), "normalised mean" -> (1, 512), the mean direction at the mean length, so that
     photos with a strong embedding do not outweigh the others; "sequence" -> (photos, 512); "weighted mean" ->
     (1, 512), see `_agreement`.
-    Raises RecogniserMissing, naming `method`, when the identity lacks this recogniser; BadEmbedding.
+    Raises BadCast, naming `method`, when the identity lacks this recogniser; BadEmbedding.
     """
     rows = identity.embeddings.get(recogniser)
     if rows is None:
-        raise RecogniserMissing(method, recogniser, identity)
+        has = listed(sorted(identity.embeddings), "no embedding")
+        advice = f"Choose {recogniser} in Load Face Model and make the identity again from the photos."
+        problem = f"{method} needs {recogniser}, this identity ({identity.name}) has {has}."
+        raise BadCast(problem, f"{advice} Its file: {where(recogniser)}.")
     why = "no photo of this person shows a face" if not len(rows) else why_bad(rows)
     if why:
         raise BadEmbedding(identity.name, recogniser, why)

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..errors import LikenessError, ModelMissing, UnsupportedCheckpoint
+from ..errors import BadSetup, ModelMissing, UnsupportedCheckpoint
 from ..families import of_text
 from ..text import in_one_line
 
@@ -26,13 +26,6 @@ _ROUNDED = 0.03
 
 STANDIN = "standin-miniature"
 """What the name of each of the demo's stand-ins starts with, relative to its model folder."""
-
-
-class DamagedManifest(LikenessError):
-    """models_manifest.json is not as it came with the pack."""
-
-    def __init__(self, why: object) -> None:
-        super().__init__(f"{PATH} is damaged: {why}.", "Get the pack anew.")
 
 
 @dataclass(frozen=True)
@@ -149,11 +142,11 @@ def model(identifier: str) -> Model:
 
 
 def parsed(text: str | bytes) -> tuple[Model, ...]:
-    """Raises DamagedManifest for another form than the manifest has, and for names that lead out of their folder."""
+    """Raises BadSetup for another form than the manifest has, and for names that lead out of their folder."""
     try:
         return tuple(map(_model, json.loads(text)["models"]))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise DamagedManifest(in_one_line(error)) from error
+        raise BadSetup(f"{PATH} is damaged: {in_one_line(error)}.", "Get the pack anew.") from error
 
 
 def _model(entry: Mapping[str, Any]) -> Model:

@@ -209,7 +209,7 @@ class InfiniteYou(Loaded[InfiniteYouNet]):
     """A loaded image_proj_model."""
 
     def tokens(self, people: Sequence[Person], photos: str) -> Tensor:
-        """(people, 8, width) float32 on the CPU. Raises RecogniserMissing."""
+        """(people, 8, width) float32 on the CPU. Raises BadCast."""
         each = [embeddings(person, METHOD, photos)[None] for person in people]
         return torch.cat([self.net(self.beside(rows)).cpu() for rows in each])
 

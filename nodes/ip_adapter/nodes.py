@@ -138,7 +138,7 @@ def _injections(
 ) -> list[Injection]:
     """Of each person for the positive, and of as many zero embeddings for the negative. how: people are read.
 
-    Raises RecogniserMissing, PortraitsMissing, WrongEncoder, BadCast.
+    Raises WrongEncoder, BadCast.
     """
     nothing = loaded.nothing(clip) if how.clip else None
     read = [_read(loaded, person.identity, clip, how, shortcut, nothing) for person in scope.people]

@@ -45,7 +45,7 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
     """A loaded PhotoMaker file. lora: for the attention of an SDXL UNet, by the names that the host's loader knows."""
 
     def tokens(self, person: Person) -> Tensor:
-        """(n, width) float32 on the CPU, per photo. Raises PortraitsMissing, RecogniserMissing, BadEmbedding."""
+        """(n, width) float32 on the CPU, per photo. Raises BadCast, BadEmbedding."""
         pixels = comfy.clip_vision.clip_preprocess(portraits(person.identity, METHOD.title).loose / 255)
         v2 = self.net.qformer_perceiver is not None
         faces = self.beside(embeddings(person, METHOD, "sequence")) if v2 else None

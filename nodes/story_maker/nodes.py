@@ -113,7 +113,7 @@ class ApplyStoryMaker(io.ComfyNode):
 def _seen(
     loaded: StoryMaker, vision: ClipVisionModel, people: Sequence[Person], photos: str, bodies: Sequence[Body]
 ) -> list[Seen]:
-    """What the networks are given of everybody. Raises WrongEncoder, PortraitsMissing, RecogniserMissing."""
+    """What the networks are given of everybody. Raises WrongEncoder, BadCast."""
     found: list[Seen] = []
     for person, body in zip(people, bodies, strict=True):
         embedding = normalize(embeddings(person, METHOD, photos).float(), dim=-1)

@@ -120,7 +120,7 @@ def _outwards(cast: Cast) -> Cast:
 
 
 def _injection(loaded: WithAnyone, scope: Scope, photos: str, weight: float, dtype: torch.dtype) -> Injection:
-    """Of everybody, for the positive. dtype: in which the MODEL computes. Raises RecogniserMissing."""
+    """Of everybody, for the positive. dtype: in which the MODEL computes. Raises BadCast."""
     people = scope.people
     each = torch.cat([embeddings(person, METHOD, photos) for person in people])
     scales = torch.tensor([weight * person.weight for person in people]).reshape(-1, 1, 1, 1)
