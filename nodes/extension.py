@@ -7,10 +7,10 @@ from importlib import import_module
 from comfy_api.latest import ComfyExtension, io
 
 from ..bridge import folders, inputs
-from ..bridge.doctor import serve
 from ..bridge.photos import provide
 from ..core.methods import methods
 from . import adapters, replaced
+from .doctor import serve
 
 folders.register()
 
