@@ -120,22 +120,6 @@ def on_cpu(build: Callable[..., nn.Module], state: State) -> Held:
     return network
 
 
-def open_detector(path: str, hold: Holder) -> scrfd.Scrfd:
-    """Raises UnsupportedCheckpoint."""
-    graph = inspect(path)
-    picture = graph.inputs[0]  # in some files of one size only
-    fixed = (picture[3], picture[2]) if len(picture) == 4 and picture[2] and picture[3] else None
-    width, height = fixed or scrfd.SIZE
-    wanted = scrfd.output_sizes(len(graph.outputs), width, height)
-    return scrfd.Scrfd(opened(read(path), hold, (1, 3, height, width), wanted), fixed)
-
-
-def open_recogniser(identifier: str, path: str, hold: Holder) -> ArcFace:
-    """As open_detector."""
-    program, side = read(path), inspect(path).inputs[0][2]
-    return ArcFace(identifier, opened(program, hold, (1, 3, side, side), (EMBEDDING,)), side, scales(program))
-
-
 class IRSE50Recogniser:
     """facexlib's ArcFace. Its embeddings have length 1: the published network ends in a normalisation."""
 
@@ -170,6 +154,22 @@ class ArcFace:
 def _one_by_one(network: Held, pixels: Tensor) -> Tensor:
     """Of each crop its embedding: some files fix the batch at 1."""
     return torch.cat([network(crop[None])[0].reshape(1, -1).cpu() for crop in pixels])
+
+
+def open_detector(path: str, hold: Holder) -> scrfd.Scrfd:
+    """Raises UnsupportedCheckpoint."""
+    graph = inspect(path)
+    picture = graph.inputs[0]  # in some files of one size only
+    fixed = (picture[3], picture[2]) if len(picture) == 4 and picture[2] and picture[3] else None
+    width, height = fixed or scrfd.SIZE
+    wanted = scrfd.output_sizes(len(graph.outputs), width, height)
+    return scrfd.Scrfd(opened(read(path), hold, (1, 3, height, width), wanted), fixed)
+
+
+def open_recogniser(identifier: str, path: str, hold: Holder) -> ArcFace:
+    """As open_detector."""
+    program, side = read(path), inspect(path).inputs[0][2]
+    return ArcFace(identifier, opened(program, hold, (1, 3, side, side), (EMBEDDING,)), side, scales(program))
 
 
 def scales(program: Program) -> bool:

@@ -21,6 +21,11 @@ from ..people import NOSE, Keypoints, Layout, Pose
 from ..previews import Color
 from .bodies import openpose, seen_limbs
 
+Canvas = npt.NDArray[np.uint8]
+"""(height, width, 3)."""
+Pixel = tuple[int, int]
+"""x, y."""
+
 _LIMB_COLORS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
     (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255), (0, 0, 255), (85, 0, 255), (170, 0, 255), (255, 0, 255),
@@ -103,11 +108,6 @@ class NoKeypoints(LikenessError):
             "a pose, show more of head and shoulders.",
         )
 
-
-Canvas = npt.NDArray[np.uint8]
-"""(height, width, 3)."""
-Pixel = tuple[int, int]
-"""x, y."""
 
 _FULL = 1 << 16
 # Sine and cosine of 0 to 360 degrees, rounded as in OpenCV's table.

@@ -33,6 +33,15 @@ Canvas = tuple[int, int]
 
 
 @dataclass(frozen=True)
+class Marked:
+    """A box and what stands beside it. label: what a detector takes it for, in small letters, "" where none says."""
+
+    box: Box
+    name: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True)
 class Start:
     """What is linked: boxes in whole pixels of the canvas; of a layout also the places, which move with them.
 
@@ -191,15 +200,6 @@ class BadBoxes(LikenessError):
 
     def __init__(self, why: str, advice: str) -> None:
         super().__init__(f"The boxes cannot be used: {why}.", f"{advice}.")
-
-
-@dataclass(frozen=True)
-class Marked:
-    """A box and what stands beside it. label: what a detector takes it for, in small letters, "" where none says."""
-
-    box: Box
-    name: str = ""
-    label: str = ""
 
 
 def read(given: object) -> tuple[Marked, ...]:

@@ -24,6 +24,34 @@ from ...core.attention import Block
 _KEY = "likeness_id_tokens_read"
 
 
+class _EverywhereBatch(RegionalTextBatch):
+    """ID tokens that everybody reads. Where a layer reads them in the text, it is left as it is."""
+
+    def needed(self, options: Options) -> bool:
+        return bool(self._deaf or options.get("patches", {}).get("attn2_patch"))
+
+    def forward(
+        self,
+        executor: WrapperExecutor,
+        x: Tensor,
+        timesteps: Tensor | None,
+        context: Tensor | None,
+        y: Tensor | None,
+        control: Any,
+        transformer_options: Options,
+        **kwargs: Any,
+    ) -> Tensor:
+        """DIFFUSION_MODEL."""
+        return executor(x, timesteps, context, y, control, self.around(transformer_options), **kwargs)
+
+    def attended(
+        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        if WHOSE in extra_options or self.layers[layer] in self._deaf:
+            return super().attended(layer, before, q, k, v, extra_options)
+        return before(q, k, v, extra_options) if before else attend_with(extra_options)(q, k, v)
+
+
 class IDTokensReader:
     """What the ControlNet of Apply ID-Patch does in one sampling run."""
 
@@ -55,31 +83,3 @@ class IDTokensReader:
     def _text(self, inside: IDTokens | None, context: Tensor) -> RegionalText:
         once = context.shape[1] // int(repeats(context[:1]))
         return everywhere(inside, context[:, :once])
-
-
-class _EverywhereBatch(RegionalTextBatch):
-    """ID tokens that everybody reads. Where a layer reads them in the text, it is left as it is."""
-
-    def needed(self, options: Options) -> bool:
-        return bool(self._deaf or options.get("patches", {}).get("attn2_patch"))
-
-    def forward(
-        self,
-        executor: WrapperExecutor,
-        x: Tensor,
-        timesteps: Tensor | None,
-        context: Tensor | None,
-        y: Tensor | None,
-        control: Any,
-        transformer_options: Options,
-        **kwargs: Any,
-    ) -> Tensor:
-        """DIFFUSION_MODEL."""
-        return executor(x, timesteps, context, y, control, self.around(transformer_options), **kwargs)
-
-    def attended(
-        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
-    ) -> Tensor:
-        if WHOSE in extra_options or self.layers[layer] in self._deaf:
-            return super().attended(layer, before, q, k, v, extra_options)
-        return before(q, k, v, extra_options) if before else attend_with(extra_options)(q, k, v)
