@@ -19,7 +19,6 @@ from .onnx_file import Kind
 from .tensors import shapes
 from .torchscript import is_archive
 
-
 MOST = 10_000
 """Files that are looked at below a folder, the nearest first: a link may lead to a whole disk."""
 
