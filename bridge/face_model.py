@@ -1,7 +1,5 @@
 """Face packs and recognisers from the model folders, loaded once."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache

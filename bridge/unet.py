@@ -1,7 +1,5 @@
 """A walk over the host's UNets: their attention layers, what stands in these, and which family they are of."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ The attention kernel is an argument: attend(q, k, v) with (B, N, heads * d) tens
 Source: IP-Adapter (arXiv 2308.06721), section 3.2.2; the regions are ours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -6,8 +6,6 @@ file that raises it; here are the base, the kinds that several files raise or ca
 else may leave a node: an error of another kind is caught where it can be explained, and named as the cause.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 

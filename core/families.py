@@ -1,7 +1,5 @@
 """Model families: by what their texts, latents and networks are told apart. Standard library only."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """Identities: checked, combined, blended, as the tensors of a file, and matched with faces."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence

@@ -6,8 +6,6 @@ Flamingo paper, section 3.1; ip_adapter.py: ImageProjModel; ip_adapter_faceid.py
 which Unnorm is a Resampler here; the keys of its released files.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

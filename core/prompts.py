@@ -1,7 +1,5 @@
 """Prompts of several lines: a scene each, or what is said of one person: "Anna: smiling". Who is meant by names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

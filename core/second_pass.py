@@ -3,8 +3,6 @@
 Sampled crops go into their pictures in the colours of what lies around them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Load Adapter: a method's own file, of whichever method. What it is, its contents tell."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Body surfaces: DensePose pictures of photos, by its TorchScript networks, and masks of parts of the body."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from pathlib import Path
 from typing import Any

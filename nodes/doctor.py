@@ -1,7 +1,5 @@
 """What is there of the models a workflow needs, before it is run; and what our web scripts and help pages ask for."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

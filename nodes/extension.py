@@ -1,7 +1,5 @@
 """The pack's nodes, as the host asks for them: steps, and the nodes of every method that has a folder here."""
 
-from __future__ import annotations
-
 from importlib import import_module
 
 from comfy_api.latest import ComfyExtension, io

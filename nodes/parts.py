@@ -1,7 +1,5 @@
 """Parts of a person: a picture, a mask and a label each."""
 
-from __future__ import annotations
-
 from comfy_api.latest import io, ui
 from torch import Tensor
 

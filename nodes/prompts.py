@@ -1,7 +1,5 @@
 """Words about single people, each read in that person's part of the picture only; many prompts for one cast."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher

@@ -1,7 +1,5 @@
 """Second pass: everybody whose face is small or unlike, enlarged as a row of one batch, and pasted back."""
 
-from __future__ import annotations
-
 import torch
 from comfy.sd import VAE
 from comfy_api.latest import io, ui

@@ -1,7 +1,5 @@
 """Masks of parts of the body, from the numbers of an IUV picture; surfaces and masks over photos, for the eye."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 import torch

@@ -3,8 +3,6 @@
 Published as recognition_arcface_ir_se50.pth (facexlib 0.1.0, recognition/arcface_arch.py).
 """
 
-from __future__ import annotations
-
 from ..errors import UnsupportedCheckpoint
 from ..models.onnx_file import Attribute, Node, Program
 from ..models.tensors import State

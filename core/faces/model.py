@@ -1,7 +1,5 @@
 """A detector and recognisers: which of the files at hand they are, and what runs them. Knows no host."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -3,8 +3,6 @@
 Looks at names, lengths and headers; writes nothing.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import sys

@@ -1,7 +1,5 @@
 """Where a published model lies in somebody's folders, and whether its files are whole and what they should be."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence

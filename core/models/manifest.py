@@ -3,8 +3,6 @@
 A model may be released as a folder of several files. Standard library only: scripts read it where there is no torch.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

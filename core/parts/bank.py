@@ -4,8 +4,6 @@ The attention kernel is an argument: attend(q, k, v) with (B, N, heads * d) tens
 Source: Parts2Whole (arXiv 2404.15267), section 3.3, and parts2whole/models/mutual_self_attention.py (MIT).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

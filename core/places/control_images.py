@@ -5,8 +5,6 @@ ellipse is the polygon of its points at every degree, a convex polygon is its ou
 its two sides (fixed point, 16 bits).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise

@@ -3,8 +3,6 @@
 Boxes are BOUNDING_BOX of detectors and of ComfyUI's editor, or lines of text.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

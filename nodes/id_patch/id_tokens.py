@@ -4,8 +4,6 @@ Apply ID-Patch leaves the MODEL alone: its tokens stand in the text, and where a
 place, nobody would read them. Its ControlNet sees what stands on the MODEL before each forward, and joins in there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """ID-Patch: load the projections, draw the condition image, apply both to the conditioning."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """InstantID: load the adapter, apply adapter and IdentityNet for one person or many."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

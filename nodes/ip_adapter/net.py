@@ -6,8 +6,6 @@ SDXL infer_style.py: style in up_blocks.0.attentions.1 of diffusers, layout in d
 infer_style_sd15.py ("experimental, not obvious as SDXL"): style in up_blocks.1, layout in down_blocks.2 and mid_block.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """IP-Adapter: a file of any kind, applied for one person or many, and Style per Person: drawn like pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any

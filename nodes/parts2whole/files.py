@@ -1,7 +1,5 @@
 """Parts2Whole's released folder, or the single file made of it, as networks of the host."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

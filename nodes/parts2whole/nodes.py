@@ -1,7 +1,5 @@
 """Parts2Whole: the released networks, what they see of the parts, parts in the picture."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import comfy.model_management

@@ -9,8 +9,6 @@ taken out, and the last token of the word before it stands as often as there are
 there may be several people, and as many chunks of the text encoder as the prompt needs.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """PhotoMaker: load the file, and put people into the class words of a prompt, each read in a part of the picture."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial

@@ -3,8 +3,6 @@
 Whoever has a place is described by it as a viewer sees it: "left: Anna, from Picture 1."
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass

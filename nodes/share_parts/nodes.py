@@ -5,8 +5,6 @@ then attends to what the layers saw, under the same masks as in Parts2Whole. Sou
 control (Mikubill/sd-webui-controlnet, discussion 1236) and Parts2Whole (arXiv 2404.15267), section 3.3.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import comfy.conds

@@ -1,7 +1,5 @@
 """StoryMaker: load the adapter; apply face, hair, clothes and body of one person or many."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

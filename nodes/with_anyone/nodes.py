@@ -1,7 +1,5 @@
 """WithAnyone: load the adapter, apply faces to FLUX.1 for one person or many."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace
