@@ -158,10 +158,9 @@ class Attachment:
     def _with_net(self, options: dict[str, Any]) -> dict[str, Any]:
         previous = options.get("control")
         if previous not in self._copies:
-            copy = self._copy()
+            copy = self._copies[previous] = self._copy()
             copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
             copy.set_previous_controlnet(previous)
-            self._copies[previous] = copy
         conds = {**options.get("model_conds", {}), WHOLE: Whole(True)}
         return {**options, "model_conds": conds, "control": self._copies[previous]}
 
@@ -231,10 +230,8 @@ def _as_ours(
     control_net.width, control_net.canvas = width, canvas
     control_net.reader, control_net.reading = reader, None
     # Advanced-ControlNet puts methods of its own on the object, in front of those of any class.
-    theirs = {
-        name: vars(control_net).pop(name) for name in ("get_control", "pre_run", "cleanup") if name in vars(control_net)
-    }
-    control_net.theirs = theirs
+    own = vars(control_net)
+    control_net.theirs = {name: own.pop(name) for name in ("get_control", "pre_run", "cleanup") if name in own}
     return control_net
 
 
@@ -296,8 +293,10 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.reading.join(cond[_INSIDE], x_noisy, cond, others[0])
         if self.canvas:
             self.canvas.check_rows(len(x_noisy) // batched_number)
-        if self.canvas and cond.get(WHOLE):
-            self._check_latent(self.canvas, 8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2])
+        high, wide = size = (8 * x_noisy.shape[-2], 8 * x_noisy.shape[-1])
+        # Before the host fits the hint to it. Packs that sample in tiles fit the hint themselves.
+        if self.canvas and cond.get(WHOLE) and (self.cond_hint is None or self.cond_hint.shape[-2:] != size):
+            self.canvas.check((self.cond_hint_original.shape[-1], self.cond_hint_original.shape[-2]), (wide, high))
         # What others give all nets of a chain to read instead of the text (InstantID's faces, in another pack) is
         # for the rest of it, which therefore comes first.
         own = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
@@ -309,12 +308,6 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             return self._method("get_control")(x_noisy, t, own, *args)
         finally:
             self.previous_controlnet = before
-
-    def _check_latent(self, canvas: Canvas, width: int, height: int) -> None:
-        """Before the host fits the hint to it. Packs that sample in tiles fit the hint themselves."""
-        if self.cond_hint is None or self.cond_hint.shape[-2:] != (height, width):
-            original = self.cond_hint_original
-            canvas.check((original.shape[-1], original.shape[-2]), (width, height))
 
 
 class _Timesteps(Tensor):

@@ -77,7 +77,7 @@ def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
 def check_latents(latents: Sequence[Tensor], model: ModelPatcher, node: str) -> None:
     """Raise WrongBaseModel unless the reference latents that a node is given are of the family of its MODEL."""
     wanted = family(model)
-    shapes = {name: (families.named(name).latent, families.named(name).dimensions) for name in FAMILIES}
+    shapes = {one.name: (one.latent, one.dimensions) for one in families.FAMILIES if one.name in FAMILIES}
     for latent in latents:
         shape = latent.shape[1], latent.ndim
         if shape != shapes[wanted]:

@@ -35,11 +35,6 @@ def of_text(width: int | None) -> Family | None:
     return next((family for family in FAMILIES if width in family.text), None)
 
 
-def named(name: str) -> Family:
-    """Raises KeyError."""
-    return {family.name: family for family in FAMILIES}[name]
-
-
 def text_name(width: int | None) -> str:
     """Of the models that read text of this width."""
     family = of_text(width)

@@ -25,9 +25,6 @@ CROP = "Crop Faces"
 PLACES = ("cut out in their place", "left as they are")
 
 
-_VAE = io.Vae.Input("vae", optional=True)
-
-
 class CropFaces(FindsFaces, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -48,7 +45,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
                 advanced(face_sizes_input("feather", 0.25)),
                 advanced(io.Combo.Input("not_found", options=list(PLACES))),
                 # Editors of older hosts put a new socket before the widgets, whose links in saved boxes then miss.
-                *([_VAE] if dit.known_here() else []),
+                *([io.Vae.Input("vae", optional=True)] if dit.known_here() else []),
             ],
             outputs=[
                 io.Image.Output("crops"),

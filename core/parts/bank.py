@@ -79,11 +79,6 @@ def inside(weights: Tensor, like: Tensor) -> Inside:
     return Inside(numbers.to(like.device), weights[numbers, None].to(like), len(weights) - len(numbers))
 
 
-def keep(states: Tensor, weights: Tensor) -> PartTokens:
-    """`inside` of these states, used once."""
-    return inside(weights, states).of(states)
-
-
 Bank = Mapping[Block, Sequence[PartTokens]]
 """Per layer, the tokens of every part in order."""
 

@@ -91,6 +91,7 @@ class InfuseNet(comfy.controlnet.ControlNet):
         super().__init__(None, load_device=net.load_device, manual_cast_dtype=net.manual_cast_dtype)
         self.control_model, self.control_model_wrapped = net.control_model, net.control_model_wrapped
         self.scope, self.tokens, self.size = scope, tokens, size
+        self._dtype = self.manual_cast_dtype or self.control_model.dtype
         self._passes: dict[torch.Size, list[_Pass]] = {}
         net.copy_to(self)
 
@@ -132,10 +133,6 @@ class InfuseNet(comfy.controlnet.ControlNet):
             raise BadRegion(", ".join(names(self.scope.people)), why, advice)
         if self.size:
             canvas.check(self.size, (8 * x.shape[-1], 8 * x.shape[-2]))
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return self.manual_cast_dtype or self.control_model.dtype
 
     def _made(self, x: Tensor) -> list[_Pass]:
         scope, hints, number = self.scope, self._hints(x), len(self.tokens)

@@ -24,7 +24,7 @@ from ...bridge.self_attention.shared_parts import SharedParts, Watch, share_with
 from ...core import previews
 from ...core.attention import Block
 from ...core.errors import BadParts, BadSize, WrongBaseModel, counted
-from ...core.parts.bank import Bank, PartTokens, PartWeights, keep, token_mask
+from ...core.parts.bank import Bank, PartTokens, PartWeights, inside, token_mask
 from ...core.parts.parts import Part, Parts, Prepared, pose_hint, pose_picture, prepared, sheet, stretched, targets
 from ..sockets import PartsSocket, socket
 from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
@@ -104,7 +104,7 @@ def _record(
     for n in stepwise(range(len(latents))):
         seen = record_at_zero(reference, latents[n], contexts[n])
         mask = ready[n].mask
-        banks.append({block: keep(states, token_mask(mask, len(states))) for block, states in seen.items()})
+        banks.append({block: inside(token_mask(mask, len(x)), x).of(x) for block, x in seen.items()})
     return banks
 
 

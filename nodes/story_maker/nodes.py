@@ -148,13 +148,10 @@ def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: 
     scales = joined(torch.ones_like(loud[:1]), loud) * weight
 
     both = each, [one.unconditional for one in each]
-    moved = [[_moved(one, loaded) for one in side] for side in both]
+    moved = [
+        [Seen(*map(loaded.beside, (one.embedding, one.face, one.body)), one.dressed) for one in side] for side in both
+    ]
     return injections(loaded, acting, [joined(background, net.tokens(side, by_row).cpu()) for side in moved], scales)
-
-
-def _moved(one: Seen, loaded: StoryMaker) -> Seen:
-    embedding, face, body = map(loaded.beside, (one.embedding, one.face, one.body))
-    return Seen(embedding, face, body, one.dressed)
 
 
 def _remarks(cast: Cast, dressed: Sequence[Body], given: Tensor | Parts | None, masks: Tensor | None) -> list[str]:

@@ -37,11 +37,6 @@ WithAnyoneSocket = adapter_socket(METHOD.socket, WithAnyone)
 FILE = Published.of(METHOD, "WithAnyone adapter")
 
 
-def load_with_anyone(path: str) -> WithAnyone:
-    """Read withanyone.safetensors; of its two branches the one of faces is kept. Raises UnsupportedCheckpoint."""
-    return WithAnyone(FILE.build(path, WithAnyoneNet, of_faces(FILE.read(path))))
-
-
 class Faces(BlockInjection):
     """Of a Face of everybody per block."""
 
@@ -132,7 +127,8 @@ def _injection(loaded: WithAnyone, scope: Scope, photos: str, weight: float, dty
 
 LOADER = FileLoader(
     FILE,
-    load_with_anyone,
+    # Of the file's two branches the one of faces is kept.
+    lambda path: WithAnyone(FILE.build(path, WithAnyoneNet, of_faces(FILE.read(path)))),
     licence="Licence of the WithAnyone weights: non-commercial academic research alone, under the FLUX.1 [dev] "
     "Non-Commercial License; FLUX.1 dev and antelopev2 are non-commercial as well.",
     newer=True,
