@@ -158,9 +158,10 @@ class Attachment:
     def _with_net(self, options: dict[str, Any]) -> dict[str, Any]:
         previous = options.get("control")
         if previous not in self._copies:
-            copy = self._copies[previous] = self._copy()
+            copy = self._copy()
             copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
             copy.set_previous_controlnet(previous)
+            self._copies[previous] = copy
         conds = {**options.get("model_conds", {}), WHOLE: Whole(True)}
         return {**options, "model_conds": conds, "control": self._copies[previous]}
 
