@@ -147,11 +147,13 @@ def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: 
     loud = torch.tensor([person.weight for person in people])[:, None].expand(-1, background.shape[1])
     scales = joined(torch.ones_like(loud[:1]), loud) * weight
 
+    def moved(one: Seen) -> Seen:
+        embedding, face, body = map(loaded.beside, (one.embedding, one.face, one.body))
+        return Seen(embedding, face, body, one.dressed)
+
     both = each, [one.unconditional for one in each]
-    moved = [
-        [Seen(*map(loaded.beside, (one.embedding, one.face, one.body)), one.dressed) for one in side] for side in both
-    ]
-    return injections(loaded, acting, [joined(background, net.tokens(side, by_row).cpu()) for side in moved], scales)
+    tokens = [net.tokens([moved(one) for one in side], by_row).cpu() for side in both]
+    return injections(loaded, acting, [joined(background, side) for side in tokens], scales)
 
 
 def _remarks(cast: Cast, dressed: Sequence[Body], given: Tensor | Parts | None, masks: Tensor | None) -> list[str]:
