@@ -5,8 +5,6 @@ it like any other condition, so every row brings its own people or parts. On the
 a `Run`: it learns who is in which row of each forward. What is then done with them is the business of its subclasses.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -123,17 +121,17 @@ class CarriedCond(comfy.conds.CONDRegular):
         super().__init__(cond)
         self.run, self.pictures, self.area = run, pictures, area
 
-    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> CarriedCond:
+    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> "CarriedCond":
         if area is None or self.run is None:
             return CarriedCond(self.cond, self.run, batch_size)
         (height, width), (y, x) = area[len(area) // 2 - 2 : len(area) // 2], area[-2:]  # frames may come first
         cropped = tuple(one.cropped((height, width, y, x), self.run.latent) for one in self.cond)
         return CarriedCond(cropped, self.run, batch_size, (height, width))
 
-    def can_concat(self, other: CarriedCond) -> bool:
+    def can_concat(self, other: "CarriedCond") -> bool:
         return len(self.cond) == len(other.cond) and all(a.alike(b) for a, b in zip(self.cond, other.cond, strict=True))
 
-    def concat(self, others: Sequence[CarriedCond]) -> Tensor:
+    def concat(self, others: "Sequence[CarriedCond]") -> Tensor:
         # The host asks for this right before each forward, and would hand it to a UNet that ignores it.
         if self.run is None:
             raise BadSetup(

@@ -6,8 +6,6 @@ Behind the blocks rows of the picture read image tokens of people: all that is r
 runs, so no weights of an adapter are in memory while sampling.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -171,7 +169,7 @@ class BlocksRun(Run):
             self._placed[id(one.layers)] = one.layers, there  # held: an id is that of a living object
         return self._placed[id(one.layers)][1]
 
-    def batch(self, chunks: tuple[tuple[BlockInjection, ...], ...], given: Given) -> BlocksBatch | None:
+    def batch(self, chunks: tuple[tuple[BlockInjection, ...], ...], given: Given) -> "BlocksBatch | None":
         """Of the people who are switched on at this step."""
         together = zip(*chunks, strict=True)
         on = tuple(each for each in together if any(one.active for one in each) and each[0].is_on(given.sigmas))

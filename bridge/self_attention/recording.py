@@ -1,7 +1,5 @@
 """What a UNet's self-attention sees of a picture, layer by layer; and of parts, while it denoises another."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from contextlib import suppress
@@ -94,10 +92,10 @@ class SelfReference:
     steps: int | None = 1
     _counted: dict[Hashable, Inside] = field(default_factory=dict, init=False)
 
-    def __deepcopy__(self, memo: object) -> SelfReference:
+    def __deepcopy__(self, memo: object) -> "SelfReference":
         return self
 
-    def placed(self, like: Tensor) -> SelfReference:
+    def placed(self, like: Tensor) -> "SelfReference":
         """In the place of `like`, what the UNet is given as it is in its dtype: for one run."""
         place = like.device
         return replace(

@@ -1,7 +1,5 @@
 """What the conditioning carries of parts; a row that carries none attends to itself alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,7 +21,7 @@ class Watch:
     step: int
     show: Callable[[Tensor], None]
 
-    def __deepcopy__(self, memo: object) -> Watch:
+    def __deepcopy__(self, memo: object) -> "Watch":
         return self
 
 
@@ -55,14 +53,14 @@ class SharedParts(Carried):
     def placed(self) -> bool:
         return self.pose is not None or self.weights.targets is not None
 
-    def of(self, picture: int) -> SharedParts:
+    def of(self, picture: int) -> "SharedParts":
         if self.pose is None or len(self.pose) == 1:
             return self
         number = picture % len(self.pose)
         pose = self.pose[[number]]
         return self.piece(number, lambda: replace(self, pose=pose))
 
-    def cut(self, area: Sequence[int], latent: Sequence[int]) -> SharedParts:
+    def cut(self, area: Sequence[int], latent: Sequence[int]) -> "SharedParts":
         weights = replace(self.weights, targets=_cut(self.weights.targets, [8 * side for side in area]))
         return replace(self, pose=_cut(self.pose, area), weights=weights)
 

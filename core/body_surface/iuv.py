@@ -5,8 +5,6 @@ number of 255; what is no body is black. Source: facebookresearch/DensePose, det
 and detectron/utils/vis.py, whose pictures are the poses of DeepFashion-MultiModal, with which Parts2Whole was trained.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +39,7 @@ class Bodies:
     u: Tensor
     v: Tensor
 
-    def surest(self, most: int) -> Bodies:
+    def surest(self, most: int) -> "Bodies":
         """The first ones; all for 0."""
         return Bodies(*(one[: most or None] for one in (self.boxes, self.inside, self.parts, self.u, self.v)))
 
@@ -81,7 +79,7 @@ class Surface:
     person: Tensor
 
     @classmethod
-    def empty(cls, width: int, height: int) -> Surface:
+    def empty(cls, width: int, height: int) -> "Surface":
         return cls(torch.zeros(3, height, width, dtype=torch.uint8), torch.zeros(height, width, dtype=torch.int32))
 
     def put(self, number: int, x: int, y: int, iuv: Tensor) -> None:

@@ -3,8 +3,6 @@
 One pass of the net per person: outside of their region it sees no picture, and adds nothing to the MODEL's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -95,7 +93,7 @@ class InfuseNet(comfy.controlnet.ControlNet):
         self._passes: dict[torch.Size, list[_Pass]] = {}
         net.copy_to(self)
 
-    def copy(self) -> InfuseNet:
+    def copy(self) -> "InfuseNet":
         return InfuseNet(self, self.scope, self.tokens, self.size)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:

@@ -5,8 +5,6 @@ everybody's; a reference reads text, picture and those of its own person; text r
 (a room, a pose) is read by all.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -212,7 +210,7 @@ class BoundReferencesRun(Run):
         for one in self.everything(guider):
             one.check(*(pixels * side for side in self.latent))
 
-    def batch(self, chunks: tuple[tuple[BoundReferences, ...], ...], given: Given) -> BoundBatch | None:
+    def batch(self, chunks: tuple[tuple[BoundReferences, ...], ...], given: Given) -> "BoundBatch | None":
         """Of several that are on at this step the last one counts."""
         on = [each for each in zip(*chunks, strict=True) if each[0].is_on(given.sigmas)]
         if not on or not given.references:
