@@ -5,8 +5,6 @@ it like any other condition, so every row brings its own people or parts. On the
 a `Run`: it learns who is in which row of each forward. What is then done with them is the business of its subclasses.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -15,20 +13,8 @@ import comfy.conds
 from torch import Tensor
 from typing_extensions import Self
 
-from ..core.errors import LikenessError
+from ..core.errors import BadSetup, LikenessError
 from .conditioning import ALWAYS, Conditioning
-
-
-class ModelNotPatched(LikenessError):
-    """The sampler was given conditioning of our apply nodes, and a MODEL that does not come from them."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would be "
-            "lost.",
-            "Connect the model output of the last node of Likeness before the sampler that has one; other model nodes "
-            "may stand between.",
-        )
 
 
 class ConditioningLost(LikenessError):
@@ -135,20 +121,25 @@ class CarriedCond(comfy.conds.CONDRegular):
         super().__init__(cond)
         self.run, self.pictures, self.area = run, pictures, area
 
-    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> CarriedCond:
+    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> "CarriedCond":
         if area is None or self.run is None:
             return CarriedCond(self.cond, self.run, batch_size)
         (height, width), (y, x) = area[len(area) // 2 - 2 : len(area) // 2], area[-2:]  # frames may come first
         cropped = tuple(one.cropped((height, width, y, x), self.run.latent) for one in self.cond)
         return CarriedCond(cropped, self.run, batch_size, (height, width))
 
-    def can_concat(self, other: CarriedCond) -> bool:
+    def can_concat(self, other: "CarriedCond") -> bool:
         return len(self.cond) == len(other.cond) and all(a.alike(b) for a, b in zip(self.cond, other.cond, strict=True))
 
-    def concat(self, others: Sequence[CarriedCond]) -> Tensor:
+    def concat(self, others: "Sequence[CarriedCond]") -> Tensor:
         # The host asks for this right before each forward, and would hand it to a UNet that ignores it.
         if self.run is None:
-            raise ModelNotPatched
+            raise BadSetup(
+                "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would "
+                "be lost.",
+                "Connect the model output of the last node of Likeness before the sampler that has one; other model "
+                "nodes may stand between.",
+            )
         return self.run.rows(tuple(Chunk(cond.cond, cond.area) for cond in (self, *others)), self.pictures)
 
     def size(self) -> list[int]:

@@ -20,7 +20,7 @@ from comfy.utils import repeat_to_batch_size
 from torch import Tensor
 
 from ..core import geometry
-from ..core.errors import LikenessError, WrongBaseModel
+from ..core.errors import BadSetup, WrongBaseModel
 from ..core.families import of_text
 from ..core.people import rows_missing
 from .unet import ONE_FAMILY, Options, family, instead
@@ -32,10 +32,6 @@ Conditioning = list[Entry]
 ALWAYS = (999999999.9, 0.0)
 """The host's sigmas for 0 % and 100 % of the schedule; of models whose schedule begins at 1, too."""
 ID_TOKENS = "likeness_id_tokens"
-
-
-class BadRange(LikenessError):
-    """A part of the schedule that ends before it starts."""
 
 
 class IDTokens(NamedTuple):
@@ -235,10 +231,8 @@ def _as_ours(
     control_net.width, control_net.canvas = width, canvas
     control_net.reader, control_net.reading = reader, None
     # Advanced-ControlNet puts methods of its own on the object, in front of those of any class.
-    theirs = {
-        name: vars(control_net).pop(name) for name in ("get_control", "pre_run", "cleanup") if name in vars(control_net)
-    }
-    control_net.theirs = theirs
+    own = vars(control_net)
+    control_net.theirs = {name: own.pop(name) for name in ("get_control", "pre_run", "cleanup") if name in own}
     return control_net
 
 
@@ -300,8 +294,10 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.reading.join(cond[_INSIDE], x_noisy, cond, others[0])
         if self.canvas:
             self.canvas.check_rows(len(x_noisy) // batched_number)
-        if self.canvas and cond.get(WHOLE):
-            self._check_latent(self.canvas, 8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2])
+        high, wide = size = (8 * x_noisy.shape[-2], 8 * x_noisy.shape[-1])
+        # Before the host fits the hint to it. Packs that sample in tiles fit the hint themselves.
+        if self.canvas and cond.get(WHOLE) and (self.cond_hint is None or self.cond_hint.shape[-2:] != size):
+            self.canvas.check((self.cond_hint_original.shape[-1], self.cond_hint_original.shape[-2]), (wide, high))
         # What others give all nets of a chain to read instead of the text (InstantID's faces, in another pack) is
         # for the rest of it, which therefore comes first.
         own = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
@@ -313,12 +309,6 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             return self._method("get_control")(x_noisy, t, own, *args)
         finally:
             self.previous_controlnet = before
-
-    def _check_latent(self, canvas: Canvas, width: int, height: int) -> None:
-        """Before the host fits the hint to it. Packs that sample in tiles fit the hint themselves."""
-        if self.cond_hint is None or self.cond_hint.shape[-2:] != (height, width):
-            original = self.cond_hint_original
-            canvas.check((original.shape[-1], original.shape[-2]), (width, height))
 
 
 class _Timesteps(Tensor):
@@ -336,14 +326,14 @@ def _exact(schedule: Any) -> Any:
 
 
 def check_range(what: str, start: float, end: float) -> None:
-    """Raise BadRange for a range that ends before it starts; an empty one switches off on purpose."""
+    """Raise BadSetup for a range that ends before it starts; an empty one switches off on purpose."""
     if start > end:
         why = f"{what} starts at {start:g} and ends at {end:g} of the schedule, so it would never work."
-        raise BadRange(why, "Set the start below the end.")
+        raise BadSetup(why, "Set the start below the end.")
 
 
 def sigmas_of(model: ModelPatcher, what: str, start: float, end: float) -> tuple[float, float]:
-    """(first, last) sigma of a range of the MODEL's schedule, 0..1. Raises BadRange."""
+    """(first, last) sigma of a range of the MODEL's schedule, 0..1. Raises as check_range."""
     check_range(what, start, end)
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     return ALWAYS[0] if start <= 0 else to_sigma(start), to_sigma(end)

@@ -6,8 +6,6 @@ Behind the blocks rows of the picture read image tokens of people: all that is r
 runs, so no weights of an adapter are in memory while sampling.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,7 +25,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..core import families
-from ..core.errors import LikenessError, WrongBaseModel
+from ..core.errors import BadSetup, WrongBaseModel
 from .carried import ConditioningLost
 from .conditioning import check_canvases
 from .injections import Injection
@@ -47,10 +45,6 @@ Attention = Callable[..., Tensor]
 """(q, k, v, heads, mask=None, ...) -> what comes out, as the host's optimized_attention."""
 
 
-class HostTooOld(LikenessError):
-    """A ComfyUI that lacks what a node is made of."""
-
-
 def known_here() -> bool:
     """Whether the host tells which tokens of a picture are references."""
     # In the files: other packs may have put functions of their own in the place of the host's.
@@ -58,9 +52,9 @@ def known_here() -> bool:
 
 
 def require_dits(node: str) -> None:
-    """Raise HostTooOld unless the host tells which tokens of a picture are references. node: its name."""
+    """Raise BadSetup unless the host tells which tokens of a picture are references. node: its name."""
     if not known_here():
-        raise HostTooOld(f"{node} needs ComfyUI 0.33 or newer, and this one is older.", "Update ComfyUI.")
+        raise BadSetup(f"{node} needs ComfyUI 0.33 or newer, and this one is older.", "Update ComfyUI.")
 
 
 def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
@@ -81,7 +75,7 @@ def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
 def check_latents(latents: Sequence[Tensor], model: ModelPatcher, node: str) -> None:
     """Raise WrongBaseModel unless the reference latents that a node is given are of the family of its MODEL."""
     wanted = family(model)
-    shapes = {name: (families.named(name).latent, families.named(name).dimensions) for name in FAMILIES}
+    shapes = {one.name: (one.latent, one.dimensions) for one in families.FAMILIES if one.name in FAMILIES}
     for latent in latents:
         shape = latent.shape[1], latent.ndim
         if shape != shapes[wanted]:
@@ -175,7 +169,7 @@ class BlocksRun(Run):
             self._placed[id(one.layers)] = one.layers, there  # held: an id is that of a living object
         return self._placed[id(one.layers)][1]
 
-    def batch(self, chunks: tuple[tuple[BlockInjection, ...], ...], given: Given) -> BlocksBatch | None:
+    def batch(self, chunks: tuple[tuple[BlockInjection, ...], ...], given: Given) -> "BlocksBatch | None":
         """Of the people who are switched on at this step."""
         together = zip(*chunks, strict=True)
         on = tuple(each for each in together if any(one.active for one in each) and each[0].is_on(given.sigmas))

@@ -4,8 +4,6 @@ CLIP vision: embeddings, or the hidden states before the last layer. Source: IP-
 (Apache-2.0).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 

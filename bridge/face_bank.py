@@ -1,7 +1,5 @@
 """Saved people: small safetensors files under the model key `likeness_faces`."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Face packs and recognisers from the model folders, loaded once."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -12,7 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor, nn
 
-from ..core.errors import LikenessError, ModelMissing, UnsupportedCheckpoint
+from ..core.errors import BadSetup, LikenessError, ModelMissing, UnsupportedCheckpoint
 from ..core.faces import model
 from ..core.faces.analysis import Recogniser
 from ..core.faces.ladder import Detection, Detector
@@ -30,22 +28,11 @@ NO_DETECTOR = "none (faces from landmarks)"
 NO_RECOGNISER = "none (pictures alone)"
 
 
-class DetectorMissing(LikenessError):
-    """A face model that only recognises, where faces are to be found."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "The face model has no detector, so no face can be found in a picture: pack in Load Face Model is none.",
-            "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity and "
-            "Detect Faces take them.",
-        )
-
-
 class Hosted:
     """A network in the host's hands, called like a function."""
 
-    def __init__(self, patcher: ModelPatcher) -> None:
-        self.patcher = patcher
+    def __init__(self, build: Callable[..., nn.Module], state: State) -> None:
+        self.patcher = load.in_patcher(build, state)
 
     def __call__(self, pixels: Tensor) -> Any:
         with torch.inference_mode():
@@ -131,7 +118,12 @@ class FindsFaces(io.ComfyNode):
 
 
 def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
-    raise DetectorMissing
+    """Of a face model that only recognises."""
+    raise BadSetup(
+        "The face model has no detector, so no face can be found in a picture: pack in Load Face Model is none.",
+        "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity and "
+        "Detect Faces take them.",
+    )
 
 
 def _files() -> Files:
@@ -149,11 +141,9 @@ def _missing(what: str, key: str) -> ModelMissing:
 
 def _recogniser(identifier: str, path: str, asked_for: bool) -> Recogniser | None:
     """None for a file that is something else, unless it was asked for by name."""
-    if identifier == packs.IR_SE50:
-        return _ir_se50(*stamp(path))
-    kind = inspect(path).kind
+    kind = Kind.RECOGNISER if identifier == packs.IR_SE50 else inspect(path).kind
     if kind is Kind.RECOGNISER:
-        return _arcface(identifier, *stamp(path))
+        return _opened(identifier, *stamp(path))
     if asked_for:
         raise UnsupportedCheckpoint(path, kind.value, Kind.RECOGNISER.value, "Choose another recogniser.")
     return None
@@ -161,21 +151,14 @@ def _recogniser(identifier: str, path: str, asked_for: bool) -> Recogniser | Non
 
 @lru_cache(maxsize=4)
 def _detector(path: str, size: int, changed: int) -> Detector:
-    return model.open_detector(path, _hosted)
+    return model.open_detector(path, Hosted)
 
 
 @lru_cache(maxsize=8)
-def _arcface(identifier: str, path: str, size: int, changed: int) -> Recogniser:
-    return model.open_recogniser(identifier, path, _hosted)
-
-
-def _hosted(build: Callable[..., nn.Module], state: State) -> Hosted:
-    return Hosted(load.in_patcher(build, state))
-
-
-@lru_cache(maxsize=2)
-def _ir_se50(path: str, size: int, changed: int) -> model.IRSE50Recogniser:
+def _opened(identifier: str, path: str, size: int, changed: int) -> Recogniser:
+    if identifier != packs.IR_SE50:
+        return model.open_recogniser(identifier, path, Hosted)
     advice = f"The right file is at {packs.published(packs.IR_SE50).url}."
     state = load.read_state_dict(path, formats.known(packs.IR_SE50).title, advice)
     formats.require(state, packs.IR_SE50, path, advice)
-    return model.IRSE50Recogniser(state, path, _hosted)
+    return model.IRSE50Recogniser(state, path, Hosted)

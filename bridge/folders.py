@@ -1,7 +1,5 @@
 """Model folders: registered once, without taking anything from whoever registered the same key before us."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 

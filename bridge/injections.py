@@ -4,8 +4,6 @@ An `Injection` holds the keys and values of every layer, projected once when the
 no adapter weights, nothing is projected per step, and another seed or prompt finds them in the host's cache.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

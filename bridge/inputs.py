@@ -1,7 +1,5 @@
 """What a node is given, held to its own schema before it runs: the host checks what is typed, not what is linked."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from functools import cache, wraps

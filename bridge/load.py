@@ -1,7 +1,5 @@
 """Files to tensors and networks to ModelPatchers, as the host's memory management wants them."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -109,7 +107,7 @@ class Published:
     formats: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, method: Method, what: str) -> Published:
+    def of(cls, method: Method, what: str) -> "Published":
         """Raises BadRecord unless its first file is in the manifest, under the method's key."""
         model = next((one for one in manifest.models() if (one.id, one.key) == (method.files[0], method.key)), None)
         if model is None:

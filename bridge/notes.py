@@ -1,7 +1,5 @@
 """Notes for the user on the node itself and in the log, where the result could be better; progress bar and cancel."""
 
-from __future__ import annotations
-
 import html
 import sys
 from collections.abc import Iterator, Sequence

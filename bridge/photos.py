@@ -3,8 +3,6 @@
 The examples are copied to where Load Image looks for pictures: the workflows open on them.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A ControlNet whose cross-attention reads people's image tokens instead of the text, alone or by region."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -10,8 +8,9 @@ import comfy.controlnet
 import torch
 from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
 from torch import Tensor
+from torch.nn.functional import interpolate
 
-from ..core.attention import Block, decoupled, on_grid, region_weights, residual_mask
+from ..core.attention import Block, decoupled, on_grid, region_weights
 from ..core.errors import LikenessError
 from .carried import chunks_of
 from .cross_attention import as_many
@@ -48,7 +47,7 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         self._ready: dict[tuple[tuple[Injection, ...], int], tuple[_Network, Tensor]] = {}
         net.copy_to(self)
 
-    def copy(self) -> TokenControlNet:
+    def copy(self) -> "TokenControlNet":
         # Not of its own type: attached, it is of a class that stands in front of this one.
         return TokenControlNet(self, self.source, self.outside, self._needed, self._advice)
 
@@ -74,7 +73,7 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         finally:
             self.control_model = network
 
-    def _made(self, injections: Sequence[Injection], x: Tensor) -> tuple[_Network, Tensor]:
+    def _made(self, injections: Sequence[Injection], x: Tensor) -> "tuple[_Network, Tensor]":
         """The network by region, and (B, tokens, width) beside x: everybody's tokens, and no face's at the end where
         there are regions."""
         regions, boxes = injections[0].regions, None
@@ -138,7 +137,7 @@ class _Network:
         self._read = read  # complete: a cancelled step leaves nothing behind
         return {"middle": [self._in_boxes(net.middle_block_out(x, emb, context))], "output": outputs}
 
-    def _attend(self, read: _KeysAndValues, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
+    def _attend(self, read: "_KeysAndValues", q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
         layer, grid = (*extra_options["block"], extra_options["block_index"]), grid_of(extra_options)
         if layer not in read:
             groups = 1 if self._weights is None else len(self._weights)
@@ -152,7 +151,9 @@ class _Network:
             return residual
         grid = residual.shape[-2], residual.shape[-1]
         if grid not in self._masks:
-            self._masks[grid] = residual_mask(self._boxes, *grid).to(residual)
+            # As the released pipeline_stable_diffusion_xl_instantid_full.py, which divides the picture's sides by 8, 16
+            # and 32; of sides that are no multiples of 32, all is stretched over the residual.
+            self._masks[grid] = interpolate(self._boxes[:, None], size=grid, mode="bilinear").to(residual)
         return residual * self._masks[grid]
 
 

@@ -1,7 +1,5 @@
 """A walk over the host's UNets: their attention layers, what stands in these, and which family they are of."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,7 +13,7 @@ from torch import Tensor
 
 from ..core import families
 from ..core.attention import Attend, Block
-from ..core.errors import LikenessError, WrongBaseModel, listed
+from ..core.errors import BadSetup, WrongBaseModel, listed
 from ..core.methods import methods
 
 Options = dict[str, Any]
@@ -27,10 +25,6 @@ Grid = tuple[int, int]
 
 _UNETS, _USE = "a UNet of the SD family", "Use an SD1.5 or SDXL model, as the method asks for."
 ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one family."
-
-
-class TokensMoved(LikenessError):
-    """A node that splits or merges the picture's tokens, where parts are meant for regions of the picture."""
 
 
 def instead() -> str:
@@ -119,10 +113,10 @@ def grid_of(extra_options: Options) -> Grid:
 
 
 def check_tokens(q: Tensor, grid: Grid) -> None:
-    """Raise TokensMoved unless the queries of a layer, (B, N, C), are those of its grid."""
+    """Raise BadSetup unless the queries of a layer, (B, N, C), are those of its grid."""
     height, width = grid
     if q.shape[1] != height * width:
-        raise TokensMoved(
+        raise BadSetup(
             f"Another MODEL node (HyperTile and TomePatchModel do so) has made {q.shape[1]} tokens of the "
             f"{width}x{height} of a layer, so it is unknown which of them lie in the target_mask of a part.",
             "Take that node out, or the target_mask of every part.",

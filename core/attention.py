@@ -4,8 +4,6 @@ The attention kernel is an argument: attend(q, k, v) with (B, N, heads * d) tens
 Source: IP-Adapter (arXiv 2308.06721), section 3.2.2; the regions are ours.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch
@@ -49,15 +47,6 @@ def on_grid(weights: Tensor, height: int, width: int) -> Tensor:
     """Weights (groups, H, W) at a layer's token grid, (groups, height * width, 1): nearest, as InstantID's own mask."""
     grid = functional.interpolate(weights[:, None], size=(height, width), mode="nearest")
     return grid.flatten(1)[..., None]
-
-
-def residual_mask(shares: Tensor, height: int, width: int) -> Tensor:
-    """Where residuals of a ControlNet act, (rows, H, W), at the size of one of them: (rows, 1, height, width).
-
-    Bilinear without antialiasing, as in the released pipeline_stable_diffusion_xl_instantid_full.py, which divides the
-    picture's sides by 8, 16 and 32; of sides that are no multiples of 32, all is stretched over the residual.
-    """
-    return functional.interpolate(shares[:, None], size=(height, width), mode="bilinear")
 
 
 def region_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]) -> Tensor:

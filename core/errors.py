@@ -6,8 +6,6 @@ file that raises it; here are the base, the kinds that several files raise or ca
 else may leave a node: an error of another kind is caught where it can be explained, and named as the cause.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 
@@ -130,7 +128,11 @@ class BadLayout(LikenessError):
 
 
 class BadCast(LikenessError):
-    """People who do not fit the places, or who are not there."""
+    """People who do not fit the places or the method, or who are not there."""
+
+
+class BadSetup(LikenessError):
+    """Nodes and settings that make no whole: an empty range, a missing link, a host that is too old."""
 
 
 class BadPatches(LikenessError):
@@ -138,7 +140,7 @@ class BadPatches(LikenessError):
 
 
 class BadParts(LikenessError):
-    """Too few or too many parts, or parts twice."""
+    """Too few or too many parts, parts twice, or of which nothing is seen."""
 
 
 class BadPhoto(LikenessError):

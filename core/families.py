@@ -1,7 +1,5 @@
 """Model families: by what their texts, latents and networks are told apart. Standard library only."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 
@@ -35,11 +33,6 @@ FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE
 def of_text(width: int | None) -> Family | None:
     """Whose models read texts of this width."""
     return next((family for family in FAMILIES if width in family.text), None)
-
-
-def named(name: str) -> Family:
-    """Raises KeyError."""
-    return {family.name: family for family in FAMILIES}[name]
 
 
 def text_name(width: int | None) -> str:

@@ -1,7 +1,5 @@
 """Sizes, fitting one picture into another, boxes, and ID patches."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -66,7 +64,7 @@ class Fit:
     shift_y: float
 
     @classmethod
-    def into(cls, source: tuple[int, int], canvas: tuple[int, int], mode: str) -> Fit:
+    def into(cls, source: tuple[int, int], canvas: tuple[int, int], mode: str) -> "Fit":
         """`crop` fills the canvas and cuts evenly, `pad` shows all and leaves borders, `stretch` distorts.
 
         source, canvas: (width, height) in pixels.
@@ -85,7 +83,7 @@ class Fit:
     def joint(self, joint: Joint) -> Joint:
         return (*self.point(joint[:2]), joint[2])
 
-    def then(self, other: Fit) -> Fit:
+    def then(self, other: "Fit") -> "Fit":
         """This one, and the other from where it ends."""
         scales = self.scale_x * other.scale_x, self.scale_y * other.scale_y
         return Fit(*scales, *other.point((self.shift_x, self.shift_y)))

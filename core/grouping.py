@@ -1,7 +1,5 @@
 """Faces of several photos sorted into people: by what they look like, by the names of files, and by hand."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Identities: checked, combined, blended, as the tensors of a file, and matched with faces."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from .errors import BadCast, BadEmbedding, BadSize, LikenessError, UnsupportedCheckpoint, listed
+from .errors import BadCast, BadEmbedding, BadSize, UnsupportedCheckpoint, listed
 from .geometry import longer_side
 from .methods import Method
 from .models.packs import where
@@ -39,25 +37,6 @@ _PREFIX = "embedding."
 _CROPS = "crops"
 _ALIGNED, _LOOSE = _PORTRAITS = ("portraits.aligned", "portraits.loose")
 """Packs that know nothing of portraits leave these out."""
-
-
-class RecogniserMissing(LikenessError):
-    """An identity lacks the embedding a method was trained on."""
-
-    def __init__(self, method: str, needed: str, identity: Identity) -> None:
-        has = listed(sorted(identity.embeddings), "no embedding")
-        advice = f"Choose {needed} in Load Face Model and make the identity again from the photos."
-        problem = f"{method} needs {needed}, this identity ({identity.name}) has {has}."
-        super().__init__(problem, f"{advice} Its file: {where(needed)}.")
-
-
-class PortraitsMissing(LikenessError):
-    """An identity lacks the pictures that a method looks at."""
-
-    def __init__(self, method: str, identity: str) -> None:
-        none = "has none: people saved by earlier versions have only numbers"
-        problem = f"{method} looks at pictures of the face, and this identity ({identity}) {none}."
-        super().__init__(problem, "Make the identity again from the photos, and save it again.")
 
 
 def why_bad(rows: Tensor) -> str | None:
@@ -119,9 +98,11 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
 
 
 def portraits(identity: Identity, method: str) -> Portraits:
-    """The pictures of one person. Raises PortraitsMissing, naming `method`, when the identity lacks them."""
+    """The pictures of one person. Raises BadCast, naming `method`, when the identity lacks them."""
     if identity.portraits is None:
-        raise PortraitsMissing(method, identity.name)
+        none = "has none: people saved by earlier versions have only numbers"
+        problem = f"{method} looks at pictures of the face, and this identity ({identity.name}) {none}."
+        raise BadCast(problem, "Make the identity again from the photos, and save it again.")
     return identity.portraits
 
 
@@ -131,11 +112,14 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
     photos: "mean" -> (1, 512), "normalised mean" -> (1, 512), the mean direction at the mean length, so that
     photos with a strong embedding do not outweigh the others; "sequence" -> (photos, 512); "weighted mean" ->
     (1, 512), see `_agreement`.
-    Raises RecogniserMissing, naming `method`, when the identity lacks this recogniser; BadEmbedding.
+    Raises BadCast, naming `method`, when the identity lacks this recogniser; BadEmbedding.
     """
     rows = identity.embeddings.get(recogniser)
     if rows is None:
-        raise RecogniserMissing(method, recogniser, identity)
+        has = listed(sorted(identity.embeddings), "no embedding")
+        advice = f"Choose {recogniser} in Load Face Model and make the identity again from the photos."
+        problem = f"{method} needs {recogniser}, this identity ({identity.name}) has {has}."
+        raise BadCast(problem, f"{advice} Its file: {where(recogniser)}.")
     why = "no photo of this person shows a face" if not len(rows) else why_bad(rows)
     if why:
         raise BadEmbedding(identity.name, recogniser, why)
@@ -170,12 +154,6 @@ def _agreement(rows: Tensor) -> Tensor:
     unit = rows / _lengths(rows)
     cosines = (unit @ unit.T).sum(dim=1, keepdim=True) - 1
     return (cosines / (len(rows) - 1)).clamp(min=_LEAST_AGREEMENT)
-
-
-def similarity(identity: Identity, recogniser: str, faces: Tensor, method: str) -> Tensor:
-    """(faces,) mean cosine of this person's photos with each face, (faces, 512). Raises as `combine` does."""
-    photos = normalize(combine(identity, recogniser, "sequence", method).float(), dim=-1)
-    return (photos @ normalize(faces.float(), dim=-1).T).mean(0)
 
 
 def look_alike(people: Sequence[Identity]) -> list[str]:
@@ -307,11 +285,12 @@ def in_common(embeddings: Iterable[Mapping[str, Tensor]]) -> list[str]:
 def similarities(
     people: Sequence[Identity], faces: Sequence[Mapping[str, Tensor]], recogniser: str, node: str
 ) -> Tensor:
-    """(people, faces): mean cosine of everybody's photos with each face. Raises BadEmbedding as `similarity` does."""
+    """(people, faces): mean cosine of everybody's photos with each face. Raises as `combine` does, naming `node`."""
     if not faces:
         return torch.zeros(len(people), 0)
-    rows = torch.stack([face[recogniser].float() for face in faces])
-    return torch.stack([similarity(person, recogniser, rows, node) for person in people])
+    rows = normalize(torch.stack([face[recogniser].float() for face in faces]), dim=-1)
+    each = (normalize(combine(person, recogniser, "sequence", node).float(), dim=-1) for person in people)
+    return torch.stack([(photos @ rows.T).mean(0) for photos in each])
 
 
 def assigned(gain: Tensor) -> list[int | None]:

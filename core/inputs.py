@@ -1,7 +1,5 @@
 """What a node is given, held to what it takes: links bring what no widget would let through."""
 
-from __future__ import annotations
-
 import math
 import operator
 import typing

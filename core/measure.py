@@ -3,14 +3,11 @@
 Similarities are cosines of embeddings, as the recognisers give them: 1 is the same photo, strangers lie around 0.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -400,7 +397,9 @@ def who_is_who(image: Tensor, report: Report, number: int) -> Tensor:
         plate = f"{name} {seen.similarity:.2f}"
         if seen.swapped:
             plate = f"{name} {seen.leakage:.2f}, not {report.names[seen.person]} {seen.similarity:.2f}"
-        box = _missing_box(report, seen.person, sheet.picture) if seen.face is None else one.boxes[seen.face]
+        slot, box = report.people[seen.person].slot, None if seen.face is None else one.boxes[seen.face]
+        if seen.face is None and slot:  # where somebody should stand
+            box = report.onto(*sheet.picture.size).box(slot.box or patch_rect(slot.center))
         if seen.face is None and box:
             plate = f"{name} is missing"
             sheet.pen.line(box, color_of(place - 1), sheet.line)
@@ -427,9 +426,3 @@ def _before(box: Box, other: Box, letters: int) -> float:
     """The room for a box's plate before that of another one to its right, px."""
     level = abs(box[1] - other[1]) < 1.5 * letters
     return other[0] - box[0] if level and other[0] > box[0] else math.inf
-
-
-def _missing_box(report: Report, person: int, picture: Image.Image) -> Box | None:
-    """Where somebody should stand, in pixels of the picture."""
-    slot = report.people[person].slot
-    return slot and report.onto(*picture.size).box(slot.box or patch_rect(slot.center))

@@ -4,8 +4,6 @@ Whatever lists methods reads these: model folders, what a file is, what a workfl
 pages, the choices of Measure Likeness, the benchmark and the tests.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, fields

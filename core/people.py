@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from torch import Tensor
 from typing_extensions import TypeIs
@@ -144,13 +144,10 @@ class Cast:
     their numbers, and their places stay free.
     """
 
+    by_row: ClassVar[bool] = False
+    """Whether everybody has a picture of their own, a row of the batch each."""
     people: tuple[Person, ...]
     absent: tuple[tuple[int, str], ...] = field(default=(), kw_only=True)
-
-    @property
-    def by_row(self) -> bool:
-        """Whether everybody has a picture of their own, a row of the batch each."""
-        return False
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -180,9 +177,7 @@ class RowCast(PlacedCast):
     All of them have a place in their picture and a weight above 0.
     """
 
-    @property
-    def by_row(self) -> bool:
-        return True
+    by_row = True
 
 
 def is_a(given: object, kind: type[KindT]) -> TypeIs[KindT]:

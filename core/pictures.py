@@ -3,8 +3,6 @@
 IMAGE: (B, H, W, C), 0..1, any float type, grey, colour or with alpha. MASK: (B, H, W), or (H, W) from older nodes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What every preview is drawn with: a sheet with its letters and colours; contact sheets, tables, heat maps."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -6,8 +6,6 @@ Flamingo paper, section 3.1; ip_adapter.py: ImageProjModel; ip_adapter_faceid.py
 which Unnorm is a Resampler here; the keys of its released files.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -142,8 +140,9 @@ class AdapterLayers(nn.ModuleDict):
         return [(layer.to_k_ip(tokens), layer.to_v_ip(tokens)) for layer in each]
 
 
-class _OfEmbeddings(nn.Module):
-    """What both kinds have, with the sizes of `state`; its weights are not loaded.
+class EmbeddingProjection(nn.Module):
+    """Embeddings (B, embedding) or (B, 1, embedding) -> (B, tokens, width), with the sizes of `state`; its weights are
+    not loaded. Unconditional: zeros as embeddings.
 
     state: "norm.*", and "proj.*" of one layer or "proj.{0,2}.*" of two. KeyError names the key that is missing.
     """
@@ -159,18 +158,11 @@ class _OfEmbeddings(nn.Module):
             self.proj = nn.Sequential(self.proj, nn.GELU(), ops.Linear(inside, out, **factory))
         self.norm = ops.LayerNorm(self.width, **factory)
 
-    def projected(self, embeddings: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor) -> Tensor:
         return self.norm(self.proj(embeddings).reshape(len(embeddings), self.tokens, self.width))
 
 
-class EmbeddingProjection(_OfEmbeddings):
-    """Embeddings (B, embedding) or (B, 1, embedding) -> (B, tokens, width). Unconditional: zeros as embeddings."""
-
-    def forward(self, embeddings: Tensor) -> Tensor:
-        return self.projected(embeddings)
-
-
-class FacePlusProjection(_OfEmbeddings):
+class FacePlusProjection(EmbeddingProjection):
     """The same, and what these tokens find in CLIP's hidden states of the face, (B, n, 1280).
 
     Unconditional: zeros as embeddings, and the states of a picture that is zero after normalisation.
@@ -181,9 +173,11 @@ class FacePlusProjection(_OfEmbeddings):
         perceiver = below("perceiver_resampler.", state)
         self.perceiver_resampler = Perceiver(perceiver, ops=ops, head_dim=head_dim, **factory)
 
-    def forward(self, embeddings: Tensor, states: Tensor, shortcut: float | None = 1.0) -> Tensor:
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, embeddings: Tensor, states: Tensor, shortcut: float | None = 1.0
+    ) -> Tensor:
         """shortcut: how much of what is found is added to the tokens, as in version 2; None: it replaces them, as in
         version 1."""
-        tokens = self.projected(embeddings)
+        tokens = super().forward(embeddings)
         found = self.perceiver_resampler.found(states, tokens)
         return found if shortcut is None else tokens + shortcut * found

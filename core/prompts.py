@@ -1,19 +1,13 @@
 """Prompts of several lines: a scene each, or what is said of one person: "Anna: smiling". Who is meant by names."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 
-from .errors import BadCast, LikenessError, counted, listed
+from .errors import BadCast, BadSetup, LikenessError, counted, listed
 from .text import NAME, names_in, plain
 
 MOST_SCENES = 100
 """In one run: each is a whole picture."""
-
-
-class BadScenes(LikenessError):
-    """A list of scenes that makes no run."""
 
 
 class BadPrompts(LikenessError):
@@ -29,7 +23,7 @@ class BadPrompts(LikenessError):
 def per_scene(text: str, always: str = "") -> list[str]:
     """The prompt of every scene: its line, and after a comma what all of them share. Empty lines are left out.
 
-    Raises BadScenes where there is none, or more than MOST_SCENES.
+    Raises BadSetup where there is none, or more than MOST_SCENES.
     """
     lines = [plain(line).rstrip(", ") for line in text.splitlines()]
     shared = plain(always).strip(", ")
@@ -37,7 +31,7 @@ def per_scene(text: str, always: str = "") -> list[str]:
     if not 0 < len(scenes) <= MOST_SCENES:
         found = counted(len(scenes), "scene") if scenes else "no scene"
         advice = "Use several runs." if scenes else "Write one scene per line, such as: at the beach, in the kitchen."
-        raise BadScenes(f"The text has {found}; from 1 to {MOST_SCENES} can be made in one run.", advice)
+        raise BadSetup(f"The text has {found}; from 1 to {MOST_SCENES} can be made in one run.", advice)
     return scenes
 
 

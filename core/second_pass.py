@@ -3,8 +3,6 @@
 Sampled crops go into their pictures in the colours of what lies around them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -216,11 +214,6 @@ def cut(image: Tensor, crop: Crop, size: int) -> Tensor:
     """(size, size, 3) float32: the crop of its picture (H, W, 3), upright and enlarged."""
     x0, y0, x1, y1 = crop.square
     return turned(image[y0:y1, x0:x1], crop.turns, size)
-
-
-def cut_mask(crop: Crop, size: int) -> Tensor:
-    """(size, size) float32 0..1: the crop's mask as the crop is enlarged and turned."""
-    return turned(crop.mask[..., None], crop.turns, size)[..., 0]
 
 
 def turned(picture: Tensor, turns: int, size: int) -> Tensor:

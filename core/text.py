@@ -1,7 +1,5 @@
 """Text that people typed or files brought, as it may stand in a name, a message or a line of the log."""
 
-from __future__ import annotations
-
 import logging
 import re
 

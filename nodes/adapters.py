@@ -1,7 +1,5 @@
 """Load Adapter: a method's own file, of whichever method. What it is, its contents tell."""
 
-from __future__ import annotations
-
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +16,6 @@ from ..core.models.manifest import models
 from .sockets import AdapterSocket
 
 LISTED = "https://github.com/likeness-nodes/likeness/blob/main/docs/models.md"
-
-
 LOADERS: dict[str, FileLoader] = {}
 """By the folders of the methods that have one, in their order; extension.py, which knows these, fills it."""
 

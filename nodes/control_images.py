@@ -1,7 +1,5 @@
 """Pictures for ControlNets: a layout drawn in one of their ways, and photos at the size to generate at."""
 
-from __future__ import annotations
-
 from comfy_api.latest import io, ui
 from torch import Tensor
 

@@ -1,16 +1,105 @@
-"""What is there of the models a workflow needs, before it is run."""
+"""What is there of the models a workflow needs, before it is run; and what our web scripts and help pages ask for."""
 
-from __future__ import annotations
-
+import asyncio
 import json
+import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
+import comfy.model_management
+import torch
 from comfy_api.latest import io, ui
 
-from ..bridge import doctor, notes
+from ..bridge import folders, notes
 from ..bridge.schema import IN_FILES
-from ..core.models.findings import GOOD
+from ..core.models import doctor, manifest, needs
+from ..core.models.findings import GOOD, OK, Diagnosis, Finding
+from ..core.models.manifest import Model
 from ..core.previews import table
+from ..core.text import in_one_line
+
+THIS, STARTS, ALL = "this workflow", "start templates", "all templates"
+MISSING = "/likeness/missing"
+_PACK = Path(__file__).absolute().parents[1]
+_TEMPLATES = _PACK / "workflows"
+
+
+def choices() -> list[str]:
+    return [THIS, STARTS, ALL, *_templates()]
+
+
+def replaced() -> dict[str, str]:
+    """Names of earlier templates -> which one has taken over: saved workflows still choose them."""
+    texts = json.loads((_PACK / "locales" / "en" / "main.json").read_text("utf-8"))
+    return texts["likenessReplacedTemplates"]
+
+
+def _templates() -> list[str]:
+    names = (path.stem for path in _TEMPLATES.glob("*.json"))
+    return sorted(names, key=lambda name: (not name.startswith("start_"), name))
+
+
+def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
+    """What is there of the models that one of `choices` needs; prompt: the graph that is running."""
+    stop = comfy.model_management.throw_exception_if_processing_interrupted
+    several = {ALL: _templates(), STARTS: [name for name in _templates() if name.startswith("start_")]}
+    names = several.get(choice, [choice])
+    graphs = {THIS: prompt} if choice == THIS else {name: _template(name) for name in names}
+    wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
+    return doctor.report(choice, wanted, folders.of_models(), _around(), stop, needs.users(graphs, _template))
+
+
+def _template(name: str) -> dict[str, Any]:
+    return json.loads((_TEMPLATES / f"{replaced().get(name, name)}.json").read_text("utf-8"))
+
+
+def missing(graph: Mapping[str, Any]) -> list[Model]:
+    """The published models that a workflow needs and that are not there; none where the demo's stand-ins are chosen."""
+    if needs.chooses_standins(graph):
+        return []
+    return doctor.absent((model for model in needs.wanted(graph) if model.page), folders.of_models())
+
+
+def _around() -> tuple[Finding, ...]:
+    import comfyui_version
+
+    device = comfy.model_management.get_torch_device()
+    name, free = comfy.model_management.get_torch_device_name(device), comfy.model_management.get_free_memory(device)
+    memory = f", {manifest.human(int(free))} of its memory free" if free else ""
+    machine = Finding("torch", OK, f"{torch.__version__} on {name}{memory}")
+    return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine)
+
+
+def serve() -> None:
+    """Add the routes to the running server, if any.
+
+    Pictures of translated help pages: these lie one folder deeper than the English ones and link to ../img, as GitHub
+    reads them. The host's help panel reads all links from web/docs, so there they lead to web/img.
+    """
+    server = notes.running_server()
+    # Of two copies of the pack the first answers: the server does not start with a route twice.
+    if server is None or any(route.path == MISSING for route in server.routes):
+        return
+    server.routes.post(MISSING)(_missing)
+    server.routes.static(f"/extensions/{_PACK.name}/img", _PACK / "web" / "docs" / "img")
+
+
+async def _missing(request: Any) -> Any:
+    """A workflow is posted as it is saved; the answer names the published files that are missing, and says how large
+    they are together. It reads the disk beside the server's loop: a network drive may take its time."""
+    try:
+        body = await request.read()  # not text(), which fails with an encoding that a sender makes up
+        lost = await asyncio.to_thread(lambda: missing(needs.workflow(body.decode())))
+    except (ValueError, sys.modules["server"].web.RequestPayloadError) as error:  # the latter: not packed as it says
+        return _json({"error": in_one_line(error)}, 400)
+    return _json({"names": [model.name for model in lost], "size": manifest.together(lost)})
+
+
+def _json(answer: Any, status: int = 200) -> Any:
+    return sys.modules["server"].web.json_response(answer, status=status)
+
 
 SHOWN = "likeness_doctor"
 """Under which our script in the editor finds the report, beside the picture; web/doctor.js knows the name, too."""
@@ -22,7 +111,7 @@ class Doctor(io.ComfyNode):
         return io.Schema(
             node_id="LikenessDoctor",
             category=IN_FILES,
-            inputs=[io.Combo.Input("workflow", options=doctor.choices(), default=doctor.THIS, optional=True)],
+            inputs=[io.Combo.Input("workflow", options=choices(), default=THIS, optional=True)],
             outputs=[io.Image.Output("table"), io.String.Output("report")],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
@@ -30,7 +119,7 @@ class Doctor(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, workflow: str | None = None) -> bool | str:
-        known = workflow is None or workflow in doctor.choices() or workflow in doctor.replaced()
+        known = workflow is None or workflow in choices() or workflow in replaced()
         return known or f"workflow: {workflow!r} is no template of this version. Choose another one."
 
     @classmethod
@@ -39,7 +128,7 @@ class Doctor(io.ComfyNode):
 
     @classmethod
     def execute(cls, workflow: str | None = None) -> io.NodeOutput:
-        found = doctor.report(workflow or doctor.THIS, (cls.hidden and cls.hidden.prompt) or {})
+        found = report(workflow or THIS, (cls.hidden and cls.hidden.prompt) or {})
         notes.tell(notes.node_of(cls), "" if found.good else found.summary)
         rows = [(finding.what, finding.state, finding.detail) for finding in found.findings]
         picture = table(found.summary, rows, [finding.state in GOOD for finding in found.findings])

@@ -1,22 +1,20 @@
 """The pack's nodes, as the host asks for them: steps, and the nodes of every method that has a folder here."""
 
-from __future__ import annotations
-
 from importlib import import_module
 
 from comfy_api.latest import ComfyExtension, io
 
 from ..bridge import folders, inputs
-from ..bridge.doctor import serve
 from ..bridge.photos import provide
 from ..core.methods import methods
 from . import adapters, replaced
+from .doctor import serve
 
 folders.register()
 
 _STEPS = (
-    "people", "photos", "adapters", "places", "control_images", "person_prompts", "parts", "body_surface", "measure",
-    "second_pass", "scenes", "doctor",
+    "people", "photos", "adapters", "places", "control_images", "prompts", "parts", "body_surface", "measure",
+    "second_pass", "doctor",
 )  # fmt: skip
 """Modules, in the order in which the host lists their nodes; then come those of the methods."""
 _STEP_MODULES = [import_module(f".{name}", __package__) for name in _STEPS]

@@ -1,7 +1,5 @@
 """Measure: who is shown, how alike and in whose place; and the best pictures of a batch by that."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Parts of a person: a picture, a mask and a label each."""
 
-from __future__ import annotations
-
 from comfy_api.latest import io, ui
 from torch import Tensor
 
@@ -44,19 +42,15 @@ class Part(io.ComfyNode):
         target_mask: Tensor | None = None,
         parts: Parts | None = None,
     ) -> io.NodeOutput:
-        part = make_part(_label(label, other_label), image, mask, weight, target_mask)
+        words = plain(other_label if label == OTHER else label)
+        if not words:
+            name = "other_label" if label == OTHER else "label"
+            raise errors.BadChoice(name, words, [*LABELS, "or your own words, such as 'glasses'"])
+        part = make_part(words, image, mask, weight, target_mask)
         notes.tell(notes.node_of(cls), "\n".join(hints(part, mask=mask, target_mask=target_mask)))
         everything = Parts((*(parts.parts if parts else ()), part))
         shown = sheet(everything)
         return io.NodeOutput(everything, shown, ui=ui.PreviewImage(shown, cls=cls))
-
-
-def _label(label: str, other: str) -> str:
-    words = plain(other if label == OTHER else label)
-    if not words:
-        name = "other_label" if label == OTHER else "label"
-        raise errors.BadChoice(name, words, [*LABELS, "or your own words, such as 'glasses'"])
-    return words
 
 
 NODES = [Part]

@@ -1,7 +1,5 @@
 """Many photos to a cast: sorted into people by their faces, named by their files, corrected by hand."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

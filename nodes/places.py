@@ -1,7 +1,5 @@
 """Places: where people stand on a canvas, and who stands where."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ An old node is its row of the table and the new node: what it takes and gives is
 does the work. So each of its inputs is one of the new node's, by the same id.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field

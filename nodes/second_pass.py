@@ -1,7 +1,5 @@
 """Second pass: everybody whose face is small or unlike, enlarged as a row of one batch, and pasted back."""
 
-from __future__ import annotations
-
 import torch
 from comfy.sd import VAE
 from comfy_api.latest import io, ui
@@ -27,9 +25,6 @@ CROP = "Crop Faces"
 PLACES = ("cut out in their place", "left as they are")
 
 
-_VAE = io.Vae.Input("vae", optional=True)
-
-
 class CropFaces(FindsFaces, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -50,7 +45,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
                 advanced(face_sizes_input("feather", 0.25)),
                 advanced(io.Combo.Input("not_found", options=list(PLACES))),
                 # Editors of older hosts put a new socket before the widgets, whose links in saved boxes then miss.
-                *([_VAE] if dit.known_here() else []),
+                *([io.Vae.Input("vae", optional=True)] if dit.known_here() else []),
             ],
             outputs=[
                 io.Image.Output("crops"),
@@ -96,7 +91,8 @@ class CropFaces(FindsFaces, io.ComfyNode):
         if chosen:
             rgb = as_rgb(images)
             crops = torch.stack([second_pass.cut(rgb[crop.picture], crop, choice.size) for crop in chosen])
-            masks = torch.stack([second_pass.cut_mask(crop, choice.size) for crop in chosen])
+            masks = [second_pass.turned(crop.mask[..., None], crop.turns, choice.size) for crop in chosen]
+            masks = torch.stack(masks)[..., 0]
             rows = second_pass.cast_of(listed, choice.size)
             latents = latents_by_row(vae, crops, masks) if vae else latents
         report = second_pass.describe(listed, len(images))

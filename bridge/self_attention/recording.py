@@ -1,16 +1,19 @@
-"""What a UNet's self-attention sees of a picture, layer by layer."""
+"""What a UNet's self-attention sees of a picture, layer by layer; and of parts, while it denoises another."""
 
-from __future__ import annotations
-
-from collections.abc import Collection
+import math
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ...core.attention import Block
-from ..unet import Options, dtype_of, layers_of
+from ...core.geometry import Rect
+from ...core.parts.bank import Bank, Inside, inside, token_mask
+from ..unet import Options, dtype_of, grids, layers_of
 
 Recorded = dict[Block, Tensor]
 """What each layer has seen."""
@@ -63,3 +66,110 @@ def record_one(
     """`record` of one part, (1, ...), once at t = 0, kept on the CPU: block -> (tokens, C)."""
     seen = record(unet, x, torch.zeros(1, device=x.device), context, y, blocks)
     return {block: states[0].cpu() for block, states in seen.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class SelfReference:
+    """Parts that the denoiser itself sees while it samples: with its LoRAs, cast and offloaded as in this run.
+
+    latents: (parts, 4, h, w), scaled for the model; contexts: (parts, T, width);
+
+    extra: (parts, channels, h, w), what the model is given beside a noisy latent, no channels for most;
+    adm: (parts, adm) or None; masks: (H, W) per part; noise: like latents, the same at every step.
+    windows: the piece of its latent that each part is recorded from, (left, top, right, below).
+    steps: for how many one recording is used, or None: once per run, without noise, at t = 0.
+    """
+
+    model_sampling: Any
+    latents: Tensor
+    extra: Tensor
+    contexts: Tensor
+    adm: Tensor | None
+    masks: Sequence[Tensor]
+    noise: Tensor
+    layers: str
+    windows: Sequence[Rect]
+    steps: int | None = 1
+    _counted: dict[Hashable, Inside] = field(default_factory=dict, init=False)
+
+    def __deepcopy__(self, memo: object) -> "SelfReference":
+        return self
+
+    def placed(self, like: Tensor) -> "SelfReference":
+        """In the place of `like`, what the UNet is given as it is in its dtype: for one run."""
+        place = like.device
+        return replace(
+            self,
+            latents=self.latents.to(place),
+            extra=self.extra.to(place),
+            contexts=self.contexts.to(like),
+            adm=None if self.adm is None else self.adm.to(like),
+            noise=self.noise.to(place),
+        )
+
+    def __call__(self, unet: nn.Module, timesteps: Tensor, sigmas: Tensor) -> Bank:
+        """timesteps, sigmas: (1,), what the UNet is given for this step and the level of its noise."""
+        pixels, at = math.prod(self.latents.shape[-2:]), grids(unet, *self.latents.shape[-2:])
+        shares = LAYERS[self.layers]
+        layers = [b for b in layers_of(unet) if shares(b, math.sqrt(pixels / math.prod(at[b[:2]])))]
+        parts = self._at_zero(unet, layers) if self.steps is None else self._at(unet, timesteps, sigmas, layers)
+        return {
+            block: [self._inside(unet, n, block, parts[n][block]).of(parts[n][block]) for n in range(len(parts))]
+            for block in layers
+        }
+
+    def _at(self, unet: nn.Module, timesteps: Tensor, sigmas: Tensor, layers: list[Block]) -> dict[int, Recorded]:
+        """All parts of one size in one batch, at the noise level of this step."""
+        noisy = self.model_sampling.noise_scaling(sigmas, self.noise.clone(), self.latents)
+        x = torch.cat([self.model_sampling.calculate_input(sigmas, noisy), self.extra], dim=1).to(self.contexts)
+        parts: dict[int, Recorded] = {}
+        for rows in self._alike():
+            given, context, adm = self._rows(x, rows)
+            seen = record(unet, given, timesteps.expand(len(rows)), context, adm, layers)
+            parts |= {n: {block: seen[block][row] for block in layers} for row, n in enumerate(rows)}
+        return parts
+
+    def _at_zero(self, unet: nn.Module, layers: list[Block]) -> dict[int, Recorded]:
+        """One part after another, kept on the CPU."""
+        x = torch.cat([self.latents, self.extra], dim=1).to(self.contexts)
+        return {n: record_one(unet, *self._rows(x, [n]), layers) for n in range(len(x))}
+
+    def _alike(self) -> Iterable[list[int]]:
+        """The numbers of the parts, those that are recorded at one size together."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for n in range(len(self.latents)):
+            left, top, right, below = self.windows[n]
+            found.setdefault((right - left, below - top), []).append(n)
+        return found.values()
+
+    def _rows(self, x: Tensor, parts: list[int]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What the UNet is given of these parts: their windows of x, contexts, adm."""
+        windows = [(x[n], *self.windows[n]) for n in parts]
+        given = torch.stack([one[:, top:below, left:right] for one, left, top, right, below in windows])
+        context = torch.stack([self.contexts[n] for n in parts])
+        return given, context, None if self.adm is None else torch.stack([self.adm[n] for n in parts])
+
+    def _inside(self, unet: nn.Module, part: int, block: Block, states: Tensor) -> Inside:
+        key = part, block[:2], states.device
+        if key not in self._counted:
+            self._counted[key] = self._count(unet, part, block, states)
+        return self._counted[key]
+
+    def _count(self, unet: nn.Module, part: int, block: Block, states: Tensor) -> Inside:
+        """What lies outside of its window counts among the dropped, so that a part weighs as much with one."""
+        left, top, right, below = self.windows[part]
+        corners = (top, left), (below, right), self.latents.shape[-2:]
+        (y, x), (y_end, x_end), grid = (grids(unet, *corner)[block[:2]] for corner in corners)
+        tokens = token_mask(self.masks[part], math.prod(grid)).unflatten(0, grid)
+        found = inside(tokens[y:y_end, x:x_end].flatten(), states)
+        return replace(found, dropped=found.dropped + tokens.numel() - len(states))
+
+
+LAYERS: dict[str, Callable[[Block, float], bool]] = {
+    "all": lambda block, shrunk: True,
+    "up blocks": lambda block, shrunk: block[0] == "output",
+    "fine": lambda block, shrunk: shrunk < 3,
+    "coarse": lambda block, shrunk: shrunk >= 3,
+}
+"""Which layers share: all; those on the way up; those at half the latent's resolution and finer; the coarser rest.
+(block, how much smaller the layer's side is than the latent's) -> whether it shares."""

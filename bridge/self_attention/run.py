@@ -23,7 +23,8 @@ from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared
 from .. import unet
 from ..runs import Batch, Given, Run, rows_made
 from ..unet import Grid, Options, Replacement
-from .shared_parts import Reference, SharedParts, Watch
+from .recording import SelfReference
+from .shared_parts import SharedParts, Watch
 
 
 class SharingRun(Run):
@@ -36,7 +37,7 @@ class SharingRun(Run):
         for parts in self.everything(guider):
             parts.check_size((8 * latent.shape[-1], 8 * latent.shape[-2]))
         self._memories: dict[torch.device, Memory] = {}
-        self._recordings: dict[tuple[Reference, torch.device], tuple[int, Memory]] = {}
+        self._recordings: dict[tuple[SelfReference, torch.device], tuple[int, Memory]] = {}
         self._others = {"patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})}
 
     def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch | None:
@@ -53,7 +54,7 @@ class SharingRun(Run):
         watch = self._watching(carried, given.sigmas) if on else None
         return memory.batch(tuple(carried), on, given.x, watch)
 
-    def _recording(self, memory: Memory, live: Reference, given: Given) -> Memory:
+    def _recording(self, memory: Memory, live: SelfReference, given: Given) -> Memory:
         """The memory with what `live` has last recorded, or with nothing where that is out of date."""
         if live.steps is None:
             return memory
@@ -151,15 +152,16 @@ class Memory:
         self._like, self._unet, self._others = given.like(), given.model.diffusion_model, others
         self._modules = {(name, number, index): layer for name, number, index, layer in unet.transformers(self._unet)}
         # One for all layers and steps that need the same: with targets it is large.
-        self._bias = cache(partial(_bias, self._like))
-        self._poses: dict[SharedParts, Tensor] = {}
-        self._placed: dict[Reference, Reference] = {}
+        like = self._like  # the caches hold this, and not the memory that holds them
+        self._bias = cache(partial(_bias, like))
+        self._posed = cache(lambda parts: parts.pose.to(like))
+        self._placed = cache(lambda live: live.placed(like))
         self._forget()
 
     def _forget(self) -> None:
         self._beside: dict[Hashable, Beside] = {}
         self._batches: dict[Hashable, SharingBatch] = {}
-        self._banks: dict[Reference, Bank] = {}
+        self._banks: dict[SelfReference, Bank] = {}
         self._recorded: dict[SharedParts, SharedParts] = {}
 
     def with_nothing_recorded(self) -> Memory:
@@ -173,16 +175,11 @@ class Memory:
         if parts.live is None:
             return parts
         if parts.live not in self._banks:
-            self._banks[parts.live] = self._record(parts.live, given)
+            timesteps = given.model.model_sampling.timestep(given.sigmas[:1]).float()
+            self._banks[parts.live] = self._placed(parts.live)(self._unet, timesteps, given.sigmas[:1])
         if parts not in self._recorded:
             self._recorded[parts] = replace(parts, bank=self._banks[parts.live], live=None)
         return self._recorded[parts]
-
-    def _record(self, live: Reference, given: Given) -> Bank:
-        if live not in self._placed:
-            self._placed[live] = live.placed(self._like)
-        timesteps = given.model.model_sampling.timestep(given.sigmas[:1]).float()
-        return self._placed[live](self._unet, timesteps, given.sigmas[:1])
 
     def batch(self, carried: tuple[SharedParts, ...], on: bool, x: Tensor, watch: Watch | None) -> SharingBatch:
         """carried: per chunk. on: whether anybody shares at this step."""
@@ -190,7 +187,7 @@ class Memory:
         if watch or key not in self._batches:
             maps: list[Tensor] = []
             layers = self._layers(carried, x, maps if watch else None) if on else {}
-            poses = [self._pose(parts) for parts in carried]
+            poses = [None if parts.pose is None else self._posed(parts) for parts in carried]
             self._batches[key] = SharingBatch(len(x), layers, poses, self._others, watch, maps)
         return self._batches[key]
 
@@ -202,13 +199,6 @@ class Memory:
         blocks = dict.fromkeys(block for bank in banks for block, tokens in bank.items() if tokens)
         at = unet.grids(self._unet, *x.shape[-2:])
         return {b: [self._read(parts, b, at[b[:2]], maps) for parts in carried] for b in blocks}
-
-    def _pose(self, parts: SharedParts) -> Tensor | None:
-        if parts.pose is None:
-            return None
-        if parts not in self._poses:
-            self._poses[parts] = parts.pose.to(self._like)
-        return self._poses[parts]
 
     def _read(self, parts: SharedParts, block: Block, grid: Grid, maps: list[Tensor] | None) -> Beside | None:
         """What is attended to beside one's own tokens in a layer of this grid; None where it is nothing."""

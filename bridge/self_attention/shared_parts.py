@@ -1,18 +1,17 @@
 """What the conditioning carries of parts; a row that carries none attends to itself alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...core.attention import Block
 from ...core.errors import BadParts, BadSize
 from ...core.parts.bank import Bank, PartTokens, PartWeights
 from ..carried import Carried, put
 from ..conditioning import Conditioning
+from .recording import SelfReference
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,28 +21,8 @@ class Watch:
     step: int
     show: Callable[[Tensor], None]
 
-    def __deepcopy__(self, memo: object) -> Watch:
+    def __deepcopy__(self, memo: object) -> "Watch":
         return self
-
-
-class Reference(Protocol):
-    """Parts that the denoiser itself sees while it samples."""
-
-    @property
-    def steps(self) -> int | None:
-        """For how many steps one recording is used; None: for all of the run."""
-        ...
-
-    def placed(self, like: Tensor) -> Reference:
-        """The same in the place of `like`, which has the dtype the UNet computes in: for one run."""
-        ...
-
-    def __call__(self, unet: nn.Module, timesteps: Tensor, sigmas: Tensor) -> Bank:
-        """Recorded by the denoiser as it is now: with its LoRAs, cast and offloaded as in this run.
-
-        timesteps, sigmas: (1,), what the UNet is given for this step and the level of its noise.
-        """
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +41,7 @@ class SharedParts(Carried):
     bank: Bank | None
     weights: PartWeights
     pose: Tensor | None = None
-    live: Reference | None = None
+    live: SelfReference | None = None
     size: tuple[int, int] | None = None
     watch: Watch | None = None
 
@@ -74,14 +53,14 @@ class SharedParts(Carried):
     def placed(self) -> bool:
         return self.pose is not None or self.weights.targets is not None
 
-    def of(self, picture: int) -> SharedParts:
+    def of(self, picture: int) -> "SharedParts":
         if self.pose is None or len(self.pose) == 1:
             return self
         number = picture % len(self.pose)
         pose = self.pose[[number]]
         return self.piece(number, lambda: replace(self, pose=pose))
 
-    def cut(self, area: Sequence[int], latent: Sequence[int]) -> SharedParts:
+    def cut(self, area: Sequence[int], latent: Sequence[int]) -> "SharedParts":
         weights = replace(self.weights, targets=_cut(self.weights.targets, [8 * side for side in area]))
         return replace(self, pose=_cut(self.pose, area), weights=weights)
 

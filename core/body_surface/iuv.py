@@ -5,8 +5,6 @@ number of 255; what is no body is black. Source: facebookresearch/DensePose, det
 and detectron/utils/vis.py, whose pictures are the poses of DeepFashion-MultiModal, with which Parts2Whole was trained.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,17 +25,6 @@ _MOST = 2**26
 _STEP = 32  # of the sides of that picture: the coarsest level of the network's features
 
 
-class BodyNotFound(LikenessError):
-    """A photo in which the network sees no body."""
-
-    def __init__(self, photo: int, of: int, width: int, height: int) -> None:
-        which = f"photo {photo} of {of}" if of > 1 else "the photo"
-        super().__init__(
-            f"No body was found in {which} ({width}x{height} px).",
-            "Use a photo that shows a person larger and from the head down; Draw Layout needs none.",
-        )
-
-
 @dataclass(frozen=True, eq=False)
 class Bodies:
     """What the network found in one picture, the surest body first. All float32 on the CPU.
@@ -52,7 +39,7 @@ class Bodies:
     u: Tensor
     v: Tensor
 
-    def surest(self, most: int) -> Bodies:
+    def surest(self, most: int) -> "Bodies":
         """The first ones; all for 0."""
         return Bodies(*(one[: most or None] for one in (self.boxes, self.inside, self.parts, self.u, self.v)))
 
@@ -92,7 +79,7 @@ class Surface:
     person: Tensor
 
     @classmethod
-    def empty(cls, width: int, height: int) -> Surface:
+    def empty(cls, width: int, height: int) -> "Surface":
         return cls(torch.zeros(3, height, width, dtype=torch.uint8), torch.zeros(height, width, dtype=torch.int32))
 
     def put(self, number: int, x: int, y: int, iuv: Tensor) -> None:

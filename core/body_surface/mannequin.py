@@ -4,8 +4,6 @@ Each part's coordinates are a plane through those of people who stand upright in
 the front or from behind. Outlines are those of a mannequin without clothes; hands and feet point where the limb does.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

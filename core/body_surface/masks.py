@@ -1,14 +1,12 @@
 """Masks of parts of the body, from the numbers of an IUV picture; surfaces and masks over photos, for the eye."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import BadSize, LikenessError, counted, listed
+from ..errors import BadParts, BadSize, counted, listed
 from ..geometry import Fit
 from ..previews import as_picture, as_tensor, color_of
 from .iuv import parts_in
@@ -27,24 +25,20 @@ GROUPS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 SIDES = ("both", "right", "left")
 
 
-class NoPart(LikenessError):
-    """Parts of the body of which a picture shows nothing, or none chosen."""
-
-
 def mask(image: Tensor, groups: Collection[str], side: str, people: Tensor | None = None) -> Tensor:
     """White where an IUV picture (B, H, W, C) shows parts of the body, (B, H, W) float32 0 or 1.
 
     groups: of GROUPS. side: of SIDES, the person's own. people: (N, H, W) 0..1, one mask each; then (N, H, W) comes
-    out, row n from picture n where there are several. Raises NotIUV, NoPart, BadSize.
+    out, row n from picture n where there are several. Raises NotIUV, BadParts, BadSize.
     """
     parts = parts_in(image)
     if not groups:
-        raise NoPart("No part of the body is chosen.", f"Switch on one of {listed(list(GROUPS))}.")
+        raise BadParts("No part of the body is chosen.", f"Switch on one of {listed(list(GROUPS))}.")
     sides = (0, 1) if side == "both" else (SIDES.index(side) - 1,)
     found = _shown(parts, [number for name in groups for one in sides for number in GROUPS[name][one]])
     if people is not None:
         if not (people > 0.5).any():
-            raise NoPart("people is all zero: it shows no person.", "Link people of the same node, or nothing.")
+            raise BadParts("people is all zero: it shows no person.", "Link people of the same node, or nothing.")
         size = (people.shape[2], people.shape[1])
         if people.shape[1:] != found.shape[1:]:
             expected = f"surface is {found.shape[2]}x{found.shape[1]} px"
@@ -59,7 +53,7 @@ def mask(image: Tensor, groups: Collection[str], side: str, people: Tensor | Non
         which = f" for {whose} {listed(empty)}" if len(found) > 1 else ""
         seen = [name for name, numbers in GROUPS.items() if _shown(parts, sum(numbers, ())).any()]
         what = listed(sorted(groups, key=list(GROUPS).index)) + (f", {side}" if side != "both" else "")
-        raise NoPart(f"Nothing is seen of {what}{which}.", f"Choose other parts; surface shows {listed(seen)}.")
+        raise BadParts(f"Nothing is seen of {what}{which}.", f"Choose other parts; surface shows {listed(seen)}.")
     return found
 
 

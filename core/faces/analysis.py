@@ -1,7 +1,5 @@
 """From a picture to ordered faces with embeddings, pictures of them for networks that look, and numbers on them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol
 

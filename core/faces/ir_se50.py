@@ -1,29 +1,17 @@
-"""ArcFace IR-SE50 as facexlib ships it, in plain torch, so that the host moves it like any other network.
+"""ArcFace IR-SE50 as facexlib ships it, as the nodes of an ONNX file, which onnx_network runs.
 
-Published as recognition_arcface_ir_se50.pth (facexlib 0.1.0, recognition/arcface_arch.py). Batch norms are constant
-here, so they are folded into the layer before them; the one that a zero-padded convolution follows stays a scale and
-shift per channel, and PReLU needs a slope per channel: both are 1x1 depthwise convolutions, which every host can
-cast and move. No module here has parameters outside `ops`.
+Published as recognition_arcface_ir_se50.pth (facexlib 0.1.0, recognition/arcface_arch.py).
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from typing import Any
-
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
 from ..errors import UnsupportedCheckpoint
+from ..models.onnx_file import Attribute, Node, Program
 from ..models.tensors import State
 
-Shapes = dict[str, tuple[int, ...]]
+Shape = tuple[int, ...]
 
 CROP = 112
 _WIDTH = 512
 _GRID = 7
-_EPS = 1e-5
 # (channels in, channels out, stride) of the 24 residual units.
 _UNITS = tuple(
     (before if unit == 0 else channels, channels, 2 if unit == 0 else 1)
@@ -32,117 +20,72 @@ _UNITS = tuple(
 )
 
 
-class IRSE50(nn.Module):
-    """ops: a module with Conv2d and Linear (torch.nn, comfy.ops.manual_cast). Weights come from `fold`."""
-
-    def __init__(self, ops: Any, device: Any = None, dtype: Any = None) -> None:
-        super().__init__()
-        place = {"device": device, "dtype": dtype}
-        self.layers = nn.ModuleDict()
-        for name, _, shape, norm, stride in _layers():
-            channels, before, side = shape[:3] if len(shape) > 1 else (*shape, 1, 1)
-            groups = channels if len(shape) == 1 else 1
-            how = {"padding": side // 2, "groups": groups, "bias": bool(norm)}
-            self.layers[name] = ops.Conv2d(before * groups, channels, side, stride, **how, **place)
-        self.embed = ops.Linear(_WIDTH * _GRID * _GRID, _WIDTH, **place)
-
-    def forward(self, crops: Tensor) -> Tensor:
-        """crops: (n, 3, 112, 112) BGR, -1..1. Returns (n, 512) of length 1, as facexlib's Backbone does."""
-        x = self._sloped("prelu", self.layers["conv"](crops))
-        for number, (before, channels, stride) in enumerate(_UNITS):
-            x = self._unit(f"unit {number} ", x, stride if before == channels else None)
-        return functional.normalize(self.embed(x.flatten(1)), eps=0)
-
-    def _sloped(self, name: str, x: Tensor) -> Tensor:
-        """PReLU."""
-        return x.clamp(min=0) + self.layers[name](x.clamp(max=0))
-
-    def _unit(self, name: str, x: Tensor, stride: int | None) -> Tensor:
-        """A residual unit with squeeze-and-excitation. stride: of a shortcut without weights."""
-        y = self.layers[name + "conv1"](self.layers[name + "norm"](x))
-        y = self.layers[name + "conv2"](self._sloped(name + "prelu", y))
-        gate = self.layers[name + "squeeze"](y.mean(dim=(2, 3), keepdim=True)).relu()
-        kept = x[..., ::stride, ::stride] if stride else self.layers[name + "shortcut"](x)
-        return y * self.layers[name + "excite"](gate).sigmoid() + kept
-
-
-def _layers() -> Iterator[tuple[str, str, tuple[int, ...], str, int]]:
-    """Of all layers but the last: our name, the published weight's or "", its shape, the published norm's or "", and
-    the stride. One number per channel is a 1x1 depthwise convolution."""
-    yield "conv", "input_layer.0", (64, 3, 3, 3), "input_layer.1", 1
-    yield "prelu", "input_layer.2", (64,), "", 1
-    for number, (before, channels, stride) in enumerate(_UNITS):
-        ours, theirs, squeezed = f"unit {number} ", f"body.{number}.res_layer", channels // 16
-        if before != channels:
-            shortcut = f"body.{number}.shortcut_layer"
-            yield f"{ours}shortcut", f"{shortcut}.0", (channels, before, 1, 1), f"{shortcut}.1", stride
-        yield f"{ours}norm", "", (before,), f"{theirs}.0", 1
-        yield f"{ours}conv1", f"{theirs}.1", (channels, before, 3, 3), "", 1
-        yield f"{ours}prelu", f"{theirs}.2", (channels,), "", 1
-        yield f"{ours}conv2", f"{theirs}.3", (channels, channels, 3, 3), f"{theirs}.4", stride
-        yield f"{ours}squeeze", f"{theirs}.5.fc1", (squeezed, channels, 1, 1), "", 1
-        yield f"{ours}excite", f"{theirs}.5.fc2", (channels, squeezed, 1, 1), "", 1
-
-
-def published_shapes() -> Shapes:
-    """Every tensor of the published file that matters, by its key."""
-    shapes: Shapes = {}
-    for _, weight, shape, norm, _ in _layers():
-        shapes |= ({f"{weight}.weight": shape} if weight else {}) | (_norm_shapes(norm, shape[0]) if norm else {})
-    shapes |= _norm_shapes("output_layer.0", _WIDTH)
-    shapes |= {"output_layer.3.weight": (_WIDTH, _WIDTH * _GRID * _GRID), "output_layer.3.bias": (_WIDTH,)}
-    return shapes | _norm_shapes("output_layer.4", _WIDTH)
-
-
-def _norm_shapes(key: str, channels: int) -> Shapes:
-    return {f"{key}.{name}": (channels,) for name in ("weight", "bias", "running_mean", "running_var")}
-
-
-def fold(state: State, path: str) -> dict[str, Tensor]:
-    """The published tensors as IRSE50's own, float32. Folding is done in double precision.
+def program(state: State, path: str) -> Program:
+    """(1, 3, 112, 112) BGR, -1..1 -> (1, 512), which facexlib's Backbone divides by its length in the end.
 
     Raises UnsupportedCheckpoint, naming `path`, when a tensor is missing or has another shape.
     """
-    for key, shape in published_shapes().items():
+    graph = _Graph()
+    for key, shape in graph.shapes.items():
         found = tuple(state[key].shape) if key in state else None
         if found != shape:
             what = "without" if found is None else f"of shape {found} for"
-            raise UnsupportedCheckpoint(
-                path,
-                f"a face network {what} {key}",
-                f"the ArcFace recogniser of facexlib (IR-SE50) with {key} of shape {shape}",
-                "Download recognition_arcface_ir_se50.pth from facexlib's release v0.1.0.",
-            )
-    double = {key: state[key].double() for key in published_shapes()}
-    folded = _fold_output(double)
-    for ours, name, _, norm, _ in _layers():
-        weight = double[f"{name}.weight"] if name else torch.ones((), dtype=torch.double)
-        weight = weight[:, None, None, None] if weight.ndim == 1 else weight
-        if norm:
-            scale, folded[f"layers.{ours}.bias"] = _affine(double, norm)
-            weight = weight * scale[:, None, None, None]
-        folded[f"layers.{ours}.weight"] = weight
-    return {key: value.float() for key, value in folded.items()}
+            expected = f"the ArcFace recogniser of facexlib (IR-SE50) with {key} of shape {shape}"
+            advice = "Download recognition_arcface_ir_se50.pth from facexlib's release v0.1.0."
+            raise UnsupportedCheckpoint(path, f"a face network {what} {key}", expected, advice)
+    weights = {key: state[key].float() for key in graph.shapes}
+    return Program(path, "crop", (graph.nodes[-1].outputs[0],), tuple(graph.nodes), weights)
 
 
-def _affine(state: State, key: str) -> tuple[Tensor, Tensor]:
-    """(scale, shift) of a batch norm at inference."""
-    scale = state[f"{key}.weight"] / (state[f"{key}.running_var"] + _EPS).sqrt()
-    return scale, state[f"{key}.bias"] - state[f"{key}.running_mean"] * scale
+def published_shapes() -> dict[str, Shape]:
+    """Every tensor of the published file that matters, by its key."""
+    return _Graph().shapes
 
 
-def _fold_output(state: State) -> dict[str, Tensor]:
-    """Batch norm, Linear, batch norm as one Linear; each channel covers a 7x7 grid of its inputs."""
-    weight = state["output_layer.3.weight"]
-    scale, shift = (values.repeat_interleave(_GRID * _GRID) for values in _affine(state, "output_layer.0"))
-    bias = state["output_layer.3.bias"] + weight @ shift
-    out_scale, out_shift = _affine(state, "output_layer.4")
-    return {
-        "embed.weight": weight * scale * out_scale[:, None],
-        "embed.bias": bias * out_scale + out_shift,
-    }
+class _Graph:
+    """nodes: each reads values by their names; shapes: of the tensors among them, by their keys in the file."""
 
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.shapes: dict[str, Shape] = {}
+        x = self._normed(self._conv("crop", "input_layer.0", (64, 3, 3, 3)), "input_layer.1", 64)
+        x = self._sloped(x, "input_layer.2", 64)
+        for number, unit in enumerate(_UNITS):
+            x = self._unit(x, f"body.{number}", *unit)
+        x = self._run("Flatten", self._normed(x, "output_layer.0", _WIDTH))
+        linear = self._read("output_layer.3", weight=(_WIDTH, _WIDTH * _GRID**2), bias=(_WIDTH,))
+        self._normed(self._run("Gemm", x, *linear, transB=1), "output_layer.4", _WIDTH)
 
-def prepare(crops: Tensor) -> Tensor:
-    """(n, 112, 112, 3) 8-bit BGR to the network's input, (n, 3, 112, 112) float32 -1..1."""
-    return 2 * (crops.permute(0, 3, 1, 2).contiguous().to(torch.float32) / 255) - 1
+    def _unit(self, x: str, key: str, before: int, channels: int, stride: int) -> str:
+        """With squeeze and excitation."""
+        own, shortcut, squeezed = f"{key}.res_layer", f"{key}.shortcut_layer", channels // 16
+        y = self._conv(self._normed(x, f"{own}.0", before), f"{own}.1", (channels, before, 3, 3))
+        y = self._conv(self._sloped(y, f"{own}.2", channels), f"{own}.3", (channels, channels, 3, 3), stride)
+        y = self._normed(y, f"{own}.4", channels)
+        gate = self._conv(self._run("GlobalAveragePool", y), f"{own}.5.fc1", (squeezed, channels, 1, 1))
+        gate = self._conv(self._run("Relu", gate), f"{own}.5.fc2", (channels, squeezed, 1, 1))
+        if before != channels:
+            x = self._conv(x, f"{shortcut}.0", (channels, before, 1, 1), stride)
+            x = self._normed(x, f"{shortcut}.1", channels)
+        elif stride > 1:
+            x = self._run("MaxPool", x, kernel_shape=(1, 1), strides=(stride, stride))
+        return self._run("Add", self._run("Mul", y, self._run("Sigmoid", gate)), x)
+
+    def _conv(self, x: str, key: str, shape: Shape, stride: int = 1) -> str:
+        around = (shape[-1] // 2,) * 4
+        return self._run("Conv", x, *self._read(key, weight=shape), strides=(stride, stride), pads=around)
+
+    def _normed(self, x: str, key: str, channels: int) -> str:
+        names = ("weight", "bias", "running_mean", "running_var")
+        return self._run("BatchNormalization", x, *self._read(key, **dict.fromkeys(names, (channels,))))
+
+    def _sloped(self, x: str, key: str, channels: int) -> str:
+        return self._run("PRelu", x, *self._read(key, weight=(channels,)))
+
+    def _read(self, key: str, **shapes: Shape) -> list[str]:
+        self.shapes |= (named := {f"{key}.{name}": shape for name, shape in shapes.items()})
+        return list(named)
+
+    def _run(self, operator: str, *inputs: str, **attributes: Attribute) -> str:
+        self.nodes.append(Node(operator, inputs, (f"value {len(self.nodes)}",), attributes))
+        return self.nodes[-1].outputs[0]

@@ -1,12 +1,11 @@
 """Finding faces that a detector misses at first: tight crops, huge faces, photos that lie on their side."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
 import numpy as np
+from typing_extensions import Self
 
 from ..people import Box, Keypoints, Point
 from .pictures import Picture
@@ -20,7 +19,7 @@ class Detection:
     keypoints: Keypoints
     score: float
 
-    def moved(self, to: Callable[[Point], Point]) -> Detection:
+    def moved(self, to: Callable[[Point], Point]) -> Self:
         """In another picture, turned or scaled. to: where a point of this one is there."""
         (xa, ya), (xb, yb) = to(self.box[:2]), to(self.box[2:])
         box = (min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb))

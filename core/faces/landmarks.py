@@ -4,8 +4,6 @@ Points are numbered as in MediaPipe's canonical face model. Which of them stand 
 measured beside SCRFD on photos (tests/faces/test_landmarks.py; docs/dev/faces.md has the figures).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

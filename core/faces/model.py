@@ -1,7 +1,5 @@
 """A detector and recognisers: which of the files at hand they are, and what runs them. Knows no host."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from typing_extensions import Self
 
 from ..errors import UnsupportedCheckpoint
@@ -119,6 +118,42 @@ def on_cpu(build: Callable[..., nn.Module], state: State) -> Held:
     return network
 
 
+class IRSE50Recogniser:
+    """facexlib's ArcFace. Its embeddings have length 1: the published network ends in a normalisation."""
+
+    id = packs.IR_SE50
+    crop_size = ir_se50.CROP
+
+    def __init__(self, state: State, path: str, hold: Holder) -> None:
+        """state: of the published file, `path`. Raises UnsupportedCheckpoint."""
+        shape = (1, 3, self.crop_size, self.crop_size)
+        self.network = opened(ir_se50.program(state, path), hold, shape, (EMBEDDING,))
+
+    def embed(self, crops: Sequence[Picture]) -> Tensor:
+        pixels = 2 * (torch.as_tensor(np.stack(crops)).permute(0, 3, 1, 2).float() / 255) - 1
+        return functional.normalize(_one_by_one(self.network, pixels), eps=0)
+
+
+class ArcFace:
+    """A recogniser from an ONNX file. Its embeddings are not normalised, as insightface returns them.
+
+    scales: whether the network itself brings 0..255 to what it was trained with.
+    """
+
+    def __init__(self, identifier: str, network: Held, crop_size: int, scales: bool) -> None:
+        self.id, self.network, self.crop_size, self._scales = identifier, network, crop_size, scales
+
+    def embed(self, crops: Sequence[Picture]) -> Tensor:
+        """(n, 512) float32 for n aligned crops of crop_size pixels."""
+        pixels = torch.as_tensor(np.stack(crops)).flip(-1).permute(0, 3, 1, 2).float()
+        return _one_by_one(self.network, pixels if self._scales else (pixels - 127.5) / 127.5)
+
+
+def _one_by_one(network: Held, pixels: Tensor) -> Tensor:
+    """Of each crop its embedding: some files fix the batch at 1."""
+    return torch.cat([network(crop[None])[0].reshape(1, -1).cpu() for crop in pixels])
+
+
 def open_detector(path: str, hold: Holder) -> scrfd.Scrfd:
     """Raises UnsupportedCheckpoint."""
     graph = inspect(path)
@@ -133,36 +168,6 @@ def open_recogniser(identifier: str, path: str, hold: Holder) -> ArcFace:
     """As open_detector."""
     program, side = read(path), inspect(path).inputs[0][2]
     return ArcFace(identifier, opened(program, hold, (1, 3, side, side), (EMBEDDING,)), side, scales(program))
-
-
-class IRSE50Recogniser:
-    """facexlib's ArcFace. Its embeddings have length 1: the published network ends in a normalisation."""
-
-    id = packs.IR_SE50
-    crop_size = ir_se50.CROP
-
-    def __init__(self, state: State, path: str, hold: Holder) -> None:
-        """state: of the published file, `path`. Raises UnsupportedCheckpoint."""
-        self.network = hold(ir_se50.IRSE50, ir_se50.fold(state, path))
-
-    def embed(self, crops: Sequence[Picture]) -> Tensor:
-        return self.network(ir_se50.prepare(torch.as_tensor(np.stack(crops)))).float().cpu()
-
-
-class ArcFace:
-    """A recogniser from an ONNX file. Its embeddings are not normalised, as insightface returns them.
-
-    scales: whether the network itself brings 0..255 to what it was trained with.
-    """
-
-    def __init__(self, identifier: str, network: Held, crop_size: int, scales: bool) -> None:
-        self.id, self.network, self.crop_size, self._scales = identifier, network, crop_size, scales
-
-    def embed(self, crops: Sequence[Picture]) -> Tensor:
-        """(n, 512) float32 for n aligned crops of crop_size pixels; one at a time, as some files fix the batch at 1."""
-        pixels = torch.as_tensor(np.stack(crops)).flip(-1).permute(0, 3, 1, 2).float()
-        pixels = pixels if self._scales else (pixels - 127.5) / 127.5
-        return torch.cat([self.network(crop[None])[0].reshape(1, -1).cpu() for crop in pixels])
 
 
 def scales(program: Program) -> bool:

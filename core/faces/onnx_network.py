@@ -7,8 +7,6 @@
 built; `opened` runs the graph on shapes alone. What neither can know fails in the Network, by name too.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """IMAGE tensors to what face networks read: fitted into a square for detectors, cut out for recognisers; and back."""
 
-from __future__ import annotations
-
 import os
 import zlib
 

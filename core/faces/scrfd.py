@@ -1,7 +1,5 @@
 """SCRFD (Guo et al. 2021) and RetinaFace: what their networks read, and faces from what they give."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import torch

@@ -3,8 +3,6 @@
 Looks at names, lengths and headers; writes nothing.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 import sys
@@ -13,7 +11,7 @@ from dataclasses import replace
 
 from .examine import MOST, Folders, examine, home
 from .findings import DAMAGED, GOOD, MISPLACED, MISSING, NOTE, OK, SINGLE, Diagnosis, Finding
-from .manifest import File, Model, human
+from .manifest import File, Model
 
 
 def report(
@@ -52,12 +50,6 @@ def _once(wanted: Iterable[Model]) -> Iterable[Model]:
         if len(model.files) > len(known.files):
             kept[model.key, model.name] = model
     return kept.values()
-
-
-def machine(torch_version: str, device: str, free: int | None) -> Finding:
-    """free: bytes of the device's memory, None where that cannot be asked."""
-    memory = f", {human(free)} of its memory free" if free else ""
-    return Finding("torch", OK, f"{torch_version} on {device}{memory}")
 
 
 def host(name: str) -> Finding:

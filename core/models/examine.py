@@ -1,7 +1,5 @@
 """Where a published model lies in somebody's folders, and whether its files are whole and what they should be."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +16,33 @@ from .manifest import STANDIN, File, Model, human, models
 from .onnx_file import Kind
 from .tensors import shapes
 from .torchscript import is_archive
+
+MOST = 10_000
+"""Files that are looked at below a folder, the nearest first: a link may lead to a whole disk."""
+
+
+class Folders(dict[str, Sequence[str]]):
+    """Model key -> the folders searched for it, the first being where a download goes; "" -> those that hold them all.
+    What lies in them is looked up once."""
+
+    def __init__(self, known: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(known)
+        self._found: dict[str, list[tuple[str, str]]] = {}
+
+    def listed(self, root: str) -> Iterator[tuple[str, Path]]:
+        """Relative name and path of the nearest files below a folder."""
+        if root not in self._found:
+            self._found[root] = files_below(root, MOST + 1)
+        return ((name, Path(path)) for name, path in self._found[root][:MOST])
+
+    def everything(self) -> Iterator[Path]:
+        """Every file in any of the folders, once."""
+        roots = {os.path.realpath(root): root for root in chain.from_iterable(self.values())}
+        inner = {root for root in roots for other in roots if root != other and root.startswith(other + os.sep)}
+        return (path for real, root in roots.items() if real not in inner for _, path in self.listed(root))
+
+    def crowded(self) -> list[str]:
+        return [root for root, files in self._found.items() if len(files) > MOST]
 
 
 def examine(model: Model, folders: Folders) -> Finding:
@@ -137,34 +162,6 @@ def _misplaced_pack(model: Model, folders: Folders) -> Finding | None:
         if path.name in names and path.parent.name == model.name:
             return Finding(model.title, MISPLACED, f"{path.parent} is it: move it to {into}.")
     return None
-
-
-MOST = 10_000
-"""Files that are looked at below a folder, the nearest first: a link may lead to a whole disk."""
-
-
-class Folders(dict[str, Sequence[str]]):
-    """Model key -> the folders searched for it, the first being where a download goes; "" -> those that hold them all.
-    What lies in them is looked up once."""
-
-    def __init__(self, known: Mapping[str, Sequence[str]]) -> None:
-        super().__init__(known)
-        self._found: dict[str, list[tuple[str, str]]] = {}
-
-    def listed(self, root: str) -> Iterator[tuple[str, Path]]:
-        """Relative name and path of the nearest files below a folder."""
-        if root not in self._found:
-            self._found[root] = files_below(root, MOST + 1)
-        return ((name, Path(path)) for name, path in self._found[root][:MOST])
-
-    def everything(self) -> Iterator[Path]:
-        """Every file in any of the folders, once."""
-        roots = {os.path.realpath(root): root for root in chain.from_iterable(self.values())}
-        inner = {root for root in roots for other in roots if root != other and root.startswith(other + os.sep)}
-        return (path for real, root in roots.items() if real not in inner for _, path in self.listed(root))
-
-    def crowded(self) -> list[str]:
-        return [root for root, files in self._found.items() if len(files) > MOST]
 
 
 def home(model: Model, folders: Folders) -> Path:

@@ -1,7 +1,5 @@
 """Files as files: what lies below a folder, and what is in one by its bytes. Standard library only."""
 
-from __future__ import annotations
-
 import codecs
 import errno
 import hashlib

@@ -1,7 +1,5 @@
 """What the doctor says: findings, and the diagnosis they make."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

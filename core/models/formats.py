@@ -11,8 +11,6 @@ What tells a format is data, the `detect` of a record:
     before           formats of which this is a special kind: it is asked for first
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache

@@ -3,8 +3,6 @@
 A model may be released as a folder of several files. Standard library only: scripts read it where there is no torch.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -13,9 +11,8 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
-from ..errors import LikenessError, ModelMissing, UnsupportedCheckpoint
+from ..errors import BadSetup, ModelMissing, UnsupportedCheckpoint
 from ..families import of_text
-from ..methods import methods
 from ..text import in_one_line
 
 PATH = Path(__file__).absolute().parents[2] / "models_manifest.json"
@@ -27,13 +24,6 @@ _ROUNDED = 0.03
 
 STANDIN = "standin-miniature"
 """What the name of each of the demo's stand-ins starts with, relative to its model folder."""
-
-
-class DamagedManifest(LikenessError):
-    """models_manifest.json is not as it came with the pack."""
-
-    def __init__(self, why: object) -> None:
-        super().__init__(f"{PATH} is damaged: {why}.", "Get the pack anew.")
 
 
 @dataclass(frozen=True)
@@ -150,11 +140,11 @@ def model(identifier: str) -> Model:
 
 
 def parsed(text: str | bytes) -> tuple[Model, ...]:
-    """Raises DamagedManifest for another form than the manifest has, and for names that lead out of their folder."""
+    """Raises BadSetup for another form than the manifest has, and for names that lead out of their folder."""
     try:
         return tuple(map(_model, json.loads(text)["models"]))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
-        raise DamagedManifest(in_one_line(error)) from error
+        raise BadSetup(f"{PATH} is damaged: {in_one_line(error)}.", "Get the pack anew.") from error
 
 
 def _model(entry: Mapping[str, Any]) -> Model:
@@ -189,13 +179,8 @@ _OF_ANY = ("unet", "vae", "text_encoder", "denoiser", SCHEDULER)
 """Parts that the folder of any diffusers model has as well."""
 
 
-def released() -> Model:
-    """The model that is released so. Its files' parts are the prefixes of the keys in a single file."""
-    formats = {one.id for method in methods() for one in method.formats}
-    return next(model for model in models() if model.format in formats and len(model.files) > 1)
-
-
 def networks_of(model: Model) -> tuple[str, ...]:
+    """Of one that is released as a folder: the prefixes of the keys in a single file."""
     return tuple(file.part for file in model.files if file.part != SCHEDULER)
 
 

@@ -4,8 +4,6 @@ Workflows are as ComfyUI saves them, those inside of subgraphs too. Standard lib
 is no torch yet.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import Counter

@@ -4,8 +4,6 @@ The file is walked through a memory map: `inspect` touches only the field header
 also copies the weights. Field numbers are those of onnx.proto (github.com/onnx/onnx).
 """
 
-from __future__ import annotations
-
 import mmap
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -109,7 +107,7 @@ class _Message:
     def __init__(self, data: mmap.mmap, start: int, end: int, left: Iterator[int]) -> None:
         self._data, self._start, self._end, self._left = data, start, end, left
 
-    def __iter__(self) -> Iterator[tuple[int, int | _Message]]:
+    def __iter__(self) -> "Iterator[tuple[int, int | _Message]]":
         """(field number, value): a number for a varint, a message for anything else."""
         at = self._start
         while at < self._end:
@@ -127,7 +125,7 @@ class _Message:
             yield field, _Message(self._data, at, at + length, self._left)
             at += length
 
-    def all(self, number: int) -> list[_Message]:
+    def all(self, number: int) -> "list[_Message]":
         """The messages with this field number."""
         return [value for field, value in self if field == number and isinstance(value, _Message)]
 

@@ -3,8 +3,6 @@
 What a file really is decides onnx_file when it is loaded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from functools import cache
 from pathlib import PurePath

@@ -1,7 +1,5 @@
 """Files of tensors: read whole, or by names, shapes and kinds of numbers alone."""
 
-from __future__ import annotations
-
 import json
 import math
 import re

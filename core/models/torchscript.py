@@ -1,7 +1,5 @@
 """TorchScript archives: networks with their own code, which torch runs and Python never sees."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 from typing import Any

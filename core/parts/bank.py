@@ -4,8 +4,6 @@ The attention kernel is an argument: attend(q, k, v) with (B, N, heads * d) tens
 Source: Parts2Whole (arXiv 2404.15267), section 3.3, and parts2whole/models/mutual_self_attention.py (MIT).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -79,11 +77,6 @@ def inside(weights: Tensor, like: Tensor) -> Inside:
     """weights (tokens,) of token_mask, on the CPU, for states as `like`."""
     numbers = weights.nonzero()[:, 0]
     return Inside(numbers.to(like.device), weights[numbers, None].to(like), len(weights) - len(numbers))
-
-
-def keep(states: Tensor, weights: Tensor) -> PartTokens:
-    """`inside` of these states, used once."""
-    return inside(weights, states).of(states)
 
 
 Bank = Mapping[Block, Sequence[PartTokens]]

@@ -3,8 +3,6 @@
 Source: Parts2Whole, parts2whole/pipelines/pipeline_refs2image.py (MIT): preprocess_image, load_mask.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

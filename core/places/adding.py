@@ -1,7 +1,5 @@
 """More places beside those that are taken: where there is room, with faces as large as their neighbours'."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

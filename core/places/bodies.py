@@ -4,8 +4,6 @@ One unit is a head, crown to chin (about 23 cm); the adult is 7.5 heads tall. Of
 The face follows insightface's alignment template, the rest common figure-drawing proportions.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Sequence
 from itertools import pairwise

@@ -5,8 +5,6 @@ ellipse is the polygon of its points at every degree, a convex polygon is its ou
 its two sides (fixed point, 16 bits).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
@@ -20,6 +18,11 @@ from ..errors import LikenessError, listed
 from ..people import NOSE, Keypoints, Layout, Pose
 from ..previews import Color
 from .bodies import openpose, seen_limbs
+
+Canvas = npt.NDArray[np.uint8]
+"""(height, width, 3)."""
+Pixel = tuple[int, int]
+"""x, y."""
 
 _LIMB_COLORS = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0), (0, 255, 0), (0, 255, 85),
@@ -103,11 +106,6 @@ class NoKeypoints(LikenessError):
             "a pose, show more of head and shoulders.",
         )
 
-
-Canvas = npt.NDArray[np.uint8]
-"""(height, width, 3)."""
-Pixel = tuple[int, int]
-"""x, y."""
 
 _FULL = 1 << 16
 # Sine and cosine of 0 to 360 degrees, rounded as in OpenCV's table.

@@ -1,7 +1,5 @@
 """Places on their canvas, and the regions in which people are read."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -3,8 +3,6 @@
 Boxes are BOUNDING_BOX of detectors and of ComfyUI's editor, or lines of text.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +28,15 @@ LEAST = 16
 
 Canvas = tuple[int, int]
 """Width and height in pixels."""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """A box and what stands beside it. label: what a detector takes it for, in small letters, "" where none says."""
+
+    box: Box
+    name: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -191,15 +198,6 @@ class BadBoxes(LikenessError):
 
     def __init__(self, why: str, advice: str) -> None:
         super().__init__(f"The boxes cannot be used: {why}.", f"{advice}.")
-
-
-@dataclass(frozen=True)
-class Marked:
-    """A box and what stands beside it. label: what a detector takes it for, in small letters, "" where none says."""
-
-    box: Box
-    name: str = ""
-    label: str = ""
 
 
 def read(given: object) -> tuple[Marked, ...]:

@@ -5,8 +5,6 @@ grows outwards on both sides. Lengths of limbs are what the camera sees of them:
 where a limb points to the camera or away from it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -3,8 +3,6 @@
 Poses are POSE_KEYPOINT, the OpenPose dictionaries that pose nodes of ComfyUI exchange; they are brought to COCO order.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

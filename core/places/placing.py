@@ -1,7 +1,5 @@
 """Who stands where: people bound to places, and what may go wrong with it in plain words."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import replace

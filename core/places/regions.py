@@ -1,7 +1,5 @@
 """Who of a cast takes part, and which part of the picture is whose: from masks, face boxes or skeletons."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args

@@ -4,8 +4,6 @@ Apply ID-Patch leaves the MODEL alone: its tokens stand in the text, and where a
 place, nobody would read them. Its ControlNet sees what stands on the MODEL before each forward, and joins in there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Sequence
 from typing import Any
 
@@ -22,6 +20,34 @@ from ...bridge.unet import Options, Replacement, attend_with, transformers
 from ...core.attention import Block
 
 _KEY = "likeness_id_tokens_read"
+
+
+class _EverywhereBatch(RegionalTextBatch):
+    """ID tokens that everybody reads. Where a layer reads them in the text, it is left as it is."""
+
+    def needed(self, options: Options) -> bool:
+        return bool(self._deaf or options.get("patches", {}).get("attn2_patch"))
+
+    def forward(
+        self,
+        executor: WrapperExecutor,
+        x: Tensor,
+        timesteps: Tensor | None,
+        context: Tensor | None,
+        y: Tensor | None,
+        control: Any,
+        transformer_options: Options,
+        **kwargs: Any,
+    ) -> Tensor:
+        """DIFFUSION_MODEL."""
+        return executor(x, timesteps, context, y, control, self.around(transformer_options), **kwargs)
+
+    def attended(
+        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        if WHOSE in extra_options or self.layers[layer] in self._deaf:
+            return super().attended(layer, before, q, k, v, extra_options)
+        return before(q, k, v, extra_options) if before else attend_with(extra_options)(q, k, v)
 
 
 class IDTokensReader:
@@ -55,31 +81,3 @@ class IDTokensReader:
     def _text(self, inside: IDTokens | None, context: Tensor) -> RegionalText:
         once = context.shape[1] // int(repeats(context[:1]))
         return everywhere(inside, context[:, :once])
-
-
-class _EverywhereBatch(RegionalTextBatch):
-    """ID tokens that everybody reads. Where a layer reads them in the text, it is left as it is."""
-
-    def needed(self, options: Options) -> bool:
-        return bool(self._deaf or options.get("patches", {}).get("attn2_patch"))
-
-    def forward(
-        self,
-        executor: WrapperExecutor,
-        x: Tensor,
-        timesteps: Tensor | None,
-        context: Tensor | None,
-        y: Tensor | None,
-        control: Any,
-        transformer_options: Options,
-        **kwargs: Any,
-    ) -> Tensor:
-        """DIFFUSION_MODEL."""
-        return executor(x, timesteps, context, y, control, self.around(transformer_options), **kwargs)
-
-    def attended(
-        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
-    ) -> Tensor:
-        if WHOSE in extra_options or self.layers[layer] in self._deaf:
-            return super().attended(layer, before, q, k, v, extra_options)
-        return before(q, k, v, extra_options) if before else attend_with(extra_options)(q, k, v)

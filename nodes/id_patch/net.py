@@ -6,8 +6,6 @@ modules/inferencer.py (Apache-2.0).
 The condition image: who takes part, everybody's patch in its place, and whether a picture holds them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any

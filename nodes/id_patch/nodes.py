@@ -1,7 +1,5 @@
 """ID-Patch: load the projections, draw the condition image, apply both to the conditioning."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +17,7 @@ from ...bridge.regional_text import RegionalTextRun, standing_in
 from ...bridge.runs import patched
 from ...bridge.unet import text_width
 from ...core import geometry
-from ...core.errors import BadPatches, LikenessError, counted
+from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.people import Cast, Person, PlacedCast, places_of, require_places
@@ -40,10 +38,6 @@ NO_IDENTITIES = (
     "No identities applied: all weights are 0 or off-canvas. The skeletons still guide; for the prompt alone bypass "
     "this node or set strength to 0."
 )
-
-
-class SequenceUnsupported(LikenessError):
-    """Several photos as a sequence for a projection that reads one embedding."""
 
 
 class IDPatch(Loaded[IDPatchNet]):
@@ -68,7 +62,7 @@ class IDPatch(Loaded[IDPatchNet]):
         if len(rows) > 1 and not self.net.takes_sequences:
             found = f"{person.identity.name} has {len(rows)} photos to be used as a sequence"
             advice = "Set photos to mean or normalised mean on both ID-Patch nodes."
-            raise SequenceUnsupported(f"{found}, but this file's projection reads one embedding.", advice)
+            raise BadCast(f"{found}, but this file's projection reads one embedding.", advice)
         return projection(self.beside(rows[None])).cpu()
 
 

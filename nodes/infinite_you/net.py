@@ -4,8 +4,6 @@ Source: "InfiniteYou: Flexible Photo Recrafting While Preserving Your Identity" 
 pipeline_infu_flux.py, and for several people infuse_net.py of the authors' ComfyUI_InfiniteYou (all Apache-2.0).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch.nn.functional as functional

@@ -3,8 +3,6 @@
 One pass of the net per person: outside of their region it sees no picture, and adds nothing to the MODEL's.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -39,23 +37,15 @@ from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import BLOCKS, GUIDANCE, InfiniteYouNet, shares_on_tokens
 
 OF_FLUX = "Use FLUX.1 dev (Load Diffusion Model), its text encoders (DualCLIPLoader, type flux), its VAE and InfuseNet."
-
-
-class NotAnInfuseNet(NotAControlNet):
-    """Something else where InfuseNet is needed."""
-
-    def __init__(self, found: str) -> None:
-        double, single = BLOCKS
-        needed = f"InfuseNet is a ControlNet of FLUX.1 with {double} double and {single} single blocks"
-        advice = "Load infusenet_aes_bf16.safetensors (or sim, or fp8e4m3fn) with Load ControlNet Model."
-        super().__init__(found, needed, advice)
+NEEDED = f"InfuseNet is a ControlNet of FLUX.1 with {BLOCKS[0]} double and {BLOCKS[1]} single blocks"
+ITS_FILES = "Load infusenet_aes_bf16.safetensors (or sim, or fp8e4m3fn) with Load ControlNet Model."
 
 
 def check_infuse_net(net: Any, vae: VAE, width: int, node: str) -> None:
-    """Raise NotAnInfuseNet, or WrongBaseModel for a VAE that is not FLUX.1's. width: of one token."""
+    """Raise NotAControlNet, or WrongBaseModel for a VAE that is not FLUX.1's. width: of one token."""
     network: Any = getattr(net, "control_model", None)
     if not (isinstance(net, comfy.controlnet.ControlNet) and isinstance(network, ControlNetFlux)):
-        raise NotAnInfuseNet(f"a ControlNet of another family ({type(network or net).__name__})")
+        raise NotAControlNet(f"a ControlNet of another family ({type(network or net).__name__})", NEEDED, ITS_FILES)
     blocks, reads = (len(network.double_blocks), len(network.single_blocks)), network.params.context_in_dim
     keyframes = len(getattr(net, "timestep_keyframes", ()))
     for is_so, what in (
@@ -67,7 +57,7 @@ def check_infuse_net(net: Any, vae: VAE, width: int, node: str) -> None:
         (keyframes > 1, f"one with another pack's timestep keyframes (its code: {type(net).__module__})"),
     ):
         if is_so:
-            raise NotAnInfuseNet(what)
+            raise NotAControlNet(what, NEEDED, ITS_FILES)
     channels = network.pos_embed_input.in_features // 4
     if (vae.latent_channels, vae.latent_dim) != (channels, 2):
         found = f"latents of {vae.latent_channels} channels in {vae.latent_dim} dimensions"
@@ -99,10 +89,11 @@ class InfuseNet(comfy.controlnet.ControlNet):
         super().__init__(None, load_device=net.load_device, manual_cast_dtype=net.manual_cast_dtype)
         self.control_model, self.control_model_wrapped = net.control_model, net.control_model_wrapped
         self.scope, self.tokens, self.size = scope, tokens, size
+        self._dtype = self.manual_cast_dtype or self.control_model.dtype
         self._passes: dict[torch.Size, list[_Pass]] = {}
         net.copy_to(self)
 
-    def copy(self) -> InfuseNet:
+    def copy(self) -> "InfuseNet":
         return InfuseNet(self, self.scope, self.tokens, self.size)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
@@ -140,10 +131,6 @@ class InfuseNet(comfy.controlnet.ControlNet):
             raise BadRegion(", ".join(names(self.scope.people)), why, advice)
         if self.size:
             canvas.check(self.size, (8 * x.shape[-1], 8 * x.shape[-2]))
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return self.manual_cast_dtype or self.control_model.dtype
 
     def _made(self, x: Tensor) -> list[_Pass]:
         scope, hints, number = self.scope, self._hints(x), len(self.tokens)
@@ -217,7 +204,7 @@ class InfiniteYou(Loaded[InfiniteYouNet]):
     """A loaded image_proj_model."""
 
     def tokens(self, people: Sequence[Person], photos: str) -> Tensor:
-        """(people, 8, width) float32 on the CPU. Raises RecogniserMissing."""
+        """(people, 8, width) float32 on the CPU. Raises BadCast."""
         each = [embeddings(person, METHOD, photos)[None] for person in people]
         return torch.cat([self.net(self.beside(rows)).cpu() for rows in each])
 

@@ -4,8 +4,6 @@ Source: "InstantID: Zero-shot Identity-Preserving Generation in Seconds" (arXiv 
 pipeline_stable_diffusion_xl_instantid.py (Apache-2.0).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """InstantID: load the adapter, apply adapter and IdentityNet for one person or many."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +16,7 @@ from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.scopes import Scope, check_fits, injections
 from ...bridge.token_control_net import TokenControlNet
 from ...core import geometry
-from ...core.errors import LikenessError
+from ...core.errors import BadSetup
 from ...core.families import SDXL
 from ...core.identities import embeddings
 from ...core.methods import method
@@ -49,10 +47,6 @@ FILE = Published.of(METHOD, "InstantID adapter")
 def load_instant_id(path: str) -> InstantID:
     """Read ip-adapter.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     return InstantID(FILE.load(path, InstantIDNet))
-
-
-class IdentityNetMissing(LikenessError):
-    """IdentityNet is switched on and not all it needs is connected."""
 
 
 class ApplyInstantID(io.ComfyNode):
@@ -130,10 +124,10 @@ def _injections(loaded: InstantID, scope: Scope, photos: str, weight: float, no_
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:
-    """The picture IdentityNet reads. Raises IdentityNetMissing where it or the net is not connected."""
+    """The picture IdentityNet reads. Raises BadSetup where it or the net is not connected."""
     if image is None or control_net is None:
         missing = [name for name, one in (("control_net", control_net), ("image", image)) if one is None]
-        raise IdentityNetMissing(
+        raise BadSetup(
             f"control_strength is {strength:g}, but nothing is connected to {' and '.join(missing)}.",
             "Connect IdentityNet (Load ControlNet Model) to control_net and Draw Layout (face keypoints) to image, or "
             "set control_strength to 0 to use the adapter alone.",

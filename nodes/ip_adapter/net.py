@@ -6,8 +6,6 @@ SDXL infer_style.py: style in up_blocks.0.attentions.1 of diffusers, layout in d
 infer_style_sd15.py ("experimental, not obvious as SDXL"): style in up_blocks.1, layout in down_blocks.2 and mid_block.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.attention import Block
-from ...core.errors import LikenessError, listed
+from ...core.errors import BadCast, BadSetup, listed
 from ...core.models.formats import identify
 from ...core.models.tensors import State, below, origin
 from ...core.people import EMBEDDING
@@ -26,10 +24,6 @@ from ...core.projections import AdapterLayers, EmbeddingProjection, FacePlusProj
 
 _MOST = 4096
 """Tokens per person: for SDXL their keys and values already take gigabytes."""
-
-
-class UnevenPhotos(LikenessError):
-    """People whose numbers of photos have so large a common multiple that the memory would not do."""
 
 
 class FullProjection(nn.Module):
@@ -105,12 +99,12 @@ def alike(each: Sequence[Tensor]) -> Tensor:
     """Tokens (1, n, width) of people with different n as (people, tokens, width).
 
     Attention weighs tokens against each other: all of one person repeated alike give exactly the same. Raises
-    UnevenPhotos.
+    BadCast.
     """
     counts = [tokens.shape[1] for tokens in each]
     length = math.lcm(*counts)
     if length > max(_MOST, *counts):
-        raise UnevenPhotos(
+        raise BadCast(
             f"With every photo as tokens of its own, people of {listed(counts)} tokens need {length} each to count "
             f"equally; {_MOST} are the most.",
             "Give each person the same number of photos, or set photos to mean.",
@@ -201,12 +195,8 @@ _HEARD: Mapping[frozenset[Address], Mapping[str, frozenset[Address]]] = {
 """By which blocks of a UNet have cross-attention at all."""
 
 
-class UnknownBlocks(LikenessError):
-    """A MODEL whose cross-attention lies in other blocks than SDXL's and SD1.5's: nobody knows which draw the style."""
-
-
 def chosen_layers(blocks: Sequence[Block], choice: str) -> list[bool]:
-    """For each cross-attention layer of a UNet whether `choice`, one of CHOICES, acts in it. Raises UnknownBlocks.
+    """For each cross-attention layer of a UNet whether `choice`, one of CHOICES, acts in it. Raises BadSetup.
 
     SDXL has 70 layers in diffusers' order: style 34 to 43, layout 14 to 23. SD1.5 has 16: 6 to 8; 4, 5 and 15.
     """
@@ -216,7 +206,7 @@ def chosen_layers(blocks: Sequence[Block], choice: str) -> list[bool]:
     known = _HEARD.get(frozenset(addresses))
     if known is None:
         found = listed([f"{name} {number}" for name, number in dict.fromkeys(addresses)])
-        raise UnknownBlocks(
+        raise BadSetup(
             f"layers is {choice!r}, but it is unknown which layers of this MODEL do that: its cross-attention lies in "
             f"the blocks {found}, as in neither SDXL nor SD1.5.",
             f"Set layers to {ALL!r}, or use a MODEL with the layout of SDXL itself or of SD1.5.",

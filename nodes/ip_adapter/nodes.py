@@ -1,7 +1,5 @@
 """IP-Adapter: a file of any kind, applied for one person or many, and Style per Person: drawn like pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +17,7 @@ from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
 from ...bridge.scopes import Scope, check_fits, injections
-from ...core.errors import BadCast, LikenessError
+from ...core.errors import BadCast, BadSetup
 from ...core.families import SDXL, of_text
 from ...core.identities import PHOTOS, combine, portraits
 from ...core.methods import method
@@ -138,7 +136,7 @@ def _injections(
 ) -> list[Injection]:
     """Of each person for the positive, and of as many zero embeddings for the negative. how: people are read.
 
-    Raises RecogniserMissing, PortraitsMissing, WrongEncoder, UnevenPhotos.
+    Raises WrongEncoder, BadCast.
     """
     nothing = loaded.nothing(clip) if how.clip else None
     read = [_read(loaded, person.identity, clip, how, shortcut, nothing) for person in scope.people]
@@ -176,10 +174,6 @@ def _seen(loaded: IPAdapter, identity: Identity, clip: ClipVisionModel, how: Var
 
 STYLES = "Style per Person"
 NOBODY = "No person is drawn in this style: those who are meant have weight 0."
-
-
-class NotForPictures(LikenessError):
-    """An IP-Adapter that reads faces, where pictures are to be read."""
 
 
 class ApplyStyle(io.ComfyNode):
@@ -236,7 +230,7 @@ class ApplyStyle(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         if ip_adapter.variant.embedding:
             found = f"the ip_adapter is {ip_adapter.variant.title}, which reads the embedding of a face"
-            raise NotForPictures(
+            raise BadSetup(
                 f"{STYLES} reads pictures, but {found}.",
                 "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
                 "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",

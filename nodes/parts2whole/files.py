@@ -1,7 +1,5 @@
 """Parts2Whole's released folder, or the single file made of it, as networks of the host."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping
@@ -14,6 +12,7 @@ import comfy.model_sampling
 import comfy.sd
 import comfy.utils
 import torch
+from comfy.model_detection import count_blocks
 from comfy.model_patcher import ModelPatcher
 from safetensors import safe_open
 from torch import Tensor, nn
@@ -119,9 +118,12 @@ def _read_file(path: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
         scheduler = (file.metadata() or {}).get(manifest.SCHEDULER)
     states = {name: below(f"{name}.", state) for name in NETWORKS}
     if scheduler is None or not all(states.values()):
-        what = "a single file without its noise schedule or one of its networks"
-        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
+        raise _refused(path, "a single file without its noise schedule or one of its networks")
     return states, schedule(scheduler, path)
+
+
+def _refused(path: str, what: str) -> UnsupportedCheckpoint:
+    return UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
 
 
 def _network(kind: type[nn.Module], state: Mapping[str, Tensor], path: str) -> ModelPatcher:
@@ -130,8 +132,7 @@ def _network(kind: type[nn.Module], state: Mapping[str, Tensor], path: str) -> M
         check_weights(own)
         return load.in_patcher(partial(kind, state), own)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
-        what = f"a Parts2Whole whose {kind.__name__} is damaged ({in_one_line(error)})"
-        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE) from error
+        raise _refused(path, f"a Parts2Whole whose {kind.__name__} is damaged ({in_one_line(error)})") from error
 
 
 def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
@@ -142,8 +143,7 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
     if width != _TEXT_WIDTH or channels != _CHANNELS:
         known = identify(state)
         found = f"text width {width}, latents of {channels} channels"
-        what = f"no SD1.5 UNet but {known.title if known else 'something unknown'} ({found})"
-        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
+        raise _refused(path, f"no SD1.5 UNet but {known.title if known else 'something unknown'} ({found})")
     try:
         names = comfy.utils.unet_to_diffusers(_counts(state))
     except IndexError:  # a ControlNet, for instance, has no way up
@@ -156,20 +156,18 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
     except torch.cuda.OutOfMemoryError:
         raise  # the file may be good
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        what = f"a damaged SD1.5 UNet ({in_one_line(error)})"
-        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE) from error
+        raise _refused(path, f"a damaged SD1.5 UNet ({in_one_line(error)})") from error
     missing = None if model is None else model.model.diffusion_model.state_dict().keys() - ours.keys()
     if model is None or missing:
         unknown = sorted(missing or state.keys() - names.keys())
         found = counted(len(unknown), "tensor")
-        what = f"no complete SD1.5 UNet ({found} missing or unknown: {', '.join(unknown[:2])}, ...)"
-        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
+        raise _refused(path, f"no complete SD1.5 UNet ({found} missing or unknown: {', '.join(unknown[:2])}, ...)")
     return model
 
 
 def _counts(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """What the host needs to translate names: how many blocks there are on each level, how deep their transformers."""
-    levels = _count(state, "down_blocks.{}.")
+    levels = count_blocks(state, "down_blocks.{}.")
     down = [_depths(state, f"down_blocks.{level}") for level in range(levels)]
     up = [_depths(state, f"up_blocks.{level}") for level in range(levels)]
     return {
@@ -178,22 +176,15 @@ def _counts(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "transformer_depth": [depth for level in down for depth in level],
         # The host takes these from the end, beginning with the deepest level.
         "transformer_depth_output": [depth for level in up for depth in level][::-1],
-        "transformer_depth_middle": _count(state, "mid_block.attentions.0.transformer_blocks.{}."),
+        "transformer_depth_middle": count_blocks(state, "mid_block.attentions.0.transformer_blocks.{}."),
     }
 
 
 def _depths(state: Mapping[str, Tensor], block: str) -> list[int]:
     return [
-        _count(state, f"{block}.attentions.{n}.transformer_blocks.{{}}.")
-        for n in range(_count(state, f"{block}.resnets.{{}}."))
+        count_blocks(state, f"{block}.attentions.{n}.transformer_blocks.{{}}.")
+        for n in range(count_blocks(state, f"{block}.resnets.{{}}."))
     ]
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    number = 0
-    while any(key.startswith(pattern.format(number)) for key in state):
-        number += 1
-    return number
 
 
 _SCHEDULE = {"beta_schedule": "linear", "prediction_type": "epsilon", "rescale_betas_zero_snr": False}
@@ -216,7 +207,7 @@ def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> A
     except (TypeError, ValueError, OverflowError):
         steps, start, end, whole = 0, 0.0, 0.0, False
     if not whole:
-        raise UnsupportedCheckpoint(path, "a model with numbers that make no noise schedule", EXPECTED, ADVICE)
+        raise _refused(path, "a model with numbers that make no noise schedule")
 
     class Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
         pass
@@ -252,8 +243,7 @@ def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor]
     for key in sorted({*found, *wanted}):
         if found.get(key) != wanted.get(key):
             shapes = f"{found.get(key, 'nothing')} instead of {wanted.get(key, 'nothing')}"
-            what = f"a Parts2Whole whose DecoupledAttn is damaged ({key}: {shapes})"
-            raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
+            raise _refused(path, f"a Parts2Whole whose DecoupledAttn is damaged ({key}: {shapes})")
 
 
 def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
@@ -264,8 +254,9 @@ def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], p
     lost = denoiser.keys() - reference.keys()
     unexpected = sorted(key for key in lost if not key.startswith(_tail(denoiser)))
     if unexpected:
-        what = f"an incomplete reference UNet ({counted(len(unexpected), 'tensor')} missing: {unexpected[0]}, ...)"
-        raise UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
+        raise _refused(
+            path, f"an incomplete reference UNet ({counted(len(unexpected), 'tensor')} missing: {unexpected[0]}, ...)"
+        )
     return {**reference, **{key: torch.zeros_like(denoiser[key]) for key in lost}}
 
 

@@ -4,8 +4,6 @@ Source: Parts2Whole, parts2whole/models/custom_attention_processor.py and pose_g
 Anyone (arXiv 2311.17117): a pose picture becomes features that are added after the denoiser's first convolution.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

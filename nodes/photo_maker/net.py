@@ -9,8 +9,6 @@ taken out, and the last token of the word before it stands as often as there are
 there may be several people, and as many chunks of the text encoder as the prompt needs.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core.errors import LikenessError, counted, listed
+from ...core.errors import BadCast, LikenessError, counted, listed
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
 from ...core.projections import FacePlusProjection
@@ -104,10 +102,6 @@ class BadTrigger(LikenessError):
         )
 
 
-class TooManyPhotos(LikenessError):
-    """More tokens of one person than the text encoder reads at once."""
-
-
 def laid_out(
     prompt: Prompt, trigger: Prompt, empty: Prompt, word: str, people: Sequence[str], copies: Sequence[int]
 ) -> tuple[Prompt, list[int]]:
@@ -115,7 +109,7 @@ def laid_out(
 
     All as the text encoders read them; word: the trigger; empty: a prompt without a word. No word's copies are divided
     between two chunks. Raises BadTrigger unless there is one trigger behind a word for each of them, at the same place
-    for every text encoder; TooManyPhotos where one chunk cannot hold the copies.
+    for every text encoder; BadCast where one chunk cannot hold the copies.
     """
     laid, stand = dict[str, Sequence[Sequence[Token]]](), list[list[int]]()
     for encoder in prompt:
@@ -147,7 +141,7 @@ def _in_chunks(
     room, chunks, places = len(empty) - 2, [list[Token]()], list[int]()
     if (most := max(copies.values(), default=0)) > room:
         why = f"The photos of one person make {most} tokens of the text, which reads {room} at once."
-        raise TooManyPhotos(why, "Give Identity fewer photos of this person; four to eight are plenty.")
+        raise BadCast(why, "Give Identity fewer photos of this person; four to eight are plenty.")
     for n, token in enumerate(tokens):
         run = [token] * copies.get(n, 1)
         if len(chunks[-1]) + len(run) > room:

@@ -1,7 +1,5 @@
 """PhotoMaker: load the file, and put people into the class words of a prompt, each read in a part of the picture."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -45,7 +43,7 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
     """A loaded PhotoMaker file. lora: for the attention of an SDXL UNet, by the names that the host's loader knows."""
 
     def tokens(self, person: Person) -> Tensor:
-        """(n, width) float32 on the CPU, per photo. Raises PortraitsMissing, RecogniserMissing, BadEmbedding."""
+        """(n, width) float32 on the CPU, per photo. Raises BadCast, BadEmbedding."""
         pixels = comfy.clip_vision.clip_preprocess(portraits(person.identity, METHOD.title).loose / 255)
         v2 = self.net.qformer_perceiver is not None
         faces = self.beside(embeddings(person, METHOD, "sequence")) if v2 else None
@@ -82,7 +80,7 @@ def prompt(
     """The plain words of a prompt, and the same with class words fused; where in these those of people above weight
     0 stand, and how many. The class words of `people` stand in the text in their order, a trigger behind each.
 
-    Those at weight 0 have plain words. Raises BadTrigger, TooManyPhotos, WrongBaseModel, BadPicture for weights that no
+    Those at weight 0 have plain words. Raises BadTrigger, BadCast, WrongBaseModel, BadPicture for weights that no
     text can have, and what `PhotoMaker.tokens` raises.
     """
     read, mark, nothing = (clip.tokenize(each, return_word_ids=True) for each in (text, trigger, ""))

@@ -1,7 +1,5 @@
 """People as reference pictures of a DiT: encoded as the host does, and which of its latents are whose."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -177,7 +175,7 @@ _ROWS = "likeness_reference_rows"
 class _Rows(comfy.conds.CONDConstant):
     """How many rows the references are for, and which node has made them: the host would repeat or drop some."""
 
-    def process_cond(self, batch_size: int, **_: Any) -> _Rows:
+    def process_cond(self, batch_size: int, **_: Any) -> "_Rows":
         rows, node = self.cond
         if batch_size != rows:
             raise rows_missing(node, rows, "the latent", batch_size)

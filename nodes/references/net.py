@@ -5,8 +5,6 @@ all tokens by all tokens is made, and what nobody reads is not computed. The sam
 The attention kernel is an argument: attend(queries, keys, q, k, v) -> what comes out for these.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -38,7 +36,7 @@ class Group(NamedTuple):
     queries: Tensor
     keys: Tensor | None
 
-    def to(self, device: torch.device) -> Group:
+    def to(self, device: torch.device) -> "Group":
         return Group(self.queries.to(device), None if self.keys is None else self.keys.to(device))
 
 

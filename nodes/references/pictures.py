@@ -3,8 +3,6 @@
 Whoever has a place is described by it as a viewer sees it: "left: Anna, from Picture 1."
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +55,7 @@ def references(
 
     cast: those of weight above 0. photos: the most of each. size: side of a portrait, px. pictures: (B, H, W, 1|3|4)
     0..1. pose: whether their skeletons are drawn, in a picture as large as the canvas. node: its name.
-    Raises PortraitsMissing; with `pose` NotPlaced, BadCast and BadLayout.
+    Raises BadCast; with `pose` NotPlaced and BadLayout.
     """
     given = [] if pictures is None else list(as_rgb(pictures)[:, None])
     of_people = _by_row if cast.by_row else _of_people

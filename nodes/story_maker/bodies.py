@@ -3,8 +3,6 @@
 Source: the released ip_adapter/ip_adapter_faceid.py and its demo, which uses OpenCV.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -9,8 +9,6 @@ keeps their number in the row, as if the others were masked. Where a region is s
 is mixed by their shares; where nobody stands, the background speaks alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ...core.attention import region_weights
-from ...core.errors import LikenessError
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING
 from ...core.projections import AdapterLayers, FacePlusProjection, Resampler
-
-
-class TooManyPeople(LikenessError):
-    """More people in the whole picture than the file has numbers for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +37,7 @@ class Seen:
     dressed: float = 1.0
 
     @property
-    def unconditional(self) -> Seen:
+    def unconditional(self) -> "Seen":
         """For the negative: zeros in place of an embedding and of what CLIP sees."""
         return Seen(torch.zeros_like(self.embedding), torch.zeros_like(self.face), torch.zeros_like(self.body))
 

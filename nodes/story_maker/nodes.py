@@ -1,7 +1,5 @@
 """StoryMaker: load the adapter; apply face, hair, clothes and body of one person or many."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,7 +17,7 @@ from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.scopes import Scope, check_fits, injections
 from ...core import previews
-from ...core.errors import gathered, listed
+from ...core.errors import BadCast, gathered, listed
 from ...core.identities import PHOTOS, embeddings, portraits
 from ...core.methods import method
 from ...core.parts.parts import Parts
@@ -28,7 +26,7 @@ from ...core.places import drawing, regions
 from ...core.places.regions import as_cast, left_out
 from ..sockets import CastOrIdentitySocket, ImageOrPartsSocket, adapter_socket
 from .bodies import Body, cut_out
-from .net import Seen, StoryMakerNet, TooManyPeople, apart, together, with_background
+from .net import Seen, StoryMakerNet, apart, together, with_background
 
 METHOD = method("story_maker")
 APPLY = "Apply StoryMaker"
@@ -113,7 +111,7 @@ class ApplyStoryMaker(io.ComfyNode):
 def _seen(
     loaded: StoryMaker, vision: ClipVisionModel, people: Sequence[Person], photos: str, bodies: Sequence[Body]
 ) -> list[Seen]:
-    """What the networks are given of everybody. Raises WrongEncoder, PortraitsMissing, RecogniserMissing."""
+    """What the networks are given of everybody. Raises WrongEncoder, BadCast."""
     found: list[Seen] = []
     for person, body in zip(people, bodies, strict=True):
         embedding = normalize(embeddings(person, METHOD, photos).float(), dim=-1)
@@ -127,13 +125,13 @@ def _seen(
 def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: float) -> list[Injection]:
     """For the positive and the negative. each: what is seen of these people.
 
-    With regions everybody in their own, else all of them in the whole picture, or in a row each. Raises TooManyPeople.
+    With regions everybody in their own, else all of them in the whole picture, or in a row each. Raises BadCast.
     """
     net, people, by_row = loaded.net, scope.people, scope.by_row
     whole = scope.regions is None and not by_row
     if whole and len(people) > net.most:
         names = listed([person.identity.name for person in people])
-        raise TooManyPeople(
+        raise BadCast(
             f"StoryMaker tells at most {net.most} people apart in the whole picture, and these are {len(people)}: "
             f"{names}.",
             "Give each person a place with Place Cast, or connect one mask per person: by region there may be more.",
@@ -149,14 +147,13 @@ def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: 
     loud = torch.tensor([person.weight for person in people])[:, None].expand(-1, background.shape[1])
     scales = joined(torch.ones_like(loud[:1]), loud) * weight
 
+    def moved(one: Seen) -> Seen:
+        embedding, face, body = map(loaded.beside, (one.embedding, one.face, one.body))
+        return Seen(embedding, face, body, one.dressed)
+
     both = each, [one.unconditional for one in each]
-    moved = [[_moved(one, loaded) for one in side] for side in both]
-    return injections(loaded, acting, [joined(background, net.tokens(side, by_row).cpu()) for side in moved], scales)
-
-
-def _moved(one: Seen, loaded: StoryMaker) -> Seen:
-    embedding, face, body = map(loaded.beside, (one.embedding, one.face, one.body))
-    return Seen(embedding, face, body, one.dressed)
+    tokens = [net.tokens([moved(one) for one in side], by_row).cpu() for side in both]
+    return injections(loaded, acting, [joined(background, side) for side in tokens], scales)
 
 
 def _remarks(cast: Cast, dressed: Sequence[Body], given: Tensor | Parts | None, masks: Tensor | None) -> list[str]:

@@ -6,8 +6,6 @@ Source: "WithAnyone: Towards Controllable and ID-Consistent Image Generation" (a
 withanyone/flux/model.py and modules/layers.py (Apache-2.0).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """WithAnyone: load the adapter, apply faces to FLUX.1 for one person or many."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,11 +35,6 @@ class WithAnyone(Loaded[WithAnyoneNet]):
 
 WithAnyoneSocket = adapter_socket(METHOD.socket, WithAnyone)
 FILE = Published.of(METHOD, "WithAnyone adapter")
-
-
-def load_with_anyone(path: str) -> WithAnyone:
-    """Read withanyone.safetensors; of its two branches the one of faces is kept. Raises UnsupportedCheckpoint."""
-    return WithAnyone(FILE.build(path, WithAnyoneNet, of_faces(FILE.read(path))))
 
 
 class Faces(BlockInjection):
@@ -120,7 +113,7 @@ def _outwards(cast: Cast) -> Cast:
 
 
 def _injection(loaded: WithAnyone, scope: Scope, photos: str, weight: float, dtype: torch.dtype) -> Injection:
-    """Of everybody, for the positive. dtype: in which the MODEL computes. Raises RecogniserMissing."""
+    """Of everybody, for the positive. dtype: in which the MODEL computes. Raises BadCast."""
     people = scope.people
     each = torch.cat([embeddings(person, METHOD, photos) for person in people])
     scales = torch.tensor([weight * person.weight for person in people]).reshape(-1, 1, 1, 1)
@@ -134,7 +127,8 @@ def _injection(loaded: WithAnyone, scope: Scope, photos: str, weight: float, dty
 
 LOADER = FileLoader(
     FILE,
-    load_with_anyone,
+    # Of the file's two branches the one of faces is kept.
+    lambda path: WithAnyone(FILE.build(path, WithAnyoneNet, of_faces(FILE.read(path)))),
     licence="Licence of the WithAnyone weights: non-commercial academic research alone, under the FLUX.1 [dev] "
     "Non-Commercial License; FLUX.1 dev and antelopev2 are non-commercial as well.",
     newer=True,

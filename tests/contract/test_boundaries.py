@@ -190,7 +190,7 @@ def test_what_is_kept_of_files_and_pictures_has_an_end(root: Path) -> None:
 
 
 CAUGHT = {
-    "core/body_surface/iuv.py",  # bodies of bridge/body_surface.py
+    "core/body_surface/iuv.py",  # bodies of nodes/body_surface.py
     "nodes/id_patch/net.py",  # build of bridge/load.py
     "core/inputs.py",  # its held
     "core/models/files.py",  # _trouble of core/models/examine.py

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pack.core import errors
 from pack.core.models import manifest, needs
 from pack.core.models.formats import formats
 
@@ -42,7 +43,7 @@ def test_a_damaged_manifest_is_named(where: tuple[str | int, ...], value: object
     for name in where[:-1]:
         entry = entry[name]
     entry[where[-1]] = value
-    with pytest.raises(manifest.DamagedManifest, match=r"is damaged: .+ Get the pack anew"):
+    with pytest.raises(errors.BadSetup, match=r"is damaged: .+ Get the pack anew"):
         manifest.parsed(json.dumps(known))
 
 

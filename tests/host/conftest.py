@@ -117,5 +117,5 @@ def face_model() -> FaceModel:
     import real_faces
     from pack.bridge import face_model
 
-    recogniser = real_faces.recogniser(face_model._hosted)
-    return face_model.FaceModel(real_faces.detector(face_model._hosted), (recogniser,))
+    recogniser = real_faces.recogniser(face_model.Hosted)
+    return face_model.FaceModel(real_faces.detector(face_model.Hosted), (recogniser,))

@@ -14,10 +14,9 @@ import folder_paths
 import pytest
 import real_faces
 import torch
-from pack.bridge import body_surface as host_side
 from pack.bridge import folders
 from pack.core.body_surface import iuv
-from pack.core.errors import ModelMissing, UnsupportedCheckpoint
+from pack.core.errors import BadPhoto, ModelMissing, UnsupportedCheckpoint
 from pack.core.geometry import Fit
 from pack.nodes import body_surface
 from standins_made import Standins
@@ -66,10 +65,10 @@ def test_at_most_so_many_bodies_are_drawn(models: Path, caplog: pytest.LogCaptur
     assert len(found(photos(), people=2)[1]) == 2 and not caplog.text
     found(real_faces.image(DRAWN), people=2)
     assert "Still drawn examples: the pose" in caplog.text
-    network = host_side._network(*folders.stamp(path))
+    network = body_surface._network(*folders.stamp(path))
     surface, people, _ = found(photos(3), people=1)
     assert len(surface) == len(people) == 3
-    assert host_side._network(*folders.stamp(path)) is network, "loaded once"
+    assert body_surface._network(*folders.stamp(path)) is network, "loaded once"
 
 
 class WritingAtOnce(torch.nn.Module):
@@ -153,7 +152,7 @@ def test_what_is_not_there_is_said(models: Path) -> None:
         body_surface.DetectBodySurface.validate_inputs(PUBLISHED)
     assert "265 MB" in missing.value.advice and "hr16" in missing.value.advice
     densepose_made.save(models / PUBLISHED, [])
-    with pytest.raises(iuv.BodyNotFound, match=r"photo 1 of 2 \(96x64 px\)"):
+    with pytest.raises(BadPhoto, match=r"photo 1 of 2 \(96x64 px\)"):
         found(photos(2))
 
 

@@ -9,8 +9,8 @@ import comfy.model_management
 import folder_paths
 import numpy as np
 import pytest
-from pack.bridge import doctor as bridge
 from pack.bridge import folders
+from pack.nodes import doctor as bridge
 from PIL import Image
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"

@@ -11,7 +11,7 @@ import torch
 from figures import relative
 from pack.bridge import lora
 from pack.bridge.unet import attention_layers
-from pack.core.errors import UnsupportedCheckpoint, WrongBaseModel
+from pack.core.errors import BadCast, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.people import Cast
 from pack.nodes.ip_adapter import net
 from peers import adapter_for, apply, read
@@ -92,7 +92,7 @@ def test_numbers_of_photos_need_not_be_equal(applied, monkeypatch):
     apart = applied(Cast((many,)), "face-id-portrait", before=apart, mask=right[None])
     assert relative(sample(*together), sample(*apart)) <= ALMOST
     monkeypatch.setattr(net, "_MOST", 64)
-    with pytest.raises(net.UnevenPhotos, match="32, 48 tokens need 96 each"):
+    with pytest.raises(BadCast, match="32, 48 tokens need 96 each"):
         applied(Cast((few, many)), "face-id-portrait", mask=torch.stack([left, right]))
 
 

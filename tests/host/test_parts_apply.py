@@ -6,9 +6,9 @@ import parts_made
 import pytest
 import torch
 from pack.bridge.self_attention.shared_parts import SharedParts, Watch
-from pack.nodes.parts2whole import features as parts2whole
+from pack.nodes.parts2whole import nodes as parts2whole
 from parts_made import HEIGHT, WIDTH
-from parts_run import apply, encode, sample, text
+from parts_run import apply, encode, reading, sample, text
 
 HALF = torch.zeros(1, HEIGHT, WIDTH)
 HALF[..., : WIDTH // 2] = 1
@@ -50,7 +50,7 @@ def test_heat_maps_of_one_step(model, features, sampler, times):
     sides = parts2whole.put_in(
         ([text(1)], [text(2)]), features, 1.0, (1e9, 0.0), None, Watch(2, seen.append)
     )  # fmt: skip
-    watched = sample(parts2whole.reading(model), *sides, steps=4, sampler=sampler)
+    watched = sample(reading(model), *sides, steps=4, sampler=sampler)
     assert len(seen) == times
     assert all(len(one) == 3 and one.min() >= 0 and one.sum(dim=0).max() <= 1 for one in seen)
     assert torch.equal(watched, sample(*apply(model, features, pose=None), steps=4, sampler=sampler))

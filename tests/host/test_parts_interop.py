@@ -11,12 +11,11 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from figures import relative
 from host_nodes import patch
-from pack.bridge.unet import TokensMoved
 from pack.core import errors
 from pack.core.parts.parts import Parts, make_part
-from pack.nodes.parts2whole import features as parts2whole
+from pack.nodes.parts2whole import nodes as parts2whole
 from pack.nodes.share_parts.nodes import EVERY_STEP, ONCE
-from parts_run import apply, denoiser, encode, sample, text
+from parts_run import apply, denoiser, encode, reading, sample, text
 from peers import apply as apply_node
 
 CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn
@@ -55,7 +54,7 @@ def test_regions_of_moved_tokens_are_refused(made, model, name):
     target[..., :64] = 1
     part = make_part("face", parts_made.picture(1), None, 1.0, target)
     with_targets = encode(made, Parts((part,)), WIDTH, HEIGHT)
-    with pytest.raises(TokensMoved, match=r"tokens of the 16x24 of a layer.*target_mask"):
+    with pytest.raises(errors.BadSetup, match=r"tokens of the 16x24 of a layer.*target_mask"):
         picture(*with_parts(patch(name, model), with_targets))
 
 
@@ -64,7 +63,7 @@ def test_hypertile_cuts_the_pictures_own_keys_and_no_part(model, features):
     theirs = patch("HyperTile", model)
     faint = parts2whole.put_in(([text(1)], [text(2)]), features, 1e-9, (1e9, 0.0), None)
     own = parts2whole.put_in(([text(1)], [text(2)]), features, 0.0, (1e9, 0.0), None)
-    shown = [picture(parts2whole.reading(theirs), *sides) for sides in (faint, own)]
+    shown = [picture(reading(theirs), *sides) for sides in (faint, own)]
     assert relative(*shown) <= 1e-5
 
 

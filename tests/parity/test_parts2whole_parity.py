@@ -16,11 +16,11 @@ from diffusers.models.attention_processor import AttnProcessor
 from figures import relative
 from pack.bridge.carried import ALWAYS
 from pack.bridge.self_attention.recording import record_at_zero
-from pack.core.parts.bank import keep, token_mask
+from pack.core.parts.bank import inside, token_mask
 from pack.core.parts.parts import Parts, make_part, prepared
-from pack.nodes.parts2whole.features import Features, put_in, reading
+from pack.nodes.parts2whole.nodes import Features, put_in
 from parts_made import HEIGHT, WIDTH, picture
-from parts_run import POSE, apply, denoiser, encode, text
+from parts_run import POSE, apply, denoiser, encode, reading, text
 from peers import Sampling, attend
 from safetensors.torch import load_file
 
@@ -45,7 +45,7 @@ def bank(made):
     masks = [GOLDEN[f"in.part{n}.mask"][0, 0] for n in (0, 1)]
     pairs = list(zip(recorded, masks, strict=True))
     return {
-        block: tuple(keep(seen[block], token_mask(mask, len(seen[block]))) for seen, mask in pairs)
+        block: tuple(inside(token_mask(mask, len(seen[block])), seen[block]).of(seen[block]) for seen, mask in pairs)
         for block in recorded[0]
     }
 

@@ -8,9 +8,10 @@ import torch
 from figures import relative
 from held_to import WHOLE_SAMPLING
 from pack.bridge import dit
+from pack.core.errors import BadSetup
 from pack.core.people import Cast
-from pack.nodes.references.bound import ReferencesReplaced, TokensChanged
 from pack.nodes.references.encoding import REFERENCES, PeopleReferences
+from pack.nodes.references.nodes import TokensChanged
 from peers import apply
 from people_made import person
 
@@ -156,7 +157,7 @@ def longer(model, positive, negative):
 @pytest.mark.parametrize(
     ("applied", "error", "words"),
     [
-        (replaced, ReferencesReplaced, "Of 3 references of people, 3 are no longer"),
+        (replaced, BadSetup, "Of 3 references of people, 3 are no longer"),
         (longer, TokensChanged, r"has made 252 tokens of the 126 that"),
     ],
 )

@@ -12,11 +12,11 @@ import tiny_sdxl
 import torch
 from figures import relative
 from pack.bridge.runs import patched
+from pack.bridge.self_attention.recording import SelfReference
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import coarsest, transformers
 from pack.core.parts.bank import PartWeights, token_mask, window
-from pack.nodes.share_parts.nodes import SelfReference
 from peers import attend
 
 WIDTH, HEIGHT = 88, 120  # odd multiples of 8

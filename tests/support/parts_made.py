@@ -18,8 +18,8 @@ import torch
 from diffusers import UNet2DConditionModel
 from pack.bridge import load
 from pack.core.parts.parts import LABELS, Parts, make_part
-from pack.nodes.parts2whole.features import Parts2Whole
 from pack.nodes.parts2whole.net import DecoupledAttn, PoseGuider
+from pack.nodes.parts2whole.nodes import Parts2Whole
 from rig.shapes import of
 from safetensors.torch import save_file
 from seeded import fill, seeded

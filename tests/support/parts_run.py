@@ -6,6 +6,9 @@ import parts_made
 import tiny_sdxl
 import torch
 from diffusers import DDIMScheduler
+from pack.bridge.injections import InjectionsRun
+from pack.bridge.runs import patched
+from pack.bridge.self_attention.run import SharingRun
 from pack.nodes.parts2whole import files as parts2whole_files
 from pack.nodes.parts2whole.nodes import ApplyParts, EncodeParts
 from parts_made import HEIGHT, WIDTH, picture
@@ -20,6 +23,11 @@ def denoiser(made):
     model = made.model.clone()
     model.add_object_patch("model_sampling", parts2whole_files._sampling(model, parts_made.SCHEDULER, ""))
     return model
+
+
+def reading(model):
+    """As Apply Parts gives it on."""
+    return patched(model, InjectionsRun, SharingRun)
 
 
 def encode(made, parts, width=WIDTH, height=HEIGHT, **changed):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pack.core.body_surface import iuv, mannequin, masks
-from pack.core.errors import BadLayout, BadSize
+from pack.core.errors import BadLayout, BadParts, BadSize
 from pack.core.geometry import Fit
 from pack.core.parts.parts import pose_hint
 from pack.core.people import Layout, Slot
@@ -123,12 +123,12 @@ def test_what_has_no_skeleton_or_gives_no_mask_is_said() -> None:
     with pytest.raises(BadLayout, match="Place 1 has no skeleton"):
         mannequin.drawn(Layout(256, 256, (Slot((100, 100)),)))
     for error, words, given in (
-        (masks.NoPart, "No part", (image, [], "both")),
-        (masks.NoPart, "Nothing is seen of feet, left.*head, torso, upper_arms", (image, ["feet"], "left")),
+        (BadParts, "No part", (image, [], "both")),
+        (BadParts, "Nothing is seen of feet, left.*head, torso, upper_arms", (image, ["feet"], "left")),
         (iuv.NotIUV, "between the whole numbers", (image * 0.97, ["head"], "both")),
         (BadSize, "8x8 px.*256x384", (image, ["head"], "both", torch.ones(1, 8, 8))),
         (BadSize, "3 masks.*2 pictures", (torch.cat([image] * 2), ["head"], "both", torch.ones(3, 384, 256))),
-        (masks.NoPart, "for person 2", (image, ["head"], "both", nobody)),
+        (BadParts, "for person 2", (image, ["head"], "both", nobody)),
     ):  # fmt: skip
         with pytest.raises(error, match=words):
             masks.mask(*given)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from pack.nodes.photo_maker.net import BadTrigger, TooManyPhotos, laid_out
+from pack.core.errors import BadCast
+from pack.nodes.photo_maker.net import BadTrigger, laid_out
 
 START, END, PAD, IMG, MAN, WOMAN = 900, 901, 0, 24157, 786, 2308
 ROOM = 6
@@ -57,7 +58,7 @@ def test_triggers_that_are_not_those_of_the_people(text, says):
 
 
 def test_what_cannot_be_laid_out():
-    with pytest.raises(TooManyPhotos, match="7 tokens of the text, which reads 6"):
+    with pytest.raises(BadCast, match="7 tokens of the text, which reads 6"):
         laid((MAN, IMG, WOMAN, IMG), (1, ROOM + 1))
     one, other = (chunks(*text)["g"] for text in ((MAN, IMG), (5, MAN, IMG)))
     both = {"g": one, "l": other}, dict.fromkeys("gl", chunks(IMG)["g"]), dict.fromkeys("gl", EMPTY["g"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from pack.core.errors import BadSetup
 from pack.nodes.ip_adapter import net
 from pack.nodes.ip_adapter.net import CLIP_MEAN, CROP, PAD, fitted
 
@@ -35,7 +36,7 @@ def test_a_unet_with_other_blocks_has_all_or_nothing():
     """SSD-1B, without attention in the middle."""
     blocks = [block for block in SDXL if block[0] != "middle"]
     assert all(net.chosen_layers(blocks, net.ALL))
-    with pytest.raises(net.UnknownBlocks, match=r"layers is 'style', .* blocks input 4, .*output 5, .*'all'"):
+    with pytest.raises(BadSetup, match=r"layers is 'style', .* blocks input 4, .*output 5, .*'all'"):
         net.chosen_layers(blocks, net.STYLE)
 
 

@@ -1,6 +1,4 @@
-"""Words about single people, each read in that person's part of the picture only."""
-
-from __future__ import annotations
+"""Words about single people, each read in that person's part of the picture only; many prompts for one cast."""
 
 from typing import Any
 
@@ -15,7 +13,7 @@ from ..bridge.schema import IN_METHODS, advanced, applied_outputs, region_inputs
 from ..bridge.unet import text_width
 from ..core.people import Cast, require_places
 from ..core.places import regions
-from ..core.prompts import per_person
+from ..core.prompts import per_person, per_scene
 from .sockets import CastSocket
 
 NAME = "Prompt per Person"
@@ -76,4 +74,23 @@ class PersonPrompts(io.ComfyNode):
         )
 
 
-NODES = [PersonPrompts]
+class Scenes(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LikenessScenes",
+            category=IN_METHODS,
+            inputs=[
+                io.String.Input("text", multiline=True, default=""),
+                io.String.Input("always", multiline=True, default=""),
+            ],
+            outputs=[io.String.Output("prompts", is_output_list=True), io.Int.Output("count")],
+        )
+
+    @classmethod
+    def execute(cls, text: str, always: str) -> io.NodeOutput:
+        prompts = per_scene(text, always)
+        return io.NodeOutput(prompts, len(prompts))
+
+
+NODES = [PersonPrompts, Scenes]
