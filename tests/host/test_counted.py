@@ -28,8 +28,8 @@ from pack.bridge.conditioning import Canvas
 from pack.bridge.dit import around_attention, blocks_of
 from pack.bridge.runs import Given
 from pack.core.people import Cast
-from pack.nodes.references.bound import BoundReferences, BoundReferencesRun, bound
 from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences
+from pack.nodes.references.nodes import BoundReferences, BoundReferencesRun, bound
 from torch.profiler import ProfilerActivity, profile
 
 COSTS = json.loads(Path(__file__).with_name("counted.json").read_text("utf-8"))
