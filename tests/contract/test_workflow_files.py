@@ -19,7 +19,7 @@ from rig import workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 # In two passes, where nothing is in a box.
-LARGE = {"id_patch_second_pass_six_people"}
+LARGE = {"id_patch_second_pass_eight_people"}
 SAMPLERS = {"KSampler", "SamplerCustomAdvanced"}
 BEFORE, BEHIND = -10, -20
 """What the ends of a subgraph's links at its own inputs and outputs are numbered with."""
