@@ -171,9 +171,13 @@ def without_networks(prompt: Prompt, width: int, group: str) -> Prompt:
         "photo": node("LoadImage", image=group),
         **{side: node("LoadImage", image=f"likeness_{side}.png") for side in ("left", "right")},
     }
-    read = {given[0] for one in prompt.values() for given in one["inputs"].values() if isinstance(given, list)}
-    needed = {"photo", "found", "left", "right"} if "found" in read else {"photo"}
+    needed = {"photo", "found", "left", "right"} if "found" in read(prompt) else {"photo"}
     return prompt | {name: one for name, one in added.items() if name in needed}
+
+
+def read(prompt: Prompt) -> set[str]:
+    """Those that others are linked to; what a note offers to drag somewhere is not yet."""
+    return {given[0] for one in prompt.values() for given in one["inputs"].values() if isinstance(given, list)}
 
 
 def reseeded(prompt: Prompt, seed: int) -> Prompt:
@@ -252,7 +256,7 @@ def test_runs_shows_what_it_decides_and_samples_again(
     # Every node that decides something shows it. People and places may be known from an earlier workflow.
     decided = [number for number in first.executed if decides(prompt[number], known)]
     shows = {"LikenessPlaceCast", "LikenessIDPatchImage", "LikenessPoseImage"}
-    assert shows & classes(prompt, list(prompt)) <= classes(prompt, [*decided, *first.cached])
+    assert shows & classes(prompt, [*read(prompt)]) <= classes(prompt, [*decided, *first.cached])
     assert [number for number in decided if not first.outputs[number].get("images")] == []
     if file.stem == "start_person_in_photo":
         boxes = [str(node["id"]) for node in workflow.load(file)["nodes"]]
