@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import real_faces
 import templates
+import torch
 from environment import Host
 from pack.core.faces import analysis
 from pack.core.faces.ladder import find_faces
@@ -24,6 +25,7 @@ from pack.core.places import bodies
 from PIL import Image, ImageOps
 from rig import photos, workflow
 from rig.host_server import HostError, HostServer, Run, refusal
+from safetensors.torch import save_file
 from standins_made import Standins
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +46,7 @@ TABLE = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8")
 """sizes: by words of a name, width and height, the least that two people take, six and four; parts take any; a photo's
 shape, or a pose's. standins: for what is loaded, the name of one of rig.standins. transformers: by a part of a name,
 other ones. repainted: by template, the title of what loads the photo, the kind of node that makes the mask, and what is
-set."""
+set. offered: by template, which kind of node is dragged to which, and there to which input, and what is set."""
 Prompt = dict[str, dict[str, Any]]
 
 
@@ -84,10 +86,15 @@ def size_of(file: Path) -> tuple[int, int]:
     return next(tuple(size) for words, size in TABLE["sizes"].items() if re.search(words, file.stem))
 
 
-def prepared(file: Path, known: dict[str, Any], models: Standins, pictures: list[str]) -> Prompt:
-    """models: those whose names take the place of the published ones."""
+def prepared(
+    file: Path, known: dict[str, Any], models: Standins, pictures: list[str], switched_on: bool = False
+) -> Prompt:
+    """models: those whose names take the place of the published ones. switched_on: so are all nodes that are not."""
     graph = workflow.load(file)
     templates.skip_unless_known(file, known)
+    if switched_on:
+        for one in graph["nodes"]:
+            one["mode"] = 0
     prompt = workflow.to_prompt(graph, known)
     parts = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
     names = standins_for(file, prompt, models)
@@ -164,9 +171,13 @@ def without_networks(prompt: Prompt, width: int, group: str) -> Prompt:
         "photo": node("LoadImage", image=group),
         **{side: node("LoadImage", image=f"likeness_{side}.png") for side in ("left", "right")},
     }
-    read = {given[0] for one in prompt.values() for given in one["inputs"].values() if isinstance(given, list)}
-    needed = {"photo", "found", "left", "right"} if "found" in read else {"photo"}
+    needed = {"photo", "found", "left", "right"} if "found" in read(prompt) else {"photo"}
     return prompt | {name: one for name, one in added.items() if name in needed}
+
+
+def read(prompt: Prompt) -> set[str]:
+    """Those that others are linked to; what a note offers to drag somewhere is not yet."""
+    return {given[0] for one in prompt.values() for given in one["inputs"].values() if isinstance(given, list)}
 
 
 def reseeded(prompt: Prompt, seed: int) -> Prompt:
@@ -245,7 +256,7 @@ def test_runs_shows_what_it_decides_and_samples_again(
     # Every node that decides something shows it. People and places may be known from an earlier workflow.
     decided = [number for number in first.executed if decides(prompt[number], known)]
     shows = {"LikenessPlaceCast", "LikenessIDPatchImage", "LikenessPoseImage"}
-    assert shows & classes(prompt, list(prompt)) <= classes(prompt, [*decided, *first.cached])
+    assert shows & classes(prompt, [*read(prompt)]) <= classes(prompt, [*decided, *first.cached])
     assert [number for number in decided if not first.outputs[number].get("images")] == []
     if file.stem == "start_person_in_photo":
         boxes = [str(node["id"]) for node in workflow.load(file)["nodes"]]
@@ -300,6 +311,39 @@ def decides(node: dict[str, Any], known: dict[str, Any]) -> bool:
         return "image" not in node["inputs"]
     ours = kind.startswith("Likeness") and kind != "LikenessResizePhoto"
     return kind in SHOWN or (ours and "IMAGE" in known[kind]["output"])
+
+
+def write_lora(file: Path, checkpoint: Path) -> None:
+    """Of every query of the network in a checkpoint, of rank 2."""
+    file.parent.mkdir(exist_ok=True)
+    weights = torch.load(checkpoint, weights_only=True)
+    shapes = {key: one.shape for key, one in weights.items() if key.endswith("to_q.weight")}
+    state = dict[str, torch.Tensor]()
+    for key, (width_out, width_in) in shapes.items():
+        layer = f"lora_unet_{key.split('.', 2)[2].removesuffix('.weight').replace('.', '_')}"
+        state |= {f"{layer}.lora_down.weight": torch.randn(2, width_in), f"{layer}.alpha": torch.tensor(2.0)}
+        state[f"{layer}.lora_up.weight"] = torch.randn(width_out, 2)
+    save_file(state, file)
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize("template", TABLE["offered"])
+def test_what_a_note_offers_runs_too(
+    template: str, host_server: HostServer, known: dict[str, Any], standin_models: Standins, pictures: list[str]
+) -> None:
+    """With every node switched on that Ctrl+B switches on, values as the note says, and outputs where it has them
+    dragged to. It makes another picture, or measures the same one."""
+    write_lora(host_server.base / "models" / "loras" / "lcm-lora-sdxl.safetensors", standin_models.checkpoint)
+    file, (dragged, given) = ROOT / "workflows" / f"{template}.json", TABLE["offered"][template]
+    plain = prepared(file, known, standin_models, pictures)
+    prompt = workflow.substitute(prepared(file, known, standin_models, pictures, switched_on=True), given)
+    for source, target, name in dragged:
+        prompt[workflow.nodes_of(prompt, target)[0]]["inputs"][name] = [workflow.nodes_of(prompt, source)[0], 0]
+    before, run = host_server.run(plain), host_server.run(prompt)
+    made = result(host_server, prompt, run)
+    same = np.array_equal(made, result(host_server, plain, before))
+    texts = "".join(run.outputs[number]["text"][0] for number in workflow.nodes_of(prompt, "PreviewAny"))
+    assert made.std() > 5 and same == ("a blue jacket" in texts and "a brown hat" in texts)
 
 
 PAINTED = (180, 150, 280, 300)

@@ -14,11 +14,12 @@ import comfy.samplers
 import pytest
 import tiny_sd15
 import torch
-from comfy_extras.nodes_model_advanced import ModelSamplingFlux
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingFlux
 from diffusers import (
     DDIMScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
     UniPCMultistepScheduler,
 )
 from pack.nodes.parts2whole import files as parts2whole_files
@@ -80,6 +81,27 @@ def test_a_workflow_samples_as_the_authors_do(name):
         assert (sigmas[:-1] / levels(authors, timesteps) - 1).abs().max() <= TOLERANCE
         if scheduler == "ddim_uniform":  # people set the steps, and get as many
             assert len(comfy.samplers.KSampler(made, 30, CPU, used, scheduler, denoise).sigmas) == 31
+
+
+FEW_STEPS = {
+    "lcm": LCMScheduler(**BETAS, original_inference_steps=50),
+    "eps": EulerDiscreteScheduler(**BETAS, timestep_spacing="trailing"),
+}
+"""By the sampling of ModelSamplingDiscrete: LCM-LoRA, and SDXL-Lightning, which needs no such node."""
+
+
+@pytest.mark.parametrize(("sampling", "steps"), [("lcm", 4), ("lcm", 6), ("lcm", 8), ("eps", 4), ("eps", 8)])
+def test_few_steps_are_the_published_ones(sampling, steps):
+    """With the scheduler simple and a denoise of 1, as the note of id_patch_two_people says."""
+    nodes = {node["type"]: node for node in nodes_in(GRAPHS["id_patch_two_people"])}
+    assert nodes["ModelSamplingDiscrete"]["widgets_values"] == ["lcm", False]
+    (sampled,) = ModelSamplingDiscrete().patch(model(), sampling, False)
+    sigmas = comfy.samplers.KSampler(sampled, steps, CPU, "euler", "simple", 1.0).sigmas
+    authors = FEW_STEPS[sampling]
+    authors.set_timesteps(steps)
+    timesteps = authors.timesteps.round()
+    assert len(sigmas) == steps + 1 and sigmas[-1] == 0
+    assert (sigmas[:-1] / levels(authors, timesteps) - 1).abs().max() <= TOLERANCE
 
 
 def of_with_anyone(steps: int, width: int, height: int) -> torch.Tensor:
