@@ -1,4 +1,6 @@
-"""A LoRA that is a part of another file, by the host's own loader on a clone of the MODEL."""
+"""LoRAs, as the host's own loader reads them: one that is a part of another file, on a clone of the MODEL, and files of
+their own for one person each.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +8,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import comfy.lora
+import comfy.lora_convert
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
 from torch import Tensor
 
-from ..core.errors import WrongBaseModel
+from ..core.errors import LikenessError, ModelMissing, WrongBaseModel, counted, first, listed
+from ..core.low_rank import low_rank, unfit
 from ..core.models.tensors import State, below
-from . import notes
+from . import folders, notes
+from .load import read_state_dict
+from .regional_lora import block_of, shape_of
 from .unet import transformers
 
 _LAYERS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
@@ -91,3 +98,74 @@ def _weights(model: ModelPatcher) -> dict[str, str]:
         for n, attention in enumerate(attentions)
         for layer, name in _LAYERS.items()
     }
+
+
+class NotPerPerson(LikenessError):
+    """A LoRA of which a layer's change is no addition to what the layer gives, or has no place in the picture."""
+
+
+_NETWORK = "diffusion_model."
+_WHERE = "Put it into models/loras, and choose it in Add LoRA to Person."
+
+
+def path_of(file: str) -> str:
+    """Full path of a LoRA's file. Raises ModelMissing, UnsafePath."""
+    if path := folders.find(file, "loras"):
+        return path
+    raise ModelMissing("The LoRA", [file], folders.folders("loras"), "the page that you have it from", "as it says")
+
+
+def of_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a file adds to the modules of the MODEL's UNet, by their names, and to weights of the CLIP.
+
+    by_region: whether it acts in a part of the picture. Raises what reading a file does, WrongBaseModel unless
+    all of it finds a layer of its size, and NotPerPerson.
+    """
+    state: State = comfy.lora_convert.convert_lora(read_state_dict(path_of(file), "a LoRA", _WHERE))
+    keys = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
+    keys = comfy.lora.model_lora_keys_unet(model.model, keys)
+    found = comfy.lora.load_lora(state, keys, False)
+    ours = {name: patch for name, patch in found.items() if name.startswith(_NETWORK)}
+    bad = {name: kind for name, patch in ours.items() if (kind := _unfit(model, name, patch, by_region))}
+    if bad:
+        kinds = "; ".join(
+            f"{kind}: {listed(first([n for n in bad if bad[n] == kind], 3))}" for kind in set(bad.values())
+        )
+        advice = "Load it with Load LoRA for all of the picture, or use a LoRA, LoHa, LoKr or GLoRA without these."
+        raise NotPerPerson(
+            f"{file} cannot be used for one person: {counted(len(bad), 'layer')} of it, {kinds}.", advice
+        )
+    read = {key for patch in found.values() for key in patch.loaded_keys}
+    strange = {key.rsplit(".", 1)[0] for key in state.keys() - read}
+    wrong = [name for name, patch in ours.items() if not _right_size(model, name, patch)]
+    if strange or wrong or not found:
+        layers = len(found) + len(strange)
+        made = f"another model ({counted(layers, 'layer')}, of which {len(found) - len(wrong)} fit)"
+        model_name = type(model.model.model_config).__name__
+        raise WrongBaseModel(
+            f"The LoRA {file}", made, f"one for the MODEL ({model_name})", "Choose a LoRA of the MODEL's family."
+        )
+    layers = {name.removeprefix(_NETWORK).removesuffix(".weight"): patch for name, patch in ours.items()}
+    return layers, {name: patch for name, patch in found.items() if name not in ours}
+
+
+def _unfit(model: ModelPatcher, name: str, patch: Any, by_region: bool) -> str | None:
+    """Why it is nothing for one person; None where it is."""
+    if not hasattr(patch, "weights"):
+        return f"a whole difference ({patch[0]})"
+    module = name.removesuffix(".weight")
+    if not name.endswith(".weight") or shape_of(model.get_model_object(module)) is None:
+        return "not of a linear layer or a convolution"
+    if by_region and block_of(module.removeprefix(_NETWORK)) is None:
+        return "without a place in the picture"
+    return unfit(patch.name, patch.weights)
+
+
+def _right_size(model: ModelPatcher, name: str, patch: Any) -> bool:
+    shape = shape_of(model.get_model_object(name.removesuffix(".weight")))
+    assert shape
+    try:
+        sizes = [x.to("meta") if isinstance(x, Tensor) else x for x in patch.weights]
+        return low_rank(patch.name, sizes, shape).fits(shape)
+    except (RuntimeError, ValueError, IndexError):
+        return False

@@ -15,8 +15,8 @@ from . import adapters, replaced
 folders.register()
 
 _STEPS = (
-    "people", "photos", "adapters", "places", "control_images", "person_prompts", "parts", "body_surface", "measure",
-    "second_pass", "scenes", "doctor",
+    "people", "photos", "adapters", "places", "control_images", "person_prompts", "person_loras", "parts",
+    "body_surface", "measure", "second_pass", "scenes", "doctor",
 )  # fmt: skip
 """Modules, in the order in which the host lists their nodes; then come those of the methods."""
 _STEP_MODULES = [import_module(f".{name}", __package__) for name in _STEPS]
