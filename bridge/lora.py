@@ -154,9 +154,10 @@ def _unfit(model: ModelPatcher, name: str, patch: Any, by_region: bool) -> str |
     if not hasattr(patch, "weights"):
         return f"a whole difference ({patch[0]})"
     module = name.removesuffix(".weight")
-    if not name.endswith(".weight") or shape_of(model.get_model_object(module)) is None:
+    shape = shape_of(model.get_model_object(module)) if name.endswith(".weight") else None
+    if shape is None:
         return "not of a linear layer or a convolution"
-    if by_region and block_of(module.removeprefix(_NETWORK)) is None:
+    if by_region and len(shape) == 2 and block_of(module.removeprefix(_NETWORK)) is None:
         return "without a place in the picture"
     return unfit(patch.name, patch.weights)
 
