@@ -14,8 +14,8 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from torch import Tensor
 
-from ..core.errors import LikenessError, ModelMissing, WrongBaseModel, counted, first, listed
-from ..core.low_rank import low_rank, unfit
+from ..core.errors import LikenessError, ModelMissing, WrongBaseModel, counted
+from ..core.low_rank import UNFIT, low_rank
 from ..core.models.tensors import State, below
 from . import folders, notes
 from .load import read_state_dict
@@ -105,7 +105,6 @@ class NotPerPerson(LikenessError):
 
 
 _NETWORK = "diffusion_model."
-_WHERE = "Put it into models/loras, and choose it in Add LoRA to Person."
 
 
 def path_of(file: str) -> str:
@@ -118,55 +117,48 @@ def path_of(file: str) -> str:
 def of_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a file adds to the modules of the MODEL's UNet, by their names, and to weights of the CLIP.
 
-    by_region: whether it acts in a part of the picture. Raises what reading a file does, WrongBaseModel unless
-    all of it finds a layer of its size, and NotPerPerson.
+    by_region: whether it acts in a part of the picture. Raises what reading a file does, WrongBaseModel unless all of
+    it finds a layer of its size, and NotPerPerson.
     """
-    state: State = comfy.lora_convert.convert_lora(read_state_dict(path_of(file), "a LoRA", _WHERE))
+    state = comfy.lora_convert.convert_lora(read_state_dict(path_of(file), "a LoRA", "Put it into models/loras."))
     keys = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
-    keys = comfy.lora.model_lora_keys_unet(model.model, keys)
-    found = comfy.lora.load_lora(state, keys, False)
+    found = comfy.lora.load_lora(state, comfy.lora.model_lora_keys_unet(model.model, keys), False)
     ours = {name: patch for name, patch in found.items() if name.startswith(_NETWORK)}
-    bad = {name: kind for name, patch in ours.items() if (kind := _unfit(model, name, patch, by_region))}
+    bad = {name: why for name, patch in ours.items() if (why := _unfit(model, name, patch, by_region))}
     if bad:
-        kinds = "; ".join(
-            f"{kind}: {listed(first([n for n in bad if bad[n] == kind], 3))}" for kind in set(bad.values())
-        )
-        advice = "Load it with Load LoRA for all of the picture, or use a LoRA, LoHa, LoKr or GLoRA without these."
-        raise NotPerPerson(
-            f"{file} cannot be used for one person: {counted(len(bad), 'layer')} of it, {kinds}.", advice
-        )
-    read = {key for patch in found.values() for key in patch.loaded_keys}
+        first = f"{counted(len(bad), 'layer')} of it, first {next(iter(bad))}: {next(iter(bad.values()))}"
+        advice = "Use Load LoRA, which acts in all of the picture, or another LoRA, LoHa, LoKr or GLoRA."
+        raise NotPerPerson(f"{file} cannot be used for one person, because of {first}.", advice)
+    read = {key for patch in found.values() for key in getattr(patch, "loaded_keys", ())}
     strange = {key.rsplit(".", 1)[0] for key in state.keys() - read}
-    wrong = [name for name, patch in ours.items() if not _right_size(model, name, patch)]
-    if strange or wrong or not found:
-        layers = len(found) + len(strange)
-        made = f"another model ({counted(layers, 'layer')}, of which {len(found) - len(wrong)} fit)"
-        model_name = type(model.model.model_config).__name__
-        raise WrongBaseModel(
-            f"The LoRA {file}", made, f"one for the MODEL ({model_name})", "Choose a LoRA of the MODEL's family."
-        )
+    fit = len(found) - sum(not _of_size(model, name, patch) for name, patch in ours.items())
+    if strange or not 0 < len(found) == fit:
+        made, here = len(found) + len(strange), type(model.model.model_config).__name__
+        what = f"another model ({counted(made, 'layer')}, of which {fit} fit)"
+        raise WrongBaseModel(f"The LoRA {file}", what, f"one for the MODEL's ({here})", "Use a LoRA of its family.")
     layers = {name.removeprefix(_NETWORK).removesuffix(".weight"): patch for name, patch in ours.items()}
     return layers, {name: patch for name, patch in found.items() if name not in ours}
 
 
 def _unfit(model: ModelPatcher, name: str, patch: Any, by_region: bool) -> str | None:
     """Why it is nothing for one person; None where it is."""
-    if not hasattr(patch, "weights"):
-        return f"a whole difference ({patch[0]})"
-    module = name.removesuffix(".weight")
+    module, kind = name.removesuffix(".weight"), getattr(patch, "name", None)
     shape = shape_of(model.get_model_object(module)) if name.endswith(".weight") else None
-    if shape is None:
-        return "not of a linear layer or a convolution"
+    if kind is None or shape is None:
+        return f"a whole difference ({patch[0]})" if kind is None else "no linear layer and no convolution"
     if by_region and len(shape) == 2 and block_of(module.removeprefix(_NETWORK)) is None:
         return "without a place in the picture"
-    return unfit(patch.name, patch.weights)
+    if kind in UNFIT and all(one is None for one in patch.weights[UNFIT[kind] :]):
+        return None
+    return f"{kind} with DoRA or another shape" if kind in UNFIT else kind
 
 
-def _right_size(model: ModelPatcher, name: str, patch: Any) -> bool:
+def _of_size(model: ModelPatcher, name: str, patch: Any) -> bool:
     shape = shape_of(model.get_model_object(name.removesuffix(".weight")))
     assert shape
     try:
         sizes = [x.to("meta") if isinstance(x, Tensor) else x for x in patch.weights]
-        return low_rank(patch.name, sizes, shape).fits(shape)
+        down, up, _ = low_rank(patch.name, sizes, shape)
     except (RuntimeError, ValueError, IndexError):
         return False
+    return (len(up), *down.shape[1:]) == shape

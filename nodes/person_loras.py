@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
-from torch import Tensor
 
-from ..bridge import carried, folders, lora, regional_text, scopes
+from ..bridge import carried, folders, regional_text, scopes
 from ..bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
+from ..bridge.lora import of_file, path_of
 from ..bridge.regional_lora import Added, RegionalLora, RegionalLoraRun
 from ..bridge.runs import patched
 from ..bridge.schema import IN_METHODS, IN_PEOPLE, advanced, applied_outputs, range_inputs, region_inputs
 from ..bridge.unet import text_width
-from ..core.people import CROP, Identity, Lora, Person
+from ..core.people import CROP, Identity, Lora
 from ..core.places import regions
 from ..core.text import NAME, plain
 from .sockets import CastOrIdentitySocket, IdentitySocket
@@ -27,7 +26,6 @@ from .sockets import CastOrIdentitySocket, IdentitySocket
 APPLY = "LoRA per Person"
 NOBODY = "No LoRA is applied: nobody in the cast has one. Put Add LoRA to Person before Cast."
 NO_WORDS = "The words of the LoRAs are left out: with Crop Faces all pictures have one prompt."
-_SAME_CLIP = "Use the CLIP of the model's own checkpoint."
 
 
 class AddLora(io.ComfyNode):
@@ -48,26 +46,21 @@ class AddLora(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, lora: str | None) -> bool:
-        return folders.found(_path_of, lora)
+        return folders.found(path_of, lora)
 
     @classmethod
     def fingerprint_inputs(cls, lora: str | None, **_: Any) -> str:
-        return folders.fingerprint(_path_of, lora)
+        return folders.fingerprint(path_of, lora)
 
     @classmethod
     def execute(
         cls, identity: Identity | None = None, *, lora: str, strength: float, words: str, name: str
     ) -> io.NodeOutput:
-        _path_of(lora)
         # A grey square stands for the photo that nobody needs.
         before = identity or Identity("person", {}, torch.full((1, CROP, CROP, 3), 0.5))
         loras = *before.loras, Lora(lora, strength, plain(words))
         called = plain(name, NAME) or before.name
         return io.NodeOutput(Identity(called, before.embeddings, before.crops, before.portraits, loras))
-
-
-def _path_of(file: str) -> str:
-    return lora.path_of(file)
 
 
 class LoraPerPerson(io.ComfyNode):
@@ -104,59 +97,48 @@ class LoraPerPerson(io.ComfyNode):
         **region: Any,
     ) -> io.NodeOutput:
         whole = regions.present(regions.as_cast(cast))
-        with_loras = any(one.strength for person in whole.people for one in person.identity.loras)
-        worded = any(one.words for person in whole.people for one in person.identity.loras)
-        said = [*([] if with_loras else [NOBODY]), *([NO_WORDS] if whole.by_row and worded else [])]
+        loras = [one for person in whole.people for one in person.identity.loras if one.strength]
+        worded = any(one.words for one in loras)
+        said = [*([] if loras else [NOBODY]), *([NO_WORDS] if whole.by_row and worded else [])]
         found = scopes.acting(cls, cast, strength, more=said, mask=region.get("mask"))
-        if found is None or not with_loras:
+        if found is None:
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), APPLY)
         window = sigmas_of(model, "The range of the LoRAs", start_percent, end_percent)
         alone = whole.by_row or len(whole.people) == 1
         scope = scopes.of_bodies(found, APPLY, window, alone=alone, rows=True, **region)
-        by_region = scope.regions is not None or scope.by_row
-        layers, encoders = _read(scope.people, model, clip, strength, by_region)
+        if not loras:
+            return io.NodeOutput(model, positive, negative)
+        layers, encoders = _read(scope, model, clip, strength)
         canvas = scope.canvas if scope.placed or scope.by_row else None
-        loras = RegionalLora(object(), window, len(scope.people), layers, scope.regions, canvas, scope.by_row)
-        sides = [carried.put(side, loras) for side in (positive, negative)]
-        if worded and not scope.by_row:
-            words = [", ".join(one.words for one in person.identity.loras if one.words) for person in scope.people]
-            sides = _spoken(sides, words, encoders, model, scope)
+        ours = RegionalLora(object(), window, len(scope.people), layers, scope.regions, canvas, scope.by_row)
+        sides = [carried.put(side, ours) for side in (positive, negative)]
+        words = [", ".join(one.words for one in person.identity.loras if one.words) for person in scope.people]
+        read = [n for n, of_person in enumerate(words) if of_person and not scope.by_row]
+        if read:
+            tokens = [text_of(encoders[n], words[n], model, "Use the CLIP of the model's checkpoint.")[0] for n in read]
+            areas = torch.ones(len(words), 1, 1) if scope.regions is None else scope.regions
+            spoken = regional_text.spoken(tokens, areas[read], scope.canvas if scope.placed else None)
+            sides = [carried.put(*pair) for pair in zip(sides, (spoken, regional_text.silent(spoken)), strict=True)]
         # Regional text stands inside of ours in every layer: its words are heard with the LoRAs, too.
         runs = regional_text.RegionalTextRun, RegionalLoraRun
         return io.NodeOutput(patched(model, *runs), *sides, ui=scope.preview(cls))
 
 
 def _read(
-    people: Sequence[Person], model: ModelPatcher, clip: CLIP, strength: float, by_region: bool
+    scope: scopes.Scope, model: ModelPatcher, clip: CLIP, strength: float
 ) -> tuple[dict[str, list[Added]], list[CLIP]]:
     """What everybody's LoRAs add to the layers, by name, and the CLIP as each of them changes it."""
     layers, encoders = dict[str, list[Added]](), list[CLIP]()
-    for number, person in enumerate(people):
+    for number, person in enumerate(scope.people):
         encoders.append(clip.clone())
         for one in person.identity.loras:
             weight = one.strength * person.weight * strength
-            ours, theirs = lora.of_file(one.file, model, clip, by_region)
+            added, theirs = of_file(one.file, model, clip, scope.regions is not None or scope.by_row)
             encoders[-1].add_patches(theirs, weight)
-            for name, patch in ours.items() if weight else ():
-                layers.setdefault(name, []).append(Added(number, weight, patch.name, patch.weights))
+            for name, patch in added.items() if weight else ():
+                layers.setdefault(name, []).append((number, weight, patch.name, patch.weights))
     return layers, encoders
-
-
-def _spoken(
-    sides: Sequence[Conditioning],
-    words: Sequence[str],
-    encoders: Sequence[CLIP],
-    model: ModelPatcher,
-    scope: scopes.Scope,
-) -> list[Conditioning]:
-    """Both sides of the conditioning, the words of each person's LoRAs read by that person's pixels on the first."""
-    read = [n for n, said in enumerate(words) if said]
-    tokens = [text_of(encoders[n], words[n], model, _SAME_CLIP)[0] for n in read]
-    everywhere = torch.ones(len(words), 1, 1)
-    areas: Tensor = everywhere if scope.regions is None else scope.regions
-    spoken = regional_text.spoken(tokens, areas[read], scope.canvas if scope.placed else None)
-    return [carried.put(sides[0], spoken), carried.put(sides[1], regional_text.silent(spoken))]
 
 
 NODES = [AddLora, LoraPerPerson]

@@ -50,7 +50,6 @@ def test_one_person_everywhere_is_load_lora(model, kind):
     ours, plain = sample(*put_on(model, given(file, 0.7)), **LATENT), sample(model, [text(1)], [text(2)], **LATENT)
     true = sample(theirs(model, file, 0.7)[0], [text(1)], [text(2)], **LATENT)
     off = relative(ours, true)
-    print(kind, off, relative(plain, true))
     assert off <= ALMOST and relative(plain, true) > 1e-2
     assert torch.equal(sample(model, [text(1)], [text(2)], **LATENT), plain)
 

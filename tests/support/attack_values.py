@@ -263,13 +263,15 @@ def on_photo(which: str = "YAO") -> PlacedCast:
     return cast(identity(), places=layout(slot(width / 2, height / 2), width=width, height=height))
 
 
-@cache
-def with_loras(seed: int = 1) -> PlacedCast:
+lora_of_small = cache(lambda seed: lora_made.file(small(), seed=seed))
+
+
+def with_loras(seed: int = 1, places: Layout | None = None) -> PlacedCast:
     """Anna and Boris with a LoRA each for `small`, who listen to words."""
-    made = cast()
-    files = [lora_made.file(small(), seed=seed + n, clip=sdxl_clip()) for n in range(2)]
+    made = cast(places=places)
+    files = [lora_of_small(seed + n) for n in range(2)]
     each = [replace(one.identity, loras=(Lora(file, 1.0, "up"),)) for one, file in zip(made.people, files, strict=True)]
-    return cast(*each)
+    return cast(*each, places=places)
 
 
 def by_row(count: int = 2, size: int = 128, names: Iterable[str] = ("Anna", "Boris")) -> RowCast:
