@@ -101,7 +101,8 @@ class Layer:
 
     def heard(self, text: Tensor, own: Any) -> dict[int, Tensor]:
         """By person what their LoRAs add to keys or values of a text."""
-        hidden, found = self.hidden(text), dict[int, Tensor]()
+        hidden = self.hidden(text)
+        found: dict[int, Tensor] = {}
         for person in dict.fromkeys(self.owners):
             first = self.owners.index(person)
             ranks = slice(first, first + self.owners.count(person))
