@@ -1,6 +1,4 @@
-"""LoRAs, as the host's own loader reads them: one that is a part of another file, on a clone of the MODEL, and files of
-their own for one person each.
-"""
+"""LoRAs by the host's own loader: a part of another file, on a clone of the MODEL; and files for one person each."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from ..core.text import NAME, plain
 from .sockets import CastOrIdentitySocket, IdentitySocket
 
 APPLY = "LoRA per Person"
-NOBODY = "No LoRA is applied: nobody in the cast has one. Put Add LoRA to Person before Cast."
+NOBODY = "No LoRA is applied: no person of the cast has one. Put Add LoRA to Person before Cast."
 NO_WORDS = "The words of the LoRAs are left out: with Crop Faces all pictures have one prompt."
 
 
@@ -36,7 +36,7 @@ class AddLora(io.ComfyNode):
             category=IN_PEOPLE,
             inputs=[
                 IdentitySocket.Input("identity", optional=True),
-                io.Combo.Input("lora", options=folders.listed("loras") or [NONE_FOUND]),
+                io.Combo.Input("file", options=folders.listed("loras") or [NONE_FOUND]),
                 io.Float.Input("strength", default=1.0, min=-10.0, max=10.0, step=0.01),
                 io.String.Input("words", default="", multiline=True),
                 io.String.Input("name", default=""),
@@ -45,20 +45,20 @@ class AddLora(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, lora: str | None) -> bool:
-        return folders.found(path_of, lora)
+    def validate_inputs(cls, file: str | None) -> bool:
+        return folders.found(path_of, file)
 
     @classmethod
-    def fingerprint_inputs(cls, lora: str | None, **_: Any) -> str:
-        return folders.fingerprint(path_of, lora)
+    def fingerprint_inputs(cls, file: str | None, **_: Any) -> str:
+        return folders.fingerprint(path_of, file)
 
     @classmethod
     def execute(
-        cls, identity: Identity | None = None, *, lora: str, strength: float, words: str, name: str
+        cls, identity: Identity | None = None, *, file: str, strength: float, words: str, name: str
     ) -> io.NodeOutput:
         # A grey square stands for the photo that nobody needs.
         before = identity or Identity("person", {}, torch.full((1, CROP, CROP, 3), 0.5))
-        loras = *before.loras, Lora(lora, strength, plain(words))
+        loras = *before.loras, Lora(file, strength, plain(words))
         called = plain(name, NAME) or before.name
         return io.NodeOutput(Identity(called, before.embeddings, before.crops, before.portraits, loras))
 

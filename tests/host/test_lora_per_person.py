@@ -35,7 +35,7 @@ def theirs(model, file, strength=1.0, clip=None):
 
 
 def given(file, strength=1.0, words="", before=None):
-    return apply("LikenessAddLora", identity=before, lora=file, strength=strength, words=words, name="")[0]
+    return apply("LikenessAddLora", identity=before, file=file, strength=strength, words=words, name="")[0]
 
 
 def cast_of(*people, cast=None):
