@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -279,28 +278,34 @@ class RegionalLoraBatch(CrossAttentionBatch):
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         """Each pixel hears the text with the LoRAs of whom it belongs to, by their weights there."""
-        attend = attend_with(extra_options) if before is None else partial(before, extra_options=extra_options)
         grid, whose = grid_of(extra_options), self.whose(before, q, extra_options)
-        text, out, left, count = dict(zip(self._run.texts[layer], extra_options[_TEXT], strict=True)), None, None, 0
+
+        def attend(keys: Tensor, values: Tensor, hearing: tuple[Part, int] | None = None) -> Tensor:
+            self.hearing = hearing
+            if before is None:
+                return attend_with(extra_options)(q, keys, values)
+            return before(q, keys, values, extra_options)
+
+        out: Any = 0
+        left: Any = 1
+        people: list[int] = []
+        texts = [*zip(self._run.texts[layer], extra_options[_TEXT], strict=True)]
         for part in self._parts:
-            added = [
+            of_keys, of_values = (
                 part.layers[name].heard(x, self._run.readers[name].own) if name in part.layers else {}
-                for name, x in text.items()
-            ]
-            for person in sorted({*added[0], *added[1]}):
-                self.hearing = part, person
-                heard = attend(q, *(x + more.get(person, 0) for x, more in zip((k, v), added, strict=True)))
+                for name, x in texts
+            )
+            people = sorted({*of_keys, *of_values})
+            for person in people:
                 weights = part.weights(grid, (person,))
-                if weights is not None:
-                    weights = weights if len(weights) == 1 else rows_of(weights, whose, dim=0)
-                    heard = heard * weights.to(heard)
-                share = 1 if weights is None else weights
-                out, left = (heard, 1 - share) if out is None else (out + heard, left - share)
-                count += 1
+                of_rows = None if weights is None or len(weights) == 1 else whose
+                share: Any = 1 if weights is None else rows_of(weights.to(q), of_rows, dim=0)
+                out = out + share * attend(k + of_keys.get(person, 0), v + of_values.get(person, 0), (part, person))
+                left = left - share
+        if len(self._parts) > 1 or not self._parts[0].full or len(people) < self._parts[0].people:
+            out = out + left * attend(k, v)
         self.hearing = None
-        if out is not None and len(self._parts) == 1 and self._parts[0].full and count == self._parts[0].people:
-            return out
-        return attend(q, k, v) if out is None else out + left * attend(q, k, v)
+        return out
 
 
 def _remember(n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> tuple[Tensor, Tensor, Tensor]:

@@ -7,6 +7,7 @@ import compiled
 import lora_made
 import photo_maker_made
 import pytest
+import tiny_dits
 import tiny_sdxl
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
@@ -249,7 +250,7 @@ def test_what_is_no_addition_is_named(model):
         file = lora_made.file(model, words=("attn1.to_q",), **more)
         with pytest.raises(error, match=words):
             put_on(model, cast_of(given(file), given(file)))
-    for other in (attack_values.sd15(), attack_values.flux()):
+    for other in (attack_values.sd15(), *([attack_values.flux()] if tiny_dits.KNOWN else [])):
         with pytest.raises(WrongBaseModel):
             put_on(other, given(lora_made.file(model)))
     with pytest.raises(ModelMissing, match="The LoRA was not found"):
@@ -284,3 +285,14 @@ def test_a_saved_person_keeps_their_loras():
     tensors, metadata = identities.to_tensors(person)
     with pytest.raises(UnsupportedCheckpoint, match="LoRAs"):
         identities.from_tensors(tensors, {**metadata, "loras": "[1]"}, "anna.safetensors")
+
+
+def test_people_without_photos_come_by_cast_and_place_cast(model):
+    people = [given(lora_made.file(model, seed=n)) for n in (1, 2)]
+    cast = apply("LikenessCast", person_1=people[0], person_2=people[1])[0]
+    layout = attack_values.layout()
+    placed = apply("LikenessPlaceCast", cast=cast, layout=layout)[0]
+    assert [person.identity.loras for person in placed.people] == [one.loras for one in people]
+    both = sample(*put_on(model, placed), **LATENT)
+    one = sample(*put_on(model, PlacedCast(placed.people[:1], WIDTH, HEIGHT)), **LATENT)
+    assert both.isfinite().all() and relative(both, one) > 1e-3

@@ -263,6 +263,7 @@ def on_photo(which: str = "YAO") -> PlacedCast:
     return cast(identity(), places=layout(slot(width / 2, height / 2), width=width, height=height))
 
 
+lora_made.folder()
 lora_of_small = cache(lambda seed: lora_made.file(small(), seed=seed))
 
 

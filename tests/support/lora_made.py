@@ -20,10 +20,11 @@ KINDS = ("lora", "tucker", "loha", "loha tucker", "lokr", "lokr whole", "glora",
 
 @cache
 def folder() -> Path:
-    """Where the host looks for LoRAs, too."""
-    made = mkdtemp()
-    folder_paths.add_model_folder_path("loras", made)
-    return Path(made)
+    """Where the host looks for LoRAs, too; there is one to choose."""
+    made = Path(mkdtemp())
+    folder_paths.add_model_folder_path("loras", str(made))
+    save_file({"any": torch.zeros(1)}, made / "any.safetensors")
+    return made
 
 
 def layers(model: ModelPatcher, words: Sequence[str]) -> dict[str, tuple[int, ...]]:
