@@ -1,4 +1,4 @@
-"""A LoRA that is a part of another file, by the host's own loader on a clone of the MODEL."""
+"""LoRAs by the host's own loader: a part of another file, on a clone of the MODEL; and files for one person each."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import comfy.lora
+import comfy.lora_convert
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
 from torch import Tensor
 
-from ..core.errors import WrongBaseModel
+from ..core.errors import LikenessError, ModelMissing, WrongBaseModel, counted
+from ..core.low_rank import UNFIT, low_rank
 from ..core.models.tensors import State, below
-from . import notes
+from . import folders, notes
+from .load import read_state_dict
+from .regional_lora import block_of, shape_of
 from .unet import transformers
 
 _LAYERS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
@@ -91,3 +96,67 @@ def _weights(model: ModelPatcher) -> dict[str, str]:
         for n, attention in enumerate(attentions)
         for layer, name in _LAYERS.items()
     }
+
+
+class NotPerPerson(LikenessError):
+    """A LoRA of which a layer's change is no addition to what the layer gives, or has no place in the picture."""
+
+
+_NETWORK = "diffusion_model."
+
+
+def path_of(file: str) -> str:
+    """Full path of a LoRA's file. Raises ModelMissing, UnsafePath."""
+    if path := folders.find(file, "loras"):
+        return path
+    raise ModelMissing("The LoRA", [file], folders.folders("loras"), "the page that you have it from", "as it says")
+
+
+def of_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a file adds to the modules of the MODEL's UNet, by their names, and to weights of the CLIP.
+
+    by_region: whether it acts in a part of the picture. Raises what reading a file does, WrongBaseModel unless all of
+    it finds a layer of its size, and NotPerPerson.
+    """
+    state = comfy.lora_convert.convert_lora(read_state_dict(path_of(file), "a LoRA", "Put it into models/loras."))
+    keys = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
+    found = comfy.lora.load_lora(state, comfy.lora.model_lora_keys_unet(model.model, keys), False)
+    ours = {name: patch for name, patch in found.items() if name.startswith(_NETWORK)}
+    bad = {name: why for name, patch in ours.items() if (why := _unfit(model, name, patch, by_region))}
+    if bad:
+        first = f"{counted(len(bad), 'layer')} of it, first {next(iter(bad))}: {next(iter(bad.values()))}"
+        advice = "Use Load LoRA, which acts in all of the picture, or another LoRA, LoHa, LoKr or GLoRA."
+        raise NotPerPerson(f"{file} cannot be used for one person, because of {first}.", advice)
+    read = {key for patch in found.values() for key in getattr(patch, "loaded_keys", ())}
+    strange = {key.rsplit(".", 1)[0] for key in state.keys() - read}
+    fit = len(found) - sum(not _of_size(model, name, patch) for name, patch in ours.items())
+    if strange or not 0 < len(found) == fit:
+        made, here = len(found) + len(strange), type(model.model.model_config).__name__
+        what = f"another model ({counted(made, 'layer')}, of which {fit} fit)"
+        raise WrongBaseModel(f"The LoRA {file}", what, f"one for the MODEL's ({here})", "Use a LoRA of its family.")
+    layers = {name.removeprefix(_NETWORK).removesuffix(".weight"): patch for name, patch in ours.items()}
+    return layers, {name: patch for name, patch in found.items() if name not in ours}
+
+
+def _unfit(model: ModelPatcher, name: str, patch: Any, by_region: bool) -> str | None:
+    """Why it is nothing for one person; None where it is."""
+    module, kind = name.removesuffix(".weight"), getattr(patch, "name", None)
+    shape = shape_of(model.get_model_object(module)) if name.endswith(".weight") else None
+    if kind is None or shape is None:
+        return f"a whole difference ({patch[0]})" if kind is None else "no linear layer and no convolution"
+    if by_region and len(shape) == 2 and block_of(module.removeprefix(_NETWORK)) is None:
+        return "without a place in the picture"
+    if kind in UNFIT and all(one is None for one in patch.weights[UNFIT[kind] :]):
+        return None
+    return f"{kind} with DoRA or another shape" if kind in UNFIT else kind
+
+
+def _of_size(model: ModelPatcher, name: str, patch: Any) -> bool:
+    shape = shape_of(model.get_model_object(name.removesuffix(".weight")))
+    assert shape
+    try:
+        sizes = [x.to("meta") if isinstance(x, Tensor) else x for x in patch.weights]
+        down, up, _ = low_rank(patch.name, sizes, shape)
+    except (RuntimeError, ValueError, IndexError):
+        return False
+    return (len(up), *down.shape[1:]) == shape

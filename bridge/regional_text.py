@@ -117,7 +117,7 @@ class RegionalText(Carried):
         )
 
 
-def spoken(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas) -> RegionalText:
+def spoken(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | None) -> RegionalText:
     """One text per person, (1, T, width) each, read behind the common one."""
     counts = tuple(one.shape[1] for one in tokens)
     return RegionalText(object(), ALWAYS, regions, counts, canvas, torch.cat(tuple(tokens), dim=1))

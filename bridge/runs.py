@@ -53,7 +53,10 @@ def _sample(begin: type[Run], executor: WrapperExecutor, *args: Any, **kwargs: A
         (_WRAPPERS.DIFFUSION_MODEL, run.forward),
     ):
         comfy.patcher_extension.add_wrapper_with_key(kind, run.key, ours, options)
-    return executor(*args, **kwargs)
+    try:
+        return executor(*args, **kwargs)
+    finally:
+        run.ended()
 
 
 def entries(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
@@ -235,6 +238,9 @@ class Run:
     def batch(self, chunks: tuple[tuple[Any, ...], ...], given: Given) -> Batch | None:
         """What each chunk carries, ready to be read in this forward; None where nothing of it is switched on."""
         raise NotImplementedError
+
+    def ended(self) -> None:
+        """Called when the run has ended, in whatever way: nothing of it is left on the MODEL."""
 
     def _check_rows(self, x: Tensor, rows: int) -> None:
         if len(x) != rows:

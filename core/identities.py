@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,21 @@ from .geometry import longer_side
 from .methods import Method
 from .models.packs import where
 from .models.tensors import below, ends
-from .people import ALIGNED, CROP, EMBEDDING, LOOSE, NOSE, Face, Faces, Identity, Person, PlacedCast, Portraits, Slot
+from .people import (
+    ALIGNED,
+    CROP,
+    EMBEDDING,
+    LOOSE,
+    NOSE,
+    Face,
+    Faces,
+    Identity,
+    Lora,
+    Person,
+    PlacedCast,
+    Portraits,
+    Slot,
+)
 from .text import plain
 
 _SIZES = (1e-6, 1e4)
@@ -191,7 +206,7 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
 
     Each person counts as the mean of their photos. lerp mixes the vectors; slerp turns the direction at an even
     pace and interpolates the length, so that the middle is not weaker than the ends. Of crops and portraits the first
-    photos are mixed, the portraits where both have them.
+    photos are mixed, the portraits where both have them, and LoRAs of both are kept, weakened.
     Raises BadCast when the two have no recogniser in common, unless both are made of pictures alone; BadEmbedding.
     """
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
@@ -207,7 +222,9 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
         pairs = (a.portraits.aligned, b.portraits.aligned), (a.portraits.loose, b.portraits.loose)
         portraits = Portraits(*(torch.lerp(x[:1].float(), y[:1].float(), amount).round().byte() for x, y in pairs))
     crops = torch.lerp(a.crops[:1], b.crops[:1], amount)
-    return check(Identity(plain(name) or f"{a.name} + {b.name}", embeddings, crops, portraits))
+    shares = (1 - amount, a.loras), (amount, b.loras)
+    loras = tuple(replace(one, strength=one.strength * share) for share, loras in shares for one in loras)
+    return check(Identity(plain(name) or f"{a.name} + {b.name}", embeddings, crops, portraits, loras))
 
 
 def slerp(a: Tensor, b: Tensor, amount: float) -> Tensor:
@@ -231,6 +248,8 @@ def to_tensors(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:
     check(identity)
     tensors = {f"{_PREFIX}{recogniser}": rows for recogniser, rows in identity.embeddings.items()}
     metadata = {"format": _FORMAT, "version": _VERSION, "name": identity.name}
+    if identity.loras:
+        metadata["loras"] = json.dumps([(one.file, one.strength, one.words) for one in identity.loras])
     tensors[_CROPS] = identity.crops
     if identity.portraits:
         tensors[_ALIGNED], tensors[_LOOSE] = identity.portraits.aligned, identity.portraits.loose
@@ -259,9 +278,13 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
         raise damaged(why)
     embeddings = {key: rows.float() for key, rows in stored.items()}
     pictures = Portraits(*kept) if len(kept) == len(_PORTRAITS) else None
-    identity = check(Identity(metadata.get("name", "person"), embeddings, crops.float(), pictures))
+    try:
+        loras = tuple(Lora(str(x), float(y), str(z)) for x, y, z in json.loads(metadata.get("loras", "[]")))
+    except (TypeError, ValueError) as error:
+        raise damaged("its LoRAs cannot be read") from error
+    identity = check(Identity(metadata.get("name", "person"), embeddings, crops.float(), pictures, loras))
     parts = [*embeddings.values(), *kept]
-    together = parts and len(kept) != 1 and all(part.shape[:1] == crops.shape[:1] for part in parts)
+    together = (parts or loras) and len(kept) != 1 and all(part.shape[:1] == crops.shape[:1] for part in parts)
     if not together or crops.shape[1:] != (CROP, CROP, 3):
         shapes = {key: tuple(tensor.shape) for key, tensor in sorted(tensors.items())}
         raise damaged(f"its tensors do not belong to the same photos ({shapes})")

@@ -76,8 +76,17 @@ class Faces:
 
 
 @dataclass(frozen=True)
+class Lora:
+    """One that draws a person. file: relative name below models/loras. words: that it listens to, or ""."""
+
+    file: str
+    strength: float
+    words: str
+
+
+@dataclass(frozen=True)
 class Identity:
-    """One person, from one or more photos.
+    """One person, from one or more photos, or known to a LoRA alone.
 
     embeddings: recogniser id -> (photos, EMBEDDING) float32 CPU; every photo is kept so that the way of
     combining them is chosen where they are used.
@@ -90,6 +99,7 @@ class Identity:
     embeddings: Mapping[str, Tensor]
     crops: Tensor
     portraits: Portraits | None = None
+    loras: tuple[Lora, ...] = ()
 
     def __post_init__(self) -> None:
         # A name also comes out of files that others have made.

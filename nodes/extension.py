@@ -13,8 +13,8 @@ from .doctor import serve
 folders.register()
 
 _STEPS = (
-    "people", "photos", "adapters", "places", "control_images", "prompts", "parts", "body_surface", "measure",
-    "second_pass", "doctor",
+    "people", "photos", "adapters", "places", "control_images", "prompts", "person_loras", "parts", "body_surface",
+    "measure", "second_pass", "doctor",
 )  # fmt: skip
 """Modules, in the order in which the host lists their nodes; then come those of the methods."""
 _STEP_MODULES = [import_module(f".{name}", __package__) for name in _STEPS]

@@ -20,6 +20,7 @@ import comfy.ops
 import compiled
 import host_nodes
 import infuse_made
+import lora_made
 import other_packs
 import parts_made
 import parts_run
@@ -42,6 +43,7 @@ from pack.core.people import (
     Faces,
     Identity,
     Layout,
+    Lora,
     Person,
     PlacedCast,
     Portraits,
@@ -259,6 +261,18 @@ def on_photo(which: str = "YAO") -> PlacedCast:
     """Anna, in the middle of a photo."""
     height, width = (round(side / 8) * 8 for side in photo(which).shape[1:3])
     return cast(identity(), places=layout(slot(width / 2, height / 2), width=width, height=height))
+
+
+lora_made.folder()
+lora_of_small = cache(lambda seed: lora_made.file(small(), seed=seed))
+
+
+def with_loras(seed: int = 1, places: Layout | None = None) -> PlacedCast:
+    """Anna and Boris with a LoRA each for `small`, who listen to words."""
+    made = cast(places=places)
+    files = [lora_of_small(seed + n) for n in range(2)]
+    each = [replace(one.identity, loras=(Lora(file, 1.0, "up"),)) for one, file in zip(made.people, files, strict=True)]
+    return cast(*each, places=places)
 
 
 def by_row(count: int = 2, size: int = 128, names: Iterable[str] = ("Anna", "Boris")) -> RowCast:

@@ -1,0 +1,144 @@
+"""LoRAs that draw single people: who has which, and each where that person is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
+from comfy_api.latest import io
+
+from ..bridge import carried, folders, regional_text, scopes
+from ..bridge.conditioning import Conditioning, check_conditioning, sigmas_of
+from ..bridge.encode import text_of
+from ..bridge.face_model import NONE_FOUND
+from ..bridge.lora import of_file, path_of
+from ..bridge.regional_lora import Added, RegionalLora, RegionalLoraRun
+from ..bridge.runs import patched
+from ..bridge.schema import IN_METHODS, IN_PEOPLE, advanced, applied_outputs, range_inputs, region_inputs
+from ..bridge.unet import text_width
+from ..core.people import CROP, Identity, Lora
+from ..core.places import regions
+from ..core.text import NAME, plain
+from .sockets import CastOrIdentitySocket, IdentitySocket
+
+APPLY = "LoRA per Person"
+NOBODY = "No LoRA is applied: no person of the cast has one. Put Add LoRA to Person before Cast."
+NO_WORDS = "The words of the LoRAs are left out: with Crop Faces all pictures have one prompt."
+
+
+class AddLora(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LikenessAddLora",
+            category=IN_PEOPLE,
+            inputs=[
+                IdentitySocket.Input("identity", optional=True),
+                io.Combo.Input("file", options=folders.listed("loras") or [NONE_FOUND]),
+                io.Float.Input("strength", default=1.0, min=-10.0, max=10.0, step=0.01),
+                io.String.Input("words", default="", multiline=True),
+                io.String.Input("name", default=""),
+            ],
+            outputs=[IdentitySocket.Output("person")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool:
+        return folders.found(path_of, file)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None, **_: Any) -> str:
+        return folders.fingerprint(path_of, file)
+
+    @classmethod
+    def execute(
+        cls, identity: Identity | None = None, *, file: str, strength: float, words: str, name: str
+    ) -> io.NodeOutput:
+        # A grey square stands for the photo that nobody needs.
+        before = identity or Identity("person", {}, torch.full((1, CROP, CROP, 3), 0.5))
+        loras = *before.loras, Lora(file, strength, plain(words))
+        called = plain(name, NAME) or before.name
+        return io.NodeOutput(Identity(called, before.embeddings, before.crops, before.portraits, loras))
+
+
+class LoraPerPerson(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="LikenessLoraPerPerson",
+            category=IN_METHODS,
+            inputs=[
+                io.Model.Input("model"),
+                io.Clip.Input("clip"),
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                CastOrIdentitySocket.Input("cast"),
+                io.Float.Input("strength", default=1.0, min=-4.0, max=4.0, step=0.01),
+                *range_inputs(),
+                *map(advanced, region_inputs()),
+                io.Mask.Input("mask", optional=True),
+            ],
+            outputs=applied_outputs(),
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: ModelPatcher,
+        clip: CLIP,
+        positive: Conditioning,
+        negative: Conditioning,
+        cast: Any,  # a Cast or an Identity
+        strength: float,
+        start_percent: float,
+        end_percent: float,
+        **region: Any,
+    ) -> io.NodeOutput:
+        whole = regions.present(regions.as_cast(cast))
+        loras = [one for person in whole.people for one in person.identity.loras if one.strength]
+        worded = any(one.words for one in loras)
+        said = [*([] if loras else [NOBODY]), *([NO_WORDS] if whole.by_row and worded else [])]
+        found = scopes.acting(cls, cast, strength, more=said, mask=region.get("mask"))
+        if found is None:
+            return io.NodeOutput(model, positive, negative)
+        check_conditioning([*positive, *negative], text_width(model), APPLY)
+        window = sigmas_of(model, "The range of the LoRAs", start_percent, end_percent)
+        alone = whole.by_row or len(whole.people) == 1
+        scope = scopes.of_bodies(found, APPLY, window, alone=alone, rows=True, **region)
+        if not loras:
+            return io.NodeOutput(model, positive, negative)
+        layers, encoders = _read(scope, model, clip, strength)
+        canvas = scope.canvas if scope.placed or scope.by_row else None
+        ours = RegionalLora(object(), window, len(scope.people), layers, scope.regions, canvas, scope.by_row)
+        sides = [carried.put(side, ours) for side in (positive, negative)]
+        words = [", ".join(one.words for one in person.identity.loras if one.words) for person in scope.people]
+        read = [n for n, of_person in enumerate(words) if of_person and not scope.by_row]
+        if read:
+            tokens = [text_of(encoders[n], words[n], model, "Use the CLIP of the model's checkpoint.")[0] for n in read]
+            areas = torch.ones(len(words), 1, 1) if scope.regions is None else scope.regions
+            spoken = regional_text.spoken(tokens, areas[read], scope.canvas if scope.placed else None)
+            sides = [carried.put(*pair) for pair in zip(sides, (spoken, regional_text.silent(spoken)), strict=True)]
+        # Regional text stands inside of ours in every layer: its words are read with the LoRAs, too.
+        runs = regional_text.RegionalTextRun, RegionalLoraRun
+        return io.NodeOutput(patched(model, *runs), *sides, ui=scope.preview(cls))
+
+
+def _read(
+    scope: scopes.Scope, model: ModelPatcher, clip: CLIP, strength: float
+) -> tuple[dict[str, list[Added]], list[CLIP]]:
+    """What everybody's LoRAs add to the layers, by name, and the CLIP as each of them changes it."""
+    layers, encoders = dict[str, list[Added]](), list[CLIP]()
+    for number, person in enumerate(scope.people):
+        encoders.append(clip.clone())
+        for one in person.identity.loras:
+            weight = one.strength * person.weight * strength
+            added, theirs = of_file(one.file, model, clip, scope.regions is not None or scope.by_row)
+            encoders[-1].add_patches(theirs, weight)
+            for name, patch in added.items() if weight else ():
+                layers.setdefault(name, []).append((number, weight, patch.name, patch.weights))
+    return layers, encoders
+
+
+NODES = [AddLora, LoraPerPerson]

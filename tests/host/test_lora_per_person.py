@@ -1,0 +1,298 @@
+"""LoRA per Person in the real host: beside Load LoRA and beside plain torch, of every kind, and what is left behind."""
+
+from __future__ import annotations
+
+import attack_values
+import compiled
+import lora_made
+import photo_maker_made
+import pytest
+import tiny_dits
+import tiny_sdxl
+import torch
+from comfy.ldm.modules.attention import attention_pytorch
+from figures import relative
+from instant_id_run import HEIGHT, WIDTH, halves, sample, text
+from pack.bridge import lora
+from pack.core import identities
+from pack.core.errors import ModelMissing, UnsupportedCheckpoint, WrongBaseModel
+from pack.core.people import Identity, Lora, Person, PlacedCast
+from peers import apply
+from safetensors.torch import load_file
+
+import nodes as host_nodes
+
+ALMOST = 1e-5
+LATENT = {"size": (WIDTH, HEIGHT), "steps": 2}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
+
+
+def theirs(model, file, strength=1.0, clip=None):
+    return host_nodes.LoraLoader().load_lora(model, clip, file, strength, strength)
+
+
+def given(file, strength=1.0, words="", before=None):
+    return apply("LikenessAddLora", identity=before, file=file, strength=strength, words=words, name="")[0]
+
+
+def cast_of(*people, cast=None):
+    """People in the places of another cast."""
+    there = (cast or halves()).people
+    members = tuple(Person(one, slot=place.slot) for one, place in zip(people, there, strict=False))
+    return PlacedCast(members, WIDTH, HEIGHT)
+
+
+def put_on(model, cast, positive=None, negative=None, **changed):
+    both = {"positive": positive or [text(1)], "negative": negative or [text(2)], "clip": photo_maker_made.clip()}
+    return apply("LikenessLoraPerPerson", model=model, **both, cast=cast, **{"feather": 0, **changed})
+
+
+@pytest.mark.parametrize("kind", lora_made.KINDS)
+def test_one_person_everywhere_is_load_lora(model, kind):
+    """Over a whole sampling, in every layer, convolutions too."""
+    file = lora_made.file(model, kind)
+    ours, plain = sample(*put_on(model, given(file, 0.7)), **LATENT), sample(model, [text(1)], [text(2)], **LATENT)
+    true = sample(theirs(model, file, 0.7)[0], [text(1)], [text(2)], **LATENT)
+    off = relative(ours, true)
+    assert off <= ALMOST and relative(plain, true) > 1e-2
+    assert torch.equal(sample(model, [text(1)], [text(2)], **LATENT), plain)
+
+
+def apart(grid):
+    height, width = grid
+    return (torch.arange(width) < width // 2).expand(height, width).flatten()
+
+
+def test_in_the_first_layer_each_half_is_its_lora_alone(model):
+    """What the first layer gives, a convolution, and what the first cross-attention gives of the same picture."""
+    one, two = (lora_made.file(model, seed=n, words=("input_blocks.0.0",)) for n in (1, 2))
+    first, seen = model.model.diffusion_model.input_blocks[0][0], {}
+
+    def given_by(key, made):
+        handle = first.register_forward_hook(lambda module, args, out: seen.setdefault(key, out))
+        sample(*made, steps=1)
+        handle.remove()
+
+    given_by("both", put_on(model, cast_of(given(one), given(two))))
+    for key, file in (("one", one), ("two", two)):
+        given_by(key, (theirs(model, file)[0], [text(1)], [text(2)]))
+    left = apart(seen["both"].shape[-2:])
+    both, alone, other = (seen[key].flatten(2) for key in ("both", "one", "two"))
+    assert relative(both[..., left], alone[..., left]) <= ALMOST
+    assert relative(both[..., ~left], other[..., ~left]) <= ALMOST
+    assert relative(both[..., left], other[..., left]) > 1e-2
+
+
+# Beside plain torch
+
+
+def dense(shape, tensors):
+    return (tensors["lora_up.weight"].flatten(1) @ tensors["lora_down.weight"].flatten(1)).reshape(shape) * 2 / 3
+
+
+def by_hand(model, files, masks, strengths):
+    """Hooks that add each person's dense difference where the mask of that person is; returns what takes them out."""
+    unet, handles = model.model.diffusion_model, []
+    states = [load_file(lora_made.folder() / file) for file in files]
+    size = {}
+
+    def weights(grid):
+        return torch.nn.functional.interpolate(masks[:, None], size=grid)[:, 0]
+
+    def change(name, n, shape):
+        prefix = f"diffusion_model.{name}."
+        return strengths[n] * dense(
+            shape, {key[len(prefix) :]: x for key, x in states[n].items() if key.startswith(prefix)}
+        )
+
+    def adds(name, module):
+        each = [change(name, n, module.weight.shape) for n in range(len(files))]
+
+        def hook(_, args, out):
+            x = args[0]
+            if x.dim() == 4:
+                size["now"] = grid = tuple(out.shape[-2:])
+                more = [torch.nn.functional.conv2d(x, one, None, module.stride, module.padding) for one in each]
+                return out + sum(one * w for one, w in zip(more, weights(grid), strict=True))
+            more = [x @ one.T for one in each]
+            if x.dim() == 3:
+                flat = weights(size["now"]).flatten(1)[..., None]
+                return out + sum(one * w for one, w in zip(more, flat, strict=True))
+            return out[..., None, None] + sum(
+                one[..., None, None] * w for one, w in zip(more, weights(size["now"]), strict=True)
+            )
+
+        return module.register_forward_hook(hook)
+
+    def attends(name, module):
+        to = {
+            x: [change(f"{name}.to_{x}", n, getattr(module, f"to_{x}").weight.shape) for n in range(len(files))]
+            for x in "kv"
+        }
+
+        def hook(_, args, kwargs, out):
+            text, flat = kwargs["context"], weights(size["now"]).flatten(1)[..., None]
+            q, shares = module.to_q(args[0]), [1 - flat.sum(dim=0), *flat]
+            total = 0
+            for share, *more in zip(shares, *([0, *to[x]] for x in "kv"), strict=True):
+                pair = [text @ (getattr(module, f"to_{x}").weight + one).T for x, one in zip("kv", more, strict=True)]
+                total = total + share * attention_pytorch(q, *pair, module.heads)
+            return module.to_out(total)
+
+        return module.register_forward_hook(hook, with_kwargs=True)
+
+    for name, module in unet.named_modules():
+        if name in lora_made.layers(model, ("",)) and not name.endswith(("attn2.to_k", "attn2.to_v")):
+            handles.append(adds(name, module))
+        if name.endswith("attn2"):
+            handles.append(attends(name, module))
+    return lambda: [one.remove() for one in handles]
+
+
+@pytest.mark.parametrize("feather", [0, 24])
+def test_a_whole_sampling_is_plain_torch_with_hooks(model, feather):
+    """Two people, hard and soft regions, part of the picture nobody's."""
+    files, strengths = [lora_made.file(model, seed=n) for n in (1, 2)], (0.8, 0.5)
+    cast = cast_of(*map(given, files, strengths))
+    masks = torch.stack([person.slot.mask for person in cast.people])
+    masks[1, :40] = 0
+    masks = (masks + torch.rand(masks.shape, generator=torch.Generator().manual_seed(3)) * feather / 24).clamp(0, 1)
+    ours = sample(*put_on(model, cast, mask=masks), **LATENT)
+    taken_out = by_hand(model, files, masks / masks.sum(dim=0).clamp(min=1), strengths)
+    true = sample(model, [text(1)], [text(2)], **LATENT)
+    taken_out()
+    assert relative(ours, true) <= ALMOST < relative(true, sample(model, [text(1)], [text(2)], **LATENT))
+
+
+# Who is where
+
+
+def test_people_and_places_in_another_order_are_the_same_picture(model):
+    one, two = (given(lora_made.file(model, seed=n)) for n in (1, 2))
+    left, right = halves().people
+    orders = [
+        PlacedCast((Person(one, slot=left.slot), Person(two, slot=right.slot)), WIDTH, HEIGHT),
+        PlacedCast((Person(two, slot=right.slot), Person(one, slot=left.slot)), WIDTH, HEIGHT),
+        PlacedCast((Person(two, slot=left.slot), Person(one, slot=right.slot)), WIDTH, HEIGHT),
+    ]
+    first, same, other = (sample(*put_on(model, cast), **LATENT) for cast in orders)
+    assert relative(same, first) <= ALMOST and relative(other, first) > 1e-2
+
+
+def test_two_loras_of_one_person_are_both_as_load_lora_stacks_them(model):
+    files = [lora_made.file(model, kind, seed=n, strong=0.08) for n, kind in enumerate(("lora", "glora"))]
+    ours = sample(*put_on(model, given(files[1], 0.5, before=given(files[0]))), **LATENT)
+    twice = theirs(theirs(model, files[0])[0], files[1], 0.5)[0]
+    # The host multiplies GLoRA with weights that have the first LoRA in them.
+    assert relative(ours, sample(twice, [text(1)], [text(2)], **LATENT)) < 0.1
+    true = sample(theirs(theirs(model, files[1], 0.5)[0], files[0])[0], [text(1)], [text(2)], **LATENT)
+    assert relative(ours, true) <= ALMOST
+
+
+def test_words_are_encoded_with_the_lora_and_read_by_that_person(model):
+    """By one person everywhere: a longer prompt, from Load LoRA's CLIP and on Load LoRA's MODEL."""
+    clip = photo_maker_made.clip()
+    file = lora_made.file(model, clip=clip)
+    loaded, encoder = theirs(model, file, clip=clip)
+    said = encoder.encode_from_tokens(encoder.tokenize("a red coat"))
+    assert relative(said, clip.encode_from_tokens(clip.tokenize("a red coat"))) > 1e-3
+    positive = text(1)
+    longer = [torch.cat([positive[0], said], dim=1), positive[1]]
+    true = sample(loaded, [longer], [text(2)], **LATENT)
+    assert relative(sample(*put_on(model, given(file, words="a red coat")), **LATENT), true) <= 2 * ALMOST
+    assert relative(sample(*put_on(model, given(file)), **LATENT), true) > 1e-3
+
+
+@pytest.mark.parametrize("beside", ["LikenessPersonPrompts", "LikenessApplyIPAdapter", "LikenessApplyIDPatch"])
+def test_beside_other_nodes_both_are_there_in_any_order(model, sdxl, beside):
+    """Before and after it, the picture is the same, and neither of the two alone."""
+    cast = cast_of(
+        *(given(lora_made.file(model, seed=n), before=one.identity) for n, one in enumerate(halves().people))
+    )
+    net = {"control_net": sdxl[0][1], "image": attack_values.image()} if beside == "LikenessApplyIDPatch" else {}
+    words = {"clip": photo_maker_made.clip(), "prompts": "1: smiling"} if beside == "LikenessPersonPrompts" else {}
+    known = [attack_values.identity(name) for name in ("Anna", "Boris")]
+    cast = cast_of(*(given(lora_made.file(model, seed=n), before=one) for n, one in enumerate(known)))
+
+    def other(given_model, positive, negative):
+        image = {"image": apply("LikenessIDPatchImage", cast=cast)[0]} if net else {}
+        model_in = {} if net else {"model": given_model}
+        out = apply(beside, **{**net, **words, **image, **model_in}, positive=positive, negative=negative, cast=cast)
+        return (given_model, *out[:2]) if net else out
+
+    plain = [text(1)], [text(2)]
+    before = put_on(*other(model, *plain)[:1], cast, *other(model, *plain)[1:])
+    after = other(*put_on(model, cast))
+    alone = [put_on(model, cast), other(model, *plain)]
+    both = [sample(*one, **LATENT) for one in (before, after)]
+    assert relative(*both) <= 2 * ALMOST
+    assert min(relative(sample(*one, **LATENT), both[0]) for one in alone) > 1e-4
+
+
+# What is refused, and what is left behind
+
+
+def test_what_is_no_addition_is_named(model):
+    name = next(iter(lora_made.layers(model, ("attn1.to_q",))))
+    out = lora_made.layers(model, ("",))[name][0]
+    dora = {f"diffusion_model.{name}.dora_scale": torch.ones(out, 1)}
+    norm = {f"diffusion_model.{name.rsplit('.', 2)[0]}.norm1.diff": torch.ones(out)}
+    nowhere = {f"diffusion_model.time_embed.0.lora_{x}.weight": torch.ones(2, 2) for x in ("up", "down")}
+    strange = {"lora_unet_nobody_knows.lora_up.weight": torch.ones(2, 2)}
+    for more, error, words in (
+        (dora, lora.NotPerPerson, "lora with DoRA"), (norm, lora.NotPerPerson, "whole difference .diff"),
+        (nowhere, lora.NotPerPerson, "time_embed.* without a place"), (strange, WrongBaseModel, "1 layer|fit"),
+    ):  # fmt: skip
+        file = lora_made.file(model, words=("attn1.to_q",), **more)
+        with pytest.raises(error, match=words):
+            put_on(model, cast_of(given(file), given(file)))
+    for other in (attack_values.sd15(), *([attack_values.flux()] if tiny_dits.KNOWN else [])):
+        with pytest.raises(WrongBaseModel):
+            put_on(other, given(lora_made.file(model)))
+    with pytest.raises(ModelMissing, match="The LoRA was not found"):
+        put_on(model, cast_of(attack_values.replace(given(file), loras=(Lora("nowhere.safetensors", 1.0, ""),))))
+
+
+def test_nothing_is_left_after_an_exception_and_for_a_compiled_model():
+    small = compiled.model()
+    file = lora_made.file(small)
+    with compiled.counting():
+        whole = compiled.whole(small)
+        made = put_on(whole, given(file))
+        before = sample(whole, [text(1)], [text(2)], steps=1)
+        with_lora = sample(*made, steps=1)
+        assert torch.equal(sample(whole, [text(1)], [text(2)], steps=1), before) and not torch.equal(with_lora, before)
+
+    def fails(*_):
+        raise RuntimeError("stop")
+
+    failing = made[0].clone()
+    failing.set_model_sampler_post_cfg_function(fails)
+    with pytest.raises(RuntimeError, match="stop"):
+        sample(failing, *made[1:], steps=1)
+    assert not any("forward" in vars(module) for module in small.model.diffusion_model.modules())
+
+
+def test_a_saved_person_keeps_their_loras():
+    person = Identity("Anna", {}, torch.zeros(1, 112, 112, 3))
+    person = attack_values.replace(person, loras=(Lora("a.safetensors", 0.5, "a red coat"),))
+    back = identities.from_tensors(*identities.to_tensors(person), "anna.safetensors")
+    assert back.loras == person.loras and back.name == "Anna"
+    tensors, metadata = identities.to_tensors(person)
+    with pytest.raises(UnsupportedCheckpoint, match="LoRAs"):
+        identities.from_tensors(tensors, {**metadata, "loras": "[1]"}, "anna.safetensors")
+
+
+def test_people_without_photos_come_by_cast_and_place_cast(model):
+    people = [given(lora_made.file(model, seed=n)) for n in (1, 2)]
+    cast = apply("LikenessCast", person_1=people[0], person_2=people[1])[0]
+    layout = attack_values.layout()
+    placed = apply("LikenessPlaceCast", cast=cast, layout=layout)[0]
+    assert [person.identity.loras for person in placed.people] == [one.loras for one in people]
+    both = sample(*put_on(model, placed), **LATENT)
+    one = sample(*put_on(model, PlacedCast(placed.people[:1], WIDTH, HEIGHT)), **LATENT)
+    assert both.isfinite().all() and relative(both, one) > 1e-3
