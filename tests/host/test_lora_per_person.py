@@ -296,3 +296,15 @@ def test_people_without_photos_come_by_cast_and_place_cast(model):
     both = sample(*put_on(model, placed), **LATENT)
     one = sample(*put_on(model, PlacedCast(placed.people[:1], WIDTH, HEIGHT)), **LATENT)
     assert both.isfinite().all() and relative(both, one) > 1e-3
+
+
+def test_with_a_row_each_everybody_has_their_own_lora(model):
+    people = [given(lora_made.file(model, seed=n)) for n in (1, 2)]
+    rows = attack_values.by_row()
+    cast = attack_values.RowCast(
+        tuple(attack_values.replace(p, identity=one) for p, one in zip(rows.people, people, strict=True)), 128, 128
+    )
+    start = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(7)) * 14
+    both = sample(*put_on(model, cast), steps=1, start=start)
+    alone = [sample(*put_on(model, one), steps=1, start=start[n : n + 1]) for n, one in enumerate(people)]
+    assert relative(both, torch.cat(alone)) <= ALMOST
