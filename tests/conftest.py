@@ -1,7 +1,5 @@
 """Loads the pack as the package `pack`, with or without a host, for every test."""
 
-from __future__ import annotations
-
 import atexit
 import ctypes
 import gc

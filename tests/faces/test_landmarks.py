@@ -1,7 +1,5 @@
 """Faces from MediaPipe's landmarks beside those of SCRFD, on real photos. The landmarks are measured: tests/golden."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

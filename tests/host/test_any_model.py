@@ -1,7 +1,5 @@
 """FLUX.2, Qwen-Image and Z-Image: measured, chosen and mended with their latents and VAEs, and what refuses them."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import comfy.controlnet

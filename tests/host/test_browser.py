@@ -4,8 +4,6 @@ Real photos through the file chooser, Run, files dropped onto the page, mistakes
 every help page; and nothing in red in the console.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import time

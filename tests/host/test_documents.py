@@ -1,8 +1,6 @@
 """What the host sees of our nodes: ids that saved workflows use, and help pages, notes and every language of locales/
 against the schemas."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -3,8 +3,6 @@
 What it refuses: tests/host/test_refused.py.
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import replace
 

@@ -3,8 +3,6 @@
 What every loader does is tried on this one; what each says of the files of others: tests/promises/test_wrong_files.py.
 """
 
-from __future__ import annotations
-
 import io
 import json
 from pathlib import Path

@@ -3,8 +3,6 @@
 What it refuses and tells: tests/host/test_refused.py.
 """
 
-from __future__ import annotations
-
 import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.ops

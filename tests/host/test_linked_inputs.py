@@ -1,7 +1,5 @@
 """What links may bring to any input of any node, as the host hands it over: refused before the node runs, by name."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 from inspect import getfullargspec

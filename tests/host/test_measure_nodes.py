@@ -1,7 +1,5 @@
 """Measure Likeness and Pick Best Likeness in the real host, on real photos."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

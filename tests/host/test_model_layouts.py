@@ -1,7 +1,5 @@
 """Distilled and other models of SDXL's kind: every method samples with their layers, or names what does not fit."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Parts2Whole from pictures to latents: masks, areas and ranges of prompts, and heat maps."""
 
-from __future__ import annotations
-
 import parts_made
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The release of Parts2Whole, as a folder and as one file, loaded by the host from whatever ComfyUI's folders offer."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Apply Parts beside the host's own model nodes, and in every way the host stores and moves weights."""
 
-from __future__ import annotations
-
 import comfy.model_management
 import comfy.supported_models
 import parts_made

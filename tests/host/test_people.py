@@ -1,7 +1,5 @@
 """The people nodes inside the real host: model folders, photos, landmarks, the face bank, the cast."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """Prompt per Person and ID Tokens by Region in the real host: who is heard where, beside whom, and every misuse."""
 
-from __future__ import annotations
-
 import comfy.ldm.modules.attention as attention
 import people_made
 import photo_maker_made

@@ -3,8 +3,6 @@
 That a row is the picture of its person by every method: tests/promises/test_rows.py.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import instant_id_run

@@ -1,7 +1,5 @@
 """Each test is there for every method: what a method does not promise, its record says, with the reason."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """People of many pictures without a host: measured, kept; what is missing."""
 
-from __future__ import annotations
-
 import io
 import json
 from pathlib import Path

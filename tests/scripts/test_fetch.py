@@ -1,7 +1,5 @@
 """Downloads from servers on this machine that behave as Hugging Face and GitHub do, or worse: cut off, wrong, away."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json

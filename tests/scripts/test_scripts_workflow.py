@@ -1,7 +1,5 @@
 """UI workflows to prompts, the choice between real weights and the miniature, and the stand-ins themselves."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A UNet small enough to be compiled in a test, compiled by the host's own way, and how often that is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any

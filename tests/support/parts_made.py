@@ -1,7 +1,5 @@
 """Everything Parts2Whole is made of, real and tiny: seeded networks in the host, and the released folder."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from functools import cache

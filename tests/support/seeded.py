@@ -4,8 +4,6 @@ One generator per module walks the sorted floating-point keys: 1-d tensors are 1
 `latents` is r, everything else r / sqrt(elements of one output row).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any

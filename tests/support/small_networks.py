@@ -7,8 +7,6 @@ reads their sizes from their tensors. Of the models whose denoiser is a transfor
 text encoders, Qwen-Image and the encoding half of their autoencoders it does not.
 """
 
-from __future__ import annotations
-
 from functools import wraps
 from typing import Any
 

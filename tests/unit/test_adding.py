@@ -1,7 +1,5 @@
 """One more place in a layout: free, as large as its neighbours, and what cannot be had is said."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 

@@ -1,7 +1,5 @@
 """What the doctor says of model folders as people have them."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Layouts from faces, poses and masks: where everything lands, and what is guessed."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Group photos from nothing: 1 to 12 people, every framing, number of rows and action, on the usual canvases."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 from contextlib import suppress

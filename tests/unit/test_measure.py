@@ -1,7 +1,5 @@
 """Who is who and how alike, on faces whose similarities are chosen by hand."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Parts prepared as Parts2Whole prepares them, and what may be wrong with one."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

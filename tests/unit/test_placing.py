@@ -1,7 +1,5 @@
 """Who stands where, and what the report says about it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

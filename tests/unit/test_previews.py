@@ -1,7 +1,5 @@
 """Regions, numbered pictures, contact sheets and tables."""
 
-from __future__ import annotations
-
 import people_made
 import torch
 from pack.core import previews

@@ -1,7 +1,5 @@
 """Regions from boxes, masks and skeletons, and those nobody can use."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import people_made

@@ -1,7 +1,5 @@
 """The second pass without a host: squares, masks, who lies on top, and what must stay bit for bit."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

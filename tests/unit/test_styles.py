@@ -1,7 +1,5 @@
 """Which layers of a UNet draw the style, and which lay out; the square in which CLIP sees a picture of it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pack.core.errors import BadSetup
