@@ -11,20 +11,7 @@ import pytest
 import tiny_sdxl
 import torch
 from held_to import difference
-from instant_id_run import (
-    DEFAULTS,
-    HEIGHT,
-    HINT,
-    WIDTH,
-    apply,
-    face,
-    halves,
-    one,
-    person,
-    sample,
-    slot,
-    text,
-)
+from instant_id_run import DEFAULTS, HEIGHT, HINT, WIDTH, apply, face, halves, one, person, sample, slot, text
 from pack.bridge.injections import Injection
 from pack.core.people import PlacedCast, RowCast
 from pack.nodes.instant_id.nodes import ApplyInstantID

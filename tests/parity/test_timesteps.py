@@ -13,12 +13,7 @@ import pytest
 import tiny_sd15
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingFlux
-from diffusers import (
-    DDIMScheduler,
-    EulerDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    UniPCMultistepScheduler,
-)
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 from pack.nodes.parts2whole import files as parts2whole_files
 from parts_made import SCHEDULER
 from rig.workflow import nodes_in

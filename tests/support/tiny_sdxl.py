@@ -32,10 +32,7 @@ SDXL and SD1.5 those of the diffusers configurations in the golden files' metada
 HOST_CONFIG = NETWORKS["SDXL"]
 # As SSD-1B differs from SDXL: other depths in every up block, no attention in the middle.
 SSD_CONFIG = {**HOST_CONFIG, "transformer_depth_output": [0, 0, 0, 1, 1, 2, 3, 2, 2], "transformer_depth_middle": -1}
-SSD_CHANGES = {
-    "reverse_transformer_layers_per_block": [[2, 2, 3], [2, 1, 1], 1],
-    "mid_block_type": "UNetMidBlock2D",
-}
+SSD_CHANGES = {"reverse_transformer_layers_per_block": [[2, 2, 3], [2, 1, 1], 1], "mid_block_type": "UNetMidBlock2D"}
 
 
 def diffusers_config() -> dict[str, Any]:

@@ -70,11 +70,7 @@ def test_the_largest_faces_are_taken_and_the_others_stay() -> None:
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [
-        ("1,2,4", "no person 4"),
-        ("1,2,2", "person 2 .*2 places"),
-        ("1,2,99999", "'99999' is not a number"),
-    ],
+    [("1,2,4", "no person 4"), ("1,2,2", "person 2 .*2 places"), ("1,2,99999", "'99999' is not a number")],
 )
 @pytest.mark.parametrize("absent", [0, 2])
 def test_bad_custom_orders_say_why(text: str, why: str, absent: int) -> None:
