@@ -135,14 +135,10 @@ def parts(count: int) -> Parts:
 def sd15_shaped(seed: int) -> UNet2DConditionModel:
     """As small as the host's detection of SD1.5 lets it be: its text width and channels, two levels, one layer each."""
     unet = UNet2DConditionModel(
-        sample_size=8,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        block_out_channels=(320, 320),
-        layers_per_block=1,
-        cross_attention_dim=768,
-        attention_head_dim=8,
-    )
+        sample_size=8, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), block_out_channels=(320, 320), layers_per_block=1,
+        cross_attention_dim=768, attention_head_dim=8,
+    )  # fmt: skip
     return fill(unet, seed)
 
 

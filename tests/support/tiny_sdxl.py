@@ -65,14 +65,9 @@ def host_model(unet: UNet2DConditionModel, shape: dict[str, Any] = HOST_CONFIG) 
 def host_control_net(net: ControlNetModel, shape: dict[str, Any] = HOST_CONFIG) -> comfy.controlnet.ControlNet:
     config = {key: value for key, value in shape.items() if key not in ("out_channels", "transformer_depth_output")}
     model = comfy.cldm.cldm.ControlNet(
-        **config,
-        num_heads=-1,
-        num_head_channels=64,
-        hint_channels=3,
-        dtype=net.dtype,
-        device=net.device,
+        **config, num_heads=-1, num_head_channels=64, hint_channels=3, dtype=net.dtype, device=net.device,
         operations=comfy.ops.disable_weight_init,
-    )
+    )  # fmt: skip
     names = comfy.utils.unet_to_diffusers(shape)
     state = {_control_name(key, names): value for key, value in net.state_dict().items()}
     model.load_state_dict(state, strict=True)

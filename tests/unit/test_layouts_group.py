@@ -20,16 +20,11 @@ def face_height(layout: Layout) -> float:
 
 
 DRAWN = {
-    "group photo": "207d5c0c966f8419",
-    "arms around shoulders": "2a689366a34084b9",
-    "holding hands": "145014bd1958df41",
-    "hands up": "4cc968f2b7c40fa4",
-    "waving": "e824cb99f2502402",
-    "arms crossed": "b2c7a461a672df01",
-    "walking": "5e5d70fa77465191",
-    "sitting": "0609e5e8dd7f2734",
+    "group photo": "207d5c0c966f8419", "arms around shoulders": "2a689366a34084b9",
+    "holding hands": "145014bd1958df41", "hands up": "4cc968f2b7c40fa4", "waving": "e824cb99f2502402",
+    "arms crossed": "b2c7a461a672df01", "walking": "5e5d70fa77465191", "sitting": "0609e5e8dd7f2734",
     "kneeling": "b6119971ce3c7dac",
-}
+}  # fmt: skip
 """Of all layouts of an action that there is room for, with faces of 96 px and more but for group photos: looked at, and
 no arm or leg lay before a face or crossed a neighbour's, but for a forearm around a neck."""
 
