@@ -102,9 +102,6 @@ def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
     assert torch.equal(best["samples"], samples[order]) and torch.equal(best["noise_mask"], masks[order])
 
 
-# Methods of SD1.5 and SDXL
-
-
 WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "FLUX.1": 4096}
 OF_A_UNET = [row.kind for row in rows() if not row.method or {"SDXL", "SD1.5"} & {*row.method.families}]
 ELSE = "FLUX.1 there is WithAnyone, InfiniteYou, References"

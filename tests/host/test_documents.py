@@ -110,9 +110,6 @@ def test_notes_name_nodes_by_their_titles() -> None:
         assert titles - here - kinds - known - {"Open in Mask Editor"} == set(), name
 
 
-# Languages
-
-
 @pytest.fixture(params=translations.TRANSLATED)
 def language(request: pytest.FixtureRequest) -> str:
     return request.param

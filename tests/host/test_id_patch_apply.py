@@ -80,9 +80,6 @@ def active(model, conditioning, sigma):
     return sum(comfy.samplers.get_area_and_mult(c, x, sigma[None]) is not None for c in conds)
 
 
-# The schedule
-
-
 @pytest.mark.parametrize("id_start_percent", [0.0, 0.2, 1 / 3, 0.8, 1.0])
 def test_every_sigma_of_every_schedule_is_served_exactly_once(model, id_start_percent):
     sampling = model.get_model_object("model_sampling")
@@ -184,9 +181,6 @@ def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, co
     assert torch.equal(torch.stack(shown(alone)), (255 * preview).byte().float() / 255)
 
 
-# Other ControlNets and packs
-
-
 def test_another_control_net_stays_in_the_chain(apply, control_net):
     first = depth(control_net)
     out = apply(positive=[text(1, control=first)], negative=[text(2, control=first)])
@@ -261,9 +255,6 @@ def test_for_a_latent_of_another_scale_the_picture_is_scaled(apply, id_patch, mo
     assert torch.equal(sample(model, *applied, size=size), sample(model, *by_hand, size=size))
     area = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16)), text(3)]
     assert sample(model, *apply(positive=area), steps=1).isfinite().all()
-
-
-# The condition image
 
 
 LEFT_OUT = people([CENTERS[0], (WIDTH + 5.0, 20.0), (1.0, 1.0)], weights=[1.0, 1.0, 0.0])

@@ -75,9 +75,6 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
     assert len(best(report, photos, "weakest person", 99).args[0]) == 3
 
 
-# Parts
-
-
 @pytest.mark.parametrize("tower", [parts_made.clip_vision, parts_made.dinov2])
 def test_garments_are_compared_with_their_regions(
     tower: Any, face_model: FaceModel, photos: torch.Tensor, cast: Cast

@@ -134,9 +134,6 @@ def test_schedules_that_nobody_implemented_are_named(loaded, scheduler, why):
         parts2whole_files._sampling(loaded[0], scheduler, "x")
 
 
-# What can be wrong with a folder
-
-
 @pytest.fixture
 def copy(folder, tmp_path):
     return Path(shutil.copytree(folder, tmp_path / "copy", copy_function=lambda a, b: Path(b).symlink_to(a)))

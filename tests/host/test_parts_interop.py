@@ -87,9 +87,6 @@ def test_a_replacement_before_or_after_ours_still_serves_the_other_rows(model, f
     assert torch.equal(before, picture(taken(ours), *sides))
 
 
-# Prompts and heat maps
-
-
 def test_prompts_with_masks_areas_and_ranges(made, model):
     """Only the entries that went through Apply Parts look at them."""
     area, features = (8, 6, 4, 2), encode(made, parts_made.parts(3))
@@ -115,9 +112,6 @@ def test_heat_maps_of_one_step(made, model, sampler, times):
     assert len(seen) == times
     assert all(len(one) == 3 and one.min() >= 0 and one.sum(dim=0).max() <= 1 for one in seen)
     assert torch.equal(watched, sample(*apply(model, features, pose=None), steps=4, sampler=sampler))
-
-
-# How the host stores and moves weights
 
 
 def stored(made, dtype, channels=4):

@@ -50,9 +50,6 @@ def bind(model, sides, cast=TWO, masks=LEFT_AND_RIGHT):
     return apply("LikenessBindIDTokens", **given)
 
 
-# Who is heard where
-
-
 @pytest.fixture
 def seen(monkeypatch):
     """What every layer of the UNet was given, and what came out."""
@@ -150,9 +147,6 @@ def test_id_tokens_are_bound_in_a_text_that_the_host_repeats(host):
     plain = [[entry[0], {k: v for k, v in entry[1].items() if k != "model_conds"}] for entry in negative]
     twice = [[torch.cat([entry[0], entry[0]], dim=1), entry[1]] for entry in plain]
     assert relative(sample(model, positive, twice), sample(model, positive, plain)) < ALMOST
-
-
-# Beside others
 
 
 def test_words_and_bound_tokens_in_either_order(host):

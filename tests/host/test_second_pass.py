@@ -41,9 +41,6 @@ def test_images_of_other_rows_are_refused(sdxl, id_patch):
         IDPatchImage.execute(id_patch, by_row(), "mean", torch.zeros(2, SIZE, SIZE, 3))
 
 
-# On a real photo
-
-
 @pytest.fixture(scope="module")
 def photo():
     return real_faces.image(real_faces.SIX_FRIENDS)

@@ -155,9 +155,6 @@ def test_measurements_are_kept_through_stops(tmp_path: Path) -> None:
     assert not measured.Scores(tmp_path).has(job(3, cast=node("LikenessCast")), 1), "cut off"
 
 
-# --- Missing files
-
-
 def test_all_that_is_missing_is_said_at_once() -> None:
     whole = job(cast=node("LikenessCast"), faces=node("LikenessLoadFaceModel", pack="antelopv2"))
     whole.prompt["sampled"]["inputs"]["sampler_name"] = "euler"

@@ -129,9 +129,6 @@ def parts(count: int) -> Parts:
     return Parts(tuple(make_part(LABELS[n], picture(n), MASKS[n], 1.0, None) for n in range(count)))
 
 
-# Files
-
-
 def sd15_shaped(seed: int) -> UNet2DConditionModel:
     """As small as the host's detection of SD1.5 lets it be: its text width and channels, two levels, one layer each."""
     unet = UNet2DConditionModel(

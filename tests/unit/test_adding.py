@@ -92,9 +92,6 @@ def test_what_cannot_be_had_is_said(layout: Layout, where: str, at, size: int, c
     assert all(value in str(refused.value) for value in values), refused.value
 
 
-# Who is new, beside those who stay
-
-
 def joined(layout: Layout, *weights: float, absent=()) -> tuple[Cast, list[str]]:
     """In the last places; and what may go wrong."""
     people = tuple(Person(people_made.identity(n), weight) for n, weight in enumerate(weights, 1))

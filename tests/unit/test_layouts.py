@@ -15,9 +15,6 @@ def seen(pose: Pose | None) -> set[int]:
     return {n for n, joint in enumerate(pose or ()) if joint[2] >= bodies.SEEN}
 
 
-# bodies of faces
-
-
 @pytest.mark.parametrize(("side", "ears"), [(1, (0, 1)), (-1, (1, 0))])
 def test_turned_head_keeps_the_face_hides_the_far_ear_and_moves_the_neck_behind(side: int, ears) -> None:
     left, right, _, *mouth = bodies.face_keypoints((500, 500), 200)
@@ -43,9 +40,6 @@ def test_tilted_head_keeps_the_body_upright_and_a_lying_one_lays_it_down() -> No
 def test_head_size_survives_turning_and_nodding(across: float, along: float) -> None:
     points = bodies.face_keypoints((0, 0), 100)
     assert bodies.head_of_face(tuple((x * across, y * along) for x, y in points)) == pytest.approx(100)
-
-
-# poses
 
 
 def pose_keypoint(poses: list[Pose], parts: bool = False) -> list[dict[str, Any]]:
@@ -129,9 +123,6 @@ def test_people_who_stand_close_keep_a_place_each() -> None:
     at = (((400.0, 200.0), 120.0), ((410.0, 300.0), 80.0), ((465.0, 205.0), 120.0))
     layout, notes = made(*(bodies.body(*one) for one in at))
     assert len(layout.slots) == 3 and not notes
-
-
-# masks
 
 
 @pytest.mark.parametrize(

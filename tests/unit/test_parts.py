@@ -141,9 +141,6 @@ def test_all_of_a_part_that_counts_lies_in_its_window(size, cell, halvings):
             assert (tokens[rows, columns] > 0).sum() == (tokens > 0).sum()
 
 
-# The sink
-
-
 def attend(q, k, v, bias):
     logits = q @ k.T * q.shape[-1] ** -0.5
     return (logits if bias is None else logits + bias).softmax(dim=-1) @ v

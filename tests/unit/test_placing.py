@@ -78,9 +78,6 @@ def test_bad_custom_orders_say_why(text: str, why: str, absent: int) -> None:
         placing.assign(cast(3, absent), layout(*SPREAD), "custom", text)
 
 
-# match faces
-
-
 def unit_rows(*rows: Sequence[float]) -> torch.Tensor:
     """Rows with the given first numbers, padded to 512, of length one."""
     padded = torch.zeros(len(rows), 512)
@@ -129,9 +126,6 @@ SPOILED[1, 7] = torch.nan
 def test_what_cannot_be_matched_is_explained(rows, places, error, message) -> None:
     with pytest.raises(error, match=message):
         placing.assign(cast(2, w600k_mbf=rows), places, "match faces", "")
-
-
-# report
 
 
 def report(people: Cast, places: Layout) -> list[str]:

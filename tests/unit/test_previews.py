@@ -33,9 +33,6 @@ def test_names_are_large_enough_for_a_node_and_end_before_the_next_face() -> Non
     assert 400 < int(letters[:, 1].max()) < 540
 
 
-# Sheets
-
-
 def sheet(captions: list[str], **more: int) -> torch.Tensor:
     return previews.contact_sheet([torch.zeros(8, 8, 3)] * len(captions), captions, **more)
 

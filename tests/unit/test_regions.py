@@ -57,9 +57,6 @@ def test_masks_are_fitted_and_stay_with_their_people():
     assert torch.equal(regions.of_masks(odd, cast(box(1, 1, 9, 9))), 1 - RIGHT)
 
 
-# One person
-
-
 def standing(x: float, head: float = 60.0):
     pose = bodies.body((x, 40.0), head)
     return Slot((x, 40.0), bodies.face_box((x, 40.0), head), pose=pose)
