@@ -31,12 +31,12 @@ TOKENS = torch.zeros(1, 16, 2048)
 
 @pytest.fixture(scope="module")
 def model(sdxl):
-    return sdxl[0][0]
+    return sdxl[0]
 
 
 @pytest.fixture(scope="module")
 def control_net(sdxl):
-    return sdxl[0][1]
+    return sdxl[1]
 
 
 def people(centers=CENTERS, width=WIDTH, height=HEIGHT, weights=None):

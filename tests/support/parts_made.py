@@ -146,17 +146,14 @@ TAIL = (
 )  # fmt: skip
 
 
-def without_tail(unet: UNet2DConditionModel) -> dict[str, Tensor]:
-    return {key: tensor for key, tensor in unet.state_dict().items() if not key.startswith(TAIL)}
-
-
 def write_release(folder: Path) -> Path:
     """The released folder with the stand-in's weights: safetensors, pickle, and a .pth that is really safetensors."""
     denoiser = sd15_shaped(121)
     for name in ("unet", "reference_unet", "pose_guider", "scheduler"):
         (folder / name).mkdir(parents=True)
     save_file(denoiser.state_dict(), folder / "unet" / "diffusion_pytorch_model.safetensors")
-    save_file(without_tail(sd15_shaped(122)), folder / "reference_unet" / "diffusion_pytorch_model.safetensors")
+    reference = {key: x for key, x in sd15_shaped(122).state_dict().items() if not key.startswith(TAIL)}
+    save_file(reference, folder / "reference_unet" / "diffusion_pytorch_model.safetensors")
     torch.save(pose_guider_state(320), folder / "pose_guider" / "diffusion_pytorch_model.bin")
     save_file(decoupled_state(denoiser, 768), folder / "decoupled_attn.pth")
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER), "utf-8")

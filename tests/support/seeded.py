@@ -41,11 +41,9 @@ def resampler_shapes(queries: int, out: int, width: int = 64, heads: int = 1) ->
     return dict(of("queries", tokens=queries, text=out, width=width, inputs=512, hidden=64 * heads))
 
 
-def mlp_shapes(tokens: int, width: int) -> Shapes:
-    return dict(of("face_mlp", tokens=tokens, text=width))
-
-
-KINDS = {"resampler": resampler_shapes, "mlp": mlp_shapes}
+KINDS = {
+    "resampler": resampler_shapes, "mlp": lambda tokens, width: dict(of("face_mlp", tokens=tokens, text=width))
+}  # fmt: skip
 
 
 def id_patch_file(kind: str, patch_seed: int = 131, prompt_seed: int = 132) -> dict[str, dict[str, Tensor]]:

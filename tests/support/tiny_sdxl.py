@@ -35,15 +35,11 @@ SSD_CONFIG = {**HOST_CONFIG, "transformer_depth_output": [0, 0, 0, 1, 1, 2, 3, 2
 SSD_CHANGES = {"reverse_transformer_layers_per_block": [[2, 2, 3], [2, 1, 1], 1], "mid_block_type": "UNetMidBlock2D"}
 
 
-def diffusers_config() -> dict[str, Any]:
-    with safe_open(GOLDEN, "pt") as golden:
-        return json.loads(golden.metadata()["unet"])
-
-
 def diffusers_unet(seed: int = 151, **changes: Any) -> UNet2DConditionModel:
     from diffusers import UNet2DConditionModel
 
-    return fill(UNet2DConditionModel(**diffusers_config(), **changes), seed)
+    with safe_open(GOLDEN, "pt") as golden:
+        return fill(UNet2DConditionModel(**json.loads(golden.metadata()["unet"]), **changes), seed)
 
 
 def diffusers_control_net(unet: UNet2DConditionModel, seed: int = 152) -> ControlNetModel:
