@@ -1,7 +1,5 @@
 """Loads the pack as the package `pack`, with or without a host, for every test."""
 
-from __future__ import annotations
-
 import atexit
 import ctypes
 import gc
@@ -11,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,6 +75,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError("This pytest does not hand its tests to workers by groups: install pytest<9.2.")
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def standin_models() -> Any:
+    """Model files with real keys and random weights; `.root` holds one folder per model key."""
+    import standins_made
+
+    return standins_made.build()
 
 
 @pytest.hookimpl(tryfirst=True)

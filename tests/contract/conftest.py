@@ -1,7 +1,5 @@
 """What the contract tests read: the repository as text, never by importing it."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

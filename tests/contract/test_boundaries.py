@@ -1,7 +1,5 @@
 """Who may import whom, what shipped code never does or raises, and node ids, which are an API: read from the source."""
 
-from __future__ import annotations
-
 import ast
 import builtins
 import json

@@ -1,7 +1,5 @@
 """Every node has a help page, also in Chinese. That it fits the real schema is shown in tests/host."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

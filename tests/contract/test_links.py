@@ -1,7 +1,5 @@
 """Links between the documents lead somewhere, also for people who have the archive only; templates have titles."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path, PurePosixPath

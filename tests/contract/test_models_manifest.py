@@ -1,7 +1,5 @@
 """models_manifest.json is the one source of what is fetched from where: README and the workflows say the same."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

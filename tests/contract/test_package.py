@@ -1,7 +1,5 @@
 """The rules of the Comfy registry and of the installers, as far as files can break them, and the Docker image."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """docs/status.md says what the records promise, and every cell of it is tests that passed or a reason."""
 
-from __future__ import annotations
-
 import re
 
 import status

@@ -1,7 +1,5 @@
 """Texts for users: short sentences, and the words of the field. Names of values and code are as they are."""
 
-from __future__ import annotations
-
 import ast
 import json
 import re

@@ -1,7 +1,5 @@
 """The workflow files as data: consistent graphs that the frontend can resolve, install for and open without a gap."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

@@ -6,8 +6,6 @@ it is where its test is gone. Each test is also seen to pass in the unbroken cop
 Every test is a fork of this process, which has imported torch and the newest ComfyUI, but nothing of the pack.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import json

@@ -1,7 +1,5 @@
 """Faces are found and recognised in torch; onnxruntime, which some compare it with, runs on one thread."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

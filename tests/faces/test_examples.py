@@ -1,7 +1,5 @@
 """The pictures that come with the pack are known again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import real_faces

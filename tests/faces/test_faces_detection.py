@@ -1,7 +1,5 @@
 """Real faces through the real detector and recogniser."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import real_faces

@@ -1,7 +1,5 @@
 """Which file is what: by its graph when it is loaded, by its name in menus."""
 
-from __future__ import annotations
-
 import real_faces
 from pack.core.faces.model import Files
 from pack.core.models import packs

@@ -1,7 +1,5 @@
 """Faces without insightface, onnxruntime and cv2: the same ones, against insightface on every real photo."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import real_faces

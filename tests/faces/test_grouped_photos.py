@@ -1,7 +1,5 @@
 """Photos of known people sorted by their faces: as they were taken, and each made worse."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Faces from MediaPipe's landmarks beside those of SCRFD, on real photos. The landmarks are measured: tests/golden."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +18,10 @@ from safetensors.torch import load_file
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "face_landmarks.safetensors"
 # name -> photo, and by how much smaller it is
 PHOTOS = {
-    "six_friends": (real_faces.SIX_FRIENDS, 1),
-    "six_friends_half": (real_faces.SIX_FRIENDS, 2),
-    "team": (real_faces.TEAM, 1),
-    "yao": (real_faces.YAO, 1),
-    "tight": (real_faces.TIGHT, 1),
-    "astronaut": (real_faces.ASTRONAUT, 1),
-    "astronaut_quarter": (real_faces.ASTRONAUT, 4),
-}
+    "six_friends": (real_faces.SIX_FRIENDS, 1), "six_friends_half": (real_faces.SIX_FRIENDS, 2),
+    "team": (real_faces.TEAM, 1), "yao": (real_faces.YAO, 1), "tight": (real_faces.TIGHT, 1),
+    "astronaut": (real_faces.ASTRONAUT, 1), "astronaut_quarter": (real_faces.ASTRONAUT, 4),
+}  # fmt: skip
 
 
 def image(name):

@@ -1,7 +1,5 @@
 """ONNX files run in torch, against onnxruntime: every operator by itself, and networks of them."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The second pass on a real photo, as it was taken and turned: six friends, found, cut out, pasted back."""
 
-from __future__ import annotations
-
 import pytest
 import real_faces
 import torch

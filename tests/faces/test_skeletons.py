@@ -1,8 +1,6 @@
 """Skeletons against the pixels of ID-Patch's utils/draw_condition.py, face keypoints against InstantID's, and ellipses
 and discs against OpenCV's."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

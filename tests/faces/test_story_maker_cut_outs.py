@@ -1,7 +1,5 @@
 """People cut out as StoryMaker's pipeline does it, with OpenCV and Pillow, from their formula."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

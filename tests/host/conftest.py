@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from environment import Host, host_at
 from rig import archive
 from rig.host_server import HostServer
-from standins_made import Standins, build
+from standins_made import Standins
 from visits import newest, visit, window  # noqa: F401
 
 if TYPE_CHECKING:
@@ -37,12 +37,6 @@ def host() -> Host:
     found = host_at(Path(os.environ["COMFYUI_PATH"]))
     assert found
     return found
-
-
-@pytest.fixture(scope="session")
-def standin_models() -> Standins:
-    """Model files with real keys and random weights; `.root` holds one folder per model key."""
-    return build()
 
 
 # What a Python with nothing but the host's packages looks like from inside.
@@ -86,29 +80,25 @@ def id_patch(tmp_path_factory: pytest.TempPathFactory) -> IDPatch:
 
 
 @pytest.fixture(scope="module")
-def sdxl(tmp_path_factory: pytest.TempPathFactory) -> tuple[tuple[ModelPatcher, ControlNet], InstantID]:
-    """A tiny MODEL and ControlNet of SDXL's kind, and InstantID's file for it."""
+def sdxl() -> tuple[ModelPatcher, ControlNet]:
+    """A tiny MODEL and ControlNet of SDXL's kind."""
     import tiny_sdxl
+
+    made = tiny_sdxl.diffusers_unet()
+    return tiny_sdxl.host_model(made), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(made, 172))
+
+
+@pytest.fixture(scope="module")
+def instant_id(sdxl: tuple[ModelPatcher, ControlNet], tmp_path_factory: pytest.TempPathFactory) -> InstantID:
+    """Its file for them."""
     import torch
     from pack.bridge.unet import attention_layers
     from pack.nodes.instant_id.nodes import load_instant_id
     from seeded import instant_id_file
 
-    made = tiny_sdxl.diffusers_unet()
-    host = tiny_sdxl.host_model(made), tiny_sdxl.host_control_net(tiny_sdxl.diffusers_control_net(made, 172))
     path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
-    torch.save(instant_id_file([width for *_, width in attention_layers(host[0])]), path)
-    return host, load_instant_id(str(path))
-
-
-@pytest.fixture(scope="module")
-def sd15() -> tuple[Any, ModelPatcher]:
-    """What Parts2Whole is made of, tiny, and its denoiser as a MODEL."""
-    import parts_made
-    import parts_run
-
-    made = parts_made.made()
-    return made, parts_run.denoiser(made)
+    torch.save(instant_id_file([width for *_, width in attention_layers(sdxl[0])]), path)
+    return load_instant_id(str(path))
 
 
 @pytest.fixture(scope="module")

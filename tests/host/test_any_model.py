@@ -1,7 +1,5 @@
 """FLUX.2, Qwen-Image and Z-Image: measured, chosen and mended with their latents and VAEs, and what refuses them."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import comfy.controlnet
@@ -102,9 +100,6 @@ def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
     order = [number - 4 for number in best["batch_index"]]
     assert index == order[0] == 1 and len(order) == 2
     assert torch.equal(best["samples"], samples[order]) and torch.equal(best["noise_mask"], masks[order])
-
-
-# Methods of SD1.5 and SDXL
 
 
 WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "FLUX.1": 4096}

@@ -4,8 +4,6 @@ None ends in another error, a picture that is silently wrong, or a user's text t
 Odd texts through a running host: test_people_http.py.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

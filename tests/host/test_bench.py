@@ -1,7 +1,5 @@
 """scripts/bench.py counts every method in this host."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Body surfaces in the real host: networks of the published signature, and files that are none."""
 
-from __future__ import annotations
-
 import pickle
 import shutil
 import zipfile

@@ -1,8 +1,6 @@
 """The pack starts in this host as it is published: under any folder name, without its optional packages, quickly, and
 explains itself."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 import subprocess

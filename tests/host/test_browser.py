@@ -4,8 +4,6 @@ Real photos through the file chooser, Run, files dropped onto the page, mistakes
 every help page; and nothing in red in the console.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import time
@@ -48,9 +46,6 @@ def people(visit: Visit) -> Graph:
     }
 
 
-# Help
-
-
 @pytest.mark.parametrize("each", [16, pytest.param(1, marks=pytest.mark.thorough)])
 @pytest.mark.thorough_with("newest")
 def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
@@ -71,9 +66,6 @@ def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
         first = (ROOT / "web" / "docs" / f"{kind}.md").read_text("utf-8").split("\n\n")[1]
         visit.await_text(re.split(r"[`*\[]", " ".join(first.split()))[0][:40].strip())
     assert [line for line in visit.red() if not re.search(r"404 .*/docs/Likeness\w+/en\.md", line)] == []
-
-
-# Replaced nodes
 
 
 @pytest.mark.thorough_with("newest")
@@ -103,9 +95,6 @@ def test_an_old_node_runs_and_the_editor_puts_the_new_one_in(visit: Visit) -> No
     visit.page.evaluate(f"app.loadGraphData({graph}).then(() => 1)")
     assert visit.run()["status"]["status_str"] == "success"
     assert visit.red() == []
-
-
-# Files
 
 
 @pytest.mark.both_hosts
@@ -280,9 +269,6 @@ def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     assert visit.red() == []
 
 
-# What nodes show
-
-
 LABEL = '<img src=x onerror="window.harmed = 1"> Anna & Ben <3 &amp; [[a|http://b.c]] __LNK0__ [b]www.d.e[/b]'
 
 
@@ -330,9 +316,6 @@ def test_a_page_opened_anew_shows_previews_and_notes_of_nodes_that_are_not_run_a
     visit.page.wait(f"{note}.startsWith('Faces small')")
     assert run_with(yao, "which_face", "5") == "error"
     visit.page.wait(f"!{note}.trim()")
-
-
-# Toasts and the gallery
 
 
 MARKUP = "<img src=x onerror=window.harmed=1>"
@@ -418,9 +401,6 @@ def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
         graph = visit.page.evaluate(f"fetch(app.api.apiURL({address} + '.json')).then(answer => answer.json())")
         assert graph == workflow.load(WORKFLOW)
         assert visit.page.evaluate(f"fetch(app.api.apiURL({address}) + '.jpg').then(answer => answer.ok)")
-
-
-# Another language
 
 
 @pytest.mark.both_hosts

@@ -1,7 +1,5 @@
 """Cast as References in the real host: what encoders and VAE are given, that it is the host's own, and of whom."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import cache
 

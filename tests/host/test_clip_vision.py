@@ -1,7 +1,5 @@
 """Another encoder than the one that a file was made with."""
 
-from __future__ import annotations
-
 import parts_made
 import pytest
 from pack.bridge import encode

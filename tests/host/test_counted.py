@@ -1,7 +1,5 @@
 """What `scripts/bench.py` counts, and what references cost: it is right, and no step costs more than it did."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace

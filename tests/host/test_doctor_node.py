@@ -1,7 +1,5 @@
 """Likeness Doctor in a running host: by itself, beside loaders without their file, and for a template."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,8 +1,6 @@
 """What the host sees of our nodes: ids that saved workflows use, and help pages, notes and every language of locales/
 against the schemas."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path
@@ -110,9 +108,6 @@ def test_notes_name_nodes_by_their_titles() -> None:
         kinds = {re.split("[:,]| of ", title)[0] for title in here}  # Photo of Anna and Photo of Ben: each *Photo*
         titles = set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", note))
         assert titles - here - kinds - known - {"Open in Mask Editor"} == set(), name
-
-
-# Languages
 
 
 @pytest.fixture(params=translations.TRANSLATED)

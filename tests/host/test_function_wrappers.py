@@ -3,8 +3,6 @@
 What moves rows or loses what they carry: tests/promises/test_other_packs.py.
 """
 
-from __future__ import annotations
-
 import gc
 from typing import Any
 

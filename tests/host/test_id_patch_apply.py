@@ -3,8 +3,6 @@
 What it refuses: tests/host/test_refused.py.
 """
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import replace
 
@@ -33,12 +31,12 @@ TOKENS = torch.zeros(1, 16, 2048)
 
 @pytest.fixture(scope="module")
 def model(sdxl):
-    return sdxl[0][0]
+    return sdxl[0]
 
 
 @pytest.fixture(scope="module")
 def control_net(sdxl):
-    return sdxl[0][1]
+    return sdxl[1]
 
 
 def people(centers=CENTERS, width=WIDTH, height=HEIGHT, weights=None):
@@ -80,9 +78,6 @@ def active(model, conditioning, sigma):
     comfy.samplers.calculate_start_end_timesteps(model.model, conds)
     x = torch.zeros(1, 4, 8, 8)
     return sum(comfy.samplers.get_area_and_mult(c, x, sigma[None]) is not None for c in conds)
-
-
-# The schedule
 
 
 @pytest.mark.parametrize("id_start_percent", [0.0, 0.2, 1 / 3, 0.8, 1.0])
@@ -186,9 +181,6 @@ def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, co
     assert torch.equal(torch.stack(shown(alone)), (255 * preview).byte().float() / 255)
 
 
-# Other ControlNets and packs
-
-
 def test_another_control_net_stays_in_the_chain(apply, control_net):
     first = depth(control_net)
     out = apply(positive=[text(1, control=first)], negative=[text(2, control=first)])
@@ -263,9 +255,6 @@ def test_for_a_latent_of_another_scale_the_picture_is_scaled(apply, id_patch, mo
     assert torch.equal(sample(model, *applied, size=size), sample(model, *by_hand, size=size))
     area = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16)), text(3)]
     assert sample(model, *apply(positive=area), steps=1).isfinite().all()
-
-
-# The condition image
 
 
 LEFT_OUT = people([CENTERS[0], (WIDTH + 5.0, 20.0), (1.0, 1.0)], weights=[1.0, 1.0, 0.0])

@@ -3,8 +3,6 @@
 What every loader does is tried on this one; what each says of the files of others: tests/promises/test_wrong_files.py.
 """
 
-from __future__ import annotations
-
 import io
 import json
 from pathlib import Path
@@ -48,9 +46,6 @@ def write(path, file):
     return path
 
 
-# Damaged files
-
-
 class RunsCode:
     def __reduce__(self):
         return (print, ("this pickle ran code",))
@@ -82,9 +77,6 @@ def test_what_cannot_be_used_is_named(folder, what, capsys):
     for part in (str(path), "https://huggingface.co/ByteDance/ID-Patch", *said):
         assert part in message, message
     assert "weights_only" not in message and "ran code" not in capsys.readouterr().out
-
-
-# Where files lie
 
 
 def missing(file):

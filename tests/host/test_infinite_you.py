@@ -1,7 +1,5 @@
 """Apply InfiniteYou in the host, beside other ControlNets. What it refuses: test_refused.py."""
 
-from __future__ import annotations
-
 import attack_values
 import tiny_dits
 import torch

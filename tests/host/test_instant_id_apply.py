@@ -3,8 +3,6 @@
 What it refuses and tells: tests/host/test_refused.py.
 """
 
-from __future__ import annotations
-
 import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.ops
@@ -13,20 +11,7 @@ import pytest
 import tiny_sdxl
 import torch
 from held_to import difference
-from instant_id_run import (
-    DEFAULTS,
-    HEIGHT,
-    HINT,
-    WIDTH,
-    apply,
-    face,
-    halves,
-    one,
-    person,
-    sample,
-    slot,
-    text,
-)
+from instant_id_run import DEFAULTS, HEIGHT, HINT, WIDTH, apply, face, halves, one, person, sample, slot, text
 from pack.bridge.injections import Injection
 from pack.core.people import PlacedCast, RowCast
 from pack.nodes.instant_id.nodes import ApplyInstantID
@@ -34,16 +19,6 @@ from pack.nodes.instant_id.nodes import ApplyInstantID
 CPU, FP8 = torch.device("cpu"), torch.float8_e4m3fn
 ALONE = {"control_strength": 0.0}
 BOXES = {"acts_in": "face boxes"}
-
-
-@pytest.fixture(scope="module")
-def host(sdxl):
-    return sdxl[0]
-
-
-@pytest.fixture(scope="module")
-def instant_id(sdxl):
-    return sdxl[1]
 
 
 def boxed(*boxes):
@@ -54,11 +29,11 @@ def boxed(*boxes):
 MIDDLE = {"positive": [text(1, area=(12, 8, 0, 8)), text(4)]}
 
 
-def test_an_area_sees_its_own_part(host, instant_id):
+def test_an_area_sees_its_own_part(sdxl, instant_id):
     """The right half has the box at 70 to 110 of 128 px."""
     area, latent = (HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16), (HEIGHT // 8, WIDTH // 8)
     for changed in (ALONE, BOXES):
-        applied = apply(host, instant_id, halves(), **MIDDLE, **changed)
+        applied = apply(sdxl, instant_id, halves(), **MIDDLE, **changed)
         seen = applied[1][0][1]["model_conds"][Injection.key].cond[0].cropped(area, latent)
         found = seen.regions if changed is ALONE else seen.boxes
         assert found.shape == (2, HEIGHT, WIDTH // 2) and not found[0].any()
@@ -68,20 +43,20 @@ def test_an_area_sees_its_own_part(host, instant_id):
         assert sample(*applied).isfinite().all()
 
 
-def test_everybody_of_a_cast_by_row_has_a_box_of_their_own(host, instant_id):
+def test_everybody_of_a_cast_by_row_has_a_box_of_their_own(sdxl, instant_id):
     """And keypoints: every picture of a batch may have its own."""
     boxes = [(10, 10, 50, 60), (60, 30, 120, 90)]
     rows = RowCast(boxed(*boxes).people, WIDTH, HEIGHT)
     hints = torch.cat([HINT, HINT.flip(2)])
     output = ApplyInstantID.execute(
-        host[0], [text(1)], [text(2)], instant_id, host[1], rows, hints, **DEFAULTS, **BOXES
+        sdxl[0], [text(1)], [text(2)], instant_id, sdxl[1], rows, hints, **DEFAULTS, **BOXES
     )
     assert len(output.ui.as_dict()["images"]) == 2, "a picture each is shown"
     together = sample(*output.args, batch=2)
     start = torch.randn(2, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(7)) * 14
     for row in range(2):
         alone = PlacedCast((rows.people[row],), WIDTH, HEIGHT)
-        applied = apply(host, instant_id, alone, hint=hints[row : row + 1], **BOXES)
+        applied = apply(sdxl, instant_id, alone, hint=hints[row : row + 1], **BOXES)
         assert difference(together[row : row + 1], sample(*applied, start=start[row : row + 1])) <= 1e-5
 
 
@@ -103,15 +78,15 @@ def test_fp8_weights_of_identity_net(instant_id):
 
 
 @pytest.mark.parametrize("cast", [one(), halves()], ids=["one person", "two by region"])
-def test_keypoints_and_tokens_are_read_once_per_run(host, instant_id, cast):
+def test_keypoints_and_tokens_are_read_once_per_run(sdxl, instant_id, cast):
     rows = {"keypoints": [], "tokens": []}
-    net = host[1].control_model
+    net = sdxl[1].control_model
     keys = next(layer for name, layer in net.named_modules() if name.endswith("attn2.to_k"))
     hooks = [
         net.input_hint_block[0].register_forward_pre_hook(lambda _, given: rows["keypoints"].append(len(given[0]))),
         keys.register_forward_pre_hook(lambda _, given: rows["tokens"].append(given[0].shape[1])),
     ]
-    applied = apply(host, instant_id, cast)
+    applied = apply(sdxl, instant_id, cast)
     for _ in range(2):
         sample(*applied, steps=3)
     for hook in hooks:

@@ -1,7 +1,5 @@
 """Apply IP-Adapter in the real host, on SD1.5: photos, its LoRA, and what it refuses."""
 
-from __future__ import annotations
-
 import comfy.lora
 import comfy.samplers
 import pytest

@@ -1,7 +1,5 @@
 """What links may bring to any input of any node, as the host hands it over: refused before the node runs, by name."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 from inspect import getfullargspec
@@ -16,7 +14,7 @@ from attack_values import FILES
 from graph_run import call, run
 from pack.core.errors import BadChoice, BadInput, BadLayout
 from pack.core.inputs import BadPicture
-from pack.core.methods import Method, methods
+from pack.core.methods import methods
 from pack.core.people import Layout, Slot
 from pack.nodes.extension import NODES
 
@@ -66,13 +64,9 @@ def of_other_kinds(entry: Any) -> list[Any]:
     kinds = {*entry.io_type.split(",")}
     kinds |= {"IMAGE", "MASK"} if kinds & {"IMAGE", "MASK"} else set()  # both are tensors
     known = {kind: made for kind, made in SOCKETS.items() if kind != ANYTHING}
-    known |= {method.socket: f"loaded({method.folder!r})" for method in methods() if loadable(method)}
+    files = (one for one in methods() if one.folder in FILES and (tiny_dits.KNOWN or one.host == "0.3.64"))
+    known |= {method.socket: f"loaded({method.folder!r})" for method in files}
     return [brought(made) for kind, made in known.items() if not kinds & {*kind.split(",")}]
-
-
-def loadable(method: Method) -> bool:
-    """Whether there is a file of it, and this host is new enough for it."""
-    return method.folder in FILES and (tiny_dits.KNOWN or method.host == "0.3.64")
 
 
 @cache

@@ -3,8 +3,6 @@
 Its published network has 848 million weights; here its own code around the network runs, on what a network finds.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import people_made

@@ -1,7 +1,5 @@
 """Measure Likeness and Pick Best Likeness in the real host, on real photos."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -75,9 +73,6 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
     assert score == report.judged[0].means["resemblance"]
     assert ranking.splitlines()[0].startswith("picture 3: resemblance 0.")
     assert len(best(report, photos, "weakest person", 99).args[0]) == 3
-
-
-# Parts
 
 
 @pytest.mark.parametrize("tower", [parts_made.clip_vision, parts_made.dinov2])

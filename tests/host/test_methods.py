@@ -1,7 +1,5 @@
 """Every setting of every node that puts a method into conditioning or MODEL is heard."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Distilled and other models of SDXL's kind: every method samples with their layers, or names what does not fit."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
@@ -77,8 +75,7 @@ SDXL_OWN = {
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.thorough if layers > 21 else ()) for name, layers in LAYERS.items()],
+    "name", [pytest.param(name, marks=pytest.mark.thorough if layers > 21 else ()) for name, layers in LAYERS.items()]
 )
 def test_every_method_samples_or_says_what_does_not_fit(name, control_net, tmp_path):
     model, own = made(name), adapter(made(name), tmp_path)

@@ -1,7 +1,5 @@
 """No loader keeps a file open: it could not be replaced on Windows, and a host that runs for days would run out."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The release of Parts2Whole, as a folder and as one file, loaded by the host from whatever ComfyUI's folders offer."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess
@@ -134,9 +132,6 @@ def test_the_schedule_is_the_checkpoints_own(loaded):
 def test_schedules_that_nobody_implemented_are_named(loaded, scheduler, why):
     with pytest.raises(errors.UnsupportedCheckpoint, match=why):
         parts2whole_files._sampling(loaded[0], scheduler, "x")
-
-
-# What can be wrong with a folder
 
 
 @pytest.fixture

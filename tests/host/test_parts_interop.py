@@ -1,6 +1,4 @@
-"""Apply Parts beside the host's own model nodes, and in every way the host stores and moves weights."""
-
-from __future__ import annotations
+"""Apply Parts from pictures to latents, beside the host's own model nodes, and in every way the host stores weights."""
 
 import comfy.model_management
 import comfy.supported_models
@@ -11,6 +9,7 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from figures import relative
 from host_nodes import patch
+from pack.bridge.self_attention.shared_parts import SharedParts, Watch
 from pack.core import errors
 from pack.core.parts.parts import Parts, make_part
 from pack.nodes.parts2whole import nodes as parts2whole
@@ -24,13 +23,13 @@ WIDTH, HEIGHT = 128, 192
 
 
 @pytest.fixture(scope="module")
-def made(sd15):
-    return sd15[0]
+def made():
+    return parts_made.made()
 
 
 @pytest.fixture(scope="module")
-def model(sd15):
-    return sd15[1]
+def model(made):
+    return denoiser(made)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +87,31 @@ def test_a_replacement_before_or_after_ours_still_serves_the_other_rows(model, f
     assert torch.equal(before, picture(taken(ours), *sides))
 
 
-# How the host stores and moves weights
+def test_prompts_with_masks_areas_and_ranges(made, model):
+    """Only the entries that went through Apply Parts look at them."""
+    area, features = (8, 6, 4, 2), encode(made, parts_made.parts(3))
+    half = torch.zeros(1, parts_made.HEIGHT, parts_made.WIDTH)
+    half[..., : parts_made.WIDTH // 2] = 1
+    prompts = [text(1, mask=half), text(3, area=area, strength=1.0), text(4, start_percent=0.0, end_percent=0.5)]
+    patched, with_parts, negative = apply(model, features, prompts)
+    first = sample(patched, with_parts, negative)
+    assert first.isfinite().all() and torch.equal(first, sample(patched, with_parts, negative))
+    assert not torch.equal(first, sample(patched, [*with_parts, text(3, mask=1 - half)], negative))
+    whole = with_parts[1][1]["model_conds"][SharedParts.key].cond[0]
+    cut = whole.cropped(area, (15, 11))
+    assert torch.equal(cut.pose, whole.pose[..., 4:12, 2:8])
+    assert whole.cropped(area, (15, 11)) is cut, "found again at the next step"
+
+
+@pytest.mark.parametrize(("sampler", "times"), [("euler", 1), ("dpmpp_2s_ancestral", 2)])
+def test_heat_maps_of_one_step(made, model, sampler, times):
+    """As often as a sampler asks within the step that was chosen, also between two steps, and at no other."""
+    seen, features = [], encode(made, parts_made.parts(3))
+    sides = parts2whole.put_in(([text(1)], [text(2)]), features, 1.0, (1e9, 0.0), None, Watch(2, seen.append))
+    watched = sample(reading(model), *sides, steps=4, sampler=sampler)
+    assert len(seen) == times
+    assert all(len(one) == 3 and one.min() >= 0 and one.sum(dim=0).max() <= 1 for one in seen)
+    assert torch.equal(watched, sample(*apply(model, features, pose=None), steps=4, sampler=sampler))
 
 
 def stored(made, dtype, channels=4):

@@ -1,7 +1,5 @@
 """The people nodes inside the real host: model folders, photos, landmarks, the face bank, the cast."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -104,9 +102,6 @@ def refused(node, *chosen):
     return str(caught.value)
 
 
-# Model folders
-
-
 def test_every_layout_is_found_and_loads(models):
     for folder in ("insightface/buffalo_s/buffalo_s", "more/insightface/models/buffalo_m", "insightface"):
         put(real_faces.DETECTOR, models / folder / "det_500m.onnx")
@@ -197,9 +192,6 @@ def test_files_that_cannot_be_used_are_named(models, pack, kind):
         load(chosen, recognisers)
 
 
-# Faces from the host's landmarks
-
-
 def landmarks_of(name, *photos):
     """As the host's node gives them for these photos."""
     points = load_file(GOLDEN / "face_landmarks.safetensors")[name].numpy()
@@ -257,9 +249,6 @@ def test_people_of_pictures_alone(models):
         combine(yao, "antelopev2", "mean", "InstantID")
 
 
-# Faces and identities
-
-
 def test_photos_of_one_person_are_kept_named_or_dropped(face_model, caplog):
     photo = picture("YAO")
     identity, faces, report = made(face_model, torch.cat([photo, photo.flip(2)]))
@@ -272,9 +261,6 @@ def test_photos_of_one_person_are_kept_named_or_dropped(face_model, caplog):
     identity, faces, report = made(face_model, photos, "Yao", "only", "skip")
     assert len(faces) == len(embedded(identity)) == 2 and "Yao: 2 of 3 photos used" in report
     assert "No face found, dropped: photo 2 of 3 of Yao\n" in caplog.messages[-1]
-
-
-# Face bank
 
 
 @pytest.fixture
@@ -328,9 +314,6 @@ def test_a_full_disk_leaves_the_older_file_and_no_half_one(models, yao):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert os.listdir(path.parent) == ["yao.safetensors"] and path.read_bytes() == before
-
-
-# The cast
 
 
 def test_cast_leaves_out_people_without_photos_and_says_so(face_model, yao, caplog):

@@ -1,7 +1,5 @@
 """The people nodes over HTTP: files of saved people, and the text of a shared workflow."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """PhotoMaker in the real host: whose word is whose, and its LoRA."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import instant_id_run

@@ -1,7 +1,5 @@
 """Sort Photos into People: what lies in a folder, and what cannot be used of it."""
 
-from __future__ import annotations
-
 import os
 import shutil
 

@@ -1,7 +1,5 @@
 """The Places nodes in the real host: what they are given and show, and what is told on them."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import people_made

@@ -1,7 +1,5 @@
 """At which sigmas something of ours works: from the first of its range to the last, both of them."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pack.bridge.injections import Injection

@@ -1,7 +1,5 @@
 """What nodes of single methods refuse and what they tell, in their own words. What all refuse: tests/promises."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Prompt per Person and ID Tokens by Region in the real host: who is heard where, beside whom, and every misuse."""
 
-from __future__ import annotations
-
 import comfy.ldm.modules.attention as attention
 import people_made
 import photo_maker_made
@@ -23,11 +21,6 @@ EVERYWHERE = torch.ones(1, HEIGHT, WIDTH)
 ALMOST = 2e-5
 
 
-@pytest.fixture(scope="module")
-def host(sdxl):
-    return sdxl[0]
-
-
 def said(words):
     clip = photo_maker_made.clip()
     return clip.encode_from_tokens(clip.tokenize(words))
@@ -39,10 +32,10 @@ def speak(model, prompts, cast=None, positive=None, negative=None, **changed):
     return apply("LikenessPersonPrompts", **given)
 
 
-def with_tokens(host, cast=TWO, start=0.0, sides=None, **changed):
+def with_tokens(sdxl, cast=TWO, start=0.0, sides=None, **changed):
     positive, negative = sides or ([text(1)], [text(2)])
     (image, *_) = apply("LikenessIDPatchImage", cast=cast)
-    given = {"positive": positive, "negative": negative, "control_net": host[1], "cast": cast, "image": image}
+    given = {"positive": positive, "negative": negative, "control_net": sdxl[1], "cast": cast, "image": image}
     return apply("LikenessApplyIDPatch", **given, id_start_percent=start, **changed)
 
 
@@ -50,9 +43,6 @@ def bind(model, sides, cast=TWO, masks=LEFT_AND_RIGHT):
     positive, negative = sides
     given = {"model": model, "positive": positive, "negative": negative, "cast": cast, "mask": masks}
     return apply("LikenessBindIDTokens", **given)
-
-
-# Who is heard where
 
 
 @pytest.fixture
@@ -91,11 +81,11 @@ WHO = {
 
 
 @pytest.mark.parametrize("method", WHO)
-def test_in_every_layer_each_half_hears_its_own_person_alone(host, seen, method):
+def test_in_every_layer_each_half_hears_its_own_person_alone(sdxl, seen, method):
     """cond_or_uncond says which row is which. The negative's rows read nobody's words."""
     prompts, own = WHO[method]
-    sample(*(speak(host[0], prompts) if prompts else bind(host[0], with_tokens(host))), steps=1)
-    assert len(seen) == len(attention_layers(host[0]))
+    sample(*(speak(sdxl[0], prompts) if prompts else bind(sdxl[0], with_tokens(sdxl))), steps=1)
+    assert len(seen) == len(attention_layers(sdxl[0]))
     for layer in seen:
         left = left_half(layer)
         for tokens, inside in zip(own, (left, ~left), strict=True):
@@ -126,63 +116,60 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, off):
 
 
 @pytest.mark.parametrize(("strength", "tokens"), [(1.0, 77), (2.0, 77), (1.0, 154), (1.0, 231)])
-def test_words_of_one_person_heard_everywhere_are_a_longer_prompt(host, strength, tokens):
+def test_words_of_one_person_heard_everywhere_are_a_longer_prompt(sdxl, strength, tokens):
     """2 = as if they stood there twice. The host repeats the shorter text until both are equally long; what stands
     behind it counts as often."""
     longer, negative = text(1), [text(2, tokens=tokens)]
     longer[0] = torch.cat([longer[0], *[said("smiling")] * int(strength)], dim=1)
     one = PlacedCast(halves().people[:1], WIDTH, HEIGHT)
-    spoken = speak(host[0], "left: smiling", one, negative=negative, mask=EVERYWHERE, strength=strength)
-    assert relative(sample(*spoken), sample(host[0], [longer], negative)) < ALMOST
+    spoken = speak(sdxl[0], "left: smiling", one, negative=negative, mask=EVERYWHERE, strength=strength)
+    assert relative(sample(*spoken), sample(sdxl[0], [longer], negative)) < ALMOST
 
 
-def test_bound_tokens_are_the_papers_where_regions_do_not_count(host):
+def test_bound_tokens_are_the_papers_where_regions_do_not_count(sdxl):
     """Everywhere, and before they begin."""
-    sides = with_tokens(host, ONE)
-    assert relative(sample(*bind(host[0], sides, ONE, EVERYWHERE)), sample(host[0], *sides)) < ALMOST
-    late = with_tokens(host, start=1.0)
-    assert torch.equal(sample(*bind(host[0], late)), sample(host[0], *late))
-    half = with_tokens(host, start=0.5)
-    assert relative(sample(*bind(host[0], half)), sample(host[0], *half)) > 1e-4
+    sides = with_tokens(sdxl, ONE)
+    assert relative(sample(*bind(sdxl[0], sides, ONE, EVERYWHERE)), sample(sdxl[0], *sides)) < ALMOST
+    late = with_tokens(sdxl, start=1.0)
+    assert torch.equal(sample(*bind(sdxl[0], late)), sample(sdxl[0], *late))
+    half = with_tokens(sdxl, start=0.5)
+    assert relative(sample(*bind(sdxl[0], half)), sample(sdxl[0], *half)) > 1e-4
 
 
-def test_id_tokens_are_bound_in_a_text_that_the_host_repeats(host):
+def test_id_tokens_are_bound_in_a_text_that_the_host_repeats(sdxl):
     """A negative that says everything twice is the same negative, and makes the host repeat the positive."""
-    model, positive, negative = bind(host[0], with_tokens(host))
+    model, positive, negative = bind(sdxl[0], with_tokens(sdxl))
     plain = [[entry[0], {k: v for k, v in entry[1].items() if k != "model_conds"}] for entry in negative]
     twice = [[torch.cat([entry[0], entry[0]], dim=1), entry[1]] for entry in plain]
     assert relative(sample(model, positive, twice), sample(model, positive, plain)) < ALMOST
 
 
-# Beside others
-
-
-def test_words_and_bound_tokens_in_either_order(host):
+def test_words_and_bound_tokens_in_either_order(sdxl):
     words = {"prompts": "1: up\n2: down", "cast": TWO, "mask": LEFT_AND_RIGHT}
-    model, *sides = bound = bind(host[0], with_tokens(host))
+    model, *sides = bound = bind(sdxl[0], with_tokens(sdxl))
     last = sample(*speak(model, positive=sides[0], negative=sides[1], **words))
-    model, *sides = speak(host[0], **words)
-    assert relative(last, sample(*bind(model, with_tokens(host, sides=sides)))) < ALMOST
+    model, *sides = speak(sdxl[0], **words)
+    assert relative(last, sample(*bind(model, with_tokens(sdxl, sides=sides)))) < ALMOST
     assert relative(last, sample(*bound)) > 1e-3
 
 
-def test_text_that_others_make_longer_behind_it_keeps_everybody_s_tokens(host, seen):
-    model, *sides = bind(host[0], with_tokens(host))
+def test_text_that_others_make_longer_behind_it_keeps_everybody_s_tokens(sdxl, seen):
+    model, *sides = bind(sdxl[0], with_tokens(sdxl))
     more = [[[torch.cat([entry[0], said("more")], dim=1), entry[1]] for entry in side] for side in sides]
     sample(model, *more, steps=1)
     for side in (0, 1):
         assert reads(seen[0], side, left_half(seen[0]), [*range(93), *range(109, 186)])
 
 
-def test_an_area(host):
+def test_an_area(sdxl):
     area = [text(1, area=(HEIGHT // 8, WIDTH // 16, 0, WIDTH // 16), strength=1.0), text(4)]
-    assert sample(*speak(host[0], "1: up\n2: down", positive=area)).isfinite().all()
+    assert sample(*speak(sdxl[0], "1: up\n2: down", positive=area)).isfinite().all()
 
 
-def test_the_host_s_other_kernels(host, monkeypatch):
+def test_the_host_s_other_kernels(sdxl, monkeypatch):
     """A region of nothing at a pixel must give no NaN in any of them."""
     monkeypatch.setattr(regional_text, "attention_pytorch", None)  # the host's choice, as on a GPU
-    whole = sample(*speak(host[0], "1: up\n2: down"))
+    whole = sample(*speak(sdxl[0], "1: up\n2: down"))
     for kernel in (attention.attention_basic, attention.attention_split, attention.attention_sub_quad):
         monkeypatch.setattr(attention, "optimized_attention", kernel)
-        assert relative(sample(*speak(host[0], "1: up\n2: down")), whole) < ALMOST
+        assert relative(sample(*speak(sdxl[0], "1: up\n2: down")), whole) < ALMOST

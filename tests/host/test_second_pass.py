@@ -3,8 +3,6 @@
 That a row is the picture of its person by every method: tests/promises/test_rows.py.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import instant_id_run
@@ -31,19 +29,16 @@ def by_row():
     return RowCast(tuple(people), SIZE, SIZE)
 
 
-def test_images_of_other_rows_are_refused(sdxl, id_patch):
+def test_images_of_other_rows_are_refused(sdxl, instant_id, id_patch):
     keypoints = PoseImage.execute(cast=by_row(), draw="face keypoints")[0]
     for error, message, given in (
         (BadCast, "The keypoints image has 2 rows", {"hint": keypoints[:2]}),
         (BadRegion, "each person has a picture of their own", {"hint": keypoints, "mask": torch.ones(3, SIZE, SIZE)}),
     ):
         with pytest.raises(error, match=message):
-            instant_id_run.apply(*sdxl, by_row(), **given)
+            instant_id_run.apply(sdxl, instant_id, by_row(), **given)
     with pytest.raises(BadCast, match=r"image has 2 rows .*ID-Patch Condition Image 3 people"):
         IDPatchImage.execute(id_patch, by_row(), "mean", torch.zeros(2, SIZE, SIZE, 3))
-
-
-# On a real photo
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """One more method is one more folder: with tests/support/toy_method below nodes/, the promises hold for it."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil

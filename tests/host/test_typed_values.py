@@ -4,8 +4,6 @@ Every value on every box is changed with mouse and keyboard, and looked at again
 a paste, an undo, an export and import, saving and opening the page anew.
 """
 
-from __future__ import annotations
-
 import json
 import uuid
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Workflows as people meet them: opened from the gallery at 1920x1080, whole, readable and in view."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterator

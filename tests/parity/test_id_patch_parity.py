@@ -1,7 +1,5 @@
 """ID-Patch's tokens and pictures against the authors' numbers, and whole sampling against theirs and diffusers'."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """InfiniteYou's whole sampling through our node and the host's sampler, against diffusers' FLUX.1 and ControlNet."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import comfy.model_detection

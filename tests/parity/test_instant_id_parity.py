@@ -1,7 +1,5 @@
 """InstantID's whole sampling through our nodes and the host's sampler, against the authors' pipeline and diffusers."""
 
-from __future__ import annotations
-
 import copy
 from functools import cache
 from pathlib import Path

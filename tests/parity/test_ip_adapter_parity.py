@@ -1,7 +1,5 @@
 """IP-Adapter's whole sampling, people by region and the LoRA included, against diffusers."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,8 +1,6 @@
 """Parts2Whole through our nodes and the host's UNet, against the authors' numbers, and against their algorithm written
 plainly on diffusers' modules: a dense bank, in which masked tokens stay as zeros, projected again at every step."""
 
-from __future__ import annotations
-
 import math
 
 import parts_made

@@ -3,8 +3,6 @@
 The released modules, run beside ours with the same weights at full width, differ by some 1e-6 where tokens reach 4.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple

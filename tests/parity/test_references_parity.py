@@ -1,7 +1,5 @@
 """References by Region in the real host, on tiny FLUX.1, FLUX.2 and Qwen-Image: exactly what a mask would do."""
 
-from __future__ import annotations
-
 import pytest
 import tiny_dits
 import torch

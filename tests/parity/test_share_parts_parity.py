@@ -1,7 +1,5 @@
 """Share Parts Attention: the model as its own reference, on tiny SD1.5- and SDXL-shaped networks."""
 
-from __future__ import annotations
-
 import math
 
 import comfy.patcher_extension

@@ -1,8 +1,6 @@
 """StoryMaker's tokens against diffusers' classes, and whole sampling against diffusers with processors that are written
 here from the formula: its LoRA beside every projection, and one softmax over the background and people."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import parts_made

@@ -1,7 +1,5 @@
 """Style per Person: whole sampling against diffusers' scales per block and masks."""
 
-from __future__ import annotations
-
 import parts_made
 import pytest
 import tiny_sdxl

@@ -1,7 +1,5 @@
 """Each workflow's own sampler settings against the authors' schedulers as published (diffusers)."""
 
-from __future__ import annotations
-
 import json
 import math
 from functools import cache

@@ -1,8 +1,6 @@
 """WithAnyone's whole sampling through our nodes and the host's sampler, against the formulas in plain torch:
 everybody's tokens in one attention under a boolean mask, in hooks behind every block of the host's network."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

@@ -1,12 +1,9 @@
 """Each test is there for every method: what a method does not promise, its record says, with the reason."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest
 from pack.core.methods import PROMISES, methods
-from standins_made import Standins, build
 
 
 def promise_of(path: Path) -> str:
@@ -30,9 +27,3 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for name, each in (("row", found), ("way", with_variants(found))):
         if name in metafunc.fixturenames:
             metafunc.parametrize(name, [one for one in each if only(one) and one.runs_here], ids=str)
-
-
-@pytest.fixture(scope="session")
-def standin_models() -> Standins:
-    """Model files with real keys and random weights; `.root` holds one folder per model key."""
-    return build()

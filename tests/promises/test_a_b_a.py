@@ -1,7 +1,5 @@
 """A, B, A: the same picture twice, another one between, and nothing left of either where the node is bypassed."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from graph_run import run

@@ -1,7 +1,5 @@
 """Cancelled in the middle of a run, the next one is right."""
 
-from __future__ import annotations
-
 import comfy.model_management
 import latent_preview
 import pytest

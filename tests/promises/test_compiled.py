@@ -1,7 +1,5 @@
 """Under torch.compile, by the host's own node: one graph, nothing compiled anew for other people, the same picture."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import comfy.ldm.flux.math

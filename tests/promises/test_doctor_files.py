@@ -1,7 +1,5 @@
 """With empty model folders the doctor names all of its files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pack.core.methods import Method

@@ -1,7 +1,5 @@
 """In half precision it is the picture of float32, as near as that precision is without the node."""
 
-from __future__ import annotations
-
 from attack_graphs import value
 from figures import relative
 from promised import Row, in_front, latents

@@ -1,7 +1,5 @@
 """A help page of each of its nodes, or of the one that replaced it, in English and Chinese, that names every input."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from graph_run import OURS

@@ -1,7 +1,5 @@
 """Nothing is left after many runs."""
 
-from __future__ import annotations
-
 import pytest
 from held_to import left_by
 from promised import Row, latents

@@ -1,7 +1,5 @@
 """Masks: of a half it is another picture than of the other half, of everything it is none, of nothing it is refused."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

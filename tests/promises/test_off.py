@@ -1,7 +1,5 @@
 """Off is the picture without the node, bit for bit: weight 0, everybody's weight 0, or the MODEL alone."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,8 +1,6 @@
 """Workflows saved by earlier versions, which lack inputs that came later and have nodes that were replaced since, give
 the same picture."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

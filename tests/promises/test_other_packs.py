@@ -1,8 +1,6 @@
 """Beside other packs, and another method: the same picture whoever stands first, and both act. What conditioning
 carries moves with the rows that functions around the MODEL or its UNet move; those that lose it are named."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

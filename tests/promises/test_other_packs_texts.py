@@ -1,7 +1,5 @@
 """Packs that make rows or read texts of their own inside attention: our people are heard in these as well."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Compared with an independent implementation: the files in tests/parity that are named after the method."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """With weights that stay where they are and are cast layer by layer: the same picture, bit for bit."""
 
-from __future__ import annotations
-
 import torch
 from host_nodes import novram
 from promised import Row, latents, picture

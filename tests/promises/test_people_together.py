@@ -1,7 +1,5 @@
 """N people against one: as many forwards of as many rows, and the operations of a step grow by what they must."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from attack_graphs import UNCONNECTED, value

@@ -1,7 +1,5 @@
 """Rows of a batch: each is the picture of a run of its own; people of a row each are alone in theirs."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

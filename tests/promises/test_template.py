@@ -1,7 +1,5 @@
 """A template for each way to use it; tests/host/test_workflows.py runs every one of them untouched."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pack.core.methods import Method

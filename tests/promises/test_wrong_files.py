@@ -1,7 +1,5 @@
 """What each loader says of a file that is not its own: what it is, where it belongs, and where the right one is."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

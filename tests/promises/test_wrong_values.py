@@ -1,7 +1,5 @@
 """What its nodes cannot work with is refused; what no input of any node takes: tests/host/test_linked_inputs.py."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """People of many pictures without a host: measured, kept; what is missing."""
 
-from __future__ import annotations
-
 import io
 import json
 from pathlib import Path
@@ -155,9 +153,6 @@ def test_measurements_are_kept_through_stops(tmp_path: Path) -> None:
     with (tmp_path / "likeness.csv").open("a", encoding="utf-8") as file:
         file.write("row3,row3.png,Anna,,right,Anna,40,judge,0.75,0.1,0.65,,3,yes\nrow3,row3.png,Be")
     assert not measured.Scores(tmp_path).has(job(3, cast=node("LikenessCast")), 1), "cut off"
-
-
-# --- Missing files
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:

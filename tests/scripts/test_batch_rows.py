@@ -1,7 +1,5 @@
 """What batch.py makes of a table and leaves in a folder: rows, columns, cells, going on, handing out; no host."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os

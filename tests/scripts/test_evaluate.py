@@ -1,7 +1,5 @@
 """scripts/evaluate.py on a folder of real photos, as a user runs it."""
 
-from __future__ import annotations
-
 import csv
 import json
 import os

@@ -1,7 +1,5 @@
 """Downloads from servers on this machine that behave as Hugging Face and GitHub do, or worse: cut off, wrong, away."""
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import json
@@ -183,9 +181,6 @@ def test_nothing_is_asked_for_before_all_is_right(server, models):
     assert not server.asked and not [*models.iterdir()]
 
 
-# --- What comes
-
-
 def test_a_file_of_hugging_face_and_one_of_github(server, models):
     """Under the names their loaders look for, readable for everybody, and once."""
     server.files |= {CLIP: CONTENT, RECOGNISER: CONTENT[1:]}
@@ -231,9 +226,6 @@ def test_a_pack_is_unpacked_and_a_folder_takes_the_names_that_are_there(server, 
     (models / pack[0]).write_text("<!doctype html><title>Sign in</title>")
     assert "is there already" not in download(server, models, "antelopev2")[1]
     assert (models / pack[0]).read_bytes() == onnx("glintr100.onnx")
-
-
-# --- What does not come
 
 
 PAGES = {

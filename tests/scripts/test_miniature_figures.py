@@ -1,7 +1,5 @@
 """The miniature itself, without a host: how many unseen people are seen in their own place, and how well."""
 
-from __future__ import annotations
-
 import random
 
 import pytest

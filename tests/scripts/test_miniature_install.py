@@ -1,7 +1,5 @@
 """The miniature in one's own ComfyUI: a workflow in which all is set, what a user has stays."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

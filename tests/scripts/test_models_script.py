@@ -1,7 +1,5 @@
 """scripts/models.py: which folders it looks into, and what it lists."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

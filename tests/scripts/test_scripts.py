@@ -1,7 +1,5 @@
 """Finding hosts, sorting pytest's arguments, and what test.py says and returns."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

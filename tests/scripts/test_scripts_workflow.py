@@ -1,7 +1,5 @@
 """UI workflows to prompts, the choice between real weights and the miniature, and the stand-ins themselves."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,11 +13,6 @@ from environment import Host
 from pack.core.models.needs import nodes_in
 from rig import shapes, workflow
 from rig.host_server import HostServer
-
-
-@pytest.fixture(scope="module")
-def built() -> standins_made.Standins:
-    return standins_made.build()
 
 
 def definition(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
@@ -122,12 +115,12 @@ def test_a_table_of_shapes_is_read() -> None:
         list(shapes.of("clip_layer", inner=5))
 
 
-def test_stand_in_checkpoint_reads_text_of_real_sizes(built: standins_made.Standins) -> None:
+def test_stand_in_checkpoint_reads_text_of_real_sizes(standin_models: standins_made.Standins) -> None:
     """Small, and built once: windows into one buffer, but never the same window twice."""
-    written = built.checkpoint.stat().st_mtime_ns
-    assert standins_made.build() == built and built.checkpoint.stat().st_mtime_ns == written
-    assert sum(path.stat().st_size for path in built.root.rglob("*") if path.is_file()) < 200e6
-    state = torch.load(built.checkpoint, weights_only=True)
+    written = standin_models.checkpoint.stat().st_mtime_ns
+    assert standins_made.build() == standin_models and standin_models.checkpoint.stat().st_mtime_ns == written
+    assert sum(path.stat().st_size for path in standin_models.root.rglob("*") if path.is_file()) < 200e6
+    state = torch.load(standin_models.checkpoint, weights_only=True)
     assert state["conditioner.embedders.1.model.text_projection"].shape == (1280, 1280)
     assert state["model.diffusion_model.label_emb.0.0.weight"].shape == (4 * standins_made.NARROW, 2816)
     buffers = {tensor.untyped_storage().data_ptr(): tensor for tensor in state.values()}
@@ -149,9 +142,9 @@ def test_a_host_without_its_own_files_of_a_kind(tmp_path: Path) -> None:
         assert own.keys() - {"base_path"} == shown and "facexlib" in ours
 
 
-def test_both_kinds_of_projections(built: standins_made.Standins) -> None:
-    resampler = torch.load(built.id_patch, weights_only=True)
-    mlp = torch.load(built.id_patch_mlp, weights_only=True)
+def test_both_kinds_of_projections(standin_models: standins_made.Standins) -> None:
+    resampler = torch.load(standin_models.id_patch, weights_only=True)
+    mlp = torch.load(standin_models.id_patch_mlp, weights_only=True)
     assert resampler["patch_proj"]["latents"].shape == (1, 3, 64)
     assert mlp["prompt_proj"]["proj.2.weight"].shape == (16 * 2048, 1024)
 

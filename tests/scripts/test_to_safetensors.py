@@ -1,7 +1,5 @@
 """The converter, run as a user runs it."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -7,8 +7,6 @@ r / sqrt(elements of one output row). The golden file is what facexlib's own mod
     python tests/support/arcface_seeded.py FACEXLIB_FOLDER   (0.3.0 from PyPI; its recognition/arcface_arch.py)
 """
 
-from __future__ import annotations
-
 import math
 import re
 import sys

@@ -5,8 +5,6 @@ reads them; here are those of many nodes at once and of samplers. What a link ma
 tests/host/test_linked_inputs.py, and what every method promises in tests/promises.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import re

@@ -1,7 +1,5 @@
 """A UNet small enough to be compiled in a test, compiled by the host's own way, and how often that is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,14 +14,9 @@ from comfy_extras.nodes_torch_compile import TorchCompileModel
 from seeded import fill
 
 SHAPE = {
-    **tiny_sdxl.HOST_CONFIG,
-    "model_channels": 32,
-    "channel_mult": [1, 2],
-    "num_res_blocks": [1, 1],
-    "transformer_depth": [0, 1],
-    "transformer_depth_output": [0, 0, 0, 1],
-    "transformer_depth_middle": -1,
-}
+    **tiny_sdxl.HOST_CONFIG, "model_channels": 32, "channel_mult": [1, 2], "num_res_blocks": [1, 1],
+    "transformer_depth": [0, 1], "transformer_depth_output": [0, 0, 0, 1], "transformer_depth_middle": -1,
+}  # fmt: skip
 """One layer on the way down and one on the way up, at half the latent's resolution."""
 
 

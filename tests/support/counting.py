@@ -1,7 +1,5 @@
 """Operations, and bytes alive at once."""
 
-from __future__ import annotations
-
 import weakref
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """People of a photo as a cast, and what Crop Faces makes of it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

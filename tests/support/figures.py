@@ -1,7 +1,5 @@
 """How far two results are apart, as the parity tests state it, and two colours."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Files of every format, by the tensors that tell it: format_files.json, a list of files for each format's id."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

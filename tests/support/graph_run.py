@@ -1,7 +1,5 @@
 """Graphs of attack_graphs.py in this process: our own nodes behind their checks, and the host's."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the runs of every method are held to: cancelled ones and many of them leave nothing, others change little."""
 
-from __future__ import annotations
-
 import gc
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The host's own nodes that patch a MODEL, called as a graph would call them, and its way without any VRAM."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """A tiny InfuseNet, in diffusers and in the host, and its projection."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import comfy.controlnet

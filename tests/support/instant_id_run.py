@@ -1,7 +1,5 @@
 """Apply InstantID and the host's sampler on one tiny picture, 128x96 px: what host tests of InstantID share."""
 
-from __future__ import annotations
-
 import comfy.samplers
 import tiny_sdxl
 import torch

@@ -1,7 +1,5 @@
 """Import this for one thread in every network of onnxruntime, whose threads spin while they wait for each other."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import onnxruntime

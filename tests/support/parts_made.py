@@ -1,7 +1,5 @@
 """Everything Parts2Whole is made of, real and tiny: seeded networks in the host, and the released folder."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -131,20 +129,13 @@ def parts(count: int) -> Parts:
     return Parts(tuple(make_part(LABELS[n], picture(n), MASKS[n], 1.0, None) for n in range(count)))
 
 
-# Files
-
-
 def sd15_shaped(seed: int) -> UNet2DConditionModel:
     """As small as the host's detection of SD1.5 lets it be: its text width and channels, two levels, one layer each."""
     unet = UNet2DConditionModel(
-        sample_size=8,
-        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-        block_out_channels=(320, 320),
-        layers_per_block=1,
-        cross_attention_dim=768,
-        attention_head_dim=8,
-    )
+        sample_size=8, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), block_out_channels=(320, 320), layers_per_block=1,
+        cross_attention_dim=768, attention_head_dim=8,
+    )  # fmt: skip
     return fill(unet, seed)
 
 
@@ -155,17 +146,14 @@ TAIL = (
 )  # fmt: skip
 
 
-def without_tail(unet: UNet2DConditionModel) -> dict[str, Tensor]:
-    return {key: tensor for key, tensor in unet.state_dict().items() if not key.startswith(TAIL)}
-
-
 def write_release(folder: Path) -> Path:
     """The released folder with the stand-in's weights: safetensors, pickle, and a .pth that is really safetensors."""
     denoiser = sd15_shaped(121)
     for name in ("unet", "reference_unet", "pose_guider", "scheduler"):
         (folder / name).mkdir(parents=True)
     save_file(denoiser.state_dict(), folder / "unet" / "diffusion_pytorch_model.safetensors")
-    save_file(without_tail(sd15_shaped(122)), folder / "reference_unet" / "diffusion_pytorch_model.safetensors")
+    reference = {key: x for key, x in sd15_shaped(122).state_dict().items() if not key.startswith(TAIL)}
+    save_file(reference, folder / "reference_unet" / "diffusion_pytorch_model.safetensors")
     torch.save(pose_guider_state(320), folder / "pose_guider" / "diffusion_pytorch_model.bin")
     save_file(decoupled_state(denoiser, 768), folder / "decoupled_attn.pth")
     (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps(SCHEDULER), "utf-8")

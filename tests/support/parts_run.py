@@ -1,7 +1,5 @@
 """Parts through the pack's own nodes and the host's sampler, on the tiny networks."""
 
-from __future__ import annotations
-
 import parts_made
 import tiny_sdxl
 import torch

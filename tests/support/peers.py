@@ -1,7 +1,5 @@
 """One sampling twice: through our nodes and the host's sampler, and in diffusers' own modules."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory

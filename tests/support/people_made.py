@@ -1,7 +1,5 @@
 """People without photos: random embeddings, with random portraits or at given places; and faces without pictures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

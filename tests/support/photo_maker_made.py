@@ -1,7 +1,5 @@
 """A tiny PhotoMaker file of either version, SDXL's two text encoders in small, and people with portraits."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory

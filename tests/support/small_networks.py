@@ -7,8 +7,6 @@ reads their sizes from their tensors. Of the models whose denoiser is a transfor
 text encoders, Qwen-Image and the encoding half of their autoencoders it does not.
 """
 
-from __future__ import annotations
-
 from functools import wraps
 from typing import Any
 
@@ -34,11 +32,10 @@ TEXT_WIDTH, WAN_WIDTH, HEADS = 64, 4, 2
 def families() -> list[Any]:
     """All that the host knows, and SD1.5 and Segmind Vega of this width."""
     known = comfy.supported_models
-    return [*known.models, *map(_narrow, (known.SD15, known.Segmind_Vega))]
-
-
-def _narrow(family: Any) -> Any:
-    return type(family.__name__, (family,), {"unet_config": {**family.unet_config, "model_channels": WIDTH}})
+    return [*known.models, *(
+        type(one.__name__, (one,), {"unet_config": {**one.unet_config, "model_channels": WIDTH}})
+        for one in (known.SD15, known.Segmind_Vega)
+    )]  # fmt: skip
 
 
 def _end_early(network: Any) -> None:

@@ -5,8 +5,6 @@ whole SDXL-family checkpoint is a file of a few megabytes that is written in a s
 noise; everything before it (faces, places, condition image) is real.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import math

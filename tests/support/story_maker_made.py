@@ -1,7 +1,5 @@
 """StoryMaker's file at small sizes, and a picture of somebody's clothes."""
 
-from __future__ import annotations
-
 import torch
 from rig.shapes import of
 from seeded import Shapes, adapter_shapes, parts, seeded

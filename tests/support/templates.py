@@ -1,7 +1,5 @@
 """Which templates every run looks at: those to start with, and the fewest that hold every node of ours."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Tiny random FLUX.1, FLUX.2 and Qwen-Image MODELs, what they are given, and a sampling of theirs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

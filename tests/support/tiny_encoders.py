@@ -1,7 +1,5 @@
 """The host's text encoders of Qwen-Image-Edit, FLUX.2 klein, FLUX.1, SDXL and SD1.5 with tiny random networks."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch

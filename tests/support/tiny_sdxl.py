@@ -32,21 +32,14 @@ SDXL and SD1.5 those of the diffusers configurations in the golden files' metada
 HOST_CONFIG = NETWORKS["SDXL"]
 # As SSD-1B differs from SDXL: other depths in every up block, no attention in the middle.
 SSD_CONFIG = {**HOST_CONFIG, "transformer_depth_output": [0, 0, 0, 1, 1, 2, 3, 2, 2], "transformer_depth_middle": -1}
-SSD_CHANGES = {
-    "reverse_transformer_layers_per_block": [[2, 2, 3], [2, 1, 1], 1],
-    "mid_block_type": "UNetMidBlock2D",
-}
-
-
-def diffusers_config() -> dict[str, Any]:
-    with safe_open(GOLDEN, "pt") as golden:
-        return json.loads(golden.metadata()["unet"])
+SSD_CHANGES = {"reverse_transformer_layers_per_block": [[2, 2, 3], [2, 1, 1], 1], "mid_block_type": "UNetMidBlock2D"}
 
 
 def diffusers_unet(seed: int = 151, **changes: Any) -> UNet2DConditionModel:
     from diffusers import UNet2DConditionModel
 
-    return fill(UNet2DConditionModel(**diffusers_config(), **changes), seed)
+    with safe_open(GOLDEN, "pt") as golden:
+        return fill(UNet2DConditionModel(**json.loads(golden.metadata()["unet"]), **changes), seed)
 
 
 def diffusers_control_net(unet: UNet2DConditionModel, seed: int = 152) -> ControlNetModel:
@@ -68,14 +61,9 @@ def host_model(unet: UNet2DConditionModel, shape: dict[str, Any] = HOST_CONFIG) 
 def host_control_net(net: ControlNetModel, shape: dict[str, Any] = HOST_CONFIG) -> comfy.controlnet.ControlNet:
     config = {key: value for key, value in shape.items() if key not in ("out_channels", "transformer_depth_output")}
     model = comfy.cldm.cldm.ControlNet(
-        **config,
-        num_heads=-1,
-        num_head_channels=64,
-        hint_channels=3,
-        dtype=net.dtype,
-        device=net.device,
+        **config, num_heads=-1, num_head_channels=64, hint_channels=3, dtype=net.dtype, device=net.device,
         operations=comfy.ops.disable_weight_init,
-    )
+    )  # fmt: skip
     names = comfy.utils.unet_to_diffusers(shape)
     state = {_control_name(key, names): value for key, value in net.state_dict().items()}
     model.load_state_dict(state, strict=True)

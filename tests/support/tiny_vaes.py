@@ -1,7 +1,5 @@
 """The host's VAEs of FLUX.1, FLUX.2 and Qwen-Image with tiny random networks, known by the keys of their files."""
 
-from __future__ import annotations
-
 from typing import Any
 from unittest.mock import patch
 

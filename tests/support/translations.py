@@ -4,8 +4,6 @@ The texts of nodes are written in locales/en/nodeDefs.json; bridge/schema.py put
 and blueprints web/labels.js makes Chinese.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

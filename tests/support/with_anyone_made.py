@@ -1,7 +1,5 @@
 """withanyone.safetensors at small sizes, and people with boxes of their faces."""
 
-from __future__ import annotations
-
 from itertools import chain
 
 from pack.core.people import PlacedCast, Slot

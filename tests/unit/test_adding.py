@@ -1,7 +1,5 @@
 """One more place in a layout: free, as large as its neighbours, and what cannot be had is said."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 
@@ -92,9 +90,6 @@ def test_what_cannot_be_had_is_said(layout: Layout, where: str, at, size: int, c
     with pytest.raises(BadLayout) as refused:
         add(layout, where, at, size, count=count)
     assert all(value in str(refused.value) for value in values), refused.value
-
-
-# Who is new, beside those who stay
 
 
 def joined(layout: Layout, *weights: float, absent=()) -> tuple[Cast, list[str]]:

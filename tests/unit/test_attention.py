@@ -1,7 +1,5 @@
 """Decoupled attention by region."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as functional
 from pack.core.attention import decoupled, on_grid, region_weights

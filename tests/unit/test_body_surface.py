@@ -1,7 +1,5 @@
 """DensePose pictures: drawn as published, from skeletons, and masks of them."""
 
-from __future__ import annotations
-
 import densepose_made
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """Layouts from boxes: what detectors, the editor and lines of text give, which comes first, and where places land."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

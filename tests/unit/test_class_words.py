@@ -1,7 +1,5 @@
 """Class words and their triggers, by tokens: found, repeated, laid out in chunks."""
 
-from __future__ import annotations
-
 import pytest
 from pack.core.errors import BadCast
 from pack.nodes.photo_maker.net import BadTrigger, laid_out

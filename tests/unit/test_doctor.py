@@ -1,7 +1,5 @@
 """What the doctor says of model folders as people have them."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -50,13 +48,9 @@ def sparse(path: Path, shapes, size: int = 0) -> Path:
 
 
 @pytest.fixture
-def models(tmp_path: Path) -> Path:
-    return tmp_path / "models"
-
-
-@pytest.fixture
-def complete(models: Path) -> Path:
+def complete(tmp_path: Path) -> Path:
     """All that three methods need, tiny or without content."""
+    models = tmp_path / "models"
     (models / "id_patch").mkdir(parents=True)
     projections = {name: {"norm.weight": torch.zeros(64)} for name in ("patch_proj", "prompt_proj")}
     torch.save(projections, models / "id_patch" / "id-patch.bin")
@@ -87,10 +81,6 @@ def report(models: Path, graph="id_patch_two_people"):
     return doctor.report("this", needs.wanted(graph), folders(models))
 
 
-def finding(models: Path, identifier: str):
-    return examine.examine(manifest.model(identifier), folders(models))
-
-
 def test_what_is_missing_comes_first_by_what_needs_it(complete):
     for path in ("controlnet/InstantID", "insightface", "id_patch"):
         shutil.rmtree(complete / path)
@@ -106,24 +96,13 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
         "Missing for ID-Patch, InstantID": ["antelopev2"],
         "Missing for InstantID": ["instantid-controlnet"],
         "Missing for single templates": [
-            "controlnet-canny-sdxl",
-            "controlnet-depth-sdxl",
-            "depth-anything-3",
-            "sdpose",
-            "rt-detr",
+            "controlnet-canny-sdxl", "controlnet-depth-sdxl", "depth-anything-3", "sdpose", "rt-detr"
         ],
-        "To fix for InstantID": ["instantid"],
-        "In place": [],
-    }
+        "To fix for InstantID": ["instantid"], "In place": [],
+    }  # fmt: skip
     assert [*titles.items()] == [*expected.items()]
     assert [one["title"] for one in found.shown()["sections"]] == list(titles)
     assert [line[:-1] for line in found.text().splitlines() if line[:-1] in titles] == list(titles)
-
-
-def shapes_of(name: str):
-    """Those of a published IP-Adapter."""
-    unet, shapes = adapters.PUBLISHED[name]
-    return dict(shapes(unet))
 
 
 UNREADABLE = Path("/proc/self/mem")
@@ -153,7 +132,8 @@ def change(models: Path, changes) -> None:
             case {"shapes": shapes, **size}:
                 sparse(path, shapes, **size)
             case {"published": adapter}:
-                sparse(path, shapes_of(adapter))
+                unet, shapes = adapters.PUBLISHED[adapter]
+                sparse(path, dict(shapes(unet)))
 
 
 @pytest.mark.parametrize("case", PLACED)
@@ -162,7 +142,7 @@ def test_what_is_in_the_place_of_a_model(complete, case):
     if str(UNREADABLE) in str(changes) and not UNREADABLE.is_file():
         pytest.skip("no /proc here")
     change(complete, changes)
-    found = finding(complete, identifier)
+    found = examine.examine(manifest.model(identifier), folders(complete))
     assert found.state == state and detail.replace("MODELS", str(complete)) in found.detail
     assert (found.fetch and found.fetch.id) == (identifier if state in ("missing", "damaged") else None)
     if state == "damaged":
@@ -212,12 +192,12 @@ def test_bypassed_nodes_need_nothing():
     assert needs.wanted(graph) == ()
 
 
-def test_commands_for_powershell(models):
-    model = manifest.model("instantid")
-    assert doctor.fetching(model, folders(models), "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
-    unpack = doctor.fetching(manifest.model("antelopev2"), folders(models), "nt")[1]
+def test_commands_for_powershell(tmp_path):
+    models, model = folders(tmp_path), manifest.model("instantid")
+    assert doctor.fetching(model, models, "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
+    unpack = doctor.fetching(manifest.model("antelopev2"), models, "nt")[1]
     assert unpack.startswith('& "') and "-m zipfile -e" in unpack
-    parts = doctor.fetching(manifest.model("parts2whole"), folders(models), "nt")
+    parts = doctor.fetching(manifest.model("parts2whole"), models, "nt")
     assert [line.split("--include ")[1] for line in parts] == [
         '"unet/diffusion_pytorch_model.*"', '"reference_unet/diffusion_pytorch_model.*"',
         '"pose_guider/diffusion_pytorch_model.*"', '"decoupled_attn.*"', '"scheduler/scheduler_config.json"',

@@ -1,7 +1,5 @@
 """Our IR-SE50 against facexlib's."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from arcface_seeded import crops, published_state

@@ -1,7 +1,5 @@
 """Files are named for what they are, from their tensors alone."""
 
-from __future__ import annotations
-
 import json
 import os
 

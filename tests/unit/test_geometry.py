@@ -1,7 +1,5 @@
 """Sizes, fits and the rectangles of ID patches, against the formulas of ID-Patch's modules/inferencer.py."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pack.core.errors import BadSize

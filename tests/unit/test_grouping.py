@@ -1,7 +1,5 @@
 """Faces sorted into people: average linkage, names of files, and what people write to correct it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pack.core import grouping

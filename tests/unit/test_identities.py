@@ -1,7 +1,5 @@
 """Combining photos, blending people, and the file of one person."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

@@ -1,7 +1,5 @@
 """Casts are known for what they are. What nodes take and refuse is in tests/support/attack_cases.py."""
 
-from __future__ import annotations
-
 from pack.core.people import Cast, PlacedCast, RowCast, is_a
 
 

@@ -1,7 +1,5 @@
 """Layouts from faces, poses and masks: where everything lands, and what is guessed."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -15,9 +13,6 @@ from people_made import painted
 
 def seen(pose: Pose | None) -> set[int]:
     return {n for n, joint in enumerate(pose or ()) if joint[2] >= bodies.SEEN}
-
-
-# bodies of faces
 
 
 @pytest.mark.parametrize(("side", "ears"), [(1, (0, 1)), (-1, (1, 0))])
@@ -45,9 +40,6 @@ def test_tilted_head_keeps_the_body_upright_and_a_lying_one_lays_it_down() -> No
 def test_head_size_survives_turning_and_nodding(across: float, along: float) -> None:
     points = bodies.face_keypoints((0, 0), 100)
     assert bodies.head_of_face(tuple((x * across, y * along) for x, y in points)) == pytest.approx(100)
-
-
-# poses
 
 
 def pose_keypoint(poses: list[Pose], parts: bool = False) -> list[dict[str, Any]]:
@@ -131,9 +123,6 @@ def test_people_who_stand_close_keep_a_place_each() -> None:
     at = (((400.0, 200.0), 120.0), ((410.0, 300.0), 80.0), ((465.0, 205.0), 120.0))
     layout, notes = made(*(bodies.body(*one) for one in at))
     assert len(layout.slots) == 3 and not notes
-
-
-# masks
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Who is who and how alike, on faces whose similarities are chosen by hand."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence
@@ -55,9 +53,6 @@ def measured(found: Faces, people: Cast, stranger_below: float = -1.0) -> measur
     return measure.measure([found], people, [JUDGE], stranger_below=stranger_below).judged[0]
 
 
-# Who is who
-
-
 FIGURES = ("resemblance", "weakest person", "leakage", "margin", "association")
 ALL = json.loads(Path(__file__).with_name("measured.json").read_text("utf-8"))
 """Faces with their similarities and x, whether people have places, who is which face, and by hand FIGURES, missing,
@@ -73,9 +68,6 @@ def test_who_is_who_and_figures_computed_by_hand(case: str) -> None:
     found = [one.means[name] for name in FIGURES] + [one.missing, list(one.extra), one.swapped]
     assert found == [pytest.approx(figure) for figure in figures]
     assert one.scores["copy-paste"] is None
-
-
-# Photos and recognisers
 
 
 def test_several_photos_count_alike_and_show_copying() -> None:
@@ -132,9 +124,6 @@ def test_what_cannot_be_measured_is_explained() -> None:
     for error, words, act in REFUSED:
         with pytest.raises(error, match=words):
             act()
-
-
-# Choosing
 
 
 def batch() -> measure.Report:

@@ -1,7 +1,5 @@
 """What lies below a folder, and what tells a file from the one that was there before."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Parts prepared as Parts2Whole prepares them, and what may be wrong with one."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -141,9 +139,6 @@ def test_all_of_a_part_that_counts_lies_in_its_window(size, cell, halvings):
             tokens = token_mask(mask, math.prod(grid)).unflatten(0, grid)
             rows, columns = slice(top // halved, -(-below // halved)), slice(left // halved, -(-right // halved))
             assert (tokens[rows, columns] > 0).sum() == (tokens > 0).sum()
-
-
-# The sink
 
 
 def attend(q, k, v, bias):

@@ -1,7 +1,5 @@
 """Who stands where, and what the report says about it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -72,19 +70,12 @@ def test_the_largest_faces_are_taken_and_the_others_stay() -> None:
 
 @pytest.mark.parametrize(
     ("text", "why"),
-    [
-        ("1,2,4", "no person 4"),
-        ("1,2,2", "person 2 .*2 places"),
-        ("1,2,99999", "'99999' is not a number"),
-    ],
+    [("1,2,4", "no person 4"), ("1,2,2", "person 2 .*2 places"), ("1,2,99999", "'99999' is not a number")],
 )
 @pytest.mark.parametrize("absent", [0, 2])
 def test_bad_custom_orders_say_why(text: str, why: str, absent: int) -> None:
     with pytest.raises(BadOrder, match=rf"order '{text}' .*: .*{why}\. .*\(3\), .*3,2,1:"):
         placing.assign(cast(3, absent), layout(*SPREAD), "custom", text)
-
-
-# match faces
 
 
 def unit_rows(*rows: Sequence[float]) -> torch.Tensor:
@@ -135,9 +126,6 @@ SPOILED[1, 7] = torch.nan
 def test_what_cannot_be_matched_is_explained(rows, places, error, message) -> None:
     with pytest.raises(error, match=message):
         placing.assign(cast(2, w600k_mbf=rows), places, "match faces", "")
-
-
-# report
 
 
 def report(people: Cast, places: Layout) -> list[str]:

@@ -1,7 +1,5 @@
 """Regions, numbered pictures, contact sheets and tables."""
 
-from __future__ import annotations
-
 import people_made
 import torch
 from pack.core import previews
@@ -33,9 +31,6 @@ def test_names_are_large_enough_for_a_node_and_end_before_the_next_face() -> Non
     letters = ((named - plain).abs().amax(-1) > 0.5).nonzero()
     assert (int(letters[:, 0].max()) - int(letters[:, 0].min())) * 300 / 1216 > 7
     assert 400 < int(letters[:, 1].max()) < 540
-
-
-# Sheets
 
 
 def sheet(captions: list[str], **more: int) -> torch.Tensor:

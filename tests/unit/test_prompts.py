@@ -1,7 +1,5 @@
 """What is said of single people, and where tokens are heard."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pack.core.attention import EVERYBODY, EXCLUDED, NOBODY, region_bias

@@ -1,7 +1,5 @@
 """Who stands where in words, and sizes of pictures that become references."""
 
-from __future__ import annotations
-
 import people_made
 import pytest
 from pack.core.people import PlacedCast, Slot

@@ -1,7 +1,5 @@
 """Regions from boxes, masks and skeletons, and those nobody can use."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import people_made
@@ -57,9 +55,6 @@ def test_masks_are_fitted_and_stay_with_their_people():
     odd = (1 - RIGHT[0]) * 255
     odd[0, 90], odd[1, 90] = float("nan"), -1
     assert torch.equal(regions.of_masks(odd, cast(box(1, 1, 9, 9))), 1 - RIGHT)
-
-
-# One person
 
 
 def standing(x: float, head: float = 60.0):

@@ -1,7 +1,5 @@
 """Photos at the size InstantID's authors give them, against what their resize_img made of the same sizes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The second pass without a host: squares, masks, who lies on top, and what must stay bit for bit."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 
@@ -47,9 +45,6 @@ def enlarged(images: torch.Tensor, where: crops.Crops) -> torch.Tensor:
     return torch.stack([crops.cut(images[crop.picture, ..., :3], crop, where.size) for crop in where.crops])
 
 
-# Crops
-
-
 @pytest.mark.parametrize(
     ("lean", "turns"), [(0, 0), (40, 0), (-40, 0), (90, 1), (130, 1), (180, 2), (-90, 3), (-50, 3)]
 )
@@ -60,9 +55,6 @@ def test_a_turned_face_stands_upright_in_its_crop(lean, turns):
     assert (left[1] + right[1]) / 2 < nose[1] < (mouth[0][1] + mouth[1][1]) / 2 + 1e-6
     assert one.slot.center == nose == crops.into_crop(one.candidate.keypoints[NOSE], one.crop.square, turns, 256)
     assert one.slot.pose[0][:2] == pytest.approx(nose)
-
-
-# Who
 
 
 @pytest.mark.parametrize(
@@ -99,9 +91,6 @@ def test_people_without_a_face_are_cut_out_in_their_place_or_left():
     assert behind[0].crop is None and "covered" in behind[0].why and crops.troubles(behind, 1)
 
 
-# Masks
-
-
 def test_a_mask_falls_to_nothing_within_its_square_but_not_where_the_picture_ends():
     inside, corner = cut(face(160, 100), face(10, 12))
     mask = inside.crop.mask
@@ -128,9 +117,6 @@ def test_a_feather_larger_than_its_square_is_told(feather, told):
     assert (share < 0.5) is told
     most = f"Ann {share:.0%} pasted at most; lower feather or raise margin"
     assert crops.troubles(decisions, 1) == [f"The soft edge leaves no room for the face: {most}"] * told
-
-
-# The way back
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float16, torch.float64])

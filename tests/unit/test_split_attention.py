@@ -1,7 +1,5 @@
 """Attention split by who reads which reference: against a mask, and to the bit where nobody reads any."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pack.nodes.references.net import Plan, Tokens, attended, groups, on_tokens

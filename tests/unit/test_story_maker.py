@@ -1,7 +1,5 @@
 """How StoryMaker's background and people are joined: one softmax each, mixed by shares."""
 
-from __future__ import annotations
-
 import torch
 from pack.core.attention import decoupled
 from pack.nodes.story_maker.net import apart, together, with_background

@@ -1,7 +1,5 @@
 """Which layers of a UNet draw the style, and which lay out; the square in which CLIP sees a picture of it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pack.core.errors import BadSetup
@@ -13,11 +11,7 @@ SDXL = [
     *(("output", n, i) for n, depth in enumerate((10, 10, 10, 2, 2, 2)) for i in range(depth)),
     *(("middle", 0, i) for i in range(10)),
 ]
-SD15 = [
-    *(("input", n, 0) for n in (1, 2, 4, 5, 7, 8)),
-    *(("output", n, 0) for n in range(3, 12)),
-    ("middle", 0, 0),
-]
+SD15 = [*(("input", n, 0) for n in (1, 2, 4, 5, 7, 8)), *(("output", n, 0) for n in range(3, 12)), ("middle", 0, 0)]
 
 
 @pytest.mark.parametrize(

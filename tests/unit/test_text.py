@@ -1,7 +1,5 @@
 """Whatever people type or files bring becomes one line that every console, log and picture can take."""
 
-from __future__ import annotations
-
 import pytest
 from pack.core.errors import LikenessError
 from pack.core.text import plain
