@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..core.errors import ModelMissing, UnsupportedCheckpoint
 from ..core.methods import FOLDERS, BadRecord, Method
-from ..core.models import examine, manifest, tensors
+from ..core.models import doctor, manifest, tensors
 from ..core.models.files import SAFETENSORS
 from ..core.models.formats import require
 from ..core.models.manifest import Model
@@ -132,7 +132,7 @@ class Published:
         """
         path, model = folders.find(file, self.key), self.named(file)
         if path is None and file == model.name:
-            path = examine.elsewhere(model, folders.of_models())
+            path = doctor.elsewhere(model, folders.of_models())
         if path is None:
             searched = folders.folders(self.key)
             raise ModelMissing(f"The {self.what}", [file or model.name], searched, model.url, model.size_text)

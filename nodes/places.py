@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -11,7 +12,7 @@ from ..bridge.schema import IN_PLACES, boxes_editor, pixels_input, region_inputs
 from ..core import geometry
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, require_places, require_together
-from ..core.places import adding, drawing, from_boxes, group, layouts, placing, regions
+from ..core.places import drawing, from_boxes, group, layouts, placing, regions
 from ..core.places.from_boxes import EXAMPLE, for_editor
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
@@ -152,19 +153,10 @@ class GroupLayout(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        count: int,
-        framing: str,
-        rows: int,
-        width: int,
-        height: int,
-        cast: Cast | None = None,
-        action: str = group.GROUP_PHOTO,
-    ) -> io.NodeOutput:
+    def execute(cls, count: int, cast: Cast | None = None, **how: Any) -> io.NodeOutput:
         require_together(cast, "Group Layout")
-        wanted = (len(cast.people) if cast else count, framing, rows, width, height, action)
-        return _shown(cls, group.layout(*wanted), group.notes(*wanted))
+        people = len(cast.people) if cast else count
+        return _shown(cls, group.layout(people, **how), group.notes(people, **how))
 
 
 class AddPlace(io.ComfyNode):
@@ -175,7 +167,7 @@ class AddPlace(io.ComfyNode):
             category=IN_PLACES,
             inputs=[
                 LayoutSocket.Input("layout"),
-                io.Combo.Input("where", options=list(adding.SIDES)),
+                io.Combo.Input("where", options=list(layouts.SIDES)),
                 pixels_input("x", most=geometry.LARGEST),
                 pixels_input("y", most=geometry.LARGEST),
                 pixels_input("face_size", most=geometry.LARGEST),
@@ -188,18 +180,8 @@ class AddPlace(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        layout: Layout,
-        where: str,
-        x: int,
-        y: int,
-        face_size: int,
-        body: str,
-        count: int = 1,
-        image: Tensor | None = None,
-    ) -> io.NodeOutput:
-        added = adding.add(layout, where, (float(x), float(y)), face_size, body, count)
+    def execute(cls, layout: Layout, x: int, y: int, image: Tensor | None = None, **how: Any) -> io.NodeOutput:
+        added = layouts.add(layout, at=(float(x), float(y)), **how)
         preview = drawing.numbered_layout(added, background=None if image is None else image[0])[None]
         return io.NodeOutput(added, preview, ui=ui.PreviewImage(preview, cls=cls))
 

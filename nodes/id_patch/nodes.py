@@ -70,11 +70,6 @@ IDPatchSocket = adapter_socket(METHOD.socket, IDPatch)
 FILE = Published.of(METHOD, "ID-Patch file")
 
 
-def load_id_patch(path: str) -> IDPatch:
-    """Read id-patch.bin or its safetensors conversion. Raises UnsupportedCheckpoint."""
-    return IDPatch(FILE.load(path, IDPatchNet))
-
-
 class IDPatchImage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -230,5 +225,5 @@ def _condition_given(image: Tensor, present: Presence) -> Tensor:
     return image
 
 
-LOADER = FileLoader(FILE, load_id_patch)
+LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.load(path, IDPatchNet)))
 NODES = [IDPatchImage, ApplyIDPatch, BindIDTokens]

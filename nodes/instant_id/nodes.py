@@ -44,11 +44,6 @@ InstantIDSocket = adapter_socket(METHOD.socket, InstantID)
 FILE = Published.of(METHOD, "InstantID adapter")
 
 
-def load_instant_id(path: str) -> InstantID:
-    """Read ip-adapter.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
-    return InstantID(FILE.load(path, InstantIDNet))
-
-
 class ApplyInstantID(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -142,5 +137,5 @@ def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, str
     return as_rgb(image)
 
 
-LOADER = FileLoader(FILE, load_instant_id)
+LOADER = FileLoader(FILE, lambda path: InstantID(FILE.load(path, InstantIDNet)))
 NODES = [ApplyInstantID]

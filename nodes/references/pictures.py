@@ -16,7 +16,7 @@ from ...core.identities import portraits
 from ...core.people import Cast, Person, Slot, places_of
 from ...core.pictures import as_rgb
 from ...core.places import control_images, layouts
-from ...core.places.adding import head_of
+from ...core.places.layouts import head_of
 from ...core.places.regions import left_out
 
 BEFORE, AFTER, NONE = SENTENCES = ("before the prompt", "after the prompt", "none")

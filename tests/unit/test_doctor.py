@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pack.core.models import doctor, examine, manifest, needs
+from pack.core.models import doctor, manifest, needs
 from pack.core.models.formats import IR_SE50_KEY
 from rig import adapters
 from rig.standins import copy_face_pack
@@ -75,7 +75,7 @@ def complete(models: Path) -> Path:
 
 def folders(models: Path):
     keys = {model.key for model in manifest.models()} | {"ipadapter", "loras"}
-    return examine.Folders({key: (str(models / key),) for key in keys} | {"": (str(models),)})
+    return doctor.Folders({key: (str(models / key),) for key in keys} | {"": (str(models),)})
 
 
 def workflow(name: str):
@@ -88,7 +88,7 @@ def report(models: Path, graph="id_patch_two_people"):
 
 
 def finding(models: Path, identifier: str):
-    return examine.examine(manifest.model(identifier), folders(models))
+    return doctor.examine(manifest.model(identifier), folders(models))
 
 
 def test_what_is_missing_comes_first_by_what_needs_it(complete):
