@@ -146,13 +146,6 @@ class Published:
             notes.tell(node_id, other)
         return path
 
-    def load(self, path: str, network: Callable[..., nn.Module]) -> comfy.model_patcher.ModelPatcher:
-        """network(state, ops=..., device=..., dtype=...) with the weights of a file, pickled or safetensors.
-
-        Raises UnsupportedCheckpoint, naming what the file is instead.
-        """
-        return self.build(path, network, self.read(path))
-
     def read(self, path: str) -> dict[str, Tensor]:
         """The tensors of a file. Raises UnsupportedCheckpoint."""
         expected, advice = self._wanted(path)
@@ -164,9 +157,10 @@ class Published:
     def build(
         self, path: str, network: Callable[..., nn.Module], state: dict[str, Tensor]
     ) -> comfy.model_patcher.ModelPatcher:
-        """The network of tensors that `read` has found, without a LoRA among them; raises as `load` does.
+        """network(state, ops=..., device=..., dtype=...) of tensors that `read` has found, without a LoRA among them.
 
-        It has a method try_out(zeros), which lets zeros(shape...) through every layer once.
+        It has a method try_out(zeros), which lets zeros(shape...) through every layer once. Raises
+        UnsupportedCheckpoint.
         """
         own = {key: tensor for key, tensor in state.items() if "_lora." not in key}
         try:

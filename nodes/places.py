@@ -27,10 +27,6 @@ def _canvas(default: int, least: int = 64) -> list[io.Input]:
     ]
 
 
-def _fit() -> io.Input:
-    return io.Combo.Input("fit", options=list(geometry.FITS))
-
-
 def _body() -> io.Input:
     return io.Combo.Input("body", options=["half", "bust", "full", "none"])
 
@@ -53,7 +49,7 @@ class LayoutFromFaces(io.ComfyNode):
             inputs=[
                 FacesSocket.Input("faces", optional=True),
                 *_canvas(1024, least=0),
-                _fit(),
+                io.Combo.Input("fit", options=list(geometry.FITS)),
                 _body(),
                 PoseKeypointSocket.Input("poses", optional=True),
                 io.Mask.Input("masks", optional=True),
@@ -93,7 +89,7 @@ class LayoutFromBoxes(io.ComfyNode):
                 BoxesOrLayoutSocket.Input("bboxes", optional=True),
                 io.Image.Input("background", optional=True),
                 *_canvas(1024),
-                _fit(),
+                io.Combo.Input("fit", options=list(geometry.FITS)),
                 io.Combo.Input("boxes_show", options=list(from_boxes.SHOWS)),
                 _body(),
                 io.Combo.Input("boxes_from", options=list(from_boxes.SOURCES)),

@@ -17,7 +17,7 @@ import real_faces
 import templates
 from environment import Host
 from pack.core.faces import analysis
-from pack.core.faces.ladder import find_faces
+from pack.core.faces.analysis import find_faces
 from pack.core.faces.pictures import to_picture
 from pack.core.methods import methods
 from pack.core.places import bodies
