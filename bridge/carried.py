@@ -47,16 +47,16 @@ class Carried:
     @property
     def active(self) -> bool:
         """Whether the UNet reads anything of it."""
-        raise NotImplementedError
+        return True
 
     @property
     def placed(self) -> bool:
         """Whether it matters which part of the picture the UNet is given."""
-        raise NotImplementedError
+        return True
 
     def alike(self, other: Any) -> bool:
-        """Whether rows with these two can be computed in one batch."""
-        raise NotImplementedError
+        """Whether rows with these two can be computed in one batch: those of both sides of one node."""
+        return self.source is other.source
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """The part of it that lies in an area (height, width, y, x) of a latent (height, width)."""

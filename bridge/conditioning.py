@@ -268,7 +268,9 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self.reading = self.reader(model) if self.reader else None
         self._method("pre_run")(model, percent_to_sigma)
         if isinstance(self, comfy.controlnet.ControlNet):
-            self.model_sampling_current = _exact(model.model_sampling)
+            schedule = model.model_sampling
+            self.model_sampling_current = exact = copy(schedule)
+            exact.timestep = lambda sigma: schedule.timestep(sigma).as_subclass(_Timesteps)
 
     def cleanup(self) -> None:
         self.reading = None
@@ -312,17 +314,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
 
 class _Timesteps(Tensor):
-    """In float32 where the host casts them to the type that a ControlNet computes in: bfloat16 has no 981."""
+    """Those that the UNet is told, of which a ControlNet makes sines: in float32 where the host casts them to the type
+    that it computes in. bfloat16 has no 981."""
 
     def to(self, *_: Any, **__: Any) -> Tensor:
         return self.as_subclass(Tensor).float()
-
-
-def _exact(schedule: Any) -> Any:
-    """The MODEL's schedule with the timesteps that the UNet is told, of which a ControlNet makes sines in float32."""
-    exact = copy(schedule)
-    exact.timestep = lambda sigma: schedule.timestep(sigma).as_subclass(_Timesteps)
-    return exact
 
 
 def check_range(what: str, start: float, end: float) -> None:

@@ -70,7 +70,16 @@ def save_identity(identity: Identity, filename: str, node: str | None = None, pr
             f"{who} and {', '.join(others)} are to be saved to one file, {path}: one of them would be lost.",
             "Give every Save Identity a file name of its own.",
         )
-    _write(path, save(*identities.to_tensors(identity)))
+    data = save(*identities.to_tensors(identity))
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        write_whole(path, data)
+    except (OSError, ValueError) as error:
+        raise CannotSave(
+            f"{plain(os.path.basename(path), 60)} could not be written: {getattr(error, 'strerror', None) or error} "
+            f"({plain(path, 300)}).",
+            "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
+        ) from error
     if any(graph is not prompt for _, graph in _saved.values()):
         _saved.clear()
     _saved[path] = who, prompt
@@ -128,18 +137,6 @@ def _target(filename: object) -> str:
             "People share their saved faces: use letters, digits, spaces, - and _.",
         )
     return path
-
-
-def _write(path: str, data: bytes) -> None:
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        write_whole(path, data)
-    except (OSError, ValueError) as error:
-        raise CannotSave(
-            f"{plain(os.path.basename(path), 60)} could not be written: {getattr(error, 'strerror', None) or error} "
-            f"({plain(path, 300)}).",
-            "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
-        ) from error
 
 
 def load_identity(file: str) -> Identity:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from ..core.errors import BadSetup, LikenessError, ModelMissing, UnsupportedCheckpoint
 from ..core.faces import model
-from ..core.faces.analysis import Recogniser
-from ..core.faces.ladder import Detection, Detector
+from ..core.faces.analysis import Detection, Detector, Recogniser
 from ..core.faces.model import Files
 from ..core.faces.pictures import Picture
 from ..core.models import formats, packs

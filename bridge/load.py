@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..core.errors import ModelMissing, UnsupportedCheckpoint
 from ..core.methods import FOLDERS, BadRecord, Method
-from ..core.models import examine, manifest, tensors
+from ..core.models import doctor, manifest, tensors
 from ..core.models.files import SAFETENSORS
 from ..core.models.formats import require
 from ..core.models.manifest import Model
@@ -132,7 +132,7 @@ class Published:
         """
         path, model = folders.find(file, self.key), self.named(file)
         if path is None and file == model.name:
-            path = examine.elsewhere(model, folders.of_models())
+            path = doctor.elsewhere(model, folders.of_models())
         if path is None:
             searched = folders.folders(self.key)
             raise ModelMissing(f"The {self.what}", [file or model.name], searched, model.url, model.size_text)
@@ -146,13 +146,6 @@ class Published:
             notes.tell(node_id, other)
         return path
 
-    def load(self, path: str, network: Callable[..., nn.Module]) -> comfy.model_patcher.ModelPatcher:
-        """network(state, ops=..., device=..., dtype=...) with the weights of a file, pickled or safetensors.
-
-        Raises UnsupportedCheckpoint, naming what the file is instead.
-        """
-        return self.build(path, network, self.read(path))
-
     def read(self, path: str) -> dict[str, Tensor]:
         """The tensors of a file. Raises UnsupportedCheckpoint."""
         expected, advice = self._wanted(path)
@@ -164,9 +157,10 @@ class Published:
     def build(
         self, path: str, network: Callable[..., nn.Module], state: dict[str, Tensor]
     ) -> comfy.model_patcher.ModelPatcher:
-        """The network of tensors that `read` has found, without a LoRA among them; raises as `load` does.
+        """network(state, ops=..., device=..., dtype=...) of tensors that `read` has found, without a LoRA among them.
 
-        It has a method try_out(zeros), which lets zeros(shape...) through every layer once.
+        It has a method try_out(zeros), which lets zeros(shape...) through every layer once. Raises
+        UnsupportedCheckpoint.
         """
         own = {key: tensor for key, tensor in state.items() if "_lora." not in key}
         try:

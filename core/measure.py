@@ -264,17 +264,12 @@ def _sighting(
 ) -> Sighting:
     if face is None:
         return Sighting(number)
-    copied = _copied(people[number].identity, recogniser, faces[face].embeddings[recogniser])
+    photos = normalize(combine(people[number].identity, recogniser, "sequence", NODE).float(), dim=-1)
+    seen, copied = normalize(faces[face].embeddings[recogniser].float(), dim=-1), None
+    if len(photos) > 1:  # the similarity to the nearest photo, less that between the photos
+        among = (photos @ photos.T)[~torch.eye(len(photos), dtype=torch.bool)]
+        copied = float((photos @ seen).max() - among.mean())
     return Sighting(number, face, tuple(map(float, table[:, face])), copied)
-
-
-def _copied(identity: Identity, recogniser: str, face: Tensor) -> float | None:
-    """The similarity to the nearest photo, less that between the photos."""
-    photos = normalize(combine(identity, recogniser, "sequence", NODE).float(), dim=-1)
-    if len(photos) < 2:
-        return None
-    among = (photos @ photos.T)[~torch.eye(len(photos), dtype=torch.bool)]
-    return float((photos @ normalize(face.float(), dim=-1)).max() - among.mean())
 
 
 def describe(report: Report) -> str:

@@ -92,12 +92,12 @@ class Decision:
 class Choice:
     """Who needs the second pass, and how the squares are cut.
 
-    which: one of CHOICES. smaller_than: height of a face in pixels. less_than: similarity. use_places: whether who has
+    who: one of CHOICES. smaller_than: height of a face in pixels. less_than: similarity. use_places: whether who has
     no face in the picture is cut out in their place. margin, mask_margin: around the face box, in face sizes; the
     square's and the mask's. feather: soft edge of the mask, in face sizes. size: of the crops, in pixels.
     """
 
-    which: str
+    who: str
     smaller_than: float
     less_than: float
     use_places: bool
@@ -149,7 +149,7 @@ def _reason(one: Candidate, faces: Faces, choice: Choice) -> tuple[bool, str]:
         return choice.use_places, f"no face found, {'cut out in their place' if choice.use_places else 'left as it is'}"
     height = one.box[3] - one.box[1]
     small, unlike = height < choice.smaller_than, one.similarity < choice.less_than
-    needed = {"small faces": small, "unlike faces": unlike, "everybody": True}.get(choice.which, small or unlike)
+    needed = {"small faces": small, "unlike faces": unlike, "everybody": True}.get(choice.who, small or unlike)
     face = f"face {height:.0f} px high, similarity {one.similarity:.2f}"
     return needed, f"{face}, {'second pass' if needed else 'left as it is'}"
 

@@ -17,7 +17,7 @@ from ..bridge import folders, load, notes
 from ..bridge.notes import stepwise
 from ..bridge.schema import IN_PLACES
 from ..core import geometry, pictures
-from ..core.body_surface import iuv, masks
+from ..core.body_surface import iuv
 from ..core.errors import BadPhoto, UnsupportedCheckpoint
 from ..core.geometry import Fit
 from ..core.models import manifest, torchscript
@@ -117,7 +117,7 @@ class DetectBodySurface(io.ComfyNode):
         found = detect(FILE.path(file), image, (width, height), fit, people)
         notes.tell(notes.node_of(cls), "\n".join(pictures.reminder([("the pose", image[0])])))
         surfaces = torch.stack([one.image for one in found])
-        shown = masks.over(surfaces, image, fit)
+        shown = iuv.over(surfaces, image, fit)
         masks_of_people = torch.cat([one.people for one in found])
         return io.NodeOutput(surfaces, masks_of_people, shown, ui=ui.PreviewImage(shown, cls=cls))
 
@@ -130,8 +130,8 @@ class BodySurfaceMask(io.ComfyNode):
             category=IN_PLACES,
             inputs=[
                 io.Image.Input("surface"),
-                *[io.Boolean.Input(name, default=name in ("torso", "upper_arms", "forearms")) for name in masks.GROUPS],
-                io.Combo.Input("side", options=list(masks.SIDES)),
+                *[io.Boolean.Input(name, default=name in ("torso", "upper_arms", "forearms")) for name in iuv.GROUPS],
+                io.Combo.Input("side", options=list(iuv.SIDES)),
                 io.Mask.Input("people", optional=True),
                 io.Image.Input("image", optional=True),
             ],
@@ -147,9 +147,9 @@ class BodySurfaceMask(io.ComfyNode):
         image: Tensor | None = None,
         **parts: bool,
     ) -> io.NodeOutput:
-        chosen = [name for name in masks.GROUPS if parts[name]]
-        found = masks.mask(surface, chosen, side, None if people is None else as_masks(people))
-        shown = masks.masked(found, surface if image is None else image)
+        chosen = [name for name in iuv.GROUPS if parts[name]]
+        found = iuv.mask(surface, chosen, side, None if people is None else as_masks(people))
+        shown = iuv.masked(found, surface if image is None else image)
         return io.NodeOutput(found, shown, ui=ui.PreviewImage(shown, cls=cls))
 
 

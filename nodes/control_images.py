@@ -67,7 +67,12 @@ class PoseImage(io.ComfyNode):
             image, people = surface.image[None], surface.people
         else:
             if draw == KEYPOINTS:
-                layout, pictures = _with_keypoints(cast, layout), control_images.keypoints
+                # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
+                seen = regions.present(cast) if cast and any(person.weight > 0 for person in cast.people) else cast
+                layout, pictures = places_of(seen, layout, DRAW), control_images.keypoints
+                bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
+                if bare or not layout.slots:
+                    raise NoKeypoints(DRAW, bare)
             else:
                 layout = layouts.require_skeletons(places_of(cast, layout, DRAW))
                 pictures = control_images.skeletons
@@ -76,17 +81,6 @@ class PoseImage(io.ComfyNode):
             if not (cast and cast.by_row):
                 image = pictures(layout, by_row=False)
         return io.NodeOutput(image, people, ui=ui.PreviewImage(image, cls=cls))
-
-
-def _with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
-    """The places, all of which have face keypoints. Raises NoKeypoints, and as `places_of`."""
-    # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
-    drawn = regions.present(cast) if cast and any(person.weight > 0 for person in cast.people) else cast
-    layout = places_of(drawn, layout, DRAW)
-    bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
-    if bare or not layout.slots:
-        raise NoKeypoints(DRAW, bare)
-    return layout
 
 
 NODES = [ResizePhoto, PoseImage]

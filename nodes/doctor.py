@@ -15,7 +15,7 @@ from comfy_api.latest import io, ui
 from ..bridge import folders, notes
 from ..bridge.schema import IN_FILES
 from ..core.models import doctor, manifest, needs
-from ..core.models.findings import GOOD, OK, Diagnosis, Finding
+from ..core.models.doctor import GOOD, OK, Diagnosis, Finding
 from ..core.models.manifest import Model
 from ..core.previews import table
 from ..core.text import in_one_line

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -11,7 +12,7 @@ from ..bridge.schema import IN_PLACES, boxes_editor, pixels_input, region_inputs
 from ..core import geometry
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, require_places, require_together
-from ..core.places import adding, drawing, from_boxes, group, layouts, placing, regions
+from ..core.places import drawing, from_boxes, group, layouts, placing, regions
 from ..core.places.from_boxes import EXAMPLE, for_editor
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
@@ -24,10 +25,6 @@ def _canvas(default: int, least: int = 64) -> list[io.Input]:
         io.Int.Input("width", default=default, min=least, max=geometry.LARGEST, step=8),
         io.Int.Input("height", default=default, min=least, max=geometry.LARGEST, step=8),
     ]
-
-
-def _fit() -> io.Input:
-    return io.Combo.Input("fit", options=list(geometry.FITS))
 
 
 def _body() -> io.Input:
@@ -52,7 +49,7 @@ class LayoutFromFaces(io.ComfyNode):
             inputs=[
                 FacesSocket.Input("faces", optional=True),
                 *_canvas(1024, least=0),
-                _fit(),
+                io.Combo.Input("fit", options=list(geometry.FITS)),
                 _body(),
                 PoseKeypointSocket.Input("poses", optional=True),
                 io.Mask.Input("masks", optional=True),
@@ -92,7 +89,7 @@ class LayoutFromBoxes(io.ComfyNode):
                 BoxesOrLayoutSocket.Input("bboxes", optional=True),
                 io.Image.Input("background", optional=True),
                 *_canvas(1024),
-                _fit(),
+                io.Combo.Input("fit", options=list(geometry.FITS)),
                 io.Combo.Input("boxes_show", options=list(from_boxes.SHOWS)),
                 _body(),
                 io.Combo.Input("boxes_from", options=list(from_boxes.SOURCES)),
@@ -152,19 +149,10 @@ class GroupLayout(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        count: int,
-        framing: str,
-        rows: int,
-        width: int,
-        height: int,
-        cast: Cast | None = None,
-        action: str = group.GROUP_PHOTO,
-    ) -> io.NodeOutput:
+    def execute(cls, count: int, cast: Cast | None = None, **how: Any) -> io.NodeOutput:
         require_together(cast, "Group Layout")
-        wanted = (len(cast.people) if cast else count, framing, rows, width, height, action)
-        return _shown(cls, group.layout(*wanted), group.notes(*wanted))
+        people = len(cast.people) if cast else count
+        return _shown(cls, group.layout(people, **how), group.notes(people, **how))
 
 
 class AddPlace(io.ComfyNode):
@@ -175,7 +163,7 @@ class AddPlace(io.ComfyNode):
             category=IN_PLACES,
             inputs=[
                 LayoutSocket.Input("layout"),
-                io.Combo.Input("where", options=list(adding.SIDES)),
+                io.Combo.Input("where", options=list(layouts.SIDES)),
                 pixels_input("x", most=geometry.LARGEST),
                 pixels_input("y", most=geometry.LARGEST),
                 pixels_input("face_size", most=geometry.LARGEST),
@@ -188,18 +176,8 @@ class AddPlace(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls,
-        layout: Layout,
-        where: str,
-        x: int,
-        y: int,
-        face_size: int,
-        body: str,
-        count: int = 1,
-        image: Tensor | None = None,
-    ) -> io.NodeOutput:
-        added = adding.add(layout, where, (float(x), float(y)), face_size, body, count)
+    def execute(cls, layout: Layout, x: int, y: int, image: Tensor | None = None, **how: Any) -> io.NodeOutput:
+        added = layouts.add(layout, at=(float(x), float(y)), **how)
         preview = drawing.numbered_layout(added, background=None if image is None else image[0])[None]
         return io.NodeOutput(added, preview, ui=ui.PreviewImage(preview, cls=cls))
 

@@ -1,5 +1,7 @@
 """Second pass: everybody whose face is small or unlike, enlarged as a row of one batch, and pasted back."""
 
+from typing import Any
+
 import torch
 from comfy.sd import VAE
 from comfy_api.latest import io, ui
@@ -65,19 +67,12 @@ class CropFaces(FindsFaces, io.ComfyNode):
         face_model: FaceModel | None,
         images: Tensor,
         cast: Cast | Identity,
-        who: str,
-        smaller_than: int,
-        less_than: float,
         size: int,
-        margin: float,
-        mask_margin: float,
-        feather: float,
         not_found: str,
         vae: VAE | None = None,
+        **how: Any,
     ) -> io.NodeOutput:
-        choice = Choice(
-            who, smaller_than, less_than, not_found == PLACES[0], margin, mask_margin, feather, size // 64 * 64
-        )
+        choice = Choice(use_places=not_found == PLACES[0], size=size // 64 * 64, **how)
         people = measure.people_of(as_cast(cast), None, CROP)
         decisions = _decisions(face_model or default_face_model(), images, people, choice)
         listed = [one for picture in decisions for one in picture]

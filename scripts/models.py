@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).absolute().parent))
 import environment
 from environment import ROOT, SetupError
 from rig import published
-from rig.workflow import nodes_in
+from rig.workflow import nodes_in, offered
 
 from core.errors import LikenessError
 from core.methods import methods as records
@@ -276,7 +276,7 @@ def workflow(text: str) -> str:
     graph, before = json.loads(text), json.loads(text)
     for node in nodes_in(graph):
         values = node.get("widgets_values") or []
-        offers = [offer for model in manifest.models() if model.name in values and (offer := manifest.offered(model))]
+        offers = [offer for model in manifest.models() if model.name in values and (offer := offered(model))]
         if offers:
             node["properties"]["models"] = offers
     return text if graph == before else as_json(graph)

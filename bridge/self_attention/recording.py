@@ -150,19 +150,17 @@ class SelfReference:
         return given, context, None if self.adm is None else torch.stack([self.adm[n] for n in parts])
 
     def _inside(self, unet: nn.Module, part: int, block: Block, states: Tensor) -> Inside:
-        key = part, block[:2], states.device
-        if key not in self._counted:
-            self._counted[key] = self._count(unet, part, block, states)
-        return self._counted[key]
-
-    def _count(self, unet: nn.Module, part: int, block: Block, states: Tensor) -> Inside:
         """What lies outside of its window counts among the dropped, so that a part weighs as much with one."""
+        key = part, block[:2], states.device
+        if key in self._counted:
+            return self._counted[key]
         left, top, right, below = self.windows[part]
         corners = (top, left), (below, right), self.latents.shape[-2:]
         (y, x), (y_end, x_end), grid = (grids(unet, *corner)[block[:2]] for corner in corners)
         tokens = token_mask(self.masks[part], math.prod(grid)).unflatten(0, grid)
         found = inside(tokens[y:y_end, x:x_end].flatten(), states)
-        return replace(found, dropped=found.dropped + tokens.numel() - len(states))
+        self._counted[key] = replace(found, dropped=found.dropped + tokens.numel() - len(states))
+        return self._counted[key]
 
 
 LAYERS: dict[str, Callable[[Block, float], bool]] = {

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from torch import Tensor
 
@@ -63,10 +62,6 @@ class SharedParts(Carried):
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> "SharedParts":
         weights = replace(self.weights, targets=_cut(self.weights.targets, [8 * side for side in area]))
         return replace(self, pose=_cut(self.pose, area), weights=weights)
-
-    def alike(self, other: Any) -> bool:
-        """Both sides of one node go through the UNet in one batch."""
-        return self.source is other.source
 
     def bank_of(self, block: Block) -> Sequence[PartTokens]:
         """What this layer reads: nothing where it attends to itself alone."""

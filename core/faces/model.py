@@ -19,8 +19,7 @@ from ..models.onnx_file import Kind, Program, inspect, read
 from ..models.tensors import State
 from ..people import EMBEDDING, Faces
 from . import analysis, ir_se50, scrfd
-from .analysis import Recogniser
-from .ladder import Detector, find_faces
+from .analysis import Detector, Recogniser, find_faces
 from .onnx_network import Held, Holder, opened
 from .pictures import Picture, to_picture
 

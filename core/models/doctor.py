@@ -3,15 +3,312 @@
 Looks at names, lengths and headers; writes nothing.
 """
 
+import contextlib
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path, PurePath
 
-from .examine import MOST, Folders, examine, home
-from .findings import DAMAGED, GOOD, MISPLACED, MISSING, NOTE, OK, SINGLE, Diagnosis, Finding
-from .manifest import File, Model
+from ..errors import UnsupportedCheckpoint
+from ..methods import Format
+from ..text import plain
+from . import formats, onnx_file, packs
+from .files import WEIGHTS, files_below, no_model
+from .formats import CONTROLNET, recognised
+from .manifest import STANDIN, File, Model, human, models, together
+from .needs import SINGLE
+from .onnx_file import Kind
+from .tensors import shapes
+from .torchscript import is_archive
+
+OK, NOTE = "ok", "note"
+FOUND, MISSING, MISPLACED, WRONG = "found", "missing", "in the wrong place", "the wrong kind"
+DAMAGED = "damaged"
+GOOD = (OK, NOTE, FOUND)
+
+_NAMED = 6
+"""As many as a note under a node has room for."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a diagnosis: what, in which state, and why or what to do.
+
+    fetch: the model to be downloaded. place: where a model belongs of which there is nothing. needed_for: a method or a
+    workflow, "" for what is of no model.
+    """
+
+    what: str
+    state: str
+    detail: str
+    fetch: Model | None = None
+    place: Path | None = None
+    needed_for: str = ""
+
+    @property
+    def section(self) -> str:
+        if self.state in GOOD:
+            return "In place"
+        about = f" for {self.needed_for}" if self.needed_for else ""
+        return f"{'Missing' if self.state == MISSING else 'To fix'}{about}"
+
+    @property
+    def where(self) -> str:
+        """Where the download belongs, and under which name."""
+        if not self.fetch or not self.place:
+            return ""
+        if self.fetch.archive:
+            return f"unpacked into {self.place}"
+        if len(self.fetch.fetched) > 1:
+            return f"all of its files into {self.place}"
+        return f"into {self.place.parent} as {self.place.name}"
+
+    def shown(self) -> dict[str, str]:
+        """The line as the editor shows it; an address is of the manifest."""
+        detail = " ".join(f"Or {one}." for one in self.fetch.alternatives) if self.fetch and self.place else self.detail
+        url, size = (self.fetch.url, self.fetch.size_text) if self.fetch else ("", "")
+        return {"what": self.what, "state": self.state, "url": url, "size": size, "where": self.where, "detail": detail}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What was found about `subject`, what is missing first, and the commands that fetch it."""
+
+    subject: str
+    findings: tuple[Finding, ...]
+    commands: tuple[str, ...]
+
+    @property
+    def lacking(self) -> tuple[Model, ...]:
+        return tuple(finding.fetch for finding in self.findings if finding.fetch)
+
+    @property
+    def good(self) -> bool:
+        return all(finding.state in GOOD for finding in self.findings)
+
+    @property
+    def summary(self) -> str:
+        """The result in one line: what has to be done, and the bytes to fetch."""
+        bad = [finding.what for finding in self.findings if finding.state not in GOOD]
+        if not bad:
+            return f"Everything that {self.subject} needs is there."
+        fetch = f" To download: {together(self.lacking)}." if self.lacking else ""
+        what = "; ".join(bad) if len(bad) <= _NAMED else f"{len(bad)} files"
+        return f"To fix for {self.subject}: {what}.{fetch}"
+
+    @property
+    def sections(self) -> dict[str, list[Finding]]:
+        titles = dict.fromkeys(finding.section for finding in self.findings)
+        return {title: [finding for finding in self.findings if finding.section == title] for title in titles}
+
+    def text(self) -> str:
+        width, wide = (max(len(getattr(one, name)) for one in self.findings) for name in ("what", "state"))
+        lines: list[str] = []
+        for title, findings in self.sections.items():
+            rows = (f"{one.what:{width}}  {one.state:{wide}}  {plain(one.detail)}" for one in findings)
+            lines += [f"{title}:", *rows, ""]
+        mend = ["", "To fix it:", *self.commands] if self.commands else []
+        return "\n".join([*lines, self.summary, *mend])
+
+    def shown(self) -> dict[str, object]:
+        sections = [{"title": name, "findings": [one.shown() for one in rows]} for name, rows in self.sections.items()]
+        return {"summary": self.summary, "sections": sections, "commands": self.commands}
+
+
+MOST = 10_000
+"""Files that are looked at below a folder, the nearest first: a link may lead to a whole disk."""
+
+
+class Folders(dict[str, Sequence[str]]):
+    """Model key -> the folders searched for it, the first being where a download goes; "" -> those that hold them all.
+    What lies in them is looked up once."""
+
+    def __init__(self, known: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(known)
+        self._found: dict[str, list[tuple[str, str]]] = {}
+
+    def listed(self, root: str) -> Iterator[tuple[str, Path]]:
+        """Relative name and path of the nearest files below a folder."""
+        if root not in self._found:
+            self._found[root] = files_below(root, MOST + 1)
+        return ((name, Path(path)) for name, path in self._found[root][:MOST])
+
+    def everything(self) -> Iterator[Path]:
+        """Every file in any of the folders, once."""
+        roots = {os.path.realpath(root): root for root in chain.from_iterable(self.values())}
+        inner = {root for root in roots for other in roots if root != other and root.startswith(other + os.sep)}
+        return (path for real, root in roots.items() if real not in inner for _, path in self.listed(root))
+
+    def crowded(self) -> list[str]:
+        return [root for root, files in self._found.items() if len(files) > MOST]
+
+
+def examine(model: Model, folders: Folders) -> Finding:
+    """Whether a model is there, and if not, whether something like it is."""
+    if model.format == "face-pack":
+        return _pack(model, folders) or _missing(model, folders)
+    places = {file: _place(file, model, folders) for file in model.files}
+    lost = [file for file, path in places.items() if path is None]
+    for path in filter(None, places.values()):
+        if trouble := _trouble(path, model if len(model.files) == 1 else None):
+            return Finding(model.title, *trouble, fetch=model if model.page and trouble[0] == DAMAGED else None)
+    if not lost:
+        return Finding(model.title, FOUND, str(places[model.files[0]]))
+    if len(lost) < len(model.files):
+        names = ", ".join(file.names[0] for file in lost)
+        return Finding(model.title, MISSING, f"Not complete: {names}. All of it is at {model.page}.", model)
+    for name, path in renamed(model, folders):
+        # Our own loaders take a file under any name in their folder.
+        finds_it = formats.known(model.format).ours and len(model.files) == 1
+        return Finding(model.title, FOUND, str(path) if finds_it else f"{path}: choose {name} in its loader.")
+    for path in moved(model, folders):
+        return Finding(model.title, MISPLACED, f"{path} is it: move it to {target(model, folders)}.")
+    return _missing(model, folders)
+
+
+def _trouble(path: Path, model: Model | None) -> tuple[str, str] | None:
+    """State and detail of a file that is not what it should be; without a model: of one that is not whole."""
+    try:
+        what = no_model(path)
+    except OSError as error:
+        return DAMAGED, f"{path} cannot be read ({error.strerror}): look at its permissions."
+    if what:
+        return DAMAGED, f"{path} is {what}. Download it again."
+    if path.suffix == ".json":
+        return None
+    if model and model.name.endswith(".torchscript"):
+        return None if is_archive(path) else (DAMAGED, f"{path} is no whole TorchScript archive. Download it again.")
+    try:
+        state = shapes(path)
+    except ValueError as error:
+        return DAMAGED, f"{path} is {error}. Download it again."
+    if not state:
+        return DAMAGED, f"{path} holds no tensors. Download it again."
+    return model and _wrong_kind(path, model, formats.identify(state), formats.family(state))
+
+
+def _wrong_kind(path: Path, model: Model, found: Format | None, made_for: str | None) -> tuple[str, str] | None:
+    if not model.format:
+        return None
+    expected = formats.known(model.format)
+    if found is None and expected.ours:
+        return WRONG, f"{path} is an unknown file, not {expected.title}."
+    if found and found is not expected:
+        return WRONG, f"{path} is {found.title}; {expected.title} is needed. {found.belongs}"
+    if model.format != CONTROLNET:
+        return None
+    if made_for and made_for != model.family:
+        return WRONG, f"{path} is a ControlNet for {made_for}; one for {model.family} is needed."
+    length = path.stat().st_size
+    # ControlNets of our methods that only their lengths tell from this one.
+    others = (one for one in models() if one.format == model.format and one.nodes and one != model and model.size)
+    twins = () if model.files[0].resembles(length) else (one for one in others if one.files[0].resembles(length))
+    for twin in twins:
+        size = human(length)
+        return WRONG, f"{path} is, by its length ({size}), the {twin.title}; {model.title} has {model.size_text}."
+    return None
+
+
+def _place(file: File, model: Model, folders: Folders) -> Path | None:
+    paths = (Path(root) / name for root in folders.get(model.key, ()) for name in file.names)
+    return next((path for path in paths if os.path.isfile(path)), None)  # also of names that no file can have
+
+
+def _missing(model: Model, folders: Folders) -> Finding:
+    others = f" Or {', or '.join(model.alternatives)}." if model.alternatives else ""
+    place = target(model, folders)
+    if not model.page:
+        return Finding(model.title, MISSING, f"{place} is not there; choose a file that is.")
+    return Finding(model.title, MISSING, f"{place} is not there ({model.size_text}).{others}", model, place=place)
+
+
+# --- Face packs
+
+
+def _pack(model: Model, folders: Folders) -> Finding | None:
+    """Whether detector and recogniser of a face pack are there, in any of the layouts in which people have them;
+    None where there is nothing of the pack."""
+    known = (listed for root in folders.get(model.key, ()) for listed in folders.listed(root))
+    found = [(name, path) for name, path in known if path.suffix == ".onnx" and os.path.isfile(path)]
+    here = [path for name, path in found if packs.pack_of(name) == model.name]
+    if not here and len(model.files) == 1:
+        for name, path in found:
+            with contextlib.suppress(UnsupportedCheckpoint):
+                if onnx_file.inspect(str(path)).kind is Kind.DETECTOR:
+                    choose = f"If the workflow has a Load Face Model, choose {packs.pack_of(name)} in it."
+                    has_one = f"Only a detector is needed, and {path.parent} has one. {choose}"
+                    return Finding(model.title, FOUND, has_one)
+    try:
+        kinds = {onnx_file.inspect(str(path)).kind.name.lower() for path in here}
+    except UnsupportedCheckpoint as error:
+        return Finding(model.title, DAMAGED, f"{error.problem} {error.advice}", model)
+    lost = [file.part for file in model.files if file.part not in kinds]
+    if not here:
+        return _misplaced_pack(model, folders)
+    folder = here[0].parent
+    if lost:
+        return Finding(model.title, MISSING, f"{folder} has no {' and no '.join(lost)}.", model)
+    twice = ": nested twice, which Likeness reads and other packs may not." if folder.parent.name == folder.name else ""
+    return Finding(model.title, FOUND, f"{folder}{twice}")
+
+
+def _misplaced_pack(model: Model, folders: Folders) -> Finding | None:
+    names, into = {PurePath(file.names[0]).name for file in model.files}, target(model, folders)
+    for path in folders.everything():
+        if path.name == f"{model.name}.zip":
+            return Finding(model.title, MISPLACED, f"{path} is not unpacked: unpack it into {into}.")
+        if path.name in names and path.parent.name == model.name:
+            return Finding(model.title, MISPLACED, f"{path.parent} is it: move it to {into}.")
+    return None
+
+
+def home(model: Model, folders: Folders) -> Path:
+    return Path((folders.get(model.key) or (os.path.join("models", model.key),))[0])
+
+
+def target(model: Model, folders: Folders) -> Path:
+    below = PurePath(model.files[0].names[0]).parent if model.format == "face-pack" else model.name
+    return home(model, folders) / below
+
+
+def elsewhere(model: Model, known: Mapping[str, Sequence[str]]) -> Path | None:
+    """A model of one file that is not in its place: under another name, else in the folder of something else."""
+    folders = Folders(known)
+    return next(chain((path for _, path in renamed(model, folders)), moved(model, folders)), None)
+
+
+def renamed(model: Model, folders: Folders) -> Iterator[tuple[str, Path]]:
+    """Name for the loader and path of the same thing under another name in its folders."""
+    files = (file for root in folders.get(model.key, ()) for file in folders.listed(root))
+    return ((name, path) for name, path in files if _is(path, model))
+
+
+def moved(model: Model, folders: Folders) -> Iterator[Path]:
+    """The file under its own name in the folder of something else."""
+    name = PurePath(model.files[0].names[0]).name
+    return (path for path in folders.everything() if path.name == name and _is(path, model))
+
+
+def _is(path: Path, model: Model) -> bool:
+    """Whether a file of any name is certainly this model, or does as well."""
+    # The demo's miniature has the shapes of the real files, and only its names tell.
+    standin = any(part.startswith(STANDIN) for part in (path.name, path.parent.name))
+    if path.suffix not in (*WEIGHTS, ".ckpt") or not model.format or standin:
+        return False
+    known, family = recognised(path)
+    if known is None or known.id != model.format:
+        return False
+    # Of files that we load some differ in their numbers alone, as IP-Adapter Plus and Plus Face do.
+    alone = not known.ours or all(one.format != model.format or one == model for one in models())
+    if not alone and path.stem != PurePath(model.name).stem:
+        return False
+    # Only lengths tell one ControlNet of a family from another, and many have that of a plain one.
+    return model.format != CONTROLNET or (
+        bool(model.nodes) and family in (None, model.family) and bool(model.files[0].fits(path.stat().st_size))
+    )
 
 
 def report(
@@ -61,7 +358,7 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
     folder, (file, *others) = home(model, folders), model.fetched
     if others:
         hf = f'hf download {model.repository} --local-dir "{folder / model.name}" --include'
-        return tuple(f'{hf} "{_pattern(model, file)}"' for file in model.fetched)
+        return tuple(f'{hf} "{_pattern(model, one)}"' for one in model.fetched)
     target, curl = folder / file.names[0], "curl.exe" if system == "nt" else "curl"
     options = "-fL -C -" if resume else "-fL"
     fetch = f'{curl} {options} --create-dirs -o "{target}" {model.url_of(file, file.names[0])}'
@@ -71,5 +368,5 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
 
 
 def _pattern(model: Model, file: File) -> str:
-    names = [name.removeprefix(f"{model.name}/") for name in file.names]
-    return f"{names[0].split('.')[0]}.*" if len(names) > 1 else names[0]
+    name = file.names[0].removeprefix(f"{model.name}/")
+    return f"{name.split('.')[0]}.*" if len(file.names) > 1 else name

@@ -119,13 +119,10 @@ def require(state: State, wanted: str | Sequence[str], path: str, advice: str, t
     ids = (wanted,) if isinstance(wanted, str) else wanted
     found = identify(state)
     if found is None or found.id not in ids:
-        name = found.title if found else f"an unknown file ({_first_keys(state)})"
+        keys = sorted(state)
+        few = ", ".join([*keys[:3], *["..."] * (len(keys) > 3)])
+        unknown = f"{counted(len(keys), 'tensor')}: {few}" if keys else "it holds no tensors"
+        name = found.title if found else f"an unknown file ({unknown})"
         expected = title or known(ids[0]).title
         raise UnsupportedCheckpoint(path, name, expected, f"{found.belongs} {advice}" if found else advice)
     return found
-
-
-def _first_keys(state: State) -> str:
-    keys = sorted(state)
-    named = ", ".join([*keys[:3], *["..."] * (len(keys) > 3)])
-    return f"{counted(len(keys), 'tensor')}: {named}" if keys else "it holds no tensors"

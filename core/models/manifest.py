@@ -164,15 +164,6 @@ def _file(entry: Mapping[str, Any]) -> File:
     return File(**{**entry, "names": names})
 
 
-def offered(entry: Model) -> dict[str, str] | None:
-    """How a workflow offers a model to the frontend, which fetches from few places; None where it cannot."""
-    if entry.archive or not entry.url.startswith(("https://huggingface.co/", "https://civitai.com/")):
-        return None
-    shown = {"name": entry.name, "url": entry.url, "directory": entry.key}
-    sha256 = entry.files[0].sha256
-    return shown | ({"hash": sha256, "hash_type": "SHA256"} if sha256 else {})
-
-
 SCHEDULER = "scheduler"
 """The part that is no network."""
 _OF_ANY = ("unet", "vae", "text_encoder", "denoiser", SCHEDULER)

@@ -15,7 +15,6 @@ from ..errors import listed
 from ..methods import methods
 from ..text import NAME, plain
 from . import packs
-from .findings import SINGLE
 from .manifest import STANDIN, File, Model, models
 
 Graph = Mapping[str, Any]
@@ -27,6 +26,8 @@ LOADERS = {
     "UNETLoader": "diffusion_models", "CLIPLoader": "text_encoders", "LoraLoader": "loras",
     "LoraLoaderModelOnly": "loras",
 }  # fmt: skip
+SINGLE = "single templates"
+"""What needs a model that no method as such does, where several workflows are looked at."""
 _OF_A_FAMILY = ("checkpoints", "controlnet")
 """Keys of files whose tensors tell for which family they are."""
 _LOADER, _ADAPTERS = "LikenessLoadFaceModel", "LikenessLoadAdapter"

@@ -77,7 +77,9 @@ def shapes(path: Path) -> dict[str, Tensor]:
     try:
         if is_safetensors(path):
             with _opened(path, "pt") as file:
-                return {key: _of_header(file.get_slice(key)) for key in file.keys()}  # noqa: SIM118 - no dictionary
+                parts = [(key, file.get_slice(key)) for key in file.keys()]  # noqa: SIM118 - no dictionary
+                kinds = {key: _KINDS.get(one.get_dtype(), torch.float32) for key, one in parts}
+                return {key: torch.empty(one.get_shape(), dtype=kinds[key], device="meta") for key, one in parts}
         # A pickle of before torch 1.6 cannot be mapped.
         state: Any = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
         return _held(state, path)
@@ -103,10 +105,6 @@ def is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(9)
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
-
-
-def _of_header(one: Any) -> Tensor:
-    return torch.empty(one.get_shape(), dtype=_KINDS.get(one.get_dtype(), torch.float32), device="meta")
 
 
 def _unreadable(error: Exception, path: Path) -> str:

@@ -87,7 +87,11 @@ def acting(shares: Tensor | None, people: Sequence[Person], by_row: bool) -> Ten
 
 def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
     if slot.mask is not None:
-        _draw_region(sheet, slot.mask, color)
+        inside, thick = (slot.mask.float() > 0.5).float()[None, None], 2 * sheet.line + 1
+        # First along one side, then along the other: the same, and in proportion to the window instead of its area.
+        core = -max_pool2d(max_pool2d(-inside, (thick, 1), 1, (sheet.line, 0)), (1, thick), 1, (0, sheet.line))
+        alpha = ((inside - core) * 255 + core * 70)[0, 0].byte().numpy()
+        sheet.picture.paste(color, (0, 0), Image.fromarray(alpha))
     if slot.pose is not None:
         joints = openpose(slot.pose)
         for _, a, b in seen_limbs(joints):
@@ -98,12 +102,3 @@ def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
         sheet.dot(point, color)
     sheet.frame(patch_rect(slot.center), (255, 255, 255), 1)
     sheet.dot(slot.center, (255, 255, 255))
-
-
-def _draw_region(sheet: Sheet, mask: Tensor, color: Color) -> None:
-    inside = (mask.float() > 0.5).float()[None, None]
-    thick = 2 * sheet.line + 1
-    # First along one side, then along the other: the same, and in proportion to the window instead of its area.
-    core = -max_pool2d(max_pool2d(-inside, (thick, 1), 1, (sheet.line, 0)), (1, thick), 1, (0, sheet.line))
-    alpha = ((inside - core) * 255 + core * 70)[0, 0].byte().numpy()
-    sheet.picture.paste(color, (0, 0), Image.fromarray(alpha))

@@ -17,7 +17,7 @@ from ..geometry import Fit, bounds, check_size, patch_rect, shorter_side
 from ..people import Box, Layout, Point, Slot, is_a
 from ..previews import color_of
 from ..text import COMMAS, NAME, plain
-from . import adding, bodies, layouts
+from . import bodies, layouts
 
 SHOWS = ("person", "face")
 SOURCES = ("drawn", "text")
@@ -139,7 +139,7 @@ def _around(slot: Slot, shows: str, canvas: Canvas) -> Box:
     points: list[Point] = [face[:2], face[2:]]
     if shows == "person":
         points += [joint[:2] for joint in slot.pose or () if joint[2] > bodies.SEEN]
-        points.append((slot.center[0], slot.center[1] + bodies.CROWN * adding.head_of(slot)))
+        points.append((slot.center[0], slot.center[1] + bodies.CROWN * layouts.head_of(slot)))
         if slot.mask is not None and slot.mask.any():
             around = bounds(slot.mask)
             points += [around[:2], around[2:]]
@@ -176,7 +176,7 @@ def _moved(slot: Slot, by: Fit, canvas: Canvas) -> Slot:
         pose=slot.pose and tuple(layouts.near(by.joint(joint)) for joint in slot.pose),
         mask=None if slot.mask is None else _moved_mask(slot.mask, by, canvas),
     )
-    return replace(moved, pose=moved.pose and bodies.on_canvas(moved.pose, adding.head_of(moved), *canvas))
+    return replace(moved, pose=moved.pose and bodies.on_canvas(moved.pose, layouts.head_of(moved), *canvas))
 
 
 def _moved_mask(mask: Tensor, by: Fit, canvas: Canvas) -> Tensor:

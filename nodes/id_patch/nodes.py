@@ -1,31 +1,35 @@
 """ID-Patch: load the projections, draw the condition image, apply both to the conditioning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
+import comfy.patcher_extension
 import torch
 from comfy.controlnet import ControlBase
+from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor
 from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...bridge import conditioning, notes, schema, scopes
-from ...bridge.conditioning import ALWAYS, ID_TOKENS, Canvas, Conditioning, ControlAttachment
+from ...bridge.conditioning import ALWAYS, ID_TOKENS, Canvas, Conditioning, ControlAttachment, IDTokens
+from ...bridge.cross_attention import WHOSE, deaf_layers, place_of
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.regional_text import RegionalTextRun, standing_in
-from ...bridge.runs import patched
-from ...bridge.unet import text_width
+from ...bridge.regional_text import RegionalText, RegionalTextBatch, RegionalTextRun, everywhere, repeats, standing_in
+from ...bridge.runs import Given, patched
+from ...bridge.unet import Options, Replacement, attend_with, text_width, transformers
 from ...core import geometry
+from ...core.attention import Block
 from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings
 from ...core.methods import method
-from ...core.people import Cast, Person, PlacedCast, places_of, require_places
+from ...core.people import Cast, Person, places_of, require_places
 from ...core.pictures import as_rgb
 from ...core.places import control_images
 from ..sockets import CastSocket, adapter_socket
-from .id_tokens import IDTokensReader
-from .net import IDPatchNet, Presence, check_patches, condition, presence
+from .net import IDPatchNet, check_patches, condition, presence
 
 METHOD = method("id_patch")
 IMAGE, APPLY, BIND = "ID-Patch Condition Image", "Apply ID-Patch", "ID Tokens by Region"
@@ -70,11 +74,6 @@ IDPatchSocket = adapter_socket(METHOD.socket, IDPatch)
 FILE = Published.of(METHOD, "ID-Patch file")
 
 
-def load_id_patch(path: str) -> IDPatch:
-    """Read id-patch.bin or its safetensors conversion. Raises UnsupportedCheckpoint."""
-    return IDPatch(FILE.load(path, IDPatchNet))
-
-
 class IDPatchImage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -94,7 +93,11 @@ class IDPatchImage(io.ComfyNode):
     def execute(cls, id_patch: IDPatch, cast: Cast, photos: str, image: Tensor | None = None) -> io.NodeOutput:
         cast = require_places(cast, IMAGE)
         present = presence(cast)
-        made = condition(_control(image, cast), id_patch.patches(present.people, photos), present, IMAGE)
+        if image is not None:
+            advice = "Resize the image to the canvas, or give the layout node the size of the image."
+            geometry.check_canvas("The image under the ID patches", image, cast, advice)
+        control = torch.zeros(1, cast.height, cast.width, 3) if image is None else as_rgb(image)
+        made = condition(control, id_patch.patches(present.people, photos), present, IMAGE)
         preview = made.clamp(0, 1)
         report = "\n".join(present.doubts())
         notes.tell(notes.node_of(cls), report)
@@ -151,7 +154,10 @@ class ApplyIDPatch(io.ComfyNode):
             hint = condition(drawn, id_patch.patches(people, photos), present, APPLY)
             said, shown = present.doubts(), ui.PreviewImage(hint.clamp(0, 1), cls=cls)
         else:
-            hint = _condition_given(image, present)
+            advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
+            geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
+            hint = as_rgb(image)
+            check_patches(hint, present, APPLY)
         if people:
             tokens = id_patch.tokens(people, photos)
             no_faces = id_patch.unconditional_tokens(len(people))
@@ -212,23 +218,74 @@ class BindIDTokens(io.ComfyNode):
         return io.NodeOutput(patched(model, RegionalTextRun), *both, ui=scope.preview(cls))
 
 
-def _control(image: Tensor | None, cast: PlacedCast) -> Tensor:
-    """The picture under the patches, (B, H, W, 3) float32 on the CPU."""
-    if image is None:
-        return torch.zeros(1, cast.height, cast.width, 3)
-    advice = "Resize the image to the canvas, or give the layout node the size of the image."
-    geometry.check_canvas("The image under the ID patches", image, cast, advice)
-    return as_rgb(image)
+_KEY = "likeness_id_tokens_read"
 
 
-def _condition_given(image: Tensor, present: Presence) -> Tensor:
-    """The condition image that somebody has made for this cast, (B, H, W, 3) float32 on the CPU, signed."""
-    advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
-    geometry.check_canvas(f"The image given to {APPLY}", image, present.cast, advice)
-    image = as_rgb(image)
-    check_patches(image, present, APPLY)
-    return image
+class _EverywhereBatch(RegionalTextBatch):
+    """ID tokens that everybody reads. Where a layer reads them in the text, it is left as it is."""
+
+    def needed(self, options: Options) -> bool:
+        return bool(self._deaf or options.get("patches", {}).get("attn2_patch"))
+
+    def forward(
+        self,
+        executor: WrapperExecutor,
+        x: Tensor,
+        timesteps: Tensor | None,
+        context: Tensor | None,
+        y: Tensor | None,
+        control: Any,
+        transformer_options: Options,
+        **kwargs: Any,
+    ) -> Tensor:
+        """DIFFUSION_MODEL."""
+        return executor(x, timesteps, context, y, control, self.around(transformer_options), **kwargs)
+
+    def attended(
+        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        if WHOSE in extra_options or self.layers[layer] in self._deaf:
+            return super().attended(layer, before, q, k, v, extra_options)
+        return before(q, k, v, extra_options) if before else attend_with(extra_options)(q, k, v)
 
 
-LOADER = FileLoader(FILE, load_id_patch)
+class IDTokensReader:
+    """What the ControlNet of Apply ID-Patch does in one sampling run, beside packs whose attention reads texts of its
+    own, or makes rows with such texts.
+
+    Apply ID-Patch leaves the MODEL alone: its tokens stand in the text, and where another pack reads another text in
+    their place, nobody would read them. Its ControlNet sees what stands on the MODEL before each forward, and joins in.
+    """
+
+    def __init__(self, model: BaseModel) -> None:
+        self._model = model
+        self._ready: dict[Hashable, _EverywhereBatch] = {}
+
+    def join(self, inside: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options) -> None:
+        """Where rows or texts of others are in the way, the UNet is run with the tokens behind these."""
+        others = options.get("patches", {}).get("attn2_patch") or options.get("patches_replace", {}).get("attn2")
+        if not others or not any(inside) or RegionalText.key in cond:  # else its own run reads them
+            return
+        context: Tensor = cond["c_crossattn"]
+        key = tuple(options["uuids"]), x.shape, context.shape
+        if key not in self._ready:
+            self._ready[key] = self._batch(inside, Given(self._model, x, options["sigmas"], context, options))
+        batch = self._ready[key]
+        if batch.needed(options):
+            kinds = comfy.patcher_extension.WrappersMP
+            comfy.patcher_extension.add_wrapper_with_key(kinds.DIFFUSION_MODEL, _KEY, batch.forward, options)
+
+    def _batch(self, inside: Sequence[IDTokens | None], given: Given) -> _EverywhereBatch:
+        texts = [self._text(one, rows) for one, rows in zip(inside, given.context.chunk(len(inside)), strict=True)]
+        chunks = tuple((text,) for text in texts)
+        layers: list[Block] = [(name, n, index) for name, n, index, _ in transformers(self._model.diffusion_model)]
+        place = place_of(layers, given)
+        return _EverywhereBatch(layers, chunks, given.context.shape[1], place, deaf_layers(given))
+
+    def _text(self, inside: IDTokens | None, context: Tensor) -> RegionalText:
+        once = context.shape[1] // int(repeats(context[:1]))
+        return everywhere(inside, context[:, :once])
+
+
+LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))
 NODES = [IDPatchImage, ApplyIDPatch, BindIDTokens]

@@ -259,7 +259,10 @@ class ApplyInfiniteYou(io.ComfyNode):
         **where: Any,
     ) -> io.NodeOutput:
         dit.require_dits(APPLY)
-        cast = scopes.acting(cls, cast, strength, FLUX.token, more=_bare(regions.as_cast(cast), keypoints), **where)
+        slots = [(one, one.slot) for one in regions.present(regions.as_cast(cast)).people if keypoints and one.slot]
+        bare = regions.names([one for one, slot in slots if slot.keypoints is None])
+        more = gathered("No face keypoints in the place, so InfuseNet is shown black", bare)
+        cast = scopes.acting(cls, cast, strength, FLUX.token, more=more, **where)
         if cast is None:
             return io.NodeOutput(positive, negative)
         check_range(METHOD.title, start_percent, end_percent)
@@ -281,13 +284,6 @@ def _hint(cast: Cast, people: Sequence[Person], keypoints: bool) -> Tensor:
         return torch.zeros(1, FLUX.token, FLUX.token, 3)
     size = cast.width, cast.height
     return torch.stack([control_images.face_keypoints([face] if face else [], *size) for face in faces])
-
-
-def _bare(cast: Cast, keypoints: bool) -> list[str]:
-    """Whose place has no face keypoints, in one line."""
-    places = [person for person in regions.present(cast).people if keypoints and person.slot]
-    bare = [person.identity.name for person in places if person.slot and person.slot.keypoints is None]
-    return gathered("No face keypoints in the place, so InfuseNet is shown black", bare)
 
 
 def _preview(cls: type[io.ComfyNode], scope: Scope, hint: Tensor) -> ui.PreviewImage | None:

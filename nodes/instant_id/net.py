@@ -16,7 +16,8 @@ from ...core.projections import AdapterLayers, Resampler
 
 
 class InstantIDNet(nn.Module):
-    """One ip-adapter.bin: the resampler, and a key and value projection per cross-attention layer.
+    """One ip-adapter.bin: the resampler, (people, n, 512) of n photos each -> tokens (people, 16, 2048), and a key and
+    value projection per cross-attention layer.
 
     state: "image_proj.*" and "ip_adapter.<odd n>.to_{k,v}_ip.weight", n counting attention layers as diffusers does.
     width: of one token, the text width of the models this file is made for.
@@ -28,13 +29,9 @@ class InstantIDNet(nn.Module):
         self.ip_adapter = AdapterLayers(below("ip_adapter.", state), ops=ops, **factory)
         self.width = self.image_proj.width
 
-    def tokens(self, embeddings: Tensor) -> Tensor:
-        """(people, n, 512) of n photos each -> (people, 16, 2048)."""
-        return self.image_proj(embeddings)
-
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         """Raises RuntimeError where sizes do not fit each other."""
-        self.ip_adapter.keys_and_values(self.tokens(zeros(1, 1, EMBEDDING)))
+        self.ip_adapter.keys_and_values(self.image_proj(zeros(1, 1, EMBEDDING)))
 
 
 def unconditional(noise: float, seed: int, length: int) -> Tensor:

@@ -37,16 +37,11 @@ class InstantID(Loaded[InstantIDNet]):
 
     def tokens(self, each: Sequence[Tensor]) -> Tensor:
         """Embeddings (1, n, 512) per person -> (people, 16, width) float32 on the CPU."""
-        return torch.cat([self.net.tokens(self.beside(rows)).cpu() for rows in each])
+        return torch.cat([self.net.image_proj(self.beside(rows)).cpu() for rows in each])
 
 
 InstantIDSocket = adapter_socket(METHOD.socket, InstantID)
 FILE = Published.of(METHOD, "InstantID adapter")
-
-
-def load_instant_id(path: str) -> InstantID:
-    """Read ip-adapter.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
-    return InstantID(FILE.load(path, InstantIDNet))
 
 
 class ApplyInstantID(io.ComfyNode):
@@ -142,5 +137,5 @@ def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, str
     return as_rgb(image)
 
 
-LOADER = FileLoader(FILE, load_instant_id)
+LOADER = FileLoader(FILE, lambda path: InstantID(FILE.build(path, InstantIDNet, FILE.read(path))))
 NODES = [ApplyInstantID]

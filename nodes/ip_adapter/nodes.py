@@ -21,7 +21,7 @@ from ...core.errors import BadCast, BadSetup
 from ...core.families import SDXL, of_text
 from ...core.identities import PHOTOS, combine, portraits
 from ...core.methods import method
-from ...core.people import Cast, Identity, PlacedCast, require_places
+from ...core.people import Cast, Identity, require_places
 from ...core.pictures import as_masks
 from ...core.places import regions
 from ...core.prompts import named
@@ -224,7 +224,10 @@ class ApplyStyle(io.ComfyNode):
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
             raise BadCast(f"{STYLES}: who is {plain(who, 60)!r}, but no cast is connected.", advice)
         placed = None if cast is None or mask is not None else require_places(cast, STYLES)
-        drawn = [True] if placed is None else _drawn(placed, who)
+        drawn = [True]
+        if placed is not None:
+            meant = named(who, regions.names(placed.people), STYLES)
+            drawn = [number in meant and person.weight > 0 for number, person in enumerate(placed.people)]
         notes.tell(node, "" if any(drawn) else NOBODY)
         if not weight or not any(drawn):
             return io.NodeOutput(model, positive, negative)
@@ -270,12 +273,6 @@ def _of_pictures(
         return replace(one, layers=tuple(layer if is_on else None for layer, is_on in zip(one.layers, on, strict=True)))
 
     return [within(one) for one in injections(loaded, together, sides, scales)]
-
-
-def _drawn(placed: PlacedCast, who: str) -> list[bool]:
-    """For each person whether they are drawn in the style. Raises BadCast."""
-    meant = named(who, regions.names(placed.people), STYLES)
-    return [number in meant and person.weight > 0 for number, person in enumerate(placed.people)]
 
 
 def _painted(cast: Cast | None, mask: Tensor) -> Tensor:

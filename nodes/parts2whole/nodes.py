@@ -25,7 +25,7 @@ from ...core import previews
 from ...core.attention import Block
 from ...core.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, inside, token_mask
-from ...core.parts.parts import Part, Parts, Prepared, pose_hint, pose_picture, prepared, sheet, stretched, targets
+from ...core.parts.parts import Parts, Prepared, pose_hint, pose_picture, prepared, sheet, stretched, targets
 from ..sockets import PartsSocket, socket
 from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
 from .net import SLOTS, padded
@@ -72,7 +72,10 @@ def encode(
         raise BadParts(f"{found}; Parts2Whole takes 1 to {SLOTS}, one image token each.", advice)
     ready = [prepared(part, width, height) for part in present]
     contexts = [text_of(clip, part.label, networks.reference, _CLIP)[0] for part in present]
-    embeds = [_embed(networks, clip_vision, part) for part in present]
+    embeds = [clip_vision.encode_image(part.picture[None], crop=True)["image_embeds"].float().cpu() for part in present]
+    for embed in embeds:
+        wanted, advice = networks.decoupled.model.width, "Load CLIP ViT-L/14 with Load CLIP Vision."
+        check_family("The clip_vision input", "width", embed.shape[-1], wanted, advice)
     latents = [latent_of(vae, part, networks.reference, _VAE) for part in ready]
     banks = _record(networks.reference, latents, contexts, ready)
     return Features(
@@ -85,14 +88,6 @@ def encode(
         width=width,
         height=height,
     )
-
-
-def _embed(networks: Parts2Whole, clip_vision: ClipVisionModel, part: Part) -> Tensor:
-    embed = clip_vision.encode_image(part.picture[None], crop=True)["image_embeds"].float().cpu()
-    wanted = networks.decoupled.model.width
-    advice = "Load CLIP ViT-L/14 with Load CLIP Vision."
-    check_family("The clip_vision input", "width", embed.shape[-1], wanted, advice)
-    return embed
 
 
 def _record(

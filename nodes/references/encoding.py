@@ -137,15 +137,12 @@ def encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Co
 
     Where pictures have rows, so has the text. Raises BadPicture for weights that no text can have.
     """
-    rows = [_encoded(clip, family, text, one) for one in _by_row(seen)]
+    count = max(map(len, seen), default=1)
+    by_row = ([one[n % len(one)][None] for one in seen] for n in range(count))
+    rows = [_encoded(clip, family, text, pictures) for pictures in by_row]
     joined = [[torch.cat([text for text, _ in each]), each[0][1]] for each in zip(*rows, strict=True)]
     conditioning(f"The text {plain(text, 60)!r}", joined)
     return joined
-
-
-def _by_row(seen: Sequence[Tensor]) -> list[list[Tensor]]:
-    rows = max(map(len, seen), default=1)
-    return [[one[n % len(one)][None] for one in seen] for n in range(rows)]
 
 
 def _encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Conditioning:

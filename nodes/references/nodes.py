@@ -124,14 +124,6 @@ class BoundReferences(Carried):
     canvas: Canvas
     owners: tuple[int | None, ...] = ()
 
-    @property
-    def active(self) -> bool:
-        return True
-
-    @property
-    def placed(self) -> bool:
-        return True
-
     def alike(self, other: Any) -> bool:
         return self is other
 

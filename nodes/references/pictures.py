@@ -16,7 +16,7 @@ from ...core.identities import portraits
 from ...core.people import Cast, Person, Slot, places_of
 from ...core.pictures import as_rgb
 from ...core.places import control_images, layouts
-from ...core.places.adding import head_of
+from ...core.places.layouts import head_of
 from ...core.places.regions import left_out
 
 BEFORE, AFTER, NONE = SENTENCES = ("before the prompt", "after the prompt", "none")
@@ -57,13 +57,15 @@ def references(
     0..1. pose: whether their skeletons are drawn, in a picture as large as the canvas. node: its name.
     Raises BadCast; with `pose` NotPlaced and BadLayout.
     """
+    found = (_by_row if cast.by_row else _of_people)(cast, photos, size, node)
     given = [] if pictures is None else list(as_rgb(pictures)[:, None])
-    of_people = _by_row if cast.by_row else _of_people
-    return (
-        *of_people(cast, photos, size, node),
-        *(Reference([one], min(LARGEST, one.shape[1] * one.shape[2])) for one in given),
-        *([_poses(cast, node)] if pose else []),
-    )
+    found += [Reference([one], min(LARGEST, one.shape[1] * one.shape[2])) for one in given]
+    if pose:
+        layout = layouts.require_skeletons(places_of(cast, None, node))
+        drawn = control_images.skeletons(layout, by_row=cast.by_row)
+        captions, sentence = ("poses",) * len(drawn), ("", " shows the poses.")
+        found.append(Reference([drawn], layout.width * layout.height, None, captions, sentence))
+    return tuple(found)
 
 
 def _of_people(cast: Cast, photos: int, size: int, node: str) -> list[Reference]:
@@ -86,12 +88,6 @@ def _by_row(cast: Cast, photos: int, size: int, node: str) -> list[Reference]:
 
 def _portraits(person: Person, photos: int, node: str) -> list[Tensor]:
     return list(portraits(person.identity, node).loose[:photos, None].float() / 255)
-
-
-def _poses(cast: Cast, node: str) -> Reference:
-    layout = layouts.require_skeletons(places_of(cast, None, node))
-    drawn = control_images.skeletons(layout, by_row=cast.by_row)
-    return Reference([drawn], layout.width * layout.height, None, ("poses",) * len(drawn), ("", " shows the poses."))
 
 
 def captioned(found: Sequence[Reference], word: str) -> list[tuple[Tensor, str]]:

@@ -89,8 +89,6 @@ def _extra(model: ModelPatcher, latents: Tensor) -> Tensor:
 
 
 _SAME = "Connect the CLIP and the VAE of the checkpoint that the MODEL comes from."
-
-
 EVERY_STEP, ONCE = "at every step", "once"
 
 

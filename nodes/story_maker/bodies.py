@@ -65,7 +65,11 @@ def _parts(people: Sequence[Person], given: Tensor | Parts, masks: Tensor | None
         if len(given.parts) != count:
             raise BodiesMissing(count, counted(len(given.parts), "part"))
         return given.parts
-    each = [None] * count if masks is None else _masks(as_masks(masks), count)
+    each = [None] * count
+    if masks is not None:
+        each = [as_masks(masks)] if count == 1 else list(as_masks(masks)[:, None])
+        if len(each) != count:
+            raise BodiesMissing(count, counted(len(each), "mask"))
     pictures = given.expand(count, -1, -1, -1) if len(given) == 1 and masks is not None else given
     if len(pictures) != count:
         raise BodiesMissing(count, counted(len(pictures), "picture"))
@@ -73,14 +77,6 @@ def _parts(people: Sequence[Person], given: Tensor | Parts, masks: Tensor | None
         make_part(person.identity.name, picture[None], mask, float(person.weight > 0), None)
         for person, picture, mask in zip(people, pictures, each, strict=True)
     ]
-
-
-def _masks(masks: Tensor, people: int) -> list[Tensor]:
-    if people == 1:
-        return [masks]
-    if len(masks) != people:
-        raise BodiesMissing(people, counted(len(masks), "mask"))
-    return [mask[None] for mask in masks]
 
 
 def _body(part: Part | None) -> Body:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.models import needs
+from core.models.manifest import Model
 from core.models.needs import subgraphs
 
 Prompt = dict[str, dict[str, Any]]
@@ -37,6 +38,15 @@ def load(path: Path) -> dict[str, Any]:
 def nodes_in(workflow: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every node, those inside of subgraphs in the place of the node that stands for them."""
     return (node for node in needs.nodes_in(workflow) if node["type"] not in subgraphs(workflow))
+
+
+def offered(entry: Model) -> dict[str, str] | None:
+    """How a workflow offers a model to the frontend, which fetches from few places; None where it cannot."""
+    if entry.archive or not entry.url.startswith(("https://huggingface.co/", "https://civitai.com/")):
+        return None
+    shown = {"name": entry.name, "url": entry.url, "directory": entry.key}
+    sha256 = entry.files[0].sha256
+    return shown | ({"hash": sha256, "hash_type": "SHA256"} if sha256 else {})
 
 
 @dataclass

@@ -191,10 +191,10 @@ CAUGHT = {
     "core/body_surface/iuv.py",  # bodies of nodes/body_surface.py
     "nodes/id_patch/net.py",  # build of bridge/load.py
     "core/inputs.py",  # its held
-    "core/models/files.py",  # _trouble of core/models/examine.py
+    "core/models/files.py",  # _trouble of core/models/doctor.py
     "core/models/manifest.py",  # its parsed
     "core/models/onnx_file.py",  # its _walked
-    "core/models/tensors.py",  # _trouble of core/models/examine.py
+    "core/models/tensors.py",  # _trouble of core/models/doctor.py
     "core/models/needs.py",  # read_workflow of scripts/models.py
 }
 """Files that raise an error of Python, and who catches it."""

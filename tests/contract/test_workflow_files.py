@@ -196,7 +196,7 @@ def test_every_node_says_where_it_comes_from(node_ids: set[str]) -> None:
     ignores one whose name is not the widget's value, letter by letter."""
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
     assert version
-    offered = [manifest.offered(model) for model in manifest.models()]
+    offered = [workflow.offered(model) for model in manifest.models()]
     for stem, node in ((file.stem, node) for file in TEMPLATES for node in file.real):
         where, ours = node["properties"], node["type"].startswith("Likeness")
         if ours:

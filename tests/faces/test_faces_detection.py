@@ -7,7 +7,7 @@ import torch
 from insightface.utils.face_align import norm_crop
 from pack.core.errors import BadEmbedding, BadPhoto, LikenessError
 from pack.core.faces import analysis
-from pack.core.faces.ladder import find_faces
+from pack.core.faces.analysis import find_faces
 from pack.core.faces.pictures import to_image, to_picture
 from pack.core.geometry import area
 from pack.core.people import NOSE

@@ -71,12 +71,12 @@ def host_server(host: Host, standin_models: Standins, tmp_path_factory: pytest.T
 def id_patch(tmp_path_factory: pytest.TempPathFactory) -> IDPatch:
     """Small projections of the published kind."""
     import torch
-    from pack.nodes.id_patch.nodes import load_id_patch
+    from pack.nodes.id_patch.nodes import LOADER
     from seeded import id_patch_file
 
     path = tmp_path_factory.mktemp("id_patch") / "id-patch.bin"
     torch.save(id_patch_file("resampler"), path)
-    return load_id_patch(str(path))
+    return LOADER.made(str(path))
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +93,12 @@ def instant_id(sdxl: tuple[ModelPatcher, ControlNet], tmp_path_factory: pytest.T
     """Its file for them."""
     import torch
     from pack.bridge.unet import attention_layers
-    from pack.nodes.instant_id.nodes import load_instant_id
+    from pack.nodes.instant_id.nodes import LOADER
     from seeded import instant_id_file
 
     path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
     torch.save(instant_id_file([width for *_, width in attention_layers(sdxl[0])]), path)
-    return load_instant_id(str(path))
+    return LOADER.made(str(path))
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from pack.core.errors import ModelMissing, UnsupportedCheckpoint
 from pack.core.models.tensors import flatten
 from pack.nodes.adapters import LoadAdapter
 from pack.nodes.extension import OLD
-from pack.nodes.id_patch.nodes import load_id_patch
+from pack.nodes.id_patch.nodes import LOADER
 from safetensors.torch import save
 from seeded import id_patch_file
 
@@ -72,7 +72,7 @@ def test_what_cannot_be_used_is_named(folder, what, capsys):
     (data, *said), path = UNUSABLE[what], folder / "x.bin"
     path.write_bytes(eval(data))  # noqa: S307 - the table's own words
     with pytest.raises(UnsupportedCheckpoint) as error:
-        load_id_patch(str(path))
+        LOADER.made(str(path))
     message = str(error.value)
     for part in (str(path), "https://huggingface.co/ByteDance/ID-Patch", *said):
         assert part in message, message

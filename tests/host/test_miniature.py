@@ -30,8 +30,10 @@ from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.core.places import bodies
 from pack.nodes.control_images import PoseImage
-from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage, load_id_patch
-from pack.nodes.instant_id.nodes import ApplyInstantID, load_instant_id
+from pack.nodes.id_patch import nodes as id_patch
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
+from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
+from pack.nodes.instant_id.nodes import ApplyInstantID
 from pack.nodes.parts2whole.files import load_parts2whole
 from pack.nodes.parts2whole.nodes import ApplyParts, EncodeParts
 from pack.nodes.places import AddPlace, PersonRegion, PlaceCast
@@ -40,7 +42,7 @@ from torch import Tensor
 import nodes as host_nodes
 
 SMALL, LARGE = places.SMALL, places.LARGE
-WITH_ID_PATCH = ("control_net", load_id_patch, "id_patch")
+WITH_ID_PATCH = ("control_net", id_patch.LOADER.made, "id_patch")
 AUTHORS = net.Settings(steps=4, cfg=5.0)
 """CFG 5, strength 0.8 and ID tokens from a fifth of the schedule on."""
 
@@ -154,7 +156,7 @@ def test_the_absent_friend_stands_in_the_free_place(loaded: Host, small: net.Min
     _, three = standing(people[:3])
     two = replace(three, slots=(three.slots[0], three.slots[2]))
     photo = avatars.picture(places.of_slots(two.slots), looks_of_all[:2], SMALL)[0].permute(1, 2, 0)
-    every = AddPlace.execute(two, "free place", 0, 0, 0, "half", 1).args[0]
+    every = AddPlace.execute(two, 0, 0, where="free place", face_size=0, body="half").args[0]
     cast = PlaceCast.execute(Cast((Person(people[2]),)), every, "last places", "").args[0]
     region = PersonRegion.execute(cast, 1, "body", 0.5, 16, every).args[0]
     (model,) = DifferentialDiffusion.execute(loaded.model).args
@@ -187,7 +189,7 @@ def test_pictures_become_latents_as_the_small_net_makes_them(loaded: Host, small
 @pytest.fixture(scope="module")
 def with_instant_id(tmp_path_factory: pytest.TempPathFactory) -> Host:
     with files_in(tmp_path_factory.mktemp("miniature")) as files:
-        return opened(files, "identity_net", load_instant_id, "instant_id")
+        return opened(files, "identity_net", INSTANT_ID.made, "instant_id")
 
 
 @pytest.fixture(scope="module")

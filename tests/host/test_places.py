@@ -34,7 +34,8 @@ def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
 def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
     layout, photo = group(2).args[0], torch.full((1, 64, 64, 4), 0.5)
     bare, seen = (
-        places.AddPlace.execute(layout, "free place", 0, 0, 40, "half", 1, image=i).args for i in (None, photo)
+        places.AddPlace.execute(layout, 0, 0, i, where="free place", face_size=40, body="half").args
+        for i in (None, photo)
     )
     assert bare[0] == seen[0]
     placed = places.PlaceCast.execute(cast(1), layout, "custom", "1,0").args[0]

@@ -18,7 +18,7 @@ import templates
 import torch
 from environment import Host
 from pack.core.faces import analysis
-from pack.core.faces.ladder import find_faces
+from pack.core.faces.analysis import find_faces
 from pack.core.faces.pictures import to_picture
 from pack.core.methods import methods
 from pack.core.places import bodies

@@ -61,7 +61,7 @@ def standing(
     """As Group Layout and Place Cast make them."""
     people = list(people)
     cast = Cast(tuple(map(Person, people)))
-    layout = GroupLayout.execute(len(people), "half", 0, *size).args[0]
+    layout = GroupLayout.execute(len(people), framing="half", rows=0, width=size[0], height=size[1]).args[0]
     return PlaceCast.execute(cast, layout, "custom" if order else "left to right", order).args[0], layout
 
 

@@ -4,7 +4,7 @@ import densepose_made
 import numpy as np
 import pytest
 import torch
-from pack.core.body_surface import iuv, mannequin, masks
+from pack.core.body_surface import iuv, mannequin
 from pack.core.errors import BadLayout, BadParts, BadSize
 from pack.core.geometry import Fit
 from pack.core.parts.parts import pose_hint
@@ -100,7 +100,7 @@ def test_the_front_row_is_drawn_over_the_others() -> None:
 def test_masks_are_seen_over_their_own_pictures() -> None:
     each = torch.zeros(2, 8, 8)
     each[0, 0, 0] = each[1, 7, 7] = 1
-    apart, together = (masks.masked(each, torch.zeros(n, 8, 8, 3)) for n in (2, 1))
+    apart, together = (iuv.masked(each, torch.zeros(n, 8, 8, 3)) for n in (2, 1))
     assert [one.amax(-1).nonzero().tolist() for one in apart] == [[[0, 0]], [[7, 7]]]
     assert together.shape == (1, 8, 8, 3) and together[0].amax(-1).nonzero().tolist() == [[0, 0], [7, 7]]
 
@@ -108,10 +108,10 @@ def test_masks_are_seen_over_their_own_pictures() -> None:
 def test_masks_are_the_parts_that_were_chosen() -> None:
     surface = mannequin.drawn(group.layout(2, "full", 1, 512, 384))
     image, parts = surface.image[None], surface.iuv[2]
-    assert torch.equal(masks.mask(image, list(masks.GROUPS), "both")[0], (parts > 0).float())
-    assert sorted(sum((sum(pair, ()) for pair in masks.GROUPS.values()), ())) == sorted([*range(1, 25), 23, 24, 1, 2])
-    assert torch.equal(masks.mask(image, ["hands"], "right")[0], (parts == 3).float())
-    each = masks.mask(image, ["head", "torso"], "left", surface.people)
+    assert torch.equal(iuv.mask(image, list(iuv.GROUPS), "both")[0], (parts > 0).float())
+    assert sorted(sum((sum(pair, ()) for pair in iuv.GROUPS.values()), ())) == sorted([*range(1, 25), 23, 24, 1, 2])
+    assert torch.equal(iuv.mask(image, ["hands"], "right")[0], (parts == 3).float())
+    each = iuv.mask(image, ["head", "torso"], "left", surface.people)
     assert torch.equal(each, torch.isin(parts, torch.tensor([1, 2, 23, 24])) * surface.people)
 
 
@@ -129,4 +129,4 @@ def test_what_has_no_skeleton_or_gives_no_mask_is_said() -> None:
         (BadParts, "for person 2", (image, ["head"], "both", nobody)),
     ):  # fmt: skip
         with pytest.raises(error, match=words):
-            masks.mask(*given)
+            iuv.mask(*given)

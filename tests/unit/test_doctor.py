@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from pack.core.models import doctor, examine, manifest, needs
+from pack.core.models import doctor, manifest, needs
 from pack.core.models.formats import IR_SE50_KEY
 from rig import adapters
 from rig.standins import copy_face_pack
@@ -69,7 +69,7 @@ def complete(tmp_path: Path) -> Path:
 
 def folders(models: Path):
     keys = {model.key for model in manifest.models()} | {"ipadapter", "loras"}
-    return examine.Folders({key: (str(models / key),) for key in keys} | {"": (str(models),)})
+    return doctor.Folders({key: (str(models / key),) for key in keys} | {"": (str(models),)})
 
 
 def workflow(name: str):
@@ -142,7 +142,7 @@ def test_what_is_in_the_place_of_a_model(complete, case):
     if str(UNREADABLE) in str(changes) and not UNREADABLE.is_file():
         pytest.skip("no /proc here")
     change(complete, changes)
-    found = examine.examine(manifest.model(identifier), folders(complete))
+    found = doctor.examine(manifest.model(identifier), folders(complete))
     assert found.state == state and detail.replace("MODELS", str(complete)) in found.detail
     assert (found.fetch and found.fetch.id) == (identifier if state in ("missing", "damaged") else None)
     if state == "damaged":

@@ -70,7 +70,7 @@ def test_a_turned_face_stands_upright_in_its_crop(lean, turns):
 def test_who_needs_it(which, similarities, expected):
     everybody, faces = people(face(60, 100, 40), face(240, 100, 120))
     listed = [replace(one, similarity=s) for one, s in zip(everybody, similarities, strict=True)]
-    decisions = crops.decide(listed, faces, replace(EVERYBODY, which=which))
+    decisions = crops.decide(listed, faces, replace(EVERYBODY, who=which))
     assert [one.crop is not None for one in decisions] == expected
     assert [("second pass" in one.why) for one in decisions] == expected
     assert "face 40 px high" in decisions[0].why

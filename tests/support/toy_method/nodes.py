@@ -30,7 +30,7 @@ FILE = Published.of(METHOD, "toy adapter")
 
 
 def load_toy(path: str) -> Toy:
-    return Toy(FILE.load(path, ToyNet))
+    return Toy(FILE.build(path, ToyNet, FILE.read(path)))
 
 
 class ApplyToy(io.ComfyNode):
