@@ -136,7 +136,7 @@ def drawn_in(
     world: World, methods: Mapping[str, Method], columns: Mapping[str, Sequence[tuple[list[int], int, int]]],
     apart: bool, whole: bool = False,
 ) -> Answer:  # fmt: skip
-    """apart: whether each column has a row of the table. whole: whether people are judged by all of their photos."""
+    """apart: whether each column, of so many people, has a row of the table. whole: whether people are judged by all of their photos."""
     from comparison.methods import drawn, meaning, of_photos
 
     told, shown = list[Line](), Pictures()
@@ -152,8 +152,8 @@ def drawn_in(
         together = found if apart else {"": [one for each in found.values() for one in each]}
         for column, pictures in together.items():
             line = {"": name, **({"people": int(column)} if apart else {}), "pictures": len(pictures)}
-            cost = sum(picture.cost for picture in pictures) / len(pictures)
-            told.append({**line, **world.judge(pictures), "cost": cost})
+            counted = {"cost": method.cost(int(column))} if apart else {}
+            told.append({**line, **world.judge(pictures), **counted})
     return told, shown
 
 
@@ -180,7 +180,7 @@ def table(lines: Sequence[Line]) -> str:
 
 def _cell(value: Any) -> str:
     if value is None or value != value:
-        return "–"
+        return "-"
     return f"{value + 0.0:.2f}" if isinstance(value, float) else str(value)
 
 

@@ -1,15 +1,16 @@
-"""Every method through the pack's own nodes and the host's sampler, with what its picture costs."""
+"""Every method through the pack's own nodes and the host's sampler."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
-from bench.measure import counting
 from bench.networks import run
+from environment import ROOT
 from pack.core.people import Cast, Identity, Person, PlacedCast
 from torch import Tensor
 
@@ -44,7 +45,7 @@ class Models:
         return self.vae.decode(made["samples"])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class World:
     """People, what they are drawn with and what judges the pictures. size: of so many people's picture. crop: side of a
     face that is drawn again. judge: of pictures in which somebody is meant."""
@@ -65,26 +66,34 @@ class World:
 
 
 class Picture(NamedTuple):
-    """pixels (H, W, 3). cast: with those who should stand there. cost: operations beside the plain model's. by_keypoints:
-    whether it was told of faces alone, not of bodies."""
+    """pixels (H, W, 3). cast: with those who should stand there. by_keypoints: whether it was told of faces alone."""
 
     pixels: Tensor
     cast: PlacedCast
-    cost: float = 1.0
     by_keypoints: bool = False
 
 
 class Method(NamedTuple):
-    """draw: the picture (H, W, 3) of a cast by a seed."""
+    """draw: the picture (H, W, 3) of a cast by a seed. counted: rows of docs/dev/bench.md whose costs are its own."""
 
     draw: Callable[[World, PlacedCast, int], Tensor]
     by_keypoints: bool = False
+    counted: Sequence[str] = ()
+
+    def cost(self, people: int) -> float:
+        """Of a step beside a plain one, at SDXL's real shapes; between the numbers of people that were counted it
+        grows by the same for each."""
+        page, rows = (ROOT / "docs" / "dev" / "bench.md").read_text("utf-8"), dict[str, list[float]]()
+        for line in page.split("| SDXL, people |")[1].split("\n\n")[0].splitlines()[2:]:
+            name, *cells = (cell.strip(" *") for cell in line.split("|")[1:7])
+            rows[name.split(",")[0].replace("*", "").split(" with ")[0]] = [float(cell) for cell in cells]
+        each = [np.interp(people, (1, 2, 4, 8, 12), rows[name]) for name in self.counted]
+        return float(sum(each)) - (len(each) - 1)
 
 
 def drawn(world: World, method: Method, cast: PlacedCast, seed: int) -> Picture:
-    with counting() as ours:
-        pixels = method.draw(world, cast, seed)
-    return Picture(pixels, cast, ours.get_total_flops() / _plain(world, _size(cast)), method.by_keypoints)
+    with torch.no_grad():
+        return Picture(method.draw(world, cast, seed), cast, method.by_keypoints)
 
 
 def meaning(picture: Picture, people: Sequence[Identity]) -> Picture:
@@ -92,13 +101,6 @@ def meaning(picture: Picture, people: Sequence[Identity]) -> Picture:
     named = zip(picture.cast.people, people, strict=True)
     cast = replace(picture.cast, people=tuple(replace(person, identity=who) for person, who in named))
     return picture._replace(cast=cast)
-
-
-@cache
-def _plain(world: World, size: tuple[int, int]) -> int:
-    with counting() as counter:
-        world.id_patch.sampled(world.id_patch.applied, size, 1)
-    return counter.get_total_flops()
 
 
 def _size(cast: PlacedCast) -> tuple[int, int]:
@@ -175,12 +177,13 @@ def one_by_one(world: World, cast: PlacedCast, seed: int, by: str = "id_patch") 
     return run("LikenessPasteFaces", images=pixels, where=where, sampled=faces)[0][0]
 
 
+_FACES = "second pass", "a ControlNet"
 METHODS = {
-    "ID-Patch": Method(id_patch),
-    "InstantID by region": Method(instant_id, True),
-    "InstantIDs chained": Method(chained, True),
-    "faces one by one, ID-Patch": Method(one_by_one),
-    "faces one by one, InstantID": Method(partial(one_by_one, by="instant_id")),
+    "ID-Patch": Method(id_patch, False, ["ID-Patch"]),
+    "InstantID by region": Method(instant_id, True, ["InstantID"]),
+    "InstantIDs chained": Method(chained, True, ["InstantIDs chained"]),
+    "faces one by one, ID-Patch": Method(one_by_one, False, _FACES),
+    "faces one by one, InstantID": Method(partial(one_by_one, by="instant_id"), False, _FACES),
 }
 HALVES = {
     "both": Method(instant_id, True),

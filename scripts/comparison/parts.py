@@ -58,11 +58,12 @@ def _wardrobe(itself: bool) -> Wardrobe:
 
 
 def _dressed(wardrobe: Wardrobe, way: Way, people: int) -> Dressed:
-    """Everybody twice, with and without other things beside their parts."""
-    slots = [one for _ in range(people) for one in ([[slot] for slot in SLOTS] if way.apart else [SLOTS])]
-    much, none = (_worn(wardrobe, slots, beside, way.masks) for beside in (1.0, 0.0))
+    """Other things lie beside the parts; of one part a picture is drawn without them as well."""
+    slots = [[SLOTS[number % len(SLOTS)]] if way.apart else SLOTS for number in range(people)]
+    much = _worn(wardrobe, slots, 1.0, way.masks)
     figures = measure.wearing([fitted for _, fitted, _ in much])
     if way.apart:
+        none = _worn(wardrobe, slots, 0.0, way.masks)
         colours = torch.stack([one - other for (_, _, one), (_, _, other) in zip(much, none, strict=True)])
         figures["beside"] = measure.shows(*([fitted for _, fitted, _ in each] for each in (much, none)), colours)
     return Dressed([pixels for pixels, _, _ in much], figures)

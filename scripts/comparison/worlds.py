@@ -77,6 +77,7 @@ def drawn_people(count: int) -> Iterator[Identity]:
         yield Identity(f"person {number + 1}", by_name, torch.from_numpy(crops) / 255)
 
 
+@torch.inference_mode()
 def by_colour(small: net.Miniature, pictures: Sequence[Picture]) -> dict[str, float]:
     """Whose look is seen in which place."""
     seen = [_seen(small, picture) for picture in pictures]

@@ -101,16 +101,16 @@ class Wardrobe(NamedTuple):
 
 
 def dressing(files: Files, sized: Callable[[Shapes], Shapes] = iter, itself: bool = False) -> Wardrobe:
-    """Its files, written and loaded; of CLIP vision the layers that do something. itself: whether the denoiser is its
+    """Its files, written and loaded; of CLIP the layers that do something. itself: whether the denoiser is its
     own reference."""
     export_parts2whole.write(files, sized)
     if itself:
         shutil.copyfile(files.parts2whole_unet, files.parts2whole_reference)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comfy.supported_models, "models", small_networks.families())
-        vision = comfy.clip_model.CLIPVisionModelProjection
-        patch.setattr(vision, "__init__", vision.__init__)
-        small_networks._end_early(vision)
+        for network in (comfy.clip_model.CLIPTextModel, comfy.clip_model.CLIPVisionModelProjection):
+            patch.setattr(network, "__init__", network.__init__)
+            small_networks._end_early(network)
         _, clip, *_ = comfy.sd.load_checkpoint_guess_config(str(files.sd15))
         (empty,) = host_nodes.CLIPTextEncode().encode(clip, "")
         vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(files.vae)))
