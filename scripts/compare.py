@@ -61,8 +61,11 @@ def main() -> int:
     comfy.cli_args.args.use_pytorch_cross_attention = True  # the kernel the operation counter knows
     logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
     sys.path.append(str(environment.ROOT / "tests" / "support"))
+    import torch
     from comparison import worlds
 
+    if given.miniature:
+        torch.set_num_threads(1)  # its layers are so small that threads would mostly wait for each other
     world = worlds.miniature(12) if given.miniature else worlds.published(given.people, given.prompt)
     with world as there:
         for name, (lines, pictures) in answers(there, given.question, given.quick, given.miniature):
@@ -136,7 +139,7 @@ def drawn_in(
     world: World, methods: Mapping[str, Method], columns: Mapping[str, Sequence[tuple[list[int], int, int]]],
     apart: bool, whole: bool = False,
 ) -> Answer:  # fmt: skip
-    """apart: whether each column, of so many people, has a row of the table. whole: whether people are judged by all of their photos."""
+    """apart: whether each column, of so many people, has a row of the table. whole: whether all photos judge."""
     from comparison.methods import drawn, meaning, of_photos
 
     told, shown = list[Line](), Pictures()
@@ -168,18 +171,19 @@ def write(name: str, lines: Sequence[Line], pictures: Pictures, out: Path) -> No
     columns = list(dict.fromkeys(column for line in lines for column in line))
     told = [[line.get(column, "") for column in columns] for line in lines]
     (out / f"{name}.csv").write_bytes(evaluate.as_csv([columns, *told]))
-    sheet(pictures).save(out / f"{name}.jpg", quality=85)
+    sheet(pictures).save(out / f"{name}.jpg", quality=80)
     environment.say(f"{out / name}.jpg\n{table(lines)}")
 
 
 def table(lines: Sequence[Line]) -> str:
-    columns = list(dict.fromkeys(column for line in lines for column in line))
+    """Without columns of which nothing is known."""
+    columns = list(dict.fromkeys(column for line in lines for column in line if _cell(line[column]) != "-"))
     rows = [columns, ["---"] * len(columns), *([_cell(line.get(name)) for name in columns] for line in lines)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _cell(value: Any) -> str:
-    if value is None or value != value:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return "-"
     return f"{value + 0.0:.2f}" if isinstance(value, float) else str(value)
 
