@@ -6,7 +6,7 @@
 Questions: crowd (every method with 1 to 12 people), halves (InstantID's, and several photos), parts (Parts2Whole, of
 the miniature alone), seeds (the same people by every method and seed). --miniature draws cartoons of drawn people.
 --people draws people from photos, one of each or a folder of each, with the files of the templates in the ComfyUI that
-is found. OUT has <question>.jpg, .md and .csv, and pictures/ in folders as evaluate.py reads them. --write puts the
+is found. OUT has <question>.jpg, .md and .csv, and the pictures of the sheet in a folder <question>. --write puts the
 figures into docs/likeness.md.
 """
 
@@ -71,7 +71,7 @@ def main() -> int:
         for name, (lines, pictures) in answers(there, given.question, given.quick, given.miniature):
             write(name, lines, pictures, given.out)
             if given.write:
-                into_page(name, table(lines))
+                into_page(name, table(lines), sheet(pictures))
     return 0
 
 
@@ -166,7 +166,9 @@ def drawn_in(
 def write(name: str, lines: Sequence[Line], pictures: Pictures, out: Path) -> None:
     import evaluate
 
-    out.mkdir(parents=True, exist_ok=True)
+    (out / name).mkdir(parents=True, exist_ok=True)
+    for names, pixels in pictures.items():
+        as_image(pixels).save(out / name / f"{', '.join(names)}.png")
     (out / f"{name}.md").write_text(table(lines), "utf-8")
     columns = list(dict.fromkeys(column for line in lines for column in line))
     told = [[line.get(column, "") for column in columns] for line in lines]
@@ -177,7 +179,8 @@ def write(name: str, lines: Sequence[Line], pictures: Pictures, out: Path) -> No
 
 def table(lines: Sequence[Line]) -> str:
     """Without columns of which nothing is known."""
-    columns = list(dict.fromkeys(column for line in lines for column in line if _cell(line[column]) != "-"))
+    every = dict.fromkeys(column for line in lines for column in line)
+    columns = [column for column in every if any(_cell(line.get(column)) != "-" for line in lines)]
     rows = [columns, ["---"] * len(columns), *([_cell(line.get(name)) for name in columns] for line in lines)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
@@ -193,6 +196,7 @@ def sheet(pictures: Pictures, side: int = 220) -> Any:
     from PIL import Image, ImageDraw
 
     rows, columns = (list(dict.fromkeys(names)) for names in zip(*pictures, strict=True))
+    side = min(side, *(one.shape[1] for one in pictures.values()))
     high = max(math.ceil(side * len(one) / one.shape[1]) for one in pictures.values())
     made = Image.new("RGB", (side * (len(columns) + 1), high * len(rows) + 24), "white")
     draw = ImageDraw.Draw(made)
@@ -202,17 +206,25 @@ def sheet(pictures: Pictures, side: int = 220) -> Any:
         draw.text((6, high * row + 30), "\n".join(re.findall(r".{1,34}(?:\s|$)", name)), "black")
         for number, column in enumerate(columns):
             if (pixels := pictures.get((name, column))) is not None:
-                small = Image.fromarray((255 * pixels.clamp(0, 1)).byte().cpu().numpy())
+                small = as_image(pixels)
                 small.thumbnail((side - 4, high - 4))
                 made.paste(small, (side * (number + 1), high * row + 24))
     return made
 
 
-def into_page(name: str, text: str) -> None:
-    """Between the page's marks of this question."""
+def as_image(pixels: Tensor) -> Any:
+    from PIL import Image
+
+    return Image.fromarray((255 * pixels.clamp(0, 1)).byte().cpu().numpy())
+
+
+def into_page(name: str, text: str, shown: Any) -> None:
+    """Between the page's marks of this question, with its sheet."""
     marks = f"<!-- {name}: written by scripts/compare.py -->\n", f"<!-- end of {name} -->"
+    shown.save(PAGE.with_name(f"likeness_{name}.jpg"), quality=70)
     before, rest = PAGE.read_text("utf-8").split(marks[0])
-    PAGE.write_text(f"{before}{marks[0]}\n{text}\n{marks[1]}{rest.split(marks[1])[1]}", "utf-8")
+    picture = f"![{name.capitalize()}, drawn](likeness_{name}.jpg)"
+    PAGE.write_text(f"{before}{marks[0]}\n{text}\n{picture}\n\n{marks[1]}{rest.split(marks[1])[1]}", "utf-8")
 
 
 if __name__ == "__main__":

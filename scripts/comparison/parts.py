@@ -32,9 +32,9 @@ class Way(NamedTuple):
 
 WAYS = {
     "all parts at once": Way(),
-    "the same, without masks": Way(masks=False),
+    "all parts at once, without masks": Way(masks=False),
     "a part a picture": Way(apart=True),
-    "the same, without masks ": Way(masks=False, apart=True),
+    "a part a picture, without masks": Way(masks=False, apart=True),
     "the denoiser as its own reference": Way(itself=True),
 }
 
@@ -49,7 +49,7 @@ class Dressed(NamedTuple):
 def compared(people: int) -> Iterator[tuple[str, Dressed]]:
     wardrobes = {itself: _wardrobe(itself) for itself in (False, True)}
     for name, way in WAYS.items():
-        yield name.strip(), _dressed(wardrobes[way.itself], way, people)
+        yield name, _dressed(wardrobes[way.itself], way, people)
 
 
 def _wardrobe(itself: bool) -> Wardrobe:

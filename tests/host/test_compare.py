@@ -1,0 +1,56 @@
+"""compare.py with the miniature: what it draws, and that its judge can fail."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import compare
+import pytest
+from comparison import parts, worlds
+from comparison.methods import METHODS, World, drawn, meaning, of_photos
+from environment import ROOT
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with worlds.miniature(3) as there:
+        yield there
+
+
+@pytest.mark.parametrize("name", ["ID-Patch", "InstantID by region"])
+def test_people_in_the_wrong_places_are_found_to_be_there(world: World, name: str) -> None:
+    """And those in the right ones too."""
+    people = [of_photos(person, 1) for person in world.people[:2]]
+    picture = drawn(world, METHODS[name], world.cast(people), 1)
+    assert world.judge([picture])["association"] == 1
+    swapped = world.judge([meaning(picture, people[::-1])])
+    assert swapped["association"] == 0 and swapped["leakage"] > 0.5 > swapped["own"], swapped
+
+
+def test_every_question_has_a_line_for_every_setting(world: World, tmp_path: Path) -> None:
+    """Faces one by one are redrawn by each method, and nothing but these; a sheet and a table are written."""
+    chosen = {name: METHODS[name] for name in ("ID-Patch", "faces one by one, InstantID")}
+    lines, pictures = compare.drawn_in(world, chosen, {"1": [([0], 1, 1)], "2": [([0, 1], 1, 1)]}, True)
+    assert [(line[""], line["people"]) for line in lines] == [(name, people) for name in chosen for people in (1, 2)]
+    assert lines[0]["cost"] <= lines[1]["cost"] < lines[2]["cost"] < lines[3]["cost"]
+    compare.write("crowd", lines, pictures, tmp_path)
+    assert (tmp_path / "crowd.md").read_text("utf-8").count("\n") == 6 and (tmp_path / "crowd.jpg").is_file()
+    assert {path.name for path in (tmp_path / "crowd").iterdir()} == {f"{', '.join(names)}.png" for names in pictures}
+
+
+@pytest.mark.thorough
+def test_what_lies_beside_a_part_shows_without_masks() -> None:
+    told = dict(parts.compared(3))
+    beside = {masks: told[f"a part a picture{masks}"].figures["beside"] for masks in ("", ", without masks")}
+    assert abs(beside[""]) < 0.1 < beside[", without masks"], beside
+
+
+@pytest.mark.thorough
+def test_the_command_answers(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "compare.py"), "--miniature", "--quick", "--out", str(tmp_path)]
+    subprocess.run([*command, "--python", sys.executable, "seeds"], check=True, timeout=600)
+    rows = (tmp_path / "seeds.csv").read_text("utf-8").splitlines()
+    assert len(rows) == 1 + len(METHODS)
