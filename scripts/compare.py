@@ -44,6 +44,9 @@ def main() -> int:
     who.add_argument("--miniature", action="store_true", help="cartoons of drawn people, by the miniature")
     who.add_argument("--people", type=Path, help="a folder of photos: one of each person, or a folder of each")
     parser.add_argument("--prompt", default=PROMPT, help="with --people")
+    parser.add_argument("--models", type=Path, help="with --people: a further folder like ComfyUI's models")
+    parser.add_argument("--size", type=int, nargs=2, default=(1152, 896), help="with --people: width and height")
+    parser.add_argument("--steps", type=int, help="with --people: without it those of the templates")
     parser.add_argument("--quick", action="store_true", help="few pictures: whether it runs")
     parser.add_argument("--out", type=Path, default=environment.ROOT / "output" / "compare")
     parser.add_argument("--write", action="store_true", help="put the figures into docs/likeness.md")
@@ -56,9 +59,8 @@ def main() -> int:
     environment.enter(environment.python_for(hosts, given.python))
     load_pack()
     load_host(str(hosts[0].path))
-    import comfy.cli_args
-
-    comfy.cli_args.args.use_pytorch_cross_attention = True  # the kernel the operation counter knows
+    if given.models:
+        searched(given.models)
     logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
     sys.path.append(str(environment.ROOT / "tests" / "support"))
     import torch
@@ -66,13 +68,22 @@ def main() -> int:
 
     if given.miniature:
         torch.set_num_threads(1)  # its layers are so small that threads would mostly wait for each other
-    world = worlds.miniature(12) if given.miniature else worlds.published(given.people, given.prompt)
+    theirs = given.people, given.prompt, tuple(given.size), given.steps
+    world = worlds.miniature(12) if given.miniature else worlds.published(*theirs)
     with world as there:
         for name, (lines, pictures) in answers(there, given.question, given.quick, given.miniature):
             write(name, lines, pictures, given.out)
             if given.write:
                 into_page(name, table(lines), sheet(pictures))
     return 0
+
+
+def searched(models: Path) -> None:
+    """Let the host look for files there too, in a folder for each kind."""
+    import folder_paths
+
+    for folder in sorted(models.iterdir()):
+        folder_paths.add_model_folder_path(folder.name, str(folder))
 
 
 # --- The questions

@@ -102,28 +102,29 @@ def _seen(small: net.Miniature, picture: Picture) -> measure.Seen:
 
 
 @contextmanager
-def published(folder: Path, prompt: str) -> Iterator[World]:
-    """By the names that the templates have. folder: of photos, one of each person or a folder of each.
+def published(folder: Path, prompt: str, size: tuple[int, int], steps: int | None) -> Iterator[World]:
+    """By the names that the templates have. folder: of photos, one of each person or a folder of each. steps: None for
+    those of the templates.
 
     Raises SetupError.
     """
     face_model = run("LikenessLoadFaceModel", pack="antelopev2", recognisers="all found")[0]
-    models = [_published(name, prompt) for name in TEMPLATES.values()]
+    models = [_published(name, prompt, steps) for name in TEMPLATES.values()]
     people = [_person(path, face_model) for path in sorted(folder.iterdir()) if path.is_dir() or _photos(path)]
     if len(people) < 2:
         raise SetupError(f"{folder} has photos of fewer than two people: put one of each there, or a folder of each.")
-    yield World(*models, face_model, people, lambda _: (1152, 896), 768, partial(by_face, face_model))
+    yield World(*models, face_model, people, lambda _: size, 768, partial(by_face, face_model))
 
 
-def _published(template: str, prompt: str) -> Models:
+def _published(template: str, prompt: str, wanted: int | None) -> Models:
     nodes = nodes_in(load(ROOT / "workflows" / f"{template}.json"))
     values: Mapping[str, Any] = {node["type"]: node.get("widgets_values") for node in nodes}
     model, clip, vae = host_nodes.CheckpointLoaderSimple().load_checkpoint(values["CheckpointLoaderSimple"][0])[:3]
     sides = [host_nodes.CLIPTextEncode().encode(clip, text)[0] for text in (prompt, values["CLIPTextEncode"][0])]
     (control_net,) = host_nodes.ControlNetLoader().load_controlnet(values["ControlNetLoader"][0])
     (adapter,) = run("LikenessLoadAdapter", file=values["LikenessLoadAdapter"][0])
-    _, _, steps, cfg, *_ = values["KSampler"]
-    return Models((model, *sides), vae, control_net, adapter, steps, cfg)
+    _, _, steps, cfg = values["KSampler"][:4]
+    return Models((model, *sides), vae, control_net, adapter, wanted or steps, cfg)
 
 
 def _photos(path: Path) -> list[Path]:

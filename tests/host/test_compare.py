@@ -7,11 +7,17 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import comfy.supported_models
 import compare
 import pytest
+import small_networks
+import torch
 from comparison import parts, worlds
 from comparison.methods import METHODS, World, drawn, meaning, of_photos
 from environment import ROOT
+from miniature_made import files_in
+from rig import photos
+from safetensors.torch import save_file
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +60,35 @@ def test_the_command_answers(tmp_path: Path) -> None:
     subprocess.run([*command, "--python", sys.executable, "seeds"], check=True, timeout=600)
     rows = (tmp_path / "seeds.csv").read_text("utf-8").splitlines()
     assert len(rows) == 1 + len(METHODS)
+
+
+@pytest.mark.thorough
+def test_photos_are_drawn_with_the_files_of_the_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rehearsed with the miniature's under the published names: whose faces are not found counts as missing."""
+    (folder := tmp_path / "people").mkdir()
+    for path in photos.people(folder)[2:]:
+        path.unlink()
+    models = tmp_path / "models"
+    monkeypatch.setattr(comfy.supported_models, "models", small_networks.families())
+    with files_in(tmp_path / "files") as files:
+        for file, name in (
+            (files.checkpoint, "checkpoints/Juggernaut-X-RunDiffusion-NSFW.safetensors"),
+            (files.control_net, "controlnet/ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"),
+            (files.identity_net, "controlnet/InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"),
+        ):
+            (models / name).parent.mkdir(parents=True, exist_ok=True)
+            whole = {key: each.contiguous().clone() for key, each in torch.load(file).items()}
+            save_file(whole, models / name)
+        for file, name in (
+            (files.id_patch, "id_patch/id-patch.bin"),
+            (files.instant_id, "instantid/ip-adapter.bin"),
+            (files.recogniser, "facexlib/recognition_arcface_ir_se50.pth"),
+            *((file, f"insightface/models/antelopev2/{file.name}") for file in files.antelope.parent.iterdir()),
+        ):
+            (models / name).parent.mkdir(parents=True, exist_ok=True)
+            (models / name).symlink_to(file)
+    compare.searched(models)
+    with worlds.published(folder, "two people", (512, 384), 1) as there:
+        lines, pictures = compare.seeds(there, True)
+    assert [line[""] for line in lines] == list(METHODS) and len(pictures) == 2 * len(METHODS)
+    assert all(line["pictures"] == 2 and 0 <= line["missing"] <= 4 for line in lines), lines
