@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from bench.networks import run
 from environment import ROOT
+from miniature_made import host_nodes
 from pack.core.people import Cast, Identity, Person, PlacedCast
 from torch import Tensor
-
-import nodes as host_nodes
 
 DENOISE = 0.8
 """Of the pass over a face."""

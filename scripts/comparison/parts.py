@@ -65,7 +65,7 @@ def _dressed(wardrobe: Wardrobe, way: Way, people: int) -> Dressed:
     if way.apart:
         none = _worn(wardrobe, slots, 0.0, way.masks)
         colours = torch.stack([one - other for (_, _, one), (_, _, other) in zip(much, none, strict=True)])
-        figures["beside"] = measure.shows(*([fitted for _, fitted, _ in each] for each in (much, none)), colours)
+        figures["beside"] = measure.shows([one for _, one, _ in much], [one for _, one, _ in none], colours)
     return Dressed([pixels for pixels, _, _ in much], figures)
 
 

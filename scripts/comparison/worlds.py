@@ -1,5 +1,7 @@
-"""What is drawn with, and what judges it: the miniature, whose colours say who is where, or a user's own models and
-photos, judged by face recognisers."""
+"""What is drawn with, and what judges it.
+
+The miniature's colours say who is where; of a user's own models and photos face recognisers do.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from bench.networks import run
 from environment import ROOT, SetupError
 from miniature import avatars, measure, net, places, recogniser, stored
 from miniature.training import crowds, portraits, train
-from miniature_made import Host, files_in, opened
+from miniature_made import Host, files_in, host_nodes, opened
 from pack.core import identities
 from pack.core import measure as faces_measured
 from pack.core.faces import model as faces
@@ -30,14 +32,12 @@ from pack.nodes.id_patch.nodes import load_id_patch
 from pack.nodes.instant_id.nodes import load_instant_id
 from rig.workflow import load, nodes_in
 
-import nodes as host_nodes
-
 from .methods import Models, Picture, World
 
 PHOTOS = 8
 """Of every drawn person."""
-TEMPLATES = {"id_patch": "start_group", "instant_id": "start_portrait"}
-"""Which name the published files."""
+TEMPLATES = "start_group", "start_portrait"
+"""Which name the published files, of ID-Patch and of InstantID."""
 
 
 # --- The miniature
@@ -47,15 +47,13 @@ TEMPLATES = {"id_patch": "start_group", "instant_id": "start_portrait"}
 def miniature(people: int) -> Iterator[World]:
     """Of networks that are as wide as the small ones."""
     with TemporaryDirectory() as folder, files_in(Path(folder)) as files:
-        models = [
-            _models(opened(files, *each))
-            for each in (("control_net", load_id_patch, "id_patch"), ("identity_net", load_instant_id, "instant_id"))
-        ]
+        id_patch = _models(opened(files, "control_net", load_id_patch, "id_patch"))
+        instant_id = _models(opened(files, "identity_net", load_instant_id, "instant_id"))
         detector = faces.open_detector(str(files.antelope.with_name("det_500m.onnx")), faces.on_cpu)
         reads = faces.IRSE50Recogniser(read(files.recogniser), str(files.recogniser), faces.on_cpu)
         model = faces.FaceModel(detector, (reads,))
         judge = partial(by_colour, stored.load())
-        yield World(*models, model, list(drawn_people(people)), _size, 256, judge)
+        yield World(id_patch, instant_id, model, list(drawn_people(people)), _size, 256, judge)
 
 
 def _models(host: Host) -> Models:
@@ -109,11 +107,11 @@ def published(folder: Path, prompt: str, size: tuple[int, int], steps: int | Non
     Raises SetupError.
     """
     face_model = run("LikenessLoadFaceModel", pack="antelopev2", recognisers="all found")[0]
-    models = [_published(name, prompt, steps) for name in TEMPLATES.values()]
+    id_patch, instant_id = (_published(name, prompt, steps) for name in TEMPLATES)
     people = [_person(path, face_model) for path in sorted(folder.iterdir()) if path.is_dir() or _photos(path)]
     if len(people) < 2:
         raise SetupError(f"{folder} has photos of fewer than two people: put one of each there, or a folder of each.")
-    yield World(*models, face_model, people, lambda _: size, 768, partial(by_face, face_model))
+    yield World(id_patch, instant_id, face_model, people, lambda _: size, 768, partial(by_face, face_model))
 
 
 def _published(template: str, prompt: str, wanted: int | None) -> Models:
