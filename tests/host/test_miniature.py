@@ -6,43 +6,34 @@ import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
-import comfy.clip_model
-import comfy.clip_vision
-import comfy.sd
-import comfy.utils
 import cv2
 import numpy as np
 import pytest
-import small_networks
 import torch
 from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_mask import composite
-from miniature import avatars, built, export, export_parts2whole, garments, measure, net, places, recogniser, stored
+from miniature import avatars, built, export, garments, measure, net, places, recogniser, stored
 from miniature.garments import Slot
 from miniature.looks import PARTS
-from miniature.parts2whole import Pictures
 from miniature.training import crowds, lessons, portraits, train
-from miniature_made import PLAIN, Host, check_alike, files_in, opened, sample, standing
+from miniature_made import PLAIN, Host, Wardrobe, check_alike, dressing, files_in, opened, sample, standing, worn
 from pack.core.models.packs import ANTELOPE, IR_SE50
-from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.core.places import bodies
 from pack.nodes.control_images import PoseImage
-from pack.nodes.id_patch import nodes as id_patch
+from pack.nodes.id_patch.nodes import LOADER as ID_PATCH
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
 from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
 from pack.nodes.instant_id.nodes import ApplyInstantID
-from pack.nodes.parts2whole.files import load_parts2whole
-from pack.nodes.parts2whole.nodes import ApplyParts, EncodeParts
 from pack.nodes.places import AddPlace, PersonRegion, PlaceCast
 from torch import Tensor
 
 import nodes as host_nodes
 
 SMALL, LARGE = places.SMALL, places.LARGE
-WITH_ID_PATCH = ("control_net", id_patch.LOADER.made, "id_patch")
+WITH_ID_PATCH = ("control_net", ID_PATCH.made, "id_patch")
 AUTHORS = net.Settings(steps=4, cfg=5.0)
 """CFG 5, strength 0.8 and ID tokens from a fifth of the schedule on."""
 
@@ -271,40 +262,10 @@ def test_whoever_has_weight_0_leaves_the_others_as_they_are(
 # Parts2Whole
 
 
-class Wardrobe(NamedTuple):
-    host: Host
-    networks: Any
-    clip: Any
-    clip_vision: Any
-
-
 @pytest.fixture(scope="module")
 def wardrobe(tmp_path_factory: pytest.TempPathFactory) -> Wardrobe:
-    """As wide as SD1.5; of CLIP vision the layers that do something."""
-    export_parts2whole.write(files := export.files(tmp_path_factory.mktemp("miniature")))
-    with pytest.MonkeyPatch.context() as patch:
-        vision = comfy.clip_model.CLIPVisionModelProjection
-        patch.setattr(vision, "__init__", vision.__init__)
-        small_networks._end_early(vision)
-        _, clip, *_ = comfy.sd.load_checkpoint_guess_config(str(files.sd15))
-        (empty,) = host_nodes.CLIPTextEncode().encode(clip, "")
-        vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(files.vae)))
-        model, networks = load_parts2whole(str(files.parts2whole))
-        clip_vision = comfy.clip_vision.load(str(files.clip_vision))
-        return Wardrobe(Host(model, empty, vae, None, None), networks, clip, clip_vision)
-
-
-def worn(with_: Wardrobe, pictures: Pictures, place: places.Place, settings: net.Settings = PLAIN) -> Tensor:
-    """(H, W, 3): by the nodes of Parts2Whole."""
-    parts = Parts(tuple(
-        make_part(garments.LABELS[label], picture.movedim(0, -1)[None], mask[None], 1.0, None)
-        for picture, mask, label in zip(*pictures, strict=True)
-    ))  # fmt: skip
-    seeing, empty, layout = (with_.clip, with_.clip_vision, with_.host.vae), with_.host.empty, garments.layout(place)
-    features = EncodeParts.execute(with_.networks, parts, *seeing, *garments.SIZE).args[0]
-    surface = PoseImage.execute(layout, draw="body surface").args[0]
-    model, *sides = ApplyParts.execute(with_.host.model, empty, empty, features, 1.0, 0.0, 1.0, 0, surface).args
-    return sample(with_.host._replace(model=model), sides, layout, settings)
+    """As wide as SD1.5."""
+    return dressing(export.files(tmp_path_factory.mktemp("miniature")))
 
 
 def test_parts_are_worn_as_without_a_host(wardrobe: Wardrobe, small: net.Miniature) -> None:

@@ -3,21 +3,31 @@ people who stand in its pictures."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import comfy.clip_model
+import comfy.clip_vision
 import comfy.controlnet
 import comfy.sd
 import comfy.supported_models
+import comfy.utils
 import pytest
 import small_networks
 import torch
-from miniature import export, net, places
+from miniature import export, export_parts2whole, garments, net, places
+from miniature.parts2whole import Pictures
+from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Identity, Layout, Person, PlacedCast
+from pack.nodes.control_images import PoseImage
+from pack.nodes.parts2whole.files import load_parts2whole
+from pack.nodes.parts2whole.nodes import ApplyParts, EncodeParts
 from pack.nodes.places import GroupLayout, PlaceCast
+from rig.shapes import Shapes
 from rig.standins import Files
 from standins_made import narrow
 from torch import Tensor
@@ -78,3 +88,45 @@ def check_alike(pixels: Tensor, alone: Tensor) -> None:
     """alone: the same picture by the small net, (3, H, W)."""
     difference = (alone.permute(1, 2, 0).clamp(0, 1) - pixels).abs()
     assert difference.mean() < 1 / 255 and difference.quantile(0.99) < 2 / 255
+
+
+# --- Parts2Whole
+
+
+class Wardrobe(NamedTuple):
+    host: Host
+    networks: Any
+    clip: Any
+    clip_vision: Any
+
+
+def dressing(files: Files, sized: Callable[[Shapes], Shapes] = iter, itself: bool = False) -> Wardrobe:
+    """Its files, written and loaded; of CLIP the layers that do something. itself: whether the denoiser is its
+    own reference."""
+    export_parts2whole.write(files, sized)
+    if itself:
+        shutil.copyfile(files.parts2whole_unet, files.parts2whole_reference)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comfy.supported_models, "models", small_networks.families())
+        for network in (comfy.clip_model.CLIPTextModel, comfy.clip_model.CLIPVisionModelProjection):
+            patch.setattr(network, "__init__", network.__init__)
+            small_networks._end_early(network)
+        _, clip, *_ = comfy.sd.load_checkpoint_guess_config(str(files.sd15))
+        (empty,) = host_nodes.CLIPTextEncode().encode(clip, "")
+        vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(files.vae)))
+        model, networks = load_parts2whole(str(files.parts2whole))
+        clip_vision = comfy.clip_vision.load(str(files.clip_vision))
+        return Wardrobe(Host(model, empty, vae, None, None), networks, clip, clip_vision)
+
+
+def worn(with_: Wardrobe, pictures: Pictures, place: places.Place, settings: net.Settings = PLAIN) -> Tensor:
+    """(H, W, 3): by the nodes of Parts2Whole."""
+    parts = Parts(tuple(
+        make_part(garments.LABELS[label], picture.movedim(0, -1)[None], mask[None], 1.0, None)
+        for picture, mask, label in zip(*pictures, strict=True)
+    ))  # fmt: skip
+    seeing, empty, layout = (with_.clip, with_.clip_vision, with_.host.vae), with_.host.empty, garments.layout(place)
+    features = EncodeParts.execute(with_.networks, parts, *seeing, *garments.SIZE).args[0]
+    surface = PoseImage.execute(layout, draw="body surface").args[0]
+    model, *sides = ApplyParts.execute(with_.host.model, empty, empty, features, 1.0, 0.0, 1.0, 0, surface).args
+    return sample(with_.host._replace(model=model), sides, layout, settings)

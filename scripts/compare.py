@@ -1,0 +1,244 @@
+"""Methods beside each other, drawn and measured: a sheet and a table for every question.
+
+    python scripts/compare.py --miniature [--quick] [question ...]
+    python scripts/compare.py --people FOLDER [--prompt TEXT] [question ...]
+
+Questions: crowd (every method with 1 to 12 people), halves (InstantID's, and several photos), parts (Parts2Whole, of
+the miniature alone), seeds (the same people by every method and seed). --miniature draws cartoons of drawn people.
+--people draws people from photos, one of each or a folder of each, with the files of the templates in the ComfyUI that
+is found. OUT has <question>.jpg, .md and .csv, and the pictures of the sheet in a folder <question>. --write puts the
+figures into docs/likeness.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import environment
+from rig.pack import load_host, load_pack
+
+if TYPE_CHECKING:
+    from comparison.methods import Method, World
+    from torch import Tensor
+
+PAGE = environment.ROOT / "docs" / "likeness.md"
+PROMPT = "photo of people side by side on a summer terrace, half-length, smiling at the camera, soft daylight"
+Line = dict[str, Any]
+"""A row of a table: setting, column, and figures."""
+Pictures = dict[tuple[str, str], "Tensor"]
+"""By row and column of the sheet, (H, W, 3)."""
+Answer = tuple[list[Line], Pictures]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    who = parser.add_mutually_exclusive_group(required=True)
+    who.add_argument("--miniature", action="store_true", help="cartoons of drawn people, by the miniature")
+    who.add_argument("--people", type=Path, help="a folder of photos: one of each person, or a folder of each")
+    parser.add_argument("--prompt", default=PROMPT, help="with --people")
+    parser.add_argument("--models", type=Path, help="with --people: a further folder like ComfyUI's models")
+    parser.add_argument("--size", type=int, nargs=2, default=(1152, 896), help="with --people: width and height")
+    parser.add_argument("--steps", type=int, help="with --people: without it those of the templates")
+    parser.add_argument("--quick", action="store_true", help="few pictures: whether it runs")
+    parser.add_argument("--out", type=Path, default=environment.ROOT / "output" / "compare")
+    parser.add_argument("--write", action="store_true", help="put the figures into docs/likeness.md")
+    parser.add_argument("--python", help="a Python that has everything already")
+    parser.add_argument("question", nargs="*", help="all of them when none is named")
+    given = parser.parse_args()
+    hosts = environment.find_hosts()
+    if not hosts:
+        raise environment.SetupError("compare.py needs a ComfyUI: set COMFYUI_PATH, or run scripts/demo.py first.")
+    environment.enter(environment.python_for(hosts, given.python))
+    load_pack()
+    load_host(str(hosts[0].path))
+    if given.models:
+        searched(given.models)
+    logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
+    sys.path.append(str(environment.ROOT / "tests" / "support"))
+    import torch
+    from comparison import worlds
+
+    if given.miniature:
+        torch.set_num_threads(1)  # its layers are so small that threads would mostly wait for each other
+    theirs = given.people, given.prompt, tuple(given.size), given.steps
+    world = worlds.miniature(12) if given.miniature else worlds.published(*theirs)
+    with world as there:
+        for name, (lines, pictures) in answers(there, given.question, given.quick, given.miniature):
+            write(name, lines, pictures, given.out)
+            if given.write:
+                into_page(name, table(lines), sheet(pictures))
+    return 0
+
+
+def searched(models: Path) -> None:
+    """Let the host look for files there too, in a folder for each kind."""
+    import folder_paths
+
+    for folder in sorted(models.iterdir()):
+        folder_paths.add_model_folder_path(folder.name, str(folder))
+
+
+# --- The questions
+
+
+def answers(world: World, wanted: Sequence[str], quick: bool, drawn: bool) -> Iterator[tuple[str, Answer]]:
+    """drawn: whether the miniature draws, which alone has parts that are told apart."""
+    asked = {"crowd": crowd, "halves": halves, **({"parts": parts} if drawn else {}), "seeds": seeds}
+    if unknown := set(wanted) - set(asked):
+        raise environment.SetupError(f"No such question: {', '.join(unknown)}. There are {', '.join(asked)}.")
+    for name in wanted or asked:
+        environment.say(f"{name} ...")
+        yield name, asked[name](world, quick)
+
+
+def crowd(world: World, quick: bool) -> Answer:
+    """Every method, the more people the fewer pictures; 8 and 12 on a larger canvas."""
+    from comparison.methods import METHODS
+
+    counts = [count for count in ((1, 2) if quick else (1, 2, 4, 6, 8, 12)) if count <= len(world.people)]
+    columns = {f"{count}": groups(world, count, 1 if quick else 12 // count) for count in counts}
+    return drawn_in(world, METHODS, columns, apart=True)
+
+
+def groups(world: World, count: int, pictures: int) -> list[tuple[list[int], int, int]]:
+    """Who, from how many photos, and which seed."""
+    most = len(world.people)
+    return [([(number * count + one) % most for one in range(count)], 1, number + 1) for number in range(pictures)]
+
+
+def halves(world: World, quick: bool) -> Answer:
+    """One person a picture, measured by all photos of them."""
+    from comparison.methods import HALVES, METHODS
+
+    people = range(min(len(world.people), 2 if quick else 12))
+    columns = {f"{who + 1}": [([who], 1, 1)] for who in people}
+    told, shown = drawn_in(world, HALVES, columns, False, whole=True)
+    for photos in (1, 2, 4):
+        method = {f"{photos} photo{'s'[: photos > 1]}": METHODS["InstantID by region"]}
+        more, drawn = drawn_in(world, method, {f"{who + 1}": [([who], photos, 1)] for who in people}, False, whole=True)
+        told, shown = told + more, shown | drawn
+    return told, shown
+
+
+def parts(_: World, quick: bool) -> Answer:
+    from comparison import parts
+
+    told, shown = list[Line](), Pictures()
+    for number, (name, dressed) in enumerate(parts.compared(2 if quick else 12)):
+        told.append({"": name, "pictures": len(dressed.pixels), **dressed.figures})
+        shown |= {(f"{number + 1} {name}", f"{column + 1}"): one for column, one in enumerate(dressed.pixels[:6])}
+    return told, shown
+
+
+def seeds(world: World, quick: bool) -> Answer:
+    """The same people by every method, from several seeds."""
+    from comparison.methods import METHODS
+
+    who = list(range(min(2 if quick else 3, len(world.people))))
+    return drawn_in(world, METHODS, {f"seed {seed}": [(who, 1, seed)] for seed in range(1, 3 if quick else 5)}, False)
+
+
+def drawn_in(
+    world: World, methods: Mapping[str, Method], columns: Mapping[str, Sequence[tuple[list[int], int, int]]],
+    apart: bool, whole: bool = False,
+) -> Answer:  # fmt: skip
+    """apart: whether each column, of so many people, has a row of the table. whole: whether all photos judge."""
+    from comparison.methods import drawn, meaning, of_photos
+
+    told, shown = list[Line](), Pictures()
+    for name, method in methods.items():
+        found: dict[str, list[Any]] = {}
+        for column, groups in columns.items():
+            for who, photos, seed in groups:
+                people = [world.people[one] for one in who]
+                picture = drawn(world, method, world.cast([of_photos(one, photos) for one in people]), seed)
+                found.setdefault(column, []).append(meaning(picture, people) if whole else picture)
+            shown[name, column] = found[column][0].pixels
+            environment.say(f"  {name}, {column}")
+        together = found if apart else {"": [one for each in found.values() for one in each]}
+        for column, pictures in together.items():
+            line = {"": name, **({"people": int(column)} if apart else {}), "pictures": len(pictures)}
+            counted = {"cost": method.cost(int(column))} if apart else {}
+            told.append({**line, **world.judge(pictures), **counted})
+    return told, shown
+
+
+# --- What is written
+
+
+def write(name: str, lines: Sequence[Line], pictures: Pictures, out: Path) -> None:
+    import evaluate
+
+    (out / name).mkdir(parents=True, exist_ok=True)
+    for names, pixels in pictures.items():
+        as_image(pixels).save(out / name / f"{', '.join(names)}.png")
+    (out / f"{name}.md").write_text(table(lines), "utf-8")
+    columns = list(dict.fromkeys(column for line in lines for column in line))
+    told = [[line.get(column, "") for column in columns] for line in lines]
+    (out / f"{name}.csv").write_bytes(evaluate.as_csv([columns, *told]))
+    sheet(pictures).save(out / f"{name}.jpg", quality=80)
+    environment.say(f"{out / name}.jpg\n{table(lines)}")
+
+
+def table(lines: Sequence[Line]) -> str:
+    """Without columns of which nothing is known."""
+    every = dict.fromkeys(column for line in lines for column in line)
+    columns = [column for column in every if any(_cell(line.get(column)) != "-" for line in lines)]
+    rows = [columns, ["---"] * len(columns), *([_cell(line.get(name)) for name in columns] for line in lines)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "-"
+    return f"{value + 0.0:.2f}" if isinstance(value, float) else str(value)
+
+
+def sheet(pictures: Pictures, side: int = 220) -> Any:
+    """Rows of methods and columns, with their names."""
+    from PIL import Image, ImageDraw
+
+    rows, columns = (list(dict.fromkeys(names)) for names in zip(*pictures, strict=True))
+    side = min(side, *(one.shape[1] for one in pictures.values()))
+    high = max(math.ceil(side * len(one) / one.shape[1]) for one in pictures.values())
+    made = Image.new("RGB", (side * (len(columns) + 1), high * len(rows) + 24), "white")
+    draw = ImageDraw.Draw(made)
+    for number, name in enumerate(columns):
+        draw.text((side * (number + 1) + 6, 6), name, "black")
+    for row, name in enumerate(rows):
+        draw.text((6, high * row + 30), "\n".join(re.findall(r".{1,34}(?:\s|$)", name)), "black")
+        for number, column in enumerate(columns):
+            if (pixels := pictures.get((name, column))) is not None:
+                small = as_image(pixels)
+                small.thumbnail((side - 4, high - 4))
+                made.paste(small, (side * (number + 1), high * row + 24))
+    return made
+
+
+def as_image(pixels: Tensor) -> Any:
+    from PIL import Image
+
+    return Image.fromarray((255 * pixels.clamp(0, 1)).byte().cpu().numpy())
+
+
+def into_page(name: str, text: str, shown: Any) -> None:
+    """Between the page's marks of this question, with its sheet."""
+    marks = f"<!-- {name}: written by scripts/compare.py -->\n", f"<!-- end of {name} -->"
+    shown.save(PAGE.with_name(f"likeness_{name}.jpg"), quality=70)
+    before, rest = PAGE.read_text("utf-8").split(marks[0])
+    picture = f"![{name.capitalize()}, drawn](likeness_{name}.jpg)"
+    PAGE.write_text(f"{before}{marks[0]}\n{text}\n{picture}\n\n{marks[1]}{rest.split(marks[1])[1]}", "utf-8")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("ORT_LOGGING_LEVEL", "3")
+    os.environ.setdefault("GOMP_SPINCOUNT", "300000")
+    environment.run(main)

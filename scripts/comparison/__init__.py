@@ -1,0 +1,1 @@
+"""What compare.py draws and how it is judged."""

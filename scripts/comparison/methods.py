@@ -1,0 +1,191 @@
+"""Every method through the pack's own nodes and the host's sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from bench.methods import run
+from environment import ROOT
+from miniature_made import host_nodes
+from pack.core.people import Cast, Identity, Person, PlacedCast
+from torch import Tensor
+
+DENOISE = 0.8
+"""Of the pass over a face."""
+Applied = tuple[Any, Any, Any]
+"""A model, and both sides."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """What a method is drawn with. weight: of InstantID's two halves."""
+
+    applied: Applied
+    vae: Any
+    control_net: Any
+    adapter: Any
+    steps: int
+    cfg: float
+    weight: float = 0.8
+
+    def sampled(self, applied: Applied, size: tuple[int, int], seed: int, latent: Any = None) -> Tensor:
+        """(B, H, W, 3). latent: what is there before."""
+        latent, denoise = (
+            (latent, DENOISE) if latent else ({"samples": torch.zeros(1, 4, size[1] // 8, size[0] // 8)}, 1)
+        )
+        model, *sides = applied
+        given = seed, self.steps, self.cfg, "euler", "normal", *sides, latent
+        (made,) = host_nodes.common_ksampler(model, *given, denoise=denoise)
+        return self.vae.decode(made["samples"])
+
+
+@dataclass(frozen=True)
+class World:
+    """People, what they are drawn with and what judges the pictures. size: of so many people's picture. crop: side of a
+    face that is drawn again. judge: of pictures in which somebody is meant."""
+
+    id_patch: Models
+    instant_id: Models
+    face_model: Any
+    people: Sequence[Identity]
+    size: Callable[[int], tuple[int, int]]
+    crop: int
+    judge: Callable[[Sequence[Picture]], dict[str, float]]
+
+    def cast(self, people: Sequence[Identity]) -> PlacedCast:
+        """As Group Layout and Place Cast make it."""
+        width, height = self.size(len(people))
+        (layout, *_) = run("LikenessGroupLayout", count=len(people), framing="half", width=width, height=height)
+        return run("LikenessPlaceCast", cast=Cast(tuple(map(Person, people))), layout=layout)[0]
+
+
+class Picture(NamedTuple):
+    """pixels (H, W, 3). cast: with those who should stand there. by_keypoints: whether it was told of faces alone."""
+
+    pixels: Tensor
+    cast: PlacedCast
+    by_keypoints: bool = False
+
+
+class Method(NamedTuple):
+    """draw: the picture (H, W, 3) of a cast by a seed. counted: rows of docs/dev/bench.md whose costs are its own."""
+
+    draw: Callable[[World, PlacedCast, int], Tensor]
+    by_keypoints: bool = False
+    counted: Sequence[str] = ()
+
+    def cost(self, people: int) -> float:
+        """Of a step beside a plain one, at SDXL's real shapes; between the numbers of people that were counted it
+        grows by the same for each."""
+        page, rows = (ROOT / "docs" / "dev" / "bench.md").read_text("utf-8"), dict[str, list[float]]()
+        for line in page.split("| SDXL, people |")[1].split("\n\n")[0].splitlines()[2:]:
+            name, *cells = (cell.strip(" *") for cell in line.split("|")[1:7])
+            rows[name.split(",")[0].replace("*", "").split(" with ")[0]] = [float(cell) for cell in cells]
+        each = [np.interp(people, (1, 2, 4, 8, 12), rows[name]) for name in self.counted]
+        return float(sum(each)) - (len(each) - 1)
+
+
+def drawn(world: World, method: Method, cast: PlacedCast, seed: int) -> Picture:
+    with torch.no_grad():
+        return Picture(method.draw(world, cast, seed), cast, method.by_keypoints)
+
+
+def meaning(picture: Picture, people: Sequence[Identity]) -> Picture:
+    """The same picture, judged as one of these people, in the order of the cast's places."""
+    named = zip(picture.cast.people, people, strict=True)
+    cast = replace(picture.cast, people=tuple(replace(person, identity=who) for person, who in named))
+    return picture._replace(cast=cast)
+
+
+def _size(cast: PlacedCast) -> tuple[int, int]:
+    return cast.width, cast.height
+
+
+def of_photos(person: Identity, count: int) -> Identity:
+    """By the first of their photos."""
+    embeddings = {name: rows[:count] for name, rows in person.embeddings.items()}
+    return Identity(person.name, embeddings, person.crops[:count])
+
+
+# --- The methods
+
+
+def id_patch(world: World, cast: PlacedCast, seed: int) -> Tensor:
+    models = world.id_patch
+    return models.sampled(with_id_patch(models, cast), _size(cast), seed)[0]
+
+
+def with_id_patch(models: Models, cast: PlacedCast) -> Applied:
+    model, positive, negative = models.applied
+    skeleton = run("LikenessPoseImage", cast=cast, draw="skeletons")[0]
+    image = run("LikenessIDPatchImage", id_patch=models.adapter, cast=cast, image=skeleton)[0]
+    sides = run(
+        "LikenessApplyIDPatch", positive=positive, negative=negative, control_net=models.control_net,
+        id_patch=models.adapter, cast=cast, image=image,
+    )  # fmt: skip
+    return model, *sides
+
+
+def instant_id(world: World, cast: PlacedCast, seed: int, adapter: float = 1.0, control: float = 1.0) -> Tensor:
+    """By region. adapter, control: of the usual weight of each half."""
+    models = world.instant_id
+    return models.sampled(with_instant_id(models, cast, adapter, control), _size(cast), seed)[0]
+
+
+def with_instant_id(models: Models, cast: PlacedCast, adapter: float = 1.0, control: float = 1.0) -> Applied:
+    return _instant_id(models, models.applied, cast, cast, adapter, control)
+
+
+def chained(world: World, cast: PlacedCast, seed: int) -> Tensor:
+    """An InstantID for each person behind the other's, as without regions: all of them read the whole picture."""
+    applied = world.instant_id.applied
+    for person in cast.people:
+        applied = _instant_id(world.instant_id, applied, person.identity, replace(cast, people=(person,)))
+    return world.instant_id.sampled(applied, _size(cast), seed)[0]
+
+
+def _instant_id(
+    models: Models, applied: Applied, who: Any, where: PlacedCast, adapter: float = 1.0, control: float = 1.0
+) -> Applied:
+    """where: whose keypoints are drawn."""
+    model, positive, negative = applied
+    image = run("LikenessPoseImage", cast=where, draw="face keypoints")[0]
+    return run(
+        "LikenessApplyInstantID", model=model, positive=positive, negative=negative, instant_id=models.adapter,
+        control_net=models.control_net, cast=who, image=image, adapter_weight=adapter * models.weight,
+        control_strength=control * models.weight,
+    )  # fmt: skip
+
+
+def one_by_one(world: World, cast: PlacedCast, seed: int, by: str = "id_patch") -> Tensor:
+    """A group by its skeletons alone; then every face is cut out, drawn by a method and pasted back."""
+    group, models = world.id_patch, {"id_patch": world.id_patch, "instant_id": world.instant_id}[by]
+    model, *sides = group.applied
+    skeleton = run("LikenessPoseImage", cast=cast, draw="skeletons")[0]
+    posed = host_nodes.ControlNetApplyAdvanced().apply_controlnet(*sides, group.control_net, skeleton, 0.8, 0.0, 1.0)
+    pixels = group.sampled((model, *posed), _size(cast), seed)
+    given = {"face_model": world.face_model, "images": pixels, "cast": cast, "vae": models.vae, "who": "everybody"}
+    _, _, rows, where, _, _, _, latents = run("LikenessCropFaces", **given, size=world.crop)
+    applied = {"id_patch": with_id_patch, "instant_id": with_instant_id}[by](models, rows)
+    faces = models.sampled(applied, (world.crop, world.crop), seed, latents)
+    return run("LikenessPasteFaces", images=pixels, where=where, sampled=faces)[0][0]
+
+
+_FACES = "second pass", "a ControlNet"
+METHODS = {
+    "ID-Patch": Method(id_patch, False, ["ID-Patch"]),
+    "InstantID by region": Method(instant_id, True, ["InstantID"]),
+    "InstantIDs chained": Method(chained, True, ["InstantIDs chained"]),
+    "faces one by one, ID-Patch": Method(one_by_one, False, _FACES),
+    "faces one by one, InstantID": Method(partial(one_by_one, by="instant_id"), False, _FACES),
+}
+HALVES = {
+    "both": Method(instant_id, True),
+    "IdentityNet alone": Method(partial(instant_id, adapter=0.0), True),
+    "adapter alone": Method(partial(instant_id, control=0.0), True),
+}
