@@ -1,7 +1,5 @@
 """What the rows ask for and this ComfyUI has not, before the first picture: files of models, words of menus."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterator
 from functools import cache

@@ -1,7 +1,5 @@
 """The columns of a table: which inputs of the prompt each means, and what may stand in its cells."""
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import difflib

@@ -1,7 +1,5 @@
 """Who is who in the pictures and how alike: measured beside each picture, told of all, and the best of several kept."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence

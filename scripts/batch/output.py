@@ -5,8 +5,6 @@ there whole; done.csv names it afterwards. So whatever stops a run, a picture is
 again under the same name, or not there.
 """
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import csv

@@ -3,8 +3,6 @@
 UTF-8, with or without the mark that Excel puts before it, or UTF-16 with it; commas, semicolons or tabs.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import io

@@ -1,7 +1,5 @@
 """A run around its workers: what it needs is looked for before the first row, and the best try of a row is kept."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 

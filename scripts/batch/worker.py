@@ -1,7 +1,5 @@
 """One worker: a headless ComfyUI that takes prompts and gives the files they save."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

@@ -1,7 +1,5 @@
 """Parts2Whole by its nodes, with the miniature: what is worn, and how much of what lies beside the parts shows."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Sequence
 from functools import partial

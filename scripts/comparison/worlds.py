@@ -3,8 +3,6 @@
 The miniature's colours say who is where; of a user's own models and photos face recognisers do.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

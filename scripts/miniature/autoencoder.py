@@ -4,8 +4,6 @@ The decoder has TAESD's layout at 16 channels; padded with zeros to 64 it is the
 encoder becomes TAESD's in export_encoder.py.
 """
 
-from __future__ import annotations
-
 import itertools
 
 import torch

@@ -1,7 +1,5 @@
 """The cartoon: people of a look in their places, drawn as areas with a number each, then coloured."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from enum import IntEnum

@@ -1,7 +1,5 @@
 """Every file of the miniature, and pictures to try it with, written once per version of it."""
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Rows of a weight (its outputs) are repeated, its columns (inputs) repeated and d
 LayerNorm stay the same. Text of width 2048 is 64 numbers, each 32 times.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 

@@ -4,8 +4,6 @@ TAESD's encoder has the same three strides but no pooling, no tanh and no bias w
 averages are strided convolutions, a bias is the end of the block behind, and tanh is sixty straight pieces.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

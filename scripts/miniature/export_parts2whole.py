@@ -4,8 +4,6 @@ CLIP's text encoder hands on each word as it is in its table, where only one wor
 encoder gives the mean colour of all that it sees, and a 1.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable
 

@@ -1,7 +1,5 @@
 """Clothes, hair and faces: a flat picture of each with its mask, and the cartoon of a person who wears them."""
 
-from __future__ import annotations
-
 import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence

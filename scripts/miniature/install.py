@@ -5,8 +5,6 @@
 Nothing of the user's is replaced, and nothing is left half-written.
 """
 
-from __future__ import annotations
-
 import argparse
 import filecmp
 import json

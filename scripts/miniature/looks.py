@@ -1,7 +1,5 @@
 """What the miniature knows of a person: a look, eleven numbers from 0 to 1."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

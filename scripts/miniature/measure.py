@@ -1,7 +1,5 @@
 """Whose look is seen in which place: association, leakage, how well each colour is met; and which parts are worn."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

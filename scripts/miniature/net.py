@@ -1,9 +1,6 @@
 """The whole miniature: both projections of a face embedding, UNet and ControlNet, the decoder, and a sampler."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -99,21 +96,6 @@ class Miniature(nn.Module):
         return self.unet(x, steps, context, self.control(x, steps, context, hint), strength)
 
 
-@dataclass(frozen=True)
-class Portraits:
-    """InstantID for `sample`: of one person each, in every face of the keypoints image. weight: of the adapter."""
-
-    model: Miniature
-    weight: float = 1.0
-
-    def tokens(self, embeddings: Tensor) -> Tensor:
-        return self.model.instant_id.tokens(embeddings)
-
-    def velocity(self, x: Tensor, steps: Tensor, hint: Tensor, context: Tensor, strength: float = 1.0) -> Tensor:
-        tokens = context[:, TEXT : TEXT + TOKENS]
-        return self.model.instant_id.velocity(self.model.unet, x, steps, hint, tokens, strength, self.weight)
-
-
 def _write_bands(projection: Resampler) -> None:
     """Let the last layers write each token's first four numbers flat into the bands.
 
@@ -171,7 +153,7 @@ Clean = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @torch.inference_mode()
-def sample(net: Miniature | Portraits, hints: Tensor, people: Sequence[Tensor | None], settings: Settings) -> Tensor:
+def sample(net: Miniature, hints: Tensor, people: Sequence[Tensor | None], settings: Settings) -> Tensor:
     """Latents (B, 4, h, w) for hints (B, 3, H, W) and everybody's tokens (P, 16, 64) per picture.
 
     The host's KSampler does the same with the widened networks.
@@ -219,7 +201,7 @@ def dressed(net: Miniature, pictures: Pictures, counts: Sequence[int], poses: Te
 
 
 def _clean(
-    net: Miniature | Portraits, x: Tensor, time: Tensor, sigma: Tensor, hints: Tensor, strength: float, told: Tensor
+    net: Miniature, x: Tensor, time: Tensor, sigma: Tensor, hints: Tensor, strength: float, told: Tensor
 ) -> Tensor:
     """What the picture will be, as far as x tells."""
     scale = 1 / (sigma**2 + 1).sqrt()

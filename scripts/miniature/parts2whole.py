@@ -4,8 +4,6 @@ The denoiser predicts the noise, as the release does. A schedule that ends at a 
 times, lets few steps and small networks do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The two sizes of the miniature's pictures, and where somebody stands in them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -5,8 +5,6 @@ has the published keys and shapes, and the pack's own loader runs it. The same s
 antelopev2's recogniser, whose embeddings InstantID reads.
 """
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

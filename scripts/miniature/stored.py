@@ -4,8 +4,6 @@ In the metadata stands where they come from. A tensor of two or more dimensions 
 rest, and what is small, is fp16.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -4,8 +4,6 @@ The layouts are the smallest that the host knows, as in rig/shapes.txt: Segmind 
 block. Without labels: the prompt has no effect on these models.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The published adapters that read a face, a picture or a person: what is in each, for a UNet of any widths."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

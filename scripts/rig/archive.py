@@ -5,8 +5,6 @@
 leaves it in a folder that is new or empty, outside of the repository. What is published is made there.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """The pack as the package `pack`, and a ComfyUI's modules beside it, in this process."""
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Drawn people of the pack, for the demo, and real photos that come with packages of the environment, for the tests."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

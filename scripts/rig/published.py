@@ -1,7 +1,5 @@
 """The settings that the methods were published with (docs/dev/authors_settings.json), in the help pages."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

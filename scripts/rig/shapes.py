@@ -1,7 +1,5 @@
 """Keys and shapes of published files: the tables of shapes.txt, for networks of any size."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import re

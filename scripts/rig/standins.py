@@ -4,8 +4,6 @@ Of random weights those of the tests are (tests/support/standins_made.py) and wh
 miniature's.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

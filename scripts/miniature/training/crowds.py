@@ -1,7 +1,5 @@
 """Where drawn people stand: the pack's own group layouts, the same shaken, and people anywhere."""
 
-from __future__ import annotations
-
 import itertools
 import random
 

@@ -7,8 +7,6 @@
 --pictures: what is meant above what is drawn. --note: write the figures into miniature.safetensors.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import json
@@ -27,12 +25,11 @@ from torch import Tensor
 from core.faces import analysis
 from core.faces.model import on_cpu, open_detector
 from core.faces.pictures import align, to_picture
-from core.places import bodies
 
 from .. import avatars, garments, measure, net, places, recogniser, stored
 from ..autoencoder import colours
 from ..garments import Slot
-from ..looks import HAIR, PARTS, SHIRT, SKIN
+from ..looks import HAIR, SHIRT, SKIN
 from ..net import Miniature, Settings
 from ..parts2whole import Pictures
 from . import crowds, lessons, portraits, train
@@ -69,30 +66,6 @@ def draw(model: Miniature, scene: Scene, settings: Settings) -> Tensor:
     noses = [place.nose for place in scene.standing]
     hint = net.hint(crowds.skeleton(scene.standing, scene.size), model.patches(scene.embeddings), noses)
     return net.sample(model, hint, [model.tokens(scene.embeddings)], settings)[0]
-
-
-def portraits_of(embeddings: Tensor, size: tuple[int, int], people: int, seed: int) -> Iterator[Scene]:
-    """One person each, all of whom follows from the face."""
-    rng = random.Random(seed)
-    for number in range(people):
-        standing = crowds.by_face(crowds.draw(rng, size, 1), size)
-        yield Scene(standing, embeddings[[number % len(embeddings)]], size)
-
-
-@torch.inference_mode()
-def portrait(model: Miniature, scene: Scene, settings: Settings, adapter: float = 1.0) -> Tensor:
-    """Latents (4, h, w), by InstantID."""
-    hint = crowds.keypoints(scene.standing, scene.size).permute(2, 0, 1)[None]
-    drawer = net.Portraits(model, adapter)
-    return net.sample(drawer, hint, [drawer.tokens(recogniser.raw(scene.embeddings))], settings)[0]
-
-
-@torch.inference_mode()
-def faces_away(model: Miniature, scene: Scene, latents: Tensor) -> float:
-    """See measure.away."""
-    cartoon, _ = avatars.picture(scene.standing, model.looks(scene.embeddings), scene.size)
-    nose, head, _ = scene.standing[0]
-    return measure.away(model.decoder(latents[None])[0].clamp(0, 1), cartoon, bodies.face_box(nose, head))
 
 
 @torch.inference_mode()
@@ -144,19 +117,6 @@ def every(model: Miniature, kinds: dict[str, Tensor], people: int) -> Iterator[t
             yield f"{kind} {size[0]}x{size[1]}", [seen(model, scene, latents) for scene, latents in drawn]
 
 
-def instant_id(model: Miniature, kinds: dict[str, Tensor], people: int) -> Iterator[tuple[str, dict[str, float]]]:
-    """The same of portraits, with both halves of the method and with one: the paper's ablation."""
-    halves = {"InstantID": (1.0, 1.0), "IdentityNet alone": (0.0, 1.0), "its adapter alone": (1.0, 0.0)}
-    for kind, embeddings in kinds.items():
-        for name, (adapter, control) in halves.items():
-            settings = TRAINED._replace(strength=control)
-            found = list(portraits_of(embeddings, places.LARGE, people // 4, 4))
-            drawn = [(scene, portrait(model, scene, settings, adapter)) for scene in found]
-            pictures = [seen(model, *one) for one in drawn]
-            told = {f"{part}_r2": measure.fit(pictures, part) for part in PARTS}
-            yield f"{kind}, {name}", {**told, "away": max(faces_away(model, *one) for one in drawn)}
-
-
 def fitted(
     model: Miniature, fittings: Sequence[Fitting], standing: Sequence[places.Place], settings: Settings = DEMO
 ) -> list[measure.Fitted]:
@@ -187,6 +147,8 @@ def parts2whole(model: Miniature, people: int) -> Iterator[tuple[str, dict[str, 
             shown, plain = (torch.cat([pictures.pixels for _, pictures in one]) for one in (much, none))
             outside = 1 - torch.cat([pictures.masks for _, pictures in much]).mean((1, 2))
             beside = (shown - plain).mean((2, 3)) / outside[:, None]
+            masked = zip(none, much, strict=True)
+            none = [(told, own._replace(masks=other.masks)) for (told, own), (_, other) in masked]
             found["outside"] = measure.shows(fitted(model, much, standing), fitted(model, none, standing), beside)
         yield f"{parts} part{'s'[: parts > 1]}", found
 
@@ -214,9 +176,8 @@ def main() -> None:
     kinds = {"drawn": drawn_people(max(given.people, 2)), "real": real_people()}
     figures = ((name, measure.figures(made)) for name, made in every(model, kinds, given.people))
     said: dict[str, dict[str, float]] = {}
-    others = instant_id(model, kinds, given.people), [("two photos of one person", twice(model))]
-    whole = parts2whole(model, given.people)
-    for name, found in itertools.chain(figures, *others, whole):
+    others = [("two photos of one person", twice(model))], parts2whole(model, given.people)
+    for name, found in itertools.chain(figures, *others):
         said[name] = {key: round(value, 3) for key, value in found.items()}
         say(f"{name:32} " + " ".join(f"{key} {value:g}" for key, value in said[name].items()))
     if given.note:

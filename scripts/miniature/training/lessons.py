@@ -3,8 +3,6 @@
 A part that has learned stays as it is: from what the patch projection says of a photo the cartoons are drawn.
 """
 
-from __future__ import annotations
-
 import colorsys
 import math
 import random

@@ -4,8 +4,6 @@ Hair may lie on one side only (turned heads), walls may look like hair or skin, 
 what makes real photos hard to read.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass

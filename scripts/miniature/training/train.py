@@ -10,8 +10,6 @@ Everything is kept in .cache/miniature/training.pt every ten minutes; the same c
 miniature.safetensors or instant_id.safetensors is written, with where it comes from in its metadata.
 """
 
-from __future__ import annotations
-
 import argparse
 import copy
 import math
