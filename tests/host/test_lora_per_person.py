@@ -62,6 +62,7 @@ def test_one_person_everywhere_is_load_lora(model, kind):
     off = relative(ours, true)
     assert off <= ALMOST and relative(plain, true) > 1e-2
     assert torch.equal(sample(model, [text(1)], [text(2)], **LATENT), plain)
+    assert not any("forward" in vars(module) for module in model.model.diffusion_model.modules())
 
 
 def apart(grid):
@@ -207,6 +208,17 @@ def test_words_are_encoded_with_the_lora_and_read_by_that_person(model):
     true = sample(loaded, [longer], [text(2)], **LATENT)
     assert relative(sample(*put_on(model, given(file, words="a red coat")), **LATENT), true) <= 2 * ALMOST
     assert relative(sample(*put_on(model, given(file)), **LATENT), true) > 1e-3
+
+
+def test_in_the_first_attention_their_own_half_alone_reads_the_words_of_one(model):
+    layers = model.model.diffusion_model.named_modules()
+    file, first, seen = lora_made.file(model), next(one for name, one in layers if name.endswith("attn2.to_out")), []
+    handle = first.register_forward_hook(lambda module, args, out: seen.append(out))
+    for words in ("", "a red coat"):
+        sample(*put_on(model, cast_of(given(file), given(file, words=words))), steps=1, size=(WIDTH, HEIGHT))
+    handle.remove()
+    before, after, left = seen[0], seen[len(seen) // 2], apart((HEIGHT // 16, WIDTH // 16))
+    assert relative(after[:, left], before[:, left]) <= ALMOST < 1e-3 < relative(after[:, ~left], before[:, ~left])
 
 
 BESIDE = {
