@@ -9,14 +9,13 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
 
-from ..bridge import carried, folders, regional_text, scopes
+from ..bridge import carried, folders, regional_text, schema, scopes
 from ..bridge.conditioning import Conditioning, check_conditioning, sigmas_of
 from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
 from ..bridge.lora import of_file, path_of
 from ..bridge.regional_lora import Added, RegionalLora, RegionalLoraRun
 from ..bridge.runs import patched
-from ..bridge.schema import IN_METHODS, IN_PEOPLE, advanced, applied_outputs, range_inputs, region_inputs
 from ..bridge.unet import text_width
 from ..core.people import CROP, Identity, Lora
 from ..core.places import regions
@@ -33,7 +32,7 @@ class AddLora(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessAddLora",
-            category=IN_PEOPLE,
+            category=schema.IN_PEOPLE,
             inputs=[
                 IdentitySocket.Input("identity", optional=True),
                 io.Combo.Input("file", options=folders.listed("loras") or [NONE_FOUND]),
@@ -68,28 +67,26 @@ class LoraPerPerson(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessLoraPerPerson",
-            category=IN_METHODS,
+            category=schema.IN_METHODS,
             inputs=[
-                io.Model.Input("model"),
+                *schema.applied_inputs(),
                 io.Clip.Input("clip"),
-                io.Conditioning.Input("positive"),
-                io.Conditioning.Input("negative"),
                 CastOrIdentitySocket.Input("cast"),
                 io.Float.Input("strength", default=1.0, min=-4.0, max=4.0, step=0.01),
-                *range_inputs(),
-                *map(advanced, region_inputs()),
+                *schema.range_inputs(),
+                *map(schema.advanced, schema.region_inputs()),
                 io.Mask.Input("mask", optional=True),
             ],
-            outputs=applied_outputs(),
+            outputs=schema.applied_outputs(),
         )
 
     @classmethod
     def execute(
         cls,
         model: ModelPatcher,
-        clip: CLIP,
         positive: Conditioning,
         negative: Conditioning,
+        clip: CLIP,
         cast: Any,  # a Cast or an Identity
         strength: float,
         start_percent: float,

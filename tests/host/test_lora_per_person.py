@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import attack_graphs
 import attack_values
 import compiled
+import host_nodes as host_nodes_of
 import lora_made
 import photo_maker_made
 import pytest
@@ -15,7 +17,7 @@ from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from pack.bridge import lora
 from pack.core import identities
-from pack.core.errors import ModelMissing, UnsupportedCheckpoint, WrongBaseModel
+from pack.core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.people import Identity, Lora, Person, PlacedCast
 from peers import apply
 from safetensors.torch import load_file
@@ -60,6 +62,7 @@ def test_one_person_everywhere_is_load_lora(model, kind):
     off = relative(ours, true)
     assert off <= ALMOST and relative(plain, true) > 1e-2
     assert torch.equal(sample(model, [text(1)], [text(2)], **LATENT), plain)
+    assert not any("forward" in vars(module) for module in model.model.diffusion_model.modules())
 
 
 def apart(grid):
@@ -207,29 +210,40 @@ def test_words_are_encoded_with_the_lora_and_read_by_that_person(model):
     assert relative(sample(*put_on(model, given(file)), **LATENT), true) > 1e-3
 
 
-@pytest.mark.parametrize("beside", ["LikenessPersonPrompts", "LikenessApplyIPAdapter", "LikenessApplyIDPatch"])
-def test_beside_other_nodes_both_are_there_in_any_order(model, sdxl, beside):
+def test_in_the_first_attention_their_own_half_alone_reads_the_words_of_one(model):
+    layers = model.model.diffusion_model.named_modules()
+    file, first, seen = lora_made.file(model), next(one for name, one in layers if name.endswith("attn2.to_out")), []
+    handle = first.register_forward_hook(lambda module, args, out: seen.append(out))
+    for words in ("", "a red coat"):
+        sample(*put_on(model, cast_of(given(file), given(file, words=words))), steps=1, size=(WIDTH, HEIGHT))
+    handle.remove()
+    before, after, left = seen[0], seen[len(seen) // 2], apart((HEIGHT // 16, WIDTH // 16))
+    assert relative(after[:, left], before[:, left]) <= ALMOST < 1e-3 < relative(after[:, ~left], before[:, ~left])
+
+
+BESIDE = {
+    "LikenessPersonPrompts": {"clip": "sdxl_clip()", "prompts": "1: smiling"},
+    "LikenessApplyIPAdapter": {}, "LikenessApplyIDPatch": {"image": None}, "LikenessApplyInstantID": {},
+    "LikenessSharePartsAttention": {"clip": "sdxl_clip()"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("beside", BESIDE)
+def test_beside_other_nodes_both_are_there_in_any_order(model, beside):
     """Before and after it, the picture is the same, and neither of the two alone."""
-    cast = cast_of(
-        *(given(lora_made.file(model, seed=n), before=one.identity) for n, one in enumerate(halves().people))
-    )
-    net = {"control_net": sdxl[0][1], "image": attack_values.image()} if beside == "LikenessApplyIDPatch" else {}
-    words = {"clip": photo_maker_made.clip(), "prompts": "1: smiling"} if beside == "LikenessPersonPrompts" else {}
     known = [attack_values.identity(name) for name in ("Anna", "Boris")]
     cast = cast_of(*(given(lora_made.file(model, seed=n), before=one) for n, one in enumerate(known)))
 
     def other(given_model, positive, negative):
-        image = {"image": apply("LikenessIDPatchImage", cast=cast)[0]} if net else {}
-        model_in = {} if net else {"model": given_model}
-        out = apply(beside, **{**net, **words, **image, **model_in}, positive=positive, negative=negative, cast=cast)
-        return (given_model, *out[:2]) if net else out
+        linked = {"model": given_model, "positive": positive, "negative": negative, "cast": cast}
+        linked = {name: one for name, one in linked.items() if name in attack_graphs.DEFAULTS[beside]}
+        return (given_model, *apply(beside, **BESIDE[beside], **linked))[-3:]
 
-    plain = [text(1)], [text(2)]
-    before = put_on(*other(model, *plain)[:1], cast, *other(model, *plain)[1:])
-    after = other(*put_on(model, cast))
-    alone = [put_on(model, cast), other(model, *plain)]
-    both = [sample(*one, **LATENT) for one in (before, after)]
+    plain = model, [text(1)], [text(2)]
+    first, *sides = other(*plain)
+    both = [sample(*one, **LATENT) for one in (put_on(first, cast, *sides), other(*put_on(model, cast)))]
     assert relative(*both) <= 2 * ALMOST
+    alone = [put_on(model, cast), other(*plain)]
     assert min(relative(sample(*one, **LATENT), both[0]) for one in alone) > 1e-4
 
 
@@ -255,6 +269,15 @@ def test_what_is_no_addition_is_named(model):
             put_on(other, given(lora_made.file(model)))
     with pytest.raises(ModelMissing, match="The LoRA was not found"):
         put_on(model, cast_of(attack_values.replace(given(file), loras=(Lora("nowhere.safetensors", 1.0, ""),))))
+
+
+@pytest.mark.parametrize("name", ["HyperTile", "ToMe"])
+def test_regions_of_moved_tokens_are_refused(name):
+    moved, file = host_nodes_of.patch(name, attack_values.sd15()), lora_made.file(attack_values.sd15())
+    sides = {side: attack_values.text(n, 48) for n, side in enumerate(("positive", "negative"))}
+    made = put_on(moved, cast_of(given(file), given(file)), **sides)
+    with pytest.raises(BadSetup, match=r"tokens of the \d+x\d+ of a layer.*whose LoRA"):
+        sample(*made, steps=1, size=(2 * WIDTH, 2 * HEIGHT))
 
 
 def test_nothing_is_left_after_an_exception_and_for_a_compiled_model():

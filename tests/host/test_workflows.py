@@ -93,7 +93,7 @@ def prepared(
     graph = workflow.load(file)
     templates.skip_unless_known(file, known)
     if switched_on:
-        for one in graph["nodes"]:
+        for one in workflow.nodes_in(graph):
             one["mode"] = 0
     prompt = workflow.to_prompt(graph, known)
     parts = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
@@ -336,7 +336,7 @@ def test_what_a_note_offers_runs_too(
     write_lora(host_server.base / "models" / "loras" / "lcm-lora-sdxl.safetensors", standin_models.checkpoint)
     file, (dragged, given) = ROOT / "workflows" / f"{template}.json", TABLE["offered"][template]
     plain = prepared(file, known, standin_models, pictures)
-    prompt = workflow.substitute(prepared(file, known, standin_models, pictures, switched_on=True), given)
+    prompt = templates.substitute(prepared(file, known, standin_models, pictures, switched_on=True), given)
     for source, target, name in dragged:
         prompt[workflow.nodes_of(prompt, target)[0]]["inputs"][name] = [workflow.nodes_of(prompt, source)[0], 0]
     before, run = host_server.run(plain), host_server.run(prompt)
