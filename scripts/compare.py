@@ -121,8 +121,8 @@ def halves(world: World, quick: bool) -> Answer:
     people = range(min(len(world.people), 2 if quick else 12))
     columns = {f"{who + 1}": [([who], 1, 1)] for who in people}
     told, shown = drawn_in(world, HALVES, columns, False, whole=True)
-    for photos in (1, 2, 4):
-        method = {f"{photos} photo{'s'[: photos > 1]}": METHODS["InstantID by region"]}
+    for photos in (2, 4):
+        method = {f"both, {photos} photos": METHODS["InstantID by region"]}
         more, drawn = drawn_in(world, method, {f"{who + 1}": [([who], photos, 1)] for who in people}, False, whole=True)
         told, shown = told + more, shown | drawn
     return told, shown

@@ -185,7 +185,7 @@ METHODS = {
     "faces one by one, InstantID": Method(partial(one_by_one, by="instant_id"), False, _FACES),
 }
 HALVES = {
-    "both": Method(instant_id, True),
+    "both, 1 photo": Method(instant_id, True),
     "IdentityNet alone": Method(partial(instant_id, adapter=0.0), True),
     "adapter alone": Method(partial(instant_id, control=0.0), True),
 }
