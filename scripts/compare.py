@@ -49,10 +49,14 @@ def main() -> int:
     parser.add_argument("--steps", type=int, help="with --people: without it those of the templates")
     parser.add_argument("--quick", action="store_true", help="few pictures: whether it runs")
     parser.add_argument("--out", type=Path, default=environment.ROOT / "output" / "compare")
-    parser.add_argument("--write", action="store_true", help="put the figures into docs/likeness.md")
+    parser.add_argument("--write", action="store_true", help="with --miniature: put figures into docs/likeness.md")
     parser.add_argument("--python", help="a Python that has everything already")
-    parser.add_argument("question", nargs="*", help="all of them when none is named")
+    parser.add_argument("question", nargs="*", help="crowd, halves, parts or seeds; all where none is named")
     given = parser.parse_args()
+    if given.write and not given.miniature:
+        parser.error("--write needs --miniature: the page has its figures alone.")
+    if not given.miniature and not given.people.is_dir():
+        parser.error(f"{given.people} is no folder: name the one with photos of the people.")
     hosts = environment.find_hosts()
     if not hosts:
         raise environment.SetupError("compare.py needs a ComfyUI: set COMFYUI_PATH, or run scripts/demo.py first.")
@@ -63,18 +67,23 @@ def main() -> int:
         searched(given.models)
     logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
     sys.path.append(str(environment.ROOT / "tests" / "support"))
+    import evaluate
     import torch
     from comparison import worlds
+    from pack.core.errors import LikenessError
 
     if given.miniature:
         torch.set_num_threads(1)  # its layers are so small that threads would mostly wait for each other
     theirs = given.people, given.prompt, tuple(given.size), given.steps
     world = worlds.miniature(12) if given.miniature else worlds.published(*theirs)
-    with world as there:
-        for name, (lines, pictures) in answers(there, given.question, given.quick, given.miniature):
-            write(name, lines, pictures, given.out)
-            if given.write:
-                into_page(name, table(lines), sheet(pictures))
+    try:
+        with world as there:
+            for name, (lines, pictures) in answers(there, given.question, given.quick, given.miniature):
+                write(name, lines, pictures, given.out)
+                if given.write:
+                    into_page(name, table(lines), sheet(pictures))
+    except (LikenessError, evaluate.Unusable, OSError) as problem:
+        raise environment.SetupError(str(problem)) from problem
     return 0
 
 

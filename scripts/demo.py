@@ -109,8 +109,9 @@ def with_host(host: Host, python: Path, leaves: bool) -> int:
             ready = time.monotonic()
             report = generate(server, stand_ins)
             if stand_ins:
-                draw(server, stand_ins, install.PORTRAIT, "portrait")
-                draw(server, stand_ins, install.OUTFIT, "outfit")
+                for kind, name in ((install.PORTRAIT, "portrait"), (install.OUTFIT, "outfit")):
+                    say(f"{kind}:")
+                    draw(server, stand_ins, kind, name)
     except (HostError, WorkflowError) as problem:
         raise SetupError(f"{host} did not do it: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}") from problem
     seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
