@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from torch import Tensor
 
-from ..core.errors import LikenessError, ModelMissing, WrongBaseModel, counted
+from ..core.errors import BadSetup, ModelMissing, WrongBaseModel, counted
 from ..core.low_rank import UNFIT, low_rank
 from ..core.models.tensors import State, below
 from . import folders, notes
@@ -20,6 +20,7 @@ from .load import read_state_dict
 from .regional_lora import block_of, shape_of
 from .unet import transformers
 
+_NETWORK = "diffusion_model."
 _LAYERS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
 
 
@@ -98,25 +99,18 @@ def _weights(model: ModelPatcher) -> dict[str, str]:
     }
 
 
-class NotPerPerson(LikenessError):
-    """A LoRA of which a layer's change is no addition to what the layer gives, or has no place in the picture."""
-
-
-_NETWORK = "diffusion_model."
-
-
 def path_of(file: str) -> str:
     """Full path of a LoRA's file. Raises ModelMissing, UnsafePath."""
     if path := folders.find(file, "loras"):
         return path
-    raise ModelMissing("The LoRA", [file], folders.folders("loras"), "the page that you have it from", "as it says")
+    raise ModelMissing("The LoRA", [file], folders.folders("loras"), "its page", "under this name")
 
 
 def of_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a file adds to the modules of the MODEL's UNet, by their names, and to weights of the CLIP.
 
     by_region: whether it acts in a part of the picture. Raises what reading a file does, WrongBaseModel unless all of
-    it finds a layer of its size, and NotPerPerson.
+    it finds a layer of its size, and BadSetup.
     """
     state = comfy.lora_convert.convert_lora(read_state_dict(path_of(file), "a LoRA", "Put it into models/loras."))
     keys = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
@@ -126,14 +120,16 @@ def of_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> tupl
     if bad:
         first = f"{counted(len(bad), 'layer')} of it, first {next(iter(bad))}: {next(iter(bad.values()))}"
         advice = "Use Load LoRA, which acts in all of the picture, or another LoRA, LoHa, LoKr or GLoRA."
-        raise NotPerPerson(f"{file} cannot be used for one person, because of {first}.", advice)
+        raise BadSetup(f"{file} cannot be used for one person, because of {first}.", advice)
     read = {key for patch in found.values() for key in getattr(patch, "loaded_keys", ())}
-    strange = {key.rsplit(".", 1)[0] for key in state.keys() - read}
+    strange = {key.removesuffix(".weight").rsplit(".", 1)[0] for key in state.keys() - read}
     fit = len(found) - sum(not _of_size(model, name, patch) for name, patch in ours.items())
     if strange or not 0 < len(found) == fit:
         made, here = len(found) + len(strange), type(model.model.model_config).__name__
         what = f"another model ({counted(made, 'layer')}, of which {fit} fit)"
-        raise WrongBaseModel(f"The LoRA {file}", what, f"one for the MODEL's ({here})", "Use a LoRA of its family.")
+        raise WrongBaseModel(
+            f"The LoRA {file}", what, f"one for the MODEL's ({here})", "Use a LoRA made for the MODEL's family."
+        )
     layers = {name.removeprefix(_NETWORK).removesuffix(".weight"): patch for name, patch in ours.items()}
     return layers, {name: patch for name, patch in found.items() if name not in ours}
 

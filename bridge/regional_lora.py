@@ -192,7 +192,7 @@ class RegionalLoraRun(CrossAttentionRun):
 class Part:
     """What one node's LoRAs, one RegionalLora per chunk and all alike, add to the layers.
 
-    full: whether every pixel is somebody's, so that nobody hears the text without a LoRA.
+    full: whether every pixel is somebody's, so that no pixel reads the text without a LoRA.
     """
 
     def __init__(self, each: Sequence[RegionalLora], layers: Mapping[str, Layer], place: Place, at: Any) -> None:
@@ -238,7 +238,7 @@ class Part:
         if x.shape[1] not in (1, weights.shape[1]):
             raise BadSetup(
                 f"Another MODEL node (HyperTile and TomePatchModel do so) has made {x.shape[1]} tokens of the "
-                f"{grid[1]}x{grid[0]} of a layer, so it is unknown which of them belong to whose LoRA.",
+                f"{grid[1]}x{grid[0]} of a layer. Which of them belong to whose LoRA is unknown.",
                 "Take that node out, or use one person without regions.",
             )
         if len(weights) not in (1, len(x)):
@@ -278,7 +278,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
     def attended(
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        """Each pixel hears the text with the LoRAs of whom it belongs to, by their weights there."""
+        """Each pixel reads the text with the LoRAs of whom it belongs to, by their weights there."""
         grid, whose = grid_of(extra_options), self.whose(before, q, extra_options)
 
         def attend(keys: Tensor, values: Tensor, reading: tuple[Part, int] | None = None) -> Tensor:

@@ -280,6 +280,8 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     pictures = Portraits(*kept) if len(kept) == len(_PORTRAITS) else None
     try:
         loras = tuple(Lora(str(x), float(y), str(z)) for x, y, z in json.loads(metadata.get("loras", "[]")))
+        if not all(math.isfinite(one.strength) for one in loras):
+            raise ValueError
     except (TypeError, ValueError) as error:
         raise damaged("its LoRAs cannot be read") from error
     identity = check(Identity(metadata.get("name", "person"), embeddings, crops.float(), pictures, loras))

@@ -77,7 +77,7 @@ class Faces:
 
 @dataclass(frozen=True)
 class Lora:
-    """One that draws a person. file: relative name below models/loras. words: that it listens to, or ""."""
+    """One that draws a person. file: relative name below models/loras. words: its trigger words, or ""."""
 
     file: str
     strength: float

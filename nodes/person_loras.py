@@ -23,7 +23,7 @@ from ..core.text import NAME, plain
 from .sockets import CastOrIdentitySocket, IdentitySocket
 
 APPLY = "LoRA per Person"
-NOBODY = "No LoRA is applied: no person of the cast has one. Put Add LoRA to Person before Cast."
+NO_LORA = "No LoRA is applied: no person of the cast has one. Put Add LoRA to Person before Cast."
 NO_WORDS = "The words of the LoRAs are left out: with Crop Faces all pictures have one prompt."
 
 
@@ -55,7 +55,7 @@ class AddLora(io.ComfyNode):
     def execute(
         cls, identity: Identity | None = None, *, file: str, strength: float, words: str, name: str
     ) -> io.NodeOutput:
-        # A grey square stands for the photo that nobody needs.
+        # A grey square stands for the photo that is not needed.
         before = identity or Identity("person", {}, torch.full((1, CROP, CROP, 3), 0.5))
         loras = *before.loras, Lora(file, strength, plain(words))
         called = plain(name, NAME) or before.name
@@ -96,7 +96,7 @@ class LoraPerPerson(io.ComfyNode):
         whole = regions.present(regions.as_cast(cast))
         loras = [one for person in whole.people for one in person.identity.loras if one.strength]
         worded = any(one.words for one in loras)
-        said = [*([] if loras else [NOBODY]), *([NO_WORDS] if whole.by_row and worded else [])]
+        said = [*([] if loras else [NO_LORA]), *([NO_WORDS] if whole.by_row and worded else [])]
         found = scopes.acting(cls, cast, strength, more=said, mask=region.get("mask"))
         if found is None:
             return io.NodeOutput(model, positive, negative)
@@ -110,7 +110,10 @@ class LoraPerPerson(io.ComfyNode):
         canvas = scope.canvas if scope.placed or scope.by_row else None
         ours = RegionalLora(object(), window, len(scope.people), layers, scope.regions, canvas, scope.by_row)
         sides = [carried.put(side, ours) for side in (positive, negative)]
-        words = [", ".join(one.words for one in person.identity.loras if one.words) for person in scope.people]
+        words = [
+            ", ".join(one.words for one in person.identity.loras if one.words and one.strength)
+            for person in scope.people
+        ]
         read = [n for n, of_person in enumerate(words) if of_person and not scope.by_row]
         if read:
             tokens = [text_of(encoders[n], words[n], model, "Use the CLIP of the model's checkpoint.")[0] for n in read]
@@ -129,11 +132,11 @@ def _read(
     layers, encoders = dict[str, list[Added]](), list[CLIP]()
     for number, person in enumerate(scope.people):
         encoders.append(clip.clone())
-        for one in person.identity.loras:
+        for one in (each for each in person.identity.loras if each.strength):
             weight = one.strength * person.weight * strength
             added, theirs = of_file(one.file, model, clip, scope.regions is not None or scope.by_row)
             encoders[-1].add_patches(theirs, weight)
-            for name, patch in added.items() if weight else ():
+            for name, patch in added.items():
                 layers.setdefault(name, []).append((number, weight, patch.name, patch.weights))
     return layers, encoders
 

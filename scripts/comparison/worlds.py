@@ -6,7 +6,7 @@ The miniature's colours say who is where; of a user's own models and photos face
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -112,10 +112,16 @@ def published(folder: Path, prompt: str, size: tuple[int, int], steps: int | Non
     yield World(id_patch, instant_id, face_model, people, lambda _: size, 768, partial(by_face, face_model))
 
 
+@cache
+def _checkpoint(name: str) -> Any:
+    return host_nodes.CheckpointLoaderSimple().load_checkpoint(name)[:3]
+
+
 def _published(template: str, prompt: str, wanted: int | None) -> Models:
     nodes = nodes_in(load(ROOT / "workflows" / f"{template}.json"))
     values: Mapping[str, Any] = {node["type"]: node.get("widgets_values") for node in nodes}
-    model, clip, vae = host_nodes.CheckpointLoaderSimple().load_checkpoint(values["CheckpointLoaderSimple"][0])[:3]
+    model, clip, vae = _checkpoint(values["CheckpointLoaderSimple"][0])
+    # Of two texts the second stays: the negative.
     sides = [host_nodes.CLIPTextEncode().encode(clip, text)[0] for text in (prompt, values["CLIPTextEncode"][0])]
     (control_net,) = host_nodes.ControlNetLoader().load_controlnet(values["ControlNetLoader"][0])
     (adapter,) = run("LikenessLoadAdapter", file=values["LikenessLoadAdapter"][0])
@@ -130,7 +136,7 @@ def _photos(path: Path) -> list[Path]:
 
 def _person(path: Path, face_model: Any) -> Identity:
     found = [evaluate.largest_face(photo, evaluate.image(photo), face_model) for photo in _photos(path)]
-    return identities.from_faces(path.stem, found, face_model.ids)
+    return identities.from_faces(path.name if path.is_dir() else path.stem, found, face_model.ids)
 
 
 def by_face(face_model: Any, pictures: Sequence[Picture]) -> dict[str, float]:

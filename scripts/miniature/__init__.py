@@ -15,8 +15,9 @@ released weights.
     garments.py       clothes, their pictures, and who wears them
     parts2whole.py    Parts2Whole's networks
     export.py         widened, as the files a ComfyUI loads; with export_encoder.py and export_parts2whole.py
+    built.py          all of these files, written once
     install.py        into one's own ComfyUI, with workflows
-    measure.py        whose look is seen in which place
+    measure.py        whose look is seen in which place, and what is worn
     training/         how it came about, which no demo and no user needs
 """
 

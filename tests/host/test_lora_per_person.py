@@ -15,7 +15,6 @@ import torch
 from comfy.ldm.modules.attention import attention_pytorch
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
-from pack.bridge import lora
 from pack.core import identities
 from pack.core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.people import Identity, Lora, Person, PlacedCast
@@ -256,10 +255,10 @@ def test_what_is_no_addition_is_named(model):
     dora = {f"diffusion_model.{name}.dora_scale": torch.ones(out, 1)}
     norm = {f"diffusion_model.{name.rsplit('.', 2)[0]}.norm1.diff": torch.ones(out)}
     nowhere = {f"diffusion_model.time_embed.0.lora_{x}.weight": torch.ones(2, 2) for x in ("up", "down")}
-    strange = {"lora_unet_nobody_knows.lora_up.weight": torch.ones(2, 2)}
+    strange = {f"lora_unet_nobody_knows.lora_{x}.weight": torch.ones(2, 2) for x in ("up", "down")}
     for more, error, words in (
-        (dora, lora.NotPerPerson, "lora with DoRA"), (norm, lora.NotPerPerson, "whole difference .diff"),
-        (nowhere, lora.NotPerPerson, "time_embed.* without a place"), (strange, WrongBaseModel, "1 layer|fit"),
+        (dora, BadSetup, "lora with DoRA"), (norm, BadSetup, "whole difference .diff"),
+        (nowhere, BadSetup, "time_embed.* without a place"), (strange, WrongBaseModel, "1 layer|fit"),
     ):  # fmt: skip
         file = lora_made.file(model, words=("attn1.to_q",), **more)
         with pytest.raises(error, match=words):

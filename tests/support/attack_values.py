@@ -268,7 +268,7 @@ lora_of_small = cache(lambda seed: lora_made.file(small(), seed=seed))
 
 
 def with_loras(seed: int = 1, places: Layout | None = None) -> PlacedCast:
-    """Anna and Boris with a LoRA each for `small`, who listen to words."""
+    """Anna and Boris with a LoRA each for `small`, with trigger words."""
     made = cast(places=places)
     files = [lora_of_small(seed + n) for n in range(2)]
     each = [replace(one.identity, loras=(Lora(file, 1.0, "up"),)) for one, file in zip(made.people, files, strict=True)]

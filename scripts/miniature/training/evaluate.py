@@ -1,4 +1,4 @@
-"""Every figure of the miniature, on people it has not seen: drawn ones, and the real photos that come with packages.
+"""Figures of the miniature, by ID-Patch and Parts2Whole, on people it has not seen: drawn and of real photos.
 
     python -m miniature.training.evaluate [--people 300] [--pictures FILE.png] [--note]     in scripts/
 

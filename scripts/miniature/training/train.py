@@ -7,7 +7,7 @@
     python -m miniature.training.evaluate                    what it can do
 
 Everything is kept in .cache/miniature/training.pt every ten minutes; the same command goes on from there. At the end
-miniature.safetensors or instant_id.safetensors is written, with where it comes from in its metadata.
+miniature.safetensors, instant_id.safetensors or parts2whole.safetensors is written; its metadata say where it is from.
 """
 
 import argparse
