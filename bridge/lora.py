@@ -12,15 +12,19 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from torch import Tensor
 
-from ..core.errors import BadSetup, ModelMissing, WrongBaseModel, counted
+from ..core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel, counted
 from ..core.low_rank import UNFIT, low_rank
-from ..core.models.tensors import State, below
+from ..core.models.tensors import State, below, ends
+from ..core.text import in_one_line
 from . import folders, notes
 from .load import read_state_dict
 from .regional_lora import block_of, shape_of
 from .unet import transformers
 
 _NETWORK = "diffusion_model."
+_LARGEST = 65504
+"""Of the numbers in 16 bits."""
+_ADVICE = "Use a LoRA made for the MODEL's family, and the CLIP of the MODEL's checkpoint."
 _LAYERS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_out.0"}
 
 
@@ -112,9 +116,16 @@ def of_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> tupl
     by_region: whether it acts in a part of the picture. Raises what reading a file does, WrongBaseModel unless all of
     it finds a layer of its size, and BadSetup.
     """
-    state = comfy.lora_convert.convert_lora(read_state_dict(path_of(file), "a LoRA", "Put it into models/loras."))
-    keys = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
-    found = comfy.lora.load_lora(state, comfy.lora.model_lora_keys_unet(model.model, keys), False)
+    path = path_of(file)
+    state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
+    keys = comfy.lora.model_lora_keys_unet(model.model, comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {}))
+    try:
+        if wrong := [key for key, x in state.items() if not all(abs(end) <= _LARGEST for end in ends(x))]:
+            raise ValueError(f"{wrong[0][:100]} holds NaN, infinity or numbers too large")
+        found = comfy.lora.load_lora(state, keys, False)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        what = f"an incomplete or damaged LoRA ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, what, "a LoRA", "Download it again.") from error
     ours = {name: patch for name, patch in found.items() if name.startswith(_NETWORK)}
     bad = {name: why for name, patch in ours.items() if (why := _unfit(model, name, patch, by_region))}
     if bad:
@@ -127,9 +138,7 @@ def of_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> tupl
     if strange or not 0 < len(found) == fit:
         made, here = len(found) + len(strange), type(model.model.model_config).__name__
         what = f"another model ({counted(made, 'layer')}, of which {fit} fit)"
-        raise WrongBaseModel(
-            f"The LoRA {file}", what, f"one for the MODEL's ({here})", "Use a LoRA made for the MODEL's family."
-        )
+        raise WrongBaseModel(f"The LoRA {file}", what, f"one for the MODEL's ({here})", _ADVICE)
     layers = {name.removeprefix(_NETWORK).removesuffix(".weight"): patch for name, patch in ours.items()}
     return layers, {name: patch for name, patch in found.items() if name not in ours}
 
@@ -152,7 +161,9 @@ def _of_size(model: ModelPatcher, name: str, patch: Any) -> bool:
     assert shape
     try:
         sizes = [x.to("meta") if isinstance(x, Tensor) else x for x in patch.weights]
-        down, up, _ = low_rank(patch.name, sizes, shape)
-    except (RuntimeError, ValueError, IndexError):
+        down, up, front = low_rank(patch.name, sizes, shape)
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
         return False
-    return (len(up), *down.shape[1:]) == shape
+    if front and not (front[0].shape[1] == len(front[1]) == shape[1] and len(front[0]) == front[1].shape[1]):
+        return False
+    return up.shape == (shape[0], len(down)) and down.shape[1:] == shape[1:]

@@ -7,6 +7,8 @@ values of the text are made with each person's LoRA, and read by that person's p
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -249,7 +251,7 @@ class Part:
 class RegionalLoraBatch(CrossAttentionBatch):
     """What the layers of one forward are given. reading: whose attention to the text is on."""
 
-    reading: tuple[Part, int] | None = None
+    reading: tuple[tuple[Part, int], ...] = ()
 
     def __init__(self, run: RegionalLoraRun, rows: int, parts: Sequence[Part]) -> None:
         self.layers, self.rows, self._run, self._parts = run.layers, rows, run, parts
@@ -268,9 +270,10 @@ class RegionalLoraBatch(CrossAttentionBatch):
     def added(self, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
         """To what a layer gives. To keys and values only where others make their own in the place of attention."""
         if reader.name.endswith(("attn2.to_k", "attn2.to_v")):
-            part, person = self.reading or (None, 0)
-            known = part and part.layers.get(reader.name)
-            return out + known.of_text(x, reader.own).get(person, 0) if known else out
+            for part, person in self.reading:
+                if known := part.layers.get(reader.name):
+                    out = out + known.of_text(x, reader.own).get(person, 0)
+            return out
         for part in self._parts:
             out = part.onto(out, reader, x) if reader.name in part.layers else out
         return out
@@ -278,35 +281,42 @@ class RegionalLoraBatch(CrossAttentionBatch):
     def attended(
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        """Each pixel reads the text with the LoRAs of whom it belongs to, by their weights there."""
+        """Each pixel reads the text with the LoRAs of whom it belongs to, by their weights there.
+
+        Where several nodes have somebody in a pixel, it reads with the LoRAs of all of them.
+        """
         grid, whose = grid_of(extra_options), self.whose(before, q, extra_options)
 
-        def attend(keys: Tensor, values: Tensor, reading: tuple[Part, int] | None = None) -> Tensor:
+        def attend(keys: Tensor, values: Tensor, reading: tuple[tuple[Part, int], ...]) -> Tensor:
             self.reading = reading
             if before is None:
                 return attend_with(extra_options)(q, keys, values)
             return before(q, keys, values, extra_options)
 
-        out: Any = 0
-        left: Any = 1
-        people: list[int] = []
         texts = [*zip(self._run.texts[layer], extra_options[_TEXT], strict=True)]
-        for part in self._parts:
-            of_keys, of_values = (
-                part.layers[name].of_text(x, self._run.readers[name].own) if name in part.layers else {}
-                for name, x in texts
-            )
-            people = sorted({*of_keys, *of_values})
-            for person in people:
-                weights = part.weights(grid, (person,))
-                of_rows = None if weights is None or len(weights) == 1 else whose
-                share: Any = 1 if weights is None else rows_of(weights.to(q), of_rows, dim=0)
-                out = out + share * attend(k + of_keys.get(person, 0), v + of_values.get(person, 0), (part, person))
-                left = left - share
-        if len(self._parts) > 1 or not self._parts[0].full or len(people) < self._parts[0].people:
-            out = out + left * attend(k, v)
-        self.reading = None
+        every = [self._read_by(part, grid, whose, texts, q) for part in self._parts]
+        out: Any = 0
+        for way in itertools.product(*every):
+            shares, keys, values, reading = zip(*way, strict=True)
+            out = out + math.prod(shares) * attend(sum(keys, k), sum(values, v), sum(reading, ()))
+        self.reading = ()
         return out
+
+    def _read_by(self, part: Part, grid: Grid, whose: Any, texts: Sequence[Any], q: Tensor) -> list[tuple[Any, ...]]:
+        """Of everybody, and of the pixels that are left: the weight, what is added to keys and values, and who."""
+        of_keys, of_values = (
+            part.layers[name].of_text(x, self._run.readers[name].own) if name in part.layers else {}
+            for name, x in texts
+        )
+        left: Any = 1
+        found: list[tuple[Any, ...]] = []
+        for person in sorted({*of_keys, *of_values}):
+            weights = part.weights(grid, (person,))
+            of_rows = None if weights is None or len(weights) == 1 else whose
+            share: Any = 1 if weights is None else rows_of(weights.to(q), of_rows, dim=0)
+            found.append((share, of_keys.get(person, 0), of_values.get(person, 0), ((part, person),)))
+            left = left - share
+        return found if part.full and len(found) == part.people else [*found, (left, 0, 0, ())]
 
 
 def _remember(n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> tuple[Tensor, Tensor, Tensor]:

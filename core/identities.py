@@ -213,7 +213,7 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     if not common and (a.embeddings or b.embeddings or not (a.portraits and b.portraits)):
         who = " and ".join(f"{one.name} has {listed([*one.embeddings], 'no embedding')}" for one in (a, b))
         why = f"No recogniser in common to blend: {who}."
-        raise BadCast(why, "Make both identities with the same Load Face Model.")
+        raise BadCast(why, "Make both identities from photos with the same Load Face Model.")
     mix = slerp if method == "slerp" else torch.lerp
     ours, theirs = ({key: combine(one, key, "mean", "Blend Identities") for key in common} for one in (a, b))
     embeddings = {key: mix(ours[key], theirs[key], amount) for key in common}
@@ -279,10 +279,10 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     embeddings = {key: rows.float() for key, rows in stored.items()}
     pictures = Portraits(*kept) if len(kept) == len(_PORTRAITS) else None
     try:
-        loras = tuple(Lora(str(x), float(y), str(z)) for x, y, z in json.loads(metadata.get("loras", "[]")))
+        loras = tuple(Lora(str(x), float(y), plain(str(z))) for x, y, z in json.loads(metadata.get("loras", "[]")))
         if not all(math.isfinite(one.strength) for one in loras):
             raise ValueError
-    except (TypeError, ValueError) as error:
+    except (OverflowError, RecursionError, TypeError, ValueError) as error:
         raise damaged("its LoRAs cannot be read") from error
     identity = check(Identity(metadata.get("name", "person"), embeddings, crops.float(), pictures, loras))
     parts = [*embeddings.values(), *kept]

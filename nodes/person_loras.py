@@ -23,7 +23,7 @@ from ..core.text import NAME, plain
 from .sockets import CastOrIdentitySocket, IdentitySocket
 
 APPLY = "LoRA per Person"
-NO_LORA = "No LoRA is applied: no person of the cast has one. Put Add LoRA to Person before Cast."
+NO_LORA = "No LoRA is applied: no person of the cast has one above or below 0. Put Add LoRA to Person before Cast."
 NO_WORDS = "The words of the LoRAs are left out: with Crop Faces all pictures have one prompt."
 
 

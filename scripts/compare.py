@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from comparison.methods import Method, World
     from torch import Tensor
 
+QUESTIONS = ("crowd", "halves", "seeds")
 PAGE = environment.ROOT / "docs" / "likeness.md"
 PROMPT = "photo of people side by side on a summer terrace, half-length, smiling at the camera, soft daylight"
 Line = dict[str, Any]
@@ -55,8 +56,12 @@ def main() -> int:
     given = parser.parse_args()
     if given.write and not given.miniature:
         parser.error("--write needs --miniature: the page has its figures alone.")
-    if not given.miniature and not given.people.is_dir():
-        parser.error(f"{given.people} is no folder: name the one with photos of the people.")
+    for folder in (given.people, given.models):
+        if folder and not folder.is_dir():
+            parser.error(f"{folder} is no folder.")
+    asked = [*QUESTIONS, *(["parts"] if given.miniature else [])]
+    if unknown := {*given.question} - {*asked}:
+        parser.error(f"No such question: {', '.join(unknown)}. There are {', '.join(asked)}.")
     hosts = environment.find_hosts()
     if not hosts:
         raise environment.SetupError("compare.py needs a ComfyUI: set COMFYUI_PATH, or run scripts/demo.py first.")
@@ -101,8 +106,6 @@ def searched(models: Path) -> None:
 def answers(world: World, wanted: Sequence[str], quick: bool, drawn: bool) -> Iterator[tuple[str, Answer]]:
     """drawn: whether the miniature draws, which alone has parts that are told apart."""
     asked = {"crowd": crowd, "halves": halves, **({"parts": parts} if drawn else {}), "seeds": seeds}
-    if unknown := set(wanted) - set(asked):
-        raise environment.SetupError(f"No such question: {', '.join(unknown)}. There are {', '.join(asked)}.")
     for name in wanted or asked:
         environment.say(f"{name} ...")
         yield name, asked[name](world, quick)

@@ -193,6 +193,8 @@ def test_two_loras_of_one_person_are_both_as_load_lora_stacks_them(model):
     assert relative(ours, sample(twice, [text(1)], [text(2)], **LATENT)) < 0.1
     true = sample(theirs(theirs(model, files[1], 0.5)[0], files[0])[0], [text(1)], [text(2)], **LATENT)
     assert relative(ours, true) <= ALMOST
+    first = put_on(model, given(files[0]))
+    assert relative(sample(*put_on(first[0], given(files[1], 0.5), *first[1:]), **LATENT), true) <= ALMOST
 
 
 def test_words_are_encoded_with_the_lora_and_read_by_that_person(model):
@@ -255,9 +257,12 @@ def test_what_is_no_addition_is_named(model):
     dora = {f"diffusion_model.{name}.dora_scale": torch.ones(out, 1)}
     norm = {f"diffusion_model.{name.rsplit('.', 2)[0]}.norm1.diff": torch.ones(out)}
     nowhere = {f"diffusion_model.time_embed.0.lora_{x}.weight": torch.ones(2, 2) for x in ("up", "down")}
+    damaged = {f"diffusion_model.{name.replace('to_q', 'to_k')}.lora_up.weight": torch.ones(out, 2)}
+    nan = {f"diffusion_model.{name}.lora_up.weight": torch.full((out, 3), torch.nan)}
     strange = {f"lora_unet_nobody_knows.lora_{x}.weight": torch.ones(2, 2) for x in ("up", "down")}
     for more, error, words in (
         (dora, BadSetup, "lora with DoRA"), (norm, BadSetup, "whole difference .diff"),
+        (damaged, UnsupportedCheckpoint, "damaged LoRA"), (nan, UnsupportedCheckpoint, "holds NaN"),
         (nowhere, BadSetup, "time_embed.* without a place"), (strange, WrongBaseModel, "1 layer|fit"),
     ):  # fmt: skip
         file = lora_made.file(model, words=("attn1.to_q",), **more)
