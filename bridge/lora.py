@@ -119,9 +119,10 @@ def of_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> tupl
     path = path_of(file)
     state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
     keys = comfy.lora.model_lora_keys_unet(model.model, comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {}))
+    if wrong := [key for key, x in state.items() if not all(abs(end) <= _LARGEST for end in ends(x))]:
+        what = f"{wrong[0][:100]} holds NaN, infinity or numbers too large"
+        raise UnsupportedCheckpoint(path, what, "a LoRA", "Download it again.")
     try:
-        if wrong := [key for key, x in state.items() if not all(abs(end) <= _LARGEST for end in ends(x))]:
-            raise ValueError(f"{wrong[0][:100]} holds NaN, infinity or numbers too large")
         found = comfy.lora.load_lora(state, keys, False)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         what = f"an incomplete or damaged LoRA ({in_one_line(error)})"

@@ -280,10 +280,10 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     pictures = Portraits(*kept) if len(kept) == len(_PORTRAITS) else None
     try:
         loras = tuple(Lora(str(x), float(y), plain(str(z))) for x, y, z in json.loads(metadata.get("loras", "[]")))
-        if not all(math.isfinite(one.strength) for one in loras):
-            raise ValueError
     except (OverflowError, RecursionError, TypeError, ValueError) as error:
         raise damaged("its LoRAs cannot be read") from error
+    if not all(math.isfinite(one.strength) for one in loras):
+        raise damaged("the strength of a LoRA is no number")
     identity = check(Identity(metadata.get("name", "person"), embeddings, crops.float(), pictures, loras))
     parts = [*embeddings.values(), *kept]
     together = (parts or loras) and len(kept) != 1 and all(part.shape[:1] == crops.shape[:1] for part in parts)

@@ -72,10 +72,8 @@ def main() -> int:
         searched(given.models)
     logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
     sys.path.append(str(environment.ROOT / "tests" / "support"))
-    import evaluate
     import torch
     from comparison import worlds
-    from pack.core.errors import LikenessError
 
     if given.miniature:
         torch.set_num_threads(1)  # its layers are so small that threads would mostly wait for each other
@@ -87,7 +85,7 @@ def main() -> int:
                 write(name, lines, pictures, given.out)
                 if given.write:
                     into_page(name, table(lines), sheet(pictures))
-    except (LikenessError, evaluate.Unusable, OSError) as problem:
+    except worlds.REFUSED as problem:
         raise environment.SetupError(str(problem)) from problem
     return 0
 

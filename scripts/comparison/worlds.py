@@ -22,6 +22,7 @@ from miniature.training import crowds, portraits, train
 from miniature_made import Host, files_in, host_nodes, opened
 from pack.core import identities
 from pack.core import measure as faces_measured
+from pack.core.errors import LikenessError
 from pack.core.faces import model as faces
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.models.tensors import read
@@ -32,6 +33,7 @@ from rig.workflow import load, nodes_in
 
 from .methods import Models, Picture, World
 
+REFUSED = LikenessError, evaluate.Unusable, OSError
 PHOTOS = 8
 """Of every drawn person."""
 TEMPLATES = "start_group", "start_portrait"
