@@ -147,8 +147,6 @@ def parts2whole(model: Miniature, people: int) -> Iterator[tuple[str, dict[str, 
             shown, plain = (torch.cat([pictures.pixels for _, pictures in one]) for one in (much, none))
             outside = 1 - torch.cat([pictures.masks for _, pictures in much]).mean((1, 2))
             beside = (shown - plain).mean((2, 3)) / outside[:, None]
-            masked = zip(none, much, strict=True)
-            none = [(told, own._replace(masks=other.masks)) for (told, own), (_, other) in masked]
             found["outside"] = measure.shows(fitted(model, much, standing), fitted(model, none, standing), beside)
         yield f"{parts} part{'s'[: parts > 1]}", found
 

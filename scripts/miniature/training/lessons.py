@@ -307,14 +307,14 @@ Fitting = tuple[dict[Slot, garments.Part], Pictures]
 
 
 def fitting(rng: random.Random, slots: Sequence[Slot], beside: float = 0.7) -> Fitting:
-    """An outfit and pictures of its parts, of which this share shows other things too; of half of the others all
-    counts, as where nobody has painted a mask."""
+    """An outfit and pictures of its parts, of which this share shows other things too; where any does, of half of
+    the others all counts, as without a painted mask."""
     told = garments.outfit(rng, slots)
     kinds = [rng.random() for _ in told]
     drawn = zip(told.items(), kinds, strict=True)
     shown = [garments.flat(random.Random(rng.random()), *part, kind < beside) for part, kind in drawn]
     pixels, masks = (torch.stack(each) for each in zip(*shown, strict=True))
-    masks[torch.tensor(kinds) > (1 + beside) / 2] = 1
+    masks[(torch.tensor(kinds) > (1 + beside) / 2) & (beside > 0)] = 1
     return told, Pictures(pixels, masks, torch.tensor(list(told)))
 
 
