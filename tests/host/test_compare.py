@@ -10,13 +10,13 @@ from pathlib import Path
 import comfy.supported_models
 import compare
 import pytest
+import real_faces
 import small_networks
 import torch
 from comparison import parts, worlds
 from comparison.methods import METHODS, World, drawn, meaning, of_photos
 from environment import ROOT
 from miniature_made import files_in
-from rig import photos
 from safetensors.torch import save_file
 
 
@@ -66,7 +66,7 @@ def test_the_command_answers(tmp_path: Path) -> None:
 def test_photos_are_drawn_with_the_files_of_the_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rehearsed with the miniature's under the published names: whose faces are not found counts as missing."""
     (folder := tmp_path / "people").mkdir()
-    for path in photos.people(folder)[2:]:
+    for path in real_faces.six(folder)[2:]:
         path.unlink()
     models = tmp_path / "models"
     monkeypatch.setattr(comfy.supported_models, "models", small_networks.families())
