@@ -100,9 +100,7 @@ class InjectionsRun(CrossAttentionRun):
     key = Injection.key
 
     def batch(self, chunks: tuple[tuple[Injection, ...], ...], given: Given) -> CrossAttentionBatch | None:
-        """Of the injections that are switched on at this step."""
-        together = zip(*chunks, strict=True)
-        on = tuple(each for each in together if each[0].active and each[0].is_on(given.sigmas))
+        on = self.acting(chunks, given)
         return self.ready(on, given, lambda place: InjectionsBatch(self.layers, on, place)) if on else None
 
 

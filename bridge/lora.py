@@ -19,7 +19,7 @@ from ..core.text import in_one_line
 from . import folders, notes
 from .load import read_state_dict
 from .regional_lora import block_of, shape_of
-from .unet import transformers
+from .unet import modules_of_unet, transformers
 
 _NETWORK = "diffusion_model."
 _LARGEST = 65504
@@ -64,17 +64,15 @@ def _patches(model: ModelPatcher, state: State, weights: Mapping[str, str] | Non
     """By the names of the MODEL's weights. Raises WrongBaseModel unless each finds a layer of its size: the host leaves
     out all others."""
     found = comfy.lora.load_lora(dict(state), weights or _weights(model), False)
-    layers, fitting = sum(key.endswith("up.weight") for key in state), sum(_fits(model, *one) for one in found.items())
+    layers, fitting = (
+        sum(key.endswith("up.weight") for key in state),
+        sum(_of_size(model, *one) for one in found.items()),
+    )
     if not found or fitting != layers:
         made, ours = f"another UNet ({layers} layers, of which {fitting} fit)", type(model.model.model_config).__name__
         advice = "Use a MODEL with the own layout of the file's family, or set lora_weight to 0."
         raise WrongBaseModel("The LoRA in this file", made, f"one for the MODEL's ({ours})", advice)
     return found
-
-
-def _fits(model: ModelPatcher, key: str, patch: Any) -> bool:
-    layer, (up, down) = model.get_model_object(key.removesuffix(".weight")), patch.weights[:2]
-    return (up.shape[0], down.shape[1]) == (layer.out_features, layer.in_features)
 
 
 def _same(patch: Any, ours: Any) -> bool:
@@ -92,9 +90,8 @@ def _equal(one: Any, other: Tensor) -> bool:
 def _weights(model: ModelPatcher) -> dict[str, str]:
     """0.to_q and so on -> the name of the weight in the host, for every projection of every attention."""
     unet = model.get_model_object("diffusion_model")
-    # torch.compile puts a module around all others, which the MODEL's own names know nothing of.
-    names = {id(module): name.removeprefix("_orig_mod.") for name, module in unet.named_modules()}
-    blocks = [names[id(block)] for *_, block in transformers(unet)]
+    names = {module: name for name, module in modules_of_unet(unet).items()}
+    blocks = [names[block] for *_, block in transformers(unet)]
     attentions = [f"diffusion_model.{block}.{attention}" for block in blocks for attention in ("attn1", "attn2")]
     return {
         f"{n}.{layer}": f"{attention}.{name}.weight"

@@ -25,7 +25,7 @@ from .carried import Carried, cut_regions
 from .conditioning import Canvas
 from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many, rows_of
 from .runs import Given, rows_made
-from .unet import Grid, Options, Replacement, attend_with, grid_of, grids, transformers, with_patch
+from .unet import Grid, Options, Replacement, attend_with, grid_of, grids, modules_of_unet, transformers, with_patch
 
 _TEXT = "likeness_text"
 """In the extra_options of a layer: what its keys and values are made of."""
@@ -68,9 +68,6 @@ class RegionalLora(Carried):
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> RegionalLora:
         return replace(self, regions=None if self.regions is None else cut_regions(self.regions, area, latent))
-
-    def alike(self, other: Any) -> bool:
-        return self.source is other.source
 
     @property
     def shares(self) -> list[Tensor]:
@@ -162,11 +159,11 @@ class RegionalLoraRun(CrossAttentionRun):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         self.readers, self._on_device = dict[str, Reader](), dict[object, dict[str, Layer]]()
+        self._modules = dict[str, nn.Module]()
         self.texts: list[tuple[str, str]] = []
 
     def batch(self, chunks: tuple[tuple[RegionalLora, ...], ...], given: Given) -> CrossAttentionBatch | None:
-        together, unet = zip(*chunks, strict=True), given.model.diffusion_model
-        on = tuple(each for each in together if each[0].active and each[0].is_on(given.sigmas))
+        on, unet = self.acting(chunks, given), given.model.diffusion_model
 
         def make(place: Place) -> RegionalLoraBatch:
             at = grids(unet, *given.x.shape[-2:])
@@ -178,10 +175,11 @@ class RegionalLoraRun(CrossAttentionRun):
     def _layers(self, one: RegionalLora, place: Place, unet: nn.Module) -> dict[str, Layer]:
         """On the device, once in a run."""
         if one.source not in self._on_device:
-            modules = {name.removeprefix("_orig_mod."): module for name, module in unet.named_modules()}
-            names = {id(module): name for name, module in modules.items()}
-            pairs = [(block.attn2.to_k, block.attn2.to_v) for *_, block in transformers(unet)]
-            self.texts = [(names[id(keys)], names[id(values)]) for keys, values in pairs]
+            if not self._modules:
+                self._modules = modules_of_unet(unet)
+                names = {module: name for name, module in self._modules.items()}
+                self.texts = [(names[block.attn2.to_k], names[block.attn2.to_v]) for *_, block in transformers(unet)]
+            modules = self._modules
             self._on_device[one.source] = {name: Layer(each, modules[name], place) for name, each in one.layers.items()}
             self.readers |= {name: Reader(self, name, modules[name]) for name in one.layers.keys() - self.readers}
         return self._on_device[one.source]

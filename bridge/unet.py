@@ -47,6 +47,11 @@ def unet_of(model: ModelPatcher) -> Any:
     return network
 
 
+def modules_of_unet(unet: torch.nn.Module) -> dict[str, torch.nn.Module]:
+    """By the MODEL's names, which know nothing of the module that torch.compile puts around all others."""
+    return {name.removeprefix("_orig_mod."): module for name, module in unet.named_modules()}
+
+
 def text_width(model: ModelPatcher) -> int:
     """Of the text that a MODEL's UNet reads. Raises WrongBaseModel for a MODEL that is none."""
     return transformers(unet_of(model))[0][-1].attn2.to_k.in_features

@@ -17,7 +17,7 @@ from ..bridge.lora import of_file, path_of
 from ..bridge.regional_lora import Added, RegionalLora, RegionalLoraRun
 from ..bridge.runs import patched
 from ..bridge.unet import text_width
-from ..core.people import CROP, Identity, Lora
+from ..core.people import CROP, Identity, Lora, Person
 from ..core.places import regions
 from ..core.text import NAME, plain
 from .sockets import CastOrIdentitySocket, IdentitySocket
@@ -94,7 +94,7 @@ class LoraPerPerson(io.ComfyNode):
         **region: Any,
     ) -> io.NodeOutput:
         whole = regions.present(regions.as_cast(cast))
-        loras = [one for person in whole.people for one in person.identity.loras if one.strength]
+        loras = [one for person in whole.people for one in _acting(person)]
         worded = any(one.words for one in loras)
         said = [*([] if loras else [NO_LORA]), *([NO_WORDS] if whole.by_row and worded else [])]
         found = scopes.acting(cls, cast, strength, more=said, mask=region.get("mask"))
@@ -110,10 +110,7 @@ class LoraPerPerson(io.ComfyNode):
         canvas = scope.canvas if scope.placed or scope.by_row else None
         ours = RegionalLora(object(), window, len(scope.people), layers, scope.regions, canvas, scope.by_row)
         sides = [carried.put(side, ours) for side in (positive, negative)]
-        words = [
-            ", ".join(one.words for one in person.identity.loras if one.words and one.strength)
-            for person in scope.people
-        ]
+        words = [", ".join(one.words for one in _acting(person) if one.words) for person in scope.people]
         read = [n for n, of_person in enumerate(words) if of_person and not scope.by_row]
         if read:
             tokens = [text_of(encoders[n], words[n], model, "Use the CLIP of the model's checkpoint.")[0] for n in read]
@@ -125,16 +122,21 @@ class LoraPerPerson(io.ComfyNode):
         return io.NodeOutput(patched(model, *runs), *sides, ui=scope.preview(cls))
 
 
+def _acting(person: Person) -> list[Lora]:
+    return [one for one in person.identity.loras if one.strength]
+
+
 def _read(
     scope: scopes.Scope, model: ModelPatcher, clip: CLIP, strength: float
 ) -> tuple[dict[str, list[Added]], list[CLIP]]:
     """What everybody's LoRAs add to the layers, by name, and the CLIP as each of them changes it."""
     layers, encoders = dict[str, list[Added]](), list[CLIP]()
+    names = dict.fromkeys(one.file for person in scope.people for one in _acting(person))
+    files = {name: of_file(name, model, clip, scope.regions is not None or scope.by_row) for name in names}
     for number, person in enumerate(scope.people):
         encoders.append(clip.clone())
-        for one in (each for each in person.identity.loras if each.strength):
-            weight = one.strength * person.weight * strength
-            added, theirs = of_file(one.file, model, clip, scope.regions is not None or scope.by_row)
+        for one in _acting(person):
+            weight, (added, theirs) = one.strength * person.weight * strength, files[one.file]
             encoders[-1].add_patches(theirs, weight)
             for name, patch in added.items():
                 layers.setdefault(name, []).append((number, weight, patch.name, patch.weights))

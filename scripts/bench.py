@@ -10,11 +10,9 @@ of it runs, on small networks.
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 
 import environment
-from rig.pack import load_host, load_pack
+from rig.pack import entered
 
 
 def main() -> int:
@@ -22,18 +20,10 @@ def main() -> int:
     parser.add_argument("--python", help="a Python that has everything already")
     parser.add_argument("--tiny", action="store_true", help="small networks: whether all of it runs")
     given = parser.parse_args()
-    hosts = environment.find_hosts()
-    if not hosts:
-        raise environment.SetupError("bench.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
-    environment.enter(environment.python_for(hosts, given.python, ("diffusers",)))
-    load_pack()
-    load_host(str(hosts[0].path))
+    entered("bench.py", given.python, ("diffusers",))
     import comfy.cli_args
 
     comfy.cli_args.args.use_pytorch_cross_attention = True  # the kernel the operation counter knows
-    logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
-    # The networks that the tests are run on.
-    sys.path.append(str(environment.ROOT / "tests" / "support"))
     # Only here: it needs the host, the pack and torch.
     from bench import methods
 

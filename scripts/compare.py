@@ -13,23 +13,20 @@ the miniature's figures into docs/likeness.md.
 from __future__ import annotations
 
 import argparse
-import logging
 import math
 import os
-import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import environment
-from rig.pack import load_host, load_pack
+from rig.pack import entered
 
 if TYPE_CHECKING:
     from comparison.methods import Method, World
     from torch import Tensor
 
-QUESTIONS = ("crowd", "halves", "seeds")
 PAGE = environment.ROOT / "docs" / "likeness.md"
 PROMPT = "photo of people side by side on a summer terrace, half-length, smiling at the camera, soft daylight"
 Line = dict[str, Any]
@@ -59,19 +56,12 @@ def main() -> int:
     for folder in (given.people, given.models):
         if folder and not folder.is_dir():
             parser.error(f"{folder} is no folder.")
-    asked = [*QUESTIONS, *(["parts"] if given.miniature else [])]
+    asked = {"crowd": crowd, "halves": halves, **({"parts": parts} if given.miniature else {}), "seeds": seeds}
     if unknown := {*given.question} - {*asked}:
         parser.error(f"No such question: {', '.join(unknown)}. There are {', '.join(asked)}.")
-    hosts = environment.find_hosts()
-    if not hosts:
-        raise environment.SetupError("compare.py needs a ComfyUI: set COMFYUI_PATH, or run scripts/demo.py first.")
-    environment.enter(environment.python_for(hosts, given.python))
-    load_pack()
-    load_host(str(hosts[0].path))
+    entered("compare.py", given.python)
     if given.models:
         searched(given.models)
-    logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
-    sys.path.append(str(environment.ROOT / "tests" / "support"))
     import torch
     from comparison import worlds
 
@@ -81,7 +71,9 @@ def main() -> int:
     world = worlds.miniature(12) if given.miniature else worlds.published(*theirs)
     try:
         with world as there:
-            for name, (lines, pictures) in answers(there, given.question, given.quick, given.miniature):
+            for name in given.question or asked:
+                environment.say(f"{name} ...")
+                lines, pictures = asked[name](there, given.quick)
                 write(name, lines, pictures, given.out)
                 if given.write:
                     into_page(name, table(lines), sheet(pictures))
@@ -99,14 +91,6 @@ def searched(models: Path) -> None:
 
 
 # --- The questions
-
-
-def answers(world: World, wanted: Sequence[str], quick: bool, drawn: bool) -> Iterator[tuple[str, Answer]]:
-    """drawn: whether the miniature draws, which alone has parts that are told apart."""
-    asked = {"crowd": crowd, "halves": halves, **({"parts": parts} if drawn else {}), "seeds": seeds}
-    for name in wanted or asked:
-        environment.say(f"{name} ...")
-        yield name, asked[name](world, quick)
 
 
 def crowd(world: World, quick: bool) -> Answer:
@@ -187,9 +171,11 @@ def drawn_in(
 def write(name: str, lines: Sequence[Line], pictures: Pictures, out: Path) -> None:
     import evaluate
 
+    from core import previews
+
     (out / name).mkdir(parents=True, exist_ok=True)
     for names, pixels in pictures.items():
-        as_image(pixels).save(out / name / f"{', '.join(names)}.png")
+        previews.as_picture(pixels).save(out / name / f"{', '.join(names)}.png")
     (out / f"{name}.md").write_text(table(lines), "utf-8")
     columns = list(dict.fromkeys(column for line in lines for column in line))
     told = [[line.get(column, "") for column in columns] for line in lines]
@@ -216,6 +202,8 @@ def sheet(pictures: Pictures, side: int = 220) -> Any:
     """Rows of methods and columns, with their names."""
     from PIL import Image, ImageDraw
 
+    from core import previews
+
     rows, columns = (list(dict.fromkeys(names)) for names in zip(*pictures, strict=True))
     side = min(side, *(one.shape[1] for one in pictures.values()))
     high = max(math.ceil(side * len(one) / one.shape[1]) for one in pictures.values())
@@ -224,19 +212,13 @@ def sheet(pictures: Pictures, side: int = 220) -> Any:
     for number, name in enumerate(columns):
         draw.text((side * (number + 1) + 6, 6), name, "black")
     for row, name in enumerate(rows):
-        draw.text((6, high * row + 30), "\n".join(re.findall(r".{1,34}(?:\s|$)", name)), "black")
+        draw.text((6, high * row + 30), textwrap.fill(name, side // 7), "black")
         for number, column in enumerate(columns):
             if (pixels := pictures.get((name, column))) is not None:
-                small = as_image(pixels)
+                small = previews.as_picture(pixels)
                 small.thumbnail((side - 4, high - 4))
                 made.paste(small, (side * (number + 1), high * row + 24))
     return made
-
-
-def as_image(pixels: Tensor) -> Any:
-    from PIL import Image
-
-    return Image.fromarray((255 * pixels.clamp(0, 1)).byte().cpu().numpy())
 
 
 def into_page(name: str, text: str, shown: Any) -> None:

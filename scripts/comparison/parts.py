@@ -62,20 +62,19 @@ def _dressed(wardrobe: Wardrobe, way: Way, people: int) -> Dressed:
     figures = measure.wearing([fitted for _, fitted, _ in much])
     if way.apart:
         none = _worn(wardrobe, slots, 0.0, way.masks)
-        colours = torch.stack([one - other for (_, _, one), (_, _, other) in zip(much, none, strict=True)])
+        colours = torch.cat([measure.beside(one, other) for (_, _, one), (_, _, other) in zip(much, none, strict=True)])
         figures["beside"] = measure.shows([one for _, one, _ in much], [one for _, one, _ in none], colours)
     return Dressed([pixels for pixels, _, _ in much], figures)
 
 
 def _worn(
     wardrobe: Wardrobe, slots: Sequence[Sequence[Slot]], beside: float, masks: bool
-) -> list[tuple[Tensor, measure.Fitted, Tensor]]:
-    """Of each the picture, what is read of it, and the mean colour of what lies outside of the mask of its first."""
-    rng, found = random.Random(train.HELD_OUT + 9), list[tuple[Tensor, measure.Fitted, Tensor]]()
+) -> list[tuple[Tensor, measure.Fitted, Pictures]]:
+    """Of each the picture, what is read of it, and the pictures of its parts."""
+    rng, found = random.Random(train.HELD_OUT + 9), list[tuple[Tensor, measure.Fitted, Pictures]]()
     for each in slots:
         place, (told, pictures) = garments.standing(rng), lessons.fitting(rng, each, beside)
         given = pictures if masks else Pictures(pictures.pixels, torch.ones_like(pictures.masks), pictures.labels)
         pixels = worn(wardrobe, given, place, net.Settings())
-        outside = pictures.pixels[0].mean((1, 2)) / (1 - pictures.masks[0]).mean()
-        found.append((pixels, measure.Fitted(measure.cells_of(pixels), place, told), outside))
+        found.append((pixels, measure.Fitted(measure.cells_of(pixels), place, told), pictures))
     return found

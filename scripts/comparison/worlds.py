@@ -34,6 +34,7 @@ from rig.workflow import load, nodes_in
 from .methods import Models, Picture, World
 
 REFUSED = LikenessError, evaluate.Unusable, OSError
+"""What a user has to mend."""
 PHOTOS = 8
 """Of every drawn person."""
 TEMPLATES = "start_group", "start_portrait"

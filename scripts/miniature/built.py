@@ -4,8 +4,9 @@ import hashlib
 from pathlib import Path
 
 from environment import CACHE
-from PIL import Image
 from rig.standins import Files, copy_face_pack, once
+
+from core.previews import as_picture
 
 from . import export, export_parts2whole, garments, stored
 
@@ -23,4 +24,4 @@ def _everything(root: Path) -> None:
     copy_face_pack(to.face_pack)
     (root / "input").mkdir()
     for name, pixels in garments.examples().items():
-        Image.fromarray((255 * pixels.movedim(0, -1)).byte().numpy()).save(root / "input" / f"{name}.png")
+        as_picture(pixels.movedim(0, -1)).save(root / "input" / f"{name}.png")

@@ -16,6 +16,7 @@ from .autoencoder import CELL
 from .avatars import Area, Areas, area
 from .garments import Part, Slot
 from .looks import PARTS
+from .parts2whole import Pictures
 from .places import Place
 
 _SEEN = {"hair": Area.HAIR, "shirt": Area.SHIRT, "skin": Area.SKIN}
@@ -218,12 +219,18 @@ def swapped(pictures: Sequence[Fitted], before: Sequence[garments.Outfit]) -> fl
     return sum(right) / len(right)
 
 
-def shows(pictures: Sequence[Fitted], without: Sequence[Fitted], beside: Tensor) -> float:
+def beside(shown: Pictures, plain: Pictures) -> Tensor:
+    """(P, 3): by how much the mean colours outside of the masks differ, which are those of the first."""
+    outside = 1 - shown.masks.mean((1, 2))
+    return (shown.pixels - plain.pixels).mean((2, 3)) / outside[:, None]
+
+
+def shows(pictures: Sequence[Fitted], without: Sequence[Fitted], colours: Tensor) -> float:
     """How much of what lies outside of masks is found in the regions of the parts, one in each picture: a regression of
-    what it changes there. beside: (B, 3), by how much it differs from what `without` has in its place."""
+    what it changes there. colours: (B, 3), of `beside`."""
     changed: list[Tensor] = []
     for one, other in zip(pictures, without, strict=True):
         (slot,), (_, areas) = one.told, garments.worn(one.place, one.told)
         region = _region(areas, slot)
         changed.append(((one.cells - other.cells) * region).sum((1, 2)) / region.sum())
-    return float((torch.stack(changed) * beside).sum() / beside.square().sum())
+    return float((torch.stack(changed) * colours).sum() / colours.square().sum())

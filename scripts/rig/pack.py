@@ -1,10 +1,30 @@
 """The pack as the package `pack`, and a ComfyUI's modules beside it, in this process."""
 
+from __future__ import annotations
+
 import importlib.util
+import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from environment import ROOT
+import environment
+from environment import ROOT, SetupError
+
+
+def entered(script: str, python: str | None, modules: Sequence[str] = ()) -> None:
+    """In a Python that has these modules as well: the pack, the first ComfyUI found, and what tests are run on.
+
+    python: one that has everything already. Raises SetupError.
+    """
+    hosts = environment.find_hosts()
+    if not hosts:
+        raise SetupError(f"{script} needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
+    environment.enter(environment.python_for(hosts, python, modules))
+    load_pack()
+    load_host(str(hosts[0].path))
+    logging.getLogger("likeness").setLevel(logging.ERROR)  # such people are small
+    sys.path.append(str(ROOT / "tests" / "support"))
 
 
 def load_pack() -> None:

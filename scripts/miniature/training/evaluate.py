@@ -144,10 +144,10 @@ def parts2whole(model: Miniature, people: int) -> Iterator[tuple[str, dict[str, 
         found["swapped"] = measure.swapped(fitted(model, second, standing), [told for told, _ in first])
         if parts == 1:
             much, none = (wardrobe(random.Random(train.HELD_OUT), slots, beside) for beside in (1.0, 0.0))
-            shown, plain = (torch.cat([pictures.pixels for _, pictures in one]) for one in (much, none))
-            outside = 1 - torch.cat([pictures.masks for _, pictures in much]).mean((1, 2))
-            beside = (shown - plain).mean((2, 3)) / outside[:, None]
-            found["outside"] = measure.shows(fitted(model, much, standing), fitted(model, none, standing), beside)
+            pairs = zip(much, none, strict=True)
+            colours_beside = torch.cat([measure.beside(shown, plain) for (_, shown), (_, plain) in pairs])
+            drawn, without = (fitted(model, each, standing) for each in (much, none))
+            found["outside"] = measure.shows(drawn, without, colours_beside)
         yield f"{parts} part{'s'[: parts > 1]}", found
 
 
