@@ -12,6 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,50 +24,50 @@ from rig.workflow import BYPASSED, NOTES, fill, load
 
 from core.models.needs import nodes_in
 
-from . import built, export, garments, net, places
+from . import built, export, garments, places
 
 
 class Kind(NamedTuple):
-    """A workflow of the miniature's. template: which it is made from. note: what its note says. names: of inputs, what
-    each is set to, of these files. pictures: of its Load Image nodes. chooses: what a user does first."""
+    """A workflow of the miniature's. template: which it is made from. note: what its note says. names: of inputs, and
+    the file that each is set to, an attribute of Files. pictures: of its Load Image nodes. chooses: what a user does
+    first."""
 
     template: str
     note: str
     steps: int
-    names: Callable[[Files], dict[str, str]]
+    names: Mapping[str, str]
     pictures: Callable[[Files], Sequence[Path]]
     chooses: str
     size: tuple[int, int] = places.LARGE
 
 
-GROUP, PORTRAIT, OUTFIT = "Two people (miniature)", "A portrait (miniature)", "An outfit (miniature)"
+_ID_PATCH = {"ckpt_name": "checkpoint", "control_net_name": "control_net", "file": "id_patch", "pack": "face_pack"}
+_INSTANT_ID = {
+    "ckpt_name": "checkpoint", "control_net_name": "identity_net", "file": "instant_id", "pack": "antelope.parent"
+}  # fmt: skip
+_PARTS = {"ckpt_name": "sd15", "folder": "parts2whole", "clip_name": "clip_vision", "vae_name": "vae"}
+GROUP, THREE, PORTRAIT, FACE, OUTFIT = (
+    f"{name} (miniature)" for name in ("Two people", "A group", "A portrait", "Another face in a photo", "An outfit")
+)
 KINDS = {
-    GROUP: Kind(
-        "start_two_people", "note.md", net.Settings().steps,
-        lambda files: {
-            "ckpt_name": files.checkpoint.name, "control_net_name": files.control_net.name,
-            "file": files.id_patch.name, "pack": files.face_pack.name,
-        },
-        lambda _: photos.drawn(), "choose two photos",
+    GROUP: Kind("start_two_people", "note.md", 1, _ID_PATCH, lambda _: photos.drawn(), "choose two photos"),
+    THREE: Kind(
+        "start_group", "note.md", 1, _ID_PATCH, lambda _: photos.drawn("anna", "ben", "carla"), "choose three photos"
     ),
     PORTRAIT: Kind(
-        "start_portrait", "note_portrait.md", 4,
-        lambda files: {
-            "ckpt_name": files.checkpoint.name, "control_net_name": files.identity_net.name,
-            "file": files.instant_id.name, "pack": files.antelope.parent.name,
-        },
-        lambda _: photos.drawn()[:1], "choose a photo",
+        "start_portrait", "note_portrait.md", 4, _INSTANT_ID, lambda _: photos.drawn("anna"), "choose a photo"
+    ),
+    FACE: Kind(
+        "start_person_in_photo", "note_face.md", 4, _INSTANT_ID, lambda _: photos.drawn("two", "anna"),
+        "choose two photos",
     ),
     OUTFIT: Kind(
-        "parts2whole_with_pose", "note_outfit.md", net.Settings().steps,
-        lambda files: {
-            "ckpt_name": files.sd15.name, "folder": files.parts2whole.name, "clip_name": files.clip_vision.name,
-            "vae_name": files.vae.name,
-        },
+        "parts2whole_with_pose", "note_outfit.md", 1, _PARTS,
         lambda files: [files.root / "input" / f"{name}.png" for name in garments.EXAMPLES], "choose other clothes",
         garments.SIZE,
     ),
 }  # fmt: skip
+"""The start templates, and Parts2Whole's in the place of the outfit with SDXL, which the miniature has not learned."""
 
 
 def install(models: Path) -> list[str]:
@@ -161,8 +162,9 @@ def ready(name: str, files: Files, images: Sequence[str], template: str = "") ->
     """
     kind = KINDS[name]
     workflow, (width, height) = load(ROOT / "workflows" / f"{template or kind.template}.json"), kind.size
-    set_to = {**kind.names(files), "width": width, "height": height, "steps": kind.steps, "cfg": net.Settings().cfg}
-    fill(workflow, set_to | {"scheduler": "normal", "sampler_name": "euler", "denoise": 1.0}, images)
+    names: dict[str, Any] = {name: attrgetter(f"{file}.name")(files) for name, file in kind.names.items()}
+    names |= {"width": width, "height": height, "longer_side": max(kind.size), "steps": kind.steps, "denoise": 1.0}
+    fill(workflow, names | {"cfg": 1.0, "sampler_name": "euler", "scheduler": "normal"}, images)
     for node in nodes_in(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
         if node["type"] == "LikenessDetectBodySurface":

@@ -9,9 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 
-def drawn() -> list[Path]:
-    """One picture each of two people who do not exist: what is left with users, or shown, needs nobody's consent."""
-    return [ROOT / "pictures" / f"likeness_{name}.png" for name in ("anna", "ben")]
+def drawn(*names: str) -> list[Path]:
+    """Pictures of people who do not exist: what is left with users, or shown, needs nobody's consent. Without names:
+    one each of two."""
+    return [ROOT / "pictures" / f"likeness_{name}.png" for name in names or ("anna", "ben")]
 
 
 def pair() -> list[Path]:

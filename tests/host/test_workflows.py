@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import real_faces
 import templates
 import torch
 from environment import Host
+from miniature import built, install
 from pack.core.faces import analysis
 from pack.core.faces.analysis import find_faces
 from pack.core.faces.pictures import to_picture
@@ -442,3 +444,18 @@ def test_what_a_node_said_goes_with_its_next_run(host_server: HostServer, small:
     assert "Weight 0, left out: " in said(prompt)
     prompt[apply]["inputs"]["strength"] = 0.0
     assert said(prompt).strip() == ""
+
+
+@pytest.mark.thorough
+def test_every_start_template_draws_with_the_miniature(host: Host, tmp_path: Path) -> None:
+    """Nothing is set but its files, size and steps."""
+    files = built.build()
+    with HostServer(host, Path(sys.executable), tmp_path / "base", [files.root], without=("facexlib",)) as server:
+        for name, kind in install.KINDS.items():
+            images = [server.upload_image(picture) for picture in kind.pictures(files)]
+            prompt = workflow.to_prompt(install.ready(name, files, images), server.object_info())
+            (saved,) = workflow.nodes_of(prompt, "SaveImage")
+            drawn = photos.pixels(server.file(server.run(prompt, timeout=None).outputs[saved]["images"][0]))
+            assert max(drawn.shape) == max(kind.size) and drawn.std() > 0.1, name
+            if name == install.FACE:  # Anna's brown hair in the place of his black hair, the woman beside him stays
+                assert (drawn[80:105, 240:275].mean((0, 1)) - drawn.new_tensor([0.62, 0.34, 0.20])).abs().max() < 0.15
