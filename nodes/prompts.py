@@ -29,9 +29,9 @@ class PersonPrompts(io.ComfyNode):
             category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
-                io.Clip.Input("clip"),
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
+                io.Clip.Input("clip"),  # behind both, or a bypassed node gives the positive for the negative
                 CastSocket.Input("cast"),
                 io.String.Input("prompts", multiline=True, default="1: smiling"),
                 io.Float.Input("strength", default=1.0, min=0.0, max=10.0, step=0.05),

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from attack_graphs import UNCONNECTED, Node, Output, ours, sampler, value
+from comfy_api.latest import io
 from graph_run import run
 from promised import Row, bypassed, latents, picture
 from torch import Tensor
@@ -47,3 +48,13 @@ def test_a_patched_model_alone_changes_nothing(row: Row) -> None:
     applied = row.node(**({"lora_weight": 0.0} if "lora_weight" in row.inputs else {}))
     sides = (bypassed(applied, name) for name in ("positive", "negative"))
     assert torch.equal(latents(sampler(applied, *sides, row.latent)), picture(row, "plain"))
+
+
+def test_bypassed_every_output_is_the_input_of_its_name(row: Row) -> None:
+    """The editor takes the input in the output's slot where the types agree, else the first of that type."""
+    sockets = {name: one.get_io_type() for name, one in row.inputs.items() if not isinstance(one, io.WidgetInput)}
+    names, types = list(sockets), list(sockets.values())
+    for slot, name in enumerate(row.outputs):
+        if name in names:
+            fits = types[slot : slot + 1] == [sockets[name]]
+            assert names[slot if fits else types.index(sockets[name])] == name
