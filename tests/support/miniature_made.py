@@ -27,6 +27,7 @@ from pack.nodes.control_images import PoseImage
 from pack.nodes.parts2whole.files import load_parts2whole
 from pack.nodes.parts2whole.nodes import ApplyParts, EncodeParts
 from pack.nodes.places import GroupLayout, PlaceCast
+from pack.nodes.share_parts.nodes import SharePartsAttention
 from rig.shapes import Shapes
 from rig.standins import Files
 from standins_made import narrow
@@ -121,12 +122,23 @@ def dressing(files: Files, sized: Callable[[Shapes], Shapes] = iter, itself: boo
 
 def worn(with_: Wardrobe, pictures: Pictures, place: places.Place, settings: net.Settings = PLAIN) -> Tensor:
     """(H, W, 3): by the nodes of Parts2Whole."""
-    parts = Parts(tuple(
-        make_part(garments.LABELS[label], picture.movedim(0, -1)[None], mask[None], 1.0, None)
-        for picture, mask, label in zip(*pictures, strict=True)
-    ))  # fmt: skip
     seeing, empty, layout = (with_.clip, with_.clip_vision, with_.host.vae), with_.host.empty, garments.layout(place)
-    features = EncodeParts.execute(with_.networks, parts, *seeing, *garments.SIZE).args[0]
+    features = EncodeParts.execute(with_.networks, _parts(pictures), *seeing, *garments.SIZE).args[0]
     surface = PoseImage.execute(layout, draw="body surface").args[0]
     model, *sides = ApplyParts.execute(with_.host.model, empty, empty, features, 1.0, 0.0, 1.0, 0, surface).args
     return sample(with_.host._replace(model=model), sides, layout, settings)
+
+
+def shared(with_: Wardrobe, pictures: Pictures, place: places.Place, settings: net.Settings = PLAIN) -> Tensor:
+    """(H, W, 3): by Share Parts Attention, which is told of no pose."""
+    host, seeing, acts = with_.host, (with_.clip, with_.host.vae, *garments.SIZE), (1.0, 0.0, 1.0)
+    given = (host.model, host.empty, host.empty, _parts(pictures), *seeing, *acts)
+    model, *sides = SharePartsAttention.execute(*given, "all", "at every step", 0).args
+    return sample(host._replace(model=model), sides, garments.layout(place), settings)
+
+
+def _parts(pictures: Pictures) -> Parts:
+    return Parts(tuple(
+        make_part(garments.LABELS[label], picture.movedim(0, -1)[None], mask[None], 1.0, None)
+        for picture, mask, label in zip(*pictures, strict=True)
+    ))  # fmt: skip
