@@ -192,12 +192,7 @@ class BindIDTokens(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        model: ModelPatcher,
-        positive: Conditioning,
-        negative: Conditioning,
-        cast: Cast,
-        **region: Any,
+        cls, model: ModelPatcher, positive: Conditioning, negative: Conditioning, cast: Cast, **region: Any
     ) -> io.NodeOutput:
         cast = require_places(cast, BIND)
         people, node = presence(cast).people, notes.node_of(cls)

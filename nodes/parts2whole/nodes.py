@@ -57,9 +57,7 @@ def encode(
     networks: Parts2Whole, parts: Parts, clip: CLIP, clip_vision: ClipVisionModel, vae: VAE, size: tuple[int, int]
 ) -> Features:
     """Every part with a weight through CLIP, CLIP vision, VAE and once through the reference UNet, at t = 0.
-
-    size: (width, height). Raises BadParts, BadPart, BadSize, WrongBaseModel.
-    """
+    size: (width, height). Raises BadParts, BadPart, BadSize, WrongBaseModel."""
     width, height = size
     if width % 8 or height % 8 or min(size) < 64:
         raise BadSize(
@@ -109,9 +107,7 @@ def _record(
 @torch.no_grad()
 def pose_features(features: Features, pose: Tensor) -> Tensor:
     """Pose pictures (B, H, W, C) -> (B, channels, height / 8, width / 8) on the CPU.
-
-    Raises BadSize where the pictures have another aspect than the parts.
-    """
+    Raises BadSize where the pictures have another aspect than the parts."""
     found, width, height = (pose.shape[2], pose.shape[1]), features.width, features.height
     if abs(found[0] * height - found[1] * width) > 0.03 * found[1] * width:
         raise BadSize(

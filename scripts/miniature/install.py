@@ -71,9 +71,7 @@ KINDS = {
 
 def install(models: Path) -> list[str]:
     """Into the model folder of a ComfyUI, and beside it where a ComfyUI is around it; what there is to say of it.
-
-    Files that are there under the names of the user's own (photos, the workflow, the face pack) stay.
-    """
+    Files that are there under the names of the user's own (photos, the workflow, the face pack) stay."""
     source, to = built.build(), export.files(models)
     own = [to.checkpoint, to.control_net, to.id_patch, to.recogniser, to.identity_net, to.instant_id, to.sd15, to.vae]
     own.append(to.clip_vision)
@@ -156,9 +154,7 @@ def _same(file: Path, workflow: Mapping[str, Any]) -> bool:
 
 def ready(name: str, files: Files, images: Sequence[str], template: str = "") -> dict[str, Any]:
     """A workflow of KINDS with the miniature's files, size and steps, and these pictures in its Load Image nodes.
-
-    template: made from another one than KINDS says.
-    """
+    template: made from another one than KINDS says."""
     kind = KINDS[name]
     workflow, (width, height) = load(ROOT / "workflows" / f"{template or kind.template}.json"), kind.size
     set_to = {**kind.names(files), "width": width, "height": height, "steps": kind.steps, "cfg": net.Settings().cfg}
