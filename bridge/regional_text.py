@@ -103,9 +103,8 @@ class RegionalText(Carried):
 
     def owners(self, first: int) -> Tensor:
         """(sum of counts,): per token the person's number from `first` on."""
-        return torch.arange(first, first + len(self.counts)).repeat_interleave(
-            torch.tensor(self.counts, dtype=torch.long)
-        )
+        counts = torch.tensor(self.counts, dtype=torch.long)
+        return torch.arange(first, first + len(counts)).repeat_interleave(counts)
 
 
 def spoken(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | None) -> RegionalText:

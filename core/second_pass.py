@@ -167,16 +167,14 @@ def _cut_out(one: Candidate, why: str, faces: Faces, kept: Sequence[Box], choice
     return Decision(one, why, crop, slot)
 
 
-def paste_mask(
-    box: Box, square: Rect, picture: Faces, kept: Sequence[Box], mask_margin: float, feather: float
-) -> Tensor:
+def paste_mask(box: Box, square: Rect, faces: Faces, kept: Sequence[Box], mask_margin: float, feather: float) -> Tensor:
     """(side, side) float32: 1 on the face and around it, falling to 0 over `feather` px of the picture.
     0 at the edges of the square, but where the picture ends there too; 0 on the faces in `kept`."""
     length = square[2] - square[0]
     within = Fit(1, 1, -square[0], -square[1])
     mask = box_region(within.box(widened(box, mask_margin)), length, length, feather)
     at, soft = torch.arange(length) + 0.5, max(feather, 1e-6)
-    sides = ((at[None, :], square[0], square[2], picture.width), (at[:, None], square[1], square[3], picture.height))
+    sides = ((at[None, :], square[0], square[2], faces.width), (at[:, None], square[1], square[3], faces.height))
     for along, start, end, limit in sides:
         if start > 0:
             mask = torch.minimum(mask, along / soft)

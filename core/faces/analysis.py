@@ -167,10 +167,8 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
     number = int(which)
     if not 1 <= number <= len(faces):
         numbered = f" (numbered 1 to {len(faces)})" if len(faces) > 1 else ""
-        raise BadPhoto(
-            f"Face {number} was asked for, but {where} has {len(faces)}{numbered}.",
-            "Choose a number that the node now shows in the photo: all faces, from left to right.",
-        )
+        advice = "Choose a number that the node now shows in the photo: all faces, from left to right."
+        raise BadPhoto(f"Face {number} was asked for, but {where} has {len(faces)}{numbered}.", advice)
     return arrange(faces, NUMBERED)[number - 1]
 
 
@@ -207,11 +205,8 @@ def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
     kept = [face for face in faces if shorter_side(face.box) >= min_size]
     if not kept:
         largest = max(shorter_side(face.box) for face in faces)
-        raise BadPhoto(
-            f"The picture has {counted(len(faces), 'face')}, but the largest is {largest:.0f} px and min_size is "
-            f"{min_size} px.",
-            "Lower min_size or use a larger picture.",
-        )
+        found = f"The picture has {counted(len(faces), 'face')}, but the largest is {largest:.0f} px"
+        raise BadPhoto(f"{found} and min_size is {min_size} px.", "Lower min_size or use a larger picture.")
     return kept
 
 

@@ -42,10 +42,8 @@ def from_file(path: str) -> Picture:
             if opened.format == "EPS":  # a program, which Pillow would have Ghostscript run
                 raise UnidentifiedImageError
             if opened.width * opened.height > _LARGEST:
-                raise BadPhoto(
-                    f"{name} has {opened.width}x{opened.height} px; {_LARGEST // 10**6} million are read at most.",
-                    "Save it smaller.",
-                )
+                why = f"{name} has {opened.width}x{opened.height} px; {_LARGEST // 10**6} million are read at most."
+                raise BadPhoto(why, "Save it smaller.")
             upright = _on_white(ImageOps.exif_transpose(opened))
     except BadPhoto:
         raise

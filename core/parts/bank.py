@@ -138,9 +138,7 @@ def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tenso
     own: keys and values (B, N, C). parts: keys and values (1, kept, C) of every part; the last may be sinks, key 0 and
     value 0, whose logits the kernel's bias raises to stand for all dropped tokens: they are exact, see `key_bias`.
     """
-    keys, values = (
-        torch.cat([mine, theirs.expand(len(mine), -1, -1)], dim=1) for mine, theirs in zip(own, parts, strict=True)
-    )
+    keys, values = (torch.cat([x, part.expand(len(x), -1, -1)], dim=1) for x, part in zip(own, parts, strict=True))
     return attend(query, keys, values)
 
 

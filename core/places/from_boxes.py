@@ -97,10 +97,8 @@ def layout(begin: Start, drawn: object, begun: object, text: str, canvas: Canvas
     anew = begin.boxes and not by_text and for_editor(begin.boxes) != begun
     boxes = begin.boxes if anew else by_mouse or by_text or begin.boxes
     _check(boxes, canvas, shows)
-    slots = [
-        _into_box(slot, old.box, one.box, canvas)
-        for slot, old, one in zip(begin.slots, begin.boxes, boxes, strict=False)
-    ]
+    moved = zip(begin.slots, begin.boxes, boxes, strict=False)
+    slots = [_into_box(slot, old.box, one.box, canvas) for slot, old, one in moved]
     slots += [_of_box(one.box, shows, body, canvas) for one in boxes[len(slots) :]]
     there = f"there {'is' if len(boxes) == 1 else 'are'} {counted(len(boxes), 'box', 'boxes')}"
     left_out = gathered("Places left out", range(len(boxes) + 1, len(begin.slots) + 1), f", {there}")

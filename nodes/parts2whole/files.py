@@ -248,9 +248,8 @@ def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], p
     lost = denoiser.keys() - reference.keys()
     unexpected = sorted(key for key in lost if not key.startswith(_tail(denoiser)))
     if unexpected:
-        raise _refused(
-            path, f"an incomplete reference UNet ({counted(len(unexpected), 'tensor')} missing: {unexpected[0]}, ...)"
-        )
+        missing = f"{counted(len(unexpected), 'tensor')} missing: {unexpected[0]}, ..."
+        raise _refused(path, f"an incomplete reference UNet ({missing})")
     return {**reference, **{key: torch.zeros_like(denoiser[key]) for key in lost}}
 
 

@@ -58,10 +58,8 @@ class PhotoMakerNet(nn.Module):
         self.visual_projection = ops.Linear(first[1], first[0], bias=False, **factory)
         self.visual_projection_2 = ops.Linear(second[1], second[0], bias=False, **factory)
         self.fuse_module = Fuse(below("fuse_module.", state), ops=ops, **factory)
-        perceiver = below("qformer_perceiver.", state)
-        self.qformer_perceiver = (
-            FacePlusProjection(perceiver, ops=ops, head_dim=HEAD_DIM, **factory) if perceiver else None
-        )
+        v2 = below("qformer_perceiver.", state)
+        self.qformer_perceiver = FacePlusProjection(v2, ops=ops, head_dim=HEAD_DIM, **factory) if v2 else None
         self.width = first[0] + second[0]
 
     def tokens(self, pixels: Tensor, faces: Tensor | None) -> Tensor:
