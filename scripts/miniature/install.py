@@ -12,6 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,13 +28,13 @@ from . import built, export, garments, net, places
 
 
 class Kind(NamedTuple):
-    """A workflow of the miniature's. template: which it is made from. note: what its note says. names: of inputs, what
-    each is set to, of these files. pictures: of its Load Image nodes. chooses: what a user does first."""
+    """A workflow of the miniature's. template: which it is made from. note: what its note says. names: of inputs, which
+    of the files each is set to. pictures: of its Load Image nodes. chooses: what a user does first."""
 
     template: str
     note: str
     steps: int
-    names: Callable[[Files], dict[str, str]]
+    names: dict[str, str]
     pictures: Callable[[Files], Sequence[Path]]
     chooses: str
     size: tuple[int, int] = places.LARGE
@@ -43,26 +44,20 @@ GROUP, PORTRAIT, OUTFIT = "Two people (miniature)", "A portrait (miniature)", "A
 KINDS = {
     GROUP: Kind(
         "start_two_people", "note.md", net.Settings().steps,
-        lambda files: {
-            "ckpt_name": files.checkpoint.name, "control_net_name": files.control_net.name,
-            "file": files.id_patch.name, "pack": files.face_pack.name,
-        },
+        {"ckpt_name": "checkpoint", "control_net_name": "control_net", "file": "id_patch", "pack": "face_pack"},
         lambda _: photos.drawn(), "choose two photos",
     ),
     PORTRAIT: Kind(
         "start_portrait", "note_portrait.md", 4,
-        lambda files: {
-            "ckpt_name": files.checkpoint.name, "control_net_name": files.identity_net.name,
-            "file": files.instant_id.name, "pack": files.antelope.parent.name,
+        {
+            "ckpt_name": "checkpoint", "control_net_name": "identity_net", "file": "instant_id",
+            "pack": "antelope.parent",
         },
         lambda _: photos.drawn()[:1], "choose a photo",
     ),
     OUTFIT: Kind(
         "parts2whole_with_pose", "note_outfit.md", net.Settings().steps,
-        lambda files: {
-            "ckpt_name": files.sd15.name, "folder": files.parts2whole.name, "clip_name": files.clip_vision.name,
-            "vae_name": files.vae.name,
-        },
+        {"ckpt_name": "sd15", "folder": "parts2whole", "clip_name": "clip_vision", "vae_name": "vae"},
         lambda files: [files.root / "input" / f"{name}.png" for name in garments.EXAMPLES], "choose other clothes",
         garments.SIZE,
     ),
@@ -157,7 +152,8 @@ def ready(name: str, files: Files, images: Sequence[str], template: str = "") ->
     template: made from another one than KINDS says."""
     kind = KINDS[name]
     workflow, (width, height) = load(ROOT / "workflows" / f"{template or kind.template}.json"), kind.size
-    set_to = {**kind.names(files), "width": width, "height": height, "steps": kind.steps, "cfg": net.Settings().cfg}
+    chosen = {name: attrgetter(file)(files).name for name, file in kind.names.items()}
+    set_to = {**chosen, "width": width, "height": height, "steps": kind.steps, "cfg": net.Settings().cfg}
     fill(workflow, set_to | {"scheduler": "normal", "sampler_name": "euler", "denoise": 1.0}, images)
     for node in nodes_in(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
