@@ -49,10 +49,8 @@ steps of 999 * (1 - percent)) before the percentage asked for: no scheduler's si
 at that percentage already has the ID tokens, as in the released code (`i < T * (1 - ratio)` is text only)."""
 
 
-def append_tokens(
-    conditioning: Conditioning, tokens: Tensor, people: int, start_percent: float, what: str
-) -> Conditioning:
-    """Each entry split in two: as it is before `start_percent`, with `tokens` (1, n, width) appended from there on.
+def append_tokens(conditioning: Conditioning, tokens: Tensor, people: int, start: float, what: str) -> Conditioning:
+    """Each entry split in two: as it is before the percentage `start`, with `tokens` (1, n, width) from there on.
 
     people: whose tokens they are, as many for each.
     tokens: (rows, n, width) where every row of the batch has its own, as the host gives rows to a batch of texts.
@@ -65,25 +63,19 @@ def append_tokens(
         rows = max(len(text), len(tokens))
         joined = torch.cat([repeat_to_batch_size(one.to(text), rows) for one in (text, tokens)], dim=1)
         named = {**options, ID_TOKENS: IDTokens(text.shape[1], people, tokens.shape[1] // people)}
-        parts += changed_at([text, options], [joined, named], start_percent)
+        parts += changed_at([text, options], [joined, named], start)
     return parts
 
 
-def check_conditioning(
-    conditioning: Conditioning, width: int, what: str, needed: str = "", advice: str | None = None
-) -> None:
+def check_conditioning(conditioning: Conditioning, width: int, what: str, needed: str = "", advice: str = "") -> None:
     """Raise WrongBaseModel when a text is of another width than the models `what` is made for.
-
-    needed, advice: in words, where the width alone does not tell.
-    """
+    needed, advice: in words, where the width alone does not tell."""
     for text, _ in conditioning:
         found = text.shape[-1]
         if found != width:
             wanted = of_text(width)
-            usual = instead() if wanted and wanted.unet else ONE_FAMILY
-            raise WrongBaseModel(
-                f"The conditioning given to {what}", family(found), needed or family(width), advice or usual
-            )
+            advice = advice or (instead() if wanted and wanted.unet else ONE_FAMILY)
+            raise WrongBaseModel(f"The conditioning given to {what}", family(found), needed or family(width), advice)
 
 
 def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
@@ -106,9 +98,7 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
 @dataclass(frozen=True, eq=False)
 class Canvas:
     """Where an apply node has put people, for runs of another size: they are scaled with the picture.
-
-    node: its name. rows: how many people have a row of the batch each, or 0 where all are in every row.
-    """
+    node: its name. rows: how many people have a row of the batch each, or 0 where all are in every row."""
 
     node: str
     rows: int = 0
@@ -125,9 +115,7 @@ class Canvas:
 
 def check_canvases(carried: Sequence[Any], latent: Tensor) -> None:
     """What a run reads fits the latent that is denoised: each `canvas` of it and, where that `acts`, its regions.
-
-    Raises BadCast, BadSize.
-    """
+    Raises BadCast, BadSize."""
     canvases = {one.canvas: one.acts for one in carried if one.canvas}
     for canvas in canvases:
         canvas.check_rows(len(latent))

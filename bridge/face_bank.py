@@ -60,16 +60,12 @@ def save_identity(identity: Identity, filename: str, node: str | None = None, pr
     """
     path = _target(filename)
     if not identities.photos_of(identity):
-        raise CannotSave(
-            f"{identity.name} has no photo with a face, so there is nothing to save.",
-            "Give Identity a photo in which the face is found.",
-        )
+        why = f"{identity.name} has no photo with a face, so there is nothing to save."
+        raise CannotSave(why, "Give Identity a photo in which the face is found.")
     who = f"{identity.name} (node {node})"
     if others := _others(path, node, prompt):
-        raise CannotSave(
-            f"{who} and {', '.join(others)} are to be saved to one file, {path}: one of them would be lost.",
-            "Give every Save Identity a file name of its own.",
-        )
+        why = f"{who} and {', '.join(others)} are to be saved to one file, {path}: one of them would be lost."
+        raise CannotSave(why, "Give every Save Identity a file name of its own.")
     data = save(*identities.to_tensors(identity))
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)

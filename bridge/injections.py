@@ -77,9 +77,7 @@ class Injection(Carried):
         return x[None] if self.by_row else x[:, None]
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        regions, boxes = (
-            None if whole is None else cut_regions(whole, area, latent) for whole in (self.regions, self.boxes)
-        )
+        regions, boxes = (None if one is None else cut_regions(one, area, latent) for one in (self.regions, self.boxes))
         return replace(self, regions=regions, boxes=boxes)
 
     def alike(self, other: Any) -> bool:
@@ -128,9 +126,7 @@ class InjectionsBatch(CrossAttentionBatch):
 
 class Addition:
     """What one apply node's injections, one per chunk and all alike, add to the layers.
-
-    layers: by number, keys and values (people, rows, T, C) of those where they act.
-    """
+    layers: by number, keys and values (people, rows, T, C) of those where they act."""
 
     def __init__(self, injections: Sequence[Injection], place: Place) -> None:
         self._place = place

@@ -56,10 +56,8 @@ def path_of(folder: str) -> str:
     root = folder_paths.get_input_directory()
     path = folders.within(root, folder)
     if not os.path.isdir(path):  # first: it takes letters that no file system has
-        raise BadPhoto(
-            f"The folder {folder!r} is not in {root}.",
-            "Choose one from the list; press R in ComfyUI after folders were added or renamed.",
-        )
+        advice = "Choose one from the list; press R in ComfyUI after folders were added or renamed."
+        raise BadPhoto(f"The folder {folder!r} is not in {root}.", advice)
     if not _inside(path, root):
         raise folders.UnsafePath(folder, root)
     return path
@@ -67,32 +65,24 @@ def path_of(folder: str) -> str:
 
 def files(folder: str) -> tuple[list[Stamp], list[str]]:
     """(stamps of the photos, in the order of their names and numbers; names of what is no photo).
-
-    Hidden files are not looked at. Raises as `path_of`, and BadPhoto for none or too many.
-    """
+    Hidden files are not looked at. Raises as `path_of`, and BadPhoto for none or too many."""
     path = path_of(folder)
     root = path if folder == EXAMPLES else folder_paths.get_input_directory()
     shown = (name for name in os.listdir(path) if not name.startswith("."))
     there = sorted((name for name in shown if os.path.isfile(os.path.join(path, name))), key=_by_number)
     photos = [name for name in there if _is_photo(name) and _inside(os.path.join(path, name), root)]
     if not photos:
-        raise BadPhoto(
-            f"No photo lies in the folder {folder!r} ({path}), which has {counted(len(there), 'file')}.",
-            "Put photos (.jpg, .png, .webp) into it, or choose another folder.",
-        )
+        why = f"No photo lies in the folder {folder!r} ({path}), which has {counted(len(there), 'file')}."
+        raise BadPhoto(why, "Put photos (.jpg, .png, .webp) into it, or choose another folder.")
     if len(photos) > _MOST:
-        raise BadPhoto(
-            f"The folder {folder!r} has {len(photos)} photos, and at most {_MOST} are sorted at once.",
-            "Move the photos of the people you want into a folder of their own.",
-        )
+        why = f"The folder {folder!r} has {len(photos)} photos, and at most {_MOST} are sorted at once."
+        raise BadPhoto(why, "Move the photos of the people you want into a folder of their own.")
     return [stamp(os.path.join(path, name)) for name in photos], [name for name in there if name not in photos]
 
 
 def detected(face_model: FaceModel, picture: Picture, where: str, mesh: Mesh | None) -> Sequence[Detection]:
     """Every face of a picture, surest first: those of the mesh, or where there is none of the face model's detector.
-
-    Raises FaceNotFound, naming `where`.
-    """
+    Raises FaceNotFound, naming `where`."""
     if mesh is None:
         return analysis.detect(face_model.detector, picture, where)
     return landmarks.detect(mesh, picture, where)

@@ -23,16 +23,7 @@ from torch import Tensor
 from ..core.attention import EVERYBODY, EXCLUDED, NOBODY, Block, region_bias
 from .carried import Carried, CarriedCond, ConditioningLost, cut_regions, put
 from .conditioning import ALWAYS, ID_TOKENS, Canvas, Conditioning, Entry, IDTokens
-from .cross_attention import (
-    WHOSE,
-    CrossAttentionBatch,
-    CrossAttentionRun,
-    Patch,
-    Place,
-    as_many,
-    deaf_layers,
-    rows_of,
-)
+from .cross_attention import WHOSE, CrossAttentionBatch, CrossAttentionRun, Patch, Place, as_many, deaf_layers, rows_of
 from .runs import Given, entries, modules_of
 from .unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
 
@@ -112,9 +103,8 @@ class RegionalText(Carried):
 
     def owners(self, first: int) -> Tensor:
         """(sum of counts,): per token the person's number from `first` on."""
-        return torch.arange(first, first + len(self.counts)).repeat_interleave(
-            torch.tensor(self.counts, dtype=torch.long)
-        )
+        counts = torch.tensor(self.counts, dtype=torch.long)
+        return torch.arange(first, first + len(counts)).repeat_interleave(counts)
 
 
 def spoken(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | None) -> RegionalText:
@@ -203,12 +193,7 @@ class RegionalTextBatch(CrossAttentionBatch):
     """
 
     def __init__(
-        self,
-        layers: Sequence[Block],
-        chunks: Chunks,
-        context: int,
-        place: Place,
-        deaf: frozenset[Block] = frozenset(),
+        self, layers: Sequence[Block], chunks: Chunks, context: int, place: Place, deaf: frozenset[Block] = frozenset()
     ) -> None:
         self.layers, self.rows = layers, place.rows
         self._chunks, self._context, self._place, self._deaf = chunks, context, place, deaf

@@ -64,9 +64,7 @@ class Crop:
 @dataclass(frozen=True)
 class Crops:
     """What travels on LIKENESS_CROPS: one crop per row of the batch, of `count` pictures of width x height pixels.
-
-    size: of the squares once they are enlarged, in pixels.
-    """
+    size: of the squares once they are enlarged, in pixels."""
 
     crops: tuple[Crop, ...]
     count: int
@@ -78,9 +76,7 @@ class Crops:
 @dataclass(frozen=True)
 class Decision:
     """What becomes of somebody in a picture: their crop, or why there is none.
-
-    slot: the person's place in the enlarged crop.
-    """
+    slot: the person's place in the enlarged crop."""
 
     candidate: Candidate
     why: str
@@ -129,9 +125,7 @@ def _candidate(report: Report, picture: int, seen: Sighting, faces: Faces) -> Ca
 
 def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[Decision]:
     """What becomes of everybody in one picture, in their order.
-
-    faces: all of the picture. Those of people who are not chosen, and of strangers, are cut out of the masks.
-    """
+    faces: all of the picture. Those of people who are not chosen, and of strangers, are cut out of the masks."""
     reasons = [(one, *_reason(one, faces, choice)) for one in people]
     chosen = {one.box for one, needed, _ in reasons if needed}
     kept = [face.box for face in faces.faces if face.box not in chosen]
@@ -173,18 +167,14 @@ def _cut_out(one: Candidate, why: str, faces: Faces, kept: Sequence[Box], choice
     return Decision(one, why, crop, slot)
 
 
-def paste_mask(
-    box: Box, square: Rect, picture: Faces, kept: Sequence[Box], mask_margin: float, feather: float
-) -> Tensor:
+def paste_mask(box: Box, square: Rect, faces: Faces, kept: Sequence[Box], mask_margin: float, feather: float) -> Tensor:
     """(side, side) float32: 1 on the face and around it, falling to 0 over `feather` px of the picture.
-
-    0 at the edges of the square, but where the picture ends there too; 0 on the faces in `kept`.
-    """
+    0 at the edges of the square, but where the picture ends there too; 0 on the faces in `kept`."""
     length = square[2] - square[0]
     within = Fit(1, 1, -square[0], -square[1])
     mask = box_region(within.box(widened(box, mask_margin)), length, length, feather)
     at, soft = torch.arange(length) + 0.5, max(feather, 1e-6)
-    sides = ((at[None, :], square[0], square[2], picture.width), (at[:, None], square[1], square[3], picture.height))
+    sides = ((at[None, :], square[0], square[2], faces.width), (at[:, None], square[1], square[3], faces.height))
     for along, start, end, limit in sides:
         if start > 0:
             mask = torch.minimum(mask, along / soft)

@@ -42,9 +42,7 @@ def _network(path: str, size: int, changed: int) -> ModelPatcher:
 
 def bodies(network: ModelPatcher, path: str, photo: Tensor) -> iuv.Bodies:
     """Who is in a photo (H, W, 3); boxes are in the pixels of the size that `iuv.looked_at` tells.
-
-    Raises UnsupportedCheckpoint where the network does not take a photo, or gives something else than bodies.
-    """
+    Raises UnsupportedCheckpoint where the network does not take a photo, or gives something else than bodies."""
     size = iuv.looked_at(photo.shape[1], photo.shape[0])
     pixels = torch.as_tensor(np.array(as_picture(photo).resize(size, Image.Resampling.BILINEAR)))
     comfy.model_management.load_models_gpu([network], force_full_load=True)
@@ -76,10 +74,8 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
         surface = iuv.drawn(bodies(network, path, photo).surest(most), onto[0].then(onto[1]), width, height)
         if not surface.person.any():
             which = f"photo {number} of {len(photos)}" if len(photos) > 1 else "the photo"
-            raise BadPhoto(
-                f"No body was found in {which} ({wide}x{high} px).",
-                "Use a photo that shows a person larger and from the head down; Draw Layout needs none.",
-            )
+            advice = "Use a photo that shows a person larger and from the head down; Draw Layout needs none."
+            raise BadPhoto(f"No body was found in {which} ({wide}x{high} px).", advice)
         found.append(surface)
     return found
 
@@ -140,12 +136,7 @@ class BodySurfaceMask(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        surface: Tensor,
-        side: str,
-        people: Tensor | None = None,
-        image: Tensor | None = None,
-        **parts: bool,
+        cls, surface: Tensor, side: str, people: Tensor | None = None, image: Tensor | None = None, **parts: bool
     ) -> io.NodeOutput:
         chosen = [name for name in iuv.GROUPS if parts[name]]
         found = iuv.mask(surface, chosen, side, None if people is None else as_masks(people))

@@ -82,14 +82,11 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         files = [(os.path.basename(one[0]), partial(photos.faces_of, *one, face_model, largest)) for one in there]
         looked: list[_Photo] = [*batch, *files]
         if not looked:
-            raise BadCast(
-                "The cast is empty: no picture is connected to image, and no folder is chosen.",
-                "Link photos to image, or choose a folder of ComfyUI's input folder with photos in it.",
-            )
+            why = "The cast is empty: no picture is connected to image, and no folder is chosen."
+            raise BadCast(why, "Link photos to image, or choose a folder of ComfyUI's input folder with photos in it.")
         seen, failed = _seen(looked, on_no_face)
-        done = grouping.sort(
-            seen, [file for file, _ in looked], people == BY_FACE, same_person_from, names_in(names), corrections
-        )
+        found = [file for file, _ in looked]
+        done = grouping.sort(seen, found, people == BY_FACE, same_person_from, names_in(names), corrections)
         if not done.people:
             raise BadCast("The cast is empty: corrections leave all faces out.", "Take a line out of corrections.")
         drawn = ["These people are drawn examples: choose a folder of your own."] if folder == photos.EXAMPLES else []
@@ -97,21 +94,17 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         return _shown(cls, done, face_model.ids, failed, remarks)
 
 
-def _of_batch(
-    image: Tensor, face_model: FaceModel, face_landmarks: Mapping[str, Any] | None, largest: bool
-) -> list[_Photo]:
+def _of_batch(image: Tensor, face_model: FaceModel, given: Mapping[str, Any] | None, largest: bool) -> list[_Photo]:
     def faces(photo: Tensor, mesh: landmarks.Mesh | None, where: str) -> Sequence[people.Face]:
         return photos.faces_in(face_model, to_picture(photo), where, largest, mesh)
 
-    numbered = enumerate(zip(image.unbind(), landmarks.of_pictures(face_landmarks, image), strict=True), 1)
+    numbered = enumerate(zip(image.unbind(), landmarks.of_pictures(given, image), strict=True), 1)
     return [("", partial(faces, picture, mesh, f"picture {n} of image")) for n, (picture, mesh) in numbered]
 
 
 def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], dict[str, LikenessError]]:
     """Every face that is used, and by photo why others have none.
-
-    Raises FaceNotFound and BadPhoto where there is no other photo, or where on_no_face says so.
-    """
+    Raises FaceNotFound and BadPhoto where there is no other photo, or where on_no_face says so."""
     seen: list[Sighting] = []
     failed: dict[str, LikenessError] = {}
     for number, (file, faces) in enumerate(stepwise(looked), 1):
@@ -139,9 +132,8 @@ def _shown(
 ) -> io.NodeOutput:
     """The cast with each person's photos, as the node shows it. failed: photos without a face."""
     faces = {name: [done.seen[n].face for n in members] for name, members in done.people.items()}
-    cast = people.Cast(
-        tuple(people.Person(identities.from_faces(name, own, recognisers)) for name, own in faces.items())
-    )
+    known = [identities.from_faces(name, own, recognisers) for name, own in faces.items()]
+    cast = people.Cast(tuple(map(people.Person, known)))
     why = [f"Left out, photo {photo}: {error.problem}" for photo, error in failed.items()]
     text = "\n".join([*grouping.report(done), *why, *remarks])
     logger.info("Sort Photos into People\n%s", text)
@@ -151,7 +143,7 @@ def _shown(
         *gathered("Left out, no such person", first(done.unused)),
         *grouping.remarks(done),
         *analysis.small_faces([(one.label, one.face) for one in done.seen]),
-        *identities.look_alike([person.identity for person in cast.people]),
+        *identities.look_alike(known),
     ]
     notes.tell(notes.node_of(cls), "\n".join(remarks))
     preview = _sheet(done)

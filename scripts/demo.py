@@ -97,9 +97,7 @@ def with_host(host: Host, python: Path, leaves: bool) -> int:
     from rig.workflow import WorkflowError
 
     started, missing = time.monotonic(), models.missing(WORKFLOW.stem, models.model_folders(None))
-    say(
-        f"Not in this ComfyUI's model folders: {', '.join(missing)}. {CARTOON}" if missing else "With released weights."
-    )
+    say(f"Not in this ComfyUI's folders: {', '.join(missing)}. {CARTOON}" if missing else "With released weights.")
     say(f"Starting {host} ({host.path}) in a folder of its own.")
     stand_ins = built.build() if missing else None
     # The miniature reads only its own recogniser.

@@ -126,9 +126,8 @@ def python_for(
 
 
 def _advice(python: Path | str) -> str:
-    files = " ".join(
-        f"-r {REQUIREMENTS.relative_to(Path(__file__).absolute().parents[1])}/{name}.txt" for name in EVERYTHING
-    )
+    folder = REQUIREMENTS.relative_to(Path(__file__).absolute().parents[1])
+    files = " ".join(f"-r {folder}/{name}.txt" for name in EVERYTHING)
     return f"To use it: {python} -m pip install {files}"
 
 

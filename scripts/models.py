@@ -216,16 +216,10 @@ def methods(language: str) -> str:
     body = []
     for one in records():
         commercial = sorted({known[name] for name in one.files}) or ["as the model"]
-        links = [f"[{one.title}](workflows/{use.template}.json)" for use in one.uses[:1]]
-        body.append(
-            (
-                *(links or [one.title]),
-                one.good_for[language],
-                ", ".join(one.families),
-                worded(commercial[0] if len(commercial) == 1 else "by the file", language),
-                worded("experimental" if one.experimental else "code checked", language),
-            )
-        )
+        links = [f"[{one.title}](workflows/{each.template}.json)" for each in one.uses[:1]]
+        use = worded(commercial[0] if len(commercial) == 1 else "by the file", language)
+        checked = worded("experimental" if one.experimental else "code checked", language)
+        body.append((*(links or [one.title]), one.good_for[language], ", ".join(one.families), use, checked))
     return rows(language, ("method", "use", "base model", "commercial use", "status"), body)
 
 

@@ -5,6 +5,7 @@ Standard library only.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections import Counter
@@ -17,27 +18,8 @@ from core.methods import PROMISES, Method, methods
 
 ROOT = Path(__file__).absolute().parents[1]
 PAGE = ROOT / "docs" / "status.md"
-MEANT = {
-    "parity": "equals an independent implementation",
-    "off": "switched off is the picture without it, bit for bit",
-    "a_b_a": "A, B, A: no trace of another run",
-    "masks": "masks of nothing, a half, everything",
-    "people": "four people cost little more than one",
-    "rows": "a batch is its pictures; a row each",
-    "odd_sizes": "sizes that no layer divides",
-    "half": "half precision",
-    "compiled": "one graph under torch.compile",
-    "cancel": "a cancelled run leaves the next one right",
-    "partial_loading": "offloaded it is the same picture",
-    "other_packs": "beside other packs, before or after",
-    "leaks": "many runs leave nothing",
-    "wrong_values": "wrong values are refused by name",
-    "wrong_files": "wrong files are named for what they are",
-    "template": "a template that runs untouched",
-    "doctor": "the doctor names its files",
-    "help_page": "help pages name every input",
-    "old_workflows": "earlier workflows give the same picture",
-}
+MEANT: dict[str, str] = json.loads((ROOT / "scripts" / "rig" / "promises.json").read_text("utf-8"))
+"""Every promise in words, as the rows of the table begin."""
 HEAD = """# Status
 
 What every method promises: how many tests of it passed in the last run of `python scripts/test.py`, or a letter, which

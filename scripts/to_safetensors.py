@@ -74,9 +74,7 @@ _OURS = [known.id for known in formats.formats() if known.ours]
 def _folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     model = manifest.model("parts2whole")
     files = manifest.locate(model, folder.resolve())
-    state = {
-        f"{part}.{key}": tensor for part in manifest.networks_of(model) for key, tensor in read(files[part]).items()
-    }
+    state = {f"{part}.{key}": one for part in manifest.networks_of(model) for key, one in read(files[part]).items()}
     scheduler = files[manifest.SCHEDULER].read_text("utf-8")
     return state, {manifest.SCHEDULER: scheduler, **_provenance(model, list(files.values()))}
 

@@ -47,12 +47,8 @@ def _sides(*charts: _Chart) -> _Sides:
 
 _LEFT_OF = {3: 4, 6: 5, 7: 8, 9: 10, 11: 12, 13: 14, 16: 15, 18: 17, 20: 19, 22: 21}
 
-_UPPER_ARM = _sides(
-    _Chart(16, (116, 108, 0), (213, -25, 83), -1, 0.2), _Chart(18, (140, 100, 0), (250, -35, -80), 0.2, 1)
-)
-_FOREARM = _sides(
-    _Chart(20, (145, -97, 0), (14, 0, -100), -1, -0.3), _Chart(22, (136, 97, 0), (190, -45, -100), -0.3, 1)
-)
+_UPPER_ARM = _sides(_Chart(16, (116, 108, 0), (213, -25, 83), -1, 0.2), _Chart(18, (140, 100, 0), (250, -35, -80), 0.2))
+_FOREARM = _sides(_Chart(20, (145, -97, 0), (14, 0, -100), -1, -0.3), _Chart(22, (136, 97, 0), (190, -45, -100), -0.3))
 _HAND = {-1: (_Chart(3, (60, -17, 16), (102, 74, 40)),), 1: (_Chart(4, (185, 10, -18), (110, 95, 40)),)}
 _THIGH = _sides(_Chart(9, (133, -103, 0), (140, -40, -75)))
 _SHIN = _sides(_Chart(13, (128, 115, 0), (135, 12, 70)))
@@ -76,9 +72,7 @@ _ARMS = ((5, 7, (0.20, 0.15), (_UPPER_ARM, _UPPER_ARM_BEHIND)), (7, 9, (0.15, 0.
 
 def drawn(layout: Layout) -> Surface:
     """Everybody in a layout, upper ones first: who stands lower is in front. `person` has the numbers of places.
-
-    Raises BadLayout where somebody has no skeleton, or none of it is seen.
-    """
+    Raises BadLayout where somebody has no skeleton, or none of it is seen."""
     surface = Surface.empty(layout.width, layout.height)
     for number, slot in sorted(enumerate(layout.slots, 1), key=lambda place: place[1].center[1]):
         head = head_of_pose(slot.pose) if slot.pose else None
@@ -189,9 +183,7 @@ class _Figure:
         self, axis: _Axis, half: _Half, widest: float, turn: int, charts: Sequence[_Chart], aside: float = 0.0
     ) -> None:
         """The charts of a shape around an axis, as far as it is on the canvas.
-
-        turn: 1 where across is to the viewer's right of what points down, else -1; aside: of its middle, px.
-        """
+        turn: 1 where across is to the viewer's right of what points down, else -1; aside: of its middle, px."""
         at, down, start, length = axis
         height, width = self.surface.person.shape
         ends = [(at[0] + down[0] * far, at[1] + down[1] * far) for far in (start, start + length)]

@@ -132,9 +132,7 @@ class Recogniser(Protocol):
 
 def detect(detector: Detector, picture: Picture, where: str) -> tuple[Detection, ...]:
     """Every face of a picture, surest first.
-
-    Raises FaceNotFound, naming `where` and what was tried, when the whole ladder finds none.
-    """
+    Raises FaceNotFound, naming `where` and what was tried, when the whole ladder finds none."""
     found = find_faces(detector, picture)
     if not found.faces:
         placeholder = is_placeholder(picture)
@@ -155,9 +153,7 @@ def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
 
 def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
     """The face meant by `which`: only, largest, or its number from left to right, counted from 1.
-
-    Raises BadPhoto where that is not one of the faces.
-    """
+    Raises BadPhoto where that is not one of the faces."""
     if which == "only":
         if len(faces) > 1:
             raise BadPhoto(
@@ -171,19 +167,13 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
     number = int(which)
     if not 1 <= number <= len(faces):
         numbered = f" (numbered 1 to {len(faces)})" if len(faces) > 1 else ""
-        raise BadPhoto(
-            f"Face {number} was asked for, but {where} has {len(faces)}{numbered}.",
-            "Choose a number that the node now shows in the photo: all faces, from left to right.",
-        )
+        advice = "Choose a number that the node now shows in the photo: all faces, from left to right."
+        raise BadPhoto(f"Face {number} was asked for, but {where} has {len(faces)}{numbered}.", advice)
     return arrange(faces, NUMBERED)[number - 1]
 
 
 def recognise(
-    recognisers: Sequence[Recogniser],
-    picture: Picture,
-    faces: Sequence[Detection],
-    where: str,
-    portraits: bool = False,
+    recognisers: Sequence[Recogniser], picture: Picture, faces: Sequence[Detection], where: str, portraits: bool = False
 ) -> tuple[Face, ...]:
     """Align each face once per crop size and embed it with every recogniser.
 
@@ -211,17 +201,12 @@ def recognise(
 
 def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
     """Faces whose box is at least min_size pixels on its shorter side.
-
-    Raises BadPhoto when that leaves none of them.
-    """
+    Raises BadPhoto when that leaves none of them."""
     kept = [face for face in faces if shorter_side(face.box) >= min_size]
     if not kept:
         largest = max(shorter_side(face.box) for face in faces)
-        raise BadPhoto(
-            f"The picture has {counted(len(faces), 'face')}, but the largest is {largest:.0f} px and min_size is "
-            f"{min_size} px.",
-            "Lower min_size or use a larger picture.",
-        )
+        found = f"The picture has {counted(len(faces), 'face')}, but the largest is {largest:.0f} px"
+        raise BadPhoto(f"{found} and min_size is {min_size} px.", "Lower min_size or use a larger picture.")
     return kept
 
 
@@ -256,9 +241,7 @@ def _rgb(picture: Picture) -> Tensor:
 
 def numbered_faces(image: Tensor, faces: Sequence[Detection | Face]) -> Tensor:
     """The picture with a box, five keypoints and a number, from 1, on every face.
-
-    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1.
-    """
+    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1."""
     sheet = Sheet(as_picture(image))
     for number, face in enumerate(faces):
         color = color_of(number)

@@ -32,18 +32,14 @@ Mesh = Sequence[Mapping[str, Any]]
 
 def of_pictures(given: Mapping[str, Any] | None, images: Tensor) -> Sequence[Mesh | None]:
     """The faces of each picture of an IMAGE (B, H, W, C). given: FACE_LANDMARKS; None of all where there is none.
-
-    Raises BadPhoto where they were found in other pictures.
-    """
+    Raises BadPhoto where they were found in other pictures."""
     if given is None:
         return [None] * len(images)
     found, shown = (len(given["frames"]), *map(int, given["image_size"])), tuple(images.shape[:3])
     if found != shown:
         theirs, ours = (f"{counted(n, 'picture')} of {w}x{h} px" for n, h, w in (found, shown))
-        raise BadPhoto(
-            f"face_landmarks was made from {theirs}, the image input has {ours}.",
-            "Link one picture to both nodes, with nothing that scales or crops in between.",
-        )
+        advice = "Link one picture to both nodes, with nothing that scales or crops in between."
+        raise BadPhoto(f"face_landmarks was made from {theirs}, the image input has {ours}.", advice)
     return given["frames"]
 
 

@@ -24,9 +24,7 @@ _LARGEST = 120_000_000
 
 def to_picture(image: Tensor) -> Picture:
     """One picture of an IMAGE, (H, W, 1, 3 or 4) float of any precision, 0..1, to 8-bit BGR.
-
-    Transparent pixels become white, as viewers show them: their hidden colour is anything.
-    """
+    Transparent pixels become white, as viewers show them: their hidden colour is anything."""
     pixels = image.detach().float().cpu()
     if pixels.shape[-1] == 4:
         alpha = pixels[..., 3:]
@@ -36,9 +34,7 @@ def to_picture(image: Tensor) -> Picture:
 
 def from_file(path: str) -> Picture:
     """The first picture of a file, upright as its EXIF says and on white where it is transparent, as 8-bit BGR.
-
-    Raises BadPhoto, with the reason, for what is no picture, damaged or larger than any camera's.
-    """
+    Raises BadPhoto, with the reason, for what is no picture, damaged or larger than any camera's."""
     name = os.path.basename(path)
     try:
         with open(path, "rb") as file:
@@ -46,10 +42,8 @@ def from_file(path: str) -> Picture:
             if opened.format == "EPS":  # a program, which Pillow would have Ghostscript run
                 raise UnidentifiedImageError
             if opened.width * opened.height > _LARGEST:
-                raise BadPhoto(
-                    f"{name} has {opened.width}x{opened.height} px; {_LARGEST // 10**6} million are read at most.",
-                    "Save it smaller.",
-                )
+                why = f"{name} has {opened.width}x{opened.height} px; {_LARGEST // 10**6} million are read at most."
+                raise BadPhoto(why, "Save it smaller.")
             upright = _on_white(ImageOps.exif_transpose(opened))
     except BadPhoto:
         raise
@@ -116,9 +110,7 @@ def _sampled(pixels: Tensor, x: Tensor, y: Tensor) -> Picture:
 
 def fitted(picture: Picture, width: int, height: int) -> tuple[Tensor, float]:
     """(height, width, 3) 8-bit BGR, the picture in its top left corner, the rest black; and how much smaller it is.
-
-    Rounded as insightface and OpenCV do, so that detectors see what they see there.
-    """
+    Rounded as insightface and OpenCV do, so that detectors see what they see there."""
     tall = picture.shape[0] / picture.shape[1]
     inner = (height, int(height / tall)) if tall > height / width else (int(width * tall), width)
     square = torch.zeros(height, width, 3, dtype=torch.uint8)

@@ -149,11 +149,7 @@ def nose_of_pose(pose: Pose, neck: Joint, head: float) -> tuple[Point, str] | No
     """Where the nose is, and in words what it was guessed from ("" if it was seen); None without head and neck."""
     if pose[0][2] >= SEEN:
         return pose[0][:2], ""
-    for joints, above, words in (
-        (pose[1:3], -_EYES[1], "eyes"),
-        (pose[3:5], 0.10, "ears"),
-        ((neck,), CROWN, "neck"),
-    ):
+    for joints, above, words in ((pose[1:3], -_EYES[1], "eyes"), (pose[3:5], 0.10, "ears"), ((neck,), CROWN, "neck")):
         seen = [joint for joint in joints if joint[2] >= SEEN]
         if seen:
             x, y = (sum(axis) / len(seen) for axis in list(zip(*seen, strict=True))[:2])
@@ -175,9 +171,7 @@ def face_of_pose(pose: Pose, nose: Point, head: float) -> Keypoints:
 
 def on_canvas(pose: Pose, head: float, width: int, height: int) -> Pose:
     """Joints more than half a head outside of the picture lose their confidence, as a detector would not see them.
-
-    Nearer ones stay, so that a shoulder or an upper arm runs off the edge instead of ending before it.
-    """
+    Nearer ones stay, so that a shoulder or an upper arm runs off the edge instead of ending before it."""
     slack = head / 2
     near = [-slack <= x < width + slack and -slack <= y < height + slack for x, y, _ in pose]
     return _hidden(pose, [n for n, is_near in enumerate(near) if not is_near])

@@ -42,9 +42,7 @@ class Marked:
 @dataclass(frozen=True)
 class Start:
     """What is linked: boxes in whole pixels of the canvas; of a layout also the places, which move with them.
-
-    notes: what was left out.
-    """
+    notes: what was left out."""
 
     boxes: tuple[Marked, ...] = ()
     slots: tuple[Slot, ...] = ()
@@ -99,10 +97,8 @@ def layout(begin: Start, drawn: object, begun: object, text: str, canvas: Canvas
     anew = begin.boxes and not by_text and for_editor(begin.boxes) != begun
     boxes = begin.boxes if anew else by_mouse or by_text or begin.boxes
     _check(boxes, canvas, shows)
-    slots = [
-        _into_box(slot, old.box, one.box, canvas)
-        for slot, old, one in zip(begin.slots, begin.boxes, boxes, strict=False)
-    ]
+    moved = zip(begin.slots, begin.boxes, boxes, strict=False)
+    slots = [_into_box(slot, old.box, one.box, canvas) for slot, old, one in moved]
     slots += [_of_box(one.box, shows, body, canvas) for one in boxes[len(slots) :]]
     there = f"there {'is' if len(boxes) == 1 else 'are'} {counted(len(boxes), 'box', 'boxes')}"
     left_out = gathered("Places left out", range(len(boxes) + 1, len(begin.slots) + 1), f", {there}")
@@ -234,9 +230,7 @@ def _marked(number: int, one: Mapping[str, Any]) -> Marked:
 
 def written(text: str) -> tuple[Marked, ...]:
     """Lines of "Anna: x, y, width, height" in pixels, the name optional.
-
-    Raises BadBoxes for a line that is none, BadInput for a number out of reach.
-    """
+    Raises BadBoxes for a line that is none, BadInput for a number out of reach."""
     found: list[Marked] = []
     for number, line in enumerate(map(plain, text.split("\n")), 1):
         if not line:

@@ -82,9 +82,7 @@ ACTIONS: Mapping[str, Action] = {
     "holding hands": Action("half", holding=(_HAND_IN_HAND, _HAND_IN_HAND)),
     "hands up": Action("bust", arms=(_RAISED, _RAISED), before=(_BENT, _BENT)),
     "waving": Action("bust", arms=(_WAVING, None)),
-    "arms crossed": Action(
-        "half", arms=(((0.78, 1.72, 0.0), (-0.20, 1.50, 0.0)), ((0.78, 1.75, 0.0), (-0.22, 1.70, 0.0)))
-    ),
+    "arms crossed": Action("half", arms=(((0.78, 1.72, 0), (-0.20, 1.50, 0)), ((0.78, 1.75, 0), (-0.22, 1.70, 0)))),
     "walking": Action(rows=((_STRIDE, _PUSH),)),
     "sitting": Action("half", rows=((_FLOOR, _FLOOR), (_CHAIR, _CHAIR))),
     "kneeling": Action(rows=((KNEELING, KNEELING), (_KNEE_UP, _KNEE_DOWN))),
@@ -129,16 +127,12 @@ class Formation:
 
     def up(self, rise: float) -> list[float]:
         """Of each row, the nose over the lower edge of the picture, when each row is `rise` above the one in front.
-
-        With `full` a row stands on one bench more than the row in front, unless people are taller by themselves.
-        """
+        With `full` a row stands on one bench more than the row in front, unless people are taller by themselves."""
         if self.framing != "full":
             return [_SHOWN[self.framing] + bodies.CROWN + row * rise for row in range(len(self.across) - 1, -1, -1)]
         lowest = [max(at[1] for side in posture for at in side if at is not None) for posture in self.postures[::-1]]
         benches = accumulate((back + _STEP < front + _RISE[0] for front, back in pairwise(lowest)), initial=0)
-        up = [
-            _FEET + low + row * _STEP + high * rise for row, (low, high) in enumerate(zip(lowest, benches, strict=True))
-        ]
+        up = [_FEET + low + n * _STEP + high * rise for n, (low, high) in enumerate(zip(lowest, benches, strict=True))]
         return up[::-1]
 
     def high(self, rise: float = _RISE[0]) -> float:

@@ -192,12 +192,7 @@ class BindIDTokens(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        model: ModelPatcher,
-        positive: Conditioning,
-        negative: Conditioning,
-        cast: Cast,
-        **region: Any,
+        cls, model: ModelPatcher, positive: Conditioning, negative: Conditioning, cast: Cast, **region: Any
     ) -> io.NodeOutput:
         cast = require_places(cast, BIND)
         people, node = presence(cast).people, notes.node_of(cls)
@@ -206,11 +201,9 @@ class BindIDTokens(io.ComfyNode):
         if not named:
             return io.NodeOutput(model, positive, negative)
         if wrong := next((one.people for one in named if one.people != len(people)), None):
-            raise BadPatches(
-                f"The conditioning holds the ID tokens of {counted(wrong, 'person', 'people')}, the cast has "
-                f"{counted(len(people), 'person', 'people')} of weight above 0 on the canvas.",
-                "Give Apply ID-Patch and this node the same cast.",
-            )
+            bound, seen = (counted(number, "person", "people") for number in (wrong, len(people)))
+            why = f"The conditioning holds the ID tokens of {bound}, the cast has {seen} above weight 0 on the canvas."
+            raise BadPatches(why, "Give Apply ID-Patch and this node the same cast.")
         conditioning.check_conditioning([*positive, *negative], text_width(model), BIND)
         scope = scopes.of_bodies(cast, BIND, ALWAYS, people, alone=False, **region)
         assert scope.regions is not None

@@ -6,10 +6,9 @@ One pass of the net per person: outside of their region it sees no picture, and 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-import comfy.controlnet
 import comfy.model_management
 import torch
-from comfy.controlnet import ControlBase
+from comfy.controlnet import ControlBase, ControlNet
 from comfy.ldm.flux.controlnet import ControlNetFlux
 from comfy.model_base import BaseModel
 from comfy.sd import VAE
@@ -44,7 +43,7 @@ ITS_FILES = "Load infusenet_aes_bf16.safetensors (or sim, or fp8e4m3fn) with Loa
 def check_infuse_net(net: Any, vae: VAE, width: int, node: str) -> None:
     """Raise NotAControlNet, or WrongBaseModel for a VAE that is not FLUX.1's. width: of one token."""
     network: Any = getattr(net, "control_model", None)
-    if not (isinstance(net, comfy.controlnet.ControlNet) and isinstance(network, ControlNetFlux)):
+    if not (isinstance(net, ControlNet) and isinstance(network, ControlNetFlux)):
         raise NotAControlNet(f"a ControlNet of another family ({type(network or net).__name__})", NEEDED, ITS_FILES)
     blocks, reads = (len(network.double_blocks), len(network.single_blocks)), network.params.context_in_dim
     keyframes = len(getattr(net, "timestep_keyframes", ()))
@@ -66,9 +65,7 @@ def check_infuse_net(net: Any, vae: VAE, width: int, node: str) -> None:
 
 class _Pass(NamedTuple):
     """What one pass is given, for every row or for all. seen: (rows, 1, h, w), or None: all of the picture.
-
-    shares: (rows, tokens or 1, 1), of its residuals.
-    """
+    shares: (rows, tokens or 1, 1), of its residuals."""
 
     hint: Tensor
     context: Tensor
@@ -76,16 +73,14 @@ class _Pass(NamedTuple):
     shares: Tensor
 
 
-class InfuseNet(comfy.controlnet.ControlNet):
+class InfuseNet(ControlNet):
     """Shares the network of the ControlNet it is made from. Its hint has a picture per person, or one for all.
 
     tokens: (people, T, width) float32 CPU, of those in scope; in by_row each is read in a row of the batch alone.
     size: (width, height) of the canvas in px, where anything depends on it.
     """
 
-    def __init__(
-        self, net: comfy.controlnet.ControlNet, scope: Scope, tokens: Tensor, size: tuple[int, int] | None
-    ) -> None:
+    def __init__(self, net: ControlNet, scope: Scope, tokens: Tensor, size: tuple[int, int] | None) -> None:
         super().__init__(None, load_device=net.load_device, manual_cast_dtype=net.manual_cast_dtype)
         self.control_model, self.control_model_wrapped = net.control_model, net.control_model_wrapped
         self.scope, self.tokens, self.size = scope, tokens, size

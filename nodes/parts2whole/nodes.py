@@ -57,14 +57,11 @@ def encode(
     networks: Parts2Whole, parts: Parts, clip: CLIP, clip_vision: ClipVisionModel, vae: VAE, size: tuple[int, int]
 ) -> Features:
     """Every part with a weight through CLIP, CLIP vision, VAE and once through the reference UNet, at t = 0.
-
-    size: (width, height). Raises BadParts, BadPart, BadSize, WrongBaseModel.
-    """
+    size: (width, height). Raises BadParts, BadPart, BadSize, WrongBaseModel."""
     width, height = size
     if width % 8 or height % 8 or min(size) < 64:
-        raise BadSize(
-            "The size of the parts", size, "multiples of 8, at least 64, are needed", "Take the latent's size."
-        )
+        needed = "multiples of 8, at least 64, are needed"
+        raise BadSize("The size of the parts", size, needed, "Take the latent's size.")
     present = parts.present
     if not 1 <= len(present) <= SLOTS:
         found = f"{counted(len(present), 'part')} with a weight above 0"
@@ -109,15 +106,12 @@ def _record(
 @torch.no_grad()
 def pose_features(features: Features, pose: Tensor) -> Tensor:
     """Pose pictures (B, H, W, C) -> (B, channels, height / 8, width / 8) on the CPU.
-
-    Raises BadSize where the pictures have another aspect than the parts.
-    """
+    Raises BadSize where the pictures have another aspect than the parts."""
     found, width, height = (pose.shape[2], pose.shape[1]), features.width, features.height
     if abs(found[0] * height - found[1] * width) > 0.03 * found[1] * width:
-        raise BadSize(
-            "The pose image", found, f"the parts are encoded for {width}x{height} px, another aspect",
-            "Crop or pad the pose image to that aspect; stretched it would stretch the body.",
-        )  # fmt: skip
+        wanted = f"the parts are encoded for {width}x{height} px, another aspect"
+        advice = "Crop or pad the pose image to that aspect; stretched it would stretch the body."
+        raise BadSize("The pose image", found, wanted, advice)
     guider = features.networks.pose_guider
     return guider.model(load.on_device(guider, pose_picture(pose, width, height))).cpu()
 
@@ -126,9 +120,8 @@ def check_fit(model: ModelPatcher, texts: Conditioning, features: Features) -> N
     """Raise WrongBaseModel unless every layer of the bank is found in the MODEL, of the same width, and the networks
     read texts of this width."""
     wanted = unet.text_width(features.networks.reference)
-    check_conditioning(
-        texts, wanted, "Apply Parts", "SD1.5", "Encode both prompts with the CLIP of an SD1.5 checkpoint."
-    )
+    advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
+    check_conditioning(texts, wanted, "Apply Parts", "SD1.5", advice)
     layers = unet.transformers(unet.unet_of(model))
     theirs = {(name, n, i): layer.attn1.to_q.in_features for name, n, i, layer in layers}
     ours = {block: tokens[0].kept.shape[-1] for block, tokens in features.bank.items()}

@@ -49,9 +49,7 @@ class Fuse(nn.Module):
 
 class PhotoMakerNet(nn.Module):
     """The ID encoder of v1, or of v2 where the file has its perceiver.
-
-    vision: makes the CLIP vision transformer, which returns (last states, ..., pooled).
-    """
+    vision: makes the CLIP vision transformer, which returns (last states, ..., pooled)."""
 
     def __init__(self, state: State, vision: Any, *, ops: Any, **factory: Any) -> None:
         super().__init__()
@@ -60,17 +58,13 @@ class PhotoMakerNet(nn.Module):
         self.visual_projection = ops.Linear(first[1], first[0], bias=False, **factory)
         self.visual_projection_2 = ops.Linear(second[1], second[0], bias=False, **factory)
         self.fuse_module = Fuse(below("fuse_module.", state), ops=ops, **factory)
-        perceiver = below("qformer_perceiver.", state)
-        self.qformer_perceiver = (
-            FacePlusProjection(perceiver, ops=ops, head_dim=HEAD_DIM, **factory) if perceiver else None
-        )
+        v2 = below("qformer_perceiver.", state)
+        self.qformer_perceiver = FacePlusProjection(v2, ops=ops, head_dim=HEAD_DIM, **factory) if v2 else None
         self.width = first[0] + second[0]
 
     def tokens(self, pixels: Tensor, faces: Tensor | None) -> Tensor:
         """Photos (n, 3, 224, 224) as CLIP normalises them -> (n, 1, width), or of v2 (n, 2, width).
-
-        faces: (n, 512), the embeddings in the same photos, which v2 alone reads.
-        """
+        faces: (n, 512), the embeddings in the same photos, which v2 alone reads."""
         seen, *_, pooled = self.vision_model(pixels)
         if self.qformer_perceiver is not None:
             return self.qformer_perceiver(faces, seen)

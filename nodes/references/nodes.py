@@ -80,9 +80,8 @@ class CastReferences(io.ComfyNode):
         notes.tell(notes.node_of(cls), "\n".join(remarks(everybody)))
         record = PeopleReferences(everybody, tuple(latents_of(vae, family, found)), of_whom)
         text, seen = with_sentences(prompt, found, family.word, sentences), seen_of(family, found)
-        positive, negative = (
-            referring(encoded(clip, family, words, seen), record, NAME) for words in (text, negative_prompt)
-        )
+        sides = [encoded(clip, family, words, seen) for words in (text, negative_prompt)]
+        positive, negative = (referring(side, record, NAME) for side in sides)
         shown = None
         if found:
             portraits, captions = zip(*captioned(found, family.word), strict=True)
@@ -223,9 +222,7 @@ class BoundReferencesRun(Run):
 
 class BoundBatch(Batch):
     """Attention in which queries read references by region.
-
-    regions: (people, picture tokens) bool. counts: tokens of each reference.
-    """
+    regions: (people, picture tokens) bool. counts: tokens of each reference."""
 
     def __init__(
         self, said: BoundReferences, regions: Tensor, counts: tuple[int, ...], rows: int, device: torch.device

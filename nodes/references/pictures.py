@@ -48,9 +48,7 @@ class Reference:
     sentence: tuple[str, str] = ("", "")
 
 
-def references(
-    cast: Cast, photos: int, size: int, pictures: Tensor | None, pose: bool, node: str
-) -> tuple[Reference, ...]:
+def references(cast: Cast, photos: int, size: int, pictures: Tensor | None, pose: bool, node: str) -> list[Reference]:
     """What a model is given, in this order: everybody's portraits, `pictures`, the poses.
 
     cast: those of weight above 0. photos: the most of each. size: side of a portrait, px. pictures: (B, H, W, 1|3|4)
@@ -65,7 +63,7 @@ def references(
         drawn = control_images.skeletons(layout, by_row=cast.by_row)
         captions, sentence = ("poses",) * len(drawn), ("", " shows the poses.")
         found.append(Reference([drawn], layout.width * layout.height, None, captions, sentence))
-    return tuple(found)
+    return found
 
 
 def _of_people(cast: Cast, photos: int, size: int, node: str) -> list[Reference]:

@@ -82,9 +82,8 @@ def _extra(model: ModelPatcher, latents: Tensor) -> Tensor:
     channels = model.get_model_object("diffusion_model").input_blocks[0][0].in_channels - latents.shape[1]
     if channels not in (0, 1 + latents.shape[1]):
         found = f"a model that is given {channels} more channels than a latent has"
-        raise WrongBaseModel(
-            "The MODEL", found, "an ordinary or an inpainting model", "Use another SD1.5 or SDXL model."
-        )
+        advice = "Use another SD1.5 or SDXL model."
+        raise WrongBaseModel("The MODEL", found, "an ordinary or an inpainting model", advice)
     return torch.cat([torch.zeros_like(latents[:, :1]), latents], dim=1) if channels else latents[:, :0]
 
 

@@ -124,18 +124,16 @@ def _seen(
 
 def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: float) -> list[Injection]:
     """For the positive and the negative. each: what is seen of these people.
-
-    With regions everybody in their own, else all of them in the whole picture, or in a row each. Raises BadCast.
-    """
+    With regions everybody in their own, else all of them in the whole picture, or in a row each. Raises BadCast."""
     net, people, by_row = loaded.net, scope.people, scope.by_row
     whole = scope.regions is None and not by_row
     if whole and len(people) > net.most:
         names = listed([person.identity.name for person in people])
-        raise BadCast(
-            f"StoryMaker tells at most {net.most} people apart in the whole picture, and these are {len(people)}: "
-            f"{names}.",
-            "Give each person a place with Place Cast, or connect one mask per person: by region there may be more.",
+        why = f"StoryMaker tells at most {net.most} people apart in the whole picture, and these are {len(people)}"
+        advice = (
+            "Give each person a place with Place Cast, or connect one mask per person: by region there may be more."
         )
+        raise BadCast(f"{why}: {names}.", advice)
     acting = scope if scope.regions is None else replace(scope, regions=with_background(scope.regions))
 
     def joined(background: Tensor, tokens: Tensor) -> Tensor:

@@ -64,11 +64,9 @@ class WithAnyoneNet(nn.Module):
             ops.LayerNorm(inside, **factory),
             ops.Linear(inside, len(state[f"{_TOKENS}3.weight"]), **factory),
         )
-        blocks = len({key.split(".")[1] for key in state if key.startswith(_LAYERS)})
+        blocks = range(len({key.split(".")[1] for key in state if key.startswith(_LAYERS)}))
         inner, self.width = state[f"{_LAYERS}0.to_q.weight"].shape
-        self.ipa_arc = nn.ModuleList(
-            BlockAttention(self.width, inner, HEAD_DIM, ops=ops, **factory) for _ in range(blocks)
-        )
+        self.ipa_arc = nn.ModuleList(BlockAttention(self.width, inner, HEAD_DIM, ops=ops, **factory) for _ in blocks)
 
     def faces(self, embeddings: Tensor) -> list[Face]:
         """Embeddings (people, 512), as the recogniser gives them, per block."""

@@ -35,9 +35,8 @@ class Models:
 
     def sampled(self, applied: Applied, size: tuple[int, int], seed: int, latent: Any = None) -> Tensor:
         """(B, H, W, 3). latent: what is there before."""
-        latent, denoise = (
-            (latent, DENOISE) if latent else ({"samples": torch.zeros(1, 4, size[1] // 8, size[0] // 8)}, 1)
-        )
+        denoise = DENOISE if latent else 1
+        latent = latent or {"samples": torch.zeros(1, 4, size[1] // 8, size[0] // 8)}
         model, *sides = applied
         given = seed, self.steps, self.cfg, "euler", "normal", *sides, latent
         (made,) = host_nodes.common_ksampler(model, *given, denoise=denoise)

@@ -101,9 +101,7 @@ def widened(small: State, shapes: Shapes, rules: Rules = ()) -> State:
     def rule(key: str) -> Rule:
         return next((found for part, found in (*rules, *_RULES) if part in key), repeated)
 
-    return {
-        key: rule(key)(small[key], shape) if key in small else torch.zeros(()).expand(shape) for key, shape in shapes
-    }
+    return {key: rule(key)(small[key], size) if key in small else torch.zeros(()).expand(size) for key, size in shapes}
 
 
 def repeated(weight: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -214,10 +214,8 @@ class HostServer:
         """`run`, but what the host says against the prompt comes back as its `error`."""
         try:
             return asyncio.run(asyncio.wait_for(self._run(prompt, on_event), timeout))
-        except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as cause:
-            raise HostError(
-                f"It does not answer any more ({cause!r}). The end of its log:\n{_tail(self.log)}"
-            ) from cause
+        except (OSError, aiohttp.ClientError, asyncio.TimeoutError) as why:
+            raise HostError(f"It does not answer any more ({why!r}). The end of its log:\n{_tail(self.log)}") from why
 
     async def _run(self, prompt: Prompt, on_event: Callable[[Event], None] | None) -> Run:
         client, run = uuid.uuid4().hex, Run()
