@@ -111,7 +111,9 @@ class Reader(Protocol):
 
 class CarriedCond(comfy.conds.CONDRegular):
     """A COND whose value is a tuple of Carried; joined, it becomes the rows of a run.
-    run: the sampling run that reads it, or None where the MODEL does not."""
+
+    run: the sampling run that reads it, or None where the MODEL does not.
+    """
 
     def __init__(
         self, cond: tuple[Any, ...], run: Reader | None = None, pictures: int = 1, area: tuple[int, int] | None = None

@@ -98,7 +98,9 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
 @dataclass(frozen=True, eq=False)
 class Canvas:
     """Where an apply node has put people, for runs of another size: they are scaled with the picture.
-    node: its name. rows: how many people have a row of the batch each, or 0 where all are in every row."""
+
+    node: its name. rows: how many people have a row of the batch each, or 0 where all are in every row.
+    """
 
     node: str
     rows: int = 0
@@ -115,7 +117,9 @@ class Canvas:
 
 def check_canvases(carried: Sequence[Any], latent: Tensor) -> None:
     """What a run reads fits the latent that is denoised: each `canvas` of it and, where that `acts`, its regions.
-    Raises BadCast, BadSize."""
+
+    Raises BadCast, BadSize.
+    """
     canvases = {one.canvas: one.acts for one in carried if one.canvas}
     for canvas in canvases:
         canvas.check_rows(len(latent))

@@ -133,7 +133,9 @@ def place_of(layers: Sequence[Block], given: Given) -> Place:
 
 def deaf_layers(given: Given) -> frozenset[Block]:
     """Layers in which what others have put in place of attention does not read the text that it is given.
-    One layer of each kind of function is asked, with two texts."""
+
+    One layer of each kind of function is asked, with two texts.
+    """
     unet = given.model.diffusion_model
     every, kinds, deaf = grids(unet, *given.x.shape[-2:]), dict[str, bool](), list[Block]()
     for name, number, index, module in transformers(unet):

@@ -127,7 +127,9 @@ Read = tuple[Tensor, ...]
 
 class BlockInjection(Injection):
     """What one apply node adds to one side of the conditioning. layers: a Read per block, weights in it.
-    A side without people has none: its rows are computed beside those with people, as the host does without both."""
+
+    A side without people has none: its rows are computed beside those with people, as the host does without both.
+    """
 
     key = "likeness_block_injections"
 
@@ -215,7 +217,9 @@ class BlocksBatch(Batch):
 
     def _added(self, number: int, replacement: _Replacement | None, args: Options, extra: Options) -> Options:
         """What the host calls instead of a block. replacement: what another node has put there.
-        args: img (that of a single block of Flux begins with the text), txt, vec, pe, transformer_options."""
+
+        args: img (that of a single block of Flux begins with the text), txt, vec, pe, transformer_options.
+        """
         out = replacement(args, extra) if replacement else extra["original_block"](args)
         before: Tensor = out["img"]
         # In a single block the text stands in front; references are behind the picture in all.

@@ -33,7 +33,9 @@ _NAMED = {"text width": text_name, "latent channels": latent_name}
 
 def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[Tensor, Tensor]:
     """A label as this MODEL reads it, (1, T, width), and pooled, (1, width); float32 on the CPU.
-    Raises WrongBaseModel with `advice` for the CLIP of another family, BadPicture for weights that no text can have."""
+
+    Raises WrongBaseModel with `advice` for the CLIP of another family, BadPicture for weights that no text can have.
+    """
     context, pooled = clip.encode_from_tokens(clip.tokenize(label), return_pooled=True)
     check_family("The clip input", "text width", context.shape[-1], text_width(model), advice)
     context, pooled = context.float().cpu(), pooled.float().cpu()
@@ -44,7 +46,9 @@ def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[T
 
 def latent_of(vae: VAE, part: Prepared, model: ModelPatcher, advice: str) -> Tensor:
     """A part as this MODEL is given it, (1, channels, h, w) float32 on the CPU, scaled.
-    Raises WrongBaseModel with `advice` for the VAE of another family."""
+
+    Raises WrongBaseModel with `advice` for the VAE of another family.
+    """
     comfy.model_management.throw_exception_if_processing_interrupted()
     latent = vae.encode(part.picture[None])
     check_family("The vae input", "latent channels", latent.shape[1], model.model.latent_format.latent_channels, advice)

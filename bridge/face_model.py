@@ -84,7 +84,9 @@ def _no_recogniser(pack: str) -> ModelMissing:
 
 def load_face_model(pack: str, recognisers: str) -> FaceModel:
     """Load the detector of `pack`, if it is one, and one recogniser, all of them or none.
-    Raises ModelMissing, and UnsupportedCheckpoint for damaged or unfit files."""
+
+    Raises ModelMissing, and UnsupportedCheckpoint for damaged or unfit files.
+    """
     if error := refusal(pack, recognisers):
         raise error
     files = _files()
@@ -100,7 +102,9 @@ def load_face_model(pack: str, recognisers: str) -> FaceModel:
 
 def default_face_model(detects: bool = True) -> FaceModel:
     """What a new Load Face Model loads, for nodes with none connected. detects: with a detector.
-    Raises as load_face_model."""
+
+    Raises as load_face_model.
+    """
     return load_face_model(pack_names()[0] if detects else NO_DETECTOR, ALL)
 
 

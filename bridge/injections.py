@@ -126,7 +126,9 @@ class InjectionsBatch(CrossAttentionBatch):
 
 class Addition:
     """What one apply node's injections, one per chunk and all alike, add to the layers.
-    layers: by number, keys and values (people, rows, T, C) of those where they act."""
+
+    layers: by number, keys and values (people, rows, T, C) of those where they act.
+    """
 
     def __init__(self, injections: Sequence[Injection], place: Place) -> None:
         self._place = place

@@ -41,7 +41,9 @@ def _loaded(path: Path) -> Any:
 
 def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> comfy.model_patcher.ModelPatcher:
     """Build a network for these weights and hand it to the host's memory management.
-    build(ops=..., device=..., dtype=...) -> module; every weight of `state` must fit exactly (strict)."""
+
+    build(ops=..., device=..., dtype=...) -> module; every weight of `state` must fit exactly (strict).
+    """
     # Looked up at call time: with DynamicVRAM the host rebinds the class at start-up, 0.3.64 has only the plain one.
     patcher_class = getattr(comfy.model_patcher, "CoreModelPatcher", comfy.model_patcher.ModelPatcher)
     offload = comfy.model_management.unet_offload_device()
@@ -70,7 +72,9 @@ def on_device(patcher: comfy.model_patcher.ModelPatcher, inputs: Tensor) -> Tens
 @dataclass(frozen=True)
 class Loaded(Generic[NetT]):
     """A method's file on the host, which finds its network by the name `patcher`.
-    lora: the LoRA that is part of the file, as bridge.lora reads it."""
+
+    lora: the LoRA that is part of the file, as bridge.lora reads it.
+    """
 
     patcher: comfy.model_patcher.ModelPatcher
     lora: Mapping[str, Tensor] = field(default_factory=dict)

@@ -40,7 +40,9 @@ def clear(node_id: str | None) -> None:
 
 def tell(node_id: str | None, text: str) -> None:
     """Show `text` under the node (None: nowhere), below what stands there, and log it; "" is nothing to tell.
-    Without a running server it is only logged."""
+
+    Without a running server it is only logged.
+    """
     if not text:
         return
     logger.warning(text)
@@ -78,7 +80,9 @@ def _text(node_id: str) -> str:
 
 def kept(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
     """The output of a node that has run, with the note under it: the host gives it out with the previews of that run.
-    It sends nothing of a node that it does not run again; web/reruns.js then looks there."""
+
+    It sends nothing of a node that it does not run again; web/reruns.js then looks there.
+    """
     if said := _text(node_id or ""):
         shown = output.ui.as_dict() if hasattr(output.ui, "as_dict") else output.ui
         output.ui = {**(shown or {}), "likeness_note": [said]}

@@ -65,7 +65,9 @@ def path_of(folder: str) -> str:
 
 def files(folder: str) -> tuple[list[Stamp], list[str]]:
     """(stamps of the photos, in the order of their names and numbers; names of what is no photo).
-    Hidden files are not looked at. Raises as `path_of`, and BadPhoto for none or too many."""
+
+    Hidden files are not looked at. Raises as `path_of`, and BadPhoto for none or too many.
+    """
     path = path_of(folder)
     root = path if folder == EXAMPLES else folder_paths.get_input_directory()
     shown = (name for name in os.listdir(path) if not name.startswith("."))
@@ -82,7 +84,9 @@ def files(folder: str) -> tuple[list[Stamp], list[str]]:
 
 def detected(face_model: FaceModel, picture: Picture, where: str, mesh: Mesh | None) -> Sequence[Detection]:
     """Every face of a picture, surest first: those of the mesh, or where there is none of the face model's detector.
-    Raises FaceNotFound, naming `where`."""
+
+    Raises FaceNotFound, naming `where`.
+    """
     if mesh is None:
         return analysis.detect(face_model.detector, picture, where)
     return landmarks.detect(mesh, picture, where)

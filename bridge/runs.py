@@ -83,7 +83,9 @@ class Given(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class Sent:
     """A batch on its way through the functions that others have put around the UNet.
-    rows: the tensor it was made of, which goes beside it; while that comes as the same, nobody has touched it."""
+
+    rows: the tensor it was made of, which goes beside it; while that comes as the same, nobody has touched it.
+    """
 
     batch: Batch
     rows: Tensor
@@ -135,7 +137,9 @@ class Run:
 
     def rows(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor:
         """(rows, 2): per row the number of its chunk, and of the picture in it.
-        The same tensor for the same batch, on the device already: `read` knows it by that, without asking a GPU."""
+
+        The same tensor for the same batch, on the device already: `read` knows it by that, without asking a GPU.
+        """
         self._asked |= _active(chunks)
         batch = chunks, pictures
         if batch not in self._rows:

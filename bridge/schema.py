@@ -82,7 +82,9 @@ def range_inputs(of: str = "") -> list[io.Input]:
 
 def seed_input(name: str) -> io.Int.Input:
     """A seed that stays as it is: one that changed by itself would run the node anew for every picture.
-    As large as the samplers' own, so that one seed can be linked to all."""
+
+    As large as the samplers' own, so that one seed can be linked to all.
+    """
     return io.Int.Input(name, default=0, min=0, max=2**64 - 1, control_after_generate=False)
 
 
@@ -102,7 +104,9 @@ def region_inputs() -> list[io.Input]:
 
 def scope_inputs(hard: bool = False) -> list[io.Input]:
     """Where people of a placed cast act for a method that reads faces.
-    hard: for a method without soft edges, which acts in face boxes unless another place is chosen."""
+
+    hard: for a method without soft edges, which acts in face boxes unless another place is chosen.
+    """
     feather = advanced(io.Int.Input("feather", default=32, min=0, max=512))
     where = FACE_BOXES if hard else REGIONS
     return [

@@ -59,14 +59,18 @@ def text_width(model: ModelPatcher) -> int:
 
 def attention_layers(model: ModelPatcher) -> list[tuple[str, int, int, int]]:
     """(block, number, index, query width) of every cross-attention layer, in diffusers' order: down, up, mid.
-    Raises WrongBaseModel for a MODEL that is not a UNet with cross-attention."""
+
+    Raises WrongBaseModel for a MODEL that is not a UNet with cross-attention.
+    """
     found = transformers(unet_of(model))
     return [(name, number, index, block.attn2.to_q.out_features) for name, number, index, block in found]
 
 
 def transformers(unet: Any) -> list[tuple[str, int, int, Any]]:
     """(block, number, index, BasicTransformerBlock) of a UNet, in diffusers' order: down, up, mid.
-    Raises WrongBaseModel for a UNet without cross-attention."""
+
+    Raises WrongBaseModel for a UNet without cross-attention.
+    """
     blocks = [
         *(("input", number, block) for number, block in enumerate(unet.input_blocks)),
         *(("output", number, block) for number, block in enumerate(unet.output_blocks)),

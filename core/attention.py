@@ -37,7 +37,9 @@ def decoupled(query: Tensor, keys: Tensor, values: Tensor, weights: Tensor | Non
 
 def region_weights(regions: Tensor) -> Tensor:
     """Regions (groups, H, W), 0..1, as weights that add up to at most 1 per pixel.
-    Where regions overlap their people share the pixel; outside all of them nothing is read."""
+
+    Where regions overlap their people share the pixel; outside all of them nothing is read.
+    """
     return regions / regions.sum(dim=0, keepdim=True).clamp(min=1.0)
 
 

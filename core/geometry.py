@@ -41,7 +41,9 @@ def check_canvas(what: str, image: Tensor, cast: PlacedCast, advice: str) -> Non
 
 def check_shape(what: str, size: tuple[int, int], latent: tuple[int, int]) -> None:
     """Raise BadSize for a latent of another shape than a canvas, but for a step of the grid of either.
-    size, latent: (width, height) in pixels."""
+
+    size, latent: (width, height) in pixels.
+    """
     (width, height), (wide, high) = size, latent
     if abs(wide * height - high * width) > 8 * max(width + height, wide + high):
         expected = f"{what} is {width}x{height} px, which has another shape, so people would be moved or cut off"
@@ -64,7 +66,9 @@ class Fit:
     @classmethod
     def into(cls, source: tuple[int, int], canvas: tuple[int, int], mode: str) -> "Fit":
         """`crop` fills the canvas and cuts evenly, `pad` shows all and leaves borders, `stretch` distorts.
-        source, canvas: (width, height) in pixels."""
+
+        source, canvas: (width, height) in pixels.
+        """
         x, y = canvas[0] / source[0], canvas[1] / source[1]
         if mode != "stretch":
             x = y = max(x, y) if mode == "crop" else min(x, y)
@@ -119,7 +123,9 @@ def bounds(region: Tensor) -> Rect:
 
 def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
     """The face box with `margin` times its longer side around it, as a square that is moved into the picture.
-    At most as large as the picture's shorter side."""
+
+    At most as large as the picture's shorter side.
+    """
     length = min(max(round(longer_side(box) * (1 + 2 * margin)), SMALLEST), width, height)
     x0, y0 = (round((a + b - length) / 2) for a, b in ((box[0], box[2]), (box[1], box[3])))
     x0, y0 = max(0, min(x0, width - length)), max(0, min(y0, height - length))

@@ -136,7 +136,9 @@ class Layout:
 @dataclass(frozen=True)
 class Person:
     """A cast member. weight 1 is the reference behaviour, 0 is as if the person were not in the cast.
-    place: the number of the slot in its layout, from 1, or 0 without one."""
+
+    place: the number of the slot in its layout, from 1, or 0 without one.
+    """
 
     identity: Identity
     weight: float = 1.0
@@ -181,7 +183,9 @@ class PlacedCast(Cast):
 @dataclass(frozen=True)
 class RowCast(PlacedCast):
     """People with a picture of width x height pixels each, person n in row n of the batch.
-    All of them have a place in their picture and a weight above 0."""
+
+    All of them have a place in their picture and a weight above 0.
+    """
 
     by_row = True
 
@@ -211,7 +215,9 @@ def require_places(cast: Cast, node: str) -> PlacedCast:
 
 def places_of(cast: Cast | None, layout: Layout | None, node: str) -> Layout:
     """The places of a cast, of a layout where there is none. node: to tell the user.
-    Raises BadCast for a cast in which nobody is left, NotPlaced without both and as `require_places`."""
+
+    Raises BadCast for a cast in which nobody is left, NotPlaced without both and as `require_places`.
+    """
     if cast is None:
         if layout is None:
             raise NotPlaced(node, [])

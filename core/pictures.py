@@ -30,7 +30,9 @@ def as_masks(masks: Tensor) -> Tensor:
 
 def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
     """(B, H, W, C) 0..1 -> (B, h, w, 3) as resize_img of the authors' infer.py: its longer side, floored to multiples.
-    Bilinear with Pillow's filter, twice as there: to the side, then to the multiples. Raises BadSize for a strip."""
+
+    Bilinear with Pillow's filter, twice as there: to the side, then to the multiples. Raises BadSize for a strip.
+    """
     size = (image.shape[2], image.shape[1])
     # Rounded twice, as there: the shorter side is brought to SHORTER_SIDE first, and the longer has the last word.
     rounded = [round(SHORTER_SIDE / min(size) * side) for side in size]

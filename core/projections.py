@@ -164,7 +164,9 @@ class EmbeddingProjection(nn.Module):
 
 class FacePlusProjection(EmbeddingProjection):
     """The same, and what these tokens find in CLIP's hidden states of the face, (B, n, 1280).
-    Unconditional: zeros as embeddings, and the states of a picture that is zero after normalisation."""
+
+    Unconditional: zeros as embeddings, and the states of a picture that is zero after normalisation.
+    """
 
     def __init__(self, state: State, *, ops: Any, head_dim: int = HEAD_DIM, **factory: Any) -> None:
         super().__init__(state, ops=ops, **factory)

@@ -22,7 +22,9 @@ class BadPrompts(LikenessError):
 
 def per_scene(text: str, always: str = "") -> list[str]:
     """The prompt of every scene: its line, and after a comma what all of them share. Empty lines are left out.
-    Raises BadSetup where there is none, or more than MOST_SCENES."""
+
+    Raises BadSetup where there is none, or more than MOST_SCENES.
+    """
     lines = [plain(line).rstrip(", ") for line in text.splitlines()]
     shared = plain(always).strip(", ")
     scenes = [", ".join(filter(None, (line, shared))) for line in lines if line]

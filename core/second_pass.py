@@ -64,7 +64,9 @@ class Crop:
 @dataclass(frozen=True)
 class Crops:
     """What travels on LIKENESS_CROPS: one crop per row of the batch, of `count` pictures of width x height pixels.
-    size: of the squares once they are enlarged, in pixels."""
+
+    size: of the squares once they are enlarged, in pixels.
+    """
 
     crops: tuple[Crop, ...]
     count: int
@@ -76,7 +78,9 @@ class Crops:
 @dataclass(frozen=True)
 class Decision:
     """What becomes of somebody in a picture: their crop, or why there is none.
-    slot: the person's place in the enlarged crop."""
+
+    slot: the person's place in the enlarged crop.
+    """
 
     candidate: Candidate
     why: str
@@ -125,7 +129,9 @@ def _candidate(report: Report, picture: int, seen: Sighting, faces: Faces) -> Ca
 
 def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[Decision]:
     """What becomes of everybody in one picture, in their order.
-    faces: all of the picture. Those of people who are not chosen, and of strangers, are cut out of the masks."""
+
+    faces: all of the picture. Those of people who are not chosen, and of strangers, are cut out of the masks.
+    """
     reasons = [(one, *_reason(one, faces, choice)) for one in people]
     chosen = {one.box for one, needed, _ in reasons if needed}
     kept = [face.box for face in faces.faces if face.box not in chosen]

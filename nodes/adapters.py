@@ -22,7 +22,9 @@ LOADERS: dict[str, FileLoader] = {}
 
 def files() -> dict[str, tuple[FileLoader, str]]:
     """What a menu shows -> by the folder it lies in what loads it, and its name there.
-    A name that an earlier folder has too is shown behind its own folder's."""
+
+    A name that an earlier folder has too is shown behind its own folder's.
+    """
     found: dict[str, tuple[FileLoader, str]] = {}
     for loader in LOADERS.values():
         key = loader.published.key
@@ -32,7 +34,9 @@ def files() -> dict[str, tuple[FileLoader, str]]:
 
 def place(file: str, method: str) -> tuple[FileLoader, str]:
     """What loads a file that was chosen, and its name there. Raises ModelMissing, UnsafePath.
-    method: whose file it must be, "" for any; its folder in nodes/."""
+
+    method: whose file it must be, "" for any; its folder in nodes/.
+    """
     if method:
         return LOADERS[method], file
     by_key = {loader.published.key: loader for loader in LOADERS.values()}

@@ -42,7 +42,9 @@ def _network(path: str, size: int, changed: int) -> ModelPatcher:
 
 def bodies(network: ModelPatcher, path: str, photo: Tensor) -> iuv.Bodies:
     """Who is in a photo (H, W, 3); boxes are in the pixels of the size that `iuv.looked_at` tells.
-    Raises UnsupportedCheckpoint where the network does not take a photo, or gives something else than bodies."""
+
+    Raises UnsupportedCheckpoint where the network does not take a photo, or gives something else than bodies.
+    """
     size = iuv.looked_at(photo.shape[1], photo.shape[0])
     pixels = torch.as_tensor(np.array(as_picture(photo).resize(size, Image.Resampling.BILINEAR)))
     comfy.model_management.load_models_gpu([network], force_full_load=True)

@@ -104,7 +104,9 @@ def _of_batch(image: Tensor, face_model: FaceModel, given: Mapping[str, Any] | N
 
 def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], dict[str, LikenessError]]:
     """Every face that is used, and by photo why others have none.
-    Raises FaceNotFound and BadPhoto where there is no other photo, or where on_no_face says so."""
+
+    Raises FaceNotFound and BadPhoto where there is no other photo, or where on_no_face says so.
+    """
     seen: list[Sighting] = []
     failed: dict[str, LikenessError] = {}
     for number, (file, faces) in enumerate(stepwise(looked), 1):

@@ -161,7 +161,9 @@ def _from_elsewhere(url: str, target: Path, file: File) -> Path:
 
 def _is(target: Path, file: File) -> bool:
     """Whether what lies there is the file that would come; an empty one or a web page may be replaced.
-    Raises FetchError for any other, which may be somebody's own, and for what is no file."""
+
+    Raises FetchError for any other, which may be somebody's own, and for what is no file.
+    """
     if not target.exists():
         return False
     if not target.is_file():

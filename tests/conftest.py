@@ -51,7 +51,9 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests under tests/host and tests/parity need a ComfyUI; scripts/test.py runs them in every host it finds.
-    A file's tests share networks, and those of several files a running host: each such group stays in one worker."""
+
+    A file's tests share networks, and those of several files a running host: each such group stays in one worker.
+    """
     skip = pytest.mark.skip(reason="needs COMFYUI_PATH")
     for item in items:
         if not HOST and {ROOT / "tests" / name for name in ("host", "parity", "promises")} & set(item.path.parents):
@@ -66,7 +68,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """ComfyUI collects garbage often, and what has been imported is never any: half a second each time.
-    Without groups every worker would start each ComfyUI and each browser: that is an error, as it is only slow."""
+
+    Without groups every worker would start each ComfyUI and each browser: that is an error, as it is only slow.
+    """
     if getattr(session.config.option, "loadgroup", False) and not all("@" in item.nodeid for item in session.items):
         raise pytest.UsageError("This pytest does not hand its tests to workers by groups: install pytest<9.2.")
     gc.collect()

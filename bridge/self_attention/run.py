@@ -117,7 +117,9 @@ class SharingBatch(Batch):
         self, block: Block, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         """The attn1 of one layer. Rows of a chunk without parts are left as they were. Raises ConditioningLost.
-        before: another node's replacement, which goes on serving the rows without parts."""
+
+        before: another node's replacement, which goes on serving the rows without parts.
+        """
         beside, alone = self.layers[block], unet.attend_with(extra_options)
         if len(q) % len(beside):
             raise rows_made(len(q), len(beside), before)

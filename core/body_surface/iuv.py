@@ -166,7 +166,9 @@ class NotIUV(LikenessError):
 
 def parts_in(image: Tensor) -> Tensor:
     """The number of the part that each pixel of an IMAGE (B, H, W, 1|3|4) shows, (B, H, W) int; 0 is none.
-    Raises NotIUV."""
+
+    Raises NotIUV.
+    """
     rgb = as_rgb(image) * 255
     blue = rgb[..., 2]
     if float(blue.max()) > PARTS + 0.5:

@@ -72,7 +72,9 @@ _ARMS = ((5, 7, (0.20, 0.15), (_UPPER_ARM, _UPPER_ARM_BEHIND)), (7, 9, (0.15, 0.
 
 def drawn(layout: Layout) -> Surface:
     """Everybody in a layout, upper ones first: who stands lower is in front. `person` has the numbers of places.
-    Raises BadLayout where somebody has no skeleton, or none of it is seen."""
+
+    Raises BadLayout where somebody has no skeleton, or none of it is seen.
+    """
     surface = Surface.empty(layout.width, layout.height)
     for number, slot in sorted(enumerate(layout.slots, 1), key=lambda place: place[1].center[1]):
         head = head_of_pose(slot.pose) if slot.pose else None
@@ -183,7 +185,9 @@ class _Figure:
         self, axis: _Axis, half: _Half, widest: float, turn: int, charts: Sequence[_Chart], aside: float = 0.0
     ) -> None:
         """The charts of a shape around an axis, as far as it is on the canvas.
-        turn: 1 where across is to the viewer's right of what points down, else -1; aside: of its middle, px."""
+
+        turn: 1 where across is to the viewer's right of what points down, else -1; aside: of its middle, px.
+        """
         at, down, start, length = axis
         height, width = self.surface.person.shape
         ends = [(at[0] + down[0] * far, at[1] + down[1] * far) for far in (start, start + length)]

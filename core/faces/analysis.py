@@ -132,7 +132,9 @@ class Recogniser(Protocol):
 
 def detect(detector: Detector, picture: Picture, where: str) -> tuple[Detection, ...]:
     """Every face of a picture, surest first.
-    Raises FaceNotFound, naming `where` and what was tried, when the whole ladder finds none."""
+
+    Raises FaceNotFound, naming `where` and what was tried, when the whole ladder finds none.
+    """
     found = find_faces(detector, picture)
     if not found.faces:
         placeholder = is_placeholder(picture)
@@ -153,7 +155,9 @@ def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
 
 def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
     """The face meant by `which`: only, largest, or its number from left to right, counted from 1.
-    Raises BadPhoto where that is not one of the faces."""
+
+    Raises BadPhoto where that is not one of the faces.
+    """
     if which == "only":
         if len(faces) > 1:
             raise BadPhoto(
@@ -201,7 +205,9 @@ def recognise(
 
 def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
     """Faces whose box is at least min_size pixels on its shorter side.
-    Raises BadPhoto when that leaves none of them."""
+
+    Raises BadPhoto when that leaves none of them.
+    """
     kept = [face for face in faces if shorter_side(face.box) >= min_size]
     if not kept:
         largest = max(shorter_side(face.box) for face in faces)
@@ -241,7 +247,9 @@ def _rgb(picture: Picture) -> Tensor:
 
 def numbered_faces(image: Tensor, faces: Sequence[Detection | Face]) -> Tensor:
     """The picture with a box, five keypoints and a number, from 1, on every face.
-    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1."""
+
+    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1.
+    """
     sheet = Sheet(as_picture(image))
     for number, face in enumerate(faces):
         color = color_of(number)

@@ -22,7 +22,9 @@ _UNITS = tuple(
 
 def program(state: State, path: str) -> Program:
     """(1, 3, 112, 112) BGR, -1..1 -> (1, 512), which facexlib's Backbone divides by its length in the end.
-    Raises UnsupportedCheckpoint, naming `path`, when a tensor is missing or has another shape."""
+
+    Raises UnsupportedCheckpoint, naming `path`, when a tensor is missing or has another shape.
+    """
     graph = _Graph()
     for key, shape in graph.shapes.items():
         found = tuple(state[key].shape) if key in state else None

@@ -32,7 +32,9 @@ Mesh = Sequence[Mapping[str, Any]]
 
 def of_pictures(given: Mapping[str, Any] | None, images: Tensor) -> Sequence[Mesh | None]:
     """The faces of each picture of an IMAGE (B, H, W, C). given: FACE_LANDMARKS; None of all where there is none.
-    Raises BadPhoto where they were found in other pictures."""
+
+    Raises BadPhoto where they were found in other pictures.
+    """
     if given is None:
         return [None] * len(images)
     found, shown = (len(given["frames"]), *map(int, given["image_size"])), tuple(images.shape[:3])

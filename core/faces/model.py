@@ -47,7 +47,9 @@ class FaceModel:
 
 def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
     """All faces of one picture (H, W, C) from left to right, with embeddings: none is a result, too.
-    min_size: shorter side of the smallest box, in pixels."""
+
+    min_size: shorter side of the smallest box, in pixels.
+    """
     picture = to_picture(image)
     found = find_faces(face_model.detector, picture).faces
     kept = [face for face in analysis.arrange(found, analysis.NUMBERED) if shorter_side(face.box) >= min_size]
@@ -61,7 +63,9 @@ def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
 @dataclass(frozen=True)
 class Files:
     """What lies in the folders of face models: names relative to them -> full paths.
-    onnx: those of face packs. others: where IR-SE50 may be among, of any ending of weights."""
+
+    onnx: those of face packs. others: where IR-SE50 may be among, of any ending of weights.
+    """
 
     onnx: Mapping[str, str]
     others: Mapping[str, str]
@@ -78,7 +82,9 @@ class Files:
 
     def detector(self, pack: str) -> str:
         """The detector with keypoints in a pack; the largest of several.
-        Raises UnsupportedCheckpoint where there is none."""
+
+        Raises UnsupportedCheckpoint where there is none.
+        """
         kinds = {self.onnx[name]: inspect(self.onnx[name]).kind for name in packs.packs(self.onnx)[pack]}
         detectors = [path for path, kind in kinds.items() if kind is Kind.DETECTOR]
         if not detectors:
@@ -129,7 +135,9 @@ class IRSE50Recogniser:
 
 class ArcFace:
     """A recogniser from an ONNX file. Its embeddings are not normalised, as insightface returns them.
-    scales: whether the network itself brings 0..255 to what it was trained with."""
+
+    scales: whether the network itself brings 0..255 to what it was trained with.
+    """
 
     def __init__(self, identifier: str, network: Held, crop_size: int, scales: bool) -> None:
         self.id, self.network, self.crop_size, self._scales = identifier, network, crop_size, scales

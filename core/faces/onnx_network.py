@@ -160,7 +160,9 @@ class Network(nn.Module):
 
 def opened(program: Program, hold: Holder, picture: Sequence[int], wanted: Sequence[int]) -> Held:
     """The network, tried on shapes alone: a picture of this shape must give outputs of so many numbers each.
-    Raises UnsupportedCheckpoint."""
+
+    Raises UnsupportedCheckpoint.
+    """
     planned = plan(program)
     found = [output.numel() for output in Network(planned, device="meta")(torch.empty(picture, device="meta"))]
     if found != list(wanted):
@@ -285,7 +287,9 @@ def _resize(
     extrapolation_value: float = 0.0,
 ) -> Tensor:
     """Resize and, before it, Upsample: (x, [[roi,] scales[, sizes]]).
-    Only to whole multiples, where all the ways to round a coordinate agree."""
+
+    Only to whole multiples, where all the ways to round a coordinate agree.
+    """
     factors = list(scales)
     if len(given) == 3 and given[2] is not None:
         factors = [new / old for new, old in zip(_listed(given[2]), x.shape, strict=True)]

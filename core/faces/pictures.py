@@ -24,7 +24,9 @@ _LARGEST = 120_000_000
 
 def to_picture(image: Tensor) -> Picture:
     """One picture of an IMAGE, (H, W, 1, 3 or 4) float of any precision, 0..1, to 8-bit BGR.
-    Transparent pixels become white, as viewers show them: their hidden colour is anything."""
+
+    Transparent pixels become white, as viewers show them: their hidden colour is anything.
+    """
     pixels = image.detach().float().cpu()
     if pixels.shape[-1] == 4:
         alpha = pixels[..., 3:]
@@ -34,7 +36,9 @@ def to_picture(image: Tensor) -> Picture:
 
 def from_file(path: str) -> Picture:
     """The first picture of a file, upright as its EXIF says and on white where it is transparent, as 8-bit BGR.
-    Raises BadPhoto, with the reason, for what is no picture, damaged or larger than any camera's."""
+
+    Raises BadPhoto, with the reason, for what is no picture, damaged or larger than any camera's.
+    """
     name = os.path.basename(path)
     try:
         with open(path, "rb") as file:
@@ -110,7 +114,9 @@ def _sampled(pixels: Tensor, x: Tensor, y: Tensor) -> Picture:
 
 def fitted(picture: Picture, width: int, height: int) -> tuple[Tensor, float]:
     """(height, width, 3) 8-bit BGR, the picture in its top left corner, the rest black; and how much smaller it is.
-    Rounded as insightface and OpenCV do, so that detectors see what they see there."""
+
+    Rounded as insightface and OpenCV do, so that detectors see what they see there.
+    """
     tall = picture.shape[0] / picture.shape[1]
     inner = (height, int(height / tall)) if tall > height / width else (int(width * tall), width)
     square = torch.zeros(height, width, 3, dtype=torch.uint8)

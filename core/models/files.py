@@ -28,7 +28,9 @@ def stamp(path: str) -> Stamp:
 
 def write_whole(path: str, data: bytes) -> None:
     """Write a file that is there whole or not at all. Raises OSError, and ValueError for letters no file name has.
-    Under a short name of its own until it is complete: it follows no link, and meets no other process."""
+
+    Under a short name of its own until it is complete: it follows no link, and meets no other process.
+    """
     unfinished = os.path.join(os.path.dirname(path), f".{uuid4().hex}.part")
     try:
         with open(unfinished, "xb") as file:

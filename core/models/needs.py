@@ -90,7 +90,9 @@ def chooses_standins(graph: Graph) -> bool:
 
 class _Held:
     """The nodes of a workflow, their types, and every text that one of them holds, such as the file of a loader.
-    read: ids of the recognisers whose embeddings its methods read, where it makes people of photos."""
+
+    read: ids of the recognisers whose embeddings its methods read, where it makes people of photos.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.nodes = list(nodes(graph))
@@ -182,7 +184,9 @@ def _texts(values: Any) -> list[str]:
 
 def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> Callable[[Model], str]:
     """Gives of a model the methods in these workflows that cannot do without it; else the workflow, or SINGLE of many.
-    workflows: by their names. template: reads one of the pack by its name."""
+
+    workflows: by their names. template: reads one of the pack by its name.
+    """
     kinds = {node.kind for graph in workflows.values() for node in nodes(graph)}
     uses = [use for method in methods() if method.used_by(kinds) for use in method.uses]
     needed = {use.title: {model.id for model in published(template(use.template))} for use in uses}
@@ -197,7 +201,9 @@ def subgraphs(graph: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 def nodes_in(graph: Mapping[str, Any], running: bool = False) -> Iterator[dict[str, Any]]:
     """Every node; behind one that stands for a subgraph those inside of it, once.
-    running: without those that are switched off. Raises ValueError where a list of nodes or subgraphs is damaged."""
+
+    running: without those that are switched off. Raises ValueError where a list of nodes or subgraphs is damaged.
+    """
     inside, waiting = subgraphs(graph), _listed(graph, "nodes")[::-1]
     while waiting:
         node = waiting.pop()

@@ -172,7 +172,9 @@ class _Message:
 
 def inspect(path: str) -> Graph:
     """Read the shapes of an ONNX file.
-    Raises UnsupportedCheckpoint for a file that is none: empty, a web page, cut off, not to be read, or without end."""
+
+    Raises UnsupportedCheckpoint for a file that is none: empty, a web page, cut off, not to be read, or without end.
+    """
     return _walked(path, lambda graph: Graph(*(tuple(map(_shape, values)) for values in _ends(graph))))
 
 

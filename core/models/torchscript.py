@@ -37,7 +37,9 @@ def _runs_at_once(path: Path) -> bool:
 
 def load(path: Path, expected: str, advice: str) -> Any:
     """The network, on the CPU. expected, advice: what the file should be and where that is.
-    Raises UnsupportedCheckpoint, saying what the file is instead."""
+
+    Raises UnsupportedCheckpoint, saying what the file is instead.
+    """
 
     def wrong(found: str) -> UnsupportedCheckpoint:
         return UnsupportedCheckpoint(str(path), found, expected, advice)

@@ -18,7 +18,9 @@ from ..geometry import Rect, bounds
 
 def token_mask(mask: Tensor, tokens: int) -> Tensor:
     """A part's mask (H, W), 0..1, at the grid of a layer with this many tokens: (tokens,), 0..1.
-    Nearest to the size after as many halvings as fit, widened by one token on every side."""
+
+    Nearest to the size after as many halvings as fit, widened by one token on every side.
+    """
     height, width = mask.shape
     scale = 1 << math.ceil(math.log2(height * width / tokens) / 2)
     grid = (math.ceil(height / scale), math.ceil(width / scale))
@@ -50,7 +52,9 @@ def window(mask: Tensor, cell: int) -> Rect:
 @dataclass(frozen=True, eq=False)
 class PartTokens:
     """One part at one layer: the tokens that count, (kept, C), already times their mask, and how many were dropped.
-    A dropped token is key 0 and value 0: it still takes its share of the softmax, so their number matters."""
+
+    A dropped token is key 0 and value 0: it still takes its share of the softmax, so their number matters.
+    """
 
     kept: Tensor
     dropped: int
@@ -82,7 +86,9 @@ Bank = Mapping[Block, Sequence[PartTokens]]
 @dataclass(frozen=True, eq=False)
 class PartWeights:
     """How much a layer listens to each part. weights: one per part, 1 as published, 0 not at all.
-    targets: (parts, H, W), 0..1, which regions of the picture may look at each part, or None: all may."""
+
+    targets: (parts, H, W), 0..1, which regions of the picture may look at each part, or None: all may.
+    """
 
     weights: Sequence[float]
     targets: Tensor | None = None
@@ -146,7 +152,9 @@ def part_shares(
     query: Tensor, own_keys: Tensor, part_keys: Tensor, counts: Sequence[int], bias: Tensor | None, heads: int
 ) -> Tensor:
     """How much of each pixel's attention goes to each part: (parts, N) float32, 0..1, the mean over heads.
-    query, own_keys: (1, N, C). part_keys: (1, sum of counts, C), and the sinks where there are any."""
+
+    query, own_keys: (1, N, C). part_keys: (1, sum of counts, C), and the sinks where there are any.
+    """
     keys = torch.cat([own_keys, part_keys], dim=1)
     first = own_keys.shape[1]
     total = query.new_zeros(len(counts), query.shape[1], dtype=torch.float32)

@@ -171,7 +171,9 @@ def face_of_pose(pose: Pose, nose: Point, head: float) -> Keypoints:
 
 def on_canvas(pose: Pose, head: float, width: int, height: int) -> Pose:
     """Joints more than half a head outside of the picture lose their confidence, as a detector would not see them.
-    Nearer ones stay, so that a shoulder or an upper arm runs off the edge instead of ending before it."""
+
+    Nearer ones stay, so that a shoulder or an upper arm runs off the edge instead of ending before it.
+    """
     slack = head / 2
     near = [-slack <= x < width + slack and -slack <= y < height + slack for x, y, _ in pose]
     return _hidden(pose, [n for n, is_near in enumerate(near) if not is_near])

@@ -33,7 +33,9 @@ _LIMB_COLORS = (
 
 def skeletons(layout: Layout, by_row: bool) -> Tensor:
     """The skeletons of a layout in one picture, `by_row` in a picture for each place: (1 or places, height, width, 3).
-    Black where there is none."""
+
+    Black where there is none.
+    """
     return _pictures(skeleton, [slot.pose for slot in layout.slots], layout, by_row)
 
 

@@ -42,7 +42,9 @@ class Marked:
 @dataclass(frozen=True)
 class Start:
     """What is linked: boxes in whole pixels of the canvas; of a layout also the places, which move with them.
-    notes: what was left out."""
+
+    notes: what was left out.
+    """
 
     boxes: tuple[Marked, ...] = ()
     slots: tuple[Slot, ...] = ()
@@ -230,7 +232,9 @@ def _marked(number: int, one: Mapping[str, Any]) -> Marked:
 
 def written(text: str) -> tuple[Marked, ...]:
     """Lines of "Anna: x, y, width, height" in pixels, the name optional.
-    Raises BadBoxes for a line that is none, BadInput for a number out of reach."""
+
+    Raises BadBoxes for a line that is none, BadInput for a number out of reach.
+    """
     found: list[Marked] = []
     for number, line in enumerate(map(plain, text.split("\n")), 1):
         if not line:

@@ -127,7 +127,9 @@ class Formation:
 
     def up(self, rise: float) -> list[float]:
         """Of each row, the nose over the lower edge of the picture, when each row is `rise` above the one in front.
-        With `full` a row stands on one bench more than the row in front, unless people are taller by themselves."""
+
+        With `full` a row stands on one bench more than the row in front, unless people are taller by themselves.
+        """
         if self.framing != "full":
             return [_SHOWN[self.framing] + bodies.CROWN + row * rise for row in range(len(self.across) - 1, -1, -1)]
         lowest = [max(at[1] for side in posture for at in side if at is not None) for posture in self.postures[::-1]]

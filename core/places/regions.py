@@ -54,7 +54,9 @@ def left_out(cast: Cast) -> list[str]:
 
 def remarks(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]:
     """What works of regions, but may not be meant: masks that are stretched, face boxes that coarse layers do not see.
-    cell: side in pixels that the coarsest layers take for a token."""
+
+    cell: side in pixels that the coarsest layers take for a token.
+    """
     if not is_a(cast, PlacedCast):
         return []
     hints, small = list[str](), list[str]()

@@ -28,6 +28,8 @@ class InfiniteYouNet(Resampler):
 
 def shares_on_tokens(shares: Tensor, height: int, width: int) -> Tensor:
     """(n, H, W) of the picture as the mean over each token of a latent (height, width): (n, rows, columns).
-    A token is 2x2 of the latent, whose odd sides are padded."""
+
+    A token is 2x2 of the latent, whose odd sides are padded.
+    """
     cells = functional.interpolate(shares[:, None], size=(height, width), mode="area")
     return functional.avg_pool2d(functional.pad(cells, (0, width % 2, 0, height % 2), mode="replicate"), 2)[:, 0]

@@ -65,7 +65,9 @@ def check_infuse_net(net: Any, vae: VAE, width: int, node: str) -> None:
 
 class _Pass(NamedTuple):
     """What one pass is given, for every row or for all. seen: (rows, 1, h, w), or None: all of the picture.
-    shares: (rows, tokens or 1, 1), of its residuals."""
+
+    shares: (rows, tokens or 1, 1), of its residuals.
+    """
 
     hint: Tensor
     context: Tensor

@@ -36,6 +36,8 @@ class InstantIDNet(nn.Module):
 
 def unconditional(noise: float, seed: int, length: int) -> Tensor:
     """The embedding (1, 1, length) behind the negative's tokens: zeros as published, or a little uniform noise.
-    noise: 0..1; some people use 0.35 against burnt colours. Drawn from a generator of its own."""
+
+    noise: 0..1; some people use 0.35 against burnt colours. Drawn from a generator of its own.
+    """
     drawn = torch.rand(1, 1, length, generator=torch.Generator().manual_seed(seed))
     return drawn * noise

@@ -28,7 +28,9 @@ _MOST = 4096
 
 class FullProjection(nn.Module):
     """CLIP's hidden states (B, n, embedding) -> (B, n, width): as many tokens as states, with the sizes of `state`.
-    Unconditional: the states of a picture that is zero after normalisation. Source: ip_adapter.py: MLPProjModel."""
+
+    Unconditional: the states of a picture that is zero after normalisation. Source: ip_adapter.py: MLPProjModel.
+    """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
@@ -56,7 +58,9 @@ def _projection(state: State) -> type[nn.Module]:
 
 class IPAdapterNet(nn.Module):
     """state: "image_proj.*" and "ip_adapter.<odd n>.to_{k,v}_ip.weight", n counting as diffusers counts attentions.
-    width: of one token, the text width of the models this file is made for. seen: of what it reads of CLIP."""
+
+    width: of one token, the text width of the models this file is made for. seen: of what it reads of CLIP.
+    """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
@@ -157,7 +161,9 @@ def variant(state: State) -> Variant:
 
 def versioned(found: Variant, state: State, path: str, version: str) -> Variant:
     """The same of FaceID Plus in one of VERSIONS; other variants are returned as they are.
-    SDXL has version 2 alone, so there and by the hash of the published file nothing is left open."""
+
+    SDXL has version 2 alone, so there and by the hash of the published file nothing is left open.
+    """
     if found is not _VARIANTS[_PLUS] or version == V2 or len(state[_READS_CLIP]) == 2048:
         return found
     if version == V1 or origin(path).startswith(_PLUS_V1):
@@ -191,7 +197,9 @@ _HEARD: Mapping[frozenset[Address], Mapping[str, frozenset[Address]]] = {
 
 def chosen_layers(blocks: Sequence[Block], choice: str) -> list[bool]:
     """For each cross-attention layer of a UNet whether `choice`, one of CHOICES, acts in it. Raises BadSetup.
-    SDXL has 70 layers in diffusers' order: style 34 to 43, layout 14 to 23. SD1.5 has 16: 6 to 8; 4, 5 and 15."""
+
+    SDXL has 70 layers in diffusers' order: style 34 to 43, layout 14 to 23. SD1.5 has 16: 6 to 8; 4, 5 and 15.
+    """
     if choice == ALL:
         return [True] * len(blocks)
     addresses = [(name, number) for name, number, _ in blocks]

@@ -135,7 +135,9 @@ def _injections(
     loaded: IPAdapter, scope: Scope, clip: ClipVisionModel | None, how: Variant, shortcut: float, weight: float
 ) -> list[Injection]:
     """Of each person for the positive, and of as many zero embeddings for the negative. how: people are read.
-    Raises WrongEncoder, BadCast."""
+
+    Raises WrongEncoder, BadCast.
+    """
     nothing = loaded.nothing(clip) if how.clip else None
     read = [_read(loaded, person.identity, clip, how, shortcut, nothing) for person in scope.people]
     scales = torch.tensor([weight * person.weight for person in scope.people])

@@ -84,7 +84,9 @@ def fingerprint(name: str | None) -> str:
 
 def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:
     """The denoiser as a MODEL, with the checkpoint's own noise schedule, and the networks beside it.
-    path: the released folder, or the single file made of it. Raises UnsupportedCheckpoint, ModelMissing."""
+
+    path: the released folder, or the single file made of it. Raises UnsupportedCheckpoint, ModelMissing.
+    """
     states, scheduler = _read_file(path) if os.path.isfile(path) else _read_folder(path)
     # The authors lay that file over the whole UNet, whatever else it holds.
     laid_over = {key: tensor for key, tensor in states["decoupled_attn"].items() if "_dc." not in key}
@@ -192,7 +194,9 @@ _MOST_STEPS = 100_000
 
 def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> Any:
     """The host's sampling of a discrete model with the betas of a diffusers scheduler_config.json.
-    Raises UnsupportedCheckpoint."""
+
+    Raises UnsupportedCheckpoint.
+    """
     for name, known in _SCHEDULE.items():
         if (found := scheduler.get(name, known)) != known:
             raise UnsupportedCheckpoint(path, f"a model with {name} = {found!r}", f"{name} = {known!r}", ADVICE)
@@ -244,7 +248,9 @@ def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor]
 
 def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
     """The reference UNet with zeros where the release has nothing: after the input of its last self-attention.
-    Nothing reads what comes out of these layers. Raises UnsupportedCheckpoint where anything else is missing."""
+
+    Nothing reads what comes out of these layers. Raises UnsupportedCheckpoint where anything else is missing.
+    """
     lost = denoiser.keys() - reference.keys()
     unexpected = sorted(key for key in lost if not key.startswith(_tail(denoiser)))
     if unexpected:

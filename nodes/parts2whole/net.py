@@ -19,7 +19,9 @@ SLOTS = 6
 
 class DecoupledAttn(AdapterLayers):
     """Keys and values of the image tokens for every cross-attention layer.
-    state: "<diffusers layer>.attn2.processor.to_{k,v}_dc.weight"; other keys are not looked at."""
+
+    state: "<diffusers layer>.attn2.processor.to_{k,v}_dc.weight"; other keys are not looked at.
+    """
 
     def __init__(self, state: Mapping[str, Tensor], *, ops: Any, **factory: Any) -> None:
         super().__init__(self.own_state(state), ops=ops, **factory)

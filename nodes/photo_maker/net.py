@@ -49,7 +49,9 @@ class Fuse(nn.Module):
 
 class PhotoMakerNet(nn.Module):
     """The ID encoder of v1, or of v2 where the file has its perceiver.
-    vision: makes the CLIP vision transformer, which returns (last states, ..., pooled)."""
+
+    vision: makes the CLIP vision transformer, which returns (last states, ..., pooled).
+    """
 
     def __init__(self, state: State, vision: Any, *, ops: Any, **factory: Any) -> None:
         super().__init__()
@@ -64,7 +66,9 @@ class PhotoMakerNet(nn.Module):
 
     def tokens(self, pixels: Tensor, faces: Tensor | None) -> Tensor:
         """Photos (n, 3, 224, 224) as CLIP normalises them -> (n, 1, width), or of v2 (n, 2, width).
-        faces: (n, 512), the embeddings in the same photos, which v2 alone reads."""
+
+        faces: (n, 512), the embeddings in the same photos, which v2 alone reads.
+        """
         seen, *_, pooled = self.vision_model(pixels)
         if self.qformer_perceiver is not None:
             return self.qformer_perceiver(faces, seen)

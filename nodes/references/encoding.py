@@ -40,7 +40,9 @@ class PeopleReferences:
 
 def whose(options: Mapping[str, Any]) -> tuple[int | None, ...]:
     """For every latent in the option LATENTS of an entry, the index of its person, or None: open to all.
-    Known by the tensor itself, so that what other nodes put before, between and behind ours is open to all."""
+
+    Known by the tensor itself, so that what other nodes put before, between and behind ours is open to all.
+    """
     record: PeopleReferences | None = options.get(REFERENCES)
     latents: list[Tensor] = options.get(LATENTS) or []
     if record is None:
@@ -93,7 +95,9 @@ def family_of(clip: CLIP) -> Family:
 
 def latents_of(vae: VAE, family: Family, found: Sequence[Reference]) -> list[Tensor]:
     """What the VAE makes of every picture, (1 or rows, *family.latent, h, w), each scaled as the host's nodes do.
-    Raises WrongBaseModel for another model's VAE, after the first picture; BadPicture for NaN."""
+
+    Raises WrongBaseModel for another model's VAE, after the first picture; BadPicture for NaN.
+    """
     pictures = [(picture, one.area) for one in found for picture in one.pictures]
     return [_latent(vae, family, picture, area) for picture, area in stepwise(pictures)]
 
@@ -130,7 +134,9 @@ def seen_of(family: Family, found: Sequence[Reference]) -> list[Tensor]:
 
 def encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Conditioning:
     """A text as the host's nodes encode it, with the pictures that the encoder is shown.
-    Where pictures have rows, so has the text. Raises BadPicture for weights that no text can have."""
+
+    Where pictures have rows, so has the text. Raises BadPicture for weights that no text can have.
+    """
     count = max(map(len, seen), default=1)
     by_row = ([one[n % len(one)][None] for one in seen] for n in range(count))
     rows = [_encoded(clip, family, text, pictures) for pictures in by_row]
@@ -150,7 +156,9 @@ def _encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> C
 
 def referring(given: Conditioning, record: PeopleReferences, node: str) -> Conditioning:
     """The conditioning with the record's latents, as the host's nodes put them in.
-    With a RowCast sampling raises BadCast for another number of rows, naming the node."""
+
+    With a RowCast sampling raises BadCast for another number of rows, naming the node.
+    """
     if not record.latents:
         return conditioning_set_values(given, {REFERENCES: record})
     rows = len(record.cast.people) if record.cast.by_row else 0

@@ -88,7 +88,9 @@ def _group(tokens: Tokens, reads: Tensor, allowed: Tensor) -> Group:
 
 class Plan:
     """How the attention over these tokens is split, on a device. split: on the CPU, so that nothing waits for it.
-    deaf: the groups where references are read, but ask nothing: some nodes keep their keys of an earlier step."""
+
+    deaf: the groups where references are read, but ask nothing: some nodes keep their keys of an earlier step.
+    """
 
     def __init__(self, tokens: Tokens, split: Sequence[Group], device: torch.device) -> None:
         own = [int((one.queries < tokens.own).sum()) for one in split]

@@ -222,7 +222,9 @@ class BoundReferencesRun(Run):
 
 class BoundBatch(Batch):
     """Attention in which queries read references by region.
-    regions: (people, picture tokens) bool. counts: tokens of each reference."""
+
+    regions: (people, picture tokens) bool. counts: tokens of each reference.
+    """
 
     def __init__(
         self, said: BoundReferences, regions: Tensor, counts: tuple[int, ...], rows: int, device: torch.device

@@ -39,7 +39,9 @@ class BodiesMissing(BadCast):
 @dataclass(frozen=True, eq=False)
 class Body:
     """What CLIP is shown of a whole person: (224, 224, 3) float32 0..1.
-    weight: how much it counts, 0 where nothing was given. whole: without a mask, as the authors take clothes."""
+
+    weight: how much it counts, 0 where nothing was given. whole: without a mask, as the authors take clothes.
+    """
 
     picture: Tensor
     weight: float

@@ -80,7 +80,9 @@ class StoryMakerNet(nn.Module):
 
     def tokens(self, people: Sequence[Seen], alone: bool) -> Tensor:
         """(people, 20, width). alone: everybody has a picture to themselves, and is its first person.
-        By region there may be more people than numbers, which then begin anew: no pixel reads two people."""
+
+        By region there may be more people than numbers, which then begin anew: no pixel reads two people.
+        """
         numbers = [0] * len(people) if alone else range(len(people))
         each = zip(people, numbers, strict=True)
         return torch.cat([self.image_proj_model.person(seen, number) for seen, number in each])
@@ -103,7 +105,9 @@ def together(background: Tensor, people: Tensor) -> Tensor:
 
 def apart(background: Tensor, people: Tensor) -> Tensor:
     """(1, 20, ...) and (people, 20, ...), a softmax for nobody and for each: (1 + people, 40, ...).
-    Nobody's is the background twice: tokens that all are there twice say what they say once."""
+
+    Nobody's is the background twice: tokens that all are there twice say what they say once.
+    """
     alone = torch.cat([background, background], dim=1)
     return torch.cat([alone, torch.cat([background.expand_as(people), people], dim=1)])
 

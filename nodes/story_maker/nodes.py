@@ -124,7 +124,9 @@ def _seen(
 
 def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: float) -> list[Injection]:
     """For the positive and the negative. each: what is seen of these people.
-    With regions everybody in their own, else all of them in the whole picture, or in a row each. Raises BadCast."""
+
+    With regions everybody in their own, else all of them in the whole picture, or in a row each. Raises BadCast.
+    """
     net, people, by_row = loaded.net, scope.people, scope.by_row
     whole = scope.regions is None and not by_row
     if whole and len(people) > net.most:

@@ -69,7 +69,9 @@ def _share(areas: Areas, number: int, size: tuple[int, int]) -> Tensor:
 
 def _unmixed(cells: Tensor, shares: Tensor) -> Tensor:
     """(A, 3): a colour for each of the areas whose shares (cells, A) in the cells (cells, 3) are known.
-    Where an area is too small to tell, the mean of the cells that are fullest of it decides."""
+
+    Where an area is too small to tell, the mean of the cells that are fullest of it decides.
+    """
     full = shares**4
     means = full.T @ cells / full.sum(0)[:, None].clamp_min(1e-6)
     kept = _RIDGE * torch.eye(shares.shape[1])
@@ -83,7 +85,9 @@ def nearest(seen: Seen) -> list[int]:
 
 def association(pictures: Sequence[Seen], apart: float = 0.0) -> float:
     """The share of places, in pictures of two and more, that look most like the person who belongs there.
-    apart: only of people whose look is at least so far from everybody else's, root mean square of the nine colours."""
+
+    apart: only of people whose look is at least so far from everybody else's, root mean square of the nine colours.
+    """
     right = [
         own == place
         for seen in pictures
@@ -137,7 +141,9 @@ def _known(pictures: Sequence[Seen], part: str) -> tuple[Tensor, Tensor]:
 
 def away(picture: Tensor, cartoon: Tensor, face: Box, most: int = 8) -> float:
     """How far a face of a picture (3, H, W) is from where a right one, the cartoon, has it, in heights of its box.
-    By the shift of up to `most` px that makes both most alike."""
+
+    By the shift of up to `most` px that makes both most alike.
+    """
     left, top, right, bottom = (round(side) for side in face)
     height, width = picture.shape[1:]
     left, top, right, bottom = max(left, most), max(top, most), min(right, width - most), min(bottom, height - most)

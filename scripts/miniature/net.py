@@ -155,7 +155,9 @@ Clean = Callable[[Tensor, Tensor, Tensor], Tensor]
 @torch.inference_mode()
 def sample(net: Miniature, hints: Tensor, people: Sequence[Tensor | None], settings: Settings) -> Tensor:
     """Latents (B, 4, h, w) for hints (B, 3, H, W) and everybody's tokens (P, 16, 64) per picture.
-    The host's KSampler does the same with the widened networks."""
+
+    The host's KSampler does the same with the widened networks.
+    """
     most = max((len(tokens) for tokens in people if tokens is not None), default=0)
     nobody = net.tokens(torch.zeros(1, EMBEDDING))
     negative = [None if tokens is None else nobody.expand(len(tokens), -1, -1) for tokens in people]

@@ -26,7 +26,9 @@ def shipped() -> set[str]:
 
 def copies() -> dict[str, str]:
     """The other files of the archive -> whose copies they are.
-    Every frontend asks for <NodeId>/<language>.md and logs a 404 before it takes <NodeId>.md."""
+
+    Every frontend asks for <NodeId>/<language>.md and logs a 404 before it takes <NodeId>.md.
+    """
     pages = (Path(name) for name in shipped() if Path(name).match("web/docs/*.md"))
     return {page.with_suffix("").joinpath("en.md").as_posix(): page.as_posix() for page in pages}
 

@@ -14,7 +14,9 @@ from environment import ROOT, SetupError
 
 def entered(script: str, python: str | None, modules: Sequence[str] = ()) -> None:
     """In a Python that has these modules as well: the pack, the first ComfyUI found, and what tests are run on.
-    python: one that has everything already. Raises SetupError."""
+
+    python: one that has everything already. Raises SetupError.
+    """
     hosts = environment.find_hosts()
     if not hosts:
         raise SetupError(f"{script} needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")

@@ -8,7 +8,9 @@ from typing import Any
 
 def written(path: Path, write: Callable[[Path], Any]) -> None:
     """A file that `write` makes under another name beside its place, moved there when it is whole.
-    Raises OSError, and leaves nothing where it does."""
+
+    Raises OSError, and leaves nothing where it does.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.part")
     try:

@@ -68,7 +68,9 @@ def test_installing_the_pack_installs_nothing(root: Path, pyproject: dict[str, A
 
 def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str]) -> None:
     """The registry's scanner flags test files, and `docs/` in .comfyignore would drop the help pages.
-    No `example`, `examples` or `workflow` beside `workflows`: the host takes the first of them for its templates."""
+
+    No `example`, `examples` or `workflow` beside `workflows`: the host takes the first of them for its templates.
+    """
     folders = {name.split("/")[0] for name in shipped if "/" in name}
     assert folders - {"locales"} == {"bridge", "core", "nodes", "pictures", "scripts", "subgraphs", "web", "workflows"}
     assert {name for name in shipped if name.startswith("scripts/")} == {

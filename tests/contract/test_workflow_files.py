@@ -278,7 +278,9 @@ def test_opens_large_enough_to_read_with_the_note_in_view(file: File) -> Iterato
 @every
 def test_as_an_app_it_asks_in_words(file: File) -> Iterator[object]:
     """extra.linearData: every picture or saved person, the prompt and the seed, each under a label of its own.
-    A workflow that generates nothing has neither prompt nor seed, and shows what its own nodes found."""
+
+    A workflow that generates nothing has neither prompt nor seed, and shows what its own nodes found.
+    """
     nodes, app = file.levels[0][0], file.graph["extra"]["linearData"]
     asked: list[tuple[str, str]] = []
     for number, name, *hint in app["inputs"]:

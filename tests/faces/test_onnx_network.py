@@ -108,7 +108,9 @@ def test_operator(tmp_path, case):
 
 class Detector(nn.Module):
     """What exports of SCRFD are made of: averaged shortcuts, group norms, sizes that are computed of other values.
-    batched: whether outputs keep the batch, as in later exports."""
+
+    batched: whether outputs keep the batch, as in later exports.
+    """
 
     def __init__(self, batched):
         super().__init__()

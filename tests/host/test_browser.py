@@ -50,7 +50,9 @@ def people(visit: Visit) -> Graph:
 @pytest.mark.thorough_with("newest")
 def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
     """By the button over a selected node. In a git clone frontends miss `<NodeId>/en.md` and then take the page.
-    each: every so many of them; all are there with their pictures."""
+
+    each: every so many of them; all are there with their pictures.
+    """
     page, info = visit.page, "document.querySelector('[data-testid=info-button]')"
     for document in (ROOT / "web" / "docs").rglob("*.*"):
         visit.server.read(f"/extensions/{visit.server.pack_name}/{document.relative_to(ROOT / 'web').as_posix()}")

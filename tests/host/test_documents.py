@@ -26,7 +26,9 @@ CORE_TITLES = {
 @WHOLE
 def test_ids_choices_and_defaults_are_the_ones_saved_workflows_use() -> None:
     """A new input at the end, a new choice or a new node is added to saved_ids.json; nothing else in it ever changes.
-    A changed default is one of the method, or one that users should read of."""
+
+    A changed default is one of the method, or one that users should read of.
+    """
     found: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
     for schema in (*SCHEMAS.values(), *(node.GET_SCHEMA() for node in OLD)):

@@ -41,7 +41,9 @@ def comparable(prompt: Graph, object_info: Graph) -> Graph:
 
 def links(graph: Graph) -> list[list[str]]:
     """Number, from which output of which node, to which input of which node, type.
-    Inputs by name: where they stand is the schema's business, and the editor sorts those of older files."""
+
+    Inputs by name: where they stand is the schema's business, and the editor sorts those of older files.
+    """
     names = {entry["link"]: entry["name"] for node in graph["nodes"] for entry in node.get("inputs", ())}
     return sorted([*map(str, link[:4]), names[link[0]], str(link[5])] for link in graph["links"])
 

@@ -135,7 +135,9 @@ class Regional:
 
 class Company:
     """IdentityNet, its residuals inside `mask` (H, W) alone, and a second ControlNet: together as one net.
-    faces: (2, tokens, 2048), row 0 unconditional, read instead of the text."""
+
+    faces: (2, tokens, 2048), row 0 unconditional, read instead of the text.
+    """
 
     def __init__(self, net, faces, mask, other, edges):
         self.net, self.faces, self.other, self.edges = net, faces, other, edges

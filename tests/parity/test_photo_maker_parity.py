@@ -96,7 +96,9 @@ def test_tokens_and_fused_words_equal_the_released_modules(version):
 
 def as_released(text, trigger, tokens, weight=1.0):
     """(plain words, class words repeated, where the first stands): both as the released pipeline tokenizes.
-    weight: the host's, of the class word."""
+
+    weight: the host's, of the class word.
+    """
     folder = Path(comfy.sd1_clip.__file__).parent / "sd1_tokenizer"
     sides, place = [{}, {}], 0
     for encoder, pad in (("l", 49407), ("g", 0)):
@@ -177,7 +179,9 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_sampling_equals_a_plain_loop(name):
     """With the LoRA in the weights, plain words for the first steps and merged ones then, CFG on, a batch of two.
-    The ControlNet reads the plain words at every step, as in the authors' pipeline_controlnet.py."""
+
+    The ControlNet reads the plain words at every step, as in the authors' pipeline_controlnet.py.
+    """
     case = CASES[name]
     settings = {**made.DEFAULTS, "mask": case.mask}
     unet = tiny_sdxl.diffusers_unet(151)

@@ -13,7 +13,9 @@ def promise_of(path: Path) -> str:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """`row`: a node of every method that promises it. `way`: also the other ways through it. `method`: a record.
-    A file's `only` says for which of them it asks anything."""
+
+    A file's `only` says for which of them it asks anything.
+    """
     from promised import rows, with_variants  # from here on a ComfyUI is there
 
     promise = promise_of(Path(metafunc.module.__file__))

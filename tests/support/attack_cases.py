@@ -39,7 +39,9 @@ TABLE = Path(__file__).with_name("attack_cases.json").read_text("utf-8")
 @dataclass(frozen=True)
 class Case:
     """A graph and how it must end: right, or explained.
-    words: a regular expression; found in the message of an error, or in the log beside a right result."""
+
+    words: a regular expression; found in the message of an error, or in the log beside a right result.
+    """
 
     graph: Node
     ending: str
