@@ -132,13 +132,15 @@ def of_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> tupl
         raise BadSetup(f"{file} cannot be used for one person, because of {first}.", advice)
     read = {key for patch in found.values() for key in getattr(patch, "loaded_keys", ())}
     strange = {key.removesuffix(".weight").rsplit(".", 1)[0] for key in state.keys() - read}
-    fit = len(found) - sum(not _of_size(model, name, patch) for name, patch in ours.items())
-    if strange or not 0 < len(found) == fit:
+    texts = {name: patch for name, patch in found.items() if name not in ours}
+    both = [(model, *one) for one in ours.items()] + [(clip.patcher, *one) for one in texts.items()]
+    unfit = [one for one in both if not _of_size(*one)]
+    if strange or unfit or not found:
         made, here = len(found) + len(strange), type(model.model.model_config).__name__
-        what = f"another model ({counted(made, 'layer')}, of which {fit} fit)"
-        raise WrongBaseModel(f"The LoRA {file}", what, f"one for the MODEL's ({here})", _ADVICE)
-    layers = {name.removeprefix(_NETWORK).removesuffix(".weight"): patch for name, patch in ours.items()}
-    return layers, {name: patch for name, patch in found.items() if name not in ours}
+        sizes = f"; {_sizes(*unfit[0])}" if unfit else ""
+        what = f"another model ({counted(made, 'layer')}, of which {len(found) - len(unfit)} fit{sizes})"
+        raise WrongBaseModel(f"The LoRA {file}", what, f"one for the MODEL's ({here}) and the CLIP", _ADVICE)
+    return {name.removeprefix(_NETWORK).removesuffix(".weight"): patch for name, patch in ours.items()}, texts
 
 
 def _unfit(model: ModelPatcher, name: str, patch: Any, by_region: bool) -> str | None:
@@ -155,8 +157,10 @@ def _unfit(model: ModelPatcher, name: str, patch: Any, by_region: bool) -> str |
 
 
 def _of_size(model: ModelPatcher, name: str, patch: Any) -> bool:
-    shape = shape_of(model.get_model_object(name.removesuffix(".weight")))
-    assert shape
+    """Whether a patch fits its layer; also true of what is added to a text encoder as it is, which the host does."""
+    shape = shape_of(model.get_model_object(name.rsplit(".", 1)[0]))
+    if shape is None or getattr(patch, "name", None) not in UNFIT:
+        return True
     try:
         sizes = [x.to("meta") if isinstance(x, Tensor) else x for x in patch.weights]
         down, up, front = low_rank(patch.name, sizes, shape)
@@ -165,3 +169,11 @@ def _of_size(model: ModelPatcher, name: str, patch: Any) -> bool:
     if front and not (front[0].shape[1] == len(front[1]) == shape[1] and len(front[0]) == front[1].shape[1]):
         return False
     return up.shape == (shape[0], len(down)) and down.shape[1:] == shape[1:]
+
+
+def _sizes(model: ModelPatcher, name: str, patch: Any) -> str:
+    """In words: of a patch's matrices, and of the layer they do not fit."""
+    each = [x.shape for x in patch.weights if isinstance(x, Tensor) and x.dim() > 1]
+    shape = shape_of(model.get_model_object(name.rsplit(".", 1)[0])) or ()
+    made, here = " and ".join(["x".join(map(str, one)) for one in each]), "x".join(map(str, shape))
+    return f"{name} is made of {made}, here it is {here}"

@@ -92,15 +92,16 @@ def acting(
     mask: Tensor | None = None,
     acts_in: str = regions.REGIONS,
     more: Sequence[str] = (),
+    photos: bool = True,
     **_: Any,
 ) -> Cast | None:
     """The cast given to an apply node; None where it is switched off, or everybody is at weight 0.
 
     The node says who is left out, `more`, and what of the inputs of schema.scope_inputs or region_inputs may not be
-    meant. cell: as in core.places.regions.remarks.
+    meant. cell: as in core.places.regions.remarks. photos: whether it reads photos of people.
     """
     cast = regions.as_cast(given)
-    remarks = [*regions.left_out(cast), *more, *regions.remarks(cast, mask, acts_in, cell)]
+    remarks = [*regions.left_out(cast, photos), *more, *regions.remarks(cast, mask, acts_in, cell)]
     notes.tell(notes.node_of(cls), "\n".join(remarks))
     return cast if on and regions.present(cast).people else None
 
@@ -116,14 +117,15 @@ def of_faces(
     mask: Tensor | None = None,
     acts_in: str = regions.REGIONS,
 ) -> Scope:
-    """By the inputs of schema.scope_inputs: around everybody's face box, or in the masks.
+    """Of people from photos, by the inputs of schema.scope_inputs: around everybody's face box, or in the masks.
 
     node: its name. boxed: the same cast with the face boxes to act in, where these are not its own. Raises as
     core.places.regions.
     """
-    people, by_row = regions.present(cast).people, cast.by_row
+    people, by_row = regions.present(regions.of_photos(cast)).people, cast.by_row
     areas = regions.of_faces(cast, mask, region_margin, feather, node)
     boxes = regions.in_boxes(boxed or cast, areas, node) if acts_in == regions.FACE_BOXES else None
+    areas, boxes = (each if each is None else each[regions.rows_of(people, cast)] for each in (areas, boxes))
     placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
     return Scope(people, sigmas, areas, boxes, by_row, _canvas(node, people, by_row), placed)
 
@@ -149,12 +151,14 @@ def of_bodies(
     """
     people, by_row = regions.present(cast).people if people is None else people, cast.by_row
     canvas = _canvas(node, people, by_row)
-    if mask is None and alone and (len(people) == 1 or (rows and by_row)):
+    if mask is None and alone and (len(regions.present(cast).people) == 1 or (rows and by_row)):
         return Scope(people, sigmas, None, None, by_row, canvas, False)
     if mask is not None and alone:
         regions.check_one_picture(cast)
     if mask is not None and not is_a(cast, PlacedCast):
-        return Scope(people, sigmas, regions.of_masks(mask, cast), None, by_row, canvas, False)
+        return Scope(
+            people, sigmas, regions.of_masks(mask, cast)[regions.rows_of(people, cast)], None, by_row, canvas, False
+        )
     placed = require_places(cast, node)
     areas = regions.of_present(placed, people, mask, extent, margin, feather)
     whole = alone and len(areas) == 1 and bool((areas == 1).all())

@@ -134,7 +134,8 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
         has = listed(sorted(identity.embeddings), "no embedding")
         advice = f"Choose {recogniser} in Load Face Model and make the identity again from the photos."
         problem = f"{method} needs {recogniser}, this identity ({identity.name}) has {has}."
-        raise BadCast(problem, f"{advice} Its file: {where(recogniser)}.")
+        weight = " Or give them weight 0 in the Cast for this node: LoRA per Person alone reads LoRAs."
+        raise BadCast(problem, f"{advice} Its file: {where(recogniser)}.{weight if identity.loras else ''}")
     why = "no photo of this person shows a face" if not len(rows) else why_bad(rows)
     if why:
         raise BadEmbedding(identity.name, recogniser, why)

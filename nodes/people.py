@@ -15,13 +15,13 @@ from ..bridge.notes import stepwise
 from ..bridge.schema import IN_FILES, IN_PEOPLE, advanced, pixels_input
 from ..core import identities, people, pictures, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
-from ..core.faces import analysis, landmarks
+from ..core.faces import analysis, by_hand, landmarks
 from ..core.faces.pictures import is_placeholder, to_picture
 from ..core.geometry import Fit
 from ..core.people import require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.text import NAME, logger, names_in, plain
-from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, IdentitySocket
+from .sockets import BoxesSocket, CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, IdentitySocket
 
 _PEOPLE = 8
 AS_IT_IS, AS_PUBLISHED = "as it is", f"{LONGER_SIDE} px"
@@ -130,6 +130,9 @@ class Identity(FindsFaces, io.ComfyNode):
                 io.Combo.Input("on_no_face", options=["error", "skip"]),
                 FaceLandmarksSocket.Input("face_landmarks", optional=True),
                 _photo_size(),
+                # Else the frontend makes an editor of it, which always has a box.
+                BoxesSocket.Input("bboxes", optional=True, extra_dict={"forceInput": True}),
+                advanced(io.String.Input("face_boxes", default="", multiline=True, optional=True)),
             ],
             outputs=[IdentitySocket.Output("identity"), io.Image.Output("crops"), io.String.Output("report")],
         )
@@ -144,17 +147,21 @@ class Identity(FindsFaces, io.ComfyNode):
         on_no_face: str,
         face_landmarks: Mapping[str, Any] | None = None,
         photo_size: str = AS_IT_IS,
+        bboxes: object = None,
+        face_boxes: str = "",
     ) -> io.NodeOutput:
-        face_model = face_model or default_face_model(detects=face_landmarks is None)
+        boxed = by_hand.of_photos(face_boxes, bboxes, len(image), (image.shape[2], image.shape[1]))
+        face_model = face_model or default_face_model(detects=face_landmarks is None and None in boxed)
         name = plain(name, NAME) or "person"
         seen: list[tuple[str, people.Face]] = []
         report: list[str] = []
         dropped: list[str] = []
         meshes = landmarks.of_pictures(face_landmarks, image)
-        for number, (photo, mesh) in enumerate(stepwise(list(zip(image.unbind(), meshes, strict=True))), 1):
+        each = list(zip(image.unbind(), meshes, boxed, strict=True))
+        for number, (photo, mesh, box) in enumerate(stepwise(each), 1):
             where, who = _photo_of(name, number, len(image))
             try:
-                face = _face(cls, face_model, photo, which_face, where, photo_size, mesh)
+                face = _face(cls, face_model, photo, which_face, where, photo_size, mesh, box)
             except FaceNotFound as error:
                 if on_no_face == "error":
                     if len(image) > 1:
@@ -164,7 +171,7 @@ class Identity(FindsFaces, io.ComfyNode):
                 dropped.append(where)
                 continue
             seen.append((who, face))
-            report.append(f"{where}: used, {analysis.describe(face)}")
+            report.append(f"{where}: used, {'in its box, ' if box else ''}{analysis.describe(face)}")
         identity = identities.from_faces(name, [face for _, face in seen], face_model.ids)
         text = "\n".join([f"{name}: {len(seen)} of {counted(len(image), 'photo')} used", *report])
         logger.info("Identity %s", text)
@@ -197,8 +204,9 @@ def _face(
     where: str,
     photo_size: str,
     mesh: landmarks.Mesh | None = None,
+    boxed: analysis.Detection | None = None,
 ) -> people.Face:
-    """The face that is meant in a photo, box and keypoints in pixels of the photo as it came.
+    """The face that is meant in a photo, `boxed` or found, box and keypoints in pixels of the photo as it came.
 
     Where it is not clear which, the node shows the numbers to choose from.
     """
@@ -207,11 +215,11 @@ def _face(
         seen = resized_photo(photo[None], LONGER_SIDE, MULTIPLE_OF)[0]
         picture = to_picture(seen)
     before, after = ((x.shape[1], x.shape[0]) for x in (photo, seen))
-    faces = photos.detected(face_model, picture, where, mesh)
-    if mesh is not None:
+    faces = [boxed] if boxed else photos.detected(face_model, picture, where, mesh)
+    if boxed or mesh is not None:
         faces = [one.moved(Fit.into(before, after, "stretch").point) for one in faces]
     try:
-        chosen = analysis.choose(faces, which_face, where)
+        chosen = analysis.choose(faces, "only" if boxed else which_face, where)
     except BadPhoto:
         numbered = analysis.numbered_faces(seen, analysis.arrange(faces, analysis.NUMBERED))
         notes.show(notes.node_of(cls), numbered[None])

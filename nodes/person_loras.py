@@ -97,7 +97,7 @@ class LoraPerPerson(io.ComfyNode):
         loras = [one for person in whole.people for one in _acting(person)]
         worded = any(one.words for one in loras)
         said = [*([] if loras else [NO_LORA]), *([NO_WORDS] if whole.by_row and worded else [])]
-        found = scopes.acting(cls, cast, strength, more=said, mask=region.get("mask"))
+        found = scopes.acting(cls, cast, strength, more=said, photos=False, mask=region.get("mask"))
         if found is None:
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), APPLY)

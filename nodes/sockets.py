@@ -33,6 +33,7 @@ CastSocket = socket("LIKENESS_CAST", Cast)
 CastOrIdentitySocket = socket("LIKENESS_CAST,LIKENESS_IDENTITY", (Cast, Identity))
 LayoutSocket = socket("LIKENESS_LAYOUT", Layout)
 # Boxes in pixels as ComfyUI's own nodes find or make them: {x, y, width, height}, a list of them, or one per picture
+BoxesSocket = socket("BOUNDING_BOX", (list, dict))
 BoxesOrLayoutSocket = socket("BOUNDING_BOX,LIKENESS_LAYOUT", (list, dict, Layout))
 PartsSocket = socket("LIKENESS_PARTS", Parts)
 # Pictures of people, or parts: these bring masks, and each has a size of its own

@@ -80,7 +80,7 @@ def to_image(picture: Picture) -> Tensor:
 
 
 # Where ArcFace wants the eyes, the nose and the corners of the mouth, in pixels of 112x112 (insightface).
-_TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
+TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 
 
 def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
@@ -90,7 +90,7 @@ def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
     are one complex factor.
     """
     points = [complex(*point) for point in keypoints]
-    targets = [complex(*point) * size / 112 for point in _TEMPLATE]
+    targets = [complex(*point) * size / 112 for point in TEMPLATE]
     middle, target = sum(points) / len(points), sum(targets) / len(targets)
     across = sum((p - middle).conjugate() * (t - target) for p, t in zip(points, targets, strict=True))
     turn = across / sum(abs(point - middle) ** 2 for point in points)

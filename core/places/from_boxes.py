@@ -209,12 +209,12 @@ def read(given: object) -> tuple[Marked, ...]:
     if boxes is None and isinstance(given, (list, tuple)):
         pictures = cast("Sequence[Any]", given)
         if len(pictures) > 1 and layouts.dictionaries(pictures[:1]) is None:
-            why = f"they are of {len(pictures)} pictures, a layout is made of one"
+            why = f"they are of {len(pictures)} pictures, boxes of one are taken"
             raise BadBoxes(why, "Give the detector one picture")
         boxes = layouts.dictionaries(pictures[0])
     if boxes is None:
         why = f"they are {inputs.named(given)} without x, y, width and height"
-        raise BadBoxes(why, "Connect the bboxes of a detector, or a layout")
+        raise BadBoxes(why, "Connect the bboxes of a detector or an editor, or a layout where one is taken")
     return tuple(_marked(number, one) for number, one in enumerate(boxes, 1))
 
 

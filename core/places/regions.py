@@ -47,9 +47,29 @@ def present(cast: Cast) -> Cast:
     return replace(cast, people=tuple(person for person in cast.people if person.weight > 0))
 
 
-def left_out(cast: Cast) -> list[str]:
-    """Who is at weight 0, in one line."""
-    return gathered("Weight 0, left out", names([one for one in cast.people if one.weight <= 0]))
+def of_photos(cast: Cast) -> Cast:
+    """The cast of a method that reads photos: at weight 0 who has LoRAs alone, in whose place LoRA per Person acts.
+
+    Unchanged where nobody else is present, or where everybody has a row of the batch.
+    """
+
+    def drawn(person: Person) -> bool:
+        one = person.identity
+        return not one.loras or bool(one.embeddings) or one.portraits is not None
+
+    if cast.by_row or not any(map(drawn, present(cast).people)):
+        return cast
+    return replace(cast, people=tuple(one if drawn(one) else replace(one, weight=0.0) for one in cast.people))
+
+
+def left_out(cast: Cast, photos: bool = True) -> list[str]:
+    """Who is at weight 0, and whom of_photos leaves out, a line each."""
+    drawn = of_photos(cast).people if photos else cast.people
+    by_lora = [one for one, kept in zip(cast.people, drawn, strict=True) if one is not kept and one.weight > 0]
+    return [
+        *gathered("Weight 0, left out", names([one for one in cast.people if one.weight <= 0])),
+        *gathered("A LoRA and no photo, left to LoRA per Person", names(by_lora)),
+    ]
 
 
 def remarks(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]:
@@ -188,7 +208,12 @@ def of_present(
         numbers = [n for n, person in enumerate(cast.people, 1) if any(person is one for one in people)]
         found = torch.stack([of_person(cast, number, extent, margin, feather) for number in numbers])
         return checked(found, names(people))
-    return of_masks(masks, cast)[[any(person is one for one in people) for person in present(cast).people]]
+    return of_masks(masks, cast)[rows_of(people, cast)]
+
+
+def rows_of(people: Sequence[Person], cast: Cast) -> list[bool]:
+    """Which of those present in a cast are these."""
+    return [any(person is one for one in people) for person in present(cast).people]
 
 
 def among(

@@ -18,7 +18,7 @@ from ...core.geometry import PATCH, off_canvas, on_canvas, patch_rect, with_patc
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING, NotPlaced, Person, PlacedCast, Point, rows_missing
 from ...core.places import placing
-from ...core.places.regions import left_out
+from ...core.places.regions import left_out, of_photos
 from ...core.projections import EmbeddingProjection, Resampler
 
 
@@ -68,7 +68,7 @@ class IDPatchNet(nn.Module):
 
 @dataclass(frozen=True)
 class Presence:
-    """Who of a placed cast takes part: of weight above 0, the centre on the canvas.
+    """Who of a placed cast takes part: of weight above 0, with a photo, the centre on the canvas.
 
     cast: everybody. off_canvas: names of those who do not take part for that.
     """
@@ -93,7 +93,7 @@ class Presence:
 
 
 def presence(cast: PlacedCast) -> Presence:
-    """Drop people of weight 0 and people whose centre is off the canvas, tokens and patch alike.
+    """Drop people of weight 0 or with LoRAs alone, and people whose centre is off the canvas, tokens and patch alike.
 
     The released code leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
     Every person must have a slot.
@@ -104,7 +104,7 @@ def presence(cast: PlacedCast) -> Presence:
 
     return Presence(
         cast,
-        people=tuple(p for p in cast.people if p.weight > 0 and not off(p)),
+        people=tuple(p for p in of_photos(cast).people if p.weight > 0 and not off(p)),
         off_canvas=tuple(p.identity.name for p in cast.people if off(p)),
     )
 

@@ -256,7 +256,8 @@ class ApplyInfiniteYou(io.ComfyNode):
         **where: Any,
     ) -> io.NodeOutput:
         dit.require_dits(APPLY)
-        slots = [(one, one.slot) for one in regions.present(regions.as_cast(cast)).people if keypoints and one.slot]
+        drawn = regions.present(regions.of_photos(regions.as_cast(cast))).people
+        slots = [(one, one.slot) for one in drawn if keypoints and one.slot]
         bare = regions.names([one for one, slot in slots if slot.keypoints is None])
         more = gathered("No face keypoints in the place, so InfuseNet is shown black", bare)
         cast = scopes.acting(cls, cast, strength, FLUX.token, more=more, **where)
@@ -266,10 +267,10 @@ class ApplyInfiniteYou(io.ComfyNode):
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, OF_FLUX)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
-        scope, people = scopes.of_faces(cast, APPLY, ALWAYS, **where), regions.present(cast).people
-        hint = _hint(cast, people, keypoints)
+        scope = scopes.of_faces(cast, APPLY, ALWAYS, **where)
+        hint = _hint(cast, scope.people, keypoints)
         size = (cast.width, cast.height) if is_a(cast, PlacedCast) and (scope.placed or hint.any()) else None
-        net = InfuseNet(control_net, scope, infinite_you.tokens(people, photos), size)
+        net = InfuseNet(control_net, scope, infinite_you.tokens(scope.people, photos), size)
         positive = Attachment(net, hint, strength, (start_percent, end_percent), vae).to(positive)
         return io.NodeOutput(positive, negative, ui=_preview(cls, scope, hint))
 

@@ -147,14 +147,14 @@ class ApplyPhotoMaker(io.ComfyNode):
     ) -> io.NodeOutput:
         cast = regions.as_cast(cast)
         cast = replace(cast, people=tuple(replace(one, weight=one.weight * weight) for one in cast.people))
-        nobody = [] if regions.present(cast).people else [WITHOUT_PEOPLE]
+        nobody, drawn = [] if regions.present(cast).people else [WITHOUT_PEOPLE], regions.of_photos(cast)
         acting = scopes.acting(cls, cast, weight, more=nobody, **region)
         check_family("The model input", "text width", text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
-        words, fused, stand = prompt(photo_maker, clip, text, trigger, cast.people)
+        words, fused, stand = prompt(photo_maker, clip, text, trigger, drawn.people)
         if acting is None:
             return io.NodeOutput(model, words, negative)
-        scope = scopes.of_bodies(cast, APPLY, ALWAYS, **region)
+        scope = scopes.of_bodies(cast, APPLY, ALWAYS, regions.present(drawn).people, **region)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         before, after, negative = starmap(_control_nets_read, ((words, words), (words, fused), (negative, negative)))
         areas = scope.regions

@@ -89,17 +89,18 @@ class ApplyStoryMaker(io.ComfyNode):
         **region: Any,
     ) -> io.NodeOutput:
         everybody, node = as_cast(cast), notes.node_of(cls)
-        present = regions.present(everybody).people
+        drawn = regions.of_photos(everybody)
+        present = regions.present(drawn).people
         if not present or not weight:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, METHOD.title, start_percent, end_percent)
         check_fits(story_maker, METHOD, model, (positive, negative), APPLY)
         # Without places and masks all of them are in the whole picture, as published.
         if region.get("mask") is None and not is_a(everybody, PlacedCast):
-            scope = scopes.everywhere(everybody, APPLY, window)
+            scope = scopes.everywhere(drawn, APPLY, window)
         else:
-            scope = scopes.of_bodies(everybody, APPLY, window, rows=True, **region)
-        dressed = cut_out(everybody.people, bodies, body_masks)
+            scope = scopes.of_bodies(everybody, APPLY, window, present, rows=True, **region)
+        dressed = cut_out(drawn.people, bodies, body_masks)
         notes.tell(node, "\n".join(_remarks(everybody, dressed, bodies, body_masks)))
         acting = lora.with_lora(model, story_maker.lora, lora_weight, node)
         looked = _seen(story_maker, clip_vision, present, photos, dressed)
@@ -158,7 +159,7 @@ def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: 
 
 def _remarks(cast: Cast, dressed: Sequence[Body], given: Tensor | Parts | None, masks: Tensor | None) -> list[str]:
     """What works, but may not be meant."""
-    names = regions.names(regions.present(cast).people)
+    names = regions.names(regions.present(regions.of_photos(cast)).people)
     whole = [name for name, body in zip(names, dressed, strict=True) if body.whole]
     lines = left_out(cast)
     lines += gathered("No mask, so the whole picture counts as clothes", whole)

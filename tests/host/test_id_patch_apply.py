@@ -16,7 +16,7 @@ from graph_run import shown
 from instant_id_run import HEIGHT, WIDTH, sample, text
 from pack.bridge.conditioning import append_tokens
 from pack.core.errors import BadPatches
-from pack.core.people import PlacedCast, RowCast
+from pack.core.people import Lora, PlacedCast, RowCast
 from pack.core.places import bodies
 from pack.nodes.control_images import PoseImage
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
@@ -151,6 +151,12 @@ def posed(*poses, weights=(1.0, 1.0), kind=PlacedCast):
     return kind(tuple(replace(p, slot=replace(p.slot, pose=pose)) for p, pose in standing), WIDTH, HEIGHT)
 
 
+def second_by_lora(cast):
+    first, second = cast.people
+    lora = replace(second.identity, embeddings={}, portraits=None, loras=(Lora("a.safetensors", 1.0, ""),))
+    return replace(cast, people=(first, replace(second, identity=lora)))
+
+
 BODIES = [bodies.body(center, 30) for center in CENTERS]
 
 
@@ -159,11 +165,12 @@ BODIES = [bodies.body(center, 30) for center in CENTERS]
     ("cast", "said"),
     [
         (posed(BODIES[0], None, weights=(1.0, 0.0)), "Weight 0, left out: person 2"),
+        (second_by_lora(posed(*BODIES)), "A LoRA and no photo, left to LoRA per Person: person 2"),
         (posed(*BODIES, weights=(0.0, 0.0)), "No identities applied"),
         (posed(None, BODIES[1], weights=(1.0, 0.5), kind=RowCast), ""),
         (posed(None, None), "overlap"),
     ],
-    ids=["one of weight 0", "nobody", "apart, one without", "no skeletons"],
+    ids=["one of weight 0", "one by LoRA", "nobody", "apart, one without", "no skeletons"],
 )
 def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, control_net, caplog, cast, said):
     """Place Cast, Draw Layout (where there is a skeleton), ID-Patch Condition Image: to the last bit, and shown."""
@@ -273,6 +280,14 @@ def test_what_the_condition_image_reports(id_patch, cast, told, caplog):
     assert report == told and caplog.messages == [told] * ("every patch whole" not in told)
     assert image.dtype == torch.float32 and image.min() < 0 and image.max() > 1
     assert preview.min() == 0 and preview.max() == 1
+
+
+def test_who_has_a_lora_alone_is_read_by_nobody_here_and_keeps_the_skeleton(apply, id_patch):
+    beside, without = second_by_lora(posed(*BODIES)), posed(*BODIES, weights=(1.0, 0.0))
+    image = drawn(id_patch, beside, PoseImage.execute(cast=beside)[0])
+    assert torch.equal(image, drawn(id_patch, without, PoseImage.execute(cast=posed(*BODIES))[0]))
+    for ours, theirs in zip(apply(beside, image), apply(without, image), strict=True):
+        assert torch.equal(ours[1][0], theirs[1][0]) and ours[1][0].shape[1] == 77 + 16
 
 
 def test_off_canvas_people_lose_patch_and_tokens_and_are_named(apply, id_patch, caplog):

@@ -275,6 +275,22 @@ def test_what_is_no_addition_is_named(model):
         put_on(model, cast_of(attack_values.replace(given(file), loras=(Lora("nowhere.safetensors", 1.0, ""),))))
 
 
+def test_text_layers_of_another_size_are_named_with_both(model):
+    """Where the layers of the UNet fit."""
+    clip = photo_maker_made.clip()
+    name, weight = next(one for one in clip.cond_stage_model.state_dict().items() if one[0].endswith("k_proj.weight"))
+    out, into = weight.shape
+    pair = {"up": torch.ones(out + 8, 2), "down": torch.ones(2, into)}
+    layer = name.removesuffix(".weight")
+    wrong = {f"text_encoders.{layer}.lora_{key}.weight": one for key, one in pair.items()}
+    whole = {f"text_encoders.{layer}.diff": torch.zeros(out, into)}
+    file = lora_made.file(model, words=("attn1.to_q",), **wrong)
+    words = rf"another model \(.*{layer}.weight is made of {out + 8}x2 and 2x{into}, here it is {out}x{into}"
+    with pytest.raises(WrongBaseModel, match=words):
+        put_on(model, given(file))
+    put_on(model, given(lora_made.file(model, words=("attn1.to_q",), **whole)))
+
+
 @pytest.mark.parametrize("name", ["HyperTile", "ToMe"])
 def test_regions_of_moved_tokens_are_refused(name):
     moved, file = host_nodes_of.patch(name, attack_values.sd15()), lora_made.file(attack_values.sd15())

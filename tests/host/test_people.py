@@ -13,8 +13,10 @@ from arcface_seeded import published_state
 from pack.bridge.folders import UnsafePath
 from pack.core import errors
 from pack.core.faces.ir_se50 import published_shapes
+from pack.core.faces.pictures import to_picture
 from pack.core.identities import combine
 from pack.core.pictures import resized_photo
+from pack.core.places.from_boxes import BadBoxes
 from pack.nodes import people as nodes
 from safetensors.torch import load_file
 
@@ -261,6 +263,53 @@ def test_photos_of_one_person_are_kept_named_or_dropped(face_model, caplog):
     identity, faces, report = made(face_model, photos, "Yao", "only", "skip")
     assert len(faces) == len(embedded(identity)) == 2 and "Yao: 2 of 3 photos used" in report
     assert "No face found, dropped: photo 2 of 3 of Yao\n" in caplog.messages[-1]
+
+
+DRAWN = Path(nodes.__file__).parents[1] / "pictures" / "likeness_ink.png"
+IN_BOX = "Ink: 144, 187, 122, 156"
+"""1.5 times the height of detectors' boxes around the template, whose left upper corner is then at (121, 166)."""
+
+
+def test_a_drawn_face_that_no_detector_finds_is_taken_from_its_box(face_model):
+    """In a text, or linked as ComfyUI's own nodes give it: what recognisers see is that part of the picture."""
+    drawing = real_faces.image(DRAWN)
+    with pytest.raises(errors.FaceNotFound, match="face_boxes of Identity"):
+        made(face_model, drawing)
+    identity, crops, report = made(face_model, drawing, face_boxes=IN_BOX, which="3")
+    assert "1 of 1 photo used" in report and "used, in its box, face of 122x156 px" in report
+    x, y = torch.meshgrid(torch.arange(112) * 1.5 + 121.5, torch.arange(112) * 1.5 + 166.5, indexing="xy")
+    grid = torch.stack([x, y], -1)[None] / torch.tensor([drawing.shape[2], drawing.shape[1]]) * 2 - 1
+    region = torch.nn.functional.grid_sample(drawing.movedim(-1, 1), grid, align_corners=False).movedim(1, -1)
+    assert (crops - region).abs().max() <= 1 / 255
+    (recogniser,) = face_model.recognisers
+    assert torch.equal(embedded(identity), recogniser.embed([to_picture(crops[0])]))
+    assert identity.portraits.aligned.shape[0] == 1 and identity.portraits.loose.float().std() > 10
+    box = {"x": 144, "y": 187, "width": 122, "height": 156}
+    twice = torch.cat([drawing, drawing])
+    for linked, image in ((box, drawing), ([[box]], drawing), ([box, box], twice)):
+        assert torch.equal(embedded(made(face_model, image, bboxes=linked)[0])[-1], embedded(identity)[0])
+
+
+def test_a_box_is_taken_instead_of_other_faces_in_pixels_of_the_photo_as_it_came(face_model, ir_se50):
+    """Instead of landmarks, without a detector, and at the size of InstantID's authors."""
+    photo = picture("YAO")
+    boxed = {"face_boxes": "60, 40, 82, 104"}
+    without = load(NO_DETECTOR, IR_SE50)
+    crops = made(face_model, photo, **boxed)[1]
+    assert torch.equal(crops, made(without, photo, "Yao", "only", "error", landmarks_of("yao", photo), **boxed)[1])
+    assert torch.equal(crops[0], (photo[0, 26:138, 45:157] * 255).round() / 255), "112 of 112 px"
+    larger, _, report = made(face_model, photo, photo_size="1280 px", **boxed)
+    assert "face of 82x104 px" in report
+    assert torch.nn.functional.cosine_similarity(embedded(larger), embedded(made(face_model, photo, **boxed)[0])) > 0.9
+
+
+@pytest.mark.parametrize(("boxes", "why"), [
+    ("60, 40, 82", "line 1 of the text"), ("60, 40, 82, 15", "box 1 is 82x15 px, each side needs 16 px"),
+    ("5000, 40, 82, 104", "its middle lies beside the photo of"), ("1, 1, 82, 104\n1, 1, 82, 104", "for 1 photo"),
+])  # fmt: skip
+def test_a_box_that_shows_no_face_is_named(face_model, boxes, why):
+    with pytest.raises(BadBoxes, match=why):
+        made(face_model, picture("YAO"), face_boxes=boxes)
 
 
 @pytest.fixture

@@ -52,6 +52,19 @@ def test_of_everything_it_is_none(row: Row) -> None:
     assert relative(shown(row, "mask(1)", **alone), shown(row, "None", **alone)) <= 2e-5
 
 
+def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) -> None:
+    """As if that one had weight 0, in the same masks, and by places they are kept to these."""
+    if not row.takes_a_cast or row.method is None or row.kind == "LikenessBindIDTokens":
+        return
+    beside, left_out, alone = (
+        {"cast": value(f"cast(identity('Anna'), {which})")}
+        for which in ("by_lora()", "by_lora(), weights=(1.0, 0.0)", "identity('Boris'), weights=(1.0, 0.0)")
+    )
+    shares = [shown(row, "mask(2)", **cast) for cast in (beside, left_out, alone)]
+    assert max(relative(one, shares[-1]) for one in shares) <= 1e-6
+    assert relative(shown(row, "None", **beside), shown(row, "None", **alone)) > 1e-6
+
+
 def test_of_nothing_it_is_refused(row: Row) -> None:
     with pytest.raises(LikenessError):
         shown(row, "0 * mask(1)" if row.kind in PARTS else "0 * mask(2)")

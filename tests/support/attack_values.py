@@ -275,6 +275,11 @@ def with_loras(seed: int = 1, places: Layout | None = None) -> PlacedCast:
     return cast(*each, places=places)
 
 
+def by_lora(name: str = "Boris") -> Identity:
+    """Somebody without a photo."""
+    return Identity(name, {}, torch.zeros(1, 112, 112, 3), loras=(Lora(lora_of_small(1), 1.0, ""),))
+
+
 def by_row(count: int = 2, size: int = 128, names: Iterable[str] = ("Anna", "Boris")) -> RowCast:
     """Anna and Boris, a row of the batch each, as Crop Faces gives them."""
     people = tuple(map(identity, names))[:count]
