@@ -187,13 +187,51 @@ def klein_said(words: str) -> Any:
 @cache
 def in_half(model: Any) -> Any:
     """The same MODEL, stored and computed in bfloat16."""
-    config = type(model.model.model_config)({**model.model.model_config.unet_config, "dtype": torch.bfloat16})
+    return _again(model, model.model.diffusion_model.state_dict(), torch.bfloat16)
+
+
+@cache
+def in_fp8(model: Any, scaled: bool, read: bool = False) -> Any:
+    """The same MODEL, all its weights in fp8, or the linear layers' with a scale each, as the host stores them. read:
+    in float32 what these stand for."""
+    network, fp8 = model.model.diffusion_model, torch.float8_e4m3fn
+    linear = tuple(f"{name}." for name, one in network.named_modules() if isinstance(one, torch.nn.Linear))
+    state, scales = dict(network.state_dict()), dict[str, Any]()
+    for key in [key for key in state if not scaled or key.startswith(linear)]:
+        scale = state[key].abs().max() / 448 if scaled and key.endswith("weight") else torch.tensor(1.0)
+        state[key] = (state[key] / scale).to(fp8)
+        if read:
+            state[key] = state[key].float() * scale
+        elif scaled and key.endswith("weight"):
+            scales[key.removesuffix("weight") + "scale_weight"] = scale
+    if not scales:
+        return _again(model, state, torch.float32 if read else fp8, None if read else torch.float32)
+    state |= scales | {"scaled_fp8": torch.zeros(2, dtype=fp8)}
+    if not hasattr(comfy.utils, "convert_old_quants"):
+        state.pop("scaled_fp8")
+        return _again(model, state, torch.float32, torch.float32, scaled_fp8=fp8)
+    state, _ = comfy.utils.convert_old_quants(state)
+    quantised = comfy.utils.detect_layer_quantization(state, "")
+    return _again(model, state, torch.float32, torch.float32, quant_config=quantised)
+
+
+def _again(model: Any, state: dict[str, Any], stored: torch.dtype, cast: Any = None, **of_config: Any) -> Any:
+    """A MODEL with these weights, made as the host's loader does. stored, cast: types of weights and of computing."""
+    config = type(model.model.model_config)(dict(model.model.model_config.unet_config))
+    config.set_inference_dtype(stored, cast)
+    vars(config).update(of_config)
     made = config.get_model({})
-    made.diffusion_model.load_state_dict(model.model.diffusion_model.state_dict())
-    made.diffusion_model.to(torch.bfloat16)
+    assert made.diffusion_model.load_state_dict(state, strict=False).missing_keys == []
     patcher = ModelPatcher(made, load_device=model.load_device, offload_device=model.offload_device)
     patcher.object_patches = dict(model.object_patches)
     return patcher
+
+
+def of_another_pack(model: Any) -> Any:
+    """A MODEL with a network like Nunchaku's Qwen-Image: a subclass of the host's."""
+    network = model.model.diffusion_model
+    network.__class__ = type("TheirTransformer", (type(network),), {})
+    return model
 
 
 def theirs(model: Any, pack: str) -> Any:
