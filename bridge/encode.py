@@ -92,13 +92,10 @@ def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images
     if text is None or bare is None or torch.equal(text, bare) or not text.any():
         raise _no_pair("the CLIP gives texts without their projection, or none")
     wide = getattr(getattr(getattr(clip_vision, "model", None), "visual_projection", None), "out_features", None)
-    if wide is None:
-        raise _no_pair("the CLIP vision model gives pictures without their projection, or is no CLIP")
     if text.shape[-1] != wide:
-        raise _no_pair(
-            f"the CLIP projects texts to a width of {text.shape[-1]}, the CLIP vision model pictures to {wide}"
-        )
-    if not text.isfinite().all():
+        sees = f"pictures to {wide}" if wide else "no pictures, or is no CLIP"
+        raise _no_pair(f"the CLIP projects texts to a width of {text.shape[-1]}, the CLIP vision model {sees}")
+    if not torch.isfinite(text).all():
         raise unusable_text(f"The text {plain(prompt, 60)!r}")
     return cosine_similarity(text, seen(clip_vision, images, EMBEDS, wide)).tolist()
 

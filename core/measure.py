@@ -6,6 +6,7 @@ Similarities are cosines of embeddings, as the recognisers give them: 1 is the s
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -257,20 +258,21 @@ def measure(
 
 def with_text(report: Report, texts: Sequence[float]) -> Report:
     """The report with how alike each picture is to the prompt."""
-    pictures = {
-        name: tuple(replace(one, text=alike) for one, alike in zip(ones, texts, strict=True))
-        for name, ones in report.pictures.items()
-    }
-    return replace(report, pictures=pictures)
+    return _with(report, [{"text": alike} for alike in texts])
 
 
 def with_parts(report: Report, labels: Sequence[str], parts: Sequence[Sequence[float]]) -> Report:
     """The report with how alike each part is to its region, per picture."""
-    pictures = {
-        name: tuple(replace(one, parts=tuple(alike)) for one, alike in zip(ones, parts, strict=True))
-        for name, ones in report.pictures.items()
-    }
-    return replace(report, pictures=pictures, labels=tuple(labels))
+    return replace(_with(report, [{"parts": tuple(alike)} for alike in parts]), labels=tuple(labels))
+
+
+def _with(report: Report, more: Sequence[Mapping[str, Any]]) -> Report:
+    """More of each picture, whichever recogniser has seen it."""
+
+    def joined(ones: Sequence[Measured]) -> tuple[Measured, ...]:
+        return tuple(replace(one, **found) for one, found in zip(ones, more, strict=True))
+
+    return replace(report, pictures={name: joined(ones) for name, ones in report.pictures.items()})
 
 
 def _sighting(

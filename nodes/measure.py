@@ -149,15 +149,7 @@ class PickBest(io.ComfyNode):
         values, order = measure.scores(report, score), measure.ranking(report, score)
         best = values[order[0]]
         if best is None:
-            why = "it compares a face with several photos of the person"
-            how = "Give Identity two or more photos of a person"
-            if score == "parts":
-                why, how = "no parts were compared", "Connect parts and clip_vision to Measure Likeness"
-            if score == measure.TEXT:
-                why, how = (
-                    "no prompt was compared",
-                    "Connect clip and clip_vision to Measure Likeness, and write prompt",
-                )
+            why, how = _NO_SCORE[score]
             raise BadPhoto(f"No picture has the score {score}: {why}.", f"{how}, or choose another score.")
         notes.tell(notes.node_of(cls), measure.nobody_seen(report, score))
         kept = order[:keep]
@@ -167,6 +159,14 @@ class PickBest(io.ComfyNode):
         return io.NodeOutput(pictures, chosen, order[0], best, ranking, ui=ui.PreviewImage(as_rgb(pictures), cls=cls))
 
 
+_NO_SCORE = {
+    "copy-paste": (
+        "it compares a face with several photos of the person",
+        "Give Identity two or more photos of a person",
+    ),
+    "parts": ("no parts were compared", "Connect parts and clip_vision to Measure Likeness"),
+    measure.TEXT: ("no prompt was compared", "Connect clip and clip_vision to Measure Likeness, and write prompt"),
+}
 NO_LATENTS = "Pick Best Likeness has no latents to choose from. Connect the sampler's LATENT to its latents input."
 
 NODES = [Measure, PickBest]

@@ -103,21 +103,14 @@ def test_garments_are_compared_with_their_regions(
     assert chosen.args[2] == 0
 
 
-@pytest.fixture(scope="module")
-def sdxl() -> Any:
-    return tiny_encoders.sdxl()
-
-
 def compared(face_model: FaceModel, photos: torch.Tensor, cast: Cast, **given: Any) -> dict[str, Any]:
     made = measure.Measure.execute(face_model, photos, cast=cast, **DEFAULTS, **given)
     return dict(zip((one.id for one in measure.Measure.GET_SCHEMA().outputs), made.args, strict=True))
 
 
-def test_pictures_are_compared_with_the_prompt(
-    sdxl: Any, face_model: FaceModel, photos: torch.Tensor, cast: Cast
-) -> None:
-    """What SDXL's CLIP-G and bigG project; the best by that is picked, and parts are measured beside it."""
-    vision = parts_made.clip_vision(1280, 1664)
+def test_pictures_are_compared_with_the_prompt(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> None:
+    """What SDXL's CLIP-G and bigG project; the best by that is picked."""
+    sdxl, vision = tiny_encoders.sdxl(), parts_made.clip_vision(1280, 1664)
     found = compared(face_model, photos, cast, clip=sdxl, clip_vision=vision, prompt="two people")
     text = sdxl.encode_from_tokens(sdxl.tokenize("two people"), return_pooled=True)[1].float()
     seen = vision.encode_image(photos)["image_embeds"].float()
@@ -135,7 +128,7 @@ def test_pictures_are_compared_with_the_prompt(
     [
         (tiny_encoders.sdxl, lambda: parts_made.clip_vision(768, 1024), "texts to a width of 1280, .* pictures to 768"),
         (lambda: tiny_encoders.sd1(48), parts_made.clip_vision, "texts without their projection"),
-        (tiny_encoders.sdxl, parts_made.dinov2, "without their projection, or is no CLIP"),
+        (tiny_encoders.sdxl, parts_made.dinov2, "1280, the CLIP vision model no pictures, or is no CLIP"),
         (tiny_encoders.sdxl, None, "without clip_vision"), (None, parts_made.clip_vision, r"without clip\."),
     ],
     ids=["other widths", "SD1.5", "DINOv2", "no vision", "no clip"],
