@@ -16,7 +16,7 @@ from comfy.sd import CLIP, VAE
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from ..core.errors import LikenessError, WrongBaseModel
+from ..core.errors import BadSetup, LikenessError, WrongBaseModel
 from ..core.families import latent_name, text_name
 from ..core.inputs import BadPicture, unusable_latent, unusable_text
 from ..core.models import manifest
@@ -77,6 +77,35 @@ def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Te
 
     each = [(part, embedded(worn(part))) for part in parts]
     return [[float(cosine_similarity(own, embedded(region(part, image)))) for part, own in each] for image in images]
+
+
+@torch.no_grad()
+def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images: Tensor) -> list[float]:
+    """CLIP-T: the cosine of what CLIP projects of a prompt, of its first 75 tokens, and of each picture (B, H, W, 3).
+
+    Raises BadSetup unless both sides project, and to one width. Of SD1.5 and FLUX.1 the host gives CLIP-L's text
+    unprojected, whatever is in the file: it is then the same when asked for as such.
+    """
+    tokens = clip.tokenize(prompt)
+    both = [clip.encode_from_tokens(tokens, return_pooled=way) for way in (True, "unprojected")]
+    text, bare = (None if pooled is None else pooled.float().cpu() for _, pooled in both)
+    if text is None or bare is None or torch.equal(text, bare) or not text.any():
+        raise _no_pair("the CLIP gives texts without their projection, or none")
+    wide = getattr(getattr(getattr(clip_vision, "model", None), "visual_projection", None), "out_features", None)
+    if text.shape[-1] != wide:
+        sees = f"pictures to {wide}" if wide else "no pictures, or is no CLIP"
+        raise _no_pair(f"the CLIP projects texts to a width of {text.shape[-1]}, the CLIP vision model {sees}")
+    if not torch.isfinite(text).all():
+        raise unusable_text(f"The text {plain(prompt, 60)!r}")
+    return cosine_similarity(text, seen(clip_vision, images, EMBEDS, wide)).tolist()
+
+
+def _no_pair(why: str) -> BadSetup:
+    return BadSetup(
+        f"Pictures cannot be compared with the prompt: {why}.",
+        "Connect both sides of one CLIP: that of an SDXL checkpoint and CLIP ViT-bigG/14, or that of SD2.1 and CLIP "
+        "ViT-H/14. ViT-L/14 has no such text encoder in ComfyUI.",
+    )
 
 
 def check_family(what: str, measure: str, found: int, wanted: int, advice: str) -> None:

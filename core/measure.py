@@ -6,6 +6,7 @@ Similarities are cosines of embeddings, as the recognisers give them: 1 is the s
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -76,12 +77,14 @@ class Sighting:
 class Measured:
     """One picture, seen by one recogniser: its faces from left to right, and a sighting per person.
 
-    parts: how alike each part is to its region, where parts were compared.
+    parts: how alike each part is to its region, where parts were compared. text: how alike the picture is to the
+    prompt, where it was.
     """
 
     boxes: tuple[Box, ...]
     sightings: tuple[Sighting, ...]
     parts: tuple[float, ...] = ()
+    text: float | None = None
 
     @property
     def present(self) -> tuple[Sighting, ...]:
@@ -121,7 +124,8 @@ class Measured:
         there is nobody or nothing of that kind."""
         copied = [one.copied for one in self.present if one.copied is not None]
         rest = {"copy-paste": copied, "parts": self.parts}
-        return {**self.means, **{name: _mean(values) if values else None for name, values in rest.items()}}
+        found = {name: _mean(values) if values else None for name, values in rest.items()}
+        return {**self.means, **found, TEXT: self.text}
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,8 @@ def _mean(values: Sequence[float]) -> float:
 
 
 NODE = "Measure Likeness"
+TEXT = "text alignment"
+"""Name of a score: CLIP-T, the cosine of what CLIP projects of the prompt and of the picture."""
 STRANGER = 0.2
 """Two people's faces are seldom more alike than this, whatever the recogniser."""
 
@@ -250,13 +256,23 @@ def measure(
     return Report(cast.people, tuple(recognisers), measured, method, *canvas)
 
 
+def with_text(report: Report, texts: Sequence[float]) -> Report:
+    """The report with how alike each picture is to the prompt."""
+    return _with(report, [{"text": alike} for alike in texts])
+
+
 def with_parts(report: Report, labels: Sequence[str], parts: Sequence[Sequence[float]]) -> Report:
     """The report with how alike each part is to its region, per picture."""
-    pictures = {
-        name: tuple(replace(one, parts=tuple(alike)) for one, alike in zip(ones, parts, strict=True))
-        for name, ones in report.pictures.items()
-    }
-    return replace(report, pictures=pictures, labels=tuple(labels))
+    return replace(_with(report, [{"parts": tuple(alike)} for alike in parts]), labels=tuple(labels))
+
+
+def _with(report: Report, more: Sequence[Mapping[str, Any]]) -> Report:
+    """More of each picture, whichever recogniser has seen it."""
+
+    def joined(ones: Sequence[Measured]) -> tuple[Measured, ...]:
+        return tuple(replace(one, **found) for one, found in zip(ones, more, strict=True))
+
+    return replace(report, pictures={name: joined(ones) for name, ones in report.pictures.items()})
 
 
 def _sighting(
@@ -284,6 +300,8 @@ def describe(report: Report) -> str:
             lines.append(f"  no cast member: {len(one.extra)} of {len(one.boxes)} faces ({sizes})")
     for name in report.recognisers[1:]:
         lines += [f"By {name}, picture {n}: {summary(one)}" for n, one in enumerate(report.pictures[name], 1)]
+    texts = [one.text for one in report.judged if one.text is not None]
+    lines += [f"Text alignment of all pictures: {_mean(texts):.3f}"] if texts else []
     return "\n".join(lines)
 
 
@@ -297,12 +315,12 @@ def troubles(report: Report) -> list[str]:
 
 
 def summary(one: Measured) -> str:
-    copied, parts, means = one.scores["copy-paste"], one.scores["parts"], one.means
+    means, rest = one.means, {"copy-paste": "+.2f", "parts": ".2f", TEXT: ".3f"}
+    others = [f", {name} {one.scores[name]:{form}}" for name, form in rest.items() if one.scores[name] is not None]
     right = sum(seen.right for seen in one.sightings)
     return (
         f"resemblance {means['resemblance']:.2f}, association {right}/{len(one.sightings)}, "
-        f"leakage {means['leakage']:.2f}, margin {means['margin']:.2f}"
-        f"{'' if copied is None else f', copy-paste {copied:+.2f}'}{'' if parts is None else f', parts {parts:.2f}'}"
+        f"leakage {means['leakage']:.2f}, margin {means['margin']:.2f}{''.join(others)}"
     )
 
 
@@ -330,7 +348,7 @@ def _line(report: Report, one: Measured, seen: Sighting) -> str:
     return f"{line}{copied}, face {size:.0f} px"
 
 
-SCORES = ("weakest person", "resemblance", "association", "margin", "leakage", "copy-paste", "parts")
+SCORES = ("weakest person", "resemblance", "association", "margin", "leakage", "copy-paste", "parts", TEXT)
 """Of leakage and copy-paste less is better."""
 _LESS_IS_BETTER = ("leakage", "copy-paste")
 
@@ -366,7 +384,7 @@ def ranked(report: Report, name: str) -> list[str]:
 
 def nobody_seen(report: Report, score: str) -> str:
     """What the numbers of a choice do not say: empty where somebody of the cast was found in some picture."""
-    if score == "parts" or any(one.present for one in report.judged):
+    if score in ("parts", TEXT) or any(one.present for one in report.judged):
         return ""
     many = "the picture" if len(report.judged) == 1 else f"any of the {len(report.judged)} pictures"
     return (

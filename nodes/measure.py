@@ -4,17 +4,18 @@ from typing import Any
 
 import torch
 from comfy.clip_vision import ClipVisionModel
+from comfy.sd import CLIP
 from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ..bridge import notes
-from ..bridge.encode import similarities
+from ..bridge.encode import similarities, text_alignment
 from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
 from ..bridge.notes import stepwise
 from ..bridge.schema import IN_MEASURE, advanced, pixels_input, similarity_input
 from ..core import measure, people
-from ..core.errors import BadParts, BadPhoto, counted
+from ..core.errors import BadParts, BadPhoto, BadSetup, counted, listed
 from ..core.faces.model import faces_in
 from ..core.measure import who_is_who
 from ..core.parts.parts import Parts
@@ -38,6 +39,8 @@ class Measure(FindsFaces, io.ComfyNode):
                 advanced(pixels_input("min_size")),
                 PartsSocket.Input("parts", optional=True),
                 io.ClipVision.Input("clip_vision", optional=True),
+                io.Clip.Input("clip", optional=True),
+                io.String.Input("prompt", default="", multiline=True, optional=True),
             ],
             outputs=[
                 ReportSocket.Output("report"),
@@ -50,6 +53,7 @@ class Measure(FindsFaces, io.ComfyNode):
                 io.Int.Output("missing"),
                 io.Int.Output("extra"),
                 io.Int.Output("swapped"),
+                io.Float.Output("text_alignment"),
             ],
         )
 
@@ -65,13 +69,10 @@ class Measure(FindsFaces, io.ComfyNode):
         identity: people.Identity | None = None,
         parts: Parts | None = None,
         clip_vision: ClipVisionModel | None = None,
+        clip: CLIP | None = None,
+        prompt: str = "",
     ) -> io.NodeOutput:
-        if (parts is None) != (clip_vision is None):
-            missing = "parts" if parts is None else "clip_vision"
-            raise BadParts(
-                f"Measure Likeness cannot compare parts: {missing} is not connected.",
-                "Connect parts and clip_vision (a CLIP or DINOv2 vision model, from Load CLIP Vision), or neither.",
-            )
+        reads_text = _check_compared(parts, clip_vision, clip, prompt)
         wanted = measure.people_of(cast, identity)
         face_model = face_model or default_face_model()
         names = measure.judges(face_model.ids, wanted.people, made_with)
@@ -81,11 +82,35 @@ class Measure(FindsFaces, io.ComfyNode):
         if parts and parts.present:
             alike = similarities(clip_vision, parts.present, as_rgb(images))
             report = measure.with_parts(report, [part.label for part in parts.present], alike)
+        text_score: Any = ExecutionBlocker(NO_PROMPT)
+        if reads_text:
+            texts = text_alignment(clip, clip_vision, prompt, as_rgb(images))
+            report, text_score = measure.with_text(report, texts), sum(texts) / len(texts)
         annotated = torch.stack([who_is_who(image, report, n) for n, image in enumerate(images)])
         notes.tell(notes.node_of(cls), "\n".join(measure.troubles(report)))
         numbers = measure.totals(report.judged)
         text = measure.describe(report)
-        return io.NodeOutput(report, annotated, text, *numbers, ui=ui.PreviewImage(annotated, cls=cls))
+        return io.NodeOutput(report, annotated, text, *numbers, text_score, ui=ui.PreviewImage(annotated, cls=cls))
+
+
+NO_PROMPT = "Measure Likeness has compared no prompt with the pictures. Connect clip and clip_vision, and write prompt."
+
+
+def _check_compared(parts: Parts | None, vision: ClipVisionModel | None, clip: CLIP | None, prompt: str) -> bool:
+    """Whether the prompt is compared. Raises BadSetup and BadParts where something is missing for it, or for parts."""
+    compared = clip is not None or bool(prompt.strip())
+    needed = {"clip": clip is not None, "clip_vision": vision is not None, "a text in prompt": bool(prompt.strip())}
+    if compared and not all(needed.values()):
+        missing = listed([name for name, there in needed.items() if not there])
+        advice = "Give all of clip, clip_vision and prompt, or neither clip nor prompt."
+        raise BadSetup(f"Measure Likeness cannot compare pictures with the prompt: without {missing}.", advice)
+    if not compared and (parts is None) != (vision is None):
+        missing = "parts" if parts is None else "clip_vision"
+        raise BadParts(
+            f"Measure Likeness cannot compare parts: {missing} is not connected.",
+            "Connect parts and clip_vision (a CLIP or DINOv2 vision model, from Load CLIP Vision), or neither.",
+        )
+    return compared
 
 
 class PickBest(io.ComfyNode):
@@ -124,10 +149,7 @@ class PickBest(io.ComfyNode):
         values, order = measure.scores(report, score), measure.ranking(report, score)
         best = values[order[0]]
         if best is None:
-            why = "it compares a face with several photos of the person"
-            how = "Give Identity two or more photos of a person"
-            if score == "parts":
-                why, how = "no parts were compared", "Connect parts and clip_vision to Measure Likeness"
+            why, how = _NO_SCORE[score]
             raise BadPhoto(f"No picture has the score {score}: {why}.", f"{how}, or choose another score.")
         notes.tell(notes.node_of(cls), measure.nobody_seen(report, score))
         kept = order[:keep]
@@ -137,6 +159,14 @@ class PickBest(io.ComfyNode):
         return io.NodeOutput(pictures, chosen, order[0], best, ranking, ui=ui.PreviewImage(as_rgb(pictures), cls=cls))
 
 
+_NO_SCORE = {
+    "copy-paste": (
+        "it compares a face with several photos of the person",
+        "Give Identity two or more photos of a person",
+    ),
+    "parts": ("no parts were compared", "Connect parts and clip_vision to Measure Likeness"),
+    measure.TEXT: ("no prompt was compared", "Connect clip and clip_vision to Measure Likeness, and write prompt"),
+}
 NO_LATENTS = "Pick Best Likeness has no latents to choose from. Connect the sampler's LATENT to its latents input."
 
 NODES = [Measure, PickBest]

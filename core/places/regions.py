@@ -53,13 +53,12 @@ def of_photos(cast: Cast) -> Cast:
     Unchanged where nobody else is present, or where everybody has a row of the batch.
     """
 
-    def drawn(person: Person) -> bool:
-        one = person.identity
+    def drawn(one: Identity) -> bool:
         return not one.loras or bool(one.embeddings) or one.portraits is not None
 
-    if cast.by_row or not any(map(drawn, present(cast).people)):
+    if cast.by_row or not any(drawn(person.identity) for person in present(cast).people):
         return cast
-    return replace(cast, people=tuple(one if drawn(one) else replace(one, weight=0.0) for one in cast.people))
+    return replace(cast, people=tuple(p if drawn(p.identity) else replace(p, weight=0.0) for p in cast.people))
 
 
 def left_out(cast: Cast, photos: bool = True) -> list[str]:

@@ -6,9 +6,11 @@ from typing import Any
 import parts_made
 import pytest
 import real_faces
+import tiny_encoders
 import torch
 from pack.bridge.face_model import FaceModel
 from pack.core import identities
+from pack.core.errors import BadPhoto, BadSetup
 from pack.core.faces import analysis
 from pack.core.faces.pictures import to_picture
 from pack.core.parts.parts import Parts, make_part
@@ -99,3 +101,47 @@ def test_garments_are_compared_with_their_regions(
     assert "  upper body clothes: 1.00" in made.args[2] and "parts 1.00" in made.args[2]
     chosen = measure.PickBest.execute(made.args[0], images, score="parts", keep=1)
     assert chosen.args[2] == 0
+
+
+def compared(face_model: FaceModel, photos: torch.Tensor, cast: Cast, **given: Any) -> dict[str, Any]:
+    made = measure.Measure.execute(face_model, photos, cast=cast, **DEFAULTS, **given)
+    return dict(zip((one.id for one in measure.Measure.GET_SCHEMA().outputs), made.args, strict=True))
+
+
+def test_pictures_are_compared_with_the_prompt(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> None:
+    """What SDXL's CLIP-G and bigG project; the best by that is picked."""
+    sdxl, vision = tiny_encoders.sdxl(), parts_made.clip_vision(1280, 1664)
+    found = compared(face_model, photos, cast, clip=sdxl, clip_vision=vision, prompt="two people")
+    text = sdxl.encode_from_tokens(sdxl.tokenize("two people"), return_pooled=True)[1].float()
+    seen = vision.encode_image(photos)["image_embeds"].float()
+    values = [one.text for one in found["report"].judged]
+    assert values == pytest.approx(torch.cosine_similarity(text, seen).tolist(), abs=1e-5) and max(map(abs, values)) > 0
+    assert found["text_alignment"] == pytest.approx(sum(values) / 3)
+    assert f"text alignment {values[1]:.3f}" in found["text"].splitlines()[4]
+    assert found["text"].endswith(f"Text alignment of all pictures: {sum(values) / 3:.3f}")
+    best = measure.PickBest.execute(found["report"], photos, score="text alignment", keep=1).args
+    assert best[2] == max(range(3), key=values.__getitem__) and best[3] == max(values)
+
+
+@pytest.mark.parametrize(
+    ("clip", "vision", "why"),
+    [
+        (tiny_encoders.sdxl, lambda: parts_made.clip_vision(768, 1024), "texts to a width of 1280, .* pictures to 768"),
+        (lambda: tiny_encoders.sd1(48), parts_made.clip_vision, "texts without their projection"),
+        (tiny_encoders.sdxl, parts_made.dinov2, "1280, the CLIP vision model no pictures, or is no CLIP"),
+        (tiny_encoders.sdxl, None, "without clip_vision"), (None, parts_made.clip_vision, r"without clip\."),
+    ],
+    ids=["other widths", "SD1.5", "DINOv2", "no vision", "no clip"],
+)  # fmt: skip
+def test_two_that_are_no_pair_are_named(
+    clip: Any, vision: Any, why: str, face_model: FaceModel, photos: torch.Tensor, cast: Cast
+) -> None:
+    given = {"clip": clip and clip(), "clip_vision": vision and vision(), "prompt": "two people"}
+    with pytest.raises(BadSetup, match=why):
+        compared(face_model, photos, cast, **given)
+
+
+def test_without_a_prompt_no_picture_has_that_score(result: dict[str, Any], photos: torch.Tensor) -> None:
+    assert "prompt" in result["text_alignment"].message
+    with pytest.raises(BadPhoto, match="no prompt was compared"):
+        measure.PickBest.execute(result["report"], photos, score="text alignment", keep=1)

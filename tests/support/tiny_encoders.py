@@ -46,6 +46,11 @@ def sdxl() -> comfy.sd.CLIP:
     )  # fmt: skip
 
 
+def refiner() -> comfy.sd.CLIP:
+    """CLIP-G alone."""
+    return _made(comfy.sdxl_clip.SDXLRefinerClipModel, comfy.sdxl_clip.SDXLTokenizer, clip_g=_clip(64, 128, 4, 3))
+
+
 def sd1(width: int = 48) -> comfy.sd.CLIP:
     return _made(comfy.sd1_clip.SD1ClipModel, comfy.sd1_clip.SD1Tokenizer, clip_l=_clip(width, 2 * width, 4, 2))
 
