@@ -23,6 +23,7 @@ from pack.core.faces import analysis
 from pack.core.faces.analysis import find_faces
 from pack.core.faces.pictures import to_picture
 from pack.core.methods import methods
+from pack.core.models import needs
 from pack.core.places import bodies
 from PIL import Image, ImageOps
 from rig import photos, workflow
@@ -100,7 +101,7 @@ def prepared(
     titles of what is on instead of off, or off instead of on."""
     graph = workflow.load(file)
     templates.skip_unless_known(file, known)
-    for one in workflow.nodes_in(graph):
+    for one in needs.nodes_in(graph):
         mode = 0 if all_on else one["mode"]
         one["mode"] = workflow.BYPASSED - mode if one.get("title") in switched else mode
     prompt = workflow.to_prompt(graph, known)
@@ -381,7 +382,7 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
             prompt[number]["inputs"]["image"] = host_server.upload_image(picture)
     if name.startswith("references"):
         cast = [workflow.nodes_of(prompt, "LikenessPlaceCast")[-1], 0]
-        prompt["region"] = node(masking, cast=cast, person=0, extent="face", margin=0.5, feather=0)
+        prompt["region"] = node(masking, cast=cast, person=0, extent="face", margin=0.75, feather=0)
     (saver,) = workflow.nodes_of(prompt, "SaveImage")
     (region,) = (number for number, one in prompt.items() if masking in (one["class_type"], one["_meta"]["title"]))
     prompt["more than 0"] = node("ThresholdMask", mask=[region, 0], value=0.0)
