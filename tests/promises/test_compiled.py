@@ -19,13 +19,13 @@ GRAPHS = {
 }  # fmt: skip
 """A recording is one of its own, and so are rows without the ControlNet, which is the positive's alone, another number
 of people who are spoken of, and references that are everybody's."""
-WHOLE = ("LikenessApplyParts", "LikenessApplyPhotoMaker")
-"""Whose reference UNet or LoRA is made for the larger one."""
+WHOLE = "LikenessApplyParts"
+"""Whose reference UNet is made for the larger one."""
 
 
 def small(row: Row) -> dict[str, Any]:
     """On a UNet with two layers, and a file for it: what is compiled of the others is more of the same."""
-    if row.kind in WHOLE or row.model.inputs["expression"] not in ("sdxl()", "sd15()"):
+    if row.kind == WHOLE or row.model.inputs["expression"] not in ("sdxl()", "sd15()"):
         return {}
     given: dict[str, Any] = {name: one for name, one in WIDE.items() if name in row.inputs}
     given |= {"model": SMALL} if "model" in row.inputs else {}
@@ -37,6 +37,8 @@ def small(row: Row) -> dict[str, Any]:
         given["control_net"] = value("small_net()")
     if row.kind == "LikenessApplyStyle":
         given["layers"] = "all"
+    if row.kind == "LikenessApplyPhotoMaker":
+        given["lora_weight"] = 0.0  # it is made for the larger one, and changes weights alone
     if row.kind == "LikenessBindIDTokens":
         before = ours("LikenessApplyIDPatch", control_net=value("small_net()"))
         given |= {"positive": before, "negative": before[1]}
