@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> int:
     outcomes: list[Outcome] = []
     found = sessions(tier, hosts, host_less, on_hosts)
     for group in turns(found) if whole else [[session] for session in found]:
-        more = [*(workers() if whole else ()), *options]
+        more = [*(workers(len(group)) if whole else ()), *options]
         with ThreadPoolExecutor(len(group)) as threads:
             outcomes += threads.map(partial(run, python=python, options=more, alone=len(group) == 1), group)
         if stop and any(outcome.status not in (0, NOTHING_COLLECTED) for outcome in outcomes):
@@ -149,12 +149,14 @@ def turns(found: Sequence[Session]) -> list[list[Session]]:
     return [group for group in ([newest] if newest else [], others) if group]
 
 
-def workers() -> list[str]:
+def workers(beside: int) -> list[str]:
     """pytest-xdist's options; what shares a server or a file's networks stays in one worker, and the longest of these
     groups come first (tests/conftest.py): xdist itself would begin with those of most tests. One more than there are
-    cores, for tests wait for servers and browsers; each with its networks, ComfyUI and browser takes some six GB."""
+    cores, for tests wait for servers and browsers; each with its networks, ComfyUI and browser takes some six GB.
+    beside: how many sessions share them."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30 if hasattr(os, "sysconf") else 12
     count = min((os.cpu_count() or 1) + 1, 5, memory // 6)
+    count = -(-count // beside)
     several = ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"] if count > 1 else []
     return ["--durations=30", *several]
 

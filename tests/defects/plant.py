@@ -71,9 +71,8 @@ def tried(copy: Path, rows: list[dict[str, str]]) -> Counter[str]:
     for row in rows:
         began, verdict = time.monotonic(), verdict_of(copy, row)
         counts[verdict] += 1
-        print(
-            f"{verdict:10} {time.monotonic() - began:5.1f} s", row["method"], row["promise"], row["breaks"], flush=True
-        )
+        seconds = time.monotonic() - began
+        print(f"{verdict:10} {seconds:5.1f} s", row["method"], row["promise"], row["breaks"], flush=True)
     return counts
 
 

@@ -42,9 +42,8 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, f"optimized_attention{name}", host.attention_pytorch)
 
 
-@pytest.mark.parametrize(
-    "group", [pytest.param(one, marks=pytest.mark.thorough if "others" in one else ()) for one in COSTS]
-)
+@pytest.mark.thorough_with("others")
+@pytest.mark.parametrize("group", COSTS)
 def test_a_step_costs_no_more_than_it_did(group: str) -> None:
     """In the small shapes of the tests. The others are carried and read as those that every run looks at."""
     known = methods.SDXL if "sdxl" in group else methods.SD15

@@ -141,10 +141,8 @@ def test_beside_another_method_in_either_order(row: Row) -> None:
     if other is None or row.kind == "LikenessBindIDTokens":
         return
     another, given = Row(None, other), row.node().inputs
-    plain = {
-        "model": row.model,
-        **{name: given.get(name) or DEFAULTS[other][name] for name in ("positive", "negative")},
-    }
+    plain = {name: given.get(name) or DEFAULTS[other][name] for name in ("positive", "negative")}
+    plain |= {"model": row.model}
     last, first = (chained(*order, **plain) for order in ((row, another), (another, row)))
     if "positive" not in row.inputs:  # it reads the prompt itself: the other comes behind it, but for the MODEL
         first |= {name: last[name] for name in ("positive", "negative")}
