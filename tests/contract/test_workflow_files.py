@@ -302,7 +302,7 @@ def test_as_an_app_it_asks_in_words(file: File) -> Iterator[object]:
         right = {"shown": shown in ({"LikenessSaveIdentity"}, {"LikenessDoctor"})}
     else:
         right = {
-            "people first": kinds[0] in ("LoadImage", "LikenessLoadIdentity", "LikenessCastFromPhotos", "LikenessAddLora"),
+            "people first": kinds[0] == "LoadImage" or kinds[0].endswith(("LoadIdentity", "CastFromPhotos", "AddLora")),
             "words": bool({"CLIPTextEncode", "LikenessScenes"} & {*kinds}) or "Prompt" in labels,
             "seed": any(label.startswith("Seed") for label in labels),
             "shown": shown - {"PreviewImage"} == {"SaveImage"} and len(set(app["outputs"])) == len(app["outputs"]),
