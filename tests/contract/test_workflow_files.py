@@ -19,7 +19,6 @@ ROOT = Path(__file__).resolve().parents[2]
 # In two passes, where nothing is in a box.
 LARGE = {"id_patch_second_pass_eight_people"}
 SAMPLERS = {"KSampler", "SamplerCustomAdvanced"}
-PEOPLE = ("LoadImage", "LikenessLoadIdentity", "LikenessCastFromPhotos", "LikenessAddLora")
 BEFORE, BEHIND = -10, -20
 """What the ends of a subgraph's links at its own inputs and outputs are numbered with."""
 
@@ -303,7 +302,7 @@ def test_as_an_app_it_asks_in_words(file: File) -> Iterator[object]:
         right = {"shown": shown in ({"LikenessSaveIdentity"}, {"LikenessDoctor"})}
     else:
         right = {
-            "people first": kinds[0] in PEOPLE,
+            "people first": kinds[0] == "LoadImage" or kinds[0].endswith(("LoadIdentity", "CastFromPhotos", "AddLora")),
             "words": bool({"CLIPTextEncode", "LikenessScenes"} & {*kinds}) or "Prompt" in labels,
             "seed": any(label.startswith("Seed") for label in labels),
             "shown": shown - {"PreviewImage"} == {"SaveImage"} and len(set(app["outputs"])) == len(app["outputs"]),

@@ -24,6 +24,8 @@ Typed = list[dict[str, Any]]
 def put_down(visit: Visit, path: Path) -> None:
     """A template as from the gallery, a blueprint as from the list of nodes."""
     graph = workflow.load(path)
+    for node in graph["nodes"]:
+        node["mode"] = 0  # of what is off nothing is sent
     if path.parent.name == "workflows":
         named = f"true, true, {json.dumps(path.stem)}, {{openSource: 'template'}}"
         visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}, {named})")
