@@ -93,11 +93,10 @@ def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images
         raise _no_pair("the CLIP gives texts without their projection, or none")
     wide = getattr(getattr(getattr(clip_vision, "model", None), "visual_projection", None), "out_features", None)
     if text.shape[-1] != wide:
-        sees = f"pictures to {wide}" if wide else "no pictures, or is no CLIP"
-        raise _no_pair(f"the CLIP projects texts to a width of {text.shape[-1]}, the CLIP vision model {sees}")
+        raise _no_pair(f"texts are projected to a width of {text.shape[-1]}, pictures to {wide or 'none (no CLIP)'}")
     if not torch.isfinite(text).all():
         raise unusable_text(f"The text {plain(prompt, 60)!r}")
-    return cosine_similarity(text, seen(clip_vision, images, EMBEDS, wide)).tolist()
+    return cosine_similarity(text, seen(clip_vision, images, EMBEDS, text.shape[-1])).tolist()
 
 
 def _no_pair(why: str) -> BadSetup:

@@ -18,8 +18,8 @@ def of_photos(text: str, linked: object, photos: int, size: tuple[int, int]) -> 
     """
     boxes = [one.box for one in written(text) or read(linked or [])]
     if boxes and len(boxes) != photos:
-        there = f"{counted(len(boxes), 'box', 'boxes')} for {counted(photos, 'photo')}"
-        raise BadBoxes(f"there {'is' if len(boxes) == 1 else 'are'} {there}", "Give each photo one, in their order")
+        why = f"{counted(len(boxes), 'box', 'boxes')} for {counted(photos, 'photo')}"
+        raise BadBoxes(why, "Give each photo one, in their order")
     for number, (x0, y0, x1, y1) in enumerate(boxes, 1):
         which = f"box {number} is {x1 - x0:g}x{y1 - y0:g} px"
         if shorter_side((x0, y0, x1, y1)) < LEAST:

@@ -103,42 +103,33 @@ def test_garments_are_compared_with_their_regions(
     assert chosen.args[2] == 0
 
 
-def compared(face_model: FaceModel, photos: torch.Tensor, cast: Cast, **given: Any) -> dict[str, Any]:
-    made = measure.Measure.execute(face_model, photos, cast=cast, **DEFAULTS, **given)
-    return dict(zip((one.id for one in measure.Measure.GET_SCHEMA().outputs), made.args, strict=True))
-
-
 def test_pictures_are_compared_with_the_prompt(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> None:
     """What SDXL's CLIP-G and bigG project; the best by that is picked."""
     sdxl, vision = tiny_encoders.sdxl(), parts_made.clip_vision(1280, 1664)
-    found = compared(face_model, photos, cast, clip=sdxl, clip_vision=vision, prompt="two people")
+    given = {"cast": cast, "clip": sdxl, "clip_vision": vision, "prompt": "two people"}
+    made = measure.Measure.execute(face_model, photos, **DEFAULTS, **given).args
     text = sdxl.encode_from_tokens(sdxl.tokenize("two people"), return_pooled=True)[1].float()
     seen = vision.encode_image(photos)["image_embeds"].float()
-    values = [one.text for one in found["report"].judged]
+    values = [one.text for one in made[0].judged]
     assert values == pytest.approx(torch.cosine_similarity(text, seen).tolist(), abs=1e-5) and max(map(abs, values)) > 0
-    assert found["text_alignment"] == pytest.approx(sum(values) / 3)
-    assert f"text alignment {values[1]:.3f}" in found["text"].splitlines()[4]
-    assert found["text"].endswith(f"Text alignment of all pictures: {sum(values) / 3:.3f}")
-    best = measure.PickBest.execute(found["report"], photos, score="text alignment", keep=1).args
+    assert made[-1] == pytest.approx(sum(values) / 3) and f"text alignment {values[1]:.3f}" in made[2].splitlines()[4]
+    assert made[2].endswith(f"Text alignment of all pictures: {sum(values) / 3:.3f}")
+    best = measure.PickBest.execute(made[0], photos, score="text alignment", keep=1).args
     assert best[2] == max(range(3), key=values.__getitem__) and best[3] == max(values)
 
 
-@pytest.mark.parametrize(
-    ("clip", "vision", "why"),
-    [
-        (tiny_encoders.sdxl, lambda: parts_made.clip_vision(768, 1024), "texts to a width of 1280, .* pictures to 768"),
-        (lambda: tiny_encoders.sd1(48), parts_made.clip_vision, "texts without their projection"),
-        (tiny_encoders.sdxl, parts_made.dinov2, "1280, the CLIP vision model no pictures, or is no CLIP"),
-        (tiny_encoders.sdxl, None, "without clip_vision"), (None, parts_made.clip_vision, r"without clip\."),
-    ],
-    ids=["other widths", "SD1.5", "DINOv2", "no vision", "no clip"],
-)  # fmt: skip
+@pytest.mark.parametrize(("clip", "vision", "why"), [
+    (tiny_encoders.sdxl, lambda: parts_made.clip_vision(768, 1024), "texts .* a width of 1280, pictures to 768"),
+    (lambda: tiny_encoders.sd1(48), parts_made.clip_vision, "texts without their projection"),
+    (tiny_encoders.sdxl, parts_made.dinov2, "of 1280, pictures to none .no CLIP"),
+    (tiny_encoders.sdxl, None, "without clip_vision"), (None, parts_made.clip_vision, r"without clip\."),
+], ids=["other widths", "SD1.5", "DINOv2", "no vision", "no clip"])  # fmt: skip
 def test_two_that_are_no_pair_are_named(
     clip: Any, vision: Any, why: str, face_model: FaceModel, photos: torch.Tensor, cast: Cast
 ) -> None:
-    given = {"clip": clip and clip(), "clip_vision": vision and vision(), "prompt": "two people"}
+    given = {"cast": cast, "clip": clip and clip(), "clip_vision": vision and vision(), "prompt": "two people"}
     with pytest.raises(BadSetup, match=why):
-        compared(face_model, photos, cast, **given)
+        measure.Measure.execute(face_model, photos, **DEFAULTS, **given)
 
 
 def test_without_a_prompt_no_picture_has_that_score(result: dict[str, Any], photos: torch.Tensor) -> None:
