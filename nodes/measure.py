@@ -106,10 +106,8 @@ def _check_compared(parts: Parts | None, vision: ClipVisionModel | None, clip: C
         raise BadSetup(f"Measure Likeness cannot compare pictures with the prompt: without {missing}.", advice)
     if not compared and (parts is None) != (vision is None):
         missing = "parts" if parts is None else "clip_vision"
-        raise BadParts(
-            f"Measure Likeness cannot compare parts: {missing} is not connected.",
-            "Connect parts and clip_vision (a CLIP or DINOv2 vision model, from Load CLIP Vision), or neither.",
-        )
+        advice = "Connect parts and clip_vision (a CLIP or DINOv2 vision model, from Load CLIP Vision), or neither."
+        raise BadParts(f"Measure Likeness cannot compare parts: {missing} is not connected.", advice)
     return compared
 
 
@@ -142,10 +140,8 @@ class PickBest(io.ComfyNode):
         count = len(report.judged)
         for what, found in (("images", len(images)), ("latents", len(latents["samples"]) if latents else count)):
             if found != count:
-                raise BadPhoto(
-                    f"The report is about {counted(count, 'picture')}, and {what} has {found}.",
-                    "Connect the pictures that were measured, and the latents they were decoded from.",
-                )
+                why = f"The report is about {counted(count, 'picture')}, and {what} has {found}."
+                raise BadPhoto(why, "Connect the pictures that were measured, and the latents they were decoded from.")
         values, order = measure.scores(report, score), measure.ranking(report, score)
         best = values[order[0]]
         if best is None:
@@ -160,10 +156,7 @@ class PickBest(io.ComfyNode):
 
 
 _NO_SCORE = {
-    "copy-paste": (
-        "it compares a face with several photos of the person",
-        "Give Identity two or more photos of a person",
-    ),
+    "copy-paste": ("it compares a face with several photos", "Give Identity two or more photos of a person"),
     "parts": ("no parts were compared", "Connect parts and clip_vision to Measure Likeness"),
     measure.TEXT: ("no prompt was compared", "Connect clip and clip_vision to Measure Likeness, and write prompt"),
 }

@@ -102,10 +102,8 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         face_landmarks: Mapping[str, Any] | None = None,
     ) -> io.NodeOutput:
         if len(image) != 1:
-            raise BadPhoto(
-                f"Detect Faces got a batch of {len(image)} pictures; it reads one.",
-                "Pick one with Get Image from Batch, or use one Detect Faces per picture.",
-            )
+            why = f"Detect Faces got a batch of {len(image)} pictures; it reads one."
+            raise BadPhoto(why, "Pick one with Get Image from Batch, or use one Detect Faces per picture.")
         face_model = face_model or default_face_model(detects=face_landmarks is None)
         picture, (mesh,) = to_picture(image[0]), landmarks.of_pictures(face_landmarks, image)
         found = analysis.large_enough(photos.detected(face_model, picture, "the picture", mesh), min_size)
@@ -340,10 +338,8 @@ def _numbered(node: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]
     """What is linked to person_1, person_2, ..., by number. Raises BadCast: an API prompt may go beyond the last."""
     known = {f"{kind}_{n}": n for n in range(1, _PEOPLE + 1)}
     if beyond := [name for name in inputs if name not in known]:
-        raise BadCast(
-            f"{node} takes {kind}_1 to {kind}_{_PEOPLE} and got {listed(beyond)} as well, who would be lost.",
-            "Connect them to another Cast, and this one to its cast input.",
-        )
+        why = f"{node} takes {kind}_1 to {kind}_{_PEOPLE} and got {listed(beyond)} as well, who would be lost."
+        raise BadCast(why, "Connect them to another Cast, and this one to its cast input.")
     return {n: inputs[name] for name, n in known.items() if inputs.get(name) is not None}
 
 

@@ -152,10 +152,8 @@ def _check(image: Tensor, people: Sequence[Person], node: str) -> None:
         )
     if (beyond > _OVERSHOOT).any():
         for why in (*_missing(beyond, people), *_strangers(beyond, people)):
-            raise BadPatches(
-                f"The image given to {node} was made from another cast: {why}.",
-                "Give ID-Patch Condition Image and this node the same cast, and put no other node between them.",
-            )
+            advice = "Give ID-Patch Condition Image and this node the same cast, and put no other node between them."
+            raise BadPatches(f"The image given to {node} was made from another cast: {why}.", advice)
 
 
 def _missing(beyond: Tensor, people: Sequence[Person]) -> Iterator[str]:

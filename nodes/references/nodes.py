@@ -178,10 +178,8 @@ def bound(
 
     found = [[said(entry) for entry in side] for side in sides]
     if not any(REFERENCES in options for side in sides for _, options in side):
-        raise BadSetup(
-            f"{node} finds no references of the cast: neither positive nor negative comes from Cast as References.",
-            "Put Cast as References in front of it; other conditioning nodes may stand between.",
-        )
+        why = f"{node} finds no references of the cast: neither positive nor negative comes from Cast as References."
+        raise BadSetup(why, "Put Cast as References in front of it; other conditioning nodes may stand between.")
     return found
 
 
