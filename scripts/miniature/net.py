@@ -58,12 +58,14 @@ class InstantID(nn.Module):
 
     def velocity(
         self, unet: UNet, x: Tensor, steps: Tensor, hint: Tensor, tokens: Tensor, strength: float = 1.0,
-        weight: float = 1.0,
+        weight: float = 1.0, share: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        """As of the UNet. tokens: (B, 16, 64). strength: of IdentityNet; weight: of the adapter."""
-        control = self.identity(x, steps, tokens, hint)
+        """As of the UNet. tokens: (B, 16, 64). strength: of IdentityNet; weight: of the adapter. share: (B, 1, h, w),
+        where the face is read; elsewhere IdentityNet reads no face, as the nodes do by region."""
+        nothing, no_face = x.new_zeros(len(x), TEXT, WIDTH), self.tokens(x.new_zeros(len(x), EMBEDDING))
+        control = self.identity(x, steps, tokens, hint, None if share is None else (share, no_face))
         pairs = [(keys, weight * values) for keys, values in self.ip_adapter.keys_and_values(tokens)]
-        return unet(x, steps, x.new_zeros(len(x), TEXT, WIDTH), control, strength, pairs)
+        return unet(x, steps, nothing, control, strength, pairs, region=None if share is None else (share, nothing))
 
 
 class Miniature(nn.Module):

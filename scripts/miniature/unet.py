@@ -34,6 +34,10 @@ Beside = tuple[Tensor, Tensor]
 (B, n)."""
 
 
+Region = tuple[Tensor, Tensor]
+"""How much of the context is read where, (B, 1, h, w), and what is read elsewhere, (B, tokens, 64)."""
+
+
 class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -50,9 +54,11 @@ class _Residual(nn.Module):
 
 
 class _Attention(nn.Module):
-    """image: keys and values (B, tokens, 64) that are read beside the context, as an IP-Adapter's are."""
+    """image: keys and values (B, tokens, 64) that are read beside the context, as an IP-Adapter's are. region: where
+    both are read."""
 
     image: tuple[Tensor, Tensor] | None = None
+    region: Region | None = None
 
     def __init__(self, heads: int) -> None:
         super().__init__()
@@ -68,6 +74,10 @@ class _Attention(nn.Module):
         found = self._read(queries, self.to_k(context), self.to_v(context), logits)
         if self.image:
             found = found + self._read(queries, *self.image)
+        if self.region:
+            share, outside = self.region
+            inside = _on_grid(share, x.shape[1])
+            found = inside * found + (1 - inside) * self._read(queries, self.to_k(outside), self.to_v(outside))
         return self.to_out(found)
 
     def _read(self, queries: Tensor, keys: Tensor, values: Tensor, logits: Tensor | None = None) -> Tensor:
@@ -76,6 +86,12 @@ class _Attention(nn.Module):
         q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (queries, keys, values))
         mask = None if logits is None else logits.expand(-1, self.heads, q.shape[2], -1)
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+
+
+def _on_grid(share: Tensor, tokens: int) -> Tensor:
+    """(B, 1, h, w) -> (B, tokens, 1), of a layer that sees the picture smaller by the same on both sides."""
+    smaller = math.isqrt(share[0, 0].numel() // tokens)
+    return functional.avg_pool2d(share, smaller).flatten(2).transpose(1, 2)
 
 
 class _Gated(nn.Module):
@@ -181,6 +197,14 @@ class _Encoder(nn.Module):
             self.input_blocks.extend(_Block(_level(WIDTH, depth, layout.heads)) for _ in range(layout.blocks))
         self.middle_block = _Block([_Residual(WIDTH), _Transformer(1, layout.heads), _Residual(WIDTH)])
 
+    def layers(self) -> list[_Layer]:
+        """In diffusers' order: down, up, middle."""
+        blocks = itertools.chain(self.input_blocks, getattr(self, "output_blocks", ()), [self.middle_block])
+        return [layer for block in blocks for layer in block.modules() if isinstance(layer, _Layer)]
+
+    def cross_attention(self) -> list[_Attention]:
+        return [layer.attn2 for layer in self.layers()]
+
     def time(self, steps: Tensor, dtype: torch.dtype) -> Tensor:
         """(B,) from 0 to 999 -> (B, 256)."""
         half = WIDTH // 2
@@ -205,8 +229,10 @@ class ControlNet(_Encoder):
         self.zero_convs = nn.ModuleList(nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 1)) for _ in self.input_blocks)
         self.middle_block_out = nn.Sequential(nn.Conv2d(WIDTH, WIDTH, 1))
 
-    def forward(self, x: Tensor, steps: Tensor, context: Tensor, hint: Tensor) -> Control:
+    def forward(self, x: Tensor, steps: Tensor, context: Tensor, hint: Tensor, region: Region | None = None) -> Control:
         """x: (B, 4, h, w); hint: (B, 3, 8h, 8w), signed; context: (B, tokens, 64)."""
+        for layer in self.cross_attention():
+            layer.region = region
         time, told = self.time(steps, x.dtype), self.input_hint_block(hint)
         added: Control = []
         for number, block in enumerate(self.input_blocks):
@@ -227,23 +253,15 @@ class UNet(_Encoder):
                 self.output_blocks.append(_Block([*_level(2 * WIDTH, depth, layout.heads), *doubling]))
         self.out = nn.Sequential(nn.GroupNorm(32, WIDTH), nn.SiLU(), nn.Conv2d(WIDTH, 4, 3, padding=1))
 
-    def layers(self) -> list[_Layer]:
-        """In diffusers' order: down, up, middle."""
-        blocks = itertools.chain(self.input_blocks, self.output_blocks, [self.middle_block])
-        return [layer for block in blocks for layer in block.modules() if isinstance(layer, _Layer)]
-
-    def cross_attention(self) -> list[_Attention]:
-        return [layer.attn2 for layer in self.layers()]
-
     def forward(
         self, x: Tensor, steps: Tensor, context: Tensor, control: Control | None = None, strength: float = 1.0,
-        image: Sequence[tuple[Tensor, Tensor]] = (), pose: Tensor | None = None,
+        image: Sequence[tuple[Tensor, Tensor]] = (), pose: Tensor | None = None, region: Region | None = None,
     ) -> Tensor:  # fmt: skip
         """What it predicts, (B, 4, h, w). image: keys and values for each of cross_attention. pose: (B, 64, h, w),
         added behind the first convolution."""
         layers = self.cross_attention()
         for layer, pair in zip(layers, image or [None] * len(layers), strict=True):
-            layer.image = pair
+            layer.image, layer.region = pair, region
         time, skips = self.time(steps, x.dtype), list[Tensor]()
         for block in self.input_blocks:
             x = block(x, time, context)

@@ -3,6 +3,8 @@
 import itertools
 import random
 
+import torch
+import torch.nn.functional as functional
 from torch import Tensor
 
 from core.errors import LikenessError
@@ -94,3 +96,12 @@ def by_face(places: list[Place], size: tuple[int, int]) -> list[Place]:
 def keypoints(places: list[Place], size: tuple[int, int]) -> Tensor:
     """(H, W, 3), 0..1: what Draw Layout draws for IdentityNet."""
     return control_images.face_keypoints([bodies.face_keypoints(nose, head) for nose, head, _ in places], *size)
+
+
+def around(rng: random.Random, places: list[Place], size: tuple[int, int]) -> Tensor:
+    """(1, H/8, W/8), 0..1: boxes around faces, from little larger than these to most of a person."""
+    share, reach = torch.zeros(1, size[1] // 8, size[0] // 8), rng.uniform(0.6, 1.6)
+    for (x, y), head, _ in places:
+        x0, x1, y0, y1 = (round((at + way * reach * head) / 8) for at in (x, y) for way in (-1, 1))
+        share[:, max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = 1
+    return functional.avg_pool2d(share, 3, stride=1, padding=1, count_include_pad=False)

@@ -250,8 +250,9 @@ def _costs(hair: float = 5.0, skin: float = 8.0) -> Tensor:
 def _instant_id(model: Miniature, known: Pool) -> Loss:
     """One person, all of whom follows from face and keypoints; the UNet stays as it is.
 
-    Now and then two or three places have that one person, since several faces in the keypoints image are nothing new
-    to IdentityNet then; and now and then IdentityNet is alone or weak, as people set them.
+    In a third of the pictures one to six places have that one person, since several faces in the keypoints image are
+    nothing new to IdentityNet then; in most the face is read around faces alone, and elsewhere no face, as by region;
+    and now and then IdentityNet is alone or weak, as people set them.
     """
     device, costs, levels = _device(model), _costs(hair=9.0, skin=16.0), net.noise_levels().float()
     method = model.instant_id
@@ -259,12 +260,12 @@ def _instant_id(model: Miniature, known: Pool) -> Loss:
     def loss(rng: random.Random) -> Tensor:
         size = places.LARGE if rng.random() < 0.55 else places.SMALL
         scenes = [_portrait(model, rng, known.embeddings, size, costs) for _ in range(BATCH[size])]
-        pixels, hints, cost, faces = (torch.stack(part).to(device) for part in zip(*scenes, strict=True))
+        pixels, hints, cost, faces, share = (torch.stack(part).to(device) for part in zip(*scenes, strict=True))
         steps = _steps(len(scenes))
         noisy, target = _noised(model, pixels, levels[steps])
         weights = rng.choice(((1.0, 1.0), (0.8, 0.8), (0.8, 0.8), (1.0, 0.0), (0.6, 1.0)))
         with torch.autocast(device.type, torch.bfloat16, enabled=_quick_in_half(device)):
-            found = method.velocity(model.unet, noisy, steps.to(device), hints, method.tokens(faces), *weights)
+            found = method.velocity(model.unet, noisy, steps.to(device), hints, method.tokens(faces), *weights, share)
         return ((found.float() - target).square() * cost).mean()
 
     return loss
@@ -273,16 +274,20 @@ def _instant_id(model: Miniature, known: Pool) -> Loss:
 @torch.no_grad()
 def _portrait(
     model: Miniature, rng: random.Random, known: Tensor, size: tuple[int, int], costs: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """pixels (3, H, W); hint (3, H, W); cost (1, H/8, W/8); the embedding (512,), as long as a recogniser gives it."""
-    standing = crowds.by_face(crowds.draw(rng, size, rng.choice((1, 1, 1, 2, 2, 3))), size)
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """pixels (3, H, W); hint (3, H, W); cost (1, H/8, W/8); the embedding (512,), as long as a recogniser gives it; how
+    much of the face is read where (1, H/8, W/8): everywhere, or around faces alone, as by region."""
+    standing = crowds.by_face(crowds.draw(rng, size), size)
+    if rng.random() < 0.65:
+        standing = [rng.choice(standing)]
     embedding = known[[rng.randrange(len(known))]]
     if rng.random() < 0.4:
         embedding = _mixed(embedding, known, rng)
     looks = model.looks(embedding.to(_device(model))).cpu().expand(len(standing), -1)
     pixels, cost = _drawn(standing, looks, size, costs)
     hint = crowds.keypoints(standing, size).permute(2, 0, 1)
-    return pixels, hint, cost, recogniser.raw(embedding)[0]
+    share = torch.ones_like(cost) if rng.random() < 0.4 else crowds.around(rng, standing, size)
+    return pixels, hint, cost, recogniser.raw(embedding)[0], share
 
 
 @torch.no_grad()
