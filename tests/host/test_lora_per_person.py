@@ -27,11 +27,6 @@ ALMOST = 1e-5
 LATENT = {"size": (WIDTH, HEIGHT), "steps": 2}
 
 
-@pytest.fixture(scope="module")
-def model():
-    return tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
-
-
 def theirs(model, file, strength=1.0, clip=None):
     return host_nodes.LoraLoader().load_lora(model, clip, file, strength, strength)
 

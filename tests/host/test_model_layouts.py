@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import attack_values
 import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.model_patcher
@@ -15,6 +14,7 @@ import pytest
 import tiny_sdxl
 import torch
 from attack_graphs import Node, node, ours, sampled, sampler, value
+from attack_values import read
 from figures import relative
 from graph_run import run
 from pack.bridge import unet
@@ -54,9 +54,8 @@ def control_net():
     return comfy.controlnet.ControlNet(fill(net, 192), load_device=torch.device("cpu"))
 
 
-def adapter(model, folder, layers=None) -> InstantID:
-    torch.save(instant_id_file(layers or [width for *_, width in unet.attention_layers(model)]), folder / "a.bin")
-    return attack_values.load("instant_id", str(folder / "a.bin"))
+def adapter(model, layers=None) -> InstantID:
+    return read("instant_id", instant_id_file(layers or [width for *_, width in unet.attention_layers(model)]))
 
 
 def applied(kind: str, model: Any, **given: Any) -> Node:
@@ -77,8 +76,8 @@ SDXL_OWN = {
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.thorough if layers > 21 else ()) for name, layers in LAYERS.items()]
 )
-def test_every_method_samples_or_says_what_does_not_fit(name, control_net, tmp_path):
-    model, own = made(name), adapter(made(name), tmp_path)
+def test_every_method_samples_or_says_what_does_not_fit(name, control_net):
+    model, own = made(name), adapter(made(name))
     plain = latents(sampler(model, **TEXTS, steps=1))
     blocks = {"SDXL": 9, "SSD1B": 9, "Segmind_Vega": 9}.get(name, 6)
 
@@ -96,7 +95,7 @@ def test_every_method_samples_or_says_what_does_not_fit(name, control_net, tmp_p
     samples("LikenessApplyInstantID", instant_id=own, control_strength=0.0)
     samples_with_the_net("LikenessApplyInstantID", instant_id=own)
     if name != "SDXL":
-        sdxl = adapter(model, tmp_path, [64] * 20 + [128] * 50)
+        sdxl = adapter(model, [64] * 20 + [128] * 50)
         with pytest.raises(AdapterMismatch, match=f"70 cross-attention layers .*{name}, {LAYERS[name]} layers"):
             run(ours("LikenessApplyInstantID", model=model, instant_id=sdxl), {})
     samples_with_the_net("LikenessApplyIDPatch")

@@ -11,8 +11,7 @@ import pytest
 import tiny_dits
 import torch
 import torch.nn.functional as functional
-from figures import relative
-from held_to import WHOLE_SAMPLING
+from figures import WHOLE_SAMPLING, relative
 from pack.bridge.dit import FLUX, inside
 from pack.core.people import PlacedCast, Slot
 from pack.core.places.regions import REGIONS

@@ -54,7 +54,7 @@ from pack.core.places import bodies
 from pack.nodes.adapters import LOADERS
 from pack.nodes.references import encoding as references
 from safetensors.torch import load_file, save_file
-from seeded import adapter_shapes, fill, id_patch_file, instant_id_file, ip_adapter_file, seeded
+from seeded import adapter_shapes, fill, id_patch_file, instant_id_file, ip_adapter_file, normal, seeded
 from story_maker_made import story_maker_file
 from with_anyone_made import with_anyone_file
 
@@ -135,13 +135,18 @@ def load(kind: str, path: str, **changed: Any) -> Any:
     return LOADERS[folder].load(path, None, **changed)
 
 
+def read(kind: str, file: Any, **changed: Any) -> Any:
+    """The same of a file with these tensors."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{kind}.bin"
+        torch.save(file, path)
+        return load(kind, str(path), **changed)
+
+
 @cache
 def loaded(kind: str, model: Any = None) -> Any:
     """From such a file. model: that it is made for."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{kind}.bin"
-        torch.save(file_of(kind, model), path)
-        return load(kind, str(path))
+    return read(kind, file_of(kind, model))
 
 
 sd15 = cache(lambda: tiny_sd15.host_model(tiny_sd15.diffusers_unet(111)))
@@ -252,10 +257,6 @@ def theirs(model: Any, pack: str) -> Any:
 
 
 # People
-
-
-def normal(seed: int, *shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def identity(
