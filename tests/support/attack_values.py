@@ -71,16 +71,16 @@ small = cache(compiled.model)
 """An SDXL of two layers, small enough to be compiled."""
 
 
-def _net_of_small(**changed: Any) -> Any:
-    shape = {key: one for key, one in compiled.SHAPE.items() if key not in ("out_channels", "transformer_depth_output")}
+def net_for(shape: dict[str, Any], **changed: Any) -> Any:
+    """A ControlNet for a UNet of this configuration."""
+    shape = {key: one for key, one in shape.items() if key not in ("out_channels", "transformer_depth_output")}
     shape |= {"hint_channels": 3, "dtype": torch.float32, "operations": comfy.ops.disable_weight_init, **changed}
     net = comfy.cldm.cldm.ControlNet(**shape)
     return comfy.controlnet.ControlNet(fill(net, 182).eval(), load_device=torch.device("cpu"))
 
 
-small_net = cache(lambda: _net_of_small(num_heads=-1, num_head_channels=32))
-"""A ControlNet for it."""
-sd15_net = cache(lambda: _net_of_small(num_heads=8, context_dim=768))
+small_net = cache(lambda: net_for(compiled.SHAPE, num_heads=-1, num_head_channels=32))
+sd15_net = cache(lambda: net_for(compiled.SHAPE, num_heads=8, context_dim=768))
 
 
 def union_net() -> Any:
@@ -328,18 +328,13 @@ def by_row(count: int = 2, size: int = 128, names: Iterable[str] = ("Anna", "Bor
 
 def in_the_bank(person: Identity) -> str:
     """The name of a file with this person, written without a look at them."""
-    name = "by_another_program.safetensors"
-    embeddings = {f"embedding.{key}": rows.clone() for key, rows in person.embeddings.items()}
-    kept = (
-        {f"portraits.{key}": pictures for key, pictures in vars(person.portraits).items()} if person.portraits else {}
-    )
+    file = Path(face_bank.folders.folders(face_bank.KEY)[0]) / "by_another_program.safetensors"
+    tensors = {f"embedding.{key}": rows.clone() for key, rows in person.embeddings.items()}
+    if person.portraits:
+        tensors |= {f"portraits.{key}": pictures for key, pictures in vars(person.portraits).items()}
     metadata = {"format": "likeness identity", "version": "1", "name": person.name}
-    save_file(
-        {**embeddings, **kept, "crops": person.crops},
-        Path(face_bank.folders.folders(face_bank.KEY)[0]) / name,
-        metadata,
-    )
-    return name
+    save_file({**tensors, "crops": person.crops}, file, metadata)
+    return file.name
 
 
 def forged(kind: str, **known: Any) -> Any:
@@ -408,8 +403,7 @@ def latent(width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> dict[str
     return {"samples": torch.zeros(batch, 4, height // 8, width // 8)}
 
 
-def flux_text(seed: int) -> list[Any]:
-    return tiny_dits.conditioning(seed)
+flux_text = tiny_dits.conditioning
 
 
 def text(seed: int, width: int = 2048, **options: Any) -> list[Any]:
