@@ -18,20 +18,12 @@ from figures import WHOLE_SAMPLING, relative
 from pack.core.models.tensors import below
 from pack.core.people import Cast
 from pack.nodes.photo_maker.nodes import prompt
-from peers import Sampling, apply, attend
+from peers import Sampling, apply, attend, linear, norm
 from transformers import CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from nodes import ControlNetApplyAdvanced
 
 # The released modules, stated anew in plain torch: x is a tensor, p the names of a file's tensors below some module.
-
-
-def linear(x, p, name):
-    return functional.linear(x, p[f"{name}.weight"], p.get(f"{name}.bias"))
-
-
-def norm(x, p, name):
-    return functional.layer_norm(x, x.shape[-1:], p[f"{name}.weight"], p[f"{name}.bias"])
 
 
 def mlp(x, p, name):

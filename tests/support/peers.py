@@ -53,6 +53,15 @@ def attend(heads: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = No
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
+def linear(x: Tensor, p: Mapping[str, Tensor], name: str) -> Tensor:
+    """A layer of the tensors p, by its name in a file."""
+    return functional.linear(x, p[f"{name}.weight"], p.get(f"{name}.bias"))
+
+
+def norm(x: Tensor, p: Mapping[str, Tensor], name: str) -> Tensor:
+    return functional.layer_norm(x, x.shape[-1:], p[f"{name}.weight"], p[f"{name}.bias"])
+
+
 class Sampling:
     """Two texts, of which the first is the negative, noise, and the sigmas of so many steps of the authors' Euler."""
 
