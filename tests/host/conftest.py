@@ -68,15 +68,11 @@ def host_server(host: Host, standin_models: Standins, tmp_path_factory: pytest.T
 
 
 @pytest.fixture(scope="module")
-def id_patch(tmp_path_factory: pytest.TempPathFactory) -> IDPatch:
+def id_patch() -> IDPatch:
     """Small projections of the published kind."""
-    import torch
-    from pack.nodes.id_patch.nodes import LOADER
-    from seeded import id_patch_file
+    import attack_values
 
-    path = tmp_path_factory.mktemp("id_patch") / "id-patch.bin"
-    torch.save(id_patch_file("resampler"), path)
-    return LOADER.made(str(path))
+    return attack_values.loaded("id_patch")
 
 
 @pytest.fixture(scope="module")
@@ -89,16 +85,16 @@ def sdxl() -> tuple[ModelPatcher, ControlNet]:
 
 
 @pytest.fixture(scope="module")
-def instant_id(sdxl: tuple[ModelPatcher, ControlNet], tmp_path_factory: pytest.TempPathFactory) -> InstantID:
-    """Its file for them."""
-    import torch
-    from pack.bridge.unet import attention_layers
-    from pack.nodes.instant_id.nodes import LOADER
-    from seeded import instant_id_file
+def model(sdxl: tuple[ModelPatcher, ControlNet]) -> ModelPatcher:
+    return sdxl[0]
 
-    path = tmp_path_factory.mktemp("instantid") / "ip-adapter.bin"
-    torch.save(instant_id_file([width for *_, width in attention_layers(sdxl[0])]), path)
-    return LOADER.made(str(path))
+
+@pytest.fixture(scope="module")
+def instant_id(sdxl: tuple[ModelPatcher, ControlNet]) -> InstantID:
+    """Its file for them."""
+    import attack_values
+
+    return attack_values.loaded("instant_id", sdxl[0])
 
 
 @pytest.fixture(scope="module")

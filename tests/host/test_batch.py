@@ -181,9 +181,8 @@ def check(setup: Setup, output: Path, rows: list[dict[str, str]], again: Sequenc
     pictures = {path.name for path in output.iterdir()} - {"done.csv", "failed.csv", ".lock"}
     assert pictures == {f"{cells['name']}.png" for cells in rows}
     for cells in rows:
-        assert np.array_equal(pixels((output / f"{cells['name']}.png").read_bytes()), pixels(setup.plainly(cells))), (
-            cells
-        )
+        made_of_it = pixels((output / f"{cells['name']}.png").read_bytes())
+        assert np.array_equal(made_of_it, pixels(setup.plainly(cells))), cells
 
 
 def test_nothing_is_lost_made_twice_or_open_to_the_network(setup: Setup, tmp_path: Path, temporary: Path) -> None:

@@ -3,7 +3,6 @@
 import pickle
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,12 @@ TWO = [[0.5, 0.1, 0.95, 0.9], [0.05, 0.2, 0.45, 0.8]]
 
 
 @pytest.fixture
-def models(tmp_path: Path) -> Iterator[Path]:
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only folder in which networks are looked for."""
     known = folder_paths.folder_names_and_paths
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(known, "densepose", ([str(tmp_path / "densepose")], known["densepose"][1]))
-        patch.setattr(folder_paths, "filename_list_cache", {})
-        (tmp_path / "densepose").mkdir()
-        yield tmp_path / "densepose"
+    monkeypatch.setitem(known, "densepose", ([str(tmp_path)], known["densepose"][1]))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})
+    return tmp_path
 
 
 def photos(count: int = 1, width: int = 96, height: int = 64) -> torch.Tensor:
@@ -114,20 +111,18 @@ def cut_off(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-9000])
 
 
+def writing_at_once(path: Path) -> None:
+    torch.jit.save(torch.jit.script(WritingAtOnce()), str(path))
+
+
 WRONG = {
     "weights": (lambda path: torch.save({"a.weight": torch.ones(3)}, path), "is no TorchScript archive"),
     "a web page": (lambda path: path.write_text("<!doctype html><p>" + "x" * 600), "web page"),
     "cut off": (cut_off, "cut off while downloading"),
     "another network": (scripted("return image.float()"), "another kind .*returns a Tensor"),
     "other inputs": (scripted("return image[:size]", ", size: int"), "another kind .*size"),
-    "writes files": (
-        scripted("torch.save(image, 'somewhere')\n    return image"),
-        r"reads or writes files \(aten::save\)",
-    ),
-    "writes while opened": (
-        lambda path: torch.jit.save(torch.jit.script(WritingAtOnce()), str(path)),
-        r"runs code while it is opened \(__setst",
-    ),
+    "writes files": (scripted("torch.save(image, 'somewhere')\n    return image"), r"writes files \(aten::save\)"),
+    "writes while opened": (writing_at_once, r"runs code while it is opened \(__setst"),
     "pickled Python": (with_pickle, "cannot be opened .*Unknown type name"),
     "a pickle of torch": (lambda path: torch.save(Reduced(), path), "is no TorchScript archive"),
     "bodies beyond the photo": (scripted(FAR.format(28)), "another kind .*a body of 1000000000x1000000000"),

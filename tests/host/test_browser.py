@@ -262,10 +262,8 @@ def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     assert visit.page.evaluate("window.copied[0]").split("\n") == list(dict.fromkeys(links))
     assert visit.page.evaluate(both) == before == [{"workflow": "instant_id_portrait"}, ["instant_id_portrait"]]
     menu = "app.graph._nodes[0].widgets[0]"
-    titles = json.loads((ROOT / "locales" / "en" / "main.json").read_text("utf-8"))["templateWorkflows"]["template"]
-    assert (
-        visit.page.evaluate(f"{menu}.options.getOptionLabel({menu}.value)") == titles["likeness"]["instant_id_portrait"]
-    )
+    title = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]["instant_id_portrait"]
+    assert visit.page.evaluate(f"{menu}.options.getOptionLabel({menu}.value)") == title
     assert visit.red() == []
 
 
@@ -390,8 +388,7 @@ def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit)
 @pytest.mark.thorough_with("newest")
 def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
     """And gives the files behind them, by title and by the names of old links."""
-    table = json.loads((ROOT / "locales" / "en" / "main.json").read_text("utf-8"))
-    titles = table["templateWorkflows"]["template"]["likeness"]
+    titles = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
     shown = [f"{title} · Likeness" for stem, title in titles.items() if (WORKFLOW.parent / f"{stem}.json").is_file()]
     pack = visit.server.pack_name
     assert visit.page.evaluate(f"app.api.getWorkflowTemplates().then(all => all[{json.dumps(pack)}])") == shown

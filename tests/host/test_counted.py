@@ -85,6 +85,7 @@ class Family:
 # The host fills the text of FLUX.2 up to 512 tokens. Qwen's encoder sees each picture at 384 x 384 px: 14 x 14 tokens,
 # and those that name and frame them.
 KLEIN, QWEN = Family(dit.FLUX_2, 512), Family(dit.QWEN, 100, 204)
+FORWARDS = [(KLEIN, 1, 512), (KLEIN, 2, 512), (QWEN, 3, 512), (KLEIN, 4, 1024)]
 SIDE = 1024
 """Pixels of the picture."""
 CANVAS = Canvas("counted")
@@ -148,11 +149,7 @@ def by_region(record: PeopleReferences) -> BoundReferences:
 
 
 @tiny_dits.needed
-@pytest.mark.parametrize(
-    ("family", "count", "size"),
-    [(KLEIN, 1, 512), (KLEIN, 2, 512), (QWEN, 3, 512), (KLEIN, 4, 1024)],
-    ids=lambda one: getattr(one, "of", one),
-)
+@pytest.mark.parametrize(("family", "count", "size"), FORWARDS, ids=lambda one: getattr(one, "of", one))
 def test_a_reference_is_heard_where_its_person_is_and_nowhere_else(family: Family, count: int, size: int) -> None:
     """Of a picture of 1024 px: keys exactly, and what is saved of the operations, in networks as narrow as in tests."""
     model, picture, reference = family.network(), 64 * 64, (size // 16) ** 2

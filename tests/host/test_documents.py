@@ -80,12 +80,8 @@ MERGED = {"LikenessBindIDTokens", "LikenessCastFromPhotos"}
 def test_tooltips_of_numbers_end_with_range_and_default() -> None:
     """In English and Chinese, as the schema has them; of a seed the default alone."""
     texts = {language: translations.read(language) for language in ("en", *translations.TRANSLATED)}
-    numbers = [
-        (name, entry)
-        for name, schema in SCHEMAS.items()
-        for entry in schema.inputs
-        if isinstance(entry, (io.Int.Input, io.Float.Input)) and name not in MERGED
-    ]
+    inputs = [(name, entry) for name, schema in SCHEMAS.items() if name not in MERGED for entry in schema.inputs]
+    numbers = [pair for pair in inputs if isinstance(pair[1], (io.Int.Input, io.Float.Input))]
     assert len(numbers) > 100
     for name, entry in numbers:
         spans = {"en": rf"{entry.min:g} to {entry.max:g}\W+default", "zh": rf"{entry.min:g} 到 {entry.max:g}\W+默认"}
@@ -99,7 +95,7 @@ def test_tooltips_of_numbers_end_with_range_and_default() -> None:
 def test_notes_name_nodes_by_their_titles() -> None:
     """*Emphasis with a capital* in a note is a title: of a node there, of one of ours to add, or of a template."""
     ours = {name for s in SCHEMAS.values() for name in (s.display_name, s.display_name.split(" (")[0])}
-    texts = json.loads((ROOT / "locales" / "en" / "main.json").read_text("utf-8"))["templateWorkflows"]
+    texts = translations.main_file("en")["templateWorkflows"]
     known = CORE_TITLES | ours | {*texts["template"]["likeness"].values(), "Two people (miniature)", "Workflows"}
     for name, path in WORKFLOWS.items():
         nodes = json.loads(path.read_text("utf-8"))["nodes"]

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from attack_graphs import DEFAULTS, UNCONNECTED, Node, ours, sampled, value
+from attack_graphs import DEFAULTS, UNCONNECTED, Node, ours
 from figures import relative
 from graph_run import run
 from pack.bridge import runs
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.self_attention.run import Memory
-from promised import bypassed, latents
+from promised import around, bypassed, latents, two
 
 ALONE = {"control_strength": 0.0}
 EVERYWHERE: dict[str, dict[str, Any]] = {
@@ -24,23 +24,13 @@ EVERYWHERE: dict[str, dict[str, Any]] = {
 }
 
 
-def around(applied: Any, function: str, where: str = "around") -> Node:
-    return value(f"other_packs.{where}(a, other_packs.{function})", applied)
-
-
-def drawn(applied: Node, **changed: Any) -> Node:
-    graph = sampled(applied, value("latent(batch=2)"), steps=1)
-    graph.inputs.update(changed)
-    return graph
-
-
 @pytest.mark.parametrize("kind", EVERYWHERE)
 def test_tiles_keep_what_they_carry(kind: str) -> None:
     """Where no region matters: tiles in one batch are as tiles whose rows come one by one."""
     applied, made = ours(kind, **EVERYWHERE[kind]), {}
-    tiled, apart = (latents(drawn(applied, model=around(applied, way)), made) for way in ("in_tiles", "rows_of_tiles"))
+    tiled, apart = (latents(two(applied, model=around(applied, way)), made) for way in ("in_tiles", "rows_of_tiles"))
     bare = {side: bypassed(applied, side) for side in ("positive", "negative")}
-    plain = latents(drawn(applied, model=around(DEFAULTS[kind]["model"], "in_tiles"), **bare), made)
+    plain = latents(two(applied, model=around(DEFAULTS[kind]["model"], "in_tiles"), **bare), made)
     assert relative(tiled, apart) <= 1e-5 and relative(tiled, plain) > 1e-3
 
 
@@ -48,14 +38,14 @@ def test_tiles_of_a_picture_with_places_are_named() -> None:
     for applied in (ours("LikenessApplyInstantID", **ALONE), ours("LikenessApplyParts")):
         for where in ("around", "inside"):
             with pytest.raises(ConditioningLost, match=r"other_packs.* 64x96 of 128x96 px"):
-                latents(drawn(applied, model=around(applied, "in_tiles", where)))
+                latents(two(applied, model=around(applied, "in_tiles", where)))
 
 
 def test_what_the_unet_does_not_read_cannot_be_lost() -> None:
     """IdentityNet alone."""
     applied, made = ours("LikenessApplyInstantID", adapter_weight=0.0), {}
-    dropped = drawn(applied, model=around(applied, "only_what_it_knows"))
-    assert torch.equal(latents(dropped, made), latents(drawn(applied), made))
+    dropped = two(applied, model=around(applied, "only_what_it_knows"))
+    assert torch.equal(latents(dropped, made), latents(two(applied), made))
 
 
 def test_a_model_wrapper_that_loses_them_is_named() -> None:
@@ -69,7 +59,7 @@ def test_a_model_wrapper_that_loses_them_is_named() -> None:
     wrapped = run(applied, made)[0].clone()
     wrapped.add_wrapper_with_key("apply_model", "theirs", theirs)
     with pytest.raises(ConditioningLost, match=r"\(its code: some_pack\.nodes\) drops"):
-        latents(drawn(applied, model=wrapped), made)
+        latents(two(applied, model=wrapped), made)
 
 
 def test_nothing_of_a_run_is_left_behind_it() -> None:
@@ -82,7 +72,7 @@ def test_nothing_of_a_run_is_left_behind_it() -> None:
     gc.disable()
     try:
         for applied in both:
-            latents(drawn(applied), made)
+            latents(two(applied), made)
         left = [one for one in gc.get_objects() if issubclass(type(one), (runs.Run, runs.Batch, Memory))]
     finally:
         gc.enable()

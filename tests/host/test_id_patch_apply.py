@@ -30,11 +30,6 @@ TOKENS = torch.zeros(1, 16, 2048)
 
 
 @pytest.fixture(scope="module")
-def model(sdxl):
-    return sdxl[0]
-
-
-@pytest.fixture(scope="module")
 def control_net(sdxl):
     return sdxl[1]
 
@@ -84,11 +79,8 @@ def active(model, conditioning, sigma):
 def test_every_sigma_of_every_schedule_is_served_exactly_once(model, id_start_percent):
     sampling = model.get_model_object("model_sampling")
     split = append_tokens([text(1)], TOKENS, 1, id_start_percent, "test")
-    schedules = [
-        comfy.samplers.calculate_sigmas(sampling, name, steps)[:-1]
-        for name in comfy.samplers.SCHEDULER_NAMES
-        for steps in (2, 6, 11, 50)
-    ]
+    each = itertools.product(comfy.samplers.SCHEDULER_NAMES, (2, 6, 11, 50))
+    schedules = [comfy.samplers.calculate_sigmas(sampling, *one)[:-1] for one in each]
     at_percentages = torch.tensor([sampling.percent_to_sigma(k / 100) for k in range(1, 100)])
     sigmas = torch.cat([*schedules, at_percentages, sampling.sigmas]).unique()
     assert {active(model, split, sigma) for sigma in sigmas} == {1}
@@ -114,11 +106,8 @@ def test_ranges_set_in_front_behind_and_by_a_clip_schedule_hold(model):
     def appended(*given):
         return append_tokens([*given], TOKENS, 1, 0.2, "test")
 
-    pairs = [*zip(entries, ranges, strict=True)]
-    of_clip = [
-        [tensor, {**options, "clip_start_percent": start, "clip_end_percent": end}]
-        for (tensor, options), (start, end) in pairs
-    ]
+    pairs, names = [*zip(entries, ranges, strict=True)], ("clip_start_percent", "clip_end_percent")
+    of_clip = [[tensor, {**options, **dict(zip(names, r, strict=True))}] for (tensor, options), r in pairs]
     ways = {
         "in front": appended(*(e for entry, r in pairs for e in in_range([entry], *r))),
         "behind": [e for entry, r in pairs for e in in_range(appended(entry), *r)],
@@ -160,20 +149,20 @@ def second_by_lora(cast):
 BODIES = [bodies.body(center, 30) for center in CENTERS]
 
 
+DRAWN = {
+    "one of weight 0": (posed(BODIES[0], None, weights=(1.0, 0.0)), "Weight 0, left out: person 2"),
+    "one by LoRA": (second_by_lora(posed(*BODIES)), "A LoRA and no photo, left to LoRA per Person: person 2"),
+    "nobody": (posed(*BODIES, weights=(0.0, 0.0)), "No identities applied"),
+    "apart, one without": (posed(None, BODIES[1], weights=(1.0, 0.5), kind=RowCast), ""),
+    "no skeletons": (posed(None, None), "overlap"),
+}
+
+
 @pytest.mark.both_hosts
-@pytest.mark.parametrize(
-    ("cast", "said"),
-    [
-        (posed(BODIES[0], None, weights=(1.0, 0.0)), "Weight 0, left out: person 2"),
-        (second_by_lora(posed(*BODIES)), "A LoRA and no photo, left to LoRA per Person: person 2"),
-        (posed(*BODIES, weights=(0.0, 0.0)), "No identities applied"),
-        (posed(None, BODIES[1], weights=(1.0, 0.5), kind=RowCast), ""),
-        (posed(None, None), "overlap"),
-    ],
-    ids=["one of weight 0", "one by LoRA", "nobody", "apart, one without", "no skeletons"],
-)
-def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, control_net, caplog, cast, said):
+@pytest.mark.parametrize("kind", DRAWN)
+def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, control_net, caplog, kind):
     """Place Cast, Draw Layout (where there is a skeleton), ID-Patch Condition Image: to the last bit, and shown."""
+    cast, said = DRAWN[kind]
     skeletons = any(person.slot.pose for person in cast.people)
     control = PoseImage.execute(cast=cast)[0] if skeletons else None
     image, preview, *_ = IDPatchImage.execute(id_patch, cast, "mean", control).args

@@ -10,7 +10,7 @@ import comfy.utils
 import pytest
 import tiny_sdxl
 import torch
-from held_to import difference
+from figures import relative
 from instant_id_run import DEFAULTS, HEIGHT, HINT, WIDTH, apply, face, halves, one, person, sample, slot, text
 from pack.bridge.injections import Injection
 from pack.core.people import PlacedCast, RowCast
@@ -57,7 +57,7 @@ def test_everybody_of_a_cast_by_row_has_a_box_of_their_own(sdxl, instant_id):
     for row in range(2):
         alone = PlacedCast((rows.people[row],), WIDTH, HEIGHT)
         applied = apply(sdxl, instant_id, alone, hint=hints[row : row + 1], **BOXES)
-        assert difference(together[row : row + 1], sample(*applied, start=start[row : row + 1])) <= 1e-5
+        assert relative(together[row : row + 1], sample(*applied, start=start[row : row + 1])) <= 1e-5
 
 
 def test_fp8_weights_of_identity_net(instant_id):
@@ -74,7 +74,7 @@ def test_fp8_weights_of_identity_net(instant_id):
     control.load_state_dict(rounded.control_model.state_dict())
     stored = comfy.controlnet.ControlNet(control.eval(), load_device=CPU, manual_cast_dtype=torch.float32)
     drawn, expected = (sample(*apply((model, each), instant_id, halves()), steps=2) for each in (stored, rounded))
-    assert difference(drawn, expected) <= 1e-4
+    assert relative(drawn, expected) <= 1e-4
 
 
 @pytest.mark.parametrize("cast", [one(), halves()], ids=["one person", "two by region"])

@@ -1,15 +1,18 @@
 """Apply IP-Adapter in the real host, on SD1.5: photos, its LoRA, and what it refuses."""
 
+from functools import partial
+
 import comfy.lora
-import comfy.samplers
+import instant_id_run
 import pytest
 import tiny_sd15
-import tiny_sdxl
 import torch
+from attack_values import text
 from figures import relative
 from pack.bridge import lora
 from pack.bridge.unet import attention_layers
 from pack.core.errors import BadCast, UnsupportedCheckpoint, WrongBaseModel
+from pack.core.models.tensors import flatten
 from pack.core.people import Cast
 from pack.nodes.ip_adapter import net
 from peers import adapter_for, apply, read
@@ -19,11 +22,7 @@ WIDTH, HEIGHT = 136, 104  # odd multiples of 8
 ALMOST = 1e-5  # of the largest value: what float32 makes of another order
 
 
-def words(seed):
-    return [[torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(seed)), {}]]
-
-
-TEXTS = words(1), words(2)
+TEXTS = text(1, 768), text(2, 768)
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +47,7 @@ def applied(model, kinds):
     return put
 
 
-def sample(model, positive, negative, steps=3):
-    start = torch.randn(1, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(7)) * 14
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", steps)
-    return tiny_sdxl.host_sample(model, start, sigmas, positive, negative, 4.0)
+sample = partial(instant_id_run.sample, cfg=4.0, size=(WIDTH, HEIGHT))
 
 
 def one(seed=1, weight=1.0):
@@ -129,18 +125,16 @@ def test_a_lora_that_fits_nowhere_and_a_compiled_model(model, kinds):
     assert there[0].keys() == there[1].keys()
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"image_proj.norm.weight": torch.tensor(1.0)},
-        {"image_proj.perceiver_resampler.layers.10000000.0.norm1.weight": torch.ones(1)},
-        {f"ip_adapter.1.to_{side}_ip.weight": torch.ones(32, 700) for side in "kv"},
-        {"ip_adapter.0.to_q_lora.up.weight": torch.ones(32, 5)},
-        {"image_proj.perceiver_resampler.layers.0.0.to_q.weight": torch.ones(96, 768)},
-    ],
-    ids=["a number", "layers without end", "another width", "LoRA", "heads"],
-)
-def test_a_damaged_file_is_named(model, changed):
-    file = {f"{part}.{key}": x for part, half in adapter_for(model, "face-id-plus").items() for key, x in half.items()}
+DAMAGES = {
+    "a number": {"image_proj.norm.weight": torch.tensor(1.0)},
+    "layers without end": {"image_proj.perceiver_resampler.layers.10000000.0.norm1.weight": torch.ones(1)},
+    "another width": {f"ip_adapter.1.to_{side}_ip.weight": torch.ones(32, 700) for side in "kv"},
+    "LoRA": {"ip_adapter.0.to_q_lora.up.weight": torch.ones(32, 5)},
+    "heads": {"image_proj.perceiver_resampler.layers.0.0.to_q.weight": torch.ones(96, 768)},
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_file_is_named(model, damage):
     with pytest.raises(UnsupportedCheckpoint, match="an incomplete or damaged IP-Adapter file"):
-        read("ip_adapter", {**file, **changed})
+        read("ip_adapter", {**flatten(adapter_for(model, "face-id-plus")), **DAMAGES[damage]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import attack_graphs
 import attack_values
 import compiled
@@ -17,6 +19,7 @@ from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from pack.core import identities
 from pack.core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
+from pack.core.models.tensors import below
 from pack.core.people import Identity, Lora, Person, PlacedCast
 from peers import apply
 from safetensors.torch import load_file
@@ -25,11 +28,6 @@ import nodes as host_nodes
 
 ALMOST = 1e-5
 LATENT = {"size": (WIDTH, HEIGHT), "steps": 2}
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
 
 
 def theirs(model, file, strength=1.0, clip=None):
@@ -107,9 +105,7 @@ def by_hand(model, files, masks, strengths):
 
     def change(name, n, shape):
         prefix = f"diffusion_model.{name}."
-        return strengths[n] * dense(
-            shape, {key[len(prefix) :]: x.to(dtype) for key, x in states[n].items() if key.startswith(prefix)}
-        )
+        return strengths[n] * dense(shape, {key: x.to(dtype) for key, x in below(prefix, states[n]).items()})
 
     def adds(name, module):
         each = [change(name, n, module.weight.shape) for n in range(len(files))]
@@ -124,9 +120,8 @@ def by_hand(model, files, masks, strengths):
             if x.dim() == 3:
                 flat = weights(size["now"]).flatten(1)[..., None]
                 return out + sum(one * w for one, w in zip(more, flat, strict=True))
-            return out[..., None, None] + sum(
-                one[..., None, None] * w for one, w in zip(more, weights(size["now"]), strict=True)
-            )
+            wide = zip(more, weights(size["now"]), strict=True)
+            return out[..., None, None] + sum(one[..., None, None] * w for one, w in wide)
 
         return module.register_forward_hook(hook)
 
@@ -176,12 +171,8 @@ def test_a_whole_sampling_is_plain_torch_with_hooks(feather, dtype, almost):
 
 def test_people_and_places_in_another_order_are_the_same_picture(model):
     one, two = (given(lora_made.file(model, seed=n)) for n in (1, 2))
-    left, right = halves().people
-    orders = [
-        PlacedCast((Person(one, slot=left.slot), Person(two, slot=right.slot)), WIDTH, HEIGHT),
-        PlacedCast((Person(two, slot=right.slot), Person(one, slot=left.slot)), WIDTH, HEIGHT),
-        PlacedCast((Person(two, slot=left.slot), Person(one, slot=right.slot)), WIDTH, HEIGHT),
-    ]
+    there = cast_of(one, two)
+    orders = there, replace(there, people=there.people[::-1]), cast_of(two, one)
     first, same, other = (sample(*put_on(model, cast), **LATENT) for cast in orders)
     assert relative(same, first) <= ALMOST and relative(other, first) > 1e-2
 
@@ -273,7 +264,7 @@ def test_what_is_no_addition_is_named(model):
         with pytest.raises(WrongBaseModel):
             put_on(other, given(lora_made.file(model)))
     with pytest.raises(ModelMissing, match="The LoRA was not found"):
-        put_on(model, cast_of(attack_values.replace(given(file), loras=(Lora("nowhere.safetensors", 1.0, ""),))))
+        put_on(model, cast_of(replace(given(file), loras=(Lora("nowhere.safetensors", 1.0, ""),))))
 
 
 def test_text_layers_of_another_size_are_named_with_both(model):
@@ -323,7 +314,7 @@ def test_nothing_is_left_after_an_exception_and_for_a_compiled_model():
 
 def test_a_saved_person_keeps_their_loras():
     person = Identity("Anna", {}, torch.zeros(1, 112, 112, 3))
-    person = attack_values.replace(person, loras=(Lora("a.safetensors", 0.5, "a red coat"),))
+    person = replace(person, loras=(Lora("a.safetensors", 0.5, "a red coat"),))
     back = identities.from_tensors(*identities.to_tensors(person), "anna.safetensors")
     assert back.loras == person.loras and back.name == "Anna"
     tensors, metadata = identities.to_tensors(person)
@@ -346,7 +337,7 @@ def test_with_a_row_each_everybody_has_their_own_lora(model):
     people = [given(lora_made.file(model, seed=n)) for n in (1, 2)]
     rows = attack_values.by_row()
     cast = attack_values.RowCast(
-        tuple(attack_values.replace(p, identity=one) for p, one in zip(rows.people, people, strict=True)), 128, 128
+        tuple(replace(p, identity=one) for p, one in zip(rows.people, people, strict=True)), 128, 128
     )
     start = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(7)) * 14
     both = sample(*put_on(model, cast), steps=1, start=start)

@@ -42,10 +42,14 @@ def cast(face_model: FaceModel) -> Cast:
     return PlacedCast(tuple(people), 1024, 512)
 
 
+def compared(face_model: FaceModel, photos: torch.Tensor, cast: Cast, **given: Any) -> dict[str, Any]:
+    made = measure.Measure.execute(face_model, photos, cast=cast, **DEFAULTS, **given)
+    return dict(zip((one.id for one in measure.Measure.GET_SCHEMA().outputs), made.args, strict=True))
+
+
 @pytest.fixture(scope="module")
 def result(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> dict[str, Any]:
-    made = measure.Measure.execute(face_model, photos, cast=cast, **DEFAULTS)
-    return dict(zip((one.id for one in measure.Measure.GET_SCHEMA().outputs), made.args, strict=True))
+    return compared(face_model, photos, cast)
 
 
 def test_a_batch_is_measured_picture_by_picture(result: dict[str, Any], photos: torch.Tensor) -> None:
@@ -90,17 +94,14 @@ def test_garments_are_compared_with_their_regions(
     target[:, 380:480, 200:320] = mask[:] = 1
     part = make_part("upper body clothes", garment, mask, 1.0, target)
     vision = tower()
-    made = measure.Measure.execute(face_model, images, cast=cast, **DEFAULTS, parts=Parts((part,)), clip_vision=vision)
-    first, second = (one.scores["parts"] for one in made.args[0].judged)
-    direct = [
-        vision.encode_image(torch.nn.functional.pad(picture, (0, 0, 0, 0, 10, 10), value=1.0))["image_embeds"].float()
-        for picture in (garment, torch.full_like(garment, 0.2))
-    ]
+    found = compared(face_model, images, cast, parts=Parts((part,)), clip_vision=vision)
+    first, second = (one.scores["parts"] for one in found["report"].judged)
+    pictures = (torch.nn.functional.pad(x, (0, 0, 0, 0, 10, 10), value=1.0) for x in (garment, 0.2 + 0 * garment))
+    direct = [vision.encode_image(picture)["image_embeds"].float() for picture in pictures]
     assert first == pytest.approx(1, abs=1e-5)
     assert second == pytest.approx(float(torch.cosine_similarity(*direct).cpu()), abs=1e-5) and second < 0.999
-    assert "  upper body clothes: 1.00" in made.args[2] and "parts 1.00" in made.args[2]
-    chosen = measure.PickBest.execute(made.args[0], images, score="parts", keep=1)
-    assert chosen.args[2] == 0
+    assert "  upper body clothes: 1.00" in found["text"] and "parts 1.00" in found["text"]
+    assert measure.PickBest.execute(found["report"], images, score="parts", keep=1).args[2] == 0
 
 
 def test_pictures_are_compared_with_the_prompt(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> None:

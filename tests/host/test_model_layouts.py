@@ -4,17 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import attack_values
-import comfy.cldm.cldm
-import comfy.controlnet
-import comfy.model_patcher
-import comfy.ops
-import comfy.supported_models
-import comfy.utils
 import pytest
 import tiny_sdxl
-import torch
 from attack_graphs import Node, node, ours, sampled, sampler, value
+from attack_values import net_for, read
 from figures import relative
 from graph_run import run
 from pack.bridge import unet
@@ -22,9 +15,8 @@ from pack.bridge.scopes import AdapterMismatch
 from pack.core.errors import WrongBaseModel
 from pack.nodes.instant_id.nodes import InstantID
 from promised import latents
-from seeded import fill, instant_id_file
+from seeded import instant_id_file
 
-HOST = {"num_heads": -1, "num_head_channels": 64, "operations": comfy.ops.disable_weight_init}
 # Depths of the released files, in ComfyUI's order: down, up (from the end of its list), middle (-1: without
 # transformers, -2: none at all).
 LAYOUTS = json.loads(Path(__file__).with_name("model_layouts.json").read_text("utf-8"))
@@ -38,25 +30,18 @@ def shape(name, channels):
 
 def made(name):
     """A tenth as wide as the released one, with all of its layers."""
-    config = getattr(comfy.supported_models, name)(dict(shape(name, 32), dtype=torch.float32))
-    model = config.get_model({})
-    fill(model.diffusion_model, 191)
-    cpu = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+    return tiny_sdxl.seeded_model(name, shape(name, 32), 191)
 
 
 @pytest.fixture(scope="module")
 def control_net():
     """With SDXL's blocks, as IdentityNet's and ID-Patch's are."""
     config = {**shape("SDXL", 32), "transformer_depth": [0, 0, 1, 1, 1, 1], "transformer_depth_middle": 1}
-    config = {key: config[key] for key in config if key not in ("out_channels", "transformer_depth_output")}
-    net = comfy.cldm.cldm.ControlNet(**config, **HOST, hint_channels=3, dtype=torch.float32)
-    return comfy.controlnet.ControlNet(fill(net, 192), load_device=torch.device("cpu"))
+    return net_for(config, num_heads=-1, num_head_channels=64)
 
 
-def adapter(model, folder, layers=None) -> InstantID:
-    torch.save(instant_id_file(layers or [width for *_, width in unet.attention_layers(model)]), folder / "a.bin")
-    return attack_values.load("instant_id", str(folder / "a.bin"))
+def adapter(model, layers=None) -> InstantID:
+    return read("instant_id", instant_id_file(layers or [width for *_, width in unet.attention_layers(model)]))
 
 
 def applied(kind: str, model: Any, **given: Any) -> Node:
@@ -77,8 +62,8 @@ SDXL_OWN = {
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.thorough if layers > 21 else ()) for name, layers in LAYERS.items()]
 )
-def test_every_method_samples_or_says_what_does_not_fit(name, control_net, tmp_path):
-    model, own = made(name), adapter(made(name), tmp_path)
+def test_every_method_samples_or_says_what_does_not_fit(name, control_net):
+    model, own = made(name), adapter(made(name))
     plain = latents(sampler(model, **TEXTS, steps=1))
     blocks = {"SDXL": 9, "SSD1B": 9, "Segmind_Vega": 9}.get(name, 6)
 
@@ -96,7 +81,7 @@ def test_every_method_samples_or_says_what_does_not_fit(name, control_net, tmp_p
     samples("LikenessApplyInstantID", instant_id=own, control_strength=0.0)
     samples_with_the_net("LikenessApplyInstantID", instant_id=own)
     if name != "SDXL":
-        sdxl = adapter(model, tmp_path, [64] * 20 + [128] * 50)
+        sdxl = adapter(model, [64] * 20 + [128] * 50)
         with pytest.raises(AdapterMismatch, match=f"70 cross-attention layers .*{name}, {LAYERS[name]} layers"):
             run(ours("LikenessApplyInstantID", model=model, instant_id=sdxl), {})
     samples_with_the_net("LikenessApplyIDPatch")

@@ -119,16 +119,14 @@ def test_the_schedule_is_the_checkpoints_own(loaded):
     assert loaded[0].clone().get_model_object("model_sampling").sigmas is ours
 
 
-@pytest.mark.parametrize(
-    ("scheduler", "why"),
-    [
-        ({"beta_schedule": "scaled_linear"}, "beta_schedule = 'scaled_linear'"),
-        ({"prediction_type": ["epsilon"]}, "a model with prediction_type"),
-        ({"beta_start": None}, "numbers that make no noise schedule"),
-        ({"num_train_timesteps": 0}, "numbers that make no noise schedule"),
-        ({"beta_end": float("nan")}, "numbers that make no noise schedule"),
-    ],
-)
+NO_NUMBERS = "numbers that make no noise schedule"
+
+
+@pytest.mark.parametrize(("scheduler", "why"), [
+    ({"beta_schedule": "scaled_linear"}, "beta_schedule = 'scaled_linear'"),
+    ({"prediction_type": ["epsilon"]}, "a model with prediction_type"), ({"beta_start": None}, NO_NUMBERS),
+    ({"num_train_timesteps": 0}, NO_NUMBERS), ({"beta_end": float("nan")}, NO_NUMBERS),
+])  # fmt: skip
 def test_schedules_that_nobody_implemented_are_named(loaded, scheduler, why):
     with pytest.raises(errors.UnsupportedCheckpoint, match=why):
         parts2whole_files._sampling(loaded[0], scheduler, "x")
@@ -192,6 +190,10 @@ def wide(state):
     return {k: torch.zeros(v.shape[0], 2048) if k.endswith("attn2.to_k.weight") else v for k, v in state.items()}
 
 
+def without_up(state):
+    return {key: x for key, x in state.items() if not key.startswith("up_blocks.")}
+
+
 MID = "mid_block.attentions.0.transformer_blocks.0.attn2"
 TO_K, TO_V = (f"{MID}.processor.to_{side}_dc.weight" for side in "kv")
 LOST, REFERENCE, SCHEDULE = "mid_block.resnets.0.conv1.weight", "reference_unet", "scheduler/scheduler_config.json"
@@ -201,10 +203,7 @@ SPOILED = [
     (written(SCHEDULE, "[]"), NO_SCHEDULE),
     (plain_sd15, r"is a plain SD1\.5 diffusers folder \(no reference_unet, pose_guider or decoupled_attn\)"),
     (tensors("unet", wide), r"no SD1\.5 UNet .*diffusers UNet .*2048"),
-    (
-        tensors("unet", lambda state: {key: x for key, x in state.items() if not key.startswith("up_blocks.")}),
-        r"SD1\.5 UNet \(\d+ tensors .*unknown",
-    ),
+    (tensors("unet", without_up), r"SD1\.5 UNet \(\d+ tensors .*unknown"),
     (tensors("pose_guider", lambda _: {"conv_in.weight": torch.zeros(16, 3, 3, 3)}), "whose PoseGuider is damaged"),
     (tensor("unet", LOST), r"SD1\.5 UNet \(1 tensor .*: middle"),
     (tensor(REFERENCE, LOST), r"reference UNet \(1 tensor .*: mid"),
@@ -227,15 +226,11 @@ def test_what_is_wrong_with_a_folder_is_named(copy, spoil, said):
 
 
 def test_other_single_files_are_named(tmp_path):
-    for state, said in (
-        ({"lora_unet_x.lora_down.weight": torch.zeros(4, 320)}, r"x\.safetensors .*a LoRA; .*Parts2Whole"),
-        (
-            {f"{name}.x": torch.zeros(1) for name in ("denoiser", "reference_unet")},
-            r"x\.safetensors .*without its noise schedule",
-        ),
-    ):
+    without = {f"{name}.x": torch.zeros(1) for name in ("denoiser", "reference_unet")}
+    lora = {"lora_unet_x.lora_down.weight": torch.zeros(4, 320)}
+    for state, words in ((lora, "a LoRA; .*Parts2Whole"), (without, "without its noise schedule")):
         save_file(state, tmp_path / "x.safetensors")
-        with pytest.raises(errors.UnsupportedCheckpoint, match=said):
+        with pytest.raises(errors.UnsupportedCheckpoint, match=rf"x\.safetensors .*{words}"):
             parts2whole_files.load_parts2whole(str(tmp_path / "x.safetensors"))
 
 

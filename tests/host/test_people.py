@@ -153,10 +153,8 @@ def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(model
     lacks("The face recogniser arcface-ir-se50", *facexlib, "buffalo_s", IR_SE50)
     lacks("A face recogniser", *zip_, "buffalo_s", "all found")
     assert IR_SE50 in options(nodes.LoadFaceModel, "recognisers")
-    nobody = refused(nodes.LoadIdentity, "none found")
-    assert (
-        nobody.startswith(f"No saved person is called 'none found' in {models}/likeness_faces.") and "press R" in nobody
-    )
+    nobody, folder = refused(nodes.LoadIdentity, "none found"), models / "likeness_faces"
+    assert nobody.startswith(f"No saved person is called 'none found' in {folder}.") and "press R" in nobody
     assert nodes.LoadFaceModel.validate_inputs(None, "all found") is True
     assert nodes.LoadIdentity.validate_inputs(None) is True and nodes.LoadIdentity.fingerprint_inputs(None) == ""
     with pytest.raises(errors.ModelMissing, match="was not found: "):  # with nothing connected the loader's words
@@ -165,22 +163,16 @@ def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(model
 
 PTH = "facexlib/recognition_arcface_ir_se50.pth"
 IN_PACK = "insightface/antelopev2/antelopev2/"
+STRANGE = real_faces.RECOGNISER.read_bytes().replace(b"PRelu", b"Mystr")
+POINTS, PAGE = real_faces.LANDMARKS.read_bytes(), b"<!DOCTYPE html><html></html>"
 # Pack, recogniser, the file and its bytes, and what is said.
 UNFIT = {
-    "no detector": (
-        "odd", "all found", "insightface/odd/faces.onnx", real_faces.LANDMARKS.read_bytes, "neither .*detector nor",
-    ),
-    "an operator that is not known": (
-        "antelopev2", MBF, f"{IN_PACK}w600k_mbf.onnx",
-        lambda: real_faces.RECOGNISER.read_bytes().replace(b"PRelu", b"Mystr"), "operator Mystr;",
-    ),
+    "no detector": ("odd", "all found", "insightface/odd/faces.onnx", POINTS, "neither .*detector nor"),
+    "an operator that is not known": ("antelopev2", MBF, f"{IN_PACK}w600k_mbf.onnx", STRANGE, "operator Mystr;"),
     "no recogniser": (
-        "antelopev2", "mine", f"{IN_PACK}mine.onnx", real_faces.LANDMARKS.read_bytes,
-        r"^mine\.onnx is .*neither .*Choose another recogniser",
+        "antelopev2", "mine", f"{IN_PACK}mine.onnx", POINTS, r"^mine\.onnx is .*neither .*Choose another recogniser"
     ),
-    "a web page": (
-        "antelopev2", IR_SE50, PTH, lambda: b"<!DOCTYPE html><html></html>", r"arcface_ir_se50\.pth is a web page",
-    ),
+    "a web page": ("antelopev2", IR_SE50, PTH, PAGE, r"arcface_ir_se50\.pth is a web page"),
 }  # fmt: skip
 
 
@@ -189,7 +181,7 @@ def test_files_that_cannot_be_used_are_named(models, pack, kind):
     chosen, recognisers, name, data, message = UNFIT[kind]
     (models / name).parent.mkdir(parents=True, exist_ok=True)
     (models / name).unlink(missing_ok=True)  # a link to the real one
-    (models / name).write_bytes(data())
+    (models / name).write_bytes(data)
     with pytest.raises(errors.UnsupportedCheckpoint, match=message):
         load(chosen, recognisers)
 

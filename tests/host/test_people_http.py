@@ -70,15 +70,14 @@ def test_two_people_are_never_saved_to_one_file(host_server, people, again):
 
 
 def test_messages_with_any_text_reach_console_and_user(host_server, people):
+    placed = {"cast": ["cast", 0], "layout": ["layout", 0]}
     people |= {
         "text": node("PrimitiveString", value=EVIL),
         "blend": node("LikenessBlendIdentities", a=["anna", 0], b=["ben", 0], amount=0.5, method="slerp", name=EVIL),
         "cast": node("LikenessCast", person_1=["blend", 0]),
         "layout": node("LikenessGroupLayout", count=1, framing="half", rows=0, width=512, height=512),
         "name": node("LikenessPersonRegion", cast=["cast", 0], person=1, extent="body", margin=0.25, feather=32),
-        "order": node(
-            "LikenessPlaceCast", cast=["cast", 0], layout=["layout", 0], order="custom", custom_order=["text", 0]
-        ),
+        "order": node("LikenessPlaceCast", **placed, order="custom", custom_order=["text", 0]),
     }
     saved = {"5": save("anna", EVIL), "6": node("PreviewAny", source=["5", 1])}
     for kind, added, said in (("name", saved, f" {CLEAN} has no place"), ("order", {}, "'An' is not a number")):

@@ -4,19 +4,12 @@ from dataclasses import replace
 
 import instant_id_run
 import photo_maker_made as made
-import pytest
-import tiny_sdxl
 import torch
 from instant_id_run import HEIGHT, WIDTH
 from pack.core.people import PlacedCast
 from peers import apply
 
 TEXT = "a man img and a woman img, on the beach"
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
 
 
 def halves():

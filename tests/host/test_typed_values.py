@@ -39,13 +39,9 @@ def put_down(visit: Visit, path: Path) -> None:
 def seen(visit: Visit, when: str = "opened") -> Typed:
     """What the boxes show. Fails where something else is sent."""
     boxes = visit.page.ask("values")
-    differ = [
-        f"{name}: shown {shown!r}, sent {sent!r}"
-        for box in boxes
-        for name, (shown, *sent) in box.items()
-        if not sent or not all(same(shown, value) for value in sent)
-    ]
-    assert differ == [], when
+    values = ((name, shown, sent) for box in boxes for name, (shown, *sent) in box.items())
+    differ = [(name, shown, sent) for name, shown, sent in values if not sent or not all(same(shown, x) for x in sent)]
+    assert differ == [], f"{when}: name, shown, sent"
     return [{name: sent[0] for name, (_, *sent) in box.items()} for box in boxes]
 
 
@@ -76,12 +72,8 @@ def type_all(visit: Visit) -> Typed:
     visit.page.ask("settled")
     visit.page.ask("noted")
     typed = seen(visit, "typed")
-    assert [
-        name
-        for old, new, other in zip(before, typed, others, strict=True)
-        for name in old
-        if other[name] and old[name] == new[name]
-    ] == []
+    for old, new, other in zip(before, typed, others, strict=True):
+        assert not [name for name in old if other[name] and old[name] == new[name]]
     return typed
 
 

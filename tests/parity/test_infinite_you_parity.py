@@ -11,8 +11,7 @@ import tiny_sdxl
 import tiny_vaes
 import torch
 from diffusers import FluxTransformer2DModel
-from figures import relative
-from held_to import WHOLE_SAMPLING
+from figures import WHOLE_SAMPLING, relative
 from pack.bridge.dit import FLUX
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.core.places.control_images import face_keypoints

@@ -61,12 +61,9 @@ def test_golden_sampling_of_the_authors():
 
 RANGES = {"start_percent": 0.1, "end_percent": 0.5, "adapter_start_percent": 0.2, "adapter_end_percent": 0.7}
 CASES = {
-    "one picture": ("sdxl", 1, {}),
-    "ranges, batch of two": ("sdxl", 2, RANGES),
-    "layout of SSD-1B": ("ssd-1b", 1, {}),
-    "adapter alone": ("sdxl", 1, {"control_strength": 0.0}),
-    "IdentityNet alone": ("sdxl", 1, {"adapter_weight": 0.0}),
-}
+    "one picture": ("sdxl", 1, {}), "ranges, batch of two": ("sdxl", 2, RANGES), "layout of SSD-1B": ("ssd-1b", 1, {}),
+    "adapter alone": ("sdxl", 1, {"control_strength": 0.0}), "IdentityNet alone": ("sdxl", 1, {"adapter_weight": 0.0}),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -142,10 +139,8 @@ class Company:
     def __init__(self, net, faces, mask, other, edges):
         self.net, self.faces, self.other, self.edges = net, faces, other, edges
         height, width = mask.shape
-        self.masks = [
-            functional.interpolate(mask[None, None], (height // scale, width // scale), mode="bilinear")
-            for scale in SCALES
-        ]
+        sizes = [(height // scale, width // scale) for scale in SCALES]
+        self.masks = [functional.interpolate(mask[None, None], size, mode="bilinear") for size in sizes]
 
     def __call__(self, x, timestep, controlnet_cond, conditioning_scale, encoder_hidden_states, **given):
         rows = self.faces.repeat_interleave(len(x) // 2, dim=0)
@@ -201,13 +196,11 @@ def test_inside_the_face_boxes_alone(people):
         acting, shares = (x / x.sum(dim=0).clamp(min=1) for x in (acting, owned))
         shares = torch.cat([shares, 1 - shares.sum(dim=0, keepdim=True)])
         tokens = torch.cat([tokens, tokens[:1, :1].expand(2, -1, -1, -1)], dim=1)
-        net.set_attn_processor(
-            {name: Regional(shares) if "attn2" in name else old for name, old in net.attn_processors.items()}
-        )
+        layers = net.attn_processors.items()
+        net.set_attn_processor({name: Regional(shares) if "attn2" in name else old for name, old in layers})
     reader = copy.deepcopy(pair.unet)
-    reader.set_attn_processor(
-        {n: Regional(acting, old, 0.8) if hasattr(old, "scale") else old for n, old in reader.attn_processors.items()}
-    )
+    layers = reader.attn_processors.items()
+    reader.set_attn_processor({n: Regional(acting, old, 0.8) if hasattr(old, "scale") else old for n, old in layers})
     company = Company(net, tokens.flatten(1, 2), acting.sum(dim=0), other, edges.movedim(-1, 1))
     control = (company, hint.movedim(-1, 1), 0.8, None)
     reference = sampling.theirs(reader, control=lambda _: control, image_embeds=[given])

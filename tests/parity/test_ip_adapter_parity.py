@@ -103,10 +103,9 @@ def tokens_of(projection, case, one, clip, width):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(c, marks=[pytest.mark.thorough] * name.startswith(SELDOM), id=name) for name, c in CASES.items()],
-)
+@pytest.mark.parametrize("case", [
+    pytest.param(case, marks=[pytest.mark.thorough] * name.startswith(SELDOM), id=name) for name, case in CASES.items()
+])  # fmt: skip
 def test_sampling_equals_diffusers(case, monkeypatch):
     people = [person(n, photos) for n, photos in enumerate(case.photos)]
     # In single precision rounding alone makes up to 5e-6 of it at this CFG.

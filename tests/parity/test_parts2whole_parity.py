@@ -78,9 +78,7 @@ def test_predictions_equal_the_authors(made, bank, timestep):
     sides = [[GOLDEN["in.prompt"], {}]], [[GOLDEN["in.neg"], {}]]
     sides = put_in(sides, features, 1.0, ALWAYS, GOLDEN["pose_features"])
     model = reading(made.model)
-    model.set_model_sampler_post_cfg_function(
-        lambda args: seen.update(args) or args["denoised"], disable_cfg1_optimization=True
-    )
+    model.set_model_sampler_post_cfg_function(lambda args: seen.update(args) or args["denoised"], True)
     sigma = model.get_model_object("model_sampling").sigma(torch.tensor([float(timestep)]))
     noisy = x * (sigma**2 + 1).sqrt()
     tiny_sdxl.host_sample(model, noisy, torch.cat([sigma, torch.zeros(1)]), *sides, 3.5)
@@ -159,12 +157,10 @@ def expected(made, parts, cfg=3.5, batch=1, pose=POSE):
     unet.set_attn_processor(AttnProcessor())
     if parts:
         bank = dense_bank(made, parts)
-        images = {
-            name: Decoupled(*(made.decoupled[f"{name}.to_{side}_dc.weight"] for side in "kv"))
-            for name in unet.attn_processors
-            if "attn2" in name
-        }
-        unet.set_attn_processor({**{name: Reader(bank[name]) for name in bank}, **images})
+        readers: dict[str, Reader | Decoupled] = {name: Reader(bank[name]) for name in bank}
+        for name in unet.attn_processors.keys() - bank.keys():
+            readers[name] = Decoupled(*(made.decoupled[f"{name}.to_{side}_dc.weight"] for side in "kv"))
+        unet.set_attn_processor(readers)
         embeds = [parts_made.clip_vision().encode_image(part.picture[None])["image_embeds"] for part in parts.parts]
         images = functional.pad(torch.cat(embeds), (0, 0, 0, 6 - len(embeds)))
         context = torch.cat([context, torch.stack([torch.zeros_like(images), images])], dim=1)
@@ -181,13 +177,11 @@ def one(mask):
 
 
 CASES = {
-    "one at CFG 1": (parts_made.parts(1), {"cfg": 1.0}),
+    "one at CFG 1": (parts_made.parts(1), {"cfg": 1.0}), "six": (parts_made.parts(6), {}), "no mask": (one(None), {}),
     "three in a batch of two without a pose": (parts_made.parts(3), {"batch": 2, "pose": None}),
-    "six": (parts_made.parts(6), {}),
-    "no mask": (one(None), {}),
     "a mask of everything": (one(torch.ones(1, 140, 100)), {}),
     "a mask of a half": (one(parts_made.box_mask(0, 0, 50, 140)), {}),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -14,25 +14,16 @@ import pytest
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
-from figures import relative
-from held_to import WHOLE_SAMPLING
+from figures import WHOLE_SAMPLING, relative
 from pack.core.models.tensors import below
 from pack.core.people import Cast
 from pack.nodes.photo_maker.nodes import prompt
-from peers import Sampling, apply, attend
+from peers import Sampling, apply, attend, linear, norm
 from transformers import CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from nodes import ControlNetApplyAdvanced
 
 # The released modules, stated anew in plain torch: x is a tensor, p the names of a file's tensors below some module.
-
-
-def linear(x, p, name):
-    return functional.linear(x, p[f"{name}.weight"], p.get(f"{name}.bias"))
-
-
-def norm(x, p, name):
-    return functional.layer_norm(x, x.shape[-1:], p[f"{name}.weight"], p[f"{name}.bias"])
 
 
 def mlp(x, p, name):
@@ -118,14 +109,11 @@ def as_released(text, trigger, tokens, weight=1.0):
 TEXT = "cinematic photo of a firefighter img, smiling, in the snow"
 
 
-@pytest.mark.parametrize(
-    ("version", "written", "read", "weight"),
-    [
-        (2, TEXT, TEXT, 1.0),
-        # The released pipeline knows no weights, and takes a bracket for the class word; the host's are not words.
-        (1, "photo of a (Woman:1.2) img, smiling", "photo of a Woman img, smiling", 1.2),
-    ],
-)
+@pytest.mark.parametrize(("version", "written", "read", "weight"), [
+    (2, TEXT, TEXT, 1.0),
+    # The released pipeline knows no weights, and takes a bracket for the class word; the host's are not words.
+    (1, "photo of a (Woman:1.2) img, smiling", "photo of a Woman img, smiling", 1.2),
+])  # fmt: skip
 def test_the_text_equals_the_released_pipeline_s(version, written, read, weight):
     person = made.person(4, photos=3)
     tokens = reference_tokens(version, person)

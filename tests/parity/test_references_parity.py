@@ -3,8 +3,7 @@
 import pytest
 import tiny_dits
 import torch
-from figures import relative
-from held_to import WHOLE_SAMPLING
+from figures import WHOLE_SAMPLING, relative
 from pack.bridge import dit
 from pack.core.errors import BadSetup
 from pack.core.people import Cast
@@ -152,13 +151,10 @@ def longer(model, positive, negative):
     return clone, positive, negative
 
 
-@pytest.mark.parametrize(
-    ("applied", "error", "words"),
-    [
-        (replaced, BadSetup, "Of 3 references of people, 3 are no longer"),
-        (longer, TokensChanged, r"has made 252 tokens of the 126 that"),
-    ],
-)
+@pytest.mark.parametrize(("applied", "error", "words"), [
+    (replaced, BadSetup, "Of 3 references of people, 3 are no longer"),
+    (longer, TokensChanged, r"has made 252 tokens of the 126 that"),
+])  # fmt: skip
 def test_what_no_longer_fits_at_the_sampler_is_said(models, applied, error, words):
     with pytest.raises(error, match=words):
         sample(dit.FLUX, applied(*bind(models(dit.FLUX), *sides(dit.FLUX))))

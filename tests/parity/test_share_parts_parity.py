@@ -1,9 +1,11 @@
 """Share Parts Attention: the model as its own reference, on tiny SD1.5- and SDXL-shaped networks."""
 
 import math
+from functools import partial
 
+import attack_values
 import comfy.patcher_extension
-import comfy.samplers
+import instant_id_run
 import pytest
 import tiny_sd15
 import tiny_sdxl
@@ -16,6 +18,7 @@ from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import coarsest, transformers
 from pack.core.parts.bank import PartWeights, token_mask, window
 from peers import attend
+from seeded import normal
 
 WIDTH, HEIGHT = 88, 120  # odd multiples of 8
 
@@ -27,17 +30,12 @@ def model(request):
     return tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
 
 
-def normal(seed, *shape):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 def width_of(model):
     return transformers(model.model.diffusion_model)[0][-1].attn2.to_k.in_features
 
 
 def text(model, seed):
-    options = {"pooled_output": normal(seed + 50, 1, 1280)} if width_of(model) == 2048 else {}
-    return [[normal(seed, 1, 77, width_of(model)), options]]
+    return attack_values.text(seed, width_of(model))
 
 
 def masks(cover, wide):
@@ -51,18 +49,12 @@ def reference(model, cover=0.5, steps=1, crop=False):
     count, adm = 2, None if width_of(model) != 2048 else normal(9, 2, 2816)
     shown = masks(cover, 20 if crop else WIDTH)
     cell = coarsest(model.model.diffusion_model)
+    latents, noise = (normal(seed, count, 4, HEIGHT // 8, WIDTH // 8) for seed in (3, 5))
     return SelfReference(
-        model_sampling=model.get_model_object("model_sampling"),
-        latents=normal(3, count, 4, HEIGHT // 8, WIDTH // 8),
-        extra=torch.zeros(count, 0, HEIGHT // 8, WIDTH // 8),
-        contexts=normal(4, count, 77, width_of(model)),
-        adm=adm,
-        masks=shown,
-        noise=normal(5, count, 4, HEIGHT // 8, WIDTH // 8),
-        layers="all",
+        model.get_model_object("model_sampling"), latents, extra=latents[:, :0], masks=shown, noise=noise, adm=adm,
+        contexts=normal(4, count, 77, width_of(model)), layers="all", steps=steps,
         windows=[window(mask, cell) if crop else (0, 0, WIDTH // 8, HEIGHT // 8) for mask in shown],
-        steps=steps,
-    )
+    )  # fmt: skip
 
 
 def sides(model, live):
@@ -73,14 +65,7 @@ def sides(model, live):
     )
 
 
-def sample(model, positive, negative, batch=1):
-    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 3)
-    start = normal(7, batch, 4, HEIGHT // 8, WIDTH // 8) * 14
-    return tiny_sdxl.host_sample(model, start, sigmas, positive, negative, 4.0)
-
-
-def shared(model, *given, **settings):
-    return sample(patched(model, SharingRun), *given, **settings)
+sample = partial(instant_id_run.sample, cfg=4.0, size=(WIDTH, HEIGHT))
 
 
 def oracle(model, ours):
@@ -139,20 +124,18 @@ def oracle(model, ours):
 @pytest.mark.parametrize("changed", [{}, {"steps": 2}, {"crop": True, "cover": 0.2, "steps": 2}], ids=str)
 def test_it_equals_the_idea_written_plainly(model, changed):
     ours = reference(model, **changed)
-    result = shared(model, *sides(model, ours))
+    result = sample(patched(model, SharingRun), *sides(model, ours))
     expected = sample(oracle(model, ours), text(model, 1), text(model, 2))
     assert relative(result, expected) <= 1e-5
 
 
-@pytest.mark.parametrize(
-    ("name", "sigmas", "recorded"),
-    [
-        ("heun", [6, 5, 4, 3, 2, 1, 0], [6, 3]),
-        ("dpmpp_2s_ancestral", [6, 5, 4, 3, 2, 1, 0], [6, 3]),
-        ("euler", [6, 5, 4, 3, 5, 4, 3, 2, 1, 0], [6, 4, 3, 5, 4, 3]),
-    ],
-    ids=["heun", "between two steps", "restarted"],
-)
+RENEWED = [
+    ("heun", [6, 5, 4, 3, 2, 1, 0], [6, 3]), ("dpmpp_2s_ancestral", [6, 5, 4, 3, 2, 1, 0], [6, 3]),
+    ("euler", [6, 5, 4, 3, 5, 4, 3, 2, 1, 0], [6, 4, 3, 5, 4, 3]),  # restarted
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "sigmas", "recorded"), RENEWED)
 def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
     """However often a sampler asks within a step; one that goes back is shown the parts at that noise again."""
     seen, plain = [], SelfReference.__call__

@@ -5,8 +5,7 @@ import pytest
 import tiny_sdxl
 import torch
 from diffusers.loaders import IPAdapterMixin
-from figures import relative
-from held_to import WHOLE_SAMPLING
+from figures import WHOLE_SAMPLING, relative
 from pack.bridge import encode
 from peers import Sampling, adapter_for, apply, read, with_adapters
 from seeded import EMBEDS, STATES
@@ -24,14 +23,10 @@ class Scaled(IPAdapterMixin):
         self.unet = network
 
 
-@pytest.mark.parametrize(
-    ("kind", "choices", "configs", "regional", "count"),
-    [
-        ("plus", ("style", "layout"), (STYLE, LAYOUT), True, 1),
-        ("plain", ("all", "style and layout"), (1.0, {**STYLE, **LAYOUT}), True, 1),
-        ("full", ("style", "layout"), (STYLE, LAYOUT), False, 3),
-    ],
-)
+@pytest.mark.parametrize(("kind", "choices", "configs", "regional", "count"), [
+    ("plus", ("style", "layout"), (STYLE, LAYOUT), True, 1), ("full", ("style", "layout"), (STYLE, LAYOUT), False, 3),
+    ("plain", ("all", "style and layout"), (1.0, {**STYLE, **LAYOUT}), True, 1),
+])  # fmt: skip
 def test_sampling_equals_diffusers(kind, choices, configs, regional, count):
     network, weights = tiny_sdxl.diffusers_unet(), (0.7, 1.2)
     model = tiny_sdxl.host_model(network)

@@ -9,19 +9,14 @@ from typing import Any
 import comfy.model_sampling
 import comfy.sample
 import comfy.samplers
+import diffusers
 import pytest
 import tiny_sd15
 import torch
 from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete, ModelSamplingFlux
-from diffusers import (
-    DDIMScheduler,
-    EulerDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    LCMScheduler,
-    UniPCMultistepScheduler,
-)
 from pack.nodes.parts2whole import files as parts2whole_files
 from parts_made import SCHEDULER
+from peers import BETAS
 from rig.workflow import nodes_in
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,17 +32,17 @@ SAMPLING = [
     # Other transformers are sampled as ComfyUI's own workflows do it, FLUX.1 with a shift: see below.
     if "KSampler" in kinds and "ModelSamplingFlux" not in kinds and not name.startswith("references_")
 ]
-BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 TOLERANCE = 2e-6  # of a sigma
 CPU = torch.device("cpu")
+LEADING = {"steps_offset": 1, "timestep_spacing": "leading"}
 AUTHORS = {
-    "LikenessLoadParts2Whole": ("ddim", DDIMScheduler(**SCHEDULER, steps_offset=1)),
+    "LikenessLoadParts2Whole": ("ddim", diffusers.DDIMScheduler(**SCHEDULER, steps_offset=1)),
     # The demos of IP-Adapter leave the noise of timestep 0 in the latent (set_alpha_to_one=False), no host does.
-    "LikenessApplyIPAdapter": ("ddim", DDIMScheduler(**BETAS, steps_offset=1)),
-    "LikenessApplyStoryMaker": ("uni_pc", UniPCMultistepScheduler(**BETAS, steps_offset=1, timestep_spacing="leading")),
+    "LikenessApplyIPAdapter": ("ddim", diffusers.DDIMScheduler(**BETAS, steps_offset=1)),
+    "LikenessApplyStoryMaker": ("uni_pc", diffusers.UniPCMultistepScheduler(**BETAS, **LEADING)),
 }
 """By a node of a workflow: the host's sampler and the authors' scheduler."""
-OTHERS = ("euler", EulerDiscreteScheduler(**BETAS, steps_offset=1, timestep_spacing="leading"))
+OTHERS = ("euler", diffusers.EulerDiscreteScheduler(**BETAS, **LEADING))
 
 
 @cache
@@ -82,8 +77,8 @@ def test_a_workflow_samples_as_the_authors_do(name):
 
 
 FEW_STEPS = {
-    "lcm": LCMScheduler(**BETAS, original_inference_steps=50),
-    "eps": EulerDiscreteScheduler(**BETAS, timestep_spacing="trailing"),
+    "lcm": diffusers.LCMScheduler(**BETAS, original_inference_steps=50),
+    "eps": diffusers.EulerDiscreteScheduler(**BETAS, timestep_spacing="trailing"),
 }
 """By the sampling of ModelSamplingDiscrete: LCM-LoRA, and SDXL-Lightning, which needs no such node."""
 
@@ -114,23 +109,18 @@ def of_infinite_you(steps: int, width: int, height: int) -> torch.Tensor:
     """Its pipelines/pipeline_flux_infusenet.py, with the scheduler of FLUX.1 dev."""
     length = (width // 16) * (height // 16)
     mu = 0.5 + (length - 256) * (1.15 - 0.5) / (4096 - 256)
-    scheduler = FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0, use_dynamic_shifting=True)
     scheduler.set_timesteps(sigmas=[1 - step / steps for step in range(steps)], mu=mu)
     return scheduler.sigmas
 
 
 @pytest.mark.both_hosts
-@pytest.mark.parametrize(
-    ("name", "published", "flux", "apart"),
-    [
-        # ModelSamplingFlux as it comes, told an eighth of the picture's sides, makes the same short length.
-        ("with_anyone_two_people", of_with_anyone, (1.15, 0.5, 8), 2e-6),
-        # Shifts of 0.46 at any size, in place of 0.463.
-        ("with_anyone_two_people", of_with_anyone, (), 0.003),
-        # 30 steps do not divide the host's 10000.
-        ("infinite_you_portrait", of_infinite_you, (), 0.0021),
-    ],
-)
+@pytest.mark.parametrize(("name", "published", "flux", "apart"), [
+    # ModelSamplingFlux as it comes, told an eighth of the picture's sides, makes the same short length.
+    ("with_anyone_two_people", of_with_anyone, (1.15, 0.5, 8), 2e-6),
+    ("with_anyone_two_people", of_with_anyone, (), 0.003),  # shifts of 0.46 at any size, in place of 0.463
+    ("infinite_you_portrait", of_infinite_you, (), 0.0021),  # 30 steps do not divide the host's 10000
+])  # fmt: skip
 def test_a_template_of_flux_has_the_shift_of_the_authors(name, published, flux, apart, record_property):
     """With the scheduler simple, in parts of each sigma. flux: other shifts than the template's, and what the sides are
     divided by."""

@@ -11,12 +11,12 @@ import pytest
 import tiny_dits
 import torch
 import torch.nn.functional as functional
-from figures import relative
-from held_to import WHOLE_SAMPLING
+from figures import WHOLE_SAMPLING, relative
 from pack.bridge.dit import FLUX, inside
+from pack.core.models.tensors import below
 from pack.core.people import PlacedCast, Slot
 from pack.core.places.regions import REGIONS
-from peers import apply
+from peers import apply, linear, norm
 from with_anyone_made import BOXES, HEAD, HEIGHT, TOKENS, WIDTH, placed, with_anyone_file
 
 pytestmark = tiny_dits.needed
@@ -41,29 +41,23 @@ class Published:
 
     def __init__(self, file, embeddings, boxes):
         self.file = file
-        x = functional.gelu(self.linear("arcface_in_arc.0", embeddings))
-        x = self.linear("arcface_in_arc.3", self.norm("arcface_in_arc.2", x))
+        x = functional.gelu(linear(embeddings, file, "arcface_in_arc.0"))
+        x = linear(norm(x, file, "arcface_in_arc.2"), file, "arcface_in_arc.3")
         self.tokens = x.unflatten(-1, (TOKENS, -1)).flatten(0, 1)[None]  # everybody's, one after the other
         mask = torch.zeros(len(embeddings), math.ceil(HEIGHT / 16), math.ceil(WIDTH / 16), dtype=torch.bool)
         for grid, box in zip(mask, boxes or [(0, 0, WIDTH, HEIGHT)], strict=True):
             grid[tokens_in(box, *grid.shape)] = True
         self.mask = mask.flatten(1).repeat_interleave(TOKENS, dim=0).T
 
-    def linear(self, name, x):
-        return functional.linear(x, self.file[f"{name}.weight"], self.file.get(f"{name}.bias"))
-
-    def norm(self, name, x):
-        return functional.layer_norm(x, x.shape[-1:], *(self.file[f"{name}.{end}"] for end in ("weight", "bias")))
-
     def added(self, n, img):
         """Behind block n, to rows (1, L, width) of the picture."""
-        block = f"ipa_arc.{n}"
-        q = self.linear(f"{block}.to_q", self.norm(f"{block}.norm2", img))
-        k, v = self.linear(f"{block}.to_kv", self.norm(f"{block}.norm1", self.tokens)).chunk(2, dim=-1)
+        p = below(f"ipa_arc.{n}.", self.file)
+        q = linear(norm(img, p, "norm2"), p, "to_q")
+        k, v = linear(norm(self.tokens, p, "norm1"), p, "to_kv").chunk(2, dim=-1)
         q, k, v = (x.unflatten(-1, (-1, HEAD)).transpose(1, 2) for x in (q, k, v))
         # Rows that may look at nothing get nothing.
         weights = (q @ k.mT / HEAD**0.5).masked_fill(~self.mask, -torch.inf).softmax(-1).nan_to_num(0.0)
-        return self.linear(f"{block}.to_out", (weights @ v).transpose(1, 2).flatten(2))
+        return linear((weights @ v).transpose(1, 2).flatten(2), p, "to_out")
 
 
 class Residuals(comfy.controlnet.ControlBase):

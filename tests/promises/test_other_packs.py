@@ -11,7 +11,7 @@ from figures import relative
 from graph_run import run
 from host_nodes import NODES
 from pack.bridge.carried import ConditioningLost
-from promised import Row, in_front, latents
+from promised import Row, around, in_front, latents
 from torch import Tensor
 
 PACKS = ["their_layers", *(pytest.param(f"host_node:{name}", marks=pytest.mark.thorough) for name in NODES)]
@@ -44,9 +44,8 @@ def test_before_or_after_nothing_is_lost(row: Row, pack: str) -> None:
     without_them = alone(row)
     if pack.removeprefix("host_node:") not in WITHOUT_EFFECT:
         assert relative(before, without_them) > 1e-5, "theirs acts"
-    assert torch.equal(without_them, latents(row.sampled(row.node(), steps=1))), (
-        "what the host has of ours is as it was"
-    )
+    again = latents(row.sampled(applied, steps=1), made)
+    assert torch.equal(without_them, again), "what the node has made is as it was"
 
 
 @pytest.mark.parametrize("name", NODES)
@@ -55,11 +54,11 @@ def test_beside_the_hosts_own_nodes(kind: str, name: str) -> None:
     test_before_or_after_nothing_is_lost(Row(None, kind), f"host_node:{name}")
 
 
-@pytest.mark.parametrize("around", ["one_by_one", pytest.param("reversed_rows", marks=pytest.mark.thorough)])
-def test_a_function_around_the_model_that_moves_rows(way: Row, around: str) -> None:
+@pytest.mark.parametrize("function", ["one_by_one", pytest.param("reversed_rows", marks=pytest.mark.thorough)])
+def test_a_function_around_the_model_that_moves_rows(way: Row, function: str) -> None:
     graph = way.sampled(way.node(), steps=1)
     whole = latents(graph)
-    graph.inputs["model"] = value(f"other_packs.around(a, other_packs.{around})", graph.inputs["model"])
+    graph.inputs["model"] = around(graph.inputs["model"], function)
     assert relative(latents(graph), whole) <= 2e-5
 
 
@@ -93,17 +92,13 @@ def ahead(row: Row) -> tuple[Node, dict[Node, Any]]:
     return applied, made
 
 
-def with_theirs(model: Any, where: str, function: str) -> Node:
-    return value(f"other_packs.{where}(a, other_packs.{function})", model)
-
-
 @pytest.mark.parametrize("where", [AROUND, INSIDE])
 def test_rows_in_another_order_keep_what_they_carry(row: Row, where: str) -> None:
     if not carried(row):
         return
     applied, made = ahead(row)
     whole = latents(drawn(row, applied), made)
-    moved = drawn(row, applied, model=with_theirs(applied, where, "reversed_rows"))
+    moved = drawn(row, applied, model=around(applied, "reversed_rows", where))
     assert relative(latents(moved, made), whole) <= 2e-5
 
 
@@ -112,8 +107,8 @@ def test_a_function_that_loses_it_is_named_wherever_it_stands(row: Row, where: s
     if not carried(row):
         return
     applied, made = ahead(row)
-    theirs = with_theirs(row.model, where, function)
-    behind = drawn(row, applied, model=with_theirs(applied, where, function))
+    theirs = around(row.model, function, where)
+    behind = drawn(row, applied, model=around(applied, function, where))
     for graph in (behind, drawn(row, in_front(applied, theirs))):
         with pytest.raises(ConditioningLost, match=rf"other_packs.*{said}.* Bypass"):
             latents(graph, made)

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from attack_graphs import Node, ours, sampled, value
+from attack_graphs import Node, ours, value
 from figures import relative
 from pack.bridge.carried import ConditioningLost
-from promised import Row, bypassed, in_front, latents
+from promised import Row, bypassed, in_front, latents, two
 
 HALVES = "other_packs.halves(128, 96)"
 SAME = {
@@ -22,10 +22,7 @@ def only(row: Row) -> bool:
 
 
 def drawn(applied: Node, **changed: Any) -> torch.Tensor:
-    """Two pictures of one step."""
-    graph = sampled(applied, value("latent(batch=2)"), steps=1)
-    graph.inputs.update(changed)
-    return latents(graph)
+    return latents(two(applied, **changed))
 
 
 def beside(row: Row, theirs: Any, applied: Node) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,6 +10,5 @@ def test_offloaded_it_is_the_same_picture(row: Row) -> None:
     graph = row.sampled(row.node())
     with novram():
         assert torch.equal(latents(graph, made), whole)
-        assert any(
-            getattr(getattr(out, "model", None), "model_lowvram", False) for given in made.values() for out in given
-        )
+        models = (getattr(out, "model", None) for given in made.values() for out in given)
+        assert any(getattr(model, "model_lowvram", False) for model in models)

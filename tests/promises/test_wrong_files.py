@@ -74,9 +74,10 @@ def execute(method, file):
     return node.execute(file=file, **given)
 
 
-@pytest.mark.parametrize(
-    "of", [method for method in methods() if method.files and not only(method)], ids=lambda m: m.folder
-)
+READ_A_FOLDER = [method for method in methods() if method.files and not only(method)]
+
+
+@pytest.mark.parametrize("of", READ_A_FOLDER, ids=lambda method: method.folder)
 def test_a_folder_of_something_else_is_refused(of, tmp_path, monkeypatch):
     """Of a method whose loader reads one; what may be wrong in it: tests/host/test_parts_files.py."""
     monkeypatch.setitem(folder_paths.folder_names_and_paths, of.key, ([str(tmp_path)], {".bin"}))

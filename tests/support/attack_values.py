@@ -54,7 +54,7 @@ from pack.core.places import bodies
 from pack.nodes.adapters import LOADERS
 from pack.nodes.references import encoding as references
 from safetensors.torch import load_file, save_file
-from seeded import adapter_shapes, fill, id_patch_file, instant_id_file, ip_adapter_file, seeded
+from seeded import adapter_shapes, fill, id_patch_file, instant_id_file, ip_adapter_file, normal, seeded
 from story_maker_made import story_maker_file
 from with_anyone_made import with_anyone_file
 
@@ -71,16 +71,16 @@ small = cache(compiled.model)
 """An SDXL of two layers, small enough to be compiled."""
 
 
-def _net_of_small(**changed: Any) -> Any:
-    shape = {key: one for key, one in compiled.SHAPE.items() if key not in ("out_channels", "transformer_depth_output")}
+def net_for(shape: dict[str, Any], **changed: Any) -> Any:
+    """A ControlNet for a UNet of this configuration."""
+    shape = {key: one for key, one in shape.items() if key not in ("out_channels", "transformer_depth_output")}
     shape |= {"hint_channels": 3, "dtype": torch.float32, "operations": comfy.ops.disable_weight_init, **changed}
     net = comfy.cldm.cldm.ControlNet(**shape)
     return comfy.controlnet.ControlNet(fill(net, 182).eval(), load_device=torch.device("cpu"))
 
 
-small_net = cache(lambda: _net_of_small(num_heads=-1, num_head_channels=32))
-"""A ControlNet for it."""
-sd15_net = cache(lambda: _net_of_small(num_heads=8, context_dim=768))
+small_net = cache(lambda: net_for(compiled.SHAPE, num_heads=-1, num_head_channels=32))
+sd15_net = cache(lambda: net_for(compiled.SHAPE, num_heads=8, context_dim=768))
 
 
 def union_net() -> Any:
@@ -135,13 +135,18 @@ def load(kind: str, path: str, **changed: Any) -> Any:
     return LOADERS[folder].load(path, None, **changed)
 
 
+def read(kind: str, file: Any, **changed: Any) -> Any:
+    """The same of a file with these tensors."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{kind}.bin"
+        torch.save(file, path)
+        return load(kind, str(path), **changed)
+
+
 @cache
 def loaded(kind: str, model: Any = None) -> Any:
     """From such a file. model: that it is made for."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{kind}.bin"
-        torch.save(file_of(kind, model), path)
-        return load(kind, str(path))
+    return read(kind, file_of(kind, model))
 
 
 sd15 = cache(lambda: tiny_sd15.host_model(tiny_sd15.diffusers_unet(111)))
@@ -254,10 +259,6 @@ def theirs(model: Any, pack: str) -> Any:
 # People
 
 
-def normal(seed: int, *shape: int) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
 def identity(
     name: str = "Anna", rows: torch.Tensor | None = None, recognisers: Iterable[str] = RECOGNISERS
 ) -> Identity:
@@ -327,18 +328,13 @@ def by_row(count: int = 2, size: int = 128, names: Iterable[str] = ("Anna", "Bor
 
 def in_the_bank(person: Identity) -> str:
     """The name of a file with this person, written without a look at them."""
-    name = "by_another_program.safetensors"
-    embeddings = {f"embedding.{key}": rows.clone() for key, rows in person.embeddings.items()}
-    kept = (
-        {f"portraits.{key}": pictures for key, pictures in vars(person.portraits).items()} if person.portraits else {}
-    )
+    file = Path(face_bank.folders.folders(face_bank.KEY)[0]) / "by_another_program.safetensors"
+    tensors = {f"embedding.{key}": rows.clone() for key, rows in person.embeddings.items()}
+    if person.portraits:
+        tensors |= {f"portraits.{key}": pictures for key, pictures in vars(person.portraits).items()}
     metadata = {"format": "likeness identity", "version": "1", "name": person.name}
-    save_file(
-        {**embeddings, **kept, "crops": person.crops},
-        Path(face_bank.folders.folders(face_bank.KEY)[0]) / name,
-        metadata,
-    )
-    return name
+    save_file({**tensors, "crops": person.crops}, file, metadata)
+    return file.name
 
 
 def forged(kind: str, **known: Any) -> Any:
@@ -407,8 +403,7 @@ def latent(width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> dict[str
     return {"samples": torch.zeros(batch, 4, height // 8, width // 8)}
 
 
-def flux_text(seed: int) -> list[Any]:
-    return tiny_dits.conditioning(seed)
+flux_text = tiny_dits.conditioning
 
 
 def text(seed: int, width: int = 2048, **options: Any) -> list[Any]:

@@ -5,13 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import comfy.ldm.modules.attention as attention
-import comfy.model_patcher
-import comfy.supported_models
 import pytest
 import tiny_sdxl
 import torch
+from comfy.model_patcher import ModelPatcher
 from comfy_extras.nodes_torch_compile import TorchCompileModel
-from seeded import fill
 
 SHAPE = {
     **tiny_sdxl.HOST_CONFIG, "model_channels": 32, "channel_mult": [1, 2], "num_res_blocks": [1, 1],
@@ -20,12 +18,8 @@ SHAPE = {
 """One layer on the way down and one on the way up, at half the latent's resolution."""
 
 
-def model(dtype: torch.dtype = torch.float32) -> comfy.model_patcher.ModelPatcher:
-    made = comfy.supported_models.SDXL(dict(SHAPE, dtype=dtype)).get_model({})
-    fill(made.diffusion_model, 181)
-    made.diffusion_model.to(dtype)
-    cpu = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(made, load_device=cpu, offload_device=cpu)
+def model(dtype: torch.dtype = torch.float32) -> ModelPatcher:
+    return tiny_sdxl.seeded_model("SDXL", SHAPE, 181, dtype)
 
 
 def whole(model: Any) -> Any:

@@ -4,6 +4,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+WHOLE_SAMPLING = 5e-6
+"""Of the largest latent value: what a whole sampling in float32 may differ by from the same written in other modules.
+One CPU's kernels round otherwise than another's, by some 1e-6 after a few steps."""
+
 
 def relative(ours: Tensor, reference: Tensor) -> float:
     """The largest difference, relative to the largest value of the reference."""

@@ -9,17 +9,16 @@ import comfy.model_management
 import pytest
 
 LAYERS = {"double_layers": "0", "single_layers": "0", "start_percent": 0.0, "end_percent": 1.0}
+TILES = {"tile_size": 32, "swap_size": 2}
 NODES: dict[str, tuple[str, dict[str, Any]]] = {
     "PAG": ("nodes_pag.PerturbedAttentionGuidance", {"scale": 3.0}),
     "SAG": ("nodes_sag.SelfAttentionGuidance", {"scale": 3.0, "blur_sigma": 2.0}),
     "SLG": ("nodes_slg.SkipLayerGuidanceDiT", {**LAYERS, "scale": 3.0}),
     "SLG, negative only": ("nodes_slg.SkipLayerGuidanceDiTSimple", LAYERS),
-    "HyperTile": (
-        "nodes_hypertile.HyperTile", {"tile_size": 32, "swap_size": 2, "max_depth": 1, "scale_depth": False}
-    ),
+    "HyperTile": ("nodes_hypertile.HyperTile", {**TILES, "max_depth": 1, "scale_depth": False}),
     "ToMe": ("nodes_tomesd.TomePatchModel", {"ratio": 0.3}),
     "FreeU": ("nodes_freelunch.FreeU_V2", {"b1": 1.3, "b2": 1.4, "s1": 0.9, "s2": 0.2}),
-}  # fmt: skip
+}
 
 
 def patch(name: str, model: Any) -> Any:

@@ -33,12 +33,10 @@ def pose_guider_state(out: int) -> dict[str, Tensor]:
 
 
 def decoupled_state(unet: UNet2DConditionModel, tokens: int) -> dict[str, Tensor]:
-    names = [name.removesuffix(".processor") for name in unet.attn_processors if "attn2" in name]
-    shapes = {
-        f"{name}.processor.to_{side}_dc.weight": (unet.get_submodule(name).to_k.out_features, tokens)
-        for name in names
-        for side in "kv"
-    }
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name in (name for name in unet.attn_processors if "attn2" in name):
+        width = unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
+        shapes |= {f"{name}.to_{side}_dc.weight": (width, tokens) for side in "kv"}
     return seeded(shapes, 113)
 
 
@@ -74,9 +72,8 @@ clip = cache(tiny_encoders.sd1)
 
 def _looking(seed: int, **config: Any) -> comfy.clip_vision.ClipVisionModel:
     with NamedTemporaryFile("w", suffix=".json") as file:  # 0.3.64 reads the configuration from a file only
-        json.dump(
-            {"num_attention_heads": 2, "num_hidden_layers": 2, "patch_size": 14, "num_channels": 3, **config}, file
-        )
+        sizes = {"num_attention_heads": 2, "num_hidden_layers": 2, "patch_size": 14, "num_channels": 3}
+        json.dump({**sizes, **config}, file)
         file.flush()
         made = comfy.clip_vision.ClipVisionModel(file.name)
     fill(made.model, seed)

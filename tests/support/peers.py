@@ -1,15 +1,13 @@
 """One sampling twice: through our nodes and the host's sampler, and in diffusers' own modules."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import attack_values
 import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from attack_graphs import ours
+from attack_values import read as read
 from diffusers import EulerDiscreteScheduler
 from diffusers.loaders.unet import UNet2DConditionLoadersMixin
 from graph_run import run
@@ -23,14 +21,6 @@ BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.
 def apply(kind: str, **inputs: Any) -> Any:
     """The outputs of one of our nodes; inputs that are not given are those of attack_graphs.DEFAULTS."""
     return run(ours(kind, **inputs), {})
-
-
-def read(method: str, file: Any, **changed: Any) -> Any:
-    """What the loader of a method, named by its folder, makes of a file with these tensors."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "file.bin"
-        torch.save(file, path)
-        return attack_values.load(method, str(path), **changed)
 
 
 def adapter_for(model: Any, kind: str) -> dict[str, dict[str, Tensor]]:
@@ -61,6 +51,15 @@ def attend(heads: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = No
     """Attention of a diffusers layer between its projections, (B, n, C) each -> (B, n, C)."""
     q, k, v = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
+
+
+def linear(x: Tensor, p: Mapping[str, Tensor], name: str) -> Tensor:
+    """A layer of the tensors p, by its name in a file."""
+    return functional.linear(x, p[f"{name}.weight"], p.get(f"{name}.bias"))
+
+
+def norm(x: Tensor, p: Mapping[str, Tensor], name: str) -> Tensor:
+    return functional.layer_norm(x, x.shape[-1:], p[f"{name}.weight"], p[f"{name}.bias"])
 
 
 class Sampling:

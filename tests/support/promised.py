@@ -179,6 +179,17 @@ def latents(graph: Node, made: dict[Node, Any] | None = None) -> Tensor:
     return run(graph, {} if made is None else made)[0]["samples"]
 
 
+def two(applied: Node, **changed: Any) -> Node:
+    """Two pictures of one step. changed: of the sampler."""
+    graph = sampled(applied, value("latent(batch=2)"), steps=1)
+    return node(graph.kind, **{**graph.inputs, **changed})
+
+
+def around(applied: Any, function: str, where: str = "around") -> Node:
+    """A MODEL with a function of other_packs.py around it, or inside, around its UNet."""
+    return value(f"other_packs.{where}(a, other_packs.{function})", applied)
+
+
 @cache
 def picture(one: Row, which: str = "a") -> Tensor:
     """`plain`, or with the node: `a`, or `b` for other people. Sampled once for all promises."""

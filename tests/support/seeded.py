@@ -29,6 +29,10 @@ def _scaled(key: str, r: Tensor) -> Tensor:
     return r / math.sqrt(r[0].numel())
 
 
+def normal(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
 def fill(module: nn.Module, seed: int) -> nn.Module:
     """Fill a module's floating-point state and return it in eval mode."""
     state = module.state_dict()

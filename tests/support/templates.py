@@ -36,26 +36,20 @@ KINDS = fewest({*METHODS, *STARTS}, "Likeness")
 
 def each(with_vue: Container[Path] = FILES) -> list[Any]:
     """Parameters: each file, with --all those too that hold nothing new. with_vue: those seen with Vue nodes too."""
-    return [
-        pytest.param(
-            path,
-            id=path.stem,
-            marks=[
-                *([pytest.mark.both_hosts] if path in METHODS else []),
-                *([] if path in KINDS else [pytest.mark.thorough]),
-                *([] if path in with_vue else [pytest.mark.thorough_with("with Vue nodes")]),
-            ],
-        )
-        for path in FILES
-    ]
+    of_vue = pytest.mark.thorough_with("with Vue nodes")
+
+    def marks(path: Path) -> list[Any]:
+        seldom = [*([] if path in KINDS else [pytest.mark.thorough]), *([] if path in with_vue else [of_vue])]
+        return [*seldom, pytest.mark.both_hosts] if path in METHODS else seldom
+
+    return [pytest.param(path, id=path.stem, marks=marks(path)) for path in FILES]
 
 
+_INSIDE = {one["name"] for file in FILES for one in workflow.subgraphs(workflow.load(file)).values()}
 BESIDE = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.thorough] if "SD1.5" in path.stem else [])
     for path in BLUEPRINTS
-    if not any(
-        path.stem in (inside["name"] for inside in workflow.subgraphs(workflow.load(file)).values()) for file in FILES
-    )
+    if path.stem not in _INSIDE
 ]
 """Blueprints that are in no template."""
 

@@ -10,7 +10,7 @@ import pytest
 import tiny_sdxl
 import torch
 from pack.bridge.dit import FLUX, FLUX_2, QWEN
-from seeded import fill
+from seeded import normal
 from torch import Tensor
 
 KNOWN = hasattr(comfy.supported_models, "Flux2")
@@ -24,20 +24,13 @@ TEXT, POOLED = CONFIGS[FLUX][1]["context_in_dim"], CONFIGS[FLUX][1]["vec_in_dim"
 def model(family: str, seed: int = 301, **changes: Any) -> comfy.model_patcher.ModelPatcher:
     """A MODEL on the CPU in float32. changes: of its network's configuration."""
     name, shape = CONFIGS[family]
-    made = getattr(comfy.supported_models, name)({**shape, **changes, "dtype": torch.float32}).get_model({})
-    fill(made.diffusion_model, seed)
-    cpu = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(made, load_device=cpu, offload_device=cpu)
+    return tiny_sdxl.seeded_model(name, {**shape, **changes}, seed)
 
 
 def latent(family: str, width: int, height: int, seed: int = 7, rows: int = 1) -> Tensor:
     """Noise of a picture, or a reference, of this size in pixels."""
-    shape = {
-        FLUX: (16, height // 8, width // 8),
-        FLUX_2: (128, height // 16, width // 16),
-        QWEN: (16, 1, height // 8, width // 8),
-    }[family]
-    return torch.randn(rows, *shape, generator=torch.Generator().manual_seed(seed))
+    channels, cell = {FLUX: ((16,), 8), FLUX_2: ((128,), 16), QWEN: ((16, 1), 8)}[family]
+    return normal(seed, rows, *channels, height // cell, width // cell)
 
 
 def conditioning(seed: int, references: Sequence[Tensor] = (), tokens: int = 7, **options: Any) -> list[list[Any]]:

@@ -35,6 +35,16 @@ SSD_CONFIG = {**HOST_CONFIG, "transformer_depth_output": [0, 0, 0, 1, 1, 2, 3, 2
 SSD_CHANGES = {"reverse_transformer_layers_per_block": [[2, 2, 3], [2, 1, 1], 1], "mid_block_type": "UNetMidBlock2D"}
 
 
+def seeded_model(
+    kind: str, shape: dict[str, Any], seed: int, dtype: torch.dtype = torch.float32
+) -> comfy.model_patcher.ModelPatcher:
+    """On the CPU, of one of the host's families by its class and a configuration of the network."""
+    made = getattr(comfy.supported_models, kind)({**shape, "dtype": dtype}).get_model({})
+    fill(made.diffusion_model, seed).to(dtype)
+    cpu = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(made, load_device=cpu, offload_device=cpu)
+
+
 def diffusers_unet(seed: int = 151, **changes: Any) -> UNet2DConditionModel:
     from diffusers import UNet2DConditionModel
 
@@ -127,21 +137,15 @@ def diffusers_sample(unet, x, sigmas, timesteps, contexts, pooled, time_ids, cfg
         if control is not None and (given := control(i)) is not None:
             net, hint, strength, context = given
             down, mid = net(
-                scaled, timestep, controlnet_cond=hint.to(dtype).expand(2 * batch, -1, -1, -1),
-                conditioning_scale=strength,
-                encoder_hidden_states=text if context is None else rows(context),
-                added_cond_kwargs={key: added[key] for key in ("text_embeds", "time_ids")}, return_dict=False,
+                scaled, timestep, controlnet_cond=hint.to(dtype).expand(2 * batch, -1, -1, -1), return_dict=False,
+                conditioning_scale=strength, encoder_hidden_states=text if context is None else rows(context),
+                added_cond_kwargs={key: added[key] for key in ("text_embeds", "time_ids")},
             )  # fmt: skip
             residuals = {"down_block_additional_residuals": down, "mid_block_additional_residual": mid}
         (out,) = unet(
-            scaled,
-            timestep,
-            encoder_hidden_states=text,
-            added_cond_kwargs=added,
-            return_dict=False,
+            scaled, timestep, encoder_hidden_states=text, added_cond_kwargs=added, return_dict=False, **residuals,
             cross_attention_kwargs=None if masks is None else {"ip_adapter_masks": masks},
-            **residuals,
-        )
+        )  # fmt: skip
         uncond, cond = out.float().chunk(2)
         x = x + (uncond + cfg * (cond - uncond)) * (sigmas[i + 1] - sigmas[i])
     return x

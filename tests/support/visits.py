@@ -34,12 +34,8 @@ def _modes() -> list[Any]:
     if host is None or host.version < (0, 10):
         return [("its own", False)]
     seldom = pytest.mark.thorough
-    return [
-        ("its own", False),
-        pytest.param(("its own", True), marks=seldom),
-        pytest.param(("the newest", False), marks=seldom),
-        ("the newest", True),
-    ]
+    both = (pytest.param(one, marks=seldom) for one in (("its own", True), ("the newest", False)))
+    return [("its own", False), *both, ("the newest", True)]
 
 
 @pytest.fixture(scope="session")
