@@ -52,13 +52,9 @@ def for_photos(cast: Cast) -> Cast:
 
     Unchanged where nobody else is present, or where everybody has a row of the batch.
     """
-
-    def has_photo(one: Identity) -> bool:
-        return not one.loras or bool(one.embeddings) or one.portraits is not None
-
-    if cast.by_row or not any(has_photo(person.identity) for person in present(cast).people):
-        return cast
-    return replace(cast, people=tuple(p if has_photo(p.identity) else replace(p, weight=0.0) for p in cast.people))
+    people = [replace(one, weight=0.0) if one.identity.by_lora_alone else one for one in cast.people]
+    left = replace(cast, people=tuple(people))
+    return cast if cast.by_row or not present(left).people else left
 
 
 def left_out(cast: Cast, photos: bool = True) -> list[str]:
