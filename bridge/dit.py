@@ -61,13 +61,13 @@ def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
     """Which of these a MODEL is of. Raises WrongBaseModel for any other, BadSetup for another pack's network."""
     network, found = network_of(model.model), ""
     if not type(network).__module__.startswith("comfy."):
-        # Nunchaku's: one is no Flux, the other a Qwen-Image that asks nobody before it attends
-        kind = type(network)
-        raise BadSetup(
-            f"The MODEL has a network of another pack ({kind.__name__} in {kind.__module__}). Nothing can be added to "
-            "its layers.",
-            "Load the same model with Load Diffusion Model (it reads fp8 too) or as GGUF, not with Nunchaku's nodes.",
+        # Nunchaku's FLUX.1 is no Flux; its Qwen-Image ignores transformer_options in attention, so nothing would act.
+        kind = f"{type(network).__name__} in {type(network).__module__}"
+        why = f"The MODEL has a network of another pack ({kind}). Nothing can be added to its layers."
+        advice = (
+            "Load the same model with Load Diffusion Model (it reads fp8 too) or as GGUF, not with that pack's nodes."
         )
+        raise BadSetup(why, advice)
     if isinstance(network, Flux):
         found = FLUX_2 if getattr(network.params, "global_modulation", False) else FLUX
     elif isinstance(network, QwenImageTransformer2DModel):

@@ -134,12 +134,12 @@ def of_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> tupl
     strange = {key.removesuffix(".weight").rsplit(".", 1)[0] for key in state.keys() - read}
     texts = {name: patch for name, patch in found.items() if name not in ours}
     both = [(model, *one) for one in ours.items()] + [(clip.patcher, *one) for one in texts.items()]
-    unfit = [one for one in both if not _of_size(*one)]
-    if strange or unfit or not found:
+    misfits = [one for one in both if not _of_size(*one)]
+    if strange or misfits or not found:
         made, here = len(found) + len(strange), type(model.model.model_config).__name__
-        sizes = f"; {_sizes(*unfit[0])}" if unfit else ""
-        what = f"another model ({counted(made, 'layer')}, of which {len(found) - len(unfit)} fit{sizes})"
-        raise WrongBaseModel(f"The LoRA {file}", what, f"one for the MODEL's ({here}) and the CLIP", _ADVICE)
+        sizes = f"; {_sizes(*misfits[0])}" if misfits else ""
+        what = f"another model ({counted(made, 'layer')}, of which {len(found) - len(misfits)} fit{sizes})"
+        raise WrongBaseModel(f"The LoRA {file}", what, f"one that fits the MODEL ({here}) and the CLIP", _ADVICE)
     return {name.removeprefix(_NETWORK).removesuffix(".weight"): patch for name, patch in ours.items()}, texts
 
 
@@ -157,7 +157,7 @@ def _unfit(model: ModelPatcher, name: str, patch: Any, by_region: bool) -> str |
 
 
 def _of_size(model: ModelPatcher, name: str, patch: Any) -> bool:
-    """Whether a patch fits its layer; also true of what is added to a text encoder as it is, which the host does."""
+    """Whether a patch fits its layer. Of kinds other than low rank the host decides."""
     shape = shape_of(model.get_model_object(name.rsplit(".", 1)[0]))
     if shape is None or getattr(patch, "name", None) not in UNFIT:
         return True
@@ -172,7 +172,7 @@ def _of_size(model: ModelPatcher, name: str, patch: Any) -> bool:
 
 
 def _sizes(model: ModelPatcher, name: str, patch: Any) -> str:
-    """In words: of a patch's matrices, and of the layer they do not fit."""
+    """Both sizes in words: the patch's matrices and its layer."""
     each = [x.shape for x in patch.weights if isinstance(x, Tensor) and x.dim() > 1]
     shape = shape_of(model.get_model_object(name.rsplit(".", 1)[0])) or ()
     made, here = " and ".join(["x".join(map(str, one)) for one in each]), "x".join(map(str, shape))

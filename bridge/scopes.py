@@ -122,7 +122,7 @@ def of_faces(
     node: its name. boxed: the same cast with the face boxes to act in, where these are not its own. Raises as
     core.places.regions.
     """
-    people, by_row = regions.present(regions.of_photos(cast)).people, cast.by_row
+    people, by_row = regions.present(regions.for_photos(cast)).people, cast.by_row
     areas = regions.of_faces(cast, mask, region_margin, feather, node)
     boxes = regions.in_boxes(boxed or cast, areas, node) if acts_in == regions.FACE_BOXES else None
     areas, boxes = (each if each is None else each[regions.rows_of(people, cast)] for each in (areas, boxes))
@@ -156,9 +156,7 @@ def of_bodies(
     if mask is not None and alone:
         regions.check_one_picture(cast)
     if mask is not None and not is_a(cast, PlacedCast):
-        return Scope(
-            people, sigmas, regions.of_masks(mask, cast)[regions.rows_of(people, cast)], None, by_row, canvas, False
-        )
+        return Scope(people, sigmas, regions.of_masks(mask, cast, people), None, by_row, canvas, False)
     placed = require_places(cast, node)
     areas = regions.of_present(placed, people, mask, extent, margin, feather)
     whole = alone and len(areas) == 1 and bool((areas == 1).all())

@@ -114,11 +114,18 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
 
 def portraits(identity: Identity, method: str) -> Portraits:
     """The pictures of one person. Raises BadCast, naming `method`, when the identity lacks them."""
+    _check_has_photo(identity, method)
     if identity.portraits is None:
         none = "has none: people saved by earlier versions have only numbers"
         problem = f"{method} looks at pictures of the face, and this identity ({identity.name}) {none}."
         raise BadCast(problem, "Make the identity again from the photos, and save it again.")
     return identity.portraits
+
+
+def _check_has_photo(identity: Identity, method: str) -> None:
+    if identity.by_lora_alone:
+        problem = f"{identity.name} has a LoRA and no photo, and {method} reads photos."
+        raise BadCast(problem, "Give them weight 0 in the Cast for this node; LoRA per Person draws them.")
 
 
 def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Tensor:
@@ -129,13 +136,13 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
     (1, 512), see `_agreement`.
     Raises BadCast, naming `method`, when the identity lacks this recogniser; BadEmbedding.
     """
+    _check_has_photo(identity, method)
     rows = identity.embeddings.get(recogniser)
     if rows is None:
         has = listed(sorted(identity.embeddings), "no embedding")
         advice = f"Choose {recogniser} in Load Face Model and make the identity again from the photos."
         problem = f"{method} needs {recogniser}, this identity ({identity.name}) has {has}."
-        weight = " Or give them weight 0 in the Cast for this node: LoRA per Person alone reads LoRAs."
-        raise BadCast(problem, f"{advice} Its file: {where(recogniser)}.{weight if identity.loras else ''}")
+        raise BadCast(problem, f"{advice} Its file: {where(recogniser)}.")
     why = "no photo of this person shows a face" if not len(rows) else why_bad(rows)
     if why:
         raise BadEmbedding(identity.name, recogniser, why)

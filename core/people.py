@@ -105,6 +105,10 @@ class Identity:
         # A name also comes out of files that others have made.
         object.__setattr__(self, "name", plain(self.name, NAME) or "person")
 
+    @property
+    def by_lora_alone(self) -> bool:
+        return bool(self.loras) and not self.embeddings and self.portraits is None
+
 
 @dataclass(frozen=True)
 class Slot:

@@ -101,9 +101,10 @@ def _check_compared(parts: Parts | None, vision: ClipVisionModel | None, clip: C
     compared = clip is not None or bool(prompt.strip())
     needed = {"clip": clip is not None, "clip_vision": vision is not None, "a text in prompt": bool(prompt.strip())}
     if compared and not all(needed.values()):
-        missing = listed([name for name, there in needed.items() if not there])
+        lacking = [name for name, there in needed.items() if not there]
+        missing = f"{listed(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"
         advice = "Give all of clip, clip_vision and prompt, or neither clip nor prompt."
-        raise BadSetup(f"Measure Likeness cannot compare pictures with the prompt: without {missing}.", advice)
+        raise BadSetup(f"Measure Likeness cannot compare pictures with the prompt: {missing}.", advice)
     if not compared and (parts is None) != (vision is None):
         missing = "parts" if parts is None else "clip_vision"
         advice = "Connect parts and clip_vision (a CLIP or DINOv2 vision model, from Load CLIP Vision), or neither."

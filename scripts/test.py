@@ -155,8 +155,7 @@ def workers(beside: int) -> list[str]:
     cores, for tests wait for servers and browsers; each with its networks, ComfyUI and browser takes some six GB.
     beside: how many sessions share them."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30 if hasattr(os, "sysconf") else 12
-    count = min((os.cpu_count() or 1) + 1, 5, memory // 6)
-    count = -(-count // beside)
+    count = max(1, min((os.cpu_count() or 1) + 1, 5, memory // 6) // beside)
     several = ["-n", str(count), "--dist", "loadgroup", "--no-loadscope-reorder"] if count > 1 else []
     return ["--durations=30", *several]
 

@@ -47,24 +47,20 @@ def present(cast: Cast) -> Cast:
     return replace(cast, people=tuple(person for person in cast.people if person.weight > 0))
 
 
-def of_photos(cast: Cast) -> Cast:
+def for_photos(cast: Cast) -> Cast:
     """The cast of a method that reads photos: at weight 0 who has LoRAs alone, in whose place LoRA per Person acts.
 
     Unchanged where nobody else is present, or where everybody has a row of the batch.
     """
-
-    def drawn(one: Identity) -> bool:
-        return not one.loras or bool(one.embeddings) or one.portraits is not None
-
-    if cast.by_row or not any(drawn(person.identity) for person in present(cast).people):
-        return cast
-    return replace(cast, people=tuple(p if drawn(p.identity) else replace(p, weight=0.0) for p in cast.people))
+    people = [replace(one, weight=0.0) if one.identity.by_lora_alone else one for one in cast.people]
+    left = replace(cast, people=tuple(people))
+    return cast if cast.by_row or not present(left).people else left
 
 
 def left_out(cast: Cast, photos: bool = True) -> list[str]:
-    """Who is at weight 0, and whom of_photos leaves out, a line each."""
-    drawn = of_photos(cast).people if photos else cast.people
-    by_lora = [one for one, kept in zip(cast.people, drawn, strict=True) if one is not kept and one.weight > 0]
+    """Who is at weight 0, and whom for_photos leaves out, a line each."""
+    read = for_photos(cast).people if photos else cast.people
+    by_lora = [one for one, kept in zip(cast.people, read, strict=True) if one is not kept and one.weight > 0]
     return [
         *gathered("Weight 0, left out", names([one for one in cast.people if one.weight <= 0])),
         *gathered("A LoRA and no photo, left to LoRA per Person", names(by_lora)),
@@ -207,7 +203,7 @@ def of_present(
         numbers = [n for n, person in enumerate(cast.people, 1) if any(person is one for one in people)]
         found = torch.stack([of_person(cast, number, extent, margin, feather) for number in numbers])
         return checked(found, names(people))
-    return of_masks(masks, cast)[rows_of(people, cast)]
+    return of_masks(masks, cast, people)
 
 
 def rows_of(people: Sequence[Person], cast: Cast) -> list[bool]:
@@ -297,9 +293,9 @@ def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -
         raise BadRegion(", ".join(names(cast.people)), why, advice)
 
 
-def of_masks(masks: Tensor, cast: Cast) -> Tensor:
-    """A MASK batch, one per person in the cast's order, as (people, H, W) of those present, of the size of the canvas
-    if there is one.
+def of_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | None = None) -> Tensor:
+    """A MASK batch, one per person in the cast's order, as (people, H, W) of these, or of those present, of the size
+    of the canvas if there is one.
 
     Raises BadRegion when the numbers differ, a mask is empty or two are the same.
     """
@@ -311,7 +307,8 @@ def of_masks(masks: Tensor, cast: Cast) -> Tensor:
     size = (cast.height, cast.width) if is_a(cast, PlacedCast) else tuple(masks.shape[-2:])
     theirs = masks[[person.weight > 0 for person in cast.people]]
     fitted = functional.interpolate(theirs[:, None], size=size, mode="nearest")[:, 0]
-    return checked(fitted, names(present(cast).people))
+    found = checked(fitted, names(present(cast).people))
+    return found if people is None else found[rows_of(people, cast)]
 
 
 def checked(regions: Tensor, people: Sequence[str]) -> Tensor:

@@ -18,7 +18,7 @@ from ...core.geometry import PATCH, off_canvas, on_canvas, patch_rect, with_patc
 from ...core.models.tensors import State, below
 from ...core.people import EMBEDDING, NotPlaced, Person, PlacedCast, Point, rows_missing
 from ...core.places import placing
-from ...core.places.regions import left_out, of_photos
+from ...core.places.regions import for_photos, left_out
 from ...core.projections import EmbeddingProjection, Resampler
 
 
@@ -104,7 +104,7 @@ def presence(cast: PlacedCast) -> Presence:
 
     return Presence(
         cast,
-        people=tuple(p for p in of_photos(cast).people if p.weight > 0 and not off(p)),
+        people=tuple(p for p in for_photos(cast).people if p.weight > 0 and not off(p)),
         off_canvas=tuple(p.identity.name for p in cast.people if off(p)),
     )
 

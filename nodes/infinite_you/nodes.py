@@ -256,7 +256,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         **where: Any,
     ) -> io.NodeOutput:
         dit.require_dits(APPLY)
-        drawn = regions.present(regions.of_photos(regions.as_cast(cast))).people
+        drawn = regions.present(regions.for_photos(regions.as_cast(cast))).people
         slots = [(one, one.slot) for one in drawn if keypoints and one.slot]
         bare = regions.names([one for one, slot in slots if slot.keypoints is None])
         more = gathered("No face keypoints in the place, so InfuseNet is shown black", bare)

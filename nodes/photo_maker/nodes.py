@@ -147,8 +147,9 @@ class ApplyPhotoMaker(io.ComfyNode):
     ) -> io.NodeOutput:
         cast = regions.as_cast(cast)
         cast = replace(cast, people=tuple(replace(one, weight=one.weight * weight) for one in cast.people))
-        nobody, drawn = [] if regions.present(cast).people else [WITHOUT_PEOPLE], regions.of_photos(cast)
-        acting = scopes.acting(cls, cast, weight, more=nobody, **region)
+        without = [] if regions.present(cast).people else [WITHOUT_PEOPLE]
+        drawn = regions.for_photos(cast)
+        acting = scopes.acting(cls, cast, weight, more=without, **region)
         check_family("The model input", "text width", text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         words, fused, stand = prompt(photo_maker, clip, text, trigger, drawn.people)

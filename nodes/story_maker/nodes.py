@@ -89,7 +89,7 @@ class ApplyStoryMaker(io.ComfyNode):
         **region: Any,
     ) -> io.NodeOutput:
         everybody, node = as_cast(cast), notes.node_of(cls)
-        drawn = regions.of_photos(everybody)
+        drawn = regions.for_photos(everybody)
         present = regions.present(drawn).people
         if not present or not weight:
             return io.NodeOutput(model, positive, negative)
@@ -101,7 +101,7 @@ class ApplyStoryMaker(io.ComfyNode):
         else:
             scope = scopes.of_bodies(everybody, APPLY, window, present, rows=True, **region)
         dressed = cut_out(drawn.people, bodies, body_masks)
-        notes.tell(node, "\n".join(_remarks(everybody, dressed, bodies, body_masks)))
+        notes.tell(node, "\n".join(_remarks(everybody, present, dressed, bodies, body_masks)))
         acting = lora.with_lora(model, story_maker.lora, lora_weight, node)
         looked = _seen(story_maker, clip_vision, present, photos, dressed)
         carried = _injections(story_maker, scope, looked, weight)
@@ -132,11 +132,9 @@ def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: 
     whole = scope.regions is None and not by_row
     if whole and len(people) > net.most:
         names = listed([person.identity.name for person in people])
-        why = f"StoryMaker tells at most {net.most} people apart in the whole picture, and these are {len(people)}"
-        advice = (
-            "Give each person a place with Place Cast, or connect one mask per person: by region there may be more."
-        )
-        raise BadCast(f"{why}: {names}.", advice)
+        why = f"StoryMaker tells at most {net.most} people apart in the whole picture, not {len(people)}: {names}."
+        advice = "Give each person a place with Place Cast, or connect one mask each: by region there may be more."
+        raise BadCast(why, advice)
     acting = scope if scope.regions is None else replace(scope, regions=with_background(scope.regions))
 
     def joined(background: Tensor, tokens: Tensor) -> Tensor:
@@ -157,10 +155,11 @@ def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: 
     return injections(loaded, acting, [joined(background, side) for side in tokens], scales)
 
 
-def _remarks(cast: Cast, dressed: Sequence[Body], given: Tensor | Parts | None, masks: Tensor | None) -> list[str]:
-    """What works, but may not be meant."""
-    names = regions.names(regions.present(regions.of_photos(cast)).people)
-    whole = [name for name, body in zip(names, dressed, strict=True) if body.whole]
+def _remarks(
+    cast: Cast, people: Sequence[Person], dressed: Sequence[Body], given: Tensor | Parts | None, masks: Tensor | None
+) -> list[str]:
+    """What works, but may not be meant. people: those drawn here, `dressed` in their order."""
+    whole = [name for name, body in zip(regions.names(people), dressed, strict=True) if body.whole]
     lines = left_out(cast)
     lines += gathered("No mask, so the whole picture counts as clothes", whole)
     if masks is not None and (given is None or is_a(given, Parts)):

@@ -24,13 +24,13 @@ from rig.workflow import BYPASSED, NOTES, fill, load
 
 from core.models.needs import nodes_in
 
-from . import built, export, garments, places
+from . import built, export, garments, net, places
 
 
 class Kind(NamedTuple):
     """A workflow of the miniature's. template: which it is made from. note: what its note says. names: of inputs, and
-    the file that each is set to, an attribute of Files. pictures: of its Load Image nodes. chooses: what a user does
-    first."""
+    the file that each is set to, a path of attributes of Files. pictures: of its Load Image nodes. chooses: what a user
+    does first."""
 
     template: str
     note: str
@@ -50,9 +50,12 @@ GROUP, THREE, PORTRAIT, FACE, OUTFIT = (
     f"{name} (miniature)" for name in ("Two people", "A group", "A portrait", "Another face in a photo", "An outfit")
 )
 KINDS = {
-    GROUP: Kind("start_two_people", "note.md", 1, _ID_PATCH, lambda _: photos.drawn(), "choose two photos"),
+    GROUP: Kind(
+        "start_two_people", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn(), "choose two photos"
+    ),
     THREE: Kind(
-        "start_group", "note.md", 1, _ID_PATCH, lambda _: photos.drawn("anna", "ben", "carla"), "choose three photos"
+        "start_group", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn("anna", "ben", "carla"),
+        "choose three photos",
     ),
     PORTRAIT: Kind(
         "start_portrait", "note_portrait.md", 4, _INSTANT_ID, lambda _: photos.drawn("anna"), "choose a photo"
@@ -62,7 +65,7 @@ KINDS = {
         "choose two photos",
     ),
     OUTFIT: Kind(
-        "parts2whole_with_pose", "note_outfit.md", 1, _PARTS,
+        "parts2whole_with_pose", "note_outfit.md", net.Settings().steps, _PARTS,
         lambda files: [files.root / "input" / f"{name}.png" for name in garments.EXAMPLES], "choose other clothes",
         garments.SIZE,
     ),
@@ -162,9 +165,9 @@ def ready(name: str, files: Files, images: Sequence[str], template: str = "") ->
     """
     kind = KINDS[name]
     workflow, (width, height) = load(ROOT / "workflows" / f"{template or kind.template}.json"), kind.size
-    names: dict[str, Any] = {name: attrgetter(f"{file}.name")(files) for name, file in kind.names.items()}
+    names: dict[str, Any] = {key: attrgetter(f"{file}.name")(files) for key, file in kind.names.items()}
     names |= {"width": width, "height": height, "longer_side": max(kind.size), "steps": kind.steps, "denoise": 1.0}
-    fill(workflow, names | {"cfg": 1.0, "sampler_name": "euler", "scheduler": "normal"}, images)
+    fill(workflow, names | {"cfg": net.Settings().cfg, "sampler_name": "euler", "scheduler": "normal"}, images)
     for node in nodes_in(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
         if node["type"] == "LikenessDetectBodySurface":

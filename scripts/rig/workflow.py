@@ -13,7 +13,7 @@ from core.models.manifest import Model
 from core.models.needs import subgraphs
 
 Prompt = dict[str, dict[str, Any]]
-Saved = Mapping[str, Any]
+Json = Mapping[str, Any]
 """A workflow as the editor saves it, a node of it, or what the host says of one."""
 
 NOTES = {"Note", "MarkdownNote"}
@@ -37,7 +37,7 @@ def load(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text("utf-8"))
 
 
-def nodes_in(workflow: Saved) -> Iterator[dict[str, Any]]:
+def nodes_in(workflow: Json) -> Iterator[dict[str, Any]]:
     """Every node, those inside of subgraphs in the place of the node that stands for them."""
     return (node for node in needs.nodes_in(workflow) if node["type"] not in subgraphs(workflow))
 
@@ -69,7 +69,7 @@ _Places = dict[tuple[str, str], Place]
 """By node and name."""
 
 
-def to_prompt(workflow: Saved, object_info: Saved) -> Prompt:
+def to_prompt(workflow: Json, object_info: Json) -> Prompt:
     """The API prompt of a workflow, as the editor makes it: subgraphs opened, no muted nodes, no reroutes; what goes
     into a bypassed node comes out of it by its type, and a Primitive's value stands where it is linked to.
 
@@ -79,7 +79,7 @@ def to_prompt(workflow: Saved, object_info: Saved) -> Prompt:
     return opened(workflow, object_info)[0]
 
 
-def opened(workflow: Saved, object_info: Saved) -> tuple[Prompt, list[Place]]:
+def opened(workflow: Json, object_info: Json) -> tuple[Prompt, list[Place]]:
     """`to_prompt`, and where each of its values is set."""
     places: _Places = {}
     running = _Level(workflow, subgraphs(workflow)).running()
@@ -101,7 +101,7 @@ class _Level:
     """What the ends of a subgraph's links at its own inputs and outputs are numbered with."""
 
     def __init__(
-        self, graph: Saved, subgraphs: Mapping[str, Saved], around: _Level | None = None, node: Saved | None = None
+        self, graph: Json, subgraphs: Mapping[str, Json], around: _Level | None = None, node: Json | None = None
     ) -> None:
         self.nodes = {node["id"]: node for node in graph["nodes"]}
         self.links = {link[0]: link[1:5] for link in map(_as_list, graph["links"])}
@@ -165,7 +165,7 @@ class _Level:
 
 
 def _entry(
-    number: str, node: Saved, brought: Mapping[str, list[Any] | Place], object_info: Saved, places: _Places
+    number: str, node: Json, brought: Mapping[str, list[Any] | Place], object_info: Json, places: _Places
 ) -> dict[str, Any]:
     """A node of the prompt; `places` gets where its values are set."""
     if node["type"] not in object_info:
@@ -187,7 +187,7 @@ def _entry(
     return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
 
 
-def _through(node: Saved, output: int, wanted: Any) -> int | None:
+def _through(node: Json, output: int, wanted: Any) -> int | None:
     """Which input of a bypassed node stands for one of its outputs, as the editor chooses it."""
     types = [slot.get("type") for slot in node.get("inputs") or []]
     made = node["outputs"][output].get("type")
@@ -217,7 +217,7 @@ def _as_list(link: Any) -> list[Any]:
     return [link[name] for name in names] if isinstance(link, dict) else link
 
 
-def _values(node: Saved, definition: Saved) -> dict[str, Any]:
+def _values(node: Json, definition: Json) -> dict[str, Any]:
     """What a node's own widgets say, by the name of the input."""
     names = list(_widgets(definition, node))
     saved = node.get("widgets_values") or []
@@ -240,7 +240,7 @@ def sent(value: Any) -> Any:
     return {"__value__": value} if isinstance(value, list) else value
 
 
-def _names(node: Saved) -> list[str]:
+def _names(node: Json) -> list[str]:
     """Of a node's widgets, in the order of its values; "" is what the editor adds to a seed."""
     names = [slot["name"] for slot in node.get("inputs", []) if "widget" in slot]
     if "seed" in names and len(node.get("widgets_values") or []) > len(names):
@@ -248,7 +248,7 @@ def _names(node: Saved) -> list[str]:
     return names
 
 
-def _widgets(definition: Saved, node: Saved) -> Iterator[str]:
+def _widgets(definition: Json, node: Json) -> Iterator[str]:
     """Input names in the order of the saved widget values; "" for what the editor adds and the host does not take."""
     for section in ("required", "optional"):
         specs: Mapping[str, Sequence[Any]] = definition["input"].get(section, {})
@@ -269,7 +269,7 @@ def _is_widget(kind: Any, options: Mapping[str, Any]) -> bool:
     return (isinstance(kind, list) or kind in _WIDGET_TYPES) and not options.get("forceInput")
 
 
-def fill(workflow: Saved, values: Mapping[str, Any], images: Sequence[str]) -> None:
+def fill(workflow: Json, values: Mapping[str, Any], images: Sequence[str]) -> None:
     """Set widgets of a workflow as it is saved, on boxes and inside of them: older frontends send the one, newer ones
     the other.
 

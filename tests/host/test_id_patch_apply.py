@@ -271,7 +271,7 @@ def test_what_the_condition_image_reports(id_patch, cast, told, caplog):
     assert preview.min() == 0 and preview.max() == 1
 
 
-def test_who_has_a_lora_alone_is_read_by_nobody_here_and_keeps_the_skeleton(apply, id_patch):
+def test_a_person_by_lora_alone_keeps_the_skeleton_and_gets_no_tokens(apply, id_patch):
     beside, without = second_by_lora(posed(*BODIES)), posed(*BODIES, weights=(1.0, 0.0))
     image = drawn(id_patch, beside, PoseImage.execute(cast=beside)[0])
     assert torch.equal(image, drawn(id_patch, without, PoseImage.execute(cast=posed(*BODIES))[0]))
