@@ -138,17 +138,15 @@ def pixels_of(model: BaseModel) -> int:
     return getattr(model.latent_format, "spacial_downscale_ratio", 8)
 
 
-def attend_with(
-    extra_options: Options, kernel: Callable[..., Tensor] | None = None, mask: Tensor | None = None
-) -> Attend:
+def attend_with(options: Options, kernel: Callable[..., Tensor] | None = None, mask: Tensor | None = None) -> Attend:
     """The host's attention, or another kernel of its, as this layer calls it. mask: added to the logits."""
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         # Looked up when called: the host's choice is a name of its module.
         chosen = kernel or comfy.ldm.modules.attention.optimized_attention
         return chosen(
-            q, k, v, extra_options["n_heads"], mask=mask,
-            attn_precision=extra_options["attn_precision"], transformer_options=extra_options,
+            q, k, v, options["n_heads"], mask=mask,
+            attn_precision=options["attn_precision"], transformer_options=options,
         )  # fmt: skip
 
     return attend

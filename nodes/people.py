@@ -397,9 +397,8 @@ class PeopleFromPhotos(FindsFaces, io.ComfyNode):
                 faces.append(_face(cls, face_model, photo, which_face, where, photo_size))
                 seen.append((who, faces[-1]))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
-        drawn = pictures.reminder(
-            [(who.identity.name, one[0]) for who, one in zip(members, given.values(), strict=True)]
-        )
+        pairs = zip(members, given.values(), strict=True)
+        drawn = pictures.reminder([(who.identity.name, one[0]) for who, one in pairs])
         remarks = [*drawn, *gathered("Left out, no photo", first(unseen)), *analysis.small_faces(seen)]
         return _shown(cls, people.Cast(tuple(members)), remarks)
 

@@ -183,9 +183,8 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
 def overlaps(present: Sequence[tuple[str, Point]]) -> list[str]:
     """Whose ID patches, around these centres, run into each other, in one line."""
     rects = [geometry.patch_rect(center) for _, center in present]
-    pairs = [
-        f"{present[i][0]} and {present[j][0]} by {wide}x{high} px" for i, j, wide, high in geometry.overlaps(rects)
-    ]
+    met = geometry.overlaps(rects)
+    pairs = [f"{present[i][0]} and {present[j][0]} by {wide}x{high} px" for i, j, wide, high in met]
     return gathered("ID patches overlap, faces may mix", pairs, f"; move them {geometry.PATCH} px apart")
 
 
