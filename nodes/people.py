@@ -148,7 +148,7 @@ class Identity(FindsFaces, io.ComfyNode):
         bboxes: object = None,
         face_boxes: str = "",
     ) -> io.NodeOutput:
-        boxed = by_hand.of_photos(face_boxes, bboxes, len(image), (image.shape[2], image.shape[1]))
+        boxed = by_hand.in_boxes(face_boxes, bboxes, len(image), (image.shape[2], image.shape[1]))
         face_model = face_model or default_face_model(detects=face_landmarks is None and None in boxed)
         name = plain(name, NAME) or "person"
         seen: list[tuple[str, people.Face]] = []
@@ -254,10 +254,7 @@ class SaveIdentity(io.ComfyNode):
         return io.Schema(
             node_id="LikenessSaveIdentity",
             category=IN_PEOPLE,
-            inputs=[
-                IdentitySocket.Input("identity"),
-                io.String.Input("filename", default="person"),
-            ],
+            inputs=[IdentitySocket.Input("identity"), io.String.Input("filename", default="person")],
             outputs=[IdentitySocket.Output("saved_identity"), io.String.Output("path")],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
@@ -403,13 +400,4 @@ class PeopleFromPhotos(FindsFaces, io.ComfyNode):
         return _shown(cls, people.Cast(tuple(members)), remarks)
 
 
-NODES = [
-    LoadFaceModel,
-    DetectFaces,
-    Identity,
-    BlendIdentities,
-    SaveIdentity,
-    LoadIdentity,
-    Cast,
-    PeopleFromPhotos,
-]
+NODES = [LoadFaceModel, DetectFaces, Identity, BlendIdentities, SaveIdentity, LoadIdentity, Cast, PeopleFromPhotos]

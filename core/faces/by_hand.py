@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..errors import counted
 from ..geometry import shorter_side
 from ..people import Box
-from ..places.from_boxes import LEAST, BadBoxes, read, written
+from ..places.from_boxes import LEAST, BadBoxes, Marked, read, written
 from .analysis import Detection
 from .pictures import TEMPLATE
 
 
-def of_photos(text: str, linked: object, photos: int, size: tuple[int, int]) -> list[Detection | None]:
+def in_boxes(text: str, linked: object, photos: int, size: tuple[int, int]) -> list[Detection | None]:
     """A face per photo, in their order, of the boxes in a text, else of those linked; None of each without any.
 
-    text, linked: see from_boxes.written and read. size: (width, height) of every photo in pixels. Raises BadBoxes for
-    another number of them, one that is too small or whose middle is beside the photo; BadInput.
+    text: see from_boxes.written. linked: see from_boxes.read; or a list of boxes for each photo. size: (width, height)
+    of every photo in pixels. Raises BadBoxes for another number of them, one that is too small or whose middle is
+    beside the photo; BadInput.
     """
-    boxes = [one.box for one in written(text) or read(linked or [])]
-    if boxes and len(boxes) != photos:
-        why = f"{counted(len(boxes), 'box', 'boxes')} for {counted(photos, 'photo')}"
+    lists = [by_text] if (by_text := written(text)) else _read(linked or [])
+    boxes = [one.box for found in lists for one in found]
+    if boxes and (len(boxes) != photos or (len(lists) > 1 and not all(lists))):
+        each = " and ".join(counted(len(found), "box", "boxes") for found in lists)
+        why = f"{each} for {counted(photos, 'photo')}"
         raise BadBoxes(why, "Give each photo one, in their order")
     for number, (x0, y0, x1, y1) in enumerate(boxes, 1):
         which = f"box {number} is {x1 - x0:g}x{y1 - y0:g} px"
@@ -28,6 +33,12 @@ def of_photos(text: str, linked: object, photos: int, size: tuple[int, int]) -> 
             why = f"{which} at x {x0:g}, y {y0:g}, and its middle lies beside the photo of {size[0]}x{size[1]} px"
             raise BadBoxes(why, "Write it in pixels of the photo: x, y, width, height")
     return [*map(_in_box, boxes)] or [None] * photos
+
+
+def _read(linked: Any) -> list[tuple[Marked, ...]]:
+    """In one list, or in one for each of several photos, as detectors give them."""
+    several = isinstance(linked, (list, tuple)) and all(isinstance(one, (list, tuple)) for one in linked)
+    return [read(one) for one in linked] if several else [read(linked)]
 
 
 _SIZE, _MIDDLE = (82, 104), (56, 66)

@@ -209,7 +209,7 @@ def read(given: object) -> tuple[Marked, ...]:
     if boxes is None and isinstance(given, (list, tuple)):
         pictures = cast("Sequence[Any]", given)
         if len(pictures) > 1 and layouts.dictionaries(pictures[:1]) is None:
-            why = f"they are of {len(pictures)} pictures, boxes of one are taken"
+            why = f"they are of {len(pictures)} pictures, a layout is made of one"
             raise BadBoxes(why, "Give the detector one picture")
         boxes = layouts.dictionaries(pictures[0])
     if boxes is None:

@@ -273,7 +273,8 @@ def test_a_drawn_face_that_no_detector_finds_is_taken_from_its_box(face_model):
     assert torch.equal(embedded(identity), face_model.recognisers[0].embed([to_picture(crops[0])]))
     assert identity.portraits.aligned.shape[0] == 1 and identity.portraits.loose.float().std() > 10
     box = {"x": 144, "y": 187, "width": 122, "height": 156}
-    for linked, image in ((box, drawing), ([[box]], drawing), ([box, box], torch.cat([drawing, drawing]))):
+    two = torch.cat([drawing, drawing])
+    for linked, image in ((box, drawing), ([[box]], drawing), ([box, box], two), ([[box], [box]], two)):
         assert torch.equal(embedded(made(face_model, image, bboxes=linked)[0])[-1], embedded(identity)[0])
 
 
@@ -295,6 +296,9 @@ def test_a_box_is_taken_instead_of_other_faces_in_pixels_of_the_photo_as_it_came
 def test_a_box_that_shows_no_face_is_named(face_model, boxes, why):
     with pytest.raises(BadBoxes, match=why):
         made(face_model, picture("YAO"), face_boxes=boxes)
+    with pytest.raises(BadBoxes, match="2 boxes and 0 boxes for 2 photos"):
+        box = {"x": 60, "y": 40, "width": 82, "height": 104}
+        made(face_model, picture("YAO").repeat(2, 1, 1, 1), bboxes=[[box, box], []])
 
 
 @pytest.fixture
