@@ -81,7 +81,7 @@ def _taken(node: type[io.ComfyNode], name: str, value: Any) -> Any:
     if kind.io_type in (io.Int.io_type, io.Float.io_type):
         return inputs.number(what, value, kind.min, kind.max, whole=kind.io_type == io.Int.io_type)
     if value is None and _may_be_nothing(kind):
-        return None
+        return getattr(kind, "default", None)
     if not _fits(kind, value):
         raise BadInput(what, inputs.named(value), str(kind.io_type).removesuffix(",LIKENESS_ADAPTER"))
     if kind.io_type == io.Combo.io_type and name not in judged and value not in kind.options:

@@ -18,12 +18,10 @@ from .identities import assigned, combine, in_common, in_places, similarities
 from .methods import methods
 from .models.packs import ANTELOPE
 from .people import Box, Cast, Face, Faces, Identity, NotPlaced, Person, PlacedCast, is_a, require_together
+from .places.regions import for_photos
 from .previews import Color, Sheet, as_picture, color_of
 
-_RANKED = [
-    *((one.rank, one.measured_as, one.recogniser) for one in methods() if one.measured_as),
-    (25, "PuLID", ANTELOPE),
-]
+_RANKED = [(25, "PuLID", ANTELOPE), *((x.rank, x.measured_as, x.recogniser) for x in methods() if x.measured_as)]
 METHODS: Mapping[str, str] = {"unknown": "", **{name: recogniser for _, name, recogniser in sorted(_RANKED)}}
 """The recogniser each method was trained with. It is biased towards that method: any other judges better."""
 
@@ -193,10 +191,10 @@ STRANGER = 0.2
 
 
 def people_of(cast: Cast | None, identity: Identity | None, node: str = NODE) -> Cast:
-    """Whom to look for: the cast without people of weight 0, and one more person. Raises BadCast where that is nobody
-    or people have a picture each, NotPlaced where only some have a place."""
+    """Whom to look for: the cast without people of weight 0 or with LoRAs alone, and one more person. Raises BadCast
+    where that is nobody or people have a picture each, NotPlaced where only some have a place."""
     require_together(cast, node)
-    present = [person for person in (cast.people if cast else ()) if person.weight > 0]
+    present = [person for person in (for_photos(cast).people if cast else ()) if person.weight > 0]
     people = (*present, *([Person(identity)] if identity else []))
     if not people and cast:
         raise BadCast("There are no people to search: all in the cast have weight 0.", "Raise a weight in Cast.")

@@ -20,6 +20,7 @@ from ..core.faces.model import faces_in
 from ..core.measure import who_is_who
 from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb, rows
+from ..core.places.regions import by_lora
 from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, ReportSocket
 
 
@@ -87,7 +88,7 @@ class Measure(FindsFaces, io.ComfyNode):
             texts = text_alignment(clip, clip_vision, prompt, as_rgb(images))
             report, text_score = measure.with_text(report, texts), sum(texts) / len(texts)
         annotated = torch.stack([who_is_who(image, report, n) for n, image in enumerate(images)])
-        notes.tell(notes.node_of(cls), "\n".join(measure.troubles(report)))
+        notes.tell(notes.node_of(cls), "\n".join([*(by_lora(cast) if cast else []), *measure.troubles(report)]))
         numbers = measure.totals(report.judged)
         text = measure.describe(report)
         return io.NodeOutput(report, annotated, text, *numbers, text_score, ui=ui.PreviewImage(annotated, cls=cls))

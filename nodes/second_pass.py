@@ -19,7 +19,7 @@ from ..core.faces.model import faces_in
 from ..core.people import Cast, Identity
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
-from ..core.places.regions import as_cast
+from ..core.places.regions import as_cast, by_lora
 from ..core.second_pass import CHOICES, MATCHES, Choice, Crops, Decision
 from .sockets import CastOrIdentitySocket, CastSocket, CropsSocket, FaceModelSocket
 
@@ -73,14 +73,15 @@ class CropFaces(FindsFaces, io.ComfyNode):
         **how: Any,
     ) -> io.NodeOutput:
         choice = Choice(use_places=not_found == PLACES[0], size=size // 64 * 64, **how)
-        people = measure.people_of(as_cast(cast), None, CROP)
+        cast = as_cast(cast)
+        people = measure.people_of(cast, None, CROP)
         decisions = _decisions(face_model or default_face_model(), images, people, choice)
         listed = [one for picture in decisions for one in picture]
         chosen = [one.crop for one in listed if one.crop]
         where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
         preview = torch.stack([second_pass.who_is_cut_out(*one) for one in zip(images, decisions, strict=True)])
-        rounded = [] if choice.size == size else [f"Crops of {choice.size} px, not {size}: sizes are multiples of 64"]
-        notes.tell(notes.node_of(cls), "\n".join([*rounded, *second_pass.troubles(listed, len(images))]))
+        said = [] if choice.size == size else [f"Crops of {choice.size} px, not {size}: sizes are multiples of 64"]
+        notes.tell(notes.node_of(cls), "\n".join([*said, *by_lora(cast), *second_pass.troubles(listed, len(images))]))
         crops = masks = rows = ExecutionBlocker(None)
         latents = ExecutionBlocker(NO_VAE if chosen else None)
         if chosen:

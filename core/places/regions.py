@@ -59,12 +59,15 @@ def for_photos(cast: Cast) -> Cast:
 
 def left_out(cast: Cast, photos: bool = True) -> list[str]:
     """Who is at weight 0, and whom for_photos leaves out, a line each."""
-    read = for_photos(cast).people if photos else cast.people
-    by_lora = [one for one, kept in zip(cast.people, read, strict=True) if one is not kept and one.weight > 0]
-    return [
-        *gathered("Weight 0, left out", names([one for one in cast.people if one.weight <= 0])),
-        *gathered("A LoRA and no photo, left to LoRA per Person", names(by_lora)),
-    ]
+    off = gathered("Weight 0, left out", names([one for one in cast.people if one.weight <= 0]))
+    return [*off, *(by_lora(cast) if photos else [])]
+
+
+def by_lora(cast: Cast) -> list[str]:
+    """Whom for_photos leaves out, in one line."""
+    both = zip(cast.people, for_photos(cast).people, strict=True)
+    found = [one for one, kept in both if one is not kept and one.weight > 0]
+    return gathered("A LoRA and no photo, left to LoRA per Person", names(found))
 
 
 def remarks(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[str]:
