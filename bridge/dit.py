@@ -64,9 +64,7 @@ def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
         # Nunchaku's FLUX.1 is no Flux; its Qwen-Image ignores transformer_options in attention, so nothing would act.
         kind = f"{type(network).__name__} in {type(network).__module__}"
         why = f"The MODEL has a network of another pack ({kind}). Nothing can be added to its layers."
-        advice = (
-            "Load the same model with Load Diffusion Model (it reads fp8 too) or as GGUF, not with that pack's nodes."
-        )
+        advice = "Load the same model with Load Diffusion Model (reads fp8 too) or as GGUF, not with that pack's nodes."
         raise BadSetup(why, advice)
     if isinstance(network, Flux):
         found = FLUX_2 if getattr(network.params, "global_modulation", False) else FLUX
