@@ -69,7 +69,9 @@ def append_tokens(conditioning: Conditioning, tokens: Tensor, people: int, start
 
 def check_conditioning(conditioning: Conditioning, width: int, what: str, needed: str = "", advice: str = "") -> None:
     """Raise WrongBaseModel when a text is of another width than the models `what` is made for.
-    needed, advice: in words, where the width alone does not tell."""
+
+    needed, advice: in words, where the width alone does not tell.
+    """
     for text, _ in conditioning:
         found = text.shape[-1]
         if found != width:

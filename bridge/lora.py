@@ -52,8 +52,7 @@ def with_lora(
     loaded = _patches(model, state, weights)
     key, ours = next(iter(loaded.items()))
     if found := sum(patch[0] for patch in model.patches.get(key, ()) if _same(patch[1], ours)):
-        said = f"The MODEL has the LoRA of this file already, at {found:g}: not added a second time"
-        notes.tell(node_id, said)
+        notes.tell(node_id, f"The MODEL has the LoRA of this file already, at {found:g}: not added a second time")
         return model
     clone = model.clone()
     clone.add_patches(loaded, strength)
@@ -64,10 +63,8 @@ def _patches(model: ModelPatcher, state: State, weights: Mapping[str, str] | Non
     """By the names of the MODEL's weights. Raises WrongBaseModel unless each finds a layer of its size: the host leaves
     out all others."""
     found = comfy.lora.load_lora(dict(state), weights or _weights(model), False)
-    layers, fitting = (
-        sum(key.endswith("up.weight") for key in state),
-        sum(_of_size(model, *one) for one in found.items()),
-    )
+    layers = sum(key.endswith("up.weight") for key in state)
+    fitting = sum(_of_size(model, *one) for one in found.items())
     if not found or fitting != layers:
         made, ours = f"another UNet ({layers} layers, of which {fitting} fit)", type(model.model.model_config).__name__
         advice = "Use a MODEL with the own layout of the file's family, or set lora_weight to 0."

@@ -79,8 +79,7 @@ class Scope:
 
 def everywhere(cast: Cast, node: str, sigmas: tuple[float, float]) -> Scope:
     """All of them in the whole picture. node: its name."""
-    people = regions.present(cast).people
-    return Scope(people, sigmas, None, None, False, Canvas(node), False)
+    return Scope(regions.present(cast).people, sigmas, None, None, False, Canvas(node), False)
 
 
 def acting(
@@ -157,8 +156,7 @@ def of_bodies(
         regions.check_one_picture(cast)
     if mask is not None and not is_a(cast, PlacedCast):
         return Scope(people, sigmas, regions.of_masks(mask, cast, people), None, by_row, canvas, False)
-    placed = require_places(cast, node)
-    areas = regions.of_present(placed, people, mask, extent, margin, feather)
+    areas = regions.of_present(require_places(cast, node), people, mask, extent, margin, feather)
     whole = alone and len(areas) == 1 and bool((areas == 1).all())
     return Scope(people, sigmas, None if whole else areas, None, by_row, canvas, not whole)
 

@@ -175,7 +175,9 @@ def _cut_out(one: Candidate, why: str, faces: Faces, kept: Sequence[Box], choice
 
 def paste_mask(box: Box, square: Rect, faces: Faces, kept: Sequence[Box], mask_margin: float, feather: float) -> Tensor:
     """(side, side) float32: 1 on the face and around it, falling to 0 over `feather` px of the picture.
-    0 at the edges of the square, but where the picture ends there too; 0 on the faces in `kept`."""
+
+    0 at the edges of the square, but where the picture ends there too; 0 on the faces in `kept`.
+    """
     length = square[2] - square[0]
     within = Fit(1, 1, -square[0], -square[1])
     mask = box_region(within.box(widened(box, mask_margin)), length, length, feather)

@@ -154,8 +154,7 @@ class Identity(FindsFaces, io.ComfyNode):
         seen: list[tuple[str, people.Face]] = []
         report: list[str] = []
         dropped: list[str] = []
-        meshes = landmarks.of_pictures(face_landmarks, image)
-        each = list(zip(image.unbind(), meshes, boxed, strict=True))
+        each = list(zip(image.unbind(), landmarks.of_pictures(face_landmarks, image), boxed, strict=True))
         for number, (photo, mesh, box) in enumerate(stepwise(each), 1):
             where, who = _photo_of(name, number, len(image))
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from ..errors import counted
 from ..geometry import shorter_side
@@ -37,8 +37,8 @@ def in_boxes(text: str, linked: object, photos: int, size: tuple[int, int]) -> l
 
 def _read(linked: Any) -> list[tuple[Marked, ...]]:
     """In one list, or in one for each of several photos, as detectors give them."""
-    several = isinstance(linked, (list, tuple)) and all(isinstance(one, (list, tuple)) for one in linked)
-    return [read(one) for one in linked] if several else [read(linked)]
+    each: Any = linked if isinstance(cast("object", linked), (list, tuple)) else [linked]
+    return [read(one) for one in each] if all(isinstance(one, (list, tuple)) for one in each) else [read(linked)]
 
 
 _SIZE, _MIDDLE = (82, 104), (56, 66)

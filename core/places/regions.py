@@ -117,29 +117,30 @@ def in_boxes(cast: Cast, areas: Tensor | None, node: str) -> Tensor:
     """(people, H, W) float32 0..1 of those present: their regions, or the whole picture, cut to everybody's face box.
 
     A box is whole pixels, its corners cut towards 0, as in InstantID's infer_full.py; what is off the canvas is cut.
-    In one picture at most 1 in all. node: its name. Raises BadCast without places; BadRegion for a place without box, a
-    box without a pixel on the canvas, and of regions those that do not meet their box and two that are then the same.
+    In one picture at most 1 in all. node: its name. Raises BadCast without places; BadRegion, of people whom for_photos
+    keeps, for a place without box, a box off the canvas, a region that does not meet it, and two that are the same.
     """
     placed = require_places(present(cast), f"{node} with acts_in at {FACE_BOXES}")
-    found = torch.zeros(len(placed.people), placed.height, placed.width)
-    for one, person, slot in zip(found, placed.people, placed.slots, strict=True):
-        name, box = person.identity.name, slot.box
+    inside = torch.zeros(len(placed.people), placed.height, placed.width)
+    for one, slot in zip(inside, placed.slots, strict=True):
+        x0, y0, x1, y1 = (max(0, int(end)) for end in slot.box or (0, 0, 0, 0))
+        one[y0:y1, x0:x1] = 1
+    found = inside if areas is None else inside * areas
+    acting = [n for n, acts in enumerate(rows_of(for_photos(cast).people, cast)) if acts]
+    for n in acting:
+        name, box = placed.people[n].identity.name, placed.slots[n].box
         if box is None:
             advice = "Use a layout whose places have faces, or set acts_in to regions."
             raise BadRegion(name, "its place has no face box, in which alone the face would act", advice)
-        x0, y0, x1, y1 = (max(0, int(end)) for end in box)
-        one[y0:y1, x0:x1] = 1
-        if not one.any():
+        if not inside[n].any():
             at = ", ".join(f"{end:g}" for end in box)
             why = f"its face box ({at}) has no pixel on the canvas of {placed.width}x{placed.height} px"
             raise BadRegion(name, why, "Move or enlarge the place in the layout, or set acts_in to regions.")
+        if not found[n].any():
+            advice = "Paint the mask over the face, or set acts_in to regions."
+            raise BadRegion(name, "it does not meet the face box of its place", advice)
     if areas is not None:
-        found = found * areas
-        for person, region in zip(placed.people, found, strict=True):
-            if not region.any():
-                why = "it does not meet the face box of its place"
-                raise BadRegion(person.identity.name, why, "Paint the mask over the face, or set acts_in to regions.")
-        checked(found, names(placed.people))
+        checked(found[acting], [placed.people[n].identity.name for n in acting])
     return found if cast.by_row else region_weights(found)
 
 
@@ -305,8 +306,7 @@ def of_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | None = None) 
     masks = as_masks(masks)
     if len(masks) != len(cast.people):
         there = f"there {'is' if len(masks) == 1 else 'are'} {counted(len(masks), 'mask')}"
-        why = f"{there} for {counted(len(cast.people), 'person', 'people')}"
-        raise BadRegion(", ".join(names(cast.people)), why)
+        raise BadRegion(", ".join(names(cast.people)), f"{there} for {counted(len(cast.people), 'person', 'people')}")
     size = (cast.height, cast.width) if is_a(cast, PlacedCast) else tuple(masks.shape[-2:])
     theirs = masks[[person.weight > 0 for person in cast.people]]
     fitted = functional.interpolate(theirs[:, None], size=size, mode="nearest")[:, 0]

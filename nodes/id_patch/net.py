@@ -23,8 +23,7 @@ from ...core.projections import EmbeddingProjection, Resampler
 
 
 def _projection(state: State, ops: Any, **factory: Any) -> Resampler | EmbeddingProjection:
-    kind = EmbeddingProjection if "norm.weight" in state else Resampler
-    return kind(state, ops=ops, **factory)
+    return (EmbeddingProjection if "norm.weight" in state else Resampler)(state, ops=ops, **factory)
 
 
 class IDPatchNet(nn.Module):

@@ -57,7 +57,9 @@ def encode(
     networks: Parts2Whole, parts: Parts, clip: CLIP, clip_vision: ClipVisionModel, vae: VAE, size: tuple[int, int]
 ) -> Features:
     """Every part with a weight through CLIP, CLIP vision, VAE and once through the reference UNet, at t = 0.
-    size: (width, height). Raises BadParts, BadPart, BadSize, WrongBaseModel."""
+
+    size: (width, height). Raises BadParts, BadPart, BadSize, WrongBaseModel.
+    """
     width, height = size
     if width % 8 or height % 8 or min(size) < 64:
         needed = "multiples of 8, at least 64, are needed"
@@ -90,13 +92,11 @@ def encode(
 def _record(
     reference: ModelPatcher, latents: list[Tensor], contexts: list[Tensor], ready: list[Prepared]
 ) -> list[dict[Block, PartTokens]]:
-    needed = reference.memory_required(latents[0].shape)
-    comfy.model_management.load_models_gpu([reference], memory_required=needed)
+    comfy.model_management.load_models_gpu([reference], memory_required=reference.memory_required(latents[0].shape))
     banks: list[dict[Block, PartTokens]] = []
     for n in stepwise(range(len(latents))):
         seen = record_at_zero(reference, latents[n], contexts[n])
-        mask = ready[n].mask
-        banks.append({block: inside(token_mask(mask, len(x)), x).of(x) for block, x in seen.items()})
+        banks.append({block: inside(token_mask(ready[n].mask, len(x)), x).of(x) for block, x in seen.items()})
     return banks
 
 
@@ -106,7 +106,9 @@ def _record(
 @torch.no_grad()
 def pose_features(features: Features, pose: Tensor) -> Tensor:
     """Pose pictures (B, H, W, C) -> (B, channels, height / 8, width / 8) on the CPU.
-    Raises BadSize where the pictures have another aspect than the parts."""
+
+    Raises BadSize where the pictures have another aspect than the parts.
+    """
     found, width, height = (pose.shape[2], pose.shape[1]), features.width, features.height
     if abs(found[0] * height - found[1] * width) > 0.03 * found[1] * width:
         wanted = f"the parts are encoded for {width}x{height} px, another aspect"
@@ -272,8 +274,7 @@ class ApplyParts(io.ComfyNode):
         window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
         check_fit(model, [*positive, *negative], features)
         posed = None if pose is None else pose_features(features, pose)
-        labels = features.labels
-        watch = Watch(heat_map_step, lambda shares: notes.show(node, previews.heat_maps(shares, labels)))
+        watch = Watch(heat_map_step, lambda shares: notes.show(node, previews.heat_maps(shares, features.labels)))
         sides = put_in((positive, negative), features, strength, window, posed, watch if heat_map_step else None)
         return io.NodeOutput(patched(model, InjectionsRun, SharingRun), *sides)
 

@@ -96,8 +96,7 @@ def prompt(
     if not all(x.isfinite().all() for context, options in before for x in (context, options["pooled_output"])):
         raise unusable_text(f"The text {plain(text, 60)!r}")
     for n, tokens in said.items():
-        weight = people[n].weight
-        after = [[loaded.fused(context, places[n], tokens, weight), options] for context, options in after]
+        after = [[loaded.fused(context, places[n], tokens, people[n].weight), options] for context, options in after]
     return before, after, [(places[n], copies[n]) for n in said]
 
 

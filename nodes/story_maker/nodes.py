@@ -116,8 +116,7 @@ def _seen(
     found: list[Seen] = []
     for person, body in zip(people, bodies, strict=True):
         embedding = normalize(embeddings(person, METHOD, photos).float(), dim=-1)
-        faces = portraits(person.identity, METHOD.title).aligned.float() / 255
-        pictures = torch.cat([faces, body.picture[None]])
+        pictures = torch.cat([portraits(person.identity, METHOD.title).aligned.float() / 255, body.picture[None]])
         looked = encode.seen(vision, pictures, encode.STATES, loaded.net.image_proj_model.states)
         found.append(Seen(embedding, looked[:-1].mean(0, keepdim=True), looked[-1:], body.weight))
     return found

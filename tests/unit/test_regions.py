@@ -6,7 +6,7 @@ import people_made
 import pytest
 import torch
 from pack.core.errors import BadCast
-from pack.core.people import Person, PlacedCast, Slot
+from pack.core.people import Lora, Person, PlacedCast, Slot
 from pack.core.places import bodies, regions
 from pack.core.places.regions import BadRegion
 from people_made import painted
@@ -44,6 +44,9 @@ def test_face_boxes_are_cut_to_whole_pixels_and_to_the_canvas_and_share_what_the
     expected = painted((10, 10, 40, 40), (30, 10, 60, 40)) * areas
     assert torch.equal(regions.in_boxes(cast(one, two), areas, "node"), expected)
     assert regions.in_boxes(cast(one, two), None, "node")[:, 20, 35].tolist() == [0.5, 0.5]
+    by_lora = Person(replace(people_made.identity(2), embeddings={}, loras=(Lora("a file", 1.0, ""),)), 1.0, BARE)
+    beside = replace(cast(one), people=(*cast(one).people, by_lora))
+    assert torch.equal(regions.in_boxes(beside, None, "node")[:1], painted((10, 10, 40, 40)))
 
 
 def test_masks_are_fitted_and_stay_with_their_people():
