@@ -11,7 +11,6 @@ from rig import archive
 
 tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11 to read pyproject.toml")
 
-
 SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft", "Operating System :: POSIX")
 URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS = {

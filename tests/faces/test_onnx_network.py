@@ -62,7 +62,6 @@ ONE_NODE = {
     "Gemm": ({"w": numbers(8, 7), "b": numbers(7)}, {"beta": 2.0}),
     "Gemm, turned": ({"w": numbers(7, 8), "b": numbers(7)}, {"transB": 1, "alpha": 0.5}),
     "PRelu": ({"s": numbers(8, 1, 1)}, {}), "PRelu, one slope": ({"s": numbers(1)}, {}),
-
     "InstanceNormalization": ({"s": numbers(8), "b": numbers(8)}, {"epsilon": 1e-3}), "Dropout": ({}, {"ratio": 0.4}),
     "Add": ({"b": numbers(8, 1, 1)}, {}), "Sub": ({"b": numbers()}, {}), "Mul": ({"b": numbers(1, 8, 6, 6)}, {}),
     "Div": ({"b": numbers(6)}, {}), "MaxPool": ({}, {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}),

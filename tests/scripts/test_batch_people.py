@@ -103,10 +103,8 @@ def test_seeds_move_also_where_another_node_holds_the_number() -> None:
 
 def report(*similar: float | None, boxes: int = 2) -> Report:
     """One picture of as many people; None: missing."""
-    each = [
-        Sighting(n) if one is None else Sighting(n, n, tuple(one if n == m else 0.1 for m in range(len(similar))))
-        for n, one in enumerate(similar)
-    ]
+    rows = [tuple(one if n == m else 0.1 for m, _ in enumerate(similar)) for n, one in enumerate(similar)]
+    each = [Sighting(n) if one is None else Sighting(n, n, rows[n]) for n, one in enumerate(similar)]
     box = (0.0, 0.0, 30.0, 40.0)
     seen = (Measured((box,) * boxes, tuple(each)),)
     crops = torch.zeros(0, 112, 112, 3)

@@ -96,10 +96,8 @@ INPUTS: dict[str, dict[str, Any]] = {
         "noise": ["BOOLEAN", {}], "size": ["COMBO", {"options": [512, 1024]}], "image": ["IMAGE"],
     },
 }  # fmt: skip
-INFO = {
-    kind: {"input": {"required": INPUTS[title]}, "display_name": title}
-    for kind, title in (("LoadImage", "Load Image"), ("Text", "Text"), ("Sample", "Sampler"))
-}
+TITLES = {"LoadImage": "Load Image", "Text": "Text", "Sample": "Sampler"}
+INFO = {kind: {"input": {"required": INPUTS[title]}, "display_name": title} for kind, title in TITLES.items()}
 
 
 def node(number: int, kind: str, values: list[Any], title: str = "", **inputs: str | int) -> dict[str, Any]:

@@ -22,10 +22,8 @@ def face(x: float, y: float, height: float = 40.0, lean: float = 0.0) -> Face:
 
 
 def people(*found: Face, similarity: float | None = 0.3) -> tuple[list[Candidate], Faces]:
-    everybody = [
-        Candidate(0, Person(Identity(NAMES[n], {}, torch.zeros(1, 112, 112, 3))), n + 1, f.box, f.keypoints, similarity)
-        for n, f in enumerate(found)
-    ]
+    who = [Person(Identity(name, {}, torch.zeros(1, 112, 112, 3))) for name in NAMES]
+    everybody = [Candidate(0, who[n], n + 1, f.box, f.keypoints, similarity) for n, f in enumerate(found)]
     return everybody, Faces(found, 320, 200)
 
 
