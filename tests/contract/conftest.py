@@ -32,9 +32,7 @@ def shipped(tracked: set[str]) -> set[str]:
 @pytest.fixture(scope="session")
 def trees() -> dict[str, ast.Module]:
     """Every module, by its path from the root."""
-    paths = (
-        path for folder in ("core", "bridge", "nodes", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))
-    )
+    paths = (path for top in ("core", "bridge", "nodes", "scripts") for path in sorted((ROOT / top).rglob("*.py")))
     return {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text("utf-8")) for path in paths}
 
 

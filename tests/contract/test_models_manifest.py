@@ -30,9 +30,8 @@ def test_ids_names_and_addresses() -> None:
 @pytest.mark.parametrize(
     ("where", "value"),
     [
-        (("files", 0, "names"), []), (("files", 0, "names"), ["../../x"]), (("files", 0, "names"), ["/x"]),
-        (("files", 0, "names"), ["a\0b"]), (("files",), []), (("archive", "names"), ["../x"]), (("licences",), None),
-        (("more",), 1),
+        *((("files", 0, "names"), names) for names in ([], ["../../x"], ["/x"], ["a\0b"])),
+        (("files",), []), (("archive", "names"), ["../x"]), (("licences",), None), (("more",), 1),
     ],
 )  # fmt: skip
 def test_a_damaged_manifest_is_named(where: tuple[str | int, ...], value: object) -> None:
@@ -50,9 +49,8 @@ def test_one_licence_where_commercial_use_is_clear() -> None:
     models = manifest.models()
     assert all(model.licences for model in models)
     assert not [model.id for model in models if model.commercial in ("yes", "no") and len(model.licences) != 1]
-    assert {model.id for model in models if model.commercial == "contradictory"} == {
-        "id-patch", "id-patch-controlnet", "juggernaut-x",
-    }  # fmt: skip
+    unclear = {model.id for model in models if model.commercial == "contradictory"}
+    assert unclear == {"id-patch", "id-patch-controlnet", "juggernaut-x"}
 
 
 def test_nodes_exist(node_ids: set[str]) -> None:
@@ -69,9 +67,7 @@ CASES = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8")
 
 
 @pytest.mark.parametrize(("method", "file", "people", "expected"), CASES["face packs"])
-def test_face_packs_of_methods_whether_linked_or_not(
-    method: str, file: str, people: dict[str, Any] | None, expected: list[str]
-) -> None:
+def test_face_packs_of_methods_whether_linked_or_not(method: str, file: str, people: Any, expected: list[str]) -> None:
     """people: the links of an Identity without a face model; None: people come from a file, so nothing looks for faces.
     The same of a workflow as it is saved, with a Load Face Model that is switched off."""
     prompt: dict[str, Any] = {"1": {"class_type": f"Likeness{method}", "inputs": {"file": file}}}
@@ -97,7 +93,6 @@ def test_damaged_workflows(text: str, why: str | None) -> None:
 
 def test_readme_and_workflows_are_up_to_date(root: Path) -> None:
     """`python scripts/models.py write` makes them so."""
-    done = subprocess.run(
-        [sys.executable, str(root / "scripts" / "models.py"), "write", "--check"], capture_output=True, text=True
-    )
+    command = [sys.executable, str(root / "scripts" / "models.py"), "write", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -11,20 +11,14 @@ from rig import archive
 
 tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11 to read pyproject.toml")
 
-ROOT = Path(__file__).resolve().parents[2]
 SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft", "Operating System :: POSIX")
 URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS = {
-    "doctor": ({"fetchApi"}, 10000),
-    "gallery": ({"getWorkflowTemplates =", "apiURL =", "getCustomNodesI18n"}, 2500),
-    "labels": ({"getCustomNodesI18n"}, 4500),
-    "likeness": (set[str](), 6600),
-    "ours": ({"getCustomNodesI18n"}, 2300),
-    "replaced": ({"fetchApi"}, 1600),
-    "reruns": ({"addEventListener", "dispatchCustomEvent", "fetchApi"}, 5200),
-    "saved_boxes": (set[str](), 4000),
-    "toasts": ({"addEventListener", "queuePrompt ="}, 5700),
-}
+    "doctor": ({"fetchApi"}, 10000), "gallery": ({"getWorkflowTemplates =", "apiURL =", "getCustomNodesI18n"}, 2500),
+    "labels": ({"getCustomNodesI18n"}, 4500), "likeness": (set[str](), 6600), "ours": ({"getCustomNodesI18n"}, 2300),
+    "replaced": ({"fetchApi"}, 1600), "reruns": ({"addEventListener", "dispatchCustomEvent", "fetchApi"}, 5200),
+    "saved_boxes": (set[str](), 4000), "toasts": ({"addEventListener", "queuePrompt ="}, 5700),
+}  # fmt: skip
 """Of the editor: what each calls or wraps of the frontend's api, and how many letters it has at most."""
 
 
@@ -44,16 +38,15 @@ def test_project_section_is_one_that_the_registry_reads(pyproject: dict[str, Any
     assert all(url.startswith("https://") for url in project["urls"].values())
 
 
-def test_comfy_section(pyproject: dict[str, Any]) -> None:
+def test_comfy_section(root: Path, pyproject: dict[str, Any]) -> None:
     comfy = pyproject["tool"]["comfy"]
-    assert comfy["PublisherId"]
-    assert comfy["DisplayName"] == "Likeness"
+    assert comfy["PublisherId"] and comfy["DisplayName"] == "Likeness"
     versions = comfy["requires-comfyui"].split(",")
     assert all(re.fullmatch(r"(==|>=|<=|!=|~=|>|<)?\d+\.\d+\.\d+", version.strip()) for version in versions)
     for name, (least, most) in {"Icon": (1.0, 1.0), "Banner": (2.3, 2.4)}.items():
         address, _, path = comfy[name].partition("/main/")
         assert address == "https://raw.githubusercontent.com/likeness-nodes/likeness"
-        with Image.open(ROOT / path) as picture:
+        with Image.open(root / path) as picture:
             assert least <= picture.width / picture.height <= most and (name != "Icon" or picture.width <= 400)
     # `web` and WEB_DIRECTORY together serve every script twice when the folder is not called like the pack.
     assert "web" not in comfy
@@ -73,10 +66,8 @@ def test_archive_holds_the_product_and_nothing_else(root: Path, shipped: set[str
     """
     folders = {name.split("/")[0] for name in shipped if "/" in name}
     assert folders - {"locales"} == {"bridge", "core", "nodes", "pictures", "scripts", "subgraphs", "web", "workflows"}
-    assert {name for name in shipped if name.startswith("scripts/")} == {
-        "scripts/evaluate.py",
-        "scripts/to_safetensors.py",
-    }
+    scripts = {name for name in shipped if name.startswith("scripts/")}
+    assert scripts == {"scripts/evaluate.py", "scripts/to_safetensors.py"}
     pages = {str(path.relative_to(root)) for path in (root / "web" / "docs").rglob("*") if path.is_file()}
     assert pages and pages <= shipped
     assert {"__init__.py", "pyproject.toml", "requirements.txt", "README.md", "LICENSE"} <= shipped

@@ -128,16 +128,12 @@ def test_links_agree_at_both_ends(file: File) -> Iterator[object]:
                 yield link
             if output["type"] != link.kind or link.kind not in kinds.split(","):
                 yield link, output["type"], kinds
-        ends = [
-            entry["link"] for node in nodes.values() for entry in node.get("inputs", []) if entry["link"] is not None
-        ]
+        ends = [slot["link"] for node in nodes.values() for slot in node.get("inputs", []) if slot["link"] is not None]
         yield from {*ends} ^ {link.number for link in links}
     for box, inside in file.boxed:
-        yield from (
-            side
-            for side, name in (("inputs", "name"), ("outputs", "type"))
-            if [slot[name] for slot in inside[side]] != [slot[name] for slot in box[side]]
-        )
+        for side, name in (("inputs", "name"), ("outputs", "type")):
+            if [slot[name] for slot in inside[side]] != [slot[name] for slot in box[side]]:
+                yield side
 
 
 # Boxes
@@ -261,9 +257,7 @@ def test_opens_large_enough_to_read_with_the_note_in_view(file: File) -> Iterato
     (note,) = (node for node in file.nodes if node["type"] == "MarkdownNote")
     if "**Change first**" not in note["widgets_values"][0]:
         yield "does not say what to change first"
-    left, top, right, bottom = (
-        (edge + view["offset"][side % 2]) * view["scale"] for side, edge in enumerate(box(note))
-    )
+    left, top, right, bottom = ((edge + view["offset"][n % 2]) * view["scale"] for n, edge in enumerate(box(note)))
     if not (left > 60 and top > 90 and right < 1920 and bottom < 1080):
         yield "the note is not in view"
     for group, canvas in itertools.product(file.groups, (0x14, 0xD3)):

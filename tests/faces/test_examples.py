@@ -18,11 +18,10 @@ def test_they_are_known_again_and_nothing_else_is():
         assert pictures.is_example(picture) == (path.stem != "likeness_pose"), path.name
         assert not pictures.is_example(picture[1:]), "cut"
         assert not pictures.is_example(picture.flip(1)), "mirrored"
-    photo = real_faces.image(real_faces.ASTRONAUT)[0]
+    anna, photo = (real_faces.image(path)[0] for path in (FOLDER / "likeness_anna.png", real_faces.ASTRONAUT))
     assert not pictures.is_example(photo) and not pictures.is_example(torch.ones(8, 8, 4))
-    assert pictures.reminder([("Anna", real_faces.image(FOLDER / "likeness_anna.png")[0]), ("Ben", photo)]) == [
-        "Still drawn examples: Anna: choose pictures of your own in Load Image"
-    ]
+    (said,) = pictures.reminder([("Anna", anna), ("Ben", photo)])
+    assert said == "Still drawn examples: Anna: choose pictures of your own in Load Image"
 
 
 def test_the_drawn_people_are_eight_and_no_two_are_alike(faces_of):

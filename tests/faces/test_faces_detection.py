@@ -113,14 +113,11 @@ class Broken:
         (lambda six: analysis.choose(six, "only", "the photo of Ross"), BadPhoto, r"photo of Ross .* 6 faces"),
         (lambda six: analysis.choose(six, "7", "the photo"), BadPhoto, r"Face 7 .* 6 .*1 to 6"),
         (lambda six: analysis.large_enough(six, 500), LikenessError, r"6 faces.* \d+ px .*min_size .*500 px"),
-        (
-            lambda six: analysis.recognise([Broken()], picture(real_faces.SIX_FRIENDS), six, "photo 3"),
-            BadEmbedding,
-            r"broken .*photo 3 .*NaN",
-        ),
+        (lambda six: analysis.recognise([Broken()], picture(real_faces.SIX_FRIENDS), six, "photo 3"), BadEmbedding,
+         r"broken .*photo 3 .*NaN"),
     ],
     ids=["several", "number", "small", "NaN"],
-)
+)  # fmt: skip
 def test_what_is_no_face_of_the_photo_is_refused(six, act, error, words):
     with pytest.raises(error, match=words):
         act(six)

@@ -24,10 +24,8 @@ def theirs():
     detects, recognises = (get_model(str(path), providers=["CPUExecutionProvider"], **how) for path, how in opened)
 
     def found(bgr, size):
-        boxes, points = detects.detect(bgr, input_size=(size, size))
-        return [
-            Detection(tuple(box[:4]), tuple(map(tuple, five)), box[4]) for box, five in zip(boxes, points, strict=True)
-        ]
+        faces = zip(*detects.detect(bgr, input_size=(size, size)), strict=True)
+        return [Detection(tuple(box[:4]), tuple(map(tuple, points)), box[4]) for box, points in faces]
 
     return found, recognises
 

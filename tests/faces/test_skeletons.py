@@ -32,14 +32,12 @@ def pixels(poses: list[Pose], width: int, height: int) -> np.ndarray:
 def test_skeleton_is_pixel_for_pixel_what_the_authors_draw() -> None:
     """Three people, some joints unsure, some off the canvas, the third with limbs of no length. The picture was drawn
     by the authors' own function; its PNG text names file, commit and cv2 version."""
-    people = [
-        [
-            (60 + 52 * math.sin(1.7 * k + p) + 20 * p, 48 + 50 * math.cos(2.3 * k + 0.6 * p), score)
-            for k in range(17)
-            for score in [0.5 + 0.5 * math.sin(3.1 * k + 2 * p) if p < 2 else 1.0]
-        ]
-        for p in range(3)
-    ]
+
+    def joint(k: int, p: int) -> tuple[float, float, float]:
+        score = 0.5 + 0.5 * math.sin(3.1 * k + 2 * p) if p < 2 else 1.0
+        return 60 + 52 * math.sin(1.7 * k + p) + 20 * p, 48 + 50 * math.cos(2.3 * k + 0.6 * p), score
+
+    people = [[joint(k, p) for k in range(17)] for p in range(3)]
     people[2][6] = people[2][8] = people[2][5]
     authors = np.array(Image.open(GOLDEN / "skeletons.png"))
     assert authors.any() and np.array_equal(pixels([tuple(pose) for pose in people], 128, 96), authors)

@@ -2,19 +2,14 @@
 
 import cv2
 import numpy as np
+import people_made
 import pytest
 import torch
 from pack.core.parts.parts import BadPart, Parts, make_part
-from pack.core.people import Identity, Person
 from pack.nodes.story_maker.bodies import SIDE, BodiesMissing, cut_out
 from PIL import Image
 
-
-def somebody(name: str, weight: float = 1.0) -> Person:
-    return Person(Identity(name, {}, torch.zeros(1, 112, 112, 3)), weight)
-
-
-ANNA, BEN = somebody("Anna"), somebody("Ben")
+ANNA, BEN = people_made.person(1), people_made.person(2)
 
 
 def photo(seed: int, height: int = 150, width: int = 110) -> torch.Tensor:
@@ -64,7 +59,7 @@ def test_clothes_without_a_mask_are_squashed_as_they_are():
 
 def test_parts_pictures_and_one_photo_of_all_give_the_same_bodies():
     """In the order of the cast, without those of weight 0."""
-    absent, both, mask = somebody("Cleo", 0.0), torch.cat([photo(1), photo(2), photo(3)]), blob()
+    absent, both, mask = people_made.person(3, weight=0.0), torch.cat([photo(1), photo(2), photo(3)]), blob()
     masks = torch.cat([mask, mask * 0, mask.flip(1)])
     expected = [cut_out([ANNA], photo(n), masks[k : k + 1])[0].picture for n, k in ((1, 0), (3, 2))]
     parts = Parts(tuple(make_part("x", both[n : n + 1], masks[n], float(n != 1), None) for n in range(3)))
@@ -80,12 +75,10 @@ def test_parts_pictures_and_one_photo_of_all_give_the_same_bodies():
 @pytest.mark.parametrize(
     ("pictures", "masks", "said"),
     [
-        (1, None, "^1 picture came for 2 people"),
-        (3, 2, "3 pictures came for 2 people"),
-        (2, 3, "3 masks came for 2 people"),
-        (2, 1, "1 mask came for 2 people"),
+        (1, None, "^1 picture came for 2 people"), (3, 2, "3 pictures came for 2 people"),
+        (2, 3, "3 masks came for 2 people"), (2, 1, "1 mask came for 2 people"),
     ],
-)
+)  # fmt: skip
 def test_other_numbers_than_people_are_refused(pictures, masks, said):
     given = torch.cat([photo(n) for n in range(pictures)])
     with pytest.raises(BodiesMissing, match=said):
@@ -93,5 +86,5 @@ def test_other_numbers_than_people_are_refused(pictures, masks, said):
     with pytest.raises(BodiesMissing, match="1 part came for"):
         cut_out([ANNA, BEN], Parts((make_part("x", photo(1), None, 1.0, None),)), None)
     for mask in (blob() * 0, blob() * 1e-4):
-        with pytest.raises(BadPart, match="Anna"):
+        with pytest.raises(BadPart, match="person 1"):
             cut_out([ANNA], photo(1), mask)

@@ -27,14 +27,10 @@ OUTPUTS = {
 }  # fmt: skip
 MENUS = {"LikenessLoadFaceModel": {"pack": [["antelopev2", "none"]]}, "KSampler": {"sampler_name": [["euler", "ddim"]]}}
 KNOWN = {
-    kind: {
-        "output": outputs,
-        "output_node": not outputs,
-        "python_module": "nodes",
-        "input": {"required": MENUS.get(kind, {})},
-    }
+    kind: {"output": outputs, "output_node": not outputs, "python_module": "nodes",
+           "input": {"required": MENUS.get(kind, {})}}
     for kind, outputs in OUTPUTS.items()
-}
+}  # fmt: skip
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
@@ -61,17 +57,11 @@ def kinds(prompt: dict[str, Any], kind: str) -> list[str]:
 WHO: list[tuple[Job, dict[str, Any]]] = [
     (two(2, "x", "y"), {"cast": ["cast", 0]}),
     (job(cast=node("LikenessIdentity", image=["p", 0]), p=node("LoadImage", image="x")), {"identity": ["cast", 0]}),
-    (
-        job(
-            who=node("LikenessCast"),
-            layout=node("KSampler", of=["who", 0]),
-            placed=node("LikenessPlaceCast", cast=["who", 0], layout=["layout", 0]),
-            first=node("KSampler", of=["placed", 0]),
-            cast=node("LikenessCropFaces", images=["first", 0], cast=["placed", 0]),
-        ),
-        {"cast": ["placed", 0]},
-    ),
-]
+    (job(who=node("LikenessCast"), layout=node("KSampler", of=["who", 0]),
+         placed=node("LikenessPlaceCast", cast=["who", 0], layout=["layout", 0]),
+         first=node("KSampler", of=["placed", 0]),
+         cast=node("LikenessCropFaces", images=["first", 0], cast=["placed", 0])), {"cast": ["placed", 0]}),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("one", "who"), WHO)
@@ -113,10 +103,8 @@ def test_seeds_move_also_where_another_node_holds_the_number() -> None:
 
 def report(*similar: float | None, boxes: int = 2) -> Report:
     """One picture of as many people; None: missing."""
-    each = [
-        Sighting(n) if one is None else Sighting(n, n, tuple(one if n == m else 0.1 for m in range(len(similar))))
-        for n, one in enumerate(similar)
-    ]
+    rows = [tuple(one if n == m else 0.1 for m, _ in enumerate(similar)) for n, one in enumerate(similar)]
+    each = [Sighting(n) if one is None else Sighting(n, n, rows[n]) for n, one in enumerate(similar)]
     box = (0.0, 0.0, 30.0, 40.0)
     seen = (Measured((box,) * boxes, tuple(each)),)
     crops = torch.zeros(0, 112, 112, 3)

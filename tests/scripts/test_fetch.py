@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_FSIZE, setrlimit
 
 import fetch
 import pytest
@@ -112,10 +112,6 @@ def models(tmp_path: Path) -> Path:
     return folder
 
 
-def script(models: Path) -> str:
-    return str(models.parent / "pack" / "scripts" / "models.py")
-
-
 def publish(models: Path, name: str, content: bytes) -> None:
     """Put the length and the hash of a file into the manifest."""
     manifest = models.parent / "pack" / "models_manifest.json"
@@ -133,17 +129,16 @@ def variables(server: Server, models: Path, **more: str) -> dict[str, str]:
 
 
 def command(models: Path, *names: str) -> list[str]:
-    return [sys.executable, script(models), "download", *names, "--yes", "--models", str(models)]
+    script = models.parent / "pack" / "scripts" / "models.py"
+    return [sys.executable, str(script), "download", *names, "--yes", "--models", str(models)]
 
 
-def download(
-    server: Server, models: Path, *names: str, longest: int = resource.RLIM_INFINITY, **more: str
-) -> tuple[int, str]:
+def download(server: Server, models: Path, *names: str, longest: int = RLIM_INFINITY, **more: str) -> tuple[int, str]:
     """`names` with --yes, into a models folder: exit status, and what is said. longest: bytes of a file, beyond which
     the system refuses."""
     done = subprocess.run(
         command(models, *names), env=variables(server, models, **more), capture_output=True, text=True, timeout=120,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (longest, longest)),
+        preexec_fn=lambda: setrlimit(RLIMIT_FSIZE, (longest, longest)),
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stderr
@@ -260,9 +255,7 @@ def test_what_is_not_the_published_file_leaves_nothing(server, models):
     server.published[INSTANT_ID] = "0" * 64
     status, stderr = download(server, models, "instantid", "mediapipe-face", "antelopev2")
     assert status == 1 and f"its SHA-256 is {hashlib.sha256(CONTENT).hexdigest()}, {'0' * 64} is published" in stderr
-    assert (
-        f"is {len(CONTENT)} bytes long instead of {len(CONTENT) - 1}" in stderr and "antelopev2.zip is empty" in stderr
-    )
+    assert f"{len(CONTENT)} bytes long instead of {len(CONTENT) - 1}" in stderr and "antelopev2.zip is empty" in stderr
     server.files |= PAGES
     server.published.clear()
     status, stderr = download(server, models, *FOUR)

@@ -72,10 +72,8 @@ def test_given_python_by_a_relative_path(home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(Path(sys.executable).parent)
     python = environment.python_for([], f"./{Path(sys.executable).name}")
     assert python.is_absolute() and python.samefile(sys.executable)
-    for given, message in (
-        (sys.executable, r"no_such_module\. .* -m pip install -r"),
-        ("none", "is not a Python that runs"),
-    ):
+    lacking, none = r"no_such_module\. .* -m pip install -r", "is not a Python that runs"
+    for given, message in ((sys.executable, lacking), ("none", none)):
         with pytest.raises(environment.SetupError, match=message):
             environment.python_for([], given, ["pytest", "no_such_module"])
 

@@ -22,18 +22,12 @@ def definition(required: dict[str, Any], **optional: Any) -> dict[str, Any]:
 KNOWN = {
     "LoadImage": definition({"image": [["a.png"], {"image_upload": True}]}),
     "Sampler": definition(
-        {
-            "model": ["MODEL"],
-            "seed": ["INT", {"control_after_generate": True}],
-            "steps": ["INT", {"default": 20}],
-            "name": ["COMBO", {"options": ["euler", "heun"]}],
-        },
-        latent=["LATENT", {}],
-        denoise=["FLOAT", {"default": 1.0}],
-        text=["STRING", {"forceInput": True}],
+        {"model": ["MODEL"], "seed": ["INT", {"control_after_generate": True}], "steps": ["INT", {"default": 20}],
+         "name": ["COMBO", {"options": ["euler", "heun"]}]},
+        latent=["LATENT", {}], denoise=["FLOAT", {"default": 1.0}], text=["STRING", {"forceInput": True}],
     ),
     "OldSeed": definition({"noise_seed": ["INT"]}),
-}
+}  # fmt: skip
 
 
 def node(number: int, kind: str, values: list[Any], *linked: tuple[str, int], mode: int = 0) -> dict[str, Any]:
@@ -43,6 +37,11 @@ def node(number: int, kind: str, values: list[Any], *linked: tuple[str, int], mo
 
 def graph(*nodes: dict[str, Any], links: tuple[list[Any], ...] = ()) -> dict[str, Any]:
     return {"nodes": list(nodes), "links": list(links)}
+
+
+def subgraph(inputs: str, inner: dict[str, Any], links: list[dict[str, int]]) -> dict[str, Any]:
+    """A box around one node."""
+    return {"id": "box", "inputs": [{"name": name} for name in inputs.split()], "nodes": [inner], "links": links}
 
 
 def test_what_a_file_says_of_its_widgets_needs_no_host() -> None:
@@ -55,16 +54,13 @@ def test_what_a_file_says_of_its_widgets_needs_no_host() -> None:
 
 def test_a_subgraph_is_opened() -> None:
     """3:2 is node 2 inside of node 3; what the box says goes before what the node inside says."""
-    inside = {
-        "id": "box",
-        "inputs": [{"name": "model"}, {"name": "steps"}],
-        "nodes": [node(2, "Sampler", [7, "fixed", 30, "heun", 0.5], ("model", 1), ("steps", 2))],
-        "links": [link(1, -10, 0, 2, 0), link(2, -10, 1, 2, 1), link(3, 2, 0, -20, 0)],
-    }
+    sampler = node(2, "Sampler", [7, "fixed", 30, "heun", 0.5], ("model", 1), ("steps", 2))
+    links = [link(1, -10, 0, 2, 0), link(2, -10, 1, 2, 1), link(3, 2, 0, -20, 0)]
     box = node(3, "box", [12], ("model", 5))
     box["inputs"].append({"name": "steps", "link": None, "widget": {"name": "steps"}})
     ui = graph(node(1, "OldSeed", [9, "fixed"]), box, node(4, "Sampler", [1, "fixed", 2, "euler", 1.0], ("latent", 6)))
-    ui |= {"links": [[5, 1, 0, 3, 0, "MODEL"], [6, 3, 0, 4, 0, "LATENT"]], "definitions": {"subgraphs": [inside]}}
+    ui |= {"links": [[5, 1, 0, 3, 0, "MODEL"], [6, 3, 0, 4, 0, "LATENT"]]}
+    ui["definitions"] = {"subgraphs": [subgraph("model steps", sampler, links)]}
     prompt = workflow.to_prompt(ui, KNOWN)
     assert list(prompt) == ["1", "3:2", "4"]
     assert prompt["3:2"]["inputs"] == {"model": ["1", 0], "seed": 7, "steps": 12, "name": "heun", "denoise": 0.5}
@@ -103,13 +99,11 @@ def test_a_table_of_shapes_is_read() -> None:
     assert found["ipa_sig.3.to_kv.weight"] == (256, 6) and len(found) == 6 + 4 * 7
     assert dict(shapes.of("flux"))["double_blocks.1.txt_attn.norm.key_norm.scale"] == (128,)
     block = [key for key, _ in shapes.of("transformer_block", text=768)]
-    assert [key for key in block if key.startswith("norm")] == [
-        f"norm{number}.{name}" for number in (1, 2, 3) for name in ("weight", "bias")
-    ]
+    norms = [f"norm{number}.{name}" for number in (1, 2, 3) for name in ("weight", "bias")]
+    assert [key for key in block if key.startswith("norm")] == norms
     assert dict(shapes.of("clip_layer", width=8, inner=5))["mlp.fc1.weight"] == (5, 8)
-    assert dict(shapes.of("clip_vision", count=1, width=8, projection=2))[
-        "vision_model.encoder.layers.0.mlp.fc1.weight"
-    ] == (32, 8)
+    vision = dict(shapes.of("clip_vision", count=1, width=8, projection=2))
+    assert vision["vision_model.encoder.layers.0.mlp.fc1.weight"] == (32, 8)
     assert dict(shapes.of("clip-g"))["logit_scale"] == ()
     with pytest.raises(KeyError, match="width"):
         list(shapes.of("clip_layer", inner=5))
@@ -165,10 +159,8 @@ def typed(number: int, kind: str, values: list[Any], inputs: dict[str, int | Non
     return {"id": number, "type": kind, "mode": mode, "inputs": slots, "outputs": made, "widgets_values": values}
 
 
-PLAIN = {
-    name: definition({})
-    for name in ("Model", "Patch", "Latent", "Save")
-} | {"Named": definition({"text": ["STRING", {}]})}  # fmt: skip
+PLAIN = dict.fromkeys(("Model", "Patch", "Latent", "Save"), definition({}))
+PLAIN |= {"Named": definition({"text": ["STRING", {}]})}
 
 
 @pytest.mark.parametrize("mode", [2, 4])
@@ -188,12 +180,8 @@ def test_muted_nodes_are_gone_and_bypassed_ones_are_passed_through(mode: int) ->
     assert list(prompt) == ["1", "2", "5"]
     assert prompt["5"]["inputs"] == ({"model": ["1", 0], "latent": ["2", 0]} if mode == 4 else {})
     for box, within, reached in ((0, 0, ["2:9", 0]), (mode, 0, ["1", 0]), (0, mode, ["1", 0])):
-        inside = {
-            "id": "box",
-            "inputs": [{"name": "model"}],
-            "nodes": [typed(9, "Patch", [], {"model": 1}, "MODEL", within)],
-            "links": [link(1, -10, 0, 9, 0), link(2, 9, 0, -20, 0)],
-        }
+        patch = typed(9, "Patch", [], {"model": 1}, "MODEL", within)
+        inside = subgraph("model", patch, [link(1, -10, 0, 9, 0), link(2, 9, 0, -20, 0)])
         ui = graph(
             typed(1, "Model", [], {}, "MODEL"),
             typed(2, "box", [], {"model": 1}, "MODEL", box),
@@ -207,16 +195,13 @@ def test_muted_nodes_are_gone_and_bypassed_ones_are_passed_through(mode: int) ->
 
 def test_a_bypassed_node_with_two_inputs_of_a_type() -> None:
     """The one in the same place as the output, else the first."""
+    chosen = [[3 + n, 3, n, 10 + n, 0, "MODEL"] for n in range(3)]
     ui = graph(
         typed(1, "Model", [], {}, "MODEL"),
         typed(2, "Model", [], {}, "MODEL"),
         typed(3, "Patch", [], {"model_a": 1, "model_b": 2}, "MODEL MODEL MODEL", 4),
         *(typed(10 + slot, "Save", [], {"model": 3 + slot}) for slot in range(3)),
-        links=(
-            [1, 1, 0, 3, 0, "MODEL"],
-            [2, 2, 0, 3, 1, "MODEL"],
-            *([3 + n, 3, n, 10 + n, 0, "MODEL"] for n in range(3)),
-        ),
+        links=([1, 1, 0, 3, 0, "MODEL"], [2, 2, 0, 3, 1, "MODEL"], *chosen),
     )
     prompt = workflow.to_prompt(ui, PLAIN)
     assert [prompt[number]["inputs"]["model"][0] for number in ("10", "11", "12")] == ["1", "2", "1"]
@@ -226,12 +211,7 @@ def test_where_a_value_of_the_prompt_is_set() -> None:
     """In the widget itself, in a Primitive for several, or in the box around."""
     box = typed(4, "box", ["boxed"], {}) | {"title": "Box"}
     box["inputs"].append({"name": "text", "label": "Words", "link": None, "widget": {"name": "text"}})
-    inside = {
-        "id": "box",
-        "inputs": [{"name": "text"}],
-        "nodes": [typed(7, "Named", ["in"], {"text": 1})],
-        "links": [link(1, -10, 0, 7, 0)],
-    }
+    inside = subgraph("text", typed(7, "Named", ["in"], {"text": 1}), [link(1, -10, 0, 7, 0)])
     ui = graph(
         typed(1, "PrimitiveNode", ["said", "fixed"], {}, "STRING") | {"title": "Say"},
         typed(2, "Named", ["own"], {"text": None}),
@@ -243,9 +223,8 @@ def test_where_a_value_of_the_prompt_is_set() -> None:
         links=([1, 1, 0, 3, 0, "STRING"], [2, 1, 0, 5, 0, "STRING"], [3, 8, 0, 6, 0, "STRING"]),
     ) | {"definitions": {"subgraphs": [inside]}}
     prompt, places = workflow.opened(ui, PLAIN)
-    assert {key: one["inputs"]["text"] for key, one in prompt.items() if one["inputs"]} == {
-        "2": "own", "3": "said", "5": "said", "4:7": "boxed", "6": ["8", 0]
-    }  # fmt: skip
+    texts = {key: one["inputs"]["text"] for key, one in prompt.items() if one["inputs"]}
+    assert texts == {"2": "own", "3": "said", "5": "said", "4:7": "boxed", "6": ["8", 0]}
     assert [(one.node, one.name, one.title, one.label, one.targets) for one in places] == [
         ("2", "text", "Shown", "text", [("2", "text")]),
         ("1", "value", "Say", "value", [("3", "text"), ("5", "text")]),

@@ -82,9 +82,7 @@ def test_an_adapter_is_the_same_when_it_is_safetensors(name, tmp_path):
     source = shutil.copy(others.get(name) or built.ip_adapter(name), tmp_path / f"{name}.bin")
     written = convert(Path(source))
     assert identify(shapes(written)) == identify(shapes(Path(source))) == known(manifest_of(name).format)
-    assert origin(written) == origin(Path(source)) == sha256(Path(source)), (
-        "by which two versions of one shape are metadata"
-    )
+    assert origin(written) == origin(Path(source)) == sha256(Path(source)), "which tells two of one shape apart"
     with safe_open(str(written), "pt") as file:
         assert file.metadata()["title"] == manifest_of(name).title
 

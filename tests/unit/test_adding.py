@@ -31,10 +31,9 @@ def whole(slot: Slot) -> list[int]:
 @pytest.mark.parametrize("where", layouts.SIDES[:3])
 def test_the_new_head_is_whole_and_covers_nobody(where: str, count: int) -> None:
     """In groups of our own that leave room: everybody at seven tenths of the size, in the middle."""
-    slots = [
-        people_made.standing(608 + 0.7 * (slot.center[0] - 608), slot.center[1], 0.7 * head_of(slot))
-        for slot in group.layout(count, "half", 0, *CANVAS).slots
-    ]
+    full = group.layout(count, "half", 0, *CANVAS).slots
+    places = [(608 + 0.7 * (slot.center[0] - 608), slot.center[1], 0.7 * head_of(slot)) for slot in full]
+    slots = [people_made.standing(*place) for place in places]
     *others, new = add(Layout(*CANVAS, tuple(slots)), where).slots
     assert others == slots and new.pose is not None and not off_canvas(new.center, *CANVAS)
     x0, y0, x1, y1 = new.box

@@ -31,18 +31,14 @@ def boxes(given: object = None, by_mouse: object = None, text: str = "", **more:
 
 # In the form that ComfyUI 0.33.0's own nodes give, read off their code: the weights are not needed to hand boxes on.
 
-PEOPLE = [
-    box(31.5, 20.25, 200.5, 300.0, label="person", score=0.97),
-    box(400.0, 18.0, 190.0, 310.5, label="person", score=0.91),
-]
+PEOPLE = [box(*at, label="person", score=0.97) for at in ((31.5, 20.25, 200.5, 300.0), (400.0, 18.0, 190.0, 310.5))]
 READ = {
     "RT-DETR": ("person", [[*PEOPLE, box(5, 5, 90, 80, label="dog")]], [(32, 20, 232, 320), (400, 18, 590, 328)]),
     "MediaPipe": ("face", [[box(100.2, 80.1, 90.7, 110.3, label="face", score=0.88)]], [(100, 80, 191, 190)]),
     "SDPose": ("face", [[box(40, 50, 120, 120), box(300, 60, 99, 99)]], [(40, 50, 160, 170), (300, 60, 399, 159)]),
     "Bounding Box": ("person", box(0, 0, 512, 512), [(0, 0, 512, 512)]),
-    "a list over the edge": (
-        "person", [box(-20.4, 700, 200, 100), box(900.4, -10, 200, 300)], [(0, 700, 180, 768), (900, 0, 1024, 290)],
-    ),
+    "a list over the edge": ("person", [box(-20.4, 700, 200, 100), box(900.4, -10, 200, 300)],
+                             [(0, 700, 180, 768), (900, 0, 1024, 290)]),
 }  # fmt: skip
 
 
@@ -123,10 +119,8 @@ def test_a_moved_box_moves_its_place_and_a_larger_one_enlarges_it() -> None:
 
 def test_boxes_of_a_photo_and_a_layout_of_another_size_are_fitted_onto_the_canvas() -> None:
     for fit, picture, x, left in (
-        ("crop", (2048, 1536), 256, 128),
-        ("pad", (1000, 1000), 166.67, 256),
-        ("stretch", (2048, 1536), 256, 128),
-    ):
+        ("crop", (2048, 1536), 256, 128), ("pad", (1000, 1000), 166.67, 256), ("stretch", (2048, 1536), 256, 128)
+    ):  # fmt: skip
         assert boxes([box(x, 300, 600, 800)], picture=picture, fit=fit)[0][0] == left
     small = group.layout(2, "bust", 1, 512, 384)
     layout = made(small).layout

@@ -11,10 +11,8 @@ EMPTY = {"g": [[(START, 1.0, 0), (END, 1.0, 0), *[(PAD, 1.0, 0)] * ROOM]]}
 
 def chunks(*numbers):
     """As the host cuts them."""
-    whole = [
-        [(START, 1.0, 0), *((n, 1.0, 1) for n in numbers[i : i + ROOM]), (END, 1.0, 0)]
-        for i in range(0, len(numbers), ROOM)
-    ]
+    parts = [numbers[i : i + ROOM] for i in range(0, len(numbers), ROOM)]
+    whole = [[(START, 1.0, 0), *((n, 1.0, 1) for n in part), (END, 1.0, 0)] for part in parts]
     return {"g": [[*chunk, *[(PAD, 1.0, 0)] * (ROOM + 2 - len(chunk))] for chunk in whole]}
 
 
@@ -42,13 +40,11 @@ def test_class_words_stand_once_for_each_token(text, copies, words, places):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ((5, MAN), "no trigger word 'img' for 2 people"),
-        ((5, MAN, IMG), "the trigger word 'img' 1 time for 2 people"),
+        ((5, MAN), "no trigger word 'img' for 2 people"), ((5, MAN, IMG), "the trigger word 'img' 1 time for 2 people"),
         ((MAN, IMG, WOMAN, IMG, 5, IMG), "the trigger word 'img' 3 times for 2 people"),
-        ((IMG, MAN, IMG), "no word of its own"),
-        ((MAN, IMG, IMG), "no word of its own"),
+        ((IMG, MAN, IMG), "no word of its own"), ((MAN, IMG, IMG), "no word of its own"),
     ],
-)
+)  # fmt: skip
 def test_triggers_that_are_not_those_of_the_people(text, says):
     with pytest.raises(BadTrigger, match="Anna, Ben") as error:
         laid(text)

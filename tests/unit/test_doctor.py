@@ -23,9 +23,8 @@ INSTANT_ID = {
 PACK, RECOGNISER = "insightface/models/antelopev2", "facexlib/recognition_arcface_ir_se50.pth"
 CHECKPOINT = f"checkpoints/{manifest.model('juggernaut-x').name}"
 OF_CHECKPOINT = {"model.diffusion_model.input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight": (640, 2048)}
-IDENTITY_NET, OTHER_NET = (
-    f"controlnet/{manifest.model(name).name}" for name in ("instantid-controlnet", "id-patch-controlnet")
-)
+IDENTITY_NET = f"controlnet/{manifest.model('instantid-controlnet').name}"
+OTHER_NET = f"controlnet/{manifest.model('id-patch-controlnet').name}"
 
 
 def sparse(path: Path, shapes, size: int = 0) -> Path:
@@ -95,9 +94,8 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
         "Missing for ID-Patch": ["id-patch"],
         "Missing for ID-Patch, InstantID": ["antelopev2"],
         "Missing for InstantID": ["instantid-controlnet"],
-        "Missing for single templates": [
-            "controlnet-canny-sdxl", "controlnet-depth-sdxl", "depth-anything-3", "sdpose", "rt-detr"
-        ],
+        "Missing for single templates": ["controlnet-canny-sdxl", "controlnet-depth-sdxl", "depth-anything-3", "sdpose",
+                                         "rt-detr"],
         "To fix for InstantID": ["instantid"], "In place": [],
     }  # fmt: skip
     assert [*titles.items()] == [*expected.items()]

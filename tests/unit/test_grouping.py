@@ -69,28 +69,23 @@ def test_two_faces_of_one_photo_are_never_one_person() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("2: Ben", ["Anna", "Ben", "Ben", "Ben", "Anna", "Ben"]),
-        ("1, 2: Zoe; 5.1: -", ["Zoe", "Zoe", "Ben", "Ben", "-", "Ben"]),
-        ("IMG_2031.jpg: Zoe\n\nben: -", ["Anna", "Anna", "Zoe", "-", "Anna", "-"]),
-        ("party.jpg.2: Zoe", ["Anna", "Anna", "Ben", "Ben", "Anna", "Zoe"]),
-        ("5: -", ["Anna", "Anna", "Ben", "Ben", "-", "-"]),
-        ("Anna: Zoe\nzoe: Eve", ["Eve", "Eve", "Ben", "Ben", "Eve", "Ben"]),
+        ("2: Ben", "Anna Ben Ben Ben Anna Ben"), ("1, 2: Zoe; 5.1: -", "Zoe Zoe Ben Ben - Ben"),
+        ("IMG_2031.jpg: Zoe\n\nben: -", "Anna Anna Zoe - Anna -"), ("5: -", "Anna Anna Ben Ben - -"),
+        ("party.jpg.2: Zoe", "Anna Anna Ben Ben Anna Zoe"), ("Anna: Zoe\nzoe: Eve", "Eve Eve Ben Ben Eve Ben"),
     ],
-)
-def test_corrections(seen: list[Sighting], text: str, expected: list[str]) -> None:
-    assert who(seen, text) == expected
+)  # fmt: skip
+def test_corrections(seen: list[Sighting], text: str, expected: str) -> None:
+    assert who(seen, text) == expected.split()
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("7: Ben", "'7: Ben' speaks of 7, but of 6 photos none has that number or name, and no person"),
-        ("5: Ben", "photo 5 with 2 faces. Write 5.1, 5.2."),
-        ("6: Ben", "photo 6, in which no face was found"),
-        ("2", "'2' does not say who that is"),
-        ("2: 1", "gives no name"),
+        ("5: Ben", "photo 5 with 2 faces. Write 5.1, 5.2."), ("6: Ben", "photo 6, in which no face was found"),
+        ("2", "'2' does not say who that is"), ("2: 1", "gives no name"),
     ],
-)
+)  # fmt: skip
 def test_corrections_that_say_nothing_are_refused(seen: list[Sighting], text: str, said: str) -> None:
     with pytest.raises(BadCast) as caught:
         who(seen, text)

@@ -83,13 +83,11 @@ def without(pose: Pose, *joints: int) -> Pose:
 @pytest.mark.parametrize(
     ("hidden", "words", "nose"),
     [
-        ((0,), "eyes", (0.0, 0.0, 0.0)),
-        ((0, 1), "eyes", (math.nan, 1.0, 1.0)),
-        ((0, 1, 2, 3, 4), "neck", (1e9, 1.0, 1.0)),
-        ((0,), "eyes", (-1.0, -1.0, 0.9)),
+        ((0,), "eyes", (0.0, 0.0, 0.0)), ((0, 1), "eyes", (math.nan, 1.0, 1.0)),
+        ((0, 1, 2, 3, 4), "neck", (1e9, 1.0, 1.0)), ((0,), "eyes", (-1.0, -1.0, 0.9)),
     ],
     ids=["unseen", "nan", "far", "where SDPose puts what it lost"],
-)
+)  # fmt: skip
 def test_unseen_nose_is_guessed_and_said(hidden: tuple[int, ...], words: str, nose: tuple[float, ...]) -> None:
     (pose,) = standing(1)
     frames = pose_keypoint([without(pose, *hidden)])

@@ -129,11 +129,9 @@ def test_what_cannot_be_measured_is_explained() -> None:
 def batch() -> measure.Report:
     """Swapped, right, right but less alike, Ben missing."""
     pictures = [
-        picture(face([0.1, 0.6]), face([0.7, 0.2], 100)),
-        picture(face([0.7, 0.3]), face([0.2, 0.6], 100)),
-        picture(face([0.6, 0.15]), face([0.1, 0.4], 100)),
-        picture(face([0.9, 0.0])),
-    ]
+        picture(face([0.1, 0.6]), face([0.7, 0.2], 100)), picture(face([0.7, 0.3]), face([0.2, 0.6], 100)),
+        picture(face([0.6, 0.15]), face([0.1, 0.4], 100)), picture(face([0.9, 0.0])),
+    ]  # fmt: skip
     return measure.measure(pictures, cast(placed=True), [JUDGE])
 
 

@@ -105,16 +105,14 @@ def test_what_works_but_may_not_be_meant_is_said():
     assert not hints(part(picture(1, channels=4))), "an opaque picture is no mistake"
     (unknown,) = hints(part(label="a red scarf"))
     assert unknown.startswith("'a red scarf' is none of the six labels")
-    assert hints(part(mask=box(64, 80))) == [
-        "The mask of 'face' is 64x80 px and its picture 90x130 px: the mask is stretched over the picture."
-    ]
+    (said,) = hints(part(mask=box(64, 80)))
+    assert said == "The mask of 'face' is 64x80 px and its picture 90x130 px: the mask is stretched over the picture."
     (inverted,) = hints(part(mask=1 - 0.9 * torch.eye(130)[:, :90][None]))
     assert "keeps 99% of the picture" in inverted and "Invert Mask" in inverted
     assert all(not hints(part(label=label)) for label in LABELS)
     two = torch.ones(2, 64, 64)
-    assert hints(part(mask=box(), target=two), mask=box(), target_mask=two) == [
-        "The target_mask of 'face' is a batch of 2 masks, which count together: 100% of the picture."
-    ]
+    (said,) = hints(part(mask=box(), target=two), mask=box(), target_mask=two)
+    assert said == "The target_mask of 'face' is a batch of 2 masks, which count together: 100% of the picture."
     assert not hints(part(mask=box()), mask=box()[0], target_mask=None)
     square, absent = part(torch.ones(1, 64, 64, 3), label="shoes"), part(torch.ones(1, 64, 64, 3), weight=0.0)
     (said,) = module.stretched(Parts((square, part(), absent)), 512, 768)

@@ -141,13 +141,11 @@ SMALL = "Faces small: Ann 83, Bob 83 px; 96 needed: larger canvas or closer fram
 @pytest.mark.parametrize(
     ("places", "head", "line"),
     [
-        (((300, 300), (700, 310)), 200.0, "No problems found."),
-        (((300, 300), (350, 310)), 200.0, OVERLAP),
-        (((-20, 300), (10, 310)), 200.0, OFF),
-        (((300, 300), (700, 310)), 100.0, SMALL),
+        (((300, 300), (700, 310)), 200.0, "No problems found."), (((300, 300), (350, 310)), 200.0, OVERLAP),
+        (((-20, 300), (10, 310)), 200.0, OFF), (((300, 300), (700, 310)), 100.0, SMALL),
     ],
     ids=["good", "overlap", "off", "small"],
-)
+)  # fmt: skip
 def test_report_says_who_stands_where_and_what_may_go_wrong(places, head: float, line: str) -> None:
     standing = enumerate(zip(NAMES, places, strict=False), 1)
     where = [f"Place {n}: {name} at ({x}, {y}), face {round(0.83 * head)} px" for n, (name, (x, y)) in standing]

@@ -12,12 +12,10 @@ NAMES = ["Anna", "Ben", "Käthe"]
 def test_lines() -> None:
     for text, said in (
         ("Anna: smiling\nBen: looking away", ["smiling", "looking away", ""]),
-        ("ben :  asleep \n\n", ["", "asleep", ""]),
+        ("ben :  asleep \n\n", ["", "asleep", ""]), ("Anna: time: 5:30", ["time: 5:30", "", ""]),
         ("3: a red hat\nKÄTHE：reading", ["", "", "a red hat, reading"]),  # noqa: RUF001
-        ("Anna: time: 5:30", ["time: 5:30", "", ""]),
-        ("Anna:", ["", "", ""]),
-        ("", ["", "", ""]),
-    ):
+        ("Anna:", ["", "", ""]), ("", ["", "", ""]),
+    ):  # fmt: skip
         assert per_person(text, NAMES) == said
 
 
@@ -25,10 +23,9 @@ def test_lines_that_are_about_nobody() -> None:
     for text, names, why in (
         ("smiling", NAMES, "Line 1 of the prompts: it has no colon. It is 'smiling'."),
         ("Anna: up\nZoe: down", NAMES, "Line 2 of the prompts: no person here is called 'Zoe'. It is 'Zoe: down'."),
-        ("0: up", NAMES, "no person here is called '0'"),
-        ("²: up", NAMES, "no person here is called '²'"),
+        ("0: up", NAMES, "no person here is called '0'"), ("²: up", NAMES, "no person here is called '²'"),
         ("Anna: up", ["Anna", "Ben", "anna"], "2 people are called 'Anna': write their number, 1 or 3"),
-    ):
+    ):  # fmt: skip
         with pytest.raises(BadPrompts) as refused:
             per_person(text, names)
         assert why in str(refused.value) and f"There are: 1 {names[0]}, 2 {names[1]}" in str(refused.value)

@@ -13,9 +13,8 @@ def told(slots, width=1024, height=1024):
 
 def words(slots):
     lines = with_sentences("", told(slots), "Picture", "before the prompt").splitlines()
-    assert [line.rpartition(": ")[2] for line in lines] == [
-        f"person {n}, from Picture {n}." for n in range(1, len(slots) + 1)
-    ]
+    sentences = [f"person {n}, from Picture {n}." for n, _ in enumerate(slots, 1)]
+    assert [line.rpartition(": ")[2] for line in lines] == sentences
     return [line.rpartition(": ")[0] for line in lines]
 
 
@@ -26,17 +25,12 @@ def faces(*centers, size=100.0):
 @pytest.mark.parametrize(
     ("slots", "said"),
     [
-        (faces((800, 300)), [""]),
-        (faces((800, 300), (200, 310)), ["right", "left"]),
+        (faces((800, 300)), [""]), (faces((800, 300), (200, 310)), ["right", "left"]),
         (faces((500, 300), (800, 390), (200, 310)), ["center", "right", "left"]),
-        (
-            faces(*((x, 300) for x in range(100, 1000, 180))),
-            ["left", "second from the left", "center", "second from the right", "right"],
-        ),
-        (
-            faces((100, 200), (300, 320), (500, 440), (700, 560))[::-1],
-            ["right", "second from the right", "second from the left", "left"],
-        ),
+        (faces(*((x, 300) for x in range(100, 1000, 180))),
+         ["left", "second from the left", "center", "second from the right", "right"]),
+        (faces((100, 200), (300, 320), (500, 440), (700, 560))[::-1],
+         ["right", "second from the right", "second from the left", "left"]),
         (faces((500, 200), (520, 600)), ["back row", "front row"]),
         (faces((300, 200), (500, 600), (700, 210)), ["back row, left", "front row", "back row, right"]),
         (faces((300, 200), (700, 210), (900, 600)), ["left", "center", "right"]),
@@ -51,11 +45,9 @@ def test_places_are_told_as_a_viewer_sees_them(slots, said):
 @pytest.mark.parametrize(
     ("size", "area", "step", "expected"),
     [
-        ((1500, 1100), 384 * 384, 1, (448, 329)),
-        ((1500, 1100), 1024 * 1024, 8, (1192, 880)),
-        ((75, 50), 75 * 50, 16, (80, 48)),
-        ((5000, 1), 5000, 16, (4992, 16)),
+        ((1500, 1100), 384 * 384, 1, (448, 329)), ((1500, 1100), 1024 * 1024, 8, (1192, 880)),
+        ((75, 50), 75 * 50, 16, (80, 48)), ((5000, 1), 5000, 16, (4992, 16)),
     ],
-)
+)  # fmt: skip
 def test_pictures_are_resized_as_the_hosts_nodes_do(size, area, step, expected):
     assert resized(*size, area, step) == expected

@@ -13,9 +13,8 @@ from people_made import painted
 
 
 def cast(*slots, width=96, height=64):
-    return PlacedCast(
-        tuple(Person(people_made.identity(n), 1.0, slot) for n, slot in enumerate(slots, 1)), width, height
-    )
+    people = tuple(Person(people_made.identity(n), 1.0, slot) for n, slot in enumerate(slots, 1))
+    return PlacedCast(people, width, height)
 
 
 def box(x0, y0, x1, y1):

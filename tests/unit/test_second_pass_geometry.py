@@ -22,10 +22,8 @@ def face(x: float, y: float, height: float = 40.0, lean: float = 0.0) -> Face:
 
 
 def people(*found: Face, similarity: float | None = 0.3) -> tuple[list[Candidate], Faces]:
-    everybody = [
-        Candidate(0, Person(Identity(NAMES[n], {}, torch.zeros(1, 112, 112, 3))), n + 1, f.box, f.keypoints, similarity)
-        for n, f in enumerate(found)
-    ]
+    who = [Person(Identity(name, {}, torch.zeros(1, 112, 112, 3))) for name in NAMES]
+    everybody = [Candidate(0, who[n], n + 1, f.box, f.keypoints, similarity) for n, f in enumerate(found)]
     return everybody, Faces(found, 320, 200)
 
 
@@ -45,28 +43,24 @@ def enlarged(images: torch.Tensor, where: crops.Crops) -> torch.Tensor:
     return torch.stack([crops.cut(images[crop.picture, ..., :3], crop, where.size) for crop in where.crops])
 
 
-@pytest.mark.parametrize(
-    ("lean", "turns"), [(0, 0), (40, 0), (-40, 0), (90, 1), (130, 1), (180, 2), (-90, 3), (-50, 3)]
-)
-def test_a_turned_face_stands_upright_in_its_crop(lean, turns):
+@pytest.mark.parametrize(("lean", "turn"), [(0, 0), (40, 0), (-40, 0), (90, 1), (130, 1), (180, 2), (-90, 3), (-50, 3)])
+def test_a_turned_face_stands_upright_in_its_crop(lean, turn):
     (one,) = cut(face(160, 100, lean=lean))
-    assert one.crop.turns == turns
+    assert one.crop.turns == turn
     left, right, nose, *mouth = one.slot.keypoints
     assert (left[1] + right[1]) / 2 < nose[1] < (mouth[0][1] + mouth[1][1]) / 2 + 1e-6
-    assert one.slot.center == nose == crops.into_crop(one.candidate.keypoints[NOSE], one.crop.square, turns, 256)
+    assert one.slot.center == nose == crops.into_crop(one.candidate.keypoints[NOSE], one.crop.square, turn, 256)
     assert one.slot.pose[0][:2] == pytest.approx(nose)
 
 
 @pytest.mark.parametrize(
     ("which", "similarities", "expected"),
     [
-        ("small faces", (0.9, 0.1), [True, False]),
-        ("unlike faces", (0.9, 0.1), [False, True]),
-        ("small or unlike faces", (0.9, 0.9), [True, False]),
-        ("small or unlike faces", (0.1, 0.1), [True, True]),
+        ("small faces", (0.9, 0.1), [True, False]), ("unlike faces", (0.9, 0.1), [False, True]),
+        ("small or unlike faces", (0.9, 0.9), [True, False]), ("small or unlike faces", (0.1, 0.1), [True, True]),
         ("everybody", (0.9, 0.9), [True, True]),
     ],
-)
+)  # fmt: skip
 def test_who_needs_it(which, similarities, expected):
     everybody, faces = people(face(60, 100, 40), face(240, 100, 120))
     listed = [replace(one, similarity=s) for one, s in zip(everybody, similarities, strict=True)]

@@ -25,11 +25,8 @@ def test_split_is_masked_with_and_without_queries_of_references(everybody):
     reads = torch.zeros(TOKENS.all, TOKENS.all, dtype=torch.bool)
     reads[:, [*range(9), 13, 14]] = True  # text, picture and what belongs to nobody
     anna, ben, nobody = [range(*ends) for ends in ((9, 13), (15, 18), (7, 9))]
-    for asking, read in [
-        ([3, 4, 5, *anna], anna),
-        ([5, 6, *ben], ben),
-        *[(nobody, all_) for all_ in (anna, ben) if everybody],
-    ]:
+    readers = [([3, 4, 5, *anna], anna), ([5, 6, *ben], ben), *((nobody, one) for one in (anna, ben) if everybody)]
+    for asking, read in readers:
         reads[torch.tensor([*asking])[:, None], torch.tensor([*read])] = True
     q, k, v = qkv()
     expected = attention(q, k, v, attn_mask=reads)

@@ -20,9 +20,8 @@ def test_every_pixel_shares_one_softmax_with_the_background():
 
     q, keys = torch.randn(1, 5, 8, generator=generator), apart(background, people)
     found = decoupled(q, keys[:, None], keys[:, None], shares.flatten(1)[:, None, :, None], attend)
-    nobody, as_anna, as_ben = (
-        attend(q, x, x) for x in (background, *(torch.cat([background, one], dim=1) for one in (anna, ben)))
-    )
+    seen = (background, *(torch.cat([background, one], dim=1) for one in (anna, ben)))
+    nobody, as_anna, as_ben = (attend(q, x, x) for x in seen)
     mixed = [
         as_anna[0, 0], nobody[0, 1], (as_anna + nobody)[0, 2] / 2, (as_anna + as_ben)[0, 3] / 2,
         as_anna[0, 4] * 0.6 + as_ben[0, 4] * 0.4,
