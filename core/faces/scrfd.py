@@ -32,9 +32,7 @@ class Scrfd:
         outputs = self.network((pixels.flip(-1).permute(2, 0, 1)[None].float() - 127.5) / 128)
         found = _candidates([output.cpu() for output in outputs], width, height)
         found[:, 1:] /= scale
-        rows: list[list[float]] = found[_best(found[:, 0], found[:, 1:5])].tolist()
-        # Score, box, keypoints.
-        return [Detection((a, b, c, d), tuple(zip(p[::2], p[1::2], strict=True)), s) for s, a, b, c, d, *p in rows]
+        return [_detection(*map(float, row)) for row in found[_best(found[:, 0], found[:, 1:5])]]
 
 
 def output_sizes(outputs: int, width: int, height: int) -> list[int]:
@@ -74,3 +72,7 @@ def _best(scores: Tensor, boxes: Tensor) -> list[int]:
         shared = across * down
         left = left[shared / (areas[best] + areas[left] - shared) <= _OVERLAP]
     return kept
+
+
+def _detection(score: float, x0: float, y0: float, x1: float, y1: float, *points: float) -> Detection:
+    return Detection((x0, y0, x1, y1), tuple(zip(points[::2], points[1::2], strict=True)), score)
