@@ -27,7 +27,7 @@ def gallery(visit: Visit) -> Iterator[Visit]:
 
 
 def comparable(prompt: Graph, object_info: Graph) -> Graph:
-    """Class and inputs by node id.
+    """Class and inputs by node id, of what leads to an output: frontend 1.27 sends the inside of bypassed boxes along.
 
     Ids are numbers in one frontend and strings in the other; PreviewAny of frontend 1.27 sends its own text box along.
     """
@@ -36,7 +36,11 @@ def comparable(prompt: Graph, object_info: Graph) -> Graph:
         known = {n for section in object_info[node["class_type"]]["input"].values() for n in section}
         return {n: [*map(str, v)] if isinstance(v, list) else v for n, v in node["inputs"].items() if n in known}
 
-    return {str(number): {**node, "inputs": inputs(node), "_meta": None} for number, node in prompt.items()}
+    whole = {str(number): {**node, "inputs": inputs(node), "_meta": None} for number, node in prompt.items()}
+    runs = [number for number, node in whole.items() if object_info[node["class_type"]]["output_node"]]
+    for number in runs:
+        runs += {v[0] for v in whole[number]["inputs"].values() if isinstance(v, list) and v[0] in whole} - {*runs}
+    return {number: whole[number] for number in runs}
 
 
 def links(graph: Graph) -> list[list[str]]:
