@@ -23,7 +23,8 @@ from ...core.projections import EmbeddingProjection, Resampler
 
 
 def _projection(state: State, ops: Any, **factory: Any) -> Resampler | EmbeddingProjection:
-    return (EmbeddingProjection if "norm.weight" in state else Resampler)(state, ops=ops, **factory)
+    kind = EmbeddingProjection if "norm.weight" in state else Resampler
+    return kind(state, ops=ops, **factory)
 
 
 class IDPatchNet(nn.Module):

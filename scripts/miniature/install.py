@@ -165,9 +165,9 @@ def ready(name: str, files: Files, images: Sequence[str], template: str = "") ->
     """
     kind = KINDS[name]
     workflow, (width, height) = load(ROOT / "workflows" / f"{template or kind.template}.json"), kind.size
-    names: dict[str, Any] = {key: attrgetter(f"{file}.name")(files) for key, file in kind.names.items()}
-    names |= {"width": width, "height": height, "longer_side": max(kind.size), "steps": kind.steps, "denoise": 1.0}
-    fill(workflow, names | {"cfg": net.Settings().cfg, "sampler_name": "euler", "scheduler": "normal"}, images)
+    set_to: dict[str, Any] = {key: attrgetter(f"{file}.name")(files) for key, file in kind.names.items()}
+    set_to |= {"width": width, "height": height, "longer_side": max(kind.size), "steps": kind.steps, "denoise": 1.0}
+    fill(workflow, set_to | {"cfg": net.Settings().cfg, "sampler_name": "euler", "scheduler": "normal"}, images)
     for node in nodes_in(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download
         if node["type"] == "LikenessDetectBodySurface":

@@ -197,14 +197,6 @@ class _Encoder(nn.Module):
             self.input_blocks.extend(_Block(_level(WIDTH, depth, layout.heads)) for _ in range(layout.blocks))
         self.middle_block = _Block([_Residual(WIDTH), _Transformer(1, layout.heads), _Residual(WIDTH)])
 
-    def layers(self) -> list[_Layer]:
-        """In diffusers' order: down, up, middle."""
-        blocks = itertools.chain(self.input_blocks, getattr(self, "output_blocks", ()), [self.middle_block])
-        return [layer for block in blocks for layer in block.modules() if isinstance(layer, _Layer)]
-
-    def cross_attention(self) -> list[_Attention]:
-        return [layer.attn2 for layer in self.layers()]
-
     def time(self, steps: Tensor, dtype: torch.dtype) -> Tensor:
         """(B,) from 0 to 999 -> (B, 256)."""
         half = WIDTH // 2
@@ -231,8 +223,8 @@ class ControlNet(_Encoder):
 
     def forward(self, x: Tensor, steps: Tensor, context: Tensor, hint: Tensor, region: Region | None = None) -> Control:
         """x: (B, 4, h, w); hint: (B, 3, 8h, 8w), signed; context: (B, tokens, 64)."""
-        for layer in self.cross_attention():
-            layer.region = region
+        for layer in (one for one in self.modules() if isinstance(one, _Layer)):
+            layer.attn2.region = region
         time, told = self.time(steps, x.dtype), self.input_hint_block(hint)
         added: Control = []
         for number, block in enumerate(self.input_blocks):
@@ -252,6 +244,14 @@ class UNet(_Encoder):
                 doubling = [_Double()] if number == layout.blocks and level else []
                 self.output_blocks.append(_Block([*_level(2 * WIDTH, depth, layout.heads), *doubling]))
         self.out = nn.Sequential(nn.GroupNorm(32, WIDTH), nn.SiLU(), nn.Conv2d(WIDTH, 4, 3, padding=1))
+
+    def layers(self) -> list[_Layer]:
+        """In diffusers' order: down, up, middle."""
+        blocks = itertools.chain(self.input_blocks, self.output_blocks, [self.middle_block])
+        return [layer for block in blocks for layer in block.modules() if isinstance(layer, _Layer)]
+
+    def cross_attention(self) -> list[_Attention]:
+        return [layer.attn2 for layer in self.layers()]
 
     def forward(
         self, x: Tensor, steps: Tensor, context: Tensor, control: Control | None = None, strength: float = 1.0,
