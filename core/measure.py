@@ -424,16 +424,10 @@ def who_is_who(image: Tensor, report: Report, number: int) -> Tensor:
         sheet.frame(box, color)
     for label, name, box, color in plates:
         wide = max(2.4 * (box[2] - box[0]), 9.0 * sheet.letters)
-        wide = min(wide, *(_before(box, other, sheet.letters) for _, _, other, _ in plates))
+        wide = min(wide, sheet.room(box, [other for _, _, other, _ in plates]))
         covered = (box[0], box[1] - 1.4 * sheet.letters, box[0] + 1.4 * len(name) * sheet.letters / 4, box[1])
         hides = any(other is not box and shared(covered, other) > 0 for other in one.boxes)
         sheet.label(label, name, sheet.below(box) if hides else box[:2], color, wide)
     gone = [report.names[seen.person] for seen in one.sightings if seen.face is None]
     sheet.footer([f"{summary(one)} ({report.recognisers[0]})", *([f"missing: {', '.join(gone)}"] if gone else [])])
     return sheet.tensor()
-
-
-def _before(box: Box, other: Box, letters: int) -> float:
-    """The room for a box's plate before that of another one to its right, px."""
-    level = abs(box[1] - other[1]) < 1.5 * letters
-    return other[0] - box[0] if level and other[0] > box[0] else math.inf

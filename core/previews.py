@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -45,11 +45,14 @@ class Sheet:
 
     def label(self, number: str, name: str, anchor: Point, color: Color, width: float = 0.0) -> None:
         """A plate of at most `width`, its lower left corner at `anchor` but always in the picture: a large number,
-        then a name in smaller letters, cut when too long."""
+        then a name in smaller letters, in still smaller ones and at last cut where it is too long."""
         pad = max(2, self.letters // 6)
-        large, small = _font(number, self.letters), _font(name, round(self.letters * 0.8))
+        large = _font(number, self.letters)
         first = pad + self.pen.textlength(number, large) + pad
-        name = _cut(name, small, max(width, 3.5 * self.letters) - first - pad)
+        room = max(width, 3.5 * self.letters) - first - pad
+        fonts = [_font(name, round(self.letters * size)) for size in (0.8, 0.65, 0.5)]
+        small = next((font for font in fonts if _cut(name, font, room) == plain(name)), fonts[-1])
+        name = _cut(name, small, room)
         wide = first + (self.pen.textlength(name, small) + pad if name else 0)
         high = large.getbbox("0")[3] + pad
         x = max(0.0, min(anchor[0], self.picture.width - wide))
@@ -57,6 +60,11 @@ class Sheet:
         self.pen.rectangle((x, y, x + wide, y + high), fill=color)
         self.pen.text((x + pad, y + high - pad / 2), number, fill=(0, 0, 0), font=large, anchor="lb")
         self.pen.text((x + first, y + high - pad / 2), name, fill=(0, 0, 0), font=small, anchor="lb")
+
+    def room(self, box: Box, others: Iterable[Box]) -> float:
+        """The width of a label on a box up to the next of the others in its row, px."""
+        row = (other[0] - box[0] for other in others if abs(other[1] - box[1]) < 1.5 * self.letters)
+        return min((step for step in row if step > 0), default=self.picture.width)
 
     def below(self, box: Box) -> Point:
         """Where a label stands under a box instead of on it."""

@@ -43,10 +43,8 @@ def numbered_layout(
     for number, slot in enumerate(layout.slots):
         _draw_slot(sheet, slot, color_of(number))
     for number, box in enumerate(places):
-        # Up to the next face of the row, so that names do not run into each other.
-        beside = [other[0] - box[0] for other in places if other[0] > box[0] and abs(other[1] - box[1]) < sheet.letters]
-        room = min([*beside, layout.width])
-        sheet.label(str(number + 1), captions[number] if captions else "", box[:2], color_of(number), room)
+        name = captions[number] if captions else ""
+        sheet.label(str(number + 1), name, box[:2], color_of(number), sheet.room(box, places))
     sheet.footer(notes)
     return sheet.tensor()
 

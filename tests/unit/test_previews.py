@@ -5,6 +5,7 @@ import torch
 from pack.core import previews
 from pack.core.people import Layout, Person, Slot
 from pack.core.places.drawing import numbered_layout, read_regions
+from PIL import Image
 
 BLUE, ORANGE, YELLOW = (86, 180, 233), (230, 159, 0), (240, 228, 66)
 
@@ -31,6 +32,16 @@ def test_names_are_large_enough_for_a_node_and_end_before_the_next_face() -> Non
     letters = ((named - plain).abs().amax(-1) > 0.5).nonzero()
     assert (int(letters[:, 0].max()) - int(letters[:, 0].min())) * 300 / 1216 > 7
     assert 400 < int(letters[:, 1].max()) < 540
+
+
+def test_a_long_label_has_smaller_letters_before_it_is_cut() -> None:
+    def labelled(name: str) -> torch.Tensor:
+        sheet = previews.Sheet(Image.new("RGB", (512, 512)))
+        sheet.label("1", name, (100, 100), (255, 0, 0), 300)
+        return sheet.tensor()
+
+    one, other = (labelled(f"Farid 0.99, not Ben 0.6{digit}") for digit in "56")
+    assert not one.equal(other), "its end is seen"
 
 
 def sheet(captions: list[str], **more: int) -> torch.Tensor:
