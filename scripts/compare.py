@@ -128,7 +128,7 @@ def parts(_: World, quick: bool) -> Answer:
     told, shown = list[Line](), Pictures()
     for number, (name, dressed) in enumerate(parts.compared(2 if quick else 12)):
         told.append({"": name, "pictures": len(dressed.pixels), **dressed.figures})
-        shown |= {(f"{number + 1} {name}", f"{column + 1}"): one for column, one in enumerate(dressed.pixels[:6])}
+        shown |= {(f"{number + 1} {name}", f"{column + 1}"): one for column, one in enumerate(dressed.pixels)}
     return told, shown
 
 
@@ -199,7 +199,7 @@ def _cell(value: Any) -> str:
 
 
 def sheet(pictures: Pictures, side: int = 220) -> Any:
-    """Rows of methods and columns, with their names."""
+    """Rows of methods and the first six columns, with their names, to be read on a page 850 px wide."""
     from PIL import Image, ImageDraw
 
     from core import previews
@@ -207,17 +207,17 @@ def sheet(pictures: Pictures, side: int = 220) -> Any:
     rows, columns = (list(dict.fromkeys(names)) for names in zip(*pictures, strict=True))
     side = min(side, *(one.shape[1] for one in pictures.values()))
     high = max(math.ceil(side * len(one) / one.shape[1]) for one in pictures.values())
-    made = Image.new("RGB", (side * (len(columns) + 1), high * len(rows) + 24), "white")
+    letters = max(14, side // 9)
+    made = Image.new("RGB", (side * (len(columns[:6]) + 1), high * len(rows) + 2 * letters), "white")
     draw = ImageDraw.Draw(made)
-    for number, name in enumerate(columns):
-        draw.text((side * (number + 1) + 6, 6), name, "black")
+    for number, column in enumerate(columns[:6], 1):
+        draw.text((side * number + 6, letters // 2), column, "black", font_size=letters)
     for row, name in enumerate(rows):
-        draw.text((6, high * row + 30), textwrap.fill(name, side // 7), "black")
-        for number, column in enumerate(columns):
-            if (pixels := pictures.get((name, column))) is not None:
-                small = previews.as_picture(pixels)
-                small.thumbnail((side - 4, high - 4))
-                made.paste(small, (side * (number + 1), high * row + 24))
+        draw.text((6, high * row + 2 * letters), textwrap.fill(name, 16), "black", font_size=letters)
+        for number, column in enumerate(columns[:6], 1):
+            small = previews.as_picture(pictures[name, column])
+            small.thumbnail((side - 4, high - 4))
+            made.paste(small, (side * number, high * row + 2 * letters))
     return made
 
 
