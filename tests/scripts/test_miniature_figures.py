@@ -27,7 +27,7 @@ def test_unseen_people_are_in_their_places(model: net.Miniature, unseen: torch.T
 
     def figures(embeddings: torch.Tensor, people: int) -> dict[str, float]:
         scenes = evaluate.scenes(embeddings, places.SMALL, people, 1)
-        drawn = ((scene, evaluate.draw(model, scene, evaluate.TRAINED)) for scene in scenes)
+        drawn = ((scene, evaluate.draw(model, scene, evaluate.DEMO)) for scene in scenes)
         return measure.figures([evaluate.seen(model, scene, latents) for scene, latents in drawn])
 
     found = figures(unseen, 40)
@@ -63,7 +63,7 @@ def test_a_wider_layer_says_the_same_more_often() -> None:
     assert {key: tuple(weight.shape) for key, weight in wide.items()} == dict(of("controlnet"))
 
 
-@pytest.mark.parametrize("lesson", ["networks", "projections", "parts2whole"])
+@pytest.mark.parametrize("lesson", ["networks", "projections", "parts2whole", "instant_id"])
 def test_a_part_learns_and_goes_on_where_it_stopped(lesson: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From nothing: two steps, kept, and two more from what was kept; the other parts stay as they are."""
     monkeypatch.setattr(lessons, "BATCH", dict.fromkeys(lessons.BATCH, 1))

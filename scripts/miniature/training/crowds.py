@@ -99,8 +99,8 @@ def keypoints(places: list[Place], size: tuple[int, int]) -> Tensor:
 
 
 def around(rng: random.Random, places: list[Place], size: tuple[int, int]) -> Tensor:
-    """(1, H/8, W/8), 0..1: boxes around faces, from little larger than these to most of a person."""
-    share, reach = torch.zeros(1, size[1] // 8, size[0] // 8), rng.uniform(0.6, 1.6)
+    """(1, H/8, W/8), 0..1: boxes around faces, as large as by region."""
+    share, reach = torch.zeros(1, size[1] // 8, size[0] // 8), rng.uniform(0.6, 1.0)
     for (x, y), head, _ in places:
         x0, x1, y0, y1 = (round((at + way * reach * head) / 8) for at in (x, y) for way in (-1, 1))
         share[:, max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] = 1

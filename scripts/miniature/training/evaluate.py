@@ -1,10 +1,11 @@
 """Figures of the miniature, by ID-Patch and Parts2Whole, on people it has not seen: drawn and of real photos.
 
-    python -m miniature.training.evaluate [--people 300] [--pictures FILE.png] [--note]     in scripts/
+    python -m miniature.training.evaluate [--people 300] [--pictures FOLDER] [--note]     in scripts/
 
 --people: that many drawn ones at the demo's size, a quarter of that of every other kind.
 
---pictures: what is meant above what is drawn. --note: write the figures into miniature.safetensors.
+--pictures: sheets of 24 by ID-Patch, InstantID and Parts2Whole, of what is meant and what is drawn. --note: write the
+figures into miniature.safetensors.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as functional
 from environment import package_file, say
 from PIL import Image
 from rig import photos
@@ -35,7 +37,6 @@ from ..parts2whole import Pictures
 from . import crowds, lessons, portraits, train
 from .lessons import Fitting
 
-TRAINED = Settings(steps=4, cfg=1.0, strength=1.0, id_start=0.0)
 DEMO = Settings()
 SHOWN = 24
 
@@ -113,7 +114,7 @@ def every(model: Miniature, kinds: dict[str, Tensor], people: int) -> Iterator[t
     for kind, embeddings in kinds.items():
         for size in (places.LARGE, places.SMALL):
             count = people if kind == "drawn" and size == places.LARGE else people // 4
-            drawn = ((scene, draw(model, scene, TRAINED)) for scene in scenes(embeddings, size, count, 3))
+            drawn = ((scene, draw(model, scene, DEMO)) for scene in scenes(embeddings, size, count, 3))
             yield f"{kind} {size[0]}x{size[1]}", [seen(model, scene, latents) for scene, latents in drawn]
 
 
@@ -151,16 +152,43 @@ def parts2whole(model: Miniature, people: int) -> Iterator[tuple[str, dict[str, 
         yield f"{parts} part{'s'[: parts > 1]}", found
 
 
-def sheet(model: Miniature, embeddings: Tensor, path: Path) -> None:
-    """What is meant above what is drawn, 24 times."""
-    cells: list[Tensor] = []
+def crowds_drawn(model: Miniature, embeddings: Tensor) -> Iterator[Tensor]:
+    """By ID-Patch: what is meant above what is drawn, (3, 2 H, W)."""
     for scene in scenes(embeddings, places.LARGE, 4 * SHOWN, 5):
         meant, _ = avatars.picture(scene.standing, model.looks(scene.embeddings), scene.size)
-        drawn = model.decoder(draw(model, scene, DEMO)[None])[0].clamp(0, 1)
-        cells.append(torch.cat([meant, drawn], dim=1))
-    cells = cells[:SHOWN]
-    rows = [torch.cat(cells[start : start + 6], dim=2) for start in range(0, len(cells), 6)]
-    pixels = torch.cat(rows, dim=1)[:, ::2, ::2].permute(1, 2, 0)
+        yield torch.cat([meant, model.decoder(draw(model, scene, DEMO)[None])[0]], dim=1)
+
+
+def portraits_drawn(model: Miniature, embeddings: Tensor) -> Iterator[Tensor]:
+    """By InstantID, in the same way."""
+    rng = random.Random(5)
+    for embedding in embeddings[:SHOWN].split(1):
+        standing = crowds.by_face(crowds.draw(rng, places.LARGE, 1), places.LARGE)
+        meant, _ = avatars.picture(standing, model.looks(embedding), places.LARGE)
+        hint = crowds.keypoints(standing, places.LARGE).permute(2, 0, 1)[None]
+        latents = net.portraits(model, hint, recogniser.raw(embedding), Settings(steps=4))
+        yield torch.cat([meant, model.decoder(latents)[0]], dim=1)
+
+
+def outfits_drawn(model: Miniature) -> Iterator[Tensor]:
+    """By Parts2Whole: three parts, what does not count in magenta; what is meant; what is drawn."""
+    rng = random.Random(train.HELD_OUT)
+    magenta = torch.tensor([1.0, 0.0, 1.0])[:, None, None]
+    for _ in range(SHOWN):
+        told, pictures = lessons.fitting(rng, rng.sample(list(Slot), 3))
+        standing = garments.standing(rng)
+        meant, _ = garments.worn(standing, told)
+        latents = net.dressed(model, pictures, [len(told)], garments.surface(standing)[None], DEMO)
+        parts = torch.where(pictures.masks[:, None] > 0, pictures.pixels, (pictures.pixels + magenta) / 2)
+        parts = torch.cat(list(functional.interpolate(parts, (meant.shape[1] // 3, meant.shape[2] // 3))), dim=1)
+        yield torch.cat([parts, meant, model.decoder(latents)[0]], dim=2)
+
+
+def sheet(cells: Iterator[Tensor], path: Path, across: int = 6, smaller: int = 1) -> None:
+    """So many cells (3, H, W) beside each other, and as many rows as there are. smaller: every how many pixels."""
+    drawn = list(itertools.islice(cells, SHOWN))
+    rows = [torch.cat(drawn[start : start + across], dim=2) for start in range(0, len(drawn), across)]
+    pixels = torch.cat(rows, dim=1)[:, ::smaller, ::smaller].clamp(0, 1).permute(1, 2, 0)
     Image.fromarray((255 * pixels).byte().numpy()).save(path)
 
 
@@ -181,7 +209,9 @@ def main() -> None:
     if given.note:
         stored.note({"figures": json.dumps(said)})
     if given.pictures:
-        sheet(model, kinds["drawn"], given.pictures)
+        sheet(crowds_drawn(model, kinds["drawn"]), given.pictures / "miniature_24.jpg", smaller=2)
+        sheet(portraits_drawn(model, kinds["drawn"]), given.pictures / "miniature_portraits.jpg", smaller=2)
+        sheet(outfits_drawn(model), given.pictures / "miniature_parts.jpg", across=4)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ OUTFITS, VIEWS = 4, 2
 """Of a batch of Parts2Whole's: how many, and in how many poses each."""
 _PART, _LEAST = 200.0, 8.0
 """What errors cost all over a part, and the fewest cells that this is spread over."""
+_FACES, _READING = 128, 10.0
+"""From how many faces at once InstantID's tokens are taught what they say, and what an error there costs."""
 Loss = Callable[[random.Random], Tensor]
 """Of new examples, chosen by a generator."""
 
@@ -87,9 +89,7 @@ def _projections(model: Miniature, known: Pool) -> Loss:
     shirts = _shirts((known.embeddings - mean) @ whitening.T)
     embeddings = known.embeddings.to(device)
     looks = torch.cat([known.truth[:, :6], shirts, known.truth[:, 6:]], dim=1).to(device)
-    cost = torch.ones(SIZE, device=device)
-    cost[HAIR] = cost[SKIN] = 2.0
-    cost[LENGTH] = cost[BEARD] = 0.3
+    cost = _reading_costs().to(device)
 
     def loss(_: random.Random) -> Tensor:
         rows = torch.randint(len(looks), (256,))
@@ -99,6 +99,14 @@ def _projections(model: Miniature, known: Pool) -> Loss:
         return (far * cost).mean()
 
     return loss
+
+
+def _reading_costs() -> Tensor:
+    """(11,): what an error in each number of a look costs where it is read from an embedding."""
+    cost = torch.ones(SIZE)
+    cost[HAIR] = cost[SKIN] = 2.0
+    cost[LENGTH] = cost[BEARD] = 0.3
+    return cost
 
 
 @torch.no_grad()
@@ -250,12 +258,14 @@ def _costs(hair: float = 5.0, skin: float = 8.0) -> Tensor:
 def _instant_id(model: Miniature, known: Pool) -> Loss:
     """One person, all of whom follows from face and keypoints; the UNet stays as it is.
 
-    In a third of the pictures one to six places have that one person, since several faces in the keypoints image are
-    nothing new to IdentityNet then; in most the face is read around faces alone, and elsewhere no face, as by region;
-    and now and then IdentityNet is alone or weak, as people set them.
+    In half of the pictures one to six places have that one person, since several faces in the keypoints image are
+    nothing new to IdentityNet then; in most the face is read around some faces alone, and elsewhere no face, as by
+    region: where none is read stands a grey figure, so that nobody's look spreads to a neighbour. Now and then
+    IdentityNet is alone or weak, as people set them. What the tokens say of a face is learned from faces alone too,
+    many at once: pictures teach hair of rare looks too seldom.
     """
     device, costs, levels = _device(model), _costs(hair=9.0, skin=16.0), net.noise_levels().float()
-    method = model.instant_id
+    method, reading = model.instant_id, _reading_costs().to(device)
 
     def loss(rng: random.Random) -> Tensor:
         size = places.LARGE if rng.random() < 0.55 else places.SMALL
@@ -266,9 +276,19 @@ def _instant_id(model: Miniature, known: Pool) -> Loss:
         weights = rng.choice(((1.0, 1.0), (0.8, 0.8), (0.8, 0.8), (1.0, 0.0), (0.6, 1.0)))
         with torch.autocast(device.type, torch.bfloat16, enabled=_quick_in_half(device)):
             found = method.velocity(model.unet, noisy, steps.to(device), hints, method.tokens(faces), *weights, share)
-        return ((found.float() - target).square() * cost).mean()
+        drawn = ((found.float() - target).square() * cost).mean()
+        many = _mixed(known.embeddings[torch.randint(len(known.embeddings), (_FACES,))], known.embeddings, rng)
+        unread = _unread(method.tokens(recogniser.raw(many).to(device)), _said(model, many)[0])
+        return drawn + _READING * (unread * reading).mean()
 
     return loss
+
+
+def _unread(tokens: Tensor, looks: Tensor) -> Tensor:
+    """(11,): what the best linear function of the tokens' mean (P, 16, 64) still misses of looks (P, 11), squared."""
+    said, meant = (each - each.mean(0) for each in (tokens.mean(1), looks))
+    ridge = 1e-3 * len(said) * said.var() * torch.eye(said.shape[1], device=said.device)
+    return (meant - said @ torch.linalg.solve(said.T @ said + ridge, said.T @ meant)).square().mean(0)
 
 
 @torch.no_grad()
@@ -276,17 +296,21 @@ def _portrait(
     model: Miniature, rng: random.Random, known: Tensor, size: tuple[int, int], costs: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """pixels (3, H, W); hint (3, H, W); cost (1, H/8, W/8); the embedding (512,), as long as a recogniser gives it; how
-    much of the face is read where (1, H/8, W/8): everywhere, or around faces alone, as by region."""
+    much of the face is read where (1, H/8, W/8): everywhere, or around some faces alone, as by region."""
     standing = crowds.by_face(crowds.draw(rng, size), size)
-    if rng.random() < 0.65:
+    if rng.random() < 0.5:
         standing = [rng.choice(standing)]
     embedding = known[[rng.randrange(len(known))]]
     if rng.random() < 0.4:
         embedding = _mixed(embedding, known, rng)
-    looks = model.looks(embedding.to(_device(model))).cpu().expand(len(standing), -1)
+    looks = model.looks(embedding.to(_device(model))).cpu().repeat(len(standing), 1)
+    read = rng.sample(range(len(standing)), rng.randint(1, len(standing)))
+    if everywhere := rng.random() < 0.3:
+        read = range(len(standing))
+    looks[[number not in read for number in range(len(standing))]] = NOBODY
     pixels, cost = _drawn(standing, looks, size, costs)
     hint = crowds.keypoints(standing, size).permute(2, 0, 1)
-    share = torch.ones_like(cost) if rng.random() < 0.4 else crowds.around(rng, standing, size)
+    share = torch.ones_like(cost) if everywhere else crowds.around(rng, [standing[number] for number in read], size)
     return pixels, hint, cost, recogniser.raw(embedding)[0], share
 
 
