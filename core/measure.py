@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from .errors import BadCast, listed
 from .geometry import Fit, longer_side, patch_rect, shared
-from .identities import assigned, combine, in_common, in_places, similarities
+from .identities import assigned, combine, in_common, in_places, known_by, similarities
 from .methods import methods
 from .models.packs import ANTELOPE
 from .people import Box, Cast, Face, Faces, Identity, NotPlaced, Person, PlacedCast, is_a, require_together
@@ -213,8 +213,7 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
     known = in_common(person.identity.embeddings for person in people)
     shared = [name for name in loaded if name in known]
     if not shared:
-        each = ((p.identity.name, listed(sorted(p.identity.embeddings), "no embedding")) for p in people)
-        theirs = "; ".join(f"{name} has {recognisers}" for name, recognisers in each)
+        theirs = "; ".join(known_by(person.identity for person in people))
         why = f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; {theirs}."
         make = "Make every identity with the Load Face Model that is connected here, or with recognisers = all found."
         raise BadCast(why, f"{make} Pictures alone cannot tell people apart.")

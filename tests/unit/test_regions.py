@@ -60,7 +60,7 @@ def test_who_has_a_lora_alone_is_asked_for_no_region(place):
     masks = torch.cat([1 - RIGHT, 0 * RIGHT])
     assert torch.equal(regions.of_faces(beside, masks, 0.5, 8.0, "node"), masks)
     assert torch.equal(regions.of_masks(masks, beside, alone.people), masks[:1])
-    with pytest.raises(BadRegion, match="person 2 .*empty"):
+    with pytest.raises(BadRegion, match=r"person 2 .*empty"):
         regions.of_masks(masks, beside)
 
 
