@@ -1,7 +1,5 @@
 """LoRAs by the host's own loader: a part of another file, on a clone of the MODEL; and files for one person each."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
