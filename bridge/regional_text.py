@@ -58,10 +58,6 @@ class RegionalText(Carried):
         return bool(self.counts)
 
     @property
-    def placed(self) -> bool:
-        return True
-
-    @property
     def acts(self) -> Tensor:
         """Where in the picture."""
         return self.regions
