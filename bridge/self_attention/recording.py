@@ -24,12 +24,7 @@ class _AllSeen(Exception):
 
 
 def record(
-    unet: nn.Module,
-    x: Tensor,
-    timesteps: Tensor,
-    context: Tensor,
-    y: Tensor | None = None,
-    blocks: Collection[Block] | None = None,
+    unet: nn.Module, x: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None, blocks: Collection[Block] | None
 ) -> Recorded:
     """Run a UNet and keep what its layers' self-attention sees after its norm: block -> (B, tokens, C).
 

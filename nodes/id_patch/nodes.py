@@ -19,9 +19,8 @@ from ...bridge.cross_attention import WHOSE, deaf_layers, place_of
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.regional_text import RegionalText, RegionalTextBatch, RegionalTextRun, everywhere, repeats, standing_in
 from ...bridge.runs import Given, patched, read_by
-from ...bridge.unet import Options, Replacement, attend_with, text_width, transformers
+from ...bridge.unet import Options, Replacement, attend_with, layers_of, text_width
 from ...core import geometry
-from ...core.attention import Block
 from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings
 from ...core.methods import method
@@ -257,7 +256,7 @@ class IDTokensReader:
     def _batch(self, inside: Sequence[IDTokens | None], given: Given) -> _EverywhereBatch:
         texts = [self._text(one, rows) for one, rows in zip(inside, given.context.chunk(len(inside)), strict=True)]
         chunks = tuple((text,) for text in texts)
-        layers: list[Block] = [(name, n, index) for name, n, index, _ in transformers(self._model.diffusion_model)]
+        layers = layers_of(self._model.diffusion_model)
         place = place_of(layers, given)
         return _EverywhereBatch(layers, chunks, given.context.shape[1], place, deaf_layers(given))
 
