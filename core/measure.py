@@ -253,23 +253,14 @@ def measure(
     return Report(cast.people, tuple(recognisers), measured, method, *canvas)
 
 
-def with_text(report: Report, texts: Sequence[float]) -> Report:
-    """The report with how alike each picture is to the prompt."""
-    return _with(report, [{"text": alike} for alike in texts])
-
-
-def with_parts(report: Report, labels: Sequence[str], parts: Sequence[Sequence[float]]) -> Report:
-    """The report with how alike each part is to its region, per picture."""
-    return replace(_with(report, [{"parts": tuple(alike)} for alike in parts]), labels=tuple(labels))
-
-
-def _with(report: Report, more: Sequence[Mapping[str, Any]]) -> Report:
-    """More of each picture, whichever recogniser has seen it."""
-
-    def joined(ones: Sequence[Measured]) -> tuple[Measured, ...]:
-        return tuple(replace(one, **found) for one, found in zip(ones, more, strict=True))
-
-    return replace(report, pictures={name: joined(ones) for name, ones in report.pictures.items()})
+def with_more(report: Report, kind: str, found: Sequence[Any], labels: Sequence[str] = ()) -> Report:
+    """The report with more of each picture, whichever recogniser has seen it. kind: "text", how alike it is to the
+    prompt, or "parts", how alike each part is to its region; labels: of these."""
+    each = {
+        name: tuple(replace(one, **{kind: more}) for one, more in zip(ones, found, strict=True))
+        for name, ones in report.pictures.items()
+    }
+    return replace(report, pictures=each, labels=tuple(labels) or report.labels)
 
 
 def _sighting(
