@@ -6,7 +6,7 @@ a `Run`: it learns who is in which row of each forward. What is then done with t
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import comfy.conds
@@ -50,9 +50,14 @@ class Carried:
         return True
 
     @property
+    def acts(self) -> Tensor | None:
+        """Where in the picture, (people, H, W), or None: everywhere. Its `regions`, where it has any."""
+        return getattr(self, "regions", None)
+
+    @property
     def placed(self) -> bool:
         """Whether it matters which part of the picture the UNet is given."""
-        return True
+        return self.acts is not None
 
     def alike(self, other: Any) -> bool:
         """Whether rows with these two can be computed in one batch: those of both sides of one node."""
@@ -60,7 +65,7 @@ class Carried:
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """The part of it that lies in an area (height, width, y, x) of a latent (height, width)."""
-        raise NotImplementedError
+        return self if self.acts is None else replace(self, regions=cut_regions(self.acts, area, latent))
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """For an entry with an area: the UNet sees only that part."""

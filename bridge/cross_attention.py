@@ -4,8 +4,6 @@ The attention is put around whatever stands in each layer when a forward starts.
 the order of the nodes does not matter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, NamedTuple

@@ -48,10 +48,6 @@ class Injection(Carried):
         return bool(self.layers)
 
     @property
-    def placed(self) -> bool:
-        return self.acts is not None
-
-    @property
     def acts(self) -> Tensor | None:
         """Where in the picture, or None: everywhere."""
         return self.regions if self.boxes is None else self.boxes
@@ -84,9 +80,7 @@ class Injection(Carried):
         return (
             self.regions is other.regions
             and self.boxes is other.boxes
-            and self.by_row == other.by_row
             and self.source is other.source
-            and self.sigmas == other.sigmas
             and self.tokens.shape == other.tokens.shape
             and [pair is None for pair in self.layers] == [pair is None for pair in other.layers]
         )

@@ -1,8 +1,6 @@
 """LoRAs by the host's own loader: a part of another file, on a clone of the MODEL; and files for one person each."""
 
-from __future__ import annotations
-
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import comfy.lora
@@ -154,13 +152,15 @@ def _unfit(model: ModelPatcher, name: str, patch: Any, by_region: bool) -> str |
 
 
 def _of_size(model: ModelPatcher, name: str, patch: Any) -> bool:
-    """Whether a patch fits its layer. Of kinds other than low rank the host decides."""
-    shape = shape_of(model.get_model_object(name.rsplit(".", 1)[0]))
-    if shape is None or getattr(patch, "name", None) not in UNFIT:
-        return True
+    """Whether a patch fits its weight, which is there. Of kinds that are not known here the host decides."""
+    shape, kind = _shape(model, name), getattr(patch, "name", None)
+    if not shape or kind is None:
+        return _tensors(patch)[0].shape == shape
+    if kind not in UNFIT:  # OFT and BOFT turn what a layer gives, block by block
+        return kind not in ("oft", "boft") or patch.weights[0].shape[-3:-1].numel() == shape[0]
     try:
         sizes = [x.to("meta") if isinstance(x, Tensor) else x for x in patch.weights]
-        down, up, front = low_rank(patch.name, sizes, shape)
+        down, up, front = low_rank(kind, sizes, shape)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
         return False
     if front and not (front[0].shape[1] == len(front[1]) == shape[1] and len(front[0]) == front[1].shape[1]):
@@ -168,9 +168,24 @@ def _of_size(model: ModelPatcher, name: str, patch: Any) -> bool:
     return up.shape == (shape[0], len(down)) and down.shape[1:] == shape[1:]
 
 
+def _shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
+    """Of a weight, whatever it is stored as; () where there is none."""
+    layer, _, kind = name.rpartition(".")
+    module = model.get_model_object(layer)
+    shape = shape_of(module) if kind == "weight" else None
+    return shape or tuple(getattr(getattr(module, kind, None), "shape", ()))
+
+
+def _tensors(patch: Any) -> list[Tensor]:
+    """Of a patch of any kind; a whole difference is its kind and a tensor."""
+    return [x for x in getattr(patch, "weights", None) or patch[1] if isinstance(x, Tensor)]
+
+
 def _sizes(model: ModelPatcher, name: str, patch: Any) -> str:
-    """Both sizes in words: the patch's matrices and its layer."""
-    each = [x.shape for x in patch.weights if isinstance(x, Tensor) and x.dim() > 1]
-    shape = shape_of(model.get_model_object(name.rsplit(".", 1)[0])) or ()
-    made, here = " and ".join(["x".join(map(str, one)) for one in each]), "x".join(map(str, shape))
+    """Both sizes in words: the patch's tensors and its weight."""
+    made, here = " and ".join(_by(x.shape) for x in _tensors(patch)), _by(_shape(model, name)) or "missing"
     return f"{name} is made of {made}, here it is {here}"
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..core.attention import on_grid, region_weights
 from ..core.errors import BadSetup
 from ..core.low_rank import low_rank
-from .carried import Carried, cut_regions
+from .carried import Carried
 from .conditioning import Canvas
 from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many, rows_of
 from .runs import Given, rows_made
@@ -53,21 +53,9 @@ class RegionalLora(Carried):
     def active(self) -> bool:
         return bool(self.layers)
 
-    @property
-    def placed(self) -> bool:
-        return self.regions is not None
-
-    @property
-    def acts(self) -> Tensor | None:
-        """Where in the picture, or None: everywhere."""
-        return self.regions
-
     def of(self, picture: int) -> RegionalLora:
         number = picture % self.people
         return self.piece(number, lambda: replace(self, row=number)) if self.by_row else self
-
-    def cut(self, area: Sequence[int], latent: Sequence[int]) -> RegionalLora:
-        return replace(self, regions=None if self.regions is None else cut_regions(self.regions, area, latent))
 
     @property
     def shares(self) -> list[Tensor]:

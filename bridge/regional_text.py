@@ -21,7 +21,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..core.attention import EVERYBODY, EXCLUDED, NOBODY, Block, region_bias
-from .carried import Carried, CarriedCond, ConditioningLost, cut_regions, put
+from .carried import Carried, CarriedCond, ConditioningLost, put
 from .conditioning import ALWAYS, ID_TOKENS, Canvas, Conditioning, Entry, IDTokens
 from .cross_attention import WHOSE, CrossAttentionBatch, CrossAttentionRun, Patch, Place, as_many, deaf_layers, rows_of
 from .runs import Given, entries, modules_of
@@ -58,21 +58,9 @@ class RegionalText(Carried):
         return bool(self.counts)
 
     @property
-    def placed(self) -> bool:
-        return True
-
-    @property
-    def acts(self) -> Tensor:
-        """Where in the picture."""
-        return self.regions
-
-    @property
     def added(self) -> int:
         """Tokens behind the text."""
         return 0 if self.tokens is None else self.tokens.shape[1]
-
-    def cut(self, area: Sequence[int], latent: Sequence[int]) -> RegionalText:
-        return replace(self, regions=cut_regions(self.regions, area, latent))
 
     def alike(self, other: Any) -> bool:
         return True  # what one row has too few is filled with tokens that nobody reads

@@ -226,12 +226,12 @@ class Run:
         self._arrived = True
         if rows is sent.rows and x.shape[-2:] == sent.given.x.shape[-2:]:
             self._check_rows(x, sent.batch.rows)
-            return _read_by(sent.batch, executor, x, args, kwargs)
+            return read_by(sent.batch, executor, x, *args, **kwargs)
         text = args[1] if len(args) > 1 else kwargs.get("context")
         batch = self._read(rows, sent.given._replace(x=x, context=sent.given.context if text is None else text))
         if batch is None:
             return executor(x, *args, **kwargs)
-        out = _read_by(batch, executor, x, args, kwargs)
+        out = read_by(batch, executor, x, *args, **kwargs)
         batch.done()
         return out
 
@@ -259,8 +259,8 @@ class Run:
                 raise ConditioningLost(self._around, f"shows it {pixels}, but regions or a pose belong to the whole")
 
 
-def _read_by(batch: Batch, executor: WrapperExecutor, x: Tensor, args: Sequence[Any], kwargs: dict[str, Any]) -> Tensor:
-    """A forward with the batch in its transformer_options, which come last where they are not named."""
+def read_by(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """DIFFUSION_MODEL: with the batch in transformer_options, which come last where they are not named."""
     if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
         return executor(x, *args[:-1], batch.around(args[-1]), **kwargs)
     return executor(x, *args, **{**kwargs, "transformer_options": batch.around(kwargs.get("transformer_options", {}))})

@@ -3,8 +3,6 @@
 What it lacks is set so that it is used where the host knows it and ignored elsewhere.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from functools import cache

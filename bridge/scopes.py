@@ -3,8 +3,6 @@
 Of the methods whose image tokens stand beside the text also whether they fit a MODEL, and their keys and values.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -219,8 +219,7 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     """
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
     if not common and (a.embeddings or b.embeddings or not (a.portraits and b.portraits)):
-        who = " and ".join(f"{one.name} has {listed([*one.embeddings], 'no embedding')}" for one in (a, b))
-        why = f"No recogniser in common to blend: {who}."
+        why = f"No recogniser in common to blend: {' and '.join(known_by((a, b)))}."
         raise BadCast(why, "Make both identities from photos with the same Load Face Model.")
     mix = slerp if method == "slerp" else torch.lerp
     ours, theirs = ({key: combine(one, key, "mean", "Blend Identities") for key in common} for one in (a, b))
@@ -313,6 +312,11 @@ def in_common(embeddings: Iterable[Mapping[str, Tensor]]) -> list[str]:
     """The recognisers that everybody has, by name."""
     known = list(embeddings)
     return sorted(name for name in (known[0] if known else ()) if all(name in one for one in known))
+
+
+def known_by(people: Iterable[Identity]) -> list[str]:
+    """Which recognisers everybody has, in words."""
+    return [f"{one.name} has {listed(sorted(one.embeddings), 'no embedding')}" for one in people]
 
 
 def similarities(

@@ -3,8 +3,6 @@
 Sources: LoRA (arXiv 2106.09685), LyCORIS (arXiv 2309.14859: LoHa, LoKr, Tucker forms), GLoRA (arXiv 2306.07967).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

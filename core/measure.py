@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from .errors import BadCast, listed
 from .geometry import Fit, longer_side, patch_rect, shared
-from .identities import assigned, combine, in_common, in_places, similarities
+from .identities import assigned, combine, in_common, in_places, known_by, similarities
 from .methods import methods
 from .models.packs import ANTELOPE
 from .people import Box, Cast, Face, Faces, Identity, NotPlaced, Person, PlacedCast, is_a, require_together
@@ -213,8 +213,7 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
     known = in_common(person.identity.embeddings for person in people)
     shared = [name for name in loaded if name in known]
     if not shared:
-        each = ((p.identity.name, listed(sorted(p.identity.embeddings), "no embedding")) for p in people)
-        theirs = "; ".join(f"{name} has {recognisers}" for name, recognisers in each)
+        theirs = "; ".join(known_by(person.identity for person in people))
         why = f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; {theirs}."
         make = "Make every identity with the Load Face Model that is connected here, or with recognisers = all found."
         raise BadCast(why, f"{make} Pictures alone cannot tell people apart.")
@@ -254,23 +253,14 @@ def measure(
     return Report(cast.people, tuple(recognisers), measured, method, *canvas)
 
 
-def with_text(report: Report, texts: Sequence[float]) -> Report:
-    """The report with how alike each picture is to the prompt."""
-    return _with(report, [{"text": alike} for alike in texts])
-
-
-def with_parts(report: Report, labels: Sequence[str], parts: Sequence[Sequence[float]]) -> Report:
-    """The report with how alike each part is to its region, per picture."""
-    return replace(_with(report, [{"parts": tuple(alike)} for alike in parts]), labels=tuple(labels))
-
-
-def _with(report: Report, more: Sequence[Mapping[str, Any]]) -> Report:
-    """More of each picture, whichever recogniser has seen it."""
-
-    def joined(ones: Sequence[Measured]) -> tuple[Measured, ...]:
-        return tuple(replace(one, **found) for one, found in zip(ones, more, strict=True))
-
-    return replace(report, pictures={name: joined(ones) for name, ones in report.pictures.items()})
+def with_more(report: Report, kind: str, found: Sequence[Any], labels: Sequence[str] = ()) -> Report:
+    """The report with more of each picture, whichever recogniser has seen it. kind: "text", how alike it is to the
+    prompt, or "parts", how alike each part is to its region; labels: of these."""
+    each = {
+        name: tuple(replace(one, **{kind: more}) for one, more in zip(ones, found, strict=True))
+        for name, ones in report.pictures.items()
+    }
+    return replace(report, pictures=each, labels=tuple(labels) or report.labels)
 
 
 def _sighting(

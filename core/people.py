@@ -5,8 +5,6 @@ Coordinates are pixels of the picture or canvas they belong to, x to the right, 
 person's own side for `Pose` (COCO order), as the detectors define them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar

@@ -82,11 +82,11 @@ class Measure(FindsFaces, io.ComfyNode):
         report = measure.measure(pictures, wanted, names, made_with, stranger_below)
         if parts and parts.present:
             alike = similarities(clip_vision, parts.present, as_rgb(images))
-            report = measure.with_parts(report, [part.label for part in parts.present], alike)
+            report = measure.with_more(report, "parts", list(map(tuple, alike)), [part.label for part in parts.present])
         text_score: Any = ExecutionBlocker(NO_PROMPT)
         if reads_text:
             texts = text_alignment(clip, clip_vision, prompt, as_rgb(images))
-            report, text_score = measure.with_text(report, texts), sum(texts) / len(texts)
+            report, text_score = measure.with_more(report, "text", texts), sum(texts) / len(texts)
         annotated = torch.stack([who_is_who(image, report, n) for n, image in enumerate(images)])
         notes.tell(notes.node_of(cls), "\n".join([*(by_lora(cast) if cast else []), *measure.troubles(report)]))
         numbers = measure.totals(report.judged)

@@ -1,7 +1,5 @@
 """People: face models, faces of a picture, identities from photos, the face bank, the cast."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any

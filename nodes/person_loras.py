@@ -1,7 +1,5 @@
 """LoRAs that draw single people: who has which, and each where that person is."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -24,12 +24,7 @@ class _AllSeen(Exception):
 
 
 def record(
-    unet: nn.Module,
-    x: Tensor,
-    timesteps: Tensor,
-    context: Tensor,
-    y: Tensor | None = None,
-    blocks: Collection[Block] | None = None,
+    unet: nn.Module, x: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None, blocks: Collection[Block] | None
 ) -> Recorded:
     """Run a UNet and keep what its layers' self-attention sees after its norm: block -> (B, tokens, C).
 
@@ -91,9 +86,6 @@ class SelfReference:
     windows: Sequence[Rect]
     steps: int | None = 1
     _counted: dict[Hashable, Inside] = field(default_factory=dict, init=False)
-
-    def __deepcopy__(self, memo: object) -> "SelfReference":
-        return self
 
     def placed(self, like: Tensor) -> "SelfReference":
         """In the place of `like`, what the UNet is given as it is in its dtype: for one run."""

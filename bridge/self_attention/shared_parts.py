@@ -20,9 +20,6 @@ class Watch:
     step: int
     show: Callable[[Tensor], None]
 
-    def __deepcopy__(self, memo: object) -> "Watch":
-        return self
-
 
 @dataclass(frozen=True, eq=False)
 class SharedParts(Carried):

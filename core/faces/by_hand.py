@@ -1,7 +1,5 @@
 """Faces in boxes: where no detector finds one, as in drawings."""
 
-from __future__ import annotations
-
 from typing import Any, cast
 
 from ..errors import counted

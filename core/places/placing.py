@@ -8,7 +8,7 @@ import torch
 
 from .. import geometry
 from ..errors import BadCast, BadEmbedding, LikenessError, counted, gathered, listed
-from ..identities import assigned, in_common, similarities
+from ..identities import assigned, in_common, known_by, similarities
 from ..people import Cast, Identity, Layout, Person, PlacedCast, Point, Slot
 from ..text import plain
 
@@ -119,9 +119,14 @@ def _matched(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
         why = f"there is no face to compare with in place{'s' * (len(bare) > 1)} {', '.join(bare)}"
         advice = "Make the layout of faces in a photo with a face model that has a recogniser, or choose another order."
         raise CannotMatch(why, advice)
+    if faceless := [one.name for one in identities if not one.embeddings]:
+        why = f"{listed(faceless)} {'has' if len(faceless) == 1 else 'have'} no photo with a face to compare"
+        advice = "Add one (Identity, with a face model that has a recogniser), or choose another order."
+        raise CannotMatch(why, advice)
     shared = in_common(one.embeddings for one in (*identities, *slots))
     if not shared:
-        why = f"the identities know {_names(identities)}, the faces of the layout {_names(slots)}, nothing in common"
+        theirs = listed(sorted({name for slot in slots for name in slot.embeddings}))
+        why = f"{'; '.join(known_by(identities))}; the faces of the layout have {theirs}, nothing in common"
         raise CannotMatch(why, "Use the same Load Face Model for the identities and for Detect Faces.")
     faces = [slot.embeddings for slot in slots]
     likeness = torch.zeros(len(identities), len(slots))  # the sum of mean cosines of everybody's photos
@@ -133,10 +138,6 @@ def _matched(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
         likeness = likeness + found
     person_at = {slot: person for person, slot in enumerate(assigned(likeness))}
     return tuple(map(person_at.get, range(len(slots))))
-
-
-def _names(holders: Sequence[Identity] | Sequence[Slot]) -> str:
-    return ", ".join(sorted({name for holder in holders for name in holder.embeddings})) or "no recogniser"
 
 
 def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:

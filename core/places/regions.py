@@ -92,43 +92,55 @@ def remarks(cast: Cast, mask: Tensor | None, acts_in: str, cell: int) -> list[st
 
 def of_faces(cast: Cast, mask: Tensor | None, margin: float, feather: float, node: str) -> Tensor | None:
     """(people, H, W) float32 0..1 of those present: each place's own mask, else its face box, widened; or None where
-    one person has the whole picture.
+    one person has the whole picture. Whom for_photos leaves out may have a place without either, and has zeros then.
 
     mask: regions of everybody instead. margin: how far a region reaches beyond the face box on every side, in face
     widths and heights. feather: width of the soft edge, px. node: its name.
-    Raises BadCast without places; BadRegion for a place without box and mask, a region off the canvas, two people with
-    the same region, and for masks where everybody has a row of their own.
+    Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box and mask, a region off
+    the canvas and two that are the same; BadRegion for masks where everybody has a row of their own.
     """
+    people, reading = present(cast).people, _reading(cast)
     if mask is not None:
         check_one_picture(cast)
-        found = of_masks(mask, cast)
-        return None if len(found) == 1 and bool((found == 1).all()) else found
-    if len(present(cast).people) == 1 or cast.by_row:
+        found = _fitted(mask, cast)
+    elif len(people) == 1 or cast.by_row:
         return None
-    placed = require_places(present(cast), node)
-    regions = [
-        _place(_with_box(one), placed, "face", margin, feather) if slot.mask is None else slot.mask.float()
-        for one, slot in zip(placed.people, placed.slots, strict=True)
-    ]
-    return checked(torch.stack(regions), names(placed.people))
+    else:
+        placed = require_places(replace(cast, people=tuple(people[n] for n in reading)), node)
+        found = torch.stack([_of_face(one, placed, n in reading, margin, feather) for n, one in enumerate(people)])
+    checked(found[reading], [people[n] for n in reading])
+    return None if mask is not None and len(found) == 1 and bool((found == 1).all()) else found
+
+
+def _reading(cast: Cast) -> list[int]:
+    """Whom for_photos keeps, as numbers among those present."""
+    return [n for n, reads in enumerate(rows_of(for_photos(cast).people, cast)) if reads]
+
+
+def _of_face(person: Person, cast: PlacedCast, asked: bool, margin: float, feather: float) -> Tensor:
+    """(H, W): the mask of a person's place, else around its face box. asked: whether one of the two must be there."""
+    if person.slot and person.slot.mask is not None:
+        return person.slot.mask.float()
+    return _place(_with_box(person) if asked else person.slot, cast, "face", margin, feather)
 
 
 def in_boxes(cast: Cast, areas: Tensor | None, node: str) -> Tensor:
     """(people, H, W) float32 0..1 of those present: their regions, or the whole picture, cut to everybody's face box.
 
     A box is whole pixels, its corners cut towards 0, as in InstantID's infer_full.py; what is off the canvas is cut.
-    In one picture at most 1 in all. node: its name. Raises BadCast without places; BadRegion, of people whom for_photos
-    keeps, for a place without box, a box off the canvas, a region that does not meet it, and two that are the same.
+    In one picture at most 1 in all. node: its name. Raises, of people whom for_photos keeps, NotPlaced, and BadRegion
+    for a place without box, a box off the canvas, a region that does not meet it, and two that are the same.
     """
-    placed = require_places(present(cast), f"{node} with acts_in at {FACE_BOXES}")
-    inside = torch.zeros(len(placed.people), placed.height, placed.width)
-    for one, slot in zip(inside, placed.slots, strict=True):
-        x0, y0, x1, y1 = (max(0, int(end)) for end in slot.box or (0, 0, 0, 0))
+    people, reading = present(cast).people, _reading(cast)
+    acting = tuple(people[n] for n in reading)
+    placed = require_places(replace(cast, people=acting), f"{node} with acts_in at {FACE_BOXES}")
+    inside = torch.zeros(len(people), placed.height, placed.width)
+    for one, person in zip(inside, people, strict=True):
+        x0, y0, x1, y1 = (max(0, int(end)) for end in (person.slot and person.slot.box) or (0, 0, 0, 0))
         one[y0:y1, x0:x1] = 1
     found = inside if areas is None else inside * areas
-    acting = [n for n, acts in enumerate(rows_of(for_photos(cast).people, cast)) if acts]
-    for n in acting:
-        name, box = placed.people[n].identity.name, placed.slots[n].box
+    for n, person in zip(reading, acting, strict=True):
+        name, box = person.identity.name, person.slot and person.slot.box
         if box is None:
             advice = "Use a layout whose places have faces, or set acts_in to regions."
             raise BadRegion(name, "its place has no face box, in which alone the face would act", advice)
@@ -140,7 +152,7 @@ def in_boxes(cast: Cast, areas: Tensor | None, node: str) -> Tensor:
             advice = "Paint the mask over the face, or set acts_in to regions."
             raise BadRegion(name, "it does not meet the face box of its place", advice)
     if areas is not None:
-        checked(found[acting], [placed.people[n].identity.name for n in acting])
+        checked(found[reading], acting)
     return found if cast.by_row else region_weights(found)
 
 
@@ -206,7 +218,7 @@ def of_present(
     if masks is None:
         numbers = [n for n, person in enumerate(cast.people, 1) if any(person is one for one in people)]
         found = torch.stack([of_person(cast, number, extent, margin, feather) for number in numbers])
-        return checked(found, names(people))
+        return checked(found, people)
     return of_masks(masks, cast, people)
 
 
@@ -301,27 +313,33 @@ def of_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | None = None) 
     """A MASK batch, one per person in the cast's order, as (people, H, W) of these, or of those present, of the size
     of the canvas if there is one.
 
-    Raises BadRegion when the numbers differ, a mask is empty or two are the same.
+    Raises BadRegion when the numbers differ, and of these people for an empty mask and two that are the same.
     """
+    whose = present(cast).people if people is None else people
+    return checked(_fitted(masks, cast)[rows_of(whose, cast)], whose)
+
+
+def _fitted(masks: Tensor, cast: Cast) -> Tensor:
+    """(people, H, W) of those present, of the size of the canvas if there is one. Raises BadRegion for another number
+    of masks than people."""
     masks = as_masks(masks)
     if len(masks) != len(cast.people):
         there = f"there {'is' if len(masks) == 1 else 'are'} {counted(len(masks), 'mask')}"
         raise BadRegion(", ".join(names(cast.people)), f"{there} for {counted(len(cast.people), 'person', 'people')}")
     size = (cast.height, cast.width) if is_a(cast, PlacedCast) else tuple(masks.shape[-2:])
     theirs = masks[[person.weight > 0 for person in cast.people]]
-    fitted = functional.interpolate(theirs[:, None], size=size, mode="nearest")[:, 0]
-    found = checked(fitted, names(present(cast).people))
-    return found if people is None else found[rows_of(people, cast)]
+    return functional.interpolate(theirs[:, None], size=size, mode="nearest")[:, 0]
 
 
-def checked(regions: Tensor, people: Sequence[str]) -> Tensor:
-    """The regions. Raises BadRegion for an empty one or two alike."""
+def checked(regions: Tensor, people: Sequence[Person]) -> Tensor:
+    """The regions of these people. Raises BadRegion for an empty one or two alike."""
+    called = names(people)
     for i, region in enumerate(regions):
         if not region.any():
-            raise BadRegion(people[i], "the region is empty or lies off the canvas")
+            raise BadRegion(called[i], "the region is empty or lies off the canvas")
         for j in range(i):
             if torch.equal(region, regions[j]):
-                raise BadRegion(f"{people[j]} and {people[i]}", "both have the same region, so they would blend")
+                raise BadRegion(f"{called[j]} and {called[i]}", "both have the same region, so they would blend")
     return regions
 
 

@@ -1,6 +1,7 @@
 """ID-Patch: load the projections, draw the condition image, apply both to the conditioning."""
 
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import comfy.patcher_extension
@@ -8,7 +9,6 @@ import torch
 from comfy.controlnet import ControlBase
 from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
-from comfy.patcher_extension import WrapperExecutor
 from comfy.sd import VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -18,10 +18,9 @@ from ...bridge.conditioning import ALWAYS, ID_TOKENS, Canvas, Conditioning, Cont
 from ...bridge.cross_attention import WHOSE, deaf_layers, place_of
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.regional_text import RegionalText, RegionalTextBatch, RegionalTextRun, everywhere, repeats, standing_in
-from ...bridge.runs import Given, patched
-from ...bridge.unet import Options, Replacement, attend_with, text_width, transformers
+from ...bridge.runs import Given, patched, read_by
+from ...bridge.unet import Options, Replacement, attend_with, layers_of, text_width
 from ...core import geometry
-from ...core.attention import Block
 from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings
 from ...core.methods import method
@@ -220,20 +219,6 @@ class _EverywhereBatch(RegionalTextBatch):
     def needed(self, options: Options) -> bool:
         return bool(self._deaf or options.get("patches", {}).get("attn2_patch"))
 
-    def forward(
-        self,
-        executor: WrapperExecutor,
-        x: Tensor,
-        timesteps: Tensor | None,
-        context: Tensor | None,
-        y: Tensor | None,
-        control: Any,
-        transformer_options: Options,
-        **kwargs: Any,
-    ) -> Tensor:
-        """DIFFUSION_MODEL."""
-        return executor(x, timesteps, context, y, control, self.around(transformer_options), **kwargs)
-
     def attended(
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
@@ -266,12 +251,12 @@ class IDTokensReader:
         batch = self._ready[key]
         if batch.needed(options):
             kinds = comfy.patcher_extension.WrappersMP
-            comfy.patcher_extension.add_wrapper_with_key(kinds.DIFFUSION_MODEL, _KEY, batch.forward, options)
+            comfy.patcher_extension.add_wrapper_with_key(kinds.DIFFUSION_MODEL, _KEY, partial(read_by, batch), options)
 
     def _batch(self, inside: Sequence[IDTokens | None], given: Given) -> _EverywhereBatch:
         texts = [self._text(one, rows) for one, rows in zip(inside, given.context.chunk(len(inside)), strict=True)]
         chunks = tuple((text,) for text in texts)
-        layers: list[Block] = [(name, n, index) for name, n, index, _ in transformers(self._model.diffusion_model)]
+        layers = layers_of(self._model.diffusion_model)
         place = place_of(layers, given)
         return _EverywhereBatch(layers, chunks, given.context.shape[1], place, deaf_layers(given))
 

@@ -39,7 +39,7 @@ class Features:
     """What the networks saw of the parts, at the size of the new picture.
 
     bank: per layer the tokens of every part, on the CPU. embeds: one (1, width) CLIP image embedding per part.
-    weights: one per part. targets: (parts, height, width) or None.
+    weights: one per part. targets: (parts, height, width) or None. size: (width, height).
     """
 
     networks: Parts2Whole
@@ -48,8 +48,7 @@ class Features:
     embeds: tuple[Tensor, ...]
     weights: tuple[float, ...]
     targets: Tensor | None
-    width: int
-    height: int
+    size: tuple[int, int]
 
 
 @torch.no_grad()
@@ -84,8 +83,7 @@ def encode(
         embeds=tuple(embeds),
         weights=tuple(part.weight for part in present),
         targets=targets(present, width, height),
-        width=width,
-        height=height,
+        size=size,
     )
 
 
@@ -109,7 +107,7 @@ def pose_features(features: Features, pose: Tensor) -> Tensor:
 
     Raises BadSize where the pictures have another aspect than the parts.
     """
-    found, width, height = (pose.shape[2], pose.shape[1]), features.width, features.height
+    found, (width, height) = (pose.shape[2], pose.shape[1]), features.size
     if abs(found[0] * height - found[1] * width) > 0.03 * found[1] * width:
         wanted = f"the parts are encoded for {width}x{height} px, another aspect"
         advice = "Crop or pad the pose image to that aspect; stretched it would stretch the body."
@@ -155,10 +153,9 @@ def put_in(
     """
     source = object()
     weights = PartWeights([weight * strength for weight in features.weights], features.targets)
-    size = (features.width, features.height)
     bank = features.bank if strength else None
     positive, negative = (
-        share_with(side, SharedParts(source, sigmas, tokens, weights, pose, size=size, watch=watch))
+        share_with(side, SharedParts(source, sigmas, tokens, weights, pose, size=features.size, watch=watch))
         for side, tokens in zip(sides, (bank, None), strict=True)
     )
     if not strength:

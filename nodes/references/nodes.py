@@ -18,7 +18,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ...bridge import dit, notes, schema
-from ...bridge.carried import Carried, CarriedCond, ConditioningLost, cut_regions, put
+from ...bridge.carried import Carried, CarriedCond, ConditioningLost, put
 from ...bridge.conditioning import Canvas, Conditioning, sigmas_of
 from ...bridge.dit import TOKEN, Attention, around_attention, tokens_of
 from ...bridge.runs import Batch, Given, Run, entries, patched
@@ -125,9 +125,6 @@ class BoundReferences(Carried):
 
     def alike(self, other: Any) -> bool:
         return self is other
-
-    def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        return replace(self, regions=cut_regions(self.regions, area, latent))
 
     def known(self, entry: Mapping[str, Any]) -> Self:
         """In an entry with these options. Raises BadSetup."""

@@ -6,7 +6,6 @@ Source: the released ip_adapter/ip_adapter_faceid.py and its demo, which uses Op
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as functional
 from PIL import Image
@@ -17,7 +16,7 @@ from ...core.geometry import bounds
 from ...core.parts.parts import BadPart, Part, Parts, make_part
 from ...core.people import Person
 from ...core.pictures import as_masks
-from ...core.previews import as_picture
+from ...core.previews import as_picture, as_tensor
 
 SIDE = 224
 """Of a body's picture in pixels, as CLIP sees it."""
@@ -85,7 +84,7 @@ def _body(part: Part | None) -> Body:
     mask = part.alpha if part.mask is None else part.mask
     cut = part.picture if mask is None else _on_white(part, mask)
     squashed = as_picture(cut).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    return Body(torch.as_tensor(np.array(squashed)).float() / 255, part.weight, mask is None)
+    return Body(as_tensor(squashed), part.weight, mask is None)
 
 
 def _on_white(part: Part, mask: Tensor) -> Tensor:

@@ -267,20 +267,44 @@ def test_what_is_no_addition_is_named(model):
         put_on(model, cast_of(replace(given(file), loras=(Lora("nowhere.safetensors", 1.0, ""),))))
 
 
-def test_text_layers_of_another_size_are_named_with_both(model):
-    """Where the layers of the UNet fit."""
-    clip = photo_maker_made.clip()
-    name, weight = next(one for one in clip.cond_stage_model.state_dict().items() if one[0].endswith("k_proj.weight"))
-    out, into = weight.shape
-    pair = {"up": torch.ones(out + 8, 2), "down": torch.ones(2, into)}
-    layer = name.removesuffix(".weight")
-    wrong = {f"text_encoders.{layer}.lora_{key}.weight": one for key, one in pair.items()}
-    whole = {f"text_encoders.{layer}.diff": torch.zeros(out, into)}
-    file = lora_made.file(model, words=("attn1.to_q",), **wrong)
-    words = rf"another model \(.*{layer}.weight is made of {out + 8}x2 and 2x{into}, here it is {out}x{into}"
+def pair(out, into):
+    return {"lora_up.weight": torch.ones(out, 2), "lora_down.weight": torch.ones(2, into)}
+
+
+TEXTS = {
+    "a pair": ("k_proj.weight", pair, "{}x2 and 2x{}"),
+    "a difference": ("k_proj.weight", lambda *size: {"diff": torch.zeros(size)}, "{}x{}"),
+    "new weights": ("k_proj.weight", lambda *size: {"set_weight": torch.zeros(size)}, "{}x{}"),
+    "OFT": ("k_proj.weight", lambda out, _: {"oft_blocks": torch.zeros(out // 4, 4, 4)}, r"\d+x4x4"),
+    "BOFT": ("k_proj.weight", lambda out, _: {"oft_blocks": torch.zeros(1, out // 4, 4, 4)}, r"1x\d+x4x4"),
+    "a bias": ("k_proj.bias", lambda out: {"diff_b": torch.zeros(out)}, "{}"),
+    "a norm": ("layer_norm1.weight", lambda out: {"w_norm": torch.zeros(out)}, "{}"),
+    "an embedding": ("position_embedding.weight", lambda *size: {"diff": torch.zeros(size)}, "{}x{}"),
+    "a pair of an embedding": ("position_embedding.weight", pair, "{}x2 and 2x{}"),
+}
+
+
+@pytest.mark.parametrize(("end", "made", "sizes"), TEXTS.values(), ids=TEXTS)
+def test_text_layers_of_another_size_are_named_with_both(model, end, made, sizes):
+    """Where the layers of the UNet fit; those of the right size are taken."""
+    weights = photo_maker_made.clip().cond_stage_model.state_dict().items()
+    name, (out, *into) = next((name, one.shape) for name, one in weights if name.endswith(end))
+
+    def file(out):
+        named = {f"text_encoders.{name.rpartition('.')[0]}.{key}": one for key, one in made(out, *into).items()}
+        return given(lora_made.file(model, words=("attn1.to_q",), **named))
+
+    put_on(model, file(out))
+    here = "x".join(map(str, (out, *into)))
+    words = rf"another model \(.*{name} is made of {sizes.format(out + 8, *into)}, here it is {here}\)"
     with pytest.raises(WrongBaseModel, match=words):
-        put_on(model, given(file))
-    put_on(model, given(lora_made.file(model, words=("attn1.to_q",), **whole)))
+        put_on(model, file(out + 8))
+
+
+def test_a_bias_for_a_text_layer_without_one_is_named(model):
+    bias = {"text_encoders.clip_l.transformer.text_projection.diff_b": torch.zeros(64)}
+    with pytest.raises(WrongBaseModel, match=r"text_projection.bias is made of 64, here it is missing\)"):
+        put_on(model, given(lora_made.file(model, words=("attn1.to_q",), **bias)))
 
 
 @pytest.mark.parametrize("name", ["HyperTile", "ToMe"])

@@ -74,7 +74,7 @@ def test_predictions_equal_the_authors(made, bank, timestep):
     """The noise predicted for each side, from one batch through the host's whole sampling path."""
     x, seen = GOLDEN["in.x"], {}
     embeds, size = tuple(GOLDEN["in.image_embeds"][:, None]), [8 * side for side in x.shape[:1:-1]]
-    features = Features(made.networks, ("", ""), bank, embeds, (1.0, 1.0), None, *size)
+    features = Features(made.networks, ("", ""), bank, embeds, (1.0, 1.0), None, tuple(size))
     sides = [[GOLDEN["in.prompt"], {}]], [[GOLDEN["in.neg"], {}]]
     sides = put_in(sides, features, 1.0, ALWAYS, GOLDEN["pose_features"])
     model = reading(made.model)

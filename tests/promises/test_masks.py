@@ -63,6 +63,10 @@ def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) ->
     shares = [shown(row, "mask(2)", **cast) for cast in (beside, left_out, alone)]
     assert max(relative(one, shares[-1]) for one in shares) <= 1e-6
     assert relative(shown(row, "None", **beside), shown(row, "None", **alone)) > 1e-6
+    bare = {"cast": value("cast(identity('Anna'), by_lora(), places=layout(slot(), Slot((94.0, 40.0))))")}
+    kept = shown(row, "None", **bare)
+    assert relative(kept, shown(row, "None", **alone)) > 1e-6, "nobody is asked for that one's region"
+    assert "acts_in" not in row.inputs or relative(kept, shown(row, "None", **beside)) <= 1e-6
 
 
 def test_of_nothing_it_is_refused(row: Row) -> None:

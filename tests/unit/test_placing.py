@@ -7,7 +7,7 @@ import people_made
 import pytest
 import torch
 from pack.core.errors import BadEmbedding
-from pack.core.people import Cast, Faces, Identity, Layout, Person, Slot
+from pack.core.people import Cast, Faces, Identity, Layout, Lora, Person, Slot
 from pack.core.places import bodies, group, layouts, placing
 from pack.core.places.placing import BadOrder, CannotMatch
 
@@ -119,13 +119,31 @@ SPOILED[1, 7] = torch.nan
     ("rows", "places", "error", "message"),
     [
         (TWO, group.layout(2, "half", 0, 1024, 768), CannotMatch, r"no face .*places 1, 2\. "),
-        (TWO, template(TWO, "antelopev2"), CannotMatch, r"identities .*w600k_mbf, .*layout antelopev2"),
+        (TWO, template(TWO, "antelopev2"), CannotMatch, r"Ann has w600k_mbf; .*layout have antelopev2, nothing"),
         (SPOILED, template(TWO), BadEmbedding, "The w600k_mbf embedding of Bob cannot be used"),
     ],
 )
 def test_what_cannot_be_matched_is_explained(rows, places, error, message) -> None:
     with pytest.raises(error, match=message):
         placing.assign(cast(2, w600k_mbf=rows), places, "match faces", "")
+
+
+def test_who_has_no_photo_is_named_where_faces_are_matched() -> None:
+    """By a LoRA alone. The others alone can be matched, and by another order everybody has a place."""
+    (ann, bob), places = cast(2, w600k_mbf=TWO).people, template(TWO)
+    lora = replace(bob.identity, embeddings={}, crops=torch.zeros(1, 112, 112, 3), loras=(Lora("a file", 1.0, ""),))
+    both = Cast((ann, replace(bob, identity=lora)))
+    found = (
+        r"matched .*: Bob has no photo with a face to compare\. Add one \(Identity, .*\), or choose another order\.$"
+    )
+    with pytest.raises(CannotMatch, match=found):
+        placing.assign(both, places, "match faces", "")
+    assert placing.assign(both, places, "as listed", "") == (0, 1)
+    with pytest.raises(CannotMatch, match="Ann, Bob have no photo"):
+        placing.assign(cast(2), places, "match faces", "")
+    other = Cast((ann, replace(bob, identity=replace(bob.identity, embeddings={"antelopev2": TWO[:1]}))))
+    with pytest.raises(CannotMatch, match=r"Ann has w600k_mbf; Bob has antelopev2; .*layout have w600k_mbf, nothing"):
+        placing.assign(other, places, "match faces", "")
 
 
 def report(people: Cast, places: Layout) -> list[str]:

@@ -43,9 +43,25 @@ def test_face_boxes_are_cut_to_whole_pixels_and_to_the_canvas_and_share_what_the
     expected = painted((10, 10, 40, 40), (30, 10, 60, 40)) * areas
     assert torch.equal(regions.in_boxes(cast(one, two), areas, "node"), expected)
     assert regions.in_boxes(cast(one, two), None, "node")[:, 20, 35].tolist() == [0.5, 0.5]
-    by_lora = Person(replace(people_made.identity(2), embeddings={}, loras=(Lora("a file", 1.0, ""),)), 1.0, BARE)
-    beside = replace(cast(one), people=(*cast(one).people, by_lora))
-    assert torch.equal(regions.in_boxes(beside, None, "node")[:1], painted((10, 10, 40, 40)))
+
+
+@pytest.mark.parametrize("place", ["a box", "a point", "off the canvas", "the same", "none"])
+def test_who_has_a_lora_alone_is_asked_for_no_region(place):
+    """The others have theirs, and in the same masks."""
+    slots = {"a box": box(60, 10, 70, 20), "a point": BARE, "off the canvas": AWAY, "the same": ONE}
+    alone, lora = cast(ONE), replace(people_made.identity(2), embeddings={}, loras=(Lora("a file", 1.0, ""),))
+    beside = replace(alone, people=(*alone.people, Person(lora, 1.0, slots.get(place))))
+    first, second = regions.of_faces(beside, None, 0.5, 8.0, "node")
+    assert torch.equal(first, of_faces(ONE, box(60, 10, 70, 20))[0]) and second.any() == (
+        place in ("a box", "the same")
+    )
+    boxed = regions.in_boxes(beside, None, "node")[0]
+    assert torch.equal(boxed * (1 + (place == "the same")), painted((10, 10, 20, 20))[0])
+    masks = torch.cat([1 - RIGHT, 0 * RIGHT])
+    assert torch.equal(regions.of_faces(beside, masks, 0.5, 8.0, "node"), masks)
+    assert torch.equal(regions.of_masks(masks, beside, alone.people), masks[:1])
+    with pytest.raises(BadRegion, match=r"person 2 .*empty"):
+        regions.of_masks(masks, beside)
 
 
 def test_masks_are_fitted_and_stay_with_their_people():
