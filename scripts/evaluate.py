@@ -5,7 +5,7 @@
 FOLDER holds people/<name>/ with one or more photos each, and pictures/ with the pictures to measure, those of different
 models or settings in folders of their own. Beside a picture may lie a .json of its name that says who is meant and
 where; docs/dev/measuring.md describes it and what is measured. The result is put into FOLDER/measured.
-Garments are measured where the workflow says which picture and mask each has: by batch.py --measure --clip-vision FILE,
+Garments are measured where the workflow says which picture and mask each has: by batch.py --clip-vision FILE,
 or by Measure Likeness in a graph. Run it with the Python that runs ComfyUI.
 """
 

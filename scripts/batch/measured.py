@@ -12,7 +12,7 @@ import evaluate
 import torch
 from environment import SetupError
 from rig import whole
-from rig.workflow import Prompt, title
+from rig.workflow import Prompt, specs, title
 
 from core import measure
 from core.errors import listed
@@ -23,7 +23,7 @@ from core.models.manifest import STANDIN
 from core.people import CROP, Identity, Person, Slot
 
 from .output import lines_of, writing
-from .prompts import Job, Known, as_link, specs, up_to
+from .prompts import Job, Known, as_link, up_to
 from .worker import Made
 
 COLUMNS = (*evaluate.COLUMNS, "seed", "kept")
