@@ -242,18 +242,18 @@ def lines_of(result: Result) -> Iterator[dict[str, Any]]:
             line: dict[str, Any] = {**where, "person": report.names[seen.person], "place": place, "state": state}
             line["recogniser"] = recogniser
             if seen.face is not None and seen.looks_like is not None:
-                line |= {
-                    "looks_like": report.names[seen.looks_like],
-                    "face_px": round(longer_side(one.boxes[seen.face])),
-                }
+                line |= {"looks_like": report.names[seen.looks_like], "face_px": _side(one, seen.face)}
                 line |= {"similarity": seen.similarity, "leakage": seen.leakage, "margin": seen.margin}
                 line["copy_paste"] = seen.copied
             yield line
         for label, alike in zip(report.labels if one.parts else (), one.parts, strict=True):
             yield {**where, "person": label, "state": "part", "recogniser": recogniser, "similarity": alike}
-    one = report.judged[0]
-    for face in one.extra:
-        yield {**where, "state": "extra", "face_px": round(longer_side(one.boxes[face]))}
+    for face in report.judged[0].extra:
+        yield {**where, "state": "extra", "face_px": _side(report.judged[0], face)}
+
+
+def _side(one: measure.Measured, face: int) -> int:
+    return round(longer_side(one.boxes[face]))
 
 
 def as_csv(lines: Iterable[Iterable[Any]]) -> bytes:

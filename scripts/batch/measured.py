@@ -1,5 +1,4 @@
-"""Who is who in the pictures, and how alike people and garments are: measured beside each picture, told of all, and the
-best of several kept."""
+"""People and garments measured beside each picture, told of all, and the best of several pictures kept."""
 
 import copy
 import json
@@ -52,7 +51,7 @@ def with_measure(prompt: Prompt, known: Known, visions: Sequence[str] = ()) -> P
         raise SetupError(
             "--measure looks at the pictures that are saved, and this workflow saves none: add Save Image."
         )
-    added = {_loader(file): _node("CLIPVisionLoader", clip_name=file) for file in visions}
+    added = {file: _node("CLIPVisionLoader", clip_name=file) for file in visions}
     for number in found:
         saver, images = title(prompt, number), prompt[number]["inputs"]["images"]
         before, report = up_to(prompt, [images[0]]), dict[str, list[Any]]()
@@ -63,18 +62,14 @@ def with_measure(prompt: Prompt, known: Known, visions: Sequence[str] = ()) -> P
             report = {"report": [f"{number} measured", 0]}
         parts = _last(before, known, "LIKENESS_PARTS", saver) if visions else None
         for file in visions if parts else ():
-            seen = {"parts": parts, "images": images, "clip_vision": [_loader(file), 0], "judge": file}
+            seen = {"parts": parts, "images": images, "clip_vision": [file, 0], "judge": file}
             added[f"{number} by {file}"] = _node("LikenessMeasureParts", **seen, **report)
             report = {"report": [f"{number} by {file}", 0]}
-        if visions and not parts:
+        if not report or (visions and not parts):
+            without = "a Part" if visions else "a cast and without an identity"
             raise SetupError(
-                f"--clip-vision compares garments, and {saver} is made without a Part. Leave it out, or choose a "
-                "workflow with garments."
-            )
-        if not report:
-            raise SetupError(
-                f"--measure needs people, and {saver} is made without a cast and without an identity. Leave --measure "
-                "and --keep out, add --clip-vision where it has garments, or choose a workflow with people."
+                f"{saver} is made without {without}. --measure and --keep need people, or garments and --clip-vision "
+                "for these: leave them out, or choose another workflow."
             )
         added[f"{number} report"] = _node("LikenessAsFile", **report)
     return {**prompt, **added}
@@ -82,10 +77,6 @@ def with_measure(prompt: Prompt, known: Known, visions: Sequence[str] = ()) -> P
 
 def _node(kind: str, **inputs: Any) -> dict[str, Any]:
     return {"class_type": kind, "inputs": inputs}
-
-
-def _loader(file: str) -> str:
-    return f"{file} loaded"
 
 
 def _require_faces(prompt: Prompt, known: Known) -> None:

@@ -82,9 +82,8 @@ def test_garments_are_measured_with_and_without_people() -> None:
     """Each file's judgement joins the report of the one before it, the first that of the faces where there are any."""
     chain = {"first": node("LikenessPart"), "last": node("LikenessPart", parts=["first", 0])}
     for people in ({}, {"who": node("LikenessCast")}):
-        prompt = job(
-            cast=node("KSampler", parts=["last", 0], **{one: [one, 0] for one in people}), **chain, **people
-        ).prompt
+        cast = node("KSampler", parts=["last", 0], **{one: [one, 0] for one in people})
+        prompt = job(2, cast=cast, **chain, **people).prompt
         found = measured.with_measure(prompt, KNOWN, ["clip.pth", "dino.pth"])
         clip, dino = (found[number]["inputs"] for number in kinds(found, "LikenessMeasureParts"))
         faces = kinds(found, "LikenessMeasure")

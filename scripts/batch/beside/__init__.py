@@ -1,5 +1,4 @@
-"""Nodes that a worker's ComfyUI has beside the pack: garments as Measure Likeness compares them, where there may be no
-people, and a file of what no node of the pack puts beside the pictures."""
+"""Nodes of a worker's ComfyUI beside the pack: parts measured without people, and a file of what was measured."""
 
 import json
 import sys
@@ -8,8 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import folder_paths
-
-import nodes
 
 
 class MeasureParts:
@@ -27,7 +24,8 @@ class MeasureParts:
         }
 
     def measure(self, parts, images, clip_vision, judge, report=None):
-        ours = sys.modules[nodes.NODE_CLASS_MAPPINGS["LikenessMeasure"].__module__]
+        loaded = sys.modules["nodes"].NODE_CLASS_MAPPINGS  # the host's, by whatever name it has loaded the pack
+        ours = sys.modules[loaded["LikenessMeasure"].__module__]
         alike = ours.similarities(clip_vision, parts.present, ours.as_rgb(images))
         before = report or ours.measure.Report((), (), {})
         seen = {judge: tuple(ours.measure.Measured((), (), tuple(one)) for one in alike)}
