@@ -1,10 +1,9 @@
 """What people cost: a step with every method beside one without us, counted. One JSON line per figure.
 
-    python scripts/bench.py [--python PATH] [--tiny]
+    python scripts/bench.py [--python PATH]
 
 Needs a ComfyUI (see scripts/test.py for where it is looked for). Floating-point operations are counted
-on tensors that are shapes alone, real ones, so the figures are exact on any machine. --tiny only shows that all
-of it runs, on small networks.
+on tensors that are shapes alone, real ones, so the figures are exact on any machine.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from rig.pack import entered
 def main() -> int:
     parser = argparse.ArgumentParser(description="Count what a step costs.", allow_abbrev=False)
     parser.add_argument("--python", help="a Python that has everything already")
-    parser.add_argument("--tiny", action="store_true", help="small networks: whether all of it runs")
     given = parser.parse_args()
     entered("bench.py", given.python, ("diffusers",))
     import comfy.cli_args

@@ -5,7 +5,8 @@
 FOLDER holds people/<name>/ with one or more photos each, and pictures/ with the pictures to measure, those of different
 models or settings in folders of their own. Beside a picture may lie a .json of its name that says who is meant and
 where; docs/dev/measuring.md describes it and what is measured. The result is put into FOLDER/measured.
-Run it with the Python that runs ComfyUI.
+Garments are measured where the workflow says which picture and mask each has: by batch.py --clip-vision FILE,
+or by Measure Likeness in a graph. Run it with the Python that runs ComfyUI.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Result:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds people/ and pictures/")
     parser.add_argument("--models", type=Path, help="ComfyUI's models folder; without it that of COMFYUI_PATH")
     parser.add_argument("--made-with", choices=list(measure.METHODS), default="unknown", help="the pictures' method")
@@ -231,7 +232,7 @@ def evaluated(path: Path, root: Path, cast: Cast, face_model: FaceModel, method:
 
 
 def lines_of(result: Result) -> Iterator[dict[str, Any]]:
-    """One line per person and recogniser, and one per stranger."""
+    """One line per person and recogniser, one per stranger, and one per part and vision model."""
     report, where = result.report, {"set": result.group, "picture": result.name}
     for recogniser in report.recognisers:
         one = report.pictures[recogniser][0]
@@ -241,15 +242,18 @@ def lines_of(result: Result) -> Iterator[dict[str, Any]]:
             line: dict[str, Any] = {**where, "person": report.names[seen.person], "place": place, "state": state}
             line["recogniser"] = recogniser
             if seen.face is not None and seen.looks_like is not None:
-                line |= {
-                    "looks_like": report.names[seen.looks_like],
-                    "face_px": round(longer_side(one.boxes[seen.face])),
-                }
+                line |= {"looks_like": report.names[seen.looks_like], "face_px": _side(one, seen.face)}
                 line |= {"similarity": seen.similarity, "leakage": seen.leakage, "margin": seen.margin}
+                line["copy_paste"] = seen.copied
             yield line
-    one = report.judged[0]
-    for face in one.extra:
-        yield {**where, "state": "extra", "face_px": round(longer_side(one.boxes[face]))}
+        for label, alike in zip(report.labels if one.parts else (), one.parts, strict=True):
+            yield {**where, "person": label, "state": "part", "recogniser": recogniser, "similarity": alike}
+    for face in report.judged[0].extra:
+        yield {**where, "state": "extra", "face_px": _side(report.judged[0], face)}
+
+
+def _side(one: measure.Measured, face: int) -> int:
+    return round(longer_side(one.boxes[face]))
 
 
 def as_csv(lines: Iterable[Iterable[Any]]) -> bytes:

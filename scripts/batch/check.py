@@ -6,11 +6,11 @@ from functools import cache
 from typing import Any
 
 from environment import SetupError
-from rig.workflow import Prompt, title
+from rig.workflow import Prompt, specs, title
 
 from core.models import needs
 
-from .prompts import Job, Known, as_link, specs
+from .prompts import Job, Known, as_link
 
 _NEAREST = 3
 

@@ -20,11 +20,11 @@ from environment import SetupError
 from evaluate import PICTURES
 from PIL import Image, UnidentifiedImageError
 from rig import workflow
-from rig.workflow import Place, Prompt
+from rig.workflow import Place, Prompt, Spec, specs
 
 from core.text import in_one_line
 
-from .prompts import Job, Spec, specs
+from .prompts import Job
 from .rows import NAME, BadRow, Row, cut
 
 _STEM = 160

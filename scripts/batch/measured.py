@@ -1,4 +1,4 @@
-"""Who is who in the pictures and how alike: measured beside each picture, told of all, and the best of several kept."""
+"""People and garments measured beside each picture, told of all, and the best of several pictures kept."""
 
 import copy
 import json
@@ -11,9 +11,10 @@ import evaluate
 import torch
 from environment import SetupError
 from rig import whole
-from rig.workflow import Prompt, title
+from rig.workflow import Prompt, specs, title
 
 from core import measure
+from core.errors import listed
 from core.measure import Measured, Report, Sighting
 from core.methods import methods
 from core.models import needs
@@ -21,33 +22,25 @@ from core.models.manifest import STANDIN
 from core.people import CROP, Identity, Person, Slot
 
 from .output import lines_of, writing
-from .prompts import Job, Known, as_link, specs, up_to
+from .prompts import Job, Known, as_link, up_to
 from .worker import Made
 
 COLUMNS = (*evaluate.COLUMNS, "seed", "kept")
 REPORT = ".report"
 """How the file of a measurement ends."""
 SCORE = next(iter(measure.SCORES))
-"""By which Pick Best Likeness chooses where nothing else is set."""
+"""By which Pick Best Likeness chooses where nothing else is set; where nobody is meant it is the parts."""
 _KINDS = {"LIKENESS_CAST": "cast", "LIKENESS_IDENTITY": "identity"}
 _SEEDS = ("seed", "noise_seed")
 
 
-def with_measure(prompt: Prompt, known: Known) -> Prompt:
+def with_measure(prompt: Prompt, known: Known, visions: Sequence[str] = ()) -> Prompt:
     """The prompt that also measures what it saves, a file behind the pictures for each node that saves some.
 
-    Raises SetupError where nobody is meant to be in the pictures, nothing finds faces, or the miniature draws them.
+    visions: files by which garments are compared. Raises SetupError where nobody and nothing is meant to be in the
+    pictures, and where what measures them is not there.
     """
-    if needs.chooses_standins(prompt):
-        raise SetupError(
-            "--measure and --keep look for faces, and this workflow draws cartoons, with the miniature "
-            f"({STANDIN}): no face is found in most of them. Leave both out, or choose the released weights."
-        )
-    if (specs(known, "LikenessLoadFaceModel")["pack"].menu or [""])[0] == "none found":
-        raise SetupError(
-            "--measure finds faces with a face pack, and there is none in models/insightface. Fetch one with: "
-            "python scripts/models.py download antelopev2"
-        )
+    _require_visions(known, visions)
     found = [
         number
         for number, node in prompt.items()
@@ -58,42 +51,82 @@ def with_measure(prompt: Prompt, known: Known) -> Prompt:
         raise SetupError(
             "--measure looks at the pictures that are saved, and this workflow saves none: add Save Image."
         )
-    added = dict[str, dict[str, Any]]()
+    added = {file: _node("CLIPVisionLoader", clip_name=file) for file in visions}
     for number in found:
-        images = prompt[number]["inputs"]["images"]
-        before = up_to(prompt, [images[0]])
-        inputs = {**_who(before, known, title(prompt, number)), "images": images, "made_with": _method(before)}
-        inputs |= {"stranger_below": measure.STRANGER, "min_size": 0}
-        added[f"{number} measured"] = {"class_type": "LikenessMeasure", "inputs": inputs}
-        told = {"report": [f"{number} measured", 0]}
-        added[f"{number} report"] = {"class_type": "LikenessAsFile", "inputs": told}
+        saver, images = title(prompt, number), prompt[number]["inputs"]["images"]
+        before, report = up_to(prompt, [images[0]]), dict[str, list[Any]]()
+        if who := _who(before, known, saver):
+            _require_faces(prompt, known)
+            more = {"made_with": _method(before), "stranger_below": measure.STRANGER, "min_size": 0}
+            added[f"{number} measured"] = _node("LikenessMeasure", images=images, **who, **more)
+            report = {"report": [f"{number} measured", 0]}
+        parts = _last(before, known, "LIKENESS_PARTS", saver) if visions else None
+        for file in visions if parts else ():
+            seen = {"parts": parts, "images": images, "clip_vision": [file, 0], "judge": file}
+            added[f"{number} by {file}"] = _node("LikenessMeasureParts", **seen, **report)
+            report = {"report": [f"{number} by {file}", 0]}
+        if not report or (visions and not parts):
+            without = "a Part" if visions else "a cast and without an identity"
+            raise SetupError(
+                f"{saver} is made without {without}. --measure and --keep need people, or garments and --clip-vision "
+                "for these: leave them out, or choose another workflow."
+            )
+        added[f"{number} report"] = _node("LikenessAsFile", **report)
     return {**prompt, **added}
+
+
+def _node(kind: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs}
+
+
+def _require_faces(prompt: Prompt, known: Known) -> None:
+    """Raises SetupError."""
+    if needs.chooses_standins(prompt):
+        raise SetupError(
+            "--measure and --keep look for faces, and this workflow draws cartoons, with the miniature "
+            f"({STANDIN}): no face is found in most of them. Leave both out, or choose the released weights."
+        )
+    if (specs(known, "LikenessLoadFaceModel")["pack"].menu or [""])[0] == "none found":
+        raise SetupError(
+            "--measure finds faces with a face pack, and there is none in models/insightface. Fetch one with: "
+            "python scripts/models.py download antelopev2"
+        )
+
+
+def _require_visions(known: Known, visions: Sequence[str]) -> None:
+    """Raises SetupError."""
+    offered = specs(known, "CLIPVisionLoader")["clip_name"].menu or [] if visions else []
+    if away := next((file for file in visions if file not in offered), None):
+        raise SetupError(
+            f"--clip-vision: {away} is not in models/clip_vision, which has {listed(offered, 'no file')}. Fetch one "
+            "with: python scripts/models.py download clip-vit-h"
+        )
 
 
 def _who(prompt: Prompt, known: Known, saver: str) -> dict[str, list[Any]]:
     """The input of Measure Likeness, and what is linked to it: the last cast on the way to the picture, which is placed
     if any is, or else the last person."""
-    for kind, name in _KINDS.items():
-        found = [
-            (number, known[node["class_type"]]["output"].index(kind))
-            for number, node in prompt.items()
-            # Those of Crop Faces are the same people, a picture each.
-            if kind in known[node["class_type"]]["output"] and node["class_type"] != "LikenessCropFaces"
-        ]
-        before = {number for last, _ in found for number in up_to(prompt, [last]) if number != last}
-        last = [link for link in found if link[0] not in before]
-        if len(last) == 1:
-            return {name: list(last[0])}
-        if last:
-            several = ", ".join(title(prompt, number) for number, _ in last)
-            raise SetupError(
-                f"--measure cannot tell who should be in the pictures of {saver}: it is made of {several}. "
-                "Link one Cast to all that needs one."
-            )
-    raise SetupError(
-        f"--measure needs people, and {saver} is made without a cast and without an identity. "
-        "Leave --measure and --keep out, or choose a workflow with people."
-    )
+    found = ((name, _last(prompt, known, kind, saver)) for kind, name in _KINDS.items())
+    return next(({name: link} for name, link in found if link), {})
+
+
+def _last(prompt: Prompt, known: Known, kind: str, saver: str) -> list[Any] | None:
+    """The last output of this kind on the way to the picture. Raises SetupError where several are."""
+    found = [
+        (number, known[node["class_type"]]["output"].index(kind))
+        for number, node in prompt.items()
+        # Those of Crop Faces are the same people, a picture each.
+        if kind in known[node["class_type"]]["output"] and node["class_type"] != "LikenessCropFaces"
+    ]
+    before = {number for last, _ in found for number in up_to(prompt, [last]) if number != last}
+    last = [link for link in found if link[0] not in before]
+    if len(last) > 1:
+        several = ", ".join(title(prompt, number) for number, _ in last)
+        raise SetupError(
+            f"--measure cannot tell who or what should be in the pictures of {saver}: it is made of {several}. Link "
+            "one Cast, or one chain of Part, to all that needs it."
+        )
+    return list(last[0]) if last else None
 
 
 def _method(prompt: Prompt) -> str:
@@ -111,7 +144,7 @@ def report_of(told: bytes) -> Report:
     named = zip(numbers["names"], places, strict=True)
     people = [Person(Identity(name, {}, no_photo), 1.0, slot, place) for name, place in named]
     pictures = {name: tuple(map(_measured, ones)) for name, ones in numbers["pictures"].items()}
-    return Report(tuple(people), tuple(pictures), pictures, numbers["method"])
+    return Report(tuple(people), tuple(pictures), pictures, numbers["method"], labels=tuple(numbers["labels"]))
 
 
 def _measured(one: dict[str, Any]) -> Measured:
@@ -170,7 +203,10 @@ def best(each: Sequence[Sequence[Report]]) -> int:
     """Which try Pick Best Likeness would keep, by the worst of its pictures where it has several."""
     numbers = [number for number, reports in enumerate(each) for _ in reports]
     judged = tuple(one for reports in each for report in reports for one in report.judged)
-    order = measure.ranking(replace(each[0][0], recognisers=("",), pictures={"": judged}), SCORE)
+    first = each[0][0]
+    order = measure.ranking(
+        replace(first, recognisers=("",), pictures={"": judged}), SCORE if first.people else "parts"
+    )
     return min(numbers, key=lambda number: max(place for place, one in enumerate(order) if numbers[one] == number))
 
 
@@ -178,11 +214,11 @@ def best(each: Sequence[Sequence[Report]]) -> int:
 
 
 class Scores:
-    """What was measured of every row: a line per picture, person and recogniser, and one per stranger, as evaluate.py
-    writes them, behind them the seed and whether that picture was kept. A row's are the last written under its name."""
+    """What was measured of every row: the lines of evaluate.py, behind them the seed and whether that picture was kept.
+    A row's are the last written under its name. visions: the files by which garments are compared."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "likeness.csv"
+    def __init__(self, folder: Path, visions: Sequence[str] = ()) -> None:
+        self._path, self.visions = folder / "likeness.csv", visions
         self._lines: dict[str, list[dict[str, Any]]] = {}
         for line in lines_of(self._path, COLUMNS):
             self._lines.setdefault(line["set"], []).append(line)
@@ -191,8 +227,10 @@ class Scores:
         self._write()
 
     def has(self, job: Job, count: int) -> bool:
-        """Whether it was measured with at least so many tries."""
-        return len({line["seed"] for line in self._lines.get(job.row.name, ())}) >= count
+        """Whether it was measured with at least so many tries, by every file too."""
+        lines = self._lines.get(job.row.name, ())
+        judges = {line["recogniser"] for line in lines}
+        return len({line["seed"] for line in lines}) >= count and judges.issuperset(self.visions)
 
     def keep(self, job: Job, files: Sequence[str], made: Sequence[tuple[Job, Sequence[Report]]], kept: int) -> None:
         """files: the pictures that were kept, those of try `kept`."""

@@ -84,36 +84,3 @@ def as_link(value: Any) -> Link | None:
         return None
     node, output = value
     return (node, output) if isinstance(node, str) and isinstance(output, int) else None
-
-
-# --- What its nodes take
-
-_UPLOADS = ("image_upload", "video_upload", "audio_upload", "file_upload")
-
-
-@dataclass(frozen=True)
-class Spec:
-    """An input as /object_info has it. kind: None for one that is not there."""
-
-    kind: Any = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def menu(self) -> list[Any] | None:
-        """Words, or entries whose choice brings inputs; None where there is no menu."""
-        return self.kind if isinstance(self.kind, list) else self.options.get("options")
-
-    @property
-    def takes_files(self) -> bool:
-        """Whether it is a menu of files that are uploaded."""
-        return any(self.options.get(upload) for upload in _UPLOADS)
-
-
-def specs(known: Known, kind: str) -> dict[str, Spec]:
-    """Of every input of a class of nodes."""
-    sections = known.get(kind, {}).get("input", {})
-    return {
-        name: Spec(spec[0], spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {})
-        for section in ("required", "optional")
-        for name, spec in sections.get(section, {}).items()
-    }

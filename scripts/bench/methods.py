@@ -6,8 +6,7 @@ In the host's networks at any size, without weights worth the name.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -48,8 +47,6 @@ from torch.utils._pytree import tree_map_only
 OURS = {node.define_schema().node_id: node for node in NODES}
 COUNTING = FakeTensorMode(allow_non_fake_inputs=True)
 """In which tensors have shapes and no numbers."""
-TINY = "--tiny" in sys.argv
-"""Small networks: whether all of it runs is the question."""
 
 
 def run(node: str, **given: Any) -> tuple[Any, ...]:
@@ -76,10 +73,6 @@ class Family:
     heads: Mapping[str, int]
     size: tuple[int, int]
 
-    @property
-    def used(self) -> Mapping[str, Any]:
-        return self.tiny if TINY else self.shape
-
 
 SDXL = Family(
     "sdxl",
@@ -94,7 +87,7 @@ SDXL = Family(
     },
     tiny_sdxl.HOST_CONFIG,
     {"num_heads": -1, "num_head_channels": 64},
-    (256, 256) if TINY else (1024, 1024),
+    (1024, 1024),
 )
 SD15 = Family(
     "sd15",
@@ -102,7 +95,7 @@ SD15 = Family(
     tiny_sd15.HOST_CONFIG | {"model_channels": 320, "channel_mult": [1, 2, 4, 4], "context_dim": 768},
     tiny_sd15.HOST_CONFIG | {"context_dim": 768},
     {"num_heads": 8},
-    (256, 256) if TINY else (512, 768),
+    (512, 768),
 )
 
 
@@ -177,9 +170,9 @@ class Networks:
 def for_counting(family: Family) -> Networks:
     """As ComfyUI would have them on a CPU, with room for any size: nothing is computed and no weight takes memory."""
     dtype = torch.float16
-    model = unet(family.config, family.used, dtype)
+    model = unet(family.config, family.shape, dtype)
     net = comfy.cldm.cldm.ControlNet(
-        **{key: n for key, n in family.used.items() if key not in ("out_channels", "transformer_depth_output")},
+        **{key: n for key, n in family.shape.items() if key not in ("out_channels", "transformer_depth_output")},
         **family.heads, hint_channels=3, dtype=dtype, device="meta", operations=comfy.ops.disable_weight_init,
     )  # fmt: skip
     for made in (model, net):
@@ -441,14 +434,14 @@ STEPS = 20 / 30
 """Of a pass over a face, for each step of the picture."""
 
 
-def count() -> None:
-    """What a step of the picture costs for 1 to 12 people, passes over faces spread over its steps."""
-    for family in (SDXL, SD15):
+def count(families: Sequence[Family] = (SDXL, SD15), numbers: Sequence[int] = (1, 2, 4, 8, 12)) -> None:
+    """What a step of the picture costs for so many people, passes over faces spread over its steps."""
+    for family in families:
         on = for_counting(family)
         plain = counted(on, unpatched(on, 0))
         for name, method in METHODS.items():
             most = method.most if family.name in method.families else 0
-            for people in (2,) if TINY and most else (number for number in (1, 2, 4, 8, 12) if number <= most):
+            for people in (number for number in numbers if number <= most):
                 found = counted(on, method.apply(on, people))
                 step = plain.tflop + STEPS * found.tflop if name == "second_pass" else found.tflop
                 line = {

@@ -38,7 +38,7 @@ def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
     (to.parts2whole / "scheduler" / "scheduler_config.json").write_text(json.dumps(schedule), "utf-8")
     save(to.vae, in_half(autoencoder(net.state_dict(), dict(sized(of("taesd"))), 0.18215)))
     save(to.sd15, in_half(_nothing(sized(of("sd15")))) | _text())
-    save(to.clip_vision, _vision())
+    save(to.clip_vision, vision())
 
 
 def _in_order(unet: nn.Module) -> list[Tensor]:
@@ -82,7 +82,7 @@ def _text() -> State:
     }
 
 
-def _vision(width: int = 1024) -> State:
+def vision(width: int = 1024) -> State:
     """Three channels are colours; on the others lies a pattern, which makes LayerNorm leave all nearly as they are. The
     first layer looks at all patches alike; the others add nothing."""
     made = in_half(_nothing(of("clip_vision", count=24, width=width, projection=_TEXT)))

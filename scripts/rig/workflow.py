@@ -29,6 +29,39 @@ _WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", _DYNAMIC, _BOXES}
 _UPLOADS = ("image_upload", "video_upload", "audio_upload")
 
 
+@dataclass(frozen=True)
+class Spec:
+    """An input as /object_info has it. kind: None for one that is not there."""
+
+    kind: Any = None
+    options: Json = field(default_factory=dict)
+    optional: bool = False
+
+    @property
+    def menu(self) -> list[Any] | None:
+        """Words, or entries whose choice brings inputs; None where there is no menu."""
+        return self.kind if isinstance(self.kind, list) else self.options.get("options")
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether it is a menu of files that are uploaded."""
+        return any(self.options.get(upload) for upload in (*_UPLOADS, "file_upload"))
+
+    @property
+    def is_widget(self) -> bool:
+        return (isinstance(self.kind, list) or self.kind in _WIDGET_TYPES) and not self.options.get("forceInput")
+
+
+def specs(object_info: Json, kind: str) -> dict[str, Spec]:
+    """Of every input of a class of nodes."""
+    sections = object_info.get(kind, {}).get("input", {})
+    return {
+        name: Spec(spec[0], spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}, section == "optional")
+        for section in ("required", "optional")
+        for name, spec in sections.get(section, {}).items()
+    }
+
+
 class WorkflowError(Exception):
     """A workflow that cannot be turned into a prompt; the text says which node and why."""
 
@@ -82,7 +115,7 @@ def to_prompt(workflow: Json, object_info: Json) -> Prompt:
 def opened(workflow: Json, object_info: Json) -> tuple[Prompt, list[Place]]:
     """`to_prompt`, and where each of its values is set."""
     places: _Places = {}
-    running = _Level(workflow, subgraphs(workflow)).running()
+    running = _Level(workflow, subgraphs(workflow), object_info).running()
     prompt = {
         number: _entry(number, node, brought, object_info, places)
         for number, node, brought in running
@@ -101,14 +134,19 @@ class _Level:
     """What the ends of a subgraph's links at its own inputs and outputs are numbered with."""
 
     def __init__(
-        self, graph: Json, subgraphs: Mapping[str, Json], around: _Level | None = None, node: Json | None = None
+        self,
+        graph: Json,
+        subgraphs: Mapping[str, Json],
+        object_info: Json,
+        around: _Level | None = None,
+        node: Json | None = None,
     ) -> None:
         self.nodes = {node["id"]: node for node in graph["nodes"]}
         self.links = {link[0]: link[1:5] for link in map(_as_list, graph["links"])}
         self.path = f"{around.path}{node['id']}:" if around and node else ""
-        self.around, self.node = around, node
+        self.around, self.node, self.object_info = around, node, object_info
         self.inside = {
-            number: _Level(subgraphs[one["type"]], subgraphs, self, one)
+            number: _Level(subgraphs[one["type"]], subgraphs, object_info, self, one)
             for number, one in self.nodes.items()
             if one["type"] in subgraphs
         }
@@ -152,8 +190,10 @@ class _Level:
         if node.get("mode", 0) == _MUTED:
             return None
         if node["type"] == REROUTE or node.get("mode", 0) == BYPASSED:
-            slots = node.get("inputs") or []
-            place = 0 if node["type"] == REROUTE else _through(node, output, wanted)
+            slots = _slots(node, specs(self.object_info, node["type"]))
+            place = (
+                0 if node["type"] == REROUTE else _through(slots, node["outputs"][output].get("type"), output, wanted)
+            )
             link = slots[place].get("link") if place is not None and place < len(slots) else None
             return self.input(link, wanted) if link is not None else None
         if number not in self.inside:
@@ -172,7 +212,7 @@ def _entry(
         raise WorkflowError(f"{node['type']} (node {node['id']}) is not known to this ComfyUI.")
     slots = {slot["name"]: slot for slot in node.get("inputs") or []}
     shown = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
-    inputs = _values(node, object_info[node["type"]])
+    inputs = _values(node, specs(object_info, node["type"]))
     set_at = {name: [Place(number, name, shown, label(slots.get(name, {}), name))] for name in inputs}
     for name, value in brought.items():
         if isinstance(value, list):
@@ -187,10 +227,18 @@ def _entry(
     return {"class_type": node["type"], "inputs": inputs, "_meta": {"title": shown}}
 
 
-def _through(node: Json, output: int, wanted: Any) -> int | None:
-    """Which input of a bypassed node stands for one of its outputs, as the editor chooses it."""
-    types = [slot.get("type") for slot in node.get("inputs") or []]
-    made = node["outputs"][output].get("type")
+def _slots(node: Json, known: Mapping[str, Spec]) -> list[Json]:
+    """A node's inputs as the editor has them once it has opened a file: those that are known today in today's order,
+    widgets last; behind them what only the file has."""
+    saved = {slot["name"]: slot for slot in node.get("inputs") or []}
+    names = sorted(known, key=lambda name: known[name].is_widget)
+    today = [saved.pop(name, {"name": name, "type": known[name].kind}) for name in names]
+    return [*today, *saved.values()]
+
+
+def _through(slots: Sequence[Json], made: Any, output: int, wanted: Any) -> int | None:
+    """Which input of a bypassed node stands for one of its outputs, of the type `made`, as the editor chooses it."""
+    types = [slot.get("type") for slot in slots]
     if wanted in _ANY:
         return output if len(types) > output else 0
     fitting = [number for number, kind in enumerate(types) if _fits(kind, made) and _fits(kind, wanted)]
@@ -217,17 +265,18 @@ def _as_list(link: Any) -> list[Any]:
     return [link[name] for name in names] if isinstance(link, dict) else link
 
 
-def _values(node: Json, definition: Json) -> dict[str, Any]:
+def _values(node: Json, known: Mapping[str, Spec]) -> dict[str, Any]:
     """What a node's own widgets say, by the name of the input."""
-    names = list(_widgets(definition, node))
+    names = list(_widgets(known, node))
     saved = node.get("widgets_values") or []
     if isinstance(saved, dict):
         return {name: sent(saved[name]) for name in names if name in saved}
     values = list(saved)
     while len(values) > len(names) and isinstance(values[-1], list):
         values.pop()
-    optional = definition["input"].get("optional", {})
-    values += [optional[name][1]["default"] for name in names[len(values) :] if name in optional]
+    values += [
+        known[name].options["default"] for name in names[len(values) :] if name in known and known[name].optional
+    ]
     if len(names) != len(values):
         raise WorkflowError(
             f"{node['type']} (node {node['id']}) has {len(values)} widget values for {len(names)} widgets: {names}."
@@ -248,25 +297,20 @@ def _names(node: Json) -> list[str]:
     return names
 
 
-def _widgets(definition: Json, node: Json) -> Iterator[str]:
+def _widgets(known: Mapping[str, Spec], node: Json) -> Iterator[str]:
     """Input names in the order of the saved widget values; "" for what the editor adds and the host does not take."""
-    for section in ("required", "optional"):
-        specs: Mapping[str, Sequence[Any]] = definition["input"].get(section, {})
-        options = {name: spec[1] if len(spec) > 1 else {} for name, spec in specs.items()}
-        for name, spec in specs.items():
-            if not _is_widget(spec[0], options[name]):
+    for optional in (False, True):
+        section = {name: spec for name, spec in known.items() if spec.optional == optional}
+        for name, spec in section.items():
+            if not spec.is_widget:
                 continue
             yield name
-            if spec[0] == _DYNAMIC:
+            if spec.kind == _DYNAMIC:
                 yield from (slot["name"] for slot in node["inputs"] if slot["name"].startswith(f"{name}."))
-            seed = spec[0] == "INT" and name in ("seed", "noise_seed")
-            if options[name].get("control_after_generate", seed):
+            seed = spec.kind == "INT" and name in ("seed", "noise_seed")
+            if spec.options.get("control_after_generate", seed):
                 yield ""
-        yield from ("" for option in options.values() if any(option.get(upload) for upload in _UPLOADS))
-
-
-def _is_widget(kind: Any, options: Mapping[str, Any]) -> bool:
-    return (isinstance(kind, list) or kind in _WIDGET_TYPES) and not options.get("forceInput")
+        yield from ("" for spec in section.values() if any(spec.options.get(upload) for upload in _UPLOADS))
 
 
 def fill(workflow: Json, values: Mapping[str, Any], images: Sequence[str]) -> None:

@@ -23,9 +23,13 @@ OUTPUTS = {
     "LikenessLoadFaceModel": ["LIKENESS_FACE_MODEL"], "LoadImage": [IMAGE, "MASK"], "LikenessIdentity": [PERSON, IMAGE],
     "LikenessLoadIdentity": [PERSON, IMAGE], "LikenessBlendIdentities": [PERSON], "LikenessCast": [CAST, IMAGE],
     "LikenessPeopleFromPhotos": [CAST, IMAGE], "LikenessPlaceCast": [CAST, IMAGE], "LikenessCropFaces": ["CROPS", CAST],
+    "LikenessPart": ["LIKENESS_PARTS", IMAGE], "CLIPVisionLoader": ["CLIP_VISION"], "CheckpointLoaderSimple": ["MODEL"],
     "KSampler": [IMAGE], "PrimitiveInt": ["INT"], "SaveImage": [], "PreviewImage": [],
 }  # fmt: skip
-MENUS = {"LikenessLoadFaceModel": {"pack": [["antelopev2", "none"]]}, "KSampler": {"sampler_name": [["euler", "ddim"]]}}
+MENUS = {
+    "LikenessLoadFaceModel": {"pack": [["antelopev2", "none"]]}, "KSampler": {"sampler_name": [["euler", "ddim"]]},
+    "CLIPVisionLoader": {"clip_name": [["clip.pth", "dino.pth"]]},
+}  # fmt: skip
 KNOWN = {
     kind: {"output": outputs, "output_node": not outputs, "python_module": "nodes",
            "input": {"required": MENUS.get(kind, {})}}
@@ -74,15 +78,37 @@ def test_the_cast_is_measured_that_the_picture_is_made_of(one: Job, who: dict[st
     assert measure["images"] == ["sampled", 0] and kinds(found, "LikenessAsFile")
 
 
+def test_garments_are_measured_with_and_without_people() -> None:
+    """Each file's judgement joins the report of the one before it, the first that of the faces where there are any."""
+    chain = {"first": node("LikenessPart"), "last": node("LikenessPart", parts=["first", 0])}
+    for people in ({}, {"who": node("LikenessCast")}):
+        cast = node("KSampler", parts=["last", 0], **{one: [one, 0] for one in people})
+        prompt = job(2, cast=cast, **chain, **people).prompt
+        found = measured.with_measure(prompt, KNOWN, ["clip.pth", "dino.pth"])
+        clip, dino = (found[number]["inputs"] for number in kinds(found, "LikenessMeasureParts"))
+        faces = kinds(found, "LikenessMeasure")
+        assert [one["parts"] for one in (clip, dino)] == [["last", 0]] * 2 and len(faces) == len(people)
+        assert clip.get("report") == ([faces[0], 0] if people else None)
+        assert found[dino["report"][0]]["inputs"] is clip
+        (written,) = kinds(found, "LikenessAsFile")
+        assert found[found[written]["inputs"]["report"][0]]["inputs"] is dino
+        assert [found[one["clip_vision"][0]]["inputs"]["clip_name"] for one in (clip, dino)] == ["clip.pth", "dino.pth"]
+        with pytest.raises(SetupError, match=r"x\.pth is not in models/clip_vision, which has clip\.pth, dino\.pth"):
+            measured.with_measure(prompt, KNOWN, ["x.pth"])
+    with pytest.raises(SetupError, match="SaveImage is made without a Part"):
+        measured.with_measure(two(2, "x", "y").prompt, KNOWN, ["clip.pth"])
+
+
 def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
     nobody = job(cast=node("LoadImage", image="x")).prompt
+    somebody = job(cast=node("LikenessCast")).prompt
     no_pack = {"LikenessLoadFaceModel": {"input": {"required": {"pack": [["none found", "none"]]}}}}
-    cartoons = {**nobody, "model": node("CheckpointLoaderSimple", ckpt_name="standin-miniature.safetensors")}
+    cartoons = {**somebody, "model": node("CheckpointLoaderSimple", ckpt_name="standin-miniature.safetensors")}
     several = job(cast=node("LikenessCast"), other=node("LikenessCast")).prompt
     several["sampled"]["inputs"]["too"] = ["other", 0]
     for prompt, known, message in (
         (nobody, {}, "without a cast and without an identity"),
-        (nobody, no_pack, "there is none in models/insightface"),
+        (somebody, no_pack, "there is none in models/insightface"),
         (cartoons, {}, "draws cartoons, with the miniature"),
         (several, {}, "LikenessCast, LikenessCast"),
     ):
@@ -104,7 +130,7 @@ def test_seeds_move_also_where_another_node_holds_the_number() -> None:
 def report(*similar: float | None, boxes: int = 2) -> Report:
     """One picture of as many people; None: missing."""
     rows = [tuple(one if n == m else 0.1 for m, _ in enumerate(similar)) for n, one in enumerate(similar)]
-    each = [Sighting(n) if one is None else Sighting(n, n, rows[n]) for n, one in enumerate(similar)]
+    each = [Sighting(n) if one is None else Sighting(n, n, rows[n], 0.125) for n, one in enumerate(similar)]
     box = (0.0, 0.0, 30.0, 40.0)
     seen = (Measured((box,) * boxes, tuple(each)),)
     crops = torch.zeros(0, 112, 112, 3)
@@ -131,7 +157,7 @@ def test_measurements_are_kept_through_stops(tmp_path: Path) -> None:
     scores.keep(tries[0].of, ["row2.png"], each, 1)
     text = (tmp_path / "likeness.csv").read_text("utf-8")
     assert "row2,row2.png,Ben,,missing,,,judge,,,,,2,no" in text
-    assert "row2,row2.png,Anna,,right,Anna,40,judge,0.7500,0.1000,0.6500,,3,yes" in text
+    assert "row2,row2.png,Anna,,right,Anna,40,judge,0.7500,0.1000,0.6500,0.1250,3,yes" in text
     again = measured.Scores(tmp_path)
     assert again.has(tries[0].of, 2) and not again.has(tries[0].of, 3)
     again.keep(tries[0].of, ["row2.png"], each[:1], 0)

@@ -207,6 +207,26 @@ def test_a_bypassed_node_with_two_inputs_of_a_type() -> None:
     assert [prompt[number]["inputs"]["model"][0] for number in ("10", "11", "12")] == ["1", "2", "1"]
 
 
+@pytest.mark.parametrize(("required", "reached"), [
+    ({"model_b": ["MODEL"], "model_a": ["MODEL"]}, "2"),
+    ({"model_new": ["MODEL"], "model_b": ["MODEL"], "model_a": ["MODEL"]}, None),
+    ({"steps": ["INT"], "model_b": ["MODEL"]}, "2"),
+], ids=["turned", "one more", "widgets last"])  # fmt: skip
+def test_a_bypassed_node_has_the_inputs_of_today(required: dict[str, Any], reached: str | None) -> None:
+    """A file from before its inputs changed their order, inside of a subgraph, as the editor opens it."""
+    patch = typed(9, "Patch", [], {"model_a": 1, "model_b": 2}, "MODEL", 4)
+    inside = subgraph("a b", patch, [link(1, -10, 0, 9, 0), link(2, -10, 1, 9, 1), link(3, 9, 0, -20, 0)])
+    ui = graph(
+        typed(1, "Model", [], {}, "MODEL"),
+        typed(2, "Model", [], {}, "MODEL"),
+        typed(3, "box", [], {"a": 1, "b": 2}, "MODEL"),
+        typed(4, "Save", [], {"model": 3}),
+        links=([1, 1, 0, 3, 0, "MODEL"], [2, 2, 0, 3, 1, "MODEL"], [3, 3, 0, 4, 0, "MODEL"]),
+    ) | {"definitions": {"subgraphs": [inside]}}
+    prompt = workflow.to_prompt(ui, PLAIN | {"Patch": definition(required)})
+    assert prompt["4"]["inputs"] == ({"model": [reached, 0]} if reached else {})
+
+
 def test_where_a_value_of_the_prompt_is_set() -> None:
     """In the widget itself, in a Primitive for several, or in the box around."""
     box = typed(4, "box", ["boxed"], {}) | {"title": "Box"}
