@@ -123,7 +123,8 @@ class Measured:
         copied = [one.copied for one in self.present if one.copied is not None]
         rest = {"copy-paste": copied, "parts": self.parts}
         found = {name: _mean(values) if values else None for name, values in rest.items()}
-        return {**self.means, **found, TEXT: self.text}
+        means = self.means if self.sightings else dict.fromkeys(self.means)
+        return {**means, **found, TEXT: self.text}
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ class Report:
     """What travels on LIKENESS_REPORT: everything there is to choose pictures by.
 
     numbers: of the places in Place Cast's picture, or of the order where there are none. recognisers: the one that
-    judges first; the others saw the same faces. pictures: by recogniser, one Measured per picture of the batch.
+    judges first; the others saw the same faces. pictures: by recogniser, one Measured per picture of the batch. Without
+    people the recogniser is "".
     method: one of METHODS. width, height: of the canvas of the places, 0 without them. labels: of the parts.
     """
 
@@ -157,7 +159,7 @@ class Report:
 
     @property
     def placed(self) -> bool:
-        return self.people[0].slot is not None
+        return bool(self.people) and self.people[0].slot is not None
 
     def onto(self, width: int, height: int) -> Fit:
         """From the canvas of the places onto a picture of this size."""
@@ -166,7 +168,7 @@ class Report:
     @property
     def flattered(self) -> bool:
         """Whether the judge is what the method itself was trained with."""
-        return self.recognisers[0] == METHODS[self.method]
+        return self.recognisers[0] == METHODS[self.method] != ""
 
 
 MEANS = ("resemblance", "association", "leakage", "margin")
@@ -253,6 +255,11 @@ def measure(
     return Report(cast.people, tuple(recognisers), measured, method, *canvas)
 
 
+def without_people(pictures: int, method: str) -> Report:
+    """Of pictures in which nobody is looked for: for what `with_more` adds."""
+    return Report((), ("",), {"": (Measured((), ()),) * pictures}, method)
+
+
 def with_more(report: Report, kind: str, found: Sequence[Any], labels: Sequence[str] = ()) -> Report:
     """The report with more of each picture, whichever recogniser has seen it. kind: "text", how alike it is to the
     prompt, or "parts", how alike each part is to its region; labels: of these."""
@@ -278,7 +285,7 @@ def _sighting(
 
 def describe(report: Report) -> str:
     """Everything in plain lines: by whom it was measured, then each picture and everybody in it."""
-    lines = [_judge(report)]
+    lines = [_judge(report)] if report.people else []
     for number, one in enumerate(report.judged, 1):
         lines.append(f"Picture {number}: {summary(one)}")
         lines += [f"  {line}" for line in (_line(report, one, seen) for seen in one.sightings)]
@@ -295,6 +302,8 @@ def describe(report: Report) -> str:
 
 def troubles(report: Report) -> list[str]:
     """What the numbers alone do not say, a line each."""
+    if not report.people:
+        return ["Neither a cast nor an identity is connected, so no faces were compared."]
     empty = [str(number) for number, one in enumerate(report.judged, 1) if not one.boxes]
     return [
         *([_judge(report)] if report.flattered else []),
@@ -304,12 +313,15 @@ def troubles(report: Report) -> list[str]:
 
 def summary(one: Measured) -> str:
     means, rest = one.means, {"copy-paste": "+.2f", "parts": ".2f", TEXT: ".3f"}
-    others = [f", {name} {one.scores[name]:{form}}" for name, form in rest.items() if one.scores[name] is not None]
+    others = [f"{name} {one.scores[name]:{form}}" for name, form in rest.items() if one.scores[name] is not None]
+    if not one.sightings:
+        return ", ".join(others)
     right = sum(seen.right for seen in one.sightings)
-    return (
+    told = (
         f"resemblance {means['resemblance']:.2f}, association {right}/{len(one.sightings)}, "
-        f"leakage {means['leakage']:.2f}, margin {means['margin']:.2f}{''.join(others)}"
+        f"leakage {means['leakage']:.2f}, margin {means['margin']:.2f}"
     )
+    return ", ".join([told, *others])
 
 
 def _judge(report: Report) -> str:

@@ -74,12 +74,15 @@ class Measure(FindsFaces, io.ComfyNode):
         prompt: str = "",
     ) -> io.NodeOutput:
         reads_text = _check_compared(parts, clip_vision, clip, prompt)
-        wanted = measure.people_of(cast, identity)
-        face_model = face_model or default_face_model()
-        names = measure.judges(face_model.ids, wanted.people, made_with)
-        judging = face_model.only(names)
-        pictures = [faces_in(judging, image, min_size) for image in stepwise(images.unbind())]
-        report = measure.measure(pictures, wanted, names, made_with, stranger_below)
+        if cast is None and identity is None and (parts is not None or reads_text):
+            report = measure.without_people(len(images), made_with)
+        else:
+            wanted = measure.people_of(cast, identity)
+            face_model = face_model or default_face_model()
+            names = measure.judges(face_model.ids, wanted.people, made_with)
+            judging = face_model.only(names)
+            pictures = [faces_in(judging, image, min_size) for image in stepwise(images.unbind())]
+            report = measure.measure(pictures, wanted, names, made_with, stranger_below)
         if parts and parts.present:
             alike = similarities(clip_vision, parts.present, as_rgb(images))
             report = measure.with_more(report, "parts", list(map(tuple, alike)), [part.label for part in parts.present])
@@ -89,11 +92,12 @@ class Measure(FindsFaces, io.ComfyNode):
             report, text_score = measure.with_more(report, "text", texts), sum(texts) / len(texts)
         annotated = torch.stack([who_is_who(image, report, n) for n, image in enumerate(images)])
         notes.tell(notes.node_of(cls), "\n".join([*(by_lora(cast) if cast else []), *measure.troubles(report)]))
-        numbers = measure.totals(report.judged)
+        numbers = measure.totals(report.judged) if report.people else [ExecutionBlocker(NO_PEOPLE)] * 7
         text = measure.describe(report)
         return io.NodeOutput(report, annotated, text, *numbers, text_score, ui=ui.PreviewImage(annotated, cls=cls))
 
 
+NO_PEOPLE = "Measure Likeness has compared no faces. Connect a cast or an identity."
 NO_PROMPT = "Measure Likeness has compared no prompt with the pictures. Connect clip and clip_vision, and write prompt."
 
 
@@ -147,7 +151,7 @@ class PickBest(io.ComfyNode):
         values, order = measure.scores(report, score), measure.ranking(report, score)
         best = values[order[0]]
         if best is None:
-            why, how = _NO_SCORE[score]
+            why, how = _NO_SCORE.get(score, _NO_FACES)
             raise BadPhoto(f"No picture has the score {score}: {why}.", f"{how}, or choose another score.")
         notes.tell(notes.node_of(cls), measure.nobody_seen(report, score))
         kept = order[:keep]
@@ -162,6 +166,7 @@ _NO_SCORE = {
     "parts": ("no parts were compared", "Connect parts and clip_vision to Measure Likeness"),
     measure.TEXT: ("no prompt was compared", "Connect clip and clip_vision to Measure Likeness, and write prompt"),
 }
+_NO_FACES = "no faces were compared", "Connect a cast or an identity to Measure Likeness"
 NO_LATENTS = "Pick Best Likeness has no latents to choose from. Connect the sampler's LATENT to its latents input."
 
 NODES = [Measure, PickBest]

@@ -53,6 +53,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """Whatever a file is called, nothing else is opened: Pillow hands some formats to other programs."""
 WIDTH = 768
 """Pixels of the longer side of the pictures on the page."""
+PART = "part"
+"""The state in the line of a part."""
 COLUMNS = (
     "set", "picture", "person", "place", "state", "looks_like", "face_px", "recogniser", "similarity", "leakage",
     "margin", "copy_paste",
@@ -232,7 +234,7 @@ def evaluated(path: Path, root: Path, cast: Cast, face_model: FaceModel, method:
 
 
 def lines_of(result: Result) -> Iterator[dict[str, Any]]:
-    """One line per person and recogniser, one per stranger, and one per part and vision model."""
+    """One line per person and recogniser, one per stranger and one per part."""
     report, where = result.report, {"set": result.group, "picture": result.name}
     for recogniser in report.recognisers:
         one = report.pictures[recogniser][0]
@@ -246,10 +248,11 @@ def lines_of(result: Result) -> Iterator[dict[str, Any]]:
                 line |= {"similarity": seen.similarity, "leakage": seen.leakage, "margin": seen.margin}
                 line["copy_paste"] = seen.copied
             yield line
-        for label, alike in zip(report.labels if one.parts else (), one.parts, strict=True):
-            yield {**where, "person": label, "state": "part", "recogniser": recogniser, "similarity": alike}
-    for face in report.judged[0].extra:
-        yield {**where, "state": "extra", "face_px": _side(report.judged[0], face)}
+    one = report.judged[0]
+    for face in one.extra:
+        yield {**where, "state": "extra", "face_px": _side(one, face)}
+    for label, alike in zip(report.labels, one.parts, strict=True):
+        yield {**where, "person": label, "state": PART, "similarity": alike}
 
 
 def _side(one: measure.Measured, face: int) -> int:

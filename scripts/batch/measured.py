@@ -34,13 +34,12 @@ _KINDS = {"LIKENESS_CAST": "cast", "LIKENESS_IDENTITY": "identity"}
 _SEEDS = ("seed", "noise_seed")
 
 
-def with_measure(prompt: Prompt, known: Known, visions: Sequence[str] = ()) -> Prompt:
+def with_measure(prompt: Prompt, known: Known, vision: str = "") -> Prompt:
     """The prompt that also measures what it saves, a file behind the pictures for each node that saves some.
 
-    visions: files by which garments are compared. Raises SetupError where nobody and nothing is meant to be in the
-    pictures, and where what measures them is not there.
+    vision: the file by which garments are compared, if they are. Raises SetupError where nobody and nothing is meant to
+    be in the pictures, and where what measures them is not there.
     """
-    _require_visions(known, visions)
     found = [
         number
         for number, node in prompt.items()
@@ -51,32 +50,28 @@ def with_measure(prompt: Prompt, known: Known, visions: Sequence[str] = ()) -> P
         raise SetupError(
             "--measure looks at the pictures that are saved, and this workflow saves none: add Save Image."
         )
-    added = {file: _node("CLIPVisionLoader", clip_name=file) for file in visions}
+    added = dict[str, dict[str, Any]]()
     for number in found:
         saver, images = title(prompt, number), prompt[number]["inputs"]["images"]
-        before, report = up_to(prompt, [images[0]]), dict[str, list[Any]]()
-        if who := _who(before, known, saver):
+        before = up_to(prompt, [images[0]])
+        inputs: dict[str, Any] = _who(before, known, saver)
+        if inputs:
             _require_faces(prompt, known)
-            more = {"made_with": _method(before), "stranger_below": measure.STRANGER, "min_size": 0}
-            added[f"{number} measured"] = _node("LikenessMeasure", images=images, **who, **more)
-            report = {"report": [f"{number} measured", 0]}
-        parts = _last(before, known, "LIKENESS_PARTS", saver) if visions else None
-        for file in visions if parts else ():
-            seen = {"parts": parts, "images": images, "clip_vision": [file, 0], "judge": file}
-            added[f"{number} by {file}"] = _node("LikenessMeasureParts", **seen, **report)
-            report = {"report": [f"{number} by {file}", 0]}
-        if not report or (visions and not parts):
-            without = "a Part" if visions else "a cast and without an identity"
+        parts = _last(before, known, "LIKENESS_PARTS", saver) if vision else None
+        if not parts and (vision or not inputs):
+            without = "a Part" if vision else "a cast and without an identity"
             raise SetupError(
                 f"{saver} is made without {without}. --measure and --keep need people, or garments and --clip-vision "
                 "for these: leave them out, or choose another workflow."
             )
-        added[f"{number} report"] = _node("LikenessAsFile", **report)
+        if parts:
+            added[vision] = {"class_type": "CLIPVisionLoader", "inputs": {"clip_name": _offered(vision, known)}}
+            inputs |= {"parts": parts, "clip_vision": [vision, 0]}
+        inputs |= {"images": images, "made_with": _method(before), "stranger_below": measure.STRANGER, "min_size": 0}
+        added[f"{number} measured"] = {"class_type": "LikenessMeasure", "inputs": inputs}
+        told = {"report": [f"{number} measured", 0]}
+        added[f"{number} report"] = {"class_type": "LikenessAsFile", "inputs": told}
     return {**prompt, **added}
-
-
-def _node(kind: str, **inputs: Any) -> dict[str, Any]:
-    return {"class_type": kind, "inputs": inputs}
 
 
 def _require_faces(prompt: Prompt, known: Known) -> None:
@@ -93,14 +88,15 @@ def _require_faces(prompt: Prompt, known: Known) -> None:
         )
 
 
-def _require_visions(known: Known, visions: Sequence[str]) -> None:
-    """Raises SetupError."""
-    offered = specs(known, "CLIPVisionLoader")["clip_name"].menu or [] if visions else []
-    if away := next((file for file in visions if file not in offered), None):
+def _offered(vision: str, known: Known) -> str:
+    """The file. Raises SetupError where ComfyUI has no such one."""
+    offered = specs(known, "CLIPVisionLoader")["clip_name"].menu or []
+    if vision not in offered:
         raise SetupError(
-            f"--clip-vision: {away} is not in models/clip_vision, which has {listed(offered, 'no file')}. Fetch one "
+            f"--clip-vision: {vision} is not in models/clip_vision, which has {listed(offered, 'no file')}. Fetch one "
             "with: python scripts/models.py download clip-vit-h"
         )
+    return vision
 
 
 def _who(prompt: Prompt, known: Known, saver: str) -> dict[str, list[Any]]:
@@ -215,10 +211,10 @@ def best(each: Sequence[Sequence[Report]]) -> int:
 
 class Scores:
     """What was measured of every row: the lines of evaluate.py, behind them the seed and whether that picture was kept.
-    A row's are the last written under its name. visions: the files by which garments are compared."""
+    A row's are the last written under its name. vision: the file by which garments are compared, if they are."""
 
-    def __init__(self, folder: Path, visions: Sequence[str] = ()) -> None:
-        self._path, self.visions = folder / "likeness.csv", visions
+    def __init__(self, folder: Path, vision: str = "") -> None:
+        self._path, self.vision = folder / "likeness.csv", vision
         self._lines: dict[str, list[dict[str, Any]]] = {}
         for line in lines_of(self._path, COLUMNS):
             self._lines.setdefault(line["set"], []).append(line)
@@ -227,10 +223,10 @@ class Scores:
         self._write()
 
     def has(self, job: Job, count: int) -> bool:
-        """Whether it was measured with at least so many tries, by every file too."""
+        """Whether it was measured with at least so many tries, its garments by the same file."""
         lines = self._lines.get(job.row.name, ())
-        judges = {line["recogniser"] for line in lines}
-        return len({line["seed"] for line in lines}) >= count and judges.issuperset(self.visions)
+        judges = {"", *(line["recogniser"] for line in lines)}
+        return len({line["seed"] for line in lines}) >= count and self.vision in judges
 
     def keep(self, job: Job, files: Sequence[str], made: Sequence[tuple[Job, Sequence[Report]]], kept: int) -> None:
         """files: the pictures that were kept, those of try `kept`."""
@@ -239,8 +235,9 @@ class Scores:
             seed = next((seed for *_, seed in _seeds(one.prompt)), "")
             told = {"seed": seed, "kept": "yes" if one.number == kept else "no"}
             for file, report in zip(files, reports, strict=True):
-                lines = evaluate.lines_of(evaluate.Result(job.row.name, file, report, ""))
-                found += [{**line, **told} for line in lines]
+                for line in evaluate.lines_of(evaluate.Result(job.row.name, file, report, "")):
+                    by = {"recogniser": self.vision} if line["state"] == evaluate.PART else {}
+                    found.append({**line, **by, **told})
         again, self._lines[job.row.name] = job.row.name in self._lines, found
         if again:
             self._write()

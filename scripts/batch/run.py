@@ -33,7 +33,7 @@ class Run:
         """
         prompts.require_whole(self._template.prompt, self._known)
         if self._scores:
-            with_measure(self._template.prompt, self._known, self._scores.visions)
+            with_measure(self._template.prompt, self._known, self._scores.vision)
         if self._count > 1:
             seeded(self._template.prompt, 1)
         needed, to_do = check.Needed(self._known), list[Row]()
@@ -55,8 +55,8 @@ class Run:
         jobs = (job for row in rows if (job := self._job(row)))
         each = (one for job in jobs for one in tries(job, self._count))
         if self._scores:
-            visions = self._scores.visions
-            each = (replace(one, prompt=with_measure(one.prompt, self._known, visions)) for one in each)
+            vision = self._scores.vision
+            each = (replace(one, prompt=with_measure(one.prompt, self._known, vision)) for one in each)
         for one, made in self._workers.made(each):
             of_row = begun.setdefault(one.row.line, [])
             of_row.append((one, made))

@@ -79,24 +79,19 @@ def test_the_cast_is_measured_that_the_picture_is_made_of(one: Job, who: dict[st
 
 
 def test_garments_are_measured_with_and_without_people() -> None:
-    """Each file's judgement joins the report of the one before it, the first that of the faces where there are any."""
+    """By the last Part of a chain."""
     chain = {"first": node("LikenessPart"), "last": node("LikenessPart", parts=["first", 0])}
     for people in ({}, {"who": node("LikenessCast")}):
-        cast = node("KSampler", parts=["last", 0], **{one: [one, 0] for one in people})
-        prompt = job(2, cast=cast, **chain, **people).prompt
-        found = measured.with_measure(prompt, KNOWN, ["clip.pth", "dino.pth"])
-        clip, dino = (found[number]["inputs"] for number in kinds(found, "LikenessMeasureParts"))
-        faces = kinds(found, "LikenessMeasure")
-        assert [one["parts"] for one in (clip, dino)] == [["last", 0]] * 2 and len(faces) == len(people)
-        assert clip.get("report") == ([faces[0], 0] if people else None)
-        assert found[dino["report"][0]]["inputs"] is clip
-        (written,) = kinds(found, "LikenessAsFile")
-        assert found[found[written]["inputs"]["report"][0]]["inputs"] is dino
-        assert [found[one["clip_vision"][0]]["inputs"]["clip_name"] for one in (clip, dino)] == ["clip.pth", "dino.pth"]
+        made = node("KSampler", parts=["last", 0], **{one: [one, 0] for one in people})
+        prompt = job(2, cast=made, **chain, **people).prompt
+        found = measured.with_measure(prompt, KNOWN, "clip.pth")
+        (inputs,) = (found[number]["inputs"] for number in kinds(found, "LikenessMeasure"))
+        assert inputs["parts"] == ["last", 0] and inputs.get("cast") == (["who", 0] if people else None)
+        assert found[inputs["clip_vision"][0]]["inputs"] == {"clip_name": "clip.pth"}
         with pytest.raises(SetupError, match=r"x\.pth is not in models/clip_vision, which has clip\.pth, dino\.pth"):
-            measured.with_measure(prompt, KNOWN, ["x.pth"])
+            measured.with_measure(prompt, KNOWN, "x.pth")
     with pytest.raises(SetupError, match="SaveImage is made without a Part"):
-        measured.with_measure(two(2, "x", "y").prompt, KNOWN, ["clip.pth"])
+        measured.with_measure(two(2, "x", "y").prompt, KNOWN, "clip.pth")
 
 
 def test_what_cannot_be_measured_or_seeded_is_refused() -> None:

@@ -1,41 +1,15 @@
-"""Nodes of a worker's ComfyUI beside the pack: parts measured without people, and a file of what was measured."""
+"""A node that a worker's ComfyUI has beside the pack: a file of what no node of the pack puts beside the pictures."""
 
 import json
-import sys
 import uuid
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import folder_paths
 
 
-class MeasureParts:
-    """One more judge in a report, the vision model, which has seen the parts and nobody. Computed by the function that
-    Measure Likeness calls, which itself asks for people."""
-
-    CATEGORY, FUNCTION, RETURN_TYPES = "likeness/batch", "measure", ("LIKENESS_REPORT",)
-
-    @classmethod
-    def INPUT_TYPES(cls):  # noqa: N802 - as ComfyUI calls it
-        kinds = {"parts": "LIKENESS_PARTS", "images": "IMAGE", "clip_vision": "CLIP_VISION", "judge": "STRING"}
-        return {
-            "required": {name: (kind, {"forceInput": name != "judge"}) for name, kind in kinds.items()},
-            "optional": {"report": ("LIKENESS_REPORT",)},
-        }
-
-    def measure(self, parts, images, clip_vision, judge, report=None):
-        loaded = sys.modules["nodes"].NODE_CLASS_MAPPINGS  # the host's, by whatever name it has loaded the pack
-        ours = sys.modules[loaded["LikenessMeasure"].__module__]
-        alike = ours.similarities(clip_vision, parts.present, ours.as_rgb(images))
-        before = report or ours.measure.Report((), (), {})
-        seen = {judge: tuple(ours.measure.Measured((), (), tuple(one)) for one in alike)}
-        labels = tuple(part.label for part in parts.present)
-        judges, pictures = (*before.recognisers, judge), {**before.pictures, **seen}
-        return (replace(before, recognisers=judges, pictures=pictures, labels=labels),)
-
-
 class AsFile:
-    """What was measured, or what Likeness Doctor says: where that names the worker's own models folder, which
+    """What Measure Likeness found, or what Likeness Doctor says: where that names the worker's own models folder, which
     ends with the worker, the one of its ComfyUI is meant."""
 
     CATEGORY, FUNCTION, OUTPUT_NODE, RETURN_TYPES = "likeness/batch", "write", True, ()
@@ -51,9 +25,9 @@ class AsFile:
         else:
             numbers = {
                 "names": report.names,
-                "places": report.numbers if report.people and report.placed else None,
-                "method": report.method,
+                "places": report.numbers if report.placed else None,
                 "labels": report.labels,
+                "method": report.method,
                 "pictures": {name: [asdict(one) for one in report.pictures[name]] for name in report.recognisers},
             }
             ending, text = ".report", json.dumps(numbers)
@@ -62,4 +36,4 @@ class AsFile:
         return {"ui": {"files": [{"filename": path.name, "subfolder": "", "type": "output"}]}}
 
 
-NODE_CLASS_MAPPINGS = {"LikenessAsFile": AsFile, "LikenessMeasureParts": MeasureParts}
+NODE_CLASS_MAPPINGS = {"LikenessAsFile": AsFile}
