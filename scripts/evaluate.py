@@ -1,4 +1,4 @@
-"""Measures how much pictures of any model show the people they should show: one CSV, one page with the pictures.
+"""Measures how much pictures of any model show the people they should show: two tables, and the pictures with names.
 
     python scripts/evaluate.py FOLDER [--models FOLDER] [--made-with METHOD]
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import html
 import io
 import json
 import os
@@ -23,7 +22,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
-from urllib.parse import quote
 
 # Not in front: batch.py takes this into a process whose first folder may be a host's, with a `nodes` of its own.
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
@@ -52,7 +50,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 """Whatever a file is called, nothing else is opened: Pillow hands some formats to other programs."""
 WIDTH = 768
-"""Pixels of the longer side of the pictures on the page."""
+"""Pixels of the longer side of the pictures with names."""
 PART = "part"
 """The state in the line of a part."""
 COLUMNS = (
@@ -67,12 +65,11 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Result:
-    """One picture: its set, its name, what was measured, and the picture with everybody's name."""
+    """One picture: its set, its name, and what was measured."""
 
     group: str
     name: str
     report: measure.Report
-    annotated: str
 
 
 def main() -> int:
@@ -95,8 +92,9 @@ def main() -> int:
     results = [evaluated(path, root, casts[path], face_model, given.made_with, output) for path in pictures]
     lines = [[line.get(column) for column in COLUMNS] for result in results for line in lines_of(result)]
     (output / "likeness.csv").write_bytes(as_csv([COLUMNS, *lines]))
-    (output / "index.html").write_bytes(page(results).encode(errors="replace"))
-    print(output / "index.html")
+    (output / "sets.csv").write_bytes(as_csv(sets(results)))
+    print(measure.describe(results[0].report).splitlines()[0])
+    print(f"Names and similarities are in {output / 'pictures'}, figures in likeness.csv and sets.csv beside it.")
     return 0
 
 
@@ -222,12 +220,12 @@ def evaluated(path: Path, root: Path, cast: Cast, face_model: FaceModel, method:
     name = path.relative_to(root).as_posix()
     drawn = Image.fromarray((who_is_who(pixels, report, 0) * 255).byte().numpy())
     drawn.thumbnail((WIDTH, WIDTH))
-    annotated = f"pictures/{name}.jpg"
-    (output / annotated).parent.mkdir(parents=True, exist_ok=True)
-    drawn.save(output / annotated, quality=88)
+    annotated = output / "pictures" / f"{name}.jpg"
+    annotated.parent.mkdir(parents=True, exist_ok=True)
+    drawn.save(annotated, quality=88)
     print(f"{name}: {measure.summary(report.judged[0])}", file=sys.stderr)
     group = path.parent.relative_to(root).as_posix()
-    return Result("" if group == "." else group, name, report, annotated)
+    return Result("" if group == "." else group, name, report)
 
 
 # --- What is written
@@ -274,44 +272,18 @@ def as_cell(value: Any) -> Any:
     return f"{value:.4f}" if isinstance(value, float) else value
 
 
-def page(results: Sequence[Result]) -> str:
-    shown = "".join(_figure(result) for result in results)
-    return f"{_HEAD}<h1>Likeness</h1>{_table(results)}<h2>Pictures</h2><div class=all>{shown}</div>\n"
-
-
-def _table(results: Sequence[Result]) -> str:
+def sets(results: Sequence[Result]) -> Iterator[Sequence[Any]]:
     """Means of each set, by each recogniser; the one that judges is the first."""
-    rows: list[tuple[str, ...]] = [
-        ("set", "recogniser", "pictures", *measure.MEANS, "copy-paste", "missing", "extra", "swapped", "face px")
-    ]
+    counts = "missing", "extra", "swapped"
+    yield "set", "recogniser", "pictures", *measure.MEANS, *counts, "copy-paste", "face px"
     for group in sorted({result.group for result in results}):
         reports = [result.report for result in results if result.group == group]
         for name in dict.fromkeys(name for report in reports for name in report.recognisers):
             ones = [report.pictures[name][0] for report in reports if name in report.pictures]
             sizes = [longer_side(one.boxes[seen.face]) for one in ones for seen in one.present if seen.face is not None]
             copied = [alike for one in ones if (alike := one.scores["copy-paste"]) is not None]
-            *means, missing, extra, swapped = measure.totals(ones)
-            told = [f"{value:.3f}" for value in means] + [f"{sum(copied) / len(copied):+.3f}" if copied else "-"]
-            size = f"{sum(sizes) / len(sizes):.0f}" if sizes else "-"
-            counts = (str(missing), str(extra), str(swapped), size)
-            rows.append((group or "all", name, str(len(ones)), *told, *counts))
-    body = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table>{body}</table>"
-
-
-def _figure(result: Result) -> str:
-    text = html.escape(f"{result.name}\n{measure.describe(result.report)}")
-    source = quote(result.annotated, errors="surrogateescape")
-    return f'<figure><img loading=lazy src="{source}"><figcaption>{text}</figcaption></figure>'
-
-
-_HEAD = """<!doctype html><meta charset=utf-8><title>Likeness</title><style>
-body { font: 15px system-ui; margin: 2em; background: #16181c; color: #ddd }
-table { border-collapse: collapse } td { padding: .2em .8em; border-bottom: 1px solid #444; text-align: right }
-.all { display: flex; flex-wrap: wrap; gap: 1em } figure { margin: 0; width: 24em } img { width: 100% }
-figcaption { font: 12px ui-monospace, monospace; white-space: pre-wrap }
-</style>
-"""
+            means = (sum(values) / len(values) if values else None for values in (copied, sizes))
+            yield group or "all", name, len(ones), *measure.totals(ones), *means
 
 
 if __name__ == "__main__":

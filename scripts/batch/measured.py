@@ -235,7 +235,7 @@ class Scores:
             seed = next((seed for *_, seed in _seeds(one.prompt)), "")
             told = {"seed": seed, "kept": "yes" if one.number == kept else "no"}
             for file, report in zip(files, reports, strict=True):
-                for line in evaluate.lines_of(evaluate.Result(job.row.name, file, report, "")):
+                for line in evaluate.lines_of(evaluate.Result(job.row.name, file, report)):
                     by = {"recogniser": self.vision} if line["state"] == evaluate.PART else {}
                     found.append({**line, **by, **told})
         again, self._lines[job.row.name] = job.row.name in self._lines, found

@@ -4,8 +4,8 @@
 
 --people: that many drawn ones at the demo's size, a quarter of that of every other kind.
 
---pictures: sheets of 24 by ID-Patch, InstantID and Parts2Whole, of what is meant and what is drawn. --note: write the
-figures into miniature.safetensors.
+--pictures: a sheet of 24 by ID-Patch and one by InstantID, what is meant above what is drawn. --note: write the figures
+into miniature.safetensors.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from environment import package_file, say
 from PIL import Image
 from rig import photos
@@ -170,25 +169,11 @@ def portraits_drawn(model: Miniature, embeddings: Tensor) -> Iterator[Tensor]:
         yield torch.cat([meant, model.decoder(latents)[0]], dim=1)
 
 
-def outfits_drawn(model: Miniature) -> Iterator[Tensor]:
-    """By Parts2Whole: three parts, what does not count in magenta; what is meant; what is drawn."""
-    rng = random.Random(train.HELD_OUT)
-    magenta = torch.tensor([1.0, 0.0, 1.0])[:, None, None]
-    for _ in range(SHOWN):
-        told, pictures = lessons.fitting(rng, rng.sample(list(Slot), 3))
-        standing = garments.standing(rng)
-        meant, _ = garments.worn(standing, told)
-        latents = net.dressed(model, pictures, [len(told)], garments.surface(standing)[None], DEMO)
-        parts = torch.where(pictures.masks[:, None] > 0, pictures.pixels, (pictures.pixels + magenta) / 2)
-        parts = torch.cat(list(functional.interpolate(parts, (meant.shape[1] // 3, meant.shape[2] // 3))), dim=1)
-        yield torch.cat([parts, meant, model.decoder(latents)[0]], dim=2)
-
-
-def sheet(cells: Iterator[Tensor], path: Path, across: int = 6, smaller: int = 1) -> None:
-    """So many cells (3, H, W) beside each other, and as many rows as there are. smaller: every how many pixels."""
+def sheet(cells: Iterator[Tensor], path: Path, across: int = 6) -> None:
+    """So many cells (3, H, W) beside each other, half as large, and as many rows as there are."""
     drawn = list(itertools.islice(cells, SHOWN))
     rows = [torch.cat(drawn[start : start + across], dim=2) for start in range(0, len(drawn), across)]
-    pixels = torch.cat(rows, dim=1)[:, ::smaller, ::smaller].clamp(0, 1).permute(1, 2, 0)
+    pixels = torch.cat(rows, dim=1)[:, ::2, ::2].clamp(0, 1).permute(1, 2, 0)
     Image.fromarray((255 * pixels).byte().numpy()).save(path)
 
 
@@ -209,9 +194,8 @@ def main() -> None:
     if given.note:
         stored.note({"figures": json.dumps(said)})
     if given.pictures:
-        sheet(crowds_drawn(model, kinds["drawn"]), given.pictures / "miniature_24.jpg", smaller=2)
-        sheet(portraits_drawn(model, kinds["drawn"]), given.pictures / "miniature_portraits.jpg", smaller=2)
-        sheet(outfits_drawn(model), given.pictures / "miniature_parts.jpg", across=4)
+        sheet(crowds_drawn(model, kinds["drawn"]), given.pictures / "miniature_24.jpg")
+        sheet(portraits_drawn(model, kinds["drawn"]), given.pictures / "miniature_portraits.jpg")
 
 
 if __name__ == "__main__":
