@@ -42,7 +42,6 @@ def main() -> int:
     who.add_argument("--miniature", action="store_true", help="cartoons of drawn people, by the miniature")
     who.add_argument("--people", type=Path, help="a folder of photos: one of each person, or a folder of each")
     parser.add_argument("--prompt", default=PROMPT, help="with --people")
-    parser.add_argument("--models", type=Path, help="with --people: a further folder like ComfyUI's models")
     parser.add_argument("--size", type=int, nargs=2, default=(1152, 896), help="with --people: width and height")
     parser.add_argument("--steps", type=int, help="with --people: without it those of the templates")
     parser.add_argument("--quick", action="store_true", help="few pictures: whether it runs")
@@ -53,15 +52,12 @@ def main() -> int:
     given = parser.parse_args()
     if given.write and not given.miniature:
         parser.error("--write needs --miniature: the page has its figures alone.")
-    for folder in (given.people, given.models):
-        if folder and not folder.is_dir():
-            parser.error(f"{folder} is no folder.")
+    if given.people and not given.people.is_dir():
+        parser.error(f"{given.people} is no folder.")
     asked = {"crowd": crowd, "halves": halves, **({"parts": parts} if given.miniature else {}), "seeds": seeds}
     if unknown := {*given.question} - {*asked}:
         parser.error(f"No such question: {', '.join(unknown)}. There are {', '.join(asked)}.")
     entered("compare.py", given.python)
-    if given.models:
-        searched(given.models)
     import torch
     from comparison import worlds
 
@@ -80,14 +76,6 @@ def main() -> int:
     except worlds.REFUSED as problem:
         raise environment.SetupError(str(problem)) from problem
     return 0
-
-
-def searched(models: Path) -> None:
-    """Let the host look for files there too, in a folder for each kind."""
-    import folder_paths
-
-    for folder in sorted(models.iterdir()):
-        folder_paths.add_model_folder_path(folder.name, str(folder))
 
 
 # --- The questions

@@ -166,9 +166,7 @@ def sample(net: Miniature, hints: Tensor, people: Sequence[Tensor | None], setti
     told, opposed = (torch.cat([context(tokens, most) for tokens in side]) for side in (people, negative))
 
     def guided(x: Tensor, time: Tensor, sigma: Tensor) -> Tensor:
-        def clean(context: Tensor) -> Tensor:
-            return _clean(lambda at, steps: net.velocity(at, steps, hints, context, settings.strength), x, time, sigma)
-
+        clean = partial(_clean, net, x, time, sigma, hints, settings.strength)
         if time > 999 * (1 - settings.id_start):  # without ID tokens both sides are the same
             return clean(torch.zeros_like(told))
         found = clean(told)
@@ -177,14 +175,6 @@ def sample(net: Miniature, hints: Tensor, people: Sequence[Tensor | None], setti
         return (other := clean(opposed)) + settings.cfg * (found - other)
 
     return sampled(guided, hints, settings, noise_levels())
-
-
-@torch.inference_mode()
-def portraits(net: Miniature, hints: Tensor, faces: Tensor, settings: Settings) -> Tensor:
-    """Latents (B, 4, h, w) of one person each, by InstantID. hints: (B, 3, H, W), keypoints; faces: (B, 512), as long
-    as a recogniser gives them."""
-    velocity = partial(net.instant_id.velocity, net.unet, hint=hints, tokens=net.instant_id.tokens(faces))
-    return sampled(partial(_clean, velocity), hints, settings, noise_levels())
 
 
 def sampled(clean: Clean, hints: Tensor, settings: Settings, kept: Tensor) -> Tensor:
@@ -212,10 +202,13 @@ def dressed(net: Miniature, pictures: Pictures, counts: Sequence[int], poses: Te
     return sampled(clean, poses, settings, parts2whole.noise_levels())
 
 
-def _clean(velocity: Callable[[Tensor, Tensor], Tensor], x: Tensor, time: Tensor, sigma: Tensor) -> Tensor:
-    """What the picture will be, as far as x tells. velocity: of (x, steps)."""
+def _clean(
+    net: Miniature, x: Tensor, time: Tensor, sigma: Tensor, hints: Tensor, strength: float, told: Tensor
+) -> Tensor:
+    """What the picture will be, as far as x tells."""
     scale = 1 / (sigma**2 + 1).sqrt()
-    return x * scale**2 - velocity(x * scale, time.expand(len(x))) * sigma * scale
+    velocity = net.velocity(x * scale, time.expand(len(x)), hints, told, strength)
+    return x * scale**2 - velocity * sigma * scale
 
 
 def _schedule(steps: int, kept: Tensor) -> tuple[Tensor, Tensor]:

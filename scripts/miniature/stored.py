@@ -67,14 +67,7 @@ def _read(file: safe_open, key: str, keys: set[str]) -> Tensor:
     return (weight.flatten(1) * scale[:, None]).view(weight.shape)
 
 
-def note(told_too: Mapping[str, str], path: Path = FILE) -> None:
-    """Add to the metadata."""
-    with safe_open(path, "pt") as file:
-        weights, known = {key: file.get_tensor(key) for key in file.keys()}, file.metadata()  # noqa: SIM118
-    save_file(weights, path, {**known, **told_too})
-
-
 def told(path: Path = FILE) -> dict[str, str]:
-    """Where the weights come from and what was measured."""
+    """Where the weights come from."""
     with safe_open(path, "pt") as file:
         return file.metadata()

@@ -134,13 +134,9 @@ class _Level:
     """What the ends of a subgraph's links at its own inputs and outputs are numbered with."""
 
     def __init__(
-        self,
-        graph: Json,
-        subgraphs: Mapping[str, Json],
-        object_info: Json,
-        around: _Level | None = None,
+        self, graph: Json, subgraphs: Mapping[str, Json], object_info: Json, around: _Level | None = None,
         node: Json | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.nodes = {node["id"]: node for node in graph["nodes"]}
         self.links = {link[0]: link[1:5] for link in map(_as_list, graph["links"])}
         self.path = f"{around.path}{node['id']}:" if around and node else ""

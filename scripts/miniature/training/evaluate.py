@@ -1,16 +1,13 @@
 """Figures of the miniature, by ID-Patch and Parts2Whole, on people it has not seen: drawn and of real photos.
 
-    python -m miniature.training.evaluate [--people 300] [--pictures FOLDER] [--note]     in scripts/
+    python -m miniature.training.evaluate [--people 300] [--pictures FILE.png]     in scripts/
 
---people: that many drawn ones at the demo's size, a quarter of that of every other kind.
-
---pictures: a sheet of 24 by ID-Patch and one by InstantID, what is meant above what is drawn. --note: write the figures
-into miniature.safetensors.
+--people: that many drawn ones at the demo's size, a quarter of that of every other kind. --pictures: what is meant
+above what is drawn.
 """
 
 import argparse
 import itertools
-import json
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,7 +27,6 @@ from core.faces.pictures import align, to_picture
 from .. import avatars, garments, measure, net, places, recogniser, stored
 from ..autoencoder import colours
 from ..garments import Slot
-from ..looks import HAIR, SHIRT, SKIN
 from ..net import Miniature, Settings
 from ..parts2whole import Pictures
 from . import crowds, lessons, portraits, train
@@ -92,22 +88,6 @@ def real_people() -> Tensor:
     return recogniser.embed(np.stack(crops)[..., ::-1])
 
 
-def twice(model: Miniature, count: int = 100) -> dict[str, float]:
-    """Two photos of each of so many drawn people: how alike embedding and avatar are."""
-    rng = random.Random(train.HELD_OUT + 1)
-    people = [portraits.person(rng) for _ in range(count)]
-    pairs = [recogniser.embed(np.stack([portraits.photo(rng, who)[0] for who in people])) for _ in range(2)]
-    first, second = (model.looks(embeddings) for embeddings in pairs)
-    apart = {
-        part: float((first - second)[:, rows].square().mean().sqrt())
-        for part, rows in (("hair", HAIR), ("skin", SKIN), ("shirt", SHIRT))
-    }
-    cosines = pairs[0] @ pairs[1].T
-    others = (cosines.sum() - cosines.trace()) / (count * (count - 1))
-    told = {"cosine": cosines.trace() / count, "cosine_others": others}
-    return {name: float(value) for name, value in told.items()} | apart
-
-
 def every(model: Miniature, kinds: dict[str, Tensor], people: int) -> Iterator[tuple[str, list[measure.Seen]]]:
     """What is measured, by what it is called."""
     for kind, embeddings in kinds.items():
@@ -151,29 +131,16 @@ def parts2whole(model: Miniature, people: int) -> Iterator[tuple[str, dict[str, 
         yield f"{parts} part{'s'[: parts > 1]}", found
 
 
-def crowds_drawn(model: Miniature, embeddings: Tensor) -> Iterator[Tensor]:
-    """By ID-Patch: what is meant above what is drawn, (3, 2 H, W)."""
+def sheet(model: Miniature, embeddings: Tensor, path: Path) -> None:
+    """What is meant above what is drawn, 24 times."""
+    cells: list[Tensor] = []
     for scene in scenes(embeddings, places.LARGE, 4 * SHOWN, 5):
         meant, _ = avatars.picture(scene.standing, model.looks(scene.embeddings), scene.size)
-        yield torch.cat([meant, model.decoder(draw(model, scene, DEMO)[None])[0]], dim=1)
-
-
-def portraits_drawn(model: Miniature, embeddings: Tensor) -> Iterator[Tensor]:
-    """By InstantID, in the same way."""
-    rng = random.Random(5)
-    for embedding in embeddings[:SHOWN].split(1):
-        standing = crowds.by_face(crowds.draw(rng, places.LARGE, 1), places.LARGE)
-        meant, _ = avatars.picture(standing, model.looks(embedding), places.LARGE)
-        hint = crowds.keypoints(standing, places.LARGE).permute(2, 0, 1)[None]
-        latents = net.portraits(model, hint, recogniser.raw(embedding), Settings(steps=4))
-        yield torch.cat([meant, model.decoder(latents)[0]], dim=1)
-
-
-def sheet(cells: Iterator[Tensor], path: Path, across: int = 6) -> None:
-    """So many cells (3, H, W) beside each other, half as large, and as many rows as there are."""
-    drawn = list(itertools.islice(cells, SHOWN))
-    rows = [torch.cat(drawn[start : start + across], dim=2) for start in range(0, len(drawn), across)]
-    pixels = torch.cat(rows, dim=1)[:, ::2, ::2].clamp(0, 1).permute(1, 2, 0)
+        drawn = model.decoder(draw(model, scene, DEMO)[None])[0].clamp(0, 1)
+        cells.append(torch.cat([meant, drawn], dim=1))
+    cells = cells[:SHOWN]
+    rows = [torch.cat(cells[start : start + 6], dim=2) for start in range(0, len(cells), 6)]
+    pixels = torch.cat(rows, dim=1)[:, ::2, ::2].permute(1, 2, 0)
     Image.fromarray((255 * pixels).byte().numpy()).save(path)
 
 
@@ -181,21 +148,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--people", type=int, default=300)
     parser.add_argument("--pictures", type=Path)
-    parser.add_argument("--note", action="store_true")
     given = parser.parse_args()
     model = stored.load()
     kinds = {"drawn": drawn_people(max(given.people, 2)), "real": real_people()}
     figures = ((name, measure.figures(made)) for name, made in every(model, kinds, given.people))
-    said: dict[str, dict[str, float]] = {}
-    others = [("two photos of one person", twice(model))], parts2whole(model, given.people)
-    for name, found in itertools.chain(figures, *others):
-        said[name] = {key: round(value, 3) for key, value in found.items()}
-        say(f"{name:32} " + " ".join(f"{key} {value:g}" for key, value in said[name].items()))
-    if given.note:
-        stored.note({"figures": json.dumps(said)})
+    for name, found in itertools.chain(figures, parts2whole(model, given.people)):
+        say(f"{name:32} " + " ".join(f"{key} {round(value, 3):g}" for key, value in found.items()))
     if given.pictures:
-        sheet(crowds_drawn(model, kinds["drawn"]), given.pictures / "miniature_24.jpg")
-        sheet(portraits_drawn(model, kinds["drawn"]), given.pictures / "miniature_portraits.jpg")
+        sheet(model, kinds["drawn"], given.pictures)
 
 
 if __name__ == "__main__":
