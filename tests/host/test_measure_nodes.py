@@ -42,7 +42,7 @@ def cast(face_model: FaceModel) -> Cast:
     return PlacedCast(tuple(people), 1024, 512)
 
 
-def compared(face_model: FaceModel, photos: torch.Tensor, cast: Cast, **given: Any) -> dict[str, Any]:
+def compared(face_model: Any, photos: torch.Tensor, cast: Cast | None, **given: Any) -> dict[str, Any]:
     made = measure.Measure.execute(face_model, photos, cast=cast, **DEFAULTS, **given)
     return dict(zip((one.id for one in measure.Measure.GET_SCHEMA().outputs), made.args, strict=True))
 
@@ -81,11 +81,12 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
     assert len(best(report, photos, "weakest person", 99).args[0]) == 3
 
 
-@pytest.mark.parametrize("tower", [parts_made.clip_vision, parts_made.dinov2])
+@pytest.mark.parametrize(("tower", "people"), [(parts_made.clip_vision, True), (parts_made.dinov2, False)])
 def test_garments_are_compared_with_their_regions(
-    tower: Any, face_model: FaceModel, photos: torch.Tensor, cast: Cast
+    tower: Any, people: bool, face_model: FaceModel, photos: torch.Tensor, cast: Cast
 ) -> None:
-    """The first picture wears the garment, pixel by pixel, in the region of its target; the second another one."""
+    """The first picture wears the garment, pixel by pixel, in the region of its target; the second another one. Without
+    people no face is looked for, and there is nothing to choose by faces."""
     garment = parts_made.picture(5, 120, 100)
     images = photos[:2].clone()
     images[0, 380:480, 200:320] = garment[0]
@@ -94,7 +95,8 @@ def test_garments_are_compared_with_their_regions(
     target[:, 380:480, 200:320] = mask[:] = 1
     part = make_part("upper body clothes", garment, mask, 1.0, target)
     vision = tower()
-    found = compared(face_model, images, cast, parts=Parts((part,)), clip_vision=vision)
+    who = (face_model, images, cast) if people else (None, images, None)
+    found = compared(*who, parts=Parts((part,)), clip_vision=vision)
     first, second = (one.scores["parts"] for one in found["report"].judged)
     pictures = (torch.nn.functional.pad(x, (0, 0, 0, 0, 10, 10), value=1.0) for x in (garment, 0.2 + 0 * garment))
     direct = [vision.encode_image(picture)["image_embeds"].float() for picture in pictures]
@@ -102,6 +104,11 @@ def test_garments_are_compared_with_their_regions(
     assert second == pytest.approx(float(torch.cosine_similarity(*direct).cpu()), abs=1e-5) and second < 0.999
     assert "  upper body clothes: 1.00" in found["text"] and "parts 1.00" in found["text"]
     assert measure.PickBest.execute(found["report"], images, score="parts", keep=1).args[2] == 0
+    if not people:
+        assert found["text"].startswith("Picture 1: parts 1.00\n") and torch.allclose(found["annotated"], images, atol=0.004)
+        assert "Connect a cast or an identity" in found["resemblance"].message
+        with pytest.raises(BadPhoto, match="no faces were compared"):
+            measure.PickBest.execute(found["report"], images, score="resemblance", keep=1)
 
 
 def test_pictures_are_compared_with_the_prompt(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> None:
