@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +20,7 @@ import comfy.model_patcher
 import comfy.ops
 import comfy.samplers
 import comfy.supported_models
+import lora_made
 import parts_made
 import people_made
 import tiny_encoders
@@ -35,7 +36,7 @@ from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import attention_layers, grids, transformers
 from pack.core.attention import Block
 from pack.core.parts.bank import PartWeights, inside, token_mask
-from pack.core.people import PlacedCast, RowCast
+from pack.core.people import Lora, PlacedCast, RowCast
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES
 from rig import adapters, shapes
@@ -324,6 +325,22 @@ def prompts(cast: PlacedCast) -> dict[str, Any]:
     return {"prompts": "\n".join(f"{who}: {'very ' * who}happy" for who in range(1, len(cast.people) + 1))}
 
 
+def lora_per_person(words: str = "", rank: int = 16) -> Apply:
+    """A LoRA on attention and feed-forward layers for each, and words that belong to it."""
+
+    def apply(on: Networks, people: int) -> Applied:
+        cast, loras = placed(on, people), (Lora(_lora(on.model, rank), 1.0, words),)
+        each = (replace(one, identity=replace(one.identity, loras=loras)) for one in cast.people)
+        return connected(on, "LikenessLoraPerPerson", cast=replace(cast, people=tuple(each)))
+
+    return apply
+
+
+@cache
+def _lora(model: Any, rank: int) -> str:
+    return lora_made.file(model, words=(".to_", ".ff."), rank=rank, dtype=torch.float16)
+
+
 def garment(on: Networks) -> Any:
     """(height, width): it covers a fifth of its picture, in a box around it that is a quarter."""
     width, height = on.size
@@ -423,6 +440,9 @@ METHODS: dict[str, Method] = {
     "photo_maker": Method(with_cast("LikenessApplyPhotoMaker", "photomaker-v1", words)),
     "style_per_person": Method(style),
     "prompt_per_person": Method(with_cast("LikenessPersonPrompts", more=prompts), BOTH),
+    "lora_per_person": Method(lora_per_person()),
+    "lora_per_person_rank_64": Method(lora_per_person(rank=64), most=4),
+    "lora_per_person_with_words": Method(lora_per_person("a red coat"), most=4),
     "share_parts": Method(share_parts(), BOTH, most=8),
     "share_parts_cropped": Method(share_parts(crop=True), most=8),
     "share_parts_every_2nd_step_cropped": Method(share_parts(True, 2), families=()),

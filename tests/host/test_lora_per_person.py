@@ -50,15 +50,18 @@ def put_on(model, cast, positive=None, negative=None, **changed):
     return apply("LikenessLoraPerPerson", model=model, **both, cast=cast, **{"feather": 0, **changed})
 
 
-@pytest.mark.parametrize("kind", lora_made.KINDS)
+@pytest.mark.parametrize("kind", [*lora_made.KINDS, "lora of SD1.5"])
 def test_one_person_everywhere_is_load_lora(model, kind):
     """Over a whole sampling, in every layer, convolutions too."""
-    file = lora_made.file(model, kind)
-    ours, plain = sample(*put_on(model, given(file, 0.7)), **LATENT), sample(model, [text(1)], [text(2)], **LATENT)
-    true = sample(theirs(model, file, 0.7)[0], [text(1)], [text(2)], **LATENT)
+    sides = [text(1)], [text(2)]
+    if "SD1.5" in kind:
+        model, sides = attack_values.sd15(), [attack_values.text(seed, 48) for seed in (1, 2)]
+    file = lora_made.file(model, kind.removesuffix(" of SD1.5"))
+    ours, plain = sample(*put_on(model, given(file, 0.7), *sides), **LATENT), sample(model, *sides, **LATENT)
+    true = sample(theirs(model, file, 0.7)[0], *sides, **LATENT)
     off = relative(ours, true)
     assert off <= ALMOST and relative(plain, true) > 1e-2
-    assert torch.equal(sample(model, [text(1)], [text(2)], **LATENT), plain)
+    assert torch.equal(sample(model, *sides, **LATENT), plain)
     assert not any("forward" in vars(module) for module in model.model.diffusion_model.modules())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -70,7 +70,8 @@ def people() -> list[Identity]:
         person = replace(portraits.person(rng), hair=hair, skin=skin, bald=False, beard=0.0)
         pixels, _ = portraits.photo(rng, person)
         embedding = recogniser.embed(pixels[None])
-        found.append(Identity(f"person {number + 1}", {IR_SE50: embedding}, torch.from_numpy(pixels)[None] / 255))
+        embeddings = {IR_SE50: embedding, ANTELOPE: recogniser.raw(embedding)}
+        found.append(Identity(f"person {number + 1}", embeddings, torch.from_numpy(pixels)[None] / 255))
     return found
 
 
@@ -194,13 +195,18 @@ def drawn(host: Host, embeddings: Tensor, size: tuple[int, int], order: str = ""
     rows = recogniser.raw(embeddings).split(1)
     people = [Identity(f"person {n}", {ANTELOPE: row}, torch.zeros(1, 112, 112, 3)) for n, row in enumerate(rows)]
     cast, layout = standing(people, size, order)
+    return by_region(host, cast, layout), layout
+
+
+def by_region(host: Host, cast: Cast, layout: Layout) -> Tensor:
+    """(H, W, 3): the usual chain of nodes."""
     keypoints = PoseImage.execute(layout, draw="face keypoints").args[0]
     model, *sides = ApplyInstantID.execute(
         host.model, host.empty, host.empty, host.adapter, host.control_net, cast, keypoints, adapter_weight=1.0,
         control_strength=1.0, start_percent=0.0, end_percent=1.0, adapter_start_percent=0.0,
         adapter_end_percent=1.0, negative_noise=0.0, noise_seed=0, photos="mean", region_margin=0.75, feather=8,
     ).args  # fmt: skip
-    return sample(host._replace(model=model), sides, layout), layout
+    return sample(host._replace(model=model), sides, layout)
 
 
 @pytest.mark.parametrize(
@@ -240,23 +246,30 @@ def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
     assert sum(one <= 1 / 16 for one in away) >= 0.95 * people and min(looks.values()) >= 0.7, (away, looks)
 
 
+@pytest.mark.parametrize(
+    ("host", "picture", "size", "change"),
+    [("loaded", draw, SMALL, 0.05), ("with_instant_id", by_region, LARGE, 0.1)],
+    ids=["ID-Patch", "InstantID"],
+)
 def test_whoever_has_weight_0_leaves_the_others_as_they_are(
-    loaded: Host, small: net.Miniature, people: list[Identity]
-) -> None:
-    """Outside of their place; in it nobody's look is seen."""
-    cast, layout = standing(people[:2])
+    request: pytest.FixtureRequest, small: net.Miniature, people: list[Identity], host: str,
+    picture: Callable[[Host, Cast, Layout], Tensor], size: tuple[int, int], change: float,
+) -> None:  # fmt: skip
+    """Outside of their place; in it their look is not seen. change: the most of the other's look."""
+    cast, layout = standing(people[:2], size)
     first, second = cast.people
     alone = replace(cast, people=(first, replace(second, weight=0.0)))
-    both, without = (draw(loaded, each, layout) for each in (cast, alone))
+    both, without = (picture(request.getfixturevalue(host), each, layout) for each in (cast, alone))
     looks = looks_of(small, people[:2])
-    areas = avatars.draw(places.of_slots(layout.slots), looks, SMALL)
+    areas = avatars.draw(places.of_slots(layout.slots), looks, size)
     theirs = cv2.dilate(
         np.isin(areas, [avatars.area(1, part) for part in avatars.Area]).astype(np.uint8), np.ones((17, 17))
     )
-    there = torch.from_numpy(theirs)[:: len(areas) // SMALL[1], :: len(areas) // SMALL[1]] > 0
+    there = torch.from_numpy(theirs)[:: len(areas) // size[1], :: len(areas) // size[1]] > 0
     assert (both - without).abs()[~there].mean() <= 0.02
     found = seen(without, layout, looks).found
-    assert far(found[0], seen(both, layout, looks).found[0]) < 0.05 < 0.1 < far(found[1], measure.colours_of(looks)[1])
+    assert far(found[0], seen(both, layout, looks).found[0]) < change
+    assert far(found[1], measure.colours_of(looks)[1]) > 0.1
 
 
 # Parts2Whole

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
+import torch
 from attack_graphs import ours, value
 from figures import relative
 from pack.core.errors import LikenessError
-from promised import Row, latents
+from promised import Row, latents, picture
 from torch import Tensor
 
 PARTS = {
@@ -49,7 +50,9 @@ def test_of_everything_it_is_none(row: Row) -> None:
     if row.kind not in PARTS and "LIKENESS_IDENTITY" not in row.inputs.get("cast", row.inputs["mask"]).get_io_type():
         return
     alone = {} if row.kind in PARTS else {"cast": value("unplaced(identity('Anna'))"), **ONE.get(row.kind, {})}
-    assert relative(shown(row, "mask(1)", **alone), shown(row, "None", **alone)) <= 2e-5
+    everywhere = shown(row, "None", **alone)
+    assert relative(shown(row, "mask(1)", **alone), everywhere) <= 2e-5
+    assert not torch.equal(everywhere, picture(row, "plain")), "it does nothing"
 
 
 def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) -> None:

@@ -14,8 +14,6 @@ WIDTH, HEIGHT = 136, 104
 def test_a_picture_of_an_odd_size(row: Row) -> None:
     latent = value(f"latent({WIDTH}, {HEIGHT})")
     cast = f"cast(places=layout(slot(), slot(94.0), width={WIDTH}, height={HEIGHT}))"
-    if row.kind == "LikenessLoraPerPerson":
-        cast = f"with_loras({cast[5:]}"
     changed: dict[str, Any] = {"cast": value(cast)} if "cast" in row.inputs else {}
     if row.kind == "LikenessApplyIDPatch":
         changed["image"] = ours("LikenessIDPatchImage", cast=value(cast))

@@ -28,7 +28,9 @@ def test_whoever_has_weight_zero_is_as_if_absent(row: Row) -> None:
             changed["image"] = ours("LikenessIDPatchImage", cast=cast)
         return latents(row.sampled(row.node(cast=cast, **changed)))
 
-    assert torch.equal(shown(value("cast(weights=(1.0, 0.0))")), shown(value("cast(identity('Anna'))")))
+    alone = shown(value("cast(identity('Anna'))"))
+    assert torch.equal(shown(value("cast(weights=(1.0, 0.0))")), alone)
+    assert not torch.equal(alone, picture(row, "plain")), "it does nothing"
 
 
 def test_off_it_hands_back_what_came_in(row: Row) -> None:

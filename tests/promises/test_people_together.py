@@ -2,15 +2,17 @@
 
 from typing import Any
 
+import torch
 from attack_graphs import UNCONNECTED, value
 from graph_run import run
-from promised import Row
+from promised import Row, latents, picture
 from torch.utils.flop_counter import FlopCounterMode
 
 NAMES = ("Anna", "Boris", "Carla", "Dora")
 MORE: dict[str, float] = {
     "LikenessCastReferences": 3.0, "LikenessPersonPrompts": 1.6,  # read by the whole network
     "LikenessApplyIDPatch": 1.5,  # four times the tokens of a person, beside the 77 of the text
+    "LikenessLoraPerPerson": 1.25,  # of rank 3, in layers that are as narrow as 32
     "LikenessApplyInfiniteYou": 4.0,  # InfuseNet looks at one person at a time
 }  # fmt: skip
 """By how much more than one person four may cost in a step, where that is not next to nothing."""
@@ -31,7 +33,8 @@ def only(row: Row) -> bool:
 
 def operations(row: Row, count: int) -> int:
     """Of one step: what two of them count more than one."""
-    people = ", ".join(f"identity({name!r})" for name in NAMES[:count])
+    # Words of a LoRA are regional text, as Prompt per Person's are.
+    people = ", ".join(f"with_loras(identity({name!r}), words='')" for name in NAMES[:count])
     places = ", ".join(f"slot({x})" for x in (16.0, 48.0, 80.0, 112.0)[:count])
     changed: dict[str, Any] = {"cast": value(f"cast({people}, places=layout({places}))")}
     changed |= {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
@@ -42,8 +45,9 @@ def operations(row: Row, count: int) -> int:
     counts: list[int] = []
     for steps in (1, 2):
         with FlopCounterMode(display=False) as counter:
-            run(row.sampled(applied, steps=steps), made)
+            found = latents(row.sampled(applied, steps=steps), made)
         counts.append(counter.get_total_flops())
+    assert not torch.equal(found, picture(row, "plain")), "it does nothing"
     return counts[1] - counts[0]
 
 

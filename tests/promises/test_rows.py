@@ -3,14 +3,18 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from attack_graphs import UNCONNECTED, Node, node, value
 from figures import relative
 from pack.core.errors import LikenessError
 from pack.core.methods import methods
 from promised import Row, has_rows, latents, rows
 
-ALONE = "cast(by_row().people[{0}].identity, places=layout(by_row().people[{0}].slot, width=128, height=128))"
-"""One of those of by_row(), in a picture of their own."""
+ALONE = (
+    "cast(with_loras(by_row().people[{0}].identity, words=''),"
+    " places=layout(by_row().people[{0}].slot, width=128, height=128))"
+)
+"""One of those of by_row(), in a picture of their own. Words of a LoRA are left out where people have rows."""
 
 
 def latent_of(number: int, width: int = 128, height: int = 96) -> Node:
@@ -31,6 +35,8 @@ def test_people_of_a_row_each_are_alone_in_it(row: Row) -> None:
     each = replace(row, variant="a row each")
     said = {"sentences": "none"} if "sentences" in row.inputs else {}
     both = latents(each.sampled(each.node(**said), steps=1))
+    for one, without in zip(both, latents(each.plain(steps=1)), strict=True):
+        assert not torch.equal(one, without), "it does nothing"
     for number in range(2):
         cast = value(ALONE.format(number))
         changed = {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}

@@ -303,20 +303,21 @@ def on_photo(which: str = "YAO") -> PlacedCast:
 
 
 lora_made.folder()
-lora_of_small = cache(lambda seed: lora_made.file(small(), seed=seed))
+lora_of = cache(lambda name: lora_made.file(small(), seed=sum(map(ord, name))))
+"""For `small`, everybody's own."""
 
 
-def with_loras(seed: int = 1, places: Layout | None = None) -> PlacedCast:
-    """Anna and Boris with a LoRA each for `small`, with trigger words."""
-    made = cast(places=places)
-    files = [lora_of_small(seed + n) for n in range(2)]
-    each = [replace(one.identity, loras=(Lora(file, 1.0, "up"),)) for one, file in zip(made.people, files, strict=True)]
-    return cast(*each, places=places)
+def with_loras(people: Any = None, words: str = "up") -> Any:
+    """A cast, or Anna and Boris, or one person: with a LoRA and its trigger words for whoever has none."""
+    if isinstance(people, Identity):
+        return people if people.loras else replace(people, loras=(Lora(lora_of(people.name), 1.0, words),))
+    made = people or cast()
+    return replace(made, people=tuple(replace(one, identity=with_loras(one.identity, words)) for one in made.people))
 
 
 def by_lora(name: str = "Boris") -> Identity:
     """Somebody without a photo."""
-    return Identity(name, {}, torch.zeros(1, 112, 112, 3), loras=(Lora(lora_of_small(1), 1.0, ""),))
+    return Identity(name, {}, torch.zeros(1, 112, 112, 3), loras=(Lora(lora_of("Anna"), 1.0, ""),))
 
 
 def by_row(count: int = 2, size: int = 128, names: Iterable[str] = ("Anna", "Boris")) -> RowCast:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -22,6 +24,7 @@ KINDS = ("lora", "tucker", "loha", "loha tucker", "lokr", "lokr whole", "glora",
 def folder() -> Path:
     """Where the host looks for LoRAs, too; there is one to choose."""
     made = Path(mkdtemp())
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
     folder_paths.add_model_folder_path("loras", str(made))
     save_file({"any": torch.zeros(1)}, made / "any.safetensors")
     return made
@@ -65,7 +68,7 @@ def of_kind(kind: str, shape: Sequence[int], r: Callable[..., Tensor], rank: int
 
 def file(
     model: ModelPatcher, kind: str = "lora", seed: int = 1, words: Sequence[str] = ("",), clip: CLIP | None = None,
-    strong: float = 0.15, **more: Tensor,
+    strong: float = 0.15, rank: int = 3, dtype: torch.dtype = torch.float32, **more: Tensor,
 ) -> str:  # fmt: skip
     """The name of one for these layers of a MODEL, and for the keys of a CLIP. more: tensors of other kinds."""
     generator, state = torch.Generator().manual_seed(seed), dict[str, Tensor]()
@@ -74,10 +77,10 @@ def file(
         state.update({f"{name}.{key}": tensor for key, tensor in tensors.items()})
 
     def r(*size: int) -> Tensor:
-        return torch.randn(size, generator=generator) * strong
+        return (torch.randn(size, generator=generator) * strong).to(dtype)
 
     for layer, shape in layers(model, words).items():
-        add(f"diffusion_model.{layer}", {**of_kind(kind, shape, r), "alpha": torch.tensor(2.0)})
+        add(f"diffusion_model.{layer}", {**of_kind(kind, shape, r, rank), "alpha": torch.tensor(2.0)})
     known: dict[str, Any] = clip.cond_stage_model.state_dict() if clip else {}
     for layer, one in known.items():
         if layer.endswith("k_proj.weight"):

@@ -30,6 +30,8 @@ OTHER, PLAIN, BESIDE, GIVEN = (
 """By nodes, as attack_graphs.stands_for reads it. What makes another picture of one that is not told who is meant. What
 the words are without one that encodes the prompt itself. What is there beside the people or parts that are switched
 off. What is given instead of the defaults: of a method's files the one that reads most."""
+PEOPLE: dict[str, str] = _TABLE["people"]
+"""What a cast becomes, in the expression `a`, for a node that acts by what people do not have from photos."""
 VARIANTS = {kind: {way: _read(inputs) for way, inputs in ways.items()} for kind, ways in _TABLE["variants"].items()}
 """Other ways through a node than its defaults, beside those that the schemas tell."""
 BY_ROW = _read(_TABLE["by row"])
@@ -77,7 +79,10 @@ class Row:
         return tiny_dits.KNOWN or self.method is None or self.method.host == "0.3.64"
 
     def node(self, **changed: Any) -> Node:
-        return ours(self.kind, **{**GIVEN.get(self.kind, {}), **self._of_variant(), **changed})
+        made = ours(self.kind, **{**GIVEN.get(self.kind, {}), **self._of_variant(), **changed})
+        if self.kind not in PEOPLE:
+            return made
+        return node(self.kind, **{**made.inputs, "cast": value(PEOPLE[self.kind], made.inputs["cast"])})
 
     def other(self, **changed: Any) -> Node:
         """With other people, or whatever else it is that the node puts in."""
@@ -160,7 +165,7 @@ def with_variants(promised: Iterable[Row]) -> list[Row]:
 
 def has_rows(one: Row) -> bool:
     """Whether people may have a row of the batch each."""
-    return one.takes_a_cast and one.method is not None and "rows" not in one.method.not_promised
+    return one.takes_a_cast and (one.method is None or "rows" not in one.method.not_promised)
 
 
 BOTH_SIDES = ["positive", "negative"]
