@@ -204,7 +204,7 @@ def by_region(host: Host, cast: Cast, layout: Layout) -> Tensor:
     model, *sides = ApplyInstantID.execute(
         host.model, host.empty, host.empty, host.adapter, host.control_net, cast, keypoints, adapter_weight=1.0,
         control_strength=1.0, start_percent=0.0, end_percent=1.0, adapter_start_percent=0.0,
-        adapter_end_percent=1.0, negative_noise=0.0, noise_seed=0, photos="mean", region_margin=0.75, feather=8,
+        adapter_end_percent=1.0, negative_noise=0.0, noise_seed=0, photos="mean", region_margin=0.75, feather=14,
     ).args  # fmt: skip
     return sample(host._replace(model=model), sides, layout)
 
@@ -227,7 +227,7 @@ def test_everybody_is_in_their_place_by_region(
         chosen = unseen[picture * 6 :][: len(numbers)]
         found.append(seen(*drawn(with_instant_id, chosen, LARGE, order), small.looks(chosen[numbers]), by_face=True))
     figures = measure.figures(found)
-    assert figures["association"] >= 0.9 and abs(figures["leakage"]) <= 0.05 and figures["skin_r2"] >= 0.6, figures
+    assert figures["association"] >= 0.95 and abs(figures["leakage"]) <= 0.05 and figures["skin_r2"] >= 0.75, figures
 
 
 @pytest.mark.parametrize("people", [6, pytest.param(40, marks=pytest.mark.thorough)], ids=["few", "many"])
@@ -243,7 +243,7 @@ def test_a_portrait_looks_like_its_photo_and_stands_at_its_keypoints(
         face = bodies.face_box(standing[0].nose, standing[0].head)
         away.append(measure.away(pixels.permute(2, 0, 1), cartoon, face))
     looks = {part: measure.fit(found, part) for part in PARTS}
-    assert sum(one <= 1 / 16 for one in away) >= 0.95 * people and min(looks.values()) >= 0.7, (away, looks)
+    assert sum(one <= 1 / 16 for one in away) >= 0.95 * people and min(looks.values()) >= 0.8, (away, looks)
 
 
 @pytest.mark.parametrize(
