@@ -1,22 +1,19 @@
 """Figures of the miniature, by ID-Patch and Parts2Whole, on people it has not seen: drawn and of real photos.
 
-    python -m miniature.training.evaluate [--people 300] [--pictures FILE.png]     in scripts/
+    python -m miniature.training.evaluate [--people 300]     in scripts/
 
---people: that many drawn ones at the demo's size, a quarter of that of every other kind. --pictures: what is meant
-above what is drawn.
+--people: that many of each kind, a quarter of that with each number of parts.
 """
 
 import argparse
 import itertools
 import random
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from environment import package_file, say
-from PIL import Image
 from rig import photos
 from torch import Tensor
 
@@ -33,7 +30,6 @@ from . import crowds, lessons, portraits, train
 from .lessons import Fitting
 
 DEMO = Settings()
-SHOWN = 24
 
 
 class Scene(NamedTuple):
@@ -92,8 +88,7 @@ def every(model: Miniature, kinds: dict[str, Tensor], people: int) -> Iterator[t
     """What is measured, by what it is called."""
     for kind, embeddings in kinds.items():
         for size in (places.LARGE, places.SMALL):
-            count = people if kind == "drawn" and size == places.LARGE else people // 4
-            drawn = ((scene, draw(model, scene, DEMO)) for scene in scenes(embeddings, size, count, 3))
+            drawn = ((scene, draw(model, scene, DEMO)) for scene in scenes(embeddings, size, people, 3))
             yield f"{kind} {size[0]}x{size[1]}", [seen(model, scene, latents) for scene, latents in drawn]
 
 
@@ -131,31 +126,15 @@ def parts2whole(model: Miniature, people: int) -> Iterator[tuple[str, dict[str, 
         yield f"{parts} part{'s'[: parts > 1]}", found
 
 
-def sheet(model: Miniature, embeddings: Tensor, path: Path) -> None:
-    """What is meant above what is drawn, 24 times."""
-    cells: list[Tensor] = []
-    for scene in scenes(embeddings, places.LARGE, 4 * SHOWN, 5):
-        meant, _ = avatars.picture(scene.standing, model.looks(scene.embeddings), scene.size)
-        drawn = model.decoder(draw(model, scene, DEMO)[None])[0].clamp(0, 1)
-        cells.append(torch.cat([meant, drawn], dim=1))
-    cells = cells[:SHOWN]
-    rows = [torch.cat(cells[start : start + 6], dim=2) for start in range(0, len(cells), 6)]
-    pixels = torch.cat(rows, dim=1)[:, ::2, ::2].permute(1, 2, 0)
-    Image.fromarray((255 * pixels).byte().numpy()).save(path)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--people", type=int, default=300)
-    parser.add_argument("--pictures", type=Path)
     given = parser.parse_args()
     model = stored.load()
     kinds = {"drawn": drawn_people(max(given.people, 2)), "real": real_people()}
     figures = ((name, measure.figures(made)) for name, made in every(model, kinds, given.people))
     for name, found in itertools.chain(figures, parts2whole(model, given.people)):
         say(f"{name:32} " + " ".join(f"{key} {round(value, 3):g}" for key, value in found.items()))
-    if given.pictures:
-        sheet(model, kinds["drawn"], given.pictures)
 
 
 if __name__ == "__main__":
