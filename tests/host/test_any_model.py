@@ -130,13 +130,3 @@ def test_a_transformer_is_refused_by_name(kind, checkpoint):
     for changed, message in cases:
         with pytest.raises(WrongBaseModel, match=message):
             run(ours(kind, **changed), {})
-
-
-def test_id_patch_names_the_model_of_the_sampler(checkpoint):
-    """Which its apply node never sees."""
-    given, name = checkpoint
-    sides = run(ours("LikenessApplyIDPatch"), {})
-    message = f"MODEL given to the sampler is made for {name}, but SDXL .*{ELSE}"
-    latent = torch.zeros(1, *{"FLUX.2": (128, 6, 8), "Qwen-Image": (16, 1, 12, 16)}.get(name, (16, 12, 16)))
-    with pytest.raises(WrongBaseModel, match=message):
-        tiny_dits.sample(given["model"], *sides, latent)

@@ -197,13 +197,3 @@ def test_strength_zero_leaves_the_pose_alone(made, model):
     applied = [apply(model, encode(made, parts_made.parts(3)), strength=strength) for strength in (0.0, 1.0)]
     ours, with_parts = (parts_run.sample(*one) for one in applied)
     assert relative(ours, expected(made, None)) <= TOLERANCE < relative(ours, with_parts)
-
-
-@torch.no_grad()
-def test_the_bank_equals_diffusers_at_a_larger_odd_size(made):
-    parts = parts_made.parts(1)
-    features, dense = encode(made, parts, 520, 392), dense_bank(made, parts, 520, 392)
-    assert len(features.bank) == len(dense) == 16
-    for block, ours in features.bank.items():
-        for part, theirs in zip(ours, dense[f"{tiny_sd15.diffusers_name(block)}.attn1.processor"], strict=True):
-            equals(part, theirs[0])
