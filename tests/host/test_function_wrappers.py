@@ -34,13 +34,6 @@ def test_tiles_keep_what_they_carry(kind: str) -> None:
     assert relative(tiled, apart) <= 1e-5 and relative(tiled, plain) > 1e-3
 
 
-def test_tiles_of_a_picture_with_places_are_named() -> None:
-    for applied in (ours("LikenessApplyInstantID", **ALONE), ours("LikenessApplyParts")):
-        for where in ("around", "inside"):
-            with pytest.raises(ConditioningLost, match=r"other_packs.* 64x96 of 128x96 px"):
-                latents(two(applied, model=around(applied, "in_tiles", where)))
-
-
 def test_what_the_unet_does_not_read_cannot_be_lost() -> None:
     """IdentityNet alone."""
     applied, made = ours("LikenessApplyInstantID", adapter_weight=0.0), {}
