@@ -16,9 +16,8 @@ from pack.bridge.carried import ConditioningLost
 from pack.bridge.self_attention.run import Memory
 from promised import around, bypassed, latents, two
 
-ALONE = {"control_strength": 0.0}
 EVERYWHERE: dict[str, dict[str, Any]] = {
-    "LikenessApplyInstantID": {**ALONE, "cast": "unplaced(identity())"},
+    "LikenessApplyInstantID": {"control_strength": 0.0, "cast": "unplaced(identity())"},
     "LikenessApplyParts": {"pose": UNCONNECTED},
     "LikenessSharePartsAttention": {"reference": "once"},
 }

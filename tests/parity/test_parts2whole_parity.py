@@ -133,14 +133,14 @@ class Decoupled:
         return attn.to_out[0](out + attend(attn.heads, q, images @ self.to_k.T, images @ self.to_v.T))
 
 
-def dense_bank(made, parts, width=WIDTH, height=HEIGHT):
+def dense_bank(made, parts):
     """Per attn1 module the (1, tokens, C) of every part, from what the networks before the UNets make of them."""
     given, clip = [], parts_made.clip()
     writers = {name: Writer(given) for name in made.reference.attn_processors if "attn1" in name}
     rest = {name: AttnProcessor() for name in made.reference.attn_processors if "attn1" not in name}
     made.reference.set_attn_processor({**writers, **rest})
     for part in parts.parts:
-        ready = prepared(part, width, height)
+        ready = prepared(part, WIDTH, HEIGHT)
         given.append(ready.mask)
         latent = parts_made.vae().encode(ready.picture[None]) * parts_run.LATENT_SCALE
         words = clip.encode_from_tokens(clip.tokenize(part.label))

@@ -63,12 +63,8 @@ def test_photos_are_looked_at_in_detectrons_size() -> None:
     assert {size: iuv.looked_at(*size) for size in sizes} == sizes
 
 
-def standing(**changed) -> Layout:
-    return group.layout(1, **{"framing": "full", "rows": 0, "width": 256, "height": 384, **changed})
-
-
 def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> None:
-    surface = mannequin.drawn(standing())
+    surface = mannequin.drawn(group.layout(1, "full", 0, 256, 384))
     image = surface.image[None]
     assert pose_hint(image) == ""
     parts = iuv.parts_in(image)[0]
