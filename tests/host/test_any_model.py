@@ -105,38 +105,23 @@ def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
 WIDTHS = {"FLUX.2": 7680, "Qwen-Image": 3584, "FLUX.1": 4096}
 OF_A_UNET = [row.kind for row in rows() if not row.method or {"SDXL", "SD1.5"} & {*row.method.families}]
 ELSE = "FLUX.1 there is WithAnyone, InfiniteYou, References"
-
-
-@pytest.fixture(scope="module", params=WIDTHS)
-def checkpoint(request):
-    """MODEL, text and VAE of another family, and its name in the host."""
-    name = request.param
-    model = tiny_dits.model(name)
-    words = [[torch.zeros(1, 7, WIDTHS[name]), {}]]
-    return {"model": model, "positive": words, "negative": words}, type(model.model.model_config).__name__
+model_of = cache(tiny_dits.model)
 
 
 @pytest.mark.parametrize("kind", OF_A_UNET)
-def test_a_transformer_is_refused_by_name(kind, checkpoint):
+@pytest.mark.parametrize("another", WIDTHS)
+def test_a_transformer_is_refused_by_name(kind, another):
     """A checkpoint of it in the place of SDXL's, its MODEL alone, its text alone."""
-    given, name = checkpoint
+    words = [[torch.zeros(1, 7, WIDTHS[another]), {}]]
+    given = {"model": model_of(another), "positive": words, "negative": words}
+    name = type(given["model"].model.model_config).__name__
     theirs = {key: value for key, value in given.items() if key in DEFAULTS[kind]}
-    text = rf"made for .*\(text width {given['positive'][0][0].shape[-1]}\), but .* is needed"
+    text = rf"made for .*\(text width {WIDTHS[another]}\), but .* is needed"
     model = rf"The MODEL is made for {name}, but a UNet of the SD family is needed\..*{ELSE}"
-    words = {key: value for key, value in theirs.items() if key != "model"}
+    alone = {key: value for key, value in theirs.items() if key != "model"}
     cases = [({"model": given["model"]}, model)] if "model" in theirs else []
     if kind != "LikenessBindIDTokens":  # which has nothing to do where the words are not Apply ID-Patch's
-        cases += [(words, text), (theirs, f"{text}|{model}")]
+        cases += [(alone, text), (theirs, f"{text}|{model}")]
     for changed, message in cases:
         with pytest.raises(WrongBaseModel, match=message):
             run(ours(kind, **changed), {})
-
-
-def test_id_patch_names_the_model_of_the_sampler(checkpoint):
-    """Which its apply node never sees."""
-    given, name = checkpoint
-    sides = run(ours("LikenessApplyIDPatch"), {})
-    message = f"MODEL given to the sampler is made for {name}, but SDXL .*{ELSE}"
-    latent = torch.zeros(1, *{"FLUX.2": (128, 6, 8), "Qwen-Image": (16, 1, 12, 16)}.get(name, (16, 12, 16)))
-    with pytest.raises(WrongBaseModel, match=message):
-        tiny_dits.sample(given["model"], *sides, latent)

@@ -12,9 +12,7 @@ import folder_paths
 import pytest
 from environment import Host
 from pack.bridge import photos as provided
-from rig import photos
 from rig.host_server import HostServer, link_pack
-from safetensors import safe_open
 
 pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.both_hosts]
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,26 +50,6 @@ def test_every_node_registers(host_server: HostServer) -> None:
     there = {path.name for path in (host_server.base / "input").iterdir()}
     assert {path.name for path in (ROOT / "pictures").glob("*.png")} <= there, "examples are where Load Image looks"
     assert not {info["display_name"] for info in infos.values()} & others
-
-
-def test_a_whole_identity_from_a_photo_without_optional_packages(host_server: HostServer) -> None:
-    """Found, aligned and embedded by every recogniser, whatever an earlier prompt says of the backend."""
-    photo = host_server.upload_image(photos.pair()[1])
-    loader = {"pack": "buffalo_sc", "recognisers": "all found", "provider": "CUDA"}
-    loader["backend"] = "insightface (onnxruntime)"
-    person = {"face_model": ["1", 0], "image": ["2", 0], "name": "Yao", "which_face": "only", "on_no_face": "error"}
-    prompt = {
-        "1": {"class_type": "LikenessLoadFaceModel", "inputs": loader},
-        "2": {"class_type": "LoadImage", "inputs": {"image": photo}},
-        "3": {"class_type": "LikenessIdentity", "inputs": person},
-        "4": {"class_type": "LikenessSaveIdentity", "inputs": {"identity": ["3", 0], "filename": "yao"}},
-        "5": {"class_type": "PreviewAny", "inputs": {"source": ["4", 1]}},
-    }
-    saved = Path(host_server.run(prompt).outputs["5"]["text"][0])
-    with safe_open(saved, "pt") as file:
-        found = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dictionary
-    embedded = {key for key, tensor in found.items() if tensor.shape[-1:] == (512,) and tensor.abs().sum() > 0}
-    assert len(embedded) == 4, sorted(found)
 
 
 @pytest.mark.parametrize("name", ["likeness", "Likeness-Nodes-main", "likeness.v1.2", "with a space", "名前"])

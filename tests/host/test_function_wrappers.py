@@ -16,9 +16,8 @@ from pack.bridge.carried import ConditioningLost
 from pack.bridge.self_attention.run import Memory
 from promised import around, bypassed, latents, two
 
-ALONE = {"control_strength": 0.0}
 EVERYWHERE: dict[str, dict[str, Any]] = {
-    "LikenessApplyInstantID": {**ALONE, "cast": "unplaced(identity())"},
+    "LikenessApplyInstantID": {"control_strength": 0.0, "cast": "unplaced(identity())"},
     "LikenessApplyParts": {"pose": UNCONNECTED},
     "LikenessSharePartsAttention": {"reference": "once"},
 }
@@ -32,13 +31,6 @@ def test_tiles_keep_what_they_carry(kind: str) -> None:
     bare = {side: bypassed(applied, side) for side in ("positive", "negative")}
     plain = latents(two(applied, model=around(DEFAULTS[kind]["model"], "in_tiles"), **bare), made)
     assert relative(tiled, apart) <= 1e-5 and relative(tiled, plain) > 1e-3
-
-
-def test_tiles_of_a_picture_with_places_are_named() -> None:
-    for applied in (ours("LikenessApplyInstantID", **ALONE), ours("LikenessApplyParts")):
-        for where in ("around", "inside"):
-            with pytest.raises(ConditioningLost, match=r"other_packs.* 64x96 of 128x96 px"):
-                latents(two(applied, model=around(applied, "in_tiles", where)))
 
 
 def test_what_the_unet_does_not_read_cannot_be_lost() -> None:

@@ -93,3 +93,10 @@ def test_keypoints_and_tokens_are_read_once_per_run(sdxl, instant_id, cast):
         hook.remove()
     everybody = 16 if len(cast.people) == 1 else 3 * 16
     assert rows == {"keypoints": [1, 1], "tokens": [everybody, 1, 1] * 2}
+
+
+@pytest.mark.parametrize(("sigma", "on"), [(8.1, False), (8.0, True), (5.0, True), (2.0, True), (1.9, False)])
+def test_a_range_has_both_of_its_ends(sigma: float, on: bool) -> None:
+    """At which sigmas something of ours works: from the first to the last, both of them."""
+    injection = Injection(object(), (8.0, 2.0), torch.zeros(1, 1, 1), (), None)
+    assert injection.is_on(torch.tensor([sigma])) is on

@@ -89,7 +89,7 @@ BAD: dict[str, list[tuple[type[Exception], Any]]] = {
     "LIKENESS_LAYOUT": [(BadLayout, Layout(64, 64, (NOWHERE,)))],
     "LIKENESS_CAST": [(BadLayout, people_made.cast([NOWHERE.center], 64, 64))],
 }
-"""By socket: what is of its kind and cannot be used. More of it, value by value, is in tests/unit/test_inputs.py."""
+"""By socket: what is of its kind and cannot be used. More of it, value by value, is in attack_cases.json."""
 JUDGED = [(pair, *case) for pair in INPUTS for kind in pair[1].io_type.split(",")[:1] for case in BAD.get(kind, ())]
 
 

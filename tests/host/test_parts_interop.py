@@ -11,7 +11,6 @@ from figures import relative
 from host_nodes import patch
 from pack.bridge.self_attention.shared_parts import SharedParts, Watch
 from pack.core import errors
-from pack.core.parts.parts import Parts, make_part
 from pack.nodes.parts2whole import nodes as parts2whole
 from pack.nodes.share_parts.nodes import EVERY_STEP, ONCE
 from parts_run import apply, denoiser, encode, reading, sample, text
@@ -45,16 +44,6 @@ def picture(*applied, batch=1, cfg=3.5):
 
 def with_parts(model, features):
     return apply(model, features, pose=None)
-
-
-@pytest.mark.parametrize("name", ["HyperTile", "ToMe"])
-def test_regions_of_moved_tokens_are_refused(made, model, name):
-    target = torch.zeros(1, HEIGHT, WIDTH)
-    target[..., :64] = 1
-    part = make_part("face", parts_made.picture(1), None, 1.0, target)
-    with_targets = encode(made, Parts((part,)), WIDTH, HEIGHT)
-    with pytest.raises(errors.BadSetup, match=r"tokens of the 16x24 of a layer.*target_mask"):
-        picture(*with_parts(patch(name, model), with_targets))
 
 
 def test_hypertile_cuts_the_pictures_own_keys_and_no_part(model, features):
@@ -141,12 +130,6 @@ def shared(model, reference, positive=None, negative=None):
     sides = {"positive": positive or [text(1)], "negative": negative or [text(2)], "parts": parts_made.parts(2)}
     size = {"width": WIDTH, "height": HEIGHT}
     return apply_node("LikenessSharePartsAttention", model=model, **sides, **size, **REFERENCES[reference])
-
-
-def test_fp8_weights(made, features):
-    """The same picture as with the same rounded weights in float32."""
-    eight, full = (picture(*with_parts(stored(made, dtype), features)) for dtype in (FP8, torch.float32))
-    assert relative(eight, full) <= 1e-4
 
 
 @pytest.mark.parametrize("reference", REFERENCES)

@@ -16,7 +16,6 @@ from pack.core.faces.ir_se50 import published_shapes
 from pack.core.faces.pictures import to_picture
 from pack.core.identities import combine
 from pack.core.pictures import resized_photo
-from pack.core.places.from_boxes import BadBoxes
 from pack.nodes import people as nodes
 from safetensors.torch import load_file
 
@@ -287,18 +286,6 @@ def test_a_box_is_taken_instead_of_other_faces_in_pixels_of_the_photo_as_it_came
     larger, _, report = made(face_model, photo, photo_size="1280 px", **boxed)
     assert "face of 82x104 px" in report
     assert torch.nn.functional.cosine_similarity(embedded(larger), embedded(identity)) > 0.9
-
-
-@pytest.mark.parametrize(("boxes", "why"), [
-    ("60, 40, 82", "line 1 of the text"), ("60, 40, 82, 15", "box 1 is 82x15 px, each side needs 16 px"),
-    ("5000, 40, 82, 104", "its middle lies beside the photo of"), ("1, 1, 82, 104\n1, 1, 82, 104", "for 1 photo"),
-])  # fmt: skip
-def test_a_box_that_shows_no_face_is_named(face_model, boxes, why):
-    with pytest.raises(BadBoxes, match=why):
-        made(face_model, picture("YAO"), face_boxes=boxes)
-    with pytest.raises(BadBoxes, match="2 boxes and 0 boxes for 2 photos"):
-        box = {"x": 60, "y": 40, "width": 82, "height": 104}
-        made(face_model, picture("YAO").repeat(2, 1, 1, 1), bboxes=[[box, box], []])
 
 
 @pytest.fixture

@@ -5,40 +5,18 @@ That a row is the picture of its person by every method: tests/promises/test_row
 
 from dataclasses import replace
 
-import instant_id_run
 import people_made
 import pytest
 import real_faces
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from crops import MBF, crop, friends_of
-from pack.core.errors import BadCast, BadPhoto
+from pack.core.errors import BadPhoto
 from pack.core.faces.model import faces_in
-from pack.core.people import PlacedCast, RowCast, Slot
-from pack.core.places.regions import BadRegion
+from pack.core.people import PlacedCast, Slot
+from pack.core.second_pass import MATCHES
 from pack.nodes import second_pass
 from pack.nodes.control_images import PoseImage
-from pack.nodes.id_patch.nodes import IDPatchImage
-
-SIZE = 128
-
-
-def by_row():
-    """Three people, with keypoints and every recogniser."""
-    people = (people_made.person(n, slot=instant_id_run.slot(25, 30, 75, 90)) for n in range(3))
-    return RowCast(tuple(people), SIZE, SIZE)
-
-
-def test_images_of_other_rows_are_refused(sdxl, instant_id, id_patch):
-    keypoints = PoseImage.execute(cast=by_row(), draw="face keypoints")[0]
-    for error, message, given in (
-        (BadCast, "The keypoints image has 2 rows", {"hint": keypoints[:2]}),
-        (BadRegion, "each person has a picture of their own", {"hint": keypoints, "mask": torch.ones(3, SIZE, SIZE)}),
-    ):
-        with pytest.raises(error, match=message):
-            instant_id_run.apply(sdxl, instant_id, by_row(), **given)
-    with pytest.raises(BadCast, match=r"image has 2 rows .*ID-Patch Condition Image 3 people"):
-        IDPatchImage.execute(id_patch, by_row(), "mean", torch.zeros(2, SIZE, SIZE, 3))
 
 
 @pytest.fixture(scope="module")
@@ -52,15 +30,19 @@ def friends(face_model, photo):
 
 
 def test_six_people_become_six_rows_and_come_back(face_model, photo, friends):
-    made = crop(face_model, photo, friends)
-    assert made["count"] == 6 and made["crops"].shape == (6, 256, 256, 3) and made["masks"].shape == (6, 256, 256)
+    """Enlarged and reduced again, where they are pasted values differ by 0.4 of 255 on average, at edges by 17."""
+    made = crop(face_model, photo, friends, size=512)
+    assert made["count"] == 6 and made["crops"].shape == (6, 512, 512, 3) and made["masks"].shape == (6, 512, 512)
     assert [person.identity.name for person in made["cast_by_row"].people] == [f"friend {n}" for n in range(1, 7)]
     assert made["preview"].shape == photo.shape and made["report"].count("second pass") == 6
-    assert PoseImage.execute(cast=made["cast_by_row"])[0].shape == (6, 256, 256, 3)
+    assert PoseImage.execute(cast=made["cast_by_row"])[0].shape == (6, 512, 512, 3)
     keypoints = PoseImage.execute(cast=made["cast_by_row"], draw="face keypoints")[0]
-    assert keypoints.shape == (6, 256, 256, 3) and bool(keypoints.amax((1, 2, 3)).gt(0.9).all())
-    pasted, mask = second_pass.PasteFaces.execute(photo, made["where"], "none", made["crops"]).args
-    assert torch.equal(pasted[mask == 0], photo[mask == 0]) and (pasted - photo).abs().mean() < 0.005
+    assert keypoints.shape == (6, 512, 512, 3) and bool(keypoints.amax((1, 2, 3)).gt(0.9).all())
+    for match in MATCHES[:2]:
+        pasted, mask = second_pass.PasteFaces.execute(photo, made["where"], match, made["crops"]).args
+        away = (pasted - photo).abs() * 255
+        assert torch.equal(pasted[mask == 0], photo[mask == 0])
+        assert away.max() < 20 and away[mask > 0].mean() < 0.5
     white, _ = second_pass.PasteFaces.execute(photo, made["where"], "none", torch.ones(6, 64, 64, 3)).args
     assert white[mask == 1].min() > 0.999
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from attack_graphs import Node, ours, value
+from attack_graphs import Node, value
 from figures import relative
 from pack.bridge.carried import ConditioningLost
 from promised import Row, bypassed, in_front, latents, two
@@ -79,14 +79,6 @@ def test_id_tokens_beside_a_text_of_keys_and_values_in_turns() -> None:
     words = WORDS.node(**{side: text(n, 77, 48, 2) for n, side in enumerate(("positive", "negative"), 1)})
     with pytest.raises(ConditioningLost, match=r"other_packs\) makes 77 tokens of the 154 of a text"):
         drawn(words, model=value("other_packs.halved(a)", words))
-
-
-@pytest.mark.parametrize("kind", ["LikenessApplyInstantID", "LikenessPersonPrompts"])
-def test_rows_that_nobody_knows_are_named(kind: str) -> None:
-    """Where the tensors do not say of which row of ours a row was made."""
-    applied = ours(kind)
-    with pytest.raises(ConditioningLost, match=r"other_packs.* makes 8 rows of 4 inside attention.* Bypass"):
-        drawn(applied, model=value("other_packs.mixed_rows(a)", applied))
 
 
 def test_guidance_in_place_of_attention_is_the_same_in_both_orders(row: Row) -> None:

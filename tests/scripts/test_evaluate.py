@@ -60,12 +60,8 @@ def test_a_folder_becomes_two_tables_and_pictures_with_names(folder: Path) -> No
     assert "Measured by w600k_mbf, which InstantID was not trained with." in done.stdout
     with (folder / "measured" / "sets.csv").open(encoding="utf-8") as file:
         sets = {line["set"]: line for line in csv.DictReader(file)}
-    assert [sets["pair"][name] for name in ("recogniser", "pictures", "missing", "swapped")] == [
-        "w600k_mbf",
-        "1",
-        "0",
-        "2",
-    ]
+    figures = [sets["pair"][name] for name in ("recogniser", "pictures", "missing", "swapped")]
+    assert figures == ["w600k_mbf", "1", "0", "2"]
     assert [sets["team"][name] for name in ("missing", "extra", "association")] == ["1", "21", "0.5000"]
     for name in ("team/1 % of #2.jpg.jpg", "pair/1.png.jpg"):
         assert (folder / "measured" / "pictures" / name).is_file()

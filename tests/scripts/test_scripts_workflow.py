@@ -7,7 +7,6 @@ from typing import Any
 import demo
 import pytest
 import standins_made
-import templates
 import torch
 from environment import Host
 from pack.core.models.needs import nodes_in
@@ -82,16 +81,6 @@ def link(number: int, source: int, output: int, target: int, slot: int) -> dict[
     return {"id": number, "origin_id": source, "origin_slot": output, "target_id": target, "target_slot": slot}
 
 
-def test_substitute_keeps_links_unless_the_node_is_named() -> None:
-    prompt = {"1": {"class_type": "Latent", "inputs": {"width": ["2", 0], "height": 512}}}
-    for changed, wanted in (
-        ({"*.width": 256, "*.height": 256}, {"width": ["2", 0], "height": 256}),
-        ({"Latent.width": 64}, {"width": 64, "height": 512}),
-        ({}, {"width": ["2", 0], "height": 512}),
-    ):
-        assert templates.substitute(prompt, changed)["1"]["inputs"] == wanted
-
-
 def test_a_table_of_shapes_is_read() -> None:
     """Words, numbers, products, sizes that are handed on or left as they are, tables within and behind a key."""
     found = dict(shapes.of("withanyone", width=6, branch="sig"))
@@ -107,21 +96,6 @@ def test_a_table_of_shapes_is_read() -> None:
     assert dict(shapes.of("clip-g"))["logit_scale"] == ()
     with pytest.raises(KeyError, match="width"):
         list(shapes.of("clip_layer", inner=5))
-
-
-def test_stand_in_checkpoint_reads_text_of_real_sizes(standin_models: standins_made.Standins) -> None:
-    """Small, and built once: windows into one buffer, but never the same window twice."""
-    written = standin_models.checkpoint.stat().st_mtime_ns
-    assert standins_made.build() == standin_models and standin_models.checkpoint.stat().st_mtime_ns == written
-    assert sum(path.stat().st_size for path in standin_models.root.rglob("*") if path.is_file()) < 200e6
-    state = torch.load(standin_models.checkpoint, weights_only=True)
-    assert state["conditioner.embedders.1.model.text_projection"].shape == (1280, 1280)
-    assert state["model.diffusion_model.label_emb.0.0.weight"].shape == (4 * standins_made.NARROW, 2816)
-    buffers = {tensor.untyped_storage().data_ptr(): tensor for tensor in state.values()}
-    assert len(buffers) < 20
-    assert all(b.as_strided((b.untyped_storage().nbytes() // 2,), (1,), 0).isfinite().all() for b in buffers.values())
-    one, other = (state[f"model.diffusion_model.input_blocks.{n}.0.in_layers.2.weight"] for n in (1, 2))
-    assert not torch.equal(one, other)
 
 
 def test_a_host_without_its_own_files_of_a_kind(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 from pack.core.body_surface import iuv, mannequin
-from pack.core.errors import BadLayout, BadParts, BadSize
 from pack.core.geometry import Fit
 from pack.core.parts.parts import pose_hint
 from pack.core.people import Layout, Slot
@@ -64,12 +63,8 @@ def test_photos_are_looked_at_in_detectrons_size() -> None:
     assert {size: iuv.looked_at(*size) for size in sizes} == sizes
 
 
-def standing(**changed) -> Layout:
-    return group.layout(1, **{"framing": "full", "rows": 0, "width": 256, "height": 384, **changed})
-
-
 def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> None:
-    surface = mannequin.drawn(standing())
+    surface = mannequin.drawn(group.layout(1, "full", 0, 256, 384))
     image = surface.image[None]
     assert pose_hint(image) == ""
     parts = iuv.parts_in(image)[0]
@@ -111,20 +106,3 @@ def test_masks_are_the_parts_that_were_chosen() -> None:
     assert torch.equal(iuv.mask(image, ["hands"], "right")[0], (parts == 3).float())
     each = iuv.mask(image, ["head", "torso"], "left", surface.people)
     assert torch.equal(each, torch.isin(parts, torch.tensor([1, 2, 23, 24])) * surface.people)
-
-
-def test_what_has_no_skeleton_or_gives_no_mask_is_said() -> None:
-    image = mannequin.drawn(standing(framing="bust")).image[None]
-    nobody = torch.stack([torch.ones(384, 256), torch.zeros(384, 256)])
-    with pytest.raises(BadLayout, match="Place 1 has no skeleton"):
-        mannequin.drawn(Layout(256, 256, (Slot((100, 100)),)))
-    for error, words, given in (
-        (BadParts, "No part", (image, [], "both")),
-        (BadParts, "Nothing is seen of feet, left.*head, torso, upper_arms", (image, ["feet"], "left")),
-        (iuv.NotIUV, "between the whole numbers", (image * 0.97, ["head"], "both")),
-        (BadSize, "8x8 px.*256x384", (image, ["head"], "both", torch.ones(1, 8, 8))),
-        (BadSize, "3 masks.*2 pictures", (torch.cat([image] * 2), ["head"], "both", torch.ones(3, 384, 256))),
-        (BadParts, "for person 2", (image, ["head"], "both", nobody)),
-    ):  # fmt: skip
-        with pytest.raises(error, match=words):
-            iuv.mask(*given)
