@@ -168,7 +168,7 @@ class Report:
     @property
     def flattered(self) -> bool:
         """Whether the judge is what the method itself was trained with."""
-        return self.recognisers[0] == METHODS[self.method] != ""
+        return self.recognisers[0] == METHODS[self.method]
 
 
 MEANS = ("resemblance", "association", "leakage", "margin")
@@ -202,6 +202,7 @@ def people_of(cast: Cast | None, identity: Identity | None, node: str = NODE) ->
         raise BadCast("There are no people to search: all in the cast have weight 0.", "Raise a weight in Cast.")
     if not people:
         advice = "Connect the cast from Place Cast (who stands where is measured too) or from Cast, or one Identity."
+        advice += " Parts and a prompt can be measured without people."
         raise BadCast("There are no people to search: neither a cast nor an identity is connected.", advice)
     bare = [person.identity.name for person in people if person.slot is None]
     if 0 < len(bare) < len(people):
@@ -285,7 +286,7 @@ def _sighting(
 
 def describe(report: Report) -> str:
     """Everything in plain lines: by whom it was measured, then each picture and everybody in it."""
-    lines = [_judge(report)] if report.people else []
+    lines = [judged_by(report)] if report.people else []
     for number, one in enumerate(report.judged, 1):
         lines.append(f"Picture {number}: {summary(one)}")
         lines += [f"  {line}" for line in (_line(report, one, seen) for seen in one.sightings)]
@@ -303,10 +304,10 @@ def describe(report: Report) -> str:
 def troubles(report: Report) -> list[str]:
     """What the numbers alone do not say, a line each."""
     if not report.people:
-        return ["Neither a cast nor an identity is connected, so no faces were compared."]
+        return []
     empty = [str(number) for number, one in enumerate(report.judged, 1) if not one.boxes]
     return [
-        *([_judge(report)] if report.flattered else []),
+        *([judged_by(report)] if report.flattered else []),
         *([f"No face found in picture {', '.join(empty)}."] if empty else []),
     ]
 
@@ -324,7 +325,8 @@ def summary(one: Measured) -> str:
     return ", ".join([told, *others])
 
 
-def _judge(report: Report) -> str:
+def judged_by(report: Report) -> str:
+    """By which recogniser it was measured, and whether that is biased."""
     judge, own = report.recognisers[0], METHODS[report.method]
     if report.flattered:
         another = "Load another recogniser in Load Face Model, for the identities as well, and it will judge."
@@ -431,5 +433,6 @@ def who_is_who(image: Tensor, report: Report, number: int) -> Tensor:
         hides = any(other is not box and shared(covered, other) > 0 for other in one.boxes)
         sheet.label(label, name, sheet.below(box) if hides else box[:2], color, wide)
     gone = [report.names[seen.person] for seen in one.sightings if seen.face is None]
-    sheet.footer([f"{summary(one)} ({report.recognisers[0]})", *([f"missing: {', '.join(gone)}"] if gone else [])])
+    by = f" ({report.recognisers[0]})" if report.people else ""
+    sheet.footer([f"{summary(one)}{by}", *([f"missing: {', '.join(gone)}"] if gone else [])])
     return sheet.tensor()

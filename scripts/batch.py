@@ -88,7 +88,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--row-limit", type=positive, default=3600, metavar="SECONDS", help=limit)
     measure = "write likeness.csv: who is shown in each picture, and how alike"
     parser.add_argument("--measure", action="store_true", help=measure)
-    garments = "measure garments too (Part), by this file in models/clip_vision"
+    garments = "measure garments (Part) too, and people as --measure does; FILE is in models/clip_vision"
     parser.add_argument("--clip-vision", default="", metavar="FILE", help=garments)
     keep = "make each row with N seeds, the row's and those after it, and keep the picture with the best likeness"
     parser.add_argument("--keep", type=best_of, metavar="best-of:N", help=keep)

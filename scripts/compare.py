@@ -193,16 +193,17 @@ def sheet(pictures: Pictures, side: int = 220) -> Any:
     from core import previews
 
     rows, columns = (list(dict.fromkeys(names)) for names in zip(*pictures, strict=True))
+    columns = columns[:6]
     side = min(side, *(one.shape[1] for one in pictures.values()))
     high = max(math.ceil(side * len(one) / one.shape[1]) for one in pictures.values())
     letters = max(14, side // 9)
-    made = Image.new("RGB", (side * (len(columns[:6]) + 1), high * len(rows) + 2 * letters), "white")
+    made = Image.new("RGB", (side * (len(columns) + 1), high * len(rows) + 2 * letters), "white")
     draw = ImageDraw.Draw(made)
-    for number, column in enumerate(columns[:6], 1):
+    for number, column in enumerate(columns, 1):
         draw.text((side * number + 6, letters // 2), column, "black", font_size=letters)
     for row, name in enumerate(rows):
         draw.text((6, high * row + 2 * letters), textwrap.fill(name, 16), "black", font_size=letters)
-        for number, column in enumerate(columns[:6], 1):
+        for number, column in enumerate(columns, 1):
             small = previews.as_picture(pictures[name, column])
             small.thumbnail((side - 4, high - 4))
             made.paste(small, (side * number, high * row + 2 * letters))

@@ -93,7 +93,7 @@ def main() -> int:
     lines = [[line.get(column) for column in COLUMNS] for result in results for line in lines_of(result)]
     (output / "likeness.csv").write_bytes(as_csv([COLUMNS, *lines]))
     (output / "sets.csv").write_bytes(as_csv(sets(results)))
-    print(measure.describe(results[0].report).splitlines()[0])
+    print(measure.judged_by(results[0].report))
     print(f"Names and similarities are in {output / 'pictures'}, figures in likeness.csv and sets.csv beside it.")
     return 0
 
@@ -275,7 +275,7 @@ def as_cell(value: Any) -> Any:
 def sets(results: Sequence[Result]) -> Iterator[Sequence[Any]]:
     """Means of each set, by each recogniser; the one that judges is the first."""
     counts = "missing", "extra", "swapped"
-    yield "set", "recogniser", "pictures", *measure.MEANS, *counts, "copy-paste", "face px"
+    yield "set", "recogniser", "pictures", *measure.MEANS, *counts, "copy_paste", "face_px"
     for group in sorted({result.group for result in results}):
         reports = [result.report for result in results if result.group == group]
         for name in dict.fromkeys(name for report in reports for name in report.recognisers):
@@ -283,7 +283,7 @@ def sets(results: Sequence[Result]) -> Iterator[Sequence[Any]]:
             sizes = [longer_side(one.boxes[seen.face]) for one in ones for seen in one.present if seen.face is not None]
             copied = [alike for one in ones if (alike := one.scores["copy-paste"]) is not None]
             means = (sum(values) / len(values) if values else None for values in (copied, sizes))
-            yield group or "all", name, len(ones), *measure.totals(ones), *means
+            yield group, name, len(ones), *measure.totals(ones), *means
 
 
 if __name__ == "__main__":

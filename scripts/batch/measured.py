@@ -58,11 +58,15 @@ def with_measure(prompt: Prompt, known: Known, vision: str = "") -> Prompt:
         if inputs:
             _require_faces(prompt, known)
         parts = _last(before, known, "LIKENESS_PARTS", saver) if vision else None
-        if not parts and (vision or not inputs):
-            without = "a Part" if vision else "a cast and without an identity"
+        if vision and not parts:
             raise SetupError(
-                f"{saver} is made without {without}. --measure and --keep need people, or garments and --clip-vision "
-                "for these: leave them out, or choose another workflow."
+                f"{saver} is made without a Part, so --clip-vision has nothing to measure: leave it out, or choose a "
+                "workflow with garments."
+            )
+        if not inputs and not parts:
+            raise SetupError(
+                f"{saver} is made without a cast and without an identity: leave --measure and --keep out, choose a "
+                "workflow with people, or measure garments with --clip-vision FILE."
             )
         if parts:
             added[vision] = {"class_type": "CLIPVisionLoader", "inputs": {"clip_name": _offered(vision, known)}}
@@ -78,12 +82,13 @@ def _require_faces(prompt: Prompt, known: Known) -> None:
     """Raises SetupError."""
     if needs.chooses_standins(prompt):
         raise SetupError(
-            "--measure and --keep look for faces, and this workflow draws cartoons, with the miniature "
-            f"({STANDIN}): no face is found in most of them. Leave both out, or choose the released weights."
+            "--measure, --keep and --clip-vision look for the people of a workflow, and this one draws cartoons, with "
+            f"the miniature ({STANDIN}): no face is found in most of them. Leave these out, or choose the released "
+            "weights."
         )
     if (specs(known, "LikenessLoadFaceModel")["pack"].menu or [""])[0] == "none found":
         raise SetupError(
-            "--measure finds faces with a face pack, and there is none in models/insightface. Fetch one with: "
+            "People are measured with a face pack, and there is none in models/insightface. Fetch one with: "
             "python scripts/models.py download antelopev2"
         )
 
@@ -225,8 +230,8 @@ class Scores:
     def has(self, job: Job, count: int) -> bool:
         """Whether it was measured with at least so many tries, its garments by the same file."""
         lines = self._lines.get(job.row.name, ())
-        judges = {"", *(line["recogniser"] for line in lines)}
-        return len({line["seed"] for line in lines}) >= count and self.vision in judges
+        by_it = not self.vision or any(line["recogniser"] == self.vision for line in lines)
+        return len({line["seed"] for line in lines}) >= count and by_it
 
     def keep(self, job: Job, files: Sequence[str], made: Sequence[tuple[Job, Sequence[Report]]], kept: int) -> None:
         """files: the pictures that were kept, those of try `kept`."""

@@ -10,6 +10,7 @@ import tiny_encoders
 import torch
 from pack.bridge.face_model import FaceModel
 from pack.core import identities
+from pack.core.errors import BadPhoto
 from pack.core.faces import analysis
 from pack.core.faces.pictures import to_picture
 from pack.core.parts.parts import Parts, make_part
@@ -106,7 +107,7 @@ def test_garments_are_compared_with_their_regions(
     assert measure.PickBest.execute(found["report"], images, score="parts", keep=1).args[2] == 0
     if not people:
         assert found["text"].startswith("Picture 1: parts 1.00\n")
-        assert torch.allclose(found["annotated"], images, atol=0.004)
+        assert torch.allclose(found["annotated"][:, :-100], images[:, :-100], atol=0.004)  # above what is written
         assert "Connect a cast or an identity" in found["resemblance"].message
         with pytest.raises(BadPhoto, match="no faces were compared"):
             measure.PickBest.execute(found["report"], images, score="resemblance", keep=1)

@@ -27,7 +27,7 @@ def test_unseen_people_are_in_their_places(model: net.Miniature, unseen: torch.T
 
     def figures(embeddings: torch.Tensor, people: int) -> dict[str, float]:
         scenes = evaluate.scenes(embeddings, places.SMALL, people, 1)
-        drawn = ((scene, evaluate.draw(model, scene, evaluate.DEMO)) for scene in scenes)
+        drawn = ((scene, evaluate.draw(model, scene)) for scene in scenes)
         return measure.figures([evaluate.seen(model, scene, latents) for scene, latents in drawn])
 
     found = figures(unseen, 40)

@@ -1,8 +1,8 @@
-"""How the miniature is trained, and every figure of it.
+"""How the miniature is trained, and figures of ID-Patch and Parts2Whole.
 
 portraits.py     drawn photos of people
 crowds.py        where drawn people stand
 lessons.py       what each part sees and draws
 train.py         one command, resumable
-evaluate.py      every figure, on people it has not seen
+evaluate.py      these figures, on people it has not seen
 """

@@ -29,8 +29,6 @@ from ..parts2whole import Pictures
 from . import crowds, lessons, portraits, train
 from .lessons import Fitting
 
-DEMO = Settings()
-
 
 class Scene(NamedTuple):
     standing: list[places.Place]
@@ -53,11 +51,11 @@ def scenes(embeddings: Tensor, size: tuple[int, int], people: int, seed: int) ->
 
 
 @torch.inference_mode()
-def draw(model: Miniature, scene: Scene, settings: Settings) -> Tensor:
-    """Latents (4, h, w)."""
+def draw(model: Miniature, scene: Scene) -> Tensor:
+    """Latents (4, h, w), as the demo draws."""
     noses = [place.nose for place in scene.standing]
     hint = net.hint(crowds.skeleton(scene.standing, scene.size), model.patches(scene.embeddings), noses)
-    return net.sample(model, hint, [model.tokens(scene.embeddings)], settings)[0]
+    return net.sample(model, hint, [model.tokens(scene.embeddings)], Settings())[0]
 
 
 @torch.inference_mode()
@@ -88,18 +86,16 @@ def every(model: Miniature, kinds: dict[str, Tensor], people: int) -> Iterator[t
     """What is measured, by what it is called."""
     for kind, embeddings in kinds.items():
         for size in (places.LARGE, places.SMALL):
-            drawn = ((scene, draw(model, scene, DEMO)) for scene in scenes(embeddings, size, people, 3))
+            drawn = ((scene, draw(model, scene)) for scene in scenes(embeddings, size, people, 3))
             yield f"{kind} {size[0]}x{size[1]}", [seen(model, scene, latents) for scene, latents in drawn]
 
 
-def fitted(
-    model: Miniature, fittings: Sequence[Fitting], standing: Sequence[places.Place], settings: Settings = DEMO
-) -> list[measure.Fitted]:
+def fitted(model: Miniature, fittings: Sequence[Fitting], standing: Sequence[places.Place]) -> list[measure.Fitted]:
     """Who wears what, by Parts2Whole."""
     told, pictures = zip(*fittings, strict=True)
     every = Pictures(*map(torch.cat, zip(*pictures, strict=True)))
     poses = torch.stack([garments.surface(place) for place in standing])
-    cells = colours(net.dressed(model, every, [len(one) for one in told], poses, settings))
+    cells = colours(net.dressed(model, every, [len(one) for one in told], poses, Settings()))
     return [measure.Fitted(*each) for each in zip(cells, standing, told, strict=True)]
 
 
