@@ -69,11 +69,11 @@ def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tenso
 
 def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Tensor) -> list[list[float]]:
     """How alike each part and its region of each picture (B, H, W, 3) are to a vision model: the cosine of what CLIP
-    projects of both, or of DINOv2's class tokens."""
+    projects of both, or of DINOv2's class tokens. Raises BadPicture for NaN."""
 
     def embedded(picture: Tensor) -> Tensor:
         comfy.model_management.throw_exception_if_processing_interrupted()
-        return clip_vision.encode_image(picture[None], crop=True)["image_embeds"].float().cpu()
+        return _finite(clip_vision.encode_image(picture[None], crop=True)["image_embeds"].float().cpu())
 
     each = [(part, embedded(worn(part))) for part in parts]
     return [[float(cosine_similarity(own, embedded(region(part, image)))) for part, own in each] for image in images]
@@ -188,11 +188,15 @@ def _checked(given: Any, kind: str, width: int) -> Tensor:
         name = next((one.name for one in ENCODERS if one.widths == found), "an unknown encoder")
         widths = ", ".join(f"{_WORDS[kind]} of width {width}" for kind, width in found.items())
         raise WrongEncoder(f"{name} ({widths})", kind, width)
-    out = given[kind].float().cpu()
-    if not out.isfinite().all():
+    return _finite(given[kind].float().cpu())
+
+
+def _finite(made: Tensor) -> Tensor:
+    """What a vision model makes of a picture. Raises BadPicture."""
+    if not made.isfinite().all():
         why = "CLIP vision makes NaN or infinity of it"
         raise BadPicture("The picture", why, "Load another copy of the file, or start ComfyUI with --fp32-text-enc.")
-    return out
+    return made
 
 
 def vision_of(state: State, *, ops: Any, device: torch.device, dtype: torch.dtype) -> Any:

@@ -75,6 +75,8 @@ class Measure(FindsFaces, io.ComfyNode):
     ) -> io.NodeOutput:
         reads_text = _check_compared(parts, clip_vision, clip, prompt)
         if cast is None and identity is None and (parts is not None or reads_text):
+            if not reads_text and parts and not parts.present:
+                raise BadParts("There is nothing to compare: all parts have weight 0.", "Raise a weight in Part.")
             report = measure.without_people(len(images), made_with)
         else:
             wanted = measure.people_of(cast, identity)
@@ -151,7 +153,7 @@ class PickBest(io.ComfyNode):
         values, order = measure.scores(report, score), measure.ranking(report, score)
         best = values[order[0]]
         if best is None:
-            why, how = _NO_SCORE.get(score, _NO_FACES)
+            why, how = _NO_SCORE[score] if report.people or score in ("parts", measure.TEXT) else _NO_FACES
             raise BadPhoto(f"No picture has the score {score}: {why}.", f"{how}, or choose another score.")
         notes.tell(notes.node_of(cls), measure.nobody_seen(report, score))
         kept = order[:keep]

@@ -201,14 +201,15 @@ def split(made: Made) -> tuple[Made, list[Report]]:
 
 
 def best(each: Sequence[Sequence[Report]]) -> int:
-    """Which try Pick Best Likeness would keep, by the worst of its pictures where it has several."""
-    numbers = [number for number, reports in enumerate(each) for _ in reports]
-    judged = tuple(one for reports in each for report in reports for one in report.judged)
-    first = each[0][0]
-    order = measure.ranking(
-        replace(first, recognisers=("",), pictures={"": judged}), SCORE if first.people else "parts"
-    )
-    return min(numbers, key=lambda number: max(place for place, one in enumerate(order) if numbers[one] == number))
+    """Which try Pick Best Likeness would keep, by the worst of its pictures where it has several: those of people by
+    these, those without by their parts."""
+    worst = [0] * len(each)
+    for people in (True, False):
+        shown = [(n, one) for n, reports in enumerate(each) for one in reports if bool(one.people) is people]
+        report = Report((), ("",), {"": tuple(one.judged[0] for _, one in shown)})
+        for place, one in enumerate(measure.ranking(report, SCORE if people else "parts")):
+            worst[shown[one][0]] = max(worst[shown[one][0]], place)
+    return worst.index(min(worst))
 
 
 # --- likeness.csv

@@ -17,8 +17,6 @@ from torch import Tensor
 
 DENOISE = 0.8
 """Of the pass over a face."""
-FEATHER = 32 / 1152
-"""Of the edges of regions, in widths of a picture: the node's 32 px on the template's size."""
 Applied = tuple[Any, Any, Any]
 """A model, and both sides."""
 
@@ -159,7 +157,7 @@ def _instant_id(
     return run(
         "LikenessApplyInstantID", model=model, positive=positive, negative=negative, instant_id=models.adapter,
         control_net=models.control_net, cast=who, image=image, adapter_weight=adapter * models.weight,
-        control_strength=control * models.weight, feather=round(FEATHER * where.width),
+        control_strength=control * models.weight, feather=round(32 / 1152 * where.width),  # as in the templates
     )  # fmt: skip
 
 

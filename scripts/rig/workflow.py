@@ -225,10 +225,11 @@ def _entry(
 
 def _slots(node: Json, known: Mapping[str, Spec]) -> list[Json]:
     """A node's inputs as the editor has them once it has opened a file: those that are known today in today's order,
-    widgets last; behind them what only the file has."""
-    saved = {slot["name"]: slot for slot in node.get("inputs") or []}
-    names = sorted(known, key=lambda name: known[name].is_widget)
-    today = [saved.pop(name, {"name": name, "type": known[name].kind}) for name in names]
+    widgets last; an input that grows as those that it has grown to; behind them what only the file has."""
+    saved, today = {slot["name"]: slot for slot in node.get("inputs") or []}, list[Json]()
+    for name in sorted(known, key=lambda name: known[name].is_widget):
+        grown = [saved.pop(one) for one in list(saved) if one.startswith(f"{name}.")]
+        today += grown or [saved.pop(name, {"name": name, "type": known[name].kind})]
     return [*today, *saved.values()]
 
 

@@ -10,7 +10,7 @@ import tiny_encoders
 import torch
 from pack.bridge.face_model import FaceModel
 from pack.core import identities
-from pack.core.errors import BadPhoto
+from pack.core.errors import BadParts, BadPhoto
 from pack.core.faces import analysis
 from pack.core.faces.pictures import to_picture
 from pack.core.parts.parts import Parts, make_part
@@ -110,7 +110,9 @@ def test_garments_are_compared_with_their_regions(
         assert torch.allclose(found["annotated"][:, :-100], images[:, :-100], atol=0.004)  # above what is written
         assert "Connect a cast or an identity" in found["resemblance"].message
         with pytest.raises(BadPhoto, match="no faces were compared"):
-            measure.PickBest.execute(found["report"], images, score="resemblance", keep=1)
+            measure.PickBest.execute(found["report"], images, score="copy-paste", keep=1)
+        with pytest.raises(BadParts, match="all parts have weight 0"):
+            compared(None, images, None, parts=Parts((replace(part, weight=0.0),)), clip_vision=vision)
 
 
 def test_pictures_are_compared_with_the_prompt(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> None:

@@ -301,5 +301,5 @@ def test_every_part_is_worn_in_its_region(people: int, wardrobe: Wardrobe) -> No
         found.append(measure.Fitted(measure.cells_of(pixels), place, told))
         others.append(garments.outfit(rng, list(told)))
     figures = {"own": measure.swapped(found, others), **measure.wearing(found)}
-    least = {"own": 0.9, "kind": 0.95, "colour": 0.9, "pattern": 0.8}
+    least = {"own": 0.9, "kind": 0.95, "colour": 0.85, "pattern": 0.8}
     assert all(figures[name] >= value for name, value in least.items()), figures
