@@ -133,10 +133,16 @@ def report(*similar: float | None, boxes: int = 2) -> Report:
     return Report(who, ("judge", "other"), {"judge": seen, "other": seen})
 
 
+def garments(alike: float) -> Report:
+    """One picture without people."""
+    return Report((), ("",), {"": (Measured((), (), (alike,)),)}, labels=("a hat",))
+
+
 @pytest.mark.parametrize(
     ("each", "kept"),
     [
         ([[report(0.9, 0.3)], [report(0.5, 0.5)], [report(0.99, None)]], 1),  # the weakest person
+        ([[report(one), garments(one)] for one in (0.2, 0.9, 0.4)], 1),  # a picture of people, one of garments
         ([[report(0.5, 0.5, boxes=3)], [report(0.5, 0.5)], [report(0.5, 0.5)]], 1),  # no stranger, and the first seed
         ([[report(0.9), report(0.2)], [report(0.4), report(0.3)]], 1),  # the worst of several pictures
     ],

@@ -201,6 +201,17 @@ def test_a_bypassed_node_has_the_inputs_of_today(required: dict[str, Any], reach
     assert prompt["4"]["inputs"] == ({"model": [reached, 0]} if reached else {})
 
 
+def test_a_bypassed_node_has_the_inputs_that_it_has_grown_to() -> None:
+    ui = graph(
+        typed(1, "Model", [], {}, "MODEL"),
+        typed(2, "Batch", [], {"models.model_0": 1}, "MODEL", 4),
+        typed(3, "Save", [], {"*": 2}),
+        links=([1, 1, 0, 2, 0, "MODEL"], [2, 2, 0, 3, 0, "*"]),
+    )
+    prompt = workflow.to_prompt(ui, PLAIN | {"Batch": definition({"models": ["COMFY_AUTOGROW_V3"]})})
+    assert prompt["3"]["inputs"] == {"*": ["1", 0]}
+
+
 def test_where_a_value_of_the_prompt_is_set() -> None:
     """In the widget itself, in a Primitive for several, or in the box around."""
     box = typed(4, "box", ["boxed"], {}) | {"title": "Box"}
