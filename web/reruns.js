@@ -94,11 +94,12 @@ async function onEnd({ type, detail: { executed = [] } }) {
   const reached = (id) => ran.some((one) => one === id || one.startsWith(`${id}:`));
   const [graph, ended] = [graphId(), lookUpOnce];
   const failed = type !== "execution_success" && noted.size && (await lookUpOnce()).graph === graph;
-  setTimeout(() => {
+  const comeBack = () => {
     if (graph !== graphId() || lookUpOnce !== ended) return; // the next run brings notes back
     const here = [...noted.values()].filter(([, , of]) => of === graph);
     for (const [id, text] of here) tell(id, failed && !reached(id) ? " " : text);
-  }, 100);
+  };
+  for (const wait of [100, 2000]) setTimeout(comeBack, wait); // a busy page takes them away later
 }
 
 app.registerExtension({
