@@ -1,6 +1,6 @@
 // Previews and notes that would be gone. ComfyUI sends nothing of a node whose result it still has: on a page that was
-// opened since, its preview and note come from earlier runs. Newer frontends take notes away when a run ends: they come
-// back. After a run that failed, notes of nodes that were not reached are about an earlier run: they go.
+// opened since, its preview and note come from earlier runs. Newer frontends take notes away when a run ends, a busy
+// page later: they come back. After a run that failed, notes of nodes that it did not reach go.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -94,12 +94,11 @@ async function onEnd({ type, detail: { executed = [] } }) {
   const reached = (id) => ran.some((one) => one === id || one.startsWith(`${id}:`));
   const [graph, ended] = [graphId(), lookUpOnce];
   const failed = type !== "execution_success" && noted.size && (await lookUpOnce()).graph === graph;
-  const comeBack = () => {
-    if (graph !== graphId() || lookUpOnce !== ended) return; // the next run brings notes back
-    const here = [...noted.values()].filter(([, , of]) => of === graph);
-    for (const [id, text] of here) tell(id, failed && !reached(id) ? " " : text);
+  const back = () => {
+    if (graph !== graphId() || lookUpOnce !== ended) return; // the next run does it
+    for (const [id, text, of] of [...noted.values()]) if (of === graph) tell(id, failed && !reached(id) ? " " : text);
   };
-  for (const wait of [100, 2000]) setTimeout(comeBack, wait); // a busy page takes them away later
+  for (const wait of [100, 2000]) setTimeout(back, wait);
 }
 
 app.registerExtension({
