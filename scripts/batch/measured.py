@@ -231,7 +231,7 @@ class Scores:
     def has(self, job: Job, count: int) -> bool:
         """Whether it was measured with at least so many tries, its garments by the same file."""
         lines = self._lines.get(job.row.name, ())
-        by_it = not self.vision or any(line["recogniser"] == self.vision for line in lines)
+        by_it = not self.vision or any(line.get("recogniser") == self.vision for line in lines)
         return len({line["seed"] for line in lines}) >= count and by_it
 
     def keep(self, job: Job, files: Sequence[str], made: Sequence[tuple[Job, Sequence[Report]]], kept: int) -> None:
