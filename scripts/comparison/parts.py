@@ -1,41 +1,44 @@
-"""Parts2Whole by its nodes, with the miniature: what is worn, and how much of what lies beside the parts shows."""
+"""Parts by their nodes, with the miniature: what is worn, and how much of what lies beside the parts shows."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
-from miniature import export, garments, measure, net
+from clothes_measured import Fitted, beside, shows, swapped, wearing
+from miniature import export, garments, measure, net, places
 from miniature.garments import Slot
 from miniature.parts2whole import Pictures
 from miniature.training import lessons, train
-from miniature_made import Wardrobe, dressing, shared, worn
+from miniature_made import Wardrobe, dressing, files_in, shared, sharing, worn
 from standins_made import narrow
 from torch import Tensor
 
-SLOTS = (Slot.UPPER, Slot.LOWER, Slot.FACE)
-
 
 class Way(NamedTuple):
-    """masks: whether they say what counts. apart: whether every part has a picture of its own. itself: whether the
-    denoiser is its own reference, without training. draw: by which nodes."""
+    """parts: how many a picture. masks: whether they say what counts. by: Parts2Whole, with the denoiser as its own
+    reference, or Share Parts Attention with a UNet that has learned it."""
 
+    parts: int
     masks: bool = True
-    apart: bool = False
-    itself: bool = False
-    draw: Callable[..., Tensor] = worn
+    by: str = "Parts2Whole"
+
+    def pixels(self, wardrobe: Wardrobe, pictures: Pictures, place: places.Place) -> Tensor:
+        """(H, W, 3)."""
+        shown = pictures if self.masks else pictures._replace(masks=torch.ones_like(pictures.masks))
+        if self.by == SHARED:
+            return shared(wardrobe, shown, net.Settings())
+        return worn(wardrobe, shown, place, net.Settings())
 
 
+ITSELF, SHARED = "the denoiser as its own reference", "Share Parts Attention"
 WAYS = {
-    "all parts at once": Way(),
-    "all parts at once, without masks": Way(masks=False),
-    "a part a picture": Way(apart=True),
-    "a part a picture, without masks": Way(masks=False, apart=True),
-    "the denoiser as its own reference": Way(itself=True),
-    "Share Parts Attention, no pose": Way(draw=shared),
+    **{f"{parts} part{'s'[: parts > 1]}": Way(parts) for parts in (1, 2, 3, 4)},
+    **{f"{parts} part{'s'[: parts > 1]}, without masks": Way(parts, masks=False) for parts in (1, 3)},
+    **{f"{parts} parts, {by}": Way(parts, by=by) for parts, by in ((3, ITSELF), (2, SHARED))},
 }
 
 
@@ -47,36 +50,36 @@ class Dressed(NamedTuple):
 
 
 def compared(people: int) -> Iterator[tuple[str, Dressed]]:
-    wardrobes = {itself: _wardrobe(itself) for itself in (False, True)}
+    wardrobes = {by: _wardrobe(by) for by in dict.fromkeys(way.by for way in WAYS.values())}
     for name, way in WAYS.items():
-        yield name, _dressed(wardrobes[way.itself], way, people)
+        yield name, dressed(wardrobes[way.by], way, people)
 
 
-def _wardrobe(itself: bool) -> Wardrobe:
+def _wardrobe(by: str) -> Wardrobe:
     with TemporaryDirectory() as folder:
-        return dressing(export.files(Path(folder)), partial(narrow, vae=64), itself)
+        if by == SHARED:
+            with files_in(Path(folder)) as files:
+                return sharing(files.sharing)
+        return dressing(export.files(Path(folder)), partial(narrow, vae=64), by == ITSELF)
 
 
-def _dressed(wardrobe: Wardrobe, way: Way, people: int) -> Dressed:
-    """Other things lie beside the parts; of one part a picture is drawn without them as well."""
-    slots = [[SLOTS[number % len(SLOTS)]] if way.apart else SLOTS for number in range(people)]
-    much = _worn(wardrobe, slots, 1.0, way)
-    figures = measure.wearing([fitted for _, fitted, _ in much])
-    if way.apart:
-        none = _worn(wardrobe, slots, 0.0, way)
-        colours = torch.cat([measure.beside(one, other) for (_, _, one), (_, _, other) in zip(much, none, strict=True)])
-        figures["beside"] = measure.shows([one for _, one, _ in much], [one for _, one, _ in none], colours)
-    return Dressed([pixels for pixels, _, _ in much], figures)
+def dressed(wardrobe: Wardrobe, way: Way, people: int) -> Dressed:
+    """Other things lie beside most parts; in the same places with others; and one part a picture without these too."""
+    rng = random.Random(train.HELD_OUT + way.parts)
+    slots = [rng.sample(list(Slot), way.parts) for _ in range(people)]
+    standing = [garments.UPRIGHT if way.by == SHARED else garments.standing(rng) for _ in slots]
 
+    def drawn(seed: int, things: float = 0.7) -> Iterator[tuple[Tensor, Fitted, Pictures]]:
+        again = random.Random(train.HELD_OUT + seed)
+        for each, place in zip(slots, standing, strict=True):
+            told, pictures = lessons.fitting(again, each, things)
+            pixels = way.pixels(wardrobe, pictures, place)
+            yield pixels, Fitted(measure.cells_of(pixels), place, told), pictures
 
-def _worn(
-    wardrobe: Wardrobe, slots: Sequence[Sequence[Slot]], beside: float, way: Way
-) -> list[tuple[Tensor, measure.Fitted, Pictures]]:
-    """Of each the picture, what is read of it, and the pictures of its parts."""
-    rng, found = random.Random(train.HELD_OUT + 9), list[tuple[Tensor, measure.Fitted, Pictures]]()
-    for each in slots:
-        place, (told, pictures) = garments.standing(rng), lessons.fitting(rng, each, beside)
-        given = pictures if way.masks else Pictures(pictures.pixels, torch.ones_like(pictures.masks), pictures.labels)
-        pixels = way.draw(wardrobe, given, place, net.Settings())
-        found.append((pixels, measure.Fitted(measure.cells_of(pixels), place, told), pictures))
-    return found
+    (pixels, first, _), (_, second, _) = (zip(*drawn(seed), strict=True) for seed in (1, 2))
+    figures = wearing(first) | {"swapped": swapped(second, [one.told for one in first])}
+    if way.parts == 1:
+        (_, much, shown), (_, none, plain) = (zip(*drawn(3, things), strict=True) for things in (1.0, 0.0))
+        colours = torch.cat([beside(*each) for each in zip(shown, plain, strict=True)])
+        figures["beside"] = shows(much, none, colours)
+    return Dressed(list(pixels), figures)

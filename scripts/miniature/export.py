@@ -37,7 +37,8 @@ def files(root: Path) -> Files:
 def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
     """SDXL's family and the recognisers. sized: the real shapes -> those of the checkpoint and the ControlNet."""
     state = stored.load().state_dict()
-    save(to.checkpoint, checkpoint(state, sized(of("sdxl")), dict(sized(of("taesd")))))
+    for unet, path in (("unet", to.checkpoint), ("sharing", to.sharing)):
+        save(path, checkpoint(state, unet, sized(of("sdxl")), dict(sized(of("taesd")))))
     save(to.control_net, in_half(widened(below("control.", state), sized(of("controlnet")))))
     save(to.id_patch, id_patch(state))
     save(to.recogniser, recogniser.state())
@@ -51,12 +52,12 @@ def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
 # --- The three files
 
 
-def checkpoint(state: State, at: Shapes, vae: Mapping[str, tuple[int, ...]]) -> State:
-    """UNet, text encoders of zeros (every prompt says nothing) and TAESD in the VAE's place."""
+def checkpoint(state: State, part: str, at: Shapes, vae: Mapping[str, tuple[int, ...]]) -> State:
+    """A UNet, text encoders of zeros (every prompt says nothing) and TAESD in the VAE's place."""
     shapes = dict(at)
     unet = ((key.removeprefix(_UNET), shape) for key, shape in shapes.items() if key.startswith(_UNET))
     made = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}
-    made |= {_UNET + key: weight for key, weight in widened(below("unet.", state), unet).items()}
+    made |= {_UNET + key: weight for key, weight in widened(below(f"{part}.", state), unet).items()}
     made |= {_VAE + key: weight for key, weight in autoencoder(state, vae, 0.13025).items()}
     half = in_half(made)
     half["v_pred"] = torch.tensor([])  # by this key the host knows a model that predicts velocities

@@ -110,6 +110,10 @@ def _pose(rng: random.Random, nose: tuple[float, float], head: float, raised: tu
     return bodies.body(nose, head, side(), right=side())
 
 
+UPRIGHT = standing(random.Random(18))
+"""Where they stand, and how, whose pose nothing says."""
+
+
 class _Dressed(Figure):
     """kinds: per slot."""
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,7 @@ from . import built, export, garments, net, places
 class Kind(NamedTuple):
     """A workflow of the miniature's. template: which it is made from. note: what its note says. names: of inputs, and
     the file that each is set to, a path of attributes of Files. pictures: of its Load Image nodes. chooses: what a user
-    does first."""
+    does first. more: what other inputs are set to."""
 
     template: str
     note: str
@@ -39,6 +40,11 @@ class Kind(NamedTuple):
     pictures: Callable[[Files], Sequence[Path]]
     chooses: str
     size: tuple[int, int] = places.LARGE
+    more: Mapping[str, Any] = {}
+
+
+def _clothes(files: Files, names: Sequence[str]) -> list[Path]:
+    return [files.root / "input" / f"{name}.png" for name in names]
 
 
 _ID_PATCH = {"ckpt_name": "checkpoint", "control_net_name": "control_net", "file": "id_patch", "pack": "face_pack"}
@@ -46,8 +52,9 @@ _INSTANT_ID = {
     "ckpt_name": "checkpoint", "control_net_name": "identity_net", "file": "instant_id", "pack": "antelope.parent"
 }  # fmt: skip
 _PARTS = {"ckpt_name": "sd15", "folder": "parts2whole", "clip_name": "clip_vision", "vae_name": "vae"}
-GROUP, THREE, PORTRAIT, FACE, OUTFIT = (
-    f"{name} (miniature)" for name in ("Two people", "A group", "A portrait", "Another face in a photo", "An outfit")
+GROUP, THREE, PORTRAIT, FACE, OUTFIT, CLOTHES = (
+    f"{name} (miniature)"
+    for name in ("Two people", "A group", "A portrait", "Another face in a photo", "An outfit", "Outfit from pictures")
 )
 KINDS = {
     GROUP: Kind(
@@ -66,11 +73,14 @@ KINDS = {
     ),
     OUTFIT: Kind(
         "parts2whole_with_pose", "note_outfit.md", net.Settings().steps, _PARTS,
-        lambda files: [files.root / "input" / f"{name}.png" for name in garments.EXAMPLES], "choose other clothes",
-        garments.SIZE,
+        partial(_clothes, names=garments.EXAMPLES), "choose other clothes", garments.SIZE,
+    ),
+    CLOTHES: Kind(
+        "start_outfit", "note_clothes.md", net.Settings().steps, {"ckpt_name": "sharing"},
+        partial(_clothes, names=garments.EXAMPLES[2:4]), "choose other clothes", garments.SIZE, {"reference": "once"},
     ),
 }  # fmt: skip
-"""The start templates, and Parts2Whole's in the place of the outfit with SDXL, which the miniature has not learned."""
+"""The start templates, and Parts2Whole's."""
 
 
 def install(models: Path) -> list[str]:
@@ -80,7 +90,7 @@ def install(models: Path) -> list[str]:
     """
     source, to = built.build(), export.files(models)
     own = [to.checkpoint, to.control_net, to.id_patch, to.recogniser, to.identity_net, to.instant_id, to.sd15, to.vae]
-    own.append(to.clip_vision)
+    own += [to.clip_vision, to.sharing]
     for file in (source.antelope.parent, source.parts2whole):
         own += [models / each.relative_to(source.root) for each in sorted(file.rglob("*.*")) if each.is_file()]
     for file in own:
@@ -167,6 +177,7 @@ def ready(name: str, files: Files, images: Sequence[str], template: str = "") ->
     workflow, (width, height) = load(ROOT / "workflows" / f"{template or kind.template}.json"), kind.size
     set_to: dict[str, Any] = {key: attrgetter(f"{file}.name")(files) for key, file in kind.names.items()}
     set_to |= {"width": width, "height": height, "longer_side": max(kind.size), "steps": kind.steps, "denoise": 1.0}
+    set_to |= kind.more
     fill(workflow, set_to | {"cfg": net.Settings().cfg, "sampler_name": "euler", "scheduler": "normal"}, images)
     for node in nodes_in(workflow):
         node.get("properties", {}).pop("models", None)  # what the editor would offer to download

@@ -77,7 +77,7 @@ class Miniature(nn.Module):
         self.patch_proj, self.prompt_proj = _resampler(3, PATCH * PATCH), _resampler(TOKENS, WIDTH)
         self.unet, self.control = UNet(), ControlNet()
         self.decoder, self.encoder = Decoder(), Encoder()
-        self.instant_id, self.parts2whole = InstantID(self.unet), Parts2Whole()
+        self.instant_id, self.parts2whole, self.sharing = InstantID(self.unet), Parts2Whole(), UNet()
         _write_bands(self.patch_proj)
 
     def patches(self, embeddings: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ The denoiser predicts the noise, as the release does. A schedule that ends at a 
 times, lets few steps and small networks do.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -42,16 +43,21 @@ class Parts2Whole(nn.Module):
         self.decoupled = keys_and_values(self.unet)
 
     def seen(self, latents: Tensor, pictures: Pictures, counts: Sequence[int]) -> list[Beside]:
-        """What every layer reads of the parts. latents: (P, 4, h, w) of the pictures. counts: parts per person."""
-        self.reference(latents, latents.new_zeros(len(latents)), words()[pictures.labels].to(latents))
-        return [_beside(layer.seen, pictures.masks, counts) for layer in self.reference.layers()]
+        """As `seen_by`, of the reference."""
+        return seen_by(self.reference, words()[pictures.labels].to(latents), latents, pictures, counts)
 
     def noise(self, x: Tensor, steps: Tensor, seen: Sequence[Beside], tokens: Tensor, pose: Tensor) -> Tensor:
         """(B, 4, h, w). tokens: (B, 6, 64) of `looked_at`; pose: (B, 3, H, W), a picture of body surfaces."""
-        for layer, beside in zip(self.unet.layers(), seen, strict=True):
-            layer.beside = beside
+        self.unet.look_at(seen)
         image = self.decoupled.keys_and_values(tokens)
         return self.unet(x, steps, x.new_zeros(len(x), 1, WIDTH), image=image, pose=self.pose_guider(pose))
+
+
+def seen_by(unet: UNet, context: Tensor, latents: Tensor, pictures: Pictures, counts: Sequence[int]) -> list[Beside]:
+    """What every layer reads of the parts. latents: (P, 4, h, w) of the pictures. counts: parts per person."""
+    unet.look_at(itertools.repeat(None))
+    unet(latents, latents.new_zeros(len(latents)), context)
+    return [_beside(layer.seen, pictures.masks, counts) for layer in unet.layers()]
 
 
 def keys_and_values(unet: UNet) -> AdapterLayers:

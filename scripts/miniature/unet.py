@@ -6,7 +6,7 @@ block. Without labels: the prompt has no effect on these models.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -69,7 +69,7 @@ class _Attention(nn.Module):
     def forward(self, x: Tensor, context: Tensor, beside: Beside | None = None) -> Tensor:
         queries, logits = self.to_q(x), None
         if beside:
-            logits = torch.cat([beside[1].new_zeros(context.shape[:2]), beside[1]], 1)[:, None, None]
+            logits = torch.cat([beside[1].new_zeros(context.shape[:2]), beside[1]], 1)[:, None]
             context = torch.cat([context, beside[0]], 1)
         found = self._read(queries, self.to_k(context), self.to_v(context), logits)
         if self.image:
@@ -82,9 +82,10 @@ class _Attention(nn.Module):
 
     def _read(self, queries: Tensor, keys: Tensor, values: Tensor, logits: Tensor | None = None) -> Tensor:
         if self.heads == 1:  # written out, because torch's own kernel takes several times as long at this size
-            return (queries @ keys.transpose(1, 2) * WIDTH**-0.5).softmax(-1) @ values
+            found = queries @ keys.transpose(1, 2) * WIDTH**-0.5
+            return (found if logits is None else found + logits).softmax(-1) @ values
         q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (queries, keys, values))
-        mask = None if logits is None else logits.expand(-1, self.heads, q.shape[2], -1)
+        mask = None if logits is None else logits[:, None].expand(-1, self.heads, q.shape[2], -1)
         return functional.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
@@ -249,6 +250,11 @@ class UNet(_Encoder):
         """In diffusers' order: down, up, middle."""
         blocks = itertools.chain(self.input_blocks, self.output_blocks, [self.middle_block])
         return [layer for block in blocks for layer in block.modules() if isinstance(layer, _Layer)]
+
+    def look_at(self, seen: Iterable[Beside | None]) -> None:
+        """What every layer reads beside its own tokens, from now on."""
+        for layer, beside in zip(self.layers(), seen, strict=False):
+            layer.beside = beside
 
     def cross_attention(self) -> list[_Attention]:
         return [layer.attn2 for layer in self.layers()]

@@ -51,7 +51,7 @@ def test_every_question_has_a_line_for_every_setting(world: World, tmp_path: Pat
 @pytest.mark.thorough
 def test_what_lies_beside_a_part_shows_without_masks() -> None:
     told = dict(parts.compared(3))
-    beside = {masks: told[f"a part a picture{masks}"].figures["beside"] for masks in ("", ", without masks")}
+    beside = {masks: told[f"1 part{masks}"].figures["beside"] for masks in ("", ", without masks")}
     assert abs(beside[""]) < 0.1 < beside[", without masks"], beside
 
 

@@ -14,11 +14,26 @@ import pytest
 import torch
 from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
 from comfy_extras.nodes_mask import composite
-from miniature import avatars, built, export, garments, measure, net, places, recogniser, stored
+from comparison import parts
+from miniature import avatars, built, export, garments, measure, net, parts2whole, places, recogniser, stored
 from miniature.garments import Slot
 from miniature.looks import PARTS
 from miniature.training import crowds, lessons, portraits, train
-from miniature_made import PLAIN, Host, Wardrobe, check_alike, dressing, files_in, opened, sample, standing, worn
+from miniature.unet import WIDTH
+from miniature_made import (
+    PLAIN,
+    Host,
+    Wardrobe,
+    check_alike,
+    dressing,
+    files_in,
+    opened,
+    sample,
+    shared,
+    sharing,
+    standing,
+    worn,
+)  # fmt: skip
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.core.places import bodies
@@ -290,16 +305,43 @@ def test_parts_are_worn_as_without_a_host(wardrobe: Wardrobe, small: net.Miniatu
     check_alike(pixels, small.decoder(latents)[0])
 
 
-@pytest.mark.parametrize("people", [4, pytest.param(40, marks=pytest.mark.thorough)], ids=["few", "many"])
-def test_every_part_is_worn_in_its_region(people: int, wardrobe: Wardrobe) -> None:
-    """Of 1 to 4 that it has not seen; beside most of them lie things outside of the mask."""
-    rng, found, others = random.Random(train.HELD_OUT + 9), list[measure.Fitted](), list[garments.Outfit]()
-    for number in range(people):
-        told, pictures = lessons.fitting(rng, rng.sample(list(Slot), 1 + number % 4))
-        place = garments.standing(rng)
-        pixels = worn(wardrobe, pictures, place, net.Settings())
-        found.append(measure.Fitted(measure.cells_of(pixels), place, told))
-        others.append(garments.outfit(rng, list(told)))
-    figures = {"own": measure.swapped(found, others), **measure.wearing(found)}
-    least = {"own": 0.9, "kind": 0.95, "colour": 0.85, "pattern": 0.8}
+GOOD = [name for name, way in parts.WAYS.items() if way.masks and way.by != parts.ITSELF]
+
+
+@pytest.fixture(scope="module")
+def sharing_wardrobe() -> Wardrobe:
+    """As wide as SDXL."""
+    return sharing(built.build().sharing)
+
+
+@torch.inference_mode()
+def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: net.Miniature) -> None:
+    """Share Parts Attention, once, with masks: the small net draws the same."""
+    _, pictures = lessons.fitting(random.Random(train.HELD_OUT), list(Slot)[1:4])
+    unet, nothing = small.sharing, torch.zeros(1, 1, WIDTH)
+    latents = small.encoder(pictures.pixels)
+    unet.look_at(parts2whole.seen_by(unet, nothing.expand(3, -1, -1), latents, pictures, [3]))
+
+    def clean(x: Tensor, time: Tensor, sigma: Tensor) -> Tensor:
+        scale = 1 / (sigma**2 + 1).sqrt()
+        return x * scale**2 - unet(x * scale, time[None], nothing) * sigma * scale
+
+    alone = net.sampled(clean, torch.zeros(1, 3, *garments.SIZE[::-1]), PLAIN, net.noise_levels())
+    check_alike(shared(sharing_wardrobe, pictures), small.decoder(alone)[0])
+
+
+@pytest.mark.parametrize(
+    ("way", "people"),
+    [
+        ("3 parts", 1),
+        (f"2 parts, {parts.SHARED}", 1),
+        *(pytest.param(name, 10, marks=pytest.mark.thorough) for name in GOOD),
+    ],
+)
+def test_every_part_is_worn_in_its_region(way: str, people: int, request: pytest.FixtureRequest) -> None:
+    """Of those that it has not seen; beside most of them lie things outside of the mask."""
+    by = "sharing_wardrobe" if parts.WAYS[way].by == parts.SHARED else "wardrobe"
+    figures = parts.dressed(request.getfixturevalue(by), parts.WAYS[way], people).figures
+    least = {"kind": 0.95, "colour": 0.9, "pattern": 0.9, "swapped": 0.9}
     assert all(figures[name] >= value for name, value in least.items()), figures
+    assert abs(figures.get("beside", 0)) <= 0.03, figures

@@ -31,11 +31,11 @@ def chosen(workflow: dict[str, Any]) -> set[str]:
 
 def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> None:
     (comfyui / "custom_nodes").mkdir()
-    assert "cannot run" in install.install(comfyui / "models")[-6]
+    assert "cannot run" in install.install(comfyui / "models")[-7]
     (comfyui / "custom_nodes" / "mine").symlink_to(install.ROOT)
     said = install.install(comfyui / "models")
     left = comfyui / "user" / "default" / "workflows" / f"{install.GROUP}.json"
-    assert "cannot run" not in said[-6] and said[-5].startswith(str(left))
+    assert "cannot run" not in said[-7] and said[-6].startswith(str(left))
     nodes, text = list(nodes_in(json.loads(left.read_text("utf-8")))), left.read_text("utf-8")
     for real in ("Juggernaut", "id-patch.bin", "antelopev2", "diffusion_pytorch_model", "example.png"):
         assert real not in text.replace("standin-miniature-id-patch.bin", ""), real
@@ -63,7 +63,7 @@ def test_what_the_user_has_stays(comfyui: Path) -> None:
     for file, now in ((mine, b'{"mine": 1}'), (photo, b"a photo"), (old, b"old")):
         file.unlink()
         file.write_bytes(now)
-    assert "it stays" in install.install(comfyui / "models")[-5]
+    assert "it stays" in install.install(comfyui / "models")[-6]
     assert mine.read_bytes() == b'{"mine": 1}' and photo.read_bytes() == b"a photo"
     assert old.read_bytes() == built.build().id_patch.read_bytes()
 

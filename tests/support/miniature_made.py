@@ -27,7 +27,7 @@ from pack.nodes.control_images import PoseImage
 from pack.nodes.parts2whole.files import load_parts2whole
 from pack.nodes.parts2whole.nodes import ApplyParts, EncodeParts
 from pack.nodes.places import GroupLayout, PlaceCast
-from pack.nodes.share_parts.nodes import SharePartsAttention
+from pack.nodes.share_parts.nodes import ONCE, SharePartsAttention
 from rig.shapes import Shapes
 from rig.standins import Files
 from standins_made import narrow
@@ -54,16 +54,22 @@ class Host(NamedTuple):
     empty: Any
     """What every prompt is: its text encoders are zeros."""
     vae: Any
-    control_net: Any
-    adapter: Any
+    control_net: Any = None
+    adapter: Any = None
 
 
 def opened(files: Files, control_net: str, load: Callable[[str], Any], adapter: str) -> Host:
     """control_net, adapter: names of files; load: what loads the last."""
-    model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(str(files.checkpoint))
-    (empty,) = host_nodes.CLIPTextEncode().encode(clip, "")
+    host, _ = _loaded(files.checkpoint)
     net_of_it = comfy.controlnet.load_controlnet(str(getattr(files, control_net)))
-    return Host(model, empty, vae, net_of_it, load(str(getattr(files, adapter))))
+    return host._replace(control_net=net_of_it, adapter=load(str(getattr(files, adapter))))
+
+
+def _loaded(checkpoint: Path) -> tuple[Host, Any]:
+    """With its CLIP."""
+    model, clip, vae, *_ = comfy.sd.load_checkpoint_guess_config(str(checkpoint))
+    (empty,) = host_nodes.CLIPTextEncode().encode(clip, "")
+    return Host(model, empty, vae), clip
 
 
 def standing(
@@ -96,9 +102,9 @@ def check_alike(pixels: Tensor, alone: Tensor) -> None:
 
 class Wardrobe(NamedTuple):
     host: Host
-    networks: Any
     clip: Any
-    clip_vision: Any
+    networks: Any = None
+    clip_vision: Any = None
 
 
 def dressing(files: Files, sized: Callable[[Shapes], Shapes] = iter, itself: bool = False) -> Wardrobe:
@@ -117,7 +123,7 @@ def dressing(files: Files, sized: Callable[[Shapes], Shapes] = iter, itself: boo
         vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(files.vae)))
         model, networks = load_parts2whole(str(files.parts2whole))
         clip_vision = comfy.clip_vision.load(str(files.clip_vision))
-        return Wardrobe(Host(model, empty, vae, None, None), networks, clip, clip_vision)
+        return Wardrobe(Host(model, empty, vae), clip, networks, clip_vision)
 
 
 def worn(with_: Wardrobe, pictures: Pictures, place: places.Place, settings: net.Settings = PLAIN) -> Tensor:
@@ -129,12 +135,17 @@ def worn(with_: Wardrobe, pictures: Pictures, place: places.Place, settings: net
     return sample(with_.host._replace(model=model), sides, layout, settings)
 
 
-def shared(with_: Wardrobe, pictures: Pictures, place: places.Place, settings: net.Settings = PLAIN) -> Tensor:
-    """(H, W, 3): by Share Parts Attention, which is told of no pose."""
+def sharing(checkpoint: Path) -> Wardrobe:
+    """Of the UNet that has learned to be its own reference."""
+    return Wardrobe(*_loaded(checkpoint))
+
+
+def shared(with_: Wardrobe, pictures: Pictures, settings: net.Settings = PLAIN) -> Tensor:
+    """(H, W, 3): by Share Parts Attention."""
     host, seeing, acts = with_.host, (with_.clip, with_.host.vae, *garments.SIZE), (1.0, 0.0, 1.0)
     given = (host.model, host.empty, host.empty, _parts(pictures), *seeing, *acts)
-    model, *sides = SharePartsAttention.execute(*given, "all", "at every step", 0).args
-    return sample(host._replace(model=model), sides, garments.layout(place), settings)
+    model, *sides = SharePartsAttention.execute(*given, "all", ONCE, 0).args
+    return sample(host._replace(model=model), sides, garments.layout(garments.UPRIGHT), settings)
 
 
 def _parts(pictures: Pictures) -> Parts:

@@ -1,14 +1,13 @@
-"""Figures of the miniature, by ID-Patch and Parts2Whole, on people it has not seen: drawn and of real photos.
+"""Figures of the miniature, by ID-Patch, on people it has not seen: drawn and of real photos.
 
     python -m miniature.training.evaluate [--people 300]     in scripts/
 
---people: that many of each kind, a quarter of that with each number of parts.
+--people: that many of each kind. What is worn: compare.py --miniature parts.
 """
 
 import argparse
-import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -21,13 +20,10 @@ from core.faces import analysis
 from core.faces.model import on_cpu, open_detector
 from core.faces.pictures import align, to_picture
 
-from .. import avatars, garments, measure, net, places, recogniser, stored
+from .. import avatars, measure, net, places, recogniser, stored
 from ..autoencoder import colours
-from ..garments import Slot
 from ..net import Miniature, Settings
-from ..parts2whole import Pictures
 from . import crowds, lessons, portraits, train
-from .lessons import Fitting
 
 
 class Scene(NamedTuple):
@@ -90,47 +86,15 @@ def every(model: Miniature, kinds: dict[str, Tensor], people: int) -> Iterator[t
             yield f"{kind} {size[0]}x{size[1]}", [seen(model, scene, latents) for scene, latents in drawn]
 
 
-def fitted(model: Miniature, fittings: Sequence[Fitting], standing: Sequence[places.Place]) -> list[measure.Fitted]:
-    """Who wears what, by Parts2Whole."""
-    told, pictures = zip(*fittings, strict=True)
-    every = Pictures(*map(torch.cat, zip(*pictures, strict=True)))
-    poses = torch.stack([garments.surface(place) for place in standing])
-    cells = colours(net.dressed(model, every, [len(one) for one in told], poses, Settings()))
-    return [measure.Fitted(*each) for each in zip(cells, standing, told, strict=True)]
-
-
-def parts2whole(model: Miniature, people: int) -> Iterator[tuple[str, dict[str, float]]]:
-    """Of 1 to 4 parts that it has not seen: what is worn, with other things outside of most masks; in the same places
-    with other parts; and with one part how much of these things is seen."""
-
-    def wardrobe(rng: random.Random, slots: Sequence[Sequence[Slot]], beside: float = 0.7) -> list[Fitting]:
-        return [lessons.fitting(rng, each, beside) for each in slots]
-
-    for parts in (1, 2, 3, 4):
-        rng = random.Random(train.HELD_OUT + parts)
-        slots = [rng.sample(list(Slot), parts) for _ in range(people // 4)]
-        standing = [garments.standing(rng) for _ in slots]
-        first, second = (wardrobe(rng, slots) for _ in "12")
-        found = measure.wearing(fitted(model, first, standing))
-        found["swapped"] = measure.swapped(fitted(model, second, standing), [told for told, _ in first])
-        if parts == 1:
-            much, none = (wardrobe(random.Random(train.HELD_OUT), slots, beside) for beside in (1.0, 0.0))
-            pairs = zip(much, none, strict=True)
-            colours_beside = torch.cat([measure.beside(shown, plain) for (_, shown), (_, plain) in pairs])
-            drawn, without = (fitted(model, each, standing) for each in (much, none))
-            found["outside"] = measure.shows(drawn, without, colours_beside)
-        yield f"{parts} part{'s'[: parts > 1]}", found
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--people", type=int, default=300)
     given = parser.parse_args()
     model = stored.load()
     kinds = {"drawn": drawn_people(max(given.people, 2)), "real": real_people()}
-    figures = ((name, measure.figures(made)) for name, made in every(model, kinds, given.people))
-    for name, found in itertools.chain(figures, parts2whole(model, given.people)):
-        say(f"{name:32} " + " ".join(f"{key} {round(value, 3):g}" for key, value in found.items()))
+    for name, made in every(model, kinds, given.people):
+        figures = measure.figures(made).items()
+        say(f"{name:32} " + " ".join(f"{key} {round(value, 3):g}" for key, value in figures))
 
 
 if __name__ == "__main__":

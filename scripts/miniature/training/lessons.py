@@ -6,6 +6,7 @@ A part that has learned stays as it is: from what the patch projection says of a
 import colorsys
 import math
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -16,12 +17,13 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from .. import avatars, garments, net, parts2whole, places, recogniser
+from ..autoencoder import CELL
 from ..avatars import Area, area
 from ..garments import Slot
 from ..looks import BEARD, HAIR, LENGTH, NOBODY, SIZE, SKIN
 from ..net import Miniature
 from ..parts2whole import Pictures
-from ..unet import WIDTH
+from ..unet import WIDTH, UNet
 from . import crowds, portraits
 
 PHOTOS = 14000
@@ -56,15 +58,25 @@ def pool(seed: int, photos: int = PHOTOS) -> Pool:
 
 def _autoencoder(model: Miniature, _: Pool) -> Loss:
     def loss(rng: random.Random) -> Tensor:
-        crops = torch.cat([_crops(rng) for _ in range(4)]).to(_device(model))
+        crops = torch.cat([_crops(rng), _crops(rng), *(_clothes(rng) for _ in range(4))]).to(_device(model))
         latents = model.encoder(crops)
         # Samplers leave some noise; the decoder should not draw it.
         noise = 0.1 * torch.rand_like(latents[:, :1, :1, :1]) * torch.randn_like(latents)
         drawn = model.decoder(latents + noise)
         far = 4 * functional.mse_loss(drawn, crops) + functional.l1_loss(drawn, crops)
+        # What is hardly larger than a cell keeps its colour, however seldom it is seen.
+        far = far + 20 * functional.avg_pool2d(drawn - crops, CELL).square().mean()
         return far + 1e-3 * latents[:, 3].square().mean()
 
     return loss
+
+
+def _clothes(rng: random.Random, side: int = 96) -> Tensor:
+    """(1, 3, 96, 96) of somebody who wears any parts, mostly of legs and shoes."""
+    told = garments.outfit(rng, rng.sample(list(Slot), rng.randint(1, 5)))
+    pixels, _ = garments.worn(garments.standing(rng), told)
+    left, top = rng.randint(0, 32), rng.choice((rng.randint(0, 96), 96))
+    return pixels[None, :, top : top + side, left : left + side]
 
 
 def _crops(rng: random.Random, side: int = 96) -> Tensor:
@@ -348,37 +360,70 @@ def fitting(rng: random.Random, slots: Sequence[Slot], beside: float = 0.7) -> F
 
 
 def _parts2whole(model: Miniature, _: Pool) -> Loss:
-    """Both UNets and the pose guider, each outfit in two poses; an error counts as one of the picture.
-
-    The first step of a sampler sees noise alone, where that of the schedule still has some picture in it: six in ten of
-    the examples do so too.
-    """
+    """Both UNets and the pose guider, each outfit in two poses; an error counts as one of the picture."""
     device, levels, method = _device(model), parts2whole.noise_levels().float(), model.parts2whole
 
     def loss(rng: random.Random) -> Tensor:
-        slots = (rng.sample(list(Slot), rng.choice((1, 2, 2, 3, 4))) for _ in range(OUTFITS))
-        told, pictures = zip(*(fitting(rng, each) for each in slots), strict=True)
-        counts, every = [len(each) for each in told], Pictures(*map(torch.cat, zip(*pictures, strict=True)))
+        slots = [rng.sample(list(Slot), rng.choice((1, 2, 2, 3, 4))) for _ in range(OUTFITS)]
         places = [garments.standing(rng) for _ in range(VIEWS * OUTFITS)]
-        pixels, cost = zip(*(_wearing(place, told[n // VIEWS]) for n, place in enumerate(places)), strict=True)
+        clean, cost, latents, every, counts = _dressed(model, rng, slots, places)
         poses = torch.stack([garments.surface(place) for place in places]).to(device)
-        steps = _steps(len(places))
-        steps[torch.rand(len(places)) < 0.6] = 999
-        with torch.no_grad():
-            clean, latents = (model.encoder(each.to(device)) for each in (torch.stack(pixels), every.pixels))
-        kept, drawn = levels[steps].view(-1, 1, 1, 1).to(clean), torch.randn_like(clean)
-        first = (steps == 999).view(-1, 1, 1, 1).to(device)
-        noisy = torch.where(first, drawn, kept.sqrt() * clean + (1 - kept).sqrt() * drawn)
-        target = (noisy - kept.sqrt() * clean) / (1 - kept).sqrt()
-        seen = [
-            (x.repeat_interleave(VIEWS, 0), y.repeat_interleave(VIEWS, 0))
-            for x, y in method.seen(latents, every, counts)
-        ]
+        steps, noisy, kept = _begun(clean, levels, 0.6)
+        once = method.seen(latents, every, counts)
+        seen = [(x.repeat_interleave(VIEWS, 0), y.repeat_interleave(VIEWS, 0)) for x, y in once]
         tokens = parts2whole.looked_at(every, counts).repeat_interleave(VIEWS, 0).to(device)
         found = method.noise(noisy, steps.to(device), seen, tokens, poses)
-        return ((found - target).square() * torch.stack(cost).to(device) * (1 / kept - 1)).mean()
+        target = (noisy - kept.sqrt() * clean) / (1 - kept).sqrt()
+        return ((found - target).square() * cost * (1 / kept - 1)).mean()
 
     return loss
+
+
+def _sharing(model: Miniature, _: Pool) -> Loss:
+    """A UNet that is its own reference. No prompt and no pose says anything: whoever wears the parts stands so."""
+    device, levels, unet = _device(model), net.noise_levels().float(), model.sharing
+    nothing = torch.zeros(1, 1, WIDTH, device=device)
+
+    def loss(rng: random.Random) -> Tensor:
+        clothes = Slot.UPPER, Slot.LOWER
+        slots = [
+            clothes if rng.random() < 0.6 else rng.sample(list(Slot), rng.randint(1, 4)) for _ in range(2 * OUTFITS)
+        ]
+        clean, cost, latents, every, counts = _dressed(model, rng, slots, [garments.UPRIGHT] * len(slots))
+        steps, noisy, kept = _begun(clean, levels, 0.8)
+        unet.look_at(parts2whole.seen_by(unet, nothing.expand(len(latents), -1, -1), latents, every, counts))
+        found = unet(noisy, steps.to(device), nothing.expand(len(noisy), -1, -1))
+        target = (kept.sqrt() * noisy - clean) / (1 - kept).sqrt()
+        return ((found - target).square() * cost).mean()
+
+    return loss
+
+
+@torch.no_grad()
+def _dressed(
+    model: Miniature, rng: random.Random, slots: Sequence[Sequence[Slot]], places: Sequence[places.Place]
+) -> tuple[Tensor, Tensor, Tensor, Pictures, list[int]]:
+    """Latents of outfits, each in as many of the places, and what an error costs in their cells; latents of the
+    pictures of all parts, these, and how many belong to each outfit."""
+    told, pictures = zip(*(fitting(rng, each) for each in slots), strict=True)
+    every, views = Pictures(*map(torch.cat, zip(*pictures, strict=True))), len(places) // len(slots)
+    pixels, cost = zip(*(_wearing(place, told[n // views]) for n, place in enumerate(places)), strict=True)
+    clean, latents = (model.encoder(each.to(_device(model))) for each in (torch.stack(pixels), every.pixels))
+    return clean, torch.stack(cost).to(clean), latents, every, [len(each) for each in told]
+
+
+def _begun(clean: Tensor, levels: Tensor, first: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Steps (B,), what is given at them, and the share of the picture that is left, squared, (B, 1, 1, 1). first: how
+    many are a sampler's first step, which sees noise alone, where that of the schedule has some picture in it."""
+    steps, drawn = _steps(len(clean)), torch.randn_like(clean)
+    steps[torch.rand(len(clean)) < first] = 999
+    kept = levels[steps].view(-1, 1, 1, 1).to(clean)
+    begins = (steps == 999).view(-1, 1, 1, 1).to(clean.device)
+    return steps, torch.where(begins, drawn, kept.sqrt() * clean + (1 - kept).sqrt() * drawn), kept
+
+
+def _begin_sharing(model: Miniature, _: Pool) -> None:
+    model.sharing.load_state_dict(model.unet.state_dict())
 
 
 def _wearing(place: places.Place, told: garments.Outfit) -> tuple[Tensor, Tensor]:
@@ -437,8 +482,10 @@ class Lesson(NamedTuple):
     prepare: Callable[[Miniature, Pool], None] = lambda model, known: None
 
 
+_SAME = re.compile(r"time_embed|emb_layers|attn2|norm2|input_blocks.1.0")
+"""What one step without a prompt does not need is the UNet's, and is not stored twice."""
 LESSONS = {
-    "autoencoder": Lesson(_autoencoder, ("encoder.", "decoder.")),
+    "autoencoder": Lesson(_autoencoder, ("encoder.", "decoder."), settled=("encoder.",), minutes=20),
     "projections": Lesson(
         _projections,
         ("patch_proj.", "prompt_proj."),
@@ -454,6 +501,14 @@ LESSONS = {
         minutes=None,
     ),
     "parts2whole": Lesson(_parts2whole, ("parts2whole.",), rate=1.5e-3, minutes=None, prepare=_begin_parts2whole),
+    "sharing": Lesson(
+        _sharing,
+        ("sharing.",),
+        still=tuple(f"sharing.{name}" for name, _ in UNet().named_parameters() if _SAME.search(name)),
+        rate=1e-3,
+        minutes=None,
+        prepare=_begin_sharing,
+    ),
     "instant_id": Lesson(_instant_id, ("instant_id.",), rate=8e-4, minutes=None, prepare=_begin_instant_id),
 }
 """In the order in which they are learned."""
