@@ -3,11 +3,11 @@
     python scripts/compare.py --miniature [--quick] [question ...]
     python scripts/compare.py --people FOLDER [--prompt TEXT] [question ...]
 
-Questions: crowd (every method with 1 to 12 people), halves (InstantID's, and several photos), parts (Parts2Whole, of
-the miniature alone), seeds (the same people by every method and seed). --miniature draws cartoons of drawn people.
---people draws people from photos, one of each or a folder of each, with the files of the templates in the ComfyUI that
-is found. OUT has <question>.jpg, .md and .csv, and the pictures of the sheet in a folder <question>. --write puts
-the miniature's figures into docs/likeness.md.
+Questions: crowd (every method with 1 to 12 people), halves (InstantID's, and several photos), parts (Parts2Whole and
+Share Parts Attention, of the miniature alone), seeds (the same people by every method and seed). --miniature draws
+cartoons of drawn people. --people draws people from photos, one of each or a folder of each, with the files of the
+templates in the ComfyUI that is found. OUT has <question>.jpg, .md and .csv, and the pictures of the sheet in a folder
+<question>. --write puts the miniature's figures into docs/likeness.md.
 """
 
 from __future__ import annotations

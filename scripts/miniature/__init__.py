@@ -11,13 +11,13 @@ released weights.
     unet.py           UNet and ControlNet in plain torch, 64 channels
     autoencoder.py    pixels to latents and back
     net.py            the whole: projections, networks, sampler
-    stored.py         miniature.safetensors, instant_id.safetensors, parts2whole.safetensors: eight bits a number
+    stored.py         miniature, instant_id, parts2whole and sharing.safetensors: eight bits a number
     garments.py       clothes, their pictures, and who wears them
     parts2whole.py    Parts2Whole's networks
     export.py         widened, as the files a ComfyUI loads; with export_encoder.py and export_parts2whole.py
     built.py          all of these files, written once
     install.py        into one's own ComfyUI, with workflows
-    measure.py        whose look is seen in which place, and what is worn
+    measure.py        whose look is seen in which place
     training/         how it came about, which no demo and no user needs
 """
 

@@ -37,8 +37,8 @@ def files(root: Path) -> Files:
 def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
     """SDXL's family and the recognisers. sized: the real shapes -> those of the checkpoint and the ControlNet."""
     state = stored.load().state_dict()
-    for unet, path in (("unet", to.checkpoint), ("sharing", to.sharing)):
-        save(path, checkpoint(state, unet, sized(of("sdxl")), dict(sized(of("taesd")))))
+    for part, path in (("unet", to.checkpoint), ("sharing", to.sharing)):
+        save(path, checkpoint(state, part, sized(of("sdxl")), dict(sized(of("taesd")))))
     save(to.control_net, in_half(widened(below("control.", state), sized(of("controlnet")))))
     save(to.id_patch, id_patch(state))
     save(to.recogniser, recogniser.state())
@@ -53,7 +53,8 @@ def write(to: Files, sized: Callable[[Shapes], Shapes] = iter) -> None:
 
 
 def checkpoint(state: State, part: str, at: Shapes, vae: Mapping[str, tuple[int, ...]]) -> State:
-    """A UNet, text encoders of zeros (every prompt says nothing) and TAESD in the VAE's place."""
+    """A UNet, text encoders of zeros (every prompt says nothing) and TAESD in the VAE's place. part: which UNet, `unet`
+    or `sharing`."""
     shapes = dict(at)
     unet = ((key.removeprefix(_UNET), shape) for key, shape in shapes.items() if key.startswith(_UNET))
     made = {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}

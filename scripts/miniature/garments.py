@@ -111,7 +111,7 @@ def _pose(rng: random.Random, nose: tuple[float, float], head: float, raised: tu
 
 
 UPRIGHT = standing(random.Random(18))
-"""Where they stand, and how, whose pose nothing says."""
+"""Where somebody stands, and how, where no pose is given."""
 
 
 class _Dressed(Figure):

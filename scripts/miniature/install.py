@@ -12,7 +12,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,8 +42,8 @@ class Kind(NamedTuple):
     more: Mapping[str, Any] = {}
 
 
-def _clothes(files: Files, names: Sequence[str]) -> list[Path]:
-    return [files.root / "input" / f"{name}.png" for name in names]
+def _clothes(*names: str) -> Callable[[Files], list[Path]]:
+    return lambda files: [files.root / "input" / f"{name}.png" for name in names]
 
 
 _ID_PATCH = {"ckpt_name": "checkpoint", "control_net_name": "control_net", "file": "id_patch", "pack": "face_pack"}
@@ -73,11 +72,11 @@ KINDS = {
     ),
     OUTFIT: Kind(
         "parts2whole_with_pose", "note_outfit.md", net.Settings().steps, _PARTS,
-        partial(_clothes, names=garments.EXAMPLES), "choose other clothes", garments.SIZE,
+        _clothes(*garments.EXAMPLES), "choose other clothes", garments.SIZE,
     ),
     CLOTHES: Kind(
         "start_outfit", "note_clothes.md", net.Settings().steps, {"ckpt_name": "sharing"},
-        partial(_clothes, names=garments.EXAMPLES[2:4]), "choose other clothes", garments.SIZE, {"reference": "once"},
+        _clothes("shirt", "trousers"), "choose other clothes", garments.SIZE, {"reference": "once"},
     ),
 }  # fmt: skip
 """The start templates, and Parts2Whole's."""

@@ -1,4 +1,4 @@
-"""Whose look is seen in which place: association, leakage, how well each colour is met; and which parts are worn."""
+"""Whose look is seen in which place: association, leakage, and how well each colour is met."""
 
 import math
 from collections.abc import Iterator, Sequence

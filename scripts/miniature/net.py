@@ -70,7 +70,7 @@ class InstantID(nn.Module):
 
 class Miniature(nn.Module):
     """Parameters: patch_proj, prompt_proj, unet, control, decoder and, for training, encoder; of InstantID and of
-    Parts2Whole their own."""
+    Parts2Whole their own; sharing, a UNet that is its own reference."""
 
     def __init__(self) -> None:
         super().__init__()

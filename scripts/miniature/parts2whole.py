@@ -4,7 +4,6 @@ The denoiser predicts the noise, as the release does. A schedule that ends at a 
 times, lets few steps and small networks do.
 """
 
-import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -55,7 +54,7 @@ class Parts2Whole(nn.Module):
 
 def seen_by(unet: UNet, context: Tensor, latents: Tensor, pictures: Pictures, counts: Sequence[int]) -> list[Beside]:
     """What every layer reads of the parts. latents: (P, 4, h, w) of the pictures. counts: parts per person."""
-    unet.look_at(itertools.repeat(None))
+    unet.look_at([None] * len(unet.layers()))
     unet(latents, latents.new_zeros(len(latents)), context)
     return [_beside(layer.seen, pictures.masks, counts) for layer in unet.layers()]
 

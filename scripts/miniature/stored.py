@@ -1,7 +1,7 @@
 """miniature.safetensors, and files for InstantID, Parts2Whole and shared parts: the weights, eight bits a number.
 
 In the metadata stands where they come from. A tensor of two or more dimensions is int8 with one scale per row; the
-rest, and what is small, is fp16.
+rest, and what is small, is fp16. Of `sharing` what the UNet has too is left out.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,8 @@ from .net import Miniature
 
 FILE = Path(__file__).with_name("miniature.safetensors")
 _OWN = {part: FILE.with_name(f"{part}.safetensors") for part in ("instant_id", "parts2whole", "sharing")}
-FILES = {"autoencoder": FILE, "networks": FILE, **_OWN}
-"""By the lesson after which they are written: in those of _OWN what begins with their names."""
+FILES = {"networks": FILE, **_OWN}
+"""By the lesson after which they are written: the last three hold what begins with their names."""
 _SCALES = "scales"
 """Of all rows that are int8, in the order of the keys."""
 _LARGE = 2048

@@ -6,7 +6,7 @@ block. Without labels: the prompt has no effect on these models.
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -251,9 +251,9 @@ class UNet(_Encoder):
         blocks = itertools.chain(self.input_blocks, self.output_blocks, [self.middle_block])
         return [layer for block in blocks for layer in block.modules() if isinstance(layer, _Layer)]
 
-    def look_at(self, seen: Iterable[Beside | None]) -> None:
+    def look_at(self, seen: Sequence[Beside | None]) -> None:
         """What every layer reads beside its own tokens, from now on."""
-        for layer, beside in zip(self.layers(), seen, strict=False):
+        for layer, beside in zip(self.layers(), seen, strict=True):
             layer.beside = beside
 
     def cross_attention(self) -> list[_Attention]:

@@ -33,7 +33,7 @@ from miniature_made import (
     sharing,
     standing,
     worn,
-)  # fmt: skip
+)
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.core.places import bodies
@@ -305,7 +305,7 @@ def test_parts_are_worn_as_without_a_host(wardrobe: Wardrobe, small: net.Miniatu
     check_alike(pixels, small.decoder(latents)[0])
 
 
-GOOD = [name for name, way in parts.WAYS.items() if way.masks and way.by != parts.ITSELF]
+LEARNED = [name for name, way in parts.WAYS.items() if way.masks and way.by != parts.ITSELF]
 
 
 @pytest.fixture(scope="module")
@@ -335,13 +335,13 @@ def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: n
     [
         ("3 parts", 1),
         (f"2 parts, {parts.SHARED}", 1),
-        *(pytest.param(name, 10, marks=pytest.mark.thorough) for name in GOOD),
+        *(pytest.param(name, 10, marks=pytest.mark.thorough) for name in LEARNED),
     ],
 )
 def test_every_part_is_worn_in_its_region(way: str, people: int, request: pytest.FixtureRequest) -> None:
-    """Of those that it has not seen; beside most of them lie things outside of the mask."""
-    by = "sharing_wardrobe" if parts.WAYS[way].by == parts.SHARED else "wardrobe"
-    figures = parts.dressed(request.getfixturevalue(by), parts.WAYS[way], people).figures
+    """Of parts that it has not seen; beside most of them lie things outside of the mask."""
+    fixture = "sharing_wardrobe" if parts.WAYS[way].by == parts.SHARED else "wardrobe"
+    figures = parts.dressed(request.getfixturevalue(fixture), parts.WAYS[way], people).figures
     least = {"kind": 0.95, "colour": 0.9, "pattern": 0.9, "swapped": 0.9}
     assert all(figures[name] >= value for name, value in least.items()), figures
     assert abs(figures.get("beside", 0)) <= 0.03, figures

@@ -6,7 +6,6 @@ A part that has learned stays as it is: from what the patch projection says of a
 import colorsys
 import math
 import random
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
@@ -23,7 +22,7 @@ from ..garments import Slot
 from ..looks import BEARD, HAIR, LENGTH, NOBODY, SIZE, SKIN
 from ..net import Miniature
 from ..parts2whole import Pictures
-from ..unet import WIDTH, UNet
+from ..unet import WIDTH
 from . import crowds, portraits
 
 PHOTOS = 14000
@@ -366,7 +365,7 @@ def _parts2whole(model: Miniature, _: Pool) -> Loss:
     def loss(rng: random.Random) -> Tensor:
         slots = [rng.sample(list(Slot), rng.choice((1, 2, 2, 3, 4))) for _ in range(OUTFITS)]
         places = [garments.standing(rng) for _ in range(VIEWS * OUTFITS)]
-        clean, cost, latents, every, counts = _dressed(model, rng, slots, places)
+        clean, cost, latents, every, counts = _outfits(model, rng, slots, places)
         poses = torch.stack([garments.surface(place) for place in places]).to(device)
         steps, noisy, kept = _begun(clean, levels, 0.6)
         once = method.seen(latents, every, counts)
@@ -389,7 +388,7 @@ def _sharing(model: Miniature, _: Pool) -> Loss:
         slots = [
             clothes if rng.random() < 0.6 else rng.sample(list(Slot), rng.randint(1, 4)) for _ in range(2 * OUTFITS)
         ]
-        clean, cost, latents, every, counts = _dressed(model, rng, slots, [garments.UPRIGHT] * len(slots))
+        clean, cost, latents, every, counts = _outfits(model, rng, slots, [garments.UPRIGHT] * len(slots))
         steps, noisy, kept = _begun(clean, levels, 0.8)
         unet.look_at(parts2whole.seen_by(unet, nothing.expand(len(latents), -1, -1), latents, every, counts))
         found = unet(noisy, steps.to(device), nothing.expand(len(noisy), -1, -1))
@@ -400,21 +399,21 @@ def _sharing(model: Miniature, _: Pool) -> Loss:
 
 
 @torch.no_grad()
-def _dressed(
-    model: Miniature, rng: random.Random, slots: Sequence[Sequence[Slot]], places: Sequence[places.Place]
+def _outfits(
+    model: Miniature, rng: random.Random, slots: Sequence[Sequence[Slot]], standing: Sequence[places.Place]
 ) -> tuple[Tensor, Tensor, Tensor, Pictures, list[int]]:
-    """Latents of outfits, each in as many of the places, and what an error costs in their cells; latents of the
-    pictures of all parts, these, and how many belong to each outfit."""
+    """Latents of outfits, each in as many of the places, and what an error costs in their cells; latents of all
+    pictures of parts, the pictures, and how many each outfit has."""
     told, pictures = zip(*(fitting(rng, each) for each in slots), strict=True)
-    every, views = Pictures(*map(torch.cat, zip(*pictures, strict=True))), len(places) // len(slots)
-    pixels, cost = zip(*(_wearing(place, told[n // views]) for n, place in enumerate(places)), strict=True)
+    every, views = Pictures(*map(torch.cat, zip(*pictures, strict=True))), len(standing) // len(slots)
+    pixels, cost = zip(*(_wearing(place, told[n // views]) for n, place in enumerate(standing)), strict=True)
     clean, latents = (model.encoder(each.to(_device(model))) for each in (torch.stack(pixels), every.pixels))
     return clean, torch.stack(cost).to(clean), latents, every, [len(each) for each in told]
 
 
 def _begun(clean: Tensor, levels: Tensor, first: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Steps (B,), what is given at them, and the share of the picture that is left, squared, (B, 1, 1, 1). first: how
-    many are a sampler's first step, which sees noise alone, where that of the schedule has some picture in it."""
+    """Steps (B,), what is given at them, and the share of the picture that is left, squared, (B, 1, 1, 1). first: the
+    share of examples that are a sampler's first step, which sees noise alone; the schedule's has some picture in it."""
     steps, drawn = _steps(len(clean)), torch.randn_like(clean)
     steps[torch.rand(len(clean)) < first] = 999
     kept = levels[steps].view(-1, 1, 1, 1).to(clean)
@@ -470,8 +469,9 @@ def _hand_on(unet: Any, pose: Any) -> None:
 
 
 class Lesson(NamedTuple):
-    """loss: for a net and what is known. learns: weights, by what their names begin with, `still` left out, and where a
-    net goes on `settled` too. minutes: None for all that are given. prepare: what is done once before."""
+    """loss: for a net and what is known. learns: weights, by what their names begin with, without those with a part
+    of `still` in theirs, and where a net goes on of `settled` too. minutes: from nothing; None for all that are
+    given. prepare: what is done once before."""
 
     loss: Callable[[Miniature, Pool], Loss]
     learns: tuple[str, ...]
@@ -482,8 +482,6 @@ class Lesson(NamedTuple):
     prepare: Callable[[Miniature, Pool], None] = lambda model, known: None
 
 
-_SAME = re.compile(r"time_embed|emb_layers|attn2|norm2|input_blocks.1.0")
-"""What one step without a prompt does not need is the UNet's, and is not stored twice."""
 LESSONS = {
     "autoencoder": Lesson(_autoencoder, ("encoder.", "decoder."), settled=("encoder.",), minutes=20),
     "projections": Lesson(
@@ -504,7 +502,8 @@ LESSONS = {
     "sharing": Lesson(
         _sharing,
         ("sharing.",),
-        still=tuple(f"sharing.{name}" for name, _ in UNet().named_parameters() if _SAME.search(name)),
+        # What need not change for one step without a prompt, and is not stored twice.
+        still=("time_embed", "emb_layers", "attn2", "norm2", "input_blocks.1.0."),
         rate=1e-3,
         minutes=None,
         prepare=_begin_sharing,

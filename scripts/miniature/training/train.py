@@ -3,11 +3,11 @@
     cd scripts
     python -m miniature.training.train 120                   on from miniature.safetensors, 120 minutes
     python -m miniature.training.train 45 --lesson instant_id
-    python -m miniature.training.train 240 --from-nothing    an afternoon on two cores
+    python -m miniature.training.train 60 --from-nothing     five hours: 60 minutes for each large lesson
     python -m miniature.training.evaluate                    what it can do
 
 Everything is kept in .cache/miniature/training.pt every ten minutes; the same command goes on from there. At the end
-miniature.safetensors, instant_id.safetensors or parts2whole.safetensors is written; its metadata say where it is from.
+miniature, instant_id, parts2whole or sharing.safetensors is written; its metadata say where it is from.
 """
 
 import argparse
@@ -68,7 +68,7 @@ def begin(net: Miniature, lesson: str, settled: bool = False) -> Training:
     """settled: as in Training."""
     learns, still = LESSONS[lesson].learns, LESSONS[lesson].still + (LESSONS[lesson].settled if settled else ())
     for name, weight in net.named_parameters():
-        weight.requires_grad_(name.startswith(learns) and not name.startswith(still))
+        weight.requires_grad_(name.startswith(learns) and not any(part in name for part in still))
     learning = [weight for weight in net.parameters() if weight.requires_grad]
     optimiser = torch.optim.AdamW(learning, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
     return Training(net, lesson, copy.deepcopy(net).requires_grad_(False), optimiser, settled)
@@ -81,6 +81,7 @@ def learn(training: Training, known: Pool, minutes: float, pause: Callable[[Trai
     lesson = LESSONS[training.lesson]
     if not first and not training.settled:
         lesson.prepare(training.net, known)
+        training.average.load_state_dict(training.net.state_dict())
     loss = lesson.loss(training.net, known)
     while (done := (time.monotonic() - started) / (60 * minutes)) < 1:
         warm = min(1, (training.step - first + 1) / _WARM_UP)
@@ -127,15 +128,17 @@ def main() -> None:
     for name in names[names.index(training.lesson) :]:
         if name != training.lesson:
             training = begin(training.average, name)
-        learn(training, known, LESSONS[name].minutes or given.minutes, _Keeper())
+        minutes = (given.from_nothing and LESSONS[name].minutes) or given.minutes
+        learn(training, known, minutes, _Keeper())
         save(training)
-        if file := stored.FILES.get(name):
+        if name in stored.FILES or not given.from_nothing:
+            file = stored.FILES.get(name, stored.FILE)
             _store(training, file, {} if given.from_nothing else stored.told(file), device)
     say("Now: python -m miniature.training.evaluate")
 
 
 def _store(training: Training, file: Path, history: Mapping[str, str], device: str) -> None:
-    trained = f"{training.step} steps, {training.seconds / 60:.0f} minutes on {device}"
+    trained = f"{training.step} steps of {training.lesson}, {training.seconds / 60:.0f} minutes on {device}"
     if before := history.get("trained"):
         trained = f"{before}; then {trained}"
     told = {"trained": trained, "commit": commit(), **PROVENANCE}
