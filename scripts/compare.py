@@ -114,9 +114,9 @@ def parts(_: World, quick: bool) -> Answer:
     from comparison import parts
 
     told, shown = list[Line](), Pictures()
-    for number, (name, dressed) in enumerate(parts.compared(2 if quick else 40)):
+    for name, dressed in parts.compared(2 if quick else 40):
         told.append({"": name, "pictures": len(dressed.pixels), **dressed.figures})
-        shown |= {(f"{number + 1} {name}", f"{column + 1}"): one for column, one in enumerate(dressed.pixels)}
+        shown |= {(name, f"{column + 1}"): one for column, one in enumerate(dressed.pixels)}
     return told, shown
 
 
