@@ -57,14 +57,15 @@ def main() -> int:
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
     parser.add_argument("--download", action="store_true", help="fetch the released weights first, for a true picture")
     parser.add_argument("--yes", action="store_true", help="do not ask before downloading")
-    nothing = "do not leave the miniature and its workflow in that ComfyUI"
+    nothing = "do not leave the miniature and its workflows in that ComfyUI"
     parser.add_argument("--leave-nothing", action="store_true", help=nothing)
     given = parser.parse_args()
     hosts = environment.find_hosts()
     python = environment.python_for(hosts, given.python, MODULES, environment.DEMO)
     environment.enter(python)
-    shutil.rmtree(OUTPUT, ignore_errors=True)
-    OUTPUT.mkdir()
+    OUTPUT.mkdir(exist_ok=True)  # compare.py and others write there too
+    for old in (*OUTPUT.glob("*.png"), OUTPUT / "report.json"):
+        old.unlink(missing_ok=True)
     if not hosts and python.is_relative_to(VENV):
         hosts = installed_host()
     if not hosts:

@@ -51,10 +51,9 @@ _INSTANT_ID = {
     "ckpt_name": "checkpoint", "control_net_name": "identity_net", "file": "instant_id", "pack": "antelope.parent"
 }  # fmt: skip
 _PARTS = {"ckpt_name": "sd15", "folder": "parts2whole", "clip_name": "clip_vision", "vae_name": "vae"}
-GROUP, THREE, PORTRAIT, FACE, OUTFIT, CLOTHES = (
-    f"{name} (miniature)"
-    for name in ("Two people", "A group", "A portrait", "Another face in a photo", "An outfit", "Outfit from pictures")
-)
+_LABELS = "what_1", "what_2", "other_label"
+_NAMES = "Two people", "A group", "A portrait", "Another face in a photo", "Parts2Whole", "Outfit from pictures"
+GROUP, THREE, PORTRAIT, FACE, OUTFIT, CLOTHES = (f"{name} (miniature)" for name in _NAMES)
 KINDS = {
     GROUP: Kind(
         "start_two_people", "note.md", net.Settings().steps, _ID_PATCH, lambda _: photos.drawn(), "choose two photos"
@@ -76,7 +75,8 @@ KINDS = {
     ),
     CLOTHES: Kind(
         "start_outfit", "note_clothes.md", net.Settings().steps, {"ckpt_name": "sharing"},
-        _clothes("shirt", "trousers"), "choose other clothes", garments.SIZE, {"reference": "once"},
+        _clothes("shirt", "trousers"), "choose other clothes", garments.SIZE,
+        {"reference": "once", "text": "a person in these clothes", **dict.fromkeys(_LABELS, "clothes")},
     ),
 }  # fmt: skip
 """The start templates, and Parts2Whole's."""
