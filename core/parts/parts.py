@@ -123,7 +123,7 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
         sizes = f"{_size(part.mask)} and its picture {_size(part.picture)}"
         found.append(f"The mask of {part.label!r} is {sizes}: the mask is stretched over the picture.")
     share = _share(part.mask)
-    if share > _INVERTED:
+    if share > _INVERTED or part.mask[[0, 0, -1, -1], [0, -1, 0, -1]].min() > 0.5:  # or all four corners
         found.append(
             f"The mask of {part.label!r} keeps {share:.0%} of the picture. If that is the background, put Invert Mask "
             "in between: the mask of Load Image is white where a picture is transparent."

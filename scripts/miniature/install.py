@@ -12,6 +12,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -144,7 +145,7 @@ def _pictures_left(folder: Path, pictures: Sequence[Path]) -> list[str]:
     chosen = {picture: f"miniature_{picture.name}" for picture in pictures}
     for picture, copied in chosen.items():
         if not (folder / copied).exists():
-            _put(picture, folder / copied)
+            written(folder / copied, partial(shutil.copyfile, picture))  # no link: what writes into it meets it alone
     return list(chosen.values())
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from environment import SetupError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -61,8 +62,14 @@ def load(path: Path = FILE) -> Miniature:
 
 
 def _state(path: Path) -> dict[str, Tensor]:
-    state = load_file(path)
-    scales = state.pop(_SCALES).float()
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as why:
+        raise SetupError(f"{path} cannot be read ({why}). To have it back: git checkout -- {path}") from why
+    scales = state.pop(_SCALES, torch.zeros(0)).float()
+    if (rows := sum(len(weight) for weight in state.values() if weight.dtype == torch.int8)) != len(scales):
+        found = f"{path} has {len(scales)} scales for {rows} rows of int8: it is damaged or of another version of this."
+        raise SetupError(f"{found} To have it back: git checkout -- {path}")
     for key, weight in sorted(state.items()):
         state[key] = weight.float()
         if weight.dtype == torch.int8:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import cv2
+import miniature_made
 import numpy as np
 import pytest
 import torch
@@ -20,20 +21,7 @@ from miniature.garments import Slot
 from miniature.looks import PARTS
 from miniature.training import crowds, lessons, portraits, train
 from miniature.unet import WIDTH
-from miniature_made import (
-    PLAIN,
-    Host,
-    Wardrobe,
-    check_alike,
-    dressing,
-    files_in,
-    opened,
-    sample,
-    shared,
-    sharing,
-    standing,
-    worn,
-)
+from miniature_made import PLAIN, Host, Wardrobe, check_alike, dressing, files_in, opened, sample, standing, worn
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.core.places import bodies
@@ -311,7 +299,7 @@ LEARNED = [name for name, way in parts.WAYS.items() if way.masks and way.by != p
 @pytest.fixture(scope="module")
 def sharing_wardrobe() -> Wardrobe:
     """As wide as SDXL."""
-    return sharing(built.build().sharing)
+    return miniature_made.sharing(built.build().sharing)
 
 
 @torch.inference_mode()
@@ -327,7 +315,7 @@ def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: n
         return x * scale**2 - unet(x * scale, time[None], nothing) * sigma * scale
 
     alone = net.sampled(clean, torch.zeros(1, 3, *garments.SIZE[::-1]), PLAIN, net.noise_levels())
-    check_alike(shared(sharing_wardrobe, pictures), small.decoder(alone)[0])
+    check_alike(miniature_made.shared(sharing_wardrobe, pictures), small.decoder(alone)[0])
 
 
 @pytest.mark.parametrize(

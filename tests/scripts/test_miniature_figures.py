@@ -1,10 +1,13 @@
 """The miniature itself, without a host: how many unseen people are seen in their own place, and how well."""
 
 import random
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from clothes_measured import Fitted, shows, swapped, wearing
+from environment import SetupError
 from miniature import avatars, export, garments, measure, net, places, stored
 from miniature.training import evaluate, lessons, train
 from pack.core.models.tensors import below
@@ -50,6 +53,15 @@ def test_a_right_cartoon_measures_as_right(model: net.Miniature, unseen: torch.T
     own, leak = measure.leakage(right)
     assert abs(own - 1) < 0.01 and abs(leak) < 0.01
     assert all(measure.fit(right, part) > 0.99 for part in ("hair", "shirt", "skin"))
+
+
+@pytest.mark.parametrize("damaged", [lambda data: data[:-9], lambda data: data.replace(b'"scales"', b'"scalez"')])
+def test_a_damaged_file_is_named(damaged: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    for file in set(stored.FILES.values()):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (broken := tmp_path / "sharing.safetensors").write_bytes(damaged(broken.read_bytes()))
+    with pytest.raises(SetupError, match=f"{broken}.*git checkout"):
+        stored.load(tmp_path / stored.FILE.name)
 
 
 def test_a_wider_layer_says_the_same_more_often() -> None:

@@ -45,6 +45,7 @@ def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> N
     drawn = {path.read_bytes() for path in (install.ROOT / "pictures").glob("*.png")}
     drawn |= {path.read_bytes() for path in (built.build().root / "input").iterdir()}
     assert {path.read_bytes() for path in (comfyui / "input").iterdir()} <= drawn, "nobody who lives"
+    assert all(path.stat().st_nlink == 1 for path in (comfyui / "input").iterdir()), "ComfyUI may write into them"
     outfit = json.loads(left.with_name(f"{install.OUTFIT}.json").read_text("utf-8"))
     assert len(chosen(outfit)) == 9 and known > chosen(outfit), "nothing that is to be fetched"
     (sampler,) = (node["widgets_values"] for node in nodes if node["type"] == "KSampler")

@@ -107,8 +107,9 @@ def test_what_works_but_may_not_be_meant_is_said():
     assert unknown.startswith("'a red scarf' is none of the six labels")
     (said,) = hints(part(mask=box(64, 80)))
     assert said == "The mask of 'face' is 64x80 px and its picture 90x130 px: the mask is stretched over the picture."
-    (inverted,) = hints(part(mask=1 - 0.9 * torch.eye(130)[:, :90][None]))
-    assert "keeps 99% of the picture" in inverted and "Invert Mask" in inverted
+    for mask, kept in ((1 - 0.9 * torch.eye(130)[:, :90][None], 99), (1 - box(), 79)):
+        (inverted,) = hints(part(mask=mask))
+        assert f"keeps {kept}% of the picture" in inverted and "Invert Mask" in inverted
     assert all(not hints(part(label=label)) for label in LABELS)
     two = torch.ones(2, 64, 64)
     (said,) = hints(part(mask=box(), target=two), mask=box(), target_mask=two)
