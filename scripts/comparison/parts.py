@@ -45,6 +45,8 @@ WAYS = {
     f"3 parts, {ITSELF}": Way(3, by=ITSELF),
     f"2 parts, {SHARED}": Way(2, by=SHARED),
 }
+LEARNED = [name for name, way in WAYS.items() if way.masks and way.by != ITSELF]
+"""Those by networks that were trained for it."""
 
 
 class Dressed(NamedTuple):

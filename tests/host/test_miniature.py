@@ -293,9 +293,6 @@ def test_parts_are_worn_as_without_a_host(wardrobe: Wardrobe, small: net.Miniatu
     check_alike(pixels, small.decoder(latents)[0])
 
 
-LEARNED = [name for name, way in parts.WAYS.items() if way.masks and way.by != parts.ITSELF]
-
-
 @pytest.fixture(scope="module")
 def sharing_wardrobe() -> Wardrobe:
     """As wide as SDXL."""
@@ -323,7 +320,7 @@ def test_parts_are_shared_as_without_a_host(sharing_wardrobe: Wardrobe, small: n
     [
         ("3 parts", 2),
         (f"2 parts, {parts.SHARED}", 1),
-        *(pytest.param(name, 10, marks=pytest.mark.thorough) for name in LEARNED),
+        *(pytest.param(name, 10, marks=pytest.mark.thorough) for name in parts.LEARNED),
     ],
 )
 def test_every_part_is_worn_in_its_region(way: str, people: int, request: pytest.FixtureRequest) -> None:

@@ -53,13 +53,15 @@ def wearing(pictures: Sequence[Fitted]) -> dict[str, float]:
 
 
 def swapped(pictures: Sequence[Fitted], before: Sequence[garments.Outfit]) -> float:
-    """The share of parts that look more like those told of than like those of before."""
+    """The share of parts that look more like those told of than like those of before, without parts that are the same
+    in another shade of their colour."""
     right = [
         read(fitted, slot, (meant, old[slot])) is meant
         for fitted, old in zip(pictures, before, strict=True)
         for slot, meant in fitted.told.items()
+        if meant._replace(colour=None) != old[slot]._replace(colour=None)
     ]
-    return sum(right) / len(right)
+    return sum(right) / max(len(right), 1)
 
 
 def beside(shown: Pictures, plain: Pictures) -> Tensor:
