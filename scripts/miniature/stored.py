@@ -51,7 +51,7 @@ def save(net: Miniature, path: Path, told: Mapping[str, str]) -> None:
 def load(path: Path = FILE) -> Miniature:
     """path: miniature.safetensors, with the others beside it."""
     net, state = Miniature(), dict[str, Tensor]()
-    for file in set(FILES.values()):
+    for file in FILES.values():
         state |= _state(path.with_name(file.name))
     state = {f"sharing.{key}": weight for key, weight in below("unet.", state).items()} | state
     left_out = net.load_state_dict(state, strict=False)
@@ -62,14 +62,15 @@ def load(path: Path = FILE) -> Miniature:
 
 
 def _state(path: Path) -> dict[str, Tensor]:
+    advice = f"To have it back: git checkout -- {path}"
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as why:
-        raise SetupError(f"{path} cannot be read ({why}). To have it back: git checkout -- {path}") from why
+        raise SetupError(f"{path} cannot be read ({why}). {advice}") from why
     scales = state.pop(_SCALES, torch.zeros(0)).float()
     if (rows := sum(len(weight) for weight in state.values() if weight.dtype == torch.int8)) != len(scales):
         found = f"{path} has {len(scales)} scales for {rows} rows of int8: it is damaged or of another version of this."
-        raise SetupError(f"{found} To have it back: git checkout -- {path}")
+        raise SetupError(f"{found} {advice}")
     for key, weight in sorted(state.items()):
         state[key] = weight.float()
         if weight.dtype == torch.int8:

@@ -17,7 +17,7 @@ from rig.shapes import of
 @pytest.fixture(scope="module")
 def model() -> net.Miniature:
     assert all({"trained", "commit"} <= stored.told(file).keys() for file in stored.FILES.values())
-    assert sum(file.stat().st_size for file in {*stored.FILES.values()}) < 14e6
+    assert sum(file.stat().st_size for file in stored.FILES.values()) < 14e6
     return stored.load()
 
 
@@ -57,7 +57,7 @@ def test_a_right_cartoon_measures_as_right(model: net.Miniature, unseen: torch.T
 
 @pytest.mark.parametrize("damaged", [lambda data: data[:-9], lambda data: data.replace(b'"scales"', b'"scalez"')])
 def test_a_damaged_file_is_named(damaged: Callable[[bytes], bytes], tmp_path: Path) -> None:
-    for file in set(stored.FILES.values()):
+    for file in stored.FILES.values():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (broken := tmp_path / "sharing.safetensors").write_bytes(damaged(broken.read_bytes()))
     with pytest.raises(SetupError, match=f"{broken}.*git checkout"):

@@ -1,4 +1,4 @@
-"""How the miniature is trained, and figures of ID-Patch and Parts2Whole.
+"""How the miniature is trained, and figures of ID-Patch.
 
 portraits.py     drawn photos of people
 crowds.py        where drawn people stand
