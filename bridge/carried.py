@@ -14,7 +14,8 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ..core.errors import BadSetup, LikenessError
-from .conditioning import ALWAYS, Conditioning
+from .conditioning import Conditioning
+from .schedule import ScheduleRange
 
 
 class ConditioningLost(LikenessError):
@@ -32,13 +33,13 @@ class ConditioningLost(LikenessError):
 class Carried:
     """What one apply node puts on one side (positive or negative) of the conditioning. Immutable.
 
-    key: under which conditioning holds it. source: the same object on both sides. sigmas: (start, end), first and last
-    sigma at which it works.
+    key: under which conditioning holds it. source: the same object on both sides. schedule: the part of the schedule in
+    which it works; the run makes sigmas of it.
     """
 
     key: ClassVar[str]
     source: object
-    sigmas: tuple[float, float]
+    schedule: ScheduleRange
     _pieces: dict[Hashable, Any] = field(default_factory=dict, init=False)
 
     def __deepcopy__(self, memo: object) -> Self:
@@ -80,11 +81,6 @@ class Carried:
         if which not in self._pieces:
             self._pieces[which] = make()
         return self._pieces[which]
-
-    def is_on(self, sigmas: Tensor) -> bool:
-        """Whether it works at these sigmas. The whole schedule does: asking a GPU for a number makes everybody wait."""
-        start, end = self.sigmas
-        return (start >= ALWAYS[0] and end <= ALWAYS[1]) or start >= float(sigmas[0]) >= end
 
 
 def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> Tensor:

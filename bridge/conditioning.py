@@ -14,23 +14,21 @@ import comfy.controlnet
 import torch
 from comfy.controlnet import ControlBase
 from comfy.model_base import BaseModel
-from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy.utils import repeat_to_batch_size
 from torch import Tensor
 
 from ..core import geometry
-from ..core.errors import BadSetup, WrongBaseModel
+from ..core.errors import WrongBaseModel
 from ..core.families import of_text
 from ..core.people import rows_missing
+from .schedule import check_range
 from .unet import ONE_FAMILY, Options, family, instead
 
 Entry = list[Any]
 """[tensor (B, tokens, width), options]."""
 Conditioning = list[Entry]
 
-ALWAYS = (999999999.9, 0.0)
-"""The host's sigmas for 0 % and 100 % of the schedule; of models whose schedule begins at 1, too."""
 ID_TOKENS = "likeness_id_tokens"
 
 
@@ -313,20 +311,6 @@ class _Timesteps(Tensor):
 
     def to(self, *_: Any, **__: Any) -> Tensor:
         return self.as_subclass(Tensor).float()
-
-
-def check_range(what: str, start: float, end: float) -> None:
-    """Raise BadSetup for a range that ends before it starts; an empty one switches off on purpose."""
-    if start > end:
-        why = f"{what} starts at {start:g} and ends at {end:g} of the schedule, so it would never work."
-        raise BadSetup(why, "Set the start below the end.")
-
-
-def sigmas_of(model: ModelPatcher, what: str, start: float, end: float) -> tuple[float, float]:
-    """(first, last) sigma of a range of the MODEL's schedule, 0..1. Raises as check_range."""
-    check_range(what, start, end)
-    to_sigma = model.get_model_object("model_sampling").percent_to_sigma
-    return ALWAYS[0] if start <= 0 else to_sigma(start), to_sigma(end)
 
 
 def check_control_net(control_net: ControlBase | None, width: int, what: str) -> None:

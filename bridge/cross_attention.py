@@ -113,7 +113,7 @@ class CrossAttentionRun(Run):
     def acting(self, chunks: tuple[tuple[Any, ...], ...], given: Given) -> tuple[tuple[Any, ...], ...]:
         """What each node has put into the chunks, of the nodes that are switched on at this step."""
         together = zip(*chunks, strict=True)
-        return tuple(each for each in together if each[0].active and each[0].is_on(given.sigmas))
+        return tuple(each for each in together if each[0].active and self.is_on(each[0], given.sigmas))
 
     def ready(self, what: Hashable, given: Given, make: Callable[[Place], CrossAttentionBatch]) -> CrossAttentionBatch:
         """The batch for `what`, one for all steps of the run that see it at the same place."""

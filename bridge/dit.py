@@ -139,7 +139,7 @@ class BlockInjection(Injection):
     key = "likeness_block_injections"
 
     def alike(self, other: Any) -> bool:
-        return self.sigmas == other.sigmas
+        return self.schedule == other.schedule
 
     def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
         """What rows (..., width) of the picture read of some of the people behind one block: (..., width)."""
@@ -177,7 +177,7 @@ class BlocksRun(Run):
     def batch(self, chunks: tuple[tuple[BlockInjection, ...], ...], given: Given) -> "BlocksBatch | None":
         """Of the people who are switched on at this step."""
         together = zip(*chunks, strict=True)
-        on = tuple(each for each in together if any(one.active for one in each) and each[0].is_on(given.sigmas))
+        on = tuple(each for each in together if any(one.active for one in each) and self.is_on(each[0], given.sigmas))
         if not on:
             return None
         what = on, tuple(given.x.shape[-2:]), len(given.x)

@@ -45,14 +45,14 @@ def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[T
 
 
 def latent_of(vae: VAE, part: Prepared, model: ModelPatcher, advice: str) -> Tensor:
-    """A part as this MODEL is given it, (1, channels, h, w) float32 on the CPU, scaled.
+    """A part as the VAE gives it, (1, channels, h, w) float32 on the CPU. The MODEL that reads it scales it.
 
     Raises WrongBaseModel with `advice` for the VAE of another family.
     """
     comfy.model_management.throw_exception_if_processing_interrupted()
     latent = vae.encode(part.picture[None])
     check_family("The vae input", "latent channels", latent.shape[1], model.model.latent_format.latent_channels, advice)
-    return model.model.process_latent_in(latent.float().cpu())
+    return latent.float().cpu()
 
 
 def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tensor]:

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from ..core.attention import EVERYBODY, EXCLUDED, NOBODY, Block, region_bias
 from .carried import Carried, CarriedCond, ConditioningLost, put
-from .conditioning import ALWAYS, ID_TOKENS, Canvas, Conditioning, Entry, IDTokens
+from .conditioning import ID_TOKENS, Canvas, Conditioning, Entry, IDTokens
 from .cross_attention import WHOSE, CrossAttentionBatch, CrossAttentionRun, Patch, Place, as_many, deaf_layers, rows_of
 from .runs import Given, entries, modules_of
+from .schedule import WHOLE_SCHEDULE
 from .unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
 
 _AT_ONCE = 16
@@ -98,12 +99,12 @@ class RegionalText(Carried):
 def spoken(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | None) -> RegionalText:
     """One text per person, (1, T, width) each, read behind the common one."""
     counts = tuple(one.shape[1] for one in tokens)
-    return RegionalText(object(), ALWAYS, regions, counts, canvas, torch.cat(tuple(tokens), dim=1))
+    return RegionalText(object(), WHOLE_SCHEDULE, regions, counts, canvas, torch.cat(tuple(tokens), dim=1))
 
 
 def standing_at(place: int, count: int, region: Tensor, canvas: Canvas) -> RegionalText:
     """So many tokens of a text from `place` on, read in a region (H, W) only."""
-    return RegionalText(object(), ALWAYS, region[None], (count,), canvas, None, place)
+    return RegionalText(object(), WHOLE_SCHEDULE, region[None], (count,), canvas, None, place)
 
 
 def silent(text: RegionalText) -> RegionalText:
@@ -120,7 +121,7 @@ def standing_in(sides: Sequence[Conditioning], regions: Tensor, canvas: Canvas) 
         if (named := entry[1].get(ID_TOKENS)) is None:
             return entry
         counts = (named.each,) * named.people
-        return put([entry], RegionalText(source, ALWAYS, regions, counts, canvas, None, named.start))[0]
+        return put([entry], RegionalText(source, WHOLE_SCHEDULE, regions, counts, canvas, None, named.start))[0]
 
     return [[bound(entry) for entry in side] for side in sides]
 
@@ -144,7 +145,7 @@ def everywhere(inside: IDTokens | None, text: Tensor) -> RegionalText:
     tokens = inside.people * inside.each if inside else 0
     there = inside is not None and inside.start + tokens <= text.shape[1]
     counts, start = ((tokens,), inside.start) if inside and there else ((), 0)
-    return RegionalText(object(), ALWAYS, torch.ones(len(counts), 1, 1), counts, None, None, start).known(text)
+    return RegionalText(object(), WHOLE_SCHEDULE, torch.ones(len(counts), 1, 1), counts, None, None, start).known(text)
 
 
 class RegionalTextRun(CrossAttentionRun):

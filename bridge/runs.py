@@ -20,7 +20,8 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..core.errors import counted
-from .carried import CarriedCond, Chunk, ConditioningLost
+from .carried import Carried, CarriedCond, Chunk, ConditioningLost
+from .schedule import ScheduleRange, SigmaRange
 from .unet import Options, dtype_of, pixels_of
 
 _WRAPPERS = comfy.patcher_extension.WrappersMP
@@ -119,6 +120,8 @@ class Run:
         self.latent: tuple[int, ...] = tuple(latent.shape[-2:])
         """(height, width) of what is denoised, in latent pixels."""
         self._device = guider.model_patcher.load_device
+        self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
+        self._sigma_ranges = dict[ScheduleRange, SigmaRange]()
         self._numbers = dict[Chunk, int]()
         self._chunks: dict[int, Chunk] = {}
         self._rows: dict[tuple[tuple[Chunk, ...], int], Tensor] = {}
@@ -134,6 +137,17 @@ class Run:
     def everything(self, guider: CFGGuider) -> list[Any]:
         """All that the conditioning of this run carries."""
         return [one for entry in entries(guider, self.key) for one in entry["model_conds"][self.key].cond]
+
+    def is_on(self, carried: Carried, sigmas: Tensor) -> bool:
+        """Whether something works at these sigmas, (B,), by the schedule of the MODEL that samples.
+
+        For the whole schedule nobody is asked: to read a number of a GPU makes everybody wait.
+        """
+        if carried.schedule.is_whole:
+            return True
+        if carried.schedule not in self._sigma_ranges:
+            self._sigma_ranges[carried.schedule] = carried.schedule.in_sigmas(self._model_sampling)
+        return self._sigma_ranges[carried.schedule].contains(float(sigmas[0]))
 
     def rows(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor:
         """(rows, 2): per row the number of its chunk, and of the picture in it.

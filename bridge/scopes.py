@@ -21,18 +21,19 @@ from .conditioning import Canvas, Conditioning, check_conditioning
 from .injections import Injection, InjectionsRun
 from .load import Loaded
 from .runs import Run, patched
+from .schedule import ScheduleRange
 
 
 @dataclass(frozen=True)
 class Scope:
     """The same on both sides of the conditioning.
 
-    people: of weight above 0. sigmas, regions, boxes, by_row: as in Injection. canvas: what the regions are parts of.
+    people: of weight above 0. schedule, regions, boxes, by_row: as in Injection. canvas: what the regions are parts of.
     placed: whether they are parts of the cast's canvas, which is then looked at before the run.
     """
 
     people: Sequence[Person]
-    sigmas: tuple[float, float]
+    schedule: ScheduleRange
     regions: Tensor | None
     boxes: Tensor | None
     by_row: bool
@@ -53,7 +54,7 @@ class Scope:
     ) -> Injection:
         """Tokens, and keys and values, for one side."""
         canvas = self.canvas if self.placed or self.by_row else None
-        return kind(source, self.sigmas, tokens, layers, self.regions, canvas, self.by_row, self.boxes)
+        return kind(source, self.schedule, tokens, layers, self.regions, canvas, self.by_row, self.boxes)
 
     def preview(self, cls: type[io.ComfyNode]) -> ui.PreviewImage | None:
         """Where everybody acts, for the eye; None: everywhere, or nobody's regions."""
@@ -75,9 +76,9 @@ class Scope:
         return io.NodeOutput(patched(model, run), *both, ui=shown or self.preview(cls))
 
 
-def everywhere(cast: Cast, node: str, sigmas: tuple[float, float]) -> Scope:
+def everywhere(cast: Cast, node: str, schedule: ScheduleRange) -> Scope:
     """All of them in the whole picture. node: its name."""
-    return Scope(regions.present(cast).people, sigmas, None, None, False, Canvas(node), False)
+    return Scope(regions.present(cast).people, schedule, None, None, False, Canvas(node), False)
 
 
 def acting(
@@ -106,7 +107,7 @@ def acting(
 def of_faces(
     cast: Cast,
     node: str,
-    sigmas: tuple[float, float],
+    schedule: ScheduleRange,
     boxed: Cast | None = None,
     *,
     region_margin: float,
@@ -124,13 +125,13 @@ def of_faces(
     boxes = regions.in_boxes(boxed or cast, areas, node) if acts_in == regions.FACE_BOXES else None
     areas, boxes = (each if each is None else each[regions.rows_of(people, cast)] for each in (areas, boxes))
     placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
-    return Scope(people, sigmas, areas, boxes, by_row, _canvas(node, people, by_row), placed)
+    return Scope(people, schedule, areas, boxes, by_row, _canvas(node, people, by_row), placed)
 
 
 def of_bodies(
     cast: Cast,
     node: str,
-    sigmas: tuple[float, float],
+    schedule: ScheduleRange,
     people: Sequence[Person] | None = None,
     alone: bool = True,
     rows: bool = False,
@@ -149,14 +150,14 @@ def of_bodies(
     people, by_row = regions.present(cast).people if people is None else people, cast.by_row
     canvas = _canvas(node, people, by_row)
     if mask is None and alone and (len(regions.present(cast).people) == 1 or (rows and by_row)):
-        return Scope(people, sigmas, None, None, by_row, canvas, False)
+        return Scope(people, schedule, None, None, by_row, canvas, False)
     if mask is not None and alone:
         regions.check_one_picture(cast)
     if mask is not None and not is_a(cast, PlacedCast):
-        return Scope(people, sigmas, regions.of_masks(mask, cast, people), None, by_row, canvas, False)
+        return Scope(people, schedule, regions.of_masks(mask, cast, people), None, by_row, canvas, False)
     areas = regions.of_present(require_places(cast, node), people, mask, extent, margin, feather)
     whole = alone and len(areas) == 1 and bool((areas == 1).all())
-    return Scope(people, sigmas, None if whole else areas, None, by_row, canvas, not whole)
+    return Scope(people, schedule, None if whole else areas, None, by_row, canvas, not whole)
 
 
 def _canvas(node: str, people: Sequence[Person], by_row: bool) -> Canvas:

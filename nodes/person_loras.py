@@ -8,12 +8,13 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 
 from ..bridge import carried, folders, regional_text, schema, scopes
-from ..bridge.conditioning import Conditioning, check_conditioning, sigmas_of
+from ..bridge.conditioning import Conditioning, check_conditioning
 from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
 from ..bridge.lora import of_file, path_of
 from ..bridge.regional_lora import Added, RegionalLora, RegionalLoraRun
 from ..bridge.runs import patched
+from ..bridge.schedule import schedule_range
 from ..bridge.unet import text_width
 from ..core.people import CROP, Identity, Lora, Person
 from ..core.places import regions
@@ -99,7 +100,7 @@ class LoraPerPerson(io.ComfyNode):
         if found is None:
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), APPLY)
-        window = sigmas_of(model, "The range of the LoRAs", start_percent, end_percent)
+        window = schedule_range("The range of the LoRAs", start_percent, end_percent)
         alone = whole.by_row or len(whole.people) == 1
         scope = scopes.of_bodies(found, APPLY, window, alone=alone, rows=True, **region)
         if not loras:

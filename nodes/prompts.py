@@ -7,8 +7,9 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 
 from ..bridge import carried, notes, regional_text, runs, scopes
-from ..bridge.conditioning import ALWAYS, Conditioning, check_conditioning
+from ..bridge.conditioning import Conditioning, check_conditioning
 from ..bridge.encode import text_of
+from ..bridge.schedule import WHOLE_SCHEDULE
 from ..bridge.schema import IN_METHODS, advanced, applied_outputs, region_inputs
 from ..bridge.unet import text_width
 from ..core.people import Cast, require_places
@@ -62,7 +63,7 @@ class PersonPrompts(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), NAME)
         people = [placed.people[n] for n in worded]
-        scope = scopes.of_bodies(placed, NAME, ALWAYS, people, alone=False, **region)
+        scope = scopes.of_bodies(placed, NAME, WHOLE_SCHEDULE, people, alone=False, **region)
         tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in worded.values()]
         assert scope.regions is not None
         spoken = regional_text.spoken(tokens, scope.regions * strength, scope.canvas)

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
+from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
@@ -67,17 +67,16 @@ def record_one(
 class SelfReference:
     """Parts that the denoiser itself sees while it samples: with its LoRAs, cast and offloaded as in this run.
 
-    latents: (parts, 4, h, w), scaled for the model; contexts: (parts, T, width);
+    How noise, sigmas and latents are scaled is asked of the MODEL that samples: a node behind ours may have changed it.
 
-    extra: (parts, channels, h, w), what the model is given beside a noisy latent, no channels for most;
+    latents: (parts, 4, h, w), as the VAE gives them; contexts: (parts, T, width);
+    inpainting: whether the model is given a mask and a picture beside the noisy latent;
     adm: (parts, adm) or None; masks: (H, W) per part; noise: like latents, the same at every step.
     windows: the piece of its latent that each part is recorded from, (left, top, right, below).
     steps: for how many one recording is used, or None: once per run, without noise, at t = 0.
     """
 
-    model_sampling: Any
     latents: Tensor
-    extra: Tensor
     contexts: Tensor
     adm: Tensor | None
     masks: Sequence[Tensor]
@@ -85,6 +84,7 @@ class SelfReference:
     layers: str
     windows: Sequence[Rect]
     steps: int | None = 1
+    inpainting: bool = False
     _counted: dict[Hashable, Inside] = field(default_factory=dict, init=False)
 
     def placed(self, like: Tensor) -> "SelfReference":
@@ -93,27 +93,32 @@ class SelfReference:
         return replace(
             self,
             latents=self.latents.to(place),
-            extra=self.extra.to(place),
             contexts=self.contexts.to(like),
             adm=None if self.adm is None else self.adm.to(like),
             noise=self.noise.to(place),
         )
 
-    def __call__(self, unet: nn.Module, timesteps: Tensor, sigmas: Tensor) -> Bank:
-        """timesteps, sigmas: (1,), what the UNet is given for this step and the level of its noise."""
+    def __call__(self, model: BaseModel, sigmas: Tensor) -> Bank:
+        """What the layers of the model's UNet see of the parts. sigmas: (1,), the level of noise of this step."""
+        unet = model.diffusion_model
         pixels, at = math.prod(self.latents.shape[-2:]), grids(unet, *self.latents.shape[-2:])
         shares = LAYERS[self.layers]
         layers = [b for b in layers_of(unet) if shares(b, math.sqrt(pixels / math.prod(at[b[:2]])))]
-        parts = self._at_zero(unet, layers) if self.steps is None else self._at(unet, timesteps, sigmas, layers)
+        parts = self._at_zero(model, layers) if self.steps is None else self._at(model, sigmas, layers)
         return {
             block: [self._inside(unet, n, block, parts[n][block]).of(parts[n][block]) for n in range(len(parts))]
             for block in layers
         }
 
-    def _at(self, unet: nn.Module, timesteps: Tensor, sigmas: Tensor, layers: list[Block]) -> dict[int, Recorded]:
+    def _at(self, model: BaseModel, sigmas: Tensor, layers: list[Block]) -> dict[int, Recorded]:
         """All parts of one size in one batch, at the noise level of this step."""
-        noisy = self.model_sampling.noise_scaling(sigmas, self.noise.clone(), self.latents)
-        x = torch.cat([self.model_sampling.calculate_input(sigmas, noisy), self.extra], dim=1).to(self.contexts)
+        unet = model.diffusion_model
+        model_sampling = model.model_sampling
+        timesteps = model_sampling.timestep(sigmas).float()
+        clean = model.process_latent_in(self.latents)
+        # The host's noise_scaling changes the noise that it is given.
+        noisy = model_sampling.noise_scaling(sigmas, self.noise.clone(), clean)
+        x = self._with_picture(model_sampling.calculate_input(sigmas, noisy), clean)
         parts: dict[int, Recorded] = {}
         for rows in self._alike():
             given, context, adm = self._rows(x, rows)
@@ -121,10 +126,20 @@ class SelfReference:
             parts |= {n: {block: seen[block][row] for block in layers} for row, n in enumerate(rows)}
         return parts
 
-    def _at_zero(self, unet: nn.Module, layers: list[Block]) -> dict[int, Recorded]:
+    def _at_zero(self, model: BaseModel, layers: list[Block]) -> dict[int, Recorded]:
         """One part after another, kept on the CPU."""
-        x = torch.cat([self.latents, self.extra], dim=1).to(self.contexts)
-        return {n: record_one(unet, *self._rows(x, [n]), layers) for n in range(len(x))}
+        clean = model.process_latent_in(self.latents)
+        x = self._with_picture(clean, clean)
+        return {n: record_one(model.diffusion_model, *self._rows(x, [n]), layers) for n in range(len(x))}
+
+    def _with_picture(self, latents: Tensor, clean: Tensor) -> Tensor:
+        """What the UNet is given of latents (parts, 4, h, w), in its dtype: (parts, 4 or 9, h, w).
+
+        An inpainting model is told that nothing of a part is to be painted: a mask of zeros, and the part itself.
+        """
+        if not self.inpainting:
+            return latents.to(self.contexts)
+        return torch.cat([latents, torch.zeros_like(clean[:, :1]), clean], dim=1).to(self.contexts)
 
     def _alike(self) -> Iterable[list[int]]:
         """The numbers of the parts, those that are recorded at one size together."""

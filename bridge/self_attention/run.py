@@ -45,7 +45,7 @@ class SharingRun(Run):
         if given.x.device not in self._memories:
             self._memories[given.x.device] = Memory(given, self._others)
         memory = self._memories[given.x.device]
-        on = any(parts.is_on(given.sigmas) for parts in carried)
+        on = any(self.is_on(parts, given.sigmas) for parts in carried)
         if not on and all(parts.pose is None for parts in carried):
             return None
         if on and (live := next((parts.live for parts in carried if parts.live), None)):
@@ -175,8 +175,7 @@ class Memory:
         if parts.live is None:
             return parts
         if parts.live not in self._banks:
-            timesteps = given.model.model_sampling.timestep(given.sigmas[:1]).float()
-            self._banks[parts.live] = self._placed(parts.live)(self._unet, timesteps, given.sigmas[:1])
+            self._banks[parts.live] = self._placed(parts.live)(given.model, given.sigmas[:1])
         if parts not in self._recorded:
             self._recorded[parts] = replace(parts, bank=self._banks[parts.live], live=None)
         return self._recorded[parts]

@@ -14,11 +14,12 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...bridge import conditioning, notes, schema, scopes
-from ...bridge.conditioning import ALWAYS, ID_TOKENS, Canvas, Conditioning, ControlAttachment, IDTokens
+from ...bridge.conditioning import ID_TOKENS, Canvas, Conditioning, ControlAttachment, IDTokens
 from ...bridge.cross_attention import WHOSE, deaf_layers, place_of
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.regional_text import RegionalText, RegionalTextBatch, RegionalTextRun, everywhere, repeats, standing_in
 from ...bridge.runs import Given, patched, read_by
+from ...bridge.schedule import WHOLE_SCHEDULE
 from ...bridge.unet import Options, Replacement, attend_with, layers_of, text_width
 from ...core import geometry
 from ...core.errors import BadCast, BadPatches, counted
@@ -204,7 +205,7 @@ class BindIDTokens(io.ComfyNode):
             why = f"The conditioning holds the ID tokens of {bound}, the cast has {seen} above weight 0 on the canvas."
             raise BadPatches(why, "Give Apply ID-Patch and this node the same cast.")
         conditioning.check_conditioning([*positive, *negative], text_width(model), BIND)
-        scope = scopes.of_bodies(cast, BIND, ALWAYS, people, alone=False, **region)
+        scope = scopes.of_bodies(cast, BIND, WHOLE_SCHEDULE, people, alone=False, **region)
         assert scope.regions is not None
         both = standing_in([positive, negative], scope.regions, scope.canvas)
         return io.NodeOutput(patched(model, RegionalTextRun), *both, ui=scope.preview(cls))

@@ -10,9 +10,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge import schema, scopes
-from ...bridge.conditioning import Conditioning, ControlAttachment, check_control_net, sigmas_of
+from ...bridge.conditioning import Conditioning, ControlAttachment, check_control_net
 from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
+from ...bridge.schedule import schedule_range
 from ...bridge.scopes import Scope, check_fits, injections
 from ...bridge.token_control_net import TokenControlNet
 from ...core import geometry
@@ -93,7 +94,7 @@ class ApplyInstantID(io.ComfyNode):
         cast = scopes.acting(cls, cast, adapter_weight or control_strength, SDXL.token, **where)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
-        window = sigmas_of(model, "The adapter", adapter_start_percent, adapter_end_percent)
+        window = schedule_range("The adapter", adapter_start_percent, adapter_end_percent)
         check_control_net(control_net, instant_id.width, APPLY)
         check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
         scope = scopes.of_faces(cast, APPLY, window, **where)

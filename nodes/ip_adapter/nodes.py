@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...bridge import encode, lora, notes, schema, scopes, unet
-from ...bridge.conditioning import Conditioning, sigmas_of
+from ...bridge.conditioning import Conditioning
 from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
+from ...bridge.schedule import schedule_range
 from ...bridge.scopes import Scope, check_fits, injections
 from ...core.errors import BadCast, BadSetup
 from ...core.families import SDXL, of_text
@@ -121,7 +122,7 @@ class ApplyIPAdapter(io.ComfyNode):
         cast = scopes.acting(cls, cast, weight, (of_text(ip_adapter.width) or SDXL).token, **where)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
-        window = sigmas_of(model, "The adapter", start_percent, end_percent)
+        window = schedule_range("The adapter", start_percent, end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
         scope, made = scopes.of_faces(cast, APPLY, window, **where), ip_adapter.variant
         joined, cut = made.photos if photos == AS_MADE else photos, made.cut if portrait == AS_MADE else portrait
@@ -238,7 +239,7 @@ class ApplyStyle(io.ComfyNode):
                 "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
                 "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",
             )
-        window = sigmas_of(model, STYLES, start_percent, end_percent)
+        window = schedule_range(STYLES, start_percent, end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), STYLES)
         on = net.chosen_layers([layer[:3] for layer in unet.attention_layers(model)], layers)
         if placed is None:

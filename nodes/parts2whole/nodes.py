@@ -12,11 +12,12 @@ from torch import Tensor
 
 from ...bridge import folders, load, notes, unet
 from ...bridge.carried import put
-from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
+from ...bridge.conditioning import Conditioning, check_conditioning
 from ...bridge.encode import check_family, latent_of, text_of
 from ...bridge.injections import Injection, InjectionsRun
 from ...bridge.notes import stepwise
 from ...bridge.runs import patched
+from ...bridge.schedule import ScheduleRange, schedule_range
 from ...bridge.schema import IN_FILES, IN_METHODS, advanced, applied_inputs, applied_outputs, range_inputs
 from ...bridge.self_attention.recording import record_at_zero
 from ...bridge.self_attention.run import SharingRun
@@ -74,7 +75,9 @@ def encode(
     for embed in embeds:
         wanted, advice = networks.decoupled.model.width, "Load CLIP ViT-L/14 with Load CLIP Vision."
         check_family("The clip_vision input", "width", embed.shape[-1], wanted, advice)
-    latents = [latent_of(vae, part, networks.reference, _VAE) for part in ready]
+    latents = [
+        networks.reference.model.process_latent_in(latent_of(vae, part, networks.reference, _VAE)) for part in ready
+    ]
     banks = _record(networks.reference, latents, contexts, ready)
     return Features(
         networks=networks,
@@ -142,7 +145,7 @@ def put_in(
     sides: tuple[Conditioning, Conditioning],
     features: Features,
     strength: float,
-    sigmas: tuple[float, float],
+    schedule: ScheduleRange,
     pose: Tensor | None,
     watch: Watch | None = None,
 ) -> tuple[Conditioning, Conditioning]:
@@ -155,7 +158,7 @@ def put_in(
     weights = PartWeights([weight * strength for weight in features.weights], features.targets)
     bank = features.bank if strength else None
     positive, negative = (
-        share_with(side, SharedParts(source, sigmas, tokens, weights, pose, size=features.size, watch=watch))
+        share_with(side, SharedParts(source, schedule, tokens, weights, pose, size=features.size, watch=watch))
         for side, tokens in zip(sides, (bank, None), strict=True)
     )
     if not strength:
@@ -166,8 +169,8 @@ def put_in(
     layers = tuple((k, v * strength) for k, v in pairs)
     silent = tuple((torch.zeros_like(k), torch.zeros_like(v)) for k, v in pairs)
     return (
-        put(positive, Injection(source, sigmas, tokens, layers, None)),
-        put(negative, Injection(source, sigmas, torch.zeros_like(tokens), silent, None)),
+        put(positive, Injection(source, schedule, tokens, layers, None)),
+        put(negative, Injection(source, schedule, torch.zeros_like(tokens), silent, None)),
     )
 
 
@@ -268,7 +271,7 @@ class ApplyParts(io.ComfyNode):
         notes.tell(node, "" if pose is None else pose_hint(pose))
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
-        window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
+        window = schedule_range("The range of the parts", start_percent, end_percent)
         check_fit(model, [*positive, *negative], features)
         posed = None if pose is None else pose_features(features, pose)
         watch = Watch(heat_map_step, lambda shares: notes.show(node, previews.heat_maps(shares, features.labels)))

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from ...bridge import notes, schema, scopes
 from ...bridge.carried import put
-from ...bridge.conditioning import ALWAYS, Conditioning, changed_at, check_conditioning
+from ...bridge.conditioning import Conditioning, changed_at, check_conditioning
 from ...bridge.encode import check_family, vision_of
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
 from ...bridge.regional_text import RegionalTextRun, silent, standing_at
 from ...bridge.runs import patched
+from ...bridge.schedule import WHOLE_SCHEDULE
 from ...bridge.unet import text_width
 from ...core.errors import WrongBaseModel, listed
 from ...core.identities import embeddings, portraits
@@ -154,7 +155,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         words, fused, stand = prompt(photo_maker, clip, text, trigger, drawn.people)
         if acting is None:
             return io.NodeOutput(model, words, negative)
-        scope = scopes.of_bodies(cast, APPLY, ALWAYS, regions.present(drawn).people, **region)
+        scope = scopes.of_bodies(cast, APPLY, WHOLE_SCHEDULE, regions.present(drawn).people, **region)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         before, after, negative = starmap(_control_nets_read, ((words, words), (words, fused), (negative, negative)))
         areas = scope.regions

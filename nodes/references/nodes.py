@@ -19,9 +19,10 @@ from typing_extensions import Self
 
 from ...bridge import dit, notes, schema
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost, put
-from ...bridge.conditioning import Canvas, Conditioning, sigmas_of
+from ...bridge.conditioning import Canvas, Conditioning
 from ...bridge.dit import TOKEN, Attention, around_attention, tokens_of
 from ...bridge.runs import Batch, Given, Run, entries, patched
+from ...bridge.schedule import schedule_range
 from ...bridge.unet import Options, pixels_of, with_patch
 from ...core import previews
 from ...core.errors import BadSetup, LikenessError, counted
@@ -198,7 +199,7 @@ class BoundReferencesRun(Run):
 
     def batch(self, chunks: tuple[tuple[BoundReferences, ...], ...], given: Given) -> "BoundBatch | None":
         """Of several that are on at this step the last one counts."""
-        on = [each for each in zip(*chunks, strict=True) if each[0].is_on(given.sigmas)]
+        on = [each for each in zip(*chunks, strict=True) if self.is_on(each[0], given.sigmas)]
         if not on or not given.references:
             return None
         last, *others = on[-1]
@@ -332,7 +333,7 @@ class BindReferences(io.ComfyNode):
         notes.tell(notes.node_of(cls), ROWS if by_row else "")
         if by_row:
             return io.NodeOutput(model, positive, negative)
-        window = sigmas_of(model, BIND, start_percent, end_percent)
+        window = schedule_range(BIND, start_percent, end_percent)
         canvas = Canvas(BIND)
         shown = list[Tensor]()
 

@@ -14,9 +14,10 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
+from ...bridge.conditioning import Conditioning, check_conditioning
 from ...bridge.encode import latent_of, text_of
 from ...bridge.runs import patched
+from ...bridge.schedule import schedule_range
 from ...bridge.schema import IN_METHODS, advanced, applied_inputs, applied_outputs, range_inputs, seed_input
 from ...bridge.self_attention.recording import LAYERS, SelfReference
 from ...bridge.self_attention.run import SharingRun
@@ -57,9 +58,8 @@ def reference_of(
     adm = [_adm(model, pooled, size, shown) for (_, pooled), shown in zip(texts, windows, strict=True)]
     first, *others = [comfy.conds.CONDCrossAttn(context) for context, _ in texts]
     return SelfReference(
-        model_sampling=model.get_model_object("model_sampling"),
         latents=latents,
-        extra=_extra(model, latents),
+        inpainting=_is_inpainting(model, latents.shape[1]),
         contexts=first.concat(others),
         adm=None if adm[0] is None else torch.cat(adm),
         masks=masks,
@@ -77,14 +77,22 @@ def _adm(model: ModelPatcher, pooled: Tensor, size: tuple[int, int], shown: Rect
     return model.model.encode_adm(pooled_output=pooled, width=size[0], height=size[1], **crop)
 
 
-def _extra(model: ModelPatcher, latents: Tensor) -> Tensor:
-    """Inpainting models are told that nothing of a part is to be painted: a mask of zeros, and the part itself."""
-    channels = model.get_model_object("diffusion_model").input_blocks[0][0].in_channels - latents.shape[1]
-    if channels not in (0, 1 + latents.shape[1]):
-        found = f"a model that is given {channels} more channels than a latent has"
-        advice = "Use another SD1.5 or SDXL model."
-        raise WrongBaseModel("The MODEL", found, "an ordinary or an inpainting model", advice)
-    return torch.cat([torch.zeros_like(latents[:, :1]), latents], dim=1) if channels else latents[:, :0]
+def _is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
+    """Whether the MODEL is given a mask and a picture beside a latent of so many channels.
+
+    Raises WrongBaseModel for a MODEL that is given something else.
+    """
+    channels = model.get_model_object("diffusion_model").input_blocks[0][0].in_channels - latent_channels
+    if channels == 0:
+        return False
+    if channels == 1 + latent_channels:
+        return True
+    raise WrongBaseModel(
+        "The MODEL",
+        f"a model that is given {channels} more channels than a latent has",
+        "an ordinary or an inpainting model",
+        "Use another SD1.5 or SDXL model.",
+    )
 
 
 _SAME = "Connect the CLIP and the VAE of the checkpoint that the MODEL comes from."
@@ -140,7 +148,7 @@ class SharePartsAttention(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), "Share Parts Attention")
         geometry.check_size("The picture", width, height)
-        window = sigmas_of(model, "The range of the parts", start_percent, end_percent)
+        window = schedule_range("The range of the parts", start_percent, end_percent)
         steps = renew_every if reference == EVERY_STEP else None
         size, present, source = (width, height), parts.present, object()
         seen = reference_of(model, parts, clip, vae, size, layers, steps, seed, crop_to_mask)

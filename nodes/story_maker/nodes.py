@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ...bridge import encode, lora, notes, schema, scopes
-from ...bridge.conditioning import Conditioning, sigmas_of
+from ...bridge.conditioning import Conditioning
 from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
+from ...bridge.schedule import schedule_range
 from ...bridge.scopes import Scope, check_fits, injections
 from ...core import previews
 from ...core.errors import BadCast, gathered, listed
@@ -93,7 +94,7 @@ class ApplyStoryMaker(io.ComfyNode):
         present = regions.present(drawn).people
         if not present or not weight:
             return io.NodeOutput(model, positive, negative)
-        window = sigmas_of(model, METHOD.title, start_percent, end_percent)
+        window = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(story_maker, METHOD, model, (positive, negative), APPLY)
         # Without places and masks all of them are in the whole picture, as published.
         if region.get("mask") is None and not is_a(everybody, PlacedCast):

@@ -11,10 +11,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge import dit, schema, scopes
-from ...bridge.conditioning import Conditioning, check_conditioning, sigmas_of
+from ...bridge.conditioning import Conditioning, check_conditioning
 from ...bridge.dit import BlockInjection, BlocksRun, Read
 from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
+from ...bridge.schedule import schedule_range
 from ...bridge.scopes import Scope
 from ...bridge.unet import dtype_of
 from ...core.errors import WrongBaseModel
@@ -82,7 +83,7 @@ class ApplyWithAnyone(io.ComfyNode):
         cast = scopes.acting(cls, cast, weight, FLUX.token, **where)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
-        window = sigmas_of(model, METHOD.title, start_percent, end_percent)
+        window = schedule_range(METHOD.title, start_percent, end_percent)
         _check_layout(with_anyone.net, model)
         check_conditioning([*positive, *negative], dit.network_of(model.model).params.context_in_dim, APPLY)
         scope = scopes.of_faces(cast, APPLY, window, _outwards(cast), **where)

@@ -18,10 +18,10 @@ import torch
 from bench import methods
 from counting import LiveBytes, teraflops
 from pack.bridge import dit
-from pack.bridge.carried import ALWAYS
 from pack.bridge.conditioning import Canvas
 from pack.bridge.dit import around_attention, blocks_of
 from pack.bridge.runs import Given
+from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.core.people import Cast
 from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences
 from pack.nodes.references.nodes import BoundReferences, BoundReferencesRun, bound
@@ -153,7 +153,7 @@ def by_region(record: PeopleReferences) -> BoundReferences:
     """Everybody has a strip of the picture."""
     people = len(record.people)
     regions, names = side_by_side(people), tuple(map(str, range(people)))
-    return BoundReferences(object(), ALWAYS, record, regions, names, 1.0, False, CANVAS)
+    return BoundReferences(object(), WHOLE_SCHEDULE, record, regions, names, 1.0, False, CANVAS)
 
 
 @tiny_dits.needed

@@ -8,8 +8,8 @@ import torch
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from pack.bridge import regional_text
-from pack.bridge.carried import ALWAYS
 from pack.bridge.cross_attention import Place
+from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.unet import attend_with, attention_layers
 from pack.core.people import PlacedCast
 from peers import apply
@@ -100,7 +100,7 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, off):
     fill up to what a kernel takes at once."""
     generator, grid, length = torch.Generator().manual_seed(3), (5, 9), 89
     regions = (torch.rand(3, *grid, generator=generator) * 3 - 1).clamp(0, 1)
-    one = regional_text.RegionalText(object(), ALWAYS, regions, (4, 4, 4), None, None, 77)
+    one = regional_text.RegionalText(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, None, 77)
     chunks = tuple((each.known(torch.zeros(1, length, 8)),) for each in (one, regional_text.silent(one)))
     place = Place(4, frozenset({grid}), torch.device("cpu"), dtype)
     batch = regional_text.RegionalTextBatch([("input", 1, 0)], chunks, length, place)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from diffusers.models.attention_processor import AttnProcessor
 from figures import relative
-from pack.bridge.carried import ALWAYS
+from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.self_attention.recording import record_at_zero
 from pack.core.parts.bank import inside, token_mask
 from pack.core.parts.parts import Parts, make_part, prepared
@@ -76,7 +76,7 @@ def test_predictions_equal_the_authors(made, bank, timestep):
     embeds, size = tuple(GOLDEN["in.image_embeds"][:, None]), [8 * side for side in x.shape[:1:-1]]
     features = Features(made.networks, ("", ""), bank, embeds, (1.0, 1.0), None, tuple(size))
     sides = [[GOLDEN["in.prompt"], {}]], [[GOLDEN["in.neg"], {}]]
-    sides = put_in(sides, features, 1.0, ALWAYS, GOLDEN["pose_features"])
+    sides = put_in(sides, features, 1.0, WHOLE_SCHEDULE, GOLDEN["pose_features"])
     model = reading(made.model)
     model.set_model_sampler_post_cfg_function(lambda args: seen.update(args) or args["denoised"], True)
     sigma = model.get_model_object("model_sampling").sigma(torch.tensor([float(timestep)]))

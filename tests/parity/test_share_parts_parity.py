@@ -12,6 +12,7 @@ import tiny_sdxl
 import torch
 from figures import relative
 from pack.bridge.runs import patched
+from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.self_attention.recording import SelfReference
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
@@ -51,14 +52,14 @@ def reference(model, cover=0.5, steps=1, crop=False):
     cell = coarsest(model.model.diffusion_model)
     latents, noise = (normal(seed, count, 4, HEIGHT // 8, WIDTH // 8) for seed in (3, 5))
     return SelfReference(
-        model.get_model_object("model_sampling"), latents, extra=latents[:, :0], masks=shown, noise=noise, adm=adm,
+        model.model.process_latent_out(latents), masks=shown, noise=noise, adm=adm,
         contexts=normal(4, count, 77, width_of(model)), layers="all", steps=steps,
         windows=[window(mask, cell) if crop else (0, 0, WIDTH // 8, HEIGHT // 8) for mask in shown],
     )  # fmt: skip
 
 
 def sides(model, live):
-    common = {"source": object(), "weights": PartWeights([1.0, 1.0], None), "pose": None, "sigmas": (1e9, 0.0)}
+    common = {"source": object(), "weights": PartWeights([1.0, 1.0], None), "pose": None, "schedule": WHOLE_SCHEDULE}
     return (
         share_with(text(model, 1), SharedParts(bank=None, live=live, **common)),
         share_with(text(model, 2), SharedParts(bank=None, **common)),
@@ -95,7 +96,7 @@ def oracle(model, ours):
         kwargs.pop(SharedParts.key, None)
         timesteps, options = args[1], args[-1]
         sigma = options["sigmas"].max()
-        noisy = (ours.latents + sigma * ours.noise) / (sigma**2 + 1).sqrt()
+        noisy = (model.model.process_latent_in(ours.latents) + sigma * ours.noise) / (sigma**2 + 1).sqrt()
         if state["calls"] % ours.steps == 0:
             parts = [seen_of(executor.class_obj, noisy, timesteps, n) for n in range(len(noisy))]
             state["seen"] = {block: [part[block] for part in parts] for block in parts[0]}
@@ -140,9 +141,9 @@ def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
     """However often a sampler asks within a step; one that goes back is shown the parts at that noise again."""
     seen, plain = [], SelfReference.__call__
 
-    def counted(self, unet, timesteps, sigma):
+    def counted(self, model, sigma):
         seen.append(round(float(sigma), 4))
-        return plain(self, unet, timesteps, sigma)
+        return plain(self, model, sigma)
 
     monkeypatch.setattr(SelfReference, "__call__", counted)
     zeros = torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)

@@ -9,8 +9,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ...bridge import scopes
-from ...bridge.conditioning import Conditioning, sigmas_of
+from ...bridge.conditioning import Conditioning
 from ...bridge.load import FileLoader, Loaded, Published
+from ...bridge.schedule import schedule_range
 from ...bridge.schema import IN_METHODS, applied_inputs, applied_outputs, photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import check_fits, injections
 from ...core.identities import embeddings
@@ -70,7 +71,7 @@ class ApplyToy(io.ComfyNode):
         cast = scopes.acting(cls, cast, weight, **where)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
-        window = sigmas_of(model, METHOD.title, start_percent, end_percent)
+        window = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(toy, METHOD, model, (positive, negative), "Apply Toy")
         scope = scopes.of_faces(cast, "Apply Toy", window, **where)
         rows = torch.cat([embeddings(person, METHOD, photos).mean(0, keepdim=True) for person in scope.people])

@@ -1,0 +1,89 @@
+"""When in a sampling run something works: a part of the schedule in percent, and the sigmas that a run makes of it.
+
+A node knows percentages alone. Which sigmas these are is known by the run: a node behind ours (ModelSamplingDiscrete,
+ModelSamplingFlux, RescaleCFG's relatives) may give the MODEL another schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..core.errors import BadSetup
+
+BEFORE_THE_FIRST = 999999999.9
+"""The sigma that the host gives for 0 % of every schedule: above that of any step."""
+
+
+@dataclass(frozen=True)
+class SigmaRange:
+    """The sigmas at which something works: from `first` down to `last`, both included."""
+
+    first: float
+    last: float
+
+    def contains(self, sigma: float) -> bool:
+        return self.first >= sigma >= self.last
+
+    def overlap(self, other: SigmaRange) -> SigmaRange:
+        """The sigmas at which both work; a range that contains none where they do not meet."""
+        return SigmaRange(min(self.first, other.first), max(self.last, other.last))
+
+
+@dataclass(frozen=True)
+class ScheduleRange:
+    """A part of the schedule. start, end: 0..1, as in the host's start_percent and end_percent, start <= end."""
+
+    start: float = 0.0
+    end: float = 1.0
+
+    @property
+    def is_whole(self) -> bool:
+        return self.start <= 0 and self.end >= 1
+
+    def in_sigmas(self, model_sampling: Any) -> SigmaRange:
+        """The sigmas of this part. model_sampling: the host's, of the MODEL that samples."""
+        first = BEFORE_THE_FIRST if self.start <= 0 else float(model_sampling.percent_to_sigma(self.start))
+        return SigmaRange(first, float(model_sampling.percent_to_sigma(self.end)))
+
+    def __str__(self) -> str:
+        return f"from {self.start:.0%} to {self.end:.0%} of the schedule"
+
+
+WHOLE_SCHEDULE = ScheduleRange()
+
+
+def schedule_range(what: str, start: float, end: float) -> ScheduleRange:
+    """The range that a user has set for `what`.
+
+    Raises BadSetup for a range that ends before it starts; an empty one (start = end) switches off on purpose.
+    """
+    check_range(what, start, end)
+    return ScheduleRange(start, end)
+
+
+def check_range(what: str, start: float, end: float) -> None:
+    """Raise BadSetup for a range that ends before it starts."""
+    if start > end:
+        why = f"{what} starts at {start:g} and ends at {end:g} of the schedule, so it would never work."
+        raise BadSetup(why, "Set the start below the end.")
+
+
+def steps_of(sigmas: Tensor) -> Sequence[float]:
+    """The sigma at which each step of a run begins. sigmas: (steps + 1,), the last of which is where the run ends."""
+    return [float(sigma) for sigma in sigmas[:-1]]
+
+
+def percent_of(sigma: float, model_sampling: Any) -> float:
+    """Where in the schedule a sigma lies, 0..1, to a thousandth: what the host's percent_to_sigma does, reversed."""
+    low, high = 0.0, 1.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        if float(model_sampling.percent_to_sigma(middle)) > sigma:
+            low = middle
+        else:
+            high = middle
+    return high if low > 0 else 0.0

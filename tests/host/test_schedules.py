@@ -1,0 +1,113 @@
+"""Percentages are of the schedule of the MODEL that samples, wherever the node stands that changes it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import host_sampling
+import pytest
+from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_model_advanced import (
+    ModelSamplingContinuousEDM,
+    ModelSamplingContinuousV,
+    ModelSamplingDiscrete,
+    ModelSamplingFlux,
+)
+from figures import relative
+from host_sampling import applied, latent_of, sampled, sigmas_of
+from promised import Row, node, rows, value
+
+STARTS = ("start_percent", "adapter_start_percent", "id_start_percent")
+ENDS = ("end_percent", "adapter_end_percent")
+
+
+def outputs(result: Any) -> Any:
+    """The first output of a node of the host, of either of its two kinds."""
+    return result[0] if isinstance(result, (tuple, list)) else result.args[0]
+
+
+def patched(kind: type, model: ModelPatcher, *settings: Any) -> ModelPatcher:
+    if hasattr(kind, "patch"):
+        return outputs(kind().patch(model, *settings))
+    return outputs(kind.execute(model, *settings))
+
+
+def with_zero_snr(model: ModelPatcher) -> ModelPatcher:
+    return patched(ModelSamplingDiscrete, model, "v_prediction", True)
+
+
+def with_lcm(model: ModelPatcher) -> ModelPatcher:
+    return patched(ModelSamplingDiscrete, model, "lcm", False)
+
+
+def as_playground(model: ModelPatcher) -> ModelPatcher:
+    return patched(ModelSamplingContinuousEDM, model, "edm_playground_v2.5", 120.0, 0.002)
+
+
+def with_continuous_v(model: ModelPatcher) -> ModelPatcher:
+    return patched(ModelSamplingContinuousV, model, "v_prediction", 500.0, 0.03)
+
+
+def with_flux_shift(model: ModelPatcher) -> ModelPatcher:
+    return patched(ModelSamplingFlux, model, 2.5, 0.5, 1024, 1024)
+
+
+SCHEDULES: dict[str, tuple[Callable[[ModelPatcher], ModelPatcher], str, str]] = {
+    "zero SNR": (with_zero_snr, "euler", "sgm_uniform"),
+    "Playground": (as_playground, "euler", "karras"),
+    "lcm, thorough": (with_lcm, "lcm", "sgm_uniform"),
+    "continuous V, thorough": (with_continuous_v, "euler", "karras"),
+}
+"""By name: what changes the MODEL, and with which sampler and scheduler it is drawn."""
+
+
+def with_ranges(row: Row) -> dict[str, float]:
+    """Every range of the node from 30 to 70 % of the schedule."""
+    starts = {name: 0.3 for name in STARTS if name in row.inputs}
+    ends = {name: 0.7 for name in ENDS if name in row.inputs}
+    return {**starts, **ends}
+
+
+def both_ways(row: Row, change: Callable[[ModelPatcher], ModelPatcher]) -> list[host_sampling.Applied]:
+    """The node behind what changes the schedule, and in front of it."""
+    graph = row.node(**with_ranges(row))
+    behind_the_change = applied(row, graph)
+    if "model" in row.inputs:
+        import attack_values
+
+        model = change(host_sampling.plain(row).model)
+        attack_values.changed_model = lambda: model
+        changed = value("changed_model()", f"{row} {id(model)}")
+        behind_the_change = applied(row, node(graph.kind, **{**graph.inputs, "model": changed}))
+    else:
+        ours = behind_the_change
+        behind_the_change = host_sampling.Applied(change(ours.model), ours.positive, ours.negative)
+    ours = applied(row, graph)
+    in_front = host_sampling.Applied(change(ours.model), ours.positive, ours.negative)
+    return [behind_the_change, in_front]
+
+
+def with_a_range(row: Row) -> bool:
+    return bool(with_ranges(row)) and row.runs_here
+
+
+@pytest.mark.both_hosts
+@pytest.mark.thorough_with("thorough")
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("row", [row for row in rows() if row.of_unets and with_a_range(row)], ids=str)
+def test_a_node_that_changes_the_schedule_may_stand_before_or_behind(row: Row, schedule: str) -> None:
+    change, sampler, scheduler = SCHEDULES[schedule]
+    pictures = [
+        sampled(way.guider(2.0), latent_of(row), sigmas_of(way.model, 10, scheduler), sampler)
+        for way in both_ways(row, change)
+    ]
+    assert pictures[0].isfinite().all()
+    assert relative(*pictures) <= 1e-6
+
+
+@pytest.mark.parametrize("row", [row for row in rows() if not row.of_unets and with_a_range(row)], ids=str)
+def test_a_shift_of_flux_may_stand_before_or_behind(row: Row) -> None:
+    pictures = [
+        sampled(way.guider(2.0), latent_of(row), sigmas_of(way.model, 10, "simple"))
+        for way in both_ways(row, with_flux_shift)
+    ]
+    assert relative(*pictures) <= 1e-6

@@ -1,0 +1,65 @@
+"""Samples what a node of ours gives on, by the host's own guiders and sigmas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.sample
+import comfy.samplers
+from comfy.model_patcher import ModelPatcher
+from graph_run import run
+from promised import Node, Row
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What an apply node gives on. model: that of the row's defaults where the node has no MODEL output."""
+
+    model: ModelPatcher
+    positive: Any
+    negative: Any
+
+    def guider(self, cfg: float = 4.0) -> comfy.samplers.CFGGuider:
+        guider = comfy.samplers.CFGGuider(self.model)
+        guider.set_conds(self.positive, self.negative)
+        guider.set_cfg(cfg)
+        return guider
+
+
+def applied(row: Row, node: Node, made: dict[Node, Any] | None = None) -> Applied:
+    """The outputs of one of the row's nodes. made: what nodes of the graph have given before."""
+    values = run(node, {} if made is None else made)
+    outputs = dict(zip(row.outputs, values, strict=True))
+    model = outputs.get("model") or run(row.model, {})[0]
+    return Applied(model, outputs["positive"], outputs["negative"])
+
+
+def plain(row: Row, model: ModelPatcher | None = None) -> Applied:
+    """The MODEL and the texts without the node."""
+    sampler = row.plain()
+    made: dict[Node, Any] = {}
+    positive, negative = (run(sampler.inputs[side], made)[0] for side in ("positive", "negative"))
+    return Applied(model or run(row.model, made)[0], positive, negative)
+
+
+def latent_of(row: Row, rows: int = 1) -> Tensor:
+    """Zeros of the row's size, (rows, C, h, w) or (rows, C, T, h, w)."""
+    latent = run(row.latent, {})[0]["samples"][:1]
+    return latent.repeat(rows, *[1] * (latent.dim() - 1))
+
+
+def sigmas_of(model: ModelPatcher, steps: int, scheduler: str = "normal") -> Tensor:
+    """(steps + 1,), as the host's samplers make them."""
+    return comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), scheduler, steps)
+
+
+def sampled(
+    guider: comfy.samplers.CFGGuider, latent: Tensor, sigmas: Tensor, sampler: Any = "euler", seed: int = 1
+) -> Tensor:
+    """What a guider makes of a latent. sampler: a name of the host's, or a sampler object."""
+    start = comfy.sample.fix_empty_latent_channels(guider.model_patcher, latent)
+    noise = comfy.sample.prepare_noise(start, seed)
+    way = comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
+    return guider.sample(noise, start, way, sigmas, seed=seed, disable_pbar=True)
