@@ -62,7 +62,7 @@ class PersonPrompts(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), NAME)
         people = [placed.people[n] for n in worded]
-        scope = scopes.of_bodies(placed, NAME, ALWAYS, people, alone=False, **region)
+        scope = scopes.of_bodies(placed, NAME, ALWAYS, people, alone=False, node_id=notes.node_of(cls), **region)
         tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in worded.values()]
         assert scope.regions is not None
         spoken = regional_text.spoken(tokens, scope.regions * strength, scope.canvas)

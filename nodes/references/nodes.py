@@ -333,7 +333,7 @@ class BindReferences(io.ComfyNode):
         if by_row:
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, BIND, start_percent, end_percent)
-        canvas = Canvas(BIND)
+        canvas = Canvas(BIND, node_id=notes.node_of(cls))
         shown = list[Tensor]()
 
         def said(record: PeopleReferences) -> BoundReferences:

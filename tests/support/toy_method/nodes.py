@@ -8,7 +8,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ...bridge import scopes
+from ...bridge import notes, scopes
 from ...bridge.conditioning import Conditioning, sigmas_of
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.schema import IN_METHODS, applied_inputs, applied_outputs, photos_input, range_inputs, scope_inputs
@@ -72,7 +72,7 @@ class ApplyToy(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         window = sigmas_of(model, METHOD.title, start_percent, end_percent)
         check_fits(toy, METHOD, model, (positive, negative), "Apply Toy")
-        scope = scopes.of_faces(cast, "Apply Toy", window, **where)
+        scope = scopes.of_faces(cast, "Apply Toy", window, node_id=notes.node_of(cls), **where)
         rows = torch.cat([embeddings(person, METHOD, photos).mean(0, keepdim=True) for person in scope.people])
         scales = torch.tensor([weight * person.weight for person in scope.people])
         tokens = toy.net.tokens(toy.beside(rows)).cpu()
