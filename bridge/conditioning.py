@@ -100,10 +100,12 @@ class Canvas:
     """Where an apply node has put people, for runs of another size: they are scaled with the picture.
 
     node: its name. rows: how many people have a row of the batch each, or 0 where all are in every row.
+    node_id: of the node in the graph, under which a run shows its notes; None outside of a graph.
     """
 
     node: str
     rows: int = 0
+    node_id: str | None = None
 
     def check(self, size: tuple[int, int], latent: tuple[int, int]) -> None:
         """Raise BadSize for a latent of another shape. Sizes (width, height) in px."""

@@ -76,9 +76,10 @@ class Scope:
         return io.NodeOutput(patched(model, run), *both, ui=shown or self.preview(cls))
 
 
-def everywhere(cast: Cast, node: str, schedule: ScheduleRange) -> Scope:
-    """All of them in the whole picture. node: its name."""
-    return Scope(regions.present(cast).people, schedule, None, None, False, Canvas(node), False)
+def everywhere(cast: Cast, node: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:
+    """All of them in the whole picture. node: its name. node_id: in the graph, or None outside of one."""
+    canvas = Canvas(node, node_id=node_id)
+    return Scope(regions.present(cast).people, schedule, None, None, False, canvas, False)
 
 
 def acting(
@@ -110,6 +111,7 @@ def of_faces(
     schedule: ScheduleRange,
     boxed: Cast | None = None,
     *,
+    node_id: str | None = None,
     region_margin: float,
     feather: float = 0,
     mask: Tensor | None = None,
@@ -117,15 +119,15 @@ def of_faces(
 ) -> Scope:
     """Of people from photos, by the inputs of schema.scope_inputs: around everybody's face box, or in the masks.
 
-    node: its name. boxed: the same cast with the face boxes to act in, where these are not its own. Raises as
-    core.places.regions.
+    node: its name. boxed: the same cast with the face boxes to act in, where these are not its own. node_id: in the
+    graph, or None outside of one. Raises as core.places.regions.
     """
     people, by_row = regions.present(regions.for_photos(cast)).people, cast.by_row
     areas = regions.of_faces(cast, mask, region_margin, feather, node)
     boxes = regions.in_boxes(boxed or cast, areas, node) if acts_in == regions.FACE_BOXES else None
     areas, boxes = (each if each is None else each[regions.rows_of(people, cast)] for each in (areas, boxes))
     placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
-    return Scope(people, schedule, areas, boxes, by_row, _canvas(node, people, by_row), placed)
+    return Scope(people, schedule, areas, boxes, by_row, _canvas(node, people, by_row, node_id), placed)
 
 
 def of_bodies(
@@ -136,6 +138,7 @@ def of_bodies(
     alone: bool = True,
     rows: bool = False,
     *,
+    node_id: str | None = None,
     extent: regions.Extent,
     margin: float,
     feather: float,
@@ -145,10 +148,11 @@ def of_bodies(
 
     people: of the cast, all of weight above 0 where None. alone: whether one person without a mask acts everywhere.
     rows: whether everybody may have a row of the batch, and acts everywhere in it.
+    node_id: in the graph, or None outside of one.
     Raises NotPlaced without places, and what core.places.regions raises.
     """
     people, by_row = regions.present(cast).people if people is None else people, cast.by_row
-    canvas = _canvas(node, people, by_row)
+    canvas = _canvas(node, people, by_row, node_id)
     if mask is None and alone and (len(regions.present(cast).people) == 1 or (rows and by_row)):
         return Scope(people, schedule, None, None, by_row, canvas, False)
     if mask is not None and alone:
@@ -160,8 +164,8 @@ def of_bodies(
     return Scope(people, schedule, None if whole else areas, None, by_row, canvas, not whole)
 
 
-def _canvas(node: str, people: Sequence[Person], by_row: bool) -> Canvas:
-    return Canvas(node, len(people) if by_row else 0)
+def _canvas(node: str, people: Sequence[Person], by_row: bool, node_id: str | None) -> Canvas:
+    return Canvas(node, len(people) if by_row else 0, node_id)
 
 
 class AdapterMismatch(LikenessError):

@@ -7,7 +7,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
 
-from ..bridge import carried, folders, regional_text, schema, scopes
+from ..bridge import carried, folders, notes, regional_text, schema, scopes
 from ..bridge.conditioning import Conditioning, check_conditioning
 from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
@@ -102,7 +102,8 @@ class LoraPerPerson(io.ComfyNode):
         check_conditioning([*positive, *negative], text_width(model), APPLY)
         window = schedule_range("The range of the LoRAs", start_percent, end_percent)
         alone = whole.by_row or len(whole.people) == 1
-        scope = scopes.of_bodies(found, APPLY, window, alone=alone, rows=True, **region)
+        node = notes.node_of(cls)
+        scope = scopes.of_bodies(found, APPLY, window, alone=alone, rows=True, node_id=node, **region)
         if not loras:
             return io.NodeOutput(model, positive, negative)
         layers, encoders = _read(scope, model, clip, strength)

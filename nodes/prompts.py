@@ -62,8 +62,8 @@ class PersonPrompts(io.ComfyNode):
         if nothing:
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), NAME)
-        people = [placed.people[n] for n in worded]
-        scope = scopes.of_bodies(placed, NAME, WHOLE_SCHEDULE, people, alone=False, **region)
+        people, node = [placed.people[n] for n in worded], notes.node_of(cls)
+        scope = scopes.of_bodies(placed, NAME, WHOLE_SCHEDULE, people, alone=False, node_id=node, **region)
         tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in worded.values()]
         assert scope.regions is not None
         spoken = regional_text.spoken(tokens, scope.regions * strength, scope.canvas)

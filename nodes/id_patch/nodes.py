@@ -166,7 +166,7 @@ class ApplyIDPatch(io.ComfyNode):
                 tokens, no_faces = (side[0].unflatten(0, (len(people), -1)) for side in (tokens, no_faces))
             positive = conditioning.append_tokens(positive, tokens, in_row, id_start_percent, APPLY)
             negative = conditioning.append_tokens(negative, no_faces, in_row, id_start_percent, APPLY)
-        canvas = Canvas(APPLY, len(people) if by_row else 0)
+        canvas = Canvas(APPLY, len(people) if by_row else 0, notes.node_of(cls))
         percents = (start_percent, end_percent)
         attachment = ControlAttachment(
             control_net, hint, strength, percents, vae, width=id_patch.width, canvas=canvas, reader=IDTokensReader
@@ -205,7 +205,7 @@ class BindIDTokens(io.ComfyNode):
             why = f"The conditioning holds the ID tokens of {bound}, the cast has {seen} above weight 0 on the canvas."
             raise BadPatches(why, "Give Apply ID-Patch and this node the same cast.")
         conditioning.check_conditioning([*positive, *negative], text_width(model), BIND)
-        scope = scopes.of_bodies(cast, BIND, WHOLE_SCHEDULE, people, alone=False, **region)
+        scope = scopes.of_bodies(cast, BIND, WHOLE_SCHEDULE, people, alone=False, node_id=node, **region)
         assert scope.regions is not None
         both = standing_in([positive, negative], scope.regions, scope.canvas)
         return io.NodeOutput(patched(model, RegionalTextRun), *both, ui=scope.preview(cls))

@@ -16,7 +16,7 @@ from comfy.utils import common_upscale
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import dit, scopes
+from ...bridge import dit, notes, scopes
 from ...bridge.conditioning import WHOLE, Attachment, Conditioning, check_conditioning
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.schedule import WHOLE_SCHEDULE, check_range
@@ -268,7 +268,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, OF_FLUX)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
-        scope = scopes.of_faces(cast, APPLY, WHOLE_SCHEDULE, **where)
+        scope = scopes.of_faces(cast, APPLY, WHOLE_SCHEDULE, node_id=notes.node_of(cls), **where)
         hint = _hint(cast, scope.people, keypoints)
         size = (cast.width, cast.height) if is_a(cast, PlacedCast) and (scope.placed or hint.any()) else None
         net = InfuseNet(control_net, scope, infinite_you.tokens(scope.people, photos), size)

@@ -9,7 +9,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import schema, scopes
+from ...bridge import notes, schema, scopes
 from ...bridge.conditioning import Conditioning, ControlAttachment, check_control_net
 from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
@@ -97,7 +97,7 @@ class ApplyInstantID(io.ComfyNode):
         window = schedule_range("The adapter", adapter_start_percent, adapter_end_percent)
         check_control_net(control_net, instant_id.width, APPLY)
         check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
-        scope = scopes.of_faces(cast, APPLY, window, **where)
+        scope = scopes.of_faces(cast, APPLY, window, node_id=notes.node_of(cls), **where)
         no_face = instant_id.tokens([unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)])
         carried = _injections(instant_id, scope, photos, adapter_weight, no_face)
         sides = (positive, negative)

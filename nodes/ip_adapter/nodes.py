@@ -124,7 +124,8 @@ class ApplyIPAdapter(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         window = schedule_range("The adapter", start_percent, end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
-        scope, made = scopes.of_faces(cast, APPLY, window, **where), ip_adapter.variant
+        scope = scopes.of_faces(cast, APPLY, window, node_id=notes.node_of(cls), **where)
+        made = ip_adapter.variant
         joined, cut = made.photos if photos == AS_MADE else photos, made.cut if portrait == AS_MADE else portrait
         how = replace(made, photos=joined, cut=cut)
         carried = _injections(ip_adapter, scope, clip_vision, how, shortcut, weight)
@@ -243,13 +244,13 @@ class ApplyStyle(io.ComfyNode):
         check_fits(ip_adapter, METHOD, model, (positive, negative), STYLES)
         on = net.chosen_layers([layer[:3] for layer in unet.attention_layers(model)], layers)
         if placed is None:
-            everywhere = scopes.everywhere(Cast(()), STYLES, window)
+            everywhere = scopes.everywhere(Cast(()), STYLES, window, node)
             scope = replace(everywhere, regions=None if mask is None else _painted(cast, mask))
         elif placed.by_row:
-            scope = scopes.of_bodies(placed, STYLES, window, rows=True, **region)
+            scope = scopes.of_bodies(placed, STYLES, window, rows=True, node_id=node, **region)
         else:
             people = [person for person, meant in zip(placed.people, drawn, strict=True) if meant]
-            scope = scopes.of_bodies(placed, STYLES, window, people, alone=False, **region)
+            scope = scopes.of_bodies(placed, STYLES, window, people, alone=False, node_id=node, **region)
         scales = weight * torch.tensor(drawn if scope.by_row else [True])
         carried = _of_pictures(ip_adapter, scope, clip_vision, net.fitted(images, fit), on, scales)
         return scope.applied(cls, model, (positive, negative), carried)

@@ -155,7 +155,8 @@ class ApplyPhotoMaker(io.ComfyNode):
         words, fused, stand = prompt(photo_maker, clip, text, trigger, drawn.people)
         if acting is None:
             return io.NodeOutput(model, words, negative)
-        scope = scopes.of_bodies(cast, APPLY, WHOLE_SCHEDULE, regions.present(drawn).people, **region)
+        present = regions.present(drawn).people
+        scope = scopes.of_bodies(cast, APPLY, WHOLE_SCHEDULE, present, node_id=notes.node_of(cls), **region)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         before, after, negative = starmap(_control_nets_read, ((words, words), (words, fused), (negative, negative)))
         areas = scope.regions

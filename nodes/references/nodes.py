@@ -334,7 +334,7 @@ class BindReferences(io.ComfyNode):
         if by_row:
             return io.NodeOutput(model, positive, negative)
         window = schedule_range(BIND, start_percent, end_percent)
-        canvas = Canvas(BIND)
+        canvas = Canvas(BIND, node_id=notes.node_of(cls))
         shown = list[Tensor]()
 
         def said(record: PeopleReferences) -> BoundReferences:

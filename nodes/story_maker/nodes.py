@@ -98,9 +98,9 @@ class ApplyStoryMaker(io.ComfyNode):
         check_fits(story_maker, METHOD, model, (positive, negative), APPLY)
         # Without places and masks all of them are in the whole picture, as published.
         if region.get("mask") is None and not is_a(everybody, PlacedCast):
-            scope = scopes.everywhere(drawn, APPLY, window)
+            scope = scopes.everywhere(drawn, APPLY, window, node)
         else:
-            scope = scopes.of_bodies(everybody, APPLY, window, present, rows=True, **region)
+            scope = scopes.of_bodies(everybody, APPLY, window, present, rows=True, node_id=node, **region)
         dressed = cut_out(drawn.people, bodies, body_masks)
         notes.tell(node, "\n".join(_remarks(everybody, present, dressed, bodies, body_masks)))
         acting = lora.with_lora(model, story_maker.lora, lora_weight, node)

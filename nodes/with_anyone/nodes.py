@@ -10,7 +10,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import dit, schema, scopes
+from ...bridge import dit, notes, schema, scopes
 from ...bridge.conditioning import Conditioning, check_conditioning
 from ...bridge.dit import BlockInjection, BlocksRun, Read
 from ...bridge.injections import Injection
@@ -86,7 +86,7 @@ class ApplyWithAnyone(io.ComfyNode):
         window = schedule_range(METHOD.title, start_percent, end_percent)
         _check_layout(with_anyone.net, model)
         check_conditioning([*positive, *negative], dit.network_of(model.model).params.context_in_dim, APPLY)
-        scope = scopes.of_faces(cast, APPLY, window, _outwards(cast), **where)
+        scope = scopes.of_faces(cast, APPLY, window, _outwards(cast), node_id=notes.node_of(cls), **where)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
         return scope.applied(cls, model, (positive, negative), (faces, replace(faces, layers=())), BlocksRun)
 

@@ -8,7 +8,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from ...bridge import scopes
+from ...bridge import notes, scopes
 from ...bridge.conditioning import Conditioning
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.schedule import schedule_range
@@ -73,7 +73,7 @@ class ApplyToy(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         window = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(toy, METHOD, model, (positive, negative), "Apply Toy")
-        scope = scopes.of_faces(cast, "Apply Toy", window, **where)
+        scope = scopes.of_faces(cast, "Apply Toy", window, node_id=notes.node_of(cls), **where)
         rows = torch.cat([embeddings(person, METHOD, photos).mean(0, keepdim=True) for person in scope.people])
         scales = torch.tensor([weight * person.weight for person in scope.people])
         tokens = toy.net.tokens(toy.beside(rows)).cpu()
