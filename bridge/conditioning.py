@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
@@ -15,11 +16,11 @@ import torch
 from comfy.controlnet import ControlBase
 from comfy.model_base import BaseModel
 from comfy.sd import VAE
-from comfy.utils import repeat_to_batch_size
+from comfy.utils import common_upscale, repeat_to_batch_size
 from torch import Tensor
 
 from ..core import geometry
-from ..core.errors import WrongBaseModel
+from ..core.errors import BadSize, WrongBaseModel
 from ..core.families import of_text
 from ..core.people import rows_missing
 from .schedule import check_range
@@ -130,6 +131,13 @@ def check_canvases(carried: Sequence[Any], latent: Tensor) -> None:
             canvas.check((regions.shape[2], regions.shape[1]), (8 * latent.shape[-1], 8 * latent.shape[-2]))
 
 
+class Side(Enum):
+    """Which of a sampler's prompts an apply node has given an entry to."""
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+
+
 @dataclass
 class Attachment:
     """One ControlNet for several conditionings, as it is.
@@ -145,22 +153,66 @@ class Attachment:
     vae: VAE | None = None
     _copies: dict[ControlBase | None, ControlBase] = field(default_factory=dict, init=False)
 
-    def to(self, conditioning: Conditioning) -> Conditioning:
-        """The conditioning with the net at the end of each entry's chain."""
-        return [[text, self._with_net(options)] for text, options in conditioning]
+    def to(self, conditioning: Conditioning, side: Side = Side.POSITIVE) -> Conditioning:
+        """The conditioning with the net at the end of each entry's chain.
 
-    def _with_net(self, options: dict[str, Any]) -> dict[str, Any]:
-        previous = options.get("control")
+        Where an old Apply ControlNet has asked for it, the host hands the whole chain to other prompts as well. These
+        have no ATTACHED, and the net does nothing there.
+        """
+        entries: Conditioning = []
+        for text, options in conditioning:
+            entry = AttachedEntry(side, options.get(ID_TOKENS), text)
+            conds = {**options.get("model_conds", {}), ATTACHED: AttachedCond(AttachedRows((entry,), None))}
+            net = self._behind(options.get("control"))
+            entries.append([text, {**options, "model_conds": conds, "control": net}])
+        return entries
+
+    def to_both(self, positive: Conditioning, negative: Conditioning) -> tuple[Conditioning, Conditioning]:
+        """Both prompts with the net at the end of each entry's chain, that of an old Apply ControlNet among them."""
+        negative = with_nets_of_positive(positive, negative)
+        return self.to(positive, Side.POSITIVE), self.to(negative, Side.NEGATIVE)
+
+    def _behind(self, previous: ControlBase | None) -> ControlBase:
+        """The net behind the chain that an entry has."""
         if previous not in self._copies:
             copy = self._copy()
             copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
             copy.set_previous_controlnet(previous)
             self._copies[previous] = copy
-        conds = {**options.get("model_conds", {}), WHOLE: Whole(True)}
-        return {**options, "model_conds": conds, "control": self._copies[previous]}
+        return self._copies[previous]
 
     def _copy(self) -> ControlBase:
         return self.control_net.copy()
+
+
+def with_nets_of_positive(positive: Conditioning, negative: Conditioning) -> Conditioning:
+    """The negative prompt with the chains that Apply ControlNet (OLD) has put on the positive alone.
+
+    That node says `control_apply_to_uncond`, and the host gives its chains to the entries of every other prompt in
+    turns when sampling begins, unless one of these has a net of its own (comfy/samplers.py,
+    apply_empty_x_to_equal_area). As a net of ours would be such a net, it is done here. Entries with an area take no
+    part.
+    """
+    chains: list[ControlBase] = []
+    for _, options in positive:
+        asked = options.get("control_apply_to_uncond", False)
+        if asked and options.get("control") is not None and not _has_area(options):
+            chains.append(options["control"])
+    whole = [number for number, (_, options) in enumerate(negative) if not _has_area(options)]
+    taken = any(negative[number][1].get("control") is not None for number in whole)
+    if taken or not whole:
+        return negative
+    entries = list(negative)
+    for turn, chain in enumerate(chains):
+        number = whole[turn % len(whole)]
+        text, options = entries[number]
+        entries[number] = [text, {**options, "control": chain}]
+    return entries
+
+
+def _has_area(options: dict[str, Any]) -> bool:
+    """Whether the host will give an entry an area: that of Set Area, or the bounds of its mask."""
+    return "area" in options or ("mask" in options and options.get("set_area_to_bounds", False))
 
 
 @dataclass
@@ -169,45 +221,87 @@ class ControlAttachment(Attachment):
 
     width: of the text context the net, and so the model, must have. canvas: what the hint shows, or None where another
     looks at its size. reader: makes what sees to it, beside packs that change attention, that the UNet reads ID tokens.
+    report: what the net says of a run at its end, where no MODEL of the node's does.
     """
 
     width: int = field(kw_only=True)
     canvas: Canvas | None = field(default=None, kw_only=True)
     reader: Callable[[BaseModel], Reading] | None = field(default=None, kw_only=True)
+    report: Report | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         check_range("The ControlNet", *self.timestep_percent_range)
 
-    def _with_net(self, options: dict[str, Any]) -> dict[str, Any]:
-        attached = super()._with_net(options)
-        conds = {**attached["model_conds"], _INSIDE: _Inside(options.get(ID_TOKENS))}
-        return {**attached, "model_conds": conds, "control_apply_to_uncond": False}
-
     def _copy(self) -> ControlBase:
-        return _as_ours(super()._copy(), self.width, self.canvas, self.reader)
+        return _as_ours(super()._copy(), self.width, self.canvas, self.reader, self.report)
 
 
-WHOLE = "likeness_whole"
+ATTACHED = "likeness_attached"
+"""Of the model_conds of entries that have a net of ours."""
+Area = tuple[int, int, int, int]
+"""(height, width, y, x) in latent pixels."""
 
 
-class Whole(comfy.conds.CONDConstant):
-    """Whether rows are the whole picture or the area of a prompt, which the host fits the whole hint to."""
+@dataclass(frozen=True, eq=False)
+class AttachedEntry:
+    """A conditioning entry as it was when a net of ours was attached.
 
-    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> Whole:
-        return Whole(area is None)
+    tokens: where ID tokens stand in its text, or None. text: (B, tokens, width).
+    """
+
+    side: Side
+    tokens: IDTokens | None
+    text: Tensor
 
 
-_INSIDE = "likeness_inside"
+@dataclass(frozen=True, eq=False)
+class AttachedRows:
+    """The rows of one forward that a net of ours acts in. entries: per chunk. area: of all of them, or None."""
+
+    entries: tuple[AttachedEntry, ...]
+    area: Area | None
 
 
-class _Inside(comfy.conds.CONDConstant):
-    """The IDTokens of an entry, or None; of a batch, those of its chunks."""
+class AttachedCond(comfy.conds.CONDRegular):
+    """A COND whose value is AttachedRows. Rows of one area are computed together, those of several are not."""
 
-    def can_concat(self, other: _Inside) -> bool:
-        return True
+    cond: AttachedRows
 
-    def concat(self, others: Sequence[_Inside]) -> tuple[IDTokens | None, ...]:
-        return tuple(one.cond for one in (self, *others))
+    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> AttachedCond:
+        if area is None:
+            return AttachedCond(AttachedRows(self.cond.entries, None))
+        sides = len(area) // 2
+        height, width = area[sides - 2 : sides]  # frames may come first
+        y, x = area[-2:]
+        return AttachedCond(AttachedRows(self.cond.entries, (height, width, y, x)))
+
+    def can_concat(self, other: AttachedCond) -> bool:
+        return self.cond.area == other.cond.area
+
+    def concat(self, others: Sequence[AttachedCond]) -> AttachedRows:
+        entries = self.cond.entries
+        for other in others:
+            entries = (*entries, *other.cond.entries)
+        return AttachedRows(entries, self.cond.area)
+
+    def size(self) -> list[int]:
+        return [1]
+
+
+WHOLE_LATENT = "likeness_whole_latent"
+"""Of transformer_options in a run of ours: (height, width) of the latent that is denoised, in latent pixels."""
+
+
+def hint_of_area(hint: Tensor, latent: tuple[int, int], area: Area, upscale_algorithm: str, cell: int = 8) -> Tensor:
+    """The part of a ControlNet's picture that an area shows: (B, C, cell * height, cell * width) in pixels.
+
+    hint: (B, C, H, W), of the whole picture, fitted to it as the host does. latent: (height, width) of the whole
+    picture, in latent pixels of `cell` pixels each.
+    """
+    high, wide = latent
+    whole = common_upscale(hint, cell * wide, cell * high, upscale_algorithm, "center")
+    height, width, y, x = (cell * side for side in area)
+    return whole[..., y : y + height, x : x + width]
 
 
 class Reading(Protocol):
@@ -217,13 +311,32 @@ class Reading(Protocol):
         """inside: per chunk. cond: what the UNet is given. options: its transformer_options, of this forward alone."""
 
 
+class Report(Protocol):
+    """What a net notes of a run in which no MODEL of ours takes part, and says at its end."""
+
+    def begun(self, model: BaseModel) -> None: ...
+
+    def forward(self, rows: AttachedRows, text: Tensor, schedule: Tensor | None) -> None:
+        """text: (B, tokens, width) that the rows read. schedule: (steps + 1,), every sigma of the run."""
+
+    def ended(self) -> None: ...
+
+
 def _as_ours(
-    control_net: ControlBase, width: int, canvas: Canvas | None, reader: Callable[[BaseModel], Reading] | None
+    control_net: ControlBase,
+    width: int,
+    canvas: Canvas | None,
+    reader: Callable[[BaseModel], Reading] | None,
+    report: Report | None,
 ) -> _AttachedNet:
     """A copy of a net, of whatever class, as one of ours."""
     control_net.__class__ = _our_class(type(control_net))
     control_net.width, control_net.canvas = width, canvas
     control_net.reader, control_net.reading = reader, None
+    control_net.report = report
+    control_net.latent = None
+    control_net.assumed_latent = None
+    control_net.hints = {}
     # Advanced-ControlNet puts methods of its own on the object, in front of those of any class.
     own = vars(control_net)
     control_net.theirs = {name: own.pop(name) for name in ("get_control", "pre_run", "cleanup") if name in own}
@@ -239,18 +352,24 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     """Our own copy of a net: it reads the text that the UNet reads, at the timestep that the UNet is told, and looks at
     what no node before the sampler sees.
 
-    width, canvas, reader: as in ControlAttachment. theirs: methods that the net has beside those of its class.
+    width, canvas, reader, report: as in ControlAttachment. theirs: methods that the net has beside those of its class.
+    latent: (height, width) of the whole picture in latent pixels, once it is known. assumed_latent: what was taken for
+    it before. hints: by area, what the net has made of the hint there.
     """
 
     width: int
     canvas: Canvas | None
     reader: Callable[[BaseModel], Reading] | None
     reading: Reading | None
+    report: Report | None
+    latent: tuple[int, int] | None
+    assumed_latent: tuple[int, int] | None
+    hints: dict[Area, Tensor | None]
     theirs: dict[str, Callable[..., Any]]
 
     def copy(self) -> _AttachedNet:
         plain = super().copy()  # as every class of the host names itself
-        return _as_ours(plain, self.width, self.canvas, self.reader)
+        return _as_ours(plain, self.width, self.canvas, self.reader, self.report)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
         found = model.model_config.unet_config.get("context_dim")
@@ -258,8 +377,14 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             name = family(found) if found else type(model.model_config).__name__
             raise WrongBaseModel("The MODEL given to the sampler", name, family(self.width), instead())
         self._check_blocks(model)
-        self.cond_hint = None  # a cancelled run leaves its own
+        # A cancelled run leaves its own.
+        self.cond_hint = None
+        self.hints = {}
+        self.latent = latent_of_run(model)
+        self.assumed_latent = None
         self.reading = self.reader(model) if self.reader else None
+        if self.report:
+            self.report.begun(model)
         self._method("pre_run")(model, percent_to_sigma)
         if isinstance(self, comfy.controlnet.ControlNet):
             schedule = model.model_sampling
@@ -268,6 +393,9 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
     def cleanup(self) -> None:
         self.reading = None
+        self.hints = {}
+        if self.report:
+            self.report.ended()
         self._method("cleanup")()
 
     def _method(self, name: str) -> Callable[..., Any]:
@@ -286,25 +414,85 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
     def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, *others: Any) -> Any:
         args = batched_number, *others
-        if self.reading and _INSIDE in cond:
-            self.reading.join(cond[_INSIDE], x_noisy, cond, others[0])
+        options: Options = others[0] if others else {}
+        before = self.previous_controlnet
+        rows: AttachedRows | None = cond.get(ATTACHED)
+        if rows is None:
+            # The chain that an old Apply ControlNet hands to prompts that do not come from our node.
+            return before.get_control(x_noisy, t, cond, *args) if before is not None else None
+        if self.report:
+            self.report.forward(rows, cond["c_crossattn"], options.get("sample_sigmas"))
+        if self.reading:
+            self.reading.join([entry.tokens for entry in rows.entries], x_noisy, cond, options)
         if self.canvas:
             self.canvas.check_rows(len(x_noisy) // batched_number)
-        high, wide = size = (8 * x_noisy.shape[-2], 8 * x_noisy.shape[-1])
-        # Before the host fits the hint to it. Packs that sample in tiles fit the hint themselves.
-        if self.canvas and cond.get(WHOLE) and (self.cond_hint is None or self.cond_hint.shape[-2:] != size):
-            self.canvas.check((self.cond_hint_original.shape[-1], self.cond_hint_original.shape[-2]), (wide, high))
+        latent = self._whole_latent(rows.area, x_noisy, options)
+        self._check_canvas(rows.area, x_noisy, latent)
         # What others give all nets of a chain to read instead of the text (InstantID's faces, in another pack) is
         # for the rest of it, which therefore comes first.
         own = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
-        before = self.previous_controlnet
         if before is not None:
             computed = before.get_control(x_noisy, t, cond, *args)
             self.previous_controlnet = SimpleNamespace(get_control=lambda *_: computed)
         try:
-            return self._method("get_control")(x_noisy, t, own, *args)
+            if rows.area is None:
+                return self._method("get_control")(x_noisy, t, own, *args)
+            return self._in_area(rows.area, latent, x_noisy, t, own, *args)
         finally:
             self.previous_controlnet = before
+
+    def _in_area(self, area: Area, latent: tuple[int, int], *args: Any) -> Any:
+        """What the net makes of its own part of the hint. The host would fit all of the hint to every area."""
+        whole, of_whole = self.cond_hint_original, self.cond_hint
+        self.cond_hint_original = hint_of_area(whole, latent, area, self.upscale_algorithm)
+        self.cond_hint = self.hints.get(area)
+        try:
+            return self._method("get_control")(*args)
+        finally:
+            self.hints[area] = self.cond_hint
+            self.cond_hint_original, self.cond_hint = whole, of_whole
+
+    def _whole_latent(self, area: Area | None, x_noisy: Tensor, options: Options) -> tuple[int, int]:
+        """(height, width) of the whole picture in latent pixels. Raises BadSize where it was taken for another."""
+        high, wide = x_noisy.shape[-2:]
+        if area is None:
+            latent = (high, wide)
+        elif WHOLE_LATENT in options:
+            latent = options[WHOLE_LATENT]
+        elif self.latent is not None:
+            latent = self.latent
+        else:
+            # ComfyUI 0.3.64 tells a net nothing of the whole picture: it is taken to be as large as the hint.
+            self.assumed_latent = self.cond_hint_original.shape[-2] // 8, self.cond_hint_original.shape[-1] // 8
+            return self.assumed_latent
+        self.latent = latent
+        if self.assumed_latent not in (None, latent):
+            raise BadSize(
+                "The latent",
+                (8 * latent[1], 8 * latent[0]),
+                "a prompt has an area of its own, and the picture for the ControlNet has another size",
+                "Give both the same width and height, or use Conditioning (Set Mask) instead of Conditioning (Set "
+                "Area).",
+            )
+        return latent
+
+    def _check_canvas(self, area: Area | None, x_noisy: Tensor, latent: tuple[int, int]) -> None:
+        """Raise BadSize where the hint shows a picture of another shape, before the host cuts it to fit."""
+        if self.canvas is None:
+            return
+        high, wide = (8 * side for side in latent)
+        # Packs that sample in tiles fit the hint themselves.
+        if area is None and self.cond_hint is not None and self.cond_hint.shape[-2:] == (high, wide):
+            return
+        self.canvas.check((self.cond_hint_original.shape[-1], self.cond_hint_original.shape[-2]), (wide, high))
+
+
+def latent_of_run(model: BaseModel) -> tuple[int, int] | None:
+    """(height, width) of what a run denoises, in latent pixels; None in ComfyUI 0.3.64, which does not tell."""
+    shapes = getattr(model, "latent_shapes", None)
+    if not shapes:
+        return None
+    return int(shapes[0][-2]), int(shapes[0][-1])
 
 
 class _Timesteps(Tensor):

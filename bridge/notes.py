@@ -32,9 +32,37 @@ def show(node_id: str | None, image: Tensor) -> None:
 _told: dict[str, list[str]] = {}
 
 
+# What sampling runs have said under a node that had run before them, with the prompt that they belong to.
+_told_by_runs: dict[str, tuple[Any, list[str]]] = {}
+
+
 def clear(node_id: str | None) -> None:
     """Take away what stands under the node: it is about the run before."""
-    if node_id is not None and _told.pop(node_id, None):
+    if node_id is None:
+        return
+    texts = _told.pop(node_id, None)
+    by_runs = _told_by_runs.pop(node_id, None)
+    if texts or by_runs:
+        _send(node_id)
+
+
+def tell_of_run(node_id: str | None, texts: Sequence[str]) -> None:
+    """Show and log what a sampling run has to say of a node that ran before it, which may be none.
+
+    It takes the place of what runs of earlier prompts have said there: the host does not run a node again whose inputs
+    are as they were. What several runs of one prompt say stands there once.
+    """
+    for text in texts:
+        logger.warning(text)
+    server = running_server()
+    if node_id is None or not server:
+        return
+    prompt = getattr(server, "last_prompt_id", None)
+    of_prompt, before = _told_by_runs.get(node_id, (prompt, []))
+    kept = before if of_prompt == prompt else []
+    now = list(dict.fromkeys([*kept, *texts]))
+    _told_by_runs[node_id] = (prompt, now)
+    if now != before:
         _send(node_id)
 
 
@@ -74,7 +102,8 @@ def _text(node_id: str) -> str:
     The frontends read a note as HTML: 1.27.10 runs its scripts, 1.49.6 drops its tags and makes links of
     [[label|address]] and __LNK0__. Both show these entities as the letters they are.
     """
-    text = plain_lines("\n".join(_told.get(node_id, ())))
+    _, by_runs = _told_by_runs.get(node_id, (None, []))
+    text = plain_lines("\n".join([*_told.get(node_id, ()), *by_runs]))
     return html.escape(text, quote=False).replace("[", "&#91;").replace("_", "&#95;")
 
 

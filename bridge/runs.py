@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..core.errors import counted
 from .carried import Carried, CarriedCond, Chunk, ConditioningLost
+from .conditioning import WHOLE_LATENT
 from .schedule import ScheduleRange, SigmaRange
 from .unet import Options, dtype_of, pixels_of
 
@@ -187,7 +188,9 @@ class Run:
     ) -> list[Tensor]:
         """CALC_COND_BATCH: all forwards of one step."""
         self.latent, self._around = tuple(x_in.shape[-2:]), _around(model_options)
-        self.schedule = model_options["transformer_options"].get("sample_sigmas")
+        options = model_options["transformer_options"]
+        options[WHOLE_LATENT] = self.latent
+        self.schedule = options.get("sample_sigmas")
         out = executor(model, conds, x_in, timestep, model_options)
         if self._asked and not self._arrived:
             why = "drops conditions that it does not know, or makes transformer_options of its own"

@@ -20,6 +20,7 @@ from .carried import put
 from .conditioning import Canvas, Conditioning, check_conditioning
 from .injections import Injection, InjectionsRun
 from .load import Loaded
+from .presence import NamedRange, announced, of_people
 from .runs import Run, patched
 from .schedule import ScheduleRange
 
@@ -69,11 +70,25 @@ class Scope:
         carried: Sequence[Injection],
         run: type[Run] = InjectionsRun,
         shown: ui.PreviewImage | None = None,
+        what: str = "The adapter",
+        ranges: Sequence[NamedRange] = (),
+        subject: str = "",
     ) -> io.NodeOutput:
-        """What a node gives on: the MODEL that reads them, and both sides with what they carry. shown: instead of the
-        regions."""
-        both = [put(*pair) for pair in zip(sides, carried, strict=True)]
-        return io.NodeOutput(patched(model, run), *both, ui=shown or self.preview(cls))
+        """What a node gives on: the MODEL that reads them, and both sides with what they carry.
+
+        shown: instead of the regions. what: what works in this scope's part of the schedule; ranges: what else works in
+        one of its own, or this with the inputs that say so. subject: who or what is put in, where it is not the people.
+        """
+        positive, negative = (put(side, piece) for side, piece in zip(sides, carried, strict=True))
+        presence = of_people(
+            [subject] if subject else regions.names(self.people),
+            self.canvas.node,
+            self.canvas.node_id,
+            ranges or (NamedRange(what, self.schedule),),
+            in_negative=carried[1].active,
+        )
+        outputs = announced(presence, patched(model, run), positive, negative)
+        return io.NodeOutput(*outputs, ui=shown or self.preview(cls))
 
 
 def everywhere(cast: Cast, node: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:

@@ -12,6 +12,7 @@ from ..bridge.conditioning import Conditioning, check_conditioning
 from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
 from ..bridge.lora import of_file, path_of
+from ..bridge.presence import NamedRange, announced, of_people
 from ..bridge.regional_lora import Added, RegionalLora, RegionalLoraRun
 from ..bridge.runs import patched
 from ..bridge.schedule import schedule_range
@@ -119,7 +120,10 @@ class LoraPerPerson(io.ComfyNode):
             sides = [carried.put(*pair) for pair in zip(sides, (spoken, regional_text.silent(spoken)), strict=True)]
         # Regional text stands inside of ours in every layer: its words are read with the LoRAs, too.
         runs = regional_text.RegionalTextRun, RegionalLoraRun
-        return io.NodeOutput(patched(model, *runs), *sides, ui=scope.preview(cls))
+        presence = of_people(
+            regions.names(scope.people), APPLY, node, [NamedRange("The LoRAs", window)], in_negative=True
+        )
+        return io.NodeOutput(*announced(presence, patched(model, *runs), *sides), ui=scope.preview(cls))
 
 
 def _acting(person: Person) -> list[Lora]:

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from ..bridge import carried, notes, regional_text, runs, scopes
 from ..bridge.conditioning import Conditioning, check_conditioning
 from ..bridge.encode import text_of
+from ..bridge.presence import announced, of_people
 from ..bridge.schedule import WHOLE_SCHEDULE
 from ..bridge.schema import IN_METHODS, advanced, applied_outputs, region_inputs
 from ..bridge.unet import text_width
@@ -67,12 +68,13 @@ class PersonPrompts(io.ComfyNode):
         tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in worded.values()]
         assert scope.regions is not None
         spoken = regional_text.spoken(tokens, scope.regions * strength, scope.canvas)
-        return io.NodeOutput(
+        outputs = announced(
+            of_people(regions.names(people), NAME, node),
             runs.patched(model, regional_text.RegionalTextRun),
             carried.put(positive, spoken),
             carried.put(negative, regional_text.silent(spoken)),
-            ui=scope.preview(cls),
         )
+        return io.NodeOutput(*outputs, ui=scope.preview(cls))
 
 
 class Scenes(io.ComfyNode):

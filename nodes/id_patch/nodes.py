@@ -17,9 +17,10 @@ from ...bridge import conditioning, notes, schema, scopes
 from ...bridge.conditioning import ID_TOKENS, Canvas, Conditioning, ControlAttachment, IDTokens
 from ...bridge.cross_attention import WHOSE, deaf_layers, place_of
 from ...bridge.load import FileLoader, Loaded, Published
+from ...bridge.presence import NamedRange, NetReport, announced, of_people
 from ...bridge.regional_text import RegionalText, RegionalTextBatch, RegionalTextRun, everywhere, repeats, standing_in
 from ...bridge.runs import Given, patched, read_by
-from ...bridge.schedule import WHOLE_SCHEDULE
+from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.unet import Options, Replacement, attend_with, layers_of, text_width
 from ...core import geometry
 from ...core.errors import BadCast, BadPatches, counted
@@ -27,7 +28,7 @@ from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.people import Cast, Person, places_of, require_places
 from ...core.pictures import as_rgb
-from ...core.places import control_images
+from ...core.places import control_images, regions
 from ..sockets import CastSocket, adapter_socket
 from .net import IDPatchNet, check_patches, condition, presence
 
@@ -169,10 +170,30 @@ class ApplyIDPatch(io.ComfyNode):
         canvas = Canvas(APPLY, len(people) if by_row else 0, notes.node_of(cls))
         percents = (start_percent, end_percent)
         attachment = ControlAttachment(
-            control_net, hint, strength, percents, vae, width=id_patch.width, canvas=canvas, reader=IDTokensReader
+            control_net,
+            hint,
+            strength,
+            percents,
+            vae,
+            width=id_patch.width,
+            canvas=canvas,
+            reader=IDTokensReader,
+            report=_report(people, notes.node_of(cls), percents, id_start_percent),
         )
         notes.tell(notes.node_of(cls), "\n".join([*said, *([] if people else [NO_IDENTITIES])]))
-        return io.NodeOutput(attachment.to(positive), attachment.to(negative), ui=shown)
+        return io.NodeOutput(*attachment.to_both(positive, negative), ui=shown)
+
+
+def _report(
+    people: Sequence[Person], node_id: str | None, percents: tuple[float, float], id_start_percent: float
+) -> NetReport:
+    """What the ControlNet says at the end of a run of these people."""
+    names = regions.names(people)
+    control = NamedRange("The ControlNet", ScheduleRange(*percents))
+    tokens = None
+    if people:
+        tokens = NamedRange("The ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
+    return NetReport(of_people(names or ["The places"], APPLY, node_id), control, tokens)
 
 
 class BindIDTokens(io.ComfyNode):
@@ -208,7 +229,9 @@ class BindIDTokens(io.ComfyNode):
         scope = scopes.of_bodies(cast, BIND, WHOLE_SCHEDULE, people, alone=False, node_id=node, **region)
         assert scope.regions is not None
         both = standing_in([positive, negative], scope.regions, scope.canvas)
-        return io.NodeOutput(patched(model, RegionalTextRun), *both, ui=scope.preview(cls))
+        announcement = of_people(regions.names(people), BIND, node)
+        outputs = announced(announcement, patched(model, RegionalTextRun), *both)
+        return io.NodeOutput(*outputs, ui=scope.preview(cls))
 
 
 _KEY = "likeness_id_tokens_read"

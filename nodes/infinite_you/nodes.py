@@ -17,9 +17,21 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...bridge import dit, notes, scopes
-from ...bridge.conditioning import WHOLE, Attachment, Conditioning, check_conditioning
+from ...bridge.carried import cut_regions
+from ...bridge.conditioning import (
+    ATTACHED,
+    WHOLE_LATENT,
+    Area,
+    AttachedRows,
+    Attachment,
+    Conditioning,
+    check_conditioning,
+    hint_of_area,
+    latent_of_run,
+)
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.schedule import WHOLE_SCHEDULE, check_range
+from ...bridge.presence import NamedRange, NetReport, of_people
+from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
 from ...bridge.schema import IN_METHODS, photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import Scope
 from ...bridge.token_control_net import NotAControlNet
@@ -83,27 +95,36 @@ class InfuseNet(ControlNet):
     size: (width, height) of the canvas in px, where anything depends on it.
     """
 
-    def __init__(self, net: ControlNet, scope: Scope, tokens: Tensor, size: tuple[int, int] | None) -> None:
+    def __init__(
+        self, net: ControlNet, scope: Scope, tokens: Tensor, size: tuple[int, int] | None, report: NetReport
+    ) -> None:
         super().__init__(None, load_device=net.load_device, manual_cast_dtype=net.manual_cast_dtype)
         self.control_model, self.control_model_wrapped = net.control_model, net.control_model_wrapped
         self.scope, self.tokens, self.size = scope, tokens, size
+        self.report = report
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
-        self._passes: dict[torch.Size, list[_Pass]] = {}
+        self._passes: dict[tuple[torch.Size, Area | None], list[_Pass]] = {}
+        self._latent: tuple[int, int] | None = None
         net.copy_to(self)
 
     def copy(self) -> "InfuseNet":
-        return InfuseNet(self, self.scope, self.tokens, self.size)
+        return InfuseNet(self, self.scope, self.tokens, self.size, self.report)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
         dit.family(model.current_patcher, (FLUX.name,))
         ours, theirs = self.control_model.hidden_size, dit.network_of(model).hidden_size
         if ours != theirs:
             raise WrongBaseModel("The InfuseNet", f"a FLUX.1 of width {ours}", f"one of width {theirs}", OF_FLUX)
+        # A cancelled run leaves its own.
+        self._passes = {}
+        self._latent = latent_of_run(model)
+        self.report.begun(model)
         super().pre_run(model, percent_to_sigma)
 
     def cleanup(self) -> None:
         super().cleanup()
         self._passes = {}
+        self.report.ended()
 
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
@@ -111,29 +132,48 @@ class InfuseNet(ControlNet):
         before = self.previous_controlnet
         control = before and before.get_control(x_noisy, t, cond, batched_number, transformer_options)
         first, last = self.timestep_range
+        rows: AttachedRows | None = cond.get(ATTACHED)
         # Apply ControlNet (OLD) gives its chain to the negative too, which has no faces.
-        if WHOLE not in cond or not first >= t[0] >= last:
+        if rows is None:
             return control
-        if x_noisy.shape not in self._passes:
-            self._check(x_noisy, len(x_noisy) // batched_number, cond[WHOLE])
-            self._passes[x_noisy.shape] = self._made(x_noisy)
-        return self.control_merge(self._residuals(x_noisy, t, cond.get("y")), control, output_dtype=None)
+        self.report.forward(rows, cond["c_crossattn"], transformer_options.get("sample_sigmas"))
+        if not first >= t[0] >= last:
+            return control
+        key = x_noisy.shape, rows.area
+        if key not in self._passes:
+            latent = self._whole_latent(x_noisy, rows.area, transformer_options)
+            self._check(len(x_noisy) // batched_number, latent)
+            self._passes[key] = self._made(x_noisy, latent, rows.area)
+        residuals = self._residuals(self._passes[key], x_noisy, t, cond.get("y"))
+        return self.control_merge(residuals, control, output_dtype=None)
 
-    def _check(self, x: Tensor, pictures: int, whole: bool) -> None:
-        """Raise BadCast, BadSize, or BadRegion where nobody can tell which part of the picture is meant."""
-        canvas = self.scope.canvas
-        canvas.check_rows(pictures)
-        if not whole and (self.size or self.scope.acts is not None):
-            why = "a prompt has an area of its own, and the net sees that instead of the whole picture"
+    def _whole_latent(self, x: Tensor, area: Area | None, options: Options) -> tuple[int, int]:
+        """(height, width) of the whole picture in latent pixels. Raises BadRegion where that is unknown."""
+        if area is None:
+            return int(x.shape[-2]), int(x.shape[-1])
+        latent = options.get(WHOLE_LATENT, self._latent)
+        if latent is None:
+            why = "a prompt has an area of its own, and it is unknown which part of the picture that is"
             advice = "Use Conditioning (Set Mask) instead of Conditioning (Set Area)."
             raise BadRegion(", ".join(names(self.scope.people)), why, advice)
-        if self.size:
-            canvas.check(self.size, (8 * x.shape[-1], 8 * x.shape[-2]))
+        return latent
 
-    def _made(self, x: Tensor) -> list[_Pass]:
-        scope, hints, number = self.scope, self._hints(x), len(self.tokens)
+    def _check(self, pictures: int, latent: tuple[int, int]) -> None:
+        """Raise BadCast, BadSize. latent: (height, width) of the whole picture in latent pixels."""
+        canvas = self.scope.canvas
+        canvas.check_rows(pictures)
+        if self.size:
+            canvas.check(self.size, (8 * latent[1], 8 * latent[0]))
+
+    def _made(self, x: Tensor, latent: tuple[int, int], area: Area | None) -> list[_Pass]:
+        """What each pass is given for rows x, (B, C, h, w), of the whole picture or of an area of it."""
+        scope, number = self.scope, len(self.tokens)
+        hints = self._hints_of(latent, area)
         weights = torch.tensor([person.weight for person in scope.people])[:, None, None]
         regions, acts = scope.regions, scope.boxes
+        if area is not None:
+            regions = None if regions is None else cut_regions(regions, area, latent)
+            acts = None if acts is None else cut_regions(acts, area, latent)
         height, width = x.shape[-2:]
         seen, shares = None, weights
         if regions is not None:
@@ -156,20 +196,24 @@ class InfuseNet(ControlNet):
             for who in ([slice(number)] if scope.by_row else [slice(n, n + 1) for n in range(number)])
         ]
 
-    def _hints(self, x: Tensor) -> Tensor:
-        """(people or 1, C, h, w): every picture encoded at once, as the host does it for a ControlNet."""
-        if self.cond_hint is None or self.cond_hint.shape[-2:] != x.shape[-2:]:
-            side = self.vae.spacial_compression_encode()
-            height, width = (side * cells for cells in x.shape[-2:])
+    def _hints_of(self, latent: tuple[int, int], area: Area | None) -> Tensor:
+        """(people or 1, C, h, w): every picture, or its part in an area, encoded at once, as the host does it for a
+        ControlNet. latent: (height, width) of the whole picture in latent pixels."""
+        side = self.vae.spacial_compression_encode()
+        height, width = (side * cells for cells in latent)
+        if area is None:
             pixels = common_upscale(self.cond_hint_original, width, height, self.upscale_algorithm, "center")
-            loaded = comfy.model_management.loaded_models(only_currently_used=True)
-            latents = self.vae.encode(pixels.movedim(1, -1))
-            # A run that ended in an error may have left one whose patcher is gone: the host lists None for it.
-            comfy.model_management.load_models_gpu([patcher for patcher in loaded if patcher is not None])
-            self.cond_hint = self.latent_format.process_in(latents)
-        return self.cond_hint
+        else:
+            pixels = hint_of_area(self.cond_hint_original, latent, area, self.upscale_algorithm, side)
+        loaded = comfy.model_management.loaded_models(only_currently_used=True)
+        latents = self.vae.encode(pixels.movedim(1, -1))
+        # A run that ended in an error may have left one whose patcher is gone: the host lists None for it.
+        comfy.model_management.load_models_gpu([patcher for patcher in loaded if patcher is not None])
+        return self.latent_format.process_in(latents)
 
-    def _residuals(self, x_noisy: Tensor, t: Tensor, y: Tensor | None) -> dict[str, Sequence[Tensor]]:
+    def _residuals(
+        self, passes: Sequence[_Pass], x_noisy: Tensor, t: Tensor, y: Tensor | None
+    ) -> dict[str, Sequence[Tensor]]:
         """Of all passes together."""
         dtype, schedule = self._dtype, self.model_sampling_current
         x = schedule.calculate_input(t, x_noisy).to(dtype)
@@ -179,7 +223,7 @@ class InfuseNet(ControlNet):
             "y": None if y is None else y.to(x.device, dtype),
         }
         residuals: dict[str, Sequence[Tensor]] = {}
-        for hint, context, seen, shares in self._passes[x_noisy.shape]:
+        for hint, context, seen, shares in passes:
             found = self.control_model(x=x if seen is None else x * seen, hint=hint, context=context, **given)
             for each in _once(found):
                 each *= shares
@@ -271,7 +315,10 @@ class ApplyInfiniteYou(io.ComfyNode):
         scope = scopes.of_faces(cast, APPLY, WHOLE_SCHEDULE, node_id=notes.node_of(cls), **where)
         hint = _hint(cast, scope.people, keypoints)
         size = (cast.width, cast.height) if is_a(cast, PlacedCast) and (scope.placed or hint.any()) else None
-        net = InfuseNet(control_net, scope, infinite_you.tokens(scope.people, photos), size)
+        schedule = ScheduleRange(start_percent, end_percent)
+        people = of_people(names(scope.people), APPLY, scope.canvas.node_id)
+        report = NetReport(people, NamedRange("InfuseNet", schedule), None)
+        net = InfuseNet(control_net, scope, infinite_you.tokens(scope.people, photos), size, report)
         positive = Attachment(net, hint, strength, (start_percent, end_percent), vae).to(positive)
         return io.NodeOutput(positive, negative, ui=_preview(cls, scope, hint))
 

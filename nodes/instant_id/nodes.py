@@ -13,7 +13,8 @@ from ...bridge import notes, schema, scopes
 from ...bridge.conditioning import Conditioning, ControlAttachment, check_control_net
 from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.schedule import schedule_range
+from ...bridge.presence import NamedRange
+from ...bridge.schedule import ScheduleRange, schedule_range
 from ...bridge.scopes import Scope, check_fits, injections
 from ...bridge.token_control_net import TokenControlNet
 from ...core import geometry
@@ -100,15 +101,28 @@ class ApplyInstantID(io.ComfyNode):
         scope = scopes.of_faces(cast, APPLY, window, node_id=notes.node_of(cls), **where)
         no_face = instant_id.tokens([unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)])
         carried = _injections(instant_id, scope, photos, adapter_weight, no_face)
-        sides = (positive, negative)
+        sides: Sequence[Conditioning] = (positive, negative)
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)
             net = TokenControlNet(control_net, carried[0].source, no_face, IDENTITY_NET, ITS_FILE)
             # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
             percents, seen = (start_percent, end_percent), None if scope.placed else scope.canvas
             attachment = ControlAttachment(net, hint, control_strength, percents, width=instant_id.width, canvas=seen)
-            sides = [attachment.to(side) for side in sides]
-        return scope.applied(cls, model, sides, carried)
+            sides = attachment.to_both(positive, negative)
+        ranges = _ranges(window, (start_percent, end_percent), adapter_weight, control_strength)
+        return scope.applied(cls, model, sides, carried, ranges=ranges)
+
+
+def _ranges(
+    adapter: ScheduleRange, control_percents: tuple[float, float], adapter_weight: float, control_strength: float
+) -> list[NamedRange]:
+    """When adapter and IdentityNet work, of those that are switched on."""
+    ranges = list[NamedRange]()
+    if adapter_weight:
+        ranges.append(NamedRange("The adapter", adapter, "adapter_start_percent and adapter_end_percent"))
+    if control_strength:
+        ranges.append(NamedRange("IdentityNet", ScheduleRange(*control_percents)))
+    return ranges
 
 
 def _injections(loaded: InstantID, scope: Scope, photos: str, weight: float, no_face: Tensor) -> list[Injection]:

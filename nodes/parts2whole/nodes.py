@@ -16,6 +16,7 @@ from ...bridge.conditioning import Conditioning, check_conditioning
 from ...bridge.encode import check_family, latent_of, text_of
 from ...bridge.injections import Injection, InjectionsRun
 from ...bridge.notes import stepwise
+from ...bridge.presence import NamedRange, Presence, announced
 from ...bridge.runs import patched
 from ...bridge.schedule import ScheduleRange, schedule_range
 from ...bridge.schema import IN_FILES, IN_METHODS, advanced, applied_inputs, applied_outputs, range_inputs
@@ -31,6 +32,7 @@ from ..sockets import PartsSocket, socket
 from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
 from .net import SLOTS, padded
 
+APPLY = "Apply Parts"
 _CLIP = "Connect the CLIP of an SD1.5 checkpoint (CLIP ViT-L/14)."
 _VAE = "Connect an SD1.5 VAE, best vae-ft-mse-840000."
 
@@ -276,7 +278,9 @@ class ApplyParts(io.ComfyNode):
         posed = None if pose is None else pose_features(features, pose)
         watch = Watch(heat_map_step, lambda shares: notes.show(node, previews.heat_maps(shares, features.labels)))
         sides = put_in((positive, negative), features, strength, window, posed, watch if heat_map_step else None)
-        return io.NodeOutput(patched(model, InjectionsRun, SharingRun), *sides)
+        ranges = [NamedRange("What the parts show", window)] if strength else []
+        presence = Presence(APPLY, node, "The parts", True, tuple(ranges), in_negative=bool(strength))
+        return io.NodeOutput(*announced(presence, patched(model, InjectionsRun, SharingRun), *sides))
 
 
 NODES = [LoadParts2Whole, EncodeParts, ApplyParts]

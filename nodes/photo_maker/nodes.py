@@ -15,13 +15,14 @@ from torch import Tensor
 
 from ...bridge import notes, schema, scopes
 from ...bridge.carried import put
-from ...bridge.conditioning import Conditioning, changed_at, check_conditioning
+from ...bridge.conditioning import Conditioning, Side, changed_at, check_conditioning
 from ...bridge.encode import check_family, vision_of
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
+from ...bridge.presence import NamedRange, marked, of_people, on_model
 from ...bridge.regional_text import RegionalTextRun, silent, standing_at
 from ...bridge.runs import patched
-from ...bridge.schedule import WHOLE_SCHEDULE
+from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.unet import text_width
 from ...core.errors import WrongBaseModel, listed
 from ...core.identities import embeddings, portraits
@@ -164,10 +165,14 @@ class ApplyPhotoMaker(io.ComfyNode):
             bound = standing_at(place, count, area, scope.canvas)
             quiet = silent(bound)
             before, after, negative = put(before, quiet), put(after, bound), put(negative, quiet)
+        ranges = [NamedRange("The photos", ScheduleRange(start_percent, 1.0), "start_percent")]
+        presence = of_people(regions.names(present), APPLY, notes.node_of(cls), ranges)
+        after = marked(after, presence, Side.POSITIVE)
         positive = [entry for pair in zip(before, after, strict=True) for entry in changed_at(*pair, start_percent)]
         names = comfy.lora.model_lora_keys_unet(model.model, {})
         changed = with_lora(model, photo_maker.lora, lora_weight, notes.node_of(cls), names)
         changed = changed if areas is None else patched(changed, RegionalTextRun)
+        changed = on_model(presence, changed, positive)
         return io.NodeOutput(changed, positive, negative, ui=scope.preview(cls))
 
 

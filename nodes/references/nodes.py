@@ -21,6 +21,7 @@ from ...bridge import dit, notes, schema
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost, put
 from ...bridge.conditioning import Canvas, Conditioning
 from ...bridge.dit import TOKEN, Attention, around_attention, tokens_of
+from ...bridge.presence import NamedRange, announced, of_people
 from ...bridge.runs import Batch, Given, Run, entries, patched
 from ...bridge.schedule import schedule_range
 from ...bridge.unet import Options, pixels_of, with_patch
@@ -357,7 +358,11 @@ class BindReferences(io.ComfyNode):
         sides = bound((positive, negative), said, BIND)
         if not shown:
             return io.NodeOutput(model, positive, negative)
-        return io.NodeOutput(patched(model, BoundReferencesRun), *sides, ui=ui.PreviewImage(shown[0][None], cls=cls))
+        names = [name for record in records for name in regions.names(regions.present(record.cast).people)]
+        ranges = [NamedRange("Reading by region", window)]
+        presence = of_people(list(dict.fromkeys(names)), BIND, notes.node_of(cls), ranges)
+        outputs = announced(presence, patched(model, BoundReferencesRun), *sides)
+        return io.NodeOutput(*outputs, ui=ui.PreviewImage(shown[0][None], cls=cls))
 
 
 ROWS = "Nothing to bind: with the cast of Crop Faces each person has a row of the batch, with their reference alone."

@@ -14,8 +14,10 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io
 from torch import Tensor
 
+from ...bridge import notes
 from ...bridge.conditioning import Conditioning, check_conditioning
 from ...bridge.encode import latent_of, text_of
+from ...bridge.presence import NamedRange, Presence, announced
 from ...bridge.runs import patched
 from ...bridge.schedule import schedule_range
 from ...bridge.schema import IN_METHODS, advanced, applied_inputs, applied_outputs, range_inputs, seed_input
@@ -158,7 +160,9 @@ class SharePartsAttention(io.ComfyNode):
             share_with(side, SharedParts(source, window, None, weights, live=live, size=size))
             for side, live in ((positive, seen), (negative, None))
         )
-        return io.NodeOutput(patched(model, SharingRun), *sides)
+        ranges = (NamedRange("What the parts show", window),)
+        presence = Presence("Share Parts Attention", notes.node_of(cls), "The parts", True, ranges)
+        return io.NodeOutput(*announced(presence, patched(model, SharingRun), *sides))
 
 
 NODES = [SharePartsAttention]

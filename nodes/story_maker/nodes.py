@@ -107,7 +107,7 @@ class ApplyStoryMaker(io.ComfyNode):
         looked = _seen(story_maker, clip_vision, present, photos, dressed)
         carried = _injections(story_maker, scope, looked, weight)
         shown = _shown(cls, present, dressed, scope.regions)
-        return scope.applied(cls, acting, (positive, negative), carried, shown=shown)
+        return scope.applied(cls, acting, (positive, negative), carried, shown=shown, what=METHOD.title)
 
 
 def _seen(

@@ -88,7 +88,8 @@ class ApplyWithAnyone(io.ComfyNode):
         check_conditioning([*positive, *negative], dit.network_of(model.model).params.context_in_dim, APPLY)
         scope = scopes.of_faces(cast, APPLY, window, _outwards(cast), node_id=notes.node_of(cls), **where)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
-        return scope.applied(cls, model, (positive, negative), (faces, replace(faces, layers=())), BlocksRun)
+        carried = (faces, replace(faces, layers=()))
+        return scope.applied(cls, model, (positive, negative), carried, BlocksRun, what="What the faces add")
 
 
 def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:

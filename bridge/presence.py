@@ -1,0 +1,315 @@
+"""Who is in a sampling run, and when: what apply nodes have put on a MODEL, held against what its prompts carry.
+
+The core nodes Conditioning (Average) and Conditioning (Concat) keep the options of `conditioning_to` alone, so people
+of `conditioning_from` are lost without a word. And a range of the schedule may hold no step of a run: img2img at a low
+denoise, a few-step model. Neither can be seen when an apply node runs. A run sees both, and says them under that node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.patcher_extension
+import torch
+from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
+from comfy.patcher_extension import WrapperExecutor
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from . import notes
+from .conditioning import AttachedEntry, AttachedRows, Conditioning, IDTokens, Side
+from .schedule import ScheduleRange, percent_of, steps_of
+
+_KEY = "likeness_presence"
+"""Of the MODEL's attachments, of its wrapper, and of the options of conditioning entries."""
+
+
+@dataclass(frozen=True)
+class NamedRange:
+    """A range that a user has set. what: what works in it, at the beginning of a sentence. inputs: where it is set."""
+
+    what: str
+    schedule: ScheduleRange
+    inputs: str = "start_percent and end_percent"
+
+
+@dataclass(frozen=True, eq=False)
+class Presence:
+    """What one apply node has put in, for the user's eye.
+
+    node, node_id: its name, and its id in the graph or None. subject: who or what it puts in, such as "Anna and Ben".
+    several: whether that is more than one. ranges: those in which it works.
+    in_negative: whether a negative prompt that does not come from the node gives another picture.
+    """
+
+    node: str
+    node_id: str | None
+    subject: str
+    several: bool
+    ranges: tuple[NamedRange, ...] = ()
+    in_negative: bool = False
+
+    def __deepcopy__(self, memo: object) -> Presence:
+        return self  # ComfyUI 0.3.64 copies what stands on a MODEL with every clone
+
+
+@dataclass(frozen=True, eq=False)
+class Mark:
+    """In the options of a conditioning entry: that it comes from an apply node, from which side of it."""
+
+    presence: Presence
+    side: Side
+
+    def __deepcopy__(self, memo: object) -> Mark:
+        return self
+
+
+_MODEL = "its MODEL"
+
+
+def subject_of(names: Sequence[str]) -> str:
+    """Names as they stand in a sentence: Anna, Ben and Christa."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def of_people(
+    names: Sequence[str],
+    node: str,
+    node_id: str | None,
+    ranges: Sequence[NamedRange] = (),
+    in_negative: bool = False,
+) -> Presence:
+    """Of people with these names."""
+    return Presence(node, node_id, subject_of(names), len(names) != 1, tuple(ranges), in_negative)
+
+
+def announced(
+    presence: Presence, model: ModelPatcher, positive: Conditioning, negative: Conditioning
+) -> tuple[ModelPatcher, Conditioning, Conditioning]:
+    """A clone of the MODEL that looks after what the node has put in whenever it samples, and both prompts marked."""
+    marked_positive = marked(positive, presence, Side.POSITIVE)
+    marked_negative = marked(negative, presence, Side.NEGATIVE)
+    return on_model(presence, model, positive), marked_positive, marked_negative
+
+
+def on_model(presence: Presence, model: ModelPatcher, positive: Conditioning) -> ModelPatcher:
+    """A clone of the MODEL that looks after what the node has put in whenever it samples.
+
+    positive: what the node gives on, of which the entries that have people are `marked`.
+    """
+    text = positive[0][0] if positive else None
+    clone = model.clone()
+    before: tuple[_OnModel, ...] = clone.get_attachment(_KEY) or ()
+    clone.set_attachments(_KEY, (*before, _OnModel(presence, text)))
+    if not before:
+        kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
+        clone.add_wrapper_with_key(kind, _KEY, _look)
+    return clone
+
+
+def marked(conditioning: Conditioning, presence: Presence, side: Side) -> Conditioning:
+    """Every entry with a mark."""
+    entries: Conditioning = []
+    for text, options in conditioning:
+        marks: tuple[Mark, ...] = options.get(_KEY, ())
+        entries.append([text, {**options, _KEY: (*marks, Mark(presence, side))}])
+    return entries
+
+
+@dataclass(frozen=True, eq=False)
+class _OnModel:
+    """What stands on a MODEL. text: (B, T, width), what the node has given on as the positive prompt's first entry."""
+
+    presence: Presence
+    text: Tensor | None
+
+    def __deepcopy__(self, memo: object) -> _OnModel:
+        return self
+
+
+def _look(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
+    """OUTER_SAMPLE: say what is lost or does nothing, then sample."""
+    sigmas: Tensor = args[3] if len(args) > 3 else kwargs["sigmas"]
+    guider: CFGGuider = executor.class_obj
+    watch = _Watch(guider, steps_of(sigmas))
+    for on_model in guider.model_patcher.get_attachment(_KEY) or ():
+        notes.tell_of_run(on_model.presence.node_id, watch.remarks(on_model))
+    return executor(*args, **kwargs)
+
+
+class _Watch:
+    """One run's prompts and steps. steps: the sigma of each."""
+
+    def __init__(self, guider: CFGGuider, steps: Sequence[float]) -> None:
+        self._conds: Mapping[str, Sequence[Mapping[str, Any]]] = guider.conds
+        self._entries = [entry for prompt in guider.conds.values() for entry in prompt]
+        self._steps = steps
+        self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
+        # At a CFG of 1 the host does not compute the negative prompt.
+        self._reads_negative = bool(guider.conds.get("negative")) and getattr(guider, "cfg", None) != 1
+
+    def remarks(self, on_model: _OnModel) -> list[str]:
+        presence = on_model.presence
+        carrying = self._carrying(presence, Side.POSITIVE)
+        if not carrying:
+            return [_lost(presence, _MODEL)] if self._is_lost(on_model) else []
+        sentences = [
+            never_works(presence.node, named, self._steps, self._model_sampling)
+            for named in presence.ranges
+            if not self._works(named, carrying)
+        ]
+        if presence.in_negative and self._reads_negative and not self._carrying(presence, Side.NEGATIVE):
+            sentences.append(_not_in_negative(presence))
+        return sentences
+
+    def _carrying(self, presence: Presence, side: Side) -> list[Mapping[str, Any]]:
+        """The entries that come from one side of the node."""
+        return [
+            entry
+            for entry in self._entries
+            if any(mark.presence is presence and mark.side is side for mark in entry.get(_KEY, ()))
+        ]
+
+    def _is_lost(self, on_model: _OnModel) -> bool:
+        """Whether a prompt comes from nodes of ours, or holds this node's text (as of Concat), but not its people.
+
+        Where nothing of ours is in any prompt, a first pass without people is meant.
+        """
+        if any(_KEY in entry for entry in self._entries):
+            return True
+        return on_model.text is not None and any(_ends_with(entry, on_model.text) for entry in self._entries)
+
+    def _works(self, named: NamedRange, carrying: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether a step lies in a range while one of these entries is read."""
+        sigmas = named.schedule.in_sigmas(self._model_sampling)
+        for entry in carrying:
+            read = sigmas.overlap(_range_of(entry).in_sigmas(self._model_sampling))
+            if any(read.contains(step) for step in self._steps):
+                return True
+        return False
+
+
+def _range_of(entry: Mapping[str, Any]) -> ScheduleRange:
+    """When the host reads a conditioning entry (comfy/samplers.py, calculate_start_end_timesteps)."""
+    start = max(entry.get("clip_start_percent", 0.0), entry.get("start_percent", 0.0))
+    end = min(entry.get("clip_end_percent", 1.0), entry.get("end_percent", 1.0))
+    return ScheduleRange(start, end)
+
+
+def _ends_with(entry: Mapping[str, Any], text: Tensor) -> bool:
+    """Whether the text of an entry, (B, tokens, width), is a longer one with `text` at its end."""
+    whole: Tensor | None = entry.get("cross_attn")
+    if whole is None or whole.dim() != 3 or whole.shape[1] <= text.shape[1] or whole.shape[2] != text.shape[2]:
+        return False
+    end = whole[:, -text.shape[1] :]
+    return end.shape == text.shape and torch.equal(end, text.to(end))
+
+
+def _lost(presence: Presence, other: str) -> str:
+    """other: what of the sampler comes from the node all the same."""
+    are = "are" if presence.several else "is"
+    where = "in no prompt of this sampler" if other == _MODEL else "not in the positive prompt of this sampler"
+    return (
+        f"{presence.subject} {are} {where}, though {other} comes from {presence.node}. "
+        "Conditioning (Average) and (Concat) keep only what conditioning_to carries. Use Conditioning (Combine), or "
+        "mix people with Blend Identities or their weights."
+    )
+
+
+def _not_in_negative(presence: Presence) -> str:
+    return (
+        f"The negative prompt of this sampler does not come from {presence.node}, so the picture is another one. "
+        f"Connect the negative output of {presence.node} to it. Conditioning (Average) and (Concat) keep only what "
+        "conditioning_to carries."
+    )
+
+
+def never_works(node: str, named: NamedRange, steps: Sequence[float], model_sampling: Any) -> str:
+    """The sentence for a range in which no step of a run lies. steps: the sigma of each."""
+    places = [f"{percent_of(sigma, model_sampling):.0%}" for sigma in steps]
+    if len(places) > 1:
+        where = f"its {len(places)} steps begin from {places[0]} to {places[-1]}"
+    else:
+        where = f"its one step begins at {places[0]}" if places else "it has no steps"
+    return (
+        f"{named.what} of {node} works {named.schedule}, and no step of this run begins there ({where}), so it has no "
+        f"effect. Change {named.inputs}, or the steps and the denoise of the sampler."
+    )
+
+
+class NetReport:
+    """What a ControlNet notes of a run, and says under its node at the end of it: for a node that takes no MODEL.
+
+    presence: of the node. control, tokens: when the net and the ID tokens work; None for what there is none of.
+    Shared by all copies of a net. A run that was cancelled has no end: the next begins anew.
+    """
+
+    def __init__(self, presence: Presence, control: NamedRange | None, tokens: NamedRange | None) -> None:
+        self._presence = presence
+        self._ranges = [named for named in (control, tokens) if named is not None]
+        self._model_sampling: Any = None
+        self._schedule: Tensor | None = None
+        self._sides = set[Side]()
+        self._sentences: list[str] = []
+        self._known = set[int]()
+
+    def begun(self, model: BaseModel) -> None:
+        """Called before a run, once for every prompt that has the net."""
+        self._model_sampling = model.model_sampling
+
+    def forward(self, rows: AttachedRows, text: Tensor, schedule: Tensor | None) -> None:
+        """text: (B, tokens, width) that the rows read. schedule: (steps + 1,), every sigma of the run."""
+        if schedule is not self._schedule:
+            self._forget()
+            self._schedule = schedule
+            if schedule is not None:
+                self._sentences += self._never(steps_of(schedule))
+        self._sides.update(entry.side for entry in rows.entries)
+        for entry, read in zip(rows.entries, text.chunk(len(rows.entries)), strict=True):
+            if entry.tokens is not None and id(entry) not in self._known:
+                self._known.add(id(entry))
+                if not _holds_tokens(entry, entry.tokens, read):
+                    self._sentences.append(_tokens_changed(self._presence))
+
+    def ended(self) -> None:
+        """Called at the end of a run, by every copy of the net."""
+        if not self._sides:
+            return
+        if Side.POSITIVE not in self._sides:
+            self._sentences.append(_lost(self._presence, "its negative prompt"))
+        notes.tell_of_run(self._presence.node_id, list(dict.fromkeys(self._sentences)))
+        self._forget()
+
+    def _forget(self) -> None:
+        self._schedule = None
+        self._sides = set()
+        self._sentences = []
+        self._known = set()
+
+    def _never(self, steps: Sequence[float]) -> list[str]:
+        sentences = list[str]()
+        for named in self._ranges:
+            sigmas = named.schedule.in_sigmas(self._model_sampling)
+            if not any(sigmas.contains(step) for step in steps):
+                sentences.append(never_works(self._presence.node, named, steps, self._model_sampling))
+        return sentences
+
+
+def _holds_tokens(entry: AttachedEntry, tokens: IDTokens, read: Tensor) -> bool:
+    """Whether the text that rows of an entry read, (B, tokens, width), holds the ID tokens that its own text had."""
+    of_people = slice(tokens.start, tokens.start + tokens.people * tokens.each)
+    own = entry.text[:1, of_people].to(read)
+    return torch.allclose(read[:1, of_people], own, rtol=1e-3, atol=1e-5)
+
+
+def _tokens_changed(presence: Presence) -> str:
+    return (
+        f"The ID tokens of {presence.subject} are no longer in the prompt as {presence.node} has given them, so the "
+        "likeness is weaker or that of somebody else. Conditioning (Average), Zero Out and Multiply change them: put "
+        f"that node in front of {presence.node}."
+    )

@@ -1,0 +1,102 @@
+"""Apply ControlNet (OLD), which is given the positive prompt alone, in front of nodes that attach a ControlNet."""
+
+from typing import Any
+
+import attack_values
+import host_sampling
+import pytest
+from figures import relative
+from host_sampling import applied, latent_of, sampled, sigmas_of
+from promised import Row, node, rows, value
+
+import nodes
+
+WITH_A_NET = [row for row in rows() if row.kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID")]
+OTHERS = [row for row in rows() if row.kind in ("LikenessApplyIPAdapter", "LikenessApplyStoryMaker")]
+
+
+def old(conditioning: Any, seed: int = 9, strength: float = 1.0) -> Any:
+    net, hint = attack_values.control_net(), attack_values.image(seed=seed)
+    return nodes.ControlNetApply().apply_controlnet(conditioning, net, hint, strength)[0]
+
+
+def advanced(positive: Any, negative: Any, seed: int = 9, strength: float = 1.0) -> tuple[Any, Any]:
+    net, hint = attack_values.control_net(), attack_values.image(seed=seed)
+    return nodes.ControlNetApplyAdvanced().apply_controlnet(positive, negative, net, hint, strength, 0.0, 1.0)
+
+
+def drawn_with(row: Row, positive: Any, negative: Any) -> Any:
+    """The picture of the row's node, given these prompts."""
+    prompts = {"positive": positive, "negative": negative}
+    attack_values.prompt_now = lambda side: prompts[side]
+    graph = row.node()
+    inputs = {side: value(f"prompt_now('{side}')", f"{row} {id(positive)} {id(negative)}") for side in prompts}
+    way = applied(row, node(graph.kind, **{**graph.inputs, **inputs}))
+    return sampled(way.guider(), latent_of(row), sigmas_of(way.model, 2))
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize("row", [*WITH_A_NET, *OTHERS], ids=str)
+def test_an_old_net_on_the_positive_is_on_the_negative_too(row: Row) -> None:
+    texts = host_sampling.plain(row)
+    by_old = drawn_with(row, old(texts.positive), texts.negative)
+    by_advanced = drawn_with(row, *advanced(texts.positive, texts.negative))
+    without = drawn_with(row, texts.positive, texts.negative)
+    assert relative(by_old, by_advanced) <= 1e-6
+    assert relative(by_advanced, without) > 1e-3
+
+
+@pytest.mark.parametrize("row", WITH_A_NET, ids=str)
+def test_two_old_nets_and_several_entries(row: Row) -> None:
+    """The host hands out chains in turns: of two positive entries and one negative the last chain counts."""
+    texts = host_sampling.plain(row)
+    two = old(old(texts.positive, 9, 0.6), 11, 0.8)
+    both = advanced(*advanced(texts.positive, texts.negative, 9, 0.6), 11, 0.8)
+    assert relative(drawn_with(row, two, texts.negative), drawn_with(row, *both)) <= 1e-6
+
+    first, last = old(texts.positive, 9), old(texts.positive, 11)
+    _, negative = advanced(texts.positive, texts.negative, 11)
+    # The very net of the positive entry, as the host would hand it on.
+    negative = [[text, {**options, "control": last[0][1]["control"]}] for text, options in negative]
+    by_old = drawn_with(row, [*first, *last], texts.negative)
+    by_hand = drawn_with(row, [*first, *last], negative)
+    assert relative(by_old, by_hand) <= 1e-6
+
+
+@pytest.mark.parametrize("row", WITH_A_NET, ids=str)
+def test_a_negative_with_a_net_of_its_own_keeps_it(row: Row) -> None:
+    texts = host_sampling.plain(row)
+    _, negative = advanced(texts.positive, texts.negative, 11)
+    given = drawn_with(row, old(texts.positive, 9), negative)
+    # The same without the wish of the old node, which the host ignores here.
+    positive = [[text, {**options, "control_apply_to_uncond": False}] for text, options in old(texts.positive, 9)]
+    assert relative(given, drawn_with(row, positive, negative)) <= 1e-6
+
+
+@pytest.mark.parametrize("row", WITH_A_NET, ids=str)
+def test_a_prompt_of_a_guider_that_does_not_come_from_the_node_has_the_old_net_alone(row: Row) -> None:
+    """PerpNeg's empty prompt, say: the host hands it the whole chain, and ours does nothing there."""
+    import comfy.samplers
+
+    texts = host_sampling.plain(row)
+    prompts = {"positive": old(texts.positive), "negative": texts.negative}
+    attack_values.prompt_now = lambda side: prompts[side]
+    graph = row.node()
+    inputs = {side: value(f"prompt_now('{side}')", f"third {row}") for side in prompts}
+    way = applied(row, node(graph.kind, **{**graph.inputs, **inputs}))
+
+    class OfTheThird(comfy.samplers.CFGGuider):
+        """Draws by the third prompt alone."""
+
+        def predict_noise(self, x, timestep, model_options=None, seed=None):
+            third = [self.conds["empty"]]
+            return comfy.samplers.calc_cond_batch(self.inner_model, third, x, timestep, model_options)[0]
+
+    def by_the_third(positive: Any, negative: Any) -> Any:
+        guider = OfTheThird(way.model)
+        guider.inner_set_conds({"positive": positive, "negative": negative, "empty": texts.negative})
+        return sampled(guider, latent_of(row), sigmas_of(way.model, 2))
+
+    with_ours = by_the_third(way.positive, way.negative)
+    assert relative(with_ours, by_the_third(prompts["positive"], texts.negative)) <= 1e-6
+    assert relative(with_ours, by_the_third(texts.positive, texts.negative)) > 1e-3
