@@ -29,7 +29,7 @@ _KEY = "likeness_presence"
 
 @dataclass(frozen=True)
 class NamedRange:
-    """A range that a user has set. what: what works in it, at the beginning of a sentence. inputs: where it is set."""
+    """A range that a user has set. what: what works in it, such as "the adapter". inputs: where it is set."""
 
     what: str
     schedule: ScheduleRange
@@ -237,8 +237,8 @@ def never_works(node: str, named: NamedRange, steps: Sequence[float], model_samp
     else:
         where = f"its one step begins at {places[0]}" if places else "it has no steps"
     return (
-        f"{named.what} of {node} works {named.schedule}, and no step of this run begins there ({where}), so it has no "
-        f"effect. Change {named.inputs}, or the steps and the denoise of the sampler."
+        f"{node}: the range of {named.what} is {named.schedule}, and no step of this run begins there ({where}). So it "
+        f"has no effect. Change {named.inputs}, or the steps and the denoise of the sampler."
     )
 
 

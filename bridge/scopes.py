@@ -70,7 +70,7 @@ class Scope:
         carried: Sequence[Injection],
         run: type[Run] = InjectionsRun,
         shown: ui.PreviewImage | None = None,
-        what: str = "The adapter",
+        what: str = "the adapter",
         ranges: Sequence[NamedRange] = (),
         subject: str = "",
     ) -> io.NodeOutput:

@@ -121,7 +121,7 @@ class LoraPerPerson(io.ComfyNode):
         # Regional text stands inside of ours in every layer: its words are read with the LoRAs, too.
         runs = regional_text.RegionalTextRun, RegionalLoraRun
         presence = of_people(
-            regions.names(scope.people), APPLY, node, [NamedRange("The LoRAs", window)], in_negative=True
+            regions.names(scope.people), APPLY, node, [NamedRange("the LoRAs", window)], in_negative=True
         )
         return io.NodeOutput(*announced(presence, patched(model, *runs), *sides), ui=scope.preview(cls))
 

@@ -189,10 +189,10 @@ def _report(
 ) -> NetReport:
     """What the ControlNet says at the end of a run of these people."""
     names = regions.names(people)
-    control = NamedRange("The ControlNet", ScheduleRange(*percents))
+    control = NamedRange("the ControlNet", ScheduleRange(*percents))
     tokens = None
     if people:
-        tokens = NamedRange("The ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
+        tokens = NamedRange("the ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
     return NetReport(of_people(names or ["The places"], APPLY, node_id), control, tokens)
 
 

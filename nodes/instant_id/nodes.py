@@ -119,7 +119,7 @@ def _ranges(
     """When adapter and IdentityNet work, of those that are switched on."""
     ranges = list[NamedRange]()
     if adapter_weight:
-        ranges.append(NamedRange("The adapter", adapter, "adapter_start_percent and adapter_end_percent"))
+        ranges.append(NamedRange("the adapter", adapter, "adapter_start_percent and adapter_end_percent"))
     if control_strength:
         ranges.append(NamedRange("IdentityNet", ScheduleRange(*control_percents)))
     return ranges

@@ -253,7 +253,7 @@ class ApplyStyle(io.ComfyNode):
             scope = scopes.of_bodies(placed, STYLES, window, people, alone=False, node_id=node, **region)
         scales = weight * torch.tensor(drawn if scope.by_row else [True])
         carried = _of_pictures(ip_adapter, scope, clip_vision, net.fitted(images, fit), on, scales)
-        return scope.applied(cls, model, (positive, negative), carried, what="The style", subject="The style")
+        return scope.applied(cls, model, (positive, negative), carried, what="the style", subject="The style")
 
 
 def _of_pictures(

@@ -278,7 +278,7 @@ class ApplyParts(io.ComfyNode):
         posed = None if pose is None else pose_features(features, pose)
         watch = Watch(heat_map_step, lambda shares: notes.show(node, previews.heat_maps(shares, features.labels)))
         sides = put_in((positive, negative), features, strength, window, posed, watch if heat_map_step else None)
-        ranges = [NamedRange("What the parts show", window)] if strength else []
+        ranges = [NamedRange("the parts", window)] if strength else []
         presence = Presence(APPLY, node, "The parts", True, tuple(ranges), in_negative=bool(strength))
         return io.NodeOutput(*announced(presence, patched(model, InjectionsRun, SharingRun), *sides))
 

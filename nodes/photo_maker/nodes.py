@@ -165,9 +165,10 @@ class ApplyPhotoMaker(io.ComfyNode):
             bound = standing_at(place, count, area, scope.canvas)
             quiet = silent(bound)
             before, after, negative = put(before, quiet), put(after, bound), put(negative, quiet)
-        ranges = [NamedRange("The photos", ScheduleRange(start_percent, 1.0), "start_percent")]
+        ranges = [NamedRange("the photos", ScheduleRange(start_percent, 1.0), "start_percent")]
         presence = of_people(regions.names(present), APPLY, notes.node_of(cls), ranges)
         after = marked(after, presence, Side.POSITIVE)
+        negative = marked(negative, presence, Side.NEGATIVE)
         positive = [entry for pair in zip(before, after, strict=True) for entry in changed_at(*pair, start_percent)]
         names = comfy.lora.model_lora_keys_unet(model.model, {})
         changed = with_lora(model, photo_maker.lora, lora_weight, notes.node_of(cls), names)

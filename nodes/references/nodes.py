@@ -359,7 +359,7 @@ class BindReferences(io.ComfyNode):
         if not shown:
             return io.NodeOutput(model, positive, negative)
         names = [name for record in records for name in regions.names(regions.present(record.cast).people)]
-        ranges = [NamedRange("Reading by region", window)]
+        ranges = [NamedRange("the references", window)]
         presence = of_people(list(dict.fromkeys(names)), BIND, notes.node_of(cls), ranges)
         outputs = announced(presence, patched(model, BoundReferencesRun), *sides)
         return io.NodeOutput(*outputs, ui=ui.PreviewImage(shown[0][None], cls=cls))

@@ -160,7 +160,7 @@ class SharePartsAttention(io.ComfyNode):
             share_with(side, SharedParts(source, window, None, weights, live=live, size=size))
             for side, live in ((positive, seen), (negative, None))
         )
-        ranges = (NamedRange("What the parts show", window),)
+        ranges = (NamedRange("the parts", window),)
         presence = Presence("Share Parts Attention", notes.node_of(cls), "The parts", True, ranges)
         return io.NodeOutput(*announced(presence, patched(model, SharingRun), *sides))
 

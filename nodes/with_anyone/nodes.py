@@ -89,7 +89,7 @@ class ApplyWithAnyone(io.ComfyNode):
         scope = scopes.of_faces(cast, APPLY, window, _outwards(cast), node_id=notes.node_of(cls), **where)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
         carried = (faces, replace(faces, layers=()))
-        return scope.applied(cls, model, (positive, negative), carried, BlocksRun, what="What the faces add")
+        return scope.applied(cls, model, (positive, negative), carried, BlocksRun, what="the faces")
 
 
 def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:

@@ -1,0 +1,129 @@
+"""Prompts with an area of their own: a ControlNet is shown the area's own part of its picture."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import attack_values
+import comfy.utils
+import host_sampling
+import pytest
+import torch
+from figures import relative
+from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
+from promised import Row, node, rows, value
+from torch import Tensor
+
+import nodes
+
+WITH_A_NET = [row for row in rows() if row.kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID")]
+INFINITE_YOU = [row for row in rows() if row.kind == "LikenessApplyInfiniteYou" and row.runs_here]
+
+
+def in_bounds_of_a_mask(conditioning: Any, left: int, right: int) -> Any:
+    """left, right: in px of a picture of 128x96."""
+    mask = torch.zeros(1, 96, 128)
+    mask[..., left:right] = 1
+    return nodes.ConditioningSetMask().append(conditioning, mask, "mask bounds", 1.0)[0]
+
+
+def in_an_area(conditioning: Any, left: int, right: int) -> Any:
+    return nodes.ConditioningSetArea().append(conditioning, right - left, 96, left, 0, 1.0)[0]
+
+
+def in_percent(conditioning: Any, left: int, right: int) -> Any:
+    width = (right - left) / 128
+    return nodes.ConditioningSetAreaPercentage().append(conditioning, width, 1.0, left / 128, 0.0, 1.0)[0]
+
+
+WAYS = {"mask bounds": in_bounds_of_a_mask, "area": in_an_area, "percent": in_percent}
+
+
+def with_prompts(row: Row, positive: Any, negative: Any, **changed: Any) -> Applied:
+    prompts = {"positive": positive, "negative": negative}
+    attack_values.prompt_now = lambda side: prompts[side]
+    graph = row.node(**changed)
+    inputs = {side: value(f"prompt_now('{side}')", f"{row} {id(positive)}") for side in prompts}
+    return applied(row, node(graph.kind, **{**graph.inputs, **inputs}))
+
+
+@dataclass
+class Shown:
+    """What a ControlNet's network is shown while this stands in its place: the hints, (B, C, H, W)."""
+
+    network: Any
+
+    def __enter__(self) -> list[Tensor]:
+        hints: list[Tensor] = []
+        own = self.network.forward
+
+        def forward(hint: Tensor, *args: Any, **kwargs: Any) -> Any:
+            hints.append(hint.detach().clone())
+            return own(hint, *args, **kwargs)
+
+        self.network.forward = forward
+        return hints
+
+    def __exit__(self, *_: object) -> None:
+        del self.network.forward
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("row", WITH_A_NET, ids=str)
+def test_a_net_is_shown_the_part_of_its_picture_that_the_area_is(row: Row, way: str) -> None:
+    """Two areas of one size, beside a prompt of everything: each its own part, at every step."""
+    texts = host_sampling.plain(row)
+    areas = [WAYS[way](texts.positive, 0, 64)[0], WAYS[way](texts.positive, 64, 128)[0]]
+    ours = with_prompts(row, [*texts.positive, *areas], texts.negative)
+    net = ours.positive[0][1]["control"]
+    whole = net.cond_hint_original
+    with Shown(net.control_model.input_hint_block) as hints:
+        sampled(ours.guider(), latent_of(row), sigmas_of(ours.model, 2))
+    parts = {"left": whole[..., :64], "right": whole[..., 64:], "all": whole}
+    seen = {name: [hint[:1] for hint in hints if torch.equal(hint[:1], part)] for name, part in parts.items()}
+    assert all(seen.values())
+    assert sum(map(len, seen.values())) == len(hints)
+
+
+@pytest.mark.parametrize("row", WITH_A_NET, ids=str)
+def test_of_a_larger_picture_the_hint_is_enlarged_and_then_cut(row: Row) -> None:
+    """A latent of twice the canvas, as in a second pass."""
+    texts = host_sampling.plain(row)
+    right = nodes.ConditioningSetArea().append(texts.positive, 128, 192, 128, 0, 1.0)[0]
+    ours = with_prompts(row, [*texts.positive, *right], texts.negative)
+    net = ours.positive[0][1]["control"]
+    enlarged = comfy.utils.common_upscale(net.cond_hint_original, 256, 192, net.upscale_algorithm, "center")
+    latent = torch.zeros(1, 4, 24, 32)
+    with Shown(net.control_model.input_hint_block) as hints:
+        sampled(ours.guider(), latent, sigmas_of(ours.model, 1))
+    assert any(torch.equal(hint[:1], enlarged[..., 128:]) for hint in hints)
+
+
+@pytest.mark.parametrize("row", INFINITE_YOU, ids=str)
+@pytest.mark.parametrize("way", WAYS)
+def test_infuse_net_is_shown_the_area_s_own_part(row: Row, way: str) -> None:
+    """An area of all of the picture is the picture; the right half is encoded from the right half of the keypoints."""
+    texts = host_sampling.plain(row)
+    whole = with_prompts(row, texts.positive, texts.negative)
+    as_area = with_prompts(row, WAYS[way](texts.positive, 0, 128), texts.negative)
+    start = latent_of(row)
+    pictures = [sampled(ours.guider(1.0), start, sigmas_of(ours.model, 1)) for ours in (whole, as_area)]
+    assert relative(*pictures) <= 1e-6
+
+    right = with_prompts(row, [*texts.positive, *WAYS[way](texts.positive, 64, 128)], texts.negative)
+    net = right.positive[0][1]["control"]
+    encoded: list[Tensor] = []
+    own = net.vae.encode
+
+    def encode(pixels: Tensor) -> Tensor:
+        encoded.append(pixels.clone())
+        return own(pixels)
+
+    net.vae.encode = encode
+    try:
+        sampled(right.guider(1.0), start, sigmas_of(right.model, 1))
+    finally:
+        del net.vae.encode
+    keypoints = net.cond_hint_original.movedim(1, -1)
+    assert any(torch.equal(pixels, keypoints) for pixels in encoded)
+    assert any(torch.equal(pixels, keypoints[:, :, 64:]) for pixels in encoded)

@@ -1,0 +1,231 @@
+"""Who is lost between our nodes and the sampler, and what works at no step of a run, is said under the node by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import comfy.samplers
+import host_sampling
+import pytest
+import torch
+from figures import relative
+from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
+from pack.bridge import notes
+from promised import Row, rows
+
+import nodes
+
+HERE = [row for row in rows() if row.runs_here and row.kind != "LikenessCastReferences"]
+WITHOUT_MODEL = ("LikenessApplyIDPatch", "LikenessApplyInfiniteYou")
+WITH_MODEL = [row for row in HERE if row.kind not in WITHOUT_MODEL]
+UNETS = [row for row in HERE if row.of_unets]
+LOST = "in no prompt of this sampler"
+
+
+def average(conditioning_to: Any, conditioning_from: Any, strength: float = 0.5) -> Any:
+    return nodes.ConditioningAverage().addWeighted(conditioning_to, conditioning_from, strength)[0]
+
+
+def concat(conditioning_to: Any, conditioning_from: Any) -> Any:
+    return nodes.ConditioningConcat().concat(conditioning_to, conditioning_from)[0]
+
+
+def combine(first: Any, second: Any) -> Any:
+    return nodes.ConditioningCombine().combine(first, second)[0]
+
+
+@pytest.fixture
+def texts_under(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """What runs say, whatever the node."""
+    texts: list[str] = []
+    plainly = notes.tell_of_run
+
+    def tell(node_id: str | None, sentences: Any) -> None:
+        texts.extend(sentences)
+        plainly(node_id, sentences)
+
+    monkeypatch.setattr(notes, "tell_of_run", tell)
+    yield texts
+
+
+def run(way: Applied, row: Row, cfg: float = 4.0, steps: int = 1) -> None:
+    sampled(way.guider(cfg), latent_of(row), sigmas_of(way.model, steps))
+
+
+def two_in_a_chain(row: Row) -> tuple[Applied, Applied]:
+    """One node behind the other on one MODEL; the second with other people, its prompts without those of the first."""
+    made: dict[Any, Any] = {}
+    first = applied(row, row.node(), made)
+    import attack_values
+    from promised import node, value
+
+    attack_values.model_now = lambda: first.model
+    graph = row.other()
+    second = node(graph.kind, **{**graph.inputs, "model": value("model_now()", f"{row} {id(first)}")})
+    return first, applied(row, second, made)
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize("row", [row for row in WITH_MODEL if row.of_unets], ids=str)
+def test_of_an_average_those_of_conditioning_from_are_named(row: Row, texts_under: list[str]) -> None:
+    first, second = two_in_a_chain(row)
+    run(Applied(second.model, average(first.positive, second.positive), first.negative), row)
+    lost = [text for text in texts_under if LOST in text]
+    assert len(lost) == 1
+    assert "Conditioning (Average)" in lost[0] and "Combine" in lost[0]
+    if row.takes_a_cast:
+        assert lost[0].startswith("Christa and Daniel are in no prompt of this sampler")
+
+
+@pytest.mark.parametrize("row", WITH_MODEL, ids=str)
+@pytest.mark.parametrize("join", [average, concat], ids=lambda join: join.__name__)
+def test_those_whom_a_plain_prompt_swallows_are_named(row: Row, join: Any, texts_under: list[str]) -> None:
+    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    run(Applied(ours.model, join(plain.positive, ours.positive), ours.negative), row)
+    assert [text for text in texts_under if LOST in text]
+
+
+@pytest.mark.parametrize("row", WITH_MODEL, ids=str)
+def test_concat_on_both_sides_is_seen_by_its_text(row: Row, texts_under: list[str]) -> None:
+    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    joined = concat(plain.positive, ours.positive), concat(plain.negative, ours.negative)
+    run(Applied(ours.model, *joined), row)
+    assert [text for text in texts_under if LOST in text]
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize("row", HERE, ids=str)
+def test_an_ordinary_run_and_a_first_pass_without_people_are_quiet(row: Row, texts_under: list[str]) -> None:
+    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    run(ours, row, steps=2)
+    run(ours, row, cfg=1.0, steps=2)
+    run(Applied(ours.model, plain.positive, plain.negative), row)
+    run(
+        Applied(ours.model, combine(ours.positive, plain.positive), combine(ours.negative, plain.negative)),
+        row,
+        steps=2,
+    )
+    masked = nodes.ConditioningSetMask().append(ours.positive, torch.ones(1, 96, 128), "default", 0.5)[0]
+    run(Applied(ours.model, masked, ours.negative), row, steps=2)
+    assert texts_under == []
+
+
+@pytest.mark.parametrize("row", UNETS, ids=str)
+def test_a_third_prompt_without_people_is_quiet(row: Row, texts_under: list[str]) -> None:
+    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+
+    class WithThird(comfy.samplers.CFGGuider):
+        """As PerpNeg and Dual CFG have one."""
+
+    guider = WithThird(ours.model)
+    guider.inner_set_conds({"positive": ours.positive, "negative": ours.negative, "empty": plain.positive})
+    guider.set_cfg(4.0)
+    sampled(guider, latent_of(row), sigmas_of(ours.model, 2))
+    assert texts_under == []
+
+
+NEGATIVE_COUNTS = [row for row in WITH_MODEL if row.kind in ("LikenessApplyInstantID", "LikenessApplyIPAdapter")]
+
+
+@pytest.mark.parametrize("row", NEGATIVE_COUNTS, ids=str)
+def test_a_negative_that_is_not_the_node_s_is_named_where_it_counts(row: Row, texts_under: list[str]) -> None:
+    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    run(Applied(ours.model, ours.positive, average(plain.negative, ours.negative)), row)
+    assert len(texts_under) == 1 and texts_under[0].startswith("The negative prompt of this sampler does not come from")
+    texts_under.clear()
+    run(Applied(ours.model, ours.positive, plain.negative), row, cfg=1.0)
+    assert texts_under == []
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize("join", [average, concat], ids=lambda join: join.__name__)
+def test_id_patch_without_a_model_sees_it_by_its_net(join: Any, texts_under: list[str]) -> None:
+    row = next(row for row in rows() if row.kind == "LikenessApplyIDPatch")
+    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    run(Applied(ours.model, join(plain.positive, ours.positive), ours.negative), row, steps=4)
+    assert len(texts_under) == 1
+    assert texts_under[0].startswith("Anna and Boris are not in the positive prompt of this sampler")
+
+
+CHANGES = {
+    "average": lambda ours, other: average(ours.positive, other.positive),
+    "zero out": lambda ours, other: nodes.ConditioningZeroOut().zero_out(ours.positive)[0],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_id_tokens_that_another_node_changes_are_named(change: str, texts_under: list[str]) -> None:
+    row = next(row for row in rows() if row.kind == "LikenessApplyIDPatch")
+    ours, other = applied(row, row.node()), applied(row, row.other())
+    run(Applied(ours.model, CHANGES[change](ours, other), ours.negative), row, steps=4)
+    assert len(texts_under) == 1
+    assert texts_under[0].startswith("The ID tokens of Anna and Boris are no longer in the prompt")
+
+
+RANGES = {"start_percent": 0.0, "end_percent": 0.5, "adapter_end_percent": 0.5}
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize("row", [row for row in HERE if "end_percent" in row.inputs], ids=str)
+def test_a_range_that_no_step_meets_is_named(row: Row, texts_under: list[str]) -> None:
+    """img2img at denoise 0.3 and an end of 0.5; with every step of a whole run there is nothing to say."""
+    changed = {name: end for name, end in RANGES.items() if name in row.inputs}
+    ours = applied(row, row.node(**changed))
+    other = applied(row, row.other(**changed))
+    late = sigmas_of(ours.model, 10)[-4:]
+    pictures = [sampled(way.guider(), latent_of(row), late) for way in (ours, other)]
+    never = [text for text in texts_under if "no step of this run begins there" in text]
+    assert never and all("is from 0% to 50% of the schedule" in text for text in never)
+    assert "its 3 steps begin from 7" in never[0]
+    if row.kind != "LikenessApplyIDPatch":  # its ID tokens have a range of their own
+        assert relative(*pictures) <= 1e-6
+    texts_under.clear()
+    run(ours, row, steps=10)
+    assert texts_under == []
+
+
+def test_photo_maker_in_one_step_is_named(texts_under: list[str]) -> None:
+    row = next(row for row in rows() if row.kind == "LikenessApplyPhotoMaker")
+    ours = applied(row, row.node(start_percent=0.22))
+    run(ours, row, cfg=1.0, steps=1)
+    assert len(texts_under) == 1
+    assert texts_under[0].startswith("Apply PhotoMaker: the range of the photos is from 22% to 100%")
+    assert "its one step begins at 0%" in texts_under[0] and "Change start_percent" in texts_under[0]
+    texts_under.clear()
+    run(ours, row, cfg=1.0, steps=2)
+    assert texts_under == []
+
+
+@pytest.mark.parametrize("row", [row for row in HERE if row.kind == "LikenessApplyInstantID"], ids=str)
+def test_a_range_of_the_prompt_itself_counts(row: Row, texts_under: list[str]) -> None:
+    """Set Timestep Range behind the node, which ends before its range begins."""
+    ours = applied(row, row.node(adapter_start_percent=0.6))
+    early = nodes.ConditioningSetTimestepRange().set_range(ours.positive, 0.0, 0.5)[0]
+    late = nodes.ConditioningSetTimestepRange().set_range(host_sampling.plain(row).positive, 0.5, 1.0)[0]
+    run(Applied(ours.model, combine(early, late), ours.negative), row, steps=10)
+    assert len(texts_under) == 1 and "adapter_start_percent" in texts_under[0]
+
+
+def test_what_a_run_says_takes_the_place_of_what_the_prompt_before_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notes of runs do not pile up under a node that the host does not run again, and two samplers say it once."""
+
+    class Server:
+        last_prompt_id = "first"
+
+        def __init__(self) -> None:
+            self.shown: dict[str, str] = {}
+
+        def send_progress_text(self, text: str, node_id: str) -> None:
+            self.shown[node_id] = text
+
+    server = Server()
+    monkeypatch.setattr(notes, "running_server", lambda: server)
+    notes.tell_of_run("7", ["Anna is lost."])
+    notes.tell_of_run("7", ["Anna is lost.", "Ben is lost."])
+    assert server.shown["7"] == "Anna is lost.\nBen is lost."
+    notes.tell_of_run("7", [])
+    assert server.shown["7"] == "Anna is lost.\nBen is lost."
+    server.last_prompt_id = "second"
+    notes.tell_of_run("7", [])
+    assert server.shown["7"].strip() == ""
