@@ -106,12 +106,21 @@ class SharingBatch(Batch):
         return unet.with_patch(options, "input_block_patch", self.with_pose) if posed else options
 
     def with_pose(self, h: Tensor, options: Options) -> Tensor:
-        """The host's input block patch: each chunk's pose, added behind the first convolution."""
+        """The host's input block patch: each chunk's pose, added behind the first convolution. h: (B, C, h, w).
+
+        A sampler may enlarge the latent between two steps (SamplerLCMUpscale): the pose is then enlarged with it.
+        """
         if options["block"] != ("input", 0):
             return h
-        pairs = zip(h.chunk(len(self.poses)), self.poses, strict=True)
-        beside = comfy.utils.repeat_to_batch_size
-        return torch.cat([x if pose is None else x + beside(pose, len(x)) for x, pose in pairs])
+        chunks: list[Tensor] = []
+        for rows, pose in zip(h.chunk(len(self.poses)), self.poses, strict=True):
+            if pose is None:
+                chunks.append(rows)
+                continue
+            if pose.shape[-2:] != rows.shape[-2:]:
+                pose = functional.interpolate(pose, size=rows.shape[-2:], mode="bilinear")
+            chunks.append(rows + comfy.utils.repeat_to_batch_size(pose, len(rows)))
+        return torch.cat(chunks)
 
     def attended(
         self, block: Block, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
