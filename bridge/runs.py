@@ -7,6 +7,7 @@ sees a `Batch` alone: tensors that lie ready, and what is done with them.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -100,6 +101,14 @@ class Batch:
     def around(self, options: Options) -> Options:
         """transformer_options with this batch's attention around whatever stands in the layers."""
         raise NotImplementedError
+
+    def prepared(self) -> AbstractContextManager[None]:
+        """Around a whole forward, outside of what torch.compile sees: with what has to stand in the network meanwhile.
+        Nothing of it is left there afterwards, whatever is raised."""
+        return nullcontext()
+
+    def passed(self) -> None:
+        """Called when the network has been called with `around`, or has raised."""
 
     def done(self) -> None:
         """Called when the forward has run."""
@@ -203,7 +212,8 @@ class Run:
             self._arrived = True
             return executor(*given, **kwargs)
         sent = Sent(batch, rows, seen)
-        out = executor(*given, **kwargs, **{self.key: rows, f"{self.key}_batch": sent})
+        with batch.prepared():
+            out = executor(*given, **kwargs, **{self.key: rows, f"{self.key}_batch": sent})
         batch.done()
         return out
 
@@ -231,7 +241,8 @@ class Run:
         batch = self._read(rows, sent.given._replace(x=x, context=sent.given.context if text is None else text))
         if batch is None:
             return executor(x, *args, **kwargs)
-        out = read_by(batch, executor, x, *args, **kwargs)
+        with batch.prepared():
+            out = read_by(batch, executor, x, *args, **kwargs)
         batch.done()
         return out
 
@@ -262,8 +273,13 @@ class Run:
 def read_by(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """DIFFUSION_MODEL: with the batch in transformer_options, which come last where they are not named."""
     if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
-        return executor(x, *args[:-1], batch.around(args[-1]), **kwargs)
-    return executor(x, *args, **{**kwargs, "transformer_options": batch.around(kwargs.get("transformer_options", {}))})
+        args = *args[:-1], batch.around(args[-1])
+    else:
+        kwargs["transformer_options"] = batch.around(kwargs.get("transformer_options", {}))
+    try:
+        return executor(x, *args, **kwargs)
+    finally:
+        batch.passed()
 
 
 def _active(chunks: Sequence[Chunk]) -> bool:
