@@ -11,7 +11,6 @@ and `_thread` to the forward that is on in one thread.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -521,10 +520,13 @@ class RegionalLoraBatch(CrossAttentionBatch):
         by_node = [self._readings(node, layer, text, grid, whose, q) for node in self._nodes]
         out: Any = 0
         for readings in product(*by_node):
-            share: Any = math.prod(reading.share for reading in readings)
-            keys, values, owners = k, v, tuple[Owner, ...]()
+            share: Any = 1
+            keys, values = k, v
+            owners: tuple[Owner, ...] = ()
             for reading in readings:
-                keys, values = keys + reading.keys, values + reading.values
+                share = share * reading.share
+                keys = keys + reading.keys
+                values = values + reading.values
                 owners = owners + reading.owners
             _thread.reading = owners
             if before is None:
