@@ -471,9 +471,7 @@ class NodeLoras:
 class RegionalLoraBatch(CrossAttentionBatch):
     """What the layers of one UNet are given in the forwards that carry the same. nodes: what each node adds."""
 
-    def __init__(
-        self, run: RegionalLoraRun, network: LoraNetwork, rows: int, nodes: Sequence[NodeLoras]
-    ) -> None:
+    def __init__(self, run: RegionalLoraRun, network: LoraNetwork, rows: int, nodes: Sequence[NodeLoras]) -> None:
         self.layers, self.rows, self.network, self._nodes = run.layers, rows, network, nodes
         self._names = list(dict.fromkeys(name for node in nodes for name in node.layers))
 
@@ -565,9 +563,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
         return node.layers[name].of_text(text, self.network.readers[name].own)
 
 
-def _remember_text(
-    n: Tensor, context: Tensor, value: Tensor, extra_options: Options
-) -> tuple[Tensor, Tensor, Tensor]:
+def _remember_text(n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> tuple[Tensor, Tensor, Tensor]:
     """The host's attn2 patch."""
     extra_options[_TEXT] = LayerText(context, value)
     return n, context, value

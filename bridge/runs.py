@@ -6,6 +6,7 @@ sees a `Batch` alone: tensors that lie ready, and what is done with them.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -132,6 +133,7 @@ class Run:
         self._chunks: dict[int, Chunk] = {}
         self._rows: dict[tuple[tuple[Chunk, ...], int], Tensor] = {}
         self._whole: dict[Hashable, tuple[Chunk, ...]] = {}
+        self._numbering = threading.Lock()
         self._asked = self._arrived = False
         self._around: str = ""
         self.schedule: Tensor | None = None
@@ -149,15 +151,19 @@ class Run:
 
         The same tensor for the same batch, on the device already: `read` knows it by that, without asking a GPU.
         """
-        self._asked |= _active(chunks)
+        if _active(chunks):
+            self._asked = True
         batch = chunks, pictures
-        if batch not in self._rows:
-            numbers = [self._numbers.setdefault(chunk, len(self._numbers)) for chunk in chunks]
-            self._chunks |= dict(zip(numbers, chunks, strict=True))
-            lines = tuple((number, picture) for number in numbers for picture in range(pictures))
-            kept = self._rows.setdefault(batch, torch.tensor(lines, device=self._device))
-            self._whole[id(kept)] = self._whole[lines] = chunks
-        return self._rows[batch]
+        # MultiGPU CFG Split asks from several threads at once: no two chunks may get one number.
+        with self._numbering:
+            if batch not in self._rows:
+                numbers = [self._numbers.setdefault(chunk, len(self._numbers)) for chunk in chunks]
+                self._chunks |= dict(zip(numbers, chunks, strict=True))
+                lines = tuple((number, picture) for number in numbers for picture in range(pictures))
+                kept = torch.tensor(lines, device=self._device)
+                self._rows[batch] = kept
+                self._whole[id(kept)] = self._whole[lines] = chunks
+            return self._rows[batch]
 
     def read(self, rows: Tensor) -> tuple[Chunk, ...]:
         """The chunks of a batch, of equally many rows each: the host's, or one per row where others have cut it."""

@@ -87,7 +87,7 @@ class InfuseNet(ControlNet):
         self.control_model, self.control_model_wrapped = net.control_model, net.control_model_wrapped
         self.scope, self.tokens, self.size = scope, tokens, size
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
-        self._passes: dict[torch.Size, list[_Pass]] = {}
+        self._passes: dict[tuple[torch.Size, torch.device], list[_Pass]] = {}
         net.copy_to(self)
 
     def copy(self) -> "InfuseNet":
@@ -113,9 +113,9 @@ class InfuseNet(ControlNet):
         # Apply ControlNet (OLD) gives its chain to the negative too, which has no faces.
         if WHOLE not in cond or not first >= t[0] >= last:
             return control
-        if x_noisy.shape not in self._passes:
+        if (x_noisy.shape, x_noisy.device) not in self._passes:
             self._check(x_noisy, len(x_noisy) // batched_number, cond[WHOLE])
-            self._passes[x_noisy.shape] = self._made(x_noisy)
+            self._passes[x_noisy.shape, x_noisy.device] = self._made(x_noisy)
         return self.control_merge(self._residuals(x_noisy, t, cond.get("y")), control, output_dtype=None)
 
     def _check(self, x: Tensor, pictures: int, whole: bool) -> None:
@@ -178,7 +178,7 @@ class InfuseNet(ControlNet):
             "y": None if y is None else y.to(x.device, dtype),
         }
         residuals: dict[str, Sequence[Tensor]] = {}
-        for hint, context, seen, shares in self._passes[x_noisy.shape]:
+        for hint, context, seen, shares in self._passes[x_noisy.shape, x_noisy.device]:
             found = self.control_model(x=x if seen is None else x * seen, hint=hint, context=context, **given)
             for each in _once(found):
                 each *= shares
