@@ -23,6 +23,7 @@ from ..core import geometry
 from ..core.errors import BadSetup, WrongBaseModel
 from ..core.families import of_text
 from ..core.people import rows_missing
+from .per_thread import PerThread
 from .unet import ONE_FAMILY, Options, family, instead
 
 Entry = list[Any]
@@ -247,6 +248,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     reader: Callable[[BaseModel], Reading] | None
     reading: Reading | None
     theirs: dict[str, Callable[..., Any]]
+    previous_controlnet: Any = PerThread()
 
     def copy(self) -> _AttachedNet:
         plain = super().copy()  # as every class of the host names itself
@@ -298,13 +300,11 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         # for the rest of it, which therefore comes first.
         own = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
         before = self.previous_controlnet
-        if before is not None:
-            computed = before.get_control(x_noisy, t, cond, *args)
-            self.previous_controlnet = SimpleNamespace(get_control=lambda *_: computed)
-        try:
+        if before is None:
             return self._method("get_control")(x_noisy, t, own, *args)
-        finally:
-            self.previous_controlnet = before
+        computed = before.get_control(x_noisy, t, cond, *args)
+        with _AttachedNet.previous_controlnet.replaced(self, SimpleNamespace(get_control=lambda *_: computed)):
+            return self._method("get_control")(x_noisy, t, own, *args)
 
 
 class _Timesteps(Tensor):

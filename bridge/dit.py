@@ -168,7 +168,9 @@ class BlocksRun(Run):
         """What is read of its people, per block, where the MODEL computes.
 
         device: of another card that the host's MultiGPU CFG Split samples on, too."""
-        device = device or self._device
+        own = self._device
+        if device is None or (device.type == own.type and own.index in (None, device.index)):
+            device = own  # a device without a number and its first are one
         key = id(one.layers), device
         if key not in self._placed:
             layers: Any = one.layers

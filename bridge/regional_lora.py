@@ -4,8 +4,8 @@ No weight is changed. While a forward runs, the layers concerned are called thro
 give. The products of all people are one: down of everybody, the weight of the pixel for each, up of everybody. Keys and
 values of the text are made with each person's LoRA, and read by that person's pixels alone.
 
-What belongs to whom: a `RegionalLoraRun` to one sampling, a `LoraNetwork` to one UNet in it (ComfyUI's MultiGPU CFG Split
-samples with a copy of the UNet on each card), a `RegionalLoraBatch` to the forwards of one UNet that carry the same,
+What belongs to whom: a `RegionalLoraRun` to one sampling, a `LoraNetwork` to one UNet in it (ComfyUI's MultiGPU CFG
+Split samples with a copy of the UNet on each card), a `RegionalLoraBatch` to the forwards of one UNet that carry the same,
 and `_thread` to the forward that is on in one thread.
 """
 
@@ -173,8 +173,8 @@ def _change_by_input(own: Any, x: Tensor, front: InputLora) -> Tensor:
 class _Thread(threading.local):
     """The forward that is on in this thread: what is added to the layers, and whose attention to the text is on.
 
-    A layer is given x alone, so a Reader has nothing else to find it by. Of one thread, because the host calls the UNets
-    of several cards at the same time, and a MODEL may be sampled elsewhere meanwhile.
+    A layer is given x alone, so a Reader has nothing else to find it by. Of one thread, because the host calls the
+    UNets of several cards at the same time, and a MODEL may be sampled elsewhere meanwhile.
     """
 
     def __init__(self) -> None:
@@ -492,8 +492,10 @@ class RegionalLoraBatch(CrossAttentionBatch):
         return any(name in node.layers for name in self.network.texts[layer] for node in self._nodes)
 
     def added(self, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
-        """What a layer gives of x, `out`, and what is added to it. To keys and values of the text only where others make
-        their own in the place of attention: all others are given theirs by `attended`."""
+        """What a layer gives of x, `out`, and what is added to it.
+
+        To keys and values of the text only where others make their own in the place of attention: all others are given
+        theirs by `attended`."""
         if reader.name.endswith(("attn2.to_k", "attn2.to_v")):
             for owner in _thread.reading:
                 layer = owner.node.layers.get(reader.name)
