@@ -23,6 +23,7 @@ from ..core import geometry
 from ..core.errors import BadSize, WrongBaseModel
 from ..core.families import of_text
 from ..core.people import rows_missing
+from .per_thread import PerThread
 from .schedule import check_range
 from .unet import ONE_FAMILY, Options, family, instead
 
@@ -366,6 +367,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     assumed_latent: tuple[int, int] | None
     hints: dict[Area, Tensor | None]
     theirs: dict[str, Callable[..., Any]]
+    previous_controlnet: Any = PerThread()
 
     def copy(self) -> _AttachedNet:
         plain = super().copy()  # as every class of the host names itself
@@ -431,15 +433,17 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         # What others give all nets of a chain to read instead of the text (InstantID's faces, in another pack) is
         # for the rest of it, which therefore comes first.
         own = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
-        if before is not None:
-            computed = before.get_control(x_noisy, t, cond, *args)
-            self.previous_controlnet = SimpleNamespace(get_control=lambda *_: computed)
-        try:
-            if rows.area is None:
-                return self._method("get_control")(x_noisy, t, own, *args)
-            return self._in_area(rows.area, latent, x_noisy, t, own, *args)
-        finally:
-            self.previous_controlnet = before
+        if before is None:
+            return self._own_control(rows.area, latent, x_noisy, t, own, *args)
+        computed = before.get_control(x_noisy, t, cond, *args)
+        with _AttachedNet.previous_controlnet.replaced(self, SimpleNamespace(get_control=lambda *_: computed)):
+            return self._own_control(rows.area, latent, x_noisy, t, own, *args)
+
+    def _own_control(self, area: Area | None, latent: tuple[int, int], *args: Any) -> Any:
+        """What the net itself gives for the whole picture or an area of it."""
+        if area is None:
+            return self._method("get_control")(*args)
+        return self._in_area(area, latent, *args)
 
     def _in_area(self, area: Area, latent: tuple[int, int], *args: Any) -> Any:
         """What the net makes of its own part of the hint. The host would fit all of the hint to every area."""

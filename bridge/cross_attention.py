@@ -116,11 +116,15 @@ class CrossAttentionRun(Run):
         return tuple(each for each in together if each[0].active and self.is_on(each[0], given.sigmas))
 
     def ready(self, what: Hashable, given: Given, make: Callable[[Place], CrossAttentionBatch]) -> CrossAttentionBatch:
-        """The batch for `what`, one for all steps of the run that see it at the same place."""
+        """The batch for `what`, one for all steps of the run that see it at the same place of one network.
+
+        The host's MultiGPU CFG Split samples with several networks, each in a thread of its own: what a batch remembers
+        is of one."""
         place = place_of(self.layers, given)
-        if (what, place) not in self._ready:
-            self._ready[what, place] = make(place)
-        return self._ready[what, place]
+        key = what, place, given.model
+        if key not in self._ready:
+            self._ready[key] = make(place)
+        return self._ready[key]
 
 
 def place_of(layers: Sequence[Block], given: Given) -> Place:

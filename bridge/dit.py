@@ -155,7 +155,7 @@ class BlocksRun(Run):
         super().__init__(guider, latent)
         model: Any = guider.model_patcher
         self.blocks, self._dtype = blocks_of(model), dtype_of(model.model)
-        self._placed: dict[int, tuple[Any, list[Read]]] = {}
+        self._placed: dict[tuple[int, torch.device], tuple[Any, list[Read]]] = {}
         self._ready: dict[Any, BlocksBatch] = {}
         carried = self.everything(guider)
         check_canvases(carried, latent)
@@ -164,15 +164,23 @@ class BlocksRun(Run):
             for _, piece in _by_row(one, range(len(latent))):
                 self.placed(piece)
 
-    def placed(self, one: BlockInjection) -> list[Read]:
-        """What is read of its people, per block, where the MODEL computes."""
-        if id(one.layers) not in self._placed:
+    def placed(self, one: BlockInjection, device: torch.device | None = None) -> list[Read]:
+        """What is read of its people, per block, where the MODEL computes.
+
+        device: of another card that the host's MultiGPU CFG Split samples on, too.
+        """
+        own: torch.device = self._device
+        place = own if device is None else device
+        if place.type == own.type and own.index in (None, place.index):
+            place = own  # a device without a number and its first are one
+        key = id(one.layers), place
+        if key not in self._placed:
             layers: Any = one.layers
             needed = sum(x.numel() for layer in layers for x in layer) * self._dtype.itemsize
-            comfy.model_management.free_memory(needed, self._device)
-            there = [tuple(x.to(self._device, self._dtype) for x in layer) for layer in layers]
-            self._placed[id(one.layers)] = one.layers, there  # held: an id is that of a living object
-        return self._placed[id(one.layers)][1]
+            comfy.model_management.free_memory(needed, place)
+            there = [tuple(x.to(place, self._dtype) for x in layer) for layer in layers]
+            self._placed[key] = one.layers, there  # held: an id is that of a living object
+        return self._placed[key][1]
 
     def batch(self, chunks: tuple[tuple[BlockInjection, ...], ...], given: Given) -> "BlocksBatch | None":
         """Of the people who are switched on at this step."""
@@ -180,7 +188,7 @@ class BlocksRun(Run):
         on = tuple(each for each in together if any(one.active for one in each) and self.is_on(each[0], given.sigmas))
         if not on:
             return None
-        what = on, tuple(given.x.shape[-2:]), len(given.x)
+        what = on, tuple(given.x.shape[-2:]), len(given.x), given.model
         if what not in self._ready:
             self._ready[what] = BlocksBatch(self, on, given)
         return self._ready[what]
@@ -208,7 +216,7 @@ class BlocksBatch(Batch):
             several = self.rows // len(each)
             for first, one in zip(range(0, self.rows, several), each, strict=True):
                 for rows, piece in _by_row(one, range(first, first + several)):
-                    self._add(rows, piece, run.placed(piece), given.x)
+                    self._add(rows, piece, run.placed(piece, given.x.device), given.x)
 
     def _add(self, rows: slice, one: BlockInjection, layers: list[Read], x: Tensor) -> None:
         regions = torch.ones(1, 1, 1) if one.acts is None else one.acts

@@ -6,7 +6,9 @@ sees a `Batch` alone: tensors that lie ready, and what is done with them.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -103,6 +105,14 @@ class Batch:
         """transformer_options with this batch's attention around whatever stands in the layers."""
         raise NotImplementedError
 
+    def prepared(self) -> AbstractContextManager[None]:
+        """Around a whole forward, outside of what torch.compile sees: with what has to stand in the network meanwhile.
+        Nothing of it is left there afterwards, whatever is raised."""
+        return nullcontext()
+
+    def passed(self) -> None:
+        """Called when the network has been called with `around`, or has raised."""
+
     def done(self) -> None:
         """Called when the forward has run."""
 
@@ -127,6 +137,7 @@ class Run:
         self._chunks: dict[int, Chunk] = {}
         self._rows: dict[tuple[tuple[Chunk, ...], int], Tensor] = {}
         self._whole: dict[Hashable, tuple[Chunk, ...]] = {}
+        self._numbering = threading.Lock()
         self._asked = self._arrived = False
         self._around: str = ""
         self.schedule: Tensor | None = None
@@ -155,15 +166,19 @@ class Run:
 
         The same tensor for the same batch, on the device already: `read` knows it by that, without asking a GPU.
         """
-        self._asked |= _active(chunks)
+        if _active(chunks):
+            self._asked = True
         batch = chunks, pictures
-        if batch not in self._rows:
-            numbers = [self._numbers.setdefault(chunk, len(self._numbers)) for chunk in chunks]
-            self._chunks |= dict(zip(numbers, chunks, strict=True))
-            lines = tuple((number, picture) for number in numbers for picture in range(pictures))
-            kept = self._rows.setdefault(batch, torch.tensor(lines, device=self._device))
-            self._whole[id(kept)] = self._whole[lines] = chunks
-        return self._rows[batch]
+        # MultiGPU CFG Split asks from several threads at once: no two chunks may get one number.
+        with self._numbering:
+            if batch not in self._rows:
+                numbers = [self._numbers.setdefault(chunk, len(self._numbers)) for chunk in chunks]
+                self._chunks |= dict(zip(numbers, chunks, strict=True))
+                lines = tuple((number, picture) for number in numbers for picture in range(pictures))
+                kept = torch.tensor(lines, device=self._device)
+                self._rows[batch] = kept
+                self._whole[id(kept)] = self._whole[lines] = chunks
+            return self._rows[batch]
 
     def read(self, rows: Tensor) -> tuple[Chunk, ...]:
         """The chunks of a batch, of equally many rows each: the host's, or one per row where others have cut it."""
@@ -220,7 +235,8 @@ class Run:
             self._arrived = True
             return executor(*given, **kwargs)
         sent = Sent(batch, rows, seen)
-        out = executor(*given, **kwargs, **{self.key: rows, f"{self.key}_batch": sent})
+        with batch.prepared():
+            out = executor(*given, **kwargs, **{self.key: rows, f"{self.key}_batch": sent})
         batch.done()
         return out
 
@@ -248,7 +264,8 @@ class Run:
         batch = self._read(rows, sent.given._replace(x=x, context=sent.given.context if text is None else text))
         if batch is None:
             return executor(x, *args, **kwargs)
-        out = read_by(batch, executor, x, *args, **kwargs)
+        with batch.prepared():
+            out = read_by(batch, executor, x, *args, **kwargs)
         batch.done()
         return out
 
@@ -279,8 +296,13 @@ class Run:
 def read_by(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """DIFFUSION_MODEL: with the batch in transformer_options, which come last where they are not named."""
     if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
-        return executor(x, *args[:-1], batch.around(args[-1]), **kwargs)
-    return executor(x, *args, **{**kwargs, "transformer_options": batch.around(kwargs.get("transformer_options", {}))})
+        args = *args[:-1], batch.around(args[-1])
+    else:
+        kwargs["transformer_options"] = batch.around(kwargs.get("transformer_options", {}))
+    try:
+        return executor(x, *args, **kwargs)
+    finally:
+        batch.passed()
 
 
 def _active(chunks: Sequence[Chunk]) -> bool:

@@ -172,11 +172,15 @@ def of_bodies(
         return Scope(people, schedule, None, None, by_row, canvas, False)
     if mask is not None and alone:
         regions.check_one_picture(cast)
-    if mask is not None and not is_a(cast, PlacedCast):
-        return Scope(people, schedule, regions.of_masks(mask, cast, people), None, by_row, canvas, False)
-    areas = regions.of_present(require_places(cast, node), people, mask, extent, margin, feather)
-    whole = alone and len(areas) == 1 and bool((areas == 1).all())
-    return Scope(people, schedule, None if whole else areas, None, by_row, canvas, not whole)
+    placed = mask is None or is_a(cast, PlacedCast)
+    if mask is not None and not placed:
+        areas = regions.of_masks(mask, cast, people)
+    else:
+        areas = regions.of_present(require_places(cast, node), people, mask, extent, margin, feather)
+    if alone and len(areas) == 1 and bool((areas == 1).all()):
+        # A region of all the picture is none: what has no place in it, as layers of the time step, acts as well.
+        return Scope(people, schedule, None, None, by_row, canvas, False)
+    return Scope(people, schedule, areas, None, by_row, canvas, placed)
 
 
 def _canvas(node: str, people: Sequence[Person], by_row: bool, node_id: str | None) -> Canvas:

@@ -15,6 +15,7 @@ from ..core.errors import LikenessError
 from .carried import chunks_of
 from .cross_attention import as_many
 from .injections import Injection
+from .per_thread import PerThread
 from .unet import Grid, Options, Replacement, attend_with, grid_of
 
 
@@ -32,6 +33,8 @@ class TokenControlNet(comfy.controlnet.ControlNet):
     NotAControlNet.
     """
 
+    control_model: Any = PerThread()
+
     def __init__(self, net: Any, source: object, outside: Tensor, needed: str, advice: str) -> None:
         if found := _instead(net):
             raise NotAControlNet(found, needed, advice)
@@ -41,7 +44,7 @@ class TokenControlNet(comfy.controlnet.ControlNet):
             load_device=net.load_device,
             manual_cast_dtype=net.manual_cast_dtype,
         )
-        self.control_model: Any = net.control_model
+        self.control_model = net.control_model
         self.control_model_wrapped = net.control_model_wrapped
         self.source, self.outside, self._needed, self._advice = source, outside, needed, advice
         self._ready: dict[tuple[tuple[Injection, ...], int], tuple[_Network, Tensor]] = {}
@@ -67,11 +70,9 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         key = tuple(injections), len(x_noisy)
         if key not in self._ready:
             self._ready[key] = self._made(injections, x_noisy)
-        network, (self.control_model, context) = self.control_model, self._ready[key]
-        try:
+        by_region, context = self._ready[key]
+        with TokenControlNet.control_model.replaced(self, by_region):
             return super().get_control(x_noisy, t, {**cond, "crossattn_controlnet": context}, *args)
-        finally:
-            self.control_model = network
 
     def _made(self, injections: Sequence[Injection], x: Tensor) -> "tuple[_Network, Tensor]":
         """The network by region, and (B, tokens, width) beside x: everybody's tokens, and no face's at the end where

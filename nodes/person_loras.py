@@ -13,7 +13,7 @@ from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
 from ..bridge.lora import of_file, path_of
 from ..bridge.presence import NamedRange, announced, of_people
-from ..bridge.regional_lora import Added, RegionalLora, RegionalLoraRun
+from ..bridge.regional_lora import LayerLora, RegionalLora, RegionalLoraRun
 from ..bridge.runs import patched
 from ..bridge.schedule import schedule_range
 from ..bridge.unet import text_width
@@ -132,9 +132,9 @@ def _acting(person: Person) -> list[Lora]:
 
 def _read(
     scope: scopes.Scope, model: ModelPatcher, clip: CLIP, strength: float
-) -> tuple[dict[str, list[Added]], list[CLIP]]:
+) -> tuple[dict[str, list[LayerLora]], list[CLIP]]:
     """What everybody's LoRAs add to the layers, by name, and the CLIP as each of them changes it."""
-    layers, encoders = dict[str, list[Added]](), list[CLIP]()
+    layers, encoders = dict[str, list[LayerLora]](), list[CLIP]()
     names = dict.fromkeys(one.file for person in scope.people for one in _acting(person))
     files = {name: of_file(name, model, clip, scope.regions is not None or scope.by_row) for name in names}
     for number, person in enumerate(scope.people):
@@ -143,7 +143,7 @@ def _read(
             weight, (added, theirs) = one.strength * person.weight * strength, files[one.file]
             encoders[-1].add_patches(theirs, weight)
             for name, patch in added.items():
-                layers.setdefault(name, []).append((number, weight, patch.name, patch.weights))
+                layers.setdefault(name, []).append(LayerLora(number, weight, patch.name, patch.weights))
     return layers, encoders
 
 

@@ -15,6 +15,7 @@ import comfy.utils
 import torch
 import torch.nn.functional as functional
 from comfy.ldm.modules.attention import attention_pytorch
+from comfy.model_base import BaseModel
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
@@ -36,15 +37,17 @@ class SharingRun(Run):
         super().__init__(guider, latent)
         for parts in self.everything(guider):
             parts.check_size((8 * latent.shape[-1], 8 * latent.shape[-2]))
-        self._memories: dict[torch.device, Memory] = {}
-        self._recordings: dict[tuple[SelfReference, torch.device], tuple[int, Memory]] = {}
+        # By network: MultiGPU CFG Split samples with several, and tokens are projected with each one's own modules.
+        self._memories: dict[tuple[BaseModel, torch.device], Memory] = {}
+        self._recordings: dict[tuple[SelfReference, BaseModel, torch.device], tuple[int, Memory]] = {}
         self._others = {"patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})}
 
     def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch | None:
         carried = [parts for (parts,) in chunks]
-        if given.x.device not in self._memories:
-            self._memories[given.x.device] = Memory(given, self._others)
-        memory = self._memories[given.x.device]
+        place = given.model, given.x.device
+        if place not in self._memories:
+            self._memories[place] = Memory(given, self._others)
+        memory = self._memories[place]
         on = any(self.is_on(parts, given.sigmas) for parts in carried)
         if not on and all(parts.pose is None for parts in carried):
             return None
@@ -60,7 +63,8 @@ class SharingRun(Run):
             return memory
         if live.steps == 1 or self.schedule is None:
             return memory.with_nothing_recorded()
-        key, turn = (live, given.x.device), step_of(self.schedule, given.sigmas) // live.steps
+        key = live, given.model, given.x.device
+        turn = step_of(self.schedule, given.sigmas) // live.steps
         if self._recordings.get(key, (None,))[0] != turn:
             self._recordings.pop(key, None)  # before the next is made: both at once would be large
             self._recordings[key] = turn, memory.with_nothing_recorded()

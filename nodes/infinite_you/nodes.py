@@ -103,7 +103,7 @@ class InfuseNet(ControlNet):
         self.scope, self.tokens, self.size = scope, tokens, size
         self.report = report
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
-        self._passes: dict[tuple[torch.Size, Area | None], list[_Pass]] = {}
+        self._passes: dict[tuple[torch.Size, torch.device, Area | None], list[_Pass]] = {}
         self._latent: tuple[int, int] | None = None
         net.copy_to(self)
 
@@ -139,7 +139,7 @@ class InfuseNet(ControlNet):
         self.report.forward(rows, cond["c_crossattn"], transformer_options.get("sample_sigmas"))
         if not first >= t[0] >= last:
             return control
-        key = x_noisy.shape, rows.area
+        key = x_noisy.shape, x_noisy.device, rows.area
         if key not in self._passes:
             latent = self._whole_latent(x_noisy, rows.area, transformer_options)
             self._check(len(x_noisy) // batched_number, latent)

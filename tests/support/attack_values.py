@@ -223,6 +223,7 @@ def in_fp8(model: Any, scaled: bool, read: bool = False) -> Any:
 def _again(model: Any, state: dict[str, Any], stored: torch.dtype, cast: Any = None, **of_config: Any) -> Any:
     """A MODEL with these weights, made as the host's loader does. stored, cast: types of weights and of computing."""
     config = type(model.model.model_config)(dict(model.model.model_config.unet_config))
+    config.unet_config = dict(model.model.model_config.unet_config)  # a family puts its own heads in
     config.set_inference_dtype(stored, cast)
     vars(config).update(of_config)
     made = config.get_model({})

@@ -1,0 +1,60 @@
+"""An attribute of an object of the host's that one thread sees replaced for a while.
+
+A ControlNet reads the net before it, and its network, from itself. Ours shows it others while it computes. Nothing is
+written to the object: other threads (MultiGPU CFG Split computes on several cards at once) see what stands there, and
+after an exception, or where another pack has put in something of its own meanwhile, nothing is put back.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class PerThread:
+    """A data descriptor: the value itself stays in the object's own dictionary, under the attribute's name."""
+
+    def __init__(self) -> None:
+        self._shown = threading.local()
+        self._name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        replacements = self._replacements()
+        if id(instance) in replacements:
+            return replacements[id(instance)]
+        try:
+            return vars(instance)[self._name]
+        except KeyError:
+            raise AttributeError(self._name) from None
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        vars(instance)[self._name] = value
+
+    def __delete__(self, instance: Any) -> None:
+        del vars(instance)[self._name]
+
+    @contextmanager
+    def replaced(self, instance: Any, value: Any) -> Iterator[None]:
+        """This thread sees `value` as the attribute of this object meanwhile."""
+        replacements, key = self._replacements(), id(instance)
+        nested = key in replacements
+        before = replacements.get(key)
+        replacements[key] = value
+        try:
+            yield
+        finally:
+            if nested:
+                replacements[key] = before
+            else:
+                del replacements[key]
+
+    def _replacements(self) -> dict[int, Any]:
+        """By id of the object, which the caller of `replaced` holds."""
+        if not hasattr(self._shown, "by_object"):
+            self._shown.by_object = {}
+        return self._shown.by_object

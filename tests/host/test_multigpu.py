@@ -1,0 +1,51 @@
+"""The host's MultiGPU CFG Split draws what one card draws, for every node. Two names of the CPU stand for two cards."""
+
+import attack_values
+import comfy.model_management
+import comfy.sample
+import comfy.samplers
+import pytest
+import torch
+from figures import WHOLE_SAMPLING, relative
+from graph_run import run
+from promised import Row, rows
+
+multigpu = pytest.importorskip("comfy.multigpu", reason="an older ComfyUI has no MultiGPU CFG Split")
+OF_UNETS = [row for row in rows() if row.of_unets and row.runs_here]
+
+
+@pytest.fixture
+def two_cards(monkeypatch):
+    cards = [torch.device("cpu"), torch.device("cpu", 0)]
+    monkeypatch.setattr(comfy.model_management, "get_all_torch_devices", lambda exclude_current=False: cards)
+    monkeypatch.setattr(comfy.model_management, "set_torch_device", lambda device: None)
+    yield
+    comfy.model_management.unload_all_models()
+
+
+def drawn(model, positive, negative, start):
+    guider = comfy.samplers.CFGGuider(model)
+    guider.set_conds(positive, negative)
+    guider.set_cfg(4.0)
+    noise = comfy.sample.prepare_noise(start, 1)
+    sigmas = comfy.samplers.calculate_sigmas(model.get_model_object("model_sampling"), "normal", 2)
+    euler = comfy.samplers.sampler_object("euler")
+    return guider.sample(noise, start, euler, sigmas, seed=1, disable_pbar=True)
+
+
+@pytest.mark.parametrize("row", OF_UNETS, ids=str)
+def test_split_over_two_cards_it_is_the_picture_of_one(row: Row, two_cards: None) -> None:
+    base = run(row.model, {})[0]
+    outputs = dict(zip(row.outputs, run(row.node(), {}), strict=False))
+    model, sides = outputs.get("model") or base, (outputs["positive"], outputs["negative"])
+    start = run(row.latent, {})[0]["samples"]
+    one_card = drawn(model, *sides, start)
+    comfy.model_management.unload_all_models()
+    state = dict(base.model.diffusion_model.state_dict())
+    loaded_again = model.clone()
+    loaded_again.cached_patcher_init = (lambda: attack_values._again(base, state, torch.float32), ())
+    split = multigpu.create_multigpu_deepclones(loaded_again, 2)
+    assert len(split.get_additional_models_with_key("multigpu")) == 1
+    for _ in range(2):
+        assert relative(drawn(split, *sides, start), one_card) <= WHOLE_SAMPLING
+    assert not any("forward" in vars(module) for module in base.model.diffusion_model.modules())
