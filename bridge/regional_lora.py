@@ -5,8 +5,8 @@ give. The products of all people are one: down of everybody, the weight of the p
 values of the text are made with each person's LoRA, and read by that person's pixels alone.
 
 What belongs to whom: a `RegionalLoraRun` to one sampling, a `LoraNetwork` to one UNet in it (ComfyUI's MultiGPU CFG
-Split samples with a copy of the UNet on each card), a `RegionalLoraBatch` to the forwards of one UNet that carry the same,
-and `_thread` to the forward that is on in one thread.
+Split samples with a copy of the UNet on each card), a `RegionalLoraBatch` to the forwards of one UNet that carry the
+same, and `_thread` to the forward that is on in one thread.
 """
 
 from __future__ import annotations
