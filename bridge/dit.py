@@ -168,16 +168,18 @@ class BlocksRun(Run):
         """What is read of its people, per block, where the MODEL computes.
 
         device: of another card that the host's MultiGPU CFG Split samples on, too."""
-        own = self._device
+        own: torch.device = self._device
+        # A device without a number and its first are one.
         if device is None or (device.type == own.type and own.index in (None, device.index)):
-            device = own  # a device without a number and its first are one
-        key = id(one.layers), device
+            device = own
+        there: torch.device = device
+        key = id(one.layers), there
         if key not in self._placed:
             layers: Any = one.layers
             needed = sum(x.numel() for layer in layers for x in layer) * self._dtype.itemsize
-            comfy.model_management.free_memory(needed, device)
-            there = [tuple(x.to(device, self._dtype) for x in layer) for layer in layers]
-            self._placed[key] = one.layers, there  # held: an id is that of a living object
+            comfy.model_management.free_memory(needed, there)
+            placed = [tuple(x.to(there, self._dtype) for x in layer) for layer in layers]
+            self._placed[key] = one.layers, placed  # held: an id is that of a living object
         return self._placed[key][1]
 
     def batch(self, chunks: tuple[tuple[BlockInjection, ...], ...], given: Given) -> "BlocksBatch | None":
