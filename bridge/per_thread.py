@@ -27,10 +27,7 @@ class PerThread:
         replacements = self._replacements()
         if id(instance) in replacements:
             return replacements[id(instance)]
-        try:
-            return vars(instance)[self._name]
-        except KeyError:
-            raise AttributeError(self._name) from None
+        return vars(instance).get(self._name)
 
     def __set__(self, instance: Any, value: Any) -> None:
         vars(instance)[self._name] = value

@@ -156,6 +156,19 @@ def block_of(name: str) -> tuple[str, int] | None:
     return None if kind == first else (kind, 0 if kind == "middle" else int(number))
 
 
+_EMBEDDING = ".emb_layers."
+"""In the name of a layer that is given the step's noise, and whose output is added to all pixels of its ResBlock."""
+
+
+def _convolution_beside(name: str) -> str:
+    """The convolution of the same ResBlock that runs before such a layer: what it gives has the pixels.
+
+    They are not those of the block where another node has made the picture smaller (PatchModelAddDownscale).
+    """
+    block, _, _ = name.partition(_EMBEDDING)
+    return f"{block}.in_layers.2"
+
+
 def _change_by_input(own: Any, x: Tensor, front: InputLora) -> Tensor:
     """How what a layer gives changes when up down x is added to what it is given. own: what it does without us."""
 
@@ -173,6 +186,8 @@ def _change_by_input(own: Any, x: Tensor, front: InputLora) -> Tensor:
 class _Thread(threading.local):
     """The forward that is on in this thread: what is added to the layers, and whose attention to the text is on.
 
+    grids: by name of a layer that is given the step's noise alone, of the pixels that what it gives is added to.
+
     A layer is given x alone, so a Reader has nothing else to find it by. Of one thread, because the host calls the
     UNets of several cards at the same time, and a MODEL may be sampled elsewhere meanwhile.
     """
@@ -181,6 +196,7 @@ class _Thread(threading.local):
         # Once per thread. Not as values of the class, which torch.compile would take for those of every thread.
         self.batch: RegionalLoraBatch | None = None
         self.reading: tuple[Owner, ...] = ()
+        self.grids: dict[str, Grid] = {}
 
 
 _thread = _Thread()
@@ -433,7 +449,7 @@ class NodeLoras:
         pixels, and is added to all: where people differ it gets some.
         """
         layer = self.layers[reader.name]
-        grid = self._grids.get(reader.name, (1, 1))
+        grid = _thread.grids.get(reader.name) or self._grids.get(reader.name, (1, 1))
         if out.dim() == 4:
             grid = int(out.shape[2]), int(out.shape[3])
         addition = functional.linear(self._weighted(layer.hidden(x), grid, layer.owners), layer.up.to(x))
@@ -473,7 +489,9 @@ class RegionalLoraBatch(CrossAttentionBatch):
 
     def __init__(self, run: RegionalLoraRun, network: LoraNetwork, rows: int, nodes: Sequence[NodeLoras]) -> None:
         self.layers, self.rows, self.network, self._nodes = run.layers, rows, network, nodes
-        self._names = list(dict.fromkeys(name for node in nodes for name in node.layers))
+        names = dict.fromkeys(name for node in nodes for name in node.layers)
+        self._measured = {name: _convolution_beside(name) for name in names if _EMBEDDING in name}
+        self._names = list(dict.fromkeys([*names, *self._measured.values()]))
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -482,11 +500,13 @@ class RegionalLoraBatch(CrossAttentionBatch):
 
     def around(self, options: Options) -> Options:
         _thread.batch, _thread.reading = self, ()
+        _thread.grids = {}
         # Behind the patches of others, and regional text: what they make of a text is what layers read.
         return with_patch(super().around(options), "attn2_patch", _remember_text)
 
     def passed(self) -> None:
         _thread.batch, _thread.reading = None, ()
+        _thread.grids = {}
 
     def acts(self, layer: int) -> bool:
         return any(name in node.layers for name in self.network.texts[layer] for node in self._nodes)
@@ -505,6 +525,9 @@ class RegionalLoraBatch(CrossAttentionBatch):
         for node in self._nodes:
             if reader.name in node.layers:
                 out = node.added(out, reader, x)
+        for name, convolution in self._measured.items():
+            if convolution == reader.name:
+                _thread.grids[name] = int(out.shape[2]), int(out.shape[3])
         return out
 
     def attended(

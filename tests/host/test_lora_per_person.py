@@ -15,8 +15,10 @@ import tiny_dits
 import tiny_sdxl
 import torch
 from comfy.ldm.modules.attention import attention_pytorch
+from comfy.patcher_extension import WrappersMP
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
+from pack.bridge import regional_lora
 from pack.core import identities
 from pack.core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import below
@@ -370,3 +372,78 @@ def test_with_a_row_each_everybody_has_their_own_lora(model):
     both = sample(*put_on(model, cast), steps=1, start=start)
     alone = [sample(*put_on(model, one), steps=1, start=start[n : n + 1]) for n, one in enumerate(people)]
     assert relative(both, torch.cat(alone)) <= ALMOST
+
+
+# Beside packs that change a layer's forward while sampling
+
+
+def forwards(model):
+    return [module for module in model.model.diffusion_model.modules() if "forward" in vars(module)]
+
+
+@pytest.mark.parametrize("way", ["put back", "deleted"])
+@pytest.mark.parametrize("when", ["around the sampling", "in a forward"])
+def test_a_layer_that_another_pack_changes_for_a_while_is_as_it_was(model, way, when):
+    """The pack doubles what one layer gives; its change alone and beside ours, and the plain picture afterwards."""
+    plain = sample(model, [text(1)], [text(2)], **LATENT)
+    layer = model.model.diffusion_model.input_blocks[0][0]
+
+    def theirs(executor, *args, **kwargs):
+        old = layer.forward
+        layer.forward = lambda *given, **named: old(*given, **named) * 2
+        try:
+            return executor(*args, **kwargs)
+        finally:
+            if way == "put back":
+                layer.forward = old
+            else:
+                del layer.forward
+
+    kinds = {"around the sampling": "OUTER_SAMPLE", "in a forward": "DIFFUSION_MODEL"}
+    made = put_on(model, given(lora_made.file(model)))
+    alone = sample(*made, **LATENT)
+    changed = made[0].clone()
+    changed.add_wrapper_with_key(getattr(WrappersMP, kinds[when]), "theirs", theirs)
+    both = sample(changed, *made[1:], **LATENT)
+    assert both.isfinite().all() and relative(both, alone) > 1e-3
+    for module in forwards(model):  # theirs, where the pack puts the class's own method into the layer
+        assert vars(module).pop("forward") == type(module).forward.__get__(module)
+    assert torch.equal(sample(model, [text(1)], [text(2)], **LATENT), plain)
+    assert torch.equal(sample(*made, **LATENT), alone)
+    assert not forwards(model)
+
+
+def test_a_pack_that_goes_around_ours_in_a_forward_and_stays_keeps_its_function(model):
+    """Ours in between hands on what comes, and nothing of the run is held by it."""
+    plain = sample(model, [text(1)], [text(2)], **LATENT)
+    layer, known = model.model.diffusion_model.middle_block[0].in_layers[2], []
+
+    def patch(h, options):
+        if not known:
+            known.append(layer.forward)
+            layer.forward = lambda x: known[0](x)
+        return h
+
+    made = put_on(model, given(lora_made.file(model)))
+    alone = sample(*made, **LATENT)
+    changed = made[0].clone()
+    changed.set_model_input_block_patch(patch)
+    sample(changed, *made[1:], **LATENT)
+    reader = known[0].__self__
+    assert isinstance(reader, regional_lora.Reader) and reader.network is None
+    assert forwards(model) == [layer]
+    assert torch.equal(sample(model, [text(1)], [text(2)], **LATENT), plain)
+    assert torch.equal(sample(*made, **LATENT), alone)
+    layer.forward = known[0]  # put back by the pack: taken out by the next run
+    sample(*made, **LATENT)
+    assert not forwards(model)
+
+
+def test_a_mask_of_ones_is_everywhere_and_takes_layers_of_the_time_step(model):
+    out, into = model.model.diffusion_model.time_embed[0].weight.shape
+    tensors = {f"diffusion_model.time_embed.0.{key}": x * 0.02 for key, x in pair(out, into).items()}
+    person = given(lora_made.file(model, words=("attn1.to_q",), **tensors))
+    bare = apply("LikenessCast", person_1=person)[0]
+    whole = sample(*put_on(model, bare), **LATENT)
+    masked = sample(*put_on(model, bare, mask=torch.ones(1, HEIGHT, WIDTH)), **LATENT)
+    assert torch.equal(masked, whole) and relative(whole, sample(model, [text(1)], [text(2)], **LATENT)) > 1e-3

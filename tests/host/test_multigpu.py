@@ -1,4 +1,4 @@
-"""The host's MultiGPU CFG Split draws what one card draws, for every node. Two names of the CPU stand for two cards."""
+"""The host's MultiGPU CFG Split: two names of the CPU stand for two cards. Every node draws the picture of one."""
 
 import attack_values
 import comfy.model_management

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import comfy.controlnet
+import comfy.model_management
 import comfy.patcher_extension
 import torch
 from comfy.ldm.modules.attention import optimized_attention
@@ -67,6 +68,24 @@ def rows_of_tiles(apply_model: Any, given: dict[str, Any]) -> Tensor:
         return one_by_one(apply_model, {"input": x, "timestep": t, "c": c})
 
     return in_tiles(apart, given)
+
+
+class Stopped(Exception):
+    """Another pack's error."""
+
+
+def raising(apply_model: Any, given: dict[str, Any]) -> Tensor:
+    """After a forward that has begun and ended."""
+    apply_model(given["input"], given["timestep"], **given["c"])
+    raise Stopped
+
+
+def cancelling(apply_model: Any, given: dict[str, Any]) -> Tensor:
+    """Somebody cancels the run."""
+    apply_model(given["input"], given["timestep"], **given["c"])
+    comfy.model_management.interrupt_current_processing()
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    raise Stopped
 
 
 def only_what_it_knows(apply_model: Any, given: dict[str, Any]) -> Tensor:

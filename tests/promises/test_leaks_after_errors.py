@@ -1,0 +1,30 @@
+"""Nothing is left after a run that ends in an error of another pack, is cancelled, or whose MODEL is unloaded."""
+
+import comfy.model_management
+import pytest
+import torch
+from attack_graphs import node
+from graph_run import run
+from other_packs import Stopped
+from promised import Row, around, latents, picture
+
+
+def forwards(model):
+    return [module for module in model.model.diffusion_model.modules() if "forward" in vars(module)]
+
+
+@pytest.mark.parametrize("function", ["raising", "cancelling", "unloaded"])
+def test_nothing_is_left_on_the_model(row: Row, function: str) -> None:
+    whole, plain, made = picture(row), picture(row, "plain"), {}
+    base = run(row.model, made)[0]
+    before, graph = forwards(base), row.sampled(row.node())
+    if function == "unloaded":
+        latents(graph, made)
+        comfy.model_management.unload_all_models()
+    else:
+        stopped = node(graph.kind, **{**graph.inputs, "model": around(graph.inputs["model"], function)})
+        with pytest.raises((Stopped, comfy.model_management.InterruptProcessingException)):
+            latents(stopped, made)
+    assert forwards(base) == before
+    assert torch.equal(latents(row.plain()), plain), "the plain MODEL is as it was"
+    assert torch.equal(latents(graph, made), whole), "and so is ours"
