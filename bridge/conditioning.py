@@ -20,10 +20,10 @@ from comfy.utils import repeat_to_batch_size
 from torch import Tensor
 
 from ..core import geometry
-from ..core.errors import BadSetup, WrongBaseModel
-from ..core.families import of_text
+from ..core.errors import SAME_FAMILY, BadSetup, WrongBaseModel
 from ..core.people import rows_missing
-from .unet import ONE_FAMILY, Options, family, instead
+from .remarks import Pictures, begins_late, tell_of_checkpoint, tell_of_piece
+from .unet import Options, advice_between, family
 
 Entry = list[Any]
 """[tensor (B, tokens, width), options]."""
@@ -75,8 +75,7 @@ def check_conditioning(conditioning: Conditioning, width: int, what: str, needed
     for text, _ in conditioning:
         found = text.shape[-1]
         if found != width:
-            wanted = of_text(width)
-            advice = advice or (instead() if wanted and wanted.unet else ONE_FAMILY)
+            advice = advice_between(found, width, advice)
             raise WrongBaseModel(f"The conditioning given to {what}", family(found), needed or family(width), advice)
 
 
@@ -171,11 +170,15 @@ class ControlAttachment(Attachment):
 
     width: of the text context the net, and so the model, must have. canvas: what the hint shows, or None where another
     looks at its size. reader: makes what sees to it, beside packs that change attention, that the UNet reads ID tokens.
+    pictures: what the hint is to the user, for notes from a run. trained: the node, where the net also tells of a MODEL
+    that it was not trained for; None where a Run of the node does.
     """
 
     width: int = field(kw_only=True)
     canvas: Canvas | None = field(default=None, kw_only=True)
     reader: Callable[[BaseModel], Reading] | None = field(default=None, kw_only=True)
+    pictures: Pictures | None = field(default=None, kw_only=True)
+    trained: Canvas | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         check_range("The ControlNet", *self.timestep_percent_range)
@@ -186,7 +189,9 @@ class ControlAttachment(Attachment):
         return {**attached, "model_conds": conds, "control_apply_to_uncond": False}
 
     def _copy(self) -> ControlBase:
-        return _as_ours(super()._copy(), self.width, self.canvas, self.reader)
+        ours = _as_ours(super()._copy(), self.width, self.canvas, self.reader)
+        ours.pictures, ours.trained = self.pictures, self.trained
+        return ours
 
 
 WHOLE = "likeness_whole"
@@ -226,6 +231,7 @@ def _as_ours(
     control_net.__class__ = _our_class(type(control_net))
     control_net.width, control_net.canvas = width, canvas
     control_net.reader, control_net.reading = reader, None
+    control_net.pictures, control_net.trained, control_net.to_sigma = None, None, None
     # Advanced-ControlNet puts methods of its own on the object, in front of those of any class.
     own = vars(control_net)
     control_net.theirs = {name: own.pop(name) for name in ("get_control", "pre_run", "cleanup") if name in own}
@@ -241,7 +247,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     """Our own copy of a net: it reads the text that the UNet reads, at the timestep that the UNet is told, and looks at
     what no node before the sampler sees.
 
-    width, canvas, reader: as in ControlAttachment. theirs: methods that the net has beside those of its class.
+    width, canvas, reader, pictures, trained: as in ControlAttachment. theirs: methods that the net has beside those of
+    its class. to_sigma: of a percentage of the run's schedule, until the first forward of the run has been looked at.
     """
 
     width: int
@@ -249,17 +256,26 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     reader: Callable[[BaseModel], Reading] | None
     reading: Reading | None
     theirs: dict[str, Callable[..., Any]]
+    pictures: Pictures | None
+    trained: Canvas | None
+    to_sigma: Callable[[float], float] | None
 
     def copy(self) -> _AttachedNet:
         plain = super().copy()  # as every class of the host names itself
-        return _as_ours(plain, self.width, self.canvas, self.reader)
+        ours = _as_ours(plain, self.width, self.canvas, self.reader)
+        ours.pictures, ours.trained = self.pictures, self.trained
+        return ours
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
         found = model.model_config.unet_config.get("context_dim")
         if found != self.width:
             name = family(found) if found else type(model.model_config).__name__
-            raise WrongBaseModel("The MODEL given to the sampler", name, family(self.width), instead())
+            advice = advice_between(found, self.width)
+            raise WrongBaseModel("The MODEL given to the sampler", name, family(self.width), advice)
         self._check_blocks(model)
+        self.to_sigma = percent_to_sigma
+        if self.trained:
+            tell_of_checkpoint(self.trained, model.latent_format)
         self.cond_hint = None  # a cancelled run leaves its own
         self.reading = self.reader(model) if self.reader else None
         self._method("pre_run")(model, percent_to_sigma)
@@ -292,6 +308,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.reading.join(cond[_INSIDE], x_noisy, cond, others[0])
         if self.canvas:
             self.canvas.check_rows(len(x_noisy) // batched_number)
+        self._tell(x_noisy, batched_number, cond, others[0])
         high, wide = size = (8 * x_noisy.shape[-2], 8 * x_noisy.shape[-1])
         # Before the host fits the hint to it. Packs that sample in tiles fit the hint themselves.
         if self.canvas and cond.get(WHOLE) and (self.cond_hint is None or self.cond_hint.shape[-2:] != size):
@@ -307,6 +324,27 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             return self._method("get_control")(x_noisy, t, own, *args)
         finally:
             self.previous_controlnet = before
+
+    def _tell(self, x_noisy: Tensor, batched_number: int, cond: dict[str, Any], options: Options) -> None:
+        """What is to be told of a run, at its first forward that shows the net the whole latent.
+
+        Nothing where another pack shows it a few rows of many at a time (context windows), or a prompt's area.
+        """
+        to_sigma = self.to_sigma
+        if to_sigma is None or not cond.get(WHOLE):
+            return
+        self.to_sigma = None
+        hint: Tensor = self.cond_hint_original  # B C H W
+        windows = any(name in options for name in _WINDOWS)
+        if self.pictures and not windows and not (self.canvas and self.canvas.rows):
+            self.pictures.tell(len(hint), len(x_noisy) // batched_number)
+        if self.canvas and not self.canvas.rows:
+            size, latent = (hint.shape[-1], hint.shape[-2]), (8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2])
+            tell_of_piece(self.canvas, size, latent, lambda: begins_late(options, to_sigma))
+
+
+_WINDOWS = "context_window", "ad_params"
+"""What stands in transformer_options where rows are a window of all: the host's name, and AnimateDiff-Evolved's."""
 
 
 class _Timesteps(Tensor):
@@ -337,7 +375,9 @@ def check_control_net(control_net: ControlBase | None, width: int, what: str) ->
     for name, module in model.named_modules() if model is not None else ():
         if name.endswith("attn2.to_k"):
             if module.in_features != width:
-                raise WrongBaseModel(f"The ControlNet given to {what}", family(module.in_features), family(width))
+                found = module.in_features
+                advice = advice_between(found, width, SAME_FAMILY)
+                raise WrongBaseModel(f"The ControlNet given to {what}", family(found), family(width), advice)
             return
     if hasattr(model, "controlnet_blocks"):  # of a transformer: FLUX.1's, Qwen-Image's
         raise WrongBaseModel(f"The ControlNet given to {what}", type(model).__name__, family(width))

@@ -51,6 +51,43 @@ def tell(node_id: str | None, text: str) -> None:
         _send(node_id)
 
 
+# What the last sampling run that had something to tell about a topic has told under a node, and in which prompt.
+_of_runs: dict[tuple[str, str], tuple[Any, str]] = {}
+
+
+def tell_of_run(node_id: str | None, topic: str, text: str) -> None:
+    """Show under a node (None: nowhere) what a sampling run has found about `topic`, and log it; "" is nothing found.
+
+    A sampler runs several times for one run of the node: again for each new seed, and for each latent of a list. So
+    the same text is shown and logged once in a prompt, another text takes its place, and a run of a later prompt that
+    has found nothing takes it away. Nothing found leaves what another sampler of the same prompt has told.
+    Without a running server the text is only logged.
+    """
+    server = running_server()
+    if node_id is None or server is None:
+        if text:
+            logger.warning(text)
+        return
+    prompt = getattr(server, "last_prompt_id", None)
+    before, shown = _of_runs.get((node_id, topic), (None, ""))
+    standing = _told.get(node_id, [])
+    if before == prompt and (text == "" or (text == shown and text in standing)):
+        return
+    if text:
+        logger.warning(text)
+        _of_runs[node_id, topic] = prompt, text
+    else:
+        _of_runs.pop((node_id, topic), None)
+    if text == shown and text in standing:
+        return
+    kept = [line for line in standing if line != shown]
+    if text:
+        kept.append(text)
+    if kept != standing:
+        _told[node_id] = kept
+        _send(node_id)
+
+
 # Of each box the run, and what the nodes inside have said in it.
 _told_inside: dict[str, tuple[Any, dict[str, str]]] = {}
 

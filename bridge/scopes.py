@@ -53,7 +53,8 @@ class Scope:
     ) -> Injection:
         """Tokens, and keys and values, for one side."""
         canvas = self.canvas if self.placed or self.by_row else None
-        return kind(source, self.sigmas, tokens, layers, self.regions, canvas, self.by_row, self.boxes)
+        where = (self.regions, canvas, self.by_row, self.boxes)
+        return kind(source, self.sigmas, tokens, layers, *where, trained=self.canvas)
 
     def preview(self, cls: type[io.ComfyNode]) -> ui.PreviewImage | None:
         """Where everybody acts, for the eye; None: everywhere, or nobody's regions."""
@@ -182,11 +183,14 @@ def check_fits(
         different = [i for i, pair in enumerate(zip(widths, theirs, strict=False)) if pair[0] != pair[1]]
         why = "another number of layers" if not different else f"layer {different[0]} has another width"
         name = type(model.model.model_config).__name__
+        advice = (
+            "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
+            "fine-tunes), or an adapter that was trained for this one."
+        )
         raise AdapterMismatch(
             f"This {method.title} file has {len(widths)} cross-attention layers and does not fit the MODEL ({name}, "
             f"{len(theirs)} layers): {why}.",
-            "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
-            "fine-tunes), or an adapter that was trained for this one.",
+            unet.advice_on(model, advice),
         )
 
 

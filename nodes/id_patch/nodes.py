@@ -18,6 +18,7 @@ from ...bridge.conditioning import ALWAYS, ID_TOKENS, Canvas, Conditioning, Cont
 from ...bridge.cross_attention import WHOSE, deaf_layers, place_of
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.regional_text import RegionalText, RegionalTextBatch, RegionalTextRun, everywhere, repeats, standing_in
+from ...bridge.remarks import Pictures
 from ...bridge.runs import Given, patched, read_by
 from ...bridge.unet import Options, Replacement, attend_with, layers_of, text_width
 from ...core import geometry
@@ -168,7 +169,16 @@ class ApplyIDPatch(io.ComfyNode):
         canvas = Canvas(APPLY, len(people) if by_row else 0, notes.node_of(cls))
         percents = (start_percent, end_percent)
         attachment = ControlAttachment(
-            control_net, hint, strength, percents, vae, width=id_patch.width, canvas=canvas, reader=IDTokensReader
+            control_net,
+            hint,
+            strength,
+            percents,
+            vae,
+            width=id_patch.width,
+            canvas=canvas,
+            reader=IDTokensReader,
+            pictures=Pictures("condition picture", canvas),
+            trained=canvas,
         )
         notes.tell(notes.node_of(cls), "\n".join([*said, *([] if people else [NO_IDENTITIES])]))
         return io.NodeOutput(attachment.to(positive), attachment.to(negative), ui=shown)

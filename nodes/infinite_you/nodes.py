@@ -3,7 +3,7 @@
 One pass of the net per person: outside of their region it sees no picture, and adds nothing to the MODEL's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import comfy.model_management
@@ -19,6 +19,7 @@ from torch import Tensor
 from ...bridge import dit, notes, scopes
 from ...bridge.conditioning import ALWAYS, WHOLE, Attachment, Conditioning, check_conditioning, check_range
 from ...bridge.load import FileLoader, Loaded, Published
+from ...bridge.remarks import begins_late, tell_of_piece
 from ...bridge.schema import IN_METHODS, photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import Scope
 from ...bridge.token_control_net import NotAControlNet
@@ -88,6 +89,7 @@ class InfuseNet(ControlNet):
         self.scope, self.tokens, self.size = scope, tokens, size
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
         self._passes: dict[torch.Size, list[_Pass]] = {}
+        self._to_sigma: Callable[[float], float] | None = None
         net.copy_to(self)
 
     def copy(self) -> "InfuseNet":
@@ -99,6 +101,7 @@ class InfuseNet(ControlNet):
         if ours != theirs:
             raise WrongBaseModel("The InfuseNet", f"a FLUX.1 of width {ours}", f"one of width {theirs}", OF_FLUX)
         super().pre_run(model, percent_to_sigma)
+        self._to_sigma = percent_to_sigma
 
     def cleanup(self) -> None:
         super().cleanup()
@@ -115,6 +118,7 @@ class InfuseNet(ControlNet):
             return control
         if x_noisy.shape not in self._passes:
             self._check(x_noisy, len(x_noisy) // batched_number, cond[WHOLE])
+            self._tell(x_noisy, cond[WHOLE], transformer_options)
             self._passes[x_noisy.shape] = self._made(x_noisy)
         return self.control_merge(self._residuals(x_noisy, t, cond.get("y")), control, output_dtype=None)
 
@@ -128,6 +132,13 @@ class InfuseNet(ControlNet):
             raise BadRegion(", ".join(names(self.scope.people)), why, advice)
         if self.size:
             canvas.check(self.size, (8 * x.shape[-1], 8 * x.shape[-2]))
+
+    def _tell(self, x: Tensor, whole: bool, options: Options) -> None:
+        """At the first forward of a run, where that may show a piece of the picture as if it were the whole."""
+        to_sigma = self._to_sigma
+        if self.size and whole and to_sigma and not self.scope.by_row:
+            latent = (8 * x.shape[-1], 8 * x.shape[-2])
+            tell_of_piece(self.scope.canvas, self.size, latent, lambda: begins_late(options, to_sigma))
 
     def _made(self, x: Tensor) -> list[_Pass]:
         scope, hints, number = self.scope, self._hints(x), len(self.tokens)

@@ -13,6 +13,7 @@ from ...bridge import notes, schema, scopes
 from ...bridge.conditioning import Conditioning, ControlAttachment, check_control_net, sigmas_of
 from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
+from ...bridge.remarks import Pictures
 from ...bridge.scopes import Scope, check_fits, injections
 from ...bridge.token_control_net import TokenControlNet
 from ...core import geometry
@@ -105,7 +106,15 @@ class ApplyInstantID(io.ComfyNode):
             net = TokenControlNet(control_net, carried[0].source, no_face, IDENTITY_NET, ITS_FILE)
             # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
             percents, seen = (start_percent, end_percent), None if scope.placed else scope.canvas
-            attachment = ControlAttachment(net, hint, control_strength, percents, width=instant_id.width, canvas=seen)
+            attachment = ControlAttachment(
+                net,
+                hint,
+                control_strength,
+                percents,
+                width=instant_id.width,
+                canvas=seen,
+                pictures=Pictures("keypoint picture", scope.canvas),
+            )
             sides = [attachment.to(side) for side in sides]
         return scope.applied(cls, model, sides, carried)
 

@@ -16,13 +16,15 @@ from torch import Tensor
 from ...bridge import notes, schema, scopes
 from ...bridge.carried import put
 from ...bridge.conditioning import ALWAYS, Conditioning, changed_at, check_conditioning
-from ...bridge.encode import check_family, vision_of
+from ...bridge.encode import TEXT_WIDTH, check_family, vision_of
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
 from ...bridge.regional_text import RegionalTextRun, silent, standing_at
+from ...bridge.remarks import tell_of_checkpoint
 from ...bridge.runs import patched
 from ...bridge.unet import text_width
 from ...core.errors import WrongBaseModel, listed
+from ...core.families import REFINER
 from ...core.identities import embeddings, portraits
 from ...core.inputs import unusable_text
 from ...core.methods import method
@@ -86,7 +88,9 @@ def prompt(
     read, mark, nothing = (clip.tokenize(each, return_word_ids=True) for each in (text, trigger, ""))
     if read.keys() != {"g", "l"}:
         found = f"another family (text encoders {listed(sorted(read))})"
-        raise WrongBaseModel("The CLIP", found, "SDXL's (text encoders g, l)", SAME_CLIP)
+        # CLIP ViT-bigG alone is what the SDXL refiner has.
+        advice = REFINER if read.keys() == {"g"} else SAME_CLIP
+        raise WrongBaseModel("The CLIP", found, "SDXL's (text encoders g, l)", advice)
     names = [person.identity.name for person in people]
     single, _ = laid_out(read, mark, nothing, trigger, names, [1] * len(people))
     said = {n: loaded.tokens(person) for n, person in enumerate(people) if person.weight > 0}
@@ -149,7 +153,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         without = [] if regions.present(cast).people else [WITHOUT_PEOPLE]
         drawn = regions.for_photos(cast)
         acting = scopes.acting(cls, cast, weight, more=without, **region)
-        check_family("The model input", "text width", text_width(model), photo_maker.net.width, SAME_CLIP)
+        check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         words, fused, stand = prompt(photo_maker, clip, text, trigger, drawn.people)
         if acting is None:
@@ -159,8 +163,10 @@ class ApplyPhotoMaker(io.ComfyNode):
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         before, after, negative = starmap(_control_nets_read, ((words, words), (words, fused), (negative, negative)))
         areas = scope.regions
+        if areas is None:  # else its run looks at the MODEL that samples
+            tell_of_checkpoint(scope.canvas, model.get_model_object("latent_format"))
         for (place, count), area in zip(stand, () if areas is None else areas, strict=areas is not None):
-            bound = standing_at(place, count, area, scope.canvas)
+            bound = replace(standing_at(place, count, area, scope.canvas), trained=scope.canvas)
             quiet = silent(bound)
             before, after, negative = put(before, quiet), put(after, bound), put(negative, quiet)
         positive = [entry for pair in zip(before, after, strict=True) for entry in changed_at(*pair, start_percent)]
