@@ -249,6 +249,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
     width, canvas, reader, pictures, trained: as in ControlAttachment. theirs: methods that the net has beside those of
     its class. to_sigma: of a percentage of the run's schedule, until the first forward of the run has been looked at.
+    latent_format_of_run: the MODEL's.
     """
 
     width: int
@@ -259,6 +260,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     pictures: Pictures | None
     trained: Canvas | None
     to_sigma: Callable[[float], float] | None
+    latent_format_of_run: Any
 
     def copy(self) -> _AttachedNet:
         plain = super().copy()  # as every class of the host names itself
@@ -273,9 +275,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             advice = advice_between(found, self.width)
             raise WrongBaseModel("The MODEL given to the sampler", name, family(self.width), advice)
         self._check_blocks(model)
-        self.to_sigma = percent_to_sigma
-        if self.trained:
-            tell_of_checkpoint(self.trained, model.latent_format)
+        self.to_sigma, self.latent_format_of_run = percent_to_sigma, model.latent_format
         self.cond_hint = None  # a cancelled run leaves its own
         self.reading = self.reader(model) if self.reader else None
         self._method("pre_run")(model, percent_to_sigma)
@@ -334,6 +334,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if to_sigma is None or not cond.get(WHOLE):
             return
         self.to_sigma = None
+        if self.trained:
+            tell_of_checkpoint(self.trained, self.latent_format_of_run)
         hint: Tensor = self.cond_hint_original  # B C H W
         windows = any(name in options for name in _WINDOWS)
         if self.pictures and not windows and not (self.canvas and self.canvas.rows):

@@ -20,6 +20,9 @@ if TYPE_CHECKING:  # conditioning itself makes remarks
     from .conditioning import Canvas
 
 PICTURES, PIECE, CHECKPOINT = "pictures", "piece", "checkpoint"
+_TOLD = "likeness_told"
+"""In a guider's model_options, which are of one sampling alone: what has been looked at. Some nodes have two Runs in
+one sampling, such as LoRA per Person with its words."""
 
 _OVER_A_PICTURE = 0.1
 """Share of the schedule that a run leaves out because it starts from a picture (denoise 0.9). The first sigma of
@@ -84,13 +87,19 @@ def tell_of_start(carried: Sequence[Any], guider: CFGGuider, start: Start) -> No
     for poses, number in {one.poses: len(one.pose) for one in carried if getattr(one, "poses", None)}.items():
         poses.tell(number, len(start.latent_image))
     model: Any = guider.model_patcher
-    for owner in {one.trained for one in carried if getattr(one, "trained", None)}:
-        tell_of_checkpoint(owner, model.get_model_object("latent_format"))
+    told: set[tuple[str, Canvas]] = guider.model_options.setdefault(_TOLD, set())
+    trained = {one.trained for one in carried if getattr(one, "trained", None)}
+    for owner in trained:
+        if (CHECKPOINT, owner) not in told:
+            told.add((CHECKPOINT, owner))
+            tell_of_checkpoint(owner, model.get_model_object("latent_format"))
     height, width = start.latent_image.shape[-2:]
     latent = (8 * width, 8 * height)
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
-    for canvas, acts in {one.canvas: one.acts for one in carried if getattr(one, "canvas", None)}.items():
-        if acts is not None and not canvas.rows:
+    placed = {one.canvas: one.acts for one in carried if getattr(one, "canvas", None)}
+    for canvas, acts in placed.items():
+        if acts is not None and not canvas.rows and (PIECE, canvas) not in told:
+            told.add((PIECE, canvas))
             size = (acts.shape[2], acts.shape[1])
             tell_of_piece(canvas, size, latent, lambda: start.over_a_picture(to_sigma))
 

@@ -11,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..core.errors import LikenessError
+from ..core.errors import LikenessError, WrongBaseModel
 from ..core.methods import Method
 from ..core.people import Cast, Identity, Person, PlacedCast, is_a, require_places
 from ..core.places import drawing, regions
@@ -176,7 +176,7 @@ def check_fits(
     loaded: Loaded[Any], method: Method, model: ModelPatcher, sides: Sequence[Conditioning], node: str
 ) -> None:
     """Raise AdapterMismatch unless every layer of a file finds a cross-attention layer of its width, WrongBaseModel
-    for texts of another width. node: its name."""
+    for texts, or a MODEL that reads texts, of another width. node: its name."""
     check_conditioning([entry for side in sides for entry in side], loaded.width, node)
     widths, theirs = loaded.net.ip_adapter.widths, [width for *_, width in unet.attention_layers(model)]
     if list(widths) != theirs:
@@ -192,6 +192,10 @@ def check_fits(
             f"{len(theirs)} layers): {why}.",
             unet.advice_on(model, advice),
         )
+    found = unet.text_width(model)
+    if found != loaded.width:
+        advice = unet.advice_between(found, loaded.width)
+        raise WrongBaseModel(f"The MODEL given to {node}", unet.family(found), unet.family(loaded.width), advice)
 
 
 def keys_and_values(loaded: Loaded[Any], tokens: Tensor, scales: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:

@@ -24,7 +24,6 @@ from ...bridge.remarks import tell_of_checkpoint
 from ...bridge.runs import patched
 from ...bridge.unet import text_width
 from ...core.errors import WrongBaseModel, listed
-from ...core.families import REFINER
 from ...core.identities import embeddings, portraits
 from ...core.inputs import unusable_text
 from ...core.methods import method
@@ -88,15 +87,16 @@ def prompt(
     read, mark, nothing = (clip.tokenize(each, return_word_ids=True) for each in (text, trigger, ""))
     if read.keys() != {"g", "l"}:
         found = f"another family (text encoders {listed(sorted(read))})"
-        # CLIP ViT-bigG alone is what the SDXL refiner has.
-        advice = REFINER if read.keys() == {"g"} else SAME_CLIP
-        raise WrongBaseModel("The CLIP", found, "SDXL's (text encoders g, l)", advice)
+        raise WrongBaseModel("The CLIP", found, "SDXL's (text encoders g, l)", SAME_CLIP)
     names = [person.identity.name for person in people]
     single, _ = laid_out(read, mark, nothing, trigger, names, [1] * len(people))
     said = {n: loaded.tokens(person) for n, person in enumerate(people) if person.weight > 0}
     copies = [len(said[n]) if n in said else 1 for n in range(len(people))]
     copied, places = laid_out(read, mark, nothing, trigger, names, copies)
     before, after = (clip.encode_from_tokens_scheduled(each) for each in (single, copied))
+    # The SDXL refiner's CLIP has SDXL's tokenizer and one of its two encoders.
+    for context, _ in before:
+        check_family("The clip input", TEXT_WIDTH, context.shape[-1], loaded.net.width, SAME_CLIP)
     if not all(x.isfinite().all() for context, options in before for x in (context, options["pooled_output"])):
         raise unusable_text(f"The text {plain(text, 60)!r}")
     for n, tokens in said.items():

@@ -2,16 +2,14 @@
 file was not made for. And that it stays quiet where all is well."""
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import comfy.sample
 import comfy.samplers
 import pytest
-import tiny_sdxl
 import torch
 from attack_graphs import DEFAULTS, UNCONNECTED, Node, node, ours, value
-from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
+from attack_values import playground, refiner
 from figures import relative
 from graph_run import run
 from pack.bridge import notes
@@ -28,15 +26,8 @@ PARTS = [BY_KIND[kind] for kind in ("LikenessApplyParts", "LikenessSharePartsAtt
 UNETS = [one for one in ROWS if one.of_unets]
 OWN_FILES = ("LikenessApplyParts", "LikenessSharePartsAttention", "LikenessPersonPrompts", "LikenessLoraPerPerson")
 """What was not trained with SDXL's latents: what it shows is the MODEL's own, or of a file that the user chooses."""
-OWN_FILES = (*OWN_FILES, "LikenessBindIDTokens")
+ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStyle", "LikenessApplyStoryMaker")
 WIDTH, HEIGHT = 128, 96
-
-
-@cache
-def refiner() -> Any:
-    """SDXL's refiner by what the host and the pack know it by: its class and the width of its text."""
-    config = {**tiny_sdxl.HOST_CONFIG, "context_dim": 1280, "adm_in_channels": 2560}
-    return tiny_sdxl.seeded_model("SDXLRefiner", config, 412)
 
 
 def outputs(one: Row, applied: Node) -> tuple[Any, Any, Any]:
@@ -207,11 +198,10 @@ def test_a_tile_of_parts_is_refused_with_advice_for_tiles(one: Row) -> None:
 # Checkpoints of SDXL's shape
 
 
-@pytest.mark.parametrize("one", UNETS, ids=str)
-def test_the_refiner_in_a_second_sampler_is_named(one: Row) -> None:
+@pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessBindIDTokens", "LikenessPersonPrompts", *ADAPTERS])
+def test_the_refiner_in_a_second_sampler_is_named(kind: str) -> None:
+    one = BY_KIND[kind]
     _, positive, negative = outputs(one, one.node())
-    if one.kind == "LikenessApplyPhotoMaker" or positive[0][0].shape[-1] != 2048:
-        pytest.skip("of people in the words alone nothing travels with them, and SD1.5 has no refiner")
     with pytest.raises(LikenessError, match="refiner") as raised:
         drawn((refiner(), positive, negative), empty(refiner()))
     assert "its own CLIP has encoded and that go through no node of Likeness" in raised.value.advice
@@ -221,7 +211,7 @@ def test_the_refiner_in_a_second_sampler_is_named(one: Row) -> None:
 def test_the_refiners_text_or_model_in_a_node_is_named(one: Row) -> None:
     """Both together where the node takes both: what is made for SDXL fits neither."""
     applied, changed = one.node(), {}
-    if one.kind in OWN_FILES:  # they do without a file of SDXL, so the refiner alone is right
+    if one.kind in (*OWN_FILES, "LikenessBindIDTokens"):  # without a file of SDXL the refiner alone would be right
         changed = {"model": value("refiner()")} if "model" in one.inputs else {}
     else:
         changed = {side: value(f"text({seed}, 1280)") for seed, side in enumerate(("positive", "negative"))}
@@ -229,26 +219,19 @@ def test_the_refiners_text_or_model_in_a_node_is_named(one: Row) -> None:
         run(node(applied.kind, **{**applied.inputs, **changed}), {})
 
 
-ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStyle", "LikenessApplyStoryMaker")
-
-
 @pytest.mark.parametrize("kind", [*ADAPTERS, "LikenessApplyPhotoMaker"])
-def test_the_refiner_as_the_model_of_a_node_is_named(kind: str) -> None:
+@pytest.mark.parametrize("model", ["refiner()", "thin_refiner()"])
+def test_the_refiner_as_the_model_of_a_node_is_named(kind: str, model: str) -> None:
     """With the texts of SDXL, which the node looks at first."""
     applied = BY_KIND[kind].node()
     with pytest.raises(LikenessError, match="SDXL refiner"):
-        run(node(kind, **{**applied.inputs, "model": value("refiner()")}), {})
+        run(node(kind, **{**applied.inputs, "model": value(model)}), {})
 
 
 def test_the_refiners_clip_in_photo_maker_is_named() -> None:
     applied = BY_KIND["LikenessApplyPhotoMaker"].node()
-    clip = value("only_g(a)", applied.inputs["clip"])
-    with pytest.raises(LikenessError, match="encoders g.*SDXL refiner"):
-        run(node(applied.kind, **{**applied.inputs, "clip": clip}), {})
-
-
-def playground(model: Any) -> Any:
-    return ModelSamplingContinuousEDM().patch(model, "edm_playground_v2.5", 80.0, 0.002)[0]
+    with pytest.raises(LikenessError, match="The clip input is made for the SDXL refiner"):
+        run(node(applied.kind, **{**applied.inputs, "clip": value("refiner_clip()")}), {})
 
 
 @pytest.mark.parametrize("one", UNETS, ids=str)
