@@ -198,7 +198,7 @@ def test_a_tile_of_parts_is_refused_with_advice_for_tiles(one: Row) -> None:
 # Checkpoints of SDXL's shape
 
 
-@pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessBindIDTokens", "LikenessPersonPrompts", *ADAPTERS])
+@pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessBindIDTokens", *ADAPTERS])
 def test_the_refiner_in_a_second_sampler_is_named(kind: str) -> None:
     one = BY_KIND[kind]
     _, positive, negative = outputs(one, one.node())
