@@ -73,18 +73,17 @@ def tell_of_run(node_id: str | None, topic: str, text: str) -> None:
     standing = _told.get(node_id, [])
     if before == prompt and (text == "" or (text == shown and text in standing)):
         return
+    others = [line for line in standing if line != shown]
     if text:
         logger.warning(text)
         _of_runs[node_id, topic] = prompt, text
-    else:
-        _of_runs.pop((node_id, topic), None)
-    if text == shown and text in standing:
+        _told[node_id] = [*others, text]
+        # Again in a new prompt: of a node that is not run again, the browser shows what it had told by itself.
+        _send(node_id)
         return
-    kept = [line for line in standing if line != shown]
-    if text:
-        kept.append(text)
-    if kept != standing:
-        _told[node_id] = kept
+    _of_runs.pop((node_id, topic), None)
+    if others != standing:
+        _told[node_id] = others
         _send(node_id)
 
 

@@ -71,12 +71,17 @@ class Start:
     def over_a_picture(self, percent_to_sigma: Callable[[float], float]) -> bool:
         """Whether a picture that is there already is changed.
 
-        So do samplers of tiles and of detailers. A first pass starts from an empty latent. A sampler that goes on from
-        the noise of another one is given no noise.
+        So do samplers of tiles and of detailers. A first pass starts from an empty latent and has all of the schedule.
+        A sampler that goes on from the noise of another one is given no noise.
         """
-        if not self.latent_image.any() or not self.noise.any():
+        if not self.noise.any():
             return False
-        return self.denoise_mask is not None or float(self.sigmas[0]) < percent_to_sigma(_OVER_A_PICTURE)
+        if self.denoise_mask is not None:
+            return True
+        first = float(self.sigmas[0])
+        if self.latent_image.any():
+            return first < percent_to_sigma(_OVER_A_PICTURE)
+        return first < percent_to_sigma(_OVER_A_PICTURE_UNSEEN)
 
 
 def tell_of_start(carried: Sequence[Any], guider: CFGGuider, start: Start) -> None:

@@ -39,9 +39,9 @@ def advice_between(found: int | None, wanted: int, advice: str = "") -> str:
 
     advice: what to do besides for the SDXL refiner, or "" for what is usual.
     """
-    if families.SDXL_REFINER in (found, wanted):
-        return families.REFINER
     known = families.of_text(wanted)
+    if families.SDXL_REFINER in (found, wanted) and (known is None or known.unet):
+        return families.REFINER
     return advice or (instead() if known and known.unet else ONE_FAMILY)
 
 
