@@ -11,7 +11,7 @@ import torch
 from attack_graphs import DEFAULTS, UNCONNECTED, Node, node, ours, value
 from attack_values import playground, refiner
 from figures import relative
-from graph_run import run
+from graph_run import run, run_as
 from pack.bridge import notes
 from pack.core.errors import LikenessError
 from promised import Row, rows
@@ -238,10 +238,7 @@ def test_the_refiners_clip_in_photo_maker_is_named() -> None:
 def test_playground_is_told_of_once_where_a_file_was_not_made_for_it(
     one: Row, caplog: pytest.LogCaptureFixture
 ) -> None:
-    applied = one.node()
-    if one.kind == "LikenessApplyPhotoMaker":
-        applied = node(applied.kind, **{**applied.inputs, "model": value("playground(a)", applied.inputs["model"])})
-    model, positive, negative = outputs(one, applied)
+    model, positive, negative = outputs(one, one.node())
     drawn((playground(model), positive, negative), empty(model))
     texts = [text for text in told(caplog) if "Playground" in text]
     if one.kind in OWN_FILES:
@@ -299,17 +296,49 @@ def test_a_note_from_a_run_stands_once_and_goes_when_it_is_no_longer_true(record
     assert recorder.shown["7"] == "four for three"
 
 
-def test_four_samplings_of_a_rebatched_latent_leave_one_note(recorder: Recorder) -> None:
-    """With the node's id, as in a graph: the pack's own hidden inputs."""
-    one, graph = with_pictures("LikenessApplyIDPatch", 4)
-    applied = outputs(one, graph)
-    for side in applied[1:]:
-        for _, options in side:
-            net = options["control"]
-            object.__setattr__(net.pictures.owner, "node_id", "8")
+def outputs_as(one: Row, applied: Node, node_id: str) -> tuple[Any, Any, Any]:
+    """As `outputs`, of a node with this id in a graph."""
+    made: dict[Node, Any] = {}
+    given = dict(zip(one.outputs, run_as(applied, node_id, made), strict=True))
+    model = given.get("model") or run(one.model, made)[0]
+    return model, given["positive"], given["negative"]
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_four_samplings_of_a_rebatched_latent_leave_one_note_under_the_node(kind: str, recorder: Recorder) -> None:
+    one, graph = with_pictures(kind, 4)
+    applied = outputs_as(one, graph, "8")
     for _ in range(4):
         drawn(applied, empty(applied[0]))
     assert recorder.shown["8"].count("pictures 2 to 4 are not used") == 1
+
+
+@pytest.mark.parametrize("one", PLACED, ids=str)
+def test_a_piece_is_told_of_under_the_node_that_has_placed_people(one: Row, recorder: Recorder) -> None:
+    applied = outputs_as(one, one.node(), "8")
+    for _ in range(2):
+        drawn(applied, picture(applied[0], WIDTH // 2, HEIGHT // 2), 0.4)
+    assert recorder.shown["8"].count("The latent is 64x48 px and starts from a picture") == 1
+
+
+@pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessApplyPhotoMaker", *ADAPTERS])
+def test_playground_is_told_of_under_the_node(kind: str, recorder: Recorder) -> None:
+    one = BY_KIND[kind]
+    applied = outputs_as(one, one.node(), "8")
+    drawn((playground(applied[0]), *applied[1:]), empty(applied[0]))
+    assert recorder.shown["8"].count("this MODEL is Playground v2.5") == 1
+
+
+def test_playground_is_told_of_by_photo_maker_itself_where_nothing_of_it_is_sampled_by_region(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of one person in the whole picture it leaves words and a LoRA alone, so the MODEL that it is given counts."""
+    kind = "LikenessApplyPhotoMaker"
+    inputs = {**BY_KIND[kind].node().inputs, "cast": value("identity('Anna')"), "text": "a woman img"}
+    for model, times in (("a", 0), ("playground(a)", 1)):
+        caplog.clear()
+        run(node(kind, **{**inputs, "model": value(model, inputs["model"])}), {})
+        assert sum("this MODEL is Playground v2.5" in text for text in told(caplog)) == times
 
 
 def test_the_pictures_that_are_not_used_are_not_used() -> None:
