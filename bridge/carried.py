@@ -14,7 +14,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ..core.errors import BadSetup, LikenessError
-from .conditioning import Conditioning
+from .conditioning import Canvas, Conditioning
 from .schedule import ScheduleRange
 
 
@@ -34,13 +34,15 @@ class Carried:
     """What one apply node puts on one side (positive or negative) of the conditioning. Immutable.
 
     key: under which conditioning holds it. source: the same object on both sides. schedule: the part of the schedule in
-    which it works; the run makes sigmas of it.
+    which it works; the run makes sigmas of it. trained: the node, where what it adds was trained with SDXL's own
+    latents; else None.
     """
 
     key: ClassVar[str]
     source: object
     schedule: ScheduleRange
     _pieces: dict[Hashable, Any] = field(default_factory=dict, init=False)
+    trained: Canvas | None = field(default=None, kw_only=True)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # shared by every clone on purpose
@@ -139,7 +141,8 @@ class CarriedCond(comfy.conds.CONDRegular):
                 "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would "
                 "be lost.",
                 "Connect the model output of the last node of Likeness before the sampler that has one; other model "
-                "nodes may stand between.",
+                "nodes may stand between. A sampler of another MODEL, such as the SDXL refiner, needs prompts that its "
+                "own CLIP has encoded and that go through no node of Likeness.",
             )
         return self.run.rows(tuple(Chunk(cond.cond, cond.area) for cond in (self, *others)), self.pictures)
 

@@ -20,12 +20,12 @@ from comfy.utils import common_upscale, repeat_to_batch_size
 from torch import Tensor
 
 from ..core import geometry
-from ..core.errors import BadSize, WrongBaseModel
-from ..core.families import of_text
+from ..core.errors import SAME_FAMILY, BadSize, WrongBaseModel
 from ..core.people import rows_missing
 from .per_thread import PerThread
+from .remarks import Pictures, begins_late, tell_of_checkpoint, tell_of_piece
 from .schedule import check_range
-from .unet import ONE_FAMILY, Options, family, instead
+from .unet import Options, advice_between, family
 
 Entry = list[Any]
 """[tensor (B, tokens, width), options]."""
@@ -75,8 +75,7 @@ def check_conditioning(conditioning: Conditioning, width: int, what: str, needed
     for text, _ in conditioning:
         found = text.shape[-1]
         if found != width:
-            wanted = of_text(width)
-            advice = advice or (instead() if wanted and wanted.unet else ONE_FAMILY)
+            advice = advice_between(found, width, advice)
             raise WrongBaseModel(f"The conditioning given to {what}", family(found), needed or family(width), advice)
 
 
@@ -222,19 +221,26 @@ class ControlAttachment(Attachment):
 
     width: of the text context the net, and so the model, must have. canvas: what the hint shows, or None where another
     looks at its size. reader: makes what sees to it, beside packs that change attention, that the UNet reads ID tokens.
-    report: what the net says of a run at its end, where no MODEL of the node's does.
+    report: what the net says of a run at its end, where no MODEL of the node's does. pictures: what the hint is to the
+    user, for notes from a run. trained: the node, where the net also tells of a MODEL that it was not trained for; None
+    where a Run of the node does.
     """
 
     width: int = field(kw_only=True)
     canvas: Canvas | None = field(default=None, kw_only=True)
     reader: Callable[[BaseModel], Reading] | None = field(default=None, kw_only=True)
     report: Report | None = field(default=None, kw_only=True)
+    pictures: Pictures | None = field(default=None, kw_only=True)
+    trained: Canvas | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         check_range("The ControlNet", *self.timestep_percent_range)
 
     def _copy(self) -> ControlBase:
-        return _as_ours(super()._copy(), self.width, self.canvas, self.reader, self.report)
+        ours = _as_ours(super()._copy(), self.width, self.canvas, self.reader, self.report)
+        ours.pictures = self.pictures
+        ours.trained = self.trained
+        return ours
 
 
 ATTACHED = "likeness_attached"
@@ -338,6 +344,7 @@ def _as_ours(
     control_net.latent = None
     control_net.assumed_latent = None
     control_net.hints = {}
+    control_net.pictures, control_net.trained, control_net.to_sigma = None, None, None
     # Advanced-ControlNet puts methods of its own on the object, in front of those of any class.
     own = vars(control_net)
     control_net.theirs = {name: own.pop(name) for name in ("get_control", "pre_run", "cleanup") if name in own}
@@ -353,9 +360,10 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     """Our own copy of a net: it reads the text that the UNet reads, at the timestep that the UNet is told, and looks at
     what no node before the sampler sees.
 
-    width, canvas, reader, report: as in ControlAttachment. theirs: methods that the net has beside those of its class.
-    latent: (height, width) of the whole picture in latent pixels, once it is known. assumed_latent: what was taken for
-    it before. hints: by area, what the net has made of the hint there.
+    width, canvas, reader, report, pictures, trained: as in ControlAttachment. theirs: methods that the net has beside
+    those of its class. latent: (height, width) of the whole picture in latent pixels, once it is known. assumed_latent:
+    what was taken for it before. hints: by area, what the net has made of the hint there. to_sigma: of a percentage of
+    the run's schedule, until the first forward of the run has been looked at. latent_format_of_run: the MODEL's.
     """
 
     width: int
@@ -368,22 +376,32 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     hints: dict[Area, Tensor | None]
     theirs: dict[str, Callable[..., Any]]
     previous_controlnet: Any = PerThread()
+    pictures: Pictures | None
+    trained: Canvas | None
+    to_sigma: Callable[[float], float] | None
+    latent_format_of_run: Any
 
     def copy(self) -> _AttachedNet:
         plain = super().copy()  # as every class of the host names itself
-        return _as_ours(plain, self.width, self.canvas, self.reader, self.report)
+        ours = _as_ours(plain, self.width, self.canvas, self.reader, self.report)
+        ours.pictures = self.pictures
+        ours.trained = self.trained
+        return ours
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
         found = model.model_config.unet_config.get("context_dim")
         if found != self.width:
             name = family(found) if found else type(model.model_config).__name__
-            raise WrongBaseModel("The MODEL given to the sampler", name, family(self.width), instead())
+            advice = advice_between(found, self.width)
+            raise WrongBaseModel("The MODEL given to the sampler", name, family(self.width), advice)
         self._check_blocks(model)
         # A cancelled run leaves its own.
         self.cond_hint = None
         self.hints = {}
         self.latent = latent_of_run(model)
         self.assumed_latent = None
+        self.to_sigma = percent_to_sigma
+        self.latent_format_of_run = model.latent_format
         self.reading = self.reader(model) if self.reader else None
         if self.report:
             self.report.begun(model)
@@ -428,6 +446,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.reading.join([entry.tokens for entry in rows.entries], x_noisy, cond, options)
         if self.canvas:
             self.canvas.check_rows(len(x_noisy) // batched_number)
+        if rows.area is None:
+            self._tell(x_noisy, batched_number, options)
         latent = self._whole_latent(rows.area, x_noisy, options)
         self._check_canvas(rows.area, x_noisy, latent)
         # What others give all nets of a chain to read instead of the text (InstantID's faces, in another pack) is
@@ -498,6 +518,29 @@ def latent_of_run(model: BaseModel) -> tuple[int, int] | None:
         return None
     return int(shapes[0][-2]), int(shapes[0][-1])
 
+    def _tell(self, x_noisy: Tensor, batched_number: int, options: Options) -> None:
+        """What is to be told of a run, at its first forward that shows the net the whole latent.
+
+        Nothing where another pack shows it a few rows of many at a time (context windows), or a prompt's area.
+        """
+        to_sigma = self.to_sigma
+        if to_sigma is None:
+            return
+        self.to_sigma = None
+        if self.trained:
+            tell_of_checkpoint(self.trained, self.latent_format_of_run)
+        hint: Tensor = self.cond_hint_original  # B C H W
+        windows = any(name in options for name in _WINDOWS)
+        if self.pictures and not windows and not (self.canvas and self.canvas.rows):
+            self.pictures.tell(len(hint), len(x_noisy) // batched_number)
+        if self.canvas and not self.canvas.rows:
+            size, latent = (hint.shape[-1], hint.shape[-2]), (8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2])
+            tell_of_piece(self.canvas, size, latent, lambda: begins_late(options, to_sigma))
+
+
+_WINDOWS = "context_window", "ad_params"
+"""What stands in transformer_options where rows are a window of all: the host's name, and AnimateDiff-Evolved's."""
+
 
 class _Timesteps(Tensor):
     """Those that the UNet is told, of which a ControlNet makes sines: in float32 where the host casts them to the type
@@ -513,7 +556,9 @@ def check_control_net(control_net: ControlBase | None, width: int, what: str) ->
     for name, module in model.named_modules() if model is not None else ():
         if name.endswith("attn2.to_k"):
             if module.in_features != width:
-                raise WrongBaseModel(f"The ControlNet given to {what}", family(module.in_features), family(width))
+                found = module.in_features
+                advice = advice_between(found, width, SAME_FAMILY)
+                raise WrongBaseModel(f"The ControlNet given to {what}", family(found), family(width), advice)
             return
     if hasattr(model, "controlnet_blocks"):  # of a transformer: FLUX.1's, Qwen-Image's
         raise WrongBaseModel(f"The ControlNet given to {what}", type(model).__name__, family(width))

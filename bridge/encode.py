@@ -26,9 +26,10 @@ from ..core.parts.parts import Part, Prepared, region, worn
 from ..core.projections import HEAD_DIM
 from ..core.text import plain
 from .notes import stepwise
-from .unet import text_width
+from .unet import advice_between, text_width
 
-_NAMED = {"text width": text_name, "latent channels": latent_name}
+TEXT_WIDTH = "text width"
+_NAMED = {TEXT_WIDTH: text_name, "latent channels": latent_name}
 
 
 def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[Tensor, Tensor]:
@@ -37,7 +38,7 @@ def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[T
     Raises WrongBaseModel with `advice` for the CLIP of another family, BadPicture for weights that no text can have.
     """
     context, pooled = clip.encode_from_tokens(clip.tokenize(label), return_pooled=True)
-    check_family("The clip input", "text width", context.shape[-1], text_width(model), advice)
+    check_family("The clip input", TEXT_WIDTH, context.shape[-1], text_width(model), advice)
     context, pooled = context.float().cpu(), pooled.float().cpu()
     if not (context.isfinite().all() and pooled.isfinite().all()):
         raise unusable_text(f"The text {plain(label, 60)!r}")
@@ -111,6 +112,8 @@ def check_family(what: str, measure: str, found: int, wanted: int, advice: str) 
     """Raise WrongBaseModel unless `what` has the measure of the family that is needed."""
     if found != wanted:
         name = _NAMED[measure](found) if measure in _NAMED else "another family"
+        if measure == TEXT_WIDTH:
+            advice = advice_between(found, wanted, advice)
         raise WrongBaseModel(what, f"{name} ({measure} {found})", f"one with {measure} {wanted}", advice)
 
 

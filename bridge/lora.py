@@ -17,7 +17,7 @@ from ..core.text import in_one_line
 from . import folders, notes
 from .load import read_state_dict
 from .regional_lora import block_of, shape_of
-from .unet import modules_of_unet, transformers
+from .unet import advice_on, modules_of_unet, transformers
 
 _NETWORK = "diffusion_model."
 _LARGEST = 65504
@@ -66,7 +66,7 @@ def _patches(model: ModelPatcher, state: State, weights: Mapping[str, str] | Non
     if not found or fitting != layers:
         made, ours = f"another UNet ({layers} layers, of which {fitting} fit)", type(model.model.model_config).__name__
         advice = "Use a MODEL with the own layout of the file's family, or set lora_weight to 0."
-        raise WrongBaseModel("The LoRA in this file", made, f"one for the MODEL's ({ours})", advice)
+        raise WrongBaseModel("The LoRA in this file", made, f"one for the MODEL's ({ours})", advice_on(model, advice))
     return found
 
 
@@ -134,7 +134,8 @@ def of_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> tupl
         made, here = len(found) + len(strange), type(model.model.model_config).__name__
         sizes = f"; {_sizes(*misfits[0])}" if misfits else ""
         what = f"another model ({counted(made, 'layer')}, of which {len(found) - len(misfits)} fit{sizes})"
-        raise WrongBaseModel(f"The LoRA {file}", what, f"one that fits the MODEL ({here}) and the CLIP", _ADVICE)
+        needed = f"one that fits the MODEL ({here}) and the CLIP"
+        raise WrongBaseModel(f"The LoRA {file}", what, needed, advice_on(model, _ADVICE))
     return {name.removeprefix(_NETWORK).removesuffix(".weight"): patch for name, patch in ours.items()}, texts
 
 

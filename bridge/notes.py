@@ -32,37 +32,9 @@ def show(node_id: str | None, image: Tensor) -> None:
 _told: dict[str, list[str]] = {}
 
 
-# What sampling runs have said under a node that had run before them, with the prompt that they belong to.
-_told_by_runs: dict[str, tuple[Any, list[str]]] = {}
-
-
 def clear(node_id: str | None) -> None:
     """Take away what stands under the node: it is about the run before."""
-    if node_id is None:
-        return
-    texts = _told.pop(node_id, None)
-    by_runs = _told_by_runs.pop(node_id, None)
-    if texts or by_runs:
-        _send(node_id)
-
-
-def tell_of_run(node_id: str | None, texts: Sequence[str]) -> None:
-    """Show and log what a sampling run has to say of a node that ran before it, which may be none.
-
-    It takes the place of what runs of earlier prompts have said there: the host does not run a node again whose inputs
-    are as they were. What several runs of one prompt say stands there once.
-    """
-    for text in texts:
-        logger.warning(text)
-    server = running_server()
-    if node_id is None or not server:
-        return
-    prompt = getattr(server, "last_prompt_id", None)
-    of_prompt, before = _told_by_runs.get(node_id, (prompt, []))
-    kept = before if of_prompt == prompt else []
-    now = list(dict.fromkeys([*kept, *texts]))
-    _told_by_runs[node_id] = (prompt, now)
-    if now != before:
+    if node_id is not None and _told.pop(node_id, None):
         _send(node_id)
 
 
@@ -76,6 +48,42 @@ def tell(node_id: str | None, text: str) -> None:
     logger.warning(text)
     if node_id is not None and running_server():
         _told.setdefault(node_id, []).append(text)
+        _send(node_id)
+
+
+# What the last sampling run that had something to tell about a topic has told under a node, and in which prompt.
+_of_runs: dict[tuple[str, str], tuple[Any, str]] = {}
+
+
+def tell_of_run(node_id: str | None, topic: str, text: str) -> None:
+    """Show under a node (None: nowhere) what a sampling run has found about `topic`, and log it; "" is nothing found.
+
+    A sampler runs several times for one run of the node: again for each new seed, and for each latent of a list. So
+    the same text is shown and logged once in a prompt, another text takes its place, and a run of a later prompt that
+    has found nothing takes it away. Nothing found leaves what another sampler of the same prompt has told.
+    Without a running server the text is only logged.
+    """
+    server = running_server()
+    if node_id is None or server is None:
+        if text:
+            logger.warning(text)
+        return
+    prompt = getattr(server, "last_prompt_id", None)
+    before, shown = _of_runs.get((node_id, topic), (None, ""))
+    standing = _told.get(node_id, [])
+    if before == prompt and (text == "" or (text == shown and text in standing)):
+        return
+    others = [line for line in standing if line != shown]
+    if text:
+        logger.warning(text)
+        _of_runs[node_id, topic] = prompt, text
+        _told[node_id] = [*others, text]
+        # Again in a new prompt: of a node that is not run again, the browser shows what it had told by itself.
+        _send(node_id)
+        return
+    _of_runs.pop((node_id, topic), None)
+    if others != standing:
+        _told[node_id] = others
         _send(node_id)
 
 
@@ -102,8 +110,7 @@ def _text(node_id: str) -> str:
     The frontends read a note as HTML: 1.27.10 runs its scripts, 1.49.6 drops its tags and makes links of
     [[label|address]] and __LNK0__. Both show these entities as the letters they are.
     """
-    _, by_runs = _told_by_runs.get(node_id, (None, []))
-    text = plain_lines("\n".join([*_told.get(node_id, ()), *by_runs]))
+    text = plain_lines("\n".join(_told.get(node_id, ())))
     return html.escape(text, quote=False).replace("[", "&#91;").replace("_", "&#95;")
 
 

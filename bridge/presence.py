@@ -23,6 +23,8 @@ from . import notes
 from .conditioning import AttachedEntry, AttachedRows, Conditioning, IDTokens, Side
 from .schedule import ScheduleRange, percent_of, steps_of
 
+TOPIC = "presence"
+"""Of what is told of a run, see notes.tell_of_run."""
 _KEY = "likeness_presence"
 """Of the MODEL's attachments, of its wrapper, and of the options of conditioning entries."""
 
@@ -138,7 +140,7 @@ def _look(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
     guider: CFGGuider = executor.class_obj
     watch = _Watch(guider, steps_of(sigmas))
     for on_model in guider.model_patcher.get_attachment(_KEY) or ():
-        notes.tell_of_run(on_model.presence.node_id, watch.remarks(on_model))
+        notes.tell_of_run(on_model.presence.node_id, TOPIC, "\n".join(watch.remarks(on_model)))
     return executor(*args, **kwargs)
 
 
@@ -282,7 +284,8 @@ class NetReport:
             return
         if Side.POSITIVE not in self._sides:
             self._sentences.append(_lost(self._presence, "its negative prompt"))
-        notes.tell_of_run(self._presence.node_id, list(dict.fromkeys(self._sentences)))
+        sentences = dict.fromkeys(self._sentences)
+        notes.tell_of_run(self._presence.node_id, TOPIC, "\n".join(sentences))
         self._forget()
 
     def _forget(self) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor
 from ..core.errors import counted
 from .carried import Carried, CarriedCond, Chunk, ConditioningLost
 from .conditioning import WHOLE_LATENT
+from .remarks import Start, tell_of_start
 from .schedule import ScheduleRange, SigmaRange
 from .unet import Options, dtype_of, pixels_of
 
@@ -43,8 +44,9 @@ def patched(model: ModelPatcher, *runs: type[Run]) -> ModelPatcher:
 
 def _sample(begin: type[Run], executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
     """OUTER_SAMPLE: the guider's options and conditioning are this run's own copies."""
-    guider, latent = executor.class_obj, args[1] if len(args) > 1 else kwargs["latent_image"]
-    run = begin(guider, latent)
+    guider, start = executor.class_obj, Start.of_call(args, kwargs)
+    run = begin(guider, start.latent_image)
+    tell_of_start(run.everything(guider), guider, start)
     for entry in entries(guider, run.key):
         conds = entry["model_conds"]
         entry["model_conds"] = {**conds, run.key: CarriedCond(conds[run.key].cond, run)}

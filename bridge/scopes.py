@@ -11,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ..core.errors import LikenessError
+from ..core.errors import LikenessError, WrongBaseModel
 from ..core.methods import Method
 from ..core.people import Cast, Identity, Person, PlacedCast, is_a, require_places
 from ..core.places import drawing, regions
@@ -55,7 +55,8 @@ class Scope:
     ) -> Injection:
         """Tokens, and keys and values, for one side."""
         canvas = self.canvas if self.placed or self.by_row else None
-        return kind(source, self.schedule, tokens, layers, self.regions, canvas, self.by_row, self.boxes)
+        where = (self.regions, canvas, self.by_row, self.boxes)
+        return kind(source, self.schedule, tokens, layers, *where, trained=self.canvas)
 
     def preview(self, cls: type[io.ComfyNode]) -> ui.PreviewImage | None:
         """Where everybody acts, for the eye; None: everywhere, or nobody's regions."""
@@ -195,19 +196,26 @@ def check_fits(
     loaded: Loaded[Any], method: Method, model: ModelPatcher, sides: Sequence[Conditioning], node: str
 ) -> None:
     """Raise AdapterMismatch unless every layer of a file finds a cross-attention layer of its width, WrongBaseModel
-    for texts of another width. node: its name."""
+    for texts, or a MODEL that reads texts, of another width. node: its name."""
     check_conditioning([entry for side in sides for entry in side], loaded.width, node)
     widths, theirs = loaded.net.ip_adapter.widths, [width for *_, width in unet.attention_layers(model)]
     if list(widths) != theirs:
         different = [i for i, pair in enumerate(zip(widths, theirs, strict=False)) if pair[0] != pair[1]]
         why = "another number of layers" if not different else f"layer {different[0]} has another width"
         name = type(model.model.model_config).__name__
+        advice = (
+            "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
+            "fine-tunes), or an adapter that was trained for this one."
+        )
         raise AdapterMismatch(
             f"This {method.title} file has {len(widths)} cross-attention layers and does not fit the MODEL ({name}, "
             f"{len(theirs)} layers): {why}.",
-            "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
-            "fine-tunes), or an adapter that was trained for this one.",
+            unet.advice_on(model, advice),
         )
+    found = unet.text_width(model)
+    if found != loaded.width:
+        advice = unet.advice_between(found, loaded.width)
+        raise WrongBaseModel(f"The MODEL given to {node}", unet.family(found), unet.family(loaded.width), advice)
 
 
 def keys_and_values(loaded: Loaded[Any], tokens: Tensor, scales: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:

@@ -34,6 +34,22 @@ def instead() -> str:
     return " ".join([_USE, *(f"For {name} there is {listed(titles)}." for name, titles in known.items() if titles)])
 
 
+def advice_between(found: int | None, wanted: int, advice: str = "") -> str:
+    """What to do where texts or a MODEL are of one text width and another is wanted.
+
+    advice: what to do besides for the SDXL refiner, or "" for what is usual.
+    """
+    known = families.of_text(wanted)
+    if families.SDXL_REFINER in (found, wanted) and (known is None or known.unet):
+        return families.REFINER
+    return advice or (instead() if known and known.unet else ONE_FAMILY)
+
+
+def advice_on(model: ModelPatcher, advice: str) -> str:
+    """What to do about a MODEL with a UNet that does not fit: `advice`, or what is to be done with the SDXL refiner."""
+    return families.REFINER if text_width(model) == families.SDXL_REFINER else advice
+
+
 def family(width: int | None) -> str:
     """Name of the models that read text of this width."""
     return f"{families.text_name(width)} (text width {width or 'unknown'})"

@@ -73,12 +73,14 @@ class UnsupportedCheckpoint(LikenessError):
         super().__init__(f"{name} is {found}; this node needs {expected}.", f"{advice} The file: {path}")
 
 
+SAME_FAMILY = "Use a checkpoint, text encoder and ControlNet of the same family (SDXL) on every input."
+
+
 class WrongBaseModel(LikenessError):
     """Something made for one model family was given to another."""
 
     def __init__(self, what: str, found: str, expected: str, advice: str | None = None) -> None:
-        usual = "Use a checkpoint, text encoder and ControlNet of the same family (SDXL) on every input."
-        super().__init__(f"{what} is made for {found}, but {expected} is needed.", advice or usual)
+        super().__init__(f"{what} is made for {found}, but {expected} is needed.", advice or SAME_FAMILY)
 
 
 class FaceNotFound(LikenessError):

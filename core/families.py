@@ -30,6 +30,20 @@ Z_IMAGE = Family("Z-Image", (2560,), 16)
 FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE
 
 
+SDXL_REFINER = 1280
+"""Width of the text that the SDXL refiner reads, which is the half of SDXL's text from CLIP ViT-bigG. None of ours is
+made for it, so it is no family of theirs. Stable Cascade, which has no UNet, reads texts of this width as well."""
+REFINER = (
+    "What is made for SDXL does not fit the SDXL refiner. Leave the refiner out, or give it a second sampler of its "
+    "own, with prompts that its own CLIP has encoded and that go through no node of Likeness."
+)
+PLAYGROUND = (
+    "this MODEL is Playground v2.5, or is set to sample like it. It has SDXL's layers but latents and a noise schedule "
+    "of its own, and the files of this method were trained with SDXL's, so people may look wrong or not appear. Use an "
+    "SDXL checkpoint, or take ModelSamplingContinuousEDM (edm_playground_v2.5) out."
+)
+
+
 def of_text(width: int | None) -> Family | None:
     """Whose models read texts of this width."""
     return next((family for family in FAMILIES if width in family.text), None)
@@ -40,6 +54,8 @@ def text_name(width: int | None) -> str:
     family = of_text(width)
     if family is FLUX:
         return "Kolors, Flux or SD3"  # their texts have one width
+    if width == SDXL_REFINER:
+        return "the SDXL refiner or Stable Cascade"
     return family.name if family else "another family"
 
 

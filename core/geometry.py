@@ -23,6 +23,12 @@ FAR = 1e6
 """Pixels. Nothing of a layout is that far from its canvas, and drawing towards it takes minutes."""
 
 
+OF_A_PIECE = (
+    "Samplers of pieces (Ultimate SD Upscale, other tiles, detailers of faces) cannot know who is in which piece: give "
+    "them the prompts from before the nodes of Likeness. To draw faces anew use Crop Faces and Paste Faces."
+)
+
+
 def check_size(what: str, width: int, height: int) -> None:
     """Raise BadSize unless both sides are multiples of 8, the step of the latent grid, from 8 to LARGEST."""
     if all(0 < side <= LARGEST and side % 8 == 0 for side in (width, height)):
@@ -47,8 +53,25 @@ def check_shape(what: str, size: tuple[int, int], latent: tuple[int, int]) -> No
     (width, height), (wide, high) = size, latent
     if abs(wide * height - high * width) > 8 * max(width + height, wide + high):
         expected = f"{what} is {width}x{height} px, which has another shape, so people would be moved or cut off"
-        advice = "Give both the same width and height; another shape needs a layout, image and apply node of its own."
+        advice = (
+            "Give both the same width and height; another shape needs a layout, image and apply node of its own. "
+            f"{OF_A_PIECE}"
+        )
         raise BadSize("The latent", latent, expected, advice)
+
+
+def clearly_smaller(latent: tuple[int, int], canvas: tuple[int, int]) -> bool:
+    """Whether a latent shows less than its canvas, by more than rounding. Sizes (width, height) in pixels."""
+    return all(20 * side < 19 * whole for side, whole in zip(latent, canvas, strict=True))
+
+
+def perhaps_a_piece(node: str, latent: tuple[int, int], canvas: tuple[int, int]) -> str:
+    """What to tell where a smaller latent starts from a picture. node: its name. Sizes (width, height) in pixels."""
+    return (
+        f"The latent is {latent[0]}x{latent[1]} px and starts from a picture, and the canvas of {node} is "
+        f"{canvas[0]}x{canvas[1]} px, so everyone is drawn smaller. That is right for the whole picture at a smaller "
+        f"size. In a piece of it everyone would be squeezed into the piece. {OF_A_PIECE}"
+    )
 
 
 FITS = ("crop", "pad", "stretch")

@@ -244,5 +244,6 @@ def rows_missing(node: str, people: int, what: str, rows: int) -> BadCast:
     return BadCast(
         f"{what[0].upper()}{what[1:]} has {counted(rows, 'row')} and the cast given to {node} "
         f"{counted(people, 'person', 'people')}: with a cast from Crop Faces each person needs a row of the batch.",
-        "Encode the crops of the same Crop Faces with VAE Encode, all of them, and draw the images from its cast.",
+        "Encode the crops of the same Crop Faces with VAE Encode, all of them, and draw the images from its cast. "
+        "Rebatch Latents gives a sampler a few of the rows: leave it out.",
     )

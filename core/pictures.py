@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from .errors import BadSize, gathered
+from .errors import BadSize, counted, gathered
 
 SHORTER_SIDE, LONGER_SIDE, MULTIPLE_OF = 1024, 1280, 64
 """Of a photo, in pixels: what the authors' infer.py makes of it before it looks for the face."""
@@ -26,6 +26,30 @@ def as_masks(masks: Tensor) -> Tensor:
     """A MASK of any type -> (B, H, W) float32 0..1 on the CPU; NaN counts as nothing."""
     batch = masks[None] if masks.ndim == 2 else masks.flatten(0, -3)
     return batch.float().nan_to_num().clamp(0, 1).cpu()
+
+
+def without_row(name: str, number: int, rows: int) -> str:
+    """What to tell where pictures do not belong to the rows of a latent one by one; "" where they do.
+
+    name: of one picture, such as "keypoint picture". number: of pictures; one serves all rows. rows: of the latent.
+    The host leaves out pictures that are too many, and begins again with the first where they are too few.
+    """
+    if number == 1 or rows % number == 0:
+        return ""
+    given = f"{counted(number, name)} are given, and the latent has {counted(rows, 'row')}"
+    if number > rows:
+        first = rows + 1
+        unused = f"picture {first} is" if first == number else f"pictures {first} to {number} are"
+        return (
+            f"{given}: {unused} not used. Rebatch Latents cuts a batch so, and every piece gets the first pictures. "
+            "Leave it out, or sample each piece with an apply node that is given its own pictures."
+        )
+    again = rows % number
+    repeated = "picture 1 is" if again == 1 else f"pictures 1 to {again} are"
+    return (
+        f"{given}: they are used in turn, so {repeated} used once more than the others. Give one picture for all rows, "
+        "or one for each."
+    )
 
 
 def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:

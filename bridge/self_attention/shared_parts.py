@@ -7,9 +7,11 @@ from torch import Tensor
 
 from ...core.attention import Block
 from ...core.errors import BadParts, BadSize
+from ...core.geometry import OF_A_PIECE
 from ...core.parts.bank import Bank, PartTokens, PartWeights
 from ..carried import Carried, put
 from ..conditioning import Conditioning
+from ..remarks import Pictures
 from .recording import SelfReference
 
 
@@ -31,6 +33,7 @@ class SharedParts(Carried):
     live: instead of a bank, who records it while sampling.
     size: (width, height) in pixels of the picture the parts were encoded for, or None: of any.
     watch: where the attention of one step goes is shown to this.
+    poses: what the node calls the pictures that `pose` was made of, or None where there are none.
     """
 
     key = "likeness_sharing"
@@ -40,6 +43,7 @@ class SharedParts(Carried):
     live: SelfReference | None = None
     size: tuple[int, int] | None = None
     watch: Watch | None = None
+    poses: Pictures | None = None
 
     @property
     def active(self) -> bool:
@@ -70,7 +74,7 @@ class SharedParts(Carried):
             raise BadSize(
                 "The latent", found, f"the parts were encoded for {self.size[0]}x{self.size[1]} px",
                 "Give the latent and the node that the parts go through the same width and height; a second pass at "
-                "another size needs that node once more, at that size.",
+                f"another size needs that node once more, at that size. {OF_A_PIECE}",
             )  # fmt: skip
 
 

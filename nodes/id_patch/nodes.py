@@ -19,6 +19,7 @@ from ...bridge.cross_attention import WHOSE, deaf_layers, place_of
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, announced, of_people
 from ...bridge.regional_text import RegionalText, RegionalTextBatch, RegionalTextRun, everywhere, repeats, standing_in
+from ...bridge.remarks import Pictures
 from ...bridge.runs import Given, patched, read_by
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.unet import Options, Replacement, attend_with, layers_of, text_width
@@ -179,6 +180,8 @@ class ApplyIDPatch(io.ComfyNode):
             canvas=canvas,
             reader=IDTokensReader,
             report=_report(people, notes.node_of(cls), percents, id_start_percent),
+            pictures=Pictures("condition picture", canvas),
+            trained=canvas,
         )
         notes.tell(notes.node_of(cls), "\n".join([*said, *([] if people else [NO_IDENTITIES])]))
         return io.NodeOutput(*attachment.to_both(positive, negative), ui=shown)

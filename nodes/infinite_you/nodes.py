@@ -3,7 +3,7 @@
 One pass of the net per person: outside of their region it sees no picture, and adds nothing to the MODEL's.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import comfy.model_management
@@ -31,6 +31,7 @@ from ...bridge.conditioning import (
 )
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, of_people
+from ...bridge.remarks import begins_late, tell_of_piece
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
 from ...bridge.schema import IN_METHODS, photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import Scope
@@ -105,6 +106,7 @@ class InfuseNet(ControlNet):
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
         self._passes: dict[tuple[torch.Size, torch.device, Area | None], list[_Pass]] = {}
         self._latent: tuple[int, int] | None = None
+        self._to_sigma: Callable[[float], float] | None = None
         net.copy_to(self)
 
     def copy(self) -> "InfuseNet":
@@ -120,6 +122,7 @@ class InfuseNet(ControlNet):
         self._latent = latent_of_run(model)
         self.report.begun(model)
         super().pre_run(model, percent_to_sigma)
+        self._to_sigma = percent_to_sigma
 
     def cleanup(self) -> None:
         super().cleanup()
@@ -143,6 +146,7 @@ class InfuseNet(ControlNet):
         if key not in self._passes:
             latent = self._whole_latent(x_noisy, rows.area, transformer_options)
             self._check(len(x_noisy) // batched_number, latent)
+            self._tell(latent, transformer_options)
             self._passes[key] = self._made(x_noisy, latent, rows.area)
         residuals = self._residuals(self._passes[key], x_noisy, t, cond.get("y"))
         return self.control_merge(residuals, control, output_dtype=None)
@@ -164,6 +168,16 @@ class InfuseNet(ControlNet):
         canvas.check_rows(pictures)
         if self.size:
             canvas.check(self.size, (8 * latent[1], 8 * latent[0]))
+
+    def _tell(self, latent: tuple[int, int], options: Options) -> None:
+        """At the first forward of a run, where that may show a piece of the picture as if it were the whole.
+
+        latent: (height, width) of what is sampled, in latent pixels.
+        """
+        to_sigma = self._to_sigma
+        if self.size and to_sigma and not self.scope.by_row:
+            pixels = (8 * latent[1], 8 * latent[0])
+            tell_of_piece(self.scope.canvas, self.size, pixels, lambda: begins_late(options, to_sigma))
 
     def _made(self, x: Tensor, latent: tuple[int, int], area: Area | None) -> list[_Pass]:
         """What each pass is given for rows x, (B, C, h, w), of the whole picture or of an area of it."""

@@ -14,6 +14,7 @@ from ...bridge.conditioning import Conditioning, ControlAttachment, check_contro
 from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange
+from ...bridge.remarks import Pictures
 from ...bridge.schedule import ScheduleRange, schedule_range
 from ...bridge.scopes import Scope, check_fits, injections
 from ...bridge.token_control_net import TokenControlNet
@@ -107,7 +108,15 @@ class ApplyInstantID(io.ComfyNode):
             net = TokenControlNet(control_net, carried[0].source, no_face, IDENTITY_NET, ITS_FILE)
             # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
             percents, seen = (start_percent, end_percent), None if scope.placed else scope.canvas
-            attachment = ControlAttachment(net, hint, control_strength, percents, width=instant_id.width, canvas=seen)
+            attachment = ControlAttachment(
+                net,
+                hint,
+                control_strength,
+                percents,
+                width=instant_id.width,
+                canvas=seen,
+                pictures=Pictures("keypoint picture", scope.canvas),
+            )
             sides = attachment.to_both(positive, negative)
         ranges = _ranges(window, (start_percent, end_percent), adapter_weight, control_strength)
         return scope.applied(cls, model, sides, carried, ranges=ranges)

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from ...bridge import folders, load, notes, unet
 from ...bridge.carried import put
-from ...bridge.conditioning import Conditioning, check_conditioning
+from ...bridge.conditioning import Canvas, Conditioning, check_conditioning
 from ...bridge.encode import check_family, latent_of, text_of
 from ...bridge.injections import Injection, InjectionsRun
 from ...bridge.notes import stepwise
 from ...bridge.presence import NamedRange, Presence, announced
+from ...bridge.remarks import Pictures
 from ...bridge.runs import patched
 from ...bridge.schedule import ScheduleRange, schedule_range
 from ...bridge.schema import IN_FILES, IN_METHODS, advanced, applied_inputs, applied_outputs, range_inputs
@@ -138,7 +139,9 @@ def check_fit(model: ModelPatcher, texts: Conditioning, features: Features) -> N
         "The features input",
         f"a UNet with {len(ours)} attention layers and text width {wanted}",
         f"one with {len(theirs)} and text width {unet.text_width(model)} ({name})",
-        "Connect the model of Load Parts2Whole. For your own SD1.5 or SDXL model use Share Parts Attention.",
+        unet.advice_on(
+            model, "Connect the model of Load Parts2Whole. For your own SD1.5 or SDXL model use Share Parts Attention."
+        ),
     )
 
 
@@ -150,17 +153,21 @@ def put_in(
     schedule: ScheduleRange,
     pose: Tensor | None,
     watch: Watch | None = None,
+    node_id: str | None = None,
 ) -> tuple[Conditioning, Conditioning]:
     """Positive and negative with the parts; pose: (B, channels, h, w) for both, or None.
 
     strength scales the parts' share of the attention and what their image tokens add; at 0 only the pose is left.
-    Raises BadParts.
+    node_id: in the graph, or None outside of one. Raises BadParts.
     """
     source = object()
+    poses = None if pose is None else Pictures("pose picture", Canvas("Apply Parts", node_id=node_id))
     weights = PartWeights([weight * strength for weight in features.weights], features.targets)
     bank = features.bank if strength else None
     positive, negative = (
-        share_with(side, SharedParts(source, schedule, tokens, weights, pose, size=features.size, watch=watch))
+        share_with(
+            side, SharedParts(source, schedule, tokens, weights, pose, size=features.size, watch=watch, poses=poses)
+        )
         for side, tokens in zip(sides, (bank, None), strict=True)
     )
     if not strength:
@@ -277,7 +284,7 @@ class ApplyParts(io.ComfyNode):
         check_fit(model, [*positive, *negative], features)
         posed = None if pose is None else pose_features(features, pose)
         watch = Watch(heat_map_step, lambda shares: notes.show(node, previews.heat_maps(shares, features.labels)))
-        sides = put_in((positive, negative), features, strength, window, posed, watch if heat_map_step else None)
+        sides = put_in((positive, negative), features, strength, window, posed, watch if heat_map_step else None, node)
         ranges = [NamedRange("the parts", window)] if strength else []
         presence = Presence(APPLY, node, "The parts", True, tuple(ranges), in_negative=bool(strength))
         return io.NodeOutput(*announced(presence, patched(model, InjectionsRun, SharingRun), *sides))

@@ -16,11 +16,12 @@ from torch import Tensor
 from ...bridge import notes, schema, scopes
 from ...bridge.carried import put
 from ...bridge.conditioning import Conditioning, Side, changed_at, check_conditioning
-from ...bridge.encode import check_family, vision_of
+from ...bridge.encode import TEXT_WIDTH, check_family, vision_of
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
 from ...bridge.presence import NamedRange, marked, of_people, on_model
 from ...bridge.regional_text import RegionalTextRun, silent, standing_at
+from ...bridge.remarks import tell_of_checkpoint
 from ...bridge.runs import patched
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.unet import text_width
@@ -95,6 +96,9 @@ def prompt(
     copies = [len(said[n]) if n in said else 1 for n in range(len(people))]
     copied, places = laid_out(read, mark, nothing, trigger, names, copies)
     before, after = (clip.encode_from_tokens_scheduled(each) for each in (single, copied))
+    # The SDXL refiner's CLIP has SDXL's tokenizer and one of its two encoders.
+    for context, _ in before:
+        check_family("The clip input", TEXT_WIDTH, context.shape[-1], loaded.net.width, SAME_CLIP)
     if not all(x.isfinite().all() for context, options in before for x in (context, options["pooled_output"])):
         raise unusable_text(f"The text {plain(text, 60)!r}")
     for n, tokens in said.items():
@@ -151,7 +155,7 @@ class ApplyPhotoMaker(io.ComfyNode):
         without = [] if regions.present(cast).people else [WITHOUT_PEOPLE]
         drawn = regions.for_photos(cast)
         acting = scopes.acting(cls, cast, weight, more=without, **region)
-        check_family("The model input", "text width", text_width(model), photo_maker.net.width, SAME_CLIP)
+        check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
         words, fused, stand = prompt(photo_maker, clip, text, trigger, drawn.people)
         if acting is None:
@@ -161,8 +165,10 @@ class ApplyPhotoMaker(io.ComfyNode):
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         before, after, negative = starmap(_control_nets_read, ((words, words), (words, fused), (negative, negative)))
         areas = scope.regions
+        if areas is None:  # else its run looks at the MODEL that samples
+            tell_of_checkpoint(scope.canvas, model.get_model_object("latent_format"))
         for (place, count), area in zip(stand, () if areas is None else areas, strict=areas is not None):
-            bound = standing_at(place, count, area, scope.canvas)
+            bound = replace(standing_at(place, count, area, scope.canvas), trained=scope.canvas)
             quiet = silent(bound)
             before, after, negative = put(before, quiet), put(after, bound), put(negative, quiet)
         ranges = [NamedRange("the photos", ScheduleRange(start_percent, 1.0), "start_percent")]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from figures import relative
 from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
-from pack.bridge import notes
+from pack.bridge import notes, presence
 from promised import Row, rows
 
 import nodes
@@ -41,9 +41,10 @@ def texts_under(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     texts: list[str] = []
     plainly = notes.tell_of_run
 
-    def tell(node_id: str | None, sentences: Any) -> None:
-        texts.extend(sentences)
-        plainly(node_id, sentences)
+    def tell(node_id: str | None, topic: str, text: str) -> None:
+        if topic == presence.TOPIC:
+            texts.extend(text.splitlines())
+        plainly(node_id, topic, text)
 
     monkeypatch.setattr(notes, "tell_of_run", tell)
     yield texts
@@ -205,27 +206,3 @@ def test_a_range_of_the_prompt_itself_counts(row: Row, texts_under: list[str]) -
     late = nodes.ConditioningSetTimestepRange().set_range(host_sampling.plain(row).positive, 0.5, 1.0)[0]
     run(Applied(ours.model, combine(early, late), ours.negative), row, steps=10)
     assert len(texts_under) == 1 and "adapter_start_percent" in texts_under[0]
-
-
-def test_what_a_run_says_takes_the_place_of_what_the_prompt_before_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Notes of runs do not pile up under a node that the host does not run again, and two samplers say it once."""
-
-    class Server:
-        last_prompt_id = "first"
-
-        def __init__(self) -> None:
-            self.shown: dict[str, str] = {}
-
-        def send_progress_text(self, text: str, node_id: str) -> None:
-            self.shown[node_id] = text
-
-    server = Server()
-    monkeypatch.setattr(notes, "running_server", lambda: server)
-    notes.tell_of_run("7", ["Anna is lost."])
-    notes.tell_of_run("7", ["Anna is lost.", "Ben is lost."])
-    assert server.shown["7"] == "Anna is lost.\nBen is lost."
-    notes.tell_of_run("7", [])
-    assert server.shown["7"] == "Anna is lost.\nBen is lost."
-    server.last_prompt_id = "second"
-    notes.tell_of_run("7", [])
-    assert server.shown["7"].strip() == ""

@@ -33,6 +33,7 @@ import tiny_sdxl
 import tiny_vaes
 import torch
 from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM
 from pack.bridge import face_bank, unet
 from pack.core.methods import method
 from pack.core.people import (
@@ -399,6 +400,40 @@ def mask(batch: int = 1, width: int = WIDTH, height: int = HEIGHT) -> torch.Tens
     for n, columns in enumerate(torch.arange(width).chunk(batch)):
         made[n, :, columns] = 1
     return made
+
+
+@cache
+def refiner() -> ModelPatcher:
+    """SDXL's refiner by what tells it from SDXL: the host's class, the width of its text, and where its layers are.
+
+    Published with four transformers where this has one.
+    """
+    config = {
+        **tiny_sdxl.HOST_CONFIG,
+        "context_dim": 1280,
+        "adm_in_channels": 2560,
+        "num_res_blocks": [2, 2, 2, 2],
+        "channel_mult": [1, 2, 4, 4],
+        "transformer_depth": [0, 0, 1, 1, 1, 1, 0, 0],
+        "transformer_depth_output": [0, 0, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0],
+        "transformer_depth_middle": 1,
+    }
+    return tiny_sdxl.seeded_model("SDXLRefiner", config, 412)
+
+
+@cache
+def thin_refiner() -> ModelPatcher:
+    """A MODEL with SDXL's layers that reads the refiner's text: the width alone tells it."""
+    config = {**tiny_sdxl.HOST_CONFIG, "context_dim": 1280, "adm_in_channels": 2560}
+    return tiny_sdxl.seeded_model("SDXLRefiner", config, 412)
+
+
+refiner_clip = cache(lambda: tiny_encoders.refiner(1280))
+
+
+def playground(model: ModelPatcher) -> ModelPatcher:
+    """A MODEL behind the host's node that samples as Playground v2.5 does."""
+    return ModelSamplingContinuousEDM().patch(model, "edm_playground_v2.5", 80.0, 0.002)[0]
 
 
 def latent(width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> dict[str, torch.Tensor]:

@@ -23,6 +23,22 @@ def call(node: Any, **inputs: Any) -> Any:
     return make_locked_method_func(node, node.FUNCTION, node.PREPARE_CLASS_CLONE(None))(**inputs)
 
 
+def run_as(one: Node, node_id: str, made: dict[Node, Any]) -> Any:
+    """The outputs of one of our nodes that has this id in a graph. made: those of nodes that have run already."""
+    inputs: dict[str, Any] = {}
+    for name, source in one.inputs.items():
+        if isinstance(source, Node):
+            inputs[name] = run(source, made)[0]
+        elif isinstance(source, Output):
+            inputs[name] = run(source.node, made)[source.number]
+        else:
+            inputs[name] = source
+    kind = OURS[one.kind]
+    clone = kind.PREPARE_CLASS_CLONE(None)
+    clone.hidden.unique_id = node_id
+    return make_locked_method_func(kind, kind.FUNCTION, clone)(**inputs).args
+
+
 def run(one: Node, made: dict[Node, Any]) -> Any:
     """The outputs of a node, or what an AttackCheck has found. made: those of nodes that have run already."""
 

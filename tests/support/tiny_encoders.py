@@ -46,9 +46,9 @@ def sdxl() -> comfy.sd.CLIP:
     )  # fmt: skip
 
 
-def refiner() -> comfy.sd.CLIP:
-    """CLIP-G alone."""
-    return _made(comfy.sdxl_clip.SDXLRefinerClipModel, comfy.sdxl_clip.SDXLTokenizer, clip_g=_clip(64, 128, 4, 3))
+def refiner(width: int = 64) -> comfy.sd.CLIP:
+    """CLIP-G alone, published with a width of 1280."""
+    return _made(comfy.sdxl_clip.SDXLRefinerClipModel, comfy.sdxl_clip.SDXLTokenizer, clip_g=_clip(width, 128, 4, 3))
 
 
 def sd1(width: int = 48) -> comfy.sd.CLIP:

@@ -1,0 +1,58 @@
+"""At which step ID-Patch's tokens come, beside the authors' own rule, as the help page of Apply ID-Patch says."""
+
+import comfy.model_sampling
+import comfy.samplers
+import pytest
+import torch
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscreteDistilled
+from pack.bridge.conditioning import changed_at
+
+START = 0.2
+
+
+class Plain(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
+    """SDXL's schedule, as the host builds it."""
+
+
+def without_tokens(schedule: comfy.model_sampling.ModelSamplingDiscrete, scheduler: str, steps: int) -> int:
+    """How many steps read the text alone. ddim_uniform with denoise 0.99, as KSampler computes it."""
+    sigmas = comfy.samplers.calculate_sigmas(schedule, scheduler, steps)
+    if scheduler == "ddim_uniform":
+        sigmas = comfy.samplers.calculate_sigmas(schedule, scheduler, int(steps / 0.99))[-(steps + 1) :]
+    entry = [torch.zeros(1, 1, 1), {}]
+    before, _ = changed_at(entry, entry, START)
+    return int((sigmas[:-1] > schedule.percent_to_sigma(before[1]["clip_end_percent"])).sum())
+
+
+def authors(steps: int) -> int:
+    """pipeline_idpatch_sd_xl.py:350: text alone while i < T * (1 - 0.8)."""
+    return sum(step < steps * (1 - 0.8) for step in range(steps))
+
+
+def late(schedule: comfy.model_sampling.ModelSamplingDiscrete, scheduler: str) -> dict[int, int]:
+    """By number of steps, up to 50: how many steps after the authors' the tokens come."""
+    return {steps: without_tokens(schedule, scheduler, steps) - authors(steps) for steps in range(1, 51)}
+
+
+@pytest.mark.parametrize(
+    "schedule, scheduler",
+    [(Plain, "simple"), (Plain, "sgm_uniform"), (ModelSamplingDiscreteDistilled, "simple")],
+    ids=["Euler, simple", "Euler, sgm_uniform", "LCM, simple"],
+)
+def test_few_steps_bring_the_tokens_at_the_authors_step(schedule: type, scheduler: str) -> None:
+    assert set(late(schedule(), scheduler).values()) == {0}
+
+
+def test_ddim_uniform_brings_them_at_the_authors_step_or_earlier() -> None:
+    found = late(Plain(), "ddim_uniform")
+    assert [steps for steps, number in found.items() if number == 0] == [5, 10, 20, 25, 40, 50]
+    assert sum(number == -1 for number in found.values()) == 36 and min(found.values()) == -3
+
+
+def test_karras_brings_them_later() -> None:
+    found = late(Plain(), "karras")
+    assert {found[steps] for steps in range(1, 10)} == {0} and max(found.values()) == 2 and found[10] == 1
+
+
+def test_sgm_uniform_with_lcm_may_bring_them_one_step_later() -> None:
+    assert set(late(ModelSamplingDiscreteDistilled(), "sgm_uniform").values()) == {0, 1}

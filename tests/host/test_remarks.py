@@ -1,0 +1,351 @@
+"""What a sampling run tells under a node: pictures that no row is drawn with, pieces of a picture, checkpoints that a
+file was not made for. And that it stays quiet where all is well."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import comfy.sample
+import comfy.samplers
+import pytest
+import torch
+from attack_graphs import DEFAULTS, UNCONNECTED, Node, node, ours, value
+from attack_values import playground, refiner
+from figures import relative
+from graph_run import run, run_as
+from pack.bridge import notes
+from pack.core.errors import LikenessError
+from promised import Row, rows
+from torch import Tensor
+
+pytestmark = pytest.mark.both_hosts
+ROWS = [one for one in rows() if one.runs_here and not one.variant]
+BY_KIND = {one.kind: one for one in ROWS}
+PLACED = [one for one in ROWS if one.kind not in ("LikenessCastReferences", "LikenessApplyParts")]
+PLACED = [one for one in PLACED if one.kind != "LikenessSharePartsAttention"]
+PARTS = [BY_KIND[kind] for kind in ("LikenessApplyParts", "LikenessSharePartsAttention")]
+UNETS = [one for one in ROWS if one.of_unets]
+OWN_FILES = ("LikenessApplyParts", "LikenessSharePartsAttention", "LikenessPersonPrompts", "LikenessLoraPerPerson")
+"""What was not trained with SDXL's latents: what it shows is the MODEL's own, or of a file that the user chooses."""
+ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStyle", "LikenessApplyStoryMaker")
+WIDTH, HEIGHT = 128, 96
+
+
+def outputs(one: Row, applied: Node) -> tuple[Any, Any, Any]:
+    """MODEL, positive and negative of a node, or the MODEL of its defaults."""
+    made: dict[Node, Any] = {}
+    given = dict(zip(one.outputs, run(applied, made), strict=True))
+    model = given.get("model") or run(one.model, made)[0]
+    return model, given["positive"], given["negative"]
+
+
+def empty(model: Any, width: int = WIDTH, height: int = HEIGHT, batch: int = 1) -> Tensor:
+    """What Empty Latent Image gives, in the MODEL's channels."""
+    return comfy.sample.fix_empty_latent_channels(model, torch.zeros(batch, 4, height // 8, width // 8))
+
+
+def picture(model: Any, width: int = WIDTH, height: int = HEIGHT) -> Tensor:
+    """What VAE Encode gives."""
+    latent = empty(model, width, height)
+    return torch.randn(latent.shape, generator=torch.Generator().manual_seed(8))
+
+
+def drawn(
+    applied: tuple[Any, Any, Any],
+    latent: Tensor,
+    denoise: float = 1.0,
+    mask: Tensor | None = None,
+    noise: bool = True,
+    steps: int = 2,
+) -> Tensor:
+    """As KSampler does it."""
+    model, positive, negative = applied
+    start = comfy.sample.prepare_noise(latent, 1) if noise else torch.zeros_like(latent)
+    sampler = comfy.samplers.KSampler(model, steps, "cpu", "euler", "normal", denoise, model.model_options)
+    return sampler.sample(start, positive, negative, 4.0, latent, denoise_mask=mask, seed=1, disable_pbar=True)
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """By the pack; the host warns of models of other tests."""
+    return [one.getMessage() for one in caplog.records if one.name == "likeness"]
+
+
+# One picture per row
+
+
+def with_pictures(kind: str, number: int) -> tuple[Row, Node]:
+    """The node with so many pictures where one is usual."""
+    one = BY_KIND[kind]
+    if kind == "LikenessApplyInstantID":
+        keypoints = DEFAULTS[kind]["image"]
+        return one, one.node(image=value(f"torch.cat([a.roll(4 * n, 2) for n in range({number})])", keypoints))
+    if kind == "LikenessApplyIDPatch":
+        condition = DEFAULTS[kind]["image"]
+        return one, one.node(image=value(f"a.repeat({number}, 1, 1, 1)", condition))
+    return one, one.node(pose=value(f"image(batch={number})"))
+
+
+PICTURES = {
+    "LikenessApplyInstantID": "Apply InstantID (Likeness): {} keypoint pictures are given, and the latent has {}: ",
+    "LikenessApplyIDPatch": "Apply ID-Patch: {} condition pictures are given, and the latent has {}: ",
+    "LikenessApplyParts": "Apply Parts: {} pose pictures are given, and the latent has {}: ",
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_pictures_without_a_row_of_the_latent_are_told_once_a_run(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    one, node = with_pictures(kind, 4)
+    applied = outputs(one, node)
+    caplog.clear()
+    drawn(applied, empty(applied[0]))
+    (text,) = told(caplog)
+    assert text.startswith(PICTURES[kind].format(4, "1 row") + "pictures 2 to 4 are not used. Rebatch Latents ")
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("number, batch", [(1, 3), (2, 2), (2, 4)])
+def test_pictures_that_fit_the_rows_are_not_told(
+    kind: str, number: int, batch: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, node = with_pictures(kind, number)
+    applied = outputs(one, node)
+    caplog.clear()
+    drawn(applied, empty(applied[0], batch=batch))
+    assert told(caplog) == []
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_pictures_that_are_used_unequally_often_are_told(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    one, node = with_pictures(kind, 2)
+    applied = outputs(one, node)
+    caplog.clear()
+    drawn(applied, empty(applied[0], batch=3))
+    (text,) = told(caplog)
+    assert text.startswith(PICTURES[kind].format(2, "3 rows") + "they are used in turn, so picture 1 is used once more")
+
+
+# Pieces of a picture
+
+
+def half(one: Row) -> tuple[tuple[Any, Any, Any], int, int]:
+    """What a node gives for its canvas, and half of its sides."""
+    return outputs(one, one.node()), WIDTH // 2, HEIGHT // 2
+
+
+@pytest.mark.parametrize("one", PLACED, ids=str)
+def test_a_piece_of_the_canvas_is_told_of(one: Row, caplog: pytest.LogCaptureFixture) -> None:
+    applied, width, height = half(one)
+    caplog.clear()
+    drawn(applied, picture(applied[0], width, height), 0.4)
+    texts = told(caplog)
+    assert texts and len(set(texts)) == len(texts)
+    for text in texts:
+        assert text.startswith("The latent is 64x48 px and starts from a picture, and the canvas of ")
+        assert "is 128x96 px" in text and "Ultimate SD Upscale" in text and "Crop Faces and Paste Faces" in text
+
+
+SQUARE = "layout(slot(32.0, 40.0), slot(96.0, 40.0), width=128, height=128)"
+
+
+@pytest.mark.parametrize("kind", ["LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker"])
+def test_a_square_tile_with_a_mask_at_full_denoise_is_told_of(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    one = BY_KIND[kind]
+    changed: dict[str, Any] = {"cast": value(f"cast(identity('Anna'), identity('Boris'), places={SQUARE})")}
+    if "image" in one.inputs:
+        changed["image"] = ours("LikenessPoseImage", draw="face keypoints", layout=UNCONNECTED, cast=changed["cast"])
+    applied = outputs(one, one.node(**changed))
+    caplog.clear()
+    drawn(applied, picture(applied[0], 64, 64), 1.0, torch.ones(1, 1, 64, 64))
+    (text,) = told(caplog)
+    assert text.startswith("The latent is 64x64 px and starts from a picture, and the canvas of ")
+
+
+@pytest.mark.parametrize("one", PLACED, ids=str)
+def test_a_first_pass_at_half_size_and_a_second_at_twice_the_size_are_not_told_of(
+    one: Row, caplog: pytest.LogCaptureFixture
+) -> None:
+    applied, width, height = half(one)
+    caplog.clear()
+    drawn(applied, empty(applied[0], width, height))
+    drawn(applied, picture(applied[0]), 0.4)
+    drawn(applied, picture(applied[0], 2 * WIDTH, 2 * HEIGHT), 0.4)
+    assert told(caplog) == []
+
+
+@pytest.mark.parametrize("kind", ["LikenessApplyIPAdapter", "LikenessApplyStoryMaker"])
+def test_a_sampler_that_goes_on_from_the_noise_of_another_is_not_told_of(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    applied, width, height = half(BY_KIND[kind])
+    caplog.clear()
+    drawn(applied, picture(applied[0], width, height), 0.4, noise=False)
+    assert told(caplog) == []
+
+
+@pytest.mark.parametrize("one", PLACED, ids=str)
+def test_a_tile_of_another_shape_is_refused_with_advice_for_tiles(one: Row) -> None:
+    applied = outputs(one, one.node())
+    with pytest.raises(LikenessError, match="Ultimate SD Upscale, other tiles, detailers of faces"):
+        drawn(applied, picture(applied[0], 64, 128), 0.4)
+
+
+@pytest.mark.parametrize("one", PARTS, ids=str)
+def test_a_tile_of_parts_is_refused_with_advice_for_tiles(one: Row) -> None:
+    applied, width, height = half(one)
+    with pytest.raises(LikenessError, match="Ultimate SD Upscale, other tiles, detailers of faces"):
+        drawn(applied, picture(applied[0], width, height), 0.4)
+
+
+# Checkpoints of SDXL's shape
+
+
+@pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessBindIDTokens", *ADAPTERS])
+def test_the_refiner_in_a_second_sampler_is_named(kind: str) -> None:
+    one = BY_KIND[kind]
+    _, positive, negative = outputs(one, one.node())
+    with pytest.raises(LikenessError, match="refiner") as raised:
+        drawn((refiner(), positive, negative), empty(refiner()))
+    assert "its own CLIP has encoded and that go through no node of Likeness" in raised.value.advice
+
+
+@pytest.mark.parametrize("one", [one for one in UNETS if "positive" in one.inputs], ids=str)
+def test_the_refiners_text_or_model_in_a_node_is_named(one: Row) -> None:
+    """Both together where the node takes both: what is made for SDXL fits neither."""
+    applied, changed = one.node(), {}
+    if one.kind in (*OWN_FILES, "LikenessBindIDTokens"):  # without a file of SDXL the refiner alone would be right
+        changed = {"model": value("refiner()")} if "model" in one.inputs else {}
+    else:
+        changed = {side: value(f"text({seed}, 1280)") for seed, side in enumerate(("positive", "negative"))}
+    with pytest.raises(LikenessError, match="refiner"):
+        run(node(applied.kind, **{**applied.inputs, **changed}), {})
+
+
+@pytest.mark.parametrize("kind", [*ADAPTERS, "LikenessApplyPhotoMaker"])
+@pytest.mark.parametrize("model", ["refiner()", "thin_refiner()"])
+def test_the_refiner_as_the_model_of_a_node_is_named(kind: str, model: str) -> None:
+    """With the texts of SDXL, which the node looks at first."""
+    applied = BY_KIND[kind].node()
+    with pytest.raises(LikenessError, match="SDXL refiner"):
+        run(node(kind, **{**applied.inputs, "model": value(model)}), {})
+
+
+def test_the_refiners_clip_in_photo_maker_is_named() -> None:
+    applied = BY_KIND["LikenessApplyPhotoMaker"].node()
+    with pytest.raises(LikenessError, match="The clip input is made for the SDXL refiner"):
+        run(node(applied.kind, **{**applied.inputs, "clip": value("refiner_clip()")}), {})
+
+
+@pytest.mark.parametrize("one", UNETS, ids=str)
+def test_playground_is_told_of_once_where_a_file_was_not_made_for_it(
+    one: Row, caplog: pytest.LogCaptureFixture
+) -> None:
+    model, positive, negative = outputs(one, one.node())
+    drawn((playground(model), positive, negative), empty(model))
+    texts = [text for text in told(caplog) if "Playground" in text]
+    if one.kind in OWN_FILES:
+        assert texts == []
+    else:
+        (text,) = texts
+        assert "this MODEL is Playground v2.5, or is set to sample like it" in text and "SDXL checkpoint" in text
+
+
+# Notes from a run, under the node
+
+
+class Recorder:
+    """A server as far as notes know it: what would be shown under each node."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, str] = {}
+        self.sent = 0
+        self.last_prompt_id = "first"
+
+    def send_progress_text(self, text: str, node_id: str) -> None:
+        self.shown[node_id] = text
+        self.sent += 1
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
+    made = Recorder()
+    monkeypatch.setattr(notes, "running_server", lambda: made)
+    yield made
+    notes.clear("7")
+    notes.clear("8")
+
+
+def test_a_note_from_a_run_stands_once_and_goes_when_it_is_no_longer_true(recorder: Recorder) -> None:
+    notes.tell("7", "of the node")
+    for _ in range(4):
+        notes.tell_of_run("7", "pictures", "four for one")
+    assert recorder.shown["7"] == "of the node\nfour for one" and recorder.sent == 2
+    notes.tell_of_run("7", "pictures", "four for three")
+    notes.tell_of_run("7", "piece", "a tile")
+    assert recorder.shown["7"] == "of the node\nfour for three\na tile"
+    # Another sampler of the same prompt, to which it does not apply.
+    notes.tell_of_run("7", "piece", "")
+    assert recorder.shown["7"] == "of the node\nfour for three\na tile"
+    # The node is not run again in the next prompt.
+    recorder.last_prompt_id = "second"
+    notes.tell_of_run("7", "piece", "")
+    notes.tell_of_run("7", "pictures", "four for three")
+    assert recorder.shown["7"] == "of the node\nfour for three"
+    # Here it is.
+    recorder.last_prompt_id = "third"
+    notes.clear("7")
+    notes.tell_of_run("7", "pictures", "four for three")
+    assert recorder.shown["7"] == "four for three"
+
+
+def outputs_as(one: Row, applied: Node, node_id: str) -> tuple[Any, Any, Any]:
+    """As `outputs`, of a node with this id in a graph."""
+    made: dict[Node, Any] = {}
+    given = dict(zip(one.outputs, run_as(applied, node_id, made), strict=True))
+    model = given.get("model") or run(one.model, made)[0]
+    return model, given["positive"], given["negative"]
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_four_samplings_of_a_rebatched_latent_leave_one_note_under_the_node(kind: str, recorder: Recorder) -> None:
+    one, graph = with_pictures(kind, 4)
+    applied = outputs_as(one, graph, "8")
+    for _ in range(4):
+        drawn(applied, empty(applied[0]))
+    assert recorder.shown["8"].count("pictures 2 to 4 are not used") == 1
+
+
+@pytest.mark.parametrize("one", PLACED, ids=str)
+def test_a_piece_is_told_of_under_the_node_that_has_placed_people(one: Row, recorder: Recorder) -> None:
+    applied = outputs_as(one, one.node(), "8")
+    for _ in range(2):
+        drawn(applied, picture(applied[0], WIDTH // 2, HEIGHT // 2), 0.4)
+    assert recorder.shown["8"].count("The latent is 64x48 px and starts from a picture") == 1
+
+
+@pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessApplyPhotoMaker", *ADAPTERS])
+def test_playground_is_told_of_under_the_node(kind: str, recorder: Recorder) -> None:
+    one = BY_KIND[kind]
+    applied = outputs_as(one, one.node(), "8")
+    drawn((playground(applied[0]), *applied[1:]), empty(applied[0]))
+    assert recorder.shown["8"].count("this MODEL is Playground v2.5") == 1
+
+
+def test_playground_is_told_of_by_photo_maker_itself_where_nothing_of_it_is_sampled_by_region(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Of one person in the whole picture it leaves words and a LoRA alone, so the MODEL that it is given counts."""
+    kind = "LikenessApplyPhotoMaker"
+    inputs = {**BY_KIND[kind].node().inputs, "cast": value("identity('Anna')"), "text": "a woman img"}
+    for model, times in (("a", 0), ("playground(a)", 1)):
+        caplog.clear()
+        run(node(kind, **{**inputs, "model": value(model, inputs["model"])}), {})
+        assert sum("this MODEL is Playground v2.5" in text for text in told(caplog)) == times
+
+
+def test_the_pictures_that_are_not_used_are_not_used() -> None:
+    """What the note says is so: only the first of four pictures counts for a latent of one row."""
+    found = []
+    for number in (1, 4):
+        one, node = with_pictures("LikenessApplyInstantID", number)
+        applied = outputs(one, node)
+        found.append(drawn(applied, empty(applied[0])))
+    assert relative(found[1], found[0]) < 5e-6

@@ -1,0 +1,89 @@
+"""What docs/models.md says of checkpoints of SDXL's shape that the methods' files were not made for: they sample, and
+people count."""
+
+from functools import cache
+from typing import Any
+
+import comfy.sample
+import comfy.samplers
+import node_helpers
+import pytest
+import tiny_sdxl
+import torch
+from attack_graphs import Node, node, value
+from comfy.model_patcher import ModelPatcher
+from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM, ModelSamplingDiscrete
+from graph_run import run
+from promised import Row, rows
+from torch import Tensor
+
+KINDS = ("ApplyIDPatch", "ApplyInstantID", "ApplyIPAdapter", "ApplyStyle", "ApplyStoryMaker", "ApplyPhotoMaker")
+ROWS = {one.kind.removeprefix("Likeness"): one for one in rows() if not one.variant}
+
+
+@cache
+def wide(kind: str, channels: int) -> ModelPatcher:
+    """SDXL whose first convolution is given more than a latent: a picture and a mask, or a picture."""
+    return tiny_sdxl.seeded_model(kind, {**tiny_sdxl.HOST_CONFIG, "in_channels": channels}, 431)
+
+
+def v_prediction(model: ModelPatcher) -> ModelPatcher:
+    """NoobAI v-pred, by the host's node."""
+    return ModelSamplingDiscrete().patch(model, "v_prediction", True)[0]
+
+
+def cosxl(model: ModelPatcher) -> ModelPatcher:
+    """CosXL, by the host's node and its defaults."""
+    return ModelSamplingContinuousEDM().patch(model, "v_prediction", 120.0, 0.002)[0]
+
+
+def drawn(one: Row, applied: Node, change: Any, model: ModelPatcher | None, channels: int) -> Tensor:
+    """What a sampler makes of a node. model: instead of its defaults'. channels: of what the UNet is given."""
+    if model is not None and "model" in applied.inputs:
+        applied = node(applied.kind, **{**applied.inputs, "model": model})
+    given = dict(zip(one.outputs, run(applied, {}), strict=True))
+    sampled = given.get("model") or model or run(one.model, {})[0]
+    sides = given["positive"], given["negative"]
+    if channels > 4:
+        options: dict[str, Any] = {"concat_latent_image": torch.ones(1, 4, 12, 16)}
+        if channels == 9:
+            options["concat_mask"] = torch.ones(1, 1, 96, 128)
+        sides = tuple(node_helpers.conditioning_set_values(side, options) for side in sides)
+    sampled = change(sampled) if change else sampled
+    latent = torch.zeros(1, 4, 12, 16)
+    noise = comfy.sample.prepare_noise(latent, 1)
+    sampler = comfy.samplers.KSampler(sampled, 2, "cpu", "euler", "normal", 1.0, sampled.model_options)
+    return sampler.sample(noise, *sides, 4.0, latent, seed=1, disable_pbar=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "change, model, channels",
+    [
+        (v_prediction, None, 4),
+        (cosxl, None, 4),
+        (None, ("SDXL", 9), 9),
+        (None, ("SDXL_instructpix2pix", 8), 8),
+    ],
+    ids=["v-prediction", "CosXL", "inpainting", "InstructPix2Pix"],
+)
+def test_it_samples_and_people_count(kind: str, change: Any, model: tuple[str, int] | None, channels: int) -> None:
+    one = ROWS[kind]
+    given = wide(*model) if model else None
+    graphs = one.node(), one.node(), one.other()
+    first, again, other = (drawn(one, graph, change, given, channels) for graph in graphs)
+    assert first.isfinite().all() and other.isfinite().all()
+    # Networks of random numbers listen little to the text, so any difference counts where the same people make none.
+    assert torch.equal(again, first) and not torch.equal(other, first)
+
+
+def test_eight_channels_are_refused_for_shared_parts() -> None:
+    applied = ROWS["SharePartsAttention"].node()
+    changed = {
+        "model": wide("SDXL_instructpix2pix", 8),
+        "clip": value("sdxl_clip()"),
+        "positive": value("text(1)"),
+        "negative": value("text(2)"),
+    }
+    with pytest.raises(Exception, match="4 more channels than a latent has"):
+        run(node(applied.kind, **{**applied.inputs, **changed}), {})
