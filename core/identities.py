@@ -14,7 +14,7 @@ from .errors import BadCast, BadEmbedding, BadSize, UnsupportedCheckpoint, liste
 from .geometry import longer_side
 from .methods import Method
 from .models.packs import where
-from .models.tensors import below, ends
+from .models.tensors import below, check_kinds, ends
 from .people import (
     ALIGNED,
     CROP,
@@ -280,8 +280,11 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
 
     stored = below(_PREFIX, tensors)
     crops, kept = tensors[_CROPS], [tensors[key] for key in _PORTRAITS if key in tensors]
-    complex_ = next((f"{key} is of type {rows.dtype}" for key, rows in stored.items() if rows.is_complex()), None)
-    if why := complex_ or why_bad_crops(crops):
+    try:
+        check_kinds(stored)
+    except ValueError as error:
+        raise damaged(str(error)) from error
+    if why := why_bad_crops(crops):
         raise damaged(why)
     embeddings = {key: rows.float() for key, rows in stored.items()}
     pictures = Portraits(*kept) if len(kept) == len(_PORTRAITS) else None
