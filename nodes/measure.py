@@ -80,7 +80,7 @@ class Measure(FindsFaces, io.ComfyNode):
             report = measure.without_people(len(images), made_with)
         else:
             wanted = measure.people_of(cast, identity)
-            face_model = face_model or default_face_model()
+            face_model = face_model or default_face_model(node=notes.node_of(cls))
             names = measure.judges(face_model.ids, wanted.people, made_with)
             judging = face_model.only(names)
             pictures = [faces_in(judging, image, min_size) for image in stepwise(images.unbind())]
