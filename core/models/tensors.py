@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
 from ..text import in_one_line, plain
-from .files import no_model, sha256
+from .files import is_zip, no_model, sha256
 
 State = Mapping[str, Tensor]
 
@@ -86,7 +86,7 @@ def shapes(path: Path) -> dict[str, Tensor]:
         if what := _with_code(path):
             raise ValueError(what)
         # A pickle of before torch 1.6 cannot be mapped.
-        state: Any = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
+        state: Any = torch.load(path, map_location="cpu", mmap=is_zip(path), weights_only=True)
         return _held(state, path)
     except MemoryError:
         raise  # the file may be good
@@ -97,7 +97,7 @@ def shapes(path: Path) -> dict[str, Tensor]:
 def _with_code(path: Path) -> str | None:
     """What a file is that some versions of torch.load open by other ways than its safe one, whatever they are told:
     a TorchScript archive, whose code runs, and a tar, whose names lead anywhere. None for any other."""
-    if zipfile.is_zipfile(path):
+    if is_zip(path):
         try:
             with zipfile.ZipFile(path) as archive:
                 names = [name.lower() for name in archive.namelist()]

@@ -22,11 +22,13 @@ from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
 from ..text import in_one_line, plain
-from .files import no_model
+from .files import is_zip, no_model
 from .formats import recognised
 
-_LONGEST_INDEX = 1 << 25
+_LONGEST_INDEX = 1 << 22
 """Bytes of an index: those of networks with 100 layers have 200,000."""
+_MOST_STEPS = 500_000
+"""Opcodes of an index: twenty times those of such a network, and a second."""
 _MOST_ENTRIES = 100_000
 """Modules and tensors of a network: a module may stand in several places of it, and a few bytes name it again."""
 _DEEPEST = 64
@@ -211,9 +213,11 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 def _run(index: bytes) -> Any:
     """What an index describes, by the opcodes that torch writes. None of them calls anything here."""
     machine = _Machine()
-    for opcode, argument, _ in pickletools.genops(index):
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(index)):
         if opcode.name == "STOP":
             return machine.stack.pop()
+        if number >= _MOST_STEPS:
+            raise Refused(f"a TorchScript archive whose list of weights has more than {_MOST_STEPS} steps")
         machine.step(opcode.name, argument)
     raise Refused("a TorchScript archive whose list of weights has no end")
 
@@ -350,7 +354,7 @@ def _instead(path: Path) -> str:
         return what
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
-    if zipped and not zipfile.is_zipfile(path):
+    if zipped and not is_zip(path):
         return f"cut off while downloading ({path.stat().st_size} bytes)"
     known, _ = recognised(path)
     return known.title if known else "no TorchScript archive"

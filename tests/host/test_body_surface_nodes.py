@@ -199,6 +199,15 @@ def short(name: str, data: bytes) -> bytes:
     return data[:-4] if name.endswith("/data/7") else data
 
 
+def of_many_disks(path: Path) -> None:
+    """An archive whose end says that it goes on elsewhere, for which Python has an error instead of an answer."""
+    densepose_made.save(path)
+    data = bytearray(path.read_bytes())
+    end = data.rindex(b"PK\x06\x07")  # of a zip of 64 bits; the number of disks is its last field
+    data[end + 16 : end + 20] = b"\x09\x00\x00\x00"
+    path.write_bytes(data)
+
+
 def cut_off(path: Path) -> None:
     densepose_made.save(path)
     path.write_bytes(path.read_bytes()[:-9000])
@@ -217,12 +226,29 @@ def without(end: str) -> Any:
     return lambda path: densepose_made.archive(path, state)
 
 
+MODULE = b"c__torch__\nM\n)\x81"
+NAMES = b"(X\x01\x00\x00\x00ah%bX\x01\x00\x00\x00bh%bub"
+TWICE = b"\x80\x02" + MODULE + b"q\x00"
+TWICE += b"".join(MODULE + b"}" + NAMES % (bytes([n]), bytes([n])) + b"q" + bytes([n + 1]) for n in range(40)) + b"."
+"""Forty modules, each twice in the next: a million million in all."""
+
+
+def of_storage(length: bytes, size: bytes, stride: bytes) -> bytes:
+    """A module with one tensor of this size, in a storage of this length."""
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x001X\x03\x00\x00\x00cpuJ" + length + b"tQ"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00(J" + size + b"t(" + stride + b"t\x89NtR"
+    return b"\x80\x02" + MODULE + b"}X\x01\x00\x00\x00a" + tensor + b"sb."
+
+
+FEW = of_storage(b"\xff\xff\xff\x7f", b"\xff\xff\xff\x7f", b"K\x00")
+STRETCHED = of_storage(b"\x08\x00\x00\x00", b"\xff\xff\xff\x7f", b"K\x00")  # data/1 holds eight floats
 CONV = "backbone.bottom_up.stem.conv1.weight"
 LOGITS = "proposal_generator.rpn_head.objectness_logits.weight"
 WRONG = {
     "weights": (lambda path: torch.save({"a.weight": torch.ones(3)}, path), "is no TorchScript archive"),
     "a web page": (lambda path: path.write_text("<!doctype html><p>" + "x" * 600), "web page"),
     "cut off": (cut_off, "cut off while downloading"),
+    "many disks": (of_many_disks, "cut off while downloading"),
     "another network": (hooked, "another kind .*has no backbone.bottom_up.stem"),
     "opens with code": (writing_at_once, "another kind"),
     "pickled Python": (
@@ -235,6 +261,12 @@ WRONG = {
     "another opcode": (with_index(b"\x80\x02I1\n."), "opcode INT"),
     "keys of tuples": (with_index(b"\x80\x02})Ns."), "keys that are no text"),
     "nothing on the stack": (with_index(b"\x80\x02\x86."), "cannot be read"),
+    "endless": (with_index(b"\x80\x02" + b"(" * 600_000 + b"."), "more than 500000 steps"),
+    "too long": (with_index(b"\x80\x02" + b")" * 5_000_000 + b"."), "compressed or too long"),
+    "itself": (with_index(b"\x80\x02" + MODULE + b"q\x00}X\x01\x00\x00\x00ah\x00sb."), "modules 65 deep"),
+    "again and again": (with_index(TWICE), "more than 100000 modules"),
+    "numbers that are not there": (with_index(FEW), "says it holds more numbers than it has bytes"),
+    "one number for many": (with_index(STRETCHED), "with a tensor of shape"),
     "a pickle of torch": (lambda path: torch.save(Reduced(), path), "is no TorchScript archive"),
     "compressed": (lambda path: changed(path, lambda name, data: data, zipfile.ZIP_DEFLATED), "compressed"),
     "too few bytes": (lambda path: changed(path, short), "without the .* bytes of"),

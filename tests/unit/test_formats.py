@@ -83,6 +83,20 @@ def test_a_small_pickle_of_endless_tensors_is_named(tmp_path):
                 reads(tmp_path / "x.bin")
 
 
+def test_a_zip_whose_end_is_damaged_is_named(tmp_path):
+    """Python's zipfile raises where it is asked whether this is a zip."""
+    path = tmp_path / "x.bin"
+    torch.save({"a": torch.ones(3)}, path)
+    data = bytearray(path.read_bytes())
+    end = data.rindex(b"PK\x06\x07")
+    data[end + 16 : end + 20] = b"\x09\x00\x00\x00"
+    path.write_bytes(data)
+    for reads, error in ((shapes, ValueError), (read, UnsupportedCheckpoint)):
+        with pytest.raises(error, match="damaged or cut off"):
+            reads(path)
+    assert recognised(path) == (None, None)
+
+
 class Writes(torch.nn.Module):
     """Writes a file while it is opened, before anybody can ask what it is."""
 
