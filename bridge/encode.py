@@ -24,6 +24,7 @@ from ..core.models.manifest import Model
 from ..core.models.tensors import State
 from ..core.parts.parts import Part, Prepared, region, worn
 from ..core.projections import HEAD_DIM
+from ..core.prompts import check_text
 from ..core.text import plain
 from .notes import stepwise
 from .unet import advice_between, text_width
@@ -35,8 +36,10 @@ _NAMED = {TEXT_WIDTH: text_name, "latent channels": latent_name}
 def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[Tensor, Tensor]:
     """A label as this MODEL reads it, (1, T, width), and pooled, (1, width); float32 on the CPU.
 
-    Raises WrongBaseModel with `advice` for the CLIP of another family, BadPicture for weights that no text can have.
+    Raises WrongBaseModel with `advice` for the CLIP of another family, BadPicture for weights that no text can have,
+    and BadText for what is too much for an encoder.
     """
+    check_text(f"The text {plain(label, 60)!r}", label)
     context, pooled = clip.encode_from_tokens(clip.tokenize(label), return_pooled=True)
     check_family("The clip input", TEXT_WIDTH, context.shape[-1], text_width(model), advice)
     context, pooled = context.float().cpu(), pooled.float().cpu()
@@ -85,8 +88,9 @@ def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images
     """CLIP-T: the cosine of what CLIP projects of a prompt, of its first 75 tokens, and of each picture (B, H, W, 3).
 
     Raises BadSetup unless both sides project, and to one width. Of SD1.5 and FLUX.1 the host gives CLIP-L's text
-    unprojected, whatever is in the file: it is then the same when asked for as such.
+    unprojected, whatever is in the file: it is then the same when asked for as such. Raises BadText.
     """
+    check_text(f"The text {plain(prompt, 60)!r}", prompt)
     tokens = clip.tokenize(prompt)
     both = [clip.encode_from_tokens(tokens, return_pooled=way) for way in (True, "unprojected")]
     text, bare = (None if pooled is None else pooled.float().cpu() for _, pooled in both)

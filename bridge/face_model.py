@@ -19,7 +19,7 @@ from ..core.models import formats, packs
 from ..core.models.files import WEIGHTS, Stamp, by_name, stamp
 from ..core.models.onnx_file import Kind, inspect
 from ..core.models.tensors import State
-from . import folders, load
+from . import folders, load, notes
 
 ALL = "all found"
 NONE_FOUND = "none found"
@@ -82,30 +82,67 @@ def _no_recogniser(pack: str) -> ModelMissing:
     return _missing("A face recogniser", packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE)
 
 
-def load_face_model(pack: str, recognisers: str) -> FaceModel:
+def load_face_model(pack: str, recognisers: str, node: str | None = None) -> FaceModel:
     """Load the detector of `pack`, if it is one, and one recogniser, all of them or none.
 
-    Raises ModelMissing, and UnsupportedCheckpoint for damaged or unfit files.
+    A damaged file that was not asked for by its name is left out, and said under the node while another does its work.
+    node: its id. Raises ModelMissing, and UnsupportedCheckpoint for damaged or unfit files.
     """
     if error := refusal(pack, recognisers):
         raise error
     files = _files()
-    detector = _no_detector if pack == NO_DETECTOR else _detector(*stamp(files.detector(pack)))
-    paths = {} if recognisers == NO_RECOGNISER else files.recognisers(pack)
-    wanted = {recognisers: paths[recognisers]} if recognisers in paths else paths
-    loaded = [_recogniser(identifier, path, recognisers != ALL) for identifier, path in wanted.items()]
-    usable = tuple(recogniser for recogniser in loaded if recogniser)
-    if not usable and recognisers != NO_RECOGNISER:
-        raise _no_recogniser(pack)
+    left_out: list[UnsupportedCheckpoint] = []
+    detector = _no_detector if pack == NO_DETECTOR else _first_detector(files, pack, left_out)
+    usable = _usable(files, pack, recognisers, left_out)
+    # One file may have been looked at as either.
+    for text in dict.fromkeys(map(str, left_out)):
+        notes.tell(node, f"Left out, as others can be used: {text}")
     return FaceModel(detector, usable)
 
 
-def default_face_model(detects: bool = True) -> FaceModel:
-    """What a new Load Face Model loads, for nodes with none connected. detects: with a detector.
+def _first_detector(files: Files, pack: str, left_out: list[UnsupportedCheckpoint]) -> Detector:
+    """The largest of a pack that can be used. What cannot be used is added to left_out, but raised if it is all."""
+    chosen = files.detectors(pack)
+    left_out += chosen.left_out
+    failed: list[UnsupportedCheckpoint] = []
+    for path in chosen.paths:
+        try:
+            detector = _detector(*stamp(path))
+        except UnsupportedCheckpoint as error:
+            failed.append(error)
+        else:
+            left_out += failed
+            return detector
+    raise failed[0]
+
+
+def _usable(files: Files, pack: str, recognisers: str, left_out: list[UnsupportedCheckpoint]) -> tuple[Recogniser, ...]:
+    """The recogniser of this id, or all that can be used. Others are added to left_out, but raised if they are all."""
+    if recognisers == NO_RECOGNISER:
+        return ()
+    paths = files.recognisers(pack)
+    if recognisers != ALL:
+        return (_asked_for(recognisers, paths[recognisers]),)
+    usable: list[Recogniser] = []
+    damaged: list[UnsupportedCheckpoint] = []
+    for identifier, path in paths.items():
+        try:
+            if _kind(identifier, path) is Kind.RECOGNISER:
+                usable.append(_opened(identifier, *stamp(path)))
+        except UnsupportedCheckpoint as error:
+            damaged.append(error)
+    if not usable:
+        raise damaged[0] if damaged else _no_recogniser(pack)
+    left_out += damaged
+    return tuple(usable)
+
+
+def default_face_model(detects: bool = True, node: str | None = None) -> FaceModel:
+    """What a new Load Face Model loads, for nodes with none connected. detects: with a detector. node: its id.
 
     Raises as load_face_model.
     """
-    return load_face_model(pack_names()[0] if detects else NO_DETECTOR, ALL)
+    return load_face_model(pack_names()[0] if detects else NO_DETECTOR, ALL, node)
 
 
 class FindsFaces(io.ComfyNode):
@@ -138,14 +175,17 @@ def _missing(what: str, key: str) -> ModelMissing:
     return ModelMissing(what, files, [folder], published.url, published.size_text)
 
 
-def _recogniser(identifier: str, path: str, asked_for: bool) -> Recogniser | None:
-    """None for a file that is something else, unless it was asked for by name."""
-    kind = Kind.RECOGNISER if identifier == packs.IR_SE50 else inspect(path).kind
-    if kind is Kind.RECOGNISER:
-        return _opened(identifier, *stamp(path))
-    if asked_for:
+def _kind(identifier: str, path: str) -> Kind:
+    """What a file is. Raises UnsupportedCheckpoint."""
+    return Kind.RECOGNISER if identifier == packs.IR_SE50 else inspect(path).kind
+
+
+def _asked_for(identifier: str, path: str) -> Recogniser:
+    """Raises UnsupportedCheckpoint for a file that is something else."""
+    kind = _kind(identifier, path)
+    if kind is not Kind.RECOGNISER:
         raise UnsupportedCheckpoint(path, kind.value, Kind.RECOGNISER.value, "Choose another recogniser.")
-    return None
+    return _opened(identifier, *stamp(path))
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel, counted
 from ..core.low_rank import UNFIT, low_rank
-from ..core.models.tensors import State, below, ends
+from ..core.models.tensors import State, below, check_kinds, ends
 from ..core.text import in_one_line
 from . import folders, notes
 from .load import read_state_dict
@@ -111,9 +111,8 @@ def of_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> tupl
     path = path_of(file)
     state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
     keys = comfy.lora.model_lora_keys_unet(model.model, comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {}))
-    if wrong := [key for key, x in state.items() if not all(abs(end) <= _LARGEST for end in ends(x))]:
-        what = f"{wrong[0][:100]} holds NaN, infinity or numbers too large"
-        raise UnsupportedCheckpoint(path, what, "a LoRA", "Download it again.")
+    if why := _no_weights(state):
+        raise UnsupportedCheckpoint(path, f"a LoRA whose {why}", "a LoRA", "Download it again.")
     try:
         found = comfy.lora.load_lora(state, keys, False)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -137,6 +136,23 @@ def of_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> tupl
         needed = f"one that fits the MODEL ({here}) and the CLIP"
         raise WrongBaseModel(f"The LoRA {file}", what, needed, advice_on(model, _ADVICE))
     return {name.removeprefix(_NETWORK).removesuffix(".weight"): patch for name, patch in ours.items()}, texts
+
+
+_WHOLE = (".alpha", ".reshape_weight")
+"""Endings of what may be whole numbers: a scale that some trainers save as they were given it, and a shape."""
+
+
+def _no_weights(state: State) -> str | None:
+    """Which tensor of a LoRA holds what no layer can use, and what that is; None where all are weights."""
+    weights = {key: tensor for key, tensor in state.items() if not key.endswith(_WHOLE)}
+    try:
+        check_kinds(weights)
+    except ValueError as error:
+        return str(error)
+    for key, tensor in state.items():
+        if not all(abs(end) <= _LARGEST for end in ends(tensor)):
+            return f"{key[:100]} holds NaN, infinity or numbers too large"
+    return None
 
 
 def _unfit(model: ModelPatcher, name: str, patch: Any, by_region: bool) -> str | None:
@@ -184,9 +200,11 @@ def _tensors(patch: Any) -> list[Tensor]:
 
 def _sizes(model: ModelPatcher, name: str, patch: Any) -> str:
     """Both sizes in words: the patch's tensors and its weight."""
-    made, here = " and ".join(_by(x.shape) for x in _tensors(patch)), _by(_shape(model, name)) or "missing"
+    made = " and ".join(_by(tensor.shape) for tensor in _tensors(patch))
+    shape = _shape(model, name)
+    here = _by(shape) if shape else "missing"
     return f"{name} is made of {made}, here it is {here}"
 
 
 def _by(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape))
+    return "x".join(map(str, shape)) or "a single number"

@@ -14,7 +14,7 @@ from .errors import BadCast, BadEmbedding, BadSize, UnsupportedCheckpoint, liste
 from .geometry import longer_side
 from .methods import Method
 from .models.packs import where
-from .models.tensors import below, ends
+from .models.tensors import below, check_kinds, ends
 from .people import (
     ALIGNED,
     CROP,
@@ -250,6 +250,10 @@ def _lengths(rows: Tensor) -> Tensor:
     return rows.square().sum(dim=1, keepdim=True).sqrt()
 
 
+_MOST_LORAS, _STRONGEST = 1000, 10.0
+"""Of a saved person. Add LoRA to Person gives no more strength; what is larger makes NaN of a picture."""
+
+
 def to_tensors(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(tensors, metadata) of the safetensors file of one person. Raises BadEmbedding."""
     check(identity)
@@ -280,8 +284,11 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
 
     stored = below(_PREFIX, tensors)
     crops, kept = tensors[_CROPS], [tensors[key] for key in _PORTRAITS if key in tensors]
-    complex_ = next((f"{key} is of type {rows.dtype}" for key, rows in stored.items() if rows.is_complex()), None)
-    if why := complex_ or why_bad_crops(crops):
+    try:
+        check_kinds(stored)
+    except ValueError as error:
+        raise damaged(str(error)) from error
+    if why := why_bad_crops(crops):
         raise damaged(why)
     embeddings = {key: rows.float() for key, rows in stored.items()}
     pictures = Portraits(*kept) if len(kept) == len(_PORTRAITS) else None
@@ -289,8 +296,13 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
         loras = tuple(Lora(str(x), float(y), plain(str(z))) for x, y, z in json.loads(metadata.get("loras", "[]")))
     except (OverflowError, RecursionError, TypeError, ValueError) as error:
         raise damaged("its LoRAs cannot be read") from error
-    if not all(math.isfinite(one.strength) for one in loras):
-        raise damaged("the strength of a LoRA is no number")
+    if len(loras) > _MOST_LORAS:
+        raise damaged(f"it names {len(loras)} LoRAs, and {_MOST_LORAS} is the most")
+    for lora in loras:
+        if not math.isfinite(lora.strength):
+            raise damaged("the strength of a LoRA is no number")
+        if abs(lora.strength) > _STRONGEST:
+            raise damaged(f"the strength of a LoRA is {lora.strength:g}, and {_STRONGEST:g} is the most")
     identity = check(Identity(metadata.get("name", "person"), embeddings, crops.float(), pictures, loras))
     parts = [*embeddings.values(), *kept]
     together = (parts or loras) and len(kept) != 1 and all(part.shape[:1] == crops.shape[:1] for part in parts)

@@ -10,6 +10,43 @@ MOST_SCENES = 100
 """In one run: each is a whole picture."""
 
 
+MOST_LETTERS = 10_000
+"""Of one text for a text encoder: some thirty prompts of CLIP's 77 tokens, which take seconds. 200,000 words take a
+minute, and then all memory."""
+DEEPEST = 100
+"""Round brackets within each other: the host reads them by calling itself, which Python ends at a thousand."""
+_BRACKET = re.compile(r"\\[()]|[()]")
+
+
+class BadText(LikenessError):
+    """A text that is too much for a text encoder."""
+
+    def __init__(self, what: str, why: str, advice: str) -> None:
+        super().__init__(f"{what} {why}.", advice)
+
+
+def check_text(what: str, text: str) -> str:
+    """The text itself, where a text encoder can be given it. what: as an error names it, "The text 'a man'".
+
+    Raises BadText for more than MOST_LETTERS letters, and for brackets within brackets deeper than DEEPEST.
+    """
+    if len(text) > MOST_LETTERS:
+        why = f"has {len(text)} letters, and {MOST_LETTERS} is the most that a text encoder is given"
+        raise BadText(what, why, "Say it in fewer words: text encoders were trained with some 300 letters.")
+    depth = deepest = 0
+    for found in _BRACKET.finditer(text):
+        bracket = found.group()
+        if bracket == "(":
+            depth += 1
+        elif bracket == ")":
+            depth = max(0, depth - 1)
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST:
+        why = f"has {deepest} round brackets within each other, and {DEEPEST} is the most that can be read"
+        raise BadText(what, why, "Write the weight once, as in (smiling:1.3), or \\( for a bracket that is no weight.")
+    return text
+
+
 class BadPrompts(LikenessError):
     """A line of Prompt per Person that is about nobody of the cast."""
 
@@ -23,7 +60,7 @@ class BadPrompts(LikenessError):
 def per_scene(text: str, always: str = "") -> list[str]:
     """The prompt of every scene: its line, and after a comma what all of them share. Empty lines are left out.
 
-    Raises BadSetup where there is none, or more than MOST_SCENES.
+    Raises BadSetup where there is none, or more than MOST_SCENES, and BadText.
     """
     lines = [plain(line).rstrip(", ") for line in text.splitlines()]
     shared = plain(always).strip(", ")
@@ -32,21 +69,25 @@ def per_scene(text: str, always: str = "") -> list[str]:
         found = counted(len(scenes), "scene") if scenes else "no scene"
         advice = "Use several runs." if scenes else "Write one scene per line, such as: at the beach, in the kitchen."
         raise BadSetup(f"The text has {found}; from 1 to {MOST_SCENES} can be made in one run.", advice)
-    return scenes
+    return [check_text(f"Scene {number}", scene) for number, scene in enumerate(scenes, 1)]
 
 
 def per_person(text: str, names: Sequence[str]) -> list[str]:
     """What is said of each of `names`, in their order, "" of those who are not named.
 
     A line is "name: words" or "number: words", counted from 1; large and small letters are the same. Several lines
-    about one person are joined. Raises BadPrompts for a line about somebody else, or about one of two of that name.
+    about one person are joined. Raises BadPrompts for a line about somebody else, or about one of two of that name, and
+    BadText.
     """
     said: list[list[str]] = [[] for _ in names]
     for number, line in enumerate(text.splitlines(), 1):
         if line := plain(line):
             who, words = _read(line, number, names)
             said[who].append(words)
-    return [", ".join(filter(None, lines)) for lines in said]
+    texts = [", ".join(filter(None, lines)) for lines in said]
+    for name, words in zip(names, texts, strict=True):
+        check_text(f"What is said of {plain(name, 60)}", words)
+    return texts
 
 
 def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:

@@ -1,13 +1,10 @@
-"""Body surfaces: DensePose pictures of photos, by its TorchScript networks, and masks of parts of the body."""
+"""Body surfaces: DensePose pictures of photos, by weights of its TorchScript files, and masks of parts of the body."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
-import comfy.model_management
 import numpy as np
 import torch
-import torchvision  # noqa: F401  # the networks call its operators
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
 from PIL import Image
@@ -18,26 +15,38 @@ from ..bridge.notes import stepwise
 from ..bridge.schema import IN_PLACES
 from ..core import geometry, pictures
 from ..core.body_surface import iuv
+from ..core.body_surface.network import DensePose, own_weights
 from ..core.errors import BadPhoto, UnsupportedCheckpoint
 from ..core.geometry import Fit
-from ..core.models import manifest, torchscript
+from ..core.models import manifest, tensors, torchscript
 from ..core.models.files import stamp
 from ..core.pictures import as_masks, as_rgb
 from ..core.previews import as_picture
-from ..core.text import plain
+from ..core.text import in_one_line
 
 FILE = load.Published("DensePose", "DensePose network", manifest.model("densepose-r50"))
 _EXPECTED = f"a DensePose network ({FILE.model.name})"
 _ADVICE = f"The published files are at {FILE.model.page}; they belong in models/{FILE.key}."
+_OTHER_EXPORT = (
+    "Of a TorchScript file the weights alone are read, and its code is never run: only files with the weights of "
+    "DensePose's R_50_FPN_DL_s1x or R_101_FPN_DL_s1x under detectron2's names can be used."
+)
 
 
 @lru_cache(maxsize=2)
 def _network(path: str, size: int, changed: int) -> ModelPatcher:
-    """A DensePose network in the host's hands."""
-    scripted = torchscript.load(Path(path), _EXPECTED, _ADVICE)
-    device, offload = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
-    # Never the host's dynamic loader: it gives weights to its own kinds of layers only, and these have others.
-    return ModelPatcher(scripted, device, offload)
+    """A DensePose network in the host's hands: the weights are the file's, the code is ours.
+
+    size, changed: of files.stamp, so that a file that was replaced is read again. Raises UnsupportedCheckpoint.
+    """
+    read = torchscript.weights(Path(path), _EXPECTED, _ADVICE)
+    try:
+        state = own_weights(read)
+        tensors.check_weights(state)
+        return load.in_patcher(partial(DensePose, state), state)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        what = f"a TorchScript network of another kind ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, what, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}") from error
 
 
 def bodies(network: ModelPatcher, path: str, photo: Tensor) -> iuv.Bodies:
@@ -47,17 +56,15 @@ def bodies(network: ModelPatcher, path: str, photo: Tensor) -> iuv.Bodies:
     """
     size = iuv.looked_at(photo.shape[1], photo.shape[0])
     pixels = torch.as_tensor(np.array(as_picture(photo).resize(size, Image.Resampling.BILINEAR)))
-    comfy.model_management.load_models_gpu([network], force_full_load=True)
     try:
         with torch.inference_mode():
-            given: Any = network.model(pixels.movedim(-1, 0).to(network.load_device))
-        return iuv.bodies(given)
+            # (H, W, 3) -> (3, H, W)
+            found = network.model(load.on_device(network, pixels.movedim(-1, 0)))
+        return iuv.bodies(found)
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise  # the file may be good
     except (RuntimeError, ValueError) as error:
-        # Of TorchScript's errors the cause comes last, below a listing of code.
-        why = plain((str(error).strip().splitlines() or [type(error).__name__])[-1], 200)
-        what = f"a TorchScript network of another kind ({why})"
+        what = f"a DensePose network whose weights give no bodies ({in_one_line(error)})"
         raise UnsupportedCheckpoint(path, what, _EXPECTED, _ADVICE) from error
 
 

@@ -21,6 +21,7 @@ from ..core.measure import who_is_who
 from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb, rows
 from ..core.places.regions import by_lora
+from ..core.prompts import check_text
 from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, ReportSocket
 
 
@@ -80,7 +81,7 @@ class Measure(FindsFaces, io.ComfyNode):
             report = measure.without_people(len(images), made_with)
         else:
             wanted = measure.people_of(cast, identity)
-            face_model = face_model or default_face_model()
+            face_model = face_model or default_face_model(node=notes.node_of(cls))
             names = measure.judges(face_model.ids, wanted.people, made_with)
             judging = face_model.only(names)
             pictures = [faces_in(judging, image, min_size) for image in stepwise(images.unbind())]
@@ -104,7 +105,9 @@ NO_PROMPT = "Measure Likeness has compared no prompt with the pictures. Connect 
 
 
 def _check_compared(parts: Parts | None, vision: ClipVisionModel | None, clip: CLIP | None, prompt: str) -> bool:
-    """Whether the prompt is compared. Raises BadSetup and BadParts where something is missing for it, or for parts."""
+    """Whether the prompt is compared. Raises BadSetup and BadParts where something is missing for it, or for parts, and
+    BadText for a prompt that is too much for an encoder."""
+    check_text("The prompt of Measure Likeness", prompt)
     compared = clip is not None or bool(prompt.strip())
     needed = {"clip": clip is not None, "clip_vision": vision is not None, "a text in prompt": bool(prompt.strip())}
     if compared and not all(needed.values()):

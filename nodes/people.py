@@ -69,7 +69,7 @@ class LoadFaceModel(io.ComfyNode):
 
     @classmethod
     def execute(cls, pack: str, recognisers: str, provider: str, backend: str = "auto") -> io.NodeOutput:
-        return io.NodeOutput(face_model.load_face_model(pack, recognisers))
+        return io.NodeOutput(face_model.load_face_model(pack, recognisers, notes.node_of(cls)))
 
 
 class DetectFaces(FindsFaces, io.ComfyNode):
@@ -102,7 +102,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         if len(image) != 1:
             why = f"Detect Faces got a batch of {len(image)} pictures; it reads one."
             raise BadPhoto(why, "Pick one with Get Image from Batch, or use one Detect Faces per picture.")
-        face_model = face_model or default_face_model(detects=face_landmarks is None)
+        face_model = face_model or default_face_model(detects=face_landmarks is None, node=notes.node_of(cls))
         picture, (mesh,) = to_picture(image[0]), landmarks.of_pictures(face_landmarks, image)
         found = analysis.large_enough(photos.detected(face_model, picture, "the picture", mesh), min_size)
         kept = analysis.arrange(found, order)[: max_faces or None]
@@ -147,7 +147,9 @@ class Identity(FindsFaces, io.ComfyNode):
         face_boxes: str = "",
     ) -> io.NodeOutput:
         boxed = by_hand.in_boxes(face_boxes, bboxes, len(image), (image.shape[2], image.shape[1]))
-        face_model = face_model or default_face_model(detects=face_landmarks is None and None in boxed)
+        face_model = face_model or default_face_model(
+            detects=face_landmarks is None and None in boxed, node=notes.node_of(cls)
+        )
         name = plain(name, NAME) or "person"
         seen: list[tuple[str, people.Face]] = []
         report: list[str] = []
@@ -379,7 +381,7 @@ class PeopleFromPhotos(FindsFaces, io.ComfyNode):
         if not given:
             raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
         named = {number: name for number, name in enumerate(names_in(names), 1) if name}
-        face_model = face_model or default_face_model()
+        face_model = face_model or default_face_model(node=notes.node_of(cls))
         unseen = [name for number, name in named.items() if number not in given]
         members: list[people.Person] = []
         seen: list[tuple[str, people.Face]] = []

@@ -19,6 +19,7 @@ from ..bridge.schedule import schedule_range
 from ..bridge.unet import text_width
 from ..core.people import CROP, Identity, Lora, Person
 from ..core.places import regions
+from ..core.prompts import check_text
 from ..core.text import NAME, plain
 from .sockets import CastOrIdentitySocket, IdentitySocket
 
@@ -57,7 +58,8 @@ class AddLora(io.ComfyNode):
     ) -> io.NodeOutput:
         # A grey square stands for the photo that is not needed.
         before = identity or Identity("person", {}, torch.full((1, CROP, CROP, 3), 0.5))
-        loras = *before.loras, Lora(file, strength, plain(words))
+        words = check_text("The words of the LoRA", plain(words))
+        loras = *before.loras, Lora(file, strength, words)
         called = plain(name, NAME) or before.name
         return io.NodeOutput(Identity(called, before.embeddings, before.crops, before.portraits, loras))
 

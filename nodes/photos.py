@@ -75,7 +75,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         same_person_from: float,
         face_landmarks: Mapping[str, Any] | None = None,
     ) -> io.NodeOutput:
-        face_model = face_model or default_face_model(detects=face_landmarks is None)
+        face_model = face_model or default_face_model(detects=face_landmarks is None, node=notes.node_of(cls))
         largest = which_face == _LARGEST
         batch = [] if image is None else _of_batch(image, face_model, face_landmarks, largest)
         there, others = photos.files(folder) if photos.is_chosen(folder) else ([], [])

@@ -75,7 +75,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
         choice = Choice(use_places=not_found == PLACES[0], size=size // 64 * 64, **how)
         cast = as_cast(cast)
         people = measure.people_of(cast, None, CROP)
-        decisions = _decisions(face_model or default_face_model(), images, people, choice)
+        decisions = _decisions(face_model or default_face_model(node=notes.node_of(cls)), images, people, choice)
         listed = [one for picture in decisions for one in picture]
         chosen = [one.crop for one in listed if one.crop]
         where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)

@@ -5,11 +5,12 @@ Published as recognition_arcface_ir_se50.pth (facexlib 0.1.0, recognition/arcfac
 
 from ..errors import UnsupportedCheckpoint
 from ..models.onnx_file import Attribute, Node, Program
-from ..models.tensors import State
+from ..models.tensors import State, check_kinds
 
 Shape = tuple[int, ...]
 
 CROP = 112
+_ADVICE = "Download recognition_arcface_ir_se50.pth from facexlib's release v0.1.0."
 _WIDTH = 512
 _GRID = 7
 # (channels in, channels out, stride) of the 24 residual units.
@@ -23,7 +24,7 @@ _UNITS = tuple(
 def program(state: State, path: str) -> Program:
     """(1, 3, 112, 112) BGR, -1..1 -> (1, 512), which facexlib's Backbone divides by its length in the end.
 
-    Raises UnsupportedCheckpoint, naming `path`, when a tensor is missing or has another shape.
+    Raises UnsupportedCheckpoint, naming `path`, when a tensor is missing or has another shape or kind of number.
     """
     graph = _Graph()
     for key, shape in graph.shapes.items():
@@ -31,9 +32,14 @@ def program(state: State, path: str) -> Program:
         if found != shape:
             what = "without" if found is None else f"of shape {found} for"
             expected = f"the ArcFace recogniser of facexlib (IR-SE50) with {key} of shape {shape}"
-            advice = "Download recognition_arcface_ir_se50.pth from facexlib's release v0.1.0."
-            raise UnsupportedCheckpoint(path, f"a face network {what} {key}", expected, advice)
-    weights = {key: state[key].float() for key in graph.shapes}
+            raise UnsupportedCheckpoint(path, f"a face network {what} {key}", expected, _ADVICE)
+    weights = {key: state[key] for key in graph.shapes}
+    try:
+        check_kinds(weights)
+    except ValueError as error:
+        expected = "the ArcFace recogniser of facexlib (IR-SE50)"
+        raise UnsupportedCheckpoint(path, f"a face network whose {error}", expected, _ADVICE) from error
+    weights = {key: tensor.float() for key, tensor in weights.items()}
     return Program(path, "crop", (graph.nodes[-1].outputs[0],), tuple(graph.nodes), weights)
 
 

@@ -80,19 +80,36 @@ class Files:
             found[packs.IR_SE50] = path
         return found
 
-    def detector(self, pack: str) -> str:
-        """The detector with keypoints in a pack; the largest of several.
+    def detectors(self, pack: str) -> "Detectors":
+        """The detectors with keypoints in a pack, the largest first: that is the best of several.
 
         Raises UnsupportedCheckpoint where there is none.
         """
-        kinds = {self.onnx[name]: inspect(self.onnx[name]).kind for name in packs.packs(self.onnx)[pack]}
-        detectors = [path for path, kind in kinds.items() if kind is Kind.DETECTOR]
-        if not detectors:
+        kinds: dict[str, Kind] = {}
+        left_out: list[UnsupportedCheckpoint] = []
+        for name in packs.packs(self.onnx)[pack]:
+            path = self.onnx[name]
+            try:
+                kinds[path] = inspect(path).kind
+            except UnsupportedCheckpoint as error:
+                left_out.append(error)
+        paths = [path for path, kind in kinds.items() if kind is Kind.DETECTOR]
+        if not paths and left_out:
+            raise left_out[0]
+        if not paths:
             path, kind = next(iter(kinds.items()))
             url = packs.published(packs.ANTELOPE).url
             advice = f"Choose another pack in Load Face Model; {packs.ANTELOPE} is at {url}."
             raise UnsupportedCheckpoint(path, kind.value, Kind.DETECTOR.value, advice)
-        return max(detectors, key=os.path.getsize)
+        return Detectors(tuple(sorted(paths, key=os.path.getsize, reverse=True)), tuple(left_out))
+
+
+@dataclass(frozen=True)
+class Detectors:
+    """paths: of a pack's detectors, at least one. left_out: why files beside them cannot be read."""
+
+    paths: tuple[str, ...]
+    left_out: tuple[UnsupportedCheckpoint, ...] = ()
 
 
 @lru_cache(maxsize=256)

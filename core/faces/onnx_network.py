@@ -8,7 +8,8 @@ built; `opened` runs the graph on shapes alone. What neither can know fails in t
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from inspect import Parameter, signature
@@ -117,18 +118,17 @@ class Network(nn.Module):
         reads = {name: n for n, step in enumerate(planned.steps) for name in step.reads}
         self._last = {**reads, **dict.fromkeys(planned.outputs)}
         """By value the step after which it may go; None: it is put out."""
-        # A CPU takes half the time for a detector so, and a quarter less for a recogniser.
-        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        for place in self.weights:
+            parameter: Any = place.weight
+            # A CPU takes half the time for a detector so, and a quarter less for a recogniser. For other dimensions
+            # there is no such order, and torch raises for five.
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """The graph's outputs in the order of the file. Raises UnsupportedCheckpoint where a step fails."""
-        try:
+        with _explained(self._plan.path):
             return self._run(pixels)
-        except torch.cuda.OutOfMemoryError:
-            raise  # the host's
-        except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            what = f"whose parts do not fit together ({in_one_line(error)})"
-            raise _unsupported(self._plan.path, what) from error
 
     def _run(self, pixels: Tensor) -> list[Tensor]:
         if pixels.ndim == 4:
@@ -163,11 +163,24 @@ def opened(program: Program, hold: Holder, picture: Sequence[int], wanted: Seque
 
     Raises UnsupportedCheckpoint.
     """
-    planned = plan(program)
-    found = [output.numel() for output in Network(planned, device="meta")(torch.empty(picture, device="meta"))]
-    if found != list(wanted):
-        raise _unsupported(planned.path, f"whose outputs are of {found} numbers instead of {list(wanted)}")
-    return hold(partial(Network, planned), planned.state)
+    with _explained(program.path):
+        planned = plan(program)
+        outputs = Network(planned, device="meta")(torch.empty(picture, device="meta"))
+        found = [output.numel() for output in outputs]
+        if found != list(wanted):
+            raise _unsupported(planned.path, f"whose outputs are of {found} numbers instead of {list(wanted)}")
+        return hold(partial(Network, planned), planned.state)
+
+
+@contextmanager
+def _explained(path: str) -> Generator[None, None, None]:
+    """Whatever fails inside, when a network is planned, built or run, is a fault of its file: UnsupportedCheckpoint."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise  # the host's
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise _unsupported(path, f"whose parts do not fit together ({in_one_line(error)})") from error
 
 
 def _unsupported(path: str, what: str) -> UnsupportedCheckpoint:
@@ -188,6 +201,11 @@ class UnknownValue(ValueError):
 def _only(known: bool, attribute: str) -> None:
     if not known:
         raise UnknownValue(attribute)
+
+
+def _only_floats(*weights: Tensor | None) -> None:
+    """On shapes alone torch takes any kind of number, and raises when a picture comes."""
+    _only(all(weight is None or weight.is_floating_point() for weight in weights), "kind of weights")
 
 
 def _beside(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -217,7 +235,8 @@ def _window(
 
 def _conv(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, group: int = 1, **window: Any) -> Tensor:
     _, strides, (top, left, bottom, right), dilations = _window(**window)
-    _only(all(weight.shape), "kernel_shape")
+    _only(weight.ndim == 4 and all(weight.shape), "kernel_shape")
+    _only_floats(weight, bias)
     if (top, left) != (bottom, right):
         x, top, left = functional.pad(x, (left, right, top, bottom)), 0, 0
     return functional.conv2d(x, weight, bias, strides, [top, left], dilations, group)
@@ -251,10 +270,12 @@ def _batch_norm(
     training_mode: int = 0,
 ) -> Tensor:
     _only(not training_mode, "training_mode")
+    _only_floats(scale, shift, mean, variance)
     return functional.batch_norm(x, mean, variance, scale, shift, eps=epsilon)
 
 
 def _instance_norm(x: Tensor, scale: Tensor, shift: Tensor, *, epsilon: float = 1e-5) -> Tensor:
+    _only_floats(scale, shift)
     return functional.instance_norm(x, weight=scale, bias=shift, eps=epsilon)
 
 

@@ -4,6 +4,7 @@ import codecs
 import errno
 import hashlib
 import os
+import zipfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -110,6 +111,14 @@ def _is_text(head: bytes) -> bool:
     """UTF-16 has a zero beside every Latin letter, the length at the beginning of a safetensors file several."""
     wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0\0" not in head
     return bool(head) and _CONTROL.isdisjoint(head.replace(b"\0", b"") if wide else head)
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is a zip, whole or not: Python's own answer is an error where its end is damaged."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:
+        return False
 
 
 def sha256(path: Path) -> str:

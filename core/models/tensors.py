@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
 from ..text import in_one_line, plain
-from .files import no_model, sha256
+from .files import is_zip, no_model, sha256
 
 State = Mapping[str, Tensor]
 
@@ -62,6 +63,8 @@ def read(
         raise UnsupportedCheckpoint(str(path), found, expected, "Look at its permissions.") from error
     if what:
         raise UnsupportedCheckpoint(str(path), what, expected, f"Download it again. {advice}")
+    if what := _with_code(path):
+        raise UnsupportedCheckpoint(str(path), what, expected, advice)
     try:
         return _held(loaded(path), path)
     except (MemoryError, torch.cuda.OutOfMemoryError):
@@ -80,13 +83,35 @@ def shapes(path: Path) -> dict[str, Tensor]:
                 parts = [(key, file.get_slice(key)) for key in file.keys()]  # noqa: SIM118 - no dictionary
                 kinds = {key: _KINDS.get(one.get_dtype(), torch.float32) for key, one in parts}
                 return {key: torch.empty(one.get_shape(), dtype=kinds[key], device="meta") for key, one in parts}
+        if what := _with_code(path):
+            raise ValueError(what)
         # A pickle of before torch 1.6 cannot be mapped.
-        state: Any = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
+        state: Any = torch.load(path, map_location="cpu", mmap=is_zip(path), weights_only=True)
         return _held(state, path)
     except MemoryError:
         raise  # the file may be good
     except Exception as error:  # as above
         raise ValueError(_unreadable(error, path)) from error
+
+
+def _with_code(path: Path) -> str | None:
+    """What a file is that some versions of torch.load open by other ways than its safe one, whatever they are told:
+    a TorchScript archive, whose code runs, and a tar, whose names lead anywhere. None for any other."""
+    if is_zip(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = [name.lower() for name in archive.namelist()]
+        except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):
+            return None  # torch says more of what is damaged
+        # torch finds the members of an archive whatever the case of their letters.
+        if any(name.rpartition("/")[2] == "constants.pkl" or "/code/" in name for name in names):
+            return "a TorchScript network, which holds code, so it was not opened"
+        return None
+    try:
+        with tarfile.open(path, "r:"):
+            return "a tar archive, as torch before 0.1.10 saved weights, so it was not opened"
+    except (tarfile.TarError, OSError, ValueError):
+        return None
 
 
 def origin(path: str | Path) -> str:

@@ -1,20 +1,95 @@
-"""TorchScript archives: networks with their own code, which torch runs and Python never sees."""
+"""TorchScript archives, read for the weights in them alone: their code is never run, and torch never opens them.
 
+An archive is a zip of code (code/**.py), of an index of the network's modules and tensors (data.pkl, in the format of
+pickles) and of the tensors' bytes (data/0, data/1 and so on). Whoever gives an archive to torch.jit.load runs code of
+whoever made it: operators of torchvision and torch write and read any file, hooks and methods behind an interface are
+listed nowhere, and a loop without end cannot be cancelled. So no list of what is bad can hold. Here the index is read
+as data, by an interpreter of its own that calls nothing and knows tensors and containers alone.
+
+Source: pytorch/pytorch, torch/csrc/jit/serialization/pickler.cpp and docs/source/jit/serialization.md.
+"""
+
+import math
+import pickletools
 import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
+from torch import Tensor
 
 from ..errors import UnsupportedCheckpoint
-from ..text import in_one_line
-from .files import no_model
+from ..text import in_one_line, plain
+from .files import is_zip, no_model
 from .formats import recognised
 
-_ON_DISK = {"aten::save", "aten::from_file", "aten::load"}
-"""What such code can reach files with; no network needs it."""
-_AT_ONCE = b"__setstate__"
-"""The method that torch runs while it opens a file, before anybody can ask what is in it."""
+_LONGEST_INDEX = 1 << 22
+"""Bytes of an index: those of networks with 100 layers have 200,000."""
+_MOST_STEPS = 500_000
+"""Opcodes of an index: twenty times those of such a network, and a second."""
+_MOST_ENTRIES = 100_000
+"""Modules and tensors of a network: a module may stand in several places of it, and a few bytes name it again."""
+_DEEPEST = 64
+"""Modules within each other."""
+_LONGEST_NAME = 1000
+"""Letters of a tensor's name with those of all modules around it."""
+
+_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+"""The kind of number by the class that an index names for it."""
+
+
+class Refused(ValueError):
+    """An archive that holds something else than weights; the text says what, for the sentence "<file> is <text>"."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """What a pickle would import: here it stays a name."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return plain(f"{self.module}.{self.name}", 100)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Numbers of one member of the archive. key: its name below data/; length: how many."""
+
+    dtype: torch.dtype
+    key: str
+    length: int
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a tensor lies in its storage, counted in numbers."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+
+
+@dataclass(eq=False)
+class Module:
+    """An object of a class of the archive. attributes: by name; none of what a class of another kind keeps."""
+
+    attributes: Mapping[Any, Any] = field(default_factory=dict[Any, Any])
 
 
 def is_archive(path: Path) -> bool:
@@ -25,41 +100,249 @@ def is_archive(path: Path) -> bool:
     except (OSError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError):  # what damage makes zipfile raise
         return False
     if any(name.lower().endswith("/model.json") for name in names):
-        return False  # of torch before 1.1, which says itself where its code lies
+        return False  # of torch before 1.1, which has no index of this kind
     return any(name.endswith("/constants.pkl") for name in names) and any("/code/" in name for name in names)
 
 
-def _runs_at_once(path: Path) -> bool:
-    # torch finds the members of an archive whatever the case of their letters.
-    with zipfile.ZipFile(path) as archive:
-        return any(_AT_ONCE in archive.read(one) for one in archive.infolist() if one.filename.lower().endswith(".py"))
+def weights(path: Path, expected: str, advice: str) -> dict[str, Tensor]:
+    """The tensors of a network by the names of its modules, on the CPU; "backbone.stem.weight" and so on.
 
-
-def load(path: Path, expected: str, advice: str) -> Any:
-    """The network, on the CPU. expected, advice: what the file should be and where that is.
-
-    Raises UnsupportedCheckpoint, saying what the file is instead.
+    expected, advice: what the file should be and where that is. Nothing in the file is run. Raises
+    UnsupportedCheckpoint, saying what the file is instead.
     """
 
-    def wrong(found: str) -> UnsupportedCheckpoint:
-        return UnsupportedCheckpoint(str(path), found, expected, advice)
+    def wrong(what: str) -> UnsupportedCheckpoint:
+        return UnsupportedCheckpoint(str(path), what, expected, advice)
 
     if not is_archive(path):
         raise wrong(_instead(path))
     try:
-        if _runs_at_once(path):
-            code = _AT_ONCE.decode()
-            raise wrong(f"a TorchScript network that runs code while it is opened ({code}), so it is refused")
-        jit: Any = torch.jit
-        network: Any = jit.load(str(path), map_location="cpu")
-        used: set[str] = {name.split(".")[0] for name in jit.export_opnames(network)}
-    except (MemoryError, UnsupportedCheckpoint):
-        raise  # of memory: the file may be good
+        # Opened once, so that all that is read is of one file, whatever takes its place meanwhile.
+        with path.open("rb") as file:
+            return _weights(file)
+    except Refused as error:
+        raise wrong(str(error)) from error
+    except MemoryError:
+        raise  # the file may be good
     except Exception as error:  # arbitrary bytes in an archive raise anything
-        raise wrong(f"a TorchScript archive that cannot be opened ({in_one_line(error)})") from error
-    if reaches := sorted(_ON_DISK & used):
-        raise wrong(f"a TorchScript network that reads or writes files ({', '.join(reaches)}), so it is not run")
-    return network.eval()
+        raise wrong(f"a TorchScript archive that cannot be read ({in_one_line(error)})") from error
+
+
+def _weights(file: BinaryIO) -> dict[str, Tensor]:
+    file.seek(0, 2)
+    length = file.tell()
+    with zipfile.ZipFile(file) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+        indices = [name for name in members if name.endswith("/data.pkl") and name.count("/") == 1]
+        if len(indices) != 1:
+            raise Refused(f"a TorchScript archive with {len(indices)} lists of weights instead of 1")
+        folder = indices[0].removesuffix("data.pkl")
+        index = _read(archive, members[indices[0]], _LONGEST_INDEX)
+        slots = _named_slots(_run(index))
+        storages = {slot.storage for slot in slots.values()}
+        # Members may lie over each other, so that a small file holds more than its length.
+        if sum(storage.length * storage.dtype.itemsize for storage in storages) > length:
+            raise Refused("a TorchScript archive that says it holds more numbers than it has bytes")
+        buffers = {storage: _buffer(archive, members, folder, storage) for storage in storages}
+        return {name: _tensor(slot, buffers[slot.storage]) for name, slot in slots.items()}
+
+
+def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, longest: int) -> bytes:
+    """torch stores the index and the tensors as they are; compressed they could be of any length."""
+    if member.compress_type != zipfile.ZIP_STORED or member.file_size > longest:
+        raise Refused(f"a TorchScript archive whose {plain(member.filename, 100)} is compressed or too long")
+    return archive.read(member)
+
+
+def _buffer(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], folder: str, storage: Storage) -> Tensor:
+    """The numbers of a storage, (length,)."""
+    name = f"{folder}data/{storage.key}"
+    wanted = storage.length * storage.dtype.itemsize
+    member = members.get(name)
+    if member is None or member.file_size != wanted:
+        raise Refused(f"a TorchScript archive without the {wanted} bytes of {plain(name, 100)}")
+    if not wanted:
+        return torch.empty(0, dtype=storage.dtype)
+    return torch.frombuffer(bytearray(_read(archive, member, wanted)), dtype=storage.dtype)
+
+
+def _tensor(slot: Slot, buffer: Tensor) -> Tensor:
+    sizes = (slot.offset, *slot.shape, *slot.stride)
+    if len(slot.shape) != len(slot.stride) or min(sizes) < 0:
+        raise Refused(f"a TorchScript archive with a tensor of shape {slot.shape} and strides {slot.stride}")
+    count = math.prod(slot.shape)
+    steps = zip(slot.shape, slot.stride, strict=True)
+    last = slot.offset + sum((size - 1) * stride for size, stride in steps)
+    # Strides of 0 let one number stand for any number of them.
+    if count and (last >= len(buffer) or count > len(buffer)):
+        raise Refused(f"a TorchScript archive with a tensor of shape {slot.shape} in {len(buffer)} numbers")
+    if not count:
+        return torch.empty(slot.shape, dtype=buffer.dtype)
+    return buffer.as_strided(slot.shape, slot.stride, slot.offset)
+
+
+def _named_slots(root: Any) -> dict[str, Slot]:
+    """The tensors below a module by their names. One that stands in several places has several names."""
+    slots: dict[str, Slot] = {}
+    waiting: list[tuple[str, int, Any]] = [("", 0, root)]
+    entries = 0
+    while waiting:
+        prefix, depth, module = waiting.pop()
+        if depth > _DEEPEST:
+            raise Refused(f"a TorchScript archive with modules {depth} deep within each other")
+        for name, value in module.attributes.items() if isinstance(module, Module) else ():
+            entries += 1
+            if entries > _MOST_ENTRIES:
+                raise Refused(f"a TorchScript archive with more than {_MOST_ENTRIES} modules and numbers")
+            if not isinstance(value, (Slot, Module)):
+                continue
+            if not isinstance(name, str) or len(prefix) + len(name) > _LONGEST_NAME:
+                raise Refused("a TorchScript archive with modules of unusual names")
+            if isinstance(value, Slot):
+                slots[plain(f"{prefix}{name}")] = value
+            else:
+                waiting.append((f"{prefix}{name}.", depth + 1, value))
+    return slots
+
+
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_NUMBERS_AND_TEXTS = {"BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINSTRING", "BINSTRING"}
+_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+def _run(index: bytes) -> Any:
+    """What an index describes, by the opcodes that torch writes. None of them calls anything here."""
+    machine = _Machine()
+    for number, (opcode, argument, _) in enumerate(pickletools.genops(index)):
+        if opcode.name == "STOP":
+            return machine.stack.pop()
+        if number >= _MOST_STEPS:
+            raise Refused(f"a TorchScript archive whose list of weights has more than {_MOST_STEPS} steps")
+        machine.step(opcode.name, argument)
+    raise Refused("a TorchScript archive whose list of weights has no end")
+
+
+class _Machine:
+    """The stack of a pickle, those below its marks, and what it has numbered to name again."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.below: list[list[Any]] = []
+        self.numbered: dict[int, Any] = {}
+
+    def step(self, opcode: str, argument: Any) -> None:
+        """Raises Refused for an opcode that no index of weights has, and LookupError where the stack is too short."""
+        if opcode in _NUMBERS_AND_TEXTS:
+            self.stack.append(argument)
+        elif opcode in _CONSTANTS:
+            self.stack.append(_CONSTANTS[opcode])
+        elif opcode in _TUPLES:
+            self._tuple(_TUPLES[opcode])
+        elif opcode in ("BINPUT", "LONG_BINPUT"):
+            self.numbered[argument] = self.stack[-1]
+        elif opcode in ("BINGET", "LONG_BINGET"):
+            self.stack.append(self.numbered[argument])
+        elif opcode == "GLOBAL":
+            self.stack.append(_known_name(argument))
+        elif opcode == "BINPERSID":
+            self.stack.append(_storage(self.stack.pop()))
+        elif opcode == "MARK":
+            self.below.append(self.stack)
+            self.stack = []
+        elif opcode != "PROTO":
+            self._combine(opcode)
+
+    def _combine(self, opcode: str) -> None:
+        if opcode == "EMPTY_LIST":
+            self.stack.append([])
+        elif opcode == "EMPTY_DICT":
+            self.stack.append({})
+        elif opcode == "TUPLE":
+            values = self._since_mark()
+            self.stack.append(tuple(values))
+        elif opcode in ("APPEND", "APPENDS"):
+            values = [self.stack.pop()] if opcode == "APPEND" else self._since_mark()
+            self._top(list).extend(values)
+        elif opcode == "SETITEM":
+            value, key = self.stack.pop(), self.stack.pop()
+            self._set([key], [value])
+        elif opcode == "SETITEMS":
+            values = self._since_mark()
+            self._set(values[::2], values[1::2])
+        elif opcode == "REDUCE":
+            arguments, function = self.stack.pop(), self.stack.pop()
+            self.stack.append(_result(function, arguments))
+        elif opcode == "NEWOBJ":
+            self.stack.pop()
+            name = self.stack.pop()
+            if not isinstance(name, Name) or not name.module.startswith("__torch__"):
+                raise Refused("a TorchScript archive whose list of weights makes an object of no class of its own")
+            self.stack.append(Module())
+        elif opcode == "BUILD":
+            state = self.stack.pop()
+            self._top(Module).attributes = state if isinstance(state, dict) else {}
+        else:
+            raise Refused(f"a TorchScript archive whose list of weights has the opcode {opcode}, which none needs")
+
+    def _set(self, keys: list[Any], values: list[Any]) -> None:
+        # To hash or to print a tuple that holds another one twice, and that another, takes for ever.
+        if not all(isinstance(key, (str, int, float)) for key in keys):
+            raise Refused("a TorchScript archive whose list of weights has keys that are no text")
+        self._top(dict).update(zip(keys, values, strict=True))
+
+    def _tuple(self, count: int) -> None:
+        values = self.stack[len(self.stack) - count :]
+        if len(values) != count:
+            raise LookupError("too little on the stack")
+        del self.stack[len(self.stack) - count :]
+        self.stack.append(tuple(values))
+
+    def _since_mark(self) -> list[Any]:
+        values = self.stack
+        self.stack = self.below.pop()
+        return values
+
+    def _top(self, kind: type) -> Any:
+        top = self.stack[-1]
+        if not isinstance(top, kind):
+            raise TypeError(f"a {type(top).__name__} where a {kind.__name__} is needed")
+        return top
+
+
+_KNOWN = {("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict")}
+
+
+def _known_name(argument: str) -> Name:
+    """Raises Refused for what is neither a class of the archive nor part of a tensor or a container."""
+    module, _, name = argument.partition(" ")
+    known = (module, name) in _KNOWN or (module == "torch" and name in _DTYPES)
+    # torch.jit._pickle: lists of one kind, and containers that say their kind.
+    if not known and module != "torch.jit._pickle" and not module.startswith("__torch__"):
+        raise Refused(f"a TorchScript archive whose list of weights names {Name(module, name)}, so it was not read")
+    return Name(module, name)
+
+
+def _storage(identity: Any) -> Storage:
+    """Of ("storage", its class, its key, a device, its length)."""
+    _, kind, key, _, length = identity
+    if kind.name not in _DTYPES or not isinstance(key, str) or not isinstance(length, int) or length < 0:
+        raise Refused("a TorchScript archive with numbers of a kind that is unknown here")
+    return Storage(_DTYPES[kind.name], key, length)
+
+
+def _result(function: Any, arguments: Any) -> Any:
+    """What a function of torch's index stands for: a tensor's place, or the container that it is given."""
+    if function == Name("torch._utils", "_rebuild_tensor_v2"):
+        storage, offset, shape, stride = arguments[:4]
+        numbers = (offset, *shape, *stride)
+        if not isinstance(storage, Storage) or not all(isinstance(number, int) for number in numbers):
+            raise Refused("a TorchScript archive with a tensor of an unknown kind")
+        return Slot(storage, offset, tuple(shape), tuple(stride))
+    if isinstance(function, Name) and function.module == "torch.jit._pickle" and arguments:
+        return arguments[0]
+    if function == Name("collections", "OrderedDict"):
+        return {}
+    raise Refused("a TorchScript archive whose list of weights calls something else than torch's own rebuilding")
 
 
 def _instead(path: Path) -> str:
@@ -71,7 +354,7 @@ def _instead(path: Path) -> str:
         return what
     with path.open("rb") as file:
         zipped = file.read(2) == b"PK"
-    if zipped and not zipfile.is_zipfile(path):
+    if zipped and not is_zip(path):
         return f"cut off while downloading ({path.stat().st_size} bytes)"
     known, _ = recognised(path)
     return known.title if known else "no TorchScript archive"

@@ -32,6 +32,7 @@ from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Person
 from ...core.places import regions
+from ...core.prompts import check_text
 from ...core.text import plain
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import TRIGGER, PhotoMakerNet, laid_out
@@ -84,8 +85,10 @@ def prompt(
     0 stand, and how many. The class words of `people` stand in the text in their order, a trigger behind each.
 
     Those at weight 0 have plain words. Raises BadTrigger, BadCast, WrongBaseModel, BadPicture for weights that no
-    text can have, and what `PhotoMaker.tokens` raises.
+    text can have, BadText, and what `PhotoMaker.tokens` raises.
     """
+    for each in (text, trigger):
+        check_text(f"The text {plain(each, 60)!r}", each)
     read, mark, nothing = (clip.tokenize(each, return_word_ids=True) for each in (text, trigger, ""))
     if read.keys() != {"g", "l"}:
         found = f"another family (text encoders {listed(sorted(read))})"

@@ -16,6 +16,7 @@ from ...bridge.notes import stepwise
 from ...core.errors import WrongBaseModel
 from ...core.inputs import conditioning, unusable_latent
 from ...core.people import Cast, rows_missing
+from ...core.prompts import check_text
 from ...core.text import plain
 from .pictures import SEEN, Reference, resized
 
@@ -135,8 +136,9 @@ def seen_of(family: Family, found: Sequence[Reference]) -> list[Tensor]:
 def encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Conditioning:
     """A text as the host's nodes encode it, with the pictures that the encoder is shown.
 
-    Where pictures have rows, so has the text. Raises BadPicture for weights that no text can have.
+    Where pictures have rows, so has the text. Raises BadPicture for weights that no text can have, and BadText.
     """
+    check_text(f"The text {plain(text, 60)!r}", text)
     count = max(map(len, seen), default=1)
     by_row = ([one[n % len(one)][None] for one in seen] for n in range(count))
     rows = [_encoded(clip, family, text, pictures) for pictures in by_row]

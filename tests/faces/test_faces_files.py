@@ -21,7 +21,7 @@ def test_the_larger_of_two_detectors_is_taken(tmp_path):
     larger.write_bytes(real_faces.DETECTOR.read_bytes() + b"\xa2\x06\x04more")  # a field that nobody knows
     for names in (("p/a.onnx", "p/b.onnx"), ("p/b.onnx", "p/a.onnx")):
         there = dict(zip(names, (str(real_faces.DETECTOR), str(larger)), strict=True))
-        assert Files(there, {}).detector("p") == str(larger)
+        assert Files(there, {}).detectors("p").paths == (str(larger), str(real_faces.DETECTOR))
 
 
 def test_recogniser_ids():

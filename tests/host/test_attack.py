@@ -11,7 +11,7 @@ from typing import Any
 import folder_paths
 import pytest
 import tiny_dits
-from attack_cases import FORGED, SECTIONS, Case
+from attack_cases import ENCODED, FORGED, NOT_ENCODED, SECTIONS, Case, inputs
 from graph_run import run
 from pack.core.errors import LikenessError
 from standins_made import Standins
@@ -53,3 +53,8 @@ def judged(case: Case, made: dict[Any, Any], caplog: pytest.LogCaptureFixture) -
     if ended != case.ending:
         return f"{ended}: {said}"
     return "a user's text reaches the console as it is" if _RAW.search(said) else str(wrong)
+
+
+def test_every_text_of_several_lines_is_tried_or_is_for_no_encoder() -> None:
+    several = {(kind, one.id) for kind, one in inputs("STRING") if getattr(one, "multiline", False)}
+    assert several - ENCODED.keys() == NOT_ENCODED

@@ -1,4 +1,4 @@
-"""Body surfaces in the real host: networks of the published signature, and files that are none."""
+"""Body surfaces in the real host: networks of the published layers, and files that are none or that would do harm."""
 
 import pickle
 import shutil
@@ -8,19 +8,20 @@ from typing import Any
 
 import densepose_made
 import folder_paths
+import numpy as np
 import pytest
 import real_faces
 import torch
 from pack.bridge import folders
-from pack.core.body_surface import iuv
+from pack.core.body_surface import iuv, network
 from pack.core.errors import BadPhoto, ModelMissing, UnsupportedCheckpoint
 from pack.core.geometry import Fit
 from pack.nodes import body_surface
+from PIL import Image
 from standins_made import Standins
 
 PUBLISHED = "densepose_r50_fpn_dl.torchscript"
 DRAWN = Path(__file__).resolve().parents[2] / "pictures" / "likeness_anna.png"
-TWO = [[0.5, 0.1, 0.95, 0.9], [0.05, 0.2, 0.45, 0.8]]
 
 
 @pytest.fixture
@@ -40,30 +41,55 @@ def found(image: torch.Tensor, people: int = 0, width: int = 0, height: int = 0,
     return body_surface.DetectBodySurface.execute(image, PUBLISHED, people, width, height, fit).args
 
 
+def bodies_in(photo: torch.Tensor, state: dict[str, torch.Tensor]) -> iuv.Bodies:
+    """What the network with these weights finds in a photo (H, W, 3), looked at in the published size, by hand."""
+    own = network.own_weights(state)
+    net = network.DensePose(own).eval()
+    net.load_state_dict(own)
+    size = iuv.looked_at(photo.shape[1], photo.shape[0])
+    picture = Image.fromarray((photo.numpy() * 255).round().astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    with torch.inference_mode():
+        return iuv.bodies(net(torch.as_tensor(np.array(picture)).movedim(-1, 0)))
+
+
 def test_a_photo_becomes_the_picture_of_its_bodies_at_the_size_of_the_canvas(models: Path) -> None:
-    densepose_made.save(models / PUBLISHED, TWO, seed=5)
-    surface, people, preview = found(photos(), width=128, height=192)
-    scale = 128 / 96
-    boxes = torch.tensor(TWO) * torch.tensor([96.0, 64, 96, 64]) * scale
-    boxes[:, 1::2] += (192 - 64 * scale) / 2
-    expected = iuv.drawn(iuv.bodies([boxes, *densepose_made.charts(2, 5)]), Fit(1, 1, 0, 0), 128, 192)
+    densepose_made.save(models / PUBLISHED, 2, seed=5)
+    image = photos()
+    surface, people, preview = found(image, people=2, width=128, height=192)
+    bodies = bodies_in(image[0], densepose_made.weights(2, 5)).surest(2)
+    # 96x64 is looked at as 1216x800, and shown as 128x85.3 in the middle of 128x192.
+    onto = Fit(128 / 1216, 64 * 128 / 96 / 800, 0, (192 - 64 * 128 / 96) / 2)
+    expected = iuv.drawn(bodies, onto, 128, 192)
     assert surface.shape == preview.shape == (1, 192, 128, 3)
     assert (surface[0] != expected.image).any(-1).float().mean() < 0.01  # a box may be cut to another whole pixel
-    assert people.shape == (2, 192, 128)
-    assert people[0].nonzero()[:, 1].max() < 64 < people[1].nonzero()[:, 1].min()
+    assert people.shape == (2, 192, 128) and torch.equal(people.sum(0) > 0, surface[0, ..., 2] > 0)
     assert (preview[surface[..., 2] == 0] - 0).abs().max() <= 1 and preview[0, 0].max() == 0  # the borders are black
+    assert not Path(densepose_made.CODE_RAN).exists()
 
 
 def test_at_most_so_many_bodies_are_drawn(models: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = str(densepose_made.save(models / PUBLISHED, TWO))
+    path = str(densepose_made.save(models / PUBLISHED, 2))
     assert len(found(photos(), people=1)[1]) == 1
     assert len(found(photos(), people=2)[1]) == 2 and not caplog.text
+    assert len(found(photos(), people=0)[1]) > 2
     found(real_faces.image(DRAWN), people=2)
     assert "Still drawn examples: the pose" in caplog.text
-    network = body_surface._network(*folders.stamp(path))
+    loaded = body_surface._network(*folders.stamp(path))
     surface, people, _ = found(photos(3), people=1)
     assert len(surface) == len(people) == 3
-    assert body_surface._network(*folders.stamp(path)) is network, "loaded once"
+    assert body_surface._network(*folders.stamp(path)) is loaded, "loaded once"
+
+
+def test_a_file_that_was_replaced_is_read_again(models: Path) -> None:
+    densepose_made.save(models / PUBLISHED, 1)
+    assert len(found(photos())[1]) == 1
+    hooked(models / PUBLISHED)
+    with pytest.raises(UnsupportedCheckpoint, match="another kind"):
+        found(photos())
+    assert not Path(densepose_made.CODE_RAN).exists()
+
+
+WROTE = densepose_made.CODE_RAN
 
 
 class WritingAtOnce(torch.nn.Module):
@@ -76,38 +102,114 @@ class WritingAtOnce(torch.nn.Module):
 
     @torch.jit.export
     def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
-        torch.save(state[0], "somewhere")
+        torch.save(state[0], "written_by_the_code_of_an_archive")
         self.training = state[1]
+
+
+class Plain(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return image
+
+
+class Writing(torch.nn.Module):
+    """An operator of torchvision, which every host has."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        torch.ops.image.write_file("written_by_the_code_of_an_archive", torch.zeros(4, dtype=torch.uint8))
+        return image
+
+
+class Endless(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        while bool(image.sum() == image.sum()):
+            image = image + 1
+        return image
+
+
+def pre_hook(self: Any, input: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+    return (input[0] + torch.from_file("written_by_the_code_of_an_archive", True, 16)[0],)
+
+
+def hook(self: Any, input: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+    return output + torch.from_file("written_by_the_code_of_an_archive", True, 16)[0]
+
+
+@torch.jit.interface
+class Goes:
+    def go(self, x: torch.Tensor) -> torch.Tensor:
+        pass
+
+
+@torch.jit.script
+class Writer:
+    def __init__(self) -> None:
+        self.size = 16
+
+    def go(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.from_file("written_by_the_code_of_an_archive", True, 16)[0]
+
+
+@torch.jit.script
+def behind(writer: Goes, x: torch.Tensor) -> torch.Tensor:
+    return writer.go(x)
+
+
+class Behind(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return behind(Writer(), image)
 
 
 class Reduced:
     def __reduce__(self) -> tuple[object, ...]:
-        return Path.touch, (Path("somewhere"),)
+        return Path.touch, (Path(WROTE),)
 
 
-def with_pickle(path: Path) -> None:
-    """A network in whose archive a pickle is, as foreign Python would hide in it."""
-    densepose_made.save(path, TWO)
+def with_hostile_code(network: torch.nn.Module, path: Path) -> None:
+    """The weights of a real network, and beside them what runs other code."""
+    network.model = densepose_made.Holder(densepose_made.weights())
+    torch.jit.save(torch.jit.script(network), str(path))
+
+
+def hooked(path: Path) -> None:
+    """Of another network: a forward hook that writes."""
+    network = Plain()
+    network.register_forward_hook(hook)
+    torch.jit.save(torch.jit.script(network), str(path))
+
+
+def members(path: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, pickle.dumps(Reduced(), 2) if name.endswith("/data.pkl") else data)
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
-def scripted(body: str, more: str = "") -> Any:
-    """Saves a network whose forward has this body, with more arguments than the picture."""
-    network = torch.jit.script(type("Network", (torch.nn.Module,), {})())
-    network.define(f"def forward(self, image{more}):\n    {body}\n")
-    return lambda path: torch.jit.save(network, str(path))
+def changed(path: Path, change: Any, compression: int = zipfile.ZIP_STORED) -> None:
+    """The archive of a real network, change(name, bytes) of each member."""
+    densepose_made.save(path)
+    parts = members(path)
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in parts.items():
+            archive.writestr(name, change(name, data))
 
 
-# Bodies of a billion pixels, in charts of so many.
-FAR = "return [torch.tensor([[0.0, 0.0, 1e9, 1e9]])] + [torch.ones([1, n, {0}, {0}]) for n in (2, 25, 25, 25)]"
+def with_index(index: bytes) -> Any:
+    return lambda path: changed(path, lambda name, data: index if name.endswith("/data.pkl") else data)
+
+
+def short(name: str, data: bytes) -> bytes:
+    return data[:-4] if name.endswith("/data/7") else data
+
+
+def of_many_disks(path: Path) -> None:
+    """An archive whose end says that it goes on elsewhere, for which Python has an error instead of an answer."""
+    densepose_made.save(path)
+    data = bytearray(path.read_bytes())
+    end = data.rindex(b"PK\x06\x07")  # of a zip of 64 bits; the number of disks is its last field
+    data[end + 16 : end + 20] = b"\x09\x00\x00\x00"
+    path.write_bytes(data)
 
 
 def cut_off(path: Path) -> None:
-    densepose_made.save(path, TWO)
+    densepose_made.save(path)
     path.write_bytes(path.read_bytes()[:-9000])
 
 
@@ -115,18 +217,64 @@ def writing_at_once(path: Path) -> None:
     torch.jit.save(torch.jit.script(WritingAtOnce()), str(path))
 
 
+def with_weights(**more: torch.Tensor) -> Any:
+    return lambda path: densepose_made.archive(path, {**densepose_made.weights(), **more})
+
+
+def without(end: str) -> Any:
+    state = {name: one for name, one in densepose_made.weights().items() if not name.endswith(end)}
+    return lambda path: densepose_made.archive(path, state)
+
+
+MODULE = b"c__torch__\nM\n)\x81"
+NAMES = b"(X\x01\x00\x00\x00ah%bX\x01\x00\x00\x00bh%bub"
+TWICE = b"\x80\x02" + MODULE + b"q\x00"
+TWICE += b"".join(MODULE + b"}" + NAMES % (bytes([n]), bytes([n])) + b"q" + bytes([n + 1]) for n in range(40)) + b"."
+"""Forty modules, each twice in the next: a million million in all."""
+
+
+def of_storage(length: bytes, size: bytes, stride: bytes) -> bytes:
+    """A module with one tensor of this size, in a storage of this length."""
+    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x001X\x03\x00\x00\x00cpuJ" + length + b"tQ"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00(J" + size + b"t(" + stride + b"t\x89NtR"
+    return b"\x80\x02" + MODULE + b"}X\x01\x00\x00\x00a" + tensor + b"sb."
+
+
+FEW = of_storage(b"\xff\xff\xff\x7f", b"\xff\xff\xff\x7f", b"K\x00")
+STRETCHED = of_storage(b"\x08\x00\x00\x00", b"\xff\xff\xff\x7f", b"K\x00")  # data/1 holds eight floats
+CONV = "backbone.bottom_up.stem.conv1.weight"
+LOGITS = "proposal_generator.rpn_head.objectness_logits.weight"
 WRONG = {
     "weights": (lambda path: torch.save({"a.weight": torch.ones(3)}, path), "is no TorchScript archive"),
     "a web page": (lambda path: path.write_text("<!doctype html><p>" + "x" * 600), "web page"),
     "cut off": (cut_off, "cut off while downloading"),
-    "another network": (scripted("return image.float()"), "another kind .*returns a Tensor"),
-    "other inputs": (scripted("return image[:size]", ", size: int"), "another kind .*size"),
-    "writes files": (scripted("torch.save(image, 'somewhere')\n    return image"), r"writes files \(aten::save\)"),
-    "writes while opened": (writing_at_once, r"runs code while it is opened \(__setst"),
-    "pickled Python": (with_pickle, "cannot be opened .*Unknown type name"),
+    "many disks": (of_many_disks, "cut off while downloading"),
+    "another network": (hooked, "another kind .*has no backbone.bottom_up.stem"),
+    "opens with code": (writing_at_once, "another kind"),
+    "pickled Python": (
+        with_index(pickle.dumps(Reduced(), 2)),
+        "names __builtin__.getattr, so it was not read|names pathlib",
+    ),
+    "builtins": (with_index(b"\x80\x02cbuiltins\neval\n)R."), "names builtins.eval"),
+    "a call of torch": (with_index(b"\x80\x02ctorch\nFloatStorage\n)R."), "calls something else"),
+    "no end": (with_index(b"\x80\x02)"), "cannot be read|has no end"),
+    "another opcode": (with_index(b"\x80\x02I1\n."), "opcode INT"),
+    "keys of tuples": (with_index(b"\x80\x02})Ns."), "keys that are no text"),
+    "nothing on the stack": (with_index(b"\x80\x02\x86."), "cannot be read"),
+    "endless": (with_index(b"\x80\x02" + b"(" * 600_000 + b"."), "more than 500000 steps"),
+    "too long": (with_index(b"\x80\x02" + b")" * 5_000_000 + b"."), "compressed or too long"),
+    "itself": (with_index(b"\x80\x02" + MODULE + b"q\x00}X\x01\x00\x00\x00ah\x00sb."), "modules 65 deep"),
+    "again and again": (with_index(TWICE), "more than 100000 modules"),
+    "numbers that are not there": (with_index(FEW), "says it holds more numbers than it has bytes"),
+    "one number for many": (with_index(STRETCHED), "with a tensor of shape"),
     "a pickle of torch": (lambda path: torch.save(Reduced(), path), "is no TorchScript archive"),
-    "bodies beyond the photo": (scripted(FAR.format(28)), "another kind .*a body of 1000000000x1000000000"),
-    "charts of no size": (scripted(FAR.format(0)), "another kind .*returns tensors of shapes"),
+    "compressed": (lambda path: changed(path, lambda name, data: data, zipfile.ZIP_DEFLATED), "compressed"),
+    "too few bytes": (lambda path: changed(path, short), "without the .* bytes of"),
+    "no layer": (without("fc2.bias"), "another kind .*has no roi_heads.box_head.fc2.bias"),
+    "no number": (without("running_mean"), "another kind"),
+    "other sizes": (with_weights(**{LOGITS: torch.zeros(5, 64, 1, 1)}), "another kind .*objectness_logits"),
+    "NaN": (with_weights(**{CONV: torch.full((8, 3, 7, 7), torch.nan)}), "another kind .*nan"),
+    "too wide": (with_weights(**{CONV: torch.zeros(9000, 3, 1, 1)}), "9000 channels"),
 }
 
 
@@ -137,14 +285,54 @@ def test_wrong_files_are_named(kind: str, models: Path) -> None:
     with pytest.raises(UnsupportedCheckpoint, match=words) as refused:
         found(photos())
     assert "hr16/DensePose-TorchScript-with-hint-image" in refused.value.advice
-    assert not Path("somewhere").exists()
+    assert not Path(WROTE).exists()
+
+
+HOSTILE = {
+    "torchvision": Writing(),
+    "pre-hook": Plain(),
+    "hook": Plain(),
+    "interface": Behind(),
+    "endless": Endless(),
+}
+HOSTILE["pre-hook"].register_forward_pre_hook(pre_hook)
+HOSTILE["hook"].register_forward_hook(hook)
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_code_of_an_archive_is_never_run(kind: str, models: Path) -> None:
+    """Its weights are those of a real network: with them ours finds what it finds without such code."""
+    with_hostile_code(HOSTILE[kind], models / PUBLISHED)
+    surface, people, _ = found(photos())
+    densepose_made.save(models / PUBLISHED)
+    expected, people_expected, _ = found(photos())
+    assert torch.equal(surface, expected) and torch.equal(people, people_expected)
+    assert not Path(WROTE).exists()
+
+
+def test_the_hostile_archives_do_write_where_they_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the test above guards against: torch itself runs all of them."""
+    monkeypatch.chdir(tmp_path)
+    for kind in ("torchvision", "pre-hook", "hook", "interface"):
+        with_hostile_code(HOSTILE[kind], tmp_path / PUBLISHED)
+        torch.jit.load(str(tmp_path / PUBLISHED))(torch.zeros(1, 3, 8, 8))
+        assert Path(WROTE).exists(), kind
+        Path(WROTE).unlink()
+
+
+def test_other_exports_are_told_what_is_needed(models: Path) -> None:
+    hooked(models / PUBLISHED)
+    with pytest.raises(UnsupportedCheckpoint) as refused:
+        found(photos())
+    assert "the weights alone are read, and its code is never run" in refused.value.advice
+    assert "R_50_FPN_DL_s1x" in refused.value.advice
 
 
 def test_what_is_not_there_is_said(models: Path) -> None:
     with pytest.raises(ModelMissing, match=r"densepose_r50_fpn_dl\.torchscript is not in") as missing:
         body_surface.DetectBodySurface.validate_inputs(PUBLISHED)
     assert "265 MB" in missing.value.advice and "hr16" in missing.value.advice
-    densepose_made.save(models / PUBLISHED, [])
+    densepose_made.save(models / PUBLISHED, 0)
     with pytest.raises(BadPhoto, match=r"photo 1 of 2 \(96x64 px\)"):
         found(photos(2))
 

@@ -155,6 +155,45 @@ def texts() -> Iterator[Case]:
         yield right(check("None if Path(a).is_file() else 'no file'", of("SaveIdentity", filename=name)[1]))
 
 
+ENCODED = {
+    ("PersonPrompts", "prompts"): "1: {}",
+    ("Scenes", "text"): "{}",
+    ("Scenes", "always"): "{}",
+    ("AddLora", "words"): "{}",
+    ("ApplyPhotoMaker", "text"): "a woman img, a man img, {}",
+    ("ApplyPhotoMaker", "trigger"): "{}",
+    ("Part", "other_label"): "{}",
+    ("CastReferences", "prompt"): "{}",
+    ("CastReferences", "negative_prompt"): "{}",
+    ("Measure", "prompt"): "{}",
+}
+"""The inputs whose text a text encoder is given, and what stands around what is said."""
+NOT_ENCODED = {("LayoutFromBoxes", "text"), ("Identity", "face_boxes")}
+"""Texts of several lines that are read here alone."""
+TOO_LONG, TOO_DEEP = (
+    "is the most that a text encoder is given|letters at most",
+    "within each other, and 100 is the most",
+)
+TOO_MUCH = (
+    (TOO_LONG, "word " * 200_000),
+    (TOO_LONG, "(" * 20_000 + "a" + ")" * 20_000),
+    (TOO_DEEP, "(" * 400 + "a" + ")" * 400),
+)
+
+
+def encoded() -> Iterator[Case]:
+    """Texts for an encoder: too long, and brackets within brackets; right to the last letter and bracket."""
+    for (kind, name), around in ENCODED.items():
+        more = {"label": "other"} if kind == "Part" else {}
+        for words, text in TOO_MUCH:
+            # A part's label is read when the parts are encoded.
+            if kind != "Part" or words == TOO_LONG:
+                asked = ours(f"Likeness{kind}", **{name: around.format(text), **more})
+                yield Case(ended(asked), "explained", words)
+    yield good("PersonPrompts", prompts="1: " + "(" * 100 + "a" + ")" * 100)
+    yield right(ended(ours("LikenessAddLora", words="word " * 1999 + "words")))
+
+
 SIZES = ((120, 88), (8, 8), (128, 192))
 """Of latents; the last of another shape. More of them: tests/host/refused.json."""
 
@@ -197,6 +236,6 @@ def rows() -> Iterator[Case]:
         yield right(check(f"None if a['batch_index'][0] in {kept} else a['batch_index']", best[1]))
 
 
-SECTIONS = {one.__name__: one for one in (pictures, masks_and_numbers, unlinked, texts, latents, schedules, rows)} | {
-    name: partial(of_table, name) for name in ("values", "masks", "numbers", "people", "places", "poses")
-}
+SECTIONS = {
+    one.__name__: one for one in (pictures, masks_and_numbers, unlinked, texts, encoded, latents, schedules, rows)
+} | {name: partial(of_table, name) for name in ("values", "masks", "numbers", "people", "places", "poses")}

@@ -11,13 +11,14 @@ from tempfile import mkdtemp
 from typing import Any
 
 import folder_paths
+import lora_dense
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-KINDS = ("lora", "tucker", "loha", "loha tucker", "lokr", "lokr whole", "glora", "older glora")
+KINDS = ("lora", "tucker", "loha", "loha tucker", "lokr", "lokr whole", "lokr tucker", "glora", "older glora")
 
 
 @cache
@@ -57,6 +58,9 @@ def of_kind(kind: str, shape: Sequence[int], r: Callable[..., Tensor], rank: int
         return {"lokr_w1": r(2, 2), "lokr_w2_a": r(out // 2, n), "lokr_w2_b": r(n, flat)}
     if kind == "lokr whole" and out % 2 == inputs % 2 == 0:
         return {"lokr_w1_a": r(2, 1), "lokr_w1_b": r(1, 2), "lokr_w2": r(out // 2, inputs // 2, *kernel)}
+    if kind == "lokr tucker" and kernel and out % 2 == inputs % 2 == 0:
+        core = {"lokr_t2": r(n, n, *kernel), "lokr_w2_a": r(n, out // 2), "lokr_w2_b": r(n, inputs // 2)}
+        return {"lokr_w1": r(2, 2), **core}
     if kind == "glora":
         b = {"b1.weight": r(out, n, *ones), "b2.weight": r(n, inputs, *kernel)}
         return {"a1.weight": r(inputs, n, *ones), "a2.weight": r(n, inputs, *ones), **b}
@@ -88,3 +92,19 @@ def file(
     name = f"{len(list(folder().iterdir()))}.safetensors"
     save_file({**state, **more}, folder() / name)
     return name
+
+
+def dense(model: ModelPatcher, file: str) -> str:
+    """The same file as whole differences, worked out by hand: the host's own loader leaves out a LoKr with a core, for
+    torch.kron takes no turned tensors (ComfyUI 0.33, torch 2.11)."""
+    tensors, differences = load_file(folder() / file), dict[str, Tensor]()
+    for layer in layers(model, ("",)):
+        name = f"diffusion_model.{layer}"
+        own = {key.removeprefix(f"{name}."): one for key, one in tensors.items() if key.startswith(f"{name}.")}
+        if own:
+            alpha = float(own.pop("alpha"))
+            weight = model.model.diffusion_model.get_submodule(layer).weight
+            differences[f"{name}.diff"] = lora_dense.difference(own, weight, alpha).float()
+    made = f"{len(list(folder().iterdir()))}.safetensors"
+    save_file(differences, folder() / made)
+    return made

@@ -58,6 +58,30 @@ def test_pictures_are_drawn_as_published(boxes: list[list[float]]) -> None:
     assert torch.equal(surface.people.sum(0) > 0, surface.iuv[2] > 0)
 
 
+def outputs(people: int = 1, **changed: torch.Tensor) -> list[torch.Tensor]:
+    names = ("boxes", "inside", "parts", "u", "v")
+    values = [torch.tensor([[0.0, 0.0, 40.0, 60.0]] * people), *densepose_made.charts(people)]
+    return list({**dict(zip(names, values, strict=True)), **changed}.values())
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (torch.ones(3), "returns a Tensor instead of boxes"),
+        (outputs()[:4], "returns 4 values, 4 of them tensors,"),
+        (outputs(inside=torch.ones(2, 2, 28, 28)), "tensors of shapes"),
+        (outputs(u=torch.ones(1, 25, 0, 0)), "tensors of shapes"),
+        (outputs(v=torch.full((1, 25, 28, 28), torch.nan)), "NaN or infinity"),
+        (outputs(boxes=torch.tensor([[0.0, 0.0, 1e9, 10.0]])), "a body of 1000000000x10 px"),
+    ],
+    ids=["one tensor", "four", "too many", "no size", "NaN", "beyond the photo"],
+)
+def test_what_is_no_body_is_named(values: object, words: str) -> None:
+    assert len(iuv.bodies(outputs(2)).boxes) == 2
+    with pytest.raises(ValueError, match=words):
+        iuv.bodies(values)
+
+
 def test_photos_are_looked_at_in_detectrons_size() -> None:
     sizes = {(512, 768): (800, 1216), (4000, 1000): (1344, 320), (1, 9000): (32, 1344)}
     assert {size: iuv.looked_at(*size) for size in sizes} == sizes

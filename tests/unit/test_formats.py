@@ -1,8 +1,11 @@
 """Files are named for what they are, from their tensors alone; what lies below a folder, and what tells a file from the
 one that was there before."""
 
+import io
 import json
 import os
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -78,6 +81,68 @@ def test_a_small_pickle_of_endless_tensors_is_named(tmp_path):
         for reads, error in ((shapes, ValueError), (read, UnsupportedCheckpoint)):
             with pytest.raises(error, match=why):
                 reads(tmp_path / "x.bin")
+
+
+def test_a_zip_whose_end_is_damaged_is_named(tmp_path):
+    """Python's zipfile raises where it is asked whether this is a zip."""
+    path = tmp_path / "x.bin"
+    torch.save({"a": torch.ones(3)}, path)
+    data = bytearray(path.read_bytes())
+    end = data.rindex(b"PK\x06\x07")
+    data[end + 16 : end + 20] = b"\x09\x00\x00\x00"
+    path.write_bytes(data)
+    for reads, error in ((shapes, ValueError), (read, UnsupportedCheckpoint)):
+        with pytest.raises(error, match="damaged or cut off"):
+            reads(path)
+    assert recognised(path) == (None, None)
+
+
+class Writes(torch.nn.Module):
+    """Writes a file while it is opened, before anybody can ask what it is."""
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[torch.Tensor, bool]:
+        return torch.ones(1), True
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
+        torch.save(state[0], "written_by_the_code_of_an_archive")
+        self.training = state[1]
+
+
+def renamed(path: Path) -> None:
+    """The members of a TorchScript archive in capitals, by which torch finds them as well."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name.replace("constants.pkl", "CONSTANTS.PKL"), data)
+
+
+def tarred(path: Path) -> None:
+    with tarfile.open(path, "w:") as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors", "../outside"):
+            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
+
+
+@pytest.mark.parametrize("kind", ["network", "capitals", "tar"])
+def test_weights_that_bring_code_are_not_opened(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older versions of torch.load run such a network, and unpack a tar, although weights alone are asked for."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "x.pth"
+    if kind == "tar":
+        tarred(path)
+    else:
+        torch.jit.save(torch.jit.script(Writes()), str(path))
+    if kind == "capitals":
+        renamed(path)
+    opened: list[Path] = []
+    words = "a tar archive" if kind == "tar" else "a TorchScript network, which holds code"
+    with pytest.raises(UnsupportedCheckpoint, match=words):
+        read(path, loaded=opened.append)
+    with pytest.raises(ValueError, match=words):
+        shapes(path)
+    assert opened == [] and sorted(os.listdir(tmp_path)) == ["x.pth"]
 
 
 def test_what_comes_goes_or_moves_is_seen(tmp_path: Path) -> None:

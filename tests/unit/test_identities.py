@@ -33,7 +33,7 @@ def pictures(photos=3, seed=0):
 def saved(one, **changed):
     """The person in the file of a person, with other tensors or metadata; without those that are None."""
     tensors, metadata = identities.to_tensors(one)
-    of_file = {key: changed.pop(key) for key in ("format", "version", "name") if key in changed}
+    of_file = {key: changed.pop(key) for key in ("format", "version", "name", "loras") if key in changed}
     kept = {key: tensor for key, tensor in {**tensors, **changed}.items() if tensor is not None}
     return identities.from_tensors(kept, {**metadata, **of_file}, "anna.safetensors")
 
@@ -127,6 +127,11 @@ def test_slerp_turns_at_an_even_pace_and_keeps_the_length():
         (dict.fromkeys({"embedding.antelopev2", "portraits.aligned"}), "do not belong to the same photos"),
         ({"format": "", **dict.fromkeys({"crops", "embedding.antelopev2"} | PORTRAITS)},
          rf'\["embedding\.{ARC}"\] and no person'),
+        ({"loras": '[["a", 1e308, ""]]'}, r"the strength of a LoRA is 1e\+308, and 10 is the most"),
+        ({"loras": '[["a", NaN, ""]]'}, "the strength of a LoRA is no number"),
+        ({"loras": f"[{','.join(['[0, 1, 0]'] * 1001)}]"}, "it names 1001 LoRAs, and 1000 is the most"),
+        *(({"embedding.antelopev2": torch.ones(3, 512).to(kind)}, f"holds numbers of type {kind} instead of float")
+          for kind in (torch.int8, torch.int64, torch.bool, torch.complex64)),
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_named(change, why):

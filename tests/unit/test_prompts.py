@@ -4,7 +4,7 @@ import pytest
 import torch
 from pack.core.attention import EVERYBODY, EXCLUDED, NOBODY, region_bias
 from pack.core.errors import BadCast
-from pack.core.prompts import BadPrompts, named, per_person, per_scene
+from pack.core.prompts import BadPrompts, BadText, check_text, named, per_person, per_scene
 
 NAMES = ["Anna", "Ben", "Käthe"]
 
@@ -29,6 +29,37 @@ def test_lines_that_are_about_nobody() -> None:
         with pytest.raises(BadPrompts) as refused:
             per_person(text, names)
         assert why in str(refused.value) and f"There are: 1 {names[0]}, 2 {names[1]}" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a" * 10_000, ""),
+        ("a" * 10_001, "The text has 10001 letters, and 10000 is the most that a text encoder is given."),
+        ("(" * 100 + "a" + ")" * 100, ""),
+        ("(" * 101 + "a" + ")" * 101, "The text has 101 round brackets within each other, and 100 is the most"),
+        ("(a)" * 3000, ""),
+        ("\\(" * 2000 + "a" + "\\)" * 2000, ""),  # brackets that are no weights
+        (":) " * 3000 + "(" * 100, ""),
+        ("(" * 101, "The text has 101 round brackets within each other"),
+    ],
+    ids=["long", "longer", "deep", "deeper", "beside", "escaped", "closed only", "open only"],
+)
+def test_what_an_encoder_is_given_has_an_end(text: str, why: str) -> None:
+    if why:
+        with pytest.raises(BadText) as refused:
+            check_text("The text", text)
+        assert refused.value.problem.startswith(why)
+    else:
+        assert check_text("The text", text) is text
+
+
+def test_who_says_too_much_is_named() -> None:
+    text = "Anna: up\n" + "Ben: " + "word " * 3000
+    with pytest.raises(BadText, match=r"^What is said of Ben has 14999 letters"):
+        per_person(text, NAMES)
+    with pytest.raises(BadText, match=r"^Scene 2 has 14999 letters"):
+        per_scene("at the beach\n" + "word " * 3000)
 
 
 def test_scenes_are_plain_lines() -> None:

@@ -1,0 +1,93 @@
+"""What a LoRA adds, as two matrices, beside the dense difference of the papers' formulas, in float64."""
+
+from collections.abc import Callable, Mapping
+
+import lora_dense
+import pytest
+import torch
+from pack.core.low_rank import low_rank
+from torch import Tensor
+
+LAYERS = {"linear": (12, 8), "square": (8, 8), "conv 1x1": (12, 8, 1, 1), "conv 3x3": (12, 8, 3, 3)}
+KINDS = (
+    "lora", "lora tucker", "loha", "loha tucker", "glora", "older glora",
+    *(f"lokr {first} {second}" for first in ("whole", "product") for second in ("whole", "product", "tucker")),
+)  # fmt: skip
+FIELDS = {
+    "lora": ("lora_up.weight", "lora_down.weight", "alpha", "lora_mid.weight"),
+    "loha": ("hada_w1_a", "hada_w1_b", "alpha", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"),
+    "lokr": ("lokr_w1", "lokr_w2", "alpha", "lokr_w1_a", "lokr_w1_b", "lokr_w2_a", "lokr_w2_b", "lokr_t2"),
+    "glora": ("a1.weight", "a2.weight", "b1.weight", "b2.weight", "alpha"),
+}
+"""In the order in which the host's weight adapters keep them."""
+
+
+def tensors_of(kind: str, shape: tuple[int, ...], r: Callable[..., Tensor]) -> dict[str, Tensor]:
+    """As LyCORIS and the others save them; ranks that differ from each other where they may."""
+    out, inputs, *kernel = shape
+    ones = [1] * len(kernel)
+    places = int(torch.tensor(kernel).prod()) if kernel else 1
+    if kind == "lora":
+        return {"lora_up.weight": r(out, 3, *ones), "lora_down.weight": r(3, inputs, *kernel)}
+    if kind == "lora tucker":
+        down = {"lora_down.weight": r(3, inputs, *ones), "lora_mid.weight": r(3, 3, *kernel)}
+        return {"lora_up.weight": r(out, 3, *ones), **down}
+    if kind == "loha":
+        first = {"hada_w1_a": r(out, 3), "hada_w1_b": r(3, inputs * places)}
+        return {**first, "hada_w2_a": r(out, 2), "hada_w2_b": r(2, inputs * places)}
+    if kind == "loha tucker":
+        first = {"hada_t1": r(3, 3, *kernel), "hada_w1_a": r(3, out), "hada_w1_b": r(3, inputs)}
+        return {**first, "hada_t2": r(2, 2, *kernel), "hada_w2_a": r(2, out), "hada_w2_b": r(2, inputs)}
+    if kind == "glora":
+        a = {"a1.weight": r(inputs, 3, *ones), "a2.weight": r(3, inputs, *ones)}
+        return {**a, "b1.weight": r(out, 3, *ones), "b2.weight": r(3, inputs, *kernel)}
+    if kind == "older glora":
+        a = {"a1.weight": r(3, inputs), "a2.weight": r(inputs, 3)}
+        return {**a, "b1.weight": r(3, inputs), "b2.weight": r(out, 3)}
+    _, first_form, second_form = kind.split()
+    first = {"lokr_w1": r(4, 2)} if first_form == "whole" else {"lokr_w1_a": r(4, 1), "lokr_w1_b": r(1, 2)}
+    if second_form == "whole":
+        return {**first, "lokr_w2": r(out // 4, inputs // 2, *kernel)}
+    if second_form == "product":
+        return {**first, "lokr_w2_a": r(out // 4, 3), "lokr_w2_b": r(3, inputs // 2 * places)}
+    return {**first, "lokr_t2": r(3, 3, *kernel), "lokr_w2_a": r(3, out // 4), "lokr_w2_b": r(3, inputs // 2)}
+
+
+def read(kind: str, tensors: Mapping[str, Tensor], alpha: float | None) -> list[object]:
+    values: dict[str, object] = {**tensors, "alpha": alpha}
+    return [values.get(name) for name in FIELDS[kind.removeprefix("older ").split()[0]]]
+
+
+CASES = [
+    (kind, layer, alpha)
+    for kind in KINDS
+    for layer in LAYERS
+    for alpha in (None, 2.0)
+    # The cores of linear layers have no kernel; the older GLoRA has linear layers alone, and in a square one the newer
+    # form is meant.
+    if not (kind == "older glora" and layer != "linear")
+]
+
+
+@pytest.mark.parametrize(("kind", "layer", "alpha"), CASES)
+def test_every_kind_in_every_layer_is_its_dense_difference(kind: str, layer: str, alpha: float | None) -> None:
+    generator = torch.Generator().manual_seed(3)
+
+    def r(*size: int) -> Tensor:
+        return torch.randn(size, generator=generator, dtype=torch.float64)
+
+    shape = LAYERS[layer]
+    weight, tensors = r(*shape), tensors_of(kind, shape, r)
+    expected = lora_dense.difference(tensors, weight, alpha)
+    name = kind.removeprefix("older ").split()[0]
+    down, up, front = low_rank(name, read(kind, tensors, alpha), shape)
+    assert down.shape[1:] == shape[1:] and up.shape == (shape[0], len(down))
+    added = torch.einsum("or,ri...->oi...", up, down)
+    if front is not None:
+        # W (up down) for every place of the kernel.
+        added = added + torch.einsum("oi...,ij->oj...", weight, front[1] @ front[0])
+    assert (added - expected).abs().max() <= 1e-12 * expected.abs().max()
+    assert expected.abs().max() > 0.1
+    on_meta = [one.to("meta") if isinstance(one, Tensor) else one for one in read(kind, tensors, alpha)]
+    down, up, _ = low_rank(name, on_meta, shape)  # as a file's sizes are checked
+    assert up.shape == (shape[0], len(down)) and down.shape[1:] == shape[1:]
