@@ -1,7 +1,7 @@
 """Whose look is seen in which place: association, leakage, and how well each colour is met."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -99,21 +99,45 @@ def _distance_to_others(meant: Tensor, place: int) -> float:
     return float((others - meant[place]).square().mean(1).sqrt().min())
 
 
-def leakage(pictures: Sequence[Seen]) -> tuple[float, float]:
-    """What is found, as a regression on one's own look and on a neighbour's: 1 and 0 in a right picture."""
-    found, own, other = (torch.cat(rows) for rows in zip(*_pairs(pictures), strict=True))
-    known = ~found.isnan()
-    about = torch.stack([own[known] - 0.5, other[known] - 0.5, torch.ones(int(known.sum()))], dim=1)
-    slopes = torch.linalg.lstsq(about, found[known][:, None] - 0.5).solution[:, 0].tolist()
-    return slopes[0], slopes[1]
+class Mixture(NamedTuple):
+    """What a place shows, as a mixture of the looks of its picture: 1 and 0 where everybody is only themselves."""
+
+    own: float
+    """Of the look that belongs there; 0.8 where a fifth of it is somebody else's."""
+    leakage: float
+    """Of the looks of all others together, whether one of them shows or all do; 0.2 where a fifth of the look is
+    theirs. It does not depend on how many others there are."""
 
 
-def _pairs(pictures: Sequence[Seen]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    for seen in pictures:
-        for place in range(len(seen.found)):
-            for other in range(len(seen.found)):
-                if other != place:
-                    yield seen.found[place], seen.meant[place], seen.meant[other]
+def leakage(pictures: Sequence[Seen]) -> Mixture:
+    """A regression of what is seen in each place on two looks: the one that belongs there and the mean of all others.
+
+    Every place of every picture with two and more people is a row for each of its nine colours, without hidden ones;
+    own and leakage are the slopes, and a constant takes what is the same everywhere. The mean, since a regression on
+    each other look by itself would divide what has leaked by the number of people it can come from. Both are NaN
+    where no picture has two people.
+    """
+    found: list[Tensor] = []
+    own: list[Tensor] = []
+    others: list[Tensor] = []
+    for picture in pictures:
+        people = len(picture.meant)
+        if people < 2:
+            continue
+        found.append(picture.found)
+        own.append(picture.meant)
+        # (P, 9): of everybody but the person of the row.
+        others.append((picture.meant.sum(0, keepdim=True) - picture.meant) / (people - 1))
+    if not found:
+        return Mixture(math.nan, math.nan)
+    seen = torch.cat(found).double()  # (places, 9)
+    known = ~seen.isnan()
+    belongs = torch.cat(own).double()[known]  # (colours,)
+    neighbours = torch.cat(others).double()[known]
+    constant = torch.ones_like(belongs)
+    looks = torch.stack([belongs, neighbours, constant], dim=1)  # (colours, 3)
+    slopes = torch.linalg.lstsq(looks, seen[known][:, None]).solution[:, 0]
+    return Mixture(float(slopes[0]), float(slopes[1]))
 
 
 def fit(pictures: Sequence[Seen], part: str) -> float:
