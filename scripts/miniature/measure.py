@@ -74,24 +74,35 @@ def _unmixed(cells: Tensor, shares: Tensor) -> Tensor:
     return torch.linalg.solve(shares.T @ shares + kept, shares.T @ cells + kept @ means)
 
 
-def nearest(seen: Seen) -> list[int]:
-    """For every place the index of the person whose look is nearest to what is found there."""
-    return [int((found - seen.meant).square().nanmean(1).argmin()) for found in seen.found]
+def nearest(seen: Seen) -> list[int | None]:
+    """For every place the index of the person whose look is nearest to what is found there; None where all of it is
+    hidden, which looks like nobody."""
+    people: list[int | None] = []
+    for found in seen.found:  # (9,)
+        if found.isnan().all():
+            people.append(None)
+            continue
+        distances = (found - seen.meant).square().nanmean(1)  # (P,)
+        people.append(int(distances.argmin()))
+    return people
 
 
 def association(pictures: Sequence[Seen], apart: float = 0.0) -> float:
     """The share of places, in pictures of two and more, that look most like the person who belongs there.
 
+    By chance it is one in the number of people. NaN where there is no such place.
     apart: only of people whose look is at least so far from everybody else's, root mean square of the nine colours.
     """
-    right = [
-        own == place
-        for seen in pictures
-        if len(seen.found) > 1
-        for place, own in enumerate(nearest(seen))
-        if _distance_to_others(seen.meant, place) >= apart
-    ]
-    return sum(right) / len(right) if right else math.nan
+    right: list[bool] = []
+    for seen in pictures:
+        if len(seen.found) < 2:
+            continue
+        for place, person in enumerate(nearest(seen)):
+            if _distance_to_others(seen.meant, place) >= apart:
+                right.append(person == place)
+    if not right:
+        return math.nan
+    return sum(right) / len(right)
 
 
 def _distance_to_others(meant: Tensor, place: int) -> float:
