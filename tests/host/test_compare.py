@@ -115,6 +115,21 @@ def test_the_judge_finds_looks_in_the_places_of_others_and_parts_in_their_column
         assert wrong == {f"R2 {part}"}
 
 
+@pytest.mark.parametrize("by_face", [False, True], ids=["by skeletons", "by faces"])
+def test_bodies_are_looked_for_where_the_method_was_told_of_them(world: World, by_face: bool) -> None:
+    """Skeletons that lean 60 px to the right, below faces that stand where they stood: a method that knows faces alone
+    has drawn an upright body."""
+    who = world.people[:2]
+    cast = world.cast(who)
+    leaning: list[Person] = []
+    for person in cast.people:
+        assert person.slot and person.slot.pose
+        pose = tuple((x + 60, y, seen) for x, y, seen in person.slot.pose)
+        leaning.append(replace(person, slot=replace(person.slot, pose=pose)))
+    figures = world.judge([cartoon(replace(cast, people=tuple(leaning)), looks_of(who), by_face)])
+    assert figures["R2 shirt"] > 0.98, figures
+
+
 def test_of_a_person_alone_there_is_no_association_and_no_leakage(world: World) -> None:
     person = world.people[:1]
     figures = world.judge([cartoon(world.cast(person), looks_of(person))])
