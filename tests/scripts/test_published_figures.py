@@ -180,7 +180,7 @@ class Crowd:
             rows = torch.from_numpy(photos).float()
             identity = Identity(f"person {number}", {RECOGNISER: rows}, torch.zeros(len(rows), 112, 112, 3))
             slot = None
-            place = None
+            place = 0
             if self.placed:
                 slot = Slot((50.0 + 100 * number, 50.0), (30.0 + 100 * number, 30.0, 70.0 + 100 * number, 70.0))
                 place = number + 1
