@@ -175,10 +175,17 @@ MEANS = ("resemblance", "association", "leakage", "margin")
 
 
 def totals(pictures: Sequence[Measured]) -> tuple[float, float, float, float, int, int, int]:
-    """MEANS, each the mean of all pictures; missing, extra and swapped, their sum."""
-    resemblance, association, leakage, margin = (_mean([one.means[name] for one in pictures]) for name in MEANS)
-    extra, missing = sum(len(one.extra) for one in pictures), sum(one.missing for one in pictures)
-    return resemblance, association, leakage, margin, missing, extra, sum(one.swapped for one in pictures)
+    """MEANS, each the mean of all pictures, leakage of those in which somebody is there, since nobody's leakage is
+    unknown and not 0; then missing, extra and swapped, their sum."""
+    shown = [one for one in pictures if one.present]
+    resemblance = _mean([one.means["resemblance"] for one in pictures])
+    association = _mean([one.means["association"] for one in pictures])
+    leakage = _mean([one.means["leakage"] for one in shown])
+    margin = _mean([one.means["margin"] for one in pictures])
+    missing = sum(one.missing for one in pictures)
+    extra = sum(len(one.extra) for one in pictures)
+    swapped = sum(one.swapped for one in pictures)
+    return resemblance, association, leakage, margin, missing, extra, swapped
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -18,7 +18,7 @@ import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import environment
 from rig.pack import entered
@@ -34,6 +34,18 @@ Line = dict[str, Any]
 Pictures = dict[tuple[str, str], "Tensor"]
 """By row and column of the sheet, (H, W, 3)."""
 Answer = tuple[list[Line], Pictures]
+FEWEST, MOST = 3, 12
+"""Pictures of a row of *crowd*, and people of it."""
+
+
+class Group(NamedTuple):
+    """Who stands in a picture."""
+
+    people: list[int]
+    """Their numbers among the people of the world, from 0, in the order of the places."""
+    photos: int
+    """By how many photos of each they are known."""
+    seed: int
 
 
 def main() -> int:
@@ -82,18 +94,32 @@ def main() -> int:
 
 
 def crowd(world: World, quick: bool) -> Answer:
-    """Every method, the more people the fewer pictures; 8 and 12 on a larger canvas."""
+    """Every method, with 1 to 12 people; 8 and 12 of the miniature's on a larger canvas."""
     from comparison.methods import METHODS
 
-    counts = [count for count in ((1, 2) if quick else (1, 2, 4, 6, 8, 12)) if count <= len(world.people)]
-    columns = {f"{count}": groups(world, count, 1 if quick else 12 // count) for count in counts}
+    counts = (1, 2) if quick else (1, 2, 4, 6, 8, 12)
+    columns: dict[str, list[Group]] = {}
+    for count in counts:
+        if count > len(world.people):
+            continue
+        drawn = groups(min(len(world.people), MOST), count)
+        if quick:
+            drawn = drawn[:1]
+        columns[f"{count}"] = drawn
     return drawn_in(world, METHODS, columns, apart=True)
 
 
-def groups(world: World, count: int, pictures: int) -> list[tuple[list[int], int, int]]:
-    """Who, from how many photos, and which seed."""
-    most = len(world.people)
-    return [([(number * count + one) % most for one in range(count)], 1, number + 1) for number in range(pictures)]
+def groups(people: int, count: int) -> list[Group]:
+    """Groups of `count` in which all of so many people stand equally often, so that figures of different counts are of
+    the same people; FEWEST pictures or more. In each round everybody moves on by one, beside others."""
+    rounds = math.lcm(people, count) // count  # pictures until everybody has been in equally many
+    found: list[Group] = []
+    while len(found) < FEWEST:
+        moved = len(found) // rounds
+        for number in range(rounds):
+            who = [(number * count + place + moved) % people for place in range(count)]
+            found.append(Group(who, 1, len(found) + 1))
+    return found
 
 
 def halves(world: World, quick: bool) -> Answer:
@@ -101,11 +127,12 @@ def halves(world: World, quick: bool) -> Answer:
     from comparison.methods import HALVES, METHODS
 
     people = range(min(len(world.people), 2 if quick else 12))
-    columns = {f"{who + 1}": [([who], 1, 1)] for who in people}
+    columns = {f"{who + 1}": [Group([who], 1, 1)] for who in people}
     told, shown = drawn_in(world, HALVES, columns, False, whole=True)
     for photos in (2, 4):
         method = {f"both, {photos} photos": METHODS["InstantID by region"]}
-        more, drawn = drawn_in(world, method, {f"{who + 1}": [([who], photos, 1)] for who in people}, False, whole=True)
+        columns = {f"{who + 1}": [Group([who], photos, 1)] for who in people}
+        more, drawn = drawn_in(world, method, columns, False, whole=True)
         told, shown = told + more, shown | drawn
     return told, shown
 
@@ -125,11 +152,12 @@ def seeds(world: World, quick: bool) -> Answer:
     from comparison.methods import METHODS
 
     who = list(range(min(2 if quick else 3, len(world.people))))
-    return drawn_in(world, METHODS, {f"seed {seed}": [(who, 1, seed)] for seed in range(1, 3 if quick else 5)}, False)
+    columns = {f"seed {seed}": [Group(who, 1, seed)] for seed in range(1, 3 if quick else 5)}
+    return drawn_in(world, METHODS, columns, False)
 
 
 def drawn_in(
-    world: World, methods: Mapping[str, Method], columns: Mapping[str, Sequence[tuple[list[int], int, int]]],
+    world: World, methods: Mapping[str, Method], columns: Mapping[str, Sequence[Group]],
     apart: bool, whole: bool = False,
 ) -> Answer:  # fmt: skip
     """apart: whether each column, of so many people, has a row of the table. whole: whether all photos judge."""

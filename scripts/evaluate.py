@@ -273,17 +273,47 @@ def as_cell(value: Any) -> Any:
 
 
 def sets(results: Sequence[Result]) -> Iterator[Sequence[Any]]:
-    """Means of each set, by each recogniser; the one that judges is the first."""
-    counts = "missing", "extra", "swapped"
-    yield "set", "recogniser", "pictures", *measure.MEANS, *counts, "copy_paste", "face_px"
+    """A line for each set and recogniser; the one that judges is the first. people: who should be there, in all
+    pictures, which is what missing and swapped are out of. Means are those of pictures, but for face_px, which is that
+    of all people who are there."""
+    yield (
+        "set",
+        "recogniser",
+        "pictures",
+        *measure.MEANS,
+        "missing",
+        "extra",
+        "swapped",
+        "copy_paste",
+        "face_px",
+        "people",
+    )
     for group in sorted({result.group for result in results}):
         reports = [result.report for result in results if result.group == group]
-        for name in dict.fromkeys(name for report in reports for name in report.recognisers):
-            ones = [report.pictures[name][0] for report in reports if name in report.pictures]
-            sizes = [longer_side(one.boxes[seen.face]) for one in ones for seen in one.present if seen.face is not None]
-            copied = [alike for one in ones if (alike := one.scores["copy-paste"]) is not None]
-            means = (sum(values) / len(values) if values else None for values in (copied, sizes))
-            yield group, name, len(ones), *measure.totals(ones), *means
+        recognisers = dict.fromkeys(name for report in reports for name in report.recognisers)
+        for name in recognisers:
+            pictures = [report.pictures[name][0] for report in reports if name in report.pictures]
+            people = 0
+            copied: list[float] = []
+            sizes: list[float] = []
+            for picture in pictures:
+                people += len(picture.sightings)
+                if (alike := picture.scores["copy-paste"]) is not None:
+                    copied.append(alike)
+                for seen in picture.present:
+                    assert seen.face is not None
+                    sizes.append(longer_side(picture.boxes[seen.face]))
+            totals: list[float | None] = [*measure.totals(pictures)]
+            if not sizes:  # of nobody
+                totals[measure.MEANS.index("leakage")] = None
+            yield group, name, len(pictures), *totals, mean(copied), mean(sizes), people
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """None where there are no values: a mean of nothing is unknown and not 0."""
+    if not values:
+        return None
+    return sum(values) / len(values)
 
 
 if __name__ == "__main__":

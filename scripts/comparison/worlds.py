@@ -3,6 +3,7 @@
 The miniature's colours say who is where; of a user's own models and photos face recognisers do.
 """
 
+import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -78,12 +79,13 @@ def drawn_people(count: int) -> Iterator[Identity]:
 
 @torch.inference_mode()
 def by_colour(small: net.Miniature, pictures: Sequence[Picture]) -> dict[str, float]:
-    """Whose look is seen in which place."""
+    """Whose look is seen in which place. Of people who are alone association, leakage and own are NaN."""
     seen = [_seen(small, picture) for picture in pictures]
-    alone = all(len(one.found) == 1 for one in seen)
-    own, leak = (float("nan"),) * 2 if alone else measure.leakage(seen)
-    told = {"association": measure.association(seen), "leakage": leak, "own": own}
-    return told | {f"R2 {part}": measure.fit(seen, part) for part in ("hair", "shirt", "skin")}
+    mixture = measure.leakage(seen)
+    figures = {"association": measure.association(seen), "leakage": mixture.leakage, "own": mixture.own}
+    for part in ("hair", "shirt", "skin"):
+        figures[f"R2 {part}"] = measure.fit(seen, part)
+    return figures
 
 
 def _seen(small: net.Miniature, picture: Picture) -> measure.Seen:
@@ -143,11 +145,25 @@ def _person(path: Path, face_model: Any) -> Identity:
 
 
 def by_face(face_model: Any, pictures: Sequence[Picture]) -> dict[str, float]:
-    """As evaluate.py says it."""
-    told: list[Any] = []
+    """As evaluate.py says it. missing and swapped are shares of all people, since rows have more and fewer of them. One
+    person alone has nobody to be taken for and nobody to leak: association, leakage and swapped are NaN."""
+    measured: list[faces_measured.Measured] = []
     for picture in pictures:
         names = faces_measured.judges(face_model.ids, picture.cast.people, "unknown")
-        told += faces_measured.measure([faces.faces_in(face_model, picture.pixels)], picture.cast, names).judged
-    resemblance, association, leakage, _, missing, _, swapped = faces_measured.totals(told)
-    names = ("association", "leakage", "resemblance", "missing", "swapped")
-    return dict(zip(names, (association, leakage, resemblance, missing, swapped), strict=True))
+        report = faces_measured.measure([faces.faces_in(face_model, picture.pixels)], picture.cast, names)
+        measured += report.judged
+    people = sum(len(one.sightings) for one in measured)
+    resemblance, association, leakage, _, missing, _, swapped = faces_measured.totals(measured)
+    figures = {
+        "association": association,
+        "leakage": leakage,
+        "resemblance": resemblance,
+        "missing": missing / people,
+        "swapped": swapped / people,
+    }
+    if all(len(one.sightings) == 1 for one in measured):
+        for name in ("association", "leakage", "swapped"):
+            figures[name] = math.nan
+    elif not any(one.present for one in measured):
+        figures["leakage"] = math.nan
+    return figures

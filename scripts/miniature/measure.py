@@ -1,7 +1,7 @@
 """Whose look is seen in which place: association, leakage, and how well each colour is met."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,24 +74,35 @@ def _unmixed(cells: Tensor, shares: Tensor) -> Tensor:
     return torch.linalg.solve(shares.T @ shares + kept, shares.T @ cells + kept @ means)
 
 
-def nearest(seen: Seen) -> list[int]:
-    """For every place the index of the person whose look is nearest to what is found there."""
-    return [int((found - seen.meant).square().nanmean(1).argmin()) for found in seen.found]
+def nearest(seen: Seen) -> list[int | None]:
+    """For every place the index of the person whose look is nearest to what is found there; None where all of it is
+    hidden, which looks like nobody."""
+    people: list[int | None] = []
+    for found in seen.found:  # (9,)
+        if found.isnan().all():
+            people.append(None)
+            continue
+        distances = (found - seen.meant).square().nanmean(1)  # (P,)
+        people.append(int(distances.argmin()))
+    return people
 
 
 def association(pictures: Sequence[Seen], apart: float = 0.0) -> float:
     """The share of places, in pictures of two and more, that look most like the person who belongs there.
 
+    By chance it is one in the number of people. NaN where there is no such place.
     apart: only of people whose look is at least so far from everybody else's, root mean square of the nine colours.
     """
-    right = [
-        own == place
-        for seen in pictures
-        if len(seen.found) > 1
-        for place, own in enumerate(nearest(seen))
-        if _distance_to_others(seen.meant, place) >= apart
-    ]
-    return sum(right) / len(right) if right else math.nan
+    right: list[bool] = []
+    for seen in pictures:
+        if len(seen.found) < 2:
+            continue
+        for place, person in enumerate(nearest(seen)):
+            if _distance_to_others(seen.meant, place) >= apart:
+                right.append(person == place)
+    if not right:
+        return math.nan
+    return sum(right) / len(right)
 
 
 def _distance_to_others(meant: Tensor, place: int) -> float:
@@ -99,21 +110,45 @@ def _distance_to_others(meant: Tensor, place: int) -> float:
     return float((others - meant[place]).square().mean(1).sqrt().min())
 
 
-def leakage(pictures: Sequence[Seen]) -> tuple[float, float]:
-    """What is found, as a regression on one's own look and on a neighbour's: 1 and 0 in a right picture."""
-    found, own, other = (torch.cat(rows) for rows in zip(*_pairs(pictures), strict=True))
-    known = ~found.isnan()
-    about = torch.stack([own[known] - 0.5, other[known] - 0.5, torch.ones(int(known.sum()))], dim=1)
-    slopes = torch.linalg.lstsq(about, found[known][:, None] - 0.5).solution[:, 0].tolist()
-    return slopes[0], slopes[1]
+class Mixture(NamedTuple):
+    """What a place shows, as a mixture of the looks of its picture: 1 and 0 where everybody is only themselves."""
+
+    own: float
+    """Of the look that belongs there; 0.8 where a fifth of it is somebody else's."""
+    leakage: float
+    """Of the looks of all others together, whether one of them shows or all do; 0.2 where a fifth of the look is
+    theirs. It does not depend on how many others there are."""
 
 
-def _pairs(pictures: Sequence[Seen]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    for seen in pictures:
-        for place in range(len(seen.found)):
-            for other in range(len(seen.found)):
-                if other != place:
-                    yield seen.found[place], seen.meant[place], seen.meant[other]
+def leakage(pictures: Sequence[Seen]) -> Mixture:
+    """A regression of what is seen in each place on two looks: the one that belongs there and the mean of all others.
+
+    Every place of every picture with two and more people is a row for each of its nine colours, without hidden ones;
+    own and leakage are the slopes, and a constant takes what is the same everywhere. The mean, since a regression on
+    each other look by itself would divide what has leaked by the number of people it can come from. Both are NaN
+    where no picture has two people.
+    """
+    found: list[Tensor] = []
+    own: list[Tensor] = []
+    others: list[Tensor] = []
+    for picture in pictures:
+        people = len(picture.meant)
+        if people < 2:
+            continue
+        found.append(picture.found)
+        own.append(picture.meant)
+        # (P, 9): of everybody but the person of the row.
+        others.append((picture.meant.sum(0, keepdim=True) - picture.meant) / (people - 1))
+    if not found:
+        return Mixture(math.nan, math.nan)
+    seen = torch.cat(found).double()  # (places, 9)
+    known = ~seen.isnan()
+    belongs = torch.cat(own).double()[known]  # (colours,)
+    neighbours = torch.cat(others).double()[known]
+    constant = torch.ones_like(belongs)
+    looks = torch.stack([belongs, neighbours, constant], dim=1)  # (colours, 3)
+    slopes = torch.linalg.lstsq(looks, seen[known][:, None]).solution[:, 0]
+    return Mixture(float(slopes[0]), float(slopes[1]))
 
 
 def fit(pictures: Sequence[Seen], part: str) -> float:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import comfy.supported_models
 import compare
 import folder_paths
+import numpy as np
 import pytest
 import real_faces
 import small_networks
 import torch
 from comparison import parts, worlds
-from comparison.methods import METHODS, World, drawn, meaning, of_photos
+from comparison.methods import HALVES, METHODS, Method, Picture, World, drawn, meaning, of_photos
 from environment import ROOT
+from miniature import avatars, measure, places, stored
+from miniature.training import crowds
 from miniature_made import files_in
+from pack.core.models.packs import IR_SE50
+from pack.core.people import Identity, Person, PlacedCast, Slot
+from PIL import Image
 from safetensors.torch import save_file
+from torch import Tensor
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +57,215 @@ def test_every_question_has_a_line_for_every_setting(world: World, tmp_path: Pat
     compare.write("crowd", lines, pictures, tmp_path)
     assert (tmp_path / "crowd.md").read_text("utf-8").count("\n") == 6 and (tmp_path / "crowd.jpg").is_file()
     assert {path.name for path in (tmp_path / "crowd").iterdir()} == {f"{', '.join(names)}.png" for names in pictures}
+
+
+# Made-up pictures whose content is known
+
+
+def cartoon(cast: PlacedCast, shown: Tensor, by_face: bool = False) -> Picture:
+    """What a method would draw that shows these looks (P, 11) in the places."""
+    slots = [person.slot for person in cast.people if person.slot]
+    size = (cast.width, cast.height)
+    standing = places.of_slots(slots)
+    if by_face:
+        standing = crowds.by_face(standing, size)
+    pixels, _ = avatars.picture(standing, shown, size)  # (3, H, W)
+    return Picture(pixels.permute(1, 2, 0), cast, by_face)
+
+
+def looks_of(people: Sequence[Identity]) -> Tensor:
+    """(P, 11), by all photos of each."""
+    rows = torch.stack([person.embeddings[IR_SE50].mean(0) for person in people])
+    return stored.load().looks(torch.nn.functional.normalize(rows))
+
+
+@pytest.mark.parametrize("by_face", [False, True], ids=["by skeletons", "by faces"])
+@pytest.mark.parametrize("people", [2, 3, 4, 8])
+def test_the_judge_says_how_much_of_the_others_was_mixed_in(world: World, people: int, by_face: bool) -> None:
+    """A fifth of all others in every place, in cartoons that the avatar's own code draws."""
+    everybody = list(worlds.drawn_people(8))
+    pictures: list[Picture] = []
+    for first in range(8):
+        who = [everybody[(first + place) % 8] for place in range(people)]
+        meant = looks_of(who)
+        others = (meant.sum(0, keepdim=True) - meant) / (people - 1)
+        shown = meant.clone()
+        shown[:, :9] = 0.8 * meant[:, :9] + 0.2 * others[:, :9]  # hair is as long as it was, so areas are the same
+        pictures.append(cartoon(world.cast(who), shown, by_face))
+    figures = world.judge(pictures)
+    assert figures["association"] == 1
+    assert figures["own"] == pytest.approx(0.8, abs=0.02) and figures["leakage"] == pytest.approx(0.2, abs=0.02)
+
+
+def test_the_judge_finds_looks_in_the_places_of_others_and_parts_in_their_columns(world: World) -> None:
+    who = world.people[:2]
+    meant = looks_of(who)
+    cast = world.cast(who)
+    right = world.judge([cartoon(cast, meant)])
+    assert list(right) == ["association", "leakage", "own", "R2 hair", "R2 shirt", "R2 skin"]
+    assert right["association"] == 1 and right["own"] == pytest.approx(1, abs=0.02) and abs(right["leakage"]) < 0.02
+    exchanged = world.judge([cartoon(cast, meant[[1, 0]])])
+    assert exchanged["association"] == 0 and exchanged["leakage"] > 0.95 and abs(exchanged["own"]) < 0.05
+    for part, channels in (("hair", slice(0, 3)), ("skin", slice(3, 6)), ("shirt", slice(6, 9))):
+        assert right[f"R2 {part}"] > 0.99
+        shown = meant.clone()
+        shown[:, channels] = meant[:, channels].flip(0)
+        figures = world.judge([cartoon(cast, shown)])
+        wrong = {name for name in ("R2 hair", "R2 shirt", "R2 skin") if figures[name] < 0}
+        assert wrong == {f"R2 {part}"}
+
+
+@pytest.mark.parametrize("by_face", [False, True], ids=["by skeletons", "by faces"])
+def test_bodies_are_looked_for_where_the_method_was_told_of_them(world: World, by_face: bool) -> None:
+    """Skeletons that lean 60 px to the right, below faces that stand where they stood: a method that knows faces alone
+    has drawn an upright body."""
+    who = world.people[:2]
+    cast = world.cast(who)
+    leaning: list[Person] = []
+    for person in cast.people:
+        assert person.slot and person.slot.pose
+        pose = tuple((x + 60, y, seen) for x, y, seen in person.slot.pose)
+        leaning.append(replace(person, slot=replace(person.slot, pose=pose)))
+    figures = world.judge([cartoon(replace(cast, people=tuple(leaning)), looks_of(who), by_face)])
+    assert figures["R2 shirt"] > 0.98, figures
+
+
+def test_of_a_person_alone_there_is_no_association_and_no_leakage(world: World) -> None:
+    person = world.people[:1]
+    figures = world.judge([cartoon(world.cast(person), looks_of(person))])
+    assert all(math.isnan(figures[name]) for name in ("association", "leakage", "own"))
+
+
+def painted(world: World, cast: PlacedCast, seed: int) -> Tensor:
+    """(H, W, 3): a strip for each place from left to right, in red which of the world's people stands there, in green
+    from how many photos, in blue the seed; all in tenths."""
+    names = [person.name for person in world.people]
+    strips: list[Tensor] = []
+    for person in cast.people:
+        photos = len(person.identity.embeddings[IR_SE50])
+        strips.append(torch.tensor([names.index(person.identity.name), photos, seed]) / 10)
+    across = torch.stack(strips).repeat_interleave(40, 0)  # (W, 3)
+    return across[None].repeat(80, 1, 1)
+
+
+def test_every_picture_is_of_the_people_photos_and_seed_that_are_asked_for(world: World, tmp_path: Path) -> None:
+    """And is judged with the others of its row, under its own method and column."""
+    judged: list[tuple[list[list[float]], list[list[str]], list[list[int]]]] = []
+
+    def judge(pictures: Sequence[Picture]) -> dict[str, float]:
+        """Notes who was drawn, who is meant, and by how many photos each is judged."""
+        strips = [(10 * one.pixels[0, 20::40]).round().flatten().tolist() for one in pictures]
+        meant = [[person.identity.name for person in one.cast.people] for one in pictures]
+        photos = [[len(person.identity.embeddings[IR_SE50]) for person in one.cast.people] for one in pictures]
+        judged.append((strips, meant, photos))
+        return {"number": float(len(judged))}
+
+    made_up = replace(world, judge=judge)
+    methods = {"a": Method(painted, False, ["InstantID"]), "b": Method(partial(painted), False, ["ID-Patch"])}
+    columns = {"1": [compare.Group([2], 1, 5)], "2": [compare.Group([1, 0], 3, 6), compare.Group([0, 2], 2, 7)]}
+    lines, pictures = compare.drawn_in(made_up, methods, columns, True)
+    heads = [(line[""], line["people"], line["pictures"], line["number"]) for line in lines]
+    assert heads == [("a", 1, 1, 1.0), ("a", 2, 2, 2.0), ("b", 1, 1, 3.0), ("b", 2, 2, 4.0)]
+    names = [person.name for person in world.people]
+    for strips, meant, photos in (judged[0], judged[2]):
+        assert strips == [[2, 1, 5]] and meant == [[names[2]]] and photos == [[1]]
+    for strips, meant, photos in (judged[1], judged[3]):
+        assert strips == [[1, 3, 6, 0, 3, 6], [0, 2, 7, 2, 2, 7]]
+        assert meant == [[names[1], names[0]], [names[0], names[2]]] and photos == [[3, 3], [2, 2]]
+    assert list(pictures) == [("a", "1"), ("a", "2"), ("b", "1"), ("b", "2")]
+    assert torch.equal(
+        pictures["b", "2"], painted(world, world.cast([of_photos(world.people[n], 3) for n in (1, 0)]), 6)
+    )
+
+    judged.clear()
+    compare.drawn_in(made_up, methods, columns, False, whole=True)
+    assert [len(strips) for strips, _, _ in judged] == [3, 3], "all columns together"
+    every_photo = [[worlds.PHOTOS], [worlds.PHOTOS] * 2, [worlds.PHOTOS] * 2]
+    assert [photos for _, _, photos in judged] == [every_photo, every_photo], "judged by all photos of everybody"
+
+
+def test_the_halves_of_instant_id_are_those_that_they_are_called(world: World) -> None:
+    """IdentityNet alone draws a figure with the person's look. The adapter alone has no keypoints, so nobody stands
+    where they are."""
+    person = of_photos(world.people[0], 1)
+    cast = world.cast([person])
+    meant = measure.colours_of(looks_of([person]))
+    far: dict[str, float] = {}
+    for name, method in HALVES.items():
+        picture = drawn(world, method, cast, 1)
+        right = cartoon(cast, looks_of([person]), by_face=True)
+        size = (cast.width, cast.height)
+        standing = crowds.by_face(places.of_slots([cast.people[0].slot]), size)
+        areas = avatars.draw(standing, looks_of([person]), size)
+        found = measure.found_in(measure.cells_of(picture.pixels), areas, 1)
+        far[name] = float((found - meant).square().nanmean().sqrt())
+        assert picture.by_keypoints and picture.pixels.shape == right.pixels.shape
+    assert far["both, 1 photo"] < 0.1 and far["IdentityNet alone"] < 0.1 < 0.2 < far["adapter alone"], far
+
+
+@pytest.fixture(scope="module")
+def face_world() -> tuple[Any, list[Identity]]:
+    """A face model, and two people by a photo each."""
+    model = worlds.faces.FaceModel(real_faces.detector(), (real_faces.recogniser(),))
+    people: list[Identity] = []
+    for name, path in (("Yao", real_faces.YAO), ("Eileen", real_faces.ASTRONAUT)):
+        face = worlds.evaluate.largest_face(path, worlds.evaluate.image(path), model)
+        people.append(worlds.identities.from_faces(name, [face], model.ids))
+    return model, people
+
+
+def photos_beside(paths: Sequence[Path], cast: PlacedCast) -> Picture:
+    """Photos of 512 px side by side."""
+    both = Image.new("RGB", (512 * len(paths), 512))
+    for number, path in enumerate(paths):
+        both.paste(Image.open(path).convert("RGB").resize((512, 512)), (512 * number, 0))
+    return Picture(torch.from_numpy(np.array(both)).float() / 255, cast)
+
+
+def test_faces_are_judged_under_the_names_of_what_they_are(face_world: tuple[Any, list[Identity]]) -> None:
+    """Yao and Eileen at the left and the right; then exchanged; then one of them twice and no face in a picture."""
+    model, (yao, eileen) = face_world
+    slots = [Slot((219.0, 130.0)), Slot((512 + 219.0, 130.0))]
+    persons = [
+        Person(who, 1.0, slot, place) for place, (who, slot) in enumerate(zip((yao, eileen), slots, strict=True), 1)
+    ]
+    cast = PlacedCast(tuple(persons), 1024, 512)
+    judge = partial(worlds.by_face, model)
+    right = photos_beside((real_faces.YAO, real_faces.ASTRONAUT), cast)
+    exchanged = photos_beside((real_faces.ASTRONAUT, real_faces.YAO), cast)
+    nobody = photos_beside((real_faces.COFFEE, real_faces.COFFEE), cast)
+    figures = judge([right])
+    assert list(figures) == ["association", "leakage", "resemblance", "missing", "swapped"]
+    assert figures["association"] == 1 and figures["missing"] == 0 and figures["swapped"] == 0
+    assert figures["resemblance"] > 0.8 and figures["leakage"] < 0.2
+    figures = judge([exchanged])
+    assert figures["association"] == 0 and figures["missing"] == 0 and figures["swapped"] == 1
+    assert figures["resemblance"] < 0.2 and figures["leakage"] > 0.8
+    figures = judge([right, right, nobody, exchanged])
+    assert figures["missing"] == 0.25 and figures["swapped"] == 0.25 and figures["association"] == 0.5
+    alone = PlacedCast(tuple(persons[:1]), 1024, 512)
+    figures = judge([right._replace(cast=alone)])
+    assert figures["missing"] == 0 and figures["resemblance"] > 0.8
+    assert all(math.isnan(figures[name]) for name in ("association", "leakage", "swapped"))
+
+
+def test_cost_is_that_of_the_counted_rows(world: World) -> None:
+    """A row of docs/dev/bench.md at the numbers that were counted; between them it grows by the same for each person.
+    Of two rows what each adds to a plain step is added."""
+    counted = (ROOT / "docs" / "dev" / "bench.md").read_text("utf-8").splitlines()
+    rows: dict[str, list[float]] = {}
+    for name in ("**ID-Patch**", "**InstantID**", "InstantIDs chained", "**second pass**", "a ControlNet"):
+        line = next(line for line in counted if line.startswith(f"| {name}"))
+        rows[name.strip("*")] = [float(cell) for cell in line.split("|")[2:7]]
+    for column, people in enumerate((1, 2, 4, 8, 12)):
+        assert METHODS["ID-Patch"].cost(people) == rows["ID-Patch"][column]
+        assert METHODS["InstantID by region"].cost(people) == rows["InstantID"][column]
+        assert METHODS["InstantIDs chained"].cost(people) == rows["InstantIDs chained"][column]
+        faces = 1 + (rows["second pass"][column] - 1) + (rows["a ControlNet"][column] - 1)
+        assert METHODS["faces one by one, ID-Patch"].cost(people) == pytest.approx(faces)
+        assert METHODS["faces one by one, InstantID"].cost(people) == pytest.approx(faces)
+    chained = rows["InstantIDs chained"]
+    assert METHODS["InstantIDs chained"].cost(6) == pytest.approx((chained[2] + chained[3]) / 2)
 
 
 @pytest.mark.thorough

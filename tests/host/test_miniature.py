@@ -230,7 +230,9 @@ def test_everybody_is_in_their_place_by_region(
         chosen = unseen[picture * 6 :][: len(numbers)]
         found.append(seen(*drawn(with_instant_id, chosen, LARGE, order), small.looks(chosen[numbers]), by_face=True))
     figures = measure.figures(found)
-    assert figures["association"] >= 0.95 and abs(figures["leakage"]) <= 0.05 and figures["skin_r2"] >= 0.75, figures
+    assert figures["association"] >= 0.95 and figures["skin_r2"] >= 0.75, figures
+    # Of all others together. With ten people its standard error is some 0.05; InstantIDs chained have 0.17 to 0.39.
+    assert abs(figures["leakage"]) <= 0.1, figures
 
 
 @pytest.mark.parametrize("people", [6, pytest.param(40, marks=pytest.mark.thorough)], ids=["few", "many"])

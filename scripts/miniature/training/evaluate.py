@@ -2,17 +2,19 @@
 
     python -m miniature.training.evaluate [--people 300]     in scripts/
 
---people: that many of each kind. What is worn: compare.py --miniature parts.
+It prints the tables of docs/dev/miniature.md: as the demo draws, by other settings, and by more and more steps.
+--people: that many of each kind, a fifth of them by each setting, a third by steps. What is worn: compare.py
+--miniature parts.
 """
 
 import argparse
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from environment import package_file, say
+from environment import package_file
 from rig import photos
 from torch import Tensor
 
@@ -22,8 +24,27 @@ from core.faces.pictures import align, to_picture
 
 from .. import avatars, measure, net, places, recogniser, stored
 from ..autoencoder import colours
+from ..looks import NOBODY
 from ..net import Miniature, Settings
 from . import crowds, lessons, portraits, train
+
+DEMO = Settings()
+"""One step and the nodes' defaults."""
+FULL = Settings(steps=4, strength=1.0, id_start=0.0)
+"""Four steps, whole strength, ID tokens from the start."""
+STEPS = (1, 2, 3, 4, 8)
+NOISES = (1, 2, 3)
+"""Seeds of each picture by steps."""
+FIGURES = {
+    "association": "association",
+    "association_apart": "of those apart",
+    "own": "own",
+    "leakage": "leakage",
+    "hair_r2": "R2 hair",
+    "shirt_r2": "R2 shirt",
+    "skin_r2": "R2 skin",
+}
+"""Columns of the tables, and what is written over them."""
 
 
 class Scene(NamedTuple):
@@ -47,16 +68,26 @@ def scenes(embeddings: Tensor, size: tuple[int, int], people: int, seed: int) ->
 
 
 @torch.inference_mode()
-def draw(model: Miniature, scene: Scene) -> Tensor:
-    """Latents (4, h, w), as the demo draws."""
+def draw(model: Miniature, scene: Scene, settings: Settings = DEMO, weights: Sequence[float] = ()) -> Tensor:
+    """Latents (4, h, w). weights: of everybody's patch, 1 where none are named; 0 for somebody who is not there."""
+    kept = torch.ones(len(scene.standing))
+    if weights:
+        kept = torch.tensor(weights)
     noses = [place.nose for place in scene.standing]
-    hint = net.hint(crowds.skeleton(scene.standing, scene.size), model.patches(scene.embeddings), noses)
-    return net.sample(model, hint, [model.tokens(scene.embeddings)], Settings())[0]
+    patches = model.patches(scene.embeddings) * kept[:, None, None, None]
+    hint = net.hint(crowds.skeleton(scene.standing, scene.size), patches, noses)
+    named = scene.embeddings
+    if kept.any():  # who has no patch has no ID tokens either, but where tokens are all that is left
+        named = scene.embeddings[kept > 0]
+    return net.sample(model, hint, [model.tokens(named)], settings)[0]
 
 
 @torch.inference_mode()
-def seen(model: Miniature, scene: Scene, latents: Tensor) -> measure.Seen:
-    meant = model.looks(scene.embeddings)
+def seen(model: Miniature, scene: Scene, latents: Tensor, looks: Tensor | None = None) -> measure.Seen:
+    """looks: (P, 11), other ones than the people's own."""
+    meant = looks
+    if meant is None:
+        meant = model.looks(scene.embeddings)
     areas = avatars.draw(scene.standing, meant, scene.size)
     cells = colours(latents)
     return measure.Seen(measure.found_in(cells, areas, len(meant)), measure.colours_of(meant))
@@ -79,11 +110,66 @@ def real_people() -> Tensor:
 
 
 def every(model: Miniature, kinds: dict[str, Tensor], people: int) -> Iterator[tuple[str, list[measure.Seen]]]:
-    """What is measured, by what it is called."""
+    """What is measured as the demo draws it, by what it is called."""
     for kind, embeddings in kinds.items():
         for size in (places.LARGE, places.SMALL):
-            drawn = ((scene, draw(model, scene)) for scene in scenes(embeddings, size, people, 3))
-            yield f"{kind} {size[0]}x{size[1]}", [seen(model, scene, latents) for scene, latents in drawn]
+            name = f"{kind}, {size[0]}x{size[1]}"
+            yield name, [seen(model, scene, draw(model, scene)) for scene in scenes(embeddings, size, people, 3)]
+
+
+def by_settings(model: Miniature, kinds: dict[str, Tensor], people: int) -> Iterator[tuple[str, list[measure.Seen]]]:
+    """Four steps and strength 1, then the same small pictures of drawn people in other ways."""
+    for kind, embeddings in kinds.items():
+        for size in (places.LARGE, places.SMALL):
+            name = f"{kind}, {size[0]}x{size[1]}"
+            yield name, [seen(model, scene, draw(model, scene, FULL)) for scene in scenes(embeddings, size, people, 3)]
+    chosen = list(scenes(next(iter(kinds.values())), places.SMALL, people, 7))
+    ways = {
+        "small": FULL,
+        "small, 8 steps instead of 4": FULL._replace(steps=8),
+        "small, strength 0.8": FULL._replace(strength=0.8),
+        "small, `id_start_percent` 0.2": FULL._replace(id_start=0.2),
+        "small, patches alone": FULL._replace(id_start=1.0),
+        "small, CFG 5": FULL._replace(cfg=5.0),
+        "small, CFG 5 with the nodes' defaults": DEMO._replace(steps=4, cfg=5.0),
+    }
+    for name, settings in ways.items():
+        yield name, [seen(model, scene, draw(model, scene, settings)) for scene in chosen]
+    yield "small, ID tokens alone", [_without_patches(model, scene) for scene in chosen]
+    yield "small, weight 0 for the first", [_without_first(model, scene) for scene in chosen]
+
+
+def _without_patches(model: Miniature, scene: Scene) -> measure.Seen:
+    nothing = [0.0 for _ in scene.standing]
+    return seen(model, scene, draw(model, scene, FULL, nothing))
+
+
+def _without_first(model: Miniature, scene: Scene) -> measure.Seen:
+    """Nobody is meant to be seen in the first place."""
+    weights = [1.0 for _ in scene.standing]
+    weights[0] = 0.0
+    looks = model.looks(scene.embeddings)
+    looks[0] = NOBODY
+    return seen(model, scene, draw(model, scene, FULL, weights), looks)
+
+
+def by_steps(model: Miniature, kinds: dict[str, Tensor], people: int) -> Iterator[tuple[str, list[measure.Seen]]]:
+    """As the demo draws, the same pictures in more and more steps."""
+    for kind, embeddings in kinds.items():
+        chosen = list(scenes(embeddings, places.LARGE, people, 11))
+        for steps in STEPS:
+            pictures: list[measure.Seen] = []
+            for seed in NOISES:
+                settings = DEMO._replace(steps=steps, seed=seed)
+                pictures += [seen(model, scene, draw(model, scene, settings)) for scene in chosen]
+            yield f"{kind}, {steps}", pictures
+
+
+def row(name: str, pictures: Sequence[measure.Seen]) -> str:
+    """A line of a table."""
+    figures = measure.figures(pictures)
+    cells = [f"{figures[column]:.3f}" for column in FIGURES]
+    return f"| {name} | {len(pictures)} | {figures['people']} | {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -91,10 +177,17 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=300)
     given = parser.parse_args()
     model = stored.load()
-    kinds = {"drawn": drawn_people(max(given.people, 2)), "real": real_people()}
-    for name, made in every(model, kinds, given.people):
-        figures = measure.figures(made).items()
-        say(f"{name:32} " + " ".join(f"{key} {round(value, 3):g}" for key, value in figures))
+    kinds = {"drawn people": drawn_people(max(given.people, 2)), "real faces": real_people()}
+    tables = {
+        "1 step, the nodes' defaults": every(model, kinds, given.people),
+        "4 steps, strength 1": by_settings(model, kinds, max(given.people // 5, 2)),
+        "512x384, steps": by_steps(model, kinds, max(given.people // 3, 2)),
+    }
+    for title, rows in tables.items():
+        print(f"\n| {title} | pictures | people | {' | '.join(FIGURES.values())} |")
+        print("|---|---|---|---|---|---|---|---|---|---|")
+        for name, pictures in rows:
+            print(row(name, pictures), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,118 @@
+"""compare.py: who stands in which picture, and tables, sheets and pages of figures and pictures that are known."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import compare
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+RED, GREEN, BLUE, WHITE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 1.0)
+LINES = [
+    {"": "first", "people": 2, "pictures": 3, "association": 0.5, "leakage": -0.25, "own": float("nan"), "cost": 1.45},
+    {"": "second", "people": 4, "pictures": 1, "association": 1.0, "leakage": 0.125, "own": None, "cost": 12.0},
+]
+HALF = 96
+
+
+def halves(left: tuple[float, float, float], right: tuple[float, float, float]) -> torch.Tensor:
+    """(HALF, 2 * HALF, 3): a picture of two colours side by side."""
+    picture = torch.empty(HALF, 2 * HALF, 3)
+    picture[:, :HALF] = torch.tensor(left)
+    picture[:, HALF:] = torch.tensor(right)
+    return picture
+
+
+PICTURES = {
+    ("first", "1"): halves(RED, GREEN),
+    ("first", "2"): halves(GREEN, BLUE),
+    ("second", "1"): halves(BLUE, WHITE),
+    ("second", "2"): halves(WHITE, RED),
+}
+
+
+def nearest_colour(pixel: tuple[int, ...]) -> tuple[float, float, float]:
+    """What is left of a colour in a JPEG."""
+    options = (RED, GREEN, BLUE, WHITE)
+    return min(options, key=lambda colour: sum(abs(255 * a - b) for a, b in zip(colour, pixel, strict=True)))
+
+
+@pytest.mark.parametrize("people", [5, 7, 12])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_everybody_stands_equally_often_in_pictures_of_any_number(people: int, count: int) -> None:
+    """So figures of two and of eight people are those of the same people. Nobody stands twice in one picture, and no
+    two pictures have one seed."""
+    drawn = compare.groups(people, count)
+    times = Counter(who for group in drawn for who in group.people)
+    assert len(times) == people and len(set(times.values())) == 1
+    assert len(drawn) >= 3
+    for group in drawn:
+        assert len(set(group.people)) == count and group.photos == 1
+    assert len({group.seed for group in drawn}) == len(drawn)
+
+
+def test_the_first_picture_has_the_first_people_from_left_to_right() -> None:
+    assert compare.groups(12, 8)[0] == ([0, 1, 2, 3, 4, 5, 6, 7], 1, 1)
+
+
+def test_a_table_has_every_figure_under_its_name() -> None:
+    """Two digits, and a column of which nothing is known is left out."""
+    header, rule, first, second = compare.table(LINES).splitlines()
+    assert header == "|  | people | pictures | association | leakage | cost |"
+    assert rule == "| --- | --- | --- | --- | --- | --- |"
+    assert first == "| first | 2 | 3 | 0.50 | -0.25 | 1.45 |"
+    assert second == "| second | 4 | 1 | 1.00 | 0.12 | 12.00 |"
+
+
+def test_what_is_written_says_of_each_figure_and_picture_what_it_is(tmp_path: Path) -> None:
+    compare.write("question", LINES, PICTURES, tmp_path)
+    assert (tmp_path / "question.md").read_text("utf-8") == compare.table(LINES)
+    with (tmp_path / "question.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row[""] for row in rows] == ["first", "second"]
+    assert [row["association"] for row in rows] == ["0.5000", "1.0000"]
+    assert [row["leakage"] for row in rows] == ["-0.2500", "0.1250"]
+    assert [row["cost"] for row in rows] == ["1.4500", "12.0000"]
+    for (row, column), pixels in PICTURES.items():
+        with Image.open(tmp_path / "question" / f"{row}, {column}.png") as opened:
+            assert np.array_equal(np.asarray(opened), (255 * pixels).byte().numpy())
+
+
+def test_a_sheet_has_rows_of_methods_columns_of_pictures_and_each_picture_as_it_is() -> None:
+    """Read from the colours of both halves of every picture."""
+    side = 2 * HALF
+    sheet = compare.sheet(PICTURES, side)
+    letters = max(14, side // 9)
+    assert sheet.size == (3 * side, 2 * HALF + 2 * letters)
+    for row, name in enumerate(("first", "second")):
+        y = 2 * letters + HALF * row + HALF // 2
+        for column in (1, 2):
+            x = side * column
+            left = nearest_colour(sheet.getpixel((x + side // 4, y)))
+            right = nearest_colour(sheet.getpixel((x + 3 * side // 4 - 4, y)))
+            pixels = PICTURES[name, f"{column}"]
+            assert left == tuple(pixels[0, 0].tolist()), (name, column)
+            assert right == tuple(pixels[0, -1].tolist()), (name, column)
+        names = np.asarray(sheet)[y - HALF // 2 : y + HALF // 2, :side]
+        assert names.min() < 100, "its name is at the left"
+
+
+def test_a_question_is_written_between_its_own_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "likeness.md"
+    marks = [
+        "before\n<!-- crowd: written by scripts/compare.py -->\nold crowd\n<!-- end of crowd -->\n",
+        "between\n<!-- seeds: written by scripts/compare.py -->\nold seeds\n<!-- end of seeds -->\nafter\n",
+    ]
+    page.write_text("".join(marks), "utf-8")
+    monkeypatch.setattr(compare, "PAGE", page)
+    compare.into_page("crowd", compare.table(LINES), compare.sheet(PICTURES))
+    table = compare.table(LINES)
+    crowd = f"\n{table}\n![Crowd, drawn](likeness_crowd.jpg)\n\n"
+    assert page.read_text("utf-8") == "".join(marks).replace("old crowd\n", crowd)
+    with Image.open(tmp_path / "likeness_crowd.jpg") as written:
+        assert written.size == compare.sheet(PICTURES).size

@@ -1,0 +1,338 @@
+"""Every figure that is published is what the words beside it say, computed again in numpy from these words, over
+made-up pictures of 2, 3, 4 and 8 people whose answer is known."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import evaluate
+import numpy as np
+import pytest
+import torch
+from miniature import measure as colours
+from numpy.typing import NDArray
+
+from core import measure
+from core.people import Cast, Face, Faces, Identity, Person, PlacedCast, Slot
+
+RECOGNISER = "w600k_r50"
+COUNTS = (2, 3, 4, 8)
+Values = NDArray[np.float64]
+
+
+# --- The miniature's: colours in places
+
+
+def looks(people: int, pictures: int, seed: int) -> list[Values]:
+    rng = np.random.default_rng(seed)
+    return [rng.random((people, 9)) for _ in range(pictures)]
+
+
+def as_seen(found: Values, meant: Values) -> colours.Seen:
+    return colours.Seen(torch.from_numpy(found).float(), torch.from_numpy(meant).float())
+
+
+@pytest.mark.parametrize("people", COUNTS)
+def test_association_is_the_share_of_places_that_look_most_like_who_belongs_there(people: int) -> None:
+    """In two of five pictures the first two people are exchanged, so two places of each of these are wrong."""
+    pictures: list[colours.Seen] = []
+    for number, meant in enumerate(looks(people, 5, people)):
+        found = meant.copy()
+        if number < 2:
+            found[[0, 1]] = meant[[1, 0]]
+        pictures.append(as_seen(found, meant))
+    assert colours.association(pictures) == pytest.approx(1 - 4 / (5 * people), rel=1e-12)
+    alone = as_seen(np.zeros((1, 9)), np.ones((1, 9)))
+    assert colours.association([*pictures, alone]) == colours.association(pictures)
+    assert math.isnan(colours.association([alone]))
+
+
+@pytest.mark.parametrize("people", COUNTS)
+def test_association_of_those_apart_leaves_out_who_looks_like_somebody_beside(people: int) -> None:
+    """The last two people of each picture are nearly the same, and one of them is taken for the other."""
+    pictures: list[colours.Seen] = []
+    for meant in looks(people, 4, people):
+        meant[-1] = meant[-2] + 0.01
+        found = meant.copy()
+        found[-1] = meant[-2]
+        pictures.append(as_seen(found, meant))
+    assert colours.association(pictures) == pytest.approx((people - 1) / people, rel=1e-12)
+    apart = colours.association(pictures, 0.08)
+    if people == 2:  # everybody is left out
+        assert math.isnan(apart)
+    else:
+        assert apart == 1
+
+
+def test_a_place_where_nothing_is_seen_looks_like_nobody() -> None:
+    meant = looks(3, 1, 1)[0]
+    found = meant.copy()
+    found[0] = np.nan
+    assert colours.association([as_seen(found, meant)]) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("people", COUNTS)
+def test_r2_is_one_less_the_squared_error_in_variances_of_the_people_of_the_row(people: int) -> None:
+    """Over the three channels of all people who are not hidden, together; and the root of the mean squared error."""
+    rng = np.random.default_rng(people)
+    columns = {"hair": slice(0, 3), "shirt": slice(3, 6), "skin": slice(6, 9)}
+    pictures: list[colours.Seen] = []
+    rows: dict[str, list[tuple[Values, Values]]] = {part: [] for part in columns}
+    for meant in looks(people, 3, people):
+        found = meant + 0.1 * rng.standard_normal(meant.shape)
+        found[people - 1, columns["shirt"]] = np.nan
+        pictures.append(as_seen(found, meant))
+        for part, channels in columns.items():
+            for place in range(people):
+                if not np.isnan(found[place, channels]).any():
+                    rows[part].append((found[place, channels], meant[place, channels]))
+    for part in columns:
+        found = np.array([row[0] for row in rows[part]])
+        meant = np.array([row[1] for row in rows[part]])
+        squared = ((found - meant) ** 2).sum()
+        spread = ((meant - meant.mean(axis=0)) ** 2).sum()
+        assert colours.fit(pictures, part) == pytest.approx(1 - squared / spread, rel=5e-6)
+        assert colours.error(pictures, part) == pytest.approx(math.sqrt(squared / found.size), rel=5e-6)
+
+
+@pytest.mark.parametrize("people", COUNTS)
+def test_r2_is_0_where_everybody_is_seen_as_the_mean_and_below_where_looks_are_exchanged(people: int) -> None:
+    meant = looks(people, 1, people)[0]
+    mean = np.repeat(meant.mean(axis=0, keepdims=True), people, axis=0)
+    assert colours.fit([as_seen(mean, meant)], "hair") == pytest.approx(0, abs=1e-6)
+    assert colours.fit([as_seen(np.roll(meant, 1, axis=0), meant)], "hair") < 0
+
+
+@pytest.mark.parametrize("people", COUNTS)
+def test_the_table_of_figures_has_each_under_its_name(people: int) -> None:
+    pictures: list[colours.Seen] = []
+    for meant in looks(people, 4, people):
+        pictures.append(as_seen(0.5 * meant + 0.2, meant))
+    figures = colours.figures(pictures)
+    assert figures["people"] == 4 * people
+    assert figures["own"] == 0.5 and figures["leakage"] == 0
+    assert figures["association"] == round(colours.association(pictures), 3)
+    for part in ("hair", "shirt", "skin"):
+        assert figures[f"{part}_r2"] == round(colours.fit(pictures, part), 3)
+        assert figures[f"{part}_rms"] == round(colours.error(pictures, part), 3)
+
+
+def test_a_face_is_away_by_its_shift_in_heights_of_its_box() -> None:
+    cartoon = torch.rand(3, 96, 96, generator=torch.Generator().manual_seed(1))
+    picture = cartoon.roll((3, 4), (1, 2))
+    assert colours.away(picture, cartoon, (30.0, 30.0, 60.0, 70.0)) == pytest.approx(5 / 40)
+
+
+# --- Measure Likeness, evaluate.py and batch.py: faces
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture of faces in places from left to right. faces: whose photo each is made from, None for a stranger's."""
+
+    faces: Sequence[int | None]
+
+
+def unit(rows: Values) -> Values:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+class Crowd:
+    """People with one to three photos each and pictures of them. Similarities are never below 0.2 but for strangers."""
+
+    def __init__(self, people: int, placed: bool) -> None:
+        rng = np.random.default_rng(10 * people + placed)
+        common = unit(rng.standard_normal(512))
+        self.photos = []
+        for person in range(people):
+            photos = common + unit(rng.standard_normal((person % 3 + 1, 512))) * 1.2
+            self.photos.append(unit(photos))
+        self.placed = placed
+        self.people = people
+        order = list(range(people))
+        exchanged = [1, 0, *order[2:]]
+        self.shown = [
+            Shown(order),
+            Shown(exchanged),
+            Shown([None, *order[1:]]),  # the first person is missing, and a stranger stands there
+            Shown([*order, None]),
+        ]
+        self.embeddings = [self._faces(shown, rng, common) for shown in self.shown]
+
+    def _faces(self, shown: Shown, rng: np.random.Generator, common: Values) -> Values:
+        rows: list[Values] = []
+        for who in shown.faces:
+            if who is None:
+                stranger = rng.standard_normal(512)
+                rows.append(unit(stranger - 2 * common * abs(stranger @ common)))
+            else:
+                rows.append(unit(self.photos[who][0] + 0.5 * unit(rng.standard_normal(512))))
+        return np.array(rows)
+
+    def cast(self) -> Cast:
+        persons: list[Person] = []
+        for number, photos in enumerate(self.photos):
+            rows = torch.from_numpy(photos).float()
+            identity = Identity(f"person {number}", {RECOGNISER: rows}, torch.zeros(len(rows), 112, 112, 3))
+            slot = None
+            place = 0
+            if self.placed:
+                slot = Slot((50.0 + 100 * number, 50.0), (30.0 + 100 * number, 30.0, 70.0 + 100 * number, 70.0))
+                place = number + 1
+            persons.append(Person(identity, 1.0, slot, place))
+        if self.placed:
+            return PlacedCast(tuple(persons), 100 * (self.people + 1), 100)
+        return Cast(tuple(persons))
+
+    def faces(self) -> list[Faces]:
+        pictures: list[Faces] = []
+        for rows in self.embeddings:
+            faces: list[Face] = []
+            for number, row in enumerate(rows):
+                x, y = 50.0 + 100 * number, 50.0
+                points = ((x - 8, y - 8), (x + 8, y - 8), (x, y), (x - 6, y + 8), (x + 6, y + 8))
+                embedding = torch.from_numpy(row).float()
+                crop = torch.zeros(112, 112, 3)
+                faces.append(Face((x - 20, y - 20, x + 20, y + 20), points, 0.9, crop, {RECOGNISER: embedding}))
+            pictures.append(Faces(tuple(faces), 100 * (self.people + 1), 100))
+        return pictures
+
+    def who(self, similarities: Values) -> list[int | None]:
+        """Of every person the face: in their place, or by all assignments the one with the largest sum."""
+        if self.placed:
+            chosen: Sequence[int] = range(self.people)
+        else:
+            options = itertools.permutations(range(similarities.shape[1]), self.people)
+            chosen = max(options, key=lambda faces: similarities[range(self.people), faces].sum())
+        found: list[int | None] = []
+        for face in chosen:
+            known = similarities[:, face].max() >= measure.STRANGER
+            found.append(face if known else None)
+        return found
+
+
+@dataclass
+class Sums:
+    """What one picture adds up to, by the words of docs/dev/measuring.md."""
+
+    resemblance: float
+    weakest: float
+    association: float
+    leakage: float | None
+    margin: float
+    copied: float | None
+    missing: int
+    extra: int
+    swapped: int
+
+
+def by_hand(crowd: Crowd, number: int) -> Sums:
+    rows = crowd.embeddings[number]
+    similarities = np.array([(photos @ rows.T).mean(axis=0) for photos in crowd.photos])  # (people, faces)
+    faces = crowd.who(similarities)
+    own: list[float] = []
+    others: list[float] = []
+    margins: list[float] = []
+    copied: list[float] = []
+    right = swapped = 0
+    for person, face in enumerate(faces):
+        if face is None:
+            own.append(0.0)
+            margins.append(0.0)
+            continue
+        rest = [similarities[other, face] for other in range(crowd.people) if other != person]
+        own.append(similarities[person, face])
+        others.append(max(rest))
+        margins.append(similarities[person, face] - max(rest))
+        if similarities[person, face] > max(rest):
+            right += 1
+        else:
+            swapped += 1
+        photos = crowd.photos[person]
+        if len(photos) > 1:
+            between = [float(a @ b) for a, b in itertools.combinations(photos, 2)]
+            copied.append(max(float(photo @ rows[face]) for photo in photos) - float(np.mean(between)))
+    return Sums(
+        resemblance=float(np.mean(own)),
+        weakest=min(own),
+        association=right / crowd.people,
+        leakage=float(np.mean(others)) if others else None,
+        margin=float(np.mean(margins)),
+        copied=float(np.mean(copied)) if copied else None,
+        missing=faces.count(None),
+        extra=len(rows) - sum(face is not None for face in faces),
+        swapped=swapped,
+    )
+
+
+@pytest.fixture(params=list(itertools.product(COUNTS, (False, True))), ids=str)
+def crowd(request: pytest.FixtureRequest) -> Crowd:
+    return Crowd(*request.param)
+
+
+def test_figures_of_faces_are_what_their_words_say(crowd: Crowd) -> None:
+    report = measure.measure(crowd.faces(), crowd.cast(), [RECOGNISER])
+    expected = [by_hand(crowd, number) for number in range(len(crowd.shown))]
+    assert sum(one.missing for one in expected) > 0 and sum(one.extra for one in expected) > 0
+    if crowd.placed:
+        assert sum(one.swapped for one in expected) == 2
+    for one, sums in zip(report.judged, expected, strict=True):
+        assert one.means == {
+            "weakest person": pytest.approx(sums.weakest, abs=1e-6),
+            "resemblance": pytest.approx(sums.resemblance, abs=1e-6),
+            "association": pytest.approx(sums.association, abs=1e-6),
+            "margin": pytest.approx(sums.margin, abs=1e-6),
+            "leakage": pytest.approx(sums.leakage or 0.0, abs=1e-6),
+        }
+        assert (one.missing, len(one.extra), one.swapped) == (sums.missing, sums.extra, sums.swapped)
+        assert one.scores["copy-paste"] == (None if sums.copied is None else pytest.approx(sums.copied, abs=1e-6))
+
+
+def test_figures_of_a_set_are_means_of_its_pictures_and_sums_of_its_people(crowd: Crowd) -> None:
+    """As sets.csv has them, each under its name."""
+    results: list[evaluate.Result] = []
+    for number, faces in enumerate(crowd.faces()):
+        report = measure.measure([faces], crowd.cast(), [RECOGNISER])
+        results.append(evaluate.Result("set", f"{number}", report))
+    (line,) = csv.DictReader(io.StringIO(evaluate.as_csv(evaluate.sets(results)).decode()))
+    expected = [by_hand(crowd, number) for number in range(len(results))]
+    copied = [sums.copied for sums in expected if sums.copied is not None]
+    leakage = [sums.leakage for sums in expected if sums.leakage is not None]
+    assert line == {
+        "set": "set",
+        "recogniser": RECOGNISER,
+        "pictures": "4",
+        "resemblance": f"{np.mean([sums.resemblance for sums in expected]):.4f}",
+        "association": f"{np.mean([sums.association for sums in expected]):.4f}",
+        "leakage": f"{np.mean(leakage):.4f}",
+        "margin": f"{np.mean([sums.margin for sums in expected]):.4f}",
+        "missing": f"{sum(sums.missing for sums in expected)}",
+        "extra": f"{sum(sums.extra for sums in expected)}",
+        "swapped": f"{sum(sums.swapped for sums in expected)}",
+        "copy_paste": f"{np.mean(copied):.4f}",
+        "face_px": "40.0000",
+        "people": f"{4 * crowd.people}",
+    }
+
+
+@pytest.mark.parametrize("people", COUNTS)
+def test_a_picture_in_which_nobody_is_found_does_not_lower_the_leakage(people: int) -> None:
+    """Nobody's leakage is unknown: the mean is that of the other pictures, and of nothing but such pictures none."""
+    crowd = Crowd(people, placed=True)
+    nobody = Faces((), 100 * (people + 1), 100)
+    right = crowd.faces()[0]
+    with_nobody = measure.measure([right, nobody], crowd.cast(), [RECOGNISER])
+    alone = measure.measure([right], crowd.cast(), [RECOGNISER])
+    leakage = measure.MEANS.index("leakage")
+    resemblance = measure.MEANS.index("resemblance")
+    assert measure.totals(alone.judged)[leakage] > 0.2
+    assert measure.totals(with_nobody.judged)[leakage] == measure.totals(alone.judged)[leakage]
+    assert measure.totals(with_nobody.judged)[resemblance] == measure.totals(alone.judged)[resemblance] / 2
+    empty = measure.measure([nobody], crowd.cast(), [RECOGNISER])
+    header, line = evaluate.sets([evaluate.Result("", "nobody", empty)])
+    assert dict(zip(header, line, strict=True))["leakage"] is None
