@@ -206,6 +206,81 @@ def test_masks_are_seen_over_their_own_pictures() -> None:
     assert together.shape == (1, 8, 8, 3) and together[0].amax(-1).nonzero().tolist() == [[0, 0], [7, 7]]
 
 
+PUBLISHED_PARTS = {
+    "torso": {1, 2}, "hands right": {3}, "hands left": {4}, "feet left": {5}, "feet right": {6},
+    "thighs right": {7, 9}, "thighs left": {8, 10}, "lower_legs right": {11, 13}, "lower_legs left": {12, 14},
+    "upper_arms left": {15, 17}, "upper_arms right": {16, 18}, "forearms left": {19, 21}, "forearms right": {20, 22},
+    "head": {23, 24},
+}  # fmt: skip
+"""Of DensePose-COCO's README, "Part Indices"."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED_PARTS)
+def test_parts_have_the_numbers_of_densepose(name: str) -> None:
+    """A picture in which every part is a column of its own."""
+    surface = iuv.Surface.empty(25, 8)
+    surface.iuv[2] = torch.arange(25, dtype=torch.uint8)
+    group_name, _, side = name.partition(" ")
+    found = iuv.mask(surface.image[None], [group_name], side or "both")[0]
+    assert set(found.amax(0).nonzero().flatten().tolist()) == PUBLISHED_PARTS[name]
+
+
+def test_pictures_of_another_encoding_are_refused() -> None:
+    """Viridis has parts of 255 in blue; IUV at most 24."""
+    image = torch.zeros(1, 8, 8, 3)
+    image[..., 2] = 25 / 255
+    with pytest.raises(iuv.NotIUV, match="its blue goes up to 25 of 255"):
+        iuv.parts_in(image)
+    image[..., 2] = 24 / 255
+    assert int(iuv.parts_in(image).max()) == 24
+
+
+def test_a_surface_lies_over_the_photo_it_was_found_in() -> None:
+    """Where there is no body the photo is seen as it is, at its place on the canvas; on a body 3/10 of it."""
+    photo = torch.zeros(1, 40, 80, 3)
+    photo[:, :, 40:] = 1
+    surface = torch.zeros(1, 80, 80, 3)
+    surface[0, 30:50, 50:70] = torch.tensor([0.0, 1.0, 2 / 255])
+    shown = iuv.over(surface, photo, "pad")[0]  # the photo in the rows 20 to 60
+    assert shown[10].amax() == shown[70].amax() == 0
+    assert shown[25, 75].tolist() == [1, 1, 1] and shown[25, 5].tolist() == [0, 0, 0]
+    assert shown[40, 60].tolist() == pytest.approx([0.3, 1.0, 0.3 + 0.7 * 2 / 255], abs=1e-5)
+    cropped = iuv.over(surface, photo, "crop")[0]  # the columns 20 to 60 of the photo, twice as large
+    assert cropped[10, 38].tolist() == [0, 0, 0] and cropped[10, 42].tolist() == [1, 1, 1]
+
+
+def test_masks_over_a_picture_have_the_colours_of_the_people() -> None:
+    masks = torch.zeros(2, 8, 8)
+    masks[0, :4], masks[1, 4:] = 1, 1
+    shown = iuv.masked(masks, torch.zeros(1, 8, 8, 3))[0] * 255
+    assert shown[1, 1].tolist() == pytest.approx([0.65 * colour for colour in (86, 180, 233)], abs=0.01)
+    assert shown[6, 6].tolist() == pytest.approx([0.65 * colour for colour in (230, 159, 0)], abs=0.01)
+
+
+def test_people_are_told_from_left_to_right() -> None:
+    """The surest stands at the right and lower."""
+    surface = iuv.Surface.empty(60, 40)
+    body = torch.full((3, 10, 10), 2, dtype=torch.uint8)
+    surface.put(1, 45, 25, body)
+    surface.put(2, 5, 2, body)
+    surface.put(3, 25, 15, body)
+    assert [int(mask.nonzero()[:, 1].min()) for mask in surface.people] == [5, 25, 45]
+    turned = iuv.Surface.empty(60, 40)
+    turned.put(1, 45, 2, body)
+    turned.put(2, 5, 25, body)
+    assert [int(mask.nonzero()[:, 1].min()) for mask in turned.people] == [5, 45]
+
+
+def test_the_toes_of_a_mannequin_point_outwards() -> None:
+    pose = bodies.body((128.0, 60.0), 46.0)
+    surface = mannequin.drawn(Layout(256, 384, (Slot(pose[0][:2], pose=pose),)))
+    ankles = {6: pose[16][0], 5: pose[15][0]}  # right, left
+    for part, outwards in ((6, -1), (5, 1)):
+        rows, columns = (surface.iuv[2] == part).nonzero().T
+        lowest = columns[rows >= rows.max() - 2].float().mean()
+        assert outwards * (float(lowest) - ankles[part]) > 2
+
+
 def test_masks_are_the_parts_that_were_chosen() -> None:
     surface = mannequin.drawn(group.layout(2, "full", 1, 512, 384))
     image, parts = surface.image[None], surface.iuv[2]
