@@ -33,7 +33,9 @@ def layers(kind: str, first: float, second: float) -> list[tuple[Tensor, ...]]:
     """Of the positive, by layer: keys and values, (2, tokens, width) each, or (2, heads, tokens, width)."""
     _, positive, *_ = outputs(kind, first, second)
     conds = positive[0][1]["model_conds"].values()
-    (injection,) = [cond.cond[0] for cond in conds if isinstance(cond, CarriedCond) and isinstance(cond.cond[0], Injection)]
+    (injection,) = [
+        cond.cond[0] for cond in conds if isinstance(cond, CarriedCond) and isinstance(cond.cond[0], Injection)
+    ]
     found = []
     for layer in injection.layers:
         if layer is not None:
@@ -97,7 +99,9 @@ def test_the_id_patch_of_everybody_is_as_loud_as_that_person() -> None:
 
 def fused_words(first: float, second: float) -> Tensor:
     """The text in which PhotoMaker's class words stand, (tokens, width)."""
-    _, positive, *_ = outputs("LikenessApplyPhotoMaker", first, second, text="a woman img and a man img", start_percent=0.0)
+    _, positive, *_ = outputs(
+        "LikenessApplyPhotoMaker", first, second, text="a woman img and a man img", start_percent=0.0
+    )
     return positive[0][0][0]
 
 

@@ -155,7 +155,9 @@ def test_a_set_has_means_of_its_own_pictures_by_each_recogniser() -> None:
     people = tuple(Person(Identity(name, {}, crops)) for name in ("Yao", "Eileen"))
 
     def result(group: str, judge: Measured, other: Measured) -> evaluate.Result:
-        return evaluate.Result(group, "1.png", Report(people, ("judge", "other"), {"judge": (judge,), "other": (other,)}))
+        return evaluate.Result(
+            group, "1.png", Report(people, ("judge", "other"), {"judge": (judge,), "other": (other,)})
+        )
 
     sizes = (60.0, 90.0)
     results = [

@@ -149,7 +149,9 @@ def test_the_box_around_a_person_ends_at_what_is_seen() -> None:
     joints[9] = (1000.0, 700.0, 0.1)
     joints[10] = (10.0, 700.0, 0.0)
     hidden = tuple((*joint[:2], 0.0) if number in (9, 10) else joint for number, joint in enumerate(slot.pose))
-    layouts = [Layout(*CANVAS, (Slot(slot.center, slot.box, slot.keypoints, pose),)) for pose in (tuple(joints), hidden)]
+    layouts = [
+        Layout(*CANVAS, (Slot(slot.center, slot.box, slot.keypoints, pose),)) for pose in (tuple(joints), hidden)
+    ]
     far, near = (begun_with(layout)[0] for layout in layouts)
     assert far == near
     assert far["width"] < 400

@@ -144,7 +144,10 @@ RED, GREEN, BLACK = (255, 0, 0), (0, 255, 0), (0, 0, 0)
     [("crop", GREEN, GREEN, GREEN), ("pad", RED, RED, BLACK), ("stretch", RED, RED, GREEN)],
 )
 def test_a_background_lies_below_by_its_fit(
-    fit: str, left_edge: tuple[int, int, int], near_the_left_edge: tuple[int, int, int], upper_edge: tuple[int, int, int]
+    fit: str,
+    left_edge: tuple[int, int, int],
+    near_the_left_edge: tuple[int, int, int],
+    upper_edge: tuple[int, int, int],
 ) -> None:
     """A green photo twice as wide as the canvas, with a red stripe over the first fifth of its width."""
     photo = torch.tensor(GREEN).float().expand(200, 400, 3) / 255

@@ -191,12 +191,12 @@ def test_the_preview_shows_who_is_cut_out_and_counts_the_others():
     shown = (crops.who_is_cut_out(image, decisions) * 255).round().byte()
     blue, orange, green = (torch.tensor(colour) for colour in ((86, 180, 233), (230, 159, 0), (0, 190, 130)))
     for number, colour, thick in ((0, blue, True), (1, orange, False), (2, green, True)):
-        left, top, right, bottom = (round(side) for side in decisions[number].candidate.box)
+        left, top, _, bottom = (round(side) for side in decisions[number].candidate.box)
         middle = (top + bottom) // 2
         assert torch.equal(shown[middle, left], colour)
         assert torch.equal(shown[middle, left + 1], colour) == thick
     for number, colour in ((0, blue), (2, green)):
-        x0, y0, x1, y1 = decisions[number].crop.square
+        x0, y0, _, y1 = decisions[number].crop.square
         assert torch.equal(shown[(y0 + y1) // 2, x0], colour)
     expected = Sheet(Image.new("RGB", (320, 200)))
     expected.footer(["2 faces cut out, 1 left as they are"])
