@@ -510,14 +510,6 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             return
         self.canvas.check((self.cond_hint_original.shape[-1], self.cond_hint_original.shape[-2]), (wide, high))
 
-
-def latent_of_run(model: BaseModel) -> tuple[int, int] | None:
-    """(height, width) of what a run denoises, in latent pixels; None in ComfyUI 0.3.64, which does not tell."""
-    shapes = getattr(model, "latent_shapes", None)
-    if not shapes:
-        return None
-    return int(shapes[0][-2]), int(shapes[0][-1])
-
     def _tell(self, x_noisy: Tensor, batched_number: int, options: Options) -> None:
         """What is to be told of a run, at its first forward that shows the net the whole latent.
 
@@ -536,6 +528,14 @@ def latent_of_run(model: BaseModel) -> tuple[int, int] | None:
         if self.canvas and not self.canvas.rows:
             size, latent = (hint.shape[-1], hint.shape[-2]), (8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2])
             tell_of_piece(self.canvas, size, latent, lambda: begins_late(options, to_sigma))
+
+
+def latent_of_run(model: BaseModel) -> tuple[int, int] | None:
+    """(height, width) of what a run denoises, in latent pixels; None in ComfyUI 0.3.64, which does not tell."""
+    shapes = getattr(model, "latent_shapes", None)
+    if not shapes:
+        return None
+    return int(shapes[0][-2]), int(shapes[0][-1])
 
 
 _WINDOWS = "context_window", "ad_params"

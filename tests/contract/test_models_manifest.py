@@ -96,3 +96,33 @@ def test_readme_and_workflows_are_up_to_date(root: Path) -> None:
     command = [sys.executable, str(root / "scripts" / "models.py"), "write", "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_sizes_are_those_of_download_pages() -> None:
+    sizes = {
+        0: "0 bytes",
+        999: "999 bytes",
+        1000: "1 kB",
+        264_900_000: "265 MB",
+        10**9: "1 GB",
+        6_940_000_000: "6.9 GB",
+    }
+    assert {size: manifest.human(size) for size in sizes} == sizes
+    assert manifest.human(None) == "size not stated"
+
+
+def test_a_sum_of_sizes_names_what_nobody_says() -> None:
+    of_known, of_unknown = (
+        next(one for one in manifest.models() if (one.size is None) == unknown) for unknown in (False, True)
+    )
+    whole = manifest.human(of_known.size)
+    assert manifest.together([of_known]) == whole
+    assert manifest.together([of_known, of_unknown]) == f"{whole} and {of_unknown.title} (size not stated)"
+
+
+def test_a_file_of_a_rounded_size_may_differ_by_three_percent_both_ways() -> None:
+    rounded = manifest.File(("a.safetensors",), None, 1000)
+    exact = manifest.File(("a.safetensors",), None, 1000, exact=True)
+    lengths = (960, 970, 1000, 1030, 1040)
+    assert [rounded.fits(length) for length in lengths] == [False, True, True, True, False]
+    assert [exact.fits(length) for length in lengths] == [False, False, True, False, False]

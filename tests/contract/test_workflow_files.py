@@ -13,7 +13,7 @@ import pytest
 import translations
 from pack.core.models import manifest
 from PIL import Image
-from rig import workflow
+from rig import published, workflow
 
 ROOT = Path(__file__).resolve().parents[2]
 # In two passes, where nothing is in a box.
@@ -215,6 +215,68 @@ def test_instant_id_recognises_faces_at_the_size_of_its_authors(file: File) -> I
             made = node["type"] in ("LikenessIdentity", "LikenessPeopleFromPhotos")
             if made and node["widgets_values"][-1] != "1280 px" and not linked & resized:
                 yield node["id"]
+
+
+# What it is sampled with
+
+
+OTHER_SETTINGS = {
+    ("LikenessApplyStyle", "fit"): {"pad"},  # The authors crop; a drawing of a style has to be seen whole.
+}
+"""By node and input: what templates have instead of the value of the authors, and why."""
+
+
+def switched_on(file: File) -> set[str]:
+    """The kinds of nodes that run as the file opens: neither they nor the box they are in is bypassed."""
+    kinds = set[str]()
+    for node in file.nodes:
+        if node.get("mode", 0) != 0:
+            continue
+        inside = file.inside.get(node["type"])
+        for real in [node] if inside is None else inside["nodes"]:
+            if real.get("mode", 0) == 0:
+                kinds.add(real["type"])
+    return kinds
+
+
+def of_authors(kinds: set[str], setting: str) -> set[float | str]:
+    """The values that the authors of the methods of these nodes have for a setting, as a widget has them."""
+    values = set[float | str]()
+    for method in published.methods():
+        if not kinds & set(method.pages):
+            continue
+        for what, value, _ in method.settings:
+            if what == setting:
+                first = value.partition(",")[0]
+                values.add(float(first) if re.fullmatch(r"[0-9.]+", first) else first)
+    return values
+
+
+@every_file
+def test_it_applies_a_method_with_the_settings_of_its_authors(file: File) -> Iterator[object]:
+    """docs/dev/authors_settings.json says where in their code each of them stands."""
+    for node in file.real:
+        kind = node["type"]
+        for name, value in zip(workflow._names(node), node["widgets_values"], strict=False):
+            allowed = OTHER_SETTINGS.get((kind, name), of_authors({kind}, name))
+            if allowed and value not in allowed:
+                yield kind, node["id"], name, value, allowed
+
+
+@every_file
+def test_it_samples_with_steps_and_guidance_of_the_authors(file: File) -> Iterator[object]:
+    """Of any of its methods that are on; a second pass has a step count of its own."""
+    kinds = switched_on(file)
+    guidance, steps, distilled = (of_authors(kinds, name) for name in ("CFG", "steps", "guidance"))
+    for node in file.real:
+        if node["type"] == "KSampler":
+            values = dict(zip(workflow._names(node), node["widgets_values"], strict=True))
+            if guidance and values["cfg"] not in guidance:
+                yield node["id"], "cfg", values["cfg"], guidance
+            if steps and values["denoise"] > 0.9 and values["steps"] not in steps:
+                yield node["id"], "steps", values["steps"], steps
+        if node["type"] == "FluxGuidance" and distilled and node["widgets_values"][0] not in distilled:
+            yield node["id"], "guidance", node["widgets_values"][0], distilled
 
 
 # What is seen

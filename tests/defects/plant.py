@@ -23,7 +23,8 @@ import environment  # noqa: E402
 from rig.pack import load_host  # noqa: E402
 
 ROOT, SHARED = environment.ROOT, (".git", ".venv", ".cache")
-PLACES, KINDS = ("core", "bridge", "nodes", "scripts", "web"), (".py", ".js", ".json")
+PLACES = ("core", "bridge", "nodes", "scripts", "web", "workflows")
+KINDS = (".py", ".js", ".json")
 TESTS = ("torch", "pytest", "xdist.plugin")
 HOST = ("comfy.sd", "comfy.samplers", "comfy.controlnet", "comfy_api.latest", "nodes", "diffusers.models.controlnets")
 VERDICTS = {0: "NOT CAUGHT", 1: "caught", 4: "STALE: no such test"}  # by pytest's exit status

@@ -52,6 +52,8 @@ def test_portraits_are_the_face_doubled_and_head_and_shoulders_upright(embed):
         assert face.portrait.aligned.shape == (1, 224, 224, 3) and face.portrait.loose.shape == (1, 512, 512, 3)
         aligned = norm_crop(lying, np.asarray(face.keypoints), 224)[..., ::-1].astype(int)
         assert np.abs(face.portrait.aligned[0].numpy() - aligned).max() <= 1
+        seen = norm_crop(lying, np.asarray(face.keypoints), 112)[..., ::-1] / 255  # what previews show, in RGB
+        assert face.crop.shape == (112, 112, 3) and np.abs(face.crop.numpy() - seen).max() <= 1.01 / 255
         away = np.abs(face.portrait.loose[0].numpy() - np.asarray(wanted).astype(int)).mean()
         assert away < 6, "grey levels; a wrong turn: 70"
 

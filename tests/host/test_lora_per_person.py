@@ -40,11 +40,13 @@ def given(file, strength=1.0, words="", before=None):
     return apply("LikenessAddLora", identity=before, file=file, strength=strength, words=words, name="")[0]
 
 
-def cast_of(*people, cast=None):
-    """People in the places of another cast."""
+def cast_of(*people, cast=None, weights=(1.0, 1.0)):
+    """People in the places of another cast. weights: of the people in the cast."""
     there = (cast or halves()).people
-    members = tuple(Person(one, slot=place.slot) for one, place in zip(people, there, strict=False))
-    return PlacedCast(members, WIDTH, HEIGHT)
+    members = []
+    for person, place, weight in zip(people, there, weights, strict=False):
+        members.append(Person(person, weight, place.slot))
+    return PlacedCast(tuple(members), WIDTH, HEIGHT)
 
 
 def put_on(model, cast, positive=None, negative=None, **changed):
@@ -160,12 +162,15 @@ def by_hand(model, files, masks, strengths):
 def test_a_whole_sampling_is_plain_torch_with_hooks(feather, dtype, almost):
     """Two people, hard and soft regions, part of the picture nobody's; dtype: of the network, and what it computes."""
     model = tiny_sdxl.host_model(tiny_sdxl.diffusers_unet().to(dtype))
-    files, strengths = [lora_made.file(model, seed=n) for n in (1, 2)], (0.8, 0.5)
-    cast = cast_of(*map(given, files, strengths))
+    files = [lora_made.file(model, seed=n) for n in (1, 2)]
+    # Three numbers that multiply: of Add LoRA, of the person in the cast, and of the node.
+    of_files, of_people, of_node = (0.8, 0.5), (0.5, 0.9), 1.25
+    strengths = [of_file * of_person * of_node for of_file, of_person in zip(of_files, of_people, strict=True)]
+    cast = cast_of(*map(given, files, of_files), weights=of_people)
     masks = torch.stack([person.slot.mask for person in cast.people])
     masks[1, :40] = 0
     masks = (masks + torch.rand(masks.shape, generator=torch.Generator().manual_seed(3)) * feather / 24).clamp(0, 1)
-    ours = sample(*put_on(model, cast, mask=masks), **LATENT)
+    ours = sample(*put_on(model, cast, mask=masks, strength=of_node), **LATENT)
     taken_out = by_hand(model, files, masks / masks.sum(dim=0).clamp(min=1), strengths)
     true = sample(model, [text(1)], [text(2)], **LATENT)
     taken_out()

@@ -5,7 +5,7 @@ from typing import Any
 import people_made
 import pytest
 import torch
-from pack.core.people import Cast, Person
+from pack.core.people import Cast, Identity, Layout, Person, Slot
 from pack.nodes import places
 
 
@@ -46,3 +46,63 @@ def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
     assert torch.equal(plain[0], drawn[0])
     corners = [float(preview[0, -1, -1, 0]) for preview in (bare[1], seen[1], plain[1], drawn[1])]
     assert corners == pytest.approx([0.08, 0.5, 0.08, 0.5], abs=0.01)
+
+
+RED, GREEN, BLUE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+NOBODY = (20 / 255, 22 / 255, 26 / 255)
+"""The background of every preview."""
+
+
+def painted(name: str, *colours: tuple[float, float, float]) -> Person:
+    """Somebody whose photos are each of one colour."""
+    photos = torch.stack([torch.tensor(colour).expand(112, 112, 3) for colour in colours])
+    return Person(Identity(name, {"arcface-ir-se50": torch.ones(len(photos), 512)}, photos))
+
+
+def wide_slot(left: float) -> Slot:
+    """A place with a face box of 200x200 px, whose centre lies far from the middle of the box."""
+    return Slot((left + 100, 500.0), (left, 150.0, left + 200, 350.0))
+
+
+FOUR_PLACES = Layout(1200, 600, tuple(wide_slot(left) for left in (50.0, 350.0, 650.0, 950.0)))
+THREE_PEOPLE = Cast((painted("Anna", RED), painted("Ben", GREEN, RED), painted("Carla", BLUE, RED)))
+
+
+@pytest.mark.both_hosts
+@pytest.mark.parametrize(
+    ("order", "custom_order", "faces"),
+    [
+        ("custom", "2,0,3,1", (GREEN, NOBODY, BLUE, RED)),
+        ("custom", "3,1,0,2", (BLUE, RED, NOBODY, GREEN)),
+        ("last places", "", (NOBODY, RED, GREEN, BLUE)),
+    ],
+)
+def test_everybody_is_seen_in_their_own_place(order: str, custom_order: str, faces: tuple[Any, ...]) -> None:
+    """By their first photo; an empty place shows the background."""
+    node = places.PlaceCast.execute(THREE_PEOPLE, FOUR_PLACES, order, custom_order)
+    preview = node.args[1][0]
+    # Two points of each face box, in its right half, where neither a label nor a line is drawn.
+    for row in (250, 320):
+        shown = [preview[row, int(slot.box[0]) + 150] for slot in FOUR_PLACES.slots if slot.box]
+        for colour, expected in zip(shown, faces, strict=True):
+            assert colour.tolist() == pytest.approx(expected, abs=0.004)
+
+
+OKABE_ITO = ((86, 180, 233), (230, 159, 0), (0, 190, 130), (240, 228, 66))
+"""The colours of the first four places."""
+
+
+@pytest.mark.both_hosts
+def test_every_place_has_the_name_of_who_stands_there() -> None:
+    """The plate of a long name is wider than that of a short one; an empty place has a plate for its number alone."""
+    names = ("Al", "Maximiliane", "Theodor")
+    cast = Cast(tuple(painted(name, RED) for name in names))
+    node = places.PlaceCast.execute(cast, FOUR_PLACES, "custom", "2,0,3,1")
+    preview = (node.args[1][0] * 255).round()
+    wide = []
+    for slot, colour in zip(FOUR_PLACES.slots, OKABE_ITO, strict=True):
+        assert slot.box is not None
+        above = preview[int(slot.box[1]) - 5]  # a row of pixels through the plate, just above the face box
+        wide.append(int((above == torch.tensor(colour)).all(-1).sum()))
+    maximiliane, nobody, theodor, al = wide
+    assert nobody < al < theodor < maximiliane

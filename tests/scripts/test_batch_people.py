@@ -120,6 +120,9 @@ def test_seeds_move_also_where_another_node_holds_the_number() -> None:
     moved = [(one.prompt["sampled"]["inputs"]["seed"], one.prompt["second"]["inputs"]["noise_seed"], one.number)
              for one in measured.tries(Job(Row(2, "x", {}), prompt, {}), 2)]  # fmt: skip
     assert moved == [(7, ["number", 0], 0), (8, 0, 1)]
+    large = job(2**40, cast=node("LikenessCast")).prompt
+    (_, second) = measured.tries(Job(Row(2, "x", {}), large, {}), 2)
+    assert second.prompt["sampled"]["inputs"]["seed"] == 2**40 + 1
 
 
 def report(*similar: float | None, boxes: int = 2) -> Report:

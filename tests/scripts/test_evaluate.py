@@ -16,7 +16,8 @@ import real_faces
 import torch
 from PIL import Image
 
-from core.people import Identity
+from core.measure import Measured, Report, Sighting
+from core.people import Identity, Person
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,6 +66,12 @@ def test_a_folder_becomes_two_tables_and_pictures_with_names(folder: Path) -> No
     assert [sets["team"][name] for name in ("missing", "extra", "association")] == ["1", "21", "0.5000"]
     for name in ("team/1 % of #2.jpg.jpg", "pair/1.png.jpg"):
         assert (folder / "measured" / "pictures" / name).is_file()
+    before, after = (Image.open(path).convert("RGB").resize((768, 384)) for path in (
+        folder / "pictures" / "pair" / "1.png", folder / "measured" / "pictures" / "pair" / "1.png.jpg"
+    ))  # fmt: skip
+    background = (0, 0, 100, 60)  # beside faces and names
+    shown = [np.asarray(picture.crop(background), float).mean((0, 1)) for picture in (before, after)]
+    assert shown[1] == pytest.approx(shown[0], abs=3)
 
 
 @pytest.mark.parametrize(
@@ -115,3 +122,55 @@ def test_a_photo_is_turned_as_the_camera_says(tmp_path: Path) -> None:
     exif[0x0112] = 6  # lies on its side
     Image.new("RGB", (8, 4)).save(tmp_path / "photo.jpg", exif=exif)
     assert evaluate.image(tmp_path / "photo.jpg").shape == (8, 4, 3)
+
+
+def test_the_size_of_a_picture_is_width_by_height(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 4)).save(tmp_path / "wide.png")
+    assert evaluate.size_of(tmp_path / "wide.png") == (8, 4)
+
+
+def test_of_several_faces_in_a_photo_the_largest_is_the_persons(folder: Path) -> None:
+    """A large face at the right, a small one at the left."""
+    both = Image.new("RGB", (900, 600))
+    both.paste(Image.open(real_faces.ASTRONAUT).convert("RGB").resize((250, 250)), (20, 100))
+    both.paste(Image.open(real_faces.YAO).convert("RGB").resize((580, 580)), (310, 10))
+    path = folder / "people" / "Yao" / "both.png"
+    both.save(path)
+    face_model = evaluate.load(folder / "models")
+    found = evaluate.largest_face(path, evaluate.image(path), face_model)
+    assert found.box[0] > 310
+
+
+def measured(similarities: tuple[float, ...], sides: tuple[float, ...], copied: float | None = None) -> Measured:
+    """A picture of people who are each most like themselves, with faces of these heights, a third of it wide."""
+    boxes = tuple((0.0, 0.0, side / 3, side) for side in sides)
+    people = range(len(similarities))
+    rows = [tuple(similarities[n] if n == m else 0.1 for m in people) for n in people]
+    return Measured(boxes, tuple(Sighting(n, n, rows[n], copied) for n in people))
+
+
+def test_a_set_has_means_of_its_own_pictures_by_each_recogniser() -> None:
+    """Two pictures of the set a, one of b; two recognisers who disagree."""
+    crops = torch.zeros(0, 112, 112, 3)
+    people = tuple(Person(Identity(name, {}, crops)) for name in ("Yao", "Eileen"))
+
+    def result(group: str, judge: Measured, other: Measured) -> evaluate.Result:
+        return evaluate.Result(
+            group, "1.png", Report(people, ("judge", "other"), {"judge": (judge,), "other": (other,)})
+        )
+
+    sizes = (60.0, 90.0)
+    results = [
+        result("a", measured((0.6, 0.8), sizes, 0.25), measured((0.2, 0.4), sizes)),
+        result("a", measured((0.4, 0.6), (30.0, 60.0), 0.35), measured((0.3, 0.1), sizes)),
+        result("b", measured((0.9, 0.9), sizes), measured((0.5, 0.7), sizes)),
+    ]
+    head, *lines = evaluate.sets(results)
+    found = {(line[0], line[1]): dict(zip(head, line, strict=True)) for line in lines}
+    resemblance = {key: line["resemblance"] for key, line in found.items()}
+    expected = {("a", "judge"): 0.6, ("a", "other"): 0.25, ("b", "judge"): 0.9, ("b", "other"): 0.6}
+    assert resemblance == pytest.approx(expected)
+    assert found["a", "judge"]["pictures"] == 2
+    assert found["a", "judge"]["face_px"] == pytest.approx((60 + 90 + 30 + 60) / 4)
+    assert found["a", "judge"]["copy_paste"] == pytest.approx(0.3)
+    assert found["b", "judge"]["copy_paste"] is None

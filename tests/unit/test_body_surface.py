@@ -1,5 +1,7 @@
 """DensePose pictures: drawn as published, from skeletons, and masks of them."""
 
+from dataclasses import dataclass
+
 import densepose_made
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import torch
 from pack.core.body_surface import iuv, mannequin
 from pack.core.geometry import Fit
 from pack.core.parts.parts import pose_hint
-from pack.core.people import Layout, Slot
+from pack.core.people import Layout, Pose, Slot
 from pack.core.places import bodies, group
 
 STAY = Fit(1, 1, 0, 0)
@@ -56,6 +58,9 @@ def test_pictures_are_drawn_as_published(boxes: list[list[float]]) -> None:
     assert sure.mean() > 0.95 and len(np.unique(expected[..., 2])) > 8
     assert (expected[sure] == ours[sure]).all() and surface.people.shape[0] == len(boxes)
     assert torch.equal(surface.people.sum(0) > 0, surface.iuv[2] > 0)
+    # What leaves the node has the published order of colours, too: red V, green U, blue the part, of 255.
+    colours = (surface.image * 255).round().byte().numpy()
+    assert (expected[sure] == colours[sure]).all()
 
 
 def outputs(people: int = 1, **changed: torch.Tensor) -> list[torch.Tensor]:
@@ -85,6 +90,109 @@ def test_what_is_no_body_is_named(values: object, words: str) -> None:
 def test_photos_are_looked_at_in_detectrons_size() -> None:
     sizes = {(512, 768): (800, 1216), (4000, 1000): (1344, 320), (1, 9000): (32, 1344)}
     assert {size: iuv.looked_at(*size) for size in sizes} == sizes
+
+
+@dataclass(frozen=True)
+class Colours:
+    """Red and green, 0 to 255, in the outermost quarters of a part's pixels. Left and right are the viewer's."""
+
+    upper: tuple[int, int]
+    lower: tuple[int, int]
+    left: tuple[int, int] | None = None
+    right: tuple[int, int] | None = None
+
+
+# Read from pictures that the authors published, of people who stand upright with hanging arms; the number is the blue
+# of the part. Where somebody holds an arm at another angle, the colours across it are left out.
+POSE_OF_PARTS2WHOLE = {
+    2: Colours((131, 35), (122, 198), (185, 116), (70, 110)),  # torso
+    15: Colours((178, 32), (162, 206)),  # left upper arm
+    16: Colours((182, 32), (165, 194)),  # right upper arm
+    17: Colours((232, 61), (169, 221)),
+    18: Colours((232, 59), (174, 216)),
+    19: Colours((73, 223), (93, 79)),  # left forearm
+    20: Colours((66, 222), (52, 96)),  # right forearm
+    21: Colours((218, 75), (136, 220)),
+    22: Colours((216, 68), (126, 216)),
+    23: Colours((206, 180), (41, 203), (143, 151), (125, 227)),  # right half of the head
+    24: Colours((207, 70), (51, 49), (142, 25), (137, 103)),  # left half of the head
+}
+"""huanngzh/Parts2Whole e217655, testset/densepose_2.png: one of the poses of the demo."""
+DENSEPOSE_FRONT = {
+    3: Colours((56, 73), (155, 48), (127, 71), (77, 47)),  # right hand
+    4: Colours((48, 178), (165, 197), (87, 196), (112, 167)),  # left hand
+    5: Colours((146, 96), (173, 170), (128, 115), (190, 148)),  # left foot
+    6: Colours((160, 165), (195, 99), (196, 140), (160, 133)),  # right foot
+    9: Colours((160, 180), (108, 60), (88, 131), (193, 105)),  # right thigh
+    10: Colours((160, 179), (107, 55), (184, 93), (101, 141)),  # left thigh
+    13: Colours((138, 42), (131, 217), (188, 104), (90, 146)),  # right shin
+    14: Colours((130, 39), (129, 223), (87, 151), (181, 102)),  # left shin
+    15: Colours((192, 25), (164, 188)),
+    16: Colours((186, 25), (162, 193)),
+    19: Colours((76, 212), (67, 108)),
+    20: Colours((60, 226), (67, 97)),
+}
+"""facebookresearch/DensePose 51fb9f1, DensePoseData/infer_out/demo_im_IUV.png, whoever has 19 in demo_im_INDS.png."""
+DENSEPOSE_BEHIND = {
+    1: Colours((118, 58), (124, 219), (51, 139), (196, 139)),  # torso
+    12: Colours((125, 215), (119, 56)),  # calf of the left leg
+    17: Colours((153, 42), (81, 167)),  # left upper arm
+    21: Colours((109, 60), (68, 146)),  # left forearm
+    23: Colours((179, 29), (61, 46), (114, 29), (132, 49)),
+    24: Colours((179, 218), (58, 197), (111, 187), (128, 224)),
+}
+"""The same picture, 17 in demo_im_INDS.png: seen from behind."""
+NEAR = 48
+"""Of 255: two people who stand upright differ by so much. A chart that runs the wrong way is off by more than 100."""
+
+
+def colours_of(image: np.ndarray, part: int) -> Colours:
+    """image: (H, W, 3), 0 to 255."""
+    rows, columns = np.nonzero(image[..., 2] == part)
+
+    def mean(inside: np.ndarray) -> tuple[int, int]:
+        red, green, _ = image[rows[inside], columns[inside]].mean(axis=0)
+        return round(red), round(green)
+
+    first_rows, last_rows = np.quantile(rows, (0.25, 0.75))
+    first_columns, last_columns = np.quantile(columns, (0.25, 0.75))
+    return Colours(
+        mean(rows <= first_rows),
+        mean(rows >= last_rows),
+        mean(columns <= first_columns),
+        mean(columns >= last_columns),
+    )
+
+
+def turned_round(pose: Pose) -> Pose:
+    """Somebody who stands upright, seen from behind: left and right change places, and no eye is seen."""
+    joints = list(pose)
+    for left in range(1, 17, 2):
+        joints[left], joints[left + 1] = pose[left + 1], pose[left]
+    joints[1] = joints[2] = (0.0, 0.0, 0.0)
+    return tuple(joints)
+
+
+@pytest.mark.parametrize(
+    ("published_colours", "from_behind"),
+    [(POSE_OF_PARTS2WHOLE, False), (DENSEPOSE_FRONT, False), (DENSEPOSE_BEHIND, True)],
+    ids=["pose of Parts2Whole", "DensePose, from the front", "DensePose, from behind"],
+)
+def test_a_mannequin_has_the_colours_of_published_poses(
+    published_colours: dict[int, Colours], from_behind: bool
+) -> None:
+    """Every limb, at its upper and lower end and at both sides: the pose guider was trained with these."""
+    pose = bodies.body((128.0, 60.0), 46.0)
+    if from_behind:
+        pose = turned_round(pose)
+    layout = Layout(256, 384, (Slot(pose[0][:2], pose=pose),))
+    drawn = mannequin.drawn(layout).image.numpy() * 255
+    for part, expected in published_colours.items():
+        found = colours_of(drawn, part)
+        for where in ("upper", "lower", "left", "right"):
+            there = getattr(expected, where)
+            if there is not None:
+                assert getattr(found, where) == pytest.approx(there, abs=NEAR), f"part {part}, {where}"
 
 
 def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> None:
@@ -120,6 +228,81 @@ def test_masks_are_seen_over_their_own_pictures() -> None:
     apart, together = (iuv.masked(each, torch.zeros(n, 8, 8, 3)) for n in (2, 1))
     assert [one.amax(-1).nonzero().tolist() for one in apart] == [[[0, 0]], [[7, 7]]]
     assert together.shape == (1, 8, 8, 3) and together[0].amax(-1).nonzero().tolist() == [[0, 0], [7, 7]]
+
+
+PUBLISHED_PARTS = {
+    "torso": {1, 2}, "hands right": {3}, "hands left": {4}, "feet left": {5}, "feet right": {6},
+    "thighs right": {7, 9}, "thighs left": {8, 10}, "lower_legs right": {11, 13}, "lower_legs left": {12, 14},
+    "upper_arms left": {15, 17}, "upper_arms right": {16, 18}, "forearms left": {19, 21}, "forearms right": {20, 22},
+    "head": {23, 24},
+}  # fmt: skip
+"""Of DensePose-COCO's README, "Part Indices"."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED_PARTS)
+def test_parts_have_the_numbers_of_densepose(name: str) -> None:
+    """A picture in which every part is a column of its own."""
+    surface = iuv.Surface.empty(25, 8)
+    surface.iuv[2] = torch.arange(25, dtype=torch.uint8)
+    group_name, _, side = name.partition(" ")
+    found = iuv.mask(surface.image[None], [group_name], side or "both")[0]
+    assert set(found.amax(0).nonzero().flatten().tolist()) == PUBLISHED_PARTS[name]
+
+
+def test_pictures_of_another_encoding_are_refused() -> None:
+    """Viridis has parts of 255 in blue; IUV at most 24."""
+    image = torch.zeros(1, 8, 8, 3)
+    image[..., 2] = 25 / 255
+    with pytest.raises(iuv.NotIUV, match="its blue goes up to 25 of 255"):
+        iuv.parts_in(image)
+    image[..., 2] = 24 / 255
+    assert int(iuv.parts_in(image).max()) == 24
+
+
+def test_a_surface_lies_over_the_photo_it_was_found_in() -> None:
+    """Where there is no body the photo is seen as it is, at its place on the canvas; on a body 3/10 of it."""
+    photo = torch.zeros(1, 40, 80, 3)
+    photo[:, :, 40:] = 1
+    surface = torch.zeros(1, 80, 80, 3)
+    surface[0, 30:50, 50:70] = torch.tensor([0.0, 1.0, 2 / 255])
+    shown = iuv.over(surface, photo, "pad")[0]  # the photo in the rows 20 to 60
+    assert shown[10].amax() == shown[70].amax() == 0
+    assert shown[25, 75].tolist() == [1, 1, 1] and shown[25, 5].tolist() == [0, 0, 0]
+    assert shown[40, 60].tolist() == pytest.approx([0.3, 1.0, 0.3 + 0.7 * 2 / 255], abs=1e-5)
+    cropped = iuv.over(surface, photo, "crop")[0]  # the columns 20 to 60 of the photo, twice as large
+    assert cropped[10, 38].tolist() == [0, 0, 0] and cropped[10, 42].tolist() == [1, 1, 1]
+
+
+def test_masks_over_a_picture_have_the_colours_of_the_people() -> None:
+    masks = torch.zeros(2, 8, 8)
+    masks[0, :4], masks[1, 4:] = 1, 1
+    shown = iuv.masked(masks, torch.zeros(1, 8, 8, 3))[0] * 255
+    assert shown[1, 1].tolist() == pytest.approx([0.65 * colour for colour in (86, 180, 233)], abs=0.01)
+    assert shown[6, 6].tolist() == pytest.approx([0.65 * colour for colour in (230, 159, 0)], abs=0.01)
+
+
+def test_people_are_told_from_left_to_right() -> None:
+    """The surest stands at the right and lower."""
+    surface = iuv.Surface.empty(60, 40)
+    body = torch.full((3, 10, 10), 2, dtype=torch.uint8)
+    surface.put(1, 45, 25, body)
+    surface.put(2, 5, 2, body)
+    surface.put(3, 25, 15, body)
+    assert [int(mask.nonzero()[:, 1].min()) for mask in surface.people] == [5, 25, 45]
+    turned = iuv.Surface.empty(60, 40)
+    turned.put(1, 45, 2, body)
+    turned.put(2, 5, 25, body)
+    assert [int(mask.nonzero()[:, 1].min()) for mask in turned.people] == [5, 45]
+
+
+def test_the_toes_of_a_mannequin_point_outwards() -> None:
+    pose = bodies.body((128.0, 60.0), 46.0)
+    surface = mannequin.drawn(Layout(256, 384, (Slot(pose[0][:2], pose=pose),)))
+    ankles = {6: pose[16][0], 5: pose[15][0]}  # right, left
+    for part, outwards in ((6, -1), (5, 1)):
+        rows, columns = (surface.iuv[2] == part).nonzero().T
+        lowest = columns[rows >= rows.max() - 2].float().mean()
+        assert outwards * (float(lowest) - ankles[part]) > 2
 
 
 def test_masks_are_the_parts_that_were_chosen() -> None:

@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+import torch
 from pack.core.errors import BadInput
+from pack.core.people import Joint, Layout, Slot
 from pack.core.places import bodies, from_boxes, group
 from pack.core.places.from_boxes import BadBoxes
 
@@ -117,6 +119,49 @@ def test_a_moved_box_moves_its_place_and_a_larger_one_enlarges_it() -> None:
     assert len(more.slots) == 4 and more.slots[3].center == pytest.approx((80, 20 + 0.7 * 60))
 
 
+def test_a_wider_box_leaves_a_place_as_large_and_in_its_middle() -> None:
+    """A place is as large as its box holds: the side that has less room decides."""
+    begun = begun_with(GROUP)
+    wider = {**begun[1], "width": begun[1]["width"] + 80}
+    now, was = made(GROUP, [begun[0], wider, begun[2]], begun=begun).layout.slots[1], GROUP.slots[1]
+    assert now.center == pytest.approx((was.center[0] + 40, was.center[1]))
+    assert now.box and was.box
+    assert now.box[2] - now.box[0] == pytest.approx(was.box[2] - was.box[0])
+
+
+def test_the_region_of_a_place_moves_with_its_box() -> None:
+    mask = torch.zeros(CANVAS[1], CANVAS[0])
+    mask[100:400, 200:360] = torch.rand(300, 160, generator=torch.Generator().manual_seed(1))
+    one = Layout(*CANVAS, (Slot((280.0, 200.0), (240.0, 150.0, 320.0, 260.0), mask=mask),))
+    begun = begun_with(one)
+    moved = [{**begun[0], "x": begun[0]["x"] + 64, "y": begun[0]["y"] - 32}]
+    now = made(one, moved, begun=begun).layout.slots[0].mask
+    expected = torch.zeros_like(mask)
+    expected[100 - 32 : 400 - 32, 200 + 64 : 360 + 64] = mask[100:400, 200:360]
+    assert now is not None and (now - expected).abs().max() <= 1e-4
+
+
+def test_the_box_around_a_person_ends_at_what_is_seen() -> None:
+    """A hidden hand far away does not widen it."""
+    slot = GROUP.slots[1]
+    assert slot.pose
+    joints: list[Joint] = list(slot.pose)
+    joints[9] = (1000.0, 700.0, 0.1)
+    joints[10] = (10.0, 700.0, 0.0)
+    hidden = tuple((*joint[:2], 0.0) if number in (9, 10) else joint for number, joint in enumerate(slot.pose))
+    layouts = [
+        Layout(*CANVAS, (Slot(slot.center, slot.box, slot.keypoints, pose),)) for pose in (tuple(joints), hidden)
+    ]
+    far, near = (begun_with(layout)[0] for layout in layouts)
+    assert far == near
+    assert far["width"] < 400
+
+
+def test_the_editor_shows_boxes_in_the_colours_of_their_places() -> None:
+    palettes = [one["metadata"]["palette"] for one in begun_with(GROUP)]
+    assert palettes == [["#56b4e9"], ["#e69f00"], ["#00be82"]]
+
+
 def test_boxes_of_a_photo_and_a_layout_of_another_size_are_fitted_onto_the_canvas() -> None:
     for fit, picture, x, left in (
         ("crop", (2048, 1536), 256, 128), ("pad", (1000, 1000), 166.67, 256), ("stretch", (2048, 1536), 256, 128)
@@ -134,6 +179,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "nothing": ({}, r"there is none\. Draw one around each person"),
     "another label": ({"given": [PEOPLE], "shows": "face"}, "boxes_show is face, and 2 boxes are labelled person"),
     "a box beside the canvas": ({"given": box(1100, 0, 50, 60)}, "box 1 is 50x60 px at x 1100, y 0.*1024x768 px"),
+    "a box that ends where the canvas begins": ({"given": box(-50, 0, 50, 60)}, "box 1 is 50x60 px at x -50, y 0"),
+    "a box that begins where the canvas ends": ({"given": box(0, 768, 50, 60)}, "box 1 is 50x60 px at x 0, y 768"),
     "a small box": ({"by_mouse": [drawn(0, 0, 15, 200)]}, "box 1 is 15x200 px, each side needs 16 px"),
     "too many": ({"given": [box(0, 0, 99, 99)] * 65}, "there are 65, at most 64"),
     "a width below nothing": ({"given": [box(0, 0, -9, 9)]}, "The width of box 1 is -9"),

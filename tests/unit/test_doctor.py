@@ -190,6 +190,37 @@ def test_bypassed_nodes_need_nothing():
     assert needs.wanted(graph) == ()
 
 
+def finding(what: str, state: str, **more):
+    return doctor.Finding(what, state, "", **more)
+
+
+def test_the_summary_names_six_things_and_counts_more():
+    good = finding("in place", doctor.FOUND)
+    six = [finding(f"file {number}", doctor.MISSING) for number in range(1, 7)]
+    summary = doctor.Diagnosis("this workflow", (*six, good), ()).summary
+    assert summary == "To fix for this workflow: file 1; file 2; file 3; file 4; file 5; file 6."
+    seven = doctor.Diagnosis("this workflow", (*six, finding("file 7", doctor.DAMAGED), good), ())
+    assert seven.summary == "To fix for this workflow: 7 files."
+    assert doctor.Diagnosis("this workflow", (good,), ()).summary == "Everything that this workflow needs is there."
+
+
+def test_a_download_is_told_its_folder_and_its_name():
+    model = manifest.model("juggernaut-x")
+    place = Path("models") / "checkpoints" / model.name
+    one = finding("a checkpoint", doctor.MISSING, fetch=model, place=place)
+    assert one.where == f"into {Path('models') / 'checkpoints'} as {model.name}"
+
+
+def test_a_folder_of_more_files_than_are_looked_at_is_named(tmp_path):
+    for number in range(10_000):
+        (tmp_path / f"{number}.txt").touch()
+    for crowded in ([], [str(tmp_path)]):
+        known = doctor.Folders({"loras": (str(tmp_path),)})
+        assert len(list(known.listed(str(tmp_path)))) == 10_000
+        assert known.crowded() == crowded
+        (tmp_path / "one more.txt").touch()
+
+
 def test_commands_for_powershell(tmp_path):
     models, model = folders(tmp_path), manifest.model("instantid")
     assert doctor.fetching(model, models, "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from pack.core.errors import BadSize
-from pack.core.geometry import Fit, check_shape, off_canvas, overlaps, patch_rect
+from pack.core.geometry import LARGEST, Fit, check_shape, check_size, off_canvas, overlaps, patch_rect
 
 
 def reference(center: tuple[float, float], width: int, height: int) -> tuple[list[int], list[int], bool]:
@@ -45,3 +45,24 @@ def test_fit_puts_the_corner_where_it_belongs(mode: str, expected: tuple[float, 
 def test_latents_of_another_shape_are_refused(latent: tuple[int, int]) -> None:
     with pytest.raises(BadSize, match=f"latent .* {latent[0]}x{latent[1]} px.* 1024x768 px"):
         check_shape("the canvas", (1024, 768), latent)
+
+
+def test_two_fits_one_after_the_other_are_one() -> None:
+    """A scale of its own for each axis, and a shift, in both."""
+    first, second = Fit(2.0, 3.0, 10.0, -20.0), Fit(0.5, 4.0, -7.0, 9.0)
+    # (30, 40) -> (70, 100) -> (28, 409)
+    assert first.then(second).point((30.0, 40.0)) == pytest.approx((28.0, 409.0))
+
+
+@pytest.mark.parametrize(
+    ("size", "advice"),
+    [((1023, 768), "1024x768"), ((3, 700), "8x704"), ((9000, 1004), "8192x1008"), ((1020, 1028), "1024x1024")],
+)
+def test_a_size_that_latents_cannot_have_is_refused_with_the_nearest(size: tuple[int, int], advice: str) -> None:
+    with pytest.raises(BadSize, match=f"at most 8192.* Set width and height to {advice}"):
+        check_size("The layout", *size)
+
+
+def test_the_largest_size_is_taken() -> None:
+    assert LARGEST == 8192
+    check_size("The layout", 8192, 8)

@@ -33,6 +33,22 @@ def who(seen: list[Sighting], text: str = "", names: str = "", by_face: bool = T
     return list(grouping.sort(seen, FILES, by_face, 0.4, given, text).who)
 
 
+def test_every_recogniser_counts_alike() -> None:
+    """Two faces with the cosines 0.8 and 0.2 by two recognisers of different lengths."""
+    first, second = torch.zeros(512), torch.zeros(512)
+    first[0] = 3.0
+    second[0], second[1] = 0.8, 0.6
+    third, fourth = torch.zeros(512), torch.zeros(512)
+    third[0] = 0.5
+    fourth[0], fourth[1] = 0.2, (1 - 0.2**2) ** 0.5
+    points = ((0.0, 0.0),) * 5
+    seen = [
+        Face((0, 0, 200, 200), points, 0.9, torch.zeros(112, 112, 3), {"one": one, "two": two})
+        for one, two in ((first, third), (second, fourth))
+    ]
+    assert grouping.similarities(seen)[0, 1] == pytest.approx(0.5, abs=1e-6)
+
+
 def test_names_of_files_are_names_of_people_or_nothing() -> None:
     for file, name in {
         "anna_1.jpg": "Anna", "anna-maria (3).webp": "Anna Maria", "McDonald2.jpg": "McDonald", "丽.png": "丽",
@@ -96,6 +112,7 @@ def test_what_may_be_wrong_is_said_and_everything_reported(seen: list[Sighting])
     twice = [*seen, Sighting(7, 0, "again.jpg", seen[0].face)]
     done = grouping.sort(twice, [*FILES, "again.jpg"], True, 0.4, ["Anna", "Ben", "Eve"], "3: Anna\n5.2: -")
     assert done.unused == ["Eve"]
+    assert list(done.people) == ["Anna", "Ben"], "whoever is left out is nobody"
     (unlike,) = grouping.remarks(done)
     assert unlike.startswith("Hardly like the others of their person: 3 IMG_2031.jpg (Anna, 0.0")
     lines = grouping.report(done)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from pack.core import identities
 from pack.core.errors import UnsupportedCheckpoint
-from pack.core.people import Identity, Portraits
+from pack.core.people import Face, Identity, Portraits
 
 ARC = "arcface-ir-se50"
 BOTH = (ARC, "antelopev2")
@@ -36,6 +36,22 @@ def saved(one, **changed):
     of_file = {key: changed.pop(key) for key in ("format", "version", "name", "loras") if key in changed}
     kept = {key: tensor for key, tensor in {**tensors, **changed}.items() if tensor is not None}
     return identities.from_tensors(kept, {**metadata, **of_file}, "anna.safetensors")
+
+
+def test_embeddings_crops_and_portraits_are_in_the_order_of_the_photos():
+    embeddings, kept = person().embeddings, pictures()
+    crops = torch.rand(3, 112, 112, 3, generator=torch.Generator().manual_seed(7))
+    faces = []
+    for number in range(3):
+        row = {key: rows[number] for key, rows in embeddings.items()}
+        portraits = Portraits(kept.aligned[number : number + 1], kept.loose[number : number + 1])
+        faces.append(Face((0, 0, 9, 9), ((0.0, 0.0),) * 5, 0.9, crops[number], row, portraits))
+    anna = identities.from_faces("Anna", faces, BOTH)
+    for key in BOTH:
+        assert torch.equal(anna.embeddings[key], embeddings[key])
+    assert torch.equal(anna.crops, crops)
+    assert anna.portraits is not None
+    assert torch.equal(anna.portraits.aligned, kept.aligned) and torch.equal(anna.portraits.loose, kept.loose)
 
 
 def test_normalised_mean_has_the_mean_direction_and_the_mean_length():

@@ -42,7 +42,8 @@ def test_every_layout_is_as_it_always_was(action: str) -> None:
         (2, "bust", 0, "holding hands", ["holding hands is out of the picture with framing = bust: set half"]),
         (2, "half", 0, "kneeling", ["kneeling is out of the picture with framing = half: set full"]),
         (1, "half", 0, "holding hands", ["holding hands: a person alone in a row has no hand to hold"]),
-        (3, "full", 1, "walking", []), (6, "half", 0, "waving", []),
+        (3, "half", 2, "holding hands", ["holding hands: a person alone in a row has no hand to hold"]),
+        (4, "half", 2, "holding hands", []), (3, "full", 1, "walking", []), (6, "half", 0, "waving", []),
     ],
 )  # fmt: skip
 def test_what_an_action_does_not_show_is_said(count, framing, rows, action, told) -> None:

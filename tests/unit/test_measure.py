@@ -12,6 +12,8 @@ from pack.core import measure
 from pack.core.errors import BadCast, BadEmbedding, BadSize
 from pack.core.measure import who_is_who
 from pack.core.people import Cast, Face, Faces, Identity, NotPlaced, Person, PlacedCast, Slot
+from pack.core.previews import Sheet
+from PIL import Image
 
 JUDGE = "w600k_r50"
 NAMES = ("Anna", "Ben", "Cleo", "Dan")
@@ -105,6 +107,18 @@ def test_a_second_recogniser_sees_the_same_faces() -> None:
     assert names == (JUDGE, own) and not report.flattered
     assert report.judged[0].means["resemblance"] == pytest.approx(0.55)
     assert report.pictures[own][0].means["resemblance"] == pytest.approx(0.85)
+    lines = measure.describe(report).splitlines()
+    assert lines[1].startswith("Picture 1: resemblance 0.55, ")
+    assert lines[-1].startswith(f"By {own}, picture 1: resemblance 0.85, ")
+
+
+def test_leakage_is_to_the_most_alike_of_several_others() -> None:
+    everybody = Cast(tuple(Person(identity(number)) for number in range(4)))
+    one = measured(picture(face([0.7, 0.1, 0.4, 0.2])), everybody)
+    (anna,) = one.present
+    assert anna.person == 0
+    assert anna.leakage == pytest.approx(0.4, abs=1e-6)
+    assert anna.margin == pytest.approx(0.7 - 0.4, abs=1e-6)
 
 
 MIXED = [Person(identity(0)), Person(identity(1, by="arcface-ir-se50"))]
@@ -146,6 +160,37 @@ def test_ranking() -> None:
     assert measure.scores(batch(), "copy-paste") == [None] * 4, "which needs several photos"
 
 
+def test_pictures_without_the_score_come_last() -> None:
+    """Of four pictures the second has no parts at all."""
+    report = measure.with_more(batch(), "parts", [(0.2, 0.4), (), (0.9,), (0.5, 0.7)], ["coat", "hat"])
+    assert measure.scores(report, "parts") == pytest.approx([0.3, None, 0.9, 0.6])
+    assert measure.ranking(report, "parts") == [2, 3, 0, 1]
+
+
+def test_of_equal_pictures_the_one_with_fewer_strangers_is_better() -> None:
+    anna, stranger = face([0.7, 0.1]), face([0.0, 0.0], 150)
+    pictures = [picture(anna, stranger), picture(anna), picture(anna, stranger, stranger)]
+    report = measure.measure(pictures, Cast((Person(identity(0)),)), [JUDGE], stranger_below=0.2)
+    assert [len(one.extra) for one in report.judged] == [1, 0, 2]
+    assert measure.ranking(report, "resemblance") == [1, 0, 2]
+
+
+def test_what_the_numbers_do_not_say_is_said() -> None:
+    found = picture(face([0.7, 0.1]))
+    report = measure.measure([found, picture(), found, picture()], Cast((Person(identity(0)),)), [JUDGE])
+    assert measure.troubles(report) == ["No face found in picture 2, 4."]
+
+
+def test_the_text_alignment_of_all_pictures_is_their_mean() -> None:
+    report = measure.with_more(measure.without_people(2, "unknown"), "text", [0.2, 0.3])
+    lines = measure.describe(report).splitlines()
+    assert lines == [
+        "Picture 1: text alignment 0.200",
+        "Picture 2: text alignment 0.300",
+        "Text alignment of all pictures: 0.250",
+    ]
+
+
 def test_the_picture_shows_everybody_in_the_colour_of_their_place() -> None:
     blank = torch.zeros(400, 800, 3)
     first, second = (torch.tensor(color) for color in ((86, 180, 233), (230, 159, 0)))
@@ -165,3 +210,24 @@ def test_the_picture_shows_everybody_in_the_colour_of_their_place() -> None:
     assert drawn(1, first, slice(100, 300)) > 300 and drawn(1, second, slice(320, 500)) > 300, "both are missing"
     middles = (who_is_who(blank, report, 1)[200, [200, 400]] * 255).round()
     assert torch.equal(middles, torch.stack([first, second]).float()), "crossed out in their places"
+
+
+def test_a_swapped_face_is_named_with_both_similarities() -> None:
+    """As the plate says it: whom the face is like, and how much more than the one who should be there."""
+    blank = torch.zeros(400, 800, 3)
+    swapped = picture(face([0.1, 0.6], 200, 240, 120), face([0.7, 0.2], 400, 240, 120), width=800, height=400)
+    report = measure.measure([swapped], cast(placed=True), [JUDGE])
+    shown = (who_is_who(blank, report, 0) * 255).round()
+    expected = Sheet(Image.new("RGB", (800, 400)))
+    expected.label("2", "Ben 0.60, not Anna 0.10", (140.0, 180.0), (230, 159, 0), 200.0)  # up to the next
+    expected.label("1", "Anna 0.70, not Ben 0.20", (340.0, 180.0), (86, 180, 233), 2.4 * 120)
+    plates = (expected.tensor() * 255).round()[:180]
+    assert plates.any() and torch.equal(shown[:180], plates)
+
+
+def test_a_stranger_has_a_grey_frame() -> None:
+    blank = torch.zeros(400, 800, 3)
+    found = picture(face([0.7, 0.1], 200, 200, 120), face([0.0, 0.0], 600, 200, 120), width=800, height=400)
+    report = measure.measure([found], Cast((Person(identity(0)),)), [JUDGE], stranger_below=0.2)
+    edges = (who_is_who(blank, report, 0)[200, [140, 540]] * 255).round()
+    assert edges.tolist() == [[86, 180, 233], [170, 170, 170]]

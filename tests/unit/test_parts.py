@@ -53,6 +53,37 @@ def test_pose_pictures_equal_pillows_lanczos():
     assert torch.equal(module.pose_picture(image, 90, 130)[0], image[0].movedim(-1, 0)), "the right size stays"
 
 
+def test_pose_pictures_of_the_right_size_stay_bit_for_bit():
+    image = picture(5, width=96, height=64)
+    assert torch.equal(module.pose_picture(image, 96, 64), image.movedim(-1, 1))
+    turned = module.pose_picture(image, 64, 96)
+    assert turned.shape == (1, 3, 96, 64)
+
+
+def test_a_part_is_cut_out_on_white_in_the_middle_of_a_square():
+    """A red thing of 20x60 px: 20 px of white at its left and right."""
+    image, mask = torch.zeros(100, 100, 3), torch.zeros(100, 100)
+    image[..., 0] = 1
+    mask[10:70, 30:50] = 1
+    mask[10, 30] = 0
+    found = module.cut(image, mask)
+    assert found.shape == (60, 60, 3)
+    white, red = torch.ones(3), torch.tensor([1.0, 0, 0])
+    assert (found[:, :20] == white).all() and (found[:, 40:] == white).all()
+    assert (found[1:, 20:40] == red).all() and torch.equal(found[0, 20], white), "what the mask leaves out"
+
+
+def test_what_does_not_count_is_dim_in_the_sheet():
+    """A white picture of which the left half counts: the rest is magenta."""
+    mask = torch.zeros(1, 100, 100)
+    mask[:, :, :50] = 1
+    whole = Parts((part(torch.ones(1, 100, 100, 3), mask=mask),))
+    # A cell of 160 px, 6 px from the edges.
+    shown = module.sheet(whole)[0]
+    assert shown[80, 30].tolist() == [1, 1, 1]
+    assert shown[80, 140].tolist() == pytest.approx([0.25 + 0.35, 0.25, 0.25 + 0.35], abs=0.004)
+
+
 def test_targets_are_everywhere_where_none_is_given():
     half, odd = torch.zeros(1, 10, 8), torch.ones(1, 64, 64)
     half[..., :4], odd[..., :32] = 1, math.nan

@@ -5,7 +5,7 @@ import torch
 from pack.core import previews
 from pack.core.people import Layout, Person, Slot
 from pack.core.places.drawing import numbered_layout, read_regions
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 BLUE, ORANGE, YELLOW = (86, 180, 233), (230, 159, 0), (240, 228, 66)
 
@@ -78,3 +78,63 @@ def test_a_table_holds_every_letter_of_a_long_path() -> None:
     name = ("models--" + "x" * 300, "in the wrong place", "move it")
     assert previews.table("Models", [name], [False]).shape[1] < 200, "no name takes the room of the last column"
     assert previews._lines("two", font, 1) == ["t", "w", "o"]
+
+
+def has(picture: torch.Tensor, colour: tuple[int, int, int]) -> torch.Tensor:
+    """(H, W) bool: where a picture (H, W, 3) of 0..1 has this colour of 0 to 255."""
+    return ((picture * 255).round() == torch.tensor(colour)).all(-1)
+
+
+def test_good_states_of_a_table_are_green_and_bad_ones_red() -> None:
+    green, red = (0, 190, 130), (255, 130, 120)
+    rows = [("a model", "found", "here"), ("a model", "missing", "nowhere")]
+    for good, upper, lower in (([True, False], green, red), ([False, True], red, green)):
+        table = previews.table("Models", rows, good)[0]
+        first, second = (has(table, colour).nonzero()[:, 0].float().mean() for colour in (upper, lower))
+        assert first < second
+
+
+def test_heat_maps_are_white_at_their_own_highest_share() -> None:
+    """Black at 0, red at a third, yellow at two thirds, white at the highest; each part by itself."""
+    steps = torch.tensor([0.0, 1 / 3, 2 / 3, 1.0]).expand(4, 4)  # columns from left to right
+    sheet = previews.heat_maps(torch.stack([0.9 * steps, 0.03 * steps.flip(1)]), ["coat", "hat"])[0]
+    expected = [(0, 0, 0), (255, 0, 0), (255, 255, 0), (255, 255, 255)]
+    # Cells are 160 px wide, 6 px apart; a column of a map takes 40 px of its cell.
+    for left, colours in ((6, expected), (172, expected[::-1])):
+        for number, colour in enumerate(colours):
+            found = (sheet[6 + 80, left + 20 + 40 * number] * 255).round()
+            assert tuple(found.tolist()) == colour
+
+
+def plain_picture(colour: tuple[int, int, int]) -> torch.Tensor:
+    return torch.tensor(colour).float().expand(32, 32, 3) / 255
+
+
+def test_photos_of_a_group_stand_side_by_side_below_its_title() -> None:
+    """Eight in a row of 128 px each, 6 px apart, under a bar of 34 px in the colour of the group."""
+    reds = [250 - 20 * number for number in range(9)]
+    first = [plain_picture((red, 20, 20)) for red in reds]
+    second = [plain_picture((20, 20, 200))]
+    groups = [(title, [(one, "", "") for one in pictures]) for title, pictures in (("A", first), ("B", second))]
+    sheet = (previews.grouped_sheet(groups)[0] * 255).round()
+    assert tuple(sheet[2, 400].tolist()) == BLUE
+    for number, red in enumerate(reds[:8]):
+        assert tuple(sheet[34 + 64, 6 + 134 * number + 64].tolist()) == (red, 20, 20)
+    next_row = 34 + 128 + 24 + 6
+    assert tuple(sheet[next_row + 64, 6 + 64].tolist()) == (reds[8], 20, 20)
+    next_group = next_row + 128 + 24 + 6 + 6
+    assert tuple(sheet[next_group + 2, 400].tolist()) == ORANGE
+    assert tuple(sheet[next_group + 34 + 64, 6 + 64].tolist()) == (20, 20, 200)
+
+
+def test_the_last_group_that_is_shown_says_how_many_more_there_are() -> None:
+    groups = [(f"person {number}", [(torch.zeros(8, 8, 3), "", "")]) for number in range(1, 104)]
+    sheet = (previews.grouped_sheet(groups)[0] * 255).round().byte()
+    of_a_group = 34 + 128 + 24 + 6 + 6
+    top = 99 * of_a_group
+    assert sheet.shape[0] == 100 * of_a_group
+    colour = tuple(sheet[top + 2, 500].tolist())
+    expected = Image.new("RGB", (542, 28), colour)
+    text = "person 100, and 3 more"
+    ImageDraw.Draw(expected).text((6, 14), text, (0, 0, 0), ImageFont.load_default(20), "lm")
+    assert Image.fromarray(sheet[top : top + 28].numpy()).tobytes() == expected.tobytes()

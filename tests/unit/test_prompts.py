@@ -3,7 +3,7 @@
 import pytest
 import torch
 from pack.core.attention import EVERYBODY, EXCLUDED, NOBODY, region_bias
-from pack.core.errors import BadCast
+from pack.core.errors import BadCast, BadSetup
 from pack.core.prompts import BadPrompts, BadText, check_text, named, per_person, per_scene
 
 NAMES = ["Anna", "Ben", "Käthe"]
@@ -87,3 +87,12 @@ def test_tokens_are_heard_where_their_owner_is() -> None:
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
         shares = torch.tensor([[3.0, EXCLUDED + 3.0], [EXCLUDED, EXCLUDED]]).to(dtype).softmax(1)
         assert shares[0].tolist() == [1.0, 0.0] and shares[1].isfinite().all()
+
+
+def test_a_run_makes_a_hundred_scenes_and_not_one_more() -> None:
+    scenes = [f"at the beach, {number}" for number in range(1, 101)]
+    assert per_scene("\n".join(scenes)) == scenes
+    with pytest.raises(BadSetup, match="The text has 101 scenes; from 1 to 100 can be made"):
+        per_scene("\n".join([*scenes, "in the kitchen"]))
+    with pytest.raises(BadSetup, match="The text has no scene"):
+        per_scene("\n \n")

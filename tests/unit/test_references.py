@@ -2,7 +2,8 @@
 
 import people_made
 import pytest
-from pack.core.people import PlacedCast, Slot
+import torch
+from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.references.pictures import references, resized, with_sentences
 
 
@@ -51,3 +52,14 @@ def test_places_are_told_as_a_viewer_sees_them(slots, said):
 )  # fmt: skip
 def test_pictures_are_resized_as_the_hosts_nodes_do(size, area, step, expected):
     assert resized(*size, area, step) == expected
+
+
+def test_the_first_photos_of_everybody_become_references_in_their_order():
+    people = (people_made.person(1, photos=3), people_made.person(2, photos=2))
+    found = references(Cast(people), 2, 512, None, False, "node")
+    assert [one.person for one in found] == [0, 1]
+    for one, person in zip(found, people, strict=True):
+        photos = person.identity.portraits.loose[:2].float() / 255
+        assert len(one.pictures) == 2
+        for picture, photo in zip(one.pictures, photos, strict=True):
+            assert torch.equal(picture[0], photo)

@@ -6,7 +6,7 @@ import people_made
 import pytest
 import torch
 from pack.core.errors import BadCast
-from pack.core.people import Lora, Person, PlacedCast, Slot
+from pack.core.people import Layout, Lora, Person, PlacedCast, Slot
 from pack.core.places import bodies, regions
 from pack.core.places.regions import BadRegion
 from people_made import painted
@@ -23,6 +23,10 @@ def box(x0, y0, x1, y1):
 
 def of_faces(*slots, margin=0.5, feather=8.0):
     return regions.of_faces(cast(*slots), None, margin, feather, "node")
+
+
+def test_a_box_is_widened_by_its_own_width_and_height():
+    assert regions.widened((10, 20, 30, 80), 0.5) == (0, -10, 40, 110)
 
 
 RIGHT = painted((48, 0, 96, 64))
@@ -93,6 +97,32 @@ def test_the_torso_has_no_hole(hidden):
     shoulder, hip = slot.pose[6], slot.pose[12]
     assert region[int(shoulder[1]) + 2 : int(hip[1]) - 2, int(hip[0]) + 4 : 512 - int(hip[0]) - 4].all()
     assert not region[:, : int(shoulder[0]) - 12].any()
+
+
+def test_the_region_of_a_body_has_its_face_and_reaches_by_the_width_of_it():
+    """A face box of 30x60 px, of which no limb comes near; a margin of half of its width around an upright arm."""
+    joints = [(0.0, 0.0, 0.0)] * 17
+    joints[7], joints[9] = (200.0, 150.0, 1.0), (200.0, 250.0, 1.0)  # a left forearm
+    joints[0] = (40.0, 50.0, 1.0)
+    slot = Slot((40.0, 50.0), (25.0, 20.0, 55.0, 80.0), pose=tuple(joints))
+    region = regions.of_person(cast(slot, width=320, height=320), 1, "body", 0.5, 0)
+    assert region[50, 40] == region[21, 54] == 1, "the face"
+    assert region[200, 200 - 14] == region[200, 200 + 13] == 1
+    assert region[200, 200 - 17] == region[200, 200 + 16] == 0
+
+
+def test_a_place_is_free_where_whoever_stands_in_it_has_weight_0():
+    slots = (box(0, 0, 20, 20), box(30, 0, 50, 20), box(60, 0, 80, 20))
+    layout = Layout(96, 64, slots)
+    people = (Person(people_made.identity(1), 1.0, slots[0], 1), Person(people_made.identity(2), 0.0, slots[2], 3))
+    assert regions.staying(PlacedCast(people, 96, 64), layout) == slots[1:]
+
+
+def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
+    """Of 40x40 px only 10x40 are on it; coarse layers take 16 px for a token."""
+    (said,) = regions.remarks(cast(box(-30, 10, 10, 50)), None, regions.FACE_BOXES, 16)
+    assert said.startswith("Face boxes small: person 1 10x40 px")
+    assert regions.remarks(cast(box(0, 10, 40, 50)), None, regions.FACE_BOXES, 16) == []
 
 
 def test_no_region_covers_the_face_of_another():

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core import second_pass as crops
-from pack.core.people import NOSE, Face, Faces, Identity, Person
+from pack.core.people import NOSE, Face, Faces, Identity, Person, Slot
+from pack.core.previews import Sheet
 from pack.core.second_pass import Candidate, Choice
+from PIL import Image
 
 NAMES = ("Ann", "Bob", "Cid")
 EVERYBODY = Choice("everybody", 96, 0.4, True, 1.0, 0.2, 0.2, 256)
@@ -86,10 +88,11 @@ def test_people_without_a_face_are_cut_out_in_their_place_or_left():
 
 
 def test_a_mask_falls_to_nothing_within_its_square_but_not_where_the_picture_ends():
-    inside, corner = cut(face(160, 100), face(10, 12))
+    inside, corner, opposite = cut(face(160, 100), face(10, 12), face(310, 188))
     mask = inside.crop.mask
     assert mask.max() == 1 and torch.cat([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).max() < 0.1
     assert corner.crop.square[:2] == (0, 0) and corner.crop.mask[0, 0] == 1
+    assert opposite.crop.square[2:] == (320, 200) and opposite.crop.mask[-1, -1] == 1
     (hard,) = cut(face(160, 100), feather=0)
     assert set(hard.crop.mask.unique().tolist()) == {0.0, 1.0}
     (tight,) = cut(face(160, 100), margin=0.25, mask_margin=4.0)
@@ -158,3 +161,44 @@ def test_colours_follow_what_lies_around_the_face():
     assert around < 0.1 * none and on < 0.1 * none
     flat, _ = crops.paste(images, where, torch.full((1, 256, 256, 3), 0.9), "around the face")
     assert flat.isfinite().all() and flat.min() >= 0 and flat.max() <= 1
+
+
+def small_and_large() -> list[crops.Decision]:
+    """Of three people the second has a large face, which stays."""
+    everybody, faces = people(face(60, 100, 40), face(160, 100, 110), face(260, 100, 40))
+    return crops.decide(everybody, faces, replace(EVERYBODY, who="small faces"))
+
+
+def test_the_rows_of_the_batch_keep_the_numbers_of_the_places():
+    cast = crops.cast_of(small_and_large(), 256)
+    assert [(person.identity.name, person.place) for person in cast.people] == [("Ann", 1), ("Cid", 3)]
+
+
+def test_pictures_and_places_are_counted_from_one():
+    slot = Slot((60.0, 100.0))
+    everybody, faces = people(face(60, 100), face(240, 100))
+    placed = [replace(one, picture=1, person=replace(one.person, slot=slot)) for one in everybody]
+    lines = crops.describe(crops.decide(placed, faces, EVERYBODY), 2).splitlines()
+    assert [line.partition(": face")[0] for line in lines] == ["Picture 2: Ann (place 1)", "Picture 2: Bob (place 2)"]
+    alone = crops.describe(crops.decide(everybody, faces, EVERYBODY), 1).splitlines()
+    assert [line.partition(": face")[0] for line in alone] == ["Ann", "Bob"]
+
+
+def test_the_preview_shows_who_is_cut_out_and_counts_the_others():
+    """Thick frames around squares and faces that are cut out, thin ones around those that stay; a line below."""
+    image = torch.zeros(200, 320, 3)
+    decisions = small_and_large()
+    shown = (crops.who_is_cut_out(image, decisions) * 255).round().byte()
+    blue, orange, green = (torch.tensor(colour) for colour in ((86, 180, 233), (230, 159, 0), (0, 190, 130)))
+    for number, colour, thick in ((0, blue, True), (1, orange, False), (2, green, True)):
+        left, top, _, bottom = (round(side) for side in decisions[number].candidate.box)
+        middle = (top + bottom) // 2
+        assert torch.equal(shown[middle, left], colour)
+        assert torch.equal(shown[middle, left + 1], colour) == thick
+    for number, colour in ((0, blue), (2, green)):
+        x0, y0, _, y1 = decisions[number].crop.square
+        assert torch.equal(shown[(y0 + y1) // 2, x0], colour)
+    expected = Sheet(Image.new("RGB", (320, 200)))
+    expected.footer(["2 faces cut out, 1 left as they are"])
+    written = (expected.tensor() * 255).round().byte()
+    assert written[-10].any() and torch.equal(shown[-15:], written[-15:])

@@ -1,7 +1,7 @@
 """Whatever people type or files bring becomes one line that every console, log and picture can take."""
 
 import pytest
-from pack.core.errors import LikenessError
+from pack.core.errors import LikenessError, counted, first, listed
 from pack.core.text import plain
 
 
@@ -23,3 +23,19 @@ def test_letters_stay_and_what_steers_goes(typed: object, shown: str) -> None:
 def test_a_message_is_headed_by_the_pack_and_not_by_the_path_of_a_file() -> None:
     classes = [LikenessError, *LikenessError.__subclasses__()]
     assert {kind.__module__ for kind in classes} == {"likeness"} and len(classes) > 10
+
+
+def test_a_long_name_ends_in_dots_and_is_as_long_as_asked_for() -> None:
+    assert plain("Maximiliane", 11) == "Maximiliane"
+    assert plain("Maximiliane", 10) == "Maximil..."
+
+
+def test_a_note_has_eight_names_and_says_how_many_more_there_are() -> None:
+    names = [f"person {number}" for number in range(1, 13)]
+    assert listed(first(names[:8])) == ", ".join(names[:8])
+    assert listed(first(names)) == ", ".join([*names[:8], "4 more"])
+
+
+def test_what_is_counted_is_in_the_right_number() -> None:
+    found = [counted(number, "place") for number in (0, 1, 2)] + [counted(3, "person", "people")]
+    assert found == ["0 places", "1 place", "2 places", "3 people"]

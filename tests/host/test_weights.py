@@ -1,0 +1,144 @@
+"""Weights of people in a cast: each reaches what the networks are given of that person, and of nobody else.
+
+Two people with different weights, compared with both at weight 1. Who has weight 0: tests/promises/test_off.py.
+"""
+
+from typing import Any
+
+import pytest
+import tiny_dits
+import torch
+from attack_graphs import ours, value
+from figures import relative
+from graph_run import run
+from pack.bridge.carried import CarriedCond
+from pack.bridge.injections import Injection
+from torch import Tensor
+
+LOUD, QUIET = 0.9, 0.3
+ALMOST = 5e-6
+
+ADAPTERS = ["LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStoryMaker"]
+"""Nodes whose people are keys and values of the layers of a network."""
+if tiny_dits.KNOWN:
+    ADAPTERS.append("LikenessApplyWithAnyone")
+
+
+def outputs(kind: str, first: float, second: float, **changed: Any) -> Any:
+    """What a node of ours gives for two people with these weights."""
+    return run(ours(kind, cast=value(f"cast(weights=({first}, {second}))"), **changed), {})
+
+
+def layers(kind: str, first: float, second: float) -> list[tuple[Tensor, ...]]:
+    """Of the positive, by layer: keys and values, (2, tokens, width) each, or (2, heads, tokens, width)."""
+    _, positive, *_ = outputs(kind, first, second)
+    conds = positive[0][1]["model_conds"].values()
+    (injection,) = [
+        cond.cond[0] for cond in conds if isinstance(cond, CarriedCond) and isinstance(cond.cond[0], Injection)
+    ]
+    found = []
+    for layer in injection.layers:
+        if layer is not None:
+            # In StoryMaker the background stands in front of the people.
+            found.append(tuple(tensor[-2:] for tensor in layer))
+    return found
+
+
+def own(tensor: Tensor, kind: str) -> Tensor:
+    """Without the tokens of the background, which StoryMaker has in front of everybody's own."""
+    return tensor[BACKGROUND:] if kind == "LikenessApplyStoryMaker" else tensor
+
+
+BACKGROUND = 20
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_values_of_everybody_are_as_loud_as_that_person(kind: str) -> None:
+    """Keys stay, so that who is quiet is looked at as often and says less."""
+    unweighted, weighted = layers(kind, 1.0, 1.0), layers(kind, LOUD, QUIET)
+    assert len(unweighted) == len(weighted) > 0
+    for before, after in zip(unweighted, weighted, strict=True):
+        *keys, values = before
+        *keys_after, values_after = after
+        for key, key_after in zip(keys, keys_after, strict=True):
+            assert torch.equal(key, key_after)
+        assert relative(own(values_after[0], kind), LOUD * own(values[0], kind)) <= ALMOST
+        assert relative(own(values_after[1], kind), QUIET * own(values[1], kind)) <= ALMOST
+
+
+def id_tokens(first: float, second: float) -> Tensor:
+    """What Apply ID-Patch appends to the 77 tokens of the positive, (2 * tokens, width)."""
+    cast = value(f"cast(weights=({first}, {second}))")
+    positive, *_ = run(ours("LikenessApplyIDPatch", cast=cast, image=ours("LikenessIDPatchImage", cast=cast)), {})
+    longest = max((context for context, _ in positive), key=lambda context: context.shape[1])
+    return longest[0, 77:]
+
+
+def test_id_tokens_of_everybody_are_as_loud_as_that_person() -> None:
+    unweighted, weighted = id_tokens(1.0, 1.0), id_tokens(LOUD, QUIET)
+    half = len(unweighted) // 2
+    assert relative(weighted[:half], LOUD * unweighted[:half]) <= ALMOST
+    assert relative(weighted[half:], QUIET * unweighted[half:]) <= ALMOST
+
+
+def test_the_id_patch_of_everybody_is_as_loud_as_that_person() -> None:
+    """The skeletons stay. Noses are at (40, 40) and (94, 40), so that both patches are cut at an edge and overlap."""
+    both, first_quiet, second_quiet, neither = (
+        outputs("LikenessIDPatchImage", *weights)[0][0]
+        for weights in ((1.0, 1.0), (QUIET, 1.0), (1.0, QUIET), (QUIET, QUIET))
+    )
+    first, second = both - first_quiet, both - second_quiet  # (1 - QUIET) times a patch
+    inside = [torch.zeros(both.shape[:2], dtype=torch.bool) for _ in range(2)]
+    inside[0][8:72, 8:72] = True
+    inside[1][8:72, 62:126] = True
+    for patch, place in zip((first, second), inside, strict=True):
+        assert (patch[place] != 0).float().mean() > 0.9
+        assert patch[~place].abs().max() == 0
+    assert relative(both - first - second, neither) <= ALMOST
+
+
+def fused_words(first: float, second: float) -> Tensor:
+    """The text in which PhotoMaker's class words stand, (tokens, width)."""
+    _, positive, *_ = outputs(
+        "LikenessApplyPhotoMaker", first, second, text="a woman img and a man img", start_percent=0.0
+    )
+    return positive[0][0][0]
+
+
+def test_class_words_of_everybody_are_as_far_from_plain_words_as_that_person_is_loud() -> None:
+    unweighted, halfway, weighted = fused_words(1.0, 1.0), fused_words(0.5, 0.5), fused_words(LOUD, QUIET)
+    change = 2 * (unweighted - halfway)  # from the plain word to the whole person
+    changed = (change.abs().amax(-1) > 1e-4).nonzero().flatten().tolist()
+    half = len(changed) // 2
+    assert len(changed) >= 2 and changed[half] - changed[half - 1] > 1, "the words of the two stand apart"
+    plain = unweighted - change
+    for words, weight in ((changed[:half], LOUD), (changed[half:], QUIET)):
+        assert relative(weighted[words], plain[words] + weight * change[words]) <= 1e-5
+
+
+def two_parts(first: float, second: float) -> Any:
+    """A hat and shoes with these weights."""
+    hat = ours("LikenessPart", label="hair or headwear", weight=first)
+    return ours("LikenessPart", label="shoes", weight=second, parts=hat)
+
+
+def test_parts_are_as_loud_as_each_of_them_by_share_parts_attention() -> None:
+    _, positive, _ = run(ours("LikenessSharePartsAttention", parts=two_parts(LOUD, QUIET), strength=0.5), {})
+    (shared,) = positive[0][1]["model_conds"]["likeness_sharing"].cond
+    assert list(shared.weights.weights) == pytest.approx([0.5 * LOUD, 0.5 * QUIET])
+
+
+def test_parts_are_as_loud_as_each_of_them_by_parts2whole() -> None:
+    """In the shared attention, and as image tokens, of which the released network has one for each."""
+    image_tokens = []
+    for weights in ((1.0, 1.0), (LOUD, QUIET)):
+        features = ours("LikenessEncodeParts", parts=two_parts(*weights))
+        _, positive, _ = run(ours("LikenessApplyParts", features=features), {})
+        conds = positive[0][1]["model_conds"]
+        (shared,), (injection,) = conds["likeness_sharing"].cond, conds["likeness_injections"].cond
+        assert list(shared.weights.weights) == pytest.approx(weights)
+        image_tokens.append(injection.tokens[0])
+    unweighted, weighted = image_tokens
+    assert relative(weighted[0], LOUD * unweighted[0]) <= ALMOST
+    assert relative(weighted[1], QUIET * unweighted[1]) <= ALMOST
+    assert weighted[2:].abs().max() == 0
