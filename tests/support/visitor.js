@@ -7,7 +7,12 @@ const files = () => app.extensionManager.workflow;
 const drawn = (node, inside = '') => document.querySelector(`[data-node-id="${node.id}"]${inside}`);
 // In the order of their numbers: a click brings a node to the front.
 const boxes = () => (app.rootGraph ?? app.graph)._nodes.filter(node => node.subgraph).sort((a, b) => a.id - b.id);
-const row = (box, name) => drawn(box, ` [data-widget-name="${name}"]`);
+// Of a Vue node, the line of a value: by the slot that stands before it, as frontend 1.49.6 puts no names on the lines.
+const row = (box, name) => {
+  const slot = box.inputs.findIndex(input => input.widget && input.name === name);
+  const dot = drawn(box, ` [data-slot-key="${box.id}-in-${slot}"]`);
+  return dot?.closest('[data-testid=node-widget]');
+};
 const widget = (box, name) => box.widgets.find(one => one.name === name);
 const tracker = () => files().activeWorkflow.changeTracker;
 const show = (node, x, y) => {
