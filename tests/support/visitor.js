@@ -240,8 +240,10 @@ window.visitor = {
       return widget(box, name).element?.value ?? widget(box, name).value;
     };
     const sent = (box, name) => box.subgraph.inputs.find(slot => slot.name === name).linkIds.flatMap(id => {
-      const {target_id, target_slot} = box.subgraph.getLink(id);
-      const input = box.subgraph.getNodeById(target_id).inputs[target_slot];
+      const {target_id} = box.subgraph.getLink(id);
+      // Not by the link's own slot: frontend 1.49.6 sorts the inputs of a blueprint that is put down, and leaves in its
+      // links where they stood before.
+      const input = box.subgraph.getNodeById(target_id).inputs.find(slot => slot.link === id);
       return output[`${box.id}:${target_id}`]?.inputs[input.widget?.name ?? input.name] ?? [];
     });
     const names = box => box.inputs.filter(one => one.widget && one.link == null).map(({name}) => name);
