@@ -17,7 +17,7 @@ import real_faces
 import translations
 from pack.nodes.extension import NODES
 from rig import workflow
-from visits import Graph, Visit, asked_for, numbered, toasts
+from visits import Graph, Visit, asked_for, numbered, once_of_each, toasts
 
 pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +46,7 @@ def people(visit: Visit) -> Graph:
     }
 
 
-@pytest.mark.parametrize("each", [16, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("each", [16, pytest.param(1, marks=[pytest.mark.thorough, once_of_each])])
 @pytest.mark.thorough_with("newest")
 def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
     """By the button over a selected node. In a git clone frontends miss `<NodeId>/en.md` and then take the page.
