@@ -120,10 +120,10 @@ def _forget_models_of_errors() -> None:
 
 def _repeats_another(item: pytest.Item) -> bool:
     """Whether a mark `not_with` names one of the test's parameters."""
+    words: list[str] = []
     for mark in item.iter_markers("not_with"):
-        if any(word in item.name for word in mark.args):
-            return True
-    return False
+        words += mark.args
+    return any(word in item.name for word in words)
 
 
 def _turn(item: pytest.Item) -> int:

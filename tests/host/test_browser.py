@@ -272,9 +272,7 @@ LABEL = '<img src=x onerror="window.harmed = 1"> Anna & Ben <3 &amp; [[a|http://
 
 @pytest.mark.both_hosts
 def test_a_note_shows_what_was_typed_and_runs_nothing(visit: Visit) -> None:
-    """On the node, where frontends read it as HTML."""
-    if visit.vue:
-        pytest.skip("read as HTML by classic nodes")
+    """On the node, which frontends read as HTML or as text."""
     image = node("EmptyImage", width=64, height=64, batch_size=1, color=0)
     part = node("LikenessPart", image=["image", 0], label="other", other_label=LABEL, weight=1.0)
     visit.load({"image": image, "part": part, "shown": node("PreviewImage", images=["part", 1])})

@@ -143,6 +143,16 @@ def test_parts_of_the_release_hold_every_test_once() -> None:
     assert sorted(in_browser) == sorted(runner.BROWSER)
 
 
+def test_nothing_is_published_before_every_part_has_passed() -> None:
+    """On the oldest host that the pack is for, and on the one that the other checks name."""
+    text = (ROOT / ".github" / "workflows" / "publish.yml").read_text("utf-8")
+    assert f"part: [{', '.join(runner.PARTS)}]\n" in text
+    assert "  publish:\n    needs: release\n" in text
+    tested = set(re.findall(r"comfyui: (v[\d.]+)", (ROOT / ".github/workflows/tests.yml").read_text("utf-8")))
+    named = re.search(r"comfyui: \[(.*)\]", text)
+    assert named and set(named[1].split(", ")) == tested
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

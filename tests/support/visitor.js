@@ -47,7 +47,8 @@ window.visitor = {
     }
   },
 
-  text: () => document.body.innerText.replace(/\s+/g, ' '),
+  // As it is seen: a word joiner is not.
+  text: () => document.body.innerText.replaceAll('\u2060', '').replace(/\s+/g, ' '),
 
   // In 1.27.10 the mark is on a group of two.
   run: () => (found => found.querySelector('button') ?? found)(document.querySelector('[data-testid=queue-button]'))
