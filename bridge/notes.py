@@ -1,6 +1,6 @@
 """Notes for the user on the node itself and in the log, where the result could be better; progress bar and cancel."""
 
-import html
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
@@ -104,14 +104,21 @@ def _send(node_id: str) -> None:
         server.send_progress_text("\n".join(filter(None, said.values())) or " ", box)
 
 
-def _text(node_id: str) -> str:
-    """What stands under a node, as HTML that shows nothing but the text.
+WORD_JOINER = "\u2060"
+"""A character that is not seen and takes no room."""
+# "<" before a letter begins a tag and "&" an entity; [[label|address]] and __LNK0__ become links in frontend 1.49.6.
+_READ_AS_HTML = re.compile(r"<(?=[A-Za-z/!?])|&(?=[A-Za-z#])|\[(?=\[)|_(?=_)")
 
-    The frontends read a note as HTML: 1.27.10 runs its scripts, 1.49.6 drops its tags and makes links of
-    [[label|address]] and __LNK0__. Both show these entities as the letters they are.
+
+def _text(node_id: str) -> str:
+    """The note under a node, as characters that mean the same as HTML and as plain text.
+
+    Frontend 1.27.10 reads a note as HTML and runs its scripts, 1.49.6 reads it as HTML without its tags, and 1.58.1
+    shows every character of it, so that an entity would be seen as "&lt;". A word joiner behind what would begin a tag,
+    an entity or a link makes it the character alone in all of them.
     """
     text = plain_lines("\n".join(_told.get(node_id, ())))
-    return html.escape(text, quote=False).replace("[", "&#91;").replace("_", "&#95;")
+    return _READ_AS_HTML.sub(lambda match: match[0] + WORD_JOINER, text)
 
 
 def kept(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:

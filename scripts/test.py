@@ -1,10 +1,11 @@
 """Sets up and runs the tests, those in a ComfyUI and those without one. Standard library only.
 
-    python scripts/test.py [--fast | --all] [--python PATH] [pytest arguments]
+    python scripts/test.py [--fast | --all [--part NAME]] [--python PATH] [pytest arguments]
 
 --fast     unit and contract tests, and every method once in the newest ComfyUI: while one works
 (neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change
 --all      everything in every ComfyUI: before a release
+--part     one part of it, each under an hour on two cores: host-less, promises, browser or nodes
 
 Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/promises runs in a
 ComfyUI. What is asked for by path runs in one process, a whole tier in several: the newest ComfyUI's first, then all
@@ -65,6 +66,29 @@ TIERS = {
     "--all": Tier(),
 }
 
+BROWSER = (
+    "tests/host/test_browser.py",
+    "tests/host/test_typed_values.py",
+    "tests/host/test_workflow_pages.py",
+)
+"""What is looked at in Chromium, in every frontend: one page after the other, as there is one browser."""
+
+
+def _without_browser() -> list[str]:
+    """Every other file of tests/host, so that a new one belongs to a part from the start."""
+    files = sorted((ROOT / "tests" / "host").glob("test_*.py"))
+    names = [file.relative_to(ROOT).as_posix() for file in files]
+    return [name for name in names if name not in BROWSER]
+
+
+PARTS = {
+    "host-less": Tier(HOST_LESS, ()),
+    "promises": Tier((), ("tests/promises",)),
+    "browser": Tier((), BROWSER),
+    "nodes": Tier((), ("tests/parity", *_without_browser())),
+}
+"""What --all runs, in parts; together they hold every test once, as tests/scripts/test_scripts.py sees to."""
+
 
 @dataclass(frozen=True)
 class Session:
@@ -91,15 +115,18 @@ def main(arguments: list[str]) -> int:
     )
     for name in ("--fast", "--all"):
         parser.add_argument(name, dest="tier", action="store_const", const=name, default="", help="see above")
+    parser.add_argument("--part", choices=PARTS, help="of --all")
     parser.add_argument("--python", help="a Python that has everything already")
     given, arguments = parser.parse_known_args(arguments)
     started, cpu = time.monotonic(), cpu_seconds()
-    tier = TIERS[given.tier]
+    tier = tier_of(given.tier, given.part)
     hosts = environment.find_hosts()
     python = environment.python_for(hosts, given.python, MODULES)
     options, host_less, on_hosts = split(arguments)
     if whole := not host_less and not on_hosts:
         host_less, on_hosts = _ours(tier.host_less), _ours(tier.on_hosts)
+    elif given.part:
+        raise environment.SetupError("--part says which tests run, and so do paths: leave one of them out.")
     stop = "-x" in options or "--exitfirst" in options
     outcomes: list[Outcome] = []
     found = sessions(tier, hosts, host_less, on_hosts)
@@ -114,6 +141,15 @@ def main(arguments: list[str]) -> int:
         found = status.passed(name for name, result in outcomes[0].tests if result == "passed")
         status.PAGE.write_text(status.rendered(found), "utf-8")
     return report(outcomes, missing, time.monotonic() - started, cpu_seconds() - cpu)
+
+
+def tier_of(name: str, part: str | None) -> Tier:
+    """The tier of a name in TIERS, or the part of it. Raises SetupError where the tier has no parts."""
+    if part is None:
+        return TIERS[name]
+    if name != "--all":
+        raise environment.SetupError(f"--part {part} is a part of --all: python scripts/test.py --all --part {part}")
+    return PARTS[part]
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str], list[str]]:

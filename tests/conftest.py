@@ -49,11 +49,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests under tests/host and tests/parity need a ComfyUI; scripts/test.py runs them in every host it finds.
 
     A file's tests share networks, and those of several files a running host: each such group stays in one worker.
     """
+    repeats = [item for item in items if _repeats_another(item)]
+    if repeats:
+        items[:] = [item for item in items if item not in repeats]
+        config.hook.pytest_deselected(items=repeats)
     skip = pytest.mark.skip(reason="needs COMFYUI_PATH")
     for item in items:
         if not HOST and {ROOT / "tests" / name for name in ("host", "parity", "promises")} & set(item.path.parents):
@@ -112,6 +116,14 @@ def _forget_models_of_errors() -> None:
     management = sys.modules.get("comfy.model_management")
     if management and any(one.model is None for one in management.current_loaded_models):
         management.current_loaded_models[:] = [one for one in management.current_loaded_models if one.model]
+
+
+def _repeats_another(item: pytest.Item) -> bool:
+    """Whether a mark `not_with` names one of the test's parameters."""
+    words: list[str] = []
+    for mark in item.iter_markers("not_with"):
+        words += mark.args
+    return any(word in item.name for word in words)
 
 
 def _turn(item: pytest.Item) -> int:

@@ -101,8 +101,10 @@ function onNote({ detail: { nodeId, text } }) {
   const nodes = find(nodeId);
   const node = nodes.at(-1);
   if (!isOurs(node?.type) || (inApp() && node.type === "LikenessDoctor")) return; // its report says the same
-  // Notes are HTML, all of it escaped. What is parsed here is not in the page: nothing of it is loaded or run.
-  const note = new DOMParser().parseFromString(text, "text/html").documentElement.textContent.trim();
+  // Frontends read notes as HTML, so ours have word joiners where a tag would begin. What is parsed here is not in the
+  // page: nothing of it is loaded or run.
+  const read = new DOMParser().parseFromString(text, "text/html").documentElement.textContent;
+  const note = read.replaceAll("\u2060", "").trim();
   if (note && !isSeen(nodes)) show(nodeId, "warn", node.title, note);
   else hide(nodeId);
 }

@@ -17,7 +17,7 @@ import real_faces
 import translations
 from pack.nodes.extension import NODES
 from rig import workflow
-from visits import Graph, Visit, asked_for, numbered, toasts
+from visits import Graph, Visit, asked_for, numbered, once_of_each, toasts
 
 pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +46,7 @@ def people(visit: Visit) -> Graph:
     }
 
 
-@pytest.mark.parametrize("each", [16, pytest.param(1, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("each", [16, pytest.param(1, marks=[pytest.mark.thorough, once_of_each])])
 @pytest.mark.thorough_with("newest")
 def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
     """By the button over a selected node. In a git clone frontends miss `<NodeId>/en.md` and then take the page.
@@ -272,9 +272,7 @@ LABEL = '<img src=x onerror="window.harmed = 1"> Anna & Ben <3 &amp; [[a|http://
 
 @pytest.mark.both_hosts
 def test_a_note_shows_what_was_typed_and_runs_nothing(visit: Visit) -> None:
-    """On the node, where frontends read it as HTML."""
-    if visit.vue:
-        pytest.skip("read as HTML by classic nodes")
+    """On the node, which frontends read as HTML or as text."""
     image = node("EmptyImage", width=64, height=64, batch_size=1, color=0)
     part = node("LikenessPart", image=["image", 0], label="other", other_label=LABEL, weight=1.0)
     visit.load({"image": image, "part": part, "shown": node("PreviewImage", images=["part", 1])})

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import templates
 from rig import workflow
-from visits import Graph, Visit
+from visits import Graph, Visit, once_of_each
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
 # One with every kind of value; one with a preview on a box, and a blueprint.
@@ -89,8 +89,13 @@ def type_on_canvas(visit: Visit, number: int, name: str, left: float, right: flo
 
 
 def usual(path: Path) -> Any:
-    seldom = pytest.mark.thorough_with("with Vue nodes") if path.stem in CLASSIC else pytest.mark.thorough
-    return pytest.param(path, id=path.stem, marks=() if path.stem == USUAL else seldom)
+    """The file as a parameter, with the runs in which it is tried."""
+    marks: list[Any] = []
+    if path.stem in CLASSIC:
+        marks.append(pytest.mark.thorough_with("with Vue nodes"))
+    elif path.stem != USUAL:
+        marks += [pytest.mark.thorough, once_of_each]
+    return pytest.param(path, id=path.stem, marks=marks)
 
 
 @pytest.fixture(params=map(usual, [*templates.FILES, *templates.BLUEPRINTS]))

@@ -43,6 +43,8 @@ WITHOUT_PICTURE = {"check_files", "people_saved_from_photos"}
 """They generate nothing."""
 BEFORE = -10
 """What the links inside of a box at its own inputs begin at."""
+BEHIND = -20
+"""What the links inside of a box at its own outputs end at."""
 DRAWN = {"DA3Render", "SDPoseDrawKeypoints"}
 """By networks of a gigabyte, which no small file stands in for: the picture they look at takes the drawing's place."""
 TABLE = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8"))
@@ -107,8 +109,6 @@ def prepared(
     prompt = workflow.to_prompt(graph, known)
     parts = workflow.nodes_of(prompt, "LikenessLoadParts2Whole")
     names = standins_for(file, prompt, models)
-    if workflow.nodes_of(prompt, "MediaPipeFaceLandmarker"):  # the stand-in finds one face in every picture
-        names |= {"LikenessPlaceCast.order": "custom", "LikenessPlaceCast.custom_order": "1"}
     width, height = size_of(file)
     # After one step of these the picture is nearly black, and klein's second pass has half as many.
     steps = 2 if file in templates.METHODS or parts or "klein" in file.stem else 1
@@ -309,8 +309,11 @@ def test_a_blueprint_runs_as_one_node(
         prompt[name] = node("LoadImage", image=loaded.get(name, "likeness_full_length_painted.png"))
         to = nodes[link["target_id"]]["inputs"][link["target_slot"]]["name"]
         prompt[f"{box['id']}:{link['target_id']}"]["inputs"][to] = [name, ("IMAGE", "MASK").index(link["type"])]
-    decoded = workflow.nodes_of(prompt, "VAEDecode")[-1]
-    prompt["saved"] = node("SaveImage", images=[decoded, 0], filename_prefix="blueprint")
+    # A blueprint with a second pass decodes the faces last, and gives the whole picture that they were pasted into.
+    (picture,) = (link for link in inside["links"] if link["target_id"] == BEHIND and link["target_slot"] == 0)
+    assert picture["type"] == "IMAGE"
+    given = [f"{box['id']}:{picture['origin_id']}", picture["origin_slot"]]
+    prompt["saved"] = node("SaveImage", images=given, filename_prefix="blueprint")
     made = result(host_server, prompt, host_server.run(prompt))
     assert made.shape == (1, *size_of(path)[::-1], 3) and made.std() > 5
 

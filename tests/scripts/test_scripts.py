@@ -1,6 +1,7 @@
 """Finding hosts, sorting pytest's arguments, and what test.py says and returns."""
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -118,6 +119,52 @@ def test_what_a_tier_runs_in_which_host(tier: str, marked: list[str]) -> None:
         assert {one.host: one.marked for one in found[1:]} == dict(zip([NEW, OLD], marked, strict=False))
     paths = (*runner.TIERS[tier].host_less, *runner.TIERS[tier].on_hosts)
     assert all((ROOT / path).exists() for path in paths)
+
+
+def files_of(tier: runner.Tier) -> list[str]:
+    """The test files of a tier or a part of one, sorted."""
+    files: list[Path] = []
+    for path in (*tier.host_less, *tier.on_hosts):
+        if (ROOT / path).is_dir():
+            files += (ROOT / path).rglob("test_*.py")
+        else:
+            files.append(ROOT / path)
+    return sorted(file.relative_to(ROOT).as_posix() for file in files)
+
+
+def test_parts_of_the_release_hold_every_test_once() -> None:
+    """And what opens a page is in the part of the browser, as no other part has one."""
+    files: list[str] = []
+    for part in runner.PARTS.values():
+        files += files_of(part)
+    assert sorted(files) == files_of(runner.TIERS["--all"])
+    opens_pages = re.compile(r"\b(visit|gallery|window)\b\s*:|chromium\.window")
+    in_browser = [file for file in files if opens_pages.search((ROOT / file).read_text("utf-8"))]
+    assert sorted(in_browser) == sorted(runner.BROWSER)
+
+
+def test_nothing_is_published_before_every_part_has_passed() -> None:
+    """On the oldest host that the pack is for, and on the one that the other checks name."""
+    text = (ROOT / ".github" / "workflows" / "publish.yml").read_text("utf-8")
+    assert f"part: [{', '.join(runner.PARTS)}]\n" in text
+    assert "  publish:\n    needs: release\n" in text
+    tested = set(re.findall(r"comfyui: (v[\d.]+)", (ROOT / ".github/workflows/tests.yml").read_text("utf-8")))
+    named = re.search(r"comfyui: \[(.*)\]", text)
+    assert named and set(named[1].split(", ")) == tested
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--part", "browser"), "--part browser is a part of --all"),
+        (("--all", "--part", "browser", "tests/unit"), "leave one of them out"),
+    ],
+)
+def test_a_part_is_one_of_the_release_and_takes_no_paths(
+    arguments: tuple[str, ...], words: str, tmp_path: Path
+) -> None:
+    result = run(*arguments, home=tmp_path)
+    assert result.returncode == 1 and words in result.stderr
 
 
 def test_results_are_read_and_counted(tmp_path: Path) -> None:

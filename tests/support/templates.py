@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from rig import workflow
+from visits import once_of_each
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "workflows").glob("*.json"))
@@ -39,8 +40,16 @@ def each(with_vue: Container[Path] = FILES) -> list[Any]:
     of_vue = pytest.mark.thorough_with("with Vue nodes")
 
     def marks(path: Path) -> list[Any]:
-        seldom = [*([] if path in KINDS else [pytest.mark.thorough]), *([] if path in with_vue else [of_vue])]
-        return [*seldom, pytest.mark.both_hosts] if path in METHODS else seldom
+        found: list[Any] = []
+        if path not in KINDS:
+            found.append(pytest.mark.thorough)
+        if path not in with_vue:
+            found.append(of_vue)
+        if path not in STARTS:
+            found.append(once_of_each)
+        if path in METHODS:
+            found.append(pytest.mark.both_hosts)
+        return found
 
     return [pytest.param(path, id=path.stem, marks=marks(path)) for path in FILES]
 

@@ -7,7 +7,12 @@ const files = () => app.extensionManager.workflow;
 const drawn = (node, inside = '') => document.querySelector(`[data-node-id="${node.id}"]${inside}`);
 // In the order of their numbers: a click brings a node to the front.
 const boxes = () => (app.rootGraph ?? app.graph)._nodes.filter(node => node.subgraph).sort((a, b) => a.id - b.id);
-const row = (box, name) => drawn(box, ` [data-widget-name="${name}"]`);
+// Of a Vue node, the line of a value: by the slot that stands before it, as frontend 1.49.6 puts no names on the lines.
+const row = (box, name) => {
+  const slot = box.inputs.findIndex(input => input.widget && input.name === name);
+  const dot = drawn(box, ` [data-slot-key="${box.id}-in-${slot}"]`);
+  return dot?.closest('[data-testid=node-widget]');
+};
 const widget = (box, name) => box.widgets.find(one => one.name === name);
 const tracker = () => files().activeWorkflow.changeTracker;
 const show = (node, x, y) => {
@@ -42,7 +47,8 @@ window.visitor = {
     }
   },
 
-  text: () => document.body.innerText.replace(/\s+/g, ' '),
+  // As it is seen: a word joiner is not.
+  text: () => document.body.innerText.replaceAll('\u2060', '').replace(/\s+/g, ' '),
 
   // In 1.27.10 the mark is on a group of two.
   run: () => (found => found.querySelector('button') ?? found)(document.querySelector('[data-testid=queue-button]'))
@@ -235,8 +241,10 @@ window.visitor = {
       return widget(box, name).element?.value ?? widget(box, name).value;
     };
     const sent = (box, name) => box.subgraph.inputs.find(slot => slot.name === name).linkIds.flatMap(id => {
-      const {target_id, target_slot} = box.subgraph.getLink(id);
-      const input = box.subgraph.getNodeById(target_id).inputs[target_slot];
+      const {target_id} = box.subgraph.getLink(id);
+      // Not by the link's own slot: frontend 1.49.6 sorts the inputs of a blueprint that is put down, and leaves in its
+      // links where they stood before.
+      const input = box.subgraph.getNodeById(target_id).inputs.find(slot => slot.link === id);
       return output[`${box.id}:${target_id}`]?.inputs[input.widget?.name ?? input.name] ?? [];
     });
     const names = box => box.inputs.filter(one => one.widget && one.link == null).map(({name}) => name);

@@ -38,6 +38,11 @@ def _modes() -> list[Any]:
     return [("its own", False), *both, ("the newest", True)]
 
 
+once_of_each = pytest.mark.not_with("its own with Vue", "the newest with classic")
+"""For what is tried with every file or page: each frontend once, and each kind of nodes once. What is the same in every
+file is tried with all four by the other tests."""
+
+
 @pytest.fixture(scope="session")
 def newest(host: Host, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
     python = Path(sys.executable)
