@@ -7,7 +7,7 @@ import torch
 from attack_graphs import ours, value
 from figures import relative
 from pack.core.errors import LikenessError
-from promised import Row, latents, picture
+from promised import Condition, Row, applies_to, latents, picture
 from torch import Tensor
 
 PARTS = {
@@ -22,8 +22,22 @@ ONE: dict[str, dict[str, Any]] = {
 """With one person where the defaults are for two."""
 
 
-def only(row: Row) -> bool:
-    return "mask" in row.inputs or row.kind in PARTS
+CONDITIONS = (Condition(lambda row: "mask" in row.inputs or row.kind in PARTS, "The node has no mask."),)
+
+
+def takes_one_person(row: Row) -> bool:
+    """Whether somebody without a place may be in all of the picture, or the masks are those of parts."""
+    if row.kind in PARTS:
+        return True
+    who = row.inputs.get("cast", row.inputs["mask"])
+    return "LIKENESS_IDENTITY" in who.get_io_type()
+
+
+def is_kept_beside_a_lora(row: Row) -> bool:
+    return row.takes_a_cast and row.method is not None and row.kind != "LikenessBindIDTokens"
+
+
+BESIDE_A_LORA = (is_kept_beside_a_lora, "The node itself puts nobody in by photos.")
 
 
 def shown(row: Row, masks: str, **changed: Any) -> Tensor:
@@ -45,20 +59,18 @@ def test_of_a_half_it_is_another_picture_than_of_the_other(row: Row) -> None:
     assert one.isfinite().all() and relative(one, other) > 1e-6
 
 
+@applies_to(takes_one_person, "It takes people with places alone, who always have a region.")
 def test_of_everything_it_is_none(row: Row) -> None:
     """Of one person, whom nobody else keeps to a region; others always have one."""
-    if row.kind not in PARTS and "LIKENESS_IDENTITY" not in row.inputs.get("cast", row.inputs["mask"]).get_io_type():
-        return
     alone = {} if row.kind in PARTS else {"cast": value("unplaced(identity('Anna'))"), **ONE.get(row.kind, {})}
     everywhere = shown(row, "None", **alone)
     assert relative(shown(row, "mask(1)", **alone), everywhere) <= 2e-5
     assert not torch.equal(everywhere, picture(row, "plain")), "it does nothing"
 
 
+@applies_to(*BESIDE_A_LORA)
 def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) -> None:
     """As if that one had weight 0, in the same masks, and by places they are kept to these."""
-    if not row.takes_a_cast or row.method is None or row.kind == "LikenessBindIDTokens":
-        return
     beside, left_out, alone = (
         {"cast": value(f"cast(identity('Anna'), {which})")}
         for which in ("by_lora()", "by_lora(), weights=(1.0, 0.0)", "identity('Boris'), weights=(1.0, 0.0)")
@@ -66,10 +78,20 @@ def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) ->
     shares = [shown(row, "mask(2)", **cast) for cast in (beside, left_out, alone)]
     assert max(relative(one, shares[-1]) for one in shares) <= 1e-6
     assert relative(shown(row, "None", **beside), shown(row, "None", **alone)) > 1e-6
-    bare = {"cast": value("cast(identity('Anna'), by_lora(), places=layout(slot(), Slot((94.0, 40.0))))")}
-    kept = shown(row, "None", **bare)
+    kept = shown(row, "None", cast=value(BESIDE_A_BARE_PLACE))
     assert relative(kept, shown(row, "None", **alone)) > 1e-6, "nobody is asked for that one's region"
-    assert "acts_in" not in row.inputs or relative(kept, shown(row, "None", **beside)) <= 1e-6
+
+
+BESIDE_A_BARE_PLACE = "cast(identity('Anna'), by_lora(), places=layout(slot(), Slot((94.0, 40.0))))"
+"""The place of the person by LoRA has neither a face box nor keypoints."""
+
+
+@applies_to(*BESIDE_A_LORA)
+@applies_to(lambda row: "acts_in" in row.inputs, "Its regions are bodies, which a bare place has none of.")
+def test_a_bare_place_of_one_by_lora_takes_nothing_away(row: Row) -> None:
+    beside = value("cast(identity('Anna'), by_lora())")
+    kept = shown(row, "None", cast=value(BESIDE_A_BARE_PLACE))
+    assert relative(kept, shown(row, "None", cast=beside)) <= 1e-6
 
 
 def test_of_nothing_it_is_refused(row: Row) -> None:

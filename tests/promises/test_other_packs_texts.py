@@ -7,7 +7,7 @@ import torch
 from attack_graphs import Node, value
 from figures import relative
 from pack.bridge.carried import ConditioningLost
-from promised import Row, bypassed, in_front, latents, two
+from promised import Condition, Row, bypassed, in_front, latents, two
 
 HALVES = "other_packs.halves(128, 96)"
 SAME = {
@@ -16,9 +16,10 @@ SAME = {
 }
 
 
-def only(row: Row) -> bool:
-    """Of UNets; PhotoMaker's people are in the words themselves."""
-    return row.of_unets and row.kind != "LikenessApplyPhotoMaker"
+CONDITIONS = (
+    Condition(lambda row: row.of_unets, "Such packs are for the cross-attention of UNets."),
+    Condition(lambda row: row.kind != "LikenessApplyPhotoMaker", "Its people are in the words themselves."),
+)
 
 
 def drawn(applied: Node, **changed: Any) -> torch.Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from attack_graphs import UNCONNECTED, value
 from graph_run import run
-from promised import Row, latents, picture
+from promised import Condition, Row, latents, picture
 from torch.utils.flop_counter import FlopCounterMode
 
 NAMES = ("Anna", "Boris", "Carla", "Dora")
@@ -26,9 +26,10 @@ ONE: dict[str, dict[str, Any]] = {
 }
 
 
-def only(row: Row) -> bool:
-    """Whose cast is who is put in; tokens that are bound to regions are Apply ID-Patch's."""
-    return "cast" in row.inputs and row.kind != "LikenessBindIDTokens"
+CONDITIONS = (
+    Condition(lambda row: "cast" in row.inputs, "It takes no cast."),
+    Condition(lambda row: row.kind != "LikenessBindIDTokens", "The people are put in by Apply ID-Patch."),
+)
 
 
 def operations(row: Row, count: int) -> int:

@@ -5,7 +5,7 @@ promises are its method's.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -126,6 +126,36 @@ class Row:
         return VARIANTS.get(self.kind, {}).get(self.variant, {})
 
 
+@dataclass(frozen=True)
+class Condition:
+    """What a row must be for a test to ask anything of it.
+
+    holds: whether the row is so, known before anything runs. reason: the sentence that docs/status.md shows for a row
+    that is not so; such a row has no case of the test.
+    """
+
+    holds: Callable[[Row], bool]
+    reason: str
+
+
+def applies_to(holds: Callable[[Row], bool], reason: str) -> Callable[[Any], Any]:
+    """A decorator: the test has cases for the rows for which every one of its conditions holds.
+
+    tests/promises/conftest.py reads the conditions when it makes the cases.
+    """
+
+    def remembered(test: Any) -> Any:
+        test.conditions = (Condition(holds, reason), *conditions_of(test))
+        return test
+
+    return remembered
+
+
+def conditions_of(test: Any) -> tuple[Condition, ...]:
+    """The conditions of a test function; none without the decorator above."""
+    return getattr(test, "conditions", ())
+
+
 def _is_weight(name: str) -> bool:
     """Not a LoRA's: it is a part of what a method's own weight switches off."""
     return name.endswith(("weight", "strength")) and name != "lora_weight"
@@ -166,6 +196,24 @@ def with_variants(promised: Iterable[Row]) -> list[Row]:
 def has_rows(one: Row) -> bool:
     """Whether people may have a row of the batch each."""
     return one.takes_a_cast and (one.method is None or "rows" not in one.method.not_promised)
+
+
+def takes_a_cast(one: Row) -> bool:
+    return one.takes_a_cast
+
+
+def has_a_cast_input(one: Row) -> bool:
+    """Also where what the node puts in is not the cast's people alone."""
+    return "cast" in one.inputs
+
+
+def patches_the_model(one: Row) -> bool:
+    return "model" in one.outputs
+
+
+def carries_in_both(one: Row) -> bool:
+    """Whether its MODEL reads what its conditioning carries."""
+    return {"model", "positive"} <= {*one.outputs}
 
 
 BOTH_SIDES = ["positive", "negative"]
