@@ -19,4 +19,5 @@ def test_the_run_after_a_cancelled_one_is_right(row: Row, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch, pytest.raises(comfy.model_management.InterruptProcessingException):
         patch.setattr(latent_preview, "prepare_callback", lambda *_, **__: cancelled)
         latents(graph, made)
+    assert torch.equal(latents(row.plain()), picture(row, "plain")), "without the node, on the same MODEL"
     assert torch.equal(latents(graph, made), whole), "the same conditioning and MODEL again"

@@ -42,7 +42,7 @@ def lose_nothing_beside(row: Row, pack: str, effect: bool = True) -> None:
     if "model" in row.inputs:
         assert torch.equal(latents(row.sampled(in_front(applied, theirs(row.model)), steps=1)), before)
     without = latents(row.plain(theirs(row.model), steps=1))
-    assert relative(before, without) > 1e-5, "ours acts"
+    assert relative(before, without) > 1e-4, "ours acts"
     without_them = alone(row)
     assert (relative(before, without_them) > 1e-5) == effect, "theirs acts"
     again = latents(row.sampled(applied, steps=1), made)

@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import pytest
-import torch
 from attack_graphs import UNCONNECTED, Node, node, value
 from figures import relative
 from pack.core.errors import LikenessError
@@ -38,7 +37,7 @@ def test_people_of_a_row_each_are_alone_in_it(row: Row) -> None:
     said = {"sentences": "none"} if "sentences" in row.inputs else {}
     both = latents(each.sampled(each.node(**said), steps=1))
     for one, without in zip(both, latents(each.plain(steps=1)), strict=True):
-        assert not torch.equal(one, without), "it does nothing"
+        assert relative(one, without) > 1e-4, "it does nothing"
     for number in range(2):
         cast = value(ALONE.format(number))
         changed = {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}

@@ -29,12 +29,16 @@ OTHER, PLAIN, BESIDE, GIVEN = (
 )
 """By nodes, as attack_graphs.stands_for reads it. What makes another picture of one that is not told who is meant. What
 the words are without one that encodes the prompt itself. What is there beside the people or parts that are switched
-off. What is given instead of the defaults: of a method's files the one that reads most."""
+off. What is given instead of the defaults: of a method's files the one that reads most, and ranges that begin with the
+first step, because most tests sample one step alone and would not meet the people of a later start."""
 PEOPLE: dict[str, str] = _TABLE["people"]
 """What a cast becomes, in the expression `a`, for a node that acts by what people do not have from photos."""
 VARIANTS = {kind: {way: _read(inputs) for way, inputs in ways.items()} for kind, ways in _TABLE["variants"].items()}
 """Other ways through a node than its defaults, beside those that the schemas tell."""
 BY_ROW = _read(_TABLE["by row"])
+SCHEDULE = {"scheduler": "simple"}
+"""Of two steps the second begins in the middle of the schedule, where it counts. With the scheduler "normal" it begins at
+the lowest sigma, and what acts in it alone changes the picture by its rounding."""
 DRAWN = ("LikenessApplyIDPatch",)
 """Whose picture of the places counts without anybody in them."""
 
@@ -105,7 +109,7 @@ class Row:
         return ways
 
     def sampled(self, applied: Node, latent: Any = None, **changed: Any) -> Node:
-        return sampled(applied, latent or self.latent, **changed)
+        return sampled(applied, latent or self.latent, **{**SCHEDULE, **changed})
 
     @property
     def latent(self) -> Node:
@@ -114,7 +118,8 @@ class Row:
     def plain(self, model: Any = None, latent: Any = None, **changed: Any) -> Node:
         """The sampler as with the node, and those of ours in front of it, bypassed."""
         given = {name: bypassed(self.node(), name) for name in ("positive", "negative")}
-        return sampler(model or self.model, given["positive"], given["negative"], latent or self.latent, **changed)
+        settings = {**SCHEDULE, **changed}
+        return sampler(model or self.model, given["positive"], given["negative"], latent or self.latent, **settings)
 
     def _of_variant(self) -> dict[str, Any]:
         if self.variant == "a row each":
@@ -244,10 +249,23 @@ def around(applied: Any, function: str, where: str = "around") -> Node:
 
 
 @cache
+def untouched(expression: str) -> Node:
+    """The MODEL that this expression stands for, made anew, for no node of ours and no other test.
+
+    The MODELs of the rows are made once and shared: what a run left in one of them would be in both sides of a
+    comparison.
+    """
+    return value(expression.replace("()", ".__wrapped__()"))
+
+
+@cache
 def picture(one: Row, which: str = "a") -> Tensor:
-    """`plain`, or with the node: `a`, or `b` for other people. Sampled once for all promises."""
+    """`plain`, of a MODEL that ours has never met, or with the node: `a`, or `b` for other people.
+
+    Sampled once for all promises.
+    """
     if which == "plain":
-        return latents(one.plain())
+        return latents(one.plain(untouched(one.model.inputs["expression"])))
     return latents(one.sampled(one.node() if which == "a" else one.other()))
 
 
