@@ -93,6 +93,7 @@ def test_what_is_compiled_for_one_graph_is_not_taken_for_another() -> None:
         (faces, faces.node(**given)), (faces, faces.node(**given, adapter_start_percent=0.4)),
         (words, words.node(**given_and_model(words)[0])), (faces, faces.node(**given)),
     ]  # fmt: skip
+    assert graphs
     with compiled.counting() as counted:
         for row, applied in graphs:
             for found, plain in (

@@ -9,6 +9,10 @@ from promised import applies_to
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
 
 
+def template(name: str) -> dict:
+    return needs.workflow((WORKFLOWS / f"{name}.json").read_text("utf-8"))
+
+
 def missing(graph: dict, folder: Path) -> set[str]:
     """Ids of what the doctor does not find."""
     folders = {model.key: [str(folder)] for model in manifest.models()}
@@ -32,6 +36,11 @@ def test_each_template_lacks_something(method: Method, tmp_path: Path) -> None:
     """Also of a method without files of its own, whose models are the host's."""
     assert method.uses
     for use in method.uses:
-        graph = needs.workflow((WORKFLOWS / f"{use.template}.json").read_text("utf-8"))
-        found = missing(graph, tmp_path)
-        assert found and (not method.files or found & {*method.files}), use.template
+        assert missing(template(use.template), tmp_path), use.template
+
+
+@applies_to(lambda method: bool(method.files), "It has no file of its own.")
+def test_each_template_lacks_a_file_of_the_method(method: Method, tmp_path: Path) -> None:
+    assert method.uses
+    for use in method.uses:
+        assert missing(template(use.template), tmp_path) & {*method.files}, use.template

@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-import torch
 from attack_graphs import ours, value
 from figures import relative
 from pack.core.errors import LikenessError

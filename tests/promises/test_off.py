@@ -11,7 +11,6 @@ from graph_run import run
 from promised import SCHEDULE, Row, applies_to, bypassed, latents, patches_the_model, picture
 from torch import Tensor
 
-
 PASSES_ON = (lambda row: not {*row.inputs}.isdisjoint(row.outputs), "No output of it has the name of an input.")
 
 

@@ -40,7 +40,7 @@ SCHEMAS = {schema.node_id: schema for schema in (one.GET_SCHEMA() for one in (*N
 
 def test_every_replaced_node_is_tried() -> None:
     assert SAVED.keys() == NOW.keys() == {one.GET_SCHEMA().node_id for one in OLD}
-    assert all(SCHEMAS[kind].is_deprecated for kind in SAVED)
+    assert [kind for kind in SAVED if not SCHEMAS[kind].is_deprecated] == []
 
 
 @pytest.mark.parametrize("kind", SAVED)

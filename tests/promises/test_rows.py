@@ -36,6 +36,7 @@ def test_people_of_a_row_each_are_alone_in_it(row: Row) -> None:
     each = replace(row, variant="a row each")
     said = {"sentences": "none"} if "sentences" in row.inputs else {}
     both = latents(each.sampled(each.node(**said), steps=1))
+    assert len(both) == 2
     for one, without in zip(both, latents(each.plain(steps=1)), strict=True):
         assert relative(one, without) > 1e-4, "it does nothing"
     for number in range(2):

@@ -95,6 +95,7 @@ def test_a_folder_of_something_else_is_refused(of, tmp_path, monkeypatch):
 def test_a_file_of_something_else_is_named(method, folder, files):
     """Its own is loaded."""
     assert {one.id for one in method.formats} - {"ip-adapter-full-sdxl"} <= {kind.id for kind, _ in files}
+    assert files
     for kind, path in files:
         (folder / path.name).symlink_to(path)
         if kind in method.formats:
@@ -138,12 +139,14 @@ def test_a_damaged_file_is_refused(method, tmp_path):
     parts = {name: {key: t.new_ones(()).expand(t.shape) for key, t in part.items()} for name, part in parts.items()}
     torch.save(parts.get("", parts), tmp_path / "x.bin")
     read = tuple(attack_values.load(method.folder, str(tmp_path / "x.bin")).net.state_dict())
+    assert parts
     for part, tensors in parts.items():
         kept = [key for key in tensors if f"{part}.{key}".endswith(read)] or [*tensors]  # others are another branch's
         ends = [(key, tensors[key]) for key in (min(kept), max(kept))]
         bad = [(key, made) for key, t in ends for made in (None, t.new_zeros(3, 5, 7), t.float() * torch.nan)]
         first = [(key, tensors[key]) for key in kept if tensors[key].ndim > 1 and not re.search(r"[1-9]", key)]
         bad += [(key, torch.cat([t, t[..., :1]], -1)) for key, t in first]
+        assert bad
         for key, tensor in bad:
             changed = {name: x for name, x in {**tensors, key: tensor}.items() if x is not None}
             torch.save({**parts, part: changed} if part else changed, tmp_path / "x.bin")

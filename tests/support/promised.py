@@ -37,8 +37,8 @@ VARIANTS = {kind: {way: _read(inputs) for way, inputs in ways.items()} for kind,
 """Other ways through a node than its defaults, beside those that the schemas tell."""
 BY_ROW = _read(_TABLE["by row"])
 SCHEDULE = {"scheduler": "simple"}
-"""Of two steps the second begins in the middle of the schedule, where it counts. With the scheduler "normal" it begins at
-the lowest sigma, and what acts in it alone changes the picture by its rounding."""
+"""Of two steps the second begins in the middle of the schedule, where it counts. With the scheduler "normal" it begins
+at the lowest sigma, and what acts in it alone changes the picture by no more than rounding."""
 DRAWN = ("LikenessApplyIDPatch",)
 """Whose picture of the places counts without anybody in them."""
 
