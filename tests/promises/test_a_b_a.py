@@ -4,7 +4,7 @@ import pytest
 import torch
 from figures import relative
 from graph_run import run
-from promised import Row, latents, picture
+from promised import Row, attributes, latents, picture
 
 
 @pytest.mark.both_hosts
@@ -21,5 +21,10 @@ def test_a_b_a(way: Row) -> None:
 
 def test_bypassed_it_leaves_no_trace(row: Row) -> None:
     plain = picture(row, "plain")
+    # A MODEL that is sampled for the first time is given attributes by the host.
+    latents(row.plain(steps=1))
+    before = attributes(row)
+    latents(row.sampled(row.node(), steps=1))
+    assert attributes(row) == before, "what the run has put into the MODEL's modules"
     assert relative(picture(row), plain) > 1e-4
     assert torch.equal(latents(row.plain()), plain)

@@ -3,15 +3,20 @@
 from typing import Any
 
 import pytest
-from attack_graphs import value
+from attack_graphs import Node, value
 from figures import relative
-from promised import Row, in_front, latents
+from promised import Row, applies_to, in_front, latents
 from torch import Tensor
 
 
 def drawn(row: Row, model: Any, **changed: Any) -> Tensor:
     """With the node, and another MODEL."""
-    applied = in_front(row.node(**changed), model) if "model" in row.inputs else row.node(**changed)
+    return drawn_by(row, row.node(**changed), model)
+
+
+def drawn_by(row: Row, applied: Node, model: Any) -> Tensor:
+    if "model" in row.inputs:
+        applied = in_front(applied, model)
     graph = row.sampled(applied, steps=1)
     if "model" not in row.outputs:
         graph.inputs["model"] = model
@@ -31,11 +36,16 @@ def share_of(changed: Tensor, expected: Tensor) -> float:
     return ((changed * expected).sum() / expected.square().sum()).item()
 
 
-def test_in_bfloat16_it_is_the_same_picture_but_for_the_precision(row: Row) -> None:
+def full_and_half(row: Row) -> tuple[Node, Node]:
+    """Its MODEL in float32, and the same in bfloat16."""
     full = row.model
     if full.inputs["expression"] in LOUD:
         full = value("gentle(a)", full)
-    half = value("in_half(a)", full)
+    return full, value("in_half(a)", full)
+
+
+def test_in_bfloat16_it_is_the_same_picture_but_for_the_precision(row: Row) -> None:
+    full, half = full_and_half(row)
     plain, plain_in_half = latents(row.plain(full, steps=1)), latents(row.plain(half, steps=1))
     ours, ours_in_half = drawn(row, full), drawn(row, half)
     assert plain_in_half.isfinite().all() and ours_in_half.isfinite().all()
@@ -43,6 +53,17 @@ def test_in_bfloat16_it_is_the_same_picture_but_for_the_precision(row: Row) -> N
     assert precision <= 0.25, "the rounding of the MODEL alone hides everything else"
     assert relative(ours_in_half, ours) <= 3 * precision + 1e-3
     assert abs(share_of(ours_in_half - plain_in_half, ours - plain) - 1) <= 0.2, "it acts as strongly"
+
+
+@applies_to(
+    lambda row: row.kind != "LikenessSharePartsAttention",
+    "Another picture of a part changes less than the rounding, and the parts are all that it puts in.",
+)
+def test_in_bfloat16_other_people_change_as_much(row: Row) -> None:
+    """Beside whatever else the node puts in: a ControlNet, a LoRA, a pose."""
+    full, half = full_and_half(row)
+    in_full, in_half = (drawn_by(row, row.other(), model) - drawn(row, model) for model in (full, half))
+    assert abs(share_of(in_half, in_full) - 1) <= 0.1
 
 
 @pytest.mark.parametrize("scaled", [pytest.param(False, marks=pytest.mark.thorough), True])

@@ -269,6 +269,19 @@ def picture(one: Row, which: str = "a") -> Tensor:
     return latents(one.sampled(one.node() if which == "a" else one.other()))
 
 
+def attributes(one: Row) -> dict[str, tuple[str, ...]]:
+    """What each module of the row's MODEL has of its own, such as a `forward` that somebody has put in, and its hooks.
+
+    A run shares the modules with every other, and leaves none of it.
+    """
+    network = run(one.model, {})[0].model.diffusion_model
+    known: dict[str, tuple[str, ...]] = {}
+    for name, module in network.named_modules():
+        hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        known[name] = (*sorted(vars(module)), *map(repr, hooks))
+    return known
+
+
 def in_front(applied: Node, model: Node) -> Node:
     """The same node with another MODEL."""
     return node(applied.kind, **{**applied.inputs, "model": model})
