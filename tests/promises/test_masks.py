@@ -66,6 +66,17 @@ ALONE = ("LikenessApplyStyle", *PARTS)
 """With a mask for one picture or part."""
 REFERRED = "LikenessBindReferences"
 """Whose people come with the conditioning."""
+SPOKEN = "LikenessPersonPrompts"
+"""Whose people are words."""
+
+
+def referred(portraits: str) -> dict[str, Any]:
+    """Conditioning of two people with these portraits, by their seeds."""
+    return {side: value(f"referring({n}, None, {portraits})") for n, side in enumerate(("positive", "negative"), 1)}
+
+
+def named(left: str, right: str) -> dict[str, Any]:
+    return {"cast": value(f"cast(identity({left!r}), identity({right!r}))")}
 
 
 def changes_by_side(row: Row) -> tuple[Tensor, Tensor]:
@@ -77,11 +88,11 @@ def changes_by_side(row: Row) -> tuple[Tensor, Tensor]:
         plain = picture(row, "plain")
         return shown(row, "mask(2)[:1]") - plain, shown(row, "mask(2)[1:]") - plain
     if row.kind == REFERRED:
-        people = [{side: value(f"referring({n}, None, {who})") for n, side in enumerate(("positive", "negative"), 1)}
-                  for who in ("(1, 2)", "(3, 2)", "(1, 4)")]  # fmt: skip
+        people = [referred(portraits) for portraits in ("(1, 2)", "(3, 2)", "(1, 4)")]
+    elif row.kind == SPOKEN:
+        people = [{"prompts": words} for words in ("1: up\n2: down", "1: asleep\n2: down", "1: up\n2: asleep")]
     else:
-        people = [{"cast": value(f"cast(identity({left!r}), identity({right!r}))")}
-                  for left, right in (("Anna", "Boris"), ("Christa", "Boris"), ("Anna", "Daniel"))]  # fmt: skip
+        people = [named(*names) for names in (("Anna", "Boris"), ("Christa", "Boris"), ("Anna", "Daniel"))]
     both, another_left, another_right = (shown(row, "mask(2)", **who) for who in people)
     return another_left - both, another_right - both
 
