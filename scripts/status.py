@@ -2,8 +2,10 @@
 
     python scripts/status.py RESULTS.xml [RESULTS.xml ...]
 
-writes the page from JUnit files of pytest: of a whole run, or of tests/promises and tests/parity alone. A whole run of
-scripts/test.py writes the page by itself. Standard library only.
+writes the page from JUnit files of pytest: of a whole run, or of tests/promises and tests/parity alone. Of a test that
+is in several files the last one counts. A whole run of scripts/test.py writes the page by itself.
+
+Standard library only.
 """
 
 from __future__ import annotations
@@ -256,10 +258,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("results", nargs="+", type=Path, help="JUnit files of pytest (--junitxml)")
     parser.add_argument("--page", type=Path, default=PAGE, help="what is written, docs/status.md unless given")
     given = parser.parse_args(arguments)
-    cases: list[Case] = []
+    cases: dict[tuple[str, str], Case] = {}
     for file in given.results:
-        cases += cases_of(file)
-    tests = tests_of(cases)
+        for case in cases_of(file):
+            cases[case.folder, case.name] = case
+    tests = tests_of(cases.values())
     if not tests.tallies:
         print("No test of tests/promises or tests/parity is in these results. The page stays as it is.")
         return 1

@@ -154,6 +154,16 @@ def test_the_script_writes_the_page_from_results_of_promises_and_parity_alone(re
     assert cells(written, OFF_ROW)["ID-Patch"] == "[1](../tests/promises/test_off.py)"
 
 
+def test_a_test_that_ran_again_counts_once_as_it_ended_last(results: Path, tmp_path: Path) -> None:
+    page, again = tmp_path / "status.md", tmp_path / "again.xml"
+    name = "test_weight_zero[id_patch, ApplyIDPatch]"
+    page_of(results, junit(OFF, name, "<failure message='x'/>"))
+    page_of(again, junit(OFF, name))
+    command = [sys.executable, str(ROOT / "scripts" / "status.py"), "--page", str(page)]
+    subprocess.run([*command, str(results), str(again)], check=True, capture_output=True)
+    assert cells(page.read_text("utf-8"), OFF_ROW)["ID-Patch"] == "[1](../tests/promises/test_off.py)"
+
+
 def test_results_of_something_else_leave_the_page_alone(results: Path, tmp_path: Path) -> None:
     page = tmp_path / "status.md"
     page_of(results, junit("tests.unit.test_boxes", "test_x"))
