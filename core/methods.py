@@ -24,7 +24,10 @@ PROMISES = (
     "parity", "off", "a_b_a", "masks", "people", "rows", "odd_sizes", "half", "compiled", "cancel", "partial_loading",
     "other_packs", "leaks", "wrong_values", "wrong_files", "template", "doctor", "help_page", "old_workflows",
 )  # fmt: skip
-"""What every method promises, each a file of tests/promises, unless its record says why not."""
+"""What every method promises, unless its record says why not.
+
+The tests of parity are a file of tests/parity for each method. Those of every other promise are a file of
+tests/promises."""
 
 
 class BadRecord(LikenessError):

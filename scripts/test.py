@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,8 +42,6 @@ No ComfyUI was found, so the host tests did NOT run. Searched: COMFYUI_PATH, the
 `python scripts/demo.py` install one."""
 
 NOTHING_COLLECTED = 5
-RESULTS = {"error": "errors", "failure": "failed", "skipped": "skipped"}
-"""What a test was that has such an element in a JUnit file."""
 _WITH_VALUE = {"-k", "-m", "-p", "-c", "-o", "-W", "-n", "-r", "--deselect", "--ignore", "--tb", "--maxfail"}
 
 
@@ -105,8 +102,7 @@ class Outcome:
     title: str
     status: int
     seconds: float
-    tests: Sequence[tuple[str, str]]
-    """The name of each, such as test_off::test_x, and what became of it."""
+    tests: Sequence[status.Case]
 
 
 def main(arguments: list[str]) -> int:
@@ -138,8 +134,7 @@ def main(arguments: list[str]) -> int:
             break
     missing = bool(on_hosts) and not hosts
     if whole and hosts and tier is TIERS[""] and not outcomes[0].status:
-        found = status.passed(name for name, result in outcomes[0].tests if result == "passed")
-        status.PAGE.write_text(status.rendered(found), "utf-8")
+        status.PAGE.write_text(status.rendered(status.tests_of(outcomes[0].tests)), "utf-8")
     return report(outcomes, missing, time.monotonic() - started, cpu_seconds() - cpu)
 
 
@@ -226,7 +221,7 @@ def run(session: Session, python: Path, options: list[str], alone: bool = True) 
             [*command, *options, *session.paths], env=variables, stdout=pipe, stderr=pipe and subprocess.STDOUT
         )
         print((done.stdout or b"").decode(errors="replace"), end="", flush=True)
-        return Outcome(session.title, done.returncode, time.monotonic() - started, results_of(results))
+        return Outcome(session.title, done.returncode, time.monotonic() - started, status.cases_of(results))
 
 
 def cpu_seconds() -> float:
@@ -235,22 +230,11 @@ def cpu_seconds() -> float:
     return times.children_user + times.children_system
 
 
-def results_of(file: Path) -> list[tuple[str, str]]:
-    """Every test of one JUnit file; nothing if there is none, as pytest did not get as far."""
-    return [
-        (
-            f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}",
-            next((word for tag, word in RESULTS.items() if case.find(tag) is not None), "passed"),
-        )
-        for case in (ElementTree.parse(file).getroot().iter("testcase") if file.is_file() else ())
-    ]
-
-
 def report(outcomes: list[Outcome], host_missing: bool, seconds: float, cpu: float) -> int:
     """Say what happened, last of all in one line like pytest's own, and return the exit status."""
     bad = [outcome for outcome in outcomes if outcome.status not in (0, NOTHING_COLLECTED)]
     nothing = all(outcome.status == NOTHING_COLLECTED for outcome in outcomes)
-    counts = [Counter(result for _, result in outcome.tests) for outcome in outcomes]
+    counts = [Counter(case.result for case in outcome.tests) for outcome in outcomes]
     for outcome, counted in zip(outcomes, counts, strict=True):
         ending = "" if outcome.status in (0, NOTHING_COLLECTED) else f"  (pytest ended with {outcome.status})"
         say(f"{outcome.title}: {line(counted)}, {outcome.seconds:.0f} s{ending}")

@@ -68,14 +68,14 @@ Check = Callable[[File], Iterable[object]]
 def over(files: Iterable[File]) -> Callable[[Check], Callable[[], None]]:
     """Makes a test of a function that gives what is wrong in one file: it names every file, and all that is wrong."""
 
-    def test_of(check: Check) -> Callable[[], None]:
+    def checked_by(check: Check) -> Callable[[], None]:
         def test() -> None:
             assert {file.stem: wrong for file in files if (wrong := [*check(file)])} == {}
 
         test.__doc__ = check.__doc__
         return test
 
-    return test_of
+    return checked_by
 
 
 every = over(TEMPLATES)

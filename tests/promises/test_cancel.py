@@ -4,7 +4,7 @@ import comfy.model_management
 import latent_preview
 import pytest
 import torch
-from promised import Row, latents, picture
+from promised import Row, attributes, latents, picture
 
 
 def cancelled(*_: object) -> None:
@@ -15,8 +15,13 @@ def cancelled(*_: object) -> None:
 
 def test_the_run_after_a_cancelled_one_is_right(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     graph = row.sampled(row.node())
+    # A MODEL that is sampled for the first time is given attributes by the host.
+    latents(row.plain(steps=1))
+    before = attributes(row)
     whole, made = picture(row), {}
     with monkeypatch.context() as patch, pytest.raises(comfy.model_management.InterruptProcessingException):
         patch.setattr(latent_preview, "prepare_callback", lambda *_, **__: cancelled)
         latents(graph, made)
+    assert attributes(row) == before, "what the run has put into the MODEL's modules"
+    assert torch.equal(latents(row.plain()), picture(row, "plain")), "without the node, on the same MODEL"
     assert torch.equal(latents(graph, made), whole), "the same conditioning and MODEL again"

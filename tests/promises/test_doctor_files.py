@@ -4,8 +4,13 @@ from pathlib import Path
 
 from pack.core.methods import Method
 from pack.core.models import doctor, manifest, needs
+from promised import applies_to
 
 WORKFLOWS = Path(__file__).parents[2] / "workflows"
+
+
+def template(name: str) -> dict:
+    return needs.workflow((WORKFLOWS / f"{name}.json").read_text("utf-8"))
 
 
 def missing(graph: dict, folder: Path) -> set[str]:
@@ -14,8 +19,10 @@ def missing(graph: dict, folder: Path) -> set[str]:
     return {model.id for model in doctor.absent(needs.wanted(graph), folders)}
 
 
+@applies_to(lambda method: bool(method.files), "It has no file of its own.")
 def test_each_of_its_files_is_named(method: Method, tmp_path: Path) -> None:
     loader = {"controlnet": ("ControlNetLoader", "control_net_name")}
+    assert method.files
     for file in method.files:
         model = manifest.model(file)
         kind, name = loader.get(model.key, (method.node, "file"))
@@ -27,7 +34,13 @@ def test_each_of_its_files_is_named(method: Method, tmp_path: Path) -> None:
 
 def test_each_template_lacks_something(method: Method, tmp_path: Path) -> None:
     """Also of a method without files of its own, whose models are the host's."""
+    assert method.uses
     for use in method.uses:
-        graph = needs.workflow((WORKFLOWS / f"{use.template}.json").read_text("utf-8"))
-        found = missing(graph, tmp_path)
-        assert found and (not method.files or found & {*method.files}), use.template
+        assert missing(template(use.template), tmp_path), use.template
+
+
+@applies_to(lambda method: bool(method.files), "It has no file of its own.")
+def test_each_template_lacks_a_file_of_the_method(method: Method, tmp_path: Path) -> None:
+    assert method.uses
+    for use in method.uses:
+        assert missing(template(use.template), tmp_path) & {*method.files}, use.template

@@ -1,16 +1,25 @@
 """Nothing is left after many runs."""
 
 import gc
+from collections import Counter
 
 import pytest
 import torch
 from promised import Row, latents
 
 
-def live() -> int:
-    """Bytes in tensors."""
+def live() -> tuple[int, Counter[str]]:
+    """Bytes in tensors, and how many objects of each class of the pack and of the host's patchers there are."""
     gc.collect()
-    return sum(one.element_size() * one.nelement() for one in gc.get_objects() if type(one) is torch.Tensor)
+    size = 0
+    objects = Counter[str]()
+    for one in gc.get_objects():
+        kind = type(one)
+        if kind is torch.Tensor:
+            size += one.element_size() * one.nelement()
+        elif kind.__module__.startswith(("pack.", "comfy.model_patcher", "comfy.controlnet")):
+            objects[f"{kind.__module__}.{kind.__qualname__}"] += 1
+    return size, objects
 
 
 @pytest.mark.parametrize("runs", [2, pytest.param(100, marks=pytest.mark.thorough)])
@@ -20,7 +29,9 @@ def test_runs_leave_no_tensors(row: Row, runs: int) -> None:
 
     for _ in range(2):  # what is loaded and remembered once
         run()
-    before = live()
+    size, objects = live()
     for _ in range(runs):
         run()
-    assert live() <= before
+    size_after, objects_after = live()
+    assert size_after <= size
+    assert objects_after - objects == Counter(), "more of these than before"

@@ -3,11 +3,10 @@
 from typing import Any
 
 import pytest
-import torch
 from attack_graphs import ours, value
 from figures import relative
 from pack.core.errors import LikenessError
-from promised import Row, latents, picture
+from promised import Condition, Row, applies_to, latents, picture
 from torch import Tensor
 
 PARTS = {
@@ -22,54 +21,127 @@ ONE: dict[str, dict[str, Any]] = {
 """With one person where the defaults are for two."""
 
 
-def only(row: Row) -> bool:
-    return "mask" in row.inputs or row.kind in PARTS
+CONDITIONS = (Condition(lambda row: "mask" in row.inputs or row.kind in PARTS, "The node has no mask."),)
+
+
+def takes_one_person(row: Row) -> bool:
+    """Whether somebody without a place may be in all of the picture, or the masks are those of parts."""
+    if row.kind in PARTS:
+        return True
+    who = row.inputs.get("cast", row.inputs["mask"])
+    return "LIKENESS_IDENTITY" in who.get_io_type()
+
+
+def is_kept_beside_a_lora(row: Row) -> bool:
+    return row.takes_a_cast and row.method is not None and row.kind != "LikenessBindIDTokens"
+
+
+BESIDE_A_LORA = (is_kept_beside_a_lora, "The node itself puts nobody in by photos.")
 
 
 def shown(row: Row, masks: str, **changed: Any) -> Tensor:
+    """The latent with the node, whose people or parts have these masks. changed: of the node's other inputs."""
     if row.kind in PARTS:
-        applied = row.node(**PARTS[row.kind](ours("LikenessPart", target_mask=value(masks))), **changed)
+        part = ours("LikenessPart", target_mask=value(masks))
+        applied = row.node(**PARTS[row.kind](part), **changed)
     else:
-        changed |= {"acts_in": "regions"} if "acts_in" in row.inputs else {}
+        if "acts_in" in row.inputs:
+            changed["acts_in"] = "regions"
         if row.kind == "LikenessBindIDTokens":
-            before = ours("LikenessApplyIDPatch", id_start_percent=0.0)
+            cast = {"cast": changed["cast"]} if "cast" in changed else {}
+            before = ours("LikenessApplyIDPatch", id_start_percent=0.0, **cast)
             changed |= {"positive": before, "negative": before[1]}
         applied = row.node(mask=value(masks), **changed)
     return latents(row.sampled(applied))
 
 
+def left_to_right(change: Tensor) -> float:
+    """How much stronger a change is in the left half of the latent than in the right half."""
+    middle = change.shape[-1] // 2
+    left, right = change[..., :middle], change[..., middle:]
+    return (left.square().mean().sqrt() / right.square().mean().sqrt()).item()
+
+
+ALONE = ("LikenessApplyStyle", *PARTS)
+"""With a mask for one picture or part."""
+REFERRED = "LikenessBindReferences"
+"""Whose people come with the conditioning."""
+SPOKEN = "LikenessPersonPrompts"
+"""Whose people are words."""
+
+
+def referred(portraits: str) -> dict[str, Any]:
+    """Conditioning of two people with these portraits, by their seeds."""
+    return {side: value(f"referring({n}, None, {portraits})") for n, side in enumerate(("positive", "negative"), 1)}
+
+
+def named(left: str, right: str) -> dict[str, Any]:
+    return {"cast": value(f"cast(identity({left!r}), identity({right!r}))")}
+
+
+def changes_by_side(row: Row) -> tuple[Tensor, Tensor]:
+    """What changes where somebody on the left is another person, and the same on the right.
+
+    Of a node with one picture or part: what it changes with the mask of the left half, and of the right half.
+    """
+    if row.kind in ALONE:
+        plain = picture(row, "plain")
+        return shown(row, "mask(2)[:1]") - plain, shown(row, "mask(2)[1:]") - plain
+    if row.kind == REFERRED:
+        people = [referred(portraits) for portraits in ("(1, 2)", "(3, 2)", "(1, 4)")]
+    elif row.kind == SPOKEN:
+        people = [{"prompts": words} for words in ("1: up\n2: down", "1: asleep\n2: down", "1: up\n2: asleep")]
+    else:
+        people = [named(*names) for names in (("Anna", "Boris"), ("Christa", "Boris"), ("Anna", "Daniel"))]
+    both, another_left, another_right = (shown(row, "mask(2)", **who) for who in people)
+    return another_left - both, another_right - both
+
+
+def test_whoever_is_left_acts_left_and_whoever_is_right_acts_right(row: Row) -> None:
+    """The rest of the network carries some of it to the other half."""
+    left, right = changes_by_side(row)
+    assert left_to_right(left) >= 1.1 * left_to_right(right)
+
+
 def test_of_a_half_it_is_another_picture_than_of_the_other(row: Row) -> None:
-    alone = row.kind in PARTS or row.kind == "LikenessApplyStyle"
-    halves = ("mask(2)[:1]", "mask(2)[1:]") if alone else ("mask(2)", "mask(2).flip(0)")
+    halves = ("mask(2)[:1]", "mask(2)[1:]") if row.kind in ALONE else ("mask(2)", "mask(2).flip(0)")
     one, other = (shown(row, masks) for masks in halves)
-    assert one.isfinite().all() and relative(one, other) > 1e-6
+    assert one.isfinite().all() and relative(one, other) > 1e-4
 
 
+@applies_to(takes_one_person, "It takes people with places alone, who always have a region.")
 def test_of_everything_it_is_none(row: Row) -> None:
     """Of one person, whom nobody else keeps to a region; others always have one."""
-    if row.kind not in PARTS and "LIKENESS_IDENTITY" not in row.inputs.get("cast", row.inputs["mask"]).get_io_type():
-        return
     alone = {} if row.kind in PARTS else {"cast": value("unplaced(identity('Anna'))"), **ONE.get(row.kind, {})}
     everywhere = shown(row, "None", **alone)
     assert relative(shown(row, "mask(1)", **alone), everywhere) <= 2e-5
-    assert not torch.equal(everywhere, picture(row, "plain")), "it does nothing"
+    assert relative(everywhere, picture(row, "plain")) > 1e-4, "it does nothing"
 
 
+@applies_to(*BESIDE_A_LORA)
 def test_people_from_photos_keep_to_their_places_beside_one_by_lora(row: Row) -> None:
     """As if that one had weight 0, in the same masks, and by places they are kept to these."""
-    if not row.takes_a_cast or row.method is None or row.kind == "LikenessBindIDTokens":
-        return
     beside, left_out, alone = (
         {"cast": value(f"cast(identity('Anna'), {which})")}
         for which in ("by_lora()", "by_lora(), weights=(1.0, 0.0)", "identity('Boris'), weights=(1.0, 0.0)")
     )
     shares = [shown(row, "mask(2)", **cast) for cast in (beside, left_out, alone)]
     assert max(relative(one, shares[-1]) for one in shares) <= 1e-6
-    assert relative(shown(row, "None", **beside), shown(row, "None", **alone)) > 1e-6
-    bare = {"cast": value("cast(identity('Anna'), by_lora(), places=layout(slot(), Slot((94.0, 40.0))))")}
-    kept = shown(row, "None", **bare)
-    assert relative(kept, shown(row, "None", **alone)) > 1e-6, "nobody is asked for that one's region"
-    assert "acts_in" not in row.inputs or relative(kept, shown(row, "None", **beside)) <= 1e-6
+    assert relative(shown(row, "None", **beside), shown(row, "None", **alone)) > 1e-4
+    kept = shown(row, "None", cast=value(BESIDE_A_BARE_PLACE))
+    assert relative(kept, shown(row, "None", **alone)) > 1e-4, "nobody is asked for that one's region"
+
+
+BESIDE_A_BARE_PLACE = "cast(identity('Anna'), by_lora(), places=layout(slot(), Slot((94.0, 40.0))))"
+"""The place of the person by LoRA has neither a face box nor keypoints."""
+
+
+@applies_to(*BESIDE_A_LORA)
+@applies_to(lambda row: "acts_in" in row.inputs, "Its regions are bodies, which a bare place has none of.")
+def test_a_bare_place_of_one_by_lora_takes_nothing_away(row: Row) -> None:
+    beside = value("cast(identity('Anna'), by_lora())")
+    kept = shown(row, "None", cast=value(BESIDE_A_BARE_PLACE))
+    assert relative(kept, shown(row, "None", cast=beside)) <= 1e-6
 
 
 def test_of_nothing_it_is_refused(row: Row) -> None:

@@ -29,4 +29,4 @@ def test_a_picture_of_an_odd_size(row: Row) -> None:
     if "features" in row.inputs:
         changed |= {"features": ours("LikenessEncodeParts", **size), "pose": value(f"image({WIDTH}, {HEIGHT})")}
     found = latents(row.sampled(row.node(**changed), latent, steps=1))
-    assert found.isfinite().all() and relative(found, latents(row.plain(latent=latent, steps=1))) > 1e-5
+    assert found.isfinite().all() and relative(found, latents(row.plain(latent=latent, steps=1))) > 1e-4

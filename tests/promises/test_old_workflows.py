@@ -14,7 +14,7 @@ from pack.bridge.face_model import NO_DETECTOR, NO_RECOGNISER
 from pack.core.methods import methods
 from pack.nodes.adapters import LOADERS
 from pack.nodes.extension import NODES, OLD
-from promised import Row, latents, picture
+from promised import Row, applies_to, latents, picture
 
 KNOWN = json.loads((Path(__file__).parents[1] / "golden" / "defaults.json").read_text("utf-8"))
 
@@ -40,21 +40,39 @@ SCHEMAS = {schema.node_id: schema for schema in (one.GET_SCHEMA() for one in (*N
 
 def test_every_replaced_node_is_tried() -> None:
     assert SAVED.keys() == NOW.keys() == {one.GET_SCHEMA().node_id for one in OLD}
-    assert all(SCHEMAS[kind].is_deprecated for kind in SAVED)
+    assert [kind for kind in SAVED if not SCHEMAS[kind].is_deprecated] == []
 
 
 @pytest.mark.parametrize("kind", SAVED)
-def test_a_replaced_node_opens_and_does_what_the_new_one_does(kind: str) -> None:
-    saved, schema, (by, given) = SAVED[kind], SCHEMAS[kind], NOW[kind]
+def test_a_replaced_node_has_the_sockets_that_were_saved(kind: str) -> None:
+    saved, schema = SAVED[kind], SCHEMAS[kind]
     types = {one.id: one.get_io_type() for one in schema.inputs}
     assert {name: "COMBO" if isinstance(of, list) else of for name, of in types.items()} == saved["inputs"]
     assert [one.get_io_type() for one in schema.outputs] == saved["outputs"]
+
+
+def saved_inputs(kind: str) -> dict[str, Any]:
+    """The values and links that a saved workflow has for a node that was replaced."""
+    saved, schema = SAVED[kind], SCHEMAS[kind]
     widgets = [one.id for one in schema.inputs if isinstance(one, WidgetInput)]
     links = {name: LINKED[of] for name, of in saved["inputs"].items() if of in LINKED}
-    inputs = links | dict(zip(widgets, saved["widgets_values"], strict=True))
-    if by == "LikenessLoadAdapter":  # their files: tests/promises/test_wrong_files.py
-        assert LOADERS[next(one.folder for one in methods() if one.node == kind)].published.named(inputs["file"])
-        return
+    return links | dict(zip(widgets, saved["widgets_values"], strict=True))
+
+
+REPLACED_LOADERS = [kind for kind, (by, _) in NOW.items() if by == "LikenessLoadAdapter"]
+
+
+@pytest.mark.parametrize("kind", REPLACED_LOADERS)
+def test_a_replaced_loader_is_given_a_file_that_is_published(kind: str) -> None:
+    """What it loads and refuses: tests/promises/test_wrong_files.py."""
+    (folder,) = [method.folder for method in methods() if method.node == kind]
+    assert LOADERS[folder].published.named(saved_inputs(kind)["file"])
+
+
+@pytest.mark.parametrize("kind", [kind for kind in SAVED if kind not in REPLACED_LOADERS])
+def test_a_replaced_node_opens_and_does_what_the_new_one_does(kind: str) -> None:
+    saved, (by, given) = SAVED[kind], NOW[kind]
+    inputs = saved_inputs(kind)
     old, new = (run(node(made_by, **given), {}) for made_by, given in ((kind, inputs), (by, inputs | given)))
     assert len(old) == len(saved["outputs"]) and same(old, new[: len(old)])
 
@@ -69,14 +87,27 @@ def same(a: Any, b: Any) -> bool:
     return same(vars(a), vars(b)) if hasattr(a, "__dict__") else a == b
 
 
+def came_later(row: Row) -> list[str]:
+    """The optional widgets: whoever saved a workflow before has none of them."""
+    return [name for name, entry in row.inputs.items() if entry.optional and isinstance(entry, WidgetInput)]
+
+
+def test_defaults_are_those_of_every_earlier_version(row: Row) -> None:
+    """Workflows of the API have no input that is left at its default."""
+    now = {}
+    for name, entry in row.inputs.items():
+        if isinstance(entry, WidgetInput) and entry.default is not None:
+            now[f"{row.kind}.{name}"] = entry.default
+    assert now
+    assert {name: KNOWN.get(name) for name in now} == now
+
+
+@applies_to(lambda row: bool(came_later(row)), "It has every input since its first version.")
 def test_without_the_inputs_that_came_later_it_is_the_same_picture(row: Row) -> None:
-    """These are the optional widgets: whoever saved a workflow before has none of them."""
-    later = [name for name, one in row.inputs.items() if one.optional and isinstance(one, WidgetInput)]
-    for name in row.inputs:
-        default = row.inputs[name].default if isinstance(row.inputs[name], WidgetInput) else None
-        assert default is None or KNOWN.get(f"{row.kind}.{name}", default) == default
-    if later:
-        applied = row.node(**{name: row.inputs[name].default for name in later})
-        old = node(row.kind, **{name: given for name, given in applied.inputs.items() if name not in later})
-        whole = latents(row.sampled(applied)) if applied.inputs != row.node().inputs else picture(row)
-        assert torch.equal(latents(row.sampled(old)), whole)
+    later = came_later(row)
+    assert later
+    applied = row.node(**{name: row.inputs[name].default for name in later})
+    old = node(row.kind, **{name: given for name, given in applied.inputs.items() if name not in later})
+    # The picture of the defaults is there already where they are what is left out.
+    whole = latents(row.sampled(applied)) if applied.inputs != row.node().inputs else picture(row)
+    assert torch.equal(latents(row.sampled(old)), whole)

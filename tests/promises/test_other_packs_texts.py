@@ -7,7 +7,7 @@ import torch
 from attack_graphs import Node, value
 from figures import relative
 from pack.bridge.carried import ConditioningLost
-from promised import Row, bypassed, in_front, latents, two
+from promised import Condition, Row, bypassed, in_front, latents, two
 
 HALVES = "other_packs.halves(128, 96)"
 SAME = {
@@ -16,9 +16,10 @@ SAME = {
 }
 
 
-def only(row: Row) -> bool:
-    """Of UNets; PhotoMaker's people are in the words themselves."""
-    return row.of_unets and row.kind != "LikenessApplyPhotoMaker"
+CONDITIONS = (
+    Condition(lambda row: row.of_unets, "Such packs are for the cross-attention of UNets."),
+    Condition(lambda row: row.kind != "LikenessApplyPhotoMaker", "Its people are in the words themselves."),
+)
 
 
 def drawn(applied: Node, **changed: Any) -> torch.Tensor:
@@ -59,8 +60,10 @@ def test_a_region_of_everything_is_a_prompt_of_its_text(one: Row, tokens: int, w
     other = text(9, tokens, width)
     whole = "other_packs.couple(a, torch.stack([torch.zeros(96, 128), torch.ones(96, 128)]), [b[0][0]])"
     expected = drawn(one.node(positive=other, **off))
-    for shown in beside(one, lambda model: value(whole, model, other), one.node(positive=text(1, 77, width), **off)):
-        assert relative(shown, expected) <= 2e-5
+    applied = one.node(positive=text(1, 77, width), **off)
+    behind, before = beside(one, lambda model: value(whole, model, other), applied)
+    assert relative(behind, expected) <= 2e-5
+    assert relative(before, expected) <= 2e-5
 
 
 def test_id_tokens_that_a_region_holds_already_count_once() -> None:

@@ -2,20 +2,25 @@
 
 from typing import Any
 
-import torch
+import pytest
+import tiny_dits
 from attack_graphs import UNCONNECTED, value
+from figures import relative
 from graph_run import run
-from promised import Row, latents, picture
+from promised import Condition, Row, latents, picture
 from torch.utils.flop_counter import FlopCounterMode
 
 NAMES = ("Anna", "Boris", "Carla", "Dora")
 MORE: dict[str, float] = {
-    "LikenessCastReferences": 3.0, "LikenessPersonPrompts": 1.6,  # read by the whole network
-    "LikenessApplyIDPatch": 1.5,  # four times the tokens of a person, beside the 77 of the text
-    "LikenessLoraPerPerson": 1.25,  # of rank 3, in layers that are as narrow as 32
-    "LikenessApplyInfiniteYou": 4.0,  # InfuseNet looks at one person at a time
-}  # fmt: skip
-"""By how much more than one person four may cost in a step, where that is not next to nothing."""
+    "LikenessCastReferences": 1.5,  # read by the whole network; 1.44
+    "LikenessPersonPrompts": 1.2,  # read by the whole network; 1.16
+    "LikenessApplyIDPatch": 1.4,  # four times the tokens of a person, beside the 77 of the text; 1.34
+    "LikenessLoraPerPerson": 1.25,  # of rank 3, in layers that are as narrow as 32; 1.22
+}
+"""By how much more than one person four may cost in a step, where that is not next to nothing. Behind each: counted."""
+NEXT_TO_NOTHING = 1.05
+INFUSE_NET_EACH = 3.3
+"""InfuseNet looks at one person at a time: 3.16 counted on networks of which it is a larger part than of the real."""
 FOUR: dict[str, dict[str, Any]] = {
     "LikenessPersonPrompts": {"prompts": "1: up\n2: down\n3: up\n4: down"},
     "LikenessApplyPhotoMaker": {"text": "a man img, a woman img, a man img, a woman img"},
@@ -26,9 +31,10 @@ ONE: dict[str, dict[str, Any]] = {
 }
 
 
-def only(row: Row) -> bool:
-    """Whose cast is who is put in; tokens that are bound to regions are Apply ID-Patch's."""
-    return "cast" in row.inputs and row.kind != "LikenessBindIDTokens"
+CONDITIONS = (
+    Condition(lambda row: "cast" in row.inputs, "It takes no cast."),
+    Condition(lambda row: row.kind != "LikenessBindIDTokens", "The people are put in by Apply ID-Patch."),
+)
 
 
 def operations(row: Row, count: int) -> int:
@@ -47,10 +53,17 @@ def operations(row: Row, count: int) -> int:
         with FlopCounterMode(display=False) as counter:
             found = latents(row.sampled(applied, steps=steps), made)
         counts.append(counter.get_total_flops())
-    assert not torch.equal(found, picture(row, "plain")), "it does nothing"
+    assert relative(found, picture(row, "plain")) > 1e-4, "it does nothing"
     return counts[1] - counts[0]
 
 
 def test_four_cost_little_more_than_one(row: Row) -> None:
     one, four = operations(row, 1), operations(row, 4)
-    assert four <= MORE.get(row.kind, 1.15) * one
+    assert four <= MORE.get(row.kind, NEXT_TO_NOTHING) * one
+
+
+@pytest.mark.skipif(not tiny_dits.KNOWN, reason="InfiniteYou needs ComfyUI 0.33 or newer")
+def test_a_pass_of_infuse_net_for_each_is_all_that_more_people_cost() -> None:
+    """InfiniteYou does not promise that four cost little more."""
+    row = Row(None, "LikenessApplyInfiniteYou")
+    assert operations(row, 4) <= INFUSE_NET_EACH * operations(row, 1)

@@ -3,18 +3,20 @@
 from dataclasses import replace
 
 import pytest
-import torch
 from attack_graphs import UNCONNECTED, Node, node, value
 from figures import relative
 from pack.core.errors import LikenessError
 from pack.core.methods import methods
-from promised import Row, has_rows, latents, rows
+from promised import Row, applies_to, has_rows, latents, rows
 
 ALONE = (
     "cast(with_loras(by_row().people[{0}].identity, words=''),"
     " places=layout(by_row().people[{0}].slot, width=128, height=128))"
 )
 """One of those of by_row(), in a picture of their own. Words of a LoRA are left out where people have rows."""
+
+
+A_ROW_EACH = (has_rows, "People with a row of the batch each are not for this node.")
 
 
 def latent_of(number: int, width: int = 128, height: int = 96) -> Node:
@@ -29,14 +31,14 @@ def test_a_batch_is_its_pictures(row: Row) -> None:
         assert relative(alone, both[number : number + 1]) <= 2e-5
 
 
+@applies_to(*A_ROW_EACH)
 def test_people_of_a_row_each_are_alone_in_it(row: Row) -> None:
-    if not has_rows(row):
-        return
     each = replace(row, variant="a row each")
     said = {"sentences": "none"} if "sentences" in row.inputs else {}
     both = latents(each.sampled(each.node(**said), steps=1))
+    assert len(both) == 2
     for one, without in zip(both, latents(each.plain(steps=1)), strict=True):
-        assert not torch.equal(one, without), "it does nothing"
+        assert relative(one, without) > 1e-4, "it does nothing"
     for number in range(2):
         cast = value(ALONE.format(number))
         changed = {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
@@ -48,17 +50,19 @@ def test_people_of_a_row_each_are_alone_in_it(row: Row) -> None:
         assert relative(alone, both[number : number + 1]) <= 2e-5
 
 
+@applies_to(*A_ROW_EACH)
 def test_another_number_of_rows_is_refused(row: Row) -> None:
-    if has_rows(row):
-        each = replace(row, variant="a row each")
-        with pytest.raises(LikenessError):
-            latents(each.sampled(each.node(), value("latent(128, 128, 3)"), steps=1))
+    each = replace(row, variant="a row each")
+    with pytest.raises(LikenessError, match="3"):
+        latents(each.sampled(each.node(), value("latent(128, 128, 3)"), steps=1))
 
 
 @pytest.mark.parametrize("folder", [method.folder for method in methods() if "rows" in method.not_promised])
 def test_who_cannot_says_so(folder: str) -> None:
     """Of people with a row each; pictures of a batch are as ever."""
-    for row in (row for row in rows() if row.method and row.method.folder == folder):
-        with pytest.raises(LikenessError):
+    refusing = [row for row in rows() if row.method and row.method.folder == folder]
+    assert refusing
+    for row in refusing:
+        with pytest.raises(LikenessError, match="each person has a picture of their own, from Crop Faces"):
             latents(row.sampled(row.node(cast=value("by_row()"))))
         test_a_batch_is_its_pictures(row)

@@ -1,4 +1,7 @@
-"""A template for each way to use it; tests/host/test_workflows.py runs every one of them untouched."""
+"""A template with its node and a picture for each way to use it.
+
+tests/host/test_workflows.py runs every template untouched.
+"""
 
 from pathlib import Path
 

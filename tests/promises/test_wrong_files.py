@@ -16,6 +16,7 @@ from pack.core.methods import Format, Method, methods
 from pack.core.models import manifest
 from pack.core.models.formats import known
 from pack.nodes.adapters import LOADERS
+from promised import Condition
 from standins_made import Standins
 
 OWN = {
@@ -38,15 +39,18 @@ def files(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) ->
         else:
             torch.save({key: torch.zeros(()).expand(tensor.shape) for key, tensor in state_of(row).items()}, path)
         found.append((known("face-id-unnorm" if row.get("adapter", "").endswith("unnorm") else name), path))
-    for method in (one for one in methods() if only(one) and one.folder not in attack_values.FILES):
+    for method in (one for one in methods() if is_one_file(one) and one.folder not in attack_values.FILES):
         found.append((method.formats[0], folder / f"{len(found)}.bin"))
         torch.save(attack_values.file_of(method.folder), found[-1][1])
     return found
 
 
-def only(method: Method) -> bool:
+def is_one_file(method: Method) -> bool:
     """Of which Load Adapter loads a file; Parts2Whole's loader reads a folder, see tests/host/test_parts_files.py."""
     return method.folder in LOADERS
+
+
+CONDITIONS = (Condition(is_one_file, "Its loader reads a folder: tests/host/test_parts_files.py."),)
 
 
 def loader(method: Method) -> Any:
@@ -74,7 +78,7 @@ def execute(method, file):
     return node.execute(file=file, **given)
 
 
-READ_A_FOLDER = [method for method in methods() if method.files and not only(method)]
+READ_A_FOLDER = [method for method in methods() if method.files and not is_one_file(method)]
 
 
 @pytest.mark.parametrize("of", READ_A_FOLDER, ids=lambda method: method.folder)
@@ -83,13 +87,15 @@ def test_a_folder_of_something_else_is_refused(of, tmp_path, monkeypatch):
     monkeypatch.setitem(folder_paths.folder_names_and_paths, of.key, ([str(tmp_path)], {".bin"}))
     (tmp_path / "x").mkdir()
     torch.save({"x": torch.zeros(1)}, tmp_path / "x" / "model.bin")
-    with pytest.raises(LikenessError):
+    with pytest.raises(LikenessError, match=r"^x") as error:
         OURS[of.node].execute(folder="x")
+    assert page(of) in str(error.value)
 
 
 def test_a_file_of_something_else_is_named(method, folder, files):
     """Its own is loaded."""
     assert {one.id for one in method.formats} - {"ip-adapter-full-sdxl"} <= {kind.id for kind, _ in files}
+    assert files
     for kind, path in files:
         (folder / path.name).symlink_to(path)
         if kind in method.formats:
@@ -103,7 +109,9 @@ def test_a_file_of_something_else_is_named(method, folder, files):
 
 
 def test_a_missing_file_is_named_linked_and_sized_by_its_own_row(method, folder):
-    for model in (one for one in map(manifest.model, method.files) if one.key == method.key):
+    own = [model for model in map(manifest.model, method.files) if model.key == method.key]
+    assert own
+    for model in own:
         with pytest.raises(ModelMissing) as error:
             execute(method, model.name)
         assert f"{model.name} is not in {folder}. Download it from {model.url} ({model.size_text})" in str(error.value)
@@ -115,7 +123,7 @@ def test_a_missing_file_is_named_linked_and_sized_by_its_own_row(method, folder)
 
 def test_a_name_that_leads_elsewhere_is_refused_and_a_linked_one_left_to_the_run(method, folder):
     node = loader(method)
-    with pytest.raises(LikenessError):
+    with pytest.raises(LikenessError, match=re.escape("../x.bin")):
         node.validate_inputs("../x.bin")
     with pytest.raises(ModelMissing):
         node.validate_inputs("x.bin")
@@ -131,12 +139,14 @@ def test_a_damaged_file_is_refused(method, tmp_path):
     parts = {name: {key: t.new_ones(()).expand(t.shape) for key, t in part.items()} for name, part in parts.items()}
     torch.save(parts.get("", parts), tmp_path / "x.bin")
     read = tuple(attack_values.load(method.folder, str(tmp_path / "x.bin")).net.state_dict())
+    assert parts
     for part, tensors in parts.items():
         kept = [key for key in tensors if f"{part}.{key}".endswith(read)] or [*tensors]  # others are another branch's
         ends = [(key, tensors[key]) for key in (min(kept), max(kept))]
         bad = [(key, made) for key, t in ends for made in (None, t.new_zeros(3, 5, 7), t.float() * torch.nan)]
         first = [(key, tensors[key]) for key in kept if tensors[key].ndim > 1 and not re.search(r"[1-9]", key)]
         bad += [(key, torch.cat([t, t[..., :1]], -1)) for key, t in first]
+        assert bad
         for key, tensor in bad:
             changed = {name: x for name, x in {**tensors, key: tensor}.items() if x is not None}
             torch.save({**parts, part: changed} if part else changed, tmp_path / "x.bin")

@@ -8,7 +8,7 @@ from attack_graphs import DEFAULTS, Node, Output, value
 from graph_run import run
 from pack.core.errors import LikenessError
 from pack.core.people import NotPlaced
-from promised import Row, latents
+from promised import Row, applies_to, carries_in_both, has_a_cast_input, latents
 
 
 def another(row: Row) -> Iterator[dict[str, Any]]:
@@ -25,45 +25,62 @@ def another(row: Row) -> Iterator[dict[str, Any]]:
         yield {"clip": value("sdxl_clip()")}
 
 
+@applies_to(lambda row: bool([*another(row)]), "Nothing that it takes is of a family.")
 def test_another_family_is_refused(row: Row) -> None:
-    for changed in another(row):
+    several = [*another(row)]
+    assert several
+    for changed in several:
         with pytest.raises(LikenessError):
             latents(row.sampled(row.node(**changed), steps=1))
 
 
+@applies_to(has_a_cast_input, "It takes no cast.")
+@applies_to(
+    lambda row: row.kind not in ("LikenessApplyStoryMaker", "LikenessCastReferences"),
+    "Its people may be in all of the picture.",
+)
 def test_several_people_without_places_are_refused(row: Row) -> None:
-    """But where they may be in all of the picture."""
-    if "cast" in row.inputs and row.kind not in ("LikenessApplyStoryMaker", "LikenessCastReferences"):
-        with pytest.raises(NotPlaced, match="Anna"):
-            run(row.node(cast=value("unplaced()")), {})
+    with pytest.raises(NotPlaced, match="Anna"):
+        run(row.node(cast=value("unplaced()")), {})
 
 
+@applies_to(
+    lambda row: row.method is not None and "embedding" in row.method.reads and row.takes_a_cast,
+    "It reads no embedding of people.",
+)
 def test_people_without_what_it_reads_are_refused(row: Row) -> None:
     """Embeddings of its recogniser."""
-    if row.method and "embedding" in row.method.reads and row.takes_a_cast:
-        strangers = "cast(*(identity(name, recognisers=('nobody',)) for name in ('Anna', 'Boris')))"
-        with pytest.raises(LikenessError, match=row.method.recogniser):
-            latents(row.sampled(row.node(cast=value(strangers)), steps=1))
+    strangers = "cast(*(identity(name, recognisers=('nobody',)) for name in ('Anna', 'Boris')))"
+    with pytest.raises(LikenessError, match=row.method.recogniser):
+        latents(row.sampled(row.node(cast=value(strangers)), steps=1))
 
 
+def ends(row: Row) -> list[str]:
+    """The inputs at which its ranges of the schedule end."""
+    return [name for name in row.inputs if name.endswith("end_percent")]
+
+
+@applies_to(lambda row: bool(ends(row)), "It has no range that ends.")
 def test_a_range_that_ends_before_it_starts_is_refused(row: Row) -> None:
     """Each of its ranges."""
-    for end in (name for name in row.inputs if name.endswith("end_percent")):
+    ranges = ends(row)
+    assert ranges
+    for end in ranges:
         changed = {end: 0.2, end.replace("end", "start"): 0.8}
-        with pytest.raises(LikenessError):
+        with pytest.raises(LikenessError, match=r"starts at 0\.8 and ends at 0\.2"):
             latents(row.sampled(row.node(**changed), steps=1))
 
 
+@applies_to(carries_in_both, "Its conditioning carries nothing that its MODEL reads.")
 def test_a_model_that_does_not_read_what_is_carried_is_refused(row: Row) -> None:
-    if {"model", "positive"} <= {*row.outputs}:
-        graph = row.sampled(row.node(), steps=2)  # ID tokens come in at the second
-        graph.inputs["model"] = DEFAULTS[row.kind]["model"]
-        with pytest.raises(LikenessError, match="MODEL"):
-            latents(graph)
+    graph = row.sampled(row.node(), steps=2)  # ID tokens come in at the second
+    graph.inputs["model"] = DEFAULTS[row.kind]["model"]
+    with pytest.raises(LikenessError, match="MODEL does not come from the node that made its conditioning"):
+        latents(graph)
 
 
+@applies_to(has_a_cast_input, "It takes no cast.")
 def test_numbers_that_are_none_are_refused_in_people(row: Row) -> None:
-    if "cast" in row.inputs:
-        spoiled = value("cast(identity('Anna', normal(1, 1, 512) * nan), identity('Boris'))")
-        with pytest.raises(LikenessError):
-            latents(row.sampled(row.node(cast=spoiled), steps=1))
+    spoiled = value("cast(identity('Anna', normal(1, 1, 512) * nan), identity('Boris'))")
+    with pytest.raises(LikenessError, match=r"embedding of Anna .* contains NaN"):
+        latents(row.sampled(row.node(cast=spoiled), steps=1))

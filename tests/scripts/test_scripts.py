@@ -9,6 +9,7 @@ from pathlib import Path
 
 import environment
 import pytest
+import status
 from pack.scripts import test as runner
 from rig import archive
 
@@ -172,7 +173,9 @@ def test_results_are_read_and_counted(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={results}", wanted]
     variables = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     subprocess.run(command, cwd=ROOT, env=variables, check=True, capture_output=True)
-    assert runner.results_of(results) == [("test_scripts::test_hosts_of_the_home_folder", "passed")]
+    (case,) = status.cases_of(results)
+    assert (case.folder, case.name) == ("tests/scripts", "test_scripts::test_hosts_of_the_home_folder")
+    assert case.result == "passed"
     assert runner.line(Counter(passed=3, failed=1, skipped=0)) == "1 failed, 3 passed"
 
 

@@ -5,7 +5,7 @@ promises are its method's.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -29,12 +29,16 @@ OTHER, PLAIN, BESIDE, GIVEN = (
 )
 """By nodes, as attack_graphs.stands_for reads it. What makes another picture of one that is not told who is meant. What
 the words are without one that encodes the prompt itself. What is there beside the people or parts that are switched
-off. What is given instead of the defaults: of a method's files the one that reads most."""
+off. What is given instead of the defaults: of a method's files the one that reads most, and ranges that begin with the
+first step, because most tests sample one step alone and would not meet the people of a later start."""
 PEOPLE: dict[str, str] = _TABLE["people"]
 """What a cast becomes, in the expression `a`, for a node that acts by what people do not have from photos."""
 VARIANTS = {kind: {way: _read(inputs) for way, inputs in ways.items()} for kind, ways in _TABLE["variants"].items()}
 """Other ways through a node than its defaults, beside those that the schemas tell."""
 BY_ROW = _read(_TABLE["by row"])
+SCHEDULE = {"scheduler": "simple"}
+"""Of two steps the second begins in the middle of the schedule, where it counts. With the scheduler "normal" it begins
+at the lowest sigma, and what acts in it alone changes the picture by no more than rounding."""
 DRAWN = ("LikenessApplyIDPatch",)
 """Whose picture of the places counts without anybody in them."""
 
@@ -105,7 +109,7 @@ class Row:
         return ways
 
     def sampled(self, applied: Node, latent: Any = None, **changed: Any) -> Node:
-        return sampled(applied, latent or self.latent, **changed)
+        return sampled(applied, latent or self.latent, **{**SCHEDULE, **changed})
 
     @property
     def latent(self) -> Node:
@@ -114,7 +118,8 @@ class Row:
     def plain(self, model: Any = None, latent: Any = None, **changed: Any) -> Node:
         """The sampler as with the node, and those of ours in front of it, bypassed."""
         given = {name: bypassed(self.node(), name) for name in ("positive", "negative")}
-        return sampler(model or self.model, given["positive"], given["negative"], latent or self.latent, **changed)
+        settings = {**SCHEDULE, **changed}
+        return sampler(model or self.model, given["positive"], given["negative"], latent or self.latent, **settings)
 
     def _of_variant(self) -> dict[str, Any]:
         if self.variant == "a row each":
@@ -124,6 +129,36 @@ class Row:
             options, default = self.inputs["acts_in"].options, self.inputs["acts_in"].default
             return {"acts_in": next(one for one in options if one != default)}
         return VARIANTS.get(self.kind, {}).get(self.variant, {})
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a row must be for a test to ask anything of it.
+
+    holds: whether the row is so, known before anything runs. reason: the sentence that docs/status.md shows for a row
+    that is not so; such a row has no case of the test.
+    """
+
+    holds: Callable[[Row], bool]
+    reason: str
+
+
+def applies_to(holds: Callable[[Row], bool], reason: str) -> Callable[[Any], Any]:
+    """A decorator: the test has cases for the rows for which every one of its conditions holds.
+
+    tests/promises/conftest.py reads the conditions when it makes the cases.
+    """
+
+    def remembered(test: Any) -> Any:
+        test.conditions = (Condition(holds, reason), *conditions_of(test))
+        return test
+
+    return remembered
+
+
+def conditions_of(test: Any) -> tuple[Condition, ...]:
+    """The conditions of a test function; none without the decorator above."""
+    return getattr(test, "conditions", ())
 
 
 def _is_weight(name: str) -> bool:
@@ -168,6 +203,24 @@ def has_rows(one: Row) -> bool:
     return one.takes_a_cast and (one.method is None or "rows" not in one.method.not_promised)
 
 
+def takes_a_cast(one: Row) -> bool:
+    return one.takes_a_cast
+
+
+def has_a_cast_input(one: Row) -> bool:
+    """Also where what the node puts in is not the cast's people alone."""
+    return "cast" in one.inputs
+
+
+def patches_the_model(one: Row) -> bool:
+    return "model" in one.outputs
+
+
+def carries_in_both(one: Row) -> bool:
+    """Whether its MODEL reads what its conditioning carries."""
+    return {"model", "positive"} <= {*one.outputs}
+
+
 BOTH_SIDES = ["positive", "negative"]
 
 
@@ -196,11 +249,37 @@ def around(applied: Any, function: str, where: str = "around") -> Node:
 
 
 @cache
+def untouched(expression: str) -> Node:
+    """The MODEL that this expression stands for, made anew, for no node of ours and no other test.
+
+    The MODELs of the rows are made once and shared: what a run left in one of them would be in both sides of a
+    comparison.
+    """
+    return value(expression.replace("()", ".__wrapped__()"))
+
+
+@cache
 def picture(one: Row, which: str = "a") -> Tensor:
-    """`plain`, or with the node: `a`, or `b` for other people. Sampled once for all promises."""
+    """`plain`, of a MODEL that ours has never met, or with the node: `a`, or `b` for other people.
+
+    Sampled once for all promises.
+    """
     if which == "plain":
-        return latents(one.plain())
+        return latents(one.plain(untouched(one.model.inputs["expression"])))
     return latents(one.sampled(one.node() if which == "a" else one.other()))
+
+
+def attributes(one: Row) -> dict[str, tuple[str, ...]]:
+    """What each module of the row's MODEL has of its own, such as a `forward` that somebody has put in, and its hooks.
+
+    A run shares the modules with every other, and leaves none of it.
+    """
+    network = run(one.model, {})[0].model.diffusion_model
+    known: dict[str, tuple[str, ...]] = {}
+    for name, module in network.named_modules():
+        hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+        known[name] = (*sorted(vars(module)), *map(repr, hooks))
+    return known
 
 
 def in_front(applied: Node, model: Node) -> Node:
