@@ -313,6 +313,6 @@ def _holds_tokens(entry: AttachedEntry, tokens: IDTokens, read: Tensor) -> bool:
 def _tokens_changed(presence: Presence) -> str:
     return (
         f"The ID tokens of {presence.subject} are no longer in the prompt as {presence.node} has given them, so the "
-        "likeness is weaker or that of somebody else. Conditioning (Average), Zero Out and Multiply change them: put "
+        "likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change them: put "
         f"that node in front of {presence.node}."
     )
