@@ -21,7 +21,8 @@ from torch import Tensor
 
 from . import notes
 from .conditioning import AttachedEntry, AttachedRows, Conditioning, IDTokens, Side
-from .schedule import ScheduleRange, percent_of, steps_of
+from .remarks import Start
+from .schedule import ScheduleRange, is_unfinished, percent_of, steps_of
 
 TOPIC = "presence"
 """Of what is told of a run, see notes.tell_of_run."""
@@ -136,21 +137,24 @@ class _OnModel:
 
 def _look(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
     """OUTER_SAMPLE: say what is lost or does nothing, then sample."""
-    sigmas: Tensor = args[3] if len(args) > 3 else kwargs["sigmas"]
+    start = Start.of_call(args, kwargs)
+    watch = _Watch(executor.class_obj, start)
     guider: CFGGuider = executor.class_obj
-    watch = _Watch(guider, steps_of(sigmas))
     for on_model in guider.model_patcher.get_attachment(_KEY) or ():
         notes.tell_of_run(on_model.presence.node_id, TOPIC, "\n".join(watch.remarks(on_model)))
     return executor(*args, **kwargs)
 
 
 class _Watch:
-    """One run's prompts and steps. steps: the sigma of each."""
+    """One run's prompts and steps."""
 
-    def __init__(self, guider: CFGGuider, steps: Sequence[float]) -> None:
+    def __init__(self, guider: CFGGuider, start: Start) -> None:
         self._conds: Mapping[str, Sequence[Mapping[str, Any]]] = guider.conds
         self._entries = [entry for prompt in guider.conds.values() for entry in prompt]
-        self._steps = steps
+        self._steps = steps_of(start.sigmas)
+        # Two samplers may share one schedule (KSampler Advanced, Split Sigmas), and the other one may meet a range. The
+        # first ends with noise left, the second is given none.
+        self._is_a_part = is_unfinished(start.sigmas) or not bool(start.noise.any())
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
         # At a CFG of 1 the host does not compute the negative prompt.
         self._reads_negative = bool(guider.conds.get("negative")) and getattr(guider, "cfg", None) != 1
@@ -160,11 +164,10 @@ class _Watch:
         carrying = self._carrying(presence, Side.POSITIVE)
         if not carrying:
             return [_lost(presence, _MODEL)] if self._is_lost(on_model) else []
-        sentences = [
-            never_works(presence.node, named, self._steps, self._model_sampling)
-            for named in presence.ranges
-            if not self._works(named, carrying)
-        ]
+        sentences = list[str]()
+        for named in presence.ranges:
+            if not self._is_a_part and not self._works(named, carrying):
+                sentences.append(never_works(presence.node, named, self._steps, self._model_sampling))
         if presence.in_negative and self._reads_negative and not self._carrying(presence, Side.NEGATIVE):
             sentences.append(_not_in_negative(presence))
         return sentences
@@ -269,7 +272,8 @@ class NetReport:
         if schedule is not self._schedule:
             self._forget()
             self._schedule = schedule
-            if schedule is not None:
+            # What ends with noise left goes on in another sampler, which may meet a range.
+            if schedule is not None and not is_unfinished(schedule):
                 self._sentences += self._never(steps_of(schedule))
         self._sides.update(entry.side for entry in rows.entries)
         for entry, read in zip(rows.entries, text.chunk(len(rows.entries)), strict=True):

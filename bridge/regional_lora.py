@@ -156,17 +156,15 @@ def block_of(name: str) -> tuple[str, int] | None:
     return None if kind == first else (kind, 0 if kind == "middle" else int(number))
 
 
-_EMBEDDING = ".emb_layers."
-"""In the name of a layer that is given the step's noise, and whose output is added to all pixels of its ResBlock."""
+def _convolution_of(name: str) -> str:
+    """The convolution that runs first in the block of a layer: what it gives has the block's pixels.
 
-
-def _convolution_beside(name: str) -> str:
-    """The convolution of the same ResBlock that runs before such a layer: what it gives has the pixels.
-
-    They are not those of the block where another node has made the picture smaller (PatchModelAddDownscale).
+    They are not those that the UNet has there by itself where another node has made the picture smaller before
+    (PatchModelAddDownscale).
     """
-    block, _, _ = name.partition(_EMBEDDING)
-    return f"{block}.in_layers.2"
+    kind, number, *_ = name.split(".")
+    block = kind if kind == "middle_block" else f"{kind}.{number}"
+    return f"{block}.0.in_layers.2"
 
 
 def _change_by_input(own: Any, x: Tensor, front: InputLora) -> Tensor:
@@ -186,7 +184,7 @@ def _change_by_input(own: Any, x: Tensor, front: InputLora) -> Tensor:
 class _Thread(threading.local):
     """The forward that is on in this thread: what is added to the layers, and whose attention to the text is on.
 
-    grids: by name of a layer that is given the step's noise alone, of the pixels that what it gives is added to.
+    grids: by name of a layer, of the pixels that its block has in this forward.
 
     A layer is given x alone, so a Reader has nothing else to find it by. Of one thread, because the host calls the
     UNets of several cards at the same time, and a MODEL may be sampled elsewhere meanwhile.
@@ -490,8 +488,12 @@ class RegionalLoraBatch(CrossAttentionBatch):
     def __init__(self, run: RegionalLoraRun, network: LoraNetwork, rows: int, nodes: Sequence[NodeLoras]) -> None:
         self.layers, self.rows, self.network, self._nodes = run.layers, rows, network, nodes
         names = dict.fromkeys(name for node in nodes for name in node.layers)
-        self._measured = {name: _convolution_beside(name) for name in names if _EMBEDDING in name}
-        self._names = list(dict.fromkeys([*names, *self._measured.values()]))
+        self._measured = dict[str, list[str]]()
+        for name in names:
+            convolution = _convolution_of(name)
+            if block_of(name) and convolution in network.modules:
+                self._measured.setdefault(convolution, []).append(name)
+        self._names = list(dict.fromkeys([*names, *self._measured]))
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -525,9 +527,8 @@ class RegionalLoraBatch(CrossAttentionBatch):
         for node in self._nodes:
             if reader.name in node.layers:
                 out = node.added(out, reader, x)
-        for name, convolution in self._measured.items():
-            if convolution == reader.name:
-                _thread.grids[name] = int(out.shape[2]), int(out.shape[3])
+        for name in self._measured.get(reader.name, ()):
+            _thread.grids[name] = int(out.shape[2]), int(out.shape[3])
         return out
 
     def attended(

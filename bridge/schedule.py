@@ -77,6 +77,11 @@ def steps_of(sigmas: Tensor) -> Sequence[float]:
     return [float(sigma) for sigma in sigmas[:-1]]
 
 
+def is_unfinished(sigmas: Tensor) -> bool:
+    """Whether a run with this schedule, (steps + 1,), ends with noise left, so that another one goes on from there."""
+    return float(sigmas[-1]) > 0
+
+
 def percent_of(sigma: float, model_sampling: Any) -> float:
     """Where in the schedule a sigma lies, 0..1, to a thousandth: what the host's percent_to_sigma does, reversed."""
     low, high = 0.0, 1.0

@@ -186,6 +186,19 @@ def test_a_range_that_no_step_meets_is_named(row: Row, texts_under: list[str]) -
     assert texts_under == []
 
 
+@pytest.mark.parametrize("row", [row for row in HERE if row.kind == "LikenessApplyIPAdapter"], ids=str)
+def test_two_samplers_of_one_schedule_are_quiet(row: Row, texts_under: list[str]) -> None:
+    """KSampler Advanced, twice: what the first half does not meet the second does."""
+    for changed in ({"start_percent": 0.6}, {"end_percent": 0.4}):
+        ours = applied(row, row.node(**changed))
+        sigmas = sigmas_of(ours.model, 10)
+        half = sampled(ours.guider(), latent_of(row), sigmas[:6])
+        guider = ours.guider()
+        way = comfy.samplers.sampler_object("euler")
+        guider.sample(torch.zeros_like(half), half, way, sigmas[5:], disable_pbar=True)
+    assert texts_under == []
+
+
 def test_photo_maker_in_one_step_is_named(texts_under: list[str]) -> None:
     row = next(row for row in rows() if row.kind == "LikenessApplyPhotoMaker")
     ours = applied(row, row.node(start_percent=0.22))
