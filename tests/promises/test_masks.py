@@ -36,7 +36,7 @@ def is_kept_beside_a_lora(row: Row) -> bool:
     return row.takes_a_cast and row.method is not None and row.kind != "LikenessBindIDTokens"
 
 
-BESIDE_A_LORA = (is_kept_beside_a_lora, "The node itself puts nobody in by photos.")
+BESIDE_A_LORA = (is_kept_beside_a_lora, "The node itself puts in no person by photos.")
 
 
 def shown(row: Row, masks: str, **changed: Any) -> Tensor:

@@ -20,7 +20,8 @@ def test_a_picture_of_an_odd_size(row: Row) -> None:
     if row.kind == "LikenessApplyInstantID":
         changed["image"] = ours("LikenessPoseImage", draw="face keypoints", cast=value(cast))
     if row.kind == "LikenessBindIDTokens":
-        before = ours("LikenessApplyIDPatch", cast=value(cast), image=ours("LikenessIDPatchImage", cast=value(cast)))
+        drawn = ours("LikenessIDPatchImage", cast=value(cast))
+        before = ours("LikenessApplyIDPatch", cast=value(cast), image=drawn, id_start_percent=0.0)
         changed |= {"positive": before, "negative": before[1]}
     if row.kind == "LikenessBindReferences":
         changed["mask"] = value(f"mask(2, {WIDTH}, {HEIGHT})")

@@ -22,7 +22,7 @@ def test_weight_zero_is_the_picture_without_the_node(row: Row) -> None:
         assert torch.equal(latents(row.sampled(off)), picture(row, "plain"))
 
 
-@applies_to(lambda row: row.takes_a_cast, "It puts in nobody of the cast by weight.")
+@applies_to(lambda row: row.takes_a_cast, "It puts in no person of the cast by weight.")
 @applies_to(lambda row: row.kind != "LikenessApplyPhotoMaker", "Its words are written for the number of people.")
 def test_whoever_has_weight_zero_is_as_if_absent(row: Row) -> None:
     def shown(cast: Node) -> Tensor:
