@@ -149,7 +149,6 @@ class _Watch:
     """One run's prompts and steps."""
 
     def __init__(self, guider: CFGGuider, start: Start) -> None:
-        self._conds: Mapping[str, Sequence[Mapping[str, Any]]] = guider.conds
         self._entries = [entry for prompt in guider.conds.values() for entry in prompt]
         self._steps = steps_of(start.sigmas)
         # Two samplers may share one schedule (KSampler Advanced, Split Sigmas), and the other one may meet a range. The
