@@ -107,18 +107,22 @@ def _send(node_id: str) -> None:
 WORD_JOINER = "\u2060"
 """A character that is not seen and takes no room."""
 # "<" before a letter begins a tag and "&" an entity; [[label|address]] and __LNK0__ become links in frontend 1.49.6.
-_READ_AS_HTML = re.compile(r"<(?=[A-Za-z/!?])|&(?=[A-Za-z#])|\[(?=\[)|_(?=_)")
+_READ_AS_HTML = re.compile(r"<(?=[A-Za-z/!?])|&(?=[A-Za-z#])|\[(?=\[)")
+# At the edge of a word it begins or ends emphasis: Vue nodes read a note as Markdown, too.
+_UNDERSCORE_AT_AN_EDGE = re.compile(r"(?<!\w)_|_(?!\w)")
 
 
 def _text(node_id: str) -> str:
-    """The note under a node, as characters that mean the same as HTML and as plain text.
+    """The note under a node, as characters that mean the same as HTML, as Markdown and as plain text.
 
-    Frontend 1.27.10 reads a note as HTML and runs its scripts, 1.49.6 reads it as HTML without its tags, and 1.58.1
-    shows every character of it, so that an entity would be seen as "&lt;". A word joiner behind what would begin a tag,
-    an entity or a link makes it the character alone in all of them.
+    Frontend 1.27.10 reads a note as HTML and runs its scripts, 1.49.6 reads it as HTML without its tags, Vue nodes read
+    it as Markdown, and 1.58.1 shows every character of it on classic nodes, so that an entity would be seen as "&lt;".
+    A word joiner behind what would begin a tag, an entity or a link makes it the character alone in all of them; around
+    an underscore, as if it stood inside of a word.
     """
     text = plain_lines("\n".join(_told.get(node_id, ())))
-    return _READ_AS_HTML.sub(lambda match: match[0] + WORD_JOINER, text)
+    text = _READ_AS_HTML.sub(lambda match: match[0] + WORD_JOINER, text)
+    return _UNDERSCORE_AT_AN_EDGE.sub(f"{WORD_JOINER}_{WORD_JOINER}", text)
 
 
 def kept(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:

@@ -29,8 +29,8 @@ import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from counting import LiveBytes, counting
-from pack.bridge.carried import ALWAYS
 from pack.bridge.runs import patched
+from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import attention_layers, grids, transformers
@@ -372,7 +372,7 @@ def parts2whole(on: Networks, count: int) -> Applied:
         states = normal(number, tokens, width)
         bank[name, number, index] = [inside(token_mask(mask, tokens), states).of(states)] * count
     weights, source = PartWeights([1.0] * count), object()
-    sides = (SharedParts(source, ALWAYS, tokens, weights) for tokens in (bank, None))
+    sides = (SharedParts(source, WHOLE_SCHEDULE, tokens, weights) for tokens in (bank, None))
     pairs = zip(on.sides().values(), sides, strict=True)
     return Applied(patched(on.model, SharingRun), *(share_with(text, one) for text, one in pairs))
 

@@ -57,3 +57,5 @@ def test_a_note_is_the_same_as_html_and_as_plain_text(text: str, monkeypatch: py
     reader.close()
     assert (reader.text.replace(notes.WORD_JOINER, ""), reader.tags) == (text, [])
     assert not LINKS.search(sent)
+    # A character beside each underscore that is neither a space nor a sign: no emphasis begins or ends there.
+    assert not re.search(r"(?<![\w\u2060])_|_(?![\w\u2060])", sent)

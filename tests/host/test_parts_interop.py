@@ -9,6 +9,7 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from figures import relative
 from host_nodes import patch
+from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.self_attention.shared_parts import SharedParts, Watch
 from pack.core import errors
 from pack.nodes.parts2whole import nodes as parts2whole
@@ -49,8 +50,8 @@ def with_parts(model, features):
 def test_hypertile_cuts_the_pictures_own_keys_and_no_part(model, features):
     """Every tile sees all parts: with parts of next to no weight the picture is HyperTile's own."""
     theirs = patch("HyperTile", model)
-    faint = parts2whole.put_in(([text(1)], [text(2)]), features, 1e-9, (1e9, 0.0), None)
-    own = parts2whole.put_in(([text(1)], [text(2)]), features, 0.0, (1e9, 0.0), None)
+    faint = parts2whole.put_in(([text(1)], [text(2)]), features, 1e-9, WHOLE_SCHEDULE, None)
+    own = parts2whole.put_in(([text(1)], [text(2)]), features, 0.0, WHOLE_SCHEDULE, None)
     shown = [picture(reading(theirs), *sides) for sides in (faint, own)]
     assert relative(*shown) <= 1e-5
 
@@ -96,7 +97,7 @@ def test_prompts_with_masks_areas_and_ranges(made, model):
 def test_heat_maps_of_one_step(made, model, sampler, times):
     """As often as a sampler asks within the step that was chosen, also between two steps, and at no other."""
     seen, features = [], encode(made, parts_made.parts(3))
-    sides = parts2whole.put_in(([text(1)], [text(2)]), features, 1.0, (1e9, 0.0), None, Watch(2, seen.append))
+    sides = parts2whole.put_in(([text(1)], [text(2)]), features, 1.0, WHOLE_SCHEDULE, None, Watch(2, seen.append))
     watched = sample(reading(model), *sides, steps=4, sampler=sampler)
     assert len(seen) == times
     assert all(len(one) == 3 and one.min() >= 0 and one.sum(dim=0).max() <= 1 for one in seen)
