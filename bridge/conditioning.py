@@ -161,7 +161,7 @@ class Attachment:
         """
         entries: Conditioning = []
         for text, options in conditioning:
-            entry = AttachedEntry(side, options.get(ID_TOKENS), text)
+            entry = AttachedEntry.of(side, options.get(ID_TOKENS), text)
             conds = {**options.get("model_conds", {}), ATTACHED: AttachedCond(AttachedRows((entry,), None))}
             net = self._behind(options.get("control"))
             entries.append([text, {**options, "model_conds": conds, "control": net}])
@@ -253,12 +253,27 @@ Area = tuple[int, int, int, int]
 class AttachedEntry:
     """A conditioning entry as it was when a net of ours was attached.
 
-    tokens: where ID tokens stand in its text, or None. text: (B, tokens, width).
+    tokens: where ID tokens stand in its text, or None. sample: what they were, (1, ID tokens, CHANNELS), by which a run
+    knows them again; of all of them a run would hold a copy.
     """
 
     side: Side
     tokens: IDTokens | None
-    text: Tensor
+    sample: Tensor | None
+
+    @classmethod
+    def of(cls, side: Side, tokens: IDTokens | None, text: Tensor) -> AttachedEntry:
+        """text: (B, tokens, width)."""
+        return cls(side, tokens, None if tokens is None else sample_of(text, tokens).clone())
+
+
+CHANNELS = 8
+"""Of the width of a text: so many tell whether ID tokens are as they were."""
+
+
+def sample_of(text: Tensor, tokens: IDTokens) -> Tensor:
+    """The first channels of the ID tokens in a text, (B, tokens, width): (1, ID tokens, CHANNELS)."""
+    return text[:1, tokens.start : tokens.start + tokens.people * tokens.each, :CHANNELS]
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from . import notes
-from .conditioning import AttachedEntry, AttachedRows, Conditioning, IDTokens, Side
+from .conditioning import AttachedEntry, AttachedRows, Conditioning, Side, sample_of
 from .remarks import Start
 from .schedule import ScheduleRange, is_unfinished, percent_of, steps_of
 
@@ -276,9 +276,9 @@ class NetReport:
                 self._sentences += self._never(steps_of(schedule))
         self._sides.update(entry.side for entry in rows.entries)
         for entry, read in zip(rows.entries, text.chunk(len(rows.entries)), strict=True):
-            if entry.tokens is not None and id(entry) not in self._known:
+            if id(entry) not in self._known:
                 self._known.add(id(entry))
-                if not _holds_tokens(entry, entry.tokens, read):
+                if not _holds_tokens(entry, read):
                     self._sentences.append(_tokens_changed(self._presence))
 
     def ended(self) -> None:
@@ -306,11 +306,12 @@ class NetReport:
         return sentences
 
 
-def _holds_tokens(entry: AttachedEntry, tokens: IDTokens, read: Tensor) -> bool:
+def _holds_tokens(entry: AttachedEntry, read: Tensor) -> bool:
     """Whether the text that rows of an entry read, (B, tokens, width), holds the ID tokens that its own text had."""
-    of_people = slice(tokens.start, tokens.start + tokens.people * tokens.each)
-    own = entry.text[:1, of_people].to(read)
-    return torch.allclose(read[:1, of_people], own, rtol=1e-3, atol=1e-5)
+    if entry.tokens is None or entry.sample is None:
+        return True
+    now = sample_of(read, entry.tokens)
+    return now.shape == entry.sample.shape and torch.allclose(now, entry.sample.to(now), rtol=1e-3, atol=1e-5)
 
 
 def _tokens_changed(presence: Presence) -> str:
