@@ -388,7 +388,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     report: Report | None
     latent: tuple[int, int] | None
     assumed_latent: tuple[int, int] | None
-    hints: dict[Area, Tensor | None]
+    hints: dict[tuple[Area, tuple[int, int]], Tensor | None]
     theirs: dict[str, Callable[..., Any]]
     previous_controlnet: Any = PerThread()
     pictures: Pictures | None
@@ -484,11 +484,12 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         """What the net makes of its own part of the hint. The host would fit all of the hint to every area."""
         whole, of_whole = self.cond_hint_original, self.cond_hint
         self.cond_hint_original = hint_of_area(whole, latent, area, self.upscale_algorithm)
-        self.cond_hint = self.hints.get(area)
+        # Of one area of a latent that has grown since the hint is another.
+        self.cond_hint = self.hints.get((area, latent))
         try:
             return self._method("get_control")(*args)
         finally:
-            self.hints[area] = self.cond_hint
+            self.hints[area, latent] = self.cond_hint
             self.cond_hint_original, self.cond_hint = whole, of_whole
 
     def _whole_latent(self, area: Area | None, x_noisy: Tensor, options: Options) -> tuple[int, int]:

@@ -150,34 +150,33 @@ class _Watch:
 
     def __init__(self, guider: CFGGuider, start: Start) -> None:
         self._entries = [entry for prompt in guider.conds.values() for entry in prompt]
+        # People in the negative prompt alone are drawn by no guider.
+        others = [prompt for name, prompt in guider.conds.items() if name != "negative"]
+        self._drawn = [entry for prompt in others for entry in prompt]
+        self._negative = list(guider.conds.get("negative") or ())
         self._steps = steps_of(start.sigmas)
         # Two samplers may share one schedule (KSampler Advanced, Split Sigmas), and the other one may meet a range. The
         # first ends with noise left, the second is given none.
         self._is_a_part = is_unfinished(start.sigmas) or not bool(start.noise.any())
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
         # At a CFG of 1 the host does not compute the negative prompt.
-        self._reads_negative = bool(guider.conds.get("negative")) and getattr(guider, "cfg", None) != 1
+        self._reads_negative = bool(self._negative) and getattr(guider, "cfg", None) != 1
 
     def remarks(self, on_model: _OnModel) -> list[str]:
         presence = on_model.presence
-        carrying = self._carrying(presence, Side.POSITIVE)
+        carrying = _carrying(self._drawn, presence, Side.POSITIVE)
         if not carrying:
             return [_lost(presence, _MODEL)] if self._is_lost(on_model) else []
         sentences = list[str]()
         for named in presence.ranges:
-            if not self._is_a_part and not self._works(named, carrying):
+            # An empty range switches off on purpose.
+            is_on = named.schedule.start < named.schedule.end
+            if is_on and not self._is_a_part and not self._works(named, carrying):
                 sentences.append(never_works(presence.node, named, self._steps, self._model_sampling))
-        if presence.in_negative and self._reads_negative and not self._carrying(presence, Side.NEGATIVE):
+        reads_it = presence.in_negative and self._reads_negative
+        if reads_it and not _carrying(self._negative, presence, Side.NEGATIVE):
             sentences.append(_not_in_negative(presence))
         return sentences
-
-    def _carrying(self, presence: Presence, side: Side) -> list[Mapping[str, Any]]:
-        """The entries that come from one side of the node."""
-        return [
-            entry
-            for entry in self._entries
-            if any(mark.presence is presence and mark.side is side for mark in entry.get(_KEY, ()))
-        ]
 
     def _is_lost(self, on_model: _OnModel) -> bool:
         """Whether a prompt comes from nodes of ours, or holds this node's text (as of Concat), but not its people.
@@ -196,6 +195,15 @@ class _Watch:
             if any(read.contains(step) for step in self._steps):
                 return True
         return False
+
+
+def _carrying(entries: Sequence[Mapping[str, Any]], presence: Presence, side: Side) -> list[Mapping[str, Any]]:
+    """Those of these entries that come from one side of the node."""
+    return [
+        entry
+        for entry in entries
+        if any(mark.presence is presence and mark.side is side for mark in entry.get(_KEY, ()))
+    ]
 
 
 def _range_of(entry: Mapping[str, Any]) -> ScheduleRange:
@@ -219,16 +227,16 @@ def _lost(presence: Presence, other: str) -> str:
     are = "are" if presence.several else "is"
     where = "in no prompt of this sampler" if other == _MODEL else "not in the positive prompt of this sampler"
     return (
-        f"{presence.subject} {are} {where}, though {other} comes from {presence.node}. "
-        "Conditioning (Average) and (Concat) keep only what conditioning_to carries. Use Conditioning (Combine), or "
-        "mix people with Blend Identities or their weights."
+        f"{presence.subject} {are} {where}, though {other} comes from {presence.node}. Connect the positive output of "
+        f"{presence.node}, or what comes of it. Conditioning (Average) and (Concat) keep only what conditioning_to "
+        "carries: use Conditioning (Combine), or mix people with Blend Identities or their weights."
     )
 
 
 def _not_in_negative(presence: Presence) -> str:
     return (
-        f"The negative prompt of this sampler does not come from {presence.node}, so the picture is another one. "
-        f"Connect the negative output of {presence.node} to it. Conditioning (Average) and (Concat) keep only what "
+        f"The negative prompt of this sampler is not the negative output of {presence.node}, so the picture is another "
+        "one. Connect that output, or what comes of it. Conditioning (Average) and (Concat) keep only what "
         "conditioning_to carries."
     )
 
@@ -242,7 +250,7 @@ def never_works(node: str, named: NamedRange, steps: Sequence[float], model_samp
         where = f"its one step begins at {places[0]}" if places else "it has no steps"
     return (
         f"{node}: the range of {named.what} is {named.schedule}, and no step of this run begins there ({where}). So it "
-        f"has no effect. Change {named.inputs}, or the steps and the denoise of the sampler."
+        f"has little or no effect. Change {named.inputs}, or the steps and the denoise of the sampler."
     )
 
 
@@ -301,7 +309,7 @@ class NetReport:
         sentences = list[str]()
         for named in self._ranges:
             sigmas = named.schedule.in_sigmas(self._model_sampling)
-            if not any(sigmas.contains(step) for step in steps):
+            if named.schedule.start < named.schedule.end and not any(sigmas.contains(step) for step in steps):
                 sentences.append(never_works(self._presence.node, named, steps, self._model_sampling))
         return sentences
 

@@ -104,7 +104,7 @@ class InfuseNet(ControlNet):
         self.scope, self.tokens, self.size = scope, tokens, size
         self.report = report
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
-        self._passes: dict[tuple[torch.Size, torch.device, Area | None], list[_Pass]] = {}
+        self._passes: dict[tuple[torch.Size, torch.device, Area | None, tuple[int, int]], list[_Pass]] = {}
         self._latent: tuple[int, int] | None = None
         self._to_sigma: Callable[[float], float] | None = None
         net.copy_to(self)
@@ -142,9 +142,9 @@ class InfuseNet(ControlNet):
         self.report.forward(rows, cond["c_crossattn"], transformer_options.get("sample_sigmas"))
         if not first >= t[0] >= last:
             return control
-        key = x_noisy.shape, x_noisy.device, rows.area
+        latent = self._whole_latent(x_noisy, rows.area, transformer_options)
+        key = x_noisy.shape, x_noisy.device, rows.area, latent
         if key not in self._passes:
-            latent = self._whole_latent(x_noisy, rows.area, transformer_options)
             self._check(len(x_noisy) // batched_number, latent)
             self._tell(latent, transformer_options)
             self._passes[key] = self._made(x_noisy, latent, rows.area)

@@ -133,9 +133,31 @@ NEGATIVE_COUNTS = [row for row in WITH_MODEL if row.kind in ("LikenessApplyInsta
 def test_a_negative_that_is_not_the_node_s_is_named_where_it_counts(row: Row, texts_under: list[str]) -> None:
     ours, plain = applied(row, row.node()), host_sampling.plain(row)
     run(Applied(ours.model, ours.positive, average(plain.negative, ours.negative)), row)
-    assert len(texts_under) == 1 and texts_under[0].startswith("The negative prompt of this sampler does not come from")
+    assert len(texts_under) == 1 and texts_under[0].startswith(
+        "The negative prompt of this sampler is not the negative output of"
+    )
     texts_under.clear()
     run(Applied(ours.model, ours.positive, plain.negative), row, cfg=1.0)
+    assert texts_under == []
+
+
+@pytest.mark.parametrize("row", WITH_MODEL, ids=str)
+def test_people_in_the_negative_prompt_alone_are_named(row: Row, texts_under: list[str]) -> None:
+    """Both sides exchanged, and a positive that has swallowed them beside a negative made of the positive."""
+    ours, plain = applied(row, row.node()), host_sampling.plain(row)
+    zeros = nodes.ConditioningZeroOut().zero_out(ours.positive)[0]
+    for positive, negative in (
+        (ours.negative, ours.positive),
+        (average(plain.positive, ours.positive), zeros),
+    ):
+        texts_under.clear()
+        run(Applied(ours.model, positive, negative), row)
+        assert [text for text in texts_under if LOST in text]
+
+
+@pytest.mark.parametrize("row", [row for row in HERE if row.kind == "LikenessApplyIPAdapter"], ids=str)
+def test_an_empty_range_is_switched_off_on_purpose(row: Row, texts_under: list[str]) -> None:
+    run(applied(row, row.node(start_percent=0.0, end_percent=0.0)), row)
     assert texts_under == []
 
 

@@ -1,0 +1,95 @@
+"""Core nodes between ours and the sampler that keep what a prompt carries: people act, and nothing is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attack_values
+import comfy_extras.nodes_hooks
+import host_sampling
+import pytest
+import torch
+from figures import relative
+from host_sampling import Applied, applied, latent_of, sampled, sigmas_of
+from pack.bridge import notes
+from promised import Row, rows
+
+import nodes
+
+ROWS = [row for row in rows() if row.of_unets]
+
+
+def result_of(kind: Any, *arguments: Any) -> Any:
+    """Everything that a node of the host gives, of either of its two kinds."""
+    if hasattr(kind, "execute"):
+        result = kind.execute(*arguments)
+        return result if isinstance(result, tuple) else result.args
+    return getattr(kind(), kind.FUNCTION)(*arguments)
+
+
+def on_each(kind: Any, *settings: Any) -> Callable[[Row, Applied], Applied]:
+    """A node with one prompt, behind both."""
+
+    def change(row: Row, way: Applied) -> Applied:
+        positive, negative = (result_of(kind, side, *settings)[0] for side in (way.positive, way.negative))
+        return Applied(way.model, positive, negative)
+
+    return change
+
+
+def with_default(row: Row, way: Applied) -> Applied:
+    plain = host_sampling.plain(row)
+    both = comfy_extras.nodes_hooks.PairConditioningSetDefaultAndCombine
+    positive, negative = result_of(both, way.positive, way.negative, plain.positive, plain.negative)
+    return Applied(way.model, positive, negative)
+
+
+def with_properties(row: Row, way: Applied) -> Applied:
+    kind = comfy_extras.nodes_hooks.PairConditioningSetProperties
+    positive, negative = result_of(kind, way.positive, way.negative, 0.9, "default")
+    return Applied(way.model, positive, negative)
+
+
+def with_an_old_net_behind(row: Row, way: Applied) -> Applied:
+    if way.positive[0][0].shape[-1] != 2048:
+        pytest.skip("the nets of these tests are SDXL's")
+    hint = attack_values.image(seed=9)
+    positive = nodes.ControlNetApply().apply_controlnet(way.positive, attack_values.control_net(), hint, 0.5)[0]
+    return Applied(way.model, positive, way.negative)
+
+
+def with_a_net_behind(row: Row, way: Applied) -> Applied:
+    if way.positive[0][0].shape[-1] != 2048:
+        pytest.skip("the nets of these tests are SDXL's")
+    hint, net = attack_values.image(seed=9), attack_values.control_net()
+    apply = nodes.ControlNetApplyAdvanced().apply_controlnet
+    return Applied(way.model, *apply(way.positive, way.negative, net, hint, 0.5, 0.0, 1.0))
+
+
+MASK = torch.ones(1, 96, 128)
+CHANGES: dict[str, Callable[[Row, Applied], Applied]] = {
+    "Set Mask": on_each(nodes.ConditioningSetMask, MASK, "default", 1.0),
+    "Set Area Strength": on_each(nodes.ConditioningSetAreaStrength, 0.9),
+    "Set Timestep Range": on_each(nodes.ConditioningSetTimestepRange, 0.0, 1.0),
+    "Pair Set Default and Combine": with_default,
+    "Pair Set Props": with_properties,
+    "Apply ControlNet (OLD)": with_an_old_net_behind,
+    "Apply ControlNet": with_a_net_behind,
+}
+
+
+@pytest.mark.thorough_with("Set Area Strength")
+@pytest.mark.thorough_with("Set Timestep Range")
+@pytest.mark.thorough_with("Pair Set Props")
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("row", ROWS, ids=str)
+def test_people_act_and_nothing_is_told(row: Row, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    monkeypatch.setattr(notes, "tell_of_run", lambda node_id, topic, text: texts.append(text))
+    pictures = []
+    for graph in (row.node(), row.other()):
+        way = CHANGES[name](row, applied(row, graph))
+        pictures.append(sampled(way.guider(), latent_of(row), sigmas_of(way.model, 4)))
+    assert [text for text in texts if text] == []
+    assert relative(*pictures) > 1e-6
