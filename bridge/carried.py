@@ -14,7 +14,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ..core.errors import BadSetup, LikenessError
-from .conditioning import Canvas, Conditioning
+from .conditioning import Canvas, Conditioning, area_of
 from .schedule import ScheduleRange
 
 
@@ -127,9 +127,9 @@ class CarriedCond(comfy.conds.CONDRegular):
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> "CarriedCond":
         if area is None or self.run is None:
             return CarriedCond(self.cond, self.run, batch_size)
-        (height, width), (y, x) = area[len(area) // 2 - 2 : len(area) // 2], area[-2:]  # frames may come first
-        cropped = tuple(one.cropped((height, width, y, x), self.run.latent) for one in self.cond)
-        return CarriedCond(cropped, self.run, batch_size, (height, width))
+        place = area_of(area)
+        cropped = tuple(one.cropped(place, self.run.latent) for one in self.cond)
+        return CarriedCond(cropped, self.run, batch_size, place[:2])
 
     def can_concat(self, other: "CarriedCond") -> bool:
         return len(self.cond) == len(other.cond) and all(a.alike(b) for a, b in zip(self.cond, other.cond, strict=True))

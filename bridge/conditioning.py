@@ -249,6 +249,14 @@ Area = tuple[int, int, int, int]
 """(height, width, y, x) in latent pixels."""
 
 
+def area_of(area: Sequence[int]) -> Area:
+    """The host's area of a prompt, sizes and then places, without its frames, which come first in either."""
+    sides = len(area) // 2
+    height, width = area[sides - 2 : sides]
+    y, x = area[-2:]
+    return height, width, y, x
+
+
 @dataclass(frozen=True, eq=False)
 class AttachedEntry:
     """A conditioning entry as it was when a net of ours was attached.
@@ -290,12 +298,7 @@ class AttachedCond(comfy.conds.CONDRegular):
     cond: AttachedRows
 
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> AttachedCond:
-        if area is None:
-            return AttachedCond(AttachedRows(self.cond.entries, None))
-        sides = len(area) // 2
-        height, width = area[sides - 2 : sides]  # frames may come first
-        y, x = area[-2:]
-        return AttachedCond(AttachedRows(self.cond.entries, (height, width, y, x)))
+        return AttachedCond(AttachedRows(self.cond.entries, None if area is None else area_of(area)))
 
     def can_concat(self, other: AttachedCond) -> bool:
         return self.cond.area == other.cond.area
@@ -324,6 +327,14 @@ def hint_of_area(hint: Tensor, latent: tuple[int, int], area: Area, upscale_algo
     whole = common_upscale(hint, cell * wide, cell * high, upscale_algorithm, "center")
     height, width, y, x = (cell * side for side in area)
     return whole[..., y : y + height, x : x + width]
+
+
+@dataclass
+class AreaHint:
+    """picture: of an area, in pixels. fitted: what the host has made of it for the net, once it has."""
+
+    picture: Tensor
+    fitted: Tensor | None = None
 
 
 class Reading(Protocol):
@@ -388,7 +399,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     report: Report | None
     latent: tuple[int, int] | None
     assumed_latent: tuple[int, int] | None
-    hints: dict[tuple[Area, tuple[int, int]], Tensor | None]
+    hints: dict[tuple[Area, tuple[int, int]], AreaHint]
     theirs: dict[str, Callable[..., Any]]
     previous_controlnet: Any = PerThread()
     pictures: Pictures | None
@@ -483,13 +494,15 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     def _in_area(self, area: Area, latent: tuple[int, int], *args: Any) -> Any:
         """What the net makes of its own part of the hint. The host would fit all of the hint to every area."""
         whole, of_whole = self.cond_hint_original, self.cond_hint
-        self.cond_hint_original = hint_of_area(whole, latent, area, self.upscale_algorithm)
         # Of one area of a latent that has grown since the hint is another.
-        self.cond_hint = self.hints.get((area, latent))
+        if (area, latent) not in self.hints:
+            self.hints[area, latent] = AreaHint(hint_of_area(whole, latent, area, self.upscale_algorithm))
+        hint = self.hints[area, latent]
+        self.cond_hint_original, self.cond_hint = hint.picture, hint.fitted
         try:
             return self._method("get_control")(*args)
         finally:
-            self.hints[area, latent] = self.cond_hint
+            hint.fitted = self.cond_hint
             self.cond_hint_original, self.cond_hint = whole, of_whole
 
     def _whole_latent(self, area: Area | None, x_noisy: Tensor, options: Options) -> tuple[int, int]:

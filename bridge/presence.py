@@ -169,9 +169,9 @@ class _Watch:
             return [_lost(presence, _MODEL)] if self._is_lost(on_model) else []
         sentences = list[str]()
         for named in presence.ranges:
-            # An empty range switches off on purpose.
-            is_on = named.schedule.start < named.schedule.end
-            if is_on and not self._is_a_part and not self._works(named, carrying):
+            if named.schedule.is_empty or self._is_a_part:
+                continue
+            if not self._works(named, carrying):
                 sentences.append(never_works(presence.node, named, self._steps, self._model_sampling))
         reads_it = presence.in_negative and self._reads_negative
         if reads_it and not _carrying(self._negative, presence, Side.NEGATIVE):
@@ -309,7 +309,7 @@ class NetReport:
         sentences = list[str]()
         for named in self._ranges:
             sigmas = named.schedule.in_sigmas(self._model_sampling)
-            if named.schedule.start < named.schedule.end and not any(sigmas.contains(step) for step in steps):
+            if not named.schedule.is_empty and not any(sigmas.contains(step) for step in steps):
                 sentences.append(never_works(self._presence.node, named, steps, self._model_sampling))
         return sentences
 

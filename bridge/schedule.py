@@ -44,6 +44,11 @@ class ScheduleRange:
     def is_whole(self) -> bool:
         return self.start <= 0 and self.end >= 1
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it switches off on purpose."""
+        return self.start >= self.end
+
     def in_sigmas(self, model_sampling: Any) -> SigmaRange:
         """The sigmas of this part. model_sampling: the host's, of the MODEL that samples."""
         first = BEFORE_THE_FIRST if self.start <= 0 else float(model_sampling.percent_to_sigma(self.start))
@@ -74,7 +79,7 @@ def check_range(what: str, start: float, end: float) -> None:
 
 def steps_of(sigmas: Tensor) -> Sequence[float]:
     """The sigma at which each step of a run begins. sigmas: (steps + 1,), the last of which is where the run ends."""
-    return [float(sigma) for sigma in sigmas[:-1]]
+    return sigmas[:-1].tolist()  # one question to a GPU and not one for each step
 
 
 def is_unfinished(sigmas: Tensor) -> bool:
