@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from attack_graphs import UNCONNECTED, Node, Output, ours, sampler, value
+from attack_graphs import UNCONNECTED, Node, ours, sampler, value
 from comfy_api.latest import io
 from figures import relative
-from graph_run import run
+from graph_run import linked_inputs, run
 from promised import SCHEDULE, Row, applies_to, bypassed, latents, patches_the_model, picture
 from torch import Tensor
 
@@ -43,12 +43,7 @@ def test_off_it_hands_back_what_came_in(row: Row) -> None:
     assert ways
     for off in ways:
         made: dict[Node, Any] = {}
-        came_in: dict[str, Any] = {}
-        for name, source in off.inputs.items():
-            if isinstance(source, Node):
-                came_in[name] = run(source, made)[0]
-            elif isinstance(source, Output):
-                came_in[name] = run(source.node, made)[source.number]
+        came_in = linked_inputs(off, made)
         handed_back = dict(zip(row.outputs, run(off, made), strict=True))
         shared = came_in.keys() & handed_back.keys()
         assert shared, "no output has the name of an input"

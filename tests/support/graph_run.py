@@ -23,16 +23,20 @@ def call(node: Any, **inputs: Any) -> Any:
     return make_locked_method_func(node, node.FUNCTION, node.PREPARE_CLASS_CLONE(None))(**inputs)
 
 
+def linked_inputs(node: Node, made: dict[Node, Any]) -> dict[str, Any]:
+    """What comes to a node from others, by input. made: the outputs of nodes that have run already."""
+    values: dict[str, Any] = {}
+    for name, source in node.inputs.items():
+        if isinstance(source, Node):
+            values[name] = run(source, made)[0]
+        elif isinstance(source, Output):
+            values[name] = run(source.node, made)[source.number]
+    return values
+
+
 def run_as(one: Node, node_id: str, made: dict[Node, Any]) -> Any:
     """The outputs of one of our nodes that has this id in a graph. made: those of nodes that have run already."""
-    inputs: dict[str, Any] = {}
-    for name, source in one.inputs.items():
-        if isinstance(source, Node):
-            inputs[name] = run(source, made)[0]
-        elif isinstance(source, Output):
-            inputs[name] = run(source.node, made)[source.number]
-        else:
-            inputs[name] = source
+    inputs = {**one.inputs, **linked_inputs(one, made)}
     kind = OURS[one.kind]
     clone = kind.PREPARE_CLASS_CLONE(None)
     clone.hidden.unique_id = node_id
