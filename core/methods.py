@@ -65,14 +65,15 @@ class Format:
 class Method:
     """One method. folder: its own below nodes/. rank: its turn in lists.
 
-    paper: where it is published. good_for: what people take it for, in a few words, by language. node: its own loader
-    where it has or had one, else the node that its workflows have. applies: nodes that put it into conditioning or
-    model. socket: what its own loader gave, "" without. key: the model folder of its own files, "" without. files: ids
-    of these in the manifest, its ControlNet's too. formats: what these files may be. recogniser: the id of the one
-    whose embeddings it reads, "" for none; embedding_formats: formats that do, all where none is named. measured_as:
-    what Measure Likeness calls it, "" where nothing is measured by it. reads, acts: of READS and ACTS. families: names
-    of core.families. people: the most in one picture, None for any number. host: the oldest ComfyUI that can. uses: how
-    it is used, the first as its title says. not_promised: of PROMISES those that it does not keep, each with a reason.
+    paper: where it is published. good_for: what people take it for, in a few words, by language. node: the node of its
+    own that its workflows have beside `applies`, "" where Load Adapter loads its files. applies: nodes that put it into
+    conditioning or model. socket: what its loaded file travels on, "" without. key: the model folder of its own files,
+    "" without. files: ids of these in the manifest, its ControlNet's too. formats: what these files may be. recogniser:
+    the id of the one whose embeddings it reads, "" for none; embedding_formats: formats that do, all where none is
+    named. measured_as: what Measure Likeness calls it, "" where nothing is measured by it. reads, acts: of READS and
+    ACTS. families: names of core.families. people: the most in one picture, None for any number. host: the oldest
+    ComfyUI that can. uses: how it is used, the first as its title says. not_promised: of PROMISES those that it does
+    not keep, each with a reason.
     """
 
     folder: str

@@ -1,6 +1,5 @@
 """Load Adapter: a method's own file, of whichever method. What it is, its contents tell."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +31,8 @@ def files() -> dict[str, tuple[FileLoader, str]]:
     return found
 
 
-def place(file: str, method: str) -> tuple[FileLoader, str]:
-    """What loads a file that was chosen, and its name there. Raises ModelMissing, UnsafePath.
-
-    method: whose file it must be, "" for any; its folder in nodes/.
-    """
-    if method:
-        return LOADERS[method], file
+def place(file: str) -> tuple[FileLoader, str]:
+    """What loads a file that was chosen, and its name there. Raises ModelMissing, UnsafePath."""
     by_key = {loader.published.key: loader for loader in LOADERS.values()}
     there = [key for key in by_key if folders.find(file, key)]
     published = [model.key for model in models() if model.name == file and model.key in by_key]
@@ -49,16 +43,13 @@ def place(file: str, method: str) -> tuple[FileLoader, str]:
     raise ModelMissing("The adapter", [file or "no file"], folders.folders(*by_key), LISTED, "its size is there")
 
 
-def path_of(file: str, method: str) -> str:
+def path_of(file: str) -> str:
     """Full path of a file that was chosen. Raises ModelMissing, UnsafePath."""
-    loader, name = place(file, method)
+    loader, name = place(file)
     return loader.published.path(name)
 
 
 class LoadAdapter(io.ComfyNode):
-    method = ""
-    """Whose files alone are loaded: of the nodes that this one has replaced."""
-
     @classmethod
     def define_schema(cls) -> io.Schema:
         schema = io.Schema(
@@ -75,19 +66,19 @@ class LoadAdapter(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool:
-        return folders.found(partial(path_of, method=cls.method), file)
+        return folders.found(path_of, file)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, **further: Any) -> str:
-        found = folders.fingerprint(partial(path_of, method=cls.method), file)
+        found = folders.fingerprint(path_of, file)
         return " ".join([found, *map(str, further.values())])
 
     @classmethod
     def execute(cls, file: str, **further: Any) -> io.NodeOutput:
         node = notes.node_of(cls)
-        loader, name = place(file, cls.method)
+        loader, name = place(file)
         path = loader.published.chosen(name, node)
-        if not cls.method and (kind := recognised(Path(path))[0]):
+        if kind := recognised(Path(path))[0]:
             loader = next((one for one in LOADERS.values() if kind.id in one.published.formats), loader)
         return io.NodeOutput(loader.load(path, node, **further))
 

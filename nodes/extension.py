@@ -7,7 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from ..bridge import folders, inputs
 from ..bridge.photos import provide
 from ..core.methods import methods
-from . import adapters, replaced
+from . import adapters
 from .doctor import serve
 
 folders.register()
@@ -21,7 +21,6 @@ _STEP_MODULES = [import_module(f".{name}", __package__) for name in _STEPS]
 _METHODS = [import_module(f".{method.folder}.nodes", __package__) for method in methods()]
 adapters.LOADERS.update({one.__name__.split(".")[-2]: one.LOADER for one in _METHODS if hasattr(one, "LOADER")})
 NODES = [inputs.checked(node) for module in (*_STEP_MODULES, *_METHODS) for node in module.NODES]
-OLD = replaced.nodes(NODES)
 
 
 class Likeness(ComfyExtension):
@@ -30,7 +29,4 @@ class Likeness(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         serve()
         provide()
-        return [*NODES, *OLD]
-
-    async def on_load(self) -> None:
-        await replaced.offer(OLD)
+        return NODES

@@ -115,7 +115,7 @@ def _of_several(kinds: Set[str]) -> dict[str, str]:
     keys = Counter(model.key for model in models() if model.key not in LOADERS.values())
     several = [method for method in methods() if method.key and keys[method.key] > 1]
     used = next((method.key for method in several if method.used_by(kinds)), None)
-    return {method.node: method.key for method in several} | ({_ADAPTERS: used} if used else {})
+    return {method.node: method.key for method in several if method.node} | ({_ADAPTERS: used} if used else {})
 
 
 def _without_recogniser(model: Model, needed: set[str]) -> Model:

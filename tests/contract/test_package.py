@@ -19,9 +19,7 @@ SCRIPTS: dict[str, set[str]] = {
     "labels": {"getCustomNodesI18n"},
     "likeness": set(),
     "ours": {"getCustomNodesI18n"},
-    "replaced": {"fetchApi"},
     "reruns": {"addEventListener", "dispatchCustomEvent", "fetchApi"},
-    "saved_boxes": set(),
     "toasts": {"addEventListener", "queuePrompt ="},
 }
 """Of the editor: what each script calls or wraps of the frontend's api."""

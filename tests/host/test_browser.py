@@ -17,7 +17,7 @@ import real_faces
 import translations
 from pack.nodes.extension import NODES
 from rig import workflow
-from visits import Graph, Visit, asked_for, numbered, once_of_each, toasts
+from visits import Graph, Visit, asked_for, once_of_each, toasts
 
 pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,35 +66,6 @@ def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
         first = (ROOT / "web" / "docs" / f"{kind}.md").read_text("utf-8").split("\n\n")[1]
         visit.await_text(re.split(r"[`*\[]", " ".join(first.split()))[0][:40].strip())
     assert [line for line in visit.red() if not re.search(r"404 .*/docs/Likeness\w+/en\.md", line)] == []
-
-
-@pytest.mark.thorough_with("newest")
-def test_an_old_node_runs_and_the_editor_puts_the_new_one_in(visit: Visit) -> None:
-    """With its links and values: what is sent is the same, with the id of the new node."""
-
-    def sent(kind: str, **newer: Any) -> Graph:
-        visit.load(numbered({
-            "mask": node("SolidMask", value=1.0, width=512, height=384),
-            "layout": node(kind, masks=["mask", 0], width=512, height=384, body="bust", **newer),
-            "drawn": node("LikenessPoseImage", layout=["layout", 0]),
-            "shown": node("PreviewImage", images=["layout", 1]), "seen": node("PreviewImage", images=["drawn", 0]),
-        }))  # fmt: skip
-        return [*visit.page.ask("prompt").values()]
-
-    new, old = sent("LikenessLayoutFromFaces", fit="crop"), sent("LikenessLayoutFromMasks")
-    graph = json.dumps(visit.page.ask("saved"))
-    assert {one["class_type"] for one in old} ^ {one["class_type"] for one in new} == {
-        "LikenessLayoutFromMasks", "LikenessLayoutFromFaces"
-    }  # fmt: skip
-    visit.page.evaluate(f"app.loadGraphData({graph}).then(() => 1)")
-    visit.page.wait("visitor.text().includes('Replace Node') || (visitor.details(), false)")
-    replace = "[...document.querySelectorAll('button')].find(b => /^Replace Node/.test(b.innerText.trim()))"
-    visit.page.evaluate(f"{replace}.click()")
-    visit.page.wait("!app.graph._nodes.some(node => node.type == 'LikenessLayoutFromMasks')")
-    assert [*visit.page.ask("prompt").values()] == new
-    visit.page.evaluate(f"app.loadGraphData({graph}).then(() => 1)")
-    assert visit.run()["status"]["status_str"] == "success"
-    assert visit.red() == []
 
 
 @pytest.mark.both_hosts

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import translations
 from comfy_api.latest import io
-from pack.nodes.extension import NODES, OLD
+from pack.nodes.extension import NODES
 
 ROOT = Path(__file__).resolve().parents[2]
 WHOLE = pytest.mark.skipif(not hasattr(io, "BoundingBoxes"), reason="a node has an editor less in this ComfyUI")
@@ -31,7 +31,7 @@ def test_ids_choices_and_defaults_are_the_ones_saved_workflows_use() -> None:
     """
     found: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
-    for schema in (*SCHEMAS.values(), *(node.GET_SCHEMA() for node in OLD)):
+    for schema in SCHEMAS.values():
         listed = [one for one in schema.inputs if one.id not in ("file", "folder", "pack", "recognisers")]  # not files
         choices = {one.id: list(one.options) for one in listed if hasattr(one, "options")}
         inputs, outputs = ([one.id for one in some] for some in (schema.inputs, schema.outputs))

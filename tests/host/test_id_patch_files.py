@@ -14,8 +14,7 @@ from pack.bridge.folders import UnsafePath
 from pack.core.errors import ModelMissing, UnsupportedCheckpoint
 from pack.core.models.tensors import flatten
 from pack.nodes.adapters import LoadAdapter
-from pack.nodes.extension import OLD
-from pack.nodes.id_patch.nodes import LOADER
+from pack.nodes.id_patch.nodes import LOADER, IDPatch
 from safetensors.torch import save
 from seeded import id_patch_file
 
@@ -24,10 +23,6 @@ from seeded import id_patch_file
 def folder(tmp_path, monkeypatch):
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "id_patch", ([str(tmp_path)], {".bin", ".safetensors"}))
     return tmp_path
-
-
-LoadIDPatch = next(one for one in OLD if one.define_schema().node_id == "LikenessLoadIDPatch")
-"""As workflows had it before Load Adapter."""
 
 
 def pickled(content) -> bytes:
@@ -79,19 +74,18 @@ def test_what_cannot_be_used_is_named(folder, what, capsys):
     assert "weights_only" not in message and "ran code" not in capsys.readouterr().out
 
 
-def missing(file):
+def missing(file, said=r"The ID-Patch file was not found: id-patch"):
     """What the node has against this choice before anything runs."""
-    with pytest.raises(ModelMissing, match=r"The ID-Patch file was not found: id-patch") as caught:
-        LoadIDPatch.validate_inputs(file)
+    with pytest.raises(ModelMissing, match=said) as caught:
+        LoadAdapter.validate_inputs(file)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["../../secret.bin", "/etc/passwd", "a/../../b.bin"])
 def test_names_that_climb_out_are_refused(folder, name):
-    for node in (LoadIDPatch, LoadAdapter):
-        for asked in (node.validate_inputs, node.execute):
-            with pytest.raises(UnsafePath, match="leads outside of"):
-                asked(file=name)
+    for asked in (LoadAdapter.validate_inputs, LoadAdapter.execute):
+        with pytest.raises(UnsafePath, match="leads outside of"):
+            asked(file=name)
 
 
 @pytest.mark.parametrize("place", ["id_patch/copies/mine.safetensors", "loras/id-patch.bin"])
@@ -102,15 +96,16 @@ def test_the_published_name_finds_the_file_elsewhere(tmp_path, monkeypatch, capl
         known = ([str(tmp_path / key)], {".bin", ".safetensors"})
         monkeypatch.setitem(folder_paths.folder_names_and_paths, key, known)
     write(tmp_path / "id_patch" / "a lora.safetensors", {"1.lora_down.weight": torch.zeros(1)})
-    assert missing("id-patch.bin") and missing(""), "the published one where the menu is empty"
+    assert missing("id-patch.bin")
+    assert missing("", said=r"The adapter was not found: no file"), "the menu is empty"
     path = tmp_path / place
     path.parent.mkdir(exist_ok=True)
     write(path, flatten(id_patch_file("mlp")))
-    assert LoadIDPatch.validate_inputs("id-patch.bin") is True
-    assert str(path) in LoadIDPatch.fingerprint_inputs("id-patch.bin")
-    assert LoadIDPatch.execute(file="id-patch.bin")[0].width == 2048
+    assert LoadAdapter.validate_inputs("id-patch.bin") is True
+    assert str(path) in LoadAdapter.fingerprint_inputs("id-patch.bin")
+    assert LoadAdapter.execute(file="id-patch.bin")[0].width == 2048
     assert "id-patch.bin is not in models/id_patch. Loaded instead" in caplog.text and str(path) in caplog.text
-    assert missing("id-patch 2.bin"), "any other name is meant"
+    assert missing("id-patch 2.bin", said=r"The adapter was not found"), "any other name is meant"
 
 
 def test_the_adapter_is_told_by_its_folder_and_its_contents(folder, tmp_path, monkeypatch):
@@ -124,7 +119,7 @@ def test_the_adapter_is_told_by_its_folder_and_its_contents(folder, tmp_path, mo
     assert {"mine.bin", "instantid/mine.bin", "strayed.bin"} <= {*options}
     for name in ("mine.bin", "instantid/mine.bin", "strayed.bin"):
         assert LoadAdapter.validate_inputs(name) is True
-        assert type(LoadAdapter.execute(file=name)[0]) is type(LoadIDPatch.execute(file="mine.bin")[0])
+        assert type(LoadAdapter.execute(file=name)[0]) is IDPatch
     assert LoadAdapter.fingerprint_inputs("mine.bin") != LoadAdapter.fingerprint_inputs("instantid/mine.bin")
     with pytest.raises(ModelMissing, match=r"The adapter was not found: nowhere\.bin is in none of the folders"):
         LoadAdapter.validate_inputs("nowhere.bin")

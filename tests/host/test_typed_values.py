@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import templates
 from rig import workflow
-from visits import Graph, Visit, once_of_each
+from visits import Visit, once_of_each
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
 # One with every kind of value; one with a preview on a box, and a blueprint.
@@ -145,69 +145,3 @@ def save(visit: Visit) -> None:
     visit.page.call("Input.insertText", text=uuid.uuid4().hex)
     visit.page.press_enter()
     visit.page.wait("visitor.isSaved()")
-
-
-def portrait() -> tuple[Graph, Graph]:
-    """A template, and the one box in it."""
-    graph = workflow.load(templates.ROOT / "workflows" / "start_portrait.json")
-    (box,) = (node for node in graph["nodes"] if node["type"] == graph["definitions"]["subgraphs"][0]["id"])
-    return graph, box
-
-
-def first_values(box: Graph) -> None:
-    """As newer frontends saved a box of our first templates: its first values beside those that it showed."""
-    entry = {"reason": "missingSourceNode", "attemptedAtVersion": 1}
-    names = [slot["name"] for slot in box["inputs"] if "widget" in slot]
-    box["properties"]["proxyWidgetErrorQuarantine"] = [
-        {"originalEntry": ["-1", name], "hostValue": value, **entry}
-        for name, value in zip(names, box["widgets_values"], strict=True)
-    ]
-
-
-def names_in_another_order(box: Graph) -> None:
-    """As frontends between 1.27 and 1.49 saved a box whose values somebody had put into another order."""
-    names = [slot["name"] for slot in box["inputs"] if "widget" in slot]
-    box["properties"]["proxyWidgets"] = [["-1", name] for name in reversed(names)]
-    box["widgets_values"].reverse()
-
-
-REPAIRED = "An earlier version of this template could show one value and send another. Now it sends what it shows."
-
-
-@pytest.mark.parametrize("as_saved", [first_values, names_in_another_order])
-@pytest.mark.thorough_with("newest")
-def test_a_file_saved_from_an_earlier_template_sends_what_it_shows(visit: Visit, as_saved: Any) -> None:
-    """What was last saved, and with a word where the first values were beside it. Boxes of others stay as they are."""
-    graph, box = portrait()
-    if as_saved is first_values:
-        first_values(box)
-    values = dict(zip(("text", "width", "height", "adapter_weight", "steps"), ("mine", 640, 768, 0.5, 2), strict=True))
-    box["widgets_values"][: len(values)] = values.values()
-    if as_saved is names_in_another_order:
-        names_in_another_order(box)
-    visit.page.ask("closeDialogs")
-    visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}, true, true, 'saved')")
-    visit.page.ask("settled")
-    for when in ("opened", "opened again"):
-        (shown,) = seen(visit, when)
-        assert {name: shown[name] for name in values} == values
-        saved = visit.page.ask("saved")
-        if when == "opened" and as_saved is first_values:
-            changed = "Portrait of one person: Prompt, Width, Height, How alike, Steps."
-            visit.await_text(f"{REPAIRED} Check, then save: {changed}")
-        visit.page.evaluate(f"app.loadGraphData({json.dumps(saved)}, true, true, 'saved again')")
-        visit.page.ask("settled")
-    assert REPAIRED not in visit.page.ask("text")
-
-
-@pytest.mark.thorough_with("newest")
-def test_boxes_of_other_packs_are_left_alone(visit: Visit) -> None:
-    graph, box = portrait()
-    first_values(box)
-    box["properties"]["proxyWidgets"] = [["-1", "text"]]
-    box["properties"]["cnr_id"] = "another"
-    theirs = json.dumps(graph).replace('"Likeness', '"Another')
-    hook = "app.extensions.find(({name}) => name === 'likeness.saved_boxes').beforeConfigureGraph"
-    for given, stays in ((theirs, True), (json.dumps(graph), False)):
-        left = visit.page.evaluate(f"(graph => {{ {hook}(graph); return graph }})({given})")
-        assert (left == json.loads(given)) is stays

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import attack_values
 import folder_paths
@@ -53,9 +52,7 @@ def is_one_file(method: Method) -> bool:
 CONDITIONS = (Condition(is_one_file, "Its loader reads a folder: tests/host/test_parts_files.py."),)
 
 
-def loader(method: Method) -> Any:
-    """Load Adapter for the files of one method, as the nodes that it has replaced."""
-    return type("Loader", (OURS["LikenessLoadAdapter"],), {"method": method.folder})
+LOAD_ADAPTER = OURS["LikenessLoadAdapter"]
 
 
 @pytest.fixture
@@ -71,11 +68,10 @@ def page(method: Method) -> str:
     return manifest.model(method.files[0]).page.removeprefix("https://huggingface.co/")
 
 
-def execute(method, file):
+def execute(file):
     """With the defaults of whatever else the loader asks."""
-    node = loader(method)
-    given = {one.id: one.default for one in node.define_schema().inputs if one.id != "file"}
-    return node.execute(file=file, **given)
+    further = {entry.id: entry.default for entry in LOAD_ADAPTER.define_schema().inputs if entry.id != "file"}
+    return LOAD_ADAPTER.execute(file=file, **further)
 
 
 READ_A_FOLDER = [method for method in methods() if method.files and not is_one_file(method)]
@@ -93,16 +89,23 @@ def test_a_folder_of_something_else_is_refused(of, tmp_path, monkeypatch):
 
 
 def test_a_file_of_something_else_is_named(method, folder, files):
-    """Its own is loaded."""
+    """Its own is loaded. So is that of another method, for what it is (tests/host/test_id_patch_files.py).
+
+    Any other file is refused.
+    """
+    loadable = {kind for loader in LOADERS.values() for kind in loader.published.formats}
+    refused = [kind for kind, _ in files if kind.id not in loadable]
+    assert len(refused) > 5
     assert {one.id for one in method.formats} - {"ip-adapter-full-sdxl"} <= {kind.id for kind, _ in files}
     assert files
     for kind, path in files:
         (folder / path.name).symlink_to(path)
         if kind in method.formats:
-            execute(method, path.name)
+            execute(path.name)
+        if kind.id in loadable:
             continue
         with pytest.raises(UnsupportedCheckpoint) as error:
-            execute(method, path.name)
+            execute(path.name)
         message = str(error.value)
         assert message.startswith(f"{path.name} is {kind.title}; this node needs "), message
         assert kind.belongs in message and page(method) in message, message
@@ -113,21 +116,20 @@ def test_a_missing_file_is_named_linked_and_sized_by_its_own_row(method, folder)
     assert own
     for model in own:
         with pytest.raises(ModelMissing) as error:
-            execute(method, model.name)
+            execute(model.name)
         assert f"{model.name} is not in {folder}. Download it from {model.url} ({model.size_text})" in str(error.value)
         (folder / model.name).write_bytes(b"nothing")
         with pytest.raises(UnsupportedCheckpoint, match=rf"\({re.escape(model.name)}\)") as error:
-            execute(method, model.name)
+            execute(model.name)
         assert model.page in str(error.value)
 
 
 def test_a_name_that_leads_elsewhere_is_refused_and_a_linked_one_left_to_the_run(method, folder):
-    node = loader(method)
     with pytest.raises(LikenessError, match=re.escape("../x.bin")):
-        node.validate_inputs("../x.bin")
+        LOAD_ADAPTER.validate_inputs("../x.bin")
     with pytest.raises(ModelMissing):
-        node.validate_inputs("x.bin")
-    assert node.validate_inputs(None) is True
+        LOAD_ADAPTER.validate_inputs("x.bin")
+    assert LOAD_ADAPTER.validate_inputs(None) is True
 
 
 def test_a_damaged_file_is_refused(method, tmp_path):
@@ -164,5 +166,5 @@ class Code:
 def test_a_pickle_runs_nothing(method, folder, capsys):
     torch.save({"image_proj": {"latents": Code()}}, folder / "code.bin")
     with pytest.raises(UnsupportedCheckpoint, match=f"wants to run code .*not opened.*{page(method)}"):
-        execute(method, "code.bin")
+        execute("code.bin")
     assert "run" not in capsys.readouterr().out

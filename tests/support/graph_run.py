@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from attack_graphs import Node, Output
 from comfy_api.internal import make_locked_method_func
-from pack.nodes.extension import NODES, OLD
+from pack.nodes.extension import NODES
 from PIL import Image
 from torch import Tensor
 
 from nodes import NODE_CLASS_MAPPINGS
 
-OURS = {one.define_schema().node_id: one for one in (*NODES, *OLD)}
+OURS = {one.define_schema().node_id: one for one in NODES}
 
 
 def call(node: Any, **inputs: Any) -> Any:
