@@ -40,6 +40,7 @@ def test_alone_it_tells_of_the_host(host_server):
 def test_beside_a_loader_whose_file_is_not_there(host_server):
     """The host refuses the loader and runs the doctor."""
     loader = {"load": {"class_type": "LikenessLoadAdapter", "inputs": {"file": "lost.bin"}}}
+    loader |= {"apply": {"class_type": "LikenessApplyInstantID", "inputs": {"adapter": ["load", 0]}}}
     prompt = doctor() | loader | {"save": {"class_type": "PreviewAny", "inputs": {"source": ["load", 0]}}}
     run = host_server.attempt(prompt)
     assert "LikenessLoadAdapter" in run.error and "lost.bin" in run.error and "InstantID adapter" in said(run)
