@@ -116,7 +116,7 @@ def portraits(identity: Identity, method: str) -> Portraits:
     """The pictures of one person. Raises BadCast, naming `method`, when the identity lacks them."""
     _check_has_photo(identity, method)
     if identity.portraits is None:
-        none = "has none: people saved by earlier versions have only numbers"
+        none = "has none: its file holds embeddings alone"
         problem = f"{method} looks at pictures of the face, and this identity ({identity.name}) {none}."
         raise BadCast(problem, "Make the identity again from the photos, and save it again.")
     return identity.portraits

@@ -1,0 +1,235 @@
+"""Messages that pages quote are messages that the code can give.
+
+A help page lists under "What can go wrong" messages and symptoms, both in bold. A message is quoted in English on the
+Chinese page as well; a symptom is translated. `docs/troubleshooting.md` quotes messages in italics. In a quotation "…"
+stands for words that differ, and names and numbers are examples of what the code fills in.
+"""
+
+import ast
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted((ROOT / "web" / "docs").glob("*.md"))
+
+GAP = "…"
+HOLE = "\0"
+"""Where a message of the code has a value: the place of a `{...}` of an f-string."""
+
+CHINESE = re.compile("[\u4e00-\u9fff]")
+LEADING = re.compile(r"\*\*.+?\*\*(?:(?:, | or | and |、|或|和|及)\*\*.+?\*\*)*")
+"""The quotations at the beginning of an item."""
+
+LONGEST_VALUE = 10
+"""Words of a quotation that one value of a message may stand for."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A string of the code as words, HOLE for each value. `own` are the words that the code itself puts into the
+    holes, as in f"{'is' if number == 1 else 'are'}"."""
+
+    words: tuple[str, ...]
+    own: frozenset[str] = field(default_factory=frozenset)
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    """Words in small letters, without marks at their ends. What touches a value is part of that value."""
+    spaced = text.replace("...", GAP).replace(GAP, f" {GAP} ").replace("**", "").replace("`", "")
+    words = []
+    for word in spaced.split():
+        if HOLE in word:
+            words.append(HOLE)
+            continue
+        bare = word if word == GAP else word.strip(".,;:()'\"!?[]*")
+        if bare:
+            words.append(bare)
+    return tuple(words)
+
+
+def text_of(node: ast.expr) -> str | None:
+    """The text of a string, an f-string or a sum of these. None for anything else."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else HOLE for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        left = text_of(node.left)
+        right = text_of(node.right)
+        if left is None and right is None:
+            return None
+        return (HOLE if left is None else left) + (HOLE if right is None else right)
+    return None
+
+
+def small(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word.lower() for word in words)
+
+
+def messages_of_python() -> Iterator[Message]:
+    paths = sorted(path for folder in ("core", "bridge", "nodes") for path in (ROOT / folder).rglob("*.py"))
+    for path in paths:
+        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+        docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        for node in nodes:
+            if not isinstance(node, ast.expr) or id(node) in docstrings:
+                continue
+            text = text_of(node)
+            if text is None:
+                continue
+            own: set[str] = set()
+            for inner in ast.walk(node):
+                if isinstance(inner, ast.Constant) and isinstance(inner.value, str):
+                    own.update(small(words_of(inner.value)))
+            yield Message(small(words_of(text)), frozenset(own))
+
+
+def messages_of_scripts() -> Iterator[Message]:
+    """Strings of the editor's scripts; a template's ${...} is a value."""
+    strings = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`')
+    for path in sorted((ROOT / "web").glob("*.js")):
+        for quoted, template in strings.findall(path.read_text("utf-8")):
+            yield Message(small(words_of(re.sub(r"\$\{[^}]*\}", HOLE, quoted or template))))
+
+
+@functools.cache
+def messages() -> tuple[Message, ...]:
+    """Every message once, those that are a value alone left out."""
+    found = dict.fromkeys([*messages_of_python(), *messages_of_scripts()])
+    return tuple(message for message in found if set(message.words) - {HOLE})
+
+
+@functools.cache
+def openings() -> frozenset[tuple[str, ...]]:
+    """The first words of every message and of what follows on a value in it: two or more of them."""
+    found: set[tuple[str, ...]] = set()
+    for message in messages():
+        start = 0
+        for end, word in enumerate(message.words, 1):
+            if word == HOLE:
+                start = end
+            elif 2 <= end - start <= LONGEST_VALUE:
+                found.add(message.words[start:end])
+    return frozenset(found)
+
+
+def is_value(word: str) -> bool:
+    """A name or a number: it has a capital letter, a digit or an underscore, or is the sign for any words."""
+    return word == GAP or bool(re.search(r"[A-Z\d_=]", word))
+
+
+@functools.cache
+def filled(words: tuple[str, ...], own: frozenset[str]) -> int:
+    """How many words of the code stand where a message has a value, -1 where no value of it can read like this.
+
+    A value is made of names and numbers, of words that the code itself puts there, and of openings of other messages.
+    """
+    if not words:
+        return 0
+    found = -1
+    first = words[0].lower()
+    if is_value(words[0]) or first in own or first.removesuffix("s") in own:
+        found = filled(words[1:], own)
+    for end in range(2, len(words) + 1):
+        after = filled(words[end:], own) if small(words[:end]) in openings() else -1
+        if after >= 0:
+            found = max(found, after + sum(not is_value(word) for word in words[:end]))
+    return found
+
+
+@functools.cache
+def matched(quoted: tuple[str, ...], message: Message) -> int:
+    """Words of a quotation that the message has, -1 where the message cannot read like the quotation."""
+    theirs = message.words
+
+    @functools.cache
+    def best(at: int, their: int) -> int:
+        if at == len(quoted):
+            return 0
+        if quoted[at] == GAP:
+            skipped = best(at, their + 1) if their < len(theirs) else -1
+            return max(best(at + 1, their), skipped)
+        if their == len(theirs):
+            return -1
+        if theirs[their] != HOLE:
+            if theirs[their] != quoted[at].lower():
+                return -1
+            after = best(at + 1, their + 1)
+            return after if after < 0 else after + 1
+        found = -1
+        for end in range(at, min(len(quoted), at + LONGEST_VALUE) + 1):
+            after = best(end, their + 1)
+            inside = filled(quoted[at:end], message.own) if after >= 0 else -1
+            if inside >= 0:
+                found = max(found, inside + after)
+        return found
+
+    return max(best(0, start) for start in range(len(theirs)))
+
+
+@functools.cache
+def is_a_message(quotation: str) -> bool:
+    """Whether a message of the code can read like this, three of four words being the code's."""
+    quoted = words_of(quotation)
+    plain = [word for word in quoted if not is_value(word)]
+    needed = max(1, round(len(plain) * 3 / 4))
+    wanted = set(small(quoted))
+    return any(matched(quoted, message) >= needed for message in messages() if wanted & set(message.words))
+
+
+def items(path: Path) -> list[str]:
+    """The items of the last section but the authors' settings: what can go wrong."""
+    text = path.read_text("utf-8")
+    section = re.split(r"^## (?:What can go wrong|可能出现的问题)$", text, flags=re.MULTILINE)[1]
+    section = re.split(r"^## ", section, flags=re.MULTILINE)[0]
+    return [line.removeprefix("- ") for line in section.splitlines() if line.startswith("- ")]
+
+
+def bold(item: str) -> list[str]:
+    leading = LEADING.match(item)
+    return re.findall(r"\*\*(.+?)\*\*", leading[0]) if leading else []
+
+
+def quotations(path: Path) -> list[str]:
+    """The messages that a help page quotes, by the Chinese page, which quotes them in English."""
+    quoted: list[str] = []
+    for item in items(path.with_suffix("") / "zh.md"):
+        quoted += [words for words in bold(item) if not CHINESE.search(words)]
+    return quoted
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_both_pages_quote_the_same_messages(path: Path) -> None:
+    """In the same order, among as many items: what is not quoted in Chinese is a symptom there and here."""
+    ours, theirs = items(path), items(path.with_suffix("") / "zh.md")
+    assert len(ours) == len(theirs)
+    for item, chinese in zip(ours, theirs, strict=True):
+        quoted = [words for words in bold(chinese) if not CHINESE.search(words)]
+        assert [words for words in quoted if words not in bold(item)] == [], item
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_quoted_messages_are_those_of_the_code(path: Path) -> None:
+    assert [quotation for quotation in quotations(path) if not is_a_message(quotation)] == []
+
+
+def test_troubleshooting_quotes_messages_of_the_code() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    rows = text.split("## Messages")[1].splitlines()
+    cells = [row.split("|")[1] for row in rows if row.startswith("| ")]
+    quoted = re.findall(r"\*(.+?)\*", "\n".join(cells))
+    assert len(quoted) > 30
+    assert [quotation for quotation in quoted if not is_a_message(quotation)] == []
+
+
+def test_a_message_that_no_code_gives_is_seen() -> None:
+    assert is_a_message("its mask is empty at … px")
+    assert is_a_message("The cast has 3 people and the layout has 2 places")
+    assert not is_a_message("its mask is all zero")
+    assert not is_a_message("rows were asked for")
+    assert not is_a_message("nothing of its mask is left")
