@@ -74,7 +74,7 @@ def used() -> dict[str, tuple[Model, ...]]:
 def show_list(given: argparse.Namespace) -> int:
     workflows = used()
     for model in manifest.models():
-        print(f"{model.id:40} {model.size_text:24} commercial use: {model.commercial:14} {model.title}")
+        print(f"{model.id:40} {model.size_text:24} commercial use: {model.commercial:24} {model.title}")
         names = [name for name, needs in workflows.items() if model in needs]
         if names:
             print(f"{'':40} {', '.join(names)}")

@@ -65,8 +65,9 @@ class Model:
 
     key: the host's name of the folder. name: what the loader's menu shows. format: its id in formats.formats, or
     face-pack; "" where only its name tells it. family: of the models it is made for, "" for any. archive: the zip its
-    files come in. commercial: whether licences allow it: yes, no, not stated, or contradictory, where they say so here
-    and otherwise there. alternatives: what does as well, in words. nodes: those that cannot do without it.
+    files come in. commercial: whether licences allow it: yes, no, not stated, or unclear, ask the authors:
+    where they say yes here and no there. alternatives: what does as well, in words. nodes: those that cannot do
+    without it.
     """
 
     id: str

@@ -17,7 +17,7 @@ def test_ids_names_and_addresses() -> None:
     models = manifest.models()
     assert len({model.id for model in models}) == len({(model.key, model.name) for model in models}) == len(models)
     assert {model.format for model in models} <= {known.id for known in formats()} | {"face-pack", ""}
-    assert {model.commercial for model in models} <= {"yes", "no", "contradictory", "not stated"}
+    assert {model.commercial for model in models} <= {"yes", "no", "unclear, ask the authors", "not stated"}
     for model in models:
         assert all(file.url and file.url.startswith("https://") for file in model.fetched)
         assert model.archive is None or all(file.url is None for file in model.files)
@@ -49,7 +49,7 @@ def test_one_licence_where_commercial_use_is_clear() -> None:
     models = manifest.models()
     assert all(model.licences for model in models)
     assert not [model.id for model in models if model.commercial in ("yes", "no") and len(model.licences) != 1]
-    unclear = {model.id for model in models if model.commercial == "contradictory"}
+    unclear = {model.id for model in models if model.commercial == "unclear, ask the authors"}
     assert unclear == {"id-patch", "id-patch-controlnet", "juggernaut-x"}
 
 

@@ -22,8 +22,11 @@ HOLE = "\0"
 """Where a message of the code has a value: the place of a `{...}` of an f-string."""
 
 CHINESE = re.compile("[\u4e00-\u9fff]")
-LEADING = re.compile(r"\*\*.+?\*\*(?:(?:, | or | and |、|或|和|及)\*\*.+?\*\*)*")
+LEADING = re.compile(r"\*\*.+?\*\*(?:(?:, or |, | or | and |、| 或 |或|和|及)\*\*.+?\*\*)*")
 """The quotations at the beginning of an item."""
+
+OF_THE_EDITOR = {"Validation failed", "Invalid input", "errors", "issues found"}
+"""Messages of ComfyUI's editor that `docs/troubleshooting.md` explains."""
 
 LONGEST_VALUE = 10
 """Words of a quotation that one value of a message may stand for."""
@@ -224,7 +227,8 @@ def test_troubleshooting_quotes_messages_of_the_code() -> None:
     cells = [row.split("|")[1] for row in rows if row.startswith("| ")]
     quoted = re.findall(r"\*(.+?)\*", "\n".join(cells))
     assert len(quoted) > 30
-    assert [quotation for quotation in quoted if not is_a_message(quotation)] == []
+    ours = [quotation for quotation in quoted if quotation not in OF_THE_EDITOR]
+    assert [quotation for quotation in ours if not is_a_message(quotation)] == []
 
 
 def test_a_message_that_no_code_gives_is_seen() -> None:
