@@ -1,0 +1,143 @@
+"""Waiting times, limits and sizes that pages name are those of the code.
+
+Each row quotes a sentence with its number taken out, and names the constant. Pages write numbers as digits or words.
+"""
+
+import ast
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+IN_WORDS = {1: "one", 2: "two", 3: "three", 6: "six", 8: "eight"}
+IN_CHINESE = {6: "六", 8: "八"}
+NUMBER = r"\d(?:[\d.,]*\d)?|[a-z]+|[\u4e00-\u9fff]"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A sentence of a page, with {} where the number stands, and where the code has it: a module and a constant."""
+
+    page: str
+    sentence: str
+    module: str
+    constant: str
+
+
+HELP = "web/docs/Likeness"
+ROWS = [
+    Row("docs/many_pictures.md", "during which {} workers crashed", "scripts/batch/workers.py", "DEATHS"),
+    Row("docs/dev/many_pictures.md", "Rows that end {} workers", "scripts/batch/workers.py", "DEATHS"),
+    Row("docs/dev/many_pictures.md", "among 40 others: {} have", "scripts/batch/workers.py", "DEATHS"),
+    Row("docs/troubleshooting.md", "longer than {} letters", "core/prompts.py", "MOST_LETTERS"),
+    Row("docs/troubleshooting.md", "nests over {} brackets", "core/prompts.py", "DEEPEST"),
+    Row("docs/troubleshooting.md", "Faces small: … px; {} needed", "core/places/placing.py", "SMALL_FACE"),
+    Row("docs/which_method.md", "reports faces under {} px", "core/places/placing.py", "SMALL_FACE"),
+    Row("docs/which_method.md", "Faces closer than {} px", "core/geometry.py", "PATCH"),
+    Row("docs/which_method.md", "is a square of {} px", "core/geometry.py", "PATCH"),
+    Row("docs/dev/measuring.md", "a cosine of {} or more", "core/identities.py", "_ONE_PERSON"),
+    Row("docs/dev/measuring.md", "less similar than {} to all people", "core/measure.py", "STRANGER"),
+    Row(HELP + "ApplyIDPatch.md", "the ControlNet knows {}", "core/geometry.py", "PATCH"),
+    Row(HELP + "ApplyIDPatch.md", "reports faces under {} px", "core/places/placing.py", "SMALL_FACE"),
+    Row(HELP + "ApplyParts.md", "of more than {} tokens", "bridge/self_attention/run.py", "_WATCHED_TOKENS"),
+    Row(HELP + "ApplyWithAnyone.md", "in squares of {} px", "bridge/dit.py", "TOKEN"),
+    Row(HELP + "BindReferences.md", "model's tokens, {} pixels", "bridge/dit.py", "TOKEN"),
+    Row(HELP + "BindReferences/zh.md", "{} 像素", "bridge/dit.py", "TOKEN"),
+    Row(HELP + "BlendIdentities.md", "at most {} letters", "core/text.py", "NAME"),
+    Row(HELP + "Cast.md", "gets more than {}.", "nodes/people.py", "_PEOPLE"),
+    Row(HELP + "CastFromPhotos.md", "at most {} are sorted at once", "bridge/photos.py", "_MOST"),
+    Row(HELP + "CastFromPhotos/zh.md", "at most {} are sorted at once", "bridge/photos.py", "_MOST"),
+    Row(HELP + "CastReferences.md", "Portraits are kept at {},", "core/people.py", "LOOSE"),
+    Row(HELP + "DetectBodySurface.md", "from a score of {} on", "core/body_surface/network.py", "_SCORE"),
+    Row(HELP + "DetectBodySurface.md", "one of {} body parts", "core/body_surface/iuv.py", "PARTS"),
+    Row(HELP + "DetectBodySurface/zh.md", "得分 {} 以上", "core/body_surface/network.py", "_SCORE"),
+    Row(HELP + "DetectFaces.md", "fitted into {} px for detection", "core/faces/scrfd.py", "SIZE"),
+    Row(HELP + "DetectFaces/zh.md", "检测时图像缩到 {} px", "core/faces/scrfd.py", "SIZE"),
+    Row(HELP + "Doctor.md", "more than {} files", "core/models/doctor.py", "MOST"),
+    Row(HELP + "EncodeParts.md", "the network has {} image tokens", "nodes/parts2whole/net.py", "SLOTS"),
+    Row(HELP + "EncodeParts/zh.md", "网络只有{}个图像 token", "nodes/parts2whole/net.py", "SLOTS"),
+    Row(HELP + "GroupLayout.md", "is the ID patch, {} px", "core/geometry.py", "PATCH"),
+    Row(HELP + "GroupLayout.md", "**Faces under {} px**", "core/places/placing.py", "SMALL_FACE"),
+    Row(HELP + "IDPatchImage.md", "with one {}x64 px patch", "core/geometry.py", "PATCH"),
+    Row(HELP + "Identity.md", "as one line of at most {} letters", "core/text.py", "NAME"),
+    Row(HELP + "Identity.md", "turned upright ({}x224 px)", "core/people.py", "ALIGNED"),
+    Row(HELP + "Identity.md", "head and shoulders ({}x512 px)", "core/people.py", "LOOSE"),
+    Row(HELP + "Identity.md", "The aligned faces, {}x112 px", "core/people.py", "CROP"),
+    Row(HELP + "Identity.md", "Its sides have {} px or more", "core/places/from_boxes.py", "LEAST"),
+    Row(HELP + "Identity/zh.md", "每边至少 {} px", "core/places/from_boxes.py", "LEAST"),
+    Row(HELP + "LayoutFromBoxes.md", "each side needs {} px", "core/places/from_boxes.py", "LEAST"),
+    Row(HELP + "Measure.md", "{} fits the usual recognisers", "core/measure.py", "STRANGER"),
+    Row(HELP + "Measure/zh.md", "{} 适合常用的识别模型", "core/measure.py", "STRANGER"),
+    Row(HELP + "Part.md", "up to {} letters", "core/parts/parts.py", "_LONGEST"),
+    Row(HELP + "Part/zh.md", "最多 {} 个字符", "core/parts/parts.py", "_LONGEST"),
+    Row(HELP + "PlaceCast.md", "**Faces small: … px; {} needed**", "core/places/placing.py", "SMALL_FACE"),
+    Row(HELP + "PlaceCast.md", "less than {} px apart", "core/geometry.py", "PATCH"),
+    Row(HELP + "ResizePhoto.md", "longer side becomes {} px", "core/pictures.py", "LONGER_SIDE"),
+    Row(HELP + "ResizePhoto.md", "multiples of {}. Nothing", "core/pictures.py", "MULTIPLE_OF"),
+    Row(HELP + "Scenes.md", "from 1 to {}; empty lines", "core/prompts.py", "MOST_SCENES"),
+    Row(HELP + "Scenes/zh.md", "1 到 {} 个", "core/prompts.py", "MOST_SCENES"),
+]  # fmt: skip
+
+
+def names_of(node: ast.stmt) -> list[str]:
+    """What a line gives a value to."""
+    if isinstance(node, ast.AnnAssign):
+        return [node.target.id] if isinstance(node.target, ast.Name) else []
+    if not isinstance(node, ast.Assign):
+        return []
+    target = node.targets[0]
+    parts = target.elts if isinstance(target, ast.Tuple) else [target]
+    return [part.id for part in parts if isinstance(part, ast.Name)]
+
+
+def constant(module: str, name: str) -> float:
+    """The number that a module calls so. Of a width and height, which are the same, the width."""
+    for node in ast.parse((ROOT / module).read_text("utf-8")).body:
+        names = names_of(node)
+        if name not in names or not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        value: Any = ast.literal_eval(node.value)
+        if len(names) > 1:
+            return value[names.index(name)]
+        return value[0] if isinstance(value, tuple) else value
+    raise AssertionError(f"{module} has no {name}")
+
+
+def spellings(number: float) -> list[str]:
+    """How a page may write a number: 10000, 10,000 or, up to eight, in words."""
+    written = [f"{number:g}" if isinstance(number, float) else str(number), f"{number:,}"]
+    written += [words[int(number)] for words in (IN_WORDS, IN_CHINESE) if number in words]
+    return written
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{Path(row.page).stem}, {row.sentence}")
+def test_a_number_is_that_of_the_code(row: Row) -> None:
+    text = (ROOT / row.page).read_text("utf-8")
+    before, after = row.sentence.split("{}")
+    found = re.findall(f"{re.escape(before)}({NUMBER}){re.escape(after)}", text)
+    assert found, f"{row.page} no longer says: {row.sentence}"
+    assert [number for number in found if number not in spellings(constant(row.module, row.constant))] == []
+
+
+def default_of(option: str) -> object:
+    """What `scripts/batch.py` takes where an option is not given."""
+    for node in ast.walk(ast.parse((ROOT / "scripts" / "batch.py").read_text("utf-8"))):
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        if isinstance(node.args[0], ast.Constant) and node.args[0].value == option:
+            given = {word.arg: word.value for word in node.keywords}
+            return ast.literal_eval(given["default"])
+    raise AssertionError(f"scripts/batch.py has no {option}")
+
+
+def test_how_long_a_row_may_hang() -> None:
+    """An hour, then the row is tried once more: twice in all."""
+    assert default_of("--row-limit") == 3600 and constant("scripts/batch/workers.py", "LATE") == 2
+    users = (ROOT / "docs" / "many_pictures.md").read_text("utf-8")
+    assert "more than an hour on one row is ended; the row is tried once more" in users
+    maintainers = (ROOT / "docs" / "dev" / "many_pictures.md").read_text("utf-8")
+    assert "hangs without ending holds its row for an hour (`--row-limit`, in seconds)" in maintainers
+    assert not re.search("(holds|for) (its row for )?ten minutes", users + maintainers)
