@@ -60,7 +60,7 @@ ROWS = [
     Row(HELP + "EncodeParts.md", "the network has {} image tokens", "nodes/parts2whole/net.py", "SLOTS"),
     Row(HELP + "EncodeParts/zh.md", "网络只有{}个图像 token", "nodes/parts2whole/net.py", "SLOTS"),
     Row(HELP + "GroupLayout.md", "is the ID patch, {} px", "core/geometry.py", "PATCH"),
-    Row(HELP + "GroupLayout.md", "**Faces under {} px**", "core/places/placing.py", "SMALL_FACE"),
+    Row(HELP + "GroupLayout.md", "**Faces small: … px; {} needed**", "core/places/placing.py", "SMALL_FACE"),
     Row(HELP + "IDPatchImage.md", "with one {}x64 px patch", "core/geometry.py", "PATCH"),
     Row(HELP + "Identity.md", "as one line of at most {} letters", "core/text.py", "NAME"),
     Row(HELP + "Identity.md", "turned upright ({}x224 px)", "core/people.py", "ALIGNED"),

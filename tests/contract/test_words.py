@@ -16,9 +16,6 @@ PRIVATE = re.compile(
     r"|what (there )?is of)\b",
     re.IGNORECASE,
 )
-MERGED = {"CastFromPhotos", "IDPatchImage", "BindIDTokens", "LoadParts2Whole"}
-"""Nodes that others replace: their texts are those that saved workflows were made with."""
-
 Texts = list[tuple[str, str]]
 
 
@@ -31,13 +28,12 @@ def strings(value: Any) -> Iterator[str]:
 
 
 def pages(folder: Path) -> Texts:
-    paths = sorted(folder.glob("*.md"))
-    return [(path.name, path.read_text("utf-8")) for path in paths if path.stem.removeprefix("Likeness") not in MERGED]
+    return [(path.name, path.read_text("utf-8")) for path in sorted(folder.glob("*.md"))]
 
 
 def node_texts() -> Texts:
     nodes = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text("utf-8"))
-    return [(name, text) for name in nodes for text in strings(nodes[name]) if name[len("Likeness") :] not in MERGED]
+    return [(name, text) for name in nodes for text in strings(nodes[name])]
 
 
 def editor_texts() -> Texts:
@@ -75,8 +71,8 @@ def words(sentence: str) -> int:
 
 
 def private(text: str) -> list[str]:
-    """The private words of a text, less what stands in code or is the value of a widget in italics."""
-    shown = re.sub(r"`[^`]*`|(?<!\*)\*(every|no)body\*(?!\*)", "", text)
+    """The private words of a text, less what stands in code or is the value of a widget, in italics or as a default."""
+    shown = re.sub(r"`[^`]*`|(?<!\*)\*(every|no)body\*(?!\*)|Default nobody\.$", "", text)
     return [found.group() for found in PRIVATE.finditer(shown)]
 
 

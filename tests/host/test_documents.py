@@ -73,14 +73,10 @@ def test_nodes_explain_themselves() -> None:
         assert silent == [], schema.node_id
 
 
-MERGED = {"LikenessBindIDTokens", "LikenessCastFromPhotos"}
-"""Nodes that others replace: their texts are those that saved workflows were made with."""
-
-
 def test_tooltips_of_numbers_end_with_range_and_default() -> None:
     """In English and Chinese, as the schema has them; of a seed the default alone."""
     texts = {language: translations.read(language) for language in ("en", *translations.TRANSLATED)}
-    inputs = [(name, entry) for name, schema in SCHEMAS.items() if name not in MERGED for entry in schema.inputs]
+    inputs = [(name, entry) for name, schema in SCHEMAS.items() for entry in schema.inputs]
     numbers = [pair for pair in inputs if isinstance(pair[1], (io.Int.Input, io.Float.Input))]
     assert len(numbers) > 100
     for name, entry in numbers:
@@ -90,6 +86,34 @@ def test_tooltips_of_numbers_end_with_range_and_default() -> None:
         for language, span in spans.items():
             said = texts[language][f"{name}/inputs/{entry.id}/tooltip"]
             assert re.search(rf"{span} {entry.default:g}\W$", said), (name, entry.id, said)
+
+
+def default_in_words(entry: io.Input) -> dict[str, str] | None:
+    """What a tooltip says last of a choice, a switch or a text, by language; None for other inputs.
+
+    Files, packs and folders are those of a user, so a list of these has no default to name.
+    """
+    if isinstance(entry, io.Boolean.Input):
+        return {"en": "on" if entry.default else "off", "zh": "开" if entry.default else "关"}
+    if isinstance(entry, io.String.Input):
+        return {"en": entry.default or "empty", "zh": entry.default or "留空"}
+    of_user = entry.id in ("file", "pack", "folder") and entry.default is None
+    if isinstance(entry, io.Combo.Input) and not of_user:
+        chosen = entry.default or entry.options[0]
+        return {"en": chosen, "zh": chosen}
+    return None
+
+
+def test_tooltips_of_choices_switches_and_texts_end_with_their_default() -> None:
+    texts = {language: translations.read(language) for language in ("en", *translations.TRANSLATED)}
+    wrong = list[tuple[str, str, str]]()
+    for name, schema in SCHEMAS.items():
+        for entry in schema.inputs:
+            for language, default in (default_in_words(entry) or {}).items():
+                said = texts[language][f"{name}/inputs/{entry.id}/tooltip"]
+                if default not in re.split("Default|默认", said)[-1] or not re.search("Default|默认", said):
+                    wrong.append((name, f"{language} {entry.id} = {default}", said))
+    assert wrong == []
 
 
 def test_notes_name_nodes_by_their_titles() -> None:
