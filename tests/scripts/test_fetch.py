@@ -172,7 +172,10 @@ def test_nothing_is_asked_for_before_all_is_right(server, models):
         done = subprocess.run(given, env=variables(server, models, **changed), capture_output=True, text=True, input="")
         assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
         assert "ID-Patch ControlNet: size not stated, into " in done.stdout
-        assert "CC BY-NC 4.0 (README of the demo)" in done.stdout and "Commercial use: unclear, ask the authors." in done.stdout
+        assert (
+            "CC BY-NC 4.0 (README of the demo)" in done.stdout
+            and "Commercial use: unclear, ask the authors." in done.stdout
+        )
     assert not server.asked and not [*models.iterdir()]
 
 
