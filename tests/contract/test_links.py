@@ -57,6 +57,21 @@ def test_every_template_has_a_title_of_its_own(root: Path, language: str) -> Non
     assert [title for title in table.values() if re.search(r'[<>:"/\\|?*#%{}@]', title)] == []
 
 
+def test_pages_call_templates_by_their_titles(root: Path) -> None:
+    """What stands in italics behind "template" or "blueprint", or under a picture of the gallery, is in the menu."""
+    known = {*titles(root, "en").values(), *(path.stem for path in (root / "subgraphs").glob("*.json"))}
+    named = re.compile(r"\b(?:[Tt]emplates?|[Bb]lueprints?):? ((?:\*[^*]+\*(?:, | and | or )?)+)")
+    found: list[tuple[str, str]] = []
+    for path in [*sorted((root / "web" / "docs").glob("*.md")), *sorted((root / "docs").rglob("*.md"))]:
+        for names in named.findall(path.read_text("utf-8")):
+            found += [(path.name, name.rstrip(".")) for name in re.findall(r"\*([^*]+)\*", names)]
+    gallery = (root / "docs" / "gallery.md").read_text("utf-8")
+    under_pictures = "\n".join(line for line in gallery.splitlines() if line.startswith("|"))
+    found += [("gallery.md", name) for name in re.findall(r"\*([^*]+)\*", under_pictures)]
+    assert len(found) > 20
+    assert [(page, name) for page, name in found if name not in known] == []
+
+
 # Help pages. That they fit the real schema is shown in tests/host.
 
 
