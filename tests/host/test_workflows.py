@@ -428,7 +428,7 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
 def test_a_face_swap_comes_back_at_the_photos_own_size(
     host_server: HostServer, small: Callable[..., Prompt], tmp_path: Path
 ) -> None:
-    """The photo is twice as large as the picture that is painted; outside of the mask every pixel stays, bit for bit."""
+    """The photo is twice as large as what is painted; outside of the mask every pixel stays, bit for bit."""
     width, height = 896, 624
     picture = tmp_path / "photo.png"
     photo = ImageOps.fit(Image.open(photos.group()).convert("RGB"), (width, height))
