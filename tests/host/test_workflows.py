@@ -331,6 +331,37 @@ def test_a_blueprint_runs_as_one_node(
     assert made.shape == (1, *size_of(path)[::-1], 3) and made.std() > 5
 
 
+def test_instant_id_draws_four_people_in_one_pass_as_the_note_says(
+    host_server: HostServer, small: Callable[..., Prompt], pictures: list[str]
+) -> None:
+    """Four photos, a made-up layout and an empty latent, in the place of the scene and of the faces found in it."""
+    prompt = small("instant_id_two_stage_group")
+    width, height = 448, 312
+    (place_cast,) = workflow.nodes_of(prompt, "LikenessPlaceCast")
+    (second_pass,) = (number for number, entry in prompt.items() if entry["_meta"]["title"] == "Second pass")
+    (latent,) = workflow.nodes_of(prompt, "EmptyLatentImage")
+    (face_model,) = workflow.nodes_of(prompt, "LikenessLoadFaceModel")
+    photos_of_people = {}
+    for number, picture in enumerate(pictures[:4], 1):
+        prompt[f"photo {number}"] = node("LoadImage", image=picture)
+        photos_of_people[f"photo_{number}"] = [f"photo {number}", 0]
+    prompt["people"] = node(
+        "LikenessPeopleFromPhotos", face_model=[face_model, 0], names="", which_face="only", on_no_face="error",
+        **photos_of_people,
+    )  # fmt: skip
+    prompt["layout"] = node(
+        "LikenessGroupLayout", count=4, framing="half", rows=0, width=width, height=height,
+    )  # fmt: skip
+    prompt[latent]["inputs"] |= {"width": width, "height": height}
+    prompt[place_cast]["inputs"] |= {"cast": ["people", 0], "layout": ["layout", 0]}
+    prompt[second_pass]["inputs"] |= {"latent_image": [latent, 0], "denoise": 0.99}
+    run = host_server.run(prompt)
+    assert "Scene" not in {prompt[number]["_meta"]["title"] for number in run.executed}
+    picture = result(host_server, prompt, run)
+    assert picture.shape == (1, height, width, 3)
+    assert picture.std() > 5
+
+
 def decides(node: dict[str, Any], known: dict[str, Any]) -> bool:
     """Apply ID-Patch does where it makes the condition image itself."""
     kind = node["class_type"]
