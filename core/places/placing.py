@@ -201,10 +201,16 @@ def _face_size(slot: Slot) -> int | None:
 
 
 def _empty(numbers: Sequence[int], layout: Layout) -> list[str]:
-    """A line for all places that stay empty."""
+    """A line for all places that stay empty: what is there instead of a person of the cast."""
     if not numbers:
         return []
-    drawn = sum(layout.slots[number - 1].pose is not None for number in numbers)
-    who = f"Place {numbers[0]} stays" if len(numbers) == 1 else f"Places {', '.join(map(str, numbers))} stay"
-    skeletons = "its skeleton is" if len(numbers) == 1 else "their skeletons are"
-    return [f"{who} empty" + (f"; {skeletons} still in the pose picture." if drawn else ".")]
+    skeletons = sum(layout.slots[number - 1].pose is not None for number in numbers)
+    if len(numbers) == 1:
+        empty = f"Place {numbers[0]} stays empty"
+        if skeletons:
+            return [f"{empty}; its skeleton is still in the pose picture."]
+        return [f"{empty}: in a photo, the face there stays as it is."]
+    empty = f"Places {', '.join(map(str, numbers))} stay empty"
+    if skeletons:
+        return [f"{empty}; their skeletons are still in the pose picture."]
+    return [f"{empty}: in a photo, the faces there stay as they are."]

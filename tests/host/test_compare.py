@@ -294,7 +294,7 @@ def test_photos_are_drawn_with_the_files_of_the_templates(tmp_path: Path, monkey
     monkeypatch.setattr(comfy.supported_models, "models", small_networks.families())
     with files_in(tmp_path / "files") as files:
         for file, name in (
-            (files.checkpoint, "checkpoints/Juggernaut-X-RunDiffusion-NSFW.safetensors"),
+            (files.checkpoint, "checkpoints/sd_xl_base_1.0.safetensors"),
             (files.control_net, "controlnet/ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"),
             (files.identity_net, "controlnet/InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"),
         ):

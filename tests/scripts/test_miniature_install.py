@@ -37,7 +37,7 @@ def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> N
     left = comfyui / "user" / "default" / "workflows" / f"{install.GROUP}.json"
     assert "cannot run" not in said[-7] and said[-6].startswith(str(left))
     nodes, text = list(nodes_in(json.loads(left.read_text("utf-8")))), left.read_text("utf-8")
-    for real in ("Juggernaut", "id-patch.bin", "antelopev2", "diffusion_pytorch_model", "example.png"):
+    for real in ("sd_xl_base", "id-patch.bin", "antelopev2", "diffusion_pytorch_model", "example.png"):
         assert real not in text.replace("standin-miniature-id-patch.bin", ""), real
     known = {path.name for path in comfyui.rglob("*")}
     photos = {node["widgets_values"][0] for node in nodes if node["type"] == "LoadImage"}

@@ -68,6 +68,16 @@ def test_the_largest_faces_are_taken_and_the_others_stay() -> None:
     assert "Place 2" not in "".join(placing.troubles(cast(2), places, (1, None, 0), "largest faces"))
 
 
+def test_a_place_without_a_person_says_what_stays_there() -> None:
+    """A layout of faces in a photo has no skeletons: the faces without a person stay as they are."""
+    slots = [replace(slot, pose=None) for slot in layout(*SPREAD).slots]
+    places = Layout(1024, 768, tuple(slots))
+    troubles = placing.troubles(cast(1), places, (None, 0, None), "custom")
+    assert troubles[-1] == "Places 1, 3 stay empty: in a photo, the faces there stay as they are."
+    troubles = placing.troubles(cast(2), places, (0, 1, None), "custom")
+    assert troubles[-1] == "Place 3 stays empty: in a photo, the face there stays as it is."
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [("1,2,4", "no person 4"), ("1,2,2", "person 2 .*2 places"), ("1,2,99999", "'99999' is not a number")],
