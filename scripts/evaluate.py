@@ -34,6 +34,7 @@ except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
 from core import identities, measure
+from core.consoles import accept_any_text
 from core.errors import LikenessError, counted
 from core.faces import analysis, model
 from core.faces.model import FaceModel
@@ -317,6 +318,7 @@ def mean(values: Sequence[float]) -> float | None:
 
 
 if __name__ == "__main__":
+    accept_any_text()
     try:
         sys.exit(main())
     except (Unusable, LikenessError, OSError, ValueError) as problem:
