@@ -1,4 +1,4 @@
-"""ComfyUI whose output is a pipe in an old code page: errors and notes with names of any script, and what runs after."""
+"""ComfyUI that writes to a pipe in an old code page: errors and notes with names of any script, and what runs after."""
 
 import sys
 from collections.abc import Iterator

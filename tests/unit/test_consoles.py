@@ -113,7 +113,7 @@ def test_every_error_can_be_printed_logged_and_traced(
         raise example(kind)
     except LikenessError as error:
         text = str(error)
-        print(text)
+        sys.stdout.write(f"{text}\n")
         logging.error("!!! Exception during processing !!! %s", error)
         logging.error(traceback.format_exc())
         traceback.print_exc()
@@ -163,7 +163,7 @@ def test_where_every_letter_can_be_written_it_is(encoding: str, monkeypatch: pyt
     console = Console(encoding)
     monkeypatch.setattr(sys, "stdout", console)
     accept_any_text()
-    print(NAME, end="")
+    sys.stdout.write(NAME)
     assert console.written() == NAME and console.lines[0] == NAME
 
 
@@ -172,8 +172,9 @@ def test_bytes_of_a_file_name_come_out_as_they_were(monkeypatch: pytest.MonkeyPa
     console = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="surrogateescape", newline="")
     monkeypatch.setattr(sys, "stdout", console)
     accept_any_text()
-    print(os.fsdecode(b"Jos\xe9.png"), NAME, end="", flush=True)
-    assert console.buffer.getvalue() == b"Jos\xe9.png " + NAME.encode()
+    console.write(f"{os.fsdecode(bytes([74, 0xE9]))} {NAME}")
+    console.flush()
+    assert console.buffer.getvalue() == b"J\xe9 " + NAME.encode()
 
 
 def test_what_cannot_be_mended_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
