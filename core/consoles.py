@@ -11,7 +11,6 @@ import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import wraps
 from typing import Any
 
 ESCAPES = "backslashreplace"
@@ -84,6 +83,19 @@ def _has_every_letter(encoding: Any) -> bool:
     return True
 
 
+class _Escaping:
+    """The `write` of a stream, which escapes a text where the stream's own raises."""
+
+    def __init__(self, write: Callable[..., Any]) -> None:
+        self._write = write
+
+    def __call__(self, text: Any, *more: Any) -> Any:
+        try:
+            return self._write(text, *more)
+        except UnicodeEncodeError:
+            return self._write(text.encode("ascii", ESCAPES).decode("ascii"), *more)
+
+
 def _guard_writing(stream: Any) -> None:
     """Give this one object a `write` that escapes where its own raises.
 
@@ -91,20 +103,8 @@ def _guard_writing(stream: Any) -> None:
     its encoding, or names another than that of the stream behind it (ComfyUI-Manager's logger).
     """
     write = getattr(stream, "write", None)
-    if write is None or hasattr(write, "likeness_escapes"):
+    if write is None or isinstance(write, _Escaping):
         return
     # An object with fixed attributes cannot be mended.
     with suppress(AttributeError, TypeError):
-        stream.write = _escaping(write)
-
-
-def _escaping(write: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(write)
-    def escaping(text: Any, *more: Any) -> Any:
-        try:
-            return write(text, *more)
-        except UnicodeEncodeError:
-            return write(text.encode("ascii", ESCAPES).decode("ascii"), *more)
-
-    escaping.likeness_escapes = True  # pyright: ignore[reportFunctionMemberAccess]
-    return escaping
+        stream.write = _Escaping(write)

@@ -51,7 +51,8 @@ class Console(io.TextIOWrapper):
     """As app/logger.py of ComfyUI makes of a stream: its class keeps a list and then writes, and it raises."""
 
     def __init__(self, encoding: str) -> None:
-        super().__init__(io.BytesIO(), encoding=encoding, newline="")
+        self._bytes = io.BytesIO()
+        super().__init__(self._bytes, encoding=encoding, newline="")
         self.lines: list[str] = []
 
     def write(self, data: str) -> int:
@@ -60,7 +61,7 @@ class Console(io.TextIOWrapper):
 
     def written(self) -> str:
         self.flush()
-        return self.buffer.getvalue().decode(self.encoding)
+        return self._bytes.getvalue().decode(self.encoding)
 
 
 class Tee:
