@@ -18,15 +18,8 @@ _PLACEHOLDER = 0x34580348
 
 
 def to_picture(image: Tensor) -> Picture:
-    """One picture of an IMAGE, (H, W, 1, 3 or 4) float of any precision, 0..1, to 8-bit BGR.
-
-    Transparent pixels become white, as viewers show them: their hidden colour is anything.
-    """
-    pixels = image.detach().float().cpu()
-    if pixels.shape[-1] == 4:
-        alpha = pixels[..., 3:]
-        pixels = pixels[..., :3] * alpha + (1 - alpha)
-    return np.ascontiguousarray((as_rgb(pixels) * 255).round().clamp(0, 255).to(torch.uint8).numpy()[..., ::-1])
+    """One picture of an IMAGE, (H, W, 1, 3 or 4) float of any precision, 0..1, to 8-bit BGR, transparent pixels white."""
+    return np.ascontiguousarray((as_rgb(image) * 255).round().clamp(0, 255).to(torch.uint8).numpy()[..., ::-1])
 
 
 def from_file(path: str) -> Picture:
