@@ -18,7 +18,7 @@ _PLACEHOLDER = 0x34580348
 
 
 def to_picture(image: Tensor) -> Picture:
-    """One picture of an IMAGE, (H, W, 1, 3 or 4) float of any precision, 0..1, to 8-bit BGR, transparent pixels white."""
+    """One picture of an IMAGE, (H, W, 1, 3 or 4) float of any precision, 0..1, to 8-bit BGR, transparent ones white."""
     return np.ascontiguousarray((as_rgb(image) * 255).round().clamp(0, 255).to(torch.uint8).numpy()[..., ::-1])
 
 

@@ -158,7 +158,7 @@ class ApplyIDPatch(io.ComfyNode):
         else:
             advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
             geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
-            # What our node has drawn are numbers of the network, beyond 0..1 as well, and no colours to be seen through.
+            # Our node draws numbers for the network, beyond 0..1 as well: no colours to be seen through.
             hint = as_rgb(image[..., :3])
             check_patches(hint, present, APPLY)
         if people:
