@@ -4,7 +4,7 @@ from importlib import import_module
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..bridge import folders, inputs
+from ..bridge import copies, folders, inputs
 from ..bridge.photos import provide
 from ..core.methods import methods
 from . import adapters, replaced
@@ -30,6 +30,7 @@ class Likeness(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         serve()
         provide()
+        copies.warn()
         return [*NODES, *OLD]
 
     async def on_load(self) -> None:

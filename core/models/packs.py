@@ -148,7 +148,17 @@ def recogniser_id(name: str, length: int) -> str:
 def _id_of(name: str) -> str:
     """The name of the file; of antelopev2's, which InstantID asks for, that of the pack."""
     stem = PurePath(name).stem
-    return ANTELOPE if stem == "glintr100" else stem
+    small = stem.lower()  # from some disks names come in capitals
+    if small == "glintr100":
+        return ANTELOPE
+    return small if small in _published_stems() else stem
+
+
+@cache
+def _published_stems() -> frozenset[str]:
+    """Names of the published recognisers without their ending."""
+    files = (file for one in models() for file in one.files if file.part == "recogniser")
+    return frozenset(PurePath(file.names[0]).stem for file in files)
 
 
 @cache

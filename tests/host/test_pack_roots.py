@@ -71,6 +71,7 @@ def test_capital_letters(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = (root / "models").rename(root / "Models") / "antelopev2"
     folder = folder.rename(folder.with_name("AntelopeV2"))
     (folder / "scrfd_10g_bnkps.onnx").rename(folder / "SCRFD_10G_BNKPS.ONNX")
+    (folder / "glintr100.onnx").rename(folder / "GLINTR100.ONNX")
     for searched in (root, root / "Models", folder, root.parent):
         search(monkeypatch, searched)
         assert face_model.pack_names()[0] == "antelopev2"

@@ -114,13 +114,13 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
     os.symlink(outside / "ben.jpg", album / "linked.jpg")
     os.symlink(tmp_path / "gone.jpg", album / "dead.jpg")
     os.symlink(tmp_path / "gone", album.parent / "dead")
-    (album.parent / "links").mkdir()
-    os.symlink(outside / "ben.jpg", album.parent / "links" / "ben.jpg")
-    (album.parent / "dead links").mkdir()
-    os.symlink(tmp_path / "gone.jpg", album.parent / "dead links" / "ben.jpg")
+    (album.parent / "away").mkdir()
+    os.symlink(outside / "ben.jpg", album.parent / "away" / "ben.jpg")
+    (album.parent / "gone away").mkdir()
+    os.symlink(tmp_path / "gone.jpg", album.parent / "gone away" / "ben.jpg")
     looked, scandir = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: looked.append(str(path)) or scandir(path))
-    assert bridge.names() == ["family/album", "family/dead links", "family/links", "drawn examples"]
+    assert bridge.names() == ["family/album", "family/away", "family/gone away", "drawn examples"]
     assert looked and not any("link" in path for path in looked)  # it may be a whole disk
     bad = {"../outside": UnsafePath, str(outside): UnsafePath, "family/gone": BadPhoto}
     bad |= {"family/link": bridge.LinkedAway, "family/link/below": bridge.LinkedAway, "family/dead": bridge.LinkedAway}
@@ -136,8 +136,8 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
         "link": rf"'family/link' is a link to {outside}, outside of ComfyUI's input folder\. Copy its photos into",
         "link/below": rf"'family/link/below' lies behind a link, in {outside}/below, outside of",
         "dead": rf"'family/dead' is a link to {tmp_path}/gone, and there is no folder\. Connect the disk",
-        "links": rf"which has 1 file\. .*links/ben\.jpg is a link to {outside}/ben\.jpg, outside of .* Put the photos",
-        "dead links": rf"which has 1 file\. .*ben\.jpg is a link to {tmp_path}/gone\.jpg, and there is no file\.",
+        "away": rf"which has 1 file\. .*away/ben\.jpg is a link to {outside}/ben\.jpg, outside of .* Put the photos",
+        "gone away": rf"which has 1 file\. .*ben\.jpg is a link to {tmp_path}/gone\.jpg, and there is no file\.",
     }.items():
         with pytest.raises(BadPhoto, match=words):
             run(face_model, folder=f"family/{folder}")
