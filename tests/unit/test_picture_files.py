@@ -31,7 +31,8 @@ def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
 
 def jpeg(marker: int, content: bytes) -> bytes:
     """The photo with one segment behind its first two bytes."""
-    data = saved(photo(), "JPEG", quality=95, subsampling=0)
+    # With a density of its own: without one Pillow looks into EXIF already when it opens a file, and forgives.
+    data = saved(photo(), "JPEG", quality=95, subsampling=0, dpi=(72, 72))
     segment = struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
     return data[:2] + segment + data[2:]
 
