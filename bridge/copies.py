@@ -83,8 +83,8 @@ def faults() -> list[str]:
         if os.path.realpath(copy.folder) in roots:
             found.append(
                 f"The files of Likeness lie in {copy.folder} itself, and ComfyUI takes each of its folders for a pack: "
-                f"that is why it says IMPORT FAILED. Make a folder {copy.folder / 'likeness'}, move into it what is of "
-                f"Likeness ({', '.join(_FILES)} and the rest), and restart ComfyUI."
+                f"that is why it says IMPORT FAILED. Make a folder {copy.folder / 'likeness'}, move the files and "
+                f"folders of Likeness into it ({', '.join(_FILES)}, and the rest), and restart ComfyUI."
             )
     return found
 

@@ -47,7 +47,7 @@ class DeadLink(LikenessError):
     def __init__(self, path: str, leads_to: str) -> None:
         super().__init__(
             f"{path} is a link to {leads_to}, and there is no file.",
-            "Connect that disk or put the file there, or put the file itself in the place of the link.",
+            "Connect that disk, put the file there, or replace the link by the file itself.",
         )
 
 

@@ -64,7 +64,7 @@ def test_files_in_custom_nodes_itself_in_a_running_host(host: Host, tmp_path: Pa
     with server:
         (line,) = told(server, "The files of Likeness lie in ")
         assert f"lie in {base / 'custom_nodes'} itself" in line
-        assert f"Make a folder {base / 'custom_nodes' / 'likeness'}, move into it" in line
+        assert f"Make a folder {base / 'custom_nodes' / 'likeness'}, move the files" in line
         assert "The files of Likeness lie in " in asked(server) and not told(server, "Likeness is installed")
 
 
