@@ -86,6 +86,9 @@ def _has_every_letter(encoding: Any) -> bool:
 class _Escaping:
     """The `write` of a stream, which escapes a text where the stream's own raises."""
 
+    likeness_escapes = True
+    """By which a second copy of the pack, whose class is another one, knows it again."""
+
     def __init__(self, write: Callable[..., Any]) -> None:
         self._write = write
 
@@ -103,7 +106,7 @@ def _guard_writing(stream: Any) -> None:
     its encoding, or names another than that of the stream behind it (ComfyUI-Manager's logger).
     """
     write = getattr(stream, "write", None)
-    if write is None or isinstance(write, _Escaping):
+    if write is None or hasattr(write, "likeness_escapes"):
         return
     # An object with fixed attributes cannot be mended.
     with suppress(AttributeError, TypeError):
