@@ -203,8 +203,11 @@ def _missing(what: str, key: str) -> LikenessError:
     below, files = packs.folder_and_names(published)
     roots = folders.folders(published.key)
     if published.format == "face-pack":
-        folder = str(packs.folder_for(published.name, roots))
-        files = [PurePath(name).name for name in files]
+        place = packs.folder_for(published.name, roots)
+        names = [PurePath(name).name for name in files]
+        is_root = str(place) in roots
+        folder = str(place if is_root else place.parent)
+        files = names if is_root else [f"{published.name}/{name}" for name in names]
     else:
         folder = os.path.join(roots[0], *below)
     return ModelMissing(what, files, [folder], published.url, published.size_text)

@@ -117,7 +117,10 @@ def test_a_download_goes_where_it_is_searched(
 ) -> None:
     (tmp_path / root).mkdir(parents=True)
     search(monkeypatch, tmp_path / root)
-    with pytest.raises(ModelMissing, match=f"are not in {tmp_path / place}\\."):
+    itself = root == place
+    named = "glintr100.onnx" if itself else "antelopev2/glintr100.onnx"
+    folder = tmp_path / place if itself else (tmp_path / place).parent
+    with pytest.raises(ModelMissing, match=f"{named} are not in {folder}\\."):
         LoadFaceModel.validate_inputs("antelopev2", "all found")
     known = Folders({"insightface": [str(tmp_path / root)]})
     found = examine(ANTELOPE, known)
