@@ -40,9 +40,10 @@ def files() -> list[str]:
 
 
 def path_of(file: str) -> str:
-    """Full path of a saved person. Raises CannotSave, UnsafePath."""
+    """Full path of a saved person. Raises CannotSave, UnsafePath, DeadLink."""
     path = folders.find(file, KEY)
     if path is None:
+        folders.refuse_dead_link(file, KEY)
         raise CannotSave(
             f"No saved person is called {file.removesuffix(_ENDING)!r} in {listed(folders.folders(KEY))}.",
             "In Load Identity press R and choose one from the list, or save this person with the template Save people "

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import PurePath
 from typing import Any
 
 import torch
@@ -10,13 +11,14 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor, nn
 
-from ..core.errors import BadSetup, LikenessError, ModelMissing, UnsupportedCheckpoint
+from ..core.errors import BadSetup, LikenessError, ModelMissing, UnsupportedCheckpoint, listed
 from ..core.faces import model
 from ..core.faces.analysis import Detection, Detector, Recogniser
 from ..core.faces.model import Files
 from ..core.faces.pictures import Picture
 from ..core.models import formats, packs
-from ..core.models.files import WEIGHTS, Stamp, by_name, stamp
+from ..core.models.files import WEIGHTS, Stamp, by_name, dead_link, files_below, stamp
+from ..core.models.manifest import Model
 from ..core.models.onnx_file import Kind, inspect
 from ..core.models.tensors import State
 from . import folders, load, notes
@@ -67,17 +69,26 @@ def files_stamp() -> tuple[Stamp, ...]:
 def refusal(pack: str, recognisers: str) -> LikenessError | None:
     """Why this choice cannot be loaded, as far as file names tell."""
     files = _files()
-    if pack != NO_DETECTOR and pack not in packs.packs(files.onnx):
-        return _missing("A face pack" if pack == NONE_FOUND else f"The face pack {pack}", pack)
+    known = _chosen(pack, files)
+    if known is None:
+        return _no_pack(pack, files)
     if recognisers == NO_RECOGNISER:
         return None
-    found = files.recognisers(pack)
+    found = files.recognisers(known)
     if recognisers != ALL and recognisers not in found:
         return _missing(f"The face recogniser {recognisers}", recognisers)
     return None if found else _no_recogniser(pack)
 
 
-def _no_recogniser(pack: str) -> ModelMissing:
+def _no_pack(pack: str, files: Files) -> LikenessError:
+    there = list(packs.packs(files.onnx))
+    if pack == packs.LOOSE and there:
+        why = f"No .onnx file lies directly in {listed(_roots())}; in their folders lie the face packs {listed(there)}."
+        return BadSetup(why, "Choose one of these in Load Face Model.")
+    return _missing("A face pack" if pack == NONE_FOUND else f"The face pack {pack}", pack)
+
+
+def _no_recogniser(pack: str) -> LikenessError:
     """Names the one that comes with a detector, where one is wanted."""
     return _missing("A face recogniser", packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE)
 
@@ -91,6 +102,7 @@ def load_face_model(pack: str, recognisers: str, node: str | None = None) -> Fac
     if error := refusal(pack, recognisers):
         raise error
     files = _files()
+    pack = _chosen(pack, files) or pack
     left_out: list[UnsupportedCheckpoint] = []
     detector = _no_detector if pack == NO_DETECTOR else _first_detector(files, pack, left_out)
     usable = _usable(files, pack, recognisers, left_out)
@@ -163,16 +175,53 @@ def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
 
 
 def _files() -> Files:
-    onnx = by_name(folders.folders("insightface"), (".onnx",))
-    return Files(onnx, by_name(folders.folders("facexlib", "insightface"), WEIGHTS))
+    onnx: dict[str, str] = {}
+    # Of several files of one name that in the first folder counts, so it comes last.
+    for root in reversed(_roots()):
+        for name, path in by_name([root], (".onnx",)).items():
+            onnx[packs.name_in(root, name)] = path
+    return Files(dict(sorted(onnx.items())), by_name(folders.folders("facexlib", "insightface"), WEIGHTS))
 
 
-def _missing(what: str, key: str) -> ModelMissing:
+def _roots() -> list[str]:
+    """The folders searched for face packs."""
+    return folders.folders("insightface")
+
+
+def _chosen(pack: str, files: Files) -> str | None:
+    """The pack that is there under this name, or under the one it has now; None where none is."""
+    if pack == NO_DETECTOR:
+        return pack
+    return packs.chosen(pack, list(packs.packs(files.onnx)), _roots())
+
+
+def _missing(what: str, key: str) -> LikenessError:
     """Of all folders searched it names the one that the README names: choosing is no work for somebody new."""
     published = packs.published(key)
+    if error := _dead_link(key, published):
+        return error
     below, files = packs.folder_and_names(published)
-    folder = os.path.join(folders.folders(published.key)[0], *below)
+    roots = folders.folders(published.key)
+    if published.format == "face-pack":
+        place = packs.folder_for(published.name, roots)
+        names = [PurePath(name).name for name in files]
+        is_root = str(place) in roots
+        folder = str(place if is_root else place.parent)
+        files = names if is_root else [f"{published.name}/{name}" for name in names]
+    else:
+        folder = os.path.join(roots[0], *below)
     return ModelMissing(what, files, [folder], published.url, published.size_text)
+
+
+def _dead_link(key: str, published: Model) -> folders.DeadLink | None:
+    """Of a pack or recogniser id, whose files are called as the published ones or lie in the folder of that name."""
+    names = {PurePath(name).name for file in published.files for name in file.names}
+    for root in folders.folders("insightface", "facexlib"):
+        for name, path in files_below(root):
+            leads_to = dead_link(path)
+            if leads_to is not None and (PurePath(name).name in names or packs.pack_of(name) == key):
+                return folders.DeadLink(path, leads_to)
+    return None
 
 
 def _kind(identifier: str, path: str) -> Kind:

@@ -8,7 +8,7 @@ import folder_paths
 from ..core.errors import BadInput, LikenessError
 from ..core.inputs import named
 from ..core.methods import methods
-from ..core.models.files import WEIGHTS, files_below, stamp
+from ..core.models.files import WEIGHTS, dead_link, files_below, stamp
 
 # Model key, also the folder's name below models/ -> file endings listed.
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -41,6 +41,16 @@ class UnsafePath(LikenessError):
         )
 
 
+class DeadLink(LikenessError):
+    """A file in a model folder that is a link to where nothing is: its disk may not be there now."""
+
+    def __init__(self, path: str, leads_to: str) -> None:
+        super().__init__(
+            f"{path} is a link to {leads_to}, and there is no file.",
+            "Connect that disk, put the file there, or replace the link by the file itself.",
+        )
+
+
 def register() -> None:
     """Make our model keys known to the host.
 
@@ -57,7 +67,9 @@ def register() -> None:
 
 def folders(*keys: str) -> list[str]:
     """Every folder searched for these keys, in the host's order, without repeats."""
-    return list(dict.fromkeys(path for key in keys for path in folder_paths.get_folder_paths(key)))
+    found = [path for key in keys for path in folder_paths.get_folder_paths(key)]
+    # extra_model_paths.yaml may name one with a separator behind it.
+    return list(dict.fromkeys(path.rstrip(f"/{os.sep}") or path for path in found))
 
 
 def of_models() -> dict[str, tuple[str, ...]]:
@@ -73,10 +85,15 @@ def of_models() -> dict[str, tuple[str, ...]]:
 
 
 def listed(key: str) -> list[str]:
-    """Relative names of the files under this key, sorted, without repeats."""
+    """Relative names of the files under this key, sorted, without repeats and without links to nowhere."""
     endings = folder_paths.folder_names_and_paths[key][1]
-    names = {name for root in folders(key) for name, _ in files_below(root)}
-    return sorted(name for name in names if os.path.splitext(name)[1].lower() in endings)
+    names: set[str] = set()
+    for root in folders(key):
+        for name, path in files_below(root):
+            known = os.path.splitext(name)[1].lower() in endings
+            if known and dead_link(path) is None:
+                names.add(name)
+    return sorted(names)
 
 
 def find(name: str, key: str) -> str | None:
@@ -90,6 +107,16 @@ def find(name: str, key: str) -> str | None:
         if os.path.isfile(path):
             return path
     return None
+
+
+def refuse_dead_link(name: str, *keys: str) -> None:
+    """Raises DeadLink where a file of this name, which is not found under these keys, is a link to nowhere."""
+    # An empty menu sends an empty name.
+    for folder in folders(*keys) if name else ():
+        path = within(folder, name)
+        leads_to = dead_link(path)
+        if leads_to is not None:
+            raise DeadLink(path, leads_to)
 
 
 def within(folder: str, name: str) -> str:

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..core import inputs
+from ..core.consoles import accept_any_text
 from ..core.errors import BadChoice, BadInput
 from ..core.people import Cast, Faces, Identity, Layout, is_a
 from . import notes
@@ -56,6 +57,8 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         known = _schema(node)[1]
         absent = {name: None for name in needed if name in known and _may_be_nothing(known[name])}
         absent |= {name: one.default for name, one in known.items() if isinstance(one, io.WidgetInput) and one.optional}
+        # For errors that are not ours, of the host or of torch: names of files are in them as well.
+        accept_any_text()
         notes.clear(notes.node_of(cls))
         taken = {name: _taken(node, name, value) for name, value in given.items()}
         return notes.kept(run(cls, **absent | taken), notes.node_of(cls))

@@ -125,7 +125,7 @@ class Published:
         return next((one for one in manifest.models() if (one.key, one.name) == (self.key, file)), self.model)
 
     def path(self, file: str) -> str:
-        """Full path of the file that was chosen. Raises ModelMissing, UnsafePath.
+        """Full path of the file that was chosen. Raises ModelMissing, UnsafePath, DeadLink.
 
         A published name, which every workflow has, also stands for the file under another name or in another
         model folder: its contents tell.
@@ -134,6 +134,7 @@ class Published:
         if path is None and file == model.name:
             path = doctor.elsewhere(model, folders.of_models())
         if path is None:
+            folders.refuse_dead_link(file, self.key)
             searched = folders.folders(self.key)
             raise ModelMissing(f"The {self.what}", [file or model.name], searched, model.url, model.size_text)
         return str(path)

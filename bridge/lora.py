@@ -96,9 +96,10 @@ def _weights(model: ModelPatcher) -> dict[str, str]:
 
 
 def path_of(file: str) -> str:
-    """Full path of a LoRA's file. Raises ModelMissing, UnsafePath."""
+    """Full path of a LoRA's file. Raises ModelMissing, UnsafePath, DeadLink."""
     if path := folders.find(file, "loras"):
         return path
+    folders.refuse_dead_link(file, "loras")
     raise ModelMissing("The LoRA", [file], folders.folders("loras"), "its page", "under this name")
 
 

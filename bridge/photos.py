@@ -6,17 +6,18 @@ The examples are copied to where Load Image looks for pictures: the workflows op
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import folder_paths
 
-from ..core.errors import BadPhoto, counted
+from ..core.errors import BadPhoto, counted, first, gathered
 from ..core.faces import analysis, landmarks
 from ..core.faces.analysis import Detection
 from ..core.faces.landmarks import Mesh
 from ..core.faces.pictures import Picture, from_file
-from ..core.models.files import Stamp, stamp, write_whole
+from ..core.models.files import Stamp, dead_link, stamp, write_whole
 from ..core.people import Face
 from ..core.text import logger
 from . import folders
@@ -48,38 +49,109 @@ def is_chosen(folder: object) -> bool:
     return folder not in (None, "", NO_FOLDER)
 
 
+class LinkedAway(BadPhoto):
+    """A folder of photos that is a link, or lies behind one: ComfyUI reads pictures from its own folders alone."""
+
+    def __init__(self, folder: str, path: str, root: str) -> None:
+        leads_to = os.path.realpath(path)
+        advice = f"Copy its photos into a folder of {root}, or start ComfyUI with --input-directory and that folder."
+        if os.path.isdir(leads_to):
+            what = "is a link to" if os.path.islink(path) else "lies behind a link, in"
+            problem = f"The folder {folder!r} {what} {leads_to}, outside of ComfyUI's input folder."
+        else:
+            problem = f"The folder {folder!r} is a link to {leads_to}, and there is no folder."
+            advice = "Connect the disk that it leads to, and copy its photos into a folder of the input folder."
+        super().__init__(problem, advice)
+
+
 def path_of(folder: str) -> str:
-    """Full path of a folder of the input directory. Raises UnsafePath, also for a link that leads out of it, and
-    BadPhoto where there is none of that name."""
+    """Full path of a folder of the input directory. Raises UnsafePath, LinkedAway for a link that leads out of it or
+    nowhere, and BadPhoto where there is none of that name."""
     if folder == EXAMPLES:
         return str(PICTURES / "people")
     root = folder_paths.get_input_directory()
     path = folders.within(root, folder)
+    if dead_link(path) is not None:
+        raise LinkedAway(folder, path, root)
     if not os.path.isdir(path):  # first: it takes letters that no file system has
         advice = "Choose one from the list; press R in ComfyUI after folders were added or renamed."
         raise BadPhoto(f"The folder {folder!r} is not in {root}.", advice)
     if not _inside(path, root):
-        raise folders.UnsafePath(folder, root)
+        raise LinkedAway(folder, path, root)
     return path
 
 
-def files(folder: str) -> tuple[list[Stamp], list[str]]:
-    """(stamps of the photos, in the order of their names and numbers; names of what is no photo).
+@dataclass(frozen=True)
+class Album:
+    """What lies in a folder. photos: stamps, in the order of their names and numbers; the others are names.
 
-    Hidden files are not looked at. Raises as `path_of`, and BadPhoto for none or too many.
+    linked: photos that are links to outside of the input directory. dead: links to nowhere. others: no photos.
+    """
+
+    photos: tuple[Stamp, ...] = ()
+    linked: tuple[str, ...] = ()
+    dead: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def left_out(self) -> list[str]:
+        """A line for each reason why something in the folder is no photo that is read."""
+        return [
+            *gathered("Left out, links out of ComfyUI's input folder", first(self.linked)),
+            *gathered("Left out, links to no file", first(self.dead)),
+            *gathered("Left out, no photos", first(self.others)),
+        ]
+
+
+def album(folder: str) -> Album:
+    """What lies in a folder. Hidden files are not looked at.
+
+    Raises as `path_of`, and BadPhoto for none or too many photos.
     """
     path = path_of(folder)
-    root = path if folder == EXAMPLES else folder_paths.get_input_directory()
-    shown = (name for name in os.listdir(path) if not name.startswith("."))
-    there = sorted((name for name in shown if os.path.isfile(os.path.join(path, name))), key=_by_number)
-    photos = [name for name in there if _is_photo(name) and _inside(os.path.join(path, name), root)]
-    if not photos:
-        why = f"No photo lies in the folder {folder!r} ({path}), which has {counted(len(there), 'file')}."
-        raise BadPhoto(why, "Put photos (.jpg, .png, .webp) into it, or choose another folder.")
-    if len(photos) > _MOST:
-        why = f"The folder {folder!r} has {len(photos)} photos, and at most {_MOST} are sorted at once."
+    found = _sorted_out(path, path if folder == EXAMPLES else folder_paths.get_input_directory())
+    if not found.photos:
+        raise _no_photo(folder, path, found)
+    if len(found.photos) > _MOST:
+        why = f"The folder {folder!r} has {len(found.photos)} photos, and at most {_MOST} are sorted at once."
         raise BadPhoto(why, "Move the photos of the people you want into a folder of their own.")
-    return [stamp(os.path.join(path, name)) for name in photos], [name for name in there if name not in photos]
+    return found
+
+
+def _sorted_out(path: str, root: str) -> Album:
+    """root: the folder that photos must lie in, once links are followed."""
+    photos: list[Stamp] = []
+    linked: list[str] = []
+    dead: list[str] = []
+    others: list[str] = []
+    for name in sorted(os.listdir(path), key=_by_number):
+        file = os.path.join(path, name)
+        if name.startswith("."):
+            continue
+        if dead_link(file) is not None:
+            dead.append(name)
+        elif not os.path.isfile(file):
+            continue
+        elif not _is_photo(name):
+            others.append(name)
+        elif not _inside(file, root):
+            linked.append(name)
+        else:
+            photos.append(stamp(file))
+    return Album(tuple(photos), tuple(linked), tuple(dead), tuple(others))
+
+
+def _no_photo(folder: str, path: str, found: Album) -> BadPhoto:
+    count = len(found.linked) + len(found.dead) + len(found.others)
+    why = f"No photo lies in the folder {folder!r} ({path}), which has {counted(count, 'file')}."
+    if not found.linked and not found.dead:
+        return BadPhoto(why, "Put photos (.jpg, .png, .webp) into it, or choose another folder.")
+    if found.linked:
+        file = os.path.join(path, found.linked[0])
+        why += f" {file} is a link to {os.path.realpath(file)}, outside of ComfyUI's input folder."
+    else:
+        file = os.path.join(path, found.dead[0])
+        why += f" {file} is a link to {dead_link(file)}, and there is no file."
+    return BadPhoto(why, "Put the photos themselves into it, or choose another folder.")
 
 
 def detected(face_model: FaceModel, picture: Picture, where: str, mesh: Mesh | None) -> Sequence[Detection]:

@@ -17,9 +17,27 @@ SHORTER_SIDE, LONGER_SIDE, MULTIPLE_OF = 1024, 1280, 64
 
 
 def as_rgb(image: Tensor) -> Tensor:
-    """(..., H, W, 1|3|4) of any float type -> (..., H, W, 3) float32 on the CPU; transparency is dropped."""
-    image = image.float().cpu()
-    return image.expand(*image.shape[:-1], 3) if image.shape[-1] == 1 else image[..., :3]
+    """(..., H, W, 1|3|4) 0..1 of any float type -> (..., H, W, 3) float32 on the CPU, on white where it is transparent.
+
+    White is what viewers show there, and what Parts2Whole was trained with: the hidden colour below may be anything.
+    """
+    return _opaque(image, background=1.0)
+
+
+def as_drawing(image: Tensor) -> Tensor:
+    """The same of what is drawn on black, such as skeletons, keypoints and DensePose: black where it is transparent."""
+    return _opaque(image, background=0.0)
+
+
+def _opaque(image: Tensor, background: float) -> Tensor:
+    """background: what is seen through the picture, 0..1."""
+    image = image.detach().float().cpu()
+    if image.shape[-1] == 1:
+        return image.expand(*image.shape[:-1], 3)
+    if image.shape[-1] == 3:
+        return image
+    alpha = image[..., 3:].clamp(0, 1)  # (..., H, W, 1)
+    return image[..., :3] * alpha + background * (1 - alpha)
 
 
 def as_masks(masks: Tensor) -> Tensor:

@@ -3,8 +3,10 @@
 import logging
 import re
 
-# Line breaks and what steers a terminal, the order of letters on the screen, and halves of letters (surrogates): no
-# console can write those, and an error while an error is logged ends the host's only worker.
+from .consoles import accept_any_text
+
+# Line breaks and what steers a terminal, the order of letters on the screen, and halves of letters (surrogates), which
+# no encoding has. What a console cannot write of the rest is escaped there: see consoles.py.
 _UNFIT = re.compile("[\\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 NAME = 100
@@ -35,6 +37,7 @@ def in_one_line(error: Exception) -> str:
 
 
 def _in_plain_lines(record: logging.LogRecord) -> bool:
+    accept_any_text()
     record.msg, record.args = plain_lines(record.getMessage()), ()
     return True
 

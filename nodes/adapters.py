@@ -40,6 +40,7 @@ def place(file: str) -> tuple[FileLoader, str]:
         return by_key[key], file
     if file in (known := files()):
         return known[file]
+    folders.refuse_dead_link(file, *by_key)
     raise ModelMissing("The adapter", [file or "no file"], folders.folders(*by_key), LISTED, "its size is there")
 
 

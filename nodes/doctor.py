@@ -12,10 +12,10 @@ import comfy.model_management
 import torch
 from comfy_api.latest import io, ui
 
-from ..bridge import folders, notes
+from ..bridge import copies, folders, notes
 from ..bridge.schema import IN_FILES
 from ..core.models import doctor, manifest, needs
-from ..core.models.doctor import GOOD, OK, Diagnosis, Finding
+from ..core.models.doctor import GOOD, MISPLACED, OK, Diagnosis, Finding
 from ..core.models.manifest import Model
 from ..core.previews import table
 from ..core.text import in_one_line
@@ -69,7 +69,8 @@ def _around() -> tuple[Finding, ...]:
     name, free = comfy.model_management.get_torch_device_name(device), comfy.model_management.get_free_memory(device)
     memory = f", {manifest.human(int(free))} of its memory free" if free else ""
     machine = Finding("torch", OK, f"{torch.__version__} on {name}{memory}")
-    return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine)
+    installed = [Finding("Likeness", MISPLACED, text) for text in copies.faults()]
+    return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine, *installed)
 
 
 def serve() -> None:

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from comfy_api.latest import ComfyExtension, io
 
-from ..bridge import folders, inputs
+from ..bridge import copies, folders, inputs
 from ..bridge.photos import provide
 from ..core.methods import methods
 from . import adapters
@@ -29,4 +29,5 @@ class Likeness(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         serve()
         provide()
+        copies.warn()
         return NODES

@@ -59,7 +59,8 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, folder: str | None = None, **inputs: object) -> str:
-        return f"{super().fingerprint_inputs(**inputs)} {photos.files(str(folder)) if photos.is_chosen(folder) else ()}"
+        album = photos.album(str(folder)) if photos.is_chosen(folder) else photos.Album()
+        return f"{super().fingerprint_inputs(**inputs)} {album}"
 
     @classmethod
     def execute(
@@ -78,8 +79,11 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         face_model = face_model or default_face_model(detects=face_landmarks is None, node=notes.node_of(cls))
         largest = which_face == _LARGEST
         batch = [] if image is None else _of_batch(image, face_model, face_landmarks, largest)
-        there, others = photos.files(folder) if photos.is_chosen(folder) else ([], [])
-        files = [(os.path.basename(one[0]), partial(photos.faces_of, *one, face_model, largest)) for one in there]
+        album = photos.album(folder) if photos.is_chosen(folder) else photos.Album()
+        files: list[_Photo] = []
+        for path, size, changed in album.photos:
+            faces = partial(photos.faces_of, path, size, changed, face_model, largest)
+            files.append((os.path.basename(path), faces))
         looked: list[_Photo] = [*batch, *files]
         if not looked:
             why = "The cast is empty: no picture is connected to image, and no folder is chosen."
@@ -90,7 +94,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         if not done.people:
             raise BadCast("The cast is empty: corrections leave all faces out.", "Take a line out of corrections.")
         drawn = ["These people are drawn examples: choose a folder of your own."] if folder == photos.EXAMPLES else []
-        remarks = [*drawn, *gathered("Left out, no photos", first(others))]
+        remarks = [*drawn, *album.left_out()]
         return _shown(cls, done, face_model.ids, failed, remarks)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import importlib
 import importlib.util
 import json
 import os
@@ -18,7 +19,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 # Not resolved: a pack linked into custom_nodes belongs to that ComfyUI.
 ROOT = Path(__file__).absolute().parents[1]
@@ -65,7 +66,11 @@ def say(text: str) -> None:
 
 
 def run(main: Callable[[], int]) -> NoReturn:
-    """End the script with what `main` returns; with a message where the user has to fix something, 130 if stopped."""
+    """End the script with what `main` returns; with a message where the user has to fix something, 130 if stopped.
+
+    Names of people and files may be in what it prints, also where the console has no letters for them.
+    """
+    _pack_module("core.consoles").accept_any_text()
     try:
         sys.exit(main())
     except SetupError as problem:
@@ -73,6 +78,14 @@ def run(main: Callable[[], int]) -> NoReturn:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _pack_module(name: str) -> Any:
+    """A module of the pack that needs nothing but the standard library, such as core.consoles."""
+    root = str(ROOT)
+    if root not in sys.path:
+        sys.path.append(root)  # at the end: a ComfyUI's folder has a `nodes` of its own
+    return importlib.import_module(name)
 
 
 def find_hosts() -> list[Host]:
@@ -230,7 +243,8 @@ def _plain(name: str) -> str:
 
 
 def _read(command: list[str]) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", errors="replace")
+    return done.stdout
 
 
 def install(python: Path, *arguments: str) -> None:

@@ -29,12 +29,13 @@ sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 try:
     import numpy as np
     import torch
-    from PIL import Image, ImageOps
+    from PIL import Image
 except ImportError as error:
     sys.exit(f"This needs {error.name}: run it with the Python that runs ComfyUI.")
 
 from core import identities, measure
-from core.errors import LikenessError, counted
+from core.consoles import accept_any_text
+from core.errors import BadPhoto, LikenessError, counted
 from core.faces import analysis, model
 from core.faces.model import FaceModel
 from core.geometry import FAR, area, longer_side
@@ -44,7 +45,8 @@ from core.models.files import WEIGHTS, by_name
 from core.models.onnx_file import Kind, inspect
 from core.models.tensors import read
 from core.people import Cast, Face, Identity, Person, PlacedCast, Slot
-from core.text import in_one_line, plain_lines
+from core.picture_files import read_picture
+from core.text import plain_lines
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -140,19 +142,14 @@ def recogniser(name: str, path: str) -> analysis.Recogniser | None:
 
 def image(path: Path) -> torch.Tensor:
     """(H, W, 3) float 0..1, turned as the camera says. Raises Unusable for what is no picture, or too large."""
+    if not path.is_file():
+        raise Unusable(f"{path} cannot be read as a picture: there is no such file.")
     try:
-        if not path.is_file():
-            raise OSError("there is no such file")
-        with Image.open(path, formats=FORMATS) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            if upright.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
-                return torch.from_numpy(np.array(upright) / np.float32(65535))[..., None].expand(-1, -1, 3)
-            return torch.from_numpy(np.array(upright.convert("RGB"))).float() / 255
-    except Exception as error:  # there is hardly an exception that Pillow does not raise on arbitrary bytes
-        raise Unusable(
-            f"{path} cannot be read as a picture: {in_one_line(error).rstrip('.')}. "
-            "Save it again as PNG or JPEG, or take it out."
-        ) from error
+        picture = read_picture(str(path), FORMATS)
+    except BadPhoto as error:
+        advice = "Save it again as PNG or JPEG, or take it out."
+        raise Unusable(f"{path} cannot be read as a picture: {error.problem} {advice}") from error
+    return torch.from_numpy(np.array(picture)).float() / 255
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -317,6 +314,7 @@ def mean(values: Sequence[float]) -> float | None:
 
 
 if __name__ == "__main__":
+    accept_any_text()
     try:
         sys.exit(main())
     except (Unusable, LikenessError, OSError, ValueError) as problem:

@@ -30,6 +30,7 @@ try:
     from safetensors.torch import save_file
     from torch import Tensor
 
+    from core.consoles import accept_any_text
     from core.errors import CannotSave, LikenessError
     from core.models import formats, manifest
     from core.models.files import sha256
@@ -121,6 +122,7 @@ def path(text: str) -> Path:
 
 
 if __name__ == "__main__":
+    accept_any_text()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=path, help="a pickle, or the folder of Parts2Whole")
     try:

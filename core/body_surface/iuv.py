@@ -16,7 +16,7 @@ from torch.nn.functional import interpolate
 
 from ..errors import BadParts, BadSize, LikenessError, counted, listed
 from ..geometry import Fit
-from ..pictures import as_rgb
+from ..pictures import as_drawing
 from ..previews import as_picture, as_tensor, color_of
 
 PARTS = 24
@@ -169,7 +169,7 @@ def parts_in(image: Tensor) -> Tensor:
 
     Raises NotIUV.
     """
-    rgb = as_rgb(image) * 255
+    rgb = as_drawing(image) * 255
     blue = rgb[..., 2]
     if float(blue.max()) > PARTS + 0.5:
         raise NotIUV(f"its blue goes up to {float(blue.max()):.0f} of 255, parts have the numbers 1 to {PARTS}")

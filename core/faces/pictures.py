@@ -1,71 +1,30 @@
 """IMAGE tensors to what face networks read: fitted into a square for detectors, cut out for recognisers; and back."""
 
-import os
 import zlib
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from ..errors import BadPhoto
 from ..people import Keypoints
+from ..picture_files import read_picture
 from ..pictures import as_rgb
-from ..text import in_one_line
 
 Picture = npt.NDArray[np.uint8]
 """(H, W, 3) BGR, as OpenCV and insightface read pictures."""
 
 _PLACEHOLDER = 0x34580348
-_LARGEST = 120_000_000
-"""Pixels of a file that is read: cameras have 100 million, and a picture of a few kilobytes may claim billions."""
 
 
 def to_picture(image: Tensor) -> Picture:
-    """One picture of an IMAGE, (H, W, 1, 3 or 4) float of any precision, 0..1, to 8-bit BGR.
-
-    Transparent pixels become white, as viewers show them: their hidden colour is anything.
-    """
-    pixels = image.detach().float().cpu()
-    if pixels.shape[-1] == 4:
-        alpha = pixels[..., 3:]
-        pixels = pixels[..., :3] * alpha + (1 - alpha)
-    return np.ascontiguousarray((as_rgb(pixels) * 255).round().clamp(0, 255).to(torch.uint8).numpy()[..., ::-1])
+    """One picture of an IMAGE, (H, W, 1, 3 or 4) float of any precision, 0..1, to 8-bit BGR, transparent ones white."""
+    return np.ascontiguousarray((as_rgb(image) * 255).round().clamp(0, 255).to(torch.uint8).numpy()[..., ::-1])
 
 
 def from_file(path: str) -> Picture:
-    """The first picture of a file, upright as its EXIF says and on white where it is transparent, as 8-bit BGR.
-
-    Raises BadPhoto, with the reason, for what is no picture, damaged or larger than any camera's.
-    """
-    name = os.path.basename(path)
-    try:
-        with open(path, "rb") as file:
-            opened: Image.Image = Image.open(file)
-            if opened.format == "EPS":  # a program, which Pillow would have Ghostscript run
-                raise UnidentifiedImageError
-            if opened.width * opened.height > _LARGEST:
-                why = f"{name} has {opened.width}x{opened.height} px; {_LARGEST // 10**6} million are read at most."
-                raise BadPhoto(why, "Save it smaller.")
-            upright = _on_white(ImageOps.exif_transpose(opened))
-    except BadPhoto:
-        raise
-    except Exception as error:  # whatever Pillow meets in a damaged file
-        unknown = isinstance(error, UnidentifiedImageError)
-        why = "it is no picture of a kind that Pillow knows" if unknown else in_one_line(error).rstrip(".")
-        advice = "Open it in another program and save it as JPEG or PNG."
-        raise BadPhoto(f"{name} cannot be read: {why}.", advice) from error
-    return np.ascontiguousarray(np.asarray(upright)[..., ::-1])
-
-
-def _on_white(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
-        return Image.fromarray((np.asarray(picture) / 257).clip(0, 255).astype(np.uint8)).convert("RGB")
-    if "A" not in picture.getbands() and "transparency" not in picture.info:
-        return picture.convert("RGB")
-    picture = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    """The first picture of a file as 8-bit BGR: see `read_picture`, whose BadPhoto it raises."""
+    return np.ascontiguousarray(np.asarray(read_picture(path))[..., ::-1])
 
 
 def is_placeholder(picture: Picture) -> bool:

@@ -16,7 +16,7 @@ from ..errors import UnsupportedCheckpoint
 from ..methods import Format
 from ..text import plain
 from . import formats, onnx_file, packs
-from .files import WEIGHTS, files_below, no_model
+from .files import WEIGHTS, dead_link, files_below, no_model
 from .formats import CONTROLNET, recognised
 from .manifest import STANDIN, File, Model, human, models, together
 from .needs import SINGLE
@@ -165,7 +165,7 @@ def examine(model: Model, folders: Folders) -> Finding:
         finds_it = formats.known(model.format).ours and len(model.files) == 1
         return Finding(model.title, FOUND, str(path) if finds_it else f"{path}: choose {name} in its loader.")
     for path in moved(model, folders):
-        return Finding(model.title, MISPLACED, f"{path} is it: move it to {target(model, folders)}.")
+        return Finding(model.title, MISPLACED, move(path, target(model, folders)))
     return _missing(model, folders)
 
 
@@ -213,13 +213,41 @@ def _wrong_kind(path: Path, model: Model, found: Format | None, made_for: str | 
 
 
 def _place(file: File, model: Model, folders: Folders) -> Path | None:
-    paths = (Path(root) / name for root in folders.get(model.key, ()) for name in file.names)
-    return next((path for path in paths if os.path.isfile(path)), None)  # also of names that no file can have
+    for root in folders.get(model.key, ()):
+        for name in file.names:
+            for path in _paths(Path(root), name, model):
+                if os.path.isfile(path):  # also of names that no file can have
+                    return path
+    return None
+
+
+def _paths(root: Path, name: str, model: Model) -> Iterator[Path]:
+    """Where a file of this name may lie below a folder searched.
+
+    Of a model of several files the folder searched may be its own, as its loader takes it, too.
+    """
+    yield root / name
+    folder, _, inside = name.partition("/")
+    if len(model.files) > 1 and inside and root.name.lower() == folder.lower():
+        yield root / inside
+
+
+def _dead_link(model: Model, folders: Folders) -> str:
+    """What to say where a file of the model is a link to nowhere, "" where none is."""
+    for root in folders.get(model.key, ()):
+        for name in (name for file in model.files for name in file.names):
+            path = os.path.join(root, name)
+            leads_to = dead_link(path)
+            if leads_to is not None:
+                return f"{path} is a link to {leads_to}, and there is no file: its disk may not be connected."
+    return ""
 
 
 def _missing(model: Model, folders: Folders) -> Finding:
     others = f" Or {', or '.join(model.alternatives)}." if model.alternatives else ""
     place = target(model, folders)
+    if dead := _dead_link(model, folders):
+        return Finding(model.title, MISSING, dead, model if model.page else None, place=place)
     if not model.page:
         return Finding(model.title, MISSING, f"{place} is not there; choose a file that is.")
     return Finding(model.title, MISSING, f"{place} is not there ({model.size_text}).{others}", model, place=place)
@@ -231,8 +259,11 @@ def _missing(model: Model, folders: Folders) -> Finding:
 def _pack(model: Model, folders: Folders) -> Finding | None:
     """Whether detector and recogniser of a face pack are there, in any of the layouts in which people have them;
     None where there is nothing of the pack."""
-    known = (listed for root in folders.get(model.key, ()) for listed in folders.listed(root))
-    found = [(name, path) for name, path in known if path.suffix == ".onnx" and os.path.isfile(path)]
+    found: list[tuple[str, Path]] = []
+    for root in folders.get(model.key, ()):
+        for name, path in folders.listed(root):
+            if path.suffix.lower() == ".onnx" and os.path.isfile(path):
+                found.append((packs.name_in(root, name), path))
     here = [path for name, path in found if packs.pack_of(name) == model.name]
     if not here and len(model.files) == 1:
         for name, path in found:
@@ -251,18 +282,30 @@ def _pack(model: Model, folders: Folders) -> Finding | None:
     folder = here[0].parent
     if lost:
         return Finding(model.title, MISSING, f"{folder} has no {' and no '.join(lost)}.", model)
-    twice = ": nested twice, which Likeness reads and other packs may not." if folder.parent.name == folder.name else ""
+    nested = folder.parent.name.lower() == folder.name.lower()
+    twice = ": nested twice, which Likeness reads and other packs may not." if nested else ""
     return Finding(model.title, FOUND, f"{folder}{twice}")
 
 
 def _misplaced_pack(model: Model, folders: Folders) -> Finding | None:
     names, into = {PurePath(file.names[0]).name for file in model.files}, target(model, folders)
     for path in folders.everything():
+        if not os.path.isfile(path):
+            continue  # a link that leads nowhere
         if path.name == f"{model.name}.zip":
             return Finding(model.title, MISPLACED, f"{path} is not unpacked: unpack it into {into}.")
-        if path.name in names and path.parent.name == model.name:
-            return Finding(model.title, MISPLACED, f"{path.parent} is it: move it to {into}.")
+        if path.name.lower() in names and path.parent.name.lower() == model.name.lower():
+            return Finding(model.title, MISPLACED, move(path.parent, into))
     return None
+
+
+def move(source: Path, into: Path) -> str:
+    """What to do with a file or folder that is not where it belongs. Nothing is moved into itself."""
+    inside = os.path.realpath(into).startswith(os.path.join(os.path.realpath(source), ""))
+    if inside or os.path.realpath(into) == os.path.realpath(source):
+        around = source.parent
+        return f"{source} is it, but it is searched one folder too deep: name {around} in extra_model_paths.yaml."
+    return f"{source} is it: move it to {into}."
 
 
 def home(model: Model, folders: Folders) -> Path:
@@ -270,8 +313,10 @@ def home(model: Model, folders: Folders) -> Path:
 
 
 def target(model: Model, folders: Folders) -> Path:
-    below = PurePath(model.files[0].names[0]).parent if model.format == "face-pack" else model.name
-    return home(model, folders) / below
+    """Where a model belongs: its file, or the folder of its files."""
+    if model.format == "face-pack":
+        return packs.folder_for(model.name, folders.get(model.key) or [str(home(model, folders))])
+    return home(model, folders) / model.name
 
 
 def elsewhere(model: Model, known: Mapping[str, Sequence[str]]) -> Path | None:
@@ -360,6 +405,10 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
         hf = f'hf download {model.repository} --local-dir "{folder / model.name}" --include'
         return tuple(f'{hf} "{_pattern(model, one)}"' for one in model.fetched)
     target, curl = folder / file.names[0], "curl.exe" if system == "nt" else "curl"
+    if model.archive:
+        # Beside the folder that it is unpacked into.
+        place = packs.folder_for(model.name, folders.get(model.key) or [str(folder)])
+        target = place.with_name(f"{place.name}.zip")
     options = "-fL -C -" if resume else "-fL"
     fetch = f'{curl} {options} --create-dirs -o "{target}" {model.url_of(file, file.names[0])}'
     call = "& " if system == "nt" else ""  # without which PowerShell takes a quoted path for a text

@@ -70,6 +70,14 @@ def files_below(root: str, most: int | None = None) -> list[tuple[str, str]]:
     return [(path[start:], path) for path in islice(paths, most)]
 
 
+def dead_link(path: str) -> str | None:
+    """Where a link leads, if nothing is there; None for files, for other links and where nothing is of that name."""
+    try:
+        return os.readlink(path) if os.path.islink(path) and not os.path.exists(path) else None
+    except (OSError, ValueError):  # it has gone meanwhile; a name that no file can have
+        return None
+
+
 def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
     """Name relative to its folder -> path of the files with these endings, sorted; of several, that in the first."""
     paths = {

@@ -3,9 +3,9 @@
 What a file really is decides onnx_file when it is loaded.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from .manifest import Model, model, models
 
@@ -15,6 +15,11 @@ LOOSE = "loose files"
 ANTELOPE, IR_SE50, BUFFALO = ASKED_FOR = ("antelopev2", "arcface-ir-se50", "w600k_r50")
 """The recognisers that InstantID and WithAnyone, ID-Patch, and FaceID, StoryMaker and PhotoMaker v2 were trained
 with."""
+
+_AROUND_PACKS = ("models", "insightface")
+"""Folders around packs, which are none."""
+_NOT_FETCHED = ("buffalo_m", "buffalo_sc", "auraface")
+"""Packs that people have, and that nothing here needs."""
 
 # Files that other packages and the release zips put beside the two kinds we load.
 _DETECTORS = ("det_", "scrfd", "retinaface")
@@ -49,14 +54,80 @@ def where(key: str) -> str:
 def pack_of(name: str) -> str:
     """The pack a file belongs to, from its name relative to the model folder.
 
-    insightface's own layout (models/antelopev2/x.onnx) and what unpacking the release zip into a folder of its
-    own makes (antelopev2/antelopev2/x.onnx) are the pack antelopev2 as well.
+    insightface's own layout (models/antelopev2/x.onnx), the same below the folder of all models
+    (insightface/models/antelopev2/x.onnx), what unpacking the release zip into a folder of its own makes
+    (antelopev2/antelopev2/x.onnx), and names in capitals are the pack antelopev2 as well.
     """
     folders = list(PurePath(name).parts[:-1])
-    if folders[:1] == ["models"]:
+    while folders and folders[0].lower() in _AROUND_PACKS:
         del folders[0]
-    single = [folder for n, folder in enumerate(folders) if n == 0 or folder != folders[n - 1]]
-    return "/".join(single) or LOOSE
+    single: list[str] = []
+    for folder in folders:
+        if not single or folder.lower() != single[-1].lower():
+            single.append(folder)
+    return _as_published("/".join(single)) or LOOSE
+
+
+def _as_published(pack: str) -> str:
+    """The name of a pack that people know, in the letters of its publisher; any other as it is."""
+    return _known_names().get(pack.lower(), pack)
+
+
+@cache
+def _known_names() -> dict[str, str]:
+    """In small letters -> as published."""
+    names = [one.name for one in models() if one.format == "face-pack"]
+    return {name.lower(): name for name in (*names, *_NOT_FETCHED)}
+
+
+def pack_of_root(root: str) -> str:
+    """The pack that a folder is itself which extra_model_paths.yaml names for models; "" for a folder of packs.
+
+    By the name of a known pack, or by insightface's own layout around it.
+    """
+    path = PurePath(root)
+    known = _known_names().get(path.name.lower())
+    if known:
+        return known
+    around = [folder.lower() for folder in path.parts[:-1]]
+    in_a_home = around[-1:] == ["insightface"] or around[-2:] == ["insightface", "models"]
+    return path.name if in_a_home and path.name.lower() not in _AROUND_PACKS else ""
+
+
+def name_in(root: str, name: str) -> str:
+    """The name of a file in a model folder, relative to it, behind that of the pack which the folder is itself."""
+    pack = pack_of_root(root)
+    return f"{pack}/{name}" if pack and PurePath(name).parent == PurePath() else name
+
+
+def chosen(pack: str, known: Sequence[str], roots: Sequence[str]) -> str | None:
+    """Which of the `known` packs a saved workflow means; None for none of them.
+
+    It may have been saved where the folders, their letters or the words were others: files in a folder that is a pack
+    itself were the pack of loose files. roots: the folders searched.
+    """
+    if pack in known:
+        return pack
+    of_roots = [pack_of_root(root) for root in roots]
+    if pack == LOOSE:
+        return next((name for name in of_roots if name in known), None)
+    meant = pack_of(f"{pack}/x").lower()
+    return next((name for name in known if name.lower() == meant), None)
+
+
+def folder_for(pack: str, roots: Sequence[str]) -> Path:
+    """Where the files of a published pack belong. roots: the folders searched, the first being where downloads go."""
+    for root in roots:
+        if pack_of_root(root) == pack:
+            return Path(root)
+    # Not into the folder of another pack, if there is any other.
+    holders = [root for root in roots if not pack_of_root(root)]
+    holder = Path((holders or list(roots))[0])
+    if holder.name.lower() != "models":
+        return holder / "models" / pack
+    inner = holder / "insightface"
+    # The folder of insightface's packs, or one too high: that of all models.
+    return inner / "models" / pack if inner.is_dir() else holder / pack
 
 
 def maybe_detector(name: str) -> bool:
@@ -77,7 +148,17 @@ def recogniser_id(name: str, length: int) -> str:
 def _id_of(name: str) -> str:
     """The name of the file; of antelopev2's, which InstantID asks for, that of the pack."""
     stem = PurePath(name).stem
-    return ANTELOPE if stem == "glintr100" else stem
+    small = stem.lower()  # from some disks names come in capitals
+    if small == "glintr100":
+        return ANTELOPE
+    return small if small in _published_stems() else stem
+
+
+@cache
+def _published_stems() -> frozenset[str]:
+    """Names of the published recognisers without their ending."""
+    files = (file for one in models() for file in one.files if file.part == "recogniser")
+    return frozenset(PurePath(file.names[0]).stem for file in files)
 
 
 @cache

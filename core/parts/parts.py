@@ -14,7 +14,7 @@ from .. import pictures, previews
 from ..errors import LikenessError, gathered
 from ..geometry import bounds
 from ..inputs import OTHER_WORDS
-from ..pictures import as_masks, as_rgb
+from ..pictures import as_drawing, as_masks, as_rgb
 from ..text import plain
 from .bank import token_mask
 
@@ -35,7 +35,8 @@ class BadPart(LikenessError):
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One part. picture: (H, W, 3) float32 0..1. alpha: (H, W) or None. mask: (h, w), any size, or None.
+    """One part. picture: (H, W, 3) float32 0..1, white where alpha is 0. alpha: (H, W) or None. mask: (h, w), any size,
+    or None.
 
     weight: 1 as published, 0 as if the part were not there. target: (h, w), where in the new picture the part may
     be looked at, or None: everywhere. pieces: of how many masks `mask` was made.
@@ -48,6 +49,13 @@ class Part:
     weight: float = 1.0
     target: Tensor | None = None
     pieces: int = 1
+
+    @property
+    def on_white(self) -> Tensor:
+        """The picture as a network is shown it that reads no alpha, (H, W, 3)."""
+        if self.alpha is None:
+            return self.picture
+        return as_rgb(torch.cat([self.picture, self.alpha[..., None]], dim=-1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +83,27 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
     if len(image) > 1:
         why = f"its image is a batch of {len(image)} pictures"
         raise BadPart(label, why, "A part is one picture: make one Part node for each.")
-    alpha = image[0, ..., 3].float().cpu() if image.shape[-1] == 4 else None
+    colors, alpha = _colors_and_alpha(image[0])
     mask = None if mask is None or _unpainted(mask) else mask
     pieces = 1 if mask is None else len(as_masks(mask))
-    part = Part(label, as_rgb(image[0]), alpha, _together(mask), weight, _together(target), pieces)
+    part = Part(label, colors, alpha, _together(mask), weight, _together(target), pieces)
     for name, kept in (("mask", part.mask), ("alpha channel", alpha), ("target_mask", part.target)):
         if weight > 0 and kept is not None and not kept.any():
             raise BadPart(label, f"its {name} ({_size(kept)}) is empty: every value is 0", _EMPTY)
     return part
+
+
+def _colors_and_alpha(image: Tensor) -> tuple[Tensor, Tensor | None]:
+    """An IMAGE (H, W, 1|3|4) as (H, W, 3), and its alpha (H, W), None where it has none.
+
+    What is half transparent keeps its colour: it is put on white where it is used, once. What is not seen at all is
+    white here already, as its colour may be anything.
+    """
+    if image.shape[-1] != 4:
+        return as_rgb(image), None
+    image = image.float().cpu()
+    alpha = image[..., 3]
+    return torch.where(alpha[..., None] > 0, image[..., :3], 1.0), alpha
 
 
 _PAINT = "right click Load Image, Open in Mask Editor, paint over what shall count, Save"
@@ -187,7 +208,7 @@ def _resized(picture: Tensor, width: int, height: int, by: Image.Resampling = Im
 
 def pose_picture(image: Tensor, width: int, height: int) -> Tensor:
     """Pose pictures (B, H, W, 1|3|4) as the pose guider reads them, (B, 3, height, width), with Pillow's Lanczos."""
-    rgb = as_rgb(image)
+    rgb = as_drawing(image)
     if rgb.shape[1:3] != (height, width):
         rgb = torch.stack([_resized(picture, width, height, Image.Resampling.LANCZOS) for picture in rgb])
     return rgb.movedim(-1, 1)
@@ -195,7 +216,7 @@ def pose_picture(image: Tensor, width: int, height: int) -> Tensor:
 
 def pose_hint(image: Tensor) -> str:
     """What to say of pose pictures (B, H, W, 1|3|4) that are no DensePose IUV: those have 0 to 24 of 255 in blue."""
-    if float((as_rgb(image)[..., 2] > 0.25).float().mean()) < 0.01:
+    if float((as_drawing(image)[..., 2] > 0.25).float().mean()) < 0.01:
         return ""
     return (
         "The pose image is no DensePose IUV picture (black background, red and green gradients, hardly any blue), so "

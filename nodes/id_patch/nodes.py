@@ -28,7 +28,7 @@ from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.people import Cast, Person, places_of, require_places
-from ...core.pictures import as_rgb
+from ...core.pictures import as_drawing, as_rgb
 from ...core.places import control_images, regions
 from ..sockets import CastSocket, adapter_socket
 from .net import IDPatchNet, check_patches, condition, presence
@@ -98,7 +98,7 @@ class IDPatchImage(io.ComfyNode):
         if image is not None:
             advice = "Resize the image to the canvas, or give the layout node the size of the image."
             geometry.check_canvas("The image under the ID patches", image, cast, advice)
-        control = torch.zeros(1, cast.height, cast.width, 3) if image is None else as_rgb(image)
+        control = torch.zeros(1, cast.height, cast.width, 3) if image is None else as_drawing(image)
         made = condition(control, id_patch.patches(present.people, photos), present, IMAGE)
         preview = made.clamp(0, 1)
         report = "\n".join(present.doubts())
@@ -158,7 +158,8 @@ class ApplyIDPatch(io.ComfyNode):
         else:
             advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
             geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
-            hint = as_rgb(image)
+            # Our node draws numbers for the network, beyond 0..1 as well: no colours to be seen through.
+            hint = as_rgb(image[..., :3])
             check_patches(hint, present, APPLY)
         if people:
             tokens = id_patch.tokens(people, photos)

@@ -24,7 +24,7 @@ from ...core.families import SDXL
 from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.people import Cast, PlacedCast, is_a, rows_missing
-from ...core.pictures import as_rgb
+from ...core.pictures import as_drawing
 from ...core.places.control_images import NoKeypoints
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import InstantIDNet, unconditional
@@ -154,11 +154,12 @@ def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, str
     if is_a(cast, PlacedCast):
         advice = "Draw the keypoints from the same cast or layout with Draw Layout, draw = face keypoints."
         geometry.check_canvas("The keypoints image", image, cast, advice)
-    if not image.any():
+    drawing = as_drawing(image)
+    if not drawing.any():
         raise NoKeypoints(APPLY, [])
     if cast.by_row and len(image) != len(cast.people):
         raise rows_missing(APPLY, len(cast.people), "the keypoints image", len(image))
-    return as_rgb(image)
+    return drawing
 
 
 LOADER = FileLoader(FILE, lambda path: InstantID(FILE.build(path, InstantIDNet, FILE.read(path))))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ...bridge import folders, load
 from ...core.errors import ModelMissing, UnsupportedCheckpoint, counted
 from ...core.models import manifest
-from ...core.models.files import SAFETENSORS, files_below, stamp
+from ...core.models.files import SAFETENSORS, dead_link, files_below, stamp
 from ...core.models.formats import identify, require
 from ...core.models.tensors import below, check_kinds, check_weights
 from ...core.text import in_one_line
@@ -47,7 +47,7 @@ def choices() -> list[str]:
     """What can be loaded: diffusers folders and single files below models/parts2whole, by their relative names."""
     found: set[str] = set()
     for root in folders.folders(KEY):
-        names = [name for name, _ in files_below(root)]
+        names = [name for name, path in files_below(root) if dead_link(path) is None]
         whole = set(filter(None, map(manifest.folder_of, names)))
         every = (*whole, *(name for name in names if name.endswith(SAFETENSORS)))
         # What lies in a release belongs to it.
@@ -70,6 +70,7 @@ def path_of(name: str) -> str:
         if os.path.isdir(path):
             manifest.locate(MODEL, Path(path))
             return path
+    folders.refuse_dead_link(name, KEY)
     raise ModelMissing("Parts2Whole", [name or "a folder"], folders.folders(KEY), MODEL.page, MODEL.size_text)
 
 

@@ -74,7 +74,8 @@ def encode(
         raise BadParts(f"{found}; Parts2Whole takes 1 to {SLOTS}, one image token each.", advice)
     ready = [prepared(part, width, height) for part in present]
     contexts = [text_of(clip, part.label, networks.reference, _CLIP)[0] for part in present]
-    embeds = [clip_vision.encode_image(part.picture[None], crop=True)["image_embeds"].float().cpu() for part in present]
+    seen = [clip_vision.encode_image(part.on_white[None], crop=True) for part in present]
+    embeds = [output["image_embeds"].float().cpu() for output in seen]
     for embed in embeds:
         wanted, advice = networks.decoupled.model.width, "Load CLIP ViT-L/14 with Load CLIP Vision."
         check_family("The clip_vision input", "width", embed.shape[-1], wanted, advice)

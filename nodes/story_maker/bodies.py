@@ -98,5 +98,6 @@ def _on_white(part: Part, mask: Tensor) -> Tensor:
     reach = (2, 2, 2, 2)
     padded = functional.pad(inside, reach, "reflect" if min(inside.shape[2:]) > 2 else "replicate")
     soft = functional.conv2d(padded, (_BLUR[:, None] * _BLUR)[None, None]).add(0.5).floor()[0, 0, :, :, None] / 255
-    pixels = (part.picture[top:below_it, left:right].clamp(0, 1) * 255).round()
+    picture = part.picture if mask is part.alpha else part.on_white
+    pixels = (picture[top:below_it, left:right].clamp(0, 1) * 255).round()
     return (255 * (1 - soft) + soft * pixels).floor() / 255

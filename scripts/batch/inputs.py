@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from environment import SetupError
-from evaluate import PICTURES
+from evaluate import FORMATS, PICTURES
 from PIL import Image, UnidentifiedImageError
 from rig import workflow
 from rig.workflow import Place, Prompt, Spec, specs
 
+from core.errors import BadPhoto
+from core.picture_files import read_picture
 from core.text import in_one_line
 
 from .prompts import Job
@@ -272,23 +274,41 @@ def _photo(path: Path, photos: dict[str, bytes]) -> str:
         raise BadRow(f"{path} cannot be read: {cause.strerror}.") from cause
     if not data:
         raise BadRow(f"{path} is empty.")
-    digest = hashlib.sha256(data).hexdigest()
+    digest, suffix = hashlib.sha256(data).hexdigest(), path.suffix.lower()
     if path.suffix.lower() in PICTURES and digest not in _WHOLE:
         try:
             _read_through(data)
         except Exception as cause:  # there is hardly an exception that Pillow does not raise on arbitrary bytes
-            why = "it is in no format of one." if isinstance(cause, UnidentifiedImageError) else in_one_line(cause)
-            raise BadRow(f"{path} cannot be read as a picture: {why}") from cause
-        _WHOLE.add(digest)
-    name = f"{cut(path.stem, _STEM)}-{digest[:12]}{path.suffix.lower()}"
+            bare = _without_metadata(path)
+            if bare is None:
+                why = "it is in no format of one." if isinstance(cause, UnidentifiedImageError) else in_one_line(cause)
+                raise BadRow(f"{path} cannot be read as a picture: {why}") from cause
+            data, suffix = bare, ".png"
+        else:
+            _WHOLE.add(digest)
+    name = f"{cut(path.stem, _STEM)}-{digest[:12]}{suffix}"
     photos[name] = data
     return name
+
+
+def _without_metadata(path: Path) -> bytes | None:
+    """The picture as a PNG, upright: of one whose metadata stop Pillow, and older ComfyUIs with it. None where the
+    picture itself is damaged."""
+    try:
+        picture = read_picture(str(path), FORMATS)
+    except BadPhoto:
+        return None
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
 
 
 def _read_through(data: bytes) -> None:
     """Raises where a picture is not whole. ComfyUI takes what there is of one, and the rest of the face is grey."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.getexif()  # which Load Image turns the picture by
         with Image.open(io.BytesIO(data)) as picture:
             if picture.format == "JPEG":  # verify() does not look at what is in one
                 picture.draft("L", (1, 1))

@@ -46,7 +46,8 @@ def unpack(target: Path) -> None:
 
 def _git_files(*arguments: str) -> set[str]:
     command = ["git", "ls-files", "-z", "--cached", "--others", *arguments]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    # git writes names of files in UTF-8, whatever the code page of the console is.
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, encoding="utf-8").stdout
     return {name for name in listed.split("\0") if name and (ROOT / name).is_file()}
 
 

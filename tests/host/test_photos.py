@@ -112,11 +112,18 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
     (album.parent / "empty").mkdir()
     os.symlink(outside, album.parent / "link")
     os.symlink(outside / "ben.jpg", album / "linked.jpg")
+    os.symlink(tmp_path / "gone.jpg", album / "dead.jpg")
+    os.symlink(tmp_path / "gone", album.parent / "dead")
+    (album.parent / "away").mkdir()
+    os.symlink(outside / "ben.jpg", album.parent / "away" / "ben.jpg")
+    (album.parent / "gone away").mkdir()
+    os.symlink(tmp_path / "gone.jpg", album.parent / "gone away" / "ben.jpg")
     looked, scandir = [], os.scandir
     monkeypatch.setattr(os, "scandir", lambda path: looked.append(str(path)) or scandir(path))
-    assert bridge.names() == ["family/album", "drawn examples"]
+    assert bridge.names() == ["family/album", "family/away", "family/gone away", "drawn examples"]
     assert looked and not any("link" in path for path in looked)  # it may be a whole disk
-    bad = {"../outside": UnsafePath, str(outside): UnsafePath, "family/link": UnsafePath, "family/gone": BadPhoto}
+    bad = {"../outside": UnsafePath, str(outside): UnsafePath, "family/gone": BadPhoto}
+    bad |= {"family/link": bridge.LinkedAway, "family/link/below": bridge.LinkedAway, "family/dead": bridge.LinkedAway}
     bad |= {"family/\0": BadPhoto, "family/\ud800": BadPhoto, "C:\\family": BadPhoto, ".": UnsafePath}
     for folder, error in bad.items():
         with pytest.raises(error):
@@ -125,8 +132,20 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
             run(face_model, folder=folder)
     with pytest.raises(BadPhoto, match=r"'family/empty' .*, which has 0 files"):
         run(face_model, folder="family/empty")
-    report = run(face_model).args[2]
-    assert report.splitlines()[-1] == "Left out, no photos: linked.jpg, notes.txt"
+    for folder, words in {
+        "link": rf"'family/link' is a link to {outside}, outside of ComfyUI's input folder\. Copy its photos into",
+        "link/below": rf"'family/link/below' lies behind a link, in {outside}/below, outside of",
+        "dead": rf"'family/dead' is a link to {tmp_path}/gone, and there is no folder\. Connect the disk",
+        "away": rf"which has 1 file\. .*away/ben\.jpg is a link to {outside}/ben\.jpg, outside of .* Put the photos",
+        "gone away": rf"which has 1 file\. .*ben\.jpg is a link to {tmp_path}/gone\.jpg, and there is no file\.",
+    }.items():
+        with pytest.raises(BadPhoto, match=words):
+            run(face_model, folder=f"family/{folder}")
+    assert run(face_model).args[2].splitlines()[-3:] == [
+        "Left out, links out of ComfyUI's input folder: linked.jpg",
+        "Left out, links to no file: dead.jpg",
+        "Left out, no photos: notes.txt",
+    ]
     for folder in ("none", ""):
         assert photos.CastFromPhotos.validate_inputs(folder) is True
         with pytest.raises(BadCast, match="no folder is chosen"):

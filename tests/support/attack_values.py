@@ -403,6 +403,14 @@ def spoiled(picture: torch.Tensor, value: float = nan) -> torch.Tensor:
     return picture
 
 
+def with_hidden(picture: torch.Tensor, color: float) -> torch.Tensor:
+    """The same with alpha: its left quarter is transparent, and below it of this red."""
+    picture = torch.cat([picture[..., :3].float(), torch.ones(*picture.shape[:-1], 1)], dim=-1)
+    hidden = torch.tensor([color, 0.0, 0.0, 0.0])
+    picture[:, :, : picture.shape[2] // 4] = hidden
+    return picture
+
+
 @cache
 def photo(which: str = "YAO") -> torch.Tensor:
     return real_faces.image(getattr(real_faces, which))

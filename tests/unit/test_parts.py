@@ -8,6 +8,7 @@ import torch
 from pack.core.parts import parts as module
 from pack.core.parts.bank import PartWeights, inside, key_bias, token_mask, window
 from pack.core.parts.parts import LABELS, BadPart, Parts, hints, prepared
+from pack.core.pictures import as_drawing, as_rgb
 from PIL import Image
 
 
@@ -220,3 +221,28 @@ def test_in_half_precision_the_sinks_weigh_as_much_as_what_they_stand_for(dtype,
     for target, weight, share in ((None, 1.0, 1.0), (torch.ones(1, 1, 1), 0.7, 0.7), (torch.zeros(1, 1, 1), 1.0, 0.0)):
         bias = key_bias([(0, dropped)], 1, PartWeights([weight], target), (1, 1), dtype)[0, :, 1:].to(dtype)
         assert bias.float().exp().sum().item() == pytest.approx(dropped * share, rel=2e-3)
+
+
+def test_what_is_half_transparent_is_put_on_white_once_and_what_is_hidden_is_white() -> None:
+    """Where CLIP looks at the picture, and where the VAE does."""
+    image = torch.full((1, 8, 8, 4), 0.25)
+    image[..., 3] = 0.5
+    image[:, :, :4, 3] = 0.0
+    garment = part(image)
+    expected = torch.full((8, 8, 3), 0.25 * 0.5 + 0.5)
+    expected[:, :4] = 1.0
+    assert torch.equal(garment.on_white, expected)
+    # Through 8 bits, as Pillow resizes.
+    assert float((prepared(garment, 64, 64).picture[:, 48:] - expected[0, 7]).abs().max()) < 1 / 128
+    assert torch.equal(prepared(garment, 64, 64).picture[:, :16], torch.ones(64, 16, 3))
+    opaque = part(image[..., :3])
+    assert torch.equal(opaque.on_white, image[0, ..., :3])
+
+
+def test_photos_are_on_white_and_drawings_on_black() -> None:
+    image = torch.tensor([[[[0.25, 0.5, 1.0, 0.0], [0.25, 0.5, 1.0, 0.5], [0.25, 0.5, 1.0, 1.0]]]])
+    assert torch.equal(as_rgb(image)[0, 0], torch.tensor([[1.0, 1, 1], [0.625, 0.75, 1.0], [0.25, 0.5, 1.0]]))
+    assert torch.equal(as_drawing(image)[0, 0], torch.tensor([[0.0, 0, 0], [0.125, 0.25, 0.5], [0.25, 0.5, 1.0]]))
+    for to_rgb in (as_rgb, as_drawing):
+        assert torch.equal(to_rgb(image[..., :3].half()), image[..., :3])
+        assert torch.equal(to_rgb(image[..., :1]), image[..., [0, 0, 0]])

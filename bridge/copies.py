@@ -1,0 +1,98 @@
+"""Where ComfyUI has this pack from: told where it lies there twice, or with its files in custom_nodes itself."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import comfy.cli_args
+
+from ..core.text import logger
+from . import folders
+
+_PROJECT = re.compile(r"""^name *= *["']likeness["'] *$""", re.MULTILINE)
+_VERSION = re.compile(r"""^version *= *["']([^"']*)["'] *$""", re.MULTILINE)
+_DISABLED = ".disabled"
+"""What ComfyUI and its Manager put behind the name of a folder that is not loaded."""
+_FILES = ("__init__.py", "pyproject.toml", "models_manifest.json", "core", "bridge", "nodes", "web", "locales",
+          "workflows", "subgraphs", "pictures")  # fmt: skip
+"""What belongs into one folder, of all that is published."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The pack in a folder, of this or another version."""
+
+    folder: Path
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.folder} (version {self.version})" if self.version else str(self.folder)
+
+
+def copies() -> list[Copy]:
+    """Every copy of the pack that ComfyUI loads from its folders of custom nodes."""
+    found: list[Copy] = []
+    for root in folders.folders("custom_nodes"):
+        for folder in (root, *_folders_in(root)):
+            made = _copy(Path(folder))
+            if made is not None:
+                found.append(made)
+    return found
+
+
+def _folders_in(root: str) -> list[str]:
+    """The folders that ComfyUI takes for packs, as nodes.py of ComfyUI goes through them."""
+    try:
+        names = sorted(os.listdir(root))
+    except OSError:
+        return []
+    names = [name for name in names if not name.endswith(_DISABLED)]
+    options = comfy.cli_args.args
+    if options.disable_all_custom_nodes:
+        names = [name for name in names if name in options.whitelist_custom_nodes]
+    return [os.path.join(root, name) for name in names]
+
+
+def _copy(folder: Path) -> Copy | None:
+    """The pack in this folder; None where something else lies there."""
+    if not (folder / "__init__.py").is_file():
+        return None
+    try:
+        project = (folder / "pyproject.toml").read_text("utf-8", errors="replace")
+    except OSError:
+        return None
+    if not _PROJECT.search(project):
+        return None
+    version = _VERSION.search(project)
+    return Copy(folder, version[1] if version else "")
+
+
+def faults() -> list[str]:
+    """What is wrong with how the pack is installed, and what to do; empty where nothing is."""
+    there = copies()
+    found: list[str] = []
+    if len(there) > 1:
+        places = " and ".join(map(str, there))
+        found.append(
+            f"Likeness is installed {len(there)} times: {places}. ComfyUI takes the nodes of the one that it loads "
+            "last, and the scripts of all, so an old one may be what runs. Delete all but one, and restart ComfyUI."
+        )
+    roots = {os.path.realpath(root) for root in folders.folders("custom_nodes")}
+    for copy in there:
+        if os.path.realpath(copy.folder) in roots:
+            found.append(
+                f"The files of Likeness lie in {copy.folder} itself, and ComfyUI takes each of its folders for a pack: "
+                f"that is why it says IMPORT FAILED. Make a folder {copy.folder / 'likeness'}, move the files and "
+                f"folders of Likeness into it ({', '.join(_FILES)}, and the rest), and restart ComfyUI."
+            )
+    return found
+
+
+def warn() -> None:
+    """Log the faults once for all copies: each of them has a module like this, and they share the log by its name."""
+    found = faults()
+    if found and not hasattr(logger, "likeness_told_of_copies"):
+        logger.likeness_told_of_copies = True  # pyright: ignore[reportAttributeAccessIssue]
+        for text in found:
+            logger.warning(text)

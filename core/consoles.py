@@ -1,0 +1,113 @@
+"""Consoles, pipes and logs that take text in any script. Standard library only.
+
+A stream in an old code page (cp1252, cp932, ascii) has few letters, and writing any other one raises
+UnicodeEncodeError. ComfyUI has one worker for all prompts. It logs an error and then, where the log raises as well,
+writes that to sys.stderr: the worker ends if this raises, too, and every later prompt waits for ever. Its own
+LogInterceptor (app/logger.py) makes both streams raise, although Python's sys.stderr never does.
+"""
+
+import io
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+ESCAPES = "backslashreplace"
+"""Python's error handler that writes \\u5c0f for a letter the encoding lacks, as sys.stderr has it from the start."""
+
+_KEEPS_BYTES = ("surrogateescape", "surrogatepass")
+"""Error handlers that write bytes of file names as they were, and raise for letters that the encoding lacks."""
+
+_EVERY_SCRIPT = "\u00e9\u5c0f\N{GRINNING FACE}\U0010fffd"
+"""Letters that only an encoding for all of Unicode has together."""
+
+
+def accept_any_text() -> None:
+    """Make the console and the streams of every log escape the letters that they cannot write.
+
+    What a stream can write comes out as before. A stream that another pack puts into the place of sys.stdout later is
+    a new one, so this is called again before our text leaves: it costs some microseconds where nothing is to be done.
+    """
+    for stream in _streams():
+        # One that is closed, detached or belongs to a program that has ended raises: nobody reads it.
+        with suppress(ValueError, OSError):
+            _accept(stream)
+    for handler in _handlers():
+        # A file that is opened with the first record, or anew when it has become too long (RotatingFileHandler).
+        if isinstance(handler, logging.FileHandler) and handler.errors in (None, "strict"):
+            handler.errors = ESCAPES
+
+
+def _streams() -> Iterator[Any]:
+    """Streams that text may be written to. A program without a console (pythonw) has None in their places."""
+    streams = [sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__]
+    streams += [getattr(handler, "stream", None) for handler in _handlers()]
+    return (stream for stream in streams if stream is not None)
+
+
+def _handlers() -> Iterator[logging.Handler]:
+    """The handlers of every log: other packs have added some of their own."""
+    yield from list(logging.root.handlers)
+    # A copy, as other threads make loggers meanwhile. Among them are placeholders, which have no handlers.
+    for logger in list(logging.root.manager.loggerDict.values()):
+        yield from list(getattr(logger, "handlers", ()))
+
+
+def _accept(stream: Any) -> None:
+    if not _may_raise(stream):
+        return
+    # io.TextIOWrapper, the host's LogInterceptor, and wrappers that hand on what they do not have (colorama, tqdm).
+    if callable(getattr(stream, "reconfigure", None)):
+        with suppress(TypeError):
+            stream.reconfigure(errors=ESCAPES)
+    if _may_raise(stream):
+        _guard_writing(stream)
+
+
+def _may_raise(stream: Any) -> bool:
+    """Whether a stream may raise UnicodeEncodeError, as far as it tells."""
+    if isinstance(stream, io.StringIO):
+        return False  # in memory, without an encoding
+    errors = getattr(stream, "errors", None)
+    if errors in _KEEPS_BYTES:
+        return not _has_every_letter(getattr(stream, "encoding", None))
+    return errors in (None, "strict")
+
+
+def _has_every_letter(encoding: Any) -> bool:
+    try:
+        _EVERY_SCRIPT.encode(encoding)
+    except (UnicodeEncodeError, LookupError, TypeError):
+        return False
+    return True
+
+
+class _Escaping:
+    """The `write` of a stream, which escapes a text where the stream's own raises."""
+
+    likeness_escapes = True
+    """By which a second copy of the pack, whose class is another one, knows it again."""
+
+    def __init__(self, write: Callable[..., Any]) -> None:
+        self._write = write
+
+    def __call__(self, text: Any, *more: Any) -> Any:
+        try:
+            return self._write(text, *more)
+        except UnicodeEncodeError:
+            return self._write(text.encode("ascii", ESCAPES).decode("ascii"), *more)
+
+
+def _guard_writing(stream: Any) -> None:
+    """Give this one object a `write` that escapes where its own raises.
+
+    For classes of other packs, such as one that writes to a console and to a file. Such a class often says nothing of
+    its encoding, or names another than that of the stream behind it (ComfyUI-Manager's logger).
+    """
+    write = getattr(stream, "write", None)
+    if write is None or hasattr(write, "likeness_escapes"):
+        return
+    # An object with fixed attributes cannot be mended.
+    with suppress(AttributeError, TypeError):
+        stream.write = _Escaping(write)

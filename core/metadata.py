@@ -1,0 +1,120 @@
+"""JPEG, PNG and WebP without what is written around their pixels. Standard library only.
+
+Pillow reads it when it opens a file, and refuses the picture for a text that is too long or a profile that is cut off.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+"""Chunks without which the pixels would be others; an animated PNG shows its first picture without the rest."""
+
+_JPEG = b"\xff\xd8"
+_SCAN = 0xDA
+"""The marker behind which the pixels begin."""
+_APPLICATION = range(0xE0, 0xF0)
+"""Markers of what programs write: EXIF and XMP in the second, profiles and lists of further pictures in the third."""
+_EXIF, _ADOBE, _COMMENT = 0xE1, 0xEE, 0xFE
+_ADOBE_LENGTH = 12
+"""Adobe's says whether the colours are RGB, CMYK or YCbCr."""
+
+_WEBP_DROPPED = (b"EXIF", b"XMP ", b"ICCP")
+_WEBP_FLAGS = 0x08 | 0x04 | 0x20
+"""The flags of these three in the first byte of VP8X."""
+
+
+@dataclass(frozen=True)
+class Bare:
+    """A file without its metadata. exif: the block of EXIF in it, empty where there is none."""
+
+    picture: bytes
+    exif: bytes
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One piece of a file: its name and its bytes as they lie there, of which `content` is what it holds."""
+
+    name: bytes
+    whole: bytes
+    content: bytes
+
+
+def without_metadata(data: bytes) -> Bare | None:
+    """The file with its pixels alone; None for another format than these three."""
+    if data.startswith(_PNG):
+        return _bare_png(data)
+    if data.startswith(_JPEG):
+        return _bare_jpeg(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return _bare_webp(data)
+    return None
+
+
+def _bare_png(data: bytes) -> Bare:
+    kept, exif = [_PNG], b""
+    for chunk in _png_chunks(data):
+        if chunk.name in _PNG_KEPT:
+            kept.append(chunk.whole)
+        elif chunk.name == b"eXIf":
+            exif = chunk.content
+    return Bare(b"".join(kept), exif)
+
+
+def _png_chunks(data: bytes) -> Iterator[Chunk]:
+    """Each is its length (4 bytes), its name, what it holds, and a checksum (4 bytes)."""
+    start = len(_PNG)
+    while start + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, start)
+        end = start + 12 + length
+        yield Chunk(data[start + 4 : start + 8], data[start:end], data[start + 8 : end - 4])
+        start = end
+
+
+def _bare_jpeg(data: bytes) -> Bare:
+    kept, exif, start = [_JPEG], b"", len(_JPEG)
+    while start + 4 <= len(data) and data[start] == 0xFF:
+        marker = data[start + 1]
+        if marker == 0xFF:  # a marker may have any number of these in front
+            start += 1
+            continue
+        if marker == _SCAN:
+            break
+        (length,) = struct.unpack_from(">H", data, start + 2)
+        end = start + 2 + length
+        content = data[start + 4 : end]
+        if marker == _EXIF and content.startswith(b"Exif\0\0"):
+            exif = exif or content
+        describes_colors = marker == _ADOBE and len(content) >= _ADOBE_LENGTH
+        if describes_colors or (marker not in _APPLICATION and marker != _COMMENT):
+            kept.append(data[start:end])
+        start = end
+    # From here on everything: the pixels, and behind them a telephone's further pictures, which nobody reads.
+    kept.append(data[start:])
+    return Bare(b"".join(kept), exif)
+
+
+def _bare_webp(data: bytes) -> Bare:
+    kept, exif = [b"WEBP"], b""
+    for chunk in _webp_chunks(data):
+        if chunk.name == b"EXIF":
+            exif = chunk.content
+        if chunk.name == b"VP8X":
+            flags = chunk.content[0] & ~_WEBP_FLAGS
+            kept.append(chunk.whole[:8] + bytes([flags]) + chunk.whole[9:])
+        elif chunk.name not in _WEBP_DROPPED:
+            kept.append(chunk.whole)
+    body = b"".join(kept)
+    return Bare(b"RIFF" + struct.pack("<I", len(body)) + body, exif)
+
+
+def _webp_chunks(data: bytes) -> Iterator[Chunk]:
+    """Each is its name, its length (4 bytes) and what it holds, filled up to an even length."""
+    start = 12
+    while start + 8 <= len(data):
+        (length,) = struct.unpack_from("<I", data, start + 4)
+        end = start + 8 + length + length % 2
+        yield Chunk(data[start : start + 4], data[start:end], data[start + 8 : start + 8 + length])
+        start = end

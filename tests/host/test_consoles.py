@@ -1,0 +1,66 @@
+"""ComfyUI that writes to a pipe in an old code page: errors and notes with names of any script, and what runs after."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from environment import Host
+from rig import photos, standins
+from rig.host_server import HostServer, Prompt
+
+pytestmark = [pytest.mark.xdist_group("server"), pytest.mark.both_hosts]
+PEOPLE = "小明 \N{GRINNING FACE} Полина"
+"""cp932 has no such face, cp1252 none of the letters."""
+
+
+@pytest.fixture(scope="module", params=["cp1252", "cp932", "ascii"])
+def old_console(request, host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
+    """As programs start it on Windows, where Python takes the code page of the system."""
+    folder = tmp_path_factory.mktemp(request.param)
+    standins.copy_face_pack(folder / "models" / "insightface" / "models" / "mine")
+    server = HostServer(host, Path(sys.executable), folder / "base", [folder / "models"])
+    server._variables |= {"PYTHONIOENCODING": request.param, "PYTHONUTF8": "0"}
+    with server:
+        yield server
+
+
+def identity(picture: str, which_face: str) -> Prompt:
+    return {
+        "1": {"class_type": "LoadImage", "inputs": {"image": picture}},
+        "2": {
+            "class_type": "LikenessIdentity",
+            "inputs": {"image": ["1", 0], "name": PEOPLE, "which_face": which_face, "on_no_face": "error"},
+        },
+        "3": {"class_type": "PreviewAny", "inputs": {"source": ["2", 2]}},
+    }
+
+
+def test_an_error_with_a_name_is_an_answer_and_the_next_prompt_runs(old_console: HostServer) -> None:
+    picture = old_console.upload_image(photos.pair()[0], "eileen.png")
+    run = old_console.attempt(identity(picture, "9"), timeout=60)
+    assert run.status == "error" and PEOPLE in run.error_text
+    following = old_console.attempt({"1": {"class_type": "PreviewAny", "inputs": {"source": PEOPLE}}}, timeout=60)
+    assert following.status == "success", following.error
+    good = old_console.attempt(identity(picture, "largest"), timeout=60)
+    assert good.status == "success", good.error
+    album = old_console.base / "input" / "小明 альбом"
+    album.mkdir()
+    (album / "小明.jpg").write_bytes(b"no picture")
+    sort = {"folder": album.name, "people": "grouped by face", "names": "", "which_face": "largest"}
+    sort |= {"corrections": "", "on_no_face": "error", "same_person_from": 0.4}
+    sorting = {
+        "1": {"class_type": "LikenessCastFromPhotos", "inputs": sort},
+        "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 2]}},
+    }
+    run = old_console.attempt(sorting, timeout=60)
+    assert run.status == "error" and "小明.jpg cannot be read" in run.error_text
+    refused = old_console.attempt({**sorting, "1": {**sorting["1"], "inputs": {**sort, "folder": "小红"}}}, timeout=60)
+    assert "The folder '小红' is not in" in refused.error
+    following = old_console.attempt({"1": {"class_type": "PreviewAny", "inputs": {"source": "b"}}}, timeout=60)
+    assert following.status == "success", following.error
+    encoding = old_console._variables["PYTHONIOENCODING"]
+    log = (old_console.base / "host.log").read_bytes().decode(encoding)
+    assert PEOPLE.encode(encoding, "backslashreplace").decode(encoding) in log
+    for trouble in ("Exception in thread", "Logging error", "UnicodeEncodeError"):
+        assert trouble not in log

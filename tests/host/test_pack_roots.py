@@ -1,0 +1,175 @@
+"""Face packs wherever extra_model_paths.yaml points: at the pack itself, at the folders around it, one too high."""
+
+import os
+import shutil
+from pathlib import Path
+
+import folder_paths
+import pytest
+from pack.bridge import face_model, folders
+from pack.core.errors import BadSetup, ModelMissing
+from pack.core.models import manifest, packs
+from pack.core.models.doctor import FOUND, MISPLACED, MISSING, Folders, examine, fetching, move, target
+from pack.nodes.people import LoadFaceModel
+from rig import standins
+from standins_made import Standins
+
+pytestmark = pytest.mark.both_hosts
+ANTELOPE = manifest.model("antelopev2")
+
+
+@pytest.fixture
+def store(tmp_path: Path, standin_models: Standins) -> Path:
+    """A folder of models as insightface and ComfyUI have it, with a detector and a recogniser."""
+    folder = tmp_path / "models" / "insightface" / "models" / "antelopev2"
+    standins.copy_face_pack(folder, ["det_500m.onnx"])
+    (folder / "det_500m.onnx").rename(folder / "scrfd_10g_bnkps.onnx")
+    shutil.copy(standin_models.antelope, folder / "glintr100.onnx")
+    return folder
+
+
+def search(monkeypatch: pytest.MonkeyPatch, *roots: object) -> None:
+    known = folder_paths.folder_names_and_paths["insightface"][1]
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "insightface", (list(map(str, roots)), known))
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "facexlib", ([], set()))
+
+
+UP = {"the pack itself": 0, "the folder of packs": 1, "insightface": 2, "all models": 3}
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize("deep", UP)
+def test_the_pack_is_found_from_every_folder_around_it(
+    deep: str, slash: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = [store, *store.parents][UP[deep]]
+    search(monkeypatch, f"{root}{slash}")
+    assert face_model.pack_names() == ["antelopev2", face_model.NO_DETECTOR]
+    assert "antelopev2" in face_model.recogniser_names()
+    assert LoadFaceModel.validate_inputs("antelopev2", "antelopev2") is True
+    loaded = face_model.load_face_model("antelopev2", "antelopev2")
+    assert loaded.ids == ["antelopev2"]
+    found = examine(ANTELOPE, Folders(folders.of_models()))
+    assert (found.state, found.detail) == (FOUND, str(store))
+
+
+def test_workflows_saved_where_it_was_called_otherwise_still_load(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search(monkeypatch, store)
+    for saved in (packs.LOOSE, "AntelopeV2", "insightface/models/antelopev2", "models/antelopev2"):
+        assert LoadFaceModel.validate_inputs(saved, "antelopev2") is True
+        assert face_model.load_face_model(saved, "antelopev2").ids == ["antelopev2"]
+    search(monkeypatch, store.parents[1])
+    with pytest.raises(
+        BadSetup, match=r"lies directly in .*insightface; in their folders lie the face packs antelopev2\."
+    ):
+        LoadFaceModel.validate_inputs(packs.LOOSE, "antelopev2")
+
+
+def test_capital_letters(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the pack, the folders around it, and the endings."""
+    root = store.parents[1].rename(store.parents[2] / "InsightFace")
+    folder = (root / "models").rename(root / "Models") / "antelopev2"
+    folder = folder.rename(folder.with_name("AntelopeV2"))
+    (folder / "scrfd_10g_bnkps.onnx").rename(folder / "SCRFD_10G_BNKPS.ONNX")
+    (folder / "glintr100.onnx").rename(folder / "GLINTR100.ONNX")
+    for searched in (root, root / "Models", folder, root.parent):
+        search(monkeypatch, searched)
+        assert face_model.pack_names()[0] == "antelopev2"
+        assert face_model.load_face_model("antelopev2", "antelopev2").ids == ["antelopev2"]
+        assert examine(ANTELOPE, Folders(folders.of_models())).state == FOUND
+
+
+def test_a_pack_of_ones_own_in_the_layout_of_insightface(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name is no known one, but the folders around it tell."""
+    mine = store.rename(store.with_name("mine"))
+    search(monkeypatch, mine)
+    assert face_model.pack_names()[0] == "mine"
+    # Anywhere else files that lie directly in a folder are of no pack.
+    elsewhere = store.parents[2] / "faces"
+    mine.rename(elsewhere)
+    search(monkeypatch, elsewhere)
+    assert face_model.pack_names()[0] == packs.LOOSE
+    assert LoadFaceModel.validate_inputs(packs.LOOSE, "antelopev2") is True
+
+
+def test_one_folder_under_two_keys(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    search(monkeypatch, store, f"{store}/")
+    known = folder_paths.folder_names_and_paths
+    monkeypatch.setitem(known, "facexlib", ([f"{store}/"], known["insightface"][1]))
+    assert folders.folders("facexlib", "insightface") == [str(store)]
+    assert face_model.load_face_model("antelopev2", face_model.ALL).ids == ["antelopev2"]
+    assert examine(ANTELOPE, Folders(folders.of_models())).state == FOUND
+
+
+@pytest.mark.parametrize(
+    ("root", "place"),
+    [
+        ("insightface", "insightface/models/antelopev2"),
+        ("insightface/models", "insightface/models/antelopev2"),
+        ("insightface/models/antelopev2", "insightface/models/antelopev2"),
+        ("my packs/AntelopeV2", "my packs/AntelopeV2"),
+        ("faces", "faces/models/antelopev2"),
+        ("models", "models/antelopev2"),
+    ],
+)
+def test_a_download_goes_where_it_is_searched(
+    root: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / root).mkdir(parents=True)
+    search(monkeypatch, tmp_path / root)
+    itself = root == place
+    named = "glintr100.onnx" if itself else "antelopev2/glintr100.onnx"
+    folder = tmp_path / place if itself else (tmp_path / place).parent
+    with pytest.raises(ModelMissing, match=f"{named} are not in {folder}\\."):
+        LoadFaceModel.validate_inputs("antelopev2", "all found")
+    known = Folders({"insightface": [str(tmp_path / root)]})
+    found = examine(ANTELOPE, known)
+    assert (found.state, found.place) == (MISSING, tmp_path / place)
+    fetch, unpack = fetching(ANTELOPE, known)
+    assert f'-o "{tmp_path / place}.zip"' in fetch and unpack.endswith(f'"{tmp_path / place}.zip" "{tmp_path / place}"')
+
+
+def test_a_download_does_not_go_into_another_pack(tmp_path: Path) -> None:
+    known = Folders({"insightface": [str(tmp_path / "buffalo_l"), str(tmp_path / "insightface")]})
+    assert target(ANTELOPE, known) == tmp_path / "insightface" / "models" / "antelopev2"
+    high = tmp_path / "models"
+    (high / "insightface").mkdir(parents=True)
+    assert packs.folder_for("antelopev2", [str(high)]) == high / "insightface" / "models" / "antelopev2"
+
+
+def test_nothing_is_moved_into_itself(tmp_path: Path) -> None:
+    """Whatever it is: a folder, the same by a link, a file."""
+    source = tmp_path / "store" / "antelopev2"
+    source.mkdir(parents=True)
+    link = tmp_path / "link"
+    os.symlink(source, link)
+    deep = f"{source} is it, but it is searched one folder too deep: name {source.parent} in extra_model_paths.yaml."
+    for into in (source, source / "models" / "antelopev2", link, link / "models" / "antelopev2"):
+        assert move(source, into) == deep
+    beside = tmp_path / "store" / "antelopev2 b"
+    assert move(source, beside) == f"{source} is it: move it to {beside}."
+
+
+@pytest.mark.parametrize("model", manifest.models(), ids=lambda model: model.id)
+def test_no_proposal_of_doctor_leads_into_its_source(
+    model: manifest.Model, standin_models: Standins, tmp_path: Path
+) -> None:
+    """Every model below the folder of all models, while its key searches each of the folders around it, down to its
+    own: found there, or a place to move it to that is another one."""
+    name = model.files[0].names[0]
+    file = tmp_path / "all" / model.key / name
+    file.parent.mkdir(parents=True)
+    source = standin_models.root / model.key / name
+    if source.is_file():
+        shutil.copy(source, file)
+    else:
+        file.write_bytes(b"PK\x03\x04 something")
+    root = file.parent
+    while root != tmp_path:
+        known = Folders({model.key: [str(root)], "": [str(tmp_path / "all")]})
+        found = examine(model, known)
+        moved_to = found.detail.partition("move it to ")[2].rstrip(".")
+        moved_from = found.detail.partition(" is it: ")[0]
+        assert (found.state == MISPLACED) == bool(moved_to) or "is not unpacked" in found.detail
+        assert not moved_to or not (moved_to + os.sep).startswith(moved_from + os.sep), found.detail
+        root = root.parent

@@ -1,0 +1,264 @@
+"""Files of pictures: whatever kind of pixels, and whatever stands around them."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pack.core.errors import BadPhoto
+from pack.core.faces.pictures import from_file
+from pack.core.picture_files import read_picture
+from PIL import Image
+
+PHOTO = Path(__file__).resolve().parents[2] / "pictures" / "likeness_anna.png"
+ORIENTED = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+"""EXIF that says: turn it clockwise by 90 degrees."""
+LONG_TEXT = zlib.compress(b"x" * 3_000_000)
+
+
+def photo() -> Image.Image:
+    with Image.open(PHOTO) as opened:
+        return opened.convert("RGB").resize((96, 64))
+
+
+def saved(picture: Image.Image, kind: str, **options: object) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
+
+
+def jpeg(marker: int, content: bytes) -> bytes:
+    """The photo with one segment behind its first two bytes."""
+    # With a density of its own: without one Pillow looks into EXIF already when it opens a file, and forgives.
+    data = saved(photo(), "JPEG", quality=95, subsampling=0, dpi=(72, 72))
+    segment = struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+    return data[:2] + segment + data[2:]
+
+
+def png(name: bytes, content: bytes, at_the_end: bool = False, checksum: int = 0) -> bytes:
+    """The photo with one chunk before its pixels, or behind them; checksum: what is added to the right one."""
+    data = saved(photo(), "PNG")
+    sum_of_it = struct.pack(">I", zlib.crc32(name + content) ^ checksum)
+    chunk = struct.pack(">I", len(content)) + name + content + sum_of_it
+    place = len(data) - 12 if at_the_end else 33
+    return data[:place] + chunk + data[place:]
+
+
+def telephone(cut: int) -> bytes:
+    """Two pictures in one JPEG (MPO), without the last bytes."""
+    data = saved(photo(), "MPO", save_all=True, append_images=[photo().resize((40, 40))], quality=95, subsampling=0)
+    return data[: len(data) - cut]
+
+
+def exif_with(tag: bytes) -> bytes:
+    return b"Exif\0\0II*\0\x08\0\0\0\x01\0" + tag + b"\0\0\0\0"
+
+
+AS_IT_LIES = {
+    "no TIFF.jpg": jpeg(0xE1, b"Exif\0\0http://ns.adobe.com/xap/1.0/\0"),
+    "empty.jpg": jpeg(0xE1, b"Exif\0\0"),
+    "far.jpg": jpeg(0xE1, b"Exif\0\0II*\0\xff\xff\xff\x7f"),
+    "orientation 0.jpg": jpeg(0xE1, exif_with(b"\x12\x01\x03\0\x01\0\0\0\0\0\0\0")),
+    "orientation 99.jpg": jpeg(0xE1, exif_with(b"\x12\x01\x03\0\x01\0\0\0\x63\0\0\0")),
+    "orientation text.jpg": jpeg(0xE1, exif_with(b"\x12\x01\x02\0\x02\0\0\0\x36\0\0\0")),
+    "orientation bytes.jpg": jpeg(0xE1, exif_with(b"\x12\x01\x07\0\x01\0\0\0\x06\0\0\0")),
+    "orientation fraction.jpg": jpeg(0xE1, exif_with(b"\x12\x01\x05\0\x01\0\0\0\x1a\0\0\0")),
+    "orientation of XMP.jpg": jpeg(0xE1, b'http://ns.adobe.com/xap/1.0/\0<x tiff:Orientation="99999999999999999999"/>'),
+    "short JFIF.jpg": jpeg(0xE0, b"JFIF"),
+    "short Adobe.jpg": jpeg(0xEE, b"Adobe"),
+    "short profile.jpg": jpeg(0xE2, b"ICC_PROFILE\0"),
+    "pictures of junk.jpg": jpeg(0xE2, b"MPF\0junkjunkjunk"),
+    "telephone.jpg": telephone(0),
+    "telephone cut.jpg": telephone(400),
+    "text damaged.png": png(b"tEXt", b"a\0b", checksum=1),
+    "text too long.png": png(b"zTXt", b"a\0\0" + LONG_TEXT),
+    "workflow too long.png": png(b"iTXt", b"workflow\0\x01\0\0\0" + LONG_TEXT, at_the_end=True),
+    "text packed otherwise.png": png(b"zTXt", b"a\0\x05abc"),
+    "profile packed otherwise.png": png(b"iCCP", b"a\0\x05abc"),
+    "profile too long.png": png(b"iCCP", b"a\0\0" + LONG_TEXT),
+    "EXIF no TIFF.png": png(b"eXIf", b"http://ns"),
+    "EXIF twice.png": png(b"eXIf", b"Exif\0\0Exif\0\0"),
+    "short density.png": png(b"pHYs", b"a"),
+    "short gamma.png": png(b"gAMA", b"a"),
+    "animation of nothing.png": png(b"acTL", b"abc"),
+    "EXIF no TIFF.webp": saved(photo(), "WEBP", lossless=True, exif=b"http://ns.adobe.com"),
+    "profile.webp": saved(photo(), "WEBP", lossless=True, icc_profile=b"abc"),
+    "XMP.webp": saved(photo(), "WEBP", lossless=True, xmp=b"\xff\xfe\0"),
+}
+
+
+@pytest.mark.parametrize("name", AS_IT_LIES)
+def test_metadata_that_is_none_fails_no_photo(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(AS_IT_LIES[name])
+    read = np.asarray(read_picture(str(tmp_path / name))).astype(int)
+    most = 0 if name.endswith((".png", ".webp")) else 24
+    assert read.shape == (64, 96, 3) and abs(read - np.asarray(photo()).astype(int)).max() <= most
+
+
+TURNED = {
+    "good.jpg": jpeg(0xE1, b"Exif\0\0" + ORIENTED),
+    # Behind the orientation, a description that is a fraction instead of a text: Pillow cannot write it again.
+    "strange description.jpg": jpeg(
+        0xE1,
+        b"Exif\0\0II*\0\x08\0\0\0\x02\0" + ORIENTED[10:22] + b"\x0e\x01\x05\0\x01\0\0\0\x01\0\0\0\0\0\0\0",
+    ),
+    "good.png": png(b"eXIf", ORIENTED),
+    "good.webp": saved(photo(), "WEBP", lossless=True, exif=ORIENTED),
+    "good.tif": saved(photo(), "TIFF", tiffinfo={0x0112: 6}),
+}
+
+
+@pytest.mark.parametrize("name", TURNED)
+def test_a_photo_is_turned_as_the_camera_says(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(TURNED[name])
+    read = np.asarray(read_picture(str(tmp_path / name))).astype(int)
+    upright = np.rot90(np.asarray(photo()), -1).astype(int)
+    assert read.shape == (96, 64, 3) and abs(read - upright).max() <= (24 if name.endswith(".jpg") else 0)
+
+
+def test_it_is_turned_although_something_else_in_the_file_is_damaged(tmp_path: Path) -> None:
+    for name, data in (
+        ("a.jpg", jpeg(0xE1, b"Exif\0\0" + ORIENTED)),
+        ("a.png", png(b"eXIf", ORIENTED)),
+        ("a.webp", saved(photo(), "WEBP", lossless=True, exif=ORIENTED)),
+    ):
+        (tmp_path / name).write_bytes(data)
+    short = struct.pack(">BBH", 0xFF, 0xE2, 14) + b"ICC_PROFILE\0"
+    whole = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(whole[:2] + short + whole[2:])
+    whole = (tmp_path / "a.png").read_bytes()
+    bad_text = png(b"tEXt", b"a\0b", checksum=1)[33 : 33 + 15]
+    (tmp_path / "a.png").write_bytes(whole[:33] + bad_text + whole[33:])
+    for name in ("a.jpg", "a.png", "a.webp"):
+        assert read_picture(str(tmp_path / name)).size == (64, 96)
+
+
+@pytest.mark.parametrize("name", ["cut.jpg", "cut.png", "cut.webp"])
+def test_a_photo_whose_pixels_are_damaged_is_refused_for_that(name: str, tmp_path: Path) -> None:
+    kinds = {"cut.jpg": jpeg(0xFE, b"a comment"), "cut.png": png(b"tEXt", b"a\0b")}
+    data = kinds.get(name) or saved(photo(), "WEBP", lossless=True)
+    (tmp_path / name).write_bytes(data[: len(data) // 2])
+    with pytest.raises(BadPhoto, match=f"^{name} cannot be read: "):
+        read_picture(str(tmp_path / name))
+
+
+GREY = np.asarray(photo().convert("L"))
+OF_12_BITS = (GREY.astype(np.uint16) << 4) + (GREY >> 4)
+NUMBERS = {
+    "16 bits.png": GREY.astype(np.uint16) * 257,
+    "16 bits.tif": GREY.astype(np.uint16) * 257,
+    "8 in 16 bits.png": GREY.astype(np.uint16),
+    "12 in 16 bits.tif": OF_12_BITS,
+    "8 in 32 bits.tif": GREY.astype(np.int32),
+    "16 in 32 bits.tif": GREY.astype(np.int32) * 257,
+    "32 bits.tif": (GREY.astype(np.float64) / 255 * (2**31 - 1)).astype(np.int32),
+    "floats to 1.tif": GREY.astype(np.float32) / 255,
+    "floats to 255.tif": GREY.astype(np.float32),
+    "floats to 65535.tif": GREY.astype(np.float32) * 257,
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_grey_of_more_than_8_bits(name: str, tmp_path: Path) -> None:
+    Image.fromarray(NUMBERS[name]).save(tmp_path / name)
+    read = from_file(str(tmp_path / name))
+    assert read.shape == (64, 96, 3) and (read == GREY[..., None]).all()
+
+
+def test_unsigned_32_bits_of_a_tiff(tmp_path: Path) -> None:
+    """Pillow reads them as signed ones: half of the picture is negative."""
+    values = (GREY.astype(np.float64) / 255 * (2**32 - 1)).astype(np.uint32)
+    data = saved(Image.fromarray(values.view(np.int32)), "TIFF")
+    sample_format = b"\x53\x01\x03\0\x01\0\0\0"
+    assert data.count(sample_format + b"\x02\0") == 1
+    (tmp_path / "a.tif").write_bytes(data.replace(sample_format + b"\x02\0", sample_format + b"\x01\0"))
+    with Image.open(tmp_path / "a.tif") as opened:
+        assert opened.mode == "I" and opened.tag_v2[339] == (1,)
+    assert (from_file(str(tmp_path / "a.tif")) == GREY[..., None]).all()
+
+
+def test_lights_brighter_than_white_are_white(tmp_path: Path) -> None:
+    bright = GREY.astype(np.float32) / 255
+    bright[:2, :20] = 40  # less than a hundredth of the picture
+    Image.fromarray(bright).save(tmp_path / "hdr.tif")
+    expected = GREY.copy()
+    expected[:2, :20] = 255
+    assert (from_file(str(tmp_path / "hdr.tif")) == expected[..., None]).all()
+    Image.fromarray(GREY.astype(np.float32) / 64).save(tmp_path / "hdr.tif")
+    expected = (GREY.astype(np.float64) / 64 * 255).round().clip(0, 255)
+    assert (from_file(str(tmp_path / "hdr.tif")) == expected[..., None]).all()
+
+
+UNREADABLE = {
+    "NaN": (np.where(GREY > 128, np.nan, GREY / 255).astype(np.float32), "are NaN or infinite"),
+    "infinite": (np.full((8, 8), np.inf, np.float32), "64 of its 64 pixels are NaN or infinite"),
+    "around 0": ((GREY.astype(np.float32) / 127.5) - 1, "its pixels are floats from -1 to 1|floats from -0"),
+    "floats of 32 bits": (GREY.astype(np.float32) * 1e6, r"0 to 1 or 0 to 255 or 0 to 4095 or 0 to 65535 can be read"),
+    "a mask": ((GREY > 128).astype(np.int32), "its pixels are whole numbers from 0 to 1; 0 to 255 or"),
+    "labels": (GREY.astype(np.int32) * 1000, "its pixels are whole numbers from"),
+    "signed": (GREY.astype(np.int32) - 128, "its pixels are whole numbers from -"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_numbers_without_a_known_white_are_refused_with_the_reason(name: str, tmp_path: Path) -> None:
+    """Black they would be, and the error would speak of a face."""
+    values, why = UNREADABLE[name]
+    Image.fromarray(values).save(tmp_path / f"{name}.tif")
+    with pytest.raises(BadPhoto, match=rf"^{name}.tif cannot be read: .*({why})"):
+        from_file(str(tmp_path / f"{name}.tif"))
+
+
+def test_black_is_black(tmp_path: Path) -> None:
+    for values in (np.zeros((8, 8), np.float32), np.zeros((8, 8), np.int32), np.zeros((8, 8), np.uint16)):
+        Image.fromarray(values).save(tmp_path / "black.tif")
+        assert not from_file(str(tmp_path / "black.tif")).any()
+
+
+HIDDEN = np.arange(96) < 48
+"""The columns that are transparent."""
+
+
+@pytest.mark.parametrize("mode", ["LA", "PA", "RGBA"])
+@pytest.mark.parametrize("color", [0, 255])
+def test_transparent_pixels_are_white_whatever_their_color(mode: str, color: int, tmp_path: Path) -> None:
+    pixels = np.array(photo().convert("L" if mode != "RGBA" else "RGB"))
+    pixels[:, HIDDEN] = color
+    alpha = Image.fromarray(np.broadcast_to(np.where(HIDDEN, 0, 255).astype(np.uint8), (64, 96)).copy())
+    picture = Image.fromarray(pixels)
+    picture.putalpha(alpha)
+    if mode == "PA":
+        picture = picture.convert("RGBA").quantize(256)
+    picture.save(tmp_path / "a.png")
+    read = from_file(str(tmp_path / "a.png"))
+    assert (read[:, HIDDEN] == 255).all() and abs(read[:, ~HIDDEN].mean() - pixels[:, ~HIDDEN].mean()) < 2
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa", "PA"])
+def test_modes_that_few_files_have(mode: str) -> None:
+    """DDS and TIFF have them: colours multiplied by alpha, and a palette with alpha beside it."""
+    from pack.core.picture_files import _on_white
+
+    plain = photo().convert("L").convert("LA") if mode == "La" else photo().convert("RGBA")
+    alpha = Image.new("L", plain.size, 255)
+    alpha.paste(0, (0, 0, 48, 64))
+    plain.putalpha(alpha)
+    made = plain.convert(mode) if mode != "PA" else plain.convert("P").convert("PA")
+    read = np.asarray(_on_white(made, "a"))
+    assert read.shape == (64, 96, 3)
+    if mode != "PA":
+        expected = np.asarray(plain.convert("RGB"))[:, ~HIDDEN].astype(int)
+        assert (read[:, HIDDEN] == 255).all() and abs(read[:, ~HIDDEN] - expected).max() <= 1
+
+
+def test_the_transparent_grey_of_16_bits_is_white(tmp_path: Path) -> None:
+    values = GREY.astype(np.uint16) * 257
+    values[:, HIDDEN] = 7
+    data = saved(Image.fromarray(values), "PNG")
+    chunk = b"tRNS" + struct.pack(">H", 7)
+    chunk = struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:])
+    read = from_file(str(tmp_path / "a.png"))
+    assert (read[:, HIDDEN] == 255).all() and (read[:, ~HIDDEN] == GREY[:, ~HIDDEN, None]).all()
