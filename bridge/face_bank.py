@@ -122,8 +122,11 @@ def fingerprint(filename: str | None) -> int:
 
 
 def _target(filename: object) -> str:
-    name = plain(filename).removesuffix(_ENDING)
-    if not name or name.endswith(("/", "\\")):
+    # A workflow from Windows has family\anna, which is family/anna there.
+    name = plain(filename).replace("\\", "/")
+    if name.lower().endswith(_ENDING):
+        name = name[: -len(_ENDING)]
+    if not name or name.endswith("/"):
         raise CannotSave(f"The file name {str(filename)!r} is empty.", "Write a name, such as anna or family/anna.")
     path = folders.within(folders.folders(KEY)[0], name) + _ENDING
     if unfit := [part for part in PurePath(name + _ENDING).parts if part != ".." and _NOT_ON_WINDOWS.search(part)]:
