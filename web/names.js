@@ -4,6 +4,7 @@
 // core/names.py does the same where the host, and not the page, reads a name.
 
 import { app } from "../../scripts/app.js";
+import { nodesOf } from "./ours.js";
 
 /** A name as it would be written here if all systems wrote alike. */
 const spelled = (name) => name.normalize("NFC").replaceAll("\\", "/");
@@ -50,10 +51,46 @@ function takeAllNames(graph) {
   }
 }
 
+const definitions = new Map(); // of the host's nodes, by their types
+
+/** All words of all menus of a class of nodes, as the host defines them. */
+function wordsOf(type) {
+  const { required, optional } = definitions.get(type)?.input ?? {};
+  const menus = Object.values({ ...required, ...optional }).map((spec) =>
+    Array.isArray(spec?.[0]) ? spec[0] : spec?.[1]?.options,
+  );
+  return menus.filter(Array.isArray).flat().filter((word) => typeof word === "string");
+}
+
+/**
+ * A file offers models by their names, and frontend 1.27 calls missing whatever of them it does not find under that
+ * name before any node is there: so the names are taken in the file itself as well.
+ */
+function takeOfferedNames(node) {
+  const offers = Array.isArray(node.properties?.models) ? node.properties.models : [];
+  const words = offers.length ? wordsOf(node.type) : [];
+  for (const offer of offers) {
+    const before = offer?.name;
+    if (typeof before !== "string" || words.includes(before)) continue;
+    const same = sameName(before, words);
+    if (same === undefined) continue;
+    offer.name = same;
+    if (Array.isArray(node.widgets_values)) {
+      node.widgets_values = node.widgets_values.map((value) => (value === before ? same : value));
+    }
+  }
+}
+
 const takeNamesOfPage = () => takeAllNames(app.rootGraph ?? app.graph);
 
 app.registerExtension({
   name: "likeness.names",
+  beforeRegisterNodeDef(nodeType, nodeData) {
+    definitions.set(nodeData.name, nodeData);
+  },
+  beforeConfigureGraph(graph) {
+    nodesOf(graph).forEach(takeOfferedNames);
+  },
   nodeCreated(node) {
     // Pasted nodes and those of an API export get their values right after they are created, in the same task.
     queueMicrotask(() => takeNames(node));
