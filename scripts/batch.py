@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,7 +38,6 @@ MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "filelock", "tqdm")
 
 def main() -> int:
     given = arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops it, it clears up
     hosts = environment.find_hosts()
     if not hosts:
         raise SetupError("batch.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")

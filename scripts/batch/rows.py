@@ -7,18 +7,22 @@ import codecs
 import csv
 import io
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from environment import SetupError
+from readable import Unreadable, bytes_of
+
+from core import names
 
 NAME = "name"
 """The column that says what a row's pictures are called."""
 _LONGEST, _BYTES = 120, 200
 """Of a name: letters, and bytes, of which a file system takes 255 with the number and the ending behind them."""
+_MOST = 10**9
+"""Bytes of a table: a million rows have a hundred times less."""
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]|^[=+\-@. ]|[. ]$|_\d+of\d+$')
 """What Windows does not take, what a spreadsheet takes for a formula, and how a row's pictures are numbered."""
@@ -111,7 +115,7 @@ def _named(line: int, cells: Mapping[str, str], is_photo: Callable[[str], bool])
 
 def _folded(name: str) -> str:
     """The same for names that are one file where a disk does not tell capitals, or two ways to write an accent."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return names.folded(name)
 
 
 def cut(text: str, size: int) -> str:
@@ -141,9 +145,9 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _text(path: Path) -> str:
     try:
-        data = path.read_bytes()
-    except OSError as cause:
-        raise SetupError(f"{path} cannot be read: {cause.strerror}.") from cause
+        data = bytes_of(path, _MOST)
+    except Unreadable as cause:
+        raise SetupError(f"{path} {cause}.") from cause
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)
