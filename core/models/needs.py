@@ -8,6 +8,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
@@ -17,6 +18,7 @@ from ..names import spelled
 from ..text import NAME, plain
 from . import packs
 from .manifest import STANDIN, File, Model, models
+from .workflow_forms import NoWorkflow, graph_of
 
 Graph = Mapping[str, Any]
 """A workflow as ComfyUI saves it, or as its API takes it."""
@@ -148,11 +150,14 @@ def _own(key: str, name: str, made_for: str) -> Model:
 
 
 def workflow(text: str) -> dict[str, Any]:
-    """A workflow as ComfyUI saves it, or as its API takes it. Raises ValueError, saying why, for anything else."""
+    """A workflow as ComfyUI saves it, or as its API takes it, also as it is posted. Raises ValueError, saying why, for
+    anything else."""
     try:
         graph = json.loads(text)
     except RecursionError:
         raise ValueError("its brackets go deeper than those of any workflow") from None
+    with suppress(NoWorkflow):  # what has no nodes is told below
+        graph = graph_of(graph)
     if not isinstance(graph, dict) or not list(nodes(cast("dict[str, Any]", graph))):
         raise ValueError("there is no node in it that would run")
     return cast("dict[str, Any]", graph)

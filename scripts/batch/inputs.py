@@ -19,10 +19,11 @@ from environment import SetupError
 from evaluate import PICTURES
 from PIL import Image, UnidentifiedImageError
 from readable import Unreadable, bytes_of
-from rig import workflow, workflow_files, workflow_forms
+from rig import workflow, workflow_files
 from rig.workflow import Place, Prompt, Spec, specs
 
 from core.models.files import WEIGHTS, files_below
+from core.models.workflow_forms import is_prompt
 from core.names import among, ending, folded
 from core.text import in_one_line
 
@@ -76,9 +77,9 @@ class Template:
         photos: Path,
         input_folder: Path,
     ) -> None:
-        graph = workflow_files.read(path)
+        graph = loaded(path)
         self._photos, self._folder, self._info = Path(os.path.normpath(photos.absolute())), input_folder, object_info
-        if workflow_forms.is_prompt(graph):
+        if is_prompt(graph):
             entries = {number: node for number, node in graph.items() if isinstance(node, dict)}
             self.prompt = workflow.as_offered(entries, object_info)
             places = api_places(self.prompt)
@@ -155,6 +156,11 @@ class Template:
         a file's as it is written."""
         files = files_below(str(self._photos), _MOST_NAMES)
         return [name.replace(os.sep, "/") for name, path in files if os.path.isfile(path)]
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    """The graph in a file, of either format. Raises SetupError for anything else, which it names."""
+    return workflow_files.read(path)
 
 
 @contextlib.contextmanager

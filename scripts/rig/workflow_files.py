@@ -8,8 +8,17 @@ from pathlib import Path
 from environment import SetupError
 from readable import Unreadable, bytes_of
 
+from core.models.workflow_forms import (
+    Graph,
+    NoWorkflow,
+    UnknownNodes,
+    graph_in_picture,
+    graph_of,
+    kind_of,
+    require_known,
+)
+
 from .picture_texts import texts_in
-from .workflow_forms import Graph, NoWorkflow, UnknownNodes, graph_in_picture, graph_of, kind_of, require_known
 
 _MOST = 256 * 10**6
 """Bytes of a file with a workflow: pictures are the largest."""

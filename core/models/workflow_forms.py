@@ -7,8 +7,8 @@ runs (GET /history) and waiting prompts (GET /queue), and writes both forms into
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 Graph = dict[str, Any]
 """As the editor saves it, or as the API takes it."""
@@ -45,19 +45,28 @@ def graph_of(value: Any, depth: int = 0) -> Graph:
         raise NoWorkflow(f"no graph is found in it: {_EXPORT}")
     if isinstance(value, str):  # metadata of pictures holds JSON as a text
         return graph_of(_parsed(value), depth + 1)
-    if isinstance(value, list):
-        return graph_of(_prompt_of_queue(value), depth + 1)
-    if not isinstance(value, dict):
+    entries = _list(value)
+    if entries is not None:
+        return graph_of(_prompt_of_queue(entries), depth + 1)
+    graph = _object(value)
+    if graph is None:
         raise NoWorkflow(f"it holds {_kind(value)} alone: {_EXPORT}")
-    if isinstance(value.get("nodes"), list):
-        _require_own(value)
-        return value
-    if is_prompt(value):
-        return value
-    inner = _wrapped(value)
-    if inner is None:
-        raise NoWorkflow(f"there are no nodes in it: {_EXPORT}")
-    return graph_of(inner, depth + 1)
+    nodes = _list(graph.get("nodes"))
+    if nodes is not None:
+        _require_own(graph)
+        if not nodes:
+            raise NoWorkflow(f"there are no nodes in it: {_EXPORT}")
+        return graph
+    if is_prompt(graph):
+        return graph
+    problem = NoWorkflow(f"there are no nodes in it: {_EXPORT}")
+    for number, inner in enumerate(_wrapped(graph)):
+        try:
+            return graph_of(inner, depth + 1)
+        except NoWorkflow as cause:
+            # Of a graph and a prompt one may be empty or damaged; of two such the first is told.
+            problem = problem if number else cause
+    raise problem
 
 
 def graph_in_picture(texts: Mapping[str, str]) -> Graph:
@@ -71,7 +80,7 @@ def graph_in_picture(texts: Mapping[str, str]) -> Graph:
 
 def is_prompt(graph: Mapping[str, Any]) -> bool:
     """Whether it is of the API's form, also with nodes that the editor did not know."""
-    entries = [entry for entry in graph.values() if isinstance(entry, dict)]
+    entries = _objects(graph.values())
     if any("class_type" in entry for entry in entries):
         return True
     # A node that is unknown to the editor is exported without its class.
@@ -83,8 +92,9 @@ def require_known(graph: Mapping[str, Any]) -> None:
     if isinstance(graph.get("nodes"), list):
         return
     unknown: list[str] = []
-    for number, entry in graph.items():
-        if not isinstance(entry, dict):
+    for number, value in graph.items():
+        entry = _object(value)
+        if entry is None:
             continue
         name = _called(number, entry)
         if not isinstance(entry.get("class_type"), str):
@@ -124,38 +134,48 @@ def _parsed(text: str) -> Any:
 def _prompt_of_queue(entry: Sequence[Any]) -> Any:
     """The prompt of what the host keeps of each: [number, id, prompt, ...]. Raises NoWorkflow for any other list."""
     if len(entry) > 2 and isinstance(entry[1], str) and isinstance(entry[2], dict):
-        return entry[2]
-    what = f"a list of {len(entry)} workflows: put each into a file of its own" if _workflows(entry) else "a list"
-    raise NoWorkflow(f"it is {what}" if _workflows(entry) else f"it is {what}, and a workflow is none: {_EXPORT}")
+        return cast("dict[str, Any]", entry[2])
+    if _workflows(entry):
+        raise NoWorkflow(f"it is a list of {len(entry)} workflows: put each into a file of its own")
+    raise NoWorkflow(f"it is a list, and a workflow is none: {_EXPORT}")
 
 
 def _workflows(entries: Sequence[Any]) -> bool:
     """Whether all entries of a list are workflows."""
-    graphs = [entry for entry in entries if isinstance(entry, dict)]
+    graphs = _objects(entries)
     return bool(graphs) and all("nodes" in graph or is_prompt(graph) for graph in graphs)
 
 
-def _wrapped(value: Graph) -> Any:
-    """What a graph is wrapped into here, None where nothing is known of it. Raises NoWorkflow where several are."""
+def _wrapped(value: Graph) -> list[Any]:
+    """In what a graph may be here, the likeliest first. Raises NoWorkflow where several prompts are."""
     posted = any(name in value for name in _POSTED)
     names = ("prompt", "output", "workflow") if posted else ("workflow", "prompt", "output", "extra_pnginfo")
-    for name in names:
-        # An empty one says nothing: the other may be whole.
-        if value.get(name):
-            return value[name]
-    queued = [*_listed(value.get("queue_running")), *_listed(value.get("queue_pending"))]
-    runs = [run for run in value.values() if isinstance(run, dict) and ("outputs" in run or "status" in run)]
-    runs = [run for run in runs if isinstance(run.get("prompt"), list)]
-    for found, what in ((queued, "prompts of a queue"), (runs, "runs of a history")):
-        if len(found) > 1:
-            raise NoWorkflow(f"it holds {len(found)} {what}: keep one of them")
-        if found:
-            return found[0]
-    return None
+    inner = [value[name] for name in names if value.get(name)]
+    if inner:
+        return inner
+    queued = [entry for name in ("queue_running", "queue_pending") for entry in _list(value.get(name)) or ()]
+    runs = [run for run in _objects(value.values()) if "outputs" in run or "status" in run]
+    prompts = [run["prompt"] for run in runs if _list(run.get("prompt")) is not None]
+    for waiting, what in ((queued, "prompts of a queue"), (prompts, "runs of a history")):
+        if len(waiting) > 1:
+            raise NoWorkflow(f"it holds {len(waiting)} {what}: keep one of them")
+        if waiting:
+            return waiting
+    return []
 
 
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _object(value: Any) -> dict[str, Any] | None:
+    """A value if it is an object of JSON."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def _objects(values: Iterable[Any]) -> list[dict[str, Any]]:
+    return [cast("dict[str, Any]", value) for value in values if isinstance(value, dict)]
+
+
+def _list(value: Any) -> list[Any] | None:
+    """A value if it is a list of JSON."""
+    return cast("list[Any]", value) if isinstance(value, list) else None
 
 
 def _require_own(graph: Graph) -> None:
@@ -165,8 +185,8 @@ def _require_own(graph: Graph) -> None:
 
 
 def _called(number: str, entry: Mapping[str, Any]) -> str:
-    meta = entry.get("_meta")
-    title = meta.get("title") if isinstance(meta, dict) else None
+    meta = _object(entry.get("_meta"))
+    title = meta.get("title") if meta else None
     return f"{number} ({title})" if title else str(number)
 
 
