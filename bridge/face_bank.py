@@ -13,6 +13,7 @@ from safetensors.torch import save
 from ..core import identities
 from ..core.errors import CannotSave, LikenessError, UnsupportedCheckpoint, listed
 from ..core.models.files import write_whole
+from ..core.names import spelled
 from ..core.people import Identity
 from ..core.text import plain
 from . import folders
@@ -122,8 +123,9 @@ def fingerprint(filename: str | None) -> int:
 
 
 def _target(filename: object) -> str:
-    # A workflow from Windows has family\anna, which is family/anna there.
-    name = plain(filename).replace("\\", "/")
+    # A workflow from Windows has family\anna, which is family/anna there; and a Mac takes two spellings of José for one
+    # file, of which one person would be lost.
+    name = spelled(plain(filename))
     if name.lower().endswith(_ENDING):
         name = name[: -len(_ENDING)]
     if not name or name.endswith("/"):

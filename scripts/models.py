@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -84,12 +83,7 @@ def show_list(given: argparse.Namespace) -> int:
 
 def read_workflow(name: str) -> dict[str, Any]:
     """A workflow of ours by name, or any by its path. Raises SetupError."""
-    own = WORKFLOWS / f"{name}.json"
-    path = own if own.is_file() else Path(name)
-    if not os.path.exists(path):
-        names = ", ".join(sorted(path.stem for path in WORKFLOWS.glob("*.json")))
-        raise SetupError(f"There is no workflow {name}. Ours are {names}.")
-    graph = workflow_files.read(path)
+    graph = workflow_files.read(workflow_files.named(name))
     try:
         running = list(needs.nodes(graph))
     except ValueError as error:

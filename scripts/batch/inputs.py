@@ -88,7 +88,7 @@ class Template:
                 self.prompt, places = workflow.opened(graph, object_info)
         with _as_saved(path):
             self._names = Names(graph, places)
-        wanted = [column for column in columns if column.casefold() != NAME]
+        wanted = [column for column in columns if folded(column) != NAME]
         found = {column: self._names.place(column) for column in wanted}
         self.inputs = {column: self._input(column, place) for column, place in found.items()}
         targets = [(target, column) for column, one in self.inputs.items() for target in one.targets]
@@ -198,14 +198,14 @@ class Names:
         for entry in chosen:
             for place in _of_app(str(entry[0]), entry[1], places):
                 self._shown.append(place.label)
-                self._app.setdefault(place.label.casefold(), []).append(place)
+                self._app.setdefault(folded(place.label), []).append(place)
         for place in places:
             called = {f"{owner}.{name}" for owner in (place.title, place.node) for name in (place.name, place.label)}
-            for name in {name.casefold() for name in called}:
+            for name in {folded(name) for name in called}:
                 self._all.setdefault(name, []).append(place)
 
     def known(self, column: str) -> list[Place]:
-        return self._app.get(column.casefold()) or self._all.get(column.casefold()) or []
+        return self._app.get(folded(column)) or self._all.get(folded(column)) or []
 
     def place(self, column: str) -> Place:
         """Raises SetupError."""
@@ -217,8 +217,8 @@ class Names:
             both = both if len(set(both)) == len(both) else [f"{place.node}.{place.name}" for place in found]
             raise SetupError(f"The column {column} means more than one input: write {' or '.join(both)} for it.")
         written = [*self._shown, *(f"{one.title}.{one.name}" for ones in self._all.values() for one in ones)]
-        known = {name.casefold(): name for name in written}
-        near = [known[key] for key in difflib.get_close_matches(column.casefold(), known, 3, 0.5)]
+        known = {folded(name): name for name in written}
+        near = [known[key] for key in difflib.get_close_matches(folded(column), known, 3, 0.5)]
         nearest = f" Nearest: {', '.join(near)}." if near else ""
         labels = f" The workflow's app has: {', '.join(self._shown)}." if self._shown else ""
         raise SetupError(f"No input of the workflow is called {column}.{nearest}{labels}")

@@ -61,8 +61,8 @@ def read(path: Path) -> Table:
         columns.pop()
     if "" in columns:
         raise SetupError(f"Column {columns.index('') + 1} of {path} has no name: write one into line {lines[0][0]}.")
-    times = Counter(column.casefold() for column in columns)
-    if twice := [column for column in columns if times[column.casefold()] > 1]:
+    times = Counter(map(names.folded, columns))
+    if twice := [column for column in columns if times[names.folded(column)] > 1]:
         raise SetupError(f"{path} has the column {twice[0]} {len(twice)} times: leave one of them.")
     if len(lines) == 1:
         raise SetupError(f"{path} has no rows below its line of names ({', '.join(columns[:9])}).")
@@ -75,8 +75,8 @@ def with_inputs(table: Table, inputs: Sequence[tuple[str, str]]) -> Table:
     Raises SetupError for a column that is there already.
     """
     columns, count = [*table.columns, *(column for column, _ in inputs)], len(table.columns)
-    times = Counter(column.casefold() for column in columns)
-    if twice := next((column for column, _ in inputs if times[column.casefold()] > 1), None):
+    times = Counter(map(names.folded, columns))
+    if twice := next((column for column, _ in inputs if times[names.folded(column)] > 1), None):
         raise SetupError(f"--set gives {twice}, which is a column of the table or given before: leave one of them.")
     values = [value for _, value in inputs]
     return Table(columns, [(line, [*cells[:count], *values, *cells[count:]]) for line, cells in table.lines])
@@ -96,12 +96,14 @@ def rows(table: Table, is_photo: Callable[[str], bool]) -> Iterator[Row]:
             problem = f"{len(cells)} cells for {count} columns: put text that holds the separator into quotes."
         elif not problem and named.setdefault(_folded(name), line) != line:
             problem = f"line {named[_folded(name)]} has the name {name} too: give each row its own."
-        yield Row(line, name, {column: cell for column, cell in filled.items() if column.casefold() != NAME}, problem)
+        yield Row(
+            line, name, {column: cell for column, cell in filled.items() if names.folded(column) != NAME}, problem
+        )
 
 
 def _named(line: int, cells: Mapping[str, str], is_photo: Callable[[str], bool]) -> tuple[str, str]:
     """The name of a row, and what is wrong with it."""
-    given = next((cell for column, cell in cells.items() if column.casefold() == NAME), "")
+    given = next((cell for column, cell in cells.items() if names.folded(column) == NAME), "")
     if not given:
         stems = (Path(cell.replace("\\", "/")).stem for column, cell in cells.items() if is_photo(column))
         return cut(re.sub(r"[^\w.-]+", "-", "_".join([f"{line:05}", *stems]))[:_LONGEST], _BYTES).rstrip(".-"), ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import os
 from pathlib import Path
 
-from environment import SetupError
+from environment import ROOT, SetupError
 from readable import Unreadable, bytes_of
 
 from core.models.workflow_forms import (
@@ -20,8 +22,26 @@ from core.models.workflow_forms import (
 
 from .picture_texts import texts_in
 
+TEMPLATES = ROOT / "workflows"
 _MOST = 256 * 10**6
 """Bytes of a file with a workflow: pictures are the largest."""
+
+
+def named(name: str) -> Path:
+    """The file that a script is told to take: one that is there, else a template of ours by its name, with or without
+    its ending. Raises SetupError with what is near."""
+    path = Path(name)
+    stem = path.stem if path.name == name else name
+    ours = TEMPLATES / f"{stem}.json"
+    for file in (path, ours):
+        if os.path.isfile(file):  # that of a path is an error for letters that no name of a file has
+            return file
+    if os.path.exists(path):
+        return path  # a folder or a device, which is named where it is read
+    templates = sorted(file.stem for file in TEMPLATES.glob("*.json"))
+    near = difflib.get_close_matches(path.stem, templates, 3, 0.4) or ["start_two_people"]
+    such = ", ".join(near)
+    raise SetupError(f"There is no file {name}, and no template of that name in {TEMPLATES}, such as {such}.")
 
 
 def read(path: Path) -> Graph:
