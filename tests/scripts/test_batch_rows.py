@@ -159,6 +159,20 @@ def test_columns_and_workflows_that_fit_nothing_or_too_much(tmp_path: Path) -> N
             template(tmp_path, *columns, of=of)
 
 
+def test_nodes_that_this_comfyui_has_not_are_named_with_their_packs(tmp_path: Path) -> None:
+    saved = graph()
+    lost = {"id": 15, "type": "FaceDetailer", "properties": {"cnr_id": "comfyui-impact-pack"}, "widgets_values": []}
+    saved["nodes"].append(lost)
+    message = r"FaceDetailer \(node 15, of the pack comfyui-impact-pack\) is not known to this ComfyUI: install"
+    with pytest.raises(SetupError, match=message):
+        template(tmp_path, of=saved)
+    saved["nodes"].append({**lost, "id": 16, "type": "Other", "properties": {}})
+    with pytest.raises(SetupError, match=r"and Other \(node 16\) are not known"):
+        template(tmp_path, of=saved)
+    saved["nodes"][-1]["mode"] = saved["nodes"][-2]["mode"] = 4
+    assert template(tmp_path, of=saved).prompt
+
+
 FILES = ["people\\anna.safetensors", "Ben.SAFETENSORS", "Net.bin", "net.bin", "both.pt", "both.bin", "DPM"]
 MENUS = {
     **INFO,
