@@ -162,8 +162,9 @@ def _require_nodes(running: Sequence[tuple[str, Json, Any]], object_info: Json) 
             about.append(f"of the pack {pack}")
         unknown.append(f"{kind} ({', '.join(about)})")
     if unknown:
-        verb = "is" if len(unknown) == 1 else "are"
-        raise WorkflowError(f"{listed(unknown)} {verb} not known to this ComfyUI: install the pack with this node.")
+        if len(unknown) == 1:
+            raise WorkflowError(f"{unknown[0]} is not known to this ComfyUI: install the pack with this node.")
+        raise WorkflowError(f"{listed(unknown)} are not known to this ComfyUI: install the packs with these nodes.")
 
 
 class _Level:

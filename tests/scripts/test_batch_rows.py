@@ -167,7 +167,7 @@ def test_nodes_that_this_comfyui_has_not_are_named_with_their_packs(tmp_path: Pa
     with pytest.raises(SetupError, match=message):
         template(tmp_path, of=saved)
     saved["nodes"].append({**lost, "id": 16, "type": "Other", "properties": {}})
-    with pytest.raises(SetupError, match=r"and Other \(node 16\) are not known"):
+    with pytest.raises(SetupError, match=r"pack\), Other \(node 16\) are not known"):
         template(tmp_path, of=saved)
     saved["nodes"][-1]["mode"] = saved["nodes"][-2]["mode"] = 4
     assert template(tmp_path, of=saved).prompt
