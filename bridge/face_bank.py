@@ -23,7 +23,7 @@ _ENDING = ".safetensors"
 
 # Signs of its command line, folders that end like that, names of dots alone, and its devices whatever their ending.
 _NOT_ON_WINDOWS = re.compile(
-    r'[<>:"|?*\\]|[. ]$|^\.+safetensors$|^(con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|$)', re.IGNORECASE
+    r'[<>:"|?*]|[. ]$|^\.+safetensors$|^(con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|$)', re.IGNORECASE
 )
 
 Prompt = Mapping[str, Any]
