@@ -17,10 +17,11 @@ from ..core.faces.analysis import Detection, Detector, Recogniser
 from ..core.faces.model import Files
 from ..core.faces.pictures import Picture
 from ..core.models import formats, packs
-from ..core.models.files import WEIGHTS, Stamp, by_name, dead_link, files_below, stamp
+from ..core.models.files import WEIGHTS, Stamp, by_name, dead_link, listing, stamp
 from ..core.models.manifest import Model
 from ..core.models.onnx_file import Kind, inspect
 from ..core.models.tensors import State
+from ..core.names import among
 from . import folders, load, notes
 
 ALL = "all found"
@@ -69,6 +70,7 @@ def files_stamp() -> tuple[Stamp, ...]:
 def refusal(pack: str, recognisers: str) -> LikenessError | None:
     """Why this choice cannot be loaded, as far as file names tell."""
     files = _files()
+    pack, recognisers = _as_offered(pack, recognisers, files)
     known = _chosen(pack, files)
     if known is None:
         return _no_pack(pack, files)
@@ -88,6 +90,13 @@ def _no_pack(pack: str, files: Files) -> LikenessError:
     return _missing("A face pack" if pack == NONE_FOUND else f"The face pack {pack}", pack)
 
 
+def _as_offered(pack: str, recognisers: str, files: Files) -> tuple[str, str]:
+    """A pack and the id of a recogniser as they are called here, where a workflow spells them otherwise."""
+    offered = among(pack, packs.packs(files.onnx)) or pack
+    known = files.recognisers(_chosen(offered, files) or offered)
+    return offered, among(recognisers, known) or recognisers
+
+
 def _no_recogniser(pack: str) -> LikenessError:
     """Names the one that comes with a detector, where one is wanted."""
     return _missing("A face recogniser", packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE)
@@ -102,6 +111,7 @@ def load_face_model(pack: str, recognisers: str, node: str | None = None) -> Fac
     if error := refusal(pack, recognisers):
         raise error
     files = _files()
+    pack, recognisers = _as_offered(pack, recognisers, files)
     pack = _chosen(pack, files) or pack
     left_out: list[UnsupportedCheckpoint] = []
     detector = _no_detector if pack == NO_DETECTOR else _first_detector(files, pack, left_out)
@@ -217,7 +227,7 @@ def _dead_link(key: str, published: Model) -> folders.DeadLink | None:
     """Of a pack or recogniser id, whose files are called as the published ones or lie in the folder of that name."""
     names = {PurePath(name).name for file in published.files for name in file.names}
     for root in folders.folders("insightface", "facexlib"):
-        for name, path in files_below(root):
+        for name, path in listing(root).files:
             leads_to = dead_link(path)
             if leads_to is not None and (PurePath(name).name in names or packs.pack_of(name) == key):
                 return folders.DeadLink(path, leads_to)

@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Callable
+from functools import lru_cache
 
 import folder_paths
 
+from ..core import names
 from ..core.errors import BadInput, LikenessError
 from ..core.inputs import named
 from ..core.methods import methods
-from ..core.models.files import WEIGHTS, dead_link, files_below, stamp
+from ..core.models.files import WEIGHTS, Listing, dead_link, listing, stamp
+from ..core.names import ending
 
 # Model key, also the folder's name below models/ -> file endings listed.
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -87,22 +90,35 @@ def of_models() -> dict[str, tuple[str, ...]]:
 def listed(key: str) -> list[str]:
     """Relative names of the files under this key, sorted, without repeats and without links to nowhere."""
     endings = folder_paths.folder_names_and_paths[key][1]
-    names: set[str] = set()
-    for root in folders(key):
-        for name, path in files_below(root):
-            known = os.path.splitext(name)[1].lower() in endings
-            if known and dead_link(path) is None:
-                names.add(name)
-    return sorted(names)
+    return list(_menu(tuple(map(listing, folders(key))), frozenset(endings)))
+
+
+@lru_cache(maxsize=64)
+def _menu(listings: tuple[Listing, ...], endings: frozenset[str]) -> tuple[str, ...]:
+    """As `listed`. The same listings come as long as nothing has changed in their folders: sorting thousands of names
+    takes longer than looking whether something has."""
+    names_there: set[str] = set()
+    for folder in listings:
+        for name, path in folder.files:
+            if ending(name) in endings and dead_link(path) is None:
+                names_there.add(name)
+    return tuple(sorted(names_there))
 
 
 def find(name: str, key: str) -> str | None:
     """Full path of the first file called `name` (relative, sub-folders allowed) under this key, or None.
 
-    No file has an empty name: that is what an empty menu sends. Raises UnsafePath when the name climbs out of the
-    folder.
+    Where there is none, a file is taken whose name is the same in another spelling: see core.names. No file has an
+    empty name: that is what an empty menu sends. Raises UnsafePath when the name climbs out of the folder.
     """
-    for folder in folders(key) if name else ():
+    return find_exactly(name, key) or _spelled_otherwise(name, key)
+
+
+def find_exactly(name: str, key: str) -> str | None:
+    """`find`, of the name as it is written."""
+    if not name:
+        return None
+    for folder in folders(key):
         path = within(folder, name)
         if os.path.isfile(path):
             return path
@@ -117,6 +133,15 @@ def refuse_dead_link(name: str, *keys: str) -> None:
         leads_to = dead_link(path)
         if leads_to is not None:
             raise DeadLink(path, leads_to)
+
+
+def _spelled_otherwise(name: str, key: str) -> str | None:
+    paths: dict[str, str] = {}
+    for folder in folders(key):
+        for entry, path in listing(folder).files:
+            paths.setdefault(entry, path)
+    entry = names.among(name, paths) if name else None
+    return paths[entry] if entry and os.path.isfile(paths[entry]) else None
 
 
 def within(folder: str, name: str) -> str:

@@ -16,10 +16,13 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
+
+import stopping
 
 # Not resolved: a pack linked into custom_nodes belongs to that ComfyUI.
 ROOT = Path(__file__).absolute().parents[1]
@@ -71,13 +74,14 @@ def run(main: Callable[[], int]) -> NoReturn:
     Names of people and files may be in what it prints, also where the console has no letters for them.
     """
     _pack_module("core.consoles").accept_any_text()
+    stopping.stop_on_signals()
     try:
         sys.exit(main())
     except SetupError as problem:
         say(str(problem))
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except KeyboardInterrupt as stop:
+        sys.exit(stopping.status_of(stop))
 
 
 def _pack_module(name: str) -> Any:
@@ -117,17 +121,17 @@ def host_at(folder: Path) -> Host | None:
 
 
 def python_for(
-    hosts: Sequence[Host], given: str | None = None, modules: Iterable[str] = (), purposes: Sequence[str] = EVERYTHING
+    hosts: Sequence[Host], chosen: str | None = None, modules: Iterable[str] = (), purposes: Sequence[str] = EVERYTHING
 ) -> Path:
-    """The Python to run in: the `given` one, else an active ComfyUI environment, else our own .venv, made if need be.
+    """The Python to run in: the `chosen` one, else an active ComfyUI environment, else our own .venv, made if need be.
 
-    modules: what must be importable. purposes: whose requirements .venv needs. A given Python is never installed into.
+    modules: what must be importable. purposes: whose requirements .venv needs. A chosen Python is never installed into.
     """
     needed = ["torch", *modules]
-    if given:
-        python = Path(given).absolute() if Path(given).is_file() else Path(given)  # hosts start in their own folders
+    if chosen:
+        python = Path(chosen).absolute() if Path(chosen).is_file() else Path(chosen)  # hosts start in their own folders
         if lacking := _lacking(python, needed):
-            raise SetupError(f"{given} lacks {', '.join(lacking)}. {_advice(given)}")
+            raise SetupError(f"{chosen} lacks {', '.join(lacking)}. {_advice(chosen)}")
         return python
     active = _active_python()
     if active and "torch" not in (lacking := _lacking(active, [*needed, *(HOST_MODULES if hosts else ())])):
@@ -163,12 +167,52 @@ def python_in(environment: Path) -> Path:
     return scripts if scripts.is_file() or environment == VENV else environment / "python.exe"
 
 
+_ASKED = """
+import importlib.util, sys
+lacking = [name for name in sys.argv[1:] if getattr(importlib.util.find_spec(name), "origin", None) is None]
+print("python", sys.version_info[0], sys.version_info[1], *lacking)
+"""
+"""A folder of a module's name beside the script is no module: it has no origin."""
+_ANSWER = re.compile(r"python (\d+) (\d+)((?: \S+)*)")
+_ANSWER_SECONDS, _ANSWER_BYTES = 120, 1 << 16
+
+
 def _lacking(python: Path, modules: Sequence[str]) -> list[str]:
-    code = "import importlib.util as u, sys; print(*[m for m in sys.argv[1:] if not u.find_spec(m)])"
+    """Which of these modules a Python has not. Raises SetupError for what is none, or is too old."""
     try:
-        return _read([str(python), "-c", code, *modules]).split()
-    except (OSError, subprocess.CalledProcessError) as cause:
+        lines = _answer([str(python), "-c", _ASKED, *modules]).splitlines()
+    except OSError as cause:
         raise SetupError(f"{python} is not a Python that runs ({cause}).") from cause
+    # A Python may say something of its own before; a program that is none ends without a word, or with another one.
+    answer = _ANSWER.fullmatch(lines[-1].strip()) if lines else None
+    if not answer:
+        raise SetupError(f"{python} is not a Python that runs: it does not answer as one.")
+    version = int(answer[1]), int(answer[2])
+    if version < (3, 10):
+        raise SetupError(f"{python} is Python {version[0]}.{version[1]}; 3.10 or newer is needed.")
+    return answer[3].split()
+
+
+def _answer(command: list[str]) -> str:
+    """The beginning of what a program says; it is ended where it says more, or waits. Raises OSError where it cannot be
+    started or fails."""
+    # It is asked nothing, and what it complains of is not ours to show.
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        late = threading.Timer(_ANSWER_SECONDS, process.kill)
+        late.start()
+        try:
+            said = process.stdout.read(_ANSWER_BYTES) if process.stdout else b""
+            if len(said) == _ANSWER_BYTES:
+                process.kill()
+            status = process.wait()
+        finally:
+            late.cancel()
+            process.kill()
+    if status:
+        raise OSError(f"it ended with the status {status}")
+    return said.decode("utf-8", "replace")
 
 
 def _own_python(hosts: Sequence[Host], purposes: Sequence[str]) -> Path:

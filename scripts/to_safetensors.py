@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -121,11 +122,23 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def _stop(number: int, _: object) -> None:
+    raise KeyboardInterrupt(number)
+
+
 if __name__ == "__main__":
     accept_any_text()
+    # Whoever ends it, as by closing its terminal: no unfinished file stays. This script is published alone, without the
+    # others, which share stopping.py.
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # under nohup one is ignored
+            signal.signal(number, _stop)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=path, help="a pickle, or the folder of Parts2Whole")
     try:
         print(convert(parser.parse_args().source))
     except (LikenessError, OSError) as problem:
         sys.exit(str(problem))
+    except KeyboardInterrupt as stop:
+        sys.exit(128 + (stop.args[0] if stop.args else signal.SIGINT))

@@ -13,7 +13,9 @@ from typing import Any
 
 from ..errors import BadSetup, ModelMissing, UnsupportedCheckpoint
 from ..families import of_text
+from ..names import among
 from ..text import in_one_line
+from .files import listing
 
 PATH = Path(__file__).absolute().parents[2] / "models_manifest.json"
 
@@ -187,7 +189,8 @@ def release_advice(model: Model) -> str:
 def folder_of(name: str) -> str | None:
     """The diffusers folder that a file lies in, complete or not, "." for none above it; name: its relative path."""
     folders = PurePath(name).parts[:-1]
-    found = next((number for number, folder in enumerate(folders) if folder in ("unet", "reference_unet")), None)
+    unets = ("unet", "reference_unet")
+    found = next((number for number, folder in enumerate(folders) if folder.lower() in unets), None)
     return None if found is None else str(PurePath(*folders[:found]))
 
 
@@ -195,7 +198,7 @@ def locate(model: Model, folder: Path) -> dict[str, Path]:
     """The file of every part. Raises ModelMissing with the names and sizes of what is not there, UnsupportedCheckpoint
     for another model's diffusers folder."""
     paths = {file.part: [folder / name.removeprefix(f"{model.name}/") for name in file.names] for file in model.files}
-    found = {part: next((path for path in names if path.is_file()), None) for part, names in paths.items()}
+    found = {part: _there(folder, names) for part, names in paths.items()}
     missing = [file for file in model.files if not found[file.part]]
     own = [file for file in model.files if file.part not in _OF_ANY]
     if all(file in missing for file in own):
@@ -207,6 +210,20 @@ def locate(model: Model, folder: Path) -> dict[str, Path]:
         sizes = ", ".join(human(file.size) for file in missing)
         raise ModelMissing(f"Something of the {model.title} release", names, [str(folder)], model.page, sizes)
     return {part: path for part, path in found.items() if path}
+
+
+def _there(folder: Path, paths: Sequence[Path]) -> Path | None:
+    """The first of these paths that is a file, else a file below `folder` whose name is the same in another spelling:
+    some disks and archives write names in capitals."""
+    for path in paths:
+        if path.is_file():
+            return path
+    below = {name: Path(file) for name, file in listing(str(folder)).files}
+    for path in paths:
+        entry = among(path.relative_to(folder).as_posix(), below)
+        if entry and below[entry].is_file():
+            return below[entry]
+    return None
 
 
 def _family(folder: Path) -> str:

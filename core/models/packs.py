@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path, PurePath
 
+from ..names import ending
 from .manifest import Model, model, models
 
 LOOSE = "loose files"
@@ -172,6 +173,6 @@ def packs(names: Iterable[str]) -> dict[str, list[str]]:
     """pack -> its files that may be detectors, for the .onnx files among these names; packs sorted by name."""
     found: dict[str, list[str]] = {}
     for name in names:
-        if name.lower().endswith(".onnx") and maybe_detector(name):
+        if ending(name) == ".onnx" and maybe_detector(name):
             found.setdefault(pack_of(name), []).append(name)
     return dict(sorted(found.items(), key=lambda item: (item[0] == LOOSE, item[0])))

@@ -6,6 +6,7 @@ import errno
 import logging
 import math
 import os
+import signal
 import socket
 import sys
 import time
@@ -220,11 +221,14 @@ def on_ray(address: str | None, workers: int | None, models: list[str]) -> tuple
         options["runtime_env"] = {"working_dir": str(ROOT), "excludes": [".git", ".venv", ".cache", "tests", "output"]}
     else:
         options["include_dashboard"] = True
+    stops = signal.getsignal(signal.SIGTERM)
     try:
         context = ray.init(address or "local", **options)
     except Exception as cause:  # Ray raises bare ones, such as when starting takes too long
         where = f" at {address}, which may want its RAY_AUTH_MODE and RAY_AUTH_TOKEN here too" if address else ""
         raise SetupError(f"Ray does not start{where}: {cause}") from cause
+    finally:
+        signal.signal(signal.SIGTERM, stops)  # Ray puts a way to end of its own in its place
     if context.dashboard_url:
         say(f"Ray's dashboard: http://{context.dashboard_url}")
     gpus = int(ray.cluster_resources().get("GPU", 0))

@@ -102,7 +102,8 @@ def pytest(copy: Path, *tests: str, quiet: bool = False) -> int:
             sys.dont_write_bytecode = True
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.chdir(copy)
-        sys.path.remove(SCRIPTS)
+        # rig has put the pack's folder there, too: scripts import `core` from it, which shall be the copy's.
+        sys.path[:] = [folder for folder in sys.path if folder not in (SCRIPTS, str(ROOT))]
         options = ("-q", "-c", str(copy / "pyproject.toml"), "-p", TESTS[-1], "-p", "no:cacheprovider")
         os._exit(sys.modules["pytest"].main([*options, *tests]))
     finally:

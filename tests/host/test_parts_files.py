@@ -1,6 +1,7 @@
 """The release of Parts2Whole, as a folder and as one file, loaded by the host from whatever ComfyUI's folders offer."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from comfy.model_sampling import ModelSamplingDiscrete
 from diffusers import DDIMScheduler
 from pack.bridge.self_attention.recording import record_at_zero
 from pack.core import errors
+from pack.core.models import manifest
 from pack.core.models.tensors import load
 from pack.nodes.parts2whole import files as parts2whole_files
 from pack.nodes.parts2whole.nodes import LoadParts2Whole
@@ -63,6 +65,21 @@ def test_folders_and_single_files_are_offered(folder, single, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setitem(folder_paths.folder_names_and_paths, "parts2whole", ([str(folder)], {".safetensors"}))
     assert parts2whole_files.choices() == ["."] and parts2whole_files.path_of(".") == str(folder)
+
+
+def test_a_release_whose_names_are_spelled_otherwise(folder, tmp_path, monkeypatch):
+    """In capitals, as some disks and archives write them, and chosen as on Windows."""
+    for file in folder.rglob("*"):
+        if file.is_file():
+            copy = tmp_path / "mine" / "Released" / str(file.relative_to(folder)).upper()
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.symlink_to(file)
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "parts2whole", ([str(tmp_path)], {".safetensors"}))
+    assert parts2whole_files.choices() == [os.path.join("mine", "Released")]
+    for name in ("mine\\Released", "mine/Released", "Mine\\released", "Parts2Whole"):
+        assert parts2whole_files.path_of(name) == str(tmp_path / "mine" / "Released")
+    parts = manifest.locate(parts2whole_files.MODEL, tmp_path / "mine" / "Released")
+    assert len(parts) == len(parts2whole_files.MODEL.files) and all(path.is_file() for path in parts.values())
 
 
 @torch.no_grad()

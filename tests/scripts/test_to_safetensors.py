@@ -3,8 +3,10 @@
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,28 @@ def test_what_cannot_be_converted_is_named_and_leaves_nothing(tmp_path):
         done = run(given)
         assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"x.bin", "id-patch.bin"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_what_is_told_to_stop_leaves_nothing(number, tmp_path):
+    """The large file is written for a while: it is ended as soon as there is something to be cleared up."""
+    state = id_patch_file("mlp")
+    state["patch_proj"]["norm.weight"] = torch.zeros(1 << 25)
+    source = tmp_path / "id-patch.bin"
+    torch.save(state, source)
+    with subprocess.Popen([sys.executable, str(SCRIPT), str(source)], stderr=subprocess.PIPE) as done:
+        give_up = time.monotonic() + 60
+        while not [*tmp_path.glob(".converting-*")] and done.poll() is None:
+            assert time.monotonic() < give_up
+            time.sleep(0.001)
+        done.send_signal(number)
+        assert done.wait(60) == 128 + number, done.stderr and done.stderr.read()
+    assert {path.name for path in tmp_path.iterdir()} == {"id-patch.bin"}
+
+
+def test_a_device_is_no_pickle():
+    done = run(Path("/dev/zero"))
+    assert done.returncode == 1 and "no file" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
