@@ -10,7 +10,6 @@ import itertools
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from onnx import TensorProto, helper, numpy_helper
 from rig.standins import ir_se50_shapes
 from torch import Tensor
 
@@ -74,6 +73,9 @@ def state() -> dict[str, Tensor]:
 
 def onnx_file() -> bytes:
     """The same as a recogniser in an ONNX file reads RGB, -1..1, without the normalisation."""
+    # Here, because who only draws with the miniature needs no package that writes ONNX files.
+    from onnx import TensorProto, helper, numpy_helper
+
     columns = basis()
     told = columns[:, :_COLOURS].unflatten(1, (3, -1)).flip(1).flatten(1)  # BGR -> RGB
     weights = {"blur": _blur().expand(3, 1, 3, 3), "told": told, "constant": _CONSTANT * columns[:, _COLOURS]}
