@@ -8,12 +8,11 @@ them widened to the sizes of the release. What does not run is what needs a host
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from environment import package_file
 from rig import photos
