@@ -87,8 +87,8 @@ def main() -> int:
 def prepared(given: str | None, needs_host: bool) -> tuple[Host | None, Path]:
     """The ComfyUI to run in, None where there is none and none can be fetched, and the Python to run in.
 
-    given: the Python that the user names. needs_host: whether there is nothing to do without a ComfyUI. ComfyUI is fetched before anything is installed for it, so that nothing large
-    is, where it is out of reach. Raises SetupError.
+    given: the Python that the user names. needs_host: whether there is nothing to do without a ComfyUI, which is
+    fetched before anything is installed for it: where it is out of reach, nothing large comes. Raises SetupError.
     """
     hosts = environment.find_hosts()
     if python := environment.entered():
