@@ -19,6 +19,7 @@ from ..core.models import formats, packs
 from ..core.models.files import WEIGHTS, Stamp, by_name, stamp
 from ..core.models.onnx_file import Kind, inspect
 from ..core.models.tensors import State
+from ..core.names import among
 from . import folders, load, notes
 
 ALL = "all found"
@@ -67,6 +68,7 @@ def files_stamp() -> tuple[Stamp, ...]:
 def refusal(pack: str, recognisers: str) -> LikenessError | None:
     """Why this choice cannot be loaded, as far as file names tell."""
     files = _files()
+    pack, recognisers = _as_offered(pack, recognisers, files)
     if pack != NO_DETECTOR and pack not in packs.packs(files.onnx):
         return _missing("A face pack" if pack == NONE_FOUND else f"The face pack {pack}", pack)
     if recognisers == NO_RECOGNISER:
@@ -75,6 +77,12 @@ def refusal(pack: str, recognisers: str) -> LikenessError | None:
     if recognisers != ALL and recognisers not in found:
         return _missing(f"The face recogniser {recognisers}", recognisers)
     return None if found else _no_recogniser(pack)
+
+
+def _as_offered(pack: str, recognisers: str, files: Files) -> tuple[str, str]:
+    """A pack and the id of a recogniser as they are called here, where a workflow spells them otherwise."""
+    known = files.recognisers(pack)
+    return among(pack, packs.packs(files.onnx)) or pack, among(recognisers, known) or recognisers
 
 
 def _no_recogniser(pack: str) -> ModelMissing:
@@ -91,6 +99,7 @@ def load_face_model(pack: str, recognisers: str, node: str | None = None) -> Fac
     if error := refusal(pack, recognisers):
         raise error
     files = _files()
+    pack, recognisers = _as_offered(pack, recognisers, files)
     left_out: list[UnsupportedCheckpoint] = []
     detector = _no_detector if pack == NO_DETECTOR else _first_detector(files, pack, left_out)
     usable = _usable(files, pack, recognisers, left_out)

@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Callable
+from functools import lru_cache
 
 import folder_paths
 
+from ..core import names
 from ..core.errors import BadInput, LikenessError
 from ..core.inputs import named
 from ..core.methods import methods
-from ..core.models.files import WEIGHTS, files_below, stamp
+from ..core.models.files import WEIGHTS, Listing, listing, stamp
+from ..core.names import ending
 
 # Model key, also the folder's name below models/ -> file endings listed.
 _KEYS: dict[str, tuple[str, ...]] = {
@@ -75,21 +78,44 @@ def of_models() -> dict[str, tuple[str, ...]]:
 def listed(key: str) -> list[str]:
     """Relative names of the files under this key, sorted, without repeats."""
     endings = folder_paths.folder_names_and_paths[key][1]
-    names = {name for root in folders(key) for name, _ in files_below(root)}
-    return sorted(name for name in names if os.path.splitext(name)[1].lower() in endings)
+    return list(_menu(tuple(map(listing, folders(key))), frozenset(endings)))
+
+
+@lru_cache(maxsize=64)
+def _menu(listings: tuple[Listing, ...], endings: frozenset[str]) -> tuple[str, ...]:
+    """As `listed`. The same listings come as long as nothing has changed in their folders: sorting thousands of names
+    takes longer than looking whether something has."""
+    found = {name for folder in listings for name, _ in folder.files}
+    return tuple(sorted(name for name in found if ending(name) in endings))
 
 
 def find(name: str, key: str) -> str | None:
     """Full path of the first file called `name` (relative, sub-folders allowed) under this key, or None.
 
-    No file has an empty name: that is what an empty menu sends. Raises UnsafePath when the name climbs out of the
-    folder.
+    Where there is none, a file is taken whose name is the same in another spelling: see core.names. No file has an
+    empty name: that is what an empty menu sends. Raises UnsafePath when the name climbs out of the folder.
     """
-    for folder in folders(key) if name else ():
+    return find_exactly(name, key) or _spelled_otherwise(name, key)
+
+
+def find_exactly(name: str, key: str) -> str | None:
+    """`find`, of the name as it is written."""
+    if not name:
+        return None
+    for folder in folders(key):
         path = within(folder, name)
         if os.path.isfile(path):
             return path
     return None
+
+
+def _spelled_otherwise(name: str, key: str) -> str | None:
+    paths: dict[str, str] = {}
+    for folder in folders(key):
+        for entry, path in listing(folder).files:
+            paths.setdefault(entry, path)
+    entry = names.among(name, paths) if name else None
+    return paths[entry] if entry and os.path.isfile(paths[entry]) else None
 
 
 def within(folder: str, name: str) -> str:

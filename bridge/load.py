@@ -21,6 +21,7 @@ from ..core.models import doctor, manifest, tensors
 from ..core.models.files import SAFETENSORS
 from ..core.models.formats import require
 from ..core.models.manifest import Model
+from ..core.names import ending, same_name
 from ..core.text import in_one_line
 from . import dit, folders, notes
 
@@ -34,7 +35,7 @@ def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
 
 def _loaded(path: Path) -> Any:
     """As the host loads, which maps files into memory or not as its user chose; but it goes by the file's name."""
-    if path.suffix not in SAFETENSORS and tensors.is_safetensors(path):
+    if ending(path.name) not in SAFETENSORS and tensors.is_safetensors(path):
         return tensors.load(path)
     return comfy.utils.load_torch_file(str(path), safe_load=True)
 
@@ -122,7 +123,8 @@ class Published:
 
     def named(self, file: str) -> Model:
         """The published file of that name. Of another name: the method's first."""
-        return next((one for one in manifest.models() if (one.key, one.name) == (self.key, file)), self.model)
+        published = (model for model in manifest.models() if model.key == self.key and same_name(model.name, file))
+        return next(published, self.model)
 
     def path(self, file: str) -> str:
         """Full path of the file that was chosen. Raises ModelMissing, UnsafePath.
@@ -131,7 +133,7 @@ class Published:
         model folder: its contents tell.
         """
         path, model = folders.find(file, self.key), self.named(file)
-        if path is None and file == model.name:
+        if path is None and same_name(file, model.name):
             path = doctor.elsewhere(model, folders.of_models())
         if path is None:
             searched = folders.folders(self.key)

@@ -16,7 +16,8 @@ from ..core.faces import analysis, landmarks
 from ..core.faces.analysis import Detection
 from ..core.faces.landmarks import Mesh
 from ..core.faces.pictures import Picture, from_file
-from ..core.models.files import Stamp, stamp, write_whole
+from ..core.models.files import Listing, Stamp, listing, stamp, write_whole
+from ..core.names import among, ending
 from ..core.people import Face
 from ..core.text import logger
 from . import folders
@@ -38,9 +39,18 @@ def names() -> list[str]:
     """Folders with photos below the input directory, for a menu, and last the examples."""
     root = folder_paths.get_input_directory()
     # Not along links: what they lead to is refused, or is there under its own name, and may be a whole disk.
-    found = [os.path.relpath(folder, root) for folder, _, files in os.walk(root) if any(map(_is_photo, files))]
-    inside = (name.replace(os.sep, "/") for name in found if name != ".")
-    return [*sorted(inside, key=_by_number), EXAMPLES]
+    return [*_with_photos(listing(root, links=False)), EXAMPLES]
+
+
+@lru_cache(maxsize=2)
+def _with_photos(files: Listing) -> tuple[str, ...]:
+    """The folders in which a photo lies, but for that of the listing itself, with slashes on every system."""
+    found: set[str] = set()
+    for name, _ in files.files:
+        folder, file = os.path.split(name)
+        if folder and folder not in found and _is_photo(file):
+            found.add(folder)
+    return tuple(sorted((name.replace(os.sep, "/") for name in found), key=_by_number))
 
 
 def is_chosen(folder: object) -> bool:
@@ -49,12 +59,14 @@ def is_chosen(folder: object) -> bool:
 
 
 def path_of(folder: str) -> str:
-    """Full path of a folder of the input directory. Raises UnsafePath, also for a link that leads out of it, and
-    BadPhoto where there is none of that name."""
+    """Full path of a folder of the input directory, also of one whose name is the same in another spelling. Raises
+    UnsafePath, also for a link that leads out of it, and BadPhoto where there is none of that name."""
     if folder == EXAMPLES:
         return str(PICTURES / "people")
     root = folder_paths.get_input_directory()
     path = folders.within(root, folder)
+    if not os.path.isdir(path):
+        path = folders.within(root, among(folder, names()[:-1]) or folder)
     if not os.path.isdir(path):  # first: it takes letters that no file system has
         advice = "Choose one from the list; press R in ComfyUI after folders were added or renamed."
         raise BadPhoto(f"The folder {folder!r} is not in {root}.", advice)
@@ -108,7 +120,7 @@ def faces_of(path: str, size: int, changed: int, face_model: FaceModel, largest:
 
 
 def _is_photo(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in _ENDINGS
+    return not name.startswith(".") and ending(name) in _ENDINGS
 
 
 def _inside(path: str, root: str) -> bool:

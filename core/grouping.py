@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from torch.nn.functional import normalize
 
 from .errors import BadCast, counted, gathered, listed
 from .faces import analysis
+from .names import folded, same_name
 from .people import Face
 from .text import COMMAS, NAME, plain
 
@@ -58,7 +60,9 @@ class Sighting:
 
 def name_of(file: str) -> str:
     """Who a photo shows by the name of its file: anna_1.jpg -> Anna. "" where that is a number or a camera's name."""
-    name = _NUMBER_BEHIND.sub("", plain(re.sub(r"[_\-+.,]+", " ", os.path.splitext(file)[0])))
+    # title() takes a letter behind an accent of its own, as a Mac writes them, for the beginning of a word.
+    stem = unicodedata.normalize("NFC", os.path.splitext(file)[0])
+    name = _NUMBER_BEHIND.sub("", plain(re.sub(r"[_\-+.,]+", " ", stem)))
     words = name.casefold().split()
     if not words or (len(name) == 1 and name.isascii()) or re.search(r"\d", name) or _NO_NAMES & set(words):
         return ""
@@ -86,7 +90,7 @@ def may_be_one(seen: Sequence[Sighting], by_face: bool) -> Tensor:
     allowed = photos[:, None] != photos
     if by_face:
         return allowed
-    names = ["" if one.part else name_of(one.file).casefold() for one in seen]
+    names = ["" if one.part else folded(name_of(one.file)) for one in seen]
     numbers = {name: n for n, name in enumerate(dict.fromkeys(names)) if name}
     named = torch.tensor([numbers.get(name, -1) for name in names])
     return allowed & (named[:, None] == named) & (named >= 0)
@@ -133,7 +137,7 @@ def named(seen: Sequence[Sighting], groups: Sequence[Sequence[int]], names: Sequ
 def _one_spelling(who: Sequence[str]) -> list[str]:
     """anna is Anna where both are there: as it was written first."""
     first: dict[str, str] = {}
-    return [first.setdefault(name.casefold(), name) for name in who]
+    return [first.setdefault(folded(name), name) for name in who]
 
 
 def corrected(seen: Sequence[Sighting], who: Sequence[str], photos: Sequence[str], text: str) -> list[str]:
@@ -167,9 +171,10 @@ def corrected(seen: Sequence[Sighting], who: Sequence[str], photos: Sequence[str
 
 def _meant(key: str, name: str, seen: Sequence[Sighting], who: Sequence[str], photos: Sequence[str]) -> list[int]:
     """Indices of the faces that the left side of a correction speaks of."""
-    if people := [n for n, one in enumerate(who) if one.casefold() == key.casefold() and one != NOBODY]:
+    if people := [n for n, one in enumerate(who) if folded(one) == folded(key) and one != NOBODY]:
         return people
-    if faces := [n for n, one in enumerate(seen) if key in (one.number, one.file and f"{one.file}.{one.part}")]:
+    faces = [n for n, face in enumerate(seen) if key == face.number or _is_part(key, face)]
+    if faces:
         return faces
     photo = _photo(key, photos)
     faces = [n for n, one in enumerate(seen) if one.photo == photo]
@@ -186,11 +191,16 @@ def _meant(key: str, name: str, seen: Sequence[Sighting], who: Sequence[str], ph
     return faces
 
 
+def _is_part(key: str, face: Sighting) -> bool:
+    """Whether a correction names this face of a file: anna.jpg.2."""
+    return bool(face.file) and same_name(key, f"{face.file}.{face.part}")
+
+
 def _photo(key: str, photos: Sequence[str]) -> int | None:
     if key.isdecimal() and len(key) < 10 and 1 <= int(key) <= len(photos):  # int() refuses thousands of digits
         return int(key)
-    names = [file.casefold() for file in photos]
-    wanted = key.casefold()
+    names = [folded(file) for file in photos]
+    wanted = folded(key)
     if wanted in names:
         return names.index(wanted) + 1
     stems = [os.path.splitext(name)[0] for name in names]

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from .errors import BadCast, BadSetup, LikenessError, counted, listed
+from .names import folded
 from .text import NAME, names_in, plain
 
 MOST_SCENES = 100
@@ -120,7 +121,7 @@ def named(who: str, names: Sequence[str], node: str) -> list[int]:
 
 def _called(who: str, names: Sequence[str]) -> list[int]:
     """The indices of those of this name, else of this number, counted from 1; large and small letters are the same."""
-    found = [n for n, name in enumerate(names) if plain(name, NAME).casefold() == who.casefold()]
+    found = [n for n, name in enumerate(names) if folded(plain(name, NAME)) == folded(who)]
     if not found and re.fullmatch("[0-9]{1,4}", who) and 0 < int(who) <= len(names):
         return [int(who) - 1]
     return found

@@ -13,6 +13,7 @@ from ..core.errors import ModelMissing
 from ..core.methods import methods
 from ..core.models.formats import recognised
 from ..core.models.manifest import models
+from ..core.names import among, same_name
 from .sockets import AdapterSocket
 
 LISTED = "https://github.com/likeness-nodes/likeness/blob/main/docs/models.md"
@@ -40,12 +41,16 @@ def place(file: str, method: str) -> tuple[FileLoader, str]:
     if method:
         return LOADERS[method], file
     by_key = {loader.published.key: loader for loader in LOADERS.values()}
-    there = [key for key in by_key if folders.find(file, key)]
-    published = [model.key for model in models() if model.name == file and model.key in by_key]
-    for key in (*there, *published):
+    there = [key for key in by_key if folders.find_exactly(file, key)]
+    # In another spelling, such as that of another system.
+    alike = [key for key in by_key if not there and folders.find(file, key)]
+    published = [model.key for model in models() if same_name(model.name, file) and model.key in by_key]
+    for key in (*there, *alike, *published):
         return by_key[key], file
-    if file in (known := files()):
-        return known[file]
+    known = files()
+    entry = among(file, known)
+    if entry:
+        return known[entry]
     raise ModelMissing("The adapter", [file or "no file"], folders.folders(*by_key), LISTED, "its size is there")
 
 

@@ -4,11 +4,12 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import comfy.model_management
+import folder_paths
 import torch
 from comfy_api.latest import io, ui
 
@@ -17,8 +18,9 @@ from ..bridge.schema import IN_FILES
 from ..core.models import doctor, manifest, needs
 from ..core.models.doctor import GOOD, OK, Diagnosis, Finding
 from ..core.models.manifest import Model
+from ..core.names import among
 from ..core.previews import table
-from ..core.text import in_one_line
+from ..core.text import NAME, in_one_line, plain
 
 THIS, STARTS, ALL = "this workflow", "start templates", "all templates"
 MISSING = "/likeness/missing"
@@ -48,7 +50,23 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     names = several.get(choice, [choice])
     graphs = {THIS: prompt} if choice == THIS else {name: _template(name) for name in names}
     wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
-    return doctor.report(choice, wanted, folders.of_models(), _around(), stop, needs.users(graphs, _template))
+    around = [*_around(), *(_refused(prompt) if choice == THIS else ())]
+    return doctor.report(choice, wanted, folders.of_models(), around, stop, needs.users(graphs, _template))
+
+
+def _refused(prompt: Mapping[str, Any]) -> Iterator[Finding]:
+    """Files that ComfyUI's own loaders refuse although they are there: the prompt spells them as another system does.
+
+    In the editor web/names.js has put them into the spelling of the menus; what another program posts comes as it is.
+    """
+    for key, name in needs.loaded(prompt):
+        if key not in needs.LOADERS.values():
+            continue
+        menu = folder_paths.get_filename_list(key)
+        offered = among(name, menu)
+        if offered not in (None, name):
+            detail = f"ComfyUI lists it as {offered} and takes no other spelling: write that into the prompt."
+            yield Finding(plain(name, NAME), doctor.SPELLED, detail)
 
 
 def _template(name: str) -> dict[str, Any]:

@@ -15,9 +15,6 @@ title.input" of any other; the cell of a photo is its file. docs/many_pictures.m
 from __future__ import annotations
 
 import argparse
-import difflib
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +23,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
-from environment import ROOT, Host, SetupError, say
+from environment import Host, SetupError, say
 
 if TYPE_CHECKING:
     from batch.output import Output
@@ -39,7 +36,6 @@ MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "filelock", "tqdm")
 
 def main() -> int:
     given = arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever stops it, it clears up
     hosts = environment.find_hosts()
     if not hosts:
         raise SetupError("batch.py needs a ComfyUI: set COMFYUI_PATH, or run python scripts/demo.py first.")
@@ -50,9 +46,11 @@ def main() -> int:
     from batch.measured import Scores
     from batch.output import Output
     from batch.run import Run
+    from rig import workflow_files
 
     table = rows.with_inputs(rows.read(given.jobs), given.set)
-    workflow, photos = workflow_file(given.workflow), given.photos or given.jobs.parent
+    workflow, photos = workflow_files.named(given.workflow), given.photos or given.jobs.parent
+    workflow_files.read(workflow)  # what is wrong with it is told before a ComfyUI starts
     if not photos.is_dir():
         raise SetupError(f"There is no folder {photos}: name the one that the photos are in.")
     output = Output(given.output or given.jobs.with_suffix(""))
@@ -114,16 +112,6 @@ def positive(text: str) -> int:
     if not (text.isdecimal() and len(text) < 10 and int(text)):
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to 999999999")
     return int(text)
-
-
-def workflow_file(given: str) -> Path:
-    path = Path(given)
-    ours = ROOT / "workflows" / f"{path.stem if path.name == given else given}.json"
-    if found := next((file for file in (path, ours) if os.path.isfile(file)), None):
-        return found
-    names = [file.stem for file in (ROOT / "workflows").glob("*.json")]
-    near = ", ".join(difflib.get_close_matches(path.stem, names, 3, 0.4)) or "start_two_people"
-    raise SetupError(f"There is no file {given}, and no template of that name in {ours.parent}, such as {near}.")
 
 
 def crew(given: argparse.Namespace, host: Host, python: Path) -> Crew:

@@ -13,14 +13,15 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import types
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+import stopping
 
 # Not resolved: a pack linked into custom_nodes belongs to that ComfyUI.
 ROOT = Path(__file__).absolute().parents[1]
@@ -76,27 +77,15 @@ def say(text: str) -> None:
 
 
 def run(main: Callable[[], int]) -> NoReturn:
-    """End the script with what `main` returns; with a message where the user has to fix something, 130 if stopped.
-
-    SIGTERM and SIGHUP end it with 143 and 129, as they would without this, but only after what is half done has been
-    taken away: an exception passes every `finally` and `with`, a signal's own way to end a program passes none.
-    """
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-        if number := getattr(signal, name, None):
-            signal.signal(number, _stopped)
+    """End the script with what `main` returns; with a message where the user has to fix something, 130 if stopped."""
+    stopping.stop_on_signals()
     try:
         sys.exit(main())
     except SetupError as problem:
         say(str(problem))
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-
-
-def _stopped(number: int, _: types.FrameType | None) -> NoReturn:
-    """Raise SystemExit. A second signal of the kind does not interrupt the cleaning up."""
-    signal.signal(number, signal.SIG_IGN)
-    sys.exit(128 + number)
+    except KeyboardInterrupt as stop:
+        sys.exit(stopping.status_of(stop))
 
 
 def called(command: Sequence[str], quiet: bool = False, seconds: float | None = None) -> int:
@@ -149,25 +138,25 @@ def host_at(folder: Path) -> Host | None:
 
 
 def python_for(
-    hosts: Sequence[Host], given: str | None = None, modules: Iterable[str] = (), purposes: Sequence[str] = EVERYTHING
+    hosts: Sequence[Host], chosen: str | None = None, modules: Iterable[str] = (), purposes: Sequence[str] = EVERYTHING
 ) -> Path:
-    """The Python to run in: the `given` one, else an active ComfyUI environment, else our own .venv, made if need be.
+    """The Python to run in: the `chosen` one, else an active ComfyUI environment, else our own .venv, made if need be.
 
-    modules: what must be importable. purposes: whose requirements .venv needs. A given Python is never installed into.
+    modules: what must be importable. purposes: whose requirements .venv needs. A chosen Python is never installed into.
     """
-    return ready_python(hosts, given, modules) or own_python(hosts, purposes)
+    return ready_python(hosts, chosen, modules) or own_python(hosts, purposes)
 
 
-def ready_python(hosts: Sequence[Host], given: str | None, modules: Iterable[str]) -> Path | None:
-    """The `given` Python, else that of an active environment which has all modules, else None. Nothing is installed.
+def ready_python(hosts: Sequence[Host], chosen: str | None, modules: Iterable[str]) -> Path | None:
+    """The `chosen` Python, else that of an active environment which has all modules, else None. Nothing is installed.
 
-    Raises SetupError where the given one lacks a module, or is none that runs.
+    Raises SetupError where the chosen one lacks a module, or is none that runs.
     """
     needed = ["torch", *modules]
-    if given:
-        python = Path(given).absolute() if Path(given).is_file() else Path(given)  # hosts start in their own folders
+    if chosen:
+        python = Path(chosen).absolute() if Path(chosen).is_file() else Path(chosen)  # hosts start in their own folders
         if lacking := _lacking(python, needed):
-            raise SetupError(f"{given} lacks {', '.join(lacking)}. {_advice(given)}")
+            raise SetupError(f"{chosen} lacks {', '.join(lacking)}. {_advice(chosen)}")
         return python
     active = _active_python()
     if active is None:
@@ -188,7 +177,7 @@ def _advice(python: Path | str) -> str:
 
 
 def _active_python() -> Path | None:
-    """The interpreter of an activated virtual environment other than ours."""
+    """The interpreter of an activated virtual environment that is none of ours."""
     if sys.prefix != sys.base_prefix:
         active = Path(sys.prefix)
     elif folder := os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX"):
@@ -196,22 +185,63 @@ def _active_python() -> Path | None:
     else:
         return None
     python = python_in(active)
-    return python if python.is_file() and active.resolve() != VENV.resolve() else None
+    ours = active.resolve() in (VENV.resolve(), SMALL_VENV.resolve())
+    return python if python.is_file() and not ours else None
 
 
 def python_in(environment: Path) -> Path:
     if os.name != "nt":
         return environment / "bin" / "python"
     scripts = environment / "Scripts" / "python.exe"
-    return scripts if scripts.is_file() or environment == VENV else environment / "python.exe"
+    return scripts if scripts.is_file() or environment in (VENV, SMALL_VENV) else environment / "python.exe"
+
+
+_ASKED = """
+import importlib.util, sys
+lacking = [name for name in sys.argv[1:] if getattr(importlib.util.find_spec(name), "origin", None) is None]
+print("python", sys.version_info[0], sys.version_info[1], *lacking)
+"""
+"""A folder of a module's name beside the script is no module: it has no origin."""
+_ANSWER = re.compile(r"python (\d+) (\d+)((?: \S+)*)")
+_ANSWER_SECONDS, _ANSWER_BYTES = 120, 1 << 16
 
 
 def _lacking(python: Path, modules: Sequence[str]) -> list[str]:
-    code = "import importlib.util as u, sys; print(*[m for m in sys.argv[1:] if not u.find_spec(m)])"
+    """Which of these modules a Python has not. Raises SetupError for what is none, or is too old."""
     try:
-        return _read([str(python), "-c", code, *modules]).split()
-    except (OSError, subprocess.CalledProcessError) as cause:
+        lines = _answer([str(python), "-c", _ASKED, *modules]).splitlines()
+    except OSError as cause:
         raise SetupError(f"{python} is not a Python that runs ({cause}).") from cause
+    # A Python may say something of its own before; a program that is none ends without a word, or with another one.
+    answer = _ANSWER.fullmatch(lines[-1].strip()) if lines else None
+    if not answer:
+        raise SetupError(f"{python} is not a Python that runs: it does not answer as one.")
+    version = int(answer[1]), int(answer[2])
+    if version < (3, 10):
+        raise SetupError(f"{python} is Python {version[0]}.{version[1]}; 3.10 or newer is needed.")
+    return answer[3].split()
+
+
+def _answer(command: list[str]) -> str:
+    """The beginning of what a program says; it is ended where it says more, or waits. Raises OSError where it cannot be
+    started or fails."""
+    # It is asked nothing, and what it complains of is not ours to show.
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        late = threading.Timer(_ANSWER_SECONDS, process.kill)
+        late.start()
+        try:
+            said = process.stdout.read(_ANSWER_BYTES) if process.stdout else b""
+            if len(said) == _ANSWER_BYTES:
+                process.kill()
+            status = process.wait()
+        finally:
+            late.cancel()
+            process.kill()
+    if status:
+        raise OSError(f"it ended with the status {status}")
+    return said.decode("utf-8", "replace")
 
 
 def own_python(hosts: Sequence[Host], purposes: Sequence[str] = EVERYTHING) -> Path:

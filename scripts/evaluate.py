@@ -43,6 +43,7 @@ from core.models import packs
 from core.models.files import WEIGHTS, by_name
 from core.models.onnx_file import Kind, inspect
 from core.models.tensors import read
+from core.names import among
 from core.people import Cast, Face, Identity, Person, PlacedCast, Slot
 from core.text import in_one_line, plain_lines
 
@@ -186,20 +187,29 @@ def cast_of(path: Path, people: Mapping[str, Identity], size: tuple[int, int]) -
     names = said.get("people", list(people))
     if not names:
         raise Unusable(f"{beside} names nobody: write who is meant, or leave people out for everybody.")
-    if unknown := [name for name in names if name not in people]:
+    # A Mac writes the names of folders in another spelling than keyboards do.
+    known = {name: among(name, people) for name in names}
+    if unknown := [name for name in names if known[name] is None]:
         raise Unusable(f"{beside} names {', '.join(unknown)}; there are photos of {', '.join(people)}.")
     places = said.get("places", [])
     if places and len(places) != len(names):
         raise Unusable(f"{beside} has {counted(len(places), 'place')} for {len(names)} people: write one [x, y] each.")
     slots = [Slot((float(x), float(y))) for x, y in places] or [None] * len(names)
-    persons = (Person(people[name], 1.0, slot, n) for n, (name, slot) in enumerate(zip(names, slots, strict=True), 1))
+    persons: list[Person] = []
+    for number, (name, slot) in enumerate(zip(names, slots, strict=True), 1):
+        persons.append(Person(people[known[name] or name], 1.0, slot, number))
     return PlacedCast(tuple(persons), *said.get("size", size)) if places else Cast(tuple(persons))
+
+
+_LONGEST = 10**6
+"""Letters of a file beside a picture."""
 
 
 def said_in(beside: Path) -> dict[str, Any]:
     """Raises Unusable for anything but {"people": [names], "places": [[x, y], ...], "size": [width, height]}."""
     try:
-        said: Any = json.loads(beside.read_text("utf-8-sig"))
+        with beside.open(encoding="utf-8-sig") as file:
+            said: Any = json.loads(file.read(_LONGEST))
         names, (width, height) = said.get("people", []), said.get("size", (1, 1))
         whole = isinstance(names, list) and all(isinstance(name, str) for name in cast("list[Any]", names))
         whole = whole and said.keys() <= {"people", "places", "size"}  # a slip of the pen is not left out in silence

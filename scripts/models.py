@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
 from environment import ROOT, SetupError
-from rig import published
+from rig import published, workflow_files
 from rig.workflow import nodes_in, offered
 
 from core.errors import LikenessError
@@ -83,14 +83,14 @@ def show_list(given: argparse.Namespace) -> int:
 
 def read_workflow(name: str) -> dict[str, Any]:
     """A workflow of ours by name, or any by its path. Raises SetupError."""
-    path = WORKFLOWS / f"{name}.json"
+    graph = workflow_files.read(workflow_files.named(name))
     try:
-        return needs.workflow((path if path.is_file() else Path(name)).read_text("utf-8-sig"))
-    except OSError:
-        names = ", ".join(sorted(path.stem for path in WORKFLOWS.glob("*.json")))
-        raise SetupError(f"There is no workflow {name}. Ours are {names}.") from None
+        running = list(needs.nodes(graph))
     except ValueError as error:
         raise SetupError(f"{name} is no workflow: {error}. Save it again in ComfyUI.") from error
+    if not running:
+        raise SetupError(f"{name} is no workflow: there is no node in it that would run. Save it again in ComfyUI.")
+    return graph
 
 
 # --- Download

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 
 from ..errors import UnsupportedCheckpoint
 from ..methods import Format
+from ..names import among, ending, folded, spelled
 from ..text import plain
 from . import formats, onnx_file, packs
 from .files import WEIGHTS, files_below, no_model
@@ -27,6 +28,7 @@ from .torchscript import is_archive
 OK, NOTE = "ok", "note"
 FOUND, MISSING, MISPLACED, WRONG = "found", "missing", "in the wrong place", "the wrong kind"
 DAMAGED = "damaged"
+SPELLED = "under another name"
 GOOD = (OK, NOTE, FOUND)
 
 _NAMED = 6
@@ -152,11 +154,11 @@ def examine(model: Model, folders: Folders) -> Finding:
         return _pack(model, folders) or _missing(model, folders)
     places = {file: _place(file, model, folders) for file in model.files}
     lost = [file for file, path in places.items() if path is None]
-    for path in filter(None, places.values()):
+    for path in (place for place in places.values() if place):
         if trouble := _trouble(path, model if len(model.files) == 1 else None):
             return Finding(model.title, *trouble, fetch=model if model.page and trouble[0] == DAMAGED else None)
     if not lost:
-        return Finding(model.title, FOUND, str(places[model.files[0]]))
+        return Finding(model.title, FOUND, _where(model, places[model.files[0]], folders))
     if len(lost) < len(model.files):
         names = ", ".join(file.names[0] for file in lost)
         return Finding(model.title, MISSING, f"Not complete: {names}. All of it is at {model.page}.", model)
@@ -177,7 +179,7 @@ def _trouble(path: Path, model: Model | None) -> tuple[str, str] | None:
         return DAMAGED, f"{path} cannot be read ({error.strerror}): look at its permissions."
     if what:
         return DAMAGED, f"{path} is {what}. Download it again."
-    if path.suffix == ".json":
+    if ending(path.name) == ".json":
         return None
     if model and model.name.endswith(".torchscript"):
         return None if is_archive(path) else (DAMAGED, f"{path} is no whole TorchScript archive. Download it again.")
@@ -213,8 +215,30 @@ def _wrong_kind(path: Path, model: Model, found: Format | None, made_for: str | 
 
 
 def _place(file: File, model: Model, folders: Folders) -> Path | None:
-    paths = (Path(root) / name for root in folders.get(model.key, ()) for name in file.names)
-    return next((path for path in paths if os.path.isfile(path)), None)  # also of names that no file can have
+    """Where a file lies under one of its names, or under one that is the same in another spelling."""
+    roots = folders.get(model.key, ())
+    paths = (Path(root) / name for root in roots for name in file.names)
+    exact = next((path for path in paths if os.path.isfile(path)), None)  # also of names that no file can have
+    if exact:
+        return exact
+    for root in roots:
+        there = dict(folders.listed(root))
+        for name in file.names:
+            entry = among(name, there)
+            if entry and os.path.isfile(there[entry]):
+                return there[entry]
+    return None
+
+
+def _where(model: Model, path: Path | None, folders: Folders) -> str:
+    """The path of a model that is there. A loader of the host's offers it under the name that it has on the disk."""
+    ours = model.format and formats.known(model.format).ours
+    roots = [Path(root) for root in folders.get(model.key, ()) if path and path.is_relative_to(root)]
+    if ours or not roots or not path:
+        return str(path)
+    name = path.relative_to(roots[0]).as_posix()
+    written = [spelled(PurePath(other).as_posix()) for file in model.files for other in file.names]
+    return str(path) if spelled(name) in written else f"{path}: choose {name} in its loader."
 
 
 def _missing(model: Model, folders: Folders) -> Finding:
@@ -232,7 +256,7 @@ def _pack(model: Model, folders: Folders) -> Finding | None:
     """Whether detector and recogniser of a face pack are there, in any of the layouts in which people have them;
     None where there is nothing of the pack."""
     known = (listed for root in folders.get(model.key, ()) for listed in folders.listed(root))
-    found = [(name, path) for name, path in known if path.suffix == ".onnx" and os.path.isfile(path)]
+    found = [(name, path) for name, path in known if ending(name) == ".onnx" and os.path.isfile(path)]
     here = [path for name, path in found if packs.pack_of(name) == model.name]
     if not here and len(model.files) == 1:
         for name, path in found:
@@ -256,11 +280,11 @@ def _pack(model: Model, folders: Folders) -> Finding | None:
 
 
 def _misplaced_pack(model: Model, folders: Folders) -> Finding | None:
-    names, into = {PurePath(file.names[0]).name for file in model.files}, target(model, folders)
+    names, into = {folded(PurePath(file.names[0]).name) for file in model.files}, target(model, folders)
     for path in folders.everything():
-        if path.name == f"{model.name}.zip":
+        if folded(path.name) == f"{model.name}.zip":
             return Finding(model.title, MISPLACED, f"{path} is not unpacked: unpack it into {into}.")
-        if path.name in names and path.parent.name == model.name:
+        if folded(path.name) in names and folded(path.parent.name) == model.name:
             return Finding(model.title, MISPLACED, f"{path.parent} is it: move it to {into}.")
     return None
 
@@ -288,22 +312,22 @@ def renamed(model: Model, folders: Folders) -> Iterator[tuple[str, Path]]:
 
 def moved(model: Model, folders: Folders) -> Iterator[Path]:
     """The file under its own name in the folder of something else."""
-    name = PurePath(model.files[0].names[0]).name
-    return (path for path in folders.everything() if path.name == name and _is(path, model))
+    name = folded(PurePath(model.files[0].names[0]).name)
+    return (path for path in folders.everything() if folded(path.name) == name and _is(path, model))
 
 
 def _is(path: Path, model: Model) -> bool:
     """Whether a file of any name is certainly this model, or does as well."""
     # The demo's miniature has the shapes of the real files, and only its names tell.
     standin = any(part.startswith(STANDIN) for part in (path.name, path.parent.name))
-    if path.suffix not in (*WEIGHTS, ".ckpt") or not model.format or standin:
+    if ending(path.name) not in (*WEIGHTS, ".ckpt") or not model.format or standin:
         return False
     known, family = recognised(path)
     if known is None or known.id != model.format:
         return False
     # Of files that we load some differ in their numbers alone, as IP-Adapter Plus and Plus Face do.
     alone = not known.ours or all(one.format != model.format or one == model for one in models())
-    if not alone and path.stem != PurePath(model.name).stem:
+    if not alone and folded(path.stem) != folded(PurePath(model.name).stem):
         return False
     # Only lengths tell one ControlNet of a family from another, and many have that of a plain one.
     return model.format != CONTROLNET or (

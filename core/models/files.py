@@ -4,13 +4,17 @@ import codecs
 import errno
 import hashlib
 import os
+import time
 import zipfile
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from uuid import uuid4
+
+from ..names import ending
 
 SAFETENSORS = (".safetensors", ".sft")
 WEIGHTS = (*SAFETENSORS, ".bin", ".pth", ".pt")
@@ -42,11 +46,11 @@ def write_whole(path: str, data: bytes) -> None:
             os.remove(unfinished)
 
 
-def walk(root: str) -> Iterator[tuple[str, list[str]]]:
+def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
     """Every folder below `root`, itself included, and the names of the files in it.
 
-    Along links, but level by level and into every folder once, under its shortest name: links may go in circles, and
-    two of them in one folder would never end.
+    links: also along links to folders. Level by level and into every folder once, under its shortest name: links may go
+    in circles, and two of them in one folder would never end.
     """
     seen: set[str] = set()
     waiting = deque([root])
@@ -59,15 +63,75 @@ def walk(root: str) -> Iterator[tuple[str, list[str]]]:
             # Real folders first, so that a link beside one does not take its name.
             below.sort(key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
             yield folder, names
-            waiting.extend(os.path.join(folder, name) for name in below if name != ".git")
+            inner = [os.path.join(folder, name) for name in below if name != ".git"]
+            waiting.extend(path for path in inner if links or not os.path.islink(path))
 
 
-def files_below(root: str, most: int | None = None) -> list[tuple[str, str]]:
-    """Name relative to `root` and path of every file below it, or of the first `most`, in the order of `walk`. A link
-    that leads nowhere is among them."""
+def files_below(root: str, most: int) -> list[tuple[str, str]]:
+    """Name relative to `root` and path of the first `most` files below it, in the order of `walk`. A link that leads
+    nowhere is among them."""
     start = len(os.path.join(root, ""))
     paths = (os.path.join(folder, name) for folder, names in walk(root) for name in sorted(names))
     return [(path[start:], path) for path in islice(paths, most)]
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """All files below a folder, as they were when it was looked through. Only the same one is equal.
+
+    files: as `files_below` gives them. folders: every folder that was looked into, and when it had been changed last;
+    links that lead nowhere are among them.
+    """
+
+    files: tuple[tuple[str, str], ...]
+    folders: Mapping[str, int]
+
+    @property
+    def holds(self) -> bool:
+        """Whether no file has come, gone or got another name since: that changes the time of its folder."""
+        return all(_changed(folder) == then for folder, then in self.folders.items())
+
+
+_SETTLED_NS = 2_000_000_000
+"""How long ago a folder must have been changed for its time to tell the next change: FAT counts in two seconds."""
+_ABSENT = -1
+"""The time of a folder that is not there, or that may not be looked into."""
+# (folder, whether along links) -> its last listing.
+_listings: dict[tuple[str, bool], Listing] = {}
+
+
+def listing(root: str, links: bool = True) -> Listing:
+    """All files below a folder. Menus are asked for at every check of a prompt: a folder in which nothing has come or
+    gone is not walked again, as in the host's own lists. links: as in `walk`.
+    """
+    known = _listings.get((root, links))
+    if known and known.holds:
+        return known
+    begun = time.time_ns()
+    folders = {root: _changed(root)}
+    files: list[tuple[str, str]] = []
+    start = len(os.path.join(root, ""))
+    for folder, names in walk(root, links):
+        folders[folder] = _changed(folder)
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            files.append((path[start:], path))
+            # A link that leads nowhere may lead to a folder later, as to that of a disk that is not mounted yet.
+            if os.path.islink(path) and not os.path.exists(path):
+                folders[path] = _ABSENT
+    walked = Listing(tuple(files), folders)
+    _listings.pop((root, links), None)
+    if max(folders.values()) < begun - _SETTLED_NS:
+        _listings[root, links] = walked
+    return walked
+
+
+def _changed(folder: str) -> int:
+    """When something last came into a folder or went out of it, in nanoseconds."""
+    try:
+        return os.stat(folder).st_mtime_ns
+    except (OSError, ValueError):
+        return _ABSENT
 
 
 def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
@@ -75,7 +139,7 @@ def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
     paths = {
         name: path
         for root in reversed(roots)
-        for name, path in files_below(root)
+        for name, path in listing(root).files
         if name.lower().endswith(endings) and os.path.isfile(path)
     }
     return dict(sorted(paths.items()))
@@ -103,7 +167,7 @@ def no_model(path: Path) -> str | None:
         head = file.read(512)
     size, start = path.stat().st_size, head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
     known = (what for begins, what in _NOT_A_MODEL if start.startswith(begins))
-    what = next(known, "text, not a model" if path.suffix != ".json" and _is_text(head) else None)
+    what = next(known, "text, not a model" if ending(path.name) != ".json" and _is_text(head) else None)
     return what and f"{what} ({size} bytes)"
 
 

@@ -8,14 +8,17 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 from ..errors import listed
 from ..methods import methods
+from ..names import spelled
 from ..text import NAME, plain
 from . import packs
 from .manifest import STANDIN, File, Model, models
+from .workflow_forms import NoWorkflow, graph_of
 
 Graph = Mapping[str, Any]
 """A workflow as ComfyUI saves it, or as its API takes it."""
@@ -40,7 +43,7 @@ _LOOKS_FOR_FACES = (
 
 def wanted(graph: Graph) -> tuple[Model, ...]:
     """The models of a workflow: published ones, and what the host's loaders have chosen beside them."""
-    held, names = _Held(graph), {model.name for model in models()}
+    held, published_names = _Held(graph), {model.name for model in models()}
     needed, files = published(graph), loaded(graph)
     families = [model.family for model in needed if model.family and model.key not in LOADERS.values()]
     keys = [key for key, _ in files]
@@ -48,7 +51,7 @@ def wanted(graph: Graph) -> tuple[Model, ...]:
         # Which of several is for our nodes only their links would tell: a second checkpoint may be of any family.
         _own(key, name, families[0] if families and keys.count(key) == 1 else "")
         for key, name in files
-        if name not in names
+        if spelled(name) not in published_names
     )
     # A file of the user's own choice stands for the published one that only our nodes ask for.
     replaced = {model.key for model in chosen}
@@ -64,8 +67,13 @@ def loaded(graph: Graph) -> tuple[tuple[str, str], ...]:
     held, published = _Held(graph), {model.name: model.key for model in models()}
     loaders = LOADERS | _of_several(held.kinds)
     named = ((one.kind, one.texts[0]) for one in held.nodes if one.kind in loaders and one.texts)
-    files = ((published.get(name, loaders[kind]) if kind == _ADAPTERS else loaders[kind], name) for kind, name in named)
-    return tuple(dict.fromkeys(files))
+    files: dict[tuple[str, str], None] = {}
+    for kind, name in named:
+        key = loaders[kind]
+        if kind == _ADAPTERS:
+            key = published.get(spelled(name), key)
+        files[key, name] = None
+    return tuple(files)
 
 
 def published(graph: Graph) -> tuple[Model, ...]:
@@ -89,7 +97,8 @@ def chooses_standins(graph: Graph) -> bool:
 
 
 class _Held:
-    """The nodes of a workflow, their types, and every text that one of them holds, such as the file of a loader.
+    """The nodes of a workflow, their types, and every text that one of them holds, such as the file of a loader,
+    spelled as the manifest spells names.
 
     read: ids of the recognisers whose embeddings its methods read, where it makes people of photos.
     """
@@ -97,7 +106,7 @@ class _Held:
     def __init__(self, graph: Graph) -> None:
         self.nodes = list(nodes(graph))
         self.kinds = {one.kind for one in self.nodes}
-        self.texts = {text for one in self.nodes for text in one.texts}
+        self.texts = {spelled(text) for one in self.nodes for text in one.texts}
         formats = [one.format for one in models() if one.name in self.texts]
         used = [one for one in methods() if one.recogniser and one.used_by(self.kinds)]
         self.read = {
@@ -132,19 +141,23 @@ def _own(key: str, name: str, made_for: str) -> Model:
     """A file that a loader names, in the folder of its key as the host has it: no name leads out of there."""
     forms = (model.format for model in models() if key in _OF_A_FAMILY and (model.key, model.family) == (key, made_for))
     title = plain(name, NAME) or "a file without a name"
-    name = os.path.relpath(os.path.join("/", name), "/")
+    # As it is written, and with the slashes of every system.
+    names = [os.path.relpath(os.path.join("/", written), "/") for written in (name, name.replace("\\", "/"))]
     return Model(
-        id="", title=title, key=key, name=name, format=next(forms, ""), family=made_for,
-        files=(File((name,), None, None),), commercial="",
+        id="", title=title, key=key, name=names[0], format=next(forms, ""), family=made_for,
+        files=(File(tuple(dict.fromkeys(names)), None, None),), commercial="",
     )  # fmt: skip
 
 
 def workflow(text: str) -> dict[str, Any]:
-    """A workflow as ComfyUI saves it, or as its API takes it. Raises ValueError, saying why, for anything else."""
+    """A workflow as ComfyUI saves it, or as its API takes it, also as it is posted. Raises ValueError, saying why, for
+    anything else."""
     try:
         graph = json.loads(text)
     except RecursionError:
         raise ValueError("its brackets go deeper than those of any workflow") from None
+    with suppress(NoWorkflow):  # what has no nodes is told below
+        graph = graph_of(graph)
     if not isinstance(graph, dict) or not list(nodes(cast("dict[str, Any]", graph))):
         raise ValueError("there is no node in it that would run")
     return cast("dict[str, Any]", graph)

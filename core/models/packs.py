@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import PurePath
 
+from ..names import ending
 from .manifest import Model, model, models
 
 LOOSE = "loose files"
@@ -77,7 +78,10 @@ def recogniser_id(name: str, length: int) -> str:
 def _id_of(name: str) -> str:
     """The name of the file; of antelopev2's, which InstantID asks for, that of the pack."""
     stem = PurePath(name).stem
-    return ANTELOPE if stem == "glintr100" else stem
+    # Of published files also in capitals, as old disks and some archives write them.
+    if stem.lower() == "glintr100":
+        return ANTELOPE
+    return stem.lower() if stem.lower() in ASKED_FOR else stem
 
 
 @cache
@@ -91,6 +95,6 @@ def packs(names: Iterable[str]) -> dict[str, list[str]]:
     """pack -> its files that may be detectors, for the .onnx files among these names; packs sorted by name."""
     found: dict[str, list[str]] = {}
     for name in names:
-        if name.lower().endswith(".onnx") and maybe_detector(name):
+        if ending(name) == ".onnx" and maybe_detector(name):
             found.setdefault(pack_of(name), []).append(name)
     return dict(sorted(found.items(), key=lambda item: (item[0] == LOOSE, item[0])))

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from ...bridge import folders, load
 from ...core.errors import ModelMissing, UnsupportedCheckpoint, counted
 from ...core.models import manifest
-from ...core.models.files import SAFETENSORS, files_below, stamp
+from ...core.models.files import SAFETENSORS, listing, stamp
 from ...core.models.formats import identify, require
 from ...core.models.tensors import below, check_kinds, check_weights
+from ...core.names import among, ending, same_name
 from ...core.text import in_one_line
 from .net import DecoupledAttn, PoseGuider
 
@@ -47,9 +48,9 @@ def choices() -> list[str]:
     """What can be loaded: diffusers folders and single files below models/parts2whole, by their relative names."""
     found: set[str] = set()
     for root in folders.folders(KEY):
-        names = [name for name, _ in files_below(root)]
+        names = [name for name, _ in listing(root).files]
         whole = set(filter(None, map(manifest.folder_of, names)))
-        every = (*whole, *(name for name in names if name.endswith(SAFETENSORS)))
+        every = (*whole, *(name for name in names if ending(name) in SAFETENSORS))
         # What lies in a release belongs to it.
         found |= {name for name in every if not whole & set(map(str, PurePath(name).parents))}
     return sorted(found)
@@ -61,11 +62,13 @@ def path_of(name: str) -> str:
     The published name, which the workflows have, also stands for the only thing there under another name.
     Raises ModelMissing, and for a folder what is missing in it.
     """
-    if name == MODEL.name and name not in (there := choices()) and len(there) == 1:
+    there = choices()
+    name = among(name, there) or name
+    if same_name(name, MODEL.name) and name not in there and len(there) == 1:
         name = there[0]
     for root in folders.folders(KEY) if name else ():  # an empty menu sends an empty name
         path = root if name == "." else folders.within(root, name)
-        if path.endswith(SAFETENSORS) and os.path.isfile(path):
+        if ending(path) in SAFETENSORS and os.path.isfile(path):
             return path
         if os.path.isdir(path):
             manifest.locate(MODEL, Path(path))

@@ -5,7 +5,6 @@ import copy
 import difflib
 import hashlib
 import io
-import json
 import math
 import os
 import re
@@ -19,9 +18,13 @@ from typing import Any
 from environment import SetupError
 from evaluate import PICTURES
 from PIL import Image, UnidentifiedImageError
-from rig import workflow
+from readable import Unreadable, bytes_of
+from rig import workflow, workflow_files
 from rig.workflow import Place, Prompt, Spec, specs
 
+from core.models.files import WEIGHTS, files_below
+from core.models.workflow_forms import is_prompt
+from core.names import among, ending, folded
 from core.text import in_one_line
 
 from .prompts import Job
@@ -29,6 +32,10 @@ from .rows import NAME, BadRow, Row, cut
 
 _STEM = 160
 """Bytes of a photo's name that it keeps where it travels."""
+_MOST = 10**9
+"""Bytes of a photo or another file in a cell."""
+_MOST_NAMES = 100_000
+"""Files below the folder of photos among which a name is looked for in another spelling."""
 _WHOLE = set[str]()
 """Photos that have been read through, by what is in them: many rows have the same ones."""
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -72,15 +79,16 @@ class Template:
     ) -> None:
         graph = loaded(path)
         self._photos, self._folder, self._info = Path(os.path.normpath(photos.absolute())), input_folder, object_info
-        if is_api(graph):
-            self.prompt = {number: node for number, node in graph.items() if isinstance(node, dict)}
+        if is_prompt(graph):
+            entries = {number: node for number, node in graph.items() if isinstance(node, dict)}
+            self.prompt = workflow.as_offered(entries, object_info)
             places = api_places(self.prompt)
         else:
             with _as_saved(path):
                 self.prompt, places = workflow.opened(graph, object_info)
         with _as_saved(path):
             self._names = Names(graph, places)
-        wanted = [column for column in columns if column.casefold() != NAME]
+        wanted = [column for column in columns if folded(column) != NAME]
         found = {column: self._names.place(column) for column in wanted}
         self.inputs = {column: self._input(column, place) for column, place in found.items()}
         targets = [(target, column) for column, one in self.inputs.items() for target in one.targets]
@@ -114,7 +122,7 @@ class Template:
             for number, node in self.prompt.items()
             for name, value in node["inputs"].items()
             if isinstance(value, str) and self._spec(node, name).takes_files
-            if os.path.isfile(path := self._folder / value.removesuffix(" [input]"))
+            if os.path.isfile(path := self._folder / value.removesuffix(" [input]").replace("\\", "/"))
         ]
 
     def _input(self, column: str, place: Place) -> Input:
@@ -129,19 +137,30 @@ class Template:
         path = Path(os.path.normpath(self._photos / cell.replace("\\", "/")))
         if not path.is_relative_to(self._photos):
             raise BadRow(f"{one.column} is {cell}, which is outside of {self._photos}.")
-        if not os.path.isfile(path):  # that of a path says so too where the cell cannot be one
-            raise BadRow(f"{one.column} is {cell}, which is not in {self._photos}.")
-        return path
+        if os.path.isfile(path):  # that of a path says so too where the cell cannot be one
+            return path
+        name = path.relative_to(self._photos).as_posix()
+        entry = among(name, self._photo_names)
+        if entry:
+            return self._photos / entry
+        alike: dict[str, list[str]] = {}
+        for photo in self._photo_names:
+            alike.setdefault(folded(photo), []).append(photo)
+        near = [photo for key in difflib.get_close_matches(folded(name), alike, 3, 0.6) for photo in alike[key]]
+        nearest = f" Nearest: {', '.join(near[:3])}." if near else ""
+        raise BadRow(f"{one.column} is {cell}, which is not in {self._photos}.{nearest}")
+
+    @cached_property
+    def _photo_names(self) -> list[str]:
+        """Of all files below the folder of photos, with slashes; they are asked for once, and only where a name is not
+        a file's as it is written."""
+        files = files_below(str(self._photos), _MOST_NAMES)
+        return [name.replace(os.sep, "/") for name, path in files if os.path.isfile(path)]
 
 
 def loaded(path: Path) -> dict[str, Any]:
-    try:
-        graph = json.loads(path.read_text("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as cause:
-        raise SetupError(f"{path} cannot be read as a workflow: {cause}") from cause
-    if not isinstance(graph, dict) or not (is_api(graph) or isinstance(graph.get("nodes"), list)):
-        raise SetupError(f"{path} is no workflow: save it in ComfyUI with Export, or with Export (API).")
-    return graph
+    """The graph in a file, of either format. Raises SetupError for anything else, which it names."""
+    return workflow_files.read(path)
 
 
 @contextlib.contextmanager
@@ -155,13 +174,6 @@ def _as_saved(path: Path) -> Iterator[None]:
             f"{path} does not fit this ComfyUI: {told} Where it runs in the editor, save it with Export (API) "
             "there and take that file."
         ) from cause
-
-
-def is_api(graph: Mapping[str, Any]) -> bool:
-    nodes = [node for node in graph.values() if isinstance(node, dict)]
-    return bool(nodes) and all(
-        isinstance(node.get("class_type"), str) and isinstance(node.get("inputs"), dict) for node in nodes
-    )
 
 
 def api_places(prompt: Prompt) -> list[Place]:
@@ -186,14 +198,14 @@ class Names:
         for entry in chosen:
             for place in _of_app(str(entry[0]), entry[1], places):
                 self._shown.append(place.label)
-                self._app.setdefault(place.label.casefold(), []).append(place)
+                self._app.setdefault(folded(place.label), []).append(place)
         for place in places:
             called = {f"{owner}.{name}" for owner in (place.title, place.node) for name in (place.name, place.label)}
-            for name in {name.casefold() for name in called}:
+            for name in {folded(name) for name in called}:
                 self._all.setdefault(name, []).append(place)
 
     def known(self, column: str) -> list[Place]:
-        return self._app.get(column.casefold()) or self._all.get(column.casefold()) or []
+        return self._app.get(folded(column)) or self._all.get(folded(column)) or []
 
     def place(self, column: str) -> Place:
         """Raises SetupError."""
@@ -205,8 +217,8 @@ class Names:
             both = both if len(set(both)) == len(both) else [f"{place.node}.{place.name}" for place in found]
             raise SetupError(f"The column {column} means more than one input: write {' or '.join(both)} for it.")
         written = [*self._shown, *(f"{one.title}.{one.name}" for ones in self._all.values() for one in ones)]
-        known = {name.casefold(): name for name in written}
-        near = [known[key] for key in difflib.get_close_matches(column.casefold(), known, 3, 0.5)]
+        known = {folded(name): name for name in written}
+        near = [known[key] for key in difflib.get_close_matches(folded(column), known, 3, 0.5)]
         nearest = f" Nearest: {', '.join(near)}." if near else ""
         labels = f" The workflow's app has: {', '.join(self._shown)}." if self._shown else ""
         raise SetupError(f"No input of the workflow is called {column}.{nearest}{labels}")
@@ -254,12 +266,20 @@ def _number(cell: str, whole: bool, options: Mapping[str, Any]) -> Any:
 
 
 def _choice(cell: str, offered: Sequence[Any]) -> Any:
-    """offered: words, or entries of a menu whose choice brings inputs."""
+    """offered: words, or entries of a menu whose choice brings inputs. A file may be named without its ending."""
     values = [one["key"] if isinstance(one, dict) and "key" in one else one for one in offered]
-    exact = [value for value in values if str(value) == cell]
-    alike = [value for value in values if str(value).casefold() == cell.casefold()]
-    if exact or len(alike) == 1:
-        return (exact or alike)[0]
+    words = {str(value): value for value in values}
+    word = among(cell, words)
+    if word is not None:
+        return words[word]
+    # Stem -> the names of files with it: of two endings neither is meant.
+    stems: dict[str, list[str]] = {}
+    for name in words:
+        if ending(name) in WEIGHTS:
+            stems.setdefault(name[: -len(ending(name))], []).append(name)
+    stem = among(cell, stems)
+    if stem is not None and len(stems[stem]) == 1:
+        return words[stems[stem][0]]
     near = difflib.get_close_matches(cell, map(str, values), 3, 0.4) or list(map(str, values[:5]))
     raise BadRow(f"the menu has {len(values)} entries, such as {', '.join(near)}." if near else "the menu is empty.")
 
@@ -267,9 +287,9 @@ def _choice(cell: str, offered: Sequence[Any]) -> Any:
 def _photo(path: Path, photos: dict[str, bytes]) -> str:
     """Puts a file among the photos; the name it has there: its own, and a number made of what is in it."""
     try:
-        data = path.read_bytes()
-    except OSError as cause:
-        raise BadRow(f"{path} cannot be read: {cause.strerror}.") from cause
+        data = bytes_of(path, _MOST)
+    except Unreadable as cause:
+        raise BadRow(f"{path} {cause}.") from cause
     if not data:
         raise BadRow(f"{path} is empty.")
     digest = hashlib.sha256(data).hexdigest()

@@ -19,6 +19,7 @@ from core.measure import Measured, Report, Sighting
 from core.methods import methods
 from core.models import needs
 from core.models.manifest import STANDIN
+from core.names import among
 from core.people import CROP, Identity, Person, Slot
 
 from .output import lines_of, writing
@@ -96,12 +97,13 @@ def _require_faces(prompt: Prompt, known: Known) -> None:
 def _offered(vision: str, known: Known) -> str:
     """The file. Raises SetupError where ComfyUI has no such one."""
     offered = specs(known, "CLIPVisionLoader")["clip_name"].menu or []
-    if vision not in offered:
+    name = among(vision, offered)
+    if name is None:
         raise SetupError(
             f"--clip-vision: {vision} is not in models/clip_vision, which has {listed(offered, 'no file')}. Fetch one "
             "with: python scripts/models.py download clip-vit-h"
         )
-    return vision
+    return name
 
 
 def _who(prompt: Prompt, known: Known, saver: str) -> dict[str, list[Any]]:

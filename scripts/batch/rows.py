@@ -7,18 +7,22 @@ import codecs
 import csv
 import io
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from environment import SetupError
+from readable import Unreadable, bytes_of
+
+from core import names
 
 NAME = "name"
 """The column that says what a row's pictures are called."""
 _LONGEST, _BYTES = 120, 200
 """Of a name: letters, and bytes, of which a file system takes 255 with the number and the ending behind them."""
+_MOST = 10**9
+"""Bytes of a table: a million rows have a hundred times less."""
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _NO_NAME = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u2028\u2029]|^[=+\-@. ]|[. ]$|_\d+of\d+$')
 """What Windows does not take, what a spreadsheet takes for a formula, and how a row's pictures are numbered."""
@@ -57,8 +61,8 @@ def read(path: Path) -> Table:
         columns.pop()
     if "" in columns:
         raise SetupError(f"Column {columns.index('') + 1} of {path} has no name: write one into line {lines[0][0]}.")
-    times = Counter(column.casefold() for column in columns)
-    if twice := [column for column in columns if times[column.casefold()] > 1]:
+    times = Counter(map(names.folded, columns))
+    if twice := [column for column in columns if times[names.folded(column)] > 1]:
         raise SetupError(f"{path} has the column {twice[0]} {len(twice)} times: leave one of them.")
     if len(lines) == 1:
         raise SetupError(f"{path} has no rows below its line of names ({', '.join(columns[:9])}).")
@@ -71,8 +75,8 @@ def with_inputs(table: Table, inputs: Sequence[tuple[str, str]]) -> Table:
     Raises SetupError for a column that is there already.
     """
     columns, count = [*table.columns, *(column for column, _ in inputs)], len(table.columns)
-    times = Counter(column.casefold() for column in columns)
-    if twice := next((column for column, _ in inputs if times[column.casefold()] > 1), None):
+    times = Counter(map(names.folded, columns))
+    if twice := next((column for column, _ in inputs if times[names.folded(column)] > 1), None):
         raise SetupError(f"--set gives {twice}, which is a column of the table or given before: leave one of them.")
     values = [value for _, value in inputs]
     return Table(columns, [(line, [*cells[:count], *values, *cells[count:]]) for line, cells in table.lines])
@@ -92,12 +96,14 @@ def rows(table: Table, is_photo: Callable[[str], bool]) -> Iterator[Row]:
             problem = f"{len(cells)} cells for {count} columns: put text that holds the separator into quotes."
         elif not problem and named.setdefault(_folded(name), line) != line:
             problem = f"line {named[_folded(name)]} has the name {name} too: give each row its own."
-        yield Row(line, name, {column: cell for column, cell in filled.items() if column.casefold() != NAME}, problem)
+        yield Row(
+            line, name, {column: cell for column, cell in filled.items() if names.folded(column) != NAME}, problem
+        )
 
 
 def _named(line: int, cells: Mapping[str, str], is_photo: Callable[[str], bool]) -> tuple[str, str]:
     """The name of a row, and what is wrong with it."""
-    given = next((cell for column, cell in cells.items() if column.casefold() == NAME), "")
+    given = next((cell for column, cell in cells.items() if names.folded(column) == NAME), "")
     if not given:
         stems = (Path(cell.replace("\\", "/")).stem for column, cell in cells.items() if is_photo(column))
         return cut(re.sub(r"[^\w.-]+", "-", "_".join([f"{line:05}", *stems]))[:_LONGEST], _BYTES).rstrip(".-"), ""
@@ -111,7 +117,7 @@ def _named(line: int, cells: Mapping[str, str], is_photo: Callable[[str], bool])
 
 def _folded(name: str) -> str:
     """The same for names that are one file where a disk does not tell capitals, or two ways to write an accent."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return names.folded(name)
 
 
 def cut(text: str, size: int) -> str:
@@ -141,9 +147,9 @@ def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 def _text(path: Path) -> str:
     try:
-        data = path.read_bytes()
-    except OSError as cause:
-        raise SetupError(f"{path} cannot be read: {cause.strerror}.") from cause
+        data = bytes_of(path, _MOST)
+    except Unreadable as cause:
+        raise SetupError(f"{path} {cause}.") from cause
     encoding = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "utf-8")
     try:
         text = data.decode(encoding)

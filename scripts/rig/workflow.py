@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from core.errors import listed
 from core.models import needs
 from core.models.manifest import Model
 from core.models.needs import subgraphs
+from core.names import among
 
 Prompt = dict[str, dict[str, Any]]
 Json = Mapping[str, Any]
@@ -115,7 +117,8 @@ def to_prompt(workflow: Json, object_info: Json) -> Prompt:
 def opened(workflow: Json, object_info: Json) -> tuple[Prompt, list[Place]]:
     """`to_prompt`, and where each of its values is set."""
     places: _Places = {}
-    running = _Level(workflow, subgraphs(workflow), object_info).running()
+    running = list(_Level(workflow, subgraphs(workflow), object_info).running())
+    _require_nodes(running, object_info)
     prompt = {
         number: _entry(number, node, brought, object_info, places)
         for number, node, brought in running
@@ -124,7 +127,43 @@ def opened(workflow: Json, object_info: Json) -> tuple[Prompt, list[Place]]:
     for node in prompt.values():
         # Without links to what does not run.
         node["inputs"] = {key: x for key, x in node["inputs"].items() if not isinstance(x, list) or x[0] in prompt}
-    return prompt, list(places.values())
+    return as_offered(prompt, object_info), list(places.values())
+
+
+def as_offered(prompt: Prompt, object_info: Json) -> Prompt:
+    """A prompt in whose menus the names of files are spelled as the menus have them: the workflow may come from another
+    system. web/names.js does the same where one is opened in the editor."""
+    changed: Prompt = {}
+    for number, node in prompt.items():
+        known = specs(object_info, node["class_type"])
+        inputs = {name: _as_offered(value, known.get(name)) for name, value in node["inputs"].items()}
+        changed[number] = {**node, "inputs": inputs}
+    return changed
+
+
+def _as_offered(value: Any, spec: Spec | None) -> Any:
+    if not isinstance(value, str) or spec is None or spec.menu is None:
+        return value
+    words = [word for word in spec.menu if isinstance(word, str)]
+    return among(value, words) or value
+
+
+def _require_nodes(running: Sequence[tuple[str, Json, Any]], object_info: Json) -> None:
+    """Raises WorkflowError for nodes that the host does not know, with the packs that the editor has noted for them."""
+    unknown: list[str] = []
+    for number, node, _ in running:
+        kind = node["type"]
+        if kind in object_info or kind in (*NOTES, PRIMITIVE, REROUTE):
+            continue
+        about = [f"node {number}"]
+        properties = node.get("properties")
+        pack = properties.get("cnr_id") or properties.get("aux_id") if isinstance(properties, dict) else None
+        if pack:
+            about.append(f"of the pack {pack}")
+        unknown.append(f"{kind} ({', '.join(about)})")
+    if unknown:
+        verb = "is" if len(unknown) == 1 else "are"
+        raise WorkflowError(f"{listed(unknown)} {verb} not known to this ComfyUI: install the pack with this node.")
 
 
 class _Level:
@@ -204,8 +243,6 @@ def _entry(
     number: str, node: Json, brought: Mapping[str, list[Any] | Place], object_info: Json, places: _Places
 ) -> dict[str, Any]:
     """A node of the prompt; `places` gets where its values are set."""
-    if node["type"] not in object_info:
-        raise WorkflowError(f"{node['type']} (node {node['id']}) is not known to this ComfyUI.")
     slots = {slot["name"]: slot for slot in node.get("inputs") or []}
     shown = node.get("title") or object_info[node["type"]].get("display_name") or node["type"]
     inputs = _values(node, specs(object_info, node["type"]))

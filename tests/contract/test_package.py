@@ -18,6 +18,7 @@ SCRIPTS: dict[str, set[str]] = {
     "gallery": {"getWorkflowTemplates =", "apiURL =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},
     "likeness": set(),
+    "names": set(),
     "ours": {"getCustomNodesI18n"},
     "replaced": {"fetchApi"},
     "reruns": {"addEventListener", "dispatchCustomEvent", "fetchApi"},

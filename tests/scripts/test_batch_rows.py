@@ -22,6 +22,8 @@ from environment import Host, SetupError
 from evaluate import as_cell
 from PIL import Image
 
+from core.names import ending
+
 TEXT = 'name,Prompt\nfirst,"a woman, a man"\n\nsecond,"two\nlines"\nthird,x\n'
 SEMICOLONS = TEXT.replace(",Prompt", ";Prompt").replace("t,", "t;").replace("d,", "d;").replace("\n", "\r\n")
 
@@ -150,11 +152,59 @@ def test_columns_and_workflows_that_fit_nothing_or_too_much(tmp_path: Path) -> N
         (["Ben.text"], None, r"called Ben\.text"),  # a Primitive says it
         (["seed", "Sampler.seed"], None, r"seed and Sampler\.seed are the same input"),
         (["Prompt"], twice, r"Prompt means more than one input: write Anna\.text or Ben\.text"),
-        ([], {"nodes": [None]}, "it is damaged"), ([], {"7": {"inputs": {}}}, "is no workflow"),
-        ([], {"nodes": [], "links": [], "extra": {"linearData": [1]}}, "it is damaged"),
+        ([], {"nodes": [None]}, "it is damaged"), ([], {"7": {"inputs": {}}}, "node 7 was unknown to the editor"),
+        ([], {"nodes": [node(1, "Text", ["A"])], "links": [], "extra": {"linearData": [1]}}, "it is damaged"),
     ):  # fmt: skip
         with pytest.raises(SetupError, match=message):
             template(tmp_path, *columns, of=of)
+
+
+FILES = ["people\\anna.safetensors", "Ben.SAFETENSORS", "Net.bin", "net.bin", "both.pt", "both.bin", "DPM"]
+MENUS = {
+    **INFO,
+    "Load": {"input": {"required": {"file": [FILES, {}]}}, "display_name": "Load", "python_module": "nodes"},
+}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "meant"),
+    [
+        ("people/anna.safetensors", FILES[0]), (FILES[0], FILES[0]), ("People/Anna.Safetensors", FILES[0]),
+        ("people/anna", FILES[0]), ("ben.safetensors", FILES[1]), ("ben", FILES[1]), ("net.bin", FILES[3]),
+        ("NET.bin", None), ("both", None), ("dpm", "DPM"), ("", None),
+    ],
+)  # fmt: skip
+def test_a_menu_takes_a_name_in_another_spelling(tmp_path: Path, chosen: str, meant: str | None) -> None:
+    """In a cell and in the workflow itself, of either format; of two that may be meant neither is taken."""
+    saved = {"nodes": [node(1, "Load", [chosen], file="File")], "links": []}
+    prompt = {"1": {"class_type": "Load", "inputs": {"file": chosen}}}
+    for graph in (saved, prompt):
+        (tmp_path / "workflow.json").write_text(json.dumps(graph))
+        of = Template(tmp_path / "workflow.json", MENUS, ["Load.file"], tmp_path, tmp_path / "input")
+        if chosen and ending(chosen):  # what is no menu's word stays, to be told where it is run
+            assert of.prompt["1"]["inputs"]["file"] == (meant or chosen)
+        if not chosen:
+            continue
+        row = Row(2, "a", {"Load.file": chosen})
+        if meant:
+            assert of.job(row).prompt["1"]["inputs"]["file"] == meant
+        else:
+            with pytest.raises(rows.BadRow, match="the menu has 7 entries"):
+                of.job(row)
+
+
+def test_a_photo_is_found_in_another_spelling(tmp_path: Path) -> None:
+    """Of a Mac, with capitals, and from Windows; a slip of the pen is told with what is near."""
+    (tmp_path / "Set").mkdir()
+    for name in ("Jose\u0301.png", "Set/Ben.PNG", "Net.png", "net.png"):
+        Image.new("RGB", (2, 2)).save(tmp_path / name, "PNG")
+    of = template(tmp_path, "First person")
+    for cell, kept in {"José.png": "Jose\u0301-", "set\\ben.png": "Ben-", "net.png": "net-", "Net.png": "Net-"}.items():
+        (photo,) = of.job(Row(2, "a", {"First person": cell})).photos
+        assert photo.startswith(kept)
+    for cell, near in {"NET.png": r"Nearest: Net\.png, net\.png", "Set/Bem.png": r"Nearest: Set/Ben\.PNG"}.items():
+        with pytest.raises(rows.BadRow, match=f"which is not in .*{near}"):
+            of.job(Row(2, "a", {"First person": cell}))
 
 
 @pytest.mark.parametrize(

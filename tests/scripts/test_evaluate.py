@@ -174,3 +174,15 @@ def test_a_set_has_means_of_its_own_pictures_by_each_recogniser() -> None:
     assert found["a", "judge"]["face_px"] == pytest.approx((60 + 90 + 30 + 60) / 4)
     assert found["a", "judge"]["copy_paste"] == pytest.approx(0.3)
     assert found["b", "judge"]["copy_paste"] is None
+
+
+def test_people_of_a_mac_are_named_as_keyboards_write_them(tmp_path: Path) -> None:
+    """The folder's name has its accents apart."""
+    size, decomposed = (64, 64), "Jose\u0301"
+    identity = Identity(decomposed, {}, torch.zeros(1, 112, 112, 3))
+    (tmp_path / "1.json").write_text(json.dumps({"people": ["José"]}), "utf-8")
+    cast = evaluate.cast_of(tmp_path / "1.png", {decomposed: identity, "Ben": identity}, size)
+    assert [person.identity.name for person in cast.people] == [decomposed]
+    (tmp_path / "1.json").write_text(json.dumps({"people": ["Zoë"]}), "utf-8")
+    with pytest.raises(evaluate.Unusable, match="names Zoë"):
+        evaluate.cast_of(tmp_path / "1.png", {decomposed: identity}, size)

@@ -206,6 +206,22 @@ def test_what_was_killed_leaves_no_file_and_its_rest_goes(server, models):
     assert files(models) == ["instantid/ip-adapter.bin"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_what_is_told_to_stop_leaves_nothing(server, models, number):
+    """As a service manager, a terminal that is closed, and Ctrl-C do; the exit status says by which."""
+    server.files[INSTANT_ID], server.pause = CONTENT, 0.1
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command(models, "instantid"), env=variables(server, models), **quiet) as run:
+        give_up = time.monotonic() + 60
+        while not [*models.rglob(".fetching-*")]:
+            assert time.monotonic() < give_up and run.poll() is None
+            time.sleep(0.05)
+        run.send_signal(number)
+        assert run.wait(60) == 128 + number
+    assert [path for path in models.rglob("*") if not path.is_dir()] == []
+    assert [*models.rglob(".fetching-*")] == []
+
+
 def test_a_pack_is_unpacked_and_a_folder_takes_the_names_that_are_there(server, models, tmp_path):
     base = "/huanngzh/Parts2Whole/resolve/main"
     released = [

@@ -2,9 +2,11 @@
 one that was there before."""
 
 import io
+import itertools
 import json
 import os
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import torch
 from format_files import TABLE, on_meta, state_of
 from pack.core.errors import UnsupportedCheckpoint
 from pack.core.models import files
-from pack.core.models.files import files_below
+from pack.core.models.files import listing
 from pack.core.models.formats import identify, recognised, require
 from pack.core.models.tensors import flatten, read, shapes
 from seeded import id_patch_file
@@ -145,12 +147,40 @@ def test_weights_that_bring_code_are_not_opened(kind: str, tmp_path: Path, monke
     assert opened == [] and sorted(os.listdir(tmp_path)) == ["x.pth"]
 
 
+def settle(folder: Path) -> None:
+    """All folders as if they had been changed an hour ago, some seconds apart: then what lies in them is remembered."""
+    for inner in [folder, *sorted(folder.rglob("*"))]:
+        if inner.is_dir() and not inner.is_symlink() and time.time() - inner.stat().st_mtime < 3000:
+            then = time.time() - 3600 - next(_STEPS)
+            os.utime(inner, (then, then))
+
+
+_STEPS = itertools.count(1)
+
+
+def test_a_folder_is_not_walked_again_until_something_changes(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "a.bin").touch()
+    unsettled = listing(str(tmp_path))
+    assert listing(str(tmp_path)) is not unsettled, "what was changed just now may change again within the same time"
+    settle(tmp_path)
+    known = listing(str(tmp_path))
+    assert listing(str(tmp_path)) is known
+    (tmp_path / "below" / "b.bin").touch()
+    assert [name for name, _ in listing(str(tmp_path)).files] == [
+        os.path.join("below", name) for name in ("a.bin", "b.bin")
+    ]
+    (tmp_path / "link").symlink_to(tmp_path / "below")
+    assert len(listing(str(tmp_path), links=False).files) == 2
+
+
 def test_what_comes_goes_or_moves_is_seen(tmp_path: Path) -> None:
     """Also a folder that comes later, at the end of a link: as that of a disk that is not mounted yet."""
     root, below = tmp_path / "models", tmp_path / "models" / "below"
 
     def names() -> list[str]:
-        found = files_below(str(root))
+        settle(tmp_path)
+        found = listing(str(root)).files
         assert all(path == str(root / name) for name, path in found)
         return [name for name, _ in found]
 

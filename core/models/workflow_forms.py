@@ -1,0 +1,198 @@
+"""The forms in which people have a workflow, and the graph in each of them. Standard library only.
+
+ComfyUI saves a graph of its editor, exports a prompt of its API, takes a prompt in the body of POST /prompt, gives back
+runs (GET /history) and waiting prompts (GET /queue), and writes both forms into the pictures that it saves.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+Graph = dict[str, Any]
+"""As the editor saves it, or as the API takes it."""
+
+_DEEPEST = 8
+"""Wrappings around a graph that are opened: the history has five of them."""
+_EXPORT = "save it in ComfyUI with Export, or with Export (API)"
+_POSTED = ("client_id", "prompt_id", "extra_data", "front", "number")
+"""What stands beside a prompt that is posted: then the prompt is what runs, whatever graph comes with it."""
+_SIGNATURES = (
+    (b"\xff\xd8\xff", "a JPEG picture, which keeps no workflow: take the PNG that Save Image has written"),
+    (b"GIF8", "a GIF picture, which keeps no workflow: take the PNG that Save Image has written"),
+    (b"BM", "a BMP picture, which keeps no workflow: take the PNG that Save Image has written"),
+    (b"PK\x03\x04", "a zip: unpack it"),
+    (b"\x1f\x8b", "packed with gzip: unpack it"),
+    (b"%PDF", "a PDF"),
+    (b"\x1aE\xdf\xa3", f"a video: open it in ComfyUI and {_EXPORT}"),
+    (b"<", f"a web page or XML: {_EXPORT}"),
+)
+"""How files begin that people give in the place of a workflow."""
+
+
+class NoWorkflow(ValueError):
+    """What a file is instead of a workflow, or why it cannot be used; the text goes on behind its name."""
+
+
+class UnknownNodes(NoWorkflow):
+    """A prompt with nodes that the editor did not know when it wrote them."""
+
+
+def graph_of(value: Any, depth: int = 0) -> Graph:
+    """The graph in parsed JSON. Raises NoWorkflow."""
+    if depth > _DEEPEST:
+        raise NoWorkflow(f"no graph is found in it: {_EXPORT}")
+    if isinstance(value, str):  # metadata of pictures holds JSON as a text
+        return graph_of(_parsed(value), depth + 1)
+    entries = _list(value)
+    if entries is not None:
+        return graph_of(_prompt_of_queue(entries), depth + 1)
+    graph = _object(value)
+    if graph is None:
+        raise NoWorkflow(f"it holds {_kind(value)} alone: {_EXPORT}")
+    nodes = _list(graph.get("nodes"))
+    if nodes is not None:
+        _require_own(graph)
+        if not nodes:
+            raise NoWorkflow(f"there are no nodes in it: {_EXPORT}")
+        return graph
+    if is_prompt(graph):
+        return graph
+    problem = NoWorkflow(f"there are no nodes in it: {_EXPORT}")
+    for number, inner in enumerate(_wrapped(graph)):
+        try:
+            return graph_of(inner, depth + 1)
+        except NoWorkflow as cause:
+            # Of a graph and a prompt one may be empty or damaged; of two such the first is told.
+            problem = problem if number else cause
+    raise problem
+
+
+def graph_in_picture(texts: Mapping[str, str]) -> Graph:
+    """The graph among the texts of a picture: the editor's if there is one, as when the picture is dropped there.
+    Raises NoWorkflow."""
+    if "workflow" not in texts and "prompt" not in texts:
+        other = " but the settings of another program" if "parameters" in texts else ""
+        raise NoWorkflow(f"it is a picture without a workflow of ComfyUI's{other}: {_EXPORT}")
+    return graph_of(dict(texts))
+
+
+def is_prompt(graph: Mapping[str, Any]) -> bool:
+    """Whether it is of the API's form, also with nodes that the editor did not know."""
+    entries = _objects(graph.values())
+    if any("class_type" in entry for entry in entries):
+        return True
+    # A node that is unknown to the editor is exported without its class.
+    return bool(entries) and all(isinstance(entry.get("inputs"), dict) for entry in entries)
+
+
+def require_known(graph: Mapping[str, Any]) -> None:
+    """Raises UnknownNodes for entries of a prompt without a class, and NoWorkflow for those without inputs."""
+    if isinstance(graph.get("nodes"), list):
+        return
+    unknown: list[str] = []
+    for number, value in graph.items():
+        entry = _object(value)
+        if entry is None:
+            continue
+        name = _called(number, entry)
+        if not isinstance(entry.get("class_type"), str):
+            unknown.append(name)
+        elif not isinstance(entry.get("inputs"), dict):
+            raise NoWorkflow(f"node {name} has no list of inputs: export it again")
+    if len(unknown) == 1:
+        raise UnknownNodes(f"node {unknown[0]} was unknown to the editor: install its pack and export again")
+    if unknown:
+        names = f"{', '.join(unknown[:-1])} and {unknown[-1]}"
+        raise UnknownNodes(f"nodes {names} were unknown to the editor: install their packs and export again")
+
+
+def kind_of(data: bytes) -> str:
+    """What a file is that is no JSON, by how it begins."""
+    start = data.lstrip()[:64]
+    if not start:
+        return "it is empty"
+    if data[4:8] == b"ftyp":
+        return f"it is a video or a picture of a phone: take the PNG that Save Image has written, or {_EXPORT}"
+    for signature, what in _SIGNATURES:
+        if start.startswith(signature):
+            return f"it is {what}"
+    return f"it is damaged, or no JSON at all: {_EXPORT}"
+
+
+def _parsed(text: str) -> Any:
+    try:
+        # Python writes NaN where JSON has no such number, and ComfyUI's pictures may hold it.
+        return json.loads(text)
+    except RecursionError:
+        raise NoWorkflow("its brackets go deeper than those of any workflow") from None
+    except ValueError as cause:
+        raise NoWorkflow(f"{kind_of(text.encode(errors='replace'))} ({cause})") from cause
+
+
+def _prompt_of_queue(entry: Sequence[Any]) -> Any:
+    """The prompt of what the host keeps of each: [number, id, prompt, ...]. Raises NoWorkflow for any other list."""
+    if len(entry) > 2 and isinstance(entry[1], str) and isinstance(entry[2], dict):
+        return cast("dict[str, Any]", entry[2])
+    if _workflows(entry):
+        raise NoWorkflow(f"it is a list of {len(entry)} workflows: put each into a file of its own")
+    raise NoWorkflow(f"it is a list, and a workflow is none: {_EXPORT}")
+
+
+def _workflows(entries: Sequence[Any]) -> bool:
+    """Whether all entries of a list are workflows."""
+    graphs = _objects(entries)
+    return bool(graphs) and all("nodes" in graph or is_prompt(graph) for graph in graphs)
+
+
+def _wrapped(value: Graph) -> list[Any]:
+    """In what a graph may be here, the likeliest first. Raises NoWorkflow where several prompts are."""
+    posted = any(name in value for name in _POSTED)
+    names = ("prompt", "output", "workflow") if posted else ("workflow", "prompt", "output", "extra_pnginfo")
+    inner = [value[name] for name in names if value.get(name)]
+    if inner:
+        return inner
+    queued = [entry for name in ("queue_running", "queue_pending") for entry in _list(value.get(name)) or ()]
+    runs = [run for run in _objects(value.values()) if "outputs" in run or "status" in run]
+    prompts = [run["prompt"] for run in runs if _list(run.get("prompt")) is not None]
+    for waiting, what in ((queued, "prompts of a queue"), (prompts, "runs of a history")):
+        if len(waiting) > 1:
+            raise NoWorkflow(f"it holds {len(waiting)} {what}: keep one of them")
+        if waiting:
+            return waiting
+    return []
+
+
+def _object(value: Any) -> dict[str, Any] | None:
+    """A value if it is an object of JSON."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else None
+
+
+def _objects(values: Iterable[Any]) -> list[dict[str, Any]]:
+    return [cast("dict[str, Any]", value) for value in values if isinstance(value, dict)]
+
+
+def _list(value: Any) -> list[Any] | None:
+    """A value if it is a list of JSON."""
+    return cast("list[Any]", value) if isinstance(value, list) else None
+
+
+def _require_own(graph: Graph) -> None:
+    """Raises NoWorkflow for a graph of another program, which names what is between its nodes otherwise."""
+    if "links" not in graph and "edges" in graph:
+        raise NoWorkflow("it is a workflow of another program, not of ComfyUI")
+
+
+def _called(number: str, entry: Mapping[str, Any]) -> str:
+    meta = _object(entry.get("_meta"))
+    title = meta.get("title") if meta else None
+    return f"{number} ({title})" if title else str(number)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    return "a number"

@@ -1,0 +1,162 @@
+"""Workflows from another system, opened in the page: the menus of all nodes take the names of files in their own
+spelling."""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import chromium
+import environment
+import pytest
+import windows_names
+from environment import Host
+from rig import workflow
+from rig.host_server import HostServer
+from visits import Graph, Visit
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
+
+ID_PATCH = "ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"
+INSTANT_ID = "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
+FILES = {
+    "controlnet": (ID_PATCH, INSTANT_ID),
+    "loras": (
+        "people/anna.safetensors", unicodedata.normalize("NFD", "people/José.safetensors"), "plain.SAFETENSORS",
+        "twice/Net.safetensors", "twice/net.safetensors",
+    ),
+    "likeness_faces": ("family/anna.safetensors",),
+}  # fmt: skip
+"""By model key."""
+
+
+FOLDED = unicodedata.normalize("NFC", "people/José.safetensors")
+"""As keyboards write it, and on a Mac's disk the letter and its accent are two."""
+
+
+def windows(name: str) -> str:
+    return name.replace("/", "\\")
+
+
+@pytest.fixture(scope="module", params=["its own", "the newest"])
+def visit(
+    request: pytest.FixtureRequest, window: chromium.Page, host: Host, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Visit]:
+    """A page of a ComfyUI whose own menus are those of Windows, and those of the pack are not. The files in them are
+    empty: no run loads them."""
+    newest = request.param == "the newest"
+    if newest and host.version < (0, 10):
+        pytest.skip("the newest frontend is not for this ComfyUI")
+    folder = tmp_path_factory.mktemp("windows")
+    for key, names in FILES.items():
+        for name in names:
+            path = folder / "models" / key / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    python = Path(sys.executable)
+    frontend = environment.newest_frontend(python) if newest else None
+    packs = [windows_names.made(folder)]
+    with HostServer(host, python, folder / "base", [folder / "models"], frontend=frontend, packs=packs) as server:
+        visit = Visit(window, server, vue=newest)
+        visit.open()
+        yield visit
+
+
+def node(kind: str, **inputs: Any) -> Graph:
+    return {"class_type": kind, "inputs": inputs}
+
+
+def chosen(prompt: Graph, kind: str, name: str) -> list[str]:
+    """What the nodes of a class are sent for an input."""
+    return [node["inputs"][name] for node in prompt.values() if node["class_type"] == kind]
+
+
+TEMPLATES = {
+    "id_patch_several_scenes": ID_PATCH,  # on the canvas
+    "id_patch_two_people": ID_PATCH,  # inside of a box
+    "start_portrait": INSTANT_ID,  # a value that a box shows
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_template_is_sent_with_the_names_of_the_menu(visit: Visit, template: str) -> None:
+    """What is shown is what is sent and saved, and the tab is not marked as changed."""
+    visit.page.ask("closeDialogs")
+    saved, prompt, _ = visit.open_file(workflow.load(ROOT / "workflows" / f"{template}.json"))
+    written, offered = TEMPLATES[template], windows(TEMPLATES[template])
+    assert chosen(prompt, "ControlNetLoader", "control_net_name") == [offered]
+    values = [node.get("widgets_values") for graph in graphs(saved) for node in graph["nodes"]]
+    assert json.dumps(offered)[1:-1] in json.dumps(values)
+    assert visit.page.evaluate("app.extensionManager.workflow.activeWorkflow.isModified") is False
+    boxes = visit.page.ask("values")
+    shown = [value for box in boxes for value in box.values() if offered in value or written in value]
+    assert shown == [[offered] * len(value) for value in shown]
+    visit.page.ask("details")
+    visit.page.ask("settled")
+    assert written not in visit.page.ask("text"), "the editor does not miss it"
+
+
+def graphs(saved: Graph) -> list[Graph]:
+    return [saved, *saved.get("definitions", {}).get("subgraphs", [])]
+
+
+def test_as_an_app(visit: Visit) -> None:
+    with visit.as_app(workflow.load(ROOT / "workflows" / "start_portrait.json")):
+        prompt = visit.page.ask("prompt")
+    assert chosen(prompt, "ControlNetLoader", "control_net_name") == [windows(INSTANT_ID)]
+
+
+def test_a_blueprint_that_is_put_down(visit: Visit) -> None:
+    """As pasted nodes are: the whole graph is not opened anew."""
+    visit.page.ask("clear")
+    visit.page.ask("putDown", workflow.load(ROOT / "subgraphs" / "Group photo.json"))
+    visit.page.ask("settled")
+    prompt = visit.page.ask("prompt")
+    assert chosen(prompt, "ControlNetLoader", "control_net_name") == [windows(ID_PATCH)]
+
+
+def loaders(*names: str) -> Graph:
+    """Of LoRAs, in the host's own node."""
+    return {name: node("LoraLoaderModelOnly", lora_name=name, strength_model=1.0) for name in names}
+
+
+def loras_of(visit: Visit) -> list[str]:
+    return visit.page.evaluate("app.graph._nodes.map(node => node.widgets[0].value)")
+
+
+def test_an_api_export_and_nodes_that_are_pasted(visit: Visit) -> None:
+    """Also accents of a Mac, and endings in capitals; never another file."""
+    decomposed = unicodedata.normalize("NFD", FOLDED)
+    visit.load(loaders("people/anna.safetensors", FOLDED, "PLAIN.safetensors", "twice/NET.safetensors", "none.pt"))
+    there = ["people\\anna.safetensors", windows(decomposed), "plain.SAFETENSORS", "twice/NET.safetensors", "none.pt"]
+    assert loras_of(visit) == there
+    visit.page.ask("clear")
+    pasted = {"id": 1, "type": "LoraLoaderModelOnly", "pos": [0, 0], "size": [300, 80], "flags": {}, "mode": 0}
+    pasted |= {"order": 0, "inputs": [], "outputs": [], "properties": {}, "widgets_values": [FOLDED, 1.0]}
+    visit.page.evaluate(f"void app.canvas._deserializeItems({{nodes: [{json.dumps(pasted)}]}}, {{position: [0, 0]}})")
+    visit.page.ask("settled")
+    assert windows(decomposed) in visit.page.evaluate(
+        "app.graph._nodes.flatMap(node => node.widgets.map(w => w.value))"
+    )
+
+
+def test_the_other_way_round(visit: Visit) -> None:
+    """A name from Windows, in a menu with slashes: the one of saved people is not the host's."""
+    visit.load({"saved": node("LikenessLoadIdentity", file="family\\anna.safetensors")})
+    assert loras_of(visit) == ["family/anna.safetensors"]
+
+
+def test_files_that_come_later(visit: Visit, host: Host) -> None:
+    """R has been pressed."""
+    visit.load(loaders("later/maria.safetensors"))
+    assert loras_of(visit) == ["later/maria.safetensors"]
+    (root,) = visit.server._models[1:]
+    (root / "loras" / "later").mkdir()
+    (root / "loras" / "later" / "maria.safetensors").touch()
+    visit.page.evaluate("app.refreshComboInNodes().then(() => 1)")
+    visit.page.wait("app.graph._nodes[0].widgets[0].value === 'later\\\\maria.safetensors'", 30)

@@ -1,0 +1,147 @@
+"""Names of files as another system writes them, in prompts that a program posts: nothing has put them into the spelling
+of a menu before."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import windows_names
+from environment import Host
+from rig.host_server import HostServer
+from safetensors.torch import save_file
+from standins_made import Standins
+
+pytestmark = pytest.mark.both_hosts
+ROOT = Path(__file__).resolve().parents[2]
+CONTROLNET = "ID-Patch/ControlNetModel/diffusion_pytorch_model.safetensors"
+
+
+def node(kind: str, **inputs: Any) -> dict[str, Any]:
+    return {"class_type": kind, "inputs": inputs}
+
+
+def saved_person(path: Path, name: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {"embedding.antelopev2": torch.ones(1, 512), "crops": torch.zeros(1, 112, 112, 3)}
+    save_file(tensors, path, {"format": "likeness identity", "version": "1", "name": name})
+
+
+@pytest.fixture(scope="module")
+def models(standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of models as somebody has them who sorts files into folders, some with endings in capitals."""
+    root = tmp_path_factory.mktemp("models")
+    packed = root / "insightface" / "models" / "mine" / "antelopev2"
+    controlnet = root / "controlnet" / CONTROLNET
+    for folder in (root / "instantid" / "published", controlnet.parent, packed, root / "loras" / "people"):
+        folder.mkdir(parents=True)
+    shutil.copy(standin_models.instant_id, root / "instantid" / "published" / "ip-adapter.BIN")
+    state = torch.load(standin_models.control_net, weights_only=True)
+    save_file({key: tensor.contiguous().clone() for key, tensor in state.items()}, controlnet)
+    (detector,) = (path for path in standin_models.face_pack.glob("*.onnx") if path.name.startswith("det_"))
+    shutil.copy(detector, packed / "SCRFD_10G_BNKPS.ONNX")
+    shutil.copy(standin_models.antelope, packed / "GLINTR100.ONNX")
+    (root / "loras" / "people" / "anna.safetensors").touch()
+    faces = root / "likeness_faces"
+    saved_person(faces / "family" / "anna.safetensors", "Anna")
+    saved_person(faces / unicodedata.normalize("NFD", "José.safetensors"), "José")
+    saved_person(faces / "Ben.SAFETENSORS", "Ben")
+    saved_person(faces / "twice" / "Net.safetensors", "Net")
+    saved_person(faces / "twice" / "net.safetensors", "net")
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(host: Host, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
+    folder = tmp_path_factory.mktemp("names")
+    packs = [windows_names.made(folder)]
+    with HostServer(host, Path(sys.executable), folder / "base", [models], packs=packs) as server:
+        photos = server.base / "input" / "holiday" / unicodedata.normalize("NFD", "Málaga")
+        photos.mkdir(parents=True)
+        shutil.copy(ROOT / "pictures" / "likeness_anna.png", photos / "anna.PNG")
+        yield server
+
+
+def shown(server: HostServer, prompt: dict[str, Any], output: int = 0) -> str:
+    """What the first node of a prompt gives, as text; or what is said against it."""
+    first = next(iter(prompt))
+    run = server.attempt({**prompt, "shown": node("PreviewAny", source=[first, output])})
+    return run.error or run.outputs["shown"]["text"][0]
+
+
+NAMES = {
+    "family\\anna.safetensors": "Anna",
+    "José.safetensors": "José",
+    "ben.safetensors": "Ben",
+    "Family/ANNA.safetensors": "Anna",
+    "twice\\net.safetensors": "net",
+    "twice/NET.safetensors": "No saved person is called 'twice/NET'",
+    "family\\nobody.safetensors": "No saved person is called",
+}
+"""Chosen -> who is loaded, or what is said."""
+
+
+@pytest.mark.parametrize("file", NAMES)
+def test_a_saved_person(server: HostServer, file: str) -> None:
+    prompt = {"load": node("LikenessLoadIdentity", file=file)}
+    assert NAMES[file] in shown(server, prompt)
+
+
+def test_a_person_is_saved_into_a_folder_named_as_on_windows(server: HostServer) -> None:
+    prompt = {
+        "save": node("LikenessSaveIdentity", identity=["load", 0], filename="team\\Anna.SAFETENSORS"),
+        "load": node("LikenessLoadIdentity", file="family/anna.safetensors"),
+    }
+    path = Path(shown(server, prompt, 1))
+    assert path.parts[-2:] == ("team", "Anna.safetensors") and path.is_file()
+
+
+@pytest.mark.parametrize("file", ["published\\ip-adapter.BIN", "published\\ip-adapter.bin", "published/ip-adapter.bin"])
+def test_an_adapter(server: HostServer, file: str) -> None:
+    assert "InstantID" in shown(server, {"load": node("LikenessLoadAdapter", file=file)})
+
+
+@pytest.mark.parametrize("pack", ["mine/antelopev2", "mine\\antelopev2", "Mine\\Antelopev2"])
+def test_a_face_pack(server: HostServer, pack: str) -> None:
+    inputs = {"pack": pack, "recognisers": "antelopev2", "provider": "auto"}
+    assert "FaceModel" in shown(server, {"load": node("LikenessLoadFaceModel", **inputs)})
+
+
+@pytest.mark.parametrize("folder", ["holiday\\Málaga", "holiday/Málaga", "Holiday\\málaga"])
+def test_a_folder_of_photos(server: HostServer, folder: str) -> None:
+    inputs = {"folder": folder, "people": "one per photo", "names": "", "which_face": "largest", "corrections": ""}
+    inputs |= {"on_no_face": "skip", "same_person_from": 0.3, "face_model": ["model", 0]}
+    model = node("LikenessLoadFaceModel", pack="mine/antelopev2", recognisers="antelopev2", provider="auto")
+    assert "Anna" in shown(server, {"sort": node("LikenessCastFromPhotos", **inputs), "model": model}, 2)
+
+
+def test_a_lora(server: HostServer) -> None:
+    """The person is made: the file, which is empty here, is read where it is applied."""
+    inputs = {"file": "people\\anna.safetensors", "strength": 1.0, "words": "", "name": "Anna"}
+    assert "Identity" in shown(server, {"add": node("LikenessAddLora", **inputs)})
+    inputs["file"] = "people\\ben.safetensors"
+    assert "The LoRA was not found" in shown(server, {"add": node("LikenessAddLora", **inputs)})
+
+
+def test_the_doctor_judges_what_comfyui_judges(server: HostServer) -> None:
+    """A template is opened in the editor, which takes the menu's name. A prompt that is posted is refused."""
+    template = node("LikenessDoctor", workflow="id_patch_two_people")
+    report = shown(server, {"doctor": template}, 1)
+    (line,) = (line for line in report.splitlines() if line.startswith("ID-Patch ControlNet"))
+    assert line.split()[2] == "found"
+    prompt = {"doctor": node("LikenessDoctor"), "load": node("ControlNetLoader", control_net_name=CONTROLNET)}
+    run = server.attempt({**prompt, "shown": node("PreviewAny", source=["doctor", 1])})
+    report = run.outputs["shown"]["text"][0]
+    windows = CONTROLNET.replace("/", "\\")
+    assert f"ComfyUI lists it as {windows} and takes no other spelling" in report
+    prompt["load"]["inputs"]["control_net_name"] = windows
+    run = server.attempt({**prompt, "shown": node("PreviewAny", source=["doctor", 1])})
+    report = run.outputs["shown"]["text"][0]
+    assert "no other spelling" not in report and "ID-Patch ControlNet" in report
+    assert "is not there" not in report

@@ -1,0 +1,247 @@
+"""What people give to scripts in the place of a workflow, a table or a Python: taken for what is in it, or named."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import environment
+import pytest
+from batch import rows
+from environment import SetupError
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from readable import Unreadable, bytes_of
+from rig import workflow_files
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "scripts"
+PROMPT: dict[str, Any] = {
+    "1": {"class_type": "LoadImage", "inputs": {"image": "x.png"}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "é"}},
+}
+GRAPH: dict[str, Any] = {"nodes": [{"id": 1, "type": "LoadImage", "widgets_values": ["x.png"]}], "links": []}
+RUN = {"prompt": [3, "0f", PROMPT, {"client_id": "a"}, ["2"]], "outputs": {}, "status": {"completed": True}}
+
+TAKEN: dict[str, tuple[Any, Any]] = {
+    "as the editor saves it": (GRAPH, GRAPH),
+    "as the API takes it": (PROMPT, PROMPT),
+    "as it is posted": ({"prompt": PROMPT, "client_id": "a"}, PROMPT),
+    "posted with its graph": ({"prompt": PROMPT, "extra_data": {"extra_pnginfo": {"workflow": GRAPH}}}, PROMPT),
+    "the prompt alone": ({"prompt": PROMPT}, PROMPT),
+    "both, as in a picture": ({"prompt": PROMPT, "workflow": GRAPH}, GRAPH),
+    "an empty graph and a prompt": ({"prompt": PROMPT, "workflow": {}}, PROMPT),
+    "a graph of nothing and a prompt": ({"prompt": PROMPT, "workflow": {"nodes": []}}, PROMPT),
+    "texts, as in a picture": ({"prompt": json.dumps(PROMPT), "workflow": json.dumps(GRAPH)}, GRAPH),
+    "what the editor makes of it": ({"output": PROMPT, "workflow": GRAPH}, GRAPH),
+    "a run of the history": ({"0f-1": RUN}, PROMPT),
+    "the run alone": (RUN, PROMPT),
+    "of the queue": ({"queue_running": [], "queue_pending": [[3, "0f", PROMPT, {}, ["2"]]]}, PROMPT),
+}
+"""Form -> what the file holds, and the graph in it."""
+
+
+@pytest.mark.parametrize("form", TAKEN)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_forms_that_are_taken(tmp_path: Path, form: str, encoding: str) -> None:
+    held, graph = TAKEN[form]
+    (tmp_path / "w.json").write_text(json.dumps(held, ensure_ascii=False), encoding)
+    assert workflow_files.read(tmp_path / "w.json") == graph
+
+
+LOST = {"inputs": {}, "_meta": {"title": "Face Detailer"}}
+NAMED: dict[str, tuple[Any, str]] = {
+    "a node without a class": (
+        {**PROMPT, "15": LOST},
+        r"w\.json is not whole: node 15 \(Face Detailer\) was unknown to the editor: install its pack and export again",
+    ),
+    "two of them": ({**PROMPT, "15": LOST, "16": {"inputs": {}}}, r"nodes 15 \(Face Detailer\) and 16 were unknown"),
+    "nothing but such": ({"15": LOST}, r"node 15 \(Face Detailer\) was unknown"),
+    "posted with such": ({"prompt": {**PROMPT, "15": LOST}}, r"node 15 \(Face Detailer\) was unknown"),
+    "a node without inputs": ({"3": {"class_type": "KSampler"}}, r"node 3 has no list of inputs"),
+    "an empty graph": ({"nodes": [], "links": []}, "there are no nodes in it"),
+    "empty twice": ({"workflow": {"nodes": []}, "prompt": {}}, "there are no nodes in it"),
+    "a history of two": ({"a": RUN, "b": RUN}, "holds 2 runs of a history: keep one of them"),
+    "a list of two": ([GRAPH, GRAPH], "a list of 2 workflows: put each into a file of its own"),
+    "a list": ([1, 2], "it is a list"),
+    "a number": (5, "it holds a number alone"),
+    "null": (None, "it holds null alone"),
+    "nothing": ({}, "there are no nodes in it"),
+    "another program's": ({"nodes": [{"id": "a"}], "edges": []}, "a workflow of another program"),
+    "a prompt in itself for ever": (json.dumps(json.dumps(json.dumps("x"))), "no JSON at all"),
+}
+"""What the file holds, and what is said of it."""
+
+
+@pytest.mark.parametrize("form", NAMED)
+def test_forms_that_are_named(tmp_path: Path, form: str) -> None:
+    held, words = NAMED[form]
+    (tmp_path / "w.json").write_text(json.dumps(held))
+    with pytest.raises(SetupError, match=words):
+        workflow_files.read(tmp_path / "w.json")
+
+
+FILES: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "it is empty"),
+    "JPEG": (b"\xff\xd8\xff\xe0" + bytes(20), "a JPEG picture, which keeps no workflow"),
+    "zip": (b"PK\x03\x04" + bytes(20), "a zip: unpack it"),
+    "video": (bytes(4) + b"ftypisom" + bytes(20), "a video"),
+    "page": (b"<!doctype html><title>x</title>", "a web page"),
+    "cut off": (b'{"nodes": [', "it is damaged"),
+    "brackets": (b"[" * 100_000, "its brackets go deeper"),
+    "no picture of ComfyUI's": (b"\x89PNG\r\n\x1a\n" + bytes(30), "a picture without a workflow of ComfyUI's"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_files_that_are_no_workflow(tmp_path: Path, kind: str) -> None:
+    data, words = FILES[kind]
+    (tmp_path / "w.json").write_bytes(data)
+    with pytest.raises(SetupError, match=f"w.json is no workflow: .*{words}"):
+        workflow_files.read(tmp_path / "w.json")
+
+
+def png(path: Path, packed: bool, **texts: str) -> None:
+    info = PngInfo()
+    for name, text in texts.items():
+        info.add_text(name, text, zip=packed)
+    info.add_itxt("about", "naïve")
+    Image.new("RGB", (4, 4)).save(path, pnginfo=info)
+
+
+def webp(path: Path, **texts: str) -> None:
+    """As ComfyUI's own nodes write it."""
+    picture = Image.new("RGB", (4, 4))
+    exif = picture.getexif()
+    if "prompt" in texts:
+        exif[0x0110] = f"prompt:{texts['prompt']}"
+    if "workflow" in texts:
+        exif[0x010F] = f"workflow:{texts['workflow']}"
+    picture.save(path, exif=exif)
+
+
+@pytest.mark.parametrize("kind", ["png", "packed png", "webp"])
+def test_pictures_that_comfyui_saved(tmp_path: Path, kind: str) -> None:
+    """The editor opens them too; of both texts it takes the graph."""
+    path = tmp_path / f"picture.{kind.split()[-1]}"
+    for texts, graph in (
+        ({"prompt": json.dumps(PROMPT), "workflow": json.dumps(GRAPH)}, GRAPH),
+        ({"prompt": json.dumps(PROMPT)}, PROMPT),
+    ):
+        if kind == "webp":
+            webp(path, **texts)
+        else:
+            png(path, kind == "packed png", **texts)
+        assert workflow_files.read(path) == graph
+    png(tmp_path / "other.png", False, parameters="a woman, Steps: 20")
+    with pytest.raises(SetupError, match="without a workflow of ComfyUI's but the settings of another program"):
+        workflow_files.read(tmp_path / "other.png")
+
+
+# --- What is no file
+
+
+@pytest.fixture
+def no_files(tmp_path: Path) -> dict[str, tuple[Path, str]]:
+    """Paths that are no files, or that would never end, and what is said of each."""
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    (tmp_path / "to_zero").symlink_to("/dev/zero")
+    return {
+        "folder": (tmp_path, "is a folder, not a file"),
+        "device": (Path("/dev/zero"), "is a device, not a file"),
+        "link": (tmp_path / "to_zero", "is a device, not a file"),
+        "pipe": (tmp_path / "pipe", "is a pipe, not a file"),
+        "huge": (tmp_path / "huge", "has 1,099,511,627,776 bytes, which is too long"),
+        "absent": (tmp_path / "absent", "cannot be read: No such file"),
+    }
+
+
+def test_nothing_is_read_that_is_no_file_or_never_ends(no_files: dict[str, tuple[Path, str]]) -> None:
+    for path, words in no_files.values():
+        with pytest.raises(Unreadable, match=words):
+            bytes_of(path, 10**9)
+        with pytest.raises(SetupError, match=words):
+            workflow_files.read(path)
+        with pytest.raises(SetupError, match=words):
+            rows.read(path)
+    with pytest.raises(Unreadable, match="is too long: at most 3 bytes"):
+        bytes_of(Path("/proc/self/status"), 3)  # its system says that it is empty
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder", "huge"])
+def test_models_py_names_what_is_no_workflow(no_files: dict[str, tuple[Path, str]], kind: str) -> None:
+    path, words = no_files[kind]
+    command = [sys.executable, str(SCRIPTS / "models.py"), "download", str(path), "--yes", "--models", str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and f"{path} {words}" in done.stderr
+
+
+# --- What is no Python
+
+
+PROGRAMS = {
+    "says nothing": "exit 0",
+    "says something else": "echo hello",
+    "fails": "exit 3",
+    "never stops": "while :; do echo python 3 11; done",
+    "is too old": "echo python 3 8",
+}
+SAID = {
+    "is too old": "is Python 3.8; 3.10 or newer is needed",
+    "fails": r"is not a Python that runs \(it ended with the status 3\)",
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_that_is_no_python(tmp_path: Path, program: str) -> None:
+    path = tmp_path / "python"
+    path.write_text(f"#!/bin/sh\n{PROGRAMS[program]}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    with pytest.raises(SetupError, match=SAID.get(program, "is not a Python that runs")):
+        environment.python_for([], str(path), ["torch"])
+
+
+def test_batch_py_names_a_program_that_is_no_python(tmp_path: Path) -> None:
+    """It used to be run in the script's place, and ended without a word."""
+    host = tmp_path / "ComfyUI"
+    host.mkdir()
+    (host / "main.py").touch()
+    (host / "comfyui_version.py").write_text('__version__ = "0.33.0"\n')
+    command = [sys.executable, str(SCRIPTS / "batch.py"), "jobs.csv", "--workflow", "w.json", "--python", "/bin/true"]
+    variables = {name: value for name, value in os.environ.items() if name != "LIKENESS_PYTHON"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={**variables, "COMFYUI_PATH": str(host)}
+    )
+    assert done.returncode == 1 and "/bin/true is not a Python that runs: it does not answer as one." in done.stderr
+
+
+def test_a_folder_of_a_modules_name_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "no_such_module").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SetupError, match="lacks no_such_module"):
+        environment.python_for([], sys.executable, ["no_such_module"])
+
+
+def test_a_signal_that_is_ignored_stays_so(tmp_path: Path) -> None:
+    """As nohup starts a script: the terminal may be closed."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\n"
+        "import os, signal, environment\n"
+        "def main():\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    return 5\n"
+        "environment.run(main)\n"
+    )
+    ignoring = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+        f"os.execv(sys.executable, [sys.executable, {str(script)!r}])"
+    )
+    assert subprocess.run([sys.executable, "-c", ignoring], timeout=60).returncode == 5
+    assert subprocess.run([sys.executable, str(script)], timeout=60).returncode == 128 + signal.SIGHUP
