@@ -52,6 +52,8 @@ NEWEST_FRONTEND = "comfyui-frontend-package==1.58.1"
 SMALL_SIZE = "(a download of 300 MB, 1 GB on disk)"
 CUDA_SIZE = "(a download of 3 GB, 7 GB on disk)"
 _PIP_TO_UV = {"index-url": "--default-index", "extra-index-url": "--index", "find-links": "--find-links"}
+_TRUE = ("1", "y", "yes", "t", "true", "on")
+"""Of pip's settings, as its configuration has them."""
 
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)")
 
@@ -436,9 +438,12 @@ def _as_pip_is_set(python: Path) -> list[str]:
     options: list[str] = []
     for line in lines:
         name, _, value = line.partition("=")
-        option = _PIP_TO_UV.get(name.rpartition(".")[2])
-        for place in value.strip("'\"").split():
-            if option:
+        setting = name.rpartition(".")[2]
+        values = value.strip("'\"").split()
+        if setting == "no-index" and values[:1] and values[0].lower() in _TRUE:
+            options.append("--no-index")
+        if option := _PIP_TO_UV.get(setting):
+            for place in values:
                 options += [option, place]
     if options:  # pip takes the best of all indexes, uv by itself the first that has a package
         options += ["--index-strategy", "unsafe-best-match"]
