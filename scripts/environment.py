@@ -376,27 +376,30 @@ def _read(command: list[str]) -> str:
 
 def install(python: Path, *arguments: str) -> None:
     """Install packages by uv, which takes a tenth of pip's time and torch's build for this machine, from PyPI where
-    torch's own index cannot be reached, or by pip where uv cannot be had; all show what they do. Raises SetupError."""
-    pip = _pip(python)
+    torch's own index cannot be reached, or by pip where uv cannot have them; all show what they do. Raises SetupError.
+    """
     uv = _uv(python)
     if uv:
         by_uv = [*uv, *arguments]
-        from_torch = ["--torch-backend", "auto"]
-        if _resolves([*by_uv, *from_torch]):
-            by_uv += from_torch
+        from_torch = [*by_uv, "--torch-backend", "auto"]
+        if _resolves(from_torch):
+            if not called(from_torch):
+                return
+        elif _resolves(by_uv):
+            say("torch's own package index does not answer, or lacks a package: all comes from PyPI instead.")
+            if not called(by_uv):
+                return
         else:
-            say("torch's own package index is not used (it does not answer, or lacks a package): PyPI is.")
-        if not called(by_uv):
-            return
-    if called([*pip, *arguments]):
-        raise SetupError(f"pip failed, see above. The command was: {' '.join([*pip, *arguments])}")
+            say("uv, the quick installer, cannot have these packages. pip is asked for them.")
+    command = [*_pip(python), *arguments]
+    if called(command):
+        raise SetupError(f"pip failed, see above. The command was: {' '.join(command)}")
 
 
 def _install_cpu_build(python: Path, arguments: Sequence[str]) -> None:
     """The same with torch's build without CUDA where one can be had: from torch's own index, or from the indexes and
     folders that pip is set to use, of which uv knows nothing by itself. Raises SetupError."""
     without_cuda = ["-c", str(REQUIREMENTS / "without_cuda.txt")]
-    pip = _pip(python)
     uv = _uv(python)
     if uv:
         as_pip = _as_pip_is_set(python)
@@ -406,12 +409,15 @@ def _install_cpu_build(python: Path, arguments: Sequence[str]) -> None:
                 say(f"Installing a CPU build of torch and a few packages {SMALL_SIZE}.")
                 if not called(command):
                     return
-        say(f"No index here has torch without CUDA, so it comes with it {CUDA_SIZE}.")
-        if not called([*uv, *arguments, *as_pip]):
-            return
+        command = [*uv, *arguments, *as_pip]
+        if _resolves(command):
+            say(f"No index here has torch without CUDA, so it comes with it {CUDA_SIZE}.")
+            if not called(command):
+                return
     say(f"Installing a CPU build of torch {SMALL_SIZE}, or where there is none the build with CUDA {CUDA_SIZE}.")
-    if called([*pip, *arguments, *without_cuda], quiet=True) and called([*pip, *arguments]):
-        raise SetupError(f"pip failed, see above. The command was: {' '.join([*pip, *arguments])}")
+    command = [*_pip(python), *arguments]
+    if called([*command, *without_cuda], quiet=True) and called(command):
+        raise SetupError(f"pip failed, see above. The command was: {' '.join(command)}")
 
 
 def _pip(python: Path) -> list[str]:
