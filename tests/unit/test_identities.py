@@ -105,7 +105,7 @@ def test_a_photo_that_is_there_twice_is_told(others, told):
 
 
 def test_whom_a_recogniser_takes_for_one_person_is_for_its_own_file_to_say():
-    """Of one that sees colours 0.99 is said of strangers. It is kept where people are saved, and where they are mixed."""
+    """0.99 of one that sees colours is of strangers. It is kept where people are saved, and where they are mixed."""
     anna = replace(person(photos=1, recognisers=(ARC,)), one_person_from={ARC: 0.995})
     stranger = replace(near("Ben", anna, 0.99, (ARC,)), one_person_from={ARC: 0.995})
     stranger = replace(stranger, embeddings={ARC: stranger.embeddings[ARC]})
