@@ -18,6 +18,37 @@ from rig.host_server import HostServer
 LIKE_ONE_PERSON = "look like one person"
 
 
+@pytest.mark.thorough
+def test_the_demo_draws_the_same_with_a_host_and_without(host: Host, tmp_path: Path) -> None:
+    """Each picture to 2/255; the demo ends with the picture's name and one line of what else it left.
+
+    It comes first in this file: the server of the other test would only take memory beside it.
+    """
+    clone = tmp_path / "likeness"
+    clone.mkdir()
+    for path in ROOT.iterdir():
+        if path.name not in ("output", ".git", ".venv"):
+            (clone / path.name).symlink_to(path)
+    hidden = ("LIKENESS_PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX")
+    variables = {name: value for name, value in os.environ.items() if name not in hidden}
+    command = [sys.executable, str(clone / "scripts" / "demo.py"), "--python", sys.executable, "--leave-nothing"]
+    done = subprocess.run(command, env=variables | {"COMFYUI_PATH": str(host.path)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *_, picture, others = done.stderr.splitlines()
+    assert picture.endswith(f"The picture: {clone / 'output' / 'result.png'}")
+    assert others.endswith("Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json beside it.")
+    report = json.loads((clone / "output" / "report.json").read_text("utf-8"))
+    assert report["host"] == str(host)
+
+    without = tmp_path / "without"
+    without.mkdir()
+    drawn = alone.draw(without, lambda step: None)
+    assert sorted(drawn.pictures) == report["pictures"]
+    for name in drawn.pictures:
+        difference = (photos.pixels(without / name) - photos.pixels(clone / "output" / name)).abs()
+        assert difference.max() <= 2.01 / 255, name
+
+
 @pytest.fixture(scope="module")
 def server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
     """A host with the miniature's files."""
@@ -51,31 +82,3 @@ def test_the_miniature_says_nothing_of_strangers_who_look_alike(server: HostServ
     """Anna and Carla have a cosine of 0.90; a photo that is there twice is told all the same."""
     assert not any(LIKE_ONE_PERSON in text for text in notes_of_two(server, "anna", "carla"))
     assert any(LIKE_ONE_PERSON in text for text in notes_of_two(server, "anna", "anna"))
-
-
-@pytest.mark.thorough
-def test_the_demo_draws_the_same_with_a_host_and_without(host: Host, tmp_path: Path) -> None:
-    """Each picture to 2/255; the demo ends with the picture's name and one line of what else it left."""
-    clone = tmp_path / "likeness"
-    clone.mkdir()
-    for path in ROOT.iterdir():
-        if path.name not in ("output", ".git", ".venv"):
-            (clone / path.name).symlink_to(path)
-    hidden = ("LIKENESS_PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX")
-    variables = {name: value for name, value in os.environ.items() if name not in hidden}
-    command = [sys.executable, str(clone / "scripts" / "demo.py"), "--python", sys.executable, "--leave-nothing"]
-    done = subprocess.run(command, env=variables | {"COMFYUI_PATH": str(host.path)}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    *_, picture, others = done.stderr.splitlines()
-    assert picture.endswith(f"The picture: {clone / 'output' / 'result.png'}")
-    assert others.endswith("Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json beside it.")
-    report = json.loads((clone / "output" / "report.json").read_text("utf-8"))
-    assert report["host"] == str(host)
-
-    without = tmp_path / "without"
-    without.mkdir()
-    drawn = alone.draw(without, lambda step: None)
-    assert sorted(drawn.pictures) == report["pictures"]
-    for name in drawn.pictures:
-        difference = (photos.pixels(without / name) - photos.pixels(clone / "output" / name)).abs()
-        assert difference.max() <= 2.01 / 255, name
