@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,13 +42,15 @@ _LEAST_AGREEMENT = 0.02
 """Of a photo with the others: even one that shows somebody else is not quite left out, nor turned around."""
 BLENDS = ("slerp", "lerp")
 
-_ONE_PERSON = 0.8
-"""Cosine from which two people look like one. A photo and a copy of it, smaller, cropped, turned or as a bad JPEG, have
-0.83 or more; two photos of one person, and so twins, seldom 0.7, and others 0.33 at most (docs/dev/measuring.md)."""
+ONE_PERSON = 0.8
+"""Cosine from which two people look like one to a recogniser whose file says nothing of it. A photo and a copy of it,
+smaller, cropped, turned or as a bad JPEG, have 0.83 or more; two photos of one person, and so twins, seldom 0.7, and
+others 0.33 at most (docs/dev/measuring.md)."""
 
 _FORMAT = "likeness identity"
 _VERSION = "1"
 _PREFIX = "embedding."
+_ONE_PERSON_PREFIX = "one_person_from."
 _CROPS = "crops"
 _ALIGNED, _LOOSE = _PORTRAITS = ("portraits.aligned", "portraits.loose")
 """Packs that know nothing of portraits leave these out."""
@@ -109,7 +111,10 @@ def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> 
     each, portraits = [face.portrait for face in faces if face.portrait], None
     if faces and len(each) == len(faces):  # all of them, or none
         portraits = Portraits(torch.cat([one.aligned for one in each]), torch.cat([one.loose for one in each]))
-    return check(Identity(name, embeddings, crops, portraits))
+    limits: dict[str, float] = {}
+    for face in faces:
+        limits |= face.one_person_from
+    return check(Identity(name, embeddings, crops, portraits, one_person_from=limits))
 
 
 def portraits(identity: Identity, method: str) -> Portraits:
@@ -181,32 +186,68 @@ def _agreement(rows: Tensor) -> Tensor:
 
 def look_alike(people: Sequence[Identity]) -> list[str]:
     """Who looks like one person to every recogniser that they share, a line each: a photo that is there twice."""
-    alike, groups = _alike(people), list[list[int]]()
-    for n in range(len(people)):
-        like = (alike[n, [group[0] for group in groups]] >= _ONE_PERSON).nonzero()
-        groups[int(like[0])].append(n) if len(like) else groups.append([n])
-    return [
-        f"{listed([people[n].name for n in group[:-1]])} and {people[group[-1]].name} look like one person, "
-        f"{float(alike[group[0], group[1:]].min()):.2f}: is one photo there twice?"
-        for group in groups
-        if len(group) > 1
-    ]
+    alike = _alike(people)
+    groups: list[list[int]] = []
+    for number in range(len(people)):
+        for group in groups:
+            if alike.one_person[number, group[0]]:
+                group.append(number)
+                break
+        else:
+            groups.append([number])
+    lines: list[str] = []
+    for first, *others in groups:
+        if others:
+            names = [people[number].name for number in (first, *others)]
+            least = float(alike.cosines[first, others].min())
+            who = f"{listed(names[:-1])} and {names[-1]}"
+            lines.append(f"{who} look like one person, {least:.2f}: is one photo there twice?")
+    return lines
 
 
-def _alike(people: Sequence[Identity]) -> Tensor:
-    """(people, people) cosine of the two photos that are most alike, by the recogniser to which they are least so; -1
-    without any that both have."""
-    alike = torch.full((len(people), len(people)), torch.inf)
-    for recogniser in dict.fromkeys(name for one in people for name in one.embeddings):
-        have = [n for n, one in enumerate(people) if len(one.embeddings.get(recogniser, ()))]
-        if have:
-            each = [normalize(people[n].embeddings[recogniser].float(), dim=-1) for n in have]
-            units, photos = torch.cat(each), [len(rows) for rows in each]
-            most = torch.stack([cosines.amax(0) for cosines in torch.split(units @ units.T, photos)])
-            both = torch.stack([cosines.amax(1) for cosines in torch.split(most, photos, 1)])
-            pairs = torch.tensor(have)[:, None], torch.tensor(have)
-            alike[pairs] = alike[pairs].minimum(both)
-    return alike.masked_fill(alike.isinf(), -1.0)
+@dataclass(frozen=True)
+class _Alike:
+    """How alike people are to each other, by the two photos that are most alike.
+
+    cosines: (people, people), by the recogniser to which they are least so; -1 without any that both have.
+    one_person: (people, people) bool, whether every recogniser that both have takes them for one person, and there is
+    one.
+    """
+
+    cosines: Tensor
+    one_person: Tensor
+
+
+def _alike(people: Sequence[Identity]) -> _Alike:
+    count = len(people)
+    cosines = torch.full((count, count), torch.inf)
+    differ = torch.zeros(count, count, dtype=torch.bool)
+    recognisers: dict[str, None] = {}
+    for person in people:
+        recognisers |= dict.fromkeys(person.embeddings)
+    for recogniser in recognisers:
+        have = [number for number, person in enumerate(people) if len(person.embeddings.get(recogniser, ()))]
+        if not have:
+            continue
+        photos = [normalize(people[number].embeddings[recogniser].float(), dim=-1) for number in have]
+        limits = [people[number].one_person_from.get(recogniser, ONE_PERSON) for number in have]
+        pairs = torch.tensor(have)[:, None], torch.tensor(have)
+        nearest = _nearest_photos(photos)
+        cosines[pairs] = cosines[pairs].minimum(nearest)
+        # Where two people are of two files of one recogniser, the stricter one counts.
+        limit = torch.tensor(limits)
+        differ[pairs] |= nearest < torch.maximum(limit[:, None], limit)
+    shared = ~cosines.isinf()
+    return _Alike(cosines.masked_fill(~shared, -1.0), shared & ~differ)
+
+
+def _nearest_photos(photos: Sequence[Tensor]) -> Tensor:
+    """(people, people): the cosine of the two photos that are most alike. photos: (photos, 512) of length 1 each."""
+    sizes = [len(rows) for rows in photos]
+    units = torch.cat(list(photos))
+    cosines = units @ units.T  # (all photos, all photos)
+    of_person = torch.stack([rows.amax(0) for rows in torch.split(cosines, sizes)])  # (people, all photos)
+    return torch.stack([columns.amax(1) for columns in torch.split(of_person, sizes, 1)])  # (people, people)
 
 
 def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Identity:
@@ -231,7 +272,8 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     crops = torch.lerp(a.crops[:1], b.crops[:1], amount)
     shares = (1 - amount, a.loras), (amount, b.loras)
     loras = tuple(replace(one, strength=one.strength * share) for share, loras in shares for one in loras)
-    return check(Identity(plain(name) or f"{a.name} + {b.name}", embeddings, crops, portraits, loras))
+    limits = {**a.one_person_from, **b.one_person_from}
+    return check(Identity(plain(name) or f"{a.name} + {b.name}", embeddings, crops, portraits, loras, limits))
 
 
 def slerp(a: Tensor, b: Tensor, amount: float) -> Tensor:
@@ -261,6 +303,8 @@ def to_tensors(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:
     metadata = {"format": _FORMAT, "version": _VERSION, "name": identity.name}
     if identity.loras:
         metadata["loras"] = json.dumps([(one.file, one.strength, one.words) for one in identity.loras])
+    for recogniser, cosine in identity.one_person_from.items():
+        tensors[f"{_ONE_PERSON_PREFIX}{recogniser}"] = torch.tensor(cosine)
     tensors[_CROPS] = identity.crops
     if identity.portraits:
         tensors[_ALIGNED], tensors[_LOOSE] = identity.portraits.aligned, identity.portraits.loose
@@ -283,9 +327,11 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
         return UnsupportedCheckpoint(path, f"damaged: {why}", expected, "Save the person again from the photos.")
 
     stored = below(_PREFIX, tensors)
+    cosines = below(_ONE_PERSON_PREFIX, tensors)
     crops, kept = tensors[_CROPS], [tensors[key] for key in _PORTRAITS if key in tensors]
     try:
         check_kinds(stored)
+        check_kinds(cosines)
     except ValueError as error:
         raise damaged(str(error)) from error
     if why := why_bad_crops(crops):
@@ -303,7 +349,13 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
             raise damaged("the strength of a LoRA is no number")
         if abs(lora.strength) > _STRONGEST:
             raise damaged(f"the strength of a LoRA is {lora.strength:g}, and {_STRONGEST:g} is the most")
-    identity = check(Identity(metadata.get("name", "person"), embeddings, crops.float(), pictures, loras))
+    limits: dict[str, float] = {}
+    for recogniser, cosine in cosines.items():
+        if cosine.numel() != 1 or not 0 < float(cosine) <= 1:
+            raise damaged(f"the likeness from which {plain(recogniser)} sees one person is no cosine")
+        limits[recogniser] = float(cosine)
+    name = metadata.get("name", "person")
+    identity = check(Identity(name, embeddings, crops.float(), pictures, loras, limits))
     parts = [*embeddings.values(), *kept]
     together = (parts or loras) and len(kept) != 1 and all(part.shape[:1] == crops.shape[:1] for part in parts)
     if not together or crops.shape[1:] != (CROP, CROP, 3):

@@ -54,6 +54,7 @@ class Face:
     embeddings: recogniser id -> (EMBEDDING,) float32 CPU, as that recogniser returns it (not re-normalised).
     crop: (CROP, CROP, 3) float32 RGB 0..1, the aligned picture the recognisers saw.
     portrait: of one photo; None where only the embeddings were asked for.
+    one_person_from: recogniser id -> cosine from which two photos are of one person to it, where its file says so.
     """
 
     box: Box
@@ -62,6 +63,7 @@ class Face:
     crop: Tensor
     embeddings: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     portrait: Portraits | None = None
+    one_person_from: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Identity:
     crops: (photos, CROP, CROP, 3) float32 RGB 0..1, for the eye.
     name: one line of at most NAME letters.
     portraits: None for people saved by versions that kept none.
+    one_person_from: as of a Face.
     """
 
     name: str
@@ -98,6 +101,7 @@ class Identity:
     crops: Tensor
     portraits: Portraits | None = None
     loras: tuple[Lora, ...] = ()
+    one_person_from: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
         # A name also comes out of files that others have made.

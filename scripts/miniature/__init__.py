@@ -16,6 +16,7 @@ released weights.
     parts2whole.py    Parts2Whole's networks
     export.py         widened, as the files a ComfyUI loads; with export_encoder.py and export_parts2whole.py
     built.py          all of these files, written once
+    alone.py          the demo's pictures without a host
     install.py        into one's own ComfyUI, with workflows
     measure.py        whose look is seen in which place
     training/         how it came about, which no demo and no user needs

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -83,32 +83,82 @@ KINDS = {
 """The start templates, and Parts2Whole's."""
 
 
+class Left(NamedTuple):
+    """What is in a ComfyUI afterwards.
+
+    files: the miniature's own. face_pack: the folder of a real one, None where it was there. remarks: what
+    the user should know before a workflow runs. workflows: a line for each. around: the ComfyUI, None where there is
+    none.
+    """
+
+    files: list[Path]
+    face_pack: Path | None
+    remarks: list[str]
+    workflows: list[str]
+    around: Path | None
+
+    def lines(self) -> list[str]:
+        """All of it, a line for each thing."""
+        sizes = [f"{file} ({_mebibytes([file])} MiB)" for file in self.files]
+        if self.face_pack:
+            sizes.append(f"{self.face_pack}: the face pack {_FACE_PACK}")
+        return [*sizes, *self.remarks, *self.workflows]
+
+    def summary(self) -> str:
+        """The same in few words."""
+        where = self.around or "the model folder"
+        text = f"{where} the miniature's files (standin-miniature*, {_mebibytes(self.files)} MiB)"
+        if self.face_pack:
+            text += f", the face pack {_FACE_PACK},"
+        if not self.workflows:
+            return text
+        return f"{text} and {len(self.workflows)} workflows named '... (miniature)': reload its page, open Workflows"
+
+
+_FACE_PACK = "buffalo_sc (a real one, for non-commercial use only)"
+
+
+def _mebibytes(files: Iterable[Path]) -> int:
+    return round(sum(file.stat().st_size for file in files) / 2**20)
+
+
 def install(models: Path) -> list[str]:
-    """Into the model folder of a ComfyUI, and beside it where a ComfyUI is around it; what there is to say of it.
+    """As `put`; what there is to say of it, a line for each thing."""
+    return put(models).lines()
+
+
+def put(models: Path) -> Left:
+    """Put the miniature into the model folder of a ComfyUI, and workflows beside it where a ComfyUI is around it.
 
     Files that are there under the names of the user's own (photos, the workflow, the face pack) stay.
     """
-    source, to = built.build(), export.files(models)
-    own = [to.checkpoint, to.control_net, to.id_patch, to.recogniser, to.identity_net, to.instant_id, to.sd15, to.vae]
-    own += [to.clip_vision, to.sharing]
-    for file in (source.antelope.parent, source.parts2whole):
-        own += [models / each.relative_to(source.root) for each in sorted(file.rglob("*.*")) if each.is_file()]
-    for file in own:
+    source = built.build()
+    to = export.files(models)
+    files = [to.checkpoint, to.control_net, to.id_patch, to.recogniser, to.identity_net, to.instant_id, to.sd15, to.vae]
+    files += [to.clip_vision, to.sharing]
+    for folder in (source.antelope.parent, source.parts2whole):
+        inside = [path for path in sorted(folder.rglob("*.*")) if path.is_file()]
+        files += [models / path.relative_to(source.root) for path in inside]
+    for file in files:
         _put(source.root / file.relative_to(models), file)
-    said = [f"{file} ({file.stat().st_size / 2**20:.0f} MiB)" for file in own]
-    if pack := _lacking(to.face_pack, sorted(source.face_pack.iterdir())):
-        for file in pack:
-            _put(file, to.face_pack / file.name)
-        said.append(f"{to.face_pack}: the face pack buffalo_sc, a real one; for non-commercial use only")
+    pack = _lacking(to.face_pack, sorted(source.face_pack.iterdir()))
+    for file in pack:
+        _put(file, to.face_pack / file.name)
+    face_pack = to.face_pack if pack else None
+    remarks: list[str] = []
     real = to.recogniser.parents[1] / to.recogniser.name
     if real.is_file():
-        said.append(f"{real} is the real recogniser and is found first: move it away while you try this.")
+        remarks.append(f"{real} is the real recogniser and is found first: move it away while you try this.")
     around = models.absolute().parent
     if not ((around / "main.py").is_file() or (around / "user").is_dir()):
-        return [*said, f"{around} is no folder of ComfyUI's, so no workflows are left there."]
+        remarks.append(f"{around} is no folder of ComfyUI's, so no workflows are left there.")
+        return Left(files, face_pack, remarks, [], None)
     if not _has_pack(around / "custom_nodes"):
-        said.append(f"This pack is not in {around / 'custom_nodes'} yet: without it the workflows cannot run.")
-    return [*said, *(_workflow_left(around, source, name) for name in KINDS)]
+        remarks.append(f"This pack is not in {around / 'custom_nodes'} yet: without it the workflows cannot run.")
+    workflows: list[str] = []
+    for name in KINDS:
+        workflows.append(_workflow_left(around, source, name))
+    return Left(files, face_pack, remarks, workflows, around)
 
 
 def _has_pack(custom_nodes: Path) -> bool:

@@ -4,6 +4,7 @@ Of random weights those of the tests are (tests/support/standins_made.py) and wh
 miniature's.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -41,15 +42,18 @@ class Files:
 
 
 def once(root: Path, write: Callable[[Path], None]) -> Path:
-    """The folder `root` with all that `write` puts into the folder it is given; it is there complete or not at all."""
-    if not root.is_dir():
-        root.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(dir=root.parent, prefix="unfinished-"))
+    """The folder `root` with all that `write` puts into the folder it is given; it is there complete or not at all,
+    also where whoever writes it is stopped."""
+    if root.is_dir():
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(dir=root.parent, prefix="unfinished-"))
+    try:
         write(unfinished)
-        try:
+        with contextlib.suppress(OSError):  # somebody else was faster
             os.replace(unfinished, root)
-        except OSError:  # somebody else was faster
-            shutil.rmtree(unfinished)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return root
 
 

@@ -103,7 +103,7 @@ def test_turned_photo_gives_the_same_person_in_the_same_place(embed, alone, turn
 class Broken:
     """A recogniser that returns NaN."""
 
-    id, crop_size = "broken", 112
+    id, crop_size, one_person_from = "broken", 112, None
 
     def embed(self, crops):
         return torch.full((len(crops), 512), float("nan"))

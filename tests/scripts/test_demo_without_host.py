@@ -1,0 +1,160 @@
+"""scripts/demo.py where there is no ComfyUI: run for real, from a folder of its own, so that nothing of the clone's
+changes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from environment import ROOT, VENV
+from PIL import Image
+
+NEEDED = ("core", "scripts", "pictures", "workflows", "models_manifest.json", "nodes")
+PICTURES = {
+    "1_group_layout.png": (512, 384),
+    "2_draw_layout.png": (512, 384),
+    "3_people_from_photos.png": (338, 196),
+    "4_place_cast.png": (512, 384),
+    "5_apply_id_patch.png": (512, 384),
+    "outfit.png": (128, 192),
+    "portrait.png": (512, 384),
+    "result.png": (512, 384),
+}
+"""What the demo leaves, with a host and without, and the sizes in pixels."""
+NOWHERE = "http://127.0.0.1:9"
+"""A proxy that nobody listens at: what needs a network fails at once."""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The pack as links in a folder that has no environment, no cache and no output yet."""
+    folder = tmp_path / "likeness"
+    folder.mkdir()
+    for name in NEEDED:
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def variables(home: Path) -> dict[str, str]:
+    """Of a machine without a ComfyUI and without a network."""
+    hidden = ("COMFYUI_PATH", "LIKENESS_PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX")
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    proxies = {"HTTPS_PROXY": NOWHERE, "https_proxy": NOWHERE, "HTTP_PROXY": NOWHERE, "http_proxy": NOWHERE}
+    return {**kept, **proxies, "HOME": str(home), "USERPROFILE": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def demo(clone: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(clone / "scripts" / "demo.py"), *arguments]
+    return subprocess.run(command, env=variables(clone.parent), cwd=clone.parent, capture_output=True, text=True)
+
+
+def python_says(clone: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """What the demo's own functions say, in a process that finds them in the clone."""
+    command = [sys._base_executable, "-c", f"import sys; sys.path.insert(0, {str(clone / 'scripts')!r})\n{code}"]
+    return subprocess.run(command, env=variables(clone.parent), cwd=clone.parent, capture_output=True, text=True)
+
+
+def test_the_pictures_are_drawn_and_each_person_stands_in_their_place(clone: Path) -> None:
+    done = demo(clone, "--python", sys.executable)
+    assert done.returncode == 0, done.stderr
+    output = clone / "output"
+    assert {path.name for path in output.iterdir()} == {*PICTURES, "report.json"}
+    for name, size in PICTURES.items():
+        with Image.open(output / name) as picture:
+            assert picture.size == size, name
+            assert len(picture.convert("RGB").getcolors(1 << 20) or ()) > 1, f"{name} shows something"
+    report = json.loads((output / "report.json").read_text("utf-8"))
+    assert report["host"] is None
+    assert (report["ran"], report["did_not_run"]) == (["core", "miniature"], ["nodes", "host"])
+    assert report["association"] == 1.0, "everybody's place shows their own look"
+    assert report["pictures"] == sorted(PICTURES)
+
+    lines = done.stderr.splitlines()
+    ran, not_run, command, picture, others = lines[-5:]
+    assert "Ran: the pack's core" in ran and "miniature" in ran
+    assert "Did NOT run: the nodes, and ComfyUI" in not_run and "git clone https://" in not_run
+    assert command.startswith("COMFYUI_PATH=")
+    assert picture.endswith(f"The picture: {output / 'result.png'}")
+    assert "Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json" in others
+
+
+def test_weights_for_no_host_are_refused_before_anything_comes(clone: Path) -> None:
+    done = demo(clone, "--python", sys.executable, "--download", "--yes")
+    assert done.returncode == 1
+    assert "--download fetches the released weights for a ComfyUI, and there is none here." in done.stderr
+    assert not (clone / ".cache").exists() and not (clone / "output").exists()
+
+
+@pytest.mark.skipif(not (VENV / "likeness-installed.txt").is_file(), reason="there is no .venv of our own")
+def test_comfyui_is_looked_for_before_anything_is_installed(clone: Path) -> None:
+    """Out of reach, the pictures are drawn in the environment that is there; nothing is fetched."""
+    (clone / ".venv").symlink_to(VENV)
+    done = python_says(clone, "import demo; print(*demo.prepared(None, False))")
+    assert done.stdout.split() == ["None", str(clone / ".venv" / "bin" / "python")], done.stderr
+    assert "No ComfyUI found" in done.stderr and "It does not answer." in done.stderr
+    assert not (clone / ".cache").exists()
+
+
+def git(*arguments: str, folder: Path) -> None:
+    named = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com"]
+    subprocess.run([*named, *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def test_a_comfyui_within_reach_is_fetched_whole(clone: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "ComfyUI"
+    repository.mkdir()
+    (repository / "main.py").touch()
+    (repository / "comfyui_version.py").write_text('__version__ = "0.33.0"\n')
+    git("init", "--quiet", folder=repository)
+    git("add", "--all", folder=repository)
+    git("commit", "--quiet", "--message", "release", folder=repository)
+    git("tag", "v0.33.0", folder=repository)
+    code = f"import demo; demo.COMFYUI = {repository.as_uri()!r}; print(*demo.fetched_host())"
+    done = python_says(clone, code)
+    assert done.stdout.strip().startswith("ComfyUI 0.33.0"), done.stderr
+    assert [path.name for path in (clone / ".cache").iterdir()] == ["ComfyUI"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
+def test_a_demo_that_is_stopped_leaves_whole_pictures_alone(clone: Path) -> None:
+    command = [sys.executable, str(clone / "scripts" / "demo.py"), "--python", sys.executable]
+    with subprocess.Popen(command, env=variables(clone.parent), stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if "Place Cast" in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        process.stderr.read()
+    assert process.returncode == 128 + signal.SIGTERM
+    left = {path.name for path in (clone / "output").iterdir()}
+    assert "1_group_layout.png" in left and left < set(PICTURES)
+    for name in left:
+        with Image.open(clone / "output" / name) as picture:
+            picture.load()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
+def test_a_program_that_was_started_ends_with_the_script(clone: Path, tmp_path: Path) -> None:
+    """Else an installer would go on after the demo was stopped."""
+    started, cleaned = tmp_path / "started", tmp_path / "cleaned"
+    child = (
+        "import pathlib, signal, sys, time\n"
+        f"signal.signal(signal.SIGTERM, lambda *_: (pathlib.Path({str(cleaned)!r}).touch(), sys.exit(1)))\n"
+        f"pathlib.Path({str(started)!r}).touch()\n"
+        "time.sleep(60)\n"
+    )
+    script = f"import environment, sys\nenvironment.run(lambda: environment.called([sys.executable, '-c', {child!r}]))"
+    code = f"import sys; sys.path.insert(0, {str(clone / 'scripts')!r})\n{script}"
+    with subprocess.Popen([sys.executable, "-c", code], env=variables(clone.parent)) as process:
+        give_up = time.monotonic() + 60
+        while not started.exists() and time.monotonic() < give_up:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 128 + signal.SIGTERM
+    assert started.exists() and cleaned.exists()
