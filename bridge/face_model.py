@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..core.errors import BadSetup, LikenessError, ModelMissing, UnsupportedCheckpoint
 from ..core.faces import model
-from ..core.faces.analysis import Detection, Detector, Recogniser
+from ..core.faces.analysis import Recogniser
+from ..core.faces.finding import Detection, Detector
 from ..core.faces.model import Files
 from ..core.faces.pictures import Picture
 from ..core.models import formats, packs

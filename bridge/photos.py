@@ -13,7 +13,7 @@ import folder_paths
 
 from ..core.errors import BadPhoto, counted
 from ..core.faces import analysis, landmarks
-from ..core.faces.analysis import Detection
+from ..core.faces.finding import Detection
 from ..core.faces.landmarks import Mesh
 from ..core.faces.pictures import Picture, from_file
 from ..core.models.files import Stamp, stamp, write_whole

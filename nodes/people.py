@@ -109,6 +109,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         embedded = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture")
         faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
         preview = analysis.numbered_faces(image[0], embedded)[None]
+        notes.tell(notes.node_of(cls), "\n".join(analysis.unsure_faces(analysis.numbered(embedded))))
         return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -173,7 +174,7 @@ class Identity(FindsFaces, io.ComfyNode):
         text = "\n".join([f"{name}: {len(seen)} of {counted(len(image), 'photo')} used", *report])
         logger.info("Identity %s", text)
         drawn = pictures.reminder([(name, image[0])])
-        remarks = [*drawn, *gathered("No face found, dropped", dropped), *analysis.small_faces(seen)]
+        remarks = [*drawn, *gathered("No face found, dropped", dropped), *analysis.weak_faces(seen)]
         notes.tell(notes.node_of(cls), "\n".join(remarks))
         return io.NodeOutput(identity, identity.crops, text, ui=_crops_preview(cls, identity))
 
@@ -395,7 +396,7 @@ class PeopleFromPhotos(FindsFaces, io.ComfyNode):
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
         pairs = zip(members, given.values(), strict=True)
         drawn = pictures.reminder([(who.identity.name, one[0]) for who, one in pairs])
-        remarks = [*drawn, *gathered("Left out, no photo", first(unseen)), *analysis.small_faces(seen)]
+        remarks = [*drawn, *gathered("Left out, no photo", first(unseen)), *analysis.weak_faces(seen)]
         return _shown(cls, people.Cast(tuple(members)), remarks)
 
 

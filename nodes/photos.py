@@ -144,7 +144,7 @@ def _shown(
         *gathered("Left out, no face or not readable", first([*failed])),
         *gathered("Left out, no such person", first(done.unused)),
         *grouping.remarks(done),
-        *analysis.small_faces([(one.label, one.face) for one in done.seen]),
+        *analysis.weak_faces([(one.label, one.face) for one in done.seen]),
         *identities.look_alike(known),
     ]
     notes.tell(notes.node_of(cls), "\n".join(remarks))

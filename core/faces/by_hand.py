@@ -6,7 +6,7 @@ from ..errors import counted
 from ..geometry import shorter_side
 from ..people import Box
 from ..places.from_boxes import LEAST, BadBoxes, Marked, read, written
-from .analysis import Detection
+from .finding import Detection
 from .pictures import TEMPLATE
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import BadPhoto, FaceNotFound, counted
-from .analysis import Detection
+from .finding import Detection
 from .pictures import Picture, is_placeholder
 
 # The rims of the eyes, the picture's left one first. Their middle is nearer to where SCRFD puts an eye than the iris,

@@ -17,9 +17,10 @@ from ..models import formats, packs
 from ..models.files import stamp
 from ..models.onnx_file import Kind, Program, inspect, read
 from ..models.tensors import State
-from ..people import EMBEDDING, Faces
+from ..people import EMBEDDING, Face, Faces
 from . import analysis, ir_se50, scrfd
-from .analysis import Detector, Recogniser, find_faces
+from .analysis import Recogniser
+from .finding import Detector, find_faces
 from .onnx_network import Held, Holder, opened
 from .pictures import Picture, to_picture
 
@@ -55,6 +56,15 @@ def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
     kept = [face for face in analysis.arrange(found, analysis.NUMBERED) if shorter_side(face.box) >= min_size]
     faces = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture") if kept else ()
     return Faces(faces, width=picture.shape[1], height=picture.shape[0])
+
+
+def unsure_in(pictures: Sequence[Faces]) -> str:
+    """A note of the faces of which it is not sure which way up they are, or "". pictures: the faces in each."""
+    seen: list[tuple[str, Face]] = []
+    for number, found in enumerate(pictures, 1):
+        picture = f"picture {number}" if len(pictures) > 1 else ""
+        seen += analysis.numbered(found.faces, picture)
+    return "\n".join(analysis.unsure_faces(seen))
 
 
 # --- Which files
