@@ -104,9 +104,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
 NO_VAE = "Crop Faces has no VAE to make latents with. Connect the checkpoint's VAE to its vae input."
 
 
-def _decisions(
-    names: Sequence[str], pictures: Sequence[Faces], cast: Cast, choice: Choice
-) -> list[list[Decision]]:
+def _decisions(names: Sequence[str], pictures: Sequence[Faces], cast: Cast, choice: Choice) -> list[list[Decision]]:
     """Per picture what becomes of everybody. names: of the recognisers that judge. pictures: the faces in each."""
     # Whoever stands in the place is meant, however unlike: that is what the second pass is for.
     stranger = -1.0 if cast.people[0].slot else measure.STRANGER

@@ -15,7 +15,7 @@ from ..people import ALIGNED, CROP, LOOSE, NOSE, Face, Portraits
 from ..previews import Sheet, as_picture, color_of
 from .finding import Detection, Detector, find_faces
 from .pictures import Picture, align, is_placeholder, to_image
-
+from .which import LARGEST, ONLY
 
 ORDERS = ("left to right", "top to bottom", "largest", "score")
 NUMBERED = "left to right"
@@ -59,26 +59,27 @@ def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
 def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
     """The face meant by `which`: only, largest, or its number from left to right, counted from 1.
 
-    Raises BadPhoto where that is not one of the faces.
+    The only face of a photo is meant by any number: one number may be for several photos, of which another shows more
+    people. Raises BadPhoto where it is not one of the faces.
     """
-    if which == "only":
-        if len(faces) > 1:
-            raise BadPhoto(
-                f"{where[0].upper()}{where[1:]} shows {len(faces)} faces where one person is meant.",
-                "Crop the photo to one face. Or set which_face (Which face) of its Identity or People from Photos node "
-                "or of the box around it: largest, or a number (all faces, from left to right, as the node now shows).",
-            )
+    if len(faces) == 1:
         return faces[0]
-    if which == "largest":
+    if which == ONLY:
+        raise BadPhoto(
+            f"{where[0].upper()}{where[1:]} shows {len(faces)} faces where one person is meant.",
+            f"Set Which face (which_face) to the number of the face that is meant, counted from left to right, 1 to "
+            f"{len(faces)}; with several photos to a number for each, as in 3,1.",
+        )
+    if which == LARGEST:
         return arrange(faces, "largest")[0]
     number = int(which)
-    if not 1 <= number <= len(faces):
-        numbered = f" (numbered 1 to {len(faces)})" if len(faces) > 1 else ""
-        advice = (
-            "Choose a number that the node now shows in the photo: all faces, from left to right. A face that lies or "
-            "stands on its head beside others may be missed: turn the photo until it is upright."
+    if number > len(faces):
+        raise BadPhoto(
+            f"Face {number} was asked for, but {where} has {len(faces)} (numbered 1 to {len(faces)}).",
+            f"Set Which face (which_face) to a number from 1 to {len(faces)} for this photo: all faces, counted from "
+            "left to right. A face that lies or stands on its head beside others may be missed: turn the photo until "
+            "it is upright.",
         )
-        raise BadPhoto(f"Face {number} was asked for, but {where} has {len(faces)}{numbered}.", advice)
     return arrange(faces, NUMBERED)[number - 1]
 
 

@@ -1,17 +1,16 @@
 """Real faces through the real detector and recogniser."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import real_faces
 import torch
 from insightface.utils.face_align import norm_crop
+from pack.core import geometry
 from pack.core.errors import BadEmbedding, BadPhoto, LikenessError
 from pack.core.faces import analysis
 from pack.core.faces.finding import find_faces
 from pack.core.faces.pictures import to_image, to_picture
-from pack.core.geometry import area, upright
+from pack.core.geometry import area
 from pack.core.people import NOSE
 from PIL import Image
 from real_faces import picture
@@ -162,7 +161,7 @@ def test_a_face_that_lies_beside_an_upright_one_is_the_same_person(embed, square
             assert likeness(wanted[column], faces[column]) > 0.95, (number, column)
             assert faces[column].certain
         lying = faces[0 if lying_first else 1]
-        assert upright(lying.keypoints) == -turn // 90 % 4, number
+        assert geometry.upright(lying.keypoints) == -turn // 90 % 4, number
 
 
 def test_three_faces_of_three_turns_and_one_that_is_seen_in_its_own_turn_alone(detector, embed, squares):
@@ -196,7 +195,7 @@ def test_upright_faces_are_looked_at_once_and_stay_as_they_are(detector, path):
 
 
 def test_small_upright_faces_stay_as_they_are(detector):
-    """Of 22 faces six score below 0.7. Each is looked at in four turns, at a quarter of the work, and all are upright."""
+    """Of 22 faces six score below 0.7. Each is looked at in four turns, at a quarter of the work: all are upright."""
     counting, bgr = Counting(detector), picture(real_faces.TEAM)
     assert find_faces(counting, bgr).faces == tuple(detector(bgr, 640))
     assert counting.sizes == [640] + [320] * 24
