@@ -8,12 +8,12 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import face_bank, face_model, folders, notes, photos
-from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
+from ..bridge.face_model import BACKENDS, TORCH, FaceModel, FindsFaces, default_face_model
 from ..bridge.notes import stepwise
 from ..bridge.schema import IN_FILES, IN_PEOPLE, advanced, pixels_input
 from ..core import identities, people, pictures, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
-from ..core.faces import analysis, by_hand, landmarks, which
+from ..core.faces import analysis, by_hand, landmarks, onnx_session, which
 from ..core.faces.finding import Detection
 from ..core.faces.pictures import is_placeholder, to_picture
 from ..core.geometry import Fit
@@ -25,9 +25,6 @@ from .sockets import BoxesSocket, CastSocket, FaceLandmarksSocket, FaceModelSock
 _PEOPLE = 8
 AS_IT_IS, AS_PUBLISHED = "as it is", f"{LONGER_SIDE} px"
 """At what size a photo is given to the face model: its own, or that of InstantID's authors."""
-_PROVIDERS = ("auto", "CPU", "CUDA", "CoreML", "DirectML", "ROCm", "OpenVINO")
-_BACKENDS = ("auto", "torch", "insightface (onnxruntime)")
-"""What saved workflows say of both. Every choice is torch, on ComfyUI's device."""
 
 
 def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.PreviewImage | None:
@@ -50,27 +47,34 @@ class LoadFaceModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input("pack", options=face_model.pack_names()),
                 io.Combo.Input("recognisers", options=face_model.recogniser_names(), default=face_model.ALL),
-                advanced(io.Combo.Input("provider", options=list(_PROVIDERS))),
-                advanced(io.Combo.Input("backend", options=list(_BACKENDS), default="auto", optional=True)),
+                advanced(io.Combo.Input("provider", options=list(onnx_session.PROVIDERS))),
+                advanced(io.Combo.Input("backend", options=[*BACKENDS], default=TORCH, optional=True)),
             ],
             outputs=[FaceModelSocket.Output("face_model")],
         )
 
     @classmethod
-    def validate_inputs(cls, pack: str | None, recognisers: str | None) -> bool:
-        if pack is None or recognisers is None:
-            return True  # linked: known only when it runs
-        if error := face_model.refusal(folders.a_name(pack), folders.a_name(recognisers)):
+    def validate_inputs(
+        cls, pack: str | None, recognisers: str | None, provider: str | None, backend: str | None = TORCH
+    ) -> bool:
+        # What is linked is None here, and known only when the node runs.
+        error = None
+        if pack is not None and recognisers is not None:
+            error = face_model.refusal(folders.a_name(pack), folders.a_name(recognisers))
+        if error is None and provider is not None and backend is not None:
+            error = face_model.backend_refusal(folders.a_name(backend), folders.a_name(provider))
+        if error is not None:
             raise error
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, pack: str, recognisers: str, provider: str, backend: str = "auto") -> str:
-        return str((pack, recognisers, face_model.files_stamp()))
+    def fingerprint_inputs(cls, pack: str, recognisers: str, provider: str, backend: str = TORCH) -> str:
+        return str((pack, recognisers, provider, backend, face_model.files_stamp()))
 
     @classmethod
-    def execute(cls, pack: str, recognisers: str, provider: str, backend: str = "auto") -> io.NodeOutput:
-        return io.NodeOutput(face_model.load_face_model(pack, recognisers, notes.node_of(cls)))
+    def execute(cls, pack: str, recognisers: str, provider: str, backend: str = TORCH) -> io.NodeOutput:
+        node = notes.node_of(cls)
+        return io.NodeOutput(face_model.load_face_model(pack, recognisers, node, backend, provider))
 
 
 class DetectFaces(FindsFaces, io.ComfyNode):

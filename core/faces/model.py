@@ -18,7 +18,7 @@ from ..models.files import stamp
 from ..models.onnx_file import Kind, Program, inspect, read
 from ..models.tensors import State
 from ..people import EMBEDDING, Face, Faces
-from . import analysis, ir_se50, scrfd
+from . import analysis, ir_se50, onnx_session, scrfd
 from .analysis import Recogniser
 from .finding import Detector, find_faces
 from .onnx_network import Held, Holder, opened
@@ -180,20 +180,28 @@ def _one_by_one(network: Held, pixels: Tensor) -> Tensor:
     return torch.cat([network(crop[None])[0].reshape(1, -1).cpu() for crop in pixels])
 
 
-def open_detector(path: str, hold: Holder) -> scrfd.Scrfd:
-    """Raises UnsupportedCheckpoint."""
+def open_detector(path: str, hold: Holder, provider: str | None = None) -> scrfd.Scrfd:
+    """provider: of onnxruntime, which then runs the file instead of torch. Raises UnsupportedCheckpoint."""
     graph = inspect(path)
     picture = graph.inputs[0]  # in some files of one size only
     fixed = (picture[3], picture[2]) if len(picture) == 4 and picture[2] and picture[3] else None
     width, height = fixed or scrfd.SIZE
     wanted = scrfd.output_sizes(len(graph.outputs), width, height)
-    return scrfd.Scrfd(opened(read(path), hold, (1, 3, height, width), wanted), fixed)
+    shape = (1, 3, height, width)
+    if provider is not None:
+        return scrfd.Scrfd(onnx_session.opened(path, provider, shape, wanted), fixed)
+    return scrfd.Scrfd(opened(read(path), hold, shape, wanted), fixed)
 
 
-def open_recogniser(identifier: str, path: str, hold: Holder) -> ArcFace:
+def open_recogniser(identifier: str, path: str, hold: Holder, provider: str | None = None) -> ArcFace:
     """As open_detector."""
     program, side = read(path), inspect(path).inputs[0][2]
-    return ArcFace(identifier, opened(program, hold, (1, 3, side, side), (EMBEDDING,)), side, scales(program))
+    shape = (1, 3, side, side)
+    if provider is not None:
+        network: Held = onnx_session.opened(path, provider, shape, (EMBEDDING,))
+    else:
+        network = opened(program, hold, shape, (EMBEDDING,))
+    return ArcFace(identifier, network, side, scales(program))
 
 
 def scales(program: Program) -> bool:
