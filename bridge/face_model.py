@@ -84,7 +84,7 @@ def _no_recogniser(pack: str) -> ModelMissing:
 
 
 TORCH, ONNXRUNTIME, OLD_ONNXRUNTIME = "torch", "onnxruntime", "insightface (onnxruntime)"
-BACKENDS = (TORCH, ONNXRUNTIME, "auto", OLD_ONNXRUNTIME)
+BACKENDS = ("auto", TORCH, OLD_ONNXRUNTIME, ONNXRUNTIME)
 """What runs the networks. "auto" is torch. OLD_ONNXRUNTIME stands in old workflows, of a time when it needed
 insightface: it is onnxruntime where that is installed, else torch."""
 

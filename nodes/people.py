@@ -10,7 +10,7 @@ from torch import Tensor
 from ..bridge import face_bank, face_model, folders, notes, photos
 from ..bridge.face_model import BACKENDS, TORCH, FaceModel, FindsFaces, default_face_model
 from ..bridge.notes import stepwise
-from ..bridge.schema import IN_FILES, IN_PEOPLE, advanced, pixels_input
+from ..bridge.schema import IN_FILES, IN_PEOPLE, advanced, face_box_editor, pixels_input
 from ..core import identities, people, pictures, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
 from ..core.faces import analysis, by_hand, landmarks, onnx_session, which
@@ -55,7 +55,11 @@ class LoadFaceModel(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, pack: str | None, recognisers: str | None, provider: str | None, backend: str | None = TORCH
+        cls,
+        pack: str | None,
+        recognisers: str | None,
+        provider: str | None = onnx_session.AUTO,
+        backend: str | None = TORCH,
     ) -> bool:
         # What is linked is None here, and known only when the node runs.
         error = None
@@ -136,6 +140,7 @@ class Identity(FindsFaces, io.ComfyNode):
                 # Else the frontend makes an editor of it, which always has a box.
                 BoxesSocket.Input("bboxes", optional=True, extra_dict={"forceInput": True}),
                 advanced(io.String.Input("face_boxes", default="", multiline=True, optional=True)),
+                *face_box_editor(),
             ],
             outputs=[IdentitySocket.Output("identity"), io.Image.Output("crops"), io.String.Output("report")],
             is_input_list=True,
@@ -153,9 +158,10 @@ class Identity(FindsFaces, io.ComfyNode):
         photo_size: str = AS_IT_IS,
         bboxes: Sequence[object] = (),
         face_boxes: str = "",
+        boxes: Sequence[object] | None = None,
     ) -> io.NodeOutput:
         taken = photos.of_batches(image, face_landmarks)
-        boxed = by_hand.in_boxes(face_boxes, bboxes, [photo.size for photo in taken])
+        boxed = by_hand.in_boxes(face_boxes, boxes, bboxes, [photo.size for photo in taken])
         detects = not face_landmarks and None in boxed
         face_model = face_model or default_face_model(detects=detects, node=notes.node_of(cls))
         meant = which.which_face(which_face)

@@ -1,10 +1,11 @@
 """Faces in boxes: where no detector finds one, as in drawings."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 from ..errors import counted
-from ..geometry import shorter_side
+from ..geometry import Fit, shorter_side
 from ..people import Box
 from ..places.from_boxes import LEAST, BadBoxes, Marked, read, written
 from .finding import Detection
@@ -14,17 +15,25 @@ Size = tuple[int, int]
 """Width and height in pixels."""
 
 
-def in_boxes(text: str, linked: Sequence[object], sizes: Sequence[Size]) -> list[Detection | None]:
-    """A face per photo, in their order, of the boxes in a text, else of those linked; None of each without any.
+CANVAS = (1024, 1024)
+"""Width and height, in pixels, of ComfyUI's editor of boxes where a node has no width and no height."""
 
-    text: see from_boxes.written. linked: what came to the input, in a list; each is what from_boxes.read takes, or a
-    list of boxes for each photo. sizes: of every photo.
+
+def in_boxes(text: str, drawn: object, linked: Sequence[object], sizes: Sequence[Size]) -> list[Detection | None]:
+    """A face per photo, in their order, of the boxes in a text, else of those drawn, else of those linked; None of each
+    without any.
+
+    text: see from_boxes.written. drawn: see from_boxes.read, on a CANVAS over which the photo is stretched; None for
+    nothing. linked: what came to the input, in a list; each is what from_boxes.read takes, or a list of boxes for each
+    photo. sizes: of every photo.
     Raises BadBoxes for another number of boxes than photos, for a box that is too small and for one whose middle is
     beside the photo; BadInput.
     """
     lists: list[tuple[Marked, ...]] = []
     if by_text := written(text):
         lists = [by_text]
+    elif by_mouse := read(drawn or []):
+        lists = [_on_photos(by_mouse, sizes)]
     else:
         for source in linked:
             lists += _read(source or [])
@@ -37,6 +46,14 @@ def in_boxes(text: str, linked: Sequence[object], sizes: Sequence[Size]) -> list
     for number, (box, size) in enumerate(zip(boxes, sizes, strict=True), 1):
         _check(number, box, size)
     return [_in_box(box) for box in boxes]
+
+
+def _on_photos(drawn: Sequence[Marked], sizes: Sequence[Size]) -> tuple[Marked, ...]:
+    """Boxes of the editor's canvas in pixels of the photo of the same place. Those beyond the photos stay."""
+    moved = list(drawn)
+    for number, (marked, size) in enumerate(zip(drawn, sizes, strict=False)):
+        moved[number] = replace(marked, box=Fit.into(CANVAS, size, "stretch").box(marked.box))
+    return tuple(moved)
 
 
 def _check(number: int, box: Box, size: Size) -> None:

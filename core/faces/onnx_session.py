@@ -3,8 +3,6 @@
 Nothing here is needed: onnx_network.py runs the same files in torch. Both read and give the same tensors.
 """
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,13 +67,14 @@ def resolved(provider: str) -> str:
 
 def _onnxruntime(provider: str) -> Any:
     """The package. Raises NoOnnxRuntime."""
-    if importlib.util.find_spec("onnxruntime") is None:
-        raise NoOnnxRuntime("onnxruntime is not installed in ComfyUI's Python.", provider)
     try:
-        return importlib.import_module("onnxruntime")
+        import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
+    except ModuleNotFoundError as error:
+        raise NoOnnxRuntime("onnxruntime is not installed in ComfyUI's Python.", provider) from error
     except Exception as error:  # a library of it that does not load fails in ways of its own
         problem = f"onnxruntime is installed in ComfyUI's Python and cannot be imported: {in_one_line(error)}."
         raise NoOnnxRuntime(problem, provider) from error
+    return onnxruntime
 
 
 def opened(path: str, name: str, shape: Sequence[int], sizes: Sequence[int]) -> Callable[[Tensor], list[Tensor]]:

@@ -124,7 +124,7 @@ def test_only_detector_and_recognisers_are_loaded_and_changed_ones_again(pack):
     (pack / name).unlink()
     shutil.copyfile(real_faces.DETECTOR, pack / name)
     chosen, before = ("antelopev2", "all found"), load()
-    assert options(nodes.LoadFaceModel, "backend") == ["torch", "onnxruntime", "auto", "insightface (onnxruntime)"]
+    assert options(nodes.LoadFaceModel, "backend") == ["auto", "torch", "insightface (onnxruntime)", "onnxruntime"]
     for saved in (["CUDA"], ["auto", "torch"], ["CUDA", "auto"]):
         assert load(*chosen, *saved) == before == load("antelopev2", MBF, *saved) and len(before.get_models()) == 2
     assert fingerprint(*chosen, "CPU", "onnxruntime") != fingerprint(*chosen, "CPU", "torch")
