@@ -185,6 +185,36 @@ def test_which_face_is_a_number_for_each_photo_or_one_that_a_photo_of_one_face_i
         assert torch.equal(found, expected)
 
 
+@pytest.mark.parametrize("number", range(1, 7))
+def test_words_of_the_old_menu_mean_what_they_meant(face_model, family, number):
+    """Saved workflows have "only", "largest" or a number from left to right."""
+    group, alone = family
+    found = people.Identity.execute(face_model, group, "A", str(number), "error").args[0]
+    faces = people.DetectFaces.execute(face_model, group, "left to right", 0, 0).args[0].faces
+    assert torch.equal(found.embeddings["w600k_mbf"][0], faces[number - 1].embeddings["w600k_mbf"])
+    texts = [people.Identity.execute(face_model, alone, "A", word, "error").args[0] for word in ("only", "largest", "")]
+    for identity in texts[1:]:
+        assert torch.equal(identity.embeddings["w600k_mbf"], texts[0].embeddings["w600k_mbf"])
+
+
+def test_a_box_of_the_editor_is_a_share_of_the_photo(face_model, family):
+    """Its canvas has 1024x1024 px, whatever the photo's size; a text comes first, and a linked box last."""
+    _, alone = family
+    height, width = alone.shape[1:3]
+    given = {"face_model": face_model, "image": alone, "name": "A", "which_face": "only", "on_no_face": "error"}
+    drawn = [{"x": 256, "y": 256, "width": 512, "height": 512}]
+    text = f"{width / 4}, {height / 4}, {width / 2}, {height / 2}"
+    by_mouse = people.Identity.execute(**given, boxes=drawn).args[0].embeddings["w600k_mbf"]
+    by_text = people.Identity.execute(**given, face_boxes=text).args[0].embeddings["w600k_mbf"]
+    assert torch.equal(by_mouse, by_text)
+    other = [{"x": 0, "y": 0, "width": 400, "height": 400}]
+    assert torch.equal(people.Identity.execute(**given, boxes=other, face_boxes=text).args[0]
+                       .embeddings["w600k_mbf"], by_text)  # fmt: skip
+    linked = {"x": 1, "y": 1, "width": 60, "height": 60}
+    assert torch.equal(people.Identity.execute(**given, boxes=drawn, bboxes=linked).args[0]
+                       .embeddings["w600k_mbf"], by_text)  # fmt: skip
+
+
 def test_which_face_of_each_photo_of_one_person(face_model, family):
     group, alone = family
     given = {"face_model": [face_model], "image": [alone, group], "name": ["A"], "on_no_face": ["error"]}
