@@ -11,9 +11,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor, nn
 
-from ..core.errors import BadSetup, LikenessError, ModelMissing, UnsupportedCheckpoint, listed
-from ..core.faces import model
-from ..core.faces.analysis import Detection, Detector, Recogniser
+from ..core.errors import BadChoice, BadSetup, LikenessError, ModelMissing, UnsupportedCheckpoint, listed
+from ..core.faces import model, onnx_session
+from ..core.faces.analysis import Recogniser
+from ..core.faces.finding import Detection, Detector
 from ..core.faces.model import Files
 from ..core.faces.pictures import Picture
 from ..core.models import formats, packs
@@ -102,34 +103,76 @@ def _no_recogniser(pack: str) -> LikenessError:
     return _missing("A face recogniser", packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE)
 
 
-def load_face_model(pack: str, recognisers: str, node: str | None = None) -> FaceModel:
+TORCH, ONNXRUNTIME, OLD_ONNXRUNTIME = "torch", "onnxruntime", "insightface (onnxruntime)"
+BACKENDS = ("auto", TORCH, OLD_ONNXRUNTIME, ONNXRUNTIME)
+"""What runs the networks. "auto" is torch. OLD_ONNXRUNTIME stands in old workflows, of a time when it needed
+insightface: it is onnxruntime where that is installed, else torch."""
+
+
+def backend_refusal(backend: str, provider: str) -> LikenessError | None:
+    """Why this choice cannot be had in this Python; None where torch runs the networks, whatever the provider."""
+    if backend not in BACKENDS:
+        return BadChoice("backend", backend, BACKENDS)
+    if provider not in onnx_session.PROVIDERS:
+        return BadChoice("provider", provider, onnx_session.PROVIDERS)
+    if backend != ONNXRUNTIME:
+        return None
+    try:
+        onnx_session.resolved(provider)
+    except onnx_session.NoOnnxRuntime as error:
+        return error
+    return None
+
+
+def _provider(backend: str, provider: str, node: str | None) -> str | None:
+    """The name of onnxruntime's provider that runs the networks, None for torch. Raises what backend_refusal says."""
+    if error := backend_refusal(backend, provider):
+        raise error
+    if backend not in (ONNXRUNTIME, OLD_ONNXRUNTIME):
+        return None
+    try:
+        return onnx_session.resolved(provider)
+    except onnx_session.NoOnnxRuntime as error:
+        notes.tell(node, f"{error.problem} backend is {OLD_ONNXRUNTIME}, so torch runs the networks, as with torch.")
+        return None
+
+
+def load_face_model(
+    pack: str, recognisers: str, node: str | None = None, backend: str = TORCH, provider: str = onnx_session.AUTO
+) -> FaceModel:
     """Load the detector of `pack`, if it is one, and one recogniser, all of them or none.
 
     A damaged file that was not asked for by its name is left out, and said under the node while another does its work.
-    node: its id. Raises ModelMissing, and UnsupportedCheckpoint for damaged or unfit files.
+    node: its id. backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS, for onnxruntime alone.
+    IR-SE50 is no ONNX file, and torch runs it in any case.
+    Raises ModelMissing, UnsupportedCheckpoint for damaged or unfit files, and NoOnnxRuntime.
     """
     if error := refusal(pack, recognisers):
         raise error
+    runs_on = _provider(backend, provider, node)
     files = _files()
     pack, recognisers = _as_offered(pack, recognisers, files)
     pack = _chosen(pack, files) or pack
     left_out: list[UnsupportedCheckpoint] = []
-    detector = _no_detector if pack == NO_DETECTOR else _first_detector(files, pack, left_out)
-    usable = _usable(files, pack, recognisers, left_out)
+    detector = _no_detector if pack == NO_DETECTOR else _first_detector(files, pack, runs_on, left_out)
+    usable = _usable(files, pack, recognisers, runs_on, left_out)
     # One file may have been looked at as either.
     for text in dict.fromkeys(map(str, left_out)):
         notes.tell(node, f"Left out, as others can be used: {text}")
     return FaceModel(detector, usable)
 
 
-def _first_detector(files: Files, pack: str, left_out: list[UnsupportedCheckpoint]) -> Detector:
-    """The largest of a pack that can be used. What cannot be used is added to left_out, but raised if it is all."""
+def _first_detector(files: Files, pack: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]) -> Detector:
+    """The largest of a pack that can be used. What cannot be used is added to left_out, but raised if it is all.
+
+    runs_on: onnxruntime's provider, None for torch.
+    """
     chosen = files.detectors(pack)
     left_out += chosen.left_out
     failed: list[UnsupportedCheckpoint] = []
     for path in chosen.paths:
         try:
-            detector = _detector(*stamp(path))
+            detector = _detector(*stamp(path), runs_on)
         except UnsupportedCheckpoint as error:
             failed.append(error)
         else:
@@ -138,19 +181,24 @@ def _first_detector(files: Files, pack: str, left_out: list[UnsupportedCheckpoin
     raise failed[0]
 
 
-def _usable(files: Files, pack: str, recognisers: str, left_out: list[UnsupportedCheckpoint]) -> tuple[Recogniser, ...]:
-    """The recogniser of this id, or all that can be used. Others are added to left_out, but raised if they are all."""
+def _usable(
+    files: Files, pack: str, recognisers: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]
+) -> tuple[Recogniser, ...]:
+    """The recogniser of this id, or all that can be used. Others are added to left_out, but raised if they are all.
+
+    runs_on: onnxruntime's provider, None for torch.
+    """
     if recognisers == NO_RECOGNISER:
         return ()
     paths = files.recognisers(pack)
     if recognisers != ALL:
-        return (_asked_for(recognisers, paths[recognisers]),)
+        return (_asked_for(recognisers, paths[recognisers], runs_on),)
     usable: list[Recogniser] = []
     damaged: list[UnsupportedCheckpoint] = []
     for identifier, path in paths.items():
         try:
             if _kind(identifier, path) is Kind.RECOGNISER:
-                usable.append(_opened(identifier, *stamp(path)))
+                usable.append(_opened(identifier, *stamp(path), runs_on))
         except UnsupportedCheckpoint as error:
             damaged.append(error)
     if not usable:
@@ -239,23 +287,23 @@ def _kind(identifier: str, path: str) -> Kind:
     return Kind.RECOGNISER if identifier == packs.IR_SE50 else inspect(path).kind
 
 
-def _asked_for(identifier: str, path: str) -> Recogniser:
+def _asked_for(identifier: str, path: str, runs_on: str | None) -> Recogniser:
     """Raises UnsupportedCheckpoint for a file that is something else."""
     kind = _kind(identifier, path)
     if kind is not Kind.RECOGNISER:
         raise UnsupportedCheckpoint(path, kind.value, Kind.RECOGNISER.value, "Choose another recogniser.")
-    return _opened(identifier, *stamp(path))
+    return _opened(identifier, *stamp(path), runs_on)
 
 
 @lru_cache(maxsize=4)
-def _detector(path: str, size: int, changed: int) -> Detector:
-    return model.open_detector(path, Hosted)
+def _detector(path: str, size: int, changed: int, runs_on: str | None) -> Detector:
+    return model.open_detector(path, Hosted, runs_on)
 
 
 @lru_cache(maxsize=8)
-def _opened(identifier: str, path: str, size: int, changed: int) -> Recogniser:
+def _opened(identifier: str, path: str, size: int, changed: int, runs_on: str | None) -> Recogniser:
     if identifier != packs.IR_SE50:
-        return model.open_recogniser(identifier, path, Hosted)
+        return model.open_recogniser(identifier, path, Hosted, runs_on)
     advice = f"The right file is at {packs.published(packs.IR_SE50).url}."
     state = load.read_state_dict(path, formats.known(packs.IR_SE50).title, advice)
     formats.require(state, packs.IR_SE50, path, advice)

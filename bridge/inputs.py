@@ -1,16 +1,16 @@
 """What a node is given, held to its own schema before it runs: the host checks what is typed, not what is linked."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, wraps
-from typing import Any
+from typing import Any, cast
 
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..core import inputs
 from ..core.consoles import accept_any_text
-from ..core.errors import BadChoice, BadInput
+from ..core.errors import BadChoice, BadInput, BadSetup, first, listed
 from ..core.people import Cast, Faces, Identity, Layout, is_a
 from . import notes
 from .schema import described
@@ -60,7 +60,11 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
         # For errors that are not ours, of the host or of torch: names of files are in them as well.
         accept_any_text()
         notes.clear(notes.node_of(cls))
-        taken = {name: _taken(node, name, value) for name, value in given.items()}
+        if _takes_lists(node):
+            absent |= {name: [] for name in absent if _is_list(known[name])}
+            taken = _taken_lists(node, given)
+        else:
+            taken = {name: _taken(node, name, value) for name, value in given.items()}
         return notes.kept(run(cls, **absent | taken), notes.node_of(cls))
 
     bare: Callable[..., io.Schema] = node.define_schema.__func__
@@ -74,6 +78,65 @@ def _schema(node: type[io.ComfyNode]) -> tuple[str, dict[str, io.Input], list[st
     """The node's name, its inputs, and those whose words it judges itself: files may be newer than the schema."""
     schema, judged = node.define_schema(), inspect.getfullargspec(node.validate_inputs).args
     return str(schema.display_name), {one.id: one for one in schema.inputs}, judged
+
+
+_LISTS = (io.Image.io_type, "FACE_LANDMARKS", "BOUNDING_BOX")
+"""Types of inputs that take a list as it is, in a node whose schema says `is_input_list`: photos, and what is found in
+each of them."""
+
+
+@cache
+def _takes_lists(node: type[io.ComfyNode]) -> bool:
+    return bool(node.define_schema().is_input_list)
+
+
+def _is_list(kind: io.Input) -> bool:
+    return kind.io_type in _LISTS
+
+
+def _taken_lists(node: type[io.ComfyNode], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a node with `is_input_list` is given, in lists where its photos are concerned and else as the one value.
+
+    given: by input the list that the host makes of it, also of a widget; or, where the node is called by a script, the
+    bare values. Raises BadInput and BadChoice as `checked` says, and BadSetup for several values where one is meant.
+    """
+    known = _schema(node)[1]
+    from_host = all(isinstance(values, (list, tuple)) for values in given.values())
+    taken: dict[str, Any] = {}
+    for name, values in given.items():
+        several = list(values) if from_host else [values]
+        checked_values = [_taken(node, name, value) for value in several]
+        if name in known and _is_list(known[name]):
+            taken[name] = [value for value in checked_values if value is not None]
+            if not several and not known[name].optional:
+                what = f"The {name} input of {_schema(node)[0]}"
+                raise BadInput(what, "an empty list", "at least one picture")
+        elif checked_values:
+            taken[name] = _only_value(node, name, checked_values)
+    return taken
+
+
+def _only_value(node: type[io.ComfyNode], name: str, values: Sequence[Any]) -> Any:
+    """The value that all of a list are. Raises BadSetup where they differ."""
+    first_value = values[0]
+    if all(value is first_value or bool(value == first_value) for value in values):
+        return first_value
+    shown = listed(first([inputs.named(value) for value in values], 4))
+    raise BadSetup(
+        f"The {name} input of {_schema(node)[0]} is a list of {len(values)} values ({shown}), and one is needed: "
+        "a list of photos is read as one.",
+        "Link one value. To make a person of each photo use Sort Photos into People, with people set to "
+        "'one per photo'.",
+    )
+
+
+def single(value: Any) -> Any:
+    """What stands in a widget, for validate_inputs and fingerprint_inputs of a node with `is_input_list`: the host
+    gives them lists."""
+    if isinstance(value, (list, tuple)):
+        values = cast("Sequence[Any]", value)
+        return values[0] if values else None
+    return value
 
 
 def _taken(node: type[io.ComfyNode], name: str, value: Any) -> Any:

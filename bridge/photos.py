@@ -5,16 +5,18 @@ The examples are copied to where Load Image looks for pictures: the workflows op
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import folder_paths
+from torch import Tensor
 
-from ..core.errors import BadPhoto, counted, first, gathered
+from ..core.errors import BadPhoto, FaceNotFound, counted, first, gathered
 from ..core.faces import analysis, landmarks
-from ..core.faces.analysis import Detection
+from ..core.faces.finding import Detection
 from ..core.faces.landmarks import Mesh
 from ..core.faces.pictures import Picture, from_file
 from ..core.models.files import Listing, Stamp, dead_link, listing, stamp, write_whole
@@ -166,21 +168,77 @@ def _no_photo(folder: str, path: str, found: Album) -> BadPhoto:
     return BadPhoto(why, "Put the photos themselves into it, or choose another folder.")
 
 
-def detected(face_model: FaceModel, picture: Picture, where: str, mesh: Mesh | None) -> Sequence[Detection]:
-    """Every face of a picture, surest first: those of the mesh, or where there is none of the face model's detector.
+@dataclass(frozen=True)
+class Photo:
+    """A photo that came by a link.
 
-    Raises FaceNotFound, naming `where`.
+    pixels: (H, W, C) float 0..1. mesh: the faces that the host's own landmarks have found in it; None without them.
+    is_cut: whether it came in a batch of several, which all have the shape of the first.
     """
-    if mesh is None:
-        return analysis.detect(face_model.detector, picture, where)
-    return landmarks.detect(mesh, picture, where)
+
+    pixels: Tensor
+    mesh: Mesh | None = None
+    is_cut: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+def of_batches(batches: Sequence[Tensor], given: Sequence[Mapping[str, Any]] = ()) -> list[Photo]:
+    """The photos of a list of IMAGEs, (B, H, W, C) each, of any size. given: FACE_LANDMARKS of each, or nothing.
+
+    Raises BadPhoto for landmarks of other pictures.
+    """
+    meshes = iter(landmarks.of_batches(given, batches))
+    taken: list[Photo] = []
+    for batch in batches:
+        taken += [Photo(pixels, next(meshes), len(batch) > 1) for pixels in batch.unbind()]
+    return taken
+
+
+def cut_note(cut: Sequence[Photo]) -> str:
+    """Why no face may be left in photos that came in a batch, to stand behind their names; "" without any."""
+    if not cut:
+        return ""
+    width, height = cut[0].size
+    return f"; Batch Images has cut them to the first one's shape, {width}x{height} px: give them as a list"
+
+
+def _cut_advice(photo: Photo) -> str:
+    """What to do about a photo without a face that came in a batch of several."""
+    width, height = photo.size
+    return (
+        f"The photos came as a batch: Batch Images cuts all to the shape of the first, here {width}x{height} px, "
+        "around their middle, and a face may be lost so. Give them as a list instead, which keeps their shapes: from "
+        "Load Image (from Folder), or in Sort Photos into People from a folder."
+    )
+
+
+def detected(face_model: FaceModel, picture: Picture, where: str, photo: Photo | None) -> Sequence[Detection]:
+    """Every face of a picture, surest first: those of the photo's mesh, or else of the face model's detector.
+
+    photo: the picture as it came by a link; None for one of a file. Raises FaceNotFound, naming `where`.
+    """
+    try:
+        if photo is None or photo.mesh is None:
+            return analysis.detect(face_model.detector, picture, where)
+        return landmarks.detect(photo.mesh, picture, where)
+    except FaceNotFound as error:
+        if photo is not None and photo.is_cut:
+            error.advice = f"{_cut_advice(photo)} {error.advice}"
+        raise
 
 
 def faces_in(
-    face_model: FaceModel, picture: Picture, where: str, largest: bool, mesh: Mesh | None = None
+    face_model: FaceModel, picture: Picture, where: str, largest: bool, photo: Photo | None = None
 ) -> tuple[Face, ...]:
-    """Faces of a picture from left to right, or the largest, to make people of. Raises FaceNotFound, BadEmbedding."""
-    found = detected(face_model, picture, where, mesh)
+    """Faces of a picture from left to right, or the largest, to make people of. photo: as in `detected`.
+
+    Raises FaceNotFound, BadEmbedding.
+    """
+    found = detected(face_model, picture, where, photo)
     used = analysis.arrange(found, "largest")[:1] if largest else analysis.arrange(found, analysis.NUMBERED)
     return analysis.recognise(face_model.recognisers, picture, used, where, portraits=True)
 

@@ -139,3 +139,14 @@ def boxes_editor() -> list[io.Input]:
     begun = io.BoundingBoxes.Input("last_incoming", optional=True)
     begun.extra_dict = {"hidden": True}
     return [io.BoundingBoxes.Input("boxes", optional=True), begun]
+
+
+def face_box_editor() -> list[io.Input]:
+    """The same editor for a box around a face in the photo at `image`, on hosts that have it.
+
+    A node that carries it takes `boxes`, in pixels of by_hand.CANVAS: without `width` and `height` the frontend takes a
+    canvas of that size, over which web/likeness.js lays the photo. Folded away, as a face box is seldom needed.
+    """
+    if not hasattr(io, "BoundingBoxes"):
+        return []
+    return [advanced(io.BoundingBoxes.Input("boxes", optional=True))]

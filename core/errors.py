@@ -92,7 +92,10 @@ class FaceNotFound(LikenessError):
     def __init__(self, where: str, width: int, height: int, tried: Sequence[str], placeholder: bool = False) -> None:
         problem = f"No face found in {where} ({width}x{height} px) after trying {listed(tried)}."
         advice = "Use a photo in which the face is larger, sharper and not covered. "
-        advice += "Of a drawn face, write a box into face_boxes of Identity."
+        advice += (
+            "For a drawn character use Identity and Cast instead of People from Photos, and in Identity draw a "
+            "box around the face under Show advanced inputs, or write it into face_boxes: x, y, width, height."
+        )
         if placeholder:
             problem = f"No face found in {where}: it is example.png, the drawing that Load Image shows at first."
             advice = "Choose a photo in Load Image."

@@ -133,6 +133,11 @@ def longer_side(box: Box) -> float:
     return max(box[2] - box[0], box[3] - box[1])
 
 
+def middle_of(box: Box) -> Point:
+    """The point in the middle of a box."""
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
 def shorter_side(box: Box) -> float:
     """Pixels."""
     return min(box[2] - box[0], box[3] - box[1])

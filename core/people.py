@@ -54,6 +54,7 @@ class Face:
     embeddings: recogniser id -> (EMBEDDING,) float32 CPU, as that recogniser returns it (not re-normalised).
     crop: (CROP, CROP, 3) float32 RGB 0..1, the aligned picture the recognisers saw.
     portrait: of one photo; None where only the embeddings were asked for.
+    certain: False where it could not be told which way up the face is.
     one_person_from: recogniser id -> cosine from which two photos are of one person to it, where its file says so.
     """
 
@@ -63,6 +64,7 @@ class Face:
     crop: Tensor
     embeddings: Mapping[str, Tensor] = field(default_factory=dict[str, Tensor])
     portrait: Portraits | None = None
+    certain: bool = True
     one_person_from: Mapping[str, float] = field(default_factory=dict[str, float])
 
 

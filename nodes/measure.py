@@ -16,7 +16,7 @@ from ..bridge.notes import stepwise
 from ..bridge.schema import IN_MEASURE, advanced, pixels_input, similarity_input
 from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, BadSetup, counted, listed
-from ..core.faces.model import faces_in
+from ..core.faces.model import faces_in, unsure_in
 from ..core.measure import who_is_who
 from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb, rows
@@ -86,6 +86,7 @@ class Measure(FindsFaces, io.ComfyNode):
             judging = face_model.only(names)
             pictures = [faces_in(judging, image, min_size) for image in stepwise(images.unbind())]
             report = measure.measure(pictures, wanted, names, made_with, stranger_below)
+            notes.tell(notes.node_of(cls), unsure_in(pictures))
         if parts and parts.present:
             alike = similarities(clip_vision, parts.present, as_rgb(images))
             report = measure.with_more(report, "parts", list(map(tuple, alike)), [part.label for part in parts.present])

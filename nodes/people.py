@@ -8,12 +8,13 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import face_bank, face_model, folders, notes, photos
-from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
+from ..bridge.face_model import BACKENDS, TORCH, FaceModel, FindsFaces, default_face_model
 from ..bridge.notes import stepwise
-from ..bridge.schema import IN_FILES, IN_PEOPLE, advanced, pixels_input
+from ..bridge.schema import IN_FILES, IN_PEOPLE, advanced, face_box_editor, pixels_input
 from ..core import identities, people, pictures, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
-from ..core.faces import analysis, by_hand, landmarks
+from ..core.faces import analysis, by_hand, landmarks, onnx_session, which
+from ..core.faces.finding import Detection
 from ..core.faces.pictures import is_placeholder, to_picture
 from ..core.geometry import Fit
 from ..core.people import require_together
@@ -24,9 +25,6 @@ from .sockets import BoxesSocket, CastSocket, FaceLandmarksSocket, FaceModelSock
 _PEOPLE = 8
 AS_IT_IS, AS_PUBLISHED = "as it is", f"{LONGER_SIDE} px"
 """At what size a photo is given to the face model: its own, or that of InstantID's authors."""
-_PROVIDERS = ("auto", "CPU", "CUDA", "CoreML", "DirectML", "ROCm", "OpenVINO")
-_BACKENDS = ("auto", "torch", "insightface (onnxruntime)")
-"""What saved workflows say of both. Every choice is torch, on ComfyUI's device."""
 
 
 def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.PreviewImage | None:
@@ -49,27 +47,38 @@ class LoadFaceModel(io.ComfyNode):
             inputs=[
                 io.Combo.Input("pack", options=face_model.pack_names()),
                 io.Combo.Input("recognisers", options=face_model.recogniser_names(), default=face_model.ALL),
-                advanced(io.Combo.Input("provider", options=list(_PROVIDERS))),
-                advanced(io.Combo.Input("backend", options=list(_BACKENDS), default="auto", optional=True)),
+                advanced(io.Combo.Input("provider", options=list(onnx_session.PROVIDERS))),
+                advanced(io.Combo.Input("backend", options=[*BACKENDS], default=TORCH, optional=True)),
             ],
             outputs=[FaceModelSocket.Output("face_model")],
         )
 
     @classmethod
-    def validate_inputs(cls, pack: str | None, recognisers: str | None) -> bool:
-        if pack is None or recognisers is None:
-            return True  # linked: known only when it runs
-        if error := face_model.refusal(folders.a_name(pack), folders.a_name(recognisers)):
+    def validate_inputs(
+        cls,
+        pack: str | None,
+        recognisers: str | None,
+        provider: str | None = onnx_session.AUTO,
+        backend: str | None = TORCH,
+    ) -> bool:
+        # What is linked is None here, and known only when the node runs.
+        error = None
+        if pack is not None and recognisers is not None:
+            error = face_model.refusal(folders.a_name(pack), folders.a_name(recognisers))
+        if error is None and provider is not None and backend is not None:
+            error = face_model.backend_refusal(folders.a_name(backend), folders.a_name(provider))
+        if error is not None:
             raise error
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, pack: str, recognisers: str, provider: str, backend: str = "auto") -> str:
-        return str((pack, recognisers, face_model.files_stamp()))
+    def fingerprint_inputs(cls, pack: str, recognisers: str, provider: str, backend: str = TORCH) -> str:
+        return str((pack, recognisers, provider, backend, face_model.files_stamp()))
 
     @classmethod
-    def execute(cls, pack: str, recognisers: str, provider: str, backend: str = "auto") -> io.NodeOutput:
-        return io.NodeOutput(face_model.load_face_model(pack, recognisers, notes.node_of(cls)))
+    def execute(cls, pack: str, recognisers: str, provider: str, backend: str = TORCH) -> io.NodeOutput:
+        node = notes.node_of(cls)
+        return io.NodeOutput(face_model.load_face_model(pack, recognisers, node, backend, provider))
 
 
 class DetectFaces(FindsFaces, io.ComfyNode):
@@ -103,12 +112,14 @@ class DetectFaces(FindsFaces, io.ComfyNode):
             why = f"Detect Faces got a batch of {len(image)} pictures; it reads one."
             raise BadPhoto(why, "Pick one with Get Image from Batch, or use one Detect Faces per picture.")
         face_model = face_model or default_face_model(detects=face_landmarks is None, node=notes.node_of(cls))
-        picture, (mesh,) = to_picture(image[0]), landmarks.of_pictures(face_landmarks, image)
-        found = analysis.large_enough(photos.detected(face_model, picture, "the picture", mesh), min_size)
+        (mesh,) = landmarks.of_pictures(face_landmarks, image)
+        photo, picture = photos.Photo(image[0], mesh), to_picture(image[0])
+        found = analysis.large_enough(photos.detected(face_model, picture, "the picture", photo), min_size)
         kept = analysis.arrange(found, order)[: max_faces or None]
         embedded = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture")
         faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
         preview = analysis.numbered_faces(image[0], embedded)[None]
+        notes.tell(notes.node_of(cls), "\n".join(analysis.unsure_faces(analysis.numbered(embedded))))
         return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -129,52 +140,59 @@ class Identity(FindsFaces, io.ComfyNode):
                 # Else the frontend makes an editor of it, which always has a box.
                 BoxesSocket.Input("bboxes", optional=True, extra_dict={"forceInput": True}),
                 advanced(io.String.Input("face_boxes", default="", multiline=True, optional=True)),
+                *face_box_editor(),
             ],
             outputs=[IdentitySocket.Output("identity"), io.Image.Output("crops"), io.String.Output("report")],
+            is_input_list=True,
         )
 
     @classmethod
     def execute(
         cls,
         face_model: FaceModel | None,
-        image: Tensor,
+        image: Sequence[Tensor],
         name: str,
         which_face: str,
         on_no_face: str,
-        face_landmarks: Mapping[str, Any] | None = None,
+        face_landmarks: Sequence[Mapping[str, Any]] = (),
         photo_size: str = AS_IT_IS,
-        bboxes: object = None,
+        bboxes: Sequence[object] = (),
         face_boxes: str = "",
+        boxes: Sequence[object] | None = None,
     ) -> io.NodeOutput:
-        boxed = by_hand.in_boxes(face_boxes, bboxes, len(image), (image.shape[2], image.shape[1]))
-        face_model = face_model or default_face_model(
-            detects=face_landmarks is None and None in boxed, node=notes.node_of(cls)
-        )
+        taken = photos.of_batches(image, face_landmarks)
+        boxed = by_hand.in_boxes(face_boxes, boxes, bboxes, [photo.size for photo in taken])
+        detects = not face_landmarks and None in boxed
+        face_model = face_model or default_face_model(detects=detects, node=notes.node_of(cls))
+        meant = which.which_face(which_face)
+        meant.check_photos(len(taken))
         name = plain(name, NAME) or "person"
         seen: list[tuple[str, people.Face]] = []
         report: list[str] = []
         dropped: list[str] = []
-        each = list(zip(image.unbind(), landmarks.of_pictures(face_landmarks, image), boxed, strict=True))
-        for number, (photo, mesh, box) in enumerate(stepwise(each), 1):
-            where, who = _photo_of(name, number, len(image))
+        cut: list[photos.Photo] = []
+        for number, (photo, box) in enumerate(stepwise(list(zip(taken, boxed, strict=True))), 1):
+            where, who = _photo_of(name, number, len(taken))
             try:
-                face = _face(cls, face_model, photo, which_face, where, photo_size, mesh, box)
+                face = _face(cls, face_model, photo, meant.of(number), where, photo_size, box)
             except FaceNotFound as error:
                 if on_no_face == "error":
-                    if len(image) > 1:
+                    if len(taken) > 1:
                         error.advice += " Or leave such photos out: on_no_face = skip in Identity."
                     raise
                 report.append(f"{where}: dropped. {error.problem}")
                 dropped.append(where)
+                if photo.is_cut:
+                    cut.append(photo)
                 continue
             seen.append((who, face))
             report.append(f"{where}: used, {'in its box, ' if box else ''}{analysis.describe(face)}")
         identity = identities.from_faces(name, [face for _, face in seen], face_model.ids)
-        text = "\n".join([f"{name}: {len(seen)} of {counted(len(image), 'photo')} used", *report])
+        text = "\n".join([f"{name}: {len(seen)} of {counted(len(taken), 'photo')} used", *report])
         logger.info("Identity %s", text)
-        drawn = pictures.reminder([(name, image[0])])
-        remarks = [*drawn, *gathered("No face found, dropped", dropped), *analysis.small_faces(seen)]
-        notes.tell(notes.node_of(cls), "\n".join(remarks))
+        drawn = pictures.reminder([(name, taken[0].pixels)])
+        left_out = gathered("No face found, dropped", dropped, photos.cut_note(cut))
+        notes.tell(notes.node_of(cls), "\n".join([*drawn, *left_out, *analysis.weak_faces(seen)]))
         return io.NodeOutput(identity, identity.crops, text, ui=_crops_preview(cls, identity))
 
 
@@ -182,8 +200,9 @@ def _photo_size() -> io.Combo.Input:
     return advanced(io.Combo.Input("photo_size", options=[AS_IT_IS, AS_PUBLISHED], default=AS_IT_IS, optional=True))
 
 
-def _which_face() -> io.Combo.Input:
-    return io.Combo.Input("which_face", options=["only", "largest", *(str(number) for number in range(1, 13))])
+def _which_face() -> io.String.Input:
+    """A word for all photos or one for each, see core.faces.which; "only", "largest" and 1 to 12 were a menu once."""
+    return io.String.Input("which_face", default=which.ONLY, placeholder=f"{which.ONLY}, {which.LARGEST}, 2 or 3,1")
 
 
 def _photo_of(name: str, number: int, photos: int) -> tuple[str, str]:
@@ -196,27 +215,28 @@ def _photo_of(name: str, number: int, photos: int) -> tuple[str, str]:
 def _face(
     cls: type[io.ComfyNode],
     face_model: FaceModel,
-    photo: Tensor,
-    which_face: str,
+    photo: photos.Photo,
+    word: str,
     where: str,
     photo_size: str,
-    mesh: landmarks.Mesh | None = None,
-    boxed: analysis.Detection | None = None,
+    boxed: Detection | None = None,
 ) -> people.Face:
     """The face that is meant in a photo, `boxed` or found, box and keypoints in pixels of the photo as it came.
 
-    Where it is not clear which, the node shows the numbers to choose from.
+    word: of which_face. Where it is not clear which is meant, the node shows the numbers to choose from.
     """
-    seen, picture = photo, to_picture(photo)
+    pixels = photo.pixels
+    seen, picture = pixels, to_picture(pixels)
     if photo_size != AS_IT_IS and not is_placeholder(picture):  # which is named
-        seen = resized_photo(photo[None], LONGER_SIDE, MULTIPLE_OF)[0]
+        seen = resized_photo(pixels[None], LONGER_SIDE, MULTIPLE_OF)[0]
         picture = to_picture(seen)
-    before, after = ((x.shape[1], x.shape[0]) for x in (photo, seen))
-    faces = [boxed] if boxed else photos.detected(face_model, picture, where, mesh)
-    if boxed or mesh is not None:
-        faces = [one.moved(Fit.into(before, after, "stretch").point) for one in faces]
+    before, after = ((x.shape[1], x.shape[0]) for x in (pixels, seen))
+    faces = [boxed] if boxed else photos.detected(face_model, picture, where, photo)
+    if boxed or photo.mesh is not None:
+        into = Fit.into(before, after, "stretch")
+        faces = [face.moved(into.point) for face in faces]
     try:
-        chosen = analysis.choose(faces, "only" if boxed else which_face, where)
+        chosen = analysis.choose(faces, word, where)
     except BadPhoto:
         numbered = analysis.numbered_faces(seen, analysis.arrange(faces, analysis.NUMBERED))
         notes.show(notes.node_of(cls), numbered[None])
@@ -366,6 +386,7 @@ class PeopleFromPhotos(FindsFaces, io.ComfyNode):
                 _photo_size(),
             ],
             outputs=[CastSocket.Output("cast"), io.Image.Output("preview")],
+            is_input_list=True,
         )
 
     @classmethod
@@ -375,27 +396,31 @@ class PeopleFromPhotos(FindsFaces, io.ComfyNode):
         names: str,
         which_face: str,
         photo_size: str = AS_IT_IS,
-        **inputs: Tensor | None,
+        **inputs: Sequence[Tensor],
     ) -> io.NodeOutput:
-        given: dict[int, Tensor] = _numbered("People from Photos", "photo", inputs)
+        linked = {name: batches for name, batches in inputs.items() if batches}
+        given: dict[int, Sequence[Tensor]] = _numbered("People from Photos", "photo", linked)
         if not given:
             raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
+        meant = which.which_face(which_face)
         named = {number: name for number, name in enumerate(names_in(names), 1) if name}
         face_model = face_model or default_face_model(node=notes.node_of(cls))
         unseen = [name for number, name in named.items() if number not in given]
         members: list[people.Person] = []
         seen: list[tuple[str, people.Face]] = []
-        for number, batch in stepwise(list(given.items())):
+        shown: list[tuple[str, Tensor]] = []
+        for number, batches in stepwise(list(given.items())):
             name = named.get(number, f"person {len(members) + 1}")
+            taken = photos.of_batches(batches)
+            shown.append((name, taken[0].pixels))
             faces: list[people.Face] = []
-            for n, photo in enumerate(batch.unbind(), 1):
-                where, who = _photo_of(name, n, len(batch))
-                faces.append(_face(cls, face_model, photo, which_face, where, photo_size))
+            for n, photo in enumerate(taken, 1):
+                where, who = _photo_of(name, n, len(taken))
+                faces.append(_face(cls, face_model, photo, meant.of(number), where, photo_size))
                 seen.append((who, faces[-1]))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
-        pairs = zip(members, given.values(), strict=True)
-        drawn = pictures.reminder([(who.identity.name, one[0]) for who, one in pairs])
-        remarks = [*drawn, *gathered("Left out, no photo", first(unseen)), *analysis.small_faces(seen)]
+        drawn = pictures.reminder(shown)
+        remarks = [*drawn, *gathered("Left out, no photo", first(unseen)), *analysis.weak_faces(seen)]
         return _shown(cls, people.Cast(tuple(members)), remarks)
 
 

@@ -10,11 +10,12 @@ from torch import Tensor
 
 from ..bridge import folders, notes, photos
 from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
+from ..bridge.inputs import single
 from ..bridge.notes import stepwise
 from ..bridge.schema import IN_PEOPLE, advanced
 from ..core import grouping, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first, gathered
-from ..core.faces import analysis, landmarks
+from ..core.faces import analysis
 from ..core.faces.pictures import to_picture
 from ..core.grouping import Sighting, Sorted
 from ..core.text import logger, names_in
@@ -51,22 +52,25 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
                 io.String.Output("report"),
                 io.Int.Output("count"),
             ],
+            is_input_list=True,
         )
 
     @classmethod
-    def validate_inputs(cls, folder: str | None) -> bool:
-        return not photos.is_chosen(folder) or folders.found(photos.path_of, folder)
+    def validate_inputs(cls, folder: str | Sequence[str | None] | None) -> bool:
+        name = single(folder)
+        return not photos.is_chosen(name) or folders.found(photos.path_of, name)
 
     @classmethod
-    def fingerprint_inputs(cls, folder: str | None = None, **inputs: object) -> str:
-        album = photos.album(str(folder)) if photos.is_chosen(folder) else photos.Album()
+    def fingerprint_inputs(cls, folder: str | Sequence[str | None] | None = None, **inputs: object) -> str:
+        name = single(folder)
+        album = photos.album(str(name)) if photos.is_chosen(name) else photos.Album()
         return f"{super().fingerprint_inputs(**inputs)} {album}"
 
     @classmethod
     def execute(
         cls,
         face_model: FaceModel | None,
-        image: Tensor | None,
+        image: Sequence[Tensor],
         folder: str,
         people: str,
         names: str,
@@ -74,11 +78,11 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         corrections: str,
         on_no_face: str,
         same_person_from: float,
-        face_landmarks: Mapping[str, Any] | None = None,
+        face_landmarks: Sequence[Mapping[str, Any]] = (),
     ) -> io.NodeOutput:
-        face_model = face_model or default_face_model(detects=face_landmarks is None, node=notes.node_of(cls))
+        face_model = face_model or default_face_model(detects=not face_landmarks, node=notes.node_of(cls))
         largest = which_face == _LARGEST
-        batch = [] if image is None else _of_batch(image, face_model, face_landmarks, largest)
+        batch = _of_batches(photos.of_batches(image, face_landmarks), face_model, largest)
         album = photos.album(folder) if photos.is_chosen(folder) else photos.Album()
         files: list[_Photo] = []
         for path, size, changed in album.photos:
@@ -98,12 +102,11 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         return _shown(cls, done, face_model.ids, failed, remarks)
 
 
-def _of_batch(image: Tensor, face_model: FaceModel, given: Mapping[str, Any] | None, largest: bool) -> list[_Photo]:
-    def faces(photo: Tensor, mesh: landmarks.Mesh | None, where: str) -> Sequence[people.Face]:
-        return photos.faces_in(face_model, to_picture(photo), where, largest, mesh)
+def _of_batches(linked: Sequence[photos.Photo], face_model: FaceModel, largest: bool) -> list[_Photo]:
+    def faces(photo: photos.Photo, where: str) -> Sequence[people.Face]:
+        return photos.faces_in(face_model, to_picture(photo.pixels), where, largest, photo)
 
-    numbered = enumerate(zip(image.unbind(), landmarks.of_pictures(given, image), strict=True), 1)
-    return [("", partial(faces, picture, mesh, f"picture {n} of image")) for n, (picture, mesh) in numbered]
+    return [("", partial(faces, photo, f"picture {number} of image")) for number, photo in enumerate(linked, 1)]
 
 
 def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], dict[str, LikenessError]]:
@@ -148,7 +151,7 @@ def _shown(
         *gathered("Left out, no face or not readable", first([*failed])),
         *gathered("Left out, no such person", first(done.unused)),
         *grouping.remarks(done),
-        *analysis.small_faces([(one.label, one.face) for one in done.seen]),
+        *analysis.weak_faces([(one.label, one.face) for one in done.seen]),
         *identities.look_alike(known),
     ]
     notes.tell(notes.node_of(cls), "\n".join(remarks))

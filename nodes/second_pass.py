@@ -1,5 +1,6 @@
 """Second pass: everybody whose face is small or unlike, enlarged as a row of one batch, and pasted back."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,8 +16,8 @@ from ..bridge.notes import stepwise
 from ..bridge.schema import IN_MEASURE, advanced, face_sizes_input, pixels_input, similarity_input
 from ..core import measure, second_pass
 from ..core.errors import BadPhoto, counted
-from ..core.faces.model import faces_in
-from ..core.people import Cast, Identity
+from ..core.faces.model import faces_in, unsure_in
+from ..core.people import Cast, Faces, Identity
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
 from ..core.places.regions import as_cast, by_lora
@@ -75,7 +76,11 @@ class CropFaces(FindsFaces, io.ComfyNode):
         choice = Choice(use_places=not_found == PLACES[0], size=size // 64 * 64, **how)
         cast = as_cast(cast)
         people = measure.people_of(cast, None, CROP)
-        decisions = _decisions(face_model or default_face_model(node=notes.node_of(cls)), images, people, choice)
+        face_model = face_model or default_face_model(node=notes.node_of(cls))
+        judging = face_model.only(measure.judges(face_model.ids, people.people, "unknown")[:1])
+        pictures = [faces_in(judging, image) for image in stepwise(images.unbind())]
+        notes.tell(notes.node_of(cls), unsure_in(pictures))
+        decisions = _decisions(judging.ids, pictures, people, choice)
         listed = [one for picture in decisions for one in picture]
         chosen = [one.crop for one in listed if one.crop]
         where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
@@ -99,11 +104,8 @@ class CropFaces(FindsFaces, io.ComfyNode):
 NO_VAE = "Crop Faces has no VAE to make latents with. Connect the checkpoint's VAE to its vae input."
 
 
-def _decisions(face_model: FaceModel, images: Tensor, cast: Cast, choice: Choice) -> list[list[Decision]]:
-    """Per picture what becomes of everybody."""
-    names = measure.judges(face_model.ids, cast.people, "unknown")[:1]
-    judging = face_model.only(names)
-    pictures = [faces_in(judging, image) for image in stepwise(images.unbind())]
+def _decisions(names: Sequence[str], pictures: Sequence[Faces], cast: Cast, choice: Choice) -> list[list[Decision]]:
+    """Per picture what becomes of everybody. names: of the recognisers that judge. pictures: the faces in each."""
     # Whoever stands in the place is meant, however unlike: that is what the second pass is for.
     stranger = -1.0 if cast.people[0].slot else measure.STRANGER
     report = measure.measure(pictures, cast, names, stranger_below=stranger)

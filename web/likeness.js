@@ -134,6 +134,14 @@ const written = (boxes) =>
     })
     .join("\n");
 
+/** The editor of boxes lays its canvas over the photo that comes to "background": in Identity that is "image". */
+function drawOnThePhoto(node) {
+  const { findInputSlot } = node;
+  node.findInputSlot = function (name, ...others) {
+    return findInputSlot.call(this, name === "background" ? "image" : name, ...others);
+  };
+}
+
 /** A text that says the same as the boxes follows them when they are dragged. Of twelve people eight are seen. */
 function followBoxes(node) {
   const [boxes, text] = ["boxes", "text"].map((name) => node.widgets.find((widget) => widget.name === name));
@@ -158,5 +166,6 @@ app.registerExtension({
   },
   nodeCreated(node) {
     if (node.comfyClass === "LikenessLayoutFromBoxes") followBoxes(node);
+    if (node.comfyClass === "LikenessIdentity") drawOnThePhoto(node);
   },
 });

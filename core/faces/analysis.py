@@ -1,118 +1,21 @@
-"""From a picture to ordered faces with embeddings, pictures of them for networks that look, and numbers on them.
+"""From a picture to ordered faces with embeddings, pictures of them for networks that look, and numbers on them."""
 
-Also those that a detector misses at first: tight crops, huge faces, photos that lie on their side.
-"""
-
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from typing_extensions import Self
 
 from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted, first, gathered
 from ..geometry import area, shorter_side, square_around, upright
 from ..identities import why_bad
-from ..people import ALIGNED, CROP, LOOSE, NOSE, Box, Face, Keypoints, Point, Portraits
+from ..people import ALIGNED, CROP, LOOSE, NOSE, Face, Portraits
 from ..previews import Sheet, as_picture, color_of
+from .finding import Detection, Detector, find_faces
 from .pictures import Picture, align, is_placeholder, to_image
-
-
-@dataclass(frozen=True)
-class Detection:
-    """A face before anybody asked whose it is. score: 0..1."""
-
-    box: Box
-    keypoints: Keypoints
-    score: float
-
-    def moved(self, to: Callable[[Point], Point]) -> Self:
-        """In another picture, turned or scaled. to: where a point of this one is there."""
-        (xa, ya), (xb, yb) = to(self.box[:2]), to(self.box[2:])
-        box = (min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb))
-        return replace(self, box=box, keypoints=tuple(map(to, self.keypoints)))
-
-
-Detector = Callable[[Picture, int], Sequence[Detection]]
-"""(picture, side in px of the square that the picture is fitted into) -> faces, surest first."""
-
-
-@dataclass(frozen=True)
-class Rung:
-    """One way to look at a picture. border: as part of the longer side, on each side. turns: 90 degrees each."""
-
-    what: str = field(compare=False)
-    size: int = 640
-    border: float = 0.0
-    turns: int = 0
-
-
-LADDER = (
-    Rung("the picture as it is"),
-    Rung("with a border around it", border=0.5),
-    *(Rung("smaller (576 px down to 192 px)", size=size) for size in range(576, 191, -64)),
-    *(Rung("turned by 90, 180 and 270 degrees", turns=turns, border=b) for b in (0.0, 0.5) for turns in (1, 2, 3)),
-)
-
-# Below this a face is compared with the same picture turned: on a photo that stands on its head detectors
-# report a face with some 0.65 whose eyes are put where the mouth is, against 0.85 when turned upright.
-_SURE = 0.7
-# What detectors see as zero.
-_GREY = 127
-
-
-class Found(NamedTuple):
-    """Faces in pixels of the original picture, surest first, and what was looked at until they were found."""
-
-    faces: tuple[Detection, ...]
-    tried: tuple[str, ...]
-
-
-def find_faces(detector: Detector, picture: Picture) -> Found:
-    """Climb the ladder until a face is found. Nothing found on any rung is an answer, not an error."""
-    look = cache(partial(_look, detector, picture))
-
-    def upright(rung: Rung) -> tuple[Detection, ...]:
-        """This rung tells which way up the photo is; the faces are those of the photo turned that way, from below."""
-        turns = max(range(4), key=lambda turns: sum(face.score for face in look(replace(rung, turns=turns))))
-        return next(faces for lower in LADDER if (faces := look(replace(lower, turns=turns))))
-
-    tried: list[str] = []
-    for rung in LADDER:
-        if rung.what not in tried:
-            tried.append(rung.what)
-        if faces := look(rung):
-            return Found(upright(rung) if rung.turns or _doubtful(faces[0]) else faces, tuple(tried))
-    return Found((), tuple(tried))
-
-
-def _doubtful(face: Detection) -> bool:
-    left_eye, right_eye, _, left_mouth, right_mouth = face.keypoints
-    across = abs(left_mouth[0] + right_mouth[0] - left_eye[0] - right_eye[0])
-    down = abs(left_mouth[1] + right_mouth[1] - left_eye[1] - right_eye[1])
-    return face.score < _SURE or across > down
-
-
-def _look(detector: Detector, picture: Picture, rung: Rung) -> tuple[Detection, ...]:
-    turned = np.rot90(picture, rung.turns)
-    height, width = turned.shape[:2]
-    if min(height, width) * rung.size < max(height, width):
-        return ()  # fitted into the square, the shorter side would have no pixel left
-    border = round(rung.border * max(height, width))
-    padded = np.pad(turned, ((border, border), (border, border), (0, 0)), constant_values=_GREY)
-
-    def back(point: Point) -> Point:
-        x, y, right, bottom = point[0] - border, point[1] - border, width - 1, height - 1
-        for _ in range(rung.turns):  # each undoes one turn counter-clockwise
-            x, y, right, bottom = bottom - y, x, bottom, right
-        return x, y
-
-    return tuple(face.moved(back) for face in detector(np.ascontiguousarray(padded), rung.size))
-
+from .which import LARGEST, ONLY
 
 ORDERS = ("left to right", "top to bottom", "largest", "score")
 NUMBERED = "left to right"
@@ -160,23 +63,27 @@ def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
 def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
     """The face meant by `which`: only, largest, or its number from left to right, counted from 1.
 
-    Raises BadPhoto where that is not one of the faces.
+    The only face of a photo is meant by any number: one number may be for several photos, of which another shows more
+    people. Raises BadPhoto where it is not one of the faces.
     """
-    if which == "only":
-        if len(faces) > 1:
-            raise BadPhoto(
-                f"{where[0].upper()}{where[1:]} shows {len(faces)} faces where one person is meant.",
-                "Crop the photo to one face. Or set which_face (Which face) of its Identity or People from Photos node "
-                "or of the box around it: largest, or a number (all faces, from left to right, as the node now shows).",
-            )
+    if len(faces) == 1:
         return faces[0]
-    if which == "largest":
+    if which == ONLY:
+        raise BadPhoto(
+            f"{where[0].upper()}{where[1:]} shows {len(faces)} faces where one person is meant.",
+            f"Set Which face (which_face) to the number of the face that is meant, counted from left to right, 1 to "
+            f"{len(faces)}; with several photos to a number for each, as in 3,1.",
+        )
+    if which == LARGEST:
         return arrange(faces, "largest")[0]
     number = int(which)
-    if not 1 <= number <= len(faces):
-        numbered = f" (numbered 1 to {len(faces)})" if len(faces) > 1 else ""
-        advice = "Choose a number that the node now shows in the photo: all faces, from left to right."
-        raise BadPhoto(f"Face {number} was asked for, but {where} has {len(faces)}{numbered}.", advice)
+    if number > len(faces):
+        raise BadPhoto(
+            f"Face {number} was asked for, but {where} has {len(faces)} (numbered 1 to {len(faces)}).",
+            f"Set Which face (which_face) to a number from 1 to {len(faces)} for this photo: all faces, counted from "
+            "left to right. A face that lies or stands on its head beside others may be missed: turn the photo until "
+            "it is upright.",
+        )
     return arrange(faces, NUMBERED)[number - 1]
 
 
@@ -206,6 +113,7 @@ def recognise(
             to_image(crops[CROP][n]),
             {key: e[n] for key, e in embeddings.items()},
             Portraits(_rgb(crops[ALIGNED][n]), _rgb(_loose(picture, face))) if portraits else None,
+            certain=face.certain,
             one_person_from=limits,
         )
         for n, face in enumerate(faces)
@@ -225,16 +133,35 @@ def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
     return kept
 
 
-def small_faces(seen: Sequence[tuple[str, Face]]) -> list[str]:
-    """Whose faces have fewer pixels than recognisers read, in one line. seen: who is meant, and their face."""
-    found = [f"{who} {size:.0f}" for who, face in seen if (size := shorter_side(face.box)) < CROP]
-    return gathered("Faces small in the photos", first(found), f" px; {CROP} needed: larger photos")
+def weak_faces(seen: Sequence[tuple[str, Face]]) -> list[str]:
+    """Whose faces a recogniser cannot read well, a line for each reason. seen: who is meant, and their face."""
+    small: list[str] = []
+    for who, face in seen:
+        size = shorter_side(face.box)
+        if size < CROP:
+            small.append(f"{who} {size:.0f}")
+    lines = gathered("Faces small in the photos", first(small), f" px; {CROP} needed: larger photos")
+    return [*lines, *unsure_faces(seen)]
+
+
+def unsure_faces(seen: Sequence[tuple[str, Face]]) -> list[str]:
+    """Of whose faces it is not sure which way up they are, in one line. seen: who is meant, and their face."""
+    unsure = [who for who, face in seen if not face.certain]
+    return gathered("Not sure which way up these faces are", first(unsure), "; turn the photo until they are upright")
+
+
+def numbered(faces: Sequence[Face], picture: str = "") -> list[tuple[str, Face]]:
+    """Faces of a picture with what a note calls them: "face 1", or "picture 2, face 1"."""
+    before = f"{picture}, " if picture else ""
+    return [(f"{before}face {number}", face) for number, face in enumerate(faces, 1)]
 
 
 def describe(face: Face) -> str:
     """Size and score of a face, for reports; says so when it is small."""
     x0, y0, x1, y1 = face.box
     note = "; small, a larger photo gives a better likeness" if shorter_side(face.box) < CROP else ""
+    if not face.certain:
+        note += "; not sure which way up it is, turn the photo until it is upright"
     return f"face of {x1 - x0:.0f}x{y1 - y0:.0f} px, score {face.score:.2f}{note}"
 
 

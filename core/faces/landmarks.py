@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from ..errors import BadPhoto, FaceNotFound, counted
-from .analysis import Detection
+from .finding import Detection
 from .pictures import Picture, is_placeholder
 
 # The rims of the eyes, the picture's left one first. Their middle is nearer to where SCRFD puts an eye than the iris,
@@ -40,9 +40,25 @@ def of_pictures(given: Mapping[str, Any] | None, images: Tensor) -> Sequence[Mes
     found, shown = (len(given["frames"]), *map(int, given["image_size"])), tuple(images.shape[:3])
     if found != shown:
         theirs, ours = (f"{counted(n, 'picture')} of {w}x{h} px" for n, h, w in (found, shown))
-        advice = "Link one picture to both nodes, with nothing that scales or crops in between."
-        raise BadPhoto(f"face_landmarks was made from {theirs}, the image input has {ours}.", advice)
+        raise BadPhoto(f"face_landmarks was made from {theirs}, the image input has {ours}.", _ONE_PICTURE)
     return given["frames"]
+
+
+_ONE_PICTURE = "Link one picture to both nodes, with nothing that scales or crops in between."
+
+
+def of_batches(given: Sequence[Mapping[str, Any]], batches: Sequence[Tensor]) -> list[Mesh | None]:
+    """The faces of each picture of several IMAGEs. given: FACE_LANDMARKS of each, in their order, or nothing.
+
+    Raises BadPhoto where they were found in other pictures.
+    """
+    if given and len(given) != len(batches):
+        found = f"face_landmarks is a list of {len(given)}, and the photos are a list of {len(batches)}"
+        raise BadPhoto(f"{found}.", _ONE_PICTURE)
+    meshes: list[Mesh | None] = []
+    for number, batch in enumerate(batches):
+        meshes += of_pictures(given[number] if given else None, batch)
+    return meshes
 
 
 def detect(faces: Mesh, picture: Picture, where: str) -> tuple[Detection, ...]:

@@ -17,9 +17,10 @@ from ..models import formats, packs
 from ..models.files import stamp
 from ..models.onnx_file import Kind, Program, inspect, read
 from ..models.tensors import State
-from ..people import EMBEDDING, Faces
-from . import analysis, ir_se50, scrfd
-from .analysis import Detector, Recogniser, find_faces
+from ..people import EMBEDDING, Face, Faces
+from . import analysis, ir_se50, onnx_session, scrfd
+from .analysis import Recogniser
+from .finding import Detector, find_faces
 from .onnx_network import Held, Holder, opened
 from .pictures import Picture, to_picture
 
@@ -55,6 +56,15 @@ def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
     kept = [face for face in analysis.arrange(found, analysis.NUMBERED) if shorter_side(face.box) >= min_size]
     faces = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture") if kept else ()
     return Faces(faces, width=picture.shape[1], height=picture.shape[0])
+
+
+def unsure_in(pictures: Sequence[Faces]) -> str:
+    """A note of the faces of which it is not sure which way up they are, or "". pictures: the faces in each."""
+    seen: list[tuple[str, Face]] = []
+    for number, found in enumerate(pictures, 1):
+        picture = f"picture {number}" if len(pictures) > 1 else ""
+        seen += analysis.numbered(found.faces, picture)
+    return "\n".join(analysis.unsure_faces(seen))
 
 
 # --- Which files
@@ -189,20 +199,27 @@ def _one_by_one(network: Held, pixels: Tensor) -> Tensor:
     return torch.cat([network(crop[None])[0].reshape(1, -1).cpu() for crop in pixels])
 
 
-def open_detector(path: str, hold: Holder) -> scrfd.Scrfd:
-    """Raises UnsupportedCheckpoint."""
+def open_detector(path: str, hold: Holder, provider: str | None = None) -> scrfd.Scrfd:
+    """provider: of onnxruntime, which then runs the file instead of torch. Raises UnsupportedCheckpoint."""
     graph = inspect(path)
     picture = graph.inputs[0]  # in some files of one size only
     fixed = (picture[3], picture[2]) if len(picture) == 4 and picture[2] and picture[3] else None
     width, height = fixed or scrfd.SIZE
     wanted = scrfd.output_sizes(len(graph.outputs), width, height)
-    return scrfd.Scrfd(opened(read(path), hold, (1, 3, height, width), wanted), fixed)
+    shape = (1, 3, height, width)
+    if provider is not None:
+        return scrfd.Scrfd(onnx_session.opened(path, provider, shape, wanted), fixed)
+    return scrfd.Scrfd(opened(read(path), hold, shape, wanted), fixed)
 
 
-def open_recogniser(identifier: str, path: str, hold: Holder) -> ArcFace:
+def open_recogniser(identifier: str, path: str, hold: Holder, provider: str | None = None) -> ArcFace:
     """As open_detector."""
     program, side = read(path), inspect(path).inputs[0][2]
-    network = opened(program, hold, (1, 3, side, side), (EMBEDDING,))
+    shape = (1, 3, side, side)
+    if provider is not None:
+        network: Held = onnx_session.opened(path, provider, shape, (EMBEDDING,))
+    else:
+        network = opened(program, hold, shape, (EMBEDDING,))
     return ArcFace(identifier, network, side, scales(program), one_person_from(program.weights))
 
 

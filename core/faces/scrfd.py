@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from .analysis import Detection
+from .finding import Detection
 from .pictures import Picture, fitted
 
 # Scores, boxes and keypoints of every level, by how many outputs there are: (strides, anchors per pixel).

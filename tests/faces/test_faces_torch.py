@@ -8,7 +8,7 @@ from figures import relative
 from insightface.model_zoo import get_model
 from insightface.utils.face_align import norm_crop
 from pack.core.faces import model, pictures
-from pack.core.faces.analysis import Detection, find_faces
+from pack.core.faces.finding import Detection, find_faces
 from pack.core.models.onnx_file import Node, Program
 from real_faces import picture
 

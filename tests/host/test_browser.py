@@ -281,7 +281,7 @@ def test_a_page_opened_anew_shows_previews_and_notes_of_nodes_that_are_not_run_a
     visit.page.wait(f"!{note}.trim() && {preview} != {json.dumps(small)}")
     assert run_with(layout, "framing", "full") == "success"
     visit.page.wait(f"{note}.startsWith('Faces small')")
-    assert run_with(yao, "which_face", "5") == "error"
+    assert run_with(yao, "which_face", "the tall one") == "error"
     visit.page.wait(f"!{note}.trim()")
 
 
@@ -488,6 +488,29 @@ def test_a_box_lands_where_it_was_dropped(visit: Visit) -> None:
     visit.page.wait("visitor.places().length == 1")
     assert drawn(visit) == before
     assert visit.red() == []
+
+
+def test_a_box_drawn_in_identity_is_around_the_face_in_the_photo(visit: Visit, people: Graph) -> None:
+    """The editor is folded away, has the photo of `image` behind it, and sends shares of a canvas of 1024x1024 px."""
+    if not visit.vue:
+        pytest.skip("these nodes have no editor for boxes")
+    visit.load({name: people[name] for name in ("models", "photo", "yao", "cast")} | {
+        "shown": node("PreviewImage", images=["cast", 1])})  # fmt: skip
+    assert not visit.page.evaluate("!!visitor.editor()")
+    identity = "app.graph._nodes.find(node => node.type == 'LikenessIdentity')"
+    visit.page.evaluate(f"void ({identity}.showAdvanced = true)")
+    visit.page.wait("!!visitor.editor()")
+    visit.page.evaluate("document.querySelector('[data-testid=bounding-boxes] button').click()")  # no grid
+    left, top, width, height = visit.page.ask("showEditor")
+    at = [(round(left + x * width), round(top + y * height)) for x, y in ((0.25, 0.25), (0.75, 0.75))]
+    visit.page.drag(*at)
+    (sent,) = (one["inputs"] for one in visit.page.ask("prompt").values() if one["class_type"] == "LikenessIdentity")
+    (box,) = sent["boxes"]["__value__"]
+    sides = [box[side] for side in ("x", "y", "width", "height")]
+    assert sides == pytest.approx([256, 256, 512, 512], abs=2 * 1024 / width)
+    assert visit.run()["status"]["status_str"] == "success"
+    report = visit.page.evaluate(f"{identity}.findInputSlot('background') == {identity}.findInputSlot('image')")
+    assert report is True
 
 
 def test_the_field_of_boxes_as_text_is_some_lines_high(visit: Visit) -> None:

@@ -119,15 +119,15 @@ def test_what_is_not_linked_is_nothing(face_model):
 
 
 def test_only_detector_and_recognisers_are_loaded_and_changed_ones_again(pack):
-    """Whatever a saved workflow says of provider and backend."""
+    """On torch the provider means nothing."""
     fingerprint, name = nodes.LoadFaceModel.fingerprint_inputs, "scrfd_10g_bnkps.onnx"
     (pack / name).unlink()
     shutil.copyfile(real_faces.DETECTOR, pack / name)
     chosen, before = ("antelopev2", "all found"), load()
-    assert options(nodes.LoadFaceModel, "backend") == ["auto", "torch", "insightface (onnxruntime)"]
-    for saved in (["CUDA"], ["auto", "torch"], ["DirectML", "insightface (onnxruntime)"]):
+    assert options(nodes.LoadFaceModel, "backend") == ["auto", "torch", "insightface (onnxruntime)", "onnxruntime"]
+    for saved in (["CUDA"], ["auto", "torch"], ["CUDA", "auto"]):
         assert load(*chosen, *saved) == before == load("antelopev2", MBF, *saved) and len(before.get_models()) == 2
-        assert fingerprint(*chosen, *saved) == fingerprint(*chosen, "auto")
+    assert fingerprint(*chosen, "CPU", "onnxruntime") != fingerprint(*chosen, "CPU", "torch")
     stamped = fingerprint(*chosen, "auto")
     os.utime(pack / name, ns=(1, 1))
     assert fingerprint(*chosen, "auto") != stamped
@@ -253,7 +253,7 @@ def test_photos_of_one_person_are_kept_named_or_dropped(face_model, caplog):
         made(face_model, photos)
     identity, faces, report = made(face_model, photos, "Yao", "only", "skip")
     assert len(faces) == len(embedded(identity)) == 2 and "Yao: 2 of 3 photos used" in report
-    assert "No face found, dropped: photo 2 of 3 of Yao\n" in caplog.messages[-1]
+    assert "No face found, dropped: photo 2 of 3 of Yao; Batch Images has cut them" in caplog.messages[-1]
 
 
 DRAWN = Path(nodes.__file__).parents[1] / "pictures" / "likeness_ink.png"
@@ -264,7 +264,7 @@ IN_BOX = "Ink: 144, 187, 122, 156"
 def test_a_drawn_face_that_no_detector_finds_is_taken_from_its_box(face_model):
     """In a text, or linked as ComfyUI's own nodes give it: what recognisers see is that part of the picture."""
     drawing = real_faces.image(DRAWN)
-    with pytest.raises(errors.FaceNotFound, match="face_boxes of Identity"):
+    with pytest.raises(errors.FaceNotFound, match="write it into face_boxes"):
         made(face_model, drawing)
     identity, crops, report = made(face_model, drawing, face_boxes=IN_BOX, which="3")
     assert "1 of 1 photo used" in report and "used, in its box, face of 122x156 px" in report
@@ -375,3 +375,23 @@ def test_photos_straight_to_a_cast_are_identities_in_a_cast(face_model, caplog):
         assert torch.equal(embedded(person.identity), embedded(identity))
     assert torch.equal(preview, by_hand[1])
     assert any(said.startswith("Left out, no photo: Anna, Ben\n") for said in caplog.messages)
+
+
+def test_onnxruntime_runs_the_networks_where_it_is_chosen_and_there(pack, caplog):
+    """IR-SE50 is no ONNX file and stays in torch."""
+    in_torch, chosen = load(), load("antelopev2", "all found", "CPU", "onnxruntime")
+    assert len(in_torch.get_models()) == 2 and chosen.get_models() == []
+    assert load("antelopev2", "all found", "CPU", "insightface (onnxruntime)") == chosen, "kept by file and backend"
+    assert not caplog.text
+    yao = picture("YAO")
+    one, two = (embedded(made(model, yao)[0]) for model in (in_torch, chosen))
+    assert torch.cosine_similarity(one, two).item() > 0.99999
+    with pytest.raises(errors.LikenessError, match="has no provider CUDA; it has CPU"):
+        load("antelopev2", "all found", "CUDA", "onnxruntime")
+    fallen_back = load("antelopev2", "all found", "CUDA", "insightface (onnxruntime)")
+    assert fallen_back == in_torch
+    note = "has no provider CUDA; it has CPU. backend is insightface (onnxruntime), so torch runs the networks"
+    assert note in caplog.text
+    for wrong in (("CUDA", "tensorrt"), ("Metal", "torch")):
+        with pytest.raises(errors.LikenessError, match=f"which this node does not know.*{nodes.TORCH}|CPU"):
+            load("antelopev2", "all found", *wrong)

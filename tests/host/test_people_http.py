@@ -85,3 +85,23 @@ def test_messages_with_any_text_reach_console_and_user(host_server, people):
             host_server.run({**people, **added, "view": node("PreviewAny", source=[kind, 0])}, timeout=60)
     assert host_server.run({"1": node("PreviewAny", source="still there")}, timeout=60).status == "success"
     assert "\x1b[2J" not in host_server.log and "\n[INFO] all is well" not in host_server.log
+
+
+def test_onnxruntime_that_is_not_installed_is_named_before_anything_runs(host_server):
+    """Chosen by its name it is an error; the word of old workflows falls back to torch and says so."""
+    packs = host_server.object_info()["LikenessLoadFaceModel"]["input"]["required"]["pack"]
+    pack = (packs[1].get("options") or packs[0])[0] if len(packs) > 1 and packs[0] == "COMBO" else packs[0][0]
+    chosen = {"pack": pack, "recognisers": "all found", "provider": "CUDA"}
+    graph = {
+        "image": node("LoadImage", image="likeness_anna.png"),
+        "faces": node("LikenessLoadFaceModel", **chosen, backend="onnxruntime"),
+        "who": node("LikenessDetectFaces", face_model=["faces", 0], image=["image", 0], order="largest", min_size=0,
+                    max_faces=0),
+        "count": node("PreviewAny", source=["who", 2]),
+    }  # fmt: skip
+    words = "onnxruntime is not installed in ComfyUI's Python.*backend to torch.*pip install onnxruntime-gpu"
+    with pytest.raises(HostError, match=words):
+        host_server.run(graph)
+    graph["faces"]["inputs"]["backend"] = "insightface (onnxruntime)"
+    run = host_server.run(graph)
+    assert any("so torch runs the networks" in text for _, text in run.notes)

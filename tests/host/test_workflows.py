@@ -20,7 +20,7 @@ import torch
 from environment import Host
 from miniature import built, install
 from pack.core.faces import analysis
-from pack.core.faces.analysis import find_faces
+from pack.core.faces.finding import find_faces
 from pack.core.faces.pictures import to_picture
 from pack.core.methods import methods
 from pack.core.models import needs

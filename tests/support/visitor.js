@@ -222,7 +222,7 @@ window.visitor = {
 
   // The whole editor in view, every pixel of the page as large as it is: its place and size.
   async showEditor() {
-    show(visitor.layout(), 150, 30);
+    show(visitor.layout() ?? app.graph._nodes.find(node => node.type == 'LikenessIdentity'), 150, 30);
     await visitor.settled();
     const {left, top, width, height} = visitor.editor().getBoundingClientRect();
     return [left, top, width, height];

@@ -1,0 +1,123 @@
+"""An ONNX file run by onnxruntime, for those who have that package and choose it. It is imported nowhere else.
+
+Nothing here is needed: onnx_network.py runs the same files in torch. Both read and give the same tensors.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import LikenessError, UnsupportedCheckpoint, listed
+from ..text import in_one_line
+
+AUTO = "auto"
+# By the word in the menu: what onnxruntime calls it, the likeliest first, and the package on PyPI that has it.
+_NAMES: dict[str, tuple[str, ...]] = {
+    "CPU": ("CPUExecutionProvider",),
+    "CUDA": ("CUDAExecutionProvider",),
+    "CoreML": ("CoreMLExecutionProvider",),
+    "DirectML": ("DmlExecutionProvider",),
+    "ROCm": ("ROCMExecutionProvider", "MIGraphXExecutionProvider"),
+    "OpenVINO": ("OpenVINOExecutionProvider",),
+    "MIGraphX": ("MIGraphXExecutionProvider",),
+}
+_PACKAGES = {
+    "CPU": "onnxruntime",
+    "CUDA": "onnxruntime-gpu",
+    "CoreML": "onnxruntime",
+    "DirectML": "onnxruntime-directml",
+    "ROCm": "onnxruntime-rocm",
+    "OpenVINO": "onnxruntime-openvino",
+    "MIGraphX": "onnxruntime-migraphx",
+}
+PROVIDERS = (AUTO, *_NAMES)
+_AUTO_ORDER = ("CUDA", "MIGraphX", "ROCm", "DirectML", "CoreML", "CPU")
+
+
+class NoOnnxRuntime(LikenessError):
+    """onnxruntime, or the provider that was chosen, is not there."""
+
+    def __init__(self, problem: str, provider: str) -> None:
+        package = _PACKAGES.get(provider, "onnxruntime-gpu (NVIDIA) or onnxruntime")
+        super().__init__(
+            problem,
+            f"In Load Face Model set backend to torch, which needs nothing and finds the same faces; or install the "
+            f"package with ComfyUI's Python: pip install {package}.",
+        )
+
+
+def resolved(provider: str) -> str:
+    """The name that onnxruntime has for a word of PROVIDERS, of which AUTO is the first that is there.
+
+    Raises NoOnnxRuntime where the package cannot be imported or has no such provider.
+    """
+    available: Sequence[str] = _onnxruntime(provider).get_available_providers()
+    words = _AUTO_ORDER if provider == AUTO else (provider,)
+    for word in words:
+        for name in _NAMES[word]:
+            if name in available:
+                return name
+    there = [word for word, names in _NAMES.items() if not set(names).isdisjoint(available)]
+    problem = f"The onnxruntime in ComfyUI's Python has no provider {provider}; it has {listed(there)}."
+    raise NoOnnxRuntime(problem, provider)
+
+
+def _onnxruntime(provider: str) -> Any:
+    """The package. Raises NoOnnxRuntime."""
+    try:
+        import onnxruntime  # pyright: ignore[reportMissingTypeStubs]
+    except ModuleNotFoundError as error:
+        raise NoOnnxRuntime("onnxruntime is not installed in ComfyUI's Python.", provider) from error
+    except Exception as error:  # a library of it that does not load fails in ways of its own
+        problem = f"onnxruntime is installed in ComfyUI's Python and cannot be imported: {in_one_line(error)}."
+        raise NoOnnxRuntime(problem, provider) from error
+    return onnxruntime
+
+
+def opened(path: str, name: str, shape: Sequence[int], sizes: Sequence[int]) -> Callable[[Tensor], list[Tensor]]:
+    """A file as a function of a picture, (1, 3, H, W) float32 -> its outputs as float32 tensors on the CPU.
+
+    name: of the provider, see `resolved`. shape: of a picture to try it on. sizes: how many numbers each output of that
+    has. Raises NoOnnxRuntime where the provider does not start, and UnsupportedCheckpoint for another network.
+    """
+    runtime = _onnxruntime(name)
+    if hasattr(runtime, "disable_telemetry_events"):
+        runtime.disable_telemetry_events()  # what it would report to its makers on Windows
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3  # errors: its warnings name every operator that stays on the CPU
+    if name == "DmlExecutionProvider":
+        options.enable_mem_pattern = False  # which DirectML does not have
+    try:
+        session: Any = runtime.InferenceSession(path, options, providers=[name])
+    except Exception as error:  # onnxruntime has errors of its own, for each kind of damage
+        raise _unusable(path, in_one_line(error)) from error
+    # Where a library of the provider is missing, onnxruntime goes on with the CPU and says so on the console alone.
+    if name not in session.get_providers():
+        raise NoOnnxRuntime(f"onnxruntime could not start its {name}, of which a library is missing.", _word(name))
+    picture = session.get_inputs()[0]
+    half = picture.type == "tensor(float16)"
+
+    def run(pixels: Tensor) -> list[Tensor]:
+        values = pixels.detach().cpu().numpy().astype(np.float16 if half else np.float32)
+        outputs: Sequence[Any] = session.run(None, {picture.name: np.ascontiguousarray(values)})
+        return [torch.as_tensor(output).float() for output in outputs]
+
+    try:
+        tried = [output.numel() for output in run(torch.zeros(*shape))]
+    except Exception as error:
+        raise _unusable(path, in_one_line(error)) from error
+    if tried != list(sizes):
+        raise _unusable(path, f"it gives {listed(tried)} numbers instead of {listed(sizes)}")
+    return run
+
+
+def _word(name: str) -> str:
+    return next(word for word, names in _NAMES.items() if name in names)
+
+
+def _unusable(path: str, why: str) -> UnsupportedCheckpoint:
+    found = f"an ONNX file that onnxruntime cannot run ({why})"
+    return UnsupportedCheckpoint(path, found, "a face detector or recogniser", "Choose another pack.")

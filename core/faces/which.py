@@ -1,0 +1,59 @@
+"""Which face of a photo is meant, as people write it: one word for all photos, or one for each."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from ..errors import BadChoice, BadPhoto, counted
+from ..text import COMMAS, plain
+
+ONLY, LARGEST = "only", "largest"
+OFFERED = (ONLY, LARGEST, "a number from 1", "a number for each photo: 3,1")
+
+
+@dataclass(frozen=True)
+class WhichFace:
+    """The words of a text, of which each is ONLY, LARGEST or a number from 1 as a text.
+
+    words: never empty. One word is for all photos; of several, each is for the photo of its place.
+    """
+
+    words: tuple[str, ...]
+
+    def of(self, place: int) -> str:
+        """The word for the photo at this place, from 1; ONLY behind the last of several words."""
+        if len(self.words) == 1:
+            return self.words[0]
+        if place > len(self.words):
+            return ONLY
+        return self.words[place - 1]
+
+    def check_photos(self, photos: int) -> None:
+        """Raise BadPhoto where more photos are spoken of than there are."""
+        if 1 < len(self.words) > photos:
+            text = ",".join(self.words)
+            raise BadPhoto(
+                f"which_face is {text!r}, which speaks of {len(self.words)} photos, and there {_is(photos)}.",
+                "Write one number for each photo, in their order, with commas between them.",
+            )
+
+
+def _is(photos: int) -> str:
+    return f"{'is' if photos == 1 else 'are'} {counted(photos, 'photo')}"
+
+
+def which_face(text: str) -> WhichFace:
+    """Read what stands in which_face. An empty place, or a 0, is ONLY. Numbers and commas may be full-width.
+
+    Raises BadChoice for another word.
+    """
+    words: list[str] = []
+    for part in re.split(f"[{COMMAS}]", text):
+        word = plain(unicodedata.normalize("NFKC", part)).lower()
+        if word.isdecimal():
+            number = int(word)
+            word = str(number) if number else ONLY
+        if word and not word.isdecimal() and word not in (ONLY, LARGEST):
+            raise BadChoice("which_face (Which face)", plain(part, 60), OFFERED)
+        words.append(word or ONLY)
+    return WhichFace(tuple(words))
