@@ -22,8 +22,8 @@ from ..core.models.tensors import State
 from . import folders, load, notes
 
 ALL = "all found"
-NONE_FOUND = "none found"
-NO_DETECTOR = "none (faces from landmarks)"
+NONE_FOUND = packs.NONE_FOUND
+NO_DETECTOR = packs.NO_DETECTOR
 NO_RECOGNISER = "none (pictures alone)"
 
 
