@@ -173,8 +173,8 @@ const WORDS = {
   },
 };
 
-/** The whole toast is of one language; only names of files stay as they are. */
-function tell({ names, size, unsized, absent }) {
+/** The whole toast is of one language; only names of files stay as they are. unasked: nobody has pressed Run. */
+function tell({ names, size, unsized, absent }, unasked) {
   const words = WORDS[isChinese() ? "zh" : "en"];
   const [number, rest] = [names.length, names.length - NAMED];
   let list = names.slice(0, NAMED).join(", ");
@@ -184,7 +184,7 @@ function tell({ names, size, unsized, absent }) {
   else if (size) download = words.size(size);
   else if (unsized) download = words.unknown();
   const summary = absent ? words.missing(number) : words.wrong(number);
-  show(MISSING, "warn", summary, [`${list}.`, download, words.links].filter(Boolean).join(" "), 30000);
+  show(MISSING, "warn", summary, [`${list}.`, download, words.links].filter(Boolean).join(" "), 30000, unasked);
 }
 
 /** What a workflow lacks. */
@@ -198,7 +198,7 @@ async function tellAll() {
   const graph = (app.rootGraph ?? app.graph).serialize();
   if (!someAreOurs(nodesOf(graph))) return false;
   const missing = await missingIn(graph);
-  if (missing.names.length) tell(missing);
+  if (missing.names.length) tell(missing, false);
   return missing.names.length > 0;
 }
 
@@ -225,7 +225,7 @@ async function tellWhatIsMissing() {
   if (settingOf("Comfy.Workflow.ShowMissingModelsWarning") === false) return;
   const missing = await missingIn(graph);
   if (now !== opened) asked.delete(own); // it has been left: when it is shown again
-  else if (missing.names.length) tell(missing);
+  else if (missing.names.length) tell(missing, true);
 }
 
 // The menu

@@ -62,7 +62,8 @@ window.visitor = {
 
   labels: () => all('[data-testid=builder-widget-label]').map(label => label.innerText.trim()),
 
-  toasts: () => all('.likeness-toast').map(toast => toast.innerText),
+  // Also what is folded away.
+  toasts: () => all('.likeness-toast').map(toast => toast.textContent),
 
   links: selector => all(selector).map(link => link.href),
 
@@ -94,6 +95,24 @@ window.visitor = {
   },
 
   photos: () => all('img[src*=likeness_]').filter(photo => photo.width),
+
+  // The titles of the cards that the gallery of templates finds, and those that are cut off.
+  async gallery(words) {
+    if (!visitor.galleryField()) await app.extensionManager.command.execute('Comfy.BrowseTemplates');
+    for (let tries = 0; tries < 100 && !visitor.galleryField(); tries++) await waiting(100);
+    const field = visitor.galleryField();
+    field.value = words;
+    field.dispatchEvent(new Event('input', {bubbles: true}));
+    await waiting(1500);
+    const heads = all('[data-testid^="template-workflow-"] h3, .p-dialog h3, [data-testid="template-workflows-content"] h3')
+      .filter(head => head.offsetParent);
+    return [[...new Set(heads.map(head => head.innerText.trim()))],
+      heads.filter(head => head.scrollHeight > head.clientHeight + 2 || head.scrollWidth > head.clientWidth)
+        .map(head => head.innerText.trim())];
+  },
+
+  galleryField: () => all('[role=dialog] input, .p-dialog input')
+    .find(field => /search/i.test(field.placeholder) || /搜索/.test(field.placeholder)),
 
   // Graphs
 
