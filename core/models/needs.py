@@ -66,7 +66,8 @@ LOADERS: Mapping[str, Mapping[str, str]] = {
     "LikenessDetectBodySurface": {"file": "densepose"},
 }  # fmt: skip
 """Nodes whose menus list model files: by the name of such an input its model key, "" for a menu of something else that
-stands before. The host's loader of a method's file is not among them: the code here names no method. In a saved workflow, where values have no names, the first texts of a node are these, in this order."""
+stands before. The host's loader of a method's file is not among them: the code here names no method. In a saved
+workflow, where values have no names, the first texts of a node are these, in this order."""
 _FURTHER = {"vae": ("vae_approx",)}
 """Model keys in whose folders the menu of another key looks as well: Load VAE lists small VAEs for previews."""
 SINGLE = "single templates"

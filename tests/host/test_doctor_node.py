@@ -67,7 +67,8 @@ def test_the_editor_is_told_what_is_missing(host_server):
     def template(name: str) -> bytes:
         return (WORKFLOWS / f"{name}.json").read_bytes()
 
-    checkpoint = "Juggernaut-X-RunDiffusion-NSFW.safetensors"
+    graph = json.loads(template("instant_id_portrait"))
+    (checkpoint,) = (file.name for file in needs.loaded(graph) if file.key == "checkpoints")
     names = ["antelopev2", "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors", checkpoint]
     # The checkpoint is there under another name, which its menu has to be set to: no download, and no run before.
     lost = {"names": names, "size": "2.9 GB", "unsized": 0, "absent": False}

@@ -103,12 +103,26 @@ window.visitor = {
     const field = visitor.galleryField();
     field.value = words;
     field.dispatchEvent(new Event('input', {bubbles: true}));
-    await waiting(1500);
-    const heads = all('[data-testid^="template-workflow-"] h3, .p-dialog h3, [data-testid="template-workflows-content"] h3')
-      .filter(head => head.offsetParent);
-    return [[...new Set(heads.map(head => head.innerText.trim()))],
-      heads.filter(head => head.scrollHeight > head.clientHeight + 2 || head.scrollWidth > head.clientWidth)
-        .map(head => head.innerText.trim())];
+    const heads = () => all('[data-testid^="template-workflow-"] h3, .p-dialog h3').filter(head => head.offsetParent);
+    const titles = () => [...new Set(heads().map(head => head.innerText.trim()))];
+    // Until it has shown the same for a second; the search waits for the typing to end.
+    for (let tries = 0, still = 0, seen = ''; tries < 60 && still < 4; tries++) {
+      await waiting(300);
+      const shown = titles().join();
+      still = shown && shown === seen ? still + 1 : 0;
+      seen = shown;
+    }
+    const isCut = head => head.scrollHeight > head.clientHeight + 2 || head.scrollWidth > head.clientWidth;
+    return [titles(), heads().filter(isCut).map(head => head.innerText.trim())];
+  },
+
+  closeGallery: () => document.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true})) &&
+    all('[role=dialog] button, .p-dialog button').find(one => /close/i.test(one.ariaLabel ?? ''))?.click(),
+
+  // Size of the first toast, and whether the mouse reaches what lies below its text.
+  toastAt() {
+    const toast = document.querySelector('.likeness-toast'), {left, bottom, width, height} = toast.getBoundingClientRect();
+    return [width, height, !toast.contains(document.elementFromPoint(left + 6, bottom - 4))];
   },
 
   galleryField: () => all('[role=dialog] input, .p-dialog input')
