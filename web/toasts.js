@@ -13,6 +13,8 @@ const shown = new Map(); // by what each is about, an error or the id of a node:
 const COLOURS = { error: "#ff8278", warn: "#e69f00" };
 const CLOSE = "float: right; padding: 0 4px; border: none; background: none; font-size: 18px; line-height: 1";
 const MOUSE = "; pointer-events: auto";
+// Of the host's notes under classic nodes, which it breaks anywhere, within words too.
+const NOTES = ".overflow-y-auto.rounded-lg .break-all > span { word-break: normal; overflow-wrap: anywhere; }";
 const pane = made("div", "", "position: fixed; left: 76px; bottom: 20px; width: 380px; z-index: 1800");
 pane.style.cssText += "; max-height: 80vh; overflow: auto; font-size: 13px; user-select: text; pointer-events: none";
 
@@ -131,7 +133,7 @@ function onNote({ detail: { nodeId, text } }) {
 app.registerExtension({
   name: "likeness.toasts",
   setup() {
-    document.body.append(pane);
+    document.body.append(pane, made("style", NOTES));
     api.addEventListener("execution_error", onRunError);
     api.addEventListener("progress_text", onNote);
     watchAnswers();

@@ -301,6 +301,9 @@ def test_a_note_shows_what_was_typed_and_runs_nothing(visit: Visit) -> None:
     visit.load({"image": image, "mask": mask, "part": part, "shown": node("PreviewImage", images=["part", 1])})
     visit.run()
     visit.await_text(f"The mask of {LABEL!r} is 32x64 px")
+    # Within words it breaks only where one alone is longer than a line.
+    held = "[...document.querySelectorAll('.break-all > span')].map(note => getComputedStyle(note).wordBreak)"
+    assert {*visit.page.evaluate(held)} <= {"normal"}
     visit.page.ask("settled")
     assert visit.page.evaluate("window.harmed ?? 0") == 0
 
