@@ -414,12 +414,16 @@ def subgraphs(graph: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {str(part.get("id")): part for part in _listed(graph.get("definitions"), "subgraphs")}
 
 
-def nodes_in(graph: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Every node; behind one that stands for a subgraph those inside of it, once. Raises ValueError where a list of
-    nodes or subgraphs is damaged."""
+def nodes_in(graph: Mapping[str, Any], running: bool = False) -> Iterator[dict[str, Any]]:
+    """Every node; behind one that stands for a subgraph those inside of it, once.
+
+    running: without those that are switched off. Raises ValueError where a list of nodes or subgraphs is damaged.
+    """
     inside, waiting = subgraphs(graph), _listed(graph, "nodes")[::-1]
     while waiting:
         node = waiting.pop()
+        if running and node.get("mode", 0) in (2, 4):  # muted, bypassed
+            continue
         yield node
         waiting += _listed(inside.pop(str(node.get("type")), None), "nodes")[::-1]
 
