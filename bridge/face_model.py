@@ -26,8 +26,8 @@ from ..core.names import among
 from . import folders, load, notes
 
 ALL = "all found"
-NONE_FOUND = "none found"
-NO_DETECTOR = "none (faces from landmarks)"
+NONE_FOUND = packs.NONE_FOUND
+NO_DETECTOR = packs.NO_DETECTOR
 NO_RECOGNISER = "none (pictures alone)"
 
 

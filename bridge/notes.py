@@ -101,7 +101,14 @@ def _send(node_id: str) -> None:
         of, said = _told_inside.get(box, (run, {}))
         said = {**(said if of == run else {}), node_id: text}
         _told_inside[box] = run, said
-        server.send_progress_text("\n".join(filter(None, said.values())) or " ", box)
+        # In the order of the nodes in the graph: that in which they ran may be the reverse.
+        lines = [said[inside] for inside in sorted(said, key=_numbers) if said[inside]]
+        server.send_progress_text("\n".join(lines) or " ", box)
+
+
+def _numbers(node_id: str) -> list[int]:
+    """Of a node and the boxes around it, as the editor has numbered them."""
+    return [int(part) if part.isdecimal() else 0 for part in node_id.split(":")]
 
 
 WORD_JOINER = "\u2060"

@@ -17,7 +17,6 @@ from ..bridge import copies, folders, notes
 from ..bridge.schema import IN_FILES
 from ..core.models import doctor, manifest, needs
 from ..core.models.doctor import GOOD, MISPLACED, OK, Diagnosis, Finding
-from ..core.models.manifest import Model
 from ..core.names import among
 from ..core.previews import table
 from ..core.text import NAME, in_one_line, plain
@@ -59,25 +58,25 @@ def _refused(prompt: Mapping[str, Any]) -> Iterator[Finding]:
 
     In the editor web/names.js has put them into the spelling of the menus; what another program posts comes as it is.
     """
-    for key, name in needs.loaded(prompt):
-        if key not in needs.LOADERS.values():
+    for file in needs.loaded(prompt):
+        if file.key not in needs.HOST_KEYS:
             continue
-        menu = folder_paths.get_filename_list(key)
-        offered = among(name, menu)
-        if offered not in (None, name):
+        menu = folder_paths.get_filename_list(file.key)
+        offered = among(file.name, menu)
+        if offered not in (None, file.name):
             detail = f"ComfyUI lists it as {offered} and takes no other spelling: write that into the prompt."
-            yield Finding(plain(name, NAME), doctor.SPELLED, detail)
+            yield Finding(plain(file.name, NAME), doctor.SPELLED, detail)
 
 
 def _template(name: str) -> dict[str, Any]:
     return json.loads((_TEMPLATES / f"{replaced().get(name, name)}.json").read_text("utf-8"))
 
 
-def missing(graph: Mapping[str, Any]) -> list[Model]:
-    """The published models that a workflow needs and that are not there; none where the demo's stand-ins are chosen."""
+def missing(graph: Mapping[str, Any]) -> list[Finding]:
+    """What a workflow needs and is not there or not in order; nothing where the demo's stand-ins are chosen."""
     if needs.chooses_standins(graph):
         return []
-    return doctor.absent((model for model in needs.wanted(graph) if model.page), folders.of_models())
+    return doctor.to_fix(needs.wanted(graph), folders.of_models())
 
 
 def _around() -> tuple[Finding, ...]:
@@ -106,14 +105,23 @@ def serve() -> None:
 
 
 async def _missing(request: Any) -> Any:
-    """A workflow is posted as it is saved; the answer names the published files that are missing, and says how large
-    they are together. It reads the disk beside the server's loop: a network drive may take its time."""
+    """A workflow is posted as it is saved; the answer names the files that are missing or not in order, and says how
+    large the downloads are together, of how many of them nobody says it, and whether all are simply missing. It reads
+    the disk beside the server's loop: a network drive may take its time."""
     try:
         body = await request.read()  # not text(), which fails with an encoding that a sender makes up
-        lost = await asyncio.to_thread(lambda: missing(needs.workflow(body.decode())))
+        found = await asyncio.to_thread(lambda: missing(needs.workflow(body.decode())))
     except (ValueError, sys.modules["server"].web.RequestPayloadError) as error:  # the latter: not packed as it says
         return _json({"error": in_one_line(error)}, 400)
-    return _json({"names": [model.name for model in lost], "size": manifest.together(lost)})
+    sizes = [finding.fetch.size for finding in found if finding.fetch]
+    known = sum(size for size in sizes if size is not None)
+    answer = {
+        "names": [finding.name for finding in found],
+        "size": manifest.human(known) if known else "",
+        "unsized": sizes.count(None),
+        "absent": all(finding.state == doctor.MISSING for finding in found),
+    }
+    return _json(answer)
 
 
 def _json(answer: Any, status: int = 200) -> Any:

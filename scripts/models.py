@@ -161,9 +161,16 @@ def write(given: argparse.Namespace) -> int:
     return int(bool(changed) and given.check)
 
 
+def entry(model: Model) -> dict[str, Any]:
+    """A model as the manifest has it: without what only a workflow says of it."""
+    fields = asdict(model)
+    del fields["chosen"], fields["further"]
+    return fields
+
+
 def made() -> dict[Path, str]:
     """Path -> text of every file with something from the manifest or of published settings in it, as it should be."""
-    files = {manifest.PATH: as_json({"models": [asdict(model) for model in manifest.models()]})}
+    files = {manifest.PATH: as_json({"models": [entry(model) for model in manifest.models()]})}
     for language, path in READMES.items():
         text = filled(path.read_text("utf-8"), "start", start(language))
         text = filled(text, "methods", methods(language), "the records")

@@ -32,7 +32,7 @@ function titled(title) {
 
 const QUIET = "color: var(--descrip-text, #999)";
 const [RED, AMBER, GREEN] = ["#ff8278", "#e69f00", "#00be82"];
-const STATES = { "in the wrong place": AMBER, found: GREEN, ok: GREEN, note: GREEN };
+const STATES = { "in the wrong place": AMBER, "under another name": AMBER, found: GREEN, ok: GREEN, note: GREEN };
 
 const isAddress = (url) => url.startsWith("https://");
 
@@ -150,16 +150,41 @@ function extendDoctor(prototype) {
 
 // The toast
 
-/** In words that fit. */
-function tell({ names, size }) {
-  const [list, number] = [names.join(", "), names.length];
-  const [summary, detail] = isChinese()
-    ? [`缺失 ${number} 个文件`, `${list}。共 ${size}。链接和文件夹：模板“检查模型文件”。`]
-    : [
-        number === 1 ? "One file is missing" : `${number} files are missing`,
-        `${list}. In all: ${size}. Links and folders: template Check files.`,
-      ];
-  show(MISSING, "warn", summary, detail, 30000);
+const NAMED = 8; // as many files as a toast has room for
+
+const WORDS = {
+  en: {
+    missing: (number) => (number === 1 ? "One file is missing" : `${number} files are missing`),
+    wrong: (number) => (number === 1 ? "One file is missing or not in order" : `${number} files are missing or not in order`),
+    more: (number) => ` and ${number} more`,
+    size: (size) => `To download: ${size}.`,
+    atLeast: (size, number) => `To download: at least ${size}; the size of ${number} is not stated.`,
+    unknown: () => "The sizes are not stated.",
+    links: "Links and folders: template Check files. ComfyUI's own number counts errors, not files.",
+  },
+  zh: {
+    missing: (number) => `缺失 ${number} 个文件`,
+    wrong: (number) => `${number} 个文件缺失或有问题`,
+    more: (number) => ` 等，另有 ${number} 个`,
+    size: (size) => `需下载：${size}。`,
+    atLeast: (size, number) => `需下载：至少 ${size}，其中 ${number} 个的大小未公布。`,
+    unknown: () => "大小未公布。",
+    links: "链接和文件夹：模板“检查模型文件”。ComfyUI 自己的数字是错误数，不是文件数。",
+  },
+};
+
+/** The whole toast is of one language; only names of files stay as they are. unasked: nobody has pressed Run. */
+function tell({ names, size, unsized, absent }, unasked) {
+  const words = WORDS[isChinese() ? "zh" : "en"];
+  const [number, rest] = [names.length, names.length - NAMED];
+  let list = names.slice(0, NAMED).join(", ");
+  if (rest > 0) list += words.more(rest);
+  let download = "";
+  if (size && unsized) download = words.atLeast(size, unsized);
+  else if (size) download = words.size(size);
+  else if (unsized) download = words.unknown();
+  const summary = absent ? words.missing(number) : words.wrong(number);
+  show(MISSING, "warn", summary, [`${list}.`, download, words.links].filter(Boolean).join(" "), 30000, unasked);
 }
 
 /** What a workflow lacks. */
@@ -173,7 +198,7 @@ async function tellAll() {
   const graph = (app.rootGraph ?? app.graph).serialize();
   if (!someAreOurs(nodesOf(graph))) return false;
   const missing = await missingIn(graph);
-  if (missing.names.length) tell(missing);
+  if (missing.names.length) tell(missing, false);
   return missing.names.length > 0;
 }
 
@@ -200,7 +225,7 @@ async function tellWhatIsMissing() {
   if (settingOf("Comfy.Workflow.ShowMissingModelsWarning") === false) return;
   const missing = await missingIn(graph);
   if (now !== opened) asked.delete(own); // it has been left: when it is shown again
-  else if (missing.names.length) tell(missing);
+  else if (missing.names.length) tell(missing, true);
 }
 
 // The menu

@@ -1,40 +1,63 @@
-// The gallery of templates shows titles in an order of ours, both as they stand in locales/<language>/main.json, where
-// frontends show the names of files. Links to a template by its file's name stay, also where another one has taken over
-// (likenessReplacedTemplates), and so do other packs' templates.
+// The gallery of templates shows ours by their titles, in our order, with what each is good for, which its search reads:
+// all as they stand in locales/<language>/main.json. Frontends know no more of a pack's templates than the names of their
+// files, so ours are a category of the host's own list, whose entries have titles, descriptions and tags. Links to a
+// template by its file's name stay, also where another one has taken over (likenessReplacedTemplates), and so do other
+// packs' templates.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { templateTitles } from "./ours.js";
+import { settingOf, templateTitles } from "./ours.js";
 
 // The folder that the pack was put into: .../extensions/<folder>/gallery.js
 const PACK = decodeURIComponent(new URL(".", import.meta.url).pathname.split("/").at(-2));
 const ROUTE = `/workflow_templates/${PACK}/`;
 const stems = new Map(); // by title, of those that the gallery shows
 let replaced = {}; // names of earlier templates -> which one has taken over
+let files = []; // names of the pack's templates, as the host lists them
 
-/** Each file's name with its title, in order. The pack's name is a word to search for, and says whose template it is. */
-async function readTitles() {
-  return (await templateTitles()).map(([stem, title]) => [stem, `${title} · Likeness`]);
+/** What the search finds a template by: in the language of the page, then in the other ones. */
+async function searchWords() {
+  const texts = await api.getCustomNodesI18n();
+  const own = settingOf("Comfy.Locale");
+  const languages = Object.keys(texts).sort((one, other) => Number(other === own) - Number(one === own));
+  const tables = languages.map((language) => texts[language]?.likenessTemplateWords ?? {});
+  return (stem) => [...new Set(tables.map((table) => table[stem]).filter(Boolean))].join(" · ");
 }
 
-/** Ours first and by their titles, then files that the table does not know. */
-function entitle(files, titles) {
-  const ours = titles.filter(([stem]) => files.includes(stem));
-  for (const [stem, title] of ours) stems.set(title, stem);
-  const others = files.filter((file) => !ours.some(([stem]) => stem === file));
-  return [...ours.map(([, title]) => title), ...others];
+/** Ours by their titles, then files that the tables do not know by their names. */
+async function entries() {
+  // Without the tables every template is there by its file's name.
+  const titles = await templateTitles().catch(() => []);
+  const words = await searchWords().catch(() => () => "");
+  const known = titles.filter(([stem]) => files.includes(stem));
+  const others = files.filter((file) => !known.some(([stem]) => stem === file));
+  for (const [stem, title] of known) stems.set(title, stem);
+  return [...known, ...others.map((file) => [file, file])].map(([stem, title]) => ({
+    name: title, // a tab is called like this
+    title,
+    description: words(stem) || title,
+    tags: ["Likeness"],
+    mediaType: "image",
+    mediaSubtype: "jpg",
+  }));
 }
 
 app.registerExtension({
   name: "likeness.gallery",
   init() {
     api.getCustomNodesI18n().then((texts) => (replaced = texts.en?.likenessReplacedTemplates ?? {}));
-    const { getWorkflowTemplates, apiURL } = api;
+    const { getWorkflowTemplates, getCoreWorkflowTemplates, apiURL } = api;
     api.getWorkflowTemplates = async function (...given) {
       const templates = await getWorkflowTemplates.apply(this, given);
       if (!templates?.[PACK]) return templates;
-      const titles = await readTitles().catch(() => []); // without them every template is there by its file's name
-      return { ...templates, [PACK]: entitle(templates[PACK], titles) };
+      const { [PACK]: ours, ...others } = templates;
+      files = ours;
+      return others;
+    };
+    api.getCoreWorkflowTemplates = async function (...given) {
+      const categories = await getCoreWorkflowTemplates.apply(this, given);
+      if (!Array.isArray(categories) || !files.length) return categories;
+      return [...categories, { moduleName: PACK, title: "Likeness", type: "image", templates: await entries() }];
     };
     // "<title>.json" and, for a picture, "<title>", behind which its ending is put later.
     api.apiURL = function (route, ...given) {

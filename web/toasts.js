@@ -1,17 +1,22 @@
 // What our nodes say, where it is looked for: their errors with cause and remedy, and their notes wherever no node
 // shows them. They lie in the lower left corner: the upper right one has ComfyUI's own message of what is missing, and
-// in an app the photos. A toast shows text as it stands, no HTML of it, and addresses as links.
+// in an app the photos. A toast shows text as it stands, no HTML of it, and addresses as links. Only its buttons and
+// links take the mouse: a box below it can be dragged. What comes unasked, when a workflow is opened, is one line that
+// unfolds.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { find, inApp, isOurs, link, made, settingOf } from "./ours.js";
+import { find, inApp, isChinese, isOurs, link, made, settingOf } from "./ours.js";
 
 const ERROR = "error";
 const shown = new Map(); // by what each is about, an error or the id of a node: its toast
 const COLOURS = { error: "#ff8278", warn: "#e69f00" };
 const CLOSE = "float: right; padding: 0 4px; border: none; background: none; font-size: 18px; line-height: 1";
+const MOUSE = "; pointer-events: auto";
+// Of the host's notes under classic nodes, which it breaks anywhere, within words too.
+const NOTES = ".overflow-y-auto.rounded-lg .break-all > span { word-break: normal; overflow-wrap: anywhere; }";
 const pane = made("div", "", "position: fixed; left: 76px; bottom: 20px; width: 380px; z-index: 1800");
-pane.style.cssText += "; max-height: 80vh; overflow: auto; font-size: 13px; user-select: text";
+pane.style.cssText += "; max-height: 80vh; overflow: auto; font-size: 13px; user-select: text; pointer-events: none";
 
 function hide(about) {
   shown.get(about)?.remove();
@@ -20,24 +25,40 @@ function hide(about) {
 
 /** A text whose addresses are links, up to the punctuation behind them. */
 const linked = (text) =>
-  text.split(/(https:\/\/[!-~]*[\w/])/).map((part, place) => (place % 2 ? link(part) : part));
+  text.split(/(https:\/\/[!-~]*[\w/])/).map((part, place) => (place % 2 ? clickable(link(part)) : part));
 
-/** One toast about each, until it is closed, its time is over, or another takes its place. */
-export function show(about, severity, summary, detail, life) {
+function clickable(element) {
+  element.style.cssText += MOUSE;
+  return element;
+}
+
+/** One toast about each, until it is closed, its time is over, or another takes its place. folded: the title alone, the
+ * rest when it is clicked; then it stays. */
+export function show(about, severity, summary, detail, life, folded = false) {
   hide(about);
-  const close = made("button", "×", CLOSE);
-  const title = made("div", summary, `font-weight: bold; color: ${COLOURS[severity]}`);
+  const close = clickable(made("button", "×", CLOSE));
   const text = made("div", linked(detail), "margin-top: 4px; white-space: pre-line; overflow-wrap: anywhere");
-  const toast = made("div", [close, title, text], "margin-top: 8px; padding: 12px; border-radius: 8px");
+  const bold = `font-weight: bold; color: ${COLOURS[severity]}`;
+  const body = folded ? foldedBody(summary, bold, text, close) : [close, made("div", summary, bold), text];
+  const padding = folded ? "6px 12px" : "12px";
+  const toast = made("div", body, `margin-top: 8px; padding: ${padding}; border-radius: 8px`);
   toast.style.cssText += `; border: 1px solid ${COLOURS[severity]}; color: var(--input-text, #ddd)`;
   toast.style.cssText += "; background: var(--comfy-menu-bg, #202020)";
+  if (folded) toast.style.width = "fit-content";
   toast.className = "likeness-toast";
   toast.role = "alert";
-  close.ariaLabel = "Close";
+  close.ariaLabel = isChinese() ? "关闭" : "Close";
   close.onclick = () => hide(about);
-  if (life) setTimeout(() => toast.remove(), life);
+  const isRead = () => toast.querySelector("details")?.open;
+  if (life) setTimeout(() => isRead() || toast.remove(), life);
   pane.append(toast);
   shown.set(about, toast);
+}
+
+function foldedBody(summary, bold, text, close) {
+  const title = clickable(made("summary", [summary, close], `${bold}; cursor: pointer`));
+  close.style.cssText += "; float: none; margin-left: 8px";
+  return [made("details", [title, text])];
 }
 
 let listMissing = async () => false;
@@ -112,7 +133,7 @@ function onNote({ detail: { nodeId, text } }) {
 app.registerExtension({
   name: "likeness.toasts",
   setup() {
-    document.body.append(pane);
+    document.body.append(pane, made("style", NOTES));
     api.addEventListener("execution_error", onRunError);
     api.addEventListener("progress_text", onNote);
     watchAnswers();

@@ -29,6 +29,7 @@ OK, NOTE = "ok", "note"
 FOUND, MISSING, MISPLACED, WRONG = "found", "missing", "in the wrong place", "the wrong kind"
 DAMAGED = "damaged"
 SPELLED = "under another name"
+"""It is there, and a menu of the host has to be set to its name."""
 GOOD = (OK, NOTE, FOUND)
 
 _NAMED = 6
@@ -40,7 +41,7 @@ class Finding:
     """One line of a diagnosis: what, in which state, and why or what to do.
 
     fetch: the model to be downloaded. place: where a model belongs of which there is nothing. needed_for: a method or a
-    workflow, "" for what is of no model.
+    workflow, "" for what is of no model. name: that of the model in a loader's menu.
     """
 
     what: str
@@ -49,6 +50,7 @@ class Finding:
     fetch: Model | None = None
     place: Path | None = None
     needed_for: str = ""
+    name: str = ""
 
     @property
     def section(self) -> str:
@@ -162,10 +164,14 @@ def examine(model: Model, folders: Folders) -> Finding:
     if len(lost) < len(model.files):
         names = ", ".join(file.names[0] for file in lost)
         return Finding(model.title, MISSING, f"Not complete: {names}. All of it is at {model.page}.", model)
+    if not model.page:
+        # Of a file of the user's own nothing but its name tells which one is meant.
+        return _missing(model, folders)
     for name, path in renamed(model, folders):
         # Our own loaders take a file under any name in their folder.
-        finds_it = formats.known(model.format).ours and len(model.files) == 1
-        return Finding(model.title, FOUND, str(path) if finds_it else f"{path}: choose {name} in its loader.")
+        if formats.known(model.format).ours and len(model.files) == 1:
+            return Finding(model.title, FOUND, str(path))
+        return Finding(model.title, SPELLED if model.chosen else FOUND, f"{path}: choose {name} in its loader.")
     for path in moved(model, folders):
         return Finding(model.title, MISPLACED, move(path, target(model, folders)))
     return _missing(model, folders)
@@ -206,7 +212,7 @@ def _wrong_kind(path: Path, model: Model, found: Format | None, made_for: str | 
         return WRONG, f"{path} is a ControlNet for {made_for}; one for {model.family} is needed."
     length = path.stat().st_size
     # ControlNets of our methods that only their lengths tell from this one.
-    others = (one for one in models() if one.format == model.format and one.nodes and one != model and model.size)
+    others = (one for one in models() if one.format == model.format and one.nodes and one.id != model.id and model.size)
     twins = () if model.files[0].resembles(length) else (one for one in others if one.files[0].resembles(length))
     for twin in twins:
         size = human(length)
@@ -216,7 +222,7 @@ def _wrong_kind(path: Path, model: Model, found: Format | None, made_for: str | 
 
 def _place(file: File, model: Model, folders: Folders) -> Path | None:
     """Where a file lies under one of its names, or under one that is the same in another spelling."""
-    roots = folders.get(model.key, ())
+    roots = [root for key in (model.key, *model.further) for root in folders.get(key, ())]
     for root in roots:
         for name in file.names:
             for path in _paths(Path(root), name, model):
@@ -270,7 +276,8 @@ def _missing(model: Model, folders: Folders) -> Finding:
     if dead := _dead_link(model, folders):
         return Finding(model.title, MISSING, dead, model if model.page else None, place=place)
     if not model.page:
-        return Finding(model.title, MISSING, f"{place} is not there; choose a file that is.")
+        what = "a face pack" if model.format == "face-pack" else "a file"
+        return Finding(model.title, MISSING, f"{place} is not there; choose {what} that is.")
     return Finding(model.title, MISSING, f"{place} is not there ({model.size_text}).{others}", model, place=place)
 
 
@@ -286,26 +293,36 @@ def _pack(model: Model, folders: Folders) -> Finding | None:
             if ending(name) == ".onnx" and os.path.isfile(path):
                 found.append((packs.name_in(root, name), path))
     here = [path for name, path in found if packs.pack_of(name) == model.name]
-    if not here and len(model.files) == 1:
-        for name, path in found:
-            with contextlib.suppress(UnsupportedCheckpoint):
-                if onnx_file.inspect(str(path)).kind is Kind.DETECTOR:
-                    choose = f"If the workflow has a Load Face Model, choose {packs.pack_of(name)} in it."
-                    has_one = f"Only a detector is needed, and {path.parent} has one. {choose}"
-                    return Finding(model.title, FOUND, has_one)
+    other = _with_detector(found) if not here and len(model.files) == 1 else None
+    if other and not model.chosen:
+        choose = f"If the workflow has a Load Face Model, choose {packs.pack_of(other[0])} in it."
+        return Finding(model.title, FOUND, f"Only a detector is needed, and {other[1].parent} has one. {choose}")
+    if not here:
+        misplaced = _misplaced_pack(model, folders)
+        if misplaced or not other:
+            return misplaced
+        instead = f"choose the face pack {packs.pack_of(other[0])}, which is there"
+        return _missing(replace(model, alternatives=(instead,)), folders)
     try:
         kinds = {onnx_file.inspect(str(path)).kind.name.lower() for path in here}
     except UnsupportedCheckpoint as error:
         return Finding(model.title, DAMAGED, f"{error.problem} {error.advice}", model)
     lost = [file.part for file in model.files if file.part not in kinds]
-    if not here:
-        return _misplaced_pack(model, folders)
     folder = here[0].parent
     if lost:
         return Finding(model.title, MISSING, f"{folder} has no {' and no '.join(lost)}.", model)
     nested = folder.parent.name.lower() == folder.name.lower()
     twice = ": nested twice, which Likeness reads and other packs may not." if nested else ""
     return Finding(model.title, FOUND, f"{folder}{twice}")
+
+
+def _with_detector(files: Iterable[tuple[str, Path]]) -> tuple[str, Path] | None:
+    """Name and path of the first of these files that finds faces."""
+    for name, path in files:
+        with contextlib.suppress(UnsupportedCheckpoint):
+            if onnx_file.inspect(str(path)).kind is Kind.DETECTOR:
+                return name, path
+    return None
 
 
 def _misplaced_pack(model: Model, folders: Folders) -> Finding | None:
@@ -368,7 +385,7 @@ def _is(path: Path, model: Model) -> bool:
     if known is None or known.id != model.format:
         return False
     # Of files that we load some differ in their numbers alone, as IP-Adapter Plus and Plus Face do.
-    alone = not known.ours or all(one.format != model.format or one == model for one in models())
+    alone = not known.ours or all(one.format != model.format or one.id == model.id for one in models())
     if not alone and folded(path.stem) != folded(PurePath(model.name).stem):
         return False
     # Only lengths tell one ControlNet of a family from another, and many have that of a plain one.
@@ -390,7 +407,7 @@ def report(
     found, folders = list(around), Folders(known)
     for model in _once(wanted):
         between()
-        found.append(replace(examine(model, folders), needed_for=users(model)))
+        found.append(replace(examine(model, folders), needed_for=users(model), name=model.name))
     nearest = f"It holds more than {MOST} files, and only the nearest of them were looked at."
     found += [Finding(folder, NOTE, nearest) for folder in folders.crowded()]
     # What is missing first, and of that what a method needs; then what is to be mended, then what is in place.
@@ -405,13 +422,18 @@ def absent(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[
     return [model for model in _once(wanted) if examine(model, folders).state in (MISSING, MISPLACED)]
 
 
+def to_fix(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Finding]:
+    """What a run of a workflow with these models would be refused for: all that `report` has to fix, in its order."""
+    return [finding for finding in report("", wanted, known).findings if finding.state not in GOOD]
+
+
 def _once(wanted: Iterable[Model]) -> Iterable[Model]:
-    """Every model once, with as much of it as anybody needs."""
+    """Every model once, with as much of it as anybody needs, and chosen where anybody has chosen it."""
     kept: dict[tuple[str, str], Model] = {}
     for model in wanted:
         known = kept.setdefault((model.key, model.name), model)
-        if len(model.files) > len(known.files):
-            kept[model.key, model.name] = model
+        most = model if len(model.files) > len(known.files) else known
+        kept[model.key, model.name] = replace(most, chosen=model.chosen or known.chosen)
     return kept.values()
 
 

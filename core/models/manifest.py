@@ -70,6 +70,9 @@ class Model:
     files come in. commercial: whether licences allow it: yes, no, not stated, or unclear, ask the authors:
     where they say yes here and no there. alternatives: what does as well, in words. nodes: those that cannot do
     without it.
+
+    Of a workflow, not of the manifest: chosen: whether a loader has chosen it by its name, so that nothing else does in
+    its place. further: keys of other folders where its loader looks as well.
     """
 
     id: str
@@ -85,6 +88,8 @@ class Model:
     commercial: str
     alternatives: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
+    chosen: bool = False
+    further: tuple[str, ...] = ()
 
     @property
     def fetched(self) -> tuple[File, ...]:
@@ -125,11 +130,13 @@ def human(size: int | None) -> str:
 
 
 def together(listed: Sequence[Model]) -> str:
-    """The size of all of them, as far as their publishers say."""
+    """The size of all of them: at least so much where some publishers do not say theirs."""
     unknown = [model.title for model in listed if model.size is None]
     known = sum(model.size or 0 for model in listed)
-    sizes = [human(known)] * bool(known) + [f"{' and '.join(unknown)} ({human(None)})"] * bool(unknown)
-    return " and ".join(sizes)
+    if not unknown:
+        return human(known) if listed else ""
+    names = " and ".join(unknown)
+    return f"at least {human(known)} ({names}: {human(None)})" if known else f"{names} ({human(None)})"
 
 
 @cache

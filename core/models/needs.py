@@ -7,9 +7,10 @@ is no torch yet.
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any, NamedTuple, cast
 
 from ..errors import listed
@@ -22,13 +23,58 @@ from .workflow_forms import NoWorkflow, graph_of
 
 Graph = Mapping[str, Any]
 """A workflow as ComfyUI saves it, or as its API takes it."""
-# What the host's loaders read: model keys.
-LOADERS = {
-    "CheckpointLoaderSimple": "checkpoints", "ControlNetLoader": "controlnet", "CLIPVisionLoader": "clip_vision",
-    "VAELoader": "vae", "LoadMediaPipeFaceLandmarker": "detection", "LoadDA3Model": "geometry_estimation",
-    "UNETLoader": "diffusion_models", "CLIPLoader": "text_encoders", "LoraLoader": "loras",
-    "LoraLoaderModelOnly": "loras",
+LOADERS: Mapping[str, Mapping[str, str]] = {
+    "CheckpointLoader": {"config_name": "", "ckpt_name": "checkpoints"},
+    "CheckpointLoaderSimple": {"ckpt_name": "checkpoints"},
+    "unCLIPCheckpointLoader": {"ckpt_name": "checkpoints"},
+    "ImageOnlyCheckpointLoader": {"ckpt_name": "checkpoints"},
+    "CreateHookModelAsLora": {"ckpt_name": "checkpoints"},
+    "CreateHookModelAsLoraModelOnly": {"ckpt_name": "checkpoints"},
+    "ControlNetLoader": {"control_net_name": "controlnet"},
+    "DiffControlNetLoader": {"control_net_name": "controlnet"},
+    "CLIPVisionLoader": {"clip_name": "clip_vision"},
+    "StyleModelLoader": {"style_model_name": "style_models"},
+    "GLIGENLoader": {"gligen_name": "gligen"},
+    "VAELoader": {"vae_name": "vae"},
+    "UNETLoader": {"unet_name": "diffusion_models"},
+    "CLIPLoader": {"clip_name": "text_encoders"},
+    "DualCLIPLoader": {"clip_name1": "text_encoders", "clip_name2": "text_encoders"},
+    "TripleCLIPLoader": {
+        "clip_name1": "text_encoders", "clip_name2": "text_encoders", "clip_name3": "text_encoders",
+    },
+    "QuadrupleCLIPLoader": {
+        "clip_name1": "text_encoders", "clip_name2": "text_encoders", "clip_name3": "text_encoders",
+        "clip_name4": "text_encoders",
+    },
+    "LoraLoader": {"lora_name": "loras"},
+    "LoraLoaderModelOnly": {"lora_name": "loras"},
+    "LoraLoaderBypass": {"lora_name": "loras"},
+    "LoraLoaderBypassModelOnly": {"lora_name": "loras"},
+    "CreateHookLora": {"lora_name": "loras"},
+    "CreateHookLoraModelOnly": {"lora_name": "loras"},
+    "HypernetworkLoader": {"hypernetwork_name": "hypernetworks"},
+    "UpscaleModelLoader": {"model_name": "upscale_models"},
+    "ModelPatchLoader": {"name": "model_patches"},
+    "LatentUpscaleModelLoader": {"model_name": "latent_upscale_models"},
+    "AudioEncoderLoader": {"audio_encoder_name": "audio_encoders"},
+    "LTXVAudioVAELoader": {"ckpt_name": "checkpoints"},
+    "LTXAVTextEncoderLoader": {"text_encoder": "text_encoders", "ckpt_name": "checkpoints"},
+    "LoadBackgroundRemovalModel": {"bg_removal_name": "background_removal"},
+    "FrameInterpolationModelLoader": {"model_name": "frame_interpolation"},
+    "OpticalFlowLoader": {"model_name": "optical_flow"},
+    "LoadMoGeModel": {"model_name": "geometry_estimation"},
+    "LoadMediaPipeFaceLandmarker": {"model_name": "detection"},
+    "LoadDA3Model": {"model_name": "geometry_estimation"},
+    "LikenessAddLora": {"file": "loras"},
+    "LikenessDetectBodySurface": {"file": "densepose"},
 }  # fmt: skip
+"""Nodes whose menus list model files: by the name of such an input its model key, "" for a menu of something else that
+stands before. The host's loader of a method's file is not among them: the code here names no method. In a saved
+workflow, where values have no names, the first texts of a node are these, in this order."""
+_FURTHER = {"vae": ("vae_approx",)}
+"""Model keys in whose folders the menu of another key looks as well: Load VAE lists small VAEs for previews."""
+HOST_KEYS = frozenset(key for menus in LOADERS.values() for key in menus.values())
+"""The keys of all folders that loaders of the host read."""
 SINGLE = "single templates"
 """What needs a model that no method as such does, where several workflows are looked at."""
 _OF_A_FAMILY = ("checkpoints", "controlnet")
@@ -42,38 +88,79 @@ _LOOKS_FOR_FACES = (
 
 
 def wanted(graph: Graph) -> tuple[Model, ...]:
-    """The models of a workflow: published ones, and what the host's loaders have chosen beside them."""
-    held, published_names = _Held(graph), {model.name for model in models()}
-    needed, files = published(graph), loaded(graph)
-    families = [model.family for model in needed if model.family and model.key not in LOADERS.values()]
-    keys = [key for key, _ in files]
-    chosen = tuple(
-        # Which of several is for our nodes only their links would tell: a second checkpoint may be of any family.
-        _own(key, name, families[0] if families and keys.count(key) == 1 else "")
-        for key, name in files
-        if spelled(name) not in published_names
-    )
+    """The models of a workflow: published ones, and what its loaders have chosen beside them."""
+    held = _Held(graph)
+    names = {model.name for model in models()}
+    needed = published(graph)
+    files = loaded(graph)
+    families = [model.family for model in needed if model.family and model.key not in HOST_KEYS]
+    keys = [file.key for file in files]
+    own: list[Model] = []
+    for file in files:
+        if spelled(file.name) not in names:
+            # Which of several is for our nodes only their links would tell: a second checkpoint may be of any family.
+            family = families[0] if families and keys.count(file.key) == 1 else ""
+            own.append(_own(file, family))
     # A file of the user's own choice stands for the published one that only our nodes ask for.
-    replaced = {model.key for model in chosen}
-    ours = (model for model in needed if model.name in held.texts or model.key not in replaced)
+    replaced = {model.key for model in own}
     # What its methods read, and what Load Face Model names behind the pack.
-    recognisers = held.read | {one.texts[1] for one in held.nodes if one.kind == _LOADER and len(one.texts) > 1}
-    return (*(_without_recogniser(model, recognisers) for model in ours), *chosen)
+    recognisers = held.read | held.recognisers
+    ours: list[Model] = []
+    for model in needed:
+        if model.name in held.texts or model.key not in replaced:
+            chosen = model.name in held.texts or model.name in held.packs
+            ours.append(replace(_without_recogniser(model, recognisers), chosen=chosen))
+    own_packs = [_own_pack(pack) for pack in held.packs if pack not in names]
+    return (*ours, *own_packs, *own)
 
 
-def loaded(graph: Graph) -> tuple[tuple[str, str], ...]:
-    """(model key, file) of the host's loaders and of ours that take any of several, each once. A loader's other texts
-    are settings, such as a precision."""
-    held, published = _Held(graph), {model.name: model.key for model in models()}
-    loaders = LOADERS | _of_several(held.kinds)
-    named = ((one.kind, one.texts[0]) for one in held.nodes if one.kind in loaders and one.texts)
-    files: dict[tuple[str, str], None] = {}
-    for kind, name in named:
-        key = loaders[kind]
-        if kind == _ADAPTERS:
-            key = published.get(spelled(name), key)
-        files[key, name] = None
-    return tuple(files)
+@dataclass(frozen=True)
+class Chosen:
+    """A model file that a loader has chosen. key: that of the folder it is looked for in. further: keys of other
+    folders where its loader looks as well."""
+
+    key: str
+    name: str
+    further: tuple[str, ...] = ()
+
+
+def loaded(graph: Graph) -> tuple[Chosen, ...]:
+    """What the menus of the host's loaders have chosen, and of ours that take any of several files, each once."""
+    held = _Held(graph)
+    one_menu = {kind: {"file": key} for kind, key in _of_several().items()}
+    menus = {**LOADERS, **one_menu}
+    files: list[Chosen] = []
+    for node in held.nodes:
+        menu = menus.get(node.kind, {})
+        for key, text in zip(menu.values(), node.held_by(menu), strict=True):
+            if key and text is not None and not _is_no_file(key, text):
+                files.append(Chosen(key, text, _FURTHER.get(key, ())))
+        adapter = node.held_by(["file"])[0] if node.kind == _ADAPTERS else None
+        if adapter:
+            files.append(_adapter(adapter, held))
+    return tuple(dict.fromkeys(files))
+
+
+def _is_no_file(key: str, text: str) -> bool:
+    """Whether an entry of a menu stands for no file: that there are none, or a VAE that is built in."""
+    return text == packs.NONE_FOUND or (key == "vae" and not PurePath(text).suffix)
+
+
+def _adapter(name: str, held: "_Held") -> Chosen:
+    """What Load Adapter has chosen: a published file lies in its own folder, another one in that of any method; the
+    first is that of a method in the workflow whose published file is not chosen."""
+    keys = [method.key for method in methods() if method.key]
+    # Of two files of one name in two folders the menu shows the second behind its folder.
+    folder, _, rest = spelled(name).partition("/")
+    if rest and folder in keys:
+        return Chosen(folder, rest)
+    published_key = next((model.key for model in models() if model.name == spelled(name)), None)
+    if published_key:
+        return Chosen(published_key, name)
+    used = [method.key for method in methods() if method.key and method.used_by(held.kinds)]
+    served = {model.key for model in models() if model.name in held.texts}
+    key, *further = dict.fromkeys([*(one for one in used if one not in served), *used, *keys])
+    return Chosen(key, name, tuple(further))
 
 
 def published(graph: Graph) -> tuple[Model, ...]:
@@ -82,7 +169,9 @@ def published(graph: Graph) -> tuple[Model, ...]:
     held = _Held(graph)
     kinds = held.kinds | {apply for method in methods() if method.node in held.kinds for apply in method.applies}
     needed = {one.id for one in models() if one.name in held.texts or kinds & set(one.nodes)}
-    needed |= {packs.published(recogniser).id for recogniser in held.read}
+    needed |= {one.id for one in models() if one.name in held.packs and one.format == "face-pack"}
+    named = held.recognisers & {*packs.ASKED_FOR}
+    needed |= {packs.published(recogniser).id for recogniser in held.read | named}
     # A node that looks for faces with whatever pack it finds: neither a face model nor landmarks are linked.
     enough = {"face_landmarks", *(["face_model"] if _LOADER in held.kinds else ())}
     any_pack = any(one.kind in _LOOKS_FOR_FACES and not one.linked & enough for one in held.nodes)
@@ -100,7 +189,8 @@ class _Held:
     """The nodes of a workflow, their types, and every text that one of them holds, such as the file of a loader,
     spelled as the manifest spells names.
 
-    read: ids of the recognisers whose embeddings its methods read, where it makes people of photos.
+    read: ids of the recognisers whose embeddings its methods read, where it makes people of photos. packs, recognisers:
+    what its Load Face Model nodes have chosen; a menu without any pack stands for the one that a run then asks for.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -116,15 +206,20 @@ class _Held:
         }
         if not self.kinds & {*_LOOKS_FOR_FACES}:
             self.read = set[str]()
+        self.packs: dict[str, None] = {}
+        self.recognisers: set[str] = set()
+        for node in self.nodes:
+            pack, recogniser = node.held_by(["pack", "recognisers"]) if node.kind == _LOADER else (None, None)
+            if pack and pack != packs.NO_DETECTOR:
+                self.packs[packs.ANTELOPE if pack == packs.NONE_FOUND else pack] = None
+            if recogniser:
+                self.recognisers.add(recogniser)
 
 
-def _of_several(kinds: Set[str]) -> dict[str, str]:
-    """Loaders of ours for any of several published files -> their model key. Load Adapter's is that of a method which
-    is in the workflow."""
-    keys = Counter(model.key for model in models() if model.key not in LOADERS.values())
-    several = [method for method in methods() if method.key and keys[method.key] > 1]
-    used = next((method.key for method in several if method.used_by(kinds)), None)
-    return {method.node: method.key for method in several if method.node} | ({_ADAPTERS: used} if used else {})
+def _of_several() -> dict[str, str]:
+    """Loaders of ours for any of several published files -> their model key."""
+    counts = Counter(model.key for model in models() if model.key not in HOST_KEYS)
+    return {method.node: method.key for method in methods() if method.node and method.key and counts[method.key] > 1}
 
 
 def _without_recogniser(model: Model, needed: set[str]) -> Model:
@@ -137,15 +232,27 @@ def _without_recogniser(model: Model, needed: set[str]) -> Model:
     return replace(model, files=tuple(kept))
 
 
-def _own(key: str, name: str, made_for: str) -> Model:
+def _own(file: Chosen, made_for: str) -> Model:
     """A file that a loader names, in the folder of its key as the host has it: no name leads out of there."""
-    forms = (model.format for model in models() if key in _OF_A_FAMILY and (model.key, model.family) == (key, made_for))
-    title = plain(name, NAME) or "a file without a name"
+    of_family = (model for model in models() if (model.key, model.family) == (file.key, made_for))
+    form = next((model.format for model in of_family if file.key in _OF_A_FAMILY), "")
+    title = plain(file.name, NAME) or "a file without a name"
     # As it is written, and with the slashes of every system.
-    names = [os.path.relpath(os.path.join("/", written), "/") for written in (name, name.replace("\\", "/"))]
+    written = (file.name, file.name.replace("\\", "/"))
+    names = [os.path.relpath(os.path.join("/", name), "/") for name in written]
     return Model(
-        id="", title=title, key=key, name=names[0], format=next(forms, ""), family=made_for,
-        files=(File(tuple(dict.fromkeys(names)), None, None),), commercial="",
+        id="", title=title, key=file.key, name=names[0], format=form, family=made_for,
+        files=(File(tuple(dict.fromkeys(names)), None, None),), commercial="", chosen=True, further=file.further,
+    )  # fmt: skip
+
+
+def _own_pack(name: str) -> Model:
+    """A face pack that Load Face Model has chosen and nobody publishes."""
+    below = PurePath("." if name == packs.LOOSE else os.path.relpath(os.path.join("/", name), "/"))
+    detector = File(((below / "*.onnx").as_posix(),), None, None, part="detector")
+    return Model(
+        id="", title=plain(name, NAME), key="insightface", name=name, format="face-pack", family="", files=(detector,),
+        commercial="", chosen=True,
     )  # fmt: skip
 
 
@@ -164,11 +271,20 @@ def workflow(text: str) -> dict[str, Any]:
 
 
 class Used(NamedTuple):
-    """A node of a workflow: its type, the texts it holds in the order of its inputs, and the inputs that are linked."""
+    """A node of a workflow: its type, the texts it holds in the order of its inputs, the inputs that are linked, and
+    the texts by the names of their inputs, as far as the workflow has these."""
 
     kind: str
     texts: list[str]
     linked: set[str]
+    named: dict[str, str]
+
+    def held_by(self, names: Iterable[str]) -> list[str | None]:
+        """The texts that these inputs hold; where the node has none of the names, its first texts. None: no text."""
+        wanted = list(names)
+        if any(name in self.named for name in wanted):
+            return [self.named.get(name) for name in wanted]
+        return [self.texts[place] if place < len(self.texts) else None for place in range(len(wanted))]
 
 
 def nodes(graph: Graph) -> Iterator[Used]:
@@ -178,13 +294,108 @@ def nodes(graph: Graph) -> Iterator[Used]:
     for node in prompt:
         inputs = _named(node.get("inputs"))
         linked = {name for name, value in inputs.items() if isinstance(value, list)}
-        yield Used(str(node["class_type"]), _texts(list(inputs.values())), linked)
-    for node in () if prompt else nodes_in(graph, running=True):
-        slots: Any = node.get("inputs")
-        named = map(_named, cast("list[Any]", slots) if isinstance(slots, list) else [])
-        linked = {str(slot.get("name")) for slot in named if slot.get("link") is not None}
-        values = node.get("widgets_values")
-        yield Used(str(node.get("type", "")), _texts(list(_named(values).values()) or values), linked)
+        yield Used(str(node["class_type"]), _texts(list(inputs.values())), linked, _texts_by_name(inputs))
+    if not prompt:
+        yield from _Boxes(subgraphs(graph)).running(_listed(graph, "nodes"), {}, ())
+
+
+class _Boxes:
+    """Goes through the nodes of a saved workflow: behind a box, which stands for a subgraph, come the nodes inside of
+    it with the values that the box gives them.
+
+    Newer frontends save a value that was changed on a box there alone, and inside what the file began with.
+    """
+
+    _DEEPEST, _MOST = 30, 1000
+    """Boxes in boxes, and boxes with different values, that are opened: nobody's workflow has as many."""
+
+    def __init__(self, inside: dict[str, dict[str, Any]]) -> None:
+        self.inside = inside
+        self.opened: set[str] = set()
+
+    def running(
+        self, level: list[dict[str, Any]], brought: Mapping[Any, Any], around: tuple[str, ...]
+    ) -> Iterator[Used]:
+        """The nodes of a level that are not switched off. brought: by the id of a link the value that comes over it
+        from a box around this level. around: the types of these boxes."""
+        over_links = {**brought, **_of_primitives(level)}
+        for node in level:
+            if node.get("mode", 0) in (2, 4):  # muted, bypassed
+                continue
+            kind = str(node.get("type", ""))
+            values = _values(node, over_links)
+            texts = _texts(list(values.values()) or node.get("widgets_values"))
+            linked = {str(slot.get("name")) for slot in _slots(node) if slot.get("link") is not None}
+            yield Used(kind, texts, linked, _texts_by_name(values))
+            part = self.inside.get(kind)
+            if part is not None and self._first(kind, values, around):
+                yield from self.running(_listed(part, "nodes"), _inside(part, values), (*around, kind))
+
+    def _first(self, kind: str, values: Mapping[str, Any], around: tuple[str, ...]) -> bool:
+        """Whether a box is opened: each once with the same values, and never inside of itself."""
+        key = f"{kind} {sorted(_texts_by_name(values).items())}"
+        if kind in around or len(around) >= self._DEEPEST or key in self.opened or len(self.opened) >= self._MOST:
+            return False
+        self.opened.add(key)
+        return True
+
+
+def _slots(node: Mapping[str, Any]) -> list[dict[str, Any]]:
+    slots: Any = node.get("inputs")
+    return [_named(slot) for slot in cast("list[Any]", slots)] if isinstance(slots, list) else []
+
+
+def _values(node: Mapping[str, Any], over_links: Mapping[Any, Any]) -> dict[str, Any]:
+    """The values of a node by the names of their inputs, those behind a link as the link brings them; {} where the
+    workflow has no names, as those of old frontends."""
+    saved: Any = node.get("widgets_values")
+    if isinstance(saved, dict):
+        return cast("dict[str, Any]", saved)
+    if not isinstance(saved, list):
+        return {}
+    values = cast("list[Any]", saved)
+    slots = [slot for slot in _slots(node) if "widget" in slot]
+    names = [str(slot.get("name")) for slot in slots]
+    for seed in ("seed", "noise_seed"):
+        # Behind a seed frontends save what becomes of it after a run.
+        if seed in names and len(values) > len(names):
+            names.insert(names.index(seed) + 1, "")
+    found = dict(zip(names, values, strict=False))
+    for slot in slots:
+        link: Any = slot.get("link")
+        if isinstance(link, int) and link in over_links:
+            found[str(slot.get("name"))] = over_links[link]
+    return found
+
+
+def _of_primitives(level: list[dict[str, Any]]) -> dict[Any, Any]:
+    """By the id of a link what a Primitive, a widget for the widgets it is linked to, brings over it."""
+    brought: dict[Any, Any] = {}
+    for node in level:
+        values: Any = node.get("widgets_values")
+        if node.get("type") != "PrimitiveNode" or not isinstance(values, list) or not values:
+            continue
+        outputs: Any = node.get("outputs")
+        for output in cast("list[Any]", outputs) if isinstance(outputs, list) else []:
+            links: Any = _named(output).get("links")
+            if isinstance(links, list):
+                brought |= {link: values[0] for link in cast("list[Any]", links) if isinstance(link, int)}
+    return brought
+
+
+def _inside(part: Mapping[str, Any], values: Mapping[str, Any]) -> dict[Any, Any]:
+    """By the id of a link inside of a subgraph the value that its box has for it."""
+    brought: dict[Any, Any] = {}
+    for slot in _slots(part):
+        links: Any = slot.get("linkIds")
+        if slot.get("name") in values and isinstance(links, list):
+            value = values[str(slot.get("name"))]
+            brought |= {link: value for link in cast("list[Any]", links) if isinstance(link, int)}
+    return brought
+
+
+def _texts_by_name(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if isinstance(value, str)}
 
 
 def _named(values: Any) -> dict[str, Any]:

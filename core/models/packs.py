@@ -12,6 +12,10 @@ from .manifest import Model, model, models
 
 LOOSE = "loose files"
 """The pack of files that lie directly in the model folder."""
+NONE_FOUND = "none found"
+"""The only entry of a menu of files where there are none."""
+NO_DETECTOR = "none (faces from landmarks)"
+"""In the menu of packs: nothing that finds faces."""
 
 ANTELOPE, IR_SE50, BUFFALO = ASKED_FOR = ("antelopev2", "arcface-ir-se50", "w600k_r50")
 """The recognisers that InstantID and WithAnyone, ID-Patch, and FaceID, StoryMaker and PhotoMaker v2 were trained

@@ -3,6 +3,7 @@
 Source: Parts2Whole, parts2whole/pipelines/pipeline_refs2image.py (MIT): preprocess_image, load_mask.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import pictures, previews
-from ..errors import LikenessError, gathered
+from ..errors import LikenessError, gathered, listed
 from ..geometry import bounds
 from ..inputs import OTHER_WORDS
 from ..pictures import as_drawing, as_masks, as_rgb
@@ -135,9 +136,6 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
     if given is not None and _unpainted(given):
         found.append(f"No mask is painted, so the whole picture counts as {part.label!r}. For a part of it: {_PAINT}.")
     found += pictures.reminder([(repr(part.label), part.picture)])
-    if part.label not in LABELS:
-        strange = f"{part.label!r} is none of the six labels that the released weights were trained with."
-        found.append(f"{strange} They read it as it is written; without training any words do.")
     if part.mask is None:
         return found
     if part.mask.shape != part.picture.shape[:2]:
@@ -150,6 +148,16 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
             "in between: the mask of Load Image is white where a picture is transparent."
         )
     return found
+
+
+def strange_labels(parts: Iterable[Part]) -> list[str]:
+    """One line about the labels that the released weights of a reference network were not trained with, if any. Shared
+    attention without such a network takes any words."""
+    strange = list(dict.fromkeys(repr(part.label) for part in parts if part.label not in LABELS))
+    if not strange:
+        return []
+    verb = "is" if len(strange) == 1 else "are"
+    return [f"{listed(strange)} {verb} none of the six labels that the weights were trained with: {listed(LABELS)}."]
 
 
 def _share(masks: Tensor) -> float:

@@ -28,7 +28,17 @@ from ...core import previews
 from ...core.attention import Block
 from ...core.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, inside, token_mask
-from ...core.parts.parts import Parts, Prepared, pose_hint, pose_picture, prepared, sheet, stretched, targets
+from ...core.parts.parts import (
+    Parts,
+    Prepared,
+    pose_hint,
+    pose_picture,
+    prepared,
+    sheet,
+    strange_labels,
+    stretched,
+    targets,
+)
 from ..sockets import PartsSocket, socket
 from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
 from .net import SLOTS, padded
@@ -243,7 +253,8 @@ class EncodeParts(io.ComfyNode):
     ) -> io.NodeOutput:
         features = encode(parts2whole, parts, clip, clip_vision, vae, (width, height))
         shown = sheet(Parts(parts.present))
-        notes.tell(notes.node_of(cls), "\n".join(stretched(parts, width, height)))
+        lines = [*strange_labels(parts.present), *stretched(parts, width, height)]
+        notes.tell(notes.node_of(cls), "\n".join(lines))
         return io.NodeOutput(features, shown, ui=ui.PreviewImage(shown, cls=cls))
 
 

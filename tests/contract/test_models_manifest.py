@@ -60,7 +60,8 @@ def test_nodes_exist(node_ids: set[str]) -> None:
 def test_every_file_of_a_workflow_is_in_it(root: Path) -> None:
     names = {model.name for model in manifest.models()}
     for path in (root / "workflows").glob("*.json"):
-        assert {file for _, file in needs.loaded(json.loads(path.read_text("utf-8")))} <= names, path
+        files = needs.loaded(json.loads(path.read_text("utf-8")))
+        assert {file.name for file in files if file.key != "loras"} <= names, path
 
 
 CASES = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8"))
@@ -123,7 +124,10 @@ def test_a_sum_of_sizes_names_what_nobody_says() -> None:
     )
     whole = manifest.human(of_known.size)
     assert manifest.together([of_known]) == whole
-    assert manifest.together([of_known, of_unknown]) == f"{whole} and {of_unknown.title} (size not stated)"
+    of_both = f"at least {whole} ({of_unknown.title}: size not stated)"
+    assert manifest.together([of_known, of_unknown]) == of_both
+    assert manifest.together([of_unknown]) == f"{of_unknown.title} (size not stated)"
+    assert manifest.together([]) == ""
 
 
 def test_a_file_of_a_rounded_size_may_differ_by_three_percent_both_ways() -> None:

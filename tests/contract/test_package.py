@@ -15,7 +15,7 @@ SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft"
 URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS: dict[str, set[str]] = {
     "doctor": {"fetchApi"},
-    "gallery": {"getWorkflowTemplates =", "apiURL =", "getCustomNodesI18n"},
+    "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "apiURL =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},
     "likeness": set(),
     "names": set(),

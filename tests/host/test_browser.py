@@ -15,9 +15,10 @@ import figures
 import pytest
 import real_faces
 import translations
+from pack.core.models import needs
 from pack.nodes.extension import NODES
 from rig import workflow
-from visits import Graph, Visit, asked_for, once_of_each, toasts
+from visits import WINDOW, Graph, Visit, asked_for, once_of_each, toasts
 
 pytestmark = pytest.mark.xdist_group("browser")
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,15 +192,18 @@ def test_missing_files_are_named_once_at_opening_and_once_at_run(visit: Visit) -
     """All in one toast, with their size, for 30 s. Of a workflow whose files are there nothing is said."""
     told = "2 files are missing"
     names = "antelopev2, InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"
-    said = f"{names}. In all: 2.9 GB. Links and folders: template Check files."
+    said = f"{names}. To download: 2.9 GB. Links and folders: template Check files."
+    sdxl = next(name for name in visit.server.get("/models/checkpoints") if "sdxl" in name)
     visit.page.ask("closeDialogs")
     visit.page.ask("hurried")
     try:
         for name, toasts in (("start_outfit", 0), ("instant_id_portrait", 1), ("instant_id_interpolation", 1)):
-            visit.open_file(workflow.load(WORKFLOW.with_stem(name)))
+            graph = workflow.load(WORKFLOW.with_stem(name))
+            (checkpoint,) = (file.name for file in needs.loaded(graph) if file.key == "checkpoints")
+            visit.open_file(json.loads(json.dumps(graph).replace(checkpoint, sdxl)))
             time.sleep(0 if toasts else TOLD)
             visit.await_toasts(told, toasts)
-        visit.await_text(said)
+        visit.await_toasts(said)
         visit.page.ask("undo")
         visit.await_toasts(told, 0)
         time.sleep(TOLD)
@@ -211,6 +215,24 @@ def test_missing_files_are_named_once_at_opening_and_once_at_run(visit: Visit) -
     visit.await_toasts(told)
     visit.await_text(said)
     visit.page.ask("closeDialogs")
+
+
+def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
+    """At 1366x768: one line when a workflow is opened, and the mouse reaches what lies below it, as it does below an
+    error."""
+    visit.page.resize(1366, 768)
+    try:
+        visit.page.ask("closeDialogs")
+        visit.open_file(workflow.load(WORKFLOW.with_stem("id_patch_places_by_dragging")))
+        visit.page.wait("visitor.toasts().some(text => /missing/.test(text))", 30)
+        width, height, below = visit.page.evaluate("visitor.toastAt()")
+        assert height < 50 and width < 320 and below
+        visit.page.evaluate("document.querySelector('.likeness-toast summary').click()")
+        visit.await_text("To download")
+        assert visit.page.evaluate("visitor.toastAt()[2]"), "unfolded as well"
+    finally:
+        visit.page.ask("closeDialogs")
+        visit.page.resize(*WINDOW)
 
 
 @pytest.mark.both_hosts
@@ -245,10 +267,14 @@ LABEL = '<img src=x onerror="window.harmed = 1"> Anna & Ben <3 &amp; [[a|http://
 def test_a_note_shows_what_was_typed_and_runs_nothing(visit: Visit) -> None:
     """On the node, which frontends read as HTML or as text."""
     image = node("EmptyImage", width=64, height=64, batch_size=1, color=0)
-    part = node("LikenessPart", image=["image", 0], label="other", other_label=LABEL, weight=1.0)
-    visit.load({"image": image, "part": part, "shown": node("PreviewImage", images=["part", 1])})
+    mask = node("SolidMask", width=32, height=64, value=1.0)
+    part = node("LikenessPart", image=["image", 0], label="other", other_label=LABEL, weight=1.0, mask=["mask", 0])
+    visit.load({"image": image, "mask": mask, "part": part, "shown": node("PreviewImage", images=["part", 1])})
     visit.run()
-    visit.await_text(f"{LABEL!r} is none of the six labels")
+    visit.await_text(f"The mask of {LABEL!r} is 32x64 px")
+    # Within words it breaks only where one alone is longer than a line.
+    held = "[...document.querySelectorAll('.break-all > span')].map(note => getComputedStyle(note).wordBreak)"
+    assert {*visit.page.evaluate(held)} <= {"normal"}
     visit.page.ask("settled")
     assert visit.page.evaluate("window.harmed ?? 0") == 0
 
@@ -358,15 +384,44 @@ def test_in_an_app_toasts_cover_nothing_and_the_doctor_shows_links(visit: Visit)
 def test_the_gallery_shows_titles_in_their_order(visit: Visit) -> None:
     """And gives the files behind them, by title and by the names of old links."""
     titles = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
-    shown = [f"{title} · Likeness" for stem, title in titles.items() if (WORKFLOW.parent / f"{stem}.json").is_file()]
+    shown = [title for stem, title in titles.items() if (WORKFLOW.parent / f"{stem}.json").is_file()]
     pack = visit.server.pack_name
-    assert visit.page.evaluate(f"app.api.getWorkflowTemplates().then(all => all[{json.dumps(pack)}])") == shown
+    listed = "app.api.getWorkflowTemplates().then(() => app.api.getCoreWorkflowTemplates('en'))"
+    ours = f"{listed}.then(all => all.find(one => one.moduleName === {json.dumps(pack)}).templates"
+    assert visit.page.evaluate(f"{ours}.map(one => one.title))") == shown
+    words = translations.main_file("en")["likenessTemplateWords"]
+    assert visit.page.evaluate(f"{ours}.map(one => one.description.split(' · ')[0]))") == list(words.values())
     stem = WORKFLOW.stem
-    for name in (stem, f"{titles[stem]} · Likeness"):
+    for name in (stem, titles[stem]):
         address = json.dumps(f"/workflow_templates/{pack}/{name}")
         graph = visit.page.evaluate(f"fetch(app.api.apiURL({address} + '.json')).then(answer => answer.json())")
         assert graph == workflow.load(WORKFLOW)
         assert visit.page.evaluate(f"fetch(app.api.apiURL({address}) + '.jpg').then(answer => answer.ok)")
+
+
+SOUGHT = {
+    "try on": "parts_try_on", "try-on": "parts_try_on", "couple": "start_two_people", "family": "start_group",
+    "consistent character": "lora_two_people", "cartoon": "lora_two_people", "drawing": "style_two_people",
+    "faceswap": "start_person_in_photo", "face swap": "start_person_in_photo", "batch": "id_patch_several_scenes",
+    "table": "check_files", "multi character": "start_group", "two characters": "start_two_people",
+    "wife": "start_two_people", "人脸": "start_two_people", "换脸": "start_person_in_photo",
+    "likeness": "start_two_people",
+}  # fmt: skip
+"""What people look for -> a template that does it."""
+
+
+def test_the_gallery_finds_what_people_look_for(visit: Visit) -> None:
+    """In an English gallery by Chinese words as well. None of our titles is cut off in a window of 1920x1080."""
+    titles = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
+    visit.page.resize(1920, 1080)
+    try:
+        for words, stem in SOUGHT.items():
+            found, cut = visit.page.ask("gallery", words)
+            assert titles[stem] in found, (words, found)
+            assert not {*titles.values()} & {*cut}, (words, cut)
+    finally:
+        visit.page.ask("closeGallery")
+        visit.page.resize(*WINDOW)
 
 
 @pytest.mark.both_hosts

@@ -1,6 +1,7 @@
 """Likeness Doctor in a running host: by itself, beside loaders without their file, and for a template."""
 
 import json
+import time
 from pathlib import Path
 
 import comfy.model_management
@@ -8,8 +9,11 @@ import folder_paths
 import numpy as np
 import pytest
 from pack.bridge import folders
+from pack.core.methods import methods
+from pack.core.models import needs
 from pack.nodes import doctor as bridge
 from PIL import Image
+from rig import workflow
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 
@@ -64,10 +68,15 @@ def test_the_editor_is_told_what_is_missing(host_server):
     def template(name: str) -> bytes:
         return (WORKFLOWS / f"{name}.json").read_bytes()
 
-    names = ["antelopev2", "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors"]
-    lost, nothing = {"names": names, "size": "2.9 GB"}, {"names": [], "size": ""}
+    graph = json.loads(template("instant_id_portrait"))
+    (checkpoint,) = (file.name for file in needs.loaded(graph) if file.key == "checkpoints")
+    names = ["antelopev2", "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors", checkpoint]
+    # The checkpoint is there under another name, which its menu has to be set to: no download, and no run before.
+    lost = {"names": names, "size": "2.9 GB", "unsized": 0, "absent": False}
+    nothing = {"names": [], "size": "", "unsized": 0, "absent": True}
     assert missing(template("instant_id_portrait")) == lost
-    assert missing(template("start_outfit")) == nothing
+    chosen = next(file for file in host_server.get("/models/checkpoints") if "sdxl" in file)
+    assert missing(template("start_outfit").replace(checkpoint.encode(), chosen.encode())) == nothing
     of_miniature = template("instant_id_portrait").replace(b"ip-adapter.bin", b"standin-miniature.bin")
     assert missing(of_miniature) == nothing
     refused = [(body, {}) for body in (b"[]", b"{", b"\xff", b'{"nodes": [1]}')]
@@ -77,7 +86,43 @@ def test_the_editor_is_told_what_is_missing(host_server):
             missing(body, **headers)
     assert missing(template("instant_id_portrait"), **{"Content-Type": "text/plain; charset=x"}) == lost
     many = [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(20_000)]
-    assert missing(json.dumps({"nodes": many}).encode()) == nothing, "files without an address are not looked for"
+    began = time.monotonic()
+    found = missing(json.dumps({"nodes": many}).encode())
+    assert found == {"names": [str(n) for n in range(20_000)], "size": "", "unsized": 0, "absent": True}
+    assert time.monotonic() - began < 30
+
+
+def test_every_menu_of_model_files_is_read(host_server):
+    """Of each node of the host and of ours: with a file of its own in every model folder."""
+    files: dict[str, str] = {}
+    models = host_server.base / "models"
+    for key, (roots, endings) in folder_paths.folder_names_and_paths.items():
+        if key in ("configs", "custom_nodes", "likeness_faces", "insightface", "facexlib") or not roots:
+            continue
+        ending = ".safetensors" if not endings or ".safetensors" in endings else sorted(endings)[0]
+        files[f"a_menu_of_{key}{ending}"] = key
+        path = models / key / f"a_menu_of_{key}{ending}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    try:
+        info = host_server.get("/object_info")
+    finally:
+        for name, key in files.items():
+            (models / key / name).unlink()
+    menus: dict[str, dict[str, str]] = {}
+    for kind in info:
+        for name, spec in workflow.specs(info, kind).items():
+            for word in spec.menu or ():
+                if isinstance(word, str) and word in files:
+                    menus.setdefault(kind, {})[name] = files[word]
+    # What Load Adapter lists lies in the folders of all methods, Parts2Whole is a folder, and
+    # training needs no file.
+    for kind in ("LikenessLoadAdapter", "PhotoMakerLoader", "TrainLoraNode", *(method.node for method in methods())):
+        menus.pop(kind, None)
+    read = {kind: {name: key for name, key in menu.items() if key} for kind, menu in needs.LOADERS.items()}
+    assert len(menus) > 15
+    unread = {kind: menu for kind, menu in menus.items() if menu != read.get(kind)}
+    assert not unread, json.dumps(unread)
 
 
 def test_check_files_opens_on_the_templates_to_start_with():

@@ -55,13 +55,26 @@ def named(text: str) -> set[str]:
     return names
 
 
+def test_names_of_inputs_and_outputs_are_of_one_style() -> None:
+    """A capital at the beginning, words apart: as the host's own nodes and the boxes of our templates have them."""
+    for language in ("en", "zh"):
+        for schema in SCHEMAS.values():
+            texts = translations.read(language)
+            for kind in ("inputs", "outputs"):
+                prefix = f"{schema.node_id}/{kind}/"
+                names = [text for key, text in texts.items() if key.startswith(prefix) and key.endswith("/name")]
+                wrong = [name for name in names if name[0].islower() or (name[0].isascii() and "_" in name)]
+                assert wrong == [], (schema.node_id, language)
+
+
 def test_pages_name_the_node_its_inputs_and_its_outputs() -> None:
-    """Outputs as the node shows them."""
+    """Inputs by their ids, outputs as the node shows them, without its capitals."""
     for schema in SCHEMAS.values():
         page = (ROOT / "web" / "docs" / f"{schema.node_id}.md").read_text("utf-8")
         assert page.splitlines()[0] == f"# {schema.display_name}"
         assert {entry.id for entry in schema.inputs} - named(part(page, "Inputs")) == set(), schema.node_id
-        assert {entry.display_name for entry in schema.outputs} - named(part(page, "Outputs")) == set(), schema.node_id
+        outputs = {name.lower().replace("_", " ") for name in named(part(page, "Outputs"))}
+        assert {entry.display_name.lower() for entry in schema.outputs} - outputs == set(), schema.node_id
 
 
 @pytest.mark.both_hosts

@@ -62,7 +62,8 @@ window.visitor = {
 
   labels: () => all('[data-testid=builder-widget-label]').map(label => label.innerText.trim()),
 
-  toasts: () => all('.likeness-toast').map(toast => toast.innerText),
+  // Also what is folded away.
+  toasts: () => all('.likeness-toast').map(toast => toast.textContent),
 
   links: selector => all(selector).map(link => link.href),
 
@@ -94,6 +95,38 @@ window.visitor = {
   },
 
   photos: () => all('img[src*=likeness_]').filter(photo => photo.width),
+
+  // The titles of the cards that the gallery of templates finds, and those that are cut off.
+  async gallery(words) {
+    if (!visitor.galleryField()) await app.extensionManager.command.execute('Comfy.BrowseTemplates');
+    for (let tries = 0; tries < 100 && !visitor.galleryField(); tries++) await waiting(100);
+    const field = visitor.galleryField();
+    field.value = words;
+    field.dispatchEvent(new Event('input', {bubbles: true}));
+    const heads = () => all('[data-testid^="template-workflow-"] h3, .p-dialog h3').filter(head => head.offsetParent);
+    const titles = () => [...new Set(heads().map(head => head.innerText.trim()))];
+    // Until it has shown the same for a second; the search waits for the typing to end.
+    for (let tries = 0, still = 0, seen = ''; tries < 60 && still < 4; tries++) {
+      await waiting(300);
+      const shown = titles().join();
+      still = shown && shown === seen ? still + 1 : 0;
+      seen = shown;
+    }
+    const isCut = head => head.scrollHeight > head.clientHeight + 2 || head.scrollWidth > head.clientWidth;
+    return [titles(), heads().filter(isCut).map(head => head.innerText.trim())];
+  },
+
+  closeGallery: () => document.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true})) &&
+    all('[role=dialog] button, .p-dialog button').find(one => /close/i.test(one.ariaLabel ?? ''))?.click(),
+
+  // Size of the first toast, and whether the mouse reaches what lies below its text.
+  toastAt() {
+    const toast = document.querySelector('.likeness-toast'), {left, bottom, width, height} = toast.getBoundingClientRect();
+    return [width, height, !toast.contains(document.elementFromPoint(left + 6, bottom - 4))];
+  },
+
+  galleryField: () => all('[role=dialog] input, .p-dialog input')
+    .find(field => /search/i.test(field.placeholder) || /搜索/.test(field.placeholder)),
 
   // Graphs
 

@@ -147,17 +147,113 @@ def test_what_is_in_the_place_of_a_model(complete, case):
         assert "-C -" not in report(complete).commands[0]  # what is there is no beginning
 
 
-def test_another_pack_where_only_faces_are_found(complete):
+def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
+    """A run asks for the pack that Load Face Model has chosen, in a start box as well; another one may be chosen."""
+    packs = complete / "insightface" / "models"
+    (packs / "antelopev2").rename(packs / "buffalo_sc")
+    for template in ("id_patch_two_people", "start_two_people"):
+        graph = workflow(template)
+        (found,) = (one for one in report(complete, graph).findings if one.what.startswith("antelopev2"))
+        assert found.state == "missing" and found.fetch.url.endswith("antelopev2.zip")
+        assert found.detail.endswith("Or choose the face pack buffalo_sc, which is there.")
+        assert found.shown()["detail"] == "Or choose the face pack buffalo_sc, which is there."
+        names = [one.name for one in doctor.to_fix(needs.wanted(graph), folders(complete))]
+        assert names == ["antelopev2"]
+        for node in needs.nodes_in(graph):
+            values = node.get("widgets_values")
+            # The values of the box are changed, as newer frontends save them, not those inside of it.
+            if values and (node["type"] == "LikenessLoadFaceModel") == (template == "id_patch_two_people"):
+                node["widgets_values"] = ["buffalo_sc" if value == "antelopev2" else value for value in values]
+        assert doctor.to_fix(needs.wanted(graph), folders(complete)) == []
+
+
+def test_a_pack_that_nobody_publishes(complete):
+    graph = {"1": {"class_type": "LikenessLoadFaceModel", "inputs": {"pack": "mine", "recognisers": "all found"}}}
+    (found,) = doctor.to_fix(needs.wanted(graph), folders(complete))
+    place = complete / "insightface" / "mine"
+    assert (found.name, found.detail) == ("mine", f"{place} is not there; choose a face pack that is.")
+    copy_face_pack(complete / "insightface" / "mine")
+    assert doctor.to_fix(needs.wanted(graph), folders(complete)) == []
+    graph["1"]["inputs"]["pack"] = "none (faces from landmarks)"
+    assert needs.wanted(graph) == ()
+    graph["1"]["inputs"]["pack"] = "none found"
+    assert [model.name for model in needs.wanted(graph)] == ["antelopev2"]
+
+
+def test_any_pack_does_where_none_is_chosen(complete):
     """ID-Patch needs a detector, of any pack; InstantID antelopev2's own recogniser. All templates need both."""
     packs = complete / "insightface" / "models"
     (packs / "antelopev2").rename(packs / "buffalo_sc")
-    (found,) = (one for one in report(complete).findings if one.what.startswith("antelopev2"))
+    graph = {"1": {"class_type": "LikenessApplyIDPatch", "inputs": {}}, "2": {"class_type": "LikenessIdentity"}}
+    (found,) = (one for one in report(complete, graph).findings if one.what.startswith("antelopev2"))
     assert found.state == "found" and found.fetch is None
     assert found.detail.endswith("has one. If the workflow has a Load Face Model, choose buffalo_sc in it.")
-    wanted = [*needs.wanted(workflow("id_patch_two_people")), *needs.wanted(workflow("instant_id_portrait"))]
+    wanted = [*needs.wanted(graph), *needs.wanted(workflow("instant_id_portrait"))]
     for models in (wanted, wanted[::-1]):
         both = doctor.report("both", models, folders(complete)).findings
         assert [one.state for one in both if one.what.startswith("antelopev2")] == ["missing"]
+
+
+CHOSEN = {
+    "CheckpointLoaderSimple": ("checkpoints", "ckpt_name"), "LoraLoader": ("loras", "lora_name"),
+    "CLIPVisionLoader": ("clip_vision", "clip_name"), "ControlNetLoader": ("controlnet", "control_net_name"),
+    "VAELoader": ("vae", "vae_name"), "UNETLoader": ("diffusion_models", "unet_name"),
+    "DualCLIPLoader": ("text_encoders", "clip_name2"), "LikenessAddLora": ("loras", "file"),
+    "LikenessLoadAdapter": ("ipadapter", "file"), "LikenessDetectBodySurface": ("densepose", "file"),
+    "UpscaleModelLoader": ("upscale_models", "model_name"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CHOSEN)
+def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
+    """Whichever menu chose it, in a prompt, on a node, and on a box around one, at any depth."""
+    key, menu = CHOSEN[kind]
+    slot = {"name": menu, "widget": {"name": menu}}
+    first = [] if menu != "clip_name2" else [{"name": "clip_name1", "widget": {"name": "clip_name1"}}]
+    twice = ["mine.safetensors" for _ in first]
+    saved = {"type": kind, "inputs": [*first, slot], "widgets_values": [*twice, "mine.safetensors"]}
+    inner = {**saved, "inputs": [*first, {**slot, "link": 7}], "widgets_values": [*twice, "before.safetensors"]}
+    middle = {"type": "inner", "inputs": [{**slot, "link": 8}], "widgets_values": ["older.safetensors"]}
+    box = {"type": "outer", "inputs": [slot], "widgets_values": ["mine.safetensors"]}
+    parts = [
+        {"id": "outer", "nodes": [middle], "inputs": [{"name": menu, "linkIds": [8]}]},
+        {"id": "inner", "nodes": [inner], "inputs": [{"name": menu, "linkIds": [7]}]},
+    ]
+    primitive = {
+        "type": "PrimitiveNode", "outputs": [{"links": [7]}], "widgets_values": ["mine.safetensors", "fixed"],
+    }  # fmt: skip
+    graphs = [
+        {"1": {"class_type": kind, "inputs": {"zzz": "a text", menu: "mine.safetensors"}}},
+        {"nodes": [saved]},
+        {"nodes": [box], "definitions": {"subgraphs": parts}},
+        {"nodes": [primitive, inner]},
+    ]
+    known = doctor.Folders({**folders(tmp_path), key: (str(tmp_path / key),)})
+    for graph in graphs:
+        assert [one.name for one in doctor.to_fix(needs.wanted(graph), known)] == ["mine.safetensors"], graph
+    sparse(tmp_path / key / "mine.safetensors", INSTANT_ID)
+    for graph in graphs:
+        assert doctor.to_fix(needs.wanted(graph), doctor.Folders(known)) == [], graph
+
+
+def test_two_boxes_of_one_kind_may_have_chosen_different_files():
+    slot = {"name": "ckpt_name", "widget": {"name": "ckpt_name"}}
+    inner = {"type": "CheckpointLoaderSimple", "inputs": [{**slot, "link": 7}], "widgets_values": ["a.safetensors"]}
+    part = {"id": "box", "nodes": [inner], "inputs": [{"name": "ckpt_name", "linkIds": [7]}]}
+    boxes = [{"type": "box", "inputs": [slot], "widgets_values": [name]} for name in ("b.safetensors", "c.safetensors")]
+    graph = {"nodes": boxes, "definitions": {"subgraphs": [part]}}
+    assert [file.name for file in needs.loaded(graph)] == ["b.safetensors", "c.safetensors"]
+    # A box that stands inside of itself is opened once.
+    part["nodes"].append({"type": "box", "inputs": [slot], "widgets_values": ["d.safetensors"]})
+    assert len(needs.loaded(graph)) == 2
+
+
+def test_a_name_that_a_menu_of_the_host_does_not_have_is_to_be_chosen(complete):
+    """A run is refused for it, although the file is there under another name."""
+    (complete / CHECKPOINT).rename(complete / "checkpoints" / "other.safetensors")
+    (found,) = doctor.to_fix(needs.wanted(workflow("instant_id_portrait")), folders(complete))
+    assert found.state == "under another name" and found.fetch is None
+    assert found.detail.endswith("other.safetensors: choose other.safetensors in its loader.")
 
 
 WORKFLOWS = json.loads(Path(__file__).with_name("doctor_workflows.json").read_text("utf-8"))

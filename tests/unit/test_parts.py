@@ -132,11 +132,19 @@ def test_several_masks_are_one_part_in_pieces():
         part(mask=both * 0)
 
 
+def test_labels_that_the_weights_have_not_seen_are_named_in_one_line():
+    assert module.strange_labels([part(label=label) for label in LABELS]) == []
+    (line,) = module.strange_labels([part(label="a red scarf")])
+    assert line.startswith("'a red scarf' is none of the six labels that the weights were trained with: upper body")
+    several = [part(label=label) for label in ("clothes", "face", "a red scarf", "clothes")]
+    (line,) = module.strange_labels(several)
+    assert line.startswith("'clothes', 'a red scarf' are none of the six labels")
+
+
 def test_what_works_but_may_not_be_meant_is_said():
     assert not hints(part()) and not hints(part(mask=box()))
     assert not hints(part(picture(1, channels=4))), "an opaque picture is no mistake"
-    (unknown,) = hints(part(label="a red scarf"))
-    assert unknown.startswith("'a red scarf' is none of the six labels")
+    assert not hints(part(label="a red scarf")), "shared attention without a reference network takes any words"
     (said,) = hints(part(mask=box(64, 80)))
     assert said == "The mask of 'face' is 64x80 px and its picture 90x130 px: the mask is stretched over the picture."
     for mask, kept in ((1 - 0.9 * torch.eye(130)[:, :90][None], 99), (1 - box(), 79)):
