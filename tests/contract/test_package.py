@@ -22,6 +22,7 @@ SCRIPTS: dict[str, set[str]] = {
     "replaced": {"fetchApi"},
     "reruns": {"addEventListener", "dispatchCustomEvent", "fetchApi"},
     "saved_boxes": set(),
+    "small_window": {"apiURL ="},
     "toasts": {"addEventListener", "queuePrompt ="},
 }
 """Of the editor: what each script calls or wraps of the frontend's api."""

@@ -19,6 +19,8 @@ TITLE_BAR = 30
 """Pixels of a node above its `pos`; of a collapsed node this is all there is."""
 SLOT_ROW, WIDGET_ROW = 20, 24
 """Pixels from one socket to the next, and from one widget to the next, in classic nodes."""
+INSET = 10
+"""Pixels from the border of an open node to the middle of its sockets."""
 EDGE = 6
 """Pixels of a node's border that a wire may cut: nobody sees it go behind."""
 STEPS = 120
@@ -54,31 +56,31 @@ CLEAR = Counts(hidden=0, backward=0, boxes=MOST_BOXES, disorder=0)
 """What every template is meant to have at most, and a new one has to have."""
 
 ALLOWED: dict[str, Counts] = {
-    "id_patch_absent_friend": Counts(hidden=4, backward=11, boxes=19, disorder=0),
+    "id_patch_absent_friend": Counts(hidden=3, backward=11, boxes=19, disorder=0),
     "id_patch_places_by_dragging": Counts(hidden=1, backward=6, boxes=11, disorder=0),
     "id_patch_prompt_per_person": Counts(hidden=8, backward=11, boxes=15, disorder=0),
     "id_patch_second_pass_eight_people": Counts(hidden=32, backward=22, boxes=22, disorder=0),
-    "id_patch_several_scenes": Counts(hidden=10, backward=8, boxes=17, disorder=0),
-    "id_patch_two_people": Counts(hidden=4, backward=5, boxes=10, disorder=0),
+    "id_patch_several_scenes": Counts(hidden=9, backward=8, boxes=17, disorder=0),
+    "id_patch_two_people": Counts(hidden=3, backward=5, boxes=10, disorder=0),
     "id_patch_with_pose_canny_depth": Counts(hidden=6, backward=14, boxes=17, disorder=0),
     "infinite_you_portrait": Counts(hidden=6, backward=5, boxes=11, disorder=0),
     "instant_id_interpolation": Counts(hidden=4, backward=2, boxes=15, disorder=0),
     "instant_id_portrait": Counts(hidden=2, backward=7, boxes=14, disorder=0),
-    "instant_id_two_stage_group": Counts(hidden=13, backward=14, boxes=19, disorder=0),
+    "instant_id_two_stage_group": Counts(hidden=12, backward=14, boxes=19, disorder=0),
     "ip_adapter_sd15_portrait": Counts(hidden=3, backward=6, boxes=12, disorder=0),
     "ip_adapter_without_insightface": Counts(hidden=2, backward=3, boxes=9, disorder=0),
     "lora_two_people": Counts(hidden=8, backward=8, boxes=13, disorder=1),
     "parts2whole_with_pose": Counts(hidden=5, backward=13, boxes=17, disorder=1),
-    "parts_id_patch_two_outfits": Counts(hidden=6, backward=15, boxes=17, disorder=0),
-    "parts_instant_id_and_outfit": Counts(hidden=9, backward=16, boxes=19, disorder=0),
+    "parts_id_patch_two_outfits": Counts(hidden=5, backward=15, boxes=17, disorder=0),
+    "parts_instant_id_and_outfit": Counts(hidden=8, backward=16, boxes=19, disorder=0),
     "parts_try_on": Counts(hidden=16, backward=13, boxes=18, disorder=0),
     "people_cast_from_photos": Counts(hidden=6, backward=5, boxes=12, disorder=0),
     "photo_maker_two_people": Counts(hidden=4, backward=3, boxes=10, disorder=0),
     "references_klein_two_people": Counts(hidden=8, backward=6, boxes=10, disorder=0),
     "references_qwen_three_people": Counts(hidden=8, backward=7, boxes=10, disorder=0),
     "start_group": Counts(hidden=2, backward=0, boxes=1, disorder=0),
-    "story_maker_two_people": Counts(hidden=6, backward=6, boxes=11, disorder=0),
-    "style_two_people": Counts(hidden=5, backward=3, boxes=9, disorder=0),
+    "story_maker_two_people": Counts(hidden=5, backward=6, boxes=11, disorder=0),
+    "style_two_people": Counts(hidden=4, backward=3, boxes=9, disorder=0),
     "with_anyone_two_people": Counts(hidden=6, backward=4, boxes=11, disorder=0),
 }
 """The templates that are not yet clear. These numbers may only become smaller; who lays one out anew takes its row
@@ -140,6 +142,11 @@ def width(node: Node) -> float:
     return node["size"][0]
 
 
+def inset(node: Node) -> float:
+    """How far inside of the node its wires end."""
+    return 0 if is_collapsed(node) else INSET
+
+
 def rectangle(node: Node) -> Rectangle:
     x, y = node["pos"]
     height = 0 if is_collapsed(node) else node["size"][1]
@@ -165,10 +172,11 @@ def wires(graph: Node) -> list[Wire]:
     nodes = {node["id"]: node for node in graph["nodes"]}
     drawn: list[Wire] = []
     for _, source, output, target, slot, _ in graph["links"]:
-        start_x = nodes[source]["pos"][0] + width(nodes[source])
+        start_x = rectangle(nodes[source]).right - inset(nodes[source])
+        end_x = nodes[target]["pos"][0] + inset(nodes[target])
         start_y = socket_height(nodes[source], output, nodes[source]["outputs"])
         end_y = socket_height(nodes[target], slot, nodes[target]["inputs"])
-        drawn.append(Wire(source, target, (start_x, start_y), (nodes[target]["pos"][0], end_y)))
+        drawn.append(Wire(source, target, (start_x, start_y), (end_x, end_y)))
     return drawn
 
 
