@@ -22,8 +22,8 @@ SCRIPTS: dict[str, set[str]] = {
     "replaced": {"fetchApi"},
     "reruns": {"addEventListener", "dispatchCustomEvent", "fetchApi"},
     "saved_boxes": set(),
-    "small_window": {"apiURL ="},
     "toasts": {"addEventListener", "queuePrompt ="},
+    "small_window": {"apiURL ="},
 }
 """Of the editor: what each script calls or wraps of the frontend's api."""
 
