@@ -22,6 +22,7 @@ SCRIPTS: dict[str, set[str]] = {
     "ours": {"getCustomNodesI18n"},
     "reruns": {"addEventListener", "dispatchCustomEvent", "fetchApi"},
     "toasts": {"addEventListener", "queuePrompt ="},
+    "small_window": {"apiURL ="},
 }
 """Of the editor: what each script calls or wraps of the frontend's api."""
 

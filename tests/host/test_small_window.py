@@ -1,0 +1,64 @@
+"""Templates that would open too small to be read open as an app; all else opens as it was saved."""
+
+import json
+
+import pytest
+import templates
+import translations
+from rig import workflow
+from visits import WINDOW, Visit, once_of_each
+
+LAPTOP = (1366, 768)
+DESKTOP = (1920, 1080)
+METHOD = "instant_id_portrait"
+"""At 43 % in a window of a laptop, at 61 % on a desktop."""
+START = "start_two_people"
+"""At 64 % in a window of a laptop."""
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+def open_like_the_gallery(visit: Visit, stem: str) -> bool:
+    """Asks for a template's file, and opens it in a tab called like it. Returns whether it is an app."""
+    title = json.dumps(translations.main_file("en")["templateWorkflows"]["template"]["likeness"][stem])
+    pack = json.dumps(visit.server.pack_name)
+    visit.page.evaluate(f"""(async () => {{
+        const offered = (await app.api.getWorkflowTemplates())[{pack}] ?? [];
+        const name = offered.find(name => name.startsWith({title})) ?? {title};
+        const answer = await fetch(app.api.apiURL(`/workflow_templates/${{{pack}}}/${{name}}.json`));
+        await app.loadGraphData(await answer.json(), true, true, name, {{openSource: 'template'}});
+        return true;
+    }})()""")
+    visit.page.ask("settled")
+    return is_app(visit)
+
+
+def is_app(visit: Visit) -> bool:
+    opened = "window.app.extensionManager.workflow.activeWorkflow"
+    return visit.page.evaluate(f"({opened}.activeMode ?? {opened}.initialMode) === 'app'")
+
+
+@once_of_each
+def test_a_template_too_large_for_the_window_opens_as_an_app(visit: Visit) -> None:
+    if visit.server.host.version < (0, 33):
+        pytest.skip("the frontend of this host has no apps")
+    path = templates.ROOT / "workflows" / f"{METHOD}.json"
+    graph = workflow.load(path)
+    try:
+        visit.page.resize(*LAPTOP)
+        assert open_like_the_gallery(visit, METHOD)
+        labels = []
+        for number, name, *_ in graph["extra"]["linearData"]["inputs"]:
+            (node,) = (node for node in graph["nodes"] if node["id"] == number)
+            (slot,) = (slot for slot in node["inputs"] if slot.get("widget", {}).get("name") == name)
+            labels.append(slot["label"])
+        visit.await_labels(labels)
+        assert not open_like_the_gallery(visit, START), "a template that can be read stays a graph"
+        visit.open_file(graph)
+        assert not is_app(visit), "so does a file that is opened in another way"
+        visit.page.resize(*DESKTOP)
+        assert not open_like_the_gallery(visit, METHOD), "and what can be read in a larger window"
+    finally:
+        visit.page.resize(*WINDOW)
+        visit.open_file(graph, app=False)
+        visit.page.ask("closeDialogs")

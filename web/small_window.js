@@ -1,0 +1,51 @@
+// In a window where a template of ours would open too small to be read, it opens as an app: the host fits a template
+// into three quarters of the window, and draws no text below 8/14 of its size. The graph is one click away, beside
+// "App". What is opened in any other way, from a file or a tab, stays as it was saved. Frontends without apps do not
+// read linearMode.
+
+import { api } from "../../scripts/api.js";
+import { app } from "../../scripts/app.js";
+import { someAreOurs } from "./ours.js";
+
+const PACK = decodeURIComponent(new URL(".", import.meta.url).pathname.split("/").at(-2));
+const ROUTE = `/workflow_templates/${PACK}/`;
+const FITTED_PART = 0.75;
+const SMALLEST_READABLE = 8 / 14;
+const TITLE_BAR = 30; // pixels of a node above its position
+
+let asked = ""; // the name of the template whose file the gallery has asked for last, as it will call its tab
+
+/** How many pixels of the screen the frontend gives a pixel of the graph when it fits a template into the window. */
+function scaleOf({ nodes }) {
+  const lefts = nodes.map(({ pos }) => pos[0]);
+  const tops = nodes.map(({ pos }) => pos[1] - TITLE_BAR);
+  const rights = nodes.map(({ pos, size }) => pos[0] + size[0]);
+  const bottoms = nodes.map(({ pos, size }) => pos[1] + size[1]);
+  const width = Math.max(...rights) - Math.min(...lefts);
+  const height = Math.max(...bottoms) - Math.min(...tops);
+  return Math.min((FITTED_PART * window.innerWidth) / width, (FITTED_PART * window.innerHeight) / height);
+}
+
+function isOpenedTemplate(name, options) {
+  return options?.openSource === "template" && name === asked;
+}
+
+app.registerExtension({
+  name: "likeness.small_window",
+  init() {
+    const { apiURL } = api;
+    api.apiURL = function (route, ...rest) {
+      const isFile = route.startsWith?.(ROUTE) && route.endsWith(".json");
+      if (isFile) asked = route.slice(ROUTE.length, -".json".length);
+      return apiURL.call(this, route, ...rest);
+    };
+    const { loadGraphData } = app;
+    app.loadGraphData = function (graph, clean, restoreView, name, options, ...rest) {
+      const canBeAnApp = someAreOurs(graph?.nodes) && graph.extra?.linearData;
+      if (canBeAnApp && isOpenedTemplate(name, options) && scaleOf(graph) < SMALLEST_READABLE) {
+        graph.extra.linearMode = true;
+      }
+      return loadGraphData.call(this, graph, clean, restoreView, name, options, ...rest);
+    };
+  },
+});
