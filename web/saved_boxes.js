@@ -1,6 +1,7 @@
 // Repairs workflows that were saved from our first templates. Those named the values of a box, ["-1", name], in
 // `proxyWidgets`. Newer frontends do not find such a name: they note the first value under
 // `proxyWidgetErrorQuarantine` and put it back at every load, whatever has been typed and saved since.
+// And puts links inside of boxes where they belong in files that ComfyUI 0.3.64 has exported or written into pictures.
 // Boxes of other packs are not touched.
 
 import { app } from "../../scripts/app.js";
@@ -39,12 +40,38 @@ function release(box) {
     .map(({ label, name }) => label ?? name);
 }
 
+/** Names of the inputs of a saved node, in the order in which the editor will have them. */
+function inputNames(node) {
+  const known = (LiteGraph.createNode(node.type)?.inputs ?? []).map(({ name }) => name);
+  const others = node.inputs.map(({ name }) => name).filter((name) => !known.includes(name));
+  return [...known, ...others];
+}
+
+/** Numbers the inputs at which links inside of a box end, as the editor will have them.
+ *
+ * An editor leaves the values that have no link out of what it exports and writes into pictures, and counts without
+ * them. Frontend 1.27.10 makes the values of a box while it still has this count: then a box shows another kind of
+ * value, and one that belongs to a socket moves all values by one.
+ */
+function renumberLinks(subgraph) {
+  if (!Array.isArray(subgraph.links) || !Array.isArray(subgraph.nodes)) return;
+  const links = new Map(subgraph.links.map((link) => [link?.id, link]));
+  for (const node of subgraph.nodes) {
+    if (!Array.isArray(node?.inputs)) continue;
+    const linked = node.inputs.filter((input) => links.get(input?.link)?.target_id === node.id);
+    if (!linked.length) continue;
+    const names = inputNames(node);
+    for (const { name, link } of linked) links.get(link).target_slot = names.indexOf(name);
+  }
+}
+
 /** Boxes that had first values: [title, labels of what was changed]. */
 function repair(graph) {
   const subgraphs = new Map((graph.definitions?.subgraphs ?? []).map((subgraph) => [subgraph.id, subgraph]));
   const isOurBox = ({ type, properties }) =>
     properties && subgraphs.has(type) && (properties.cnr_id === "likeness" || someAreOurs(subgraphs.get(type).nodes));
   const boxes = nodesOf(graph).filter(isOurBox);
+  new Set(boxes.map(({ type }) => subgraphs.get(type))).forEach(renumberLinks);
   boxes.filter((box) => listOf(box, NAMES).some(isValue)).forEach(unname);
   const held = boxes.filter((box) => listOf(box, FIRST).some(isFirst));
   return held.map((box) => [box.title ?? subgraphs.get(box.type).name, release(box)]);

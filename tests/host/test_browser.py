@@ -68,32 +68,44 @@ def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
     assert [line for line in visit.red() if not re.search(r"404 .*/docs/Likeness\w+/en\.md", line)] == []
 
 
+def layout_by(visit: Visit, kind: str, **newer: Any) -> tuple[Graph, list[Graph]]:
+    """An open graph with a layout node of this kind: as it is saved, and what it sends."""
+    visit.load(numbered({
+        "mask": node("SolidMask", value=1.0, width=512, height=384),
+        "layout": node(kind, masks=["mask", 0], width=512, height=384, body="bust", **newer),
+        "drawn": node("LikenessPoseImage", layout=["layout", 0]),
+        "shown": node("PreviewImage", images=["layout", 1]), "seen": node("PreviewImage", images=["drawn", 0]),
+    }))  # fmt: skip
+    return visit.page.ask("saved"), [*visit.page.ask("prompt").values()]
+
+
+@pytest.mark.both_hosts
 @pytest.mark.thorough_with("newest")
-def test_an_old_node_runs_and_the_editor_puts_the_new_one_in(visit: Visit) -> None:
+def test_an_old_node_of_a_saved_workflow_opens_and_runs(visit: Visit) -> None:
+    graph, sent = layout_by(visit, "LikenessLayoutFromMasks")
+    visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}).then(() => 1)")
+    visit.page.ask("settled")
+    assert [*visit.page.ask("prompt").values()] == sent
+    assert visit.run()["status"]["status_str"] == "success"
+    assert visit.red() == []
+
+
+@pytest.mark.thorough_with("newest")
+def test_the_editor_puts_the_new_node_in_the_place_of_an_old_one(visit: Visit) -> None:
     """With its links and values: what is sent is the same, with the id of the new node."""
-
-    def sent(kind: str, **newer: Any) -> Graph:
-        visit.load(numbered({
-            "mask": node("SolidMask", value=1.0, width=512, height=384),
-            "layout": node(kind, masks=["mask", 0], width=512, height=384, body="bust", **newer),
-            "drawn": node("LikenessPoseImage", layout=["layout", 0]),
-            "shown": node("PreviewImage", images=["layout", 1]), "seen": node("PreviewImage", images=["drawn", 0]),
-        }))  # fmt: skip
-        return [*visit.page.ask("prompt").values()]
-
-    new, old = sent("LikenessLayoutFromFaces", fit="crop"), sent("LikenessLayoutFromMasks")
-    graph = json.dumps(visit.page.ask("saved"))
-    assert {one["class_type"] for one in old} ^ {one["class_type"] for one in new} == {
+    if visit.server.host.version < (0, 33):
+        pytest.skip("the frontend of this ComfyUI cannot replace nodes, and its server is asked for none")
+    _, new = layout_by(visit, "LikenessLayoutFromFaces", fit="crop")
+    graph, old = layout_by(visit, "LikenessLayoutFromMasks")
+    assert {sent["class_type"] for sent in old} ^ {sent["class_type"] for sent in new} == {
         "LikenessLayoutFromMasks", "LikenessLayoutFromFaces"
     }  # fmt: skip
-    visit.page.evaluate(f"app.loadGraphData({graph}).then(() => 1)")
+    visit.page.evaluate(f"app.loadGraphData({json.dumps(graph)}).then(() => 1)")
     visit.page.wait("visitor.text().includes('Replace Node') || (visitor.details(), false)")
     replace = "[...document.querySelectorAll('button')].find(b => /^Replace Node/.test(b.innerText.trim()))"
     visit.page.evaluate(f"{replace}.click()")
     visit.page.wait("!app.graph._nodes.some(node => node.type == 'LikenessLayoutFromMasks')")
     assert [*visit.page.ask("prompt").values()] == new
-    visit.page.evaluate(f"app.loadGraphData({graph}).then(() => 1)")
-    assert visit.run()["status"]["status_str"] == "success"
     assert visit.red() == []
 
 
