@@ -197,6 +197,8 @@ def test_every_node_says_where_it_comes_from(node_ids: set[str]) -> None:
         where, ours = node["properties"], node["type"].startswith("Likeness")
         if ours:
             assert node["type"] in node_ids and where.get("ver") == version[1], stem
+        else:
+            assert node["type"] not in node_ids, stem
         assert where["cnr_id"] == ("likeness" if ours else "comfy-core"), stem
         models = where.get("models", [])
         assert all(one in offered and one["name"] in node["widgets_values"] for one in models), stem

@@ -106,7 +106,8 @@ def test_the_editor_puts_the_new_node_in_the_place_of_an_old_one(visit: Visit) -
     visit.page.evaluate(f"{replace}.click()")
     visit.page.wait("!app.graph._nodes.some(node => node.type == 'LikenessLayoutFromMasks')")
     assert [*visit.page.ask("prompt").values()] == new
-    assert visit.red() == []
+    # Frontend 1.58.1 draws the node that it has just taken out once more, and says so in red.
+    assert [line for line in visit.red() if not line.startswith("NullGraphError")] == []
 
 
 @pytest.mark.both_hosts
@@ -215,9 +216,8 @@ def test_every_kind_of_socket_has_a_colour_that_is_seen(visit: Visit) -> None:
         assert len(set(colours.values())) == len(ours) >= 12
         assert {kind: links[kind] for kind in ours} == colours
         assert [one for one in colours.values() if figures.contrast(channels(one), channels(nodes)) < 3] == []
-        if visit.vue:
-            dot = "getComputedStyle(document.documentElement).getPropertyValue('--color-datatype-%s').trim()"
-            assert {kind: visit.page.evaluate(dot % kind) for kind in ours} == colours
+        dot = "getComputedStyle(document.documentElement).getPropertyValue('--color-datatype-%s').trim()"
+        assert {kind: visit.page.evaluate(dot % kind) for kind in ours} == colours
 
 
 # Model files
