@@ -237,10 +237,7 @@ class ControlAttachment(Attachment):
         check_range("The ControlNet", *self.timestep_percent_range)
 
     def _copy(self) -> ControlBase:
-        ours = _as_ours(super()._copy(), self.width, self.canvas, self.reader, self.report)
-        ours.pictures = self.pictures
-        ours.trained = self.trained
-        return ours
+        return _as_ours(super()._copy(), self)
 
 
 ATTACHED = "likeness_attached"
@@ -317,6 +314,19 @@ WHOLE_LATENT = "likeness_whole_latent"
 """Of transformer_options in a run of ours: (height, width) of the latent that is denoised, in latent pixels."""
 
 
+def whole_latent(
+    x: Tensor, area: Area | None, options: Options, known: tuple[int, int] | None
+) -> tuple[int, int] | None:
+    """(height, width) of the whole picture in one forward of a run, in latent pixels; None where that is unknown.
+
+    x: (B, C, h, w), of the whole picture where area is None, else of this area of it. options: the transformer_options
+    of the forward. known: what the net has been told of the run before, see latent_of_run.
+    """
+    if area is None:
+        return int(x.shape[-2]), int(x.shape[-1])
+    return options.get(WHOLE_LATENT, known)
+
+
 def hint_of_area(hint: Tensor, latent: tuple[int, int], area: Area, upscale_algorithm: str, cell: int = 8) -> Tensor:
     """The part of a ControlNet's picture that an area shows: (B, C, cell * height, cell * width) in pixels.
 
@@ -355,22 +365,21 @@ class Report(Protocol):
     def ended(self) -> None: ...
 
 
-def _as_ours(
-    control_net: ControlBase,
-    width: int,
-    canvas: Canvas | None,
-    reader: Callable[[BaseModel], Reading] | None,
-    report: Report | None,
-) -> _AttachedNet:
-    """A copy of a net, of whatever class, as one of ours."""
+def _as_ours(control_net: ControlBase, source: ControlAttachment | _AttachedNet) -> _AttachedNet:
+    """A copy of a net, of whatever class, as one of ours, with what the attachment or another copy looks at."""
     control_net.__class__ = _our_class(type(control_net))
-    control_net.width, control_net.canvas = width, canvas
-    control_net.reader, control_net.reading = reader, None
-    control_net.report = report
+    control_net.width = source.width
+    control_net.canvas = source.canvas
+    control_net.reader = source.reader
+    control_net.report = source.report
+    control_net.pictures = source.pictures
+    control_net.trained = source.trained
+    # What belongs to one run.
+    control_net.reading = None
     control_net.latent = None
     control_net.assumed_latent = None
     control_net.hints = {}
-    control_net.pictures, control_net.trained, control_net.to_sigma = None, None, None
+    control_net.to_sigma = None
     # Advanced-ControlNet puts methods of its own on the object, in front of those of any class.
     own = vars(control_net)
     control_net.theirs = {name: own.pop(name) for name in ("get_control", "pre_run", "cleanup") if name in own}
@@ -408,11 +417,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     latent_format_of_run: Any
 
     def copy(self) -> _AttachedNet:
-        plain = super().copy()  # as every class of the host names itself
-        ours = _as_ours(plain, self.width, self.canvas, self.reader, self.report)
-        ours.pictures = self.pictures
-        ours.trained = self.trained
-        return ours
+        return _as_ours(super().copy(), self)  # as every class of the host names itself
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
         found = model.model_config.unet_config.get("context_dim")
@@ -474,7 +479,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.canvas.check_rows(len(x_noisy) // batched_number)
         if rows.area is None:
             self._tell(x_noisy, batched_number, options)
-        latent = self._whole_latent(rows.area, x_noisy, options)
+        latent = self._latent_of_forward(rows.area, x_noisy, options)
         self._check_canvas(rows.area, x_noisy, latent)
         # What others give all nets of a chain to read instead of the text (InstantID's faces, in another pack) is
         # for the rest of it, which therefore comes first.
@@ -505,16 +510,10 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             hint.fitted = self.cond_hint
             self.cond_hint_original, self.cond_hint = whole, of_whole
 
-    def _whole_latent(self, area: Area | None, x_noisy: Tensor, options: Options) -> tuple[int, int]:
+    def _latent_of_forward(self, area: Area | None, x_noisy: Tensor, options: Options) -> tuple[int, int]:
         """(height, width) of the whole picture in latent pixels. Raises BadSize where it was taken for another."""
-        high, wide = x_noisy.shape[-2:]
-        if area is None:
-            latent = (high, wide)
-        elif WHOLE_LATENT in options:
-            latent = options[WHOLE_LATENT]
-        elif self.latent is not None:
-            latent = self.latent
-        else:
+        latent = whole_latent(x_noisy, area, options, self.latent)
+        if latent is None:
             # ComfyUI 0.3.64 tells a net nothing of the whole picture: it is taken to be as large as the hint.
             self.assumed_latent = self.cond_hint_original.shape[-2] // 8, self.cond_hint_original.shape[-1] // 8
             return self.assumed_latent

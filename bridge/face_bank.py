@@ -4,6 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -29,8 +30,23 @@ _NOT_ON_WINDOWS = re.compile(
 Prompt = Mapping[str, Any]
 """Nodes by their ids, as the host runs them."""
 
-# Path -> person and node, of all that the latest run has saved, and its graph.
-_saved: dict[str, tuple[str, Prompt | None]] = {}
+
+@dataclass(frozen=True)
+class _Saved:
+    """A person who was saved. who: the person and the node, for messages. node: its id.
+
+    name: the nodes that its file name comes of, by their ids, where that was made while the graph ran; else none.
+    graph: of the run.
+    """
+
+    who: str
+    node: str | None
+    name: Prompt
+    graph: Prompt | None
+
+
+# By path. Entries of earlier runs stay: a node whose name was made while the graph ran may not run again.
+_saved: dict[str, _Saved] = {}
 # Path -> how often no such file was there when a graph that saves to it was run.
 _missing = Counter[str]()
 
@@ -78,20 +94,23 @@ def save_identity(identity: Identity, filename: str, node: str | None = None, pr
             f"({plain(path, 300)}).",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
-    if any(graph is not prompt for _, graph in _saved.values()):
-        _saved.clear()
-    _saved[path] = who, prompt
+    earlier = [known for known, saved in _saved.items() if saved.node == node and saved.graph is not prompt]
+    for known in earlier:
+        del _saved[known]  # what the node saves now has another name
+    _saved[path] = _Saved(who, node, _behind_the_name(prompt or {}, node), prompt)
     return path
 
 
 def _others(path: str, node: str | None, prompt: Prompt | None) -> list[str]:
-    """Who else is saved to this path in the same run: nodes of that name, also those that need not run again, and
-    whoever was saved already under a name that was made while the graph ran."""
+    """Who else is saved to this path by the same graph: nodes of that name, also those that need not run again, and
+    whoever was saved already under a name that was made while the graph ran, in this run or in an earlier one."""
     if prompt is None:
         return []
-    who, graph = _saved.get(path, ("", None))
-    if graph is prompt:
-        return [who]
+    saved = _saved.get(path)
+    if saved and saved.graph is prompt:
+        return [saved.who]
+    if saved and saved.node != node and saved.name and _behind_the_name(prompt, saved.node) == saved.name:
+        return [saved.who]  # of an earlier run: its node would make the same name again, and need not run again
     own = prompt.get(node or "")
     if own is None:
         return []  # not in the graph itself: another node made this one while it ran
@@ -101,6 +120,20 @@ def _others(path: str, node: str | None, prompt: Prompt | None) -> list[str]:
         for number, other in prompt.items()
         if number != node and other["class_type"] == kind and _same(other["inputs"].get("filename"), name, path)
     ]
+
+
+def _behind_the_name(prompt: Prompt, node: str | None) -> Prompt:
+    """The nodes that a Save Identity has its file name from, by their ids; none where it is typed."""
+    behind: dict[str, Any] = {}
+    links = [prompt.get(node or "", {}).get("inputs", {}).get("filename")]
+    while links:
+        link = links.pop()
+        if not isinstance(link, list) or link[0] in behind or link[0] not in prompt:
+            continue
+        source = prompt[link[0]]
+        behind[link[0]] = source
+        links += source["inputs"].values()
+    return behind
 
 
 def _same(other: object, name: object, path: str) -> bool:

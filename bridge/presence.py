@@ -70,9 +70,6 @@ class Mark:
         return self
 
 
-_MODEL = "its MODEL"
-
-
 def subject_of(names: Sequence[str]) -> str:
     """Names as they stand in a sentence: Anna, Ben and Christa."""
     if len(names) < 2:
@@ -107,16 +104,16 @@ def on_model(presence: Presence, model: ModelPatcher, positive: Conditioning) ->
     """
     text = positive[0][0] if positive else None
     clone = model.clone()
-    before: tuple[_OnModel, ...] = clone.get_attachment(_KEY) or ()
-    clone.set_attachments(_KEY, (*before, _OnModel(presence, text)))
-    if not before:
+    before: tuple[_Announcement, ...] = clone.get_attachment(_KEY) or ()
+    clone.set_attachments(_KEY, (*before, _Announcement(presence, text)))
+    if not before:  # one wrapper for all announcements of a MODEL
         kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
-        clone.add_wrapper_with_key(kind, _KEY, _look)
+        clone.add_wrapper_with_key(kind, _KEY, _sample_with_remarks)
     return clone
 
 
 def marked(conditioning: Conditioning, presence: Presence, side: Side) -> Conditioning:
-    """Every entry with a mark."""
+    """Every entry with one mark more in its options, which the host's nodes hand on and a run finds again."""
     entries: Conditioning = []
     for text, options in conditioning:
         marks: tuple[Mark, ...] = options.get(_KEY, ())
@@ -125,32 +122,40 @@ def marked(conditioning: Conditioning, presence: Presence, side: Side) -> Condit
 
 
 @dataclass(frozen=True, eq=False)
-class _OnModel:
-    """What stands on a MODEL. text: (B, T, width), what the node has given on as the positive prompt's first entry."""
+class _Announcement:
+    """What an apply node has told the MODEL, among its attachments.
+
+    text: (B, T, width) of the first entry of the positive prompt that the node has given on, or None without an entry.
+    By it a run knows a prompt that holds this text but has lost the mark.
+    """
 
     presence: Presence
     text: Tensor | None
 
-    def __deepcopy__(self, memo: object) -> _OnModel:
+    def __deepcopy__(self, memo: object) -> _Announcement:
         return self
 
 
-def _look(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
-    """OUTER_SAMPLE: say what is lost or does nothing, then sample."""
-    start = Start.of_call(args, kwargs)
-    watch = _Watch(executor.class_obj, start)
+def _sample_with_remarks(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
+    """The wrapper (OUTER_SAMPLE): say what is lost or does nothing in this run, then sample."""
     guider: CFGGuider = executor.class_obj
-    for on_model in guider.model_patcher.get_attachment(_KEY) or ():
-        notes.tell_of_run(on_model.presence.node_id, TOPIC, "\n".join(watch.remarks(on_model)))
+    run = _PromptsAndSteps(guider, Start.of_call(args, kwargs))
+    for announcement in guider.model_patcher.get_attachment(_KEY) or ():
+        sentences = run.remarks(announcement)
+        # Without sentences what an earlier run has told goes.
+        notes.tell_of_run(announcement.presence.node_id, TOPIC, "\n".join(sentences))
     return executor(*args, **kwargs)
 
 
-class _Watch:
-    """One run's prompts and steps."""
+class _PromptsAndSteps:
+    """Those of one run, held against what apply nodes have announced.
+
+    Entries are here as guiders hold them: the options of an entry as a dict, its text under cross_attn.
+    """
 
     def __init__(self, guider: CFGGuider, start: Start) -> None:
         self._entries = [entry for prompt in guider.conds.values() for entry in prompt]
-        # People in the negative prompt alone are drawn by no guider.
+        # All that draws. People in the negative prompt alone are drawn by no guider. DualCFG has two other prompts.
         others = [prompt for name, prompt in guider.conds.items() if name != "negative"]
         self._drawn = [entry for prompt in others for entry in prompt]
         self._negative = list(guider.conds.get("negative") or ())
@@ -162,11 +167,13 @@ class _Watch:
         # At a CFG of 1 the host does not compute the negative prompt.
         self._reads_negative = bool(self._negative) and getattr(guider, "cfg", None) != 1
 
-    def remarks(self, on_model: _OnModel) -> list[str]:
-        presence = on_model.presence
+    def remarks(self, announcement: _Announcement) -> list[str]:
+        """Sentences for the node: that its people are lost; else of each range that no step meets, and of a negative
+        prompt that is not the node's."""
+        presence = announcement.presence
         carrying = _carrying(self._drawn, presence, Side.POSITIVE)
         if not carrying:
-            return [_lost(presence, _MODEL)] if self._is_lost(on_model) else []
+            return [_lost_from_all_prompts(presence)] if self._is_lost(announcement) else []
         sentences = list[str]()
         for named in presence.ranges:
             if named.schedule.is_empty or self._is_a_part:
@@ -178,14 +185,15 @@ class _Watch:
             sentences.append(_not_in_negative(presence))
         return sentences
 
-    def _is_lost(self, on_model: _OnModel) -> bool:
+    def _is_lost(self, announcement: _Announcement) -> bool:
         """Whether a prompt comes from nodes of ours, or holds this node's text (as of Concat), but not its people.
 
         Where nothing of ours is in any prompt, a first pass without people is meant.
         """
         if any(_KEY in entry for entry in self._entries):
             return True
-        return on_model.text is not None and any(_ends_with(entry, on_model.text) for entry in self._entries)
+        text = announcement.text
+        return text is not None and any(_ends_with(entry, text) for entry in self._entries)
 
     def _works(self, named: NamedRange, carrying: Sequence[Mapping[str, Any]]) -> bool:
         """Whether a step lies in a range while one of these entries is read."""
@@ -207,7 +215,10 @@ def _carrying(entries: Sequence[Mapping[str, Any]], presence: Presence, side: Si
 
 
 def _range_of(entry: Mapping[str, Any]) -> ScheduleRange:
-    """When the host reads a conditioning entry (comfy/samplers.py, calculate_start_end_timesteps)."""
+    """When the host reads a conditioning entry (comfy/samplers.py, calculate_start_end_timesteps).
+
+    Of a scheduled CLIP and of Set Timesteps Range, so that it may start after its end, and is then never read.
+    """
     start = max(entry.get("clip_start_percent", 0.0), entry.get("start_percent", 0.0))
     end = min(entry.get("clip_end_percent", 1.0), entry.get("end_percent", 1.0))
     return ScheduleRange(start, end)
@@ -222,13 +233,22 @@ def _ends_with(entry: Mapping[str, Any], text: Tensor) -> bool:
     return end.shape == text.shape and torch.equal(end, text.to(end))
 
 
-def _lost(presence: Presence, other: str) -> str:
-    """other: what of the sampler comes from the node all the same."""
+def _lost_from_all_prompts(presence: Presence) -> str:
+    """The sentence for a sampler whose MODEL comes from the node, while no prompt does."""
+    return _lost(presence, "in no prompt of this sampler", "its MODEL")
+
+
+def _lost_from_the_positive(presence: Presence) -> str:
+    """The sentence for a sampler whose negative prompt comes from the node, while its positive prompt does not."""
+    return _lost(presence, "not in the positive prompt of this sampler", "its negative prompt")
+
+
+def _lost(presence: Presence, where: str, connected: str) -> str:
+    """where: as it follows on is or are. connected: what of the sampler comes from the node all the same."""
     are = "are" if presence.several else "is"
-    where = "in no prompt of this sampler" if other == _MODEL else "not in the positive prompt of this sampler"
     return (
-        f"{presence.subject} {are} {where}, though {other} comes from {presence.node}. Connect the positive output of "
-        f"{presence.node}, or what comes of it. Conditioning (Average) and (Concat) keep only what conditioning_to "
+        f"{presence.subject} {are} {where}, though {connected} comes from {presence.node}. Connect the positive output "
+        f"of {presence.node}, or what comes of it. Conditioning (Average) and (Concat) keep only what conditioning_to "
         "carries: use Conditioning (Combine), or mix people with Blend Identities or their weights."
     )
 
@@ -271,30 +291,31 @@ class NetReport:
         self._known = set[int]()
 
     def begun(self, model: BaseModel) -> None:
-        """Called before a run, once for every prompt that has the net."""
+        """Called before a run, once for every prompt that has the net: so it forgets nothing."""
         self._model_sampling = model.model_sampling
 
     def forward(self, rows: AttachedRows, text: Tensor, schedule: Tensor | None) -> None:
         """text: (B, tokens, width) that the rows read. schedule: (steps + 1,), every sigma of the run."""
-        if schedule is not self._schedule:
+        if schedule is not self._schedule:  # one tensor for all forwards of a run: this is the first of another one
             self._forget()
             self._schedule = schedule
             # What ends with noise left goes on in another sampler, which may meet a range.
             if schedule is not None and not is_unfinished(schedule):
                 self._sentences += self._never(steps_of(schedule))
         self._sides.update(entry.side for entry in rows.entries)
+        # text.chunk: (B / chunks, tokens, width) for each entry, in their order
         for entry, read in zip(rows.entries, text.chunk(len(rows.entries)), strict=True):
-            if id(entry) not in self._known:
+            if id(entry) not in self._known:  # each is looked at once in a run, which keeps them all
                 self._known.add(id(entry))
                 if not _holds_tokens(entry, read):
                     self._sentences.append(_tokens_changed(self._presence))
 
     def ended(self) -> None:
-        """Called at the end of a run, by every copy of the net."""
+        """Called at the end of a run, by every copy of the net: the first of them tells, and nothing is left then."""
         if not self._sides:
             return
         if Side.POSITIVE not in self._sides:
-            self._sentences.append(_lost(self._presence, "its negative prompt"))
+            self._sentences.append(_lost_from_the_positive(self._presence))
         sentences = dict.fromkeys(self._sentences)
         notes.tell_of_run(self._presence.node_id, TOPIC, "\n".join(sentences))
         self._forget()
@@ -306,6 +327,7 @@ class NetReport:
         self._known = set()
 
     def _never(self, steps: Sequence[float]) -> list[str]:
+        """A sentence for each range in which no step of the run lies. steps: the sigma of each."""
         sentences = list[str]()
         for named in self._ranges:
             sigmas = named.schedule.in_sigmas(self._model_sampling)

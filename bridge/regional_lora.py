@@ -70,6 +70,7 @@ class RegionalLora(Carried):
         return bool(self.layers)
 
     def of(self, picture: int) -> RegionalLora:
+        """For one picture of the batch: of a cast with a row per person, that of the person in this row."""
         if not self.by_row:
             return self
         number = picture % self.people
@@ -184,7 +185,9 @@ def _change_by_input(own: Any, x: Tensor, front: InputLora) -> Tensor:
 class _Thread(threading.local):
     """The forward that is on in this thread: what is added to the layers, and whose attention to the text is on.
 
-    grids: by name of a layer, of the pixels that its block has in this forward.
+    batch: what is added, None between forwards. reading: while `attended` computes one attention to the text, with
+    whose LoRAs; a pack whose attention makes keys and values itself is given these by `RegionalLoraBatch.added`. grids:
+    by name of a layer, of the pixels that its block has in this forward, where a convolution before it has shown them.
 
     A layer is given x alone, so a Reader has nothing else to find it by. Of one thread, because the host calls the
     UNets of several cards at the same time, and a MODEL may be sampled elsewhere meanwhile.
@@ -203,7 +206,9 @@ _thread = _Thread()
 class Reader:
     """A layer of a UNet while forwards of one run go through it; it adds to what the layer gives.
 
-    own: what the layer does without us: its method, or the function that another pack has put in its place. A pack that
+    A module of torch is called by its class's forward, or by a function in its own `__dict__` where somebody has put
+    one. A Reader puts itself there. standing: what was there before, without Readers of ours that have ended, or None.
+    own: what the layer does without us, which is that function or else the class's method. A pack that
     puts a function around this one in the middle of a forward keeps it. Then this Reader stays in between: once
     `ended`, it hands on what comes and holds nothing of the run.
     """
@@ -211,11 +216,11 @@ class Reader:
     def __init__(self, network: LoraNetwork, name: str, module: nn.Module) -> None:
         self.network: LoraNetwork | None = network
         self.name = name
-        self._standing: Any = _without_ended(vars(module).get("forward"))
-        if self._standing is None:
+        self.standing: Any = _without_ended(vars(module).get("forward"))
+        if self.standing is None:
             vars(module).pop("forward", None)
         else:
-            module.forward = self._standing
+            module.forward = self.standing
         self.own = module.forward
         module.forward = self.forward
 
@@ -226,28 +231,22 @@ class Reader:
             return out
         return batch.added(self, x, out)
 
-    def take_out(self, module: nn.Module) -> bool:
-        """Whether the layer is as it was before us, or as another pack has made it since.
+    def take_out(self, module: nn.Module) -> None:
+        """Make the layer what it was before us.
 
         Where another pack's function stands there now, it stays: it may call this Reader.
         """
         if not _is_forward_of(vars(module).get("forward"), self):
-            return False
-        before = _without_ended(self._standing)
+            return
+        before = _without_ended(self.standing)
         if before is None:
             vars(module).pop("forward", None)
         else:
             vars(module)["forward"] = before
-        return True
 
     def end(self) -> None:
         """From now on it hands on what comes, whoever still calls it."""
         self.network = None
-
-    @property
-    def standing(self) -> Any:
-        """What stood in the layer's `forward` of its own before us, or None."""
-        return self._standing
 
 
 def _is_forward_of(function: Any, reader: Reader) -> bool:
@@ -399,8 +398,8 @@ class TextReading(NamedTuple):
 class NodeLoras:
     """What one node's LoRAs, one RegionalLora per chunk and all alike, add to the layers.
 
-    layers: by name. people: how many. full: whether every pixel is somebody's, so that no pixel reads the text without
-    a LoRA.
+    layers: by name. people: how many. full: whether every pixel is wholly somebody's, so that no pixel reads the text
+    without a LoRA.
     """
 
     def __init__(
@@ -422,6 +421,7 @@ class NodeLoras:
         for lora in loras[:1] if same else loras:
             self._shares += lora.shares
         self.full = all(bool((shares.sum(dim=0) == 1).all()) for shares in self._shares)
+        # All that a forward usually asks for is made here, once. What torch.compile sees fills no dictionary.
         self._weights: dict[tuple[Grid, tuple[int, ...]], Tensor | None] = {}
         owners = {layer.owners for layer in layers.values()} | {(person,) for person in range(self.people)}
         for key in product({*block_grids.values()}, owners):
@@ -436,9 +436,14 @@ class NodeLoras:
     def _weights_at(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
         if not self._shares:
             return None
-        # on_grid: (owners, pixels, 1) each; here (pixels, owners)
-        each = torch.stack([on_grid(shares[list(owners)], *grid)[..., 0].T for shares in self._shares])
-        return self._place.put(each if len(each) == 1 else as_many(each, self._place.rows, dim=0))
+        rows: list[Tensor] = []
+        for shares in self._shares:
+            of_owners = on_grid(shares[list(owners)], *grid)  # (owners, pixels, 1)
+            rows.append(of_owners[..., 0].T)  # (pixels, owners)
+        weights = torch.stack(rows)  # (rows or 1, pixels, owners)
+        if len(weights) > 1:
+            weights = as_many(weights, self._place.rows, dim=0)
+        return self._place.put(weights)
 
     def added(self, out: Tensor, reader: Reader, x: Tensor) -> Tensor:
         """What a layer gives of x, `out`, and what all people add to it.
@@ -460,7 +465,7 @@ class NodeLoras:
         if out.dim() == 2 and addition.shape[1] == 1:
             return out + addition[:, 0]
         pixels = out if out.dim() == 4 else out[..., None, None]
-        return pixels + addition.mT.unflatten(2, grid)
+        return pixels + addition.mT.unflatten(2, grid)  # (B, pixels, channels) -> (B, channels, h, w)
 
     def _weighted(self, x: Tensor, grid: Grid, owners: tuple[int, ...]) -> Tensor:
         """What is added to a layer, times everybody's weights: (B, pixels or 1, channels)."""
@@ -483,11 +488,16 @@ class NodeLoras:
 
 
 class RegionalLoraBatch(CrossAttentionBatch):
-    """What the layers of one UNet are given in the forwards that carry the same. nodes: what each node adds."""
+    """What the layers of one UNet are given in the forwards that carry the same. nodes: what each node adds.
+
+    Readers stand in the layers to which something is added, and in the first convolution of each of their blocks, which
+    shows how many pixels the block has.
+    """
 
     def __init__(self, run: RegionalLoraRun, network: LoraNetwork, rows: int, nodes: Sequence[NodeLoras]) -> None:
         self.layers, self.rows, self.network, self._nodes = run.layers, rows, network, nodes
         names = dict.fromkeys(name for node in nodes for name in node.layers)
+        # By name of a convolution, the layers whose pixels are those that it gives.
         self._measured = dict[str, list[str]]()
         for name in names:
             convolution = _convolution_of(name)

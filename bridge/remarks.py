@@ -69,10 +69,12 @@ class Start:
         return cls(named["noise"], named["latent_image"], named["sigmas"], named.get("denoise_mask"))
 
     def over_a_picture(self, percent_to_sigma: Callable[[float], float]) -> bool:
-        """Whether a picture that is there already is changed.
+        """Whether the run changes a picture that is there already, as samplers of tiles and of detailers do.
 
-        So do samplers of tiles and of detailers. A first pass starts from an empty latent and has all of the schedule.
-        A sampler that goes on from the noise of another one is given no noise.
+        A first pass does not: it starts from an empty latent and has all of the schedule. Nor does a sampler that goes
+        on where another one has stopped: it is given no noise.
+
+        percent_to_sigma: of the MODEL's schedule, from 0..1.
         """
         if not self.noise.any():
             return False
@@ -87,25 +89,46 @@ class Start:
 def tell_of_start(carried: Sequence[Any], guider: CFGGuider, start: Start) -> None:
     """What is to be told of a run before its first step.
 
-    carried: everything that its conditioning carries, of any class of bridge.carried.Carried.
+    carried: everything that its conditioning carries, of any class of bridge.carried.Carried. Only some classes have
+    poses, a canvas or trained.
     """
-    for poses, number in {one.poses: len(one.pose) for one in carried if getattr(one, "poses", None)}.items():
-        poses.tell(number, len(start.latent_image))
-    model: Any = guider.model_patcher
     told: set[tuple[str, Canvas]] = guider.model_options.setdefault(_TOLD, set())
-    trained = {one.trained for one in carried if getattr(one, "trained", None)}
-    for owner in trained:
-        if (CHECKPOINT, owner) not in told:
-            told.add((CHECKPOINT, owner))
-            tell_of_checkpoint(owner, model.get_model_object("latent_format"))
+    _tell_of_poses(carried, rows=len(start.latent_image))
+    _tell_of_checkpoints(carried, guider, told)
+    _tell_of_pieces(carried, guider, start, told)
+
+
+def _tell_of_poses(carried: Sequence[Any], rows: int) -> None:
+    """Of pose pictures, one for each row of the latent or one for all."""
+    numbers: dict[Pictures, int] = {}
+    for part in carried:
+        if getattr(part, "poses", None):
+            numbers[part.poses] = len(part.pose)  # pose: (pictures, ...)
+    for poses, number in numbers.items():
+        poses.tell(number, rows)
+
+
+def _tell_of_checkpoints(carried: Sequence[Any], guider: CFGGuider, told: set[tuple[str, Canvas]]) -> None:
+    """Of nodes whose files were made for SDXL's own latents."""
+    model: Any = guider.model_patcher
+    nodes = {part.trained for part in carried if getattr(part, "trained", None)}
+    for node in nodes:
+        if (CHECKPOINT, node) not in told:
+            told.add((CHECKPOINT, node))
+            tell_of_checkpoint(node, model.get_model_object("latent_format"))
+
+
+def _tell_of_pieces(carried: Sequence[Any], guider: CFGGuider, start: Start, told: set[tuple[str, Canvas]]) -> None:
+    """Of people with a place each. A crop around each of them (`rows` of the canvas) is a piece on purpose."""
+    model: Any = guider.model_patcher
+    to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     height, width = start.latent_image.shape[-2:]
     latent = (8 * width, 8 * height)
-    to_sigma = model.get_model_object("model_sampling").percent_to_sigma
-    placed = {one.canvas: one.acts for one in carried if getattr(one, "canvas", None)}
-    for canvas, acts in placed.items():
+    regions = {part.canvas: part.acts for part in carried if getattr(part, "canvas", None)}
+    for canvas, acts in regions.items():
         if acts is not None and not canvas.rows and (PIECE, canvas) not in told:
             told.add((PIECE, canvas))
-            size = (acts.shape[2], acts.shape[1])
+            size = (acts.shape[2], acts.shape[1])  # acts: (people, H, W)
             tell_of_piece(canvas, size, latent, lambda: start.over_a_picture(to_sigma))
 
 
@@ -114,7 +137,8 @@ def tell_of_piece(
 ) -> None:
     """Tell where a run may be of a piece of the picture: smaller than its canvas, and over a picture that is there.
 
-    size: of the canvas, latent: of what is sampled, (width, height) in pixels.
+    size: of the canvas, latent: of what is sampled, (width, height) in pixels. over_a_picture: asked only where the
+    latent is clearly smaller, since it looks at every pixel of a latent.
     """
     text = ""
     if geometry.clearly_smaller(latent, size) and over_a_picture():
@@ -125,7 +149,8 @@ def tell_of_piece(
 def begins_late(options: Mapping[str, Any], percent_to_sigma: Callable[[float], float]) -> bool:
     """Whether a run leaves out so much of its schedule that it must start from a picture, seen from one forward.
 
-    options: the host's transformer_options. Raises nothing where a pack makes its own without the schedule.
+    For a ControlNet, which is not shown the latent that a run starts from. options: the host's transformer_options. No
+    where a pack makes its own without the schedule.
     """
     sigmas = options.get("sample_sigmas")
     return sigmas is not None and float(sigmas[0]) < percent_to_sigma(_OVER_A_PICTURE_UNSEEN)

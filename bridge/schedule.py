@@ -35,7 +35,11 @@ class SigmaRange:
 
 @dataclass(frozen=True)
 class ScheduleRange:
-    """A part of the schedule. start, end: 0..1, as in the host's start_percent and end_percent, start <= end."""
+    """A part of the schedule. start, end: 0..1, as in the host's start_percent and end_percent.
+
+    What a user sets has start <= end (check_range). What several nodes set together may start after its end: such a
+    range is empty, and its sigmas contain none.
+    """
 
     start: float = 0.0
     end: float = 1.0
@@ -46,11 +50,14 @@ class ScheduleRange:
 
     @property
     def is_empty(self) -> bool:
-        """Whether it switches off on purpose."""
+        """Whether it is of no length, as a user sets it to switch something off."""
         return self.start >= self.end
 
     def in_sigmas(self, model_sampling: Any) -> SigmaRange:
-        """The sigmas of this part. model_sampling: the host's, of the MODEL that samples."""
+        """The sigmas of this part. model_sampling: the host's, of the MODEL that samples.
+
+        A range from 0 % on begins above every sigma: some schedulers' first sigma is higher than the schedule's.
+        """
         first = BEFORE_THE_FIRST if self.start <= 0 else float(model_sampling.percent_to_sigma(self.start))
         return SigmaRange(first, float(model_sampling.percent_to_sigma(self.end)))
 
@@ -62,7 +69,7 @@ WHOLE_SCHEDULE = ScheduleRange()
 
 
 def schedule_range(what: str, start: float, end: float) -> ScheduleRange:
-    """The range that a user has set for `what`.
+    """The range that a user has set. what: what works in it, for the message, such as "The ControlNet".
 
     Raises BadSetup for a range that ends before it starts; an empty one (start = end) switches off on purpose.
     """
@@ -71,7 +78,7 @@ def schedule_range(what: str, start: float, end: float) -> ScheduleRange:
 
 
 def check_range(what: str, start: float, end: float) -> None:
-    """Raise BadSetup for a range that ends before it starts."""
+    """Raise BadSetup for a range that ends before it starts. what: as in schedule_range."""
     if start > end:
         why = f"{what} starts at {start:g} and ends at {end:g} of the schedule, so it would never work."
         raise BadSetup(why, "Set the start below the end.")
@@ -88,12 +95,16 @@ def is_unfinished(sigmas: Tensor) -> bool:
 
 
 def percent_of(sigma: float, model_sampling: Any) -> float:
-    """Where in the schedule a sigma lies, 0..1, to a thousandth: what the host's percent_to_sigma does, reversed."""
+    """Where in the schedule a sigma lies, 0..1, to a thousandth: what the host's percent_to_sigma does, reversed.
+
+    0 for a sigma at or above the schedule's highest, 1 for one below its lowest.
+    """
     low, high = 0.0, 1.0
-    for _ in range(12):
+    for _ in range(12):  # halves: 1/4096 in the end
         middle = (low + high) / 2
         if float(model_sampling.percent_to_sigma(middle)) > sigma:
             low = middle
         else:
             high = middle
+    # A sigma that no middle was above is the highest, or higher: exactly the beginning.
     return high if low > 0 else 0.0

@@ -20,7 +20,6 @@ from ...bridge import dit, notes, scopes
 from ...bridge.carried import cut_regions
 from ...bridge.conditioning import (
     ATTACHED,
-    WHOLE_LATENT,
     Area,
     AttachedRows,
     Attachment,
@@ -28,6 +27,7 @@ from ...bridge.conditioning import (
     check_conditioning,
     hint_of_area,
     latent_of_run,
+    whole_latent,
 )
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, of_people
@@ -142,7 +142,11 @@ class InfuseNet(ControlNet):
         self.report.forward(rows, cond["c_crossattn"], transformer_options.get("sample_sigmas"))
         if not first >= t[0] >= last:
             return control
-        latent = self._whole_latent(x_noisy, rows.area, transformer_options)
+        latent = whole_latent(x_noisy, rows.area, transformer_options, self._latent)
+        if latent is None:
+            why = "a prompt has an area of its own, and it is unknown which part of the picture that is"
+            advice = "Use Conditioning (Set Mask) instead of Conditioning (Set Area)."
+            raise BadRegion(", ".join(names(self.scope.people)), why, advice)
         key = x_noisy.shape, x_noisy.device, rows.area, latent
         if key not in self._passes:
             self._check(len(x_noisy) // batched_number, latent)
@@ -150,17 +154,6 @@ class InfuseNet(ControlNet):
             self._passes[key] = self._made(x_noisy, latent, rows.area)
         residuals = self._residuals(self._passes[key], x_noisy, t, cond.get("y"))
         return self.control_merge(residuals, control, output_dtype=None)
-
-    def _whole_latent(self, x: Tensor, area: Area | None, options: Options) -> tuple[int, int]:
-        """(height, width) of the whole picture in latent pixels. Raises BadRegion where that is unknown."""
-        if area is None:
-            return int(x.shape[-2]), int(x.shape[-1])
-        latent = options.get(WHOLE_LATENT, self._latent)
-        if latent is None:
-            why = "a prompt has an area of its own, and it is unknown which part of the picture that is"
-            advice = "Use Conditioning (Set Mask) instead of Conditioning (Set Area)."
-            raise BadRegion(", ".join(names(self.scope.people)), why, advice)
-        return latent
 
     def _check(self, pictures: int, latent: tuple[int, int]) -> None:
         """Raise BadCast, BadSize. latent: (height, width) of the whole picture in latent pixels."""

@@ -14,6 +14,7 @@ tomllib = pytest.importorskip("tomllib", reason="needs Python 3.11 to read pypro
 SYSTEMS = ("Operating System :: OS Independent", "Operating System :: Microsoft", "Operating System :: POSIX")
 URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS: dict[str, set[str]] = {
+    "box_links": set(),
     "doctor": {"fetchApi"},
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "apiURL =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},

@@ -197,6 +197,8 @@ def test_every_node_says_where_it_comes_from(node_ids: set[str]) -> None:
         where, ours = node["properties"], node["type"].startswith("Likeness")
         if ours:
             assert node["type"] in node_ids and where.get("ver") == version[1], stem
+        else:
+            assert node["type"] not in node_ids, stem
         assert where["cnr_id"] == ("likeness" if ours else "comfy-core"), stem
         models = where.get("models", [])
         assert all(one in offered and one["name"] in node["widgets_values"] for one in models), stem
@@ -205,9 +207,9 @@ def test_every_node_says_where_it_comes_from(node_ids: set[str]) -> None:
 @every_file
 def test_instant_id_recognises_faces_at_the_size_of_its_authors(file: File) -> Iterator[object]:
     """Through Resize Photo, or by photo_size."""
-    if not any(node["type"] == "LikenessApplyInstantID" for node in file.real):
-        return
-    for level in (file.graph, *file.inside.values()):
+    uses_it = any(node["type"] == "LikenessApplyInstantID" for node in file.real)
+    levels = (file.graph, *file.inside.values()) if uses_it else ()
+    for level in levels:
         resizing = [node for node in level["nodes"] if node["type"] == "LikenessResizePhoto"]
         resized = {link for node in resizing for link in node["outputs"][0]["links"] or ()}
         for node in level["nodes"]:

@@ -35,16 +35,17 @@ def test_every_face_of_every_photo(detector, recogniser, theirs, path):
     bgr = picture(path)
     found, expected = find_faces(detector, bgr), find_faces(theirs[0], bgr)
     assert found.tried == expected.tried
-    for number, (face, other) in enumerate(zip(found.faces, expected.faces, strict=True)):
+    pairs = list(zip(found.faces, expected.faces, strict=True))
+    for face, other in pairs:
         assert face.score == pytest.approx(other.score, abs=1e-4)
         assert np.abs(np.subtract(face.box, other.box)).max() < 0.01
         assert np.abs(np.subtract(face.keypoints, other.keypoints)).max() < 0.01
-        if number < 8:
-            crop, wanted = pictures.align(bgr, face.keypoints, 112), norm_crop(bgr, np.array(other.keypoints))
-            assert np.abs(crop.astype(int) - wanted).max() <= 1
-            embedding = torch.from_numpy(theirs[1].get_feat(wanted))
-            assert relative(recogniser.embed([wanted]), embedding) <= 1e-4
-            assert torch.cosine_similarity(recogniser.embed([crop]), embedding) > 0.9999
+    for face, other in pairs[:8]:  # recognising all of a crowd takes long
+        crop, wanted = pictures.align(bgr, face.keypoints, 112), norm_crop(bgr, np.array(other.keypoints))
+        assert np.abs(crop.astype(int) - wanted).max() <= 1
+        embedding = torch.from_numpy(theirs[1].get_feat(wanted))
+        assert relative(recogniser.embed([wanted]), embedding) <= 1e-4
+        assert torch.cosine_similarity(recogniser.embed([crop]), embedding) > 0.9999
 
 
 def test_a_face_at_the_edge_is_black_outside_of_the_picture(detector):

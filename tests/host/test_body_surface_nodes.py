@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import real_faces
 import torch
+from format_files import WritesWhileOpened
 from pack.bridge import folders
 from pack.core.body_surface import iuv, network
 from pack.core.errors import BadPhoto, ModelMissing, UnsupportedCheckpoint
@@ -90,20 +91,6 @@ def test_a_file_that_was_replaced_is_read_again(models: Path) -> None:
 
 
 WROTE = densepose_made.CODE_RAN
-
-
-class WritingAtOnce(torch.nn.Module):
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return image
-
-    @torch.jit.export
-    def __getstate__(self) -> tuple[torch.Tensor, bool]:
-        return torch.ones(1), True
-
-    @torch.jit.export
-    def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
-        torch.save(state[0], "written_by_the_code_of_an_archive")
-        self.training = state[1]
 
 
 class Plain(torch.nn.Module):
@@ -214,7 +201,7 @@ def cut_off(path: Path) -> None:
 
 
 def writing_at_once(path: Path) -> None:
-    torch.jit.save(torch.jit.script(WritingAtOnce()), str(path))
+    torch.jit.save(torch.jit.script(WritesWhileOpened()), str(path))
 
 
 def with_weights(**more: torch.Tensor) -> Any:

@@ -175,9 +175,8 @@ def test_every_kind_of_socket_has_a_colour_that_is_seen(visit: Visit) -> None:
         assert len(set(colours.values())) == len(ours) >= 12
         assert {kind: links[kind] for kind in ours} == colours
         assert [one for one in colours.values() if figures.contrast(channels(one), channels(nodes)) < 3] == []
-        if visit.vue:
-            dot = "getComputedStyle(document.documentElement).getPropertyValue('--color-datatype-%s').trim()"
-            assert {kind: visit.page.evaluate(dot % kind) for kind in ours} == colours
+        dot = "getComputedStyle(document.documentElement).getPropertyValue('--color-datatype-%s').trim()"
+        assert {kind: visit.page.evaluate(dot % kind) for kind in ours} == colours
 
 
 # Model files

@@ -105,7 +105,12 @@ def test_garments_are_compared_with_their_regions(
     assert second == pytest.approx(float(torch.cosine_similarity(*direct).cpu()), abs=1e-5) and second < 0.999
     assert "  upper body clothes: 1.00" in found["text"] and "parts 1.00" in found["text"]
     assert measure.PickBest.execute(found["report"], images, score="parts", keep=1).args[2] == 0
-    if not people:
+    if people:
+        assert "Picture 1: resemblance 0.9" in found["text"] and "association 2/2" in found["text"]
+        assert 0.4 < found["resemblance"] < 0.5, "all of the first picture, nothing of the second"
+        with pytest.raises(BadPhoto, match="No picture has the score copy-paste"):
+            measure.PickBest.execute(found["report"], images, score="copy-paste", keep=1)
+    else:
         assert found["text"].startswith("Picture 1: parts 1.00\n")
         assert torch.allclose(found["annotated"][:, :-100], images[:, :-100], atol=0.004)  # above what is written
         assert "Connect a cast or an identity" in found["resemblance"].message

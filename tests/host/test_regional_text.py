@@ -92,6 +92,11 @@ def test_in_every_layer_each_half_hears_its_own_person_alone(sdxl, seen, method)
             assert reads(layer, 0, inside, [*range(77), *tokens])
         if prompts:
             assert reads(layer, 1, left | ~left, range(77)) and not reads(layer, 0, ~left, range(77))
+        else:  # the negative has ID tokens of its own
+            assert all(
+                reads(layer, 1, inside, [*range(77), *tokens])
+                for tokens, inside in zip(own, (left, ~left), strict=True)
+            )
 
 
 @pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 1e-6), (torch.bfloat16, 8e-3), (torch.float16, 1e-3)])

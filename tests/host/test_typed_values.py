@@ -53,7 +53,7 @@ def same(shown: Any, sent: Any) -> bool:
 
 
 def typed_of(boxes: Typed, typed: Typed) -> Typed:
-    """Without values that a copy has because its links are gone, or that 1.27.10 shows from the second opening on."""
+    """Without values that a copy has because its links are gone."""
     return [{name: box[name] for name in names} for box, names in zip(boxes, typed, strict=True)]
 
 
@@ -78,14 +78,21 @@ def type_all(visit: Visit) -> Typed:
 
 
 def type_on_canvas(visit: Visit, number: int, name: str, left: float, right: float, y: float) -> None:
-    """By the arrows at both ends of the line, or in the dialog that a click on it opens."""
+    """By the arrows at both ends of the line, or in the dialog that a click on it opens.
+
+    To a frontend a press is a drag and no click where a movement follows it after more than 0.15 s. Chromium reports
+    movements by itself where a page has computed so long between press and release. So whoever sees no change clicks
+    again.
+    """
     before = visit.page.ask("valueOf", number, name)
-    for x in (right - 25, left + 25):
-        if visit.page.ask("valueOf", number, name) == before:
+    for _ in range(3):
+        for x in (right - 25, left + 25):
+            if visit.page.ask("valueOf", number, name) != before:
+                return
             visit.page.click(x, y)
-        if visit.page.ask("dialog"):
-            visit.page.call("Input.insertText", text="typed in a dialog")
-            visit.page.press_enter()
+            if visit.page.ask("dialog"):
+                visit.page.call("Input.insertText", text="typed in a dialog")
+                visit.page.press_enter()
 
 
 def usual(path: Path) -> Any:
@@ -112,9 +119,10 @@ def put(request: pytest.FixtureRequest, visit: Visit) -> Path:
 
 def test_what_is_typed_is_shown_and_sent_whatever_is_done_in_between(put: Path, visit: Visit) -> None:
     page, typed = visit.page, type_all(visit)
+    kinds = page.ask("kinds")
 
     page.ask("anotherTab")
-    assert typed_of(seen(visit, "another tab and back"), typed) == typed
+    assert seen(visit, "another tab and back") == typed
 
     page.ask("copyBoxes")
     copies = seen(visit, "pasted")
@@ -122,18 +130,19 @@ def test_what_is_typed_is_shown_and_sent_whatever_is_done_in_between(put: Path, 
     assert typed_of(copies[len(typed) :], typed) == typed, "a copy of each"
 
     page.ask("undo", False)  # pasting is noted
-    assert typed_of(seen(visit, "undone"), typed) == typed
+    assert seen(visit, "undone") == typed
 
     save(visit)
     visit.open()
     page.wait(f"visitor.boxes() == {len(typed)}")
     page.ask("settled")
-    assert typed_of(seen(visit, "saved, and the page opened anew"), typed) == typed
+    assert seen(visit, "saved, and the page opened anew") == typed
 
     page.ask("exportAndImport")
     page.wait(f"visitor.boxes() == {len(typed)}")
     page.ask("settled")
-    assert typed_of(seen(visit, "exported and imported"), typed) == typed
+    assert seen(visit, "exported and imported") == typed
+    assert page.ask("kinds") == kinds
 
 
 def save(visit: Visit) -> None:

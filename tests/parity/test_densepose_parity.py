@@ -1,4 +1,8 @@
-"""DensePose's network beside detectron2's own layers, with the same small weights."""
+"""DensePose's network beside another port of detectron2's, with the same small weights.
+
+The golden numbers were not made by an installation of detectron2, but by a patched port of its layers. So they tell
+that two readings of detectron2 agree, and nothing of what the published weights find in photos.
+"""
 
 from pathlib import Path
 
@@ -9,12 +13,12 @@ from pack.core.body_surface.network import DensePose, own_weights
 from safetensors.torch import load_file
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "densepose.safetensors"
-"""What densepose_rcnn_R_50_FPN_DL_s1x and R_101 of detectron2 find, with min_score 0.8, in widths of `densepose_made`:
+"""What the port finds as densepose_rcnn_R_50_FPN_DL_s1x and R_101, with min_score 0.8, in widths of `densepose_made`:
 all boxes, and of the charts of three bodies every 14th pixel."""
 
 
 @pytest.mark.parametrize("depth", [50, 101])
-def test_bodies_and_their_surface_are_those_of_detectron2(depth: int) -> None:
+def test_bodies_and_their_surface_are_those_of_a_port_of_detectron2(depth: int) -> None:
     golden = load_file(GOLDEN)
     blocks = (3, 4, 6, 3) if depth == 50 else (3, 4, 23, 3)
     exported = {f"model.{name}": one for name, one in densepose_made.weights(2, 9, blocks).items()}

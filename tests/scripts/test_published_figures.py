@@ -279,8 +279,7 @@ def test_figures_of_faces_are_what_their_words_say(crowd: Crowd) -> None:
     report = measure.measure(crowd.faces(), crowd.cast(), [RECOGNISER])
     expected = [by_hand(crowd, number) for number in range(len(crowd.shown))]
     assert sum(one.missing for one in expected) > 0 and sum(one.extra for one in expected) > 0
-    if crowd.placed:
-        assert sum(one.swapped for one in expected) == 2
+    assert sum(one.swapped for one in expected) == (2 if crowd.placed else 0)
     for one, sums in zip(report.judged, expected, strict=True):
         assert one.means == {
             "weakest person": pytest.approx(sums.weakest, abs=1e-6),

@@ -284,6 +284,10 @@ window.visitor = {
     return boxes().map(box => Object.fromEntries(names(box).map(name => [name, [shown(box, name), ...sent(box, name)]])));
   },
 
+  // By name, the kind of each value that a box shows, and what there is to choose from.
+  kinds: () => boxes().map(box => Object.fromEntries(
+    box.widgets.filter(({name}) => name).map(({name, type, options}) => [name, [type, plain(options.values ?? [])]]))),
+
   // Whether each value has another one to choose.
   others: () => boxes().map(box => Object.fromEntries(box.widgets.map(({name, type, value, options}) => [name,
     type !== 'combo' || (options.values.call?.() ?? options.values).some(other => other !== value)]))),

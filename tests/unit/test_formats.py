@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from format_files import TABLE, on_meta, state_of
+from format_files import TABLE, WritesWhileOpened, on_meta, state_of
 from pack.core.errors import UnsupportedCheckpoint
 from pack.core.models import files
 from pack.core.models.files import listing
@@ -99,19 +99,6 @@ def test_a_zip_whose_end_is_damaged_is_named(tmp_path):
     assert recognised(path) == (None, None)
 
 
-class Writes(torch.nn.Module):
-    """Writes a file while it is opened, before anybody can ask what it is."""
-
-    @torch.jit.export
-    def __getstate__(self) -> tuple[torch.Tensor, bool]:
-        return torch.ones(1), True
-
-    @torch.jit.export
-    def __setstate__(self, state: tuple[torch.Tensor, bool]) -> None:
-        torch.save(state[0], "written_by_the_code_of_an_archive")
-        self.training = state[1]
-
-
 def renamed(path: Path) -> None:
     """The members of a TorchScript archive in capitals, by which torch finds them as well."""
     with zipfile.ZipFile(path) as archive:
@@ -135,7 +122,7 @@ def test_weights_that_bring_code_are_not_opened(kind: str, tmp_path: Path, monke
     if kind == "tar":
         tarred(path)
     else:
-        torch.jit.save(torch.jit.script(Writes()), str(path))
+        torch.jit.save(torch.jit.script(WritesWhileOpened()), str(path))
     if kind == "capitals":
         renamed(path)
     opened: list[Path] = []
