@@ -45,6 +45,8 @@ BEFORE = -10
 """What the links inside of a box at its own inputs begin at."""
 BEHIND = -20
 """What the links inside of a box at its own outputs end at."""
+PHOTO_OF = {"parts_try_on": "likeness_full_length.png", "start_person_in_photo": "likeness_carla.png"}
+"""By template: the photo whose own size its result has."""
 DRAWN = {"DA3Render", "SDPoseDrawKeypoints"}
 """By networks of a gigabyte, which no small file stands in for: the picture they look at takes the drawing's place."""
 TABLE = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8"))
@@ -286,9 +288,9 @@ def draws_and_samples_again(host_server: HostServer, file: Path, prompt: Prompt,
     """Whether a template has made its pictures, and with another seed computes nothing but what depends on it."""
     pictures = result(host_server, prompt, first)
     width, height = size_of(file)
-    if file.stem == "start_person_in_photo":
+    if file.stem in PHOTO_OF:
         # It comes back as large as the photo, which is a drawing of the pack.
-        with Image.open(templates.ROOT / "pictures" / "likeness_carla.png") as photo:
+        with Image.open(templates.ROOT / "pictures" / PHOTO_OF[file.stem]) as photo:
             width, height = photo.size
     assert pictures.shape == (count(prompt), height, width, 3)
     assert pictures.std() > 5
@@ -455,19 +457,27 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
         assert all(painted[y0:y1, x0:x1].mean() > 0.9 for x0, y0, x1, y1 in places)
 
 
-def test_a_face_swap_comes_back_at_the_photos_own_size(
-    host_server: HostServer, small: Callable[..., Prompt], tmp_path: Path
+@pytest.mark.parametrize(
+    ("template", "masking"), [("start_person_in_photo", "LikenessPersonRegion"), ("parts_try_on", "Both places")]
+)
+def test_a_photo_comes_back_at_its_own_size(
+    template: str, masking: str, host_server: HostServer, small: Callable[..., Prompt], tmp_path: Path
 ) -> None:
-    """The photo is twice as large as what is painted; outside of the mask every pixel stays, bit for bit."""
+    """The photo is twice as large as what is painted; outside of the mask every pixel stays, bit for bit.
+
+    masking: the kind or the title of the node whose mask says where the picture is painted anew.
+    """
     width, height = 896, 624
     picture = tmp_path / "photo.png"
     photo = ImageOps.fit(Image.open(photos.group()).convert("RGB"), (width, height))
     photo.save(picture)
-    prompt = small("start_person_in_photo")
+    prompt = small(template)
     prompt = templates.substitute(prompt, {"LikenessResizePhoto.longer_side": width // 2})
     (loader,) = (number for number, entry in prompt.items() if entry["_meta"]["title"] == "Photo")
     prompt[loader]["inputs"]["image"] = host_server.upload_image(picture)
-    (region,) = workflow.nodes_of(prompt, "LikenessPersonRegion")
+    (region,) = (
+        number for number, entry in prompt.items() if masking in (entry["class_type"], entry["_meta"]["title"])
+    )
     # As large as the photo, the way ComfyUI's own ImageCompositeMasked enlarges a mask.
     prompt["white"] = node("EmptyImage", width=width, height=height, batch_size=1, color=0xFFFFFF)
     prompt["black"] = node("EmptyImage", width=width, height=height, batch_size=1, color=0)
