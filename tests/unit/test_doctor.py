@@ -173,7 +173,7 @@ def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
 def test_a_pack_that_nobody_publishes(complete):
     graph = {"1": {"class_type": "LikenessLoadFaceModel", "inputs": {"pack": "mine", "recognisers": "all found"}}}
     (found,) = doctor.to_fix(needs.wanted(graph), folders(complete))
-    place = complete / "insightface" / "mine"
+    place = complete / "insightface" / "models" / "mine"
     assert (found.name, found.detail) == ("mine", f"{place} is not there; choose a face pack that is.")
     copy_face_pack(complete / "insightface" / "mine")
     assert doctor.to_fix(needs.wanted(graph), folders(complete)) == []
