@@ -497,7 +497,7 @@ def test_a_photo_comes_back_at_its_own_size(
     painted = (np.asarray(photo) != swapped).any(-1)
     assert not painted[~inside].any()
     assert painted[inside].mean() > 0.85
-    assert 0.01 < inside.mean() < 0.5
+    assert 0.01 < inside.mean() < 0.6
 
 
 def faces_in(picture: Path) -> list[tuple[int, ...]]:
