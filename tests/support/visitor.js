@@ -270,6 +270,8 @@ window.visitor = {
     const output = await visitor.prompt();
     const shown = (box, name) => {
       const line = row(box, name), field = line?.querySelector('textarea, input');
+      const toggle = line?.querySelector('[role=switch]');
+      if (toggle) return toggle.ariaChecked === 'true' || toggle.checked === true;
       if (line) return field ? field.value : line.querySelector('[role=combobox]').innerText;
       return widget(box, name).element?.value ?? widget(box, name).value;
     };
@@ -322,6 +324,8 @@ window.visitor = {
   // Another number, or another word of a list.
   async choose(number, name) {
     const line = row(boxes()[number], name);
+    const toggle = line.querySelector('[role=switch]');
+    if (toggle) return toggle.click();
     const [more, list] = ['[data-testid=increment]', '[role=combobox]'].map(button => line.querySelector(button));
     if (more) return (more.disabled ? line.querySelector('[data-testid=decrement]') : more).click();
     const before = list.innerText, options = () => all('[role=option]');
