@@ -5,7 +5,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { someAreOurs } from "./ours.js";
+import { someAreOurs, templateTitles } from "./ours.js";
 
 const PACK = decodeURIComponent(new URL(".", import.meta.url).pathname.split("/").at(-2));
 const ROUTE = `/workflow_templates/${PACK}/`;
@@ -13,7 +13,10 @@ const FITTED_PART = 0.75;
 const SMALLEST_READABLE = 8 / 14;
 const TITLE_BAR = 30; // pixels of a node above its position
 
-let asked = ""; // the name of the template whose file the gallery has asked for last, as it will call its tab
+// The name of the template whose file the gallery has asked for last: its title, which its tab is called like, or that of
+// its file, where gallery.js has been asked first.
+let asked = "";
+let titles = new Map(); // by the names of the files
 
 /** How many pixels of the screen the frontend gives a pixel of the graph when it fits a template into the window. */
 function scaleOf({ nodes }) {
@@ -27,12 +30,15 @@ function scaleOf({ nodes }) {
 }
 
 function isOpenedTemplate(name, options) {
-  return options?.openSource === "template" && name === asked;
+  return options?.openSource === "template" && (name === asked || name === titles.get(asked));
 }
 
 app.registerExtension({
   name: "likeness.small_window",
   init() {
+    templateTitles()
+      .then((known) => (titles = new Map(known)))
+      .catch(() => {}); // without the tables a template is known by the name of its file
     const { apiURL } = api;
     api.apiURL = function (route, ...rest) {
       const isFile = route.startsWith?.(ROUTE) && route.endsWith(".json");

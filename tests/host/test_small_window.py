@@ -23,8 +23,9 @@ def open_like_the_gallery(visit: Visit, stem: str) -> bool:
     title = json.dumps(translations.main_file("en")["templateWorkflows"]["template"]["likeness"][stem])
     pack = json.dumps(visit.server.pack_name)
     visit.page.evaluate(f"""(async () => {{
-        const offered = (await app.api.getWorkflowTemplates())[{pack}] ?? [];
-        const name = offered.find(name => name.startsWith({title})) ?? {title};
+        await app.api.getWorkflowTemplates();
+        await app.api.getCoreWorkflowTemplates();
+        const name = {title};
         const answer = await fetch(app.api.apiURL(`/workflow_templates/${{{pack}}}/${{name}}.json`));
         await app.loadGraphData(await answer.json(), true, true, name, {{openSource: 'template'}});
         return true;
