@@ -218,7 +218,7 @@ def test_nothing_is_lost_made_twice_or_open_to_the_network(setup: Setup, tmp_pat
     assert [name for ip, name in listening if not (getattr(ip, "ipv4_mapped", None) or ip).is_loopback] == []
     reasons = failed(tmp_path / "out")
     assert reasons.keys() == BAD.keys() and all(len(reason) > 20 for reason in reasons.values()), reasons
-    assert reasons["no such photo"] == f"Photo.image is nobody.png, which is not in {setup.folder}."
+    assert reasons["no such photo"] == f"Photo.image is nobody.png, which is not in {setup.folder}. Nearest: words.png."
 
 
 @pytest.mark.thorough

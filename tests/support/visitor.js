@@ -215,7 +215,9 @@ window.visitor = {
   slots() {
     const cast = visitor.cast(), slot = name => cast.inputs.findIndex(input => input.name == name);
     const rows = all(`[data-node-id="${cast.id}"] .lg-slot--input`);
-    const shown = rows.length ? rows.map(one => one.innerText.trim()).filter(name => name) // widgets' have none
+    const named = text => cast.inputs.find(({label, localized_name, name}) => [label, localized_name, name].includes(text));
+    const shown = rows.length
+      ? rows.map(row => row.innerText.trim()).filter(text => text).map(text => named(text)?.name ?? text) // widgets' have none
       : cast.inputs.filter(input => !input.widget).map(input => input.name);
     return shown.map(name => name + (cast.isInputConnected(slot(name)) ? '*' : '')).join(' ');
   },
