@@ -130,15 +130,19 @@ def test_tooltips_of_choices_switches_and_texts_end_with_their_default() -> None
 
 
 def test_notes_name_nodes_by_their_titles() -> None:
-    """*Emphasis with a capital* in a note is a title: of a node there, of one of ours to add, or of a template."""
+    """*Emphasis with a capital* in a note is a title: of a node there or in a box, of one of ours, or of a template."""
     ours = {name for s in SCHEMAS.values() for name in (s.display_name, s.display_name.split(" (")[0])}
     texts = translations.main_file("en")["templateWorkflows"]
     known = CORE_TITLES | ours | {*texts["template"]["likeness"].values(), "Two people (miniature)", "Workflows"}
     for name, path in WORKFLOWS.items():
-        nodes = json.loads(path.read_text("utf-8"))["nodes"]
-        (note,) = (node["widgets_values"][0] for node in nodes if node["type"] == "MarkdownNote")
+        graph = json.loads(path.read_text("utf-8"))
+        (note,) = (node["widgets_values"][0] for node in graph["nodes"] if node["type"] == "MarkdownNote")
+        nodes = [*graph["nodes"]]
+        for box in graph.get("definitions", {}).get("subgraphs", []):
+            nodes += box["nodes"]
         here = {node["title"] for node in nodes if "title" in node}
-        kinds = {re.split("[:,]| of ", title)[0] for title in here}  # Photo of Anna and Photo of Ben: each *Photo*
+        # Photo of Anna and Photo of Ben: each *Photo*; Are they in it? Ctrl+B: *Are they in it?*
+        kinds = {re.split(r"[:,]| of |(?<=\?) ", title)[0] for title in here}
         titles = set(re.findall(r"(?<!\*)\*([A-Z][^*]+)\*(?!\*)", note))
         assert titles - here - kinds - known - {"Open in Mask Editor"} == set(), name
 
