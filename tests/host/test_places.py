@@ -45,7 +45,8 @@ def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
     plain, drawn = (places.PersonRegion.execute(placed, 1, "face", 0.5, 16, image=i).args for i in (None, photo))
     assert torch.equal(plain[0], drawn[0])
     corners = [float(preview[0, -1, -1, 0]) for preview in (bare[1], seen[1], plain[1], drawn[1])]
-    assert corners == pytest.approx([0.08, 0.5, 0.08, 0.5], abs=0.01)
+    # Grey of 0.5, half transparent, on white.
+    assert corners == pytest.approx([0.08, 0.75, 0.08, 0.75], abs=0.01)
 
 
 RED, GREEN, BLUE = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
