@@ -71,14 +71,13 @@ def files_stamp() -> tuple[Stamp, ...]:
 def refusal(pack: str, recognisers: str) -> LikenessError | None:
     """Why this choice cannot be loaded, as far as file names tell."""
     files = _files()
-    pack, recognisers = _as_offered(pack, recognisers, files)
     known = _chosen(pack, files)
     if known is None:
         return _no_pack(pack, files)
     if recognisers == NO_RECOGNISER:
         return None
     found = files.recognisers(known)
-    if recognisers != ALL and recognisers not in found:
+    if recognisers != ALL and among(recognisers, found) is None:
         return _missing(f"The face recogniser {recognisers}", recognisers)
     return None if found else _no_recogniser(pack)
 
@@ -89,13 +88,6 @@ def _no_pack(pack: str, files: Files) -> LikenessError:
         why = f"No .onnx file lies directly in {listed(_roots())}; in their folders lie the face packs {listed(there)}."
         return BadSetup(why, "Choose one of these in Load Face Model.")
     return _missing("A face pack" if pack == NONE_FOUND else f"The face pack {pack}", pack)
-
-
-def _as_offered(pack: str, recognisers: str, files: Files) -> tuple[str, str]:
-    """A pack and the id of a recogniser as they are called here, where a workflow spells them otherwise."""
-    offered = among(pack, packs.packs(files.onnx)) or pack
-    known = files.recognisers(_chosen(offered, files) or offered)
-    return offered, among(recognisers, known) or recognisers
 
 
 def _no_recogniser(pack: str) -> LikenessError:
@@ -151,8 +143,8 @@ def load_face_model(
         raise error
     runs_on = _provider(backend, provider, node)
     files = _files()
-    pack, recognisers = _as_offered(pack, recognisers, files)
     pack = _chosen(pack, files) or pack
+    recognisers = among(recognisers, files.recognisers(pack)) or recognisers
     left_out: list[UnsupportedCheckpoint] = []
     detector = _no_detector if pack == NO_DETECTOR else _first_detector(files, pack, runs_on, left_out)
     usable = _usable(files, pack, recognisers, runs_on, left_out)
@@ -247,10 +239,12 @@ def _roots() -> list[str]:
 
 
 def _chosen(pack: str, files: Files) -> str | None:
-    """The pack that is there under this name, or under the one it has now; None where none is."""
+    """The pack that is there under this name, in another spelling of it, or under the one it has now; None where none
+    is."""
     if pack == NO_DETECTOR:
         return pack
-    return packs.chosen(pack, list(packs.packs(files.onnx)), _roots())
+    known = list(packs.packs(files.onnx))
+    return packs.chosen(among(pack, known) or pack, known, _roots())
 
 
 def _missing(what: str, key: str) -> LikenessError:

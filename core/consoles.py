@@ -9,7 +9,7 @@ LogInterceptor (app/logger.py) makes both streams raise, although Python's sys.s
 import io
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -29,20 +29,21 @@ def accept_any_text() -> None:
     What a stream can write comes out as before. A stream that another pack puts into the place of sys.stdout later is
     a new one, so this is called again before our text leaves: it costs some microseconds where nothing is to be done.
     """
-    for stream in _streams():
+    handlers = list(_handlers())
+    for stream in _streams(handlers):
         # One that is closed, detached or belongs to a program that has ended raises: nobody reads it.
         with suppress(ValueError, OSError):
             _accept(stream)
-    for handler in _handlers():
+    for handler in handlers:
         # A file that is opened with the first record, or anew when it has become too long (RotatingFileHandler).
         if isinstance(handler, logging.FileHandler) and handler.errors in (None, "strict"):
             handler.errors = ESCAPES
 
 
-def _streams() -> Iterator[Any]:
+def _streams(handlers: Iterable[logging.Handler]) -> Iterator[Any]:
     """Streams that text may be written to. A program without a console (pythonw) has None in their places."""
     streams = [sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__]
-    streams += [getattr(handler, "stream", None) for handler in _handlers()]
+    streams += [getattr(handler, "stream", None) for handler in handlers]
     return (stream for stream in streams if stream is not None)
 
 

@@ -141,7 +141,7 @@ def _cut(text: str, font: Any, width: float) -> str:
 
 def as_picture(image: Tensor) -> Image.Image:
     """(H, W, 1|3|4) float 0..1 or uint8 to an RGB picture, on white where it is transparent."""
-    rgb = as_rgb(image.detach() / 255 if image.dtype == torch.uint8 else image.detach()).clamp(0, 1)
+    rgb = as_rgb(image / 255 if image.dtype == torch.uint8 else image).clamp(0, 1)
     return Image.fromarray((rgb * 255).round().byte().numpy())
 
 

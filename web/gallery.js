@@ -6,11 +6,8 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { settingOf, templateTitles } from "./ours.js";
+import { PACK, TEMPLATES_ROUTE, settingOf, templateTitles } from "./ours.js";
 
-// The folder that the pack was put into: .../extensions/<folder>/gallery.js
-const PACK = decodeURIComponent(new URL(".", import.meta.url).pathname.split("/").at(-2));
-const ROUTE = `/workflow_templates/${PACK}/`;
 const stems = new Map(); // by title, of those that the gallery shows
 let replaced = {}; // names of earlier templates -> which one has taken over
 let files = []; // names of the pack's templates, as the host lists them
@@ -61,9 +58,9 @@ app.registerExtension({
     };
     // "<title>.json" and, for a picture, "<title>", behind which its ending is put later.
     api.apiURL = function (route, ...given) {
-      const [, title, ending] = (route.startsWith?.(ROUTE) && /^(.*?)(\.json)?$/.exec(route.slice(ROUTE.length))) || [];
+      const [, title, ending] = (route.startsWith?.(TEMPLATES_ROUTE) && /^(.*?)(\.json)?$/.exec(route.slice(TEMPLATES_ROUTE.length))) || [];
       const stem = stems.get(title) ?? replaced[title];
-      return apiURL.call(this, stem ? ROUTE + stem + (ending ?? "") : route, ...given);
+      return apiURL.call(this, stem ? TEMPLATES_ROUTE + stem + (ending ?? "") : route, ...given);
     };
   },
 });

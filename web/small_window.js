@@ -5,10 +5,8 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { someAreOurs, templateTitles } from "./ours.js";
+import { TEMPLATES_ROUTE, someAreOurs, templateTitles } from "./ours.js";
 
-const PACK = decodeURIComponent(new URL(".", import.meta.url).pathname.split("/").at(-2));
-const ROUTE = `/workflow_templates/${PACK}/`;
 const FITTED_PART = 0.75;
 const SMALLEST_READABLE = 8 / 14;
 const TITLE_BAR = 30; // pixels of a node above its position
@@ -41,8 +39,8 @@ app.registerExtension({
       .catch(() => {}); // without the tables a template is known by the name of its file
     const { apiURL } = api;
     api.apiURL = function (route, ...rest) {
-      const isFile = route.startsWith?.(ROUTE) && route.endsWith(".json");
-      if (isFile) asked = route.slice(ROUTE.length, -".json".length);
+      const isFile = route.startsWith?.(TEMPLATES_ROUTE) && route.endsWith(".json");
+      if (isFile) asked = route.slice(TEMPLATES_ROUTE.length, -".json".length);
       return apiURL.call(this, route, ...rest);
     };
     const { loadGraphData } = app;

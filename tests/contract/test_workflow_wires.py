@@ -56,10 +56,8 @@ CLEAR = Counts(hidden=0, backward=0, boxes=MOST_BOXES, disorder=0)
 """What every template is meant to have at most, and a new one has to have."""
 
 ALLOWED: dict[str, Counts] = {
-    "id_patch_absent_friend": Counts(hidden=3, backward=11, boxes=19, disorder=0),
     "id_patch_places_by_dragging": Counts(hidden=1, backward=6, boxes=11, disorder=0),
-    "id_patch_prompt_per_person": Counts(hidden=8, backward=11, boxes=15, disorder=0),
-    "id_patch_second_pass_eight_people": Counts(hidden=32, backward=22, boxes=22, disorder=0),
+    "id_patch_second_pass_eight_people": Counts(hidden=6, backward=0, boxes=2, disorder=0),
     "id_patch_several_scenes": Counts(hidden=9, backward=8, boxes=17, disorder=0),
     "id_patch_two_people": Counts(hidden=3, backward=5, boxes=10, disorder=0),
     "id_patch_with_pose_canny_depth": Counts(hidden=6, backward=14, boxes=17, disorder=0),
@@ -70,10 +68,10 @@ ALLOWED: dict[str, Counts] = {
     "ip_adapter_sd15_portrait": Counts(hidden=3, backward=6, boxes=12, disorder=0),
     "ip_adapter_without_insightface": Counts(hidden=2, backward=3, boxes=9, disorder=0),
     "lora_two_people": Counts(hidden=8, backward=8, boxes=13, disorder=1),
-    "parts2whole_with_pose": Counts(hidden=5, backward=13, boxes=17, disorder=1),
+    "parts2whole_with_pose": Counts(hidden=1, backward=0, boxes=4, disorder=0),
     "parts_id_patch_two_outfits": Counts(hidden=5, backward=15, boxes=17, disorder=0),
     "parts_instant_id_and_outfit": Counts(hidden=8, backward=16, boxes=19, disorder=0),
-    "parts_try_on": Counts(hidden=16, backward=13, boxes=18, disorder=0),
+    "parts_try_on": Counts(hidden=5, backward=0, boxes=6, disorder=0),
     "people_cast_from_photos": Counts(hidden=6, backward=5, boxes=12, disorder=0),
     "photo_maker_two_people": Counts(hidden=4, backward=3, boxes=10, disorder=0),
     "references_klein_two_people": Counts(hidden=8, backward=6, boxes=10, disorder=0),
@@ -84,7 +82,7 @@ ALLOWED: dict[str, Counts] = {
     "with_anyone_two_people": Counts(hidden=6, backward=4, boxes=11, disorder=0),
 }
 """The templates that are not yet clear. These numbers may only become smaller; who lays one out anew takes its row
-away."""
+away. Wires through reroutes are followed by test_workflow_files.py alone: here they are counted as if straight."""
 
 
 @dataclass(frozen=True)
