@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 """Chunks without which the pixels would be others; an animated PNG shows its first picture without the rest."""
 
@@ -44,18 +44,22 @@ class Chunk:
 
 def without_metadata(data: bytes) -> Bare | None:
     """The file with its pixels alone; None for another format than these three."""
-    if data.startswith(_PNG):
+    if data.startswith(PNG):
         return _bare_png(data)
     if data.startswith(_JPEG):
         return _bare_jpeg(data)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+    if is_webp(data):
         return _bare_webp(data)
     return None
 
 
+def is_webp(data: bytes) -> bool:
+    return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+
+
 def _bare_png(data: bytes) -> Bare:
-    kept, exif = [_PNG], b""
-    for chunk in _png_chunks(data):
+    kept, exif = [PNG], b""
+    for chunk in png_chunks(data):
         if chunk.name in _PNG_KEPT:
             kept.append(chunk.whole)
         elif chunk.name == b"eXIf":
@@ -63,9 +67,10 @@ def _bare_png(data: bytes) -> Bare:
     return Bare(b"".join(kept), exif)
 
 
-def _png_chunks(data: bytes) -> Iterator[Chunk]:
-    """Each is its length (4 bytes), its name, what it holds, and a checksum (4 bytes)."""
-    start = len(_PNG)
+def png_chunks(data: bytes) -> Iterator[Chunk]:
+    """Those of a PNG, the last one as far as it is there. Each is its length (4 bytes), its name, what it holds, and a
+    checksum (4 bytes)."""
+    start = len(PNG)
     while start + 8 <= len(data):
         (length,) = struct.unpack_from(">I", data, start)
         end = start + 12 + length
@@ -98,7 +103,7 @@ def _bare_jpeg(data: bytes) -> Bare:
 
 def _bare_webp(data: bytes) -> Bare:
     kept, exif = [b"WEBP"], b""
-    for chunk in _webp_chunks(data):
+    for chunk in webp_chunks(data):
         if chunk.name == b"EXIF":
             exif = chunk.content
         if chunk.name == b"VP8X":
@@ -110,8 +115,8 @@ def _bare_webp(data: bytes) -> Bare:
     return Bare(b"RIFF" + struct.pack("<I", len(body)) + body, exif)
 
 
-def _webp_chunks(data: bytes) -> Iterator[Chunk]:
-    """Each is its name, its length (4 bytes) and what it holds, filled up to an even length."""
+def webp_chunks(data: bytes) -> Iterator[Chunk]:
+    """Those of a WebP. Each is its name, its length (4 bytes) and what it holds, filled up to an even length."""
     start = 12
     while start + 8 <= len(data):
         (length,) = struct.unpack_from("<I", data, start + 4)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import struct
 import zlib
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+from core.metadata import PNG, is_webp, png_chunks, webp_chunks
+
 _MOST = 64 * 10**6
 """Bytes of a text once it is unpacked."""
 _ASCII = 2
@@ -20,24 +21,20 @@ _ASCII = 2
 
 def texts_in(data: bytes) -> dict[str, str] | None:
     """The texts of a PNG or WebP, as far as it is whole; None for any other file."""
-    if data.startswith(_PNG):
+    if data.startswith(PNG):
         return _texts_of_png(data)
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+    if is_webp(data):
         return _texts_of_webp(data)
     return None
 
 
 def _texts_of_png(data: bytes) -> dict[str, str]:
     texts: dict[str, str] = {}
-    place = len(_PNG)
-    while place + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, place)
-        kind, chunk = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
-        name, _, rest = chunk.partition(b"\0")
-        text = _text_of_chunk(kind, rest)
+    for chunk in png_chunks(data):
+        name, _, rest = chunk.content.partition(b"\0")
+        text = _text_of_chunk(chunk.name, rest)
         if text is not None:
             texts[name.decode("latin-1")] = text
-        place += 12 + length
     return texts
 
 
@@ -65,12 +62,9 @@ def _unpacked(data: bytes) -> bytes:
 
 
 def _texts_of_webp(data: bytes) -> dict[str, str]:
-    place = 12
-    while place + 8 <= len(data):
-        (length,) = struct.unpack_from("<I", data, place + 4)
-        if data[place : place + 4] == b"EXIF":
-            return _texts_of_exif(data[place + 8 : place + 8 + length].removeprefix(b"Exif\0\0"))
-        place += 8 + length + length % 2
+    for chunk in webp_chunks(data):
+        if chunk.name == b"EXIF":
+            return _texts_of_exif(chunk.content.removeprefix(b"Exif\0\0"))
     return {}
 
 
