@@ -18,12 +18,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from io import BufferedWriter, FileIO
 from pathlib import Path, PurePath
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from environment import SetupError, say
 
-from core.models.files import no_model, sha256
+from core.models.files import no_model, sha256, unfinished_folder
 from core.models.manifest import File, Model
 from core.text import plain
 
@@ -98,12 +97,12 @@ def _fetch(url: str, file: File, target: Path) -> bool:
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
         _clear(target.parent)
-        with TemporaryDirectory(prefix=_UNFINISHED, dir=target.parent) as folder:
+        with unfinished_folder(target.parent, _UNFINISHED) as folder:
             if hub:
                 repository, revision, name = hub.groups()
                 came = Path(huggingface_hub.hf_hub_download(repository, name, revision=revision, local_dir=folder))
             else:
-                came = _from_elsewhere(url, Path(folder, target.name), published)
+                came = _from_elsewhere(url, folder / target.name, published)
             if what := _wrong(came, published):
                 raise FetchError(f"What came from {url} is {what}. Run it again; if it stays so, look at its page.")
             os.replace(came, target)
@@ -212,8 +211,8 @@ def _take_out(archive: zipfile.ZipFile, member: str, file: File, target: Path) -
     if file.fits(known.file_size) is False or known.file_size > max(1 << 20, 20 * known.compress_size):
         raise zipfile.BadZipFile(f"{member} has {known.file_size} bytes, {known.compress_size} packed")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=_UNFINISHED, dir=target.parent) as folder:
-        part = Path(folder) / target.name
+    with unfinished_folder(target.parent, _UNFINISHED) as folder:
+        part = folder / target.name
         with archive.open(member) as source, part.open("xb") as opened:
             shutil.copyfileobj(source, opened, 1 << 20)
         if what := _wrong(part, file):

@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePath
-from tempfile import TemporaryDirectory
 
 sys.path.insert(1, str(Path(__file__).resolve().parents[1]))
 
@@ -34,7 +33,7 @@ try:
     from core.consoles import accept_any_text
     from core.errors import CannotSave, LikenessError
     from core.models import formats, manifest
-    from core.models.files import sha256
+    from core.models.files import sha256, unfinished_folder
     from core.models.manifest import PATH, Model, models
     from core.models.tensors import SOURCES, read
     from core.text import in_one_line
@@ -96,8 +95,8 @@ def _provenance(model: Model, sources: Sequence[Path]) -> dict[str, str]:
 
 def _write(target: Path, state: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     try:
-        with TemporaryDirectory(prefix=".converting-", dir=target.parent) as folder:
-            unfinished = Path(folder, target.name)
+        with unfinished_folder(target.parent, ".converting-") as folder:
+            unfinished = folder / target.name
             save_file(dict(_apart(state)), unfinished, metadata={"format": "pt", **metadata})
             unfinished.replace(target)
     except Exception as error:  # safetensors has errors of its own, torch many for what is no plain tensor

@@ -4,11 +4,12 @@ import codecs
 import errno
 import hashlib
 import os
+import shutil
 import time
 import zipfile
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -44,6 +45,21 @@ def write_whole(path: str, data: bytes) -> None:
     finally:
         with suppress(OSError, ValueError):
             os.remove(unfinished)
+
+
+@contextmanager
+def unfinished_folder(parent: Path, prefix: str) -> Generator[Path, None, None]:
+    """A new folder in `parent` for what is moved away when it is complete; at the end the folder goes with its rest.
+
+    Its name is chosen before it is made. `tempfile.TemporaryDirectory` learns the name when the folder is there
+    already, and a signal between the two, such as Ctrl-C, leaves the folder behind. Raises OSError.
+    """
+    folder = parent / f"{prefix}{uuid4().hex[:8]}"
+    try:
+        folder.mkdir(mode=0o700)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
