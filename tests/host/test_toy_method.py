@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tiny_dits
 from pack.bridge.load import Published
 from pack.core.methods import BadRecord, method, read
 
@@ -24,6 +25,7 @@ PROMISES = (
 )  # fmt: skip
 
 
+@tiny_dits.needed
 def test_it_is_in_the_matrix_of_promises_by_its_record_alone(tmp_path: Path) -> None:
     """In a copy of the pack with its folder, manifest entry and a workflow: nothing of it stands elsewhere."""
     for name in NEEDED:

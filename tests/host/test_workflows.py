@@ -420,6 +420,8 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
     """An absent friend beside all faces, the last of six faces, two faces by references, and clothes with a soft edge
     of 16 px, found by words or painted. The photo comes in and goes out at its own size."""
     size, name = (448, 312), template.partition(",")[0]
+    if too_old(host_server.host, small(name)):
+        pytest.skip("this ComfyUI is too old for its method: test_an_older_host_says_what_it_needs")
     loads, masking, given, *switched = TABLE["repainted"][template]
     sides = {"ImageScale.width": size[0], "ImageScale.height": size[1], "LikenessResizePhoto.longer_side": size[0]}
     prompt = templates.substitute(small(name, *switched), {**sides, **given})
@@ -562,12 +564,18 @@ def test_every_start_template_draws_with_the_miniature(host: Host, tmp_path: Pat
     with HostServer(host, Path(sys.executable), tmp_path / "base", [files.root], without=("facexlib",)) as server:
         pictures: dict[str, torch.Tensor] = {}
         for name, kind in install.KINDS.items():
-            images = [server.upload_image(picture) for picture in kind.pictures(files)]
+            images_of = kind.pictures(files)
+            images = [server.upload_image(picture) for picture in images_of]
             prompt = workflow.to_prompt(install.ready(name, files, images), server.object_info())
             (saved,) = workflow.nodes_of(prompt, "SaveImage")
             drawn = photos.pixels(server.file(server.run(prompt, timeout=None).outputs[saved]["images"][0]))
-            assert max(drawn.shape) == max(kind.size) and drawn.std() > 0.1, name
+            longer_side = max(kind.size)
+            if kind.template in PHOTO_OF:
+                # What is drawn in a photo comes back as large as the photo.
+                with Image.open(images_of[0]) as photo:
+                    longer_side = max(photo.size)
+            assert max(drawn.shape) == longer_side and drawn.std() > 0.1, name
             pictures[name] = drawn
     # Anna's brown hair in the place of his black hair, the woman beside him stays.
-    hair = pictures[install.FACE][80:105, 240:275].mean((0, 1))
+    hair = pictures[install.FACE][120:160, 370:430].mean((0, 1))
     assert (hair - hair.new_tensor([0.62, 0.34, 0.20])).abs().max() < 0.15
