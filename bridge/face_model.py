@@ -95,10 +95,9 @@ def _no_recogniser(pack: str) -> LikenessError:
     return _missing("A face recogniser", packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE)
 
 
-TORCH, ONNXRUNTIME, OLD_ONNXRUNTIME = "torch", "onnxruntime", "insightface (onnxruntime)"
-BACKENDS = ("auto", TORCH, OLD_ONNXRUNTIME, ONNXRUNTIME)
-"""What runs the networks. "auto" is torch. OLD_ONNXRUNTIME stands in old workflows, of a time when it needed
-insightface: it is onnxruntime where that is installed, else torch."""
+TORCH, ONNXRUNTIME = "torch", "onnxruntime"
+BACKENDS = (TORCH, ONNXRUNTIME)
+"""What runs the networks."""
 
 
 def backend_refusal(backend: str, provider: str) -> LikenessError | None:
@@ -116,17 +115,11 @@ def backend_refusal(backend: str, provider: str) -> LikenessError | None:
     return None
 
 
-def _provider(backend: str, provider: str, node: str | None) -> str | None:
+def _provider(backend: str, provider: str) -> str | None:
     """The name of onnxruntime's provider that runs the networks, None for torch. Raises what backend_refusal says."""
     if error := backend_refusal(backend, provider):
         raise error
-    if backend not in (ONNXRUNTIME, OLD_ONNXRUNTIME):
-        return None
-    try:
-        return onnx_session.resolved(provider)
-    except onnx_session.NoOnnxRuntime as error:
-        notes.tell(node, f"{error.problem} backend is {OLD_ONNXRUNTIME}, so torch runs the networks, as with torch.")
-        return None
+    return onnx_session.resolved(provider) if backend == ONNXRUNTIME else None
 
 
 def load_face_model(
@@ -141,7 +134,7 @@ def load_face_model(
     """
     if error := refusal(pack, recognisers):
         raise error
-    runs_on = _provider(backend, provider, node)
+    runs_on = _provider(backend, provider)
     files = _files()
     pack = _chosen(pack, files) or pack
     recognisers = among(recognisers, files.recognisers(pack)) or recognisers

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..bridge import folders, load, notes
 from ..bridge.notes import stepwise
-from ..bridge.schema import IN_PLACES
+from ..bridge.schema import IN_PARTS
 from ..core import geometry, pictures
 from ..core.body_surface import iuv
 from ..core.body_surface.network import DensePose, own_weights
@@ -95,7 +95,7 @@ class DetectBodySurface(io.ComfyNode):
         side = {"default": 0, "min": 0, "max": 4096, "step": 8}
         return io.Schema(
             node_id="LikenessDetectBodySurface",
-            category=IN_PLACES,
+            category=IN_PARTS,
             inputs=[
                 io.Image.Input("image"),
                 io.Combo.Input("file", options=folders.listed(FILE.key)),
@@ -132,7 +132,7 @@ class BodySurfaceMask(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessBodySurfaceMask",
-            category=IN_PLACES,
+            category=IN_PARTS,
             inputs=[
                 io.Image.Input("surface"),
                 *[io.Boolean.Input(name, default=name in ("torso", "upper_arms", "forearms")) for name in iuv.GROUPS],

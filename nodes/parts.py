@@ -4,7 +4,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import notes
-from ..bridge.schema import IN_PEOPLE
+from ..bridge.schema import IN_PARTS
 from ..core import errors
 from ..core.parts.parts import LABELS, Parts, hints, make_part, sheet
 from ..core.text import plain
@@ -18,7 +18,7 @@ class Part(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessPart",
-            category=IN_PEOPLE,
+            category=IN_PARTS,
             inputs=[
                 io.Image.Input("image"),
                 io.Combo.Input("label", options=[*LABELS, OTHER], default=LABELS[0]),

@@ -34,7 +34,7 @@ class AddLoRAToPerson(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessAddLoRAToPerson",
-            category=schema.IN_PEOPLE,
+            category=schema.IN_PROMPTS,
             inputs=[
                 IdentitySocket.Input("identity", optional=True),
                 io.Combo.Input("file", options=folders.listed("loras") or [NONE_FOUND]),
@@ -70,7 +70,7 @@ class LoRAPerPerson(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessLoRAPerPerson",
-            category=schema.IN_METHODS,
+            category=schema.IN_PROMPTS,
             inputs=[
                 *schema.applied_inputs(),
                 io.Clip.Input("clip"),

@@ -11,7 +11,7 @@ from ..bridge.conditioning import Conditioning, check_conditioning
 from ..bridge.encode import text_of
 from ..bridge.presence import announced, of_people
 from ..bridge.schedule import WHOLE_SCHEDULE
-from ..bridge.schema import IN_METHODS, advanced, applied_outputs, region_inputs
+from ..bridge.schema import IN_PROMPTS, advanced, applied_outputs, region_inputs
 from ..bridge.unet import text_width
 from ..core.people import Cast, require_places
 from ..core.places import regions
@@ -28,7 +28,7 @@ class PromptPerPerson(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessPromptPerPerson",
-            category=IN_METHODS,
+            category=IN_PROMPTS,
             inputs=[
                 io.Model.Input("model"),
                 io.Conditioning.Input("positive"),
@@ -82,7 +82,7 @@ class Scenes(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessScenes",
-            category=IN_METHODS,
+            category=IN_PROMPTS,
             inputs=[
                 io.String.Input("text", multiline=True, default=""),
                 io.String.Input("always", multiline=True, default=""),

@@ -1,15 +1,13 @@
 // The gallery of templates shows ours by their titles, in our order, with what each is good for, which its search reads:
 // all as they stand in locales/<language>/main.json. Frontends know no more of a pack's templates than the names of their
 // files, so ours are a category of the host's own list, whose entries have titles, descriptions and tags. Links to a
-// template by its file's name stay, also where another one has taken over (likenessReplacedTemplates), and so do other
-// packs' templates.
+// template by its file's name stay, and so do other packs' templates.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { PACK, TEMPLATES_ROUTE, settingOf, templateTitles } from "./ours.js";
 
 const stems = new Map(); // by title, of those that the gallery shows
-let replaced = {}; // names of earlier templates -> which one has taken over
 let files = []; // names of the pack's templates, as the host lists them
 
 /** What the search finds a template by: in the language of the page, then in the other ones. */
@@ -42,7 +40,6 @@ async function entries() {
 app.registerExtension({
   name: "likeness.gallery",
   init() {
-    api.getCustomNodesI18n().then((texts) => (replaced = texts.en?.likenessReplacedTemplates ?? {}));
     const { getWorkflowTemplates, getCoreWorkflowTemplates, apiURL } = api;
     api.getWorkflowTemplates = async function (...given) {
       const templates = await getWorkflowTemplates.apply(this, given);
@@ -59,7 +56,7 @@ app.registerExtension({
     // "<title>.json" and, for a picture, "<title>", behind which its ending is put later.
     api.apiURL = function (route, ...given) {
       const [, title, ending] = (route.startsWith?.(TEMPLATES_ROUTE) && /^(.*?)(\.json)?$/.exec(route.slice(TEMPLATES_ROUTE.length))) || [];
-      const stem = stems.get(title) ?? replaced[title];
+      const stem = stems.get(title);
       return apiURL.call(this, stem ? TEMPLATES_ROUTE + stem + (ending ?? "") : route, ...given);
     };
   },

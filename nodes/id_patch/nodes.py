@@ -81,7 +81,7 @@ class IDPatchConditionImage(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessIDPatchConditionImage",
-            category=schema.IN_METHODS,
+            category=schema.IN_ID_PATCH,
             inputs=[
                 IDPatchSocket.Input("id_patch"),
                 CastSocket.Input("cast"),
@@ -112,7 +112,7 @@ class ApplyIDPatch(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyIDPatch",
-            category=schema.IN_METHODS,
+            category=schema.IN_ID_PATCH,
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
@@ -205,7 +205,7 @@ class BindIDTokens(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessBindIDTokens",
-            category=schema.IN_METHODS,
+            category=schema.IN_ID_PATCH,
             inputs=[
                 *schema.applied_inputs(),
                 CastSocket.Input("cast"),

@@ -33,7 +33,7 @@ from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, of_people
 from ...bridge.remarks import begins_late, tell_of_piece
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
-from ...bridge.schema import IN_METHODS, photos_input, range_inputs, scope_inputs
+from ...bridge.schema import IN_ALSO, photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import Scope
 from ...bridge.token_control_net import NotAControlNet
 from ...bridge.unet import Options
@@ -273,7 +273,7 @@ class ApplyInfiniteYou(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyInfiniteYou",
-            category=IN_METHODS,
+            category=IN_ALSO,
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),

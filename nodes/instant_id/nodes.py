@@ -52,7 +52,7 @@ class ApplyInstantID(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyInstantID",
-            category=schema.IN_METHODS,
+            category=schema.IN_INSTANT_ID,
             inputs=[
                 *schema.applied_inputs(),
                 InstantIDSocket.Input("instant_id"),

@@ -83,7 +83,7 @@ class ApplyIPAdapter(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyIPAdapter",
-            category=schema.IN_METHODS,
+            category=schema.IN_ALSO,
             inputs=[
                 *schema.applied_inputs(),
                 IPAdapterSocket.Input("ip_adapter"),
@@ -183,7 +183,7 @@ class StylePerPerson(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessStylePerPerson",
-            category=schema.IN_METHODS,
+            category=schema.IN_ALSO,
             inputs=[
                 *schema.applied_inputs(),
                 IPAdapterSocket.Input("ip_adapter"),

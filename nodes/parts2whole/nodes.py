@@ -20,7 +20,7 @@ from ...bridge.presence import NamedRange, Presence, announced
 from ...bridge.remarks import Pictures
 from ...bridge.runs import patched
 from ...bridge.schedule import ScheduleRange, schedule_range
-from ...bridge.schema import IN_FILES, IN_METHODS, advanced, applied_inputs, applied_outputs, range_inputs
+from ...bridge.schema import IN_PARTS, advanced, applied_inputs, applied_outputs, range_inputs
 from ...bridge.self_attention.recording import record_at_zero
 from ...bridge.self_attention.run import SharingRun
 from ...bridge.self_attention.shared_parts import SharedParts, Watch, share_with
@@ -203,7 +203,7 @@ class LoadParts2Whole(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessLoadParts2Whole",
-            category=IN_FILES,
+            category=IN_PARTS,
             inputs=[io.Combo.Input("folder", options=choices())],
             outputs=[io.Model.Output("model"), Parts2WholeSocket.Output("parts2whole")],
         )
@@ -227,7 +227,7 @@ class EncodeParts(io.ComfyNode):
         side = {"min": 64, "max": 4096, "step": 8}
         return io.Schema(
             node_id="LikenessEncodeParts",
-            category=IN_METHODS,
+            category=IN_PARTS,
             inputs=[
                 Parts2WholeSocket.Input("parts2whole"),
                 PartsSocket.Input("parts"),
@@ -263,7 +263,7 @@ class ApplyParts2Whole(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyParts2Whole",
-            category=IN_METHODS,
+            category=IN_PARTS,
             inputs=[
                 *applied_inputs(),
                 PartFeaturesSocket.Input("features"),

@@ -120,7 +120,7 @@ class ApplyPhotoMaker(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyPhotoMaker",
-            category=schema.IN_METHODS,
+            category=schema.IN_ALSO,
             inputs=[
                 io.Model.Input("model"),
                 io.Clip.Input("clip"),

@@ -43,7 +43,7 @@ class PeopleAsReferences(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessPeopleAsReferences",
-            category=schema.IN_METHODS,
+            category=schema.IN_ALSO,
             inputs=[
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),
@@ -295,7 +295,7 @@ class BindReferences(io.ComfyNode):
         extent, margin, _feather = schema.region_inputs()
         return io.Schema(
             node_id="LikenessBindReferences",
-            category=schema.IN_METHODS,
+            category=schema.IN_ALSO,
             inputs=[
                 *schema.applied_inputs(),
                 io.Float.Input("strength", default=1.0, min=0.0, max=1.0, step=0.05),

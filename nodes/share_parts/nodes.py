@@ -20,7 +20,7 @@ from ...bridge.encode import latent_of, text_of
 from ...bridge.presence import NamedRange, Presence, announced
 from ...bridge.runs import patched
 from ...bridge.schedule import schedule_range
-from ...bridge.schema import IN_METHODS, advanced, applied_inputs, applied_outputs, range_inputs, seed_input
+from ...bridge.schema import IN_PARTS, advanced, applied_inputs, applied_outputs, range_inputs, seed_input
 from ...bridge.self_attention.recording import LAYERS, SelfReference
 from ...bridge.self_attention.run import SharingRun
 from ...bridge.self_attention.shared_parts import SharedParts, share_with
@@ -107,7 +107,7 @@ class SharePartsAttention(io.ComfyNode):
         side = {"min": 64, "max": geometry.LARGEST, "step": 8}
         return io.Schema(
             node_id="LikenessSharePartsAttention",
-            category=IN_METHODS,
+            category=IN_PARTS,
             inputs=[
                 *applied_inputs(),
                 PartsSocket.Input("parts"),

@@ -52,7 +52,7 @@ class ApplyStoryMaker(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyStoryMaker",
-            category=schema.IN_METHODS,
+            category=schema.IN_ALSO,
             inputs=[
                 *schema.applied_inputs(),
                 StoryMakerSocket.Input("story_maker"),

@@ -50,7 +50,7 @@ class ApplyWithAnyone(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyWithAnyone",
-            category=schema.IN_METHODS,
+            category=schema.IN_ALSO,
             inputs=[
                 *schema.applied_inputs(),
                 WithAnyoneSocket.Input("with_anyone"),

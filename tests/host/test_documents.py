@@ -181,6 +181,6 @@ def test_words_of_a_list_keep_their_english(language: str) -> None:
             assert [word for word in named if word not in texts[path]] == [], path
             words |= {word for word in listed if re.match(r"[a-z ]{2}", word)}
     # "none found" is in a list where nothing was; names are the same in every language.
-    names = {"torch", "onnxruntime", "insightface (onnxruntime)", "antelopev2", "arcface-ir-se50"}
+    names = {"torch", "onnxruntime", "antelopev2", "arcface-ir-se50"}
     names |= {word for word in words if re.search(r"\.(torchscript|safetensors)$", word)}
     assert sorted(shown.keys() ^ (words | {"none found"}) - names - WORKFLOWS.keys()) == []

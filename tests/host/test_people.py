@@ -124,8 +124,8 @@ def test_only_detector_and_recognisers_are_loaded_and_changed_ones_again(pack):
     (pack / name).unlink()
     shutil.copyfile(real_faces.DETECTOR, pack / name)
     chosen, before = ("antelopev2", "all found"), load()
-    assert options(nodes.LoadFaceEmbedder, "backend") == ["auto", "torch", "insightface (onnxruntime)", "onnxruntime"]
-    for saved in (["CUDA"], ["auto", "torch"], ["CUDA", "auto"]):
+    assert options(nodes.LoadFaceEmbedder, "backend") == ["torch", "onnxruntime"]
+    for saved in (["CUDA"], ["auto", "torch"], ["CUDA", "torch"]):
         assert load(*chosen, *saved) == before == load("antelopev2", MBF, *saved) and len(before.get_models()) == 2
     assert fingerprint(*chosen, "CPU", "onnxruntime") != fingerprint(*chosen, "CPU", "torch")
     stamped = fingerprint(*chosen, "auto")
@@ -381,17 +381,13 @@ def test_onnxruntime_runs_the_networks_where_it_is_chosen_and_there(pack, caplog
     """IR-SE50 is no ONNX file and stays in torch."""
     in_torch, chosen = load(), load("antelopev2", "all found", "CPU", "onnxruntime")
     assert len(in_torch.get_models()) == 2 and chosen.get_models() == []
-    assert load("antelopev2", "all found", "CPU", "insightface (onnxruntime)") == chosen, "kept by file and backend"
+    assert load("antelopev2", "all found", "CPU", "onnxruntime") == chosen, "kept by file and backend"
     assert not caplog.text
     yao = picture("YAO")
     one, two = (embedded(made(model, yao)[0]) for model in (in_torch, chosen))
     assert torch.cosine_similarity(one, two).item() > 0.99999
     with pytest.raises(errors.LikenessError, match="has no provider CUDA; it has CPU"):
         load("antelopev2", "all found", "CUDA", "onnxruntime")
-    fallen_back = load("antelopev2", "all found", "CUDA", "insightface (onnxruntime)")
-    assert fallen_back == in_torch
-    note = "has no provider CUDA; it has CPU. backend is insightface (onnxruntime), so torch runs the networks"
-    assert note in caplog.text
     for wrong in (("CUDA", "tensorrt"), ("Metal", "torch")):
         with pytest.raises(errors.LikenessError, match=f"which this node does not know.*{nodes.TORCH}|CPU"):
             load("antelopev2", "all found", *wrong)

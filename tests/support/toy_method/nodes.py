@@ -12,7 +12,7 @@ from ...bridge import notes, scopes
 from ...bridge.conditioning import Conditioning
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.schedule import schedule_range
-from ...bridge.schema import IN_METHODS, applied_inputs, applied_outputs, photos_input, range_inputs, scope_inputs
+from ...bridge.schema import IN_ALSO, applied_inputs, applied_outputs, photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import check_fits, injections
 from ...core.identities import embeddings
 from ...core.methods import method
@@ -40,7 +40,7 @@ class ApplyToy(io.ComfyNode):
         return io.Schema(
             node_id="LikenessApplyToy",
             display_name="Apply Toy",
-            category=IN_METHODS,
+            category=IN_ALSO,
             inputs=[
                 *applied_inputs(),
                 ToySocket.Input("toy"),
