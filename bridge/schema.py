@@ -14,18 +14,6 @@ from comfy_api.latest import io
 from ..core.identities import PHOTOS
 from ..core.places.regions import EXTENTS, FACE_BOXES, REGIONS
 
-IN_ID_PATCH = "likeness/1 ID-Patch"
-IN_INSTANT_ID = "likeness/2 InstantID"
-IN_PARTS = "likeness/3 Parts"
-IN_FILES = "likeness/4 files"
-IN_PEOPLE = "likeness/5 people"
-IN_PLACES = "likeness/6 places"
-IN_PROMPTS = "likeness/7 prompts and LoRAs"
-IN_MEASURE = "likeness/8 measure and second pass"
-IN_ALSO = "likeness/9 also"
-"""Categories of nodes. Menus sort them by name, so each has a number: the three systems, the steps of a graph, and the
-other methods."""
-
 InputT = TypeVar("InputT", bound=io.Input)
 _TEXTS = Path(__file__).absolute().parents[1] / "locales" / "en" / "nodeDefs.json"
 

@@ -7,12 +7,12 @@ from comfy_api.latest import io
 
 from ..bridge import folders, notes
 from ..bridge.load import FileLoader
-from ..bridge.schema import IN_FILES
 from ..core.errors import ModelMissing
 from ..core.methods import methods
 from ..core.models.formats import recognised
 from ..core.models.manifest import models
 from ..core.names import among, same_name
+from .categories import IN_FILES
 from .sockets import AdapterSocket
 
 LISTED = "https://github.com/likeness-nodes/likeness/blob/main/docs/models.md"

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..bridge import folders, load, notes
 from ..bridge.notes import stepwise
-from ..bridge.schema import IN_PARTS
 from ..core import geometry, pictures
 from ..core.body_surface import iuv
 from ..core.body_surface.network import DensePose, own_weights
@@ -23,6 +22,7 @@ from ..core.models.files import stamp
 from ..core.pictures import as_masks, as_rgb
 from ..core.previews import as_picture
 from ..core.text import in_one_line
+from .categories import IN_PARTS
 
 FILE = load.Published("DensePose", "DensePose network", manifest.model("densepose-r50"))
 _EXPECTED = f"a DensePose network ({FILE.model.name})"

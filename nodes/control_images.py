@@ -4,13 +4,13 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import notes
-from ..bridge.schema import IN_PLACES
 from ..core import geometry
 from ..core.body_surface import mannequin
 from ..core.people import Cast, Layout, places_of, require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.places import control_images, layouts, regions
 from ..core.places.control_images import NoKeypoints
+from .categories import IN_PLACES
 from .sockets import CastSocket, LayoutSocket
 
 DRAW = "Draw Skeletons"

@@ -14,12 +14,12 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..bridge import copies, folders, notes
-from ..bridge.schema import IN_FILES
 from ..core.models import doctor, manifest, needs
 from ..core.models.doctor import GOOD, MISPLACED, OK, Diagnosis, Finding
 from ..core.names import among
 from ..core.previews import table
 from ..core.text import NAME, in_one_line, plain
+from .categories import IN_FILES
 
 THIS, STARTS, ALL = "this workflow", "start templates", "all templates"
 MISSING = "/likeness/missing"

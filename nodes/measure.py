@@ -13,7 +13,7 @@ from ..bridge import notes
 from ..bridge.encode import similarities, text_alignment
 from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
 from ..bridge.notes import stepwise
-from ..bridge.schema import IN_MEASURE, advanced, pixels_input, similarity_input
+from ..bridge.schema import advanced, pixels_input, similarity_input
 from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, BadSetup, counted, listed
 from ..core.faces.model import faces_in, unsure_in
@@ -22,6 +22,7 @@ from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb, rows
 from ..core.places.regions import by_lora
 from ..core.prompts import check_text
+from .categories import IN_MEASURE
 from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, ReportSocket
 
 

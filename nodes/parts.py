@@ -4,10 +4,10 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import notes
-from ..bridge.schema import IN_PARTS
 from ..core import errors
 from ..core.parts.parts import LABELS, Parts, hints, make_part, sheet
 from ..core.text import plain
+from .categories import IN_PARTS
 from .sockets import PartsSocket
 
 OTHER = "other"

@@ -10,7 +10,7 @@ from torch import Tensor
 from ..bridge import face_bank, face_model, folders, notes, photos
 from ..bridge.face_model import BACKENDS, TORCH, FaceModel, FindsFaces, default_face_model
 from ..bridge.notes import stepwise
-from ..bridge.schema import IN_FILES, IN_PEOPLE, advanced, face_box_editor, pixels_input
+from ..bridge.schema import advanced, face_box_editor, pixels_input
 from ..core import identities, people, pictures, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, counted, first, gathered, listed
 from ..core.faces import analysis, by_hand, landmarks, onnx_session, which
@@ -20,6 +20,7 @@ from ..core.geometry import Fit
 from ..core.people import require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.text import NAME, logger, names_in, plain
+from .categories import IN_FILES, IN_PEOPLE
 from .sockets import BoxesSocket, CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, IdentitySocket
 
 _PEOPLE = 8

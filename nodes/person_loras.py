@@ -22,6 +22,7 @@ from ..core.people import CROP, Identity, Lora, Person
 from ..core.places import regions
 from ..core.prompts import check_text
 from ..core.text import NAME, plain
+from .categories import IN_PROMPTS
 from .sockets import CastOrIdentitySocket, IdentitySocket
 
 APPLY = "LoRA per Person"
@@ -34,7 +35,7 @@ class AddLoRAToPerson(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessAddLoRAToPerson",
-            category=schema.IN_PROMPTS,
+            category=IN_PROMPTS,
             inputs=[
                 IdentitySocket.Input("identity", optional=True),
                 io.Combo.Input("file", options=folders.listed("loras") or [NONE_FOUND]),
@@ -70,7 +71,7 @@ class LoRAPerPerson(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessLoRAPerPerson",
-            category=schema.IN_PROMPTS,
+            category=IN_PROMPTS,
             inputs=[
                 *schema.applied_inputs(),
                 io.Clip.Input("clip"),

@@ -12,13 +12,14 @@ from ..bridge import folders, notes, photos
 from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
 from ..bridge.inputs import single
 from ..bridge.notes import stepwise
-from ..bridge.schema import IN_PEOPLE, advanced
+from ..bridge.schema import advanced
 from ..core import grouping, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first, gathered
 from ..core.faces import analysis
 from ..core.faces.pictures import to_picture
 from ..core.grouping import Sighting, Sorted
 from ..core.text import logger, names_in
+from .categories import IN_PEOPLE
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket
 
 BY_FACE, PER_PHOTO = "grouped by face", "one per photo"

@@ -8,12 +8,13 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import notes
-from ..bridge.schema import IN_PLACES, boxes_editor, pixels_input, region_inputs
+from ..bridge.schema import boxes_editor, pixels_input, region_inputs
 from ..core import geometry
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, require_places, require_together
 from ..core.places import drawing, from_boxes, group, layouts, placing, regions
 from ..core.places.from_boxes import EXAMPLE, for_editor
+from .categories import IN_PLACES
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
 LAYOUT = "Layout from Picture"

@@ -11,11 +11,12 @@ from ..bridge.conditioning import Conditioning, check_conditioning
 from ..bridge.encode import text_of
 from ..bridge.presence import announced, of_people
 from ..bridge.schedule import WHOLE_SCHEDULE
-from ..bridge.schema import IN_PROMPTS, advanced, applied_outputs, region_inputs
+from ..bridge.schema import advanced, applied_outputs, region_inputs
 from ..bridge.unet import text_width
 from ..core.people import Cast, require_places
 from ..core.places import regions
 from ..core.prompts import per_person, per_scene
+from .categories import IN_PROMPTS
 from .sockets import CastSocket
 
 NAME = "Prompt per Person"

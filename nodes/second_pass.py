@@ -13,7 +13,7 @@ from ..bridge import dit, notes
 from ..bridge.encode import latents_by_row
 from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
 from ..bridge.notes import stepwise
-from ..bridge.schema import IN_MEASURE, advanced, face_sizes_input, pixels_input, similarity_input
+from ..bridge.schema import advanced, face_sizes_input, pixels_input, similarity_input
 from ..core import measure, second_pass
 from ..core.errors import BadPhoto, counted
 from ..core.faces.model import faces_in, unsure_in
@@ -22,6 +22,7 @@ from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
 from ..core.places.regions import as_cast, by_lora
 from ..core.second_pass import CHOICES, MATCHES, Choice, Crops, Decision
+from .categories import IN_MEASURE
 from .sockets import CastOrIdentitySocket, CastSocket, CropsSocket, FaceModelSocket
 
 CROP = "Crop Faces"

@@ -30,6 +30,7 @@ from ...core.methods import method
 from ...core.people import Cast, Person, places_of, require_places
 from ...core.pictures import as_drawing, as_rgb
 from ...core.places import control_images, regions
+from ..categories import IN_ID_PATCH
 from ..sockets import CastSocket, adapter_socket
 from .net import IDPatchNet, check_patches, condition, presence
 
@@ -81,7 +82,7 @@ class IDPatchConditionImage(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessIDPatchConditionImage",
-            category=schema.IN_ID_PATCH,
+            category=IN_ID_PATCH,
             inputs=[
                 IDPatchSocket.Input("id_patch"),
                 CastSocket.Input("cast"),
@@ -112,7 +113,7 @@ class ApplyIDPatch(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyIDPatch",
-            category=schema.IN_ID_PATCH,
+            category=IN_ID_PATCH,
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),
@@ -205,7 +206,7 @@ class BindIDTokens(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessBindIDTokens",
-            category=schema.IN_ID_PATCH,
+            category=IN_ID_PATCH,
             inputs=[
                 *schema.applied_inputs(),
                 CastSocket.Input("cast"),

@@ -33,7 +33,7 @@ from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, of_people
 from ...bridge.remarks import begins_late, tell_of_piece
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
-from ...bridge.schema import IN_ALSO, photos_input, range_inputs, scope_inputs
+from ...bridge.schema import photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import Scope
 from ...bridge.token_control_net import NotAControlNet
 from ...bridge.unet import Options
@@ -46,6 +46,7 @@ from ...core.models.tensors import below
 from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import control_images, drawing, regions
 from ...core.places.regions import BadRegion, names
+from ..categories import IN_ALSO
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import BLOCKS, GUIDANCE, InfiniteYouNet, shares_on_tokens
 

@@ -26,6 +26,7 @@ from ...core.methods import method
 from ...core.people import Cast, PlacedCast, is_a, rows_missing
 from ...core.pictures import as_drawing
 from ...core.places.control_images import NoKeypoints
+from ..categories import IN_INSTANT_ID
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import InstantIDNet, unconditional
 
@@ -52,7 +53,7 @@ class ApplyInstantID(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyInstantID",
-            category=schema.IN_INSTANT_ID,
+            category=IN_INSTANT_ID,
             inputs=[
                 *schema.applied_inputs(),
                 InstantIDSocket.Input("instant_id"),

@@ -27,6 +27,7 @@ from ...core.pictures import as_masks
 from ...core.places import regions
 from ...core.prompts import named
 from ...core.text import plain
+from ..categories import IN_ALSO
 from ..sockets import CastOrIdentitySocket, CastSocket, adapter_socket
 from . import net
 from .net import IPAdapterNet, Variant
@@ -83,7 +84,7 @@ class ApplyIPAdapter(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyIPAdapter",
-            category=schema.IN_ALSO,
+            category=IN_ALSO,
             inputs=[
                 *schema.applied_inputs(),
                 IPAdapterSocket.Input("ip_adapter"),
@@ -183,7 +184,7 @@ class StylePerPerson(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessStylePerPerson",
-            category=schema.IN_ALSO,
+            category=IN_ALSO,
             inputs=[
                 *schema.applied_inputs(),
                 IPAdapterSocket.Input("ip_adapter"),

@@ -20,7 +20,7 @@ from ...bridge.presence import NamedRange, Presence, announced
 from ...bridge.remarks import Pictures
 from ...bridge.runs import patched
 from ...bridge.schedule import ScheduleRange, schedule_range
-from ...bridge.schema import IN_PARTS, advanced, applied_inputs, applied_outputs, range_inputs
+from ...bridge.schema import advanced, applied_inputs, applied_outputs, range_inputs
 from ...bridge.self_attention.recording import record_at_zero
 from ...bridge.self_attention.run import SharingRun
 from ...bridge.self_attention.shared_parts import SharedParts, Watch, share_with
@@ -39,6 +39,7 @@ from ...core.parts.parts import (
     stretched,
     targets,
 )
+from ..categories import IN_PARTS
 from ..sockets import PartsSocket, socket
 from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
 from .net import SLOTS, padded

@@ -34,6 +34,7 @@ from ...core.people import Person
 from ...core.places import regions
 from ...core.prompts import check_text
 from ...core.text import plain
+from ..categories import IN_ALSO
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import TRIGGER, PhotoMakerNet, laid_out
 
@@ -120,7 +121,7 @@ class ApplyPhotoMaker(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyPhotoMaker",
-            category=schema.IN_ALSO,
+            category=IN_ALSO,
             inputs=[
                 io.Model.Input("model"),
                 io.Clip.Input("clip"),

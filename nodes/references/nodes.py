@@ -30,6 +30,7 @@ from ...core.errors import BadSetup, LikenessError, counted
 from ...core.people import require_places
 from ...core.places import drawing, regions
 from ...core.places.regions import BadRegion
+from ..categories import IN_ALSO
 from ..sockets import CastOrIdentitySocket
 from .encoding import REFERENCES, PeopleReferences, encoded, family_of, latents_of, referring, seen_of, whose
 from .net import Group, Plan, Tokens, attended, groups, on_tokens
@@ -43,7 +44,7 @@ class PeopleAsReferences(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessPeopleAsReferences",
-            category=schema.IN_ALSO,
+            category=IN_ALSO,
             inputs=[
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),
@@ -295,7 +296,7 @@ class BindReferences(io.ComfyNode):
         extent, margin, _feather = schema.region_inputs()
         return io.Schema(
             node_id="LikenessBindReferences",
-            category=schema.IN_ALSO,
+            category=IN_ALSO,
             inputs=[
                 *schema.applied_inputs(),
                 io.Float.Input("strength", default=1.0, min=0.0, max=1.0, step=0.05),

@@ -20,7 +20,7 @@ from ...bridge.encode import latent_of, text_of
 from ...bridge.presence import NamedRange, Presence, announced
 from ...bridge.runs import patched
 from ...bridge.schedule import schedule_range
-from ...bridge.schema import IN_PARTS, advanced, applied_inputs, applied_outputs, range_inputs, seed_input
+from ...bridge.schema import advanced, applied_inputs, applied_outputs, range_inputs, seed_input
 from ...bridge.self_attention.recording import LAYERS, SelfReference
 from ...bridge.self_attention.run import SharingRun
 from ...bridge.self_attention.shared_parts import SharedParts, share_with
@@ -30,6 +30,7 @@ from ...core.errors import WrongBaseModel
 from ...core.geometry import Rect
 from ...core.parts.bank import PartWeights, window
 from ...core.parts.parts import Parts, prepared, targets
+from ..categories import IN_PARTS
 from ..sockets import PartsSocket
 
 

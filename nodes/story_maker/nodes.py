@@ -25,6 +25,7 @@ from ...core.parts.parts import Parts
 from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import drawing, regions
 from ...core.places.regions import as_cast, left_out
+from ..categories import IN_ALSO
 from ..sockets import CastOrIdentitySocket, ImageOrPartsSocket, adapter_socket
 from .bodies import Body, cut_out
 from .net import Seen, StoryMakerNet, apart, together, with_background
@@ -52,7 +53,7 @@ class ApplyStoryMaker(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyStoryMaker",
-            category=schema.IN_ALSO,
+            category=IN_ALSO,
             inputs=[
                 *schema.applied_inputs(),
                 StoryMakerSocket.Input("story_maker"),

@@ -23,6 +23,7 @@ from ...core.families import FLUX
 from ...core.identities import PHOTOS, embeddings
 from ...core.methods import method
 from ...core.people import Cast, Person
+from ..categories import IN_ALSO
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import Face, WithAnyoneNet, of_faces, read
 
@@ -50,7 +51,7 @@ class ApplyWithAnyone(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyWithAnyone",
-            category=schema.IN_ALSO,
+            category=IN_ALSO,
             inputs=[
                 *schema.applied_inputs(),
                 WithAnyoneSocket.Input("with_anyone"),

@@ -79,14 +79,18 @@ def test_layers_know_those_below_alone(trees: Trees) -> None:
     assert [one for one in reached if one[0].startswith(inside) != one[1].startswith("pack.")] == []
 
 
+SHARED = ("nodes.sockets", "nodes.categories")
+"""Modules of nodes/ that every other one there may import."""
+
+
 def test_steps_and_methods_do_not_import_each_other(trees: Trees) -> None:
-    """A method is one folder: its files import each other, the sockets, bridge and core."""
+    """A method is one folder: its files import each other, what all nodes share, bridge and core."""
     crossing = [
         (file, target)
         for file, target in reaches(trees, "nodes", "bridge", "core")
         if file != "nodes/extension.py"
-        if not target.startswith(("nodes.sockets", ".".join(["nodes", *file.split("/")[1:-1], ""])))
-        or (file.count("/") == 1 and not target.startswith("nodes.sockets"))
+        if not target.startswith((*SHARED, ".".join(["nodes", *file.split("/")[1:-1], ""])))
+        or (file.count("/") == 1 and not target.startswith(SHARED))
     ]
     assert crossing == []
 

@@ -12,10 +12,11 @@ from ...bridge import notes, scopes
 from ...bridge.conditioning import Conditioning
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.schedule import schedule_range
-from ...bridge.schema import IN_ALSO, applied_inputs, applied_outputs, photos_input, range_inputs, scope_inputs
+from ...bridge.schema import applied_inputs, applied_outputs, photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import check_fits, injections
 from ...core.identities import embeddings
 from ...core.methods import method
+from ..categories import IN_ALSO
 from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import ToyNet
 
