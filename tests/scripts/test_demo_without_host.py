@@ -87,7 +87,7 @@ def test_the_pictures_are_drawn_and_each_person_stands_in_their_place(clone: Pat
 def test_weights_for_no_host_are_refused_before_anything_comes(clone: Path) -> None:
     done = demo(clone, "--python", sys.executable, "--download", "--yes")
     assert done.returncode == 1
-    assert "--download fetches the released weights for a ComfyUI, and there is none here." in done.stderr
+    assert "--download fetches the released weights for a ComfyUI, and there is no ComfyUI here." in done.stderr
     assert not (clone / ".cache").exists() and not (clone / "output").exists()
 
 
