@@ -154,6 +154,17 @@ def test_nothing_is_published_before_every_part_has_passed() -> None:
     assert named and set(named[1].split(", ")) == tested
 
 
+def test_the_tag_is_the_version_and_what_checks_the_archive_leaves_nothing_in_it() -> None:
+    """comfy-cli runs ruff in the folder that it publishes, and then takes every file of it."""
+    text = (ROOT / ".github" / "workflows" / "publish.yml").read_text("utf-8")
+    assert '          RUFF_NO_CACHE: "true"\n' in text.partition("node publish --token")[2]
+    (check,) = re.findall(r"run: (grep -qx .* pyproject\.toml)\n", text)
+    (version,) = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    for tag, status_of_check in ((f"v{version}", 0), (f"v{version}.1", 1), ("v9.9.9", 1)):
+        variables = {**os.environ, "GITHUB_REF_NAME": tag}
+        assert subprocess.run(["bash", "-c", check], cwd=ROOT, env=variables).returncode == status_of_check
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
