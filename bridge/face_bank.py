@@ -63,7 +63,7 @@ def path_of(file: str) -> str:
         folders.refuse_dead_link(file, KEY)
         raise CannotSave(
             f"No saved person is called {file.removesuffix(_ENDING)!r} in {listed(folders.folders(KEY))}.",
-            "In Load Identity press R and choose one from the list, or save this person with the template Save people "
+            "In Load Person press R and choose one from the list, or save this person with the template Save people "
             "from photos.",
         )
     return path
@@ -79,11 +79,11 @@ def save_identity(identity: Identity, filename: str, node: str | None = None, pr
     path = _target(filename)
     if not identities.photos_of(identity):
         why = f"{identity.name} has no photo with a face, so there is nothing to save."
-        raise CannotSave(why, "Give Identity a photo in which the face is found.")
+        raise CannotSave(why, "Give Person a photo in which the face is found.")
     who = f"{identity.name} (node {node})"
     if others := _others(path, node, prompt):
         why = f"{who} and {', '.join(others)} are to be saved to one file, {path}: one of them would be lost."
-        raise CannotSave(why, "Give every Save Identity a file name of its own.")
+        raise CannotSave(why, "Give every Save Person a file name of its own.")
     data = save(*identities.to_tensors(identity))
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -123,7 +123,7 @@ def _others(path: str, node: str | None, prompt: Prompt | None) -> list[str]:
 
 
 def _behind_the_name(prompt: Prompt, node: str | None) -> Prompt:
-    """The nodes that a Save Identity has its file name from, by their ids; none where it is typed."""
+    """The nodes that a Save Person has its file name from, by their ids; none where it is typed."""
     behind: dict[str, Any] = {}
     links = [prompt.get(node or "", {}).get("inputs", {}).get("filename")]
     while links:
@@ -176,7 +176,7 @@ def _target(filename: object) -> str:
 
 def load_identity(file: str) -> Identity:
     """Read a person. Raises UnsupportedCheckpoint for another or a damaged file, BadEmbedding, UnsafePath."""
-    path, expected = path_of(file), "a person saved by Save Identity"
+    path, expected = path_of(file), "a person saved by Save Person"
     try:
         with safetensors.safe_open(path, framework="pt") as opened:
             # Cloned, so that the file is not held open and can be replaced.

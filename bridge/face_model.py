@@ -86,7 +86,7 @@ def _no_pack(pack: str, files: Files) -> LikenessError:
     there = list(packs.packs(files.onnx))
     if pack == packs.LOOSE and there:
         why = f"No .onnx file lies directly in {listed(_roots())}; in their folders lie the face packs {listed(there)}."
-        return BadSetup(why, "Choose one of these in Load Face Model.")
+        return BadSetup(why, "Choose one of these in Load Face Embedder.")
     return _missing("A face pack" if pack == NONE_FOUND else f"The face pack {pack}", pack)
 
 
@@ -200,7 +200,7 @@ def _usable(
 
 
 def default_face_model(detects: bool = True, node: str | None = None) -> FaceModel:
-    """What a new Load Face Model loads, for nodes with none connected. detects: with a detector. node: its id.
+    """What a new Load Face Embedder loads, for nodes with none connected. detects: with a detector. node: its id.
 
     Raises as load_face_model.
     """
@@ -218,7 +218,7 @@ class FindsFaces(io.ComfyNode):
 def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
     """Of a face model that only recognises."""
     raise BadSetup(
-        "The face model has no detector, so no face can be found in a picture: pack in Load Face Model is none.",
+        "The face model has no detector, so no face can be found in a picture: pack in Load Face Embedder is none.",
         "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity and "
         "Detect Faces take them.",
     )

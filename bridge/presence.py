@@ -249,7 +249,7 @@ def _lost(presence: Presence, where: str, connected: str) -> str:
     return (
         f"{presence.subject} {are} {where}, though {connected} comes from {presence.node}. Connect the positive output "
         f"of {presence.node}, or what comes of it. Conditioning (Average) and (Concat) keep only what conditioning_to "
-        "carries: use Conditioning (Combine), or mix people with Blend Identities or their weights."
+        "carries: use Conditioning (Combine), or mix people with Blend Two People or their weights."
     )
 
 

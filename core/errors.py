@@ -93,7 +93,7 @@ class FaceNotFound(LikenessError):
         problem = f"No face found in {where} ({width}x{height} px) after trying {listed(tried)}."
         advice = "Use a photo in which the face is larger, sharper and not covered. "
         advice += (
-            "For a drawn character use Identity and Cast instead of People from Photos, and in Identity draw a "
+            "For a drawn character use Person and Cast instead of Cast from Photos, and in Person draw a "
             "box around the face under Show advanced inputs, or write it into face_boxes: x, y, width, height."
         )
         if placeholder:

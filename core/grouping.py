@@ -74,7 +74,7 @@ def similarities(faces: Sequence[Face]) -> Tensor:
     Raises BadCast where they were made without any."""
     if not faces[0].embeddings:
         why = "Photos cannot be sorted into people: the face model has no recogniser, which tells who is alike."
-        raise BadCast(why, "Choose one in Load Face Model, or use Identity for each person, then Cast.")
+        raise BadCast(why, "Choose one in Load Face Embedder, or use Person for each person, then Cast.")
     rows = [torch.stack([face.embeddings[key] for face in faces]).double() for key in faces[0].embeddings]
     units = [normalize(one, dim=-1) for one in rows]
     return torch.stack([unit @ unit.T for unit in units]).mean(0)

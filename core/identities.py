@@ -145,7 +145,7 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
     rows = identity.embeddings.get(recogniser)
     if rows is None:
         has = listed(sorted(identity.embeddings), "no embedding")
-        advice = f"Choose {recogniser} in Load Face Model and make the identity again from the photos."
+        advice = f"Choose {recogniser} in Load Face Embedder and make the identity again from the photos."
         problem = f"{method} needs {recogniser}, this identity ({identity.name}) has {has}."
         raise BadCast(problem, f"{advice} Its file: {where(recogniser)}.")
     why = "no photo of this person shows a face" if not len(rows) else why_bad(rows)
@@ -261,9 +261,9 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
     if not common and (a.embeddings or b.embeddings or not (a.portraits and b.portraits)):
         why = f"No recogniser in common to blend: {' and '.join(known_by((a, b)))}."
-        raise BadCast(why, "Make both identities from photos with the same Load Face Model.")
+        raise BadCast(why, "Make both identities from photos with the same Load Face Embedder.")
     mix = slerp if method == "slerp" else torch.lerp
-    ours, theirs = ({key: combine(one, key, "mean", "Blend Identities") for key in common} for one in (a, b))
+    ours, theirs = ({key: combine(one, key, "mean", "Blend Two People") for key in common} for one in (a, b))
     embeddings = {key: mix(ours[key], theirs[key], amount) for key in common}
     portraits = None
     if a.portraits and b.portraits:
@@ -315,10 +315,10 @@ def to_tensors(identity: Identity) -> tuple[dict[str, Tensor], dict[str, str]]:
 def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], path: str) -> Identity:
     """The person in a file. Raises UnsupportedCheckpoint, naming `path`, for another kind of file or a newer version;
     BadEmbedding."""
-    expected = "a person saved by Save Identity"
+    expected = "a person saved by Save Person"
     if metadata.get("format") != _FORMAT or _CROPS not in tensors:
         found = f"a file with {json.dumps(sorted(tensors)[:3])} and no person"
-        raise UnsupportedCheckpoint(path, found, expected, "Choose a file that Save Identity wrote.")
+        raise UnsupportedCheckpoint(path, found, expected, "Choose a file that Save Person wrote.")
     if (version := metadata.get("version")) != _VERSION:
         found = f"written in version {version} of the format"
         raise UnsupportedCheckpoint(path, found, f"version {_VERSION}", "Update this node pack.")

@@ -208,7 +208,7 @@ def people_of(cast: Cast | None, identity: Identity | None, node: str = NODE) ->
     if not people and cast:
         raise BadCast("There are no people to search: all in the cast have weight 0.", "Raise a weight in Cast.")
     if not people:
-        advice = "Connect the cast from Place Cast (who stands where is measured too) or from Cast, or one Identity."
+        advice = "Connect the cast from Place Cast (who stands where is measured too) or from Cast, or one Person."
         advice += " Parts and a prompt can be measured without people."
         raise BadCast("There are no people to search: neither a cast nor an identity is connected.", advice)
     bare = [person.identity.name for person in people if person.slot is None]
@@ -225,7 +225,9 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
     if not shared:
         theirs = "; ".join(known_by(person.identity for person in people))
         why = f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; {theirs}."
-        make = "Make every identity with the Load Face Model that is connected here, or with recognisers = all found."
+        make = (
+            "Make every identity with the Load Face Embedder that is connected here, or with recognisers = all found."
+        )
         raise BadCast(why, f"{make} Pictures alone cannot tell people apart.")
     flattering = {METHODS[method]} if METHODS[method] else set(METHODS.values())
     return tuple(sorted(shared, key=lambda name: name in flattering))
@@ -336,7 +338,7 @@ def judged_by(report: Report) -> str:
     """By which recogniser it was measured, and whether that is biased."""
     judge, own = report.recognisers[0], METHODS[report.method]
     if report.flattered:
-        another = "Load another recogniser in Load Face Model, for the identities as well, and it will judge."
+        another = "Load another recogniser in Load Face Embedder, for the identities as well, and it will judge."
         return f"Measured by {judge}, with which {report.method} was trained: it is biased. {another}"
     if own:
         return f"Measured by {judge}, which {report.method} was not trained with."

@@ -83,7 +83,7 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
         surface = iuv.drawn(bodies(network, path, photo).surest(most), onto[0].then(onto[1]), width, height)
         if not surface.person.any():
             which = f"photo {number} of {len(photos)}" if len(photos) > 1 else "the photo"
-            advice = "Use a photo that shows a person larger and from the head down; Draw Layout needs none."
+            advice = "Use a photo that shows a person larger and from the head down; Draw Skeletons needs none."
             raise BadPhoto(f"No body was found in {which} ({wide}x{high} px).", advice)
         found.append(surface)
     return found

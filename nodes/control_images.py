@@ -13,7 +13,7 @@ from ..core.places import control_images, layouts, regions
 from ..core.places.control_images import NoKeypoints
 from .sockets import CastSocket, LayoutSocket
 
-DRAW = "Draw Layout"
+DRAW = "Draw Skeletons"
 SKELETONS, KEYPOINTS, SURFACE = WAYS = ("skeletons", "face keypoints", "body surface")
 MANNEQUIN = (
     "This is a mannequin, made of a skeleton: expect the pose to be followed roughly. A photo of the pose and Detect "
@@ -44,11 +44,11 @@ class ResizePhoto(io.ComfyNode):
         return io.NodeOutput(photo, photo.shape[2], photo.shape[1])
 
 
-class PoseImage(io.ComfyNode):
+class DrawSkeletons(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessPoseImage",
+            node_id="LikenessDrawSkeletons",
             category=IN_PLACES,
             inputs=[
                 LayoutSocket.Input("layout", optional=True),
@@ -83,4 +83,4 @@ class PoseImage(io.ComfyNode):
         return io.NodeOutput(image, people, ui=ui.PreviewImage(image, cls=cls))
 
 
-NODES = [ResizePhoto, PoseImage]
+NODES = [ResizePhoto, DrawSkeletons]

@@ -132,11 +132,11 @@ SHOWN = "likeness_doctor"
 """Under which our script in the editor finds the report, beside the picture; web/doctor.js knows the name, too."""
 
 
-class Doctor(io.ComfyNode):
+class CheckModelFiles(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessDoctor",
+            node_id="LikenessCheckModelFiles",
             category=IN_FILES,
             inputs=[io.Combo.Input("workflow", options=choices(), default=THIS, optional=True)],
             outputs=[io.Image.Output("table"), io.String.Output("report")],
@@ -163,4 +163,4 @@ class Doctor(io.ComfyNode):
         return io.NodeOutput(picture, found.text(), ui=shown)
 
 
-NODES = [Doctor]
+NODES = [CheckModelFiles]

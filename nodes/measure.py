@@ -25,11 +25,11 @@ from ..core.prompts import check_text
 from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, ReportSocket
 
 
-class Measure(FindsFaces, io.ComfyNode):
+class MeasureLikeness(FindsFaces, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessMeasure",
+            node_id="LikenessMeasureLikeness",
             category=IN_MEASURE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
@@ -123,11 +123,11 @@ def _check_compared(parts: Parts | None, vision: ClipVisionModel | None, clip: C
     return compared
 
 
-class PickBest(io.ComfyNode):
+class PickBestLikeness(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessPickBest",
+            node_id="LikenessPickBestLikeness",
             category=IN_MEASURE,
             inputs=[
                 ReportSocket.Input("report"),
@@ -168,11 +168,11 @@ class PickBest(io.ComfyNode):
 
 
 _NO_SCORE = {
-    "copy-paste": ("it compares a face with several photos", "Give Identity two or more photos of a person"),
+    "copy-paste": ("it compares a face with several photos", "Give Person two or more photos of a person"),
     "parts": ("no parts were compared", "Connect parts and clip_vision to Measure Likeness"),
     measure.TEXT: ("no prompt was compared", "Connect clip and clip_vision to Measure Likeness, and write prompt"),
 }
 _NO_FACES = "no faces were compared", "Connect a cast or an identity to Measure Likeness"
 NO_LATENTS = "Pick Best Likeness has no latents to choose from. Connect the sampler's LATENT to its latents input."
 
-NODES = [Measure, PickBest]
+NODES = [MeasureLikeness, PickBestLikeness]

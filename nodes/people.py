@@ -38,11 +38,11 @@ def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.Pre
     return ui.PreviewImage(previews.contact_sheet(both, under, together=len(shown)), cls=cls)
 
 
-class LoadFaceModel(io.ComfyNode):
+class LoadFaceEmbedder(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessLoadFaceModel",
+            node_id="LikenessLoadFaceEmbedder",
             category=IN_FILES,
             inputs=[
                 io.Combo.Input("pack", options=face_model.pack_names()),
@@ -123,11 +123,11 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
 
 
-class Identity(FindsFaces, io.ComfyNode):
+class Person(FindsFaces, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessIdentity",
+            node_id="LikenessPerson",
             category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
@@ -178,7 +178,7 @@ class Identity(FindsFaces, io.ComfyNode):
             except FaceNotFound as error:
                 if on_no_face == "error":
                     if len(taken) > 1:
-                        error.advice += " Or leave such photos out: on_no_face = skip in Identity."
+                        error.advice += " Or leave such photos out: on_no_face = skip in Person."
                     raise
                 report.append(f"{where}: dropped. {error.problem}")
                 dropped.append(where)
@@ -189,7 +189,7 @@ class Identity(FindsFaces, io.ComfyNode):
             report.append(f"{where}: used, {'in its box, ' if box else ''}{analysis.describe(face)}")
         identity = identities.from_faces(name, [face for _, face in seen], face_model.ids)
         text = "\n".join([f"{name}: {len(seen)} of {counted(len(taken), 'photo')} used", *report])
-        logger.info("Identity %s", text)
+        logger.info("Person %s", text)
         drawn = pictures.reminder([(name, taken[0].pixels)])
         left_out = gathered("No face found, dropped", dropped, photos.cut_note(cut))
         notes.tell(notes.node_of(cls), "\n".join([*drawn, *left_out, *analysis.weak_faces(seen)]))
@@ -246,11 +246,11 @@ def _face(
     return replace(face, box=back.box(face.box), keypoints=tuple(map(back.point, face.keypoints)))
 
 
-class BlendIdentities(io.ComfyNode):
+class BlendTwoPeople(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessBlendIdentities",
+            node_id="LikenessBlendTwoPeople",
             category=IN_PEOPLE,
             inputs=[
                 IdentitySocket.Input("a"),
@@ -267,11 +267,11 @@ class BlendIdentities(io.ComfyNode):
         return io.NodeOutput(identities.blend(a, b, amount, method, name))
 
 
-class SaveIdentity(io.ComfyNode):
+class SavePerson(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessSaveIdentity",
+            node_id="LikenessSavePerson",
             category=IN_PEOPLE,
             inputs=[IdentitySocket.Input("identity"), io.String.Input("filename", default="person")],
             outputs=[IdentitySocket.Output("saved_identity"), io.String.Output("path")],
@@ -289,11 +289,11 @@ class SaveIdentity(io.ComfyNode):
         return io.NodeOutput(identity, path, ui=_crops_preview(cls, identity))
 
 
-class LoadIdentity(io.ComfyNode):
+class LoadPerson(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessLoadIdentity",
+            node_id="LikenessLoadPerson",
             category=IN_PEOPLE,
             inputs=[io.Combo.Input("file", options=face_bank.files() or [face_model.NONE_FOUND])],
             outputs=[IdentitySocket.Output("identity"), io.Image.Output("crops")],
@@ -345,7 +345,7 @@ class Cast(io.ComfyNode):
         names = [name for _, name in absent[len(before.absent) :]]
         if not present:
             why = f"no photo of {listed(names)} shows a face" if names else "no person is connected"
-            raise BadCast(f"The cast is empty: {why}.", "Connect at least one Identity or Load Identity with a face.")
+            raise BadCast(f"The cast is empty: {why}.", "Connect at least one Person or Load Person with a face.")
         whole = replace(before, people=tuple(present), absent=tuple(absent))
         return _shown(cls, whole, gathered("Left out, no photo with a face", names))
 
@@ -371,12 +371,12 @@ def _shown(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[str]) -
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-class PeopleFromPhotos(FindsFaces, io.ComfyNode):
+class CastFromPhotos(FindsFaces, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         numbers = range(1, _PEOPLE + 1)
         return io.Schema(
-            node_id="LikenessPeopleFromPhotos",
+            node_id="LikenessCastFromPhotos",
             category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
@@ -399,7 +399,7 @@ class PeopleFromPhotos(FindsFaces, io.ComfyNode):
         **inputs: Sequence[Tensor],
     ) -> io.NodeOutput:
         linked = {name: batches for name, batches in inputs.items() if batches}
-        given: dict[int, Sequence[Tensor]] = _numbered("People from Photos", "photo", linked)
+        given: dict[int, Sequence[Tensor]] = _numbered("Cast from Photos", "photo", linked)
         if not given:
             raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
         meant = which.which_face(which_face)
@@ -424,4 +424,4 @@ class PeopleFromPhotos(FindsFaces, io.ComfyNode):
         return _shown(cls, people.Cast(tuple(members)), remarks)
 
 
-NODES = [LoadFaceModel, DetectFaces, Identity, BlendIdentities, SaveIdentity, LoadIdentity, Cast, PeopleFromPhotos]
+NODES = [LoadFaceEmbedder, DetectFaces, Person, BlendTwoPeople, SavePerson, LoadPerson, Cast, CastFromPhotos]

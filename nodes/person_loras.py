@@ -29,11 +29,11 @@ NO_LORA = "No LoRA is applied: no person of the cast has one above or below 0. P
 NO_WORDS = "The words of the LoRAs are left out: with Crop Faces all pictures have one prompt."
 
 
-class AddLora(io.ComfyNode):
+class AddLoRAToPerson(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessAddLora",
+            node_id="LikenessAddLoRAToPerson",
             category=schema.IN_PEOPLE,
             inputs=[
                 IdentitySocket.Input("identity", optional=True),
@@ -65,11 +65,11 @@ class AddLora(io.ComfyNode):
         return io.NodeOutput(replace(before, name=called, loras=loras))
 
 
-class LoraPerPerson(io.ComfyNode):
+class LoRAPerPerson(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessLoraPerPerson",
+            node_id="LikenessLoRAPerPerson",
             category=schema.IN_METHODS,
             inputs=[
                 *schema.applied_inputs(),
@@ -150,4 +150,4 @@ def _read(
     return layers, encoders
 
 
-NODES = [AddLora, LoraPerPerson]
+NODES = [AddLoRAToPerson, LoRAPerPerson]

@@ -28,11 +28,11 @@ _Photo = tuple[str, Callable[[], Sequence[people.Face]]]
 """Name of its file, "" for a picture without one, and what finds its faces."""
 
 
-class CastFromPhotos(FindsFaces, io.ComfyNode):
+class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessCastFromPhotos",
+            node_id="LikenessSortPhotosIntoPeople",
             category=IN_PEOPLE,
             inputs=[
                 FaceModelSocket.Input("face_model", optional=True),
@@ -174,4 +174,4 @@ def _sheet(done: Sorted) -> Tensor:
     return previews.grouped_sheet([*rows, *([("left out", out)] if out else [])])
 
 
-NODES = [CastFromPhotos]
+NODES = [SortPhotosIntoPeople]

@@ -40,11 +40,11 @@ def _shown(cls: type[io.ComfyNode], layout: Layout, guessed: Sequence[str] = ())
     return io.NodeOutput(layout, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-class LayoutFromFaces(io.ComfyNode):
+class LayoutFromPicture(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessLayoutFromFaces",
+            node_id="LikenessLayoutFromPicture",
             category=IN_PLACES,
             inputs=[
                 FacesSocket.Input("faces", optional=True),
@@ -131,11 +131,11 @@ class LayoutFromBoxes(io.ComfyNode):
         return io.NodeOutput(made.layout, preview, ", ".join(names) if any(names) else "", ui=shown)
 
 
-class GroupLayout(io.ComfyNode):
+class LayoutForAGroup(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessGroupLayout",
+            node_id="LikenessLayoutForAGroup",
             category=IN_PLACES,
             inputs=[
                 io.Int.Input("count", default=2, min=1, max=12),
@@ -150,7 +150,7 @@ class GroupLayout(io.ComfyNode):
 
     @classmethod
     def execute(cls, count: int, cast: Cast | None = None, **how: Any) -> io.NodeOutput:
-        require_together(cast, "Group Layout")
+        require_together(cast, "Layout for a Group")
         people = len(cast.people) if cast else count
         return _shown(cls, group.layout(people, **how), group.notes(people, **how))
 
@@ -213,11 +213,11 @@ class PlaceCast(io.ComfyNode):
         return io.NodeOutput(placed, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 
 
-class PersonRegion(io.ComfyNode):
+class MaskOfAPersonsPlace(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessPersonRegion",
+            node_id="LikenessMaskOfAPersonsPlace",
             category=IN_PLACES,
             inputs=[
                 CastSocket.Input("cast"),
@@ -242,8 +242,8 @@ class PersonRegion(io.ComfyNode):
         image: Tensor | None = None,
         masks: Tensor | None = None,
     ) -> io.NodeOutput:
-        require_together(cast, "Person Region")
-        placed = require_places(cast, "Person Region")
+        require_together(cast, "Mask of a Person's Place")
+        placed = require_places(cast, "Mask of a Person's Place")
         staying = () if layout is None else regions.staying(placed, layout)
         if masks is None:
             region, found = regions.of_person(placed, person, extent, margin, feather, staying), []
@@ -258,4 +258,4 @@ class PersonRegion(io.ComfyNode):
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-NODES = [LayoutFromFaces, LayoutFromBoxes, GroupLayout, AddPlace, PlaceCast, PersonRegion]
+NODES = [LayoutFromPicture, LayoutFromBoxes, LayoutForAGroup, AddPlace, PlaceCast, MaskOfAPersonsPlace]

@@ -23,11 +23,11 @@ _SAME_CLIP = "Use the CLIP of the model's own checkpoint."
 NOTHING = "No prompt is applied: no line has words, or strength is 0."
 
 
-class PersonPrompts(io.ComfyNode):
+class PromptPerPerson(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessPersonPrompts",
+            node_id="LikenessPromptPerPerson",
             category=IN_METHODS,
             inputs=[
                 io.Model.Input("model"),
@@ -96,4 +96,4 @@ class Scenes(io.ComfyNode):
         return io.NodeOutput(prompts, len(prompts))
 
 
-NODES = [PersonPrompts, Scenes]
+NODES = [PromptPerPerson, Scenes]

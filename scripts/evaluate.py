@@ -118,7 +118,7 @@ def pictures_below(folder: Path) -> Iterator[Path]:
 
 
 def load(models: Path) -> FaceModel:
-    """The largest detector and every recogniser of a models folder, opened as Load Face Model does."""
+    """The largest detector and every recogniser of a models folder, opened as Load Face Embedder does."""
     packed, others = str(models / "insightface"), str(models / "facexlib")
     files = model.Files(by_name([packed], (".onnx",)), by_name([others, packed], WEIGHTS))
     detectors = {path: name for name, path in files.onnx.items() if inspect(path).kind is Kind.DETECTOR}

@@ -1,4 +1,4 @@
-// Which model files are missing: what Likeness Doctor finds as a table with links, and a toast that names all of them
+// Which model files are missing: what Check Model Files finds as a table with links, and a toast that names all of them
 // where a workflow is opened, or run, that lacks some. Nothing here changes what is saved or sent: without this
 // file the node shows the same as a picture.
 
@@ -7,7 +7,7 @@ import { app } from "../../scripts/app.js";
 import { inApp, isChinese, link, made, nodesOf, settingOf, someAreOurs, templateTitles } from "./ours.js";
 import { onMissing, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
 
-const DOCTOR = "LikenessDoctor";
+const DOCTOR = "LikenessCheckModelFiles";
 const REPORT = "likeness_doctor"; // beside the picture in what nodes/doctor.py sends
 const MISSING = "/likeness/missing"; // the route of nodes/doctor.py
 const SIZE = [720, 640]; // of a node that shows a table, at least

@@ -55,7 +55,7 @@ function addColours() {
   }
 }
 
-const LISTS = ["LikenessCast", "LikenessPeopleFromPhotos"];
+const LISTS = ["LikenessCast", "LikenessCastFromPhotos"];
 const isPerson = (input) => /^(person|photo)_/.test(input.name);
 const weightOf = (person) => person.name.replace("person", "weight");
 
@@ -134,7 +134,7 @@ const written = (boxes) =>
     })
     .join("\n");
 
-/** The editor of boxes lays its canvas over the photo that comes to "background": in Identity that is "image". */
+/** The editor of boxes lays its canvas over the photo that comes to "background": in Person that is "image". */
 function drawOnThePhoto(node) {
   const { findInputSlot } = node;
   node.findInputSlot = function (name, ...others) {
@@ -166,6 +166,6 @@ app.registerExtension({
   },
   nodeCreated(node) {
     if (node.comfyClass === "LikenessLayoutFromBoxes") followBoxes(node);
-    if (node.comfyClass === "LikenessIdentity") drawOnThePhoto(node);
+    if (node.comfyClass === "LikenessPerson") drawOnThePhoto(node);
   },
 });

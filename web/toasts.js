@@ -121,7 +121,7 @@ function isSeen(nodes) {
 function onNote({ detail: { nodeId, text } }) {
   const nodes = find(nodeId);
   const node = nodes.at(-1);
-  if (!isOurs(node?.type) || (inApp() && node.type === "LikenessDoctor")) return; // its report says the same
+  if (!isOurs(node?.type) || (inApp() && node.type === "LikenessCheckModelFiles")) return; // its report says the same
   // Frontends read notes as HTML, so ours have word joiners where a tag would begin. What is parsed here is not in the
   // page: nothing of it is loaded or run.
   const read = new DOMParser().parseFromString(text, "text/html").documentElement.textContent;

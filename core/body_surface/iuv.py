@@ -159,8 +159,8 @@ class NotIUV(LikenessError):
     def __init__(self, why: str) -> None:
         super().__init__(
             f"surface is no DensePose IUV picture: {why}.",
-            "Link surface of Detect Body Surface or image of Draw Layout, unchanged: Viridis and Parula pictures are "
-            "another encoding, and resizing makes up parts at every edge.",
+            "Link surface of Detect Body Surface or image of Draw Skeletons, unchanged: Viridis and Parula pictures "
+            "are another encoding, and resizing makes up parts at every edge.",
         )
 
 

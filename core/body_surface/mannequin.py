@@ -79,7 +79,7 @@ def drawn(layout: Layout) -> Surface:
     for number, slot in sorted(enumerate(layout.slots, 1), key=lambda place: place[1].center[1]):
         head = head_of_pose(slot.pose) if slot.pose else None
         if slot.pose is None or head is None:
-            advice = "Make the layout with body = full or half, with Group Layout or with Layout from Picture."
+            advice = "Make the layout with body = full or half, with Layout for a Group or with Layout from Picture."
             raise BadLayout(f"Place {number} has no skeleton to draw a body around.", advice)
         _Figure(surface, number, slot.pose, head).draw()
     if not surface.person.any():

@@ -44,7 +44,7 @@ class NoOnnxRuntime(LikenessError):
         package = _PACKAGES.get(provider, "onnxruntime-gpu (NVIDIA) or onnxruntime")
         super().__init__(
             problem,
-            f"In Load Face Model set backend to torch, which needs nothing and finds the same faces; or install the "
+            f"In Load Face Embedder set backend to torch, which needs nothing and finds the same faces; or install the "
             f"package with ComfyUI's Python: pip install {package}.",
         )
 

@@ -295,7 +295,7 @@ def _pack(model: Model, folders: Folders) -> Finding | None:
     here = [path for name, path in found if packs.pack_of(name) == model.name]
     other = _with_detector(found) if not here and len(model.files) == 1 else None
     if other and not model.chosen:
-        choose = f"If the workflow has a Load Face Model, choose {packs.pack_of(other[0])} in it."
+        choose = f"If the workflow has a Load Face Embedder, choose {packs.pack_of(other[0])} in it."
         return Finding(model.title, FOUND, f"Only a detector is needed, and {other[1].parent} has one. {choose}")
     if not here:
         misplaced = _misplaced_pack(model, folders)

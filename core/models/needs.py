@@ -65,7 +65,7 @@ LOADERS: Mapping[str, Mapping[str, str]] = {
     "LoadMoGeModel": {"model_name": "geometry_estimation"},
     "LoadMediaPipeFaceLandmarker": {"model_name": "detection"},
     "LoadDA3Model": {"model_name": "geometry_estimation"},
-    "LikenessAddLora": {"file": "loras"},
+    "LikenessAddLoRAToPerson": {"file": "loras"},
     "LikenessDetectBodySurface": {"file": "densepose"},
 }  # fmt: skip
 """Nodes whose menus list model files: by the name of such an input its model key, "" for a menu of something else that
@@ -79,10 +79,10 @@ SINGLE = "single templates"
 """What needs a model that no method as such does, where several workflows are looked at."""
 _OF_A_FAMILY = ("checkpoints", "controlnet")
 """Keys of files whose tensors tell for which family they are."""
-_LOADER, _ADAPTERS = "LikenessLoadFaceModel", "LikenessLoadAdapter"
+_LOADER, _ADAPTERS = "LikenessLoadFaceEmbedder", "LikenessLoadAdapter"
 _LOOKS_FOR_FACES = (
-    "LikenessIdentity", "LikenessPeopleFromPhotos", "LikenessCastFromPhotos", "LikenessDetectFaces", "LikenessMeasure",
-    "LikenessCropFaces",
+    "LikenessPerson", "LikenessCastFromPhotos", "LikenessSortPhotosIntoPeople", "LikenessDetectFaces",
+    "LikenessMeasureLikeness", "LikenessCropFaces",
 )  # fmt: skip
 """Nodes that load a face model themselves where none is linked."""
 
@@ -103,7 +103,7 @@ def wanted(graph: Graph) -> tuple[Model, ...]:
             own.append(_own(file, family))
     # A file of the user's own choice stands for the published one that only our nodes ask for.
     replaced = {model.key for model in own}
-    # What its methods read, and what Load Face Model names behind the pack.
+    # What its methods read, and what Load Face Embedder names behind the pack.
     recognisers = held.read | held.recognisers
     ours: list[Model] = []
     for model in needed:
@@ -190,7 +190,7 @@ class _Held:
     spelled as the manifest spells names.
 
     read: ids of the recognisers whose embeddings its methods read, where it makes people of photos. packs, recognisers:
-    what its Load Face Model nodes have chosen; a menu without any pack stands for the one that a run then asks for.
+    what its Load Face Embedder nodes have chosen; a menu without any pack stands for the one that a run then asks for.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -247,7 +247,7 @@ def _own(file: Chosen, made_for: str) -> Model:
 
 
 def _own_pack(name: str) -> Model:
-    """A face pack that Load Face Model has chosen and nobody publishes."""
+    """A face pack that Load Face Embedder has chosen and nobody publishes."""
     below = PurePath("." if name == packs.LOOSE else os.path.relpath(os.path.join("/", name), "/"))
     detector = File(((below / "*.onnx").as_posix(),), None, None, part="detector")
     return Model(

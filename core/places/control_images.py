@@ -102,8 +102,8 @@ class NoKeypoints(LikenessError):
         where = f"{which} no face keypoints" if places else "there is no face in the keypoints image"
         super().__init__(
             f"{node}: {where}.",
-            "Make the layout from faces or masks, or with Group Layout: these know where eyes, nose and mouth are. In "
-            "a pose, show more of head and shoulders.",
+            "Make the layout from faces or masks, or with Layout for a Group: these know where eyes, nose and mouth "
+            "are. In a pose, show more of head and shoulders.",
         )
 
 

@@ -22,7 +22,7 @@ from . import bodies, layouts
 SHOWS = ("person", "face")
 SOURCES = ("drawn", "text")
 MOST = 64
-"""Places: as many people as Person Region knows."""
+"""Places: as many people as Mask of a Person's Place knows."""
 LEAST = 16
 """Pixels. Nobody is seen in a smaller box, and one is drawn by a slip of the mouse."""
 

@@ -135,7 +135,7 @@ def head_held(wide: float, high: float, body: str) -> float:
 def require_skeletons(layout: Layout) -> Layout:
     """The layout. Raises BadLayout where nobody in it has a skeleton."""
     if all(slot.pose is None for slot in layout.slots):
-        advice = "Set body to half in the layout node, or use Layout from Picture or Group Layout."
+        advice = "Set body to half in the layout node, or use Layout from Picture or Layout for a Group."
         raise BadLayout(f"The layout has {counted(len(layout.slots), 'place')} and no skeleton to draw.", advice)
     return layout
 

@@ -121,13 +121,13 @@ def _matched(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
         raise CannotMatch(why, advice)
     if faceless := [one.name for one in identities if not one.embeddings]:
         why = f"{listed(faceless)} {'has' if len(faceless) == 1 else 'have'} no photo with a face to compare"
-        advice = "Add one (Identity, with a face model that has a recogniser), or choose another order."
+        advice = "Add one (Person, with a face model that has a recogniser), or choose another order."
         raise CannotMatch(why, advice)
     shared = in_common(one.embeddings for one in (*identities, *slots))
     if not shared:
         theirs = listed(sorted({name for slot in slots for name in slot.embeddings}))
         why = f"{'; '.join(known_by(identities))}; the faces of the layout have {theirs}, nothing in common"
-        raise CannotMatch(why, "Use the same Load Face Model for the identities and for Detect Faces.")
+        raise CannotMatch(why, "Use the same Load Face Embedder for the identities and for Detect Faces.")
     faces = [slot.embeddings for slot in slots]
     likeness = torch.zeros(len(identities), len(slots))  # the sum of mean cosines of everybody's photos
     for recogniser in shared:

@@ -76,11 +76,11 @@ IDPatchSocket = adapter_socket(METHOD.socket, IDPatch)
 FILE = Published.of(METHOD, "ID-Patch file")
 
 
-class IDPatchImage(io.ComfyNode):
+class IDPatchConditionImage(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessIDPatchImage",
+            node_id="LikenessIDPatchConditionImage",
             category=schema.IN_METHODS,
             inputs=[
                 IDPatchSocket.Input("id_patch"),
@@ -294,4 +294,4 @@ class IDTokensReader:
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))
-NODES = [IDPatchImage, ApplyIDPatch, BindIDTokens]
+NODES = [IDPatchConditionImage, ApplyIDPatch, BindIDTokens]

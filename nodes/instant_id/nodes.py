@@ -30,7 +30,7 @@ from ..sockets import CastOrIdentitySocket, adapter_socket
 from .net import InstantIDNet, unconditional
 
 METHOD = method("instant_id")
-APPLY = "Apply InstantID (Likeness)"
+APPLY = "Apply InstantID"
 IDENTITY_NET = "IdentityNet is a plain SDXL ControlNet"
 ITS_FILE = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors with Load ControlNet Model."
 
@@ -148,11 +148,11 @@ def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, str
         missing = [name for name, one in (("control_net", control_net), ("image", image)) if one is None]
         raise BadSetup(
             f"control_strength is {strength:g}, but nothing is connected to {' and '.join(missing)}.",
-            "Connect IdentityNet (Load ControlNet Model) to control_net and Draw Layout (face keypoints) to image, or "
-            "set control_strength to 0 to use the adapter alone.",
+            "Connect IdentityNet (Load ControlNet Model) to control_net and Draw Skeletons (face keypoints) to image, "
+            "or set control_strength to 0 to use the adapter alone.",
         )
     if is_a(cast, PlacedCast):
-        advice = "Draw the keypoints from the same cast or layout with Draw Layout, draw = face keypoints."
+        advice = "Draw the keypoints from the same cast or layout with Draw Skeletons, draw = face keypoints."
         geometry.check_canvas("The keypoints image", image, cast, advice)
     drawing = as_drawing(image)
     if not drawing.any():

@@ -178,11 +178,11 @@ STYLES = "Style per Person"
 NOBODY = "No person is drawn in this style: those who are meant have weight 0."
 
 
-class ApplyStyle(io.ComfyNode):
+class StylePerPerson(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessApplyStyle",
+            node_id="LikenessStylePerPerson",
             category=schema.IN_METHODS,
             inputs=[
                 *schema.applied_inputs(),
@@ -288,4 +288,4 @@ def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
 
 _VERSION = io.Combo.Input("plus_version", options=list(net.VERSIONS), default=net.BY_THE_FILE, optional=True)
 LOADER = FileLoader(FILE, load_ip_adapter, (schema.advanced(_VERSION),))
-NODES = [ApplyIPAdapter, ApplyStyle]
+NODES = [ApplyIPAdapter, StylePerPerson]

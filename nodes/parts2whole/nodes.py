@@ -43,7 +43,7 @@ from ..sockets import PartsSocket, socket
 from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
 from .net import SLOTS, padded
 
-APPLY = "Apply Parts"
+APPLY = "Apply Parts2Whole"
 _CLIP = "Connect the CLIP of an SD1.5 checkpoint (CLIP ViT-L/14)."
 _VAE = "Connect an SD1.5 VAE, best vae-ft-mse-840000."
 
@@ -138,7 +138,7 @@ def check_fit(model: ModelPatcher, texts: Conditioning, features: Features) -> N
     read texts of this width."""
     wanted = unet.text_width(features.networks.reference)
     advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
-    check_conditioning(texts, wanted, "Apply Parts", "SD1.5", advice)
+    check_conditioning(texts, wanted, "Apply Parts2Whole", "SD1.5", advice)
     layers = unet.transformers(unet.unet_of(model))
     theirs = {(name, n, i): layer.attn1.to_q.in_features for name, n, i, layer in layers}
     ours = {block: tokens[0].kept.shape[-1] for block, tokens in features.bank.items()}
@@ -172,7 +172,7 @@ def put_in(
     node_id: in the graph, or None outside of one. Raises BadParts.
     """
     source = object()
-    poses = None if pose is None else Pictures("pose picture", Canvas("Apply Parts", node_id=node_id))
+    poses = None if pose is None else Pictures("pose picture", Canvas("Apply Parts2Whole", node_id=node_id))
     weights = PartWeights([weight * strength for weight in features.weights], features.targets)
     bank = features.bank if strength else None
     positive, negative = (
@@ -258,11 +258,11 @@ class EncodeParts(io.ComfyNode):
         return io.NodeOutput(features, shown, ui=ui.PreviewImage(shown, cls=cls))
 
 
-class ApplyParts(io.ComfyNode):
+class ApplyParts2Whole(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessApplyParts",
+            node_id="LikenessApplyParts2Whole",
             category=IN_METHODS,
             inputs=[
                 *applied_inputs(),
@@ -302,4 +302,4 @@ class ApplyParts(io.ComfyNode):
         return io.NodeOutput(*announced(presence, patched(model, InjectionsRun, SharingRun), *sides))
 
 
-NODES = [LoadParts2Whole, EncodeParts, ApplyParts]
+NODES = [LoadParts2Whole, EncodeParts, ApplyParts2Whole]

@@ -139,7 +139,7 @@ def _in_chunks(
     room, chunks, places = len(empty) - 2, [list[Token]()], list[int]()
     if (most := max(copies.values(), default=0)) > room:
         why = f"The photos of one person make {most} tokens of the text, which reads {room} at once."
-        raise BadCast(why, "Give Identity fewer photos of this person; four to eight are plenty.")
+        raise BadCast(why, "Give Person fewer photos of this person; four to eight are plenty.")
     for n, token in enumerate(tokens):
         run = [token] * copies.get(n, 1)
         if len(chunks[-1]) + len(run) > room:

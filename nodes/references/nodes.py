@@ -35,14 +35,14 @@ from .encoding import REFERENCES, PeopleReferences, encoded, family_of, latents_
 from .net import Group, Plan, Tokens, attended, groups, on_tokens
 from .pictures import SENTENCES, captioned, references, remarks, with_sentences
 
-NAME = "Cast as References"
+NAME = "People as References"
 
 
-class CastReferences(io.ComfyNode):
+class PeopleAsReferences(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
-            node_id="LikenessCastReferences",
+            node_id="LikenessPeopleAsReferences",
             category=schema.IN_METHODS,
             inputs=[
                 io.Clip.Input("clip"),
@@ -136,7 +136,7 @@ class BoundReferences(Carried):
             raise BadSetup(
                 f"Of {counted(bound, 'reference')} of people, {missing} {'is' if missing == 1 else 'are'} no longer in "
                 "the conditioning: a node behind References by Region has replaced them, so their people are unknown.",
-                "Put that node in front of Cast as References, or take it out.",
+                "Put that node in front of People as References, or take it out.",
             )
         return self.piece(owners, lambda: replace(self, owners=owners))
 
@@ -164,7 +164,7 @@ def bound(
 ) -> list[Conditioning]:
     """Every entry that has people's references with what `make` says of them, the same for one record.
 
-    Raises BadSetup where none comes from Cast as References; there everybody may have weight 0."""
+    Raises BadSetup where none comes from People as References; there everybody may have weight 0."""
     made = dict[int, BoundReferences]()
 
     def said(entry: list[Any]) -> list[Any]:
@@ -177,8 +177,8 @@ def bound(
 
     found = [[said(entry) for entry in side] for side in sides]
     if not any(REFERENCES in options for side in sides for _, options in side):
-        why = f"{node} finds no references of the cast: neither positive nor negative comes from Cast as References."
-        raise BadSetup(why, "Put Cast as References in front of it; other conditioning nodes may stand between.")
+        why = f"{node} finds no references of the cast: neither positive nor negative comes from People as References."
+        raise BadSetup(why, "Put People as References in front of it; other conditioning nodes may stand between.")
     return found
 
 
@@ -367,4 +367,4 @@ class BindReferences(io.ComfyNode):
 
 ROWS = "Nothing to bind: with the cast of Crop Faces each person has a row of the batch, with their reference alone."
 
-NODES = [CastReferences, BindReferences]
+NODES = [PeopleAsReferences, BindReferences]

@@ -34,13 +34,13 @@ class Needed:
             self.found.setdefault((node["class_type"], own, linked), title(job.prompt, number))
 
     def doctor(self) -> Prompt:
-        """The prompt by which Likeness Doctor looks for the models of all of these, and runs none of them."""
+        """The prompt by which Check Model Files looks for the models of all of these, and runs none of them."""
         unrun = enumerate(choice for choice in self.found if not self._known[choice[0]]["output_node"])
         nodes = {
             str(number): {"class_type": kind, "inputs": {**dict(chosen), **{name: ["doctor", 0] for name in linked}}}
             for number, (kind, chosen, linked) in unrun
         }
-        nodes["doctor"] = {"class_type": "LikenessDoctor", "inputs": {"workflow": "this workflow"}}
+        nodes["doctor"] = {"class_type": "LikenessCheckModelFiles", "inputs": {"workflow": "this workflow"}}
         return {**nodes, "as file": {"class_type": "LikenessAsFile", "inputs": {"report": ["doctor", 1]}}}
 
     def require(self, diagnosis: str) -> None:

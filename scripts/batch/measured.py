@@ -73,7 +73,7 @@ def with_measure(prompt: Prompt, known: Known, vision: str = "") -> Prompt:
             added[vision] = {"class_type": "CLIPVisionLoader", "inputs": {"clip_name": _offered(vision, known)}}
             inputs |= {"parts": parts, "clip_vision": [vision, 0]}
         inputs |= {"images": images, "made_with": _method(before), "stranger_below": measure.STRANGER, "min_size": 0}
-        added[f"{number} measured"] = {"class_type": "LikenessMeasure", "inputs": inputs}
+        added[f"{number} measured"] = {"class_type": "LikenessMeasureLikeness", "inputs": inputs}
         told = {"report": [f"{number} measured", 0]}
         added[f"{number} report"] = {"class_type": "LikenessAsFile", "inputs": told}
     return {**prompt, **added}
@@ -87,7 +87,7 @@ def _require_faces(prompt: Prompt, known: Known) -> None:
             f"the miniature ({STANDIN}): no face is found in most of them. Leave these out, or choose the released "
             "weights."
         )
-    if (specs(known, "LikenessLoadFaceModel")["pack"].menu or [""])[0] == "none found":
+    if (specs(known, "LikenessLoadFaceEmbedder")["pack"].menu or [""])[0] == "none found":
         raise SetupError(
             "People are measured with a face pack, and there is none in models/insightface. Fetch one with: "
             "python scripts/models.py download antelopev2"

@@ -45,7 +45,7 @@ class Run:
         if needed.found:
             ((_, made),) = self._workers.made(iter([Job(rows[0], needed.doctor(), {})]))
             if made.error:
-                raise SetupError(f"Likeness Doctor could not look for the files of models: {made.error}")
+                raise SetupError(f"Check Model Files could not look for the files of models: {made.error}")
             needed.require(made.files[0][1].decode())
         return to_do
 

@@ -302,12 +302,12 @@ def style(on: Networks, people: int) -> Applied:
     for who in range(1, people + 1):
         before = {"model": applied.model, "positive": applied.positive, "negative": applied.negative}
         given = {**before, "images": image, "cast": cast, "who": str(who), "end_percent": 1.0}
-        applied = connected(on, "LikenessApplyStyle", "ip-adapter-plus_sdxl_vit-h", **given)
+        applied = connected(on, "LikenessStylePerPerson", "ip-adapter-plus_sdxl_vit-h", **given)
     return applied
 
 
 def keypoints(cast: PlacedCast) -> dict[str, Any]:
-    return {"image": run("LikenessPoseImage", cast=cast, draw="face keypoints")[0]}
+    return {"image": run("LikenessDrawSkeletons", cast=cast, draw="face keypoints")[0]}
 
 
 def bodies(cast: PlacedCast) -> dict[str, Any]:
@@ -331,7 +331,7 @@ def lora_per_person(words: str = "", rank: int = 16) -> Apply:
     def apply(on: Networks, people: int) -> Applied:
         cast, loras = placed(on, people), (Lora(_lora(on.model, rank), 1.0, words),)
         each = (replace(one, identity=replace(one.identity, loras=loras)) for one in cast.people)
-        return connected(on, "LikenessLoraPerPerson", cast=replace(cast, people=tuple(each)))
+        return connected(on, "LikenessLoRAPerPerson", cast=replace(cast, people=tuple(each)))
 
     return apply
 
@@ -364,7 +364,7 @@ def share_parts(crop: bool = False, every: int = 1) -> Apply:
 
 
 def parts2whole(on: Networks, count: int) -> Applied:
-    """As Apply Parts puts what its reference UNet has seen, random here, without their image tokens."""
+    """As Apply Parts2Whole puts what its reference UNet has seen, random here, without their image tokens."""
     unet, bank = on.model.model.diffusion_model, dict[Block, list[Any]]()
     at, mask = grids(unet, on.size[1] // 8, on.size[0] // 8), garment(on)
     for name, number, index, layer in transformers(unet):
@@ -439,7 +439,7 @@ METHODS: dict[str, Method] = {
     "story_maker": Method(with_cast("LikenessApplyStoryMaker", "mask", bodies)),
     "photo_maker": Method(with_cast("LikenessApplyPhotoMaker", "photomaker-v1", words)),
     "style_per_person": Method(style),
-    "prompt_per_person": Method(with_cast("LikenessPersonPrompts", more=prompts), BOTH),
+    "prompt_per_person": Method(with_cast("LikenessPromptPerPerson", more=prompts), BOTH),
     "lora_per_person": Method(lora_per_person()),
     "lora_per_person_rank_64": Method(lora_per_person(rank=64), most=4),
     "lora_per_person_with_words": Method(lora_per_person("a red coat"), most=4),

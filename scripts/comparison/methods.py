@@ -57,9 +57,9 @@ class World:
     judge: Callable[[Sequence[Picture]], dict[str, float]]
 
     def cast(self, people: Sequence[Identity]) -> PlacedCast:
-        """As Group Layout and Place Cast make it."""
+        """As Layout for a Group and Place Cast make it."""
         width, height = self.size(len(people))
-        (layout, *_) = run("LikenessGroupLayout", count=len(people), framing="half", width=width, height=height)
+        (layout, *_) = run("LikenessLayoutForAGroup", count=len(people), framing="half", width=width, height=height)
         return run("LikenessPlaceCast", cast=Cast(tuple(map(Person, people))), layout=layout)[0]
 
 
@@ -123,8 +123,8 @@ def id_patch(world: World, cast: PlacedCast, seed: int) -> Tensor:
 
 def with_id_patch(models: Models, cast: PlacedCast) -> Applied:
     model, positive, negative = models.applied
-    skeleton = run("LikenessPoseImage", cast=cast, draw="skeletons")[0]
-    image = run("LikenessIDPatchImage", id_patch=models.adapter, cast=cast, image=skeleton)[0]
+    skeleton = run("LikenessDrawSkeletons", cast=cast, draw="skeletons")[0]
+    image = run("LikenessIDPatchConditionImage", id_patch=models.adapter, cast=cast, image=skeleton)[0]
     sides = run(
         "LikenessApplyIDPatch", positive=positive, negative=negative, control_net=models.control_net,
         id_patch=models.adapter, cast=cast, image=image,
@@ -155,7 +155,7 @@ def _instant_id(
 ) -> Applied:
     """where: whose keypoints are drawn."""
     model, positive, negative = applied
-    image = run("LikenessPoseImage", cast=where, draw="face keypoints")[0]
+    image = run("LikenessDrawSkeletons", cast=where, draw="face keypoints")[0]
     return run(
         "LikenessApplyInstantID", model=model, positive=positive, negative=negative, instant_id=models.adapter,
         control_net=models.control_net, cast=who, image=image, adapter_weight=adapter * models.weight,
@@ -167,7 +167,7 @@ def one_by_one(world: World, cast: PlacedCast, seed: int, by: str = "id_patch") 
     """A group by its skeletons alone; then every face is cut out, drawn by a method and pasted back."""
     group, models = world.id_patch, {"id_patch": world.id_patch, "instant_id": world.instant_id}[by]
     model, *sides = group.applied
-    skeleton = run("LikenessPoseImage", cast=cast, draw="skeletons")[0]
+    skeleton = run("LikenessDrawSkeletons", cast=cast, draw="skeletons")[0]
     posed = host_nodes.ControlNetApplyAdvanced().apply_controlnet(*sides, group.control_net, skeleton, 0.8, 0.0, 1.0)
     pixels = group.sampled((model, *posed), _size(cast), seed)
     given = {"face_model": world.face_model, "images": pixels, "cast": cast, "vae": models.vae, "who": "everybody"}

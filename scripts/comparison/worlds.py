@@ -109,7 +109,7 @@ def published(folder: Path, prompt: str, size: tuple[int, int], steps: int | Non
 
     Raises SetupError.
     """
-    face_model = run("LikenessLoadFaceModel", pack="antelopev2", recognisers="all found")[0]
+    face_model = run("LikenessLoadFaceEmbedder", pack="antelopev2", recognisers="all found")[0]
     id_patch, instant_id = (_published(name, prompt, steps) for name in TEMPLATES)
     people = [_person(path, face_model) for path in sorted(folder.iterdir()) if path.is_dir() or _photos(path)]
     if len(people) < 2:

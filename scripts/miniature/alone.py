@@ -110,14 +110,14 @@ def group_picture(model: Miniature, cast: Cast, layout: Layout) -> Group:
 
 def _draw_group(folder: Path, report: Report, model: Miniature, faces: FaceModel, drawn: Drawn) -> None:
     """The group, and beside it what the nodes of the workflow would show, under the names that the host run gives."""
-    report("Group Layout")
+    report("Layout for a Group")
     width, height = places.LARGE
     layout = group.layout(len(NAMES), "half", 0, width, height)
     _save(folder, "1_group_layout", drawing.numbered_layout(layout), drawn)
     (skeleton,) = control_images.skeletons(layout, by_row=False)
     _save(folder, "2_draw_layout", skeleton, drawn)
 
-    report("People from Photos")
+    report("Cast from Photos")
     people: list[Person] = []
     for name, photo in zip(NAMES, photos.drawn(), strict=True):
         people.append(Person(identity(faces, name, photos.pixels(photo))))

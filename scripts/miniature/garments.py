@@ -215,7 +215,7 @@ def of_slot(areas: Areas, slot: Slot) -> np.ndarray:
 
 
 def surface(place: Place) -> Tensor:
-    """(3, H, W): what Draw Layout draws of the body."""
+    """(3, H, W): what Draw Skeletons draws of the body."""
     return mannequin.drawn(layout(place)).image.movedim(-1, 0)
 
 

@@ -70,15 +70,15 @@ CASES = json.loads(Path(__file__).with_name("workflows.json").read_text("utf-8")
 @pytest.mark.parametrize(("apply", "file", "people", "expected"), CASES["face packs"])
 def test_face_packs_of_methods_whether_linked_or_not(apply: str, file: str, people: Any, expected: list[str]) -> None:
     """people: the links of an Identity without a face model; None: people come from a file, so nothing looks for faces.
-    The same of a workflow as it is saved, with a Load Face Model that is switched off."""
+    The same of a workflow as it is saved, with a Load Face Embedder that is switched off."""
     prompt: dict[str, Any] = {"1": {"class_type": "LikenessLoadAdapter", "inputs": {"file": file}}}
     prompt["3"] = {"class_type": f"Likeness{apply}", "inputs": {"adapter": ["1", 0]}}
     saved = [{"type": "LikenessLoadAdapter", "widgets_values": [file]}, {"type": f"Likeness{apply}"}]
     if people is not None:
-        prompt["2"] = {"class_type": "LikenessIdentity", "inputs": people}
+        prompt["2"] = {"class_type": "LikenessPerson", "inputs": people}
         slots = [{"name": name, "link": 5} for name in ("face_model", *people)]
-        saved += [{"type": "LikenessIdentity", "inputs": slots}]
-        saved += [{"type": "LikenessLoadFaceModel", "mode": 4, "widgets_values": ["buffalo_s", "all found"]}]
+        saved += [{"type": "LikenessPerson", "inputs": slots}]
+        saved += [{"type": "LikenessLoadFaceEmbedder", "mode": 4, "widgets_values": ["buffalo_s", "all found"]}]
     for graph in (prompt, {"nodes": saved}):
         packs = [model.id for model in needs.wanted(graph) if model.key in ("insightface", "facexlib")]
         assert packs == expected

@@ -250,7 +250,7 @@ def test_instant_id_recognises_faces_at_the_size_of_its_authors(file: File) -> I
         resized = {link for node in resizing for link in node["outputs"][0]["links"] or ()}
         for node in level["nodes"]:
             linked = {entry["link"] for entry in node["inputs"] if entry["type"] == "IMAGE"}
-            made = node["type"] in ("LikenessIdentity", "LikenessPeopleFromPhotos")
+            made = node["type"] in ("LikenessPerson", "LikenessCastFromPhotos")
             if made and node["widgets_values"][-1] != "1280 px" and not linked & resized:
                 yield node["id"]
 
@@ -259,7 +259,7 @@ def test_instant_id_recognises_faces_at_the_size_of_its_authors(file: File) -> I
 
 
 OTHER_SETTINGS = {
-    ("LikenessApplyStyle", "fit"): {"pad"},  # The authors crop; a drawing of a style has to be seen whole.
+    ("LikenessStylePerPerson", "fit"): {"pad"},  # The authors crop; a drawing of a style has to be seen whole.
 }
 """By node and input: what templates have instead of the value of the authors, and why."""
 
@@ -507,10 +507,11 @@ def test_as_an_app_it_asks_in_words(file: File) -> Iterator[object]:
         yield "does not ask for every photo"
     shown = {nodes[number]["type"] for number in app["outputs"]}
     if not any(node["type"] in SAMPLERS for node in file.real):
-        right = {"shown": shown in ({"LikenessSaveIdentity"}, {"LikenessDoctor"})}
+        right = {"shown": shown in ({"LikenessSavePerson"}, {"LikenessCheckModelFiles"})}
     else:
         right = {
-            "people first": kinds[0] == "LoadImage" or kinds[0].endswith(("LoadIdentity", "CastFromPhotos", "AddLora")),
+            "people first": kinds[0] == "LoadImage"
+            or kinds[0].endswith(("LoadPerson", "SortPhotosIntoPeople", "AddLoRAToPerson")),
             "words": bool({"CLIPTextEncode", "LikenessScenes"} & {*kinds}) or "Prompt" in labels,
             "seed": any(label.startswith("Seed") for label in labels),
             "shown": shown - {"PreviewImage"} == {"SaveImage"} and len(set(app["outputs"])) == len(app["outputs"]),

@@ -85,7 +85,7 @@ def test_a_vae_that_would_make_everything_black_is_named(face_model, photo, frie
 def report(face_model, photo, friends):
     """Of nobody, everybody, and everybody upside down."""
     pictures = torch.cat([torch.zeros_like(photo), photo, photo.flip(1)])
-    return measure.Measure.execute(face_model, pictures, cast=friends, **MEASURE)[0]
+    return measure.MeasureLikeness.execute(face_model, pictures, cast=friends, **MEASURE)[0]
 
 
 def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
@@ -96,7 +96,7 @@ def test_the_best_of_a_batch_keep_their_latents(report, photo, vae):
     assert decoded.shape in ((3, 64, 80, 3), (3, 72, 80, 3))
     masks = torch.arange(3.0).reshape(3, *[1] * (samples.ndim - 1))
     latents = {"samples": samples, "noise_mask": masks, "batch_index": [4, 5, 6]}
-    _, best, index, *_ = measure.PickBest.execute(report, decoded, "resemblance", 2, latents).args
+    _, best, index, *_ = measure.PickBestLikeness.execute(report, decoded, "resemblance", 2, latents).args
     order = [number - 4 for number in best["batch_index"]]
     assert index == order[0] == 1 and len(order) == 2
     assert torch.equal(best["samples"], samples[order]) and torch.equal(best["noise_mask"], masks[order])

@@ -82,8 +82,8 @@ def test_the_pack_imports_nothing_that_the_host_has_not(host: Host) -> None:
 
 def test_what_is_published_has_help_and_templates(host_server: HostServer) -> None:
     help_panel = "/extensions/likeness-nodes/docs/"
-    for page in ("LikenessDoctor.md", "LikenessDoctor/en.md"):
-        assert host_server.read(f"{help_panel}{page}").startswith(b"# Likeness Doctor")
+    for page in ("LikenessCheckModelFiles.md", "LikenessCheckModelFiles/en.md"):
+        assert host_server.read(f"{help_panel}{page}").startswith(b"# Check Model Files")
     pages = [path.read_text("utf-8") for path in (ROOT / "web" / "docs").glob("**/*.md")]
     pictures = {picture for page in pages for picture in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", page)}
     assert {picture.partition("img/")[0] for picture in pictures} == {"", "../"}, "of English pages, and of translated"

@@ -24,8 +24,8 @@ Applied = tuple[Any, Any, Any]
 
 
 def keypoints(cast: str) -> Node:
-    """Draw Layout, face keypoints."""
-    return ours("LikenessPoseImage", draw="face keypoints", cast=value(cast), layout=UNCONNECTED)
+    """Draw Skeletons, face keypoints."""
+    return ours("LikenessDrawSkeletons", draw="face keypoints", cast=value(cast), layout=UNCONNECTED)
 
 
 def box_by_box(left: str, right: str) -> Applied:

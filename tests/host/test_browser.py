@@ -37,11 +37,11 @@ def people(visit: Visit) -> Graph:
     yao = {"name": "Yao", "which_face": "only", "on_no_face": "error"}
     size = {"width": 512, "height": 512}
     return {
-        "models": node("LikenessLoadFaceModel", pack="buffalo_sc", recognisers="all found", provider="CPU"),
+        "models": node("LikenessLoadFaceEmbedder", pack="buffalo_sc", recognisers="all found", provider="CPU"),
         "photo": node("LoadImage", image=image),
-        "yao": node("LikenessIdentity", face_model=["models", 0], image=["photo", 0], **yao),
+        "yao": node("LikenessPerson", face_model=["models", 0], image=["photo", 0], **yao),
         "cast": node("LikenessCast", person_1=["yao", 0]),
-        "layout": node("LikenessGroupLayout", count=1, framing="half", rows=0, **size),
+        "layout": node("LikenessLayoutForAGroup", count=1, framing="half", rows=0, **size),
         "place": node("LikenessPlaceCast", cast=["cast", 0], layout=["layout", 0], order="as listed", custom_order=""),
         "shown": node("PreviewImage", images=["place", 1]),
     }
@@ -119,7 +119,7 @@ def test_a_cast_shows_its_people_and_one_place_more(visit: Visit, people: Graph)
     finally:
         visit.page.evaluate("app.canvas.setGraph(app.graph)")
     photos = {"photo_1": ["photo", 0], "photo_4": ["photo", 0]}
-    visit.load({**people, "cast": node("LikenessPeopleFromPhotos", names="", which_face="only", **photos)})
+    visit.load({**people, "cast": node("LikenessCastFromPhotos", names="", which_face="only", **photos)})
     assert slots(visit) == "face_model photo_1* photo_2 photo_4*"
     assert visit.red() == []
 
@@ -238,7 +238,7 @@ def test_a_toast_lies_over_nothing_that_is_worked_on(visit: Visit) -> None:
 @pytest.mark.thorough_with("newest")
 def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     """And what is saved and sent stays the same."""
-    visit.load({"doctor": node("LikenessDoctor", workflow="instant_id_portrait")})
+    visit.load({"doctor": node("LikenessCheckModelFiles", workflow="instant_id_portrait")})
     # 1.27.10 saves the note with it.
     values = "made.workflow.nodes[0].widgets_values.filter(value => !/^To fix/.test(value))"
     both = f"app.graphToPrompt().then(made => [made.output['1'].inputs, {values}])"
@@ -319,7 +319,7 @@ def test_an_error_and_an_unseen_note_are_toasts(visit: Visit, people: Graph) -> 
     An address in it is a link without the full stop behind it, and nothing lies over it."""
     people["yao"]["_meta"] = {"title": MARKUP}
     number, shows_errors = str(list(people).index("yao") + 1), visit.server.host.version >= (0, 33)
-    said = {"node_id": number, "node_type": "LikenessIdentity", "exception_type": "likeness.FaceNotFound"}
+    said = {"node_id": number, "node_type": "LikenessPerson", "exception_type": "likeness.FaceNotFound"}
     said |= {"exception_message": f"No face in {MARKUP}.\nTake another.\n", "traceback": [], "prompt_id": "1"}
     at = "document.querySelector('.likeness-toast a')"
     hit = f"((at) => document.elementFromPoint(at.x + at.width / 2, at.y + at.height / 2))({at}.getClientRects()[0])"
@@ -462,7 +462,7 @@ def test_nodes_and_templates_speak_chinese_where_the_frontend_does(visit: Visit)
 def see_in_lists_blueprints_and_apps(visit: Visit, table: dict[str, str], graph: Graph) -> None:
     """A word of a list with its English behind it; of a blueprint what it is made of, once it is put down; and labels
     and hints of an app."""
-    framing = "app.graph._nodes.find(node => node.type == 'LikenessGroupLayout').widgets[1]"
+    framing = "app.graph._nodes.find(node => node.type == 'LikenessLayoutForAGroup').widgets[1]"
     words = translations.table("zh", translations.OPTIONS)
     assert visit.page.evaluate(f"[{framing}.value, {framing}._displayValue]") == ["half", f"{words['half']} half"]
     visit.page.ask("putDown", workflow.load(ROOT / "subgraphs" / "Group photo.json"))
@@ -527,7 +527,7 @@ def test_a_box_lands_where_it_was_dropped(visit: Visit) -> None:
     x0, y0, x1, y1 = drag(visit, (0.2, 0.5), (0.3, 0.56))
     assert drawn(visit) == [pytest.approx([x + x1 - x0, y + y1 - y0, wide, high], abs=1)]
     file, before = visit.page.ask("saved"), drawn(visit)
-    group = node("LikenessGroupLayout", count=2, framing="half", rows=0, width=1216, height=832)
+    group = node("LikenessLayoutForAGroup", count=2, framing="half", rows=0, width=1216, height=832)
     boxes["inputs"] |= {"bboxes": ["group", 0], "background": ["group", 1]}
     visit.load({"group": group, "boxes": boxes})
     visit.run()
@@ -551,14 +551,14 @@ def test_a_box_drawn_in_identity_is_around_the_face_in_the_photo(visit: Visit, p
     visit.load({name: people[name] for name in ("models", "photo", "yao", "cast")} | {
         "shown": node("PreviewImage", images=["cast", 1])})  # fmt: skip
     assert not visit.page.evaluate("!!visitor.editor()")
-    identity = "app.graph._nodes.find(node => node.type == 'LikenessIdentity')"
+    identity = "app.graph._nodes.find(node => node.type == 'LikenessPerson')"
     visit.page.evaluate(f"void ({identity}.showAdvanced = true)")
     visit.page.wait("!!visitor.editor()")
     visit.page.evaluate("document.querySelector('[data-testid=bounding-boxes] button').click()")  # no grid
     left, top, width, height = visit.page.ask("showEditor")
     at = [(round(left + x * width), round(top + y * height)) for x, y in ((0.25, 0.25), (0.75, 0.75))]
     visit.page.drag(*at)
-    (sent,) = (one["inputs"] for one in visit.page.ask("prompt").values() if one["class_type"] == "LikenessIdentity")
+    (sent,) = (one["inputs"] for one in visit.page.ask("prompt").values() if one["class_type"] == "LikenessPerson")
     (box,) = sent["boxes"]["__value__"]
     sides = [box[side] for side in ("x", "y", "width", "height")]
     assert sides == pytest.approx([256, 256, 512, 512], abs=2 * 1024 / width)

@@ -1,4 +1,4 @@
-"""Cast as References in the real host: what encoders and VAE are given, that it is the host's own, and of whom."""
+"""People as References in the real host: what encoders and VAE are given, that it is the host's own, and of whom."""
 
 from dataclasses import replace
 from functools import cache
@@ -46,7 +46,7 @@ def pair():
 def apply(family="Qwen-Image-Edit", cast=None, pictures=None, **changed):
     clip, vae = loaded(family)
     given = {"clip": clip, "vae": vae, "cast": cast or pair(), "negative_prompt": "rain", "pictures": pictures}
-    return node_applied("LikenessCastReferences", **{**given, **changed})
+    return node_applied("LikenessPeopleAsReferences", **{**given, **changed})
 
 
 def portrait(person):

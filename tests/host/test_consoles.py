@@ -30,7 +30,7 @@ def identity(picture: str, which_face: str) -> Prompt:
     return {
         "1": {"class_type": "LoadImage", "inputs": {"image": picture}},
         "2": {
-            "class_type": "LikenessIdentity",
+            "class_type": "LikenessPerson",
             "inputs": {"image": ["1", 0], "name": PEOPLE, "which_face": which_face, "on_no_face": "error"},
         },
         "3": {"class_type": "PreviewAny", "inputs": {"source": ["2", 2]}},
@@ -53,7 +53,7 @@ def test_an_error_with_a_name_is_an_answer_and_the_next_prompt_runs(old_console:
     sort = {"folder": album.name, "people": "grouped by face", "names": "", "which_face": "largest"}
     sort |= {"corrections": "", "on_no_face": "error", "same_person_from": 0.4}
     sorting = {
-        "1": {"class_type": "LikenessCastFromPhotos", "inputs": sort},
+        "1": {"class_type": "LikenessSortPhotosIntoPeople", "inputs": sort},
         "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 2]}},
     }
     run = old_console.attempt(sorting, timeout=60)

@@ -21,7 +21,7 @@ def asked(server: HostServer) -> str:
     """What Doctor says of a workflow with nothing but itself."""
     run = server.run(
         {
-            "1": {"class_type": "LikenessDoctor", "inputs": {}},
+            "1": {"class_type": "LikenessCheckModelFiles", "inputs": {}},
             "2": {"class_type": "PreviewAny", "inputs": {"source": ["1", 1]}},
         }
     )

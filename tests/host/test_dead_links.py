@@ -10,8 +10,8 @@ from pack.core.models import manifest
 from pack.core.models.doctor import MISSING, Folders, examine
 from pack.nodes.adapters import LoadAdapter
 from pack.nodes.parts2whole import files as parts2whole
-from pack.nodes.people import LoadIdentity
-from pack.nodes.person_loras import AddLora
+from pack.nodes.people import LoadPerson
+from pack.nodes.person_loras import AddLoRAToPerson
 
 pytestmark = pytest.mark.both_hosts
 FILES = {
@@ -46,8 +46,8 @@ def test_menus_do_not_offer_them(disk: Path) -> None:
 
 CHOSEN = {
     "instantid": lambda name: LoadAdapter.validate_inputs(name),
-    "loras": lambda name: AddLora.validate_inputs(name),
-    "likeness_faces": lambda name: LoadIdentity.validate_inputs(name),
+    "loras": lambda name: AddLoRAToPerson.validate_inputs(name),
+    "likeness_faces": lambda name: LoadPerson.validate_inputs(name),
     "parts2whole": lambda name: parts2whole.path_of(name),
 }
 

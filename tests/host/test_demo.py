@@ -109,10 +109,10 @@ def server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hos
 
 
 def notes_of_two(server: HostServer, *people: str) -> list[str]:
-    """What *People from Photos* says of two drawn people, in the miniature's workflow of a group."""
+    """What *Cast from Photos* says of two drawn people, in the miniature's workflow of a group."""
     images = [server.upload_image(picture) for picture in photos.drawn(*people)]
     prompt = workflow.to_prompt(install.ready(install.GROUP, built.build(), images), server.object_info())
-    (node,) = workflow.nodes_of(prompt, "LikenessPeopleFromPhotos")
+    (node,) = workflow.nodes_of(prompt, "LikenessCastFromPhotos")
     # Nothing but the people is run.
     cast = {name: prompt[name] for name in (node, *workflow_before(prompt, node))}
     cast["shown"] = {"class_type": "PreviewImage", "inputs": {"images": [node, 1]}}

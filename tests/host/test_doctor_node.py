@@ -1,4 +1,4 @@
-"""Likeness Doctor in a running host: by itself, beside loaders without their file, and for a template."""
+"""Check Model Files in a running host: by itself, beside loaders without their file, and for a template."""
 
 import json
 import time
@@ -20,7 +20,7 @@ WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 
 def doctor(**inputs):
     return {
-        "doctor": {"class_type": "LikenessDoctor", "inputs": inputs},
+        "doctor": {"class_type": "LikenessCheckModelFiles", "inputs": inputs},
         "text": {"class_type": "PreviewAny", "inputs": {"source": ["doctor", 1]}},
     }
 
@@ -130,7 +130,9 @@ def test_every_menu_of_model_files_is_read(host_server):
 def test_check_files_opens_on_the_templates_to_start_with():
     """Which stand first in the menu."""
     nodes = json.loads((WORKFLOWS / "check_files.json").read_text("utf-8"))["nodes"]
-    assert [node["widgets_values"] for node in nodes if node["type"] == "LikenessDoctor"] == [["start templates"]]
+    assert [node["widgets_values"] for node in nodes if node["type"] == "LikenessCheckModelFiles"] == [
+        ["start templates"]
+    ]
     starts = sorted(path.stem for path in WORKFLOWS.glob("start_*.json"))
     assert bridge.choices()[:8] == ["this workflow", "start templates", "all templates", *starts]
     assert sorted(bridge.choices()[8:]) == sorted({path.stem for path in WORKFLOWS.glob("*.json")} - {*starts})

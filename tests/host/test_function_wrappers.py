@@ -18,7 +18,7 @@ from promised import around, bypassed, latents, two
 
 EVERYWHERE: dict[str, dict[str, Any]] = {
     "LikenessApplyInstantID": {"control_strength": 0.0, "cast": "unplaced(identity())"},
-    "LikenessApplyParts": {"pose": UNCONNECTED},
+    "LikenessApplyParts2Whole": {"pose": UNCONNECTED},
     "LikenessSharePartsAttention": {"reference": "once"},
 }
 
@@ -42,7 +42,7 @@ def test_what_the_unet_does_not_read_cannot_be_lost() -> None:
 
 def test_a_model_wrapper_that_loses_them_is_named() -> None:
     """The host's newer way to put a function around the MODEL."""
-    applied, made = ours("LikenessApplyParts"), {}
+    applied, made = ours("LikenessApplyParts2Whole"), {}
 
     def theirs(executor: Any, *args: Any, **kwargs: Any) -> Any:
         return executor(*args, **{key: given for key, given in kwargs.items() if not key.startswith("likeness")})
@@ -57,7 +57,7 @@ def test_a_model_wrapper_that_loses_them_is_named() -> None:
 def test_nothing_of_a_run_is_left_behind_it() -> None:
     """Keys and values fill gigabytes: they go with the run, and need no garbage collector."""
     made: dict[Node, Any] = {}
-    both = [ours(kind) for kind in ("LikenessApplyInstantID", "LikenessApplyParts")]
+    both = [ours(kind) for kind in ("LikenessApplyInstantID", "LikenessApplyParts2Whole")]
     for applied in both:
         run(applied, made)
     gc.collect()

@@ -25,7 +25,7 @@ def picture_inputs() -> Iterator[tuple[str, str]]:
 
 INPUTS = list(picture_inputs())
 PHOTOS = {"photo_2", "photo_3", "photo_4", "photo_5", "photo_6", "photo_7", "photo_8"}
-"""Further ones of People from Photos, of which each needs the one before."""
+"""Further ones of Cast from Photos, of which each needs the one before."""
 NUMBERS = ("LikenessApplyIDPatch", "image")
 """Drawn by ID-Patch Condition Image for a network alone: nobody sees it, and its alpha is not read."""
 CASES = [(kind, name) for kind, name in INPUTS if name not in PHOTOS and (kind, name) != NUMBERS]

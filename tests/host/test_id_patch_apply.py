@@ -18,8 +18,8 @@ from pack.bridge.conditioning import append_tokens
 from pack.core.errors import BadPatches
 from pack.core.people import Lora, PlacedCast, RowCast
 from pack.core.places import bodies
-from pack.nodes.control_images import PoseImage
-from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
+from pack.nodes.control_images import DrawSkeletons
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
 
 import nodes
 
@@ -40,7 +40,7 @@ def people(centers=CENTERS, width=WIDTH, height=HEIGHT, weights=None):
 
 def drawn(id_patch, cast, control=None):
     """The condition image."""
-    return IDPatchImage.execute(id_patch, cast, "mean", control)[0]
+    return IDPatchConditionImage.execute(id_patch, cast, "mean", control)[0]
 
 
 @pytest.fixture
@@ -161,11 +161,11 @@ DRAWN = {
 @pytest.mark.both_hosts
 @pytest.mark.parametrize("kind", DRAWN)
 def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, control_net, caplog, kind):
-    """Place Cast, Draw Layout (where there is a skeleton), ID-Patch Condition Image: to the last bit, and shown."""
+    """Place Cast, Draw Skeletons (where there is a skeleton), ID-Patch Condition Image: to the last bit, and shown."""
     cast, said = DRAWN[kind]
     skeletons = any(person.slot.pose for person in cast.people)
-    control = PoseImage.execute(cast=cast)[0] if skeletons else None
-    image, preview, *_ = IDPatchImage.execute(id_patch, cast, "mean", control).args
+    control = DrawSkeletons.execute(cast=cast)[0] if skeletons else None
+    image, preview, *_ = IDPatchConditionImage.execute(id_patch, cast, "mean", control).args
     given = ApplyIDPatch.execute(*SIDES, control_net, id_patch, cast, image, **DEFAULTS)
     caplog.clear()
     alone = ApplyIDPatch.execute(*SIDES, control_net, id_patch, cast, None, **DEFAULTS)
@@ -265,7 +265,7 @@ REPORTS = [
 @pytest.mark.parametrize(("cast", "told"), REPORTS)
 def test_what_the_condition_image_reports(id_patch, cast, told, caplog):
     """Troubles are said on the node, too; the preview is clamped and the image is not."""
-    image, preview, report = IDPatchImage.execute(id_patch, cast, "mean").args
+    image, preview, report = IDPatchConditionImage.execute(id_patch, cast, "mean").args
     assert report == told and caplog.messages == [told] * ("every patch whole" not in told)
     assert image.dtype == torch.float32 and image.min() < 0 and image.max() > 1
     assert preview.min() == 0 and preview.max() == 1
@@ -273,8 +273,8 @@ def test_what_the_condition_image_reports(id_patch, cast, told, caplog):
 
 def test_a_person_by_lora_alone_keeps_the_skeleton_and_gets_no_tokens(apply, id_patch):
     beside, without = second_by_lora(posed(*BODIES)), posed(*BODIES, weights=(1.0, 0.0))
-    image = drawn(id_patch, beside, PoseImage.execute(cast=beside)[0])
-    assert torch.equal(image, drawn(id_patch, without, PoseImage.execute(cast=posed(*BODIES))[0]))
+    image = drawn(id_patch, beside, DrawSkeletons.execute(cast=beside)[0])
+    assert torch.equal(image, drawn(id_patch, without, DrawSkeletons.execute(cast=posed(*BODIES))[0]))
     for ours, theirs in zip(apply(beside, image), apply(without, image), strict=True):
         assert torch.equal(ours[1][0], theirs[1][0]) and ours[1][0].shape[1] == 77 + 16
 

@@ -37,7 +37,7 @@ def theirs(model, file, strength=1.0, clip=None):
 
 
 def given(file, strength=1.0, words="", before=None):
-    return apply("LikenessAddLora", identity=before, file=file, strength=strength, words=words, name="")[0]
+    return apply("LikenessAddLoRAToPerson", identity=before, file=file, strength=strength, words=words, name="")[0]
 
 
 def cast_of(*people, cast=None, weights=(1.0, 1.0)):
@@ -51,7 +51,7 @@ def cast_of(*people, cast=None, weights=(1.0, 1.0)):
 
 def put_on(model, cast, positive=None, negative=None, **changed):
     both = {"positive": positive or [text(1)], "negative": negative or [text(2)], "clip": photo_maker_made.clip()}
-    return apply("LikenessLoraPerPerson", model=model, **both, cast=cast, **{"feather": 0, **changed})
+    return apply("LikenessLoRAPerPerson", model=model, **both, cast=cast, **{"feather": 0, **changed})
 
 
 @pytest.mark.parametrize("kind", [*lora_made.KINDS, "lora of SD1.5"])
@@ -226,7 +226,7 @@ def test_in_the_first_attention_their_own_half_alone_reads_the_words_of_one(mode
 
 
 BESIDE = {
-    "LikenessPersonPrompts": {"clip": "sdxl_clip()", "prompts": "1: smiling"},
+    "LikenessPromptPerPerson": {"clip": "sdxl_clip()", "prompts": "1: smiling"},
     "LikenessApplyIPAdapter": {}, "LikenessApplyIDPatch": {"image": None}, "LikenessApplyInstantID": {},
     "LikenessSharePartsAttention": {"clip": "sdxl_clip()"},
 }  # fmt: skip

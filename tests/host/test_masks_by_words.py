@@ -67,9 +67,9 @@ def test_what_words_find_becomes_parts_places_and_regions(caplog: pytest.LogCapt
     assert "is a batch of 3 masks, which count together: 58% of the picture" in caplog.text
     assert not torch.equal(sheet, other), "the sheet says how many there are"
 
-    layout = places.LayoutFromFaces.execute(None, **CANVAS, masks=detected(each=2)).args[0]
+    layout = places.LayoutFromPicture.execute(None, **CANVAS, masks=detected(each=2)).args[0]
     assert [torch.equal(slot.mask, mask) for slot, mask in zip(layout.slots, each, strict=False)] == [True, True]
     for person, mask in ((1, each[0]), (2, each[1])):
-        region = places.PersonRegion.execute(placed(), **{**REGION, "person": person}, masks=each).args[0]
+        region = places.MaskOfAPersonsPlace.execute(placed(), **{**REGION, "person": person}, masks=each).args[0]
         assert torch.equal(region[0], mask)
     assert "Of 3 masks taken: 2; outside all places: 3" in caplog.text

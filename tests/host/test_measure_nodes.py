@@ -43,8 +43,8 @@ def cast(face_model: FaceModel) -> Cast:
 
 
 def compared(face_model: Any, photos: torch.Tensor, cast: Cast | None, **given: Any) -> dict[str, Any]:
-    made = measure.Measure.execute(face_model, photos, cast=cast, **DEFAULTS, **given)
-    return dict(zip((one.id for one in measure.Measure.GET_SCHEMA().outputs), made.args, strict=True))
+    made = measure.MeasureLikeness.execute(face_model, photos, cast=cast, **DEFAULTS, **given)
+    return dict(zip((one.id for one in measure.MeasureLikeness.GET_SCHEMA().outputs), made.args, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: to
     report = result["report"]
     turned = replace(report, pictures={MBF: tuple(report.judged[n] for n in (1, 2, 0))})
     latent = {"samples": torch.arange(3.0).reshape(3, 1, 1, 1), "batch_index": [7, 8, 9], "type": "any"}
-    best = measure.PickBest.execute
+    best = measure.PickBestLikeness.execute
     images, latents, index, score, ranking = best(turned, mixed, "resemblance", 2, latent).args
     assert torch.equal(images, mixed[[2, 1]]) and index == 2
     assert latents["samples"].flatten().tolist() == [2, 1] and latents["batch_index"] == [9, 8]
@@ -104,18 +104,18 @@ def test_garments_are_compared_with_their_regions(
     assert first == pytest.approx(1, abs=1e-5)
     assert second == pytest.approx(float(torch.cosine_similarity(*direct).cpu()), abs=1e-5) and second < 0.999
     assert "  upper body clothes: 1.00" in found["text"] and "parts 1.00" in found["text"]
-    assert measure.PickBest.execute(found["report"], images, score="parts", keep=1).args[2] == 0
+    assert measure.PickBestLikeness.execute(found["report"], images, score="parts", keep=1).args[2] == 0
     if people:
         assert "Picture 1: resemblance 0.9" in found["text"] and "association 2/2" in found["text"]
         assert 0.4 < found["resemblance"] < 0.5, "all of the first picture, nothing of the second"
         with pytest.raises(BadPhoto, match="No picture has the score copy-paste"):
-            measure.PickBest.execute(found["report"], images, score="copy-paste", keep=1)
+            measure.PickBestLikeness.execute(found["report"], images, score="copy-paste", keep=1)
     else:
         assert found["text"].startswith("Picture 1: parts 1.00\n")
         assert torch.allclose(found["annotated"][:, :-100], images[:, :-100], atol=0.004)  # above what is written
         assert "Connect a cast or an identity" in found["resemblance"].message
         with pytest.raises(BadPhoto, match="no faces were compared"):
-            measure.PickBest.execute(found["report"], images, score="copy-paste", keep=1)
+            measure.PickBestLikeness.execute(found["report"], images, score="copy-paste", keep=1)
         with pytest.raises(BadParts, match="all parts have weight 0"):
             compared(None, images, None, parts=Parts((replace(part, weight=0.0),)), clip_vision=vision)
 
@@ -124,12 +124,12 @@ def test_pictures_are_compared_with_the_prompt(face_model: FaceModel, photos: to
     """What SDXL's CLIP-G and bigG project; the best by that is picked."""
     sdxl, vision = tiny_encoders.sdxl(), parts_made.clip_vision(1280, 1664)
     given = {"cast": cast, "clip": sdxl, "clip_vision": vision, "prompt": "two people"}
-    made = measure.Measure.execute(face_model, photos, **DEFAULTS, **given).args
+    made = measure.MeasureLikeness.execute(face_model, photos, **DEFAULTS, **given).args
     text = sdxl.encode_from_tokens(sdxl.tokenize("two people"), return_pooled=True)[1].float()
     seen = vision.encode_image(photos)["image_embeds"].float()
     values = [one.text for one in made[0].judged]
     assert values == pytest.approx(torch.cosine_similarity(text, seen).tolist(), abs=1e-5) and max(map(abs, values)) > 0
     assert made[-1] == pytest.approx(sum(values) / 3) and f"text alignment {values[1]:.3f}" in made[2].splitlines()[4]
     assert made[2].endswith(f"Text alignment of all pictures: {sum(values) / 3:.3f}")
-    best = measure.PickBest.execute(made[0], photos, score="text alignment", keep=1).args
+    best = measure.PickBestLikeness.execute(made[0], photos, score="text alignment", keep=1).args
     assert best[2] == max(range(3), key=values.__getitem__) and best[3] == max(values)

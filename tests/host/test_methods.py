@@ -19,7 +19,7 @@ TABLE = json.loads(Path(__file__).with_name("settings.json").read_text("utf-8"))
 not there; the cast's is how loud one person is. Both as attack_graphs.stands_for reads them."""
 SILENT = {
     "heat_map_step", "width", "height",
-    *((kind, "cast") for kind in ("LikenessApplyStyle", "LikenessPersonPrompts", "LikenessBindIDTokens")),
+    *((kind, "cast") for kind in ("LikenessStylePerPerson", "LikenessPromptPerPerson", "LikenessBindIDTokens")),
 }  # fmt: skip
 """What is only shown, what must be the latent's, and people who are meant or not."""
 

@@ -25,12 +25,12 @@ from miniature_made import PLAIN, Host, Wardrobe, check_alike, dressing, files_i
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
 from pack.core.places import bodies
-from pack.nodes.control_images import PoseImage
+from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.id_patch.nodes import LOADER as ID_PATCH
-from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchImage
+from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
 from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
 from pack.nodes.instant_id.nodes import ApplyInstantID
-from pack.nodes.places import AddPlace, PersonRegion, PlaceCast
+from pack.nodes.places import AddPlace, MaskOfAPersonsPlace, PlaceCast
 from torch import Tensor
 
 import nodes as host_nodes
@@ -80,12 +80,12 @@ def people() -> list[Identity]:
 
 def draw(host: Host, cast: Cast, layout: Layout, settings: net.Settings = PLAIN) -> Tensor:
     """(H, W, 3): the usual chain of nodes."""
-    return sample(host, sides_of(host, cast, PoseImage.execute(layout).args[0], settings), layout, settings)
+    return sample(host, sides_of(host, cast, DrawSkeletons.execute(layout).args[0], settings), layout, settings)
 
 
 def sides_of(host: Host, cast: Cast, skeleton: Tensor, settings: net.Settings) -> tuple[Any, Any]:
     """Both sides, with everybody's patch on the skeleton."""
-    image = IDPatchImage.execute(host.adapter, cast, "mean", skeleton).args[0]
+    image = IDPatchConditionImage.execute(host.adapter, cast, "mean", skeleton).args[0]
     options = (settings.strength, 0.0, 1.0, settings.id_start, "mean")
     return ApplyIDPatch.execute(host.empty, host.empty, host.control_net, host.adapter, cast, image, *options).args
 
@@ -128,7 +128,7 @@ def test_everybody_is_in_their_place_as_without_a_host(
     assert measure.association([seen(pixels, layout, looks_of(small, by_place))]) == 1
 
     embeddings = torch.cat([person.identity.embeddings[IR_SE50] for person in cast.people])
-    control = PoseImage.execute(layout).args[0][0]
+    control = DrawSkeletons.execute(layout).args[0][0]
     hint = net.hint(control, small.patches(embeddings), [person.slot.center for person in cast.people])
     alone = small.decoder(net.sample(small, hint, [small.tokens(embeddings)], settings))[0]
     check_alike(pixels, alone)
@@ -153,9 +153,9 @@ def test_the_absent_friend_stands_in_the_free_place(loaded: Host, small: net.Min
     photo = avatars.picture(places.of_slots(two.slots), looks_of_all[:2], SMALL)[0].permute(1, 2, 0)
     every = AddPlace.execute(two, 0, 0, where="free place", face_size=0, body="half").args[0]
     cast = PlaceCast.execute(Cast((Person(people[2]),)), every, "last places", "").args[0]
-    region = PersonRegion.execute(cast, 1, "body", 0.5, 16, every).args[0]
+    region = MaskOfAPersonsPlace.execute(cast, 1, "body", 0.5, 16, every).args[0]
     (model,) = DifferentialDiffusion.execute(loaded.model).args
-    sides = sides_of(loaded, cast, PoseImage.execute(every).args[0], PLAIN)
+    sides = sides_of(loaded, cast, DrawSkeletons.execute(every).args[0], PLAIN)
     made = painted_anew(loaded._replace(model=model), photo[None], region, sides)
     pasted = composite(photo[None].movedim(-1, 1).clone(), made.movedim(-1, 1), 0, 0, region, 1).movedim(1, -1)
     pixels, region = pasted[0], region[0]
@@ -203,7 +203,7 @@ def drawn(host: Host, embeddings: Tensor, size: tuple[int, int], order: str = ""
 
 def by_region(host: Host, cast: Cast, layout: Layout) -> Tensor:
     """(H, W, 3): the usual chain of nodes."""
-    keypoints = PoseImage.execute(layout, draw="face keypoints").args[0]
+    keypoints = DrawSkeletons.execute(layout, draw="face keypoints").args[0]
     model, *sides = ApplyInstantID.execute(
         host.model, host.empty, host.empty, host.adapter, host.control_net, cast, keypoints, adapter_weight=1.0,
         control_strength=1.0, start_percent=0.0, end_percent=1.0, adapter_start_percent=0.0,

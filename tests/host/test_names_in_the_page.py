@@ -147,7 +147,7 @@ def test_an_api_export_and_nodes_that_are_pasted(visit: Visit) -> None:
 
 def test_the_other_way_round(visit: Visit) -> None:
     """A name from Windows, in a menu with slashes: the one of saved people is not the host's."""
-    visit.load({"saved": node("LikenessLoadIdentity", file="family\\anna.safetensors")})
+    visit.load({"saved": node("LikenessLoadPerson", file="family\\anna.safetensors")})
     assert loras_of(visit) == ["family/anna.safetensors"]
 
 

@@ -89,14 +89,14 @@ NAMES = {
 
 @pytest.mark.parametrize("file", NAMES)
 def test_a_saved_person(server: HostServer, file: str) -> None:
-    prompt = {"load": node("LikenessLoadIdentity", file=file)}
+    prompt = {"load": node("LikenessLoadPerson", file=file)}
     assert NAMES[file] in shown(server, prompt)
 
 
 def test_a_person_is_saved_into_a_folder_named_as_on_windows(server: HostServer) -> None:
     prompt = {
-        "save": node("LikenessSaveIdentity", identity=["load", 0], filename="team\\Anna.SAFETENSORS"),
-        "load": node("LikenessLoadIdentity", file="family/anna.safetensors"),
+        "save": node("LikenessSavePerson", identity=["load", 0], filename="team\\Anna.SAFETENSORS"),
+        "load": node("LikenessLoadPerson", file="family/anna.safetensors"),
     }
     path = Path(shown(server, prompt, 1))
     assert path.parts[-2:] == ("team", "Anna.safetensors") and path.is_file()
@@ -110,32 +110,32 @@ def test_an_adapter(server: HostServer, file: str) -> None:
 @pytest.mark.parametrize("pack", ["mine/antelopev2", "mine\\antelopev2", "Mine\\Antelopev2"])
 def test_a_face_pack(server: HostServer, pack: str) -> None:
     inputs = {"pack": pack, "recognisers": "antelopev2", "provider": "auto"}
-    assert "FaceModel" in shown(server, {"load": node("LikenessLoadFaceModel", **inputs)})
+    assert "FaceModel" in shown(server, {"load": node("LikenessLoadFaceEmbedder", **inputs)})
 
 
 @pytest.mark.parametrize("folder", ["holiday\\Málaga", "holiday/Málaga", "Holiday\\málaga"])
 def test_a_folder_of_photos(server: HostServer, folder: str) -> None:
     inputs = {"folder": folder, "people": "one per photo", "names": "", "which_face": "largest", "corrections": ""}
     inputs |= {"on_no_face": "skip", "same_person_from": 0.3, "face_model": ["model", 0]}
-    model = node("LikenessLoadFaceModel", pack="mine/antelopev2", recognisers="antelopev2", provider="auto")
-    assert "Anna" in shown(server, {"sort": node("LikenessCastFromPhotos", **inputs), "model": model}, 2)
+    model = node("LikenessLoadFaceEmbedder", pack="mine/antelopev2", recognisers="antelopev2", provider="auto")
+    assert "Anna" in shown(server, {"sort": node("LikenessSortPhotosIntoPeople", **inputs), "model": model}, 2)
 
 
 def test_a_lora(server: HostServer) -> None:
     """The person is made: the file, which is empty here, is read where it is applied."""
     inputs = {"file": "people\\anna.safetensors", "strength": 1.0, "words": "", "name": "Anna"}
-    assert "Identity" in shown(server, {"add": node("LikenessAddLora", **inputs)})
+    assert "Identity" in shown(server, {"add": node("LikenessAddLoRAToPerson", **inputs)})
     inputs["file"] = "people\\ben.safetensors"
-    assert "The LoRA was not found" in shown(server, {"add": node("LikenessAddLora", **inputs)})
+    assert "The LoRA was not found" in shown(server, {"add": node("LikenessAddLoRAToPerson", **inputs)})
 
 
 def test_the_doctor_judges_what_comfyui_judges(server: HostServer) -> None:
     """A template is opened in the editor, which takes the menu's name. A prompt that is posted is refused."""
-    template = node("LikenessDoctor", workflow="id_patch_two_people")
+    template = node("LikenessCheckModelFiles", workflow="id_patch_two_people")
     report = shown(server, {"doctor": template}, 1)
     (line,) = (line for line in report.splitlines() if line.startswith("ID-Patch ControlNet"))
     assert line.split()[2] == "found"
-    prompt = {"doctor": node("LikenessDoctor"), "load": node("ControlNetLoader", control_net_name=CONTROLNET)}
+    prompt = {"doctor": node("LikenessCheckModelFiles"), "load": node("ControlNetLoader", control_net_name=CONTROLNET)}
     run = server.attempt({**prompt, "shown": node("PreviewAny", source=["doctor", 1])})
     report = run.outputs["shown"]["text"][0]
     windows = CONTROLNET.replace("/", "\\")

@@ -17,7 +17,7 @@ KEYS = (
     "insightface", "facexlib", "id_patch", "instantid", "ipadapter", "storymaker", "withanyone", "infiniteyou",
     "photomaker", "parts2whole", "densepose",
 )  # fmt: skip
-LOADERS = [kind for kind in DEFAULTS if kind.startswith("LikenessLoad") and kind != "LikenessLoadIdentity"]
+LOADERS = [kind for kind in DEFAULTS if kind.startswith("LikenessLoad") and kind != "LikenessLoadPerson"]
 
 pytestmark = pytest.mark.skipif(not OPEN.is_dir(), reason="this system does not list open files")
 
@@ -33,13 +33,15 @@ def _folders(standin_models: Standins, tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(comfy.supported_models, "models", small_networks.families())
 
 
-@pytest.mark.parametrize("kind", [*LOADERS, "LikenessDetectBodySurface", "LikenessDoctor", "LikenessSaveIdentity"])
+@pytest.mark.parametrize(
+    "kind", [*LOADERS, "LikenessDetectBodySurface", "LikenessCheckModelFiles", "LikenessSavePerson"]
+)
 def test_files_are_closed(kind: str, standin_models: Standins, tmp_path: Path) -> None:
     kept: dict[Node, Any] = {}
-    saves = kind == "LikenessSaveIdentity"
+    saves = kind == "LikenessSavePerson"
     run(ours(kind, **({"filename": "anna"} if saves else {})), kept)
     if saves:
-        run(node("LikenessLoadIdentity", file="anna.safetensors"), kept)
+        run(node("LikenessLoadPerson", file="anna.safetensors"), kept)
     found: list[str] = []
     for entry in os.listdir(OPEN):
         try:

@@ -10,7 +10,7 @@ from pack.bridge import face_model, folders
 from pack.core.errors import BadSetup, ModelMissing
 from pack.core.models import manifest, packs
 from pack.core.models.doctor import FOUND, MISPLACED, MISSING, Folders, examine, fetching, move, target
-from pack.nodes.people import LoadFaceModel
+from pack.nodes.people import LoadFaceEmbedder
 from rig import standins
 from standins_made import Standins
 
@@ -46,7 +46,7 @@ def test_the_pack_is_found_from_every_folder_around_it(
     search(monkeypatch, f"{root}{slash}")
     assert face_model.pack_names() == ["antelopev2", face_model.NO_DETECTOR]
     assert "antelopev2" in face_model.recogniser_names()
-    assert LoadFaceModel.validate_inputs("antelopev2", "antelopev2") is True
+    assert LoadFaceEmbedder.validate_inputs("antelopev2", "antelopev2") is True
     loaded = face_model.load_face_model("antelopev2", "antelopev2")
     assert loaded.ids == ["antelopev2"]
     found = examine(ANTELOPE, Folders(folders.of_models()))
@@ -56,13 +56,13 @@ def test_the_pack_is_found_from_every_folder_around_it(
 def test_workflows_saved_where_it_was_called_otherwise_still_load(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     search(monkeypatch, store)
     for saved in (packs.LOOSE, "AntelopeV2", "insightface/models/antelopev2", "models/antelopev2"):
-        assert LoadFaceModel.validate_inputs(saved, "antelopev2") is True
+        assert LoadFaceEmbedder.validate_inputs(saved, "antelopev2") is True
         assert face_model.load_face_model(saved, "antelopev2").ids == ["antelopev2"]
     search(monkeypatch, store.parents[1])
     with pytest.raises(
         BadSetup, match=r"lies directly in .*insightface; in their folders lie the face packs antelopev2\."
     ):
-        LoadFaceModel.validate_inputs(packs.LOOSE, "antelopev2")
+        LoadFaceEmbedder.validate_inputs(packs.LOOSE, "antelopev2")
 
 
 def test_capital_letters(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_a_pack_of_ones_own_in_the_layout_of_insightface(store: Path, monkeypatc
     mine.rename(elsewhere)
     search(monkeypatch, elsewhere)
     assert face_model.pack_names()[0] == packs.LOOSE
-    assert LoadFaceModel.validate_inputs(packs.LOOSE, "antelopev2") is True
+    assert LoadFaceEmbedder.validate_inputs(packs.LOOSE, "antelopev2") is True
 
 
 def test_one_folder_under_two_keys(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_a_download_goes_where_it_is_searched(
     named = "glintr100.onnx" if itself else "antelopev2/glintr100.onnx"
     folder = tmp_path / place if itself else (tmp_path / place).parent
     with pytest.raises(ModelMissing, match=f"{named} are not in {folder}\\."):
-        LoadFaceModel.validate_inputs("antelopev2", "all found")
+        LoadFaceEmbedder.validate_inputs("antelopev2", "all found")
     known = Folders({"insightface": [str(tmp_path / root)]})
     found = examine(ANTELOPE, known)
     assert (found.state, found.place) == (MISSING, tmp_path / place)

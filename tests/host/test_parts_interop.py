@@ -1,4 +1,4 @@
-"""Apply Parts from pictures to latents, beside the host's own model nodes, and in every way the host stores weights."""
+"""Apply Parts2Whole from pictures to latents, beside the host's own model nodes, however the host stores weights."""
 
 import comfy.model_management
 import comfy.supported_models
@@ -78,7 +78,7 @@ def test_a_replacement_before_or_after_ours_still_serves_the_other_rows(model, f
 
 
 def test_prompts_with_masks_areas_and_ranges(made, model):
-    """Only the entries that went through Apply Parts look at them."""
+    """Only the entries that went through Apply Parts2Whole look at them."""
     area, features = (8, 6, 4, 2), encode(made, parts_made.parts(3))
     half = torch.zeros(1, parts_made.HEIGHT, parts_made.WIDTH)
     half[..., : parts_made.WIDTH // 2] = 1

@@ -53,8 +53,8 @@ def pack(models):
 
 
 def load(pack="antelopev2", recognisers="all found", *saved):
-    assert nodes.LoadFaceModel.validate_inputs(pack, recognisers) is True
-    return nodes.LoadFaceModel.execute(pack, recognisers, *saved or ["auto"]).args[0]
+    assert nodes.LoadFaceEmbedder.validate_inputs(pack, recognisers) is True
+    return nodes.LoadFaceEmbedder.execute(pack, recognisers, *saved or ["auto"]).args[0]
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def detect(model, image, order="left to right", min_size=0, max_faces=0, *landma
 
 def made(model, image, name="Yao", which="only", missing="error", *landmarks, **size):
     """(identity, crops, report)."""
-    return nodes.Identity.execute(model, image, name, which, missing, *landmarks, **size).args
+    return nodes.Person.execute(model, image, name, which, missing, *landmarks, **size).args
 
 
 def embedded(identity, recogniser=MBF):
@@ -107,24 +107,24 @@ def test_every_layout_is_found_and_loads(models):
     for folder in ("insightface/buffalo_s/buffalo_s", "more/insightface/models/buffalo_m", "insightface"):
         put(real_faces.DETECTOR, models / folder / "det_500m.onnx")
         put(real_faces.RECOGNISER, models / folder / "w600k_mbf.onnx")
-    assert options(nodes.LoadFaceModel, "pack") == ["buffalo_m", "buffalo_s", "loose files", NO_DETECTOR]
-    assert options(nodes.LoadFaceModel, "recognisers") == LISTED
-    assert all(load(pack, MBF).ids == [MBF] for pack in options(nodes.LoadFaceModel, "pack")[:3])
+    assert options(nodes.LoadFaceEmbedder, "pack") == ["buffalo_m", "buffalo_s", "loose files", NO_DETECTOR]
+    assert options(nodes.LoadFaceEmbedder, "recognisers") == LISTED
+    assert all(load(pack, MBF).ids == [MBF] for pack in options(nodes.LoadFaceEmbedder, "pack")[:3])
 
 
 def test_what_is_not_linked_is_nothing(face_model):
-    """Faces are found by what a new Load Face Model loads."""
+    """Faces are found by what a new Load Face Embedder loads."""
     photo = {"image": picture("YAO"), "order": "left to right", "min_size": 0, "max_faces": 0}
     assert nodes.DetectFaces.execute(**photo).args[2] == detect(face_model, photo["image"])[2] == 1
 
 
 def test_only_detector_and_recognisers_are_loaded_and_changed_ones_again(pack):
     """On torch the provider means nothing."""
-    fingerprint, name = nodes.LoadFaceModel.fingerprint_inputs, "scrfd_10g_bnkps.onnx"
+    fingerprint, name = nodes.LoadFaceEmbedder.fingerprint_inputs, "scrfd_10g_bnkps.onnx"
     (pack / name).unlink()
     shutil.copyfile(real_faces.DETECTOR, pack / name)
     chosen, before = ("antelopev2", "all found"), load()
-    assert options(nodes.LoadFaceModel, "backend") == ["auto", "torch", "insightface (onnxruntime)", "onnxruntime"]
+    assert options(nodes.LoadFaceEmbedder, "backend") == ["auto", "torch", "insightface (onnxruntime)", "onnxruntime"]
     for saved in (["CUDA"], ["auto", "torch"], ["CUDA", "auto"]):
         assert load(*chosen, *saved) == before == load("antelopev2", MBF, *saved) and len(before.get_models()) == 2
     assert fingerprint(*chosen, "CPU", "onnxruntime") != fingerprint(*chosen, "CPU", "torch")
@@ -136,13 +136,13 @@ def test_only_detector_and_recognisers_are_loaded_and_changed_ones_again(pack):
 
 def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(models):
     """As soon as it is chosen: it is in the menu, too. What is linked is left to the run."""
-    assert options(nodes.LoadFaceModel, "pack") == ["none found", NO_DETECTOR]
-    assert options(nodes.LoadIdentity, "file") == ["none found"]
+    assert options(nodes.LoadFaceEmbedder, "pack") == ["none found", NO_DETECTOR]
+    assert options(nodes.LoadPerson, "file") == ["none found"]
     zip_ = "insightface/models", "deepinsight/insightface/releases/download/v0.7/antelopev2.zip (361 MB"
     facexlib = "facexlib", "arcface_ir_se50.pth (175 MB)"
 
     def lacks(what, folder, address, *chosen):
-        message = refused(nodes.LoadFaceModel, *chosen)
+        message = refused(nodes.LoadFaceEmbedder, *chosen)
         assert message.startswith(f"{what} was not found: ") and address in message, message
         assert f" not in {models}/{folder}." in message and "press R in ComfyUI" in message, message
 
@@ -151,11 +151,11 @@ def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(model
     put(real_faces.DETECTOR, models / "insightface/buffalo_s/det_500m.onnx")
     lacks("The face recogniser arcface-ir-se50", *facexlib, "buffalo_s", IR_SE50)
     lacks("A face recogniser", *zip_, "buffalo_s", "all found")
-    assert IR_SE50 in options(nodes.LoadFaceModel, "recognisers")
-    nobody, folder = refused(nodes.LoadIdentity, "none found"), models / "likeness_faces"
+    assert IR_SE50 in options(nodes.LoadFaceEmbedder, "recognisers")
+    nobody, folder = refused(nodes.LoadPerson, "none found"), models / "likeness_faces"
     assert nobody.startswith(f"No saved person is called 'none found' in {folder}.") and "press R" in nobody
-    assert nodes.LoadFaceModel.validate_inputs(None, "all found") is True
-    assert nodes.LoadIdentity.validate_inputs(None) is True and nodes.LoadIdentity.fingerprint_inputs(None) == ""
+    assert nodes.LoadFaceEmbedder.validate_inputs(None, "all found") is True
+    assert nodes.LoadPerson.validate_inputs(None) is True and nodes.LoadPerson.fingerprint_inputs(None) == ""
     with pytest.raises(errors.ModelMissing, match="was not found: "):  # with nothing connected the loader's words
         detect(None, picture("YAO"))
 
@@ -223,7 +223,7 @@ def test_a_face_is_recognised_in_the_photo_as_instant_id_s_authors_resize_it(fac
     )  # fmt: skip
     assert torch.allclose(ours, same, atol=1e-5) and not torch.allclose(ours, raw, atol=1e-2)
     assert face == pytest.approx(own, rel=0.05), "in pixels of the photo as it came"
-    cast = nodes.PeopleFromPhotos.execute(face_model, "Yao", "largest", photo_size="1280 px", photo_1=photo).args[0]
+    cast = nodes.CastFromPhotos.execute(face_model, "Yao", "largest", photo_size="1280 px", photo_1=photo).args[0]
     assert torch.equal(embedded(cast.people[0].identity)[0], ours)
 
 
@@ -235,8 +235,8 @@ def test_people_of_pictures_alone(models):
     given = landmarks_of("yao", photo)
     yao = made(pictures_alone, photo, "Yao", "only", "error", given)[0]
     assert not yao.embeddings and yao.portraits.loose.float().std() > 10
-    nodes.SaveIdentity.execute(yao, "yao")
-    loaded = nodes.LoadIdentity.execute("yao.safetensors").args[0]
+    nodes.SavePerson.execute(yao, "yao")
+    loaded = nodes.LoadPerson.execute("yao.safetensors").args[0]
     assert not loaded.embeddings and torch.equal(loaded.portraits.aligned, yao.portraits.aligned)
     with pytest.raises(errors.BadCast, match=r"InstantID needs antelopev2, .*\(Yao\) has no embedding"):
         combine(yao, "antelopev2", "mean", "InstantID")
@@ -294,22 +294,22 @@ def yao(face_model):
 
 
 def test_saved_people_come_back_bit_equal_or_say_what_is_wrong(models, yao):
-    saved, path = nodes.SaveIdentity.execute(yao, "team/yao").args
+    saved, path = nodes.SavePerson.execute(yao, "team/yao").args
     assert saved is yao and Path(path) == models / "likeness_faces" / "team" / "yao.safetensors"
     assert os.listdir(Path(path).parent) == ["yao.safetensors"]
-    (file,) = options(nodes.LoadIdentity, "file")
-    assert nodes.LoadIdentity.validate_inputs(file) is True
-    loaded, faces = nodes.LoadIdentity.execute(file).args
+    (file,) = options(nodes.LoadPerson, "file")
+    assert nodes.LoadPerson.validate_inputs(file) is True
+    loaded, faces = nodes.LoadPerson.execute(file).args
     assert loaded.name == "Yao" and torch.equal(faces, yao.crops)
     assert torch.equal(embedded(loaded), embedded(yao))
     assert torch.equal(loaded.portraits.aligned, yao.portraits.aligned)
     assert torch.equal(loaded.portraits.loose, yao.portraits.loose)
-    before = nodes.LoadIdentity.fingerprint_inputs(file)
+    before = nodes.LoadPerson.fingerprint_inputs(file)
     os.utime(path, ns=(1, 1))
-    assert nodes.LoadIdentity.fingerprint_inputs(file) != before, "saving again is seen"
+    assert nodes.LoadPerson.fingerprint_inputs(file) != before, "saving again is seen"
     Path(path).write_bytes(Path(path).read_bytes()[:1000])
     with pytest.raises(errors.UnsupportedCheckpoint, match=r"yao\.safetensors is damaged"):
-        nodes.LoadIdentity.execute(file)
+        nodes.LoadPerson.execute(file)
 
 
 def test_names_that_no_file_can_have(models, yao):
@@ -323,19 +323,19 @@ def test_names_that_no_file_can_have(models, yao):
         ("taken/yao", errors.CannotSave, r"yao.safetensors could not be written: File exists .*likeness_faces"),
     ):
         with pytest.raises(error, match=why):
-            nodes.SaveIdentity.execute(yao, name)
+            nodes.SavePerson.execute(yao, name)
     assert not list(models.rglob("*yao*")) and os.listdir(taken.parent) == ["taken"]
 
 
 def test_a_full_disk_leaves_the_older_file_and_no_half_one(models, yao):
     resource = pytest.importorskip("resource", reason="the system sets no limit to the size of files")
 
-    path = Path(nodes.SaveIdentity.execute(yao, "yao").args[1])
+    path = Path(nodes.SavePerson.execute(yao, "yao").args[1])
     before, limits = path.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(errors.CannotSave, match=r"yao\.safetensors .*File too large"):
-            nodes.SaveIdentity.execute(yao, "yao")
+            nodes.SavePerson.execute(yao, "yao")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert os.listdir(path.parent) == ["yao.safetensors"] and path.read_bytes() == before
@@ -344,7 +344,7 @@ def test_a_full_disk_leaves_the_older_file_and_no_half_one(models, yao):
 def test_cast_leaves_out_people_without_photos_and_says_so(face_model, yao, caplog):
     nobody = made(face_model, picture("COFFEE"), "Nobody", "only", "skip")[0]
     with pytest.raises(errors.CannotSave, match=r"Nobody .*no photo"):
-        nodes.SaveIdentity.execute(nobody, "no people")
+        nodes.SavePerson.execute(nobody, "no people")
     with pytest.raises(errors.BadCast, match="no photo of Nobody"):
         nodes.Cast.execute(person_3=nobody)
     cast = nodes.Cast.execute(person_1=nobody, person_2=yao).args[0]
@@ -364,7 +364,7 @@ def test_photos_straight_to_a_cast_are_identities_in_a_cast(face_model, caplog):
     """Name by the number of the photo, weight 1; several photos of one person are kept."""
     yao, astronaut = picture("YAO"), picture("ASTRONAUT")
     two = torch.cat([yao, yao.flip(2)])
-    people = nodes.PeopleFromPhotos.execute
+    people = nodes.CastFromPhotos.execute
     cast, preview = people(face_model, "Yao\uff0c, Anna,Ben", "only", photo_2=astronaut, photo_1=two).args
     one_by_one = [made(face_model, photo, name)[0] for photo, name in ((two, "Yao"), (astronaut, "person 2"))]
     by_hand = nodes.Cast.execute(person_1=one_by_one[0], person_2=one_by_one[1]).args

@@ -30,12 +30,12 @@ def people(host_server):
         file.parent.mkdir(parents=True, exist_ok=True)
         tensors = {"embedding.antelopev2": torch.full((1, 512), float(number)), "crops": torch.zeros(1, 112, 112, 3)}
         save_file(tensors, file, {"format": "likeness identity", "version": "1", "name": name.title()})
-        nodes[name] = node("LikenessLoadIdentity", file=f"made/{name}.safetensors")
+        nodes[name] = node("LikenessLoadPerson", file=f"made/{name}.safetensors")
     return nodes
 
 
 def save(person: str, filename: object):
-    return node("LikenessSaveIdentity", identity=[person, 0], filename=filename)
+    return node("LikenessSavePerson", identity=[person, 0], filename=filename)
 
 
 def test_a_person_is_saved_again_only_when_the_file_was_deleted(host_server, people):
@@ -73,10 +73,10 @@ def test_messages_with_any_text_reach_console_and_user(host_server, people):
     placed = {"cast": ["cast", 0], "layout": ["layout", 0]}
     people |= {
         "text": node("PrimitiveString", value=EVIL),
-        "blend": node("LikenessBlendIdentities", a=["anna", 0], b=["ben", 0], amount=0.5, method="slerp", name=EVIL),
+        "blend": node("LikenessBlendTwoPeople", a=["anna", 0], b=["ben", 0], amount=0.5, method="slerp", name=EVIL),
         "cast": node("LikenessCast", person_1=["blend", 0]),
-        "layout": node("LikenessGroupLayout", count=1, framing="half", rows=0, width=512, height=512),
-        "name": node("LikenessPersonRegion", cast=["cast", 0], person=1, extent="body", margin=0.25, feather=32),
+        "layout": node("LikenessLayoutForAGroup", count=1, framing="half", rows=0, width=512, height=512),
+        "name": node("LikenessMaskOfAPersonsPlace", cast=["cast", 0], person=1, extent="body", margin=0.25, feather=32),
         "order": node("LikenessPlaceCast", **placed, order="custom", custom_order=["text", 0]),
     }
     saved = {"5": save("anna", EVIL), "6": node("PreviewAny", source=["5", 1])}
@@ -89,12 +89,12 @@ def test_messages_with_any_text_reach_console_and_user(host_server, people):
 
 def test_onnxruntime_that_is_not_installed_is_named_before_anything_runs(host_server):
     """Chosen by its name it is an error; the word of old workflows falls back to torch and says so."""
-    packs = host_server.object_info()["LikenessLoadFaceModel"]["input"]["required"]["pack"]
+    packs = host_server.object_info()["LikenessLoadFaceEmbedder"]["input"]["required"]["pack"]
     pack = (packs[1].get("options") or packs[0])[0] if len(packs) > 1 and packs[0] == "COMBO" else packs[0][0]
     chosen = {"pack": pack, "recognisers": "all found", "provider": "CUDA"}
     graph = {
         "image": node("LoadImage", image="likeness_anna.png"),
-        "faces": node("LikenessLoadFaceModel", **chosen, backend="onnxruntime"),
+        "faces": node("LikenessLoadFaceEmbedder", **chosen, backend="onnxruntime"),
         "who": node("LikenessDetectFaces", face_model=["faces", 0], image=["image", 0], order="largest", min_size=0,
                     max_faces=0),
         "count": node("PreviewAny", source=["who", 2]),

@@ -53,8 +53,8 @@ def saved(server, name):
 def test_a_list_of_photos_is_one_person_with_the_embeddings_of_the_single_photos(host_server, listed):
     graph = {
         **listed,
-        "who": node("LikenessIdentity", image=["photos", 0], **EILEEN),
-        "save": node("LikenessSaveIdentity", identity=["who", 0], filename="listed"),
+        "who": node("LikenessPerson", image=["photos", 0], **EILEEN),
+        "save": node("LikenessSavePerson", identity=["who", 0], filename="listed"),
         "cast": node("LikenessCast", person_1=["save", 0]),
         "shown": node("PreviewImage", images=["cast", 1]),
         "report": node("PreviewAny", source=["who", 2]),
@@ -71,8 +71,8 @@ def test_a_list_of_photos_is_one_person_with_the_embeddings_of_the_single_photos
         host_server.run(
             {
                 "photos": node("LoadImage", image=f"eileen/{file}.png"),
-                "who": node("LikenessIdentity", image=["photos", 0], **EILEEN),
-                "save": node("LikenessSaveIdentity", identity=["who", 0], filename=f"single {file}"),
+                "who": node("LikenessPerson", image=["photos", 0], **EILEEN),
+                "save": node("LikenessSavePerson", identity=["who", 0], filename=f"single {file}"),
             }
         )
         single = saved(host_server, f"single {file}")
@@ -85,9 +85,9 @@ def test_a_list_of_photos_is_one_person_with_the_embeddings_of_the_single_photos
 def test_a_list_into_people_from_photos_and_sort_photos_is_one_cast(host_server, listed):
     graph = {
         **listed,
-        "people": node("LikenessPeopleFromPhotos", names="Eileen", which_face="largest", photo_1=["photos", 0]),
+        "people": node("LikenessCastFromPhotos", names="Eileen", which_face="largest", photo_1=["photos", 0]),
         "shown": node("PreviewImage", images=["people", 1]),
-        "sort": node("LikenessCastFromPhotos", image=["photos", 0], folder="none", people="grouped by face",
+        "sort": node("LikenessSortPhotosIntoPeople", image=["photos", 0], folder="none", people="grouped by face",
                      names="Eileen", which_face="largest", corrections="", on_no_face="skip", same_person_from=0.4),
         "report": node("PreviewAny", source=["sort", 2]),
     }  # fmt: skip
@@ -103,14 +103,14 @@ def test_lists_as_the_host_hands_them_over(face_model, three):
     tensors = [photo_of(photo) for photo in three]
     batch = torch.cat([tensors[0], tensors[0].flip(2)])
     host = {"name": ["Eileen"], "which_face": ["only"], "on_no_face": ["error"]}
-    output = people.Identity.execute(face_model=[face_model], image=[*tensors, batch], **host)
+    output = people.Person.execute(face_model=[face_model], image=[*tensors, batch], **host)
     assert len(output.args[0].crops) == 5
-    same = people.Identity.execute(face_model, tensors[1], "Eileen", "only", "error").args[0]
+    same = people.Person.execute(face_model, tensors[1], "Eileen", "only", "error").args[0]
     assert torch.equal(output.args[0].embeddings["w600k_mbf"][1:2], same.embeddings["w600k_mbf"])
     boxes = [{"x": 180, "y": 60, "width": 90, "height": 120}, {"x": 80, "y": 60, "width": 90, "height": 120}]
-    boxed = people.Identity.execute(face_model=[face_model], image=tensors[:2], bboxes=[boxes[:1], boxes[1]], **host)
+    boxed = people.Person.execute(face_model=[face_model], image=tensors[:2], bboxes=[boxes[:1], boxes[1]], **host)
     assert "photo 2 of 2 of Eileen: used, in its box" in boxed.args[2]
-    cast = photos.CastFromPhotos.execute(
+    cast = photos.SortPhotosIntoPeople.execute(
         face_model=[face_model], image=tensors, folder=["none"], people=["grouped by face"], names=["Eileen"],
         which_face=["largest"], corrections=[""], on_no_face=["skip"], same_person_from=[0.4],
     ).args[0]  # fmt: skip
@@ -125,21 +125,21 @@ def photo_of(picture):
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"name": ["Anna", "Ben", "Cara"]}, BadSetup, "name input of Identity is a list of 3 values .*Anna.*one per"),
-        ({"which_face": ["only", "largest"]}, BadSetup, "which_face input of Identity is a list of 2 values"),
-        ({"image": []}, Exception, "image input of Identity is an empty list; at least one picture is needed"),
-        ({"image": [None]}, Exception, r"image input of Identity is nothing \(None\)"),
+        ({"name": ["Anna", "Ben", "Cara"]}, BadSetup, "name input of Person is a list of 3 values .*Anna.*one per"),
+        ({"which_face": ["only", "largest"]}, BadSetup, "which_face input of Person is a list of 2 values"),
+        ({"image": []}, Exception, "image input of Person is an empty list; at least one picture is needed"),
+        ({"image": [None]}, Exception, r"image input of Person is nothing \(None\)"),
     ],
 )
 def test_what_is_no_list_of_photos_is_named(face_model, three, change, error, words):
     given = {"face_model": [face_model], "image": [photo_of(three[0])], "name": ["A"], "which_face": ["only"]}
     with pytest.raises(error, match=words):
-        people.Identity.execute(**{**given, "on_no_face": ["error"], **change})
+        people.Person.execute(**{**given, "on_no_face": ["error"], **change})
 
 
 def test_a_list_of_one_name_again_and_again_is_that_name(face_model, three):
     given = {"face_model": [face_model], "which_face": ["only"], "on_no_face": ["error"]}
-    output = people.Identity.execute(image=[photo_of(three[0])] * 2, name=["Eileen"] * 2, **given)
+    output = people.Person.execute(image=[photo_of(three[0])] * 2, name=["Eileen"] * 2, **given)
     assert output.args[0].name == "Eileen" and len(output.args[0].crops) == 2
 
 
@@ -149,17 +149,17 @@ def test_a_batch_that_was_cut_is_named_with_what_to_do(face_model, three, caplog
     batch = torch.cat([first, torch.full_like(first, 0.5)])
     cut = r"Batch Images cuts all to the shape of the first, here 512x400 px.* as a list .*Load Image \(from Folder\)"
     with pytest.raises(FaceNotFound, match=f"photo 2 of 2 of Eileen .*{cut}"):
-        people.Identity.execute(face_model, batch, "Eileen", "only", "error")
+        people.Person.execute(face_model, batch, "Eileen", "only", "error")
     with pytest.raises(FaceNotFound, match=cut):
-        people.PeopleFromPhotos.execute(face_model, "Eileen", "only", photo_1=batch)
+        people.CastFromPhotos.execute(face_model, "Eileen", "only", photo_1=batch)
     sort = {"people": "grouped by face", "names": "", "which_face": "largest", "corrections": ""}
     with pytest.raises(FaceNotFound, match=f"picture 2 of image .*{cut}"):
-        photos.CastFromPhotos.execute(face_model, batch, "none", **sort, on_no_face="error", same_person_from=0.4)
+        photos.SortPhotosIntoPeople.execute(face_model, batch, "none", **sort, on_no_face="error", same_person_from=0.4)
     with pytest.raises(FaceNotFound) as alone:
-        people.Identity.execute(face_model, batch[1:], "Eileen", "only", "error")
+        people.Person.execute(face_model, batch[1:], "Eileen", "only", "error")
     assert "Batch" not in str(alone.value)
     caplog.clear()
-    people.Identity.execute(face_model, batch, "Eileen", "only", "skip")
+    people.Person.execute(face_model, batch, "Eileen", "only", "skip")
     note = "No face found, dropped: photo 2 of 2 of Eileen; Batch Images has cut them to the first one's shape, 512x400"
     assert note in caplog.text
 
@@ -177,10 +177,10 @@ def embeddings(cast):
 @pytest.mark.parametrize("text", ["3,1", "3", "3, only", "3\uff0c1", "\uff13\u30011", "3,", "3,0"])
 def test_which_face_is_a_number_for_each_photo_or_one_that_a_photo_of_one_face_ignores(face_model, family, text):
     group, alone = family
-    third = people.Identity.execute(face_model, group, "A", "3", "error").args[0]
-    only = people.Identity.execute(face_model, alone, "B", "only", "error").args[0]
+    third = people.Person.execute(face_model, group, "A", "3", "error").args[0]
+    only = people.Person.execute(face_model, alone, "B", "only", "error").args[0]
     wanted = [identity.embeddings["w600k_mbf"] for identity in (third, only)]
-    cast = people.PeopleFromPhotos.execute(face_model, "A, B", text, photo_1=group, photo_2=alone).args[0]
+    cast = people.CastFromPhotos.execute(face_model, "A, B", text, photo_1=group, photo_2=alone).args[0]
     for found, expected in zip(embeddings(cast), wanted, strict=True):
         assert torch.equal(found, expected)
 
@@ -189,10 +189,10 @@ def test_which_face_is_a_number_for_each_photo_or_one_that_a_photo_of_one_face_i
 def test_words_of_the_old_menu_mean_what_they_meant(face_model, family, number):
     """Saved workflows have "only", "largest" or a number from left to right."""
     group, alone = family
-    found = people.Identity.execute(face_model, group, "A", str(number), "error").args[0]
+    found = people.Person.execute(face_model, group, "A", str(number), "error").args[0]
     faces = people.DetectFaces.execute(face_model, group, "left to right", 0, 0).args[0].faces
     assert torch.equal(found.embeddings["w600k_mbf"][0], faces[number - 1].embeddings["w600k_mbf"])
-    texts = [people.Identity.execute(face_model, alone, "A", word, "error").args[0] for word in ("only", "largest", "")]
+    texts = [people.Person.execute(face_model, alone, "A", word, "error").args[0] for word in ("only", "largest", "")]
     for identity in texts[1:]:
         assert torch.equal(identity.embeddings["w600k_mbf"], texts[0].embeddings["w600k_mbf"])
 
@@ -204,25 +204,25 @@ def test_a_box_of_the_editor_is_a_share_of_the_photo(face_model, family):
     given = {"face_model": face_model, "image": alone, "name": "A", "which_face": "only", "on_no_face": "error"}
     drawn = [{"x": 256, "y": 256, "width": 512, "height": 512}]
     text = f"{width / 4}, {height / 4}, {width / 2}, {height / 2}"
-    by_mouse = people.Identity.execute(**given, boxes=drawn).args[0].embeddings["w600k_mbf"]
-    by_text = people.Identity.execute(**given, face_boxes=text).args[0].embeddings["w600k_mbf"]
+    by_mouse = people.Person.execute(**given, boxes=drawn).args[0].embeddings["w600k_mbf"]
+    by_text = people.Person.execute(**given, face_boxes=text).args[0].embeddings["w600k_mbf"]
     assert torch.equal(by_mouse, by_text)
     other = [{"x": 0, "y": 0, "width": 400, "height": 400}]
-    assert torch.equal(people.Identity.execute(**given, boxes=other, face_boxes=text).args[0]
+    assert torch.equal(people.Person.execute(**given, boxes=other, face_boxes=text).args[0]
                        .embeddings["w600k_mbf"], by_text)  # fmt: skip
     linked = {"x": 1, "y": 1, "width": 60, "height": 60}
-    assert torch.equal(people.Identity.execute(**given, boxes=drawn, bboxes=linked).args[0]
+    assert torch.equal(people.Person.execute(**given, boxes=drawn, bboxes=linked).args[0]
                        .embeddings["w600k_mbf"], by_text)  # fmt: skip
 
 
 def test_which_face_of_each_photo_of_one_person(face_model, family):
     group, alone = family
     given = {"face_model": [face_model], "image": [alone, group], "name": ["A"], "on_no_face": ["error"]}
-    both = people.Identity.execute(**given, which_face=["1,3"]).args[0].embeddings["w600k_mbf"]
-    third = people.Identity.execute(face_model, group, "A", "3", "error").args[0].embeddings["w600k_mbf"]
+    both = people.Person.execute(**given, which_face=["1,3"]).args[0].embeddings["w600k_mbf"]
+    third = people.Person.execute(face_model, group, "A", "3", "error").args[0].embeddings["w600k_mbf"]
     assert torch.equal(both[1:], third)
-    largest = people.Identity.execute(**given, which_face=["only, largest"]).args[0].embeddings["w600k_mbf"]
-    assert torch.equal(largest[1:], people.Identity.execute(face_model, group, "A", "largest", "error").args[0]
+    largest = people.Person.execute(**given, which_face=["only, largest"]).args[0].embeddings["w600k_mbf"]
+    assert torch.equal(largest[1:], people.Person.execute(face_model, group, "A", "largest", "error").args[0]
                        .embeddings["w600k_mbf"])  # fmt: skip
 
 
@@ -242,7 +242,7 @@ def test_which_face_that_is_none_is_named(face_model, family, text, words):
     group, alone = family
     given = {"face_model": [face_model], "image": [alone, group], "name": ["A"], "on_no_face": ["error"]}
     with pytest.raises(Exception, match=words) as raised:
-        people.Identity.execute(**given, which_face=[text])
+        people.Person.execute(**given, which_face=[text])
     assert type(raised.value).__module__ == "likeness"
     if text == "7":
         assert isinstance(raised.value, BadPhoto)

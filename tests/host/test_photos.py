@@ -46,7 +46,7 @@ def album(tmp_path, monkeypatch, six):
 def run(face_model, image=None, folder="family/album", **more):
     given = {"people": "grouped by face", "names": "", "which_face": "largest", "corrections": "", **more}
     given = {"on_no_face": "skip", "same_person_from": 0.4, **given}
-    return photos.CastFromPhotos.execute(face_model, image, folder, **given)
+    return photos.SortPhotosIntoPeople.execute(face_model, image, folder, **given)
 
 
 def who(output) -> dict[str, int]:
@@ -70,7 +70,7 @@ def test_a_folder_becomes_people_with_several_photos_each(face_model, album):
 
 def test_a_photo_of_a_folder_is_what_load_image_and_identity_make_of_it(face_model, album):
     image = LoadImage().load_image("family/album/anna 9.png")[0]
-    wanted = people.Identity.execute(face_model, image, "Anna", "only", "error").args[0]
+    wanted = people.Person.execute(face_model, image, "Anna", "only", "error").args[0]
     cast = run(face_model, corrections="2: -").args[0]
     assert torch.equal(cast.people[0].identity.embeddings["w600k_mbf"], wanted.embeddings["w600k_mbf"])
     assert torch.equal(cast.people[0].identity.crops, wanted.crops)
@@ -127,7 +127,7 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
     bad |= {"family/\0": BadPhoto, "family/\ud800": BadPhoto, "C:\\family": BadPhoto, ".": UnsafePath}
     for folder, error in bad.items():
         with pytest.raises(error):
-            photos.CastFromPhotos.validate_inputs(folder)
+            photos.SortPhotosIntoPeople.validate_inputs(folder)
         with pytest.raises(error):
             run(face_model, folder=folder)
     with pytest.raises(BadPhoto, match=r"'family/empty' .*, which has 0 files"):
@@ -147,7 +147,7 @@ def test_only_folders_of_the_input_directory(face_model, album, tmp_path, monkey
         "Left out, no photos: notes.txt",
     ]
     for folder in ("none", ""):
-        assert photos.CastFromPhotos.validate_inputs(folder) is True
+        assert photos.SortPhotosIntoPeople.validate_inputs(folder) is True
         with pytest.raises(BadCast, match="no folder is chosen"):
             run(face_model, folder=folder)
 

@@ -11,7 +11,7 @@ from pack.nodes import places
 
 def group(count: int = 3, **changed: Any) -> Any:
     options = {"framing": "half", "rows": 0, "width": 512, "height": 512, **changed}
-    return places.GroupLayout.execute(count, **options)
+    return places.LayoutForAGroup.execute(count, **options)
 
 
 def cast(count: int) -> Cast:
@@ -40,9 +40,11 @@ def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
     assert bare[0] == seen[0]
     placed = places.PlaceCast.execute(cast(1), layout, "custom", "1,0").args[0]
     wide = {"extent": "body", "margin": 2.0, "feather": 16}
-    whole, beside = (places.PersonRegion.execute(placed, 1, **wide, layout=stay).args[0] for stay in (None, layout))
+    whole, beside = (
+        places.MaskOfAPersonsPlace.execute(placed, 1, **wide, layout=stay).args[0] for stay in (None, layout)
+    )
     assert beside.sum() < whole.sum(), "those who stay in a linked layout are left out"
-    plain, drawn = (places.PersonRegion.execute(placed, 1, "face", 0.5, 16, image=i).args for i in (None, photo))
+    plain, drawn = (places.MaskOfAPersonsPlace.execute(placed, 1, "face", 0.5, 16, image=i).args for i in (None, photo))
     assert torch.equal(plain[0], drawn[0])
     corners = [float(preview[0, -1, -1, 0]) for preview in (bare[1], seen[1], plain[1], drawn[1])]
     # Grey of 0.5, half transparent, on white.

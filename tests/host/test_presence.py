@@ -17,7 +17,7 @@ from promised import Row, rows
 
 import nodes
 
-HERE = [row for row in rows() if row.runs_here and row.kind != "LikenessCastReferences"]
+HERE = [row for row in rows() if row.runs_here and row.kind != "LikenessPeopleAsReferences"]
 WITHOUT_MODEL = ("LikenessApplyIDPatch", "LikenessApplyInfiniteYou")
 WITH_MODEL = [row for row in HERE if row.kind not in WITHOUT_MODEL]
 UNETS = [row for row in HERE if row.of_unets]

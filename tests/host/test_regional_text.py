@@ -29,12 +29,12 @@ def said(words):
 def speak(model, prompts, cast=None, positive=None, negative=None, **changed):
     both = {"positive": positive or [text(1)], "negative": negative or [text(2)], "clip": photo_maker_made.clip()}
     given = {"model": model, **both, "cast": cast or halves(), "prompts": prompts, "feather": 0, **changed}
-    return apply("LikenessPersonPrompts", **given)
+    return apply("LikenessPromptPerPerson", **given)
 
 
 def with_tokens(sdxl, cast=TWO, start=0.0, sides=None, **changed):
     positive, negative = sides or ([text(1)], [text(2)])
-    (image, *_) = apply("LikenessIDPatchImage", cast=cast)
+    (image, *_) = apply("LikenessIDPatchConditionImage", cast=cast)
     given = {"positive": positive, "negative": negative, "control_net": sdxl[1], "cast": cast, "image": image}
     return apply("LikenessApplyIDPatch", **given, id_start_percent=start, **changed)
 

@@ -20,13 +20,18 @@ from torch import Tensor
 pytestmark = pytest.mark.both_hosts
 ROWS = [one for one in rows() if one.runs_here and not one.variant]
 BY_KIND = {one.kind: one for one in ROWS}
-PLACED = [one for one in ROWS if one.kind not in ("LikenessCastReferences", "LikenessApplyParts")]
+PLACED = [one for one in ROWS if one.kind not in ("LikenessPeopleAsReferences", "LikenessApplyParts2Whole")]
 PLACED = [one for one in PLACED if one.kind != "LikenessSharePartsAttention"]
-PARTS = [BY_KIND[kind] for kind in ("LikenessApplyParts", "LikenessSharePartsAttention")]
+PARTS = [BY_KIND[kind] for kind in ("LikenessApplyParts2Whole", "LikenessSharePartsAttention")]
 UNETS = [one for one in ROWS if one.of_unets]
-OWN_FILES = ("LikenessApplyParts", "LikenessSharePartsAttention", "LikenessPersonPrompts", "LikenessLoraPerPerson")
+OWN_FILES = (
+    "LikenessApplyParts2Whole",
+    "LikenessSharePartsAttention",
+    "LikenessPromptPerPerson",
+    "LikenessLoRAPerPerson",
+)
 """What was not trained with SDXL's latents: what it shows is the MODEL's own, or of a file that the user chooses."""
-ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyStyle", "LikenessApplyStoryMaker")
+ADAPTERS = ("LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessStylePerPerson", "LikenessApplyStoryMaker")
 WIDTH, HEIGHT = 128, 96
 
 
@@ -85,9 +90,9 @@ def with_pictures(kind: str, number: int) -> tuple[Row, Node]:
 
 
 PICTURES = {
-    "LikenessApplyInstantID": "Apply InstantID (Likeness): {} keypoint pictures are given, and the latent has {}: ",
+    "LikenessApplyInstantID": "Apply InstantID: {} keypoint pictures are given, and the latent has {}: ",
     "LikenessApplyIDPatch": "Apply ID-Patch: {} condition pictures are given, and the latent has {}: ",
-    "LikenessApplyParts": "Apply Parts: {} pose pictures are given, and the latent has {}: ",
+    "LikenessApplyParts2Whole": "Apply Parts2Whole: {} pose pictures are given, and the latent has {}: ",
 }
 
 
@@ -151,7 +156,9 @@ def test_a_square_tile_with_a_mask_at_full_denoise_is_told_of(kind: str, caplog:
     one = BY_KIND[kind]
     changed: dict[str, Any] = {"cast": value(f"cast(identity('Anna'), identity('Boris'), places={SQUARE})")}
     if "image" in one.inputs:
-        changed["image"] = ours("LikenessPoseImage", draw="face keypoints", layout=UNCONNECTED, cast=changed["cast"])
+        changed["image"] = ours(
+            "LikenessDrawSkeletons", draw="face keypoints", layout=UNCONNECTED, cast=changed["cast"]
+        )
     applied = outputs(one, one.node(**changed))
     caplog.clear()
     drawn(applied, picture(applied[0], 64, 64), 1.0, torch.ones(1, 1, 64, 64))

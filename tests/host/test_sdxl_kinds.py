@@ -17,7 +17,7 @@ from graph_run import run
 from promised import Row, rows
 from torch import Tensor
 
-KINDS = ("ApplyIDPatch", "ApplyInstantID", "ApplyIPAdapter", "ApplyStyle", "ApplyStoryMaker", "ApplyPhotoMaker")
+KINDS = ("ApplyIDPatch", "ApplyInstantID", "ApplyIPAdapter", "StylePerPerson", "ApplyStoryMaker", "ApplyPhotoMaker")
 ROWS = {one.kind.removeprefix("Likeness"): one for one in rows() if not one.variant}
 
 

@@ -16,7 +16,7 @@ from pack.core.faces.model import faces_in
 from pack.core.people import PlacedCast, Slot
 from pack.core.second_pass import MATCHES
 from pack.nodes import second_pass
-from pack.nodes.control_images import PoseImage
+from pack.nodes.control_images import DrawSkeletons
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +35,8 @@ def test_six_people_become_six_rows_and_come_back(face_model, photo, friends):
     assert made["count"] == 6 and made["crops"].shape == (6, 512, 512, 3) and made["masks"].shape == (6, 512, 512)
     assert [person.identity.name for person in made["cast_by_row"].people] == [f"friend {n}" for n in range(1, 7)]
     assert made["preview"].shape == photo.shape and made["report"].count("second pass") == 6
-    assert PoseImage.execute(cast=made["cast_by_row"])[0].shape == (6, 512, 512, 3)
-    keypoints = PoseImage.execute(cast=made["cast_by_row"], draw="face keypoints")[0]
+    assert DrawSkeletons.execute(cast=made["cast_by_row"])[0].shape == (6, 512, 512, 3)
+    keypoints = DrawSkeletons.execute(cast=made["cast_by_row"], draw="face keypoints")[0]
     assert keypoints.shape == (6, 512, 512, 3) and bool(keypoints.amax((1, 2, 3)).gt(0.9).all())
     for match in MATCHES[:2]:
         pasted, mask = second_pass.PasteFaces.execute(photo, made["where"], match, made["crops"]).args

@@ -69,7 +69,9 @@ def test_values_of_everybody_are_as_loud_as_that_person(kind: str) -> None:
 def id_tokens(first: float, second: float) -> Tensor:
     """What Apply ID-Patch appends to the 77 tokens of the positive, (2 * tokens, width)."""
     cast = value(f"cast(weights=({first}, {second}))")
-    positive, *_ = run(ours("LikenessApplyIDPatch", cast=cast, image=ours("LikenessIDPatchImage", cast=cast)), {})
+    positive, *_ = run(
+        ours("LikenessApplyIDPatch", cast=cast, image=ours("LikenessIDPatchConditionImage", cast=cast)), {}
+    )
     longest = max((context for context, _ in positive), key=lambda context: context.shape[1])
     return longest[0, 77:]
 
@@ -84,7 +86,7 @@ def test_id_tokens_of_everybody_are_as_loud_as_that_person() -> None:
 def test_the_id_patch_of_everybody_is_as_loud_as_that_person() -> None:
     """The skeletons stay. Noses are at (40, 40) and (94, 40), so that both patches are cut at an edge and overlap."""
     both, first_quiet, second_quiet, neither = (
-        outputs("LikenessIDPatchImage", *weights)[0][0]
+        outputs("LikenessIDPatchConditionImage", *weights)[0][0]
         for weights in ((1.0, 1.0), (QUIET, 1.0), (1.0, QUIET), (QUIET, QUIET))
     )
     first, second = both - first_quiet, both - second_quiet  # (1 - QUIET) times a patch
@@ -133,7 +135,7 @@ def test_parts_are_as_loud_as_each_of_them_by_parts2whole() -> None:
     image_tokens = []
     for weights in ((1.0, 1.0), (LOUD, QUIET)):
         features = ours("LikenessEncodeParts", parts=two_parts(*weights))
-        _, positive, _ = run(ours("LikenessApplyParts", features=features), {})
+        _, positive, _ = run(ours("LikenessApplyParts2Whole", features=features), {})
         conds = positive[0][1]["model_conds"]
         (shared,), (injection,) = conds["likeness_sharing"].cond, conds["likeness_injections"].cond
         assert list(shared.weights.weights) == pytest.approx(weights)

@@ -34,10 +34,10 @@ from standins_made import Standins
 ROOT = Path(__file__).resolve().parents[2]
 # What another seed has to compute again, and nothing else.
 SAMPLED = {"KSampler", "SamplerCustomAdvanced", "RandomNoise", "VAEDecode", "SaveImage"}
-JUDGED = {"LikenessMeasure", "LikenessPickBest", "PreviewAny"}
+JUDGED = {"LikenessMeasureLikeness", "LikenessPickBestLikeness", "PreviewAny"}
 PASTED = {"LikenessPasteFaces", "ImageCompositeMasked"}
 """What is done with the new pictures, and only that."""
-SHOWN = {"LikenessSaveIdentity", "LikenessCastReferences", "LikenessBindReferences"}
+SHOWN = {"LikenessSavePerson", "LikenessPeopleAsReferences", "LikenessBindReferences"}
 """They show a picture of what they decide, as all of ours do that have one among their outputs."""
 WITHOUT_PICTURE = {"check_files", "people_saved_from_photos"}
 """They generate nothing."""
@@ -71,12 +71,12 @@ def pictures(host_server: HostServer, standin_models: Standins, tmp_path_factory
     paths = (*real_faces.six(tmp_path_factory.mktemp("pictures")), photos.group())
     names = [host_server.upload_image(path) for path in paths]
     pack = {"pack": standin_models.face_pack.name, "recognisers": "arcface-ir-se50", "provider": "auto"}
-    prompt: Prompt = {"faces": node("LikenessLoadFaceModel", **pack)}
+    prompt: Prompt = {"faces": node("LikenessLoadFaceEmbedder", **pack)}
     how = {"face_model": ["faces", 0], "which_face": "only", "on_no_face": "error"}
     for name, photo in zip(("anna", "ben"), names, strict=False):
         prompt[f"{name} photo"] = node("LoadImage", image=photo)
-        prompt[name] = node("LikenessIdentity", image=[f"{name} photo", 0], name=name, **how)
-        prompt[f"save {name}"] = node("LikenessSaveIdentity", identity=[name, 0], filename=name)
+        prompt[name] = node("LikenessPerson", image=[f"{name} photo", 0], name=name, **how)
+        prompt[f"save {name}"] = node("LikenessSavePerson", identity=[name, 0], filename=name)
     host_server.run(prompt)
     return names
 
@@ -118,7 +118,7 @@ def prepared(
     size = {"*.width": width, "*.height": height, "*.batch_size": 2 if measured else 1}
     boxes = {"text": "20, 40, 150, 304\n200, 30, 160, 314", "boxes": {"__value__": []}}
     size |= {f"LikenessLayoutFromBoxes.{name}": value for name, value in boxes.items()}
-    size |= {"LikenessCropFaces.size": 256, "LikenessCastReferences.size": 128}
+    size |= {"LikenessCropFaces.size": 256, "LikenessPeopleAsReferences.size": 128}
     size |= {"LikenessResizePhoto.longer_side": max(width, height)}
     prompt = templates.substitute(prompt, {**names, **size, "*.steps": steps})
     for number in workflow.nodes_of(prompt, "KSampler"):
@@ -141,7 +141,7 @@ def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]
     adapters = sorted(name for name in chosen if name.startswith("ip-adapter") and name != "ip-adapter.bin")
     sd15 = parts or any("sd15" in name for name in adapters)
     names = {loader: getattr(models, one).name for loader, one in TABLE["standins"].items()}
-    names["LikenessAddLora.file"] = LORA
+    names["LikenessAddLoRAToPerson.file"] = LORA
     if sd15:
         names["CheckpointLoaderSimple.ckpt_name"] = models.sd15.name
     if parts:
@@ -151,7 +151,7 @@ def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]
             names |= {loader: models.of_transformer(published).name for loader, published in inputs.items()}
     names |= {f"LikenessLoadAdapter.file={name}": models.ip_adapter(Path(name).stem).name for name in adapters}
     if workflow.nodes_of(prompt, "MediaPipeFaceLandmarker"):
-        del names["LikenessLoadFaceModel.pack"]  # it goes without one
+        del names["LikenessLoadFaceEmbedder.pack"]  # it goes without one
     return names
 
 
@@ -172,7 +172,7 @@ def without_networks(prompt: Prompt, width: int, group: str) -> Prompt:
         instead(prompt, DRAWN, [resized[0], 0])
     found = [bodies.openpose(bodies.body((width * share, 60), 50)) for share in (0.3, 0.7)]
     people = [{"pose_keypoints_2d": [value for joint in body for value in joint]} for body in found]
-    for number in workflow.nodes_of(prompt, "LikenessLayoutFromFaces"):
+    for number in workflow.nodes_of(prompt, "LikenessLayoutFromPicture"):
         if "poses" in prompt[number]["inputs"]:
             frame = {"people": people, "canvas_width": width, "canvas_height": 256}
             prompt[number]["inputs"]["poses"] = {"__value__": [frame]}
@@ -263,7 +263,7 @@ def test_runs_shows_what_it_decides_and_samples_again(
     assert first.status == "success"
     # Every node that decides something shows it. People and places may be known from an earlier workflow.
     decided = [number for number in first.executed if decides(prompt[number], known)]
-    shows = {"LikenessPlaceCast", "LikenessIDPatchImage", "LikenessPoseImage"}
+    shows = {"LikenessPlaceCast", "LikenessIDPatchConditionImage", "LikenessDrawSkeletons"}
     assert shows & classes(prompt, [*read(prompt)]) <= classes(prompt, [*decided, *first.cached])
     assert [number for number in decided if not first.outputs[number].get("images")] == []
     noted = {number for number, _ in first.notes}
@@ -343,17 +343,17 @@ def test_instant_id_draws_four_people_in_one_pass_as_the_note_says(
     (place_cast,) = workflow.nodes_of(prompt, "LikenessPlaceCast")
     (second_pass,) = (number for number, entry in prompt.items() if entry["_meta"]["title"] == "Second pass")
     (latent,) = workflow.nodes_of(prompt, "EmptyLatentImage")
-    (face_model,) = workflow.nodes_of(prompt, "LikenessLoadFaceModel")
+    (face_model,) = workflow.nodes_of(prompt, "LikenessLoadFaceEmbedder")
     photos_of_people = {}
     for number, picture in enumerate(pictures[:4], 1):
         prompt[f"photo {number}"] = node("LoadImage", image=picture)
         photos_of_people[f"photo_{number}"] = [f"photo {number}", 0]
     prompt["people"] = node(
-        "LikenessPeopleFromPhotos", face_model=[face_model, 0], names="", which_face="only", on_no_face="error",
+        "LikenessCastFromPhotos", face_model=[face_model, 0], names="", which_face="only", on_no_face="error",
         **photos_of_people,
     )  # fmt: skip
     prompt["layout"] = node(
-        "LikenessGroupLayout", count=4, framing="half", rows=0, width=width, height=height,
+        "LikenessLayoutForAGroup", count=4, framing="half", rows=0, width=width, height=height,
     )  # fmt: skip
     prompt[latent]["inputs"] |= {"width": width, "height": height}
     prompt[place_cast]["inputs"] |= {"cast": ["people", 0], "layout": ["layout", 0]}
@@ -460,7 +460,7 @@ def test_all_but_what_is_meant_stays_bit_for_bit(
 
 
 @pytest.mark.parametrize(
-    ("template", "masking"), [("start_person_in_photo", "LikenessPersonRegion"), ("parts_try_on", "Both places")]
+    ("template", "masking"), [("start_person_in_photo", "LikenessMaskOfAPersonsPlace"), ("parts_try_on", "Both places")]
 )
 def test_a_photo_comes_back_at_its_own_size(
     template: str, masking: str, host_server: HostServer, small: Callable[..., Prompt], tmp_path: Path
@@ -515,8 +515,8 @@ def changed(one: dict[str, Any], **inputs: Any) -> dict[str, Any]:
 def test_one_patched_model_serves_two_nodes_of_parts_and_heat_maps_arrive_while_it_samples(
     host_server: HostServer, small: Callable[..., Prompt]
 ) -> None:
-    """A second Apply Parts, for a second sampler on the MODEL of the first."""
-    prompt, kinds = small("parts2whole_with_pose"), ("LikenessApplyParts", "KSampler", "VAEDecode", "SaveImage")
+    """A second Apply Parts2Whole, for a second sampler on the MODEL of the first."""
+    prompt, kinds = small("parts2whole_with_pose"), ("LikenessApplyParts2Whole", "KSampler", "VAEDecode", "SaveImage")
     apply, sampler, decoder, saver = (workflow.nodes_of(prompt, kind)[0] for kind in kinds)
     prompt |= {
         apply: changed(prompt[apply], heat_map_step=2),

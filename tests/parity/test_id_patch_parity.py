@@ -89,7 +89,7 @@ def applied(networks, kind, embeddings, centers, control, sides, start):
     rows = [Identity(f"{n}", {"arcface-ir-se50": row[None]}, torch.zeros(1, 112, 112, 3)) for n, row in embeddings]
     people = (Person(who, 1.0, Slot(tuple(xy))) for who, xy in zip(rows, centers.tolist(), strict=True))
     cast = PlacedCast(tuple(people), control.shape[2], control.shape[1])
-    (image, *_) = apply("LikenessIDPatchImage", id_patch=loaded(kind), cast=cast, image=control)
+    (image, *_) = apply("LikenessIDPatchConditionImage", id_patch=loaded(kind), cast=cast, image=control)
     given = {"control_net": networks[3], "id_patch": loaded(kind), "cast": cast, "image": image}
     return cast, image, apply("LikenessApplyIDPatch", **sides, **given, id_start_percent=start)
 

@@ -44,7 +44,7 @@ def test_sampling_equals_diffusers(kind, choices, configs, regional, count):
         given = dict(zip(("model", "positive", "negative"), applied, strict=True))
         given |= {"ip_adapter": loaded, "clip_vision": vision, "images": picture, "layers": choice, "weight": weight}
         region = {"cast": None, "who": "", "mask": mask if regional else None}
-        applied = apply("LikenessApplyStyle", **given, **region)
+        applied = apply("LikenessStylePerPerson", **given, **region)
     if regional:
         more = {"ip_adapter_masks": [mask[None] for mask in masks]}
         network.register_forward_pre_hook(

@@ -127,7 +127,7 @@ def test_a_template_of_flux_has_the_shift_of_the_authors(name, published, flux, 
     values = {node["type"]: node.get("widgets_values") for node in nodes_in(GRAPHS[name])}
     _, _, steps, *sampled_with = values["KSampler"]
     assert sampled_with == [1.0, "euler", "simple", 1.0]
-    size = tuple(values["LikenessGroupLayout"][3:5])
+    size = tuple(values["LikenessLayoutForAGroup"][3:5])
     *shifts, scale = flux or (*values["ModelSamplingFlux"][:2], 1)
     (shifted,) = ModelSamplingFlux().patch(model(), *shifts, *(side // scale for side in size))
     ours = comfy.samplers.calculate_sigmas(shifted.get_model_object("model_sampling"), "simple", steps)

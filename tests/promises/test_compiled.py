@@ -15,12 +15,12 @@ from torch import Tensor
 SMALL = value("small()")
 WIDE = {"positive": value("text(1, 2048)"), "negative": value("text(2, 2048)"), "clip": value("sdxl_clip()")}
 GRAPHS = {
-    "LikenessSharePartsAttention": 2, "LikenessApplyInfiniteYou": 2, "LikenessPersonPrompts": 2,
+    "LikenessSharePartsAttention": 2, "LikenessApplyInfiniteYou": 2, "LikenessPromptPerPerson": 2,
     "LikenessBindReferences": 2,
 }  # fmt: skip
 """A recording is one of its own, and so are rows without the ControlNet, which is the positive's alone, another number
 of people who are spoken of, and references that are everybody's."""
-WHOLE = "LikenessApplyParts"
+WHOLE = "LikenessApplyParts2Whole"
 """Whose reference UNet is made for the larger one."""
 
 
@@ -36,7 +36,7 @@ def small(row: Row) -> dict[str, Any]:
             given[name] = value(expression[:-1] + ", small())")
     if row.kind in ("LikenessApplyIDPatch", "LikenessApplyInstantID"):
         given["control_net"] = value("small_net()")
-    if row.kind == "LikenessApplyStyle":
+    if row.kind == "LikenessStylePerPerson":
         given["layers"] = "all"
     if row.kind == "LikenessApplyPhotoMaker":
         given["lora_weight"] = 0.0  # it is made for the larger one, and changes weights alone
@@ -97,7 +97,7 @@ def test_parts_with_dropped_tokens_are_one_graph(monkeypatch: pytest.MonkeyPatch
 
 def test_what_is_compiled_for_one_graph_is_not_taken_for_another() -> None:
     """The newer host's node does not look at transformer_options: with, without and for a while must still differ."""
-    faces, words = map(known, ("LikenessApplyInstantID", "LikenessPersonPrompts"))
+    faces, words = map(known, ("LikenessApplyInstantID", "LikenessPromptPerPerson"))
     given, model = given_and_model(faces)
     built, made = value("whole(a)", model), {}
     graphs = [

@@ -10,7 +10,7 @@ from promised import Condition, Row, applies_to, latents, picture
 from torch import Tensor
 
 PARTS = {
-    "LikenessApplyParts": lambda part: {"features": ours("LikenessEncodeParts", parts=part)},
+    "LikenessApplyParts2Whole": lambda part: {"features": ours("LikenessEncodeParts", parts=part)},
     "LikenessSharePartsAttention": lambda part: {"parts": part},
 }
 """Whose masks stand at the parts."""
@@ -62,11 +62,11 @@ def left_to_right(change: Tensor) -> float:
     return (left.square().mean().sqrt() / right.square().mean().sqrt()).item()
 
 
-ALONE = ("LikenessApplyStyle", *PARTS)
+ALONE = ("LikenessStylePerPerson", *PARTS)
 """With a mask for one picture or part."""
 REFERRED = "LikenessBindReferences"
 """Whose people come with the conditioning."""
-SPOKEN = "LikenessPersonPrompts"
+SPOKEN = "LikenessPromptPerPerson"
 """Whose people are words."""
 
 

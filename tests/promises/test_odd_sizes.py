@@ -16,11 +16,11 @@ def test_a_picture_of_an_odd_size(row: Row) -> None:
     cast = f"cast(places=layout(slot(), slot(94.0), width={WIDTH}, height={HEIGHT}))"
     changed: dict[str, Any] = {"cast": value(cast)} if "cast" in row.inputs else {}
     if row.kind == "LikenessApplyIDPatch":
-        changed["image"] = ours("LikenessIDPatchImage", cast=value(cast))
+        changed["image"] = ours("LikenessIDPatchConditionImage", cast=value(cast))
     if row.kind == "LikenessApplyInstantID":
-        changed["image"] = ours("LikenessPoseImage", draw="face keypoints", cast=value(cast))
+        changed["image"] = ours("LikenessDrawSkeletons", draw="face keypoints", cast=value(cast))
     if row.kind == "LikenessBindIDTokens":
-        drawn = ours("LikenessIDPatchImage", cast=value(cast))
+        drawn = ours("LikenessIDPatchConditionImage", cast=value(cast))
         before = ours("LikenessApplyIDPatch", cast=value(cast), image=drawn, id_start_percent=0.0)
         changed |= {"positive": before, "negative": before[1]}
     if row.kind == "LikenessBindReferences":

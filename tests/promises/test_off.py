@@ -28,7 +28,7 @@ def test_whoever_has_weight_zero_is_as_if_absent(row: Row) -> None:
     def shown(cast: Node) -> Tensor:
         changed = {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
         if row.kind == "LikenessApplyIDPatch":
-            changed["image"] = ours("LikenessIDPatchImage", cast=cast)
+            changed["image"] = ours("LikenessIDPatchConditionImage", cast=cast)
         return latents(row.sampled(row.node(cast=cast, **changed)))
 
     alone = shown(value("cast(identity('Anna'))"))

@@ -25,7 +25,7 @@ def alone(row: Row) -> Tensor:
 
 ACTING = {
     "LikenessApplyInstantID": {"PAG", "SAG", "HyperTile", "FreeU"},
-    "LikenessApplyParts": {"PAG", "SAG", "HyperTile", "FreeU", "ToMe"},
+    "LikenessApplyParts2Whole": {"PAG", "SAG", "HyperTile", "FreeU", "ToMe"},
 }
 """By node: which of ComfyUI's own nodes change anything on its MODEL, which is small."""
 
@@ -136,7 +136,7 @@ def test_a_function_that_loses_it_is_named_wherever_it_stands(row: Row, where: s
 
 ANOTHER = {
     "sdxl()": ("LikenessApplyInstantID", "LikenessApplyIPAdapter"),
-    "sd15()": ("LikenessSharePartsAttention", "LikenessPersonPrompts"),
+    "sd15()": ("LikenessSharePartsAttention", "LikenessPromptPerPerson"),
     "flux()": ("LikenessApplyWithAnyone", "LikenessApplyInfiniteYou"),
 }
 """By MODEL: methods that another one stands beside, the first that is not itself."""

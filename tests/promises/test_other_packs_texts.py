@@ -44,7 +44,7 @@ def test_regions_that_read_the_same_text_change_nothing(row: Row, couple: str) -
 
 
 ID_PATCH = Row(None, "LikenessApplyIDPatch")
-WORDS = Row(None, "LikenessPersonPrompts")
+WORDS = Row(None, "LikenessPromptPerPerson")
 OFF = {"start_percent": 1.0, "id_start_percent": 0.0}
 """The ControlNet of ID-Patch reads the sampler's text."""
 

@@ -12,21 +12,21 @@ from torch.utils.flop_counter import FlopCounterMode
 
 NAMES = ("Anna", "Boris", "Carla", "Dora")
 MORE: dict[str, float] = {
-    "LikenessCastReferences": 1.5,  # read by the whole network; 1.44
-    "LikenessPersonPrompts": 1.2,  # read by the whole network; 1.16
+    "LikenessPeopleAsReferences": 1.5,  # read by the whole network; 1.44
+    "LikenessPromptPerPerson": 1.2,  # read by the whole network; 1.16
     "LikenessApplyIDPatch": 1.4,  # four times the tokens of a person, beside the 77 of the text; 1.34
-    "LikenessLoraPerPerson": 1.25,  # of rank 3, in layers that are as narrow as 32; 1.22
+    "LikenessLoRAPerPerson": 1.25,  # of rank 3, in layers that are as narrow as 32; 1.22
 }
 """By how much more than one person four may cost in a step, where that is not next to nothing. Behind each: counted."""
 NEXT_TO_NOTHING = 1.05
 INFUSE_NET_EACH = 3.3
 """InfuseNet looks at one person at a time: 3.16 counted on networks of which it is a larger part than of the real."""
 FOUR: dict[str, dict[str, Any]] = {
-    "LikenessPersonPrompts": {"prompts": "1: up\n2: down\n3: up\n4: down"},
+    "LikenessPromptPerPerson": {"prompts": "1: up\n2: down\n3: up\n4: down"},
     "LikenessApplyPhotoMaker": {"text": "a man img, a woman img, a man img, a woman img"},
 }
 ONE: dict[str, dict[str, Any]] = {
-    "LikenessPersonPrompts": {"prompts": "1: up"},
+    "LikenessPromptPerPerson": {"prompts": "1: up"},
     "LikenessApplyPhotoMaker": {"text": "a man img"},
 }
 
@@ -44,7 +44,7 @@ def operations(row: Row, count: int) -> int:
     places = ", ".join(f"slot({x})" for x in (16.0, 48.0, 80.0, 112.0)[:count])
     changed: dict[str, Any] = {"cast": value(f"cast({people}, places=layout({places}))")}
     changed |= {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
-    changed |= {"who": ""} if row.kind == "LikenessApplyStyle" else {}
+    changed |= {"who": ""} if row.kind == "LikenessStylePerPerson" else {}
     changed |= {"image": UNCONNECTED} if row.kind == "LikenessApplyIDPatch" else {}
     applied, made = row.node(**changed, **(FOUR if count > 1 else ONE).get(row.kind, {})), {}
     run(applied, made)

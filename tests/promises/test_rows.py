@@ -43,7 +43,7 @@ def test_people_of_a_row_each_are_alone_in_it(row: Row) -> None:
         cast = value(ALONE.format(number))
         changed = {name: UNCONNECTED for name in ("bodies", "body_masks") if name in row.inputs}
         if {"control_net", "image"} <= {*row.inputs}:
-            keypoints = node("LikenessPoseImage", draw="face keypoints", cast=cast)
+            keypoints = node("LikenessDrawSkeletons", draw="face keypoints", cast=cast)
             changed["image"] = UNCONNECTED if row.kind == "LikenessApplyIDPatch" else keypoints
         applied = row.node(cast=cast, **changed, **said)
         alone = latents(row.sampled(applied, latent_of(number, 128, 128), steps=1))

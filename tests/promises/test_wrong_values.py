@@ -36,7 +36,7 @@ def test_another_family_is_refused(row: Row) -> None:
 
 @applies_to(has_a_cast_input, "It takes no cast.")
 @applies_to(
-    lambda row: row.kind not in ("LikenessApplyStoryMaker", "LikenessCastReferences"),
+    lambda row: row.kind not in ("LikenessApplyStoryMaker", "LikenessPeopleAsReferences"),
     "Its people may be in all of the picture.",
 )
 def test_several_people_without_places_are_refused(row: Row) -> None:

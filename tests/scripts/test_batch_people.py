@@ -20,14 +20,15 @@ from core.people import Identity, Person
 
 PERSON, CAST, IMAGE = "LIKENESS_IDENTITY", "LIKENESS_CAST", "IMAGE"
 OUTPUTS = {
-    "LikenessLoadFaceModel": ["LIKENESS_FACE_MODEL"], "LoadImage": [IMAGE, "MASK"], "LikenessIdentity": [PERSON, IMAGE],
-    "LikenessLoadIdentity": [PERSON, IMAGE], "LikenessBlendIdentities": [PERSON], "LikenessCast": [CAST, IMAGE],
-    "LikenessPeopleFromPhotos": [CAST, IMAGE], "LikenessPlaceCast": [CAST, IMAGE], "LikenessCropFaces": ["CROPS", CAST],
+    "LikenessLoadFaceEmbedder": ["LIKENESS_FACE_MODEL"], "LoadImage": [IMAGE, "MASK"],
+    "LikenessPerson": [PERSON, IMAGE], "LikenessLoadPerson": [PERSON, IMAGE], "LikenessBlendTwoPeople": [PERSON],
+    "LikenessCast": [CAST, IMAGE],
+    "LikenessCastFromPhotos": [CAST, IMAGE], "LikenessPlaceCast": [CAST, IMAGE], "LikenessCropFaces": ["CROPS", CAST],
     "LikenessPart": ["LIKENESS_PARTS", IMAGE], "CLIPVisionLoader": ["CLIP_VISION"], "CheckpointLoaderSimple": ["MODEL"],
     "KSampler": [IMAGE], "PrimitiveInt": ["INT"], "SaveImage": [], "PreviewImage": [],
 }  # fmt: skip
 MENUS = {
-    "LikenessLoadFaceModel": {"pack": [["antelopev2", "none"]]}, "KSampler": {"sampler_name": [["euler", "ddim"]]},
+    "LikenessLoadFaceEmbedder": {"pack": [["antelopev2", "none"]]}, "KSampler": {"sampler_name": [["euler", "ddim"]]},
     "CLIPVisionLoader": {"clip_name": [["clip.pth", "dino.pth"]]},
 }  # fmt: skip
 KNOWN = {
@@ -50,7 +51,7 @@ def job(line: int = 2, **nodes: Any) -> Job:
 
 
 def two(line: int, anna: str, ben: str, names: str = "Anna, Ben", **more: Any) -> Job:
-    cast = node("LikenessPeopleFromPhotos", names=names, which_face="only", photo_1=["a", 0], photo_2=["b", 0])
+    cast = node("LikenessCastFromPhotos", names=names, which_face="only", photo_1=["a", 0], photo_2=["b", 0])
     return job(line, a=node("LoadImage", image=anna), b=node("LoadImage", image=ben), cast=cast, **more)
 
 
@@ -60,7 +61,7 @@ def kinds(prompt: dict[str, Any], kind: str) -> list[str]:
 
 WHO: list[tuple[Job, dict[str, Any]]] = [
     (two(2, "x", "y"), {"cast": ["cast", 0]}),
-    (job(cast=node("LikenessIdentity", image=["p", 0]), p=node("LoadImage", image="x")), {"identity": ["cast", 0]}),
+    (job(cast=node("LikenessPerson", image=["p", 0]), p=node("LoadImage", image="x")), {"identity": ["cast", 0]}),
     (job(who=node("LikenessCast"), layout=node("KSampler", of=["who", 0]),
          placed=node("LikenessPlaceCast", cast=["who", 0], layout=["layout", 0]),
          first=node("KSampler", of=["placed", 0]),
@@ -73,7 +74,7 @@ def test_the_cast_is_measured_that_the_picture_is_made_of(one: Job, who: dict[st
     if "placed" in one.prompt:
         one.prompt["sampled"]["inputs"]["of"] = ["cast", 1]
     found = measured.with_measure(one.prompt, KNOWN)
-    (measure,) = (found[number]["inputs"] for number in kinds(found, "LikenessMeasure"))
+    (measure,) = (found[number]["inputs"] for number in kinds(found, "LikenessMeasureLikeness"))
     assert {name: measure[name] for name in ("cast", "identity") if name in measure} == who
     assert measure["images"] == ["sampled", 0] and kinds(found, "LikenessAsFile")
 
@@ -85,7 +86,7 @@ def test_garments_are_measured_with_and_without_people() -> None:
         made = node("KSampler", parts=["last", 0], **{one: [one, 0] for one in people})
         prompt = job(2, cast=made, **chain, **people).prompt
         found = measured.with_measure(prompt, KNOWN, "clip.pth")
-        (inputs,) = (found[number]["inputs"] for number in kinds(found, "LikenessMeasure"))
+        (inputs,) = (found[number]["inputs"] for number in kinds(found, "LikenessMeasureLikeness"))
         assert inputs["parts"] == ["last", 0] and inputs.get("cast") == (["who", 0] if people else None)
         assert found[inputs["clip_vision"][0]]["inputs"] == {"clip_name": "clip.pth"}
         with pytest.raises(SetupError, match=r"x\.pth is not in models/clip_vision, which has clip\.pth, dino\.pth"):
@@ -97,7 +98,7 @@ def test_garments_are_measured_with_and_without_people() -> None:
 def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
     nobody = job(cast=node("LoadImage", image="x")).prompt
     somebody = job(cast=node("LikenessCast")).prompt
-    no_pack = {"LikenessLoadFaceModel": {"input": {"required": {"pack": [["none found", "none"]]}}}}
+    no_pack = {"LikenessLoadFaceEmbedder": {"input": {"required": {"pack": [["none found", "none"]]}}}}
     cartoons = {**somebody, "model": node("CheckpointLoaderSimple", ckpt_name="standin-miniature.safetensors")}
     several = job(cast=node("LikenessCast"), other=node("LikenessCast")).prompt
     several["sampled"]["inputs"]["too"] = ["other", 0]
@@ -174,7 +175,7 @@ def test_measurements_are_kept_through_stops(tmp_path: Path) -> None:
 
 
 def test_all_that_is_missing_is_said_at_once() -> None:
-    whole = job(cast=node("LikenessCast"), faces=node("LikenessLoadFaceModel", pack="antelopv2"))
+    whole = job(cast=node("LikenessCast"), faces=node("LikenessLoadFaceEmbedder", pack="antelopv2"))
     whole.prompt["sampled"]["inputs"]["sampler_name"] = "euler"
     (needed := check.Needed(KNOWN)).add(whole)
     good = "In place:\ntorch  ok  2.11\n\nEverything that this workflow needs is there."
@@ -189,12 +190,12 @@ def test_all_that_is_missing_is_said_at_once() -> None:
     with pytest.raises(SetupError, match="has no Lost, Other: install"):
         prompts.require_whole({"1": node("Other"), "2": node("Lost"), **whole.prompt}, KNOWN)
     asked = needed.doctor()
-    assert not kinds(asked, "SaveImage") and kinds(asked, "LikenessLoadFaceModel")
+    assert not kinds(asked, "SaveImage") and kinds(asked, "LikenessLoadFaceEmbedder")
 
 
 def test_a_picture_says_what_was_asked_for() -> None:
     text, drawn, changed = PngImagePlugin.PngInfo(), io.BytesIO(), {"1": node("LoadImage", image="ä.png")}
-    text.add_text("prompt", json.dumps({"1": node("LikenessLoadIdentity", file="x")}))
+    text.add_text("prompt", json.dumps({"1": node("LikenessLoadPerson", file="x")}))
     text.add_text("other", "kept")
     Image.new("RGB", (8, 8), "red").save(drawn, "PNG", pnginfo=text)
     opened = Image.open(io.BytesIO(with_prompt(drawn.getvalue(), changed)))

@@ -49,7 +49,7 @@ def test_what_passed_is_counted_by_method_and_promise(results: Path) -> None:
         results,
         junit(OFF, "test_weight_zero[id_patch, ApplyIDPatch]"),
         junit(OFF, "test_weight_zero[id_patch, BindIDTokens]"),
-        junit(OFF, "test_weight_zero[PersonPrompts]"),
+        junit(OFF, "test_weight_zero[PromptPerPerson]"),
         junit("tests.promises.test_other_packs_texts", "test_regions[id_patch, ApplyIDPatch-a row per region]"),
     )
     assert cells(page, OFF_ROW)["ID-Patch"] == "[2](../tests/promises/test_off.py)"
@@ -130,15 +130,15 @@ def test_what_does_not_apply_says_why(results: Path) -> None:
 
 
 def test_nodes_that_a_test_asks_nothing_of_are_listed_with_the_reason(results: Path) -> None:
-    property_of_both = without("references, CastReferences", "It has no mask.")
+    property_of_both = without("references, PeopleAsReferences", "It has no mask.")
     page = page_of(
         results,
-        junit(OFF, "test_absent[id_patch, ApplyIDPatch]", property_of_both + without("PersonPrompts", "None.")),
+        junit(OFF, "test_absent[id_patch, ApplyIDPatch]", property_of_both + without("PromptPerPerson", "None.")),
         junit(OFF, "test_absent[instant_id, ApplyInstantID]", property_of_both),
     )
-    assert page.count("CastReferences") == 1
-    assert f"- {OFF_ROW}, *absent*: not references, CastReferences. It has no mask." in page
-    assert "PersonPrompts" not in page, "it is no method of the table"
+    assert page.count("PeopleAsReferences") == 1
+    assert f"- {OFF_ROW}, *absent*: not references, PeopleAsReferences. It has no mask." in page
+    assert "PromptPerPerson" not in page, "it is no method of the table"
 
 
 def test_the_script_writes_the_page_from_results_of_promises_and_parity_alone(results: Path, tmp_path: Path) -> None:

@@ -122,10 +122,10 @@ def masks_and_numbers() -> Iterator[Case]:
 
 
 ONLY = (
-    ("Cast", "person_1"), ("PeopleFromPhotos", "photo_1"), ("CastFromPhotos", "image"),
-    ("Measure", "cast"), ("PoseImage", "layout"), ("ApplyInstantID", "control_net"), ("ApplyInstantID", "image"),
-    ("ApplyIPAdapter", "clip_vision"), ("ApplyStyle", "cast"),
-    ("LayoutFromFaces", "faces"), ("LayoutFromFaces", "poses"), ("LayoutFromFaces", "masks"),
+    ("Cast", "person_1"), ("CastFromPhotos", "photo_1"), ("SortPhotosIntoPeople", "image"),
+    ("MeasureLikeness", "cast"), ("DrawSkeletons", "layout"), ("ApplyInstantID", "control_net"),
+    ("ApplyInstantID", "image"), ("ApplyIPAdapter", "clip_vision"), ("StylePerPerson", "cast"),
+    ("LayoutFromPicture", "faces"), ("LayoutFromPicture", "poses"), ("LayoutFromPicture", "masks"),
 )  # fmt: skip
 """Optional inputs that are the only ones of theirs that DEFAULTS connects, or that its strengths ask for."""
 
@@ -152,23 +152,23 @@ def texts() -> Iterator[Case]:
             yield right(check("None if ''.join(a).isprintable() else 'unfit letters'", of("Scenes", **{given: name})))
     yield from of_table("bank")
     for name in (*GOOD_NAMES, NAMES[0]):
-        yield right(check("None if Path(a).is_file() else 'no file'", of("SaveIdentity", filename=name)[1]))
+        yield right(check("None if Path(a).is_file() else 'no file'", of("SavePerson", filename=name)[1]))
 
 
 ENCODED = {
-    ("PersonPrompts", "prompts"): "1: {}",
+    ("PromptPerPerson", "prompts"): "1: {}",
     ("Scenes", "text"): "{}",
     ("Scenes", "always"): "{}",
-    ("AddLora", "words"): "{}",
+    ("AddLoRAToPerson", "words"): "{}",
     ("ApplyPhotoMaker", "text"): "a woman img, a man img, {}",
     ("ApplyPhotoMaker", "trigger"): "{}",
     ("Part", "other_label"): "{}",
-    ("CastReferences", "prompt"): "{}",
-    ("CastReferences", "negative_prompt"): "{}",
-    ("Measure", "prompt"): "{}",
+    ("PeopleAsReferences", "prompt"): "{}",
+    ("PeopleAsReferences", "negative_prompt"): "{}",
+    ("MeasureLikeness", "prompt"): "{}",
 }
 """The inputs whose text a text encoder is given, and what stands around what is said."""
-NOT_ENCODED = {("LayoutFromBoxes", "text"), ("Identity", "face_boxes")}
+NOT_ENCODED = {("LayoutFromBoxes", "text"), ("Person", "face_boxes")}
 """Texts of several lines that are read here alone."""
 TOO_LONG, TOO_DEEP = (
     "is the most that a text encoder is given|letters at most",
@@ -190,8 +190,8 @@ def encoded() -> Iterator[Case]:
             if kind != "Part" or words == TOO_LONG:
                 asked = ours(f"Likeness{kind}", **{name: around.format(text), **more})
                 yield Case(ended(asked), "explained", words)
-    yield good("PersonPrompts", prompts="1: " + "(" * 100 + "a" + ")" * 100)
-    yield right(ended(ours("LikenessAddLora", words="word " * 1999 + "words")))
+    yield good("PromptPerPerson", prompts="1: " + "(" * 100 + "a" + ")" * 100)
+    yield right(ended(ours("LikenessAddLoRAToPerson", words="word " * 1999 + "words")))
 
 
 SIZES = ((120, 88), (8, 8), (128, 192))
@@ -199,9 +199,9 @@ SIZES = ((120, 88), (8, 8), (128, 192))
 
 
 def latents() -> Iterator[Case]:
-    for (width, height), kind in itertools.product(SIZES, ("ApplyIDPatch", "ApplyInstantID", "ApplyParts")):
+    for (width, height), kind in itertools.product(SIZES, ("ApplyIDPatch", "ApplyInstantID", "ApplyParts2Whole")):
         graph = sampled(of(kind), value(f"latent({width}, {height})"))
-        other = kind == "ApplyParts" or (width, height) == SIZES[-1]
+        other = kind == "ApplyParts2Whole" or (width, height) == SIZES[-1]
         yield undrawn(f"{width}x{height}.*128x96 px", graph) if other else drawn(graph)
 
 
@@ -232,7 +232,7 @@ def rows() -> Iterator[Case]:
     report = of("Measure", images=batch)
     for index, kept in {"torch.tensor([3, 4])": (3, 4), "torch.tensor([])": (0, 1)}.items():
         noise = f"{{'samples': torch.zeros(2, 4, 8, 8), 'batch_index': {index}}}"
-        best = of("PickBest", report=report, images=batch, latents=noise)
+        best = of("PickBestLikeness", report=report, images=batch, latents=noise)
         yield right(check(f"None if a['batch_index'][0] in {kept} else a['batch_index']", best[1]))
 
 

@@ -13,7 +13,7 @@ from pack.core.methods import methods
 from pack.nodes.extension import NODES
 
 SAMPLED = (
-    "LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyParts",
+    "LikenessApplyIDPatch", "LikenessApplyInstantID", "LikenessApplyIPAdapter", "LikenessApplyParts2Whole",
     "LikenessSharePartsAttention",
 )  # fmt: skip
 
@@ -56,7 +56,7 @@ def check(expression: str, a: Any = UNCONNECTED, b: Any = UNCONNECTED, c: Any = 
     return node("AttackCheck", expression=expression, a=a, b=b, c=c)
 
 
-FACES = node("LikenessLoadFaceModel", pack="buffalo_sc", recognisers="w600k_mbf", provider="auto")
+FACES = node("LikenessLoadFaceEmbedder", pack="buffalo_sc", recognisers="w600k_mbf", provider="auto")
 
 
 def derived(schema: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import comfy.samplers
 import tiny_sdxl
 import torch
 from pack.core.people import Cast, Identity, Layout, Person, PlacedCast, Slot
-from pack.nodes.control_images import PoseImage
+from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.instant_id.nodes import ApplyInstantID
 from torch import Tensor
 
@@ -51,7 +51,7 @@ def halves():
     return PlacedCast(tuple(people), WIDTH, HEIGHT)
 
 
-HINT = PoseImage.execute(layout=Layout(WIDTH, HEIGHT, (slot(10, 20, 50, 60),)), draw="face keypoints")[0]
+HINT = DrawSkeletons.execute(layout=Layout(WIDTH, HEIGHT, (slot(10, 20, 50, 60),)), draw="face keypoints")[0]
 
 
 def apply(host, instant_id, cast, positive=None, negative=None, model=None, hint=HINT, **changed):

@@ -23,10 +23,10 @@ from miniature import export, export_parts2whole, garments, net, places
 from miniature.parts2whole import Pictures
 from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Identity, Layout, Person, PlacedCast
-from pack.nodes.control_images import PoseImage
+from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.parts2whole.files import load_parts2whole
-from pack.nodes.parts2whole.nodes import ApplyParts, EncodeParts
-from pack.nodes.places import GroupLayout, PlaceCast
+from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts
+from pack.nodes.places import LayoutForAGroup, PlaceCast
 from pack.nodes.share_parts.nodes import ONCE, SharePartsAttention
 from rig.shapes import Shapes
 from rig.standins import Files
@@ -75,10 +75,10 @@ def _loaded(checkpoint: Path) -> tuple[Host, Any]:
 def standing(
     people: Iterable[Identity], size: tuple[int, int] = places.SMALL, order: str = ""
 ) -> tuple[PlacedCast, Layout]:
-    """As Group Layout and Place Cast make them."""
+    """As Layout for a Group and Place Cast make them."""
     people = list(people)
     cast = Cast(tuple(map(Person, people)))
-    layout = GroupLayout.execute(len(people), framing="half", rows=0, width=size[0], height=size[1]).args[0]
+    layout = LayoutForAGroup.execute(len(people), framing="half", rows=0, width=size[0], height=size[1]).args[0]
     return PlaceCast.execute(cast, layout, "custom" if order else "left to right", order).args[0], layout
 
 
@@ -130,8 +130,8 @@ def worn(with_: Wardrobe, pictures: Pictures, place: places.Place, settings: net
     """(H, W, 3): by the nodes of Parts2Whole."""
     seeing, empty, layout = (with_.clip, with_.clip_vision, with_.host.vae), with_.host.empty, garments.layout(place)
     features = EncodeParts.execute(with_.networks, _parts(pictures), *seeing, *garments.SIZE).args[0]
-    surface = PoseImage.execute(layout, draw="body surface").args[0]
-    model, *sides = ApplyParts.execute(with_.host.model, empty, empty, features, 1.0, 0.0, 1.0, 0, surface).args
+    surface = DrawSkeletons.execute(layout, draw="body surface").args[0]
+    model, *sides = ApplyParts2Whole.execute(with_.host.model, empty, empty, features, 1.0, 0.0, 1.0, 0, surface).args
     return sample(with_.host._replace(model=model), sides, layout, settings)
 
 

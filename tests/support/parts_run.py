@@ -8,7 +8,7 @@ from pack.bridge.injections import InjectionsRun
 from pack.bridge.runs import patched
 from pack.bridge.self_attention.run import SharingRun
 from pack.nodes.parts2whole import files as parts2whole_files
-from pack.nodes.parts2whole.nodes import ApplyParts, EncodeParts
+from pack.nodes.parts2whole.nodes import ApplyParts2Whole, EncodeParts
 from parts_made import HEIGHT, WIDTH, picture
 
 LATENT_SCALE = 0.18215
@@ -24,7 +24,7 @@ def denoiser(made):
 
 
 def reading(model):
-    """As Apply Parts gives it on."""
+    """As Apply Parts2Whole gives it on."""
     return patched(model, InjectionsRun, SharingRun)
 
 
@@ -39,7 +39,9 @@ def text(seed, **options):
 
 def apply(model, features, positive=None, negative=None, strength=1.0, start_percent=0.0, end_percent=1.0, pose=POSE):
     positive, negative = positive or [text(1)], negative or [text(2)]
-    return ApplyParts.execute(model, positive, negative, features, strength, start_percent, end_percent, 0, pose).args
+    return ApplyParts2Whole.execute(
+        model, positive, negative, features, strength, start_percent, end_percent, 0, pose
+    ).args
 
 
 def schedule(steps=STEPS):

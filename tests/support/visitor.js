@@ -190,7 +190,7 @@ window.visitor = {
   addPrimitiveAndReroute() {
     const add = kind => { const node = LiteGraph.createNode(kind); app.graph.add(node); return node; };
     const [primitive, reroute] = ['PrimitiveNode', 'Reroute'].map(add);
-    const layout = app.graph._nodes.find(node => node.type == 'LikenessGroupLayout');
+    const layout = app.graph._nodes.find(node => node.type == 'LikenessLayoutForAGroup');
     const {target_id, target_slot} = app.graph.getLink(layout.outputs[0].links[0]);
     layout.connect(0, reroute, 0);
     reroute.connect(0, app.graph.getNodeById(target_id), target_slot);
@@ -209,7 +209,7 @@ window.visitor = {
 
   // A cast, the last added of several
 
-  cast: () => app.canvas.graph._nodes.findLast(node => /^Likeness(Cast|PeopleFromPhotos)$/.test(node.type)),
+  cast: () => app.canvas.graph._nodes.findLast(node => /^Likeness(Cast|CastFromPhotos)$/.test(node.type)),
 
   // Its slots as they are seen, linked ones with a star.
   slots() {
@@ -230,7 +230,7 @@ window.visitor = {
   unlinkAll: () => visitor.cast().inputs.forEach((_, slot) => visitor.cast().disconnectInput(slot)),
 
   link(name) {
-    const cast = visitor.cast(), person = app.graph._nodes.find(node => node.type == 'LikenessIdentity');
+    const cast = visitor.cast(), person = app.graph._nodes.find(node => node.type == 'LikenessPerson');
     person.connect(0, cast, cast.inputs.findIndex(input => input.name == name));
   },
 
@@ -257,7 +257,7 @@ window.visitor = {
 
   // The whole editor in view, every pixel of the page as large as it is: its place and size.
   async showEditor() {
-    show(visitor.layout() ?? app.graph._nodes.find(node => node.type == 'LikenessIdentity'), 150, 30);
+    show(visitor.layout() ?? app.graph._nodes.find(node => node.type == 'LikenessPerson'), 150, 30);
     await visitor.settled();
     const {left, top, width, height} = visitor.editor().getBoundingClientRect();
     return [left, top, width, height];

@@ -151,7 +151,7 @@ def test_what_is_in_the_place_of_a_model(complete, case):
 
 
 def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
-    """A run asks for the pack that Load Face Model has chosen, in a start box as well; another one may be chosen."""
+    """A run asks for the pack that Load Face Embedder has chosen, in a start box as well; another one may be chosen."""
     packs = complete / "insightface" / "models"
     (packs / "antelopev2").rename(packs / "buffalo_sc")
     for template in ("id_patch_two_people", "start_two_people"):
@@ -165,13 +165,13 @@ def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
         for node in needs.nodes_in(graph):
             values = node.get("widgets_values")
             # The values of the box are changed, as newer frontends save them, not those inside of it.
-            if values and (node["type"] == "LikenessLoadFaceModel") == (template == "id_patch_two_people"):
+            if values and (node["type"] == "LikenessLoadFaceEmbedder") == (template == "id_patch_two_people"):
                 node["widgets_values"] = ["buffalo_sc" if value == "antelopev2" else value for value in values]
         assert doctor.to_fix(needs.wanted(graph), folders(complete)) == []
 
 
 def test_a_pack_that_nobody_publishes(complete):
-    graph = {"1": {"class_type": "LikenessLoadFaceModel", "inputs": {"pack": "mine", "recognisers": "all found"}}}
+    graph = {"1": {"class_type": "LikenessLoadFaceEmbedder", "inputs": {"pack": "mine", "recognisers": "all found"}}}
     (found,) = doctor.to_fix(needs.wanted(graph), folders(complete))
     place = complete / "insightface" / "models" / "mine"
     assert (found.name, found.detail) == ("mine", f"{place} is not there; choose a face pack that is.")
@@ -187,10 +187,10 @@ def test_any_pack_does_where_none_is_chosen(complete):
     """ID-Patch needs a detector, of any pack; InstantID antelopev2's own recogniser. All templates need both."""
     packs = complete / "insightface" / "models"
     (packs / "antelopev2").rename(packs / "buffalo_sc")
-    graph = {"1": {"class_type": "LikenessApplyIDPatch", "inputs": {}}, "2": {"class_type": "LikenessIdentity"}}
+    graph = {"1": {"class_type": "LikenessApplyIDPatch", "inputs": {}}, "2": {"class_type": "LikenessPerson"}}
     (found,) = (one for one in report(complete, graph).findings if one.what.startswith("antelopev2"))
     assert found.state == "found" and found.fetch is None
-    assert found.detail.endswith("has one. If the workflow has a Load Face Model, choose buffalo_sc in it.")
+    assert found.detail.endswith("has one. If the workflow has a Load Face Embedder, choose buffalo_sc in it.")
     wanted = [*needs.wanted(graph), *needs.wanted(workflow("instant_id_portrait"))]
     for models in (wanted, wanted[::-1]):
         both = doctor.report("both", models, folders(complete)).findings
@@ -201,7 +201,7 @@ CHOSEN = {
     "CheckpointLoaderSimple": ("checkpoints", "ckpt_name"), "LoraLoader": ("loras", "lora_name"),
     "CLIPVisionLoader": ("clip_vision", "clip_name"), "ControlNetLoader": ("controlnet", "control_net_name"),
     "VAELoader": ("vae", "vae_name"), "UNETLoader": ("diffusion_models", "unet_name"),
-    "DualCLIPLoader": ("text_encoders", "clip_name2"), "LikenessAddLora": ("loras", "file"),
+    "DualCLIPLoader": ("text_encoders", "clip_name2"), "LikenessAddLoRAToPerson": ("loras", "file"),
     "LikenessLoadAdapter": ("ipadapter", "file"), "LikenessDetectBodySurface": ("densepose", "file"),
     "UpscaleModelLoader": ("upscale_models", "model_name"),
 }  # fmt: skip

@@ -143,9 +143,7 @@ def test_who_has_no_photo_is_named_where_faces_are_matched() -> None:
     (ann, bob), places = cast(2, w600k_mbf=TWO).people, template(TWO)
     lora = replace(bob.identity, embeddings={}, crops=torch.zeros(1, 112, 112, 3), loras=(Lora("a file", 1.0, ""),))
     both = Cast((ann, replace(bob, identity=lora)))
-    found = (
-        r"matched .*: Bob has no photo with a face to compare\. Add one \(Identity, .*\), or choose another order\.$"
-    )
+    found = r"matched .*: Bob has no photo with a face to compare\. Add one \(Person, .*\), or choose another order\.$"
     with pytest.raises(CannotMatch, match=found):
         placing.assign(both, places, "match faces", "")
     assert placing.assign(both, places, "as listed", "") == (0, 1)

@@ -9,8 +9,8 @@ import folder_paths
 
 
 class AsFile:
-    """What Measure Likeness found, or what Likeness Doctor says: where that names the worker's own models folder, which
-    ends with the worker, the one of its ComfyUI is meant."""
+    """What Measure Likeness found, or what Check Model Files says: where that names the worker's own models folder,
+    which ends with the worker, the one of its ComfyUI is meant."""
 
     CATEGORY, FUNCTION, OUTPUT_NODE, RETURN_TYPES = "likeness/batch", "write", True, ()
 

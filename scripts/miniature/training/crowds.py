@@ -80,7 +80,7 @@ def _anywhere(rng: random.Random, people: int, size: tuple[int, int]) -> list[Pl
 
 
 def skeleton(places: list[Place], size: tuple[int, int]) -> Tensor:
-    """(H, W, 3), 0..1: what Draw Layout draws."""
+    """(H, W, 3), 0..1: what Draw Skeletons draws."""
     return control_images.skeleton([place.pose for place in places], *size)
 
 
@@ -94,7 +94,7 @@ def by_face(places: list[Place], size: tuple[int, int]) -> list[Place]:
 
 
 def keypoints(places: list[Place], size: tuple[int, int]) -> Tensor:
-    """(H, W, 3), 0..1: what Draw Layout draws for IdentityNet."""
+    """(H, W, 3), 0..1: what Draw Skeletons draws for IdentityNet."""
     return control_images.face_keypoints([bodies.face_keypoints(nose, head) for nose, head, _ in places], *size)
 
 
