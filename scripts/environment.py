@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,11 @@ ROOT = Path(__file__).absolute().parents[1]
 VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 INSTALLED_HOST = CACHE / "ComfyUI"
-"""Where scripts/demo.py installs a host when none is found."""
+"""Where demo.py and test.py fetch a host to where there is none."""
+RELEASE = "0.33.0"
+COMFYUI = "https://github.com/comfyanonymous/ComfyUI"
+ANSWER_SECONDS = 20
+"""How long the repository of ComfyUI has to answer before it counts as out of reach."""
 
 REQUIREMENTS = Path(__file__).absolute().parent / "requirements"
 """demo.txt for the demo in a ComfyUI, tests.txt beside it for the tests and the other scripts, alone.txt for the demo
@@ -142,6 +147,33 @@ def find_hosts() -> list[Host]:
         INSTALLED_HOST,
     ]
     return list({host.path: host for folder in folders if (host := host_at(folder))}.values())
+
+
+def fetched_host() -> list[Host]:
+    """ComfyUI's release, cloned below .cache. Where its repository is out of reach the list is empty, and a line says
+    why."""
+    say(f"No ComfyUI was found (in COMFYUI_PATH, around this folder, in ~/comfy). Asking {COMFYUI} for {RELEASE}.")
+    os.environ["GIT_TERMINAL_PROMPT"] = "0"  # a proxy that asks for a name is out of reach
+    try:
+        asked = called(["git", "ls-remote", "--exit-code", COMFYUI, f"v{RELEASE}"], True, ANSWER_SECONDS)
+    except OSError:
+        say("ComfyUI cannot be fetched: git is not installed.")
+        return []
+    except subprocess.TimeoutExpired:
+        asked = 1
+    if asked:
+        say("ComfyUI cannot be fetched: its repository does not answer.")
+        return []
+    say(f"Fetching ComfyUI into {INSTALLED_HOST}. With the packages that it needs this is up to 3 GB, 7 GB on disk.")
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="unfinished-", dir=CACHE) as folder:
+        clone = Path(folder) / INSTALLED_HOST.name
+        if called(["git", "clone", "--quiet", "--depth", "1", "--branch", f"v{RELEASE}", COMFYUI, str(clone)]):
+            say("ComfyUI could not be fetched. git's message is above.")
+            return []
+        shutil.rmtree(INSTALLED_HOST, ignore_errors=True)
+        clone.rename(INSTALLED_HOST)
+    return find_hosts()
 
 
 def host_at(folder: Path) -> Host | None:

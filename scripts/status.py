@@ -1,9 +1,10 @@
 """docs/status.md: what each method promises, from the records and from the tests that ran.
 
-    python scripts/status.py RESULTS.xml [RESULTS.xml ...]
+    python scripts/status.py [RESULTS.xml ...]
 
-writes the page from JUnit files of pytest: of a whole run, or of tests/promises and tests/parity alone. Of a test that
-is in several files the last one counts. A whole run of scripts/test.py writes the page by itself.
+writes the page from the last `python scripts/test.py` that ran all of its tests and passed in the newest ComfyUI, or
+from JUnit files of pytest: of a whole run, or of tests/promises and tests/parity alone. Of a test that is in several
+files the last one counts.
 
 Standard library only.
 """
@@ -27,6 +28,8 @@ from core.methods import PROMISES, Method, methods
 
 ROOT = Path(__file__).absolute().parents[1]
 PAGE = ROOT / "docs" / "status.md"
+LAST_RUN = ROOT / ".cache" / "tests" / "results.xml"
+"""pytest's JUnit file of the last whole run of test.py that passed in the newest ComfyUI."""
 MEANT: dict[str, str] = json.loads((ROOT / "scripts" / "rig" / "promises.json").read_text("utf-8"))
 """Every promise in words, as the rows of the table begin."""
 PARITY = "parity"
@@ -256,11 +259,14 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", nargs="+", type=Path, help="JUnit files of pytest (--junitxml)")
+    parser.add_argument("results", nargs="*", type=Path, help="JUnit files of pytest (--junitxml)")
     parser.add_argument("--page", type=Path, default=PAGE, help="what is written, docs/status.md unless given")
     given = parser.parse_args(arguments)
+    if not given.results and not LAST_RUN.is_file():
+        print(f"There is no {LAST_RUN}. Run `python scripts/test.py` until it passes, or name JUnit files of pytest.")
+        return 1
     cases: dict[tuple[str, str], Case] = {}
-    for file in given.results:
+    for file in given.results or [LAST_RUN]:
         for case in cases_of(file):
             cases[case.folder, case.name] = case
     tests = tests_of(cases.values())

@@ -8,14 +8,17 @@
 --part     one part of it, each under an hour on two cores: host-less, promises, browser or nodes
 
 Paths, -k, -x and everything else go to pytest; a path below tests/host, tests/parity or tests/promises runs in a
-ComfyUI. What is asked for by path runs in one process, a whole tier in several: the newest ComfyUI's first, then all
-others beside each other, and pytest says which tests took longest.
+ComfyUI. Where there is no ComfyUI, one is fetched as scripts/demo.py does. What is asked for by path runs in one
+process, a whole tier in several: the newest ComfyUI's first, then all others beside each other, and pytest says which
+tests took longest. The last line says what was not tested. No tracked file changes: `python scripts/status.py` writes
+docs/status.md from the last whole run that passed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -38,10 +41,13 @@ MODULES = (
 )  # fmt: skip
 NO_HOST = """\
 No ComfyUI was found, so the host tests did NOT run. Searched: COMFYUI_PATH, the ComfyUI this pack sits in,
-~/comfy/ComfyUI and ~/comfy/ComfyUI-*. Set COMFYUI_PATH to a ComfyUI folder (0.3.64 or newer), or let
-`python scripts/demo.py` install one."""
+~/comfy/ComfyUI and ~/comfy/ComfyUI-*. Set COMFYUI_PATH to the folder of a ComfyUI (0.3.64 or newer)."""
+NO_BROWSER = "NO CHROMIUM"
+"""How tests/support/chromium.py begins the reason of a test that is skipped because there is no browser."""
 
 NOTHING_COLLECTED = 5
+_CHOOSING = ("-k", "-m", "--deselect", "--ignore", "--ignore-glob", "--lf", "--last-failed", "--sw", "--stepwise")
+"""Options of pytest that leave tests out."""
 _WITH_VALUE = {"-k", "-m", "-p", "-c", "-o", "-W", "-n", "-r", "--deselect", "--ignore", "--tb", "--maxfail"}
 
 
@@ -105,6 +111,37 @@ class Outcome:
     status: int
     seconds: float
     tests: Sequence[status.Case]
+    results: str
+    """pytest's JUnit file, "" where it did not get as far."""
+
+    @property
+    def failed(self) -> bool:
+        return self.status not in (0, NOTHING_COLLECTED)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the caller wants to run. tier and part: their names. host_less and on_hosts: paths. options: pytest's."""
+
+    tier: str
+    part: str | None
+    whole: bool
+    host_less: list[str]
+    on_hosts: list[str]
+    options: list[str]
+
+    @property
+    def stops_early(self) -> bool:
+        return "-x" in self.options or "--exitfirst" in self.options
+
+    @property
+    def chosen_by(self) -> str:
+        """The option of pytest that leaves tests out, "" for none."""
+        for option in self.options:
+            name = option.partition("=")[0]
+            if name in _CHOOSING or re.match(r"-[km].", option):
+                return option
+        return ""
 
 
 def main(arguments: list[str]) -> int:
@@ -116,28 +153,83 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--part", choices=PARTS, help="of --all")
     parser.add_argument("--python", help="a Python that has everything already")
     given, arguments = parser.parse_known_args(arguments)
-    started, cpu = time.monotonic(), cpu_seconds()
+    started = time.monotonic()
+    cpu = cpu_seconds()
     tier = tier_of(given.tier, given.part)
-    hosts = environment.find_hosts()
-    python = environment.python_for(hosts, given.python, MODULES)
-    options, host_less, on_hosts = split(arguments)
-    if whole := not host_less and not on_hosts:
-        host_less, on_hosts = _ours(tier.host_less), _ours(tier.on_hosts)
-    elif given.part:
-        raise environment.SetupError("--part says which tests run, and so do paths: leave one of them out.")
-    stop = "-x" in options or "--exitfirst" in options
+    asked = asked_for(given.tier, given.part, arguments)
+    hosts, python, no_host = prepared(asked, given.python)
+    results = status.LAST_RUN
+    keeps_results = asked.whole and tier is TIERS[""] and not asked.chosen_by and bool(hosts)
+    if keeps_results:
+        results.unlink(missing_ok=True)
+    every_session = sessions(tier, hosts, asked.host_less, asked.on_hosts)
     outcomes: list[Outcome] = []
-    found = sessions(tier, hosts, host_less, on_hosts)
-    for group in turns(found) if whole else [[session] for session in found]:
-        more = [*(workers(len(group)) if whole else ()), *options]
+    for group in turns(every_session) if asked.whole else [[session] for session in every_session]:
+        options = [*workers(len(group)), *asked.options] if asked.whole else asked.options
         with ThreadPoolExecutor(len(group)) as threads:
-            outcomes += threads.map(partial(run, python=python, options=more, alone=len(group) == 1), group)
-        if stop and any(outcome.status not in (0, NOTHING_COLLECTED) for outcome in outcomes):
+            outcomes += threads.map(partial(run, python=python, options=options, alone=len(group) == 1), group)
+        if asked.stops_early and any(outcome.failed for outcome in outcomes):
             break
-    missing = bool(on_hosts) and not hosts
-    if whole and hosts and tier is TIERS[""] and not outcomes[0].status:
-        status.PAGE.write_text(status.rendered(status.tests_of(outcomes[0].tests)), "utf-8")
-    return report(outcomes, missing, time.monotonic() - started, cpu_seconds() - cpu)
+    if keeps_results and not outcomes[0].status:
+        results.parent.mkdir(parents=True, exist_ok=True)
+        results.write_text(outcomes[0].results, "utf-8")
+    gaps = not_tested(asked, no_host, outcomes, len(every_session) - len(outcomes))
+    return report(outcomes, bool(no_host), gaps, time.monotonic() - started, cpu_seconds() - cpu)
+
+
+def asked_for(tier: str, part: str | None, arguments: list[str]) -> Asked:
+    """pytest's arguments and the tier -> what runs. Raises SetupError."""
+    options, host_less, on_hosts = split(arguments)
+    if host_less or on_hosts:
+        if part:
+            raise environment.SetupError("--part says which tests run, and so do paths: leave one of them out.")
+        return Asked(tier, part, False, host_less, on_hosts, options)
+    paths = tier_of(tier, part)
+    return Asked(tier, part, True, _ours(paths.host_less), _ours(paths.on_hosts), options)
+
+
+def prepared(asked: Asked, chosen: str | None) -> tuple[list[Host], Path, str]:
+    """The ComfyUIs, the Python, and why there is no ComfyUI though tests need one ("" where there is one, or none is
+    needed). chosen: the Python that the caller names. Raises SetupError."""
+    hosts = environment.find_hosts()
+    python = environment.ready_python(hosts, chosen, MODULES)
+    no_host = ""
+    if asked.on_hosts and not hosts:
+        if python:
+            # Nothing is installed into such a Python, so a ComfyUI could not run in it.
+            no_host = "none was found, and none is fetched for a Python that you have chosen or activated"
+        else:
+            hosts = environment.fetched_host()
+            no_host = "" if hosts else "none was found and none could be fetched"
+    return hosts, python or environment.own_python(hosts), no_host
+
+
+def not_tested(asked: Asked, no_host: str, outcomes: Sequence[Outcome], left: int) -> list[str]:
+    """What did not run, in words. no_host: why there is no ComfyUI. left: sessions that did not begin."""
+    gaps: list[str] = []
+    if no_host and asked.whole:
+        gaps.append(f"everything that needs a ComfyUI (nodes, promises, parity): {no_host}")
+    elif no_host:
+        gaps.append(f"{', '.join(asked.on_hosts)}, which needs a ComfyUI: {no_host}")
+    if left:
+        gaps.append("what comes after the first failure (-x)")
+    cases = [case for outcome in outcomes for case in outcome.tests]
+    if any(case.reason.startswith(NO_BROWSER) for case in cases):
+        gaps.append("the pages in a browser: no Chromium was found")
+    skipped = sum(case.result == "skipped" for case in cases)
+    if skipped:
+        gaps.append(f"{skipped} skipped tests (pytest gives the reasons above)")
+    if asked.chosen_by:
+        gaps.append(f"what {asked.chosen_by} leaves out")
+    if not asked.whole:
+        gaps.append("anything outside of the paths that you named")
+    elif asked.part:
+        gaps.append("the other parts of --all")
+    elif asked.tier == "--fast":
+        gaps.append("what --fast leaves out")
+    elif not asked.tier:
+        gaps.append("the thorough tests (--all runs them)")
+    return gaps
 
 
 def tier_of(name: str, part: str | None) -> Tier:
@@ -223,7 +315,9 @@ def run(session: Session, python: Path, options: list[str], alone: bool = True) 
             [*command, *options, *session.paths], env=variables, stdout=pipe, stderr=pipe and subprocess.STDOUT
         )
         print((done.stdout or b"").decode(errors="replace"), end="", flush=True)
-        return Outcome(session.title, done.returncode, time.monotonic() - started, status.cases_of(results))
+        text = results.read_text("utf-8") if results.is_file() else ""
+        seconds = time.monotonic() - started
+        return Outcome(session.title, done.returncode, seconds, status.cases_of(results), text)
 
 
 def cpu_seconds() -> float:
@@ -232,18 +326,21 @@ def cpu_seconds() -> float:
     return times.children_user + times.children_system
 
 
-def report(outcomes: list[Outcome], host_missing: bool, seconds: float, cpu: float) -> int:
-    """Say what happened, last of all in one line like pytest's own, and return the exit status."""
-    bad = [outcome for outcome in outcomes if outcome.status not in (0, NOTHING_COLLECTED)]
+def report(outcomes: list[Outcome], host_missing: bool, gaps: list[str], seconds: float, cpu: float) -> int:
+    """Say what happened, and in the last line what all of it was and what was not tested; return the exit status."""
+    bad = [outcome for outcome in outcomes if outcome.failed]
     nothing = all(outcome.status == NOTHING_COLLECTED for outcome in outcomes)
     counts = [Counter(case.result for case in outcome.tests) for outcome in outcomes]
     for outcome, counted in zip(outcomes, counts, strict=True):
-        ending = "" if outcome.status in (0, NOTHING_COLLECTED) else f"  (pytest ended with {outcome.status})"
+        ending = f"  (pytest ended with {outcome.status})" if outcome.failed else ""
         say(f"{outcome.title}: {line(counted)}, {outcome.seconds:.0f} s{ending}")
     if host_missing:
         say(("FAILED: " if os.environ.get("CI") == "true" else "SKIPPED: ") + NO_HOST)
     total = sum(counts, Counter[str]())
-    print(f"==== {line(total)} in {seconds:.0f} s, {cpu:.0f} CPU s ====", flush=True)
+    last = f"{line(total)} in {seconds:.0f} s ({cpu:.0f} CPU s)."
+    if gaps:
+        last += f" NOT tested: {'; '.join(gaps)}."
+    print(last, flush=True)
     return int(bool(bad) or nothing or (host_missing and os.environ.get("CI") == "true"))
 
 

@@ -4,7 +4,8 @@ import hashlib
 from pathlib import Path
 
 from environment import CACHE
-from rig.standins import Files, copy_face_pack, once
+from rig.standins import Files, copy_face_pack
+from rig.versions import version_folder
 
 from core.previews import as_picture
 
@@ -14,7 +15,7 @@ from . import export, export_parts2whole, garments, stored
 def build() -> Files:
     sources = [*stored.FILES.values(), *sorted(Path(__file__).parent.glob("*.py"))]
     recipe = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    return export.files(once(CACHE / "miniature" / recipe, _everything))
+    return export.files(version_folder(CACHE / "miniature" / recipe, _everything))
 
 
 def _everything(root: Path) -> None:

@@ -4,12 +4,9 @@ Of random weights those of the tests are (tests/support/standins_made.py) and wh
 miniature's.
 """
 
-import contextlib
 import json
-import os
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,22 +36,6 @@ class Files:
         if name not in FILES:
             raise AttributeError(name)
         return self.root / self.names[name]
-
-
-def once(root: Path, write: Callable[[Path], None]) -> Path:
-    """The folder `root` with all that `write` puts into the folder it is given; it is there complete or not at all,
-    also where whoever writes it is stopped."""
-    if root.is_dir():
-        return root
-    root.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=root.parent, prefix="unfinished-"))
-    try:
-        write(unfinished)
-        with contextlib.suppress(OSError):  # somebody else was faster
-            os.replace(unfinished, root)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return root
 
 
 def save(path: Path, state: dict[str, Tensor] | dict[str, dict[str, Tensor]]) -> None:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import demo
+import environment
 import pytest
 from PIL import Image
 from rig import archive
@@ -106,4 +106,4 @@ def test_image_has_the_releases_that_the_tests_run(root: Path) -> None:
     text = (root / "docker/Dockerfile").read_text("utf-8")
     pins = re.findall(r"^(torch\w*==\S+)$", (root / "scripts/requirements/demo.txt").read_text("utf-8"), re.MULTILINE)
     assert len(pins) == 3 and set(pins) <= set(text.split())
-    assert re.findall(r"^ARG COMFYUI=(.*)$", text, re.MULTILINE) == [f"v{demo.RELEASE}"]
+    assert re.findall(r"^ARG COMFYUI=(.*)$", text, re.MULTILINE) == [f"v{environment.RELEASE}"]

@@ -18,27 +18,65 @@ from rig.host_server import HostServer
 LIKE_ONE_PERSON = "look like one person"
 
 
+OF_THE_USER = ("models", "input", "output", "user", "custom_nodes")
+"""Folders of a ComfyUI that are the user's."""
+
+
+@pytest.fixture
+def own_host(host: Host, tmp_path: Path) -> Host:
+    """The ComfyUI under test as links, with empty folders of the user's."""
+    folder = tmp_path / "ComfyUI"
+    folder.mkdir()
+    for path in host.path.iterdir():
+        if path.name not in OF_THE_USER:
+            (folder / path.name).symlink_to(path)
+    for name in OF_THE_USER:
+        (folder / name).mkdir()
+    return Host(folder, host.version)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """The pack as links, without an output folder."""
+    folder = tmp_path / "likeness"
+    folder.mkdir()
+    for path in ROOT.iterdir():
+        if path.name not in ("output", ".git", ".venv"):
+            (folder / path.name).symlink_to(path)
+    return folder
+
+
+def demo(clone: Path, host: Host, *arguments: str) -> list[str]:
+    """What scripts/demo.py says."""
+    hidden = ("LIKENESS_PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX")
+    variables = {name: value for name, value in os.environ.items() if name not in hidden}
+    command = [sys.executable, str(clone / "scripts" / "demo.py"), "--python", sys.executable, *arguments]
+    done = subprocess.run(command, env=variables | {"COMFYUI_PATH": str(host.path)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stderr.splitlines()
+
+
+def files_of_the_user(host: Host) -> list[str]:
+    files: list[str] = []
+    for name in OF_THE_USER:
+        files += [path.relative_to(host.path).as_posix() for path in (host.path / name).rglob("*")]
+    return sorted(files)
+
+
 @pytest.mark.thorough
-def test_the_demo_draws_the_same_with_a_host_and_without(host: Host, tmp_path: Path) -> None:
-    """Each picture to 2/255; the demo ends with the picture's name and one line of what else it left.
+def test_the_demo_draws_the_same_with_a_host_and_without(own_host: Host, clone: Path, tmp_path: Path) -> None:
+    """Each picture to 2/255. The demo ends with the picture's name and one line of what else it left, and leaves
+    nothing in the ComfyUI.
 
     It comes first in this file: the server of the other test would only take memory beside it.
     """
-    clone = tmp_path / "likeness"
-    clone.mkdir()
-    for path in ROOT.iterdir():
-        if path.name not in ("output", ".git", ".venv"):
-            (clone / path.name).symlink_to(path)
-    hidden = ("LIKENESS_PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX")
-    variables = {name: value for name, value in os.environ.items() if name not in hidden}
-    command = [sys.executable, str(clone / "scripts" / "demo.py"), "--python", sys.executable, "--leave-nothing"]
-    done = subprocess.run(command, env=variables | {"COMFYUI_PATH": str(host.path)}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    *_, picture, others = done.stderr.splitlines()
+    *_, picture, others = demo(clone, own_host)
     assert picture.endswith(f"The picture: {clone / 'output' / 'result.png'}")
     assert others.endswith("Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json beside it.")
+    assert files_of_the_user(own_host) == []
     report = json.loads((clone / "output" / "report.json").read_text("utf-8"))
-    assert report["host"] == str(host)
+    assert report["host"] == str(own_host)
+    assert "kept" not in report
 
     without = tmp_path / "without"
     without.mkdir()
@@ -47,6 +85,19 @@ def test_the_demo_draws_the_same_with_a_host_and_without(host: Host, tmp_path: P
     for name in drawn.pictures:
         difference = (photos.pixels(without / name) - photos.pixels(clone / "output" / name)).abs()
         assert difference.max() <= 2.01 / 255, name
+
+
+@pytest.mark.thorough
+def test_the_demo_keeps_the_miniature_in_comfyui_when_asked(own_host: Host, clone: Path) -> None:
+    *_, others = demo(clone, own_host, "--keep")
+    assert f"; in {own_host.path} the miniature's files (standin-miniature*, " in others
+    assert "and 6 workflows named '... (miniature)'" in others
+    files = files_of_the_user(own_host)
+    workflows = [name for name in files if name.startswith("user/default/workflows/")]
+    assert sorted(workflows) == sorted(f"user/default/workflows/{name}.json" for name in install.KINDS)
+    assert any(name.startswith("models/checkpoints/standin-miniature") for name in files)
+    report = json.loads((clone / "output" / "report.json").read_text("utf-8"))
+    assert len(report["kept"]) > len(workflows)
 
 
 @pytest.fixture(scope="module")

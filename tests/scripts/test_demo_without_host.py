@@ -87,7 +87,7 @@ def test_the_pictures_are_drawn_and_each_person_stands_in_their_place(clone: Pat
 def test_weights_for_no_host_are_refused_before_anything_comes(clone: Path) -> None:
     done = demo(clone, "--python", sys.executable, "--download", "--yes")
     assert done.returncode == 1
-    assert "--download fetches the released weights for a ComfyUI, and there is none here." in done.stderr
+    assert "--download fetches the released weights for a ComfyUI, and there is no ComfyUI here." in done.stderr
     assert not (clone / ".cache").exists() and not (clone / "output").exists()
 
 
@@ -97,7 +97,8 @@ def test_comfyui_is_looked_for_before_anything_is_installed(clone: Path) -> None
     (clone / ".venv").symlink_to(VENV)
     done = python_says(clone, "import demo; print(*demo.prepared(None, False))")
     assert done.stdout.split() == ["None", str(clone / ".venv" / "bin" / "python")], done.stderr
-    assert "No ComfyUI found" in done.stderr and "It does not answer." in done.stderr
+    assert "No ComfyUI was found" in done.stderr
+    assert "its repository does not answer" in done.stderr
     assert not (clone / ".cache").exists()
 
 
@@ -115,7 +116,7 @@ def test_a_comfyui_within_reach_is_fetched_whole(clone: Path, tmp_path: Path) ->
     git("add", "--all", folder=repository)
     git("commit", "--quiet", "--message", "release", folder=repository)
     git("tag", "v0.33.0", folder=repository)
-    code = f"import demo; demo.COMFYUI = {repository.as_uri()!r}; print(*demo.fetched_host())"
+    code = f"import environment; environment.COMFYUI = {repository.as_uri()!r}; print(*environment.fetched_host())"
     done = python_says(clone, code)
     assert done.stdout.strip().startswith("ComfyUI 0.33.0"), done.stderr
     assert [path.name for path in (clone / ".cache").iterdir()] == ["ComfyUI"]

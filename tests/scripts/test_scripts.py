@@ -154,6 +154,17 @@ def test_nothing_is_published_before_every_part_has_passed() -> None:
     assert named and set(named[1].split(", ")) == tested
 
 
+def test_the_tag_is_the_version_and_what_checks_the_archive_leaves_nothing_in_it() -> None:
+    """comfy-cli runs ruff in the folder that it publishes, and then takes every file of it."""
+    text = (ROOT / ".github" / "workflows" / "publish.yml").read_text("utf-8")
+    assert '          RUFF_NO_CACHE: "true"\n' in text.partition("node publish --token")[2]
+    (check,) = re.findall(r"run: (grep -qx .* pyproject\.toml)\n", text)
+    (version,) = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    for tag, status_of_check in ((f"v{version}", 0), (f"v{version}.1", 1), ("v9.9.9", 1)):
+        variables = {**os.environ, "GITHUB_REF_NAME": tag}
+        assert subprocess.run(["bash", "-c", check], cwd=ROOT, env=variables).returncode == status_of_check
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -199,7 +210,11 @@ def test_nothing_collected_is_a_failure(three_tests: str, tmp_path: Path) -> Non
     result = run(three_tests, "-k", "test_a or test_c", home=tmp_path)
     assert result.returncode == 0, result.stderr
     last = result.stdout.splitlines()[-1]
-    assert last.startswith("==== 1 passed, 1 skipped in ") and last.endswith(" CPU s ====")
+    assert re.fullmatch(
+        r"1 passed, 1 skipped in \d+ s \(\d+ CPU s\)\. NOT tested: 1 skipped tests \(pytest gives the reasons above\); "
+        r"what -k leaves out; anything outside of the paths that you named\.",
+        last,
+    )
     result = run(three_tests, "-k", "no_such_test", home=tmp_path)
     assert result.returncode == 1 and "no tests ran" in result.stdout.splitlines()[-1]
 
@@ -212,3 +227,6 @@ def test_no_host(three_tests: str, tmp_path: Path, ci: str, status: int, word: s
     result = run(three_tests, str(ROOT / "tests" / "host"), home=tmp_path, CI=ci)
     assert result.returncode == status
     assert f"{word}: No ComfyUI was found, so the host tests did NOT run." in result.stderr
+    last = result.stdout.splitlines()[-1]
+    paths = f"{ROOT / 'tests' / 'host'}, which needs a ComfyUI"
+    assert f"NOT tested: {paths}: none was found, and none is fetched for a Python that you have chosen" in last

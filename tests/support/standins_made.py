@@ -19,7 +19,8 @@ from environment import package_file
 from pack.core.faces import landmarks
 from rig import adapters, shapes
 from rig.shapes import Shapes
-from rig.standins import FILES, TEXT, TEXT_15, WIDTH, Files, copy_face_pack, ir_se50_shapes, nested, once, save
+from rig.standins import FILES, TEXT, TEXT_15, WIDTH, Files, copy_face_pack, ir_se50_shapes, nested, save
+from rig.versions import version_folder
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -77,7 +78,7 @@ def build() -> Standins:
     names = ("adapters.py", "adapters.json", "shapes.py", shapes.FILE.name, "standins.json", "standins.py")
     told = (Path(__file__), Path(densepose_made.__file__), SMALL_NETWORKS, *map(shapes.FILE.with_name, names))
     recipe = hashlib.sha256(b"".join(file.read_bytes() for file in told)).hexdigest()[:12]
-    return _files(once(CACHE / recipe, lambda root: _write(_files(root))))
+    return _files(version_folder(CACHE / recipe, lambda root: _write(_files(root))))
 
 
 def _files(root: Path) -> Standins:

@@ -2,7 +2,7 @@
 
     python -m miniature.training.evaluate [--people 300]     in scripts/
 
-It prints the tables of docs/dev/miniature.md: as the demo draws, by other settings, and by more and more steps.
+It prints three tables: as the demo draws (the one in docs/dev/miniature.md), by other settings, and by more steps.
 --people: that many of each kind, a fifth of them by each setting, a third by steps. What is worn: compare.py
 --miniature parts.
 """
