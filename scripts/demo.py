@@ -223,9 +223,15 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
     titles = {node: workflow.title(prompt, node) for node in run.executed}
     shown = [(node, image) for node in titles for image in run.outputs.get(node, {}).get("images", [])]
     for number, (node, image) in enumerate(shown, 1):
-        name = "result" if image["type"] == "output" else f"{number}_{re.sub('[^a-z]+', '_', titles[node].lower())}"
+        name = "result" if image["type"] == "output" else f"{number}_{picture_name(titles[node])}"
         keep(server.file(image), name)
     return {"prompt": prompt, "seconds": {titles[node]: took for node, took in run.seconds.items()}}
+
+
+def picture_name(title: str) -> str:
+    """How the picture of a node is called: Draw Skeletons (ControlNet image) -> draw_skeletons."""
+    without_brackets = title.partition(" (")[0]
+    return re.sub("[^a-z]+", "_", without_brackets.lower())
 
 
 def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> None:

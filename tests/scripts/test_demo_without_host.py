@@ -11,15 +11,16 @@ import sys
 import time
 from pathlib import Path
 
+import demo as demo_script
 import pytest
 from environment import ROOT, VENV
 from PIL import Image
 
 NEEDED = ("core", "scripts", "pictures", "workflows", "models_manifest.json", "nodes")
 PICTURES = {
-    "1_group_layout.png": (512, 384),
-    "2_draw_layout.png": (512, 384),
-    "3_people_from_photos.png": (338, 196),
+    "1_layout_for_a_group.png": (512, 384),
+    "2_draw_skeletons.png": (512, 384),
+    "3_cast_from_photos.png": (338, 196),
     "4_place_cast.png": (512, 384),
     "5_apply_id_patch.png": (512, 384),
     "outfit.png": (128, 192),
@@ -84,6 +85,17 @@ def test_the_pictures_are_drawn_and_each_person_stands_in_their_place(clone: Pat
     assert "Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json" in others
 
 
+def test_pictures_of_the_steps_are_called_like_their_nodes() -> None:
+    """So a run in a ComfyUI, which takes the titles of its nodes, leaves the same names."""
+    nodes = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text("utf-8"))
+    shown = ("LayoutForAGroup", "DrawSkeletons", "CastFromPhotos", "PlaceCast", "ApplyIDPatch")
+    names: list[str] = []
+    for number, node in enumerate(shown, 1):
+        title = nodes[f"Likeness{node}"]["display_name"]
+        names.append(f"{number}_{demo_script.picture_name(title)}.png")
+    assert names == sorted(PICTURES)[:5]
+
+
 def test_weights_for_no_host_are_refused_before_anything_comes(clone: Path) -> None:
     done = demo(clone, "--python", sys.executable, "--download", "--yes")
     assert done.returncode == 1
@@ -134,7 +146,7 @@ def test_a_demo_that_is_stopped_leaves_whole_pictures_alone(clone: Path) -> None
         process.stderr.read()
     assert process.returncode == 128 + signal.SIGTERM
     left = {path.name for path in (clone / "output").iterdir()}
-    assert "1_group_layout.png" in left and left < set(PICTURES)
+    assert "1_layout_for_a_group.png" in left and left < set(PICTURES)
     for name in left:
         with Image.open(clone / "output" / name) as picture:
             picture.load()
