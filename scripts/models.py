@@ -39,7 +39,11 @@ from core.models.manifest import Model
 WORKFLOWS = ROOT / "workflows"
 BLUEPRINTS = ROOT / "subgraphs"
 _README: dict[str, Any] = json.loads((ROOT / "scripts" / "rig" / "readme.json").read_bytes())
-"""start: what each template to start with is for. zh: what words of README's tables are in Chinese."""
+"""What README's tables have beside the manifest and the records.
+
+start: template -> what it is for, and the system that it shows. first: folders of the methods of these systems. zh: the
+words of the tables in Chinese.
+"""
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh.md"}
 PAGE = ROOT / "docs" / "models.md"
 HELP = ROOT / "web" / "docs"
@@ -173,7 +177,8 @@ def made() -> dict[Path, str]:
     files = {manifest.PATH: as_json({"models": [entry(model) for model in manifest.models()]})}
     for language, path in READMES.items():
         text = filled(path.read_text("utf-8"), "start", start(language))
-        text = filled(text, "methods", methods(language), "the records")
+        text = filled(text, "systems", methods(language, first=True), "the records")
+        text = filled(text, "others", methods(language, first=False), "the records")
         files[path] = filled(text, "files", starter_files(language))
     files[PAGE] = filled(PAGE.read_text("utf-8"), "table", table())
     for name in {page for method in published.methods() for page in method.pages}:
@@ -208,26 +213,36 @@ def titles(language: str) -> dict[str, str]:
 
 
 def start(language: str) -> str:
-    """What one wants, the template for it, and how much that is to download: unstated sizes are left out."""
-    shown, workflows = titles(language), used()
-    body = [
-        (wish[language], shown[name], f"{sum(model.size or 0 for model in workflows[name]) / 1e9:.0f} GB")
-        for name, wish in _README["start"].items()
-    ]
-    return rows(language, ("I want", "template", "download"), body)
+    """What one wants, the system and the template for it, and how much that is to download.
+
+    Where the size of a file is not known, the download is "more than" the sum of the others.
+    """
+    shown = titles(language)
+    body: list[Sequence[str]] = []
+    for name, wish in _README["start"].items():
+        sizes = [model.size for model in used()[name]]
+        download = f"{sum(size or 0 for size in sizes) / 1e9:.0f} GB"
+        if None in sizes:
+            download = f"{worded('more than', language)} {download}"
+        body.append((wish[language], worded(wish["system"], language), shown[name], download))
+    return rows(language, ("I want", "system", "template", "download"), body)
 
 
-def methods(language: str) -> str:
-    """A row per method, from the records."""
-    known = {model.id: model.commercial for model in manifest.models()}
-    body = []
-    for one in records():
-        commercial = sorted({known[name] for name in one.files}) or ["as the model"]
-        links = [f"[{one.title}](workflows/{each.template}.json)" for each in one.uses[:1]]
-        use = worded(commercial[0] if len(commercial) == 1 else "by the file", language)
-        checked = worded("experimental" if one.experimental else "code checked", language)
-        body.append((*(links or [one.title]), one.good_for[language], ", ".join(one.families), use, checked))
-    return rows(language, ("method", "use", "base model", "commercial use", "status"), body)
+def methods(language: str, first: bool) -> str:
+    """A row per method, from the records: of the systems that README begins with, or of all others."""
+    commercial_use = {model.id: model.commercial for model in manifest.models()}
+    body: list[Sequence[str]] = []
+    for record in records():
+        if (record.folder in _README["first"]) != first:
+            continue
+        commercial = sorted({commercial_use[name] for name in record.files}) or ["as the model"]
+        use = commercial[0] if len(commercial) == 1 else "by the file"
+        title = record.title
+        if record.uses:
+            title = f"[{title}](workflows/{record.uses[0].template}.json)"
+        families = ", ".join(record.families)
+        body.append((title, record.good_for[language], families, worded(use, language)))
+    return rows(language, ("method", "use", "base model", "commercial use"), body)
 
 
 def starter_files(language: str) -> str:

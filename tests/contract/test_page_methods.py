@@ -45,3 +45,15 @@ def test_no_page_speaks_of_earlier_releases() -> None:
         "(older|earlier) versions? of Likeness|(by|in) an? (older|earlier) version|people saved by older"
     )
     assert [path.name for path in pages if words.search(path.read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence", "comma"),
+    [("README.md", "(.+) are \\*\\*experimental\\*\\*", ", "), ("README.zh.md", "(.+) 是\\*\\*实验性的\\*\\*", "、")],
+)
+def test_readme_names_the_experimental_methods_once(page: str, sentence: str, comma: str) -> None:
+    """In one sentence, and no others."""
+    text = (ROOT / page).read_text("utf-8")
+    (names,) = re.findall(f"^{sentence}", text, re.MULTILINE)
+    named = re.split(f"{comma}| and | 和 ", names)
+    assert sorted(named) == sorted(record["title"] for record in RECORDS if record["experimental"])
