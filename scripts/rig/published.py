@@ -41,9 +41,11 @@ def methods() -> tuple[Method, ...]:
 
 def page(text: str, name: str, chinese: bool) -> str:
     """The help page of a node with the tables of its methods, which begin with the method's name, and a line below
-    each that says where the values stand: the help panel is too narrow for it in the table."""
+    each that says where the values stand: the help panel is too narrow for it in the table.
+
+    A page without such a table stays as it is."""
     for method in methods():
-        if name in method.pages:
+        if name in method.pages and f"| {method.name} |" in text:
             before, head, rest = text.partition(f"| {method.name} |")
             _, _, behind = rest.partition("\n\n")
             _, _, behind = behind.partition("\n\n")

@@ -89,8 +89,11 @@ def pictures(text: str) -> set[str]:
 
 
 def rows_in_code(text: str) -> list[tuple[list[str], set[str]]]:
-    """What stands in code in each row of the tables: in its first column, and names and values in all of it."""
-    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    """What stands in code in each row of the tables: in its first column, and names and values in all of it.
+
+    Rows with nothing in code in the first column are left out."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    rows = [line for line in lines if "`" in line.split("|")[1]]
     return [(re.findall(r"`([^`]+)`", row.split("|")[1]), set(re.findall(r"`([^`]+)`", row))) for row in rows]
 
 
