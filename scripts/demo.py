@@ -223,9 +223,15 @@ def generate(server: HostServer, stand_ins: Files | None) -> Report:
     titles = {node: workflow.title(prompt, node) for node in run.executed}
     shown = [(node, image) for node in titles for image in run.outputs.get(node, {}).get("images", [])]
     for number, (node, image) in enumerate(shown, 1):
-        name = "result" if image["type"] == "output" else f"{number}_{re.sub('[^a-z]+', '_', titles[node].lower())}"
+        name = "result" if image["type"] == "output" else f"{number}_{file_name(titles[node])}"
         keep(server.file(image), name)
     return {"prompt": prompt, "seconds": {titles[node]: took for node, took in run.seconds.items()}}
+
+
+def file_name(title: str) -> str:
+    """A node's title as the name of a file, without what stands in brackets behind it."""
+    words = title.partition(" (")[0].lower()
+    return re.sub("[^a-z]+", "_", words)
 
 
 def draw(server: HostServer, stand_ins: Files, kind: str, name: str) -> None:

@@ -113,9 +113,9 @@ def _draw_group(folder: Path, report: Report, model: Miniature, faces: FaceModel
     report("Layout for a Group")
     width, height = places.LARGE
     layout = group.layout(len(NAMES), "half", 0, width, height)
-    _save(folder, "1_group_layout", drawing.numbered_layout(layout), drawn)
+    _save(folder, "1_layout_for_a_group", drawing.numbered_layout(layout), drawn)
     (skeleton,) = control_images.skeletons(layout, by_row=False)
-    _save(folder, "2_draw_layout", skeleton, drawn)
+    _save(folder, "2_draw_skeletons", skeleton, drawn)
 
     report("Cast from Photos")
     people: list[Person] = []
@@ -125,7 +125,7 @@ def _draw_group(folder: Path, report: Report, model: Miniature, faces: FaceModel
     crops = [person.identity.crops[0] for person in people]
     captions = [f"{number} {name}" for number, name in enumerate(NAMES, 1)]
     (sheet,) = contact_sheet(crops, captions)
-    _save(folder, "3_people_from_photos", sheet, drawn)
+    _save(folder, "3_cast_from_photos", sheet, drawn)
 
     report("Place Cast")
     standing = placing.assign(cast, layout, "left to right", "")

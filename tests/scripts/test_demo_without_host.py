@@ -17,9 +17,9 @@ from PIL import Image
 
 NEEDED = ("core", "scripts", "pictures", "workflows", "models_manifest.json", "nodes")
 PICTURES = {
-    "1_group_layout.png": (512, 384),
-    "2_draw_layout.png": (512, 384),
-    "3_people_from_photos.png": (338, 196),
+    "1_layout_for_a_group.png": (512, 384),
+    "2_draw_skeletons.png": (512, 384),
+    "3_cast_from_photos.png": (338, 196),
     "4_place_cast.png": (512, 384),
     "5_apply_id_patch.png": (512, 384),
     "outfit.png": (128, 192),
@@ -134,7 +134,7 @@ def test_a_demo_that_is_stopped_leaves_whole_pictures_alone(clone: Path) -> None
         process.stderr.read()
     assert process.returncode == 128 + signal.SIGTERM
     left = {path.name for path in (clone / "output").iterdir()}
-    assert "1_group_layout.png" in left and left < set(PICTURES)
+    assert "1_layout_for_a_group.png" in left and left < set(PICTURES)
     for name in left:
         with Image.open(clone / "output" / name) as picture:
             picture.load()
