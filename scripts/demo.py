@@ -118,8 +118,8 @@ def without_host() -> int:
         "seconds": {"all": round(seconds, 2)},
     }
     write_report(report)
-    say("Ran: the pack's core (real face networks, cast, layout, ID-Patch's condition picture), and the miniature.")
-    say(f"Did NOT run: the nodes, and ComfyUI around them. {GET_HOST}")
+    say("What ran: the pack's core (real face networks, cast, layout, ID-Patch's condition picture) and the miniature.")
+    say(f"What did NOT run: the nodes and ComfyUI. {GET_HOST}")
     say_what_is_left(seconds, "")
     return 0
 

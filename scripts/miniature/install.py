@@ -148,10 +148,10 @@ def put(models: Path) -> Left:
     remarks: list[str] = []
     real = to.recogniser.parents[1] / to.recogniser.name
     if real.is_file():
-        remarks.append(f"{real} is the real recogniser and is found first: move it away while you try this.")
+        remarks.append(f"{real} is the real recogniser, which ComfyUI finds first. Move it away meanwhile.")
     around = models.absolute().parent
     if not ((around / "main.py").is_file() or (around / "user").is_dir()):
-        remarks.append(f"{around} is no folder of ComfyUI's, so no workflows are left there.")
+        remarks.append(f"{around} is not a ComfyUI folder, so no workflows were put there.")
         return Left(files, face_pack, remarks, [], None)
     if not _has_pack(around / "custom_nodes"):
         remarks.append(f"This pack is not in {around / 'custom_nodes'} yet: without it the workflows cannot run.")
@@ -207,7 +207,7 @@ def _workflow_left(comfyui: Path, files: Files, name: str) -> str:
         text = json.dumps(workflow, indent=2, ensure_ascii=False) + "\n"
         written(target, lambda unfinished: unfinished.write_text(text, "utf-8"))
     elif not _same(target, workflow):
-        return f"{target} is another one than would be left there now: it stays. Delete it for a new one."
+        return f"{target} was changed, so it stays as it is. Delete it to get a new one."
     return f"{target}: reload ComfyUI's page, open Workflows at the left, {name}, {KINDS[name].chooses}, Run."
 
 
@@ -249,7 +249,7 @@ def main() -> int:
     try:
         print("\n".join(install(inside)))
     except OSError as problem:
-        print(f"Not all of it could be put there: {problem}")
+        print(f"Some files could not be put there: {problem}")
         return 1
     return 0
 

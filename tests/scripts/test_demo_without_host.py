@@ -78,8 +78,8 @@ def test_the_pictures_are_drawn_and_each_person_stands_in_their_place(clone: Pat
 
     lines = done.stderr.splitlines()
     ran, not_run, command, picture, others = lines[-5:]
-    assert "Ran: the pack's core" in ran and "miniature" in ran
-    assert "Did NOT run: the nodes, and ComfyUI" in not_run and "git clone https://" in not_run
+    assert "What ran: the pack's core" in ran and "miniature" in ran
+    assert "What did NOT run: the nodes and ComfyUI." in not_run and "git clone https://" in not_run
     assert command.startswith("COMFYUI_PATH=")
     assert picture.endswith(f"The picture: {output / 'result.png'}")
     assert "Also left: outfit.png, portrait.png, 5 pictures of the steps and report.json" in others

@@ -64,7 +64,7 @@ def test_what_the_user_has_stays(comfyui: Path) -> None:
     for file, now in ((mine, b'{"mine": 1}'), (photo, b"a photo"), (old, b"old")):
         file.unlink()
         file.write_bytes(now)
-    assert "it stays" in install.install(comfyui / "models")[-6]
+    assert "so it stays as it is" in install.install(comfyui / "models")[-6]
     assert mine.read_bytes() == b'{"mine": 1}' and photo.read_bytes() == b"a photo"
     assert old.read_bytes() == built.build().id_patch.read_bytes()
 

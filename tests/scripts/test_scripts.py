@@ -74,7 +74,7 @@ def test_given_python_by_a_relative_path(home: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(Path(sys.executable).parent)
     python = environment.python_for([], f"./{Path(sys.executable).name}")
     assert python.is_absolute() and python.samefile(sys.executable)
-    lacking, none = r"no_such_module\. .* -m pip install -r", "is not a Python that runs"
+    lacking, none = r"no_such_module\. .* -m pip install -r", "cannot be run as Python"
     for given, message in ((sys.executable, lacking), ("none", none)):
         with pytest.raises(environment.SetupError, match=message):
             environment.python_for([], given, ["pytest", "no_such_module"])
@@ -104,7 +104,7 @@ OLD, NEW = environment.Host(Path("old"), (0, 3, 64)), environment.Host(Path("new
 
 def test_options_are_no_paths() -> None:
     assert runner.split(["-x", "-k", "tests"]) == (["-x", "-k", "tests"], [], [])
-    with pytest.raises(environment.SetupError, match="-k needs a word behind it"):
+    with pytest.raises(environment.SetupError, match="-k needs a value"):
         runner.split(["tests", "-k"])
 
 
@@ -226,7 +226,7 @@ def test_no_host(three_tests: str, tmp_path: Path, ci: str, status: int, word: s
         pytest.skip("the demo has installed a ComfyUI")
     result = run(three_tests, str(ROOT / "tests" / "host"), home=tmp_path, CI=ci)
     assert result.returncode == status
-    assert f"{word}: No ComfyUI was found, so the host tests did NOT run." in result.stderr
+    assert f"{word}: No ComfyUI was found, so the tests in ComfyUI did NOT run." in result.stderr
     last = result.stdout.splitlines()[-1]
     paths = f"{ROOT / 'tests' / 'host'}, which needs a ComfyUI"
     assert f"NOT tested: {paths}: none was found, and none is fetched for a Python that you have chosen" in last

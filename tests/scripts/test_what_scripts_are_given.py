@@ -193,8 +193,8 @@ PROGRAMS = {
     "is too old": "echo python 3 8",
 }
 SAID = {
-    "is too old": "is Python 3.8; 3.10 or newer is needed",
-    "fails": r"is not a Python that runs \(it ended with the status 3\)",
+    "is too old": "is Python 3.8. Likeness needs 3.10 or newer",
+    "fails": r"cannot be run as Python \(it ended with the status 3\)",
 }
 
 
@@ -203,7 +203,7 @@ def test_a_program_that_is_no_python(tmp_path: Path, program: str) -> None:
     path = tmp_path / "python"
     path.write_text(f"#!/bin/sh\n{PROGRAMS[program]}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    with pytest.raises(SetupError, match=SAID.get(program, "is not a Python that runs")):
+    with pytest.raises(SetupError, match=SAID.get(program, "cannot be run as Python")):
         environment.python_for([], str(path), ["torch"])
 
 
@@ -218,13 +218,13 @@ def test_batch_py_names_a_program_that_is_no_python(tmp_path: Path) -> None:
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=60, env={**variables, "COMFYUI_PATH": str(host)}
     )
-    assert done.returncode == 1 and "/bin/true is not a Python that runs: it does not answer as one." in done.stderr
+    assert done.returncode == 1 and "/bin/true cannot be run as Python: it names no version." in done.stderr
 
 
 def test_a_folder_of_a_modules_name_is_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "no_such_module").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SetupError, match="lacks no_such_module"):
+    with pytest.raises(SetupError, match="does not have these packages: no_such_module"):
         environment.python_for([], sys.executable, ["no_such_module"])
 
 
