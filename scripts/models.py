@@ -217,14 +217,14 @@ def start(language: str) -> str:
 
     Where the size of a file is not known, the download is "more than" the sum of the others.
     """
-    shown = titles(language)
+    gallery = titles(language)
     body: list[Sequence[str]] = []
     for name, wish in _README["start"].items():
         sizes = [model.size for model in used()[name]]
         download = f"{sum(size or 0 for size in sizes) / 1e9:.0f} GB"
         if None in sizes:
             download = f"{worded('more than', language)} {download}"
-        body.append((wish[language], worded(wish["system"], language), shown[name], download))
+        body.append((wish[language], worded(wish["system"], language), gallery[name], download))
     return rows(language, ("I want", "system", "template", "download"), body)
 
 
