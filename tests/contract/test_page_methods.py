@@ -33,7 +33,7 @@ def test_crop_faces_names_the_methods_that_take_its_rows(record: dict[str, Any])
 def test_load_face_model_names_the_recogniser_of_every_method(record: dict[str, Any]) -> None:
     """In one sentence with the method; of IP-Adapters those called FaceID read one."""
     for text in in_both_languages("LikenessLoadFaceEmbedder"):
-        row = next(line for line in text.splitlines() if line.startswith("| `recognisers`"))
+        row = next(line for line in text.splitlines() if line.startswith("| **") and "`recognisers`" in line)
         sentence = next(part for part in re.split("[.;\uff1b\u3002] ?", row) if f"`{record['recogniser']}`" in part)
         assert record["title"].replace("IP-Adapter", "FaceID") in sentence
 
