@@ -31,12 +31,6 @@ def choices() -> list[str]:
     return [THIS, STARTS, ALL, *_templates()]
 
 
-def replaced() -> dict[str, str]:
-    """Names of earlier templates -> which one has taken over: saved workflows still choose them."""
-    texts = json.loads((_PACK / "locales" / "en" / "main.json").read_text("utf-8"))
-    return texts["likenessReplacedTemplates"]
-
-
 def _templates() -> list[str]:
     names = (path.stem for path in _TEMPLATES.glob("*.json"))
     return sorted(names, key=lambda name: (not name.startswith("start_"), name))
@@ -69,7 +63,7 @@ def _refused(prompt: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _template(name: str) -> dict[str, Any]:
-    return json.loads((_TEMPLATES / f"{replaced().get(name, name)}.json").read_text("utf-8"))
+    return json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8"))
 
 
 def missing(graph: Mapping[str, Any]) -> list[Finding]:
@@ -146,7 +140,7 @@ class CheckModelFiles(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, workflow: str | None = None) -> bool | str:
-        known = workflow is None or workflow in choices() or workflow in replaced()
+        known = workflow is None or workflow in choices()
         return known or f"workflow: {workflow!r} is no template of this version. Choose another one."
 
     @classmethod
