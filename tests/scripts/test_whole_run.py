@@ -74,7 +74,10 @@ def comfyui(tmp_path: Path) -> Path:
 def run(clone: Path, *command: str, python: str = sys.executable, **more: str) -> subprocess.CompletedProcess[str]:
     """A script of the clone, on a machine without a ComfyUI and without a network."""
     hidden = ("COMFYUI_PATH", "LIKENESS_PYTHON", "VIRTUAL_ENV", "CONDA_PREFIX", "CI", "PYTHONPATH")
-    variables = {name: value for name, value in os.environ.items() if name not in hidden}
+    variables: dict[str, str] = {}
+    for name, value in os.environ.items():
+        if name not in hidden and not name.startswith("PYTEST_"):
+            variables[name] = value
     for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
         variables[name] = NOWHERE
     variables |= {"HOME": str(clone.parent), "USERPROFILE": str(clone.parent), **more}
