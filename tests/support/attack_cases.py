@@ -229,7 +229,7 @@ def rows() -> Iterator[Case]:
     """Casts from Crop Faces, and pictures that do not belong to the crops."""
     yield from of_table("rows")
     batch = value("photo().repeat(2, 1, 1, 1)")
-    report = of("Measure", images=batch)
+    report = of("MeasureLikeness", images=batch)
     for index, kept in {"torch.tensor([3, 4])": (3, 4), "torch.tensor([])": (0, 1)}.items():
         noise = f"{{'samples': torch.zeros(2, 4, 8, 8), 'batch_index': {index}}}"
         best = of("PickBestLikeness", report=report, images=batch, latents=noise)
