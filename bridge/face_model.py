@@ -212,7 +212,7 @@ def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
     """Of a face model that only recognises."""
     raise BadSetup(
         "The face model has no detector, so no face can be found in a picture: pack in Load Face Embedder is none.",
-        "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Identity and "
+        "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Person and "
         "Detect Faces take them.",
     )
 

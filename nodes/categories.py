@@ -1,4 +1,7 @@
-"""The categories of nodes in ComfyUI's menu."""
+"""The categories of nodes in ComfyUI's menu: the three systems, the steps of a graph, and the other methods.
+
+Menus sort categories by name, so each has a number.
+"""
 
 IN_ID_PATCH = "likeness/1 ID-Patch"
 IN_INSTANT_ID = "likeness/2 InstantID"
@@ -9,5 +12,3 @@ IN_PLACES = "likeness/6 places"
 IN_PROMPTS = "likeness/7 prompts and LoRAs"
 IN_MEASURE = "likeness/8 measure and second pass"
 IN_ALSO = "likeness/9 also"
-"""Categories of nodes. Menus sort them by name, so each has a number: the three systems, the steps of a graph, and the
-other methods."""

@@ -7,8 +7,7 @@
 A workflow is a name in workflows/ or the path of a file that ComfyUI saved. Models lie in the ComfyUI that is found, or
 in --models. `download` needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`), mirrors
 named by HF_ENDPOINT and GITHUB_ENDPOINT. `write` renews what is made from
-models_manifest.json and the records in README, docs/, the workflows and the blueprints, and the tables of published
-settings in the help pages, from docs/dev/authors_settings.json.
+models_manifest.json and the records in README, docs/, the workflows and the blueprints.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
 from environment import ROOT, SetupError
-from rig import published, workflow_files
+from rig import workflow_files
 from rig.workflow import nodes_in, offered
 
 from core.errors import LikenessError
@@ -46,7 +45,6 @@ words of the tables in Chinese.
 """
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh.md"}
 PAGE = ROOT / "docs" / "models.md"
-HELP = ROOT / "web" / "docs"
 
 
 def main() -> int:
@@ -173,7 +171,7 @@ def entry(model: Model) -> dict[str, Any]:
 
 
 def made() -> dict[Path, str]:
-    """Path -> text of every file with something from the manifest or of published settings in it, as it should be."""
+    """Path -> text of every file with something from the manifest in it, as it should be."""
     files = {manifest.PATH: as_json({"models": [entry(model) for model in manifest.models()]})}
     for language, path in READMES.items():
         text = filled(path.read_text("utf-8"), "start", start(language))
@@ -181,9 +179,6 @@ def made() -> dict[Path, str]:
         text = filled(text, "others", methods(language, first=False), "the records")
         files[path] = filled(text, "files", starter_files(language))
     files[PAGE] = filled(PAGE.read_text("utf-8"), "table", table())
-    for name in {page for method in published.methods() for page in method.pages}:
-        for path in (HELP / f"{name}.md", HELP / name / "zh.md"):
-            files[path] = published.page(path.read_text("utf-8"), name, path.stem == "zh")
     graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
     return files | {path: workflow(path.read_text("utf-8")) for path in graphs}
 
@@ -218,9 +213,10 @@ def start(language: str) -> str:
     Where the size of a file is not known, the download is "more than" the sum of the others.
     """
     gallery = titles(language)
+    workflows = used()
     body: list[Sequence[str]] = []
     for name, wish in _README["start"].items():
-        sizes = [model.size for model in used()[name]]
+        sizes = [model.size for model in workflows[name]]
         download = f"{sum(size or 0 for size in sizes) / 1e9:.0f} GB"
         if None in sizes:
             download = f"{worded('more than', language)} {download}"

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
+
+from core.models.files import unfinished_folder
 
 try:
     import fcntl
@@ -44,19 +44,17 @@ def version_folder(folder: Path, write: Callable[[Path], None]) -> Path:
 
 def _make(folder: Path, write: Callable[[Path], None]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(dir=folder.parent, prefix=UNFINISHED))
-    try:
-        with _open(unfinished) as lock:
-            _lock(lock)
-            write(unfinished)
-        os.replace(unfinished, folder)
-    except OSError:
-        was_removed = not unfinished.is_dir()
-        # Another process may have made the folder first, or removed this one just before it was moved.
-        if not folder.is_dir() and not was_removed:
-            raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+    with unfinished_folder(folder.parent, UNFINISHED) as unfinished:
+        try:
+            with _open(unfinished) as lock:
+                _lock(lock)
+                write(unfinished)
+            os.replace(unfinished, folder)
+        except OSError:
+            was_removed = not unfinished.is_dir()
+            # Another process may have made the folder first, or removed this one just before it was moved.
+            if not folder.is_dir() and not was_removed:
+                raise
 
 
 def _hold(folder: Path) -> bool:
@@ -94,11 +92,8 @@ def _remove(folder: Path) -> None:
         _lock(lock, alone=True)
         if fcntl is None:
             lock.close()
-        leaving = Path(tempfile.mkdtemp(dir=folder.parent, prefix=UNFINISHED))
-        try:
+        with unfinished_folder(folder.parent, UNFINISHED) as leaving:
             folder.rename(leaving / folder.name)
-        finally:
-            shutil.rmtree(leaving, ignore_errors=True)
 
 
 def _open(folder: Path) -> IO[bytes]:

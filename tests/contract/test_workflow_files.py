@@ -281,7 +281,7 @@ def of_authors(kinds: set[str], setting: str) -> set[float | str]:
     """The values that the authors of the methods of these nodes have for a setting, as a widget has them."""
     values = set[float | str]()
     for method in published.methods():
-        if not kinds & set(method.pages):
+        if not kinds & set(method.nodes):
             continue
         for what, value, _ in method.settings:
             if what == setting:

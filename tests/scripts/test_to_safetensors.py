@@ -78,7 +78,7 @@ def test_what_cannot_be_converted_is_named_and_leaves_nothing(tmp_path):
 def test_what_is_told_to_stop_leaves_nothing(number, tmp_path):
     """The large file is written for a while: it is ended as soon as there is something to be cleared up."""
     state = id_patch_file("mlp")
-    state["patch_proj"]["norm.weight"] = torch.zeros(1 << 25)
+    state["patch_proj"]["norm.weight"] = torch.zeros(1 << 27)
     source = tmp_path / "id-patch.bin"
     torch.save(state, source)
     with subprocess.Popen([sys.executable, str(SCRIPT), str(source)], stderr=subprocess.PIPE) as done:
