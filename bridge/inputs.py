@@ -30,7 +30,7 @@ _CLOSER: dict[str, tuple[type, Callable[[str, Any], None]]] = {
     "FACE_LANDMARKS": (dict, inputs.face_landmarks),
     "LIKENESS_LAYOUT": (Layout, inputs.layout),
     "LIKENESS_CAST": (Cast, inputs.cast),
-    "LIKENESS_IDENTITY": (Identity, inputs.identity),
+    "LIKENESS_PERSON": (Identity, inputs.identity),
     io.Latent.io_type: (dict, inputs.latent),
     io.Conditioning.io_type: (list, inputs.conditioning),
 }
@@ -149,7 +149,9 @@ def _taken(node: type[io.ComfyNode], name: str, value: Any) -> Any:
     if value is None and _may_be_nothing(kind):
         return getattr(kind, "default", None)
     if not _fits(kind, value):
-        raise BadInput(what, inputs.named(value), str(kind.io_type).removesuffix(",LIKENESS_ADAPTER"))
+        # A socket for a method's own file says of which method, see nodes.sockets.adapter_socket.
+        needed = getattr(kind.Parent, "needed", kind.io_type)
+        raise BadInput(what, inputs.named(value), needed)
     if kind.io_type == io.Combo.io_type and name not in judged and value not in kind.options:
         raise BadChoice(what, str(value), kind.options)
     for of, check in (_CLOSER[one] for one in str(kind.io_type).split(",") if one in _CLOSER):

@@ -67,7 +67,7 @@ class Method:
 
     paper: where it is published. good_for: what people take it for, in a few words, by language. node: the node of its
     own that its workflows have beside `applies`, "" where Load Adapter loads its files. applies: nodes that put it into
-    conditioning or model. socket: what its loaded file travels on, "" without. key: the model folder of its own files,
+    conditioning or model. key: the model folder of its own files,
     "" without. files: ids of these in the manifest, its ControlNet's too. formats: what these files may be. recogniser:
     the id of the one whose embeddings it reads, "" for none; embedding_formats: formats that do, all where none is
     named. measured_as: what Measure Likeness calls it, "" where nothing is measured by it. reads, acts: of READS and
@@ -83,7 +83,6 @@ class Method:
     good_for: Mapping[str, str]
     node: str
     applies: tuple[str, ...]
-    socket: str
     key: str
     files: tuple[str, ...]
     formats: tuple[Format, ...]

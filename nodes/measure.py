@@ -23,7 +23,7 @@ from ..core.pictures import as_rgb, rows
 from ..core.places.regions import by_lora
 from ..core.prompts import check_text
 from .categories import IN_MEASURE
-from .sockets import CastSocket, FaceModelSocket, IdentitySocket, PartsSocket, ReportSocket
+from .sockets import CastSocket, FaceModelSocket, PartsSocket, PersonSocket, ReportSocket
 
 
 class MeasureLikeness(FindsFaces, io.ComfyNode):
@@ -36,7 +36,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
                 FaceModelSocket.Input("face_model", optional=True),
                 io.Image.Input("images"),
                 CastSocket.Input("cast", optional=True),
-                IdentitySocket.Input("identity", optional=True),
+                PersonSocket.Input("person", optional=True),
                 io.Combo.Input("made_with", options=list(measure.METHODS)),
                 advanced(similarity_input("stranger_below", measure.STRANGER)),
                 advanced(pixels_input("min_size")),
@@ -69,19 +69,19 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         stranger_below: float,
         min_size: int,
         cast: people.Cast | None = None,
-        identity: people.Identity | None = None,
+        person: people.Identity | None = None,
         parts: Parts | None = None,
         clip_vision: ClipVisionModel | None = None,
         clip: CLIP | None = None,
         prompt: str = "",
     ) -> io.NodeOutput:
         reads_text = _check_compared(parts, clip_vision, clip, prompt)
-        if cast is None and identity is None and (parts is not None or reads_text):
+        if cast is None and person is None and (parts is not None or reads_text):
             if not reads_text and parts and not parts.present:
                 raise BadParts("There is nothing to compare: all parts have weight 0.", "Raise a weight in Part.")
             report = measure.without_people(len(images), made_with)
         else:
-            wanted = measure.people_of(cast, identity)
+            wanted = measure.people_of(cast, person)
             face_model = face_model or default_face_model(node=notes.node_of(cls))
             names = measure.judges(face_model.ids, wanted.people, made_with)
             judging = face_model.only(names)
@@ -102,7 +102,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         return io.NodeOutput(report, annotated, text, *numbers, text_score, ui=ui.PreviewImage(annotated, cls=cls))
 
 
-NO_PEOPLE = "Measure Likeness has compared no faces. Connect a cast or an identity."
+NO_PEOPLE = "Measure Likeness has compared no faces. Connect a cast or a person."
 NO_PROMPT = "Measure Likeness has compared no prompt with the pictures. Connect clip and clip_vision, and write prompt."
 
 
@@ -173,7 +173,7 @@ _NO_SCORE = {
     "parts": ("no parts were compared", "Connect parts and clip_vision to Measure Likeness"),
     measure.TEXT: ("no prompt was compared", "Connect clip and clip_vision to Measure Likeness, and write prompt"),
 }
-_NO_FACES = "no faces were compared", "Connect a cast or an identity to Measure Likeness"
+_NO_FACES = "no faces were compared", "Connect a cast or a person to Measure Likeness"
 NO_LATENTS = "Pick Best Likeness has no latents to choose from. Connect the sampler's LATENT to its latents input."
 
 NODES = [MeasureLikeness, PickBestLikeness]

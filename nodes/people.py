@@ -21,7 +21,7 @@ from ..core.people import require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.text import NAME, logger, names_in, plain
 from .categories import IN_FILES, IN_PEOPLE
-from .sockets import BoxesSocket, CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, IdentitySocket
+from .sockets import BoxesSocket, CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, PersonSocket
 
 _PEOPLE = 8
 AS_IT_IS, AS_PUBLISHED = "as it is", f"{LONGER_SIDE} px"
@@ -143,7 +143,7 @@ class Person(FindsFaces, io.ComfyNode):
                 advanced(io.String.Input("face_boxes", default="", multiline=True, optional=True)),
                 *face_box_editor(),
             ],
-            outputs=[IdentitySocket.Output("identity"), io.Image.Output("crops"), io.String.Output("report")],
+            outputs=[PersonSocket.Output("person"), io.Image.Output("crops"), io.String.Output("report")],
             is_input_list=True,
         )
 
@@ -254,13 +254,13 @@ class BlendTwoPeople(io.ComfyNode):
             node_id="LikenessBlendTwoPeople",
             category=IN_PEOPLE,
             inputs=[
-                IdentitySocket.Input("a"),
-                IdentitySocket.Input("b"),
+                PersonSocket.Input("a"),
+                PersonSocket.Input("b"),
                 io.Float.Input("amount", default=0.5, min=0.0, max=1.0, step=0.01),
                 io.Combo.Input("method", options=list(identities.BLENDS)),
                 io.String.Input("name", default=""),
             ],
-            outputs=[IdentitySocket.Output("identity")],
+            outputs=[PersonSocket.Output("person")],
         )
 
     @classmethod
@@ -274,20 +274,20 @@ class SavePerson(io.ComfyNode):
         return io.Schema(
             node_id="LikenessSavePerson",
             category=IN_PEOPLE,
-            inputs=[IdentitySocket.Input("identity"), io.String.Input("filename", default="person")],
-            outputs=[IdentitySocket.Output("saved_identity"), io.String.Output("path")],
+            inputs=[PersonSocket.Input("person"), io.String.Input("filename", default="person")],
+            outputs=[PersonSocket.Output("saved_person"), io.String.Output("path")],
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
-    def fingerprint_inputs(cls, identity: None, filename: str | None) -> int:
+    def fingerprint_inputs(cls, person: None, filename: str | None) -> int:
         return face_bank.fingerprint(filename)
 
     @classmethod
-    def execute(cls, identity: people.Identity, filename: str) -> io.NodeOutput:
-        path = face_bank.save_identity(identity, filename, notes.node_of(cls), cls.hidden and cls.hidden.prompt)
-        return io.NodeOutput(identity, path, ui=_crops_preview(cls, identity))
+    def execute(cls, person: people.Identity, filename: str) -> io.NodeOutput:
+        path = face_bank.save_identity(person, filename, notes.node_of(cls), cls.hidden and cls.hidden.prompt)
+        return io.NodeOutput(person, path, ui=_crops_preview(cls, person))
 
 
 class LoadPerson(io.ComfyNode):
@@ -297,7 +297,7 @@ class LoadPerson(io.ComfyNode):
             node_id="LikenessLoadPerson",
             category=IN_PEOPLE,
             inputs=[io.Combo.Input("file", options=face_bank.files() or [face_model.NONE_FOUND])],
-            outputs=[IdentitySocket.Output("identity"), io.Image.Output("crops")],
+            outputs=[PersonSocket.Output("person"), io.Image.Output("crops")],
         )
 
     @classmethod
@@ -325,7 +325,7 @@ class Cast(io.ComfyNode):
             category=IN_PEOPLE,
             inputs=[
                 CastSocket.Input("cast", optional=True),
-                *(IdentitySocket.Input(f"person_{n}", optional=True) for n in numbers),
+                *(PersonSocket.Input(f"person_{n}", optional=True) for n in numbers),
                 *(advanced(io.Float.Input(f"weight_{n}", **weight)) for n in numbers),
             ],
             outputs=[CastSocket.Output("extended_cast"), io.Image.Output("preview")],

@@ -23,7 +23,7 @@ from ..core.places import regions
 from ..core.prompts import check_text
 from ..core.text import NAME, plain
 from .categories import IN_PROMPTS
-from .sockets import CastOrIdentitySocket, IdentitySocket
+from .sockets import CastOrPersonSocket, PersonSocket
 
 APPLY = "LoRA per Person"
 NO_LORA = "No LoRA is applied: no person of the cast has one above or below 0. Put Add LoRA to Person before Cast."
@@ -37,13 +37,13 @@ class AddLoRAToPerson(io.ComfyNode):
             node_id="LikenessAddLoRAToPerson",
             category=IN_PROMPTS,
             inputs=[
-                IdentitySocket.Input("identity", optional=True),
+                PersonSocket.Input("person", optional=True),
                 io.Combo.Input("file", options=folders.listed("loras") or [NONE_FOUND]),
                 io.Float.Input("strength", default=1.0, min=-10.0, max=10.0, step=0.01),
                 io.String.Input("words", default="", multiline=True),
                 io.String.Input("name", default=""),
             ],
-            outputs=[IdentitySocket.Output("person")],
+            outputs=[PersonSocket.Output("person_out")],
         )
 
     @classmethod
@@ -56,10 +56,10 @@ class AddLoRAToPerson(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, identity: Identity | None = None, *, file: str, strength: float, words: str, name: str
+        cls, person: Identity | None = None, *, file: str, strength: float, words: str, name: str
     ) -> io.NodeOutput:
         # A grey square stands for the photo that is not needed.
-        before = identity or Identity("person", {}, torch.full((1, CROP, CROP, 3), 0.5))
+        before = person or Identity("person", {}, torch.full((1, CROP, CROP, 3), 0.5))
         words = check_text("The words of the LoRA", plain(words))
         loras = *before.loras, Lora(file, strength, words)
         called = plain(name, NAME) or before.name
@@ -75,7 +75,7 @@ class LoRAPerPerson(io.ComfyNode):
             inputs=[
                 *schema.applied_inputs(),
                 io.Clip.Input("clip"),
-                CastOrIdentitySocket.Input("cast"),
+                CastOrPersonSocket.Input("cast"),
                 io.Float.Input("strength", default=1.0, min=-4.0, max=4.0, step=0.01),
                 *schema.range_inputs(),
                 *map(schema.advanced, schema.region_inputs()),

@@ -23,7 +23,7 @@ from ..core.places.placing import SMALL_FACE
 from ..core.places.regions import as_cast, by_lora
 from ..core.second_pass import CHOICES, MATCHES, Choice, Crops, Decision
 from .categories import IN_MEASURE
-from .sockets import CastOrIdentitySocket, CastSocket, CropsSocket, FaceModelSocket
+from .sockets import CastOrPersonSocket, CastSocket, CropsSocket, FaceModelSocket
 
 CROP = "Crop Faces"
 PLACES = ("cut out in their place", "left as they are")
@@ -39,7 +39,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
                 # Editors of older hosts move an input that has become optional, and links in saved boxes then miss.
                 FaceModelSocket.Input("face_model", optional=dit.known_here()),
                 io.Image.Input("images"),
-                CastOrIdentitySocket.Input("cast"),
+                CastOrPersonSocket.Input("cast"),
                 io.Combo.Input("who", options=list(CHOICES)),
                 pixels_input("smaller_than", default=SMALL_FACE, least=1),
                 similarity_input("less_than", 0.4),

@@ -17,9 +17,14 @@ def socket(name: str, payload: type | tuple[type, ...]) -> type[io.ComfyTypeIO]:
     return made
 
 
-def adapter_socket(name: str, payload: type) -> type[io.ComfyTypeIO]:
-    """Of a method's own file: what Load Adapter gives, and by its own name what the method's old loader gave."""
-    return socket(f"{name},{ADAPTER}", payload)
+def adapter_socket(method: str, payload: type) -> type[io.ComfyTypeIO]:
+    """The socket for a method's own file, which Load Adapter loads.
+
+    method: the method's title. needed: what a node asks for when the file is another method's; see bridge.inputs.
+    """
+    made = socket(ADAPTER, payload)
+    made.needed = f"a file of {method} from Load Adapter"
+    return made
 
 
 ADAPTER = "LIKENESS_ADAPTER"
@@ -27,10 +32,10 @@ ADAPTER = "LIKENESS_ADAPTER"
 AdapterSocket = socket(ADAPTER, Loaded)
 FaceModelSocket = socket("LIKENESS_FACE_MODEL", FaceModel)
 FacesSocket = socket("LIKENESS_FACES", Faces)
-IdentitySocket = socket("LIKENESS_IDENTITY", Identity)
+PersonSocket = socket("LIKENESS_PERSON", Identity)
 CastSocket = socket("LIKENESS_CAST", Cast)
 # The frontend and the host link both kinds to such an input.
-CastOrIdentitySocket = socket("LIKENESS_CAST,LIKENESS_IDENTITY", (Cast, Identity))
+CastOrPersonSocket = socket("LIKENESS_CAST,LIKENESS_PERSON", (Cast, Identity))
 LayoutSocket = socket("LIKENESS_LAYOUT", Layout)
 # Boxes in pixels as ComfyUI's own nodes find or make them: {x, y, width, height}, a list of them, or one per picture
 BoxesSocket = socket("BOUNDING_BOX", (list, dict))

@@ -14,15 +14,8 @@ const COLOURS = {
   LIKENESS_PARTS2WHOLE: "#109a77",
   LIKENESS_FACES: "#19969e",
   LIKENESS_ADAPTER: "#7c7af2",
-  LIKENESS_ID_PATCH: "#0292c9",
   LIKENESS_CAST: "#5981f6",
-  LIKENESS_STORY_MAKER: "#b07868",
-  LIKENESS_WITH_ANYONE: "#7d8b4f",
-  LIKENESS_INFINITE_YOU: "#4f8b83",
-  LIKENESS_IP_ADAPTER: "#807bef",
-  LIKENESS_INSTANT_ID: "#9f6fea",
-  LIKENESS_PHOTO_MAKER: "#b567d8",
-  LIKENESS_IDENTITY: "#cc5ebf",
+  LIKENESS_PERSON: "#cc5ebf",
 };
 
 /** In a table of colours by type; a palette that has a colour of its own for the type wins. */
@@ -40,10 +33,9 @@ function addColour(table, type, ours) {
 function addColours() {
   const onCanvas = {
     ...COLOURS,
-    "LIKENESS_CAST,LIKENESS_IDENTITY": COLOURS.LIKENESS_CAST,
+    "LIKENESS_CAST,LIKENESS_PERSON": COLOURS.LIKENESS_CAST,
     "IMAGE,LIKENESS_PARTS": COLOURS.LIKENESS_PARTS,
   };
-  for (const type of Object.keys(COLOURS)) onCanvas[`${type},LIKENESS_ADAPTER`] = COLOURS.LIKENESS_ADAPTER;
   for (const [type, colour] of Object.entries(onCanvas)) {
     addColour(app.canvas.default_connection_color_byType, type, colour);
     addColour(app.canvas.constructor.link_type_colors, type, colour);

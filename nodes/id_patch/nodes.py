@@ -73,7 +73,7 @@ class IDPatch(Loaded[IDPatchNet]):
         return projection(self.beside(rows[None])).cpu()
 
 
-IDPatchSocket = adapter_socket(METHOD.socket, IDPatch)
+IDPatchSocket = adapter_socket(METHOD.title, IDPatch)
 FILE = Published.of(METHOD, "ID-Patch file")
 
 

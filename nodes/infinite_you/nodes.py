@@ -47,7 +47,7 @@ from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import control_images, drawing, regions
 from ...core.places.regions import BadRegion, names
 from ..categories import IN_ALSO
-from ..sockets import CastOrIdentitySocket, adapter_socket
+from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import BLOCKS, GUIDANCE, InfiniteYouNet, shares_on_tokens
 
 OF_FLUX = "Use FLUX.1 dev (Load Diffusion Model), its text encoders (DualCLIPLoader, type flux), its VAE and InfuseNet."
@@ -259,7 +259,7 @@ class InfiniteYou(Loaded[InfiniteYouNet]):
         return torch.cat([self.net(self.beside(rows)).cpu() for rows in each])
 
 
-InfiniteYouSocket = adapter_socket(METHOD.socket, InfiniteYou)
+InfiniteYouSocket = adapter_socket(METHOD.title, InfiniteYou)
 FILE = Published.of(METHOD, "InfiniteYou projection")
 
 
@@ -281,7 +281,7 @@ class ApplyInfiniteYou(io.ComfyNode):
                 InfiniteYouSocket.Input("infinite_you"),
                 io.ControlNet.Input("control_net"),
                 io.Vae.Input("vae"),
-                CastOrIdentitySocket.Input("cast"),
+                CastOrPersonSocket.Input("cast"),
                 io.Float.Input("strength", default=1.0, min=0.0, max=10.0, step=0.01),
                 *range_inputs(),
                 io.Boolean.Input("keypoints", default=True),

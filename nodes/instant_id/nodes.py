@@ -27,7 +27,7 @@ from ...core.people import Cast, PlacedCast, is_a, rows_missing
 from ...core.pictures import as_drawing
 from ...core.places.control_images import NoKeypoints
 from ..categories import IN_INSTANT_ID
-from ..sockets import CastOrIdentitySocket, adapter_socket
+from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import InstantIDNet, unconditional
 
 METHOD = method("instant_id")
@@ -44,7 +44,7 @@ class InstantID(Loaded[InstantIDNet]):
         return torch.cat([self.net.image_proj(self.beside(rows)).cpu() for rows in each])
 
 
-InstantIDSocket = adapter_socket(METHOD.socket, InstantID)
+InstantIDSocket = adapter_socket(METHOD.title, InstantID)
 FILE = Published.of(METHOD, "InstantID adapter")
 
 
@@ -58,7 +58,7 @@ class ApplyInstantID(io.ComfyNode):
                 *schema.applied_inputs(),
                 InstantIDSocket.Input("instant_id"),
                 io.ControlNet.Input("control_net", optional=True),
-                CastOrIdentitySocket.Input("cast"),
+                CastOrPersonSocket.Input("cast"),
                 io.Image.Input("image", optional=True),
                 io.Float.Input("adapter_weight", default=0.8, min=-1.0, max=3.0, step=0.01),
                 io.Float.Input("control_strength", default=0.8, min=0.0, max=10.0, step=0.01),

@@ -28,7 +28,7 @@ from ...core.places import regions
 from ...core.prompts import named
 from ...core.text import plain
 from ..categories import IN_ALSO
-from ..sockets import CastOrIdentitySocket, CastSocket, adapter_socket
+from ..sockets import CastOrPersonSocket, CastSocket, adapter_socket
 from . import net
 from .net import IPAdapterNet, Variant
 
@@ -65,7 +65,7 @@ class IPAdapter(Loaded[IPAdapterNet]):
         return encode.nothing(clip, width) if states else torch.zeros(1, width)
 
 
-IPAdapterSocket = adapter_socket(METHOD.socket, IPAdapter)
+IPAdapterSocket = adapter_socket(METHOD.title, IPAdapter)
 
 
 def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
@@ -88,7 +88,7 @@ class ApplyIPAdapter(io.ComfyNode):
             inputs=[
                 *schema.applied_inputs(),
                 IPAdapterSocket.Input("ip_adapter"),
-                CastOrIdentitySocket.Input("cast"),
+                CastOrPersonSocket.Input("cast"),
                 io.ClipVision.Input("clip_vision", optional=True),
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
                 io.Float.Input("shortcut", default=1.0, min=0.0, max=3.0, step=0.01),

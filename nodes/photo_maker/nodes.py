@@ -35,7 +35,7 @@ from ...core.places import regions
 from ...core.prompts import check_text
 from ...core.text import plain
 from ..categories import IN_ALSO
-from ..sockets import CastOrIdentitySocket, adapter_socket
+from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import TRIGGER, PhotoMakerNet, laid_out
 
 METHOD = method("photo_maker")
@@ -63,7 +63,7 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
         return fused
 
 
-PhotoMakerSocket = adapter_socket(METHOD.socket, PhotoMaker)
+PhotoMakerSocket = adapter_socket(METHOD.title, PhotoMaker)
 
 
 def load_photo_maker(path: str) -> PhotoMaker:
@@ -127,7 +127,7 @@ class ApplyPhotoMaker(io.ComfyNode):
                 io.Clip.Input("clip"),
                 io.Conditioning.Input("negative"),
                 PhotoMakerSocket.Input("photo_maker"),
-                CastOrIdentitySocket.Input("cast"),
+                CastOrPersonSocket.Input("cast"),
                 io.String.Input("text", multiline=True, dynamic_prompts=True, default=f"photo of a man {TRIGGER}"),
                 schema.advanced(io.String.Input("trigger", default=TRIGGER)),
                 io.Float.Input("weight", default=1.0, min=0.0, max=2.0, step=0.01),

@@ -31,7 +31,7 @@ from ...core.people import require_places
 from ...core.places import drawing, regions
 from ...core.places.regions import BadRegion
 from ..categories import IN_ALSO
-from ..sockets import CastOrIdentitySocket
+from ..sockets import CastOrPersonSocket
 from .encoding import REFERENCES, PeopleReferences, encoded, family_of, latents_of, referring, seen_of, whose
 from .net import Group, Plan, Tokens, attended, groups, on_tokens
 from .pictures import SENTENCES, captioned, references, remarks, with_sentences
@@ -48,7 +48,7 @@ class PeopleAsReferences(io.ComfyNode):
             inputs=[
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),
-                CastOrIdentitySocket.Input("cast"),
+                CastOrPersonSocket.Input("cast"),
                 io.String.Input("prompt", multiline=True, dynamic_prompts=True, default=""),
                 io.String.Input("negative_prompt", multiline=True, dynamic_prompts=True, default=""),
                 io.Image.Input("pictures", optional=True),

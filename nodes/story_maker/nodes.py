@@ -26,7 +26,7 @@ from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import drawing, regions
 from ...core.places.regions import as_cast, left_out
 from ..categories import IN_ALSO
-from ..sockets import CastOrIdentitySocket, ImageOrPartsSocket, adapter_socket
+from ..sockets import CastOrPersonSocket, ImageOrPartsSocket, adapter_socket
 from .bodies import Body, cut_out
 from .net import Seen, StoryMakerNet, apart, together, with_background
 
@@ -38,7 +38,7 @@ class StoryMaker(Loaded[StoryMakerNet]):
     """A loaded mask.bin. lora: by number of the attention layer, as the file has it."""
 
 
-StoryMakerSocket = adapter_socket(METHOD.socket, StoryMaker)
+StoryMakerSocket = adapter_socket(METHOD.title, StoryMaker)
 FILE = Published.of(METHOD, "StoryMaker adapter")
 
 
@@ -57,7 +57,7 @@ class ApplyStoryMaker(io.ComfyNode):
             inputs=[
                 *schema.applied_inputs(),
                 StoryMakerSocket.Input("story_maker"),
-                CastOrIdentitySocket.Input("cast"),
+                CastOrPersonSocket.Input("cast"),
                 io.ClipVision.Input("clip_vision"),
                 ImageOrPartsSocket.Input("bodies", optional=True),
                 io.Mask.Input("body_masks", optional=True),

@@ -24,7 +24,7 @@ from ...core.identities import PHOTOS, embeddings
 from ...core.methods import method
 from ...core.people import Cast, Person
 from ..categories import IN_ALSO
-from ..sockets import CastOrIdentitySocket, adapter_socket
+from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import Face, WithAnyoneNet, of_faces, read
 
 METHOD = method("with_anyone")
@@ -35,7 +35,7 @@ class WithAnyone(Loaded[WithAnyoneNet]):
     """A loaded withanyone.safetensors."""
 
 
-WithAnyoneSocket = adapter_socket(METHOD.socket, WithAnyone)
+WithAnyoneSocket = adapter_socket(METHOD.title, WithAnyone)
 FILE = Published.of(METHOD, "WithAnyone adapter")
 
 
@@ -55,7 +55,7 @@ class ApplyWithAnyone(io.ComfyNode):
             inputs=[
                 *schema.applied_inputs(),
                 WithAnyoneSocket.Input("with_anyone"),
-                CastOrIdentitySocket.Input("cast"),
+                CastOrPersonSocket.Input("cast"),
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
                 *schema.range_inputs(),
                 schema.photos_input([way for way in PHOTOS if way != "sequence"]),

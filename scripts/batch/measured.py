@@ -31,7 +31,7 @@ REPORT = ".report"
 """How the file of a measurement ends."""
 SCORE = next(iter(measure.SCORES))
 """By which Pick Best Likeness chooses where nothing else is set; where nobody is meant it is the parts."""
-_KINDS = {"LIKENESS_CAST": "cast", "LIKENESS_IDENTITY": "identity"}
+_KINDS = {"LIKENESS_CAST": "cast", "LIKENESS_PERSON": "person"}
 _SEEDS = ("seed", "noise_seed")
 
 
@@ -66,7 +66,7 @@ def with_measure(prompt: Prompt, known: Known, vision: str = "") -> Prompt:
             )
         if not inputs and not parts:
             raise SetupError(
-                f"{saver} is made without a cast and without an identity: leave --measure and --keep out, choose a "
+                f"{saver} is made without a cast and without a person: leave --measure and --keep out, choose a "
                 "workflow with people, or measure garments with --clip-vision FILE."
             )
         if parts:

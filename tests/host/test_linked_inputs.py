@@ -17,6 +17,7 @@ from pack.core.inputs import BadPicture
 from pack.core.methods import methods
 from pack.core.people import Layout, Slot
 from pack.nodes.extension import NODES
+from pack.nodes.sockets import ADAPTER
 
 pytestmark = pytest.mark.both_hosts
 INPUTS = [(node, entry) for node in NODES for entry in node.define_schema().inputs]
@@ -64,7 +65,7 @@ OF_A_KIND = [pair for pair in OTHERS if pair[1].io_type != ANYTHING]
 def test_something_else_where_an_object_is_needed(pair: Any) -> None:
     node, entry = pair
     for wrong in (object(), 5, b"text", *of_other_kinds(entry)):
-        needed = entry.io_type.removesuffix(",LIKENESS_ADAPTER")
+        needed = getattr(entry.Parent, "needed", entry.io_type)
         assert f"; {needed} is needed. Look at the node" in refused(BadInput, node, entry, wrong)
 
 
@@ -72,10 +73,14 @@ def of_other_kinds(entry: Any) -> list[Any]:
     """What sockets of other kinds bring, of the host's and of ours; nothing is for a text field or a menu."""
     kinds = {*entry.io_type.split(",")}
     kinds |= {"IMAGE", "MASK"} if kinds & {"IMAGE", "MASK"} else set()  # both are tensors
-    known = {kind: made for kind, made in SOCKETS.items() if kind != ANYTHING}
-    files = (one for one in methods() if one.folder in FILES and (tiny_dits.KNOWN or one.host == "0.3.64"))
-    known |= {method.socket: f"loaded({method.folder!r})" for method in files}
-    return [brought(made) for kind, made in known.items() if not kinds & {*kind.split(",")}]
+    known = {kind: made for kind, made in SOCKETS.items() if kind not in (ANYTHING, ADAPTER)}
+    others = [made for kind, made in known.items() if not kinds & {*kind.split(",")}]
+    # Files of other methods travel on the same socket as the method's own.
+    files = [one for one in methods() if one.folder in FILES and (tiny_dits.KNOWN or one.host == "0.3.64")]
+    adapters = [brought(f"loaded({method.folder!r})") for method in files]
+    if entry.io_type == ADAPTER:
+        adapters = [adapter for adapter in adapters if not isinstance(adapter, entry.Type)]
+    return [*map(brought, others), *adapters]
 
 
 @cache

@@ -37,7 +37,7 @@ def theirs(model, file, strength=1.0, clip=None):
 
 
 def given(file, strength=1.0, words="", before=None):
-    return apply("LikenessAddLoRAToPerson", identity=before, file=file, strength=strength, words=words, name="")[0]
+    return apply("LikenessAddLoRAToPerson", person=before, file=file, strength=strength, words=words, name="")[0]
 
 
 def cast_of(*people, cast=None, weights=(1.0, 1.0)):

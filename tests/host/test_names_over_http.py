@@ -95,7 +95,7 @@ def test_a_saved_person(server: HostServer, file: str) -> None:
 
 def test_a_person_is_saved_into_a_folder_named_as_on_windows(server: HostServer) -> None:
     prompt = {
-        "save": node("LikenessSavePerson", identity=["load", 0], filename="team\\Anna.SAFETENSORS"),
+        "save": node("LikenessSavePerson", person=["load", 0], filename="team\\Anna.SAFETENSORS"),
         "load": node("LikenessLoadPerson", file="family/anna.safetensors"),
     }
     path = Path(shown(server, prompt, 1))

@@ -35,7 +35,7 @@ def people(host_server):
 
 
 def save(person: str, filename: object):
-    return node("LikenessSavePerson", identity=[person, 0], filename=filename)
+    return node("LikenessSavePerson", person=[person, 0], filename=filename)
 
 
 def test_a_person_is_saved_again_only_when_the_file_was_deleted(host_server, people):

@@ -54,7 +54,7 @@ def test_a_list_of_photos_is_one_person_with_the_embeddings_of_the_single_photos
     graph = {
         **listed,
         "who": node("LikenessPerson", image=["photos", 0], **EILEEN),
-        "save": node("LikenessSavePerson", identity=["who", 0], filename="listed"),
+        "save": node("LikenessSavePerson", person=["who", 0], filename="listed"),
         "cast": node("LikenessCast", person_1=["save", 0]),
         "shown": node("PreviewImage", images=["cast", 1]),
         "report": node("PreviewAny", source=["who", 2]),
@@ -72,7 +72,7 @@ def test_a_list_of_photos_is_one_person_with_the_embeddings_of_the_single_photos
             {
                 "photos": node("LoadImage", image=f"eileen/{file}.png"),
                 "who": node("LikenessPerson", image=["photos", 0], **EILEEN),
-                "save": node("LikenessSavePerson", identity=["who", 0], filename=f"single {file}"),
+                "save": node("LikenessSavePerson", person=["who", 0], filename=f"single {file}"),
             }
         )
         single = saved(host_server, f"single {file}")

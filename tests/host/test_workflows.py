@@ -76,7 +76,7 @@ def pictures(host_server: HostServer, standin_models: Standins, tmp_path_factory
     for name, photo in zip(("anna", "ben"), names, strict=False):
         prompt[f"{name} photo"] = node("LoadImage", image=photo)
         prompt[name] = node("LikenessPerson", image=[f"{name} photo", 0], name=name, **how)
-        prompt[f"save {name}"] = node("LikenessSavePerson", identity=[name, 0], filename=name)
+        prompt[f"save {name}"] = node("LikenessSavePerson", person=[name, 0], filename=name)
     host_server.run(prompt)
     return names
 

@@ -29,7 +29,7 @@ def takes_one_person(row: Row) -> bool:
     if row.kind in PARTS:
         return True
     who = row.inputs.get("cast", row.inputs["mask"])
-    return "LIKENESS_IDENTITY" in who.get_io_type()
+    return "LIKENESS_PERSON" in who.get_io_type()
 
 
 def is_kept_beside_a_lora(row: Row) -> bool:

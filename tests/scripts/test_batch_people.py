@@ -18,7 +18,7 @@ from PIL import Image, PngImagePlugin
 from core.measure import Measured, Report, Sighting
 from core.people import Identity, Person
 
-PERSON, CAST, IMAGE = "LIKENESS_IDENTITY", "LIKENESS_CAST", "IMAGE"
+PERSON, CAST, IMAGE = "LIKENESS_PERSON", "LIKENESS_CAST", "IMAGE"
 OUTPUTS = {
     "LikenessLoadFaceEmbedder": ["LIKENESS_FACE_MODEL"], "LoadImage": [IMAGE, "MASK"],
     "LikenessPerson": [PERSON, IMAGE], "LikenessLoadPerson": [PERSON, IMAGE], "LikenessBlendTwoPeople": [PERSON],
@@ -61,7 +61,7 @@ def kinds(prompt: dict[str, Any], kind: str) -> list[str]:
 
 WHO: list[tuple[Job, dict[str, Any]]] = [
     (two(2, "x", "y"), {"cast": ["cast", 0]}),
-    (job(cast=node("LikenessPerson", image=["p", 0]), p=node("LoadImage", image="x")), {"identity": ["cast", 0]}),
+    (job(cast=node("LikenessPerson", image=["p", 0]), p=node("LoadImage", image="x")), {"person": ["cast", 0]}),
     (job(who=node("LikenessCast"), layout=node("KSampler", of=["who", 0]),
          placed=node("LikenessPlaceCast", cast=["who", 0], layout=["layout", 0]),
          first=node("KSampler", of=["placed", 0]),
@@ -75,7 +75,7 @@ def test_the_cast_is_measured_that_the_picture_is_made_of(one: Job, who: dict[st
         one.prompt["sampled"]["inputs"]["of"] = ["cast", 1]
     found = measured.with_measure(one.prompt, KNOWN)
     (measure,) = (found[number]["inputs"] for number in kinds(found, "LikenessMeasureLikeness"))
-    assert {name: measure[name] for name in ("cast", "identity") if name in measure} == who
+    assert {name: measure[name] for name in ("cast", "person") if name in measure} == who
     assert measure["images"] == ["sampled", 0] and kinds(found, "LikenessAsFile")
 
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_measured_or_seeded_is_refused() -> None:
     several = job(cast=node("LikenessCast"), other=node("LikenessCast")).prompt
     several["sampled"]["inputs"]["too"] = ["other", 0]
     for prompt, known, message in (
-        (nobody, {}, "without a cast and without an identity"),
+        (nobody, {}, "without a cast and without a person"),
         (somebody, no_pack, "there is none in models/insightface"),
         (cartoons, {}, "draws cartoons, with the miniature"),
         (several, {}, "LikenessCast, LikenessCast"),

@@ -66,7 +66,7 @@ def derived(schema: Any) -> dict[str, Any]:
     families = method.families if method else ("SD1.5",)
     model, text = next(given for family, given in TABLE["families"].items() if family in families)
     known = {**SOCKETS, "MODEL": model}
-    known |= {method.socket: f"loaded({method.folder!r})"} if method else {}
+    known |= {"LIKENESS_ADAPTER": f"loaded({method.folder!r})"} if method else {}
     sides = {"positive": value(text.format(1)), "negative": value(text.format(2))}
     found: dict[str, Any] = {}
     for one in schema.inputs:
@@ -77,7 +77,7 @@ def derived(schema: Any) -> dict[str, Any]:
             default = min(one.default, TABLE["small"][one.id]) if one.id in TABLE["small"] else one.default
             found[one.id] = options[0] if default is None and options else default
         elif not one.optional:
-            found[one.id] = sides.get(one.id) or value(known.get(kind.removesuffix(",LIKENESS_ADAPTER"), "None"))
+            found[one.id] = sides.get(one.id) or value(known.get(kind, "None"))
     return found
 
 

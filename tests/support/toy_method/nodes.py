@@ -17,7 +17,7 @@ from ...bridge.scopes import check_fits, injections
 from ...core.identities import embeddings
 from ...core.methods import method
 from ..categories import IN_ALSO
-from ..sockets import CastOrIdentitySocket, adapter_socket
+from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import ToyNet
 
 METHOD = method("toy_method")
@@ -27,7 +27,7 @@ class Toy(Loaded[ToyNet]):
     """A loaded file."""
 
 
-ToySocket = adapter_socket(METHOD.socket, Toy)
+ToySocket = adapter_socket(METHOD.title, Toy)
 FILE = Published.of(METHOD, "toy adapter")
 
 
@@ -45,7 +45,7 @@ class ApplyToy(io.ComfyNode):
             inputs=[
                 *applied_inputs(),
                 ToySocket.Input("toy"),
-                CastOrIdentitySocket.Input("cast"),
+                CastOrPersonSocket.Input("cast"),
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
                 *range_inputs(),
                 photos_input(),
