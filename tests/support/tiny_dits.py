@@ -24,7 +24,11 @@ TEXT, POOLED = CONFIGS[FLUX][1]["context_in_dim"], CONFIGS[FLUX][1]["vec_in_dim"
 def model(family: str, seed: int = 301, **changes: Any) -> comfy.model_patcher.ModelPatcher:
     """A MODEL on the CPU in float32. changes: of its network's configuration."""
     name, shape = CONFIGS[family]
-    return tiny_sdxl.seeded_model(name, {**shape, **changes}, seed)
+    settings = {**shape, **changes}
+    if family == FLUX and not KNOWN:
+        # FLUX.1 in ComfyUI 0.3.64 does not know this setting, which is empty in FLUX.1.
+        del settings["txt_ids_dims"]
+    return tiny_sdxl.seeded_model(name, settings, seed)
 
 
 def latent(family: str, width: int, height: int, seed: int = 7, rows: int = 1) -> Tensor:
