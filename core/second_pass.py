@@ -111,7 +111,7 @@ def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate
     """Everybody of the report in each of its pictures, whose faces `pictures` are."""
     return [
         [_candidate(report, number, seen, faces) for seen in one.sightings]
-        for number, (one, faces) in enumerate(zip(report.judged, pictures, strict=True))
+        for number, (one, faces) in enumerate(zip(report.judged_pictures, pictures, strict=True))
     ]
 
 
@@ -122,7 +122,7 @@ def _candidate(report: Report, picture: int, seen: Sighting, faces: Faces) -> Ca
         face = faces.faces[seen.face]
         box, keypoints, similarity = face.box, face.keypoints, seen.similarity
     elif person.slot and person.slot.box and person.slot.keypoints:
-        onto = report.onto(faces.width, faces.height)
+        onto = report.canvas_onto(faces.width, faces.height)
         box, keypoints = onto.box(person.slot.box), tuple(map(onto.point, person.slot.keypoints))
     return Candidate(picture, person, number, box, keypoints, similarity)
 

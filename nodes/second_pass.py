@@ -76,7 +76,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
     ) -> io.NodeOutput:
         choice = Choice(use_places=not_found == PLACES[0], size=size // 64 * 64, **how)
         cast = as_cast(cast)
-        people = measure.people_of(cast, None, CROP)
+        people = measure.people_to_find(cast, None, CROP)
         face_model = face_model or default_face_model(node=notes.node_of(cls))
         judging = face_model.only(measure.judges(face_model.ids, people.people, "unknown")[:1])
         pictures = [faces_in(judging, image) for image in stepwise(images.unbind())]
@@ -108,7 +108,7 @@ NO_VAE = "Crop Faces has no VAE to make latents with. Connect the checkpoint's V
 def _decisions(names: Sequence[str], pictures: Sequence[Faces], cast: Cast, choice: Choice) -> list[list[Decision]]:
     """Per picture what becomes of everybody. names: of the recognisers that judge. pictures: the faces in each."""
     # Whoever stands in the place is meant, however unlike: that is what the second pass is for.
-    stranger = -1.0 if cast.people[0].slot else measure.STRANGER
+    stranger = -1.0 if cast.people[0].slot else measure.STRANGER_BELOW
     report = measure.measure(pictures, cast, names, stranger_below=stranger)
     people = second_pass.candidates(report, pictures)
     return [second_pass.decide(*one, choice) for one in zip(people, pictures, strict=True)]
