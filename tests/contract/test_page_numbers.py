@@ -38,7 +38,7 @@ ROWS = [
     Row("docs/which_method.md", "reports faces under {} px", "core/places/placing.py", "SMALL_FACE"),
     Row("docs/which_method.md", "Faces closer than {} px", "core/geometry.py", "PATCH"),
     Row("docs/which_method.md", "is a square of {} px", "core/geometry.py", "PATCH"),
-    Row("docs/dev/measuring.md", "a cosine of {} or more", "core/identities.py", "ONE_PERSON"),
+    Row("docs/dev/measuring.md", "a cosine of {} or more", "core/identities/lookalikes.py", "ONE_PERSON"),
     Row("docs/dev/measuring.md", "less similar than {} to all people", "core/measure/measuring.py", "STRANGER_BELOW"),
     Row(HELP + "ApplyIDPatch.md", "the ControlNet knows {}", "core/geometry.py", "PATCH"),
     Row(HELP + "ApplyIDPatch.md", "reports faces under {} px", "core/places/placing.py", "SMALL_FACE"),
