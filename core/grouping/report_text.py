@@ -4,16 +4,34 @@ from ..errors import counted, gathered
 from ..faces import analysis
 from .sorting import SortedFaces
 
+_ONE_PHOTO = 0.995
+"""Cosine of two faces that come from one photo; one half as large has 0.98."""
+
 
 def remarks(result: SortedFaces) -> list[str]:
-    """A line of the note: the faces that are unlike the other faces of their person."""
+    """Lines of the note: faces that are unlike the other faces of their person, and photos that are there twice."""
     unlike: list[str] = []
     for name, members in result.people.items():
         for face, mean in zip(members, result.similarity_to_others(members), strict=True):
             if mean is not None and mean < result.same_from:
                 unlike.append(f"{result.faces[face].label} ({name}, {mean:.2f})")
     after = f"; one person from {result.same_from:g}: look at the preview, and at corrections"
-    return gathered("Hardly like the others of their person", unlike, after)
+    return [
+        *gathered("Hardly like the others of their person", unlike, after),
+        *gathered("One photo twice", _photos_twice(result)),
+    ]
+
+
+def _photos_twice(result: SortedFaces) -> list[str]:
+    """The first photo and each copy of it, of one person: it counts more than once where photos are combined."""
+    twice: list[str] = []
+    for members in result.people.values():
+        for index, copy in enumerate(members):
+            for first in members[:index]:
+                if result.similarity[copy, first] >= _ONE_PHOTO:
+                    twice.append(f"{result.faces[first].label} and {result.faces[copy].label}")
+                    break
+    return twice
 
 
 def report(result: SortedFaces) -> list[str]:

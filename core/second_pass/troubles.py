@@ -1,9 +1,12 @@
 """What the user should know of the second pass, as notes under Crop Faces."""
 
 from collections.abc import Sequence
+from itertools import combinations
+
+from torch import Tensor
 
 from ..errors import gathered
-from .cutting import COVERED, Decision
+from .cutting import COVERED, Crop, Decision
 
 NO_FACE_CHOSEN = "No face needs the second pass: Paste Faces gives the picture back as it is, and nothing is sampled."
 _WHOLE = 0.9
@@ -11,7 +14,8 @@ _WHOLE = 0.9
 
 
 def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
-    """A line for each kind: people who could not be found, faces of which little is pasted, and that no face is chosen.
+    """A line for each kind: people who could not be found, faces of which little is pasted, faces that are pasted over
+    each other, and that no face is chosen.
 
     pictures: how many there are; one alone is not numbered.
     """
@@ -23,6 +27,7 @@ def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
         _faint_crops(decisions, pictures),
         " pasted at most; lower feather or raise margin",
     )
+    lines += gathered("Faces overlap, the larger on top", _overlapping_crops(decisions, pictures))
     if not any(decision.crop for decision in decisions):
         lines.append(NO_FACE_CHOSEN)
     return lines
@@ -48,6 +53,34 @@ def _faint_crops(decisions: Sequence[Decision], pictures: int) -> list[str]:
         if share < _WHOLE:
             faint.append(_in_picture(f"{decision.crop.name} {share:.0%}", decision.crop.picture, pictures))
     return faint
+
+
+def _overlapping_crops(decisions: Sequence[Decision], pictures: int) -> list[str]:
+    """The names of each two people of whom one is pasted over the other, the one on top first."""
+    crops = [decision.crop for decision in decisions if decision.crop]
+    crops.sort(key=lambda crop: crop.face_side)
+    overlapping: list[str] = []
+    for below, above in combinations(crops, 2):
+        if _overlap(below, above):
+            overlapping.append(_in_picture(f"{above.name} over {below.name}", above.picture, pictures))
+    return overlapping
+
+
+def _overlap(crop: Crop, other: Crop) -> bool:
+    """Whether both crops are pasted onto some pixel of one picture."""
+    if crop.picture != other.picture:
+        return False
+    left = max(crop.square[0], other.square[0])
+    top = max(crop.square[1], other.square[1])
+    right = min(crop.square[2], other.square[2])
+    bottom = min(crop.square[3], other.square[3])
+    if left >= right or top >= bottom:
+        return False
+    in_common: list[Tensor] = []
+    for mask, square in ((crop.mask, crop.square), (other.mask, other.square)):
+        x, y, _, _ = square
+        in_common.append(mask[top - y : bottom - y, left - x : right - x] > 0)
+    return bool((in_common[0] & in_common[1]).any())
 
 
 def _in_picture(text: str, picture: int, pictures: int) -> str:

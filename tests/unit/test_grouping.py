@@ -113,7 +113,8 @@ def test_what_may_be_wrong_is_said_and_everything_reported(seen: list[PhotoFace]
     done = grouping.sort_faces(twice, [*FILES, "again.jpg"], True, 0.4, ["Anna", "Ben", "Eve"], "3: Anna\n5.2: -")
     assert done.unused_names == ["Eve"]
     assert list(done.people) == ["Anna", "Ben"], "whoever is left out is nobody"
-    (unlike,) = grouping.remarks(done)
+    unlike, copies = grouping.remarks(done)
+    assert copies == "One photo twice: 1 anna_1.jpg and 7 again.jpg"
     assert unlike.startswith("Hardly like the others of their person: 3 IMG_2031.jpg (Anna, 0.0")
     lines = grouping.report(done)
     assert lines[0] == "1 Anna: 5 photos" and lines[6] == "2 Ben: 1 photo"

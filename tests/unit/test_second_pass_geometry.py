@@ -146,6 +146,8 @@ def test_untouched_crops_of_the_same_size_come_back_exactly(lean):
 def test_the_larger_of_two_faces_lies_on_top(heights):
     """Whoever was listed first."""
     decisions, above = cut(face(100, 100, heights[0]), face(130, 100, heights[1])), heights.index(70)
+    line = f"Faces overlap, the larger on top: {NAMES[above]} over {NAMES[1 - above]}"
+    assert crops.troubles(decisions, 1) == [line]
     colors = torch.stack([torch.full((256, 256, 3), float(n == above)) for n in (0, 1)])
     pasted = crops.paste(torch.full((1, 200, 320, 3), 0.5), of(decisions), colors, "none").images
     x0, y0, x1, y1 = (round(side) for side in decisions[above].candidate.box)
