@@ -5,11 +5,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..errors import BadCast
 from ..people import Identity, Lora, Portraits
 from ..text import plain
 from .checks import check, lengths
-from .combining import combine
+from .combining import RecogniserMissing, combine
 from .matching import known_by
 
 NODE = "Blend Two People"
@@ -25,12 +24,13 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     lerp mixes the vectors; slerp turns the direction at an even pace and interpolates the length, so that the middle is
     not weaker than the ends. Of crops and portraits the first photos are mixed, portraits where both have them. LoRAs
     of both are kept, weakened.
-    Raises BadCast when the two have no recogniser in common, unless both are made of pictures alone; BadEmbedding.
+    Raises RecogniserMissing when the two have no recogniser in common, unless both are made of pictures alone, and
+    BadEmbedding.
     """
     common = [recogniser for recogniser in a.embeddings if recogniser in b.embeddings]
     pictures_alone = not a.embeddings and not b.embeddings and a.portraits and b.portraits
     if not common and not pictures_alone:
-        raise BadCast(
+        raise RecogniserMissing(
             f"No recogniser in common to blend: {' and '.join(known_by((a, b)))}.",
             "Make both identities from photos with the same Load Face Embedder.",
         )

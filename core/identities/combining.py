@@ -20,6 +20,14 @@ _LEAST_AGREEMENT = 0.02
 around."""
 
 
+class RecogniserMissing(BadCast):
+    """An identity, or two sides that are compared, without the recogniser that is needed."""
+
+
+class PortraitsMissing(BadCast):
+    """An identity without pictures of the face, where a method looks at them."""
+
+
 def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> Identity:
     """One person from one face of each photo; no faces make an identity without photos.
 
@@ -50,11 +58,11 @@ def _portraits_of_all(faces: Sequence[Face]) -> Portraits | None:
 def portraits(identity: Identity, method: str) -> Portraits:
     """The portraits of one person, a pair per photo.
 
-    method: its title, for messages. Raises BadCast when the identity has no portraits, or no photo.
+    method: its title, for messages. Raises PortraitsMissing, and BadCast for a person without a photo.
     """
     _check_has_photo(identity, method)
     if identity.portraits is None:
-        raise BadCast(
+        raise PortraitsMissing(
             f"{method} looks at pictures of the face, and this identity ({identity.name}) has none: its file holds "
             "embeddings alone.",
             "Make the identity again from the photos, and save it again.",
@@ -81,7 +89,7 @@ def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Te
         "weighted mean" -> (1, 512), photos that agree with the others count more, see `_agreement`.
         "sequence" -> (photos, 512), the embeddings as they are.
     method: its title, for messages.
-    Raises BadCast when the identity lacks this recogniser or has no photo, BadEmbedding when it cannot be used.
+    Raises RecogniserMissing, BadCast for a person without a photo, BadEmbedding when the embeddings cannot be used.
     """
     rows = _usable_embeddings(identity, recogniser, method)  # (photos, 512)
     if photos == "sequence":
@@ -106,7 +114,7 @@ def _usable_embeddings(identity: Identity, recogniser: str, method: str) -> Tens
     rows = identity.embeddings.get(recogniser)
     if rows is None:
         known = listed(sorted(identity.embeddings), "no embedding")
-        raise BadCast(
+        raise RecogniserMissing(
             f"{method} needs {recogniser}, this identity ({identity.name}) has {known}.",
             f"Choose {recogniser} in Load Face Embedder and make the identity again from the photos. "
             f"Its file: {where(recogniser)}.",

@@ -30,7 +30,7 @@ def similarities(
 ) -> Tensor:
     """(people, faces): the mean cosine of each person's photos with each face.
 
-    faces: the embeddings of each, by recogniser. node: for messages. Raises BadCast and BadEmbedding as `combine` does.
+    faces: the embeddings of each, by recogniser. node: for messages. Raises what `combine` does.
     """
     if not faces:
         return torch.zeros(len(people), 0)

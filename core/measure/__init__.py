@@ -3,7 +3,7 @@
 One module answers one question:
 
     comparison.py    who is looked for, and which recognisers can compare them
-    assignment.py    which face of a picture is whose
+    assignment.py    the face of each person in a picture
     measuring.py     from faces and people to a report
     report.py        what is measured: Sighting, MeasuredPicture, Report
     figures.py       the figures of a picture (resemblance, leakage ...), and those of a batch

@@ -1,4 +1,4 @@
-"""Which face of a picture is whose: by the places of a cast, or by how alike faces and people are."""
+"""The face of each person in a picture: by the places of a cast, or by how alike faces and people are."""
 
 import math
 

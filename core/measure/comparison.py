@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import BadCast, listed
-from ..identities import in_common, known_by
+from ..identities import RecogniserMissing, in_common, known_by
 from ..methods import methods
 from ..models.packs import ANTELOPE
 from ..people import Cast, Identity, NotPlaced, Person, require_together
 from ..places.regions import for_photos
 
 UNKNOWN = "unknown"
-"""The method of pictures of which nobody says how they were made."""
+"""Stands for the method where it is not known how the pictures were made."""
 
 
 def _recognisers_of_methods() -> dict[str, str]:
@@ -72,13 +72,13 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
 
     The first one decides who is who. loaded: the recognisers of the face model. method: one of TRAINED_WITH; for
     UNKNOWN the recogniser of any method comes last.
-    Raises BadCast, with the recognisers of both sides, where they have none in common.
+    Raises RecogniserMissing, with the recognisers of both sides, where they have none in common.
     """
     known = in_common(person.identity.embeddings for person in people)
     shared = [recogniser for recogniser in loaded if recogniser in known]
     if not shared:
         recognisers_of_people = "; ".join(known_by(person.identity for person in people))
-        raise BadCast(
+        raise RecogniserMissing(
             f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; "
             f"{recognisers_of_people}.",
             "Make every identity with the Load Face Embedder that is connected here, or with recognisers = all found. "

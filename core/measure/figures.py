@@ -1,7 +1,8 @@
 """The figures of a picture, each with its name and its order, and the figures of a batch.
 
 To add a figure, write a function from a MeasuredPicture to a number (None where the picture has nothing of that kind)
-and give it a row in FIGURES.
+and give it a row in FIGURES. A test by hand goes into tests/unit/test_measure.py, a sentence for users into
+web/docs/LikenessPickBestLikeness.md, and how it is counted into docs/dev/measuring.md.
 """
 
 from collections.abc import Callable, Sequence
