@@ -141,3 +141,36 @@ def test_how_long_a_row_may_hang() -> None:
     maintainers = (ROOT / "docs" / "dev" / "many_pictures.md").read_text("utf-8")
     assert "hangs without ending holds its row for an hour (`--row-limit`, in seconds)" in maintainers
     assert not re.search("(holds|for) (its row for )?ten minutes", users + maintainers)
+
+
+def options_of(script: str) -> set[str]:
+    """Every option that a script takes, such as --keep."""
+    options: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / "scripts" / script).read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
+            name = ast.literal_eval(node.args[0])
+            if name.startswith("--"):
+                options.add(name)
+    return options
+
+
+@pytest.mark.parametrize("script", ["batch.py", "demo.py", "compare.py"])
+def test_commands_in_pages_have_options_of_their_scripts(script: str) -> None:
+    """Those on a line of their own, which people copy."""
+    named: set[str] = set()
+    for page in [*ROOT.glob("README*.md"), *sorted((ROOT / "docs").rglob("*.md"))]:
+        for line in page.read_text("utf-8").splitlines():
+            command = line.split(" # ")[0]
+            if f"python scripts/{script}" in command and not line.startswith(("-", "|")):
+                named |= set(re.findall(r"(?<!\S)--[a-z-]+", command.split(script)[1].split("`")[0]))
+    assert named
+    assert named - options_of(script) == set()
+
+
+def test_pictures_without_weights_begin_with_the_toy_model_in_comfyui() -> None:
+    """Without --keep the demo leaves no workflow in ComfyUI that batch.py could run."""
+    text = (ROOT / "docs" / "many_pictures.md").read_text("utf-8").split("**Without weights**")[1]
+    first, second = text.split("```bash\n")[1].split("```")[0].splitlines()
+    assert first.startswith("python scripts/demo.py --keep ")
+    assert second.startswith("python scripts/batch.py jobs.csv --workflow ")
+    assert '/user/default/workflows/Two people (miniature).json"' in second
