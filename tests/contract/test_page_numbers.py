@@ -47,7 +47,7 @@ ROWS = [
     Row(HELP + "BindReferences.md", "model's tokens, {} pixels", "bridge/dit.py", "TOKEN"),
     Row(HELP + "BindReferences/zh.md", "{} 像素", "bridge/dit.py", "TOKEN"),
     Row(HELP + "BlendTwoPeople.md", "at most {} letters", "core/text.py", "NAME"),
-    Row(HELP + "Cast.md", "gets more than {}.", "nodes/people.py", "_PEOPLE"),
+    Row(HELP + "Cast.md", "For more than {} people", "nodes/people.py", "_PEOPLE"),
     Row(HELP + "SortPhotosIntoPeople.md", "at most {} are sorted at once", "bridge/photos.py", "_MOST"),
     Row(HELP + "SortPhotosIntoPeople/zh.md", "at most {} are sorted at once", "bridge/photos.py", "_MOST"),
     Row(HELP + "PeopleAsReferences.md", "Portraits are kept at {},", "core/people.py", "LOOSE"),
@@ -77,8 +77,8 @@ ROWS = [
     Row(HELP + "PlaceCast.md", "less than {} px apart", "core/geometry.py", "PATCH"),
     Row(HELP + "ResizePhoto.md", "longer side becomes {} px", "core/pictures.py", "LONGER_SIDE"),
     Row(HELP + "ResizePhoto.md", "multiples of {}. Nothing", "core/pictures.py", "MULTIPLE_OF"),
-    Row(HELP + "Scenes.md", "from 1 to {}; empty lines", "core/prompts.py", "MOST_SCENES"),
-    Row(HELP + "Scenes/zh.md", "1 到 {} 个", "core/prompts.py", "MOST_SCENES"),
+    Row(HELP + "Scenes.md", "**from 1 to {} can be made", "core/prompts.py", "MOST_SCENES"),
+    Row(HELP + "Scenes/zh.md", "**from 1 to {} can be made", "core/prompts.py", "MOST_SCENES"),
 ]  # fmt: skip
 
 
