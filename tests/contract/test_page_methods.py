@@ -57,3 +57,74 @@ def test_readme_names_the_experimental_methods_once(page: str, sentence: str, co
     (names,) = re.findall(f"^{sentence}", text, re.MULTILINE)
     named = re.split(f"{comma}| and | 和 ", names)
     assert sorted(named) == sorted(record["title"] for record in RECORDS if record["experimental"])
+
+
+WHAT_DOES_NOT_FIT = "https://github.com/likeness-nodes/likeness/blob/main/docs/troubleshooting.md#beside-other-nodes"
+"""Where it stands once what to do about tiles, the SDXL refiner and nodes that drop people from the conditioning."""
+WITH_A_TEXT_OF_THEIR_OWN = {"id_patch", "references"}
+"""Methods whose pages say more of it: tokens in the text, and reference pictures that no region limits."""
+BESIDE_THE_METHODS = ["LikenessPromptPerPerson", "LikenessLoRAPerPerson"]
+"""Nodes of no method that put something into the conditioning, too."""
+
+
+def nodes_that_apply() -> list[str]:
+    """Ids of the nodes whose page links to the one text about what does not fit beside them."""
+    nodes = list(BESIDE_THE_METHODS)
+    for path in sorted((ROOT / "nodes").glob("*/method.json")):
+        if path.parent.name not in WITH_A_TEXT_OF_THEIR_OWN:
+            nodes += json.loads(path.read_text("utf-8"))["applies"]
+    return nodes
+
+
+@pytest.mark.parametrize("node", nodes_that_apply())
+def test_pages_link_to_what_does_not_fit_beside_them(node: str) -> None:
+    """In one row, and the long text stands in docs/troubleshooting.md alone."""
+    for text in in_both_languages(node):
+        assert text.count(WHAT_DOES_NOT_FIT) == 1
+        assert "`conditioning_to`" not in text
+
+
+def test_what_does_not_fit_stands_in_troubleshooting() -> None:
+    text = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    section = text.split("## Beside other nodes\n")[1].split("\n## ")[0]
+    for word in ("Tiles and detailers", "SDXL refiner", "Playground v2.5", "Conditioning (Average)"):
+        assert section.count(f"**{word}**") == 1
+        assert f"**{word}**" not in text.replace(section, "")
+
+
+def node_texts(language: str) -> dict[str, Any]:
+    return json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text("utf-8"))
+
+
+def bare(name: str) -> str:
+    """A name less what stands in brackets and the number of one of several: Person 1 -> Person."""
+    before_bracket = re.split("[(\uff08]", name)[0].strip()
+    return re.sub(r" \d$", "", before_bracket)
+
+
+def shown_names(language: str) -> dict[str, set[str]]:
+    """By the id of an input: the bare names that the nodes show."""
+    names: dict[str, set[str]] = {}
+    for texts in node_texts(language).values():
+        for input_id, entry in texts.get("inputs", {}).items():
+            names.setdefault(input_id, set()).add(bare(entry["name"]))
+    return names
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_pages_call_inputs_as_the_nodes_show_them(language: str) -> None:
+    """**Which face** (`which_face`): the bold name is that of an input of this id, or that of a node before it."""
+    names = shown_names(language)
+    titles = {bare(texts["display_name"]) for texts in node_texts(language).values()}
+    paths = sorted(HELP.glob("*.md" if language == "en" else "*/zh.md"))
+    wrong: list[tuple[str, str, str]] = []
+    checked = 0
+    for path in paths:
+        for bold, input_id in re.findall(r"\*\*([^*\n]+)\*\*\s*[(\uff08]`(\w+)`", path.read_text("utf-8")):
+            if input_id not in names or bold in titles:
+                continue
+            checked += 1
+            if bare(bold) not in names[input_id]:
+                wrong.append((str(path.relative_to(HELP)), bold, input_id))
+    assert checked > 200
+    assert wrong == []

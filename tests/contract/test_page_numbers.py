@@ -47,7 +47,7 @@ ROWS = [
     Row(HELP + "BindReferences.md", "model's tokens, {} pixels", "bridge/dit.py", "TOKEN"),
     Row(HELP + "BindReferences/zh.md", "{} 像素", "bridge/dit.py", "TOKEN"),
     Row(HELP + "BlendTwoPeople.md", "at most {} letters", "core/text.py", "NAME"),
-    Row(HELP + "Cast.md", "gets more than {}.", "nodes/people.py", "_PEOPLE"),
+    Row(HELP + "Cast.md", "For more than {} people", "nodes/people.py", "_PEOPLE"),
     Row(HELP + "SortPhotosIntoPeople.md", "at most {} are sorted at once", "bridge/photos.py", "_MOST"),
     Row(HELP + "SortPhotosIntoPeople/zh.md", "at most {} are sorted at once", "bridge/photos.py", "_MOST"),
     Row(HELP + "PeopleAsReferences.md", "Portraits are kept at {},", "core/people.py", "LOOSE"),
@@ -77,8 +77,8 @@ ROWS = [
     Row(HELP + "PlaceCast.md", "less than {} px apart", "core/geometry.py", "PATCH"),
     Row(HELP + "ResizePhoto.md", "longer side becomes {} px", "core/pictures.py", "LONGER_SIDE"),
     Row(HELP + "ResizePhoto.md", "multiples of {}. Nothing", "core/pictures.py", "MULTIPLE_OF"),
-    Row(HELP + "Scenes.md", "from 1 to {}; empty lines", "core/prompts.py", "MOST_SCENES"),
-    Row(HELP + "Scenes/zh.md", "1 到 {} 个", "core/prompts.py", "MOST_SCENES"),
+    Row(HELP + "Scenes.md", "**from 1 to {} can be made", "core/prompts.py", "MOST_SCENES"),
+    Row(HELP + "Scenes/zh.md", "**from 1 to {} can be made", "core/prompts.py", "MOST_SCENES"),
 ]  # fmt: skip
 
 
@@ -141,3 +141,36 @@ def test_how_long_a_row_may_hang() -> None:
     maintainers = (ROOT / "docs" / "dev" / "many_pictures.md").read_text("utf-8")
     assert "hangs without ending holds its row for an hour (`--row-limit`, in seconds)" in maintainers
     assert not re.search("(holds|for) (its row for )?ten minutes", users + maintainers)
+
+
+def options_of(script: str) -> set[str]:
+    """Every option that a script takes, such as --keep."""
+    options: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / "scripts" / script).read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
+            name = ast.literal_eval(node.args[0])
+            if name.startswith("--"):
+                options.add(name)
+    return options
+
+
+@pytest.mark.parametrize("script", ["batch.py", "demo.py", "compare.py"])
+def test_commands_in_pages_have_options_of_their_scripts(script: str) -> None:
+    """Those on a line of their own, which people copy."""
+    named: set[str] = set()
+    for page in [*ROOT.glob("README*.md"), *sorted((ROOT / "docs").rglob("*.md"))]:
+        for line in page.read_text("utf-8").splitlines():
+            command = line.split(" # ")[0]
+            if f"python scripts/{script}" in command and not line.startswith(("-", "|")):
+                named |= set(re.findall(r"(?<!\S)--[a-z-]+", command.split(script)[1].split("`")[0]))
+    assert named
+    assert named - options_of(script) == set()
+
+
+def test_pictures_without_weights_begin_with_the_toy_model_in_comfyui() -> None:
+    """Without --keep the demo leaves no workflow in ComfyUI that batch.py could run."""
+    text = (ROOT / "docs" / "many_pictures.md").read_text("utf-8").split("**Without weights**")[1]
+    first, second = text.split("```bash\n")[1].split("```")[0].splitlines()
+    assert first.startswith("python scripts/demo.py --keep ")
+    assert second.startswith("python scripts/batch.py jobs.csv --workflow ")
+    assert '/user/default/workflows/Two people (miniature).json"' in second
