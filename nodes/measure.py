@@ -17,7 +17,6 @@ from ..bridge.schema import advanced, pixels_input, similarity_input
 from ..core import measure, people
 from ..core.errors import BadParts, BadPhoto, BadSetup, counted, listed
 from ..core.faces.model import faces_in, unsure_in
-from ..core.measure import who_is_who
 from ..core.parts.parts import Parts
 from ..core.pictures import as_rgb, rows
 from ..core.places.regions import by_lora
@@ -37,8 +36,8 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
                 io.Image.Input("images"),
                 CastSocket.Input("cast", optional=True),
                 PersonSocket.Input("person", optional=True),
-                io.Combo.Input("made_with", options=list(measure.METHODS)),
-                advanced(similarity_input("stranger_below", measure.STRANGER)),
+                io.Combo.Input("made_with", options=list(measure.TRAINED_WITH)),
+                advanced(similarity_input("stranger_below", measure.STRANGER_BELOW)),
                 advanced(pixels_input("min_size")),
                 PartsSocket.Input("parts", optional=True),
                 io.ClipVision.Input("clip_vision", optional=True),
@@ -79,25 +78,26 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         if cast is None and person is None and (parts is not None or reads_text):
             if not reads_text and parts and not parts.present:
                 raise BadParts("There is nothing to compare: all parts have weight 0.", "Raise a weight in Part.")
-            report = measure.without_people(len(images), made_with)
+            report = measure.report_without_people(len(images), made_with)
         else:
-            wanted = measure.people_of(cast, person)
+            searched_cast = measure.people_to_find(cast, person, measure.NODE)
             face_model = face_model or default_face_model(node=notes.node_of(cls))
-            names = measure.judges(face_model.ids, wanted.people, made_with)
+            names = measure.judges(face_model.ids, searched_cast.people, made_with)
             judging = face_model.only(names)
             pictures = [faces_in(judging, image, min_size) for image in stepwise(images.unbind())]
-            report = measure.measure(pictures, wanted, names, made_with, stranger_below)
+            report = measure.measure(pictures, searched_cast, names, made_with, stranger_below)
             notes.tell(notes.node_of(cls), unsure_in(pictures))
         if parts and parts.present:
             alike = similarities(clip_vision, parts.present, as_rgb(images))
-            report = measure.with_more(report, "parts", list(map(tuple, alike)), [part.label for part in parts.present])
+            report = measure.with_parts(report, alike, [part.label for part in parts.present])
         text_score: Any = ExecutionBlocker(NO_PROMPT)
         if reads_text:
             texts = text_alignment(clip, clip_vision, prompt, as_rgb(images))
-            report, text_score = measure.with_more(report, "text", texts), sum(texts) / len(texts)
-        annotated = torch.stack([who_is_who(image, report, n) for n, image in enumerate(images)])
+            report = measure.with_text_alignment(report, texts)
+            text_score = sum(texts) / len(texts)
+        annotated = torch.stack([measure.annotate(image, report, number) for number, image in enumerate(images)])
         notes.tell(notes.node_of(cls), "\n".join([*(by_lora(cast) if cast else []), *measure.troubles(report)]))
-        numbers = measure.totals(report.judged) if report.people else [ExecutionBlocker(NO_PEOPLE)] * 7
+        numbers = measure.totals(report.judged_pictures) if report.people else [ExecutionBlocker(NO_PEOPLE)] * 7
         text = measure.describe(report)
         return io.NodeOutput(report, annotated, text, *numbers, text_score, ui=ui.PreviewImage(annotated, cls=cls))
 
@@ -150,7 +150,7 @@ class PickBestLikeness(io.ComfyNode):
     def execute(
         cls, report: measure.Report, images: Tensor, score: str, keep: int, latents: dict[str, Any] | None = None
     ) -> io.NodeOutput:
-        count = len(report.judged)
+        count = len(report.judged_pictures)
         for what, found in (("images", len(images)), ("latents", len(latents["samples"]) if latents else count)):
             if found != count:
                 why = f"The report is about {counted(count, 'picture')}, and {what} has {found}."
@@ -158,20 +158,25 @@ class PickBestLikeness(io.ComfyNode):
         values, order = measure.scores(report, score), measure.ranking(report, score)
         best = values[order[0]]
         if best is None:
-            why, how = _NO_SCORE[score] if report.people or score in ("parts", measure.TEXT) else _NO_FACES
+            why, how = (
+                _NO_SCORE[score] if report.people or score in (measure.PARTS, measure.TEXT_ALIGNMENT) else _NO_FACES
+            )
             raise BadPhoto(f"No picture has the score {score}: {why}.", f"{how}, or choose another score.")
-        notes.tell(notes.node_of(cls), measure.nobody_seen(report, score))
+        notes.tell(notes.node_of(cls), measure.no_person_found(report, score))
         kept = order[:keep]
         pictures = images[kept]
         chosen = rows(latents, kept) if latents else ExecutionBlocker(NO_LATENTS)
-        ranking = "\n".join(measure.ranked(report, score))
+        ranking = "\n".join(measure.ranking_lines(report, score))
         return io.NodeOutput(pictures, chosen, order[0], best, ranking, ui=ui.PreviewImage(as_rgb(pictures), cls=cls))
 
 
 _NO_SCORE = {
     "copy-paste": ("it compares a face with several photos", "Give Person two or more photos of a person"),
-    "parts": ("no parts were compared", "Connect parts and clip_vision to Measure Likeness"),
-    measure.TEXT: ("no prompt was compared", "Connect clip and clip_vision to Measure Likeness, and write prompt"),
+    measure.PARTS: ("no parts were compared", "Connect parts and clip_vision to Measure Likeness"),
+    measure.TEXT_ALIGNMENT: (
+        "no prompt was compared",
+        "Connect clip and clip_vision to Measure Likeness, and write prompt",
+    ),
 }
 _NO_FACES = "no faces were compared", "Connect a cast or a person to Measure Likeness"
 NO_LATENTS = "Pick Best Likeness has no latents to choose from. Connect the sampler's LATENT to its latents input."

@@ -17,7 +17,7 @@ from ..core import grouping, identities, people, previews
 from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first, gathered
 from ..core.faces import analysis
 from ..core.faces.pictures import to_picture
-from ..core.grouping import Sighting, Sorted
+from ..core.grouping import PhotoFace, SortedFaces
 from ..core.text import logger, names_in
 from .categories import IN_PEOPLE
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket
@@ -95,7 +95,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
             raise BadCast(why, "Link photos to image, or choose a folder of ComfyUI's input folder with photos in it.")
         seen, failed = _seen(looked, on_no_face)
         found = [file for file, _ in looked]
-        done = grouping.sort(seen, found, people == BY_FACE, same_person_from, names_in(names), corrections)
+        done = grouping.sort_faces(seen, found, people == BY_FACE, same_person_from, names_in(names), corrections)
         if not done.people:
             raise BadCast("The cast is empty: corrections leave all faces out.", "Take a line out of corrections.")
         drawn = ["These people are drawn examples: choose a folder of your own."] if folder == photos.EXAMPLES else []
@@ -110,12 +110,12 @@ def _of_batches(linked: Sequence[photos.Photo], face_model: FaceModel, largest: 
     return [("", partial(faces, photo, f"picture {number} of image")) for number, photo in enumerate(linked, 1)]
 
 
-def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], dict[str, LikenessError]]:
+def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[PhotoFace], dict[str, LikenessError]]:
     """Every face that is used, and by photo why others have none.
 
     Raises FaceNotFound and BadPhoto where there is no other photo, or where on_no_face says so.
     """
-    seen: list[Sighting] = []
+    seen: list[PhotoFace] = []
     failed: dict[str, LikenessError] = {}
     for number, (file, faces) in enumerate(stepwise(looked), 1):
         try:
@@ -126,7 +126,7 @@ def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], di
                 raise
             failed[f"{number} {file}".strip()] = error
             continue
-        seen += [Sighting(number, n if len(found) > 1 else 0, file, face) for n, face in enumerate(found, 1)]
+        seen += [PhotoFace(number, n if len(found) > 1 else 0, file, face) for n, face in enumerate(found, 1)]
     if not seen:
         first_of_all, *_ = failed.values()
         raise first_of_all
@@ -135,13 +135,13 @@ def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[Sighting], di
 
 def _shown(
     cls: type[io.ComfyNode],
-    done: Sorted,
+    done: SortedFaces,
     recognisers: Sequence[str],
     failed: Mapping[str, LikenessError],
     remarks: Sequence[str],
 ) -> io.NodeOutput:
     """The cast with each person's photos, as the node shows it. failed: photos without a face."""
-    faces = {name: [done.seen[n].face for n in members] for name, members in done.people.items()}
+    faces = {name: [done.faces[n].face for n in members] for name, members in done.people.items()}
     known = [identities.from_faces(name, own, recognisers) for name, own in faces.items()]
     cast = people.Cast(tuple(map(people.Person, known)))
     why = [f"Left out, photo {photo}: {error.problem}" for photo, error in failed.items()]
@@ -150,9 +150,9 @@ def _shown(
     remarks = [
         *remarks,
         *gathered("Left out, no face or not readable", first([*failed])),
-        *gathered("Left out, no such person", first(done.unused)),
+        *gathered("Left out, no such person", first(done.unused_names)),
         *grouping.remarks(done),
-        *analysis.weak_faces([(one.label, one.face) for one in done.seen]),
+        *analysis.weak_faces([(one.label, one.face) for one in done.faces]),
         *identities.look_alike(known),
     ]
     notes.tell(notes.node_of(cls), "\n".join(remarks))
@@ -160,17 +160,17 @@ def _shown(
     return io.NodeOutput(cast, preview, text, len(cast.people), ui=ui.PreviewImage(preview, cls=cls))
 
 
-def _sheet(done: Sorted) -> Tensor:
+def _sheet(done: SortedFaces) -> Tensor:
     """Everybody's faces, and last those that somebody left out: number of the photo, how alike, name of the file."""
 
     def row(members: Sequence[int], alike: Sequence[float | None]) -> list[tuple[Tensor, str, str]]:
-        seen = [done.seen[n] for n in members]
+        seen = [done.faces[n] for n in members]
         figures = ["" if mean is None else f"{mean:.2f}" for mean in alike]
         captions = [f"{figure}  {one.file}".strip() for figure, one in zip(figures, seen, strict=True)]
         return [(one.face.crop, one.number, caption) for one, caption in zip(seen, captions, strict=True)]
 
     everybody = enumerate(done.people.items(), 1)
-    rows = [(f"{number} {name}", row(own, done.with_others(own))) for number, (name, own) in everybody]
+    rows = [(f"{number} {name}", row(own, done.similarity_to_others(own))) for number, (name, own) in everybody]
     out = row(done.left_out, [None] * len(done.left_out))
     return previews.grouped_sheet([*rows, *([("left out", out)] if out else [])])
 

@@ -76,7 +76,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
     ) -> io.NodeOutput:
         choice = Choice(use_places=not_found == PLACES[0], size=size // 64 * 64, **how)
         cast = as_cast(cast)
-        people = measure.people_of(cast, None, CROP)
+        people = measure.people_to_find(cast, None, CROP)
         face_model = face_model or default_face_model(node=notes.node_of(cls))
         judging = face_model.only(measure.judges(face_model.ids, people.people, "unknown")[:1])
         pictures = [faces_in(judging, image) for image in stepwise(images.unbind())]
@@ -85,7 +85,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
         listed = [one for picture in decisions for one in picture]
         chosen = [one.crop for one in listed if one.crop]
         where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
-        preview = torch.stack([second_pass.who_is_cut_out(*one) for one in zip(images, decisions, strict=True)])
+        preview = torch.stack(list(map(second_pass.draw_crops, images, decisions)))
         said = [] if choice.size == size else [f"Crops of {choice.size} px, not {size}: sizes are multiples of 64"]
         notes.tell(notes.node_of(cls), "\n".join([*said, *by_lora(cast), *second_pass.troubles(listed, len(images))]))
         crops = masks = rows = ExecutionBlocker(None)
@@ -93,9 +93,9 @@ class CropFaces(FindsFaces, io.ComfyNode):
         if chosen:
             rgb = as_rgb(images)
             crops = torch.stack([second_pass.cut(rgb[crop.picture], crop, choice.size) for crop in chosen])
-            masks = [second_pass.turned(crop.mask[..., None], crop.turns, choice.size) for crop in chosen]
+            masks = [second_pass.turned_upright(crop.mask[..., None], crop.turns, choice.size) for crop in chosen]
             masks = torch.stack(masks)[..., 0]
-            rows = second_pass.cast_of(listed, choice.size)
+            rows = second_pass.cast_by_row(listed, choice.size)
             latents = latents_by_row(vae, crops, masks) if vae else latents
         report = second_pass.describe(listed, len(images))
         shown = ui.PreviewImage(preview, cls=cls)
@@ -108,7 +108,7 @@ NO_VAE = "Crop Faces has no VAE to make latents with. Connect the checkpoint's V
 def _decisions(names: Sequence[str], pictures: Sequence[Faces], cast: Cast, choice: Choice) -> list[list[Decision]]:
     """Per picture what becomes of everybody. names: of the recognisers that judge. pictures: the faces in each."""
     # Whoever stands in the place is meant, however unlike: that is what the second pass is for.
-    stranger = -1.0 if cast.people[0].slot else measure.STRANGER
+    stranger = -1.0 if cast.people[0].slot else measure.STRANGER_BELOW
     report = measure.measure(pictures, cast, names, stranger_below=stranger)
     people = second_pass.candidates(report, pictures)
     return [second_pass.decide(*one, choice) for one in zip(people, pictures, strict=True)]
@@ -141,8 +141,8 @@ class PasteFaces(io.ComfyNode):
         if sampled is None:
             why = f"Paste Faces has {counted(len(where.crops), 'crop')} to paste, but nothing is connected to sampled."
             raise BadPhoto(why, "Connect the IMAGE of the VAE Decode behind the sampler to sampled.")
-        pasted, mask = second_pass.paste(images, where, sampled, color_match)
-        return io.NodeOutput(pasted, mask, ui=ui.PreviewImage(as_rgb(pasted), cls=cls))
+        pasted = second_pass.paste(images, where, sampled, color_match)
+        return io.NodeOutput(pasted.images, pasted.mask, ui=ui.PreviewImage(as_rgb(pasted.images), cls=cls))
 
 
 NODES = [CropFaces, PasteFaces]

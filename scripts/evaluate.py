@@ -39,7 +39,6 @@ from core.errors import BadPhoto, LikenessError, counted
 from core.faces import analysis, model
 from core.faces.model import FaceModel
 from core.geometry import FAR, area, longer_side
-from core.measure import who_is_who
 from core.models import packs
 from core.models.files import WEIGHTS, by_name
 from core.models.onnx_file import Kind, inspect
@@ -79,7 +78,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds people/ and pictures/")
     parser.add_argument("--models", type=Path, help="ComfyUI's models folder; without it that of COMFYUI_PATH")
-    parser.add_argument("--made-with", choices=list(measure.METHODS), default="unknown", help="the pictures' method")
+    parser.add_argument(
+        "--made-with", choices=list(measure.TRAINED_WITH), default="unknown", help="the pictures' method"
+    )
     given = parser.parse_args()
     warnings.simplefilter("error", Image.DecompressionBombWarning)  # a picture of more pixels would take all memory
     face_model = load(given.models or Path(os.environ.get("COMFYUI_PATH", "")) / "models")
@@ -96,7 +97,7 @@ def main() -> int:
     lines = [[line.get(column) for column in COLUMNS] for result in results for line in lines_of(result)]
     (output / "likeness.csv").write_bytes(as_csv([COLUMNS, *lines]))
     (output / "sets.csv").write_bytes(as_csv(sets(results)))
-    print(measure.judged_by(results[0].report))
+    print(measure.judge_sentence(results[0].report))
     print(f"Names and similarities are in {output / 'pictures'}, figures in likeness.csv and sets.csv beside it.")
     return 0
 
@@ -225,12 +226,12 @@ def evaluated(path: Path, root: Path, cast: Cast, face_model: FaceModel, method:
     names = measure.judges(face_model.ids, cast.people, method)
     report = measure.measure([model.faces_in(face_model, pixels)], cast, names, method)
     name = path.relative_to(root).as_posix()
-    drawn = Image.fromarray((who_is_who(pixels, report, 0) * 255).byte().numpy())
+    drawn = Image.fromarray((measure.annotate(pixels, report, 0) * 255).byte().numpy())
     drawn.thumbnail((WIDTH, WIDTH))
     annotated = output / "pictures" / f"{name}.jpg"
     annotated.parent.mkdir(parents=True, exist_ok=True)
     drawn.save(annotated, quality=88)
-    print(f"{name}: {measure.summary(report.judged[0])}", file=sys.stderr)
+    print(f"{name}: {measure.summary(report.judged_pictures[0])}", file=sys.stderr)
     group = path.parent.relative_to(root).as_posix()
     return Result("" if group == "." else group, name, report)
 
@@ -245,22 +246,22 @@ def lines_of(result: Result) -> Iterator[dict[str, Any]]:
         one = report.pictures[recogniser][0]
         for seen in one.sightings:
             state = "missing" if seen.face is None else "swapped" if seen.swapped else "right"
-            place = report.numbers[seen.person] if report.placed else ""
+            place = report.numbers[seen.person] if report.has_places else ""
             line: dict[str, Any] = {**where, "person": report.names[seen.person], "place": place, "state": state}
             line["recogniser"] = recogniser
             if seen.face is not None and seen.looks_like is not None:
                 line |= {"looks_like": report.names[seen.looks_like], "face_px": _side(one, seen.face)}
                 line |= {"similarity": seen.similarity, "leakage": seen.leakage, "margin": seen.margin}
-                line["copy_paste"] = seen.copied
+                line["copy_paste"] = seen.copy_paste
             yield line
-    one = report.judged[0]
-    for face in one.extra:
+    one = report.judged_pictures[0]
+    for face in one.stranger_faces:
         yield {**where, "state": "extra", "face_px": _side(one, face)}
-    for label, alike in zip(report.labels, one.parts, strict=True):
+    for label, alike in zip(report.labels, one.part_similarities, strict=True):
         yield {**where, "person": label, "state": PART, "similarity": alike}
 
 
-def _side(one: measure.Measured, face: int) -> int:
+def _side(one: measure.MeasuredPicture, face: int) -> int:
     return round(longer_side(one.boxes[face]))
 
 
@@ -305,7 +306,7 @@ def sets(results: Sequence[Result]) -> Iterator[Sequence[Any]]:
             sizes: list[float] = []
             for picture in pictures:
                 people += len(picture.sightings)
-                if (alike := picture.scores["copy-paste"]) is not None:
+                if (alike := measure.score(picture, "copy-paste")) is not None:
                     copied.append(alike)
                 for seen in picture.present:
                     assert seen.face is not None

@@ -36,7 +36,8 @@ from ...core.prompts import check_text
 from ...core.text import plain
 from ..categories import IN_ALSO
 from ..sockets import CastOrPersonSocket, adapter_socket
-from .net import TRIGGER, PhotoMakerNet, laid_out
+from .class_words import TRIGGER, lay_out_class_words
+from .net import PhotoMakerNet
 
 METHOD = method("photo_maker")
 APPLY = "Apply PhotoMaker"
@@ -95,11 +96,12 @@ def prompt(
         found = f"another family (text encoders {listed(sorted(read))})"
         raise WrongBaseModel("The CLIP", found, "SDXL's (text encoders g, l)", SAME_CLIP)
     names = [person.identity.name for person in people]
-    single, _ = laid_out(read, mark, nothing, trigger, names, [1] * len(people))
+    single = lay_out_class_words(read, mark, nothing, trigger, names, [1] * len(people))
     said = {n: loaded.tokens(person) for n, person in enumerate(people) if person.weight > 0}
     copies = [len(said[n]) if n in said else 1 for n in range(len(people))]
-    copied, places = laid_out(read, mark, nothing, trigger, names, copies)
-    before, after = (clip.encode_from_tokens_scheduled(each) for each in (single, copied))
+    copied = lay_out_class_words(read, mark, nothing, trigger, names, copies)
+    places = copied.places
+    before, after = (clip.encode_from_tokens_scheduled(layout.prompt) for layout in (single, copied))
     # The SDXL refiner's CLIP has SDXL's tokenizer and one of its two encoders.
     for context, _ in before:
         check_family("The clip input", TEXT_WIDTH, context.shape[-1], loaded.net.width, SAME_CLIP)

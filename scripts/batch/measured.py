@@ -15,7 +15,7 @@ from rig.workflow import Prompt, specs, title
 
 from core import measure
 from core.errors import listed
-from core.measure import Measured, Report, Sighting
+from core.measure import MeasuredPicture, Report, Sighting
 from core.methods import methods
 from core.models import needs
 from core.models.manifest import STANDIN
@@ -72,7 +72,12 @@ def with_measure(prompt: Prompt, known: Known, vision: str = "") -> Prompt:
         if parts:
             added[vision] = {"class_type": "CLIPVisionLoader", "inputs": {"clip_name": _offered(vision, known)}}
             inputs |= {"parts": parts, "clip_vision": [vision, 0]}
-        inputs |= {"images": images, "made_with": _method(before), "stranger_below": measure.STRANGER, "min_size": 0}
+        inputs |= {
+            "images": images,
+            "made_with": _method(before),
+            "stranger_below": measure.STRANGER_BELOW,
+            "min_size": 0,
+        }
         added[f"{number} measured"] = {"class_type": "LikenessMeasureLikeness", "inputs": inputs}
         told = {"report": [f"{number} measured", 0]}
         added[f"{number} report"] = {"class_type": "LikenessAsFile", "inputs": told}
@@ -150,9 +155,9 @@ def report_of(told: bytes) -> Report:
     return Report(tuple(people), tuple(pictures), pictures, numbers["method"], labels=tuple(numbers["labels"]))
 
 
-def _measured(one: dict[str, Any]) -> Measured:
+def _measured(one: dict[str, Any]) -> MeasuredPicture:
     sightings = (Sighting(**{**seen, "similarities": tuple(seen["similarities"])}) for seen in one["sightings"])
-    return Measured(tuple(map(tuple, one["boxes"])), tuple(sightings), tuple(one["parts"]))
+    return MeasuredPicture(tuple(map(tuple, one["boxes"])), tuple(sightings), tuple(one["part_similarities"]))
 
 
 # --- The best of several
@@ -194,7 +199,7 @@ def split(made: Made) -> tuple[Made, list[Report]]:
     reports = [
         replace(report, pictures={name: (ones[number],) for name, ones in report.pictures.items()})
         for report in told
-        for number in range(len(report.judged))
+        for number in range(len(report.judged_pictures))
     ]
     error = made.error
     if not error and told and len(reports) != len(pictures):
@@ -208,8 +213,8 @@ def best(each: Sequence[Sequence[Report]]) -> int:
     worst = [0] * len(each)
     for people in (True, False):
         shown = [(n, one) for n, reports in enumerate(each) for one in reports if bool(one.people) is people]
-        report = Report((), ("",), {"": tuple(one.judged[0] for _, one in shown)})
-        for place, one in enumerate(measure.ranking(report, SCORE if people else "parts")):
+        report = Report((), ("",), {"": tuple(one.judged_pictures[0] for _, one in shown)})
+        for place, one in enumerate(measure.ranking(report, SCORE if people else measure.PARTS)):
             worst[shown[one][0]] = max(worst[shown[one][0]], place)
     return worst.index(min(worst))
 

@@ -147,19 +147,19 @@ def _person(path: Path, face_model: Any) -> Identity:
 def by_face(face_model: Any, pictures: Sequence[Picture]) -> dict[str, float]:
     """As evaluate.py says it. missing and swapped are shares of all people, since rows have more and fewer of them. One
     person alone has nobody to be taken for and nobody to leak: association, leakage and swapped are NaN."""
-    measured: list[faces_measured.Measured] = []
+    measured: list[faces_measured.MeasuredPicture] = []
     for picture in pictures:
         names = faces_measured.judges(face_model.ids, picture.cast.people, "unknown")
         report = faces_measured.measure([faces.faces_in(face_model, picture.pixels)], picture.cast, names)
-        measured += report.judged
+        measured += report.judged_pictures
     people = sum(len(one.sightings) for one in measured)
-    resemblance, association, leakage, _, missing, _, swapped = faces_measured.totals(measured)
+    totals = faces_measured.totals(measured)
     figures = {
-        "association": association,
-        "leakage": leakage,
-        "resemblance": resemblance,
-        "missing": missing / people,
-        "swapped": swapped / people,
+        "association": totals.association,
+        "leakage": totals.leakage,
+        "resemblance": totals.resemblance,
+        "missing": totals.missing / people,
+        "swapped": totals.swapped / people,
     }
     if all(len(one.sightings) == 1 for one in measured):
         for name in ("association", "leakage", "swapped"):

@@ -13,6 +13,7 @@ from pack.core import identities
 from pack.core.errors import BadParts, BadPhoto
 from pack.core.faces import analysis
 from pack.core.faces.pictures import to_picture
+from pack.core.measure import score
 from pack.core.parts.parts import Parts, make_part
 from pack.core.people import Cast, Person, PlacedCast, Slot
 from pack.nodes import measure
@@ -53,12 +54,12 @@ def result(face_model: FaceModel, photos: torch.Tensor, cast: Cast) -> dict[str,
 
 
 def test_a_batch_is_measured_picture_by_picture(result: dict[str, Any], photos: torch.Tensor) -> None:
-    right, swapped, alone = result["report"].judged
-    assert tuple(one.means["association"] for one in (right, swapped, alone)) == (1, 0, 0.5)
+    right, swapped, alone = result["report"].judged_pictures
+    assert tuple(score(one, "association") for one in (right, swapped, alone)) == (1, 0, 0.5)
     assert (swapped.swapped, alone.missing) == (2, 1)
     assert (result["missing"], result["swapped"], result["extra"]) == (1, 2, 0)
     assert result["association"] == pytest.approx(0.5)
-    assert right.means["weakest person"] > 0.7
+    assert score(right, "weakest person") > 0.7
     assert result["annotated"].shape == photos.shape
     assert (result["annotated"] - photos).abs().amax((1, 2, 3)).min() > 0.1
     apart = (result["annotated"][:, None] - photos).abs().mean((2, 3, 4))
@@ -70,14 +71,14 @@ def test_a_batch_is_measured_picture_by_picture(result: dict[str, Any], photos: 
 def test_the_best_are_kept_with_their_latents(result: dict[str, Any], photos: torch.Tensor) -> None:
     mixed = photos[[1, 2, 0]]
     report = result["report"]
-    turned = replace(report, pictures={MBF: tuple(report.judged[n] for n in (1, 2, 0))})
+    turned = replace(report, pictures={MBF: tuple(report.judged_pictures[n] for n in (1, 2, 0))})
     latent = {"samples": torch.arange(3.0).reshape(3, 1, 1, 1), "batch_index": [7, 8, 9], "type": "any"}
     best = measure.PickBestLikeness.execute
-    images, latents, index, score, ranking = best(turned, mixed, "resemblance", 2, latent).args
+    images, latents, index, best_score, ranking = best(turned, mixed, "resemblance", 2, latent).args
     assert torch.equal(images, mixed[[2, 1]]) and index == 2
     assert latents["samples"].flatten().tolist() == [2, 1] and latents["batch_index"] == [9, 8]
     assert latents["type"] == "any"
-    assert score == report.judged[0].means["resemblance"]
+    assert best_score == score(report.judged_pictures[0], "resemblance")
     assert ranking.splitlines()[0].startswith("picture 3: resemblance 0.")
     assert len(best(report, photos, "weakest person", 99).args[0]) == 3
 
@@ -98,7 +99,7 @@ def test_garments_are_compared_with_their_regions(
     vision = tower()
     who = (face_model, images, cast) if people else (None, images, None)
     found = compared(*who, parts=Parts((part,)), clip_vision=vision)
-    first, second = (one.scores["parts"] for one in found["report"].judged)
+    first, second = (score(one, "parts") for one in found["report"].judged_pictures)
     pictures = (torch.nn.functional.pad(x, (0, 0, 0, 0, 10, 10), value=1.0) for x in (garment, 0.2 + 0 * garment))
     direct = [vision.encode_image(picture)["image_embeds"].float() for picture in pictures]
     assert first == pytest.approx(1, abs=1e-5)
@@ -113,7 +114,7 @@ def test_garments_are_compared_with_their_regions(
     else:
         assert found["text"].startswith("Picture 1: parts 1.00\n")
         assert torch.allclose(found["annotated"][:, :-100], images[:, :-100], atol=0.004)  # above what is written
-        assert "Connect a cast or an identity" in found["resemblance"].message
+        assert "Connect a cast or a person" in found["resemblance"].message
         with pytest.raises(BadPhoto, match="no faces were compared"):
             measure.PickBestLikeness.execute(found["report"], images, score="copy-paste", keep=1)
         with pytest.raises(BadParts, match="all parts have weight 0"):
@@ -127,7 +128,7 @@ def test_pictures_are_compared_with_the_prompt(face_model: FaceModel, photos: to
     made = measure.MeasureLikeness.execute(face_model, photos, **DEFAULTS, **given).args
     text = sdxl.encode_from_tokens(sdxl.tokenize("two people"), return_pooled=True)[1].float()
     seen = vision.encode_image(photos)["image_embeds"].float()
-    values = [one.text for one in made[0].judged]
+    values = [one.text_alignment for one in made[0].judged_pictures]
     assert values == pytest.approx(torch.cosine_similarity(text, seen).tolist(), abs=1e-5) and max(map(abs, values)) > 0
     assert made[-1] == pytest.approx(sum(values) / 3) and f"text alignment {values[1]:.3f}" in made[2].splitlines()[4]
     assert made[2].endswith(f"Text alignment of all pictures: {sum(values) / 3:.3f}")

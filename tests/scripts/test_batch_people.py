@@ -15,7 +15,7 @@ from batch.worker import Made
 from environment import SetupError
 from PIL import Image, PngImagePlugin
 
-from core.measure import Measured, Report, Sighting
+from core.measure import MeasuredPicture, Report, Sighting
 from core.people import Identity, Person
 
 PERSON, CAST, IMAGE = "LIKENESS_PERSON", "LIKENESS_CAST", "IMAGE"
@@ -131,7 +131,7 @@ def report(*similar: float | None, boxes: int = 2) -> Report:
     rows = [tuple(one if n == m else 0.1 for m, _ in enumerate(similar)) for n, one in enumerate(similar)]
     each = [Sighting(n) if one is None else Sighting(n, n, rows[n], 0.125) for n, one in enumerate(similar)]
     box = (0.0, 0.0, 30.0, 40.0)
-    seen = (Measured((box,) * boxes, tuple(each)),)
+    seen = (MeasuredPicture((box,) * boxes, tuple(each)),)
     crops = torch.zeros(0, 112, 112, 3)
     who = tuple(Person(Identity(name, {}, crops)) for name in ("Anna", "Ben")[: len(similar)])
     return Report(who, ("judge", "other"), {"judge": seen, "other": seen})
@@ -139,7 +139,7 @@ def report(*similar: float | None, boxes: int = 2) -> Report:
 
 def garments(alike: float) -> Report:
     """One picture without people."""
-    return Report((), ("",), {"": (Measured((), (), (alike,)),)}, labels=("a hat",))
+    return Report((), ("",), {"": (MeasuredPicture((), (), (alike,)),)}, labels=("a hat",))
 
 
 @pytest.mark.parametrize(

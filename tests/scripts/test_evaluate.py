@@ -16,7 +16,7 @@ import real_faces
 import torch
 from PIL import Image
 
-from core.measure import Measured, Report, Sighting
+from core.measure import MeasuredPicture, Report, Sighting
 from core.people import Identity, Person
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -141,12 +141,12 @@ def test_of_several_faces_in_a_photo_the_largest_is_the_persons(folder: Path) ->
     assert found.box[0] > 310
 
 
-def measured(similarities: tuple[float, ...], sides: tuple[float, ...], copied: float | None = None) -> Measured:
+def measured(similarities: tuple[float, ...], sides: tuple[float, ...], copied: float | None = None) -> MeasuredPicture:
     """A picture of people who are each most like themselves, with faces of these heights, a third of it wide."""
     boxes = tuple((0.0, 0.0, side / 3, side) for side in sides)
     people = range(len(similarities))
     rows = [tuple(similarities[n] if n == m else 0.1 for m in people) for n in people]
-    return Measured(boxes, tuple(Sighting(n, n, rows[n], copied) for n in people))
+    return MeasuredPicture(boxes, tuple(Sighting(n, n, rows[n], copied) for n in people))
 
 
 def test_a_set_has_means_of_its_own_pictures_by_each_recogniser() -> None:
@@ -154,7 +154,7 @@ def test_a_set_has_means_of_its_own_pictures_by_each_recogniser() -> None:
     crops = torch.zeros(0, 112, 112, 3)
     people = tuple(Person(Identity(name, {}, crops)) for name in ("Yao", "Eileen"))
 
-    def result(group: str, judge: Measured, other: Measured) -> evaluate.Result:
+    def result(group: str, judge: MeasuredPicture, other: MeasuredPicture) -> evaluate.Result:
         return evaluate.Result(
             group, "1.png", Report(people, ("judge", "other"), {"judge": (judge,), "other": (other,)})
         )

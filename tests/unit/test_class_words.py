@@ -2,7 +2,7 @@
 
 import pytest
 from pack.core.errors import BadCast
-from pack.nodes.photo_maker.net import BadTrigger, laid_out
+from pack.nodes.photo_maker.class_words import BadTrigger, lay_out_class_words
 
 START, END, PAD, IMG, MAN, WOMAN = 900, 901, 0, 24157, 786, 2308
 ROOM = 6
@@ -17,7 +17,7 @@ def chunks(*numbers):
 
 
 def laid(text, copies=(1, 1)):
-    return laid_out(chunks(*text), chunks(IMG), EMPTY, "img", ["Anna", "Ben"], copies)
+    return lay_out_class_words(chunks(*text), chunks(IMG), EMPTY, "img", ["Anna", "Ben"], copies)
 
 
 @pytest.mark.parametrize(
@@ -30,8 +30,9 @@ def laid(text, copies=(1, 1)):
     ],
 )
 def test_class_words_stand_once_for_each_token(text, copies, words, places):
-    found, stand = laid(text, copies)
-    assert stand == places
+    layout = laid(text, copies)
+    assert layout.places == places
+    found = layout.prompt
     assert [[n for n, _, word in chunk if word] for chunk in found["g"]] == words
     assert all(len(chunk) == ROOM + 2 and chunk[0][0] == START for chunk in found["g"])
     assert [chunk[len(one) + 1][0] for chunk, one in zip(found["g"], words, strict=True)] == [END] * len(words)
@@ -51,10 +52,10 @@ def test_triggers_that_are_not_those_of_the_people(text, says):
     assert says in str(error.value) and "a woman img and a woman img" in str(error.value)
 
 
-def test_what_cannot_be_laid_out():
+def test_what_cannot_be_lay_out_class_words():
     with pytest.raises(BadCast, match="7 tokens of the text, which reads 6"):
         laid((MAN, IMG, WOMAN, IMG), (1, ROOM + 1))
     one, other = (chunks(*text)["g"] for text in ((MAN, IMG), (5, MAN, IMG)))
     both = {"g": one, "l": other}, dict.fromkeys("gl", chunks(IMG)["g"]), dict.fromkeys("gl", EMPTY["g"])
     with pytest.raises(BadTrigger, match="not as many tokens for each of the two text encoders"):
-        laid_out(*both, "img", ["Anna"], (1,))
+        lay_out_class_words(*both, "img", ["Anna"], (1,))

@@ -4,7 +4,7 @@ import pytest
 import torch
 from pack.core import grouping
 from pack.core.errors import BadCast
-from pack.core.grouping import Sighting
+from pack.core.grouping import PhotoFace
 from pack.core.people import Face
 
 FILES = ["anna_1.jpg", "anna 2.png", "IMG_2031.jpg", "ben.jpg", "party.jpg", "cup.png"]
@@ -22,15 +22,15 @@ def face(person: int, alike: float = 0.9) -> Face:
 
 
 @pytest.fixture
-def seen() -> list[Sighting]:
+def seen() -> list[PhotoFace]:
     torch.manual_seed(1)
-    alone = [Sighting(n, 0, FILES[n - 1], face(PEOPLE[n - 1])) for n in range(1, 5)]
-    return [*alone, *(Sighting(5, part, FILES[4], face(PEOPLE[3 + part])) for part in (1, 2))]
+    alone = [PhotoFace(n, 0, FILES[n - 1], face(PEOPLE[n - 1])) for n in range(1, 5)]
+    return [*alone, *(PhotoFace(5, part, FILES[4], face(PEOPLE[3 + part])) for part in (1, 2))]
 
 
-def who(seen: list[Sighting], text: str = "", names: str = "", by_face: bool = True) -> list[str]:
+def who(seen: list[PhotoFace], text: str = "", names: str = "", by_face: bool = True) -> list[str]:
     given = [name.strip() for name in names.split(",")]
-    return list(grouping.sort(seen, FILES, by_face, 0.4, given, text).who)
+    return list(grouping.sort_faces(seen, FILES, by_face, 0.4, given, text).names)
 
 
 def test_every_recogniser_counts_alike() -> None:
@@ -58,28 +58,28 @@ def test_names_of_files_are_names_of_people_or_nothing() -> None:
         assert grouping.name_of(file) == name
 
 
-def test_groups_are_named_by_their_files_by_hand_or_by_number(seen: list[Sighting]) -> None:
+def test_groups_are_named_by_their_files_by_hand_or_by_number(seen: list[PhotoFace]) -> None:
     assert who(seen) == AABBAB
     assert who(seen, names="Eve") == ["Eve", "Eve", "Ben", "Ben", "Eve", "Ben"]
     assert who(seen, names="-") == ["-", "-", "Ben", "Ben", "-", "Ben"]
     assert who(seen, names="Eve, eve") == ["Eve"] * 6, "one name is one person, however it is spelled"
-    spread = grouping.named(seen, [[0, 4], [1], [2, 3, 5]], [])
+    spread = grouping.names_of_faces(seen, [[0, 4], [1], [2, 3, 5]], [])
     assert spread == ["person 1", "person 2", "Ben", "Ben", "person 1", "Ben"], "a name in two groups says nothing"
 
 
-def test_one_per_photo_joins_only_photos_of_one_name_that_look_alike(seen: list[Sighting]) -> None:
+def test_one_per_photo_joins_only_photos_of_one_name_that_look_alike(seen: list[PhotoFace]) -> None:
     separate = ["person 2", "Ben", "person 4", "person 5"]
     assert who(seen, by_face=False) == ["Anna", "Anna", *separate]
-    other = [seen[0], Sighting(2, 0, FILES[1], face(3)), *seen[2:]]
+    other = [seen[0], PhotoFace(2, 0, FILES[1], face(3)), *seen[2:]]
     assert who(other, by_face=False)[:2] == ["person 1", "person 2"]
 
 
 def test_two_faces_of_one_photo_are_never_one_person() -> None:
     """Twins, and a photo with its mirror image."""
     torch.manual_seed(2)
-    twins = [Sighting(1, 1, "", face(0, 1)), Sighting(1, 2, "", face(0, 1)), Sighting(2, 0, "", face(0, 1))]
-    done = grouping.sort(twins, ["", ""], True, 0.4, [], "")
-    assert done.who[0] != done.who[1] and done.who[2] in done.who[:2]
+    twins = [PhotoFace(1, 1, "", face(0, 1)), PhotoFace(1, 2, "", face(0, 1)), PhotoFace(2, 0, "", face(0, 1))]
+    done = grouping.sort_faces(twins, ["", ""], True, 0.4, [], "")
+    assert done.names[0] != done.names[1] and done.names[2] in done.names[:2]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_two_faces_of_one_photo_are_never_one_person() -> None:
         ("party.jpg.2: Zoe", "Anna Anna Ben Ben Anna Zoe"), ("Anna: Zoe\nzoe: Eve", "Eve Eve Ben Ben Eve Ben"),
     ],
 )  # fmt: skip
-def test_corrections(seen: list[Sighting], text: str, expected: str) -> None:
+def test_corrections(seen: list[PhotoFace], text: str, expected: str) -> None:
     assert who(seen, text) == expected.split()
 
 
@@ -102,18 +102,19 @@ def test_corrections(seen: list[Sighting], text: str, expected: str) -> None:
         ("2", "'2' does not say who that is"), ("2: 1", "gives no name"),
     ],
 )  # fmt: skip
-def test_corrections_that_say_nothing_are_refused(seen: list[Sighting], text: str, said: str) -> None:
+def test_corrections_that_say_nothing_are_refused(seen: list[PhotoFace], text: str, said: str) -> None:
     with pytest.raises(BadCast) as caught:
         who(seen, text)
     assert said in str(caught.value)
 
 
-def test_what_may_be_wrong_is_said_and_everything_reported(seen: list[Sighting]) -> None:
-    twice = [*seen, Sighting(7, 0, "again.jpg", seen[0].face)]
-    done = grouping.sort(twice, [*FILES, "again.jpg"], True, 0.4, ["Anna", "Ben", "Eve"], "3: Anna\n5.2: -")
-    assert done.unused == ["Eve"]
+def test_what_may_be_wrong_is_said_and_everything_reported(seen: list[PhotoFace]) -> None:
+    twice = [*seen, PhotoFace(7, 0, "again.jpg", seen[0].face)]
+    done = grouping.sort_faces(twice, [*FILES, "again.jpg"], True, 0.4, ["Anna", "Ben", "Eve"], "3: Anna\n5.2: -")
+    assert done.unused_names == ["Eve"]
     assert list(done.people) == ["Anna", "Ben"], "whoever is left out is nobody"
-    (unlike,) = grouping.remarks(done)
+    unlike, copies = grouping.remarks(done)
+    assert copies == "One photo twice: 1 anna_1.jpg and 7 again.jpg"
     assert unlike.startswith("Hardly like the others of their person: 3 IMG_2031.jpg (Anna, 0.0")
     lines = grouping.report(done)
     assert lines[0] == "1 Anna: 5 photos" and lines[6] == "2 Ben: 1 photo"

@@ -10,7 +10,8 @@ import pytest
 import torch
 from pack.core import measure
 from pack.core.errors import BadCast, BadEmbedding, BadSize
-from pack.core.measure import who_is_who
+from pack.core.identities import RecogniserMissing
+from pack.core.measure import annotate
 from pack.core.people import Cast, Face, Faces, Identity, NotPlaced, Person, PlacedCast, Slot
 from pack.core.previews import Sheet
 from PIL import Image
@@ -51,8 +52,8 @@ def cast(placed: bool = False) -> Cast:
     return PlacedCast(tuple(persons), 200, 100) if placed else Cast(tuple(persons))
 
 
-def measured(found: Faces, people: Cast, stranger_below: float = -1.0) -> measure.Measured:
-    return measure.measure([found], people, [JUDGE], stranger_below=stranger_below).judged[0]
+def measured(found: Faces, people: Cast, stranger_below: float = -1.0) -> measure.MeasuredPicture:
+    return measure.measure([found], people, [JUDGE], stranger_below=stranger_below).judged_pictures[0]
 
 
 FIGURES = ("resemblance", "weakest person", "leakage", "margin", "association")
@@ -67,9 +68,9 @@ def test_who_is_who_and_figures_computed_by_hand(case: str) -> None:
     strangers = case == "somebody twice" or case.startswith("a stranger")
     one = measured(picture(*(face(*given) for given in faces)), cast(placed=placed), 0.2 if strangers else -1.0)
     assert [seen.face for seen in one.sightings] == who
-    found = [one.means[name] for name in FIGURES] + [one.missing, list(one.extra), one.swapped]
+    found = [measure.score(one, name) for name in FIGURES] + [one.missing, list(one.stranger_faces), one.swapped]
     assert found == [pytest.approx(figure) for figure in figures]
-    assert one.scores["copy-paste"] is None
+    assert measure.score(one, "copy-paste") is None
 
 
 def test_several_photos_count_alike_and_show_copying() -> None:
@@ -77,8 +78,8 @@ def test_several_photos_count_alike_and_show_copying() -> None:
     photos = [axis(0, 5.0), 7 * (0.6 * axis(0) + 0.8 * axis(1))]
     people = Cast((Person(identity(0, photos=photos)),))
     one = measured(picture(face([0.9])), people)
-    assert one.means["resemblance"] == pytest.approx((0.9 + 0.54) / 2, abs=1e-6)
-    assert one.scores["copy-paste"] == pytest.approx(0.9 - 0.6, abs=1e-6)
+    assert measure.score(one, "resemblance") == pytest.approx((0.9 + 0.54) / 2, abs=1e-6)
+    assert measure.score(one, "copy-paste") == pytest.approx(0.9 - 0.6, abs=1e-6)
 
 
 def test_who_judges_is_who_is_independent_of_the_method() -> None:
@@ -104,9 +105,9 @@ def test_a_second_recogniser_sees_the_same_faces() -> None:
     found = picture(seen([0.6, 0.1], [0.9, 0.0]), seen([0.2, 0.5], [0.1, 0.8], 100))
     names = measure.judges([own, JUDGE], people, "ID-Patch")
     report = measure.measure([found], Cast(people), names, "ID-Patch")
-    assert names == (JUDGE, own) and not report.flattered
-    assert report.judged[0].means["resemblance"] == pytest.approx(0.55)
-    assert report.pictures[own][0].means["resemblance"] == pytest.approx(0.85)
+    assert names == (JUDGE, own) and not report.judge_is_biased
+    assert measure.score(report.judged_pictures[0], "resemblance") == pytest.approx(0.55)
+    assert measure.score(report.pictures[own][0], "resemblance") == pytest.approx(0.85)
     lines = measure.describe(report).splitlines()
     assert lines[1].startswith("Picture 1: resemblance 0.55, ")
     assert lines[-1].startswith(f"By {own}, picture 1: resemblance 0.85, ")
@@ -125,10 +126,11 @@ MIXED = [Person(identity(0)), Person(identity(1, by="arcface-ir-se50"))]
 NOBODY, WEIGHTLESS = Cast((Person(NO_PHOTO),)), Cast((Person(identity(0), 0.0),))
 REFUSED = [
     (BadSize, "200x150 px.* 200x100 px", lambda: measured(picture(face([0.7, 0.1]), height=150), cast(placed=True))),
-    (BadCast, "neither a cast nor an identity", lambda: measure.people_of(None, None)),
-    (BadCast, "all in the cast have weight 0", lambda: measure.people_of(WEIGHTLESS, None)),
-    (NotPlaced, "Measure Likeness .* Cleo has no place", lambda: measure.people_of(cast(placed=True), identity(2))),
-    (BadCast, "in common.* antelopev2; Anna .*w600k_r50; Ben .*ir-se50",
+    (BadCast, "neither a cast nor an identity", lambda: measure.people_to_find(None, None, measure.NODE)),
+    (BadCast, "all in the cast have weight 0", lambda: measure.people_to_find(WEIGHTLESS, None, measure.NODE)),
+    (NotPlaced, "Measure Likeness .* Cleo has no place",
+     lambda: measure.people_to_find(cast(placed=True), identity(2), measure.NODE)),
+    (RecogniserMissing, "in common.* antelopev2; Anna .*w600k_r50; Ben .*ir-se50",
      lambda: measure.judges(["antelopev2"], MIXED, "unknown")),
     (BadEmbedding, "of Eve .*no photo", lambda: measured(picture(face([0.5])), NOBODY)),
 ]  # fmt: skip
@@ -162,7 +164,7 @@ def test_ranking() -> None:
 
 def test_pictures_without_the_score_come_last() -> None:
     """Of four pictures the second has no parts at all."""
-    report = measure.with_more(batch(), "parts", [(0.2, 0.4), (), (0.9,), (0.5, 0.7)], ["coat", "hat"])
+    report = measure.with_parts(batch(), [(0.2, 0.4), (), (0.9,), (0.5, 0.7)], ["coat", "hat"])
     assert measure.scores(report, "parts") == pytest.approx([0.3, None, 0.9, 0.6])
     assert measure.ranking(report, "parts") == [2, 3, 0, 1]
 
@@ -171,7 +173,7 @@ def test_of_equal_pictures_the_one_with_fewer_strangers_is_better() -> None:
     anna, stranger = face([0.7, 0.1]), face([0.0, 0.0], 150)
     pictures = [picture(anna, stranger), picture(anna), picture(anna, stranger, stranger)]
     report = measure.measure(pictures, Cast((Person(identity(0)),)), [JUDGE], stranger_below=0.2)
-    assert [len(one.extra) for one in report.judged] == [1, 0, 2]
+    assert [len(one.stranger_faces) for one in report.judged_pictures] == [1, 0, 2]
     assert measure.ranking(report, "resemblance") == [1, 0, 2]
 
 
@@ -182,7 +184,7 @@ def test_what_the_numbers_do_not_say_is_said() -> None:
 
 
 def test_the_text_alignment_of_all_pictures_is_their_mean() -> None:
-    report = measure.with_more(measure.without_people(2, "unknown"), "text", [0.2, 0.3])
+    report = measure.with_text_alignment(measure.report_without_people(2, "unknown"), [0.2, 0.3])
     lines = measure.describe(report).splitlines()
     assert lines == [
         "Picture 1: text alignment 0.200",
@@ -201,14 +203,14 @@ def test_the_picture_shows_everybody_in_the_colour_of_their_place() -> None:
     report = measure.measure(large, cast(placed=True), [JUDGE])
 
     def drawn(number: int, color: torch.Tensor, columns: slice) -> int:
-        shown = (who_is_who(blank, report, number) * 255).round().byte()
+        shown = (annotate(blank, report, number) * 255).round().byte()
         return int((shown[:, columns] == color).all(-1).sum())
 
     assert drawn(0, second, slice(100, 190)) > 300 > drawn(0, first, slice(100, 190)), "Ben stands in Anna's place"
     assert drawn(0, first, slice(450, 500)) > 50, "Anna in Ben's"
     assert drawn(1, torch.tensor((170, 170, 170)), slice(100, 300)) > 200, "a stranger"
     assert drawn(1, first, slice(100, 300)) > 300 and drawn(1, second, slice(320, 500)) > 300, "both are missing"
-    middles = (who_is_who(blank, report, 1)[200, [200, 400]] * 255).round()
+    middles = (annotate(blank, report, 1)[200, [200, 400]] * 255).round()
     assert torch.equal(middles, torch.stack([first, second]).float()), "crossed out in their places"
 
 
@@ -217,7 +219,7 @@ def test_a_swapped_face_is_named_with_both_similarities() -> None:
     blank = torch.zeros(400, 800, 3)
     swapped = picture(face([0.1, 0.6], 200, 240, 120), face([0.7, 0.2], 400, 240, 120), width=800, height=400)
     report = measure.measure([swapped], cast(placed=True), [JUDGE])
-    shown = (who_is_who(blank, report, 0) * 255).round()
+    shown = (annotate(blank, report, 0) * 255).round()
     expected = Sheet(Image.new("RGB", (800, 400)))
     expected.label("2", "Ben 0.60, not Anna 0.10", (140.0, 180.0), (230, 159, 0), 200.0)  # up to the next
     expected.label("1", "Anna 0.70, not Ben 0.20", (340.0, 180.0), (86, 180, 233), 2.4 * 120)
@@ -229,5 +231,5 @@ def test_a_stranger_has_a_grey_frame() -> None:
     blank = torch.zeros(400, 800, 3)
     found = picture(face([0.7, 0.1], 200, 200, 120), face([0.0, 0.0], 600, 200, 120), width=800, height=400)
     report = measure.measure([found], Cast((Person(identity(0)),)), [JUDGE], stranger_below=0.2)
-    edges = (who_is_who(blank, report, 0)[200, [140, 540]] * 255).round()
+    edges = (annotate(blank, report, 0)[200, [140, 540]] * 255).round()
     assert edges.tolist() == [[86, 180, 233], [170, 170, 170]]

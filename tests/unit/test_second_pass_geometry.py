@@ -68,23 +68,23 @@ def test_who_needs_it(which, similarities, expected):
     listed = [replace(one, similarity=s) for one, s in zip(everybody, similarities, strict=True)]
     decisions = crops.decide(listed, faces, replace(EVERYBODY, who=which))
     assert [one.crop is not None for one in decisions] == expected
-    assert [("second pass" in one.why) for one in decisions] == expected
-    assert "face 40 px high" in decisions[0].why
+    assert [("second pass" in one.reason) for one in decisions] == expected
+    assert "face 40 px high" in decisions[0].reason
 
 
 def test_people_without_a_face_are_cut_out_in_their_place_or_left():
     everybody, _ = people(face(60, 100), face(240, 100), similarity=None)
     everybody[1] = replace(everybody[1], box=None, keypoints=None)
     placed, bare = decisions = crops.decide(everybody, Faces((), 320, 200), EVERYBODY)
-    assert placed.crop and "cut out in their place" in placed.why
-    assert bare.crop is None and "no place with a face" in bare.why and len(crops.troubles(decisions, 1)) == 2
+    assert placed.crop and "cut out in their place" in placed.reason
+    assert bare.crop is None and "no place with a face" in bare.reason and len(crops.troubles(decisions, 1)) == 2
     left = crops.decide(everybody, Faces((), 320, 200), replace(EVERYBODY, use_places=False))
-    assert not any(one.crop for one in left) and crops.NOBODY in crops.troubles(left, 1)
+    assert not any(one.crop for one in left) and crops.NO_FACE_CHOSEN in crops.troubles(left, 1)
     (beside,) = cut(face(-3, 100))
-    assert beside.crop is None and "outside of the picture" in beside.why
+    assert beside.crop is None and "outside of the picture" in beside.reason
     both, faces = people(face(100, 100, 20), face(100, 100, 150))
     behind = crops.decide(both[:1], faces, EVERYBODY)
-    assert behind[0].crop is None and "covered" in behind[0].why and crops.troubles(behind, 1)
+    assert behind[0].crop is None and "covered" in behind[0].reason and crops.troubles(behind, 1)
 
 
 def test_a_mask_falls_to_nothing_within_its_square_but_not_where_the_picture_ends():
@@ -123,14 +123,15 @@ def test_outside_of_the_mask_nothing_changes_by_a_bit(match, channels, kind):
     images = (picture(channels=channels, batch=2).double() / 3).to(kind)  # of float64 more digits than float32 has
     where = of(cut(face(60, 100), face(10, 12), face(300, 190, 90)), count=2)
     new = torch.rand(3, 256, 256, 3, generator=torch.Generator().manual_seed(9))
-    pasted, masks = crops.paste(images, where, new, match)
+    result = crops.paste(images, where, new, match)
+    pasted, masks = result.images, result.mask
     assert pasted.dtype == kind and pasted.shape == images.shape
     outside = masks == 0
     assert torch.equal(pasted[outside], images[outside]) and torch.equal(pasted[1], images[1])
     assert torch.equal(pasted[..., 3:], images[..., 3:])
     assert (pasted[0][masks[0] == 1][:, :3] - images[0][masks[0] == 1][:, :3]).abs().max() > 0.1
-    nobody, nowhere = crops.paste(images, of([], count=2), torch.zeros(0, 256, 256, 3), match)
-    assert torch.equal(nobody, images) and not nowhere.any()
+    unchanged = crops.paste(images, of([], count=2), torch.zeros(0, 256, 256, 3), match)
+    assert torch.equal(unchanged.images, images) and not unchanged.mask.any()
 
 
 @pytest.mark.parametrize("lean", [0, 90, 180, -90])
@@ -138,15 +139,17 @@ def test_untouched_crops_of_the_same_size_come_back_exactly(lean):
     images = picture()
     where = of(cut(face(160, 100, 40, lean), face(10, 12, 40, lean), size=120), size=120)
     assert {crop.square[2] - crop.square[0] for crop in where.crops} == {120}
-    assert torch.equal(crops.paste(images, where, enlarged(images, where), "none")[0], images)
+    assert torch.equal(crops.paste(images, where, enlarged(images, where), "none").images, images)
 
 
 @pytest.mark.parametrize("heights", [(60, 70), (70, 60)])
 def test_the_larger_of_two_faces_lies_on_top(heights):
     """Whoever was listed first."""
     decisions, above = cut(face(100, 100, heights[0]), face(130, 100, heights[1])), heights.index(70)
+    line = f"Faces overlap, the larger on top: {NAMES[above]} over {NAMES[1 - above]}"
+    assert crops.troubles(decisions, 1) == [line]
     colors = torch.stack([torch.full((256, 256, 3), float(n == above)) for n in (0, 1)])
-    pasted, _ = crops.paste(torch.full((1, 200, 320, 3), 0.5), of(decisions), colors, "none")
+    pasted = crops.paste(torch.full((1, 200, 320, 3), 0.5), of(decisions), colors, "none").images
     x0, y0, x1, y1 = (round(side) for side in decisions[above].candidate.box)
     assert pasted[0, y0 + 2 : y1 - 2, x0 + 2 : x1 - 2].min() > 0.9999
     assert pasted[0, 100, 160 if above == 0 else 70].max() < 1e-3
@@ -157,9 +160,9 @@ def test_colours_follow_what_lies_around_the_face():
     images = smooth.movedim(1, -1) * 0.5 + 0.2
     where = of(cut(face(160, 100)))
     tinted = (enlarged(images, where) * 0.7 + torch.tensor([0.2, 0.0, 0.1])).clamp(0, 1)
-    around, on, none = ((crops.paste(images, where, tinted, how)[0] - images).abs().mean() for how in crops.MATCHES)
+    around, on, none = ((crops.paste(images, where, tinted, how).images - images).abs().mean() for how in crops.MATCHES)
     assert around < 0.1 * none and on < 0.1 * none
-    flat, _ = crops.paste(images, where, torch.full((1, 256, 256, 3), 0.9), "around the face")
+    flat = crops.paste(images, where, torch.full((1, 256, 256, 3), 0.9), "around the face").images
     assert flat.isfinite().all() and flat.min() >= 0 and flat.max() <= 1
 
 
@@ -170,7 +173,7 @@ def small_and_large() -> list[crops.Decision]:
 
 
 def test_the_rows_of_the_batch_keep_the_numbers_of_the_places():
-    cast = crops.cast_of(small_and_large(), 256)
+    cast = crops.cast_by_row(small_and_large(), 256)
     assert [(person.identity.name, person.place) for person in cast.people] == [("Ann", 1), ("Cid", 3)]
 
 
@@ -188,7 +191,7 @@ def test_the_preview_shows_who_is_cut_out_and_counts_the_others():
     """Thick frames around squares and faces that are cut out, thin ones around those that stay; a line below."""
     image = torch.zeros(200, 320, 3)
     decisions = small_and_large()
-    shown = (crops.who_is_cut_out(image, decisions) * 255).round().byte()
+    shown = (crops.draw_crops(image, decisions) * 255).round().byte()
     blue, orange, green = (torch.tensor(colour) for colour in ((86, 180, 233), (230, 159, 0), (0, 190, 130)))
     for number, colour, thick in ((0, blue, True), (1, orange, False), (2, green, True)):
         left, top, _, bottom = (round(side) for side in decisions[number].candidate.box)

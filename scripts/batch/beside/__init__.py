@@ -25,7 +25,7 @@ class AsFile:
         else:
             numbers = {
                 "names": report.names,
-                "places": report.numbers if report.placed else None,
+                "places": report.numbers if report.has_places else None,
                 "labels": report.labels,
                 "method": report.method,
                 "pictures": {name: [asdict(one) for one in report.pictures[name]] for name in report.recognisers},

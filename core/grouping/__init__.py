@@ -1,0 +1,34 @@
+"""Faces of many photos sorted into people: by what they look like, by the names of files, and by hand.
+
+One module answers one question:
+
+    photo_faces.py   a face in a photo
+    file_names.py    the person that a file is named after
+    clusters.py      which faces are one person
+    naming.py        what these people are called
+    corrections.py   what somebody wrote by hand to change it
+    sorting.py       all of these, one after the other
+    report_text.py   who is on which photo, in lines of text, and what may be wrong
+"""
+
+from .clusters import SAME_PERSON, allowed_pairs, clusters, similarities
+from .file_names import name_of
+from .naming import names_of_faces
+from .photo_faces import LEFT_OUT, PhotoFace
+from .report_text import remarks, report
+from .sorting import SortedFaces, sort_faces
+
+__all__ = [
+    "LEFT_OUT",
+    "SAME_PERSON",
+    "PhotoFace",
+    "SortedFaces",
+    "allowed_pairs",
+    "clusters",
+    "name_of",
+    "names_of_faces",
+    "remarks",
+    "report",
+    "similarities",
+    "sort_faces",
+]

@@ -1,0 +1,84 @@
+"""Which faces are one person, by what they look like: average linkage of their similarities."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ..errors import BadCast
+from ..names import folded
+from ..people import Face
+from .file_names import name_of
+from .photo_faces import PhotoFace
+
+SAME_PERSON = 0.4
+"""Mean cosine from which two groups of faces are one person. On photos of known people everything from 0.35 to 0.45
+sorted all of them right (docs/dev/measuring.md)."""
+_NEVER = 1e9
+"""Distance of two faces that are never one person: the mean of no group's millions of pairs brings it below 1."""
+
+
+def similarities(faces: Sequence[Face]) -> Tensor:
+    """(faces, faces) cosines of all pairs, float64, the mean over their recognisers: each makes mistakes of its own.
+
+    Raises BadCast where the faces were made without a recogniser.
+    """
+    recognisers = list(faces[0].embeddings)
+    if not recognisers:
+        raise BadCast(
+            "Photos cannot be sorted into people: the face model has no recogniser, which tells who is alike.",
+            "Choose one in Load Face Embedder, or use Person for each person, then Cast.",
+        )
+    tables: list[Tensor] = []
+    for recogniser in recognisers:
+        embeddings = torch.stack([face.embeddings[recogniser] for face in faces]).double()
+        units = normalize(embeddings, dim=-1)  # (faces, 512)
+        tables.append(units @ units.T)
+    return torch.stack(tables).mean(0)
+
+
+def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
+    """(faces, faces) bool: which pairs may be one person.
+
+    by_face: True allows all pairs but two faces of one photo. False makes every face a person of its own, but for
+    photos whose files bear the same name.
+    """
+    photos = torch.tensor([face.photo for face in faces])
+    of_two_photos = photos[:, None] != photos
+    if by_face:
+        return of_two_photos
+    names: list[str] = []
+    for face in faces:
+        # A photo with several faces is not one person's, whatever its name.
+        names.append("" if face.part else folded(name_of(face.file)))
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names)) if name}
+    number_of_name = torch.tensor([numbers.get(name, -1) for name in names])
+    same_name = (number_of_name[:, None] == number_of_name) & (number_of_name >= 0)
+    return of_two_photos & same_name
+
+
+def clusters(similarity: Tensor, allowed: Tensor, same_from: float) -> list[list[int]]:
+    """Indices of faces, per person, in the order of first appearance: average linkage (Sokal and Michener 1958).
+
+    The two groups with the highest mean similarity are joined until none has `same_from`. Faces that are not `allowed`
+    to be one person never meet in a group. The order of the faces decides nothing but the order of the groups.
+    similarity: (faces, faces). allowed: (faces, faces) bool.
+    """
+    count = len(similarity)
+    if count < 2:
+        return [[face] for face in range(count)]
+    import scipy.cluster.hierarchy  # pyright: ignore[reportMissingTypeStubs]
+
+    hierarchy: Any = scipy.cluster.hierarchy
+    # By rounding, copies of a photo are more than 1 alike.
+    distances = (1 - similarity).clamp(min=0).masked_fill(~allowed, _NEVER)
+    above_diagonal = tuple(torch.triu_indices(count, count, 1))
+    condensed = distances[above_diagonal]  # (pairs,), each pair once, as scipy reads them
+    linkage = hierarchy.linkage(condensed.numpy(), "average")
+    number_of_face = hierarchy.fcluster(linkage, 1 - same_from, "distance")
+    groups: dict[int, list[int]] = {}
+    for face, number in enumerate(number_of_face):
+        groups.setdefault(int(number), []).append(face)
+    return list(groups.values())

@@ -1,0 +1,132 @@
+"""What somebody wrote by hand to change who is on which photo: "5: Ben", "5.2: Ben", "anna_3.jpg: Ben", "7, 9: -".
+
+The left side is a photo by its number or file, one of its faces, or all faces of a name; the right side is the name
+that they get, or - to leave them out. Commas, semicolons or line breaks, also those of Chinese keyboards, stand between
+corrections.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import BadCast, counted, listed
+from ..names import folded, same_name
+from ..text import COMMAS, NAME, plain
+from .naming import one_spelling
+from .photo_faces import LEFT_OUT, PhotoFace
+
+_BETWEEN_PIECES = re.compile(f"[{COMMAS};\uff1b]")  # \uff1b is the semicolon of a Chinese keyboard
+_CHINESE_COLON = "\uff1a"
+
+
+@dataclass(frozen=True)
+class Correction:
+    """keys: left sides, as they were written: "5", "5.2", "anna_3.jpg", "person 3". name: what these faces become."""
+
+    keys: tuple[str, ...]
+    name: str
+
+
+def apply_corrections(faces: Sequence[PhotoFace], names: Sequence[str], files: Sequence[str], text: str) -> list[str]:
+    """Per face the name of its person after the corrections in `text`, one after the other.
+
+    names: per face, before. files: of all photos, also of those without a face; "" for pictures without a file.
+    Raises BadCast for a correction of what is not there, and for one that says nothing.
+    """
+    corrected = list(names)
+    for correction in _parsed(text):
+        for key in correction.keys:
+            for face in _faces_meant(key, correction.name, faces, corrected, files):
+                corrected[face] = correction.name
+    # Behind the names before, so that a correction takes their spelling.
+    return one_spelling([*names, *corrected])[len(names) :]
+
+
+def _parsed(text: str) -> Iterator[Correction]:
+    """The corrections of a text, in order. Raises BadCast at the first that cannot be read."""
+    for line in text.splitlines():
+        keys: list[str] = []
+        for written in _BETWEEN_PIECES.split(line):
+            piece = plain(written)
+            if not piece:
+                continue
+            key, colon, name = piece.replace(_CHINESE_COLON, ":").rpartition(":")
+            if not colon:
+                # "7, 9: -": without a colon it is a left side, and the name follows.
+                keys.append(name.strip())
+                continue
+            keys.append(key.strip())
+            yield Correction(tuple(keys), _checked_name(piece, key.strip(), name.strip()))
+            keys = []
+        if keys:
+            raise _useless(listed(keys), "does not say who that is", "Write a name behind it: 5: Anna, or 5: -.")
+
+
+def _checked_name(piece: str, key: str, name: str) -> str:
+    """The name of a correction. Raises BadCast for a piece without a left side or a name."""
+    if not key:
+        raise _useless(piece, "does not say which photo that is", "Write its number before the colon: 5: Anna.")
+    name = plain(name, NAME)
+    if not name or name.isdecimal():
+        raise _useless(piece, "gives no name", "Write the person's name as the preview shows it: 5: Anna.")
+    return name
+
+
+def _faces_meant(
+    key: str, name: str, faces: Sequence[PhotoFace], names: Sequence[str], files: Sequence[str]
+) -> list[int]:
+    """Indices of the faces that the left side of a correction means. Raises BadCast where there are none.
+
+    name: the right side. names: per face, as corrected so far. A photo of several faces is meant only to leave it out.
+    """
+    same_person = [face for face, person in enumerate(names) if folded(person) == folded(key) and person != LEFT_OUT]
+    if same_person:
+        return same_person
+    by_number_or_part = [index for index, face in enumerate(faces) if key == face.number or _is_part(key, face)]
+    if by_number_or_part:
+        return by_number_or_part
+    photo = _photo_number(key, files)
+    if photo is None:
+        raise _useless(
+            f"{key}: {name}",
+            f"speaks of {plain(key, NAME)}, but of {counted(len(files), 'photo')} none has that number or name, and "
+            "no person",
+            f"Write a number from 1 to {len(files)}, the name of a file, or a person's name as the preview shows it.",
+        )
+    in_photo = [index for index, face in enumerate(faces) if face.photo == photo]
+    if name == LEFT_OUT:
+        return in_photo
+    if not in_photo:
+        raise _useless(f"{key}: {name}", f"speaks of photo {photo}, in which no face was found", "Take that line out.")
+    if len(in_photo) > 1:
+        numbers = listed([faces[index].number for index in in_photo])
+        raise _useless(f"{key}: {name}", f"speaks of photo {photo} with {len(in_photo)} faces", f"Write {numbers}.")
+    return in_photo
+
+
+def _is_part(key: str, face: PhotoFace) -> bool:
+    """Whether a left side names this face of a file: anna.jpg.2."""
+    return bool(face.file) and same_name(key, f"{face.file}.{face.part}")
+
+
+def _photo_number(key: str, files: Sequence[str]) -> int | None:
+    """The number, from 1, of the photo that a left side names by number, file or file without ending; None for none."""
+    # int() refuses thousands of digits, with an error of its own.
+    is_a_number = key.isdecimal() and len(key) < 10
+    if is_a_number and 1 <= int(key) <= len(files):
+        return int(key)
+    names = [folded(file) for file in files]
+    wanted = folded(key)
+    if wanted in names:
+        return names.index(wanted) + 1
+    stems = [os.path.splitext(name)[0] for name in names]
+    # anna.jpg and anna.png are two photos: anna alone names neither.
+    if stems.count(wanted) == 1:
+        return stems.index(wanted) + 1
+    return None
+
+
+def _useless(text: str, why: str, advice: str) -> BadCast:
+    """The error for a correction. why: what follows the quoted text."""
+    return BadCast(f"The correction {plain(text, 100)!r} {why}.", advice)

@@ -1,0 +1,51 @@
+"""What people who were found among photos are called: a name by hand, that of their files, or a number."""
+
+from collections.abc import Sequence
+
+from ..names import folded
+from .file_names import name_of
+from .photo_faces import PhotoFace
+
+
+def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
+    """Per face the name of its person. Groups of one name become one person.
+
+    groups: per person the indices of the faces. names: per group a name that somebody wrote, "" for none; there may be
+    fewer names than groups. A group without one takes the name of its files, or is called person 1, person 2, ... The
+    name of files counts where all photos of that name lie in one group.
+    """
+    names_by_group = [_names_of_files(faces, members) for members in groups]
+    names_of_all: list[str] = []
+    for names_of_group in names_by_group:
+        names_of_all += names_of_group
+    name_of_face = [""] * len(faces)
+    for number, members in enumerate(groups):
+        name = names[number] if number < len(names) else ""
+        if not name:
+            of_this_group_alone = {found for found in names_by_group[number] if names_of_all.count(found) == 1}
+            name = _most_frequent(faces, members, of_this_group_alone) or f"person {number + 1}"
+        for member in members:
+            name_of_face[member] = name
+    return one_spelling(name_of_face)
+
+
+def _names_of_files(faces: Sequence[PhotoFace], members: Sequence[int]) -> set[str]:
+    """The names of a group's files, of photos in which the face is the only one that is used."""
+    names = {name_of(faces[member].file) for member in members if not faces[member].part}
+    return names - {""}
+
+
+def _most_frequent(faces: Sequence[PhotoFace], members: Sequence[int], names: set[str]) -> str:
+    """The one of these names that most files of a group bear, of equal ones the first; "" where none is borne."""
+    borne: list[str] = []
+    for member in members:
+        name = name_of(faces[member].file)
+        if name in names:
+            borne.append(name)
+    return max(borne, key=borne.count, default="")
+
+
+def one_spelling(names: Sequence[str]) -> list[str]:
+    """The names, each as it was written first: anna is Anna where Anna came before."""
+    first_spelling: dict[str, str] = {}
+    return [first_spelling.setdefault(folded(name), name) for name in names]

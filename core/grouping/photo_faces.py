@@ -1,0 +1,32 @@
+"""One face in one of many photos, and how photo and face are numbered."""
+
+from dataclasses import dataclass
+
+from ..people import Face
+
+LEFT_OUT = "-"
+"""Stands where the name of a person would stand: the face is left out."""
+
+
+@dataclass(frozen=True)
+class PhotoFace:
+    """One face in one photo.
+
+    photo: number of the photo, from 1. part: number of the face in it from left to right, from 1; 0 where the face is
+    the only one of its photo that is used. file: name of the photo's file, "" for a picture without one.
+    """
+
+    photo: int
+    part: int
+    file: str
+    face: Face
+
+    @property
+    def number(self) -> str:
+        """As people see it and write it: 5 for a photo, 5.2 for the second face in it."""
+        return f"{self.photo}.{self.part}" if self.part else str(self.photo)
+
+    @property
+    def label(self) -> str:
+        """The number and the file."""
+        return f"{self.number} {self.file}".strip()

@@ -1,0 +1,57 @@
+"""Who is on which photo, in lines of text, and what may be wrong with it."""
+
+from ..errors import counted, gathered
+from ..faces import analysis
+from .sorting import SortedFaces
+
+_ONE_PHOTO = 0.995
+"""Cosine of two faces that come from one photo; one half as large has 0.98."""
+
+
+def remarks(result: SortedFaces) -> list[str]:
+    """Lines of the note: faces that are unlike the other faces of their person, and photos that are there twice."""
+    unlike: list[str] = []
+    for name, members in result.people.items():
+        for face, mean in zip(members, result.similarity_to_others(members), strict=True):
+            if mean is not None and mean < result.same_from:
+                unlike.append(f"{result.faces[face].label} ({name}, {mean:.2f})")
+    after = f"; one person from {result.same_from:g}: look at the preview, and at corrections"
+    return [
+        *gathered("Hardly like the others of their person", unlike, after),
+        *gathered("One photo twice", _photos_twice(result)),
+    ]
+
+
+def _photos_twice(result: SortedFaces) -> list[str]:
+    """The first photo and each copy of it, of one person: it counts more than once where photos are combined."""
+    twice: list[str] = []
+    for members in result.people.values():
+        for index, copy in enumerate(members):
+            for first in members[:index]:
+                if result.similarity[copy, first] >= _ONE_PHOTO:
+                    twice.append(f"{result.faces[first].label} and {result.faces[copy].label}")
+                    break
+    return twice
+
+
+def report(result: SortedFaces) -> list[str]:
+    """A line per person and, below it, per photo of that person; then the faces that somebody left out by hand."""
+    lines: list[str] = []
+    for number, (name, members) in enumerate(result.people.items(), 1):
+        lines.append(f"{number} {name}: {counted(len(members), 'photo')}")
+        for face, mean in zip(members, result.similarity_to_others(members), strict=True):
+            lines.append(_line_of_face(result, face, mean))
+    left_out = [f"photo {result.faces[face].label}" for face in result.left_out]
+    return [*lines, *gathered("Left out by hand", left_out)]
+
+
+def _line_of_face(result: SortedFaces, face: int, mean: float | None) -> str:
+    """mean: similarity to the person's other faces, None without any."""
+    photo_face = result.faces[face]
+    line = f"  photo {photo_face.label}: "
+    if mean is not None:
+        line += f"{mean:.2f} like their others, "
+    line += analysis.describe(photo_face.face)
+    if result.names_before[face] != result.names[face]:
+        line += f"; corrected, was {result.names_before[face]}"
+    return line

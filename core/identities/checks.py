@@ -1,0 +1,81 @@
+"""Whether the embeddings and pictures of an identity can be used: they may come from files and from other packs."""
+
+import torch
+from torch import Tensor
+
+from ..errors import BadEmbedding
+from ..models.tensors import ends
+from ..people import ALIGNED, EMBEDDING, LOOSE, Identity, Portraits
+
+_SMALLEST = 1e-6
+_LARGEST = 1e4
+"""Between these two lies the largest number of every embedding; the numbers of recognisers reach a few units."""
+
+
+def lengths(rows: Tensor) -> Tensor:
+    """The length of each row. rows: (n, c). Returns (n, 1)."""
+    return rows.square().sum(dim=1, keepdim=True).sqrt()
+
+
+def why_bad(rows: Tensor) -> str | None:
+    """Why embeddings cannot be used, as the end of a sentence about one of them; None when they can.
+
+    rows: (n, EMBEDDING); n may be 0.
+    """
+    if rows.ndim != 2 or rows.shape[1] != EMBEDDING:
+        return f"it has the shape {tuple(rows.shape)} instead of (photos, {EMBEDDING})"
+    if rows.isnan().any():
+        return "it contains NaN"
+    if rows.isinf().any():
+        return "it contains infinity"
+    if not len(rows):
+        return None
+    largest_numbers = rows.abs().amax(dim=1)  # (n,)
+    smallest = float(largest_numbers.min())
+    largest = float(largest_numbers.max())
+    if smallest == 0:
+        return "it is all zeros"
+    if smallest < _SMALLEST:
+        return f"none of its numbers is above {smallest:g}"
+    if largest > _LARGEST:
+        return f"its numbers reach {largest:g}"
+    return None
+
+
+def why_bad_crops(crops: Tensor) -> str | None:
+    """Why the crops of an identity cannot be shown, as the end of a sentence; None when they can.
+
+    They reach from 0 to 1. Up to 255 is let pass, because other programs may count so.
+    """
+    if crops.is_complex():
+        return f"its pictures are of type {crops.dtype}"
+    for end in ends(crops):
+        # NaN is not at most 255 either.
+        if not abs(end) <= 255:
+            return f"its pictures hold {end:g} where they reach from 0 to 1"
+    return None
+
+
+def why_bad_portraits(portraits: Portraits, photos: int) -> str | None:
+    """Why portraits are not those of so many photos, as the end of a sentence; None when they are."""
+    kinds = (("aligned", portraits.aligned, ALIGNED), ("loose", portraits.loose, LOOSE))
+    for kind, pictures, side in kinds:
+        shape = tuple(pictures.shape)
+        expected = (photos, side, side, 3)
+        if shape != expected or pictures.dtype != torch.uint8:
+            return f"its {kind} portraits are {pictures.dtype} of shape {shape}, not uint8 of {expected}"
+    return None
+
+
+def check(identity: Identity) -> Identity:
+    """The identity itself. Raises BadEmbedding when one of its embeddings cannot be used."""
+    for recogniser, rows in identity.embeddings.items():
+        why = why_bad(rows)
+        if why:
+            raise BadEmbedding(identity.name, recogniser, why)
+    return identity
+
+
+def photos_of(identity: Identity) -> int:
+    """How many photos the identity was made of; 0 when none of them showed a face."""
+    return len(identity.crops)

@@ -1,0 +1,158 @@
+"""An identity from the faces of photos, and several photos of one person as a method reads them."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import BadCast, BadEmbedding, listed
+from ..methods import Method
+from ..models.packs import where
+from ..people import CROP, EMBEDDING, Face, Identity, Person, Portraits
+from .checks import check, lengths, why_bad
+
+PHOTOS = ("mean", "normalised mean", "sequence", "weighted mean")
+"""The ways to use several photos of one person, see `combine`."""
+_OPPOSITE = 1e-3
+"""A mean of photos that is shorter than this, in parts of their own length, is made of opposites and rounding."""
+_LEAST_AGREEMENT = 0.02
+"""Mean cosine of a photo with the others. Even a photo of another person is not quite left out, and not turned
+around."""
+
+
+class RecogniserMissing(BadCast):
+    """An identity, or two sides that are compared, without the recogniser that is needed."""
+
+
+class PortraitsMissing(BadCast):
+    """An identity without pictures of the face, where a method looks at them."""
+
+
+def from_faces(name: str, faces: Sequence[Face], recognisers: Sequence[str]) -> Identity:
+    """One person from one face of each photo; no faces make an identity without photos.
+
+    recognisers: those of the face model that found the faces. The identity has portraits if every face has one.
+    Raises BadEmbedding.
+    """
+    embeddings: dict[str, Tensor] = {}
+    for recogniser in recognisers:
+        rows = [face.embeddings[recogniser] for face in faces]
+        embeddings[recogniser] = torch.stack(rows) if rows else torch.zeros(0, EMBEDDING)
+    crops = torch.stack([face.crop for face in faces]) if faces else torch.zeros(0, CROP, CROP, 3)
+    one_person_from: dict[str, float] = {}
+    for face in faces:
+        one_person_from |= face.one_person_from
+    return check(Identity(name, embeddings, crops, _portraits_of_all(faces), one_person_from=one_person_from))
+
+
+def _portraits_of_all(faces: Sequence[Face]) -> Portraits | None:
+    """The portraits of all faces, one after the other; None where a face has none."""
+    portraits = [face.portrait for face in faces if face.portrait]
+    if not faces or len(portraits) != len(faces):
+        return None
+    aligned = torch.cat([portrait.aligned for portrait in portraits])
+    loose = torch.cat([portrait.loose for portrait in portraits])
+    return Portraits(aligned, loose)
+
+
+def portraits(identity: Identity, method: str) -> Portraits:
+    """The portraits of one person, a pair per photo.
+
+    method: its title, for messages. Raises PortraitsMissing, and BadCast for a person without a photo.
+    """
+    _check_has_photo(identity, method)
+    if identity.portraits is None:
+        raise PortraitsMissing(
+            f"{method} looks at pictures of the face, and this identity ({identity.name}) has none: its file holds "
+            "embeddings alone.",
+            "Make the identity again from the photos, and save it again.",
+        )
+    return identity.portraits
+
+
+def _check_has_photo(identity: Identity, method: str) -> None:
+    """Raise BadCast for a person who is known to a LoRA alone."""
+    if identity.by_lora_alone:
+        raise BadCast(
+            f"{identity.name} has a LoRA and no photo, and {method} reads photos.",
+            "Give them weight 0 in the Cast for this node; LoRA per Person draws them.",
+        )
+
+
+def combine(identity: Identity, recogniser: str, photos: str, method: str) -> Tensor:
+    """The photos of one person as a method reads them, float32.
+
+    photos: one of PHOTOS.
+        "mean" -> (1, 512).
+        "normalised mean" -> (1, 512), the mean direction at the mean length, so that photos with a strong embedding do
+        not outweigh the others.
+        "weighted mean" -> (1, 512), photos that agree with the others count more, see `_agreement`.
+        "sequence" -> (photos, 512), the embeddings as they are.
+    method: its title, for messages.
+    Raises RecogniserMissing, BadCast for a person without a photo, BadEmbedding when the embeddings cannot be used.
+    """
+    rows = _usable_embeddings(identity, recogniser, method)  # (photos, 512)
+    if photos == "sequence":
+        return rows
+    lengths_of_rows = lengths(rows)  # (photos, 1)
+    if photos == "normalised mean":
+        direction = (rows / lengths_of_rows).mean(dim=0, keepdim=True)  # (1, 512)
+        _check_not_opposite(direction, 1.0, identity.name, recogniser)
+        return direction / lengths(direction) * lengths_of_rows.mean()
+    if photos == "weighted mean":
+        weights = _agreement(rows) ** 2  # (photos, 1)
+        mean = (rows * weights).sum(dim=0, keepdim=True) / weights.sum()
+    else:
+        mean = rows.mean(dim=0, keepdim=True)
+    _check_not_opposite(mean, lengths_of_rows.mean(), identity.name, recogniser)
+    return mean
+
+
+def _usable_embeddings(identity: Identity, recogniser: str, method: str) -> Tensor:
+    """(photos, 512) by one recogniser, as it gave them. Raises what `combine` does."""
+    _check_has_photo(identity, method)
+    rows = identity.embeddings.get(recogniser)
+    if rows is None:
+        known = listed(sorted(identity.embeddings), "no embedding")
+        raise RecogniserMissing(
+            f"{method} needs {recogniser}, this identity ({identity.name}) has {known}.",
+            f"Choose {recogniser} in Load Face Embedder and make the identity again from the photos. "
+            f"Its file: {where(recogniser)}.",
+        )
+    if not len(rows):
+        raise BadEmbedding(identity.name, recogniser, "no photo of this person shows a face")
+    why = why_bad(rows)
+    if why:
+        raise BadEmbedding(identity.name, recogniser, why)
+    return rows
+
+
+def _check_not_opposite(mean: Tensor, length: Tensor | float, name: str, recogniser: str) -> None:
+    """Raise BadEmbedding where the photos have cancelled each other. length: the mean length of a photo."""
+    if lengths(mean) < _OPPOSITE * length:
+        raise BadEmbedding(
+            name,
+            recogniser,
+            "its photos are opposites, so nothing is left of their mean",
+            "Leave out a photo, or use a sequence.",
+        )
+
+
+def _agreement(rows: Tensor) -> Tensor:
+    """(photos, 1): mean cosine of each photo with the others; 1 for all where there are one or two.
+
+    Its square is the weight of a photo, beside the length that the recogniser gives its embedding: photos that it
+    knows well are long. How sharp a photo is and how far the head turns was measured too and made it worse; both are in
+    the length already (docs/dev/measuring.md).
+    """
+    if len(rows) < 3:
+        return torch.ones(len(rows), 1)
+    units = rows / lengths(rows)
+    # Each row's sum holds the cosine with itself, which is 1.
+    sums = (units @ units.T).sum(dim=1, keepdim=True) - 1
+    return (sums / (len(rows) - 1)).clamp(min=_LEAST_AGREEMENT)
+
+
+def embeddings(person: Person, method: Method, photos: str) -> Tensor:
+    """(n, 512) of a person, by the recogniser that the method was trained with. photos, errors: as in `combine`."""
+    return combine(person.identity, method.recogniser, photos, method.title)

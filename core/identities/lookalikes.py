@@ -1,0 +1,93 @@
+"""Which people of a cast look like one person: one photo may be there twice, under two names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ..errors import listed
+from ..people import Identity
+
+ONE_PERSON = 0.8
+"""Cosine from which two people look like one to a recogniser whose file says nothing of it. A photo and a copy of it,
+smaller, cropped, turned or as a bad JPEG, have 0.83 or more; two photos of one person, and so twins, seldom 0.7, and
+others 0.33 at most (docs/dev/measuring.md)."""
+
+
+def look_alike(people: Sequence[Identity]) -> list[str]:
+    """A line for each group of people who look like one person to every recogniser that they share."""
+    alike = _alike(people)
+    groups: list[list[int]] = []
+    for number in range(len(people)):
+        group = _group_of(number, groups, alike.one_person)
+        if group is None:
+            groups.append([number])
+        else:
+            group.append(number)
+    lines: list[str] = []
+    for group in groups:
+        if len(group) < 2:
+            continue
+        first, *others = group
+        names = [people[number].name for number in group]
+        least = float(alike.cosines[first, others].min())
+        who = f"{listed(names[:-1])} and {names[-1]}"
+        lines.append(f"{who} look like one person, {least:.2f}: is one photo there twice?")
+    return lines
+
+
+def _group_of(number: int, groups: Sequence[list[int]], one_person: Tensor) -> list[int] | None:
+    """The first group whose first person looks like person `number`. one_person: (people, people) bool."""
+    for group in groups:
+        if one_person[number, group[0]]:
+            return group
+    return None
+
+
+@dataclass(frozen=True)
+class _Alike:
+    """How alike people are to each other, by the two photos that are most alike.
+
+    cosines: (people, people), by the recogniser to which they are least so; -1 without any that both have.
+    one_person: (people, people) bool, whether every recogniser that both have takes them for one person, and there is
+    one.
+    """
+
+    cosines: Tensor
+    one_person: Tensor
+
+
+def _alike(people: Sequence[Identity]) -> _Alike:
+    """All people compared with each other by each recogniser that both have."""
+    count = len(people)
+    cosines = torch.full((count, count), torch.inf)
+    differ = torch.zeros(count, count, dtype=torch.bool)
+    # A dictionary keeps the order in which recognisers come, which a set does not.
+    recognisers: dict[str, None] = {}
+    for person in people:
+        recognisers |= dict.fromkeys(person.embeddings)
+    for recogniser in recognisers:
+        numbers = [number for number, person in enumerate(people) if len(person.embeddings.get(recogniser, ()))]
+        if not numbers:
+            continue
+        photos = [normalize(people[number].embeddings[recogniser].float(), dim=-1) for number in numbers]
+        limits = torch.tensor([people[number].one_person_from.get(recogniser, ONE_PERSON) for number in numbers])
+        # Rows and columns of these people in the tables of all.
+        pairs = (torch.tensor(numbers)[:, None], torch.tensor(numbers))
+        nearest = _nearest_photos(photos)
+        cosines[pairs] = cosines[pairs].minimum(nearest)
+        # Where two people are of two files of one recogniser, the stricter one counts.
+        differ[pairs] |= nearest < torch.maximum(limits[:, None], limits)
+    share_a_recogniser = ~cosines.isinf()
+    return _Alike(cosines.masked_fill(~share_a_recogniser, -1.0), share_a_recogniser & ~differ)
+
+
+def _nearest_photos(photos: Sequence[Tensor]) -> Tensor:
+    """(people, people): the cosine of the two photos that are most alike. photos: (photos, 512) of length 1 each."""
+    counts = [len(rows) for rows in photos]
+    units = torch.cat(list(photos))
+    cosines = units @ units.T  # (all photos, all photos)
+    of_person = torch.stack([rows.amax(0) for rows in torch.split(cosines, counts)])  # (people, all photos)
+    return torch.stack([columns.amax(1) for columns in torch.split(of_person, counts, 1)])  # (people, people)

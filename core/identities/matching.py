@@ -1,0 +1,56 @@
+"""How alike people and faces are, by the recognisers that both have, and one face for each person."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ..errors import listed
+from ..people import Identity
+from .combining import combine
+
+
+def in_common(embeddings: Iterable[Mapping[str, Tensor]]) -> list[str]:
+    """The recognisers that all people or faces have, by name. embeddings: of each, by recogniser."""
+    common: set[str] | None = None
+    for recognisers in embeddings:
+        common = set(recognisers) if common is None else common & set(recognisers)
+    return sorted(common or ())
+
+
+def known_by(people: Iterable[Identity]) -> list[str]:
+    """Half a sentence per person: their name, and which recognisers they have."""
+    return [f"{person.name} has {listed(sorted(person.embeddings), 'no embedding')}" for person in people]
+
+
+def similarities(
+    people: Sequence[Identity], faces: Sequence[Mapping[str, Tensor]], recogniser: str, node: str
+) -> Tensor:
+    """(people, faces): the mean cosine of each person's photos with each face.
+
+    faces: the embeddings of each, by recogniser. node: for messages. Raises what `combine` does.
+    """
+    if not faces:
+        return torch.zeros(len(people), 0)
+    embeddings = torch.stack([face[recogniser].float() for face in faces])
+    units = normalize(embeddings, dim=-1)  # (faces, 512)
+    rows: list[Tensor] = []
+    for person in people:
+        photos = normalize(combine(person, recogniser, "sequence", node).float(), dim=-1)  # (photos, 512)
+        rows.append((photos @ units.T).mean(0))
+    return torch.stack(rows)
+
+
+def assigned(gain: Tensor) -> list[int | None]:
+    """Per row of `gain` (people, faces) a column of its own, or None, so that the sum is the largest (Kuhn 1955).
+
+    As many rows as possible get a column.
+    """
+    import scipy.optimize  # pyright: ignore[reportMissingTypeStubs]
+
+    optimize: Any = scipy.optimize
+    rows, columns = optimize.linear_sum_assignment(gain.numpy(), maximize=True)
+    column_of = dict(zip(rows.tolist(), columns.tolist(), strict=True))
+    return [column_of.get(row) for row in range(len(gain))]

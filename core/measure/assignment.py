@@ -1,0 +1,77 @@
+"""The face of each person in a picture: by the places of a cast, or by how alike faces and people are."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..errors import BadSize
+from ..geometry import longer_side
+from ..identities import assigned
+from ..people import NOSE, Face, Faces, PlacedCast, Slot
+
+REACH = 1.0
+"""A face stands in a place when its nose is this near to it, in parts of the larger of the two faces' sides."""
+LARGEST_ASPECT = 0.02
+"""How far the logarithm of a picture's shape, width by height, may be from that of its canvas: scaling to multiples of
+8 or 64 changes the shape that much."""
+
+
+def faces_of_people(picture: Faces, cast: PlacedCast | None, table: Tensor, stranger_below: float) -> list[int | None]:
+    """The index of the face of each person in a picture, None for a missing person.
+
+    cast: the people and their places, or None for people without places. People with places are looked for there,
+    others among all faces, so that the sum of similarities is the largest. table: (people, faces) similarities, by the
+    recogniser that judges. A face that is less like all people than `stranger_below` is a stranger's.
+    Raises BadSize as `faces_in_places` does.
+    """
+    faces = faces_in_places(picture, cast) if cast else assigned(table)
+    without_strangers: list[int | None] = []
+    for face in faces:
+        is_stranger = face is not None and bool(table[:, face].max() < stranger_below)
+        without_strangers.append(None if is_stranger else face)
+    return without_strangers
+
+
+def faces_in_places(picture: Faces, cast: PlacedCast) -> list[int | None]:
+    """The index of the face that stands in each person's place, None where no face does.
+
+    As many places as possible get a face, and then the faces are as near as possible. A picture of another size than
+    the canvas is scaled. Raises BadSize where the picture has another shape than the canvas.
+    """
+    scale_x = picture.width / cast.width
+    scale_y = picture.height / cast.height
+    if abs(math.log(scale_x / scale_y)) > LARGEST_ASPECT:
+        raise BadSize(
+            "The picture",
+            (picture.width, picture.height),
+            f"the places of the cast are on a canvas of {cast.width}x{cast.height} px, which has another shape",
+            "Use it before it is cropped, or connect the cast that comes before Place Cast.",
+        )
+    distances: list[list[float]] = []
+    for slot in cast.slots:
+        distances.append([_distance(face, slot, scale_x, scale_y) for face in picture.faces])
+    # reshape: where the picture has no face, the list alone would become a tensor of one dimension.
+    distance = torch.tensor(distances).reshape(len(cast.people), len(picture.faces))  # (people, faces)
+    # A face out of reach costs more than all faces within reach together, so no person loses a face in reach for the
+    # sake of the sum.
+    too_far = torch.tensor(REACH * (len(cast.people) + 1))
+    faces = assigned(-distance.where(distance <= REACH, too_far))
+    within_reach: list[int | None] = []
+    for person, face in enumerate(faces):
+        near = face is not None and bool(distance[person, face] <= REACH)
+        within_reach.append(face if near else None)
+    return within_reach
+
+
+def _distance(face: Face, slot: Slot, scale_x: float, scale_y: float) -> float:
+    """From the nose of a face to a place, in longer sides of the larger face of the two.
+
+    scale_x, scale_y: from the canvas of the places onto the picture of the face.
+    """
+    x, y = face.keypoints[NOSE]
+    side_of_face = longer_side(face.box)
+    side_of_place = longer_side(slot.box) * scale_x if slot.box else 0.0
+    distance = math.hypot(x - slot.center[0] * scale_x, y - slot.center[1] * scale_y)
+    # At least a pixel: a damaged box of no size would divide by 0.
+    return distance / max(side_of_face, side_of_place, 1.0)

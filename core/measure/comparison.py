@@ -1,0 +1,90 @@
+"""Who is looked for in pictures, and by which recognisers these people can be compared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..errors import BadCast, listed
+from ..identities import RecogniserMissing, in_common, known_by
+from ..methods import methods
+from ..models.packs import ANTELOPE
+from ..people import Cast, Identity, NotPlaced, Person, require_together
+from ..places.regions import for_photos
+
+UNKNOWN = "unknown"
+"""Stands for the method where it is not known how the pictures were made."""
+
+
+def _recognisers_of_methods() -> dict[str, str]:
+    """The recogniser of each method, by the method's name in the menu `made_with`, in the order of the methods' ranks.
+
+    PuLID is a method of other packs, so it has no record here.
+    """
+    ranked = [(25, "PuLID", ANTELOPE)]
+    for method in methods():
+        if method.measured_as:
+            ranked.append((method.rank, method.measured_as, method.recogniser))
+    recognisers = {UNKNOWN: ""}
+    for _, name, recogniser in sorted(ranked):
+        recognisers[name] = recogniser
+    return recognisers
+
+
+TRAINED_WITH: Mapping[str, str] = _recognisers_of_methods()
+"""The recogniser that each method was trained with, "" for UNKNOWN. That recogniser is biased towards the pictures of
+the method: any other judges better."""
+
+
+def people_to_find(cast: Cast | None, identity: Identity | None, node: str) -> Cast:
+    """The cast without people of weight 0 or with LoRAs alone, and with one more person, whom `identity` is.
+
+    node: the name of the node that looks for them, for messages.
+    Raises BadCast where no person is left and where people have a picture each, NotPlaced where only some have a place.
+    """
+    require_together(cast, node)
+    people: list[Person] = []
+    if cast:
+        people += [person for person in for_photos(cast).people if person.weight > 0]
+    if identity:
+        people.append(Person(identity))
+    if not people:
+        raise _no_people(cast)
+    unplaced = [person.identity.name for person in people if person.slot is None]
+    if 0 < len(unplaced) < len(people):
+        raise NotPlaced(node, unplaced)
+    if cast:
+        return replace(cast, people=tuple(people))
+    return Cast(tuple(people))
+
+
+def _no_people(cast: Cast | None) -> BadCast:
+    """The error where no person can be looked for."""
+    if cast:
+        return BadCast("There are no people to search: all in the cast have weight 0.", "Raise a weight in Cast.")
+    return BadCast(
+        "There are no people to search: neither a cast nor an identity is connected.",
+        "Connect the cast from Place Cast (who stands where is measured too) or from Cast, or one Person. "
+        "Parts and a prompt can be measured without people.",
+    )
+
+
+def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tuple[str, ...]:
+    """The recognisers by which all people can be compared, the most independent of `method` first.
+
+    The first one decides who is who. loaded: the recognisers of the face model. method: one of TRAINED_WITH; for
+    UNKNOWN the recogniser of any method comes last.
+    Raises RecogniserMissing, with the recognisers of both sides, where they have none in common.
+    """
+    known = in_common(person.identity.embeddings for person in people)
+    shared = [recogniser for recogniser in loaded if recogniser in known]
+    if not shared:
+        recognisers_of_people = "; ".join(known_by(person.identity for person in people))
+        raise RecogniserMissing(
+            f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; "
+            f"{recognisers_of_people}.",
+            "Make every identity with the Load Face Embedder that is connected here, or with recognisers = all found. "
+            "Pictures alone cannot tell people apart.",
+        )
+    trained_with = TRAINED_WITH[method]
+    biased = {trained_with} if trained_with else set(TRAINED_WITH.values())
+    # sorted() keeps the order of equal keys: within both groups that of the face model stays.
+    return tuple(sorted(shared, key=lambda recogniser: recogniser in biased))

@@ -1,0 +1,105 @@
+"""A measured picture with a frame around each face, and the number, name and similarity of the person it shows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ..geometry import patch_rect, shared
+from ..people import Box, Point
+from ..previews import Color, Sheet, as_picture, color_of
+from .report import MeasuredPicture, Report, Sighting
+from .report_text import summary
+
+_STRANGER: Color = (170, 170, 170)
+
+
+@dataclass(frozen=True)
+class _Plate:
+    """What is written at a box: the number of a place, and a text, in the colour of that place."""
+
+    number: str
+    text: str
+    box: Box
+    color: Color
+
+
+def annotate(image: Tensor, report: Report, number: int) -> Tensor:
+    """Picture `number`, from 0, of a report: each face in the colour of the person it is most like, with number, name
+    and similarity; missing people crossed out in their places; strangers in grey.
+
+    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1.
+    """
+    sheet = Sheet(as_picture(image))
+    picture = report.judged_pictures[number]
+    plates = _plates(sheet, report, picture)
+    for face in picture.stranger_faces:
+        sheet.frame(picture.boxes[face], _STRANGER)
+        sheet.label("?", "", sheet.below(picture.boxes[face]), _STRANGER)
+    # All frames before all plates: a plate is not crossed by the frame of another face.
+    for plate in plates:
+        sheet.frame(plate.box, plate.color)
+    for plate in plates:
+        anchor = _anchor(sheet, plate, picture)
+        sheet.label(plate.number, plate.text, anchor, plate.color, _width(sheet, plate, plates))
+    sheet.footer(_footer(report, picture))
+    return sheet.tensor()
+
+
+def _plates(sheet: Sheet, report: Report, picture: MeasuredPicture) -> list[_Plate]:
+    """A plate per person who has a face or a place. Missing people are crossed out on the sheet."""
+    plates: list[_Plate] = []
+    for sighting in picture.sightings:
+        shown = sighting.person if sighting.looks_like is None else sighting.looks_like
+        number = report.numbers[shown]
+        color = color_of(number - 1)
+        if sighting.face is not None:
+            text = _text_of_face(report, sighting, shown)
+            plates.append(_Plate(str(number), text, picture.boxes[sighting.face], color))
+            continue
+        slot = report.people[sighting.person].slot
+        if slot:
+            width, height = sheet.picture.size
+            box = report.canvas_onto(width, height).box(slot.box or patch_rect(slot.center))
+            left, top, right, bottom = box
+            sheet.pen.line((left, top, right, bottom), color, sheet.line)
+            sheet.pen.line((left, bottom, right, top), color, sheet.line)
+            plates.append(_Plate(str(number), f"{report.names[shown]} is missing", box, color))
+    return plates
+
+
+def _text_of_face(report: Report, sighting: Sighting, shown: int) -> str:
+    """shown: index of the person whom the face is most like."""
+    name = report.names[shown]
+    if sighting.swapped:
+        right_name = report.names[sighting.person]
+        return f"{name} {sighting.leakage:.2f}, not {right_name} {sighting.similarity:.2f}"
+    return f"{name} {sighting.similarity:.2f}"
+
+
+def _width(sheet: Sheet, plate: _Plate, plates: Sequence[_Plate]) -> float:
+    """The most pixels that a plate may be wide: some of its box, and no further than the next box in its row."""
+    left, _, right, _ = plate.box
+    width = max(2.4 * (right - left), 9.0 * sheet.letters)
+    return min(width, sheet.room(plate.box, [other.box for other in plates]))
+
+
+def _anchor(sheet: Sheet, plate: _Plate, picture: MeasuredPicture) -> Point:
+    """The lower left corner of a plate: on its box, or below it where it would hide another face."""
+    left, top, _, _ = plate.box
+    # A letter of the small font is about 0.35 of a large letter wide.
+    covered = (left, top - 1.4 * sheet.letters, left + 1.4 * len(plate.text) * sheet.letters / 4, top)
+    hides_a_face = any(other is not plate.box and shared(covered, other) > 0 for other in picture.boxes)
+    return sheet.below(plate.box) if hides_a_face else (left, top)
+
+
+def _footer(report: Report, picture: MeasuredPicture) -> list[str]:
+    """The figures of the picture, and the names of missing people."""
+    figures = summary(picture)
+    if report.people:
+        figures += f" ({report.judge})"
+    lines = [figures]
+    missing = [report.names[sighting.person] for sighting in picture.sightings if sighting.face is None]
+    if missing:
+        lines.append(f"missing: {', '.join(missing)}")
+    return lines

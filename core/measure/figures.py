@@ -1,0 +1,147 @@
+"""The figures of a picture, each with its name and its order, and the figures of a batch.
+
+To add a figure, write a function from a MeasuredPicture to a number (None where the picture has nothing of that kind)
+and give it a row in FIGURES. A test by hand goes into tests/unit/test_measure.py, a sentence for users into
+web/docs/LikenessPickBestLikeness.md, and how it is counted into docs/dev/measuring.md.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .report import MeasuredPicture
+
+PARTS = "parts"
+TEXT_ALIGNMENT = "text alignment"
+
+
+def mean(values: Sequence[float]) -> float | None:
+    """None for no values: a mean of nothing is unknown, and not 0."""
+    if not values:
+        return None
+    return sum(values) / len(values)
+
+
+def weakest_person(picture: MeasuredPicture) -> float | None:
+    """The similarity of the person who is least like the own photos; a missing person counts as 0."""
+    return min((sighting.similarity for sighting in picture.sightings), default=None)
+
+
+def resemblance(picture: MeasuredPicture) -> float | None:
+    """The mean similarity of people to their own photos; a missing person counts as 0."""
+    return mean([sighting.similarity for sighting in picture.sightings])
+
+
+def association(picture: MeasuredPicture) -> float | None:
+    """The share of people whose face is more like them than like any other person, 0..1; a missing person is none."""
+    return mean([float(sighting.right) for sighting in picture.sightings])
+
+
+def margin(picture: MeasuredPicture) -> float | None:
+    """The mean over people of how much more alike they are to themselves than to another; a missing person has 0."""
+    return mean([sighting.margin for sighting in picture.sightings])
+
+
+def leakage(picture: MeasuredPicture) -> float | None:
+    """The mean similarity to another person, over the people who are present; 0 where all are missing."""
+    if not picture.sightings:
+        return None
+    return mean([sighting.leakage for sighting in picture.present]) or 0.0
+
+
+def copy_paste(picture: MeasuredPicture) -> float | None:
+    """The mean of Sighting.copy_paste, over the people who are present and have several photos."""
+    return mean([sighting.copy_paste for sighting in picture.present if sighting.copy_paste is not None])
+
+
+def parts(picture: MeasuredPicture) -> float | None:
+    """The mean similarity of parts to their regions."""
+    return mean(picture.part_similarities)
+
+
+def text_alignment(picture: MeasuredPicture) -> float | None:
+    """CLIP-T: the cosine of what CLIP projects of the prompt and of the picture."""
+    return picture.text_alignment
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure by which pictures are compared.
+
+    name: in the menu `score` of Pick Best Likeness. of_picture: its value; None where the picture has nothing of that
+    kind. less_is_better: the best picture has the smallest value. summary_format: the number's format in the line of a
+    picture; "" for figures of people, which `report_text.summary` puts there in its own words.
+    """
+
+    name: str
+    of_picture: Callable[[MeasuredPicture], float | None]
+    less_is_better: bool = False
+    summary_format: str = ""
+
+
+FIGURES = (
+    Figure("weakest person", weakest_person),
+    Figure("resemblance", resemblance),
+    Figure("association", association),
+    Figure("margin", margin),
+    Figure("leakage", leakage, less_is_better=True),
+    Figure("copy-paste", copy_paste, less_is_better=True, summary_format="+.2f"),
+    Figure(PARTS, parts, summary_format=".2f"),
+    Figure(TEXT_ALIGNMENT, text_alignment, summary_format=".3f"),
+)
+"""In the order of the menu `score` of Pick Best Likeness."""
+SCORES = tuple(figure.name for figure in FIGURES)
+
+
+def figure_named(name: str) -> Figure:
+    """The figure of one of the names in SCORES."""
+    by_name = {figure.name: figure for figure in FIGURES}
+    return by_name[name]
+
+
+def score(picture: MeasuredPicture, name: str) -> float | None:
+    """The figure `name`, one of SCORES, of a picture; None where the picture has nothing of that kind."""
+    return figure_named(name).of_picture(picture)
+
+
+class Totals(NamedTuple):
+    """The figures of several pictures, in the order of the outputs of Measure Likeness.
+
+    The first four are means of the pictures' figures. missing, extra and swapped are sums: people without a face, faces
+    of strangers, and people whose face is more like another person.
+    """
+
+    resemblance: float
+    association: float
+    leakage: float
+    margin: float
+    missing: int
+    extra: int
+    swapped: int
+
+
+MEANS = ("resemblance", "association", "leakage", "margin")
+"""The fields of Totals that are means."""
+
+
+def totals(pictures: Sequence[MeasuredPicture]) -> Totals:
+    """The figures of pictures in which people were looked for.
+
+    Pictures in which all people are missing do not count for leakage: it is unknown there, and not 0.
+    """
+    with_people = [picture for picture in pictures if picture.present]
+    return Totals(
+        resemblance=_mean_of_pictures(resemblance, pictures),
+        association=_mean_of_pictures(association, pictures),
+        leakage=_mean_of_pictures(leakage, with_people),
+        margin=_mean_of_pictures(margin, pictures),
+        missing=sum(picture.missing for picture in pictures),
+        extra=sum(len(picture.stranger_faces) for picture in pictures),
+        swapped=sum(picture.swapped for picture in pictures),
+    )
+
+
+def _mean_of_pictures(figure: Callable[[MeasuredPicture], float | None], pictures: Sequence[MeasuredPicture]) -> float:
+    """0 where no picture has the figure: outputs of a node are numbers."""
+    values = [figure(picture) or 0.0 for picture in pictures]
+    return mean(values) or 0.0

@@ -1,0 +1,113 @@
+"""From the faces of pictures and the people who are looked for to a report."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ..identities import combine, similarities
+from ..people import Cast, Face, Faces, Identity, PlacedCast, is_a
+from .assignment import faces_of_people
+from .comparison import UNKNOWN
+from .report import NO_RECOGNISER, MeasuredPicture, Report, Sighting
+
+NODE = "Measure Likeness"
+STRANGER_BELOW = 0.2
+"""Cosine. Two people's faces are seldom more alike than this, whatever the recogniser."""
+
+
+def measure(
+    pictures: Sequence[Faces],
+    cast: Cast,
+    recognisers: Sequence[str],
+    method: str = UNKNOWN,
+    stranger_below: float = STRANGER_BELOW,
+) -> Report:
+    """Who is who in every picture, by the first recogniser, and how alike people are by each of them.
+
+    pictures: the faces of each picture. cast: from `people_to_find`. recognisers: from `judges`. method: by which the
+    pictures were made, one of TRAINED_WITH. stranger_below: a face that is less like all people than this is a
+    stranger's, and a person who has no other face is missing.
+    Raises BadSize where a picture has another shape than the cast's canvas, BadEmbedding.
+    """
+    placed: PlacedCast | None = None
+    if is_a(cast, PlacedCast) and cast.people[0].slot:
+        placed = cast
+    identities = [person.identity for person in cast.people]
+    measured: dict[str, list[MeasuredPicture]] = {recogniser: [] for recogniser in recognisers}
+    for picture in pictures:
+        embeddings = [face.embeddings for face in picture.faces]
+        tables: dict[str, Tensor] = {}  # recogniser -> (people, faces)
+        for recogniser in recognisers:
+            tables[recogniser] = similarities(identities, embeddings, recogniser, NODE)
+        faces = faces_of_people(picture, placed, tables[recognisers[0]], stranger_below)
+        for recogniser in recognisers:
+            measured_picture = _measured_picture(picture, identities, faces, recogniser, tables[recogniser])
+            measured[recogniser].append(measured_picture)
+    return Report(
+        people=cast.people,
+        recognisers=tuple(recognisers),
+        pictures={recogniser: tuple(measured[recogniser]) for recogniser in recognisers},
+        method=method,
+        width=placed.width if placed else 0,
+        height=placed.height if placed else 0,
+    )
+
+
+def _measured_picture(
+    picture: Faces, identities: Sequence[Identity], faces: Sequence[int | None], recogniser: str, table: Tensor
+) -> MeasuredPicture:
+    """One picture by one recogniser. faces: per person the index of the face. table: (people, faces) similarities."""
+    sightings: list[Sighting] = []
+    for person, face in enumerate(faces):
+        if face is None:
+            sightings.append(Sighting(person))
+            continue
+        similarities_of_face = tuple(float(similarity) for similarity in table[:, face])
+        copy_paste = _copy_paste(identities[person], picture.faces[face], recogniser)
+        sightings.append(Sighting(person, face, similarities_of_face, copy_paste))
+    boxes = tuple(face.box for face in picture.faces)
+    return MeasuredPicture(boxes, tuple(sightings))
+
+
+def _copy_paste(identity: Identity, face: Face, recogniser: str) -> float | None:
+    """How much more alike a face is to the nearest photo of its person than the photos are to each other.
+
+    A picture that repeats one photo is above 0. None for a person of a single photo.
+    """
+    photos = normalize(combine(identity, recogniser, "sequence", NODE).float(), dim=-1)  # (photos, 512)
+    if len(photos) < 2:
+        return None
+    embedding = normalize(face.embeddings[recogniser].float(), dim=-1)  # (512,)
+    pairs_of_two = ~torch.eye(len(photos), dtype=torch.bool)  # each photo with the others, not with itself
+    between_photos = (photos @ photos.T)[pairs_of_two]
+    return float((photos @ embedding).max() - between_photos.mean())
+
+
+def report_without_people(pictures: int, method: str) -> Report:
+    """A report of so many pictures in which no people are looked for, for parts and text alignment alone."""
+    empty = MeasuredPicture((), ())
+    return Report((), (NO_RECOGNISER,), {NO_RECOGNISER: (empty,) * pictures}, method)
+
+
+def with_parts(report: Report, similarities: Sequence[Sequence[float]], labels: Sequence[str]) -> Report:
+    """The report with how alike each part is to its region.
+
+    similarities: per picture one cosine per part. labels: of the parts, in the same order.
+    """
+    pictures: dict[str, tuple[MeasuredPicture, ...]] = {}
+    for recogniser, measured in report.pictures.items():
+        pairs = zip(measured, similarities, strict=True)
+        pictures[recogniser] = tuple(replace(picture, part_similarities=tuple(row)) for picture, row in pairs)
+    return replace(report, pictures=pictures, labels=tuple(labels))
+
+
+def with_text_alignment(report: Report, alignments: Sequence[float]) -> Report:
+    """The report with how alike each picture is to the prompt. alignments: per picture a cosine."""
+    pictures: dict[str, tuple[MeasuredPicture, ...]] = {}
+    for recogniser, measured in report.pictures.items():
+        pairs = zip(measured, alignments, strict=True)
+        pictures[recogniser] = tuple(replace(picture, text_alignment=alignment) for picture, alignment in pairs)
+    return replace(report, pictures=pictures)

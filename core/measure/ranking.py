@@ -1,0 +1,48 @@
+"""The pictures of a report from best to worst, by one of their figures."""
+
+import math
+
+from .figures import association, figure_named, resemblance, score
+from .report import Report
+from .report_text import summary
+
+
+def scores(report: Report, name: str) -> list[float | None]:
+    """The figure `name` of every picture, by the recogniser that judges; None where a picture has none."""
+    return [score(picture, name) for picture in report.judged_pictures]
+
+
+def ranking(report: Report, name: str) -> list[int]:
+    """Numbers of the pictures, from 0, from best to worst by the figure `name`.
+
+    Of equal pictures those come first in which more people are right, fewer strangers stand and people are more alike,
+    then those that were made first. Pictures without the figure come last. Where less is better, a picture with more
+    missing people comes behind: a missing person has no leakage, and must not win by that.
+    """
+    less_is_better = figure_named(name).less_is_better
+    values = scores(report, name)
+
+    def sort_key(number: int) -> tuple[float, ...]:
+        """Smaller is better, and the first number that differs decides."""
+        picture = report.judged_pictures[number]
+        value = values[number]
+        missing = picture.missing if less_is_better else 0
+        rank = math.inf
+        if value is not None:
+            rank = value if less_is_better else -value
+        right = association(picture) or 0.0
+        alike = resemblance(picture) or 0.0
+        return (missing, rank, -right, len(picture.stranger_faces), -alike, number)
+
+    return sorted(range(len(report.judged_pictures)), key=sort_key)
+
+
+def ranking_lines(report: Report, name: str) -> list[str]:
+    """A line per picture, from best to worst by the figure `name`."""
+    values = scores(report, name)
+    lines: list[str] = []
+    for number in ranking(report, name):
+        value = values[number]
+        figure = "none" if value is None else f"{value:.3f}"
+        lines.append(f"picture {number + 1}: {name} {figure} ({summary(report.judged_pictures[number])})")
+    return lines

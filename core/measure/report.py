@@ -1,0 +1,150 @@
+"""What is measured: one person in one picture, one picture by one recogniser, and the report of a batch of pictures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..geometry import Fit
+from ..people import Box, Person
+from .comparison import TRAINED_WITH, UNKNOWN
+
+NO_RECOGNISER = ""
+"""Stands in a report without people where the recogniser would stand."""
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """One person in one picture, by one recogniser.
+
+    person: index among the people of the report. face: index among the faces of the picture, or None where the person
+    is missing. similarities: cosines of that face with all people of the report, in their order; empty for a missing
+    person. copy_paste: how much more alike the face is to one photo than the photos of this person are to each other;
+    None for a missing person and for one of a single photo.
+    """
+
+    person: int
+    face: int | None = None
+    similarities: tuple[float, ...] = ()
+    copy_paste: float | None = None
+
+    @property
+    def similarity(self) -> float:
+        """To the person's own photos; 0 for a missing person."""
+        if not self.similarities:
+            return 0.0
+        return self.similarities[self.person]
+
+    @property
+    def leakage(self) -> float:
+        """To the other person whom the face is most like; 0 where there is no other person or no face."""
+        others = [similarity for person, similarity in enumerate(self.similarities) if person != self.person]
+        return max(others, default=0.0)
+
+    @property
+    def margin(self) -> float:
+        """By how much the face is more like this person than like any other."""
+        return self.similarity - self.leakage
+
+    @property
+    def looks_like(self) -> int | None:
+        """Index of the person whom the face is most like, the first of equal ones; None for a missing person."""
+        if not self.similarities:
+            return None
+        return self.similarities.index(max(self.similarities))
+
+    @property
+    def right(self) -> bool:
+        """Whether there is a face and it is most like this person."""
+        return self.looks_like == self.person
+
+    @property
+    def swapped(self) -> bool:
+        """Whether there is a face and it is more like another person of the report."""
+        return self.face is not None and not self.right
+
+
+@dataclass(frozen=True)
+class MeasuredPicture:
+    """One picture by one recogniser. Its figures are in figures.py.
+
+    boxes: of its faces from left to right, in pixels of the picture. sightings: one per person of the report, in their
+    order. part_similarities: how alike each part is to its region, where parts were compared. text_alignment: how alike
+    the picture is to the prompt, where that was compared.
+    """
+
+    boxes: tuple[Box, ...]
+    sightings: tuple[Sighting, ...]
+    part_similarities: tuple[float, ...] = ()
+    text_alignment: float | None = None
+
+    @property
+    def present(self) -> tuple[Sighting, ...]:
+        """The sightings of people who have a face in the picture."""
+        return tuple(sighting for sighting in self.sightings if sighting.face is not None)
+
+    @property
+    def missing(self) -> int:
+        """How many people have no face in the picture."""
+        return len(self.sightings) - len(self.present)
+
+    @property
+    def swapped(self) -> int:
+        """How many people have a face that is more like another person."""
+        return sum(sighting.swapped for sighting in self.sightings)
+
+    @property
+    def stranger_faces(self) -> tuple[int, ...]:
+        """Indices of the faces that are no person's of the report."""
+        faces_of_people = {sighting.face for sighting in self.sightings}
+        return tuple(face for face in range(len(self.boxes)) if face not in faces_of_people)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What travels on LIKENESS_REPORT: everything by which pictures can be chosen.
+
+    recognisers: the one that judges first; the others saw the same faces. Without people it is NO_RECOGNISER alone.
+    pictures: recogniser -> one MeasuredPicture per picture of the batch. method: by which the pictures were made, one
+    of TRAINED_WITH. width, height: of the canvas of the places, in pixels, 0 without places. labels: of the parts.
+    """
+
+    people: tuple[Person, ...]
+    recognisers: tuple[str, ...]
+    pictures: Mapping[str, tuple[MeasuredPicture, ...]]
+    method: str = UNKNOWN
+    width: int = 0
+    height: int = 0
+    labels: tuple[str, ...] = ()
+
+    @property
+    def judge(self) -> str:
+        """The recogniser that decides who is who."""
+        return self.recognisers[0]
+
+    @property
+    def judged_pictures(self) -> tuple[MeasuredPicture, ...]:
+        """The pictures by the recogniser that judges."""
+        return self.pictures[self.judge]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Per person the number of the place in Place Cast's picture, without places the number in the list, from 1."""
+        return tuple(person.place or number for number, person in enumerate(self.people, 1))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the people, in their order."""
+        return tuple(person.identity.name for person in self.people)
+
+    @property
+    def has_places(self) -> bool:
+        """Whether people were looked for in places. All have one, or none has: `people_to_find` sees to it."""
+        return bool(self.people) and self.people[0].slot is not None
+
+    @property
+    def judge_is_biased(self) -> bool:
+        """Whether the recogniser that judges is what the method itself was trained with."""
+        return self.judge == TRAINED_WITH[self.method]
+
+    def canvas_onto(self, width: int, height: int) -> Fit:
+        """From the canvas of the places onto a picture of width x height pixels."""
+        return Fit(width / self.width, height / self.height, 0, 0)

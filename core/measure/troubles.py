@@ -1,0 +1,37 @@
+"""What the numbers of a report do not say, as notes to the user."""
+
+from .figures import PARTS, TEXT_ALIGNMENT
+from .measuring import NODE
+from .report import Report
+from .report_text import judge_sentence
+
+
+def troubles(report: Report) -> list[str]:
+    """Lines of the note under Measure Likeness: a biased recogniser, and pictures without a face."""
+    if not report.people:
+        return []
+    lines: list[str] = []
+    if report.judge_is_biased:
+        lines.append(judge_sentence(report))
+    faceless = [str(number) for number, picture in enumerate(report.judged_pictures, 1) if not picture.boxes]
+    if faceless:
+        lines.append(f"No face found in picture {', '.join(faceless)}.")
+    return lines
+
+
+def no_person_found(report: Report, score: str) -> str:
+    """The note under Pick Best Likeness where all people are missing in all pictures, "" in any other case.
+
+    score: by which pictures are chosen; parts and text alignment need no people.
+    """
+    if score in (PARTS, TEXT_ALIGNMENT):
+        return ""
+    if any(picture.present for picture in report.judged_pictures):
+        return ""
+    pictures = "the picture"
+    if len(report.judged_pictures) > 1:
+        pictures = f"any of the {len(report.judged_pictures)} pictures"
+    return (
+        f"No person of the cast was found in {pictures}, so none is better than another. Look at the pictures of "
+        f"{NODE}: where your people are shown as strangers, lower its stranger_below."
+    )

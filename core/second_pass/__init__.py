@@ -1,0 +1,39 @@
+"""The second pass: faces that need it are cut out, sampled again in large, and pasted back into their pictures.
+
+One module answers one question:
+
+    selection.py     who needs the second pass, and why or why not
+    cutting.py       the square and the mask around each of these faces, and their cast, a row of the batch each
+    pasting.py       sampled crops back into their pictures, in the colours of what lies around them
+    report_text.py   what becomes of each person, in lines of text
+    troubles.py      what the user should know of it, as notes
+    drawing.py       a picture with the squares and masks of its crops
+"""
+
+from .cutting import Crop, Crops, Decision, cast_by_row, cut, decide, into_crop, turned_upright
+from .drawing import draw_crops
+from .pasting import MATCHES, paste
+from .report_text import describe
+from .selection import CHOICES, Candidate, Choice, candidates
+from .troubles import NO_FACE_CHOSEN, troubles
+
+__all__ = [
+    "CHOICES",
+    "MATCHES",
+    "NO_FACE_CHOSEN",
+    "Candidate",
+    "Choice",
+    "Crop",
+    "Crops",
+    "Decision",
+    "candidates",
+    "cast_by_row",
+    "cut",
+    "decide",
+    "describe",
+    "draw_crops",
+    "into_crop",
+    "paste",
+    "troubles",
+    "turned_upright",
+]

@@ -1,0 +1,173 @@
+"""A square and a mask around each face of the second pass, the way into the square, and the cast of all squares."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ..geometry import Fit, Rect, longer_side, square_around, upright
+from ..people import NOSE, Box, Faces, Keypoints, Point, RowCast, Slot
+from ..places.layouts import skeleton_around
+from ..places.regions import box_region, widened
+from .selection import Candidate, Choice, Need, need_of
+
+COVERED = "covered by faces that are left as they are, left as it is"
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One person's square of one picture.
+
+    picture: index in the batch. square: in whole pixels of the picture, always within it. turns: how many quarter turns
+    counter-clockwise stand the face upright. mask: (side, side) float32 0..1, where the square is pasted back, as it
+    lies in the picture. name: of the person. face_side: the longer side of the face box, in pixels of the picture;
+    where two crops overlap, the one of the larger face lies on top.
+    """
+
+    picture: int
+    square: Rect
+    turns: int
+    mask: Tensor
+    name: str
+    face_side: float
+
+
+@dataclass(frozen=True)
+class Crops:
+    """What travels on LIKENESS_CROPS: one crop per row of the batch that is sampled.
+
+    count, width, height: how many pictures the crops were cut out of, and their size in pixels. size: of the enlarged
+    squares, in pixels.
+    """
+
+    crops: tuple[Crop, ...]
+    count: int
+    width: int
+    height: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What becomes of a person in a picture.
+
+    reason: why there is a crop or none, as it stands behind the name and a colon. crop: None for a person who is left
+    as they are. slot: the person's place in the enlarged crop.
+    """
+
+    candidate: Candidate
+    reason: str
+    crop: Crop | None = None
+    slot: Slot | None = None
+
+
+def decide(people: Sequence[Candidate], faces: Faces, choice: Choice) -> list[Decision]:
+    """What becomes of each of the people in one picture, in their order.
+
+    faces: all of the picture. Those of people who are not chosen, and of strangers, are cut out of the masks.
+    """
+    needs = [need_of(candidate, faces, choice) for candidate in people]
+    chosen_boxes = {candidate.box for candidate, need in zip(people, needs, strict=True) if need.needed}
+    kept_boxes = [face.box for face in faces.faces if face.box not in chosen_boxes]
+    decisions: list[Decision] = []
+    for candidate, need in zip(people, needs, strict=True):
+        decisions.append(_decision(candidate, need, faces, kept_boxes, choice))
+    return decisions
+
+
+def _decision(candidate: Candidate, need: Need, faces: Faces, kept_boxes: Sequence[Box], choice: Choice) -> Decision:
+    """The crop of a person who needs the second pass. kept_boxes: of the faces that are left as they are."""
+    if not need.needed or candidate.box is None or candidate.keypoints is None:
+        return Decision(candidate, need.reason)
+    square = square_around(candidate.box, choice.margin, faces.width, faces.height)
+    face_side = longer_side(candidate.box)
+    feather = choice.feather * face_side
+    mask = paste_mask(candidate.box, square, faces, kept_boxes, choice.mask_margin, feather)
+    if not mask.any():
+        return Decision(candidate, COVERED)
+    turns = upright(candidate.keypoints)
+    crop = Crop(candidate.picture, square, turns, mask, candidate.name, face_side)
+    slot = _slot_in_crop(candidate.box, candidate.keypoints, crop, choice.size)
+    return Decision(candidate, need.reason, crop, slot)
+
+
+def paste_mask(
+    box: Box, square: Rect, faces: Faces, kept_boxes: Sequence[Box], mask_margin: float, feather: float
+) -> Tensor:
+    """Where a square is pasted back: 1 on the face and around it, falling to 0 over `feather` pixels of the picture.
+
+    It is 0 at the edges of the square, but not at those that are edges of the picture, and 0 on the faces in
+    `kept_boxes`. mask_margin: in face sizes. Returns (side, side) float32.
+    """
+    left, top, right, bottom = square
+    side = right - left
+    within_square = Fit(1, 1, -left, -top)
+    mask = box_region(within_square.box(widened(box, mask_margin)), side, side, feather)  # (side, side)
+    soft_edge = max(feather, 1e-6)  # without a feather: not divided by 0
+    centers = torch.arange(side) + 0.5  # of the pixels
+    x = centers[None, :]  # (1, side)
+    y = centers[:, None]  # (side, 1)
+    if left > 0:
+        mask = torch.minimum(mask, x / soft_edge)
+    if right < faces.width:
+        mask = torch.minimum(mask, (side - x) / soft_edge)
+    if top > 0:
+        mask = torch.minimum(mask, y / soft_edge)
+    if bottom < faces.height:
+        mask = torch.minimum(mask, (side - y) / soft_edge)
+    for kept_box in kept_boxes:
+        mask = torch.minimum(mask, 1 - box_region(within_square.box(kept_box), side, side, feather))
+    return mask
+
+
+def _slot_in_crop(box: Box, keypoints: Keypoints, crop: Crop, size: int) -> Slot:
+    """The person's place in the enlarged and upright crop, with half a skeleton. box, keypoints: in the picture."""
+    x0, y0 = into_crop(box[:2], crop.square, crop.turns, size)
+    x1, y1 = into_crop(box[2:], crop.square, crop.turns, size)
+    # A quarter turn makes another corner the upper left one.
+    box_in_crop = (min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+    keypoints_in_crop = tuple(into_crop(point, crop.square, crop.turns, size) for point in keypoints)
+    pose = skeleton_around(keypoints_in_crop, "half", (size, size))
+    return Slot(keypoints_in_crop[NOSE], box_in_crop, keypoints_in_crop, pose)
+
+
+def into_crop(point: Point, square: Rect, turns: int, size: int) -> Point:
+    """A point of the picture in pixels of the enlarged and turned crop."""
+    scale = size / (square[2] - square[0])
+    x = (point[0] - square[0]) * scale
+    y = (point[1] - square[1]) * scale
+    for _ in range(turns):
+        # A quarter turn counter-clockwise, y down.
+        x, y = y, size - x
+    return x, y
+
+
+def cast_by_row(decisions: Sequence[Decision], size: int) -> RowCast:
+    """The people who have a crop, a row of the batch each, with their place in it."""
+    people = [
+        replace(decision.candidate.person, slot=decision.slot, place=decision.candidate.number)
+        for decision in decisions
+        if decision.crop
+    ]
+    return RowCast(tuple(people), size, size)
+
+
+def cut(image: Tensor, crop: Crop, size: int) -> Tensor:
+    """The crop of its picture, upright and enlarged. image: (H, W, 3). Returns (size, size, 3) float32."""
+    x0, y0, x1, y1 = crop.square
+    return turned_upright(image[y0:y1, x0:x1], crop.turns, size)
+
+
+def turned_upright(picture: Tensor, turns: int, size: int) -> Tensor:
+    """A square picture, turned by quarter turns counter-clockwise, bicubic unless it has the size already.
+
+    picture: (side, side, C) 0..1; turns below 0 turn it back. Returns (size, size, C) 0..1.
+    """
+    picture = torch.rot90(picture, turns)
+    if len(picture) != size:
+        planes = picture.movedim(-1, 0)[None]  # (1, C, side, side)
+        picture = interpolate(planes, (size, size), mode="bicubic", antialias=True)[0].movedim(0, -1)
+    # Bicubic goes below 0 and above 1 beside hard edges.
+    return picture.clamp(0, 1)

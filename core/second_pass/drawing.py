@@ -1,0 +1,51 @@
+"""A picture with the squares, masks and names of the people who are cut out of it."""
+
+from collections.abc import Sequence
+
+from PIL import Image
+from torch import Tensor
+
+from ..errors import counted
+from ..previews import Sheet, as_picture, color_of
+from .cutting import Decision
+
+_VEIL = 90
+"""Of 255: how much of a mask's colour lies on the picture."""
+
+
+def draw_crops(image: Tensor, decisions: Sequence[Decision]) -> Tensor:
+    """Each square and mask in the colour of its person, with number and name; faces that are not cut out in thin lines.
+
+    image: (H, W, 1|3|4) float 0..1. Returns (H, W, 3) float32 0..1.
+    """
+    sheet = Sheet(as_picture(image))
+    for decision in decisions:
+        _draw_frames(sheet, decision)
+    # All labels behind all frames: no frame crosses a name.
+    for decision in decisions:
+        _draw_label(sheet, decision)
+    cut_out = sum(decision.crop is not None for decision in decisions)
+    sheet.footer([f"{counted(cut_out, 'face')} cut out, {len(decisions) - cut_out} left as they are"])
+    return sheet.tensor()
+
+
+def _draw_frames(sheet: Sheet, decision: Decision) -> None:
+    """The square with its mask, and the face."""
+    color = color_of(decision.candidate.number - 1)
+    crop = decision.crop
+    if crop:
+        veil = Image.fromarray((crop.mask * _VEIL).byte().numpy())
+        sheet.picture.paste(color, crop.square[:2], veil)
+        sheet.frame(crop.square, color)
+    if decision.candidate.box:
+        sheet.frame(decision.candidate.box, color, None if crop else 1)
+
+
+def _draw_label(sheet: Sheet, decision: Decision) -> None:
+    """Number and name at the square, the number alone at a face that is not cut out."""
+    candidate = decision.candidate
+    box = decision.crop.square if decision.crop else candidate.box
+    if not box:
+        return
+    name = candidate.name if decision.crop else ""
+    sheet.label(str(candidate.number), name, box[:2], color_of(candidate.number - 1), box[2] - box[0])

@@ -1,0 +1,88 @@
+"""What the user should know of the second pass, as notes under Crop Faces."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from torch import Tensor
+
+from ..errors import gathered
+from .cutting import COVERED, Crop, Decision
+
+NO_FACE_CHOSEN = "No face needs the second pass: Paste Faces gives the picture back as it is, and nothing is sampled."
+_WHOLE = 0.9
+"""Share of the second pass in the middle of a face. Less is another picture than the one that was sampled."""
+
+
+def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
+    """A line for each kind: people who could not be found, faces of which little is pasted, faces that are pasted over
+    each other, and that no face is chosen.
+
+    pictures: how many there are; one alone is not numbered.
+    """
+    lines: list[str] = []
+    for reason, people in _people_without_face(decisions, pictures).items():
+        lines += gathered(reason[0].upper() + reason[1:], people)
+    lines += gathered(
+        "The soft edge leaves no room for the face",
+        _faint_crops(decisions, pictures),
+        " pasted at most; lower feather or raise margin",
+    )
+    lines += gathered("Faces overlap, the larger on top", _overlapping_crops(decisions, pictures))
+    if not any(decision.crop for decision in decisions):
+        lines.append(NO_FACE_CHOSEN)
+    return lines
+
+
+def _people_without_face(decisions: Sequence[Decision], pictures: int) -> dict[str, list[str]]:
+    """Reason -> the people who have no face in the picture, or whose face is covered."""
+    people: dict[str, list[str]] = {}
+    for decision in decisions:
+        if decision.candidate.similarity is None or decision.reason == COVERED:
+            who = _in_picture(decision.candidate.name, decision.candidate.picture, pictures)
+            people.setdefault(decision.reason, []).append(who)
+    return people
+
+
+def _faint_crops(decisions: Sequence[Decision], pictures: int) -> list[str]:
+    """Name and highest share of the mask for each crop of which little is pasted."""
+    faint: list[str] = []
+    for decision in decisions:
+        if decision.crop is None:
+            continue
+        share = float(decision.crop.mask.max())
+        if share < _WHOLE:
+            faint.append(_in_picture(f"{decision.crop.name} {share:.0%}", decision.crop.picture, pictures))
+    return faint
+
+
+def _overlapping_crops(decisions: Sequence[Decision], pictures: int) -> list[str]:
+    """The names of each two people of whom one is pasted over the other, the one on top first."""
+    crops = [decision.crop for decision in decisions if decision.crop]
+    crops.sort(key=lambda crop: crop.face_side)
+    overlapping: list[str] = []
+    for below, above in combinations(crops, 2):
+        if _overlap(below, above):
+            overlapping.append(_in_picture(f"{above.name} over {below.name}", above.picture, pictures))
+    return overlapping
+
+
+def _overlap(crop: Crop, other: Crop) -> bool:
+    """Whether both crops are pasted onto some pixel of one picture."""
+    if crop.picture != other.picture:
+        return False
+    left = max(crop.square[0], other.square[0])
+    top = max(crop.square[1], other.square[1])
+    right = min(crop.square[2], other.square[2])
+    bottom = min(crop.square[3], other.square[3])
+    if left >= right or top >= bottom:
+        return False
+    in_common: list[Tensor] = []
+    for mask, square in ((crop.mask, crop.square), (other.mask, other.square)):
+        x, y, _, _ = square
+        in_common.append(mask[top - y : bottom - y, left - x : right - x] > 0)
+    return bool((in_common[0] & in_common[1]).any())
+
+
+def _in_picture(text: str, picture: int, pictures: int) -> str:
+    """The text, with the number of the picture where there are several. picture: index from 0."""
+    return f"{text} in picture {picture + 1}" if pictures > 1 else text
