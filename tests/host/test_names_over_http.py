@@ -147,7 +147,12 @@ def test_the_doctor_judges_what_comfyui_judges(server: HostServer) -> None:
     assert "is not there" not in report
 
 
-SPELLINGS = ["people\\anna.safetensors", "people/anna.safetensors", "people/anna.SAFETENSORS", "People\\Anna.safetensors"]
+SPELLINGS = [
+    "people\\anna.safetensors",
+    "people/anna.safetensors",
+    "people/anna.SAFETENSORS",
+    "People\\Anna.safetensors",
+]
 
 
 @pytest.mark.parametrize("file", SPELLINGS)
