@@ -216,14 +216,17 @@ def _cut_advice(photo: Photo) -> str:
     )
 
 
-def detected(face_model: FaceModel, picture: Picture, where: str, photo: Photo | None) -> Sequence[Detection]:
+def detected(
+    face_model: FaceModel, picture: Picture, where: str, photo: Photo | None, expected: int = 1
+) -> Sequence[Detection]:
     """Every face of a picture, surest first: those of the photo's mesh, or else of the face model's detector.
 
-    photo: the picture as it came by a link; None for one of a file. Raises FaceNotFound, naming `where`.
+    photo: the picture as it came by a link; None for one of a file. expected: as many faces as somebody has counted in
+    it. Raises FaceNotFound, naming `where`.
     """
     try:
         if photo is None or photo.mesh is None:
-            return analysis.detect(face_model.detector, picture, where)
+            return analysis.detect(face_model.detector, picture, where, expected)
         return landmarks.detect(photo.mesh, picture, where)
     except FaceNotFound as error:
         if photo is not None and photo.is_cut:

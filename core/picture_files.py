@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -74,6 +74,7 @@ def _read(source: str | io.BytesIO, name: str, formats: tuple[str, ...] | None) 
         if opened.width * opened.height > LARGEST:
             why = f"{name} has {opened.width}x{opened.height} px; {LARGEST // 10**6} million are read at most."
             raise BadPhoto(why, "Save it smaller.")
+        _fit_transparent_color(opened)
         opened.load()  # first: Pillow turns a TIFF itself, and then says that it is upright
         orientation = _orientation(opened)
         return _turned(_on_white(opened, name), orientation)
@@ -108,6 +109,27 @@ def _turned(picture: Image.Image, orientation: Any) -> Image.Image:
     with suppress(TypeError, KeyError):  # a list, or a number that means nothing
         return picture.transpose(_UPRIGHT_BY[orientation])
     return picture
+
+
+_RAW_COLOR = "RGB;16B"
+"""What Pillow calls the pixels of a colour PNG of 16 bits, of which it keeps the upper 8."""
+_RAW_GREY = {"L;2": 85, "L;4": 17}
+"""What Pillow calls the pixels of a grey PNG of 2 and 4 bits -> what it multiplies them by."""
+
+
+def _fit_transparent_color(picture: Image.Image) -> None:
+    """Bring the colour that a PNG calls transparent to the 8 bits of its pixels: Pillow leaves it as it stands in the
+    file. Before the picture is loaded, which forgets how the file had its pixels."""
+    transparent: Any = picture.info.get("transparency")
+    tiles: Any = getattr(picture, "tile", None)
+    if picture.format != "PNG" or transparent is None or not tiles:
+        return
+    raw_mode = tiles[0][-1]
+    if raw_mode == _RAW_COLOR and isinstance(transparent, tuple):
+        red, green, blue = cast("tuple[int, int, int]", transparent)
+        picture.info["transparency"] = (red >> 8, green >> 8, blue >> 8)
+    elif raw_mode in _RAW_GREY and isinstance(transparent, int):
+        picture.info["transparency"] = transparent * _RAW_GREY[raw_mode]
 
 
 def _on_white(picture: Image.Image, name: str) -> Image.Image:

@@ -51,15 +51,17 @@ def _refused(prompt: Mapping[str, Any]) -> Iterator[Finding]:
     """Files that ComfyUI's own loaders refuse although they are there: the prompt spells them as another system does.
 
     In the editor web/names.js has put them into the spelling of the menus; what another program posts comes as it is.
+    Our own loaders take every spelling.
     """
-    for file in needs.loaded(prompt):
-        if file.key not in needs.HOST_KEYS:
-            continue
+    for file in needs.chosen_in_host_menus(prompt):
         menu = folder_paths.get_filename_list(file.key)
         offered = among(file.name, menu)
         if offered not in (None, file.name):
-            detail = f"ComfyUI lists it as {offered} and takes no other spelling: write that into the prompt."
-            yield Finding(plain(file.name, NAME), doctor.SPELLED, detail)
+            detail = (
+                f"The file is there. ComfyUI lists it as {offered} and takes no other spelling: write that into the "
+                "prompt."
+            )
+            yield Finding(plain(file.name, NAME), doctor.RESPELLED, detail)
 
 
 def _template(name: str) -> dict[str, Any]:

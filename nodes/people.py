@@ -232,7 +232,9 @@ def _face(
         seen = resized_photo(pixels[None], LONGER_SIDE, MULTIPLE_OF)[0]
         picture = to_picture(seen)
     before, after = ((x.shape[1], x.shape[0]) for x in (pixels, seen))
-    faces = [boxed] if boxed else photos.detected(face_model, picture, where, photo)
+    # Who asks for face 3 has counted at least three, however many are seen upright.
+    expected = int(word) if word.isdecimal() else 1
+    faces = [boxed] if boxed else photos.detected(face_model, picture, where, photo, expected)
     if boxed or photo.mesh is not None:
         into = Fit.into(before, after, "stretch")
         faces = [face.moved(into.point) for face in faces]

@@ -32,7 +32,14 @@ function titled(title) {
 
 const QUIET = "color: var(--descrip-text, #999)";
 const [RED, AMBER, GREEN] = ["#ff8278", "#e69f00", "#00be82"];
-const STATES = { "in the wrong place": AMBER, "under another name": AMBER, found: GREEN, ok: GREEN, note: GREEN };
+const STATES = {
+  "in the wrong place": AMBER,
+  "under another name": AMBER,
+  "in another spelling": AMBER,
+  found: GREEN,
+  ok: GREEN,
+  note: GREEN,
+};
 
 const isAddress = (url) => url.startsWith("https://");
 

@@ -37,12 +37,12 @@ class Recogniser(Protocol):
         ...
 
 
-def detect(detector: Detector, picture: Picture, where: str) -> tuple[Detection, ...]:
-    """Every face of a picture, surest first.
+def detect(detector: Detector, picture: Picture, where: str, expected: int = 1) -> tuple[Detection, ...]:
+    """Every face of a picture, surest first. expected: as many as somebody has counted, see `find_faces`.
 
     Raises FaceNotFound, naming `where` and what was tried, when the whole ladder finds none.
     """
-    found = find_faces(detector, picture)
+    found = find_faces(detector, picture, expected)
     if not found.faces:
         placeholder = is_placeholder(picture)
         raise FaceNotFound(where, picture.shape[1], picture.shape[0], found.tried, placeholder=placeholder)

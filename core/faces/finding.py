@@ -90,10 +90,12 @@ class Found(NamedTuple):
     tried: tuple[str, ...]
 
 
-def find_faces(detector: Detector, picture: Picture) -> Found:
+def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> Found:
     """Climb the ladder until a face is found. Nothing found on any rung is an answer, not an error.
 
-    A picture whose faces are all upright and clearly seen is looked at no more often than its rung says.
+    A picture whose faces are all upright and clearly seen is looked at no more often than its rung says. expected: as
+    many faces as somebody has counted in the picture. Where fewer are found it is looked at in the other turns as well,
+    because of a face that stands on its head beside upright ones detectors may report nothing at all.
     """
     look = cache(partial(_look, detector, picture))
     tried: list[str] = []
@@ -106,10 +108,10 @@ def find_faces(detector: Detector, picture: Picture) -> Found:
         if rung.turns or _doubtful(faces[0], turns=0):
             rung = _upright_rung(look, rung)
             faces = look(rung)
-            if len(faces) == 1 and _stands(faces[0], rung.turns):
+            if len(faces) == 1 and expected <= 1 and _stands(faces[0], rung.turns):
                 # The comparison of the whole picture in all turns was about this face alone.
                 return Found(faces, tuple(tried))
-        return Found(_each_in_its_turn(detector, picture, look, rung, faces), tuple(tried))
+        return Found(_each_in_its_turn(detector, picture, look, rung, faces, expected), tuple(tried))
     return Found((), tuple(tried))
 
 
@@ -164,11 +166,12 @@ def _each_in_its_turn(
     look: Callable[[Rung], tuple[Detection, ...]],
     rung: Rung,
     faces: tuple[Detection, ...],
+    expected: int,
 ) -> tuple[Detection, ...]:
     """The faces of a rung, of which those that lie are replaced by what is seen of them upright.
 
-    Where one of them lies, the whole picture is looked at in the other turns as well, for faces that are seen in no
-    other: a family on a bed. Without any the faces are returned as they are.
+    Where one of them lies, or fewer than `expected` are seen, the whole picture is looked at in the other turns as
+    well, for faces that are seen in no other: a family on a bed. Otherwise the faces are returned as they are.
     """
     kept: list[Detection] = []
     upright: list[Detection] = []
@@ -183,7 +186,7 @@ def _each_in_its_turn(
             kept.append(replace(face, certain=False))
         else:
             upright.append(turned)
-    if not upright:
+    if not upright and len(kept) >= expected:
         return tuple(kept)
     for turns in range(4):
         if turns != rung.turns:

@@ -28,8 +28,10 @@ from .torchscript import is_archive
 OK, NOTE = "ok", "note"
 FOUND, MISSING, MISPLACED, WRONG = "found", "missing", "in the wrong place", "the wrong kind"
 DAMAGED = "damaged"
-SPELLED = "under another name"
+RENAMED = "under another name"
 """It is there, and a menu of the host has to be set to its name."""
+RESPELLED = "in another spelling"
+"""It is there, and the host refuses how its name is written: with another separator, accents or capitals."""
 GOOD = (OK, NOTE, FOUND)
 
 _NAMED = 6
@@ -171,7 +173,7 @@ def examine(model: Model, folders: Folders) -> Finding:
         # Our own loaders take a file under any name in their folder.
         if formats.known(model.format).ours and len(model.files) == 1:
             return Finding(model.title, FOUND, str(path))
-        return Finding(model.title, SPELLED if model.chosen else FOUND, f"{path}: choose {name} in its loader.")
+        return Finding(model.title, RENAMED if model.chosen else FOUND, f"{path}: choose {name} in its loader.")
     for path in moved(model, folders):
         return Finding(model.title, MISPLACED, move(path, target(model, folders)))
     return _missing(model, folders)
@@ -260,14 +262,19 @@ def _dead_link(model: Model, folders: Folders) -> str:
 
 
 def _where(model: Model, path: Path | None, folders: Folders) -> str:
-    """The path of a model that is there. A loader of the host's offers it under the name that it has on the disk."""
+    """The path of a model that is there, and what has to be known of its name: a loader of the host's offers it under
+    the name that it has on the disk."""
     ours = model.format and formats.known(model.format).ours
     roots = [Path(root) for root in folders.get(model.key, ()) if path and path.is_relative_to(root)]
     if ours or not roots or not path:
         return str(path)
     name = path.relative_to(roots[0]).as_posix()
-    written = [spelled(PurePath(other).as_posix()) for file in model.files for other in file.names]
-    return str(path) if spelled(name) in written else f"{path}: choose {name} in its loader."
+    written = [PurePath(other).as_posix() for file in model.files for other in file.names]
+    if spelled(name) in [spelled(other) for other in written]:
+        return str(path)
+    if folded(name) in [folded(other) for other in written]:
+        return f"{path}: {name} is the same name in other capitals."
+    return f"{path}: choose {name} in its loader."
 
 
 def _missing(model: Model, folders: Folders) -> Finding:
@@ -292,7 +299,10 @@ def _pack(model: Model, folders: Folders) -> Finding | None:
         for name, path in folders.listed(root):
             if ending(name) == ".onnx" and os.path.isfile(path):
                 found.append((packs.name_in(root, name), path))
-    here = [path for name, path in found if packs.pack_of(name) == model.name]
+    known = list(dict.fromkeys(packs.pack_of(name) for name, _ in found))
+    # As Load Face Embedder finds it, which takes every spelling of a name.
+    pack = packs.chosen(among(model.name, known) or model.name, known, folders.get(model.key, ()))
+    here = [path for name, path in found if packs.pack_of(name) == pack]
     other = _with_detector(found) if not here and len(model.files) == 1 else None
     if other and not model.chosen:
         choose = f"If the workflow has a Load Face Embedder, choose {packs.pack_of(other[0])} in it."

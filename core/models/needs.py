@@ -71,6 +71,8 @@ LOADERS: Mapping[str, Mapping[str, str]] = {
 """Nodes whose menus list model files: by the name of such an input its model key, "" for a menu of something else that
 stands before. The host's loader of a method's file is not among them: the code here names no method. In a saved
 workflow, where values have no names, the first texts of a node are these, in this order."""
+_OUR_PREFIX = "Likeness"
+"""With which the ids of our own nodes begin."""
 _FURTHER = {"vae": ("vae_approx",)}
 """Model keys in whose folders the menu of another key looks as well: Load VAE lists small VAEs for previews."""
 HOST_KEYS = frozenset(key for menus in LOADERS.values() for key in menus.values())
@@ -131,14 +133,33 @@ def loaded(graph: Graph) -> tuple[Chosen, ...]:
     menus = {**LOADERS, **one_menu}
     files: list[Chosen] = []
     for node in held.nodes:
-        menu = menus.get(node.kind, {})
-        for key, text in zip(menu.values(), node.held_by(menu), strict=True):
-            if key and text is not None and not _is_no_file(key, text):
-                files.append(Chosen(key, text, _FURTHER.get(key, ())))
+        files += _chosen_by(node, menus.get(node.kind, {}))
         adapter = node.held_by(["file"])[0] if node.kind == _ADAPTERS else None
         if adapter:
             files.append(_adapter(adapter, held))
     return tuple(dict.fromkeys(files))
+
+
+def chosen_in_host_menus(graph: Graph) -> tuple[Chosen, ...]:
+    """What the menus of the host's own loaders have chosen, each once.
+
+    The host refuses a name that its menu does not have letter by letter. Our loaders, which are left out here, take a
+    name in any spelling.
+    """
+    files: list[Chosen] = []
+    for node in nodes(graph):
+        if not node.kind.startswith(_OUR_PREFIX):
+            files += _chosen_by(node, LOADERS.get(node.kind, {}))
+    return tuple(dict.fromkeys(files))
+
+
+def _chosen_by(node: "Used", menu: Mapping[str, str]) -> list[Chosen]:
+    """What one loader has chosen. menu: its inputs and the key of each, as in LOADERS."""
+    files: list[Chosen] = []
+    for key, text in zip(menu.values(), node.held_by(menu), strict=True):
+        if key and text is not None and not _is_no_file(key, text):
+            files.append(Chosen(key, text, _FURTHER.get(key, ())))
+    return files
 
 
 def _is_no_file(key: str, text: str) -> bool:
@@ -211,9 +232,14 @@ class _Held:
         for node in self.nodes:
             pack, recogniser = node.held_by(["pack", "recognisers"]) if node.kind == _LOADER else (None, None)
             if pack and pack != packs.NO_DETECTOR:
-                self.packs[packs.ANTELOPE if pack == packs.NONE_FOUND else pack] = None
+                self.packs[packs.ANTELOPE if pack == packs.NONE_FOUND else _as_a_pack(pack)] = None
             if recogniser:
                 self.recognisers.add(recogniser)
+
+
+def _as_a_pack(name: str) -> str:
+    """A pack that Load Face Embedder has chosen, with slashes, and a known one in the letters of its publisher."""
+    return packs.pack_of(f"{spelled(name)}/any file")
 
 
 def _of_several() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
@@ -25,35 +24,6 @@ AT_MOST_TWELVE = {
     "parts_try_on",
 }
 """Templates of many nodes, all but a few of which are inside of boxes."""
-NOT_FROM_LEFT_TO_RIGHT = {
-    "lora_two_people": "Step 7 is for another way to do step 1; it stands below the note, out of the way.",
-}
-"""Templates whose groups are not numbered from left to right, and why."""
-WIRES_BEHIND_NODES = {
-    "id_patch_places_by_dragging": 1,
-    "id_patch_several_scenes": 9,
-    "id_patch_two_people": 4,
-    "id_patch_with_pose_canny_depth": 5,
-    "infinite_you_portrait": 7,
-    "instant_id_interpolation": 4,
-    "instant_id_portrait": 2,
-    "instant_id_two_stage_group": 14,
-    "ip_adapter_sd15_portrait": 4,
-    "ip_adapter_without_insightface": 2,
-    "lora_two_people": 10,
-    "parts_id_patch_two_outfits": 9,
-    "parts_instant_id_and_outfit": 11,
-    "people_cast_from_photos": 6,
-    "photo_maker_two_people": 5,
-    "references_klein_two_people": 11,
-    "references_qwen_three_people": 11,
-    "start_group": 2,
-    "story_maker_two_people": 6,
-    "style_two_people": 7,
-    "with_anyone_two_people": 6,
-}
-"""How many wires run behind a node that they do not touch, in templates that are still to be laid out anew: a number
-here may only become smaller. No other template has such a wire."""
 SAMPLERS = {"KSampler", "SamplerCustomAdvanced"}
 BEFORE, BEHIND = -10, -20
 """What the ends of a subgraph's links at its own inputs and outputs are numbered with."""
@@ -343,120 +313,6 @@ def test_nodes_stand_in_groups_and_not_on_each_other(file: File) -> Iterator[obj
         # The frontend gives a photo 220 px below two sockets, its name and the button: it would grow over the next.
         if open_ and node["type"] == "LoadImage" and node["size"][1] < 310:
             yield node["id"], node["size"]
-
-
-Point = tuple[float, float]
-SPLINE = 0.25
-"""The frontend's control points are this share of the distance away from an end of a wire."""
-MOST_SPLINE = 80
-"""At a reroute they are at most so many pixels away from it."""
-EDGE = 2
-"""Pixels at the edge of a node that a wire may touch."""
-
-
-def place_of_slot(node: Graph, slot: int, output: bool) -> Point:
-    """Where a wire begins or ends: outputs at the right edge of a node, inputs at its left edge, 20 px for each.
-
-    An input that is a widget has no row of its own among them: it is taken to be the first row below.
-    """
-    (x, y), (width, _) = node["pos"], node["size"]
-    edge = x + width if output else x
-    if node["flags"].get("collapsed"):
-        return edge, y - 15
-    if output:
-        return edge, y + 14 + 20 * slot
-    rows = [entry for entry in node["inputs"] if "widget" not in entry]
-    entry = node["inputs"][slot]
-    row = rows.index(entry) if entry in rows else len(rows)
-    return edge, y + 14 + 20 * row
-
-
-def bezier(start: Point, control_start: Point, control_end: Point, end: Point) -> Iterator[Point]:
-    """101 points of a cubic curve."""
-    for step in range(101):
-        t = step / 100
-        u = 1 - t
-        weights = (u**3, 3 * u * u * t, 3 * u * t * t, t**3)
-        points = (start, control_start, control_end, end)
-        x = sum(weight * point[0] for weight, point in zip(weights, points, strict=True))
-        y = sum(weight * point[1] for weight, point in zip(weights, points, strict=True))
-        yield x, y
-
-
-def direction_at(before: Point, reroute: Point, behind: Point) -> float:
-    """The angle at which the frontend leads a wire through a reroute: between those of coming and going."""
-    coming = math.atan2(reroute[1] - before[1], reroute[0] - before[0])
-    going = math.atan2(behind[1] - reroute[1], behind[0] - reroute[0])
-    half = (coming - going) / 2
-    if abs(half) > math.pi / 2:
-        half += math.pi
-    return coming - half
-
-
-def drawn(stops: list[Point]) -> Iterator[Point]:
-    """Points of a wire as the frontend draws it, a spline from each stop to the next: an output, reroutes, an input."""
-    for number, (start, end) in enumerate(itertools.pairwise(stops)):
-        far = SPLINE * math.dist(start, end)
-        near = min(MOST_SPLINE, far)
-        control_start = (start[0] + far, start[1])
-        if number > 0:
-            angle = direction_at(stops[number - 1], start, end)
-            control_start = (start[0] + near * math.cos(angle), start[1] + near * math.sin(angle))
-        control_end = (end[0] - far, end[1])
-        if number + 2 < len(stops):
-            angle = direction_at(start, end, stops[number + 2])
-            control_end = (end[0] - near * math.cos(angle), end[1] - near * math.sin(angle))
-        yield from bezier(start, control_start, control_end, end)
-
-
-def stops_of(file: File, link: Link, nodes: dict[int, Graph]) -> list[Point]:
-    """Where a wire of the graph begins, the reroutes that it runs through, where it ends."""
-    reroutes = {reroute["id"]: reroute for reroute in file.graph["extra"].get("reroutes", [])}
-    last = {entry["id"]: entry["parentId"] for entry in file.graph["extra"].get("linkExtensions", [])}
-    between: list[Point] = []
-    number = last.get(link.number)
-    while number is not None:
-        x, y = reroutes[number]["pos"]
-        between.insert(0, (x, y))
-        number = reroutes[number].get("parentId")
-    start = place_of_slot(nodes[link.source], link.output, output=True)
-    end = place_of_slot(nodes[link.target], link.slot, output=False)
-    return [start, *between, end]
-
-
-def behind_nodes(file: File) -> set[tuple[int, int]]:
-    """Links of the graph, by number, and the nodes that they run behind without a connection to them."""
-    nodes, links = file.levels[0]
-    crossings: set[tuple[int, int]] = set()
-    for link in links:
-        points = list(drawn(stops_of(file, link, nodes)))
-        for number, node in nodes.items():
-            if number in (link.source, link.target):
-                continue
-            left, top, right, bottom = box(node)
-            for x, y in points:
-                if left + EDGE < x < right - EDGE and top + EDGE < y < bottom - EDGE:
-                    crossings.add((link.number, number))
-    return crossings
-
-
-@every
-def test_no_wire_runs_behind_a_node_that_it_does_not_touch(file: File) -> Iterator[object]:
-    """As it opens, with the frontend's splines."""
-    crossings = behind_nodes(file)
-    wires = len({link for link, _ in crossings})
-    if wires > WIRES_BEHIND_NODES.get(file.stem, 0):
-        yield wires, sorted(crossings)
-
-
-@every
-def test_groups_are_numbered_from_left_to_right(file: File) -> Iterator[object]:
-    """First where one starts, then 1, 2, 3."""
-    from_left = sorted(file.groups, key=lambda group: (group["bounding"][0], group["bounding"][1]))
-    numbers = [group["title"].partition(" · ")[0] for group in from_left]
-    in_order = numbers == ["Start here", *(str(number) for number in range(1, len(numbers)))]
-    if in_order == (file.stem in NOT_FROM_LEFT_TO_RIGHT):
-        yield numbers
 
 
 @every

@@ -164,6 +164,25 @@ def test_a_face_that_lies_beside_an_upright_one_is_the_same_person(embed, square
         assert geometry.upright(lying.keypoints) == -turn // 90 % 4, number
 
 
+@pytest.mark.parametrize("number", _NOT_SEEN_ON_ITS_HEAD)
+def test_a_face_that_is_not_seen_at_all_is_found_where_somebody_has_counted_it(detector, embed, squares, number):
+    """On its head, beside an upright one. Nobody is told of it, until face 2 is asked for."""
+    beside = squares[number + 1]
+    own = embed(side_by_side(squares[number]))[0]
+    bgr = side_by_side(beside, squares[number].rotate(180))
+    assert len(find_faces(detector, bgr).faces) == 1
+    found = analysis.detect(detector, bgr, "the photo", expected=2)
+    face = by_column(analysis.recognise([real_faces.recogniser()], bgr, found, "the photo"))[1]
+    assert likeness(own, face) > 0.95 and face.certain
+    assert geometry.upright(face.keypoints) == -2 % 4
+
+
+@pytest.mark.parametrize("path", [real_faces.SIX_FRIENDS, real_faces.ASTRONAUT, real_faces.YAO], ids=lambda p: p.stem)
+def test_who_counts_too_many_is_given_no_other_faces(detector, path):
+    bgr = picture(path)
+    assert find_faces(detector, bgr, expected=99).faces == tuple(detector(bgr, 640))
+
+
 def test_three_faces_of_three_turns_and_one_that_is_seen_in_its_own_turn_alone(detector, embed, squares):
     """The last is reported by the detector in no other turn: it is found because another face lies."""
     own = [embed(side_by_side(squares[number]))[0] for number in (0, 1, 2, 3)]

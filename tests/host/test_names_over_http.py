@@ -145,3 +145,40 @@ def test_the_doctor_judges_what_comfyui_judges(server: HostServer) -> None:
     report = run.outputs["shown"]["text"][0]
     assert "no other spelling" not in report and "ID-Patch ControlNet" in report
     assert "is not there" not in report
+
+
+SPELLINGS = [
+    "people\\anna.safetensors",
+    "people/anna.safetensors",
+    "people/anna.SAFETENSORS",
+    "People\\Anna.safetensors",
+]
+
+
+@pytest.mark.parametrize("file", SPELLINGS)
+def test_the_doctor_takes_a_lora_of_ours_in_every_spelling(server: HostServer, file: str) -> None:
+    """Add LoRA to Person takes it, whichever system wrote it: nothing is to be fixed."""
+    prompt = {
+        "doctor": node("LikenessCheckModelFiles"),
+        "add": node("LikenessAddLoRAToPerson", file=file, strength=1.0, words="", name="Anna"),
+        "person": node("PreviewAny", source=["add", 0]),
+        "shown": node("PreviewAny", source=["doctor", 1]),
+    }
+    run = server.attempt(prompt)
+    assert "Identity" in run.outputs["person"]["text"][0], run.error
+    report = run.outputs["shown"]["text"][0]
+    (line,) = (line for line in report.splitlines() if line.startswith(file))
+    assert line.removeprefix(file).split()[0] == "damaged", "an empty file, and nothing is said of its name"
+    assert "spelling" not in report and "another name" not in report
+
+
+@pytest.mark.parametrize("file", SPELLINGS[1:])
+def test_the_doctor_names_the_spelling_that_comfyui_refuses(server: HostServer, file: str) -> None:
+    prompt = {
+        "doctor": node("LikenessCheckModelFiles"),
+        "load": node("LoraLoaderModelOnly", lora_name=file, strength_model=1.0, model=["doctor", 0]),
+        "shown": node("PreviewAny", source=["doctor", 1]),
+    }
+    report = server.attempt(prompt).outputs["shown"]["text"][0]
+    (line,) = (line for line in report.splitlines() if "in another spelling" in line)
+    assert line.startswith(file) and "The file is there. ComfyUI lists it as people\\anna.safetensors" in line

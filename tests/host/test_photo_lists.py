@@ -185,6 +185,25 @@ def test_which_face_is_a_number_for_each_photo_or_one_that_a_photo_of_one_face_i
         assert torch.equal(found, expected)
 
 
+def test_a_number_beyond_the_upright_faces_finds_one_that_lies(face_model, family):
+    """Of six the one that is seen best is turned on the side: nothing sees it beside five upright ones, until face 6 is
+    asked for."""
+    group, _ = family
+    faces = people.DetectFaces.execute(face_model, group, "left to right", 0, 0).args[0].faces
+    left, top, right, bottom = max(faces, key=lambda face: face.score).box
+    half = int(0.8 * max(right - left, bottom - top))
+    x, y = int(left + right) // 2, int(top + bottom) // 2
+    lying = group.clone()
+    square = lying[:, y - half : y + half, x - half : x + half]
+    square[:] = square.flip(2).transpose(1, 2).clone()
+    assert people.DetectFaces.execute(face_model, lying, "left to right", 0, 0).args[2] == 5
+    last = people.Person.execute(face_model, lying, "A", "6", "error").args[0]
+    alike = torch.cosine_similarity(last.embeddings["w600k_mbf"][0], faces[5].embeddings["w600k_mbf"], 0)
+    assert alike > 0.95
+    with pytest.raises(BadPhoto, match="Face 7 was asked for, but the photo of A has 6"):
+        people.Person.execute(face_model, lying, "A", "7", "error")
+
+
 @pytest.mark.parametrize("number", range(1, 7))
 def test_words_of_the_old_menu_mean_what_they_meant(face_model, family, number):
     """Saved workflows have "only", "largest" or a number from left to right."""

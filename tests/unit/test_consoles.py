@@ -26,12 +26,17 @@ EXAMPLES |= {"tuple[int, int]": (640, 480), "pathlib._local.Path": Path(NAME), "
 
 
 def core_errors() -> list[type[LikenessError]]:
-    """The base and every class of the pack's core."""
-    for module in pkgutil.walk_packages(pack.core.__path__, "pack.core."):
-        importlib.import_module(module.name)
-    classes = [LikenessError]
-    for known in classes:
-        classes += [kind for kind in known.__subclasses__() if kind.__module__ and kind not in classes]
+    """Every class of errors that a module of the pack's core holds, the base among them.
+
+    Taken from the modules: the subclasses of LikenessError are also those of nodes, of other tests and of a second
+    copy of the pack, where one process has loaded these as well, and all of them call their module "likeness".
+    """
+    classes: set[type[LikenessError]] = set()
+    for found in pkgutil.walk_packages(pack.core.__path__, "pack.core."):
+        module = importlib.import_module(found.name)
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, LikenessError):
+                classes.add(value)
     return sorted(classes, key=lambda kind: kind.__name__)
 
 
@@ -104,6 +109,17 @@ def escaped(text: str, encoding: str) -> str:
 
 def test_every_error_of_the_core_is_there() -> None:
     assert len(ERRORS) > 25 and {kind.__module__ for kind in ERRORS} == {"likeness"}
+
+
+def test_an_error_of_another_module_is_not_taken() -> None:
+    """As those of nodes and of other tests, which may be loaded in the same process."""
+
+    class Elsewhere(LikenessError):
+        def __init__(self, network: object) -> None:
+            super().__init__(f"{network} is of a node.", "Nothing.")
+
+    assert Elsewhere in LikenessError.__subclasses__()
+    assert core_errors() == ERRORS
 
 
 @pytest.mark.parametrize("encoding", CODE_PAGES)

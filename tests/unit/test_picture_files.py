@@ -262,3 +262,35 @@ def test_the_transparent_grey_of_16_bits_is_white(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:])
     read = from_file(str(tmp_path / "a.png"))
     assert (read[:, HIDDEN] == 255).all() and (read[:, ~HIDDEN] == GREY[:, ~HIDDEN, None]).all()
+
+
+def png_of(rows: list[bytes], bits: int, color_type: int, transparent: bytes) -> bytes:
+    """A PNG of 8 x 8 pixels with a colour that is transparent. rows: the bytes of each; color_type: 0 grey, 2 RGB."""
+    header = struct.pack(">IIBBBBB", 8, 8, bits, color_type, 0, 0, 0)
+    pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
+    data = b"\x89PNG\r\n\x1a\n"
+    for name, content in ((b"IHDR", header), (b"tRNS", transparent), (b"IDAT", pixels), (b"IEND", b"")):
+        data += struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    return data
+
+
+def test_the_transparent_color_of_16_bits_is_white(tmp_path: Path) -> None:
+    """Pillow keeps 8 bits of every pixel, and 16 of the colour that is transparent."""
+    shown, hidden = struct.pack(">HHH", 0x1234, 0x5678, 0x9ABC), struct.pack(">HHH", 0x0A12, 0xC834, 0x1E56)
+    (tmp_path / "a.png").write_bytes(png_of([shown * 4 + hidden * 4] * 8, 16, 2, hidden))
+    read = np.asarray(read_picture(str(tmp_path / "a.png")))
+    assert (read[:, :4] == (0x12, 0x56, 0x9A)).all() and (read[:, 4:] == 255).all()
+
+
+@pytest.mark.parametrize(("bits", "shown", "brightness", "hidden"), [(2, 2, 170, 1), (4, 5, 85, 3)])
+def test_the_transparent_grey_of_few_bits_is_white(
+    bits: int, shown: int, brightness: int, hidden: int, tmp_path: Path
+) -> None:
+    """Pillow spreads the greys over 0 to 255, but not the one that is transparent."""
+    row = 0
+    for grey in (shown, hidden) * 4:
+        row = row << bits | grey
+    data = png_of([row.to_bytes(bits, "big")] * 8, bits, 0, struct.pack(">H", hidden))
+    (tmp_path / "a.png").write_bytes(data)
+    read = np.asarray(read_picture(str(tmp_path / "a.png")))
+    assert (read[:, ::2] == brightness).all() and (read[:, 1::2] == 255).all()
