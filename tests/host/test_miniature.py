@@ -87,7 +87,8 @@ def sides_of(host: Host, cast: Cast, skeleton: Tensor, settings: net.Settings) -
     """Both sides, with everybody's patch on the skeleton."""
     image = IDPatchConditionImage.execute(host.adapter, cast, "mean", skeleton).args[0]
     options = (settings.strength, 0.0, 1.0, settings.id_start, "mean")
-    return ApplyIDPatch.execute(host.empty, host.empty, host.control_net, host.adapter, cast, image, *options).args
+    networks = host.control_net, host.adapter
+    return ApplyIDPatch.execute(host.empty, host.empty, *networks, cast, image, *options).args[:2]
 
 
 def seen(pixels: Tensor, layout: Layout, meant: Tensor, by_face: bool = False) -> measure.Seen:
