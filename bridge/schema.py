@@ -126,8 +126,9 @@ def boxes_editor() -> list[io.Input]:
 
     The frontend (useBoundingBoxes) finds the rest by name: the canvas in `width` and `height`, its picture at
     `background`, and where `bboxes` is linked, what to begin with under "input_bboxes" of what the node has shown; it
-    notes in `last_incoming` with which it has begun. Both stand last: other hosts do not know them, and saved values
-    are read by their order.
+    notes in `last_incoming` with which it has begun. ComfyUI's own Create Bounding Boxes has that input for the same
+    reason: without it a link would put its boxes over those drawn by hand at every run. Both stand last: other hosts do
+    not know them, and saved values are read by their order.
     """
     if not hasattr(io, "BoundingBoxes"):
         return []

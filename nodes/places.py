@@ -8,7 +8,7 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ..bridge import notes
-from ..bridge.schema import boxes_editor, pixels_input, region_inputs
+from ..bridge.schema import advanced, boxes_editor, region_inputs
 from ..core import geometry
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, require_places, require_together
@@ -28,8 +28,25 @@ def _canvas(default: int, least: int = 64) -> list[io.Input]:
     ]
 
 
+_BODIES = ("half", "bust", "full", "none")
+
+
 def _body() -> io.Input:
-    return io.Combo.Input("body", options=["half", "bust", "full", "none"])
+    return io.Combo.Input("body", options=list(_BODIES))
+
+
+def _more_places() -> list[io.Input]:
+    """Inputs of places for people who are not in the picture. At 0 places the others have no effect."""
+    where = io.Combo.Input("more_where", options=list(layouts.SIDES), default=layouts.SIDES[0], optional=True)
+    body = io.Combo.Input("more_body", options=list(_BODIES), default=_BODIES[0], optional=True)
+    return [
+        io.Int.Input("more_places", default=0, min=0, max=8, optional=True),
+        advanced(where),
+        advanced(io.Int.Input("more_x", default=0, min=0, max=geometry.LARGEST, optional=True)),
+        advanced(io.Int.Input("more_y", default=0, min=0, max=geometry.LARGEST, optional=True)),
+        advanced(io.Int.Input("more_face_size", default=0, min=0, max=geometry.LARGEST, optional=True)),
+        advanced(body),
+    ]
 
 
 def _layout_outputs() -> list[io.Output]:
@@ -54,6 +71,8 @@ class LayoutFromPicture(io.ComfyNode):
                 _body(),
                 PoseKeypointSocket.Input("poses", optional=True),
                 io.Mask.Input("masks", optional=True),
+                *_more_places(),
+                io.Image.Input("image", optional=True),
             ],
             outputs=_layout_outputs(),
         )
@@ -68,16 +87,32 @@ class LayoutFromPicture(io.ComfyNode):
         body: str,
         poses: object = None,
         masks: Tensor | None = None,
+        more_places: int = 0,
+        more_where: str = layouts.SIDES[0],
+        more_x: int = 0,
+        more_y: int = 0,
+        more_face_size: int = 0,
+        more_body: str = _BODIES[0],
+        image: Tensor | None = None,
     ) -> io.NodeOutput:
-        given = [name for name, one in (("faces", faces), ("poses", poses), ("masks", masks)) if one is not None]
-        if len(given) != 1:
+        sources = {"faces": faces, "poses": poses, "masks": masks}
+        connected = [name for name, source in sources.items() if source is not None]
+        if len(connected) != 1:
             advice = "Connect faces (Detect Faces), poses (DWPose, SDPose) or masks, and only one of them."
-            raise BadLayout(f"{LAYOUT} makes a layout of one thing; connected: {listed(given) or 'none'}.", advice)
+            raise BadLayout(f"{LAYOUT} makes a layout of one thing; connected: {listed(connected) or 'none'}.", advice)
+        guessed: Sequence[str] = ()
         if faces is not None:
-            return _shown(cls, layouts.from_faces(faces, width, height, fit, body))
-        if masks is None:
-            return _shown(cls, *layouts.from_poses(poses, width, height, fit))
-        return _shown(cls, layouts.from_masks(masks, width, height, body))
+            layout = layouts.from_faces(faces, width, height, fit, body)
+        elif masks is not None:
+            layout = layouts.from_masks(masks, width, height, body)
+        else:
+            layout, guessed = layouts.from_poses(poses, width, height, fit)
+        if more_places > 0:
+            nose = (float(more_x), float(more_y))
+            layout = layouts.add(layout, more_where, nose, more_face_size, more_body, more_places)
+        photo = None if image is None else image[0]
+        preview = drawing.numbered_layout(layout, notes=guessed, background=photo, fit=fit)[None]
+        return io.NodeOutput(layout, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
 class LayoutFromBoxes(io.ComfyNode):
@@ -156,33 +191,6 @@ class LayoutForAGroup(io.ComfyNode):
         return _shown(cls, group.layout(people, **how), group.notes(people, **how))
 
 
-class AddPlace(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="LikenessAddPlace",
-            category=IN_PLACES,
-            inputs=[
-                LayoutSocket.Input("layout"),
-                io.Combo.Input("where", options=list(layouts.SIDES)),
-                pixels_input("x", most=geometry.LARGEST),
-                pixels_input("y", most=geometry.LARGEST),
-                pixels_input("face_size", most=geometry.LARGEST),
-                _body(),
-                io.Int.Input("count", default=1, min=1, max=8, optional=True),
-                io.Image.Input("image", optional=True),
-            ],
-            # Not "layout": ComfyUI 0.3.64 refuses the id of an input for an output.
-            outputs=[LayoutSocket.Output("extended_layout"), io.Image.Output("preview")],
-        )
-
-    @classmethod
-    def execute(cls, layout: Layout, x: int, y: int, image: Tensor | None = None, **how: Any) -> io.NodeOutput:
-        added = layouts.add(layout, at=(float(x), float(y)), **how)
-        preview = drawing.numbered_layout(added, background=None if image is None else image[0])[None]
-        return io.NodeOutput(added, preview, ui=ui.PreviewImage(preview, cls=cls))
-
-
 class PlaceCast(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -259,4 +267,4 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
-NODES = [LayoutFromPicture, LayoutFromBoxes, LayoutForAGroup, AddPlace, PlaceCast, MaskOfAPersonsPlace]
+NODES = [LayoutFromPicture, LayoutFromBoxes, LayoutForAGroup, PlaceCast, MaskOfAPersonsPlace]

@@ -253,7 +253,10 @@ def add(layout: Layout, where: str, at: Point, face_size: float, body: str, coun
         if where == "at x, y" and room == 0:
             one = _Spot(at, wanted or _head_at(at, others, layout))
             if why := _why_not(one, others, layout):
-                advice = "Choose another x and y (of the nose), a smaller face_size, a larger picture or another where."
+                advice = (
+                    "Choose another more_x and more_y (of the nose), a smaller more_face_size, a larger picture or "
+                    "another more_where."
+                )
                 raise BadLayout(f"No person can be added at ({round(at[0])}, {round(at[1])}): {why}.", advice)
         else:
             tried = _candidates(layout, others, wanted, where)
@@ -263,9 +266,9 @@ def add(layout: Layout, where: str, at: Point, face_size: float, body: str, coun
             face = (wanted or _head_at((layout.width / 2, layout.height / 2), others, layout)) * bodies.FACE_HEIGHT
             shown = f"{layout.width}x{layout.height} px and shows {counted(len(layout.slots), 'person', 'people')}"
             raise BadLayout(
-                f"There is room for {counted(room, 'face')} of about {face:.0f} px, not for {count}, with where = "
-                f"{where}: the canvas is {shown}.",
-                "Choose a smaller count, another where, a larger picture or a smaller face_size.",
+                f"There is room for {counted(room, 'face')} of about {face:.0f} px, not for {count}, with "
+                f"more_where = {where}: the canvas is {shown}.",
+                "Choose fewer more_places, another more_where, a larger picture or a smaller more_face_size.",
             )
         place = facing(one.nose, one.head, body, (layout.width, layout.height))
         extended = replace(extended, slots=(*extended.slots, place))

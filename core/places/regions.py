@@ -179,7 +179,7 @@ def of_person(
         return slot.mask.float().clone()
     slot = _with_box(person)
     if extent == "body" and slot.pose is None:
-        advice = "Set body to half in the node that made this place (a layout node, Add Place), or extent to face."
+        advice = "Set body to half in the node that made this place (a layout node), or extent to face."
         raise BadRegion(name, "its place has neither a skeleton nor a mask", advice)
     region = _place(slot, cast, extent, margin, feather, staying)
     if not region.any():

@@ -1,6 +1,7 @@
 """ID-Patch: load the projections, draw the condition image, apply both to the conditioning."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ...bridge import conditioning, notes, schema, scopes
@@ -24,23 +26,25 @@ from ...bridge.runs import Given, patched, read_by
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.unet import Options, Replacement, attend_with, layers_of, text_width
 from ...core import geometry
-from ...core.errors import BadCast, BadPatches, counted
+from ...core.errors import BadCast, BadPatches, counted, listed
 from ...core.identities import embeddings
 from ...core.methods import method
-from ...core.people import Cast, Person, places_of, require_places
+from ...core.people import Cast, Person, PlacedCast, places_of, require_places
 from ...core.pictures import as_drawing, as_rgb
 from ...core.places import control_images, regions
 from ..categories import IN_ID_PATCH
 from ..sockets import CastSocket, adapter_socket
-from .net import IDPatchNet, check_patches, condition, presence
+from .net import IDPatchNet, Presence, check_patches, condition, presence
 
 METHOD = method("id_patch")
-IMAGE, APPLY, BIND = "ID-Patch Condition Image", "Apply ID-Patch", "ID Tokens by Region"
+IMAGE, APPLY = "ID-Patch Condition Image", "Apply ID-Patch"
 
-NO_TOKENS = (
-    "Nothing is bound, as there are no ID tokens in the conditioning: connect positive and negative of Apply ID-Patch. "
-    "At strength 0 it adds none."
+NO_MODEL = (
+    "Apply ID-Patch has no MODEL for its model_out. Connect the MODEL to model of Apply ID-Patch, or connect the "
+    "sampler to the node that loads the MODEL."
 )
+NO_EFFECT = "No effect without model: {}. Connect model, and model_out to the sampler, to read ID tokens by region."
+BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person has a row of the batch."
 NO_IDENTITIES = (
     "No identities applied: all weights are 0 or off-canvas. The skeletons still guide; for the prompt alone bypass "
     "this node or set strength to 0."
@@ -126,8 +130,15 @@ class ApplyIDPatch(io.ComfyNode):
                 schema.percent_input("id_start_percent", 0.2),
                 schema.photos_input(),
                 io.Vae.Input("vae", optional=True),
+                io.Model.Input("model", optional=True),
+                *_region_inputs(),
+                io.Mask.Input("mask", optional=True),
             ],
-            outputs=[io.Conditioning.Output("positive_out"), io.Conditioning.Output("negative_out")],
+            outputs=[
+                io.Conditioning.Output("positive_out"),
+                io.Conditioning.Output("negative_out"),
+                io.Model.Output("model_out"),
+            ],
         )
 
     @classmethod
@@ -145,32 +156,41 @@ class ApplyIDPatch(io.ComfyNode):
         id_start_percent: float,
         photos: str,
         vae: VAE | None = None,
+        model: ModelPatcher | None = None,
+        **region: Any,
     ) -> io.NodeOutput:
+        node_id = notes.node_of(cls)
+        remarks = _without_model(model, region)
         if strength == 0:
-            return io.NodeOutput(positive, negative)
+            notes.tell(node_id, "\n".join(remarks))
+            return io.NodeOutput(positive, negative, _given_on(model))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         cast = require_places(cast, APPLY)
         present = presence(cast)
-        people, by_row, said, shown = present.people, cast.by_row, present.left_out(), None
+        people = present.people
+        previews: list[ui.PreviewImage] = []
         if image is None:
-            drawn = control_images.skeletons(places_of(cast, None, APPLY), by_row)
+            drawn = control_images.skeletons(places_of(cast, None, APPLY), cast.by_row)
             hint = condition(drawn, id_patch.patches(people, photos), present, APPLY)
-            said, shown = present.doubts(), ui.PreviewImage(hint.clamp(0, 1), cls=cls)
+            remarks += present.doubts()
+            previews.append(ui.PreviewImage(hint.clamp(0, 1), cls=cls))
         else:
-            advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
-            geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
-            # Our node draws numbers for the network, beyond 0..1 as well: no colours to be seen through.
-            hint = as_rgb(image[..., :3])
-            check_patches(hint, present, APPLY)
+            hint = _checked_hint(image, cast, present)
+            remarks += present.left_out()
+        sides = [positive, negative]
         if people:
-            tokens = id_patch.tokens(people, photos)
-            no_faces = id_patch.unconditional_tokens(len(people))
-            in_row = 1 if by_row else len(people)
-            if by_row:
-                tokens, no_faces = (side[0].unflatten(0, (len(people), -1)) for side in (tokens, no_faces))
-            positive = conditioning.append_tokens(positive, tokens, in_row, id_start_percent, APPLY)
-            negative = conditioning.append_tokens(negative, no_faces, in_row, id_start_percent, APPLY)
-        canvas = Canvas(APPLY, len(people) if by_row else 0, notes.node_of(cls))
+            sides = _with_tokens(sides, id_patch, cast, people, photos, id_start_percent)
+            if model is not None and cast.by_row:
+                remarks.append(BY_ROW)
+            elif model is not None:
+                bound = _by_region(sides, model, cast, people, node_id, region)
+                model, sides = bound.model, bound.sides
+                preview = bound.scope.preview(cls)
+                if preview is not None:
+                    previews.append(preview)
+        else:
+            remarks.append(NO_IDENTITIES)
+        canvas = Canvas(APPLY, len(people) if cast.by_row else 0, node_id)
         percents = (start_percent, end_percent)
         attachment = ControlAttachment(
             control_net,
@@ -181,12 +201,127 @@ class ApplyIDPatch(io.ComfyNode):
             width=id_patch.width,
             canvas=canvas,
             reader=IDTokensReader,
-            report=_report(people, notes.node_of(cls), percents, id_start_percent),
+            report=_report(people, node_id, percents, id_start_percent),
             pictures=Pictures("condition picture", canvas),
             trained=canvas,
         )
-        notes.tell(notes.node_of(cls), "\n".join([*said, *([] if people else [NO_IDENTITIES])]))
-        return io.NodeOutput(*attachment.to_both(positive, negative), ui=shown)
+        notes.tell(node_id, "\n".join(remarks))
+        return io.NodeOutput(*attachment.to_both(*sides), _given_on(model), ui=_joined(previews))
+
+
+def _region_inputs() -> list[io.Input]:
+    """The inputs that say which part of the picture reads a person's ID tokens. Without a MODEL they have no effect."""
+    extent, margin, feather = schema.region_inputs()
+    # An optional input that is not in a prompt is given its default.
+    extent.default = extent.options[0]
+    widgets = [extent, margin, feather]
+    for widget in widgets:
+        widget.optional = True
+        schema.advanced(widget)
+    return widgets
+
+
+def _without_model(model: ModelPatcher | None, region: Mapping[str, Any]) -> list[str]:
+    """A sentence that names the inputs of a region that are set in vain, as no MODEL is connected; else nothing."""
+    if model is not None:
+        return []
+    changed: list[str] = []
+    for widget in _region_inputs():
+        if region.get(widget.id, widget.default) != widget.default:
+            changed.append(widget.id)
+    if region.get("mask") is not None:
+        changed.append("mask")
+    if not changed:
+        return []
+    return [NO_EFFECT.format(listed(changed))]
+
+
+def _given_on(model: ModelPatcher | None) -> ModelPatcher | ExecutionBlocker:
+    """What stands at model_out. ComfyUI shows the blocker's sentence where a sampler is linked to it."""
+    return ExecutionBlocker(NO_MODEL) if model is None else model
+
+
+def _joined(previews: Sequence[ui.PreviewImage]) -> ui.PreviewImage | None:
+    """Several previews as one, whatever the sizes of their pictures; None for no preview."""
+    if not previews:
+        return None
+    first, *others = previews
+    for other in others:
+        first.values = [*first.values, *other.values]
+    return first
+
+
+def _checked_hint(image: Tensor, cast: PlacedCast, present: Presence) -> Tensor:
+    """The ControlNet image that is connected, (B, H, W, 3). Raises BadSize, and BadPatches for another cast's."""
+    advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
+    geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
+    # Our node draws numbers for the network, beyond 0..1 as well: no colours to be seen through.
+    hint = as_rgb(image[..., :3])
+    check_patches(hint, present, APPLY)
+    return hint
+
+
+def _with_tokens(
+    sides: Sequence[Conditioning],
+    id_patch: IDPatch,
+    cast: Cast,
+    people: tuple[Person, ...],
+    photos: str,
+    id_start_percent: float,
+) -> list[Conditioning]:
+    """Positive and negative with the ID tokens behind their texts, the negative with those of no face."""
+    # (1, people * tokens, width)
+    tokens = id_patch.tokens(people, photos)
+    no_faces = id_patch.unconditional_tokens(len(people))
+    in_row = len(people)
+    if cast.by_row:
+        # (1, people * tokens, width) -> (people, tokens, width): a row of the batch each
+        tokens = tokens[0].unflatten(0, (len(people), -1))
+        no_faces = no_faces[0].unflatten(0, (len(people), -1))
+        in_row = 1
+    positive, negative = sides
+    return [
+        conditioning.append_tokens(positive, tokens, in_row, id_start_percent, APPLY),
+        conditioning.append_tokens(negative, no_faces, in_row, id_start_percent, APPLY),
+    ]
+
+
+@dataclass(frozen=True)
+class ByRegion:
+    """A MODEL that reads ID tokens by region, positive and negative for it, and where each person's region is."""
+
+    model: ModelPatcher
+    sides: list[Conditioning]
+    scope: scopes.Scope
+
+
+def _by_region(
+    sides: Sequence[Conditioning],
+    model: ModelPatcher,
+    cast: Cast,
+    people: tuple[Person, ...],
+    node_id: str | None,
+    region: Mapping[str, Any],
+) -> ByRegion:
+    """Each person's ID tokens read in that person's region alone.
+
+    Raises BadPatches where texts hold the tokens of another Apply ID-Patch with another number of people,
+    WrongBaseModel, and what scopes.of_bodies raises.
+    """
+    for _, options in (*sides[0], *sides[1]):
+        tokens = options.get(ID_TOKENS)
+        if tokens is not None and tokens.people != len(people):
+            there = counted(tokens.people, "person", "people")
+            seen = counted(len(people), "person", "people")
+            why = f"The conditioning already holds the ID tokens of {there}, and this cast has {seen}."
+            raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
+    conditioning.check_conditioning([*sides[0], *sides[1]], text_width(model), APPLY)
+    scope = scopes.of_bodies(cast, APPLY, WHOLE_SCHEDULE, people, alone=False, node_id=node_id, **region)
+    assert scope.regions is not None
+    both = standing_in(sides, scope.regions, scope.canvas)
+    announcement = of_people(regions.names(people), APPLY, node_id)
+    patched_model, positive, negative = announced(announcement, patched(model, RegionalTextRun), *both)
+    return ByRegion(patched_model, [positive, negative], scope)
 
 
 def _report(
@@ -199,44 +334,6 @@ def _report(
     if people:
         tokens = NamedRange("the ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
     return NetReport(of_people(names or ["The places"], APPLY, node_id), control, tokens)
-
-
-class BindIDTokens(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="LikenessBindIDTokens",
-            category=IN_ID_PATCH,
-            inputs=[
-                *schema.applied_inputs(),
-                CastSocket.Input("cast"),
-                *map(schema.advanced, schema.region_inputs()),
-                io.Mask.Input("mask", optional=True),
-            ],
-            outputs=schema.applied_outputs(),
-        )
-
-    @classmethod
-    def execute(
-        cls, model: ModelPatcher, positive: Conditioning, negative: Conditioning, cast: Cast, **region: Any
-    ) -> io.NodeOutput:
-        cast = require_places(cast, BIND)
-        people, node = presence(cast).people, notes.node_of(cls)
-        named = {entry[1][ID_TOKENS] for entry in (*positive, *negative) if ID_TOKENS in entry[1]}
-        notes.tell(node, "" if named else NO_TOKENS)
-        if not named:
-            return io.NodeOutput(model, positive, negative)
-        if wrong := next((one.people for one in named if one.people != len(people)), None):
-            bound, seen = (counted(number, "person", "people") for number in (wrong, len(people)))
-            why = f"The conditioning holds the ID tokens of {bound}, the cast has {seen} above weight 0 on the canvas."
-            raise BadPatches(why, "Give Apply ID-Patch and this node the same cast.")
-        conditioning.check_conditioning([*positive, *negative], text_width(model), BIND)
-        scope = scopes.of_bodies(cast, BIND, WHOLE_SCHEDULE, people, alone=False, node_id=node, **region)
-        assert scope.regions is not None
-        both = standing_in([positive, negative], scope.regions, scope.canvas)
-        announcement = of_people(regions.names(people), BIND, node)
-        outputs = announced(announcement, patched(model, RegionalTextRun), *both)
-        return io.NodeOutput(*outputs, ui=scope.preview(cls))
 
 
 _KEY = "likeness_id_tokens_read"
@@ -295,4 +392,4 @@ class IDTokensReader:
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))
-NODES = [IDPatchConditionImage, ApplyIDPatch, BindIDTokens]
+NODES = [IDPatchConditionImage, ApplyIDPatch]

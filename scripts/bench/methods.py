@@ -287,13 +287,14 @@ def control_net(on: Networks, _people: int) -> Applied:
 
 
 def id_patch(on: Networks, people: int, cast: Any = None) -> Applied:
-    return connected(on, "LikenessApplyIDPatch", "id-patch", cast=cast or placed(on, people), id_start_percent=0.0)
+    given = {"cast": cast or placed(on, people), "id_start_percent": 0.0, "model": None}
+    applied = connected(on, "LikenessApplyIDPatch", "id-patch", **given)
+    # Without a MODEL the node gives none.
+    return Applied(on.model, applied.positive, applied.negative)
 
 
 def id_tokens_by_region(on: Networks, people: int) -> Applied:
-    cast = placed(on, people)
-    applied = id_patch(on, people, cast)
-    return connected(on, "LikenessBindIDTokens", positive=applied.positive, negative=applied.negative, cast=cast)
+    return connected(on, "LikenessApplyIDPatch", "id-patch", cast=placed(on, people), id_start_percent=0.0)
 
 
 def style(on: Networks, people: int) -> Applied:

@@ -125,11 +125,11 @@ def with_id_patch(models: Models, cast: PlacedCast) -> Applied:
     model, positive, negative = models.applied
     skeleton = run("LikenessDrawSkeletons", cast=cast, draw="skeletons")[0]
     image = run("LikenessIDPatchConditionImage", id_patch=models.adapter, cast=cast, image=skeleton)[0]
-    sides = run(
+    positive, negative, *_ = run(
         "LikenessApplyIDPatch", positive=positive, negative=negative, control_net=models.control_net,
         id_patch=models.adapter, cast=cast, image=image,
     )  # fmt: skip
-    return model, *sides
+    return model, positive, negative
 
 
 def instant_id(world: World, cast: PlacedCast, seed: int, adapter: float = 1.0, control: float = 1.0) -> Tensor:

@@ -51,7 +51,8 @@ def apply(id_patch, control_net):
         cast = cast or people()
         image = drawn(id_patch, cast, control) if image is None else image
         given = {**DEFAULTS, **changed}
-        return ApplyIDPatch.execute(positive, negative, net or control_net, id_patch, cast, image, **given).args
+        made = ApplyIDPatch.execute(positive, negative, net or control_net, id_patch, cast, image, **given)
+        return made.args[:2]
 
     return run
 
@@ -171,7 +172,7 @@ def test_without_an_image_it_is_what_the_nodes_before_it_would_give(id_patch, co
     alone = ApplyIDPatch.execute(*SIDES, control_net, id_patch, cast, None, **DEFAULTS)
     ours = [one.getMessage() for one in caplog.records if one.name == "likeness"]
     assert given.ui is None and said in "\n".join(ours) and bool(said) == bool(ours)
-    for ours, theirs in zip(itertools.chain(*alone.args), itertools.chain(*given.args), strict=True):
+    for ours, theirs in zip(itertools.chain(*alone.args[:2]), itertools.chain(*given.args[:2]), strict=True):
         assert torch.equal(ours[0], theirs[0])
         assert torch.equal(ours[1]["control"].cond_hint_original, theirs[1]["control"].cond_hint_original)
     assert torch.equal(torch.stack(shown(alone)), (255 * preview).byte().float() / 255)

@@ -21,7 +21,7 @@ TABLE = json.loads(Path(__file__).with_name("settings.json").read_text("utf-8"))
 not there; the cast's is how loud one person is. Both as attack_graphs.stands_for reads them."""
 SILENT = {
     "heat_map_step", "width", "height",
-    *((kind, "cast") for kind in ("LikenessStylePerPerson", "LikenessPromptPerPerson", "LikenessBindIDTokens")),
+    *((kind, "cast") for kind in ("LikenessStylePerPerson", "LikenessPromptPerPerson")),
 }  # fmt: skip
 """What is only shown, what must be the latent's, and people who are meant or not."""
 
@@ -41,7 +41,7 @@ def _picture(kind: str, setting: str = "") -> Tensor:
     return latents(sampled(applied, value(f"latent({applied.inputs.get('width', 128)})")))
 
 
-KINDS = sorted(one.kind for one in rows() if {"positive", "negative"} & one.inputs.keys())
+KINDS = sorted(one.kind for one in rows() if not one.variant and {"positive", "negative"} & one.inputs.keys())
 
 
 def _cases() -> list[Any]:

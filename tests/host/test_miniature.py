@@ -24,13 +24,13 @@ from miniature.unet import WIDTH
 from miniature_made import PLAIN, Host, Wardrobe, check_alike, dressing, files_in, opened, sample, standing, worn
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
-from pack.core.places import bodies
+from pack.core.places import bodies, layouts
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.id_patch.nodes import LOADER as ID_PATCH
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
 from pack.nodes.instant_id.nodes import LOADER as INSTANT_ID
 from pack.nodes.instant_id.nodes import ApplyInstantID
-from pack.nodes.places import AddPlace, MaskOfAPersonsPlace, PlaceCast
+from pack.nodes.places import MaskOfAPersonsPlace, PlaceCast
 from torch import Tensor
 
 import nodes as host_nodes
@@ -87,7 +87,8 @@ def sides_of(host: Host, cast: Cast, skeleton: Tensor, settings: net.Settings) -
     """Both sides, with everybody's patch on the skeleton."""
     image = IDPatchConditionImage.execute(host.adapter, cast, "mean", skeleton).args[0]
     options = (settings.strength, 0.0, 1.0, settings.id_start, "mean")
-    return ApplyIDPatch.execute(host.empty, host.empty, host.control_net, host.adapter, cast, image, *options).args
+    networks = host.control_net, host.adapter
+    return ApplyIDPatch.execute(host.empty, host.empty, *networks, cast, image, *options).args[:2]
 
 
 def seen(pixels: Tensor, layout: Layout, meant: Tensor, by_face: bool = False) -> measure.Seen:
@@ -151,7 +152,7 @@ def test_the_absent_friend_stands_in_the_free_place(loaded: Host, small: net.Min
     _, three = standing(people[:3])
     two = replace(three, slots=(three.slots[0], three.slots[2]))
     photo = avatars.picture(places.of_slots(two.slots), looks_of_all[:2], SMALL)[0].permute(1, 2, 0)
-    every = AddPlace.execute(two, 0, 0, where="free place", face_size=0, body="half").args[0]
+    every = layouts.add(two, "free place", (0.0, 0.0), 0.0, "half")
     cast = PlaceCast.execute(Cast((Person(people[2]),)), every, "last places", "").args[0]
     region = MaskOfAPersonsPlace.execute(cast, 1, "body", 0.5, 16, every).args[0]
     (model,) = DifferentialDiffusion.execute(loaded.model).args

@@ -6,6 +6,7 @@ import people_made
 import pytest
 import torch
 from pack.core.people import Cast, Identity, Layout, Person, Slot
+from pack.core.places import layouts
 from pack.nodes import places
 
 
@@ -31,13 +32,39 @@ def test_a_group_has_as_many_places_as_the_cast_has_people() -> None:
     assert group(9, cast=absent).args[0] == group(4).args[0] != group(9).args[0]
 
 
+def from_masks(**changed: Any) -> Any:
+    """A layout and its preview: two people, each with a mask, with room on both sides, and places that are added."""
+    masks = torch.zeros(2, 512, 512)
+    masks[0, 250:, 150:230] = 1
+    masks[1, 250:, 282:362] = 1
+    return places.LayoutFromPicture.execute(None, 512, 512, "crop", "half", masks=masks, **changed).args
+
+
+@pytest.mark.parametrize("where", layouts.SIDES)
+def test_added_places_are_the_last_and_the_others_stay(where: str) -> None:
+    nose, size = (255.0, 60.0), 40
+    options = {"more_where": where, "more_x": 255, "more_y": 60, "more_face_size": size, "more_body": "bust"}
+    plain = from_masks()[0]
+    unchanged = from_masks(more_places=0, **options)[0]
+    extended = from_masks(more_places=1, **options)[0]
+    expected = layouts.add(plain, where, nose, size, "bust")
+    assert len(unchanged.slots) == 2
+    assert [slot.center for slot in unchanged.slots] == [slot.center for slot in plain.slots]
+    assert len(extended.slots) == 3
+    assert extended.slots[-1] == expected.slots[-1]
+    if where == "at x, y":
+        assert extended.slots[-1].center == pytest.approx(nose, abs=0.5)
+
+
+def test_several_places_are_added_for_several_people() -> None:
+    added = from_masks(more_places=2, more_face_size=30)[0]
+    assert len(added.slots) == 4
+
+
 def test_a_photo_is_seen_in_the_preview_and_changes_nothing_else() -> None:
     layout, photo = group(2).args[0], torch.full((1, 64, 64, 4), 0.5)
-    bare, seen = (
-        places.AddPlace.execute(layout, 0, 0, i, where="free place", face_size=40, body="half").args
-        for i in (None, photo)
-    )
-    assert bare[0] == seen[0]
+    bare, seen = (from_masks(more_places=1, image=image) for image in (None, photo))
+    assert bare[0].slots[-1] == seen[0].slots[-1]
     placed = places.PlaceCast.execute(cast(1), layout, "custom", "1,0").args[0]
     wide = {"extent": "body", "margin": 2.0, "feather": 16}
     whole, beside = (

@@ -1,10 +1,13 @@
-"""Prompt per Person and ID Tokens by Region in the real host: who is heard where, beside whom, and every misuse."""
+"""Prompt per Person, and Apply ID-Patch by region, in the real host: who is heard where, beside whom, every misuse."""
+
+from dataclasses import replace
 
 import comfy.ldm.modules.attention as attention
 import people_made
 import photo_maker_made
 import pytest
 import torch
+from comfy_execution.graph_utils import ExecutionBlocker
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
 from pack.bridge import regional_text
@@ -33,16 +36,23 @@ def speak(model, prompts, cast=None, positive=None, negative=None, **changed):
 
 
 def with_tokens(sdxl, cast=TWO, start=0.0, sides=None, **changed):
+    """What Apply ID-Patch gives: positive, negative, and a MODEL where it is given one."""
     positive, negative = sides or ([text(1)], [text(2)])
     (image, *_) = apply("LikenessIDPatchConditionImage", cast=cast)
     given = {"positive": positive, "negative": negative, "control_net": sdxl[1], "cast": cast, "image": image}
     return apply("LikenessApplyIDPatch", **given, id_start_percent=start, **changed)
 
 
-def bind(model, sides, cast=TWO, masks=LEFT_AND_RIGHT):
-    positive, negative = sides
-    given = {"model": model, "positive": positive, "negative": negative, "cast": cast, "mask": masks}
-    return apply("LikenessBindIDTokens", **given)
+def plain(sdxl, *args, **changed):
+    """Positive and negative that read ID tokens everywhere."""
+    positive, negative, _ = with_tokens(sdxl, *args, **changed)
+    return positive, negative
+
+
+def bind(sdxl, cast=TWO, masks=LEFT_AND_RIGHT, model=None, **changed):
+    """MODEL, positive and negative that read ID tokens by region."""
+    positive, negative, patched = with_tokens(sdxl, cast, model=model or sdxl[0], mask=masks, **changed)
+    return patched, positive, negative
 
 
 @pytest.fixture
@@ -84,7 +94,7 @@ WHO = {
 def test_in_every_layer_each_half_hears_its_own_person_alone(sdxl, seen, method):
     """cond_or_uncond says which row is which. The negative's rows read nobody's words."""
     prompts, own = WHO[method]
-    sample(*(speak(sdxl[0], prompts) if prompts else bind(sdxl[0], with_tokens(sdxl))), steps=1)
+    sample(*(speak(sdxl[0], prompts) if prompts else bind(sdxl)), steps=1)
     assert len(seen) == len(attention_layers(sdxl[0]))
     for layer in seen:
         left = left_half(layer)
@@ -133,17 +143,33 @@ def test_words_of_one_person_heard_everywhere_are_a_longer_prompt(sdxl, strength
 
 def test_bound_tokens_are_the_papers_where_regions_do_not_count(sdxl):
     """Everywhere, and before they begin."""
-    sides = with_tokens(sdxl, ONE)
-    assert relative(sample(*bind(sdxl[0], sides, ONE, EVERYWHERE)), sample(sdxl[0], *sides)) < ALMOST
-    late = with_tokens(sdxl, start=1.0)
-    assert torch.equal(sample(*bind(sdxl[0], late)), sample(sdxl[0], *late))
-    half = with_tokens(sdxl, start=0.5)
-    assert relative(sample(*bind(sdxl[0], half)), sample(sdxl[0], *half)) > 1e-4
+    everywhere = sample(*bind(sdxl, ONE, EVERYWHERE))
+    assert relative(everywhere, sample(sdxl[0], *plain(sdxl, ONE))) < ALMOST
+    late = sample(sdxl[0], *plain(sdxl, start=1.0))
+    assert torch.equal(sample(*bind(sdxl, start=1.0)), late)
+    half = sample(sdxl[0], *plain(sdxl, start=0.5))
+    assert relative(sample(*bind(sdxl, start=0.5)), half) > 1e-4
+
+
+def test_without_a_model_there_is_none_at_model_out(sdxl):
+    """A sampler that is linked to it is not run, and ComfyUI shows the sentence."""
+    for strength in (0.0, 0.8):
+        *_, blocker = with_tokens(sdxl, strength=strength)
+        assert isinstance(blocker, ExecutionBlocker)
+        assert blocker.message.startswith("Apply ID-Patch has no MODEL for its model_out. Connect the MODEL to model")
+
+
+def test_off_or_without_people_the_model_passes_through(sdxl):
+    assert with_tokens(sdxl, model=sdxl[0], strength=0.0)[2] is sdxl[0]
+    nobody = people_made.cast(CENTERS, WIDTH, HEIGHT)
+    nobody = replace(nobody, people=tuple(replace(person, weight=0.0) for person in nobody.people))
+    given = {"positive": [text(1)], "negative": [text(2)], "control_net": sdxl[1], "cast": nobody, "image": None}
+    assert apply("LikenessApplyIDPatch", **given, model=sdxl[0])[2] is sdxl[0]
 
 
 def test_id_tokens_are_bound_in_a_text_that_the_host_repeats(sdxl):
     """A negative that says everything twice is the same negative, and makes the host repeat the positive."""
-    model, positive, negative = bind(sdxl[0], with_tokens(sdxl))
+    model, positive, negative = bind(sdxl)
     plain = [[entry[0], {k: v for k, v in entry[1].items() if k != "model_conds"}] for entry in negative]
     twice = [[torch.cat([entry[0], entry[0]], dim=1), entry[1]] for entry in plain]
     assert relative(sample(model, positive, twice), sample(model, positive, plain)) < ALMOST
@@ -151,15 +177,15 @@ def test_id_tokens_are_bound_in_a_text_that_the_host_repeats(sdxl):
 
 def test_words_and_bound_tokens_in_either_order(sdxl):
     words = {"prompts": "1: up\n2: down", "cast": TWO, "mask": LEFT_AND_RIGHT}
-    model, *sides = bound = bind(sdxl[0], with_tokens(sdxl))
+    model, *sides = bound = bind(sdxl)
     last = sample(*speak(model, positive=sides[0], negative=sides[1], **words))
     model, *sides = speak(sdxl[0], **words)
-    assert relative(last, sample(*bind(model, with_tokens(sdxl, sides=sides)))) < ALMOST
+    assert relative(last, sample(*bind(sdxl, model=model, sides=sides))) < ALMOST
     assert relative(last, sample(*bound)) > 1e-3
 
 
 def test_text_that_others_make_longer_behind_it_keeps_everybody_s_tokens(sdxl, seen):
-    model, *sides = bind(sdxl[0], with_tokens(sdxl))
+    model, *sides = bind(sdxl)
     more = [[[torch.cat([entry[0], said("more")], dim=1), entry[1]] for entry in side] for side in sides]
     sample(model, *more, steps=1)
     for side in (0, 1):

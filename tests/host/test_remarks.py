@@ -205,7 +205,7 @@ def test_a_tile_of_parts_is_refused_with_advice_for_tiles(one: Row) -> None:
 # Checkpoints of SDXL's shape
 
 
-@pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", "LikenessBindIDTokens", *ADAPTERS])
+@pytest.mark.parametrize("kind", ["LikenessApplyIDPatch", *ADAPTERS])
 def test_the_refiner_in_a_second_sampler_is_named(kind: str) -> None:
     one = BY_KIND[kind]
     _, positive, negative = outputs(one, one.node())
@@ -218,7 +218,7 @@ def test_the_refiner_in_a_second_sampler_is_named(kind: str) -> None:
 def test_the_refiners_text_or_model_in_a_node_is_named(one: Row) -> None:
     """Both together where the node takes both: what is made for SDXL fits neither."""
     applied, changed = one.node(), {}
-    if one.kind in (*OWN_FILES, "LikenessBindIDTokens"):  # without a file of SDXL the refiner alone would be right
+    if one.kind in OWN_FILES:  # without a file of SDXL the refiner alone would be right
         changed = {"model": value("refiner()")} if "model" in one.inputs else {}
     else:
         changed = {side: value(f"text({seed}, 1280)") for seed, side in enumerate(("positive", "negative"))}

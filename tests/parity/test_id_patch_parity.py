@@ -91,7 +91,7 @@ def applied(networks, kind, embeddings, centers, control, sides, start):
     cast = PlacedCast(tuple(people), control.shape[2], control.shape[1])
     (image, *_) = apply("LikenessIDPatchConditionImage", id_patch=loaded(kind), cast=cast, image=control)
     given = {"control_net": networks[3], "id_patch": loaded(kind), "cast": cast, "image": image}
-    return cast, image, apply("LikenessApplyIDPatch", **sides, **given, id_start_percent=start)
+    return cast, image, apply("LikenessApplyIDPatch", **sides, **given, id_start_percent=start)[:2]
 
 
 @pytest.mark.both_hosts

@@ -40,10 +40,6 @@ def small(row: Row) -> dict[str, Any]:
         given["layers"] = "all"
     if row.kind == "LikenessApplyPhotoMaker":
         given["lora_weight"] = 0.0  # it is made for the larger one, and changes weights alone
-    if row.kind == "LikenessBindIDTokens":
-        # From the first step on: one step is all that is sampled.
-        before = ours("LikenessApplyIDPatch", control_net=value("small_net()"), id_start_percent=0.0)
-        given |= {"positive": before, "negative": before[1]}
     return given
 
 

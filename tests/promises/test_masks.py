@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from attack_graphs import ours, value
+from attack_graphs import UNCONNECTED, ours, value
 from figures import relative
 from pack.core.errors import LikenessError
 from promised import Condition, Row, applies_to, latents, picture
@@ -33,10 +33,13 @@ def takes_one_person(row: Row) -> bool:
 
 
 def is_kept_beside_a_lora(row: Row) -> bool:
-    return row.takes_a_cast and row.method is not None and row.kind != "LikenessBindIDTokens"
+    return row.takes_a_cast and row.method is not None and row.kind != "LikenessApplyIDPatch"
 
 
-BESIDE_A_LORA = (is_kept_beside_a_lora, "The node itself puts in no person by photos.")
+BESIDE_A_LORA = (
+    is_kept_beside_a_lora,
+    "It puts in no person by photos, or its ControlNet draws the people by LoRA too.",
+)
 
 
 def shown(row: Row, masks: str, **changed: Any) -> Tensor:
@@ -47,10 +50,8 @@ def shown(row: Row, masks: str, **changed: Any) -> Tensor:
     else:
         if "acts_in" in row.inputs:
             changed["acts_in"] = "regions"
-        if row.kind == "LikenessBindIDTokens":
-            cast = {"cast": changed["cast"]} if "cast" in changed else {}
-            before = ours("LikenessApplyIDPatch", id_start_percent=0.0, **cast)
-            changed |= {"positive": before, "negative": before[1]}
+        if row.kind == "LikenessApplyIDPatch":
+            changed["image"] = UNCONNECTED  # it draws the people itself
         applied = row.node(mask=value(masks), **changed)
     return latents(row.sampled(applied))
 

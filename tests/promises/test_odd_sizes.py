@@ -19,10 +19,6 @@ def test_a_picture_of_an_odd_size(row: Row) -> None:
         changed["image"] = ours("LikenessIDPatchConditionImage", cast=value(cast))
     if row.kind == "LikenessApplyInstantID":
         changed["image"] = ours("LikenessDrawSkeletons", draw="face keypoints", cast=value(cast))
-    if row.kind == "LikenessBindIDTokens":
-        drawn = ours("LikenessIDPatchConditionImage", cast=value(cast))
-        before = ours("LikenessApplyIDPatch", cast=value(cast), image=drawn, id_start_percent=0.0)
-        changed |= {"positive": before, "negative": before[1]}
     if row.kind == "LikenessBindReferences":
         changed["mask"] = value(f"mask(2, {WIDTH}, {HEIGHT})")
     size = {"width": WIDTH, "height": HEIGHT}

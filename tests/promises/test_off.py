@@ -56,7 +56,8 @@ def test_a_patched_model_alone_changes_nothing(row: Row) -> None:
     """Its LoRA, which a weight of its own switches off, is all that the MODEL has by itself."""
     applied = row.node(**({"lora_weight": 0.0} if "lora_weight" in row.inputs else {}))
     sides = (bypassed(applied, name) for name in ("positive", "negative"))
-    assert torch.equal(latents(sampler(applied, *sides, row.latent, **SCHEDULE)), picture(row, "plain"))
+    model = applied[row.outputs.index("model")]
+    assert torch.equal(latents(sampler(model, *sides, row.latent, **SCHEDULE)), picture(row, "plain"))
 
 
 @applies_to(*PASSES_ON)

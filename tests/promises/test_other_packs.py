@@ -123,9 +123,8 @@ CARRIED = (carried, "Its conditioning carries nothing that its MODEL reads in a 
 
 
 def drawn(row: Row, applied: Node, **changed: Any) -> Node:
-    """Two pictures. ID tokens come in at the second step."""
-    steps = 2 if row.kind == "LikenessBindIDTokens" else 1
-    graph = row.sampled(applied, value("latent(batch=2)"), steps=steps)
+    """Two pictures of one step."""
+    graph = row.sampled(applied, value("latent(batch=2)"), steps=1)
     return node(graph.kind, **{**graph.inputs, **changed})
 
 
@@ -180,10 +179,6 @@ def another_method(row: Row) -> str:
 
 
 @applies_to(lambda row: bool(another_method(row)), "No other method is for its MODEL.")
-@applies_to(
-    lambda row: row.kind != "LikenessBindIDTokens",
-    "The tokens are those of Apply ID-Patch, and binding them changes next to nothing in two steps.",
-)
 def test_beside_another_method_in_either_order(row: Row) -> None:
     other = another_method(row)
     another, given = Row(None, other), row.node().inputs

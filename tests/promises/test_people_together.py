@@ -31,10 +31,7 @@ ONE: dict[str, dict[str, Any]] = {
 }
 
 
-CONDITIONS = (
-    Condition(lambda row: "cast" in row.inputs, "It takes no cast."),
-    Condition(lambda row: row.kind != "LikenessBindIDTokens", "The people are put in by Apply ID-Patch."),
-)
+CONDITIONS = (Condition(lambda row: "cast" in row.inputs, "It takes no cast."),)
 
 
 def operations(row: Row, count: int) -> int:

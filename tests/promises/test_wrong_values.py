@@ -74,7 +74,7 @@ def test_a_range_that_ends_before_it_starts_is_refused(row: Row) -> None:
 @applies_to(carries_in_both, "Its conditioning carries nothing that its MODEL reads.")
 def test_a_model_that_does_not_read_what_is_carried_is_refused(row: Row) -> None:
     graph = row.sampled(row.node(), steps=2)  # ID tokens come in at the second
-    graph.inputs["model"] = DEFAULTS[row.kind]["model"]
+    graph.inputs["model"] = row.model
     with pytest.raises(LikenessError, match="MODEL does not come from the node that made its conditioning"):
         latents(graph)
 

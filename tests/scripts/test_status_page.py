@@ -48,7 +48,7 @@ def test_what_passed_is_counted_by_method_and_promise(results: Path) -> None:
     page = page_of(
         results,
         junit(OFF, "test_weight_zero[id_patch, ApplyIDPatch]"),
-        junit(OFF, "test_weight_zero[id_patch, BindIDTokens]"),
+        junit(OFF, "test_weight_zero[id_patch, ApplyIDPatch, by region]"),
         junit(OFF, "test_weight_zero[PromptPerPerson]"),
         junit("tests.promises.test_other_packs_texts", "test_regions[id_patch, ApplyIDPatch-a row per region]"),
     )

@@ -133,6 +133,9 @@ def sampler(model: Any, positive: Any, negative: Any, latent: Any = None, **chan
 
 def sampled(applied: Node, latent: Any = None, **changed: Any) -> Node:
     """What the sampler makes of a node before it."""
+    if applied.kind in MODELS and "model" in applied.inputs:
+        outputs = [one.id for one in SCHEMAS[applied.kind].outputs]
+        return sampler(applied[outputs.index("model_out")], applied, applied[1], latent, **changed)
     if applied.kind in MODELS:
         return sampler(value(MODELS[applied.kind]), applied, applied[1], latent, **changed)
     return sampler(applied, applied[1], applied[2], latent, **changed)

@@ -35,6 +35,9 @@ PEOPLE: dict[str, str] = _TABLE["people"]
 """What a cast becomes, in the expression `a`, for a node that acts by what people do not have from photos."""
 VARIANTS = {kind: {way: _read(inputs) for way, inputs in ways.items()} for kind, ways in _TABLE["variants"].items()}
 """Other ways through a node than its defaults, beside those that the schemas tell."""
+OPTIONS: dict[str, dict[str, dict[str, Any]]] = _TABLE["options"]
+"""By nodes, what is an option of them and has a row of its own, as it changes what they promise. By the name of the
+variant: `inputs`, which have an effect in it alone, and what is `given` at some of these."""
 BY_ROW = _read(_TABLE["by row"])
 SCHEDULE = {"scheduler": "simple"}
 """Of two steps the second begins in the middle of the schedule, where it counts. With the scheduler "normal" it begins
@@ -57,12 +60,19 @@ class Row:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """By id, of its schema."""
-        return {one.id: one for one in OURS[self.kind].define_schema().inputs}
+        """By id, of its schema: those that have an effect in this variant."""
+        without = self._without_effect()
+        return {one.id: one for one in OURS[self.kind].define_schema().inputs if one.id not in without}
 
     @property
     def outputs(self) -> list[str]:
-        return [one.id.removesuffix("_out") for one in OURS[self.kind].define_schema().outputs]
+        """By id, of its schema. An output that this variant gives nothing at has another name."""
+        without = self._without_effect()
+        names: list[str] = []
+        for output in OURS[self.kind].define_schema().outputs:
+            name = output.id.removesuffix("_out")
+            names.append(f"no {name}" if name in without else name)
+        return names
 
     @property
     def model(self) -> Node:
@@ -128,7 +138,18 @@ class Row:
         if self.variant == "the other way to act":
             options, default = self.inputs["acts_in"].options, self.inputs["acts_in"].default
             return {"acts_in": next(one for one in options if one != default)}
+        option = OPTIONS.get(self.kind, {}).get(self.variant)
+        if option is not None:
+            return _read(option["given"])
         return VARIANTS.get(self.kind, {}).get(self.variant, {})
+
+    def _without_effect(self) -> set[str]:
+        """Inputs of the node's options that are not this variant's."""
+        names: set[str] = set()
+        for variant, option in OPTIONS.get(self.kind, {}).items():
+            if variant != self.variant:
+                names |= {*option["inputs"]}
+        return names
 
 
 @dataclass(frozen=True)
@@ -181,7 +202,12 @@ def bypassed(applied: Any, output: str) -> Any:
 @cache
 def rows() -> tuple[Row, ...]:
     """Every node of every method, and those that act as these do and belong to none."""
-    of_methods = [Row(method, kind) for method in methods() for kind in method.applies]
+    of_methods: list[Row] = []
+    for method in methods():
+        for kind in method.applies:
+            of_methods.append(Row(method, kind))
+            for option in OPTIONS.get(kind, {}):
+                of_methods.append(Row(method, kind, option))
     known = {one.kind for one in of_methods}
     others = [kind for kind, outputs in _outputs().items() if kind not in known and outputs[1:3] == BOTH_SIDES]
     return (*of_methods, *(Row(None, kind) for kind in others))
@@ -191,6 +217,9 @@ def with_variants(promised: Iterable[Row]) -> list[Row]:
     """Each row, and the other ways through its node."""
     found: list[Row] = []
     for one in promised:
+        if one.variant:
+            found.append(one)
+            continue
         ways = ["", *VARIANTS.get(one.kind, {})]
         ways += ["the other way to act"] if "acts_in" in one.inputs else []
         ways += ["a row each"] if has_rows(one) else []

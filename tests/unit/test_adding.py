@@ -81,7 +81,7 @@ def test_x_y_and_size_are_taken_as_they_are_and_several_are_those_one_after_the_
         (THREE, "at x, y", (300, 330), 0, 1, ["(300, 330)", "place 1"]),
         (THREE, "at x, y", (20, 330), 0, 1, ["(20, 330)", "126 px", "1216x832 px"]),
         (layout_of((300, 300, 40)), "at x, y", (340, 300), 0, 1, ["nose of place 1", "64 px"]),
-        (layout_of((600, 400, 300)), "free place", (0, 0), 250, 8, ["4 faces", "250 px", "not for 8", "count"]),
+        (layout_of((600, 400, 300)), "free place", (0, 0), 250, 8, ["4 faces", "250 px", "not for 8", "more_places"]),
         (layout_of((600, 400, 300)), "at x, y", (200, 400), 250, 8, ["3 faces", "not for 8", "at x, y"]),
     ],
 )
@@ -124,3 +124,10 @@ def test_a_region_leaves_those_who_stay_as_they_are() -> None:
         assert not any(region[y, x] for x, y in joints)
     x0, y0, x1, y1 = whole(added.slots[-1])
     assert region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].all()
+
+
+@pytest.mark.parametrize("far", [(40.0, 9e5), (-9e5, 40.0)])
+def test_a_place_far_off_the_canvas_does_not_keep_others_out(far: tuple[float, float]) -> None:
+    """As of a face that fit = crop has cut away."""
+    layout = Layout(512, 512, (Slot(far), Slot((256.0, 256.0))))
+    assert len(add(layout, "free place").slots) == 3
