@@ -11,6 +11,7 @@ import { show } from "./toasts.js";
 const FITTED_PART = 0.75;
 const SMALLEST_READABLE = 8 / 14;
 const TITLE_BAR = 30; // pixels of a node above its position
+const MARGIN = 10; // pixels that the frontend adds on every side of the nodes when it fits them into the window
 
 const TOAST = "small window";
 const TOAST_MILLISECONDS = 30000;
@@ -37,8 +38,8 @@ function scaleOf({ nodes }) {
   const tops = nodes.map(({ pos }) => pos[1] - TITLE_BAR);
   const rights = nodes.map(({ pos, size }) => pos[0] + size[0]);
   const bottoms = nodes.map(({ pos, size }) => pos[1] + size[1]);
-  const width = Math.max(...rights) - Math.min(...lefts);
-  const height = Math.max(...bottoms) - Math.min(...tops);
+  const width = Math.max(...rights) - Math.min(...lefts) + 2 * MARGIN;
+  const height = Math.max(...bottoms) - Math.min(...tops) + 2 * MARGIN;
   return Math.min((FITTED_PART * window.innerWidth) / width, (FITTED_PART * window.innerHeight) / height);
 }
 

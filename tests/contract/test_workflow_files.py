@@ -47,7 +47,6 @@ WIRES_BEHIND_NODES = {
     "photo_maker_two_people": 5,
     "references_klein_two_people": 11,
     "references_qwen_three_people": 11,
-    "start_group": 2,
     "story_maker_two_people": 6,
     "style_two_people": 7,
     "with_anyone_two_people": 6,

@@ -76,7 +76,6 @@ ALLOWED: dict[str, Counts] = {
     "photo_maker_two_people": Counts(hidden=4, backward=3, boxes=10, disorder=0),
     "references_klein_two_people": Counts(hidden=8, backward=6, boxes=10, disorder=0),
     "references_qwen_three_people": Counts(hidden=8, backward=7, boxes=10, disorder=0),
-    "start_group": Counts(hidden=2, backward=0, boxes=1, disorder=0),
     "story_maker_two_people": Counts(hidden=5, backward=6, boxes=11, disorder=0),
     "style_two_people": Counts(hidden=4, backward=3, boxes=9, disorder=0),
     "with_anyone_two_people": Counts(hidden=6, backward=4, boxes=11, disorder=0),
