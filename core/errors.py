@@ -92,9 +92,9 @@ class FaceNotFound(LikenessError):
     def __init__(self, where: str, width: int, height: int, tried: Sequence[str], placeholder: bool = False) -> None:
         problem = f"No face found in {where} ({width}x{height} px) after trying {listed(tried)}."
         advice = (
-            "Use a photo in which the face is larger, sharper and not covered. Most drawn faces are not found: for a "
-            "drawn character use the template IP-Adapter, portrait (SD1.5). Its node Person takes a box around the "
-            "face, drawn under Show advanced inputs or written into face_boxes: x, y, width, height."
+            "Use a photo in which the face is larger, sharper and not covered. Most drawn faces are not found. For a "
+            "drawn character use Person, not Cast from Photos: it takes a box around the face, drawn under Show "
+            "advanced inputs or written into face_boxes: x, y, width, height."
         )
         if placeholder:
             problem = f"No face found in {where}: it is example.png, the drawing that Load Image shows at first."

@@ -6,7 +6,7 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { find, inApp, isChinese, isOurs, link, made, settingOf } from "./ours.js";
+import { find, inApp, isChinese, isOurs, link, made, settingOf, templateTitles } from "./ours.js";
 
 const ERROR = "error";
 const shown = new Map(); // by what each is about, an error or the id of a node: its toast
@@ -65,6 +65,16 @@ let listMissing = async () => false;
 /** What tells of all missing files at once, and whether there are any. */
 export const onMissing = (list) => (listMissing = list);
 
+// The template in which one draws a box around a face that no detector finds.
+const TEMPLATE_WITH_BOX = "ip_adapter_sd15_portrait";
+const isWithoutFace = ([, , , kind]) => kind === "likeness.FaceNotFound";
+
+async function whatToDoForADrawnCharacter() {
+  const title = new Map(await templateTitles()).get(TEMPLATE_WITH_BOX);
+  if (isChinese()) return `画出来的角色：打开模板“${title}”，在脸上画方框。`;
+  return `A drawn character: open the template “${title}”, in which you draw a box around the face.`;
+}
+
 const isMissing = ([, , , kind]) => kind === "likeness.ModelMissing";
 
 /** What failed, of a run or of a prompt that was refused: [id, type, message, kind of error] of each node. */
@@ -75,6 +85,7 @@ async function showErrors(nodes, noFile) {
   if (!failed.length || !settingOf("Comfy.RightSidePanel.ShowErrorsTab")) return;
   const titles = failed.map(([id, type]) => titleOf(id, type));
   const lines = failed.map(([, , message]) => String(message).trim());
+  if (failed.some(isWithoutFace)) lines.push(await whatToDoForADrawnCharacter());
   const boxes = failed.map(([id, type]) => boxesAround(id, type)).filter((around) => around.length);
   const isTold = new Set();
   for (const around of boxes) {
