@@ -58,8 +58,8 @@ CLEAR = Counts(hidden=0, backward=0, boxes=MOST_BOXES, disorder=0)
 ALLOWED: dict[str, Counts] = {
     "id_patch_places_by_dragging": Counts(hidden=1, backward=6, boxes=11, disorder=0),
     "id_patch_second_pass_eight_people": Counts(hidden=6, backward=0, boxes=2, disorder=0),
-    "id_patch_several_scenes": Counts(hidden=9, backward=8, boxes=17, disorder=0),
-    "id_patch_two_people": Counts(hidden=3, backward=5, boxes=10, disorder=0),
+    "id_patch_several_scenes": Counts(hidden=9, backward=8, boxes=16, disorder=0),
+    "id_patch_two_people": Counts(hidden=0, backward=3, boxes=8, disorder=0),
     "id_patch_with_pose_canny_depth": Counts(hidden=6, backward=14, boxes=17, disorder=0),
     "infinite_you_portrait": Counts(hidden=6, backward=5, boxes=11, disorder=0),
     "instant_id_interpolation": Counts(hidden=4, backward=2, boxes=15, disorder=0),
