@@ -112,8 +112,8 @@ def _numbers(node_id: str) -> list[int]:
 
 
 LINE_BREAK = "  \n"
-"""Between two lines of a note. Vue nodes read a note as Markdown, in which a line break alone is a space; with two spaces
-before it it is a break. Classic nodes show no spaces at the end of a line."""
+"""Between two lines of a note. Vue nodes read a note as Markdown, in which a line break alone is a space; two
+spaces before it make it a break. Classic nodes show no spaces at the end of a line."""
 
 WORD_JOINER = "\u2060"
 """A character that is not seen and takes no room."""

@@ -18,7 +18,7 @@ BOXES_ALONE = "parts_try_on"
 """At 41 % in a window of a laptop; all nodes of ours are in subgraphs."""
 TOLD = {
     "en": ("Opened as an app because the window is small.", "Enter node graph"),
-    "zh": ("窗口较小，所以以应用模式打开。", "进入节点图"),
+    "zh": ("窗口较小\uff0c所以以应用模式打开。", "进入节点图"),
 }
 """By language: the title of the toast, and what the frontend calls the button that shows the nodes."""
 

@@ -1,5 +1,5 @@
-"""What a newcomer reads in a template: an error names the subgraph that hides its node, lines of a note are apart, and the
-menu of Check Model Files calls templates by their titles."""
+"""What a newcomer reads in a template: an error names the subgraph that hides its node, lines of a note are apart, and
+the menu of Check Model Files calls templates by their titles."""
 
 import json
 from typing import Any
@@ -15,6 +15,8 @@ from visits import Graph, Visit
 pytestmark = pytest.mark.xdist_group("browser")
 TITLES = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
 TITLES_IN_CHINESE = translations.main_file("zh")["templateWorkflows"]["template"]["likeness"]
+INSIDE = "\u203a"
+"""Between the titles of a subgraph and of a node in it."""
 FOR_DRAWN_CHARACTERS = "ip_adapter_sd15_portrait"
 
 
@@ -72,7 +74,7 @@ def test_an_error_inside_of_a_subgraph_names_it_and_what_to_do(visit: Visit, ste
         send(visit, "execution_error", without_face(number, kind))
 
     visit.page.ask("closeDialogs")
-    visit.repeat(fail, f"visitor.toasts().some(text => text.includes({json.dumps(f'{box} › {title}')}))")
+    visit.repeat(fail, f"visitor.toasts().some(text => text.includes({json.dumps(f'{box} {INSIDE} {title}')}))")
     (toast,) = (text for text in visit.page.ask("toasts") if "No face found" in text)
     assert f"This node is in the subgraph “{box}”: the icon at its top right opens it" in toast
     assert f"open the template “{TITLES[FOR_DRAWN_CHARACTERS]}”" in toast
