@@ -103,13 +103,17 @@ def _send(node_id: str) -> None:
         _told_inside[box] = run, said
         # In the order of the nodes in the graph: that in which they ran may be the reverse.
         lines = [said[inside] for inside in sorted(said, key=_numbers) if said[inside]]
-        server.send_progress_text("\n".join(lines) or " ", box)
+        server.send_progress_text(LINE_BREAK.join(lines) or " ", box)
 
 
 def _numbers(node_id: str) -> list[int]:
     """Of a node and the boxes around it, as the editor has numbered them."""
     return [int(part) if part.isdecimal() else 0 for part in node_id.split(":")]
 
+
+LINE_BREAK = "  \n"
+"""Between two lines of a note. Vue nodes read a note as Markdown, in which a line break alone is a space; two
+spaces before it make it a break. Classic nodes show no spaces at the end of a line."""
 
 WORD_JOINER = "\u2060"
 """A character that is not seen and takes no room."""
@@ -128,6 +132,7 @@ def _text(node_id: str) -> str:
     an underscore, as if it stood inside of a word.
     """
     text = plain_lines("\n".join(_told.get(node_id, ())))
+    text = text.replace("\n", LINE_BREAK)
     text = _READ_AS_HTML.sub(lambda match: match[0] + WORD_JOINER, text)
     return _UNDERSCORE_AT_AN_EDGE.sub(f"{WORD_JOINER}_{WORD_JOINER}", text)
 

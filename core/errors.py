@@ -91,14 +91,14 @@ class FaceNotFound(LikenessError):
 
     def __init__(self, where: str, width: int, height: int, tried: Sequence[str], placeholder: bool = False) -> None:
         problem = f"No face found in {where} ({width}x{height} px) after trying {listed(tried)}."
-        advice = "Use a photo in which the face is larger, sharper and not covered. "
-        advice += (
-            "For a drawn character use Person and Cast instead of Cast from Photos, and in Person draw a "
-            "box around the face under Show advanced inputs, or write it into face_boxes: x, y, width, height."
+        advice = (
+            "Use a photo in which the face is larger, sharper and not covered. Most drawn faces are not found. For a "
+            "drawn character use Person, not Cast from Photos: it takes a box around the face, drawn under Show "
+            "advanced inputs or written into face_boxes: x, y, width, height."
         )
         if placeholder:
             problem = f"No face found in {where}: it is example.png, the drawing that Load Image shows at first."
-            advice = "Choose a photo in Load Image."
+            advice = "Choose your own photo."
         super().__init__(problem, advice)
 
 

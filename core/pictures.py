@@ -115,4 +115,4 @@ def is_example(picture: Tensor) -> bool:
 def reminder(shown: Iterable[tuple[str, Tensor]]) -> list[str]:
     """What to say of those, by name, whose picture, (H, W, C), is an example; nothing where none is."""
     names = [name for name, picture in shown if is_example(picture)]
-    return gathered("Still drawn examples", names, ": choose pictures of your own in Load Image")
+    return gathered("Still drawn examples", names, ": choose your own pictures")

@@ -25,6 +25,7 @@ THIS, STARTS, ALL = "this workflow", "start templates", "all templates"
 MISSING = "/likeness/missing"
 _PACK = Path(__file__).absolute().parents[1]
 _TEMPLATES = _PACK / "workflows"
+_TITLES = _PACK / "locales" / "en" / "main.json"
 
 
 def choices() -> list[str]:
@@ -32,8 +33,11 @@ def choices() -> list[str]:
 
 
 def _templates() -> list[str]:
-    names = (path.stem for path in _TEMPLATES.glob("*.json"))
-    return sorted(names, key=lambda name: (not name.startswith("start_"), name))
+    """The names of the templates' files, in the order of the gallery; one that is not in its table comes last."""
+    texts = json.loads(_TITLES.read_text("utf-8"))
+    order = list(texts["templateWorkflows"]["template"]["likeness"])
+    names = sorted(path.stem for path in _TEMPLATES.glob("*.json"))
+    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
 
 def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:

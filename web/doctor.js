@@ -237,9 +237,15 @@ async function tellWhatIsMissing() {
 
 // The menu
 
-/** Templates by their titles; what is saved and sent is the file's name. */
-async function nameTemplates({ widgets }) {
-  const titles = new Map(await templateTitles());
+let titles = new Map(); // of templates, by the names of their files
+
+async function readTitles() {
+  // Without the tables templates are called by the names of their files.
+  titles = new Map(await templateTitles().catch(() => []));
+}
+
+/** Templates by their titles; what is saved and sent is the file's name. At once: Vue nodes ask for no other names later. */
+function nameTemplates({ widgets }) {
   for (const { options } of widgets.filter(({ type }) => type === "combo")) {
     const before = options.getOptionLabel;
     options.getOptionLabel = (word) => titles.get(word) ?? before?.(word) ?? word ?? "";
@@ -248,7 +254,10 @@ async function nameTemplates({ widgets }) {
 
 app.registerExtension({
   name: "likeness.doctor",
-  setup: () => onMissing(tellAll),
+  async setup() {
+    onMissing(tellAll);
+    await readTitles();
+  },
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (nodeData.name === DOCTOR) extendDoctor(nodeType.prototype);
   },

@@ -61,7 +61,11 @@ function translateBlueprint(subgraph) {
 /** The words of lists, with the English behind them, by which help pages and messages call them. */
 function translateOptions({ widgets }) {
   for (const list of widgets?.filter(({ type }) => type === "combo") ?? []) {
-    list.options.getOptionLabel = (word) => (options.has(word) ? `${options.get(word)} ${word}` : (word ?? ""));
+    const before = list.options.getOptionLabel; // of doctor.js
+    list.options.getOptionLabel = (word) => {
+      if (options.has(word)) return `${options.get(word)} ${word}`;
+      return before?.(word) ?? word ?? "";
+    };
   }
 }
 

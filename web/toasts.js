@@ -6,11 +6,11 @@
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
-import { find, inApp, isChinese, isOurs, link, made, settingOf } from "./ours.js";
+import { find, inApp, isChinese, isOurs, link, made, settingOf, templateTitles } from "./ours.js";
 
 const ERROR = "error";
 const shown = new Map(); // by what each is about, an error or the id of a node: its toast
-const COLOURS = { error: "#ff8278", warn: "#e69f00" };
+const COLOURS = { error: "#ff8278", warn: "#e69f00", info: "#56b4e9" };
 const CLOSE = "float: right; padding: 0 4px; border: none; background: none; font-size: 18px; line-height: 1";
 const MOUSE = "; pointer-events: auto";
 // Of the host's notes under classic nodes, which it breaks anywhere, within words too.
@@ -65,6 +65,16 @@ let listMissing = async () => false;
 /** What tells of all missing files at once, and whether there are any. */
 export const onMissing = (list) => (listMissing = list);
 
+// The template in which one draws a box around a face that no detector finds.
+const TEMPLATE_WITH_BOX = "ip_adapter_sd15_portrait";
+const isWithoutFace = ([, , , kind]) => kind === "likeness.FaceNotFound";
+
+async function whatToDoForADrawnCharacter() {
+  const title = new Map(await templateTitles()).get(TEMPLATE_WITH_BOX);
+  if (isChinese()) return `画出来的角色：打开模板“${title}”，在脸上画方框。`;
+  return `A drawn character: open the template “${title}”, in which you draw a box around the face.`;
+}
+
 const isMissing = ([, , , kind]) => kind === "likeness.ModelMissing";
 
 /** What failed, of a run or of a prompt that was refused: [id, type, message, kind of error] of each node. */
@@ -73,12 +83,41 @@ async function showErrors(nodes, noFile) {
   const failed = nodes.filter((one) => !listed || !isMissing(one));
   // Without a list of errors beside the graph, frontends open a dialog with the whole message.
   if (!failed.length || !settingOf("Comfy.RightSidePanel.ShowErrorsTab")) return;
-  const titles = failed.map(([id, type]) => {
-    const node = find(id).at(-1);
-    // In the tab of another workflow than the one that has run the id is another node's.
-    return (node?.type === type ? node.title : LiteGraph.registered_node_types[type]?.title) ?? "Likeness";
-  });
-  show(ERROR, "error", titles.join(", "), failed.map(([, , message]) => String(message).trim()).join("\n"));
+  const titles = failed.map(([id, type]) => titleOf(id, type));
+  const lines = failed.map(([, , message]) => String(message).trim());
+  if (failed.some(isWithoutFace)) lines.push(await whatToDoForADrawnCharacter());
+  const boxes = failed.map(([id, type]) => boxesAround(id, type)).filter((around) => around.length);
+  const isTold = new Set();
+  for (const around of boxes) {
+    const path = around.map(({ title }) => title).join(" › ");
+    if (!isTold.has(path)) lines.push(howToOpen(path));
+    isTold.add(path);
+  }
+  show(ERROR, "error", titles.join(", "), lines.join("\n"));
+}
+
+/** The subgraph nodes around a node, the outermost first; none where the open workflow is not the one that has run. */
+function boxesAround(id, type) {
+  const nodes = find(id);
+  return nodes.at(-1)?.type === type ? nodes.slice(0, -1) : [];
+}
+
+/** "Group photo › Cast from Photos": the second is in the first, where nobody sees it. */
+function titleOf(id, type) {
+  const node = find(id).at(-1);
+  // In the tab of another workflow than the one that has run the id is another node's.
+  const title = (node?.type === type ? node.title : LiteGraph.registered_node_types[type]?.title) ?? "Likeness";
+  return [...boxesAround(id, type).map((box) => box.title), title].join(" › ");
+}
+
+/** path: the titles of the subgraph nodes around a node. */
+function howToOpen(path) {
+  if (isChinese()) {
+    const before = inApp() ? "在节点图里，" : "";
+    return `${before}这个节点在子图“${path}”里：点子图右上角的图标，或底部的“进入子图”，就能打开。`;
+  }
+  const before = inApp() ? "In the graph this" : "This";
+  return `${before} node is in the subgraph “${path}”: the icon at its top right opens it, or “Enter subgraph” at its bottom.`;
 }
 
 const isLikenessError = (type) => String(type).startsWith("likeness.");

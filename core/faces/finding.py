@@ -55,7 +55,7 @@ class Rung:
 LADDER = (
     Rung("the picture as it is"),
     Rung("with a border around it", border=0.5),
-    *(Rung("smaller (576 px down to 192 px)", size=size) for size in range(576, 191, -64)),
+    *(Rung("at sizes from 576 px down to 192 px", size=size) for size in range(576, 191, -64)),
     *(Rung("turned by 90, 180 and 270 degrees", turns=turns, border=b) for b in (0.0, 0.5) for turns in (1, 2, 3)),
 )
 

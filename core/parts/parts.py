@@ -107,7 +107,7 @@ def _colors_and_alpha(image: Tensor) -> tuple[Tensor, Tensor | None]:
     return torch.where(alpha[..., None] > 0, image[..., :3], 1.0), alpha
 
 
-_PAINT = "right click Load Image, Open in Mask Editor, paint over what shall count, Save"
+_PAINT = "right click the node of the picture, Open in Mask Editor, paint over what shall count, Save"
 _EMPTY = f"Make one ({_PAINT}), or leave the input unconnected to have all of it count. {OTHER_WORDS}"
 
 
@@ -145,7 +145,7 @@ def hints(part: Part, **masks: Tensor | None) -> list[str]:
     if share > _INVERTED or part.mask[[0, 0, -1, -1], [0, -1, 0, -1]].min() > 0.5:  # or all four corners
         found.append(
             f"The mask of {part.label!r} keeps {share:.0%} of the picture. If that is the background, put Invert Mask "
-            "in between: the mask of Load Image is white where a picture is transparent."
+            "in between: the mask of a loaded picture is white where a picture is transparent."
         )
     return found
 

@@ -115,7 +115,8 @@ def from_masks(masks: Tensor, width: int, height: int, body: str) -> Layout:
 def _of_mask(number: int, mask: Tensor, canvas: tuple[int, int], body: str) -> Slot:
     if mask.amax() <= 0:
         size = f"{mask.shape[-1]}x{mask.shape[-2]} px"
-        advice = "Right click Load Image, Open in Mask Editor, paint over that place, Save; or take the mask out."
+        advice = "Right click the node of the picture, Open in Mask Editor, paint over that place, Save; "
+        advice += "or take the mask out."
         raise BadLayout(f"No mask is painted for place {number}: mask {number} ({size}) is empty.", advice)
     if mask.shape != (high_wide := canvas[::-1]):
         mask = torch.nn.functional.interpolate(mask[None, None], high_wide, mode="bilinear", antialias=True)[0, 0]

@@ -52,8 +52,10 @@ _INSTANT_ID = {
     "ckpt_name": "checkpoint", "control_net_name": "identity_net", "file": "instant_id", "pack": "antelope.parent"
 }  # fmt: skip
 _PARTS = {"ckpt_name": "sd15", "folder": "parts2whole", "clip_name": "clip_vision", "vae_name": "vae"}
+_CLEAR_FACE = 384
+"""Pixels of the longer side at which a face of two people is 66 px wide: of larger ones the miniature draws smears."""
 _LABELS = "what_1", "what_2", "other_label"
-_NAMES = "Two people", "A group", "A portrait", "Another face in a photo", "Parts2Whole", "Outfit from pictures"
+_NAMES = "Two people", "A group", "A portrait", "Face swap in a photo", "Parts2Whole", "Outfit from pictures"
 GROUP, THREE, PORTRAIT, FACE, OUTFIT, CLOTHES = (f"{name} (miniature)" for name in _NAMES)
 KINDS = {
     GROUP: Kind(
@@ -68,7 +70,7 @@ KINDS = {
     ),
     FACE: Kind(
         "start_person_in_photo", "note_face.md", 4, _INSTANT_ID, lambda _: photos.drawn("two", "anna"),
-        "choose two photos",
+        "choose two photos", more={"longer_side": _CLEAR_FACE},
     ),
     OUTFIT: Kind(
         "parts2whole_with_pose", "note_outfit.md", net.Settings().steps, _PARTS,

@@ -21,7 +21,7 @@ def test_they_are_known_again_and_nothing_else_is():
     anna, photo = (real_faces.image(path)[0] for path in (FOLDER / "likeness_anna.png", real_faces.ASTRONAUT))
     assert not pictures.is_example(photo) and not pictures.is_example(torch.ones(8, 8, 4))
     (said,) = pictures.reminder([("Anna", anna), ("Ben", photo)])
-    assert said == "Still drawn examples: Anna: choose pictures of your own in Load Image"
+    assert said == "Still drawn examples: Anna: choose your own pictures"
 
 
 def test_the_drawn_people_are_eight_and_no_two_are_alike(faces_of):

@@ -13,14 +13,21 @@ DESKTOP = (1920, 1080)
 METHOD = "instant_id_portrait"
 """At 43 % in a window of a laptop, at 61 % on a desktop."""
 START = "start_two_people"
-"""At 64 % in a window of a laptop."""
+"""At 61 % in a window of a laptop."""
+BOXES_ALONE = "parts_try_on"
+"""At 41 % in a window of a laptop; all nodes of ours are in subgraphs."""
+TOLD = {
+    "en": ("Opened as an app because the window is small.", "Enter node graph"),
+    "zh": ("窗口较小\uff0c所以以应用模式打开。", "进入节点图"),
+}
+"""By language: the title of the toast, and what the frontend calls the button that shows the nodes."""
 
 pytestmark = pytest.mark.xdist_group("browser")
 
 
-def open_like_the_gallery(visit: Visit, stem: str) -> bool:
+def open_like_the_gallery(visit: Visit, stem: str, language: str = "en") -> bool:
     """Asks for a template's file, and opens it in a tab called like it. Returns whether it is an app."""
-    title = json.dumps(translations.main_file("en")["templateWorkflows"]["template"]["likeness"][stem])
+    title = json.dumps(translations.main_file(language)["templateWorkflows"]["template"]["likeness"][stem])
     pack = json.dumps(visit.server.pack_name)
     visit.page.evaluate(f"""(async () => {{
         await app.api.getWorkflowTemplates();
@@ -63,3 +70,29 @@ def test_a_template_too_large_for_the_window_opens_as_an_app(visit: Visit) -> No
         visit.page.resize(*WINDOW)
         visit.open_file(graph, app=False)
         visit.page.ask("closeDialogs")
+
+
+@once_of_each
+@pytest.mark.parametrize("language", sorted(TOLD))
+def test_a_toast_says_that_it_is_an_app_and_names_the_way_back(visit: Visit, language: str) -> None:
+    """Also of a template whose nodes of ours are all in subgraphs. Of one that can be read nothing is said."""
+    if visit.server.host.version < (0, 33):
+        pytest.skip("the frontend of this host has no apps")
+    told, way_back = TOLD[language]
+    graph = workflow.load(templates.ROOT / "workflows" / f"{BOXES_ALONE}.json")
+    try:
+        visit.page.resize(*LAPTOP)
+        visit.open(language)
+        assert open_like_the_gallery(visit, BOXES_ALONE, language)
+        visit.await_toasts(told)
+        (toast,) = (text for text in visit.page.ask("toasts") if told in text)
+        assert way_back in toast
+        buttons = "[...document.querySelectorAll('button')].map(button => button.ariaLabel)"
+        assert way_back in visit.page.evaluate(buttons), "as the frontend calls it"
+        assert not open_like_the_gallery(visit, START, language)
+        visit.await_toasts(told, 0)
+    finally:
+        visit.page.resize(*WINDOW)
+        visit.open_file(graph, app=False)
+        visit.page.ask("closeDialogs")
+        visit.open()

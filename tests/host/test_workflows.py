@@ -65,20 +65,10 @@ def node(kind: str, title: str = "", **inputs: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def pictures(host_server: HostServer, standin_models: Standins, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Names of uploaded photos: of one person each, and last one of six people. Those whom id_patch_several_scenes
-    loads are saved from photos."""
+def pictures(host_server: HostServer, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Names of uploaded photos: of one person each, and last one of six people."""
     paths = (*real_faces.six(tmp_path_factory.mktemp("pictures")), photos.group())
-    names = [host_server.upload_image(path) for path in paths]
-    pack = {"pack": standin_models.face_pack.name, "recognisers": "arcface-ir-se50", "provider": "auto"}
-    prompt: Prompt = {"faces": node("LikenessLoadFaceEmbedder", **pack)}
-    how = {"face_model": ["faces", 0], "which_face": "only", "on_no_face": "error"}
-    for name, photo in zip(("anna", "ben"), names, strict=False):
-        prompt[f"{name} photo"] = node("LoadImage", image=photo)
-        prompt[name] = node("LikenessPerson", image=[f"{name} photo", 0], name=name, **how)
-        prompt[f"save {name}"] = node("LikenessSavePerson", person=[name, 0], filename=name)
-    host_server.run(prompt)
-    return names
+    return [host_server.upload_image(path) for path in paths]
 
 
 @pytest.fixture(scope="module")

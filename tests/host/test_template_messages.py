@@ -1,0 +1,144 @@
+"""What a newcomer reads in a template: an error names the subgraph that hides its node, lines of a note are apart, and
+the menu of Check Model Files calls templates by their titles."""
+
+import json
+from typing import Any
+
+import pytest
+import templates
+import translations
+from pack.bridge import notes
+from pack.core.models import manifest, needs
+from rig import workflow
+from visits import Graph, Visit
+
+pytestmark = pytest.mark.xdist_group("browser")
+TITLES = translations.main_file("en")["templateWorkflows"]["template"]["likeness"]
+TITLES_IN_CHINESE = translations.main_file("zh")["templateWorkflows"]["template"]["likeness"]
+INSIDE = "\u203a"
+"""Between the titles of a subgraph and of a node in it."""
+FOR_DRAWN_CHARACTERS = "ip_adapter_sd15_portrait"
+
+
+def template(stem: str) -> Graph:
+    return workflow.load(templates.ROOT / "workflows" / f"{stem}.json")
+
+
+def note_of(stem: str) -> str:
+    (note,) = (node for node in template(stem)["nodes"] if node["type"] == "MarkdownNote")
+    return note["widgets_values"][0]
+
+
+def send(visit: Visit, event: str, detail: Any) -> None:
+    """What the host sends to a page, as the page's api tells it to everybody there."""
+    event, detail = json.dumps(event), json.dumps(detail)
+    visit.page.evaluate(f"void app.api.dispatchEvent(new CustomEvent({event}, {{detail: {detail}}}))")
+
+
+def inside(graph: Graph, kind: str) -> tuple[str, str, str]:
+    """Of the only node of a kind in a subgraph: its number as the host knows it, the title of the box, its own."""
+    subgraphs = {subgraph["id"]: subgraph for subgraph in graph["definitions"]["subgraphs"]}
+    for box in graph["nodes"]:
+        for node in subgraphs.get(box["type"], {"nodes": []})["nodes"]:
+            if node["type"] == kind:
+                return f"{box['id']}:{node['id']}", box["title"], node["title"]
+    raise AssertionError(f"no {kind} in a subgraph")
+
+
+def without_face(number: str, kind: str) -> Graph:
+    """An error as the host tells it."""
+    return {
+        "node_id": number, "node_type": kind, "exception_type": "likeness.FaceNotFound",
+        "exception_message": "No face found in the photo of person 1.", "traceback": [], "prompt_id": "1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "stem, kind",
+    [
+        ("start_two_people", "LikenessCastFromPhotos"),
+        ("start_group", "LikenessCastFromPhotos"),
+        ("start_portrait", "LikenessPerson"),
+        ("start_person_in_photo", "LikenessPerson"),
+    ],
+)
+def test_an_error_inside_of_a_subgraph_names_it_and_what_to_do(visit: Visit, stem: str, kind: str) -> None:
+    """Of a drawn character the template that takes it is named too."""
+    if visit.server.host.version < (0, 33):
+        pytest.skip("this frontend shows errors in a dialog")
+    graph = template(stem)
+    number, box, title = inside(graph, kind)
+
+    def fail() -> None:
+        visit.open_file(graph)
+        send(visit, "execution_error", without_face(number, kind))
+
+    visit.page.ask("closeDialogs")
+    visit.repeat(fail, f"visitor.toasts().some(text => text.includes({json.dumps(f'{box} {INSIDE} {title}')}))")
+    (toast,) = (text for text in visit.page.ask("toasts") if "No face found" in text)
+    assert f"This node is in the subgraph “{box}”: the icon at its top right opens it" in toast
+    assert f"open the template “{TITLES[FOR_DRAWN_CHARACTERS]}”" in toast
+    visit.page.ask("closeDialogs")
+
+
+def test_an_error_inside_of_a_subgraph_is_explained_in_chinese(visit: Visit) -> None:
+    if visit.server.host.version < (0, 33):
+        pytest.skip("this frontend shows errors in a dialog")
+    graph = template("start_two_people")
+    number, box, _ = inside(graph, "LikenessCastFromPhotos")
+    box = translations.table("zh")[box]
+
+    def fail() -> None:
+        visit.open_file(graph)
+        send(visit, "execution_error", without_face(number, "LikenessCastFromPhotos"))
+
+    try:
+        visit.open("zh")
+        visit.repeat(fail, f"visitor.toasts().some(text => text.includes({json.dumps(f'在子图“{box}”里')}))")
+        (toast,) = (text for text in visit.page.ask("toasts") if "No face found" in text)
+        assert TITLES_IN_CHINESE[FOR_DRAWN_CHARACTERS] in toast
+    finally:
+        visit.open()
+
+
+def test_lines_of_a_note_are_apart(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vue nodes read a note as Markdown, in which a line break alone is a space."""
+    monkeypatch.setitem(notes._told, "1", ["Ann is small.", "Ben is small."])
+    visit.load({"mask": {"class_type": "LikenessMaskOfAPersonsPlace", "inputs": {}}})
+    send(visit, "progress_text", {"nodeId": "1", "text": notes._text("1")})
+    visit.page.wait("/Ann is small\\.[^\\S\\n]*\\n\\s*Ben is small\\./.test(document.body.innerText)")
+
+
+def test_a_menu_of_templates_shows_titles(visit: Visit) -> None:
+    """Vue nodes ask once for the names of a menu."""
+    stem = "instant_id_portrait"
+    visit.load({"doctor": {"class_type": "LikenessCheckModelFiles", "inputs": {"workflow": stem}}})
+    menu = "app.graph._nodes[0].widgets[0]"
+    assert visit.page.evaluate(f"{menu}.options.getOptionLabel({menu}.value)") == TITLES[stem]
+    if visit.vue:
+        visit.page.wait(f"visitor.text().includes({json.dumps(TITLES[stem])})")
+
+
+def test_a_menu_of_templates_is_in_the_order_of_the_gallery(visit: Visit) -> None:
+    known = visit.server.object_info()["LikenessCheckModelFiles"]["input"]["optional"]["workflow"]
+    offered = known[1]["options"] if known[0] == "COMBO" else known[0]
+    assert offered[3:] == list(TITLES)
+    assert offered[3:9] == [*(stem for stem in TITLES if stem.startswith("start_")), "check_files"]
+
+
+@pytest.mark.parametrize("stem", sorted(stem for stem in TITLES if stem.startswith("start_")))
+def test_the_note_of_a_start_template_says_what_the_manifest_says(stem: str) -> None:
+    """How much is to be downloaded: the figure of the toast of missing files."""
+    sizes = [model.size for model in needs.wanted(template(stem))]
+    known = sum(size for size in sizes if size is not None)
+    total = manifest.human(known)
+    if None in sizes:
+        total = f"at least {total}"
+    assert f" {total}" in note_of(stem).split("**Files**")[1].split(".  ")[0]
+
+
+@pytest.mark.parametrize("stem", ["start_two_people", "start_group", "start_portrait", "start_person_in_photo"])
+def test_the_note_of_a_start_template_says_how_to_choose_a_face_and_what_a_drawing_needs(stem: str) -> None:
+    note = note_of(stem)
+    assert "**Which face** is the number of the face, counted from left to right" in note
+    assert f"*{TITLES[FOR_DRAWN_CHARACTERS]}*" in note
