@@ -430,7 +430,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
         """
         keys_by_person = self._added_to_text(node, self._texts[layer].keys, text.for_keys)
         values_by_person = self._added_to_text(node, self._texts[layer].values, text.for_values)
-        left: Any = 1
+        unowned_share: Any = 1
         readings: list[TextReading] = []
         for person in sorted({*keys_by_person, *values_by_person}):
             weights = node.weights(grid, (person,))
@@ -442,9 +442,9 @@ class RegionalLoraBatch(CrossAttentionBatch):
             keys = keys_by_person.get(person, 0)
             values = values_by_person.get(person, 0)
             readings.append(TextReading(share, keys, values, (Owner(node, person),)))
-            left = left - share
+            unowned_share = unowned_share - share
         if not (node.all_pixels_owned and len(readings) == node.people):
-            readings.append(TextReading(left, 0, 0, ()))
+            readings.append(TextReading(unowned_share, 0, 0, ()))
         return readings
 
     def _added_to_text(self, node: NodeLoras, name: str, text: Tensor) -> dict[int, Tensor]:
