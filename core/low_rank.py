@@ -1,118 +1,308 @@
 """What a LoRA adds to a layer, whatever its kind, as two matrices: y = W x + up down x.
 
+A kind of LoRA is a class here: its fields are the tensors that a file has for one layer, and `low_rank` makes the two
+matrices of them. To add a kind: write its class, and put it into `LORA_KINDS` under the name that the host's
+weight_adapter has for it. Then add its tensors and their order to tests/unit/test_low_rank.py, and its paper's formula
+to tests/support/lora_dense.py: every kind is held to its dense difference.
+
 Sources: LoRA (arXiv 2106.09685), LyCORIS (arXiv 2309.14859: LoHa, LoKr, Tucker forms), GLoRA (arXiv 2306.07967).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-
-Front = tuple[Tensor, Tensor]
-UNFIT = {"lora": 4, "loha": 7, "lokr": 8, "glora": 5}
-"""By the host's name of a kind, from which of its tensors on stands what is no addition: DoRA, and other shapes."""
+from typing_extensions import Self
 
 
 @dataclass(frozen=True)
-class Factors:
-    """A difference as two matrices. down: (rank, in * h * w), also with more dimensions; up: (out, rank).
+class InFront:
+    """What GLoRA adds to the input of a layer: y = W (x + up down x). Its scale is in `up`.
 
-    alpha: the file's number, None where it has none. divisor: the rank that alpha is divided by, None where a kind has
-    no such scale. front: the same in front of W, already scaled, for GLoRA.
+    down: (rank, in). up: (in, rank).
     """
 
     down: Tensor
     up: Tensor
-    alpha: float | None
-    divisor: int | None
-    front: Front | None = None
+
+
+@dataclass(frozen=True)
+class LowRank:
+    """What one LoRA adds to one layer: y = W x + up down x. Its scale is in `up`.
+
+    down: (rank, in), or (rank, in, h, w) for a convolution. up: (out, rank). in_front: of GLoRA alone.
+    """
+
+    down: Tensor
+    up: Tensor
+    in_front: InFront | None = None
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether a layer with weights of this shape, (out, in) or (out, in, h, w), can be given it."""
+        out_width = shape[0]
+        in_width = shape[1]
+        rank = len(self.down)
+        if self.up.shape != (out_width, rank) or self.down.shape[1:] != tuple(shape[1:]):
+            return False
+        if self.in_front is None:
+            return True
+        front_rank = len(self.in_front.down)
+        return self.in_front.down.shape[1] == in_width and self.in_front.up.shape == (in_width, front_rank)
+
+
+@dataclass(frozen=True)
+class LoraKind(ABC):
+    """The tensors of one kind of LoRA for one layer.
+
+    not_additive: what the host's weight_adapter has read besides, in its order: the scale of DoRA, or another shape for
+    the weights. They change the weights themselves, which no addition to what a layer gives can do.
+    """
+
+    not_additive: tuple[Any, ...] = field(default=(), kw_only=True)
+
+    @classmethod
+    @abstractmethod
+    def from_host(cls, weights: Sequence[Any]) -> Self:
+        """weights: as the host's weight_adapter of this kind keeps them, in its order; None where the file has none."""
+
+    @abstractmethod
+    def low_rank(self, shape: Sequence[int]) -> LowRank:
+        """The two matrices for a layer with weights of this shape, (out, in) or (out, in, h, w).
+
+        Raises RuntimeError or ValueError where the tensors do not fit each other or the shape. Not every misfit is an
+        error: `LowRank.fits` says whether the layer can be given the result.
+        """
 
     @property
-    def scale(self) -> float:
-        if self.alpha is None or self.divisor is None:
-            return 1.0
-        return self.alpha / self.divisor
+    def is_addition(self) -> bool:
+        """Whether all that it does to a layer is to add to what the layer gives."""
+        return all(value is None for value in self.not_additive)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
+        """The same with all tensors on a device, in a dtype where one is named; "meta" for their shapes alone."""
+        moved: dict[str, Any] = {}
+        for tensor_field in fields(self):
+            value = getattr(self, tensor_field.name)
+            if isinstance(value, Tensor):
+                moved[tensor_field.name] = value.to(device, dtype or value.dtype)
+        return replace(self, **moved)
 
 
-def low_rank(kind: str, v: Sequence[Any], shape: Sequence[int]) -> tuple[Tensor, Tensor, Front | None]:
-    """down (rank, in, h, w), up (out, rank), and the same in front of W, or None: W up down x.
+@dataclass(frozen=True)
+class Lora(LoraKind):
+    """The plain kind, also called LoCon for convolutions: W + alpha / rank * up down.
 
-    kind, v: the host's name of the kind, and what its weight_adapter has read of a file, in its order. shape: of W,
-    (out, in) or (out, in, h, w). Raises RuntimeError or ValueError where they do not fit.
+    up: (out, rank) or (out, rank, 1, 1). down: (rank, in) or (rank, in, h, w). mid: the core of the Tucker form, (rank,
+    rank, h, w), whose `down` is (rank, in, 1, 1); None otherwise.
     """
-    if kind == "lora":
-        factors = _lora(v)
-    elif kind == "loha":
-        factors = _loha(v)
-    elif kind == "lokr":
-        factors = _lokr(v)
-    else:
-        factors = _glora(v, shape)
-    down = factors.down.flatten(1)
-    up = factors.up.flatten(1) * factors.scale
-    if len(down) > len(up):
-        # No longer of low rank: one matrix, and nothing behind it.
-        down = up @ down
-        up = torch.eye(len(up)).to(up)
-    return down.reshape(-1, *shape[1:]), up, factors.front
+
+    up: Tensor
+    down: Tensor
+    alpha: float | None
+    mid: Tensor | None
+
+    @classmethod
+    def from_host(cls, weights: Sequence[Any]) -> Self:
+        up, down, alpha, mid, *not_additive = weights
+        return cls(up, down, alpha, mid, not_additive=tuple(not_additive))
+
+    def low_rank(self, shape: Sequence[int]) -> LowRank:
+        rank = len(self.down)
+        down = self.down
+        if self.mid is not None:
+            down = _tucker(self.mid, down.flatten(1))  # (rank, in, h, w)
+        return _for_layer(self.up, down, _scale(self.alpha, rank), shape)
+
+
+@dataclass(frozen=True)
+class Loha(LoraKind):
+    """The product, number by number, of two matrices: W + alpha / rank * (up_1 down_1) * (up_2 down_2).
+
+    up_1: (out, rank). down_1: (rank, in * h * w). up_2, down_2: alike, of a rank of their own. core_1, core_2: of the
+    Tucker form, (rank, rank, h, w), whose `up` are (rank, out) and `down` (rank, in); None otherwise.
+    """
+
+    up_1: Tensor
+    down_1: Tensor
+    alpha: float | None
+    up_2: Tensor
+    down_2: Tensor
+    core_1: Tensor | None
+    core_2: Tensor | None
+
+    @classmethod
+    def from_host(cls, weights: Sequence[Any]) -> Self:
+        up_1, down_1, alpha, up_2, down_2, core_1, core_2, *not_additive = weights
+        return cls(up_1, down_1, alpha, up_2, down_2, core_1, core_2, not_additive=tuple(not_additive))
+
+    def low_rank(self, shape: Sequence[int]) -> LowRank:
+        """The product of two matrices, number by number, has the product of their ranks, r and s."""
+        rank = len(self.down_1)
+        up_1 = self.up_1
+        up_2 = self.up_2
+        down_1 = self.down_1
+        down_2 = self.down_2
+        if self.core_1 is not None:
+            up_1 = up_1.T
+            up_2 = up_2.T
+            down_1 = _tucker(self.core_1, down_1)  # (r, in, h, w)
+            down_2 = _tucker(_present(self.core_2), down_2)  # (s, in, h, w)
+        up = torch.einsum("or,os->ors", up_1, up_2)  # (out, r, s)
+        down = torch.einsum("ri,si->rsi", down_1.flatten(1), down_2.flatten(1))  # (r, s, in * h * w)
+        return _for_layer(up, down.flatten(0, 1), _scale(self.alpha, rank), shape)
+
+
+@dataclass(frozen=True)
+class Lokr(LoraKind):
+    """The Kronecker product of two matrices: W + alpha / rank * kron(first, second).
+
+    Each of the two stands in the file whole (whole_1, whole_2) or as a product (up_1 down_1, up_2 down_2); what it
+    does not stand as is None. core_2: of the second in Tucker form, (rank, rank, h, w), whose up_2 is (rank, out of
+    the second) and down_2 (rank, in of the second).
+    """
+
+    whole_1: Tensor | None
+    whole_2: Tensor | None
+    alpha: float | None
+    up_1: Tensor | None
+    down_1: Tensor | None
+    up_2: Tensor | None
+    down_2: Tensor | None
+    core_2: Tensor | None
+
+    @classmethod
+    def from_host(cls, weights: Sequence[Any]) -> Self:
+        whole_1, whole_2, alpha, up_1, down_1, up_2, down_2, core_2, *not_additive = weights
+        return cls(whole_1, whole_2, alpha, up_1, down_1, up_2, down_2, core_2, not_additive=tuple(not_additive))
+
+    def low_rank(self, shape: Sequence[int]) -> LowRank:
+        """The Kronecker product of products is the product of Kronecker products."""
+        up_1, down_1 = self._first()
+        up_2, down_2 = self._second()
+        # torch.kron takes no transposed tensors, which those of the Tucker form are: it views what it makes.
+        up = torch.kron(up_1.contiguous(), up_2.contiguous())  # (out, rank)
+        down = torch.kron(down_1.contiguous(), down_2.flatten(1).contiguous())  # (rank, in * h * w)
+        rank = self._rank()
+        # As the host does it: of two matrices that are both whole, alpha says nothing.
+        scale = 1.0 if rank is None else _scale(self.alpha, rank)
+        return _for_layer(up, down, scale, shape)
+
+    def _first(self) -> tuple[Tensor, Tensor]:
+        """up and down of the first matrix; of a whole one, the matrix and ones on the diagonal."""
+        if self.whole_1 is not None:
+            return self.whole_1, torch.eye(self.whole_1.shape[1]).to(self.whole_1)
+        return _present(self.up_1), _present(self.down_1)
+
+    def _second(self) -> tuple[Tensor, Tensor]:
+        """up and down of the second matrix; of a whole one, ones on the diagonal and the matrix, which has a kernel."""
+        if self.whole_2 is not None:
+            return torch.eye(len(self.whole_2)).to(self.whole_2), self.whole_2
+        up_2 = _present(self.up_2)
+        down_2 = _present(self.down_2)
+        if self.core_2 is not None:
+            return up_2.T, _tucker(self.core_2, down_2)
+        return up_2, down_2
+
+    def _rank(self) -> int | None:
+        """What alpha is divided by: the rank of the second matrix, else of the first; None where both are whole."""
+        if self.whole_2 is None:
+            return len(_present(self.down_2))
+        if self.whole_1 is None:
+            return len(_present(self.down_1))
+        return None
+
+
+@dataclass(frozen=True)
+class Glora(LoraKind):
+    """W + alpha / rank * (W a1 a2 + b1 b2): it adds to what a layer gives, and to what the layer is given.
+
+    a1: (in, rank). a2: (rank, in). b1: (out, rank). b2: (rank, in) or (rank, in, h, w). The older form of a file has
+    both products the other way round: W a2 a1 + b2 b1.
+    """
+
+    a1: Tensor
+    a2: Tensor
+    b1: Tensor
+    b2: Tensor
+    alpha: float | None
+
+    @classmethod
+    def from_host(cls, weights: Sequence[Any]) -> Self:
+        a1, a2, b1, b2, alpha, *not_additive = weights
+        return cls(a1, a2, b1, b2, alpha, not_additive=tuple(not_additive))
+
+    def low_rank(self, shape: Sequence[int]) -> LowRank:
+        a1 = self.a1.flatten(1)
+        a2 = self.a2.flatten(1)
+        b1 = self.b1.flatten(1)
+        b2 = self.b2.flatten(1)
+        fits_older = b2.shape[1] == len(b1) == len(a1) == a2.shape[1]
+        fits_newer = len(b2) == b1.shape[1] == len(a2)
+        # As the host does it: where the sizes fit both forms, the newer one is meant, but in a square layer in which a2
+        # is as high as the layer.
+        spans_square_layer = len(a2) == shape[0] == shape[1]
+        if fits_older and (not fits_newer or spans_square_layer):
+            a1, a2 = a2, a1
+            b1, b2 = b2, b1
+        scale = _scale(self.alpha, len(b2))
+        return _for_layer(b1, b2, scale, shape, InFront(down=a2, up=a1 * scale))
+
+
+LORA_KINDS: Mapping[str, type[LoraKind]] = {"lora": Lora, "loha": Loha, "lokr": Lokr, "glora": Glora}
+"""By the name that the host's weight_adapter has for a kind: those that add to what a layer gives."""
+
+
+def _scale(alpha: float | None, rank: int) -> float:
+    if alpha is None:
+        return 1.0
+    return alpha / rank
 
 
 def _tucker(core: Tensor, down: Tensor) -> Tensor:
-    """A core (i, j, h, w) by a matrix (j, in) -> (i, in, h, w)."""
+    """A core (i, j, h, w) times a matrix (j, in) -> (i, in, h, w)."""
     return torch.einsum("ij...,jr->ir...", core, down)
 
 
-def _lora(v: Sequence[Any]) -> Factors:
-    up, down, alpha, middle = v[:4]
-    rank = len(down)
-    if middle is not None:
-        down = _tucker(middle, down.flatten(1))
-    return Factors(down, up, alpha, rank)
+def _present(tensor: Tensor | None) -> Tensor:
+    """A tensor that a file must have. Raises ValueError."""
+    if tensor is None:
+        raise ValueError("a tensor is missing")
+    return tensor
 
 
-def _loha(v: Sequence[Any]) -> Factors:
-    """The product of two matrices, number by number, has the product of their ranks."""
-    up, down, alpha, up_2, down_2, core, core_2 = v[:7]
-    rank = len(down)
-    if core is not None:
-        up, down = up.T, _tucker(core, down)
-        up_2, down_2 = up_2.T, _tucker(core_2, down_2)
-    # (out, r) and (out, s) -> (out, r, s)
-    up = torch.einsum("or,os->ors", up, up_2)
-    down = torch.einsum("ri,si->rsi", down.flatten(1), down_2.flatten(1)).flatten(0, 1)
-    return Factors(down, up, alpha, rank)
+def _for_layer(
+    up: Tensor, down: Tensor, scale: float, shape: Sequence[int], in_front: InFront | None = None
+) -> LowRank:
+    """up: (out, rank, ...). down: (rank, in * h * w), with one dimension or several behind the rank."""
+    down = down.flatten(1)
+    up = up.flatten(1) * scale
+    if len(down) > len(up):
+        # The rank is larger than what the layer gives: one matrix (out, in * h * w) is smaller than two.
+        down = up @ down
+        up = torch.eye(len(up)).to(up)
+    return LowRank(down.reshape(-1, *shape[1:]), up, in_front)
 
 
-def _lokr(v: Sequence[Any]) -> Factors:
-    """The Kronecker product of products is the product of Kronecker products."""
-    whole, whole_2, alpha, up, down, up_2, down_2, core = v[:8]
-    rank = None
-    if whole is not None:
-        up, down = whole, torch.eye(whole.shape[1]).to(whole)
-    else:
-        rank = len(down)
-    if whole_2 is not None:
-        up_2, down_2 = torch.eye(len(whole_2)).to(whole_2), whole_2
-    else:
-        rank = len(down_2)  # of both, that of the second counts
-        if core is not None:
-            up_2, down_2 = up_2.T, _tucker(core, down_2)
-    # torch.kron views what it gives, which tensors that are turned do not allow.
-    up = torch.kron(up.contiguous(), up_2.contiguous())
-    down = torch.kron(down.contiguous(), down_2.flatten(1).contiguous())
-    return Factors(down, up, alpha, rank)
+def in_groups(low_rank: LowRank, groups: int) -> LowRank:
+    """The same for a convolution whose channels are read in groups, as torch's Conv2d has them.
 
-
-def _glora(v: Sequence[Any], shape: Sequence[int]) -> Factors:
-    alpha = v[4]
-    a1, a2, b1, b2 = (matrix.flatten(1) for matrix in v[:4])
-    # The older form of a file has the products the other way round; in a square layer the newer is meant.
-    older = b2.shape[1] == len(b1) == len(a1) == a2.shape[1]
-    newer = len(b2) == b1.shape[1] == len(a2)
-    if older and not (newer and not len(a2) == shape[0] == shape[1]):
-        a1, a2, b1, b2 = a2, a1, b2, b1
-    rank = len(b2)
-    scale = 1.0 if alpha is None else alpha / rank
-    return Factors(b2, b1, alpha, rank, (a2, a1 * scale))
+    Every group of outputs reads `down` of its own group of inputs. So a convolution in groups with the new down,
+    (groups * rank, in / groups, h, w), gives the ranks of one group after the other. The new up, (out, groups * rank),
+    is 0 but where a group of outputs meets its own ranks.
+    """
+    if groups == 1:
+        return low_rank
+    down = low_rank.down.repeat(groups, *[1] * (low_rank.down.dim() - 1))
+    out_width, rank = low_rank.up.shape
+    group_width = out_width // groups
+    up = torch.zeros(out_width, groups * rank).to(low_rank.up)
+    for group in range(groups):
+        rows = slice(group * group_width, (group + 1) * group_width)
+        ranks = slice(group * rank, (group + 1) * rank)
+        up[rows, ranks] = low_rank.up[rows]
+    return LowRank(down, up, low_rank.in_front)

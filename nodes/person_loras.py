@@ -1,24 +1,26 @@
 """LoRAs that draw single people: who has which, and each where that person is."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..bridge import carried, folders, notes, regional_text, schema, scopes
 from ..bridge.conditioning import Conditioning, check_conditioning
 from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
-from ..bridge.lora import of_file, path_of
+from ..bridge.lora_files import LoraFile, path_of, read_lora_file
+from ..bridge.lora_layers import LayerLora
 from ..bridge.presence import NamedRange, announced, of_people
-from ..bridge.regional_lora import LayerLora, RegionalLora, RegionalLoraRun
+from ..bridge.regional_lora import RegionalLora, RegionalLoraRun
 from ..bridge.runs import patched
 from ..bridge.schedule import schedule_range
 from ..bridge.unet import text_width
-from ..core.people import CROP, Identity, Lora, Person
+from ..core.people import CROP, Cast, Identity, Lora, Person
 from ..core.places import regions
 from ..core.prompts import check_text
 from ..core.text import NAME, plain
@@ -58,12 +60,13 @@ class AddLoRAToPerson(io.ComfyNode):
     def execute(
         cls, person: Identity | None = None, *, file: str, strength: float, words: str, name: str
     ) -> io.NodeOutput:
-        # A grey square stands for the photo that is not needed.
-        before = person or Identity("person", {}, torch.full((1, CROP, CROP, 3), 0.5))
+        if person is None:
+            # A person by LoRA alone needs no photo: a grey square stands for it.
+            person = Identity("person", {}, torch.full((1, CROP, CROP, 3), 0.5))
         words = check_text("The words of the LoRA", plain(words))
-        loras = *before.loras, Lora(file, strength, words)
-        called = plain(name, NAME) or before.name
-        return io.NodeOutput(replace(before, name=called, loras=loras))
+        loras = (*person.loras, Lora(file, strength, words))
+        new_name = plain(name, NAME) or person.name
+        return io.NodeOutput(replace(person, name=new_name, loras=loras))
 
 
 class LoRAPerPerson(io.ComfyNode):
@@ -95,60 +98,145 @@ class LoRAPerPerson(io.ComfyNode):
         strength: float,
         start_percent: float,
         end_percent: float,
-        **region: Any,
+        extent: regions.Extent,
+        margin: float,
+        feather: float,
+        mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        whole = regions.present(regions.as_cast(cast))
-        loras = [one for person in whole.people for one in _acting(person)]
-        worded = any(one.words for one in loras)
-        said = [*([] if loras else [NO_LORA]), *([NO_WORDS] if whole.by_row and worded else [])]
-        found = scopes.acting(cls, cast, strength, more=said, photos=False, mask=region.get("mask"))
-        if found is None:
+        present = regions.present(regions.as_cast(cast))
+        notes_on_loras = _notes_on_loras(present)
+        acting = scopes.acting(cls, cast, strength, more=notes_on_loras, photos=False, mask=mask)
+        if acting is None:
             return io.NodeOutput(model, positive, negative)
         check_conditioning([*positive, *negative], text_width(model), APPLY)
-        window = schedule_range("The range of the LoRAs", start_percent, end_percent)
-        alone = whole.by_row or len(whole.people) == 1
-        node = notes.node_of(cls)
-        scope = scopes.of_bodies(found, APPLY, window, alone=alone, rows=True, node_id=node, **region)
-        if not loras:
-            return io.NodeOutput(model, positive, negative)
-        layers, encoders = _read(scope, model, clip, strength)
-        canvas = scope.canvas if scope.placed or scope.by_row else None
-        ours = RegionalLora(object(), window, len(scope.people), layers, scope.regions, canvas, scope.by_row)
-        sides = [carried.put(side, ours) for side in (positive, negative)]
-        words = [", ".join(one.words for one in _acting(person) if one.words) for person in scope.people]
-        read = [n for n, of_person in enumerate(words) if of_person and not scope.by_row]
-        if read:
-            tokens = [text_of(encoders[n], words[n], model, "Use the CLIP of the model's checkpoint.")[0] for n in read]
-            areas = torch.ones(len(words), 1, 1) if scope.regions is None else scope.regions
-            spoken = regional_text.spoken(tokens, areas[read], scope.canvas if scope.placed else None)
-            sides = [carried.put(*pair) for pair in zip(sides, (spoken, regional_text.silent(spoken)), strict=True)]
-        # Regional text stands inside of ours in every layer: its words are read with the LoRAs, too.
-        runs = regional_text.RegionalTextRun, RegionalLoraRun
-        presence = of_people(
-            regions.names(scope.people), APPLY, node, [NamedRange("the LoRAs", window)], in_negative=True
+        schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
+        node_id = notes.node_of(cls)
+        scope = scopes.of_bodies(
+            acting,
+            APPLY,
+            schedule,
+            alone=present.by_row or len(present.people) == 1,
+            rows=True,
+            node_id=node_id,
+            extent=extent,
+            margin=margin,
+            feather=feather,
+            mask=mask,
         )
-        return io.NodeOutput(*announced(presence, patched(model, *runs), *sides), ui=scope.preview(cls))
+        # Only here, so that places and masks are checked also where nobody has a LoRA.
+        if not any(_active_loras(person) for person in present.people):
+            return io.NodeOutput(model, positive, negative)
+        people_loras = _read_loras(scope, model, clip, strength)
+        regional_lora = _regional_lora(scope, people_loras)
+        positive_out = carried.put(positive, regional_lora)
+        negative_out = carried.put(negative, regional_lora)
+        words = _regional_words(scope, people_loras, model)
+        if words is not None:
+            positive_out = carried.put(positive_out, words)
+            negative_out = carried.put(negative_out, regional_text.silent(words))
+        # Regional text stands inside of ours in every layer: its words are read with the LoRAs, too.
+        model_out = patched(model, regional_text.RegionalTextRun, RegionalLoraRun)
+        ranges = [NamedRange("the LoRAs", schedule)]
+        presence = of_people(regions.names(scope.people), APPLY, node_id, ranges, in_negative=True)
+        outputs = announced(presence, model_out, positive_out, negative_out)
+        return io.NodeOutput(*outputs, ui=scope.preview(cls))
 
 
-def _acting(person: Person) -> list[Lora]:
-    return [one for one in person.identity.loras if one.strength]
+def _active_loras(person: Person) -> list[Lora]:
+    """The LoRAs of a person that do anything."""
+    return [lora for lora in person.identity.loras if lora.strength]
 
 
-def _read(
-    scope: scopes.Scope, model: ModelPatcher, clip: CLIP, strength: float
-) -> tuple[dict[str, list[LayerLora]], list[CLIP]]:
-    """What everybody's LoRAs add to the layers, by name, and the CLIP as each of them changes it."""
-    layers, encoders = dict[str, list[LayerLora]](), list[CLIP]()
-    names = dict.fromkeys(one.file for person in scope.people for one in _acting(person))
-    files = {name: of_file(name, model, clip, scope.regions is not None or scope.by_row) for name in names}
+def _notes_on_loras(cast: Cast) -> list[str]:
+    """What the node says under itself of the LoRAs of a cast."""
+    loras = [lora for person in cast.people for lora in _active_loras(person)]
+    remarks: list[str] = []
+    if not loras:
+        remarks.append(NO_LORA)
+    if cast.by_row and any(lora.words for lora in loras):
+        remarks.append(NO_WORDS)
+    return remarks
+
+
+@dataclass(frozen=True)
+class _PeopleLoras:
+    """What the LoRAs of everybody in a scope change.
+
+    layers: of the UNet, by name. clips: the CLIP as each person's LoRAs change it, in the order of the people.
+    """
+
+    layers: dict[str, list[LayerLora]]
+    clips: list[CLIP]
+
+
+def _read_loras(scope: scopes.Scope, model: ModelPatcher, clip: CLIP, strength: float) -> _PeopleLoras:
+    """Read every file once, whoever shares it. strength: of the node.
+
+    Raises what bridge.lora_files.read_lora_file raises.
+    """
+    by_region = scope.regions is not None or scope.by_row
+    files: dict[str, LoraFile] = {}
+    layers: dict[str, list[LayerLora]] = {}
+    clips: list[CLIP] = []
+    for person in scope.people:
+        for lora in _active_loras(person):
+            if lora.file not in files:
+                files[lora.file] = read_lora_file(lora.file, model, clip, by_region)
     for number, person in enumerate(scope.people):
-        encoders.append(clip.clone())
-        for one in _acting(person):
-            weight, (added, theirs) = one.strength * person.weight * strength, files[one.file]
-            encoders[-1].add_patches(theirs, weight)
-            for name, patch in added.items():
-                layers.setdefault(name, []).append(LayerLora(number, weight, patch.name, patch.weights))
-    return layers, encoders
+        person_clip = clip.clone()
+        for lora in _active_loras(person):
+            file = files[lora.file]
+            total_strength = lora.strength * person.weight * strength
+            person_clip.add_patches(file.clip_patches, total_strength)
+            for name, layer in file.layers.items():
+                layers.setdefault(name, []).append(LayerLora(number, total_strength, layer))
+        clips.append(person_clip)
+    return _PeopleLoras(layers, clips)
+
+
+def _regional_lora(scope: scopes.Scope, people_loras: _PeopleLoras) -> RegionalLora:
+    # Regions of a placed cast are parts of its canvas, and rows belong to its people; masks alone are of any picture.
+    canvas = scope.canvas if scope.placed or scope.by_row else None
+    return RegionalLora(
+        source=object(),
+        schedule=scope.schedule,
+        people=len(scope.people),
+        layers=people_loras.layers,
+        regions=scope.regions,
+        canvas=canvas,
+        by_row=scope.by_row,
+    )
+
+
+def _regional_words(
+    scope: scopes.Scope, people_loras: _PeopleLoras, model: ModelPatcher
+) -> regional_text.RegionalText | None:
+    """The words of everybody's LoRAs, encoded with these LoRAs and read where that person is; None without any.
+
+    With rows there are none: all rows have the one prompt.
+    """
+    if scope.by_row:
+        return None
+    tokens: list[Tensor] = []
+    with_words: list[int] = []
+    for number, (person, person_clip) in enumerate(zip(scope.people, people_loras.clips, strict=True)):
+        words = _words_of(person)
+        if words:
+            advice = "Use the CLIP of the model's checkpoint."
+            context, _ = text_of(person_clip, words, model, advice)  # (1, T, width)
+            tokens.append(context)
+            with_words.append(number)
+    if not tokens:
+        return None
+    areas = scope.regions
+    if areas is None:
+        areas = torch.ones(len(scope.people), 1, 1)  # everywhere
+    canvas = scope.canvas if scope.placed else None
+    return regional_text.spoken(tokens, areas[with_words], canvas)
+
+
+def _words_of(person: Person) -> str:
+    return ", ".join(lora.words for lora in _active_loras(person) if lora.words)
 
 
 NODES = [AddLoRAToPerson, LoRAPerPerson]

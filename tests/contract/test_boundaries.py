@@ -194,6 +194,7 @@ CAUGHT = {
     "core/models/torchscript.py",  # its weights
     "nodes/id_patch/net.py",  # build of bridge/load.py
     "core/inputs.py",  # its held
+    "core/low_rank.py",  # fits of bridge/lora_patches.py
     "core/models/files.py",  # _trouble of core/models/doctor.py
     "core/models/manifest.py",  # its parsed
     "core/models/onnx_file.py",  # its _walked

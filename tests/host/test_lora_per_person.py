@@ -18,8 +18,10 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.patcher_extension import WrappersMP
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
-from pack.bridge import regional_lora
-from pack.core import identities
+from pack.bridge import lora_readers
+from pack.bridge.cross_attention import Place
+from pack.bridge.lora_layers import LayerLora, PeopleLayer
+from pack.core import identities, low_rank
 from pack.core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import below
 from pack.core.people import Identity, Lora, Person, PlacedCast
@@ -474,7 +476,7 @@ def test_a_pack_that_goes_around_ours_in_a_forward_and_stays_keeps_its_function(
     changed.set_model_input_block_patch(patch)
     sample(changed, *made[1:], **LATENT)
     reader = known[0].__self__
-    assert isinstance(reader, regional_lora.Reader) and reader.network is None
+    assert isinstance(reader, lora_readers.Reader) and reader.ended
     assert forwards(model) == [layer]
     assert torch.equal(sample(model, [text(1)], [text(2)], **LATENT), plain)
     assert torch.equal(sample(*made, **LATENT), alone)
@@ -491,3 +493,83 @@ def test_a_mask_of_ones_is_everywhere_and_takes_layers_of_the_time_step(model):
     whole = sample(*put_on(model, bare), **LATENT)
     masked = sample(*put_on(model, bare, mask=torch.ones(1, HEIGHT, WIDTH)), **LATENT)
     assert torch.equal(masked, whole) and relative(whole, sample(model, [text(1)], [text(2)], **LATENT)) > 1e-3
+
+
+# Convolutions as they are set while sampling
+
+
+def dilate(convolutions, number):
+    convolutions[number].dilation = convolutions[number].padding = (2, 2)
+
+
+def go_around_the_edges(convolutions, number):
+    """As packs for seamless tiles do it."""
+    convolutions[number].padding_mode = "circular"
+    convolutions[number]._reversed_padding_repeated_twice = (1, 1, 1, 1)
+
+
+def divide_into_groups(convolutions, number):
+    old = convolutions[number]
+    new = type(old)(old.in_channels, old.out_channels, 3, padding=1, groups=4)
+    new.weight.data = old.weight.data[:, : old.in_channels // 4].clone()
+    new.bias.data = old.bias.data.clone()
+    convolutions[number] = new
+
+
+@pytest.mark.parametrize("kind", ["lora", "glora"])
+@pytest.mark.parametrize("change", [dilate, go_around_the_edges, divide_into_groups])
+def test_a_convolution_runs_the_lora_as_it_runs_itself(change, kind):
+    """Its dilation, its padding and its groups are those of Load LoRA's weights."""
+    model = tiny_sdxl.host_model(tiny_sdxl.diffusers_unet())
+    change(model.model.diffusion_model.middle_block[0].in_layers, 2)
+    file = lora_made.file(model, kind, words=("middle_block.0.in_layers.2",), strong=0.5)
+    plain = sample(model, [text(1)], [text(2)], steps=1)
+    true = sample(theirs(model, file)[0], [text(1)], [text(2)], steps=1)
+    assert relative(sample(*put_on(model, given(file)), steps=1), true) <= ALMOST < 1e-3 < relative(plain, true)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_in_groups_every_rank_is_still_its_persons(groups):
+    """Two people of one convolution, with other ranks: with one's weights alone it is that person's difference."""
+    generator = torch.Generator().manual_seed(3)
+
+    def random(*shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64).float().double()
+
+    convolution = torch.nn.Conv2d(8, 6, 3, padding=1, groups=groups, dtype=torch.float64)
+    x = random(2, 8, 5, 4)
+    loras = {}
+    for person, rank in ((0, 2), (1, 3)):
+        loras[person] = low_rank.Lora(random(6, rank), random(rank, 8 // groups, 3, 3), None, None)
+    place = Place(2, frozenset(), torch.device("cpu"), torch.float64)
+    layer_loras = [LayerLora(person, 0.5, lora) for person, lora in loras.items()]
+    layer = PeopleLayer(layer_loras, convolution, place)
+    hidden = layer.hidden(x)
+    for person, lora in loras.items():
+        own = torch.tensor([owner == person for owner in layer.owners])
+        ours = torch.einsum("or,brhw->bohw", layer.up, hidden * own[:, None, None])
+        dense = torch.einsum("or,ri...->oi...", lora.up, lora.down) * 0.5
+        true = torch.nn.functional.conv2d(x, dense, padding=1, groups=groups)
+        assert relative(ours, true) <= 1e-12
+
+
+def test_readers_are_taken_out_where_a_forward_or_a_reader_fails():
+    """And owners of the text that another pack's attention was called with are gone, whatever it raises."""
+    modules = {"known": torch.nn.Linear(2, 2)}
+    readers = lora_readers.Readers(modules)
+    with pytest.raises(RuntimeError, match="stop"), readers.standing_in(["known"]):
+        assert "forward" in vars(modules["known"])
+        raise RuntimeError("stop")
+    assert "forward" not in vars(modules["known"]) and not readers.by_name
+    with pytest.raises(KeyError), readers.standing_in(["known", "unknown"]):
+        raise AssertionError("never reached")
+    assert "forward" not in vars(modules["known"]) and not readers.by_name
+
+    def fails():
+        assert forward.text_owners == ("Anna",)
+        raise RuntimeError("stop")
+
+    forward = lora_readers.Forward(None)
+    with pytest.raises(RuntimeError, match="stop"):
+        forward.call_with_text_of(("Anna",), fails)
+    assert forward.text_owners == ()

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 import lora_dense
 import pytest
 import torch
-from pack.core.low_rank import low_rank
+import torch.nn.functional as functional
+from pack.core.low_rank import LORA_KINDS, LowRank, in_groups
 from torch import Tensor
 
 LAYERS = {"linear": (12, 8), "square": (8, 8), "conv 1x1": (12, 8, 1, 1), "conv 3x3": (12, 8, 3, 3)}
@@ -79,15 +80,47 @@ def test_every_kind_in_every_layer_is_its_dense_difference(kind: str, layer: str
     shape = LAYERS[layer]
     weight, tensors = r(*shape), tensors_of(kind, shape, r)
     expected = lora_dense.difference(tensors, weight, alpha)
-    name = kind.removeprefix("older ").split()[0]
-    down, up, front = low_rank(name, read(kind, tensors, alpha), shape)
-    assert down.shape[1:] == shape[1:] and up.shape == (shape[0], len(down))
-    added = torch.einsum("or,ri...->oi...", up, down)
-    if front is not None:
+    lora = LORA_KINDS[kind.removeprefix("older ").split()[0]].from_host(read(kind, tensors, alpha))
+    low_rank = lora.low_rank(shape)
+    assert lora.is_addition and low_rank.fits(shape)
+    added = torch.einsum("or,ri...->oi...", low_rank.up, low_rank.down)
+    if low_rank.in_front is not None:
         # W (up down) for every place of the kernel.
-        added = added + torch.einsum("oi...,ij->oj...", weight, front[1] @ front[0])
+        front = low_rank.in_front.up @ low_rank.in_front.down
+        added = added + torch.einsum("oi...,ij->oj...", weight, front)
     assert (added - expected).abs().max() <= 1e-12 * expected.abs().max()
     assert expected.abs().max() > 0.1
-    on_meta = [one.to("meta") if isinstance(one, Tensor) else one for one in read(kind, tensors, alpha)]
-    down, up, _ = low_rank(name, on_meta, shape)  # as a file's sizes are checked
-    assert up.shape == (shape[0], len(down)) and down.shape[1:] == shape[1:]
+    assert lora.to("meta").low_rank(shape).fits(shape)  # as a file's sizes are checked
+
+
+@pytest.mark.parametrize("kind", ["lora", "loha", "lokr", "glora"])
+def test_what_the_host_reads_besides_is_no_addition(kind: str) -> None:
+    """The scale of DoRA, which stands behind all else."""
+    values = [None] * len(FIELDS[kind])
+    assert LORA_KINDS[kind].from_host(values).is_addition
+    assert not LORA_KINDS[kind].from_host([*values, torch.ones(4, 1)]).is_addition
+
+
+def test_matrices_that_a_layer_cannot_be_given_do_not_fit() -> None:
+    """Neither with other widths nor, of GLoRA, with another width in front of the layer."""
+    assert LowRank(torch.ones(3, 8), torch.ones(12, 3)).fits((12, 8))
+    for wrong in ((12, 9), (13, 8), (12, 8, 1, 1)):
+        assert not LowRank(torch.ones(3, 8), torch.ones(12, 3)).fits(wrong)
+    matrices = {"a1.weight": torch.ones(9, 3), "a2.weight": torch.ones(3, 9)}
+    matrices |= {"b1.weight": torch.ones(12, 3), "b2.weight": torch.ones(3, 8)}
+    glora = LORA_KINDS["glora"].from_host(read("glora", matrices, None))
+    assert not glora.low_rank((12, 8)).fits((12, 8))
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_in_groups_it_is_the_convolution_with_the_dense_difference(groups: int) -> None:
+    generator = torch.Generator().manual_seed(5)
+    down = torch.randn(3, 8 // groups, 3, 3, generator=generator, dtype=torch.float64)
+    up = torch.randn(12, 3, generator=generator, dtype=torch.float64)
+    x = torch.randn(2, 8, 6, 5, generator=generator, dtype=torch.float64)
+    dense = torch.einsum("or,ri...->oi...", up, down)
+    expected = functional.conv2d(x, dense, groups=groups)
+    grouped = in_groups(LowRank(down, up), groups)
+    hidden = functional.conv2d(x, grouped.down, groups=groups)  # (2, groups * 3, 4, 3)
+    added = functional.conv2d(hidden, grouped.up[..., None, None])
+    assert (added - expected).abs().max() <= 1e-12 * expected.abs().max()

@@ -1,0 +1,191 @@
+"""Files of LoRAs that draw single people: where they are, what they add to a MODEL and a CLIP, and what they must be.
+
+The host's own loader reads them, so whatever names of layers it knows are known here.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.lora
+import comfy.lora_convert
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
+
+from ..core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel, counted
+from ..core.low_rank import LoraKind
+from ..core.models.tensors import State, check_kinds, ends
+from ..core.text import in_one_line
+from . import folders
+from .load import read_state_dict
+from .lora_layers import block_of, shape_of
+from .lora_patches import UNFIT_TENSORS, fits, kind_of, lora_of, sizes_in_words
+from .unet import advice_on
+
+_UNET = "diffusion_model."
+"""What the names of the MODEL's weights begin with."""
+_WEIGHT = ".weight"
+_LARGEST = 65504
+"""The largest number in 16 bits (float16), in which models are published."""
+_MAY_BE_WHOLE = (".alpha", ".reshape_weight")
+"""Endings of keys whose tensors may hold whole numbers: a scale, which some trainers save as they were given it, and a
+shape."""
+
+
+class NotForOnePerson(BadSetup):
+    """A LoRA of which a layer's change is no addition to what the layer gives, or has no place in the picture."""
+
+
+@dataclass(frozen=True)
+class LoraFile:
+    """What a file adds.
+
+    layers: to the UNet, by the names of its modules. clip_patches: to the CLIP, by the names of its weights, as the
+    host's add_patches takes them.
+    """
+
+    layers: Mapping[str, LoraKind]
+    clip_patches: Mapping[str, Any]
+
+
+def path_of(file: str) -> str:
+    """Full path of a LoRA's file. Raises ModelMissing, UnsafePath, DeadLink."""
+    path = folders.find(file, "loras")
+    if path:
+        return path
+    folders.refuse_dead_link(file, "loras")
+    raise ModelMissing("The LoRA", [file], folders.folders("loras"), "its page", "under this name")
+
+
+def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> LoraFile:
+    """What a file adds to the MODEL's UNet and to the CLIP.
+
+    by_region: whether it acts in a part of the picture. Raises what reading a file raises, UnsupportedCheckpoint for
+    damaged tensors, NotForOnePerson, and WrongBaseModel unless all of the file finds a layer of its size.
+    """
+    path = path_of(file)
+    state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
+    _check_numbers(state, path)
+    patches = _host_patches(state, model, clip, path)
+    unet_patches: dict[str, Any] = {}
+    clip_patches: dict[str, Any] = {}
+    for name, patch in patches.items():
+        if name.startswith(_UNET):
+            unet_patches[name] = patch
+        else:
+            clip_patches[name] = patch
+    # Before the sizes: of a kind that cannot be used the sizes say nothing.
+    layers = _layers_for_one_person(file, model, unet_patches, by_region)
+    _check_sizes(file, model, clip, state, unet_patches, clip_patches)
+    return LoraFile(layers, clip_patches)
+
+
+def _host_patches(state: State, model: ModelPatcher, clip: CLIP, path: str) -> dict[str, Any]:
+    """By name of a weight, what the host reads of a file's tensors. Raises UnsupportedCheckpoint where it cannot."""
+    names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
+    names = comfy.lora.model_lora_keys_unet(model.model, names)
+    try:
+        return comfy.lora.load_lora(state, names, False)
+    except UNFIT_TENSORS as error:
+        damage = f"an incomplete or damaged LoRA ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, damage, "a LoRA", "Download it again.") from error
+
+
+def _check_numbers(state: State, path: str) -> None:
+    """Raise UnsupportedCheckpoint where a tensor holds what no layer can use: the host makes NaN of it, or nothing."""
+    weights: dict[str, Any] = {}
+    for key, tensor in state.items():
+        if not key.endswith(_MAY_BE_WHOLE):
+            weights[key] = tensor
+    try:
+        check_kinds(weights)
+    except ValueError as error:
+        raise UnsupportedCheckpoint(path, f"a LoRA whose {error}", "a LoRA", "Download it again.") from error
+    for key, tensor in state.items():
+        # Not "any above": a comparison with NaN is False.
+        if not all(abs(end) <= _LARGEST for end in ends(tensor)):
+            damage = f"a LoRA whose {key[:100]} holds NaN, infinity or numbers too large"
+            raise UnsupportedCheckpoint(path, damage, "a LoRA", "Download it again.")
+
+
+def _layers_for_one_person(
+    file: str, model: ModelPatcher, unet_patches: Mapping[str, Any], by_region: bool
+) -> dict[str, LoraKind]:
+    """By name of a module, what is added to it. Raises NotForOnePerson, which says every reason with its layers."""
+    layers: dict[str, LoraKind] = {}
+    misfits: dict[str, list[str]] = {}
+    for name, patch in unet_patches.items():
+        reason = _why_not_for_one_person(model, name, patch, by_region)
+        if reason is not None:
+            misfits.setdefault(reason, []).append(name)
+            continue
+        lora = lora_of(patch)
+        assert lora is not None  # another kind has a reason
+        layers[name.removeprefix(_UNET).removesuffix(_WEIGHT)] = lora
+    if misfits:
+        reasons: list[str] = []
+        for reason, names in misfits.items():
+            reasons.append(f"{counted(len(names), 'layer')} of it, first {names[0]}: {reason}")
+        raise NotForOnePerson(
+            f"{file} cannot be used for one person, because of {'; '.join(reasons)}.",
+            "Use Load LoRA, which acts in all of the picture, or another LoRA, LoHa, LoKr or GLoRA.",
+        )
+    return layers
+
+
+def _why_not_for_one_person(model: ModelPatcher, name: str, patch: Any, by_region: bool) -> str | None:
+    """Why a patch cannot be added where one person is; None where it can."""
+    kind = kind_of(patch)
+    if kind is None:
+        return f"a whole difference ({patch[0]})"
+    module_name = name.removesuffix(_WEIGHT)
+    shape = None
+    if name.endswith(_WEIGHT):
+        shape = shape_of(model.get_model_object(module_name))
+    if shape is None:
+        return "no linear layer and no convolution"
+    # A convolution has pixels itself, wherever it stands.
+    if by_region and len(shape) == 2 and block_of(module_name.removeprefix(_UNET)) is None:
+        return "without a place in the picture"
+    lora = lora_of(patch)
+    if lora is None:
+        return kind
+    if not lora.is_addition:
+        return f"{kind} with DoRA or another shape"
+    return None
+
+
+def _check_sizes(
+    file: str,
+    model: ModelPatcher,
+    clip: CLIP,
+    state: State,
+    unet_patches: Mapping[str, Any],
+    clip_patches: Mapping[str, Any],
+) -> None:
+    """Raise WrongBaseModel unless every tensor of a file belongs to a patch, and every patch fits its weight."""
+    patches = [*unet_patches.values(), *clip_patches.values()]
+    unread_layers = _layers_not_read(state, patches)
+    misfits = [(model, name, patch) for name, patch in unet_patches.items() if not fits(model, name, patch)]
+    misfits += [
+        (clip.patcher, name, patch) for name, patch in clip_patches.items() if not fits(clip.patcher, name, patch)
+    ]
+    if patches and not unread_layers and not misfits:
+        return
+    layers = counted(len(patches) + len(unread_layers), "layer")
+    base = f"another model ({layers}, of which {len(patches) - len(misfits)} fit"
+    if misfits:
+        base += f"; {sizes_in_words(*misfits[0])}"
+    family = type(model.model.model_config).__name__
+    needed = f"one that fits the MODEL ({family}) and the CLIP"
+    advice = "Use a LoRA made for the MODEL's family, and the CLIP of the MODEL's checkpoint."
+    raise WrongBaseModel(f"The LoRA {file}", f"{base})", needed, advice_on(model, advice))
+
+
+def _layers_not_read(state: State, patches: Iterable[Any]) -> set[str]:
+    """The layers of a file that the host has found no weight for, by the file's names."""
+    read: set[str] = set()
+    for patch in patches:
+        read.update(getattr(patch, "loaded_keys", ()))
+    unread = state.keys() - read
+    return {key.removesuffix(_WEIGHT).rsplit(".", 1)[0] for key in unread}

@@ -1,0 +1,187 @@
+"""What the LoRAs of all people add to one layer of a UNet, ready on its device; and which layers have a place.
+
+A LoRA adds up (down x) to what a layer gives of x. For several people that is one product: `down` of everybody, the
+weight of the pixel for everybody, `up` of everybody. The weights are those of bridge/regional_lora.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from ..core.low_rank import InFront, LoraKind, LowRank, in_groups
+from .cross_attention import Place
+
+LayerCall = Callable[[Tensor], Tensor]
+"""A layer, as it is without us: what it is given -> what it gives."""
+
+
+class LayerLora(NamedTuple):
+    """One LoRA of one person in one layer.
+
+    person: the number of the person among those of the node. strength: what the LoRA is multiplied by. lora: its
+    tensors for this layer.
+    """
+
+    person: int
+    strength: float
+    lora: LoraKind
+
+
+class InputLora(NamedTuple):
+    """What one person's GLoRA adds in front of a layer: W (x + up down x).
+
+    down: (ranks, in / groups). up: (in, ranks / groups). groups: in how many groups the layer reads its channels, each
+    of which has the same matrices; 1 but for a convolution in groups.
+    """
+
+    person: int
+    down: Tensor
+    up: Tensor
+    groups: int
+
+    def change(self, layer: LayerCall, x: Tensor) -> Tensor:
+        """How what a layer gives of x changes, in the shape of what it gives. layer: without us."""
+        return layer(x + self._multiplied(self._multiplied(x, self.down), self.up)) - layer(x)
+
+    def _multiplied(self, x: Tensor, matrix: Tensor) -> Tensor:
+        matrix = matrix.to(x)
+        if x.dim() == 4:  # (B, C, h, w): a convolution of one pixel multiplies the channels, group by group
+            return functional.conv2d(x, matrix[..., None, None], groups=self.groups)
+        return functional.linear(x, matrix)
+
+
+class PeopleLayer:
+    """What the LoRAs of all people of one node add to one layer. It lives as long as the run, see LoraNetwork.
+
+    owners: (ranks,), per rank the number of the person whose it is. down: (ranks, in), or (ranks, in, h, w) for a
+    convolution. up: (out, ranks), strength included. in_front: what stands in front of the layer, of GLoRA alone.
+    """
+
+    def __init__(self, loras: Sequence[LayerLora], module: Any, place: Place) -> None:
+        groups = groups_of(module)
+        downs: list[Tensor] = []
+        ups: list[Tensor] = []
+        owners: list[int] = []
+        self.in_front: list[InputLora] = []
+        for layer_lora in sorted(loras, key=_person_of):
+            person = layer_lora.person
+            # In float32, whatever a file has: the host makes its differences so, too.
+            lora = layer_lora.lora.to(place.device, torch.float32)
+            low_rank = lora.low_rank(shape_of(module) or ())
+            strong = _times(low_rank, layer_lora.strength)
+            grouped = in_groups(strong, groups)
+            downs.append(place.put(grouped.down))
+            ups.append(place.put(grouped.up))
+            owners.extend([person] * len(grouped.down))
+            if strong.in_front is not None:
+                front_down = place.put(strong.in_front.down.repeat(groups, 1))
+                front_up = place.put(strong.in_front.up.repeat(groups, 1))
+                self.in_front.append(InputLora(person, front_down, front_up, groups))
+        self.module = module
+        self.owners, self.down, self.up = _group_by_group(owners, downs, ups, groups)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """down x: (..., in) -> (..., ranks), or (B, in, h, w) -> (B, ranks, h', w') for a convolution."""
+        down = self.down.to(x)
+        if self.down.dim() == 2:
+            return functional.linear(x, down)
+        # As the layer itself runs at this moment, whatever another pack has set: its stride, padding, dilation and
+        # groups, and a padding that goes around the picture, as packs for seamless tiles set it. torch's Conv2d puts
+        # them all into this method, which the host's Conv2d calls as well.
+        return self.module._conv_forward(x, down, None)
+
+    def of_text(self, text: Tensor, layer: LayerCall) -> dict[int, Tensor]:
+        """By person, what their LoRAs add to keys or values of a text: (B, T, width) -> (B, T, C).
+
+        layer: what makes keys or values without us.
+        """
+        hidden = self.hidden(text)  # (B, T, ranks)
+        by_person: dict[int, Tensor] = {}
+        for person in dict.fromkeys(self.owners):
+            # The ranks of one person stand together: a linear layer has no groups.
+            first = self.owners.index(person)
+            ranks = slice(first, first + self.owners.count(person))
+            by_person[person] = functional.linear(hidden[..., ranks], self.up[:, ranks].to(text))
+        for front in self.in_front:
+            by_person[front.person] = by_person[front.person] + front.change(layer, text)
+        return by_person
+
+
+def _person_of(layer_lora: LayerLora) -> int:
+    return layer_lora.person
+
+
+def _times(low_rank: LowRank, strength: float) -> LowRank:
+    in_front = low_rank.in_front
+    if in_front is not None:
+        in_front = InFront(in_front.down, in_front.up * strength)
+    return LowRank(low_rank.down, low_rank.up * strength, in_front)
+
+
+def _group_by_group(
+    owners: Sequence[int], downs: Sequence[Tensor], ups: Sequence[Tensor], groups: int
+) -> tuple[tuple[int, ...], Tensor, Tensor]:
+    """Owners, down and up of all LoRAs together.
+
+    A convolution in groups gives the ranks of its first group first, of all LoRAs; so they are put in this order.
+    """
+    down = torch.cat(tuple(downs))
+    up = torch.cat(tuple(ups), dim=1)
+    if groups == 1:
+        return tuple(owners), down, up
+    group_of_rank: list[int] = []
+    for lora_down in downs:
+        rank = len(lora_down) // groups
+        for group in range(groups):
+            group_of_rank.extend([group] * rank)
+    order = sorted(range(len(owners)), key=group_of_rank.__getitem__)
+    return tuple(owners[rank] for rank in order), down[order], up[:, order]
+
+
+def shape_of(module: Any) -> tuple[int, ...] | None:
+    """The shape of the weights of a layer that multiplies, (out, in) or (out, in / groups, h, w); None for any other.
+
+    It is asked of the layer, because weights may be stored as something else (GGUF, fp8).
+    """
+    if hasattr(module, "in_features"):
+        return module.out_features, module.in_features
+    if isinstance(module, nn.Conv2d):
+        return module.out_channels, module.in_channels // module.groups, *module.kernel_size
+    return None
+
+
+def groups_of(module: Any) -> int:
+    """In how many groups a convolution reads its channels; 1 for a linear layer."""
+    if isinstance(module, nn.Conv2d):
+        return module.groups
+    return 1
+
+
+def block_of(name: str) -> tuple[str, int] | None:
+    """The block of the UNet that a module stands in, as ("input" | "middle" | "output", number).
+
+    None where the module has no place in the picture, as those of the time step. name: "input_blocks.4.1.proj_in".
+    """
+    first, number, *_ = name.split(".")
+    kind = first.removesuffix("_blocks").removesuffix("_block")
+    if kind == first:
+        return None
+    if kind == "middle":
+        return kind, 0
+    return kind, int(number)
+
+
+def first_convolution_of(name: str) -> str:
+    """The name of the convolution that runs first in the block of a layer: what it gives has the block's pixels.
+
+    They are not those that the UNet has there by itself where another node has made the picture smaller before
+    (PatchModelAddDownscale). name: of a layer that stands in a block.
+    """
+    kind, number, *_ = name.split(".")
+    block = kind if kind == "middle_block" else f"{kind}.{number}"
+    return f"{block}.0.in_layers.2"

@@ -1,0 +1,86 @@
+"""What the host's loader makes of a LoRA's file, a patch per weight: which weights it fits, and its sizes in words.
+
+A patch is an object of the host's weight_adapter, with `name` (its kind) and `weights`, or for whole differences, new
+weights and biases a tuple of its kind and its tensors, ("diff", (tensor,)).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ..core.low_rank import LORA_KINDS, LoraKind
+from .lora_layers import shape_of
+
+TURNING_KINDS = ("oft", "boft")
+"""The host's names of kinds that turn what a layer gives, block by block, instead of adding to it."""
+UNFIT_TENSORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What Python and torch raise where the tensors of a file do not fit each other."""
+
+
+def kind_of(patch: Any) -> str | None:
+    """The host's name of the kind of a patch; None for a whole difference and the like."""
+    return getattr(patch, "name", None)
+
+
+def lora_of(patch: Any) -> LoraKind | None:
+    """The tensors of a patch by their names; None for a kind that is no addition of low rank."""
+    kind = kind_of(patch)
+    if kind is None or kind not in LORA_KINDS:
+        return None
+    return LORA_KINDS[kind].from_host(patch.weights)
+
+
+def tensors_of(patch: Any) -> list[Tensor]:
+    """All tensors of a patch of any kind."""
+    values = getattr(patch, "weights", None) or patch[1]
+    return [value for value in values if isinstance(value, Tensor)]
+
+
+def weight_shape(model: ModelPatcher, name: str) -> tuple[int, ...]:
+    """The shape of a weight or bias, whatever it is stored as; () where the model has none of this name."""
+    layer, _, kind = name.rpartition(".")
+    module = model.get_model_object(layer)
+    if kind == "weight":
+        shape = shape_of(module)
+        if shape is not None:
+            return shape
+    return tuple(getattr(getattr(module, kind, None), "shape", ()))
+
+
+def fits(model: ModelPatcher, name: str, patch: Any) -> bool:
+    """Whether a patch fits the weight of this name, and the model has it.
+
+    Of kinds that are not known here the host decides when it samples.
+    """
+    shape = weight_shape(model, name)
+    kind = kind_of(patch)
+    if not shape or kind is None:
+        return tensors_of(patch)[0].shape == shape
+    if kind in TURNING_KINDS:
+        # blocks: (blocks, size, size), or (rounds, blocks, size, size) of BOFT; all blocks together turn every output
+        blocks = patch.weights[0].shape[-3:-1]
+        return blocks.numel() == shape[0]
+    if kind not in LORA_KINDS:
+        return True
+    try:
+        # On "meta" there are shapes and no numbers, so that nothing is computed.
+        on_meta = LORA_KINDS[kind].from_host(patch.weights).to("meta")
+        return on_meta.low_rank(shape).fits(shape)
+    except UNFIT_TENSORS:
+        return False
+
+
+def sizes_in_words(model: ModelPatcher, name: str, patch: Any) -> str:
+    """The sizes of a patch and of its weight: "NAME is made of 64x2 and 2x32, here it is 48x32"."""
+    tensors = " and ".join(_size_in_words(tensor.shape) for tensor in tensors_of(patch))
+    shape = weight_shape(model, name)
+    here = "missing"
+    if shape:
+        here = _size_in_words(shape)
+    return f"{name} is made of {tensors}, here it is {here}"
+
+
+def _size_in_words(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "a single number"

@@ -1,0 +1,208 @@
+"""How something is added to what a layer gives, without a change to its weights: a `Reader` in the layer's `forward`.
+
+Readers stand in the layers while a forward of the UNet runs, and are taken out when it has run or has raised. What
+other packs put into a layer, before or in the middle of a forward, stays what they have put there.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from .unet import Grid
+
+
+class Additions(Protocol):
+    """What is added to the layers of one UNet: bridge.regional_lora.RegionalLoraBatch."""
+
+    readers: Readers
+
+    def added(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
+        """What a layer gives of x, `out`, and what is added to it, in the shape of `out`."""
+        ...
+
+
+class Forward:
+    """One forward of a UNet in one thread, from Batch.around to Batch.passed.
+
+    additions: what is added to the layers. grids: by name of a layer, (height, width) of the pixels that its block has
+    in this forward, where a convolution before it has shown them. text_owners: whose LoRAs keys and values of the text
+    are made with just now, see `call_with_text_of`; nobody's everywhere else.
+    """
+
+    def __init__(self, additions: Additions) -> None:
+        self.additions = additions
+        self.grids: dict[str, Grid] = {}
+        self.text_owners: tuple[Any, ...] = ()
+
+    def call_with_text_of(self, owners: tuple[Any, ...], attention: Callable[[], Tensor]) -> Tensor:
+        """What another pack's attention gives while keys and values of the text are made with these people's LoRAs.
+
+        owners: bridge.regional_lora.Owner of each. Only for a function of another pack: it may call to_k and to_v of
+        the layer itself, and these are given x and nothing else.
+        """
+        before = self.text_owners
+        self.text_owners = owners
+        try:
+            return attention()
+        finally:
+            self.text_owners = before
+
+
+class _Thread(threading.local):
+    """The forward that is on in this thread; None between forwards.
+
+    A layer is given x alone, so this is the only way by which a Reader can find the forward that it is part of. It
+    belongs to a thread, because the host's MultiGPU CFG Split calls the UNets of several cards at the same time, and a
+    MODEL may be sampled elsewhere meanwhile.
+    """
+
+    def __init__(self) -> None:
+        # Here and not as a value of the class, which torch.compile would take for that of every thread.
+        self.forward: Forward | None = None
+
+
+_thread = _Thread()
+
+
+def begin_forward(additions: Additions) -> None:
+    """From now on the Readers of this thread add what `additions` says."""
+    _thread.forward = Forward(additions)
+
+
+def end_forward() -> None:
+    """From now on the Readers of this thread add nothing. It may be called twice."""
+    _thread.forward = None
+
+
+def current_forward() -> Forward:
+    """The forward that is on in this thread, for what is called by a layer."""
+    forward = _thread.forward
+    assert forward is not None, "a layer was called outside of a forward"
+    return forward
+
+
+class Reader:
+    """It stands in a layer's `forward` while forwards of one run go through the layer, and adds to what it gives.
+
+    torch calls a module by the `forward` of its class, or by a function in the module's own `__dict__` where somebody
+    has put one. A Reader puts itself there.
+
+    standing: what was there before, without Readers of ours that have ended; None where nothing was. layer: what the
+    layer does without us, which is `standing` or else the method of the class.
+
+    A pack that puts a function around this one in the middle of a forward keeps it, and the Reader stays in between:
+    once `ended`, it hands on what comes and holds nothing of the run.
+    """
+
+    def __init__(self, readers: Readers, name: str, module: nn.Module) -> None:
+        self.readers: Readers | None = readers
+        self.name = name
+        self.standing: Any = _without_ended(vars(module).get("forward"))
+        if self.standing is None:
+            vars(module).pop("forward", None)
+        else:
+            module.forward = self.standing
+        self.layer = module.forward
+        module.forward = self.forward
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        out = self.layer(x, *args, **kwargs)
+        forward = _thread.forward
+        if forward is None or forward.additions.readers is not self.readers:
+            return out
+        return forward.additions.added(forward, self, x, out)
+
+    @property
+    def ended(self) -> bool:
+        return self.readers is None
+
+    def end(self) -> None:
+        """From now on it hands on what comes, whoever still calls it."""
+        self.readers = None
+
+    def take_out(self, module: nn.Module) -> None:
+        """Make the layer what it was before us.
+
+        Where another pack's function stands there now, it stays: it may call this Reader.
+        """
+        if not _is_forward_of(vars(module).get("forward"), self):
+            return
+        _put_back(module, _without_ended(self.standing))
+
+
+def _is_forward_of(function: Any, reader: Reader) -> bool:
+    # A bound method is a new object whenever it is read, so the Reader behind it is compared.
+    return isinstance(function, type(reader.forward)) and function.__self__ is reader
+
+
+def _put_back(module: nn.Module, function: Any) -> None:
+    """Let a function stand in a layer, or nothing where it is None."""
+    if function is None:
+        vars(module).pop("forward", None)
+    else:
+        vars(module)["forward"] = function
+
+
+def _without_ended(function: Any) -> Any:
+    """What stands in a layer, without Readers of ours that have ended.
+
+    Another pack may have put back one that it had met in the middle of a forward.
+    """
+    while True:
+        reader = getattr(function, "__self__", None)
+        if not (isinstance(reader, Reader) and reader.ended):
+            return function
+        function = reader.standing
+
+
+class Readers:
+    """The Readers in the layers of one UNet. It lives as long as the run.
+
+    modules: of the UNet, by name. by_name: the Readers that stand in a layer now, by the name of the layer.
+    """
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        self.modules = modules
+        self.by_name: dict[str, Reader] = {}
+        self._forwards = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def standing_in(self, names: Sequence[str]) -> Iterator[None]:
+        """With Readers in the layers of these names, for as long as any forward needs them.
+
+        They stand there for a forward and not for the run: what another pack puts into a layer between two forwards, or
+        takes away, meets nothing of ours. Several forwards of one UNet may overlap, so the last one takes them out.
+        """
+        with self._lock:
+            self._forwards += 1
+        try:
+            with self._lock:
+                for name in names:
+                    if name not in self.by_name:
+                        self.by_name[name] = Reader(self, name, self.modules[name])
+            yield
+        finally:
+            with self._lock:
+                self._forwards -= 1
+                if not self._forwards:
+                    self._take_out()
+
+    def _take_out(self) -> None:
+        for name, reader in self.by_name.items():
+            reader.take_out(self.modules[name])
+            reader.end()
+        self.by_name = {}
+
+    def clear(self) -> None:
+        """Take out every Reader that has ended and that another pack has put back since. For the end of a run."""
+        for module in self.modules.values():
+            standing = vars(module).get("forward")
+            without_ended = _without_ended(standing)
+            if without_ended is not standing:
+                _put_back(module, without_ended)
