@@ -19,8 +19,8 @@ from standin_server import refused
 from standins_made import Standins
 
 KEPT = releases.releases()
-SLOW = ("second_pass", "references_klein", "try_on", "story_maker")
-"""Workflows that take half a minute, by words of their names."""
+SLOW = ("second_pass", "interpolation", "references_klein", "try_on", "story_maker")
+"""Workflows that take longer than others of their method, by words of their names."""
 
 
 def kinds_of(release: Release, name: str) -> set[str]:

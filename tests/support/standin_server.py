@@ -73,6 +73,8 @@ def write_lora(file: Path, checkpoint: Path) -> None:
     for key, (width_out, width_in) in shapes.items():
         layer = f"lora_unet_{key.split('.', 2)[2].removesuffix('.weight').replace('.', '_')}"
         state[f"{layer}.lora_down.weight"] = torch.randn(2, width_in, generator=random)
-        state[f"{layer}.lora_up.weight"] = torch.randn(width_out, 2, generator=random)
+        # About as strong as the weights themselves. Were it stronger, attention would be a choice of one pixel, and the
+        # last bits of another CPU would decide which.
+        state[f"{layer}.lora_up.weight"] = torch.randn(width_out, 2, generator=random) / 16
         state[f"{layer}.alpha"] = torch.tensor(2.0)
     save_file(state, file)
