@@ -19,7 +19,7 @@ from standin_server import refused
 from standins_made import Standins
 
 KEPT = releases.releases()
-SLOW = ("second_pass", "interpolation", "references_klein", "try_on", "story_maker")
+SLOW = ("second_pass", "interpolation", "references_klein", "try_on")
 """Workflows that take longer than others of their method, by words of their names."""
 
 
