@@ -89,6 +89,25 @@ def standin_models() -> Any:
     return standins_made.build()
 
 
+@pytest.fixture(scope="session")
+def host() -> Any:
+    """The ComfyUI under test."""
+    from environment import host_at
+
+    found = host_at(Path(os.environ["COMFYUI_PATH"]))
+    assert found
+    return found
+
+
+@pytest.fixture(scope="session")
+def host_server(host: Any, standin_models: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """It runs, for the whole session, with the stand-ins among its models."""
+    from standin_server import standin_server
+
+    with standin_server(host, standin_models, tmp_path_factory.mktemp("host-server")) as server:
+        yield server
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     _forget_models_of_errors()

@@ -6,11 +6,9 @@ import itertools
 import json
 import re
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 
 import numpy as np
 import pytest
@@ -27,8 +25,8 @@ from pack.core.models import needs
 from pack.core.places import bodies
 from PIL import Image, ImageOps
 from rig import photos, workflow
-from rig.host_server import HostError, HostServer, Run, refusal
-from safetensors.torch import save_file
+from rig.host_server import HostError, HostServer, Run
+from standin_server import refused, write_lora
 from standins_made import Standins
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,19 +220,6 @@ def test_every_file_is_accepted(
     assert {name for name in used if known[name].get("deprecated")} == set()
 
 
-def refused(server: HostServer, prompt: Prompt) -> str:
-    """What the host says against a prompt, which does not run."""
-    try:
-        answer = json.loads(server.read("/prompt", json.dumps({"prompt": prompt}).encode()))
-    except HTTPError as bad:
-        return refusal(json.loads(bad.read()))
-    server.read("/queue", b'{"clear": true}')
-    server.read("/interrupt", b"{}", **{"Content-Type": "application/json"})
-    while any(server.get("/queue").values()):
-        time.sleep(0.02)
-    return refusal(answer)
-
-
 def too_old(host: Host, prompt: Prompt) -> bool:
     """For a method of it."""
     used = [method.host for method in methods() if method.used_by(classes(prompt, list(prompt)))]
@@ -362,19 +347,6 @@ def decides(node: dict[str, Any], known: dict[str, Any]) -> bool:
         return "image" not in node["inputs"]
     ours = kind.startswith("Likeness") and kind != "LikenessResizePhoto"
     return kind in SHOWN or (ours and "IMAGE" in known[kind]["output"])
-
-
-def write_lora(file: Path, checkpoint: Path) -> None:
-    """Of every query of the network in a checkpoint, of rank 2."""
-    file.parent.mkdir(exist_ok=True)
-    weights = torch.load(checkpoint, weights_only=True)
-    shapes = {key: one.shape for key, one in weights.items() if key.endswith("to_q.weight")}
-    state = dict[str, torch.Tensor]()
-    for key, (width_out, width_in) in shapes.items():
-        layer = f"lora_unet_{key.split('.', 2)[2].removesuffix('.weight').replace('.', '_')}"
-        state |= {f"{layer}.lora_down.weight": torch.randn(2, width_in), f"{layer}.alpha": torch.tensor(2.0)}
-        state[f"{layer}.lora_up.weight"] = torch.randn(width_out, 2)
-    save_file(state, file)
 
 
 @pytest.mark.both_hosts
