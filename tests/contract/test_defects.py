@@ -8,10 +8,10 @@ from pathlib import Path
 
 import anchors
 import pytest
-from anchors import Defect, Stale, planted, tables, trouble
+from anchors import Defect, Stale, planted, tables, tables_of, trouble
 
 ROOT = Path(__file__).resolve().parents[2]
-TABLES = sorted(path for path in (ROOT / "tests" / "defects").glob("*.py") if path.name != "plant.py")
+TABLES = tables_of(ROOT / "tests" / "defects")
 MODULE = '''
 LIMIT = 0.5
 

@@ -29,6 +29,8 @@ MANY = "wildcard_for_many_"
 """What wildcards are called while Python parses a pattern, which knows no $."""
 POSITIONS = ("ctx", "type_comment", "kind", "lineno", "col_offset", "end_lineno", "end_col_offset")
 """Fields of syntax trees that say nothing of what the code does, or that follow from where it stands."""
+PROGRAMS = ("plant.py", "mutate.py")
+"""What lies beside the tables and is none."""
 WORDS = re.compile(r'"(?:[^"\\\n]|\\.)*"|[\w$]+|\S')
 """Strings, names, numbers, and single signs of JavaScript and JSON."""
 
@@ -111,9 +113,13 @@ def planted(defect: Defect, root: Path) -> str:
     return _written(text, tree, site, _replacement(defect, site))
 
 
+def tables_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*.py") if path.name not in PROGRAMS)
+
+
 def tables(folder: Path, chosen: Sequence[Path] = ()) -> list[Defect]:
     """The defects of tables, `DEFECTS` of a file each: of all in the folder, or of those chosen."""
-    paths = list(chosen) or sorted(path for path in folder.glob("*.py") if path.name != "plant.py")
+    paths = list(chosen) or tables_of(folder)
     defects: list[Defect] = []
     for path in paths:
         spec = importlib.util.spec_from_file_location(f"defects_{path.stem}", path)
