@@ -98,10 +98,11 @@ def _planted(defects: Sequence[Defect]) -> int:
 
 
 def prepare(modules: tuple[str, ...]) -> None:
-    """Import what every test needs and forget scripts, which tests import from the copy."""
+    """Import what every test needs and forget what is ours, scripts and core, which tests import from the copy."""
     for name in modules:
         importlib.import_module(name)
-    ours = {name for name, module in sys.modules.items() if str(getattr(module, "__file__", "")).startswith(SCRIPTS)}
+    folders = tuple(f"{ROOT / name}/" for name in ("scripts", "core", "tests/support"))
+    ours = {name for name, module in sys.modules.items() if str(getattr(module, "__file__", "")).startswith(folders)}
     for name in ours - {"__main__"}:
         del sys.modules[name]
 
@@ -148,7 +149,6 @@ def pytest(copy: Path, *tests: str, quiet: bool = False) -> int:
         os.chdir(copy)
         # rig has put the pack's folder there, too: scripts import `core` from it, which shall be the copy's.
         sys.path[:] = [folder for folder in sys.path if folder not in (SCRIPTS, SUPPORT, str(ROOT))]
-        sys.modules.pop("anchors", None)
         options = ("-q", "-c", str(copy / "pyproject.toml"), "-p", TESTS[-1], "-p", "no:cacheprovider")
         os._exit(sys.modules["pytest"].main([*options, *tests]))
     finally:
