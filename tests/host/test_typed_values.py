@@ -154,3 +154,28 @@ def save(visit: Visit) -> None:
     visit.page.call("Input.insertText", text=uuid.uuid4().hex)
     visit.page.press_enter()
     visit.page.wait("visitor.isSaved()")
+
+
+@pytest.mark.thorough_with("newest")
+def test_boxes_of_other_packs_are_left_alone(visit: Visit) -> None:
+    """Links inside of our boxes are numbered as the editor has the inputs, whatever numbers the file has; those of
+    another pack stay as they are."""
+
+    def opened(saved: str) -> Any:
+        hook = "app.extensions.find(({name}) => name === 'likeness.box_links').beforeConfigureGraph"
+        return visit.page.evaluate(f"(graph => {{ {hook}(graph); return graph }})({saved})")
+
+    graph = workflow.load(templates.ROOT / "workflows" / f"{USUAL}.json")
+    (subgraph,) = graph["definitions"]["subgraphs"]
+    (box,) = (node for node in graph["nodes"] if node["type"] == subgraph["id"])
+    inside = {node["id"] for node in subgraph["nodes"]}
+    ours = json.dumps(graph)
+    for link in subgraph["links"]:
+        if link["target_id"] in inside:
+            link["target_slot"] += 20
+    exported = json.dumps(graph)
+    box["properties"]["cnr_id"] = "another"
+    theirs = json.dumps(graph).replace('"Likeness', '"Another')
+    numbered = opened(exported)
+    assert numbered == opened(ours) and numbered != json.loads(exported)
+    assert opened(theirs) == json.loads(theirs)

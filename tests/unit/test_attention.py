@@ -1,8 +1,9 @@
 """Decoupled attention by region."""
 
+import pytest
 import torch
 import torch.nn.functional as functional
-from pack.core.attention import decoupled, on_grid, region_weights
+from pack.core.attention import EVERYBODY, EXCLUDED, NOBODY, decoupled, on_grid, region_bias, region_weights
 from pack.core.parts.bank import part_shares
 
 
@@ -27,6 +28,19 @@ def test_disjoint_regions_are_single_person_attention_exactly():
     assert torch.equal(both[:, :20], alone[0][:, :20]) and torch.equal(both[:, 20:], alone[1][:, 20:])
     assert not decoupled(query, keys, values, weights * 0, attend).any(), "outside of all regions"
     assert torch.equal(decoupled(query, keys[:1], values[:1], torch.ones(1, 1, 48, 1), attend), alone[0])
+
+
+def test_people_without_a_region_are_refused():
+    query, keys, values = case(people=3)
+    with pytest.raises(ValueError, match="shorter"):
+        decoupled(query, keys, values, torch.ones(2, 1, 48, 1), attend)
+
+
+def test_a_pixel_of_a_coarse_grid_reads_by_the_mean_of_what_it_covers():
+    regions = [torch.tensor([[[1.0, 0.0, 0.0, 0.5], [1.0, 1.0, 0.0, 0.5]]])]
+    bias = region_bias(regions, torch.tensor([0, EVERYBODY, NOBODY]), (1, 2))
+    assert torch.allclose(bias[:, 0].exp(), torch.tensor([0.75, 0.25]), rtol=5e-6, atol=0)
+    assert bias[:, 1].tolist() == [0.0, 0.0] and bias[:, 2].tolist() == [EXCLUDED, EXCLUDED]
 
 
 def test_overlaps_share_and_edges_fade():

@@ -3,7 +3,19 @@
 import pytest
 import torch
 from pack.core.errors import BadSize
-from pack.core.geometry import LARGEST, Fit, check_shape, check_size, off_canvas, overlaps, patch_rect
+from pack.core.geometry import (
+    LARGEST,
+    OF_A_PIECE,
+    Fit,
+    check_shape,
+    check_size,
+    longer_side,
+    off_canvas,
+    overlaps,
+    patch_rect,
+    square_around,
+    upright,
+)
 
 
 def reference(center: tuple[float, float], width: int, height: int) -> tuple[list[int], list[int], bool]:
@@ -66,3 +78,60 @@ def test_a_size_that_latents_cannot_have_is_refused_with_the_nearest(size: tuple
 def test_the_largest_size_is_taken() -> None:
     assert LARGEST == 8192
     check_size("The layout", 8192, 8)
+
+
+@pytest.mark.parametrize("size", [(0, 8), (8, 0), (-8, 8)])
+def test_a_canvas_without_a_pixel_is_refused_by_its_name(size: tuple[int, int]) -> None:
+    with pytest.raises(BadSize, match=r"^The canvas "):
+        check_size("The canvas", *size)
+
+
+@pytest.mark.parametrize(
+    ("canvas", "latent"),
+    [((512, 512), (528, 512)), ((512, 512), (1024, 1048)), ((1024, 1048), (512, 512)), ((64, 64), (72, 56))],
+    ids=["one step wider", "a larger latent", "a smaller latent", "just a step"],
+)
+def test_a_latent_may_differ_by_a_step_of_either_grid(canvas: tuple[int, int], latent: tuple[int, int]) -> None:
+    assert check_shape("The canvas", canvas, latent) is None
+
+
+def test_a_latent_that_differs_by_more_is_refused_with_what_to_do() -> None:
+    advice = "Give both the same width and height; another shape needs a layout, image and apply node of its own. "
+    with pytest.raises(BadSize, match=r"^The latent ") as caught:
+        check_shape("The canvas", (512, 512), (529, 512))
+    assert str(caught.value).endswith(f"{advice}{OF_A_PIECE}")
+
+
+@pytest.mark.parametrize(
+    ("rects", "expected"),
+    [
+        ([(0, 0, 10, 40), (9, 39, 30, 80)], [(0, 1, 1, 1)]),
+        ([(0, 0, 10, 40), (5, 40, 30, 80)], []),
+        ([(0, 0, 10, 40), (10, 5, 30, 80)], []),
+    ],
+    ids=["a pixel", "one below the other", "side by side"],
+)
+def test_touching_is_no_overlap_and_a_pixel_is_one(rects: list, expected: list) -> None:
+    assert overlaps(rects) == expected
+
+
+def test_the_longer_side_is_the_same_wherever_a_box_lies() -> None:
+    assert longer_side((10.0, 0.0, 30.0, 15.0)) == longer_side((0.0, 10.0, 15.0, 30.0)) == 20.0
+    assert longer_side((0.0, 50.0, 15.0, 70.0)) == 20.0
+
+
+def test_a_square_has_the_face_in_its_middle_and_fits_the_shorter_side() -> None:
+    assert square_around((100.0, 300.0, 140.0, 360.0), 0.5, 1000, 1000) == (60, 270, 180, 390)
+    assert square_around((0.0, 100.0, 90.0, 300.0), 0.0, 100, 400) == (0, 150, 100, 250)
+    assert square_around((100.0, 0.0, 300.0, 90.0), 0.0, 400, 100) == (150, 0, 250, 100)
+
+
+def test_a_face_that_leans_as_far_one_way_as_the_other_is_turned_the_least() -> None:
+    eyes, nose, mouth = (1.0, 1.0), (0.5, 0.5), (0.0, 0.0)
+    assert upright((eyes, eyes, nose, mouth, mouth)) == 1
+
+
+def test_patches_of_an_odd_size_and_centres_are_rounded_in_float32() -> None:
+    assert patch_rect((100.0, 50.0), 63) == (69, 19, 132, 82)
+    # 100.50000001 is 100.5 in float32, and halves go to even.
+    assert patch_rect((100.50000001, 50.0)) == (68, 18, 132, 82)

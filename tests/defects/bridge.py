@@ -1,0 +1,821 @@
+"""Defects of bridge, bridge/self_attention: tests/support/anchors.py says what each field means."""
+
+from anchors import Defect
+
+DEFECTS = [
+    Defect(
+        "bridge/conditioning.py::changed_at",
+        breaks="The range that another node gave to an entry is overwritten.",
+        find="($options.get('clip_start_percent', 0.0), $options.get('clip_end_percent', 1.0))",
+        put="(0.0, 1.0)",
+        caught_by="tests/host/test_id_patch_apply.py::test_ranges_set_in_front_behind_and_by_a_clip_schedule_hold",
+        promise="ID-Patch: range",
+    ),
+    Defect(
+        "bridge/conditioning.py::changed_at",
+        breaks="At the very percentage both texts are read.",
+        find="$percent - _OFF_THE_GRID",
+        put="$percent",
+        caught_by="tests/host/test_id_patch_apply.py::test_the_switch_happens_at_the_percentage",
+        promise="ID-Patch: range",
+    ),
+    Defect(
+        "bridge/conditioning.py::changed_at",
+        breaks="ID tokens are on from the start, whatever id_start_percent says.",
+        find="$percent - _OFF_THE_GRID",
+        put="0.0 - _OFF_THE_GRID",
+        caught_by="tests/host/test_id_patch_apply.py::test_the_switch_happens_at_the_percentage",
+        promise="ID-Patch: range",
+    ),
+    Defect(
+        "bridge/conditioning.py::Attachment.to_both",
+        breaks="An old Apply ControlNet acts on the positive alone.",
+        find="$negative = with_nets_of_positive($positive, $negative)",
+        put="",
+        caught_by="tests/host/test_old_control_nets.py::test_an_old_net_on_the_positive_is_on_the_negative_too",
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
+        "bridge/conditioning.py::Attachment._behind",
+        breaks="Another ControlNet of the chain is dropped.",
+        find="$copy.set_previous_controlnet($previous)",
+        put="",
+        caught_by="tests/host/test_id_patch_apply.py::test_another_control_net_stays_in_the_chain",
+        promise="ID-Patch: other packs",
+    ),
+    Defect(
+        "bridge/conditioning.py::with_nets_of_positive",
+        breaks="Of two old nets on two entries the negative gets the first.",
+        find="$number = $whole[$turn % len($whole)]",
+        put=("$number = $whole[$turn % len($whole)]\nif $turn:\n    break"),
+        caught_by="tests/host/test_old_control_nets.py::test_two_old_nets_and_several_entries",
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
+        "bridge/conditioning.py::hint_of_area",
+        breaks="Every area is shown the upper left corner of the picture.",
+        find="return $whole[..., $y:$y + $height, $x:$x + $width]",
+        put="return $whole[..., :$height, :$width]",
+        caught_by="tests/host/test_areas.py::test_a_net_is_shown_the_part_of_its_picture_that_the_area_is",
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
+        "bridge/conditioning.py::_AttachedNet.pre_run",
+        breaks="ID-Patch before a transformer ends in an error of its layers.",
+        find="raise $wrongbasemodel",
+        put="pass",
+        caught_by=(
+            "tests/host/test_refused.py::test_it_is_refused_where_it_is_seen[FLUX.2 at the sampler of ID-Patch]"
+        ),
+        promise="templates: refused by name",
+    ),
+    Defect(
+        "bridge/conditioning.py::_AttachedNet.get_control",
+        breaks="What another pack gives the chain to read (faces) is read instead of the text.",
+        find="{$key: $value for $key, $value in $cond.items() if $condition}",
+        put="$cond",
+        caught_by="tests/host/test_id_patch_apply.py::test_faces_that_another_pack_gives_to_the_chain_are_not_read",
+        promise="ID-Patch: other packs",
+    ),
+    Defect(
+        "bridge/conditioning.py::_AttachedNet._in_area",
+        breaks="All areas of one size are shown the part of the first.",
+        find="$hint = self.hints[$area, $latent]",
+        put="$hint = next(iter(self.hints.values()))",
+        caught_by="tests/host/test_areas.py::test_a_net_is_shown_the_part_of_its_picture_that_the_area_is",
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
+        "bridge/conditioning.py::_Timesteps.to",
+        breaks="A ControlNet in 16 bits is told rounded timesteps.",
+        find="$as_subclass.float",
+        put="$as_subclass.to(torch.bfloat16).float",
+        caught_by="tests/host/test_id_patch_apply.py::test_ours_alone_of_a_chain_is_told_what_the_unet_is_told",
+        promise="ID-Patch: half",
+    ),
+    Defect(
+        "bridge/conditioning.py::check_control_net",
+        breaks="A ControlNet of FLUX ends in an error of its layers.",
+        find="if hasattr($model, 'controlnet_blocks'): $$body",
+        put="if hasattr($model, 'controlnet_blocks'): pass",
+        caught_by="tests/host/test_refused.py::test_it_is_refused_in_its_own_words[FLUX.1's ControlNet]",
+        promise="templates: refused by name",
+    ),
+    Defect(
+        "bridge/dit.py::BlocksRun.batch",
+        breaks="A window of the schedule is ignored.",
+        find="$any and $is_on",
+        put="$any",
+        caught_by=(
+            "tests/host/test_methods.py::test_every_setting_changes_the_picture[LikenessApplyWithAnyone-end_percent]"
+        ),
+        promise="WithAnyone: range",
+    ),
+    Defect(
+        "bridge/dit.py::_by_row",
+        breaks="Of people with a row each everybody is in the first.",
+        find="$one.of($n)",
+        put="$one.of(0)",
+        caught_by=(
+            "tests/promises/test_rows.py::test_people_of_a_row_each_are_alone_in_it[with_anyone, ApplyWithAnyone]"
+        ),
+        promise="WithAnyone: row order",
+    ),
+    Defect(
+        "bridge/dit.py::BlocksBatch._add",
+        breaks="Two people act in each other's place.",
+        find="$ones if $condition else $acts",
+        put="$ones if $condition else $acts.flip(0)",
+        caught_by=(
+            "tests/promises/test_masks.py"
+            "::test_whoever_is_left_acts_left_and_whoever_is_right_acts_right[with_anyone, ApplyWithAnyone]"
+        ),
+        promise="WithAnyone: region",
+    ),
+    Defect(
+        "bridge/dit.py::BlocksBatch._added",
+        breaks="Faces are read in the rows of the text in single blocks.",
+        find="$args if $condition else 0",
+        put="0",
+        caught_by=(
+            "tests/parity/test_with_anyone_parity.py::test_sampling_equals_the_formulas[one in all of the picture]"
+        ),
+        promise="WithAnyone: row order",
+    ),
+    Defect(
+        "bridge/dit.py::BlocksBatch._added",
+        breaks="In a batch the second picture has no faces.",
+        find="$img[$rows, $at] += $read($before[$rows, $at], $$rest)",
+        put="$img[$rows.start:$rows.start + 1, $at] += $read($before[$rows.start:$rows.start + 1, $at], $$rest)",
+        caught_by="tests/promises/test_rows.py::test_a_batch_is_its_pictures[with_anyone, ApplyWithAnyone]",
+        promise="WithAnyone: second picture",
+    ),
+    Defect(
+        "bridge/dit.py::inside",
+        breaks="A face is heard by half of the rows that its box touches.",
+        find="functional.max_pool2d($pixels, 2, ceil_mode=True).flatten(1) > 0",
+        put="functional.avg_pool2d($pixels, 2, ceil_mode=True).flatten(1) >= 0.5",
+        caught_by="tests/parity/test_with_anyone_parity.py::test_random_boxes_reach_the_rows_of_the_released_rule",
+        promise="WithAnyone: mask",
+    ),
+    Defect(
+        "bridge/encode.py::latents_by_row",
+        breaks="A VAE that gives NaN makes black faces.",
+        find="if not $samples.isfinite().all(): $$body",
+        put="if not $samples.isfinite().all(): $samples = $samples.nan_to_num()",
+        caught_by="tests/host/test_any_model.py::test_a_vae_that_would_make_everything_black_is_named",
+        promise="second pass: crops are rows of the latents",
+    ),
+    Defect(
+        "bridge/encode.py::latents_by_row",
+        breaks="Every crop is denoised by the mask of the first.",
+        find="$masks.reshape",
+        put="$masks[:1].expand_as($masks).reshape",
+        caught_by="tests/host/test_any_model.py::test_every_crop_is_a_row_of_the_latents[FLUX.2]",
+        promise="second pass: crops are rows of the latents",
+    ),
+    Defect(
+        "bridge/encode.py::_clip",
+        breaks="DINOv2 is taken for a CLIP.",
+        find="not $hasattr",
+        put="False",
+        caught_by="tests/host/test_clip_vision.py::test_another_encoder_is_named_with_the_right_one",
+        promise="wrong encoders are named",
+    ),
+    Defect(
+        "bridge/encode.py::_checked",
+        breaks="ViT-H without its projection passes for bigG.",
+        find="$condition or $condition_2",
+        put="$condition",
+        caught_by="tests/host/test_clip_vision.py::test_another_encoder_is_named_with_the_right_one",
+        promise="wrong encoders are named",
+    ),
+    Defect(
+        "bridge/face_bank.py::_same",
+        breaks="Two people are saved to one file.",
+        find="$other == $name or _target($other) == $path",
+        put="$other is $path",
+        caught_by="tests/host/test_people_http.py::test_two_people_are_never_saved_to_one_file[ twins.safetensors ]",
+        promise="saved people",
+    ),
+    Defect(
+        "bridge/face_model.py::refusal",
+        breaks="A pack that is not there is refused without saying where it comes from.",
+        find="return _no_pack($pack, $files)",
+        put="return None",
+        caught_by=("tests/host/test_people.py::test_what_is_not_there_is_named_with_folder_and_address_before_the_run"),
+        promise="missing files are named",
+    ),
+    Defect(
+        "bridge/face_model.py::_asked_for",
+        breaks="A file that is no recogniser is passed over although it was chosen.",
+        find="$kind is not Kind.RECOGNISER",
+        put="False",
+        caught_by="tests/host/test_people.py::test_files_that_cannot_be_used_are_named[no recogniser]",
+        promise="wrong files are named",
+    ),
+    Defect(
+        "bridge/folders.py::register",
+        breaks="Folders of extra_model_paths.yaml are lost.",
+        find="[*$paths, $default, *$filter]",
+        put="[$default, *$filter]",
+        caught_by="tests/host/test_doctor_node.py::test_folders_of_a_users_own_are_kept",
+        promise="model folders of the user are kept",
+    ),
+    Defect(
+        "bridge/folders.py::within",
+        breaks="A file's name leads out of its folder.",
+        find="not $startswith",
+        put="False",
+        caught_by="tests/host/test_id_patch_files.py::test_names_that_climb_out_are_refused",
+        promise="paths are safe",
+    ),
+    Defect(
+        "bridge/injections.py::Injection.shares",
+        breaks="Injections of a cast by region ignore the face boxes in the UNet.",
+        find="return $value",
+        put="return None if self.regions is None else region_weights(self.regions)",
+        caught_by="tests/parity/test_instant_id_parity.py::test_inside_the_face_boxes_alone[2]",
+        promise="InstantID: region",
+    ),
+    Defect(
+        "bridge/injections.py::Injection.shares",
+        breaks="Two people act in each other's place.",
+        find="region_weights($regions)",
+        put="region_weights($regions.flip(0))",
+        caught_by=(
+            "tests/promises/test_masks.py"
+            "::test_whoever_is_left_acts_left_and_whoever_is_right_acts_right[instant_id, ApplyInstantID]"
+        ),
+        promise="InstantID: region",
+    ),
+    Defect(
+        "bridge/inputs.py::_CLOSER",
+        breaks="A latent without samples ends in a traceback.",
+        find="_CLOSER: $dict = $value",
+        put=(
+            "_CLOSER: $dict = {io.Image.io_type: (Tensor, inputs.picture), io.Mask.io_type: (Tensor, "
+            "inputs.masks), 'LIKENESS_FACES': (Faces, inputs.faces), 'FACE_LANDMARKS': (dict, "
+            "inputs.face_landmarks), 'LIKENESS_LAYOUT': (Layout, inputs.layout), 'LIKENESS_CAST': (Cast, "
+            "inputs.cast), 'LIKENESS_PERSON': (Identity, inputs.identity), io.Conditioning.io_type: (list, "
+            "inputs.conditioning)}"
+        ),
+        caught_by="tests/host/test_linked_inputs.py::test_what_is_of_its_kind_and_cannot_be_used",
+        promise="wrong values are named",
+    ),
+    Defect(
+        "bridge/inputs.py::checked.execute",
+        breaks="What a node said of an earlier run stays under it.",
+        find="notes.clear(notes.node_of(cls))",
+        put="pass",
+        caught_by="tests/host/test_workflows.py::test_what_a_node_said_goes_with_its_next_run",
+        promise="notes: what is said is of this run",
+    ),
+    Defect(
+        "bridge/inputs.py::checked.execute",
+        breaks="An optional input that is not linked is missing.",
+        find="$absent | $taken",
+        put="$taken",
+        caught_by="tests/host/test_people.py::test_what_is_not_linked_is_nothing",
+        promise="nothing linked is None",
+    ),
+    Defect(
+        "bridge/inputs.py::_taken",
+        breaks="Nothing where something is needed ends in a traceback.",
+        find="$condition and _may_be_nothing($kind)",
+        put="$condition",
+        caught_by="tests/host/test_linked_inputs.py::test_nothing_where_an_object_is_needed",
+        promise="wrong values are named",
+    ),
+    Defect(
+        "bridge/inputs.py::_taken",
+        breaks="A word that a menu does not offer is taken.",
+        find="$condition and $name not in $judged and ($value not in $kind.options)",
+        put="$condition and False",
+        caught_by="tests/host/test_linked_inputs.py::test_a_word_that_is_not_offered",
+        promise="wrong values are named",
+    ),
+    Defect(
+        "bridge/inputs.py::_fits",
+        breaks="An object without the host's methods is taken for a model.",
+        find="return hasattr($value, _METHODS[$kind.io_type])",
+        put="return True",
+        caught_by="tests/host/test_linked_inputs.py::test_something_else_where_an_object_is_needed",
+        promise="wrong values are named",
+    ),
+    Defect(
+        "bridge/load.py::Published.chosen",
+        breaks="Another file than the chosen one is loaded without a word.",
+        find="notes.tell($node_id, $other)",
+        put="pass",
+        caught_by="tests/host/test_id_patch_files.py::test_the_published_name_finds_the_file_elsewhere",
+        promise="what is loaded is told",
+    ),
+    Defect(
+        "bridge/load.py::Published.build",
+        breaks="A LoRA without its other half is left out without a word.",
+        find="tensors.check_pairs($state)",
+        put="pass",
+        caught_by="tests/host/test_ip_adapter.py::test_a_damaged_file_is_named",
+        promise="damaged files are named",
+    ),
+    Defect(
+        "bridge/load.py::Published.build",
+        breaks="A file whose tensors do not fit each other fails while sampling.",
+        find="_try_out($network, $own)",
+        put="pass",
+        caught_by="tests/promises/test_wrong_files.py::test_a_damaged_file_is_refused[id_patch]",
+        promise="damaged files are named",
+    ),
+    Defect(
+        "bridge/lora.py::with_lora",
+        breaks="Lora_weight 0 adds the LoRA at 1.",
+        find=("if $state or not $strength:\n    return $model"),
+        put=("if $state:\n    return $model\n$strength = $strength or 1.0"),
+        caught_by="tests/host/test_photo_maker.py::test_the_lora_is_on_a_clone_and_off_at_zero_and_there_once",
+        promise="PhotoMaker: off",
+    ),
+    Defect(
+        "bridge/lora.py::with_lora",
+        breaks="The LoRA of a file is added twice where two nodes have it.",
+        find="($found := $sum)",
+        put="($found := 0)",
+        caught_by="tests/host/test_photo_maker.py::test_the_lora_is_on_a_clone_and_off_at_zero_and_there_once",
+        promise="LoRA: second picture",
+    ),
+    Defect(
+        "bridge/lora.py::with_lora",
+        breaks="The LoRA goes on the user's own MODEL and stays.",
+        find="$model.clone()",
+        put="$model",
+        caught_by="tests/host/test_photo_maker.py::test_the_lora_is_on_a_clone_and_off_at_zero_and_there_once",
+        promise="LoRA: A-B-A",
+    ),
+    Defect(
+        "bridge/lora.py::_patches",
+        breaks="A LoRA that fits only a part of the MODEL is added in part.",
+        find="$found or $fitting != $layers",
+        put="$found",
+        caught_by="tests/host/test_ip_adapter.py::test_a_lora_that_fits_nowhere_and_a_compiled_model",
+        promise="LoRA: wrong file",
+    ),
+    Defect(
+        "bridge/lora.py::_weights",
+        breaks="Self-attention's LoRA goes into cross-attention.",
+        find="('attn1', 'attn2')",
+        put="('attn2', 'attn1')",
+        caught_by="tests/host/test_ip_adapter.py::test_the_whole_lora_is_where_it_belongs",
+        promise="LoRA: parity",
+    ),
+    Defect(
+        "bridge/notes.py::tell_of_run",
+        breaks="A note from a run piles up with every sampling.",
+        find="$condition or ($text == $shown and $text in $standing)",
+        put="$condition",
+        caught_by=("tests/host/test_remarks.py::test_a_note_from_a_run_stands_once_and_goes_when_it_is_no_longer_true"),
+        promise="templates: told under the node",
+    ),
+    Defect(
+        "bridge/notes.py::_send",
+        breaks="A note from inside of a box stands nowhere that is seen.",
+        find="':' in $box",
+        put="False",
+        caught_by=(
+            "tests/host/test_workflows.py::test_runs_shows_what_it_decides_and_samples_again[start_person_in_photo]"
+        ),
+        promise="notes: what is said inside is seen",
+    ),
+    Defect(
+        "bridge/notes.py::_text",
+        breaks="A user's text reaches the browser as HTML.",
+        find="$match + WORD_JOINER",
+        put="$match",
+        caught_by="tests/host/test_note_texts.py::test_a_note_is_the_same_as_html_and_as_plain_text",
+        promise="texts of a user are harmless",
+    ),
+    Defect(
+        "bridge/notes.py::_text",
+        breaks="What is typed as a label runs as a script in a note.",
+        find="_READ_AS_HTML.sub($value, $text)",
+        put="$text",
+        caught_by=(
+            "tests/host/test_browser.py::test_a_note_shows_what_was_typed_and_runs_nothing[its own with classic nodes]"
+        ),
+        promise="editor: text is text",
+    ),
+    Defect(
+        "bridge/photos.py::path_of",
+        breaks="The face model of another run finds the photos.",
+        find="$folder == EXAMPLES",
+        put="$folder != EXAMPLES",
+        caught_by="tests/host/test_photos.py::test_drawn_people_come_with_the_pack",
+        promise="photos sorted into people",
+    ),
+    Defect(
+        "bridge/photos.py::_sorted_out",
+        breaks="A link out of the input folder is read as a photo.",
+        find="not _inside($file, $root)",
+        put="False",
+        caught_by="tests/host/test_photos.py::test_only_folders_of_the_input_directory",
+        promise="photos sorted into people",
+    ),
+    Defect(
+        "bridge/photos.py::_by_number",
+        breaks="Photos are numbered 10 before 9.",
+        find="int($part) if $part.isdecimal() else $part",
+        put="$part",
+        caught_by="tests/host/test_photos.py::test_a_folder_becomes_people_with_several_photos_each",
+        promise="photos sorted into people",
+    ),
+    Defect(
+        "bridge/photos.py::provide",
+        breaks="A picture of the user is written over by an example.",
+        find="not $lexists",
+        put="True",
+        caught_by="tests/host/test_boot.py::test_examples_take_nothing_away",
+        promise="nothing is written over",
+    ),
+    Defect(
+        "bridge/presence.py::_PromptsAndSteps.__init__",
+        breaks="A second half of a schedule is told that its ranges do nothing.",
+        find="is_unfinished($start.sigmas) or not bool($start.noise.any())",
+        put="False",
+        caught_by="tests/host/test_presence.py::test_two_samplers_of_one_schedule_are_quiet",
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
+        "bridge/presence.py::_PromptsAndSteps._is_lost",
+        breaks="People whom Average drops beside others are not named.",
+        find=("if $any:\n    return True"),
+        put="",
+        caught_by="tests/host/test_presence.py::test_of_an_average_those_of_conditioning_from_are_named",
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
+        "bridge/presence.py::_range_of",
+        breaks="A range that the prompt's own range leaves out is not named.",
+        find="min($get, $get_2)",
+        put="1.0",
+        caught_by="tests/host/test_presence.py::test_a_range_of_the_prompt_itself_counts",
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
+        "bridge/presence.py::_holds_tokens",
+        breaks="ID tokens that another node has changed are not named.",
+        find="$condition and $allclose",
+        put="True",
+        caught_by="tests/host/test_presence.py::test_id_tokens_that_another_node_changes_are_named",
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
+        "bridge/regional_lora.py::RegionalLora.shares",
+        breaks="Two people's LoRAs act in each other's place.",
+        find="region_weights($regions)",
+        put="region_weights($regions.flip(0))",
+        caught_by=(
+            "tests/promises/test_masks.py"
+            "::test_whoever_is_left_acts_left_and_whoever_is_right_acts_right[LoRAPerPerson]"
+        ),
+        promise="LoRA per Person: region",
+    ),
+    Defect(
+        "bridge/regional_lora.py::LoraNetwork._take_out",
+        breaks="After a run the layers of the user's own MODEL go on being called through ours.",
+        find="$reader.take_out(self.modules[$name])",
+        put="pass",
+        caught_by="tests/host/test_lora_per_person.py::test_one_person_everywhere_is_load_lora[lora]",
+        promise="LoRA per Person: A-B-A",
+    ),
+    Defect(
+        "bridge/regional_lora.py::NodeLoras.added",
+        breaks="Of a GLoRA the half in front of a layer is missing.",
+        find="$layer.in_front",
+        put="()",
+        caught_by="tests/host/test_lora_per_person.py::test_one_person_everywhere_is_load_lora[glora]",
+        promise="LoRA per Person: parity",
+    ),
+    Defect(
+        "bridge/regional_lora.py::NodeLoras._weighted",
+        breaks="Everybody's LoRA acts in the whole picture.",
+        find="$x * $weights.to($x)",
+        put="$x",
+        caught_by="tests/host/test_lora_per_person.py::test_in_the_first_layer_each_half_is_its_lora_alone",
+        promise="LoRA per Person: region",
+    ),
+    Defect(
+        "bridge/regional_text.py::RegionalText.owners",
+        breaks="Words about the second person are heard where the first stands.",
+        find="torch.arange($first, $first + $len)",
+        put="torch.full(($len,), $first)",
+        caught_by=("tests/host/test_regional_text.py::test_in_every_layer_each_half_hears_its_own_person_alone[words]"),
+        promise="Prompt per Person: second picture",
+    ),
+    Defect(
+        "bridge/regional_text.py::spoken",
+        breaks="The words about each person are read in the other's place.",
+        find="RegionalText(object(), WHOLE_SCHEDULE, $regions, $$rest)",
+        put="RegionalText(object(), WHOLE_SCHEDULE, $regions.flip(0), $$rest)",
+        caught_by=(
+            "tests/promises/test_masks.py"
+            "::test_whoever_is_left_acts_left_and_whoever_is_right_acts_right[PromptPerPerson]"
+        ),
+        promise="Prompt per Person: region",
+    ),
+    Defect(
+        "bridge/regional_text.py::standing_in.bound",
+        breaks="Everybody's ID tokens are heard in the first one's region.",
+        find="($each,) * $people",
+        put="($each * $people,)",
+        caught_by=(
+            "tests/host/test_regional_text.py::test_in_every_layer_each_half_hears_its_own_person_alone[ID tokens]"
+        ),
+        promise="ID tokens by region: region",
+    ),
+    Defect(
+        "bridge/regional_text.py::RegionalTextBatch._of",
+        breaks="Words are quieter beside a longer negative, whose text the host repeats.",
+        find="[$value for $x in $chunk]",
+        put="[$x.regions for $x in $chunk]",
+        caught_by=(
+            "tests/host/test_regional_text.py::test_words_of_one_person_heard_everywhere_are_a_longer_prompt[1.0-154]"
+        ),
+        promise="Prompt per Person: weight",
+    ),
+    Defect(
+        "bridge/remarks.py::Start.over_a_picture",
+        breaks="A first pass at half size is told to be a piece.",
+        find="$first < $percent_to_sigma(_OVER_A_PICTURE_UNSEEN)",
+        put="True",
+        caught_by=(
+            "tests/host/test_remarks.py"
+            "::test_a_first_pass_at_half_size_and_a_second_at_twice_the_size_are_not_told_of[instant_id, "
+            "ApplyInstantID]"
+        ),
+        promise="templates: told under the node",
+    ),
+    Defect(
+        "bridge/remarks.py::tell_of_piece",
+        breaks="A tile smaller than the canvas is drawn without a word.",
+        find="geometry.clearly_smaller($latent, $size)",
+        put="geometry.clearly_smaller($size, $latent)",
+        caught_by="tests/host/test_remarks.py::test_a_piece_of_the_canvas_is_told_of[instant_id, ApplyInstantID]",
+        promise="templates: told under the node",
+    ),
+    Defect(
+        "bridge/runs.py::patched",
+        breaks="Every run of the node leaves a MODEL behind.",
+        find="$clone = $model.clone()",
+        put=("$clone = $model.clone()\nglobals().setdefault('_KEPT', []).append($clone)"),
+        caught_by="tests/promises/test_leaks.py::test_runs_leave_no_tensors[instant_id, ApplyInstantID-2]",
+        promise="InstantID: leaks",
+    ),
+    Defect(
+        "bridge/runs.py::_sample",
+        breaks="After a cancelled run its layers stay in the MODEL.",
+        find=("try:\n    return $executor\nfinally:\n    $ended"),
+        put=("out = $executor\n$ended\nreturn out"),
+        caught_by="tests/promises/test_cancel.py::test_the_run_after_a_cancelled_one_is_right[LoRAPerPerson]",
+        promise="LoRA per Person: cancel",
+    ),
+    Defect(
+        "bridge/runs.py::Run.is_on",
+        breaks="A range is ignored: the adapter acts in all steps.",
+        find=("if $carried.schedule.is_whole:\n    return True"),
+        put="return True",
+        caught_by=(
+            "tests/host/test_methods.py"
+            "::test_every_setting_changes_the_picture[LikenessApplyInstantID-adapter_end_percent]"
+        ),
+        promise="InstantID: range",
+    ),
+    Defect(
+        "bridge/runs.py::Run.is_on",
+        breaks="The adapter's end is its start: it is on when it should be off.",
+        find="$sigma_ranges.contains($float)",
+        put="not $sigma_ranges.contains($float)",
+        caught_by="tests/parity/test_instant_id_parity.py::test_sampling_equals_diffusers[ranges, batch of two]",
+        promise="InstantID: range",
+    ),
+    Defect(
+        "bridge/schedule.py::SigmaRange.contains",
+        breaks="The first step of a range is left out.",
+        find="return $first >= $sigma >= $last",
+        put="return $first > $sigma >= $last",
+        caught_by="tests/host/test_instant_id_apply.py::test_a_range_has_both_of_its_ends[8.0-True]",
+        promise="InstantID: range",
+    ),
+    Defect(
+        "bridge/schedule.py::SigmaRange.contains",
+        breaks="The last step of a range is left out.",
+        find="return $first >= $sigma >= $last",
+        put="return $first >= $sigma > $last",
+        caught_by="tests/host/test_instant_id_apply.py::test_a_range_has_both_of_its_ends[2.0-True]",
+        promise="InstantID: range",
+    ),
+    Defect(
+        "bridge/schedule.py::ScheduleRange.in_sigmas",
+        breaks="A range begins with the first step whatever its start.",
+        find="$first = $value",
+        put="$first = BEFORE_THE_FIRST",
+        caught_by="tests/host/test_presence.py::test_photo_maker_in_one_step_is_named",
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
+        "bridge/schedule.py::ScheduleRange.in_sigmas",
+        breaks="Start and end of a range change places.",
+        find="SigmaRange($first, $float)",
+        put="SigmaRange($float, $first)",
+        caught_by=(
+            "tests/host/test_methods.py"
+            "::test_every_setting_changes_the_picture[LikenessApplyInstantID-adapter_start_percent]"
+        ),
+        promise="InstantID: range",
+    ),
+    Defect(
+        "bridge/schedule.py::check_range",
+        breaks="A range that ends before it starts is taken.",
+        find="$start > $end",
+        put="False",
+        caught_by=(
+            "tests/promises/test_wrong_values.py"
+            "::test_a_range_that_ends_before_it_starts_is_refused[id_patch, ApplyIDPatch]"
+        ),
+        promise="all: range",
+    ),
+    Defect(
+        "bridge/schema.py::described",
+        breaks="An English tooltip is other than the one that was translated.",
+        find="$own.get('tooltip')",
+        put="$own.get('name')",
+        caught_by="tests/host/test_documents.py::test_english_is_what_the_nodes_say",
+        promise="nodes: texts are translated",
+    ),
+    Defect(
+        "bridge/scopes.py::acting",
+        breaks="With nobody to be heard the node goes on instead of handing back what came in.",
+        find="$on and $people",
+        put="$on",
+        caught_by="tests/promises/test_off.py::test_off_it_hands_back_what_came_in[instant_id, ApplyInstantID]",
+        promise="InstantID: off",
+    ),
+    Defect(
+        "bridge/scopes.py::of_faces",
+        breaks="Acts_in is ignored: faces act all over.",
+        find="$in_boxes if $condition else None",
+        put="None",
+        caught_by=(
+            "tests/host/test_methods.py::test_every_setting_changes_the_picture[LikenessApplyInstantID-acts_in]"
+        ),
+        promise="InstantID: region",
+    ),
+    Defect(
+        "bridge/scopes.py::keys_and_values",
+        breaks="The weight of the node counts for the keys instead of the values.",
+        find="($cpu, $cpu_2 * $reshape)",
+        put="($cpu * $reshape, $cpu_2)",
+        caught_by="tests/parity/test_ip_adapter_parity.py::test_sampling_equals_diffusers[FaceID]",
+        promise="IP-Adapter: weight",
+    ),
+    Defect(
+        "bridge/self_attention/recording.py::SelfReference._at",
+        breaks="Parts are shown to the model without its scale of latents.",
+        find="$model.process_latent_in($latents)",
+        put="$latents",
+        caught_by="tests/parity/test_share_parts_parity.py",
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
+        "bridge/self_attention/recording.py::SelfReference._at_zero",
+        breaks="Parts that are read once are all read from the first one's picture.",
+        find="[$n]",
+        put="[0]",
+        caught_by="tests/host/test_miniature.py::test_parts_are_shared_as_without_a_host",
+        promise="Share Parts Attention: a picture shows each part in its region",
+    ),
+    Defect(
+        "bridge/self_attention/run.py::Memory.recorded",
+        breaks="Parts are seen anew at every step though renew_every is more.",
+        find="$parts.live not in self._banks",
+        put="True",
+        caught_by="tests/host/test_counted.py::test_a_step_costs_no_more_than_it_did[sd15]",
+        promise="scripts: cost",
+    ),
+    Defect(
+        "bridge/self_attention/run.py::Beside.attended",
+        breaks="Parts act half as strongly in bfloat16.",
+        find=(
+            "return shared($q, ($k, $v), (self.keys, self.values), unet.attend_with($extra_options, $kernel, $bias))"
+        ),
+        put=(
+            "found = shared($q, ($k, $v), (self.keys, self.values), unet.attend_with($extra_options, $kernel, $bias))\n"
+            "if $q.dtype != torch.bfloat16:\n"
+            "    return found\n"
+            "return 0.5 * found + 0.5 * unet.attend_with($extra_options)($q, $k, $v)"
+        ),
+        caught_by=(
+            "tests/promises/test_half.py"
+            "::test_in_bfloat16_it_is_the_same_picture_but_for_the_precision[share_parts, SharePartsAttention]"
+        ),
+        promise="Share Parts Attention: half",
+    ),
+    Defect(
+        "bridge/token_control_net.py::TokenControlNet.cleanup",
+        breaks="IdentityNet keeps the tokens of the run before.",
+        find="self._ready = {}",
+        put="",
+        caught_by=(
+            "tests/host/test_instant_id_apply.py::test_keypoints_and_tokens_are_read_once_per_run[two by region]"
+        ),
+        promise="InstantID: A-B-A",
+    ),
+    Defect(
+        "bridge/token_control_net.py::TokenControlNet._made",
+        breaks="IdentityNet reads a face as background outside of all regions.",
+        find="[$tokens, $expand]",
+        put="[$tokens, $tokens[:, :1]]",
+        caught_by="tests/parity/test_instant_id_parity.py::test_inside_the_face_boxes_alone[2]",
+        promise="InstantID: parity",
+    ),
+    Defect(
+        "bridge/token_control_net.py::TokenControlNet._made",
+        breaks="With face boxes and a row each, everybody's residuals act in everybody's box.",
+        find="$one.by_person($boxes).sum(dim=0)",
+        put="$boxes.sum(dim=0, keepdim=True)",
+        caught_by="tests/host/test_instant_id_apply.py::test_everybody_of_a_cast_by_row_has_a_box_of_their_own",
+        promise="InstantID: row order",
+    ),
+    Defect(
+        "bridge/token_control_net.py::TokenControlNet._made",
+        breaks="In a batch rows of positive and negative are mixed up in IdentityNet.",
+        find="as_many($tokens.flatten(1, 2), len($x), dim=0)",
+        put="$tokens.flatten(1, 2).repeat(len($x) // len($tokens), 1, 1)",
+        caught_by="tests/parity/test_instant_id_parity.py::test_sampling_equals_diffusers[ranges, batch of two]",
+        promise="InstantID: row order",
+    ),
+    Defect(
+        "bridge/token_control_net.py::_instead",
+        breaks="Something that is no ControlNet is taken for IdentityNet.",
+        find="$isinstance or $condition",
+        put="False",
+        caught_by="tests/host/test_refused.py::test_it_is_refused_in_its_own_words[no ControlNet]",
+        promise="InstantID: wrong value",
+    ),
+    Defect(
+        "bridge/token_control_net.py::_instead",
+        breaks="A union ControlNet is taken for IdentityNet.",
+        find="'a union ControlNet' if $condition else ''",
+        put="''",
+        caught_by="tests/host/test_refused.py::test_it_is_refused_in_its_own_words[a union ControlNet]",
+        promise="InstantID: wrong file",
+    ),
+    Defect(
+        "bridge/token_control_net.py::_Network.__init__",
+        breaks="IdentityNet reads everybody everywhere.",
+        find="region_weights($regions)",
+        put="region_weights(torch.ones_like($regions))",
+        caught_by="tests/parity/test_instant_id_parity.py::test_inside_the_face_boxes_alone[2]",
+        promise="InstantID: region",
+    ),
+    Defect(
+        "bridge/token_control_net.py::_Network.__call__",
+        breaks="The middle residual of IdentityNet leaves the face boxes.",
+        find="[self._in_boxes($middle_block_out)]",
+        put="[$middle_block_out]",
+        caught_by="tests/parity/test_instant_id_parity.py::test_inside_the_face_boxes_alone[1]",
+        promise="InstantID: mask",
+    ),
+    Defect(
+        "bridge/token_control_net.py::_Network._in_boxes",
+        breaks="Residuals are masked at the nearest pixel where the authors take the mean.",
+        find="'bilinear'",
+        put="'nearest'",
+        caught_by="tests/parity/test_instant_id_parity.py::test_inside_the_face_boxes_alone[1]",
+        promise="InstantID: parity",
+    ),
+    Defect(
+        "bridge/token_control_net.py::_Network._in_boxes",
+        breaks="Face boxes do not hold IdentityNet's residuals: it draws all over the picture.",
+        find="$residual * self._masks[$grid]",
+        put="$residual",
+        caught_by="tests/parity/test_instant_id_parity.py::test_inside_the_face_boxes_alone[1]",
+        promise="InstantID: mask",
+    ),
+    Defect(
+        "bridge/unet.py::advice_between",
+        breaks="The refiner in a second sampler is another family.",
+        find="return families.REFINER",
+        put="return ONE_FAMILY",
+        caught_by="tests/host/test_remarks.py::test_the_refiner_in_a_second_sampler_is_named[LikenessApplyIDPatch]",
+        promise="templates: told under the node",
+    ),
+    Defect(
+        "bridge/unet.py::unet_of",
+        breaks="A MODEL of another family ends in an error of its layers.",
+        find="WrongBaseModel('The MODEL', $name, _UNETS, instead())",
+        put="AttributeError($name)",
+        caught_by=(
+            "tests/host/test_any_model.py::test_a_transformer_is_refused_by_name[FLUX.2-LikenessApplyInstantID]"
+        ),
+        promise="templates: refused by name",
+    ),
+]

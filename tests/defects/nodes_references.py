@@ -1,0 +1,123 @@
+"""Defects of nodes/references: tests/support/anchors.py says what each field means."""
+
+from anchors import Defect
+
+DEFECTS = [
+    Defect(
+        "nodes/references/net.py::on_tokens",
+        breaks="At the right edge of odd sizes tokens belong to nobody.",
+        find="functional.pad($$before, mode='replicate')",
+        put="functional.pad($$before)",
+        caught_by="tests/unit/test_split_attention.py::test_a_token_belongs_to_whom_at_least_half_of_it_is",
+        promise="References by Region: region",
+    ),
+    Defect(
+        "nodes/references/net.py::on_tokens",
+        breaks="A token of which a person has a tenth is theirs.",
+        find="return $avg_pool2d >= 0.5",
+        put="return $avg_pool2d >= 0.1",
+        caught_by="tests/unit/test_split_attention.py::test_a_token_belongs_to_whom_at_least_half_of_it_is",
+        promise="References by Region: region",
+    ),
+    Defect(
+        "nodes/references/net.py::groups",
+        breaks="Outside = everybody is ignored.",
+        find=("if $everybody:\n    $allowed = $allowed_2"),
+        put="",
+        caught_by="tests/unit/test_split_attention.py::test_split_is_masked_with_and_without_queries_of_references",
+        promise="References by Region: off",
+    ),
+    Defect(
+        "nodes/references/net.py::groups",
+        breaks="Text reads the references of people.",
+        find="torch.zeros",
+        put="torch.ones",
+        caught_by="tests/unit/test_split_attention.py::test_split_is_masked_with_and_without_queries_of_references",
+        promise="References by Region: mask",
+    ),
+    Defect(
+        "nodes/references/net.py::groups",
+        breaks="References of people read each other.",
+        find="$owners[:, None] == $owners",
+        put="($owners[:, None] >= 0).expand(-1, len($owners))",
+        caught_by="tests/unit/test_split_attention.py::test_split_is_masked_with_and_without_queries_of_references",
+        promise="References by Region: mask",
+    ),
+    Defect(
+        "nodes/references/net.py::groups",
+        breaks="What belongs to nobody (a room, a pose) is heard by nobody.",
+        find="$asking | ($owners < 0)",
+        put="$asking",
+        caught_by="tests/unit/test_split_attention.py::test_split_is_masked_with_and_without_queries_of_references",
+        promise="References by Region: mask",
+    ),
+    Defect(
+        "nodes/references/net.py::attended",
+        breaks="The answers of a group stand in the places of another.",
+        find="$out.index_copy_($outside, $one.queries, $part)",
+        put="$out.index_copy_($outside, $one.queries.flip(0), $part)",
+        caught_by="tests/unit/test_split_attention.py::test_split_is_masked_with_and_without_queries_of_references",
+        promise="References by Region: row order",
+    ),
+    Defect(
+        "nodes/references/nodes.py::BoundReferences.on_tokens",
+        breaks="Two people's references are read in each other's place.",
+        find="on_tokens($regions, $$rest)",
+        put="on_tokens($regions.flip(0), $$rest)",
+        caught_by=(
+            "tests/promises/test_masks.py"
+            "::test_whoever_is_left_acts_left_and_whoever_is_right_acts_right[references, BindReferences]"
+        ),
+        promise="References by Region: region",
+    ),
+    Defect(
+        "nodes/references/pictures.py::_portraits",
+        breaks="References have red and blue exchanged.",
+        find="$loose.float",
+        put="$loose.flip(-1).float",
+        caught_by="tests/host/test_cast_references.py::test_qwen_is_given_what_the_hosts_own_node_gives_it",
+        promise="People as References: pictures for networks",
+    ),
+    Defect(
+        "nodes/references/pictures.py::_portraits",
+        breaks="The last photos of a person become references instead of the first.",
+        find="$loose[:$photos, None]",
+        put="$loose[-$photos:, None]",
+        caught_by=(
+            "tests/unit/test_references.py::test_the_first_photos_of_everybody_become_references_in_their_order"
+        ),
+        promise="People as References: pictures for networks",
+    ),
+    Defect(
+        "nodes/references/pictures.py::resized",
+        breaks="Reference pictures have a side that the host's nodes would not give them.",
+        find="(max($step, round($width) * $step), max($step, round($height) * $step))",
+        put="(max($step, int($width) * $step), max($step, int($height) * $step))",
+        caught_by="tests/unit/test_references.py::test_pictures_are_resized_as_the_hosts_nodes_do",
+        promise="People as References: parity",
+    ),
+    Defect(
+        "nodes/references/pictures.py::_places",
+        breaks="Who stands behind others is told to stand in front.",
+        find="('back', 'front')",
+        put="('front', 'back')",
+        caught_by="tests/unit/test_references.py::test_places_are_told_as_a_viewer_sees_them",
+        promise="People as References: region",
+    ),
+    Defect(
+        "nodes/references/pictures.py::_places",
+        breaks="Left and right are told as the people see them, not as a viewer does.",
+        find="sorted($$before)",
+        put="sorted($$before, reverse=True)",
+        caught_by="tests/unit/test_references.py::test_places_are_told_as_a_viewer_sees_them",
+        promise="People as References: row order",
+    ),
+    Defect(
+        "nodes/references/pictures.py::_places",
+        breaks="Left and right are exchanged in the sentences of references.",
+        find="('left', 'right')",
+        put="('right', 'left')",
+        caught_by="tests/unit/test_references.py::test_places_are_told_as_a_viewer_sees_them[slots1-said1]",
+        promise="People as References: pictures for networks",
+    ),
+]
