@@ -1,25 +1,30 @@
 """Body surfaces: DensePose pictures of photos, by weights of its TorchScript files, and masks of parts of the body."""
 
+import hashlib
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
 from PIL import Image
 from torch import Tensor
 
 from ..bridge import folders, load, notes
 from ..bridge.notes import stepwise
+from ..bridge.schema import advanced
 from ..core import geometry, pictures
 from ..core.body_surface import iuv
 from ..core.body_surface.network import DensePose, own_weights
-from ..core.errors import BadPhoto, UnsupportedCheckpoint
+from ..core.errors import BadParts, BadPhoto, UnsupportedCheckpoint
 from ..core.geometry import Fit
 from ..core.models import manifest, tensors, torchscript
 from ..core.models.files import stamp
-from ..core.pictures import as_masks, as_rgb
+from ..core.pictures import as_rgb
 from ..core.previews import as_picture
 from ..core.text import in_one_line
 from .categories import IN_PARTS
@@ -49,18 +54,39 @@ def _network(path: str, size: int, changed: int) -> ModelPatcher:
         raise UnsupportedCheckpoint(path, what, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}") from error
 
 
-def bodies(network: ModelPatcher, path: str, photo: Tensor) -> iuv.Bodies:
-    """Who is in a photo (H, W, 3); boxes are in the pixels of the size that `iuv.looked_at` tells.
+@dataclass(frozen=True)
+class _Picture:
+    """A photo at the size at which the network looks at it. Two are equal where their pixels are.
 
-    Raises UnsupportedCheckpoint where the network does not take a photo, or gives something else than bodies.
+    digest: SHA-256 of the size and the pixels. pixels: (H, W, 3) uint8.
     """
-    size = iuv.looked_at(photo.shape[1], photo.shape[0])
-    pixels = torch.as_tensor(np.array(as_picture(photo).resize(size, Image.Resampling.BILINEAR)))
+
+    digest: bytes
+    pixels: Tensor = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, photo: Tensor) -> "_Picture":
+        """photo: (H, W, 3) float 0..1."""
+        size = iuv.looked_at(photo.shape[1], photo.shape[0])
+        resized = as_picture(photo).resize(size, Image.Resampling.BILINEAR)
+        digest = hashlib.sha256(f"{size}".encode() + resized.tobytes()).digest()
+        return cls(digest, torch.as_tensor(np.array(resized)))
+
+
+@lru_cache(maxsize=1)
+def _bodies(path: str, size: int, changed: int, picture: _Picture, most: int) -> iuv.Bodies:
+    """The bodies of a picture, the surest `most` of them or all for 0; boxes are in pixels of the picture.
+
+    The last picture's are kept: for masks of a jacket and of trousers two nodes look at one photo, and on a CPU the
+    published network takes seconds. path, size, changed: of files.stamp. Raises UnsupportedCheckpoint where the network
+    does not take a photo, or gives something else than bodies.
+    """
+    network = _network(path, size, changed)
     try:
         with torch.inference_mode():
             # (H, W, 3) -> (3, H, W)
-            found = network.model(load.on_device(network, pixels.movedim(-1, 0)))
-        return iuv.bodies(found)
+            outputs = network.model(load.on_device(network, picture.pixels.movedim(-1, 0)))
+        return iuv.bodies(outputs).surest(most)
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise  # the file may be good
     except (RuntimeError, ValueError) as error:
@@ -74,19 +100,34 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
     size: (width, height) of the canvas in pixels, 0 for that of the photo. fit: of geometry.FITS. most: bodies of a
     photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for no body, BadSize (see iuv.drawn).
     """
-    network = _network(*stamp(path))
     high, wide = photos.shape[1:3]
-    width, height = size[0] or wide, size[1] or high
-    onto = Fit.into(iuv.looked_at(wide, high), (wide, high), "stretch"), Fit.into((wide, high), (width, height), fit)
-    found = list[iuv.Surface]()
+    width = size[0] or wide
+    height = size[1] or high
+    to_photo = Fit.into(iuv.looked_at(wide, high), (wide, high), "stretch")
+    onto = to_photo.then(Fit.into((wide, high), (width, height), fit))
+    surfaces = list[iuv.Surface]()
     for number, photo in enumerate(stepwise(list(as_rgb(photos))), 1):
-        surface = iuv.drawn(bodies(network, path, photo).surest(most), onto[0].then(onto[1]), width, height)
+        surface = iuv.drawn(_bodies(*stamp(path), _Picture.of(photo), most), onto, width, height)
         if not surface.person.any():
             which = f"photo {number} of {len(photos)}" if len(photos) > 1 else "the photo"
             advice = "Use a photo that shows a person larger and from the head down; Draw Skeletons needs none."
             raise BadPhoto(f"No body was found in {which} ({wide}x{high} px).", advice)
-        found.append(surface)
-    return found
+        surfaces.append(surface)
+    return surfaces
+
+
+SWITCHED_ON = ("torso", "upper_arms", "forearms")
+"""Groups of iuv.GROUPS that are masked by default: what a jacket covers."""
+
+
+def _mask_inputs() -> list[io.Input]:
+    """The parts of the body that are masked: a switch per group, and the side."""
+    inputs = list[io.Input]()
+    for name in iuv.GROUPS:
+        switch = io.Boolean.Input(name, default=name in SWITCHED_ON, optional=True)
+        inputs.append(switch if name in SWITCHED_ON else advanced(switch))
+    inputs.append(advanced(io.Combo.Input("side", options=list(iuv.SIDES), default=iuv.SIDES[0], optional=True)))
+    return inputs
 
 
 class DetectBodySurface(io.ComfyNode):
@@ -103,8 +144,14 @@ class DetectBodySurface(io.ComfyNode):
                 io.Int.Input("width", **side),
                 io.Int.Input("height", **side),
                 io.Combo.Input("fit", options=list(geometry.FITS), default="pad"),
+                *_mask_inputs(),
             ],
-            outputs=[io.Image.Output("surface"), io.Mask.Output("people_masks"), io.Image.Output("preview")],
+            outputs=[
+                io.Image.Output("surface"),
+                io.Mask.Output("people_masks"),
+                io.Image.Output("preview"),
+                io.Mask.Output("mask"),
+            ],
         )
 
     @classmethod
@@ -116,41 +163,33 @@ class DetectBodySurface(io.ComfyNode):
         return folders.fingerprint(FILE.path, file)
 
     @classmethod
-    def execute(cls, image: Tensor, file: str, people: int, width: int, height: int, fit: str) -> io.NodeOutput:
+    def execute(
+        cls,
+        image: Tensor,
+        file: str,
+        people: int,
+        width: int,
+        height: int,
+        fit: str,
+        side: str = iuv.SIDES[0],
+        **switches: bool,
+    ) -> io.NodeOutput:
+        groups = [name for name in iuv.GROUPS if switches.get(name, name in SWITCHED_ON)]
+        iuv.require_part(groups)
         if width and height:
             geometry.check_size("The new picture", width, height)
-        found = detect(FILE.path(file), image, (width, height), fit, people)
+        surfaces = detect(FILE.path(file), image, (width, height), fit, people)
         notes.tell(notes.node_of(cls), "\n".join(pictures.reminder([("the pose", image[0])])))
-        surfaces = torch.stack([one.image for one in found])
-        shown = iuv.over(surfaces, image, fit)
-        masks_of_people = torch.cat([one.people for one in found])
-        return io.NodeOutput(surfaces, masks_of_people, shown, ui=ui.PreviewImage(shown, cls=cls))
+        drawn = torch.stack([surface.image for surface in surfaces])
+        shown = iuv.over(drawn, image, fit)
+        masks_of_people = torch.cat([surface.people for surface in surfaces])
+        mask: Any
+        try:
+            mask = iuv.part_masks(surfaces, groups, side)
+        except BadParts as unseen:
+            # A photo that is the pose alone need not show them: only what the mask is connected to is stopped.
+            mask = ExecutionBlocker(str(unseen))
+        return io.NodeOutput(drawn, masks_of_people, shown, mask, ui=ui.PreviewImage(shown, cls=cls))
 
 
-class BodySurfaceMask(io.ComfyNode):
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="LikenessBodySurfaceMask",
-            category=IN_PARTS,
-            inputs=[
-                io.Image.Input("surface"),
-                *[io.Boolean.Input(name, default=name in ("torso", "upper_arms", "forearms")) for name in iuv.GROUPS],
-                io.Combo.Input("side", options=list(iuv.SIDES)),
-                io.Mask.Input("people", optional=True),
-                io.Image.Input("image", optional=True),
-            ],
-            outputs=[io.Mask.Output("mask"), io.Image.Output("preview")],
-        )
-
-    @classmethod
-    def execute(
-        cls, surface: Tensor, side: str, people: Tensor | None = None, image: Tensor | None = None, **parts: bool
-    ) -> io.NodeOutput:
-        chosen = [name for name in iuv.GROUPS if parts[name]]
-        found = iuv.mask(surface, chosen, side, None if people is None else as_masks(people))
-        shown = iuv.masked(found, surface if image is None else image)
-        return io.NodeOutput(found, shown, ui=ui.PreviewImage(shown, cls=cls))
-
-
-NODES = [DetectBodySurface, BodySurfaceMask]
+NODES = [DetectBodySurface]

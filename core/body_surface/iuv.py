@@ -14,10 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..errors import BadParts, BadSize, LikenessError, counted, listed
+from ..errors import BadParts, BadSize, listed
 from ..geometry import Fit
-from ..pictures import as_drawing
-from ..previews import as_picture, as_tensor, color_of
+from ..previews import as_picture, as_tensor
 
 PARTS = 24
 SHORTER, LONGEST = 800, 1333
@@ -153,37 +152,6 @@ def _stretched(chart: Tensor, size: tuple[int, int]) -> Tensor:
     return interpolate(chart[None, None], size, mode="bilinear", align_corners=False)[0, 0]
 
 
-class NotIUV(LikenessError):
-    """A picture that is no DensePose IUV."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(
-            f"surface is no DensePose IUV picture: {why}.",
-            "Link surface of Detect Body Surface or image of Draw Skeletons, unchanged: Viridis and Parula pictures "
-            "are another encoding, and resizing makes up parts at every edge.",
-        )
-
-
-def parts_in(image: Tensor) -> Tensor:
-    """The number of the part that each pixel of an IMAGE (B, H, W, 1|3|4) shows, (B, H, W) int; 0 is none.
-
-    Raises NotIUV.
-    """
-    rgb = as_drawing(image) * 255
-    blue = rgb[..., 2]
-    if float(blue.max()) > PARTS + 0.5:
-        raise NotIUV(f"its blue goes up to {float(blue.max()):.0f} of 255, parts have the numbers 1 to {PARTS}")
-    part = blue.round().to(torch.int32)
-    if float((blue - part).abs().max()) > 0.2:  # what 16 bits leave of it
-        raise NotIUV("its blue has values between the whole numbers, so it has been resized or filtered")
-    beside = rgb[..., :2].amax(-1) * (part == 0)
-    if float(beside.max()) > 0.5:
-        raise NotIUV(f"its red or green is {float(beside.max()):.0f} where no part is, and black is needed there")
-    if not part.any():
-        raise NotIUV("it is black, without people")
-    return part
-
-
 GROUPS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
     "head": ((23, 24), (23, 24)),
     "torso": ((1, 2), (1, 2)),
@@ -198,40 +166,59 @@ GROUPS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 SIDES = ("both", "right", "left")
 
 
-def mask(image: Tensor, groups: Collection[str], side: str, people: Tensor | None = None) -> Tensor:
-    """White where an IUV picture (B, H, W, C) shows parts of the body, (B, H, W) float32 0 or 1.
+def part_masks(surfaces: Sequence[Surface], groups: Collection[str], side: str) -> Tensor:
+    """White where people show the chosen parts of the body, (people, H, W) float32 0 or 1.
 
-    groups: of GROUPS. side: of SIDES, the person's own. people: (N, H, W) 0..1, one mask each; then (N, H, W) comes
-    out, row n from picture n where there are several. Raises NotIUV, BadParts, BadSize.
+    There is a mask for every row of `Surface.people`, the people of one surface after those of another. groups: of
+    GROUPS. side: of SIDES, the person's own. Raises BadParts where no part is chosen, and where a person shows none of
+    them.
     """
-    parts = parts_in(image)
+    require_part(groups)
+    chosen = _numbers(groups, side)
+    masks = list[Tensor]()
+    for surface in surfaces:
+        part = surface.iuv[2]  # (H, W), the number of the part, 0 for none
+        shown = torch.isin(part, chosen).float()
+        # (H, W) * (people, H, W) -> (people, H, W)
+        masks.append(shown * surface.people)
+    mask = torch.cat(masks)
+    unseen = [number for number, row in enumerate(mask, 1) if not row.any()]
+    if unseen:
+        what = listed(sorted(groups, key=list(GROUPS).index))
+        if side != "both":
+            what += f", {side}"
+        whose = f" for person {listed(unseen)}" if len(mask) > 1 else ""
+        visible = listed(groups_in(surfaces))
+        raise BadParts(f"Nothing is seen of {what}{whose}.", f"Choose other parts; the photo shows {visible}.")
+    return mask
+
+
+def require_part(groups: Collection[str]) -> None:
+    """Raises BadParts where no group of GROUPS is chosen."""
     if not groups:
         raise BadParts("No part of the body is chosen.", f"Switch on one of {listed(list(GROUPS))}.")
-    sides = (0, 1) if side == "both" else (SIDES.index(side) - 1,)
-    found = _shown(parts, [number for name in groups for one in sides for number in GROUPS[name][one]])
-    if people is not None:
-        if not (people > 0.5).any():
-            raise BadParts("people is all zero: it shows no person.", "Link people of the same node, or nothing.")
-        size = (people.shape[2], people.shape[1])
-        if people.shape[1:] != found.shape[1:]:
-            expected = f"surface is {found.shape[2]}x{found.shape[1]} px"
-            raise BadSize("people", size, expected, "Link both from the same node.")
-        if len(found) > 1 and len(people) != len(found):
-            expected = f"it has {counted(len(people), 'mask')} and surface {counted(len(found), 'picture')}"
-            raise BadSize("people", size, expected, "Give one photo at a time, or leave people unlinked.")
-        found = found * (people > 0.5)
-    empty = [number for number, one in enumerate(found, 1) if not one.any()]
-    if empty:
-        whose = "person" if people is not None else "picture"
-        which = f" for {whose} {listed(empty)}" if len(found) > 1 else ""
-        seen = [name for name, numbers in GROUPS.items() if _shown(parts, sum(numbers, ())).any()]
-        what = listed(sorted(groups, key=list(GROUPS).index)) + (f", {side}" if side != "both" else "")
-        raise BadParts(f"Nothing is seen of {what}{which}.", f"Choose other parts; surface shows {listed(seen)}.")
-    return found
 
 
-def _shown(parts: Tensor, numbers: Sequence[int]) -> Tensor:
-    return torch.isin(parts, torch.tensor(numbers, dtype=parts.dtype)).float()
+def groups_in(surfaces: Sequence[Surface]) -> list[str]:
+    """The groups of which something is seen."""
+    visible = list[str]()
+    for name in GROUPS:
+        numbers = _numbers([name], "both")
+        if any(torch.isin(surface.iuv[2], numbers).any() for surface in surfaces):
+            visible.append(name)
+    return visible
+
+
+def _numbers(groups: Collection[str], side: str) -> Tensor:
+    """Of the parts of these groups, (n,) uint8 as in Surface.iuv. side: of SIDES."""
+    numbers = list[int]()
+    for name in groups:
+        right, left = GROUPS[name]
+        if side != "left":
+            numbers += right
+        if side != "right":
+            numbers += left
+    return torch.tensor(numbers, dtype=torch.uint8)
 
 
 def over(surfaces: Tensor, photos: Tensor, fit: str) -> Tensor:
@@ -239,22 +226,6 @@ def over(surfaces: Tensor, photos: Tensor, fit: str) -> Tensor:
     size = surfaces.shape[2], surfaces.shape[1]
     below = torch.stack([_placed(photo, size, fit) for photo in photos])
     return torch.lerp(below, surfaces, 0.7 * (surfaces[..., 2:] > 0))
-
-
-def masked(masks: Tensor, images: Tensor) -> Tensor:
-    """Masks (N, H, W) in the colours of people over pictures (B, h, w, C), row n over picture n or the only one; all
-    of one picture together. Returns (B, H, W, 3). Raises BadSize for several pictures that are not as many as masks."""
-    size = masks.shape[2], masks.shape[1]
-    if len(images) not in (1, len(masks)):
-        there = f"there {'is' if len(masks) == 1 else 'are'} {counted(len(masks), 'mask')}"
-        expected = f"it has {counted(len(images), 'picture')} and {there}"
-        advice = "Connect the photo that surface was made from, or none."
-        raise BadSize("image", (images.shape[2], images.shape[1]), expected, advice)
-    shown = torch.stack([_placed(image, size, "stretch") for image in images]) * 0.6
-    for number, mask in enumerate(masks):
-        row, color = number if len(shown) > 1 else 0, torch.tensor(color_of(number)) / 255
-        shown[row] = torch.lerp(shown[row], color, 0.65 * mask[..., None])
-    return shown
 
 
 def _placed(photo: Tensor, size: tuple[int, int], fit: str) -> Tensor:

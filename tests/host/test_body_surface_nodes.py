@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import real_faces
 import torch
+from comfy_execution.graph_utils import ExecutionBlocker
 from format_files import WritesWhileOpened
 from pack.bridge import folders
 from pack.core.body_surface import iuv, network
-from pack.core.errors import BadPhoto, ModelMissing, UnsupportedCheckpoint
+from pack.core.errors import BadParts, BadPhoto, ModelMissing, UnsupportedCheckpoint
 from pack.core.geometry import Fit
 from pack.nodes import body_surface
 from PIL import Image
@@ -38,8 +39,8 @@ def photos(count: int = 1, width: int = 96, height: int = 64) -> torch.Tensor:
     return torch.rand(count, height, width, 3, generator=torch.Generator().manual_seed(1))
 
 
-def found(image: torch.Tensor, people: int = 0, width: int = 0, height: int = 0, fit: str = "pad"):
-    return body_surface.DetectBodySurface.execute(image, PUBLISHED, people, width, height, fit).args
+def found(image: torch.Tensor, people: int = 0, width: int = 0, height: int = 0, fit: str = "pad", **mask: Any):
+    return body_surface.DetectBodySurface.execute(image, PUBLISHED, people, width, height, fit, **mask).args
 
 
 def bodies_in(photo: torch.Tensor, state: dict[str, torch.Tensor]) -> iuv.Bodies:
@@ -56,7 +57,7 @@ def bodies_in(photo: torch.Tensor, state: dict[str, torch.Tensor]) -> iuv.Bodies
 def test_a_photo_becomes_the_picture_of_its_bodies_at_the_size_of_the_canvas(models: Path) -> None:
     densepose_made.save(models / PUBLISHED, 2, seed=5)
     image = photos()
-    surface, people, preview = found(image, people=2, width=128, height=192)
+    surface, people, preview, _ = found(image, people=2, width=128, height=192)
     bodies = bodies_in(image[0], densepose_made.weights(2, 5)).surest(2)
     # 96x64 is looked at as 1216x800, and shown as 128x85.3 in the middle of 128x192.
     onto = Fit(128 / 1216, 64 * 128 / 96 / 800, 0, (192 - 64 * 128 / 96) / 2)
@@ -76,9 +77,81 @@ def test_at_most_so_many_bodies_are_drawn(models: Path, caplog: pytest.LogCaptur
     found(real_faces.image(DRAWN), people=2)
     assert "Still drawn examples: the pose" in caplog.text
     loaded = body_surface._network(*folders.stamp(path))
-    surface, people, _ = found(photos(3), people=1)
+    surface, people, *_ = found(photos(3), people=1)
     assert len(surface) == len(people) == 3
     assert body_surface._network(*folders.stamp(path)) is loaded, "loaded once"
+
+
+NUMBERS = {
+    "head": (23, 24), "torso": (1, 2), "upper_arms": (15, 16, 17, 18), "forearms": (19, 20, 21, 22), "hands": (3, 4),
+    "thighs": (7, 8, 9, 10), "lower_legs": (11, 12, 13, 14), "feet": (5, 6),
+}  # fmt: skip
+"""Of DensePose-COCO's README, "Part Indices": right and left."""
+
+
+def parts_in(surface: torch.Tensor) -> torch.Tensor:
+    """The numbers of the parts that an IUV picture (B, H, W, 3) shows, (B, H, W)."""
+    return (surface[..., 2] * 255).round().int()
+
+
+def only(*names: str) -> dict[str, bool]:
+    """The switches, with these on alone."""
+    return {name: name in names for name in NUMBERS}
+
+
+def test_the_mask_is_where_each_person_shows_the_parts_that_are_switched_on(models: Path) -> None:
+    densepose_made.save(models / PUBLISHED, 2, seed=5)
+    surface, people, *_ = found(photos(), people=2)
+    parts = parts_in(surface)
+    shown = set((parts * people).unique().tolist())
+    each_shows = [set((parts[0] * person.int()).unique().tolist()) for person in people]
+    common = [name for name, numbers in NUMBERS.items() if all(shows & {*numbers} for shows in each_shows)]
+    assert len(people) == 2
+    assert len(common) >= 2, shown
+    for name in common:
+        mask = found(photos(), people=2, **only(name))[3]
+        assert torch.equal(mask, torch.isin(parts, torch.tensor(NUMBERS[name])) * people), name
+    default = found(photos(), people=2)[3]
+    jacket = torch.tensor(NUMBERS["torso"] + NUMBERS["upper_arms"] + NUMBERS["forearms"])
+    assert torch.equal(default, torch.isin(parts, jacket) * people)
+
+
+def test_parts_that_are_not_seen_stop_what_the_mask_is_connected_to_alone(models: Path) -> None:
+    """A network that never sees feet and a torso: what else comes of the photo is the same whatever is masked."""
+    state = densepose_made.weights(1)
+    unseen = torch.tensor(NUMBERS["feet"] + NUMBERS["torso"])
+    state["roi_heads.densepose_predictor.index_uv_lowres.bias"][unseen] = -1e4
+    densepose_made.archive(models / PUBLISHED, state)
+    surface, people, preview, mask = found(photos(), people=1)
+    assert mask.any(), "of torso and arms the arms are seen"
+    again = found(photos(), people=1, **only("feet", "torso"))
+    assert torch.equal(again[0], surface)
+    assert torch.equal(again[1], people)
+    assert torch.equal(again[2], preview)
+    assert isinstance(again[3], ExecutionBlocker)
+    assert again[3].message.startswith("Nothing is seen of torso, feet. Choose other parts; the photo shows head, ")
+    with pytest.raises(BadParts, match="No part of the body is chosen"):
+        found(photos(), people=1, **only())
+
+
+def test_two_nodes_look_at_one_photo_once(models: Path) -> None:
+    path = str(densepose_made.save(models / PUBLISHED, 2))
+    network = body_surface._network(*folders.stamp(path))
+    looks = list[int]()
+    handle = network.model.register_forward_hook(lambda *_: looks.append(1))
+    first = found(photos(), people=1)
+    second = found(photos().clone(), people=1, width=128, height=192, head=True, torso=False)
+    assert len(looks) == 1
+    other = photos()
+    other[0, 0, 0, 0] = 1 - other[0, 0, 0, 0].round()
+    changed = found(other, people=1)
+    assert len(looks) == 2
+    again = found(photos(), people=1)
+    assert len(looks) == 3, "the last photo alone is kept"
+    handle.remove()
+    assert torch.equal(again[0], first[0])
+    assert second[0].shape == (1, 192, 128, 3)
+    assert changed[0].shape == first[0].shape
 
 
 def test_a_file_that_was_replaced_is_read_again(models: Path) -> None:
@@ -290,9 +363,9 @@ HOSTILE["hook"].register_forward_hook(hook)
 def test_code_of_an_archive_is_never_run(kind: str, models: Path) -> None:
     """Its weights are those of a real network: with them ours finds what it finds without such code."""
     with_hostile_code(HOSTILE[kind], models / PUBLISHED)
-    surface, people, _ = found(photos())
+    surface, people, *_ = found(photos())
     densepose_made.save(models / PUBLISHED)
-    expected, people_expected, _ = found(photos())
+    expected, people_expected, *_ = found(photos())
     assert torch.equal(surface, expected) and torch.equal(people, people_expected)
     assert not Path(WROTE).exists()
 

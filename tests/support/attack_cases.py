@@ -106,10 +106,7 @@ def pictures() -> Iterator[Case]:
     for number, (kind, one) in enumerate(inputs("IMAGE")):
         before = DEFAULTS[f"Likeness{kind}"].get(one.id, value("image()"))
         for expression in GOOD_PICTURES[number % 3 :: 3]:
-            if (kind, expression) != ("BodySurfaceMask", GOOD_PICTURES[-1]):
-                yield good(kind, **{one.id: value(expression, before)})
-    surface = value(GOOD_PICTURES[-1], DEFAULTS["LikenessBodySurfaceMask"]["surface"])
-    yield bad("no DensePose IUV", "BodySurfaceMask", surface=surface)
+            yield good(kind, **{one.id: value(expression, before)})
 
 
 def masks_and_numbers() -> Iterator[Case]:

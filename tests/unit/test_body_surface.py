@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from pack.core.body_surface import iuv, mannequin
+from pack.core.errors import BadParts
 from pack.core.geometry import Fit
 from pack.core.parts.parts import pose_hint
 from pack.core.people import Layout, Pose, Slot
@@ -199,7 +200,7 @@ def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> Non
     surface = mannequin.drawn(group.layout(1, "full", 0, 256, 384))
     image = surface.image[None]
     assert pose_hint(image) == ""
-    parts = iuv.parts_in(image)[0]
+    parts = surface.iuv[2].int()
     seen = set(parts.unique().tolist())
     assert seen == {0, 2, 3, 4, 5, 6, 9, 10, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24}
     columns = {part: float((parts == part).nonzero()[:, 1].float().mean()) for part in seen}
@@ -222,14 +223,6 @@ def test_the_front_row_is_drawn_over_the_others() -> None:
         assert mannequin.drawn(Layout(256, 384, places)).person[130, 128] == 1 + (second is near), "who stands lower"
 
 
-def test_masks_are_seen_over_their_own_pictures() -> None:
-    each = torch.zeros(2, 8, 8)
-    each[0, 0, 0] = each[1, 7, 7] = 1
-    apart, together = (iuv.masked(each, torch.zeros(n, 8, 8, 3)) for n in (2, 1))
-    assert [one.amax(-1).nonzero().tolist() for one in apart] == [[[0, 0]], [[7, 7]]]
-    assert together.shape == (1, 8, 8, 3) and together[0].amax(-1).nonzero().tolist() == [[0, 0], [7, 7]]
-
-
 PUBLISHED_PARTS = {
     "torso": {1, 2}, "hands right": {3}, "hands left": {4}, "feet left": {5}, "feet right": {6},
     "thighs right": {7, 9}, "thighs left": {8, 10}, "lower_legs right": {11, 13}, "lower_legs left": {12, 14},
@@ -245,18 +238,9 @@ def test_parts_have_the_numbers_of_densepose(name: str) -> None:
     surface = iuv.Surface.empty(25, 8)
     surface.iuv[2] = torch.arange(25, dtype=torch.uint8)
     group_name, _, side = name.partition(" ")
-    found = iuv.mask(surface.image[None], [group_name], side or "both")[0]
-    assert set(found.amax(0).nonzero().flatten().tolist()) == PUBLISHED_PARTS[name]
-
-
-def test_pictures_of_another_encoding_are_refused() -> None:
-    """Viridis has parts of 255 in blue; IUV at most 24."""
-    image = torch.zeros(1, 8, 8, 3)
-    image[..., 2] = 25 / 255
-    with pytest.raises(iuv.NotIUV, match="its blue goes up to 25 of 255"):
-        iuv.parts_in(image)
-    image[..., 2] = 24 / 255
-    assert int(iuv.parts_in(image).max()) == 24
+    surface.person[:] = 1
+    mask = iuv.part_masks([surface], [group_name], side or "both")[0]
+    assert set(mask.amax(0).nonzero().flatten().tolist()) == PUBLISHED_PARTS[name]
 
 
 def test_a_surface_lies_over_the_photo_it_was_found_in() -> None:
@@ -271,14 +255,6 @@ def test_a_surface_lies_over_the_photo_it_was_found_in() -> None:
     assert shown[40, 60].tolist() == pytest.approx([0.3, 1.0, 0.3 + 0.7 * 2 / 255], abs=1e-5)
     cropped = iuv.over(surface, photo, "crop")[0]  # the columns 20 to 60 of the photo, twice as large
     assert cropped[10, 38].tolist() == [0, 0, 0] and cropped[10, 42].tolist() == [1, 1, 1]
-
-
-def test_masks_over_a_picture_have_the_colours_of_the_people() -> None:
-    masks = torch.zeros(2, 8, 8)
-    masks[0, :4], masks[1, 4:] = 1, 1
-    shown = iuv.masked(masks, torch.zeros(1, 8, 8, 3))[0] * 255
-    assert shown[1, 1].tolist() == pytest.approx([0.65 * colour for colour in (86, 180, 233)], abs=0.01)
-    assert shown[6, 6].tolist() == pytest.approx([0.65 * colour for colour in (230, 159, 0)], abs=0.01)
 
 
 def test_people_are_told_from_left_to_right() -> None:
@@ -305,11 +281,27 @@ def test_the_toes_of_a_mannequin_point_outwards() -> None:
         assert outwards * (float(lowest) - ankles[part]) > 2
 
 
-def test_masks_are_the_parts_that_were_chosen() -> None:
+def test_masks_are_the_parts_that_were_chosen_of_each_person() -> None:
     surface = mannequin.drawn(group.layout(2, "full", 1, 512, 384))
-    image, parts = surface.image[None], surface.iuv[2]
-    assert torch.equal(iuv.mask(image, list(iuv.GROUPS), "both")[0], (parts > 0).float())
+    alone = mannequin.drawn(group.layout(1, "full", 0, 512, 384))
+    parts = surface.iuv[2]
+    assert torch.equal(iuv.part_masks([surface], list(iuv.GROUPS), "both"), surface.people)
     assert sorted(sum((sum(pair, ()) for pair in iuv.GROUPS.values()), ())) == sorted([*range(1, 25), 23, 24, 1, 2])
-    assert torch.equal(iuv.mask(image, ["hands"], "right")[0], (parts == 3).float())
-    each = iuv.mask(image, ["head", "torso"], "left", surface.people)
-    assert torch.equal(each, torch.isin(parts, torch.tensor([1, 2, 23, 24])) * surface.people)
+    hands = iuv.part_masks([surface], ["hands"], "right")
+    assert torch.equal(hands, (parts == 3) * surface.people)
+    both = iuv.part_masks([surface, alone], ["head", "torso"], "left")
+    numbers = torch.tensor([1, 2, 23, 24])
+    assert len(both) == 3
+    assert torch.equal(both[:2], torch.isin(parts, numbers) * surface.people)
+    assert torch.equal(both[2], torch.isin(alone.iuv[2], numbers).float())
+
+
+def test_parts_that_nobody_shows_are_named_with_those_that_are_seen() -> None:
+    bust = mannequin.drawn(group.layout(1, "bust", 0, 256, 384))
+    full = mannequin.drawn(group.layout(1, "full", 0, 256, 384))
+    with pytest.raises(BadParts, match=r"No part of the body is chosen\. Switch on one of head, torso,"):
+        iuv.part_masks([full], [], "both")
+    with pytest.raises(BadParts, match=r"Nothing is seen of feet, left\. .*the photo shows head, torso, upper_arms"):
+        iuv.part_masks([bust], ["feet"], "left")
+    with pytest.raises(BadParts, match=r"Nothing is seen of thighs, feet for person 2\. "):
+        iuv.part_masks([full, bust], ["feet", "thighs"], "both")
