@@ -125,10 +125,12 @@ def boxes_editor() -> list[io.Input]:
     """ComfyUI's own editor of boxes, on hosts that have it; a node that carries it takes `boxes` and `last_incoming`.
 
     The frontend (useBoundingBoxes) finds the rest by name: the canvas in `width` and `height`, its picture at
-    `background`, and where `bboxes` is linked, what to begin with under "input_bboxes" of what the node has shown; it
-    notes in `last_incoming` with which it has begun. ComfyUI's own Create Bounding Boxes has that input for the same
-    reason: without it a link would put its boxes over those drawn by hand at every run. Both stand last: other hosts do
-    not know them, and saved values are read by their order.
+    `background`, and where `bboxes` is linked, what to begin with under "input_bboxes" of what the node has shown.
+    The editor needs `last_incoming` as a widget of the node: it notes there with which boxes it has begun
+    (setLastIncoming), and begins anew when others come (applyIncomingBoxes). Without that widget it would begin anew
+    after every run, and dragged boxes would be lost. The node reads it to know whether dragged boxes still count
+    (core/places/from_boxes.py). Both stand last: other hosts do not know them, and saved values are read by their
+    order.
     """
     if not hasattr(io, "BoundingBoxes"):
         return []

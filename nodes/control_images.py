@@ -10,7 +10,7 @@ from ..core.people import Cast, Layout, places_of, require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
 from ..core.places import control_images, layouts, regions
 from ..core.places.control_images import NoKeypoints
-from .categories import IN_PLACES
+from .categories import IN_INSTANT_ID, IN_PLACES
 from .sockets import CastSocket, LayoutSocket
 
 DRAW = "Draw Skeletons"
@@ -26,7 +26,7 @@ class ResizePhoto(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessResizePhoto",
-            category=IN_PLACES,
+            category=IN_INSTANT_ID,
             inputs=[
                 io.Image.Input("image"),
                 io.Int.Input("longer_side", default=LONGER_SIDE, min=64, max=geometry.LARGEST, step=8),
