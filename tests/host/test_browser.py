@@ -172,7 +172,7 @@ def test_every_kind_of_socket_has_a_colour_that_is_seen(visit: Visit) -> None:
             "[app.canvas.default_connection_color_byType, app.canvas.constructor.link_type_colors]"
         )
         colours = {kind: slots[kind] for kind in ours}
-        assert len(set(colours.values())) == len(ours) >= 12
+        assert len(set(colours.values())) == len(ours) >= 11
         assert {kind: links[kind] for kind in ours} == colours
         assert [one for one in colours.values() if figures.contrast(channels(one), channels(nodes)) < 3] == []
         dot = "getComputedStyle(document.documentElement).getPropertyValue('--color-datatype-%s').trim()"

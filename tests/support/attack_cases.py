@@ -111,8 +111,10 @@ def pictures() -> Iterator[Case]:
 
 def masks_and_numbers() -> Iterator[Case]:
     for kind, one in inputs("MASK"):
+        # A mask of Apply ID-Patch acts where a MODEL is connected.
+        model = {"model": "sdxl()"} if kind == "ApplyIDPatch" else {}
         for expression in ("mask(2) * 0", "mask(2) * nan"):
-            yield bad("is empty|all zero", kind, **{one.id: expression})
+            yield bad("is empty|all zero", kind, **{one.id: expression}, **model)
     for kind, one in inputs("INT"):
         if one.id == "width":
             yield bad("513x", kind, width=513)
@@ -130,7 +132,8 @@ ONLY = (
 def unlinked() -> Iterator[Case]:
     """That bring nothing, as bypassed loaders do, or what is of the right kind and yet another."""
     for kind, one in inputs():
-        if one.optional and (kind, one.id) not in ONLY:
+        # Without an optional MODEL there is none to sample with: test_regional_text.py looks at that.
+        if one.optional and (kind, one.id) not in ONLY and one.get_io_type() != "MODEL":
             yield good(kind, **{one.id: "None"})
     for kind, name in ONLY:
         yield bad(f"{name} input.* nothing|connected", kind, **{name: "None"})
