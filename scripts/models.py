@@ -210,16 +210,17 @@ def titles(language: str) -> dict[str, str]:
 def start(language: str) -> str:
     """What one wants, the system and the template for it, and how much that is to download.
 
-    Where the size of a file is not known, the download is "more than" the sum of the others.
+    Where the size of a file is not known, the download is "at least" the sum of the others.
     """
     gallery = titles(language)
     workflows = used()
     body: list[Sequence[str]] = []
     for name, wish in _README["start"].items():
         sizes = [model.size for model in workflows[name]]
-        download = f"{sum(size or 0 for size in sizes) / 1e9:.0f} GB"
+        # One decimal, as the notes of the templates and the message of missing files have it.
+        download = f"{round(sum(size or 0 for size in sizes) / 1e9, 1):g} GB"
         if None in sizes:
-            download = f"{worded('more than', language)} {download}"
+            download = f"{worded('at least', language)} {download}"
         body.append((wish[language], worded(wish["system"], language), gallery[name], download))
     return rows(language, ("I want", "system", "template", "download"), body)
 
