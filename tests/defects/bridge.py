@@ -338,8 +338,8 @@ DEFECTS = [
     Defect(
         "bridge/lora.py::with_lora",
         breaks="The LoRA of a file is added twice where two nodes have it.",
-        find="($found := $sum)",
-        put="($found := 0)",
+        find="_strength_on($model, $patches)",
+        put="0.0",
         caught_by="tests/host/test_photo_maker.py::test_the_lora_is_on_a_clone_and_off_at_zero_and_there_once",
         promise="LoRA: second picture",
     ),
@@ -354,8 +354,8 @@ DEFECTS = [
     Defect(
         "bridge/lora.py::_patches",
         breaks="A LoRA that fits only a part of the MODEL is added in part.",
-        find="$found or $fitting != $layers",
-        put="$found",
+        find="$patches and $fitting == $layers",
+        put="$patches",
         caught_by="tests/host/test_ip_adapter.py::test_a_lora_that_fits_nowhere_and_a_compiled_model",
         promise="LoRA: wrong file",
     ),
@@ -479,7 +479,7 @@ DEFECTS = [
         promise="LoRA per Person: region",
     ),
     Defect(
-        "bridge/regional_lora.py::LoraNetwork._take_out",
+        "bridge/lora_readers.py::Readers._take_out",
         breaks="After a run the layers of the user's own MODEL go on being called through ours.",
         find="$reader.take_out(self.modules[$name])",
         put="pass",
