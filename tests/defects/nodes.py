@@ -78,7 +78,7 @@ DEFECTS = [
         promise="LoRA per Person: off",
     ),
     Defect(
-        "nodes/person_loras.py::LoRAPerPerson.execute",
+        "nodes/person_loras.py::_regional_words",
         breaks="The words of one person's LoRA are read all over the picture.",
         find="regional_text.spoken($tokens, $areas, $value)",
         put="regional_text.spoken($tokens, torch.ones_like($areas), $value)",
@@ -89,23 +89,19 @@ DEFECTS = [
         promise="LoRA per Person: mask",
     ),
     Defect(
-        "nodes/person_loras.py::_read",
+        "nodes/person_loras.py::_read_loras",
         breaks="A person's weight does not reach their LoRA.",
         find="$strength * $person.weight",
         put="$strength",
-        caught_by=(
-            "tests/host/test_lora_per_person.py::test_a_whole_sampling_is_plain_torch_with_hooks[0-dtype0-1e-05]"
-        ),
+        caught_by="tests/host/test_lora_per_person.py::test_a_whole_sampling_is_plain_torch_with_hooks[0-dtype0-1e-05]",
         promise="LoRA per Person: everybody's weight reaches them",
     ),
     Defect(
-        "nodes/person_loras.py::_read",
+        "nodes/person_loras.py::_read_loras",
         breaks="The strength of LoRA per Person is left out.",
-        find="($strength * $strength_2, $files)",
-        put="($strength, $files)",
-        caught_by=(
-            "tests/host/test_lora_per_person.py::test_a_whole_sampling_is_plain_torch_with_hooks[0-dtype0-1e-05]"
-        ),
+        find="$strength * $person.weight * $strength_2",
+        put="$strength * $person.weight",
+        caught_by="tests/host/test_lora_per_person.py::test_a_whole_sampling_is_plain_torch_with_hooks[0-dtype0-1e-05]",
         promise="LoRA per Person: everybody's weight reaches them",
     ),
     Defect(

@@ -62,27 +62,29 @@ DEFECTS = [
     Defect(
         "nodes/id_patch/nodes.py::ApplyIDPatch.execute",
         breaks="At strength 0 the tokens still go into the prompt.",
-        find=("if $strength == 0:\n    return $nodeoutput"),
+        find="if $strength == 0:\n    $$body",
         put="",
         caught_by="tests/promises/test_off.py::test_off_it_hands_back_what_came_in[id_patch, ApplyIDPatch]",
         promise="ID-Patch: off",
     ),
     Defect(
-        "nodes/id_patch/nodes.py::BindIDTokens.execute",
+        "nodes/id_patch/nodes.py::_by_region",
         breaks="ID tokens of another cast are bound to these people.",
-        find="($wrong := $next)",
-        put="($wrong := None)",
-        caught_by="tests/host/test_refused.py::test_it_is_refused_in_its_own_words[ID tokens of another cast]",
+        find="$tokens is not None and $differ",
+        put="False",
+        caught_by=(
+            "tests/host/test_refused.py::test_it_is_refused_in_its_own_words[ID tokens of another Apply ID-Patch]"
+        ),
         promise="ID tokens by region: wrong value",
     ),
     Defect(
-        "nodes/id_patch/nodes.py::BindIDTokens.execute",
+        "nodes/id_patch/nodes.py::_by_region",
         breaks="The ID tokens of each person are read in the other's region.",
         find="standing_in($entries, $regions, $canvas)",
         put="standing_in($entries, $regions.flip(0), $canvas)",
         caught_by=(
             "tests/promises/test_masks.py"
-            "::test_whoever_is_left_acts_left_and_whoever_is_right_acts_right[id_patch, BindIDTokens]"
+            "::test_whoever_is_left_acts_left_and_whoever_is_right_acts_right[id_patch, ApplyIDPatch, by region]"
         ),
         promise="ID tokens by region: region",
     ),

@@ -34,7 +34,7 @@ DEFECTS = [
         promise="PhotoMaker: parity",
     ),
     Defect(
-        "nodes/photo_maker/net.py::laid_out",
+        "nodes/photo_maker/class_words.py::_check_class_words",
         breaks="A prompt with fewer triggers than people is taken.",
         find="len($here) != len($people)",
         put="False",
@@ -42,23 +42,23 @@ DEFECTS = [
         promise="PhotoMaker: wrong value",
     ),
     Defect(
-        "nodes/photo_maker/net.py::laid_out",
+        "nodes/photo_maker/class_words.py::_check_class_words",
         breaks="A trigger without a word before it is taken.",
-        find="min($here, default=0) < 0 or $condition",
-        put="$condition",
+        find="min($places, default=0) < 0",
+        put="False",
         caught_by="tests/unit/test_class_words.py::test_triggers_that_are_not_those_of_the_people",
         promise="PhotoMaker: wrong value",
     ),
     Defect(
-        "nodes/photo_maker/net.py::laid_out",
+        "nodes/photo_maker/class_words.py::_check_class_words",
         breaks="One word with two triggers is taken for two people.",
-        find="$condition or len({*$here}) < len($here)",
-        put="$condition",
+        find="$at_start or len(set($places)) < len($places)",
+        put="$at_start",
         caught_by="tests/unit/test_class_words.py::test_triggers_that_are_not_those_of_the_people",
         promise="PhotoMaker: wrong value",
     ),
     Defect(
-        "nodes/photo_maker/net.py::laid_out",
+        "nodes/photo_maker/class_words.py::_without_triggers",
         breaks="The trigger word stays in the prompt.",
         find="[$one for $n, $one in enumerate($tokens) if $any]",
         put="$tokens",
@@ -66,35 +66,39 @@ DEFECTS = [
         promise="PhotoMaker: parity",
     ),
     Defect(
-        "nodes/photo_maker/net.py::_in_chunks",
+        "nodes/photo_maker/class_words.py::_in_chunks",
         breaks="More photos than a text holds are taken.",
-        find="($most := max($copies.values(), default=0)) > $room",
-        put="False",
-        caught_by="tests/unit/test_class_words.py::test_what_cannot_be_laid_out",
+        find="if $most > $room:\n    raise $error",
+        put="",
+        caught_by="tests/unit/test_class_words.py::test_what_cannot_be_lay_out_class_words",
         promise="PhotoMaker: wrong value",
     ),
     Defect(
-        "nodes/photo_maker/net.py::_in_chunks",
+        "nodes/photo_maker/class_words.py::_in_chunks",
         breaks="Of two class words only the first is repeated for the photos.",
         find=(
             "for $n, $token in enumerate($tokens):\n"
             "    $run = [$token] * $copies.get($n, 1)\n"
             "    $$between\n"
-            "    if $n in $copies: $places.append($place)\n"
+            "    if $n in $copies:\n"
+            "        $$before\n"
+            "        $places.append($place)\n"
             "    $$after"
         ),
         put=(
             "for $n, $token in enumerate($tokens):\n"
             "    $run = [$token] * ($copies.get($n, 1) if not $places else 1)\n"
             "    $$between\n"
-            "    if $n in $copies: $places.append($place)\n"
+            "    if $n in $copies:\n"
+            "        $$before\n"
+            "        $places.append($place)\n"
             "    $$after"
         ),
         caught_by="tests/unit/test_class_words.py::test_class_words_stand_once_for_each_token",
         promise="PhotoMaker: second picture",
     ),
     Defect(
-        "nodes/photo_maker/net.py::_in_chunks",
+        "nodes/photo_maker/class_words.py::_in_chunks",
         breaks="A class word is torn in two at the end of a chunk.",
         find="$len + len($run) > $room",
         put="$len >= $room",
@@ -102,7 +106,7 @@ DEFECTS = [
         promise="PhotoMaker: parity",
     ),
     Defect(
-        "nodes/photo_maker/net.py::_in_chunks",
+        "nodes/photo_maker/class_words.py::_in_chunks",
         breaks="The class word stands a token too far.",
         find="$len + 1",
         put="$len",

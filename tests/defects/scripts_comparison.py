@@ -60,16 +60,22 @@ DEFECTS = [
     Defect(
         "scripts/comparison/worlds.py::by_face",
         breaks="compare.py counts strangers as missing people.",
-        find="($resemblance, $association, $leakage, $value, $missing, $value, $swapped)",
-        put="($resemblance, $association, $leakage, $value, $value, $missing, $swapped)",
+        find="$totals.missing",
+        put="$totals.extra",
         caught_by="tests/host/test_compare.py::test_faces_are_judged_under_the_names_of_what_they_are",
         promise="compare.py: published figures",
     ),
     Defect(
         "scripts/comparison/worlds.py::by_face",
         breaks="compare.py's resemblance and association are exchanged.",
-        find="($resemblance, $association, $leakage, $value, $missing, $value, $swapped)",
-        put="($association, $resemblance, $leakage, $value, $missing, $value, $swapped)",
+        find=(
+            '{"association": $totals.association, "leakage": $leakage, "resemblance": $totals.resemblance, '
+            '"missing": $missing, "swapped": $swapped}'
+        ),
+        put=(
+            '{"association": $totals.resemblance, "leakage": $leakage, "resemblance": $totals.association, '
+            '"missing": $missing, "swapped": $swapped}'
+        ),
         caught_by="tests/host/test_compare.py::test_faces_are_judged_under_the_names_of_what_they_are",
         promise="compare.py: published figures",
     ),
