@@ -4,7 +4,7 @@ from anchors import Defect
 
 DEFECTS = [
     Defect(
-        "nodes/body_surface.py::detect",
+        "nodes/body_surface.py::_bodies",
         breaks="All bodies are drawn where one was asked for.",
         find="$bodies.surest($most)",
         put="$bodies.surest(0)",

@@ -70,7 +70,7 @@ DEFECTS = [
         breaks="More photos than a text holds are taken.",
         find="if $most > $room:\n    raise $error",
         put="",
-        caught_by="tests/unit/test_class_words.py::test_what_cannot_be_lay_out_class_words",
+        caught_by="tests/unit/test_class_words.py::test_what_cannot_be_laid_out_is_refused",
         promise="PhotoMaker: wrong value",
     ),
     Defect(

@@ -3,7 +3,7 @@
     python tests/defects/plant.py                      all of them, some hours
     python tests/defects/plant.py --check              only whether each still stands in the code, a minute
     python tests/defects/plant.py --sample 40          as many, evenly drawn
-    python tests/defects/plant.py -k core/measure.py   those that hold this word: a file, a function, a test, a promise
+    python tests/defects/plant.py -k core/measure   those that hold this word: a file, a function, a test, a promise
     python tests/defects/plant.py tests/defects/web.py those of a table
 
 The tables lie beside this file, one per folder of code. What an entry says is in tests/support/anchors.py. A defect

@@ -12,7 +12,7 @@ from graph_run import run
 from host_nodes import NODES
 from pack.bridge.carried import ConditioningLost
 from pack.core.errors import BadSetup
-from promised import Row, applies_to, around, in_front, latents
+from promised import Row, applies_to, around, in_front, latents, model_behind
 from torch import Tensor
 
 THEIR_LAYERS = "their_layers"
@@ -50,7 +50,7 @@ def lose_nothing_beside(row: Row, pack: str) -> bool:
     made: dict[Node, Any] = {}
     applied = row.node()
     behind = row.sampled(applied, steps=1)
-    behind.inputs["model"] = theirs(applied if "model" in row.inputs else row.model)
+    behind.inputs["model"] = theirs(model_behind(row, applied))
     before = latents(behind, made)
     if "model" in row.inputs:
         assert torch.equal(latents(row.sampled(in_front(applied, theirs(row.model)), steps=1)), before)
@@ -141,7 +141,7 @@ def ahead(row: Row) -> tuple[Node, dict[Node, Any]]:
 def test_rows_in_another_order_keep_what_they_carry(row: Row, where: str) -> None:
     applied, made = ahead(row)
     whole = latents(drawn(row, applied), made)
-    moved = drawn(row, applied, model=around(applied, "reversed_rows", where))
+    moved = drawn(row, applied, model=around(model_behind(row, applied), "reversed_rows", where))
     assert relative(latents(moved, made), whole) <= 2e-5
 
 
@@ -150,7 +150,7 @@ def test_rows_in_another_order_keep_what_they_carry(row: Row, where: str) -> Non
 def test_a_function_that_loses_it_is_named_wherever_it_stands(row: Row, where: str, function: str, said: str) -> None:
     applied, made = ahead(row)
     theirs = around(row.model, function, where)
-    behind = drawn(row, applied, model=around(applied, function, where))
+    behind = drawn(row, applied, model=around(model_behind(row, applied), function, where))
     for graph in (behind, drawn(row, in_front(applied, theirs))):
         with pytest.raises(ConditioningLost, match=rf"other_packs.*{said}.* Bypass"):
             latents(graph, made)

@@ -7,7 +7,7 @@ import torch
 from attack_graphs import Node, value
 from figures import relative
 from pack.bridge.carried import ConditioningLost
-from promised import Condition, Row, bypassed, in_front, latents, two
+from promised import Condition, Row, bypassed, in_front, latents, model_behind, two
 
 HALVES = "other_packs.halves(128, 96)"
 SAME = {
@@ -28,7 +28,7 @@ def drawn(applied: Node, **changed: Any) -> torch.Tensor:
 
 def beside(row: Row, theirs: Any, applied: Node) -> tuple[torch.Tensor, torch.Tensor]:
     """Theirs behind ours, and in front of it."""
-    behind = drawn(applied, model=theirs(applied if "model" in row.inputs else row.model))
+    behind = drawn(applied, model=theirs(model_behind(row, applied)))
     if "model" not in row.inputs:
         return behind, behind
     return behind, drawn(in_front(applied, theirs(row.model)))

@@ -228,7 +228,9 @@ def with_variants(promised: Iterable[Row]) -> list[Row]:
 
 
 def has_rows(one: Row) -> bool:
-    """Whether people may have a row of the batch each."""
+    """Whether people may have a row of the batch each. Options of a node do not act on these."""
+    if one.variant in OPTIONS.get(one.kind, {}):
+        return False
     return one.takes_a_cast and (one.method is None or "rows" not in one.method.not_promised)
 
 
@@ -309,6 +311,13 @@ def attributes(one: Row) -> dict[str, tuple[str, ...]]:
         hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
         known[name] = (*sorted(vars(module)), *map(repr, hooks))
     return known
+
+
+def model_behind(row: Row, applied: Node) -> Any:
+    """The MODEL that the node gives on; the row's own where it gives none."""
+    if "model" not in row.outputs:
+        return row.model
+    return applied[row.outputs.index("model")]
 
 
 def in_front(applied: Node, model: Node) -> Node:

@@ -52,7 +52,7 @@ def test_triggers_that_are_not_those_of_the_people(text, says):
     assert says in str(error.value) and "a woman img and a woman img" in str(error.value)
 
 
-def test_what_cannot_be_lay_out_class_words():
+def test_what_cannot_be_laid_out_is_refused():
     with pytest.raises(BadCast, match="7 tokens of the text, which reads 6"):
         laid((MAN, IMG, WOMAN, IMG), (1, ROOM + 1))
     one, other = (chunks(*text)["g"] for text in ((MAN, IMG), (5, MAN, IMG)))
