@@ -243,7 +243,11 @@ def test_beside_other_nodes_both_are_there_in_any_order(model, beside):
     def other(given_model, positive, negative):
         linked = {"model": given_model, "positive": positive, "negative": negative, "cast": cast}
         linked = {name: one for name, one in linked.items() if name in attack_graphs.DEFAULTS[beside]}
-        return (given_model, *apply(beside, **BESIDE[beside], **linked))[-3:]
+        applied = apply(beside, **BESIDE[beside], **linked)
+        if "model" not in linked:
+            positive, negative = applied[:2]
+            return given_model, positive, negative
+        return applied
 
     plain = model, [text(1)], [text(2)]
     first, *sides = other(*plain)
