@@ -281,21 +281,22 @@ def recorder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
 
 
 def test_a_note_from_a_run_stands_once_and_goes_when_it_is_no_longer_true(recorder: Recorder) -> None:
+    # Two spaces end a line of Markdown, which notes are in Nodes 2.0.
     notes.tell("7", "of the node")
     for _ in range(4):
         notes.tell_of_run("7", "pictures", "four for one")
-    assert recorder.shown["7"] == "of the node\nfour for one" and recorder.sent == 2
+    assert recorder.shown["7"] == "of the node  \nfour for one" and recorder.sent == 2
     notes.tell_of_run("7", "pictures", "four for three")
     notes.tell_of_run("7", "piece", "a tile")
-    assert recorder.shown["7"] == "of the node\nfour for three\na tile"
+    assert recorder.shown["7"] == "of the node  \nfour for three  \na tile"
     # Another sampler of the same prompt, to which it does not apply.
     notes.tell_of_run("7", "piece", "")
-    assert recorder.shown["7"] == "of the node\nfour for three\na tile"
+    assert recorder.shown["7"] == "of the node  \nfour for three  \na tile"
     # The node is not run again in the next prompt.
     recorder.last_prompt_id = "second"
     notes.tell_of_run("7", "piece", "")
     notes.tell_of_run("7", "pictures", "four for three")
-    assert recorder.shown["7"] == "of the node\nfour for three"
+    assert recorder.shown["7"] == "of the node  \nfour for three"
     # Here it is.
     recorder.last_prompt_id = "third"
     notes.clear("7")
