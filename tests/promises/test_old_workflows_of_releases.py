@@ -151,7 +151,7 @@ BREAKS = {
     other_socket: "LikenessApplyIDPatch.cast takes LIKENESS_PEOPLE and no longer LIKENESS_CAST.",
     new_required_input: "LikenessApplyIDPatch.another_model is new and required.",
     widget_in_front: "LikenessApplyIDPatch has its widgets in another order",
-    other_output: "LikenessApplyIDPatch has the outputs ['MODEL', 'CONDITIONING']",
+    other_output: "LikenessApplyIDPatch has the outputs ['MODEL', 'CONDITIONING', 'CONDITIONING']",
 }
 """What a later version may not do to a node, and how it is named."""
 
