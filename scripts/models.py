@@ -235,8 +235,13 @@ def methods(language: str, first: bool) -> str:
         commercial = sorted({commercial_use[name] for name in record.files}) or ["as the model"]
         use = commercial[0] if len(commercial) == 1 else "by the file"
         title = record.title
-        if record.uses:
-            title = f"[{title}](workflows/{record.uses[0].template}.json)"
+        template = record.uses[0].template if record.uses else None
+        if first:
+            template = _README["first"][record.folder]
+            # "Parts (Parts2Whole)": the table of wishes says which system a method belongs to.
+            title = worded(_README["start"][template]["system"], language)
+        if template is not None:
+            title = f"[{title}](workflows/{template}.json)"
         families = ", ".join(record.families)
         body.append((title, record.good_for[language], families, worded(use, language)))
     return rows(language, ("method", "use", "base model", "commercial use"), body)
