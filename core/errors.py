@@ -93,8 +93,8 @@ class FaceNotFound(LikenessError):
         problem = f"No face found in {where} ({width}x{height} px) after trying {listed(tried)}."
         advice = (
             "Use a photo in which the face is larger, sharper and not covered. Most drawn faces are not found. For a "
-            "drawn character use Person, not Cast from Photos: it takes a box around the face, drawn under Show "
-            "advanced inputs or written into face_boxes: x, y, width, height."
+            "drawn character give a box around the face: in Person, drawn under Show advanced inputs (in an app, Enter "
+            "node graph first) or written into face_boxes: x, y, width, height. Cast from Photos takes no box."
         )
         if placeholder:
             problem = f"No face found in {where}: it is example.png, the drawing that Load Image shows at first."

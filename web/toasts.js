@@ -69,6 +69,9 @@ export const onMissing = (list) => (listMissing = list);
 const TEMPLATE_WITH_BOX = "ip_adapter_sd15_portrait";
 const isWithoutFace = ([, , , kind]) => kind === "likeness.FaceNotFound";
 
+/** Whether a box can be drawn where the error is seen: a Person that is in no subgraph takes it itself. */
+const isPersonInSight = ([id, type]) => type === "LikenessPerson" && !boxesAround(id, type).length;
+
 async function whatToDoForADrawnCharacter() {
   const title = new Map(await templateTitles()).get(TEMPLATE_WITH_BOX);
   if (isChinese()) return `画出来的角色：打开模板“${title}”，在脸上画方框。`;
@@ -85,7 +88,8 @@ async function showErrors(nodes, noFile) {
   if (!failed.length || !settingOf("Comfy.RightSidePanel.ShowErrorsTab")) return;
   const titles = failed.map(([id, type]) => titleOf(id, type));
   const lines = failed.map(([, , message]) => String(message).trim());
-  if (failed.some(isWithoutFace)) lines.push(await whatToDoForADrawnCharacter());
+  const needsTemplate = failed.some((one) => isWithoutFace(one) && !isPersonInSight(one));
+  if (needsTemplate) lines.push(await whatToDoForADrawnCharacter());
   const boxes = failed.map(([id, type]) => boxesAround(id, type)).filter((around) => around.length);
   const isTold = new Set();
   for (const around of boxes) {
@@ -114,10 +118,12 @@ function titleOf(id, type) {
 function howToOpen(path) {
   if (isChinese()) {
     const before = inApp() ? "在节点图里，" : "";
-    return `${before}这个节点在子图“${path}”里：点子图右上角的图标，或底部的“进入子图”，就能打开。`;
+    return `${before}这个节点在子图“${path}”里：点它底部的按钮就能打开；经典节点点右上角的图标。`;
   }
   const before = inApp() ? "In the graph this" : "This";
-  return `${before} node is in the subgraph “${path}”: the icon at its top right opens it, or “Enter subgraph” at its bottom.`;
+  // With an error the button is called "Enter" in Nodes 2.0.
+  const button = "“Enter” or “Enter subgraph” at its bottom opens it";
+  return `${before} node is in the subgraph “${path}”: ${button}, or under classic nodes the icon at its top right.`;
 }
 
 const isLikenessError = (type) => String(type).startsWith("likeness.");

@@ -76,7 +76,7 @@ def test_an_error_inside_of_a_subgraph_names_it_and_what_to_do(visit: Visit, ste
     visit.page.ask("closeDialogs")
     visit.repeat(fail, f"visitor.toasts().some(text => text.includes({json.dumps(f'{box} {INSIDE} {title}')}))")
     (toast,) = (text for text in visit.page.ask("toasts") if "No face found" in text)
-    assert f"This node is in the subgraph “{box}”: the icon at its top right opens it" in toast
+    assert f"This node is in the subgraph “{box}”: “Enter” or “Enter subgraph” at its bottom opens it" in toast
     assert f"open the template “{TITLES[FOR_DRAWN_CHARACTERS]}”" in toast
     visit.page.ask("closeDialogs")
 
