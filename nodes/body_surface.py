@@ -100,6 +100,7 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
     size: (width, height) of the canvas in pixels, 0 for that of the photo. fit: of geometry.FITS. most: bodies of a
     photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for no body, BadSize (see iuv.drawn).
     """
+    file = stamp(path)
     high, wide = photos.shape[1:3]
     width = size[0] or wide
     height = size[1] or high
@@ -107,7 +108,7 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
     onto = to_photo.then(Fit.into((wide, high), (width, height), fit))
     surfaces = list[iuv.Surface]()
     for number, photo in enumerate(stepwise(list(as_rgb(photos))), 1):
-        surface = iuv.drawn(_bodies(*stamp(path), _Picture.of(photo), most), onto, width, height)
+        surface = iuv.drawn(_bodies(*file, _Picture.of(photo), most), onto, width, height)
         if not surface.person.any():
             which = f"photo {number} of {len(photos)}" if len(photos) > 1 else "the photo"
             advice = "Use a photo that shows a person larger and from the head down; Draw Skeletons needs none."

@@ -240,8 +240,7 @@ async function tellWhatIsMissing() {
 let titles = new Map(); // of templates, by the names of their files
 
 async function readTitles() {
-  // Without the tables templates are called by the names of their files.
-  titles = new Map(await templateTitles().catch(() => []));
+  titles = new Map(await templateTitles());
 }
 
 /** Templates by their titles; what is saved and sent is the file's name. At once: Vue nodes ask for no other names later. */

@@ -22,7 +22,7 @@ async function searchWords() {
 /** Ours by their titles, then files that the tables do not know by their names. */
 async function entries() {
   // Without the tables every template is there by its file's name.
-  const titles = await templateTitles().catch(() => []);
+  const titles = await templateTitles();
   const words = await searchWords().catch(() => () => "");
   const known = titles.filter(([stem]) => files.includes(stem));
   const others = files.filter((file) => !known.some(([stem]) => stem === file));

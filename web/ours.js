@@ -21,11 +21,16 @@ export const isChinese = () => settingOf("Comfy.Locale") === "zh";
 const isApp = ({ activeMode, initialMode }) => (activeMode ?? initialMode) === "app";
 export const inApp = () => isApp(app.extensionManager.workflow?.activeWorkflow ?? {});
 
-/** [file's name, title] of each of our templates, in the gallery's order. */
+/** [file's name, title] of each of our templates, in the gallery's order. None where the tables cannot be had: then a
+ * template is called by the name of its file. */
 export async function templateTitles() {
-  const texts = await api.getCustomNodesI18n();
-  const titlesIn = (language) => texts[language]?.templateWorkflows?.template?.likeness;
-  return Object.entries(titlesIn(settingOf("Comfy.Locale")) ?? titlesIn("en") ?? {});
+  try {
+    const texts = await api.getCustomNodesI18n();
+    const titlesIn = (language) => texts[language]?.templateWorkflows?.template?.likeness;
+    return Object.entries(titlesIn(settingOf("Comfy.Locale")) ?? titlesIn("en") ?? {});
+  } catch {
+    return [];
+  }
 }
 
 /** The nodes of an id as the host knows it, "12" or "5:12" inside of subgraphs: the boxes around it, then itself. */

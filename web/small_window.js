@@ -1,7 +1,7 @@
 // In a window where a template of ours would open too small to be read, it opens as an app: the host fits a template
 // into three quarters of the window, and draws no text below 8/14 of its size. The graph is one click away, beside
-// "App", and a toast says so. What is opened in any other way, from a file or a tab, stays as it was saved. Frontends without apps do not
-// read linearMode.
+// "App", and a toast says so. What is opened in any other way, from a file or a tab, stays as it was saved. Frontends
+// without apps do not read linearMode.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
@@ -56,9 +56,7 @@ function isOpenedTemplate(name, options) {
 app.registerExtension({
   name: "likeness.small_window",
   init() {
-    templateTitles()
-      .then((known) => (titles = new Map(known)))
-      .catch(() => {}); // without the tables a template is known by the name of its file
+    templateTitles().then((known) => (titles = new Map(known)));
     const { apiURL } = api;
     api.apiURL = function (route, ...rest) {
       const isFile = route.startsWith?.(TEMPLATES_ROUTE) && route.endsWith(".json");

@@ -73,7 +73,7 @@ const isWithoutFace = ([, , , kind]) => kind === "likeness.FaceNotFound";
 const isPersonInSight = ([id, type]) => type === "LikenessPerson" && !boxesAround(id, type).length;
 
 async function whatToDoForADrawnCharacter() {
-  const title = new Map(await templateTitles()).get(TEMPLATE_WITH_BOX);
+  const title = new Map(await templateTitles()).get(TEMPLATE_WITH_BOX) ?? TEMPLATE_WITH_BOX;
   if (isChinese()) return `画出来的角色：打开模板“${title}”，在脸上画方框。`;
   return `A drawn character: open the template “${title}”, in which you draw a box around the face.`;
 }
