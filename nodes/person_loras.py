@@ -22,6 +22,7 @@ from ..bridge.schedule import schedule_range
 from ..bridge.unet import text_width
 from ..core.people import CROP, Cast, Identity, Lora, Person
 from ..core.places import regions
+from ..core.places.person_region import Extent
 from ..core.prompts import check_text
 from ..core.text import NAME, plain
 from .categories import IN_PROMPTS
@@ -98,7 +99,7 @@ class LoRAPerPerson(io.ComfyNode):
         strength: float,
         start_percent: float,
         end_percent: float,
-        extent: regions.Extent,
+        extent: Extent,
         margin: float,
         feather: float,
         mask: Tensor | None = None,

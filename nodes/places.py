@@ -12,8 +12,9 @@ from ..bridge.schema import advanced, boxes_editor, region_inputs
 from ..core import geometry
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, require_places, require_together
-from ..core.places import drawing, from_boxes, group, layouts, placing, regions
+from ..core.places import drawing, from_boxes, group, layouts, person_region, placing, regions
 from ..core.places.from_boxes import EXAMPLE, for_editor
+from ..core.places.person_region import ALL_PEOPLE, Extent, RegionShape
 from .categories import IN_PLACES
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
@@ -230,7 +231,7 @@ class MaskOfAPersonsPlace(io.ComfyNode):
             category=IN_PLACES,
             inputs=[
                 CastSocket.Input("cast"),
-                io.Int.Input("person", default=1, min=regions.ALL_PEOPLE, max=64),
+                io.Int.Input("person", default=1, min=ALL_PEOPLE, max=64),
                 *region_inputs(),
                 LayoutSocket.Input("layout", optional=True),
                 io.Image.Input("image", optional=True),
@@ -244,7 +245,7 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         cls,
         cast: Cast,
         person: int,
-        extent: regions.Extent,
+        extent: Extent,
         margin: float,
         feather: int,
         layout: Layout | None = None,
@@ -253,12 +254,16 @@ class MaskOfAPersonsPlace(io.ComfyNode):
     ) -> io.NodeOutput:
         require_together(cast, "Mask of a Person's Place")
         placed = require_places(cast, "Mask of a Person's Place")
-        staying = () if layout is None else regions.staying(placed, layout)
+        staying = () if layout is None else person_region.free_slots(placed, layout)
+        shape = RegionShape(extent, margin, feather)
+        remarks: list[str] = []
         if masks is None:
-            region, found = regions.of_person(placed, person, extent, margin, feather, staying), []
+            region = person_region.of_person(placed, person, shape, staying)
         else:
-            region, found = regions.among(masks, placed, person, extent, margin, staying)
-        notes.tell(notes.node_of(cls), "\n".join(found))
+            detected = person_region.from_masks(masks, placed, person, shape, staying)
+            region = detected.region
+            remarks = detected.notes
+        notes.tell(notes.node_of(cls), "\n".join(remarks))
         drawn = max(person, 1)  # in one colour, also where it is everybody's
         shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(placed.slots, 1)]
         places = Layout(placed.width, placed.height, tuple(shown))

@@ -45,7 +45,8 @@ from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import control_images, drawing, regions
-from ...core.places.regions import BadRegion, names
+from ...core.places.person_region import BadRegion
+from ...core.places.regions import names
 from ..categories import IN_ALSO
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import BLOCKS, GUIDANCE, InfiniteYouNet, shares_on_tokens

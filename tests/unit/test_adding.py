@@ -8,7 +8,8 @@ import pytest
 from pack.core.errors import BadLayout
 from pack.core.geometry import off_canvas, overlaps, patch_rect
 from pack.core.people import Cast, Layout, Person, Slot
-from pack.core.places import bodies, group, layouts, placing, regions
+from pack.core.places import bodies, group, layouts, person_region, placing
+from pack.core.places.person_region import RegionShape
 
 CANVAS = (1216, 832)
 layout_of = partial(people_made.layout, width=CANVAS[0], height=CANVAS[1])
@@ -114,8 +115,8 @@ def test_a_region_leaves_those_who_stay_as_they_are() -> None:
     """Heads with their hair, and bodies behind which the new one stands; the new face is whole."""
     added = add(THREE, "at x, y", (690.0, 120.0), 120)
     cast, _ = joined(added, 1.0)
-    region = regions.of_person(cast, 1, "body", 0.3, 16, regions.staying(cast, added))
-    alone = regions.of_person(cast, 1, "body", 0.3, 16)
+    region = person_region.of_person(cast, 1, RegionShape("body", 0.3, 16), person_region.free_slots(cast, added))
+    alone = person_region.of_person(cast, 1, RegionShape("body", 0.3, 16))
     assert (region <= alone).all() and region.sum() < alone.sum()
     for slot in THREE.slots:
         x0, y0, x1, y1 = whole(slot)
