@@ -12,7 +12,7 @@ from ..bridge.schema import advanced, boxes_editor, region_inputs
 from ..core import geometry
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, require_places, require_together
-from ..core.places import drawing, from_boxes, group, layouts, person_region, placing, regions
+from ..core.places import drawing, extra_places, from_boxes, group, layouts, person_region, placing, regions
 from ..core.places.from_boxes import EXAMPLE, for_editor
 from ..core.places.person_region import ALL_PEOPLE, Extent, RegionShape
 from .categories import IN_PLACES
@@ -38,7 +38,7 @@ def _body() -> io.Input:
 
 def _more_places() -> list[io.Input]:
     """Inputs of places for people who are not in the picture. At 0 places the others have no effect."""
-    where = io.Combo.Input("more_where", options=list(layouts.SIDES), default=layouts.SIDES[0], optional=True)
+    where = io.Combo.Input("more_where", options=list(extra_places.SIDES), default=extra_places.SIDES[0], optional=True)
     body = io.Combo.Input("more_body", options=list(_BODIES), default=_BODIES[0], optional=True)
     return [
         io.Int.Input("more_places", default=0, min=0, max=8, optional=True),
@@ -89,7 +89,7 @@ class LayoutFromPicture(io.ComfyNode):
         poses: object = None,
         masks: Tensor | None = None,
         more_places: int = 0,
-        more_where: str = layouts.SIDES[0],
+        more_where: str = extra_places.SIDES[0],
         more_x: int = 0,
         more_y: int = 0,
         more_face_size: int = 0,
@@ -107,10 +107,12 @@ class LayoutFromPicture(io.ComfyNode):
         elif masks is not None:
             layout = layouts.from_masks(masks, width, height, body)
         else:
-            layout, guessed = layouts.from_poses(poses, width, height, fit)
+            posed = layouts.from_poses(poses, width, height, fit)
+            layout = posed.layout
+            guessed = posed.notes
         if more_places > 0:
             nose = (float(more_x), float(more_y))
-            layout = layouts.add(layout, more_where, nose, more_face_size, more_body, more_places)
+            layout = extra_places.add(layout, more_where, nose, more_face_size, more_body, more_places)
         photo = None if image is None else image[0]
         preview = drawing.numbered_layout(layout, notes=guessed, background=photo, fit=fit)[None]
         return io.NodeOutput(layout, preview, ui=ui.PreviewImage(preview, cls=cls))

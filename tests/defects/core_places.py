@@ -392,7 +392,7 @@ DEFECTS = [
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/layouts.py::_COCO_FROM_OPENPOSE",
+        "core/places/poses.py::_COCO_FROM_OPENPOSE",
         breaks="Eyes of a pose of other nodes are exchanged.",
         find="_COCO_FROM_OPENPOSE = $entries",
         put="_COCO_FROM_OPENPOSE = (0, 14, 15, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)",
@@ -400,7 +400,7 @@ DEFECTS = [
         promise="pictures for networks",
     ),
     Defect(
-        "core/places/layouts.py::_COCO_FROM_OPENPOSE",
+        "core/places/poses.py::_COCO_FROM_OPENPOSE",
         breaks="Wrists of a pose of other nodes are exchanged.",
         find="_COCO_FROM_OPENPOSE = $entries",
         put="_COCO_FROM_OPENPOSE = (0, 15, 14, 17, 16, 5, 2, 6, 3, 4, 7, 11, 8, 12, 9, 13, 10)",
@@ -408,15 +408,15 @@ DEFECTS = [
         promise="pictures for networks",
     ),
     Defect(
-        "core/places/layouts.py::read",
+        "core/places/poses.py::read",
         breaks="A pose in parts of the canvas becomes a dot in the corner.",
-        find="all(($condition for $x, $y, $value in $seen))",
-        put="not $seen",
+        find="all(($condition for $x, $y, $value in $visible))",
+        put="not $visible",
         caught_by="tests/unit/test_layouts.py::test_pixels_and_parts_of_the_canvas_are_the_same[True]",
         promise="poses of other nodes are read",
     ),
     Defect(
-        "core/places/layouts.py::_joints",
+        "core/places/poses.py::_joints",
         breaks="A joint that SDPose did not find draws a limb to the corner.",
         find="[$near for $joint in $joints]",
         put="[near($joint) for $joint in $joints]",
@@ -424,9 +424,9 @@ DEFECTS = [
         promise="poses of other nodes are read",
     ),
     Defect(
-        "core/places/layouts.py::add",
+        "core/places/extra_places.py::add",
         breaks="Of several added at once at x, y all are to stand there.",
-        find="$condition and $room == 0",
+        find="$condition and $added == 0",
         put="$condition",
         caught_by=(
             "tests/unit/test_adding.py"
@@ -435,17 +435,17 @@ DEFECTS = [
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/layouts.py::_candidates",
+        "core/places/extra_places.py::_candidates",
         breaks="Left end puts somebody among the others.",
-        find="$high = min($entries)",
-        put="$high = max($entries)",
+        find="$right = min($entries)",
+        put="$right = max($entries)",
         caught_by=(
             "tests/unit/test_adding.py::test_a_gap_in_the_row_is_taken_unless_an_end_is_asked_for[left end-0-300]"
         ),
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/layouts.py::_why_not",
+        "core/places/extra_places.py::_why_not",
         breaks="An added head covers somebody's face.",
         find="shared($box, $other.around(_HEAD))",
         put="shared($box, $other.around(_HEAD)) < 0",
@@ -453,7 +453,7 @@ DEFECTS = [
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/layouts.py::_cost",
+        "core/places/extra_places.py::_cost",
         breaks="An added person stands far from the group.",
         find="$seen + 0.5 * $apart",
         put="$seen",
