@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -13,6 +12,7 @@ from ..core import geometry
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, require_places, require_together
 from ..core.places import drawing, extra_places, from_boxes, group, layouts, person_region, placing, regions
+from ..core.places.actions import ACTIONS, GROUP_PHOTO
 from ..core.places.from_boxes import EXAMPLE, for_editor
 from ..core.places.person_region import ALL_PEOPLE, Extent, RegionShape
 from .categories import IN_PLACES
@@ -182,16 +182,26 @@ class LayoutForAGroup(io.ComfyNode):
                 io.Int.Input("rows", default=0, min=0, max=group.MOST_ROWS),
                 *_canvas(1024),
                 CastSocket.Input("cast", optional=True),
-                io.Combo.Input("action", options=list(group.ACTIONS), default=group.GROUP_PHOTO, optional=True),
+                io.Combo.Input("action", options=list(ACTIONS), default=GROUP_PHOTO, optional=True),
             ],
             outputs=_layout_outputs(),
         )
 
     @classmethod
-    def execute(cls, count: int, cast: Cast | None = None, **how: Any) -> io.NodeOutput:
+    def execute(
+        cls,
+        count: int,
+        framing: str,
+        rows: int,
+        width: int,
+        height: int,
+        cast: Cast | None = None,
+        action: str = GROUP_PHOTO,
+    ) -> io.NodeOutput:
         require_together(cast, "Layout for a Group")
         people = len(cast.people) if cast else count
-        return _shown(cls, group.layout(people, **how), group.notes(people, **how))
+        layout = group.layout(people, framing, rows, width, height, action)
+        return _shown(cls, layout, group.notes(people, framing, rows, width, height, action))
 
 
 class PlaceCast(io.ComfyNode):

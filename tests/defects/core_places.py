@@ -360,9 +360,9 @@ DEFECTS = [
         promise="group layouts",
     ),
     Defect(
-        "core/places/group.py::_stand",
+        "core/places/group.py::Formation.spacing",
         breaks="Group layouts of saved workflows are drawn elsewhere.",
-        find="$height * 0.6",
+        find="$height * _LIFT",
         put="$height * 0.5",
         caught_by="tests/unit/test_layouts_group.py::test_every_layout_is_as_it_always_was[group photo]",
         promise="group layouts",
@@ -474,13 +474,13 @@ DEFECTS = [
     Defect(
         "core/places/placing.py::assign",
         breaks="Last places gives the first ones, of those who stay.",
-        find="return (*$entries, *$map)",
-        put="return (*$map, *$entries)",
+        find="return (*$free, *$people)",
+        put="return (*$people, *$free)",
         caught_by="tests/unit/test_adding.py::test_people_take_the_last_places",
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/placing.py::assign",
+        "core/places/placing.py::_by_size",
         breaks="Largest faces gives the smallest ones.",
         find="-$sizes",
         put="$sizes",
@@ -506,7 +506,7 @@ DEFECTS = [
     Defect(
         "core/places/placing.py::troubles",
         breaks="People of weight 0 are said to overlap others.",
-        find=("if $one.weight > 0:\n    $append"),
+        find="if $standing.person.weight > 0:\n    $append",
         put="$append",
         caught_by="tests/unit/test_placing.py::test_report_says_who_stands_where_and_what_may_go_wrong[overlap]",
         promise="people stand where they were put",
