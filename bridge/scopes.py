@@ -18,7 +18,7 @@ from ..core.places import drawing, regions
 from . import notes, unet
 from .carried import put
 from .conditioning import Canvas, Conditioning, check_conditioning
-from .injections import Injection, InjectionsRun
+from .cross_attention.injections import Injection, InjectionsRun
 from .load import Loaded
 from .presence import NamedRange, announced, of_people
 from .runs import Run, patched

@@ -13,8 +13,8 @@ from torch.nn.functional import interpolate
 from ..core.attention import Block, decoupled, on_grid, region_weights
 from ..core.errors import LikenessError
 from .carried import chunks_of
-from .cross_attention import as_many
-from .injections import Injection
+from .cross_attention.injections import Injection
+from .cross_attention.row_tracking import repeat_rows
 from .per_thread import PerThread
 from .unet import Grid, Options, Replacement, attend_with, grid_of
 
@@ -83,8 +83,8 @@ class TokenControlNet(comfy.controlnet.ControlNet):
             tokens = torch.cat([tokens, self.outside.expand(len(tokens), 1, -1, -1)], dim=1)
         if injections[0].boxes is not None:
             each = [one.by_person(one.boxes).sum(dim=0) for one in injections if one.boxes is not None]
-            boxes = as_many(torch.cat(each), len(x), dim=0)
-        rows = as_many(tokens.flatten(1, 2), len(x), dim=0)
+            boxes = repeat_rows(torch.cat(each), len(x), dim=0)
+        rows = repeat_rows(tokens.flatten(1, 2), len(x), dim=0)
         context = rows.to(x.device, self.manual_cast_dtype or self.control_model.dtype)
         return _Network(self.control_model, regions, boxes), context
 

@@ -17,10 +17,13 @@ from torch import Tensor
 
 from ...bridge import conditioning, notes, schema, scopes
 from ...bridge.conditioning import ID_TOKENS, Canvas, Conditioning, ControlAttachment, IDTokens
-from ...bridge.cross_attention import WHOSE, deaf_layers, place_of
+from ...bridge.cross_attention.layers import place_of
+from ...bridge.cross_attention.other_attention import deaf_layers
+from ...bridge.cross_attention.regional_text import RegionalText, everywhere, repeats, standing_in
+from ...bridge.cross_attention.regional_text_run import RegionalTextBatch, RegionalTextRun
+from ...bridge.cross_attention.row_tracking import WHOSE
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, announced, of_people
-from ...bridge.regional_text import RegionalText, RegionalTextBatch, RegionalTextRun, everywhere, repeats, standing_in
 from ...bridge.remarks import Pictures
 from ...bridge.runs import Given, patched, read_by
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...bridge import notes, schema, scopes
 from ...bridge.conditioning import Conditioning, ControlAttachment, check_control_net
-from ...bridge.injections import Injection
+from ...bridge.cross_attention.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange
 from ...bridge.remarks import Pictures

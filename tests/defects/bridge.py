@@ -231,15 +231,15 @@ DEFECTS = [
         promise="paths are safe",
     ),
     Defect(
-        "bridge/injections.py::Injection.shares",
+        "bridge/cross_attention/injections.py::Injection.shares",
         breaks="Injections of a cast by region ignore the face boxes in the UNet.",
-        find="return $value",
+        find="return self.boxes",
         put="return None if self.regions is None else region_weights(self.regions)",
         caught_by="tests/parity/test_instant_id_parity.py::test_inside_the_face_boxes_alone[2]",
         promise="InstantID: region",
     ),
     Defect(
-        "bridge/injections.py::Injection.shares",
+        "bridge/cross_attention/injections.py::Injection.shares",
         breaks="Two people act in each other's place.",
         find="region_weights($regions)",
         put="region_weights($regions.flip(0))",
@@ -468,7 +468,7 @@ DEFECTS = [
         promise="the picture is right or the node says so",
     ),
     Defect(
-        "bridge/regional_lora.py::RegionalLora.shares",
+        "bridge/cross_attention/regional_lora.py::RegionalLora.shares",
         breaks="Two people's LoRAs act in each other's place.",
         find="region_weights($regions)",
         put="region_weights($regions.flip(0))",
@@ -479,7 +479,7 @@ DEFECTS = [
         promise="LoRA per Person: region",
     ),
     Defect(
-        "bridge/lora_readers.py::_put_back",
+        "bridge/cross_attention/lora_readers.py::_put_back",
         breaks="After a run the layers of the user's own MODEL go on being called through ours.",
         find='vars($module).pop("forward", None)',
         put="None",
@@ -487,7 +487,7 @@ DEFECTS = [
         promise="LoRA per Person: A-B-A",
     ),
     Defect(
-        "bridge/regional_lora.py::NodeLoras.added",
+        "bridge/cross_attention/regional_lora.py::NodeLoras.added",
         breaks="Of a GLoRA the half in front of a layer is missing.",
         find="$layer.in_front",
         put="()",
@@ -495,7 +495,7 @@ DEFECTS = [
         promise="LoRA per Person: parity",
     ),
     Defect(
-        "bridge/regional_lora.py::NodeLoras._weighted",
+        "bridge/cross_attention/regional_lora.py::NodeLoras._weighted",
         breaks="Everybody's LoRA acts in the whole picture.",
         find="$x * $weights.to($x)",
         put="$x",
@@ -503,7 +503,7 @@ DEFECTS = [
         promise="LoRA per Person: region",
     ),
     Defect(
-        "bridge/regional_text.py::RegionalText.owners",
+        "bridge/cross_attention/regional_text.py::RegionalText.owners",
         breaks="Words about the second person are heard where the first stands.",
         find="torch.arange($first, $first + $len)",
         put="torch.full(($len,), $first)",
@@ -511,7 +511,7 @@ DEFECTS = [
         promise="Prompt per Person: second picture",
     ),
     Defect(
-        "bridge/regional_text.py::spoken",
+        "bridge/cross_attention/regional_text.py::appended_text",
         breaks="The words about each person are read in the other's place.",
         find="RegionalText(object(), WHOLE_SCHEDULE, $regions, $$rest)",
         put="RegionalText(object(), WHOLE_SCHEDULE, $regions.flip(0), $$rest)",
@@ -522,7 +522,7 @@ DEFECTS = [
         promise="Prompt per Person: region",
     ),
     Defect(
-        "bridge/regional_text.py::standing_in.bound",
+        "bridge/cross_attention/regional_text.py::id_tokens_by_region.by_region",
         breaks="Everybody's ID tokens are heard in the first one's region.",
         find="($each,) * $people",
         put="($each * $people,)",
@@ -532,10 +532,10 @@ DEFECTS = [
         promise="ID tokens by region: region",
     ),
     Defect(
-        "bridge/regional_text.py::RegionalTextBatch._of",
+        "bridge/cross_attention/regional_text_run.py::TextBiases._regions_of",
         breaks="Words are quieter beside a longer negative, whose text the host repeats.",
-        find="[$value for $x in $chunk]",
-        put="[$x.regions for $x in $chunk]",
+        find="$text.regions * $text.repeats_in($tokens)",
+        put="$text.regions",
         caught_by=(
             "tests/host/test_regional_text.py::test_words_of_one_person_heard_everywhere_are_a_longer_prompt[1.0-154]"
         ),
@@ -747,7 +747,7 @@ DEFECTS = [
     Defect(
         "bridge/token_control_net.py::TokenControlNet._made",
         breaks="In a batch rows of positive and negative are mixed up in IdentityNet.",
-        find="as_many($tokens.flatten(1, 2), len($x), dim=0)",
+        find="repeat_rows($tokens.flatten(1, 2), len($x), dim=0)",
         put="$tokens.flatten(1, 2).repeat(len($x) // len($tokens), 1, 1)",
         caught_by="tests/parity/test_instant_id_parity.py::test_sampling_equals_diffusers[ranges, batch of two]",
         promise="InstantID: row order",
