@@ -16,8 +16,9 @@ from ..core.methods import Method
 from ..core.people import Cast, Identity, Person, PlacedCast, is_a, require_places
 from ..core.places import drawing, regions
 from . import notes, unet
+from .canvas import Canvas
 from .carried import put
-from .conditioning import Canvas, Conditioning, check_conditioning
+from .conditioning import Conditioning, check_conditioning
 from .cross_attention.injections import Injection, InjectionsRun
 from .load import Loaded
 from .presence import NamedRange, announced, of_people

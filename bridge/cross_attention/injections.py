@@ -13,8 +13,8 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ...core.attention import Attend, Block, decoupled, on_grid, region_weights
+from ..canvas import Canvas
 from ..carried import Carried, cut_regions
-from ..conditioning import Canvas
 from ..runs import Given
 from ..unet import Grid, Options, Replacement, attend_with, grid_of
 from .layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace

@@ -14,7 +14,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ...core.attention import Block
-from ..conditioning import check_canvases
+from ..canvas import check_canvases
 from ..runs import Batch, Given, Run, rows_made
 from ..unet import Grid, Options, Replacement, grids, layers_of, replaced, standing, unet_of, with_patches
 from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch

@@ -35,8 +35,8 @@ from torch import Tensor, nn
 
 from ...core.attention import on_grid, region_weights
 from ...core.errors import BadSetup
+from ..canvas import Canvas
 from ..carried import Carried
-from ..conditioning import Canvas
 from ..runs import Given, rows_made
 from ..unet import Grid, Options, Replacement, attend_with, grid_of, grids, modules_of_unet, transformers, with_patch
 from .layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace

@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..canvas import Canvas
 from ..carried import Carried, put
-from ..conditioning import ID_TOKENS, Canvas, Conditioning, Entry, IDTokens
+from ..conditioning import ID_TOKENS, Conditioning, Entry, IDTokens
 from ..schedule import WHOLE_SCHEDULE
 
 

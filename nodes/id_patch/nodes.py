@@ -16,7 +16,9 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ...bridge import conditioning, notes, schema, scopes
-from ...bridge.conditioning import ID_TOKENS, Canvas, Conditioning, ControlAttachment, IDTokens
+from ...bridge.canvas import Canvas
+from ...bridge.conditioning import ID_TOKENS, Conditioning, IDTokens
+from ...bridge.control_nets.attachment import ControlAttachment
 from ...bridge.cross_attention.layers import place_of
 from ...bridge.cross_attention.other_attention import deaf_layers
 from ...bridge.cross_attention.regional_text import RegionalText, everywhere, repeats, standing_in

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ...bridge import notes, schema, scopes
 from ...bridge.carried import put
-from ...bridge.conditioning import Conditioning, Side, changed_at, check_conditioning
+from ...bridge.conditioning import Conditioning, changed_at, check_conditioning
+from ...bridge.control_nets.rows import Side
 from ...bridge.cross_attention.regional_text import inline_text, without_people
 from ...bridge.cross_attention.regional_text_run import RegionalTextRun
 from ...bridge.encode import TEXT_WIDTH, check_family, vision_of
