@@ -129,6 +129,3 @@ class CrossAttentionRun(Run):
         if key not in self._ready:
             self._ready[key] = make(place)
         return self._ready[key]
-
-
-place_of = query_place

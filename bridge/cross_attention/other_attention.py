@@ -76,6 +76,3 @@ def _extra_options(transformer: Any, block: Block, grid: Grid, given: Given) -> 
     extra_options["original_shape"] = list(given.x.shape)
     extra_options["activations_shape"] = [len(given.x), transformer.attn2.to_q.out_features, *grid]
     return extra_options
-
-
-deaf_layers = layers_ignoring_text

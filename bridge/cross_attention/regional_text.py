@@ -178,8 +178,3 @@ def times_repeated(text: Tensor) -> Tensor:
             repeated = (channel[:, length:] == channel[:, :-length]).all(dim=1) & differs
             times = torch.where(repeated, tokens // length, times)
     return times
-
-
-standing_in = id_tokens_by_region
-everywhere = id_tokens_read_everywhere
-repeats = times_repeated

@@ -103,7 +103,6 @@ class RegionalTextBatch(CrossAttentionBatch):
         self._text_tokens = text_tokens
         self._place = place
         self._ignoring = ignoring
-        self._deaf = ignoring
         self.appended_count = max(_appended_count(texts) for texts in chunks)
         self._appended = place.put(_appended_tokens(chunks, place.rows, self.appended_count))
         self.biases = TextBiases(chunks, text_tokens, self.appended_count, place)

@@ -134,6 +134,3 @@ def repeat_rows(x: Tensor, rows: int, dim: int) -> Tensor:
     if x.shape[dim] == rows:
         return x
     return x.repeat_interleave(rows // x.shape[dim], dim=dim)
-
-
-WHOSE = SOURCE_ROWS
