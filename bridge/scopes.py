@@ -17,9 +17,10 @@ from ..core.people import Cast, Identity, Person, PlacedCast, is_a, require_plac
 from ..core.places import drawing, regions
 from ..core.places.person_region import Extent, RegionShape
 from . import notes, unet
+from .canvas import Canvas
 from .carried import put
-from .conditioning import Canvas, Conditioning, check_conditioning
-from .injections import Injection, InjectionsRun
+from .conditioning import Conditioning, check_conditioning
+from .cross_attention.injections import Injection, InjectionsRun
 from .load import Loaded
 from .presence import NamedRange, announced, of_people
 from .runs import Run, patched

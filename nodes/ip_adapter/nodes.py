@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from ...bridge import encode, lora, notes, schema, scopes, unet
 from ...bridge.conditioning import Conditioning
-from ...bridge.injections import Injection
+from ...bridge.cross_attention.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
 from ...bridge.schedule import schedule_range

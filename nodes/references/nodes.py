@@ -18,8 +18,9 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ...bridge import dit, notes, schema
+from ...bridge.canvas import Canvas
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost, put
-from ...bridge.conditioning import Canvas, Conditioning
+from ...bridge.conditioning import Conditioning
 from ...bridge.dit import TOKEN, Attention, around_attention, tokens_of
 from ...bridge.presence import NamedRange, announced, of_people
 from ...bridge.runs import Batch, Given, Run, entries, patched
