@@ -18,6 +18,9 @@ const escaped = (text) => text.replace(/[.*+?^${}()|[\]\\/-]/g, "\\$&");
 const isSeveralWords = (text) => /^[A-Z]\S* \S/.test(text);
 const isCode = (name) => name.includes("_");
 
+/** "Cast (people)" is called Cast in messages. */
+const withoutRemark = (title) => title.replace(/ *[(（][^()（）]*[)）]$/, "");
+
 /** A pattern for any of these texts, the longest first; one that fits nothing where there are none. */
 function anyOf(texts) {
   const longestFirst = [...new Set(texts)].filter(Boolean).sort((a, b) => b.length - a.length);
@@ -44,8 +47,9 @@ class Words {
   }
 
   addNode(type, definition, shown) {
-    this.types.set(definition.display_name, type);
-    if (shown?.display_name) this.titles.set(definition.display_name, shown.display_name);
+    const title = withoutRemark(definition.display_name);
+    this.types.set(title, type);
+    if (shown?.display_name) this.titles.set(title, withoutRemark(shown.display_name));
     const fields = new Map();
     const outputs = Object.entries(definition.outputs ?? {}).map(([number, output]) => [output.name, number]);
     for (const [name, number] of outputs) {

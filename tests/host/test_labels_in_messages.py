@@ -2,6 +2,7 @@
 behind it that this editor shows; in English every message stays as it is."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +24,7 @@ def labelled(name: str, label: str) -> str:
 
 
 def title(node_id: str, english: str) -> str:
-    return labelled(english, NODES[f"{node_id}/display_name"])
+    return labelled(english, re.sub(r" *[(（].*", "", NODES[f"{node_id}/display_name"]))  # noqa: RUF001
 
 
 def field(node_id: str, input_id: str, english: str = "") -> str:
@@ -197,5 +198,5 @@ def test_check_files_speaks_chinese(in_chinese: Visit) -> None:
         f".filter(text => /{ENGLISH}/.test(text.replace(/\\S*[/.\\\\]\\S*/g, '')))"
     )
     assert left == []
-    assert visit.page.evaluate("visitor.text().includes('入门模板 还需处理')")  # noqa: RUF001
+    assert visit.page.evaluate("visitor.text().includes('入门模板 还需处理')")
     visit.page.ask("closeDialogs")

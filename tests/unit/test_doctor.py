@@ -394,7 +394,7 @@ def texts(report: Diagnosis) -> Iterator[str]:
 def check(report: Diagnosis, models: Path) -> None:
     for text in texts(report):
         # What torch and safetensors say of a damaged file stays as they say it.
-        bare = re.sub("字节；.*）", "", translated(text).replace(str(models), "MODELS"))
+        bare = re.sub("字节；.*）", "", translated(text).replace(str(models), "MODELS"))  # noqa: RUF001
         assert not ENGLISH.search(bare), (text, bare)
         is_sentence = ENGLISH.search(text.replace(str(models), "MODELS"))
         assert translated(text) != text or not is_sentence, text
