@@ -67,6 +67,10 @@ class ModelMissing(LikenessError):
         super().__init__(f"{what} was not found: {listed(files)} {are} {where}.", advice)
 
 
+class RecogniserMissing(ModelMissing):
+    """A face recogniser is in none of the folders searched."""
+
+
 class UnsupportedCheckpoint(LikenessError):
     """A file that is not what the loader needs, named for what it is."""
 
@@ -141,7 +145,19 @@ class BadCast(LikenessError):
 
 
 class BadSetup(LikenessError):
-    """Nodes and settings that make no whole: an empty range, a missing link, a host that is too old."""
+    """Nodes and settings that make no whole: a missing link, a host that is too old. Some kinds have a class below."""
+
+
+class BadRange(BadSetup):
+    """A range of the schedule that ends before it starts."""
+
+
+class ModelNotPatched(BadSetup):
+    """A sampler whose MODEL does not come from the node that has put people or parts into its conditioning."""
+
+
+class TokensMoved(BadSetup):
+    """Another node has split or merged the tokens of the picture, where something is meant for regions of it."""
 
 
 class BadPatches(LikenessError):
