@@ -476,6 +476,14 @@ DEFECTS = [
         promise="the picture is right or the node says so",
     ),
     Defect(
+        "bridge/cross_attention/row_tracking.py::RowTracker._find",
+        breaks="Where two packs make rows, people are read in each other's rows.",
+        find="$known[$source_rows]",
+        put="$source_rows",
+        caught_by="tests/host/test_row_tracking.py::test_rows_of_rows_are_those_of_the_batch",
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
         "bridge/cross_attention/regional_lora.py::RegionalLora.shares",
         breaks="Two people's LoRAs act in each other's place.",
         find="region_weights($regions)",
