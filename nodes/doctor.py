@@ -1,8 +1,6 @@
-"""What is there of the models a workflow needs, before it is run; and what our web scripts and help pages ask for."""
+"""Check Model Files: what is there of the models that a workflow needs, before it is run."""
 
-import asyncio
 import json
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,11 +16,10 @@ from ..core.models import doctor, findings, manifest, needs
 from ..core.models.findings import MISPLACED, OK, Diagnosis, Finding
 from ..core.names import among
 from ..core.previews import table
-from ..core.text import NAME, in_one_line, plain
+from ..core.text import NAME, plain
 from .categories import IN_FILES
 
 THIS, STARTS, ALL = "this workflow", "start templates", "all templates"
-MISSING = "/likeness/missing"
 _PACK = Path(__file__).absolute().parents[1]
 _TEMPLATES = _PACK / "workflows"
 _TITLES = _PACK / "locales" / "en" / "main.json"
@@ -73,13 +70,6 @@ def _template(name: str) -> dict[str, Any]:
     return json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8"))
 
 
-def missing(graph: Mapping[str, Any]) -> list[Finding]:
-    """What a workflow needs and is not there or not in order; nothing where the demo's stand-ins are chosen."""
-    if needs.chooses_standins(graph):
-        return []
-    return doctor.to_fix(needs.wanted(graph), folders.of_models())
-
-
 def _around() -> tuple[Finding, ...]:
     import comfyui_version
 
@@ -89,44 +79,6 @@ def _around() -> tuple[Finding, ...]:
     machine = Finding("torch", OK, (f"{torch.__version__} on {name}{memory}",))
     installed = [Finding("Likeness", MISPLACED, (text,)) for text in copies.faults()]
     return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine, *installed)
-
-
-def serve() -> None:
-    """Add the routes to the running server, if any.
-
-    Pictures of translated help pages: these lie one folder deeper than the English ones and link to ../img, as GitHub
-    reads them. The host's help panel reads all links from web/docs, so there they lead to web/img.
-    """
-    server = notes.running_server()
-    # Of two copies of the pack the first answers: the server does not start with a route twice.
-    if server is None or any(route.path == MISSING for route in server.routes):
-        return
-    server.routes.post(MISSING)(_missing)
-    server.routes.static(f"/extensions/{_PACK.name}/img", _PACK / "web" / "docs" / "img")
-
-
-async def _missing(request: Any) -> Any:
-    """A workflow is posted as it is saved; the answer names the files that are missing or not in order, and says how
-    large the downloads are together, of how many of them nobody says it, and whether all are simply missing. It reads
-    the disk beside the server's loop: a network drive may take its time."""
-    try:
-        body = await request.read()  # not text(), which fails with an encoding that a sender makes up
-        found = await asyncio.to_thread(lambda: missing(needs.workflow(body.decode())))
-    except (ValueError, sys.modules["server"].web.RequestPayloadError) as error:  # the latter: not packed as it says
-        return _json({"error": in_one_line(error)}, 400)
-    sizes = [finding.fetch.size for finding in found if finding.fetch]
-    known = sum(size for size in sizes if size is not None)
-    answer = {
-        "names": [finding.name for finding in found],
-        "size": manifest.human(known) if known else "",
-        "unsized": sizes.count(None),
-        "absent": all(finding.state == findings.MISSING for finding in found),
-    }
-    return _json(answer)
-
-
-def _json(answer: Any, status: int = 200) -> Any:
-    return sys.modules["server"].web.json_response(answer, status=status)
 
 
 SHOWN = "likeness_doctor"

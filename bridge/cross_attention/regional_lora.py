@@ -34,7 +34,7 @@ from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
 from ...core.attention import on_grid, region_weights
-from ...core.errors import BadSetup
+from ...core.errors import TokensMoved
 from ..canvas import Canvas
 from ..carried import Carried
 from ..runs import Given, rows_made
@@ -48,7 +48,7 @@ _TEXT = "likeness_text"
 """In the extra_options of a layer, which the host gives to its attn2 patches and then to attention: a `LayerText`."""
 
 
-class LoraTokensMoved(BadSetup):
+class LoraTokensMoved(TokensMoved):
     """Another node has split or merged the tokens of the picture, where LoRAs are meant for regions of it."""
 
 

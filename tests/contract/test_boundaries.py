@@ -189,8 +189,8 @@ def test_what_is_kept_of_files_and_pictures_has_an_end(root: Path) -> None:
 
 
 CAUGHT = {
-    "core/body_surface/iuv.py",  # bodies of nodes/body_surface.py
-    "core/body_surface/network.py",  # _network of nodes/body_surface.py
+    "core/body_surface/iuv.py",  # bodies of bridge/body_surface.py
+    "core/body_surface/network.py",  # network_of of bridge/body_surface.py
     "core/models/torchscript.py",  # its weights
     "nodes/id_patch/net.py",  # build of bridge/load.py
     "core/inputs.py",  # its held

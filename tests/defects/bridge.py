@@ -4,6 +4,14 @@ from anchors import Defect
 
 DEFECTS = [
     Defect(
+        "bridge/body_surface.py::_bodies",
+        breaks="All bodies are drawn where one was asked for.",
+        find="$bodies.surest($most)",
+        put="$bodies.surest(0)",
+        caught_by="tests/host/test_body_surface_nodes.py::test_at_most_so_many_bodies_are_drawn",
+        promise="body surfaces",
+    ),
+    Defect(
         "bridge/conditioning.py::changed_at",
         breaks="The range that another node gave to an entry is overwritten.",
         find="$start = $options.get('clip_start_percent', 0.0)\n$end = $options.get('clip_end_percent', 1.0)",
@@ -468,6 +476,14 @@ DEFECTS = [
         promise="the picture is right or the node says so",
     ),
     Defect(
+        "bridge/cross_attention/row_tracking.py::RowTracker._find",
+        breaks="Where two packs make rows, people are read in each other's rows.",
+        find="$known[$source_rows]",
+        put="$source_rows",
+        caught_by="tests/host/test_row_tracking.py::test_rows_of_rows_are_those_of_the_batch",
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
         "bridge/cross_attention/regional_lora.py::RegionalLora.shares",
         breaks="Two people's LoRAs act in each other's place.",
         find="region_weights($regions)",
@@ -817,5 +833,21 @@ DEFECTS = [
             "tests/host/test_any_model.py::test_a_transformer_is_refused_by_name[FLUX.2-LikenessApplyInstantID]"
         ),
         promise="templates: refused by name",
+    ),
+    Defect(
+        "bridge/missing_files.py::missing",
+        breaks="The editor asks for gigabytes that the miniature does not need.",
+        find="needs.chooses_standins($graph)",
+        put="False",
+        caught_by="tests/host/test_doctor_node.py::test_the_editor_is_told_what_is_missing",
+        promise="missing files",
+    ),
+    Defect(
+        "bridge/missing_files.py::_missing",
+        breaks="The doctor leaves the last missing file out.",
+        find="lambda: $missing",
+        put="lambda: $missing[:-1]",
+        caught_by="tests/host/test_doctor_node.py::test_the_editor_is_told_what_is_missing",
+        promise="doctor: its list is all that a run asks for",
     ),
 ]

@@ -4,30 +4,6 @@ from anchors import Defect
 
 DEFECTS = [
     Defect(
-        "nodes/body_surface.py::_bodies",
-        breaks="All bodies are drawn where one was asked for.",
-        find="$bodies.surest($most)",
-        put="$bodies.surest(0)",
-        caught_by="tests/host/test_body_surface_nodes.py::test_at_most_so_many_bodies_are_drawn",
-        promise="body surfaces",
-    ),
-    Defect(
-        "nodes/doctor.py::missing",
-        breaks="The editor asks for gigabytes that the miniature does not need.",
-        find="needs.chooses_standins($graph)",
-        put="False",
-        caught_by="tests/host/test_doctor_node.py::test_the_editor_is_told_what_is_missing",
-        promise="missing files",
-    ),
-    Defect(
-        "nodes/doctor.py::_missing",
-        breaks="The doctor leaves the last missing file out.",
-        find="lambda: $missing",
-        put="lambda: $missing[:-1]",
-        caught_by="tests/host/test_doctor_node.py::test_the_editor_is_told_what_is_missing",
-        promise="doctor: its list is all that a run asks for",
-    ),
-    Defect(
         "nodes/doctor.py::CheckModelFiles.define_schema",
         breaks="A node cannot be found in saved workflows.",
         find="'LikenessCheckModelFiles'",
