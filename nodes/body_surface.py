@@ -18,7 +18,7 @@ from ..bridge import folders, load, notes
 from ..bridge.notes import stepwise
 from ..bridge.schema import advanced
 from ..core import geometry, pictures
-from ..core.body_surface import iuv
+from ..core.body_surface import iuv, part_masks
 from ..core.body_surface.network import DensePose, own_weights
 from ..core.errors import BadParts, BadPhoto, UnsupportedCheckpoint
 from ..core.geometry import Fit
@@ -67,7 +67,7 @@ class _Picture:
     @classmethod
     def of(cls, photo: Tensor) -> "_Picture":
         """photo: (H, W, 3) float 0..1."""
-        size = iuv.looked_at(photo.shape[1], photo.shape[0])
+        size = iuv.network_size(photo.shape[1], photo.shape[0])
         resized = as_picture(photo).resize(size, Image.Resampling.BILINEAR)
         digest = hashlib.sha256(f"{size}".encode() + resized.tobytes()).digest()
         return cls(digest, torch.as_tensor(np.array(resized)))
@@ -86,7 +86,7 @@ def _bodies(path: str, size: int, changed: int, picture: _Picture, most: int) ->
         with torch.inference_mode():
             # (H, W, 3) -> (3, H, W)
             outputs = network.model(load.on_device(network, picture.pixels.movedim(-1, 0)))
-        return iuv.bodies(outputs).surest(most)
+        return iuv.read_bodies(outputs).surest(most)
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise  # the file may be good
     except (RuntimeError, ValueError) as error:
@@ -98,17 +98,17 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
     """The bodies of each photo (B, H, W, 1|3|4) on a canvas.
 
     size: (width, height) of the canvas in pixels, 0 for that of the photo. fit: of geometry.FITS. most: bodies of a
-    photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for no body, BadSize (see iuv.drawn).
+    photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for no body, BadSize (see iuv.draw).
     """
     file = stamp(path)
     high, wide = photos.shape[1:3]
     width = size[0] or wide
     height = size[1] or high
-    to_photo = Fit.into(iuv.looked_at(wide, high), (wide, high), "stretch")
+    to_photo = Fit.into(iuv.network_size(wide, high), (wide, high), "stretch")
     onto = to_photo.then(Fit.into((wide, high), (width, height), fit))
     surfaces = list[iuv.Surface]()
     for number, photo in enumerate(stepwise(list(as_rgb(photos))), 1):
-        surface = iuv.drawn(_bodies(*file, _Picture.of(photo), most), onto, width, height)
+        surface = iuv.draw(_bodies(*file, _Picture.of(photo), most), onto, width, height)
         if not surface.person.any():
             which = f"photo {number} of {len(photos)}" if len(photos) > 1 else "the photo"
             advice = "Use a photo that shows a person larger and from the head down; Draw Skeletons needs none."
@@ -118,16 +118,18 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
 
 
 SWITCHED_ON = ("torso", "upper_arms", "forearms")
-"""Groups of iuv.GROUPS that are masked by default: what a jacket covers."""
+"""Groups of part_masks.GROUPS that are masked by default: what a jacket covers."""
 
 
 def _mask_inputs() -> list[io.Input]:
     """The parts of the body that are masked: a switch per group, and the side."""
     inputs = list[io.Input]()
-    for name in iuv.GROUPS:
+    for name in part_masks.GROUPS:
         switch = io.Boolean.Input(name, default=name in SWITCHED_ON, optional=True)
         inputs.append(switch if name in SWITCHED_ON else advanced(switch))
-    inputs.append(advanced(io.Combo.Input("side", options=list(iuv.SIDES), default=iuv.SIDES[0], optional=True)))
+    inputs.append(
+        advanced(io.Combo.Input("side", options=list(part_masks.SIDES), default=part_masks.SIDES[0], optional=True))
+    )
     return inputs
 
 
@@ -172,21 +174,21 @@ class DetectBodySurface(io.ComfyNode):
         width: int,
         height: int,
         fit: str,
-        side: str = iuv.SIDES[0],
+        side: str = part_masks.SIDES[0],
         **switches: bool,
     ) -> io.NodeOutput:
-        groups = [name for name in iuv.GROUPS if switches.get(name, name in SWITCHED_ON)]
-        iuv.require_part(groups)
+        groups = [name for name in part_masks.GROUPS if switches.get(name, name in SWITCHED_ON)]
+        part_masks.require_part(groups)
         if width and height:
             geometry.check_size("The new picture", width, height)
         surfaces = detect(FILE.path(file), image, (width, height), fit, people)
         notes.tell(notes.node_of(cls), "\n".join(pictures.reminder([("the pose", image[0])])))
         drawn = torch.stack([surface.image for surface in surfaces])
-        shown = iuv.over(drawn, image, fit)
+        shown = iuv.over_photos(drawn, image, fit)
         masks_of_people = torch.cat([surface.people for surface in surfaces])
         mask: Any
         try:
-            mask = iuv.part_masks(surfaces, groups, side)
+            mask = part_masks.part_masks(surfaces, groups, side)
         except BadParts as unseen:
             # A photo that is the pose alone need not show them: only what the mask is connected to is stopped.
             mask = ExecutionBlocker(str(unseen))
