@@ -154,6 +154,10 @@ async function readWords() {
     const shown = LiteGraph.registered_node_types[type]?.title;
     if (shown && isSeveralWords(title)) titles.set(title, shown);
   }
+  for (const [title, shown] of [...titles]) {
+    const bare = withoutRemark(title);
+    if (!titles.has(bare)) titles.set(bare, withoutRemark(shown)); // "CLIP Text Encode (Prompt)"
+  }
   const ours = tables[language];
   words = new Words(ours, tables.en?.nodeDefs ?? {}, ours?.nodeDefs ?? {}, titles);
 }
