@@ -162,13 +162,13 @@ async function readWords() {
   words = new Words(ours, tables.en?.nodeDefs ?? {}, ours?.nodeDefs ?? {}, titles);
 }
 
-function labelRunError({ detail }) {
-  if (!words || !isOurs(detail?.node_type)) return;
+function labelRunError(detail) {
+  if (!isOurs(detail?.node_type)) return;
   detail.exception_message = words.put(String(detail.exception_message), detail.node_type);
 }
 
-function labelNote({ detail }) {
-  if (!words || typeof detail?.text !== "string") return;
+function labelNote(detail) {
+  if (typeof detail?.text !== "string") return;
   const node = find(detail.nodeId).at(-1);
   if (isOurs(node?.type) || node?.subgraph) detail.text = words.put(detail.text, node.type);
 }
@@ -199,6 +199,18 @@ function watchAnswers() {
   };
 }
 
+const LABELLED = { execution_error: labelRunError, progress_text: labelNote };
+
+/** What the host tells the page passes here before anybody hears of it. To listen would be too late: the editor has
+ * listened for longer, and keeps a copy of the text. */
+function watchEvents() {
+  const tell = api.dispatchCustomEvent;
+  api.dispatchCustomEvent = function (type, detail) {
+    if (words) LABELLED[type]?.(detail);
+    return tell.call(this, type, detail);
+  };
+}
+
 /** The editor translates what the host tells of nodes as soon as it has it. */
 function watchDefinitions() {
   const ask = api.getNodeDefs;
@@ -215,9 +227,7 @@ app.registerExtension({
   init() {
     watchDefinitions();
     watchAnswers();
-    // Capturing: before the editor reads the same event, which it has listened to for longer.
-    api.addEventListener("execution_error", labelRunError, { capture: true });
-    api.addEventListener("progress_text", labelNote, { capture: true });
+    watchEvents();
   },
   async setup() {
     await readWords();
