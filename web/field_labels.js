@@ -5,11 +5,14 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { find, isOurs, settingOf } from "./ours.js";
+import { translated } from "./sentences.js";
 
 // Of locales/<language>/main.json: labels in our templates, words of lists, and what the editor calls its own buttons.
 const TEMPLATE_LABELS = "likenessLabels";
 const OPTIONS = "likenessOptions";
 const BUTTONS = "likenessButtons";
+
+const DOCTOR = "LikenessCheckModelFiles"; // whose note is a report, of whole sentences that locales has
 
 const english = new Map(); // node type -> its English title, for nodes of the host and of other packs too
 let words = null; // null where the editor is English
@@ -170,7 +173,8 @@ function labelRunError(detail) {
 function labelNote(detail) {
   if (typeof detail?.text !== "string") return;
   const node = find(detail.nodeId).at(-1);
-  if (isOurs(node?.type) || node?.subgraph) detail.text = words.put(detail.text, node.type);
+  if (node?.type === DOCTOR) detail.text = detail.text.split(/ *\n/).map((line) => translated(line)).join("  \n");
+  else if (isOurs(node?.type) || node?.subgraph) detail.text = words.put(detail.text, node.type);
 }
 
 /** What the host answers to a prompt that it has refused, all of it or in part. */

@@ -202,5 +202,7 @@ def test_check_files_speaks_chinese(in_chinese: Visit) -> None:
         f".filter(text => /{ENGLISH}/.test(text.replace(/\\S*[/.\\\\]\\S*/g, '')))"
     )
     assert left == []
-    assert visit.page.evaluate("visitor.text().includes('入门模板 还需处理')")
+    under_node = "app.graph._nodes[0].widgets.find(entry => entry.name == '$$node-text-preview').value"
+    for shown in ("visitor.text()", under_node):
+        assert visit.page.evaluate(f"{shown}.includes('入门模板 还需处理')"), shown
     visit.page.ask("closeDialogs")
