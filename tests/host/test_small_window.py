@@ -1,5 +1,5 @@
-"""How templates open from the gallery: whole and as large as the window allows, or as an app where they could not be read;
-all else opens as it was saved."""
+"""How templates open from the gallery: whole and as large as the window allows, or as an app where they could not be
+read; all else opens as it was saved."""
 
 import json
 from pathlib import Path
