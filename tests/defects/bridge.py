@@ -478,7 +478,7 @@ DEFECTS = [
     Defect(
         "bridge/cross_attention/row_tracking.py::RowTracker._find",
         breaks="Where two packs make rows, people are read in each other's rows.",
-        find="$known[$source_rows]",
+        find="$source_rows if $known is None else $known[$source_rows]",
         put="$source_rows",
         caught_by="tests/host/test_row_tracking.py::test_rows_of_rows_are_those_of_the_batch",
         promise="the picture is right or the node says so",
