@@ -16,10 +16,9 @@ SMALL = value("small()")
 WIDE = {"positive": value("text(1, 2048)"), "negative": value("text(2, 2048)"), "clip": value("sdxl_clip()")}
 GRAPHS = {
     "LikenessSharePartsAttention": 2, "LikenessApplyInfiniteYou": 2, "LikenessPromptPerPerson": 2,
-    "LikenessBindReferences": 2,
 }  # fmt: skip
 """A recording is one of its own, and so are rows without the ControlNet, which is the positive's alone, another number
-of people who are spoken of, and references that are everybody's."""
+of people who are spoken of."""
 WHOLE = "LikenessApplyParts2Whole"
 """Whose reference UNet is made for the larger one."""
 
