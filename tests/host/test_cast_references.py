@@ -9,7 +9,7 @@ import tiny_dits
 import tiny_encoders
 import tiny_vaes
 import torch
-from attack_values import read
+from attack_values import klein
 from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_extras.nodes_edit_model import ReferenceLatent
 from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
@@ -138,7 +138,7 @@ def test_without_a_model_the_references_are_read_everywhere():
 
 
 def test_both_sides_carry_the_same_regions_where_a_model_is_connected():
-    model = read("klein()")
+    model = klein()
     positive, negative, _text, by_region = apply(KLEIN, model=model, region_strength=0.5, outside="everybody")
     ((carried,), (of_negative,)) = regional(positive).cond, regional(negative).cond
     assert carried is of_negative and by_region is not model
@@ -155,6 +155,6 @@ def weights_zero():
 
 @pytest.mark.parametrize("changed", [{"region_strength": 0.0}, {"cast": weights_zero()}], ids=["strength", "weights"])
 def test_without_a_limit_the_model_passes_through(changed):
-    model = read("klein()")
+    model = klein()
     positive, negative, _text, given_on = apply(KLEIN, model=model, **changed)
     assert given_on is model and regional(positive) is None and regional(negative) is None
