@@ -6,6 +6,7 @@ import comfy.ldm.flux.math
 import comfy.ldm.qwen_image.model
 import compiled
 import pytest
+import tiny_dits
 from attack_graphs import DEFAULTS, Node, node, ours, value
 from comfy.ldm.modules.attention import attention_pytorch
 from figures import relative
@@ -88,6 +89,13 @@ def test_parts_with_dropped_tokens_are_one_graph(monkeypatch: pytest.MonkeyPatch
     masked = ours("LikenessPart", mask=value("mask(2)[:1]"))
     picture, _ = compiled_once(known("LikenessSharePartsAttention"), monkeypatch, parts=masked)
     assert picture.isfinite().all()
+
+
+@tiny_dits.needed
+def test_references_that_everybody_reads_outside_are_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    (by_region,) = (row for row in rows() if row.kind == "LikenessPeopleAsReferences" and row.variant == "by region")
+    picture, _ = compiled_once(by_region, monkeypatch, outside="everybody")
+    assert relative(picture, latents(by_region.sampled(by_region.node(), steps=1))) > 1e-4, "it is as with nobody"
 
 
 def test_what_is_compiled_for_one_graph_is_not_taken_for_another() -> None:
