@@ -13,8 +13,10 @@ import comfy.conds
 from torch import Tensor
 from typing_extensions import Self
 
-from ..core.errors import BadSetup, LikenessError
-from .conditioning import Canvas, Conditioning, area_of
+from ..core.errors import LikenessError, ModelNotPatched
+from .areas import area_of
+from .canvas import Canvas
+from .conditioning import Conditioning
 from .schedule import ScheduleRange
 
 
@@ -68,33 +70,44 @@ class Carried:
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """The part of it that lies in an area (height, width, y, x) of a latent (height, width)."""
-        return self if self.acts is None else replace(self, regions=cut_regions(self.acts, area, latent))
+        if self.acts is None:
+            return self
+        return replace(self, regions=cut_regions(self.acts, area, latent))
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """For an entry with an area: the UNet sees only that part."""
-        return self.piece((*area, *latent), lambda: self.cut(area, latent)) if self.placed else self
+        """For an entry with an area: the UNet sees only that part. One object for each area and latent."""
+        if not self.placed:
+            return self
+        return self.piece((*area, *latent), lambda: self.cut(area, latent))
 
     def of(self, picture: int) -> Self:
-        """For one picture of a batch."""
+        """For one picture of a batch, by its number. One object for each picture that differs."""
         return self
 
-    def piece(self, which: Hashable, make: Callable[[], Self]) -> Self:
-        """Remembered, because what is worked out for it is found by it at the next step."""
-        if which not in self._pieces:
-            self._pieces[which] = make()
-        return self._pieces[which]
+    def piece(self, key: Hashable, make: Callable[[], Self]) -> Self:
+        """A part of it, made once: runs find what they have worked out for a part by this very object."""
+        if key not in self._pieces:
+            self._pieces[key] = make()
+        return self._pieces[key]
 
 
 def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> Tensor:
     """Regions (people, H, W) of the whole picture in an area (height, width, y, x) of a latent (height, width)."""
     height, width, y, x = area
-    high, wide = regions.shape[1:]
-    return regions[:, _part(y, height, high, latent[0]), _part(x, width, wide, latent[1])]
+    latent_height, latent_width = latent
+    rows = _pixels_of_cells(y, height, regions.shape[1], latent_height)
+    columns = _pixels_of_cells(x, width, regions.shape[2], latent_width)
+    return regions[:, rows, columns]
 
 
-def _part(start: int, length: int, pixels: int, cells: int) -> slice:
-    """The pixels that belong to `length` cells of a latent from `start` on: all that they touch."""
-    return slice(start * pixels // cells, -(-(start + length) * pixels // cells))
+def _pixels_of_cells(start: int, length: int, pixels: int, cells: int) -> slice:
+    """The pixels that belong to `length` cells of a latent from `start` on: all that they touch.
+
+    pixels, cells: of the whole side.
+    """
+    first = start * pixels // cells
+    end = -(-(start + length) * pixels // cells)  # rounded up
+    return slice(first, end)
 
 
 class Chunk(NamedTuple):
@@ -115,48 +128,56 @@ class Reader(Protocol):
 class CarriedCond(comfy.conds.CONDRegular):
     """A COND whose value is a tuple of Carried; joined, it becomes the rows of a run.
 
-    run: the sampling run that reads it, or None where the MODEL does not.
+    run: the sampling run that reads it, or None where the MODEL does not. pictures: of the batch. area: (height, width)
+    in latent pixels, of an entry with an area of its own.
     """
 
     def __init__(
         self, cond: tuple[Any, ...], run: Reader | None = None, pictures: int = 1, area: tuple[int, int] | None = None
     ) -> None:
         super().__init__(cond)
-        self.run, self.pictures, self.area = run, pictures, area
+        self.run = run
+        self.pictures = pictures
+        self.area = area
 
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> "CarriedCond":
+        """As the host asks before each forward. batch_size: pictures of the batch. area: of the entry, or None."""
         if area is None or self.run is None:
             return CarriedCond(self.cond, self.run, batch_size)
         place = area_of(area)
-        cropped = tuple(one.cropped(place, self.run.latent) for one in self.cond)
-        return CarriedCond(cropped, self.run, batch_size, place[:2])
+        height, width = place[:2]
+        cropped = tuple(carried.cropped(place, self.run.latent) for carried in self.cond)
+        return CarriedCond(cropped, self.run, batch_size, (height, width))
 
     def can_concat(self, other: "CarriedCond") -> bool:
-        return len(self.cond) == len(other.cond) and all(a.alike(b) for a, b in zip(self.cond, other.cond, strict=True))
+        if len(self.cond) != len(other.cond):
+            return False
+        return all(carried.alike(beside) for carried, beside in zip(self.cond, other.cond, strict=True))
 
     def concat(self, others: "Sequence[CarriedCond]") -> Tensor:
         # The host asks for this right before each forward, and would hand it to a UNet that ignores it.
         if self.run is None:
-            raise BadSetup(
+            raise ModelNotPatched(
                 "The sampler's MODEL does not come from the node that made its conditioning, so people or parts would "
                 "be lost.",
                 "Connect the model output of the last node of Likeness before the sampler that has one; other model "
                 "nodes may stand between. A sampler of another MODEL, such as the SDXL refiner, needs prompts that its "
                 "own CLIP has encoded and that go through no node of Likeness.",
             )
-        return self.run.rows(tuple(Chunk(cond.cond, cond.area) for cond in (self, *others)), self.pictures)
+        chunks = tuple(Chunk(cond.cond, cond.area) for cond in (self, *others))
+        return self.run.rows(chunks, self.pictures)
 
     def size(self) -> list[int]:
         return [1]
 
 
-def put(conditioning: Conditioning, what: Carried) -> Conditioning:
-    """Every entry with one more Carried."""
+def put(conditioning: Conditioning, carried: Carried) -> Conditioning:
+    """Every entry with one more Carried, behind those that it has."""
     entries: Conditioning = []
     for text, options in conditioning:
         conds = options.get("model_conds", {})
-        before = conds[what.key].cond if what.key in conds else ()
-        conds = {**conds, what.key: CarriedCond((*before, what))}
+        before = conds[carried.key].cond if carried.key in conds else ()
+        conds = {**conds, carried.key: CarriedCond((*before, carried))}
         entries.append([text, {**options, "model_conds": conds}])
     return entries
 

@@ -21,7 +21,7 @@ _FILES = ("__init__.py", "pyproject.toml", "models_manifest.json", "core", "brid
 
 @dataclass(frozen=True)
 class Copy:
-    """The pack in a folder, of this or another version."""
+    """The pack in a folder, of this or another version. version: "" where the folder does not say."""
 
     folder: Path
     version: str
@@ -32,13 +32,13 @@ class Copy:
 
 def copies() -> list[Copy]:
     """Every copy of the pack that ComfyUI loads from its folders of custom nodes."""
-    found: list[Copy] = []
+    loaded: list[Copy] = []
     for root in folders.folders("custom_nodes"):
         for folder in (root, *_folders_in(root)):
-            made = _copy(Path(folder))
-            if made is not None:
-                found.append(made)
-    return found
+            copy = _copy_in(Path(folder))
+            if copy is not None:
+                loaded.append(copy)
+    return loaded
 
 
 def _folders_in(root: str) -> list[str]:
@@ -54,7 +54,7 @@ def _folders_in(root: str) -> list[str]:
     return [os.path.join(root, name) for name in names]
 
 
-def _copy(folder: Path) -> Copy | None:
+def _copy_in(folder: Path) -> Copy | None:
     """The pack in this folder; None where something else lies there."""
     if not (folder / "__init__.py").is_file():
         return None
@@ -70,29 +70,29 @@ def _copy(folder: Path) -> Copy | None:
 
 def faults() -> list[str]:
     """What is wrong with how the pack is installed, and what to do; empty where nothing is."""
-    there = copies()
-    found: list[str] = []
-    if len(there) > 1:
-        places = " and ".join(map(str, there))
-        found.append(
-            f"Likeness is installed {len(there)} times: {places}. ComfyUI takes the nodes of the one that it loads "
+    loaded = copies()
+    sentences: list[str] = []
+    if len(loaded) > 1:
+        places = " and ".join(map(str, loaded))
+        sentences.append(
+            f"Likeness is installed {len(loaded)} times: {places}. ComfyUI takes the nodes of the one that it loads "
             "last, and the scripts of all, so an old one may be what runs. Delete all but one, and restart ComfyUI."
         )
     roots = {os.path.realpath(root) for root in folders.folders("custom_nodes")}
-    for copy in there:
+    for copy in loaded:
         if os.path.realpath(copy.folder) in roots:
-            found.append(
+            sentences.append(
                 f"The files of Likeness lie in {copy.folder} itself, and ComfyUI takes each of its folders for a pack: "
                 f"that is why it says IMPORT FAILED. Make a folder {copy.folder / 'likeness'}, move the files and "
                 f"folders of Likeness into it ({', '.join(_FILES)}, and the rest), and restart ComfyUI."
             )
-    return found
+    return sentences
 
 
 def warn() -> None:
     """Log the faults once for all copies: each of them has a module like this, and they share the log by its name."""
-    found = faults()
-    if found and not hasattr(logger, "likeness_told_of_copies"):
+    sentences = faults()
+    if sentences and not hasattr(logger, "likeness_told_of_copies"):
         logger.likeness_told_of_copies = True  # pyright: ignore[reportAttributeAccessIssue]
-        for text in found:
-            logger.warning(text)
+        for sentence in sentences:
+            logger.warning(sentence)

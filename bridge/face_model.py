@@ -11,7 +11,15 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor, nn
 
-from ..core.errors import BadChoice, BadSetup, LikenessError, ModelMissing, UnsupportedCheckpoint, listed
+from ..core.errors import (
+    BadChoice,
+    BadSetup,
+    LikenessError,
+    ModelMissing,
+    RecogniserMissing,
+    UnsupportedCheckpoint,
+    listed,
+)
 from ..core.faces import model, onnx_session
 from ..core.faces.analysis import Recogniser
 from ..core.faces.finding import Detection, Detector
@@ -78,7 +86,7 @@ def refusal(pack: str, recognisers: str) -> LikenessError | None:
         return None
     found = files.recognisers(known)
     if recognisers != ALL and among(recognisers, found) is None:
-        return _missing(f"The face recogniser {recognisers}", recognisers)
+        return _missing(f"The face recogniser {recognisers}", recognisers, RecogniserMissing)
     return None if found else _no_recogniser(pack)
 
 
@@ -92,7 +100,8 @@ def _no_pack(pack: str, files: Files) -> LikenessError:
 
 def _no_recogniser(pack: str) -> LikenessError:
     """Names the one that comes with a detector, where one is wanted."""
-    return _missing("A face recogniser", packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE)
+    known = packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE
+    return _missing("A face recogniser", known, RecogniserMissing)
 
 
 TORCH, ONNXRUNTIME = "torch", "onnxruntime"
@@ -240,11 +249,12 @@ def _chosen(pack: str, files: Files) -> str | None:
     return packs.chosen(among(pack, known) or pack, known, _roots())
 
 
-def _missing(what: str, key: str) -> LikenessError:
+def _missing(what: str, key: str, error: type[ModelMissing] = ModelMissing) -> LikenessError:
     """Of all folders searched it names the one that the README names: choosing is no work for somebody new."""
     published = packs.published(key)
-    if error := _dead_link(key, published):
-        return error
+    dead_link = _dead_link(key, published)
+    if dead_link is not None:
+        return dead_link
     below, files = packs.folder_and_names(published)
     roots = folders.folders(published.key)
     if published.format == "face-pack":
@@ -255,7 +265,7 @@ def _missing(what: str, key: str) -> LikenessError:
         files = names if is_root else [f"{published.name}/{name}" for name in names]
     else:
         folder = os.path.join(roots[0], *below)
-    return ModelMissing(what, files, [folder], published.url, published.size_text)
+    return error(what, files, [folder], published.url, published.size_text)
 
 
 def _dead_link(key: str, published: Model) -> folders.DeadLink | None:

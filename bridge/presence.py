@@ -20,7 +20,8 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from . import notes
-from .conditioning import AttachedEntry, AttachedRows, Conditioning, Side, sample_of
+from .conditioning import Conditioning
+from .control_nets.rows import AttachedEntry, AttachedRows, Side, sample_of
 from .remarks import Start
 from .schedule import ScheduleRange, is_unfinished, percent_of, steps_of
 
@@ -154,10 +155,13 @@ class _PromptsAndSteps:
     """
 
     def __init__(self, guider: CFGGuider, start: Start) -> None:
-        self._entries = [entry for prompt in guider.conds.values() for entry in prompt]
+        self._entries: list[dict[str, Any]] = []
         # All that draws. People in the negative prompt alone are drawn by no guider. DualCFG has two other prompts.
-        others = [prompt for name, prompt in guider.conds.items() if name != "negative"]
-        self._drawn = [entry for prompt in others for entry in prompt]
+        self._drawn: list[dict[str, Any]] = []
+        for name, prompt in guider.conds.items():
+            self._entries.extend(prompt)
+            if name != "negative":
+                self._drawn.extend(prompt)
         self._negative = list(guider.conds.get("negative") or ())
         self._steps = steps_of(start.sigmas)
         # Two samplers may share one schedule (KSampler Advanced, Split Sigmas), and the other one may meet a range. The
@@ -174,7 +178,7 @@ class _PromptsAndSteps:
         carrying = _carrying(self._drawn, presence, Side.POSITIVE)
         if not carrying:
             return [_lost_from_all_prompts(presence)] if self._is_lost(announcement) else []
-        sentences = list[str]()
+        sentences: list[str] = []
         for named in presence.ranges:
             if named.schedule.is_empty or self._is_a_part:
                 continue
@@ -207,11 +211,12 @@ class _PromptsAndSteps:
 
 def _carrying(entries: Sequence[Mapping[str, Any]], presence: Presence, side: Side) -> list[Mapping[str, Any]]:
     """Those of these entries that come from one side of the node."""
-    return [
-        entry
-        for entry in entries
-        if any(mark.presence is presence and mark.side is side for mark in entry.get(_KEY, ()))
-    ]
+    carrying: list[Mapping[str, Any]] = []
+    for entry in entries:
+        marks: tuple[Mark, ...] = entry.get(_KEY, ())
+        if any(mark.presence is presence and mark.side is side for mark in marks):
+            carrying.append(entry)
+    return carrying
 
 
 def _range_of(entry: Mapping[str, Any]) -> ScheduleRange:
@@ -263,11 +268,13 @@ def _not_in_negative(presence: Presence) -> str:
 
 def never_works(node: str, named: NamedRange, steps: Sequence[float], model_sampling: Any) -> str:
     """The sentence for a range in which no step of a run lies. steps: the sigma of each."""
-    places = [f"{percent_of(sigma, model_sampling):.0%}" for sigma in steps]
-    if len(places) > 1:
-        where = f"its {len(places)} steps begin from {places[0]} to {places[-1]}"
+    begins = [f"{percent_of(sigma, model_sampling):.0%}" for sigma in steps]
+    if len(begins) > 1:
+        where = f"its {len(begins)} steps begin from {begins[0]} to {begins[-1]}"
+    elif begins:
+        where = f"its one step begins at {begins[0]}"
     else:
-        where = f"its one step begins at {places[0]}" if places else "it has no steps"
+        where = "it has no steps"
     return (
         f"{node}: the range of {named.what} is {named.schedule}, and no step of this run begins there ({where}). So it "
         f"has little or no effect. Change {named.inputs}, or the steps and the denoise of the sampler."

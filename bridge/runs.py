@@ -22,8 +22,8 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..core.errors import counted
+from .areas import WHOLE_LATENT
 from .carried import Carried, CarriedCond, Chunk, ConditioningLost
-from .conditioning import WHOLE_LATENT
 from .remarks import Start, tell_of_start
 from .schedule import ScheduleRange, SigmaRange
 from .unet import Options, dtype_of, pixels_of
@@ -33,7 +33,8 @@ _WRAPPERS = comfy.patcher_extension.WrappersMP
 
 def patched(model: ModelPatcher, *runs: type[Run]) -> ModelPatcher:
     """A clone of the MODEL that begins these whenever it samples; a MODEL that does already is returned as it is."""
-    new = [run for run in runs if run.key not in model.wrappers.get(_WRAPPERS.OUTER_SAMPLE, {})]
+    known = model.wrappers.get(_WRAPPERS.OUTER_SAMPLE, {})
+    new = [run for run in runs if run.key not in known]
     if not new:
         return model
     clone = model.clone()
@@ -43,8 +44,9 @@ def patched(model: ModelPatcher, *runs: type[Run]) -> ModelPatcher:
 
 
 def _sample(begin: type[Run], executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
-    """OUTER_SAMPLE: the guider's options and conditioning are this run's own copies."""
-    guider, start = executor.class_obj, Start.of_call(args, kwargs)
+    """OUTER_SAMPLE: a run begins. The guider's options and conditioning are this run's own copies."""
+    guider: CFGGuider = executor.class_obj
+    start = Start.of_call(args, kwargs)
     run = begin(guider, start.latent_image)
     tell_of_start(run.everything(guider), guider, start)
     for entry in entries(guider, run.key):
@@ -53,12 +55,10 @@ def _sample(begin: type[Run], executor: WrapperExecutor, *args: Any, **kwargs: A
     options = guider.model_options["transformer_options"]
     options[run.key] = run
     # Behind all others: what they hand on is what the UNet is given.
-    for kind, ours in (
-        (_WRAPPERS.CALC_COND_BATCH, run.evaluate),
-        (_WRAPPERS.APPLY_MODEL, run.apply),
-        (_WRAPPERS.DIFFUSION_MODEL, run.forward),
-    ):
-        comfy.patcher_extension.add_wrapper_with_key(kind, run.key, ours, options)
+    add_wrapper = comfy.patcher_extension.add_wrapper_with_key
+    add_wrapper(_WRAPPERS.CALC_COND_BATCH, run.key, run.evaluate, options)
+    add_wrapper(_WRAPPERS.APPLY_MODEL, run.key, run.apply, options)
+    add_wrapper(_WRAPPERS.DIFFUSION_MODEL, run.key, run.forward, options)
     try:
         return executor(*args, **kwargs)
     finally:
@@ -67,12 +67,18 @@ def _sample(begin: type[Run], executor: WrapperExecutor, *args: Any, **kwargs: A
 
 def entries(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
     """The entries of a guider's conditioning that carry something under `key`."""
-    return [entry for side in guider.conds.values() for entry in side if key in entry["model_conds"]]
+    carrying: list[dict[str, Any]] = []
+    for side in guider.conds.values():
+        carrying.extend(entry for entry in side if key in entry["model_conds"])
+    return carrying
 
 
 class Given(NamedTuple):
-    """What one forward is given. model: the host's; x: (B, C, h, w), or (B, C, T, h, w); sigmas: (B,); context:
-    (B, T, width); options: the host's transformer_options; references: latents of reference pictures, like x."""
+    """What one forward is given.
+
+    model: the host's. x: (B, C, h, w), or (B, C, T, h, w) of a video model. sigmas: (B,). context: the text, (B, T,
+    width). options: the host's transformer_options. references: latents of reference pictures, like x.
+    """
 
     model: BaseModel
     x: Tensor
@@ -123,7 +129,13 @@ class Run:
     """One sampling run of a MODEL that reads what conditioning carries under `key`: who is in which row.
 
     In a batch that is a tensor with one line per row, like every other condition: where another pack's function around
-    the MODEL takes rows apart, repeats or reorders them, ours go along.
+    the MODEL takes rows apart, repeats or reorders them, ours go along. Of a positive prompt with people and a negative
+    one, with two pictures:
+
+        row of the batch     0          1          2          3
+        entry                positive   positive   negative   negative
+        line: chunk, picture 0, 0       0, 1       1, 0       1, 1
+
     No dictionary, and no copies: the host copies those at every step.
     """
 
@@ -134,14 +146,22 @@ class Run:
         """(height, width) of what is denoised, in latent pixels."""
         self._device = guider.model_patcher.load_device
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
-        self._sigma_ranges = dict[ScheduleRange, SigmaRange]()
-        self._numbers = dict[Chunk, int]()
+        self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}
+        self._numbers: dict[Chunk, int] = {}
+        """The number of each chunk, in the lines of rows."""
         self._chunks: dict[int, Chunk] = {}
+        """The chunk of each number."""
         self._rows: dict[tuple[tuple[Chunk, ...], int], Tensor] = {}
-        self._whole: dict[Hashable, tuple[Chunk, ...]] = {}
+        """The rows of each batch: of its chunks, and of how many pictures each."""
+        self._whole_batches: dict[Hashable, tuple[Chunk, ...]] = {}
+        """The chunks of a batch that nobody has cut, by the id of its rows (kept in `_rows`) and by their lines."""
         self._numbering = threading.Lock()
-        self._asked = self._arrived = False
+        self._rows_sent = False
+        """Whether the host was given rows with people."""
+        self._rows_arrived = False
+        """Whether any rows have come to the MODEL."""
         self._around: str = ""
+        """Where the code lives that other packs have put around the MODEL, for messages."""
         self.schedule: Tensor | None = None
         """Every sigma of the run, once it has begun."""
 
@@ -150,7 +170,10 @@ class Run:
 
     def everything(self, guider: CFGGuider) -> list[Any]:
         """All that the conditioning of this run carries."""
-        return [one for entry in entries(guider, self.key) for one in entry["model_conds"][self.key].cond]
+        carried: list[Any] = []
+        for entry in entries(guider, self.key):
+            carried.extend(entry["model_conds"][self.key].cond)
+        return carried
 
     def is_on(self, carried: Carried, sigmas: Tensor) -> bool:
         """Whether something works at these sigmas, (B,), by the schedule of the MODEL that samples.
@@ -169,30 +192,40 @@ class Run:
         The same tensor for the same batch, on the device already: `read` knows it by that, without asking a GPU.
         """
         if _active(chunks):
-            self._asked = True
+            self._rows_sent = True
         batch = chunks, pictures
         # MultiGPU CFG Split asks from several threads at once: no two chunks may get one number.
         with self._numbering:
             if batch not in self._rows:
-                numbers = [self._numbers.setdefault(chunk, len(self._numbers)) for chunk in chunks]
-                self._chunks |= dict(zip(numbers, chunks, strict=True))
-                lines = tuple((number, picture) for number in numbers for picture in range(pictures))
-                kept = torch.tensor(lines, device=self._device)
-                self._rows[batch] = kept
-                self._whole[id(kept)] = self._whole[lines] = chunks
+                self._rows[batch] = self._numbered(chunks, pictures)
             return self._rows[batch]
+
+    def _numbered(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor:
+        """New rows of a batch, on the device: (rows, 2)."""
+        lines: list[tuple[int, int]] = []
+        for chunk in chunks:
+            number = self._numbers.setdefault(chunk, len(self._numbers))
+            self._chunks[number] = chunk
+            lines.extend((number, picture) for picture in range(pictures))
+        rows = torch.tensor(lines, device=self._device)
+        self._whole_batches[id(rows)] = chunks
+        self._whole_batches[tuple(lines)] = chunks
+        return rows
 
     def read(self, rows: Tensor) -> tuple[Chunk, ...]:
         """The chunks of a batch, of equally many rows each: the host's, or one per row where others have cut it."""
-        whole = self._whole.get(id(rows))
-        if whole is None:
-            lines = tuple(map(tuple, rows.tolist()))
-            whole = self._whole.get(lines) or tuple(self._row(number, int(picture)) for number, picture in lines)
-        return whole
+        chunks = self._whole_batches.get(id(rows))
+        if chunks is not None:
+            return chunks
+        lines = tuple(map(tuple, rows.tolist()))
+        chunks = self._whole_batches.get(lines)
+        if chunks:
+            return chunks
+        return tuple(self._chunk_of_row(number, int(picture)) for number, picture in lines)
 
-    def _row(self, number: int, picture: int) -> Chunk:
+    def _chunk_of_row(self, number: int, picture: int) -> Chunk:
         carried, size = self._chunks[number]
-        return Chunk(tuple(one.of(picture) for one in carried), size)
+        return Chunk(tuple(item.of(picture) for item in carried), size)
 
     def evaluate(
         self,
@@ -204,12 +237,13 @@ class Run:
         model_options: dict[str, Any],
     ) -> list[Tensor]:
         """CALC_COND_BATCH: all forwards of one step."""
-        self.latent, self._around = tuple(x_in.shape[-2:]), _around(model_options)
+        self.latent = tuple(x_in.shape[-2:])
+        self._around = _around(model_options)
         options = model_options["transformer_options"]
         options[WHOLE_LATENT] = self.latent
         self.schedule = options.get("sample_sigmas")
         out = executor(model, conds, x_in, timestep, model_options)
-        if self._asked and not self._arrived:
+        if self._rows_sent and not self._rows_arrived:
             why = "drops conditions that it does not know, or makes transformer_options of its own"
             raise ConditioningLost(self._around, why)
         return out
@@ -225,20 +259,21 @@ class Run:
         **kwargs: Any,
     ) -> Tensor:
         """APPLY_MODEL, before anything that torch.compile sees: from the batched conditioning to what is read of it."""
-        given = x, t, c_concat, c_crossattn, *args
+        positional = x, t, c_concat, c_crossattn, *args
         rows: Tensor | None = kwargs.pop(self.key, None)
         if rows is None:
-            return executor(*given, **kwargs)
+            return executor(*positional, **kwargs)
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
+        # Behind the text stand control and transformer_options, where they are not named.
         options = args[1] if len(args) > 1 else kwargs.get("transformer_options", {})
-        seen = Given(executor.class_obj, x, t, c_crossattn, options, kwargs.get("ref_latents", ()))
-        batch = self._read(rows, seen)
+        given = Given(executor.class_obj, x, t, c_crossattn, options, kwargs.get("ref_latents", ()))
+        batch = self._read(rows, given)
         if batch is None:
-            self._arrived = True
-            return executor(*given, **kwargs)
-        sent = Sent(batch, rows, seen)
+            self._rows_arrived = True
+            return executor(*positional, **kwargs)
+        beside = {self.key: rows, f"{self.key}_batch": Sent(batch, rows, given)}
         with batch.prepared():
-            out = executor(*given, **kwargs, **{self.key: rows, f"{self.key}_batch": sent})
+            out = executor(*positional, **kwargs, **beside)
         batch.done()
         return out
 
@@ -250,20 +285,22 @@ class Run:
         return self.batch(tuple(chunk.carried for chunk in chunks), given)
 
     def forward(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """DIFFUSION_MODEL: the batch goes where the UNet reads it, made anew where others have moved rows or cut tiles
-        after it was made.
+        """DIFFUSION_MODEL: the batch goes where the UNet reads it.
 
-        What stands between the text and transformer_options differs between UNets and transformers."""
+        It is made anew where others have moved rows or cut tiles after it was made. What stands between the text and
+        transformer_options differs between UNets and transformers.
+        """
         sent: Sent | None = kwargs.pop(f"{self.key}_batch", None)
         rows: Tensor | None = kwargs.pop(self.key, None)
         if sent is None or rows is None:
             return executor(x, *args, **kwargs)
-        self._arrived = True
+        self._rows_arrived = True
         if rows is sent.rows and x.shape[-2:] == sent.given.x.shape[-2:]:
             self._check_rows(x, sent.batch.rows)
             return read_by(sent.batch, executor, x, *args, **kwargs)
         text = args[1] if len(args) > 1 else kwargs.get("context")
-        batch = self._read(rows, sent.given._replace(x=x, context=sent.given.context if text is None else text))
+        context = sent.given.context if text is None else text
+        batch = self._read(rows, sent.given._replace(x=x, context=context))
         if batch is None:
             return executor(x, *args, **kwargs)
         with batch.prepared():
@@ -286,11 +323,12 @@ class Run:
     def _check(self, given: Given, rows: int, chunks: Sequence[Chunk]) -> None:
         """Raise ConditioningLost where nobody can tell which row or which part of the picture is meant."""
         self._check_rows(given.x, rows)
-        found, side = tuple(given.x.shape[-2:]), pixels_of(given.model)
+        shown = tuple(given.x.shape[-2:])
+        side = pixels_of(given.model)
         for carried, size in chunks:
             whole = size or self.latent
-            if whole != found and any(one.placed for one in carried):
-                height, width = (side * cells for cells in found)
+            if whole != shown and any(item.placed for item in carried):
+                height, width = (side * cells for cells in shown)
                 pixels = f"{width}x{height} of {side * whole[1]}x{side * whole[0]} px"
                 raise ConditioningLost(self._around, f"shows it {pixels}, but regions or a pose belong to the whole")
 
@@ -308,7 +346,8 @@ def read_by(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kw
 
 
 def _active(chunks: Sequence[Chunk]) -> bool:
-    return any(one.active for chunk in chunks for one in chunk.carried)
+    """Whether anybody in these chunks is read by the UNet."""
+    return any(item.active for chunk in chunks for item in chunk.carried)
 
 
 def _around(model_options: Mapping[str, Any]) -> str:
@@ -316,19 +355,27 @@ def _around(model_options: Mapping[str, Any]) -> str:
     if "model_function_wrapper" in model_options:
         return modules_of([model_options["model_function_wrapper"]])
     wrappers = model_options["transformer_options"]["wrappers"]
-    kinds = (_WRAPPERS.CALC_COND_BATCH, _WRAPPERS.APPLY_MODEL, _WRAPPERS.DIFFUSION_MODEL)
-    functions = [one for kind in kinds for several in wrappers.get(kind, {}).values() for one in several]
-    return modules_of([one for one in functions if not isinstance(getattr(one, "__self__", None), Run)])
+    others: list[Any] = []
+    for kind in (_WRAPPERS.CALC_COND_BATCH, _WRAPPERS.APPLY_MODEL, _WRAPPERS.DIFFUSION_MODEL):
+        for functions in wrappers.get(kind, {}).values():
+            for function in functions:
+                is_ours = isinstance(getattr(function, "__self__", None), Run)
+                if not is_ours:
+                    others.append(function)
+    return modules_of(others)
 
 
 def modules_of(functions: Sequence[Any]) -> str:
-    """Where they live, to tell the user."""
-    whole = (one.func if isinstance(one, partial) else one for one in functions)
-    names = (getattr(one, "__module__", None) or type(one).__module__ for one in whole)
-    return ", ".join(dict.fromkeys(names)) or "unknown"
+    """The names of the modules that functions live in, to tell the user."""
+    names: dict[str, None] = {}
+    for function in functions:
+        whole = function.func if isinstance(function, partial) else function
+        names[getattr(whole, "__module__", None) or type(whole).__module__] = None
+    return ", ".join(names) or "unknown"
 
 
 def rows_made(made: int, rows: int, function: Callable[..., object] | None) -> ConditioningLost:
-    """By this function, or by nobody knows what, inside a layer."""
+    """The error where another pack makes rows inside a layer. function: of that pack, None where it is unknown."""
     why = f"makes {made} rows of {rows} inside attention, without a record of which belong to whom"
-    return ConditioningLost(modules_of([function] if function else []), why)
+    functions = [] if function is None else [function]
+    return ConditioningLost(modules_of(functions), why)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..core.errors import BadSetup
+from ..core.errors import BadRange
 
 BEFORE_THE_FIRST = 999999999.9
 """The sigma that the host gives for 0 % of every schedule: above that of any step."""
@@ -71,17 +71,17 @@ WHOLE_SCHEDULE = ScheduleRange()
 def schedule_range(what: str, start: float, end: float) -> ScheduleRange:
     """The range that a user has set. what: what works in it, for the message, such as "The ControlNet".
 
-    Raises BadSetup for a range that ends before it starts; an empty one (start = end) switches off on purpose.
+    Raises BadRange for a range that ends before it starts; an empty one (start = end) switches off on purpose.
     """
     check_range(what, start, end)
     return ScheduleRange(start, end)
 
 
 def check_range(what: str, start: float, end: float) -> None:
-    """Raise BadSetup for a range that ends before it starts. what: as in schedule_range."""
+    """Raise BadRange for a range that ends before it starts. what: as in schedule_range."""
     if start > end:
         why = f"{what} starts at {start:g} and ends at {end:g} of the schedule, so it would never work."
-        raise BadSetup(why, "Set the start below the end.")
+        raise BadRange(why, "Set the start below the end.")
 
 
 def steps_of(sigmas: Tensor) -> Sequence[float]:

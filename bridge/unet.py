@@ -1,7 +1,7 @@
 """A walk over the host's UNets: their attention layers, what stands in these, and which family they are of."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import comfy.ldm.modules.attention
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..core import families
 from ..core.attention import Attend, Block
-from ..core.errors import BadSetup, WrongBaseModel, listed
+from ..core.errors import TokensMoved, WrongBaseModel, listed
 from ..core.methods import methods
 
 Options = dict[str, Any]
@@ -23,15 +23,21 @@ Replacement = Callable[[Tensor, Tensor, Tensor, Options], Tensor]
 Grid = tuple[int, int]
 """(height, width) in tokens."""
 
-_UNETS, _USE = "a UNet of the SD family", "Use an SD1.5 or SDXL model, as the method asks for."
+_UNETS = "a UNet of the SD family"
+_USE = "Use an SD1.5 or SDXL model, as the method asks for."
 ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one family."
 
 
 def instead() -> str:
     """What to do with a model without a UNet: the methods for these."""
-    others = [family.name for family in families.FAMILIES if not family.unet]
-    known = {name: [one.title for one in methods() if name in one.families] for name in others}
-    return " ".join([_USE, *(f"For {name} there is {listed(titles)}." for name, titles in known.items() if titles)])
+    sentences = [_USE]
+    for other in families.FAMILIES:
+        if other.unet:
+            continue
+        titles = [method.title for method in methods() if other.name in method.families]
+        if titles:
+            sentences.append(f"For {other.name} there is {listed(titles)}.")
+    return " ".join(sentences)
 
 
 def advice_between(found: int | None, wanted: int, advice: str = "") -> str:
@@ -73,58 +79,89 @@ def text_width(model: ModelPatcher) -> int:
     return transformers(unet_of(model))[0][-1].attn2.to_k.in_features
 
 
-def attention_layers(model: ModelPatcher) -> list[tuple[str, int, int, int]]:
-    """(block, number, index, query width) of every cross-attention layer, in diffusers' order: down, up, mid.
+class AttentionLayer(NamedTuple):
+    """A cross-attention layer: its Block in the first three fields. width: of its queries."""
+
+    block: str
+    number: int
+    position: int
+    width: int
+
+
+class Transformer(NamedTuple):
+    """A transformer of a UNet: its Block in the first three fields, and the host's BasicTransformerBlock."""
+
+    block: str
+    number: int
+    position: int
+    module: Any
+
+
+def attention_layers(model: ModelPatcher) -> list[AttentionLayer]:
+    """Every cross-attention layer, in diffusers' order: down, up, mid.
 
     Raises WrongBaseModel for a MODEL that is not a UNet with cross-attention.
     """
-    found = transformers(unet_of(model))
-    return [(name, number, index, block.attn2.to_q.out_features) for name, number, index, block in found]
+    layers: list[AttentionLayer] = []
+    for block, number, index, module in transformers(unet_of(model)):
+        layers.append(AttentionLayer(block, number, index, module.attn2.to_q.out_features))
+    return layers
 
 
-def transformers(unet: Any) -> list[tuple[str, int, int, Any]]:
-    """(block, number, index, BasicTransformerBlock) of a UNet, in diffusers' order: down, up, mid.
+def transformers(unet: Any) -> list[Transformer]:
+    """The transformers of a UNet, in diffusers' order: down, up, mid.
 
     Raises WrongBaseModel for a UNet without cross-attention.
     """
-    blocks = [
-        *(("input", number, block) for number, block in enumerate(unet.input_blocks)),
-        *(("output", number, block) for number, block in enumerate(unet.output_blocks)),
-        ("middle", 0, unet.middle_block or ()),  # some distilled models have none
-    ]
-    found = [
-        (name, number, index, transformer)
-        for name, number, block in blocks
-        for module in block
-        if isinstance(module, SpatialTransformer)
-        for index, transformer in enumerate(module.transformer_blocks)
-    ]
+    found: list[Transformer] = []
+    for number, block in enumerate(unet.input_blocks):
+        found.extend(_transformers_of("input", number, block))
+    for number, block in enumerate(unet.output_blocks):
+        found.extend(_transformers_of("output", number, block))
+    found.extend(_transformers_of("middle", 0, unet.middle_block or ()))  # some distilled models have none
     if not found:
         raise WrongBaseModel("The MODEL", "a UNet without cross-attention", _UNETS, _USE)
     return found
 
 
+def _transformers_of(name: str, number: int, block: Iterable[Any]) -> Iterator[Transformer]:
+    for module in block:
+        if isinstance(module, SpatialTransformer):
+            for index, transformer in enumerate(module.transformer_blocks):
+                yield Transformer(name, number, index, transformer)
+
+
 def layers_of(unet: Any) -> list[Block]:
-    """(block, number, index) of every layer, in the order of `transformers`."""
+    """The Block of every layer, in the order of `transformers`."""
     return [(name, number, index) for name, number, index, _ in transformers(unet)]
 
 
 def grids(unet: Any, height: int, width: int) -> dict[tuple[str, int], Grid]:
-    """(block, number) -> the grid of its tokens, for a latent of this size."""
-    found, grid = list[Grid](), (height, width)
+    """(block, number) -> the grid of its tokens, for a latent of this size.
+
+    Output blocks have the grids of the input blocks, in reverse: each reads what the input block has handed to it.
+    """
+    of_inputs: list[Grid] = []
+    grid = height, width
     for block in unet.input_blocks:
         if any(isinstance(module, Downsample) for module in block):
+            # A convolution with a stride of 2 keeps the last row of an odd number: rounded up.
             grid = -(-grid[0] // 2), -(-grid[1] // 2)
-        found.append(grid)
-    down = {("input", number): each for number, each in enumerate(found)}
-    up = {("output", number): each for number, each in enumerate(reversed(found))}
-    return {**down, ("middle", 0): grid, **up}
+        of_inputs.append(grid)
+    of_blocks: dict[tuple[str, int], Grid] = {}
+    for number, of_input in enumerate(of_inputs):
+        of_blocks["input", number] = of_input
+    of_blocks["middle", 0] = grid
+    for number, of_input in enumerate(reversed(of_inputs)):
+        of_blocks["output", number] = of_input
+    return of_blocks
 
 
 def coarsest(unet: Any) -> int:
     """Side of what one token of the coarsest layers covers, in latent pixels."""
     side = 64
-    return side // min(height for height, _ in grids(unet, side, side).values())
+    heights = [height for height, _ in grids(unet, side, side).values()]
+    return side // min(heights)
 
 
 def grid_of(extra_options: Options) -> Grid:
@@ -134,10 +171,10 @@ def grid_of(extra_options: Options) -> Grid:
 
 
 def check_tokens(q: Tensor, grid: Grid) -> None:
-    """Raise BadSetup unless the queries of a layer, (B, N, C), are those of its grid."""
+    """Raise TokensMoved unless the queries of a layer, (B, N, C), are those of its grid."""
     height, width = grid
     if q.shape[1] != height * width:
-        raise BadSetup(
+        raise TokensMoved(
             f"Another MODEL node (HyperTile and TomePatchModel do so) has made {q.shape[1]} tokens of the "
             f"{width}x{height} of a layer, so it is unknown which of them lie in the target_mask of a part.",
             "Take that node out, or the target_mask of every part.",
@@ -176,13 +213,15 @@ def standing(options: Mapping[str, Any], attention: str, block: Block) -> Replac
 
 def replaced(options: Options, what: str, patches: Mapping[Any, Callable[..., Any]]) -> Options:
     """A copy of transformer_options with these in place of attn1 or attn2 of layers, or of blocks (dit)."""
-    before = options.get("patches_replace", {})
-    return {**options, "patches_replace": {**before, what: {**before.get(what, {}), **patches}}}
+    others = options.get("patches_replace", {})
+    of_this = {**others.get(what, {}), **patches}
+    return {**options, "patches_replace": {**others, what: of_this}}
 
 
 def with_patch(options: Options, kind: str, patch: Callable[..., Any]) -> Options:
     """A copy of transformer_options with one more patch of this kind, behind those of others."""
-    return with_patches(options, kind, [*options.get("patches", {}).get(kind, ()), patch])
+    others = options.get("patches", {}).get(kind, ())
+    return with_patches(options, kind, [*others, patch])
 
 
 def with_patches(options: Options, kind: str, patches: list[Callable[..., Any]]) -> Options:

@@ -21,19 +21,26 @@ def listed(items: Sequence[object], nothing: str = "none") -> str:
     return ", ".join(str(item) for item in items) or nothing
 
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """A number and what it counts: 1 place, 2 places."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+def counted(number: int, singular: str, plural: str = "") -> str:
+    """A number and what it counts: 1 place, 2 places. plural: where it is not the singular and an s."""
+    if number == 1:
+        return f"{number} {singular}"
+    return f"{number} {plural or singular + 's'}"
 
 
-def gathered(what: str, items: Sequence[object], after: str = "") -> list[str]:
+def gathered(title: str, items: Sequence[object], after: str = "") -> list[str]:
     """One line for all that a warning is about, none where there is nothing: "Faces small: Anna 72, Ben 72 px"."""
-    return [f"{what}: {listed(items)}{after}"] if items else []
+    if not items:
+        return []
+    return [f"{title}: {listed(items)}{after}"]
 
 
 def first(items: Sequence[str], most: int = 8) -> list[str]:
     """So many that a note can be read, and how many there are besides."""
-    return [*items[:most], *([f"{len(items) - most} more"] if len(items) > most else [])]
+    shown = list(items[:most])
+    if len(items) > most:
+        shown.append(f"{len(items) - most} more")
+    return shown
 
 
 class LikenessError(Exception):
@@ -60,11 +67,21 @@ class ModelMissing(LikenessError):
     """A model file is in none of the folders searched."""
 
     def __init__(self, what: str, files: Sequence[str], folders: Sequence[str], url: str, size: str) -> None:
-        are, several = "is" if len(files) == 1 else "are", len(folders) > 1
-        where = f"in none of the folders searched ({listed(folders)})" if several else f"not in {listed(folders)}"
-        put = "into one of these folders" if several else "there"
-        advice = f"Download it from {url} ({size}), put it {put} and press R in ComfyUI to refresh."
-        super().__init__(f"{what} was not found: {listed(files)} {are} {where}.", advice)
+        are = "is" if len(files) == 1 else "are"
+        if len(folders) > 1:
+            where = f"in none of the folders searched ({listed(folders)})"
+            target = "into one of these folders"
+        else:
+            where = f"not in {listed(folders)}"
+            target = "there"
+        problem = f"{what} was not found: {listed(files)} {are} {where}."
+        super().__init__(
+            problem, f"Download it from {url} ({size}), put it {target} and press R in ComfyUI to refresh."
+        )
+
+
+class RecogniserMissing(ModelMissing):
+    """A face recogniser is in none of the folders searched."""
 
 
 class UnsupportedCheckpoint(LikenessError):
@@ -121,7 +138,8 @@ class BadSize(LikenessError):
     """A width and height that cannot be used here. Sizes are (width, height) in pixels."""
 
     def __init__(self, what: str, found: tuple[int, int], expected: str, advice: str) -> None:
-        super().__init__(f"{what} is {found[0]}x{found[1]} px; {expected}.", advice)
+        width, height = found
+        super().__init__(f"{what} is {width}x{height} px; {expected}.", advice)
 
 
 class BadEmbedding(LikenessError):
@@ -141,7 +159,19 @@ class BadCast(LikenessError):
 
 
 class BadSetup(LikenessError):
-    """Nodes and settings that make no whole: an empty range, a missing link, a host that is too old."""
+    """Nodes and settings that make no whole: a missing link, a host that is too old. Some kinds have a class below."""
+
+
+class BadRange(BadSetup):
+    """A range of the schedule that ends before it starts."""
+
+
+class ModelNotPatched(BadSetup):
+    """A sampler whose MODEL does not come from the node that has put people or parts into its conditioning."""
+
+
+class TokensMoved(BadSetup):
+    """Another node has split or merged the tokens of the picture, where something is meant for regions of it."""
 
 
 class BadPatches(LikenessError):

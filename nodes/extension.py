@@ -5,10 +5,10 @@ from importlib import import_module
 from comfy_api.latest import ComfyExtension, io
 
 from ..bridge import copies, folders, inputs
+from ..bridge.missing_files import serve
 from ..bridge.photos import provide
 from ..core.methods import methods
 from . import adapters
-from .doctor import serve
 
 folders.register()
 

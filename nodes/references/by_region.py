@@ -21,13 +21,13 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 from typing_extensions import Self
 
+from ...bridge.canvas import Canvas
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost
-from ...bridge.conditioning import Canvas
 from ...bridge.dit import TOKEN, Attention, around_attention, tokens_of
 from ...bridge.runs import Batch, Given, Run, entries
 from ...bridge.unet import Options, pixels_of, with_patch
 from ...core.errors import BadSetup, LikenessError, counted
-from ...core.places.regions import BadRegion
+from ...core.places.person_region import BadRegion
 from .encoding import REFERENCES, PeopleReferences, whose
 from .net import Group, Plan, Tokens, attended, groups, on_tokens
 

@@ -14,14 +14,16 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...bridge import dit, notes, schema, scopes
+from ...bridge.canvas import Canvas
 from ...bridge.carried import put
-from ...bridge.conditioning import Canvas, Conditioning
+from ...bridge.conditioning import Conditioning
 from ...bridge.presence import NamedRange, announced, of_people
 from ...bridge.runs import patched
 from ...bridge.schedule import ScheduleRange, schedule_range
 from ...core import previews
 from ...core.people import Cast, Person, require_places
 from ...core.places import drawing, regions
+from ...core.places.person_region import Extent, RegionShape
 from ..categories import IN_ALSO
 from ..sockets import CastOrPersonSocket
 from .by_region import RegionalReferences, RegionalReferencesRun, check_tokens
@@ -131,14 +133,14 @@ class RegionSettings:
 
     region_strength: 0..1, at 0 nothing is limited. start_percent, end_percent: 0..1, the part of the schedule in which
     the limit acts. outside: NOBODY or EVERYBODY, whose references are read outside of all regions. extent, margin: as
-    in core.places.regions.of_person. mask: (people, H, W) 0..1, the regions instead of the places' own.
+    in core.places.person_region.RegionShape. mask: (people, H, W) 0..1, the regions instead of the places' own.
     """
 
     region_strength: float
     start_percent: float
     end_percent: float
     outside: str
-    extent: regions.Extent
+    extent: Extent
     margin: float
     mask: Tensor | None = None
 
@@ -185,7 +187,7 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
         areas = regions.of_masks(settings.mask, everybody)
     else:
         placed = require_places(everybody, NAME)
-        areas = regions.of_present(placed, people, None, settings.extent, settings.margin, 0)
+        areas = regions.of_present(placed, people, None, RegionShape(settings.extent, settings.margin))
     height, width = areas.shape[1:]
     tokens = on_tokens(areas, height, width, dit.TOKEN)
     check_tokens(tokens, regions.names(people), height, width)

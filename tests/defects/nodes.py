@@ -4,30 +4,6 @@ from anchors import Defect
 
 DEFECTS = [
     Defect(
-        "nodes/body_surface.py::_bodies",
-        breaks="All bodies are drawn where one was asked for.",
-        find="$bodies.surest($most)",
-        put="$bodies.surest(0)",
-        caught_by="tests/host/test_body_surface_nodes.py::test_at_most_so_many_bodies_are_drawn",
-        promise="body surfaces",
-    ),
-    Defect(
-        "nodes/doctor.py::missing",
-        breaks="The editor asks for gigabytes that the miniature does not need.",
-        find="needs.chooses_standins($graph)",
-        put="False",
-        caught_by="tests/host/test_doctor_node.py::test_the_editor_is_told_what_is_missing",
-        promise="missing files",
-    ),
-    Defect(
-        "nodes/doctor.py::_missing",
-        breaks="The doctor leaves the last missing file out.",
-        find="lambda: $missing",
-        put="lambda: $missing[:-1]",
-        caught_by="tests/host/test_doctor_node.py::test_the_editor_is_told_what_is_missing",
-        promise="doctor: its list is all that a run asks for",
-    ),
-    Defect(
         "nodes/doctor.py::CheckModelFiles.define_schema",
         breaks="A node cannot be found in saved workflows.",
         find="'LikenessCheckModelFiles'",
@@ -80,8 +56,8 @@ DEFECTS = [
     Defect(
         "nodes/person_loras.py::_regional_words",
         breaks="The words of one person's LoRA are read all over the picture.",
-        find="regional_text.spoken($tokens, $areas, $value)",
-        put="regional_text.spoken($tokens, torch.ones_like($areas), $value)",
+        find="appended_text($tokens, $areas, $value)",
+        put="appended_text($tokens, torch.ones_like($areas), $value)",
         caught_by=(
             "tests/host/test_lora_per_person.py"
             "::test_in_the_first_attention_their_own_half_alone_reads_the_words_of_one"

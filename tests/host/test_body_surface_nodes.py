@@ -15,6 +15,7 @@ import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from format_files import WritesWhileOpened
 from pack.bridge import folders
+from pack.bridge.body_surface import network_of
 from pack.core.body_surface import iuv, network
 from pack.core.errors import BadParts, BadPhoto, ModelMissing, UnsupportedCheckpoint
 from pack.core.geometry import Fit
@@ -76,10 +77,10 @@ def test_at_most_so_many_bodies_are_drawn(models: Path, caplog: pytest.LogCaptur
     assert len(found(photos(), people=0)[1]) > 2
     found(real_faces.image(DRAWN), people=2)
     assert "Still drawn examples: the pose" in caplog.text
-    loaded = body_surface._network(*folders.stamp(path))
+    loaded = network_of(*folders.stamp(path))
     surface, people, *_ = found(photos(3), people=1)
     assert len(surface) == len(people) == 3
-    assert body_surface._network(*folders.stamp(path)) is loaded, "loaded once"
+    assert network_of(*folders.stamp(path)) is loaded, "loaded once"
 
 
 NUMBERS = {
@@ -136,7 +137,7 @@ def test_parts_that_are_not_seen_stop_what_the_mask_is_connected_to_alone(models
 
 def test_two_nodes_look_at_one_photo_once(models: Path) -> None:
     path = str(densepose_made.save(models / PUBLISHED, 2))
-    network = body_surface._network(*folders.stamp(path))
+    network = network_of(*folders.stamp(path))
     looks = list[int]()
     handle = network.model.register_forward_hook(lambda *_: looks.append(1))
     first = found(photos(), people=1)

@@ -18,8 +18,8 @@ import torch
 from bench import methods
 from counting import LiveBytes, teraflops
 from pack.bridge import dit
+from pack.bridge.canvas import Canvas
 from pack.bridge.carried import put
-from pack.bridge.conditioning import Canvas
 from pack.bridge.dit import around_attention, blocks_of
 from pack.bridge.runs import Given
 from pack.bridge.schedule import WHOLE_SCHEDULE

@@ -96,9 +96,9 @@ def picture(name):
     return real_faces.image(getattr(real_faces, name))
 
 
-def refused(node, *chosen):
+def refused(node, *chosen, error=(errors.ModelMissing, errors.CannotSave)):
     """What the node has against this choice before anything runs."""
-    with pytest.raises((errors.ModelMissing, errors.CannotSave)) as caught:
+    with pytest.raises(error) as caught:
         node.validate_inputs(*chosen)
     return str(caught.value)
 
@@ -142,7 +142,8 @@ def test_what_is_not_there_is_named_with_folder_and_address_before_the_run(model
     facexlib = "facexlib", "arcface_ir_se50.pth (175 MB)"
 
     def lacks(what, folder, address, *chosen):
-        message = refused(nodes.LoadFaceEmbedder, *chosen)
+        error = errors.RecogniserMissing if "recogniser" in what else errors.ModelMissing
+        message = refused(nodes.LoadFaceEmbedder, *chosen, error=error)
         assert message.startswith(f"{what} was not found: ") and address in message, message
         assert f" not in {models}/{folder}." in message and "press R in ComfyUI" in message, message
 

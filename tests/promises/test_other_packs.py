@@ -11,7 +11,7 @@ from figures import relative
 from graph_run import run
 from host_nodes import NODES
 from pack.bridge.carried import ConditioningLost
-from pack.core.errors import BadSetup
+from pack.core.errors import TokensMoved
 from promised import Row, applies_to, around, in_front, latents, model_behind
 from torch import Tensor
 
@@ -86,7 +86,7 @@ def test_sag_fails_on_a_small_model_without_ours_too() -> None:
 
 @pytest.mark.thorough
 def test_tiles_of_tokens_are_named_by_lora_per_person() -> None:
-    with pytest.raises(BadSetup, match=r"has made \d+ tokens of the .* Take that node out"):
+    with pytest.raises(TokensMoved, match=r"has made \d+ tokens of the .* Take that node out"):
         lose_nothing_beside(Row(None, "LikenessLoRAPerPerson"), "host_node:HyperTile")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from attack_graphs import DEFAULTS, Node, Output, value
 from graph_run import run
-from pack.core.errors import LikenessError
+from pack.core.errors import BadRange, LikenessError, ModelNotPatched
 from pack.core.people import NotPlaced
 from promised import Row, applies_to, carries_in_both, has_a_cast_input, latents
 
@@ -71,7 +71,7 @@ def test_a_range_that_ends_before_it_starts_is_refused(row: Row) -> None:
     assert ranges
     for end in ranges:
         changed = {end: 0.2, end.replace("end", "start"): 0.8}
-        with pytest.raises(LikenessError, match=r"starts at 0\.8 and ends at 0\.2"):
+        with pytest.raises(BadRange, match=r"starts at 0\.8 and ends at 0\.2"):
             latents(row.sampled(row.node(**changed), steps=1))
 
 
@@ -79,7 +79,7 @@ def test_a_range_that_ends_before_it_starts_is_refused(row: Row) -> None:
 def test_a_model_that_does_not_read_what_is_carried_is_refused(row: Row) -> None:
     graph = row.sampled(row.node(), steps=2)  # ID tokens come in at the second
     graph.inputs["model"] = row.model
-    with pytest.raises(LikenessError, match="MODEL does not come from the node that made its conditioning"):
+    with pytest.raises(ModelNotPatched, match="MODEL does not come from the node that made its conditioning"):
         latents(graph)
 
 

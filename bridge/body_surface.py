@@ -1,0 +1,115 @@
+"""Body surfaces of photos: DensePose's network, with weights out of its TorchScript files, and the bodies that it sees.
+
+The published files are programs of TorchScript. They are never run: the weights alone are read (core/models/
+torchscript.py), and the network is ours (core/body_surface/network.py).
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from comfy.model_patcher import ModelPatcher
+from PIL import Image
+from torch import Tensor
+
+from ..core.body_surface import iuv
+from ..core.body_surface.network import DensePose, own_weights
+from ..core.errors import BadPhoto, UnsupportedCheckpoint
+from ..core.geometry import Fit
+from ..core.models import manifest, tensors, torchscript
+from ..core.models.files import stamp
+from ..core.pictures import as_rgb
+from ..core.previews import as_picture
+from ..core.text import in_one_line
+from . import load
+from .notes import stepwise
+
+FILE = load.Published("DensePose", "DensePose network", manifest.model("densepose-r50"))
+_EXPECTED = f"a DensePose network ({FILE.model.name})"
+_ADVICE = f"The published files are at {FILE.model.page}; they belong in models/{FILE.key}."
+_OTHER_EXPORT = (
+    "Of a TorchScript file the weights alone are read, and its code is never run: only files with the weights of "
+    "DensePose's R_50_FPN_DL_s1x or R_101_FPN_DL_s1x under detectron2's names can be used."
+)
+
+
+@lru_cache(maxsize=2)
+def network_of(path: str, size: int, changed: int) -> ModelPatcher:
+    """A DensePose network in the host's hands: the weights are the file's, the code is ours.
+
+    size, changed: of files.stamp, so that a file that was replaced is read again. Raises UnsupportedCheckpoint.
+    """
+    read = torchscript.weights(Path(path), _EXPECTED, _ADVICE)
+    try:
+        state = own_weights(read)
+        tensors.check_weights(state)
+        return load.in_patcher(partial(DensePose, state), state)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        what = f"a TorchScript network of another kind ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, what, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}") from error
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """A photo at the size at which the network looks at it. Two are equal where their pixels are.
+
+    digest: SHA-256 of the size and the pixels. pixels: (H, W, 3) uint8.
+    """
+
+    digest: bytes
+    pixels: Tensor = field(compare=False, repr=False)
+
+    @classmethod
+    def of(cls, photo: Tensor) -> "_Picture":
+        """photo: (H, W, 3) float 0..1."""
+        size = iuv.looked_at(photo.shape[1], photo.shape[0])
+        resized = as_picture(photo).resize(size, Image.Resampling.BILINEAR)
+        digest = hashlib.sha256(f"{size}".encode() + resized.tobytes()).digest()
+        return cls(digest, torch.as_tensor(np.array(resized)))
+
+
+@lru_cache(maxsize=1)
+def _bodies(path: str, size: int, changed: int, picture: _Picture, most: int) -> iuv.Bodies:
+    """The bodies of a picture, the surest `most` of them or all for 0; boxes are in pixels of the picture.
+
+    The last picture's are kept: for masks of a jacket and of trousers two nodes look at one photo, and on a CPU the
+    published network takes seconds. path, size, changed: of files.stamp. Raises UnsupportedCheckpoint where the network
+    does not take a photo, or gives something else than bodies.
+    """
+    network = network_of(path, size, changed)
+    try:
+        with torch.inference_mode():
+            # (H, W, 3) -> (3, H, W)
+            outputs = network.model(load.on_device(network, picture.pixels.movedim(-1, 0)))
+        return iuv.bodies(outputs).surest(most)
+    except (MemoryError, torch.cuda.OutOfMemoryError):
+        raise  # the file may be good
+    except (RuntimeError, ValueError) as error:
+        what = f"a DensePose network whose weights give no bodies ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, what, _EXPECTED, _ADVICE) from error
+
+
+def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int) -> list[iuv.Surface]:
+    """The bodies of each photo (B, H, W, 1|3|4) on a canvas.
+
+    size: (width, height) of the canvas in pixels, 0 for that of the photo. fit: of geometry.FITS. most: bodies of a
+    photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for no body, BadSize (see iuv.drawn).
+    """
+    file = stamp(path)
+    high, wide = photos.shape[1:3]
+    width = size[0] or wide
+    height = size[1] or high
+    to_photo = Fit.into(iuv.looked_at(wide, high), (wide, high), "stretch")
+    onto = to_photo.then(Fit.into((wide, high), (width, height), fit))
+    surfaces = list[iuv.Surface]()
+    for number, photo in enumerate(stepwise(list(as_rgb(photos))), 1):
+        surface = iuv.drawn(_bodies(*file, _Picture.of(photo), most), onto, width, height)
+        if not surface.person.any():
+            which = f"photo {number} of {len(photos)}" if len(photos) > 1 else "the photo"
+            advice = "Use a photo that shows a person larger and from the head down; Draw Skeletons needs none."
+            raise BadPhoto(f"No body was found in {which} ({wide}x{high} px).", advice)
+        surfaces.append(surface)
+    return surfaces

@@ -1,0 +1,64 @@
+"""The server's routes: which files a workflow lacks, as web/doctor.js asks, and pictures of translated help pages."""
+
+import asyncio
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..core.models import doctor, findings, manifest, needs
+from ..core.models.findings import Finding
+from ..core.text import in_one_line
+from . import folders, notes
+
+ROUTE = "/likeness/missing"
+_PACK = Path(__file__).absolute().parents[1]
+
+
+def missing(graph: Mapping[str, Any]) -> list[Finding]:
+    """What a workflow needs and is not there or not in order; nothing where the demo's stand-ins are chosen."""
+    if needs.chooses_standins(graph):
+        return []
+    return doctor.to_fix(needs.wanted(graph), folders.of_models())
+
+
+def serve() -> None:
+    """Add the routes to the running server, if any.
+
+    Pictures of translated help pages: these lie one folder deeper than the English ones and link to ../img, as GitHub
+    reads them. The host's help panel reads all links from web/docs, so there they lead to web/img.
+    """
+    server = notes.running_server()
+    # Of two copies of the pack the first answers: the server does not start with a route twice.
+    if server is None or any(route.path == ROUTE for route in server.routes):
+        return
+    server.routes.post(ROUTE)(_missing)
+    server.routes.static(f"/extensions/{_PACK.name}/img", _PACK / "web" / "docs" / "img")
+
+
+async def _missing(request: Any) -> Any:
+    """What is missing for a workflow, which is posted as it is saved.
+
+    The answer names the files that are missing or not in order. It says how large the downloads are together, for how
+    many of them the size is unknown, and whether all are simply missing.
+    """
+    not_packed_as_it_says = sys.modules["server"].web.RequestPayloadError
+    try:
+        body = await request.read()  # not text(), which fails with an encoding that a sender makes up
+        # Beside the server's loop: a network drive may take its time.
+        found = await asyncio.to_thread(lambda: missing(needs.workflow(body.decode())))
+    except (ValueError, not_packed_as_it_says) as error:
+        return _json({"error": in_one_line(error)}, 400)
+    sizes = [finding.fetch.size for finding in found if finding.fetch]
+    known = sum(size for size in sizes if size is not None)
+    answer = {
+        "names": [finding.name for finding in found],
+        "size": manifest.human(known) if known else "",
+        "unsized": sizes.count(None),
+        "absent": all(finding.state == findings.MISSING for finding in found),
+    }
+    return _json(answer)
+
+
+def _json(answer: Any, status: int = 200) -> Any:
+    return sys.modules["server"].web.json_response(answer, status=status)

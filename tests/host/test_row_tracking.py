@@ -1,0 +1,85 @@
+"""Of which row of the batch another pack has made each row of a layer: the drawn example of bridge/cross_attention."""
+
+import pytest
+import torch
+from pack.bridge.carried import ConditioningLost
+from pack.bridge.cross_attention.row_tracking import (
+    SOURCE_ROWS,
+    LayerInput,
+    RowTracker,
+    of_source_rows,
+    repeat_rows,
+)
+
+pytestmark = pytest.mark.both_hosts
+
+
+def layer_input(rows=4, tokens=77):
+    generator = torch.Generator().manual_seed(11)
+    hidden = torch.randn(rows, 6, 8, generator=generator)
+    text = torch.randn(rows, tokens, 8, generator=generator)
+    return LayerInput(hidden, text, text)
+
+
+def regions_of_the_positive(n, context, value, extra_options):
+    """As attention couple: the first half of the rows, of the positive prompt, once for each of two regions."""
+    half = len(n) // 2
+    rows = [*range(half), *range(half), *range(half, len(n))]
+    return n[rows], context[rows], value[rows]
+
+
+def reversed_rows_and_one_more(n, context, value, extra_options):
+    rows = [*reversed(range(len(n))), 0]
+    return n[rows], context[rows], value[rows]
+
+
+def shorter_text(n, context, value, extra_options):
+    return n, context[:, :5], value[:, :5]
+
+
+def mean_of_all_rows(n, context, value, extra_options):
+    """It makes a row that is none of those before."""
+    more = torch.cat([n, n.mean(dim=0, keepdim=True)])
+    return more, context[[*range(len(n)), 0]], value[[*range(len(n)), 0]]
+
+
+def test_the_drawn_example():
+    extra_options = {}
+    before = layer_input()
+    after = RowTracker().call([regions_of_the_positive], before, extra_options)
+    assert extra_options[SOURCE_ROWS].tolist() == [0, 1, 0, 1, 2, 3]
+    assert torch.equal(after.hidden, of_source_rows(before.hidden, extra_options[SOURCE_ROWS], dim=0))
+
+
+def test_rows_of_rows_are_those_of_the_batch():
+    extra_options = {}
+    before = layer_input()
+    after = RowTracker().call([regions_of_the_positive, reversed_rows_and_one_more], before, extra_options)
+    assert extra_options[SOURCE_ROWS].tolist() == [3, 2, 1, 0, 1, 0, 0]
+    assert torch.equal(after.hidden, of_source_rows(before.hidden, extra_options[SOURCE_ROWS], dim=0))
+
+
+def test_a_shorter_text_is_not_ours_and_the_rows_are():
+    extra_options = {}
+    RowTracker().call([shorter_text], layer_input(), extra_options)
+    assert extra_options[SOURCE_ROWS].tolist() == [0, 1, 2, 3]
+
+
+def test_where_rows_and_texts_stay_nothing_is_left():
+    extra_options = {}
+    before = layer_input()
+    after = RowTracker().call([lambda n, context, value, options: (n, context, value)], before, extra_options)
+    assert extra_options == {}
+    assert after.hidden is before.hidden
+
+
+def test_rows_that_are_none_of_the_batch_are_refused():
+    with pytest.raises(ConditioningLost, match=r"test_row_tracking\) makes 5 rows of 4 inside attention"):
+        RowTracker().call([mean_of_all_rows], layer_input(), {})
+
+
+def test_what_lies_by_row_is_that_of_the_rows_of_the_layer():
+    by_row = torch.arange(4)
+    assert of_source_rows(by_row, None, dim=0) is by_row
+    assert of_source_rows(by_row, torch.tensor([0, 1, 0, 1, 2, 3]), dim=0).tolist() == [0, 1, 0, 1, 2, 3]
+    assert repeat_rows(torch.arange(2), 4, dim=0).tolist() == [0, 0, 1, 1]
