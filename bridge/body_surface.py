@@ -65,7 +65,7 @@ class _Picture:
     @classmethod
     def of(cls, photo: Tensor) -> "_Picture":
         """photo: (H, W, 3) float 0..1."""
-        size = iuv.looked_at(photo.shape[1], photo.shape[0])
+        size = iuv.network_size(photo.shape[1], photo.shape[0])
         resized = as_picture(photo).resize(size, Image.Resampling.BILINEAR)
         digest = hashlib.sha256(f"{size}".encode() + resized.tobytes()).digest()
         return cls(digest, torch.as_tensor(np.array(resized)))
@@ -84,7 +84,7 @@ def _bodies(path: str, size: int, changed: int, picture: _Picture, most: int) ->
         with torch.inference_mode():
             # (H, W, 3) -> (3, H, W)
             outputs = network.model(load.on_device(network, picture.pixels.movedim(-1, 0)))
-        return iuv.bodies(outputs).surest(most)
+        return iuv.read_bodies(outputs).surest(most)
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise  # the file may be good
     except (RuntimeError, ValueError) as error:
@@ -96,17 +96,17 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
     """The bodies of each photo (B, H, W, 1|3|4) on a canvas.
 
     size: (width, height) of the canvas in pixels, 0 for that of the photo. fit: of geometry.FITS. most: bodies of a
-    photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for no body, BadSize (see iuv.drawn).
+    photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for no body, BadSize (see iuv.draw).
     """
     file = stamp(path)
     high, wide = photos.shape[1:3]
     width = size[0] or wide
     height = size[1] or high
-    to_photo = Fit.into(iuv.looked_at(wide, high), (wide, high), "stretch")
+    to_photo = Fit.into(iuv.network_size(wide, high), (wide, high), "stretch")
     onto = to_photo.then(Fit.into((wide, high), (width, height), fit))
     surfaces = list[iuv.Surface]()
     for number, photo in enumerate(stepwise(list(as_rgb(photos))), 1):
-        surface = iuv.drawn(_bodies(*file, _Picture.of(photo), most), onto, width, height)
+        surface = iuv.draw(_bodies(*file, _Picture.of(photo), most), onto, width, height)
         if not surface.person.any():
             which = f"photo {number} of {len(photos)}" if len(photos) > 1 else "the photo"
             advice = "Use a photo that shows a person larger and from the head down; Draw Skeletons needs none."

@@ -22,7 +22,9 @@ from ..core.inputs import BadPicture, unusable_latent, unusable_text
 from ..core.models import manifest
 from ..core.models.manifest import Model
 from ..core.models.tensors import State
-from ..core.parts.parts import Part, Prepared, region, worn
+from ..core.parts import cut_outs
+from ..core.parts.parts import Part
+from ..core.parts.resizing import Prepared
 from ..core.projections import HEAD_DIM
 from ..core.prompts import check_text
 from ..core.text import plain
@@ -79,8 +81,11 @@ def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Te
         comfy.model_management.throw_exception_if_processing_interrupted()
         return _finite(clip_vision.encode_image(picture[None], crop=True)["image_embeds"].float().cpu())
 
-    each = [(part, embedded(worn(part))) for part in parts]
-    return [[float(cosine_similarity(own, embedded(region(part, image)))) for part, own in each] for image in images]
+    each = [(part, embedded(cut_outs.of_part(part))) for part in parts]
+    return [
+        [float(cosine_similarity(own, embedded(cut_outs.of_target(part, image)))) for part, own in each]
+        for image in images
+    ]
 
 
 @torch.no_grad()

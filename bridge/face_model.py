@@ -95,6 +95,10 @@ def _no_pack(pack: str, files: Files) -> LikenessError:
     if pack == packs.LOOSE and there:
         why = f"No .onnx file lies directly in {listed(_roots())}; in their folders lie the face packs {listed(there)}."
         return BadSetup(why, "Choose one of these in Load Face Embedder.")
+    alike = packs.of_one_name(pack, there)
+    if alike:
+        why = f"There are {len(alike)} folders of the face pack {pack}: {listed(alike)}."
+        return BadSetup(why, "Choose one of these in Load Face Embedder, or delete all but one.")
     return _missing("A face pack" if pack == NONE_FOUND else f"The face pack {pack}", pack)
 
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..core import inputs
+from ..core import inputs, socket_values
 from ..core.consoles import accept_any_text
 from ..core.errors import BadChoice, BadInput, BadSetup, first, listed
 from ..core.people import Cast, Faces, Identity, Layout, is_a
@@ -26,11 +26,11 @@ _METHODS = {
 _CLOSER: dict[str, tuple[type, Callable[[str, Any], None]]] = {
     io.Image.io_type: (Tensor, inputs.picture),
     io.Mask.io_type: (Tensor, inputs.masks),
-    "LIKENESS_FACES": (Faces, inputs.faces),
+    "LIKENESS_FACES": (Faces, socket_values.faces),
     "FACE_LANDMARKS": (dict, inputs.face_landmarks),
-    "LIKENESS_LAYOUT": (Layout, inputs.layout),
-    "LIKENESS_CAST": (Cast, inputs.cast),
-    "LIKENESS_PERSON": (Identity, inputs.identity),
+    "LIKENESS_LAYOUT": (Layout, socket_values.layout),
+    "LIKENESS_CAST": (Cast, socket_values.cast),
+    "LIKENESS_PERSON": (Identity, socket_values.identity),
     io.Latent.io_type: (dict, inputs.latent),
     io.Conditioning.io_type: (list, inputs.conditioning),
 }
@@ -145,7 +145,7 @@ def _taken(node: type[io.ComfyNode], name: str, value: Any) -> Any:
         return value
     kind, what = known[name], f"The {name} input of {title}"
     if kind.io_type in (io.Int.io_type, io.Float.io_type):
-        return inputs.number(what, value, kind.min, kind.max, whole=kind.io_type == io.Int.io_type)
+        return inputs.number(what, value, kind.min, kind.max, integer=kind.io_type == io.Int.io_type)
     if value is None and _may_be_nothing(kind):
         return getattr(kind, "default", None)
     if not _fits(kind, value):
@@ -156,7 +156,7 @@ def _taken(node: type[io.ComfyNode], name: str, value: Any) -> Any:
         raise BadChoice(what, str(value), kind.options)
     for of, check in (_CLOSER[one] for one in str(kind.io_type).split(",") if one in _CLOSER):
         if is_a(value, of):
-            inputs.held(check, what, value)
+            inputs.check_foreign(check, what, value)
     return value
 
 

@@ -11,21 +11,23 @@ from ..bridge import folders, notes
 from ..bridge.body_surface import FILE, detect
 from ..bridge.schema import advanced
 from ..core import geometry, pictures
-from ..core.body_surface import iuv
+from ..core.body_surface import iuv, part_masks
 from ..core.errors import BadParts
 from .categories import IN_PARTS
 
 SWITCHED_ON = ("torso", "upper_arms", "forearms")
-"""Groups of iuv.GROUPS that are masked by default: what a jacket covers."""
+"""Groups of part_masks.GROUPS that are masked by default: what a jacket covers."""
 
 
 def _mask_inputs() -> list[io.Input]:
     """The parts of the body that are masked: a switch per group, and the side."""
     inputs = list[io.Input]()
-    for name in iuv.GROUPS:
+    for name in part_masks.GROUPS:
         switch = io.Boolean.Input(name, default=name in SWITCHED_ON, optional=True)
         inputs.append(switch if name in SWITCHED_ON else advanced(switch))
-    inputs.append(advanced(io.Combo.Input("side", options=list(iuv.SIDES), default=iuv.SIDES[0], optional=True)))
+    inputs.append(
+        advanced(io.Combo.Input("side", options=list(part_masks.SIDES), default=part_masks.SIDES[0], optional=True))
+    )
     return inputs
 
 
@@ -70,21 +72,21 @@ class DetectBodySurface(io.ComfyNode):
         width: int,
         height: int,
         fit: str,
-        side: str = iuv.SIDES[0],
+        side: str = part_masks.SIDES[0],
         **switches: bool,
     ) -> io.NodeOutput:
-        groups = [name for name in iuv.GROUPS if switches.get(name, name in SWITCHED_ON)]
-        iuv.require_part(groups)
+        groups = [name for name in part_masks.GROUPS if switches.get(name, name in SWITCHED_ON)]
+        part_masks.require_part(groups)
         if width and height:
             geometry.check_size("The new picture", width, height)
         surfaces = detect(FILE.path(file), image, (width, height), fit, people)
         notes.tell(notes.node_of(cls), "\n".join(pictures.reminder([("the pose", image[0])])))
         drawn = torch.stack([surface.image for surface in surfaces])
-        shown = iuv.over(drawn, image, fit)
+        shown = iuv.over_photos(drawn, image, fit)
         masks_of_people = torch.cat([surface.people for surface in surfaces])
         mask: Any
         try:
-            mask = iuv.part_masks(surfaces, groups, side)
+            mask = part_masks.part_masks(surfaces, groups, side)
         except BadParts as unseen:
             # A photo that is the pose alone need not show them: only what the mask is connected to is stopped.
             mask = ExecutionBlocker(str(unseen))

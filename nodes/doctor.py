@@ -109,7 +109,9 @@ class CheckModelFiles(io.ComfyNode):
     @classmethod
     def execute(cls, workflow: str | None = None) -> io.NodeOutput:
         found = report(workflow or THIS, (cls.hidden and cls.hidden.prompt) or {})
-        notes.tell(notes.node_of(cls), "" if found.good else found.summary)
+        if not found.good:
+            # A line each: web/field_labels.js shows them in the language of the editor.
+            notes.tell(notes.node_of(cls), "\n".join(found.sentences))
         rows = [(finding.what, finding.state, finding.detail) for finding in found.findings]
         picture = table(found.summary, rows, [finding.is_good for finding in found.findings])
         shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), SHOWN: [json.dumps(found.shown())]}

@@ -5,7 +5,9 @@ from torch import Tensor
 
 from ..bridge import notes
 from ..core import errors
-from ..core.parts.parts import LABELS, Parts, hints, make_part, sheet
+from ..core.parts import remarks
+from ..core.parts.drawing import sheet
+from ..core.parts.parts import LABELS, Parts, make_part
 from ..core.text import plain
 from .categories import IN_PARTS
 from .sockets import PartsSocket
@@ -47,7 +49,7 @@ class Part(io.ComfyNode):
             name = "other_label" if label == OTHER else "label"
             raise errors.BadChoice(name, words, [*LABELS, "or your own words, such as 'glasses'"])
         part = make_part(words, image, mask, weight, target_mask)
-        notes.tell(notes.node_of(cls), "\n".join(hints(part, mask=mask, target_mask=target_mask)))
+        notes.tell(notes.node_of(cls), "\n".join(remarks.of_part(part, mask, target_mask)))
         everything = Parts((*(parts.parts if parts else ()), part))
         shown = sheet(everything)
         return io.NodeOutput(everything, shown, ui=ui.PreviewImage(shown, cls=cls))

@@ -5,11 +5,14 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { find, isOurs, settingOf } from "./ours.js";
+import { translated } from "./sentences.js";
 
 // Of locales/<language>/main.json: labels in our templates, words of lists, and what the editor calls its own buttons.
 const TEMPLATE_LABELS = "likenessLabels";
 const OPTIONS = "likenessOptions";
 const BUTTONS = "likenessButtons";
+
+const DOCTOR = "LikenessCheckModelFiles"; // whose note is a report, of whole sentences that locales has
 
 const english = new Map(); // node type -> its English title, for nodes of the host and of other packs too
 let words = null; // null where the editor is English
@@ -154,19 +157,24 @@ async function readWords() {
     const shown = LiteGraph.registered_node_types[type]?.title;
     if (shown && isSeveralWords(title)) titles.set(title, shown);
   }
+  for (const [title, shown] of [...titles]) {
+    const bare = withoutRemark(title);
+    if (!titles.has(bare)) titles.set(bare, withoutRemark(shown)); // "CLIP Text Encode (Prompt)"
+  }
   const ours = tables[language];
   words = new Words(ours, tables.en?.nodeDefs ?? {}, ours?.nodeDefs ?? {}, titles);
 }
 
-function labelRunError({ detail }) {
-  if (!words || !isOurs(detail?.node_type)) return;
+function labelRunError(detail) {
+  if (!isOurs(detail?.node_type)) return;
   detail.exception_message = words.put(String(detail.exception_message), detail.node_type);
 }
 
-function labelNote({ detail }) {
-  if (!words || typeof detail?.text !== "string") return;
+function labelNote(detail) {
+  if (typeof detail?.text !== "string") return;
   const node = find(detail.nodeId).at(-1);
-  if (isOurs(node?.type) || node?.subgraph) detail.text = words.put(detail.text, node.type);
+  if (node?.type === DOCTOR) detail.text = detail.text.split(/ *\n/).map((line) => translated(line)).join("  \n");
+  else if (isOurs(node?.type) || node?.subgraph) detail.text = words.put(detail.text, node.type);
 }
 
 /** What the host answers to a prompt that it has refused, all of it or in part. */
@@ -195,6 +203,18 @@ function watchAnswers() {
   };
 }
 
+const LABELLED = { execution_error: labelRunError, progress_text: labelNote };
+
+/** What the host tells the page passes here before anybody hears of it. To listen would be too late: the editor has
+ * listened for longer, and keeps a copy of the text. */
+function watchEvents() {
+  const tell = api.dispatchCustomEvent;
+  api.dispatchCustomEvent = function (type, detail) {
+    if (words) LABELLED[type]?.(detail);
+    return tell.call(this, type, detail);
+  };
+}
+
 /** The editor translates what the host tells of nodes as soon as it has it. */
 function watchDefinitions() {
   const ask = api.getNodeDefs;
@@ -211,9 +231,7 @@ app.registerExtension({
   init() {
     watchDefinitions();
     watchAnswers();
-    // Capturing: before the editor reads the same event, which it has listened to for longer.
-    api.addEventListener("execution_error", labelRunError, { capture: true });
-    api.addEventListener("progress_text", labelNote, { capture: true });
+    watchEvents();
   },
   async setup() {
     await readWords();

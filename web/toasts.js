@@ -90,14 +90,48 @@ async function showErrors(nodes, noFile) {
   const lines = failed.map(([, , message]) => String(message).trim());
   const needsTemplate = failed.some((one) => isWithoutFace(one) && !isPersonInSight(one));
   if (needsTemplate) lines.push(await whatToDoForADrawnCharacter());
-  const boxes = failed.map(([id, type]) => boxesAround(id, type)).filter((around) => around.length);
-  const isTold = new Set();
-  for (const around of boxes) {
-    const path = around.map(({ title }) => title).join(" › ");
-    if (!isTold.has(path)) lines.push(howToOpen(path));
-    isTold.add(path);
+  const ways = failed.map(whereToSet).filter((way) => way);
+  show(ERROR, "error", titles.join(", "), [...lines, ...new Set(ways)].join("\n"));
+}
+
+/** Where one sets what the message of a node in subgraphs asks for: the field of the outermost one that stands for it,
+ * else how the subgraph is opened. Nothing for a node in sight. */
+function whereToSet([id, type, message]) {
+  const around = boxesAround(id, type);
+  if (!around.length) return "";
+  const node = find(id).at(-1);
+  const named = node.inputs.filter(({ name }) => isNamed(name, message));
+  const fields = named.map(({ name }) => fieldOutside(around, node, name));
+  if (fields.length && fields.every(Boolean)) return setOutside(around[0].title, fields);
+  return howToOpen(around.map(({ title }) => title).join(" › "));
+}
+
+/** Whether a message names an input of a node, as ours do beside its label: "Which face (which_face)". A name of several
+ * words is in no sentence by chance. */
+function isNamed(input, message) {
+  const text = String(message);
+  if (text.includes(`(${input})`) || text.includes(`${input} (`)) return true;
+  return input.includes("_") && new RegExp(`\\b${input}\\b`).test(text);
+}
+
+const FROM_OUTSIDE = "-10"; // the origin of a link that begins at an input of its subgraph, a number in some frontends
+
+/** What the outermost subgraph node calls the input of a node inside of it; nothing where it does not have it. */
+function fieldOutside(around, node, name) {
+  let [inside, input] = [node, name];
+  for (const box of [...around].reverse()) {
+    const link = box.subgraph.getLink(inside.inputs.find((slot) => slot.name === input)?.link);
+    if (String(link?.origin_id) !== FROM_OUTSIDE) return undefined;
+    input = box.subgraph.inputs[link.origin_slot].name;
+    inside = box;
   }
-  show(ERROR, "error", titles.join(", "), lines.join("\n"));
+  const field = inside.inputs.find((slot) => slot.name === input);
+  return field?.label ?? field?.name;
+}
+
+function setOutside(title, fields) {
+  if (isChinese()) return `请在子图“${title}”上设置：${fields.join("、")}。`;
+  return `Set it on the subgraph “${title}”: ${fields.join(", ")}.`;
 }
 
 /** The subgraph nodes around a node, the outermost first; none where the open workflow is not the one that has run. */

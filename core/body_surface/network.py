@@ -45,7 +45,7 @@ _WIDEST = 4096
 
 
 class Found(NamedTuple):
-    """N bodies, the surest first, as `iuv.bodies` reads them. boxes: (N, 4) x0, y0, x1, y1 in pixels. inside:
+    """N bodies, the surest first, as `iuv.read_bodies` reads them. boxes: (N, 4) x0, y0, x1, y1 in pixels. inside:
     (N, 2, h, w), none or body. parts, u, v: (N, 25, h, w)."""
 
     boxes: Tensor

@@ -189,6 +189,8 @@ def no_model(path: Path) -> str | None:
         raise OSError(errno.EINVAL, "it is no file", str(path))
     with path.open("rb") as file:
         head = file.read(512)
+    if not head:
+        return "an empty file"
     size, start = path.stat().st_size, head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
     known = (what for begins, what in _NOT_A_MODEL if start.startswith(begins))
     what = next(known, "text, not a model" if ending(path.name) != ".json" and _is_text(head) else None)

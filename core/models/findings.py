@@ -82,12 +82,12 @@ class Finding:
         if self.fetch and self.place:
             details = tuple(f"Or {alternative}." for alternative in self.fetch.alternatives)
         return {
-            "what": self.what,
+            "what": plain(self.what),
             "state": self.state,
             "url": url,
             "size": size,
-            "where": self.where,
-            "details": details,
+            "where": plain(self.where),
+            "details": tuple(plain(detail) for detail in details),
         }
 
 

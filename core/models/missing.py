@@ -12,9 +12,9 @@ from .searched_folders import Folders
 def nothing_there(model: Model, folders: Folders) -> Finding:
     """A model of which there is nothing."""
     place = target(model, folders)
-    dead = _dead_link(model, folders)
-    if dead:
-        return Finding(model.title, MISSING, (dead,), model if model.page else None, place=place)
+    in_the_way = _in_the_way(model, folders)
+    if in_the_way:
+        return Finding(model.title, MISSING, (in_the_way,), model if model.page else None, place=place)
     if not model.page:
         what = "a face pack" if model.format == "face-pack" else "a file"
         return Finding(model.title, MISSING, (f"{place} is not there; choose {what} that is.",))
@@ -24,8 +24,9 @@ def nothing_there(model: Model, folders: Folders) -> Finding:
     return Finding(model.title, MISSING, tuple(details), model, place=place)
 
 
-def _dead_link(model: Model, folders: Folders) -> str:
-    """What to say where a file of the model is a link to nowhere, "" where none is."""
+def _in_the_way(model: Model, folders: Folders) -> str:
+    """What to say where something else than a file has the name of one of the model's: a link to nowhere, a folder,
+    a pipe; "" where nothing has."""
     names: list[str] = []
     for file in model.files:
         names += file.names
@@ -35,4 +36,8 @@ def _dead_link(model: Model, folders: Folders) -> str:
             leads_to = dead_link(path)
             if leads_to is not None:
                 return f"{path} is a link to {leads_to}, and there is no file: its disk may not be connected."
+            if os.path.isdir(path):
+                return f"{path} is a folder, and a file is needed there."
+            if os.path.lexists(path) and not os.path.isfile(path):
+                return f"{path} is no file."
     return ""

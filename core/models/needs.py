@@ -414,8 +414,9 @@ def _inside(part: Mapping[str, Any], values: Mapping[str, Any]) -> dict[Any, Any
     brought: dict[Any, Any] = {}
     for slot in _slots(part):
         links: Any = slot.get("linkIds")
-        if slot.get("name") in values and isinstance(links, list):
-            value = values[str(slot.get("name"))]
+        name: Any = slot.get("name")
+        if isinstance(name, str) and name in values and isinstance(links, list):
+            value = values[name]
             brought |= {link: value for link in cast("list[Any]", links) if isinstance(link, int)}
     return brought
 

@@ -121,12 +121,16 @@ def chosen(pack: str, known: Sequence[str], roots: Sequence[str]) -> str | None:
     for name in known:
         if name.lower() == meant:
             return name
-    published_name = _published_name(meant)
-    if not published_name:
-        return None
-    same_pack = [name for name in known if _published_name(name) == published_name]
+    same_pack = of_one_name(meant, known)
     # Of several nobody can say which one is meant, or whether one of them is half of a download.
     return same_pack[0] if len(same_pack) == 1 else None
+
+
+def of_one_name(pack: str, known: Iterable[str]) -> list[str]:
+    """Those of the `known` packs that are the published pack of this name, in whatever folder; none of a pack that
+    nobody publishes."""
+    published_name = _published_name(pack)
+    return [name for name in known if published_name and _published_name(name) == published_name]
 
 
 def _published_name(pack: str) -> str:

@@ -220,7 +220,7 @@ def read(given: object) -> tuple[Marked, ...]:
 
 def _marked(number: int, one: Mapping[str, Any]) -> Marked:
     x, y, wide, high = (
-        inputs.number(f"The {key} of box {number}", one.get(key), least, poses.WIDEST, whole=False)
+        inputs.number(f"The {key} of box {number}", one.get(key), least, poses.WIDEST, integer=False)
         for key, least in (("x", -poses.WIDEST), ("y", -poses.WIDEST), ("width", 0), ("height", 0))
     )
     metadata = one.get("metadata")

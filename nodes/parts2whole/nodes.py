@@ -29,17 +29,10 @@ from ...core import previews
 from ...core.attention import Block
 from ...core.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, inside, token_mask
-from ...core.parts.parts import (
-    Parts,
-    Prepared,
-    pose_hint,
-    pose_picture,
-    prepared,
-    sheet,
-    strange_labels,
-    stretched,
-    targets,
-)
+from ...core.parts.drawing import sheet
+from ...core.parts.parts import Parts
+from ...core.parts.remarks import pose_hint, strange_labels, stretched
+from ...core.parts.resizing import Prepared, pose_picture, prepare, targets
 from ..categories import IN_PARTS
 from ..sockets import PartsSocket, socket
 from .files import Parts2Whole, choices, fingerprint, load_parts2whole, path_of
@@ -84,7 +77,7 @@ def encode(
         found = f"{counted(len(present), 'part')} with a weight above 0"
         advice = "Chain fewer Part nodes, or show several garments in one; for none bypass the nodes of Parts2Whole."
         raise BadParts(f"{found}; Parts2Whole takes 1 to {SLOTS}, one image token each.", advice)
-    ready = [prepared(part, width, height) for part in present]
+    ready = [prepare(part, width, height) for part in present]
     contexts = [text_of(clip, part.label, networks.reference, _CLIP)[0] for part in present]
     seen = [clip_vision.encode_image(part.on_white[None], crop=True) for part in present]
     embeds = [output["image_embeds"].float().cpu() for output in seen]

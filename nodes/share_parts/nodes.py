@@ -29,7 +29,8 @@ from ...core import geometry
 from ...core.errors import WrongBaseModel
 from ...core.geometry import Rect
 from ...core.parts.bank import PartWeights, window
-from ...core.parts.parts import Parts, prepared, targets
+from ...core.parts.parts import Parts
+from ...core.parts.resizing import prepare, targets
 from ..categories import IN_PARTS
 from ..sockets import PartsSocket
 
@@ -52,7 +53,7 @@ def reference_of(
     Raises BadPart, WrongBaseModel where clip or vae belong to another model or the model is given more than a latent.
     """
     present = parts.present
-    ready = [prepared(part, *size) for part in present]
+    ready = [prepare(part, *size) for part in present]
     latents = torch.cat([latent_of(vae, part, model, _SAME) for part in ready])
     texts = [text_of(clip, part.label, model, _SAME) for part in present]
     masks = [part.mask for part in ready]

@@ -193,7 +193,7 @@ CAUGHT = {
     "core/body_surface/network.py",  # network_of of bridge/body_surface.py
     "core/models/torchscript.py",  # its weights
     "nodes/id_patch/net.py",  # build of bridge/load.py
-    "core/inputs.py",  # its held
+    "core/socket_values.py",  # check_foreign of core/inputs.py
     "core/low_rank.py",  # fits of bridge/lora_patches.py
     "core/models/files.py",  # _trouble of core/models/doctor.py
     "core/models/manifest.py",  # its parsed

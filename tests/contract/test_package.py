@@ -16,11 +16,13 @@ URLS = {"Homepage", "Documentation", "Repository", "Issues"}
 SCRIPTS: dict[str, set[str]] = {
     "box_links": set(),
     "doctor": {"fetchApi"},
+    "field_labels": {"dispatchCustomEvent =", "getCustomNodesI18n", "getNodeDefs =", "queuePrompt ="},
     "gallery": {"getWorkflowTemplates =", "getCoreWorkflowTemplates =", "apiURL =", "getCustomNodesI18n"},
     "labels": {"getCustomNodesI18n"},
     "likeness": set(),
     "names": set(),
     "ours": {"getCustomNodesI18n"},
+    "sentences": {"getCustomNodesI18n"},
     "reruns": {"addEventListener", "dispatchCustomEvent", "fetchApi"},
     "toasts": {"addEventListener", "queuePrompt ="},
     "small_window": {"apiURL ="},
@@ -94,7 +96,7 @@ def test_archive_answers_what_frontends_ask_for_first(root: Path, shipped: set[s
 def test_the_editors_extension_asks_nobody(root: Path, name: str) -> None:
     """The frontend loads every script below web/; ours build on nothing but its app, and its api for our own server."""
     script = (root / "web" / f"{name}.js").read_text("utf-8")
-    modules = {"../../scripts/api.js", "../../scripts/app.js", "./ours.js", "./toasts.js"}
+    modules = {"../../scripts/api.js", "../../scripts/app.js", "./ours.js", "./sentences.js", "./toasts.js"}
     assert set(re.findall(r'^import .* from "(.*)";', script, re.M)) <= modules
     assert len(re.findall(r"\bimport\b(?!\.meta)", script)) == len(re.findall(r"^import ", script, re.M))
     assert set(re.findall(r"\bapi\.(\w+(?= ?\()|\w+ =)", script)) == SCRIPTS[name]
@@ -107,3 +109,16 @@ def test_image_has_the_releases_that_the_tests_run(root: Path) -> None:
     pins = re.findall(r"^(torch\w*==\S+)$", (root / "scripts/requirements/demo.txt").read_text("utf-8"), re.MULTILINE)
     assert len(pins) == 3 and set(pins) <= set(text.split())
     assert re.findall(r"^ARG COMFYUI=(.*)$", text, re.MULTILINE) == [f"v{environment.RELEASE}"]
+
+
+MARK_OF_A_MERGE = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
+
+
+def test_no_file_has_the_marks_of_a_merge(root: Path, tracked: set[str]) -> None:
+    """Help pages are shown as they stand."""
+    texts = (".md", ".py", ".js", ".json", ".toml", ".yml", ".txt", ".csv")
+    marked: list[str] = []
+    for name in sorted(tracked):
+        if name.endswith(texts) and MARK_OF_A_MERGE.search((root / name).read_text("utf-8")):
+            marked.append(name)
+    assert marked == []

@@ -39,7 +39,7 @@ MOST_BOXES = 12
 """Of nodes on the top level, beside the note, photos and pictures."""
 FIRST_GROUP = "Start here"
 """The group that stands before step 1."""
-NOT_BOXES = {"MarkdownNote", "LoadImage", "PreviewImage", "SaveImage"}
+NOT_BOXES = {"MarkdownNote", "Note", "LoadImage", "PreviewImage", "SaveImage"}
 
 
 @dataclass(frozen=True)

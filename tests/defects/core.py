@@ -238,7 +238,7 @@ DEFECTS = [
     Defect(
         "core/inputs.py::number",
         breaks="1.5 is taken for 1.",
-        find="bool($found == $value) and $isfinite and $condition",
+        find="bool($converted == $value) and $isfinite and $condition",
         put="$isfinite and $condition",
         caught_by="tests/host/test_attack.py::test_every_case_ends_right_or_is_explained[values]",
         promise="wrong values are named",
@@ -246,8 +246,8 @@ DEFECTS = [
     Defect(
         "core/inputs.py::number",
         breaks="A number above its limit is taken.",
-        find="$least <= $found <= $most",
-        put="$least <= $found",
+        find="$least <= $converted <= $most",
+        put="$least <= $converted",
         caught_by="tests/host/test_attack.py::test_every_case_ends_right_or_is_explained[values]",
         promise="wrong values are named",
     ),
@@ -284,7 +284,7 @@ DEFECTS = [
         promise="wrong values are named",
     ),
     Defect(
-        "core/inputs.py::held",
+        "core/inputs.py::check_foreign",
         breaks="An object of another pack that has our class's name ends in a traceback.",
         find="(ArithmeticError, AttributeError, LookupError, TypeError, ValueError)",
         put="KeyError",
@@ -294,13 +294,13 @@ DEFECTS = [
     Defect(
         "core/inputs.py::_is_mesh",
         breaks="Landmarks of a score of 7 are taken.",
-        find="$seen and $bool and (0 <= float($face['score']) <= 1)",
-        put="$seen and $bool",
+        find="$visible and $bool and (0 <= float($face['score']) <= 1)",
+        put="$visible and $bool",
         caught_by="tests/host/test_attack.py::test_every_case_ends_right_or_is_explained[values]",
         promise="wrong values are named",
     ),
     Defect(
-        "core/inputs.py::_on_earth",
+        "core/socket_values.py::_check_slot",
         breaks="A place with a mask of 0 to 255 is taken.",
         find="$condition and $high <= 1 + _ROUNDING",
         put="$condition",
@@ -308,7 +308,7 @@ DEFECTS = [
         promise="wrong values are named",
     ),
     Defect(
-        "core/inputs.py::_within_reach",
+        "core/socket_values.py::_check_points",
         breaks="A coordinate of NaN is taken.",
         find="not $abs <= FAR",
         put="$abs > FAR",
@@ -316,7 +316,7 @@ DEFECTS = [
         promise="wrong values are named",
     ),
     Defect(
-        "core/inputs.py::_within_reach",
+        "core/socket_values.py::_check_points",
         breaks="A face box turned inside out is taken.",
         find="$box[0] > $box[2] or $box[1] > $box[3]",
         put="False",

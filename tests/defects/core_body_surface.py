@@ -4,7 +4,7 @@ from anchors import Defect
 
 DEFECTS = [
     Defect(
-        "core/body_surface/iuv.py::looked_at",
+        "core/body_surface/iuv.py::network_size",
         breaks="A photo is looked at with its longer side at 800 px.",
         find="min(SHORTER / min($width, $height), LONGEST / $max)",
         put="SHORTER / $max",
@@ -28,7 +28,7 @@ DEFECTS = [
         promise="Parts2Whole: poses are as the pose guider was trained",
     ),
     Defect(
-        "core/body_surface/iuv.py::Surface.people",
+        "core/body_surface/iuv.py::_mean_column",
         breaks="People's masks are in the order of the network, not from left to right.",
         find="$nonzero[:, 1].float",
         put="$nonzero[:, 0].float",
@@ -36,59 +36,58 @@ DEFECTS = [
         promise="Parts2Whole: body surfaces",
     ),
     Defect(
-        "core/body_surface/iuv.py::drawn",
+        "core/body_surface/iuv.py::draw",
         breaks="What is no body is drawn as one.",
-        find="$largest * (_largest($found.inside[$number], $size) > 0)",
-        put="$largest",
+        find="_largest($$before) * $on_body",
+        put="_largest($$before)",
         caught_by="tests/unit/test_body_surface.py::test_pictures_are_drawn_as_published[one]",
         promise="body surfaces",
     ),
     Defect(
         "core/body_surface/iuv.py::_of_part",
         breaks="U and V below zero are cut, unlike in published pictures.",
-        find="-2.0 ** 30",
-        put="0",
+        find="$scaled.clamp(_LOWEST, 255)",
+        put="$scaled.clamp(0, 255)",
         caught_by="tests/unit/test_body_surface.py::test_pictures_are_drawn_as_published[one]",
         promise="body surfaces",
     ),
     Defect(
-        "core/body_surface/iuv.py::GROUPS",
+        "core/body_surface/part_masks.py::GROUPS",
         breaks="Upper arms and forearms are exchanged in masks.",
         find="GROUPS: $dict = $value",
         put=(
-            "GROUPS: $dict = {'head': ((23, 24), (23, 24)), 'torso': ((1, 2), (1, 2)), 'upper_arms': ((20, "
-            "22), (19, 21)), 'forearms': ((16, 18), (15, 17)), 'hands': ((3,), (4,)), 'thighs': ((7, 9), "
-            "(8, 10)), 'lower_legs': ((11, 13), (12, 14)), 'feet': ((6,), (5,))}"
+            "GROUPS: $dict = {**$value, 'upper_arms': PartNumbers((20, 22), (19, 21)), "
+            "'forearms': PartNumbers((16, 18), (15, 17))}"
         ),
         caught_by="tests/unit/test_body_surface.py::test_parts_have_the_numbers_of_densepose[upper_arms left]",
         promise="Parts2Whole: body surfaces",
     ),
     Defect(
-        "core/body_surface/iuv.py::GROUPS",
+        "core/body_surface/part_masks.py::GROUPS",
         breaks="Left and right of the shins are exchanged in masks.",
-        find="((11, 13), (12, 14))",
-        put="((12, 14), (11, 13))",
+        find="PartNumbers((11, 13), (12, 14))",
+        put="PartNumbers((12, 14), (11, 13))",
         caught_by="tests/unit/test_body_surface.py::test_parts_have_the_numbers_of_densepose[lower_legs right]",
         promise="Parts2Whole: body surfaces",
     ),
     Defect(
-        "core/body_surface/iuv.py::GROUPS",
+        "core/body_surface/part_masks.py::GROUPS",
         breaks="Left and right of the feet are exchanged in masks.",
-        find="((6,), (5,))",
-        put="((5,), (6,))",
+        find="PartNumbers((6,), (5,))",
+        put="PartNumbers((5,), (6,))",
         caught_by="tests/unit/test_body_surface.py::test_parts_have_the_numbers_of_densepose[feet left]",
         promise="Parts2Whole: body surfaces",
     ),
     Defect(
-        "core/body_surface/iuv.py::_numbers",
+        "core/body_surface/part_masks.py::_numbers",
         breaks="Masks of the right side show the left.",
-        find="$right, $left = GROUPS[$name]",
-        put="$left, $right = GROUPS[$name]",
+        find="if $side != 'left': $$right\nif $side != 'right': $$left",
+        put="if $side != 'right': $$right\nif $side != 'left': $$left",
         caught_by="tests/unit/test_body_surface.py::test_masks_are_the_parts_that_were_chosen_of_each_person",
         promise="body surfaces",
     ),
     Defect(
-        "core/body_surface/iuv.py::part_masks",
+        "core/body_surface/part_masks.py::part_masks",
         breaks="The mask of each person's jacket is that of another person.",
         find="$shown * $surface.people",
         put="$shown * $surface.people.flip(0)",
@@ -96,7 +95,7 @@ DEFECTS = [
         promise="Parts2Whole: body surfaces",
     ),
     Defect(
-        "core/body_surface/iuv.py::over",
+        "core/body_surface/iuv.py::over_photos",
         breaks="Bodies are shown over a stretched photo.",
         find="_placed($$before, $fit)",
         put="_placed($$before, 'stretch')",
@@ -107,7 +106,7 @@ DEFECTS = [
         promise="previews",
     ),
     Defect(
-        "core/body_surface/iuv.py::over",
+        "core/body_surface/iuv.py::over_photos",
         breaks="A photo shows through where the body is, and the surface beside it.",
         find="$surfaces > 0",
         put="$surfaces <= 0",

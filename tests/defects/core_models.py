@@ -54,7 +54,7 @@ DEFECTS = [
     Defect(
         "core/models/doctor.py::_other_control_net",
         breaks="ID-Patch's ControlNet in the place of InstantID's is called right.",
-        find="$other.files[0].resembles($length)",
+        find="$is_of_a_method and $other.files[0].resembles($length)",
         put="False",
         caught_by=(
             "tests/unit/test_doctor.py::test_what_is_in_the_place_of_a_model[ID-Patch's ControlNet for InstantID's]"

@@ -86,7 +86,7 @@ DEFECTS = [
     Defect(
         "core/parts/parts.py::make_part",
         breaks="A part of which the mask leaves nothing vanishes in silence.",
-        find="$weight > 0 and $kept is not None and (not $kept.any())",
+        find="$weight > 0 and $channel is not None and (not $channel.any())",
         put="False",
         caught_by="tests/unit/test_parts.py::test_a_part_that_would_vanish_is_refused",
         promise="Parts2Whole: wrong value",
@@ -100,7 +100,7 @@ DEFECTS = [
         promise="Parts2Whole: second picture",
     ),
     Defect(
-        "core/parts/parts.py::hints",
+        "core/parts/remarks.py::of_part",
         breaks="A mask of the background is not said.",
         find="$share > _INVERTED or $condition",
         put="$share > 2 and $condition",
@@ -108,7 +108,7 @@ DEFECTS = [
         promise="what may go wrong is said",
     ),
     Defect(
-        "core/parts/parts.py::stretched",
+        "core/parts/remarks.py::stretched",
         breaks="A part that keeps its shape is said to be stretched.",
         find="$shape * $height / $width",
         put="$shape * $width / $height",
@@ -116,7 +116,7 @@ DEFECTS = [
         promise="parts",
     ),
     Defect(
-        "core/parts/parts.py::resized",
+        "core/parts/resizing.py::resized",
         breaks="A part is cut out with all that lies beside it, as if no mask were given.",
         find="$alpha if $part.mask is None else $resized",
         put="$alpha",
@@ -124,7 +124,7 @@ DEFECTS = [
         promise="Parts2Whole: a picture shows each part in its region",
     ),
     Defect(
-        "core/parts/parts.py::pose_picture",
+        "core/parts/resizing.py::pose_picture",
         breaks="Pose pictures are fitted with sides exchanged.",
         find="($height, $width)",
         put="($width, $height)",
@@ -132,7 +132,7 @@ DEFECTS = [
         promise="parts",
     ),
     Defect(
-        "core/parts/parts.py::pose_hint",
+        "core/parts/remarks.py::pose_hint",
         breaks="The right pose picture is said to be no IUV.",
         find="(..., 2)",
         put="(..., 0)",
@@ -142,7 +142,7 @@ DEFECTS = [
         promise="parts",
     ),
     Defect(
-        "core/parts/parts.py::targets",
+        "core/parts/resizing.py::targets",
         breaks="A part without a target is seen nowhere.",
         find="torch.ones(1, 1)",
         put="torch.zeros(1, 1)",
@@ -150,7 +150,7 @@ DEFECTS = [
         promise="parts",
     ),
     Defect(
-        "core/parts/parts.py::cut",
+        "core/parts/cut_outs.py::cut",
         breaks="A part is cut out on black.",
         find="$kept + (1 - $share)",
         put="$kept",
@@ -158,15 +158,15 @@ DEFECTS = [
         promise="parts",
     ),
     Defect(
-        "core/parts/parts.py::cut",
+        "core/parts/cut_outs.py::cut",
         breaks="A part is cut out to the upper left of its square.",
-        find="(($side - $high) // 2, ($side - $wide) // 2)",
-        put="(0, 0)",
+        find="$above = ($side - $height) // 2\n$beside = ($side - $width) // 2",
+        put="$above = 0\n$beside = 0",
         caught_by="tests/unit/test_parts.py::test_a_part_is_cut_out_on_white_in_the_middle_of_a_square",
         promise="parts",
     ),
     Defect(
-        "core/parts/parts.py::cut",
+        "core/parts/cut_outs.py::cut",
         breaks="A garment is compared in the corner of its picture.",
         find="(0, 0, $left, $side - $left, $top, $side_2 - $top)",
         put="(0, 0, 0, $side, 0, $side_2)",
@@ -174,7 +174,7 @@ DEFECTS = [
         promise="measuring",
     ),
     Defect(
-        "core/parts/parts.py::sheet",
+        "core/parts/drawing.py::sheet",
         breaks="What does not count of a part is seen as bright as what counts.",
         find="$mask[..., None]",
         put="torch.ones_like($mask[..., None])",

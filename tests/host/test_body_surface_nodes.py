@@ -49,10 +49,10 @@ def bodies_in(photo: torch.Tensor, state: dict[str, torch.Tensor]) -> iuv.Bodies
     own = network.own_weights(state)
     net = network.DensePose(own).eval()
     net.load_state_dict(own)
-    size = iuv.looked_at(photo.shape[1], photo.shape[0])
+    size = iuv.network_size(photo.shape[1], photo.shape[0])
     picture = Image.fromarray((photo.numpy() * 255).round().astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
     with torch.inference_mode():
-        return iuv.bodies(net(torch.as_tensor(np.array(picture)).movedim(-1, 0)))
+        return iuv.read_bodies(net(torch.as_tensor(np.array(picture)).movedim(-1, 0)))
 
 
 def test_a_photo_becomes_the_picture_of_its_bodies_at_the_size_of_the_canvas(models: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_photo_becomes_the_picture_of_its_bodies_at_the_size_of_the_canvas(mod
     bodies = bodies_in(image[0], densepose_made.weights(2, 5)).surest(2)
     # 96x64 is looked at as 1216x800, and shown as 128x85.3 in the middle of 128x192.
     onto = Fit(128 / 1216, 64 * 128 / 96 / 800, 0, (192 - 64 * 128 / 96) / 2)
-    expected = iuv.drawn(bodies, onto, 128, 192)
+    expected = iuv.draw(bodies, onto, 128, 192)
     assert surface.shape == preview.shape == (1, 192, 128, 3)
     assert (surface[0] != expected.image).any(-1).float().mean() < 0.01  # a box may be cut to another whole pixel
     assert people.shape == (2, 192, 128) and torch.equal(people.sum(0) > 0, surface[0, ..., 2] > 0)

@@ -9,7 +9,11 @@ import pytest
 from pack.bridge import face_model, folders
 from pack.core.errors import BadSetup, ModelMissing
 from pack.core.models import manifest, packs
-from pack.core.models.doctor import FOUND, MISPLACED, MISSING, Folders, examine, fetching, move, target
+from pack.core.models.doctor import examine
+from pack.core.models.elsewhere import move, target
+from pack.core.models.fetch_commands import fetching
+from pack.core.models.findings import FOUND, MISPLACED, MISSING
+from pack.core.models.searched_folders import Folders
 from pack.nodes.people import LoadFaceEmbedder
 from rig import standins
 from standins_made import Standins
@@ -63,6 +67,41 @@ def test_workflows_saved_where_it_was_called_otherwise_still_load(store: Path, m
         BadSetup, match=r"lies directly in .*insightface; in their folders lie the face packs antelopev2\."
     ):
         LoadFaceEmbedder.validate_inputs(packs.LOOSE, "antelopev2")
+
+
+OF_THEIR_OWN = [
+    "mine/antelopev2", "Mine/AntelopeV2", "antelopev2/antelopev2", "mine/antelopev2/antelopev2",
+    "antelopev2-main/ANTELOPEV2", "people/faces/antelopev2",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", OF_THEIR_OWN)
+def test_a_published_pack_in_a_folder_of_the_users_own_is_taken(
+    folder: str, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = store.parent
+    aside = store.rename(root.parent / "aside")
+    (root / folder).parent.mkdir(parents=True, exist_ok=True)
+    aside.rename(root / folder)
+    search(monkeypatch, root)
+    assert LoadFaceEmbedder.validate_inputs("antelopev2", "antelopev2") is True
+    assert face_model.load_face_model("antelopev2", "antelopev2").ids == ["antelopev2"]
+    found = examine(ANTELOPE, Folders(folders.of_models()))
+    assert found.state == FOUND and found.detail.startswith(str(root / folder))
+
+
+def test_of_two_packs_of_one_name_nobody_is_guessed(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor names one that can be moved."""
+    root = store.parent
+    for folder in ("mine", "other"):
+        shutil.copytree(store, root / folder / "antelopev2")
+    shutil.rmtree(store)
+    search(monkeypatch, root)
+    several = "There are 2 folders of the face pack antelopev2: mine/antelopev2, other/antelopev2. Choose one"
+    with pytest.raises(BadSetup, match=several):
+        LoadFaceEmbedder.validate_inputs("antelopev2", "antelopev2")
+    found = examine(ANTELOPE, Folders(folders.of_models()))
+    assert found.state == MISPLACED and found.detail.endswith(f"is it: move it to {store}.")
 
 
 def test_capital_letters(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,9 @@ import pytest
 import templates
 import translations
 from pack.bridge import notes
+from pack.core.errors import BadPhoto
+from pack.core.faces import analysis, which
+from pack.core.faces.finding import Detection
 from pack.core.models import manifest, needs
 from rig import workflow
 from visits import Graph, Visit
@@ -18,6 +21,11 @@ TITLES_IN_CHINESE = translations.main_file("zh")["templateWorkflows"]["template"
 INSIDE = "\u203a"
 """Between the titles of a subgraph and of a node in it."""
 FOR_DRAWN_CHARACTERS = "ip_adapter_sd15_portrait"
+
+
+KEYPOINTS = ((40.0, 50.0), (60.0, 50.0), (50.0, 60.0), (42.0, 70.0), (58.0, 70.0))
+FACE = Detection((30.0, 30.0, 70.0, 80.0), KEYPOINTS, 0.9)
+OTHER_FACE = FACE.moved(lambda point: (point[0] + 100, point[1]))
 
 
 def template(stem: str) -> Graph:
@@ -79,6 +87,50 @@ def test_an_error_inside_of_a_subgraph_names_it_and_what_to_do(visit: Visit, ste
     assert f"This node is in the subgraph “{box}”: “Enter” or “Enter subgraph” at its bottom opens it" in toast
     assert f"open the template “{TITLES[FOR_DRAWN_CHARACTERS]}”" in toast
     visit.page.ask("closeDialogs")
+
+
+def several_faces(number: str, kind: str) -> Graph:
+    """The error of a photo of which nobody has said whose face is meant."""
+    with pytest.raises(BadPhoto) as raised:
+        analysis.choose([FACE, OTHER_FACE], which.ONLY, "the photo of person 1")
+    return {**without_face(number, kind), "exception_type": "likeness.BadPhoto", "exception_message": str(raised.value)}
+
+
+@pytest.mark.parametrize(
+    "stem, kind, language, told",
+    [
+        ("start_two_people", "LikenessCastFromPhotos", "en", "Set it on the subgraph “Group photo”: Which face."),
+        ("start_group", "LikenessCastFromPhotos", "en", "Set it on the subgraph “Group photo”: Which face."),
+        ("start_portrait", "LikenessPerson", "en", "Set it on the subgraph “Portrait of one person”: Which face."),
+        ("start_two_people", "LikenessCastFromPhotos", "zh", "请在子图“合影”上设置：用哪张脸。"),
+    ],
+)
+def test_an_error_names_the_field_of_the_subgraph_that_people_see(
+    visit: Visit, stem: str, kind: str, language: str, told: str
+) -> None:
+    """And not how the subgraph is opened, as nobody has to."""
+    if visit.server.host.version < (0, 33):
+        pytest.skip("this frontend shows errors in a dialog")
+    graph = template(stem)
+    number, _, _ = inside(graph, kind)
+
+    def fail() -> None:
+        visit.open_file(graph)
+        send(visit, "execution_error", several_faces(number, kind))
+
+    try:
+        if language != "en":
+            visit.open(language)
+        visit.page.ask("closeDialogs")
+        visit.repeat(fail, f"visitor.toasts().some(text => text.includes({json.dumps(told)}))")
+        (toast,) = (text for text in visit.page.ask("toasts") if told in text)
+        assert "such as 3,1" in toast
+        assert "Enter subgraph" not in toast
+        assert "打开" not in toast
+    finally:
+        visit.page.ask("closeDialogs")
+        if language != "en":
+            visit.open()
 
 
 def test_an_error_inside_of_a_subgraph_is_explained_in_chinese(visit: Visit) -> None:

@@ -15,7 +15,8 @@ from figures import relative
 from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.self_attention.recording import record_at_zero
 from pack.core.parts.bank import inside, token_mask
-from pack.core.parts.parts import Parts, make_part, prepared
+from pack.core.parts.parts import Parts, make_part
+from pack.core.parts.resizing import prepare
 from pack.nodes.parts2whole.nodes import Features, put_in
 from parts_made import HEIGHT, WIDTH, picture
 from parts_run import POSE, apply, denoiser, encode, reading, text
@@ -140,7 +141,7 @@ def dense_bank(made, parts):
     rest = {name: AttnProcessor() for name in made.reference.attn_processors if "attn1" not in name}
     made.reference.set_attn_processor({**writers, **rest})
     for part in parts.parts:
-        ready = prepared(part, WIDTH, HEIGHT)
+        ready = prepare(part, WIDTH, HEIGHT)
         given.append(ready.mask)
         latent = parts_made.vae().encode(ready.picture[None]) * parts_run.LATENT_SCALE
         words = clip.encode_from_tokens(clip.tokenize(part.label))

@@ -6,10 +6,10 @@ import densepose_made
 import numpy as np
 import pytest
 import torch
-from pack.core.body_surface import iuv, mannequin
+from pack.core.body_surface import iuv, mannequin, part_masks
 from pack.core.errors import BadParts
 from pack.core.geometry import Fit
-from pack.core.parts.parts import pose_hint
+from pack.core.parts.remarks import pose_hint
 from pack.core.people import Layout, Pose, Slot
 from pack.core.places import bodies, group
 
@@ -51,8 +51,8 @@ def published(found: iuv.Bodies, height: int, width: int) -> tuple[np.ndarray, n
     ids=["one", "two overlap", "over the edge"],
 )
 def test_pictures_are_drawn_as_published(boxes: list[list[float]]) -> None:
-    found = iuv.bodies([torch.tensor(boxes, dtype=torch.float32), *densepose_made.charts(len(boxes), seed=3)])
-    surface = iuv.drawn(found, STAY, 96, 96)
+    found = iuv.read_bodies([torch.tensor(boxes, dtype=torch.float32), *densepose_made.charts(len(boxes), seed=3)])
+    surface = iuv.draw(found, STAY, 96, 96)
     expected, doubt = published(found, 96, 96)
     ours = surface.iuv.movedim(0, -1).numpy()
     sure = doubt > 1e-3  # beyond what the rounding of floats decides
@@ -83,14 +83,14 @@ def outputs(people: int = 1, **changed: torch.Tensor) -> list[torch.Tensor]:
     ids=["one tensor", "four", "too many", "no size", "NaN", "beyond the photo"],
 )
 def test_what_is_no_body_is_named(values: object, words: str) -> None:
-    assert len(iuv.bodies(outputs(2)).boxes) == 2
+    assert len(iuv.read_bodies(outputs(2)).boxes) == 2
     with pytest.raises(ValueError, match=words):
-        iuv.bodies(values)
+        iuv.read_bodies(values)
 
 
 def test_photos_are_looked_at_in_detectrons_size() -> None:
     sizes = {(512, 768): (800, 1216), (4000, 1000): (1344, 320), (1, 9000): (32, 1344)}
-    assert {size: iuv.looked_at(*size) for size in sizes} == sizes
+    assert {size: iuv.network_size(*size) for size in sizes} == sizes
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def test_parts_have_the_numbers_of_densepose(name: str) -> None:
     surface.iuv[2] = torch.arange(25, dtype=torch.uint8)
     group_name, _, side = name.partition(" ")
     surface.person[:] = 1
-    mask = iuv.part_masks([surface], [group_name], side or "both")[0]
+    mask = part_masks.part_masks([surface], [group_name], side or "both")[0]
     assert set(mask.amax(0).nonzero().flatten().tolist()) == PUBLISHED_PARTS[name]
 
 
@@ -249,11 +249,11 @@ def test_a_surface_lies_over_the_photo_it_was_found_in() -> None:
     photo[:, :, 40:] = 1
     surface = torch.zeros(1, 80, 80, 3)
     surface[0, 30:50, 50:70] = torch.tensor([0.0, 1.0, 2 / 255])
-    shown = iuv.over(surface, photo, "pad")[0]  # the photo in the rows 20 to 60
+    shown = iuv.over_photos(surface, photo, "pad")[0]  # the photo in the rows 20 to 60
     assert shown[10].amax() == shown[70].amax() == 0
     assert shown[25, 75].tolist() == [1, 1, 1] and shown[25, 5].tolist() == [0, 0, 0]
     assert shown[40, 60].tolist() == pytest.approx([0.3, 1.0, 0.3 + 0.7 * 2 / 255], abs=1e-5)
-    cropped = iuv.over(surface, photo, "crop")[0]  # the columns 20 to 60 of the photo, twice as large
+    cropped = iuv.over_photos(surface, photo, "crop")[0]  # the columns 20 to 60 of the photo, twice as large
     assert cropped[10, 38].tolist() == [0, 0, 0] and cropped[10, 42].tolist() == [1, 1, 1]
 
 
@@ -285,11 +285,13 @@ def test_masks_are_the_parts_that_were_chosen_of_each_person() -> None:
     surface = mannequin.drawn(group.layout(2, "full", 1, 512, 384))
     alone = mannequin.drawn(group.layout(1, "full", 0, 512, 384))
     parts = surface.iuv[2]
-    assert torch.equal(iuv.part_masks([surface], list(iuv.GROUPS), "both"), surface.people)
-    assert sorted(sum((sum(pair, ()) for pair in iuv.GROUPS.values()), ())) == sorted([*range(1, 25), 23, 24, 1, 2])
-    hands = iuv.part_masks([surface], ["hands"], "right")
+    assert torch.equal(part_masks.part_masks([surface], list(part_masks.GROUPS), "both"), surface.people)
+    assert sorted(sum((sum(pair, ()) for pair in part_masks.GROUPS.values()), ())) == sorted(
+        [*range(1, 25), 23, 24, 1, 2]
+    )
+    hands = part_masks.part_masks([surface], ["hands"], "right")
     assert torch.equal(hands, (parts == 3) * surface.people)
-    both = iuv.part_masks([surface, alone], ["head", "torso"], "left")
+    both = part_masks.part_masks([surface, alone], ["head", "torso"], "left")
     numbers = torch.tensor([1, 2, 23, 24])
     assert len(both) == 3
     assert torch.equal(both[:2], torch.isin(parts, numbers) * surface.people)
@@ -300,8 +302,8 @@ def test_parts_that_nobody_shows_are_named_with_those_that_are_seen() -> None:
     bust = mannequin.drawn(group.layout(1, "bust", 0, 256, 384))
     full = mannequin.drawn(group.layout(1, "full", 0, 256, 384))
     with pytest.raises(BadParts, match=r"No part of the body is chosen\. Switch on one of head, torso,"):
-        iuv.part_masks([full], [], "both")
+        part_masks.part_masks([full], [], "both")
     with pytest.raises(BadParts, match=r"Nothing is seen of feet, left\. .*the photo shows head, torso, upper_arms"):
-        iuv.part_masks([bust], ["feet"], "left")
+        part_masks.part_masks([bust], ["feet"], "left")
     with pytest.raises(BadParts, match=r"Nothing is seen of thighs, feet for person 2\. "):
-        iuv.part_masks([full, bust], ["feet", "thighs"], "both")
+        part_masks.part_masks([full, bust], ["feet", "thighs"], "both")

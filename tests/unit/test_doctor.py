@@ -122,6 +122,8 @@ def change(models: Path, changes) -> None:
         path = models / name
         path.parent.mkdir(parents=True, exist_ok=True)
         match made:
+            case None if path.is_file():
+                path.unlink()
             case None:
                 shutil.rmtree(path)
             case str():
@@ -338,6 +340,29 @@ def test_commands_for_powershell(tmp_path):
         '"unet/diffusion_pytorch_model.*"', '"reference_unet/diffusion_pytorch_model.*"',
         '"pose_guider/diffusion_pytorch_model.*"', '"decoupled_attn.*"', '"scheduler/scheduler_config.json"',
     ]  # fmt: skip
+
+
+def test_a_pipe_in_the_place_of_a_file_is_named_and_not_opened(complete):
+    path = complete / "instantid" / "ip-adapter.bin"
+    path.unlink()
+    os.mkfifo(path)
+    found = doctor.examine(manifest.model("instantid"), folders(complete))
+    assert (found.state, found.detail) == ("missing", f"{path} is no file.")
+
+
+def test_marks_that_turn_the_order_of_letters_are_not_shown(tmp_path):
+    root = tmp_path / "\u202etxt.models"
+    (shown,) = doctor.report("this workflow", [manifest.model("instantid")], folders(root)).shown()["sections"]
+    assert "\u202e" not in json.dumps(shown, ensure_ascii=False)
+
+
+@pytest.mark.parametrize("name", [[], {}, None, 1, ["lora_name"]])
+def test_a_slot_whose_name_is_no_text_is_of_no_input(name):
+    graph = workflow("start_two_people")
+    for part in graph["definitions"]["subgraphs"]:
+        for slot in part["inputs"]:
+            slot["name"] = name
+    assert needs.wanted(needs.workflow(json.dumps(graph)))
 
 
 # --- In Chinese: everything that the doctor says has a sentence in locales

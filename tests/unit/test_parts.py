@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from pack.core.parts import parts as module
+from pack.core.parts import cut_outs, drawing, remarks, resizing
 from pack.core.parts.bank import PartWeights, inside, key_bias, token_mask, window
-from pack.core.parts.parts import LABELS, BadPart, Parts, hints, prepared
+from pack.core.parts.parts import LABELS, BadPart, Parts, make_part
+from pack.core.parts.resizing import prepare
 from pack.core.pictures import as_drawing, as_rgb
 from PIL import Image
 
@@ -18,7 +19,7 @@ def picture(seed, width=90, height=130, channels=3):
 
 
 def part(image=None, label="face", mask=None, weight=1.0, target=None):
-    return module.make_part(label, picture(1) if image is None else image, mask, weight, target)
+    return make_part(label, picture(1) if image is None else image, mask, weight, target)
 
 
 def box(width=90, height=130):
@@ -40,7 +41,7 @@ def test_preparation_equals_pillow(channels, size):
     image, mask = picture(channels, channels=channels), box(45, 45) * 0.6
     rgba = pillow(image[0].expand(-1, -1, 3) if channels == 1 else image[0], "RGBA", size)
     alpha = rgba[..., 3:]
-    ready, masked = (prepared(part(image, mask=given), *size) for given in (None, mask))
+    ready, masked = (prepare(part(image, mask=given), *size) for given in (None, mask))
     for one in (ready, masked):
         assert np.abs(one.picture.numpy() - (rgba[..., :3] * alpha + 1 - alpha)).max() <= 1e-6
     assert np.abs(ready.mask.numpy() - alpha[..., 0]).max() == 0
@@ -50,14 +51,14 @@ def test_preparation_equals_pillow(channels, size):
 def test_pose_pictures_equal_pillows_lanczos():
     image = picture(3)
     expected = pillow(image[0], "RGB", (64, 96), Image.Resampling.LANCZOS)
-    assert np.abs(module.pose_picture(image, 64, 96)[0].movedim(0, -1).numpy() - expected).max() <= 1e-6
-    assert torch.equal(module.pose_picture(image, 90, 130)[0], image[0].movedim(-1, 0)), "the right size stays"
+    assert np.abs(resizing.pose_picture(image, 64, 96)[0].movedim(0, -1).numpy() - expected).max() <= 1e-6
+    assert torch.equal(resizing.pose_picture(image, 90, 130)[0], image[0].movedim(-1, 0)), "the right size stays"
 
 
 def test_pose_pictures_of_the_right_size_stay_bit_for_bit():
     image = picture(5, width=96, height=64)
-    assert torch.equal(module.pose_picture(image, 96, 64), image.movedim(-1, 1))
-    turned = module.pose_picture(image, 64, 96)
+    assert torch.equal(resizing.pose_picture(image, 96, 64), image.movedim(-1, 1))
+    turned = resizing.pose_picture(image, 64, 96)
     assert turned.shape == (1, 3, 96, 64)
 
 
@@ -67,7 +68,7 @@ def test_a_part_is_cut_out_on_white_in_the_middle_of_a_square():
     image[..., 0] = 1
     mask[10:70, 30:50] = 1
     mask[10, 30] = 0
-    found = module.cut(image, mask)
+    found = cut_outs.cut(image, mask)
     assert found.shape == (60, 60, 3)
     white, red = torch.ones(3), torch.tensor([1.0, 0, 0])
     assert (found[:, :20] == white).all() and (found[:, 40:] == white).all()
@@ -80,7 +81,7 @@ def test_what_does_not_count_is_dim_in_the_sheet():
     mask[:, :, :50] = 1
     whole = Parts((part(torch.ones(1, 100, 100, 3), mask=mask),))
     # A cell of 160 px, 6 px from the edges.
-    shown = module.sheet(whole)[0]
+    shown = drawing.sheet(whole)[0]
     assert shown[80, 30].tolist() == [1, 1, 1]
     assert shown[80, 140].tolist() == pytest.approx([0.25 + 0.35, 0.25, 0.25 + 0.35], abs=0.004)
 
@@ -88,10 +89,10 @@ def test_what_does_not_count_is_dim_in_the_sheet():
 def test_targets_are_everywhere_where_none_is_given():
     half, odd = torch.zeros(1, 10, 8), torch.ones(1, 64, 64)
     half[..., :4], odd[..., :32] = 1, math.nan
-    both = module.targets((part(), part(target=half)), 64, 96)
+    both = resizing.targets((part(), part(target=half)), 64, 96)
     assert both.shape == (2, 96, 64) and bool((both[0] == 1).all())
     assert bool((both[1, :, :32] == 1).all()) and not both[1, :, 32:].any()
-    assert module.targets((part(), part()), 64, 96) is None
+    assert resizing.targets((part(), part()), 64, 96) is None
     clean = part(target=odd).target
     assert clean.isfinite().all() and not clean[:, :32].any() and clean[:, 32:].all()
 
@@ -113,7 +114,7 @@ def test_the_mask_of_a_photo_in_which_nobody_has_painted_is_none():
     """Load Image gives 64x64 zeros for it."""
     empty, alpha = torch.zeros(1, 64, 64), picture(1, channels=4)
     made = part(mask=empty)
-    assert made.mask is None and bool((prepared(made, 64, 96).mask == 1).all())
+    assert made.mask is None and bool((prepare(made, 64, 96).mask == 1).all())
     assert torch.equal(part(alpha, mask=empty).alpha, alpha[0, ..., 3])
     with pytest.raises(BadPart, match="target_mask"):
         part(target=empty)
@@ -125,42 +126,44 @@ def test_several_masks_are_one_part_in_pieces():
     both[0, 100:, :45] = both[1, 100:, 45:63] = 1
     shoes, one = part(label="shoes", mask=both, target=both), part(mask=both[:1])
     assert torch.equal(shoes.mask, both.sum(0)) and torch.equal(shoes.target, shoes.mask)
-    assert torch.equal(one.mask, both[0]) and not hints(one, mask=both[:1])
-    (said,) = hints(shoes, mask=both)
+    assert torch.equal(one.mask, both[0]) and not remarks.of_part(one, mask=both[:1])
+    (said,) = remarks.of_part(shoes, mask=both)
     assert said == "The mask of 'shoes' is a batch of 2 masks, which count together: 16% of the picture."
-    captions = [module.caption(n, shown) for n, shown in enumerate((one, shoes, part(mask=both, weight=0.5)), 1)]
+    captions = [drawing.caption(n, shown) for n, shown in enumerate((one, shoes, part(mask=both, weight=0.5)), 1)]
     assert captions == ["1 face", "2 shoes, 2 masks 16%", "3 face 0.5, 2 masks 16%"]
     with pytest.raises(BadPart, match=r"its mask \(90x130 px\) is empty"):
         part(mask=both * 0)
 
 
 def test_labels_that_the_weights_have_not_seen_are_named_in_one_line():
-    assert module.strange_labels([part(label=label) for label in LABELS]) == []
-    (line,) = module.strange_labels([part(label="a red scarf")])
+    assert remarks.strange_labels([part(label=label) for label in LABELS]) == []
+    (line,) = remarks.strange_labels([part(label="a red scarf")])
     assert line.startswith("'a red scarf' is none of the six labels that the weights were trained with: upper body")
     several = [part(label=label) for label in ("clothes", "face", "a red scarf", "clothes")]
-    (line,) = module.strange_labels(several)
+    (line,) = remarks.strange_labels(several)
     assert line.startswith("'clothes', 'a red scarf' are none of the six labels")
 
 
 def test_what_works_but_may_not_be_meant_is_said():
-    assert not hints(part()) and not hints(part(mask=box()))
-    assert not hints(part(picture(1, channels=4))), "an opaque picture is no mistake"
-    assert not hints(part(label="a red scarf")), "shared attention without a reference network takes any words"
-    (said,) = hints(part(mask=box(64, 80)))
+    assert not remarks.of_part(part()) and not remarks.of_part(part(mask=box()))
+    assert not remarks.of_part(part(picture(1, channels=4))), "an opaque picture is no mistake"
+    assert not remarks.of_part(part(label="a red scarf")), (
+        "shared attention without a reference network takes any words"
+    )
+    (said,) = remarks.of_part(part(mask=box(64, 80)))
     assert said == "The mask of 'face' is 64x80 px and its picture 90x130 px: the mask is stretched over the picture."
     for mask, kept in ((1 - 0.9 * torch.eye(130)[:, :90][None], 99), (1 - box(), 79)):
-        (inverted,) = hints(part(mask=mask))
+        (inverted,) = remarks.of_part(part(mask=mask))
         assert f"keeps {kept}% of the picture" in inverted and "Invert Mask" in inverted
-    assert all(not hints(part(label=label)) for label in LABELS)
+    assert all(not remarks.of_part(part(label=label)) for label in LABELS)
     two = torch.ones(2, 64, 64)
-    (said,) = hints(part(mask=box(), target=two), mask=box(), target_mask=two)
+    (said,) = remarks.of_part(part(mask=box(), target=two), mask=box(), target_mask=two)
     assert said == "The target_mask of 'face' is a batch of 2 masks, which count together: 100% of the picture."
-    assert not hints(part(mask=box()), mask=box()[0], target_mask=None)
+    assert not remarks.of_part(part(mask=box()), mask=box()[0], target_mask=None)
     square, absent = part(torch.ones(1, 64, 64, 3), label="shoes"), part(torch.ones(1, 64, 64, 3), weight=0.0)
-    (said,) = module.stretched(Parts((square, part(), absent)), 512, 768)
+    (said,) = remarks.stretched(Parts((square, part(), absent)), 512, 768)
     assert said == "Pictures stretched to 512x768 px: 'shoes' from 64x64 px; crop them to that shape"
-    assert not module.stretched(Parts((square,)), 512, 512)
+    assert not remarks.stretched(Parts((square,)), 512, 512)
 
 
 @pytest.mark.parametrize("size", [(1032, 776), (136, 1192)], ids=str)
@@ -243,8 +246,8 @@ def test_what_is_half_transparent_is_put_on_white_once_and_what_is_hidden_is_whi
     expected[:, :4] = 1.0
     assert torch.equal(garment.on_white, expected)
     # Through 8 bits, as Pillow resizes.
-    assert float((prepared(garment, 64, 64).picture[:, 48:] - expected[0, 7]).abs().max()) < 1 / 128
-    assert torch.equal(prepared(garment, 64, 64).picture[:, :16], torch.ones(64, 16, 3))
+    assert float((prepare(garment, 64, 64).picture[:, 48:] - expected[0, 7]).abs().max()) < 1 / 128
+    assert torch.equal(prepare(garment, 64, 64).picture[:, :16], torch.ones(64, 16, 3))
     opaque = part(image[..., :3])
     assert torch.equal(opaque.on_white, image[0, ..., :3])
 

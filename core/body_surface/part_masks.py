@@ -1,0 +1,84 @@
+"""Masks of chosen parts of the body, of people whose surfaces were found."""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..errors import BadParts, listed
+from .iuv import Surface
+
+
+class PartNumbers(NamedTuple):
+    """DensePose's numbers of the parts of a group, on the person's right side and on the left."""
+
+    right: tuple[int, ...]
+    left: tuple[int, ...]
+
+
+GROUPS: dict[str, PartNumbers] = {
+    "head": PartNumbers((23, 24), (23, 24)),
+    "torso": PartNumbers((1, 2), (1, 2)),
+    "upper_arms": PartNumbers((16, 18), (15, 17)),
+    "forearms": PartNumbers((20, 22), (19, 21)),
+    "hands": PartNumbers((3,), (4,)),
+    "thighs": PartNumbers((7, 9), (8, 10)),
+    "lower_legs": PartNumbers((11, 13), (12, 14)),
+    "feet": PartNumbers((6,), (5,)),
+}
+"""Head and torso have no sides: their parts are in front and behind, and belong to both."""
+SIDES = ("both", "right", "left")
+
+
+def part_masks(surfaces: Sequence[Surface], groups: Collection[str], side: str) -> Tensor:
+    """White where people show the chosen parts of the body, (people, H, W) float32 0 or 1.
+
+    There is a mask for every row of `Surface.people`, the people of one surface after those of another. groups: of
+    GROUPS. side: of SIDES, the person's own. Raises BadParts where no part is chosen, and where a person shows none of
+    them.
+    """
+    require_part(groups)
+    chosen = _numbers(groups, side)
+    masks: list[Tensor] = []
+    for surface in surfaces:
+        part = surface.iuv[2]  # (H, W), the number of the part, 0 for none
+        on_part = torch.isin(part, chosen).float()
+        masks.append(on_part * surface.people)  # (H, W) * (people, H, W) -> (people, H, W)
+    mask = torch.cat(masks)
+    unseen = [number for number, row in enumerate(mask, 1) if not row.any()]
+    if unseen:
+        parts = listed(sorted(groups, key=list(GROUPS).index))
+        if side != "both":
+            parts += f", {side}"
+        people = f" for person {listed(unseen)}" if len(mask) > 1 else ""
+        visible = listed(groups_in(surfaces))
+        raise BadParts(f"Nothing is seen of {parts}{people}.", f"Choose other parts; the photo shows {visible}.")
+    return mask
+
+
+def require_part(groups: Collection[str]) -> None:
+    """Raises BadParts where no group of GROUPS is chosen."""
+    if not groups:
+        raise BadParts("No part of the body is chosen.", f"Switch on one of {listed(list(GROUPS))}.")
+
+
+def groups_in(surfaces: Sequence[Surface]) -> list[str]:
+    """The groups of which something is seen."""
+    visible: list[str] = []
+    for name in GROUPS:
+        numbers = _numbers([name], "both")
+        if any(torch.isin(surface.iuv[2], numbers).any() for surface in surfaces):
+            visible.append(name)
+    return visible
+
+
+def _numbers(groups: Collection[str], side: str) -> Tensor:
+    """The numbers of the parts of these groups, (n,) uint8 as in Surface.iuv. side: of SIDES."""
+    numbers: list[int] = []
+    for name in groups:
+        if side != "left":
+            numbers += GROUPS[name].right
+        if side != "right":
+            numbers += GROUPS[name].left
+    return torch.tensor(numbers, dtype=torch.uint8)

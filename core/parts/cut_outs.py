@@ -1,0 +1,45 @@
+"""Cut-outs of parts and of their places in a picture, on white, to be compared by how they look."""
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from ..geometry import bounds
+from .parts import Part
+from .resizing import resized, targets
+
+
+def of_part(part: Part) -> Tensor:
+    """(side, side, 3): the part itself, as `cut` leaves it."""
+    height, width = part.picture.shape[:2]
+    ready = resized(part, width, height)
+    return cut(ready.picture, ready.mask)
+
+
+def of_target(part: Part, picture: Tensor) -> Tensor:
+    """The part's place in a picture (H, W, 3) by its target, the whole of it without one, as `cut` leaves it."""
+    height, width = picture.shape[:2]
+    target = targets((part,), width, height)
+    mask = torch.ones(height, width) if target is None else target[0]
+    return cut(picture, mask)
+
+
+def cut(picture: Tensor, mask: Tensor) -> Tensor:
+    """What a mask (H, W) keeps of a picture (H, W, 3): no larger than it needs to be, square, everything else white."""
+    if not (mask > 0).any():  # so faint that eight bits have lost it
+        mask = torch.ones_like(mask)
+    inside = mask > 0.5
+    if not inside.any():
+        inside = mask > 0
+    left, top, right, below = bounds(inside)
+    rows = slice(top, below)
+    columns = slice(left, right)
+    share = mask[rows, columns][..., None]  # (h, w, 1)
+    on_white = picture[rows, columns] * share + (1 - share)
+    height, width = on_white.shape[:2]
+    side = max(height, width)
+    above = (side - height) // 2
+    beside = (side - width) // 2
+    # Of channels, then of columns, then of rows: before and after.
+    padding = (0, 0, beside, side - width - beside, above, side - height - above)
+    return functional.pad(on_white, padding, value=1.0)

@@ -1,0 +1,35 @@
+"""The preview of parts: each in its own shape, with what does not count in dim magenta."""
+
+import torch
+from torch import Tensor
+
+from ..previews import contact_sheet
+from .parts import Part, Parts, share_of
+from .resizing import resized
+
+_SIDE = 320  # the longer side of each, in pixels, at most
+_DIM, _TINT = 0.25, 0.35  # how much is seen of what does not count, and of the magenta over it
+_MAGENTA = (1.0, 0.0, 1.0)
+
+
+def sheet(parts: Parts) -> Tensor:
+    """(1, H, W, 3) float32 0..1."""
+    pictures: list[Tensor] = []
+    for part in parts.parts:
+        scale = min(1.0, _SIDE / max(part.picture.shape[:2]))
+        height, width = (max(1, round(side * scale)) for side in part.picture.shape[:2])
+        ready = resized(part, width, height)
+        outside = _DIM * ready.picture + _TINT * torch.tensor(_MAGENTA)
+        pictures.append(torch.lerp(outside, ready.picture, ready.mask[..., None]))
+    captions = [caption(number, part) for number, part in enumerate(parts.parts, 1)]
+    return contact_sheet(pictures, captions)
+
+
+def caption(number: int, part: Part) -> str:
+    """What stands under the part in the sheet, such as "2 shoes 1.5, 2 masks 12%"."""
+    text = f"{number} {part.label}"
+    if part.weight != 1:
+        text += f" {part.weight:g}"
+    if part.mask is not None and part.pieces > 1:
+        text += f", {part.pieces} masks {share_of(part.mask):.0%}"
+    return text

@@ -1,0 +1,82 @@
+"""What may not be meant in parts and pose pictures that work: lines for the note under a node."""
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from ..errors import gathered, listed
+from ..pictures import as_drawing, reminder
+from .parts import LABELS, PAINT, Part, Parts, is_unpainted, share_of, size_text
+
+_STRETCHED = 1.25  # a part whose sides change by more than this against each other no longer looks like itself
+_INVERTED = 0.9  # a mask that keeps more of a picture than this is more likely a mask of the background
+_BLUE = 0.25  # an IUV picture has 24 of 255 in blue at most; another picture has more than this somewhere
+
+
+def of_part(part: Part, mask: Tensor | None = None, target_mask: Tensor | None = None) -> list[str]:
+    """Lines about a part. mask, target_mask: (h, w) or (masks, h, w) as the inputs of these names had them."""
+    lines: list[str] = []
+    for name, masks in (("mask", mask), ("target_mask", target_mask)):
+        if masks is not None and masks.ndim > 2 and len(masks) > 1:
+            lines.append(
+                f"The {name} of {part.label!r} is a batch of {len(masks)} masks, which count together: "
+                f"{share_of(masks):.0%} of the picture."
+            )
+    if mask is not None and is_unpainted(mask):
+        lines.append(f"No mask is painted, so the whole picture counts as {part.label!r}. For a part of it: {PAINT}.")
+    lines += reminder([(repr(part.label), part.picture)])
+    if part.mask is None:
+        return lines
+    if part.mask.shape != part.picture.shape[:2]:
+        sizes = f"{size_text(part.mask)} and its picture {size_text(part.picture)}"
+        lines.append(f"The mask of {part.label!r} is {sizes}: the mask is stretched over the picture.")
+    share = share_of(part.mask)
+    if share > _INVERTED or _keeps_all_corners(part.mask):
+        lines.append(
+            f"The mask of {part.label!r} keeps {share:.0%} of the picture. If that is the background, put Invert Mask "
+            "in between: the mask of a loaded picture is white where a picture is transparent."
+        )
+    return lines
+
+
+def _keeps_all_corners(mask: Tensor) -> bool:
+    """Whether a mask (h, w) keeps the four corners of the picture, as a mask of the background does."""
+    return bool(mask[[0, 0, -1, -1], [0, -1, 0, -1]].min() > 0.5)
+
+
+def strange_labels(parts: Iterable[Part]) -> list[str]:
+    """One line about the labels that the released weights of a reference network were not trained with, if any.
+
+    Shared attention without such a network takes any words.
+    """
+    strange: list[str] = []
+    for part in parts:
+        label = repr(part.label)
+        if part.label not in LABELS and label not in strange:
+            strange.append(label)
+    if not strange:
+        return []
+    verb = "is" if len(strange) == 1 else "are"
+    return [f"{listed(strange)} {verb} none of the six labels that the weights were trained with: {listed(LABELS)}."]
+
+
+def stretched(parts: Parts, width: int, height: int) -> list[str]:
+    """One line about the parts that change their shape much at the size of the new picture, if any."""
+    lines: list[str] = []
+    for part in parts.present:
+        squeeze = part.picture.shape[1] / part.picture.shape[0] * height / width
+        if max(squeeze, 1 / squeeze) > _STRETCHED:
+            lines.append(f"{part.label!r} from {size_text(part.picture)}")
+    return gathered(f"Pictures stretched to {width}x{height} px", lines, "; crop them to that shape")
+
+
+def pose_hint(image: Tensor) -> str:
+    """A line about pose pictures (B, H, W, 1|3|4) that are no DensePose IUV: those have 0 to 24 of 255 in blue."""
+    blue = as_drawing(image)[..., 2]
+    if float((blue > _BLUE).float().mean()) < 0.01:
+        return ""
+    return (
+        "The pose image is no DensePose IUV picture (black background, red and green gradients, hardly any blue), so "
+        "it may be followed badly. Viridis and Parula pictures are another encoding, OpenPose skeletons another thing. "
+        "Detect Body Surface draws the right one of a photo."
+    )

@@ -1,0 +1,72 @@
+"""Parts and pose pictures at the size of the new picture, as the networks want to see them.
+
+Source: Parts2Whole, parts2whole/pipelines/pipeline_refs2image.py (MIT): preprocess_image, load_mask.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from PIL import Image
+from torch import Tensor
+
+from ..pictures import as_drawing
+from ..previews import as_tensor
+from .bank import token_mask
+from .parts import BadPart, Part
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A part at the size of the new picture. picture: (height, width, 3), on white. mask: (height, width), 0..1."""
+
+    picture: Tensor
+    mask: Tensor
+
+
+def prepare(part: Part, width: int, height: int) -> Prepared:
+    """The part as Parts2Whole reads it. Raises BadPart where too little of the mask is left at this size."""
+    ready = resized(part, width, height)
+    latent_pixels = (height // 8) * (width // 8)
+    if not token_mask(ready.mask, latent_pixels).any():
+        why = f"its mask is empty at {width}x{height} px"
+        raise BadPart(part.label, why, "Mask a larger area, or crop the picture closer to the part.")
+    return ready
+
+
+def resized(part: Part, width: int, height: int) -> Prepared:
+    """Picture and alpha together with Pillow's bicubic, on white; the mask, where there is one, by itself."""
+    alpha = part.alpha
+    if alpha is None:
+        alpha = torch.ones(part.picture.shape[:2])
+    rgba = _by_pillow(torch.cat([part.picture, alpha[..., None]], dim=-1), width, height)  # (height, width, 4)
+    picture = rgba[..., :3]
+    alpha = rgba[..., 3]
+    mask = alpha if part.mask is None else _by_pillow(part.mask, width, height)
+    return Prepared(picture * alpha[..., None] + (1 - alpha[..., None]), mask)
+
+
+def _by_pillow(picture: Tensor, width: int, height: int, by: Image.Resampling = Image.Resampling.BICUBIC) -> Tensor:
+    """(H, W) or (H, W, 3|4), 0..1, as Pillow resizes it in eight bits."""
+    eight_bits = Image.fromarray((picture.clamp(0, 1) * 255).round().byte().numpy())
+    return as_tensor(eight_bits.resize((width, height), by))
+
+
+def pose_picture(image: Tensor, width: int, height: int) -> Tensor:
+    """Pose pictures (B, H, W, 1|3|4) as the pose guider reads them, (B, 3, height, width), with Pillow's Lanczos."""
+    rgb = as_drawing(image)
+    if rgb.shape[1:3] != (height, width):
+        rgb = torch.stack([_by_pillow(picture, width, height, Image.Resampling.LANCZOS) for picture in rgb])
+    return rgb.movedim(-1, 1)
+
+
+def targets(parts: Sequence[Part], width: int, height: int) -> Tensor | None:
+    """Where in the picture each part may be looked at, (parts, height, width), or None: all of them everywhere."""
+    if all(part.target is None for part in parts):
+        return None
+    resized_targets: list[Tensor] = []
+    for part in parts:
+        target = torch.ones(1, 1) if part.target is None else part.target
+        resized_targets.append(functional.interpolate(target[None, None], (height, width), mode="area")[0])
+    return torch.cat(resized_targets)

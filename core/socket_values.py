@@ -1,0 +1,122 @@
+"""What our own sockets carry, held to what it is: faces, people, layouts and casts, whoever has made them.
+
+`title` is how a message calls the value. A check returns nothing. What is not whole raises one of Python's own errors,
+which `inputs.check_foreign` names.
+"""
+
+import math
+import operator
+from collections.abc import Sequence
+
+from . import identities
+from .errors import BadInput, BadLayout, BadSize, counted
+from .geometry import FAR, check_size
+from .inputs import number
+from .models.tensors import ends
+from .people import Box, Cast, Faces, Identity, Layout, Person, PlacedCast, Point, Slot, is_a
+
+_ROUNDING = 1e-3
+"""How far a mask may leave 0 to 1, as resizing does."""
+_JOINTS, _KEYPOINTS = 17, 5
+
+Canvas = tuple[int, int]
+"""Width and height in pixels."""
+
+
+def layout(title: str, value: Layout) -> None:
+    """Raise BadSize for a canvas that is none, BadLayout for a place that is on no canvas."""
+    check_size(title, *_size(value))
+    for index, slot in enumerate(value.slots, 1):
+        _check_slot(f"{title} cannot be used: place {index}", slot, (value.width, value.height))
+
+
+def cast(title: str, value: Cast) -> None:
+    """Raise BadInput for a weight that is no number from 0 and for a row that shows nobody, BadSize and BadLayout as
+    `layout` does."""
+    is_placed = is_a(value, PlacedCast)
+    canvas = _size(value) if is_placed else (0, 0)
+    if len(value.numbers) != len(value.people):
+        raise ValueError(f"numbers {value.numbers} for {counted(len(value.people), 'person', 'people')}")
+    for person in value.people:
+        _check_person(title, person, canvas)
+    if is_placed or any(person.slot is not None for person in value.people):
+        check_size("The cast's canvas", *canvas)
+    in_every_row = value.people and all(person.slot and person.weight for person in value.people)
+    if value.by_row and not in_every_row:
+        raise BadInput(title, "a cast of rows of which one shows no person", "the cast of Crop Faces")
+
+
+def _check_person(title: str, person: Person, canvas: Canvas) -> None:
+    name = person.identity.name
+    identity(f"The identity of {name}", person.identity)
+    if not len(person.identity.crops):
+        raise ValueError(f"no photo of {name}")
+    operator.index(person.place)  # raises TypeError for what is no whole number
+    number(f"The weight of {name}", person.weight, 0, math.inf, integer=False)
+    if person.slot is not None:
+        _check_slot(f"{title} cannot be used: the place of {name}", person.slot, canvas)
+
+
+def identity(title: str, value: Identity) -> None:
+    """Raise BadEmbedding for embeddings that cannot be used, and ValueError for what has no pictures of a person."""
+    embeddings = list(value.embeddings.values())
+    if value.crops.ndim != 4 or any(rows.ndim != 2 or not rows.is_floating_point() for rows in embeddings):
+        shapes = [(tuple(rows.shape), rows.dtype) for rows in embeddings]
+        raise ValueError(f"embeddings of {shapes}, crops of shape {tuple(value.crops.shape)}")
+    why = identities.why_bad_crops(value.crops)
+    if not why and value.portraits:
+        why = identities.why_bad_portraits(value.portraits, len(value.crops))
+    if why:
+        raise ValueError(why)
+    identities.check(value)
+
+
+def faces(title: str, value: Faces) -> None:
+    """Raise BadLayout for a face that is in no picture, BadSize for a picture that is none."""
+    size = _size(value)
+    if min(size) < 1:
+        raise BadSize(f"The picture of {title}", size, "it has no pixels", "Use Detect Faces.")
+    for index, face in enumerate(value.faces, 1):
+        _check_points(f"{title} cannot be used: face {index}", face.keypoints, face.box)
+
+
+def _size(value: Layout | PlacedCast | Faces) -> Canvas:
+    """Width and height. Raises TypeError unless both are whole numbers."""
+    return operator.index(value.width), operator.index(value.height)
+
+
+def _off_canvas(which: str, why: str) -> BadLayout:
+    """A place or a face that is on no canvas."""
+    return BadLayout(f"{which} {why}.", "Make layouts with the Layout nodes, and faces with Detect Faces.")
+
+
+def _check_slot(which: str, slot: Slot, canvas: Canvas) -> None:
+    """Raise BadLayout for a skeleton, a mask or a point that cannot be of a place of this canvas."""
+    if slot.pose is not None and len(slot.pose) != _JOINTS:
+        raise _off_canvas(which, f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of {_JOINTS}")
+    if slot.mask is not None:
+        if slot.mask.shape != (canvas[1], canvas[0]):
+            has = f"has a mask of shape {tuple(slot.mask.shape)} instead of one of the canvas"
+            raise _off_canvas(which, f"{has}, {canvas[0]}x{canvas[1]} px")
+        low, high = ends(slot.mask)
+        if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # NaN is neither
+            raise _off_canvas(which, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
+    points = [slot.center]
+    for joint in slot.pose or ():
+        points.append(joint[:2])
+    _check_points(which, slot.keypoints, slot.box, points)
+
+
+def _check_points(which: str, keypoints: Sequence[Point] | None, box: Box | None, points: Sequence[Point] = ()) -> None:
+    """Raise BadLayout for keypoints of another number, a coordinate that is on no canvas and a box of negative size."""
+    if keypoints is not None and len(keypoints) != _KEYPOINTS:
+        raise _off_canvas(which, f"has {counted(len(keypoints), 'face keypoint')} instead of {_KEYPOINTS}")
+    coordinates: list[float] = list(box or ())
+    for point in (*points, *(keypoints or ())):
+        coordinates += point
+    for coordinate in coordinates:
+        if not abs(coordinate) <= FAR:  # NaN is not within anything
+            raise _off_canvas(which, f"has a coordinate that is on no canvas ({coordinate:g})")
+    if box is not None and (box[0] > box[2] or box[1] > box[3]):
+        sides = ", ".join(f"{side:g}" for side in box)
+        raise _off_canvas(which, f"has a face box of negative size ({sides})")
