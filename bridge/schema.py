@@ -16,6 +16,7 @@ from ..core.places.person_region import EXTENTS
 from ..core.places.regions import FACE_BOXES, REGIONS
 
 InputT = TypeVar("InputT", bound=io.Input)
+WidgetT = TypeVar("WidgetT", bound=io.WidgetInput)
 _TEXTS = Path(__file__).absolute().parents[1] / "locales" / "en" / "nodeDefs.json"
 
 
@@ -49,6 +50,17 @@ def advanced(widget: InputT) -> InputT:
     return widget
 
 
+def optional(widget: WidgetT) -> WidgetT:
+    """Make a widget optional: a prompt may lack it, and the node is then given the default.
+
+    A menu without a default has its first option as its default.
+    """
+    widget.optional = True
+    if isinstance(widget, io.Combo.Input) and widget.default is None:
+        widget.default = widget.options[0]
+    return widget
+
+
 def pixels_input(name: str, default: int = 0, least: int = 0, most: int = 16384) -> io.Int.Input:
     """A length or a place in pixels; 16384 is more than any picture has."""
     return io.Int.Input(name, default=default, min=least, max=most)
@@ -69,7 +81,7 @@ def percent_input(name: str, default: float) -> io.Float.Input:
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001)
 
 
-def range_inputs(of: str = "") -> list[io.Input]:
+def range_inputs(of: str = "") -> list[io.WidgetInput]:
     """From where to where of the schedule something acts: all of it. of: how their names begin."""
     return [percent_input(f"{of}start_percent", 0.0), percent_input(f"{of}end_percent", 1.0)]
 
@@ -87,7 +99,7 @@ def photos_input(options: Sequence[str] = PHOTOS) -> io.Combo.Input:
     return advanced(io.Combo.Input("photos", options=list(options), default=options[0]))
 
 
-def region_inputs() -> list[io.Input]:
+def region_inputs() -> list[io.WidgetInput]:
     """What part of the picture belongs to a person of a placed cast."""
     return [
         io.Combo.Input("extent", options=list(EXTENTS)),

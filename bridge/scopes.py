@@ -3,15 +3,16 @@
 Of the methods whose image tokens stand beside the text also whether they fit a MODEL, and their keys and values.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io, ui
+from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..core.errors import LikenessError, WrongBaseModel
+from ..core.errors import LikenessError, WrongBaseModel, listed
 from ..core.methods import Method
 from ..core.people import Cast, Identity, Person, PlacedCast, is_a, require_places
 from ..core.places import drawing, regions
@@ -25,6 +26,9 @@ from .load import Loaded
 from .presence import NamedRange, announced, of_people
 from .runs import Run, patched
 from .schedule import ScheduleRange
+
+BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person has a row of the batch."
+"""The note of a node that limits people to regions only where a MODEL is connected, for a cast by row."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,53 @@ def of_bodies(
 
 def _canvas(node: str, people: Sequence[Person], by_row: bool, node_id: str | None) -> Canvas:
     return Canvas(node, len(people) if by_row else 0, node_id)
+
+
+def without_model(
+    model: ModelPatcher | None, region_inputs: Sequence[io.Input], values: Mapping[str, Any], what: str
+) -> list[str]:
+    """The note of a node that limits people to regions only where a MODEL is connected: which of the inputs for regions
+    are set and have no effect, because none is connected. Nothing where a MODEL is connected or no input is set.
+
+    region_inputs: optional inputs of the node's schema. values: by the ids of these, what the node is given.
+    what: what is read by region, such as "ID tokens".
+    """
+    if model is not None:
+        return []
+    names: list[str] = []
+    for region_input in region_inputs:
+        default = region_input.default if isinstance(region_input, io.WidgetInput) else None
+        value = values.get(region_input.id)
+        # A mask is compared with nothing: a tensor is never equal to None.
+        if value is not None and (default is None or value != default):
+            names.append(region_input.id)
+    if not names:
+        return []
+    return [
+        f"No effect without model: {listed(names)}. Connect model, and model_out to the sampler, to read {what} by "
+        "region."
+    ]
+
+
+def optional_model(model: ModelPatcher | None, node: str) -> ModelPatcher | ExecutionBlocker:
+    """What such a node gives at model_out: the MODEL, or where none is connected a blocker. ComfyUI shows the blocker's
+    sentence where a sampler is linked to it. node: its name."""
+    if model is not None:
+        return model
+    return ExecutionBlocker(
+        f"{node} has no MODEL for its model_out. Connect the MODEL to model of {node}, or connect the sampler to the "
+        "node that loads the MODEL."
+    )
+
+
+def joined_previews(previews: Sequence[ui.PreviewImage]) -> ui.PreviewImage | None:
+    """Several previews as one, whatever the sizes of their pictures; None for no preview."""
+    if not previews:
+        return None
+    first, *others = previews
+    for other in others:
+        first.values = [*first.values, *other.values]
+    return first
 
 
 class AdapterMismatch(LikenessError):

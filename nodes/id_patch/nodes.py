@@ -12,7 +12,6 @@ from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import VAE
 from comfy_api.latest import io, ui
-from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ...bridge import conditioning, notes, schema, scopes
@@ -36,7 +35,7 @@ from ...bridge.runs import Given, patched, read_by
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.unet import Options, Replacement, attend_with, layers_of, text_width
 from ...core import geometry
-from ...core.errors import BadCast, BadPatches, counted, listed
+from ...core.errors import BadCast, BadPatches, counted
 from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.people import Cast, Person, PlacedCast, places_of, require_places
@@ -49,12 +48,6 @@ from .net import IDPatchNet, Presence, check_patches, condition, presence
 METHOD = method("id_patch")
 IMAGE, APPLY = "ID-Patch Condition Image", "Apply ID-Patch"
 
-NO_MODEL = (
-    "Apply ID-Patch has no MODEL for its model_out. Connect the MODEL to model of Apply ID-Patch, or connect the "
-    "sampler to the node that loads the MODEL."
-)
-NO_EFFECT = "No effect without model: {}. Connect model, and model_out to the sampler, to read ID tokens by region."
-BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person has a row of the batch."
 NO_IDENTITIES = (
     "No identities applied: all weights are 0 or off-canvas. The skeletons still guide; for the prompt alone bypass "
     "this node or set strength to 0."
@@ -142,7 +135,6 @@ class ApplyIDPatch(io.ComfyNode):
                 io.Vae.Input("vae", optional=True),
                 io.Model.Input("model", optional=True),
                 *_region_inputs(),
-                io.Mask.Input("mask", optional=True),
             ],
             outputs=[
                 io.Conditioning.Output("positive_out"),
@@ -170,10 +162,10 @@ class ApplyIDPatch(io.ComfyNode):
         **region: Any,
     ) -> io.NodeOutput:
         node_id = notes.node_of(cls)
-        remarks = _without_model(model, region)
+        remarks = scopes.without_model(model, _region_inputs(), region, "ID tokens")
         if strength == 0:
             notes.tell(node_id, "\n".join(remarks))
-            return io.NodeOutput(positive, negative, _given_on(model))
+            return io.NodeOutput(positive, negative, scopes.optional_model(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         cast = require_places(cast, APPLY)
         present = presence(cast)
@@ -191,7 +183,7 @@ class ApplyIDPatch(io.ComfyNode):
         if people:
             sides = _with_tokens(sides, id_patch, cast, people, photos, id_start_percent)
             if model is not None and cast.by_row:
-                remarks.append(BY_ROW)
+                remarks.append(scopes.BY_ROW)
             elif model is not None:
                 bound = _by_region(sides, model, cast, people, node_id, region)
                 model, sides = bound.model, bound.sides
@@ -216,49 +208,18 @@ class ApplyIDPatch(io.ComfyNode):
             trained=canvas,
         )
         notes.tell(node_id, "\n".join(remarks))
-        return io.NodeOutput(*attachment.to_both(*sides), _given_on(model), ui=_joined(previews))
+        return io.NodeOutput(
+            *attachment.to_both(*sides), scopes.optional_model(model, APPLY), ui=scopes.joined_previews(previews)
+        )
 
 
 def _region_inputs() -> list[io.Input]:
     """The inputs that say which part of the picture reads a person's ID tokens. Without a MODEL they have no effect."""
-    extent, margin, feather = schema.region_inputs()
-    # An optional input that is not in a prompt is given its default.
-    extent.default = extent.options[0]
-    widgets = [extent, margin, feather]
-    for widget in widgets:
-        widget.optional = True
-        schema.advanced(widget)
-    return widgets
-
-
-def _without_model(model: ModelPatcher | None, region: Mapping[str, Any]) -> list[str]:
-    """A sentence that names the inputs of a region that are set in vain, as no MODEL is connected; else nothing."""
-    if model is not None:
-        return []
-    changed: list[str] = []
-    for widget in _region_inputs():
-        if region.get(widget.id, widget.default) != widget.default:
-            changed.append(widget.id)
-    if region.get("mask") is not None:
-        changed.append("mask")
-    if not changed:
-        return []
-    return [NO_EFFECT.format(listed(changed))]
-
-
-def _given_on(model: ModelPatcher | None) -> ModelPatcher | ExecutionBlocker:
-    """What stands at model_out. ComfyUI shows the blocker's sentence where a sampler is linked to it."""
-    return ExecutionBlocker(NO_MODEL) if model is None else model
-
-
-def _joined(previews: Sequence[ui.PreviewImage]) -> ui.PreviewImage | None:
-    """Several previews as one, whatever the sizes of their pictures; None for no preview."""
-    if not previews:
-        return None
-    first, *others = previews
-    for other in others:
-        first.values = [*first.values, *other.values]
-    return first
+    inputs: list[io.Input] = []
+    for widget in schema.region_inputs():
+        inputs.append(schema.advanced(schema.optional(widget)))
+    inputs.append(io.Mask.Input("mask", optional=True))
+    return inputs
 
 
 def _checked_hint(image: Tensor, cast: PlacedCast, present: Presence) -> Tensor:

@@ -6,13 +6,16 @@ from typing import Any, NamedTuple
 
 import comfy.conds
 import torch
+from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP, VAE
 from comfy.utils import common_upscale
 from node_helpers import conditioning_set_values
 from torch import Tensor
 
+from ...bridge import dit
 from ...bridge.conditioning import Conditioning
 from ...bridge.notes import stepwise
+from ...bridge.unet import ONE_FAMILY
 from ...core.errors import WrongBaseModel
 from ...core.inputs import conditioning, unusable_latent
 from ...core.people import Cast, rows_missing
@@ -55,12 +58,13 @@ def whose(options: Mapping[str, Any]) -> tuple[int | None, ...]:
 class Family(NamedTuple):
     """Models that take reference pictures, known by their text encoder.
 
-    model: its name. vae: the file of its VAE. word: for a picture, as the model knows it. sees: whether the encoder is
-    shown the pictures. latent: channels, and frames where the VAE makes them. step: pixels of a latent pixel, to which
-    pictures are rounded.
+    model: its name. network: its family, as bridge.dit.FAMILIES names it. vae: the file of its VAE. word: for a
+    picture, as the model knows it. sees: whether the encoder is shown the pictures. latent: channels, and frames where
+    the VAE makes them. step: pixels of a latent pixel, to which pictures are rounded.
     """
 
     model: str
+    network: str
     vae: str
     word: str
     sees: bool
@@ -68,13 +72,13 @@ class Family(NamedTuple):
     step: int
 
 
-_KLEIN = Family("FLUX.2 klein", "flux2-vae", "image", False, (128,), 16)
+_KLEIN = Family("FLUX.2 klein", dit.FLUX_2, "flux2-vae", "image", False, (128,), 16)
 _BY_TOKENIZER = {
-    "QwenImageTokenizer": Family("Qwen-Image-Edit", "qwen_image_vae", "Picture", True, (16, 1), 8),
+    "QwenImageTokenizer": Family("Qwen-Image-Edit", dit.QWEN, "qwen_image_vae", "Picture", True, (16, 1), 8),
     "KleinTokenizer": _KLEIN,
     "KleinTokenizer8B": _KLEIN,
     "Flux2Tokenizer": _KLEIN._replace(model="FLUX.2 dev"),
-    "FluxTokenizer": Family("FLUX.1 Kontext", "ae", "image", False, (16,), 8),
+    "FluxTokenizer": Family("FLUX.1 Kontext", dit.FLUX, "ae", "image", False, (16,), 8),
 }
 """By the host's class: other models read the same encoders with other templates, so these have classes of their own."""
 _VISION = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -92,6 +96,13 @@ def family_of(clip: CLIP) -> Family:
             "mistral_3_small with flux2, and for Kontext clip_l and t5xxl with Load CLIP (Dual) and flux.",
         )
     return _BY_TOKENIZER[name]
+
+
+def check_model(model: ModelPatcher, family: Family) -> None:
+    """Raise WrongBaseModel unless a MODEL is of the family of the text encoder, BadSetup for another pack's network."""
+    network = dit.family(model)
+    if network != family.network:
+        raise WrongBaseModel("The model input", network, f"{family.network}, as the text encoder is,", ONE_FAMILY)
 
 
 def latents_of(vae: VAE, family: Family, found: Sequence[Reference]) -> list[Tensor]:

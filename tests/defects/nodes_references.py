@@ -9,7 +9,7 @@ DEFECTS = [
         find="functional.pad($$before, mode='replicate')",
         put="functional.pad($$before)",
         caught_by="tests/unit/test_split_attention.py::test_a_token_belongs_to_whom_at_least_half_of_it_is",
-        promise="References by Region: region",
+        promise="People as References by region: region",
     ),
     Defect(
         "nodes/references/net.py::on_tokens",
@@ -17,7 +17,7 @@ DEFECTS = [
         find="return $avg_pool2d >= 0.5",
         put="return $avg_pool2d >= 0.1",
         caught_by="tests/unit/test_split_attention.py::test_a_token_belongs_to_whom_at_least_half_of_it_is",
-        promise="References by Region: region",
+        promise="People as References by region: region",
     ),
     Defect(
         "nodes/references/net.py::groups",
@@ -25,7 +25,7 @@ DEFECTS = [
         find=("if $everybody:\n    $allowed = $allowed_2"),
         put="",
         caught_by="tests/unit/test_split_attention.py::test_split_is_masked_with_and_without_queries_of_references",
-        promise="References by Region: off",
+        promise="People as References by region: off",
     ),
     Defect(
         "nodes/references/net.py::groups",
@@ -33,7 +33,7 @@ DEFECTS = [
         find="torch.zeros",
         put="torch.ones",
         caught_by="tests/unit/test_split_attention.py::test_split_is_masked_with_and_without_queries_of_references",
-        promise="References by Region: mask",
+        promise="People as References by region: mask",
     ),
     Defect(
         "nodes/references/net.py::groups",
@@ -41,7 +41,7 @@ DEFECTS = [
         find="$owners[:, None] == $owners",
         put="($owners[:, None] >= 0).expand(-1, len($owners))",
         caught_by="tests/unit/test_split_attention.py::test_split_is_masked_with_and_without_queries_of_references",
-        promise="References by Region: mask",
+        promise="People as References by region: mask",
     ),
     Defect(
         "nodes/references/net.py::groups",
@@ -49,7 +49,7 @@ DEFECTS = [
         find="$asking | ($owners < 0)",
         put="$asking",
         caught_by="tests/unit/test_split_attention.py::test_split_is_masked_with_and_without_queries_of_references",
-        promise="References by Region: mask",
+        promise="People as References by region: mask",
     ),
     Defect(
         "nodes/references/net.py::attended",
@@ -57,18 +57,19 @@ DEFECTS = [
         find="$out.index_copy_($outside, $one.queries, $part)",
         put="$out.index_copy_($outside, $one.queries.flip(0), $part)",
         caught_by="tests/unit/test_split_attention.py::test_split_is_masked_with_and_without_queries_of_references",
-        promise="References by Region: row order",
+        promise="People as References by region: row order",
     ),
     Defect(
-        "nodes/references/nodes.py::BoundReferences.on_tokens",
+        "nodes/references/by_region.py::RegionalReferences.on_tokens",
         breaks="Two people's references are read in each other's place.",
         find="on_tokens($regions, $$rest)",
         put="on_tokens($regions.flip(0), $$rest)",
         caught_by=(
             "tests/promises/test_masks.py"
-            "::test_whoever_is_left_acts_left_and_whoever_is_right_acts_right[references, BindReferences]"
+            "::test_whoever_is_left_acts_left_and_whoever_is_right_acts_right"
+            "[references, PeopleAsReferences, by region]"
         ),
-        promise="References by Region: region",
+        promise="People as References by region: region",
     ),
     Defect(
         "nodes/references/pictures.py::_portraits",

@@ -9,10 +9,13 @@ import tiny_dits
 import tiny_encoders
 import tiny_vaes
 import torch
+from attack_values import klein
+from comfy_execution.graph_utils import ExecutionBlocker
 from comfy_extras.nodes_edit_model import ReferenceLatent
 from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
 from pack.core.people import PlacedCast, RowCast
 from pack.core.places import group
+from pack.nodes.references.by_region import RegionalReferences
 from pack.nodes.references.encoding import LATENTS, REFERENCES, whose
 from peers import apply as node_applied
 
@@ -72,7 +75,7 @@ class Pooled:
 def test_qwen_is_given_what_the_hosts_own_node_gives_it():
     cast, room = pair(), torch.rand(1, 1100, 1500, 3, generator=torch.Generator().manual_seed(5))
     clip, vae = loaded("Qwen-Image-Edit")[0], Pooled()
-    positive, negative, text = apply(cast=cast, pictures=room, size=1024, vae=vae)
+    positive, negative, text, _model = apply(cast=cast, pictures=room, size=1024, vae=vae)
     assert text == "right: Anna, from Picture 1.\nleft: Ben, from Picture 2.\nin a park"
     for ours, words in ((positive, text), (negative, "rain")):
         same(ours, TextEncodeQwenImageEditPlus.execute(clip, words, vae, *map(portrait, cast.people), room).args[0])
@@ -86,7 +89,7 @@ def test_qwen_is_given_what_the_hosts_own_node_gives_it():
 @pytest.mark.parametrize("family", ["FLUX.2 klein", "FLUX.1 Kontext"])
 def test_flux_is_given_what_the_hosts_chain_of_references_gives_it(family):
     cast = pair()
-    positive, negative, text = apply(family, cast, sentences="after the prompt", size=512)
+    positive, negative, text, _model = apply(family, cast, sentences="after the prompt", size=512)
     assert text == "in a park\nright: Anna, from image 1.\nleft: Ben, from image 2."
     clip, vae = loaded(family)
     latents = [VAEEncode().encode(vae, portrait(person))[0] for person in cast.people]
@@ -112,3 +115,46 @@ def test_rows_of_crop_faces_have_their_own_picture_and_text():
         assert [len(one) for one in rows[0][0][1][LATENTS]] == [2, 1, 2]
         assert len(rows[0][0][0]) == (2 if word == "Picture" else 1), "FLUX.2's encoder sees no pictures"
         assert whose(rows[0][0][1]) == (None, None, None)
+
+
+KLEIN = "FLUX.2 klein"
+
+
+def regional(conditioning):
+    """What the one entry carries for a MODEL that reads references by region."""
+    ((_, options),) = conditioning
+    return options.get("model_conds", {}).get(RegionalReferences.key)
+
+
+def test_without_a_model_the_references_are_read_everywhere():
+    """A sampler that is linked to model_out is not run, and ComfyUI shows the sentence."""
+    positive, negative, _text, blocker = apply(KLEIN)
+    assert regional(positive) is None and regional(negative) is None
+    assert isinstance(blocker, ExecutionBlocker)
+    assert blocker.message == (
+        "People as References has no MODEL for its model_out. Connect the MODEL to model of People as References, or "
+        "connect the sampler to the node that loads the MODEL."
+    )
+
+
+def test_both_sides_carry_the_same_regions_where_a_model_is_connected():
+    model = klein()
+    positive, negative, _text, by_region = apply(KLEIN, model=model, region_strength=0.5, outside="everybody")
+    ((carried,), (of_negative,)) = regional(positive).cond, regional(negative).cond
+    assert carried is of_negative and by_region is not model
+    assert (carried.names, carried.strength, carried.everybody_outside) == (("Anna", "Ben"), 0.5, True)
+    assert carried.record is positive[0][1][REFERENCES]
+    middle = (carried.regions * torch.arange(256.0)).sum((1, 2)) / carried.regions.sum((1, 2))
+    assert middle[0] > 128 > middle[1], "Ben stands left of Anna"
+
+
+def weights_zero():
+    cast = pair()
+    return replace(cast, people=tuple(replace(person, weight=0.0) for person in cast.people))
+
+
+@pytest.mark.parametrize("changed", [{"region_strength": 0.0}, {"cast": weights_zero()}], ids=["strength", "weights"])
+def test_without_a_limit_the_model_passes_through(changed):
+    model = klein()
+    positive, negative, _text, given_on = apply(KLEIN, model=model, **changed)
+    assert given_on is model and regional(positive) is None and regional(negative) is None

@@ -19,12 +19,13 @@ from bench import methods
 from counting import LiveBytes, teraflops
 from pack.bridge import dit
 from pack.bridge.canvas import Canvas
+from pack.bridge.carried import put
 from pack.bridge.dit import around_attention, blocks_of
 from pack.bridge.runs import Given
 from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.core.people import Cast
+from pack.nodes.references.by_region import RegionalReferences, RegionalReferencesRun
 from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences
-from pack.nodes.references.nodes import BoundReferences, BoundReferencesRun, bound
 
 COSTS = json.loads(Path(__file__).with_name("counted.json").read_text("utf-8"))
 """For two people, or parts: operations, in those of a step without anything, and KiB that stay from step to step. More
@@ -109,14 +110,14 @@ class Forward:
         self._text = family.text(people)
         # Which tokens hear what is worked out, so on no meta tensor.
         self._where = torch.zeros_like(self._x, device="cpu")
-        self.runs: list[BoundReferencesRun] = []
+        self.runs: list[RegionalReferencesRun] = []
         if is_bound:
             record = PeopleReferences(Cast(()), tuple(self._references), tuple(range(people)))
             said = [self._text, {LATENTS: self._references, REFERENCES: record}]
-            ((entry,),) = bound([[said]], by_region, "counted")
+            (entry,) = put([said], by_region(record))
             self._entry = entry[1]
             guider = SimpleNamespace(model_patcher=self._patcher, conds={"positive": [self._entry]})
-            self.runs.append(BoundReferencesRun(guider, self._x))
+            self.runs.append(RegionalReferencesRun(guider, self._x))
 
     def __call__(self, options: dict[str, Any] | None = None) -> Any:
         """options: transformer_options of others."""
@@ -149,11 +150,11 @@ def side_by_side(people: int) -> Any:
     return found
 
 
-def by_region(record: PeopleReferences) -> BoundReferences:
+def by_region(record: PeopleReferences) -> RegionalReferences:
     """Everybody has a strip of the picture."""
     people = len(record.people)
     regions, names = side_by_side(people), tuple(map(str, range(people)))
-    return BoundReferences(object(), WHOLE_SCHEDULE, record, regions, names, 1.0, False, CANVAS)
+    return RegionalReferences(object(), WHOLE_SCHEDULE, record, regions, names, 1.0, False, CANVAS)
 
 
 @tiny_dits.needed

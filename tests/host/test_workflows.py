@@ -35,7 +35,7 @@ SAMPLED = {"KSampler", "SamplerCustomAdvanced", "RandomNoise", "VAEDecode", "Sav
 JUDGED = {"LikenessMeasureLikeness", "LikenessPickBestLikeness", "PreviewAny"}
 PASTED = {"LikenessPasteFaces", "ImageCompositeMasked"}
 """What is done with the new pictures, and only that."""
-SHOWN = {"LikenessSavePerson", "LikenessPeopleAsReferences", "LikenessBindReferences"}
+SHOWN = {"LikenessSavePerson", "LikenessPeopleAsReferences"}
 """They show a picture of what they decide, as all of ours do that have one among their outputs."""
 WITHOUT_PICTURE = {"check_files", "people_saved_from_photos"}
 """They generate nothing."""

@@ -6,6 +6,7 @@ import comfy.ldm.flux.math
 import comfy.ldm.qwen_image.model
 import compiled
 import pytest
+import tiny_dits
 from attack_graphs import DEFAULTS, Node, node, ours, value
 from comfy.ldm.modules.attention import attention_pytorch
 from figures import relative
@@ -16,10 +17,9 @@ SMALL = value("small()")
 WIDE = {"positive": value("text(1, 2048)"), "negative": value("text(2, 2048)"), "clip": value("sdxl_clip()")}
 GRAPHS = {
     "LikenessSharePartsAttention": 2, "LikenessApplyInfiniteYou": 2, "LikenessPromptPerPerson": 2,
-    "LikenessBindReferences": 2,
 }  # fmt: skip
 """A recording is one of its own, and so are rows without the ControlNet, which is the positive's alone, another number
-of people who are spoken of, and references that are everybody's."""
+of people who are spoken of."""
 WHOLE = "LikenessApplyParts2Whole"
 """Whose reference UNet is made for the larger one."""
 
@@ -89,6 +89,13 @@ def test_parts_with_dropped_tokens_are_one_graph(monkeypatch: pytest.MonkeyPatch
     masked = ours("LikenessPart", mask=value("mask(2)[:1]"))
     picture, _ = compiled_once(known("LikenessSharePartsAttention"), monkeypatch, parts=masked)
     assert picture.isfinite().all()
+
+
+@tiny_dits.needed
+def test_references_that_everybody_reads_outside_are_one_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    (by_region,) = (row for row in rows() if row.kind == "LikenessPeopleAsReferences" and row.variant == "by region")
+    picture, _ = compiled_once(by_region, monkeypatch, outside="everybody")
+    assert relative(picture, latents(by_region.sampled(by_region.node(), steps=1))) > 1e-4, "it is as with nobody"
 
 
 def test_what_is_compiled_for_one_graph_is_not_taken_for_another() -> None:

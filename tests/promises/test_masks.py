@@ -29,16 +29,17 @@ def takes_one_person(row: Row) -> bool:
     if row.kind in PARTS:
         return True
     who = row.inputs.get("cast", row.inputs["mask"])
-    return "LIKENESS_PERSON" in who.get_io_type()
+    return row.kind != REFERENCES and "LIKENESS_PERSON" in who.get_io_type()
 
 
 def is_kept_beside_a_lora(row: Row) -> bool:
-    return row.takes_a_cast and row.method is not None and row.kind != "LikenessApplyIDPatch"
+    return row.takes_a_cast and row.method is not None and row.kind not in ("LikenessApplyIDPatch", REFERENCES)
 
 
 BESIDE_A_LORA = (
     is_kept_beside_a_lora,
-    "It puts in no person by photos, or its ControlNet draws the people by LoRA too.",
+    "It puts in no person by photos, refuses a person without portraits, or its ControlNet draws the people by LoRA "
+    "too.",
 )
 
 
@@ -52,6 +53,8 @@ def shown(row: Row, masks: str, **changed: Any) -> Tensor:
             changed["acts_in"] = "regions"
         if row.kind == "LikenessApplyIDPatch":
             changed["image"] = UNCONNECTED  # it draws the people itself
+        if row.kind == REFERENCES:
+            changed["sentences"] = "none"  # the whole picture reads them: other people are other portraits alone
         applied = row.node(mask=value(masks), **changed)
     return latents(row.sampled(applied))
 
@@ -63,17 +66,12 @@ def left_to_right(change: Tensor) -> float:
     return (left.square().mean().sqrt() / right.square().mean().sqrt()).item()
 
 
+REFERENCES = "LikenessPeopleAsReferences"
+"""Whose people need portraits, and by region places or masks."""
 ALONE = ("LikenessStylePerPerson", *PARTS)
 """With a mask for one picture or part."""
-REFERRED = "LikenessBindReferences"
-"""Whose people come with the conditioning."""
 SPOKEN = "LikenessPromptPerPerson"
 """Whose people are words."""
-
-
-def referred(portraits: str) -> dict[str, Any]:
-    """Conditioning of two people with these portraits, by their seeds."""
-    return {side: value(f"referring({n}, None, {portraits})") for n, side in enumerate(("positive", "negative"), 1)}
 
 
 def named(left: str, right: str) -> dict[str, Any]:
@@ -88,9 +86,7 @@ def changes_by_side(row: Row) -> tuple[Tensor, Tensor]:
     if row.kind in ALONE:
         plain = picture(row, "plain")
         return shown(row, "mask(2)[:1]") - plain, shown(row, "mask(2)[1:]") - plain
-    if row.kind == REFERRED:
-        people = [referred(portraits) for portraits in ("(1, 2)", "(3, 2)", "(1, 4)")]
-    elif row.kind == SPOKEN:
+    if row.kind == SPOKEN:
         people = [{"prompts": words} for words in ("1: up\n2: down", "1: asleep\n2: down", "1: up\n2: asleep")]
     else:
         people = [named(*names) for names in (("Anna", "Boris"), ("Christa", "Boris"), ("Anna", "Daniel"))]

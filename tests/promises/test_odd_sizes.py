@@ -19,7 +19,7 @@ def test_a_picture_of_an_odd_size(row: Row) -> None:
         changed["image"] = ours("LikenessIDPatchConditionImage", cast=value(cast))
     if row.kind == "LikenessApplyInstantID":
         changed["image"] = ours("LikenessDrawSkeletons", draw="face keypoints", cast=value(cast))
-    if row.kind == "LikenessBindReferences":
+    if row.kind == "LikenessPeopleAsReferences" and "mask" in row.inputs:
         changed["mask"] = value(f"mask(2, {WIDTH}, {HEIGHT})")
     size = {"width": WIDTH, "height": HEIGHT}
     changed |= size if "width" in row.inputs else {}

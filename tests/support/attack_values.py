@@ -53,7 +53,6 @@ from pack.core.people import (
 )
 from pack.core.places import bodies
 from pack.nodes.adapters import LOADERS
-from pack.nodes.references import encoding as references
 from safetensors.torch import load_file, save_file
 from seeded import adapter_shapes, fill, id_patch_file, instant_id_file, ip_adapter_file, normal, seeded
 from story_maker_made import story_maker_file
@@ -154,18 +153,6 @@ sd15 = cache(lambda: tiny_sd15.host_model(tiny_sd15.diffusers_unet(111)))
 flux = cache(lambda: tiny_dits.model("FLUX.1"))
 denoiser = cache(lambda: parts_run.denoiser(parts_made.made()))
 dit = cache(lambda: tiny_dits.model("FLUX.2"))
-
-
-@cache
-def _portraits(seeds: tuple[int, ...]) -> tuple[torch.Tensor, ...]:
-    return tuple(tiny_dits.latent("FLUX.2", 64, 48, seed) for seed in seeds)
-
-
-def referring(seed: int, people: Any = None, portraits: tuple[int, int] = (1, 2)) -> Any:
-    """A text for `dit` that refers to the portraits of Anna and Boris. portraits: the seeds of these."""
-    pictures = _portraits(portraits)
-    record = references.PeopleReferences(people or cast(), pictures, (0, 1))
-    return tiny_dits.conditioning(seed, pictures, **{references.REFERENCES: record})
 
 
 def networks() -> Any:

@@ -183,8 +183,9 @@ def conditions_of(test: Any) -> tuple[Condition, ...]:
 
 
 def _is_weight(name: str) -> bool:
-    """Not a LoRA's: it is a part of what a method's own weight switches off."""
-    return name.endswith(("weight", "strength")) and name != "lora_weight"
+    """Not a LoRA's, which is a part of what a method's own weight switches off, nor that of the limit to regions, which
+    switches off the limit alone."""
+    return name.endswith(("weight", "strength")) and name not in ("lora_weight", "region_strength")
 
 
 def bypassed(applied: Any, output: str) -> Any:

@@ -27,7 +27,7 @@ def fewest(begun: Iterable[Path], *begins: str) -> set[Path]:
     return chosen
 
 
-METHODS = fewest((), "LikenessApply", "LikenessShare", "LikenessBindReferences")
+METHODS = fewest((), "LikenessApply", "LikenessShare", "LikenessPeopleAsReferences")
 """Looked at on every host: one of every method."""
 STARTS = {path for path in FILES if path.stem.startswith("start_")}
 """Opened with Vue nodes in every run."""

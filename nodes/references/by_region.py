@@ -1,0 +1,257 @@
+"""References of people that are read by region: what conditioning carries of them, and a sampling run that reads it.
+
+In models that take references, text, picture and references are one sequence, and every token attends to all of it. By
+region this joint attention is split:
+
+    tokens of                                   read text, picture, references of no person, and
+    a person's region                           this person's references; where two regions overlap, those of both
+    the picture outside of all regions          nothing else, or all references
+    a person's reference                        the same person's references
+    the text, or a reference of no person       nothing else
+
+A reference of no person is a room, a pose, or what another node adds to the conditioning. net.py holds the formulas.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from comfy.samplers import CFGGuider
+from torch import Tensor
+from typing_extensions import Self
+
+from ...bridge.canvas import Canvas
+from ...bridge.carried import Carried, CarriedCond, ConditioningLost
+from ...bridge.dit import TOKEN, Attention, around_attention, tokens_of
+from ...bridge.runs import Batch, Given, Run, entries
+from ...bridge.unet import Options, pixels_of, with_patch
+from ...core.errors import BadSetup, LikenessError, counted
+from ...core.places.person_region import BadRegion
+from .encoding import REFERENCES, PeopleReferences, whose
+from .net import Group, Plan, Tokens, attended, groups, on_tokens
+
+_PLAN = "likeness_regional_references_plan"
+"""Key of transformer_options inside of a forward: the Plan for its tokens."""
+
+
+class TokensChanged(LikenessError):
+    """A node of another pack adds tokens to a picture and its references, or takes some away."""
+
+    def __init__(self, tokens: int, expected: int) -> None:
+        super().__init__(
+            f"Another node on this MODEL has made {tokens} tokens of the {expected} that this picture and its "
+            "references have, so their people are unknown.",
+            "Take that node out, or disconnect model of People as References.",
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class RegionalReferences(Carried):
+    """The references of one node, and where each person's are read. Both sides of the conditioning carry this object.
+
+    record: which latents are whose. regions: (people, H, W), 0..1, of the whole picture, in the order of
+    present(cast).people. names: those people's. strength: 0..1, of the limit to regions. everybody_outside: whether
+    picture tokens outside of all regions read the references of all people, or of none. canvas: what the regions are
+    parts of. owners: for every reference latent of the entry the number of its person, or None for one that everybody
+    reads. They are known when a run has begun.
+    """
+
+    key = "likeness_regional_references"
+    record: PeopleReferences
+    regions: Tensor
+    names: tuple[str, ...]
+    strength: float
+    everybody_outside: bool
+    canvas: Canvas
+    owners: tuple[int | None, ...] = ()
+
+    def alike(self, other: Any) -> bool:
+        return self is other
+
+    def with_owners(self, entry: Mapping[str, Any]) -> Self:
+        """The same for the reference latents that an entry of a guider's conditioning has. Raises BadSetup where the
+        entry lacks some of this record's, because another node has replaced them."""
+        owners = whose({**entry, REFERENCES: self.record})
+        expected = _of_people(self.record.people)
+        missing = expected - _of_people(owners)
+        if missing:
+            are = "is" if missing == 1 else "are"
+            raise BadSetup(
+                f"Of {counted(expected, 'reference')} of people, {missing} {are} no longer in the conditioning: a node "
+                "behind People as References has replaced them, so their people are unknown.",
+                "Take that node out, or disconnect model of People as References.",
+            )
+        return self.piece(owners, lambda: replace(self, owners=owners))
+
+    def on_tokens(self, height: int, width: int) -> Tensor:
+        """(people, rows, columns) bool: whose each token of a picture of this size in pixels is."""
+        return on_tokens(self.regions, height, width, TOKEN)
+
+    def check(self, height: int, width: int) -> None:
+        """Raise BadSize where a picture of this size in pixels has another shape than the canvas, and BadRegion where a
+        person has no token of it."""
+        # (people, H, W)
+        canvas_height, canvas_width = self.regions.shape[1:]
+        self.canvas.check((canvas_width, canvas_height), (width, height))
+        check_tokens(self.on_tokens(height, width), self.names, height, width)
+
+
+def _of_people(owners: Sequence[int | None]) -> int:
+    """How many references belong to a person."""
+    return sum(owner is not None for owner in owners)
+
+
+def check_tokens(tokens: Tensor, names: Sequence[str], height: int, width: int) -> None:
+    """Raise BadRegion for a person without a token. tokens: (people, rows, columns) bool, of a picture of this size in
+    pixels. names: of these people."""
+    for persons_tokens, name in zip(tokens, names, strict=True):
+        if not persons_tokens.any():
+            why = f"of a picture of {width}x{height} px it covers no token ({TOKEN}x{TOKEN} px) by half"
+            raise BadRegion(name, why, "Raise margin, paint a larger mask, or use a larger picture.")
+
+
+class RegionalReferencesRun(Run):
+    """One sampling run of a MODEL that reads references by region."""
+
+    key = RegionalReferences.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        for entry in entries(guider, self.key):
+            conds = entry["model_conds"]
+            regional = tuple(carried.with_owners(entry) for carried in conds[self.key].cond)
+            entry["model_conds"] = {**conds, self.key: CarriedCond(regional)}
+        super().__init__(guider, latent)
+        self._batches: dict[Hashable, RegionalReferencesBatch] = {}
+        pixels = pixels_of(guider.model_patcher.model)
+        height, width = self.latent
+        for carried in self.everything(guider):
+            carried.check(pixels * height, pixels * width)
+
+    def batch(
+        self, chunks: tuple[tuple[RegionalReferences, ...], ...], given: Given
+    ) -> "RegionalReferencesBatch | None":
+        """The attention of a forward; None where no reference is limited to a region at this step.
+
+        chunks: what each conditioning entry carries: one object, as People as References encodes its own prompts.
+        """
+        regional, *others = (carried for (carried,) in chunks)
+        if not given.references or not self.is_on(regional, given.sigmas):
+            return None
+        differ = any(other is not regional for other in others)
+        if differ or len(regional.owners) != len(given.references):
+            raise ConditioningLost(self._around, "joins rows whose references belong to different people")
+        counts = tuple(tokens_of(given.model, reference) for reference in given.references)
+        key = regional, given.x.shape, counts, given.x.device
+        if key not in self._batches:
+            self._batches[key] = self._made(regional, counts, given)
+        batch = self._batches[key]
+        # It has to lie ready before anything that torch.compile sees.
+        batch.plan(given.context.shape[1])
+        return batch
+
+    def _made(self, regional: RegionalReferences, counts: tuple[int, ...], given: Given) -> "RegionalReferencesBatch":
+        """counts: tokens of each reference."""
+        pixels = pixels_of(given.model)
+        height, width = given.x.shape[-2:]
+        # (people, rows, columns) -> (people, tokens of a frame)
+        regions = regional.on_tokens(pixels * height, pixels * width).flatten(1)
+        frames = tokens_of(given.model, given.x) // regions.shape[1]
+        # (people, tokens of a frame) -> (people, tokens)
+        regions = regions.repeat(1, frames)
+        return RegionalReferencesBatch(regional, regions, counts, len(given.x), given.x.device)
+
+
+class RegionalReferencesBatch(Batch):
+    """Attention in which queries read references by region.
+
+    regions: (people, picture tokens) bool. counts: tokens of each reference. rows: of the batch.
+    """
+
+    def __init__(
+        self, regional: RegionalReferences, regions: Tensor, counts: tuple[int, ...], rows: int, device: torch.device
+    ) -> None:
+        self.rows = rows
+        self._regional = regional
+        self._regions = regions
+        self._counts = counts
+        self._device = device
+        self._plans: dict[int, Plan] = {}
+
+    def plan(self, text: int) -> Plan:
+        """How attention is split for so many tokens of text."""
+        if text not in self._plans:
+            tokens = Tokens(text, self._regions.shape[1], self._counts)
+            split = groups(tokens, self._regions, self._regional.owners, self._regional.everybody_outside)
+            self._plans[text] = Plan(tokens, split, self._device)
+        return self._plans[text]
+
+    def around(self, options: Options) -> Options:
+        return around_attention(with_patch(options, "post_input", self.with_plan), self.attended)
+
+    def with_plan(self, inputs: Options) -> Options:
+        """The host's post_input patch, behind those of others: what the blocks are given, with the plan for it.
+
+        inputs: `txt` (B, text tokens, C), `img` (B, tokens of picture and references, C), `transformer_options`.
+        Raises TokensChanged.
+        """
+        plan = self.plan(inputs["txt"].shape[1])
+        picture = plan.tokens.picture
+        whole = picture + sum(plan.tokens.references)
+        tokens = inputs["img"].shape[1]
+        # FluxKVCache takes the references out after the first step and keeps their keys.
+        if tokens not in (picture, whole):
+            raise TokensChanged(tokens, whole)
+        inputs["transformer_options"][_PLAN] = plan
+        return inputs
+
+    def attended(self, attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """An attention of the host's, split. One that is not over text, picture and references passes through.
+
+        q, k, v: (B, heads, tokens, d) with skip_reshape, else (B, tokens, heads * d). What comes out is the same with
+        skip_output_reshape, else also (B, tokens, heads * d).
+        """
+        plan: Plan | None = kwargs.get("transformer_options", {}).get(_PLAN)
+        if plan is None:
+            return attend(q, k, v, *args, **kwargs)
+        inside = 2 if kwargs.get("skip_reshape") else 1
+        outside = 2 if kwargs.get("skip_output_reshape") else 1
+        queries, keys = q.shape[inside], k.shape[inside]
+        if queries in (plan.tokens.own, plan.tokens.all) and keys > plan.tokens.all:
+            raise TokensChanged(keys, plan.tokens.all)
+        split = plan.of(queries, keys)
+        if not split:
+            return attend(q, k, v, *args, **kwargs)
+
+        def attend_group(group: Group, group_q: Tensor, group_k: Tensor, group_v: Tensor) -> Tensor:
+            arguments = _Arguments(args, kwargs).of_group(group, queries, keys)
+            return attend(group_q, group_k, group_v, *arguments.positional, **arguments.named)
+
+        limited = attended(split, q, k, v, attend_group, inside, outside)
+        if self._regional.strength == 1:
+            return limited
+        return torch.lerp(attend(q, k, v, *args, **kwargs), limited, self._regional.strength)
+
+
+@dataclass(frozen=True, eq=False)
+class _Arguments:
+    """What an attention of the host's is given behind q, k and v: heads, mask and more. Some packs give the mask by its
+    name, some by its position."""
+
+    positional: tuple[Any, ...]
+    named: dict[str, Any]
+
+    def of_group(self, group: Group, queries: int, keys: int) -> "_Arguments":
+        """The same with the mask of a group, of an attention of so many queries and keys in all."""
+        by_position = len(self.positional) > 1
+        mask: Tensor | None = self.positional[1] if by_position else self.named.get("mask")
+        if mask is None:
+            return self
+        # (..., queries, keys); a dimension is 1 where the mask is the same for all of them.
+        if mask.shape[-2] == queries:
+            mask = mask.index_select(-2, group.queries)
+        if group.keys is not None and mask.shape[-1] == keys:
+            mask = mask.index_select(-1, group.keys)
+        if by_position:
+            return _Arguments((self.positional[0], mask, *self.positional[2:]), self.named)
+        return _Arguments(self.positional, {**self.named, "mask": mask})
