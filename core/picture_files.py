@@ -40,6 +40,8 @@ _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
 _UNSIGNED, _SIGNED = 1, 2
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 """TIFF's tag of what a number means, and its value where 0 is white."""
+_EXTRA_SAMPLES, _MULTIPLIED = 338, 1
+"""TIFF's tag of what stands behind the colours, and its value for an alpha by which they are multiplied."""
 
 _RANGES = (255, 4095, 65_535)
 """White in 8, 12 and 16 bits."""
@@ -106,7 +108,7 @@ def _read(source: str | io.BytesIO, name: str, formats: tuple[str, ...] | None) 
         opened.load()  # first: Pillow turns a TIFF itself, and then says that it is upright
         orientation = _orientation(opened)
         if is_premultiplied:
-            picture = _premultiplied_on_white(opened, ";16" in raw_mode)
+            picture = _premultiplied_on_white(opened, _tag(opened, _BITS_PER_SAMPLE) == 16)
         elif ";16" in raw_mode and opened.mode == "RGBA":
             picture = _upper_bytes_on_white(opened)
         else:
@@ -169,8 +171,12 @@ def _refuse_deep_colors(picture: Image.Image, source: str | io.BytesIO, name: st
                 f"{name} cannot be read: it is a JPEG 2000 picture of {bits} bits a colour.", _SAVE_IN_8_BITS
             )
     bits = _tag(picture, _BITS_PER_SAMPLE)
-    if bits and bits > 8 and _raw_mode(picture) in _PLANES:
+    is_in_planes = _raw_mode(picture) in _PLANES
+    if bits and bits > 8 and is_in_planes:
         raise BadPhoto(f"{name} cannot be read: it is a TIFF of {bits} bits a colour in planes.", _SAVE_IN_8_BITS)
+    if is_in_planes and _tag(picture, _EXTRA_SAMPLES) == _MULTIPLIED:
+        what = "it is a TIFF of colours multiplied by alpha, in planes"
+        raise BadPhoto(f"{name} cannot be read: {what}.", _SAVE_AGAIN)
 
 
 _PLANES = ("R", "G", "B", "A", "C", "M", "Y", "K")
@@ -187,8 +193,11 @@ def _head(source: str | io.BytesIO) -> bytes:
 def _keep_premultiplied(picture: Image.Image, raw_mode: str) -> bool:
     """Let colours that are multiplied by alpha be loaded as they lie in the file: Pillow would divide them by it, which
     for a small alpha keeps little of them. Whether it is such a picture; before it is loaded."""
-    if picture.format != "TIFF" or not raw_mode.startswith("RGBa"):
+    if picture.format != "TIFF" or picture.mode != "RGBA" or _tag(picture, _EXTRA_SAMPLES) != _MULTIPLIED:
         return False
+    # In planes that are compressed Pillow leaves them as they lie by itself, and takes them for others.
+    if not raw_mode.startswith("RGBa"):
+        return True
     as_they_lie = raw_mode.replace("RGBa", "RGBA")
     picture.tile = [  # type: ignore[attr-defined]  # Pillow declares it in its own class of opened files
         tile._replace(args=(as_they_lie, *tile.args[1:])) for tile in cast("Any", picture).tile

@@ -387,7 +387,12 @@ def jpeg_2000_of(bits: int) -> bytes:
     return bytes(changed)
 
 
+OF_8_BITS = np.dstack([PREMULTIPLIED >> 8, ALPHA >> 8]).astype(np.uint8)
 REFUSED = {
+    "multiplied.tif": (
+        tiff(np.moveaxis(OF_8_BITS, 2, 0).copy(), _262=2, _284=2, _338=1),
+        "a TIFF of colours multiplied by alpha, in planes",
+    ),
     "planes.tif": (tiff(np.moveaxis(DEEP, 2, 0).copy(), _262=2, _284=2), "a TIFF of 16 bits a colour in planes"),
     "deep.jp2": (jpeg_2000_of(16), "a JPEG 2000 picture of 16 bits a colour"),
     "12 bits.jp2": (jpeg_2000_of(12), "a JPEG 2000 picture of 12 bits a colour"),
