@@ -40,6 +40,8 @@ _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
 _UNSIGNED, _SIGNED = 1, 2
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 """TIFF's tag of what a number means, and its value where 0 is white."""
+_PLANAR, _SEPARATE = 284, 2
+"""TIFF's tag of how colours lie, and its value for one plane behind the other."""
 _EXTRA_SAMPLES, _MULTIPLIED = 338, 1
 """TIFF's tag of what stands behind the colours, and its value for an alpha by which they are multiplied."""
 
@@ -162,7 +164,7 @@ def _refuse_deep_colors(picture: Image.Image, source: str | io.BytesIO, name: st
     """Raises BadPhoto for colours of more than 8 bits that Pillow reads as others, without a word.
 
     Of a JPEG 2000 it makes white black: 65535 is rounded up to 256, of which one byte is 0. Of a TIFF whose colours lie
-    in planes, one behind the other, it takes each byte of two for a number of its own.
+    in planes, one behind the other, it takes each byte of two for a number of its own, and those multiplied by alpha it divides in one way and not in another.
     """
     if picture.format == "JPEG2000" and not picture.mode.startswith("I"):
         bits = bits_of_jpeg_2000(_head(source))
@@ -174,7 +176,7 @@ def _refuse_deep_colors(picture: Image.Image, source: str | io.BytesIO, name: st
     is_in_planes = _raw_mode(picture) in _PLANES
     if bits and bits > 8 and is_in_planes:
         raise BadPhoto(f"{name} cannot be read: it is a TIFF of {bits} bits a colour in planes.", _SAVE_IN_8_BITS)
-    if is_in_planes and _tag(picture, _EXTRA_SAMPLES) == _MULTIPLIED:
+    if _tag(picture, _PLANAR) == _SEPARATE and _tag(picture, _EXTRA_SAMPLES) == _MULTIPLIED:
         what = "it is a TIFF of colours multiplied by alpha, in planes"
         raise BadPhoto(f"{name} cannot be read: {what}.", _SAVE_AGAIN)
 
@@ -193,11 +195,8 @@ def _head(source: str | io.BytesIO) -> bytes:
 def _keep_premultiplied(picture: Image.Image, raw_mode: str) -> bool:
     """Let colours that are multiplied by alpha be loaded as they lie in the file: Pillow would divide them by it, which
     for a small alpha keeps little of them. Whether it is such a picture; before it is loaded."""
-    if picture.format != "TIFF" or picture.mode != "RGBA" or _tag(picture, _EXTRA_SAMPLES) != _MULTIPLIED:
+    if picture.format != "TIFF" or not raw_mode.startswith("RGBa"):
         return False
-    # In planes that are compressed Pillow leaves them as they lie by itself, and takes them for others.
-    if not raw_mode.startswith("RGBa"):
-        return True
     as_they_lie = raw_mode.replace("RGBa", "RGBA")
     picture.tile = [  # type: ignore[attr-defined]  # Pillow declares it in its own class of opened files
         tile._replace(args=(as_they_lie, *tile.args[1:])) for tile in cast("Any", picture).tile
