@@ -164,7 +164,8 @@ def _refuse_deep_colors(picture: Image.Image, source: str | io.BytesIO, name: st
     """Raises BadPhoto for colours of more than 8 bits that Pillow reads as others, without a word.
 
     Of a JPEG 2000 it makes white black: 65535 is rounded up to 256, of which one byte is 0. Of a TIFF whose colours lie
-    in planes, one behind the other, it takes each byte of two for a number of its own, and those multiplied by alpha it divides in one way and not in another.
+    in planes, one behind the other, it takes each byte of two for a number of its own, and divides those multiplied by
+    alpha in one way of compression and not in another.
     """
     if picture.format == "JPEG2000" and not picture.mode.startswith("I"):
         bits = bits_of_jpeg_2000(_head(source))
@@ -185,11 +186,15 @@ _PLANES = ("R", "G", "B", "A", "C", "M", "Y", "K")
 """What Pillow calls the pixels of one plane, in 8 bits."""
 
 
+_HEAD = 1 << 22
+"""Bytes before which the pixels of a JPEG 2000 begin: colour profiles and texts stand before them."""
+
+
 def _head(source: str | io.BytesIO) -> bytes:
     if isinstance(source, io.BytesIO):
-        return source.getvalue()[:4096]
+        return source.getvalue()[:_HEAD]
     with Path(source).open("rb") as file:
-        return file.read(4096)
+        return file.read(_HEAD)
 
 
 def _keep_premultiplied(picture: Image.Image, raw_mode: str) -> bool:
