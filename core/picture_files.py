@@ -40,6 +40,10 @@ _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
 _UNSIGNED, _SIGNED = 1, 2
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 """TIFF's tag of what a number means, and its value where 0 is white."""
+_PLANAR, _SEPARATE = 284, 2
+"""TIFF's tag of how colours lie, and its value for one plane behind the other."""
+_EXTRA_SAMPLES, _MULTIPLIED = 338, 1
+"""TIFF's tag of what stands behind the colours, and its value for an alpha by which they are multiplied."""
 
 _RANGES = (255, 4095, 65_535)
 """White in 8, 12 and 16 bits."""
@@ -106,7 +110,7 @@ def _read(source: str | io.BytesIO, name: str, formats: tuple[str, ...] | None) 
         opened.load()  # first: Pillow turns a TIFF itself, and then says that it is upright
         orientation = _orientation(opened)
         if is_premultiplied:
-            picture = _premultiplied_on_white(opened, ";16" in raw_mode)
+            picture = _premultiplied_on_white(opened, _tag(opened, _BITS_PER_SAMPLE) == 16)
         elif ";16" in raw_mode and opened.mode == "RGBA":
             picture = _upper_bytes_on_white(opened)
         else:
@@ -160,7 +164,8 @@ def _refuse_deep_colors(picture: Image.Image, source: str | io.BytesIO, name: st
     """Raises BadPhoto for colours of more than 8 bits that Pillow reads as others, without a word.
 
     Of a JPEG 2000 it makes white black: 65535 is rounded up to 256, of which one byte is 0. Of a TIFF whose colours lie
-    in planes, one behind the other, it takes each byte of two for a number of its own.
+    in planes, one behind the other, it takes each byte of two for a number of its own, and divides those multiplied by
+    alpha in one way of compression and not in another.
     """
     if picture.format == "JPEG2000" and not picture.mode.startswith("I"):
         bits = bits_of_jpeg_2000(_head(source))
@@ -169,19 +174,27 @@ def _refuse_deep_colors(picture: Image.Image, source: str | io.BytesIO, name: st
                 f"{name} cannot be read: it is a JPEG 2000 picture of {bits} bits a colour.", _SAVE_IN_8_BITS
             )
     bits = _tag(picture, _BITS_PER_SAMPLE)
-    if bits and bits > 8 and _raw_mode(picture) in _PLANES:
+    is_in_planes = _raw_mode(picture) in _PLANES
+    if bits and bits > 8 and is_in_planes:
         raise BadPhoto(f"{name} cannot be read: it is a TIFF of {bits} bits a colour in planes.", _SAVE_IN_8_BITS)
+    if _tag(picture, _PLANAR) == _SEPARATE and _tag(picture, _EXTRA_SAMPLES) == _MULTIPLIED:
+        what = "it is a TIFF of colours multiplied by alpha, in planes"
+        raise BadPhoto(f"{name} cannot be read: {what}.", _SAVE_AGAIN)
 
 
 _PLANES = ("R", "G", "B", "A", "C", "M", "Y", "K")
 """What Pillow calls the pixels of one plane, in 8 bits."""
 
 
+_HEAD = 1 << 22
+"""Bytes before which the pixels of a JPEG 2000 begin: colour profiles and texts stand before them."""
+
+
 def _head(source: str | io.BytesIO) -> bytes:
     if isinstance(source, io.BytesIO):
-        return source.getvalue()[:4096]
+        return source.getvalue()[:_HEAD]
     with Path(source).open("rb") as file:
-        return file.read(4096)
+        return file.read(_HEAD)
 
 
 def _keep_premultiplied(picture: Image.Image, raw_mode: str) -> bool:

@@ -98,12 +98,15 @@ def _misplaced(model: Model, files: Iterable[PackFile], folders: Folders) -> Fin
     """The pack in another folder than its own: as the zip that it comes in, or unpacked."""
     into = target(model, folders)
     needed = {folded(PurePath(file.names[0]).name) for file in model.files}
+    archive = f"{folded(model.name)}.zip"
     for path in folders.everything():
-        if not os.path.isfile(path):
-            continue  # a link that leads nowhere
-        if folded(path.name) == f"{folded(model.name)}.zip":
+        name = folded(path.name)
+        # A link that leads nowhere is no file.
+        if name not in (archive, *needed) or not os.path.isfile(path):
+            continue
+        if name == archive:
             return Finding(model.title, MISPLACED, (f"{path} is not unpacked: unpack it into {into}.",))
-        if folded(path.name) in needed and folded(path.parent.name) == folded(model.name):
+        if folded(path.parent.name) == folded(model.name):
             return Finding(model.title, MISPLACED, (move(path.parent, into),))
     return _under_another_name(model, files, folders)
 

@@ -16,14 +16,14 @@ class Folders(dict[str, Sequence[str]]):
 
     def __init__(self, known: Mapping[str, Sequence[str]]) -> None:
         super().__init__(known)
-        self._listed: dict[str, list[tuple[str, str]]] = {}
+        self._listed: dict[str, list[tuple[str, Path]]] = {}
 
     def listed(self, root: str) -> Iterator[tuple[str, Path]]:
         """Relative name and path of the nearest files below a folder."""
         if root not in self._listed:
-            self._listed[root] = files_below(root, MOST + 1)
-        for name, path in self._listed[root][:MOST]:
-            yield name, Path(path)
+            # Paths are made once: every model of a report asks for them, and to make one takes longer than to compare.
+            self._listed[root] = [(name, Path(path)) for name, path in files_below(root, MOST + 1)]
+        yield from self._listed[root][:MOST]
 
     def everything(self) -> Iterator[Path]:
         """Every file in any of the folders, once."""

@@ -387,7 +387,21 @@ def jpeg_2000_of(bits: int) -> bytes:
     return bytes(changed)
 
 
+OF_8_BITS = np.dstack([PREMULTIPLIED >> 8, ALPHA >> 8]).astype(np.uint8)
+
+
+def behind_a_text(data: bytes) -> bytes:
+    """A JPEG 2000 with a box of 100 kB before its pixels."""
+    start = data.index(b"jp2c") - 4
+    return data[:start] + struct.pack(">I", 100_008) + b"xml " + bytes(100_000) + data[start:]
+
+
 REFUSED = {
+    "with a text.jp2": (behind_a_text(jpeg_2000_of(16)), "a JPEG 2000 picture of 16 bits a colour"),
+    "multiplied.tif": (
+        tiff(np.moveaxis(OF_8_BITS, 2, 0).copy(), _262=2, _284=2, _338=1),
+        "a TIFF of colours multiplied by alpha, in planes",
+    ),
     "planes.tif": (tiff(np.moveaxis(DEEP, 2, 0).copy(), _262=2, _284=2), "a TIFF of 16 bits a colour in planes"),
     "deep.jp2": (jpeg_2000_of(16), "a JPEG 2000 picture of 16 bits a colour"),
     "12 bits.jp2": (jpeg_2000_of(12), "a JPEG 2000 picture of 12 bits a colour"),
