@@ -170,11 +170,7 @@ def test_a_box_shows_the_values_that_are_inside_and_lets_no_skeleton_through(fil
                 yield entry["name"]
 
 
-BEING_CHANGED = {"id_patch_absent_friend", "id_patch_prompt_per_person", "parts_instant_id_and_outfit"}
-"""Templates whose boxes still have names in small letters beside titles."""
-
-
-@over([file for file in (*TEMPLATES, *BLUEPRINTS.values()) if file.stem not in BEING_CHANGED])
+@over([*TEMPLATES, *BLUEPRINTS.values()])
 def test_a_box_has_one_style_of_capitals(file: File) -> Iterator[object]:
     """What it shows of its sockets and values begins with a capital, as the nodes' own names do."""
     for box, inside in file.boxed:

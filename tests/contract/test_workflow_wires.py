@@ -66,7 +66,7 @@ CLEAR = Counts(hidden=0, backward=0, boxes=MOST_BOXES, disorder=0)
 
 ALLOWED: dict[str, Counts] = {
     "id_patch_places_by_dragging": Counts(hidden=1, backward=6, boxes=11, disorder=0),
-    "id_patch_several_scenes": Counts(hidden=10, backward=8, boxes=17, disorder=0),
+    "id_patch_several_scenes": Counts(hidden=0, backward=4, boxes=16, disorder=0),
     "id_patch_two_people": Counts(hidden=4, backward=5, boxes=10, disorder=0),
     "id_patch_with_pose_canny_depth": Counts(hidden=6, backward=14, boxes=17, disorder=0),
     "infinite_you_portrait": Counts(hidden=7, backward=5, boxes=11, disorder=0),

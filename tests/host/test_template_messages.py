@@ -102,7 +102,7 @@ def several_faces(number: str, kind: str) -> Graph:
         ("start_two_people", "LikenessCastFromPhotos", "en", "Set it on the subgraph “Group photo”: Which face."),
         ("start_group", "LikenessCastFromPhotos", "en", "Set it on the subgraph “Group photo”: Which face."),
         ("start_portrait", "LikenessPerson", "en", "Set it on the subgraph “Portrait of one person”: Which face."),
-        ("start_two_people", "LikenessCastFromPhotos", "zh", "请在子图“合影”上设置：用哪张脸。"),
+        ("start_two_people", "LikenessCastFromPhotos", "zh", "请在子图“合影”上设置\uff1a用哪张脸。"),
     ],
 )
 def test_an_error_names_the_field_of_the_subgraph_that_people_see(
