@@ -18,6 +18,7 @@ from ..core.errors import BadCast, BadPhoto, FaceNotFound, LikenessError, first,
 from ..core.faces import analysis
 from ..core.faces.pictures import to_picture
 from ..core.grouping import PhotoFace, SortedFaces
+from ..core.previews import GroupedPicture, PictureGroup
 from ..core.text import logger, names_in
 from .categories import IN_PEOPLE
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket
@@ -163,16 +164,23 @@ def _shown(
 def _sheet(done: SortedFaces) -> Tensor:
     """Everybody's faces, and last those that somebody left out: number of the photo, how alike, name of the file."""
 
-    def row(members: Sequence[int], alike: Sequence[float | None]) -> list[tuple[Tensor, str, str]]:
-        seen = [done.faces[n] for n in members]
-        figures = ["" if mean is None else f"{mean:.2f}" for mean in alike]
-        captions = [f"{figure}  {one.file}".strip() for figure, one in zip(figures, seen, strict=True)]
-        return [(one.face.crop, one.number, caption) for one, caption in zip(seen, captions, strict=True)]
+    groups: list[PictureGroup] = []
+    for number, (name, members) in enumerate(done.people.items(), 1):
+        similarities = done.similarity_to_others(members)
+        groups.append(PictureGroup(f"{number} {name}", _pictures(done, members, similarities)))
+    if done.left_out:
+        groups.append(PictureGroup("left out", _pictures(done, done.left_out, [None] * len(done.left_out))))
+    return previews.grouped_sheet(groups)
 
-    everybody = enumerate(done.people.items(), 1)
-    rows = [(f"{number} {name}", row(own, done.similarity_to_others(own))) for number, (name, own) in everybody]
-    out = row(done.left_out, [None] * len(done.left_out))
-    return previews.grouped_sheet([*rows, *([("left out", out)] if out else [])])
+
+def _pictures(done: SortedFaces, members: Sequence[int], similarities: Sequence[float | None]) -> list[GroupedPicture]:
+    """The faces with these indices. similarities: of each to the others of the group, None where there are none."""
+    pictures: list[GroupedPicture] = []
+    for index, similarity in zip(members, similarities, strict=True):
+        face = done.faces[index]
+        figure = "" if similarity is None else f"{similarity:.2f}"
+        pictures.append(GroupedPicture(face.face.crop, face.number, f"{figure}  {face.file}".strip()))
+    return pictures
 
 
 NODES = [SortPhotosIntoPeople]

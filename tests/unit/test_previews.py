@@ -2,9 +2,10 @@
 
 import people_made
 import torch
-from pack.core import previews
+from pack.core import lettering, previews
 from pack.core.people import Layout, Person, Slot
 from pack.core.places.drawing import numbered_layout, read_regions
+from pack.core.previews import GroupedPicture, PictureGroup
 from PIL import Image, ImageDraw, ImageFont
 
 BLUE, ORANGE, YELLOW = (86, 180, 233), (230, 159, 0), (240, 228, 66)
@@ -72,12 +73,12 @@ def test_a_table_holds_every_letter_of_a_long_path() -> None:
     path = "/".join(["folder", "x" * 40] * 10)
     short, long = (previews.table("Models", [("a model", "missing", text)], [False]) for text in ("short", path))
     assert long.shape[1] > short.shape[1] and long.shape[2] == short.shape[2]
-    font = previews._font("", 16)
-    lines = previews._lines(path, font, 300)
+    font = lettering.font_for("", 16)
+    lines = lettering.in_lines(path, font, 300)
     assert "".join(lines) == path and max(map(font.getlength, lines)) <= 300
     name = ("models--" + "x" * 300, "in the wrong place", "move it")
     assert previews.table("Models", [name], [False]).shape[1] < 200, "no name takes the room of the last column"
-    assert previews._lines("two", font, 1) == ["t", "w", "o"]
+    assert lettering.in_lines("two", font, 1) == ["t", "w", "o"]
 
 
 def has(picture: torch.Tensor, colour: tuple[int, int, int]) -> torch.Tensor:
@@ -110,12 +111,16 @@ def plain_picture(colour: tuple[int, int, int]) -> torch.Tensor:
     return torch.tensor(colour).float().expand(32, 32, 3) / 255
 
 
+def grouped(pictures: list[torch.Tensor]) -> list[GroupedPicture]:
+    return [GroupedPicture(picture, "", "") for picture in pictures]
+
+
 def test_photos_of_a_group_stand_side_by_side_below_its_title() -> None:
     """Eight in a row of 128 px each, 6 px apart, under a bar of 34 px in the colour of the group."""
     reds = [250 - 20 * number for number in range(9)]
     first = [plain_picture((red, 20, 20)) for red in reds]
     second = [plain_picture((20, 20, 200))]
-    groups = [(title, [(one, "", "") for one in pictures]) for title, pictures in (("A", first), ("B", second))]
+    groups = [PictureGroup("A", grouped(first)), PictureGroup("B", grouped(second))]
     sheet = (previews.grouped_sheet(groups)[0] * 255).round()
     assert tuple(sheet[2, 400].tolist()) == BLUE
     for number, red in enumerate(reds[:8]):
@@ -128,7 +133,7 @@ def test_photos_of_a_group_stand_side_by_side_below_its_title() -> None:
 
 
 def test_the_last_group_that_is_shown_says_how_many_more_there_are() -> None:
-    groups = [(f"person {number}", [(torch.zeros(8, 8, 3), "", "")]) for number in range(1, 104)]
+    groups = [PictureGroup(f"person {number}", grouped([torch.zeros(8, 8, 3)])) for number in range(1, 104)]
     sheet = (previews.grouped_sheet(groups)[0] * 255).round().byte()
     of_a_group = 34 + 128 + 24 + 6 + 6
     top = 99 * of_a_group

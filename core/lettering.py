@@ -1,0 +1,77 @@
+"""Letters of previews: fonts, and texts broken into lines or cut where they are too long. Widths are pixels."""
+
+import math
+from bisect import bisect_right
+from functools import cache
+from typing import Any
+
+from PIL import ImageFont
+
+from .text import plain
+
+# Pillow's own letters end with ASCII. One of these is on most systems and knows the writing its users use.
+_SYSTEM_FONTS = ("msyh.ttc", "Arial Unicode.ttf", "NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "arial.ttf")
+DOTS = "..."
+"""The end of a text that was cut."""
+_LETTERS = 1000  # of a caption that are looked at: more fit into no picture, and Pillow refuses very long texts
+
+
+def font_for(text: str, size: int) -> Any:
+    """A Pillow font that has the letters of a text. size: pixels."""
+    return _font(not text.isascii(), size)
+
+
+@cache
+def _font(from_system: bool, size: int) -> Any:
+    if from_system:
+        for name in _SYSTEM_FONTS:
+            try:
+                return ImageFont.truetype(name, size)
+            except OSError:
+                continue
+    return ImageFont.load_default(size)
+
+
+def in_lines(text: str, font: Any, width: float, most: float = math.inf) -> list[str]:
+    """A text in up to `most` lines of `width` pixels, the last one cut where it is too long.
+
+    Lines are broken between words, and inside of words that are longer than a line.
+    """
+    if most != math.inf:
+        text = text[:_LETTERS]
+    words = plain(text).split(" ")
+    lines: list[str] = []
+    while words and len(lines) < most - 1:
+        count = _words_that_fit(words, font, width)
+        if not count:
+            words = [*_halves(words[0], font, width), *words[1:]]
+            count = 1
+        lines.append(" ".join(words[:count]))
+        words = words[count:]
+    if words:
+        lines.append(cut_to(" ".join(words), font, width))
+    return lines
+
+
+def _words_that_fit(words: list[str], font: Any, width: float) -> int:
+    """How many of the first words fit into a line."""
+    counts = range(1, len(words) + 1)
+    return bisect_right(counts, width, key=lambda count: font.getlength(" ".join(words[:count])))
+
+
+def _halves(word: str, font: Any, width: float) -> list[str]:
+    """A word that is longer than a line as what fits into it, at least one letter, and what is left over."""
+    letters = bisect_right(range(1, len(word)), width, key=lambda count: font.getlength(word[:count])) or 1
+    return [half for half in (word[:letters], word[letters:]) if half]
+
+
+def cut_to(text: str, font: Any, width: float) -> str:
+    """A text in one line, or as much of its beginning as fits into `width` pixels, with dots after it.
+
+    Nothing where not even the first letter fits.
+    """
+    text = plain(text[:_LETTERS])
+    if font.getlength(text) <= width:
+        return text
+    letters = bisect_right(range(1, len(text)), width, key=lambda count: font.getlength(text[:count] + DOTS))
+    return text[:letters] + DOTS if letters else ""
