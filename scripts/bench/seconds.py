@@ -53,9 +53,8 @@ def filled(network: torch.nn.Module) -> torch.nn.Module:
     return network.eval()
 
 
-def for_timing(family: Family) -> Networks:
-    """The family's UNet and ControlNet in fp16, loaded by the host to its own device."""
-    dtype = torch.float16
+def for_timing(family: Family, dtype: torch.dtype = torch.float16) -> Networks:
+    """The family's UNet and ControlNet, loaded by the host to its own device."""
     device = comfy.model_management.get_torch_device()
     torch.manual_seed(0)
     model = family.config({**family.shape, "dtype": dtype}).get_model({}, device=device)
