@@ -14,7 +14,9 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ..core.errors import BadSetup, LikenessError
-from .conditioning import Canvas, Conditioning, area_of
+from .areas import area_of
+from .canvas import Canvas
+from .conditioning import Conditioning
 from .schedule import ScheduleRange
 
 

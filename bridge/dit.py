@@ -26,9 +26,9 @@ from torch import Tensor
 
 from ..core import families
 from ..core.errors import BadSetup, WrongBaseModel
+from .canvas import check_canvases
 from .carried import ConditioningLost
-from .conditioning import check_canvases
-from .injections import Injection
+from .cross_attention.injections import Injection
 from .runs import Batch, Given, Run
 from .unet import ONE_FAMILY, Options, dtype_of, replaced
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..core.errors import ModelMissing, UnsupportedCheckpoint
 from ..core.methods import FOLDERS, BadRecord, Method
-from ..core.models import doctor, manifest, tensors
+from ..core.models import elsewhere, manifest, tensors
 from ..core.models.files import SAFETENSORS
 from ..core.models.formats import require
 from ..core.models.manifest import Model
@@ -134,7 +134,7 @@ class Published:
         """
         path, model = folders.find(file, self.key), self.named(file)
         if path is None and same_name(file, model.name):
-            path = doctor.elsewhere(model, folders.of_models())
+            path = elsewhere.elsewhere(model, folders.of_models())
         if path is None:
             folders.refuse_dead_link(file, self.key)
             searched = folders.folders(self.key)

@@ -17,8 +17,8 @@ from ..core.low_rank import LoraKind
 from ..core.models.tensors import State, check_kinds, ends
 from ..core.text import in_one_line
 from . import folders
+from .cross_attention.lora_layers import block_of, shape_of
 from .load import read_state_dict
-from .lora_layers import block_of, shape_of
 from .lora_patches import UNFIT_TENSORS, fits, kind_of, lora_of, sizes_in_words
 from .unet import advice_on
 

@@ -11,7 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor
 
 from ..core.low_rank import LORA_KINDS, LoraKind
-from .lora_layers import shape_of
+from .cross_attention.lora_layers import shape_of
 
 TURNING_KINDS = ("oft", "boft")
 """The host's names of kinds that turn what a layer gives, block by block, instead of adding to it."""

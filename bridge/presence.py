@@ -20,7 +20,8 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from . import notes
-from .conditioning import AttachedEntry, AttachedRows, Conditioning, Side, sample_of
+from .conditioning import Conditioning
+from .control_nets.rows import AttachedEntry, AttachedRows, Side, sample_of
 from .remarks import Start
 from .schedule import ScheduleRange, is_unfinished, percent_of, steps_of
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import comfy.latent_formats
 from comfy.samplers import CFGGuider
@@ -15,9 +15,7 @@ from torch import Tensor
 
 from ..core import families, geometry, pictures
 from . import notes
-
-if TYPE_CHECKING:  # conditioning itself makes remarks
-    from .conditioning import Canvas
+from .canvas import Canvas
 
 PICTURES, PIECE, CHECKPOINT = "pictures", "piece", "checkpoint"
 _TOLD = "likeness_told"

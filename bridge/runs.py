@@ -22,8 +22,8 @@ from comfy.samplers import CFGGuider
 from torch import Tensor
 
 from ..core.errors import counted
+from .areas import WHOLE_LATENT
 from .carried import Carried, CarriedCond, Chunk, ConditioningLost
-from .conditioning import WHOLE_LATENT
 from .remarks import Start, tell_of_start
 from .schedule import ScheduleRange, SigmaRange
 from .unet import Options, dtype_of, pixels_of

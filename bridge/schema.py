@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from comfy_api.latest import io
 
 from ..core.identities import PHOTOS
-from ..core.places.regions import EXTENTS, FACE_BOXES, REGIONS
+from ..core.places.person_region import EXTENTS
+from ..core.places.regions import FACE_BOXES, REGIONS
 
 InputT = TypeVar("InputT", bound=io.Input)
 _TEXTS = Path(__file__).absolute().parents[1] / "locales" / "en" / "nodeDefs.json"

@@ -15,10 +15,12 @@ from ..core.errors import LikenessError, WrongBaseModel
 from ..core.methods import Method
 from ..core.people import Cast, Identity, Person, PlacedCast, is_a, require_places
 from ..core.places import drawing, regions
+from ..core.places.person_region import Extent, RegionShape
 from . import notes, unet
+from .canvas import Canvas
 from .carried import put
-from .conditioning import Canvas, Conditioning, check_conditioning
-from .injections import Injection, InjectionsRun
+from .conditioning import Conditioning, check_conditioning
+from .cross_attention.injections import Injection, InjectionsRun
 from .load import Loaded
 from .presence import NamedRange, announced, of_people
 from .runs import Run, patched
@@ -155,7 +157,7 @@ def of_bodies(
     rows: bool = False,
     *,
     node_id: str | None = None,
-    extent: regions.Extent,
+    extent: Extent,
     margin: float,
     feather: float,
     mask: Tensor | None = None,
@@ -177,7 +179,7 @@ def of_bodies(
     if mask is not None and not placed:
         areas = regions.of_masks(mask, cast, people)
     else:
-        areas = regions.of_present(require_places(cast, node), people, mask, extent, margin, feather)
+        areas = regions.of_present(require_places(cast, node), people, mask, RegionShape(extent, margin, feather))
     if alone and len(areas) == 1 and bool((areas == 1).all()):
         # A region of all the picture is none: what has no place in it, as layers of the time step, acts as well.
         return Scope(people, schedule, None, None, by_row, canvas, False)

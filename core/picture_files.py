@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from .errors import BadPhoto
 from .metadata import without_metadata
+from .picture_kinds import bits_of_jpeg_2000, kind_of
 from .text import in_one_line
 
 LARGEST = 120_000_000
@@ -37,6 +38,8 @@ _UPRIGHT_BY = {
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339
 """TIFF's tags of how wide a number is, and of its kind."""
 _UNSIGNED, _SIGNED = 1, 2
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
+"""TIFF's tag of what a number means, and its value where 0 is white."""
 
 _RANGES = (255, 4095, 65_535)
 """White in 8, 12 and 16 bits."""
@@ -59,10 +62,32 @@ def read_picture(path: str, formats: tuple[str, ...] | None = None) -> Image.Ima
         picture = _read_without_metadata(path, name, formats)
         if picture is not None:
             return picture
-        unknown = isinstance(error, UnidentifiedImageError)
-        why = "it is no picture of a kind that Pillow knows" if unknown else in_one_line(error).rstrip(".")
-        advice = "Open it in another program and save it as JPEG or PNG."
+        why = _why(path, error)
+        advice = _CHOOSE_ANOTHER if why in (_FOLDER, _EMPTY) else _SAVE_AGAIN
         raise BadPhoto(f"{name} cannot be read: {why}.", advice) from error
+
+
+_SAVE_IN_8_BITS = "Save it as a PNG or JPEG of 8 bits."
+_SAVE_AGAIN = "Open it in another program and save it as JPEG or PNG."
+
+
+_CHOOSE_ANOTHER = "Choose a picture."
+_FOLDER, _EMPTY = "it is a folder", "it is empty"
+
+
+def _why(path: str, error: Exception) -> str:
+    """Why a file is no picture that can be read."""
+    if os.path.isdir(path):
+        return _FOLDER
+    if os.path.isfile(path) and os.path.getsize(path) == 0:
+        return _EMPTY
+    if not isinstance(error, UnidentifiedImageError):
+        return in_one_line(error).rstrip(".")
+    with suppress(OSError):
+        kind = kind_of(path)
+        if kind:
+            return f"it is {kind}, which Pillow does not read"
+    return "it is no picture of a kind that Pillow knows"
 
 
 def _read(source: str | io.BytesIO, name: str, formats: tuple[str, ...] | None) -> Image.Image:
@@ -75,9 +100,18 @@ def _read(source: str | io.BytesIO, name: str, formats: tuple[str, ...] | None) 
             why = f"{name} has {opened.width}x{opened.height} px; {LARGEST // 10**6} million are read at most."
             raise BadPhoto(why, "Save it smaller.")
         _fit_transparent_color(opened)
+        _refuse_deep_colors(opened, source, name)
+        raw_mode = _raw_mode(opened)
+        is_premultiplied = _keep_premultiplied(opened, raw_mode)
         opened.load()  # first: Pillow turns a TIFF itself, and then says that it is upright
         orientation = _orientation(opened)
-        return _turned(_on_white(opened, name), orientation)
+        if is_premultiplied:
+            picture = _premultiplied_on_white(opened, ";16" in raw_mode)
+        elif ";16" in raw_mode and opened.mode == "RGBA":
+            picture = _upper_bytes_on_white(opened)
+        else:
+            picture = _on_white(opened, name)
+        return _turned(picture, orientation)
 
 
 def _read_without_metadata(path: str, name: str, formats: tuple[str, ...] | None) -> Image.Image | None:
@@ -111,6 +145,81 @@ def _turned(picture: Image.Image, orientation: Any) -> Image.Image:
     return picture
 
 
+def _raw_mode(picture: Image.Image) -> str:
+    """What Pillow calls the pixels as they lie in the file, before it is loaded; "" for files that are not read so."""
+    tiles: Any = getattr(picture, "tile", None)
+    if not tiles:
+        return ""
+    arguments: Any = tiles[0][-1]
+    if isinstance(arguments, tuple) and arguments:
+        arguments = cast("tuple[Any, ...]", arguments)[0]
+    return arguments if isinstance(arguments, str) else ""
+
+
+def _refuse_deep_colors(picture: Image.Image, source: str | io.BytesIO, name: str) -> None:
+    """Raises BadPhoto for colours of more than 8 bits that Pillow reads as others, without a word.
+
+    Of a JPEG 2000 it makes white black: 65535 is rounded up to 256, of which one byte is 0. Of a TIFF whose colours lie
+    in planes, one behind the other, it takes each byte of two for a number of its own.
+    """
+    if picture.format == "JPEG2000" and not picture.mode.startswith("I"):
+        bits = bits_of_jpeg_2000(_head(source))
+        if bits > 8:
+            raise BadPhoto(
+                f"{name} cannot be read: it is a JPEG 2000 picture of {bits} bits a colour.", _SAVE_IN_8_BITS
+            )
+    bits = _tag(picture, _BITS_PER_SAMPLE)
+    if bits and bits > 8 and _raw_mode(picture) in _PLANES:
+        raise BadPhoto(f"{name} cannot be read: it is a TIFF of {bits} bits a colour in planes.", _SAVE_IN_8_BITS)
+
+
+_PLANES = ("R", "G", "B", "A", "C", "M", "Y", "K")
+"""What Pillow calls the pixels of one plane, in 8 bits."""
+
+
+def _head(source: str | io.BytesIO) -> bytes:
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[:4096]
+    with Path(source).open("rb") as file:
+        return file.read(4096)
+
+
+def _keep_premultiplied(picture: Image.Image, raw_mode: str) -> bool:
+    """Let colours that are multiplied by alpha be loaded as they lie in the file: Pillow would divide them by it, which
+    for a small alpha keeps little of them. Whether it is such a picture; before it is loaded."""
+    if picture.format != "TIFF" or not raw_mode.startswith("RGBa"):
+        return False
+    as_they_lie = raw_mode.replace("RGBa", "RGBA")
+    picture.tile = [  # type: ignore[attr-defined]  # Pillow declares it in its own class of opened files
+        tile._replace(args=(as_they_lie, *tile.args[1:])) for tile in cast("Any", picture).tile
+    ]
+    return True
+
+
+def _premultiplied_on_white(picture: Image.Image, is_upper_bytes: bool) -> Image.Image:
+    """Mode RGB, of mode RGBA whose colours are multiplied by alpha already.
+
+    is_upper_bytes: they had 16 bits, of which Pillow keeps the upper byte.
+    """
+    pixels = np.asarray(picture).astype(np.float64)
+    # A step of the upper byte is 256 of the 65535 that are white.
+    step = 256 * 255 / 65_535 if is_upper_bytes else 1.0
+    on_white = 255 + step * (pixels[..., :3] - pixels[..., 3:])
+    return Image.fromarray(np.round(on_white).clip(0, 255).astype(np.uint8))
+
+
+def _upper_bytes_on_white(picture: Image.Image) -> Image.Image:
+    """Mode RGB, of mode RGBA that has the upper bytes of numbers of 16 bits: Pillow cuts the others off.
+
+    Each byte stands for the 256 numbers that begin with it, so their middle is taken; 0 and 255 of alpha are meant.
+    """
+    bytes_of = np.asarray(picture).astype(np.float64)
+    middle = (bytes_of * 256 + 128) / 65_535
+    alpha = np.where(bytes_of[..., 3:] == 0, 0, np.where(bytes_of[..., 3:] == 255, 1, middle[..., 3:]))
+    on_white = 255 * (middle[..., :3] * alpha + 1 - alpha)
+    return Image.fromarray(np.round(on_white).clip(0, 255).astype(np.uint8))
+
+
 _RAW_COLOR = "RGB;16B"
 """What Pillow calls the pixels of a colour PNG of 16 bits, of which it keeps the upper 8."""
 _RAW_GREY = {"L;2": 85, "L;4": 17}
@@ -121,10 +230,9 @@ def _fit_transparent_color(picture: Image.Image) -> None:
     """Bring the colour that a PNG calls transparent to the 8 bits of its pixels: Pillow leaves it as it stands in the
     file. Before the picture is loaded, which forgets how the file had its pixels."""
     transparent: Any = picture.info.get("transparency")
-    tiles: Any = getattr(picture, "tile", None)
-    if picture.format != "PNG" or transparent is None or not tiles:
+    raw_mode = _raw_mode(picture)
+    if picture.format != "PNG" or transparent is None or not raw_mode:
         return
-    raw_mode = tiles[0][-1]
     if raw_mode == _RAW_COLOR and isinstance(transparent, tuple):
         red, green, blue = cast("tuple[int, int, int]", transparent)
         picture.info["transparency"] = (red >> 8, green >> 8, blue >> 8)
@@ -158,11 +266,18 @@ def _from_numbers(picture: Image.Image, name: str) -> Image.Image:
             numbers = numbers.astype(np.uint32)  # Pillow keeps them as signed ones, whose bits stay
         white = _white_of_whole_numbers(numbers, _full_range(picture, kind), name)
     scaled: npt.NDArray[np.float64] = np.round(numbers.astype(np.float64) * (255 / white))
+    if _is_white_zero(picture):
+        scaled = 255 - scaled
     grey: npt.NDArray[np.uint8] = np.minimum(np.maximum(scaled, 0), 255).astype(np.uint8)
     transparent = picture.info.get("transparency")
     if isinstance(transparent, int):  # of a 16-bit PNG: the grey that is not seen
         grey[numbers == transparent] = 255
     return Image.fromarray(grey).convert("RGB")
+
+
+def _is_white_zero(picture: Image.Image) -> bool:
+    """Whether 0 is white in a TIFF, as in scans: Pillow sees to it in 8 bits alone."""
+    return hasattr(picture, "tag_v2") and _tag(picture, _PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
 def _sample_format(picture: Image.Image) -> Any:
@@ -232,4 +347,4 @@ def _in_words(ranges: Sequence[int]) -> str:
 
 
 def _no_white(name: str, why: str) -> BadPhoto:
-    return BadPhoto(f"{name} cannot be read: {why}.", "Save it as a PNG or JPEG of 8 bits.")
+    return BadPhoto(f"{name} cannot be read: {why}.", _SAVE_IN_8_BITS)

@@ -14,8 +14,8 @@ import torch
 from comfy_api.latest import io, ui
 
 from ..bridge import copies, folders, notes
-from ..core.models import doctor, manifest, needs
-from ..core.models.doctor import GOOD, MISPLACED, OK, Diagnosis, Finding
+from ..core.models import doctor, findings, manifest, needs
+from ..core.models.findings import MISPLACED, OK, Diagnosis, Finding
 from ..core.names import among
 from ..core.previews import table
 from ..core.text import NAME, in_one_line, plain
@@ -47,8 +47,12 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     names = several.get(choice, [choice])
     graphs = {THIS: prompt} if choice == THIS else {name: _template(name) for name in names}
     wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
-    around = [*_around(), *(_refused(prompt) if choice == THIS else ())]
-    return doctor.report(choice, wanted, folders.of_models(), around, stop, needs.users(graphs, _template))
+    around = [*_around()]
+    if choice == THIS:
+        around += _refused(prompt)
+    # In a sentence: "Everything that the start templates need".
+    subject = "the start templates" if choice == STARTS else choice
+    return doctor.report(subject, wanted, folders.of_models(), around, stop, needs.users(graphs, _template))
 
 
 def _refused(prompt: Mapping[str, Any]) -> Iterator[Finding]:
@@ -61,11 +65,8 @@ def _refused(prompt: Mapping[str, Any]) -> Iterator[Finding]:
         menu = folder_paths.get_filename_list(file.key)
         offered = among(file.name, menu)
         if offered not in (None, file.name):
-            detail = (
-                f"The file is there. ComfyUI lists it as {offered} and takes no other spelling: write that into the "
-                "prompt."
-            )
-            yield Finding(plain(file.name, NAME), doctor.RESPELLED, detail)
+            respell = f"ComfyUI lists it as {offered} and takes no other spelling: write that into the prompt."
+            yield Finding(plain(file.name, NAME), findings.RESPELLED, ("The file is there.", respell))
 
 
 def _template(name: str) -> dict[str, Any]:
@@ -85,8 +86,8 @@ def _around() -> tuple[Finding, ...]:
     device = comfy.model_management.get_torch_device()
     name, free = comfy.model_management.get_torch_device_name(device), comfy.model_management.get_free_memory(device)
     memory = f", {manifest.human(int(free))} of its memory free" if free else ""
-    machine = Finding("torch", OK, f"{torch.__version__} on {name}{memory}")
-    installed = [Finding("Likeness", MISPLACED, text) for text in copies.faults()]
+    machine = Finding("torch", OK, (f"{torch.__version__} on {name}{memory}",))
+    installed = [Finding("Likeness", MISPLACED, (text,)) for text in copies.faults()]
     return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine, *installed)
 
 
@@ -119,7 +120,7 @@ async def _missing(request: Any) -> Any:
         "names": [finding.name for finding in found],
         "size": manifest.human(known) if known else "",
         "unsized": sizes.count(None),
-        "absent": all(finding.state == doctor.MISSING for finding in found),
+        "absent": all(finding.state == findings.MISSING for finding in found),
     }
     return _json(answer)
 
@@ -158,7 +159,7 @@ class CheckModelFiles(io.ComfyNode):
         found = report(workflow or THIS, (cls.hidden and cls.hidden.prompt) or {})
         notes.tell(notes.node_of(cls), "" if found.good else found.summary)
         rows = [(finding.what, finding.state, finding.detail) for finding in found.findings]
-        picture = table(found.summary, rows, [finding.state in GOOD for finding in found.findings])
+        picture = table(found.summary, rows, [finding.is_good for finding in found.findings])
         shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), SHOWN: [json.dumps(found.shown())]}
         return io.NodeOutput(picture, found.text(), ui=shown)
 

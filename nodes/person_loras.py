@@ -9,19 +9,22 @@ from comfy.sd import CLIP
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..bridge import carried, folders, notes, regional_text, schema, scopes
+from ..bridge import carried, folders, notes, schema, scopes
 from ..bridge.conditioning import Conditioning, check_conditioning
+from ..bridge.cross_attention.lora_layers import LayerLora
+from ..bridge.cross_attention.regional_lora import RegionalLora, RegionalLoraRun
+from ..bridge.cross_attention.regional_text import RegionalText, appended_text, without_people
+from ..bridge.cross_attention.regional_text_run import RegionalTextRun
 from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
 from ..bridge.lora_files import LoraFile, path_of, read_lora_file
-from ..bridge.lora_layers import LayerLora
 from ..bridge.presence import NamedRange, announced, of_people
-from ..bridge.regional_lora import RegionalLora, RegionalLoraRun
 from ..bridge.runs import patched
 from ..bridge.schedule import schedule_range
 from ..bridge.unet import text_width
 from ..core.people import CROP, Cast, Identity, Lora, Person
 from ..core.places import regions
+from ..core.places.person_region import Extent
 from ..core.prompts import check_text
 from ..core.text import NAME, plain
 from .categories import IN_PROMPTS
@@ -98,7 +101,7 @@ class LoRAPerPerson(io.ComfyNode):
         strength: float,
         start_percent: float,
         end_percent: float,
-        extent: regions.Extent,
+        extent: Extent,
         margin: float,
         feather: float,
         mask: Tensor | None = None,
@@ -133,9 +136,9 @@ class LoRAPerPerson(io.ComfyNode):
         words = _regional_words(scope, people_loras, model)
         if words is not None:
             positive_out = carried.put(positive_out, words)
-            negative_out = carried.put(negative_out, regional_text.silent(words))
+            negative_out = carried.put(negative_out, without_people(words))
         # Regional text stands inside of ours in every layer: its words are read with the LoRAs, too.
-        model_out = patched(model, regional_text.RegionalTextRun, RegionalLoraRun)
+        model_out = patched(model, RegionalTextRun, RegionalLoraRun)
         ranges = [NamedRange("the LoRAs", schedule)]
         presence = of_people(regions.names(scope.people), APPLY, node_id, ranges, in_negative=True)
         outputs = announced(presence, model_out, positive_out, negative_out)
@@ -208,9 +211,7 @@ def _regional_lora(scope: scopes.Scope, people_loras: _PeopleLoras) -> RegionalL
     )
 
 
-def _regional_words(
-    scope: scopes.Scope, people_loras: _PeopleLoras, model: ModelPatcher
-) -> regional_text.RegionalText | None:
+def _regional_words(scope: scopes.Scope, people_loras: _PeopleLoras, model: ModelPatcher) -> RegionalText | None:
     """The words of everybody's LoRAs, encoded with these LoRAs and read where that person is; None without any.
 
     With rows there are none: all rows have the one prompt.
@@ -232,7 +233,7 @@ def _regional_words(
     if areas is None:
         areas = torch.ones(len(scope.people), 1, 1)  # everywhere
     canvas = scope.canvas if scope.placed else None
-    return regional_text.spoken(tokens, areas[with_words], canvas)
+    return appended_text(tokens, areas[with_words], canvas)
 
 
 def _words_of(person: Person) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -12,8 +11,10 @@ from ..bridge.schema import advanced, boxes_editor, region_inputs
 from ..core import geometry
 from ..core.errors import BadLayout, listed
 from ..core.people import Cast, Faces, Layout, require_places, require_together
-from ..core.places import drawing, from_boxes, group, layouts, placing, regions
+from ..core.places import drawing, extra_places, from_boxes, group, layouts, person_region, placing, regions
+from ..core.places.actions import ACTIONS, GROUP_PHOTO
 from ..core.places.from_boxes import EXAMPLE, for_editor
+from ..core.places.person_region import ALL_PEOPLE, Extent, RegionShape
 from .categories import IN_PLACES
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
@@ -37,7 +38,7 @@ def _body() -> io.Input:
 
 def _more_places() -> list[io.Input]:
     """Inputs of places for people who are not in the picture. At 0 places the others have no effect."""
-    where = io.Combo.Input("more_where", options=list(layouts.SIDES), default=layouts.SIDES[0], optional=True)
+    where = io.Combo.Input("more_where", options=list(extra_places.SIDES), default=extra_places.SIDES[0], optional=True)
     body = io.Combo.Input("more_body", options=list(_BODIES), default=_BODIES[0], optional=True)
     return [
         io.Int.Input("more_places", default=0, min=0, max=8, optional=True),
@@ -88,7 +89,7 @@ class LayoutFromPicture(io.ComfyNode):
         poses: object = None,
         masks: Tensor | None = None,
         more_places: int = 0,
-        more_where: str = layouts.SIDES[0],
+        more_where: str = extra_places.SIDES[0],
         more_x: int = 0,
         more_y: int = 0,
         more_face_size: int = 0,
@@ -106,10 +107,12 @@ class LayoutFromPicture(io.ComfyNode):
         elif masks is not None:
             layout = layouts.from_masks(masks, width, height, body)
         else:
-            layout, guessed = layouts.from_poses(poses, width, height, fit)
+            posed = layouts.from_poses(poses, width, height, fit)
+            layout = posed.layout
+            guessed = posed.notes
         if more_places > 0:
             nose = (float(more_x), float(more_y))
-            layout = layouts.add(layout, more_where, nose, more_face_size, more_body, more_places)
+            layout = extra_places.add(layout, more_where, nose, more_face_size, more_body, more_places)
         photo = None if image is None else image[0]
         preview = drawing.numbered_layout(layout, notes=guessed, background=photo, fit=fit)[None]
         return io.NodeOutput(layout, preview, ui=ui.PreviewImage(preview, cls=cls))
@@ -179,16 +182,26 @@ class LayoutForAGroup(io.ComfyNode):
                 io.Int.Input("rows", default=0, min=0, max=group.MOST_ROWS),
                 *_canvas(1024),
                 CastSocket.Input("cast", optional=True),
-                io.Combo.Input("action", options=list(group.ACTIONS), default=group.GROUP_PHOTO, optional=True),
+                io.Combo.Input("action", options=list(ACTIONS), default=GROUP_PHOTO, optional=True),
             ],
             outputs=_layout_outputs(),
         )
 
     @classmethod
-    def execute(cls, count: int, cast: Cast | None = None, **how: Any) -> io.NodeOutput:
+    def execute(
+        cls,
+        count: int,
+        framing: str,
+        rows: int,
+        width: int,
+        height: int,
+        cast: Cast | None = None,
+        action: str = GROUP_PHOTO,
+    ) -> io.NodeOutput:
         require_together(cast, "Layout for a Group")
         people = len(cast.people) if cast else count
-        return _shown(cls, group.layout(people, **how), group.notes(people, **how))
+        layout = group.layout(people, framing, rows, width, height, action)
+        return _shown(cls, layout, group.notes(people, framing, rows, width, height, action))
 
 
 class PlaceCast(io.ComfyNode):
@@ -230,7 +243,7 @@ class MaskOfAPersonsPlace(io.ComfyNode):
             category=IN_PLACES,
             inputs=[
                 CastSocket.Input("cast"),
-                io.Int.Input("person", default=1, min=regions.ALL_PEOPLE, max=64),
+                io.Int.Input("person", default=1, min=ALL_PEOPLE, max=64),
                 *region_inputs(),
                 LayoutSocket.Input("layout", optional=True),
                 io.Image.Input("image", optional=True),
@@ -244,7 +257,7 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         cls,
         cast: Cast,
         person: int,
-        extent: regions.Extent,
+        extent: Extent,
         margin: float,
         feather: int,
         layout: Layout | None = None,
@@ -253,12 +266,16 @@ class MaskOfAPersonsPlace(io.ComfyNode):
     ) -> io.NodeOutput:
         require_together(cast, "Mask of a Person's Place")
         placed = require_places(cast, "Mask of a Person's Place")
-        staying = () if layout is None else regions.staying(placed, layout)
+        staying = () if layout is None else person_region.free_slots(placed, layout)
+        shape = RegionShape(extent, margin, feather)
+        remarks: list[str] = []
         if masks is None:
-            region, found = regions.of_person(placed, person, extent, margin, feather, staying), []
+            region = person_region.of_person(placed, person, shape, staying)
         else:
-            region, found = regions.among(masks, placed, person, extent, margin, staying)
-        notes.tell(notes.node_of(cls), "\n".join(found))
+            detected = person_region.from_masks(masks, placed, person, shape, staying)
+            region = detected.region
+            remarks = detected.notes
+        notes.tell(notes.node_of(cls), "\n".join(remarks))
         drawn = max(person, 1)  # in one colour, also where it is everybody's
         shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(placed.slots, 1)]
         places = Layout(placed.width, placed.height, tuple(shown))

@@ -6,8 +6,10 @@ from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
 
-from ..bridge import carried, notes, regional_text, runs, scopes
+from ..bridge import carried, notes, runs, scopes
 from ..bridge.conditioning import Conditioning, check_conditioning
+from ..bridge.cross_attention.regional_text import appended_text, without_people
+from ..bridge.cross_attention.regional_text_run import RegionalTextRun
 from ..bridge.encode import text_of
 from ..bridge.presence import announced, of_people
 from ..bridge.schedule import WHOLE_SCHEDULE
@@ -68,12 +70,12 @@ class PromptPerPerson(io.ComfyNode):
         scope = scopes.of_bodies(placed, NAME, WHOLE_SCHEDULE, people, alone=False, node_id=node, **region)
         tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in worded.values()]
         assert scope.regions is not None
-        spoken = regional_text.spoken(tokens, scope.regions * strength, scope.canvas)
+        text = appended_text(tokens, scope.regions * strength, scope.canvas)
         outputs = announced(
             of_people(regions.names(people), NAME, node),
-            runs.patched(model, regional_text.RegionalTextRun),
-            carried.put(positive, spoken),
-            carried.put(negative, regional_text.silent(spoken)),
+            runs.patched(model, RegionalTextRun),
+            carried.put(positive, text),
+            carried.put(negative, without_people(text)),
         )
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
 

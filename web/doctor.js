@@ -5,6 +5,7 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { inApp, isChinese, link, made, nodesOf, settingOf, someAreOurs, templateTitles } from "./ours.js";
+import { readSentences, translated } from "./sentences.js";
 import { onMissing, show } from "./toasts.js"; // which takes a toast away where another workflow is opened
 
 const DOCTOR = "LikenessCheckModelFiles";
@@ -18,15 +19,14 @@ const CHINESE = {
   "Copy commands": "复制命令",
   Copied: "已复制",
   Close: "关闭",
-  "In place": "已就位",
 };
 
 const worded = (text) => (isChinese() ? (CHINESE[text] ?? text) : text);
 
-function titled(title) {
-  if (!isChinese()) return title;
-  return worded(title).replace(/^Missing(?: for)?/, "缺失").replace(/^To fix(?: for)?/, "需修复");
-}
+let titles = new Map(); // of templates, by the names of their files
+
+/** Sentences of a report, in the language of the editor; a template is called by its title. */
+const shown = (sentences) => [sentences].flat().map((sentence) => translated(sentence, titles)).join(" ");
 
 // The table
 
@@ -43,12 +43,13 @@ const STATES = {
 
 const isAddress = (url) => url.startsWith("https://");
 
-function row({ what, state, size, url, where, detail }) {
+function row({ what, state, size, url, where, details }) {
   const colour = STATES[state] ?? RED;
-  const about = size && state !== "found" ? `${state} · ${size}` : state;
-  const left = made("td", [made("div", what), made("div", about, `color: ${colour}`)]);
+  const about = size && state !== "found" ? `${shown(state)} · ${shown(size)}` : shown(state);
+  const left = made("td", [made("div", shown(what)), made("div", about, `color: ${colour}`)]);
   left.style.cssText = "width: 30%; padding: 4px 12px 4px 0; vertical-align: top";
-  const lines = [where, detail].filter(Boolean).map((text) => made("div", text, `${QUIET}; overflow-wrap: anywhere`));
+  const texts = [shown(where), shown(details)].filter(Boolean);
+  const lines = texts.map((text) => made("div", text, `${QUIET}; overflow-wrap: anywhere`));
   const right = made("td", [...(isAddress(url) ? [link(url)] : []), ...lines], "padding: 4px 0; vertical-align: top");
   return made("tr", [left, right], "border-top: 1px solid var(--border-color, #4e4e4e)");
 }
@@ -56,7 +57,7 @@ function row({ what, state, size, url, where, detail }) {
 /** What is in order is folded away beside what is not. */
 function section({ title, findings }, alone) {
   const part = made("details", [
-    made("summary", `${titled(title)} (${findings.length})`, "font-weight: bold; cursor: pointer; padding: 6px 0"),
+    made("summary", `${shown(title)} (${findings.length})`, "font-weight: bold; cursor: pointer; padding: 6px 0"),
     made("table", findings.map(row), "width: 100%; table-layout: fixed; border-collapse: collapse; margin-bottom: 8px"),
   ]);
   part.open = alone || title !== "In place";
@@ -96,7 +97,7 @@ function table({ summary, sections, commands }) {
   return [
     made("div", buttons, "margin-bottom: 4px"),
     ...sections.map((part) => section(part, sections.length === 1)),
-    made("div", summary, QUIET),
+    made("div", shown(summary), QUIET),
   ];
 }
 
@@ -237,8 +238,6 @@ async function tellWhatIsMissing() {
 
 // The menu
 
-let titles = new Map(); // of templates, by the names of their files
-
 async function readTitles() {
   titles = new Map(await templateTitles());
 }
@@ -256,6 +255,7 @@ app.registerExtension({
   async setup() {
     onMissing(tellAll);
     await readTitles();
+    await readSentences();
   },
   beforeRegisterNodeDef(nodeType, nodeData) {
     if (nodeData.name === DOCTOR) extendDoctor(nodeType.prototype);

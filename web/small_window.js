@@ -1,20 +1,25 @@
-// In a window where a template of ours would open too small to be read, it opens as an app: the host fits a template
-// into three quarters of the window, and draws no text below 8/14 of its size. The graph is one click away, beside
-// "App", and a toast says so. What is opened in any other way, from a file or a tab, stays as it was saved. Frontends
-// without apps do not read linearMode.
+// How a template of ours opens from the gallery. The host fits it into three quarters of the window: then notes are 8 px
+// high, and below 8/14 of its size a graph has no text at all. So ours fill what the bars leave of the window. Where a
+// template could not be read even so, it opens as an app, and behind the app the graph shows the note and the first steps
+// at a size that can be read. A toast says so until the graph is shown. What is opened in any other way, from a file or a
+// tab, stays as it was saved. Frontends without apps do not read linearMode.
 
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { TEMPLATES_ROUTE, inApp, isChinese, nodesOf, someAreOurs, templateTitles } from "./ours.js";
-import { show } from "./toasts.js";
+import { hide, show } from "./toasts.js";
 
-const FITTED_PART = 0.75;
-const SMALLEST_READABLE = 8 / 14;
+// Pixels of the window that tabs, menus and the side bar cover, and some beside them.
+const FRAME = { left: 72, top: 96, right: 24, bottom: 24 };
+const SMALLEST_READABLE = 0.6;
+const LARGEST = 1;
+const SCALE_OF_A_PART = 0.75; // where not all of it fits: a line of a note is 10 px high
 const TITLE_BAR = 30; // pixels of a node above its position
-const MARGIN = 10; // pixels that the frontend adds on every side of the nodes when it fits them into the window
 
 const TOAST = "small window";
 const TOAST_MILLISECONDS = 30000;
+const LOOK_MILLISECONDS = 300; // between two looks whether the graph is shown: no event tells of it
+const FRAME_MILLISECONDS = 100; // at most for a frame: a page that nobody sees draws none
 // The quoted words are the frontend's own: breadcrumbsMenu.enterNodeGraph and breadcrumbsMenu.app.
 const WORDS = {
   en: {
@@ -32,21 +37,52 @@ const WORDS = {
 let asked = "";
 let titles = new Map(); // by the names of the files
 
-/** How many pixels of the screen the frontend gives a pixel of the graph when it fits a template into the window. */
-function scaleOf({ nodes }) {
-  const lefts = nodes.map(({ pos }) => pos[0]);
-  const tops = nodes.map(({ pos }) => pos[1] - TITLE_BAR);
-  const rights = nodes.map(({ pos, size }) => pos[0] + size[0]);
-  const bottoms = nodes.map(({ pos, size }) => pos[1] + size[1]);
-  const width = Math.max(...rights) - Math.min(...lefts) + 2 * MARGIN;
-  const height = Math.max(...bottoms) - Math.min(...tops) + 2 * MARGIN;
-  return Math.min((FITTED_PART * window.innerWidth) / width, (FITTED_PART * window.innerHeight) / height);
+/** The sides of a graph with all its nodes and groups, in pixels of the canvas. */
+function sidesOf({ nodes, groups }) {
+  const boxes = nodes.map(({ pos: [x, y], size: [width, height] }) => [x, y - TITLE_BAR, x + width, y + height]);
+  for (const { pos: [x, y], size: [width, height] } of groups) boxes.push([x, y, x + width, y + height]);
+  const [lefts, tops, rights, bottoms] = [0, 1, 2, 3].map((side) => boxes.map((box) => box[side]));
+  return { left: Math.min(...lefts), top: Math.min(...tops), right: Math.max(...rights), bottom: Math.max(...bottoms) };
+}
+
+/** A saved graph's groups have their place and size in one list. */
+const sidesOfSaved = ({ nodes, groups = [] }) =>
+  sidesOf({ nodes, groups: groups.map(({ bounding: [x, y, ...size] }) => ({ pos: [x, y], size })) });
+
+/** How many pixels of the screen a pixel of the graph has where all of it is shown. */
+function scaleOf({ left, top, right, bottom }) {
+  const across = (window.innerWidth - FRAME.left - FRAME.right) / (right - left);
+  const down = (window.innerHeight - FRAME.top - FRAME.bottom) / (bottom - top);
+  return Math.min(across, down, LARGEST);
+}
+
+const nextFrame = () =>
+  new Promise((done) => {
+    requestAnimationFrame(done);
+    setTimeout(done, FRAME_MILLISECONDS);
+  });
+
+/** All of the graph where it can be read so, else its upper left part: the note and the first steps. */
+async function frame() {
+  // The frontend fits the graph in the frame after it was loaded, and once more where it shows another graph.
+  for (let frames = 0; frames < 3; frames++) await nextFrame();
+  const { ds, graph, canvas } = app.canvas;
+  if (!graph?.nodes?.length) return;
+  const sides = sidesOf({ nodes: graph.nodes, groups: graph.groups ?? [] });
+  const whole = scaleOf(sides);
+  ds.scale = whole < SMALLEST_READABLE ? SCALE_OF_A_PART : whole;
+  const { left, top } = canvas.getBoundingClientRect();
+  ds.offset[0] = (FRAME.left - left) / ds.scale - sides.left;
+  ds.offset[1] = (FRAME.top - top) / ds.scale - sides.top;
+  app.canvas.setDirty(true, true);
 }
 
 function tellThatItIsAnApp() {
   if (!inApp()) return; // frontends without apps have opened the graph
   const { summary, detail } = WORDS[isChinese() ? "zh" : "en"];
   show(TOAST, "info", summary, detail, TOAST_MILLISECONDS);
+  const look = setInterval(() => inApp() || hide(TOAST), LOOK_MILLISECONDS);
+  setTimeout(() => clearInterval(look), TOAST_MILLISECONDS);
 }
 
 function isOpenedTemplate(name, options) {
@@ -66,10 +102,12 @@ app.registerExtension({
     const { loadGraphData } = app;
     app.loadGraphData = async function (graph, clean, restoreView, name, options, ...rest) {
       // Ours may all be inside of boxes.
-      const canBeAnApp = graph?.nodes && someAreOurs(nodesOf(graph)) && graph.extra?.linearData;
-      const opensAsApp = canBeAnApp && isOpenedTemplate(name, options) && scaleOf(graph) < SMALLEST_READABLE;
+      const isOfOurs = graph?.nodes && someAreOurs(nodesOf(graph)) && isOpenedTemplate(name, options);
+      const isSmall = isOfOurs && scaleOf(sidesOfSaved(graph)) < SMALLEST_READABLE;
+      const opensAsApp = isSmall && graph.extra?.linearData;
       if (opensAsApp) graph.extra.linearMode = true;
       const answer = await loadGraphData.call(this, graph, clean, restoreView, name, options, ...rest);
+      if (isOfOurs) await frame();
       // Behind the frontend's own work, which takes away the toasts of the graph before.
       if (opensAsApp) tellThatItIsAnApp();
       return answer;

@@ -18,7 +18,7 @@ const NOTES = ".overflow-y-auto.rounded-lg .break-all > span { word-break: norma
 const pane = made("div", "", "position: fixed; left: 76px; bottom: 20px; width: 380px; z-index: 1800");
 pane.style.cssText += "; max-height: 80vh; overflow: auto; font-size: 13px; user-select: text; pointer-events: none";
 
-function hide(about) {
+export function hide(about) {
   shown.get(about)?.remove();
   shown.delete(about);
 }

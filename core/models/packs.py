@@ -109,7 +109,8 @@ def chosen(pack: str, known: Sequence[str], roots: Sequence[str]) -> str | None:
     """Which of the `known` packs a saved workflow means; None for none of them.
 
     It may have been saved where the folders, their letters or the words were others: files in a folder that is a pack
-    itself were the pack of loose files. roots: the folders searched.
+    itself were the pack of loose files. A published pack is meant in any folder, as mine/antelopev2 is antelopev2.
+    roots: the folders searched.
     """
     if pack in known:
         return pack
@@ -117,7 +118,20 @@ def chosen(pack: str, known: Sequence[str], roots: Sequence[str]) -> str | None:
     if pack == LOOSE:
         return next((name for name in of_roots if name in known), None)
     meant = pack_of(f"{pack}/x").lower()
-    return next((name for name in known if name.lower() == meant), None)
+    for name in known:
+        if name.lower() == meant:
+            return name
+    published_name = _published_name(meant)
+    if not published_name:
+        return None
+    same_pack = [name for name in known if _published_name(name) == published_name]
+    # Of several nobody can say which one is meant, or whether one of them is half of a download.
+    return same_pack[0] if len(same_pack) == 1 else None
+
+
+def _published_name(pack: str) -> str:
+    """The name of a published pack that lies in any folder, antelopev2 of mine/AntelopeV2; "" for any other."""
+    return _known_names().get(PurePath(pack).name.lower(), "")
 
 
 def folder_for(pack: str, roots: Sequence[str]) -> Path:

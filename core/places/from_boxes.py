@@ -17,7 +17,7 @@ from ..geometry import Fit, bounds, check_size, patch_rect, shorter_side
 from ..people import Box, Layout, Point, Slot, is_a
 from ..previews import color_of
 from ..text import COMMAS, NAME, plain
-from . import bodies, layouts
+from . import bodies, layouts, poses
 
 SHOWS = ("person", "face")
 SOURCES = ("drawn", "text")
@@ -171,7 +171,7 @@ def _moved(slot: Slot, by: Fit, canvas: Canvas) -> Slot:
         center=by.point(slot.center),
         box=slot.box and by.box(slot.box),
         keypoints=slot.keypoints and tuple(map(by.point, slot.keypoints)),
-        pose=slot.pose and tuple(layouts.near(by.joint(joint)) for joint in slot.pose),
+        pose=slot.pose and tuple(poses.near(by.joint(joint)) for joint in slot.pose),
         mask=None if slot.mask is None else _moved_mask(slot.mask, by, canvas),
     )
     return replace(moved, pose=moved.pose and bodies.on_canvas(moved.pose, layouts.head_of(moved), *canvas))
@@ -205,13 +205,13 @@ def read(given: object) -> tuple[Marked, ...]:
     Raises BadBoxes for several pictures and for something else, BadInput for what is no number.
     """
     whole: Any = [given] if isinstance(given, Mapping) else given
-    boxes = layouts.dictionaries(whole)
+    boxes = poses.dictionaries(whole)
     if boxes is None and isinstance(given, (list, tuple)):
         pictures = cast("Sequence[Any]", given)
-        if len(pictures) > 1 and layouts.dictionaries(pictures[:1]) is None:
+        if len(pictures) > 1 and poses.dictionaries(pictures[:1]) is None:
             why = f"they are of {len(pictures)} pictures, a layout is made of one"
             raise BadBoxes(why, "Give the detector one picture")
-        boxes = layouts.dictionaries(pictures[0])
+        boxes = poses.dictionaries(pictures[0])
     if boxes is None:
         why = f"they are {inputs.named(given)} without x, y, width and height"
         raise BadBoxes(why, "Connect the bboxes of a detector or an editor, or a layout where one is taken")
@@ -220,8 +220,8 @@ def read(given: object) -> tuple[Marked, ...]:
 
 def _marked(number: int, one: Mapping[str, Any]) -> Marked:
     x, y, wide, high = (
-        inputs.number(f"The {key} of box {number}", one.get(key), least, layouts.WIDEST, whole=False)
-        for key, least in (("x", -layouts.WIDEST), ("y", -layouts.WIDEST), ("width", 0), ("height", 0))
+        inputs.number(f"The {key} of box {number}", one.get(key), least, poses.WIDEST, whole=False)
+        for key, least in (("x", -poses.WIDEST), ("y", -poses.WIDEST), ("width", 0), ("height", 0))
     )
     metadata = one.get("metadata")
     words = cast("Mapping[str, Any]", metadata if isinstance(metadata, Mapping) else {})

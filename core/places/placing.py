@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -25,16 +25,19 @@ class BadOrder(LikenessError):
     """A custom order that cannot be followed."""
 
     def __init__(self, text: str, why: str, people: int, places: int) -> None:
-        example = ",".join(str(max(0, person)) for person in range(people, people - places, -1))
+        # Everybody from the last to the first, then empty places: 3,2,1,0.
+        numbers = [max(0, number) for number in range(people, people - places, -1)]
+        example = ",".join(map(str, numbers))
+        valid = "1" if people == 1 else f"1 to {people}"
         super().__init__(
             f"The order {plain(text, 100)!r} cannot be used: {why}.",
-            f"Write one number per place ({places}), e.g. {example}: each person "
-            f"({'1' if people == 1 else f'1 to {people}'}) at most once, 0 for an empty place.",
+            f"Write one number per place ({places}), e.g. {example}: each person ({valid}) at most once, 0 for an "
+            "empty place.",
         )
 
 
 class CannotMatch(LikenessError):
-    """Order = match faces with nothing to compare."""
+    """Order = match faces where there is nothing to compare."""
 
     def __init__(self, why: str, advice: str) -> None:
         super().__init__(f"People cannot be matched with the faces of the layout: {why}.", advice)
@@ -48,33 +51,47 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     Raises BadCast (except for custom), BadOrder, CannotMatch, BadEmbedding.
     """
     places = len(layout.slots)
-    by_number: dict[int, int] = {number: person for person, number in enumerate(cast.numbers)}
-    everybody = range(1, len(cast.people) + len(cast.absent) + 1)
+    listed_people = range(1, len(cast.people) + len(cast.absent) + 1)
+    # By number in the list, from 1, the index in the cast. Who is absent has a number and no index.
+    index_of: dict[int, int] = {number: index for index, number in enumerate(cast.numbers)}
     if order == "custom":
-        return tuple(map(by_number.get, _custom(custom_order, len(everybody), places)))
-    if order == LAST_PLACES and places > len(everybody):
-        return (*[None] * (places - len(everybody)), *map(by_number.get, everybody))
+        numbers = _custom(custom_order, len(listed_people), places)
+        return tuple(index_of.get(number) for number in numbers)
+    if order == LAST_PLACES and places > len(listed_people):
+        free = [None] * (places - len(listed_people))
+        people = [index_of.get(number) for number in listed_people]
+        return (*free, *people)
     if order == LARGEST_FACES and places >= len(cast.people):
-        sizes = [geometry.area(slot.box or (0.0, 0.0, 0.0, 0.0)) for slot in layout.slots]  # those without a box last
-        largest = sorted(range(places), key=lambda n: -sizes[n])
-        taken = dict(zip(largest, range(len(cast.people)), strict=False))
-        return tuple(map(taken.get, range(places)))
-    if places not in (len(cast.people), len(everybody)):
+        return _by_size(layout.slots, len(cast.people))
+    if places not in (len(cast.people), len(listed_people)):
         raise _other_number(cast, places)
     if order == "match faces":
         return _matched([person.identity for person in cast.people], layout.slots)
-    numbers = cast.numbers if places == len(cast.people) else everybody
-    by_side = sorted(range(places), key=lambda n: layout.slots[n].center) if order == "left to right" else range(places)
-    return tuple(by_number.get(numbers[by_side.index(n)]) for n in range(places))
+    numbers = cast.numbers if places == len(cast.people) else listed_people
+    place_order = list(range(places))
+    if order == "left to right":
+        place_order.sort(key=lambda place: layout.slots[place].center)
+    number_at = dict(zip(place_order, numbers, strict=True))
+    return tuple(index_of.get(number_at[place]) for place in range(places))
+
+
+def _by_size(slots: Sequence[Slot], people: int) -> Places:
+    """The first person has the place of the largest face box, and so on; places without a box come last."""
+    sizes = [geometry.area(slot.box or (0.0, 0.0, 0.0, 0.0)) for slot in slots]
+    largest_first = sorted(range(len(slots)), key=lambda place: -sizes[place])
+    person_at = dict(zip(largest_first, range(people), strict=False))
+    return tuple(person_at.get(place) for place in range(len(slots)))
 
 
 def _other_number(cast: Cast, places: int) -> BadCast:
     """The cast and the layout do not have the same number."""
-    order = ",".join(map(str, [*cast.numbers[:places], *[0] * (places - len(cast.people))]))
-    absent = f" (left out: {listed([name for _, name in cast.absent])})" if cast.absent else ""
+    empty = [0] * (places - len(cast.people))
+    order = ",".join(map(str, [*cast.numbers[:places], *empty]))
+    people = counted(len(cast.people), "person", "people")
+    if cast.absent:
+        people += f" (left out: {listed([name for _, name in cast.absent])})"
     return BadCast(
-        f"The cast has {counted(len(cast.people), 'person', 'people')}{absent} and the layout has "
-        f"{counted(places, 'place')}.",
+        f"The cast has {people} and the layout has {counted(places, 'place')}.",
         "Remove or add people or places, or set order (Who is where) to custom and write the number of a person per "
         f"place, 0 for an empty one: {order}.",
     )
@@ -83,16 +100,19 @@ def _other_number(cast: Cast, places: int) -> BadCast:
 def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
     """The cast with places, in the order it was listed; people without a place are taken out."""
     number_of = {person: number for number, person in enumerate(places, 1) if person is not None}
-    placed = [
-        replace(person, slot=layout.slots[number_of[n] - 1], place=number_of[n])
-        for n, person in enumerate(cast.people)
-        if n in number_of
-    ]
+    placed: list[Person] = []
+    for index, person in enumerate(cast.people):
+        if index in number_of:
+            number = number_of[index]
+            placed.append(replace(person, slot=layout.slots[number - 1], place=number))
     return PlacedCast(tuple(placed), layout.width, layout.height)
 
 
 def _custom(text: str, people: int, places: int) -> list[int]:
-    """'2,1,0': per place the number of a person from 1, or 0 for nobody."""
+    """Per place the number of a person from 1, or 0 for an empty place, of a text such as "2,1,0".
+
+    Numbers are parted by commas, semicolons or spaces, Chinese commas too. Raises BadOrder.
+    """
     words = [word for word in re.split("[,;\uff0c\\s]+", plain(text)) if word]
     for word in words:
         if not re.fullmatch("[0-9]{1,4}", word):
@@ -112,99 +132,145 @@ def _custom(text: str, people: int, places: int) -> list[int]:
 
 
 def _matched(identities: Sequence[Identity], slots: Sequence[Slot]) -> Places:
-    """The assignment with the largest sum of similarities, over all recognisers that everybody has; with fewer people
-    than places, places stay free."""
-    bare = [str(number) for number, slot in enumerate(slots, 1) if not slot.embeddings]
-    if bare:
-        why = f"there is no face to compare with in place{'s' * (len(bare) > 1)} {', '.join(bare)}"
-        advice = "Make the layout of faces in a photo with a face model that has a recogniser, or choose another order."
-        raise CannotMatch(why, advice)
-    if faceless := [one.name for one in identities if not one.embeddings]:
-        why = f"{listed(faceless)} {'has' if len(faceless) == 1 else 'have'} no photo with a face to compare"
-        advice = "Add one (Person, with a face model that has a recogniser), or choose another order."
-        raise CannotMatch(why, advice)
-    shared = in_common(one.embeddings for one in (*identities, *slots))
-    if not shared:
-        theirs = listed(sorted({name for slot in slots for name in slot.embeddings}))
-        why = f"{'; '.join(known_by(identities))}; the faces of the layout have {theirs}, nothing in common"
-        raise CannotMatch(why, "Use the same Load Face Embedder for the identities and for Detect Faces.")
+    """The assignment with the largest sum of similarities, over all recognisers that everybody has.
+
+    With fewer people than places, places stay free. Raises CannotMatch and BadEmbedding.
+    """
+    recognisers = _common_recognisers(identities, slots)
     faces = [slot.embeddings for slot in slots]
     likeness = torch.zeros(len(identities), len(slots))  # the sum of mean cosines of everybody's photos
-    for recogniser in shared:
-        found = similarities(identities, faces, recogniser, "Place Cast")
-        for identity, row in zip(identities, found, strict=True):
+    for recogniser in recognisers:
+        cosines = similarities(identities, faces, recogniser, "Place Cast")  # (people, places)
+        for identity, row in zip(identities, cosines, strict=True):
             if not row.isfinite().all():
                 raise BadEmbedding(identity.name, recogniser, "it, or a face of the layout, holds NaN or infinity")
-        likeness = likeness + found
-    person_at = {slot: person for person, slot in enumerate(assigned(likeness))}
-    return tuple(map(person_at.get, range(len(slots))))
+        likeness = likeness + cosines
+    person_at = {place: person for person, place in enumerate(assigned(likeness))}
+    return tuple(person_at.get(place) for place in range(len(slots)))
+
+
+def _common_recognisers(identities: Sequence[Identity], slots: Sequence[Slot]) -> Sequence[str]:
+    """Recognisers of which every person and every place has an embedding. Raises CannotMatch where there is none."""
+    bare = [str(number) for number, slot in enumerate(slots, 1) if not slot.embeddings]
+    if bare:
+        noun = "place" if len(bare) == 1 else "places"
+        why = f"there is no face to compare with in {noun} {', '.join(bare)}"
+        advice = "Make the layout of faces in a photo with a face model that has a recogniser, or choose another order."
+        raise CannotMatch(why, advice)
+    faceless = [identity.name for identity in identities if not identity.embeddings]
+    if faceless:
+        verb = "has" if len(faceless) == 1 else "have"
+        why = f"{listed(faceless)} {verb} no photo with a face to compare"
+        advice = "Add one (Person, with a face model that has a recogniser), or choose another order."
+        raise CannotMatch(why, advice)
+    recognisers = in_common(known.embeddings for known in (*identities, *slots))
+    if not recognisers:
+        of_layout = listed(sorted({name for slot in slots for name in slot.embeddings}))
+        why = f"{'; '.join(known_by(identities))}; the faces of the layout have {of_layout}, nothing in common"
+        raise CannotMatch(why, "Use the same Load Face Embedder for the identities and for Detect Faces.")
+    return recognisers
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A place with a person in it. number: of the place, from 1."""
+
+    number: int
+    person: Person
+    slot: Slot
+
+    @property
+    def face_size(self) -> int | None:
+        """Longer side of the face box, px."""
+        if self.slot.box is None:
+            return None
+        return round(geometry.longer_side(self.slot.box))
+
+
+def _standing(cast: Cast, layout: Layout, places: Places) -> list[Standing]:
+    """The places with a person, in the order of the layout."""
+    standing: list[Standing] = []
+    for number, (person, slot) in enumerate(zip(places, layout.slots, strict=True), 1):
+        if person is not None:
+            standing.append(Standing(number, cast.people[person], slot))
+    return standing
 
 
 def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:
     """Who stands where, a line each, and then what may go wrong. order: by which `places` were given."""
-    where = [
-        f"Place {number}: {person.identity.name} at ({round(slot.center[0])}, {round(slot.center[1])})"
-        + ("" if slot.box is None else f", face {_face_size(slot)} px")
-        for number, person, slot in _standing(cast, layout, places)
-    ]
-    return "\n".join([*where, *(troubles(cast, layout, places, order) or ["No problems found."])])
+    lines: list[str] = []
+    for standing in _standing(cast, layout, places):
+        x, y = standing.slot.center
+        line = f"Place {standing.number}: {standing.person.identity.name} at ({round(x)}, {round(y)})"
+        if standing.face_size is not None:
+            line += f", face {standing.face_size} px"
+        lines.append(line)
+    lines += troubles(cast, layout, places, order) or ["No problems found."]
+    return "\n".join(lines)
 
 
 def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str]:
     """What may go wrong, a line for each kind: people without a face, faces off the canvas, overlapping ID patches,
-    faces under SMALL_FACE pixels, nobody's places, people left out or of weight 0.
+    faces under SMALL_FACE pixels, empty places, people left out or of weight 0.
 
     order: by which `places` were given; for LAST_PLACES those before the last are of people who stay, for LARGEST_FACES
     all that are free.
     """
-    present, off, small = list[tuple[str, Point]](), list[str](), list[str]()
-    for _, one, slot in _standing(cast, layout, places):
-        name, (x, y), size = one.identity.name, slot.center, _face_size(slot)
-        if geometry.off_canvas(slot.center, layout.width, layout.height):
+    centers: list[tuple[str, Point]] = []
+    off: list[str] = []
+    small: list[str] = []
+    for standing in _standing(cast, layout, places):
+        name = standing.person.identity.name
+        x, y = standing.slot.center
+        if geometry.off_canvas(standing.slot.center, layout.width, layout.height):
             off.append(f"{name} at ({x:.0f}, {y:.0f})")
-        elif one.weight > 0:
-            present.append((name, slot.center))
+        elif standing.person.weight > 0:
+            centers.append((name, standing.slot.center))
+        size = standing.face_size
         if size is not None and size < SMALL_FACE:
             small.append(f"{name} {size}")
-    others = {LAST_PLACES: len(places) - len(cast.people) - len(cast.absent), LARGEST_FACES: len(places)}
-    staying, people = others.get(order, 0), list(zip(cast.numbers, cast.people, strict=True))
-    outside = [f"{one.identity.name} (person {number})" for n, (number, one) in enumerate(people) if n not in places]
-    weightless = [one.identity.name for n, one in enumerate(cast.people) if n in places and one.weight <= 0]
+    staying = 0
+    if order == LAST_PLACES:
+        staying = len(places) - len(cast.people) - len(cast.absent)
+    elif order == LARGEST_FACES:
+        staying = len(places)
+    empty = [number for number, person in enumerate(places, 1) if person is None and number > staying]
+    without_face = [f"{name} (person {number})" for number, name in cast.absent]
+    without_place: list[str] = []
+    weightless: list[str] = []
+    for index, (number, person) in enumerate(zip(cast.numbers, cast.people, strict=True)):
+        if index not in places:
+            without_place.append(f"{person.identity.name} (person {number})")
+        elif person.weight <= 0:
+            weightless.append(person.identity.name)
     return [
-        *gathered("Left out, no face in the photos", [f"{name} (person {number})" for number, name in cast.absent]),
+        *gathered("Left out, no face in the photos", without_face),
         *gathered("Off the canvas, so without an ID patch", off, f"; it has {layout.width}x{layout.height} px"),
-        *overlaps(present),
+        *overlaps(centers),
         *gathered("Faces small", small, f" px; {SMALL_FACE} needed: larger canvas or closer framing"),
-        *_empty([number for number, one in enumerate(places, 1) if one is None and number > staying], layout),
-        *gathered("Left out, without a place", outside),
+        *_empty(empty, layout),
+        *gathered("Left out, without a place", without_place),
         *gathered("Weight 0, as if absent", weightless),
     ]
 
 
-def overlaps(present: Sequence[tuple[str, Point]]) -> list[str]:
-    """Whose ID patches, around these centres, run into each other, in one line."""
-    rects = [geometry.patch_rect(center) for _, center in present]
-    met = geometry.overlaps(rects)
-    pairs = [f"{present[i][0]} and {present[j][0]} by {wide}x{high} px" for i, j, wide, high in met]
+def overlaps(centers: Sequence[tuple[str, Point]]) -> list[str]:
+    """A line that names whose ID patches run into each other; none where all are apart.
+
+    centers: name and middle of the patch of everybody who is present.
+    """
+    rects = [geometry.patch_rect(center) for _, center in centers]
+    pairs: list[str] = []
+    for first, second, width, height in geometry.overlaps(rects):
+        pairs.append(f"{centers[first][0]} and {centers[second][0]} by {width}x{height} px")
     return gathered("ID patches overlap, faces may mix", pairs, f"; move them {geometry.PATCH} px apart")
-
-
-def _standing(cast: Cast, layout: Layout, places: Places) -> list[tuple[int, Person, Slot]]:
-    """The places where somebody stands: number, person, place."""
-    every = enumerate(zip(places, layout.slots, strict=True), 1)
-    return [(number, cast.people[person], slot) for number, (person, slot) in every if person is not None]
-
-
-def _face_size(slot: Slot) -> int | None:
-    """Longer side of the face box, px."""
-    return None if slot.box is None else round(geometry.longer_side(slot.box))
 
 
 def _empty(numbers: Sequence[int], layout: Layout) -> list[str]:
     """A line for all places that stay empty: what is there instead of a person of the cast."""
     if not numbers:
         return []
-    skeletons = sum(layout.slots[number - 1].pose is not None for number in numbers)
+    skeletons = any(layout.slots[number - 1].pose is not None for number in numbers)
     if len(numbers) == 1:
         empty = f"Place {numbers[0]} stays empty"
         if skeletons:

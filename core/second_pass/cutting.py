@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from ..geometry import Fit, Rect, longer_side, square_around, upright
 from ..people import NOSE, Box, Faces, Keypoints, Point, RowCast, Slot
 from ..places.layouts import skeleton_around
-from ..places.regions import box_region, widened
+from ..places.shapes import box_region, widened
 from .selection import Candidate, Choice, Need, need_of
 
 COVERED = "covered by faces that are left as they are, left as it is"

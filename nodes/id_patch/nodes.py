@@ -16,11 +16,21 @@ from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
 from ...bridge import conditioning, notes, schema, scopes
-from ...bridge.conditioning import ID_TOKENS, Canvas, Conditioning, ControlAttachment, IDTokens
-from ...bridge.cross_attention import WHOSE, deaf_layers, place_of
+from ...bridge.canvas import Canvas
+from ...bridge.conditioning import ID_TOKENS, Conditioning, IDTokens
+from ...bridge.control_nets.attachment import ControlAttachment
+from ...bridge.cross_attention.layers import query_place
+from ...bridge.cross_attention.other_attention import layers_ignoring_text
+from ...bridge.cross_attention.regional_text import (
+    RegionalText,
+    id_tokens_by_region,
+    id_tokens_read_everywhere,
+    times_repeated,
+)
+from ...bridge.cross_attention.regional_text_run import RegionalTextBatch, RegionalTextRun
+from ...bridge.cross_attention.row_tracking import SOURCE_ROWS
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, announced, of_people
-from ...bridge.regional_text import RegionalText, RegionalTextBatch, RegionalTextRun, everywhere, repeats, standing_in
 from ...bridge.remarks import Pictures
 from ...bridge.runs import Given, patched, read_by
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
@@ -318,7 +328,7 @@ def _by_region(
     conditioning.check_conditioning([*sides[0], *sides[1]], text_width(model), APPLY)
     scope = scopes.of_bodies(cast, APPLY, WHOLE_SCHEDULE, people, alone=False, node_id=node_id, **region)
     assert scope.regions is not None
-    both = standing_in(sides, scope.regions, scope.canvas)
+    both = id_tokens_by_region(sides, scope.regions, scope.canvas)
     announcement = of_people(regions.names(people), APPLY, node_id)
     patched_model, positive, negative = announced(announcement, patched(model, RegionalTextRun), *both)
     return ByRegion(patched_model, [positive, negative], scope)
@@ -343,12 +353,12 @@ class _EverywhereBatch(RegionalTextBatch):
     """ID tokens that everybody reads. Where a layer reads them in the text, it is left as it is."""
 
     def needed(self, options: Options) -> bool:
-        return bool(self._deaf or options.get("patches", {}).get("attn2_patch"))
+        return bool(self._ignoring or options.get("patches", {}).get("attn2_patch"))
 
     def attended(
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        if WHOSE in extra_options or self.layers[layer] in self._deaf:
+        if SOURCE_ROWS in extra_options or self.layers[layer] in self._ignoring:
             return super().attended(layer, before, q, k, v, extra_options)
         return before(q, k, v, extra_options) if before else attend_with(extra_options)(q, k, v)
 
@@ -383,12 +393,12 @@ class IDTokensReader:
         texts = [self._text(one, rows) for one, rows in zip(inside, given.context.chunk(len(inside)), strict=True)]
         chunks = tuple((text,) for text in texts)
         layers = layers_of(self._model.diffusion_model)
-        place = place_of(layers, given)
-        return _EverywhereBatch(layers, chunks, given.context.shape[1], place, deaf_layers(given))
+        place = query_place(layers, given)
+        return _EverywhereBatch(layers, chunks, given.context.shape[1], place, layers_ignoring_text(given))
 
     def _text(self, inside: IDTokens | None, context: Tensor) -> RegionalText:
-        once = context.shape[1] // int(repeats(context[:1]))
-        return everywhere(inside, context[:, :once])
+        once = context.shape[1] // int(times_repeated(context[:1]))
+        return id_tokens_read_everywhere(inside, context[:, :once])
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

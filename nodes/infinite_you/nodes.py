@@ -17,25 +17,18 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...bridge import dit, notes, scopes
+from ...bridge.areas import Area, hint_of_area, latent_of_run, whole_latent
 from ...bridge.carried import cut_regions
-from ...bridge.conditioning import (
-    ATTACHED,
-    Area,
-    AttachedRows,
-    Attachment,
-    Conditioning,
-    check_conditioning,
-    hint_of_area,
-    latent_of_run,
-    whole_latent,
-)
+from ...bridge.conditioning import Conditioning, check_conditioning
+from ...bridge.control_nets.attachment import Attachment
+from ...bridge.control_nets.rows import ATTACHED, AttachedRows
+from ...bridge.control_nets.token_control_net import NotAControlNet
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, of_people
 from ...bridge.remarks import begins_late, tell_of_piece
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
 from ...bridge.schema import photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import Scope
-from ...bridge.token_control_net import NotAControlNet
 from ...bridge.unet import Options
 from ...core.attention import region_weights
 from ...core.errors import WrongBaseModel, gathered
@@ -45,7 +38,8 @@ from ...core.methods import method
 from ...core.models.tensors import below
 from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import control_images, drawing, regions
-from ...core.places.regions import BadRegion, names
+from ...core.places.person_region import BadRegion
+from ...core.places.regions import names
 from ..categories import IN_ALSO
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import BLOCKS, GUIDANCE, InfiniteYouNet, shares_on_tokens

@@ -10,14 +10,15 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge import notes, schema, scopes
-from ...bridge.conditioning import Conditioning, ControlAttachment, check_control_net
-from ...bridge.injections import Injection
+from ...bridge.conditioning import Conditioning, check_control_net
+from ...bridge.control_nets.attachment import ControlAttachment
+from ...bridge.control_nets.token_control_net import TokenControlNet
+from ...bridge.cross_attention.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange
 from ...bridge.remarks import Pictures
 from ...bridge.schedule import ScheduleRange, schedule_range
 from ...bridge.scopes import Scope, check_fits, injections
-from ...bridge.token_control_net import TokenControlNet
 from ...core import geometry
 from ...core.errors import BadSetup
 from ...core.families import SDXL

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from ...bridge import encode, lora, notes, schema, scopes, unet
 from ...bridge.conditioning import Conditioning
-from ...bridge.injections import Injection
+from ...bridge.cross_attention.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
 from ...bridge.schedule import schedule_range
@@ -25,6 +25,7 @@ from ...core.methods import method
 from ...core.people import Cast, Identity, require_places
 from ...core.pictures import as_masks
 from ...core.places import regions
+from ...core.places.person_region import BadRegion
 from ...core.prompts import named
 from ...core.text import plain
 from ..categories import IN_ALSO
@@ -283,7 +284,7 @@ def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
     regions.check_one_picture(cast)
     found = as_masks(mask).amax(0, keepdim=True)
     if not found.any():
-        raise regions.BadRegion("the style", "the mask is empty", "Paint it, or disconnect it for the whole picture.")
+        raise BadRegion("the style", "the mask is empty", "Paint it, or disconnect it for the whole picture.")
     return found
 
 

@@ -11,10 +11,11 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 
 from ...bridge import folders, load, notes, unet
+from ...bridge.canvas import Canvas
 from ...bridge.carried import put
-from ...bridge.conditioning import Canvas, Conditioning, check_conditioning
+from ...bridge.conditioning import Conditioning, check_conditioning
+from ...bridge.cross_attention.injections import Injection, InjectionsRun
 from ...bridge.encode import check_family, latent_of, text_of
-from ...bridge.injections import Injection, InjectionsRun
 from ...bridge.notes import stepwise
 from ...bridge.presence import NamedRange, Presence, announced
 from ...bridge.remarks import Pictures

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from ...bridge import notes, schema, scopes
 from ...bridge.carried import put
-from ...bridge.conditioning import Conditioning, Side, changed_at, check_conditioning
+from ...bridge.conditioning import Conditioning, changed_at, check_conditioning
+from ...bridge.control_nets.rows import Side
+from ...bridge.cross_attention.regional_text import inline_text, without_people
+from ...bridge.cross_attention.regional_text_run import RegionalTextRun
 from ...bridge.encode import TEXT_WIDTH, check_family, vision_of
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
 from ...bridge.presence import NamedRange, marked, of_people, on_model
-from ...bridge.regional_text import RegionalTextRun, silent, standing_at
 from ...bridge.remarks import tell_of_checkpoint
 from ...bridge.runs import patched
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
@@ -174,8 +176,8 @@ class ApplyPhotoMaker(io.ComfyNode):
         if areas is None:  # else its run looks at the MODEL that samples
             tell_of_checkpoint(scope.canvas, model.get_model_object("latent_format"))
         for (place, count), area in zip(stand, () if areas is None else areas, strict=areas is not None):
-            bound = replace(standing_at(place, count, area, scope.canvas), trained=scope.canvas)
-            quiet = silent(bound)
+            bound = replace(inline_text(place, count, area, scope.canvas), trained=scope.canvas)
+            quiet = without_people(bound)
             before, after, negative = put(before, quiet), put(after, bound), put(negative, quiet)
         ranges = [NamedRange("the photos", ScheduleRange(start_percent, 1.0), "start_percent")]
         presence = of_people(regions.names(present), APPLY, notes.node_of(cls), ranges)

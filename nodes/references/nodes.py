@@ -18,8 +18,9 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ...bridge import dit, notes, schema
+from ...bridge.canvas import Canvas
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost, put
-from ...bridge.conditioning import Canvas, Conditioning
+from ...bridge.conditioning import Conditioning
 from ...bridge.dit import TOKEN, Attention, around_attention, tokens_of
 from ...bridge.presence import NamedRange, announced, of_people
 from ...bridge.runs import Batch, Given, Run, entries, patched
@@ -29,7 +30,7 @@ from ...core import previews
 from ...core.errors import BadSetup, LikenessError, counted
 from ...core.people import require_places
 from ...core.places import drawing, regions
-from ...core.places.regions import BadRegion
+from ...core.places.person_region import BadRegion, Extent, RegionShape
 from ..categories import IN_ALSO
 from ..sockets import CastOrPersonSocket
 from .encoding import REFERENCES, PeopleReferences, encoded, family_of, latents_of, referring, seen_of, whose
@@ -320,7 +321,7 @@ class BindReferences(io.ComfyNode):
         start_percent: float,
         end_percent: float,
         outside: str,
-        extent: regions.Extent,
+        extent: Extent,
         margin: float,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
@@ -344,7 +345,7 @@ class BindReferences(io.ComfyNode):
             people = regions.present(record.cast).people
             if mask is None:
                 placed = require_places(record.cast, BIND)
-                areas = regions.of_present(placed, people, None, extent, margin, 0)
+                areas = regions.of_present(placed, people, None, RegionShape(extent, margin))
             else:
                 areas = regions.of_masks(mask, record.cast)
             names = tuple(regions.names(people))

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from ...bridge import encode, lora, notes, schema, scopes
 from ...bridge.conditioning import Conditioning
-from ...bridge.injections import Injection
+from ...bridge.cross_attention.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.schedule import schedule_range
 from ...bridge.scopes import Scope, check_fits, injections

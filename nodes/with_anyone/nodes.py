@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ...bridge import dit, notes, schema, scopes
 from ...bridge.conditioning import Conditioning, check_conditioning
+from ...bridge.cross_attention.injections import Injection
 from ...bridge.dit import BlockInjection, BlocksRun, Read
-from ...bridge.injections import Injection
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.schedule import schedule_range
 from ...bridge.scopes import Scope

@@ -56,7 +56,7 @@ ROWS = [
     Row(HELP + "DetectBodySurface/zh.md", "得分 {} 以上", "core/body_surface/network.py", "_SCORE"),
     Row(HELP + "DetectFaces.md", "fitted into {} px for detection", "core/faces/scrfd.py", "SIZE"),
     Row(HELP + "DetectFaces/zh.md", "检测时图像缩到 {} px", "core/faces/scrfd.py", "SIZE"),
-    Row(HELP + "CheckModelFiles.md", "more than {} files", "core/models/doctor.py", "MOST"),
+    Row(HELP + "CheckModelFiles.md", "more than {} files", "core/models/searched_folders.py", "MOST"),
     Row(HELP + "EncodeParts.md", "the network has {} image tokens", "nodes/parts2whole/net.py", "SLOTS"),
     Row(HELP + "EncodeParts/zh.md", "网络只有{}个图像 token", "nodes/parts2whole/net.py", "SLOTS"),
     Row(HELP + "LayoutForAGroup.md", "is the ID patch, {} px", "core/geometry.py", "PATCH"),

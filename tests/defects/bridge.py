@@ -6,8 +6,8 @@ DEFECTS = [
     Defect(
         "bridge/conditioning.py::changed_at",
         breaks="The range that another node gave to an entry is overwritten.",
-        find="($options.get('clip_start_percent', 0.0), $options.get('clip_end_percent', 1.0))",
-        put="(0.0, 1.0)",
+        find="$start = $options.get('clip_start_percent', 0.0)\n$end = $options.get('clip_end_percent', 1.0)",
+        put="$start = 0.0\n$end = 1.0",
         caught_by="tests/host/test_id_patch_apply.py::test_ranges_set_in_front_behind_and_by_a_clip_schedule_hold",
         promise="ID-Patch: range",
     ),
@@ -28,7 +28,7 @@ DEFECTS = [
         promise="ID-Patch: range",
     ),
     Defect(
-        "bridge/conditioning.py::Attachment.to_both",
+        "bridge/control_nets/attachment.py::Attachment.to_both",
         breaks="An old Apply ControlNet acts on the positive alone.",
         find="$negative = with_nets_of_positive($positive, $negative)",
         put="",
@@ -36,7 +36,7 @@ DEFECTS = [
         promise="the picture is right or the node says so",
     ),
     Defect(
-        "bridge/conditioning.py::Attachment._behind",
+        "bridge/control_nets/attachment.py::Attachment._behind",
         breaks="Another ControlNet of the chain is dropped.",
         find="$copy.set_previous_controlnet($previous)",
         put="",
@@ -44,7 +44,7 @@ DEFECTS = [
         promise="ID-Patch: other packs",
     ),
     Defect(
-        "bridge/conditioning.py::with_nets_of_positive",
+        "bridge/control_nets/attachment.py::with_nets_of_positive",
         breaks="Of two old nets on two entries the negative gets the first.",
         find="$number = $whole[$turn % len($whole)]",
         put=("$number = $whole[$turn % len($whole)]\nif $turn:\n    break"),
@@ -52,7 +52,7 @@ DEFECTS = [
         promise="the picture is right or the node says so",
     ),
     Defect(
-        "bridge/conditioning.py::hint_of_area",
+        "bridge/areas.py::hint_of_area",
         breaks="Every area is shown the upper left corner of the picture.",
         find="return $whole[..., $y:$y + $height, $x:$x + $width]",
         put="return $whole[..., :$height, :$width]",
@@ -60,7 +60,7 @@ DEFECTS = [
         promise="the picture is right or the node says so",
     ),
     Defect(
-        "bridge/conditioning.py::_AttachedNet.pre_run",
+        "bridge/control_nets/attached_net.py::_AttachedNet._check_text_width",
         breaks="ID-Patch before a transformer ends in an error of its layers.",
         find="raise $wrongbasemodel",
         put="pass",
@@ -70,7 +70,7 @@ DEFECTS = [
         promise="templates: refused by name",
     ),
     Defect(
-        "bridge/conditioning.py::_AttachedNet.get_control",
+        "bridge/control_nets/attached_net.py::_AttachedNet.get_control",
         breaks="What another pack gives the chain to read (faces) is read instead of the text.",
         find="{$key: $value for $key, $value in $cond.items() if $condition}",
         put="$cond",
@@ -78,18 +78,18 @@ DEFECTS = [
         promise="ID-Patch: other packs",
     ),
     Defect(
-        "bridge/conditioning.py::_AttachedNet._in_area",
+        "bridge/control_nets/attached_net.py::_AttachedNet._in_area",
         breaks="All areas of one size are shown the part of the first.",
-        find="$hint = self.hints[$area, $latent]",
-        put="$hint = next(iter(self.hints.values()))",
+        find="$hint = $hints[$area, $latent]",
+        put="$hint = next(iter($hints.values()))",
         caught_by="tests/host/test_areas.py::test_a_net_is_shown_the_part_of_its_picture_that_the_area_is",
         promise="the picture is right or the node says so",
     ),
     Defect(
-        "bridge/conditioning.py::_Timesteps.to",
+        "bridge/control_nets/attached_net.py::_Timesteps.to",
         breaks="A ControlNet in 16 bits is told rounded timesteps.",
         find="$as_subclass.float",
-        put="$as_subclass.to(torch.bfloat16).float",
+        put="$as_subclass.bfloat16().float",
         caught_by="tests/host/test_id_patch_apply.py::test_ours_alone_of_a_chain_is_told_what_the_unet_is_told",
         promise="ID-Patch: half",
     ),
@@ -231,15 +231,15 @@ DEFECTS = [
         promise="paths are safe",
     ),
     Defect(
-        "bridge/injections.py::Injection.shares",
+        "bridge/cross_attention/injections.py::Injection.shares",
         breaks="Injections of a cast by region ignore the face boxes in the UNet.",
-        find="return $value",
+        find="return self.boxes",
         put="return None if self.regions is None else region_weights(self.regions)",
         caught_by="tests/parity/test_instant_id_parity.py::test_inside_the_face_boxes_alone[2]",
         promise="InstantID: region",
     ),
     Defect(
-        "bridge/injections.py::Injection.shares",
+        "bridge/cross_attention/injections.py::Injection.shares",
         breaks="Two people act in each other's place.",
         find="region_weights($regions)",
         put="region_weights($regions.flip(0))",
@@ -468,7 +468,7 @@ DEFECTS = [
         promise="the picture is right or the node says so",
     ),
     Defect(
-        "bridge/regional_lora.py::RegionalLora.shares",
+        "bridge/cross_attention/regional_lora.py::RegionalLora.shares",
         breaks="Two people's LoRAs act in each other's place.",
         find="region_weights($regions)",
         put="region_weights($regions.flip(0))",
@@ -479,7 +479,7 @@ DEFECTS = [
         promise="LoRA per Person: region",
     ),
     Defect(
-        "bridge/lora_readers.py::_put_back",
+        "bridge/cross_attention/lora_readers.py::_put_back",
         breaks="After a run the layers of the user's own MODEL go on being called through ours.",
         find='vars($module).pop("forward", None)',
         put="None",
@@ -487,7 +487,7 @@ DEFECTS = [
         promise="LoRA per Person: A-B-A",
     ),
     Defect(
-        "bridge/regional_lora.py::NodeLoras.added",
+        "bridge/cross_attention/regional_lora.py::NodeLoras.added",
         breaks="Of a GLoRA the half in front of a layer is missing.",
         find="$layer.in_front",
         put="()",
@@ -495,7 +495,7 @@ DEFECTS = [
         promise="LoRA per Person: parity",
     ),
     Defect(
-        "bridge/regional_lora.py::NodeLoras._weighted",
+        "bridge/cross_attention/regional_lora.py::NodeLoras._weighted",
         breaks="Everybody's LoRA acts in the whole picture.",
         find="$x * $weights.to($x)",
         put="$x",
@@ -503,7 +503,7 @@ DEFECTS = [
         promise="LoRA per Person: region",
     ),
     Defect(
-        "bridge/regional_text.py::RegionalText.owners",
+        "bridge/cross_attention/regional_text.py::RegionalText.owners",
         breaks="Words about the second person are heard where the first stands.",
         find="torch.arange($first, $first + $len)",
         put="torch.full(($len,), $first)",
@@ -511,7 +511,7 @@ DEFECTS = [
         promise="Prompt per Person: second picture",
     ),
     Defect(
-        "bridge/regional_text.py::spoken",
+        "bridge/cross_attention/regional_text.py::appended_text",
         breaks="The words about each person are read in the other's place.",
         find="RegionalText(object(), WHOLE_SCHEDULE, $regions, $$rest)",
         put="RegionalText(object(), WHOLE_SCHEDULE, $regions.flip(0), $$rest)",
@@ -522,7 +522,7 @@ DEFECTS = [
         promise="Prompt per Person: region",
     ),
     Defect(
-        "bridge/regional_text.py::standing_in.bound",
+        "bridge/cross_attention/regional_text.py::id_tokens_by_region.by_region",
         breaks="Everybody's ID tokens are heard in the first one's region.",
         find="($each,) * $people",
         put="($each * $people,)",
@@ -532,10 +532,10 @@ DEFECTS = [
         promise="ID tokens by region: region",
     ),
     Defect(
-        "bridge/regional_text.py::RegionalTextBatch._of",
+        "bridge/cross_attention/regional_text_run.py::TextBiases._regions_of",
         breaks="Words are quieter beside a longer negative, whose text the host repeats.",
-        find="[$value for $x in $chunk]",
-        put="[$x.regions for $x in $chunk]",
+        find="$text.regions * $text.repeats_in($tokens)",
+        put="$text.regions",
         caught_by=(
             "tests/host/test_regional_text.py::test_words_of_one_person_heard_everywhere_are_a_longer_prompt[1.0-154]"
         ),
@@ -719,7 +719,7 @@ DEFECTS = [
         promise="Share Parts Attention: half",
     ),
     Defect(
-        "bridge/token_control_net.py::TokenControlNet.cleanup",
+        "bridge/control_nets/token_control_net.py::TokenControlNet.cleanup",
         breaks="IdentityNet keeps the tokens of the run before.",
         find="self._ready = {}",
         put="",
@@ -729,31 +729,31 @@ DEFECTS = [
         promise="InstantID: A-B-A",
     ),
     Defect(
-        "bridge/token_control_net.py::TokenControlNet._made",
+        "bridge/control_nets/token_control_net.py::TokenControlNet._made",
         breaks="IdentityNet reads a face as background outside of all regions.",
-        find="[$tokens, $expand]",
-        put="[$tokens, $tokens[:, :1]]",
+        find="torch.cat([$tokens, $outside], dim=1)",
+        put="torch.cat([$tokens, $tokens[:, :1]], dim=1)",
         caught_by="tests/parity/test_instant_id_parity.py::test_inside_the_face_boxes_alone[2]",
         promise="InstantID: parity",
     ),
     Defect(
-        "bridge/token_control_net.py::TokenControlNet._made",
+        "bridge/control_nets/token_control_net.py::_boxes_of",
         breaks="With face boxes and a row each, everybody's residuals act in everybody's box.",
-        find="$one.by_person($boxes).sum(dim=0)",
+        find="$injection.by_person($boxes).sum(dim=0)",
         put="$boxes.sum(dim=0, keepdim=True)",
         caught_by="tests/host/test_instant_id_apply.py::test_everybody_of_a_cast_by_row_has_a_box_of_their_own",
         promise="InstantID: row order",
     ),
     Defect(
-        "bridge/token_control_net.py::TokenControlNet._made",
+        "bridge/control_nets/token_control_net.py::TokenControlNet._made",
         breaks="In a batch rows of positive and negative are mixed up in IdentityNet.",
-        find="as_many($tokens.flatten(1, 2), len($x), dim=0)",
+        find="repeat_rows($tokens.flatten(1, 2), len($x), dim=0)",
         put="$tokens.flatten(1, 2).repeat(len($x) // len($tokens), 1, 1)",
         caught_by="tests/parity/test_instant_id_parity.py::test_sampling_equals_diffusers[ranges, batch of two]",
         promise="InstantID: row order",
     ),
     Defect(
-        "bridge/token_control_net.py::_instead",
+        "bridge/control_nets/token_control_net.py::_instead",
         breaks="Something that is no ControlNet is taken for IdentityNet.",
         find="$isinstance or $condition",
         put="False",
@@ -761,7 +761,7 @@ DEFECTS = [
         promise="InstantID: wrong value",
     ),
     Defect(
-        "bridge/token_control_net.py::_instead",
+        "bridge/control_nets/token_control_net.py::_instead",
         breaks="A union ControlNet is taken for IdentityNet.",
         find="'a union ControlNet' if $condition else ''",
         put="''",
@@ -769,7 +769,7 @@ DEFECTS = [
         promise="InstantID: wrong file",
     ),
     Defect(
-        "bridge/token_control_net.py::_Network.__init__",
+        "bridge/control_nets/token_control_net.py::TokenNetwork.__init__",
         breaks="IdentityNet reads everybody everywhere.",
         find="region_weights($regions)",
         put="region_weights(torch.ones_like($regions))",
@@ -777,7 +777,7 @@ DEFECTS = [
         promise="InstantID: region",
     ),
     Defect(
-        "bridge/token_control_net.py::_Network.__call__",
+        "bridge/control_nets/token_control_net.py::TokenNetwork.__call__",
         breaks="The middle residual of IdentityNet leaves the face boxes.",
         find="[self._in_boxes($middle_block_out)]",
         put="[$middle_block_out]",
@@ -785,7 +785,7 @@ DEFECTS = [
         promise="InstantID: mask",
     ),
     Defect(
-        "bridge/token_control_net.py::_Network._in_boxes",
+        "bridge/control_nets/token_control_net.py::TokenNetwork._in_boxes",
         breaks="Residuals are masked at the nearest pixel where the authors take the mean.",
         find="'bilinear'",
         put="'nearest'",
@@ -793,7 +793,7 @@ DEFECTS = [
         promise="InstantID: parity",
     ),
     Defect(
-        "bridge/token_control_net.py::_Network._in_boxes",
+        "bridge/control_nets/token_control_net.py::TokenNetwork._in_boxes",
         breaks="Face boxes do not hold IdentityNet's residuals: it draws all over the picture.",
         find="$residual * self._masks[$grid]",
         put="$residual",

@@ -90,7 +90,7 @@ DEFECTS = [
     Defect(
         "core/faces/onnx_network.py::_step",
         breaks="An attribute that nothing here knows is passed over.",
-        find="sorted($keys - $known)",
+        find="sorted($keys - $attributes)",
         put="sorted($keys - $keys)",
         caught_by=(
             "tests/faces/test_onnx_network.py::test_what_is_unknown_or_cannot_run_is_told_before_it_runs[attribute]"
@@ -100,7 +100,7 @@ DEFECTS = [
     Defect(
         "core/faces/onnx_network.py::Network._run",
         breaks="A small file takes all memory.",
-        find="$made > ROOM",
+        find="$total_bytes > ROOM",
         put="False",
         caught_by=(
             "tests/faces/test_onnx_network.py::test_what_is_unknown_or_cannot_run_is_told_before_it_runs[enlarged]"
@@ -110,7 +110,7 @@ DEFECTS = [
     Defect(
         "core/faces/onnx_network.py::opened",
         breaks="Outputs of a wrong size reach the detector.",
-        find="$found != list($wanted)",
+        find="$sizes != list($output_sizes)",
         put="False",
         caught_by=(
             "tests/faces/test_onnx_network.py::test_what_is_unknown_or_cannot_run_is_told_before_it_runs[outputs]"
@@ -118,15 +118,15 @@ DEFECTS = [
         promise="unknown networks are refused",
     ),
     Defect(
-        "core/faces/onnx_network.py::_conv",
+        "core/faces/onnx_operators.py::convolution",
         breaks="Uneven pads lie on the wrong sides.",
-        find="functional.pad($x, ($left, $right, $top, $bottom))",
-        put="functional.pad($x, ($top, $bottom, $left, $right))",
+        find="functional.pad($x, ($window.left, $window.right, $window.top, $window.bottom))",
+        put="functional.pad($x, ($window.top, $window.bottom, $window.left, $window.right))",
         caught_by="tests/faces/test_onnx_network.py::test_operator[Conv, uneven pads]",
         promise="networks in torch equal onnxruntime",
     ),
     Defect(
-        "core/faces/onnx_network.py::_batch_norm",
+        "core/faces/onnx_operators.py::batch_normalization",
         breaks="Batch norms forget the mean.",
         find="functional.batch_norm($x, $mean, $$rest, eps=$epsilon)",
         put="functional.batch_norm($x, $mean * 0, $$rest, eps=$epsilon)",
@@ -134,7 +134,7 @@ DEFECTS = [
         promise="networks in torch equal onnxruntime",
     ),
     Defect(
-        "core/faces/onnx_network.py::_batch_norm",
+        "core/faces/onnx_operators.py::batch_normalization",
         breaks="IR-SE50's batch norms forget the mean.",
         find="functional.batch_norm($x, $mean, $$rest, eps=$epsilon)",
         put="functional.batch_norm($x, 0 * $mean, $$rest, eps=$epsilon)",
@@ -142,7 +142,7 @@ DEFECTS = [
         promise="embeddings equal facexlib's",
     ),
     Defect(
-        "core/faces/onnx_network.py::_average_pool",
+        "core/faces/onnx_operators.py::average_pool",
         breaks="Pooling counts what lies outside.",
         find="functional.avg_pool2d($$before, bool($count_include_pad))",
         put="functional.avg_pool2d($$before, True)",
@@ -150,7 +150,7 @@ DEFECTS = [
         promise="networks in torch equal onnxruntime",
     ),
     Defect(
-        "core/faces/onnx_network.py::_resize",
+        "core/faces/onnx_operators.py::resize",
         breaks="An interpolation that is not known is computed as another.",
         find="$mode == 'nearest'",
         put="True",

@@ -4,7 +4,7 @@ from anchors import Defect
 
 DEFECTS = [
     Defect(
-        "core/models/doctor.py::Finding.section",
+        "core/models/findings.py::Finding.section",
         breaks="What is missing is called something to fix.",
         find="'Missing' if $condition else 'To fix'",
         put="'To fix' if $condition else 'Missing'",
@@ -12,7 +12,7 @@ DEFECTS = [
         promise="doctor: the doctor's words",
     ),
     Defect(
-        "core/models/doctor.py::Finding.where",
+        "core/models/findings.py::Finding.where",
         breaks="The doctor says of a download under which folder, not under which name.",
         find="f'into {$parent} as {$place.name}'",
         put="f'into {$place} as {$parent.name}'",
@@ -20,15 +20,15 @@ DEFECTS = [
         promise="doctor: the doctor's words",
     ),
     Defect(
-        "core/models/doctor.py::Diagnosis.summary",
+        "core/models/findings.py::Diagnosis.sentences",
         breaks="The doctor's summary names what is in place instead of what is to be mended.",
-        find="$state not in GOOD",
-        put="$state in GOOD",
+        find="[$finding.what for $finding in $findings if not $finding.is_good]",
+        put="[$finding.what for $finding in $findings if $finding.is_good]",
         caught_by="tests/unit/test_doctor.py::test_the_summary_names_six_things_and_counts_more",
         promise="doctor: the doctor's words",
     ),
     Defect(
-        "core/models/doctor.py::Diagnosis.summary",
+        "core/models/findings.py::Diagnosis.sentences",
         breaks="Six things to mend are only counted, not named.",
         find="$len <= _NAMED",
         put="$len < _NAMED",
@@ -36,7 +36,7 @@ DEFECTS = [
         promise="doctor: the doctor's words",
     ),
     Defect(
-        "core/models/doctor.py::Folders.crowded",
+        "core/models/searched_folders.py::Folders.crowded",
         breaks="A folder of exactly as many files as are looked at is called crowded.",
         find="$len > MOST",
         put="$len >= MOST",
@@ -52,17 +52,17 @@ DEFECTS = [
         promise="wrong files are named",
     ),
     Defect(
-        "core/models/doctor.py::_wrong_kind",
+        "core/models/doctor.py::_other_control_net",
         breaks="ID-Patch's ControlNet in the place of InstantID's is called right.",
-        find="() if $resembles else $entries",
-        put="() if True else $entries",
+        find="$other.files[0].resembles($length)",
+        put="False",
         caught_by=(
             "tests/unit/test_doctor.py::test_what_is_in_the_place_of_a_model[ID-Patch's ControlNet for InstantID's]"
         ),
         promise="wrong files are named",
     ),
     Defect(
-        "core/models/doctor.py::_misplaced_pack",
+        "core/models/face_pack_places.py::_misplaced",
         breaks="A zip that is not unpacked is said to be the pack itself.",
         find="f'{folded($model.name)}.zip'",
         put="f'{folded($model.name)}.7z'",
@@ -70,17 +70,17 @@ DEFECTS = [
         promise="doctor: the doctor's words",
     ),
     Defect(
-        "core/models/doctor.py::_is",
+        "core/models/elsewhere.py::_is",
         breaks="The miniature's files pass for the released ones.",
-        find="$condition or $format or $standin",
-        put="$condition or $format",
+        find="$is_standin or $condition or $ending",
+        put="$condition or $ending",
         caught_by="tests/unit/test_doctor.py::test_what_is_in_the_place_of_a_model[the miniature's]",
         promise="the doctor's list",
     ),
     Defect(
-        "core/models/doctor.py::_is",
+        "core/models/elsewhere.py::_is",
         breaks="IP-Adapter plus passes for plus-face.",
-        find="not $alone and $condition",
+        find="$known.ours and $twins and $condition",
         put="False",
         caught_by=(
             "tests/unit/test_doctor.py"
@@ -89,18 +89,18 @@ DEFECTS = [
         promise="wrong files are named",
     ),
     Defect(
-        "core/models/doctor.py::report",
+        "core/models/doctor.py::_rank",
         breaks="Missing files are not told first.",
-        find="($one.state in GOOD, $one.state != MISSING, $condition)",
-        put="($condition,)",
+        find="($finding.is_good, $finding.state != MISSING, $condition)",
+        put="(False, False, $condition)",
         caught_by="tests/unit/test_doctor.py::test_what_is_missing_comes_first_by_what_needs_it",
         promise="the doctor's list",
     ),
     Defect(
-        "core/models/doctor.py::report",
+        "core/models/doctor.py::_rank",
         breaks="What is in place comes before what is missing.",
-        find="$state in GOOD",
-        put="$state not in GOOD",
+        find="$finding.is_good",
+        put="not $finding.is_good",
         caught_by="tests/unit/test_doctor.py::test_what_is_missing_comes_first_by_what_needs_it",
         promise="doctor: the doctor's words",
     ),
@@ -121,7 +121,7 @@ DEFECTS = [
         promise="doctor: the doctor's words",
     ),
     Defect(
-        "core/models/doctor.py::fetching",
+        "core/models/fetch_commands.py::fetching",
         breaks="Commands of a Windows console are given everywhere else.",
         find="'curl.exe' if $condition else 'curl'",
         put="'curl' if $condition else 'curl.exe'",
@@ -129,7 +129,7 @@ DEFECTS = [
         promise="doctor: the doctor's words",
     ),
     Defect(
-        "core/models/doctor.py::fetching",
+        "core/models/fetch_commands.py::fetching",
         breaks="A damaged download is continued instead of made anew.",
         find="'-fL -C -' if $resume else '-fL'",
         put="'-fL -C -'",
@@ -137,10 +137,10 @@ DEFECTS = [
         promise="the doctor's commands",
     ),
     Defect(
-        "core/models/doctor.py::_pack",
+        "core/models/face_pack_places.py::_whole",
         breaks="A pack that is nested twice is found without a word.",
-        find="$text if $nested else ''",
-        put="$text if False else ''",
+        find="$folder.parent.name.lower() == $folder.name.lower()",
+        put="False",
         caught_by="tests/unit/test_doctor.py::test_what_is_in_the_place_of_a_model[a pack that is nested twice]",
         promise="the doctor's list",
     ),

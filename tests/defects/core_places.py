@@ -360,9 +360,9 @@ DEFECTS = [
         promise="group layouts",
     ),
     Defect(
-        "core/places/group.py::_stand",
+        "core/places/group.py::Formation.spacing",
         breaks="Group layouts of saved workflows are drawn elsewhere.",
-        find="$height * 0.6",
+        find="$height * _LIFT",
         put="$height * 0.5",
         caught_by="tests/unit/test_layouts_group.py::test_every_layout_is_as_it_always_was[group photo]",
         promise="group layouts",
@@ -392,7 +392,7 @@ DEFECTS = [
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/layouts.py::_COCO_FROM_OPENPOSE",
+        "core/places/poses.py::_COCO_FROM_OPENPOSE",
         breaks="Eyes of a pose of other nodes are exchanged.",
         find="_COCO_FROM_OPENPOSE = $entries",
         put="_COCO_FROM_OPENPOSE = (0, 14, 15, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)",
@@ -400,7 +400,7 @@ DEFECTS = [
         promise="pictures for networks",
     ),
     Defect(
-        "core/places/layouts.py::_COCO_FROM_OPENPOSE",
+        "core/places/poses.py::_COCO_FROM_OPENPOSE",
         breaks="Wrists of a pose of other nodes are exchanged.",
         find="_COCO_FROM_OPENPOSE = $entries",
         put="_COCO_FROM_OPENPOSE = (0, 15, 14, 17, 16, 5, 2, 6, 3, 4, 7, 11, 8, 12, 9, 13, 10)",
@@ -408,15 +408,15 @@ DEFECTS = [
         promise="pictures for networks",
     ),
     Defect(
-        "core/places/layouts.py::read",
+        "core/places/poses.py::read",
         breaks="A pose in parts of the canvas becomes a dot in the corner.",
-        find="all(($condition for $x, $y, $value in $seen))",
-        put="not $seen",
+        find="all(($condition for $x, $y, $value in $visible))",
+        put="not $visible",
         caught_by="tests/unit/test_layouts.py::test_pixels_and_parts_of_the_canvas_are_the_same[True]",
         promise="poses of other nodes are read",
     ),
     Defect(
-        "core/places/layouts.py::_joints",
+        "core/places/poses.py::_joints",
         breaks="A joint that SDPose did not find draws a limb to the corner.",
         find="[$near for $joint in $joints]",
         put="[near($joint) for $joint in $joints]",
@@ -424,9 +424,9 @@ DEFECTS = [
         promise="poses of other nodes are read",
     ),
     Defect(
-        "core/places/layouts.py::add",
+        "core/places/extra_places.py::add",
         breaks="Of several added at once at x, y all are to stand there.",
-        find="$condition and $room == 0",
+        find="$condition and $added == 0",
         put="$condition",
         caught_by=(
             "tests/unit/test_adding.py"
@@ -435,17 +435,17 @@ DEFECTS = [
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/layouts.py::_candidates",
+        "core/places/extra_places.py::_candidates",
         breaks="Left end puts somebody among the others.",
-        find="$high = min($entries)",
-        put="$high = max($entries)",
+        find="$right = min($entries)",
+        put="$right = max($entries)",
         caught_by=(
             "tests/unit/test_adding.py::test_a_gap_in_the_row_is_taken_unless_an_end_is_asked_for[left end-0-300]"
         ),
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/layouts.py::_why_not",
+        "core/places/extra_places.py::_why_not",
         breaks="An added head covers somebody's face.",
         find="shared($box, $other.around(_HEAD))",
         put="shared($box, $other.around(_HEAD)) < 0",
@@ -453,7 +453,7 @@ DEFECTS = [
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/layouts.py::_cost",
+        "core/places/extra_places.py::_cost",
         breaks="An added person stands far from the group.",
         find="$seen + 0.5 * $apart",
         put="$seen",
@@ -474,13 +474,13 @@ DEFECTS = [
     Defect(
         "core/places/placing.py::assign",
         breaks="Last places gives the first ones, of those who stay.",
-        find="return (*$entries, *$map)",
-        put="return (*$map, *$entries)",
+        find="return (*$free, *$people)",
+        put="return (*$people, *$free)",
         caught_by="tests/unit/test_adding.py::test_people_take_the_last_places",
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/placing.py::assign",
+        "core/places/placing.py::_by_size",
         breaks="Largest faces gives the smallest ones.",
         find="-$sizes",
         put="$sizes",
@@ -506,7 +506,7 @@ DEFECTS = [
     Defect(
         "core/places/placing.py::troubles",
         breaks="People of weight 0 are said to overlap others.",
-        find=("if $one.weight > 0:\n    $append"),
+        find="if $standing.person.weight > 0:\n    $append",
         put="$append",
         caught_by="tests/unit/test_placing.py::test_report_says_who_stands_where_and_what_may_go_wrong[overlap]",
         promise="people stand where they were put",
@@ -528,23 +528,23 @@ DEFECTS = [
         promise="people stand where they were put",
     ),
     Defect(
-        "core/places/regions.py::remarks",
+        "core/places/regions.py::_small_face_boxes",
         breaks="A face box of which half is off the canvas is measured whole.",
-        find="(min($cast.width, $box) - max(0, $box_2), min($cast.height, $box_3) - max(0, $box_4))",
-        put="($box - $box_2, $box_3 - $box_4)",
+        find="$width = min($cast.width, $x1) - max(0, $x0)\n$height = min($cast.height, $y1) - max(0, $y0)",
+        put="$width = $x1 - $x0\n$height = $y1 - $y0",
         caught_by="tests/unit/test_regions.py::test_a_face_box_is_as_small_as_what_is_on_the_canvas",
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::_of_face",
+        "core/places/regions.py::_face_region",
         breaks="Masks of places lose against face boxes.",
-        find="$person.slot and $condition",
+        find="$slot and $condition",
         put="False",
         caught_by="tests/unit/test_regions.py::test_a_box_is_widened_with_a_soft_edge_unless_the_place_has_a_mask",
         promise="all: mask",
     ),
     Defect(
-        "core/places/regions.py::in_boxes",
+        "core/places/regions.py::_box_masks",
         breaks="Face boxes are rounded instead of cut, unlike InstantID's.",
         find="int($end)",
         put="round($end)",
@@ -555,15 +555,15 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::of_person",
+        "core/places/person_region.py::of_person",
         breaks="A region repaints the bodies of those who stay.",
-        find="_place($$before, $staying)",
-        put="_place($$before)",
+        find="of_slot($$before, $staying)",
+        put="of_slot($$before)",
         caught_by="tests/unit/test_adding.py::test_a_region_leaves_those_who_stay_as_they_are",
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::of_person",
+        "core/places/person_region.py::of_person",
         breaks="A region covers the face of a neighbour.",
         find="$other.weight > 0",
         put="$other.weight > 9",
@@ -571,7 +571,7 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::among",
+        "core/places/person_region.py::from_masks",
         breaks="Masks belong to the person in whose place least of them lies.",
         find="$shares.max(0)",
         put="$shares.min(0)",
@@ -581,7 +581,7 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::among",
+        "core/places/person_region.py::from_masks",
         breaks="A stranger's mask becomes part of a person's region.",
         find="$best[$n] >= _IN_PLACE",
         put="$best[$n] >= 0",
@@ -591,7 +591,7 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::among",
+        "core/places/person_region.py::_counted_from_1",
         breaks="Masks that were taken are counted from 0.",
         find="[$n + 1 for $n in $used]",
         put="$used",
@@ -601,7 +601,7 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::staying",
+        "core/places/person_region.py::free_slots",
         breaks="Places of people at weight 0 count as taken.",
         find="{$place for $person in $people if $person.weight > 0}",
         put="{$place for $person in $people}",
@@ -609,21 +609,15 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::_place",
+        "core/places/person_region.py::of_slot",
         breaks="A region reaches as far as the face box is high, not wide.",
-        find=(
-            "if $extent == 'face' or $no_pose: $$body\n"
-            "$region = body_region($slot.pose, $margin * ($slot.box[2] - $slot.box[0]), $$rest)"
-        ),
-        put=(
-            "if $extent == 'face' or $no_pose: $$body\n"
-            "$region = body_region($slot.pose, $margin * ($slot.box[3] - $slot.box[1]), $$rest)"
-        ),
+        find=("if $extent == 'face' or $no_pose: $$body\n$reach = $margin * _width_of($slot.box)"),
+        put=("if $extent == 'face' or $no_pose: $$body\n$reach = $margin * ($slot.box[3] - $slot.box[1])"),
         caught_by=("tests/unit/test_regions.py::test_the_region_of_a_body_has_its_face_and_reaches_by_the_width_of_it"),
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::_place",
+        "core/places/person_region.py::of_slot",
         breaks="A body's region leaves out the face.",
         find="torch.maximum($face, $body)",
         put="$body",
@@ -631,7 +625,7 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::_fitted",
+        "core/places/regions.py::_masks_of_present",
         breaks="Another number of masks than people is taken.",
         find="len($masks) != len($cast.people)",
         put="False",
@@ -639,7 +633,7 @@ DEFECTS = [
         promise="all: wrong value",
     ),
     Defect(
-        "core/places/regions.py::_fitted",
+        "core/places/regions.py::_masks_of_present",
         breaks="Masks for people are taken in another order where somebody has weight 0.",
         find="$masks[[$condition for $person in $people]]",
         put="$masks[:sum(($condition for $person in $people))]",
@@ -647,7 +641,7 @@ DEFECTS = [
         promise="all: region",
     ),
     Defect(
-        "core/places/regions.py::checked",
+        "core/places/regions.py::require_distinct",
         breaks="A person whose region lies off the canvas is lost without a word.",
         find="not $region.any()",
         put="False",
@@ -655,7 +649,7 @@ DEFECTS = [
         promise="all: wrong value",
     ),
     Defect(
-        "core/places/regions.py::checked",
+        "core/places/regions.py::require_distinct",
         breaks="Two people of the same region blend into each other without a word.",
         find="torch.equal($region, $regions)",
         put="torch.equal($region, -$regions)",
@@ -663,7 +657,7 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::checked",
+        "core/places/regions.py::require_distinct",
         breaks="Two people with the same region blend without a word.",
         find="torch.equal($region, $regions[$j])",
         put="False",
@@ -671,39 +665,39 @@ DEFECTS = [
         promise="all: wrong value",
     ),
     Defect(
-        "core/places/regions.py::widened",
+        "core/places/shapes.py::widened",
         breaks="A box is widened by its width on all sides.",
-        find="($x1, ($y1 - $y0) * $margin)",
-        put="($x1, $x1)",
+        find="$beside = ($x1 - $x0) * $margin\n$above = ($y1 - $y0) * $margin",
+        put="$beside = ($x1 - $x0) * $margin\n$above = ($x1 - $x0) * $margin",
         caught_by="tests/unit/test_regions.py::test_a_box_is_widened_by_its_own_width_and_height",
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::widened",
+        "core/places/shapes.py::widened",
         breaks="The margin of a region counts in height alone.",
-        find="(($x1 - $x0) * $margin, $y1)",
-        put="(0.0, $y1)",
+        find="$beside = ($x1 - $x0) * $margin\n$above = ($y1 - $y0) * $margin",
+        put="$beside = 0.0\n$above = ($y1 - $y0) * $margin",
         caught_by="tests/unit/test_regions.py::test_masks_of_those_who_stay_are_theirs",
         promise="all: region",
     ),
     Defect(
-        "core/places/regions.py::body_region",
+        "core/places/shapes.py::body_region",
         breaks="The region of a body has a hole in the belly.",
-        find="$nearest[torch.as_tensor(np.array($inside))] = 0",
-        put="$nearest.clamp_(max=1000000000.0)",
+        find="$distance[$filled] = 0",
+        put="$distance.clamp_(max=1000000000.0)",
         caught_by="tests/unit/test_regions.py::test_the_torso_has_no_hole[all seen]",
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::_falling",
+        "core/places/shapes.py::soft_edge",
         breaks="The edge of a region does not fade: feather is ignored.",
-        find="max($feather, 1e-06)",
-        put="1e-06",
+        find="max($feather, _SHORTEST)",
+        put="_SHORTEST",
         caught_by="tests/unit/test_regions.py::test_the_edge_of_a_body_is_the_distance_from_its_limbs",
         promise="all: region",
     ),
     Defect(
-        "core/places/regions.py::_falling",
+        "core/places/shapes.py::soft_edge",
         breaks="The soft edge of a box begins inside of it.",
         find="(1 - $outside.clamp(min=0) / $max).clamp(min=0)",
         put="(-$outside / $max).clamp(0, 1)",
@@ -711,7 +705,7 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/regions.py::_falling",
+        "core/places/shapes.py::soft_edge",
         breaks="The whole picture is painted anew for one more person.",
         find="return $clamp.clamp(min=0)",
         put="return $clamp.clamp(min=0.01)",

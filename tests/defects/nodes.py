@@ -80,8 +80,8 @@ DEFECTS = [
     Defect(
         "nodes/person_loras.py::_regional_words",
         breaks="The words of one person's LoRA are read all over the picture.",
-        find="regional_text.spoken($tokens, $areas, $value)",
-        put="regional_text.spoken($tokens, torch.ones_like($areas), $value)",
+        find="appended_text($tokens, $areas, $value)",
+        put="appended_text($tokens, torch.ones_like($areas), $value)",
         caught_by=(
             "tests/host/test_lora_per_person.py"
             "::test_in_the_first_attention_their_own_half_alone_reads_the_words_of_one"

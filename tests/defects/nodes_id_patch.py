@@ -80,8 +80,8 @@ DEFECTS = [
     Defect(
         "nodes/id_patch/nodes.py::_by_region",
         breaks="The ID tokens of each person are read in the other's region.",
-        find="standing_in($entries, $regions, $canvas)",
-        put="standing_in($entries, $regions.flip(0), $canvas)",
+        find="id_tokens_by_region($entries, $regions, $canvas)",
+        put="id_tokens_by_region($entries, $regions.flip(0), $canvas)",
         caught_by=(
             "tests/promises/test_masks.py"
             "::test_whoever_is_left_acts_left_and_whoever_is_right_acts_right[id_patch, ApplyIDPatch, by region]"

@@ -165,12 +165,12 @@ DEFECTS = [
         breaks="The second person's words are heard in the first one's region.",
         find=(
             "for ($place, $count), $area in zip($stand, () if $areas is None else $areas, $$strict):\n"
-            "    $bound = replace(standing_at($place, $count, $area, $canvas), $$trained)\n"
+            "    $bound = replace(inline_text($place, $count, $area, $canvas), $$trained)\n"
             "    $$body"
         ),
         put=(
             "for ($place, $count), $area in zip($stand, () if $areas is None else $areas, $$strict):\n"
-            "    $bound = replace(standing_at($place, $count, $areas[0], $canvas), $$trained)\n"
+            "    $bound = replace(inline_text($place, $count, $areas[0], $canvas), $$trained)\n"
             "    $$body"
         ),
         caught_by=(

@@ -240,7 +240,7 @@ def test_the_doctor_shows_links_and_copies_them(visit: Visit) -> None:
     """And what is saved and sent stays the same."""
     visit.load({"doctor": node("LikenessCheckModelFiles", workflow="instant_id_portrait")})
     # 1.27.10 saves the note with it.
-    values = "made.workflow.nodes[0].widgets_values.filter(value => !/^To fix/.test(value))"
+    values = "made.workflow.nodes[0].widgets_values.filter(value => !/^Still to do/.test(value))"
     both = f"app.graphToPrompt().then(made => [made.output['1'].inputs, {values}])"
     before = visit.page.evaluate(both)
     visit.run()

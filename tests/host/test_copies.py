@@ -45,7 +45,7 @@ def test_two_copies_in_a_running_host(host: Host, tmp_path: Path) -> None:
             assert f"{base / 'custom_nodes' / name} (version " in line
         assert line.endswith("Delete all but one, and restart ComfyUI.")
         report = asked(server)
-        assert "To fix for this workflow: Likeness." in report and "Likeness is installed 2 times: " in report
+        assert "Still to do for this workflow: Likeness." in report and "Likeness is installed 2 times: " in report
 
 
 def test_files_in_custom_nodes_itself_in_a_running_host(host: Host, tmp_path: Path) -> None:

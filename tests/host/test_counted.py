@@ -18,7 +18,7 @@ import torch
 from bench import methods
 from counting import LiveBytes, teraflops
 from pack.bridge import dit
-from pack.bridge.conditioning import Canvas
+from pack.bridge.canvas import Canvas
 from pack.bridge.dit import around_attention, blocks_of
 from pack.bridge.runs import Given
 from pack.bridge.schedule import WHOLE_SCHEDULE

@@ -18,9 +18,9 @@ from comfy.ldm.modules.attention import attention_pytorch
 from comfy.patcher_extension import WrappersMP
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
-from pack.bridge import lora_readers
-from pack.bridge.cross_attention import Place
-from pack.bridge.lora_layers import LayerLora, PeopleLayer
+from pack.bridge.cross_attention import lora_readers
+from pack.bridge.cross_attention.layers import QueryPlace
+from pack.bridge.cross_attention.lora_layers import LayerLora, PeopleLayer
 from pack.core import identities, low_rank
 from pack.core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel
 from pack.core.models.tensors import below
@@ -545,7 +545,7 @@ def test_in_groups_every_rank_is_still_its_persons(groups):
     loras = {}
     for person, rank in ((0, 2), (1, 3)):
         loras[person] = low_rank.Lora(random(6, rank), random(rank, 8 // groups, 3, 3), None, None)
-    place = Place(2, frozenset(), torch.device("cpu"), torch.float64)
+    place = QueryPlace(2, frozenset(), torch.device("cpu"), torch.float64)
     layer_loras = [LayerLora(person, 0.5, lora) for person, lora in loras.items()]
     layer = PeopleLayer(layer_loras, convolution, place)
     hidden = layer.hidden(x)

@@ -24,7 +24,7 @@ from miniature.unet import WIDTH
 from miniature_made import PLAIN, Host, Wardrobe, check_alike, dressing, files_in, opened, sample, standing, worn
 from pack.core.models.packs import ANTELOPE, IR_SE50
 from pack.core.people import Cast, Identity, Layout, Person
-from pack.core.places import bodies, layouts
+from pack.core.places import bodies, extra_places
 from pack.nodes.control_images import DrawSkeletons
 from pack.nodes.id_patch.nodes import LOADER as ID_PATCH
 from pack.nodes.id_patch.nodes import ApplyIDPatch, IDPatchConditionImage
@@ -152,7 +152,7 @@ def test_the_absent_friend_stands_in_the_free_place(loaded: Host, small: net.Min
     _, three = standing(people[:3])
     two = replace(three, slots=(three.slots[0], three.slots[2]))
     photo = avatars.picture(places.of_slots(two.slots), looks_of_all[:2], SMALL)[0].permute(1, 2, 0)
-    every = layouts.add(two, "free place", (0.0, 0.0), 0.0, "half")
+    every = extra_places.add(two, "free place", (0.0, 0.0), 0.0, "half")
     cast = PlaceCast.execute(Cast((Person(people[2]),)), every, "last places", "").args[0]
     region = MaskOfAPersonsPlace.execute(cast, 1, "body", 0.5, 16, every).args[0]
     (model,) = DifferentialDiffusion.execute(loaded.model).args

@@ -6,7 +6,7 @@ import people_made
 import pytest
 import torch
 from pack.core.people import Cast, Identity, Layout, Person, Slot
-from pack.core.places import layouts
+from pack.core.places import extra_places
 from pack.nodes import places
 
 
@@ -40,14 +40,14 @@ def from_masks(**changed: Any) -> Any:
     return places.LayoutFromPicture.execute(None, 512, 512, "crop", "half", masks=masks, **changed).args
 
 
-@pytest.mark.parametrize("where", layouts.SIDES)
+@pytest.mark.parametrize("where", extra_places.SIDES)
 def test_added_places_are_the_last_and_the_others_stay(where: str) -> None:
     nose, size = (255.0, 60.0), 40
     options = {"more_where": where, "more_x": 255, "more_y": 60, "more_face_size": size, "more_body": "bust"}
     plain = from_masks()[0]
     unchanged = from_masks(more_places=0, **options)[0]
     extended = from_masks(more_places=1, **options)[0]
-    expected = layouts.add(plain, where, nose, size, "bust")
+    expected = extra_places.add(plain, where, nose, size, "bust")
     assert len(unchanged.slots) == 2
     assert [slot.center for slot in unchanged.slots] == [slot.center for slot in plain.slots]
     assert len(extended.slots) == 3

@@ -10,8 +10,9 @@ import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
-from pack.bridge import regional_text
-from pack.bridge.cross_attention import Place
+from pack.bridge.cross_attention import regional_text_run
+from pack.bridge.cross_attention.layers import QueryPlace
+from pack.bridge.cross_attention.regional_text import RegionalText, without_people
 from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.unet import attend_with, attention_layers
 from pack.core.people import PlacedCast
@@ -58,14 +59,14 @@ def bind(sdxl, cast=TWO, masks=LEFT_AND_RIGHT, model=None, **changed):
 @pytest.fixture
 def seen(monkeypatch):
     """What every layer of the UNet was given, and what came out."""
-    found, attended = [], regional_text.RegionalTextBatch.attended
+    found, attended = [], regional_text_run.RegionalTextBatch.attended
 
     def watch(self, layer, before, q, k, v, extra):
         out = attended(self, layer, before, q, k, v, extra)
         found.append((q, k, v, out, extra))
         return out
 
-    monkeypatch.setattr(regional_text.RegionalTextBatch, "attended", watch)
+    monkeypatch.setattr(regional_text_run.RegionalTextBatch, "attended", watch)
     return found
 
 
@@ -115,10 +116,10 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, off):
     fill up to what a kernel takes at once."""
     generator, grid, length = torch.Generator().manual_seed(3), (5, 9), 89
     regions = (torch.rand(3, *grid, generator=generator) * 3 - 1).clamp(0, 1)
-    one = regional_text.RegionalText(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, None, 77)
-    chunks = tuple((each.known(torch.zeros(1, length, 8)),) for each in (one, regional_text.silent(one)))
-    place = Place(4, frozenset({grid}), torch.device("cpu"), dtype)
-    batch = regional_text.RegionalTextBatch([("input", 1, 0)], chunks, length, place)
+    one = RegionalText(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, None, 77)
+    chunks = tuple((each.in_entry(torch.zeros(1, length, 8)),) for each in (one, without_people(one)))
+    place = QueryPlace(4, frozenset({grid}), torch.device("cpu"), dtype)
+    batch = regional_text_run.RegionalTextBatch([("input", 1, 0)], chunks, length, place)
     q, k, v = (torch.randn(4, n, 32, generator=generator).to(dtype) for n in (45, length, length))
     options = {"n_heads": 2, "attn_precision": None, "activations_shape": (4, 32, *grid)}
     heard = torch.ones(4, 1, 45, length, dtype=torch.float64)
@@ -127,7 +128,7 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, off):
     shares = heard * (wide[0] @ wide[1].mT / 4).exp()
     true = (shares @ wide[2] / shares.sum(dim=-1, keepdim=True)).transpose(1, 2).flatten(2)
     assert (batch.attended(0, None, q, k, v, options) - true).abs().max() <= off
-    assert batch.bias(grid, length, q).shape == (4, 45, 96)
+    assert batch.biases.at(grid, length, q).shape == (4, 45, 96)
 
 
 @pytest.mark.parametrize(("strength", "tokens"), [(1.0, 77), (2.0, 77), (1.0, 154), (1.0, 231)])
@@ -199,7 +200,7 @@ def test_an_area(sdxl):
 
 def test_the_host_s_other_kernels(sdxl, monkeypatch):
     """A region of nothing at a pixel must give no NaN in any of them."""
-    monkeypatch.setattr(regional_text, "attention_pytorch", None)  # the host's choice, as on a GPU
+    monkeypatch.setattr(regional_text_run, "attention_pytorch", None)  # the host's choice, as on a GPU
     whole = sample(*speak(sdxl[0], "1: up\n2: down"))
     for kernel in (attention.attention_basic, attention.attention_split, attention.attention_sub_quad):
         monkeypatch.setattr(attention, "optimized_attention", kernel)

@@ -1,6 +1,8 @@
-"""Templates that would open too small to be read open as an app; all else opens as it was saved."""
+"""How templates open from the gallery: whole and as large as the window allows, or as an app where they could not be read;
+all else opens as it was saved."""
 
 import json
+from pathlib import Path
 
 import pytest
 import templates
@@ -11,16 +13,23 @@ from visits import WINDOW, Visit, once_of_each
 LAPTOP = (1366, 768)
 DESKTOP = (1920, 1080)
 METHOD = "instant_id_portrait"
-"""At 43 % in a window of a laptop, at 61 % on a desktop."""
+"""At 47 % in a window of a laptop, at 68 % on a desktop."""
 START = "start_two_people"
-"""At 61 % in a window of a laptop."""
+"""At 67 % in a window of a laptop."""
 BOXES_ALONE = "parts_try_on"
-"""At 41 % in a window of a laptop; all nodes of ours are in subgraphs."""
+"""At 45 % in a window of a laptop; all nodes of ours are in subgraphs."""
 TOLD = {
     "en": ("Opened as an app because the window is small.", "Enter node graph"),
     "zh": ("窗口较小\uff0c所以以应用模式打开。", "进入节点图"),
 }
 """By language: the title of the toast, and what the frontend calls the button that shows the nodes."""
+
+SMALLEST = 0.63
+"""The scale at which the largest template opens on a desktop: a line of its note is 9 px high there."""
+READABLE = 0.75
+"""The scale of the graph behind an app."""
+FIRST = ("Read me first", "Photo of Anna")
+"""Titles of the note of METHOD, and of a node of its first steps."""
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -96,3 +105,51 @@ def test_a_toast_says_that_it_is_an_app_and_names_the_way_back(visit: Visit, lan
         visit.open_file(graph, app=False)
         visit.page.ask("closeDialogs")
         visit.open()
+
+
+@pytest.mark.parametrize("path", templates.each(templates.STARTS))
+def test_a_template_fills_the_window_of_a_desktop(visit: Visit, path: Path) -> None:
+    """Whole, beside the bars of the frontend, and so large that its note can be read."""
+    if visit.server.host.version < (0, 33):
+        pytest.skip("the frontend of this host does not say that it opens a template")
+    templates.skip_unless_known(path, visit.server.object_info())
+    try:
+        visit.page.resize(*DESKTOP)
+        assert not open_like_the_gallery(visit, path.stem)
+        scale, is_without_text, _, boxes = visit.page.ask("seen")
+        assert scale >= SMALLEST
+        assert not is_without_text
+        width, height = DESKTOP
+        outside = [
+            title for title, (left, top, right, low) in boxes if left < 60 or top < 40 or right > width or low > height
+        ]
+        assert outside == []
+    finally:
+        visit.page.resize(*WINDOW)
+
+
+@once_of_each
+def test_behind_an_app_the_note_and_the_first_step_can_be_read(visit: Visit) -> None:
+    """And the toast goes when the graph is shown."""
+    if visit.server.host.version < (0, 33):
+        pytest.skip("the frontend of this host has no apps")
+    told, way_back = TOLD["en"]
+    try:
+        visit.page.resize(*LAPTOP)
+        assert open_like_the_gallery(visit, METHOD)
+        visit.await_toasts(told)
+        button = f"[...document.querySelectorAll('button')].find(button => button.ariaLabel === {json.dumps(way_back)})"
+        visit.page.evaluate(f"{button}.click()")
+        visit.await_toasts(told, 0)
+        visit.page.wait("!window.app.canvas.low_quality")
+        scale, _, _, boxes = visit.page.ask("seen")
+        assert scale == READABLE
+        width, height = LAPTOP
+        for title, (left, top, _, _) in boxes:
+            if title in FIRST:
+                assert 0 <= left < width / 2, title
+                assert 0 <= top < height / 2, title
+        assert {title for title, _ in boxes} >= {*FIRST}
+    finally:
+        visit.page.resize(*WINDOW)
+        visit.page.ask("closeDialogs")

@@ -12,7 +12,7 @@ from attack_graphs import ours, value
 from figures import relative
 from graph_run import run
 from pack.bridge.carried import CarriedCond
-from pack.bridge.injections import Injection
+from pack.bridge.cross_attention.injections import Injection
 from torch import Tensor
 
 LOUD, QUIET = 0.9, 0.3

@@ -4,7 +4,7 @@ import parts_made
 import tiny_sdxl
 import torch
 from diffusers import DDIMScheduler
-from pack.bridge.injections import InjectionsRun
+from pack.bridge.cross_attention.injections import InjectionsRun
 from pack.bridge.runs import patched
 from pack.bridge.self_attention.run import SharingRun
 from pack.nodes.parts2whole import files as parts2whole_files

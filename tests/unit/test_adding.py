@@ -8,7 +8,8 @@ import pytest
 from pack.core.errors import BadLayout
 from pack.core.geometry import off_canvas, overlaps, patch_rect
 from pack.core.people import Cast, Layout, Person, Slot
-from pack.core.places import bodies, group, layouts, placing, regions
+from pack.core.places import bodies, extra_places, group, person_region, placing
+from pack.core.places.person_region import RegionShape
 
 CANVAS = (1216, 832)
 layout_of = partial(people_made.layout, width=CANVAS[0], height=CANVAS[1])
@@ -16,7 +17,7 @@ THREE = layout_of((300, 300, 150), (560, 290, 160), (820, 310, 150))
 
 
 def add(layout: Layout, where: str, at=(0, 0), size: int = 0, body: str = "half", count: int = 1) -> Layout:
-    return layouts.add(layout, where, at, size, body, count)
+    return extra_places.add(layout, where, at, size, body, count)
 
 
 def head_of(slot: Slot) -> float:
@@ -28,7 +29,7 @@ def whole(slot: Slot) -> list[int]:
 
 
 @pytest.mark.parametrize("count", range(1, 9))
-@pytest.mark.parametrize("where", layouts.SIDES[:3])
+@pytest.mark.parametrize("where", extra_places.SIDES[:3])
 def test_the_new_head_is_whole_and_covers_nobody(where: str, count: int) -> None:
     """In groups of our own that leave room: everybody at seven tenths of the size, in the middle."""
     full = group.layout(count, "half", 0, *CANVAS).slots
@@ -58,7 +59,7 @@ def test_a_free_place_is_beside_somebody_and_faces_grow_towards_the_camera() -> 
     new = add(layout_of((1000, 300, 100)), "free place").slots[-1]
     assert math.dist(new.center, (1000, 300)) < 300
     deep = layout_of((200, 250, 80), (1000, 350, 200), width=1496)
-    left, right = (head_of(add(deep, side).slots[-1]) for side in layouts.SIDES[1:3])
+    left, right = (head_of(add(deep, side).slots[-1]) for side in extra_places.SIDES[1:3])
     assert left < 110 and right > 150
 
 
@@ -114,8 +115,8 @@ def test_a_region_leaves_those_who_stay_as_they_are() -> None:
     """Heads with their hair, and bodies behind which the new one stands; the new face is whole."""
     added = add(THREE, "at x, y", (690.0, 120.0), 120)
     cast, _ = joined(added, 1.0)
-    region = regions.of_person(cast, 1, "body", 0.3, 16, regions.staying(cast, added))
-    alone = regions.of_person(cast, 1, "body", 0.3, 16)
+    region = person_region.of_person(cast, 1, RegionShape("body", 0.3, 16), person_region.free_slots(cast, added))
+    alone = person_region.of_person(cast, 1, RegionShape("body", 0.3, 16))
     assert (region <= alone).all() and region.sum() < alone.sum()
     for slot in THREE.slots:
         x0, y0, x1, y1 = whole(slot)

@@ -4,12 +4,17 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from pack.core.models import doctor, manifest, needs
+import translations
+from pack.core.models import doctor, findings, manifest, needs
+from pack.core.models.fetch_commands import fetching
+from pack.core.models.findings import Diagnosis, Finding
 from pack.core.models.formats import IR_SE50_KEY
+from pack.core.models.searched_folders import Folders
 from rig import adapters
 from rig.standins import copy_face_pack
 
@@ -68,7 +73,7 @@ def complete(tmp_path: Path) -> Path:
 
 def folders(models: Path):
     keys = {model.key for model in manifest.models()} | {"ipadapter", "loras"}
-    return doctor.Folders({key: (str(models / key),) for key in keys} | {"": (str(models),)})
+    return Folders({key: (str(models / key),) for key in keys} | {"": (str(models),)})
 
 
 def workflow(name: str):
@@ -125,6 +130,9 @@ def change(models: Path, changes) -> None:
                 os.truncate(path, min(int(path.stat().st_size * made), 2_500_000))
             case {"bytes": text}:
                 path.write_text(text)
+            case {"length": length}:
+                path.touch()
+                os.truncate(path, length)
             case {"link": target}:
                 path.symlink_to(models / target)
             case {"shapes": shapes, **size}:
@@ -159,7 +167,7 @@ def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
         (found,) = (one for one in report(complete, graph).findings if one.what.startswith("antelopev2"))
         assert found.state == "missing" and found.fetch.url.endswith("antelopev2.zip")
         assert found.detail.endswith("Or choose the face pack buffalo_sc, which is there.")
-        assert found.shown()["detail"] == "Or choose the face pack buffalo_sc, which is there."
+        assert found.shown()["details"] == ("Or choose the face pack buffalo_sc, which is there.",)
         names = [one.name for one in doctor.to_fix(needs.wanted(graph), folders(complete))]
         assert names == ["antelopev2"]
         for node in needs.nodes_in(graph):
@@ -231,12 +239,12 @@ def test_a_file_of_ones_own_that_is_not_there(tmp_path, kind):
         {"nodes": [box], "definitions": {"subgraphs": parts}},
         {"nodes": [primitive, inner]},
     ]
-    known = doctor.Folders({**folders(tmp_path), key: (str(tmp_path / key),)})
+    known = Folders({**folders(tmp_path), key: (str(tmp_path / key),)})
     for graph in graphs:
         assert [one.name for one in doctor.to_fix(needs.wanted(graph), known)] == ["mine.safetensors"], graph
     sparse(tmp_path / key / "mine.safetensors", INSTANT_ID)
     for graph in graphs:
-        assert doctor.to_fix(needs.wanted(graph), doctor.Folders(known)) == [], graph
+        assert doctor.to_fix(needs.wanted(graph), Folders(known)) == [], graph
 
 
 def test_two_boxes_of_one_kind_may_have_chosen_different_files():
@@ -290,23 +298,23 @@ def test_bypassed_nodes_need_nothing():
 
 
 def finding(what: str, state: str, **more):
-    return doctor.Finding(what, state, "", **more)
+    return Finding(what, state, (), **more)
 
 
 def test_the_summary_names_six_things_and_counts_more():
-    good = finding("in place", doctor.FOUND)
-    six = [finding(f"file {number}", doctor.MISSING) for number in range(1, 7)]
-    summary = doctor.Diagnosis("this workflow", (*six, good), ()).summary
-    assert summary == "To fix for this workflow: file 1; file 2; file 3; file 4; file 5; file 6."
-    seven = doctor.Diagnosis("this workflow", (*six, finding("file 7", doctor.DAMAGED), good), ())
-    assert seven.summary == "To fix for this workflow: 7 files."
-    assert doctor.Diagnosis("this workflow", (good,), ()).summary == "Everything that this workflow needs is there."
+    good = finding("in place", findings.FOUND)
+    six = [finding(f"file {number}", findings.MISSING) for number in range(1, 7)]
+    summary = Diagnosis("this workflow", (*six, good), ()).summary
+    assert summary == "Still to do for this workflow: file 1; file 2; file 3; file 4; file 5; file 6."
+    seven = Diagnosis("this workflow", (*six, finding("file 7", findings.DAMAGED), good), ())
+    assert seven.summary == "Still to do for this workflow: 7 files."
+    assert Diagnosis("this workflow", (good,), ()).summary == "Everything that this workflow needs is there."
 
 
 def test_a_download_is_told_its_folder_and_its_name():
     model = manifest.model("juggernaut-x")
     place = Path("models") / "checkpoints" / model.name
-    one = finding("a checkpoint", doctor.MISSING, fetch=model, place=place)
+    one = finding("a checkpoint", findings.MISSING, fetch=model, place=place)
     assert one.where == f"into {Path('models') / 'checkpoints'} as {model.name}"
 
 
@@ -314,7 +322,7 @@ def test_a_folder_of_more_files_than_are_looked_at_is_named(tmp_path):
     for number in range(10_000):
         (tmp_path / f"{number}.txt").touch()
     for crowded in ([], [str(tmp_path)]):
-        known = doctor.Folders({"loras": (str(tmp_path),)})
+        known = Folders({"loras": (str(tmp_path),)})
         assert len(list(known.listed(str(tmp_path)))) == 10_000
         assert known.crowded() == crowded
         (tmp_path / "one more.txt").touch()
@@ -322,11 +330,106 @@ def test_a_folder_of_more_files_than_are_looked_at_is_named(tmp_path):
 
 def test_commands_for_powershell(tmp_path):
     models, model = folders(tmp_path), manifest.model("instantid")
-    assert doctor.fetching(model, models, "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
-    unpack = doctor.fetching(manifest.model("antelopev2"), models, "nt")[1]
+    assert fetching(model, models, "nt")[0].startswith("curl.exe -fL -C - --create-dirs -o ")
+    unpack = fetching(manifest.model("antelopev2"), models, "nt")[1]
     assert unpack.startswith('& "') and "-m zipfile -e" in unpack
-    parts = doctor.fetching(manifest.model("parts2whole"), models, "nt")
+    parts = fetching(manifest.model("parts2whole"), models, "nt")
     assert [line.split("--include ")[1] for line in parts] == [
         '"unet/diffusion_pytorch_model.*"', '"reference_unet/diffusion_pytorch_model.*"',
         '"pose_guider/diffusion_pytorch_model.*"', '"decoupled_attn.*"', '"scheduler/scheduler_config.json"',
     ]  # fmt: skip
+
+
+# --- In Chinese: everything that the doctor says has a sentence in locales
+
+TABLE = translations.table("zh", translations.SENTENCES)
+NAME = re.compile(r"\{(\w+)\}")
+ENGLISH = re.compile(r"\b[a-z]+ (?:[a-z]+|[A-Z]\w*) [a-z]+\b")
+"""Three words in a row: names of files and models have fewer."""
+
+
+def pattern(english: str) -> re.Pattern[str]:
+    parts = NAME.split(english)
+    source = ""
+    for place, part in enumerate(parts):
+        source += f"(?P<{part}>.+?)" if place % 2 else re.escape(part)
+    return re.compile(source, re.DOTALL)
+
+
+PATTERNS = [(english, pattern(english)) for english in sorted(TABLE, key=lambda text: -len(NAME.sub("", text)))]
+
+
+def translated(text: str) -> str:
+    """As web/sentences.js does it."""
+    if text in TABLE and not NAME.search(text):
+        return TABLE[text]
+    for english, form in PATTERNS:
+        match = form.fullmatch(text)
+        if match and NAME.search(english):
+            return NAME.sub(lambda name, match=match: in_list(match[name[1]]), TABLE[english])
+    return text
+
+
+def in_list(text: str) -> str:
+    whole = translated(text)
+    if whole != text:
+        return whole
+    parts = re.split(r"(; | and (?=\S))", text)
+    return "".join(part if place % 2 else translated(part) for place, part in enumerate(parts))
+
+
+def texts(report: Diagnosis) -> Iterator[str]:
+    """All that a report shows."""
+    shown = report.shown()
+    yield from shown["summary"]
+    for section in shown["sections"]:
+        yield section["title"]
+        for finding in section["findings"]:
+            yield from (finding["what"], finding["state"], finding["size"], finding["where"], *finding["details"])
+    # With a download the editor shows only the alternatives.
+    for finding in report.findings:
+        yield from finding.details
+
+
+def check(report: Diagnosis, models: Path) -> None:
+    for text in texts(report):
+        # What torch and safetensors say of a damaged file stays as they say it.
+        bare = re.sub("字节；.*）", "", translated(text).replace(str(models), "MODELS"))  # noqa: RUF001
+        assert not ENGLISH.search(bare), (text, bare)
+        is_sentence = ENGLISH.search(text.replace(str(models), "MODELS"))
+        assert translated(text) != text or not is_sentence, text
+
+
+@pytest.mark.parametrize("case", PLACED)
+def test_what_is_in_the_place_of_a_model_is_said_in_chinese(complete, case):
+    identifier, changes, *_ = PLACED[case]
+    if str(UNREADABLE) in str(changes) and not UNREADABLE.is_file():
+        pytest.skip("no /proc here")
+    change(complete, changes)
+    report = doctor.report("this workflow", [manifest.model(identifier)], folders(complete))
+    check(report, complete)
+
+
+def test_what_all_templates_lack_is_said_in_chinese(tmp_path, complete):
+    graphs = {path.stem: workflow(path.stem) for path in (ROOT / "workflows").glob("*.json")}
+    wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
+    users = needs.users(graphs, workflow)
+    around = [doctor.host("ComfyUI 0.33.0")]
+    for models in (tmp_path / "none", complete):
+        for subject in ("the start templates", "this workflow", "all templates"):
+            check(doctor.report(subject, wanted, folders(models), around, users=users), models)
+    for model in manifest.models():
+        check(doctor.report("this workflow", [model], folders(tmp_path / "none")), tmp_path / "none")
+
+
+def test_a_heading_says_of_what_in_chinese():
+    assert translated("Missing for ID-Patch") == "ID-Patch 缺少的文件"
+    assert translated("To fix for single templates") == "个别模板 需修复的文件"
+    assert translated("Still to do for the start templates: a.bin; ID-Patch projections.") == (
+        "入门模板 还需处理：a.bin; ID-Patch 投影。"  # noqa: RUF001
+    )
+
+
+def test_every_sentence_has_the_same_names_in_both_languages():
+    for english, chinese in TABLE.items():
+        assert set(NAME.findall(english)) == set(NAME.findall(chinese)), english

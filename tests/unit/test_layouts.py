@@ -50,8 +50,13 @@ def pose_keypoint(poses: list[Pose], parts: bool = False) -> list[dict[str, Any]
     return [{"people": listed, "canvas_width": 1024, "canvas_height": 768}]
 
 
+def of_poses(poses: object) -> tuple[Layout, list[str]]:
+    posed = layouts.from_poses(poses, 0, 0, "crop")
+    return posed.layout, posed.notes
+
+
 def made(*people: Pose, parts: bool = False) -> tuple[Layout, list[str]]:
-    return layouts.from_poses(pose_keypoint([*people], parts), 0, 0, "crop")
+    return of_poses(pose_keypoint([*people], parts))
 
 
 def standing(count: int = 2) -> list[Pose]:
@@ -73,7 +78,7 @@ def test_pixels_and_parts_of_the_canvas_are_the_same(parts: bool) -> None:
     (frame,) = pose_keypoint(standing(1), parts)
     triples = torch.tensor(frame["people"][0]["pose_keypoints_2d"], dtype=torch.float64).reshape(18, 3).tolist()
     alone = {**frame, "people": [{"pose_keypoints_2d": triples}, {"pose_keypoints_2d": None}]}
-    assert layouts.from_poses(alone, 0, 0, "crop") == made(*standing(1), parts=parts), "without a list or a body"
+    assert of_poses(alone) == made(*standing(1), parts=parts), "without a list or a body"
 
 
 def without(pose: Pose, *joints: int) -> Pose:
@@ -92,7 +97,7 @@ def test_unseen_nose_is_guessed_and_said(hidden: tuple[int, ...], words: str, no
     (pose,) = standing(1)
     frames = pose_keypoint([without(pose, *hidden)])
     frames[0]["people"][0]["pose_keypoints_2d"][:3] = nose
-    layout, notes = layouts.from_poses(frames, 0, 0, "crop")
+    layout, notes = of_poses(frames)
     head = bodies.head_of_pose(pose)
     assert head and math.dist(layout.slots[0].center, pose[0][:2]) < 0.25 * head
     assert notes == [f"Place 1: nose guessed from the {words}"]

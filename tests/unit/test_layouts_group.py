@@ -8,7 +8,7 @@ import pytest
 from pack.core.errors import BadLayout
 from pack.core.people import Layout
 from pack.core.places import group
-from pack.core.places.group import GROUP_PHOTO
+from pack.core.places.actions import GROUP_PHOTO
 
 CANVASES = [(1024, 1024), (832, 1216), (1216, 832), (1344, 768), (768, 1344), (1536, 1024), (2048, 2048)]
 

@@ -294,3 +294,141 @@ def test_the_transparent_grey_of_few_bits_is_white(
     (tmp_path / "a.png").write_bytes(data)
     read = np.asarray(read_picture(str(tmp_path / "a.png")))
     assert (read[:, ::2] == brightness).all() and (read[:, 1::2] == 255).all()
+
+
+# --- Colours of 16 bits, and kinds that few files have
+
+DEEP = np.asarray(photo()).astype(np.uint16) * 257
+DEEP[:8, :8] = 65_535
+ALPHA = np.linspace(0, 65_535, 96).astype(np.uint16) * np.ones((64, 1), np.uint16)
+
+
+def on_white(colors: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """In 0 to 255, of colours and alpha in 0 to 65535."""
+    share = alpha[..., None] / 65_535
+    return 255 * (colors / 65_535 * share + 1 - share)
+
+
+def png_of_16_bits(pixels: np.ndarray, color_type: int) -> bytes:
+    height, width = pixels.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    chunks = b"\x89PNG\r\n\x1a\n"
+    for name, content in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+        chunks += struct.pack(">I", len(content)) + name + content
+        chunks += struct.pack(">I", zlib.crc32(name + content))
+    return chunks
+
+
+def tiff(pixels: np.ndarray, **tags: object) -> bytes:
+    """A TIFF of numbers of any size, without compression, by hand. pixels: height, width, channels; in planes:
+    channels, height, width. tags: number of the tag behind an underscore -> its value."""
+    data = pixels.astype(pixels.dtype.newbyteorder("<")).tobytes()
+    is_planar = tags.get("_284") == 2
+    channels = pixels.shape[0] if is_planar else pixels.shape[2]
+    height, width = pixels.shape[1:] if is_planar else pixels.shape[:2]
+    plane = len(data) // channels
+    entries: dict[int, list[int]] = {
+        256: [width], 257: [height], 258: [8 * pixels.itemsize] * channels, 259: [1], 277: [channels], 278: [height],
+        273: [8 + plane * number for number in range(channels)] if is_planar else [8],
+        279: [plane] * channels if is_planar else [len(data)],
+    }  # fmt: skip
+    entries |= {int(name[1:]): [value] for name, value in tags.items()}
+    behind = 8 + len(data)
+    table, values = b"", b""
+    for number, numbers in sorted(entries.items()):
+        packed = struct.pack(f"<{len(numbers)}I", *numbers)
+        if len(numbers) > 1:
+            place = behind + 2 + 12 * len(entries) + 4 + len(values)
+            values += packed
+            packed = struct.pack("<I", place)
+        table += struct.pack("<HHI", number, 4, len(numbers)) + packed
+    head = b"II*\0" + struct.pack("<I", behind)
+    return head + data + struct.pack("<H", len(entries)) + table + b"\0\0\0\0" + values
+
+
+PREMULTIPLIED = (DEEP * (ALPHA[..., None] / 65_535)).round().astype(np.uint16)
+GREY_16 = DEEP[..., 1:2]
+DEEP_FILES = {
+    "colours.png": (png_of_16_bits(DEEP, 2), DEEP / 257),
+    "colours and alpha.png": (png_of_16_bits(np.dstack([DEEP, ALPHA]), 6), on_white(DEEP, ALPHA)),
+    "grey and alpha.png": (png_of_16_bits(np.dstack([GREY_16, ALPHA]), 4), on_white(GREY_16, ALPHA)),
+    "colours.tif": (tiff(DEEP, _262=2), DEEP / 257),
+    "colours and alpha.tif": (tiff(np.dstack([DEEP, ALPHA]), _262=2, _338=2), on_white(DEEP, ALPHA)),
+    "multiplied by alpha.tif": (tiff(np.dstack([PREMULTIPLIED, ALPHA]), _262=2, _338=1), on_white(DEEP, ALPHA)),
+    "0 is black.tif": (tiff(GREY_16, _262=1), GREY_16 / 257),
+    "0 is white.tif": (tiff(65_535 - GREY_16, _262=0), GREY_16 / 257),
+}
+
+
+@pytest.mark.parametrize("name", DEEP_FILES)
+def test_colours_of_16_bits_are_read_to_one_of_255(name: str, tmp_path: Path) -> None:
+    data, expected = DEEP_FILES[name]
+    (tmp_path / name).write_bytes(data)
+    read = np.asarray(read_picture(str(tmp_path / name))).astype(int)
+    assert read.shape == (64, 96, 3) and np.abs(read - np.round(expected)).max() <= 1
+
+
+def test_colours_multiplied_by_alpha_in_8_bits(tmp_path: Path) -> None:
+    alpha = (ALPHA >> 8).astype(np.uint8)
+    colors = (np.asarray(photo()) * (alpha[..., None] / 255)).round().astype(np.uint8)
+    (tmp_path / "a.tif").write_bytes(tiff(np.dstack([colors, alpha]), _262=2, _338=1))
+    read = np.asarray(read_picture(str(tmp_path / "a.tif"))).astype(int)
+    assert (read == colors.astype(int) + 255 - alpha[..., None]).all()
+
+
+def jpeg_2000_of(bits: int) -> bytes:
+    """One of 8 bits whose header says another depth, in the box around it and in its own beginning."""
+    data = saved(photo(), "JPEG2000")
+    siz = data.index(b"\xff\x4f\xff\x51") + 42
+    changed = bytearray(data)
+    for component in range(3):
+        changed[siz + 3 * component] = bits - 1
+    return bytes(changed)
+
+
+REFUSED = {
+    "planes.tif": (tiff(np.moveaxis(DEEP, 2, 0).copy(), _262=2, _284=2), "a TIFF of 16 bits a colour in planes"),
+    "deep.jp2": (jpeg_2000_of(16), "a JPEG 2000 picture of 16 bits a colour"),
+    "12 bits.jp2": (jpeg_2000_of(12), "a JPEG 2000 picture of 12 bits a colour"),
+    "floats.tif": (tiff(np.asarray(photo()).astype(np.float32) / 255, _262=2, _339=3), "a TIFF of another kind"),
+    "telephone.heic": (b"\0\0\0\x18ftypheic\0\0\0\0heicmif1" + bytes(999), "a HEIC photo, as iPhones save them"),
+    "telephone.jpg": (b"\0\0\0\x18ftypmif1\0\0\0\0heicmif1" + bytes(999), "a HEIC photo, as iPhones save them"),
+    "film.mov": (b"\0\0\0\x14ftypqt  \0\0\0\0qt  " + bytes(999), "a video"),
+    "new.jxl": (b"\xff\x0a" + bytes(999), "a JPEG XL picture"),
+    "light.exr": (b"v/1\x01" + bytes(999), "an OpenEXR picture"),
+    "light.hdr": (b"#?RADIANCE\n" + bytes(999), "a Radiance HDR picture"),
+    "drawing.svg": (b'<?xml version="1.0"?><svg/>', "an SVG drawing"),
+    "page.png": (b"<!DOCTYPE html><html/>", "a web page"),
+    "paper.pdf": (b"%PDF-1.7" + bytes(999), "a PDF"),
+    "nothing.png": (b"", "it is empty"),
+    "anything.png": (b"anything at all", "no picture of a kind that Pillow knows"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_read_is_named_for_what_it_is(name: str, tmp_path: Path) -> None:
+    data, what = REFUSED[name]
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(BadPhoto, match=rf"^{name} cannot be read: .*{what}"):
+        read_picture(str(tmp_path / name))
+
+
+def test_a_folder_is_no_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(BadPhoto, match=r"^a\.png cannot be read: it is a folder\. Choose a picture\.$"):
+        read_picture(str(tmp_path / "a.png"))
+
+
+def test_jpeg_2000_of_8_bits_is_read(tmp_path: Path) -> None:
+    for mode in ("L", "LA", "RGB", "RGBA"):
+        photo().convert(mode).save(tmp_path / "a.jp2", irreversible=False)
+        assert np.array_equal(read_picture(str(tmp_path / "a.jp2")), photo().convert(mode).convert("RGB"))
+
+
+@pytest.mark.parametrize("kind", ["webp", "png"])
+def test_of_an_animation_the_first_picture_is_read(kind: str, tmp_path: Path) -> None:
+    pictures = [photo().convert("RGBA"), Image.new("RGBA", photo().size, "red")]
+    options = {"lossless": True} if kind == "webp" else {}
+    pictures[0].save(tmp_path / f"a.{kind}", save_all=True, append_images=pictures[1:], **options)
+    assert np.array_equal(read_picture(str(tmp_path / f"a.{kind}")), photo())

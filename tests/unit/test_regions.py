@@ -7,8 +7,8 @@ import pytest
 import torch
 from pack.core.errors import BadCast
 from pack.core.people import Layout, Lora, Person, PlacedCast, Slot
-from pack.core.places import bodies, regions
-from pack.core.places.regions import BadRegion
+from pack.core.places import bodies, person_region, regions, shapes
+from pack.core.places.person_region import BadRegion, RegionShape
 from people_made import painted
 
 
@@ -26,7 +26,7 @@ def of_faces(*slots, margin=0.5, feather=8.0):
 
 
 def test_a_box_is_widened_by_its_own_width_and_height():
-    assert regions.widened((10, 20, 30, 80), 0.5) == (0, -10, 40, 110)
+    assert shapes.widened((10, 20, 30, 80), 0.5) == (0, -10, 40, 110)
 
 
 RIGHT = painted((48, 0, 96, 64))
@@ -93,7 +93,7 @@ def test_the_torso_has_no_hole(hidden):
     """From the collar to the belly, also where the hips are not seen."""
     slot = standing(256)
     hidden = replace(slot, pose=hide(slot.pose, *hidden))
-    region = regions.of_person(cast(hidden, width=512, height=384), 1, "body", 0.0, 0)
+    region = person_region.of_person(cast(hidden, width=512, height=384), 1, RegionShape("body", 0.0, 0))
     shoulder, hip = slot.pose[6], slot.pose[12]
     assert region[int(shoulder[1]) + 2 : int(hip[1]) - 2, int(hip[0]) + 4 : 512 - int(hip[0]) - 4].all()
     assert not region[:, : int(shoulder[0]) - 12].any()
@@ -105,7 +105,7 @@ def test_the_region_of_a_body_has_its_face_and_reaches_by_the_width_of_it():
     joints[7], joints[9] = (200.0, 150.0, 1.0), (200.0, 250.0, 1.0)  # a left forearm
     joints[0] = (40.0, 50.0, 1.0)
     slot = Slot((40.0, 50.0), (25.0, 20.0, 55.0, 80.0), pose=tuple(joints))
-    region = regions.of_person(cast(slot, width=320, height=320), 1, "body", 0.5, 0)
+    region = person_region.of_person(cast(slot, width=320, height=320), 1, RegionShape("body", 0.5, 0))
     assert region[50, 40] == region[21, 54] == 1, "the face"
     assert region[200, 200 - 14] == region[200, 200 + 13] == 1
     assert region[200, 200 - 17] == region[200, 200 + 16] == 0
@@ -115,7 +115,7 @@ def test_a_place_is_free_where_whoever_stands_in_it_has_weight_0():
     slots = (box(0, 0, 20, 20), box(30, 0, 50, 20), box(60, 0, 80, 20))
     layout = Layout(96, 64, slots)
     people = (Person(people_made.identity(1), 1.0, slots[0], 1), Person(people_made.identity(2), 0.0, slots[2], 3))
-    assert regions.staying(PlacedCast(people, 96, 64), layout) == slots[1:]
+    assert person_region.free_slots(PlacedCast(people, 96, 64), layout) == slots[1:]
 
 
 def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
@@ -127,17 +127,19 @@ def test_a_face_box_is_as_small_as_what_is_on_the_canvas():
 
 def test_no_region_covers_the_face_of_another():
     two = cast(standing(100), standing(150), width=512, height=384)
-    region = regions.of_person(two, 1, "body", 1.0, 8)
+    region = person_region.of_person(two, 1, RegionShape("body", 1.0, 8))
     x0, y0, x1, y1 = (round(side) for side in two.people[1].slot.box)
     assert not region[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any() and region[y1 + 4, x0 + 4] == 1
     absent = replace(two, people=(two.people[0], replace(two.people[1], weight=0.0)))
-    assert regions.of_person(absent, 1, "body", 1.0, 8)[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any(), "is not there"
+    assert person_region.of_person(absent, 1, RegionShape("body", 1.0, 8))[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].any(), (
+        "is not there"
+    )
 
 
 def test_the_edge_of_a_body_is_the_distance_from_its_limbs():
     """A single point: all limbs have no length."""
     joint = (32.5, 32.5, 1.0)
-    region = regions.body_region((joint,) * 17, 10.0, 64, 64, 8.0)
+    region = shapes.body_region((joint,) * 17, 10.0, 64, 64, 8.0)
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     expected = (1 - (torch.hypot(x - 32, y - 32) - 10).clamp(min=0) / 8).clamp(min=0)
     assert (region - expected).abs().max() <= 1e-5
@@ -151,19 +153,19 @@ WHOLE = painted((56, 8, 80, 64), (40, 0, 46, 8), (4, 8, 28, 64))
 
 
 @pytest.mark.parametrize(
-    ("number", "used"), [(1, (3,)), (2, (1,)), (regions.ALL_PEOPLE, (1, 3))], ids=["first", "second", "all"]
+    ("number", "used"), [(1, (3,)), (2, (1,)), (person_region.ALL_PEOPLE, (1, 3))], ids=["first", "second", "all"]
 )
 def test_masks_of_a_detector_belong_to_those_whose_place_they_lie_in(number, used):
-    region, notes = regions.among(WHOLE, PEOPLE, number, "face", 0.25, ())
-    assert torch.equal(region, sum(WHOLE[n - 1] for n in used))
-    assert notes == [f"Of 3 masks taken: {', '.join(map(str, used))}; outside all places: 2"]
+    mask = person_region.from_masks(WHOLE, PEOPLE, number, RegionShape("face", 0.25))
+    assert torch.equal(mask.region, sum(WHOLE[n - 1] for n in used))
+    assert mask.notes == [f"Of 3 masks taken: {', '.join(map(str, used))}; outside all places: 2"]
 
 
 def test_masks_of_those_who_stay_are_theirs():
     """The stranger stands so near that without a place of their own the mask would be the person's."""
     near = painted((8, 10, 22, 22), (20, 8, 30, 24))
     for staying, taken in (((), "1, 2"), ((box(20, 8, 30, 24),), "1")):
-        notes = regions.among(near, PEOPLE, 1, "face", 0.5, staying)[1]
+        notes = person_region.from_masks(near, PEOPLE, 1, RegionShape("face", 0.5), staying).notes
         assert notes == [f"Of 2 masks taken: {taken}"]
 
 
@@ -172,7 +174,7 @@ NO_PIXEL = "has no pixel on the canvas of 96x64 px"
 
 
 def of_one(slot, number=1, extent="face", *others):
-    return lambda: regions.of_person(cast(slot, *others), number, extent, 0.0, 0)
+    return lambda: person_region.of_person(cast(slot, *others), number, RegionShape(extent, 0.0, 0))
 
 
 def of_masks(masks):
@@ -184,7 +186,7 @@ def in_box(slot, given=None):
 
 
 def found(masks, number):
-    return lambda: regions.among(masks, PEOPLE, number, "face", 0.25, ())
+    return lambda: person_region.from_masks(masks, PEOPLE, number, RegionShape("face", 0.25))
 
 
 REFUSED = {

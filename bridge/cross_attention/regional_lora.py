@@ -33,15 +33,16 @@ import torch.nn.functional as functional
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ..core.attention import on_grid, region_weights
-from ..core.errors import BadSetup
-from .carried import Carried
-from .conditioning import Canvas
-from .cross_attention import CrossAttentionBatch, CrossAttentionRun, Place, as_many, rows_of
+from ...core.attention import on_grid, region_weights
+from ...core.errors import BadSetup
+from ..canvas import Canvas
+from ..carried import Carried
+from ..runs import Given, rows_made
+from ..unet import Grid, Options, Replacement, attend_with, grid_of, grids, modules_of_unet, transformers, with_patch
+from .layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from .lora_layers import LayerLora, PeopleLayer, block_of, first_convolution_of
 from .lora_readers import Forward, Reader, Readers, begin_forward, current_forward, end_forward
-from .runs import Given, rows_made
-from .unet import Grid, Options, Replacement, attend_with, grid_of, grids, modules_of_unet, transformers, with_patch
+from .row_tracking import of_source_rows, repeat_rows
 
 _TEXT = "likeness_text"
 """In the extra_options of a layer, which the host gives to its attn2 patches and then to attention: a `LayerText`."""
@@ -125,7 +126,7 @@ class LoraNetwork:
             self.texts.append(TextLayers(names[attention.to_k], names[attention.to_v]))
         self._layers: dict[object, dict[str, PeopleLayer]] = {}
 
-    def layers(self, lora: RegionalLora, place: Place) -> dict[str, PeopleLayer]:
+    def layers(self, lora: RegionalLora, place: QueryPlace) -> dict[str, PeopleLayer]:
         """What one node adds, by name of the layer: on the device once in a run."""
         if lora.source not in self._layers:
             layers: dict[str, PeopleLayer] = {}
@@ -152,7 +153,7 @@ class RegionalLoraRun(CrossAttentionRun):
         unet = given.model.diffusion_model
         network = self._network(unet)
 
-        def make(place: Place) -> RegionalLoraBatch:
+        def make(place: QueryPlace) -> RegionalLoraBatch:
             block_grids = grids(unet, *given.x.shape[-2:])
             nodes: list[NodeLoras] = []
             for loras_of_node in acting:
@@ -190,7 +191,7 @@ class NodeLoras:
         self,
         loras: Sequence[RegionalLora],
         layers: Mapping[str, PeopleLayer],
-        place: Place,
+        place: QueryPlace,
         block_grids: Mapping[tuple[str, int], Grid],
     ) -> None:
         """loras: one per chunk of the batch, all of the same node. block_grids: (height, width) by block."""
@@ -229,7 +230,7 @@ class NodeLoras:
             rows.append(of_ranks[..., 0].T)  # (pixels, ranks)
         weights = torch.stack(rows)  # (chunks or 1, pixels, ranks)
         if len(weights) > 1:
-            weights = as_many(weights, self._place.rows, dim=0)  # (rows, pixels, ranks)
+            weights = repeat_rows(weights, self._place.rows, dim=0)  # (rows, pixels, ranks)
         return self._place.put(weights)
 
     def added(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
@@ -340,8 +341,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
     """
 
     def __init__(self, run: RegionalLoraRun, network: LoraNetwork, rows: int, nodes: Sequence[NodeLoras]) -> None:
-        self.layers = run.layers
-        self.rows = rows
+        super().__init__(run.layers, rows)
         self.readers = network.readers
         self._texts = network.texts
         self._nodes = nodes
@@ -404,7 +404,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
         is one attention per person, and one without LoRAs, for one node; for two nodes it is the product of both.
         """
         grid = grid_of(extra_options)
-        source_rows = self.whose(before, q, extra_options)
+        source_rows = self.source_rows(before, q, extra_options)
         text: LayerText = extra_options[_TEXT]
         by_node = [self._readings(node, layer, text, grid, source_rows, q) for node in self._nodes]
         without_loras = TextReading(share=1, keys=k, values=v, owners=())
@@ -438,7 +438,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
             if weights is not None:
                 # Weights of one row are those of all rows; else a row of the layer has those of the row it is made of.
                 rows = None if len(weights) == 1 else source_rows
-                share = rows_of(weights.to(q), rows, dim=0)
+                share = of_source_rows(weights.to(q), rows, dim=0)
             keys = keys_by_person.get(person, 0)
             values = values_by_person.get(person, 0)
             readings.append(TextReading(share, keys, values, (Owner(node, person),)))

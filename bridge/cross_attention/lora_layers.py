@@ -1,7 +1,7 @@
 """What the LoRAs of all people add to one layer of a UNet, ready on its device; and which layers have a place.
 
 A LoRA adds up (down x) to what a layer gives of x. For several people that is one product: `down` of everybody, the
-weight of the pixel for everybody, `up` of everybody. The weights are those of bridge/regional_lora.py.
+weight of the pixel for everybody, `up` of everybody. The weights are those of regional_lora.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from ..core.low_rank import InFront, LoraKind, LowRank, in_groups
-from .cross_attention import Place
+from ...core.low_rank import InFront, LoraKind, LowRank, in_groups
+from .layers import QueryPlace
 
 LayerCall = Callable[[Tensor], Tensor]
 """A layer, as it is without us: what it is given -> what it gives."""
@@ -62,7 +62,7 @@ class PeopleLayer:
     convolution. up: (out, ranks), strength included. in_front: what stands in front of the layer, of GLoRA alone.
     """
 
-    def __init__(self, loras: Sequence[LayerLora], module: Any, place: Place) -> None:
+    def __init__(self, loras: Sequence[LayerLora], module: Any, place: QueryPlace) -> None:
         groups = groups_of(module)
         downs: list[Tensor] = []
         ups: list[Tensor] = []

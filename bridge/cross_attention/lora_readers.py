@@ -13,11 +13,11 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from .unet import Grid
+from ..unet import Grid
 
 
 class Additions(Protocol):
-    """What is added to the layers of one UNet: bridge.regional_lora.RegionalLoraBatch."""
+    """What is added to the layers of one UNet: regional_lora.RegionalLoraBatch."""
 
     readers: Readers
 
@@ -42,7 +42,7 @@ class Forward:
     def call_with_text_of(self, owners: tuple[Any, ...], attention: Callable[[], Tensor]) -> Tensor:
         """What another pack's attention gives while keys and values of the text are made with these people's LoRAs.
 
-        owners: bridge.regional_lora.Owner of each. Only for a function of another pack: it may call to_k and to_v of
+        owners: regional_lora.Owner of each. Only for a function of another pack: it may call to_k and to_v of
         the layer itself, and these are given x and nothing else.
         """
         before = self.text_owners

@@ -1,0 +1,52 @@
+"""The canvas on which an apply node has placed people, held against the latent that a run denoises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..core import geometry
+from ..core.people import rows_missing
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """Where an apply node has put people, for runs of another size: they are scaled with the picture.
+
+    node: its name. rows: how many people have a row of the batch each, or 0 where all are in every row.
+    node_id: of the node in the graph, under which a run shows its notes; None outside of a graph.
+    """
+
+    node: str
+    rows: int = 0
+    node_id: str | None = None
+
+    def check(self, size: tuple[int, int], latent: tuple[int, int]) -> None:
+        """Raise BadSize for a latent of another shape. Sizes (width, height) in px."""
+        geometry.check_shape(f"the canvas of {self.node}", size, latent)
+
+    def check_rows(self, rows: int) -> None:
+        """Raise BadCast for a latent of another number of rows than there are people with a row each."""
+        if self.rows and rows != self.rows:
+            raise rows_missing(self.node, self.rows, "the latent", rows)
+
+
+def check_canvases(carried: Sequence[Any], latent: Tensor) -> None:
+    """What a run reads fits the latent that is denoised: the rows of each canvas and, where there are any, its regions.
+
+    carried: all that the run's conditioning carries, see carried.Carried. latent: (B, C, h, w).
+    Raises BadCast and BadSize.
+    """
+    regions_of: dict[Canvas, Tensor | None] = {}
+    for item in carried:
+        if item.canvas:
+            regions_of[item.canvas] = item.acts
+    for canvas in regions_of:
+        canvas.check_rows(len(latent))
+    height, width = latent.shape[-2:]
+    for canvas, regions in regions_of.items():
+        if regions is not None:  # (people, H, W)
+            canvas.check((regions.shape[2], regions.shape[1]), (8 * width, 8 * height))

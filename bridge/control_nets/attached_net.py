@@ -1,0 +1,337 @@
+"""Our own copy of the user's ControlNet: it looks at what no node before the sampler sees, and sees to it that it fits.
+
+It reads the text that the UNet reads, at the timestep that the UNet is told, of the part of the hint that the UNet is
+shown. And it checks the MODEL, the size of the latent and the number of rows, and says under its node what is wrong.
+
+Why a copy's `__class__` is changed, and no object of ours holds the net: whoever walks along a chain of ControlNets
+has to meet a net of the host's own class, with the net's own fields. Tiled Diffusion, for instance, asks
+`isinstance(control, T2IAdapter)` and the class for its name, reads `cond_hint_original` of every net of a chain, and
+puts pieces of the hint into `cond_hint`. The host itself deep-copies the `control_model` of a copy for each further
+card (deepclone_multigpu). With an object around the net each of them would read and write that object, and the net
+inside would get nothing of it. A new object of a class of ours with the same fields would not do either:
+Advanced-ControlNet puts methods onto the object, which are bound to it.
+
+So the copy stays the object that it is. Its class is one in front of its own, and all that it has of ours is held by
+two objects in two fields: `settings`, which all copies share, and `in_run`, which belongs to one copy and one run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Protocol
+
+import comfy.controlnet
+from comfy.controlnet import ControlBase
+from comfy.model_base import BaseModel
+from torch import Tensor
+
+from ...core.errors import BadSize, WrongBaseModel
+from ..areas import Area, AreaHint, LatentSize, hint_of_area, latent_of_run, whole_latent
+from ..canvas import Canvas
+from ..conditioning import IDTokens
+from ..remarks import Pictures, begins_late, tell_of_checkpoint, tell_of_piece
+from ..unet import Options, advice_between, family
+from .per_thread import PerThread
+from .rows import ATTACHED, AttachedRows
+
+WINDOWS = ("context_window", "ad_params")
+"""What stands in transformer_options where rows are a window of all: the host's name, and AnimateDiff-Evolved's."""
+METHODS_ON_OBJECTS = ("get_control", "pre_run", "cleanup")
+"""What Advanced-ControlNet puts onto a net, in front of the methods of any class."""
+
+
+class Reading(Protocol):
+    """What an attached net tells of each forward of a run, while what the UNet is given may still be changed."""
+
+    def join(self, inside: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options) -> None:
+        """inside: per chunk. cond: what the UNet is given. options: its transformer_options, of this forward alone."""
+
+
+class Report(Protocol):
+    """What a net notes of a run in which no MODEL of ours takes part, and says at its end."""
+
+    def begun(self, model: BaseModel) -> None: ...
+
+    def forward(self, rows: AttachedRows, text: Tensor, schedule: Tensor | None) -> None:
+        """text: (B, tokens, width) that the rows read. schedule: (steps + 1,), every sigma of the run."""
+
+    def ended(self) -> None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class NetSettings:
+    """What an apply node asks of all copies of a net.
+
+    width: of the text context the net, and so the model, must have. canvas: what the hint shows, or None where another
+    looks at its size. reader: makes a Reading for a run, which lets the UNet read ID tokens where packs that change
+    attention would make it read other texts. report: what the net says of a run at its end, where no MODEL of the
+    node's does. pictures: what the hint is to the user, for notes from a run. trained: the node, where the net also
+    tells of a MODEL that it was not trained for; None where a Run of the node does.
+    """
+
+    width: int
+    canvas: Canvas | None
+    reader: Callable[[BaseModel], Reading] | None
+    report: Report | None
+    pictures: Pictures | None
+    trained: Canvas | None
+
+
+@dataclass
+class _Untold:
+    """What the notes at the first forward of a run need. to_sigma: of a percentage of the run's schedule."""
+
+    to_sigma: Callable[[float], float]
+    latent_format: Any
+
+
+@dataclass
+class NetInRun:
+    """What one copy of a net knows of one run.
+
+    reading: as in NetSettings.reader. latent: the size of the whole latent, once it is known. assumed_latent: what was
+    taken for it before. hints: what the net has made of the hint, by area and size of the whole latent. untold: until
+    the notes of the run have been told.
+    """
+
+    reading: Reading | None = None
+    latent: LatentSize | None = None
+    assumed_latent: LatentSize | None = None
+    hints: dict[tuple[Area, LatentSize], AreaHint] = field(default_factory=dict)
+    untold: _Untold | None = None
+
+
+class _ComputedNet:
+    """It stands in the place of the net before ours while ours computes: the chain before has been computed already."""
+
+    def __init__(self, control: Any) -> None:
+        self._control = control
+
+    def get_control(self, *_: Any) -> Any:
+        return self._control
+
+
+def as_attached(control_net: ControlBase, settings: NetSettings) -> _AttachedNet:
+    """A copy of a net, of whatever class, as one of ours. The module says why its class is changed."""
+    control_net.__class__ = _attached_class(type(control_net))
+    control_net.settings = settings
+    control_net.in_run = NetInRun()
+    control_net.methods_on_object = _taken_off(control_net)
+    return control_net
+
+
+@cache
+def _attached_class(kind: type) -> type:
+    """The class of attached copies of this kind of net. It has the name of the kind, which packs look at."""
+    return type(kind.__name__, (_AttachedNet, kind), {})
+
+
+def _taken_off(control_net: ControlBase) -> dict[str, Callable[..., Any]]:
+    """Methods that a pack has put onto the object, by name. They come after ours, so they are kept elsewhere."""
+    own = vars(control_net)
+    return {name: own.pop(name) for name in METHODS_ON_OBJECTS if name in own}
+
+
+class _AttachedNet(comfy.controlnet.ControlBase):
+    """See the module. methods_on_object: those of another pack, by name, which are the net's instead of its class's."""
+
+    settings: NetSettings
+    in_run: NetInRun
+    methods_on_object: Mapping[str, Callable[..., Any]]
+    previous_controlnet: Any = PerThread()
+
+    def copy(self) -> _AttachedNet:
+        return as_attached(super().copy(), self.settings)  # as every class of the host names itself
+
+    def _method(self, name: str) -> Callable[..., Any]:
+        """What the net does at this point without us."""
+        return self.methods_on_object.get(name) or getattr(super(), name)
+
+    def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
+        self._check_text_width(model)
+        self._check_blocks(model)
+        # A cancelled run leaves its own.
+        self.cond_hint = None
+        self.in_run = NetInRun(
+            reading=self.settings.reader(model) if self.settings.reader else None,
+            latent=latent_of_run(model),
+            untold=_Untold(percent_to_sigma, model.latent_format),
+        )
+        if self.settings.report:
+            self.settings.report.begun(model)
+        self._method("pre_run")(model, percent_to_sigma)
+        if isinstance(self, comfy.controlnet.ControlNet):
+            self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
+
+    def cleanup(self) -> None:
+        self.in_run.reading = None
+        self.in_run.hints = {}
+        if self.settings.report:
+            self.settings.report.ended()
+        self._method("cleanup")()
+
+    def _check_text_width(self, model: BaseModel) -> None:
+        """Raise WrongBaseModel where the MODEL reads texts of another width, or none at all."""
+        width = model.model_config.unet_config.get("context_dim")
+        if width == self.settings.width:
+            return
+        name = family(width) if width else type(model.model_config).__name__
+        advice = advice_between(width, self.settings.width)
+        raise WrongBaseModel("The MODEL given to the sampler", name, family(self.settings.width), advice)
+
+    def _check_blocks(self, model: BaseModel) -> None:
+        """Raise WrongBaseModel unless there is one residual for each input block of the UNet.
+
+        The host leaves out those that do not fit.
+        """
+        residuals = len(getattr(getattr(self, "control_model", None), "zero_convs", ()))
+        blocks = len(getattr(model.diffusion_model, "input_blocks", ()))
+        if residuals and residuals != blocks:
+            name = type(model.model_config).__name__
+            raise WrongBaseModel(
+                "The ControlNet",
+                f"a UNet of {residuals} input blocks",
+                f"one of {blocks} ({name})",
+                "Use a MODEL with SDXL's blocks: SDXL, Turbo, Lightning, LCM, SSD-1B, Vega and their fine-tunes.",
+            )
+
+    def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, *others: Any) -> Any:
+        """What the chain up to this net gives for one forward. others: the host's transformer_options come first."""
+        options: Options = others[0] if others else {}
+        previous = self.previous_controlnet
+        rows: AttachedRows | None = cond.get(ATTACHED)
+        if rows is None:
+            # The chain that an old Apply ControlNet hands to prompts that do not come from our node.
+            if previous is None:
+                return None
+            return previous.get_control(x_noisy, t, cond, batched_number, *others)
+        latent = self._look_at(rows, x_noisy, cond, batched_number, options)
+        # What others give all nets of a chain to read instead of the text (InstantID's faces, in another pack) is
+        # for the rest of it, which therefore comes first.
+        own_cond = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
+        if previous is None:
+            return self._own_control(rows.area, latent, x_noisy, t, own_cond, batched_number, *others)
+        computed = _ComputedNet(previous.get_control(x_noisy, t, cond, batched_number, *others))
+        with _AttachedNet.previous_controlnet.replaced(self, computed):
+            return self._own_control(rows.area, latent, x_noisy, t, own_cond, batched_number, *others)
+
+    def _look_at(
+        self, rows: AttachedRows, x_noisy: Tensor, cond: dict[str, Any], batched_number: int, options: Options
+    ) -> LatentSize:
+        """Check and note what this forward shows of the run. The size of the whole latent.
+
+        Raises BadCast and BadSize where people, or the hint, do not fit what is denoised.
+        """
+        settings = self.settings
+        rows_of_entry = len(x_noisy) // batched_number
+        if settings.report:
+            settings.report.forward(rows, cond["c_crossattn"], options.get("sample_sigmas"))
+        if self.in_run.reading:
+            inside = [entry.tokens for entry in rows.entries]
+            self.in_run.reading.join(inside, x_noisy, cond, options)
+        if settings.canvas:
+            settings.canvas.check_rows(rows_of_entry)
+        if rows.area is None:
+            self._tell(x_noisy, rows_of_entry, options)
+        latent = self._latent_of_forward(rows.area, x_noisy, options)
+        self._check_canvas(rows.area, latent)
+        return latent
+
+    def _own_control(self, area: Area | None, latent: LatentSize, *args: Any) -> Any:
+        """What the net itself gives for the whole picture or an area of it. args: those of get_control."""
+        if area is None:
+            return self._method("get_control")(*args)
+        return self._in_area(area, latent, *args)
+
+    def _in_area(self, area: Area, latent: LatentSize, *args: Any) -> Any:
+        """What the net makes of its own part of the hint. The host would fit all of the hint to every area."""
+        whole = self.cond_hint_original
+        fitted_to_whole = self.cond_hint
+        hints = self.in_run.hints
+        # Of one area of a latent that has grown since the hint is another.
+        if (area, latent) not in hints:
+            hints[area, latent] = AreaHint(hint_of_area(whole, latent, area, self.upscale_algorithm))
+        hint = hints[area, latent]
+        self.cond_hint_original = hint.picture
+        self.cond_hint = hint.fitted
+        try:
+            return self._method("get_control")(*args)
+        finally:
+            hint.fitted = self.cond_hint
+            self.cond_hint_original = whole
+            self.cond_hint = fitted_to_whole
+
+    def _latent_of_forward(self, area: Area | None, x_noisy: Tensor, options: Options) -> LatentSize:
+        """The size of the whole latent. Raises BadSize where it was taken for another."""
+        in_run = self.in_run
+        latent = whole_latent(x_noisy, area, options, in_run.latent)
+        if latent is None:
+            # ComfyUI 0.3.64 tells a net nothing of the whole picture: it is taken to be as large as the hint.
+            height, width = self.cond_hint_original.shape[-2:]
+            in_run.assumed_latent = height // 8, width // 8
+            return in_run.assumed_latent
+        in_run.latent = latent
+        if in_run.assumed_latent not in (None, latent):
+            raise BadSize(
+                "The latent",
+                (8 * latent[1], 8 * latent[0]),
+                "a prompt has an area of its own, and the picture for the ControlNet has another size",
+                "Give both the same width and height, or use Conditioning (Set Mask) instead of Conditioning (Set "
+                "Area).",
+            )
+        return latent
+
+    def _check_canvas(self, area: Area | None, latent: LatentSize) -> None:
+        """Raise BadSize where the hint shows a picture of another shape, before the host cuts it to fit."""
+        if self.settings.canvas is None:
+            return
+        height, width = (8 * side for side in latent)
+        # Packs that sample in tiles fit the hint themselves.
+        if area is None and self.cond_hint is not None and self.cond_hint.shape[-2:] == (height, width):
+            return
+        hint: Tensor = self.cond_hint_original  # (B, C, H, W)
+        self.settings.canvas.check((hint.shape[-1], hint.shape[-2]), (width, height))
+
+    def _tell(self, x_noisy: Tensor, rows_of_entry: int, options: Options) -> None:
+        """What is to be told of a run, at its first forward that shows the net the whole latent.
+
+        Nothing where another pack shows it a few rows of many at a time (context windows), or a prompt's area.
+        """
+        untold = self.in_run.untold
+        if untold is None:
+            return
+        self.in_run.untold = None
+        settings = self.settings
+        canvas = settings.canvas
+        if settings.trained:
+            tell_of_checkpoint(settings.trained, untold.latent_format)
+        hint: Tensor = self.cond_hint_original  # (B, C, H, W)
+        row_by_person = canvas is not None and canvas.rows > 0
+        is_window = any(name in options for name in WINDOWS)
+        if settings.pictures and not is_window and not row_by_person:
+            settings.pictures.tell(len(hint), rows_of_entry)
+        if canvas is not None and not row_by_person:
+            hint_size = hint.shape[-1], hint.shape[-2]
+            latent_size = 8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2]
+            tell_of_piece(canvas, hint_size, latent_size, lambda: begins_late(options, untold.to_sigma))
+
+
+class _Timesteps(Tensor):
+    """The timesteps that the UNet is told, of which a ControlNet makes sines: they stay in float32.
+
+    The host casts a ControlNet's timesteps to the type that it computes in (comfy/controlnet.py, get_control), while
+    the UNet's stay as they are. bfloat16 has no 981.
+    """
+
+    def to(self, *_: Any, **__: Any) -> Tensor:
+        return self.as_subclass(Tensor).float()
+
+
+def _with_exact_timesteps(model_sampling: Any) -> Any:
+    """A copy of the MODEL's schedule whose timesteps nobody casts."""
+    exact = copy(model_sampling)
+    exact.timestep = lambda sigma: model_sampling.timestep(sigma).as_subclass(_Timesteps)
+    return exact

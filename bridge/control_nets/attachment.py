@@ -1,0 +1,120 @@
+"""One ControlNet at the end of the chains of both prompts, beside the nets that other nodes have put there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from comfy.controlnet import ControlBase
+from comfy.model_base import BaseModel
+from comfy.sd import VAE
+from torch import Tensor
+
+from ..areas import will_have_area
+from ..canvas import Canvas
+from ..conditioning import ID_TOKENS, Conditioning
+from ..remarks import Pictures
+from ..schedule import check_range
+from .attached_net import NetSettings, Reading, Report, as_attached
+from .rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows, Side
+
+
+@dataclass
+class Attachment:
+    """One ControlNet for several conditionings, as it is.
+
+    Entries that had the same net before share one copy: the host evaluates positive and negative in one batch only
+    when they hold the same object. hint: (B, H, W, 3), values may lie outside 0..1.
+    """
+
+    control_net: ControlBase
+    hint: Tensor
+    strength: float
+    timestep_percent_range: tuple[float, float]
+    vae: VAE | None = None
+    _copies: dict[ControlBase | None, ControlBase] = field(default_factory=dict, init=False)
+
+    def to(self, conditioning: Conditioning, side: Side = Side.POSITIVE) -> Conditioning:
+        """The conditioning with the net at the end of each entry's chain.
+
+        Where an old Apply ControlNet has asked for it, the host hands the whole chain to other prompts as well. These
+        have no ATTACHED, and the net does nothing there.
+        """
+        entries: Conditioning = []
+        for text, options in conditioning:
+            entry = AttachedEntry.of(side, options.get(ID_TOKENS), text)
+            conds = {**options.get("model_conds", {}), ATTACHED: AttachedCond(AttachedRows((entry,), None))}
+            net = self._behind(options.get("control"))
+            entries.append([text, {**options, "model_conds": conds, "control": net}])
+        return entries
+
+    def to_both(self, positive: Conditioning, negative: Conditioning) -> tuple[Conditioning, Conditioning]:
+        """Both prompts with the net at the end of each entry's chain, that of an old Apply ControlNet among them."""
+        negative = with_nets_of_positive(positive, negative)
+        return self.to(positive, Side.POSITIVE), self.to(negative, Side.NEGATIVE)
+
+    def _behind(self, previous: ControlBase | None) -> ControlBase:
+        """The net behind the chain that an entry has."""
+        if previous not in self._copies:
+            copy = self._copy()
+            copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
+            copy.set_previous_controlnet(previous)
+            self._copies[previous] = copy
+        return self._copies[previous]
+
+    def _copy(self) -> ControlBase:
+        return self.control_net.copy()
+
+
+@dataclass
+class ControlAttachment(Attachment):
+    """The same of a UNet's ControlNet, whose copies look at what no node before the sampler sees, see attached_net.py.
+
+    width, canvas, reader, report, pictures, trained: as in NetSettings.
+    """
+
+    width: int = field(kw_only=True)
+    canvas: Canvas | None = field(default=None, kw_only=True)
+    reader: Callable[[BaseModel], Reading] | None = field(default=None, kw_only=True)
+    report: Report | None = field(default=None, kw_only=True)
+    pictures: Pictures | None = field(default=None, kw_only=True)
+    trained: Canvas | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_range("The ControlNet", *self.timestep_percent_range)
+
+    def _copy(self) -> ControlBase:
+        settings = NetSettings(
+            width=self.width,
+            canvas=self.canvas,
+            reader=self.reader,
+            report=self.report,
+            pictures=self.pictures,
+            trained=self.trained,
+        )
+        return as_attached(super()._copy(), settings)
+
+
+def with_nets_of_positive(positive: Conditioning, negative: Conditioning) -> Conditioning:
+    """The negative prompt with the chains that Apply ControlNet (OLD) has put on the positive alone.
+
+    That node says `control_apply_to_uncond`, and the host gives its chains to the entries of every other prompt in
+    turns when sampling begins, unless one of these has a net of its own (comfy/samplers.py,
+    apply_empty_x_to_equal_area). As a net of ours would be such a net, it is done here. Entries with an area take no
+    part.
+    """
+    chains: list[ControlBase] = []
+    for _, options in positive:
+        asked = options.get("control_apply_to_uncond", False)
+        if asked and options.get("control") is not None and not will_have_area(options):
+            chains.append(options["control"])
+    whole = [number for number, (_, options) in enumerate(negative) if not will_have_area(options)]
+    taken = any(negative[number][1].get("control") is not None for number in whole)
+    if taken or not whole:
+        return negative
+    entries = list(negative)
+    for turn, chain in enumerate(chains):
+        number = whole[turn % len(whole)]
+        text, options = entries[number]
+        entries[number] = [text, {**options, "control": chain}]
+    return entries

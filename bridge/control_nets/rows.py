@@ -1,0 +1,90 @@
+"""From which conditioning entries the rows of a forward come in which a ControlNet of ours acts.
+
+The host asks a ControlNet for the rows of several entries at once, and tells it nothing of them. So each entry has a
+COND of ours, which the host joins as it joins texts: that of a forward has all its entries, in the order of the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import comfy.conds
+from torch import Tensor
+
+from ..areas import Area, area_of
+from ..conditioning import IDTokens
+
+
+class Side(Enum):
+    """Which of a sampler's prompts an apply node has given an entry to."""
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+
+
+ATTACHED = "likeness_attached"
+"""Of the model_conds of entries that have a net of ours: an AttachedCond."""
+CHANNELS = 8
+"""Of the width of a text: so many tell whether ID tokens are as they were."""
+
+
+def sample_of(text: Tensor, tokens: IDTokens) -> Tensor:
+    """The first channels of the ID tokens in a text, (B, tokens, width): (1, ID tokens, CHANNELS)."""
+    end = tokens.start + tokens.people * tokens.each
+    return text[:1, tokens.start : end, :CHANNELS]
+
+
+@dataclass(frozen=True, eq=False)
+class AttachedEntry:
+    """A conditioning entry as it was when a net of ours was attached.
+
+    tokens: where ID tokens stand in its text, or None. sample: what they were, (1, ID tokens, CHANNELS), by which a run
+    knows them again; of all of them a run would hold a copy.
+    """
+
+    side: Side
+    tokens: IDTokens | None
+    sample: Tensor | None
+
+    @classmethod
+    def of(cls, side: Side, tokens: IDTokens | None, text: Tensor) -> AttachedEntry:
+        """text: (B, tokens, width)."""
+        if tokens is None:
+            return cls(side, None, None)
+        return cls(side, tokens, sample_of(text, tokens).clone())
+
+
+@dataclass(frozen=True, eq=False)
+class AttachedRows:
+    """The rows of one forward that a net of ours acts in.
+
+    entries: per chunk. area: that all of them show, or None for the whole picture.
+    """
+
+    entries: tuple[AttachedEntry, ...]
+    area: Area | None
+
+
+class AttachedCond(comfy.conds.CONDRegular):
+    """A COND whose value is AttachedRows. Rows of one area are computed together, those of several are not."""
+
+    cond: AttachedRows
+
+    def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> AttachedCond:
+        area_of_rows = None if area is None else area_of(area)
+        return AttachedCond(AttachedRows(self.cond.entries, area_of_rows))
+
+    def can_concat(self, other: AttachedCond) -> bool:
+        return self.cond.area == other.cond.area
+
+    def concat(self, others: Sequence[AttachedCond]) -> AttachedRows:
+        entries = list(self.cond.entries)
+        for other in others:
+            entries.extend(other.cond.entries)
+        return AttachedRows(tuple(entries), self.cond.area)
+
+    def size(self) -> list[int]:
+        return [1]

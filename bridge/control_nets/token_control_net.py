@@ -1,0 +1,223 @@
+"""A ControlNet whose cross-attention reads people's image tokens instead of the text, alone or by region."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import comfy.controlnet
+import torch
+from comfy.ldm.modules.diffusionmodules.util import timestep_embedding
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from ...core.attention import Block, decoupled, on_grid, region_weights
+from ...core.errors import LikenessError
+from ..carried import chunks_of
+from ..cross_attention.injections import Injection
+from ..cross_attention.row_tracking import repeat_rows
+from ..unet import Grid, Options, Replacement, attend_with, grid_of
+from .per_thread import PerThread
+
+
+class NotAControlNet(LikenessError):
+    """Something else where a plain ControlNet is needed. needed: what, in words; advice: where it is found."""
+
+    def __init__(self, found: str, needed: str, advice: str) -> None:
+        super().__init__(f"The control_net input got {found}, but {needed}.", advice)
+
+
+class ReadByNet(NamedTuple):
+    """What the ControlNet reads in all forwards of a run that have the same people.
+
+    network: it reads by region. context: (B, tokens, width), everybody's tokens one after the other, and behind them
+    those that are read outside of all regions, where there are regions.
+    """
+
+    network: "TokenNetwork"
+    context: Tensor
+
+
+class TokenControlNet(comfy.controlnet.ControlNet):
+    """It shares the network of the ControlNet that it is made of; attachment.py puts it at the end of a chain.
+
+    It is a ControlNet of the host and holds none: the host's own get_control computes hint, strength and residuals,
+    and reads `control_model` of the object that it is called on. While it does so, `control_model` is a TokenNetwork.
+
+    source: whose injections are its context. outside: (1, T, width), read outside of all regions. needed, advice: as in
+    NotAControlNet.
+    """
+
+    control_model: Any = PerThread()
+
+    def __init__(self, net: Any, source: object, outside: Tensor, needed: str, advice: str) -> None:
+        instead = _instead(net)
+        if instead:
+            raise NotAControlNet(instead, needed, advice)
+        super().__init__(
+            None,
+            global_average_pooling=net.global_average_pooling,
+            load_device=net.load_device,
+            manual_cast_dtype=net.manual_cast_dtype,
+        )
+        self.control_model = net.control_model
+        self.control_model_wrapped = net.control_model_wrapped
+        self.source = source
+        self.outside = outside
+        self._needed = needed
+        self._advice = advice
+        self._ready: dict[tuple[tuple[Injection, ...], int], ReadByNet] = {}
+        net.copy_to(self)
+
+    def copy(self) -> "TokenControlNet":
+        # Not type(self): an attached copy is of a class that stands in front of this one, see attached_net.py.
+        return TokenControlNet(self, self.source, self.outside, self._needed, self._advice)
+
+    def cleanup(self) -> None:
+        super().cleanup()
+        self._ready = {}
+
+    def get_control(
+        self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
+    ) -> Any:
+        injections: list[Injection] = []
+        for chunk in chunks_of(cond, transformer_options, Injection.key):
+            injections.extend(injection for injection in chunk if injection.source is self.source)
+        if not injections:
+            previous = self.previous_controlnet
+            if previous is None:
+                return None
+            return previous.get_control(x_noisy, t, cond, batched_number, transformer_options)
+        key = tuple(injections), len(x_noisy)
+        if key not in self._ready:
+            self._ready[key] = self._made(injections, x_noisy)
+        network, context = self._ready[key]
+        # The host reads this instead of the text.
+        cond = {**cond, "crossattn_controlnet": context}
+        with TokenControlNet.control_model.replaced(self, network):
+            return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
+
+    def _made(self, injections: Sequence[Injection], x: Tensor) -> ReadByNet:
+        """injections: one per chunk, all of one node. x: (B, C, h, w)."""
+        first = injections[0]
+        of_chunks = [injection.by_person(injection.tokens) for injection in injections]
+        tokens = torch.cat(of_chunks, dim=1).transpose(0, 1)  # (rows, people, T, width)
+        if first.regions is not None:
+            outside = self.outside.expand(len(tokens), 1, -1, -1)
+            tokens = torch.cat([tokens, outside], dim=1)  # (rows, people + 1, T, width)
+        context = repeat_rows(tokens.flatten(1, 2), len(x), dim=0)  # (B, tokens of all, width)
+        context = context.to(x.device, self.manual_cast_dtype or self.control_model.dtype)
+        return ReadByNet(TokenNetwork(self.control_model, first.regions, _boxes_of(injections, len(x))), context)
+
+
+def _boxes_of(injections: Sequence[Injection], rows: int) -> Tensor | None:
+    """Where the residuals act, of all people of a row together: (rows, H, W), or None: everywhere."""
+    if injections[0].boxes is None:
+        return None
+    of_chunks: list[Tensor] = []
+    for injection in injections:
+        boxes = injection.boxes
+        if boxes is not None:
+            of_chunks.append(injection.by_person(boxes).sum(dim=0))  # (rows of a chunk or 1, H, W)
+    return repeat_rows(torch.cat(of_chunks), rows, dim=0)
+
+
+def _instead(net: Any) -> str:
+    """What stands in the place of a plain ControlNet, in words; "" where it is one."""
+    if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
+        return type(net).__name__
+    if len(getattr(net, "timestep_keyframes", ())) > 1:
+        return f"a ControlNet with another pack's timestep keyframes (its code: {type(net).__module__})"
+    return "a union ControlNet" if net.control_model.control_add_embedding is not None else ""
+
+
+class KeysAndValues(NamedTuple):
+    """Of one layer: (groups, B, T, C) each; a group is one person, or what is read outside of all regions."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class TokenNetwork:
+    """The host's ControlNet forward, reading keypoints and tokens once per run, the tokens by region where there are.
+
+    The host does not hand transformer_options to a ControlNet's blocks, but they take them: this is its plain
+    forward (comfy/cldm/cldm.py) with an attn2 replacement in every block.
+    regions: (people, H, W). boxes: (B, H, W), where the residuals act. None: everywhere.
+    """
+
+    def __init__(self, network: Any, regions: Tensor | None, boxes: Tensor | None) -> None:
+        self._network = network
+        self.dtype = network.dtype
+        self._boxes = boxes
+        self._weights: Tensor | None = None
+        if regions is not None:
+            weights = region_weights(regions)
+            outside = 1 - weights.sum(dim=0, keepdim=True)
+            self._weights = torch.cat([weights, outside])  # (people + 1, H, W), 1 in all
+        self._weights_at: dict[Grid, Tensor] = {}
+        self._masks: dict[Grid, Tensor] = {}
+        self._hint: Tensor | None = None
+        self._keypoints: Any = None
+        self._read: dict[Block, KeysAndValues] = {}
+
+    def __call__(
+        self, x: Tensor, hint: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None, **_: Any
+    ) -> dict[str, list[Tensor]]:
+        """As the host calls a ControlNet. x: (B, C, h, w). hint: (B, 3, H, W). context: (B, tokens, width)."""
+        network = self._network
+        emb = network.time_embed(timestep_embedding(timesteps, network.model_channels, repeat_only=False).to(x.dtype))
+        if self._hint is not hint:
+            self._hint = hint
+            self._keypoints = network.input_hint_block(hint, emb, context)
+        read = dict(self._read)
+        attend = partial(self._attend, read)
+        # A block projects whatever context it is given; once all of it is read, one token is the least to give.
+        block_context = context[:, :1] if read else context
+        if network.num_classes is not None:
+            emb = emb + network.label_emb(y)
+        residuals: list[Tensor] = []
+        for number, (block, zero_conv) in enumerate(zip(network.input_blocks, network.zero_convs, strict=True)):
+            x = block(x, emb, block_context, _options_of_block("input", number, attend))
+            if number == 0:
+                x = x + self._keypoints
+            residuals.append(self._in_boxes(zero_conv(x, emb, context)))
+        x = network.middle_block(x, emb, block_context, _options_of_block("middle", 0, attend))
+        self._read = read  # complete: a cancelled step leaves nothing behind
+        return {"middle": [self._in_boxes(network.middle_block_out(x, emb, context))], "output": residuals}
+
+    def _attend(
+        self, read: dict[Block, KeysAndValues], q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        """The attn2 of a layer. read: by layer, what k and v were when they had all tokens."""
+        kind, number = extra_options["block"]
+        layer = kind, number, extra_options["block_index"]
+        grid = grid_of(extra_options)
+        if layer not in read:
+            groups = 1 if self._weights is None else len(self._weights)
+            read[layer] = KeysAndValues(_by_group(k, groups), _by_group(v, groups))
+        if self._weights is not None and grid not in self._weights_at:
+            self._weights_at[grid] = on_grid(self._weights, *grid)[:, None].to(q)  # (groups, 1, N, 1)
+        keys, values = read[layer]
+        return decoupled(q, keys, values, self._weights_at.get(grid), attend_with(extra_options))
+
+    def _in_boxes(self, residual: Tensor) -> Tensor:
+        """A residual, (B, C, h, w), where it acts."""
+        if self._boxes is None:
+            return residual
+        grid = residual.shape[-2], residual.shape[-1]
+        if grid not in self._masks:
+            # As the released pipeline_stable_diffusion_xl_instantid_full.py, which divides the picture's sides by 8, 16
+            # and 32; of sides that are no multiples of 32, all is stretched over the residual.
+            self._masks[grid] = interpolate(self._boxes[:, None], size=grid, mode="bilinear").to(residual)
+        return residual * self._masks[grid]
+
+
+def _by_group(x: Tensor, groups: int) -> Tensor:
+    """(B, groups * T, C) -> (groups, B, T, C)."""
+    return x.unflatten(1, (groups, -1)).transpose(0, 1)
+
+
+def _options_of_block(name: str, number: int, attend: Replacement) -> Options:
+    """transformer_options for one block of the ControlNet, with this in place of its cross-attention."""
+    block = name, number
+    return {"block": block, "patches_replace": {"attn2": {block: attend}}}

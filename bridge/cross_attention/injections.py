@@ -1,0 +1,214 @@
+"""Image tokens in cross-attention: what each person's tokens add to what the text says, layer by layer.
+
+An `Injection` holds the keys and values of every layer, projected once when the node runs, so that the MODEL needs
+no adapter weights, nothing is projected per step, and another seed or prompt finds them in the host's cache.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from ...core.attention import Attend, Block, decoupled, on_grid, region_weights
+from ..canvas import Canvas
+from ..carried import Carried, cut_regions
+from ..runs import Given
+from ..unet import Grid, Options, Replacement, attend_with, grid_of
+from .layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
+from .row_tracking import of_source_rows, repeat_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Injection(Carried):
+    """What one apply node adds to one side of the conditioning; IdentityNet finds its tokens by the source.
+
+    tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
+    layers: per cross-attention layer ((people, T, C), (people, T, C)), keys and values; adapter scale and weight are in
+    the values. None for a layer in which it is not read, which then does what it did. Empty where the adapter is
+    switched off. Of a subclass whatever is read of people in a layer, by person.
+    regions: (people, H, W) weights of the whole picture, or None: one person everywhere.
+    boxes: (people, H, W), at most 1 in all: where they act in the UNet, and IdentityNet's residuals act at all, while
+    IdentityNet itself reads by `regions`; or None: wherever they act.
+    canvas: what the regions are parts of and whose rows people have, or None where somebody else looks at its size.
+    by_row: person n acts in row n of the batch alone; there are no regions, and boxes are of their rows.
+    """
+
+    key = "likeness_injections"
+    tokens: Tensor
+    layers: tuple[tuple[Tensor, ...] | None, ...]
+    regions: Tensor | None
+    canvas: Canvas | None = None
+    by_row: bool = False
+    boxes: Tensor | None = None
+
+    @property
+    def active(self) -> bool:
+        return bool(self.layers)
+
+    @property
+    def acts(self) -> Tensor | None:
+        """Where in the picture, or None: everywhere."""
+        return self.regions if self.boxes is None else self.boxes
+
+    @property
+    def shares(self) -> Tensor | None:
+        """How much each pixel of the UNet reads of each person, (people, H, W), at most 1 in all; None: all of all."""
+        if self.boxes is not None:
+            return self.boxes
+        if self.regions is None:
+            return None
+        return region_weights(self.regions)
+
+    def of(self, picture: int) -> Self:
+        if not self.by_row:
+            return self
+        person = picture % len(self.tokens)
+        return self.piece(person, lambda: self._of_person(person))
+
+    def _of_person(self, person: int) -> Self:
+        """Of one person, everywhere."""
+        alone = slice(person, person + 1)
+        layers: list[tuple[Tensor, ...] | None] = []
+        for layer in self.layers:
+            layers.append(None if layer is None else tuple(x[alone] for x in layer))
+        boxes = None if self.boxes is None else self.boxes[alone]
+        return replace(self, tokens=self.tokens[alone], layers=tuple(layers), by_row=False, boxes=boxes)
+
+    def by_person(self, x: Tensor) -> Tensor:
+        """(people, ...) as (people, rows, ...): one row for all the batch, or one person in each of several rows."""
+        if self.by_row:
+            return x[None]  # (1, people, ...): the people are the rows
+        return x[:, None]  # (people, 1, ...)
+
+    def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
+        regions = None if self.regions is None else cut_regions(self.regions, area, latent)
+        boxes = None if self.boxes is None else cut_regions(self.boxes, area, latent)
+        return replace(self, regions=regions, boxes=boxes)
+
+    def alike(self, other: Any) -> bool:
+        return (
+            self.regions is other.regions
+            and self.boxes is other.boxes
+            and self.source is other.source
+            and self.tokens.shape == other.tokens.shape
+            and self._layers_read() == other._layers_read()
+        )
+
+    def _layers_read(self) -> list[bool]:
+        return [layer is not None for layer in self.layers]
+
+
+class InjectionsRun(CrossAttentionRun):
+    """One sampling run of a MODEL that reads injections."""
+
+    key = Injection.key
+
+    def batch(self, chunks: tuple[tuple[Injection, ...], ...], given: Given) -> CrossAttentionBatch | None:
+        acting = self.acting(chunks, given)
+        if not acting:
+            return None
+        return self.ready(acting, given, lambda place: InjectionsBatch(self.layers, acting, place))
+
+
+class InjectionsBatch(CrossAttentionBatch):
+    """What stands in each layer, or the layer's own attention, plus what the rows' injections add."""
+
+    def __init__(self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], place: QueryPlace) -> None:
+        """injections: by node, one per chunk."""
+        super().__init__(layers, place.rows)
+        self._nodes = [NodeInjections(by_chunk, place) for by_chunk in injections]
+
+    def acts(self, layer: int) -> bool:
+        return any(layer in node.layers for node in self._nodes)
+
+    def attended(
+        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        attend = attend_with(extra_options)
+        grid = grid_of(extra_options)
+        source_rows = self.source_rows(before, q, extra_options)
+        out = attend(q, k, v) if before is None else before(q, k, v, extra_options)
+        for node in self._nodes:
+            if layer in node.layers:
+                out = out + node.attended(q, layer, grid, attend, source_rows)
+        return out
+
+
+class KeysAndValues(NamedTuple):
+    """What people's tokens are in one layer: (people, rows, T, C) each."""
+
+    keys: Tensor
+    values: Tensor
+
+
+class NodeInjections:
+    """What the injections of one apply node, one per chunk and all alike, add to the layers.
+
+    layers: keys and values by the number of the layer, of those layers in which they are read.
+    """
+
+    def __init__(self, injections: Sequence[Injection], place: QueryPlace) -> None:
+        self._injections = injections
+        self._place = place
+        self.layers: dict[int, KeysAndValues] = {}
+        for number in range(len(injections[0].layers)):
+            of_chunks = [injection.layers[number] for injection in injections]
+            keys_and_values = self._rows_of_layer(of_chunks)
+            if keys_and_values is not None:
+                self.layers[number] = keys_and_values
+        # Regions are the same in all chunks, so one is enough; boxes may be those of a row each.
+        with_shares = injections if injections[0].boxes is not None else injections[:1]
+        self._shares: list[_Shares] = []
+        for injection in with_shares:
+            shares = injection.shares
+            if shares is not None:
+                self._shares.append(_Shares(injection, shares))
+        self._weights: dict[Grid, Tensor] = {}
+        if self._shares:
+            for grid in place.grids:
+                self._weights[grid] = self._weights_at(grid)
+
+    def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend, source_rows: Tensor | None) -> Tensor:
+        """What they add to one layer of this grid, (B, N, C). q: (B, N, C). source_rows: as in SOURCE_ROWS."""
+        of_layer = self.layers[layer]
+        keys = of_source_rows(of_layer.keys.to(q), source_rows, dim=1)
+        values = of_source_rows(of_layer.values.to(q), source_rows, dim=1)
+        weights = None
+        if self._shares:
+            known = self._weights[grid] if grid in self._weights else self._weights_at(grid)
+            weights = of_source_rows(known.to(q), source_rows, dim=1)
+        return decoupled(q, keys, values, weights, attend)
+
+    def _weights_at(self, grid: Grid) -> Tensor:
+        """How much each pixel of a grid reads of each person: (people, rows, N, 1)."""
+        by_chunk: list[Tensor] = []
+        for injection, shares in self._shares:
+            by_chunk.append(injection.by_person(on_grid(shares, *grid)))  # (people, rows, N, 1)
+        return self._put(by_chunk)
+
+    def _rows_of_layer(self, of_chunks: Sequence[tuple[Tensor, ...] | None]) -> KeysAndValues | None:
+        """Keys and values of all rows in one layer; None for a layer in which a chunk has none."""
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
+        for injection, of_layer in zip(self._injections, of_chunks, strict=True):
+            if of_layer is None:
+                return None
+            keys_of_people, values_of_people = of_layer  # (people, T, C) each
+            keys.append(injection.by_person(keys_of_people))
+            values.append(injection.by_person(values_of_people))
+        return KeysAndValues(self._put(keys), self._put(values))
+
+    def _put(self, by_chunk: Sequence[Tensor]) -> Tensor:
+        """(people, rows of a chunk, ...) of every chunk -> (people, rows of the batch, ...), on the device."""
+        of_batch = torch.cat(list(by_chunk), dim=1)
+        return repeat_rows(self._place.put(of_batch), self._place.rows, dim=1)
+
+
+class _Shares(NamedTuple):
+    """How much each pixel reads of each person of an injection, (people, H, W)."""
+
+    injection: Injection
+    shares: Tensor

@@ -1,0 +1,131 @@
+"""What every run and batch of cross-attention is: it puts its attention around whatever stands in each layer.
+
+That happens when a forward starts. So other packs never meet ours, and the order of the nodes does not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from ...core.attention import Block
+from ..canvas import check_canvases
+from ..runs import Batch, Given, Run, rows_made
+from ..unet import Grid, Options, Replacement, grids, layers_of, replaced, standing, unet_of, with_patches
+from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
+
+
+class QueryPlace(NamedTuple):
+    """Where a batch is read.
+
+    rows: of the forward's batch. grids: those of the layers. device, dtype: of the layers' queries.
+    """
+
+    rows: int
+    grids: frozenset[Grid]
+    device: torch.device
+    dtype: torch.dtype
+
+    def put(self, x: Tensor) -> Tensor:
+        return x.to(self.device, self.dtype)
+
+
+def query_place(layers: Sequence[Block], given: Given) -> QueryPlace:
+    """Where one forward reads a batch, in these layers of its UNet."""
+    block_grids = grids(given.model.diffusion_model, *given.x.shape[-2:])
+    like = given.like()
+    grids_of_layers = frozenset(block_grids[name, number] for name, number, _ in layers)
+    return QueryPlace(len(given.x), grids_of_layers, like.device, like.dtype)
+
+
+class CrossAttentionBatch(Batch):
+    """What the layers read in one forward. layers: all cross-attention layers of the UNet, see unet.layers_of."""
+
+    def __init__(self, layers: Sequence[Block], rows: int) -> None:
+        self.layers = layers
+        self.rows = rows
+        self._row_tracker = RowTracker()
+
+    def around(self, options: Options) -> Options:
+        attentions: dict[Block, Replacement] = {}
+        for layer, block in enumerate(self.layers):
+            if self.acts(layer):
+                theirs = standing(options, "attn2", block)
+                attentions[block] = partial(self.attended, layer, theirs)
+        patches = tuple(options.get("patches", {}).get("attn2_patch", ()))
+        options = replaced(options, "attn2", attentions)
+        if not patches:
+            return options
+        return with_patches(options, "attn2_patch", [partial(self.call_patches, patches)])
+
+    def acts(self, layer: int) -> bool:
+        """Whether it does anything in this layer; else whatever stands there is left alone."""
+        return True
+
+    def call_patches(
+        self, patches: Sequence[TextPatch], n: Tensor, context: Tensor, value: Tensor, extra_options: Options
+    ) -> LayerInput:
+        """The attn2 patches of others, one after the other, as one attn2 patch that keeps track of their rows.
+
+        n, context, value: the host's names of what LayerInput holds.
+        """
+        return self._row_tracker.call(patches, LayerInput(n, context, value), extra_options)
+
+    def source_rows(self, before: Replacement | None, q: Tensor, extra_options: Options) -> Tensor | None:
+        """Of which row of the batch each row of a layer was made, as in SOURCE_ROWS; None where they are the same.
+
+        Raises ConditioningLost where a layer has other rows, made by nobody knows what.
+        """
+        source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
+        rows = self.rows if source_rows is None else len(source_rows)
+        if len(q) != rows:
+            raise rows_made(len(q), self.rows, before)
+        return source_rows
+
+    def attended(
+        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    ) -> Tensor:
+        """What the cross-attention of one layer gives, (B, N, C), before its output projection.
+
+        layer: an index into `layers`. before: what another node has put in place of this attention, or None.
+        q: (B, N, C). k, v: (B, T, C).
+        """
+        raise NotImplementedError
+
+
+class CrossAttentionRun(Run):
+    """One sampling run. What is made for a batch serves every step, and is gone with the run."""
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        super().__init__(guider, latent)
+        self.layers = layers_of(unet_of(guider.model_patcher))
+        self._ready: dict[Hashable, CrossAttentionBatch] = {}
+        check_canvases(self.everything(guider), latent)
+
+    def acting(self, chunks: tuple[tuple[Any, ...], ...], given: Given) -> tuple[tuple[Any, ...], ...]:
+        """By node, what it has put into each chunk, of the nodes that are switched on at this step."""
+        acting: list[tuple[Any, ...]] = []
+        for by_chunk in zip(*chunks, strict=True):
+            first = by_chunk[0]
+            if first.active and self.is_on(first, given.sigmas):
+                acting.append(by_chunk)
+        return tuple(acting)
+
+    def ready(
+        self, carried: Hashable, given: Given, make: Callable[[QueryPlace], CrossAttentionBatch]
+    ) -> CrossAttentionBatch:
+        """The batch for what is carried: one for all steps of the run that see it at the same place of one network.
+
+        Networks are kept apart, because the host's MultiGPU CFG Split samples with several, each in a thread of its
+        own, and what a batch remembers belongs to one of them.
+        """
+        place = query_place(self.layers, given)
+        key = carried, place, given.model
+        if key not in self._ready:
+            self._ready[key] = make(place)
+        return self._ready[key]

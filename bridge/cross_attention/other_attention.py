@@ -1,0 +1,78 @@
+"""Whether what another pack has put in place of cross-attention reads the text that it is given.
+
+Packs may put a function in the place of a layer's attention (attn2_replace). Most of them read the text that comes.
+Some, made for prompts by region, hold texts of their own and read these instead. What we have put into the text (the
+ID tokens of people) would then be read by nobody, so it has to stand behind what such a function gives.
+"""
+
+from typing import Any
+
+import torch
+
+from ...core.attention import Block
+from ..runs import Given, modules_of
+from ..unet import Grid, Options, Replacement, grids, standing, transformers
+
+NEEDS_MORE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
+"""What a function raises that is called alone and needs more than a layer gives it, such as another layer's memory."""
+
+
+def layers_ignoring_text(given: Given) -> frozenset[Block]:
+    """Layers in which what another pack has put in place of attention does not read the text that it is given.
+
+    One layer of each kind of function is asked, with two texts.
+    """
+    unet = given.model.diffusion_model
+    block_grids = grids(unet, *given.x.shape[-2:])
+    ignores_text: dict[str, bool] = {}  # by kind of function
+    ignoring: list[Block] = []
+    for name, number, index, transformer in transformers(unet):
+        block = name, number, index
+        replacement = standing(given.options, "attn2", block)
+        if replacement is None:
+            continue
+        kind = _kind_of(replacement)
+        if kind not in ignores_text:
+            grid = block_grids[name, number]
+            ignores_text[kind] = not _reads_text(replacement, transformer, block, grid, given)
+        if ignores_text[kind]:
+            ignoring.append(block)
+    return frozenset(ignoring)
+
+
+def _kind_of(replacement: Replacement) -> str:
+    """Where a function comes from: the functions of one pack for all layers have one kind."""
+    name = getattr(replacement, "__qualname__", type(replacement).__qualname__)
+    return f"{modules_of([replacement])} {name}"
+
+
+def _reads_text(replacement: Replacement, transformer: Any, block: Block, grid: Grid, given: Given) -> bool:
+    """Whether a function gives something else for another text. transformer: of the layer, as in unet.transformers."""
+    rows = len(given.x)
+    width = transformer.attn2.to_q.out_features
+    height, wide = grid
+    extra_options = _extra_options(transformer, block, grid, given)
+    tokens = given.context.shape[1]
+    numbers = torch.linspace(-1, 1, tokens * width).to(given.like()).view(1, tokens, width)
+    text = numbers.expand(rows, -1, -1)  # (rows, tokens, width), as keys and values
+    query = text[:, :1].expand(-1, height * wide, -1)  # (rows, pixels, width)
+    try:
+        of_text = replacement(query, text, text, extra_options)
+        of_another = replacement(query, -text, -text, extra_options)
+        return not torch.equal(of_text, of_another)
+    except NEEDS_MORE:
+        return True
+
+
+def _extra_options(transformer: Any, block: Block, grid: Grid, given: Given) -> Options:
+    """What the host tells an attention of its layer (comfy/ldm/modules/attention.py, BasicTransformerBlock)."""
+    extra_options = {key: value for key, value in given.options.items() if not key.startswith("patches")}
+    extra_options["n_heads"] = transformer.n_heads
+    extra_options["dim_head"] = transformer.d_head
+    extra_options["attn_precision"] = transformer.attn_precision
+    extra_options["block"] = block[:2]
+    extra_options["block_index"] = block[2]
+    extra_options["transformer_index"] = 0
+    extra_options["original_shape"] = list(given.x.shape)
+    extra_options["activations_shape"] = [len(given.x), transformer.attn2.to_q.out_features, *grid]
+    return extra_options

@@ -1,0 +1,180 @@
+"""Tokens of a text that belong to people: words about one person, ID tokens of ID-Patch. What the conditioning carries.
+
+Each person's tokens are read in that person's region only; the rest of the text is read everywhere. The tokens are in
+one of two places:
+
+    appended   the node has them, and the UNet reads them behind the text           Prompt per Person, PhotoMaker
+    inline     another node has put them into the text itself, where they stay      ID tokens, PhotoMaker
+
+regional_text_run.py says how they are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..canvas import Canvas
+from ..carried import Carried, put
+from ..conditioning import ID_TOKENS, Conditioning, Entry, IDTokens
+from ..schedule import WHOLE_SCHEDULE
+
+
+@dataclass(frozen=True, eq=False)
+class RegionalText(Carried):
+    """What one node adds to, or says of, one side of the conditioning.
+
+    regions: (people, H, W) of the whole picture; how strongly each person's tokens are read there: 0 not at all, 1 as
+    the text that everybody reads, 2 as if they were there twice.
+    counts: tokens per person. canvas: what the regions are parts of, or None for the whole picture.
+    tokens: (B, sum of counts, width) float32 CPU, appended to the text; None for inline tokens.
+    start: where inline tokens begin in the text.
+
+    Known once a run has begun, see `in_entry`: text_length, the tokens of the entry's text; and inline_tokens, those of
+    them that belong to people, (B, sum of counts, width).
+    """
+
+    key = "likeness_regional_text"
+    regions: Tensor
+    counts: tuple[int, ...]
+    canvas: Canvas | None
+    tokens: Tensor | None = None
+    start: int = 0
+    text_length: int = 0
+    inline_tokens: Tensor | None = None
+
+    @property
+    def active(self) -> bool:
+        return bool(self.counts)
+
+    @property
+    def appended_count(self) -> int:
+        """How many tokens are read behind the text."""
+        return 0 if self.tokens is None else self.tokens.shape[1]
+
+    @property
+    def inline_count(self) -> int:
+        """How many tokens of people stand in the text."""
+        return sum(self.counts) if self.tokens is None else 0
+
+    @property
+    def was_inline(self) -> bool:
+        """Whether the appended tokens were taken out of the text, see `appended_instead`."""
+        return self.tokens is self.inline_tokens
+
+    def alike(self, other: Any) -> bool:
+        return True  # what one row has too few is filled with tokens that nobody reads
+
+    def in_entry(self, text: Tensor) -> RegionalText:
+        """In an entry with this text, (B, T, width)."""
+        inline_tokens = text[:, self.start : self.start + self.inline_count]
+        return replace(self, text_length=text.shape[1], inline_tokens=inline_tokens)
+
+    def repeats_in(self, tokens: int) -> int:
+        """How often the entry's text stands in one of this many tokens.
+
+        The host repeats the texts of a batch until all are equally long.
+        """
+        return tokens // self.text_length
+
+    def inline_positions(self, tokens: int) -> Tensor:
+        """Where the inline tokens stand in a text of this many tokens: (inline_count * repeats,), in order."""
+        first = torch.arange(self.start, self.start + self.inline_count)
+        repeats = range(self.repeats_in(tokens))
+        return torch.cat([first + repeat * self.text_length for repeat in repeats])
+
+    def appended_instead(self, text_length: int) -> RegionalText:
+        """The same with its inline tokens appended to what is left of the entry's text, which has this many tokens."""
+        tokens = self.inline_tokens if self.tokens is None else self.tokens
+        key = "appended instead", text_length
+        return self.piece(key, lambda: replace(self, tokens=tokens, text_length=text_length))
+
+    def owners(self, first: int) -> Tensor:
+        """The number of the person whose each token is, from `first` on: (sum of counts,)."""
+        counts = torch.tensor(self.counts, dtype=torch.long)
+        people = torch.arange(first, first + len(counts))
+        return people.repeat_interleave(counts)
+
+
+def appended_text(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | None) -> RegionalText:
+    """Words about each person, (1, T, width) per person, read behind the text in the person's region (people, H, W)."""
+    counts = tuple(words.shape[1] for words in tokens)
+    return RegionalText(object(), WHOLE_SCHEDULE, regions, counts, canvas, torch.cat(tuple(tokens), dim=1))
+
+
+def inline_text(start: int, count: int, region: Tensor, canvas: Canvas) -> RegionalText:
+    """So many tokens of a text from `start` on, read in one region (H, W) only."""
+    return RegionalText(object(), WHOLE_SCHEDULE, region[None], (count,), canvas, None, start)
+
+
+def without_people(text: RegionalText) -> RegionalText:
+    """For the other side of the conditioning: it adds nothing there, but the host may compute both in one batch."""
+    tokens = None if text.tokens is None else text.tokens[:, :0]
+    return replace(text, regions=text.regions[:0], counts=(), tokens=tokens)
+
+
+def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: Canvas) -> list[Conditioning]:
+    """Both sides of Apply ID-Patch, with the ID tokens in their texts read in regions (people, H, W) only.
+
+    An entry without ID tokens stays as it is.
+    """
+    source = object()
+
+    def by_region(entry: Entry) -> Entry:
+        tokens: IDTokens | None = entry[1].get(ID_TOKENS)
+        if tokens is None:
+            return entry
+        counts = (tokens.each,) * tokens.people
+        text = RegionalText(source, WHOLE_SCHEDULE, regions, counts, canvas, None, tokens.start)
+        return put([entry], text)[0]
+
+    changed: list[Conditioning] = []
+    for side in sides:
+        changed.append([by_region(entry) for entry in side])
+    return changed
+
+
+def id_tokens_read_everywhere(tokens: IDTokens | None, text: Tensor) -> RegionalText:
+    """ID tokens in the text of an entry, (B, T, width), that the whole picture reads.
+
+    That is the text of one person, whose region is the whole picture. Without tokens, or where the text is too short to
+    hold them, it has nobody.
+    """
+    counts: tuple[int, ...] = ()
+    start = 0
+    if tokens is not None:
+        count = tokens.people * tokens.each
+        if tokens.start + count <= text.shape[1]:
+            counts = (count,)
+            start = tokens.start
+    everywhere = torch.ones(len(counts), 1, 1)
+    return RegionalText(object(), WHOLE_SCHEDULE, everywhere, counts, None, None, start).in_entry(text)
+
+
+Chunks = tuple[tuple[RegionalText, ...], ...]
+"""Of a batch, what each chunk carries."""
+
+
+def has_inline_tokens(chunks: Iterable[tuple[RegionalText, ...]]) -> bool:
+    """Whether tokens of people stand inside a text of these chunks."""
+    return any(text.inline_count for texts in chunks for text in texts)
+
+
+def times_repeated(text: Tensor) -> Tensor:
+    """How often each row's text stands there one after the other: (B,). text: (B, T, width)."""
+    # One channel of every token is enough to tell whether two tokens are the same.
+    channel = text[..., 0]  # (B, T)
+    times = torch.ones(len(text), device=text.device)
+    # A text of one token over and over is no repeated text.
+    differs = (channel != channel[:, :1]).any(dim=1)
+    tokens = text.shape[1]
+    # From the longest part to the shortest, so that the shortest that fits is what remains.
+    for length in range(tokens // 2, 1, -1):
+        if tokens % length == 0:
+            repeated = (channel[:, length:] == channel[:, :-length]).all(dim=1) & differs
+            times = torch.where(repeated, tokens // length, times)
+    return times

@@ -1,0 +1,136 @@
+"""Of which row of the batch another pack has made each row of a layer: how rows of people are found again.
+
+A batch of ours holds what each row of the UNet's batch reads: row 0 reads Anna, say, and row 1 reads nobody. A layer
+usually has the same rows. But the host lets other packs change what a cross-attention layer is given, by functions
+called attn2 patches, and packs for prompts by region (attention couple) make a row for each region there. For them the
+layer has more rows than the batch, and each must read what the row reads of which it was made.
+
+An example: two entries (positive and negative), two pictures, and a pack that gives the positive a row for each of its
+two regions:
+
+    batch: row  entry     picture        the layer: row  text of     made of row
+             0  positive  first                       0  region 1    0
+             1  positive  second                      1  region 1    1
+             2  negative  first                       2  region 2    0
+             3  negative  second                      3  region 2    1
+                                                      4  negative    2
+                                                      5  negative    3
+
+    extra_options[SOURCE_ROWS] = tensor([0, 1, 0, 1, 2, 3])
+
+No host and no pack says of which row a new row was made. So the patch is called a second time, with a number in the
+place of each row, and gives the numbers in the order of its rows:
+
+    the patch is given      [h0 h0 ..]  [h1 h1 ..]  [h2 h2 ..]  [h3 h3 ..]       (rows, pixels, channels)
+    then it is given        [ 0  0 ..]  [ 1  1 ..]  [ 2  2 ..]  [ 3  3 ..]
+    and gives               [ 0  0 ..]  [ 1  1 ..]  [ 0  0 ..]  [ 1  1 ..]  [ 2  2 ..]  [ 3  3 ..]
+
+With that, whatever a batch holds by row becomes what the layer needs: `of_source_rows(keys, source_rows, dim)`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..runs import rows_made
+from ..unet import Options
+
+SOURCE_ROWS = "likeness_rows"
+"""In the extra_options of a layer: (rows of the layer,), of which row of the batch each row of the layer was made.
+
+It is there where another pack has made rows, or has put a shorter text of its own in the place of ours. Where it is
+missing, the layer has the rows and the texts of the batch.
+"""
+
+TextPatch = Callable[[Tensor, Tensor, Tensor, Options], tuple[Tensor, Tensor, Tensor]]
+"""The host's attn2 patch, with the arguments and the result of a LayerInput, and the layer's extra_options last."""
+
+
+class LayerInput(NamedTuple):
+    """What a cross-attention layer is given, before q, k and v are projected from it.
+
+    hidden: (rows, pixels, channels). for_keys, for_values: the text, (rows, tokens, width) each.
+    """
+
+    hidden: Tensor
+    for_keys: Tensor
+    for_values: Tensor
+
+
+class RowTracker:
+    """It calls the attn2 patches of other packs in one layer after the other, and finds out which rows they make."""
+
+    def __init__(self) -> None:
+        self._verified: tuple[int, int] | None = None
+        """Rows before and after a patch whose answer has been looked at."""
+
+    def call(self, patches: Sequence[TextPatch], layer_input: LayerInput, extra_options: Options) -> LayerInput:
+        """What the patches of others make of a layer's input, one after the other.
+
+        It leaves SOURCE_ROWS in the extra_options. Raises ConditioningLost where a patch makes rows and does not show
+        of which.
+        """
+        for patch in patches:
+            known = extra_options.get(SOURCE_ROWS)
+            output = LayerInput(*patch(*layer_input, extra_options))
+            # Where several batches of ours are in a layer (Prompt per Person beside InstantID), the first one calls the
+            # patches. It stands in front of this one as a patch, and has found out already.
+            found_by_another_batch = extra_options.get(SOURCE_ROWS) is not known
+            if not found_by_another_batch:
+                self._find(patch, layer_input, output, extra_options)
+            layer_input = output
+        return layer_input
+
+    def _find(self, patch: TextPatch, before: LayerInput, after: LayerInput, extra_options: Options) -> None:
+        """Leave SOURCE_ROWS in the extra_options, if this patch has made rows or has taken tokens away."""
+        known = extra_options.get(SOURCE_ROWS)
+        rows = len(before.hidden)
+        if len(after.hidden) != rows:
+            source_rows = self._ask(patch, before, extra_options)
+            self._verify(patch, before.hidden, after.hidden, source_rows)
+            # The rows before this patch may have been made by another patch.
+            extra_options[SOURCE_ROWS] = source_rows if known is None else known[source_rows]
+        elif after.for_keys.shape[1] < before.for_keys.shape[1] and known is None:
+            # The rows are the batch's, but they read a text that is not ours.
+            extra_options[SOURCE_ROWS] = torch.arange(rows, device=before.hidden.device)
+
+    def _ask(self, patch: TextPatch, before: LayerInput, extra_options: Options) -> Tensor:
+        """Of which row each row is that a patch makes: (rows after,). It is given the rows' numbers as their hidden."""
+        hidden = before.hidden
+        numbers = torch.arange(len(hidden), device=hidden.device, dtype=torch.float32)
+        as_hidden = numbers[:, None, None].expand(hidden.shape)  # (rows, pixels, channels)
+        # One token is enough: what becomes of the text is not looked at.
+        numbered = LayerInput(as_hidden, before.for_keys[:, :1], before.for_values[:, :1])
+        answer = patch(*numbered, dict(extra_options))
+        return answer[0][:, 0, 0].long()
+
+    def _verify(self, patch: TextPatch, before: Tensor, after: Tensor, source_rows: Tensor) -> None:
+        """Raise ConditioningLost unless the rows after a patch are the rows before it, in this order.
+
+        Once for all layers and steps: to compare numbers on a GPU makes everybody wait.
+        """
+        if (len(before), len(after)) == self._verified:
+            return
+        in_range = source_rows.clamp(0, len(before) - 1)
+        if not torch.equal(before[in_range], after):
+            raise rows_made(len(after), len(before), patch)
+        self._verified = len(before), len(after)
+
+
+def of_source_rows(x: Tensor, source_rows: Tensor | None, dim: int) -> Tensor:
+    """Of what the rows of the batch read, what the rows of a layer read.
+
+    x: with the rows of the batch in dimension `dim`. source_rows: as in SOURCE_ROWS, None where the rows are the same.
+    """
+    if source_rows is None:
+        return x
+    return x.index_select(dim, source_rows)
+
+
+def repeat_rows(x: Tensor, rows: int, dim: int) -> Tensor:
+    """Every row of x, in dimension `dim`, as often one after the other as makes so many rows."""
+    if x.shape[dim] == rows:
+        return x
+    return x.repeat_interleave(rows // x.shape[dim], dim=dim)

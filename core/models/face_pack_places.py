@@ -1,0 +1,133 @@
+"""Whether the files of a face pack are there, in any of the layouts in which people have them."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+
+from ..errors import UnsupportedCheckpoint
+from ..names import among, ending, folded
+from . import onnx_file, packs
+from .elsewhere import move, target
+from .findings import DAMAGED, FOUND, MISPLACED, MISSING, RENAMED, Finding
+from .manifest import Model
+from .missing import nothing_there
+from .onnx_file import Kind
+from .searched_folders import Folders
+
+
+@dataclass(frozen=True)
+class PackFile:
+    """An .onnx file of any face pack. name: relative to its model folder, as the loader's menu has it."""
+
+    name: str
+    path: Path
+
+    @property
+    def pack(self) -> str:
+        return packs.pack_of(self.name)
+
+
+def examine_pack(model: Model, folders: Folders) -> Finding | None:
+    """The finding about a face pack; None where there is nothing of it."""
+    files = list(_pack_files(model, folders))
+    pack = _chosen(model, files, folders)
+    here = [file for file in files if file.pack == pack]
+    if here:
+        return _whole(model, here)
+    other = None
+    if _needs_a_detector_alone(model):
+        other = _with_detector(files)
+    if other and not model.chosen:
+        choose = f"If the workflow has a Load Face Embedder, choose {other.pack} in it."
+        return Finding(model.title, FOUND, (f"Only a detector is needed, and {other.path.parent} has one.", choose))
+    misplaced = _misplaced(model, files, folders)
+    if misplaced or not other:
+        return misplaced
+    instead = f"choose the face pack {other.pack}, which is there"
+    return nothing_there(replace(model, alternatives=(instead,)), folders)
+
+
+def _needs_a_detector_alone(model: Model) -> bool:
+    return len(model.files) == 1
+
+
+def _pack_files(model: Model, folders: Folders) -> Iterator[PackFile]:
+    for root in folders.get(model.key, ()):
+        for name, path in folders.listed(root):
+            if ending(name) == ".onnx" and os.path.isfile(path):
+                yield PackFile(packs.name_in(root, name), path)
+
+
+def _chosen(model: Model, files: Iterable[PackFile], folders: Folders) -> str | None:
+    """The pack that is there under the model's name, as Load Face Embedder finds it, which takes every spelling."""
+    known = list(dict.fromkeys(file.pack for file in files))
+    wanted = among(model.name, known) or model.name
+    return packs.chosen(wanted, known, folders.get(model.key, ()))
+
+
+def _whole(model: Model, here: list[PackFile]) -> Finding:
+    """What is to be said of the files that a pack has, which may be too few or damaged."""
+    kinds: set[str] = set()
+    for file in here:
+        try:
+            kinds.add(onnx_file.inspect(str(file.path)).kind.name.lower())
+        except UnsupportedCheckpoint as error:
+            return Finding(model.title, DAMAGED, (error.problem, error.advice), model)
+    lost = [file.part for file in model.files if file.part not in kinds]
+    folder = here[0].path.parent
+    if lost:
+        return Finding(model.title, MISSING, (f"{folder} has no {' and no '.join(lost)}.",), model)
+    if folder.parent.name.lower() == folder.name.lower():
+        nested = f"{folder}: nested twice, which Likeness reads and other packs may not."
+        return Finding(model.title, FOUND, (nested,))
+    return Finding(model.title, FOUND, (str(folder),))
+
+
+def _with_detector(files: Iterable[PackFile]) -> PackFile | None:
+    """The first of these files that finds faces."""
+    for file in files:
+        with contextlib.suppress(UnsupportedCheckpoint):
+            if onnx_file.inspect(str(file.path)).kind is Kind.DETECTOR:
+                return file
+    return None
+
+
+def _misplaced(model: Model, files: Iterable[PackFile], folders: Folders) -> Finding | None:
+    """The pack in another folder than its own: as the zip that it comes in, or unpacked."""
+    into = target(model, folders)
+    needed = {folded(PurePath(file.names[0]).name) for file in model.files}
+    for path in folders.everything():
+        if not os.path.isfile(path):
+            continue  # a link that leads nowhere
+        if folded(path.name) == f"{folded(model.name)}.zip":
+            return Finding(model.title, MISPLACED, (f"{path} is not unpacked: unpack it into {into}.",))
+        if folded(path.name) in needed and folded(path.parent.name) == folded(model.name):
+            return Finding(model.title, MISPLACED, (move(path.parent, into),))
+    return _under_another_name(model, files, folders)
+
+
+def _under_another_name(model: Model, files: Iterable[PackFile], folders: Folders) -> Finding | None:
+    """A folder of any name that holds all files of the pack, as browsers name a second download antelopev2 (1)."""
+    pack_of_folder = {file.path.parent: file.pack for file in files}
+    for folder in _folders_with_all(model, folders):
+        pack = pack_of_folder.get(folder)
+        if pack is None:
+            return Finding(model.title, MISPLACED, (move(folder, target(model, folders)),))
+        return Finding(model.title, RENAMED, (f"{folder}: choose {pack} in Load Face Embedder.",))
+    return None
+
+
+def _folders_with_all(model: Model, folders: Folders) -> Iterator[Path]:
+    """Every folder with a file for each of the pack's, of its published name and length."""
+    lengths = {folded(PurePath(file.names[0]).name): file for file in model.files}
+    found: dict[Path, set[str]] = {}
+    for path in folders.everything():
+        name = folded(path.name)
+        # Other networks have the same names: glintr100.onnx is one of AuraFace's files too.
+        if name in lengths and os.path.isfile(path) and lengths[name].fits(path.stat().st_size):
+            found.setdefault(path.parent, set()).add(name)
+    for folder, names in found.items():
+        if len(names) == len(lengths):
+            yield folder

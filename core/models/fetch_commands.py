@@ -1,0 +1,43 @@
+"""The commands that download a model, for a shell or PowerShell."""
+
+import os
+import sys
+
+from . import packs
+from .elsewhere import home
+from .manifest import File, Model
+from .searched_folders import Folders
+
+WINDOWS = "nt"
+
+
+def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool = True) -> tuple[str, ...]:
+    """The commands. system: as os.name. resume: go on with what is there, instead of beginning anew."""
+    folder = home(model, folders)
+    file, *others = model.fetched
+    if others:
+        repository = f'hf download {model.repository} --local-dir "{folder / model.name}" --include'
+        return tuple(f'{repository} "{_pattern(model, part)}"' for part in model.fetched)
+    into = folder / file.names[0]
+    if model.archive:
+        # Beside the folder that it is unpacked into.
+        place = packs.folder_for(model.name, folders.get(model.key) or [str(folder)])
+        into = place.with_name(f"{place.name}.zip")
+    # PowerShell has another command of the name curl.
+    curl = "curl.exe" if system == WINDOWS else "curl"
+    options = "-fL -C -" if resume else "-fL"
+    fetch = f'{curl} {options} --create-dirs -o "{into}" {model.url_of(file, file.names[0])}'
+    if not model.archive:
+        return (fetch,)
+    # Without a call operator PowerShell takes a quoted path for a text.
+    call = "& " if system == WINDOWS else ""
+    unpack = f'{call}"{sys.executable}" -m zipfile -e "{into}" "{into.with_suffix("")}"'
+    return (fetch, unpack)
+
+
+def _pattern(model: Model, file: File) -> str:
+    """What hf is asked for: the file, or that of any ending where one of several does."""
+    name = file.names[0].removeprefix(f"{model.name}/")
+    if len(file.names) > 1:
+        return f"{name.split('.')[0]}.*"
+    return name

@@ -1,0 +1,146 @@
+"""What people of a group do: where arms and legs go, and how near neighbours stand.
+
+Lengths are in heads, of poses from the nose, y down, see bodies.py. Right and left are the person's own, x grows
+outwards on both sides. Lengths of limbs are what the camera sees of them: at most those of bodies.STANDING, less where
+a limb points to the camera or away from it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..people import Point
+from .bodies import KNEELING, SEATED, STANDING, Posture
+
+
+class Reach(NamedTuple):
+    """Where an elbow or a wrist is, and the share of the way to the neighbour on this side that is added to it."""
+
+    x: float
+    y: float
+    to_neighbour: float = 0.0
+
+
+class Arm(NamedTuple):
+    """An arm; a wrist of None is hidden from the camera."""
+
+    elbow: Reach
+    wrist: Reach | None
+
+
+class Arms(NamedTuple):
+    """Both arms; None is as the posture has it."""
+
+    left: Arm | None
+    right: Arm | None
+
+
+class Holding(NamedTuple):
+    """The arms of two neighbours who hold each other: of the one nearer the middle of the row, and of the other."""
+
+    nearer: Arm
+    other: Arm
+
+
+class Sides(NamedTuple):
+    """A person's left side and right side."""
+
+    left: Posture
+    right: Posture
+
+
+class Distance(NamedTuple):
+    """Of neighbours, nose to nose."""
+
+    least: float
+    most: float
+
+
+_AS_POSTURE = Arms(None, None)
+_USUAL = Distance(1.6, 2.1)
+_CLEAR = 0.03  # left free between a raised arm and the middle between two people
+
+# A posture is eight joints of a side: eye, ear, shoulder; elbow, wrist; hip, knee, ankle (bodies.Posture).
+_TRUNK = slice(0, 3)
+_LEGS = slice(5, 8)
+_CHAIR: Posture = (*SEATED[:3], (0.78, 1.92), *SEATED[4:])
+_FLOOR: Posture = (*STANDING[:3], (0.79, 1.90), (0.60, 2.78), (0.40, 2.78), (0.74, 3.20), (-0.16, 3.38))
+_KNEE_UP: Posture = (*STANDING[:3], (0.79, 1.92), (0.54, 2.88), (0.40, 2.80), (0.52, 3.16), (0.50, 4.76))
+_KNEE_DOWN: Posture = (*STANDING[:3], (0.79, 1.94), (0.60, 2.86), (0.38, 2.84), (0.44, 4.64), None)
+_STRIDE: Posture = (*STANDING[:3], (0.79, 1.92), (0.74, 2.76), (0.36, 2.85), (0.30, 4.70), (0.22, 6.44))
+_PUSH: Posture = (*STANDING[:3], (0.79, 1.86), (0.60, 2.52), (0.36, 2.85), (0.34, 4.62), (0.30, 5.86))
+
+
+@dataclass(frozen=True)
+class Action:
+    """What everybody of a group does.
+
+    framing: the closest one that shows it.
+    rows: how people stand or sit, the front row first; a row further back than these does as the last.
+    arms: instead of those of `rows`. Whoever stands left of the middle does it mirrored.
+    before: the arms of those who have faces behind them, None if these are `arms` too.
+    holding: instead of `arms` on a side on which a neighbour stands.
+    beside: how near neighbours stand.
+    """
+
+    framing: str = "full"
+    rows: tuple[Sides, ...] = (Sides(KNEELING, KNEELING), Sides(SEATED, SEATED), Sides(STANDING, STANDING))
+    arms: Arms = _AS_POSTURE
+    before: Arms | None = None
+    holding: Holding | None = None
+    beside: Distance = _USUAL
+
+    def side(self, posture: Posture, arm: Arm | None, neighbour: Point | None, nearer: bool) -> Posture:
+        """The posture of one side of a person, with the arm of this action.
+
+        The arm stays on its half of the way to the neighbour unless it holds that neighbour.
+        neighbour: from the nose to that of the neighbour on this side, x outwards, None where nobody stands; nearer:
+        whether the person is nearer the middle of the row than the neighbour.
+        """
+        if self.holding and neighbour:
+            holding_arm = self.holding.nearer if nearer else self.holding.other
+            joints = [_towards(reach, neighbour) for reach in holding_arm]
+        elif arm is None:
+            return posture
+        else:
+            way = neighbour[0] if neighbour else self.beside.most
+            joints = [_within(reach, way / 2 - _CLEAR) for reach in arm]
+        return (*posture[_TRUNK], *joints, *posture[_LEGS])
+
+
+def _towards(reach: Reach | None, neighbour: Point) -> Point | None:
+    """A joint of an arm that holds the neighbour at this offset."""
+    if reach is None:
+        return None
+    return (reach.x + reach.to_neighbour * neighbour[0], reach.y + reach.to_neighbour * neighbour[1])
+
+
+def _within(reach: Reach | None, half: float) -> Point | None:
+    """A joint of an arm that does not cross the middle between two people, `half` away."""
+    if reach is None:
+        return None
+    return (min(reach.x, half), reach.y)
+
+
+GROUP_PHOTO = "group photo"
+_RAISED = Arm(Reach(0.86, -0.22), Reach(0.82, -1.16))
+_BENT = Arm(Reach(0.88, 0.85), Reach(0.84, -0.10))
+_WAVING = Arm(Reach(0.90, 1.24), Reach(0.92, 0.24))
+_UPPER_CROSSED = Arm(Reach(0.78, 1.72), Reach(-0.20, 1.50))
+_LOWER_CROSSED = Arm(Reach(0.78, 1.75), Reach(-0.22, 1.70))
+# Around the neck, the hand on the far shoulder; the other's arm behind the back.
+_AROUND = Arm(Reach(-0.25, 0.44, 1.0), Reach(0.60, 0.80, 1.0))
+_BEHIND = Arm(Reach(-0.04, 1.80, 0.5), None)
+_HAND_IN_HAND = Arm(Reach(-0.10, 1.95, 0.5), Reach(-0.03, 2.84, 0.5))
+
+ACTIONS: Mapping[str, Action] = {
+    GROUP_PHOTO: Action("bust"),
+    "arms around shoulders": Action("bust", holding=Holding(_AROUND, _BEHIND), beside=Distance(1.6, 1.8)),
+    "holding hands": Action("half", holding=Holding(_HAND_IN_HAND, _HAND_IN_HAND)),
+    "hands up": Action("bust", arms=Arms(_RAISED, _RAISED), before=Arms(_BENT, _BENT)),
+    "waving": Action("bust", arms=Arms(_WAVING, None)),
+    "arms crossed": Action("half", arms=Arms(_UPPER_CROSSED, _LOWER_CROSSED)),
+    "walking": Action(rows=(Sides(_STRIDE, _PUSH),)),
+    "sitting": Action("half", rows=(Sides(_FLOOR, _FLOOR), Sides(_CHAIR, _CHAIR))),
+    "kneeling": Action(rows=(Sides(KNEELING, KNEELING), Sides(_KNEE_UP, _KNEE_DOWN))),
+}

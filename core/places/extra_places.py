@@ -1,0 +1,176 @@
+"""More places in a layout, for people who are not in the picture that it was made of."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from .. import geometry
+from ..errors import BadLayout, counted
+from ..geometry import area, shared
+from ..people import Box, Layout, Point
+from . import bodies
+from .layouts import facing, head_of
+
+AT_POINT = "at x, y"
+SIDES = ("free place", "left end", "right end", AT_POINT)
+
+# Around the nose, in heads: crown and ears; shoulders down to the belly.
+_HEAD: Box = (-0.42, -0.78, 0.42, 0.38)
+_TRUNK: Box = (-0.80, 0.45, 0.80, 2.10)
+_BESIDE = 1.8  # shoulder to shoulder as people stand for a photo, nose to nose, in heads
+_STEP = 0.25  # between the places that are tried, in heads
+_LEAST_STEP = 8.0  # the same in pixels
+_MOST_STEPS = 128  # along the longer side: with small faces on a large canvas a finer grid would only take its time
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """Where a head is or may be. head: crown to chin, px. number: of the place, 0 for one that is tried."""
+
+    nose: Point
+    head: float
+    number: int = 0
+
+    def around(self, box: Box) -> Box:
+        """A box around the nose, in heads, as one in pixels of the canvas."""
+        return geometry.Fit(self.head, self.head, *self.nose).box(box)
+
+
+def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, count: int = 1) -> Layout:
+    """The layout with more places, the last ones, of people who look into the camera.
+
+    where: one of SIDES. nose: px, of the first person with AT_POINT, whom the others join in free places. face_size:
+    height of the face boxes, px, 0 for as large as the faces around. body: one of bodies.BODIES. The heads are on the
+    canvas and cover no other head, nor an ID patch another.
+    Raises BadLayout where there is no room.
+    """
+    head = face_size / bodies.FACE_HEIGHT
+    extended = layout
+    for added in range(count):
+        others = _spots_of(extended)
+        if where == AT_POINT and added == 0:
+            spot = _at_point(nose, head, others, extended)
+        else:
+            spot = _best_free(where, head, others, extended)
+        if spot is None:
+            raise _no_room(layout, where, head or _head_in_middle(others, layout), added, count)
+        slot = facing(spot.nose, spot.head, body, (layout.width, layout.height))
+        extended = replace(extended, slots=(*extended.slots, slot))
+    return extended
+
+
+def _spots_of(layout: Layout) -> list[_Spot]:
+    """Where the heads of a layout are, those whose size is known."""
+    spots: list[_Spot] = []
+    for number, slot in enumerate(layout.slots, 1):
+        head = head_of(slot)
+        if head:
+            spots.append(_Spot(slot.center, head, number))
+    return spots
+
+
+def _at_point(nose: Point, head: float, others: Sequence[_Spot], layout: Layout) -> _Spot:
+    """The spot at this point. head: px, 0 for as large as the others. Raises BadLayout where nobody can stand."""
+    spot = _Spot(nose, head or _head_at(nose, others, layout))
+    why = _why_not(spot, others, layout)
+    if why:
+        raise BadLayout(
+            f"No person can be added at ({round(nose[0])}, {round(nose[1])}): {why}.",
+            "Choose another more_x and more_y (of the nose), a smaller more_face_size, a larger picture or another "
+            "more_where.",
+        )
+    return spot
+
+
+def _best_free(where: str, head: float, others: Sequence[_Spot], layout: Layout) -> _Spot | None:
+    """The free spot that suits a group photo best; None where there is no room."""
+    free = [spot for spot in _candidates(where, head, others, layout) if not _why_not(spot, others, layout)]
+    return min(free, key=lambda spot: _cost(spot, others, layout), default=None)
+
+
+def _no_room(layout: Layout, where: str, head: float, added: int, count: int) -> BadLayout:
+    """head: of one more face, px. added: how many of `count` have found room."""
+    face = head * bodies.FACE_HEIGHT
+    people = counted(len(layout.slots), "person", "people")
+    return BadLayout(
+        f"There is room for {counted(added, 'face')} of about {face:.0f} px, not for {count}, with "
+        f"more_where = {where}: the canvas is {layout.width}x{layout.height} px and shows {people}.",
+        "Choose fewer more_places, another more_where, a larger picture or a smaller more_face_size.",
+    )
+
+
+def _head_at(point: Point, others: Sequence[_Spot], layout: Layout) -> float:
+    """As large as the heads around: near ones count more. A sixth of the canvas where nobody's size is known."""
+    if not others:
+        return min(layout.width, layout.height) / 6
+    weights = [1 / max(math.dist(point, other.nose), other.head) ** 2 for other in others]
+    weighted = [weight * other.head for weight, other in zip(weights, others, strict=True)]
+    return sum(weighted) / sum(weights)
+
+
+def _head_in_middle(others: Sequence[_Spot], layout: Layout) -> float:
+    return _head_at((layout.width / 2, layout.height / 2), others, layout)
+
+
+def _candidates(where: str, head: float, others: Sequence[_Spot], layout: Layout) -> Iterator[_Spot]:
+    """Spots on a grid around the rows in which the others stand, or at one end of them. head: px, 0 for as large as
+    the others."""
+    usual_head = head or _head_in_middle(others, layout)
+    step = max(_LEAST_STEP, _STEP * usual_head, max(layout.width, layout.height) / _MOST_STEPS)
+    noses = [other.nose for other in others]
+    if not noses:
+        noses = [(layout.width / 2, layout.height * 0.4)]
+    left = 0.0
+    right = float(layout.width)
+    if where == "left end":
+        right = min(x for x, _ in noses)
+    if where == "right end":
+        left = max(x for x, _ in noses)
+    top = min(y for _, y in noses) - 1.5 * usual_head
+    bottom = max(y for _, y in noses) + usual_head
+    for row in _steps(top, bottom, step, layout.height):
+        for column in _steps(left, right, step, layout.width):
+            nose = (left + column * step, top + row * step)
+            yield _Spot(nose, head or _head_at(nose, others, layout))
+
+
+def _steps(first: float, last: float, step: float, side: int) -> range:
+    """Numbers of the steps from `first` to `last` that are on the canvas: places far off it would take minutes."""
+    return range(max(0, math.ceil(-first / step)), math.floor((min(last, side) - first) / step) + 1)
+
+
+def _why_not(spot: _Spot, others: Sequence[_Spot], layout: Layout) -> str:
+    """Why nobody can stand there, "" where somebody can."""
+    box = spot.around(_HEAD)
+    if shared(box, (0, 0, layout.width, layout.height)) < area(box):
+        face = f"a face of {spot.head * bodies.FACE_HEIGHT:.0f} px"
+        return f"with {face} head and hair would not be whole on the canvas of {layout.width}x{layout.height} px"
+    for other in others:
+        if shared(box, other.around(_HEAD)):
+            return f"the head would cover that of place {other.number}"
+    patch = geometry.patch_rect(spot.nose)
+    for number, slot in enumerate(layout.slots, 1):
+        if geometry.overlaps([patch, geometry.patch_rect(slot.center)]):
+            return f"the nose of place {number} is less than {geometry.PATCH} px away, so their ID patches would mix"
+    return ""
+
+
+def _cost(spot: _Spot, others: Sequence[_Spot], layout: Layout) -> float:
+    """How little a spot suits a group photo: hidden behind others or cut off, away from them, out of their row."""
+    face = spot.around(_HEAD)
+    trunk = spot.around(_TRUNK)
+    on_canvas = shared(trunk, (0, 0, layout.width, layout.height)) / area(trunk)  # share of the trunk, 0..1
+    if not others:
+        return 1 - on_canvas
+    hidden_area = 0.0
+    covered_face = 0.0  # share of the face that others' trunks stand behind, summed over them
+    for other in others:
+        hidden_area += shared(trunk, other.around(_HEAD))
+        hidden_area += shared(trunk, other.around(_TRUNK))
+        covered_face += shared(face, other.around(_TRUNK)) / area(face)
+    hidden = hidden_area / area(trunk)
+    nearest = min(others, key=lambda other: math.dist(spot.nose, other.nose))
+    across = abs(spot.nose[0] - nearest.nose[0]) / spot.head
+    up = abs(spot.nose[1] - nearest.nose[1]) / spot.head
+    apart = max(0.0, math.hypot(across, up) - _BESIDE)
+    return (1 - on_canvas) + hidden + 4 * covered_face + 0.5 * apart + 0.4 * up

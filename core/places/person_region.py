@@ -1,0 +1,228 @@
+"""The region of one person of a placed cast: from their place, or from the masks of a detector.
+
+A region is a tensor (height, width) of the canvas, float32, 0..1: how much a pixel belongs to the person.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from ..errors import BadCast, BadSize, LikenessError, counted, listed
+from ..inputs import OTHER_WORDS
+from ..people import Box, Layout, PlacedCast, Slot
+from ..pictures import as_masks
+from .shapes import body_region, box_region, widened
+
+Extent = Literal["body", "face"]
+EXTENTS: tuple[Extent, ...] = get_args(Extent)
+ALL_PEOPLE = 0
+"""Instead of the number of a person."""
+_HAIR = 0.3  # how far hair and ears reach beyond a face box, in face sizes
+_IN_PLACE = 0.3  # the least share of a mask, or of a place, that says the two belong together
+
+
+class BadRegion(LikenessError):
+    """A part of the picture that cannot belong to one person."""
+
+    def __init__(self, who: str, why: str, advice: str = "") -> None:
+        super().__init__(
+            f"The region of {who} cannot be used: {why}.",
+            advice or "Give every person a place of their own in Place Cast, or connect one mask per person.",
+        )
+
+
+@dataclass(frozen=True)
+class RegionShape:
+    """What of a person's place their region is.
+
+    extent: "body" is the place's own mask as it is, else skeleton, torso and face; "face" is the face box.
+    margin: how far the region reaches beyond that, from 0, in widths of the face box; a face box is widened in its
+    own width and height. feather: width of the soft edge in px, from 0.
+    """
+
+    extent: Extent
+    margin: float
+    feather: float = 0
+
+
+def of_person(cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
+    """(H, W) float32 0..1: the region of one person, counted from 1, or of ALL_PEOPLE together.
+
+    The faces of others are left out. staying: places of people who are in the picture already and stay as they are:
+    their heads are left out, and from what is not the person's face their bodies.
+    Raises BadCast for a number that no person has, and BadRegion for a place without what is needed, and for a region
+    that lies off the canvas or under other people's faces.
+    """
+    people = _people_of_number(cast, number)
+    if number == ALL_PEOPLE:
+        regions = [of_person(cast, person + 1, shape, staying) for person in people]
+        return torch.stack(regions).amax(0)  # (people, H, W) -> (H, W)
+    person = cast.people[people[0]]
+    name = person.identity.name
+    slot = person.slot
+    if shape.extent == "body" and slot and slot.mask is not None:
+        if not slot.mask.any():
+            raise BadRegion(name, "the mask of its place is empty")
+        return slot.mask.float().clone()
+    slot = require_box(slot, name)
+    if shape.extent == "body" and slot.pose is None:
+        advice = "Set body to half in the node that made this place (a layout node), or extent to face."
+        raise BadRegion(name, "its place has neither a skeleton nor a mask", advice)
+    region = of_slot(slot, cast, shape, staying)
+    if not region.any():
+        raise BadRegion(name, "it lies off the canvas", "Use a larger canvas, or fit = pad in the layout node.")
+    others = [other.slot for other in cast.people if other is not person and other.weight > 0]
+    region = _without_faces(region, [slot for slot in others if slot], staying, shape.feather)
+    if not region.any():
+        raise BadRegion(name, "the faces of others cover it", "Move the two apart in the layout, or raise margin.")
+    return region
+
+
+def _without_faces(region: Tensor, others: Sequence[Slot], staying: Sequence[Slot], feather: float) -> Tensor:
+    """The region without the face boxes of others, and without the heads of people who stay as they are."""
+    height, width = region.shape
+    for slot in others:
+        if slot.box:
+            region = torch.minimum(region, 1 - box_region(slot.box, width, height, 0.0))
+    for slot in staying:
+        if slot.box:
+            head = widened(slot.box, _HAIR)
+            region = torch.minimum(region, 1 - box_region(head, width, height, feather))
+    return region
+
+
+def of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
+    """(H, W) 0..1: a place's own mask, else what lies around its face box and its skeleton; zeros without either.
+
+    The bodies of `staying` are left out of what lies around the skeleton.
+    """
+    if slot is not None and shape.extent == "body" and slot.mask is not None:
+        return slot.mask.float()
+    if slot is None or slot.box is None:
+        return torch.zeros(cast.height, cast.width)
+    face = box_region(widened(slot.box, shape.margin), cast.width, cast.height, shape.feather)
+    if shape.extent == "face" or slot.pose is None:
+        return face
+    reach = shape.margin * _width_of(slot.box)
+    body = body_region(slot.pose, reach, cast.width, cast.height, shape.feather)
+    for other in staying:
+        if other.pose is not None and other.box is not None:
+            reach = _HAIR * _width_of(other.box)
+            other_body = body_region(other.pose, reach, cast.width, cast.height, shape.feather)
+            body = torch.minimum(body, 1 - other_body)
+    return torch.maximum(face, body)
+
+
+def require_box(slot: Slot | None, name: str) -> Slot:
+    """The place. Raises BadRegion, with the name of the person who stands there, unless it has a face box."""
+    if slot is None or slot.box is None:
+        advice = "Use a layout whose places have faces, or masks (Layout from Picture)."
+        raise BadRegion(name, "its place has neither a face box nor a mask", advice)
+    return slot
+
+
+def _width_of(box: Box) -> float:
+    return box[2] - box[0]
+
+
+def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
+    """Who is meant by a number, as indices into the people of a cast.
+
+    The number is that of a person, from 1. ALL_PEOPLE are those of weight above 0, or everybody where there is none.
+    Raises BadCast for a number that no person has.
+    """
+    if number == ALL_PEOPLE and cast.people:
+        present = [index for index, person in enumerate(cast.people) if person.weight > 0]
+        return present or list(range(len(cast.people)))
+    if not 0 < number <= len(cast.people):
+        numbered = [f"{index} {person.identity.name}" for index, person in enumerate(cast.people, 1)]
+        people = listed(numbered, "no people")
+        advice = "Set person to one of these numbers. People whom Place Cast has left out are not counted."
+        raise BadCast(f"There is no person {number} in the cast; those with a place are {people}.", advice)
+    return [number - 1]
+
+
+@dataclass(frozen=True)
+class PersonMask:
+    """Masks of a detector that belong to one person, together: (H, W) 0..1 of the size of the canvas.
+
+    notes: which masks were taken, counted from 1, and whether they had another size.
+    """
+
+    region: Tensor
+    notes: list[str]
+
+
+def from_masks(
+    masks: Tensor, cast: PlacedCast, number: int, shape: RegionShape, staying: Sequence[Slot] = ()
+) -> PersonMask:
+    """The masks of a MASK batch that belong to one person of a placed cast, counted from 1, or to ALL_PEOPLE.
+
+    masks: (masks, h, w), one per thing or person, as a detector gives them. They are stretched over the canvas, and
+    are taken as they are: no soft edge, no head is left out. Each mask belongs to the person in whose place most of it
+    lies, or whose place it covers most; it may belong to somebody of `staying` instead.
+    Raises BadCast for a number that no person has, and BadRegion where no mask lies in the place.
+    """
+    people = _people_of_number(cast, number)
+    who = listed([cast.people[person].identity.name for person in people])
+    size = (cast.height, cast.width)
+    fitted = functional.interpolate(as_masks(masks)[:, None], size=size, mode="nearest")[:, 0]  # (masks, H, W)
+    if not fitted.any():
+        raise BadRegion(who, "the masks are all zero", OTHER_WORDS)
+    slots = [*(person.slot for person in cast.people), *staying]
+    places = [of_slot(slot, cast, RegionShape(shape.extent, shape.margin)) for slot in slots]
+    shares = _shares_in_common(places, fitted)  # (places, masks)
+    best, owners = shares.max(0)  # (masks,) each
+    outside = [mask for mask in range(len(fitted)) if best[mask] < _IN_PLACE]
+    used = [mask for mask in range(len(fitted)) if int(owners[mask]) in people and best[mask] >= _IN_PLACE]
+    if not used:
+        raise _no_mask(who, len(fitted), float(shares[people].max()))
+    note = f"Of {counted(len(fitted), 'mask')} taken: {_counted_from_1(used)}"
+    if outside:
+        note += f"; outside all places: {_counted_from_1(outside)}"
+    notes = [note]
+    if tuple(masks.shape[-2:]) != size:
+        mask_size = f"{masks.shape[-1]}x{masks.shape[-2]} px"
+        canvas = f"{cast.width}x{cast.height} px"
+        notes.append(f"The masks are {mask_size} and the layout {canvas}: they are stretched over it.")
+    return PersonMask(fitted[used].amax(0), notes)
+
+
+def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
+    """(places, masks) 0..1: how much of the smaller of the two, a place or a mask, lies in the other.
+
+    places: (H, W) each. masks: (masks, H, W).
+    """
+    common = torch.stack([torch.minimum(masks, place).sum((1, 2)) for place in places])  # (places, masks)
+    place_sizes = torch.stack(list(places)).sum((1, 2))[:, None]  # (places, 1)
+    mask_sizes = masks.sum((1, 2))  # (masks,)
+    return common / torch.minimum(mask_sizes, place_sizes).clamp(min=1e-6)
+
+
+def _no_mask(who: str, masks: int, nearest: float) -> BadRegion:
+    """nearest: the largest share of a mask that lies in the place, 0..1."""
+    why = f"of {counted(masks, 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
+    if nearest >= _IN_PLACE:
+        why += ", and it is in another place no less"
+    return BadRegion(who, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
+
+
+def _counted_from_1(indices: Sequence[int]) -> str:
+    return listed([index + 1 for index in indices])
+
+
+def free_slots(cast: PlacedCast, layout: Layout) -> tuple[Slot, ...]:
+    """The places of a layout in which nobody of weight above 0 of a placed cast stands.
+
+    Raises BadSize for a layout of another canvas.
+    """
+    size = (layout.width, layout.height)
+    if size != (cast.width, cast.height):
+        expected = f"the cast's canvas is {cast.width}x{cast.height} px"
+        raise BadSize("The layout of those who stay", size, expected, "Connect the layout that Place Cast has.")
+    taken = {person.place for person in cast.people if person.weight > 0}
+    return tuple(slot for number, slot in enumerate(layout.slots, 1) if number not in taken)

@@ -1,0 +1,147 @@
+"""POSE_KEYPOINT, the OpenPose dictionaries that pose nodes of ComfyUI exchange: read, and brought to COCO order."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from ..errors import LikenessError, counted
+from ..geometry import FAR
+from ..people import Joint, Pose
+
+# OpenPose: nose, neck, right arm, left arm, right leg, left leg, right eye, left eye, right ear, left ear.
+_COCO_FROM_OPENPOSE = (0, 15, 14, 17, 16, 5, 2, 6, 3, 7, 4, 11, 8, 12, 9, 13, 10)
+NECK = 1
+"""Index of the neck in OpenPose's joints; a COCO pose has none."""
+_JOINTS = 18
+WIDEST = FAR / 10
+"""Pixels. A joint beyond it is a mistake; what is built around the others, such as a face box, stays below FAR."""
+_LOST = (-1.0, -1.0)
+"""Where SDPose puts a joint that it has not found, or that it sees left of its person's box: this one with the
+confidence of a joint that is there."""
+_UNSEEN: Joint = (0.0, 0.0, 0.0)
+_RELATIVE = 2
+"""The largest coordinate of a pose in parts of the canvas: people in pixels are never within two of the corner."""
+
+
+class BadPoses(LikenessError):
+    """A POSE_KEYPOINT that no layout can be made of."""
+
+    def __init__(self, why: str, advice: str = "Use the 18-point body of DWPose, OpenPose or SDPose nodes.") -> None:
+        super().__init__(f"The pose input cannot be used: {why}.", advice)
+
+
+@dataclass(frozen=True)
+class OpenPoses:
+    """The people of one POSE_KEYPOINT, 18 OpenPose joints each, in pixels of a picture of this size."""
+
+    people: list[list[Joint]]
+    width: int
+    height: int
+
+
+def read(pose_keypoint: object) -> OpenPoses:
+    """The people of a POSE_KEYPOINT of one picture.
+
+    That is a list of one dictionary `{people: [{pose_keypoints_2d: [x, y, confidence] * 18}], canvas_width,
+    canvas_height}`, coordinates in pixels or in parts of the canvas (0..1).
+    Raises BadPoses for several pictures, for nobody, and for something else.
+    """
+    frame = _one_frame(pose_keypoint)
+    people = _people_of(frame)
+    width, height = _size_of(frame)
+    poses: list[list[Joint]] = []
+    for number, person in enumerate(people, 1):
+        joints = _joints(number, person.get("pose_keypoints_2d"))
+        if joints:
+            poses.append(joints)
+    visible = [joint for joints in poses for joint in joints if joint[2] > 0]
+    if not visible:
+        raise BadPoses("it shows no person", "Use a picture in which the pose node finds people.")
+    if all(abs(x) <= _RELATIVE and abs(y) <= _RELATIVE for x, y, _ in visible):
+        poses = [_in_pixels(joints, width, height) for joints in poses]
+    return OpenPoses(poses, width, height)
+
+
+def coco(joints: Sequence[Joint]) -> Pose:
+    """Seventeen COCO joints of eighteen OpenPose ones, without the neck."""
+    return tuple(joints[index] for index in _COCO_FROM_OPENPOSE)
+
+
+def dictionaries(items: object) -> Sequence[Mapping[str, Any]] | None:
+    """A list of dictionaries, as other nodes hand them over; None for something else."""
+    if not isinstance(items, (list, tuple)):
+        return None
+    entries = cast("Sequence[Any]", items)
+    if not all(isinstance(entry, Mapping) for entry in entries):
+        return None
+    return entries
+
+
+def near(joint: Joint) -> Joint:
+    """The joint, or one that is not seen where it is further away than any picture is wide."""
+    x, y, confidence = joint
+    if not (abs(x) <= WIDEST and abs(y) <= WIDEST and math.isfinite(confidence)):  # NaN is not within anything
+        return _UNSEEN
+    return (x, y, max(0.0, min(1.0, confidence)))
+
+
+def _one_frame(pose_keypoint: object) -> Mapping[str, Any]:
+    """The dictionary of the only picture, empty where there is none. Raises BadPoses for several pictures."""
+    frames = cast("Sequence[Any]", pose_keypoint if isinstance(pose_keypoint, (list, tuple)) else [pose_keypoint])
+    if len(frames) > 1:
+        raise BadPoses(f"it holds {len(frames)} pictures, a layout is made of one", "Give the pose node one picture.")
+    entries = dictionaries(frames)
+    return entries[0] if entries else {}
+
+
+def _people_of(frame: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """A dictionary for each person. Raises BadPoses where there is no list of them."""
+    if "people" in frame and frame["people"] is None:
+        return []  # some nodes write so that nobody is in the picture
+    people = dictionaries(frame.get("people"))
+    if people is None:
+        advice = "Connect POSE_KEYPOINT of a DWPose, OpenPose or SDPose node; animal poses have no places for faces."
+        raise BadPoses("it is no list of OpenPose dictionaries with a list of people in it", advice)
+    return people
+
+
+def _size_of(frame: Mapping[str, Any]) -> tuple[int, int]:
+    """Width and height in pixels. Raises BadPoses for what is no size."""
+    for key in ("canvas_width", "canvas_height"):
+        side = frame.get(key)
+        if not isinstance(side, (int, float)) or not 1 <= side <= WIDEST:
+            raise BadPoses(f"its {key} is {side!r}", "A pose picture needs its width and height in pixels.")
+    return int(frame["canvas_width"]), int(frame["canvas_height"])
+
+
+def _joints(person: int, numbers: Any) -> list[Joint]:
+    """The joints of a flat [x, y, confidence, ...] or of a list of triples; empty where nothing is given.
+
+    Raises BadPoses, with the number of the person, for something else.
+    """
+    if numbers is None:
+        numbers = []
+    try:
+        flat: list[float] = np.asarray(numbers, dtype=np.float64).ravel().tolist()
+    except (TypeError, ValueError, OverflowError) as cause:
+        raise BadPoses(f"person {person} holds something else than numbers") from cause
+    if flat and len(flat) != 3 * _JOINTS:
+        has = counted(len(flat), "number")
+        raise BadPoses(f"person {person} has {has} instead of {3 * _JOINTS} (18 OpenPose points)")
+    joints = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+    return [near(_not_lost(joint)) for joint in joints]
+
+
+def _not_lost(joint: Joint) -> Joint:
+    """The joint, or one that is not seen where SDPose has lost it."""
+    if joint[:2] == _LOST:
+        return (*_LOST, 0.0)
+    return joint
+
+
+def _in_pixels(joints: Sequence[Joint], width: int, height: int) -> list[Joint]:
+    """Joints in parts of the canvas as joints in pixels."""
+    return [(x * width, y * height, confidence) for x, y, confidence in joints]

@@ -1,0 +1,84 @@
+"""Shapes of regions: boxes and bodies on a canvas, with a soft edge. Values are 0..1, lengths pixels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ..people import Box, Point, Pose
+from .bodies import openpose, seen_limbs, torso
+
+_SHORTEST = 1e-6
+"""Instead of a length of 0, by which nothing can be divided."""
+
+
+def widened(box: Box, margin: float) -> Box:
+    """The box with `margin` times its width added on the left and on the right, and its height above and below."""
+    x0, y0, x1, y1 = box
+    beside = (x1 - x0) * margin
+    above = (y1 - y0) * margin
+    return (x0 - beside, y0 - above, x1 + beside, y1 + above)
+
+
+def box_region(box: Box, width: int, height: int, feather: float) -> Tensor:
+    """(height, width): 1 inside the box, falling to 0 over `feather` px outside of it, at the centres of pixels."""
+    x0, y0, x1, y1 = box
+    x = torch.arange(width) + 0.5  # (width,)
+    y = torch.arange(height) + 0.5  # (height,)
+    across = soft_edge(torch.maximum(x0 - x, x - x1), feather)
+    down = soft_edge(torch.maximum(y0 - y, y - y1), feather)
+    return down[:, None] * across  # (height, 1) * (width,) -> (height, width)
+
+
+def body_region(pose: Pose, reach: float, width: int, height: int, feather: float) -> Tensor:
+    """(height, width): 1 in the torso and up to `reach` px from it and from the limbs, falling to 0 over `feather` px.
+
+    Limbs are the lines between joints that are seen. The torso is filled also where no limb crosses it.
+    """
+    joints = openpose(pose)
+    corners = torso(pose)
+    segments = [(joints[start][:2], joints[end][:2]) for _, start, end in seen_limbs(joints)]
+    segments += zip(corners, (*corners[1:], *corners[:1]), strict=True)
+    distance = torch.full((height, width), float("inf"))
+    # What lies further from a segment than the soft edge ends is 0 anyway: only the rest is computed.
+    far = reach + feather + 1
+    for start, end in segments:
+        rows = _near(start[1], end[1], far, height)
+        columns = _near(start[0], end[0], far, width)
+        window = distance[rows, columns]  # a view: what is written here stands in `distance`
+        window.copy_(torch.minimum(window, _distance_to_segment(rows, columns, start, end)))
+    distance[_filled(corners, width, height)] = 0
+    return soft_edge(distance - reach, feather)
+
+
+def soft_edge(outside: Tensor, feather: float) -> Tensor:
+    """1 inside, falling to 0 over `feather` px. outside: distance from the edge in px, negative inside, any shape."""
+    return (1 - outside.clamp(min=0) / max(feather, _SHORTEST)).clamp(min=0)
+
+
+def _near(start: float, end: float, far: float, side: int) -> slice:
+    """The pixels of an axis of `side` pixels that are at most `far` from the part between two coordinates."""
+    first = int(min(start, end) - far)
+    last = int(max(start, end) + far + 1)
+    return slice(max(0, min(side, first)), max(0, min(side, last)))
+
+
+def _distance_to_segment(rows: slice, columns: slice, start: Point, end: Point) -> Tensor:
+    """(rows, columns): the distance in px of the centre of each of these pixels from a line between two points."""
+    x = torch.arange(columns.start, columns.stop) + 0.5 - start[0]  # (columns,)
+    y = torch.arange(rows.start, rows.stop)[:, None] + 0.5 - start[1]  # (rows, 1)
+    dx = end[0] - start[0]
+    dy = end[1] - start[1]
+    # How far along the segment its nearest point lies, 0 at the start and 1 at the end: (rows, columns).
+    along = ((x * dx + y * dy) / max(dx * dx + dy * dy, _SHORTEST)).clamp(0, 1)
+    return torch.hypot(x - along * dx, y - along * dy)
+
+
+def _filled(corners: Sequence[Point], width: int, height: int) -> Tensor:
+    """(height, width) bool: the inside of a polygon; nothing for one without corners."""
+    picture = Image.new("1", (width, height))
+    if corners:
+        ImageDraw.Draw(picture).polygon(corners, fill=1)
+    return torch.as_tensor(np.array(picture))
