@@ -21,9 +21,9 @@ import comfy.ops
 import torch
 
 from . import methods
-from .methods import Applied, Family, Method, Networks
+from .methods import Applied, Family, Networks
 
-TIMED_STEPS = 8
+TIMED_STEPS = 7
 """The median is taken of those after the second: the first loads weights, and cuDNN looks for its kernels in both."""
 WARM = 2
 MIB = 2**20
@@ -97,10 +97,11 @@ def timed(on: Networks, applied: Applied, steps: int = TIMED_STEPS) -> Timed:
     return Timed(moments[0] - start, statistics.median(later), peak / MIB, bool(latent.isfinite().all()))
 
 
-def line(family: Family, name: str, people: int, found: Timed, plain: Timed) -> None:
+def line(on: Networks, name: str, people: int, pictures: int, found: Timed, plain: Timed) -> None:
     """Print one figure as JSON."""
     figure = {
-        "name": f"seconds_{family.name}_{name}_{people}",
+        "name": f"seconds_{on.family.name}_{name}_{people}",
+        "pictures": pictures,
         "ours": round(found.step, 5),
         "peer": round(plain.step, 5),
         "unit": "s",
@@ -114,32 +115,39 @@ def line(family: Family, name: str, people: int, found: Timed, plain: Timed) -> 
     print(json.dumps(figure), flush=True)
 
 
-def measure(families: Sequence[Family], numbers: Sequence[int] = (1, 4, 12)) -> None:
-    """Print a figure for every method and number of people, beside the same networks without us."""
+def measure(families: Sequence[Family], numbers: Sequence[int] = (1, 4, 12), batches: Sequence[int] = (4, 1)) -> None:
+    """Print a figure for every method, number of people and number of pictures, beside the same networks without us.
+
+    batches: how many pictures are sampled at once. One picture keeps a fast card waiting for Python, and then the time
+    tells how many kernels there are, not how much they compute; four pictures keep it busy. The step without us is
+    timed anew before every figure.
+    """
     print(json.dumps({"name": "device", "value": torch.cuda.get_device_name(), "torch": torch.__version__}), flush=True)
     for family in families:
         on = for_timing(family)
         nobody = methods.unpatched(on, 0)
-        timed(on, nobody)  # loads the weights, and finds the kernels
-        plain = timed(on, nobody)
-        line(family, "nothing", 0, plain, plain)
-        for name, method in methods.METHODS.items():
-            for people in _numbers(family, method, numbers):
-                _measure_one(on, name, method, people, plain)
-        line(family, "nothing_again", 0, timed(on, nobody), plain)
+        for pictures in batches:
+            timed(on, _for_pictures(nobody, pictures))  # loads the weights, and finds the kernels
+        for people in numbers:
+            for name, method in methods.METHODS.items():
+                if family.name in method.families and people <= method.most:
+                    _measure_one(on, name, people, batches)
         comfy.model_management.unload_all_models()
 
 
-def _numbers(family: Family, method: Method, numbers: Sequence[int]) -> list[int]:
-    """Of these numbers of people those that the method is measured with on the family."""
-    if family.name not in method.families:
-        return []
-    return [number for number in numbers if number <= method.most]
+def _for_pictures(applied: Applied, pictures: int) -> Applied:
+    """The same for so many pictures at once."""
+    return applied._replace(rows=applied.rows * pictures)
 
 
-def _measure_one(on: Networks, name: str, method: Method, people: int, plain: Timed) -> None:
+def _measure_one(on: Networks, name: str, people: int, batches: Sequence[int]) -> None:
     """A method that fails is named, and the next one is measured."""
+    nobody = methods.unpatched(on, 0)
     try:
-        line(on.family, name, people, timed(on, method.apply(on, people)), plain)
+        applied = methods.METHODS[name].apply(on, people)
+        for pictures in batches:
+            plain = timed(on, _for_pictures(nobody, pictures))
+            if applied.rows == 1 or pictures == 1:  # Crop Faces has a row for each person, not for each picture
+                line(on, name, people, pictures, timed(on, _for_pictures(applied, pictures)), plain)
     except Exception as failure:  # a figure less is better than none
         print(json.dumps({"name": f"{on.family.name}_{name}_{people}", "failed": repr(failure)[:400]}), flush=True)

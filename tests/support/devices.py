@@ -13,10 +13,17 @@ ON_CPU = DEVICE.type == "cpu"
 
 
 def compute_exactly() -> None:
-    """On a card: let convolutions in float32 be computed in float32.
+    """On a card: let the host and torch compute in float32 what the tests make in float32.
 
-    torch computes them in TF32 by default, which rounds to 1e-3. The tests compare float32 to 5e-6.
+    To be called between the host's arguments and its memory management, which reads them. By itself the host encodes
+    texts, looks at pictures, decodes them and adds LoRAs in half precision on a card, and torch computes convolutions
+    in TF32. Both round to 1e-3, and the tests compare float32 to 5e-6.
     """
-    if not ON_CPU:
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
+    if ON_CPU:
+        return
+    import comfy.cli_args
+
+    for name in ("force_fp32", "fp32_vae", "fp32_text_enc"):
+        setattr(comfy.cli_args.args, name, True)
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
