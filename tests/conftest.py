@@ -47,7 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     hands tests to its workers (pytest -n) needs none of it."""
     if HOST and not getattr(config.option, "numprocesses", None):
         load_host(HOST, devices.ON_CPU)
-        devices.compute_exactly()
+        if not devices.ON_CPU:
+            devices.compute_exactly()
         _write_below_a_folder_of_its_own()
         import pack.nodes.extension  # noqa: F401
 

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import devices
 import pytest
@@ -43,20 +44,22 @@ def on_cpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("way", WAYS, ids=str)
-def test_the_picture_is_that_of_the_cpu(way: Row, on_cpu: dict[str, Tensor]) -> None:
+def test_the_picture_is_that_of_the_cpu(way: Row, on_cpu: dict[str, Tensor], record_property: Any) -> None:
     plain = relative(picture(way, "plain"), on_cpu[row_pictures.without_node(way)])
     ours = relative(picture(way), on_cpu[row_pictures.with_node(way)])
-    print(f"FIGURE float32 | {way} | without {plain:.2e} | with {ours:.2e}")
+    record_property("figures", f"float32: {plain:.2e} without, {ours:.2e} with")
     assert ours <= 3 * plain + ROUNDING
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("row", ROWS, ids=str)
-def test_in_half_precision_it_is_as_near_as_the_model_alone(row: Row, dtype: str, on_cpu: dict[str, Tensor]) -> None:
+def test_in_half_precision_it_is_as_near_as_the_model_alone(
+    row: Row, dtype: str, on_cpu: dict[str, Tensor], record_property: Any
+) -> None:
     half = value(f"in_half(a, torch.{dtype})", row.model)
     plain = relative(latents(row.plain(half)), on_cpu[row_pictures.without_node(row)])
     ours = relative(latents(_with_model(row, half)), on_cpu[row_pictures.with_node(row)])
-    print(f"FIGURE {dtype} | {row} | without {plain:.2e} | with {ours:.2e}")
+    record_property("figures", f"{dtype}: {plain:.2e} without, {ours:.2e} with")
     assert ours <= 3 * plain + 1e-3
 
 
@@ -79,7 +82,6 @@ def test_runs_leave_no_memory_of_the_card(row: Row) -> None:
     for _ in range(RUNS):
         latents(row.sampled(row.node(), steps=1))
     after = _allocated()
-    print(f"FIGURE memory | {row} | before {before} | after {after} bytes")
     assert after <= before
 
 

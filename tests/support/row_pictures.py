@@ -38,10 +38,12 @@ def write(file: Path) -> None:
 
 if __name__ == "__main__":
     sys.path += [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
+    import devices
     from rig.pack import load_host, load_pack
 
     load_pack()
     load_host(os.environ["COMFYUI_PATH"], on_cpu=True)
+    devices.compute_exactly()
     import pack.nodes.extension  # noqa: F401
 
     write(Path(sys.argv[1]))
