@@ -19,9 +19,12 @@ HOST = os.environ.get("COMFYUI_PATH")
 # there are as many workers as cores. Threads that spin while they wait can make it 30 times as slow.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A ComfyUI that is started from here computes on the same device as the tests.
+os.environ.setdefault("LIKENESS_TEST_DEVICE", "cpu")
 # Behind everything else, so that no module of the host or the standard library (`test`) is hidden.
 sys.path += [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
 
+import devices  # noqa: E402
 from rig.pack import load_host, load_pack  # noqa: E402
 
 
@@ -43,7 +46,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """With a host: model folders are known, and nodes hold what they are given to their schemas. A process that only
     hands tests to its workers (pytest -n) needs none of it."""
     if HOST and not getattr(config.option, "numprocesses", None):
-        load_host(HOST)
+        load_host(HOST, devices.ON_CPU)
+        if not devices.ON_CPU:
+            devices.compute_exactly()
         _write_below_a_folder_of_its_own()
         import pack.nodes.extension  # noqa: F401
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -296,8 +297,11 @@ def _free_port() -> int:
 
 
 def _has_gpu() -> bool:
+    """Whether the host is to look for a card. A test run without LIKENESS_TEST_DEVICE=cuda leaves the cards alone."""
     import torch
 
+    if os.environ.get("LIKENESS_TEST_DEVICE") == "cpu":
+        return False
     return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 

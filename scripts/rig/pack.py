@@ -37,8 +37,11 @@ def load_pack() -> None:
     spec.loader.exec_module(module)
 
 
-def load_host(path: str) -> None:
-    """Make the modules of the ComfyUI at `path` importable; it computes on the CPU where there is no CUDA device."""
+def load_host(path: str, on_cpu: bool = False) -> None:
+    """Make the modules of the ComfyUI at `path` importable.
+
+    on_cpu: it computes on the CPU also where there is a CUDA device; where there is none it always does.
+    """
     sys.path.insert(0, path)
     # The host reads sys.argv while it is imported; the arguments of this program are not for it.
     argv, sys.argv = sys.argv, sys.argv[:1]
@@ -46,7 +49,7 @@ def load_host(path: str) -> None:
         import comfy.cli_args
         import torch
 
-        comfy.cli_args.args.cpu = not torch.cuda.is_available()
+        comfy.cli_args.args.cpu = on_cpu or not torch.cuda.is_available()
         import folder_paths  # noqa: F401
     finally:
         sys.argv = argv

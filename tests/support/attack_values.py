@@ -18,6 +18,7 @@ import comfy.cldm.cldm
 import comfy.controlnet
 import comfy.ops
 import compiled
+import devices
 import host_nodes
 import infuse_made
 import lora_made
@@ -76,7 +77,7 @@ def net_for(shape: dict[str, Any], **changed: Any) -> Any:
     shape = {key: one for key, one in shape.items() if key not in ("out_channels", "transformer_depth_output")}
     shape |= {"hint_channels": 3, "dtype": torch.float32, "operations": comfy.ops.disable_weight_init, **changed}
     net = comfy.cldm.cldm.ControlNet(**shape)
-    return comfy.controlnet.ControlNet(fill(net, 182).eval(), load_device=torch.device("cpu"))
+    return comfy.controlnet.ControlNet(fill(net, 182).eval(), load_device=devices.DEVICE)
 
 
 small_net = cache(lambda: net_for(compiled.SHAPE, num_heads=-1, num_head_channels=32))
@@ -192,9 +193,9 @@ def gentle(model: Any) -> Any:
 
 
 @cache
-def in_half(model: Any) -> Any:
-    """The same MODEL, stored and computed in bfloat16."""
-    return _again(model, model.model.diffusion_model.state_dict(), torch.bfloat16)
+def in_half(model: Any, dtype: torch.dtype = torch.bfloat16) -> Any:
+    """The same MODEL, stored and computed in half precision."""
+    return _again(model, model.model.diffusion_model.state_dict(), dtype)
 
 
 @cache

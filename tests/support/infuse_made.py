@@ -6,6 +6,7 @@ import comfy.controlnet
 import comfy.latent_formats
 import comfy.model_detection
 import comfy.ops
+import devices
 import tiny_dits
 import torch
 from comfy.ldm.flux.controlnet import ControlNetFlux
@@ -44,7 +45,7 @@ def infuse_net(net: FluxControlNetModel | None = None, **changes: Any) -> comfy.
         made.load_state_dict({**converted, **{key: state[key] for key in made.state_dict() if key in state}})
     return comfy.controlnet.ControlNet(
         made.eval().requires_grad_(False), compression_ratio=1, latent_format=comfy.latent_formats.Flux(),
-        load_device=torch.device("cpu"), extra_conds=["y", "guidance"],
+        load_device=devices.DEVICE, extra_conds=["y", "guidance"],
     )  # fmt: skip
 
 

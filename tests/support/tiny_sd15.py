@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import comfy.model_patcher
 import comfy.supported_models
 import comfy.utils
-import torch
+import devices
 from safetensors import safe_open
 from seeded import fill
 from tiny_sdxl import NETWORKS
@@ -37,8 +37,7 @@ def host_model(unet: UNet2DConditionModel) -> comfy.model_patcher.ModelPatcher:
     model = config.get_model({})
     names = comfy.utils.unet_to_diffusers(HOST_CONFIG)
     model.diffusion_model.load_state_dict({names[k]: v for k, v in unet.state_dict().items()}, strict=True)
-    cpu = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+    return comfy.model_patcher.ModelPatcher(model, load_device=devices.DEVICE, offload_device=devices.CPU)
 
 
 def diffusers_name(block: tuple[str, int, int]) -> str:

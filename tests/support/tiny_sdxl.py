@@ -15,6 +15,7 @@ import comfy.sample
 import comfy.samplers
 import comfy.supported_models
 import comfy.utils
+import devices
 import torch
 from safetensors import safe_open
 from seeded import fill
@@ -38,11 +39,10 @@ SSD_CHANGES = {"reverse_transformer_layers_per_block": [[2, 2, 3], [2, 1, 1], 1]
 def seeded_model(
     kind: str, shape: dict[str, Any], seed: int, dtype: torch.dtype = torch.float32
 ) -> comfy.model_patcher.ModelPatcher:
-    """On the CPU, of one of the host's families by its class and a configuration of the network."""
+    """Of one of the host's families by its class and a configuration of the network."""
     made = getattr(comfy.supported_models, kind)({**shape, "dtype": dtype}).get_model({})
     fill(made.diffusion_model, seed).to(dtype)
-    cpu = torch.device("cpu")
-    return comfy.model_patcher.ModelPatcher(made, load_device=cpu, offload_device=cpu)
+    return comfy.model_patcher.ModelPatcher(made, load_device=devices.DEVICE, offload_device=devices.CPU)
 
 
 def diffusers_unet(seed: int = 151, **changes: Any) -> UNet2DConditionModel:
@@ -59,25 +59,25 @@ def diffusers_control_net(unet: UNet2DConditionModel, seed: int = 152) -> Contro
 
 
 def host_model(unet: UNet2DConditionModel, shape: dict[str, Any] = HOST_CONFIG) -> comfy.model_patcher.ModelPatcher:
-    """In the dtype and on the device of `unet`."""
+    """In the dtype of `unet`."""
     config = comfy.supported_models.SDXL(dict(shape, dtype=unet.dtype))
-    model = config.get_model({}, device=unet.device)
+    model = config.get_model({})
     names = comfy.utils.unet_to_diffusers(shape)
     state = {names[key]: value for key, value in unet.state_dict().items()}
     model.diffusion_model.load_state_dict(state, strict=True)
-    return comfy.model_patcher.ModelPatcher(model, load_device=unet.device, offload_device=torch.device("cpu"))
+    return comfy.model_patcher.ModelPatcher(model, load_device=devices.DEVICE, offload_device=devices.CPU)
 
 
 def host_control_net(net: ControlNetModel, shape: dict[str, Any] = HOST_CONFIG) -> comfy.controlnet.ControlNet:
     config = {key: value for key, value in shape.items() if key not in ("out_channels", "transformer_depth_output")}
     model = comfy.cldm.cldm.ControlNet(
-        **config, num_heads=-1, num_head_channels=64, hint_channels=3, dtype=net.dtype, device=net.device,
+        **config, num_heads=-1, num_head_channels=64, hint_channels=3, dtype=net.dtype,
         operations=comfy.ops.disable_weight_init,
     )  # fmt: skip
     names = comfy.utils.unet_to_diffusers(shape)
     state = {_control_name(key, names): value for key, value in net.state_dict().items()}
     model.load_state_dict(state, strict=True)
-    return comfy.controlnet.ControlNet(model.eval(), load_device=net.device)
+    return comfy.controlnet.ControlNet(model.eval(), load_device=devices.DEVICE)
 
 
 def _control_name(key: str, names: dict[str, str]) -> str:

@@ -1,0 +1,27 @@
+"""What the networks of the tests compute on: the CPU, or a graphics card where LIKENESS_TEST_DEVICE=cuda says so."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+VARIABLE = "LIKENESS_TEST_DEVICE"
+DEVICE = torch.device(os.environ.get(VARIABLE, "cpu"))
+CPU = torch.device("cpu")
+ON_CPU = DEVICE.type == "cpu"
+
+
+def compute_exactly() -> None:
+    """Let the host and torch compute in float32 what is made in float32, to compare a card with the CPU.
+
+    To be called between the host's arguments and its memory management, which reads them. By itself the host looks at
+    pictures in half precision on either device, and on a card it also decodes them and adds LoRAs so. torch computes
+    convolutions in TF32 on a card. All of it rounds to 1e-4 or 1e-3.
+    """
+    import comfy.cli_args
+
+    for name in ("force_fp32", "fp32_vae", "fp32_text_enc"):
+        setattr(comfy.cli_args.args, name, True)
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False

@@ -1,0 +1,49 @@
+"""Samples every row of tests/promises on the CPU, in a process of its own, for a test that samples it on a card.
+
+    LIKENESS_TEST_DEVICE=cpu COMFYUI_PATH=... python tests/support/row_pictures.py FILE
+
+FILE: a safetensors file with the latents of every way through every row, named by `with_node` and `without_node`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def with_node(way: object) -> str:
+    """The name of the latent with the row's node."""
+    return f"{way}: with"
+
+
+def without_node(way: object) -> str:
+    """The name of the latent with the row's node bypassed."""
+    return f"{way}: without"
+
+
+def write(file: Path) -> None:
+    import promised
+    from safetensors.torch import save_file
+
+    latents = {}
+    for way in promised.with_variants(promised.rows()):
+        if way.runs_here:
+            latents[with_node(way)] = promised.picture(way).contiguous().clone()
+            latents[without_node(way)] = promised.picture(way, "plain").contiguous().clone()
+    save_file(latents, file)
+
+
+if __name__ == "__main__":
+    sys.path += [str(ROOT / "scripts"), str(ROOT / "tests" / "support")]
+    import devices
+    from rig.pack import load_host, load_pack
+
+    load_pack()
+    load_host(os.environ["COMFYUI_PATH"], on_cpu=True)
+    devices.compute_exactly()
+    import pack.nodes.extension  # noqa: F401
+
+    write(Path(sys.argv[1]))
