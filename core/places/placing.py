@@ -87,11 +87,12 @@ def _other_number(cast: Cast, places: int) -> BadCast:
     """The cast and the layout do not have the same number."""
     empty = [0] * (places - len(cast.people))
     order = ",".join(map(str, [*cast.numbers[:places], *empty]))
-    people = counted(len(cast.people), "person", "people")
+    absent = ""
     if cast.absent:
-        people += f" (left out: {listed([name for _, name in cast.absent])})"
+        absent = f" (left out: {listed([name for _, name in cast.absent])})"
     return BadCast(
-        f"The cast has {people} and the layout has {counted(places, 'place')}.",
+        f"The cast has {counted(len(cast.people), 'person', 'people')}{absent} and the layout has "
+        f"{counted(places, 'place')}.",
         "Remove or add people or places, or set order (Who is where) to custom and write the number of a person per "
         f"place, 0 for an empty one: {order}.",
     )
