@@ -29,30 +29,36 @@ OF_A_PIECE = (
 )
 
 
-def check_size(what: str, width: int, height: int) -> None:
-    """Raise BadSize unless both sides are multiples of 8, the step of the latent grid, from 8 to LARGEST."""
+def check_size(title: str, width: int, height: int) -> None:
+    """Raise BadSize unless both sides are multiples of 8, the step of the latent grid, from 8 to LARGEST.
+
+    title: how a message calls it.
+    """
     if all(0 < side <= LARGEST and side % 8 == 0 for side in (width, height)):
         return
-    near = tuple(min(LARGEST, max(8, round(side / 8) * 8)) for side in (width, height))
+    near_width, near_height = (min(LARGEST, max(8, round(side / 8) * 8)) for side in (width, height))
     expected = f"both sides must be multiples of 8, at most {LARGEST}"
-    raise BadSize(what, (width, height), expected, f"Set width and height to {near[0]}x{near[1]}.")
+    raise BadSize(title, (width, height), expected, f"Set width and height to {near_width}x{near_height}.")
 
 
-def check_canvas(what: str, image: Tensor, cast: PlacedCast, advice: str) -> None:
+def check_canvas(title: str, image: Tensor, cast: PlacedCast, advice: str) -> None:
     """Raise BadSize unless a picture (B, H, W, C) has the size of the cast's canvas."""
     size = (image.shape[2], image.shape[1])
     if size != (cast.width, cast.height):
-        raise BadSize(what, size, f"the cast's canvas is {cast.width}x{cast.height} px", advice)
+        raise BadSize(title, size, f"the cast's canvas is {cast.width}x{cast.height} px", advice)
 
 
-def check_shape(what: str, size: tuple[int, int], latent: tuple[int, int]) -> None:
+def check_shape(title: str, size: tuple[int, int], latent: tuple[int, int]) -> None:
     """Raise BadSize for a latent of another shape than a canvas, but for a step of the grid of either.
 
-    size, latent: (width, height) in pixels.
+    title: how a message calls the canvas. size, latent: (width, height) in pixels.
     """
-    (width, height), (wide, high) = size, latent
-    if abs(wide * height - high * width) > 8 * max(width + height, wide + high):
-        expected = f"{what} is {width}x{height} px, which has another shape, so people would be moved or cut off"
+    width, height = size
+    latent_width, latent_height = latent
+    # Sides that differ by 8 px at most, compared without a division.
+    step = 8 * max(width + height, latent_width + latent_height)
+    if abs(latent_width * height - latent_height * width) > step:
+        expected = f"{title} is {width}x{height} px, which has another shape, so people would be moved or cut off"
         advice = (
             "Give both the same width and height; another shape needs a layout, image and apply node of its own. "
             f"{OF_A_PIECE}"
@@ -62,11 +68,11 @@ def check_shape(what: str, size: tuple[int, int], latent: tuple[int, int]) -> No
 
 def clearly_smaller(latent: tuple[int, int], canvas: tuple[int, int]) -> bool:
     """Whether a latent shows less than its canvas, by more than rounding. Sizes (width, height) in pixels."""
-    return all(20 * side < 19 * whole for side, whole in zip(latent, canvas, strict=True))
+    return all(20 * side < 19 * canvas_side for side, canvas_side in zip(latent, canvas, strict=True))
 
 
 def perhaps_a_piece(node: str, latent: tuple[int, int], canvas: tuple[int, int]) -> str:
-    """What to tell where a smaller latent starts from a picture. node: its name. Sizes (width, height) in pixels."""
+    """A note where a smaller latent starts from a picture. node: its name. Sizes (width, height) in pixels."""
     return (
         f"The latent is {latent[0]}x{latent[1]} px and starts from a picture, and the canvas of {node} is "
         f"{canvas[0]}x{canvas[1]} px, so everyone is drawn smaller. That is right for the whole picture at a smaller "
@@ -92,10 +98,15 @@ class Fit:
 
         source, canvas: (width, height) in pixels.
         """
-        x, y = canvas[0] / source[0], canvas[1] / source[1]
+        scale_x = canvas[0] / source[0]
+        scale_y = canvas[1] / source[1]
         if mode != "stretch":
-            x = y = max(x, y) if mode == "crop" else min(x, y)
-        return cls(x, y, (canvas[0] - source[0] * x) / 2, (canvas[1] - source[1] * y) / 2)
+            scale = max(scale_x, scale_y) if mode == "crop" else min(scale_x, scale_y)
+            scale_x = scale
+            scale_y = scale
+        shift_x = (canvas[0] - source[0] * scale_x) / 2
+        shift_y = (canvas[1] - source[1] * scale_y) / 2
+        return cls(scale_x, scale_y, shift_x, shift_y)
 
     def point(self, point: Point) -> Point:
         return (point[0] * self.scale_x + self.shift_x, point[1] * self.scale_y + self.shift_y)
@@ -108,8 +119,8 @@ class Fit:
 
     def then(self, other: "Fit") -> "Fit":
         """This one, and the other from where it ends."""
-        scales = self.scale_x * other.scale_x, self.scale_y * other.scale_y
-        return Fit(*scales, *other.point((self.shift_x, self.shift_y)))
+        shift_x, shift_y = other.point((self.shift_x, self.shift_y))
+        return Fit(self.scale_x * other.scale_x, self.scale_y * other.scale_y, shift_x, shift_y)
 
 
 def area(box: Box) -> float:
@@ -119,8 +130,8 @@ def area(box: Box) -> float:
 
 def shared(a: Box, b: Box) -> float:
     """Square pixels that two boxes have in common."""
-    wide, high = _common(a, b)
-    return max(0.0, wide) * max(0.0, high)
+    width, height = _common(a, b)
+    return max(0.0, width) * max(0.0, height)
 
 
 def _common(a: Box, b: Box) -> tuple[float, float]:
@@ -145,7 +156,8 @@ def shorter_side(box: Box) -> float:
 
 def bounds(region: Tensor) -> Rect:
     """The smallest rectangle around what is not 0 of a region (H, W), which is not empty."""
-    rows, columns = region.any(1).nonzero(), region.any(0).nonzero()
+    rows = region.any(1).nonzero()  # (rows, 1)
+    columns = region.any(0).nonzero()  # (columns, 1)
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
@@ -155,17 +167,21 @@ def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
     At most as large as the picture's shorter side.
     """
     length = min(max(round(longer_side(box) * (1 + 2 * margin)), SMALLEST), width, height)
-    x0, y0 = (round((a + b - length) / 2) for a, b in ((box[0], box[2]), (box[1], box[3])))
-    x0, y0 = max(0, min(x0, width - length)), max(0, min(y0, height - length))
+    x0 = round((box[0] + box[2] - length) / 2)
+    y0 = round((box[1] + box[3] - length) / 2)
+    x0 = max(0, min(x0, width - length))
+    y0 = max(0, min(y0, height - length))
     return x0, y0, x0 + length, y0 + length
 
 
 def upright(keypoints: Keypoints) -> int:
     """How many quarter turns counter-clockwise bring the eyes above the mouth as nearly as possible."""
-    left, right, _, *mouth = keypoints
-    up = tuple(left[n] + right[n] - mouth[0][n] - mouth[1][n] for n in (0, 1))
-    # Turned counter-clockwise once, to the right becomes up: (x, y) -> (y, -x).
-    heights = (-up[1], up[0], up[1], -up[0])
+    left_eye, right_eye, _, left_corner, right_corner = keypoints
+    # From the mouth to the eyes, twice as long.
+    up_x = left_eye[0] + right_eye[0] - left_corner[0] - right_corner[0]
+    up_y = left_eye[1] + right_eye[1] - left_corner[1] - right_corner[1]
+    # Turned counter-clockwise once, to the right becomes up: (x, y) -> (y, -x). y grows downwards.
+    heights = (-up_y, up_x, up_y, -up_x)
     return max(range(4), key=lambda turns: (heights[turns], -turns))
 
 
@@ -191,9 +207,12 @@ def off_canvas(center: Point, width: int, height: int) -> bool:
 
 def overlaps(rects: Sequence[Rect]) -> list[tuple[int, int, int, int]]:
     """Every overlapping pair as (first, second, overlap width, overlap height); touching is no overlap."""
-    pairs = combinations(enumerate(rects), 2)
-    common = ((i, j, *map(int, _common(a, b))) for (i, a), (j, b) in pairs)
-    return [(i, j, wide, high) for i, j, wide, high in common if wide > 0 and high > 0]
+    overlapping: list[tuple[int, int, int, int]] = []
+    for (first, rect), (second, other) in combinations(enumerate(rects), 2):
+        width, height = (int(side) for side in _common(rect, other))
+        if width > 0 and height > 0:
+            overlapping.append((first, second, width, height))
+    return overlapping
 
 
 def on_canvas(rect: Rect, height: int, width: int) -> tuple[slice, slice]:
@@ -208,10 +227,11 @@ def with_patches(control: Tensor, patches: Sequence[Tensor], centers: Sequence[P
     control: (B, H, W, 3) float32, 0..1. centers: (x, y) px, float32 precision.
     Patches that cross the border are cut, patches that overlap add up. Returns (B, H, W, 3) float32, signed.
     """
-    canvas = torch.zeros(control.shape[1:])  # H W 3
+    canvas = torch.zeros(control.shape[1:])  # (H, W, 3)
     for patch, center in zip(patches, centers, strict=True):
-        x0, y0, _, _ = rect = patch_rect(center)
+        rect = patch_rect(center)
+        x0, y0 = rect[:2]
         rows, columns = on_canvas(rect, canvas.shape[0], canvas.shape[1])
-        seen = patch[:, rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]
-        canvas[rows, columns] += seen.permute(1, 2, 0)
-    return control.float() + canvas
+        on_picture = patch[:, rows.start - y0 : rows.stop - y0, columns.start - x0 : columns.stop - x0]  # (3, h, w)
+        canvas[rows, columns] += on_picture.permute(1, 2, 0)  # (h, w, 3)
+    return control.float() + canvas  # (B, H, W, 3) + (H, W, 3)

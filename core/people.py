@@ -198,17 +198,19 @@ class RowCast(PlacedCast):
     by_row = True
 
 
-def is_a(given: object, kind: type[KindT]) -> TypeIs[KindT]:
+def is_a(value: object, kind: type[KindT]) -> TypeIs[KindT]:
     """isinstance for what travels on sockets, by name: after a pack was loaded anew there are two of each class."""
-    return kind.__name__ in {one.__name__ for one in type(given).__mro__}
+    return kind.__name__ in {base.__name__ for base in type(value).__mro__}
 
 
 class NotPlaced(LikenessError):
-    """A cast without places where places are needed, or (who is empty) neither a cast nor a layout."""
+    """A cast without places where places are needed, or (without people) neither a cast nor a layout."""
 
-    def __init__(self, node: str, who: Sequence[str]) -> None:
-        unplaced = f"{listed(who)} {'have' if len(who) > 1 else 'has'} no place"
-        why = unplaced if who else "neither a cast nor a layout is connected"
+    def __init__(self, node: str, people: Sequence[str]) -> None:
+        why = "neither a cast nor a layout is connected"
+        if people:
+            verb = "have" if len(people) > 1 else "has"
+            why = f"{listed(people)} {verb} no place"
         advice = "Put Place Cast between Cast and this node and give it a layout."
         super().__init__(f"{node} needs a position for each person, but {why}.", advice)
 
@@ -245,10 +247,10 @@ def require_together(cast: Cast | None, node: str) -> None:
         raise BadCast(why, "Connect the cast that Crop Faces was given.")
 
 
-def rows_missing(node: str, people: int, what: str, rows: int) -> BadCast:
-    """A batch that has not one row for everybody of a cast from Crop Faces."""
+def rows_missing(node: str, people: int, batch: str, rows: int) -> BadCast:
+    """A batch that has not one row for everybody of a cast from Crop Faces. batch: how a message calls it."""
     return BadCast(
-        f"{what[0].upper()}{what[1:]} has {counted(rows, 'row')} and the cast given to {node} "
+        f"{batch[0].upper()}{batch[1:]} has {counted(rows, 'row')} and the cast given to {node} "
         f"{counted(people, 'person', 'people')}: with a cast from Crop Faces each person needs a row of the batch.",
         "Encode the crops of the same Crop Faces with VAE Encode, all of them, and draw the images from its cast. "
         "Rebatch Latents gives a sampler a few of the rows: leave it out.",

@@ -47,26 +47,30 @@ def as_masks(masks: Tensor) -> Tensor:
 
 
 def without_row(name: str, number: int, rows: int) -> str:
-    """What to tell where pictures do not belong to the rows of a latent one by one; "" where they do.
+    """A note where pictures do not belong to the rows of a latent one by one; "" where they do.
 
     name: of one picture, such as "keypoint picture". number: of pictures; one serves all rows. rows: of the latent.
     The host leaves out pictures that are too many, and begins again with the first where they are too few.
     """
     if number == 1 or rows % number == 0:
         return ""
-    given = f"{counted(number, name)} are given, and the latent has {counted(rows, 'row')}"
+    counts = f"{counted(number, name)} are given, and the latent has {counted(rows, 'row')}"
     if number > rows:
         first = rows + 1
-        unused = f"picture {first} is" if first == number else f"pictures {first} to {number} are"
+        unused = f"pictures {first} to {number} are"
+        if first == number:
+            unused = f"picture {first} is"
         return (
-            f"{given}: {unused} not used. Rebatch Latents cuts a batch so, and every piece gets the first pictures. "
+            f"{counts}: {unused} not used. Rebatch Latents cuts a batch so, and every piece gets the first pictures. "
             "Leave it out, or sample each piece with an apply node that is given its own pictures."
         )
-    again = rows % number
-    repeated = "picture 1 is" if again == 1 else f"pictures 1 to {again} are"
+    used_twice = rows % number
+    repeated = f"pictures 1 to {used_twice} are"
+    if used_twice == 1:
+        repeated = "picture 1 is"
     return (
-        f"{given}: they are used in turn, so {repeated} used once more than the others. Give one picture for all rows, "
-        "or one for each."
+        f"{counts}: they are used in turn, so {repeated} used once more than the others. Give one picture for all "
+        "rows, or one for each."
     )
 
 
@@ -83,36 +87,51 @@ def resized_photo(image: Tensor, longer_side: int, multiple_of: int) -> Tensor:
     if not all(fitted):
         expected = f"{scaled[0]}x{scaled[1]} px is what its sides become, and both must reach {multiple_of} px"
         raise BadSize("The photo", size, expected, "Cut the photo to a shape nearer to a square.")
-    pixels = as_rgb(image).movedim(-1, 1)
-    for wide, high in (scaled, fitted):
-        pixels = functional.interpolate(pixels, (high, wide), mode="bilinear", antialias=True)
-    return pixels.movedim(1, -1)
+    pixels = as_rgb(image).movedim(-1, 1)  # (B, 3, H, W)
+    for width, height in (scaled, fitted):
+        pixels = functional.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
+    return pixels.movedim(1, -1)  # (B, h, w, 3)
 
 
 def rows(latent: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
-    """These rows, in this order, with their masks and their places in the noise; whatever else it holds stays."""
-    samples, which = latent["samples"], list(numbers)
-    count, mask = len(samples), latent.get("noise_mask")
-    chosen = {**latent, "samples": samples[which]}
+    """These rows of a LATENT, in this order, with their masks and their places in the noise.
+
+    Whatever else it holds stays. numbers: of the rows, from 0.
+    """
+    samples = latent["samples"]  # (rows, channels, h, w)
+    row_numbers = list(numbers)
+    chosen = {**latent, "samples": samples[row_numbers]}
+    mask = latent.get("noise_mask")
     if mask is not None and len(mask) > 1:
-        chosen["noise_mask"] = mask[[number % len(mask) for number in which]]
-    of_noise: Any = latent.get("batch_index")
-    of_noise = (list(map(int, of_noise)) if isinstance(of_noise, Tensor) else of_noise) or range(count)
-    chosen["batch_index"] = [of_noise[number] for number in which]
+        # The host uses fewer masks than rows in turn.
+        chosen["noise_mask"] = mask[[number % len(mask) for number in row_numbers]]
+    # Which row of the noise of a seed each row has; without it that of the same number.
+    noise_rows: Any = latent.get("batch_index")
+    if isinstance(noise_rows, Tensor):
+        noise_rows = [int(number) for number in noise_rows]
+    if not noise_rows:
+        noise_rows = range(len(samples))
+    chosen["batch_index"] = [noise_rows[number] for number in row_numbers]
     return chosen
 
 
-_MARK = torch.tensor([byte >> bit & 1 for byte in b"Likeness" for bit in range(8)])[:, None].expand(-1, 3)
+def _bits(text: bytes) -> Tensor:
+    """(8 * letters,) 0 or 1, of each letter the lowest bit first."""
+    return torch.tensor([byte >> bit & 1 for byte in text for bit in range(8)])
+
+
+_MARK = _bits(b"Likeness")[:, None].expand(-1, 3)  # (pixels, 3)
 """The lowest bits of the first pixels of the first row, alike in all three colours: not seen, and gone once the picture
 is changed."""
 
 
 def is_example(picture: Tensor) -> bool:
     """Whether a picture of an IMAGE, (H, W, C) float 0..1, is one of the pack's, as it was."""
-    return torch.equal((picture[0, : len(_MARK), :3].float().cpu() * 255).round().long() % 2, _MARK)
+    eight_bits = (picture[0, : len(_MARK), :3].float().cpu() * 255).round().long()
+    return torch.equal(eight_bits % 2, _MARK)
 
 
-def reminder(shown: Iterable[tuple[str, Tensor]]) -> list[str]:
-    """What to say of those, by name, whose picture, (H, W, C), is an example; nothing where none is."""
-    names = [name for name, picture in shown if is_example(picture)]
+def reminder(named_pictures: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """A line that names whose picture, (H, W, C), is an example; none where none is."""
+    names = [name for name, picture in named_pictures if is_example(picture)]
     return gathered("Still drawn examples", names, ": choose your own pictures")

@@ -76,7 +76,8 @@ class Perceiver(nn.Module):
         super().__init__()
         inside, self.embedding = state["proj_in.weight"].shape
         self.width = len(state["proj_out.weight"])
-        inner, feed_forward = state["layers.0.0.to_q.weight"].shape[0], state["layers.0.1.1.weight"].shape[0]
+        inner = state["layers.0.0.to_q.weight"].shape[0]
+        feed_forward = state["layers.0.1.1.weight"].shape[0]
         depth = len({key.split(".")[1] for key in state if key.startswith("layers.")})
         self.proj_in = ops.Linear(self.embedding, inside, **factory)
         self.proj_out = ops.Linear(inside, self.width, **factory)
@@ -108,7 +109,7 @@ class Resampler(Perceiver):
         return self.found(embeddings, self.latents.to(embeddings).expand(len(embeddings), -1, -1))
 
 
-_OURS = ("to_k_ip.weight", "to_v_ip.weight")
+_KEYS = ("to_k_ip.weight", "to_v_ip.weight")
 
 
 class AdapterLayer(nn.Module):
@@ -129,15 +130,16 @@ class AdapterLayers(nn.ModuleDict):
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
-        numbers = sorted({int(key.split(".")[0]) for key in state if key.endswith(_OURS)})
+        numbers = sorted({int(key.split(".")[0]) for key in state if key.endswith(_KEYS)})
         super().__init__({str(n): AdapterLayer(below(f"{n}.", state), ops=ops, **factory) for n in numbers})
         shapes = [state[f"{n}.to_k_ip.weight"].shape for n in numbers]
-        self.widths, self.width = [int(shape[0]) for shape in shapes], int(shapes[0][1])
+        self.widths = [int(shape[0]) for shape in shapes]
+        self.width = int(shapes[0][1])
 
     def keys_and_values(self, tokens: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Tokens (people, T, width) -> per layer ((people, T, C), (people, T, C)), in diffusers' order."""
-        each = (layer for layer in self.values() if isinstance(layer, AdapterLayer))
-        return [(layer.to_k_ip(tokens), layer.to_v_ip(tokens)) for layer in each]
+        layers = [layer for layer in self.values() if isinstance(layer, AdapterLayer)]
+        return [(layer.to_k_ip(tokens), layer.to_v_ip(tokens)) for layer in layers]
 
 
 class EmbeddingProjection(nn.Module):
@@ -149,12 +151,15 @@ class EmbeddingProjection(nn.Module):
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
-        first, last = ("proj.weight",) * 2 if "proj.weight" in state else ("proj.0.weight", "proj.2.weight")
-        inside, self.embedding = state[first].shape
-        out, self.width = len(state[last]), len(state["norm.weight"])
+        has_one_layer = "proj.weight" in state
+        first = state["proj.weight" if has_one_layer else "proj.0.weight"]
+        last = first if has_one_layer else state["proj.2.weight"]
+        inside, self.embedding = first.shape
+        out = len(last)
+        self.width = len(state["norm.weight"])
         self.tokens = out // self.width
         self.proj = ops.Linear(self.embedding, inside, **factory)
-        if first != last:
+        if not has_one_layer:
             self.proj = nn.Sequential(self.proj, nn.GELU(), ops.Linear(inside, out, **factory))
         self.norm = ops.LayerNorm(self.width, **factory)
 
@@ -179,5 +184,7 @@ class FacePlusProjection(EmbeddingProjection):
         """shortcut: how much of what is found is added to the tokens, as in version 2; None: it replaces them, as in
         version 1."""
         tokens = super().forward(embeddings)
-        found = self.perceiver_resampler.found(states, tokens)
-        return found if shortcut is None else tokens + shortcut * found
+        from_states = self.perceiver_resampler.found(states, tokens)  # (B, tokens, width)
+        if shortcut is None:
+            return from_states
+        return tokens + shortcut * from_states

@@ -129,7 +129,7 @@ DEFECTS = [
     Defect(
         "core/geometry.py::Fit.into",
         breaks="A fitted picture stands at the upper left instead of the middle.",
-        find="cls($x, $y, $canvas, $canvas_2)",
+        find="cls($x, $y, $shift_x, $shift_y)",
         put="cls($x, $y, 0.0, 0.0)",
         caught_by="tests/unit/test_geometry.py::test_fit_puts_the_corner_where_it_belongs[crop-expected0]",
         promise="layouts",
@@ -137,8 +137,8 @@ DEFECTS = [
     Defect(
         "core/geometry.py::Fit.then",
         breaks="Two fits one after the other shift by the first alone.",
-        find="Fit(*$scales, *$point)",
-        put="Fit(*$scales, self.shift_x, self.shift_y)",
+        find="Fit($scale_x, $scale_y, $shift_x, $shift_y)",
+        put="Fit($scale_x, $scale_y, self.shift_x, self.shift_y)",
         caught_by="tests/unit/test_geometry.py::test_two_fits_one_after_the_other_are_one",
         promise="layouts",
     ),
@@ -163,8 +163,8 @@ DEFECTS = [
     Defect(
         "core/geometry.py::square_around",
         breaks="A square is moved out of the picture on the right.",
-        find="(max(0, min($x0, $width - $length)), max(0, min($y0, $height - $length)))",
-        put="(max(0, min($x0, $width)), max(0, min($y0, $height)))",
+        find="$x0 = max(0, min($x0, $width - $length))\n$y0 = max(0, min($y0, $height - $length))",
+        put="$x0 = max(0, min($x0, $width))\n$y0 = max(0, min($y0, $height))",
         caught_by=(
             "tests/unit/test_second_pass_geometry.py"
             "::test_outside_of_the_mask_nothing_changes_by_a_bit[around the face-1-kind0]"
