@@ -16,7 +16,7 @@ from comfy.utils import common_upscale
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import dit, notes, scopes
+from ...bridge import notes, scopes
 from ...bridge.carried import cut_regions
 from ...bridge.conditioning import (
     ATTACHED,
@@ -36,6 +36,7 @@ from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
 from ...bridge.schema import photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import Scope
 from ...bridge.token_control_net import NotAControlNet
+from ...bridge.transformers import networks
 from ...bridge.unet import Options
 from ...core.attention import region_weights
 from ...core.errors import WrongBaseModel, gathered
@@ -114,8 +115,8 @@ class InfuseNet(ControlNet):
         return InfuseNet(self, self.scope, self.tokens, self.size, self.report)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
-        dit.family(model.current_patcher, (FLUX.name,))
-        ours, theirs = self.control_model.hidden_size, dit.network_of(model).hidden_size
+        networks.family(model.current_patcher, (FLUX.name,))
+        ours, theirs = self.control_model.hidden_size, networks.network_of(model).hidden_size
         if ours != theirs:
             raise WrongBaseModel("The InfuseNet", f"a FLUX.1 of width {ours}", f"one of width {theirs}", OF_FLUX)
         # A cancelled run leaves its own.
@@ -308,7 +309,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         photos: str,
         **where: Any,
     ) -> io.NodeOutput:
-        dit.require_dits(APPLY)
+        networks.require_dits(APPLY)
         drawn = regions.present(regions.for_photos(regions.as_cast(cast))).people
         slots = [(one, one.slot) for one in drawn if keypoints and one.slot]
         bare = regions.names([one for one, slot in slots if slot.keypoints is None])

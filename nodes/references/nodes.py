@@ -17,23 +17,26 @@ from comfy_api.latest import io, ui
 from torch import Tensor
 from typing_extensions import Self
 
-from ...bridge import dit, notes, schema
+from ...bridge import notes, schema
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost, put
 from ...bridge.conditioning import Canvas, Conditioning
-from ...bridge.dit import TOKEN, Attention, around_attention, tokens_of
 from ...bridge.presence import NamedRange, announced, of_people
 from ...bridge.runs import Batch, Given, Run, entries, patched
 from ...bridge.schedule import schedule_range
+from ...bridge.transformers import networks
+from ...bridge.transformers.attention import with_reading
+from ...bridge.transformers.networks import TOKEN, tokens_of
 from ...bridge.unet import Options, pixels_of, with_patch
 from ...core import previews
 from ...core.errors import BadSetup, LikenessError, counted
 from ...core.people import require_places
 from ...core.places import drawing, regions
 from ...core.places.regions import BadRegion
+from ...core.token_groups import Split
 from ..categories import IN_ALSO
 from ..sockets import CastOrPersonSocket
 from .encoding import REFERENCES, PeopleReferences, encoded, family_of, latents_of, referring, seen_of, whose
-from .net import Group, Plan, Tokens, attended, groups, on_tokens
+from .net import Plan, Tokens, groups, on_tokens
 from .pictures import SENTENCES, captioned, references, remarks, with_sentences
 
 NAME = "People as References"
@@ -76,7 +79,7 @@ class PeopleAsReferences(io.ComfyNode):
         photos_per_person: int,
         pose_picture: bool,
     ) -> io.NodeOutput:
-        dit.require_dits(NAME)
+        networks.require_dits(NAME)
         family, everybody = family_of(clip), regions.as_cast(cast)
         found = references(regions.present(everybody), photos_per_person, size, pictures, pose_picture, NAME)
         of_whom = tuple(one.person for one in found for _ in one.pictures)
@@ -234,12 +237,12 @@ class BoundBatch(Batch):
         """For so many tokens of text."""
         if text not in self._plans:
             tokens = Tokens(text, self._regions.shape[1], self._counts)
-            split = groups(tokens, self._regions, self._said.owners, self._said.everybody)
-            self._plans[text] = Plan(tokens, split, self._device)
+            read = groups(tokens, self._regions, self._said.owners, self._said.everybody)
+            self._plans[text] = Plan(tokens, read, self._device, self._said.strength)
         return self._plans[text]
 
     def around(self, options: Options) -> Options:
-        return around_attention(with_patch(options, "post_input", self.seen), self.attended)
+        return with_reading(with_patch(options, "post_input", self.seen), self)
 
     def seen(self, given: Options) -> Options:
         """The host's post_input patch, behind those of others: what the blocks are given."""
@@ -250,40 +253,14 @@ class BoundBatch(Batch):
         given["transformer_options"][_PLAN] = plan
         return given
 
-    def attended(self, attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """An attention of the host's. One that is not over text, picture and references passes through."""
-        plan: Plan | None = kwargs.get("transformer_options", {}).get(_PLAN)
-        inside = 2 if kwargs.get("skip_reshape") else 1
-        whole = q.shape[inside], k.shape[inside]
-        split = plan.of(*whole) if plan else ()
-        if plan and whole[0] in (plan.tokens.own, plan.tokens.all) and whole[1] > plan.tokens.all:
-            raise TokensChanged(whole[1], plan.tokens.all)
-        if not split:
-            return attend(q, k, v, *args, **kwargs)
-
-        def of(group: Group, *qkv: Tensor) -> Tensor:
-            some, named = _masked(group, whole, args, kwargs)
-            return attend(*qkv, *some, **named)
-
-        found = attended(split, q, k, v, of, inside, 2 if kwargs.get("skip_output_reshape") else 1)
-        if self._said.strength == 1:
-            return found
-        return torch.lerp(attend(q, k, v, *args, **kwargs), found, self._said.strength)
-
-
-def _masked(
-    group: Group, whole: tuple[int, int], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What an attention of so many (queries, keys) is given behind q, k and v, with the mask of a group.
-
-    args: heads, mask and more. A mask's last dimensions are queries and keys, or 1 where it is the same for all."""
-    mask: Tensor | None = args[1] if len(args) > 1 else kwargs.get("mask")
-    if mask is None:
-        return args, kwargs
-    for dim, numbers in zip((-2, -1), group, strict=True):
-        if numbers is not None and mask.shape[dim] == whole[dim]:
-            mask = mask.index_select(dim, numbers)
-    return ((args[0], mask, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "mask": mask})
+    def split(self, queries: int, keys: int, options: Options) -> Split | None:
+        """An attention that is not over text, picture and references is not split."""
+        plan: Plan | None = options.get(_PLAN)
+        if plan is None:
+            return None
+        if queries in (plan.tokens.own, plan.tokens.all) and keys > plan.tokens.all:
+            raise TokensChanged(keys, plan.tokens.all)
+        return plan.of(queries, keys)
 
 
 BIND = "References by Region"
@@ -324,10 +301,10 @@ class BindReferences(io.ComfyNode):
         margin: float,
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
-        dit.require_dits(BIND)
+        networks.require_dits(BIND)
         if strength == 0:
             return io.NodeOutput(model, positive, negative)
-        dit.family(model)
+        networks.family(model)
         records: list[PeopleReferences] = [o[REFERENCES] for _, o in (*positive, *negative) if REFERENCES in o]
         by_row = next((one.cast for one in records if one.cast.by_row), None)
         if mask is not None:
@@ -340,7 +317,7 @@ class BindReferences(io.ComfyNode):
         shown = list[Tensor]()
 
         def said(record: PeopleReferences) -> BoundReferences:
-            dit.check_latents(record.latents, model, BIND)
+            networks.check_latents(record.latents, model, BIND)
             people = regions.present(record.cast).people
             if mask is None:
                 placed = require_places(record.cast, BIND)
@@ -352,7 +329,7 @@ class BindReferences(io.ComfyNode):
             height, width = areas.shape[1:]
             tokens = made.on_tokens(height, width)
             check_tokens(tokens, names, height, width)
-            whole = tokens.float().repeat_interleave(dit.TOKEN, 1).repeat_interleave(dit.TOKEN, 2)[:, :height, :width]
+            whole = tokens.float().repeat_interleave(TOKEN, 1).repeat_interleave(TOKEN, 2)[:, :height, :width]
             shown.append(drawing.read_regions(whole, people))
             return made
 

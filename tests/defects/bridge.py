@@ -102,7 +102,7 @@ DEFECTS = [
         promise="templates: refused by name",
     ),
     Defect(
-        "bridge/dit.py::BlocksRun.batch",
+        "bridge/transformers/blocks.py::BlocksRun.batch",
         breaks="A window of the schedule is ignored.",
         find="$any and $is_on",
         put="$any",
@@ -112,7 +112,7 @@ DEFECTS = [
         promise="WithAnyone: range",
     ),
     Defect(
-        "bridge/dit.py::_by_row",
+        "bridge/transformers/blocks.py::_by_row",
         breaks="Of people with a row each everybody is in the first.",
         find="$one.of($n)",
         put="$one.of(0)",
@@ -122,7 +122,7 @@ DEFECTS = [
         promise="WithAnyone: row order",
     ),
     Defect(
-        "bridge/dit.py::BlocksBatch._add",
+        "bridge/transformers/blocks.py::BlocksBatch._add",
         breaks="Two people act in each other's place.",
         find="$ones if $condition else $acts",
         put="$ones if $condition else $acts.flip(0)",
@@ -133,7 +133,7 @@ DEFECTS = [
         promise="WithAnyone: region",
     ),
     Defect(
-        "bridge/dit.py::BlocksBatch._added",
+        "bridge/transformers/blocks.py::BlocksBatch._added",
         breaks="Faces are read in the rows of the text in single blocks.",
         find="$args if $condition else 0",
         put="0",
@@ -143,7 +143,7 @@ DEFECTS = [
         promise="WithAnyone: row order",
     ),
     Defect(
-        "bridge/dit.py::BlocksBatch._added",
+        "bridge/transformers/blocks.py::BlocksBatch._added",
         breaks="In a batch the second picture has no faces.",
         find="$img[$rows, $at] += $read($before[$rows, $at], $$rest)",
         put="$img[$rows.start:$rows.start + 1, $at] += $read($before[$rows.start:$rows.start + 1, $at], $$rest)",
@@ -151,7 +151,7 @@ DEFECTS = [
         promise="WithAnyone: second picture",
     ),
     Defect(
-        "bridge/dit.py::inside",
+        "bridge/transformers/blocks.py::inside",
         breaks="A face is heard by half of the rows that its box touches.",
         find="functional.max_pool2d($pixels, 2, ceil_mode=True).flatten(1) > 0",
         put="functional.avg_pool2d($pixels, 2, ceil_mode=True).flatten(1) >= 0.5",
@@ -817,5 +817,46 @@ DEFECTS = [
             "tests/host/test_any_model.py::test_a_transformer_is_refused_by_name[FLUX.2-LikenessApplyInstantID]"
         ),
         promise="templates: refused by name",
+    ),
+    Defect(
+        "bridge/transformers/person_texts.py::PersonTextsBatch.seen",
+        breaks="All of a person's words have the position of the first.",
+        find="$positions[:, $start:$start + $length, $axis] = $first + $count",
+        put="$positions[:, $start:$start + $length, $axis] = $first",
+        caught_by=(
+            "tests/host/test_prompts_on_transformers.py"
+            "::test_a_person_everywhere_is_the_plain_forward_of_their_words[Qwen-Image]"
+        ),
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_texts.py::PersonTextsBatch._captions",
+        breaks="On Z-Image everybody's words begin where the common text begins, and do not end at the picture.",
+        find="$offset + sum($padded) - $length",
+        put="$offset",
+        caught_by=(
+            "tests/host/test_prompts_on_transformers.py"
+            "::test_a_person_everywhere_is_the_plain_forward_of_their_words[Z-Image]"
+        ),
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_texts.py::PersonTextsBatch._by_text",
+        breaks="In the refiners of Krea 2 and Z-Image everybody's words read each other.",
+        find="if $x.shape[1] != $total: $$body",
+        put="if $x.shape[1] == $total: $$body",
+        caught_by=(
+            "tests/host/test_prompts_on_transformers.py"
+            "::test_a_person_everywhere_is_the_plain_forward_of_their_words[Krea 2]"
+        ),
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_texts.py::PersonTextsBatch._lengthened",
+        breaks="A mask of Qwen-Image's text hides the words of people.",
+        find="functional.pad($mask, $more, value=$value)",
+        put="functional.pad($mask, $more, value=0)",
+        caught_by="tests/host/test_prompts_on_transformers.py::test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens",
+        promise="Prompt per Person: transformers",
     ),
 ]
