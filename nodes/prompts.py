@@ -82,7 +82,7 @@ class PromptPerPerson(io.ComfyNode):
         else:
             _check_strength(strength, transformer)
             texts = [person_texts.words_of(clip, words, width, transformer) for words in worded.values()]
-            spoken = person_texts.spoken(texts, areas, scope.canvas)
+            spoken = person_texts.spoken(texts, areas, scope.canvas, regions.names(people))
             silent = person_texts.silent(spoken)
             run = person_texts.PersonTextsRun
         outputs = announced(

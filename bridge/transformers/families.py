@@ -4,11 +4,39 @@ To add a family that the host has: describe it here, put it into `TRANSFORMERS`,
 tests/support/tiny_networks.json, and run tests/host/test_prompts_on_transformers.py.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from ...core import families
+
+
+class Stream(Enum):
+    """Which tokens a layer is given."""
+
+    TEXT = "text"
+    PICTURE = "the picture and its references"
+    BOTH = "text, and the picture behind it"
+    TEXT_AS_ROWS = "each token of the text as a row of the batch, or of a fourth dimension"
+
+
+@dataclass(frozen=True)
+class LayerStream:
+    """Layers that are given the same tokens.
+
+    names: a pattern of their names in the network. modulates: whether such a layer is given one row for all tokens, (B,
+    1, C), and the blocks take what it gives also for every token, (B, tokens, C).
+    """
+
+    names: str
+    stream: Stream
+    modulates: bool = False
+
+    def has(self, layer: str) -> bool:
+        """Whether a layer of this name is one of them."""
+        return re.fullmatch(self.names, layer) is not None
 
 
 @dataclass(frozen=True)
@@ -32,6 +60,8 @@ class TransformerFamily:
     it alone. mask_place: the number of the network's argument, counted from the timestep as 0 on, that is a mask of the
     text alone, (B, T); None where it has none. joint_mask: whether it takes a mask of text and picture together.
 
+    streams: which layers have a place in text or picture, so that a LoRA in them can be one person's.
+
     least_host: the ComfyUI from which on this is so. code: strings in the source of the host's module while it is so.
     """
 
@@ -48,6 +78,7 @@ class TransformerFamily:
     refiners: str = ""
     own_captions: bool = False
     mask_place: int | None = None
+    streams: tuple[LayerStream, ...] = ()
     joint_mask: bool = False
     least_host: str = "0.33"
 
@@ -58,6 +89,14 @@ class TransformerFamily:
 
 
 _POST_INPUT = '"post_input"'
+_FLUX_STREAMS = (
+    LayerStream(r"double_blocks\.\d+\.img_(attn\.(qkv|proj)|mlp\.\d+)|img_in|final_layer\.linear", Stream.PICTURE),
+    LayerStream(r"double_blocks\.\d+\.txt_(attn\.(qkv|proj)|mlp\.\d+)|txt_in", Stream.TEXT),
+    LayerStream(r"single_blocks\.\d+\.linear[12]", Stream.BOTH),
+    LayerStream(r"double_blocks\.\d+\.img_mod\.lin|double_stream_modulation_img\.lin", Stream.PICTURE, modulates=True),
+    LayerStream(r"double_blocks\.\d+\.txt_mod\.lin|double_stream_modulation_txt\.lin", Stream.TEXT, modulates=True),
+    LayerStream(r"single_blocks\.\d+\.modulation\.lin|single_stream_modulation\.lin", Stream.BOTH, modulates=True),
+)
 
 FLUX = TransformerFamily(
     name=families.FLUX.name,
@@ -67,6 +106,7 @@ FLUX = TransformerFamily(
     text_width=lambda network: network.params.context_in_dim,
     code=("reference_image_num_tokens", _POST_INPUT),
     joint_mask=True,
+    streams=_FLUX_STREAMS,
 )
 FLUX_2 = TransformerFamily(
     name=families.FLUX_2.name,
@@ -78,6 +118,7 @@ FLUX_2 = TransformerFamily(
     counted_axes=(3,),
     left_padded_to=512,
     joint_mask=True,
+    streams=_FLUX_STREAMS,
 )
 QWEN = TransformerFamily(
     name=families.QWEN.name,
@@ -88,6 +129,16 @@ QWEN = TransformerFamily(
     code=("reference_image_num_tokens", _POST_INPUT),
     counted_axes=(0, 1, 2),
     mask_place=2,
+    streams=(
+        LayerStream(
+            r"transformer_blocks\.\d+\.(attn\.(to_[qkv]|to_out\.0)|img_mlp\.net\.(0\.proj|2))|img_in|proj_out",
+            Stream.PICTURE,
+        ),
+        LayerStream(
+            r"transformer_blocks\.\d+\.(attn\.(add_[qkv]_proj|to_add_out)|txt_mlp\.net\.(0\.proj|2))|txt_in",
+            Stream.TEXT,
+        ),
+    ),
 )
 Z_IMAGE = TransformerFamily(
     name=families.Z_IMAGE.name,
@@ -98,6 +149,11 @@ Z_IMAGE = TransformerFamily(
     code=("self.embed_cap(cap_feats, offset=offset", "cap_mask = None", "for layer in self.context_refiner"),
     picture_last=True,
     refiners="context_refiner",
+    streams=(
+        LayerStream(r"noise_refiner\.\d+\.(attention|feed_forward)\.\w+|x_embedder", Stream.PICTURE),
+        LayerStream(r"context_refiner\.\d+\.(attention|feed_forward)\.\w+|cap_embedder\.1", Stream.TEXT),
+        LayerStream(r"layers\.\d+\.(attention|feed_forward)\.\w+|final_layer\.linear", Stream.BOTH),
+    ),
     own_captions=True,
 )
 KREA_2 = TransformerFamily(
@@ -109,5 +165,11 @@ KREA_2 = TransformerFamily(
     code=("txtfusion", _POST_INPUT, "for block in self.refiner_blocks"),
     patch="patch",
     refiners="txtfusion.refiner_blocks",
+    streams=(
+        LayerStream(r"first", Stream.PICTURE),
+        LayerStream(r"txtfusion\.layerwise_blocks\.\d+\.(attn|mlp)\.\w+|txtfusion\.projector", Stream.TEXT_AS_ROWS),
+        LayerStream(r"txtfusion\.refiner_blocks\.\d+\.(attn|mlp)\.\w+|txtmlp\.\d+", Stream.TEXT),
+        LayerStream(r"blocks\.\d+\.(attn|mlp)\.\w+|last\.linear", Stream.BOTH),
+    ),
 )
 TRANSFORMERS = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2

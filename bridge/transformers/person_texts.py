@@ -6,9 +6,10 @@ forward computes all of them; `core.person_texts` says who reads whom.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -34,6 +35,35 @@ from .attention import with_reading
 from .families import TransformerFamily
 from .networks import cells_per_token, described, network_of, tokens_of
 
+
+@dataclass(frozen=True)
+class CurrentTexts:
+    """The words of people in the forward that is on in this thread, for what stands in a layer and is given x alone.
+
+    names: of the people, in the order of their words. lengths: tokens of each. alone: where the network is called for
+    one text alone, its number: 0 for the common one, n + 1 for the words of person n.
+    """
+
+    names: tuple[str, ...]
+    lengths: tuple[int, ...]
+    alone: int | None = None
+
+
+class _Thread(threading.local):
+    """One for each thread, as lora_readers has it: the host's MultiGPU CFG Split calls several networks at a time."""
+
+    def __init__(self) -> None:
+        self.texts: CurrentTexts | None = None
+
+
+_thread = _Thread()
+
+
+def current_texts() -> CurrentTexts | None:
+    """None where nobody has words in this forward."""
+    return _thread.texts
+
+
 _SEEN = "likeness_tokens"
 """Of transformer_options inside of a forward: a `_Tokens`."""
 
@@ -52,13 +82,14 @@ class PersonTexts(Carried):
     """What one node adds to one side of the conditioning.
 
     regions: (people, H, W), 0..1, of the whole picture: where each person's words are read. texts: (1, T, width) each,
-    float32 on the CPU. canvas: what the regions are parts of, or None for the whole picture.
+    float32 on the CPU. canvas: what the regions are parts of, or None for the whole picture. names: of the people.
     """
 
     key = "likeness_person_texts"
     regions: Tensor
     texts: tuple[Tensor, ...]
     canvas: Canvas | None
+    names: tuple[str, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -68,9 +99,9 @@ class PersonTexts(Carried):
         return self is other
 
 
-def spoken(texts: Sequence[Tensor], regions: Tensor, canvas: Canvas | None) -> PersonTexts:
+def spoken(texts: Sequence[Tensor], regions: Tensor, canvas: Canvas | None, names: Sequence[str]) -> PersonTexts:
     """One text per person, (1, T, width) each, with its region."""
-    return PersonTexts(object(), WHOLE_SCHEDULE, regions, tuple(texts), canvas)
+    return PersonTexts(object(), WHOLE_SCHEDULE, regions, tuple(texts), canvas, tuple(names))
 
 
 def silent(texts: PersonTexts) -> PersonTexts:
@@ -135,6 +166,7 @@ class PersonTextsBatch(Batch):
         texts = [functional.pad(text, (0, 0, max(0, least - text.shape[1]), 0)) for p in pieces for text in p.texts]
         self._words = torch.cat(texts, dim=1).to(given.x.device)  # (1, tokens of all, width)
         self._lengths = tuple(text.shape[1] for text in texts)
+        self._names = tuple(name for p in pieces for name in p.names)
         self._common = given.context.shape[1]
         cells = cells_per_token(given.model)
         height, width = given.x.shape[-2:]
@@ -218,12 +250,13 @@ class PersonTextsBatch(Batch):
             return block(x, *args, **kwargs)
         parts = list[Tensor]()
         start = 0
-        for length in lengths:
+        for number, length in enumerate(lengths):
             own = slice(start, start + length)
             # Besides x the positions, (B or 1, T, ...).
             some = [_of_text(arg, own, total) for arg in args]
             named = {name: _of_text(arg, own, total) for name, arg in kwargs.items()}
-            parts.append(block(x[:, own], *some, **named))
+            with self._alone(number):
+                parts.append(block(x[:, own], *some, **named))
             start += length
         return torch.cat(parts, dim=1)
 
@@ -236,13 +269,30 @@ class PersonTextsBatch(Batch):
         padded = self._in_attention()
         embedded = list[Tensor]()
         positions = list[Tensor]()
-        for text, length in zip(cap_feats.split(lengths, dim=1), padded, strict=True):
-            (tokens, *_), (rotations, *_), _ = embed(text, offset=offset + sum(padded) - length, **given)
+        for number, text in enumerate(cap_feats.split(lengths, dim=1)):
+            length = padded[number]
+            with self._alone(number):
+                (tokens, *_), (rotations, *_), _ = embed(text, offset=offset + sum(padded) - length, **given)
             embedded.append(tokens)
             positions.append(rotations)
         return (torch.cat(embedded, dim=1),), (torch.cat(positions, dim=1),), sum(padded)
 
+    @contextmanager
+    def _alone(self, number: int) -> Iterator[None]:
+        """While the network is called for the text of this number alone."""
+        before = _thread.texts
+        assert before is not None
+        _thread.texts = replace(before, alone=number)
+        try:
+            yield
+        finally:
+            _thread.texts = before
+
+    def passed(self) -> None:
+        _thread.texts = None
+
     def around(self, options: Options) -> Options:
+        _thread.texts = CurrentTexts(self._names, tuple(self._in_attention()[1:]))
         if not self._family.own_captions:
             options = with_patch(options, "post_input", self.seen)
         return with_reading(options, self)

@@ -859,4 +859,36 @@ DEFECTS = [
         caught_by="tests/host/test_prompts_on_transformers.py::test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens",
         promise="Prompt per Person: transformers",
     ),
+    Defect(
+        "bridge/transformers/person_loras.py::PersonLorasBatch._weights_of",
+        breaks="A LoRA in the modulation acts on the first token's people everywhere.",
+        find="$found[list($owners)].T[None].to($like)",
+        put="$found[list($owners)].T[None][:, :1].to($like)",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py"
+            "::test_a_person_everywhere_is_the_merged_network_on_their_words[FLUX.1]"
+        ),
+        promise="LoRA per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/lora_files.py::_rows_of",
+        breaks="A LoRA of q alone is added to the first outputs, wherever its layer stands in a fused one.",
+        find="slice($start, $start + $length)",
+        put="slice(0, $length)",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py::test_a_file_with_q_k_and_v_apart_is_the_merged_network[FLUX.1]"
+        ),
+        promise="LoRA per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_loras.py::PersonLorasBatch._of_text_alone",
+        breaks="In refiners a person's LoRA does not act on their words.",
+        find="if $alone > 0 and $name in $names: $$body",
+        put="if $alone > 1000 and $name in $names: $$body",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py"
+            "::test_a_person_everywhere_is_the_merged_network_on_their_words[Z-Image]"
+        ),
+        promise="LoRA per Person: transformers",
+    ),
 ]

@@ -61,7 +61,7 @@ OVERLAPPING = regions((0, 0, 4, 6), (3, 2, 8, 6))
 
 def spoken(model, people, areas, common="common", negative="common"):
     """MODEL, positive and negative as Prompt per Person gives them."""
-    said = person_texts.spoken([text(name)[0][0] for name in people], areas, None)
+    said = person_texts.spoken([text(name)[0][0] for name in people], areas, None, people)
     positive = carried.put(text(common), said)
     return (
         runs.patched(model, person_texts.PersonTextsRun),
@@ -289,7 +289,7 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
     clip, model = make(), tiny_dits.model(family, **changes)
     model_out, positive, negative = applied_by_node(family, model, clip)
     texts = [encoded(clip, words)[0][0] for words in ("a red coat", "looking away")]
-    said = person_texts.spoken(texts, APART, None)
+    said = person_texts.spoken(texts, APART, None, ["Anna", "Ben"])
     before = encoded(clip, "two people in a park"), encoded(clip, "blurred")
     expected = carried.put(before[0], said), carried.put(before[1], person_texts.silent(said))
     found = sample(family, (model_out, positive, negative), cfg=3.0)
@@ -372,7 +372,7 @@ def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
     mask = torch.ones(1, 7, dtype=torch.long)
     mask[:, 5:] = 0
     sides = [[[words, {**options, "attention_mask": mask}]], [[words[:, :5], options]]]
-    said = person_texts.spoken([text("anna")[0][0]], APART[:1], None)
+    said = person_texts.spoken([text("anna")[0][0]], APART[:1], None, ["anna"])
     silent = carried.put(text("common"), person_texts.silent(said))
     patched = runs.patched(model, person_texts.PersonTextsRun)
     found, expected = [sample(QWEN, (patched, carried.put(side, said), silent)) for side in sides]
