@@ -18,6 +18,7 @@ from pack.bridge.transformers.attention import OVERRIDE, with_reading
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.person_texts import TextLayout, split_by_words
 from pack.core.token_groups import Group, Split
+from pack.nodes.references.encoding import REFERENCES, PeopleReferences
 from peers import apply
 from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 
@@ -377,3 +378,24 @@ def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
     patched = runs.patched(model, person_texts.PersonTextsRun)
     found, expected = [sample(QWEN, (patched, carried.put(side, said), silent)) for side in sides]
     assert relative(found, expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", [FLUX, FLUX_2, QWEN])
+def test_words_and_references_by_region_act_together_in_either_order(models, family):
+    model = models(family)
+    record = PeopleReferences(CAST, tuple(tiny_dits.latent(family, 48, 64, seed) for seed in (10, 11)), (0, 1))
+    latents = {"reference_latents": list(record.latents), REFERENCES: record}
+    sides = [[[words, {**options, **latents}] for words, options in text(name)] for name in ("common", "ben")]
+    said = person_texts.spoken([text(name)[0][0] for name in ("anna", "ben")], APART, None, ["anna", "ben"])
+
+    def with_words(made, positive, negative):
+        silent = carried.put(negative, person_texts.silent(said))
+        return runs.patched(made, person_texts.PersonTextsRun), carried.put(positive, said), silent
+
+    def with_references(made, positive, negative):
+        return apply("LikenessBindReferences", model=made, positive=positive, negative=negative, mask=APART)[:3]
+
+    both = sample(family, with_references(*with_words(model, *sides)))
+    assert relative(sample(family, with_words(*with_references(model, *sides))), both) <= TOLERANCE
+    for alone in (with_words, with_references):
+        assert relative(sample(family, alone(model, *sides)), both) > 100 * TOLERANCE
