@@ -23,7 +23,8 @@ from ..core.models.formats import require
 from ..core.models.manifest import Model
 from ..core.names import ending, same_name
 from ..core.text import in_one_line
-from . import dit, folders, notes
+from . import folders, notes
+from .transformers.networks import require_dits
 
 NetT = TypeVar("NetT", bound=Any)
 
@@ -200,7 +201,7 @@ class FileLoader:
     def load(self, path: str, node: str | None, **given: Any) -> Any:
         """What travels on; given: inputs of any method's loader. Raises UnsupportedCheckpoint."""
         if self.newer:
-            dit.require_dits(f"{self.published.method}'s file")
+            require_dits(f"{self.published.method}'s file")
         loaded = self.made(path, **{one.id: given.get(one.id, one.default) for one in self.inputs})
         notes.tell(node, self.licence)
         return loaded

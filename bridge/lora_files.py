@@ -65,8 +65,8 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) 
     """
     path = path_of(file)
     state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
-    _check_numbers(state, path)
-    patches = _host_patches(state, model, clip, path)
+    check_numbers(state, path)
+    patches = host_patches(state, model, clip, path)
     unet_patches: dict[str, Any] = {}
     clip_patches: dict[str, Any] = {}
     for name, patch in patches.items():
@@ -80,7 +80,7 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) 
     return LoraFile(layers, clip_patches)
 
 
-def _host_patches(state: State, model: ModelPatcher, clip: CLIP, path: str) -> dict[str, Any]:
+def host_patches(state: State, model: ModelPatcher, clip: CLIP, path: str) -> dict[str, Any]:
     """By name of a weight, what the host reads of a file's tensors. Raises UnsupportedCheckpoint where it cannot."""
     names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
     names = comfy.lora.model_lora_keys_unet(model.model, names)
@@ -91,7 +91,7 @@ def _host_patches(state: State, model: ModelPatcher, clip: CLIP, path: str) -> d
         raise UnsupportedCheckpoint(path, damage, "a LoRA", "Download it again.") from error
 
 
-def _check_numbers(state: State, path: str) -> None:
+def check_numbers(state: State, path: str) -> None:
     """Raise UnsupportedCheckpoint where a tensor holds what no layer can use: the host makes NaN of it, or nothing."""
     weights: dict[str, Any] = {}
     for key, tensor in state.items():
@@ -165,7 +165,7 @@ def _check_sizes(
 ) -> None:
     """Raise WrongBaseModel unless every tensor of a file belongs to a patch, and every patch fits its weight."""
     patches = [*unet_patches.values(), *clip_patches.values()]
-    unread_layers = _layers_not_read(state, patches)
+    unread_layers = layers_not_read(state, patches)
     misfits = [(model, name, patch) for name, patch in unet_patches.items() if not fits(model, name, patch)]
     misfits += [
         (clip.patcher, name, patch) for name, patch in clip_patches.items() if not fits(clip.patcher, name, patch)
@@ -182,7 +182,7 @@ def _check_sizes(
     raise WrongBaseModel(f"The LoRA {file}", f"{base})", needed, advice_on(model, advice))
 
 
-def _layers_not_read(state: State, patches: Iterable[Any]) -> set[str]:
+def layers_not_read(state: State, patches: Iterable[Any]) -> set[str]:
     """The layers of a file that the host has found no weight for, by the file's names."""
     read: set[str] = set()
     for patch in patches:

@@ -118,6 +118,10 @@ class Batch:
         Nothing of it is left there afterwards, whatever is raised."""
         return nullcontext()
 
+    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the network is called with behind the latents, args: (timestep, text, ...), as this batch needs it."""
+        return args, kwargs
+
     def passed(self) -> None:
         """Called when the network has been called with `around`, or has raised."""
 
@@ -335,6 +339,7 @@ class Run:
 
 def read_by(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """DIFFUSION_MODEL: with the batch in transformer_options, which come last where they are not named."""
+    args, kwargs = batch.inputs(args, kwargs)
     if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
         args = *args[:-1], batch.around(args[-1])
     else:

@@ -27,7 +27,8 @@ FLUX = Family("FLUX.1", (4096,), 16)
 FLUX_2 = Family("FLUX.2", (7680, 12288, 15360), 128)
 QWEN = Family("Qwen-Image", (3584,), 16, dimensions=5)
 Z_IMAGE = Family("Z-Image", (2560,), 16)
-FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE
+KREA_2 = Family("Krea 2", (30720,), 16)
+FAMILIES = SD15, SD2, SDXL, FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2
 
 
 SDXL_REFINER = 1280

@@ -21,7 +21,11 @@ from ..bridge.lora_files import LoraFile, path_of, read_lora_file
 from ..bridge.presence import NamedRange, announced, of_people
 from ..bridge.runs import patched
 from ..bridge.schedule import schedule_range
+from ..bridge.transformers import lora_files, person_loras, person_texts
+from ..bridge.transformers.families import TransformerFamily
+from ..bridge.transformers.networks import network_of, transformer_of
 from ..bridge.unet import text_width
+from ..core.errors import BadSetup
 from ..core.people import CROP, Cast, Identity, Lora, Person
 from ..core.places import regions
 from ..core.places.person_region import Extent
@@ -111,7 +115,14 @@ class LoRAPerPerson(io.ComfyNode):
         acting = scopes.acting(cls, cast, strength, more=notes_on_loras, photos=False, mask=mask)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
-        check_conditioning([*positive, *negative], text_width(model), APPLY)
+        transformer = transformer_of(model, APPLY)
+        width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
+        check_conditioning([*positive, *negative], width, APPLY)
+        if transformer is not None and acting.by_row:
+            raise BadSetup(
+                f"{APPLY} on {transformer.name} does not know the rows of Crop Faces.",
+                "Use an SD1.5 or SDXL model for the second pass, or leave the LoRAs out of it.",
+            )
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
         node_id = notes.node_of(cls)
         scope = scopes.of_bodies(
@@ -129,6 +140,12 @@ class LoRAPerPerson(io.ComfyNode):
         # Only here, so that places and masks are checked also where nobody has a LoRA.
         if not any(_active_loras(person) for person in present.people):
             return io.NodeOutput(model, positive, negative)
+        ranges = [NamedRange("the LoRAs", schedule)]
+        presence = of_people(regions.names(scope.people), APPLY, node_id, ranges, in_negative=True)
+        if transformer is not None:
+            sides = _on_transformer(scope, model, clip, transformer, strength, (positive, negative))
+            model_out = patched(model, person_texts.PersonTextsRun, person_loras.PersonLorasRun)
+            return io.NodeOutput(*announced(presence, model_out, *sides), ui=scope.preview(cls))
         people_loras = _read_loras(scope, model, clip, strength)
         regional_lora = _regional_lora(scope, people_loras)
         positive_out = carried.put(positive, regional_lora)
@@ -139,8 +156,6 @@ class LoRAPerPerson(io.ComfyNode):
             negative_out = carried.put(negative_out, without_people(words))
         # Regional text stands inside of ours in every layer: its words are read with the LoRAs, too.
         model_out = patched(model, RegionalTextRun, RegionalLoraRun)
-        ranges = [NamedRange("the LoRAs", schedule)]
-        presence = of_people(regions.names(scope.people), APPLY, node_id, ranges, in_negative=True)
         outputs = announced(presence, model_out, positive_out, negative_out)
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
 
@@ -234,6 +249,51 @@ def _regional_words(scope: scopes.Scope, people_loras: _PeopleLoras, model: Mode
         areas = torch.ones(len(scope.people), 1, 1)  # everywhere
     canvas = scope.canvas if scope.placed else None
     return appended_text(tokens, areas[with_words], canvas)
+
+
+def _on_transformer(
+    scope: scopes.Scope,
+    model: ModelPatcher,
+    clip: CLIP,
+    transformer: TransformerFamily,
+    strength: float,
+    sides: tuple[Conditioning, Conditioning],
+) -> list[Conditioning]:
+    """Positive and negative of a transformer with everybody's LoRAs, and the positive with their words."""
+    files: dict[str, lora_files.TransformerLoraFile] = {}
+    layers: dict[str, list[person_loras.LayerPart]] = {}
+    texts: list[Tensor] = []
+    with_words: list[int] = []
+    width = transformer.text_width(network_of(model.model))
+    for number, person in enumerate(scope.people):
+        person_clip = clip.clone()
+        for lora in _active_loras(person):
+            if lora.file not in files:
+                by_region = scope.regions is not None
+                files[lora.file] = lora_files.read_lora_file(lora.file, model, clip, transformer, by_region)
+            file = files[lora.file]
+            total_strength = lora.strength * person.weight * strength
+            person_clip.add_patches(file.clip_patches, total_strength)
+            for part in file.parts:
+                added = person_loras.LayerPart(number, total_strength, part.lora, part.rows)
+                layers.setdefault(part.layer, []).append(added)
+        words = _words_of(person)
+        if words:
+            texts.append(person_texts.words_of(person_clip, words, width, transformer))
+            with_words.append(number)
+    names = regions.names(scope.people)
+    canvas = scope.canvas if scope.placed else None
+    loras = person_loras.PersonLoras(object(), scope.schedule, tuple(names), layers, scope.regions, canvas)
+    positive, negative = (carried.put(side, loras) for side in sides)
+    if texts:
+        areas = scope.regions
+        if areas is None:
+            areas = torch.ones(len(scope.people), 1, 1)  # everywhere
+        names_with_words = [names[number] for number in with_words]
+        people_texts = person_texts.appended_texts(texts, areas[with_words], canvas, names_with_words)
+        positive = carried.put(positive, people_texts)
+        negative = carried.put(negative, person_texts.without_people(people_texts))
+    return [positive, negative]
 
 
 def _words_of(person: Person) -> str:

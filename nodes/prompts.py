@@ -14,7 +14,11 @@ from ..bridge.encode import text_of
 from ..bridge.presence import announced, of_people
 from ..bridge.schedule import WHOLE_SCHEDULE
 from ..bridge.schema import advanced, applied_outputs, region_inputs
+from ..bridge.transformers import person_texts
+from ..bridge.transformers.families import TransformerFamily
+from ..bridge.transformers.networks import network_of, transformer_of
 from ..bridge.unet import text_width
+from ..core.errors import BadSetup
 from ..core.people import Cast, require_places
 from ..core.places import regions
 from ..core.prompts import per_person, per_scene
@@ -65,19 +69,41 @@ class PromptPerPerson(io.ComfyNode):
         notes.tell(notes.node_of(cls), NOTHING if nothing else "")
         if nothing:
             return io.NodeOutput(model, positive, negative)
-        check_conditioning([*positive, *negative], text_width(model), NAME)
+        transformer = transformer_of(model, NAME)
+        width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
+        check_conditioning([*positive, *negative], width, NAME)
         people, node = [placed.people[n] for n in worded], notes.node_of(cls)
         scope = scopes.of_bodies(placed, NAME, WHOLE_SCHEDULE, people, alone=False, node_id=node, **region)
-        tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in worded.values()]
         assert scope.regions is not None
-        text = appended_text(tokens, scope.regions * strength, scope.canvas)
+        areas = scope.regions * strength
+        run: type[runs.Run]
+        if transformer is None:
+            tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in worded.values()]
+            text = appended_text(tokens, areas, scope.canvas)
+            other_side = without_people(text)
+            run = RegionalTextRun
+        else:
+            _check_strength(strength, transformer)
+            texts = [person_texts.words_of(clip, words, width, transformer) for words in worded.values()]
+            text = person_texts.appended_texts(texts, areas, scope.canvas, regions.names(people))
+            other_side = person_texts.without_people(text)
+            run = person_texts.PersonTextsRun
         outputs = announced(
             of_people(regions.names(people), NAME, node),
-            runs.patched(model, RegionalTextRun),
+            runs.patched(model, run),
             carried.put(positive, text),
-            carried.put(negative, without_people(text)),
+            carried.put(negative, other_side),
         )
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
+
+
+def _check_strength(strength: float, transformer: TransformerFamily) -> None:
+    """Raise BadSetup for a strength above 1: a transformer's attention is split, and has no place for a weight."""
+    if strength > 1:
+        raise BadSetup(
+            f"strength is {strength:g}, and on {transformer.name} words cannot be read more than once.",
+            "Set strength to 1 or less. For more effect, describe the person in more words.",
+        )
 
 
 class Scenes(io.ComfyNode):

@@ -9,11 +9,12 @@ from comfy_api.latest import io, ui
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ..bridge import dit, notes
+from ..bridge import notes
 from ..bridge.encode import latents_by_row
 from ..bridge.face_model import FaceModel, FindsFaces, default_face_model
 from ..bridge.notes import stepwise
 from ..bridge.schema import advanced, face_sizes_input, pixels_input, similarity_input
+from ..bridge.transformers import networks
 from ..core import measure, second_pass
 from ..core.errors import BadPhoto, counted
 from ..core.faces.model import faces_in, unsure_in
@@ -37,7 +38,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
             category=IN_MEASURE,
             inputs=[
                 # Editors of older hosts move an input that has become optional, and links in saved boxes then miss.
-                FaceModelSocket.Input("face_model", optional=dit.known_here()),
+                FaceModelSocket.Input("face_model", optional=networks.known_here()),
                 io.Image.Input("images"),
                 CastOrPersonSocket.Input("cast"),
                 io.Combo.Input("who", options=list(CHOICES)),
@@ -49,7 +50,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
                 advanced(face_sizes_input("feather", 0.25)),
                 advanced(io.Combo.Input("not_found", options=list(PLACES))),
                 # Editors of older hosts put a new socket before the widgets, whose links in saved boxes then miss.
-                *([io.Vae.Input("vae", optional=True)] if dit.known_here() else []),
+                *([io.Vae.Input("vae", optional=True)] if networks.known_here() else []),
             ],
             outputs=[
                 io.Image.Output("crops"),

@@ -16,7 +16,7 @@ from comfy.utils import common_upscale
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import dit, notes, scopes
+from ...bridge import notes, scopes
 from ...bridge.areas import Area, hint_of_area, latent_of_run, whole_latent
 from ...bridge.carried import cut_regions
 from ...bridge.conditioning import Conditioning, check_conditioning
@@ -29,6 +29,7 @@ from ...bridge.remarks import begins_late, tell_of_piece
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
 from ...bridge.schema import photos_input, range_inputs, scope_inputs
 from ...bridge.scopes import Scope
+from ...bridge.transformers import networks
 from ...bridge.unet import Options
 from ...core.attention import region_weights
 from ...core.errors import WrongBaseModel, gathered
@@ -108,8 +109,8 @@ class InfuseNet(ControlNet):
         return InfuseNet(self, self.scope, self.tokens, self.size, self.report)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
-        dit.family(model.current_patcher, (FLUX.name,))
-        ours, theirs = self.control_model.hidden_size, dit.network_of(model).hidden_size
+        networks.family(model.current_patcher, (FLUX.name,))
+        ours, theirs = self.control_model.hidden_size, networks.network_of(model).hidden_size
         if ours != theirs:
             raise WrongBaseModel("The InfuseNet", f"a FLUX.1 of width {ours}", f"one of width {theirs}", OF_FLUX)
         # A cancelled run leaves its own.
@@ -302,7 +303,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         photos: str,
         **where: Any,
     ) -> io.NodeOutput:
-        dit.require_dits(APPLY)
+        networks.require_dits(APPLY)
         drawn = regions.present(regions.for_photos(regions.as_cast(cast))).people
         slots = [(one, one.slot) for one in drawn if keypoints and one.slot]
         bare = regions.names([one for one, slot in slots if slot.keypoints is None])

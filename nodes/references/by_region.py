@@ -23,13 +23,15 @@ from typing_extensions import Self
 
 from ...bridge.canvas import Canvas
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost
-from ...bridge.dit import TOKEN, Attention, around_attention, tokens_of
 from ...bridge.runs import Batch, Given, Run, entries
+from ...bridge.transformers.attention import with_reading
+from ...bridge.transformers.networks import TOKEN, tokens_of
 from ...bridge.unet import Options, pixels_of, with_patch
 from ...core.errors import BadSetup, LikenessError, counted
 from ...core.places.person_region import BadRegion
+from ...core.token_groups import Split
 from .encoding import REFERENCES, PeopleReferences, whose
-from .net import Group, Plan, Tokens, attended, groups, on_tokens
+from .net import Plan, Tokens, groups, on_tokens
 
 _PLAN = "likeness_regional_references_plan"
 """Key of transformer_options inside of a forward: the Plan for its tokens."""
@@ -182,12 +184,12 @@ class RegionalReferencesBatch(Batch):
         """How attention is split for so many tokens of text."""
         if text not in self._plans:
             tokens = Tokens(text, self._regions.shape[1], self._counts)
-            split = groups(tokens, self._regions, self._regional.owners, self._regional.everybody_outside)
-            self._plans[text] = Plan(tokens, split, self._device)
+            read = groups(tokens, self._regions, self._regional.owners, self._regional.everybody_outside)
+            self._plans[text] = Plan(tokens, read, self._device, self._regional.strength)
         return self._plans[text]
 
     def around(self, options: Options) -> Options:
-        return around_attention(with_patch(options, "post_input", self.with_plan), self.attended)
+        return with_reading(with_patch(options, "post_input", self.with_plan), self)
 
     def with_plan(self, inputs: Options) -> Options:
         """The host's post_input patch, behind those of others: what the blocks are given, with the plan for it.
@@ -205,53 +207,12 @@ class RegionalReferencesBatch(Batch):
         inputs["transformer_options"][_PLAN] = plan
         return inputs
 
-    def attended(self, attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """An attention of the host's, split. One that is not over text, picture and references passes through.
-
-        q, k, v: (B, heads, tokens, d) with skip_reshape, else (B, tokens, heads * d). What comes out is the same with
-        skip_output_reshape, else also (B, tokens, heads * d).
-        """
-        plan: Plan | None = kwargs.get("transformer_options", {}).get(_PLAN)
+    def split(self, queries: int, keys: int, options: Options) -> Split | None:
+        """How an attention of the host's over so many tokens is split, or None where it is not one over text, picture
+        and references. Raises TokensChanged."""
+        plan: Plan | None = options.get(_PLAN)
         if plan is None:
-            return attend(q, k, v, *args, **kwargs)
-        inside = 2 if kwargs.get("skip_reshape") else 1
-        outside = 2 if kwargs.get("skip_output_reshape") else 1
-        queries, keys = q.shape[inside], k.shape[inside]
+            return None
         if queries in (plan.tokens.own, plan.tokens.all) and keys > plan.tokens.all:
             raise TokensChanged(keys, plan.tokens.all)
-        split = plan.of(queries, keys)
-        if not split:
-            return attend(q, k, v, *args, **kwargs)
-
-        def attend_group(group: Group, group_q: Tensor, group_k: Tensor, group_v: Tensor) -> Tensor:
-            arguments = _Arguments(args, kwargs).of_group(group, queries, keys)
-            return attend(group_q, group_k, group_v, *arguments.positional, **arguments.named)
-
-        limited = attended(split, q, k, v, attend_group, inside, outside)
-        if self._regional.strength == 1:
-            return limited
-        return torch.lerp(attend(q, k, v, *args, **kwargs), limited, self._regional.strength)
-
-
-@dataclass(frozen=True, eq=False)
-class _Arguments:
-    """What an attention of the host's is given behind q, k and v: heads, mask and more. Some packs give the mask by its
-    name, some by its position."""
-
-    positional: tuple[Any, ...]
-    named: dict[str, Any]
-
-    def of_group(self, group: Group, queries: int, keys: int) -> "_Arguments":
-        """The same with the mask of a group, of an attention of so many queries and keys in all."""
-        by_position = len(self.positional) > 1
-        mask: Tensor | None = self.positional[1] if by_position else self.named.get("mask")
-        if mask is None:
-            return self
-        # (..., queries, keys); a dimension is 1 where the mask is the same for all of them.
-        if mask.shape[-2] == queries:
-            mask = mask.index_select(-2, group.queries)
-        if group.keys is not None and mask.shape[-1] == keys:
-            mask = mask.index_select(-1, group.keys)
-        if by_position:
-            return _Arguments((self.positional[0], mask, *self.positional[2:]), self.named)
-        return _Arguments(self.positional, {**self.named, "mask": mask})
+        return plan.of(queries, keys)

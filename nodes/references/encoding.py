@@ -12,9 +12,9 @@ from comfy.utils import common_upscale
 from node_helpers import conditioning_set_values
 from torch import Tensor
 
-from ...bridge import dit
 from ...bridge.conditioning import Conditioning
 from ...bridge.notes import stepwise
+from ...bridge.transformers import networks
 from ...bridge.unet import ONE_FAMILY
 from ...core.errors import WrongBaseModel
 from ...core.inputs import conditioning, unusable_latent
@@ -58,9 +58,9 @@ def whose(options: Mapping[str, Any]) -> tuple[int | None, ...]:
 class Family(NamedTuple):
     """Models that take reference pictures, known by their text encoder.
 
-    model: its name. network: its family, as bridge.dit.FAMILIES names it. vae: the file of its VAE. word: for a
-    picture, as the model knows it. sees: whether the encoder is shown the pictures. latent: channels, and frames where
-    the VAE makes them. step: pixels of a latent pixel, to which pictures are rounded.
+    model: its name. network: its family, as bridge.transformers.networks.FAMILIES names it. vae: the file of its VAE.
+    word: for a picture, as the model knows it. sees: whether the encoder is shown the pictures. latent: channels, and
+    frames where the VAE makes them. step: pixels of a latent pixel, to which pictures are rounded.
     """
 
     model: str
@@ -72,13 +72,13 @@ class Family(NamedTuple):
     step: int
 
 
-_KLEIN = Family("FLUX.2 klein", dit.FLUX_2, "flux2-vae", "image", False, (128,), 16)
+_KLEIN = Family("FLUX.2 klein", networks.FLUX_2, "flux2-vae", "image", False, (128,), 16)
 _BY_TOKENIZER = {
-    "QwenImageTokenizer": Family("Qwen-Image-Edit", dit.QWEN, "qwen_image_vae", "Picture", True, (16, 1), 8),
+    "QwenImageTokenizer": Family("Qwen-Image-Edit", networks.QWEN, "qwen_image_vae", "Picture", True, (16, 1), 8),
     "KleinTokenizer": _KLEIN,
     "KleinTokenizer8B": _KLEIN,
     "Flux2Tokenizer": _KLEIN._replace(model="FLUX.2 dev"),
-    "FluxTokenizer": Family("FLUX.1 Kontext", dit.FLUX, "ae", "image", False, (16,), 8),
+    "FluxTokenizer": Family("FLUX.1 Kontext", networks.FLUX, "ae", "image", False, (16,), 8),
 }
 """By the host's class: other models read the same encoders with other templates, so these have classes of their own."""
 _VISION = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -100,7 +100,7 @@ def family_of(clip: CLIP) -> Family:
 
 def check_model(model: ModelPatcher, family: Family) -> None:
     """Raise WrongBaseModel unless a MODEL is of the family of the text encoder, BadSetup for another pack's network."""
-    network = dit.family(model)
+    network = networks.family(model)
     if network != family.network:
         raise WrongBaseModel("The model input", network, f"{family.network}, as the text encoder is,", ONE_FAMILY)
 

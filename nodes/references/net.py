@@ -1,16 +1,16 @@
 """Attention over text, picture and reference pictures in one, in which not everybody reads every reference.
 
-Split by queries instead of masked: those that read the same are asked together, of the keys that they read. No mask of
-all tokens by all tokens is made, and what nobody reads is not computed. The same to float32's last digits.
-The attention kernel is an argument: attend(queries, keys, q, k, v) -> what comes out for these.
+Split by queries instead of masked, see core.token_groups.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
+
+from ...core.token_groups import Group, Split
 
 
 class Tokens(NamedTuple):
@@ -28,16 +28,6 @@ class Tokens(NamedTuple):
     @property
     def all(self) -> int:
         return self.own + sum(self.references)
-
-
-class Group(NamedTuple):
-    """Queries, and the keys that all of these read: their numbers, ascending, or None for all keys."""
-
-    queries: Tensor
-    keys: Tensor | None
-
-    def to(self, device: torch.device) -> "Group":
-        return Group(self.queries.to(device), None if self.keys is None else self.keys.to(device))
 
 
 def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
@@ -87,44 +77,34 @@ def _group(tokens: Tokens, reads: Tensor, allowed: Tensor) -> Group:
 
 
 class Plan:
-    """How the attention over these tokens is split, on a device. split: on the CPU, so that nothing waits for it.
+    """How the attention over these tokens is split, ready on a device.
 
-    deaf: the groups where references are read, but ask nothing: some nodes keep their keys of an earlier step.
+    read: what is read at strength 1. Below that the rest of what comes out is that of an attention in which everybody
+    reads everything.
     """
 
-    def __init__(self, tokens: Tokens, split: Sequence[Group], device: torch.device) -> None:
-        own = [int((one.queries < tokens.own).sum()) for one in split]
-        self.tokens, self.groups = tokens, tuple(one.to(device) for one in split)
-        self.deaf = tuple(Group(one.queries[:n], one.keys) for one, n in zip(self.groups, own, strict=True) if n)
+    def __init__(self, tokens: Tokens, read: Sequence[Group], device: torch.device, strength: float = 1) -> None:
+        self.tokens = tokens
+        self._splits: dict[int, Split] = {}
+        # Some nodes keep the references' keys of an earlier step: then references are read, but ask nothing.
+        for queries in (tokens.all, tokens.own):
+            split = Split(tuple(_asking(read, queries, strength)), tokens.all)
+            split.on(device)  # before anything that torch.compile sees
+            self._splits[queries] = split
 
-    def of(self, queries: int, keys: int) -> tuple[Group, ...]:
-        """For an attention of so many; nothing where it is not one over these tokens."""
+    def of(self, queries: int, keys: int) -> Split | None:
+        """For an attention of so many; None where it is not one over these tokens."""
         if keys != self.tokens.all:
-            return ()
-        return {self.tokens.all: self.groups, self.tokens.own: self.deaf}.get(queries, ())
+            return None
+        return self._splits.get(queries)
 
 
-def attended(
-    split: Sequence[Group],
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    attend: Callable[[Group, Tensor, Tensor, Tensor], Tensor],
-    inside: int,
-    outside: int,
-) -> Tensor:
-    """What comes out of an attention that is split. inside, outside: the dimension in which tokens stand in q, k and v
-    and in what attend gives back."""
-    if len(split) == 1 and split[0].keys is None:
-        return attend(split[0], q, k, v)
-    out: Tensor | None = None
-    for one in split:
-        keys, values = (x if one.keys is None else x.index_select(inside, one.keys) for x in (k, v))
-        part = attend(one, q.index_select(inside, one.queries), keys, values)
-        if out is None:
-            shape = list(part.shape)
-            shape[outside] = q.shape[inside]
-            out = part.new_empty(shape)
-        out.index_copy_(outside, one.queries, part)
-    assert out is not None
-    return out
+def _asking(read: Sequence[Group], queries: int, strength: float) -> Iterator[Group]:
+    """The groups of the first so many queries, with a strength below 1 beside a group that reads everything."""
+    for group in read:
+        asking = group.queries[group.queries < queries]
+        if len(asking):
+            shares = None if strength == 1 else torch.full((len(asking),), strength)
+            yield Group(asking, group.keys, shares)
+    if strength != 1:
+        yield Group(torch.arange(queries), None, torch.full((queries,), 1 - strength))

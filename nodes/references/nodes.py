@@ -13,13 +13,14 @@ from comfy.sd import CLIP, VAE
 from comfy_api.latest import io, ui
 from torch import Tensor
 
-from ...bridge import dit, notes, schema, scopes
+from ...bridge import notes, schema, scopes
 from ...bridge.canvas import Canvas
 from ...bridge.carried import put
 from ...bridge.conditioning import Conditioning
 from ...bridge.presence import NamedRange, announced, of_people
 from ...bridge.runs import patched
 from ...bridge.schedule import ScheduleRange, schedule_range
+from ...bridge.transformers.networks import TOKEN, require_dits
 from ...core import previews
 from ...core.people import Cast, Person, require_places
 from ...core.places import drawing, regions
@@ -82,7 +83,7 @@ class PeopleAsReferences(io.ComfyNode):
         model: ModelPatcher | None = None,
         **region: Any,
     ) -> io.NodeOutput:
-        dit.require_dits(NAME)
+        require_dits(NAME)
         node_id = notes.node_of(cls)
         family = family_of(clip)
         everybody = regions.as_cast(cast)
@@ -164,7 +165,7 @@ class Areas:
         """(H, W, 3), 0..1: the tokens of each person, for the eye."""
         height, width = self.areas.shape[1:]
         # (people, rows, columns) -> (people, >= H, >= W) -> (people, H, W): at odd sides the last tokens reach beyond
-        pixels = self.tokens.float().repeat_interleave(dit.TOKEN, 1).repeat_interleave(dit.TOKEN, 2)
+        pixels = self.tokens.float().repeat_interleave(TOKEN, 1).repeat_interleave(TOKEN, 2)
         return drawing.read_regions(pixels[:, :height, :width], self.people)
 
 
@@ -189,7 +190,7 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
         placed = require_places(everybody, NAME)
         areas = regions.of_present(placed, people, None, RegionShape(settings.extent, settings.margin))
     height, width = areas.shape[1:]
-    tokens = on_tokens(areas, height, width, dit.TOKEN)
+    tokens = on_tokens(areas, height, width, TOKEN)
     check_tokens(tokens, regions.names(people), height, width)
     return Areas(people, areas, tokens, schedule, settings)
 

@@ -10,13 +10,14 @@ from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...bridge import dit, notes, schema, scopes
+from ...bridge import notes, schema, scopes
 from ...bridge.conditioning import Conditioning, check_conditioning
 from ...bridge.cross_attention.injections import Injection
-from ...bridge.dit import BlockInjection, BlocksRun, Read
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.schedule import schedule_range
 from ...bridge.scopes import Scope
+from ...bridge.transformers import networks
+from ...bridge.transformers.blocks import BlockInjection, BlocksRun, Read, blocks_of
 from ...bridge.unet import dtype_of
 from ...core.errors import WrongBaseModel
 from ...core.families import FLUX
@@ -80,13 +81,13 @@ class ApplyWithAnyone(io.ComfyNode):
         photos: str,
         **where: Any,
     ) -> io.NodeOutput:
-        dit.require_dits(APPLY)
+        networks.require_dits(APPLY)
         cast = scopes.acting(cls, cast, weight, FLUX.token, **where)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
         window = schedule_range(METHOD.title, start_percent, end_percent)
         _check_layout(with_anyone.net, model)
-        check_conditioning([*positive, *negative], dit.network_of(model.model).params.context_in_dim, APPLY)
+        check_conditioning([*positive, *negative], networks.network_of(model.model).params.context_in_dim, APPLY)
         scope = scopes.of_faces(cast, APPLY, window, _outwards(cast), node_id=notes.node_of(cls), **where)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
         carried = (faces, replace(faces, layers=()))
@@ -95,8 +96,8 @@ class ApplyWithAnyone(io.ComfyNode):
 
 def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:
     """Raise WrongBaseModel unless every attention of the file finds a block of its width."""
-    dit.family(model, (FLUX.name,))
-    found = len(dit.blocks_of(model)), dit.network_of(model.model).hidden_size
+    networks.family(model, (FLUX.name,))
+    found = len(blocks_of(model)), networks.network_of(model.model).hidden_size
     ours = len(net.ipa_arc), net.width
     if found != ours:
         theirs, needed = (f"a Flux of {blocks} blocks of width {width}" for blocks, width in (found, ours))

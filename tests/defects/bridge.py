@@ -110,7 +110,7 @@ DEFECTS = [
         promise="templates: refused by name",
     ),
     Defect(
-        "bridge/dit.py::BlocksRun.batch",
+        "bridge/transformers/blocks.py::BlocksRun.batch",
         breaks="A window of the schedule is ignored.",
         find="$any and $is_on",
         put="$any",
@@ -120,7 +120,7 @@ DEFECTS = [
         promise="WithAnyone: range",
     ),
     Defect(
-        "bridge/dit.py::_by_row",
+        "bridge/transformers/blocks.py::_by_row",
         breaks="Of people with a row each everybody is in the first.",
         find="$one.of($n)",
         put="$one.of(0)",
@@ -130,7 +130,7 @@ DEFECTS = [
         promise="WithAnyone: row order",
     ),
     Defect(
-        "bridge/dit.py::BlocksBatch._add",
+        "bridge/transformers/blocks.py::BlocksBatch._add",
         breaks="Two people act in each other's place.",
         find="$ones if $condition else $acts",
         put="$ones if $condition else $acts.flip(0)",
@@ -141,7 +141,7 @@ DEFECTS = [
         promise="WithAnyone: region",
     ),
     Defect(
-        "bridge/dit.py::BlocksBatch._added",
+        "bridge/transformers/blocks.py::BlocksBatch._added",
         breaks="Faces are read in the rows of the text in single blocks.",
         find="$args if $condition else 0",
         put="0",
@@ -151,7 +151,7 @@ DEFECTS = [
         promise="WithAnyone: row order",
     ),
     Defect(
-        "bridge/dit.py::BlocksBatch._added",
+        "bridge/transformers/blocks.py::BlocksBatch._added",
         breaks="In a batch the second picture has no faces.",
         find="$img[$rows, $at] += $read($before[$rows, $at], $$rest)",
         put="$img[$rows.start:$rows.start + 1, $at] += $read($before[$rows.start:$rows.start + 1, $at], $$rest)",
@@ -159,7 +159,7 @@ DEFECTS = [
         promise="WithAnyone: second picture",
     ),
     Defect(
-        "bridge/dit.py::inside",
+        "bridge/transformers/blocks.py::inside",
         breaks="A face is heard by half of the rows that its box touches.",
         find="functional.max_pool2d($pixels, 2, ceil_mode=True).flatten(1) > 0",
         put="functional.avg_pool2d($pixels, 2, ceil_mode=True).flatten(1) >= 0.5",
@@ -849,5 +849,78 @@ DEFECTS = [
         put="lambda: $missing[:-1]",
         caught_by="tests/host/test_doctor_node.py::test_the_editor_is_told_what_is_missing",
         promise="doctor: its list is all that a run asks for",
+    ),
+    Defect(
+        "bridge/transformers/person_texts.py::PersonTextsBatch.seen",
+        breaks="All of a person's words have the position of the first.",
+        find="$positions[:, $start:$start + $length, $axis] = $first + $count",
+        put="$positions[:, $start:$start + $length, $axis] = $first",
+        caught_by=(
+            "tests/host/test_prompts_on_transformers.py"
+            "::test_a_person_everywhere_is_the_plain_forward_of_their_words[Qwen-Image]"
+        ),
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_texts.py::PersonTextsBatch._captions",
+        breaks="On Z-Image everybody's words begin where the common text begins, and do not end at the picture.",
+        find="$offset + sum($padded) - $length",
+        put="$offset",
+        caught_by=(
+            "tests/host/test_prompts_on_transformers.py"
+            "::test_a_person_everywhere_is_the_plain_forward_of_their_words[Z-Image]"
+        ),
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_texts.py::PersonTextsBatch._by_text",
+        breaks="In the refiners of Krea 2 and Z-Image everybody's words read each other.",
+        find="if $x.shape[1] != $total: $$body",
+        put="if $x.shape[1] == $total: $$body",
+        caught_by=(
+            "tests/host/test_prompts_on_transformers.py"
+            "::test_a_person_everywhere_is_the_plain_forward_of_their_words[Krea 2]"
+        ),
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_texts.py::PersonTextsBatch._lengthened",
+        breaks="A mask of Qwen-Image's text hides the words of people.",
+        find="functional.pad($mask, $more, value=$value)",
+        put="functional.pad($mask, $more, value=0)",
+        caught_by="tests/host/test_prompts_on_transformers.py::test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens",
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_loras.py::PersonLorasBatch._weights_of",
+        breaks="A LoRA in the modulation acts on the first token's people everywhere.",
+        find="$found[list($owners)].T[None].to($like)",
+        put="$found[list($owners)].T[None][:, :1].to($like)",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py"
+            "::test_a_person_everywhere_is_the_merged_network_on_their_words[FLUX.1]"
+        ),
+        promise="LoRA per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/lora_files.py::_rows_of",
+        breaks="A LoRA of q alone is added to the first outputs, wherever its layer stands in a fused one.",
+        find="slice($start, $start + $length)",
+        put="slice(0, $length)",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py::test_a_file_with_q_k_and_v_apart_is_the_merged_network[FLUX.1]"
+        ),
+        promise="LoRA per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_loras.py::PersonLorasBatch._of_text_alone",
+        breaks="In refiners a person's LoRA does not act on their words.",
+        find="if $alone > 0 and $name in $names: $$body",
+        put="if $alone > 1000 and $name in $names: $$body",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py"
+            "::test_a_person_everywhere_is_the_merged_network_on_their_words[Z-Image]"
+        ),
+        promise="LoRA per Person: transformers",
     ),
 ]

@@ -651,4 +651,28 @@ DEFECTS = [
         caught_by="tests/unit/test_text.py::test_a_long_name_ends_in_dots_and_is_as_long_as_asked_for",
         promise="words",
     ),
+    Defect(
+        "core/person_texts.py::split_by_words",
+        breaks="A person's words read those of the others.",
+        find="$read = $without_words.clone()\n$read[:$common] = False",
+        put="$read = torch.ones_like($without_words)\n$read[:$common] = False",
+        caught_by="tests/unit/test_person_texts.py::test_split_is_masked[references behind-hard-dtype0-2e-06]",
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "core/person_texts.py::_by_readers",
+        breaks="In a soft edge the words are read as in the middle of the region.",
+        find="$shares.append($more - $less)",
+        put="$shares.append(($more - $less).ceil())",
+        caught_by="tests/unit/test_person_texts.py::test_every_query_is_answered_once_in_all",
+        promise="Prompt per Person: soft edges",
+    ),
+    Defect(
+        "core/token_groups.py::_joined",
+        breaks="Where two nodes say who reads whom, that of the first one is lost.",
+        find="$both &= $read",
+        put="$both = $read",
+        caught_by="tests/unit/test_person_texts.py::test_two_splits_joined_are_both_masks",
+        promise="Prompt per Person: transformers",
+    ),
 ]

@@ -52,7 +52,7 @@ DEFECTS = [
         promise="People as References by region: mask",
     ),
     Defect(
-        "nodes/references/net.py::attended",
+        "core/token_groups.py::attended",
         breaks="The answers of a group stand in the places of another.",
         find="$out.index_copy_($outside, $one.queries, $part)",
         put="$out.index_copy_($outside, $one.queries.flip(0), $part)",

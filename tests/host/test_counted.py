@@ -17,12 +17,13 @@ import tiny_dits
 import torch
 from bench import methods
 from counting import LiveBytes, teraflops
-from pack.bridge import dit
 from pack.bridge.canvas import Canvas
 from pack.bridge.carried import put
-from pack.bridge.dit import around_attention, blocks_of
 from pack.bridge.runs import Given
 from pack.bridge.schedule import WHOLE_SCHEDULE
+from pack.bridge.transformers import networks
+from pack.bridge.transformers.attention import around_attention
+from pack.bridge.transformers.blocks import blocks_of
 from pack.core.people import Cast
 from pack.nodes.references.by_region import RegionalReferences, RegionalReferencesRun
 from pack.nodes.references.encoding import LATENTS, REFERENCES, PeopleReferences
@@ -70,8 +71,8 @@ DTYPE = torch.bfloat16
 
 @dataclass(frozen=True)
 class Family:
-    """A DiT in small and what it is given. of: as bridge.dit names it. words: how many a text has, and how many each
-    picture adds to them."""
+    """A DiT in small and what it is given. of: as bridge.transformers.networks names it. words: how many a text has,
+    and how many each picture adds to them."""
 
     of: str
     words: int
@@ -93,7 +94,7 @@ class Family:
 
 # The host fills the text of FLUX.2 up to 512 tokens. Qwen's encoder sees each picture at 384 x 384 px: 14 x 14 tokens,
 # and those that name and frame them.
-KLEIN, QWEN = Family(dit.FLUX_2, 512), Family(dit.QWEN, 100, 204)
+KLEIN, QWEN = Family(networks.FLUX_2, 512), Family(networks.QWEN, 100, 204)
 FORWARDS = [(KLEIN, 1, 512), (KLEIN, 2, 512), (QWEN, 3, 512), (KLEIN, 4, 1024)]
 SIDE = 1024
 """Pixels of the picture."""

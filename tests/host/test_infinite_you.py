@@ -4,7 +4,7 @@ import attack_values
 import tiny_dits
 import torch
 from figures import relative
-from pack.bridge.dit import FLUX
+from pack.bridge.transformers.networks import FLUX
 from peers import apply
 
 import nodes

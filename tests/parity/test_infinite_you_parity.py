@@ -12,7 +12,7 @@ import tiny_vaes
 import torch
 from diffusers import FluxTransformer2DModel
 from figures import WHOLE_SAMPLING, relative
-from pack.bridge.dit import FLUX
+from pack.bridge.transformers.networks import FLUX
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.core.places.control_images import face_keypoints
 from peers import apply, converted, read

@@ -4,7 +4,7 @@ import pytest
 import tiny_dits
 import torch
 from figures import WHOLE_SAMPLING, relative
-from pack.bridge import dit
+from pack.bridge.transformers import attention, networks
 from pack.core.errors import BadSetup
 from pack.core.people import Cast
 from pack.nodes.references.by_region import TokensChanged
@@ -85,14 +85,14 @@ def masked(model, allowed_by, strength=1.0, window=(0.0, 1.0)):
         def attend(mask):
             return kernel(q, k, v, heads, mask=mask, transformer_options=transformer_options, **kwargs)
 
-        counted, keys = transformer_options.get(dit.COUNTS, ()), k.shape[2]
+        counted, keys = transformer_options.get(attention.COUNTS, ()), k.shape[2]
         if not counted or not first >= float(transformer_options["sigmas"][0]) >= last:
             return attend(mask)
         if keys not in kept:
             kept[keys] = torch.zeros(keys, keys).masked_fill(~allowed(counted, allowed_by, keys), -torch.inf)
         return torch.lerp(attend(mask), attend(kept[keys][: q.shape[2]][None, None]), strength)
 
-    clone.model_options["transformer_options"][dit.OVERRIDE] = override
+    clone.model_options["transformer_options"][attention.OVERRIDE] = override
     return clone
 
 
@@ -113,7 +113,7 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("family", dit.FAMILIES)
+@pytest.mark.parametrize("family", networks.FAMILIES)
 @pytest.mark.parametrize("case", CASES)
 def test_split_is_masked(models, family, case):
     model, given, settings = models(family), sides(family), {"mask": MASKS, **CASES[case]}
@@ -125,17 +125,17 @@ def test_split_is_masked(models, family, case):
     assert relative(plain, expected) > 1e-3
 
 
-@pytest.mark.parametrize("family", dit.FAMILIES)
+@pytest.mark.parametrize("family", networks.FAMILIES)
 def test_an_area_has_its_part_of_the_regions(models, family):
     model, (positive, _), negative = models(family), sides(family), tiny_dits.conditioning(2)
-    cells, ((text, options),) = 1 if family == dit.FLUX_2 else 2, positive
+    cells, ((text, options),) = 1 if family == networks.FLUX_2 else 2, positive
     half = [[text, {**options, "area": (7 * cells, 6 * cells, 0, 5 * cells)}]]
     expected = sample(family, (masked(model, people_at(MASKS[:, :, 80:])), half, negative))
     limited, half, _ = bind(model, half, half)
     assert relative(sample(family, (limited, half, negative)), expected) <= WHOLE_SAMPLING
 
 
-@pytest.mark.parametrize("family", [dit.FLUX, dit.QWEN])
+@pytest.mark.parametrize("family", [networks.FLUX, networks.QWEN])
 def test_odd_sides_are_padded_and_another_size_is_scaled(models, family):
     width, height = 184, 120  # 23 x 15 latent pixels, 12 x 8 tokens
     masks = torch.stack([region((0, 5), (1, 8), width, height), region((7, 12), (0, 8), width, height)])
@@ -149,7 +149,7 @@ def test_odd_sides_are_padded_and_another_size_is_scaled(models, family):
 
 def replaced(model, positive, negative):
     ((text, options),) = positive
-    return model, [[text, {**options, "reference_latents": references(dit.FLUX)}]], negative
+    return model, [[text, {**options, "reference_latents": references(networks.FLUX)}]], negative
 
 
 def longer(model, positive, negative):
@@ -167,4 +167,4 @@ def longer(model, positive, negative):
 ])  # fmt: skip
 def test_what_no_longer_fits_at_the_sampler_is_said(models, applied, error, words):
     with pytest.raises(error, match=words):
-        sample(dit.FLUX, applied(*bind(models(dit.FLUX), *sides(dit.FLUX))))
+        sample(networks.FLUX, applied(*bind(models(networks.FLUX), *sides(networks.FLUX))))

@@ -12,7 +12,8 @@ import tiny_dits
 import torch
 import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
-from pack.bridge.dit import FLUX, inside
+from pack.bridge.transformers.blocks import inside
+from pack.bridge.transformers.networks import FLUX
 from pack.core.models.tensors import below
 from pack.core.people import PlacedCast, Slot
 from pack.core.places.regions import REGIONS

@@ -11,7 +11,7 @@ import tiny_dits
 import torch
 from comfy.ldm.flux.controlnet import ControlNetFlux
 from diffusers import FluxControlNetModel
-from pack.bridge.dit import FLUX
+from pack.bridge.transformers.networks import FLUX
 from pack.nodes.infinite_you.net import BLOCKS
 from seeded import fill, resampler_shapes, seeded
 from torch import Tensor

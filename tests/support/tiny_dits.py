@@ -1,4 +1,4 @@
-"""Tiny random FLUX.1, FLUX.2 and Qwen-Image MODELs, what they are given, and a sampling of theirs."""
+"""Tiny random MODELs of every family of transformers, what they are given, and a sampling of theirs."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,14 +9,18 @@ import comfy.supported_models
 import pytest
 import tiny_sdxl
 import torch
-from pack.bridge.dit import FLUX, FLUX_2, QWEN
+from pack.bridge.transformers.networks import FLUX, FLUX_2, QWEN
+from pack.core import families
 from seeded import normal
 from torch import Tensor
 
 KNOWN = hasattr(comfy.supported_models, "Flux2")
 """Whether this ComfyUI has all of them: 0.33 and newer."""
 needed = pytest.mark.skipif(not KNOWN, reason="an older ComfyUI has no FLUX.2")
-CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {family: tiny_sdxl.NETWORKS[family] for family in (FLUX, FLUX_2, QWEN)}
+Z_IMAGE, KREA_2 = families.Z_IMAGE.name, families.KREA_2.name
+EVERY = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2
+"""Every family."""
+CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {family: tiny_sdxl.NETWORKS[family] for family in EVERY}
 """By family: the host's configuration class, and what it is given."""
 TEXT, POOLED = CONFIGS[FLUX][1]["context_in_dim"], CONFIGS[FLUX][1]["vec_in_dim"]
 
@@ -33,7 +37,7 @@ def model(family: str, seed: int = 301, **changes: Any) -> comfy.model_patcher.M
 
 def latent(family: str, width: int, height: int, seed: int = 7, rows: int = 1) -> Tensor:
     """Noise of a picture, or a reference, of this size in pixels."""
-    channels, cell = {FLUX: ((16,), 8), FLUX_2: ((128,), 16), QWEN: ((16, 1), 8)}[family]
+    channels, cell = {FLUX_2: ((128,), 16), QWEN: ((16, 1), 8), KREA_2: ((16, 1), 8)}.get(family, ((16,), 8))
     return normal(seed, rows, *channels, height // cell, width // cell)
 
 

@@ -1,4 +1,4 @@
-"""The host's text encoders of Qwen-Image-Edit, FLUX.2 klein, FLUX.1, SDXL and SD1.5 with tiny random networks."""
+"""The host's text encoders with tiny random networks: of every family of transformers, SDXL and SD1.5."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +31,22 @@ def qwen() -> comfy.sd.CLIP:
 def klein() -> comfy.sd.CLIP:
     """Qwen3, of which FLUX.2 klein reads the layers 9, 18 and 27."""
     return _made(flux.klein_te(), flux.KleinTokenizer, qwen3_4b={**_LLAMA, "num_hidden_layers": 28})
+
+
+def z_image() -> comfy.sd.CLIP:
+    """Qwen3."""
+    from comfy.text_encoders import z_image
+
+    return _made(z_image.te(), z_image.ZImageTokenizer, qwen3_4b={**_LLAMA, "num_hidden_layers": 3})
+
+
+def krea2() -> comfy.sd.CLIP:
+    """Qwen3-VL, of which Krea 2 reads twelve layers."""
+    from comfy.text_encoders import krea2, qwen3vl
+
+    small = {"hidden_size": 32, "intermediate_size": 32, "depth": 2, "deepstack_visual_indexes": [0]}
+    with patch.dict(qwen3vl.QWEN3VL_VISION, qwen3vl_4b=small), patch.dict(qwen3vl.QWEN3VL_VISION_COMMON, num_heads=2):
+        return _made(krea2.te(), krea2.Krea2Tokenizer, qwen3vl_4b={**_LLAMA, "num_hidden_layers": 36})
 
 
 def flux1() -> comfy.sd.CLIP:

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from pack.nodes.references.net import Plan, Tokens, attended, groups, on_tokens
+from pack.core.token_groups import attended
+from pack.nodes.references.net import Plan, Tokens, groups, on_tokens
 from torch.nn.functional import scaled_dot_product_attention as attention
 
 TOKENS = Tokens(3, 6, (4, 2, 3))
@@ -16,7 +17,7 @@ def qkv():
 
 
 def split(plan, q, k, v):
-    return attended(plan.of(q.shape[2], k.shape[2]), q, k, v, lambda _, *given: attention(*given), 2, 2)
+    return attended(plan.of(q.shape[2], k.shape[2]).on(CPU), q, k, v, lambda _, *given: attention(*given), 2, 2)
 
 
 @pytest.mark.parametrize("everybody", [False, True])
@@ -33,7 +34,7 @@ def test_split_is_masked_with_and_without_queries_of_references(everybody):
     for asking in (TOKENS.all, TOKENS.own):
         torch.testing.assert_close(split(plan, q[:, :, :asking], k, v), expected[:, :, :asking], atol=2e-6, rtol=0)
     assert not plan.of(TOKENS.all, TOKENS.own) and not plan.of(5, TOKENS.all)
-    assert len(plan.groups) == 4, "those that read the same ask together"
+    assert len(plan.of(TOKENS.all, TOKENS.all).groups) == 4, "those that read the same ask together"
 
 
 def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit():

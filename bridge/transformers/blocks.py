@@ -1,129 +1,41 @@
-"""The host's diffusion transformers: which family a MODEL's network is of, its tokens, and a way around what it does.
+"""What the picture reads of people behind the blocks of a transformer.
 
-FLUX.1 (Kontext and Krea too), FLUX.2 and Qwen-Image: text and picture in one attention, references behind the picture.
-Their blocks and their attention have one slot each for a function of others: ours goes around whoever stands there.
-Behind the blocks rows of the picture read image tokens of people: all that is read of a person is made when the node
-runs, so no weights of an adapter are in memory while sampling.
+Blocks have one slot each for a function of others: ours goes around whoever stands there. Behind the blocks rows of the
+picture read image tokens of people: all that is read of a person is made when the node runs, so no weights of an
+adapter are in memory while sampling.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from inspect import getsource
 from typing import Any
 
-import comfy.ldm.flux.model
-import comfy.ldm.qwen_image.model
 import comfy.model_management
 import torch
 import torch.nn.functional as functional
 from comfy.ldm.flux.model import Flux
-from comfy.ldm.qwen_image.model import QwenImageTransformer2DModel
-from comfy.model_base import BaseModel
 from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor
 
-from ..core import families
-from ..core.errors import BadSetup, WrongBaseModel
-from .canvas import check_canvases
-from .carried import ConditioningLost
-from .cross_attention.injections import Injection
-from .runs import Batch, Given, Run
-from .unet import ONE_FAMILY, Options, dtype_of, replaced
+from ..canvas import check_canvases
+from ..carried import ConditioningLost
+from ..cross_attention.injections import Injection
+from ..runs import Batch, Given, Run
+from ..unet import Options, dtype_of, replaced
+from .networks import network_of, tokens_of
 
-FLUX, FLUX_2, QWEN = FAMILIES = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
-TOKEN = 16
-"""Side of a picture's token in pixels, in every family."""
-COUNTS = "reference_image_num_tokens"
-"""Of transformer_options inside of a forward: how many tokens each reference latent has, in their order. They are the
-last of the picture's."""
-OVERRIDE = "optimized_attention_override"
 Block = tuple[str, int]
 """("double_block" | "single_block", number): the host's address of a block."""
-Attention = Callable[..., Tensor]
-"""(q, k, v, heads, mask=None, ...) -> what comes out, as the host's optimized_attention."""
-
-
-def known_here() -> bool:
-    """Whether the host tells which tokens of a picture are references."""
-    # In the files: other packs may have put functions of their own in the place of the host's.
-    return all(COUNTS in getsource(module) for module in (comfy.ldm.flux.model, comfy.ldm.qwen_image.model))
-
-
-def require_dits(node: str) -> None:
-    """Raise BadSetup unless the host tells which tokens of a picture are references. node: its name."""
-    if not known_here():
-        raise BadSetup(f"{node} needs ComfyUI 0.33 or newer, and this one is older.", "Update ComfyUI.")
-
-
-def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
-    """Which of these a MODEL is of. Raises WrongBaseModel for any other, BadSetup for another pack's network."""
-    network, found = network_of(model.model), ""
-    if not type(network).__module__.startswith("comfy."):
-        # Nunchaku's FLUX.1 is no Flux; its Qwen-Image ignores transformer_options in attention, so nothing would act.
-        kind = f"{type(network).__name__} in {type(network).__module__}"
-        why = f"The MODEL has a network of another pack ({kind}). Nothing can be added to its layers."
-        raise BadSetup(why, "Load the model with Load Diffusion Model (it reads fp8 too) or as GGUF instead.")
-    if isinstance(network, Flux):
-        found = FLUX_2 if getattr(network.params, "global_modulation", False) else FLUX
-    elif isinstance(network, QwenImageTransformer2DModel):
-        found = QWEN
-    if found in wanted:
-        return found
-    *some, last = wanted
-    needed = f"{', '.join(some)} or {last}" if some else last
-    name = found or type(model.model.model_config).__name__
-    raise WrongBaseModel("The MODEL", name, needed, f"Load a diffusion model of {needed} (Load Diffusion Model).")
-
-
-def check_latents(latents: Sequence[Tensor], model: ModelPatcher, node: str) -> None:
-    """Raise WrongBaseModel unless the reference latents that a node is given are of the family of its MODEL."""
-    wanted = family(model)
-    shapes = {one.name: (one.latent, one.dimensions) for one in families.FAMILIES if one.name in FAMILIES}
-    for latent in latents:
-        shape = latent.shape[1], latent.ndim
-        if shape != shapes[wanted]:
-            known = (name for name, one in shapes.items() if one == shape)
-            found = next(known, f"another family ({shape[0]} channels)")
-            raise WrongBaseModel(f"The conditioning given to {node}", found, f"{wanted}, as the MODEL is,", ONE_FAMILY)
-
-
-def network_of(model: BaseModel) -> Any:
-    """The diffusion model itself, under what torch.compile may have put around it."""
-    network = model.diffusion_model
-    return getattr(network, "_orig_mod", network)
-
-
-def tokens_of(model: BaseModel, latent: Tensor) -> int:
-    """How many tokens latents (B, C, h, w) or (B, C, T, h, w) are, in all frames: odd sides are padded."""
-    patch: int = network_of(model).patch_size
-    frames = latent.shape[2] if latent.dim() == 5 else 1
-    return frames * math.prod(-(-side // patch) for side in latent.shape[-2:])
 
 
 def blocks_of(model: ModelPatcher) -> list[Block]:
-    """Every block of a MODEL of one of FAMILIES, in the order in which they run."""
+    """Every block of a MODEL of one of networks.FAMILIES, in the order in which they run."""
     network = network_of(model.model)
     if isinstance(network, Flux):
         lengths = {"double_block": len(network.double_blocks), "single_block": len(network.single_blocks)}
     else:
         lengths = {"double_block": len(network.transformer_blocks)}
     return [(kind, number) for kind, length in lengths.items() for number in range(length)]
-
-
-def around_attention(options: Options, function: Callable[..., Tensor]) -> Options:
-    """A copy of transformer_options with a function around every attention, and around whoever has replaced it.
-
-    (attend, q, k, v, heads, mask=None, ...) -> attend(q, k, v, heads, mask=mask, ...), changed; q, k, v: as the host
-    gives them, after RoPE (B, heads, N, d).
-    """
-    before = options.get(OVERRIDE)
-
-    def override(kernel: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return function(partial(before, kernel) if before else kernel, q, k, v, *args, **kwargs)
-
-    return {**options, OVERRIDE: override}
 
 
 Read = tuple[Tensor, ...]

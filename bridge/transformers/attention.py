@@ -1,0 +1,102 @@
+"""A way around every attention of a transformer, and one split of it for all of ours that say who reads whom.
+
+The host has one slot for a function around attention. Two functions that split one inside the other do not compose: the
+inner one is asked with a part of the tokens, knows none of them, and does nothing. So there is one function, and each
+of ours puts a `Reading` beside it; their splits are joined.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ...core.token_groups import Group, Split, attended
+from ..unet import Options
+
+OVERRIDE = "optimized_attention_override"
+COUNTS = "reference_image_num_tokens"
+"""Of transformer_options inside of a forward: how many tokens each reference latent has, in their order. They are the
+last of the picture's."""
+_READINGS = "likeness_readings"
+"""Of transformer_options inside of a forward: every `Reading`."""
+Attention = Callable[..., Tensor]
+"""(q, k, v, heads, mask=None, ...) -> what comes out, as the host's optimized_attention."""
+
+
+class Reading(Protocol):
+    """Who reads whom in the attentions of a forward, as one of ours sees it."""
+
+    def split(self, queries: int, keys: int, options: Options) -> Split | None:
+        """Of an attention of so many; None where everybody reads everything. options: the forward's own."""
+        ...
+
+
+def around_attention(options: Options, function: Callable[..., Tensor]) -> Options:
+    """A copy of transformer_options with a function around every attention, and around whoever has replaced it.
+
+    (attend, q, k, v, heads, mask=None, ...) -> attend(q, k, v, heads, mask=mask, ...), changed; q, k, v: as the host
+    gives them, after RoPE (B, heads, N, d).
+    """
+    before = options.get(OVERRIDE)
+
+    def override(kernel: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return function(partial(before, kernel) if before else kernel, q, k, v, *args, **kwargs)
+
+    return {**options, OVERRIDE: override}
+
+
+def with_reading(options: Options, reading: Reading) -> Options:
+    """A copy of transformer_options in which every attention is split as this and all other readings say."""
+    readings: tuple[Reading, ...] = options.get(_READINGS, ())
+    more = {**options, _READINGS: (*readings, reading)}
+    return more if readings else around_attention(more, _split)
+
+
+def _split(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """An attention of the host's, split as all readings say. One of which they know nothing passes through."""
+    options: Options = kwargs.get("transformer_options", {})
+    inside = 2 if kwargs.get("skip_reshape") else 1
+    whole = q.shape[inside], k.shape[inside]
+    split: Split | None = None
+    for reading in options.get(_READINGS, ()):
+        found: Split | None = reading.split(*whole, options)
+        if found is not None:
+            split = found if split is None else _joined(split, found)
+    if split is None:
+        return attend(q, k, v, *args, **kwargs)
+
+    def ask(group: Group, *qkv: Tensor) -> Tensor:
+        some, named = _masked(group, whole, args, kwargs)
+        return attend(*qkv, *some, **named)
+
+    outside = 2 if kwargs.get("skip_output_reshape") else 1
+    return attended(split.on(q.device), q, k, v, ask, inside, outside)
+
+
+def _join(split: Split, other: Split) -> Split:
+    return split.joined(other)
+
+
+# Which readings meet is known in a forward only, and torch.compile cannot trace what is then worked out once.
+_joined: Any = torch.compiler.disable(_join)
+
+
+def _masked(
+    group: Group, whole: tuple[int, int], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What an attention of so many (queries, keys) is given behind q, k and v, with the mask of a group.
+
+    args: heads, mask and more. A mask's last dimensions are queries and keys, or 1 where it is the same for all.
+    """
+    mask: Tensor | None = args[1] if len(args) > 1 else kwargs.get("mask")
+    if mask is None:
+        return args, kwargs
+    if mask.shape[-2] == whole[0]:
+        mask = mask.index_select(-2, group.queries)
+    if group.keys is not None and mask.shape[-1] == whole[1]:
+        mask = mask.index_select(-1, group.keys)
+    if len(args) > 1:
+        return (args[0], mask, *args[2:]), kwargs
+    return args, {**kwargs, "mask": mask}

@@ -1,0 +1,175 @@
+"""Each family of diffusion transformers: what of its network in the host the rest of the pack needs to know.
+
+To add a family that the host has: describe it here, put it into `TRANSFORMERS`, add a tiny network of it to
+tests/support/tiny_networks.json, and run tests/host/test_prompts_on_transformers.py.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from ...core import families
+
+
+class Stream(Enum):
+    """Which tokens a layer is given."""
+
+    TEXT = "text"
+    PICTURE = "the picture and its references"
+    BOTH = "text, and the picture behind it"
+    TEXT_AS_ROWS = "each token of the text as a row of the batch, or of a fourth dimension"
+
+
+@dataclass(frozen=True)
+class LayerStream:
+    """Layers that are given the same tokens.
+
+    names: a pattern of their names in the network. modulates: whether such a layer is given one row for all tokens, (B,
+    1, C), and the blocks take what it gives also for every token, (B, tokens, C).
+    """
+
+    names: str
+    stream: Stream
+    modulates: bool = False
+
+    def has(self, layer: str) -> bool:
+        """Whether a layer of this name is one of them."""
+        return re.fullmatch(self.names, layer) is not None
+
+
+@dataclass(frozen=True)
+class TransformerFamily:
+    """What is known of a family.
+
+    name: as in core.families. network: the class of the network in the host, "module.Class". is_of: whether such a
+    network is of this family and not of another that shares the class. blocks: where the blocks stand whose attention
+    is over text and picture together. patch: the attribute that says how many cells of a latent a token is wide.
+    text_width: of the text that a network reads, before anything is made of it.
+
+    In this attention the text stands in front, the picture behind it, references behind the picture, with
+    picture_last the picture behind all others.
+
+    What a second text needs, to be read as if it were the only one:
+    counted_axes: the axes of a text's positions that count its tokens; each text starts where the first one starts.
+    Empty where all tokens of texts have one position. left_padded_to: how many tokens each text has at least, filled up
+    with zeros in front. refiners: where the blocks stand in which all tokens of a text read each other before they meet
+    the picture; they are run for each text alone. own_captions: whether the network itself pads each text with
+    tokens of its own and counts its positions up to the picture (its method embed_cap), so that each text is given to
+    it alone. mask_place: the number of the network's argument, counted from the timestep as 0 on, that is a mask of the
+    text alone, (B, T); None where it has none. joint_mask: whether it takes a mask of text and picture together.
+
+    streams: which layers have a place in text or picture, so that a LoRA in them can be one person's.
+
+    least_host: the ComfyUI from which on this is so. code: strings in the source of the host's module while it is so.
+    """
+
+    name: str
+    network: str
+    is_of: Callable[[Any], bool]
+    blocks: tuple[str, ...]
+    text_width: Callable[[Any], int]
+    code: tuple[str, ...]
+    patch: str = "patch_size"
+    picture_last: bool = False
+    counted_axes: tuple[int, ...] = ()
+    left_padded_to: int = 0
+    refiners: str = ""
+    own_captions: bool = False
+    mask_place: int | None = None
+    streams: tuple[LayerStream, ...] = ()
+    joint_mask: bool = False
+    least_host: str = "0.33"
+
+    @property
+    def module(self) -> str:
+        """The host's module of the network."""
+        return self.network.rpartition(".")[0]
+
+
+_POST_INPUT = '"post_input"'
+_FLUX_STREAMS = (
+    LayerStream(r"double_blocks\.\d+\.img_(attn\.(qkv|proj)|mlp\.\d+)|img_in|final_layer\.linear", Stream.PICTURE),
+    LayerStream(r"double_blocks\.\d+\.txt_(attn\.(qkv|proj)|mlp\.\d+)|txt_in", Stream.TEXT),
+    LayerStream(r"single_blocks\.\d+\.linear[12]", Stream.BOTH),
+    LayerStream(r"double_blocks\.\d+\.img_mod\.lin|double_stream_modulation_img\.lin", Stream.PICTURE, modulates=True),
+    LayerStream(r"double_blocks\.\d+\.txt_mod\.lin|double_stream_modulation_txt\.lin", Stream.TEXT, modulates=True),
+    LayerStream(r"single_blocks\.\d+\.modulation\.lin|single_stream_modulation\.lin", Stream.BOTH, modulates=True),
+)
+
+FLUX = TransformerFamily(
+    name=families.FLUX.name,
+    network="comfy.ldm.flux.model.Flux",
+    is_of=lambda network: not getattr(network.params, "global_modulation", False),
+    blocks=("double_blocks", "single_blocks"),
+    text_width=lambda network: network.params.context_in_dim,
+    code=("reference_image_num_tokens", _POST_INPUT),
+    joint_mask=True,
+    streams=_FLUX_STREAMS,
+)
+FLUX_2 = TransformerFamily(
+    name=families.FLUX_2.name,
+    network="comfy.ldm.flux.model.Flux",
+    is_of=lambda network: bool(getattr(network.params, "global_modulation", False)),
+    blocks=("double_blocks", "single_blocks"),
+    text_width=lambda network: network.params.context_in_dim,
+    code=("reference_image_num_tokens", _POST_INPUT, "txt_ids_dims"),
+    counted_axes=(3,),
+    left_padded_to=512,
+    joint_mask=True,
+    streams=_FLUX_STREAMS,
+)
+QWEN = TransformerFamily(
+    name=families.QWEN.name,
+    network="comfy.ldm.qwen_image.model.QwenImageTransformer2DModel",
+    is_of=lambda network: True,
+    blocks=("transformer_blocks",),
+    text_width=lambda network: network.txt_in.in_features,
+    code=("reference_image_num_tokens", _POST_INPUT),
+    counted_axes=(0, 1, 2),
+    mask_place=2,
+    streams=(
+        LayerStream(
+            r"transformer_blocks\.\d+\.(attn\.(to_[qkv]|to_out\.0)|img_mlp\.net\.(0\.proj|2))|img_in|proj_out",
+            Stream.PICTURE,
+        ),
+        LayerStream(
+            r"transformer_blocks\.\d+\.(attn\.(add_[qkv]_proj|to_add_out)|txt_mlp\.net\.(0\.proj|2))|txt_in",
+            Stream.TEXT,
+        ),
+    ),
+)
+Z_IMAGE = TransformerFamily(
+    name=families.Z_IMAGE.name,
+    network="comfy.ldm.lumina.model.NextDiT",
+    is_of=lambda network: getattr(network, "pad_tokens_multiple", None) is not None,
+    blocks=("layers",),
+    text_width=lambda network: network.cap_embedder[1].in_features,
+    code=("self.embed_cap(cap_feats, offset=offset", "cap_mask = None", "for layer in self.context_refiner"),
+    picture_last=True,
+    refiners="context_refiner",
+    streams=(
+        LayerStream(r"noise_refiner\.\d+\.(attention|feed_forward)\.\w+|x_embedder", Stream.PICTURE),
+        LayerStream(r"context_refiner\.\d+\.(attention|feed_forward)\.\w+|cap_embedder\.1", Stream.TEXT),
+        LayerStream(r"layers\.\d+\.(attention|feed_forward)\.\w+|final_layer\.linear", Stream.BOTH),
+    ),
+    own_captions=True,
+)
+KREA_2 = TransformerFamily(
+    name=families.KREA_2.name,
+    network="comfy.ldm.krea2.model.SingleStreamDiT",
+    is_of=lambda network: True,
+    blocks=("blocks",),
+    text_width=lambda network: network.txtlayers * network.txtdim,
+    code=("txtfusion", _POST_INPUT, "for block in self.refiner_blocks"),
+    patch="patch",
+    refiners="txtfusion.refiner_blocks",
+    streams=(
+        LayerStream(r"first", Stream.PICTURE),
+        LayerStream(r"txtfusion\.layerwise_blocks\.\d+\.(attn|mlp)\.\w+|txtfusion\.projector", Stream.TEXT_AS_ROWS),
+        LayerStream(r"txtfusion\.refiner_blocks\.\d+\.(attn|mlp)\.\w+|txtmlp\.\d+", Stream.TEXT),
+        LayerStream(r"blocks\.\d+\.(attn|mlp)\.\w+|last\.linear", Stream.BOTH),
+    ),
+)
+TRANSFORMERS = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2

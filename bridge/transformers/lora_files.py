@@ -1,0 +1,163 @@
+"""Files of LoRAs that draw single people, read for a transformer.
+
+The host's own loader reads them. Where a network has one layer in the place of several of a file (q, k and v), it gives
+a patch for each, with the outputs that it changes.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.lora_convert
+from comfy.model_patcher import ModelPatcher
+from comfy.sd import CLIP
+
+from ...core.errors import WrongBaseModel, counted
+from ...core.low_rank import LoraKind
+from ..cross_attention.lora_layers import shape_of
+from ..load import read_state_dict
+from ..lora_files import NotForOnePerson, check_numbers, host_patches, layers_not_read, path_of
+from ..lora_patches import UNFIT_TENSORS, kind_of, lora_of
+from .families import TransformerFamily
+from .person_loras import stream_of
+
+_NETWORK = "diffusion_model."
+_WEIGHT = ".weight"
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """What a file adds to one layer, or to some of its outputs.
+
+    layer: name of the module. rows: the outputs; None for all.
+    """
+
+    layer: str
+    rows: slice | None
+    lora: LoraKind
+
+
+@dataclass(frozen=True)
+class TransformerLoraFile:
+    """What a file adds. clip_patches: to the text encoder, as the host's add_patches takes them."""
+
+    parts: tuple[FilePart, ...]
+    clip_patches: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """A patch of the host for a weight of the network. weight: its name. rows: as in FilePart. patch: the host's."""
+
+    weight: str
+    rows: slice | None
+    patch: Any
+
+
+def read_lora_file(
+    file: str, model: ModelPatcher, clip: CLIP, family: TransformerFamily, by_region: bool
+) -> TransformerLoraFile:
+    """What a file adds to a MODEL's network and to the text encoder.
+
+    by_region: whether it acts in a part of the picture. Raises what reading a file raises, UnsupportedCheckpoint for
+    damaged tensors, NotForOnePerson, and WrongBaseModel unless all of the file finds a layer of its size.
+    """
+    path = path_of(file)
+    state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
+    check_numbers(state, path)
+    patches = host_patches(state, model, clip, path)
+    clip_patches: dict[str, Any] = {}
+    network_patches = list[_Patch]()
+    for key, patch in patches.items():
+        name = key if isinstance(key, str) else key[0]
+        if name.startswith(_NETWORK):
+            network_patches.append(_Patch(name, _rows_of(key), patch))
+        else:
+            clip_patches[name] = patch
+    unread = layers_not_read(state, patches.values())
+    misfits = [patch for patch in network_patches if not _fits(model, patch)]
+    _refuse_unfit_kinds(file, model, family, network_patches, by_region)
+    if not patches or unread or misfits:
+        layers = counted(len(patches) + len(unread), "layer")
+        unfit = sorted(unread) or [patch.weight for patch in misfits]
+        first = f"; first {unfit[0]}" if unfit else ""
+        base = f"another model ({layers}, of which {len(patches) - len(misfits)} fit{first})"
+        raise WrongBaseModel(
+            f"The LoRA {file}",
+            base,
+            f"one that fits the MODEL ({family.name}) and the text encoder",
+            f"Use a LoRA made for {family.name}, with names of layers that ComfyUI's Load LoRA knows.",
+        )
+    return TransformerLoraFile(tuple(_parts(network_patches)), clip_patches)
+
+
+def _rows_of(key: Any) -> slice | None:
+    """The outputs that a patch changes: the host gives (name, (dimension, start, length)) for a part of a weight."""
+    if isinstance(key, str):
+        return None
+    _, start, length = key[1]
+    return slice(start, start + length)
+
+
+def _parts(patches: list[_Patch]) -> Iterator[FilePart]:
+    for patch in patches:
+        lora = lora_of(patch.patch)
+        assert lora is not None  # another kind has been refused
+        yield FilePart(patch.weight.removeprefix(_NETWORK).removesuffix(_WEIGHT), patch.rows, lora)
+
+
+def _fits(model: ModelPatcher, patch: _Patch) -> bool:
+    """Whether a patch has the size of its layer, or of the outputs that it changes."""
+    shape = shape_of(model.get_model_object(patch.weight.removesuffix(_WEIGHT)))
+    lora = lora_of(patch.patch)
+    if shape is None or lora is None:
+        return True  # refused by its kind
+    out_width = shape[0] if patch.rows is None else patch.rows.stop - patch.rows.start
+    if patch.rows is not None and patch.rows.stop > shape[0]:
+        return False
+    wanted = out_width, *shape[1:]
+    try:
+        # On "meta" there are shapes and no numbers, so that nothing is computed.
+        return lora.to("meta").low_rank(wanted).fits(wanted)
+    except UNFIT_TENSORS:
+        return False
+
+
+def _refuse_unfit_kinds(
+    file: str, model: ModelPatcher, family: TransformerFamily, patches: list[_Patch], by_region: bool
+) -> None:
+    """Raise NotForOnePerson, which says every reason with its layers."""
+    misfits: dict[str, list[str]] = {}
+    for patch in patches:
+        reason = _why_not_for_one_person(model, family, patch, by_region)
+        if reason is not None:
+            misfits.setdefault(reason, []).append(patch.weight)
+    if misfits:
+        reasons = [f"{counted(len(names), 'layer')} of it, first {names[0]}: {why}" for why, names in misfits.items()]
+        raise NotForOnePerson(
+            f"{file} cannot be used for one person, because of {'; '.join(reasons)}.",
+            "Use Load LoRA, which acts in all of the picture, or another LoRA, LoHa or LoKr.",
+        )
+
+
+def _why_not_for_one_person(
+    model: ModelPatcher, family: TransformerFamily, patch: _Patch, by_region: bool
+) -> str | None:
+    """Why a patch cannot be added where one person is; None where it can."""
+    kind = kind_of(patch.patch)
+    if kind is None:
+        return f"a whole difference ({patch.patch[0]})"
+    name = patch.weight.removesuffix(_WEIGHT)
+    shape = shape_of(model.get_model_object(name)) if patch.weight.endswith(_WEIGHT) else None
+    if shape is None or len(shape) != 2:
+        return "no linear layer"
+    if by_region and stream_of(family, name.removeprefix(_NETWORK)) is None:
+        return f"without a place in the picture that is known for {family.name}"
+    lora = lora_of(patch.patch)
+    if lora is None:
+        return kind
+    if kind == "glora":
+        return f"{kind} on {family.name}"
+    if not lora.is_addition:
+        return f"{kind} with DoRA or another shape"
+    return None

@@ -1,0 +1,117 @@
+"""Which family of diffusion transformers a MODEL's network is of, and how many tokens its pictures are."""
+
+import math
+import sys
+from collections.abc import Sequence
+from inspect import getsource
+from typing import Any
+
+import comfy.ldm.flux.model
+import comfy.ldm.qwen_image.model
+import torch
+from comfy.model_base import BaseModel
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
+
+from ...core import families
+from ...core.errors import BadSetup, WrongBaseModel, listed
+from .attention import COUNTS
+from .families import TRANSFORMERS, TransformerFamily
+
+FLUX, FLUX_2, QWEN = FAMILIES = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
+"""Those whose host tells which tokens of a picture are references."""
+TOKEN = 16
+"""Side of a picture's token in pixels, in every family."""
+UPDATE = "Update ComfyUI."
+
+
+def known_here() -> bool:
+    """Whether the host tells which tokens of a picture are references."""
+    # In the files: other packs may have put functions of their own in the place of the host's.
+    return all(COUNTS in getsource(module) for module in (comfy.ldm.flux.model, comfy.ldm.qwen_image.model))
+
+
+def require_dits(node: str) -> None:
+    """Raise BadSetup unless the host tells which tokens of a picture are references. node: its name."""
+    if not known_here():
+        raise BadSetup(f"{node} needs ComfyUI 0.33 or newer, and this one is older.", UPDATE)
+
+
+def network_of(model: BaseModel) -> Any:
+    """The diffusion model itself, under what torch.compile may have put around it."""
+    network = model.diffusion_model
+    return getattr(network, "_orig_mod", network)
+
+
+def described(model: BaseModel) -> TransformerFamily | None:
+    """The description of a model's network; None for a network of no family that is described.
+
+    Raises BadSetup for a transformer of another pack.
+    """
+    network = network_of(model)
+    kinds = type(network).__mro__
+    for family in TRANSFORMERS:
+        if any(f"{kind.__module__}.{kind.__qualname__}" == family.network for kind in kinds):
+            _refuse_other_packs(network)
+            if family.is_of(network):
+                return family
+    return None
+
+
+def _refuse_other_packs(network: torch.nn.Module) -> None:
+    """Raise BadSetup for a network of another pack."""
+    if type(network).__module__.startswith("comfy."):
+        return
+    # Nunchaku's FLUX.1 is no Flux; its Qwen-Image ignores transformer_options in attention, so nothing would act.
+    kind = f"{type(network).__name__} in {type(network).__module__}"
+    why = f"The MODEL has a network of another pack ({kind}). Nothing can be added to its layers."
+    raise BadSetup(why, "Load the model with Load Diffusion Model (it reads fp8 too) or as GGUF instead.")
+
+
+def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
+    """Which of these a MODEL is of. Raises WrongBaseModel for any other, BadSetup for another pack's network."""
+    _refuse_other_packs(network_of(model.model))
+    known = described(model.model)
+    if known is not None and known.name in wanted:
+        return known.name
+    *some, last = wanted
+    needed = f"{', '.join(some)} or {last}" if some else last
+    name = type(model.model.model_config).__name__ if known is None else known.name
+    raise WrongBaseModel("The MODEL", name, needed, f"Load a diffusion model of {needed} (Load Diffusion Model).")
+
+
+def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
+    """The family of a MODEL with a transformer; None for a UNet. node: the name of the node that asks.
+
+    Raises WrongBaseModel for another transformer. Raises BadSetup for another pack's network, and where the host's code
+    of the family is not as described.
+    """
+    network = network_of(model.model)
+    if hasattr(network, "middle_block"):
+        return None
+    _refuse_other_packs(network)
+    known = described(model.model)
+    if known is None:
+        names = [transformer.name for transformer in TRANSFORMERS]
+        needed = f"a UNet of the SD family, or {', '.join(names[:-1])} or {names[-1]}"
+        advice = f"Use an SD1.5 or SDXL model, or {listed(names)}."
+        raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, needed, advice)
+    source = getsource(sys.modules[known.module])
+    if not all(piece in source for piece in known.code):
+        why = f"{node} knows {known.name} as ComfyUI {known.least_host} has it. In this one its code is different."
+        raise BadSetup(why, "Update ComfyUI and Likeness.")
+    return known
+
+
+def cells_per_token(model: BaseModel) -> int:
+    """How many cells of a latent a token of the picture is wide and high."""
+    network = network_of(model)
+    known = described(model)
+    return getattr(network, "patch_size" if known is None else known.patch)
+
+
+def tokens_of(model: BaseModel, latent: Tensor) -> int:
+    """How many tokens latents (B, C, h, w) or (B, C, T, h, w) are, in all frames: odd sides are padded."""
+    patch = cells_per_token(model)
+    frames = latent.shape[2] if latent.dim() == 5 else 1
+    return frames * math.prod(-(-side // patch) for side in latent.shape[-2:])

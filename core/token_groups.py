@@ -1,0 +1,112 @@
+"""Attention over many tokens in which not everybody reads everything, split by queries instead of masked.
+
+Queries that read the same keys are asked together, of these keys alone. No mask of all tokens by all tokens is made,
+and what nobody reads is not computed. The result is that of the mask, to the last digits of the dtype. Kernels that
+drop masks, or are slow with one, are asked without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Queries that all read the same keys.
+
+    queries: (n,), their numbers, ascending. keys: (m,), the numbers of what they read, or None for all keys. shares:
+    (n,), 0 to 1, how much of what these queries get comes from this group; None for all of it. The shares of a query in
+    all groups are 1 together.
+    """
+
+    queries: Tensor
+    keys: Tensor | None
+    shares: Tensor | None = None
+
+    def to(self, device: torch.device) -> Group:
+        keys = None if self.keys is None else self.keys.to(device)
+        shares = None if self.shares is None else self.shares.to(device)
+        return Group(self.queries.to(device), keys, shares)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """All groups of one attention. groups: on the CPU. keys: how many keys there are."""
+
+    groups: tuple[Group, ...]
+    keys: int
+    _on: dict[torch.device, tuple[Group, ...]] = field(default_factory=lambda: {}, init=False)
+    _joined: dict[Split, Split] = field(default_factory=lambda: {}, init=False)
+
+    def on(self, device: torch.device) -> tuple[Group, ...]:
+        """The groups on a device, remembered: nothing waits for a copy at the next step."""
+        if device not in self._on:
+            self._on[device] = tuple(group.to(device) for group in self.groups)
+        return self._on[device]
+
+    def joined(self, other: Split) -> Split:
+        """Every query reads what it reads in both splits, by the product of its shares. Remembered."""
+        if other not in self._joined:
+            groups = list[Group]()
+            for own in self.groups:
+                for their in other.groups:
+                    group = _joined(own, their, self.keys)
+                    if group is not None:
+                        groups.append(group)
+            self._joined[other] = Split(tuple(groups), self.keys)
+        return self._joined[other]
+
+
+def _joined(own: Group, their: Group, keys: int) -> Group | None:
+    """Of the queries that both groups have what they read in both; None where they have none in common."""
+    in_their = torch.isin(own.queries, their.queries)
+    if not in_their.any():
+        return None
+    queries = own.queries[in_their]  # (n,)
+    shares = None
+    if own.shares is not None:
+        shares = own.shares[in_their]
+    if their.shares is not None:
+        of_their = their.shares[torch.isin(their.queries, queries)]
+        shares = of_their if shares is None else shares * of_their
+    both = torch.ones(keys, dtype=torch.bool)
+    for group in (own, their):
+        if group.keys is not None:
+            read = torch.zeros(keys, dtype=torch.bool)
+            read[group.keys] = True
+            both &= read
+    return Group(queries, None if both.all() else both.nonzero()[:, 0], shares)
+
+
+Ask = Callable[[Group, Tensor, Tensor, Tensor], Tensor]
+"""(group, q, k, v) -> what comes out for its queries: the attention kernel, with the mask for these tokens."""
+
+
+def attended(groups: Sequence[Group], q: Tensor, k: Tensor, v: Tensor, ask: Ask, inside: int, outside: int) -> Tensor:
+    """What comes out of an attention that is split.
+
+    inside, outside: the dimension in which tokens stand in q, k and v, and in what `ask` gives back.
+    """
+    if len(groups) == 1 and groups[0].keys is None and groups[0].shares is None:
+        return ask(groups[0], q, k, v)
+    out: Tensor | None = None
+    for group in groups:
+        keys = k if group.keys is None else k.index_select(inside, group.keys)
+        values = v if group.keys is None else v.index_select(inside, group.keys)
+        part = ask(group, q.index_select(inside, group.queries), keys, values)
+        if out is None:
+            shape = list(part.shape)
+            shape[outside] = q.shape[inside]
+            out = part.new_zeros(shape)
+        if group.shares is None:
+            out.index_copy_(outside, group.queries, part)
+        else:
+            shape = [1] * part.dim()
+            shape[outside] = -1
+            out.index_add_(outside, group.queries, part * group.shares.to(part).view(shape))
+    assert out is not None
+    return out

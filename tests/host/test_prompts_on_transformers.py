@@ -1,0 +1,417 @@
+"""Prompt per Person on transformers, in the real host: against the plain forward of each text, and dense masks."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import people_made
+import pytest
+import tiny_dits
+import tiny_encoders
+import tiny_sdxl
+import torch
+import torch.nn.functional as functional
+from figures import relative
+from pack.bridge import carried, runs
+from pack.bridge.carried import ConditioningLost
+from pack.bridge.transformers import families, networks, person_texts
+from pack.bridge.transformers.attention import OVERRIDE, with_reading
+from pack.core.errors import BadSetup, WrongBaseModel
+from pack.core.person_texts import TextLayout, split_by_words
+from pack.core.token_groups import Group, Split
+from pack.nodes.references.encoding import REFERENCES, PeopleReferences
+from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
+from peers import apply
+from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+
+pytestmark = tiny_dits.needed
+WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
+PICTURE = 48
+TOLERANCE = 1e-5
+LENGTHS = {"common": 7, "anna": 11, "ben": 5}
+
+
+@pytest.fixture(scope="module")
+def models():
+    made = {}
+
+    def model(family):
+        if family not in made:
+            made[family] = tiny_dits.model(family)
+        return made[family]
+
+    return model
+
+
+def text(name):
+    """With one pooled vector for all: FLUX.1 reads one in a whole forward, that of the common text."""
+    ((words, options),) = tiny_dits.conditioning(sum(map(ord, name)), tokens=LENGTHS[name])
+    return [[words, {**options, "pooled_output": tiny_dits.conditioning(1)[0][1]["pooled_output"]}]]
+
+
+def regions(*boxes):
+    """A mask per box of tokens: x0, y0, x1, y1."""
+    masks = torch.zeros(len(boxes), HEIGHT, WIDTH)
+    for mask, (left, top, right, bottom) in zip(masks, boxes, strict=True):
+        mask[16 * top : 16 * bottom, 16 * left : 16 * right] = 1
+    return masks
+
+
+EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
+APART = regions((0, 0, 4, 6), (4, 1, 8, 6))
+OVERLAPPING = regions((0, 0, 4, 6), (3, 2, 8, 6))
+
+
+def with_texts_of(model, people, areas, common="common", negative="common"):
+    """MODEL, positive and negative as Prompt per Person gives them."""
+    texts_of_people = person_texts.appended_texts([text(name)[0][0] for name in people], areas, None, people)
+    positive = carried.put(text(common), texts_of_people)
+    return (
+        runs.patched(model, person_texts.PersonTextsRun),
+        positive,
+        carried.put(text(negative), person_texts.without_people(texts_of_people)),
+    )
+
+
+def sample(family, applied, rows=1, cfg=1.0, **more):
+    return tiny_dits.sample(*applied, tiny_dits.latent(family, WIDTH, HEIGHT, rows=rows), cfg=cfg, **more)
+
+
+def plain(family, model, name, **more):
+    return sample(family, (model, text(name), text("common")), **more)
+
+
+class Hidden:
+    """A reading in which nobody but itself reads the common text, which is as many tokens as `common` says."""
+
+    def __init__(self, family):
+        self.common = {FLUX_2: 512, Z_IMAGE: 8}.get(family, LENGTHS["common"])
+
+    def split(self, queries, keys, options):
+        if queries <= self.common + PICTURE or keys != queries:
+            return None
+        own = Group(torch.arange(self.common), None)
+        others = Group(torch.arange(self.common, queries), torch.arange(self.common, keys))
+        return Split((own, others), keys)
+
+
+def without_common(model, family):
+    clone = model.clone()
+    options = clone.model_options["transformer_options"]
+    clone.model_options["transformer_options"] = with_reading(options, Hidden(family))
+    return clone
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_a_person_everywhere_is_the_plain_forward_of_their_words(models, family):
+    model = models(family)
+    hidden = without_common(model, family)
+    found = sample(family, with_texts_of(hidden, ["anna", "ben"], torch.cat([EVERYWHERE, NOWHERE])))
+    assert relative(found, plain(family, model, "anna")) <= TOLERANCE
+    second = sample(family, with_texts_of(hidden, ["anna", "ben"], torch.cat([NOWHERE, EVERYWHERE])))
+    assert relative(second, plain(family, model, "ben")) <= TOLERANCE
+    assert relative(found, plain(family, model, "ben")) > 100 * TOLERANCE, "the texts tell pictures apart"
+
+
+class Dense:
+    """The same rule in plain torch: texts joined, positions set, and a mask of all tokens by all tokens."""
+
+    def __init__(self, family, model, areas):
+        self.family, self.network = family, model.model.diffusion_model
+        multiple = {Z_IMAGE: 8, FLUX_2: 512}.get(family, 1)
+        self.raw = [512 if family == FLUX_2 else count for count in LENGTHS.values()]
+        self.lengths = [-(-count // multiple) * multiple for count in self.raw]
+        self.total = sum(self.lengths)
+        starts = [0, self.lengths[0], sum(self.lengths[:2]), self.total]
+        own = [slice(start, end) for start, end in pairwise(starts)]
+        self.texts = torch.block_diag(*[torch.ones(count, count) for count in self.lengths]).bool()
+        self.reads = torch.zeros(self.total + PICTURE, self.total + PICTURE, dtype=torch.bool)
+        self.reads[: self.total, : self.total] = self.texts
+        self.reads[self.total :, self.total :] = True
+        self.reads[own[0], self.total :] = True
+        self.reads[self.total :, own[0]] = True
+        for words, area in zip(own[1:], areas, strict=True):
+            inside = area[8::16, 8::16].flatten() > 0
+            self.reads[words, self.total :] = inside
+            self.reads[self.total :, words] = inside[:, None]
+
+    def override(self, kernel, q, k, v, heads, mask=None, **more):
+        count = q.shape[2 if more.get("skip_reshape") else 1]
+        reads = {self.total: self.texts, self.total + PICTURE: self.reads}.get(count)
+        if reads is None:
+            return kernel(q, k, v, heads, mask=mask, **more)
+        return kernel(q, k, v, heads, mask=torch.zeros(count, count).masked_fill(~reads, -1e9)[None], **more)
+
+    def positions(self, given):
+        count = torch.cat([torch.arange(length) for length in self.raw])
+        ids = given["txt_ids"].clone()
+        if self.family == FLUX_2:
+            ids[:, :, 3] = count
+        elif self.family == QWEN:
+            ids[:, :, :] = (ids[0, 0, 0] + count)[None, :, None].to(ids)
+        return {**given, "txt_ids": ids}
+
+    def captions(self, embed):
+        def embed_cap(cap_feats=None, offset=0, **given):
+            parts = []
+            for words, length in zip(cap_feats.split(self.raw, 1), self.lengths, strict=True):
+                parts.append(embed(words, offset=offset + self.total - length, **given))
+            joined = torch.cat([part[0][0] for part in parts], 1), torch.cat([part[1][0] for part in parts], 1)
+            return (joined[0],), (joined[1],), self.total
+
+        return embed_cap
+
+    def patched(self, model):
+        clone = model.clone()
+        options = clone.model_options["transformer_options"]
+        clone.model_options["transformer_options"] = {**options, OVERRIDE: self.override}
+        if self.family in (FLUX_2, QWEN):
+            clone.set_model_patch(self.positions, "post_input")
+        return clone
+
+
+def joined():
+    """The three texts as one, for families that do not fill texts up themselves; FLUX.2's each to 512 tokens."""
+    return torch.cat([text(name)[0][0] for name in LENGTHS], dim=1)
+
+
+@pytest.mark.parametrize("areas", [APART, OVERLAPPING], ids=["apart", "overlapping"])
+@pytest.mark.parametrize("family", EVERY)
+def test_two_people_are_what_a_dense_mask_gives(models, family, areas):
+    model = models(family)
+    found = sample(family, with_texts_of(model, ["anna", "ben"], areas))
+    dense = Dense(family, model, areas)
+    whole = joined()
+    if family == FLUX_2:
+        parts = whole.split([*LENGTHS.values()], dim=1)
+        whole = torch.cat([functional.pad(part, (0, 0, 512 - part.shape[1], 0)) for part in parts], dim=1)
+    ((_, options),) = text("common")
+    with pytest.MonkeyPatch.context() as patch:
+        if family == Z_IMAGE:
+            network = dense.network
+            patch.setattr(network, "embed_cap", dense.captions(network.embed_cap))
+        expected = sample(family, (dense.patched(model), [[whole, options]], text("common")))
+    assert relative(found, expected) <= TOLERANCE
+    assert relative(plain(family, model, "common"), expected) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_exchanged_people_are_the_same_picture(models, family):
+    found = [
+        sample(family, with_texts_of(models(family), names, areas))
+        for names, areas in ((["anna", "ben"], OVERLAPPING), (["ben", "anna"], OVERLAPPING.flip(0)))
+    ]
+    assert relative(*found) <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_a_batch_is_its_pictures(models, family):
+    model = models(family)
+    applied = with_texts_of(model, ["anna", "ben"], OVERLAPPING)
+    start = tiny_dits.latent(family, WIDTH, HEIGHT, rows=2)
+    both = tiny_dits.sample(*applied, start, cfg=3.0)
+    for row in range(2):
+        alone = tiny_dits.sample(*applied, start[row : row + 1], cfg=3.0)
+        assert relative(both[row : row + 1], alone) <= TOLERANCE
+
+
+@pytest.mark.parametrize("negative", ["common", "anna"], ids=["as long", "longer"])
+@pytest.mark.parametrize("family", EVERY)
+def test_the_negative_prompt_stays_what_it_is(models, family, negative):
+    """CFG of pictures of one step each: the negative's are those without any words."""
+    model = models(family)
+    applied = with_texts_of(model, ["anna", "ben"], APART, negative=negative)
+    positive, other = [sample(family, one, steps=1) for one in (applied, (model, text(negative), text("common")))]
+    expected = other + 3.0 * (positive - other)
+    assert relative(sample(family, applied, cfg=3.0, steps=1), expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_a_picture_comes_again_and_the_model_is_as_before(models, family):
+    model = models(family)
+    before = plain(family, model, "common", cfg=3.0)
+    first, second = with_texts_of(model, ["anna"], APART[:1]), with_texts_of(model, ["ben"], APART[1:])
+    found = sample(family, first, cfg=3.0)
+    assert not torch.equal(sample(family, second, cfg=3.0), found)
+    assert torch.equal(sample(family, first, cfg=3.0), found)
+    assert torch.equal(plain(family, model, "common", cfg=3.0), before)
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_a_copied_forward_without_options_is_named(models, family):
+    """A pack whose copy of the forward does not hand on transformer_options: everybody would read all words."""
+    applied = with_texts_of(models(family), ["anna"], APART[:1])
+    network = models(family).model.diffusion_model
+    forward = network._forward
+
+    def without_options(*args, **kwargs):
+        if "transformer_options" in kwargs:
+            return forward(*args, **{**kwargs, "transformer_options": {}})
+        places = list(args)
+        places[next(place for place, given in enumerate(args) if isinstance(given, dict))] = {}
+        return forward(*places, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "_forward", without_options)
+        with pytest.raises(ConditioningLost, match=r"hands on transformer_options to 0 of the"):
+            sample(family, applied)
+
+
+# Through the node
+
+
+CLIPS = {
+    FLUX: (tiny_encoders.flux1, {"context_in_dim": tiny_encoders.WIDTH}),
+    FLUX_2: (tiny_encoders.klein, {"context_in_dim": 3 * tiny_encoders.WIDTH}),
+    QWEN: (tiny_encoders.qwen, {"joint_attention_dim": tiny_encoders.WIDTH}),
+    Z_IMAGE: (tiny_encoders.z_image, {"cap_feat_dim": tiny_encoders.WIDTH}),
+    KREA_2: (tiny_encoders.krea2, {"txtdim": tiny_encoders.WIDTH, "txtlayers": 12}),
+}
+"""By family: its text encoder, and what a network has to be to read it."""
+CAST = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT)
+PROMPTS = "1: a red coat\n2: looking away"
+
+
+def encoded(clip, words):
+    """As CLIP Text Encode gives it."""
+    return clip.encode_from_tokens_scheduled(clip.tokenize(words))
+
+
+def applied_by_node(family, model=None, clip=None, **changed):
+    make, changes = CLIPS[family]
+    clip = clip or make()
+    sides = {"positive": encoded(clip, "two people in a park"), "negative": encoded(clip, "blurred")}
+    given = {"model": model or tiny_dits.model(family, **changes), "clip": clip, "cast": CAST, **sides}
+    return apply("LikenessPromptPerPerson", **{**given, "prompts": PROMPTS, "mask": APART, "feather": 0, **changed})
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_the_node_gives_everybody_the_words_of_their_line(family):
+    """In the family's own template, each in their own mask; and nothing to the negative."""
+    make, changes = CLIPS[family]
+    clip, model = make(), tiny_dits.model(family, **changes)
+    model_out, positive, negative = applied_by_node(family, model, clip)
+    texts = [encoded(clip, words)[0][0] for words in ("a red coat", "looking away")]
+    texts_of_people = person_texts.appended_texts(texts, APART, None, ["Anna", "Ben"])
+    before = encoded(clip, "two people in a park"), encoded(clip, "blurred")
+    expected = (
+        carried.put(before[0], texts_of_people),
+        carried.put(before[1], person_texts.without_people(texts_of_people)),
+    )
+    found = sample(family, (model_out, positive, negative), cfg=3.0)
+    assert torch.equal(found, sample(family, (runs.patched(model, person_texts.PersonTextsRun), *expected), cfg=3.0))
+    assert relative(found, sample(family, (model, *before), cfg=3.0)) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_at_strength_0_all_is_handed_on(family):
+    make, changes = CLIPS[family]
+    clip, model = make(), tiny_dits.model(family, **changes)
+    sides = encoded(clip, "a"), encoded(clip, "b")
+    given = {"model": model, "clip": clip, "positive": sides[0], "negative": sides[1], "strength": 0.0}
+    assert [*applied_by_node(family, **given)][:3] == [model, *sides]
+
+
+def test_a_strength_below_1_is_so_much_of_the_words():
+    """In one attention of weight w: w times the answer with the words, and the rest of the one without."""
+    split = split_by_words(TextLayout(3, (2,), 5, 9, 9), torch.full((1, 4), 0.25))
+    shares = {len(group.keys): group.shares.tolist() for group in split.groups if group.shares is not None}
+    assert shares == {7: [0.75] * 4, 9: [0.25] * 4}
+
+
+def other_pack():
+    """A network of another pack."""
+    model = tiny_dits.model(FLUX)
+    network = model.model.diffusion_model
+    network.__class__ = type("SVDQFlux", (type(network),), {"__module__": "nunchaku.models"})
+    return model
+
+
+def chroma():
+    flux = tiny_dits.CONFIGS[FLUX][1]
+    settings = {name: value for name, value in flux.items() if name != "guidance_embed"}
+    own = {"image_model": "chroma", "vec_in_dim": None, "in_channels": 64, "out_channels": 64}
+    guidance = {"in_dim": 64, "out_dim": 64, "hidden_dim": 64, "n_layers": 2}
+    return tiny_sdxl.seeded_model("Chroma", {**settings, **own, **guidance}, 301)
+
+
+@pytest.mark.parametrize(("family", "changed", "error", "words"), [
+    (FLUX, {"strength": 2.0}, BadSetup, r"strength is 2, and on FLUX\.1 words cannot be read more than once"),
+    (QWEN, {"clip": tiny_encoders.klein}, WrongBaseModel, "The clip input|given to Prompt per Person"),
+    (FLUX, {"model": other_pack}, BadSetup, r"network of another pack \(SVDQFlux in nunchaku\.models\)"),
+    (FLUX, {"model": chroma}, WrongBaseModel, "The MODEL is made for Chroma.* FLUX.2, Qwen-Image, Z-Image or Krea 2"),
+], ids=["strength 2", "another text encoder", "another pack", "another family"])  # fmt: skip
+def test_what_does_not_fit_is_refused_by_name(family, changed, error, words):
+    made = {name: value() if callable(value) else value for name, value in changed.items()}
+    with pytest.raises(error, match=words):
+        applied_by_node(family, **made)
+
+
+def test_a_family_whose_code_has_changed_is_refused_by_name(monkeypatch):
+    changed = replace(families.KREA_2, code=("not in this ComfyUI",))
+    monkeypatch.setattr(networks, "TRANSFORMERS", (*families.TRANSFORMERS[:-1], changed))
+    with pytest.raises(BadSetup, match=r"Prompt per Person knows Krea 2 as ComfyUI 0\.33 has it"):
+        applied_by_node(KREA_2)
+
+
+def test_z_image_with_reference_pictures_is_refused_by_name(models):
+    model, positive, negative = with_texts_of(models(Z_IMAGE), ["anna"], APART[:1])
+    latents = {"reference_latents": [tiny_dits.latent(Z_IMAGE, 64, 64)]}
+    positive = [[words, {**options, **latents}] for words, options in positive]
+    with pytest.raises(BadSetup, match="reference pictures together are not known for Z-Image"):
+        sample(Z_IMAGE, (model, positive, negative))
+
+
+def test_a_mask_of_text_and_picture_together_is_refused_by_name(models):
+    """As Apply Style Model (Redux) puts it in."""
+    model, positive, negative = with_texts_of(models(FLUX), ["anna"], APART[:1])
+    mask = {"attention_mask": torch.zeros(1, 55, 55), "attention_mask_img_shape": (6, 8)}
+    positive = [[words, {**options, **mask}] for words, options in positive]
+    with pytest.raises(BadSetup, match="has put an attention mask into the conditioning"):
+        sample(FLUX, (model, positive, negative))
+
+
+def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
+    """The common text's last two tokens are hidden: the same picture as of a text without them."""
+    model = models(QWEN)
+    ((words, options),) = text("common")
+    mask = torch.ones(1, 7, dtype=torch.long)
+    mask[:, 5:] = 0
+    sides = [[[words, {**options, "attention_mask": mask}]], [[words[:, :5], options]]]
+    texts_of_people = person_texts.appended_texts([text("anna")[0][0]], APART[:1], None, ["anna"])
+    other_side = carried.put(text("common"), person_texts.without_people(texts_of_people))
+    patched = runs.patched(model, person_texts.PersonTextsRun)
+    found, expected = [sample(QWEN, (patched, carried.put(side, texts_of_people), other_side)) for side in sides]
+    assert relative(found, expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", [FLUX, FLUX_2, QWEN])
+def test_words_and_references_read_by_region_act_together_in_either_order(models, family):
+    model = models(family)
+    record = PeopleReferences(CAST, tuple(tiny_dits.latent(family, 48, 64, seed) for seed in (10, 11)), (0, 1))
+    settings = RegionSettings(
+        region_strength=1.0,
+        start_percent=0.0,
+        end_percent=1.0,
+        outside="nobody",
+        extent="body",
+        margin=0.25,
+        mask=APART,
+    )
+    latents = {"reference_latents": list(record.latents), REFERENCES: record}
+    sides = [[[words, {**options, **latents}] for words, options in text(name)] for name in ("common", "ben")]
+    texts_of_people = person_texts.appended_texts(
+        [text(name)[0][0] for name in ("anna", "ben")], APART, None, ["anna", "ben"]
+    )
+
+    def with_words(made, positive, negative):
+        other_side = carried.put(negative, person_texts.without_people(texts_of_people))
+        return runs.patched(made, person_texts.PersonTextsRun), carried.put(positive, texts_of_people), other_side
+
+    def with_references(made, positive, negative):
+        limited = read_by_region(made, positive, negative, record, areas_of(CAST, settings), None)
+        return limited.model, limited.positive, limited.negative
+
+    both = sample(family, with_references(*with_words(model, *sides)))
+    assert relative(sample(family, with_words(*with_references(model, *sides))), both) <= TOLERANCE
+    for alone in (with_words, with_references):
+        assert relative(sample(family, alone(model, *sides)), both) > 100 * TOLERANCE

@@ -1,0 +1,98 @@
+"""Attention split by who reads whose words: against masks of all tokens by all tokens, in plain torch."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+from pack.core.person_texts import TextLayout, on_tokens, split_by_words
+from pack.core.token_groups import Group, Split, attended
+from torch.nn.functional import scaled_dot_product_attention as attention
+
+COMMON, COUNTS, PICTURE, REFERENCES = 3, (4, 2), 6, 5
+TOKENS = COMMON + sum(COUNTS) + PICTURE + REFERENCES
+WORDS = slice(3, 7), slice(7, 9)
+HARD = torch.tensor([[1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 0]]).float()
+SOFT = torch.tensor([[1, 0.5, 0.25, 0.25, 0, 0], [0, 0, 0.75, 1, 0.25, 0]])
+NOBODY = torch.zeros(2, 6)
+
+
+def qkv(dtype):
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(3, 2, 4, TOKENS, 8, generator=generator, dtype=torch.float64).to(dtype).unbind()
+
+
+def asked(split, q, k, v):
+    return attended(split.on(q.device), q, k, v, lambda _, *given: attention(*given), 2, 2)
+
+
+def dense(weights, picture, dtype):
+    """What comes out by masks: of every threshold of the weights one, each by its part of 0..1."""
+    q, k, v = qkv(dtype)
+    thresholds = sorted({0.0, 1.0, *weights.flatten().tolist()})
+    out = torch.zeros_like(q)
+    for low, high in pairwise(thresholds):
+        reads = torch.zeros(TOKENS, TOKENS, dtype=torch.bool)
+        texts = torch.zeros(TOKENS, dtype=torch.bool)
+        texts[WORDS[0].start : WORDS[1].stop] = True
+        reads[:, ~texts] = True
+        for words, region in zip(WORDS, weights, strict=True):
+            reads[words] = False
+            reads[words, words] = True
+            reads[words, picture] = region > 0
+            beside = ~texts
+            beside[:COMMON] = False
+            beside[picture] = False
+            reads[words, beside.nonzero()[:, :1].T] = True
+            for token, weight in enumerate(region):
+                if weight >= high:
+                    reads[picture.start + token, words] = True
+        out += (high - low) * attention(q, k, v, attn_mask=reads)
+    return out
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 2e-6), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("weights", [HARD, SOFT, NOBODY], ids=["hard", "soft", "nobody"])
+@pytest.mark.parametrize("start", [9, 14], ids=["references behind", "picture last"])
+def test_split_is_masked(dtype, tolerance, weights, start):
+    split = split_by_words(TextLayout(COMMON, COUNTS, start, TOKENS, TOKENS), weights)
+    expected = dense(weights, slice(start, start + PICTURE), dtype)
+    assert (asked(split, *qkv(dtype)) - expected).abs().max() <= tolerance
+
+
+def test_every_query_is_answered_once_in_all():
+    split = split_by_words(TextLayout(COMMON, COUNTS, 9, TOKENS, TOKENS), SOFT)
+    sums = torch.zeros(TOKENS)
+    for group in split.groups:
+        sums[group.queries] += 1 if group.shares is None else group.shares
+    assert torch.equal(sums, torch.ones(TOKENS))
+
+
+def test_two_splits_joined_are_both_masks():
+    """Of another split, in which the first two queries read the last keys alone, and half of the others everything."""
+    words = split_by_words(TextLayout(COMMON, COUNTS, 9, TOKENS, TOKENS), SOFT)
+    few, rest = torch.arange(2), torch.arange(2, TOKENS)
+    half = torch.full((len(rest),), 0.5)
+    last = torch.arange(9, TOKENS)
+    other = Split((Group(few, last), Group(rest, last, half), Group(rest, None, half)), TOKENS)
+    q, k, v = qkv(torch.float64)
+    expected = torch.zeros_like(q)
+    for group in words.groups:
+        for second in other.groups:
+            reads = torch.ones(TOKENS, dtype=torch.bool)
+            for one in (group, second):
+                if one.keys is not None:
+                    reads &= torch.isin(torch.arange(TOKENS), one.keys)
+            share = torch.zeros(TOKENS, dtype=torch.float64)
+            shared = torch.zeros(TOKENS, dtype=torch.float64)
+            share[group.queries] = 1 if group.shares is None else group.shares.double()
+            shared[second.queries] = 1 if second.shares is None else second.shares.double()
+            expected += (share * shared)[:, None] * attention(q, k, v, attn_mask=reads.expand(TOKENS, -1))
+    assert (asked(words.joined(other), q, k, v) - expected).abs().max() <= 2e-6
+    assert words.joined(other) is words.joined(other), "worked out once"
+
+
+def test_weights_of_tokens_are_means_of_their_pixels():
+    region = torch.zeros(1, 40, 24)
+    region[:, :8, :16] = 1  # half of the first
+    region[:, 32:, 16:] = 1  # all of what is in the picture of the last
+    assert on_tokens(region, 40, 24, 16).tolist() == [[0.5, 0, 0, 0, 0, 1]]
