@@ -86,27 +86,39 @@ Ask = Callable[[Group, Tensor, Tensor, Tensor], Tensor]
 """(group, q, k, v) -> what comes out for its queries: the attention kernel, with the mask for these tokens."""
 
 
-def attended(groups: Sequence[Group], q: Tensor, k: Tensor, v: Tensor, ask: Ask, inside: int, outside: int) -> Tensor:
-    """What comes out of an attention that is split.
+def split_attention(
+    groups: Sequence[Group],
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    ask: Ask,
+    token_dim: int,
+    output_token_dim: int,
+) -> Tensor:
+    """What comes out of an attention that is split into groups, for all queries in their order.
 
-    inside, outside: the dimension in which tokens stand in q, k and v, and in what `ask` gives back.
+    token_dim: the dimension of q, k and v in which the tokens stand. output_token_dim: the same of what `ask` gives.
     """
     if len(groups) == 1 and groups[0].keys is None and groups[0].shares is None:
         return ask(groups[0], q, k, v)
     out: Tensor | None = None
     for group in groups:
-        keys = k if group.keys is None else k.index_select(inside, group.keys)
-        values = v if group.keys is None else v.index_select(inside, group.keys)
-        part = ask(group, q.index_select(inside, group.queries), keys, values)
+        group_q = q.index_select(token_dim, group.queries)
+        group_k = k
+        group_v = v
+        if group.keys is not None:
+            group_k = k.index_select(token_dim, group.keys)
+            group_v = v.index_select(token_dim, group.keys)
+        group_out = ask(group, group_q, group_k, group_v)
         if out is None:
-            shape = list(part.shape)
-            shape[outside] = q.shape[inside]
-            out = part.new_zeros(shape)
+            shape = list(group_out.shape)
+            shape[output_token_dim] = q.shape[token_dim]
+            out = group_out.new_zeros(shape)
         if group.shares is None:
-            out.index_copy_(outside, group.queries, part)
+            out.index_copy_(output_token_dim, group.queries, group_out)
         else:
-            shape = [1] * part.dim()
-            shape[outside] = -1
-            out.index_add_(outside, group.queries, part * group.shares.to(part).view(shape))
+            shape = [1] * group_out.dim()
+            shape[output_token_dim] = -1
+            out.index_add_(output_token_dim, group.queries, group_out * group.shares.to(group_out).view(shape))
     assert out is not None
     return out

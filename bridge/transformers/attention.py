@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ...core.token_groups import Group, Split, attended
+from ...core.token_groups import Group, Split, split_attention
 from ..unet import Options
 
 OVERRIDE = "optimized_attention_override"
@@ -57,8 +57,8 @@ def with_reading(options: Options, reading: Reading) -> Options:
 def _split(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """An attention of the host's, split as all readings say. One of which they know nothing passes through."""
     options: Options = kwargs.get("transformer_options", {})
-    inside = 2 if kwargs.get("skip_reshape") else 1
-    whole = q.shape[inside], k.shape[inside]
+    token_dim = 2 if kwargs.get("skip_reshape") else 1
+    whole = q.shape[token_dim], k.shape[token_dim]
     split: Split | None = None
     for reading in options.get(_READINGS, ()):
         found: Split | None = reading.split(*whole, options)
@@ -71,8 +71,8 @@ def _split(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwa
         some, named = _masked(group, whole, args, kwargs)
         return attend(*qkv, *some, **named)
 
-    outside = 2 if kwargs.get("skip_output_reshape") else 1
-    return attended(split.on(q.device), q, k, v, ask, inside, outside)
+    output_token_dim = 2 if kwargs.get("skip_output_reshape") else 1
+    return split_attention(split.on(q.device), q, k, v, ask, token_dim, output_token_dim)
 
 
 def _join(split: Split, other: Split) -> Split:

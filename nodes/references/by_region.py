@@ -213,6 +213,6 @@ class RegionalReferencesBatch(Batch):
         plan: Plan | None = options.get(_PLAN)
         if plan is None:
             return None
-        if queries in (plan.tokens.own, plan.tokens.all) and keys > plan.tokens.all:
-            raise TokensChanged(keys, plan.tokens.all)
+        if queries in (plan.tokens.without_references, plan.tokens.total) and keys > plan.tokens.total:
+            raise TokensChanged(keys, plan.tokens.total)
         return plan.of(queries, keys)

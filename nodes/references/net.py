@@ -1,9 +1,9 @@
-"""Attention over text, picture and reference pictures in one, in which not everybody reads every reference.
+"""One attention over text, picture and reference pictures, in which a token does not read every reference.
 
-Split by queries instead of masked, see core.token_groups.
+The attention is split by queries and not masked, as core.token_groups says.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,97 +14,113 @@ from ...core.token_groups import Group, Split
 
 
 class Tokens(NamedTuple):
-    """How many of each stand in an attention, in this order. references: of each of them."""
+    """How many tokens stand in an attention: those of the text, then of the picture, then of each reference."""
 
     text: int
     picture: int
     references: tuple[int, ...]
 
     @property
-    def own(self) -> int:
-        """Of text and picture."""
+    def without_references(self) -> int:
         return self.text + self.picture
 
     @property
-    def all(self) -> int:
-        return self.own + sum(self.references)
+    def total(self) -> int:
+        return self.without_references + sum(self.references)
 
 
 def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
     """Regions (people, H, W), 0..1, of a picture of this size in pixels, as (people, rows, columns) bool of its tokens.
 
-    side: of a token, in pixels. A token belongs to whoever has at least half of it; of one that reaches beyond the
-    edge, what is in the picture counts.
+    side: of a token, in pixels. A token belongs to a person who has at least half of it; of a token that reaches beyond
+    the edge, what is in the picture counts.
     """
     if regions.shape[1:] != (height, width):
         regions = functional.interpolate(regions[:, None].float(), size=(height, width), mode="area")[:, 0]
-    beyond = (0, -width % side, 0, -height % side)
+    beyond = (0, -width % side, 0, -height % side)  # left, right, top, bottom
     padded = functional.pad(regions[:, None].float(), beyond, mode="replicate")
     return functional.avg_pool2d(padded, side)[:, 0] >= 0.5
 
 
-def groups(tokens: Tokens, regions: Tensor, whose: Sequence[int | None], everybody: bool) -> tuple[Group, ...]:
+def groups(tokens: Tokens, regions: Tensor, owners: Sequence[int | None], everybody_outside: bool) -> tuple[Group, ...]:
     """Which queries read which keys, so that a person's reference is read in their region and by itself alone.
 
-    regions: (people, picture tokens) bool. whose: for every reference the number of a person, or None: read by all,
-    and reading no person. everybody: what a picture token outside of all regions reads of people, all or nothing.
-    Text reads no person.
+    All tokens read text and picture. Of the references,
+    - the text reads those of no person,
+    - a picture token reads those of no person, and those of every person in whose region it lies,
+    - a token of a person's reference reads those of no person, and the same person's,
+    - a token of a reference of no person reads those of no person.
+
+    regions: (people, picture tokens) bool. owners: for every reference the number of its person, or None for one of no
+    person. everybody_outside: whether a picture token outside of all regions reads all people's references, or none.
     """
-    owners = torch.tensor([-1 if one is None else one for one in whose], dtype=torch.long)
-    allowed = functional.pad(regions, (0, 0, 0, 1))  # nobody has no region
-    if everybody:
-        allowed = allowed | ~regions.any(dim=0)
-    asking = torch.cat(
-        [
-            torch.zeros(tokens.text, len(owners), dtype=torch.bool),
-            allowed[owners].T,
-            (owners[:, None] == owners).repeat_interleave(torch.tensor(tokens.references), dim=0),
-        ]
-    )
-    reads = asking | (owners < 0)
+    nobody = len(regions)
+    owner_numbers = torch.tensor([nobody if owner is None else owner for owner in owners], dtype=torch.long)
+    read_of_person = functional.pad(regions, (0, 0, 0, 1))  # (people + 1, picture tokens): `nobody` has no region
+    if everybody_outside:
+        read_of_person = read_of_person | ~regions.any(dim=0)
+    same_owner = owner_numbers[:, None] == owner_numbers  # (references, references)
+    read_by_text = torch.zeros(tokens.text, len(owners), dtype=torch.bool)
+    read_by_picture = read_of_person[owner_numbers].T  # (picture tokens, references)
+    read_by_references = same_owner.repeat_interleave(torch.tensor(tokens.references), dim=0)
+    by_owner = torch.cat([read_by_text, read_by_picture, read_by_references])
+    reads = by_owner | (owner_numbers == nobody)  # (all tokens, references)
     rows: list[list[bool]] = reads.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return tuple(_group(tokens, reads, torch.tensor(one)) for one in sorted(set(map(tuple, rows))))
+    patterns = {tuple(row) for row in rows}
+    return tuple(_group(tokens, reads, torch.tensor(pattern)) for pattern in sorted(patterns))
 
 
-def _group(tokens: Tokens, reads: Tensor, allowed: Tensor) -> Group:
-    """Of all queries, reads: (queries, references) bool, those that read just these, allowed: (references,) bool."""
-    queries = (reads == allowed).all(dim=1).nonzero()[:, 0]
-    if allowed.all():
+def _group(tokens: Tokens, reads: Tensor, pattern: Tensor) -> Group:
+    """The queries that read just these references.
+
+    reads: (queries, references) bool, which query reads which. pattern: (references,) bool, those that are read.
+    """
+    queries = (reads == pattern).all(dim=1).nonzero()[:, 0]
+    if pattern.all():
         return Group(queries, None)
-    own = torch.ones(tokens.own, dtype=torch.bool)
-    keys = torch.cat([own, allowed.repeat_interleave(torch.tensor(tokens.references))])
+    text_and_picture = torch.ones(tokens.without_references, dtype=torch.bool)
+    of_references = pattern.repeat_interleave(torch.tensor(tokens.references))
+    keys = torch.cat([text_and_picture, of_references])  # (all tokens,)
     return Group(queries, keys.nonzero()[:, 0])
 
 
 class Plan:
     """How the attention over these tokens is split, ready on a device.
 
-    read: what is read at strength 1. Below that the rest of what comes out is that of an attention in which everybody
-    reads everything.
+    tokens: how many there are. read: of `groups`, on the CPU: what is read at a strength of 1. strength: 0..1. Below 1
+    the rest of what comes out is that of an attention in which all tokens read all.
     """
 
     def __init__(self, tokens: Tokens, read: Sequence[Group], device: torch.device, strength: float = 1) -> None:
         self.tokens = tokens
         self._splits: dict[int, Split] = {}
-        # Some nodes keep the references' keys of an earlier step: then references are read, but ask nothing.
-        for queries in (tokens.all, tokens.own):
-            split = Split(tuple(_asking(read, queries, strength)), tokens.all)
-            split.on(device)  # before anything that torch.compile sees
+        # In one attention all tokens ask. In another text and picture ask, and the references are only read:
+        # FluxKVCache makes it, because it keeps the references' keys after the first step.
+        for queries in (tokens.total, tokens.without_references):
+            split = Split(_groups_of_queries(read, queries, strength), tokens.total)
+            # The numbers have to lie on the device before anything that torch.compile sees.
+            split.on(device)
             self._splits[queries] = split
 
     def of(self, queries: int, keys: int) -> Split | None:
-        """For an attention of so many; None where it is not one over these tokens."""
-        if keys != self.tokens.all:
+        """The split of an attention of so many queries and keys; None where it is not over these tokens."""
+        if keys != self.tokens.total:
             return None
         return self._splits.get(queries)
 
 
-def _asking(read: Sequence[Group], queries: int, strength: float) -> Iterator[Group]:
-    """The groups of the first so many queries, with a strength below 1 beside a group that reads everything."""
+def _groups_of_queries(read: Sequence[Group], queries: int, strength: float) -> tuple[Group, ...]:
+    """The groups of the first so many queries, each with this share of what comes out; and, at a strength below 1, a
+    group of all these queries that reads everything, with the rest."""
+    split: list[Group] = []
     for group in read:
         asking = group.queries[group.queries < queries]
-        if len(asking):
-            shares = None if strength == 1 else torch.full((len(asking),), strength)
-            yield Group(asking, group.keys, shares)
+        if not len(asking):
+            continue
+        shares = None
+        if strength != 1:
+            shares = torch.full((len(asking),), strength)
+        split.append(Group(asking, group.keys, shares))
     if strength != 1:
-        yield Group(torch.arange(queries), None, torch.full((queries,), 1 - strength))
+        split.append(Group(torch.arange(queries), None, torch.full((queries,), 1 - strength)))
+    return tuple(split)

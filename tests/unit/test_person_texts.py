@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 from pack.core.person_texts import TextLayout, on_tokens, split_by_words
-from pack.core.token_groups import Group, Split, attended
+from pack.core.token_groups import Group, Split, split_attention
 from torch.nn.functional import scaled_dot_product_attention as attention
 
 COMMON, COUNTS, PICTURE, REFERENCES = 3, (4, 2), 6, 5
@@ -22,7 +22,7 @@ def qkv(dtype):
 
 
 def asked(split, q, k, v):
-    return attended(split.on(q.device), q, k, v, lambda _, *given: attention(*given), 2, 2)
+    return split_attention(split.on(q.device), q, k, v, lambda _, *given: attention(*given), 2, 2)
 
 
 def dense(weights, picture, dtype):
