@@ -42,10 +42,18 @@ def network_of(path: str, size: int, changed: int) -> ModelPatcher:
 
     size, changed: of files.stamp, so that a file that was replaced is read again. Raises UnsupportedCheckpoint.
     """
-    read = torchscript.weights(Path(path), _EXPECTED, _ADVICE)
+    exported = torchscript.weights(Path(path), _EXPECTED, _ADVICE)
     try:
-        state = own_weights(read)
+        state = own_weights(exported)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        what = f"a TorchScript network of another kind ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, what, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}") from error
+    try:
         tensors.check_weights(state)
+    except ValueError as error:
+        what = f"a damaged DensePose network ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, what, _EXPECTED, f"Download it again. {_ADVICE}") from error
+    try:
         return load.in_patcher(partial(DensePose, state), state)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         what = f"a TorchScript network of another kind ({in_one_line(error)})"

@@ -81,8 +81,13 @@ function tellThatItIsAnApp() {
   if (!inApp()) return; // frontends without apps have opened the graph
   const { summary, detail } = WORDS[isChinese() ? "zh" : "en"];
   show(TOAST, "info", summary, detail, TOAST_MILLISECONDS);
-  const look = setInterval(() => inApp() || hide(TOAST), LOOK_MILLISECONDS);
-  setTimeout(() => clearInterval(look), TOAST_MILLISECONDS);
+  hideBehindTheApp(Date.now() + TOAST_MILLISECONDS);
+}
+
+// No event says that the app was left; the message ends by itself after TOAST_MILLISECONDS, and the looking with it.
+function hideBehindTheApp(end) {
+  if (!inApp()) hide(TOAST);
+  else if (Date.now() < end) setTimeout(() => hideBehindTheApp(end), LOOK_MILLISECONDS);
 }
 
 function isOpenedTemplate(name, options) {

@@ -24,7 +24,7 @@ from .manifest import File, Model, human, models
 from .missing import nothing_there
 from .needs import SINGLE
 from .searched_folders import MOST, Folders
-from .tensors import shapes
+from .tensors import NotTensors, described_tensors
 from .torchscript import is_archive
 
 AGAIN = "Download it again."
@@ -99,8 +99,8 @@ def _trouble(path: Path, model: Model | None) -> Trouble | None:
             return None
         return Trouble(DAMAGED, (f"{path} is no whole TorchScript archive.", AGAIN))
     try:
-        state = shapes(path)
-    except ValueError as error:
+        state = described_tensors(path)
+    except NotTensors as error:
         return Trouble(DAMAGED, (f"{path} is {error}.", AGAIN))
     if not state:
         return Trouble(DAMAGED, (f"{path} holds no tensors.", AGAIN))

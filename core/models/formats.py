@@ -23,7 +23,7 @@ from ..errors import UnsupportedCheckpoint, counted
 from ..families import FLUX, of_text
 from ..methods import Format, methods
 from .files import Stamp, no_model, stamp
-from .tensors import State, shapes
+from .tensors import NotTensors, State, described_tensors
 
 CONTROLNET = "controlnet"
 IR_SE50_KEY = "body.23.res_layer.5.fc1.weight"
@@ -104,8 +104,8 @@ def _recognised(file: Stamp) -> tuple[Format | None, str | None]:
     if no_model(path):
         return None, None
     try:
-        state = shapes(path)
-    except ValueError:
+        state = described_tensors(path)
+    except NotTensors:
         return None, None
     return identify(state), family(state)
 

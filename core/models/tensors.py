@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -40,6 +40,10 @@ _GREATEST = 65504.0
 """Of a weight: what half precision holds, in which every model is published as well."""
 
 
+class NotTensors(ValueError):
+    """What a file is that holds no tensors that can be used, as the end of a sentence: "a pickle of one list"."""
+
+
 def load(path: Path) -> Any:
     """What is in a safetensors file or a pickle of tensors, without a host."""
     if is_safetensors(path):
@@ -66,32 +70,47 @@ def read(
     if what := _with_code(path):
         raise UnsupportedCheckpoint(str(path), what, expected, advice)
     try:
-        return _held(loaded(path), path)
+        return _tensors_in(loaded(path), path)
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise  # the file may be good
+    except NotTensors as error:
+        raise UnsupportedCheckpoint(str(path), str(error), expected, f"Download it again. {advice}") from error
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
         what = _unreadable(error, path)
         raise UnsupportedCheckpoint(str(path), what, expected, f"Delete it and download it again. {advice}") from error
 
 
-def shapes(path: Path) -> dict[str, Tensor]:
+def described_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name, shape and kind of number, on the meta device or mapped: gigabytes are not read.
-    Raises ValueError, saying what the file is instead, for one that is cut off or holds something else."""
+
+    Raises NotTensors, saying what the file is instead, for one that is damaged or holds something else.
+    """
     try:
         if is_safetensors(path):
-            with _opened(path, "pt") as file:
-                parts = [(key, file.get_slice(key)) for key in file.keys()]  # noqa: SIM118 - no dictionary
-                kinds = {key: _KINDS.get(one.get_dtype(), torch.float32) for key, one in parts}
-                return {key: torch.empty(one.get_shape(), dtype=kinds[key], device="meta") for key, one in parts}
-        if what := _with_code(path):
-            raise ValueError(what)
+            return _described(path)
+        what = _with_code(path)
+        if what:
+            raise NotTensors(what)
         # A pickle of before torch 1.6 cannot be mapped.
-        state: Any = torch.load(path, map_location="cpu", mmap=is_zip(path), weights_only=True)
-        return _held(state, path)
+        content: Any = torch.load(path, map_location="cpu", mmap=is_zip(path), weights_only=True)
+        return _tensors_in(content, path)
+    except NotTensors:
+        raise  # it says already what the file is
     except MemoryError:
         raise  # the file may be good
-    except Exception as error:  # as above
-        raise ValueError(_unreadable(error, path)) from error
+    except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
+        raise NotTensors(_unreadable(error, path)) from error
+
+
+def _described(path: Path) -> dict[str, Tensor]:
+    """The tensors that the header of a safetensors file describes, on the meta device."""
+    tensors: dict[str, Tensor] = {}
+    with _opened(path, "pt") as file:
+        for key in file.keys():  # noqa: SIM118 - no dictionary
+            entry = file.get_slice(key)
+            dtype = _KINDS.get(entry.get_dtype(), torch.float32)
+            tensors[key] = torch.empty(entry.get_shape(), dtype=dtype, device="meta")
+    return tensors
 
 
 def _with_code(path: Path) -> str | None:
@@ -142,12 +161,15 @@ def _unreadable(error: Exception, path: Path) -> str:
 
 
 def flatten(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Nested dictionaries of tensors, as the authors pickle them, to one level with dotted keys. These are made plain:
-    errors of torch's own quote them, and a pickle may hold any text."""
+    """Nested dictionaries of tensors, as the authors pickle them, to one level with dotted keys.
+
+    The keys are made plain: errors of torch's own quote them, and a pickle may hold any text. Raises NotTensors for
+    more entries than any model has.
+    """
     flat: dict[str, Tensor] = {}
-    for seen, (key, value) in enumerate(_entries(state, "")):
-        if seen >= _ENTRIES:
-            raise ValueError(f"more than {_ENTRIES} entries")
+    for number, (key, value) in enumerate(_entries(state, "")):
+        if number >= _ENTRIES:
+            raise NotTensors(f"a pickle with more than {_ENTRIES} entries")
         if isinstance(value, Tensor):
             flat[plain(key)] = value
     return flat
@@ -161,14 +183,20 @@ def _entries(state: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]
             yield from _entries(value, f"{prefix}{key}.")  # type: ignore[arg-type]
 
 
-def _held(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """The flattened tensors of a file. Raises ValueError for one that a few bytes of it stand for, or none."""
-    flat, length = flatten(state), path.stat().st_size
+def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
+    """The flattened tensors of what a file holds.
+
+    Raises NotTensors where that is no dictionary, and for tensors whose numbers are not in the file.
+    """
+    if not isinstance(content, Mapping):
+        raise NotTensors(f"a pickle of one {type(content).__name__} instead of named tensors")
+    flat = flatten(cast("Mapping[str, Any]", content))
+    largest = max(path.stat().st_size, _LARGEST)
     for key, tensor in flat.items():
-        bare = tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized
-        if bare or tensor.numel() * tensor.element_size() > max(length, _LARGEST):
+        has_no_numbers = tensor.layout is not torch.strided or tensor.is_meta or tensor.is_quantized
+        if has_no_numbers or tensor.numel() * tensor.element_size() > largest:
             kind = f"{tensor.layout} of {tensor.dtype}, shape {tuple(tensor.shape)}"
-            raise ValueError(f"{key[:100]} is no tensor that lies in it: {kind}")
+            raise NotTensors(f"a pickle whose tensor {key[:100]} does not lie in it ({kind})")
     return flat
 
 

@@ -29,7 +29,7 @@ from ...bridge.unet import Options, pixels_of, with_patch
 from ...core.errors import BadSetup, LikenessError, counted
 from ...core.places.person_region import BadRegion
 from .encoding import REFERENCES, PeopleReferences, whose
-from .net import Group, Plan, Tokens, attended, groups, on_tokens
+from .net import Group, Plan, Tokens, groups, on_tokens, split_attention
 
 _PLAN = "likeness_regional_references_plan"
 """Key of transformer_options inside of a forward: the Plan for its tokens."""
@@ -214,11 +214,12 @@ class RegionalReferencesBatch(Batch):
         plan: Plan | None = kwargs.get("transformer_options", {}).get(_PLAN)
         if plan is None:
             return attend(q, k, v, *args, **kwargs)
-        inside = 2 if kwargs.get("skip_reshape") else 1
-        outside = 2 if kwargs.get("skip_output_reshape") else 1
-        queries, keys = q.shape[inside], k.shape[inside]
-        if queries in (plan.tokens.own, plan.tokens.all) and keys > plan.tokens.all:
-            raise TokensChanged(keys, plan.tokens.all)
+        token_dim = 2 if kwargs.get("skip_reshape") else 1
+        output_token_dim = 2 if kwargs.get("skip_output_reshape") else 1
+        queries = q.shape[token_dim]
+        keys = k.shape[token_dim]
+        if queries in (plan.tokens.without_references, plan.tokens.total) and keys > plan.tokens.total:
+            raise TokensChanged(keys, plan.tokens.total)
         split = plan.of(queries, keys)
         if not split:
             return attend(q, k, v, *args, **kwargs)
@@ -227,7 +228,7 @@ class RegionalReferencesBatch(Batch):
             arguments = _Arguments(args, kwargs).of_group(group, queries, keys)
             return attend(group_q, group_k, group_v, *arguments.positional, **arguments.named)
 
-        limited = attended(split, q, k, v, attend_group, inside, outside)
+        limited = split_attention(split, q, k, v, attend_group, token_dim, output_token_dim)
         if self._regional.strength == 1:
             return limited
         return torch.lerp(attend(q, k, v, *args, **kwargs), limited, self._regional.strength)

@@ -241,12 +241,12 @@ def _contact_sheet(cls: type[io.ComfyNode], sources: Sequence[Reference], family
     """Every picture with its number, who it shows and where; nothing without pictures."""
     if not sources:
         return []
-    portraits: list[Tensor] = []
+    pictures: list[Tensor] = []
     captions: list[str] = []
-    for portrait, caption in captioned(sources, family.word):
-        portraits.append(portrait)
-        captions.append(caption)
-    return [ui.PreviewImage(previews.contact_sheet(portraits, captions, lines=2), cls=cls)]
+    for row in captioned(sources, family.word):
+        pictures.append(row.picture)
+        captions.append(row.caption)
+    return [ui.PreviewImage(previews.contact_sheet(pictures, captions, lines=2), cls=cls)]
 
 
 NODES = [PeopleAsReferences]

@@ -6,7 +6,7 @@ Whoever has a place is described by it as a viewer sees it: "left: Anna, from Pi
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import count, pairwise
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -19,33 +19,38 @@ from ...core.places import control_images, layouts
 from ...core.places.layouts import head_of
 from ...core.places.regions import left_out
 
-BEFORE, AFTER, NONE = SENTENCES = ("before the prompt", "after the prompt", "none")
-"""Where the sentences go."""
+BEFORE = "before the prompt"
+AFTER = "after the prompt"
+NONE = "none"
+SENTENCES = (BEFORE, AFTER, NONE)
+"""Where the sentences of people stand."""
 LARGEST = 1024 * 1024
-"""Pixels that no picture beside portraits and poses has more of: what the host's nodes bring pictures to."""
+"""The most pixels of a picture that shows no person and no poses. The host's nodes bring pictures to this size."""
 SEEN = 384 * 384
 """Pixels of what is shown to a text encoder that looks at pictures."""
 _NAMELESS = "person"
-"""Somebody who was given no name."""
+"""The name of a person without a name."""
 _NEXT_ROW = 0.8
-"""Heads that a face is above those of the row in front."""
+"""By how many heads a face is higher in the picture than those of the row in front of it."""
 _NTH = ("second", "third", "fourth", "fifth", "sixth")
 
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """What one or several pictures, one after the other, are given for. Immutable.
+    """One or several pictures, one after the other, that are a reference for the same thing. Immutable.
 
-    pictures: each (1 or rows, H, W, 3) float32 0..1, with rows one for each of the batch. area: pixels that each of
-    them is brought to. person: index of the person they show, or None: open to all. captions: per row who that is, and
-    where. sentence: what stands before the pictures' numbers, and behind them; nothing is said where both are empty.
+    pictures: (1 or rows, H, W, 3) each, float32 0..1; with rows there is one for each row of the batch. area: the
+    number of pixels that each of them is brought to. person: the index of the person they show, or None where they
+    belong to no person. captions: for each row who is in it, and where. before_numbers, after_numbers: the sentence of
+    the prompt around the pictures' numbers; both are empty where there is no sentence.
     """
 
     pictures: Sequence[Tensor]
     area: int
     person: int | None = None
     captions: tuple[str, ...] = ("",)
-    sentence: tuple[str, str] = ("", "")
+    before_numbers: str = ""
+    after_numbers: str = ""
 
 
 def references(cast: Cast, photos: int, size: int, pictures: Tensor | None, pose: bool, node: str) -> list[Reference]:
@@ -55,113 +60,243 @@ def references(cast: Cast, photos: int, size: int, pictures: Tensor | None, pose
     0..1. pose: whether their skeletons are drawn, in a picture as large as the canvas. node: its name.
     Raises BadCast; with `pose` NotPlaced and BadLayout.
     """
-    found = (_by_row if cast.by_row else _of_people)(cast, photos, size, node)
-    given = [] if pictures is None else list(as_rgb(pictures)[:, None])
-    found += [Reference([one], min(LARGEST, one.shape[1] * one.shape[2])) for one in given]
+    if cast.by_row:
+        sources = _references_by_row(cast, photos, size, node)
+    else:
+        sources = _references_of_people(cast, photos, size, node)
+    if pictures is not None:
+        for picture in as_rgb(pictures)[:, None]:  # (1, H, W, 3) each
+            area = picture.shape[1] * picture.shape[2]
+            sources.append(Reference([picture], min(LARGEST, area)))
     if pose:
-        layout = layouts.require_skeletons(places_of(cast, None, node))
-        drawn = control_images.skeletons(layout, by_row=cast.by_row)
-        captions, sentence = ("poses",) * len(drawn), ("", " shows the poses.")
-        found.append(Reference([drawn], layout.width * layout.height, None, captions, sentence))
-    return found
+        sources.append(_reference_of_poses(cast, node))
+    return sources
 
 
-def _of_people(cast: Cast, photos: int, size: int, node: str) -> list[Reference]:
-    found: list[Reference] = []
-    for number, (person, where) in enumerate(zip(cast.people, _places(cast.people), strict=True)):
+def _references_of_people(cast: Cast, photos: int, size: int, node: str) -> list[Reference]:
+    sources: list[Reference] = []
+    places = _place_names(cast.people)
+    for number, (person, place) in enumerate(zip(cast.people, places, strict=True)):
         name = person.identity.name
-        said = f"{where}: " * bool(where) + (name if name != _NAMELESS else f"a {name}")
-        caption = ", ".join(filter(None, (name, where)))
-        pictures = _portraits(person, photos, node)
-        found.append(Reference(pictures, size * size, number, (caption,), (f"{said}, from ", ".")))
-    return found
+        subject = f"a {name}" if name == _NAMELESS else name
+        caption = name
+        if place:
+            subject = f"{place}: {subject}"
+            caption = f"{name}, {place}"
+        sources.append(
+            Reference(
+                _portraits(person, photos, node),
+                area=size * size,
+                person=number,
+                captions=(caption,),
+                before_numbers=f"{subject}, from ",
+                after_numbers=".",
+            )
+        )
+    return sources
 
 
-def _by_row(cast: Cast, photos: int, size: int, node: str) -> list[Reference]:
+def _references_by_row(cast: Cast, photos: int, size: int, node: str) -> list[Reference]:
     """Everybody in the row that is theirs, with as many pictures as all of them have."""
-    each = zip(*(_portraits(person, photos, node) for person in cast.people), strict=False)
-    names = tuple(person.identity.name for person in cast.people)
-    return [Reference([torch.cat(row) for row in each], size * size, None, names, ("the person from ", "."))]
-
-
-def _portraits(person: Person, photos: int, node: str) -> list[Tensor]:
-    return list(portraits(person.identity, node).loose[:photos, None].float() / 255)
-
-
-def captioned(found: Sequence[Reference], word: str) -> list[tuple[Tensor, str]]:
-    """Every row of every picture, (H, W, 3), with its number, who it shows and where. word: as the model calls it."""
+    portraits_of_people = [_portraits(person, photos, node) for person in cast.people]
+    pictures: list[Tensor] = []
+    # The first portraits of all people are one picture with rows, the second ones another. zip ends with the person
+    # who has the fewest.
+    for rows in zip(*portraits_of_people, strict=False):
+        pictures.append(torch.cat(rows))  # (people, H, W, 3)
     return [
-        (row, f"{number}: {caption}" if caption else number)
-        for one, own in _numbered(found, word)
-        for picture, number in zip(one.pictures, own, strict=True)
-        for row, caption in zip(picture, one.captions, strict=True)
+        Reference(
+            pictures,
+            area=size * size,
+            captions=tuple(person.identity.name for person in cast.people),
+            before_numbers="the person from ",
+            after_numbers=".",
+        )
     ]
 
 
-def with_sentences(prompt: str, found: Sequence[Reference], word: str, where: str) -> str:
-    """The prompt and a line for everybody, `where` as in SENTENCES."""
+def _reference_of_poses(cast: Cast, node: str) -> Reference:
+    """Everybody's skeletons in one picture, or with a row each. Raises NotPlaced and BadLayout."""
+    layout = layouts.require_skeletons(places_of(cast, None, node))
+    drawn = control_images.skeletons(layout, by_row=cast.by_row)  # (1 or rows, H, W, 3)
+    return Reference(
+        [drawn],
+        area=layout.width * layout.height,
+        captions=("poses",) * len(drawn),
+        after_numbers=" shows the poses.",
+    )
+
+
+def _portraits(person: Person, photos: int, node: str) -> list[Tensor]:
+    """The first photos of a person: (1, H, W, 3) each, 0..1."""
+    return list(portraits(person.identity, node).loose[:photos, None].float() / 255)
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """A picture for the eye, (H, W, 3), and what is written under it."""
+
+    picture: Tensor
+    caption: str
+
+
+def captioned(sources: Sequence[Reference], word: str) -> list[Captioned]:
+    """Every row of every picture with its number, who it shows and where. word: as the model calls a picture."""
+    rows: list[Captioned] = []
+    for reference, numbers in zip(sources, _numbers(sources, word), strict=True):
+        for picture, number in zip(reference.pictures, numbers, strict=True):
+            for row, caption in zip(picture, reference.captions, strict=True):
+                rows.append(Captioned(row, f"{number}: {caption}" if caption else number))
+    return rows
+
+
+def with_sentences(prompt: str, sources: Sequence[Reference], word: str, position: str) -> str:
+    """The prompt with a line for every reference that has a sentence.
+
+    word: as the model calls a picture. position: of the lines, one of SENTENCES.
+    """
     lines: list[str] = []
-    for one, own in _numbered(found, word):
-        before, after = one.sentence
-        numbers = " and ".join(filter(None, (listed(own[:-1], ""), own[-1])))
-        said = f"{before}{numbers}{after}"
-        lines += [said if before else said[0].upper() + said[1:]] if before or after else []
-    order = {BEFORE: [*lines, prompt], AFTER: [prompt, *lines], NONE: [prompt]}
-    return "\n".join(filter(None, order[where]))
+    for reference, numbers in zip(sources, _numbers(sources, word), strict=True):
+        if not reference.before_numbers and not reference.after_numbers:
+            continue
+        sentence = f"{reference.before_numbers}{_joined(numbers)}{reference.after_numbers}"
+        if not reference.before_numbers:
+            # A sentence that begins with the word for a picture begins with a capital: FLUX says "image 3".
+            sentence = sentence[0].upper() + sentence[1:]
+        lines.append(sentence)
+    if position == BEFORE:
+        lines = [*lines, prompt]
+    elif position == AFTER:
+        lines = [prompt, *lines]
+    else:
+        lines = [prompt]
+    return "\n".join(line for line in lines if line)
 
 
-def _numbered(found: Sequence[Reference], word: str) -> list[tuple[Reference, list[str]]]:
-    """With what each of its pictures is called."""
-    numbers = count(1)
-    return [(one, [f"{word} {next(numbers)}" for _ in one.pictures]) for one in found]
+def _joined(numbers: Sequence[str]) -> str:
+    """Several numbers in a sentence: "Picture 1, Picture 2 and Picture 3"."""
+    if len(numbers) == 1:
+        return numbers[0]
+    return f"{listed(numbers[:-1], '')} and {numbers[-1]}"
+
+
+def _numbers(sources: Sequence[Reference], word: str) -> list[list[str]]:
+    """What the model calls the pictures of every reference, counted through all of them: "Picture 1", ..."""
+    next_number = 1
+    of_references: list[list[str]] = []
+    for reference in sources:
+        numbers: list[str] = []
+        for _ in reference.pictures:
+            numbers.append(f"{word} {next_number}")
+            next_number += 1
+        of_references.append(numbers)
+    return of_references
 
 
 def resized(width: int, height: int, area: int, step: int) -> tuple[int, int]:
     """The size in steps of so many pixels that a picture of `width` x `height` has when it is brought to this area."""
     scale = math.sqrt(area / (width * height))
-    return max(step, round(width * scale / step) * step), max(step, round(height * scale / step) * step)
+    new_width = max(step, round(width * scale / step) * step)
+    new_height = max(step, round(height * scale / step) * step)
+    return new_width, new_height
 
 
-def _places(people: Sequence[Person]) -> list[str]:
-    """In words, "" for those without a place, and for somebody alone."""
-    standing = [(n, person.slot) for n, person in enumerate(people) if person.slot]
-    words = [""] * len(people)
-    rows = _rows([slot for _, slot in standing])
-    for row, behind in zip(rows, _along(len(rows), ("back", "front"), "middle", " row"), strict=True):
-        across = sorted(row, key=lambda n: standing[n][1].center)
-        for n, beside in zip(across, _along(len(row), ("left", "right"), "center"), strict=True):
-            words[standing[n][0]] = ", ".join(filter(None, (behind, beside)))
-    return words
+def _place_names(people: Sequence[Person]) -> list[str]:
+    """Where every person stands in words, as a viewer sees them: "back row, left".
+
+    It is "" for people without a place, and for a person who is the only one with a place.
+    """
+    numbers: list[int] = []
+    slots: list[Slot] = []
+    for number, person in enumerate(people):
+        if person.slot:
+            numbers.append(number)
+            slots.append(person.slot)
+    names = [""] * len(people)
+    rows = _rows(slots)
+    names_of_rows = _names_in_line(len(rows), ("back", "front"), "middle", " row")
+    for row, name_of_row in zip(rows, names_of_rows, strict=True):
+        from_the_left = sorted(row, key=lambda index: slots[index].center)
+        names_across = _names_in_line(len(row), ("left", "right"), "center", "")
+        for index, name_across in zip(from_the_left, names_across, strict=True):
+            words = [word for word in (name_of_row, name_across) if word]
+            names[numbers[index]] = ", ".join(words)
+    return names
 
 
 def _rows(slots: Sequence[Slot]) -> list[list[int]]:
-    """Numbers of places, from the back row to the front; one row where nobody stands behind or in front of others."""
+    """Indices of places, in rows from the back of the group to the front. The back is higher in the picture.
+
+    A face begins a new row where it is lower than the face above it by _NEXT_ROW of the larger head. Rows are told
+    apart only where people stand behind others, that is where two neighbouring rows overlap from left to right. People
+    who stand one beside the other, each a little lower than the next, are one row.
+    """
+    if not slots:
+        return []
     rows: list[list[int]] = []
-    for n in sorted(range(len(slots)), key=lambda n: slots[n].center[1]):
-        above = rows[-1][-1] if rows else n
-        step = slots[n].center[1] - slots[above].center[1]
-        if not rows or step > _NEXT_ROW * max(head_of(slots[n]), head_of(slots[above]), 1.0):
+    above: Slot | None = None
+    for index in sorted(range(len(slots)), key=lambda index: slots[index].center[1]):
+        slot = slots[index]
+        if above is None or _is_in_front(slot, above):
             rows.append([])
-        rows[-1].append(n)
-    ends = [[slots[n].center[0] + side * head_of(slots[n]) for n in row for side in (-0.5, 0.5)] for row in rows]
-    behind = any(min(a) < max(b) and min(b) < max(a) for a, b in pairwise(ends))
-    return rows if behind else [list(range(len(slots)))] if slots else []
+        rows[-1].append(index)
+        above = slot
+    for row, next_row in pairwise(rows):
+        left, right = _ends([slots[index] for index in row])
+        next_left, next_right = _ends([slots[index] for index in next_row])
+        if left < next_right and next_left < right:
+            return rows
+    return [list(range(len(slots)))]
 
 
-def _along(many: int, ends: tuple[str, str], middle: str, what: str = "") -> list[str]:
-    """What each of so many is called, from one end to the other; one alone needs no words."""
+def _is_in_front(slot: Slot, above: Slot) -> bool:
+    """Whether a place is so much lower than the next one above it that it belongs to the next row."""
+    head = max(head_of(slot), head_of(above), 1.0)
+    return slot.center[1] - above.center[1] > _NEXT_ROW * head
 
-    def called(n: int) -> str:
-        near, end = min((n + 1, ends[0]), (many - n, ends[1]), key=lambda far: far[0])
-        if near == 1:
-            return f"{end}{what}"
-        nth = _NTH[near - 2] if near < len(_NTH) + 2 else f"number {near}"
-        return f"{middle}{what}" if 2 * n == many - 1 else f"{nth}{what} from the {end}"
 
-    return [called(n) for n in range(many)] if many > 1 else [""] * many
+def _ends(row: Sequence[Slot]) -> tuple[float, float]:
+    """The left and the right end of the heads of a row, in pixels."""
+    left = min(slot.center[0] - 0.5 * head_of(slot) for slot in row)
+    right = max(slot.center[0] + 0.5 * head_of(slot) for slot in row)
+    return left, right
+
+
+def _names_in_line(count: int, ends: tuple[str, str], middle: str, noun: str) -> list[str]:
+    """What the members of a line are called, from its first end to its last: "left", "second from the left", "center".
+
+    ends: the names of both ends. middle: of the one in the middle. noun: what stands behind a name, such as " row".
+    A line of one member needs no name: "".
+    """
+    if count == 1:
+        return [""]
+    names: list[str] = []
+    for index in range(count):
+        from_first = index + 1  # 1 is the end itself
+        from_last = count - index
+        if 2 * index == count - 1:
+            names.append(f"{middle}{noun}")
+        elif from_first <= from_last:
+            names.append(_name_from_end(from_first, ends[0], noun))
+        else:
+            names.append(_name_from_end(from_last, ends[1], noun))
+    return names
+
+
+def _name_from_end(distance: int, end: str, noun: str) -> str:
+    """distance: from the end, 1 for the end itself."""
+    if distance == 1:
+        return f"{end}{noun}"
+    nth = f"number {distance}"
+    if distance < len(_NTH) + 2:
+        nth = _NTH[distance - 2]
+    return f"{nth}{noun} from the {end}"
 
 
 def remarks(cast: Cast) -> list[str]:
     """What works, but may not be meant. cast: everybody."""
-    quiet = [person.identity.name for person in cast.people if person.weight not in (0, 1)]
-    return [*left_out(cast), *gathered("Weights other than 0 change nothing here", quiet)]
+    without_effect: list[str] = []
+    for person in cast.people:
+        if person.weight not in (0, 1):
+            without_effect.append(person.identity.name)
+    return [*left_out(cast), *gathered("Weights other than 0 change nothing here", without_effect)]

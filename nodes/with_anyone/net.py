@@ -1,7 +1,7 @@
 """WithAnyone: a face embedding becomes 8 tokens, which the picture reads inside the face box behind every block.
 
-For FLUX.1; of the two branches in the file the one that reads face embeddings. With so few tokens the projections of
-queries and outputs are multiplied into keys and values, once per person: what is left is an eighth of their size.
+For FLUX.1; of the two branches in the file the one that reads face embeddings. The tokens of a person are the same at
+every step, so what the layers make of them is made once per person, see `BlockTokens`.
 Source: "WithAnyone: Towards Controllable and ID-Consistent Image Generation" (arXiv 2510.14975) and its released
 withanyone/flux/model.py and modules/layers.py (Apache-2.0).
 """
@@ -17,14 +17,26 @@ from ...core.models.tensors import State
 from ...core.people import EMBEDDING
 from ...core.projections import HEAD_DIM, PerceiverAttention
 
-_TOKENS, _LAYERS = "arcface_in_arc.", "ipa_arc."
+_TOKENS = "arcface_in_arc."
+"""What the keys of the layers begin with that make tokens of an embedding."""
+_BLOCKS = "ipa_arc."
+"""What the keys of the attentions behind the blocks begin with."""
 
 
-class Face(NamedTuple):
-    """What the rows of a picture read of people behind one block.
+class BlockTokens(NamedTuple):
+    """The tokens of people as the picture reads them behind one block: each field has a line per person.
 
-    keys: (people, heads, T, width), whose products with a normalised row, and offset: (people, heads, T), are the
-    logits of each head. values: (people, heads, T, width), weighted by their softmax.
+    In the file a row of the picture is normed (norm2), projected to queries (to_q), meets the keys of the tokens
+    (to_kv), and what it reads of their values is projected back (to_out):
+
+        logits = to_q(gain * normed + bias) . key / 8  =  normed . keys + offset
+        added  = to_out(softmax(logits) value)         =  softmax(logits) values
+
+    On the right both projections are part of the tokens. A person has 8 tokens and both projections have 1536 rows, so
+    keys and values of 24 heads are an eighth of the projections' size, and no weight of the file is needed per step.
+
+    keys: (people, heads, T, width), gain and 1/8 in them. offset: (people, heads, T), what the bias of norm2 adds to
+    the logits. values: (people, heads, T, width).
     """
 
     keys: Tensor
@@ -33,19 +45,20 @@ class Face(NamedTuple):
 
 
 class BlockAttention(PerceiverAttention):
-    """Behind one block: its rows of the picture are the queries, as latents are elsewhere, of the tokens alone."""
+    """The attention behind one block. Rows of the picture ask as latents do elsewhere, and see the tokens alone."""
 
-    def face(self, tokens: Tensor) -> Face:
-        """Tokens (people, T, width) as they are read."""
-        keys, values = (
-            x.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2) for x in self.to_kv(self.norm1(tokens)).chunk(2, dim=-1)
-        )
-        # Bare parameters are outside the host's cast-on-use layers, hence the explicit casts.
-        to_query, to_picture, gain, bias = (
-            x.to(tokens) for x in (self.to_q.weight, self.to_out.weight.T, self.norm2.weight, self.norm2.bias)
-        )
-        keys = keys @ to_query.unflatten(0, (-1, HEAD_DIM)) / HEAD_DIM**0.5
-        return Face(keys * gain, keys @ bias, values @ to_picture.unflatten(0, (-1, HEAD_DIM)))
+    def read_by_picture(self, tokens: Tensor) -> BlockTokens:
+        """Tokens (people, T, width) as the rows of the picture read them."""
+        keys, values = self.to_kv(self.norm1(tokens)).chunk(2, dim=-1)  # (people, T, heads * HEAD_DIM) each
+        keys = keys.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)  # (people, heads, T, HEAD_DIM)
+        values = values.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)
+        # Weights that no layer of the host's is called with are not cast by it, hence the explicit casts.
+        to_query = self.to_q.weight.to(tokens).unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
+        to_picture = self.to_out.weight.T.to(tokens).unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
+        gain = self.norm2.weight.to(tokens)  # (width,)
+        bias = self.norm2.bias.to(tokens)  # (width,)
+        projected = keys @ to_query / HEAD_DIM**0.5  # (people, heads, T, width)
+        return BlockTokens(projected * gain, projected @ bias, values @ to_picture)
 
 
 class WithAnyoneNet(nn.Module):
@@ -56,42 +69,61 @@ class WithAnyoneNet(nn.Module):
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
+        """state: gives the sizes; its weights are not loaded. ops: the host's layers (Linear, LayerNorm), which cast
+        their weights where they are used. factory: device and dtype of the layers. Raises KeyError for a missing key.
+        """
         super().__init__()
-        inside, embedding = state[f"{_TOKENS}0.weight"].shape
+        hidden, embedding = state[f"{_TOKENS}0.weight"].shape
+        tokens_times_width = len(state[f"{_TOKENS}3.weight"])
         self.arcface_in_arc = nn.Sequential(
-            ops.Linear(embedding, inside, **factory),
+            ops.Linear(embedding, hidden, **factory),
             nn.GELU(),
-            ops.LayerNorm(inside, **factory),
-            ops.Linear(inside, len(state[f"{_TOKENS}3.weight"]), **factory),
+            ops.LayerNorm(hidden, **factory),
+            ops.Linear(hidden, tokens_times_width, **factory),
         )
-        blocks = range(len({key.split(".")[1] for key in state if key.startswith(_LAYERS)}))
-        inner, self.width = state[f"{_LAYERS}0.to_q.weight"].shape
-        self.ipa_arc = nn.ModuleList(BlockAttention(self.width, inner, HEAD_DIM, ops=ops, **factory) for _ in blocks)
+        numbers = {key.split(".")[1] for key in state if key.startswith(_BLOCKS)}
+        inner, self.width = state[f"{_BLOCKS}0.to_q.weight"].shape
+        self.ipa_arc = nn.ModuleList()
+        for _ in numbers:
+            self.ipa_arc.append(BlockAttention(self.width, inner, HEAD_DIM, ops=ops, **factory))
 
-    def faces(self, embeddings: Tensor) -> list[Face]:
-        """Embeddings (people, 512), as the recogniser gives them, per block."""
-        tokens = self.arcface_in_arc(embeddings).unflatten(-1, (-1, self.width))
-        return [block.face(tokens) for block in self.ipa_arc if isinstance(block, BlockAttention)]
+    def block_tokens(self, embeddings: Tensor) -> list[BlockTokens]:
+        """Per block, what the picture reads of people. embeddings: (people, 512), as the recogniser gives them."""
+        tokens = self.arcface_in_arc(embeddings).unflatten(-1, (-1, self.width))  # (people, T, width)
+        of_blocks: list[BlockTokens] = []
+        for attention in self.ipa_arc:
+            assert isinstance(attention, BlockAttention)
+            of_blocks.append(attention.read_by_picture(tokens))
+        return of_blocks
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         """Raises RuntimeError or ValueError where sizes do not fit each other."""
-        for face in self.faces(zeros(1, EMBEDDING)):
-            read(zeros(1, self.width), face, [0])
+        for block_tokens in self.block_tokens(zeros(1, EMBEDDING)):
+            read_tokens(zeros(1, self.width), block_tokens, [0])
 
 
-def of_faces(state: State) -> dict[str, Tensor]:
-    """What WithAnyoneNet has of a file."""
-    return {key: tensor for key, tensor in state.items() if key.startswith((_TOKENS, _LAYERS))}
+def face_branch(state: State) -> dict[str, Tensor]:
+    """The tensors of a file that WithAnyoneNet has: the branch of faces."""
+    return {key: tensor for key, tensor in state.items() if key.startswith((_TOKENS, _BLOCKS))}
 
 
-def read(rows: Tensor, face: Sequence[Tensor], who: Sequence[int]) -> Tensor:
-    """What rows (..., width) read of some of the people of a Face, in one softmax: (..., width)."""
-    keys, offset, values = (_together([x[n] for n in who]) for x in face)
+def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], people: Sequence[int]) -> Tensor:
+    """What rows (..., width) of the picture read of some people, all their tokens in one softmax: (..., width).
+
+    block_tokens: the fields of a BlockTokens. people: the numbers of those who are read.
+    """
+    keys_by_person, offset_by_person, values_by_person = block_tokens
+    keys = _side_by_side(keys_by_person, people)  # (heads, T, width), T of all these people
+    offset = _side_by_side(offset_by_person, people)  # (heads, T)
+    values = _side_by_side(values_by_person, people)  # (heads, T, width)
     normed = functional.layer_norm(rows, rows.shape[-1:])
-    logits = (normed @ keys.flatten(0, 1).T).reshape(*rows.shape[:-1], *offset.shape) + offset
+    logits = normed @ keys.flatten(0, 1).T  # (..., heads * T)
+    logits = logits.reshape(*rows.shape[:-1], *offset.shape) + offset  # (..., heads, T)
     return logits.softmax(dim=-1).flatten(-2) @ values.flatten(0, 1)
 
 
-def _together(people: Sequence[Tensor]) -> Tensor:
-    """(heads, T, ...) of each: (heads, all T, ...); of one alone, as nearly all rows have it, no copy is made."""
-    return people[0] if len(people) == 1 else torch.cat(tuple(people), dim=1)
+def _side_by_side(by_person: Tensor, people: Sequence[int]) -> Tensor:
+    """(people, heads, T, ...), the tokens of some people one after the other: (heads, T of all of them, ...)."""
+    if len(people) == 1:
+        return by_person[people[0]]  # nearly all rows read one person: a view, no copy
+    return torch.cat([by_person[person] for person in people], dim=1)

@@ -25,7 +25,7 @@ from ...core.methods import method
 from ...core.people import Cast, Person
 from ..categories import IN_ALSO
 from ..sockets import CastOrPersonSocket, adapter_socket
-from .net import Face, WithAnyoneNet, of_faces, read
+from .net import BlockTokens, WithAnyoneNet, face_branch, read_tokens
 
 METHOD = method("with_anyone")
 APPLY = "Apply WithAnyone"
@@ -39,11 +39,11 @@ WithAnyoneSocket = adapter_socket(METHOD.title, WithAnyone)
 FILE = Published.of(METHOD, "WithAnyone adapter")
 
 
-class Faces(BlockInjection):
-    """Of a Face of everybody per block."""
+class FaceInjection(BlockInjection):
+    """Its `layers` are a BlockTokens per block, of all people of the node, with their weights in the values."""
 
     def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
-        return read(rows, people, who)
+        return read_tokens(rows, people, who)
 
 
 class ApplyWithAnyone(io.ComfyNode):
@@ -81,57 +81,81 @@ class ApplyWithAnyone(io.ComfyNode):
         **where: Any,
     ) -> io.NodeOutput:
         dit.require_dits(APPLY)
-        cast = scopes.acting(cls, cast, weight, FLUX.token, **where)
-        if cast is None:
+        acting = scopes.acting(cls, cast, weight, FLUX.token, **where)
+        if acting is None:
             return io.NodeOutput(model, positive, negative)
-        window = schedule_range(METHOD.title, start_percent, end_percent)
+        schedule = schedule_range(METHOD.title, start_percent, end_percent)
         _check_layout(with_anyone.net, model)
         check_conditioning([*positive, *negative], dit.network_of(model.model).params.context_in_dim, APPLY)
-        scope = scopes.of_faces(cast, APPLY, window, _outwards(cast), node_id=notes.node_of(cls), **where)
+        boxed = _with_whole_far_edges(acting)
+        scope = scopes.of_faces(acting, APPLY, schedule, boxed, node_id=notes.node_of(cls), **where)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
-        carried = (faces, replace(faces, layers=()))
-        return scope.applied(cls, model, (positive, negative), carried, BlocksRun, what="the faces")
+        without_faces = replace(faces, layers=())
+        return scope.applied(cls, model, (positive, negative), (faces, without_faces), BlocksRun, what="the faces")
 
 
 def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:
     """Raise WrongBaseModel unless every attention of the file finds a block of its width."""
     dit.family(model, (FLUX.name,))
-    found = len(dit.blocks_of(model)), dit.network_of(model.model).hidden_size
-    ours = len(net.ipa_arc), net.width
-    if found != ours:
-        theirs, needed = (f"a Flux of {blocks} blocks of width {width}" for blocks, width in (found, ours))
-        raise WrongBaseModel("The MODEL", theirs, needed, "Use FLUX.1 dev, or a fine-tune that has kept its blocks.")
+    blocks = len(dit.blocks_of(model))
+    width = dit.network_of(model.model).hidden_size
+    attentions = len(net.ipa_arc)
+    if (blocks, width) != (attentions, net.width):
+        raise WrongBaseModel(
+            "The MODEL",
+            _flux_in_words(blocks, width),
+            _flux_in_words(attentions, net.width),
+            "Use FLUX.1 dev, or a fine-tune that has kept its blocks.",
+        )
 
 
-def _outwards(cast: Cast) -> Cast:
-    """With the right and lower ends of face boxes rounded up: released, these are divided by 16 as they are."""
+def _flux_in_words(blocks: int, width: int) -> str:
+    return f"a Flux of {blocks} blocks of width {width}"
 
-    def outwards(person: Person) -> Person:
-        if person.slot is None or person.slot.box is None:
-            return person
-        x0, y0, x1, y1 = person.slot.box
-        return replace(person, slot=replace(person.slot, box=(x0, y0, math.ceil(x1), math.ceil(y1))))
 
-    return replace(cast, people=tuple(map(outwards, cast.people)))
+def _with_whole_far_edges(cast: Cast) -> Cast:
+    """The same cast with the right and lower edges of the face boxes rounded up to whole pixels.
+
+    WithAnyone's release lets a face act in the tokens from int(x0) // 16 up to ceil(x1 / 16), and in y likewise. Core
+    cuts all edges of a box to whole pixels, and a person acts in a token of which one pixel lies in the box. For x0 and
+    y0 that is the release's rule as they are. An x1 of 512.3 would be cut to 512 and lose the last token: here it
+    becomes 513.
+    """
+    people: list[Person] = []
+    for person in cast.people:
+        if person.slot is not None and person.slot.box is not None:
+            x0, y0, x1, y1 = person.slot.box
+            box = (x0, y0, math.ceil(x1), math.ceil(y1))
+            people.append(replace(person, slot=replace(person.slot, box=box)))
+        else:
+            people.append(person)
+    return replace(cast, people=tuple(people))
 
 
 def _injection(loaded: WithAnyone, scope: Scope, photos: str, weight: float, dtype: torch.dtype) -> Injection:
-    """Of everybody, for the positive. dtype: in which the MODEL computes. Raises BadCast."""
-    people = scope.people
-    each = torch.cat([embeddings(person, METHOD, photos) for person in people])
-    scales = torch.tensor([weight * person.weight for person in people]).reshape(-1, 1, 1, 1)
+    """What the positive carries: everybody's tokens per block, with the weights of the node and of people.
 
-    def kept(face: Face) -> Face:
-        return Face(*(x.to("cpu", dtype) for x in face._replace(values=face.values * scales.to(face.values))))
-
-    layers = tuple(map(kept, loaded.net.faces(loaded.beside(each))))
-    return scope.injection(object(), each[:, None], layers, kind=Faces)
+    photos: as schema.photos_input. dtype: in which the MODEL computes. Raises BadCast.
+    """
+    face_embeddings = torch.cat([embeddings(person, METHOD, photos) for person in scope.people])  # (people, 512)
+    weights = torch.tensor([weight * person.weight for person in scope.people]).reshape(-1, 1, 1, 1)
+    layers: list[BlockTokens] = []
+    for tokens in loaded.net.block_tokens(loaded.beside(face_embeddings)):
+        values = tokens.values * weights.to(tokens.values)  # (people, heads, T, width)
+        layers.append(
+            BlockTokens(
+                tokens.keys.to("cpu", dtype),
+                tokens.offset.to("cpu", dtype),
+                values.to("cpu", dtype),
+            )
+        )
+    return scope.injection(object(), face_embeddings[:, None], tuple(layers), kind=FaceInjection)
 
 
 LOADER = FileLoader(
     FILE,
     # Of the file's two branches the one of faces is kept.
-    lambda path: WithAnyone(FILE.build(path, WithAnyoneNet, of_faces(FILE.read(path)))),
+    lambda path: WithAnyone(FILE.build(path, WithAnyoneNet, face_branch(FILE.read(path)))),
     licence="Licence of the WithAnyone weights: non-commercial academic research alone, under the FLUX.1 [dev] "
     "Non-Commercial License; FLUX.1 dev and antelopev2 are non-commercial as well.",
     newer=True,

@@ -342,11 +342,14 @@ DEFECTS = [
         promise="hostile files are refused",
     ),
     Defect(
-        "core/models/tensors.py::_held",
+        "core/models/tensors.py::_tensors_in",
         breaks="A small pickle stands for terabytes.",
-        find="max($length, _LARGEST)",
+        find="max($path.stat().st_size, _LARGEST)",
         put="1 << 62",
-        caught_by="tests/unit/test_formats.py::test_a_small_pickle_of_endless_tensors_is_named",
+        caught_by=(
+            "tests/unit/test_formats.py"
+            "::test_a_pickle_that_is_no_model_is_named_for_what_it_is[a terabyte of one number]"
+        ),
         promise="hostile files are named",
     ),
     Defect(

@@ -4,7 +4,7 @@ from anchors import Defect
 
 DEFECTS = [
     Defect(
-        "nodes/with_anyone/net.py::BlockAttention.face",
+        "nodes/with_anyone/net.py::BlockAttention.read_by_picture",
         breaks="The logits are not divided by the root of the head's width.",
         find="HEAD_DIM ** 0.5",
         put="HEAD_DIM",
@@ -14,27 +14,27 @@ DEFECTS = [
         promise="WithAnyone: parity",
     ),
     Defect(
-        "nodes/with_anyone/net.py::BlockAttention.face",
+        "nodes/with_anyone/net.py::BlockAttention.read_by_picture",
         breaks="The bias of the norm before the queries is left out.",
-        find="Face($keys, $keys_2, $values)",
-        put="Face($keys, torch.zeros_like($keys_2), $values)",
+        find="BlockTokens($keys, $offset, $values)",
+        put="BlockTokens($keys, torch.zeros_like($offset), $values)",
         caught_by=(
             "tests/parity/test_with_anyone_parity.py::test_sampling_equals_the_formulas[one in all of the picture]"
         ),
         promise="WithAnyone: parity",
     ),
     Defect(
-        "nodes/with_anyone/net.py::read",
+        "nodes/with_anyone/net.py::_side_by_side",
         breaks="Where boxes overlap the first person alone is heard.",
-        find="[$x for $n in $who]",
-        put="[$x for $n in $who[:1]]",
+        find="[$by_person[$person] for $person in $people]",
+        put="[$by_person[$person] for $person in $people[:1]]",
         caught_by=(
             "tests/parity/test_with_anyone_parity.py::test_sampling_equals_the_formulas[three, boxes that overlap]"
         ),
         promise="WithAnyone: second picture",
     ),
     Defect(
-        "nodes/with_anyone/net.py::read",
+        "nodes/with_anyone/net.py::read_tokens",
         breaks="Rows are not normalised before they ask.",
         find="functional.layer_norm($rows, $rows.shape[-1:])",
         put="$rows",
@@ -54,8 +54,8 @@ DEFECTS = [
     Defect(
         "nodes/with_anyone/nodes.py::ApplyWithAnyone.execute",
         breaks="The negative has the faces, the positive none.",
-        find="($faces, replace($faces, layers=()))",
-        put="(replace($faces, layers=()), $faces)",
+        find="$scope.applied(cls, $model, $sides, ($faces, $without_faces), $$rest)",
+        put="$scope.applied(cls, $model, $sides, ($without_faces, $faces), $$rest)",
         caught_by=(
             "tests/parity/test_with_anyone_parity.py::test_sampling_equals_the_formulas[one in all of the picture]"
         ),
@@ -64,7 +64,7 @@ DEFECTS = [
     Defect(
         "nodes/with_anyone/nodes.py::_check_layout",
         breaks="A MODEL of other blocks is taken.",
-        find="$found != $ours",
+        find="($blocks, $width) != ($attentions, $$net)",
         put="False",
         caught_by="tests/host/test_refused.py::test_it_is_refused_in_its_own_words[fewer blocks]",
         promise="WithAnyone: wrong file",
@@ -88,10 +88,10 @@ DEFECTS = [
         promise="WithAnyone: weight",
     ),
     Defect(
-        "nodes/with_anyone/nodes.py::_injection.kept",
+        "nodes/with_anyone/nodes.py::_injection",
         breaks="The weight of the node is ignored.",
-        find="$scales.to($values)",
-        put="($scales / $scales.amax()).to($values)",
+        find="$weights.to($values)",
+        put="($weights / $weights.amax()).to($values)",
         caught_by=(
             "tests/host/test_methods.py::test_every_setting_changes_the_picture[LikenessApplyWithAnyone-weight]"
         ),

@@ -334,7 +334,10 @@ WRONG = {
     "no layer": (without("fc2.bias"), "another kind .*has no roi_heads.box_head.fc2.bias"),
     "no number": (without("running_mean"), "another kind"),
     "other sizes": (with_weights(**{LOGITS: torch.zeros(5, 64, 1, 1)}), "another kind .*objectness_logits"),
-    "NaN": (with_weights(**{CONV: torch.full((8, 3, 7, 7), torch.nan)}), "another kind .*nan"),
+    "NaN": (
+        with_weights(**{CONV: torch.full((8, 3, 7, 7), torch.nan)}),
+        r"is a damaged DensePose network \(backbone.*nan",
+    ),
     "too wide": (with_weights(**{CONV: torch.zeros(9000, 3, 1, 1)}), "9000 channels"),
 }
 

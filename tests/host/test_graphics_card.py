@@ -27,6 +27,7 @@ pytestmark = pytest.mark.skipif(devices.ON_CPU, reason="compares a graphics card
 ROWS = [row for row in rows() if row.runs_here]
 WAYS = [way for way in with_variants(rows()) if way.runs_here]
 RUNS = 20
+ROW_PICTURES = Path(__file__).parents[1] / "support" / "row_pictures.py"
 ROUNDING = 1e-5
 """By how much two devices may differ, relative to the largest value, where the MODEL alone does not differ at all.
 
@@ -39,7 +40,7 @@ def on_cpu(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     """The latents of every way on the CPU, by the names of row_pictures."""
     file = tmp_path_factory.mktemp("rows") / "rows.safetensors"
     variables = {**os.environ, devices.VARIABLE: "cpu"}
-    subprocess.run([sys.executable, str(Path(row_pictures.__file__)), str(file)], env=variables, check=True)
+    subprocess.run([sys.executable, str(ROW_PICTURES), str(file)], env=variables, check=True)
     return load_file(file)
 
 

@@ -95,7 +95,7 @@ def test_what_cannot_be_used_is_left_out_and_named(face_model, album):
     report = run(face_model).args[2]
     assert "Left out, photo 4 broken.jpg: broken.jpg cannot be read: image file is truncated" in report
     assert "cup.png: No face found in cup.png (600x400 px)" in report
-    assert "phone.heic cannot be read: it is no picture of a kind that Pillow knows." in report
+    assert "phone.heic cannot be read: it is a HEIC photo, as iPhones save them" in report
     assert "program.jpg cannot be read: it is no picture of a kind that Pillow knows." in report
     assert "wall.png has 12000x11000 px; 120 million are read at most." in report
     with pytest.raises(BadPhoto, match=r"broken.*on_no_face = skip in Sort Photos into People"):

@@ -111,8 +111,9 @@ def pictures() -> Iterator[Case]:
 
 def masks_and_numbers() -> Iterator[Case]:
     for kind, one in inputs("MASK"):
-        # A mask of Apply ID-Patch acts where a MODEL is connected.
-        model = {"model": "sdxl()"} if kind == "ApplyIDPatch" else {}
+        # Masks of these nodes act where a MODEL is connected.
+        models = {"ApplyIDPatch": "sdxl()", "PeopleAsReferences": "klein()"}
+        model = {"model": models[kind]} if kind in models else {}
         for expression in ("mask(2) * 0", "mask(2) * nan"):
             yield bad("is empty|all zero", kind, **{one.id: expression}, **model)
     for kind, one in inputs("INT"):

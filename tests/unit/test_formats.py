@@ -8,16 +8,17 @@ import os
 import tarfile
 import time
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
 from format_files import TABLE, WritesWhileOpened, on_meta, state_of
 from pack.core.errors import UnsupportedCheckpoint
-from pack.core.models import files
+from pack.core.models import doctor, files
 from pack.core.models.files import listing
 from pack.core.models.formats import identify, recognised, require
-from pack.core.models.tensors import flatten, read, shapes
+from pack.core.models.tensors import described_tensors, flatten, read
 from seeded import id_patch_file
 
 RESAMPLER = {"image_proj.latents": [1, 16, 1280], "image_proj.proj_in.weight": [1280, 512]}
@@ -61,7 +62,7 @@ def test_a_header_that_cannot_be_true_is_named(tmp_path):
     untrue = [{"data_offsets": one} for one in offsets] + [{"shape": [1 << 40]}, {"shape": [-1]}, {"length": 1 << 60}]
     for data in (header(**one) for one in untrue):
         path.write_bytes(data)
-        for reads, error in ((shapes, ValueError), (read, UnsupportedCheckpoint)):
+        for reads, error in ((described_tensors, ValueError), (read, UnsupportedCheckpoint)):
             with pytest.raises(error, match=f"{len(data)} bytes"):
                 reads(path)
 
@@ -73,16 +74,48 @@ def again_and_again():
     return state
 
 
-def test_a_small_pickle_of_endless_tensors_is_named(tmp_path):
-    endless = torch.zeros(1).expand(1 << 40)
-    for state, why in (
-        (again_and_again(), "entries"), ({"patch_proj.a": endless}, "patch_proj.a"),
-        ({"a": torch.zeros(2, 2).to_sparse()}, "sparse"), ({"a": torch.zeros(2, device="meta")}, "strided"),
-    ):  # fmt: skip
-        torch.save(state, tmp_path / "x.bin")
-        for reads, error in ((shapes, ValueError), (read, UnsupportedCheckpoint)):
-            with pytest.raises(error, match=why):
-                reads(tmp_path / "x.bin")
+@dataclass(frozen=True)
+class Unusable:
+    """A pickle that torch opens without a word. what: what it is called, as the end of a sentence."""
+
+    content: object
+    what: str
+
+
+NO_MODELS = {
+    "the same dictionary again and again": Unusable(again_and_again(), "a pickle with more than 100000 entries"),
+    "a terabyte of one number": Unusable(
+        {"patch_proj.a": torch.zeros(1).expand(1 << 40)},
+        "a pickle whose tensor patch_proj.a does not lie in it "
+        "(torch.strided of torch.float32, shape (1099511627776,))",
+    ),
+    "sparse": Unusable(
+        {"a": torch.zeros(2, 2).to_sparse()},
+        "a pickle whose tensor a does not lie in it (torch.sparse_coo of torch.float32, shape (2, 2))",
+    ),
+    "without numbers": Unusable(
+        {"a": torch.zeros(2, device="meta")},
+        "a pickle whose tensor a does not lie in it (torch.strided of torch.float32, shape (2,))",
+    ),
+    "one tensor": Unusable(torch.zeros(2), "a pickle of one Tensor instead of named tensors"),
+    "a list": Unusable([torch.zeros(2)], "a pickle of one list instead of named tensors"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_MODELS)
+def test_a_pickle_that_is_no_model_is_named_for_what_it_is(kind: str, tmp_path: Path) -> None:
+    """It is whole: nobody is sent to look for damage."""
+    path = tmp_path / "x.bin"
+    torch.save(NO_MODELS[kind].content, path)
+    what = NO_MODELS[kind].what
+    with pytest.raises(ValueError) as described:
+        described_tensors(path)
+    assert str(described.value) == what
+    with pytest.raises(UnsupportedCheckpoint) as loaded:
+        read(path)
+    assert loaded.value.problem == f"x.bin is {what}; this node needs a file of tensors."
+    trouble = doctor._trouble(path, None)
+    assert trouble is not None and trouble.details == (f"{path} is {what}.", "Download it again.")
 
 
 def test_a_zip_whose_end_is_damaged_is_named(tmp_path):
@@ -93,7 +126,7 @@ def test_a_zip_whose_end_is_damaged_is_named(tmp_path):
     end = data.rindex(b"PK\x06\x07")
     data[end + 16 : end + 20] = b"\x09\x00\x00\x00"
     path.write_bytes(data)
-    for reads, error in ((shapes, ValueError), (read, UnsupportedCheckpoint)):
+    for reads, error in ((described_tensors, ValueError), (read, UnsupportedCheckpoint)):
         with pytest.raises(error, match="damaged or cut off"):
             reads(path)
     assert recognised(path) == (None, None)
@@ -126,11 +159,15 @@ def test_weights_that_bring_code_are_not_opened(kind: str, tmp_path: Path, monke
     if kind == "capitals":
         renamed(path)
     opened: list[Path] = []
-    words = "a tar archive" if kind == "tar" else "a TorchScript network, which holds code"
-    with pytest.raises(UnsupportedCheckpoint, match=words):
+    what = "a TorchScript network, which holds code, so it was not opened"
+    if kind == "tar":
+        what = "a tar archive, as torch before 0.1.10 saved weights, so it was not opened"
+    with pytest.raises(UnsupportedCheckpoint) as loaded:
         read(path, loaded=opened.append)
-    with pytest.raises(ValueError, match=words):
-        shapes(path)
+    assert loaded.value.problem == f"x.pth is {what}; this node needs a file of tensors."
+    with pytest.raises(ValueError) as described:
+        described_tensors(path)
+    assert str(described.value) == what
     assert opened == [] and sorted(os.listdir(tmp_path)) == ["x.pth"]
 
 

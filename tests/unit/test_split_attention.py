@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from pack.nodes.references.net import Plan, Tokens, attended, groups, on_tokens
+from pack.nodes.references.net import Plan, Tokens, groups, on_tokens, split_attention
 from torch.nn.functional import scaled_dot_product_attention as attention
 
 TOKENS = Tokens(3, 6, (4, 2, 3))
@@ -12,17 +12,17 @@ CPU = torch.device("cpu")
 
 
 def qkv():
-    return torch.randn(3, 2, 4, TOKENS.all, 8, generator=torch.Generator().manual_seed(1)).unbind()
+    return torch.randn(3, 2, 4, TOKENS.total, 8, generator=torch.Generator().manual_seed(1)).unbind()
 
 
 def split(plan, q, k, v):
-    return attended(plan.of(q.shape[2], k.shape[2]), q, k, v, lambda _, *given: attention(*given), 2, 2)
+    return split_attention(plan.of(q.shape[2], k.shape[2]), q, k, v, lambda _, *given: attention(*given), 2, 2)
 
 
 @pytest.mark.parametrize("everybody", [False, True])
 def test_split_is_masked_with_and_without_queries_of_references(everybody):
     plan = Plan(TOKENS, groups(TOKENS, REGIONS, WHOSE, everybody), CPU)
-    reads = torch.zeros(TOKENS.all, TOKENS.all, dtype=torch.bool)
+    reads = torch.zeros(TOKENS.total, TOKENS.total, dtype=torch.bool)
     reads[:, [*range(9), 13, 14]] = True  # text, picture and what belongs to nobody
     anna, ben, nobody = [range(*ends) for ends in ((9, 13), (15, 18), (7, 9))]
     readers = [([3, 4, 5, *anna], anna), ([5, 6, *ben], ben), *((nobody, one) for one in (anna, ben) if everybody)]
@@ -30,16 +30,16 @@ def test_split_is_masked_with_and_without_queries_of_references(everybody):
         reads[torch.tensor([*asking])[:, None], torch.tensor([*read])] = True
     q, k, v = qkv()
     expected = attention(q, k, v, attn_mask=reads)
-    for asking in (TOKENS.all, TOKENS.own):
+    for asking in (TOKENS.total, TOKENS.without_references):
         torch.testing.assert_close(split(plan, q[:, :, :asking], k, v), expected[:, :, :asking], atol=2e-6, rtol=0)
-    assert not plan.of(TOKENS.all, TOKENS.own) and not plan.of(5, TOKENS.all)
+    assert not plan.of(TOKENS.total, TOKENS.without_references) and not plan.of(5, TOKENS.total)
     assert len(plan.groups) == 4, "those that read the same ask together"
 
 
 def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit():
     plan, (q, k, v) = Plan(TOKENS, groups(TOKENS, REGIONS & False, (0, 1, 0), False), CPU), qkv()
-    own = [x[:, :, : TOKENS.own] for x in (q, k, v)]
-    assert torch.equal(split(plan, q, k, v)[:, :, : TOKENS.own], attention(*own))
+    own = [x[:, :, : TOKENS.without_references] for x in (q, k, v)]
+    assert torch.equal(split(plan, q, k, v)[:, :, : TOKENS.without_references], attention(*own))
 
 
 def test_a_token_belongs_to_whom_at_least_half_of_it_is():
