@@ -140,7 +140,7 @@ class Person(FindsFaces, io.ComfyNode):
                 _photo_size(),
                 # Else the frontend makes an editor of it, which always has a box.
                 BoxesSocket.Input("bboxes", optional=True, extra_dict={"forceInput": True}),
-                advanced(io.String.Input("face_boxes", default="", multiline=True, optional=True)),
+                io.String.Input("face_boxes", default="", multiline=True, optional=True),
                 *face_box_editor(),
             ],
             outputs=[PersonSocket.Output("person"), io.Image.Output("crops"), io.String.Output("report")],

@@ -52,7 +52,7 @@ def people(visit: Visit) -> Graph:
 def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
     """By the button over a selected node. In a git clone frontends miss `<NodeId>/en.md` and then take the page.
 
-    each: every so many of them; all are there with their pictures.
+    each: every so many of them; all are there with their pictures. Tables, code and paths are not cut by the panel.
     """
     page, info = visit.page, "document.querySelector('[data-testid=info-button]')"
     for document in (ROOT / "web" / "docs").rglob("*.*"):
@@ -66,6 +66,7 @@ def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
         page.evaluate(f"{info}.click()")
         first = (ROOT / "web" / "docs" / f"{kind}.md").read_text("utf-8").split("\n\n")[1]
         visit.await_text(re.split(r"[`*\[]", " ".join(first.split()))[0][:40].strip())
+        assert page.ask("cutInHelp") == [], kind
     assert [line for line in visit.red() if not re.search(r"404 .*/docs/Likeness\w+/en\.md", line)] == []
 
 

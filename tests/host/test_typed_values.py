@@ -16,6 +16,8 @@ from visits import Visit, once_of_each
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.both_hosts]
 # One with every kind of value; one with a preview on a box, and a blueprint.
+WINDOW = (1280, 1440)
+"""High enough for every line of the tallest box, First picture of eight people: what lies below cannot be clicked."""
 USUAL, CLASSIC = "start_portrait", ("id_patch_two_people", "Group photo")
 
 Typed = list[dict[str, Any]]
@@ -84,6 +86,7 @@ def type_on_canvas(visit: Visit, number: int, name: str, left: float, right: flo
     movements by itself where a page has computed so long between press and release. So whoever sees no change clicks
     again.
     """
+    assert y < WINDOW[1], f"{name} lies below the window and cannot be clicked"
     before = visit.page.ask("valueOf", number, name)
     for _ in range(3):
         for x in (right - 25, left + 25):
@@ -112,7 +115,7 @@ def put(request: pytest.FixtureRequest, visit: Visit) -> Path:
     if path.parent.name == "subgraphs" and visit.server.host.version < (0, 33):
         pytest.skip("this ComfyUI reads no blueprints")
     templates.skip_unless_known(path, visit.server.object_info())
-    visit.page.resize(1280, 1080)
+    visit.page.resize(*WINDOW)
     put_down(visit, path)
     return path
 

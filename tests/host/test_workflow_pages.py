@@ -75,6 +75,8 @@ def test_opens_whole_readable_and_in_view(gallery: Visit, path: Path) -> None:
         if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
     ]
     assert (out, piled) == ([], [])
+    if not gallery.vue:
+        assert (gallery.page.ask("outOfGroups"), gallery.page.ask("cutTexts")) == ([], [])
 
 
 @pytest.mark.both_hosts

@@ -94,6 +94,13 @@ window.visitor = {
     ).length;
   },
 
+  // Of the help page that is open, what reaches over the right border of the panel: it is cut off there.
+  cutInHelp() {
+    const help = document.querySelector('.node-help-content'), {right} = help.getBoundingClientRect();
+    const isCut = part => part.getBoundingClientRect().right > right + 1;
+    return [...help.querySelectorAll('table, pre, code, img, p, li')].filter(isCut).map(part => part.innerText.slice(0, 40));
+  },
+
   photos: () => all('img[src*=likeness_]').filter(photo => photo.width),
 
   // The titles of the cards that the gallery of templates finds, and those that are cut off.
@@ -185,6 +192,24 @@ window.visitor = {
       nodes.filter(node => !LiteGraph.registered_node_types[node.type]).map(node => node.type),
       nodes.map(node => [node.title, sides(node, drawn(node)?.getBoundingClientRect())])];
   },
+
+  // Classic nodes that begin in a group and reach over its border, as drawn: the frontend widens a node whose labels need
+  // it.
+  outOfGroups() {
+    const groups = app.graph._groups.map(({pos: [left, top], size: [width, height]}) =>
+      ({left, top, right: left + width, low: top + height}));
+    const reachesOut = node => {
+      const [x, y] = node.pos, needed = node.flags.collapsed ? [0, 0] : node.computeSize();
+      const [width, height] = node.flags.collapsed ? [0, 0] : node.size.map((side, i) => Math.max(side, needed[i]));
+      const group = groups.find(({left, top, right, low}) => left <= x && x < right && top <= y && y < low);
+      return !group || x + width > group.right || y + height > group.low;
+    };
+    return app.graph._nodes.filter(reachesOut).map(({title}) => title);
+  },
+
+  // Texts on classic nodes of which the end cannot be seen. Of a note the text is hidden below what it looks like.
+  cutTexts: () => all('textarea').filter(({value, offsetParent, scrollHeight, clientHeight}) =>
+    offsetParent && !value.startsWith('## ') && scrollHeight > clientHeight + 2).map(({value}) => value),
 
   // A Primitive for the sides of the picture, and a Reroute before the places: the file then.
   addPrimitiveAndReroute() {
