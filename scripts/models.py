@@ -244,7 +244,8 @@ def methods(language: str, first: bool) -> str:
             title = f"[{title}](workflows/{template}.json)"
         families = ", ".join(record.families)
         body.append((title, record.good_for[language], families, worded(use, language)))
-    return rows(language, ("method", "use", "base model", "commercial use"), body)
+    head = ("system" if first else "method", "use", "base model", "commercial use")
+    return rows(language, head, body)
 
 
 def starter_files(language: str) -> str:

@@ -24,7 +24,7 @@ def in_both_languages(node: str) -> list[str]:
 def test_crop_faces_names_the_methods_that_take_its_rows(record: dict[str, Any]) -> None:
     """The paragraph that says what takes its cast names those with the promise `rows`, and no other."""
     english, chinese = in_both_languages("LikenessCropFaces")
-    for text, begins in ((english, "In the cast it gives"), (chinese, "在它给出的名单里")):
+    for text, begins in ((english, "In the output **Cast**"), (chinese, "在输出**人物名单**")):
         paragraph = next(line for line in text.splitlines() if line.startswith(begins))
         assert (record["title"] in paragraph) == ("rows" not in record["not_promised"])
 
@@ -90,41 +90,3 @@ def test_what_does_not_fit_stands_in_troubleshooting() -> None:
     for word in ("Tiles and detailers", "SDXL refiner", "Playground v2.5", "Conditioning (Average)"):
         assert section.count(f"**{word}**") == 1
         assert f"**{word}**" not in text.replace(section, "")
-
-
-def node_texts(language: str) -> dict[str, Any]:
-    return json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text("utf-8"))
-
-
-def bare(name: str) -> str:
-    """A name less what stands in brackets and the number of one of several: Person 1 -> Person."""
-    before_bracket = re.split("[(\uff08]", name)[0].strip()
-    return re.sub(r" \d$", "", before_bracket)
-
-
-def shown_names(language: str) -> dict[str, set[str]]:
-    """By the id of an input: the bare names that the nodes show."""
-    names: dict[str, set[str]] = {}
-    for texts in node_texts(language).values():
-        for input_id, entry in texts.get("inputs", {}).items():
-            names.setdefault(input_id, set()).add(bare(entry["name"]))
-    return names
-
-
-@pytest.mark.parametrize("language", ["en", "zh"])
-def test_pages_call_inputs_as_the_nodes_show_them(language: str) -> None:
-    """**Which face** (`which_face`): the bold name is that of an input of this id, or that of a node before it."""
-    names = shown_names(language)
-    titles = {bare(texts["display_name"]) for texts in node_texts(language).values()}
-    paths = sorted(HELP.glob("*.md" if language == "en" else "*/zh.md"))
-    wrong: list[tuple[str, str, str]] = []
-    checked = 0
-    for path in paths:
-        for bold, input_id in re.findall(r"\*\*([^*\n]+)\*\*\s*[(\uff08]`(\w+)`", path.read_text("utf-8")):
-            if input_id not in names or bold in titles:
-                continue
-            checked += 1
-            if bare(bold) not in names[input_id]:
-                wrong.append((str(path.relative_to(HELP)), bold, input_id))
-    assert checked > 200
-    assert wrong == []

@@ -61,7 +61,7 @@ ROWS = [
     Row(HELP + "EncodeParts/zh.md", "网络只有{}个图像 token", "nodes/parts2whole/net.py", "SLOTS"),
     Row(HELP + "LayoutForAGroup.md", "is the ID patch, {} px", "core/geometry.py", "PATCH"),
     Row(HELP + "LayoutForAGroup.md", "**Faces small: … px; {} needed**", "core/places/placing.py", "SMALL_FACE"),
-    Row(HELP + "IDPatchConditionImage.md", "with one {}x64 px patch", "core/geometry.py", "PATCH"),
+    Row(HELP + "IDPatchConditionImage.md", "one of {}x64 px for every person", "core/geometry.py", "PATCH"),
     Row(HELP + "Person.md", "as one line of at most {} letters", "core/text.py", "NAME"),
     Row(HELP + "Person.md", "turned upright ({}x224 px)", "core/people.py", "ALIGNED"),
     Row(HELP + "Person.md", "head and shoulders ({}x512 px)", "core/people.py", "LOOSE"),

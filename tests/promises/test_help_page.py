@@ -1,6 +1,6 @@
-"""A help page of each of its nodes, in English and Chinese.
+"""A help page of each of its nodes, in English and Chinese, with a row for every output.
 
-Its table has a row for every input.
+`tests/contract/test_help_pages.py` holds names and ids of inputs and outputs on all pages to the schemas.
 """
 
 import re
@@ -13,7 +13,7 @@ PAGES = Path(__file__).parents[2] / "web" / "docs"
 
 
 def rows_of(page: Path) -> set[str]:
-    """The inputs that the tables of a page have a row for: what stands in backticks in a row's first cell."""
+    """What the tables of a page have a row for: ids in backticks in a row's first cell."""
     named = set[str]()
     for line in page.read_text("utf-8").splitlines():
         if line.startswith("|"):
@@ -25,7 +25,7 @@ def test_every_node_has_its_page(method: Method) -> None:
     nodes = {method.node, *method.applies} - {""}
     assert nodes, "the record names no node"
     for known in nodes:
-        inputs = {entry.id for entry in OURS[known].define_schema().inputs}
-        assert inputs
+        outputs = {entry.id for entry in OURS[known].define_schema().outputs}
+        assert outputs
         for page in (PAGES / f"{known}.md", PAGES / known / "zh.md"):
-            assert inputs - rows_of(page) == set(), page
+            assert outputs - rows_of(page) == set(), page

@@ -1,0 +1,176 @@
+"""Help pages call inputs and outputs by the name that the node shows, with the schema's id in brackets.
+
+`tests/golden/saved_ids.json` has the ids of every node, `locales/` their names in both languages.
+"""
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "golden"
+IDS = json.loads((GOLDEN / "saved_ids.json").read_text("utf-8"))
+DEFAULTS = json.loads((GOLDEN / "defaults.json").read_text("utf-8"))
+INPUTS = {"en": "Inputs", "zh": "输入"}
+OUTPUTS = {"en": "Outputs", "zh": "输出"}
+
+NAMED = re.compile(r"\*\*([^*]+)\*\* ?[(（]`(\w+)`[)）]")
+"""**Name** (`id`), as an English or a Chinese page writes it."""
+
+RANGE = re.compile(r"\*\*([^*]+?) 1\*\* … \*\*\1 8\*\* ?[(（]`(\w+_)1` … `(?:\2)8`[)）]")
+"""**Photo 1** … **Photo 8** (`photo_1` … `photo_8`): all eight of a row of inputs."""
+
+SET_TO = re.compile(
+    r"(?:[Ss]et |把)\*\*[^*]+\*\* ?[(（]`(?P<id>\w+)`[)）](?: to |设为 ?)[`*]?(?P<value>[\w.%-]+(?: [\w.%-]+)*)[`*]?"
+)
+"""Advice to set an input of this node to a value. "back to" and 改回 do not fit it, nor an input of another node."""
+
+EMPTY_ADVICE = re.compile(r"As (?:their tooltips say|its tooltip says)|[Ss]ee below|见提示|见下文")
+BARE_OUTPUT = re.compile(r"\boutputs? `\w+`|`\w+` outputs?\b|输出 ?`\w+`|`\w+` ?输出")
+
+
+@dataclass(frozen=True)
+class Socket:
+    """An input or an output as a page names it."""
+
+    name: str
+    id: str
+
+
+@dataclass(frozen=True)
+class Page:
+    """The help page of a node in a language, "en" or "zh"."""
+
+    node: str
+    language: str
+
+    @property
+    def text(self) -> str:
+        name = f"{self.node}.md" if self.language == "en" else f"{self.node}/zh.md"
+        return (ROOT / "web" / "docs" / name).read_text("utf-8")
+
+    def part(self, heading: str) -> str:
+        return self.text.split(f"## {heading}\n")[1].split("\n## ")[0]
+
+    def rows(self, heading: str) -> list[str]:
+        """First cells of the rows of a section's tables, without heads."""
+        rows: list[str] = []
+        lines = self.part(heading).splitlines()
+        for line, following in zip(lines, [*lines[1:], ""], strict=True):
+            is_head = following.startswith("|---")
+            if line.startswith("|") and not line.startswith("|---") and not is_head:
+                rows.append(line.split("|")[1])
+        return rows
+
+
+PAGES = [Page(node, language) for node in IDS for language in ("en", "zh")]
+
+
+def names(language: str) -> dict[str, dict[str, list[Socket]]]:
+    """Inputs and outputs of every node, by node and by "inputs" or "outputs", in the order of the schema."""
+    texts = json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text("utf-8"))
+    known: dict[str, dict[str, list[Socket]]] = defaultdict(dict)
+    for node, ids in IDS.items():
+        shown = texts[node]
+        known[node]["inputs"] = [Socket(shown["inputs"][name]["name"], name) for name in ids["inputs"]]
+        outputs = enumerate(ids["outputs"])
+        known[node]["outputs"] = [Socket(shown["outputs"][str(slot)]["name"], name) for slot, name in outputs]
+    return known
+
+
+NAMES = {language: names(language) for language in ("en", "zh")}
+
+
+def sockets(text: str) -> Iterator[Socket]:
+    for name, stem in RANGE.findall(text):
+        for number in range(1, 9):
+            yield Socket(f"{name} {number}", f"{stem}{number}")
+    for name, name_id in NAMED.findall(RANGE.sub("", text)):
+        yield Socket(name, name_id)
+
+
+def settings_of_own_inputs(page: Page) -> Iterator[tuple[str, str]]:
+    """Ids of this node's inputs with the values that the page says to set them to."""
+    for match in SET_TO.finditer(page.text):
+        line_after = page.text[match.end() : match.end() + 8]
+        of_another_node = re.match(r"[^.|。]*?( of| in) \*\*", line_after)
+        if not of_another_node and match["id"] in IDS[page.node]["inputs"]:
+            yield match["id"], match["value"]
+
+
+def label(page: Page) -> str:
+    return f"{page.node}-{page.language}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_output_rows_are_those_of_the_schema(page: Page) -> None:
+    """All outputs, in their order, each by its name and its id."""
+    rows = page.rows(OUTPUTS[page.language])
+    assert list(sockets(" ".join(rows))) == NAMES[page.language][page.node]["outputs"]
+    assert [row for row in rows if re.search(r"`", NAMED.sub("", row))] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_input_rows_are_inputs_of_the_schema(page: Page) -> None:
+    """An input that the tooltip explains needs no row; a row names an input of this node, and no input has two."""
+    listed: list[Socket] = []
+    for row in page.rows(INPUTS[page.language]):
+        found = list(sockets(row))
+        assert found, row
+        listed += found
+    assert sorted({socket.id for socket in listed}) == sorted(socket.id for socket in listed)
+    assert [socket for socket in listed if socket not in NAMES[page.language][page.node]["inputs"]] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_every_name_with_an_id_is_of_a_node(page: Page) -> None:
+    """Also where a page speaks of another node: **Draw** (`draw`) of **Draw Skeletons**."""
+    known: set[Socket] = set()
+    for node in NAMES[page.language].values():
+        known.update(node["inputs"], node["outputs"])
+    assert [socket for socket in sockets(page.text) if socket not in known] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_outputs_in_the_text_have_their_names(page: Page) -> None:
+    """Never an id alone, which the node does not show."""
+    assert BARE_OUTPUT.findall(page.text) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_no_row_only_points_elsewhere(page: Page) -> None:
+    assert EMPTY_ADVICE.findall(page.text) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_a_default_is_set_back(page: Page) -> None:
+    """Who reads "set it to" of the default looks for what else to do."""
+    wrong: list[tuple[str, str]] = []
+    for name, value in settings_of_own_inputs(page):
+        default = DEFAULTS.get(f"{page.node}.{name}")
+        if default is not None and str(default) == value:
+            wrong.append((name, value))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=label)
+def test_pages_say_what_to_connect(page: Page) -> None:
+    beginning = page.text.split("\n## ")[0]
+    heading = {"en": "**Connect**", "zh": "**接线**"}[page.language]
+    assert beginning.count(f"{heading}\n\n- ") == 1
+
+
+def test_what_is_wrong_is_seen() -> None:
+    assert list(sockets("**A b** (`a_b`), **图像**（`c`）")) == [Socket("A b", "a_b"), Socket("图像", "c")]
+    assert len(list(sockets("**Photo 1** … **Photo 8** (`photo_1` … `photo_8`)"))) == 8
+    assert BARE_OUTPUT.search("The output `person` to **Cast**")
+    assert BARE_OUTPUT.search("connect the `model` output")
+    assert not BARE_OUTPUT.search("the output **Person** (`person`)")
+    assert SET_TO.search("Set **Method** (`method`) to `slerp`.")
+    assert SET_TO.search("把**方法**（`method`）设为 `slerp`。")
+    assert not SET_TO.search("Set **Method** (`method`) back to `slerp`.")
