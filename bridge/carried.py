@@ -17,6 +17,7 @@ from ..core.errors import LikenessError, ModelNotPatched
 from .areas import area_of
 from .canvas import Canvas
 from .conditioning import Conditioning
+from .remarks import Pictures
 from .schedule import ScheduleRange
 
 
@@ -36,15 +37,18 @@ class Carried:
     """What one apply node puts on one side (positive or negative) of the conditioning. Immutable.
 
     key: under which conditioning holds it. source: the same object on both sides. schedule: the part of the schedule in
-    which it works; the run makes sigmas of it. trained: the node, where what it adds was trained with SDXL's own
-    latents; else None.
+    which it works; the run makes sigmas of it. canvas: what its regions are parts of and whose rows people have, or
+    None where somebody else looks at its size. trained: the node, where what it adds was trained with SDXL's own
+    latents; else None. poses: the pose pictures that it has from the user, or None; `pose_count` says how many.
     """
 
     key: ClassVar[str]
     source: object
     schedule: ScheduleRange
     _pieces: dict[Hashable, Any] = field(default_factory=dict, init=False)
+    canvas: Canvas | None = field(default=None, kw_only=True)
     trained: Canvas | None = field(default=None, kw_only=True)
+    poses: Pictures | None = field(default=None, kw_only=True)
 
     def __deepcopy__(self, memo: object) -> Self:
         return self  # shared by every clone on purpose
@@ -58,6 +62,11 @@ class Carried:
     def acts(self) -> Tensor | None:
         """Where in the picture, (people, H, W), or None: everywhere. Its `regions`, where it has any."""
         return getattr(self, "regions", None)
+
+    @property
+    def pose_count(self) -> int:
+        """How many pose pictures it has: one for all rows of the batch, or one for each."""
+        return 0
 
     @property
     def placed(self) -> bool:

@@ -74,18 +74,28 @@ def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tenso
 
 
 def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Tensor) -> list[list[float]]:
-    """How alike each part and its region of each picture (B, H, W, 3) are to a vision model: the cosine of what CLIP
-    projects of both, or of DINOv2's class tokens. Raises BadPicture for NaN."""
+    """How alike each part and its region of each picture (B, H, W, 3) are to a vision model: per picture, per part.
 
-    def embedded(picture: Tensor) -> Tensor:
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        return _finite(clip_vision.encode_image(picture[None], crop=True)["image_embeds"].float().cpu())
+    They are cosines of what CLIP projects of both, or of DINOv2's class tokens. Raises BadPicture for NaN.
+    """
+    embeddings_of_parts: list[Tensor] = []
+    for part in parts:
+        embeddings_of_parts.append(_embedding(clip_vision, cut_outs.of_part(part)))
+    by_picture: list[list[float]] = []
+    for image in images:
+        cosines: list[float] = []
+        for part, embedding in zip(parts, embeddings_of_parts, strict=True):
+            of_region = _embedding(clip_vision, cut_outs.of_target(part, image))
+            cosines.append(float(cosine_similarity(embedding, of_region)))
+        by_picture.append(cosines)
+    return by_picture
 
-    each = [(part, embedded(cut_outs.of_part(part))) for part in parts]
-    return [
-        [float(cosine_similarity(own, embedded(cut_outs.of_target(part, image)))) for part, own in each]
-        for image in images
-    ]
+
+def _embedding(clip_vision: ClipVisionModel, picture: Tensor) -> Tensor:
+    """(1, width) of one picture (H, W, 3), float32 on the CPU. Raises BadPicture, and the host's error on Cancel."""
+    comfy.model_management.throw_exception_if_processing_interrupted()
+    output = clip_vision.encode_image(picture[None], crop=True)
+    return _finite(output["image_embeds"].float().cpu())
 
 
 @torch.no_grad()

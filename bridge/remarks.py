@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import comfy.latent_formats
 from comfy.samplers import CFGGuider
@@ -17,10 +17,16 @@ from ..core import families, geometry, pictures
 from . import notes
 from .canvas import Canvas
 
-PICTURES, PIECE, CHECKPOINT = "pictures", "piece", "checkpoint"
-_TOLD = "likeness_told"
-"""In a guider's model_options, which are of one sampling alone: what has been looked at. Some nodes have two Runs in
-one sampling, such as LoRA per Person with its words."""
+PICTURES = "pictures"
+PIECE = "piece"
+CHECKPOINT = "checkpoint"
+"""The topics."""
+_CHECKED = "likeness_checked"
+"""In a guider's model_options, which the host copies for each sampling: topics and canvases that this sampling has
+already been checked for, a set of (PIECE or CHECKPOINT, canvas of the node).
+
+Some nodes have two Runs in one sampling, such as LoRA per Person with its words, and each calls `tell_of_start`. The
+second would look at every pixel of the latent again."""
 
 _OVER_A_PICTURE = 0.1
 """Share of the schedule that a run leaves out because it starts from a picture (denoise 0.9). The first sigma of
@@ -84,49 +90,65 @@ class Start:
         return first < percent_to_sigma(_OVER_A_PICTURE_UNSEEN)
 
 
-def tell_of_start(carried: Sequence[Any], guider: CFGGuider, start: Start) -> None:
-    """What is to be told of a run before its first step.
+class Carrying(Protocol):
+    """What remarks read of anything that conditioning carries: some properties of bridge.carried.Carried."""
 
-    carried: everything that its conditioning carries, of any class of bridge.carried.Carried. Only some classes have
-    poses, a canvas or trained.
-    """
-    told: set[tuple[str, Canvas]] = guider.model_options.setdefault(_TOLD, set())
+    @property
+    def acts(self) -> Tensor | None: ...
+    @property
+    def canvas(self) -> Canvas | None: ...
+    @property
+    def trained(self) -> Canvas | None: ...
+    @property
+    def poses(self) -> Pictures | None: ...
+    @property
+    def pose_count(self) -> int: ...
+
+
+def tell_of_start(carried: Sequence[Carrying], guider: CFGGuider, start: Start) -> None:
+    """Tell the user what has to be told of a run before its first step. carried: all that its conditioning carries."""
+    checked: set[tuple[str, Canvas]] = guider.model_options.setdefault(_CHECKED, set())
     _tell_of_poses(carried, rows=len(start.latent_image))
-    _tell_of_checkpoints(carried, guider, told)
-    _tell_of_pieces(carried, guider, start, told)
+    _tell_of_checkpoints(carried, guider, checked)
+    _tell_of_pieces(carried, guider, start, checked)
 
 
-def _tell_of_poses(carried: Sequence[Any], rows: int) -> None:
+def _tell_of_poses(carried: Sequence[Carrying], rows: int) -> None:
     """Of pose pictures, one for each row of the latent or one for all."""
     numbers: dict[Pictures, int] = {}
-    for part in carried:
-        if getattr(part, "poses", None):
-            numbers[part.poses] = len(part.pose)  # pose: (pictures, ...)
+    for item in carried:
+        if item.poses is not None:
+            numbers[item.poses] = item.pose_count
     for poses, number in numbers.items():
         poses.tell(number, rows)
 
 
-def _tell_of_checkpoints(carried: Sequence[Any], guider: CFGGuider, told: set[tuple[str, Canvas]]) -> None:
+def _tell_of_checkpoints(carried: Sequence[Carrying], guider: CFGGuider, checked: set[tuple[str, Canvas]]) -> None:
     """Of nodes whose files were made for SDXL's own latents."""
     model: Any = guider.model_patcher
-    nodes = {part.trained for part in carried if getattr(part, "trained", None)}
+    nodes = {item.trained for item in carried if item.trained is not None}
     for node in nodes:
-        if (CHECKPOINT, node) not in told:
-            told.add((CHECKPOINT, node))
+        if (CHECKPOINT, node) not in checked:
+            checked.add((CHECKPOINT, node))
             tell_of_checkpoint(node, model.get_model_object("latent_format"))
 
 
-def _tell_of_pieces(carried: Sequence[Any], guider: CFGGuider, start: Start, told: set[tuple[str, Canvas]]) -> None:
+def _tell_of_pieces(
+    carried: Sequence[Carrying], guider: CFGGuider, start: Start, checked: set[tuple[str, Canvas]]
+) -> None:
     """Of people with a place each. A crop around each of them (`rows` of the canvas) is a piece on purpose."""
     model: Any = guider.model_patcher
     to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     height, width = start.latent_image.shape[-2:]
     latent = (8 * width, 8 * height)
-    regions = {part.canvas: part.acts for part in carried if getattr(part, "canvas", None)}
-    for canvas, acts in regions.items():
-        if acts is not None and not canvas.rows and (PIECE, canvas) not in told:
-            told.add((PIECE, canvas))
-            size = (acts.shape[2], acts.shape[1])  # acts: (people, H, W)
+    regions_on: dict[Canvas, Tensor | None] = {}
+    for item in carried:
+        if item.canvas is not None:
+            regions_on[item.canvas] = item.acts
+    for canvas, regions in regions_on.items():
+        if regions is not None and not canvas.rows and (PIECE, canvas) not in checked:
+            checked.add((PIECE, canvas))
+            size = (regions.shape[2], regions.shape[1])  # regions: (people, H, W)
             tell_of_piece(canvas, size, latent, lambda: start.over_a_picture(to_sigma))
 
 

@@ -31,23 +31,26 @@ from .unet import Options, dtype_of, pixels_of
 _WRAPPERS = comfy.patcher_extension.WrappersMP
 
 
-def patched(model: ModelPatcher, *runs: type[Run]) -> ModelPatcher:
-    """A clone of the MODEL that begins these whenever it samples; a MODEL that does already is returned as it is."""
-    known = model.wrappers.get(_WRAPPERS.OUTER_SAMPLE, {})
-    new = [run for run in runs if run.key not in known]
-    if not new:
+def patched(model: ModelPatcher, *run_classes: type[Run]) -> ModelPatcher:
+    """A clone of the MODEL that begins a run of each of these classes whenever it samples.
+
+    A MODEL that begins all of them already, behind another node of Likeness, is returned as it is.
+    """
+    wrappers_by_key = model.wrappers.get(_WRAPPERS.OUTER_SAMPLE, {})
+    missing = [run_class for run_class in run_classes if run_class.key not in wrappers_by_key]
+    if not missing:
         return model
     clone = model.clone()
-    for run in new:
-        clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, run.key, partial(_sample, run))
+    for run_class in missing:
+        clone.add_wrapper_with_key(_WRAPPERS.OUTER_SAMPLE, run_class.key, partial(_sample, run_class))
     return clone
 
 
-def _sample(begin: type[Run], executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
+def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
     """OUTER_SAMPLE: a run begins. The guider's options and conditioning are this run's own copies."""
     guider: CFGGuider = executor.class_obj
     start = Start.of_call(args, kwargs)
-    run = begin(guider, start.latent_image)
+    run = run_class(guider, start.latent_image)
     tell_of_start(run.everything(guider), guider, start)
     for entry in entries(guider, run.key):
         conds = entry["model_conds"]

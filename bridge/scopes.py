@@ -61,8 +61,17 @@ class Scope:
     ) -> Injection:
         """Tokens, and keys and values, for one side."""
         canvas = self.canvas if self.placed or self.by_row else None
-        where = (self.regions, canvas, self.by_row, self.boxes)
-        return kind(source, self.schedule, tokens, layers, *where, trained=self.canvas)
+        return kind(
+            source,
+            self.schedule,
+            tokens,
+            layers,
+            regions=self.regions,
+            by_row=self.by_row,
+            boxes=self.boxes,
+            canvas=canvas,
+            trained=self.canvas,
+        )
 
     def preview(self, cls: type[io.ComfyNode]) -> ui.PreviewImage | None:
         """Where everybody acts, for the eye; None: everywhere, or nobody's regions."""

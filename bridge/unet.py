@@ -28,27 +28,34 @@ _USE = "Use an SD1.5 or SDXL model, as the method asks for."
 ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one family."
 
 
-def instead() -> str:
-    """What to do with a model without a UNet: the methods for these."""
+def advice_without_unet() -> str:
+    """What to do with a MODEL that has no UNet: use one that has, or a method for the MODEL's own family."""
     sentences = [_USE]
-    for other in families.FAMILIES:
-        if other.unet:
+    for family_without_unet in families.FAMILIES:
+        if family_without_unet.unet:
             continue
-        titles = [method.title for method in methods() if other.name in method.families]
+        titles = [method.title for method in methods() if family_without_unet.name in method.families]
         if titles:
-            sentences.append(f"For {other.name} there is {listed(titles)}.")
+            sentences.append(f"For {family_without_unet.name} there is {listed(titles)}.")
     return " ".join(sentences)
 
 
-def advice_between(found: int | None, wanted: int, advice: str = "") -> str:
-    """What to do where texts or a MODEL are of one text width and another is wanted.
+def advice_between(width: int | None, wanted_width: int, advice: str = "") -> str:
+    """What to do where a text or a MODEL is of one text width and another is wanted.
 
-    advice: what to do besides for the SDXL refiner, or "" for what is usual.
+    Either width may be that of the SDXL refiner, which has advice of its own. That holds only where the other side is a
+    UNet's: Stable Cascade, which has none, has the refiner's width too.
+
+    width: of what the user has connected, None where it is unknown. wanted_width: of what is needed. advice: the node's
+    own, for any other width, or "" for what is usual.
     """
-    known = families.of_text(wanted)
-    if families.SDXL_REFINER in (found, wanted) and (known is None or known.unet):
+    wanted_family = families.of_text(wanted_width)
+    with_unet = wanted_family is not None and wanted_family.unet
+    if families.SDXL_REFINER in (width, wanted_width) and (wanted_family is None or with_unet):
         return families.REFINER
-    return advice or (instead() if known and known.unet else ONE_FAMILY)
+    if advice:
+        return advice
+    return advice_without_unet() if with_unet else ONE_FAMILY
 
 
 def advice_on(model: ModelPatcher, advice: str) -> str:
@@ -65,7 +72,7 @@ def unet_of(model: ModelPatcher) -> Any:
     """Raises WrongBaseModel for a MODEL without a UNet: FLUX, Qwen-Image, Z-Image."""
     network = model.get_model_object("diffusion_model")
     if not hasattr(network, "middle_block"):
-        raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, _UNETS, instead())
+        raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, _UNETS, advice_without_unet())
     return network
 
 

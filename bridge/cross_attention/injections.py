@@ -13,7 +13,6 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ...core.attention import Attend, Block, decoupled, on_grid, region_weights
-from ..canvas import Canvas
 from ..carried import Carried, cut_regions
 from ..runs import Given
 from ..unet import Grid, Options, Replacement, attend_with, grid_of
@@ -30,9 +29,9 @@ class Injection(Carried):
     the values. None for a layer in which it is not read, which then does what it did. Empty where the adapter is
     switched off. Of a subclass whatever is read of people in a layer, by person.
     regions: (people, H, W) weights of the whole picture, or None: one person everywhere.
-    boxes: (people, H, W), at most 1 in all: where they act in the UNet, and IdentityNet's residuals act at all, while
-    IdentityNet itself reads by `regions`; or None: wherever they act.
-    canvas: what the regions are parts of and whose rows people have, or None where somebody else looks at its size.
+    boxes: (people, H, W), at most 1 in all for each pixel, or None. With boxes (acts_in = face boxes) the UNet reads
+    people in these and not in their regions, and IdentityNet's residuals are added in these alone. IdentityNet itself
+    still reads its tokens by `regions`.
     by_row: person n acts in row n of the batch alone; there are no regions, and boxes are of their rows.
     """
 
@@ -40,7 +39,6 @@ class Injection(Carried):
     tokens: Tensor
     layers: tuple[tuple[Tensor, ...] | None, ...]
     regions: Tensor | None
-    canvas: Canvas | None = None
     by_row: bool = False
     boxes: Tensor | None = None
 
@@ -50,12 +48,15 @@ class Injection(Carried):
 
     @property
     def acts(self) -> Tensor | None:
-        """Where in the picture, or None: everywhere."""
+        """Where people act in the picture, (people, H, W), or None: everywhere."""
         return self.regions if self.boxes is None else self.boxes
 
     @property
     def shares(self) -> Tensor | None:
-        """How much each pixel of the UNet reads of each person, (people, H, W), at most 1 in all; None: all of all."""
+        """How much each pixel of the UNet reads of each person: (people, H, W), at most 1 in all for each pixel.
+
+        None: one person, whom every pixel reads.
+        """
         if self.boxes is not None:
             return self.boxes
         if self.regions is None:
@@ -147,7 +148,8 @@ class KeysAndValues(NamedTuple):
 class NodeInjections:
     """What the injections of one apply node, one per chunk and all alike, add to the layers.
 
-    layers: keys and values by the number of the layer, of those layers in which they are read.
+    layers: by the number of the layer, the keys and values of all rows, (people, rows, T, C) each. A layer in which
+    they are not read is missing.
     """
 
     def __init__(self, injections: Sequence[Injection], place: QueryPlace) -> None:
@@ -159,35 +161,39 @@ class NodeInjections:
             keys_and_values = self._rows_of_layer(of_chunks)
             if keys_and_values is not None:
                 self.layers[number] = keys_and_values
-        # Regions are the same in all chunks, so one is enough; boxes may be those of a row each.
-        with_shares = injections if injections[0].boxes is not None else injections[:1]
-        self._shares: list[_Shares] = []
-        for injection in with_shares:
+        # Regions are the same in all chunks, so those of one serve all rows; boxes may be those of a row each.
+        by_chunk = injections if injections[0].boxes is not None else injections[:1]
+        self._pixel_shares: list[_PixelShares] = []
+        """Of each of these chunks; empty where every pixel reads one person."""
+        for injection in by_chunk:
             shares = injection.shares
             if shares is not None:
-                self._shares.append(_Shares(injection, shares))
+                self._pixel_shares.append(_PixelShares(injection, shares))
         self._weights: dict[Grid, Tensor] = {}
-        if self._shares:
+        """By grid of the layer, how much each pixel reads of each person: (people, rows, N, 1)."""
+        if self._pixel_shares:
             for grid in place.grids:
                 self._weights[grid] = self._weights_at(grid)
 
     def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend, source_rows: Tensor | None) -> Tensor:
         """What they add to one layer of this grid, (B, N, C). q: (B, N, C). source_rows: as in SOURCE_ROWS."""
-        of_layer = self.layers[layer]
-        keys = of_source_rows(of_layer.keys.to(q), source_rows, dim=1)
-        values = of_source_rows(of_layer.values.to(q), source_rows, dim=1)
+        of_batch = self.layers[layer]  # (people, rows of the batch, T, C) each
+        keys = of_source_rows(of_batch.keys.to(q), source_rows, dim=1)  # (people, B, T, C)
+        values = of_source_rows(of_batch.values.to(q), source_rows, dim=1)
         weights = None
-        if self._shares:
-            known = self._weights[grid] if grid in self._weights else self._weights_at(grid)
-            weights = of_source_rows(known.to(q), source_rows, dim=1)
+        if self._pixel_shares:
+            # A grid that is not among the layers' own comes from a node that changes the latent between two steps.
+            weights_of_batch = self._weights[grid] if grid in self._weights else self._weights_at(grid)
+            weights = of_source_rows(weights_of_batch.to(q), source_rows, dim=1)  # (people, B, N, 1)
         return decoupled(q, keys, values, weights, attend)
 
     def _weights_at(self, grid: Grid) -> Tensor:
         """How much each pixel of a grid reads of each person: (people, rows, N, 1)."""
         by_chunk: list[Tensor] = []
-        for injection, shares in self._shares:
-            by_chunk.append(injection.by_person(on_grid(shares, *grid)))  # (people, rows, N, 1)
-        return self._put(by_chunk)
+        for injection, by_pixel in self._pixel_shares:
+            on_layer = on_grid(by_pixel, *grid)  # (people, N, 1)
+            by_chunk.append(injection.by_person(on_layer))  # (people, rows of the chunk, N, 1)
+        return self._rows_of_batch(by_chunk)
 
     def _rows_of_layer(self, of_chunks: Sequence[tuple[Tensor, ...] | None]) -> KeysAndValues | None:
         """Keys and values of all rows in one layer; None for a layer in which a chunk has none."""
@@ -199,16 +205,19 @@ class NodeInjections:
             keys_of_people, values_of_people = of_layer  # (people, T, C) each
             keys.append(injection.by_person(keys_of_people))
             values.append(injection.by_person(values_of_people))
-        return KeysAndValues(self._put(keys), self._put(values))
+        return KeysAndValues(self._rows_of_batch(keys), self._rows_of_batch(values))
 
-    def _put(self, by_chunk: Sequence[Tensor]) -> Tensor:
-        """(people, rows of a chunk, ...) of every chunk -> (people, rows of the batch, ...), on the device."""
-        of_batch = torch.cat(list(by_chunk), dim=1)
-        return repeat_rows(self._place.put(of_batch), self._place.rows, dim=1)
+    def _rows_of_batch(self, by_chunk: Sequence[Tensor]) -> Tensor:
+        """(people, rows of a chunk, ...) of every chunk -> (people, rows of the batch, ...), on the device.
+
+        A chunk has one row where all its pictures read the same: such rows are repeated until the batch is full.
+        """
+        rows_of_chunks = torch.cat(list(by_chunk), dim=1)
+        return repeat_rows(self._place.put(rows_of_chunks), self._place.rows, dim=1)
 
 
-class _Shares(NamedTuple):
-    """How much each pixel reads of each person of an injection, (people, H, W)."""
+class _PixelShares(NamedTuple):
+    """by_pixel: how much each pixel reads of each person of an injection, (people, H, W), see Injection.shares."""
 
     injection: Injection
-    shares: Tensor
+    by_pixel: Tensor

@@ -35,7 +35,6 @@ from torch import Tensor, nn
 
 from ...core.attention import on_grid, region_weights
 from ...core.errors import TokensMoved
-from ..canvas import Canvas
 from ..carried import Carried
 from ..runs import Given, rows_made
 from ..unet import Grid, Options, Replacement, attend_with, grid_of, grids, modules_of_unet, transformers, with_patch
@@ -60,15 +59,14 @@ class RegionalLora(Carried):
     """What one node adds, alike on both sides of the conditioning.
 
     people: how many the node has. layers: by name of a module of the UNet. regions: (people, H, W), 0..1, or None: one
-    person everywhere, or everybody in their own row. canvas: what the regions are parts of. by_row: whether each person
-    has rows of the batch instead of a region. row: the person of this row, where it is known.
+    person everywhere, or everybody in their own row. by_row: whether each person has rows of the batch instead of a
+    region. row: the person of this row, where it is known.
     """
 
     key = "likeness_loras"
     people: int
     layers: Mapping[str, Sequence[LayerLora]]
     regions: Tensor | None
-    canvas: Canvas | None = None
     by_row: bool = False
     row: int | None = None
 

@@ -30,7 +30,7 @@ class RegionalText(Carried):
 
     regions: (people, H, W) of the whole picture; how strongly each person's tokens are read there: 0 not at all, 1 as
     the text that everybody reads, 2 as if they were there twice.
-    counts: tokens per person. canvas: what the regions are parts of, or None for the whole picture.
+    counts: tokens per person.
     tokens: (B, sum of counts, width) float32 CPU, appended to the text; None for inline tokens.
     start: where inline tokens begin in the text.
 
@@ -41,7 +41,6 @@ class RegionalText(Carried):
     key = "likeness_regional_text"
     regions: Tensor
     counts: tuple[int, ...]
-    canvas: Canvas | None
     tokens: Tensor | None = None
     start: int = 0
     text_length: int = 0
@@ -103,12 +102,13 @@ class RegionalText(Carried):
 def appended_text(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | None) -> RegionalText:
     """Words about each person, (1, T, width) per person, read behind the text in the person's region (people, H, W)."""
     counts = tuple(words.shape[1] for words in tokens)
-    return RegionalText(object(), WHOLE_SCHEDULE, regions, counts, canvas, torch.cat(tuple(tokens), dim=1))
+    all_tokens = torch.cat(tuple(tokens), dim=1)  # (1, sum of counts, width)
+    return RegionalText(object(), WHOLE_SCHEDULE, regions, counts, all_tokens, canvas=canvas)
 
 
 def inline_text(start: int, count: int, region: Tensor, canvas: Canvas) -> RegionalText:
     """So many tokens of a text from `start` on, read in one region (H, W) only."""
-    return RegionalText(object(), WHOLE_SCHEDULE, region[None], (count,), canvas, None, start)
+    return RegionalText(object(), WHOLE_SCHEDULE, region[None], (count,), start=start, canvas=canvas)
 
 
 def without_people(text: RegionalText) -> RegionalText:
@@ -129,7 +129,7 @@ def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: 
         if tokens is None:
             return entry
         counts = (tokens.each,) * tokens.people
-        text = RegionalText(source, WHOLE_SCHEDULE, regions, counts, canvas, None, tokens.start)
+        text = RegionalText(source, WHOLE_SCHEDULE, regions, counts, start=tokens.start, canvas=canvas)
         return put([entry], text)[0]
 
     changed: list[Conditioning] = []
@@ -152,7 +152,7 @@ def id_tokens_read_everywhere(tokens: IDTokens | None, text: Tensor) -> Regional
             counts = (count,)
             start = tokens.start
     everywhere = torch.ones(len(counts), 1, 1)
-    return RegionalText(object(), WHOLE_SCHEDULE, everywhere, counts, None, None, start).in_entry(text)
+    return RegionalText(object(), WHOLE_SCHEDULE, everywhere, counts, start=start).in_entry(text)
 
 
 Chunks = tuple[tuple[RegionalText, ...], ...]

@@ -10,7 +10,7 @@ What keys and values of a layer are, from left to right:
     inline tokens of people stand in it                | as many in every row          | read by no pixel
 
 Rows that another pack has made in a layer read texts of that pack. These hold no inline tokens of ours, so there the
-inline tokens are appended as well: see `RegionalTextBatch.without_inline_tokens`.
+inline tokens are appended as well: see `RegionalTextBatch.batch_of_other_texts`.
 """
 
 from __future__ import annotations
@@ -40,11 +40,15 @@ from .row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, re
 
 KEYS_AT_ONCE = 16
 """A CPU takes so many keys at a time and what is left one by one, and CUDA copies a mask whose rows are not a multiple
-of 8: both cost more than a few keys that nobody reads."""
+of 8: both cost more than a few keys that no pixel reads."""
+_TOKENS_TO_ASK_WITH = 2
+"""How many tokens of a text the patches of others are shown, to see what they make of it. Packs that make rows repeat
+texts until all are equally long, so a whole text would be costly. Of one token no patch could take any away, and that
+has to be seen as well."""
 
 
-def _texts_of(entry: dict[str, Any]) -> tuple[RegionalText, ...]:
-    """What a conditioning entry carries."""
+def _regional_texts_of(entry: dict[str, Any]) -> tuple[RegionalText, ...]:
+    """What a conditioning entry carries, one for each node."""
     return entry["model_conds"][RegionalText.key].cond
 
 
@@ -57,18 +61,19 @@ class RegionalTextRun(CrossAttentionRun):
         carrying = entries(guider, self.key)
         some_read_everywhere = False
         for entry in carrying:
-            if ID_TOKENS in entry and not has_inline_tokens([_texts_of(entry)]):
+            if ID_TOKENS in entry and not has_inline_tokens([_regional_texts_of(entry)]):
                 some_read_everywhere = True
         for entry in carrying:
-            text: Tensor = entry["cross_attn"]
-            texts = tuple(regional.in_entry(text) for regional in _texts_of(entry))
+            text: Tensor = entry["cross_attn"]  # (B, T, width)
+            regional_texts = [regional_text.in_entry(text) for regional_text in _regional_texts_of(entry)]
             if some_read_everywhere:
                 # ID tokens without regions (Apply ID-Patch without a MODEL, behind Prompt per Person). They have to be
-                # known here, because rows of another pack do not have them in their texts. All entries get one text
-                # more: the host computes entries in one batch only where they carry equally many.
-                tokens = None if has_inline_tokens([texts]) else entry.get(ID_TOKENS)
-                texts = (*texts, id_tokens_read_everywhere(tokens, text))
-            entry["model_conds"] = {**entry["model_conds"], self.key: CarriedCond(texts)}
+                # known here, because rows of another pack do not have them in their texts. All entries get one regional
+                # text more: the host computes entries in one batch only where they carry equally many.
+                id_tokens = None if has_inline_tokens([tuple(regional_texts)]) else entry.get(ID_TOKENS)
+                regional_texts.append(id_tokens_read_everywhere(id_tokens, text))
+            conds = entry["model_conds"]
+            entry["model_conds"] = {**conds, self.key: CarriedCond(tuple(regional_texts))}
         super().__init__(guider, latent)
 
     def batch(self, chunks: Chunks, given: Given) -> CrossAttentionBatch:
@@ -86,8 +91,9 @@ class RegionalTextRun(CrossAttentionRun):
 class RegionalTextBatch(CrossAttentionBatch):
     """Attention to the text and, behind it, to what is appended about people, by region.
 
-    chunks: what each carries. text_tokens: of the text that the host gives, (B, text_tokens, width). ignoring: layers
-    in which another pack's attention reads texts of its own. appended_count: tokens behind the text, in every row.
+    chunks: what each carries, a RegionalText for each node. text_tokens: how many tokens the text has that the host
+    gives, (B, text_tokens, width). ignoring: layers in which another pack's attention reads texts of its own.
+    appended_count: tokens behind the text, in every row.
     """
 
     def __init__(
@@ -103,7 +109,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         self._text_tokens = text_tokens
         self._place = place
         self._ignoring = ignoring
-        self.appended_count = max(_appended_count(texts) for texts in chunks)
+        self.appended_count = max(_appended_count(regional_texts) for regional_texts in chunks)
         self._appended = place.put(_appended_tokens(chunks, place.rows, self.appended_count))
         self.biases = TextBiases(chunks, text_tokens, self.appended_count, place)
         self._other_rows_key = f"likeness_bias_of_other_rows_{id(self)}"
@@ -113,19 +119,20 @@ class RegionalTextBatch(CrossAttentionBatch):
         host's own options do."""
 
     @cached_property
-    def without_inline_tokens(self) -> RegionalTextBatch | None:
-        """The batch for rows that read another pack's texts: what stands inside ours is appended there.
+    def batch_of_other_texts(self) -> RegionalTextBatch | None:
+        """The batch for rows that read another pack's texts: the tokens that stand inside our texts are appended there.
 
-        None where nothing stands inside our texts, so that this batch serves all rows.
+        None where no tokens of people stand inside our texts, so that this batch serves all rows.
         """
         if not has_inline_tokens(self._chunks):
             return None
         chunks: list[tuple[RegionalText, ...]] = []
         lengths_left: list[int] = []
-        for texts in self._chunks:
-            left = texts[0].text_length - sum(text.inline_count for text in texts)
-            lengths_left.append(left)
-            chunks.append(tuple(text.appended_instead(left) for text in texts))
+        for regional_texts in self._chunks:
+            inline_count = sum(regional_text.inline_count for regional_text in regional_texts)
+            length_left = regional_texts[0].text_length - inline_count
+            lengths_left.append(length_left)
+            chunks.append(tuple(regional_text.appended_instead(length_left) for regional_text in regional_texts))
         # The host repeats texts of different lengths until all have the least common multiple.
         return RegionalTextBatch(self.layers, tuple(chunks), math.lcm(*lengths_left), self._place)
 
@@ -140,7 +147,7 @@ class RegionalTextBatch(CrossAttentionBatch):
     def call_patches(
         self, patches: Sequence[TextPatch], n: Tensor, context: Tensor, value: Tensor, extra_options: Options
     ) -> LayerInput:
-        if self._others_make_rows(patches, n, context, value, extra_options):
+        if self._others_read_their_texts(patches, n, context, value, extra_options):
             # They join our text with texts of their own: it has to be without the inline tokens, as theirs are.
             context = self._text_without_inline_tokens(context)
             value = context
@@ -152,22 +159,27 @@ class RegionalTextBatch(CrossAttentionBatch):
             raise ConditioningLost(modules_of(patches), why)
         return output
 
-    def _others_make_rows(
+    def _others_read_their_texts(
         self, patches: Sequence[TextPatch], n: Tensor, context: Tensor, value: Tensor, extra_options: Options
     ) -> bool:
-        """Whether patches of others make rows, in a layer where inline tokens would be lost by that."""
-        if not self.without_inline_tokens:
+        """Whether a layer reads texts of other packs, in which our inline tokens would be lost.
+
+        Their patches are called on trial. SOURCE_ROWS, which CrossAttentionBatch.call_patches leaves in the options,
+        says that a patch has made rows or has taken tokens away.
+        """
+        if self.batch_of_other_texts is None:
             return False
-        asked = dict(extra_options)
-        # With two tokens of the text: packs join texts of many lengths by repeating them, which is costly.
-        super().call_patches(patches, n, context[:, :2], value[:, :2], asked)
-        return SOURCE_ROWS in asked
+        options_of_trial = dict(extra_options)
+        few_keys = context[:, :_TOKENS_TO_ASK_WITH]
+        few_values = value[:, :_TOKENS_TO_ASK_WITH]
+        super().call_patches(patches, n, few_keys, few_values, options_of_trial)
+        return SOURCE_ROWS in options_of_trial
 
     def append_tokens(self, n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> LayerInput:
         """The host's attn2 patch: the text with people's tokens appended, (B, T + appended_count, width)."""
         source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
-        if source_rows is not None and self.without_inline_tokens:
-            return self.without_inline_tokens.append_tokens(n, context, value, extra_options)
+        if source_rows is not None and self.batch_of_other_texts is not None:
+            return self.batch_of_other_texts.append_tokens(n, context, value, extra_options)
         if not self.appended_count:
             return LayerInput(n, context, value)
         appended = of_source_rows(self._appended.to(context), source_rows, dim=0)  # (B, appended_count, width)
@@ -182,8 +194,8 @@ class RegionalTextBatch(CrossAttentionBatch):
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         source_rows = self.source_rows(before, q, extra_options)
-        if source_rows is not None and self.without_inline_tokens:
-            return self.without_inline_tokens.attended(layer, before, q, k, v, extra_options)
+        if source_rows is not None and self.batch_of_other_texts is not None:
+            return self.batch_of_other_texts.attended(layer, before, q, k, v, extra_options)
         grid = grid_of(extra_options)
         check_tokens(q, grid)
         text_tokens = k.shape[1] - self.appended_count
@@ -216,21 +228,23 @@ class RegionalTextBatch(CrossAttentionBatch):
         A function of another pack that has texts of its own does not read them either.
         """
         mask = torch.zeros(len(self._chunks), 1, tokens)
-        for row, texts in zip(mask, self._chunks, strict=True):
-            for text in texts:
-                if text.inline_count:
-                    row[:, text.inline_positions(self._text_tokens)] = EXCLUDED
+        for row, regional_texts in zip(mask, self._chunks, strict=True):
+            for regional_text in regional_texts:
+                if regional_text.inline_count:
+                    row[:, regional_text.inline_positions(self._text_tokens)] = EXCLUDED
         return repeat_rows(mask.to(q), self.rows, dim=0)
 
     def _text_without_inline_tokens(self, context: Tensor) -> Tensor:
         """The text of every row, once and without the inline tokens; of several chunks joined as the host joins."""
         of_chunks: list[comfy.conds.CONDCrossAttn] = []
-        for texts, rows in zip(self._chunks, context.chunk(len(self._chunks)), strict=True):
-            length = texts[0].text_length
-            stays = torch.ones(length, dtype=torch.bool)
-            for text in texts:
-                stays[text.start : text.start + text.inline_count] = False
-            of_chunks.append(comfy.conds.CONDCrossAttn(rows[:, :length][:, stays]))
+        for regional_texts, rows in zip(self._chunks, context.chunk(len(self._chunks)), strict=True):
+            length = regional_texts[0].text_length
+            is_common = torch.ones(length, dtype=torch.bool)  # whether a token belongs to no person
+            for regional_text in regional_texts:
+                end = regional_text.start + regional_text.inline_count
+                is_common[regional_text.start : end] = False
+            text_once = rows[:, :length]  # the host may have repeated it
+            of_chunks.append(comfy.conds.CONDCrossAttn(text_once[:, is_common]))
         return of_chunks[0].concat(of_chunks[1:])
 
     def _bias_of_other_rows(self, text: Tensor, appended: Tensor, source_rows: Tensor) -> Tensor:
@@ -240,43 +254,49 @@ class RegionalTextBatch(CrossAttentionBatch):
         may stand there more often than ours, so that appended tokens have to count as often; and they may hold tokens
         of ours, which are then not read twice.
         """
-        our_repeats = [texts[0].repeats_in(self._text_tokens) for texts in self._chunks]
-        of_rows = repeat_rows(torch.tensor(our_repeats, device=text.device), self.rows, dim=0)[source_rows]
-        louder = (times_repeated(text) / of_rows).log()  # (B,)
-        of_appended = louder[:, None].expand(-1, self.appended_count)
-        were_inline = torch.stack([self._were_inline(texts) for texts in self._chunks])  # (chunks, appended_count)
+        our_repeats: list[int] = []
+        were_inline_in_chunks: list[Tensor] = []
+        for regional_texts in self._chunks:
+            our_repeats.append(regional_texts[0].repeats_in(self._text_tokens))
+            were_inline_in_chunks.append(self._were_inline(regional_texts))
+        our_repeats_of_rows = repeat_rows(torch.tensor(our_repeats, device=text.device), self.rows, dim=0)[source_rows]
+        more_often = (times_repeated(text) / our_repeats_of_rows).log()  # (B,)
+        of_appended = more_often[:, None].expand(-1, self.appended_count)
+        were_inline = torch.stack(were_inline_in_chunks)  # (chunks, appended_count)
         were_inline = repeat_rows(were_inline, self.rows, dim=0).to(text.device)[source_rows]  # (B, appended_count)
         # One channel is enough to tell whether two tokens are the same: (B, T, appended_count).
         same = text[:, :, None, 0] == appended[:, None, :, 0]
         read_twice = (same & were_inline[:, None]).any(dim=2)  # (B, T)
         return torch.cat([read_twice * EXCLUDED, of_appended], dim=1)[:, None]
 
-    def _were_inline(self, texts: Sequence[RegionalText]) -> Tensor:
-        """Which appended tokens of a chunk have been taken out of its text: (appended_count,)."""
-        of_texts = [torch.full((text.appended_count,), text.was_inline) for text in texts]
+    def _were_inline(self, regional_texts: Sequence[RegionalText]) -> Tensor:
+        """Which appended tokens of a chunk have been taken out of its text: (appended_count,) bool."""
+        of_texts: list[Tensor] = []
+        for regional_text in regional_texts:
+            of_texts.append(torch.full((regional_text.appended_count,), regional_text.was_inline))
         were_inline = torch.cat(of_texts)
         return functional.pad(were_inline, (0, self.appended_count - len(were_inline)))
 
 
-def _appended_count(texts: Sequence[RegionalText]) -> int:
-    return sum(text.appended_count for text in texts)
+def _appended_count(regional_texts: Sequence[RegionalText]) -> int:
+    return sum(regional_text.appended_count for regional_text in regional_texts)
 
 
 def _appended_tokens(chunks: Chunks, rows: int, count: int) -> Tensor:
     """What is read behind the text of every row: (rows, count, width), zeros where a chunk has fewer tokens."""
     width = 0
-    for texts in chunks:
-        for text in texts:
-            if text.tokens is not None:
-                width = max(width, text.tokens.shape[-1])
+    for regional_texts in chunks:
+        for regional_text in regional_texts:
+            if regional_text.tokens is not None:
+                width = max(width, regional_text.tokens.shape[-1])
     rows_of_chunk = rows // len(chunks)
     of_chunks: list[Tensor] = []
-    for texts in chunks:
-        of_texts = [torch.zeros(rows_of_chunk, 0, width)]
-        for text in texts:
-            if text.tokens is not None:
-                of_texts.append(comfy.utils.repeat_to_batch_size(text.tokens, rows_of_chunk))
-        tokens = torch.cat(of_texts, dim=1)  # (rows of a chunk, tokens of its texts, width)
+    for regional_texts in chunks:
+        of_nodes = [torch.zeros(rows_of_chunk, 0, width)]
+        for regional_text in regional_texts:
+            if regional_text.tokens is not None:
+                of_nodes.append(comfy.utils.repeat_to_batch_size(regional_text.tokens, rows_of_chunk))
+        tokens = torch.cat(of_nodes, dim=1)  # (rows of the chunk, appended tokens of all nodes, width)
         of_chunks.append(functional.pad(tokens, (0, 0, 0, count - tokens.shape[1])))
     return torch.cat(of_chunks)
 
@@ -307,36 +327,37 @@ class TextBiases:
         return self._known[grid, tokens].to(q)
 
     def _made(self, grid: Grid, tokens: int) -> Tensor:
-        of_chunks = torch.stack([self._of_chunk(texts, grid, tokens) for texts in self._chunks])
-        return repeat_rows(self._place.put(of_chunks), self._place.rows, dim=0)
+        of_chunks: list[Tensor] = []
+        for regional_texts in self._chunks:
+            of_chunks.append(self._of_chunk(regional_texts, grid, tokens))
+        return repeat_rows(self._place.put(torch.stack(of_chunks)), self._place.rows, dim=0)
 
-    def _of_chunk(self, texts: Sequence[RegionalText], grid: Grid, tokens: int) -> Tensor:
+    def _of_chunk(self, regional_texts: Sequence[RegionalText], grid: Grid, tokens: int) -> Tensor:
         """(N, tokens + appended_count, up to a multiple of 16), for the rows of one chunk."""
-        # Whose every token is: the text is everybody's, but for the inline tokens; behind it are the appended ones.
-        of_text = torch.full((tokens,), EVERYBODY)
-        owners = [of_text]
-        people = 0
-        for text in texts:
-            of_tokens = text.owners(people)
-            if text.inline_count:
-                positions = text.inline_positions(self._text_tokens)
-                of_text[positions] = of_tokens.repeat(len(positions) // len(of_tokens))
-            elif text.tokens is not None:
-                owners.append(of_tokens)
-            people += len(text.counts)
-        of_keys = torch.cat(owners)
-        keys = KEYS_AT_ONCE * math.ceil((tokens + self._appended_count) / KEYS_AT_ONCE)
-        of_keys = functional.pad(of_keys, (0, keys - len(of_keys)), value=NOBODY)
+        # The owner of every token. The text belongs to everybody, but for the inline tokens; appended tokens follow.
+        owners_in_text = torch.full((tokens,), EVERYBODY)
+        owners = [owners_in_text]
         regions: list[Tensor] = []
-        for text in texts:
-            regions.append(self._regions_of(text))
-        return region_bias(regions, of_keys, grid)
+        people = 0  # of all nodes, numbered one after the other
+        for regional_text in regional_texts:
+            owners_of_node = regional_text.owners(people)
+            if regional_text.inline_count:
+                positions = regional_text.inline_positions(self._text_tokens)
+                owners_in_text[positions] = owners_of_node.repeat(len(positions) // len(owners_of_node))
+            elif regional_text.tokens is not None:
+                owners.append(owners_of_node)
+            regions.append(self._regions_of(regional_text))
+            people += len(regional_text.counts)
+        owners_of_keys = torch.cat(owners)
+        keys = KEYS_AT_ONCE * math.ceil((tokens + self._appended_count) / KEYS_AT_ONCE)
+        owners_of_keys = functional.pad(owners_of_keys, (0, keys - len(owners_of_keys)), value=NOBODY)
+        return region_bias(regions, owners_of_keys, grid)
 
-    def _regions_of(self, text: RegionalText) -> Tensor:
+    def _regions_of(self, regional_text: RegionalText) -> Tensor:
         """How strongly each person's tokens are read, (people, H, W).
 
         Appended tokens count as often as the text in front of them, which the host may have repeated.
         """
-        if text.tokens is None:
-            return text.regions
-        return text.regions * text.repeats_in(self._text_tokens)
+        if regional_text.tokens is None:
+            return regional_text.regions
+        return regional_text.regions * regional_text.repeats_in(self._text_tokens)

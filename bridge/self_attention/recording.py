@@ -1,9 +1,10 @@
-"""What a UNet's self-attention sees of a picture, layer by layer; and of parts, while it denoises another."""
+"""What a UNet's self-attention sees of a picture, layer by layer; and of parts, while it denoises another picture."""
 
 import math
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from comfy.model_base import BaseModel
@@ -12,15 +13,25 @@ from torch import Tensor, nn
 
 from ...core.attention import Block
 from ...core.geometry import Rect
-from ...core.parts.bank import Bank, Inside, inside, token_mask
-from ..unet import Options, dtype_of, grids, layers_of
+from ...core.parts.bank import Bank, Inside, PartTokens, inside, token_mask
+from ..unet import Grid, Options, dtype_of, grids, layers_of
 
 Recorded = dict[Block, Tensor]
-"""What each layer has seen."""
+"""What each layer has seen: (B, tokens, C), or (tokens, C) of one part."""
+
+ALL_LAYERS = "all"
+UP_BLOCKS = "up blocks"
+FINE_LAYERS = "fine"
+COARSE_LAYERS = "coarse"
+LAYERS = (ALL_LAYERS, UP_BLOCKS, FINE_LAYERS, COARSE_LAYERS)
+"""Which layers share: all; those on the way up; those whose tokens are at most two latent pixels wide; the others."""
+_FINE_BELOW = 3
+"""The sides of coarse layers are at least so many times smaller than the latent's. Those of fine layers are 1 or 2
+times smaller, at odd sizes a little less."""
 
 
-class _AllSeen(Exception):
-    """What is recorded has been seen: the rest of the UNet would be computed for nothing."""
+class _AllRecorded(Exception):
+    """The last wanted layer has been recorded. Nothing but an exception stops the host's UNet in the middle."""
 
 
 def record(
@@ -33,45 +44,46 @@ def record(
     exception would break. Other packs' patches take no part.
     """
     wanted = frozenset(layers_of(unet) if blocks is None else blocks)
-    seen: Recorded = {}
+    recorded: Recorded = {}
 
-    def recorder(n: Tensor, keys: Tensor, values: Tensor, extra: Options) -> tuple[Tensor, Tensor, Tensor]:
+    def keep_hidden(hidden: Tensor, keys: Tensor, values: Tensor, extra: Options) -> tuple[Tensor, Tensor, Tensor]:
+        """The host's attn1 patch: called in every layer with what it sees, and changes nothing of it."""
         block = (*extra["block"], extra["block_index"])
         if block in wanted:
-            seen[block] = n
-        if not torch.compiler.is_compiling() and len(seen) == len(wanted):
-            raise _AllSeen
-        return n, keys, values
+            recorded[block] = hidden
+        if not torch.compiler.is_compiling() and len(recorded) == len(wanted):
+            raise _AllRecorded
+        return hidden, keys, values
 
-    options = {"patches": {"attn1_patch": [recorder]}}
-    with suppress(_AllSeen):
+    options = {"patches": {"attn1_patch": [keep_hidden]}}
+    with suppress(_AllRecorded):
         unet(x, timesteps, context=context, y=y, control=None, transformer_options=options)
-    return seen
+    return recorded
 
 
 def record_at_zero(model: ModelPatcher, latent: Tensor, context: Tensor) -> Recorded:
     """`record_one` with a loaded ModelPatcher."""
-    place = model.load_device, dtype_of(model.model)
-    return record_one(model.model.diffusion_model, latent.to(*place), context.to(*place))
+    device = model.load_device
+    dtype = dtype_of(model.model)
+    return record_one(model.model.diffusion_model, latent.to(device, dtype), context.to(device, dtype))
 
 
 def record_one(
     unet: nn.Module, x: Tensor, context: Tensor, y: Tensor | None = None, blocks: Collection[Block] | None = None
 ) -> Recorded:
     """`record` of one part, (1, ...), once at t = 0, kept on the CPU: block -> (tokens, C)."""
-    seen = record(unet, x, torch.zeros(1, device=x.device), context, y, blocks)
-    return {block: states[0].cpu() for block, states in seen.items()}
+    recorded = record(unet, x, torch.zeros(1, device=x.device), context, y, blocks)
+    return {block: states[0].cpu() for block, states in recorded.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class SelfReference:
-    """Parts that the denoiser itself sees while it samples: with its LoRAs, cast and offloaded as in this run.
-
-    How noise, sigmas and latents are scaled is asked of the MODEL that samples: a node behind ours may have changed it.
+    """Parts that the denoiser itself sees while it samples. A PartsRecorder records them in a run.
 
     latents: (parts, 4, h, w), as the VAE gives them; contexts: (parts, T, width);
     inpainting: whether the model is given a mask and a picture beside the noisy latent;
     adm: (parts, adm) or None; masks: (H, W) per part; noise: like latents, the same at every step.
+    layers: which layers share, one of LAYERS.
     windows: the piece of its latent that each part is recorded from, (left, top, right, below).
     steps: for how many one recording is used, or None: once per run, without noise, at t = 0.
     """
@@ -85,96 +97,156 @@ class SelfReference:
     windows: Sequence[Rect]
     steps: int | None = 1
     inpainting: bool = False
-    _counted: dict[Hashable, Inside] = field(default_factory=dict, init=False)
 
-    def placed(self, like: Tensor) -> "SelfReference":
-        """In the place of `like`, what the UNet is given as it is in its dtype: for one run."""
-        place = like.device
-        return replace(
-            self,
-            latents=self.latents.to(place),
-            contexts=self.contexts.to(like),
-            adm=None if self.adm is None else self.adm.to(like),
-            noise=self.noise.to(place),
-        )
 
-    def __call__(self, model: BaseModel, sigmas: Tensor) -> Bank:
+class UNetInput(NamedTuple):
+    """What a UNet is given of some parts. x: (parts, 4 or 9, h, w) in their windows. context: (parts, T, width).
+
+    adm: (parts, adm), or None.
+    """
+
+    x: Tensor
+    context: Tensor
+    adm: Tensor | None
+
+
+class PartsRecorder:
+    """It shows the parts of a SelfReference to the denoiser of one run, on one device: with the LoRAs of that MODEL,
+    cast and offloaded as the host does in this run.
+
+    How noise, sigmas and latents are scaled is asked of the MODEL that samples: a node behind ours may have changed it.
+    """
+
+    def __init__(self, reference: SelfReference, like: Tensor) -> None:
+        """like: in the place and in the dtype in which the UNet computes."""
+        self._reference = reference
+        self._latents = reference.latents.to(like.device)
+        self._noise = reference.noise.to(like.device)
+        self._contexts = reference.contexts.to(like)
+        self._adm = None if reference.adm is None else reference.adm.to(like)
+        self._kept_tokens: dict[Hashable, Inside] = {}
+        """The answers of `_tokens_in_mask`, which are the same at every step."""
+
+    def record(self, model: BaseModel, sigmas: Tensor) -> Bank:
         """What the layers of the model's UNet see of the parts. sigmas: (1,), the level of noise of this step."""
         unet = model.diffusion_model
-        pixels, at = math.prod(self.latents.shape[-2:]), grids(unet, *self.latents.shape[-2:])
-        shares = LAYERS[self.layers]
-        layers = [b for b in layers_of(unet) if shares(b, math.sqrt(pixels / math.prod(at[b[:2]])))]
-        parts = self._at_zero(model, layers) if self.steps is None else self._at(model, sigmas, layers)
-        return {
-            block: [self._inside(unet, n, block, parts[n][block]).of(parts[n][block]) for n in range(len(parts))]
-            for block in layers
-        }
+        layers = self._shared_layers(unet)
+        once_per_run = self._reference.steps is None
+        parts = self._at_zero(model, layers) if once_per_run else self._at_noise(model, sigmas, layers)
+        bank: dict[Block, list[PartTokens]] = {}
+        for block in layers:
+            bank[block] = []
+            for number in range(len(parts)):
+                states = parts[number][block]  # (tokens, C)
+                in_mask = self._tokens_in_mask(unet, number, block, states)
+                bank[block].append(in_mask.of(states))
+        return bank
 
-    def _at(self, model: BaseModel, sigmas: Tensor, layers: list[Block]) -> dict[int, Recorded]:
-        """All parts of one size in one batch, at the noise level of this step."""
-        unet = model.diffusion_model
+    def _shared_layers(self, unet: nn.Module) -> list[Block]:
+        height, width = self._latents.shape[-2:]
+        grid_of_block = grids(unet, height, width)
+        layers: list[Block] = []
+        for block in layers_of(unet):
+            tokens = math.prod(grid_of_block[block[:2]])
+            times_smaller = math.sqrt(height * width / tokens)
+            if _is_shared(self._reference.layers, block, times_smaller):
+                layers.append(block)
+        return layers
+
+    def _at_noise(self, model: BaseModel, sigmas: Tensor, layers: list[Block]) -> dict[int, Recorded]:
+        """By the number of the part, at the noise level of this step. Parts of one size are one batch."""
         model_sampling = model.model_sampling
         timesteps = model_sampling.timestep(sigmas).float()
-        clean = model.process_latent_in(self.latents)
+        clean = model.process_latent_in(self._latents)
         # The host's noise_scaling changes the noise that it is given.
-        noisy = model_sampling.noise_scaling(sigmas, self.noise.clone(), clean)
+        noisy = model_sampling.noise_scaling(sigmas, self._noise.clone(), clean)
         x = self._with_picture(model_sampling.calculate_input(sigmas, noisy), clean)
         parts: dict[int, Recorded] = {}
-        for rows in self._alike():
-            given, context, adm = self._rows(x, rows)
-            seen = record(unet, given, timesteps.expand(len(rows)), context, adm, layers)
-            parts |= {n: {block: seen[block][row] for block in layers} for row, n in enumerate(rows)}
+        for numbers in self._numbers_by_size():
+            given = self._unet_input(x, numbers)
+            timesteps_of_rows = timesteps.expand(len(numbers))
+            recorded = record(
+                model.diffusion_model, given.x, timesteps_of_rows, given.context, given.adm, layers
+            )  # block -> (parts of this size, tokens, C)
+            for row, number in enumerate(numbers):
+                parts[number] = {block: recorded[block][row] for block in layers}
         return parts
 
     def _at_zero(self, model: BaseModel, layers: list[Block]) -> dict[int, Recorded]:
-        """One part after another, kept on the CPU."""
-        clean = model.process_latent_in(self.latents)
+        """By the number of the part, one part after another, without noise, kept on the CPU."""
+        clean = model.process_latent_in(self._latents)
         x = self._with_picture(clean, clean)
-        return {n: record_one(model.diffusion_model, *self._rows(x, [n]), layers) for n in range(len(x))}
+        parts: dict[int, Recorded] = {}
+        for number in range(len(x)):
+            given = self._unet_input(x, [number])
+            parts[number] = record_one(model.diffusion_model, given.x, given.context, given.adm, layers)
+        return parts
 
     def _with_picture(self, latents: Tensor, clean: Tensor) -> Tensor:
         """What the UNet is given of latents (parts, 4, h, w), in its dtype: (parts, 4 or 9, h, w).
 
-        An inpainting model is told that nothing of a part is to be painted: a mask of zeros, and the part itself.
+        clean: the latents without noise. An inpainting model is told that nothing of a part is to be painted: a mask of
+        zeros, and the part itself.
         """
-        if not self.inpainting:
-            return latents.to(self.contexts)
-        return torch.cat([latents, torch.zeros_like(clean[:, :1]), clean], dim=1).to(self.contexts)
+        if not self._reference.inpainting:
+            return latents.to(self._contexts)
+        paint_nothing = torch.zeros_like(clean[:, :1])
+        return torch.cat([latents, paint_nothing, clean], dim=1).to(self._contexts)
 
-    def _alike(self) -> Iterable[list[int]]:
-        """The numbers of the parts, those that are recorded at one size together."""
-        found: dict[tuple[int, int], list[int]] = {}
-        for n in range(len(self.latents)):
-            left, top, right, below = self.windows[n]
-            found.setdefault((right - left, below - top), []).append(n)
-        return found.values()
+    def _numbers_by_size(self) -> list[list[int]]:
+        """The numbers of the parts, those whose windows have one size together."""
+        numbers: dict[tuple[int, int], list[int]] = {}
+        for number in range(len(self._latents)):
+            left, top, right, below = self._reference.windows[number]
+            numbers.setdefault((right - left, below - top), []).append(number)
+        return list(numbers.values())
 
-    def _rows(self, x: Tensor, parts: list[int]) -> tuple[Tensor, Tensor, Tensor | None]:
-        """What the UNet is given of these parts: their windows of x, contexts, adm."""
-        windows = [(x[n], *self.windows[n]) for n in parts]
-        given = torch.stack([one[:, top:below, left:right] for one, left, top, right, below in windows])
-        context = torch.stack([self.contexts[n] for n in parts])
-        return given, context, None if self.adm is None else torch.stack([self.adm[n] for n in parts])
+    def _unet_input(self, x: Tensor, numbers: list[int]) -> UNetInput:
+        """What the UNet is given of these parts, whose windows have one size. x: (parts, 4 or 9, h, w)."""
+        cuts: list[Tensor] = []
+        for number in numbers:
+            left, top, right, below = self._reference.windows[number]
+            cuts.append(x[number, :, top:below, left:right])
+        context = torch.stack([self._contexts[number] for number in numbers])
+        adm = None
+        if self._adm is not None:
+            adm = torch.stack([self._adm[number] for number in numbers])
+        return UNetInput(torch.stack(cuts), context, adm)
 
-    def _inside(self, unet: nn.Module, part: int, block: Block, states: Tensor) -> Inside:
-        """What lies outside of its window counts among the dropped, so that a part weighs as much with one."""
-        key = part, block[:2], states.device
-        if key in self._counted:
-            return self._counted[key]
-        left, top, right, below = self.windows[part]
-        corners = (top, left), (below, right), self.latents.shape[-2:]
-        (y, x), (y_end, x_end), grid = (grids(unet, *corner)[block[:2]] for corner in corners)
-        tokens = token_mask(self.masks[part], math.prod(grid)).unflatten(0, grid)
-        found = inside(tokens[y:y_end, x:x_end].flatten(), states)
-        self._counted[key] = replace(found, dropped=found.dropped + tokens.numel() - len(states))
-        return self._counted[key]
+    def _tokens_in_mask(self, unet: nn.Module, number: int, block: Block, states: Tensor) -> Inside:
+        """Which of the tokens that a layer has seen of a part lie in the part's mask, and how much they count.
+
+        states: (tokens, C), of the part's window alone. Numbers of tokens count within the window. Dropped are all
+        other tokens of the whole picture, those outside of the window too: each takes its share of the softmax, so with
+        a window a part weighs as much as without one.
+        """
+        key = number, block[:2], states.device
+        if key not in self._kept_tokens:
+            left, top, right, below = self._reference.windows[number]
+            grid = _tokens_of(unet, block, *self._latents.shape[-2:])
+            # A window begins and ends at a border of tokens, in latent pixels, or at the edge of the latent. So many
+            # tokens lie in front of its corner, and in front of its end.
+            first_row, first_column = _tokens_of(unet, block, top, left)
+            end_row, end_column = _tokens_of(unet, block, below, right)
+            mask = token_mask(self._reference.masks[number], math.prod(grid)).unflatten(0, grid)  # (rows, columns)
+            mask_in_window = mask[first_row:end_row, first_column:end_column].flatten()  # (tokens,)
+            in_window = inside(mask_in_window, states)
+            outside_of_window = mask.numel() - len(states)
+            self._kept_tokens[key] = replace(in_window, dropped=in_window.dropped + outside_of_window)
+        return self._kept_tokens[key]
 
 
-LAYERS: dict[str, Callable[[Block, float], bool]] = {
-    "all": lambda block, shrunk: True,
-    "up blocks": lambda block, shrunk: block[0] == "output",
-    "fine": lambda block, shrunk: shrunk < 3,
-    "coarse": lambda block, shrunk: shrunk >= 3,
-}
-"""Which layers share: all; those on the way up; those at half the latent's resolution and finer; the coarser rest.
-(block, how much smaller the layer's side is than the latent's) -> whether it shares."""
+def _tokens_of(unet: nn.Module, block: Block, height: int, width: int) -> Grid:
+    """How many tokens (down, across) a block makes of so many latent pixels."""
+    return grids(unet, height, width)[block[:2]]
+
+
+def _is_shared(layers: str, block: Block, times_smaller: float) -> bool:
+    """layers: one of LAYERS. times_smaller: how much smaller the layer's side is than the latent's."""
+    if layers == UP_BLOCKS:
+        return block[0] == "output"
+    if layers == FINE_LAYERS:
+        return times_smaller < _FINE_BELOW
+    if layers == COARSE_LAYERS:
+        return times_smaller >= _FINE_BELOW
+    return True

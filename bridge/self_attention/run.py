@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
-from functools import cache, partial
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import comfy.utils
 import torch
@@ -24,7 +25,7 @@ from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared
 from .. import unet
 from ..runs import Batch, Given, Run, rows_made
 from ..unet import Grid, Options, Replacement
-from .recording import SelfReference
+from .recording import PartsRecorder, SelfReference
 from .shared_parts import SharedParts, Watch
 
 
@@ -38,45 +39,61 @@ class SharingRun(Run):
         for parts in self.everything(guider):
             parts.check_size((8 * latent.shape[-1], 8 * latent.shape[-2]))
         # By network: MultiGPU CFG Split samples with several, and tokens are projected with each one's own modules.
-        self._memories: dict[tuple[BaseModel, torch.device], Memory] = {}
-        self._recordings: dict[tuple[SelfReference, BaseModel, torch.device], tuple[int, Memory]] = {}
+        self._caches: dict[tuple[BaseModel, torch.device], PartsCache] = {}
+        self._recordings: dict[tuple[SelfReference, BaseModel, torch.device], _Recording] = {}
         self._others = {"patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})}
 
     def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch | None:
-        carried = [parts for (parts,) in chunks]
+        """chunks: what each carries: one SharedParts, as share_with allows no second one."""
+        parts_of_chunks = [parts for (parts,) in chunks]
         place = given.model, given.x.device
-        if place not in self._memories:
-            self._memories[place] = Memory(given, self._others)
-        memory = self._memories[place]
-        on = any(self.is_on(parts, given.sigmas) for parts in carried)
-        if not on and all(parts.pose is None for parts in carried):
-            return None
-        if on and (live := next((parts.live for parts in carried if parts.live), None)):
-            memory = self._recording(memory, live, given)
-            carried = [memory.recorded(parts, given) for parts in carried]
-        watch = self._watching(carried, given.sigmas) if on else None
-        return memory.batch(tuple(carried), on, given.x, watch)
+        if place not in self._caches:
+            self._caches[place] = PartsCache(given, self._others)
+        cache = self._caches[place]
+        if not any(self.is_on(parts, given.sigmas) for parts in parts_of_chunks):
+            if all(parts.pose is None for parts in parts_of_chunks):
+                return None
+            # A pose acts at every step, also where nothing is shared.
+            return cache.batch(tuple(parts_of_chunks), False, given.x, None)
+        live = next((parts.live for parts in parts_of_chunks if parts.live), None)
+        if live is not None:
+            cache = self._cache_of_recording(cache, live, given)
+            parts_of_chunks = [cache.recorded(parts, given) for parts in parts_of_chunks]
+        watch = self._watch_of_step(parts_of_chunks, given.sigmas)
+        return cache.batch(tuple(parts_of_chunks), True, given.x, watch)
 
-    def _recording(self, memory: Memory, live: SelfReference, given: Given) -> Memory:
-        """The memory with what `live` has last recorded, or with nothing where that is out of date."""
+    def _cache_of_recording(self, cache: PartsCache, live: SelfReference, given: Given) -> PartsCache:
+        """The cache with what `live` has last recorded, or with nothing where that is out of date."""
         if live.steps is None:
-            return memory
+            return cache  # one recording serves the whole run
         if live.steps == 1 or self.schedule is None:
-            return memory.with_nothing_recorded()
+            return cache.with_nothing_recorded()
         key = live, given.model, given.x.device
         turn = step_of(self.schedule, given.sigmas) // live.steps
-        if self._recordings.get(key, (None,))[0] != turn:
-            self._recordings.pop(key, None)  # before the next is made: both at once would be large
-            self._recordings[key] = turn, memory.with_nothing_recorded()
-        return self._recordings[key][1]
+        recording = self._recordings.get(key)
+        if recording is None or recording.turn != turn:
+            # The old one goes before the new one is made: both at once would be large.
+            recording = None
+            self._recordings.pop(key, None)
+            recording = _Recording(turn, cache.with_nothing_recorded())
+            self._recordings[key] = recording
+        return recording.cache
 
-    def _watching(self, carried: Sequence[SharedParts], sigmas: Tensor) -> Watch | None:
-        """Who watches the step at these sigmas."""
-        watches = [parts.watch for parts in carried if parts.bank and parts.watch]
+    def _watch_of_step(self, parts_of_chunks: Sequence[SharedParts], sigmas: Tensor) -> Watch | None:
+        """The Watch that is shown the step at these sigmas, if there is one."""
+        watches = [parts.watch for parts in parts_of_chunks if parts.bank and parts.watch]
         if self.schedule is None or not watches:
             return None
         step = step_of(self.schedule, sigmas) + 1
         return next((watch for watch in watches if watch.step == step), None)
+
+
+@dataclass(frozen=True, eq=False)
+class _Recording:
+    """What was recorded last. turn: which recording of the run it is, counted in steps // SelfReference.steps."""
+
+    turn: int
+    cache: PartsCache
 
 
 def step_of(schedule: Tensor, sigmas: Tensor) -> int:
@@ -84,12 +101,14 @@ def step_of(schedule: Tensor, sigmas: Tensor) -> int:
     return int((schedule >= float(sigmas[0]) * 0.999999).sum()) - 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class SharingBatch(Batch):
     """Who shares what in one forward.
 
-    layers: where anybody shares, per chunk the parts beside its own tokens. poses: per chunk, (B, C, h, w).
-    others: what other nodes have put on the MODEL for the whole run. watch: who is shown `maps` afterwards.
+    layers: the layers in which parts are read, with what each chunk reads beside its own tokens. poses: per chunk,
+    (B, C, h, w). others: what other nodes have put on the MODEL for the whole run. watch: who is shown the maps when
+    the forward has run. maps: the parts' shares of the attention in the layers, (parts, h, w) each. The layers add
+    theirs while the forward runs, where there is a watch; a batch with a watch serves one forward.
     """
 
     rows: int
@@ -97,17 +116,20 @@ class SharingBatch(Batch):
     poses: Sequence[Tensor | None]
     others: Options
     watch: Watch | None
-    maps: Sequence[Tensor]
+    maps: list[Tensor] = field(default_factory=list[Tensor])
 
     def around(self, options: Options) -> Options:
         """What others put in place of self-attention for this forward alone stays (the host's guidance nodes do so for
         a pass of theirs); what stands there through the run serves the rows without parts."""
-        found = {block: unet.standing(options, "attn1", block) for block in self.layers}
-        kept = {b: f for b, f in found.items() if f is None or f is unet.standing(self.others, "attn1", b)}
-        ours = {block: partial(self.attended, block, before) for block, before in kept.items()}
+        ours: dict[Block, Replacement] = {}
+        for block in self.layers:
+            before = unet.standing(options, "attn1", block)
+            if before is None or before is unet.standing(self.others, "attn1", block):
+                ours[block] = partial(self.attended, block, before)
         options = unet.replaced(options, "attn1", ours)
-        posed = any(pose is not None for pose in self.poses)
-        return unet.with_patch(options, "input_block_patch", self.with_pose) if posed else options
+        if any(pose is not None for pose in self.poses):
+            options = unet.with_patch(options, "input_block_patch", self.with_pose)
+        return options
 
     def with_pose(self, h: Tensor, options: Options) -> Tensor:
         """The host's input block patch: each chunk's pose, added behind the first convolution. h: (B, C, h, w).
@@ -133,111 +155,190 @@ class SharingBatch(Batch):
 
         before: another node's replacement, which goes on serving the rows without parts.
         """
-        beside, alone = self.layers[block], unet.attend_with(extra_options)
-        if len(q) % len(beside):
-            raise rows_made(len(q), len(beside), before)
-        rows = len(q) // len(beside)
+        chunks = self.layers[block]
+        if len(q) % len(chunks):
+            raise rows_made(len(q), len(chunks), before)
+        rows = len(q) // len(chunks)
         # Others count on all rows of the batch, so theirs is called with all of them.
-        theirs = before(q, k, v, extra_options).split(rows) if before else None
+        theirs = None if before is None else before(q, k, v, extra_options).split(rows)
+        attend_alone = unet.attend_with(extra_options)
         # HyperTile makes several rows of one query and leaves keys and values to be cut alike by the kernel.
-        k, v = (x.reshape(len(q), -1, x.shape[-1]) for x in (k, v))
+        k = k.reshape(len(q), -1, k.shape[-1])
+        v = v.reshape(len(q), -1, v.shape[-1])
+        q_of_chunks = q.split(rows)
+        k_of_chunks = k.split(rows)
+        v_of_chunks = v.split(rows)
         out: list[Tensor] = []
-        for n, (parts, *own) in enumerate(zip(beside, *(x.split(rows) for x in (q, k, v)), strict=True)):
-            q, k, v = own
-            if parts:
-                out.append(parts.attended(q, k, v, extra_options))
+        for number, beside in enumerate(chunks):
+            chunk_q = q_of_chunks[number]
+            chunk_k = k_of_chunks[number]
+            chunk_v = v_of_chunks[number]
+            if beside is not None:
+                if self.watch is not None:
+                    self._watch_layer(beside, chunk_q, chunk_k, extra_options)
+                out.append(beside.attended(chunk_q, chunk_k, chunk_v, extra_options))
+            elif theirs is not None:
+                out.append(theirs[number])
             else:
-                out.append(theirs[n] if theirs else alone(q, k, v))
+                out.append(attend_alone(chunk_q, chunk_k, chunk_v))
         return torch.cat(out)
 
+    def _watch_layer(self, beside: Beside, q: Tensor, k: Tensor, extra_options: Options) -> None:
+        shares = beside.shares(q, k, extra_options)
+        if shares is not None:
+            self.maps.append(shares)
+
     def done(self) -> None:
-        """The mean over the layers at the finest grid among them to whoever watches."""
+        """Shows the mean of the layers' maps, at the finest grid among them, to whoever watches."""
         if self.watch and self.maps:
-            size = max(tuple(one.shape[1:]) for one in self.maps)
-            maps = [functional.interpolate(one[None], size=size)[0] for one in self.maps]
+            finest = max(tuple(shares.shape[1:]) for shares in self.maps)
+            maps = [functional.interpolate(shares[None], size=finest)[0] for shares in self.maps]
             self.watch.show(torch.stack(maps).mean(dim=0).cpu())
 
 
-class Memory:
-    """What one sampling run needs to make once only, on one device. others: as in SharingBatch."""
+class KeyBiases:
+    """core.parts.bank.key_bias on a device: one for all layers and steps that need the same, for with targets it is
+    large.
+
+    It is an object of its own, which what a PartsCache holds can hold without holding the cache: so the cache is free
+    when the run has ended, and need not wait for Python's garbage collector.
+    """
+
+    def __init__(self, like: Tensor) -> None:
+        """like: in the place and in the dtype in which the UNet computes."""
+        self._like = like
+        self._known: dict[Hashable, Tensor | None] = {}
+
+    def at(self, parts: tuple[tuple[int, int], ...], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
+        """The bias of a layer with this grid, or None where nothing has to be added.
+
+        parts: of each how many tokens are kept and how many dropped. own: how many tokens the picture has.
+        """
+        key = parts, weights, own, grid
+        if key not in self._known:
+            bias = key_bias(parts, own, weights, grid, self._like.dtype)
+            self._known[key] = None if bias is None else bias.to(self._like)
+        return self._known[key]
+
+
+class PartsCache:
+    """What one sampling run makes of parts once only, for one network on one device. others: as in SharingBatch."""
 
     def __init__(self, given: Given, others: Options) -> None:
-        self._like, self._unet, self._others = given.like(), given.model.diffusion_model, others
-        self._modules = {(name, number, index): layer for name, number, index, layer in unet.transformers(self._unet)}
-        # One for all layers and steps that need the same: with targets it is large.
-        like = self._like  # the caches hold this, and not the memory that holds them
-        self._bias = cache(partial(_bias, like))
-        self._posed = cache(lambda parts: parts.pose.to(like))
-        self._placed = cache(lambda live: live.placed(like))
-        self._forget()
+        self._like = given.like()
+        self._unet = given.model.diffusion_model
+        self._others = others
+        self._attentions: dict[Block, Any] = {}
+        """The host's self-attention of every layer."""
+        for name, number, index, transformer in unet.transformers(self._unet):
+            self._attentions[name, number, index] = transformer.attn1
+        self._biases = KeyBiases(self._like)
+        self._poses: dict[SharedParts, Tensor] = {}
+        self._recorders: dict[SelfReference, PartsRecorder] = {}
+        self._forget_recording()
 
-    def _forget(self) -> None:
-        self._beside: dict[Hashable, Beside] = {}
-        self._batches: dict[Hashable, SharingBatch] = {}
+    def _forget_recording(self) -> None:
+        """Begin with nothing that depends on a recording."""
         self._banks: dict[SelfReference, Bank] = {}
         self._recorded: dict[SharedParts, SharedParts] = {}
+        self._beside: dict[tuple[SharedParts, Block, Grid], Beside] = {}
+        self._batches: dict[Hashable, SharingBatch] = {}
 
-    def with_nothing_recorded(self) -> Memory:
-        """A reference that is recorded anew shows other tokens."""
-        memory = copy(self)
-        memory._forget()
-        return memory
+    def with_nothing_recorded(self) -> PartsCache:
+        """A cache for a new recording. It has the same biases, poses and recorders, which no recording changes."""
+        cache = copy(self)
+        cache._forget_recording()
+        return cache
 
     def recorded(self, parts: SharedParts, given: Given) -> SharedParts:
         """With a bank in place of `live`; one recording for everything that one node has put in."""
         if parts.live is None:
             return parts
+        if parts.live not in self._recorders:
+            self._recorders[parts.live] = PartsRecorder(parts.live, self._like)
         if parts.live not in self._banks:
-            self._banks[parts.live] = self._placed(parts.live)(given.model, given.sigmas[:1])
+            self._banks[parts.live] = self._recorders[parts.live].record(given.model, given.sigmas[:1])
         if parts not in self._recorded:
             self._recorded[parts] = replace(parts, bank=self._banks[parts.live], live=None)
         return self._recorded[parts]
 
-    def batch(self, carried: tuple[SharedParts, ...], on: bool, x: Tensor, watch: Watch | None) -> SharingBatch:
-        """carried: per chunk. on: whether anybody shares at this step."""
-        key = carried, on, x.shape, watch
-        if watch or key not in self._batches:
-            maps: list[Tensor] = []
-            layers = self._layers(carried, x, maps if watch else None) if on else {}
-            poses = [None if parts.pose is None else self._posed(parts) for parts in carried]
-            self._batches[key] = SharingBatch(len(x), layers, poses, self._others, watch, maps)
+    def batch(
+        self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, x: Tensor, watch: Watch | None
+    ) -> SharingBatch:
+        """sharing: whether any parts are read at this step. x: (B, C, h, w) that the UNet is given."""
+        if watch is not None:
+            # It collects maps of one forward, and there is one such step in a run.
+            return self._make_batch(parts_of_chunks, sharing, x, watch)
+        key = parts_of_chunks, sharing, x.shape
+        if key not in self._batches:
+            self._batches[key] = self._make_batch(parts_of_chunks, sharing, x, None)
         return self._batches[key]
 
-    def _layers(
-        self, carried: Sequence[SharedParts], x: Tensor, maps: list[Tensor] | None
-    ) -> dict[Block, list[Beside | None]]:
-        """Where anybody shares, what is beside each chunk's own tokens."""
-        banks = [parts.bank for parts in carried if parts.bank]
-        blocks = dict.fromkeys(block for bank in banks for block, tokens in bank.items() if tokens)
-        at = unet.grids(self._unet, *x.shape[-2:])
-        return {b: [self._read(parts, b, at[b[:2]], maps) for parts in carried] for b in blocks}
+    def _make_batch(
+        self, parts_of_chunks: Sequence[SharedParts], sharing: bool, x: Tensor, watch: Watch | None
+    ) -> SharingBatch:
+        layers: dict[Block, list[Beside | None]] = {}
+        if sharing:
+            height, width = x.shape[-2:]
+            layers = self._layers(parts_of_chunks, height, width)
+        poses = [self._pose_of(parts) for parts in parts_of_chunks]
+        return SharingBatch(len(x), layers, poses, self._others, watch)
 
-    def _read(self, parts: SharedParts, block: Block, grid: Grid, maps: list[Tensor] | None) -> Beside | None:
-        """What is attended to beside one's own tokens in a layer of this grid; None where it is nothing."""
+    def _pose_of(self, parts: SharedParts) -> Tensor | None:
+        """The pose of one chunk, (B, C, h, w), on the device."""
+        if parts.pose is None:
+            return None
+        if parts not in self._poses:
+            self._poses[parts] = parts.pose.to(self._like)
+        return self._poses[parts]
+
+    def _layers(
+        self, parts_of_chunks: Sequence[SharedParts], height: int, width: int
+    ) -> dict[Block, list[Beside | None]]:
+        """The layers in which parts are read, with what each chunk reads. height, width: of the latent."""
+        grid_of_block = unet.grids(self._unet, height, width)
+        layers: dict[Block, list[Beside | None]] = {}
+        for reading in parts_of_chunks:
+            for block, tokens in (reading.bank or {}).items():
+                if tokens and block not in layers:
+                    grid = grid_of_block[block[:2]]
+                    layers[block] = [self._beside_in(parts, block, grid) for parts in parts_of_chunks]
+        return layers
+
+    def _beside_in(self, parts: SharedParts, block: Block, grid: Grid) -> Beside | None:
+        """What a chunk reads beside its own tokens in a layer of this grid; None where it reads its own alone."""
         if not parts.bank_of(block):
             return None
         key = parts, block, grid
         if key not in self._beside:
             self._beside[key] = self._project(parts, block, grid)
-        return self._beside[key] if maps is None else replace(self._beside[key], maps=maps)
+        return self._beside[key]
 
     def _project(self, parts: SharedParts, block: Block, grid: Grid) -> Beside:
-        bank = parts.bank_of(block)
-        tokens = torch.cat([part.kept for part in bank])[None].to(self._like)
-        attention = self._modules[block].attn1
-        own, sizes = grid[0] * grid[1], tuple((len(part.kept), part.dropped) for part in bank)
-        elsewhere = partial(self._bias, sizes, parts.weights)
-        bias = elsewhere(own, grid)
-        sinks = 0 if bias is None else bias.shape[-1] - own - tokens.shape[1]
-        keys, values = (functional.pad(to(tokens), (0, 0, 0, sinks)) for to in (attention.to_k, attention.to_v))
-        counts, regional = [len(part.kept) for part in bank], parts.weights.targets is not None
-        return Beside(keys, values, counts, regional, grid, bias, elsewhere)
+        """The tokens of parts as keys and values, made with the layer's own modules.
 
-
-def _bias(like: Tensor, counts: Sequence[tuple[int, int]], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
-    """bank.key_bias in the place of `like`."""
-    bias = key_bias(counts, own, weights, grid, like.dtype)
-    return None if bias is None else bias.to(like)
+        The bias has a column for every key: of the picture's own tokens, of the parts' kept tokens, and of sinks, which
+        stand for the dropped ones. A sink is a key of zeros and a value of zeros.
+        """
+        tokens_of_parts = parts.bank_of(block)
+        kept = torch.cat([part.kept for part in tokens_of_parts])[None].to(self._like)  # (1, kept, C)
+        numbers = tuple((len(part.kept), part.dropped) for part in tokens_of_parts)
+        bias_at = partial(self._biases.at, numbers, parts.weights)
+        own = grid[0] * grid[1]
+        bias = bias_at(own, grid)
+        sinks = 0
+        if bias is not None:
+            sinks = bias.shape[-1] - own - kept.shape[1]
+        attention = self._attentions[block]
+        return Beside(
+            keys=functional.pad(attention.to_k(kept), (0, 0, 0, sinks)),
+            values=functional.pad(attention.to_v(kept), (0, 0, 0, sinks)),
+            counts=[len(part.kept) for part in tokens_of_parts],
+            regional=parts.weights.targets is not None,
+            grid=grid,
+            bias=bias,
+            bias_at=bias_at,
+        )
 
 
 _WATCHED_TOKENS = 2048
@@ -249,8 +350,9 @@ class Beside:
     """The parts as one layer reads them beside the picture's own tokens.
 
     keys, values: (1, kept + sinks, C). counts: kept tokens per part. regional: whether parts are meant for regions.
-    bias: bank.key_bias where the picture has a token for each of its grid; elsewhere: (own tokens, grid) -> what it is
-    else. maps: where the parts' shares of the attention, (parts, h, w), are put while somebody watches.
+    grid: of the layer, as it is without nodes that cut its tokens. bias: added to the logits of own tokens, kept tokens
+    and sinks where the picture has a token for each of this grid, or None. bias_at: the bias elsewhere, by the number
+    of the picture's own tokens and their grid.
     """
 
     keys: Tensor
@@ -259,19 +361,36 @@ class Beside:
     regional: bool
     grid: Grid
     bias: Tensor | None
-    elsewhere: Callable[[int, Grid], Tensor | None]
-    maps: list[Tensor] | None = None
+    bias_at: Callable[[int, Grid], Tensor | None]
 
     def attended(self, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
-        """q, k, v: of the picture, (B, N, C) each."""
-        grid = height, width = unet.grid_of(extra_options)
+        """Attention to the picture's own tokens and to the parts, (B, N, C). q, k, v: of the picture, (B, N, C) each.
+
+        Raises TokensMoved where another node moves tokens and parts are meant for regions.
+        """
         if self.regional:
-            unet.check_tokens(q, grid)
-        here = grid == self.grid and k.shape[1] == height * width
-        bias = self.bias if here else self.elsewhere(k.shape[1], grid)
-        if self.maps is not None and q.shape[1] == height * width <= _WATCHED_TOKENS:
-            shares = part_shares(q[:1], k[:1], self.keys, self.counts, bias, extra_options["n_heads"])
-            self.maps.append(shares.unflatten(1, grid))
+            unet.check_tokens(q, unet.grid_of(extra_options))
+        bias = self._bias_for(k, extra_options)
         # On a CPU the host's choices write out all logits, which takes three times as long.
         kernel = attention_pytorch if q.device.type == "cpu" else None
         return shared(q, (k, v), (self.keys, self.values), unet.attend_with(extra_options, kernel, bias))
+
+    def shares(self, q: Tensor, k: Tensor, extra_options: Options) -> Tensor | None:
+        """The parts' shares of each pixel's attention, (parts, h, w), 0..1, in the first row of q and k (B, N, C).
+
+        None in layers that are too fine to be watched, and where another node has cut the picture's tokens.
+        """
+        height, width = unet.grid_of(extra_options)
+        if q.shape[1] != height * width or q.shape[1] > _WATCHED_TOKENS:
+            return None
+        bias = self._bias_for(k, extra_options)
+        shares = part_shares(q[:1], k[:1], self.keys, self.counts, bias, extra_options["n_heads"])  # (parts, N)
+        return shares.unflatten(1, (height, width))
+
+    def _bias_for(self, k: Tensor, extra_options: Options) -> Tensor | None:
+        """The bias for so many keys of the picture as k (B, N, C) has."""
+        grid = unet.grid_of(extra_options)
+        own = k.shape[1]
+        if grid == self.grid and own == grid[0] * grid[1]:
+            return self.bias
+        return self.bias_at(own, grid)

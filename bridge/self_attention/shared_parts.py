@@ -11,7 +11,6 @@ from ...core.geometry import OF_A_PIECE
 from ...core.parts.bank import Bank, PartTokens, PartWeights
 from ..carried import Carried, put
 from ..conditioning import Conditioning
-from ..remarks import Pictures
 from .recording import SelfReference
 
 
@@ -33,7 +32,6 @@ class SharedParts(Carried):
     live: instead of a bank, who records it while sampling.
     size: (width, height) in pixels of the picture the parts were encoded for, or None: of any.
     watch: where the attention of one step goes is shown to this.
-    poses: what the node calls the pictures that `pose` was made of, or None where there are none.
     """
 
     key = "likeness_sharing"
@@ -43,11 +41,14 @@ class SharedParts(Carried):
     live: SelfReference | None = None
     size: tuple[int, int] | None = None
     watch: Watch | None = None
-    poses: Pictures | None = None
 
     @property
     def active(self) -> bool:
         return bool(self.bank) or self.live is not None or self.pose is not None
+
+    @property
+    def pose_count(self) -> int:
+        return 0 if self.pose is None else len(self.pose)
 
     @property
     def placed(self) -> bool:

@@ -13,7 +13,7 @@ A reference of no person is a room, a pose, or what another node adds to the con
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -65,7 +65,7 @@ class RegionalReferences(Carried):
     names: tuple[str, ...]
     strength: float
     everybody_outside: bool
-    canvas: Canvas
+    canvas: Canvas = field(kw_only=True)
     owners: tuple[int | None, ...] = ()
 
     def alike(self, other: Any) -> bool:

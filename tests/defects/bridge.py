@@ -550,8 +550,8 @@ DEFECTS = [
     Defect(
         "bridge/cross_attention/regional_text_run.py::TextBiases._regions_of",
         breaks="Words are quieter beside a longer negative, whose text the host repeats.",
-        find="$text.regions * $text.repeats_in($tokens)",
-        put="$text.regions",
+        find="$regional_text.regions * $regional_text.repeats_in($tokens)",
+        put="$regional_text.regions",
         caught_by=(
             "tests/host/test_regional_text.py::test_words_of_one_person_heard_everywhere_are_a_longer_prompt[1.0-154]"
         ),
@@ -693,7 +693,7 @@ DEFECTS = [
         promise="IP-Adapter: weight",
     ),
     Defect(
-        "bridge/self_attention/recording.py::SelfReference._at",
+        "bridge/self_attention/recording.py::PartsRecorder._at_noise",
         breaks="Parts are shown to the model without its scale of latents.",
         find="$model.process_latent_in($latents)",
         put="$latents",
@@ -701,15 +701,15 @@ DEFECTS = [
         promise="the picture is right or the node says so",
     ),
     Defect(
-        "bridge/self_attention/recording.py::SelfReference._at_zero",
+        "bridge/self_attention/recording.py::PartsRecorder._at_zero",
         breaks="Parts that are read once are all read from the first one's picture.",
-        find="[$n]",
+        find="[$number]",
         put="[0]",
         caught_by="tests/host/test_miniature.py::test_parts_are_shared_as_without_a_host",
         promise="Share Parts Attention: a picture shows each part in its region",
     ),
     Defect(
-        "bridge/self_attention/run.py::Memory.recorded",
+        "bridge/self_attention/run.py::PartsCache.recorded",
         breaks="Parts are seen anew at every step though renew_every is more.",
         find="$parts.live not in self._banks",
         put="True",
@@ -827,7 +827,7 @@ DEFECTS = [
     Defect(
         "bridge/unet.py::unet_of",
         breaks="A MODEL of another family ends in an error of its layers.",
-        find="WrongBaseModel('The MODEL', $name, _UNETS, instead())",
+        find="WrongBaseModel('The MODEL', $name, _UNETS, advice_without_unet())",
         put="AttributeError($name)",
         caught_by=(
             "tests/host/test_any_model.py::test_a_transformer_is_refused_by_name[FLUX.2-LikenessApplyInstantID]"

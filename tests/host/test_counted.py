@@ -155,7 +155,7 @@ def by_region(record: PeopleReferences) -> RegionalReferences:
     """Everybody has a strip of the picture."""
     people = len(record.people)
     regions, names = side_by_side(people), tuple(map(str, range(people)))
-    return RegionalReferences(object(), WHOLE_SCHEDULE, record, regions, names, 1.0, False, CANVAS)
+    return RegionalReferences(object(), WHOLE_SCHEDULE, record, regions, names, 1.0, False, canvas=CANVAS)
 
 
 @tiny_dits.needed

@@ -13,7 +13,7 @@ from figures import relative
 from graph_run import run
 from pack.bridge import runs
 from pack.bridge.carried import ConditioningLost
-from pack.bridge.self_attention.run import Memory
+from pack.bridge.self_attention.run import PartsCache
 from promised import around, bypassed, latents, two
 
 EVERYWHERE: dict[str, dict[str, Any]] = {
@@ -65,7 +65,7 @@ def test_nothing_of_a_run_is_left_behind_it() -> None:
     try:
         for applied in both:
             latents(two(applied), made)
-        left = [one for one in gc.get_objects() if issubclass(type(one), (runs.Run, runs.Batch, Memory))]
+        left = [one for one in gc.get_objects() if issubclass(type(one), (runs.Run, runs.Batch, PartsCache))]
     finally:
         gc.enable()
     assert not left

@@ -116,7 +116,7 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, off):
     fill up to what a kernel takes at once."""
     generator, grid, length = torch.Generator().manual_seed(3), (5, 9), 89
     regions = (torch.rand(3, *grid, generator=generator) * 3 - 1).clamp(0, 1)
-    one = RegionalText(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, None, 77)
+    one = RegionalText(object(), WHOLE_SCHEDULE, regions, (4, 4, 4), None, 77)
     chunks = tuple((each.in_entry(torch.zeros(1, length, 8)),) for each in (one, without_people(one)))
     place = QueryPlace(4, frozenset({grid}), torch.device("cpu"), dtype)
     batch = regional_text_run.RegionalTextBatch([("input", 1, 0)], chunks, length, place)

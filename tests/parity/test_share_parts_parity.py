@@ -13,7 +13,7 @@ import torch
 from figures import relative
 from pack.bridge.runs import patched
 from pack.bridge.schedule import WHOLE_SCHEDULE
-from pack.bridge.self_attention.recording import SelfReference
+from pack.bridge.self_attention.recording import PartsRecorder, SelfReference
 from pack.bridge.self_attention.run import SharingRun
 from pack.bridge.self_attention.shared_parts import SharedParts, share_with
 from pack.bridge.unet import coarsest, transformers
@@ -139,13 +139,13 @@ RENEWED = [
 @pytest.mark.parametrize(("name", "sigmas", "recorded"), RENEWED)
 def test_renewed_every_third_step(model, monkeypatch, name, sigmas, recorded):
     """However often a sampler asks within a step; one that goes back is shown the parts at that noise again."""
-    seen, plain = [], SelfReference.__call__
+    seen, plain = [], PartsRecorder.record
 
     def counted(self, model, sigma):
         seen.append(round(float(sigma), 4))
         return plain(self, model, sigma)
 
-    monkeypatch.setattr(SelfReference, "__call__", counted)
+    monkeypatch.setattr(PartsRecorder, "record", counted)
     zeros = torch.zeros(2, 4, HEIGHT // 8, WIDTH // 8)
     live = sides(model, reference(model, steps=3))
     tiny_sdxl.host_sample(patched(model, SharingRun), zeros, torch.tensor(sigmas).float(), *live, sampler=name)
