@@ -18,7 +18,7 @@ from pack.core.errors import UnsupportedCheckpoint
 from pack.core.models import doctor, files
 from pack.core.models.files import listing
 from pack.core.models.formats import identify, recognised, require
-from pack.core.models.tensors import NotTensors, described_tensors, flatten, read
+from pack.core.models.tensors import described_tensors, flatten, read
 from seeded import id_patch_file
 
 RESAMPLER = {"image_proj.latents": [1, 16, 1280], "image_proj.proj_in.weight": [1280, 512]}
