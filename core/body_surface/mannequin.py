@@ -14,21 +14,25 @@ import torch
 
 from ..errors import BadLayout
 from ..people import Layout, Point, Pose
-from ..places.bodies import CROWN, SEEN, head_of_pose, middle, torso, unit
+from ..places.bodies import CROWN, HALF_HEAD, SEEN, head_of_pose, middle, torso, unit
 from .iuv import Surface
 
 _Array = npt.NDArray[np.float64]
+_HalfWidth = Callable[[_Array], _Array]
+"""How far down an axis pixels are, px -> half the width of a shape there, px."""
 _Plane = tuple[float, float, float]
-"""Of 255: in the middle, added from there to the end, added from there to the side (outer, or the person's left)."""
-_Axis = tuple[Point, Point, float, float]
-"""A point of a line, the unit vector down it, and from the point where a shape begins and how long it is, px."""
-_Half = Callable[[_Array], _Array]
-"""How far along an axis pixels are -> half the width of a shape there, px."""
+"""A coordinate over a shape, of 255: in its middle, what is added from there to the end, and what to the side.
+
+The side is the outer one of a limb, the person's left one of torso and head.
+"""
 
 
 @dataclass(frozen=True)
 class _Chart:
-    """A part from `start` to `end` across a shape."""
+    """Where a part of the body lies on a shape, and its coordinates there.
+
+    part: DensePose's number. u, v: its coordinates. start, end: its edges across the shape, -1 to 1.
+    """
 
     part: int
     u: _Plane
@@ -38,11 +42,13 @@ class _Chart:
 
 
 _Sides = dict[int, tuple[_Chart, ...]]
+"""The charts of a limb of each side: -1 is the person's right side, 1 the left."""
 
 
-def _sides(*charts: _Chart) -> _Sides:
-    """Of the right and the left, whose parts alternate: -1 is the person's right side, 1 the left."""
-    return {-1: charts, 1: tuple(replace(one, part=_LEFT_OF[one.part]) for one in charts)}
+def _sides(*right: _Chart) -> _Sides:
+    """The charts of a limb of the right side, and the same with the numbers that its parts have on the left one."""
+    left = tuple(replace(chart, part=_LEFT_OF[chart.part]) for chart in right)
+    return {-1: right, 1: left}
 
 
 _LEFT_OF = {3: 4, 6: 5, 7: 8, 9: 10, 11: 12, 13: 14, 16: 15, 18: 17, 20: 19, 22: 21}
@@ -61,13 +67,48 @@ _THIGH_BEHIND = _sides(_Chart(7, (125, 100, 0), (170, -40, 50)))
 _SHIN_BEHIND = _sides(_Chart(11, (138, -110, 0), (120, 0, 75)))
 _TORSO_BEHIND = (_Chart(1, (139, 113, 0), (123, 0, -106)),)
 
-_HALF_HEAD, _NECK = 0.38, 0.27
-"""Half the width of head and neck, in heads."""
+_NECK_HALF = 0.27
+"""Half the width of the neck, in heads."""
 
-# Coming one after the other, the later ones over the earlier: joints of the left side, radii at both in heads.
-_HIP = 11
-_LEGS = ((13, 15, (0.21, 0.13), (_SHIN, _SHIN_BEHIND)), (_HIP, 13, (0.31, 0.21), (_THIGH, _THIGH_BEHIND)))
-_ARMS = ((5, 7, (0.20, 0.15), (_UPPER_ARM, _UPPER_ARM_BEHIND)), (7, 9, (0.15, 0.105), (_FOREARM, _FOREARM_BEHIND)))
+
+@dataclass(frozen=True)
+class _Radii:
+    """Radii of a capsule at its start and at its end, in heads."""
+
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
+class _Limb:
+    """A limb of both sides. start, end: joints of the left side. front, behind: its charts, seen from there."""
+
+    start: int
+    end: int
+    radii: _Radii
+    front: _Sides
+    behind: _Sides
+
+
+# Numbers of joints of the left side in a Pose; those of the right side are one more.
+_NOSE = 0
+_EARS = slice(3, 5)
+_SHOULDER, _ELBOW, _WRIST = 5, 7, 9
+_HIP, _KNEE, _ANKLE = 11, 13, 15
+
+# Drawn one after the other, the later ones over the earlier.
+_LEGS = (
+    _Limb(_KNEE, _ANKLE, _Radii(0.21, 0.13), _SHIN, _SHIN_BEHIND),
+    _Limb(_HIP, _KNEE, _Radii(0.31, 0.21), _THIGH, _THIGH_BEHIND),
+)
+_ARMS = (
+    _Limb(_SHOULDER, _ELBOW, _Radii(0.20, 0.15), _UPPER_ARM, _UPPER_ARM_BEHIND),
+    _Limb(_ELBOW, _WRIST, _Radii(0.15, 0.105), _FOREARM, _FOREARM_BEHIND),
+)
+_HAND_RADII = _Radii(0.16, 0.13)
+_FOOT_RADII = _Radii(0.15, 0.17)
+_THIGH_LENGTH = 1.85
+"""From the hip to the knee, in heads."""
 
 
 def drawn(layout: Layout) -> Surface:
@@ -87,13 +128,36 @@ def drawn(layout: Layout) -> Surface:
     return surface
 
 
+@dataclass(frozen=True)
+class _Axis:
+    """The line around which a shape is painted.
+
+    origin: a point of it, px. down: the unit vector along it. start: where the shape begins, from the origin, px.
+    length: of the shape, px.
+    """
+
+    origin: Point
+    down: Point
+    start: float
+    length: float
+
+    def at(self, along: float) -> Point:
+        """The point so many px from the origin."""
+        return (self.origin[0] + self.down[0] * along, self.origin[1] + self.down[1] * along)
+
+
 class _Figure:
-    """One person on a surface."""
+    """One person on a surface. head: the height of their head, px."""
 
     def __init__(self, surface: Surface, number: int, pose: Pose, head: float) -> None:
-        self.surface, self.number, self.pose, self.head = surface, number, pose, head
+        self.surface = surface
+        self.number = number
+        self.pose = pose
+        self.head = head
+        left_shoulder = pose[_SHOULDER]
+        right_shoulder = pose[_SHOULDER + 1]
         # Who shows their right shoulder on the viewer's left looks at the viewer.
-        self.front = pose[5][0] >= pose[6][0] or min(pose[5][2], pose[6][2]) <= SEEN
+        self.front = left_shoulder[0] >= right_shoulder[0] or min(left_shoulder[2], right_shoulder[2]) <= SEEN
         self.turn = 1 if self.front else -1
         self.corners = torso(pose)
 
@@ -101,112 +165,156 @@ class _Figure:
         for side in (-1, 1):
             self._foot(side)
             for limb in _LEGS:
-                self._limb(side, *limb)
+                self._limb(side, limb)
         self._torso()
         self._head()
         for side in (-1, 1):
             for limb in _ARMS:
-                self._limb(side, *limb)
+                self._limb(side, limb)
             self._hand(side)
 
     def _joint(self, left: int, side: int) -> Point | None:
-        """Of a side, by its number on the left one; None where it is not seen."""
+        """A joint of a side, by its number on the left one; None where it is not seen."""
         joint = self.pose[left + (side < 0)]
         return joint[:2] if joint[2] > SEEN else None
 
-    def _limb(self, side: int, start: int, end: int, radii: Sequence[float], charts: tuple[_Sides, _Sides]) -> None:
-        """charts: of those who look at the viewer, and of those seen from behind."""
-        a, b = self._joint(start, side), self._joint(end, side)
-        if a and not b and start == _HIP:  # below the picture, where the legs still begin in it
-            b = a[0], a[1] + 1.85 * self.head
-        if a and b:
-            self._capsule(a, b, radii, side, charts[not self.front][side])
+    def _limb(self, side: int, limb: _Limb) -> None:
+        start = self._joint(limb.start, side)
+        end = self._joint(limb.end, side)
+        if start is None:
+            return
+        if end is None and limb.start == _HIP:
+            # The knee is below the picture, in which the thigh still begins.
+            end = (start[0], start[1] + _THIGH_LENGTH * self.head)
+        if end is None:
+            return
+        charts = limb.front if self.front else limb.behind
+        self._capsule(start, end, limb.radii, side, charts[side])
 
     def _hand(self, side: int) -> None:
-        elbow, wrist = self._joint(7, side), self._joint(9, side)
+        elbow = self._joint(_ELBOW, side)
+        wrist = self._joint(_WRIST, side)
         if elbow and wrist:
             x, y = unit(elbow, wrist)
             start, end = [(wrist[0] + x * away * self.head, wrist[1] + y * away * self.head) for away in (0.1, 0.42)]
-            self._capsule(start, end, (0.16, 0.13), side, _HAND[side])
+            self._capsule(start, end, _HAND_RADII, side, _HAND[side])
 
     def _foot(self, side: int) -> None:
-        ankle = self._joint(15, side)
+        ankle = self._joint(_ANKLE, side)
         if ankle:
-            toes = ankle[0] + side * self.turn * 0.1 * self.head, ankle[1] + 0.26 * self.head
-            self._capsule(ankle, toes, (0.15, 0.17), side, _FOOT[side])
+            toes = (ankle[0] + side * self.turn * 0.1 * self.head, ankle[1] + 0.26 * self.head)
+            self._capsule(ankle, toes, _FOOT_RADII, side, _FOOT[side])
 
-    def _capsule(self, a: Point, b: Point, radii: Sequence[float], side: int, charts: Sequence[_Chart]) -> None:
-        """From a to b with round ends; across goes outwards."""
-        first, last = (radius * self.head for radius in radii)
-        length = math.dist(a, b)
+    def _capsule(self, start: Point, end: Point, radii: _Radii, side: int, charts: Sequence[_Chart]) -> None:
+        """A shape from one point to another with round ends; across goes outwards."""
+        first = radii.start * self.head
+        last = radii.end * self.head
+        length = math.dist(start, end)
 
-        def half(along: _Array) -> _Array:
+        def half_width(along: _Array) -> _Array:
             radius = first + (last - first) * (along / max(length, 1e-6)).clip(0, 1)
-            beyond = np.maximum(np.maximum(-along, along - length), 0)
+            beyond = np.maximum(np.maximum(-along, along - length), 0)  # px beyond either end
             return np.sqrt(np.maximum(radius**2 - beyond**2, 1e-9))
 
-        axis = a, unit(a, b), -first, length + first + last
-        self._paint(axis, half, max(first, last), side * self.turn, charts)
+        axis = _Axis(start, unit(start, end), -first, length + first + last)
+        self._paint(axis, half_width, max(first, last), side * self.turn, charts)
 
     def _torso(self) -> None:
+        """From the neck over shoulders, waist and hips down to the crotch, straight between their half widths."""
         if not self.corners:
             return
         left, right, right_hip, left_hip = self.corners
-        top, bottom = middle(left, right), middle(left_hip, right_hip)
-        length, head = max(math.dist(top, bottom), 1.0), self.head
-        shoulders, hips = math.dist(left, right) / 2 + 0.02 * head, math.dist(left_hip, right_hip) / 2 + 0.26 * head
-        over, crotch = 0.18 * head, 0.3 * head
-        at = [-over, 0, 0.6 * length, length, length + crotch]
-        wide = [_NECK * head, shoulders, (shoulders + 2 * hips) / 3 * 0.92, hips, 0.02 * head]
-        axis = top, unit(top, bottom), -over, length + over + crotch
+        head = self.head
+        top = middle(left, right)
+        bottom = middle(left_hip, right_hip)
+        length = max(math.dist(top, bottom), 1.0)
+        neck = -0.18 * head
+        crotch = length + 0.3 * head
+        half_shoulders = math.dist(left, right) / 2 + 0.02 * head
+        half_hips = math.dist(left_hip, right_hip) / 2 + 0.26 * head
+        half_waist = (half_shoulders + 2 * half_hips) / 3 * 0.92
+        # How far down the axis, from between the shoulders, which half width is, px.
+        heights = [neck, 0, 0.6 * length, length, crotch]
+        half_widths = [_NECK_HALF * head, half_shoulders, half_waist, half_hips, 0.02 * head]
+
+        def half_width(along: _Array) -> _Array:
+            return np.interp(along, heights, half_widths)
+
+        axis = _Axis(top, unit(top, bottom), neck, length + 0.18 * head + 0.3 * head)
         charts = _TORSO if self.front else _TORSO_BEHIND
-        self._paint(axis, lambda along: np.interp(along, at, wide), max(wide), self.turn, charts)
+        self._paint(axis, half_width, max(half_widths), self.turn, charts)
 
     def _head(self) -> None:
-        nose, head = self.pose[0], self.head
+        """An ellipse from the crown to the chin, and the neck below the nose."""
+        head = self.head
+        nose = self.pose[_NOSE]
         if nose[2] <= SEEN:
             return
-        neck = middle(*self.corners[:2]) if self.corners else (nose[0], nose[1] + 0.7 * head)
-        (dx, dy), length = unit(nose[:2], neck), math.dist(neck, nose[:2])
-        # The skull's middle lies between the ears; of one that is seen, half way to the nose.
-        ears = [ear for ear in self.pose[3:5] if ear[2] > SEEN]
-        skull = self.turn * sum((ear[0] - nose[0]) * dy - (ear[1] - nose[1]) * dx for ear in ears) / 2
-        crown, chin, base = CROWN * head, 0.34 * head, max(length - 0.12 * head, 0.34 * head)
+        neck = (nose[0], nose[1] + 0.7 * head)
+        if self.corners:
+            neck = middle(*self.corners[:2])
+        down = unit(nose[:2], neck)
+        skull = self._skull(down)
+        # From the nose down the axis, px.
+        crown = CROWN * head
+        chin = 0.34 * head
+        neck_end = max(math.dist(neck, nose[:2]) - 0.12 * head, chin)
 
-        def half(along: _Array) -> _Array:
-            round_ = np.sqrt(np.maximum(1 - ((along - (crown + chin) / 2) / ((chin - crown) / 2)) ** 2, 1e-9))
-            return np.maximum(round_ * _HALF_HEAD, _NECK * (along > 0)) * head
+        def half_width(along: _Array) -> _Array:
+            from_middle = (along - (crown + chin) / 2) / ((chin - crown) / 2)  # -1 at the crown, 1 at the chin
+            ellipse = np.sqrt(np.maximum(1 - from_middle**2, 1e-9))
+            return np.maximum(ellipse * HALF_HEAD, _NECK_HALF * (along > 0)) * head
 
-        widest = _HALF_HEAD * head
+        widest = HALF_HEAD * head
         charts = _head_charts(max(-0.8, min(0.8, -skull / widest)), self.front)
-        self._paint((nose[:2], (dx, dy), crown, base - crown), half, widest, self.turn, charts, skull)
+        axis = _Axis(nose[:2], down, crown, neck_end - crown)
+        self._paint(axis, half_width, widest, self.turn, charts, skull)
+
+    def _skull(self, down: Point) -> float:
+        """How far across from the nose the middle of the skull lies, px; 0 where no ear is seen.
+
+        It lies between the ears; of one that is seen, half way to the nose. down: from the nose to the neck.
+        """
+        nose = self.pose[_NOSE]
+        ears = [ear for ear in self.pose[_EARS] if ear[2] > SEEN]
+        across = [(ear[0] - nose[0]) * down[1] - (ear[1] - nose[1]) * down[0] for ear in ears]
+        return self.turn * sum(across) / 2
 
     def _paint(
-        self, axis: _Axis, half: _Half, widest: float, turn: int, charts: Sequence[_Chart], aside: float = 0.0
+        self,
+        axis: _Axis,
+        half_width: _HalfWidth,
+        widest: float,
+        turn: int,
+        charts: Sequence[_Chart],
+        aside: float = 0.0,
     ) -> None:
         """The charts of a shape around an axis, as far as it is on the canvas.
 
-        turn: 1 where across is to the viewer's right of what points down, else -1; aside: of its middle, px.
+        widest: the largest half width, px. turn: 1 where across is to the viewer's right of what points down, else -1.
+        aside: how far across from the axis the middle of the shape lies, px.
         """
-        at, down, start, length = axis
         height, width = self.surface.person.shape
-        ends = [(at[0] + down[0] * far, at[1] + down[1] * far) for far in (start, start + length)]
+        start = axis.at(axis.start)
+        end = axis.at(axis.start + axis.length)
         reach = widest + abs(aside)
-        (x0, x1), (y0, y1) = (
-            (max(0, math.floor(min(along) - reach)), min(side, math.ceil(max(along) + reach) + 1))
-            for along, side in zip(zip(*ends, strict=True), (width, height), strict=True)
-        )
+        x0, x1 = _pixels(start[0], end[0], reach, width)
+        y0, y1 = _pixels(start[1], end[1], reach, height)
         if x0 >= x1 or y0 >= y1:
             return
-        y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5
-        x, y = x - at[0], y - at[1]
-        along = x * down[0] + y * down[1]
-        across = ((x * down[1] - y * down[0]) * turn - aside) / half(along)
-        along = 2 * (along - start) / length - 1
+        y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5  # the centres of pixels, (rows, columns) each
+        x = x - axis.origin[0]
+        y = y - axis.origin[1]
+        pixels_along = x * axis.down[0] + y * axis.down[1]
+        pixels_across = (x * axis.down[1] - y * axis.down[0]) * turn - aside
+        # -1 to 1 from one side of the shape to the other, and from its start to its end.
+        across = pixels_across / half_width(pixels_along)
+        along = 2 * (pixels_along - axis.start) / axis.length - 1
         iuv = np.zeros((3, *along.shape), np.uint8)
         for chart in charts:
             # At the rim itself one of the bands has to hold it.
             shown = (abs(along) <= 1) & (across >= chart.start) & (across <= chart.end)
+            # The surface keeps V, U, part.
             for channel, plane in enumerate((chart.v, chart.u)):
                 value = (plane[0] + plane[1] * along + plane[2] * across).clip(0, 255)
                 iuv[channel][shown] = value.astype(np.uint8)[shown]
@@ -214,12 +322,24 @@ class _Figure:
         self.surface.put(self.number, x0, y0, torch.as_tensor(iuv))
 
 
+def _pixels(start: float, end: float, reach: float, side: int) -> tuple[int, int]:
+    """The first pixel of an axis of `side` pixels within `reach` of a line, and the one behind the last."""
+    return (
+        max(0, math.floor(min(start, end) - reach)),
+        min(side, math.ceil(max(start, end) + reach) + 1),
+    )
+
+
 def _head_charts(seam: float, front: bool) -> tuple[_Chart, _Chart]:
-    """Right and left half of a head, which meet at the nose, or at the middle of what is seen from behind."""
+    """Right and left half of a head, which meet at the nose, or at the middle of what is seen from behind.
+
+    seam: where they meet, across: -1 at the side of the right half, 1 at that of the left one.
+    """
     if not front:
         v = (120.0, -87.0, 0.0)
         return _Chart(23, (20, 0, -37), v, -1, seam), _Chart(24, (231, 0, -50), v, seam, 1)
     v = (135.0, -118.0, 0.0)
     # U runs to 249 at the nose on the right half and from 5 on on the left one, as fast as a whole half shows.
-    right, left = 117 / (1 + seam), 140 / (1 - seam)
+    right = 117 / (1 + seam)
+    left = 140 / (1 - seam)
     return _Chart(23, (249 - right * seam, 0, right), v, -1, seam), _Chart(24, (5 - left * seam, 0, left), v, seam, 1)

@@ -6,6 +6,7 @@ The face follows insightface's alignment template, the rest common figure-drawin
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
@@ -14,122 +15,205 @@ from ..people import Box, Joint, Keypoints, Point, Pose
 SEEN = 0.3
 """A joint below this confidence counts as not seen (the threshold of ID-Patch's drawing)."""
 
-# Eighteen OpenPose points out of seventeen COCO joints; -1 stands for the neck.
-_OPENPOSE_FROM_COCO = (0, -1, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
+# Numbers of joints in a Pose, which has COCO's order.
+_NOSE = 0
+_LEFT_EYE, _RIGHT_EYE = 1, 2
+_LEFT_EAR, _RIGHT_EAR = 3, 4
+_LEFT_SHOULDER, _RIGHT_SHOULDER = 5, 6
+_LEFT_HIP, _RIGHT_HIP = 11, 12
+
+_NECK = -1
+_OPENPOSE_FROM_COCO = (0, _NECK, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
+"""The COCO joint of each of the eighteen OpenPose points; COCO has no neck."""
 _LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10),
     (1, 11), (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17),
 )  # fmt: skip
-"""Pairs of OpenPose points."""
+"""The OpenPose points at the two ends of each limb, in the order in which skeletons are drawn and coloured."""
 _CHAINS = ((2, 3, 4), (5, 6, 7), (1, 8, 9, 10), (1, 11, 12, 13))
 """OpenPose points from the trunk to the end of each arm and leg."""
 
+# Lengths in heads. Of points: how far beside the nose and how far below it.
 CROWN = -0.70
-"""From the nose up to the crown, in heads."""
-_EYES, _MOUTH = (0.137, -0.157), (0.114, 0.160)
+"""From the nose up to the crown."""
+_EYES = (0.137, -0.157)
+_MOUTH = (0.114, 0.160)
+_EARS = (0.30, -0.10)
+_SHOULDERS = (0.74, 0.70)
 _FACE = (-0.315, -0.53, 0.315, 0.30)
+"""The box of a face around its nose."""
 FACE_HEIGHT = _FACE[3] - _FACE[1]
-"""Of a face box, in heads."""
+"""Of a face box."""
+HALF_HEAD = 0.38
+"""Half the width of a head, with its hair."""
 
 Posture = tuple[Point | None, ...]
-"""Eight pairs in COCO order as the offset of the one on the viewer's right; None is hidden from the camera. Where the
-sides differ, each has a posture of its own, x growing outwards."""
-_HEAD_AND_SHOULDERS: Posture = (_EYES, (0.30, -0.10), (0.74, 0.70))
+"""Eight joints of one side of a person, as offsets from the nose in heads, x growing outwards.
+
+They are eye, ear, shoulder, elbow, wrist, hip, knee and ankle. None is hidden from the camera.
+"""
+_HEAD_AND_SHOULDERS: Posture = (_EYES, _EARS, _SHOULDERS)
 STANDING: Posture = (*_HEAD_AND_SHOULDERS, (0.79, 1.98), (0.70, 3.00), (0.40, 2.85), (0.42, 4.70), (0.40, 6.45))
 SEATED: Posture = (*_HEAD_AND_SHOULDERS, (0.80, 1.92), (0.45, 2.78), (0.42, 2.80), (0.52, 3.35), (0.46, 5.10))
 KNEELING: Posture = (*_HEAD_AND_SHOULDERS, (0.79, 1.92), (0.42, 2.85), (0.42, 2.75), (0.52, 3.45), None)
 
-_TRUNK = 2.15  # from the shoulders down to the hips, in heads
-_PAIRS = {"bust": 3, "half": 6, "full": 8}
-BODIES = (*_PAIRS, "none")
+_SHOULDERS_TO_HIPS = 2.15
+_SHOWN_OF_A_SIDE = {"bust": 3, "half": 6, "full": 8}
+"""How many of the eight joints of a posture a body shows."""
+BODIES = (*_SHOWN_OF_A_SIDE, "none")
+
+_LEFT, _RIGHT = 1, -1
+"""Directions on the picture of the sides of a person who faces the camera: the left one is on the viewer's right."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head on a canvas. nose: x and y, px. height: from crown to chin, px."""
+
+    nose: Point
+    height: float
 
 
 def face_box(nose: Point, head: float) -> Box:
-    """What a face detector would box: brow to chin."""
+    """The box that a face detector would give, from brow to chin. nose: px. head: height of the head, px."""
     x, y = nose
     return (x + _FACE[0] * head, y + _FACE[1] * head, x + _FACE[2] * head, y + _FACE[3] * head)
 
 
 def nose_and_head(face: Box) -> tuple[Point, float]:
-    """The inverse of face_box, for a face as tall as this one."""
-    head = (face[3] - face[1]) / FACE_HEIGHT
-    return ((face[0] + face[2]) / 2, face[1] - _FACE[1] * head), head
+    """The inverse of face_box: the nose and the height of the head, px, for a face as tall as this one."""
+    x0, y0, x1, y1 = face
+    head = (y1 - y0) / FACE_HEIGHT
+    nose = ((x0 + x1) / 2, y0 - _FACE[1] * head)
+    return nose, head
 
 
 def face_keypoints(nose: Point, head: float) -> Keypoints:
-    """Five points of a face that looks into the camera."""
+    """Five points of a face that looks into the camera. nose: px. head: height of the head, px."""
     x, y = nose
-    eyes = [(x + side * _EYES[0] * head, y + _EYES[1] * head) for side in (-1, 1)]
-    mouth = [(x + side * _MOUTH[0] * head, y + _MOUTH[1] * head) for side in (-1, 1)]
+    # Keypoints begin with the viewer's left, where a person has the right side.
+    eyes = [(x + side * _EYES[0] * head, y + _EYES[1] * head) for side in (_RIGHT, _LEFT)]
+    mouth = [(x + side * _MOUTH[0] * head, y + _MOUTH[1] * head) for side in (_RIGHT, _LEFT)]
     return (*eyes, nose, *mouth)
 
 
 def body(
-    nose: Point, head: float, posture: Posture = STANDING, down: Point = (0.0, 1.0), right: Posture | None = None
+    nose: Point,
+    head: float,
+    left: Posture = STANDING,
+    right: Posture | None = None,
+    down: Point = (0.0, 1.0),
 ) -> Pose:
-    """A person facing the camera. `down` is the unit vector from head to feet; `right` is the posture of the person's
-    right side where it differs."""
+    """The skeleton of a person who faces the camera.
+
+    nose: px. head: height of the head, px. left, right: the postures of the person's own sides, None for a right side
+    as the left one. down: the unit vector from head to feet.
+    """
     joints: list[Joint] = [(*nose, 1.0)]
-    for pair in zip(posture, right or posture, strict=True):
-        for side, offset in zip((1, -1), pair, strict=True):  # a person's left is on the viewer's right
+    for left_offset, right_offset in zip(left, right or left, strict=True):
+        for side, offset in ((_LEFT, left_offset), (_RIGHT, right_offset)):
             if offset is None:
                 joints.append((0.0, 0.0, 0.0))
                 continue
-            x, y = side * offset[0] * head, offset[1] * head
-            joints.append((nose[0] + x * down[1] + y * down[0], nose[1] - x * down[0] + y * down[1], 1.0))
+            pixels = (side * offset[0] * head, offset[1] * head)
+            joints.append((*_turned(nose, pixels, down), 1.0))
     return tuple(joints)
 
 
+def _turned(origin: Point, offset: Point, down: Point) -> Point:
+    """The point at an offset from another one, the offset turned so that its y runs along the unit vector `down`."""
+    x, y = offset
+    return (origin[0] + x * down[1] + y * down[0], origin[1] - x * down[0] + y * down[1])
+
+
+_NOSE_BEFORE_EYES = 0.12
+"""How much nearer to the camera the tip of the nose is than the eyes, of a face that looks into it, in heads."""
+_NECK_BEHIND_NOSE = 0.42
+"""How much further from the camera the neck is than the tip of the nose; the ears lie as far back. In heads."""
+_EARS_BELOW_EYES = 0.057
+"""In heads."""
+_FAR_EAR_HIDDEN = 0.5
+"""The sine of the turn from which the far ear is hidden: 30 degrees."""
+
+
 def body_around(keypoints: Keypoints, amount: str) -> Pose:
-    """A standing person whose eyes and nose are these keypoints.
+    """The skeleton of a standing person whose eyes and nose are these keypoints.
 
     The neck goes behind the face of a turned head, whose far ear is hidden. The body hangs straight down unless the
     head lies on its side (beyond 45 degrees). amount: bust, half or full.
     """
-    left, right, nose = keypoints[:3]
-    head, eyes = head_of_face(keypoints), middle(left, right)
+    viewers_left_eye, viewers_right_eye, nose = keypoints[:3]
+    head = head_of_face(keypoints)
+    eyes = middle(viewers_left_eye, viewers_right_eye)
     down = unit(eyes, middle(keypoints[3], keypoints[4]))
-    across = (down[1], -down[0])
-    # The tip of the nose is 0.12 heads before the eyes: how far it moves sideways is the sine of the turn.
-    turn = max(-1.0, min(1.0, _dot((nose[0] - eyes[0], nose[1] - eyes[1]), across) / (0.12 * head)))
-    hangs = (0.0, 1.0) if down[1] > math.sqrt(0.5) else down
-    anchor = _moved(nose, across, -0.42 * head * turn)
-    trunk = body(anchor, head, STANDING, hangs)
-    level = 0.30 * math.sqrt(1 - turn * turn) * head
-    ear_middle = _moved(_moved(eyes, across, -0.42 * head * turn), down, 0.057 * head)
-    far = [float(turn <= 0.5), float(turn >= -0.5)]
-    ears = [(*_moved(ear_middle, across, side * level), seen) for side, seen in zip((1, -1), far, strict=True)]
-    joints = ((*nose, 1.0), (*right, 1.0), (*left, 1.0), *ears, *trunk[5:])
-    return _hidden(joints, range(2 * _PAIRS[amount] + 1, len(joints)))
+    across = (down[1], -down[0])  # to the viewer's right on an upright face
+    nose_from_eyes = (nose[0] - eyes[0], nose[1] - eyes[1])
+    # How far the tip of the nose moves sideways is the sine of the turn; positive towards the viewer's right.
+    turn = max(-1.0, min(1.0, _dot(nose_from_eyes, across) / (_NOSE_BEFORE_EYES * head)))
+    body_down = (0.0, 1.0) if down[1] > math.sqrt(0.5) else down
+    # What lies behind the tip of the nose moves to the other side as the head turns.
+    behind_nose = -_NECK_BEHIND_NOSE * head * turn
+    trunk = body(_moved(nose, across, behind_nose), head, STANDING, down=body_down)
+    between_ears = _moved(_moved(eyes, across, behind_nose), down, _EARS_BELOW_EYES * head)
+    to_ear = _EARS[0] * math.sqrt(1 - turn * turn) * head
+    seen = [float(turn <= _FAR_EAR_HIDDEN), float(turn >= -_FAR_EAR_HIDDEN)]
+    left_ear = (*_moved(between_ears, across, _LEFT * to_ear), seen[0])
+    right_ear = (*_moved(between_ears, across, _RIGHT * to_ear), seen[1])
+    left_eye = (*viewers_right_eye, 1.0)
+    right_eye = (*viewers_left_eye, 1.0)
+    joints = ((*nose, 1.0), left_eye, right_eye, left_ear, right_ear, *trunk[_LEFT_SHOULDER:])
+    shown = 1 + 2 * _SHOWN_OF_A_SIDE[amount]  # the nose, and both sides
+    return _hidden(joints, range(shown, len(joints)))
 
 
 def _hidden(pose: Pose, numbers: Collection[int]) -> Pose:
-    """The same without these joints."""
-    return tuple((*joint[:2], 0.0) if n in numbers else joint for n, joint in enumerate(pose))
+    """The pose with confidence 0 for the joints of these numbers."""
+    return tuple((*joint[:2], 0.0) if number in numbers else joint for number, joint in enumerate(pose))
 
 
 def head_of_face(keypoints: Keypoints) -> float:
-    """Height of the head. The eyes come together as a face turns, eyes and mouth as it nods: the larger counts."""
-    left, right, _, *mouth = keypoints
-    across = math.dist(left, right) / (2 * _EYES[0])
-    along = math.dist(middle(left, right), middle(*mouth)) / (_MOUTH[1] - _EYES[1])
+    """Height of the head, px. The eyes come together as a face turns, eyes and mouth as it nods: the larger counts."""
+    left_eye, right_eye, _, left_mouth, right_mouth = keypoints
+    across = math.dist(left_eye, right_eye) / (2 * _EYES[0])
+    along = math.dist(middle(left_eye, right_eye), middle(left_mouth, right_mouth)) / (_MOUTH[1] - _EYES[1])
     return max(across, along, 1.0)
 
 
+@dataclass(frozen=True)
+class _Length:
+    """How far two joints of a pose are from each other, in heads."""
+
+    start: int
+    end: int
+    heads: float
+
+
+_HEAD_MEASURES = (
+    (
+        _Length(_LEFT_EYE, _RIGHT_EYE, 0.274),
+        _Length(_LEFT_EAR, _RIGHT_EAR, 0.60),
+        _Length(_NOSE, _LEFT_EAR, 0.55),
+        _Length(_NOSE, _RIGHT_EAR, 0.55),
+    ),
+    (_Length(_LEFT_SHOULDER, _RIGHT_SHOULDER, 1.48),),
+    (_Length(_LEFT_SHOULDER, _LEFT_HIP, 2.18), _Length(_RIGHT_SHOULDER, _RIGHT_HIP, 2.18)),
+)
+"""By what a head is measured: those of the first group of which something is seen."""
+
+
 def head_of_pose(pose: Pose) -> float | None:
-    """Height of the head from what is seen of head, shoulders and hips, in this order; None if that is too little."""
-    measures = (
-        ((1, 2, 0.274), (3, 4, 0.60), (0, 3, 0.55), (0, 4, 0.55)),
-        ((5, 6, 1.48),),
-        ((5, 11, 2.18), (6, 12, 2.18)),
-    )
-    for group in measures:
-        heads = [
-            math.dist(pose[a][:2], pose[b][:2]) / share
-            for a, b, share in group
-            if pose[a][2] >= SEEN and pose[b][2] >= SEEN
-        ]
-        if head := max(heads, default=0.0):
+    """Height of the head from what is seen of head, shoulders and hips, in this order; None if that is too little.
+
+    As a head turns its lengths become shorter in the picture, never longer: the largest of a group counts.
+    """
+    for lengths in _HEAD_MEASURES:
+        head = 0.0
+        for length in lengths:
+            start = pose[length.start]
+            end = pose[length.end]
+            if start[2] >= SEEN and end[2] >= SEEN:
+                head = max(head, math.dist(start[:2], end[:2]) / length.heads)
+        if head:
             return head
     return None
 
@@ -140,129 +224,232 @@ def same_person(pose: Pose, other: Pose) -> bool:
     A detector without suppression of overlaps boxes people twice, and of two who stand behind each other the joints of
     the one in front are found in both boxes. Two faces that touch are half a head apart.
     """
-    apart = [math.dist(a[:2], b[:2]) for a, b in zip(pose, other, strict=True) if a[2] >= SEEN and b[2] >= SEEN]
-    heads = [head for one in (pose, other) if (head := head_of_pose(one))]
-    return len(apart) > 2 and bool(heads) and median(apart) < min(heads) / 4
+    distances: list[float] = []
+    for joint, other_joint in zip(pose, other, strict=True):
+        if joint[2] >= SEEN and other_joint[2] >= SEEN:
+            distances.append(math.dist(joint[:2], other_joint[:2]))
+    heads: list[float] = []
+    for skeleton in (pose, other):
+        head = head_of_pose(skeleton)
+        if head is not None:
+            heads.append(head)
+    return len(distances) > 2 and bool(heads) and median(distances) < min(heads) / 4
 
 
-def nose_of_pose(pose: Pose, neck: Joint, head: float) -> tuple[Point, str] | None:
-    """Where the nose is, and in words what it was guessed from ("" if it was seen); None without head and neck."""
-    if pose[0][2] >= SEEN:
-        return pose[0][:2], ""
-    for joints, above, words in ((pose[1:3], -_EYES[1], "eyes"), (pose[3:5], 0.10, "ears"), ((neck,), CROWN, "neck")):
+_EYES_ABOVE_NOSE = -_EYES[1]
+_EARS_ABOVE_NOSE = -_EARS[1]
+_NECK_BELOW_NOSE = _SHOULDERS[1]
+
+
+@dataclass(frozen=True)
+class Nose:
+    """Where a nose is, px. note: in words, what it was guessed from; "" where it was seen."""
+
+    point: Point
+    note: str = ""
+
+
+def nose_of_pose(pose: Pose, neck: Joint, head: float) -> Nose | None:
+    """The nose of a pose, guessed from eyes, ears or neck where it is not seen; None where these are not seen either.
+
+    head: height of the head, px.
+    """
+    nose = pose[_NOSE]
+    if nose[2] >= SEEN:
+        return Nose(nose[:2])
+    # What the nose is guessed from, its joints, and from there to the nose in heads, down.
+    clues = (
+        ("eyes", (pose[_LEFT_EYE], pose[_RIGHT_EYE]), _EYES_ABOVE_NOSE),
+        ("ears", (pose[_LEFT_EAR], pose[_RIGHT_EAR]), _EARS_ABOVE_NOSE),
+        ("neck", (neck,), -_NECK_BELOW_NOSE),
+    )
+    for words, joints, down in clues:
         seen = [joint for joint in joints if joint[2] >= SEEN]
         if seen:
-            x, y = (sum(axis) / len(seen) for axis in list(zip(*seen, strict=True))[:2])
-            return (x, y + above * head), f"nose guessed from the {words}"
+            x = sum(joint[0] for joint in seen) / len(seen)
+            y = sum(joint[1] for joint in seen) / len(seen)
+            return Nose((x, y + down * head), f"nose guessed from the {words}")
     return None
 
 
+_HALF_MOUTH = 0.416
+"""Half the width of the mouth, of the distance between the eyes."""
+
+
 def face_of_pose(pose: Pose, nose: Point, head: float) -> Keypoints:
-    """Five points from the eyes of a pose, or of a face that looks into the camera where they are not seen."""
-    left, right = pose[2], pose[1]
-    if left[2] < SEEN or right[2] < SEEN:
+    """Five points from the eyes of a pose, or of a face that looks into the camera where they are not both seen.
+
+    nose: px. head: height of the head, px.
+    """
+    viewers_left_eye = pose[_RIGHT_EYE]
+    viewers_right_eye = pose[_LEFT_EYE]
+    if viewers_left_eye[2] < SEEN or viewers_right_eye[2] < SEEN:
         return face_keypoints(nose, head)
-    eyes = middle(left, right)
-    reach = (_MOUTH[1] - _EYES[1]) / -_EYES[1]
-    mouth = _moved(eyes, (nose[0] - eyes[0], nose[1] - eyes[1]), reach)
-    across = (right[0] - left[0], right[1] - left[1])
-    return (left[:2], right[:2], nose, _moved(mouth, across, -0.416), _moved(mouth, across, 0.416))
+    eyes = middle(viewers_left_eye, viewers_right_eye)
+    down = (nose[0] - eyes[0], nose[1] - eyes[1])  # from the eyes to the nose; the mouth lies on the same line
+    mouth = _moved(eyes, down, (_MOUTH[1] - _EYES[1]) / _EYES_ABOVE_NOSE)
+    across = (viewers_right_eye[0] - viewers_left_eye[0], viewers_right_eye[1] - viewers_left_eye[1])
+    left_corner = _moved(mouth, across, -_HALF_MOUTH)
+    right_corner = _moved(mouth, across, _HALF_MOUTH)
+    return (viewers_left_eye[:2], viewers_right_eye[:2], nose, left_corner, right_corner)
 
 
 def on_canvas(pose: Pose, head: float, width: int, height: int) -> Pose:
     """Joints more than half a head outside of the picture lose their confidence, as a detector would not see them.
 
-    Nearer ones stay, so that a shoulder or an upper arm runs off the edge instead of ending before it.
+    Nearer ones stay, so that a shoulder or an upper arm runs off the edge instead of ending before it. head: height of
+    the head, px.
     """
     slack = head / 2
-    near = [-slack <= x < width + slack and -slack <= y < height + slack for x, y, _ in pose]
-    return _hidden(pose, [n for n, is_near in enumerate(near) if not is_near])
+    outside: list[int] = []
+    for number, (x, y, _) in enumerate(pose):
+        if not (-slack <= x < width + slack and -slack <= y < height + slack):
+            outside.append(number)
+    return _hidden(pose, outside)
 
 
-def behind(pose: Pose, front: Sequence[tuple[Point, float]]) -> Pose:
-    """Hide the joints below the shoulders that people in front, each a nose and a head height, stand before."""
-
-    def covered(joint: Joint) -> bool:
-        return any(
-            abs(joint[0] - x) < (0.80 if joint[1] > y + 0.45 * head else 0.38) * head and joint[1] > y + CROWN * head
-            for (x, y), head in front
-        )
-
-    return _hidden(pose, [n for n, joint in enumerate(pose) if n > 6 and covered(joint)])
+_TRUNK_TOP = 0.45
+"""From the nose down to where a person is as wide as the shoulders, in heads."""
+_HALF_TRUNK = 0.80
+"""Half the width of the shoulders with the arms, in heads."""
 
 
-def clear_of_faces(pose: Pose, front: Sequence[tuple[Point, float]]) -> Pose:
-    """Hide each arm and leg from where it passes over a face in front, a nose and a head height."""
-    joints, hidden = openpose(pose), set[int]()
+def behind(pose: Pose, front: Sequence[Head]) -> Pose:
+    """The pose without the joints below the shoulders that people in front cover. front: their heads."""
+    covered: list[int] = []
+    for number, joint in enumerate(pose):
+        if number > _RIGHT_SHOULDER and any(_covers(head, joint) for head in front):
+            covered.append(number)
+    return _hidden(pose, covered)
+
+
+def _covers(head: Head, joint: Joint) -> bool:
+    """Whether a standing person with this head stands before a joint: head and trunk, down to the lower edge."""
+    x, y = head.nose
+    half_width = _HALF_TRUNK if joint[1] > y + _TRUNK_TOP * head.height else HALF_HEAD
+    return abs(joint[0] - x) < half_width * head.height and joint[1] > y + CROWN * head.height
+
+
+def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
+    """The pose without each arm and leg from where it passes over a face in front. front: the heads of these people."""
+    joints = openpose(pose)
+    hidden: set[int] = set()
     for chain in _CHAINS:
-        over = [any(_passes(joints[a], joints[b], *face) for face in front) for a, b in pairwise(chain)]
-        hidden.update(_OPENPOSE_FROM_COCO[n] for n in chain[[*over, True].index(True) + 1 :])
+        for number, (start, end) in enumerate(pairwise(chain), 1):
+            if any(_passes(joints[start], joints[end], head) for head in front):
+                hidden.update(_OPENPOSE_FROM_COCO[point] for point in chain[number:])
+                break
     return _hidden(pose, hidden)
 
 
-def _passes(a: Joint, b: Joint, nose: Point, head: float) -> bool:
-    along = (b[0] - a[0], b[1] - a[1])
-    share = _dot((nose[0] - a[0], nose[1] - a[1]), along) / (_dot(along, along) or 1.0)
-    nearest = _moved(a[:2], along, max(0.0, min(1.0, share)))
-    return b[2] > SEEN and math.dist(nearest, nose) < 0.38 * head
+def _passes(start: Joint, end: Joint, head: Head) -> bool:
+    """Whether a limb passes over a face; one whose end is not seen passes over none."""
+    limb = (end[0] - start[0], end[1] - start[1])
+    to_nose = (head.nose[0] - start[0], head.nose[1] - start[1])
+    # How far along the limb the point nearest to the nose lies: 0 at its start, 1 at its end.
+    along = _dot(to_nose, limb) / (_dot(limb, limb) or 1.0)
+    nearest = _moved(start[:2], limb, max(0.0, min(1.0, along)))
+    return end[2] > SEEN and math.dist(nearest, head.nose) < HALF_HEAD * head.height
 
 
 def openpose(pose: Pose) -> tuple[Joint, ...]:
-    """Eighteen OpenPose joints of seventeen COCO ones. The neck is the middle of the shoulders, as sure as the less
-    sure of them."""
-    left, right = pose[5], pose[6]
+    """Eighteen OpenPose joints of seventeen COCO ones.
+
+    The neck is the middle of the shoulders, as sure as the less sure of them.
+    """
+    left = pose[_LEFT_SHOULDER]
+    right = pose[_RIGHT_SHOULDER]
     neck = ((left[0] + right[0]) / 2, (left[1] + right[1]) / 2, min(left[2], right[2]))
-    return tuple(neck if joint < 0 else pose[joint] for joint in _OPENPOSE_FROM_COCO)
+    return tuple(neck if joint == _NECK else pose[joint] for joint in _OPENPOSE_FROM_COCO)
 
 
-def seen_limbs(joints: Sequence[Joint]) -> list[tuple[int, int, int]]:
-    """The limbs whose two ends are seen: their number, and the OpenPose points of the ends."""
-    return [(n, a, b) for n, (a, b) in enumerate(_LIMBS) if joints[a][2] > SEEN and joints[b][2] > SEEN]
+@dataclass(frozen=True)
+class Limb:
+    """A line of a skeleton. number: its place in the order of colours. start, end: OpenPose points."""
+
+    number: int
+    start: int
+    end: int
+
+
+def seen_limbs(joints: Sequence[Joint]) -> list[Limb]:
+    """The limbs whose two ends are seen. joints: the eighteen of `openpose`."""
+    limbs: list[Limb] = []
+    for number, (start, end) in enumerate(_LIMBS):
+        if joints[start][2] > SEEN and joints[end][2] > SEEN:
+            limbs.append(Limb(number, start, end))
+    return limbs
 
 
 def torso(pose: Pose) -> tuple[Point, ...]:
-    """Shoulders and hips, in order around it; empty where too little is seen.
+    """Left shoulder, right shoulder, right hip and left hip: the corners of the torso, in order around it.
 
-    A shoulder that is not seen mirrors the other one at the nose, or stands where a person facing the camera has it; a
-    hip that is not seen hangs below its shoulder.
+    Empty where too little is seen. A shoulder that is not seen mirrors the other one at the nose, or stands where a
+    person facing the camera has it; a hip that is not seen hangs below its shoulder.
     """
-    head, nose = head_of_pose(pose), pose[0]
-    left, right = (joint[:2] if joint[2] > SEEN else None for joint in pose[5:7])
-    if head is None or (nose[2] <= SEEN and not (left and right)):
+    head = head_of_pose(pose)
+    nose = pose[_NOSE]
+    left = _seen_point(pose[_LEFT_SHOULDER])
+    right = _seen_point(pose[_RIGHT_SHOULDER])
+    if head is None:
+        return ()
+    if nose[2] <= SEEN and (left is None or right is None):
         return ()
     if left is None:
-        left = (2 * nose[0] - right[0], right[1]) if right else (nose[0] + 0.74 * head, nose[1] + 0.70 * head)
-    right = right or (2 * nose[0] - left[0], left[1])
+        if right is None:
+            left = (nose[0] + _SHOULDERS[0] * head, nose[1] + _SHOULDERS[1] * head)
+        else:
+            left = _mirrored(right, nose)
+    if right is None:
+        right = _mirrored(left, nose)
     down = _down(left, right, nose)
-    hips = [
-        hip[:2] if hip[2] > SEEN else _moved(shoulder, down, _TRUNK * head)
-        for shoulder, hip in ((right, pose[12]), (left, pose[11]))
-    ]
-    return (left, right, *hips)
+    right_hip = _seen_point(pose[_RIGHT_HIP]) or _moved(right, down, _SHOULDERS_TO_HIPS * head)
+    left_hip = _seen_point(pose[_LEFT_HIP]) or _moved(left, down, _SHOULDERS_TO_HIPS * head)
+    return (left, right, right_hip, left_hip)
+
+
+def _seen_point(joint: Joint) -> Point | None:
+    if joint[2] > SEEN:
+        return joint[:2]
+    return None
+
+
+def _mirrored(point: Point, nose: Joint) -> Point:
+    """The point as far on the other side of an upright line through the nose."""
+    return (2 * nose[0] - point[0], point[1])
 
 
 def _down(left: Point, right: Point, nose: Joint) -> Point:
-    """Straight down, or for shoulders that stand steeper than 45 degrees away from the nose at right angles to them."""
+    """The unit vector from shoulders to hips.
+
+    Straight down, or for shoulders that stand steeper than 45 degrees at right angles to them, away from the nose.
+    """
     x, y = unit(right, left)
     if abs(x) >= abs(y) or nose[2] <= SEEN:
         return (0.0, 1.0)
     between = middle(left, right)
-    side = 1 if _dot((-y, x), (between[0] - nose[0], between[1] - nose[1])) > 0 else -1
+    nose_to_shoulders = (between[0] - nose[0], between[1] - nose[1])
+    side = 1 if _dot((-y, x), nose_to_shoulders) > 0 else -1
     return (-y * side, x * side)
 
 
 def middle(a: Sequence[float], b: Sequence[float]) -> Point:
+    """The point half way between two."""
     return ((a[0] + b[0]) / 2, (a[1] + b[1]) / 2)
 
 
 def unit(a: Point, b: Point) -> Point:
+    """The unit vector from one point to another; straight down where they are the same."""
     length = math.dist(a, b)
-    return ((b[0] - a[0]) / length, (b[1] - a[1]) / length) if length else (0.0, 1.0)
+    if not length:
+        return (0.0, 1.0)
+    return ((b[0] - a[0]) / length, (b[1] - a[1]) / length)
 
 
 def _dot(a: Point, b: Point) -> float:
     return a[0] * b[0] + a[1] * b[1]
 
 
-def _moved(point: Point, direction: Point, by: float) -> Point:
-    return (point[0] + direction[0] * by, point[1] + direction[1] * by)
+def _moved(point: Point, direction: Point, times: float) -> Point:
+    """The point, moved so many times the vector `direction`."""
+    return (point[0] + direction[0] * times, point[1] + direction[1] * times)

@@ -44,9 +44,23 @@ def keypoints(layout: Layout, by_row: bool) -> Tensor:
     return _pictures(face_keypoints, [slot.keypoints for slot in layout.slots], layout, by_row)
 
 
-def _pictures(draw: Callable[..., Tensor], given: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
-    pictures = [[one] for one in given] if by_row else [given]
-    return torch.stack([draw([one for one in shown if one], layout.width, layout.height) for shown in pictures])
+def _pictures(draw: Callable[..., Tensor], figures: Sequence[object], layout: Layout, by_row: bool) -> Tensor:
+    """Figures in one picture, or `by_row` each in its own: (pictures, height, width, 3).
+
+    draw: (figures, width, height) -> picture. figures: of each place, None where it has none.
+    """
+    pictures = [[figure] for figure in figures] if by_row else [figures]
+    drawings: list[Tensor] = []
+    for shown in pictures:
+        there = [figure for figure in shown if figure]
+        drawings.append(draw(there, layout.width, layout.height))
+    return torch.stack(drawings)
+
+
+_JOINT_RADIUS = 4
+_HALF_THICKNESS = 4
+"""Of a limb, in pixels, as of the lines between face keypoints."""
+_KEYPOINT_RADIUS = 10
 
 
 def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
@@ -58,19 +72,28 @@ def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
     people = [openpose(pose) for pose in poses]
     below = np.zeros((height, width, 3), np.uint8)
     for joints in people:
-        for n in sorted({end for _, *ends in seen_limbs(joints) for end in ends}):
-            disc(below, int(joints[n][0]), int(joints[n][1]), 4, _LIMB_COLORS[n])
+        ends: set[int] = set()  # joints without a limb are not drawn
+        for limb in seen_limbs(joints):
+            ends.update((limb.start, limb.end))
+        for number in sorted(ends):
+            x, y, _ = joints[number]
+            disc(below, int(x), int(y), _JOINT_RADIUS, _LIMB_COLORS[number])
     above = np.array(below)
     for joints in people:
-        for n, a, b in seen_limbs(joints):
-            _stick(above, joints[a], joints[b], _LIMB_COLORS[n])
+        for limb in seen_limbs(joints):
+            _stick(above, joints[limb.start], joints[limb.end], _LIMB_COLORS[limb.number])
     return torch.as_tensor(below * 0.4 + above * 0.6).round().float() / 255
 
 
-def _stick(canvas: Canvas, a: Sequence[float], b: Sequence[float], color: Color) -> None:
-    half_length = int(((a[1] - b[1]) ** 2 + (a[0] - b[0]) ** 2) ** 0.5 / 2)
-    angle = int(math.degrees(math.atan2(a[1] - b[1], a[0] - b[0])))
-    ellipse(canvas, int((a[0] + b[0]) / 2), int((a[1] + b[1]) / 2), (half_length, 4), angle, color)
+def _stick(canvas: Canvas, start: Sequence[float], end: Sequence[float], color: Color) -> None:
+    """A limb as a thin ellipse, its centre, length and angle cut down to whole numbers as the authors do."""
+    across = start[0] - end[0]
+    down = start[1] - end[1]
+    half_length = int((down**2 + across**2) ** 0.5 / 2)
+    angle = int(math.degrees(math.atan2(down, across)))
+    x = int((start[0] + end[0]) / 2)
+    y = int((start[1] + end[1]) / 2)
+    ellipse(canvas, x, y, (half_length, _HALF_THICKNESS), angle, color)
 
 
 _KEYPOINT_COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
@@ -85,11 +108,12 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
     drawn = np.zeros((height, width, 3), np.uint8)
     for points in faces:
         image = np.zeros_like(drawn)
-        for end in (0, 1, 3, 4):
-            _stick(image, points[end], points[NOSE], _KEYPOINT_COLORS[end])
+        for number, point in enumerate(points):
+            if number != NOSE:
+                _stick(image, point, points[NOSE], _KEYPOINT_COLORS[number])
         image = (image * 0.6).astype(np.uint8)
         for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
-            disc(image, int(x), int(y), 10, color)
+            disc(image, int(x), int(y), _KEYPOINT_RADIUS, color)
         drawn = np.maximum(drawn, image)
     return torch.as_tensor(drawn).float() / 255
 
@@ -107,85 +131,140 @@ class NoKeypoints(LikenessError):
         )
 
 
-_FULL = 1 << 16
-# Sine and cosine of 0 to 360 degrees, rounded as in OpenCV's table.
-_SINES, _COSINES = (
-    np.array([round(wave(math.radians(n)), 7) for n in range(361)], np.float32).astype(np.float64)
-    for wave in (math.sin, math.cos)
-)
+# OpenCV 4, modules/imgproc/src/drawing.cpp: ellipse2Poly, clipLine, LineIterator and FillConvexPoly. A point is at the
+# centre of its pixel; FillConvexPoly follows the sides of a polygon in fixed point numbers.
+_ONE = 1 << 16
+"""A pixel in fixed point numbers (XY_ONE)."""
+
+
+def _table(wave: Callable[[float], float]) -> npt.NDArray[np.float64]:
+    """(361,): a sine or cosine of 0 to 360 degrees, rounded as in OpenCV's table, which is of float32."""
+    rounded = [round(wave(math.radians(degree)), 7) for degree in range(361)]
+    return np.array(rounded, np.float32).astype(np.float64)
+
+
+_SINES = _table(math.sin)
+_COSINES = _table(math.cos)
 # Half the width of each row of a disc, from the middle row up; by radius.
 _DISCS = {4: (4, 3, 3, 2, 0), 10: (10, 9, 9, 9, 9, 8, 8, 7, 6, 4, 0)}
 
 
 def disc(canvas: Canvas, x: int, y: int, radius: int, color: Color) -> None:
-    """radius: one of 4 and 10."""
+    """A filled circle. radius: one of 4 and 10."""
     for away, half in enumerate(_DISCS[radius]):
-        for row in {y - away, y + away}:
-            _row(canvas, row, x - half, x + half, color)
+        _row(canvas, y - away, x - half, x + half, color)
+        _row(canvas, y + away, x - half, x + half, color)
 
 
 def ellipse(canvas: Canvas, x: int, y: int, axes: tuple[int, int], angle: int, color: Color) -> None:
-    """Filled. axes: half of each, in pixels; angle: of the first, in degrees."""
-    along, across = axes[0] * _COSINES, axes[1] * _SINES
-    sine, cosine = _SINES[angle % 360], _COSINES[angle % 360]
+    """A filled ellipse. axes: half of each, in pixels. angle: of the first, in degrees."""
+    along = axes[0] * _COSINES  # (361,) each, in the ellipse's own axes
+    across = axes[1] * _SINES
+    sine = _SINES[angle % 360]
+    cosine = _COSINES[angle % 360]
     columns = np.rint(x + along * cosine - across * sine).astype(int)
     rows = np.rint(y + along * sine + across * cosine).astype(int)
-    points = [point for point, _ in groupby(zip(map(int, columns), map(int, rows), strict=True))]
-    for start, end in pairwise([points[-1], *points]):
+    outline = zip(map(int, columns), map(int, rows), strict=True)
+    corners = [corner for corner, _ in groupby(outline)]  # each once, although many degrees may give the same pixel
+    for start, end in pairwise([corners[-1], *corners]):
         _line(canvas, start, end, color)
-    _fill(canvas, points, color)
+    _fill(canvas, corners, color)
 
 
 def _row(canvas: Canvas, y: int, first: int, last: int, color: Color) -> None:
+    """The pixels from `first` to `last` of a row, both of them too, as far as they are on the canvas."""
     if 0 <= y < canvas.shape[0] and last >= 0:
         canvas[y, max(first, 0) : last + 1] = color
 
 
 def _line(canvas: Canvas, start: Pixel, end: Pixel, color: Color) -> None:
+    """A line one pixel wide (Bresenham, as OpenCV's LineIterator), from its left end."""
     clipped = _clipped(start, end, canvas.shape[1] - 1, canvas.shape[0] - 1)
     if clipped is None:
         return
-    (x, y), (x1, y1) = sorted(clipped, key=lambda point: point[0])
-    dx, dy, down = x1 - x, abs(y1 - y), 1 if y1 >= y else -1
-    long, short = max(dx, dy), min(dx, dy)
-    for n in range(long + 1):
-        aside = (2 * short * n + long - 1) // (2 * long) if long else 0
-        along, across = (n, aside) if dx >= dy else (aside, n)
-        canvas[y + down * across, x + along] = color
+    left, right = sorted(clipped, key=lambda point: point[0])
+    x, y = left
+    width = right[0] - x
+    height = abs(right[1] - y)
+    down = 1 if right[1] >= y else -1
+    is_flat = width >= height
+    longer = max(width, height)
+    shorter = min(width, height)
+    for step in range(longer + 1):
+        # How far the line has moved along its shorter side, rounded to whole pixels, a half to the smaller one.
+        aside = (2 * shorter * step + longer - 1) // (2 * longer) if longer else 0
+        if is_flat:
+            canvas[y + down * aside, x + step] = color
+        else:
+            canvas[y + down * step, x + aside] = color
 
 
 def _clipped(start: Pixel, end: Pixel, right: int, bottom: int) -> tuple[Pixel, Pixel] | None:
-    """The part of a line that is on the canvas, ends rounded towards the given ones."""
-    ends = [list(start), list(end)]
-    for axis, most in ((1, bottom), (0, right)):
-        if max(ends[0][axis], ends[1][axis]) < 0 or min(ends[0][axis], ends[1][axis]) > most:
-            return None
-        for one, other in (ends, ends[::-1]):
-            if not 0 <= one[axis] <= most:
-                edge, across = 0 if one[axis] < 0 else most, 1 - axis
-                one[across] += int((edge - one[axis]) * (other[across] - one[across]) / (other[axis] - one[axis]))
-                one[axis] = edge
-    return (ends[0][0], ends[0][1]), (ends[1][0], ends[1][1])
+    """The part of a line that is on the canvas, or None (OpenCV's clipLine, which cuts rows first, then columns).
+
+    right, bottom: the last column and the last row.
+    """
+    swapped = _clipped_along((start[1], start[0]), (end[1], end[0]), bottom)
+    if swapped is None:
+        return None
+    (start_y, start_x), (end_y, end_x) = swapped
+    return _clipped_along((start_x, start_y), (end_x, end_y), right)
 
 
-def _fill(canvas: Canvas, points: list[Pixel], color: Color) -> None:
-    """The rows between the two sides that lead down from the first of the highest points."""
-    top = min(range(len(points)), key=lambda n: points[n][1])
-    turned = [*points[top:], *points[: top + 1]]
-    for y, (a, b) in enumerate(zip(_side(turned), _side(turned[::-1]), strict=False), points[top][1]):
-        _row(canvas, y, (min(a, b) + _FULL // 2) // _FULL, (max(a, b) + _FULL // 2) // _FULL, color)
+def _clipped_along(start: Pixel, end: Pixel, last: int) -> tuple[Pixel, Pixel] | None:
+    """The part of a line whose first coordinate is from 0 to `last`, or None where there is none.
+
+    The start is cut first, and the end against the start that is left: OpenCV rounds in this order.
+    """
+    if max(start[0], end[0]) < 0 or min(start[0], end[0]) > last:
+        return None
+    start = _cut(start, end, last)
+    end = _cut(end, start, last)
+    return start, end
 
 
-def _side(points: list[Pixel]) -> list[int]:
-    """Where this side is in every row from the top to the lowest point, in 65536ths of a pixel."""
-    lowest = max(y for _, y in points)
-    (x, y), found = points[0], list[int]()
-    for next_x, next_y in points[1:]:
-        if next_y > y and next_y > points[0][1] + len(found) - 1:
+def _cut(point: Pixel, other_end: Pixel, last: int) -> Pixel:
+    """An end of a line, moved along it until its first coordinate is from 0 to `last`."""
+    if 0 <= point[0] <= last:
+        return point
+    edge = 0 if point[0] < 0 else last
+    # int() leaves out what is behind the point, as OpenCV's cast does.
+    moved = int((edge - point[0]) * (other_end[1] - point[1]) / (other_end[0] - point[0]))
+    return (edge, point[1] + moved)
+
+
+def _fill(canvas: Canvas, corners: list[Pixel], color: Color) -> None:
+    """A convex polygon (OpenCV's FillConvexPoly): of each row the pixels between its two sides.
+
+    The sides lead from the first of the highest corners down to the lowest row, one with the corners and one against
+    them.
+    """
+    highest = min(range(len(corners)), key=lambda number: corners[number][1])
+    around = [*corners[highest:], *corners[: highest + 1]]
+    sides = zip(_side(around), _side(around[::-1]), strict=False)
+    for y, (one_side, other_side) in enumerate(sides, corners[highest][1]):
+        first = (min(one_side, other_side) + _ONE // 2) // _ONE  # rounded
+        last = (max(one_side, other_side) + _ONE // 2) // _ONE
+        _row(canvas, y, first, last, color)
+
+
+def _side(corners: list[Pixel]) -> list[int]:
+    """Where a side of a polygon is in every row from the first corner to the lowest one, a pixel being _ONE.
+
+    corners: all of the polygon's, from the highest around to it again.
+    """
+    lowest = max(y for _, y in corners)
+    top = corners[0][1]
+    x, y = corners[0]
+    columns: list[int] = []
+    for next_x, next_y in corners[1:]:
+        last_row = top + len(columns) - 1  # down to which the side is known
+        if next_y > y and next_y > last_row:
             rows = next_y - y
-            step = math.trunc((((next_x - x) * _FULL) * 2 + rows) / (2 * rows))
-            found += [x * _FULL + step * n for n in range(rows)]
+            # What is added in every row, rounded to the nearest (the formula of FillConvexPoly).
+            step = math.trunc(((next_x - x) * _ONE * 2 + rows) / (2 * rows))
+            columns += [x * _ONE + step * row for row in range(rows)]
         if next_y == lowest:
-            return found
+            return columns
         x, y = next_x, next_y
-    return found
+    return columns

@@ -92,8 +92,9 @@ def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
         sheet.picture.paste(color, (0, 0), Image.fromarray(alpha))
     if slot.pose is not None:
         joints = openpose(slot.pose)
-        for _, a, b in seen_limbs(joints):
-            sheet.pen.line((*joints[a][:2], *joints[b][:2]), fill=color, width=sheet.line)
+        for limb in seen_limbs(joints):
+            ends = (*joints[limb.start][:2], *joints[limb.end][:2])
+            sheet.pen.line(ends, fill=color, width=sheet.line)
     if slot.box is not None:
         sheet.frame(slot.box, color)
     for point in slot.keypoints or ():

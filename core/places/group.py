@@ -229,7 +229,7 @@ def _stand(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
         rows.append([(width / 2 + x * spacing.beside * head, y) for x in places])
     slots: list[Slot] = []
     for row, noses in enumerate(rows):
-        front = [(nose, head) for row_in_front in rows[row + 1 :] for nose in row_in_front]
+        front = [bodies.Head(nose, head) for row_in_front in rows[row + 1 :] for nose in row_in_front]
         for place, nose in enumerate(noses):
             sides = _sides(formation, row, place, spacing.beside)
             pose = bodies.on_canvas(bodies.body(nose, head, sides.left, right=sides.right), head, width, height)

@@ -95,11 +95,11 @@ def _of_pose(joints: Sequence[Joint]) -> _PosePlace | None:
     nose = bodies.nose_of_pose(pose, joints[poses.NECK], head or 0.0)
     if nose is None:
         return None
-    center, note = nose
+    center = nose.point
     if head is None:
-        return _PosePlace(Slot(center, pose=pose), note)
+        return _PosePlace(Slot(center, pose=pose), nose.note)
     slot = Slot(center, bodies.face_box(center, head), bodies.face_of_pose(pose, center, head), pose)
-    return _PosePlace(slot, note)
+    return _PosePlace(slot, nose.note)
 
 
 def _found_twice(skeletons: Sequence[Pose]) -> set[int]:

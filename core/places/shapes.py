@@ -39,7 +39,7 @@ def body_region(pose: Pose, reach: float, width: int, height: int, feather: floa
     """
     joints = openpose(pose)
     corners = torso(pose)
-    segments = [(joints[start][:2], joints[end][:2]) for _, start, end in seen_limbs(joints)]
+    segments = [(joints[limb.start][:2], joints[limb.end][:2]) for limb in seen_limbs(joints)]
     segments += zip(corners, (*corners[1:], *corners[:1]), strict=True)
     distance = torch.full((height, width), float("inf"))
     # What lies further from a segment than the soft edge ends is 0 anyway: only the rest is computed.

@@ -218,8 +218,8 @@ DEFECTS = [
     Defect(
         "core/body_surface/mannequin.py::_Figure._limb",
         breaks="Limbs of a mannequin that is seen from behind have the charts of the front.",
-        find="not self.front",
-        put="self.front",
+        find="$limb.front if self.front else $limb.behind",
+        put="$limb.behind if self.front else $limb.front",
         caught_by=(
             "tests/unit/test_body_surface.py::test_a_mannequin_has_the_colours_of_published_poses[pose of Parts2Whole]"
         ),

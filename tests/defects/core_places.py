@@ -14,8 +14,8 @@ DEFECTS = [
     Defect(
         "core/places/bodies.py::body",
         breaks="A person who faces the camera has the left arm on the viewer's left.",
-        find="(1, -1)",
-        put="(-1, 1)",
+        find="((_LEFT, $left), (_RIGHT, $right))",
+        put="((_RIGHT, $left), (_LEFT, $right))",
         caught_by=(
             "tests/unit/test_layouts.py"
             "::test_turned_head_keeps_the_face_hides_the_far_ear_and_moves_the_neck_behind[1-ears0]"
@@ -60,7 +60,7 @@ DEFECTS = [
     Defect(
         "core/places/bodies.py::behind",
         breaks="Hips of people behind a row are drawn over those in front.",
-        find="$n > 6",
+        find="$n > _RIGHT_SHOULDER",
         put="$n > 99",
         caught_by="tests/unit/test_layouts_group.py::test_every_layout_is_as_it_always_was[group photo]",
         promise="group layouts",
@@ -68,7 +68,7 @@ DEFECTS = [
     Defect(
         "core/places/bodies.py::_passes",
         breaks="An arm runs over a face in front.",
-        find="0.38 * $head",
+        find="HALF_HEAD * $head",
         put="0",
         caught_by="tests/unit/test_layouts_group.py::test_every_layout_is_as_it_always_was[arms around shoulders]",
         promise="group layouts",
