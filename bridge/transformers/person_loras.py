@@ -22,7 +22,7 @@ from ...core.attention import region_weights
 from ...core.errors import BadSetup
 from ...core.low_rank import LoraKind
 from ...core.person_texts import on_tokens
-from ..canvas import Canvas, check_canvases
+from ..canvas import check_canvases
 from ..carried import Carried, ConditioningLost
 from ..cross_attention.lora_layers import shape_of
 from ..cross_attention.lora_readers import Forward, Reader, Readers, begin_forward, end_forward
@@ -59,7 +59,6 @@ class PersonLoras(Carried):
     names: tuple[str, ...]
     layers: Mapping[str, Sequence[LayerPart]]
     regions: Tensor | None
-    canvas: Canvas | None
 
     @property
     def active(self) -> bool:

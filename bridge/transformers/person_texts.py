@@ -88,7 +88,6 @@ class PersonTexts(Carried):
     key = "likeness_person_texts"
     regions: Tensor
     texts: tuple[Tensor, ...]
-    canvas: Canvas | None
     names: tuple[str, ...] = ()
 
     @property
@@ -103,12 +102,12 @@ def appended_texts(
     texts: Sequence[Tensor], regions: Tensor, canvas: Canvas | None, names: Sequence[str]
 ) -> PersonTexts:
     """Words about each person, (1, T, width) per person, read in the person's region (people, H, W)."""
-    return PersonTexts(object(), WHOLE_SCHEDULE, regions, tuple(texts), canvas, tuple(names))
+    return PersonTexts(object(), WHOLE_SCHEDULE, regions, tuple(texts), tuple(names), canvas=canvas)
 
 
 def without_people(texts: PersonTexts) -> PersonTexts:
     """For the other side of the conditioning: it adds nothing there, but the host may compute both in one batch."""
-    return PersonTexts(texts.source, WHOLE_SCHEDULE, texts.regions[:0], (), texts.canvas)
+    return PersonTexts(texts.source, WHOLE_SCHEDULE, texts.regions[:0], (), canvas=texts.canvas)
 
 
 def words_of(clip: CLIP, words: str, width: int, family: TransformerFamily) -> Tensor:
