@@ -26,11 +26,11 @@ _METHODS = {
 _CLOSER: dict[str, tuple[type, Callable[[str, Any], None]]] = {
     io.Image.io_type: (Tensor, inputs.picture),
     io.Mask.io_type: (Tensor, inputs.masks),
-    "LIKENESS_FACES": (Faces, socket_values.faces),
+    "LIKENESS_FACES": (Faces, socket_values.check_faces),
     "FACE_LANDMARKS": (dict, inputs.face_landmarks),
-    "LIKENESS_LAYOUT": (Layout, socket_values.layout),
-    "LIKENESS_CAST": (Cast, socket_values.cast),
-    "LIKENESS_PERSON": (Identity, socket_values.identity),
+    "LIKENESS_LAYOUT": (Layout, socket_values.check_layout),
+    "LIKENESS_CAST": (Cast, socket_values.check_cast),
+    "LIKENESS_PERSON": (Identity, socket_values.check_identity),
     io.Latent.io_type: (dict, inputs.latent),
     io.Conditioning.io_type: (list, inputs.conditioning),
 }

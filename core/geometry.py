@@ -188,10 +188,10 @@ def upright(keypoints: Keypoints) -> int:
 def patch_rect(center: Point, size: int = PATCH) -> Rect:
     """The square of an ID patch around a face centre, before it is cut at the border.
 
-    center: px, in float32, halves to even, as torch.round in ID-Patch's modules/inferencer.py. There it is cast to
-    bfloat16 first, as the weights are, which moves a patch by up to 1 px where it is below 512, 2 below 1024, 4 below
-    2048. The far corner is the near one plus `size`: rounding both, as there, gives other sizes for a few values in
-    float32 and for 2 to 7 % in bfloat16, and then fails.
+    center: px. The near corner is rounded in float32, halves to even, and the far one is it plus `size`.
+    ID-Patch's modules/inferencer.py casts the centre to bfloat16 first and rounds both corners with torch.round.
+    Ours differs by up to 1 px below 512, 2 below 1024, 4 below 2048; theirs fails where the size becomes another one (2
+    to 7 % of centres).
     """
     corner = np.rint(np.asarray(center, dtype=np.float32) - np.float32(size // 2))
     x, y = int(corner[0]), int(corner[1])

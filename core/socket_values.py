@@ -23,16 +23,16 @@ Canvas = tuple[int, int]
 """Width and height in pixels."""
 
 
-def layout(title: str, value: Layout) -> None:
+def check_layout(title: str, value: Layout) -> None:
     """Raise BadSize for a canvas that is none, BadLayout for a place that is on no canvas."""
     check_size(title, *_size(value))
     for index, slot in enumerate(value.slots, 1):
         _check_slot(f"{title} cannot be used: place {index}", slot, (value.width, value.height))
 
 
-def cast(title: str, value: Cast) -> None:
+def check_cast(title: str, value: Cast) -> None:
     """Raise BadInput for a weight that is no number from 0 and for a row that shows nobody, BadSize and BadLayout as
-    `layout` does."""
+    `check_layout` does, and ValueError for numbers of another length and a person without a photo."""
     is_placed = is_a(value, PlacedCast)
     canvas = _size(value) if is_placed else (0, 0)
     if len(value.numbers) != len(value.people):
@@ -48,7 +48,7 @@ def cast(title: str, value: Cast) -> None:
 
 def _check_person(title: str, person: Person, canvas: Canvas) -> None:
     name = person.identity.name
-    identity(f"The identity of {name}", person.identity)
+    check_identity(f"The identity of {name}", person.identity)
     if not len(person.identity.crops):
         raise ValueError(f"no photo of {name}")
     operator.index(person.place)  # raises TypeError for what is no whole number
@@ -57,8 +57,11 @@ def _check_person(title: str, person: Person, canvas: Canvas) -> None:
         _check_slot(f"{title} cannot be used: the place of {name}", person.slot, canvas)
 
 
-def identity(title: str, value: Identity) -> None:
-    """Raise BadEmbedding for embeddings that cannot be used, and ValueError for what has no pictures of a person."""
+def check_identity(title: str, value: Identity) -> None:
+    """Raise BadEmbedding for embeddings that cannot be used, and ValueError for what has no pictures of a person.
+
+    title: not used; all checks take one, for `inputs.check_foreign`.
+    """
     embeddings = list(value.embeddings.values())
     if value.crops.ndim != 4 or any(rows.ndim != 2 or not rows.is_floating_point() for rows in embeddings):
         shapes = [(tuple(rows.shape), rows.dtype) for rows in embeddings]
@@ -71,7 +74,7 @@ def identity(title: str, value: Identity) -> None:
     identities.check(value)
 
 
-def faces(title: str, value: Faces) -> None:
+def check_faces(title: str, value: Faces) -> None:
     """Raise BadLayout for a face that is in no picture, BadSize for a picture that is none."""
     size = _size(value)
     if min(size) < 1:

@@ -160,14 +160,14 @@ class Network(nn.Module):
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         # An input that a node leaves out has the name "".
         values: dict[str, Any] = {**self._plan.constants, self._plan.input: pixels, "": None}
-        total_bytes = pixels.nbytes
+        made_bytes = pixels.nbytes  # of all values that were ever made in this run, those that have gone too
         for number, step in enumerate(self._plan.steps):
             inputs = [self._value(name, values, pixels.device) for name in step.reads]
             value = self._output(step, inputs)
             values[step.makes] = value
-            total_bytes += value.nbytes
-            if total_bytes > ROOM:
-                room = f"{total_bytes / 1e9:.1f} GB where {ROOM / 1e9:.1f} GB are room for any"
+            made_bytes += value.nbytes
+            if made_bytes > ROOM:
+                room = f"{made_bytes / 1e9:.1f} GB where {ROOM / 1e9:.1f} GB are room for any"
                 raise _unsupported(self._plan.path, f"whose values take {room}")
             for name in step.reads:
                 if self._last_use[name] == number:

@@ -76,30 +76,46 @@ def fitted(picture: Picture, width: int, height: int) -> tuple[Tensor, float]:
 
     Rounded as insightface and OpenCV do, so that detectors see what they see there.
     """
-    tall = picture.shape[0] / picture.shape[1]
-    inner = (height, int(height / tall)) if tall > height / width else (int(width * tall), width)
-    square = torch.zeros(height, width, 3, dtype=torch.uint8)
-    square[: inner[0], : inner[1]] = _resized(torch.as_tensor(picture), *inner)
-    return square, inner[0] / picture.shape[0]
+    height_per_width = picture.shape[0] / picture.shape[1]
+    if height_per_width > height / width:
+        inner_height = height
+        inner_width = int(height / height_per_width)
+    else:
+        inner_height = int(width * height_per_width)
+        inner_width = width
+    canvas = torch.zeros(height, width, 3, dtype=torch.uint8)
+    canvas[:inner_height, :inner_width] = _resized(torch.as_tensor(picture), inner_height, inner_width)
+    return canvas, inner_height / picture.shape[0]
 
 
 def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
-    """OpenCV's bilinear resize of 8-bit pictures to the bit: weights are whole 2048ths."""
+    """OpenCV's bilinear resize of 8-bit pictures to the bit, (H, W, 3) -> (height, width, 3).
+
+    Its arithmetic is in whole numbers (imgproc/src/resize.cpp, VResizeLinear for 8 bits). Weights are 2048ths, 11 bits.
+    Along a row the sums of two pixels have 11 bits behind the point, of which 4 are cut. The weights of the rows add 11
+    to the 7 that remain; 16 are cut of each product, and the last 2 are rounded.
+    """
     left, right, across = _neighbours(pixels.shape[1], width)
     above, below, down = _neighbours(pixels.shape[0], height)
 
-    def row(numbers: Tensor) -> Tensor:
-        rows = pixels.index_select(0, numbers)
-        mixed = rows.index_select(1, left) * (2048 - across[:, None]) + rows.index_select(1, right) * across[:, None]
-        return mixed >> 4
+    def mixed_along_rows(numbers: Tensor) -> Tensor:
+        rows = pixels.index_select(0, numbers)  # (height, W, 3)
+        left_share = rows.index_select(1, left) * (2048 - across[:, None])
+        right_share = rows.index_select(1, right) * across[:, None]
+        return (left_share + right_share) >> 4  # (height, width, 3), 7 bits behind the point
 
-    upper, lower = row(above) * (2048 - down[:, None, None]), row(below) * down[:, None, None]
-    return ((upper >> 16) + (lower >> 16) + 2 >> 2).to(torch.uint8)
+    upper = mixed_along_rows(above) * (2048 - down[:, None, None])  # 18 bits behind the point
+    lower = mixed_along_rows(below) * down[:, None, None]
+    quarters = (upper >> 16) + (lower >> 16)  # 2 bits behind the point
+    return ((quarters + 2) >> 2).to(torch.uint8)
 
 
 def _neighbours(old: int, new: int) -> tuple[Tensor, Tensor, Tensor]:
     """For each of `new` pixels the two of `old` that it lies between, and the weight of the second in 2048ths."""
-    place = ((torch.arange(new).double() + 0.5) * (old / new) - 0.5).float()
-    first = place.floor()
-    weight = ((place - first) * 2048).round().int()
-    return first.long().clamp(0, old - 1), (first.long() + 1).clamp(0, old - 1), weight
+    # The centre of each new pixel, counted in old ones from the centre of the first.
+    center = ((torch.arange(new).double() + 0.5) * (old / new) - 0.5).float()
+    floor = center.floor()
+    weight = ((center - floor) * 2048).round().int()
+    first = floor.long().clamp(0, old - 1)
+    second = (floor.long() + 1).clamp(0, old - 1)
+    return first, second, weight

@@ -1,6 +1,7 @@
 """SCRFD (Guo et al. 2021) and RetinaFace: what their networks read, and faces from what they give."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,54 +9,81 @@ from torch import Tensor
 from .finding import Detection
 from .pictures import Picture, fitted
 
-# Scores, boxes and keypoints of every level, by how many outputs there are: (strides, anchors per pixel).
-_LEVELS = {9: ((8, 16, 32), 2), 15: ((8, 16, 32, 64, 128), 1)}
-# Numbers per anchor: a score; left, top, right and bottom edge from the anchor; five points from it.
+
+@dataclass(frozen=True)
+class _Levels:
+    """The levels of a network. strides: px between the anchors of each. anchors: how many lie at each point."""
+
+    strides: tuple[int, ...]
+    anchors: int
+
+
+_LEVELS = {9: _Levels((8, 16, 32), 2), 15: _Levels((8, 16, 32, 64, 128), 1)}
+"""By how many outputs a network has: scores, edges and keypoints of every level."""
 _KINDS = (1, 4, 10)
+"""Numbers per anchor: a score; left, top, right and bottom edge from the anchor; five points from it."""
 SIZE = (640, 640)
 """What detectors are shown first."""
 
-# As insightface has them.
-_SURE, _OVERLAP = 0.5, 0.4
+_SURE = 0.5
+"""The least score of a face, as insightface has it."""
+_OVERLAP = 0.4
+"""The most that two faces share of their union, as insightface has it."""
 
 
 class Scrfd:
     """A detector with keypoints. size: (width, height) where the file fixes it."""
 
     def __init__(self, network: Callable[[Tensor], Sequence[Tensor]], size: tuple[int, int] | None = None) -> None:
-        self.network, self._size = network, size
+        self.network = network
+        self._size = size
 
     def __call__(self, picture: Picture, size: int) -> list[Detection]:
         """Faces in pixels of the picture, surest first."""
         width, height = self._size or (size, size)
         pixels, scale = fitted(picture, width, height)
-        outputs = self.network((pixels.flip(-1).permute(2, 0, 1)[None].float() - 127.5) / 128)
-        found = _candidates([output.cpu() for output in outputs], width, height)
-        found[:, 1:] /= scale
-        return [_detection(*map(float, row)) for row in found[_best(found[:, 0], found[:, 1:5])]]
+        # (height, width, 3) BGR -> (1, 3, height, width) RGB, -1..1 as insightface scales it
+        network_input = (pixels.flip(-1).permute(2, 0, 1)[None].float() - 127.5) / 128
+        outputs = self.network(network_input)
+        candidates = _candidates([output.cpu() for output in outputs], width, height)
+        candidates[:, 1:] /= scale
+        best = candidates[_best(candidates[:, 0], candidates[:, 1:5])]
+        return [_detection(*map(float, row)) for row in best]
 
 
 def output_sizes(outputs: int, width: int, height: int) -> list[int]:
-    """How many numbers each of the outputs holds for a picture of this size."""
-    strides, anchors = _LEVELS[outputs]
-    return [(width // stride) * (height // stride) * anchors * kind for kind in _KINDS for stride in strides]
+    """How many numbers each of the outputs holds for a picture of this size: all scores, all edges, all points."""
+    levels = _LEVELS[outputs]
+    sizes: list[int] = []
+    for kind in _KINDS:
+        for stride in levels.strides:
+            sizes.append((width // stride) * (height // stride) * levels.anchors * kind)
+    return sizes
 
 
 def _candidates(outputs: Sequence[Tensor], width: int, height: int) -> Tensor:
-    """(n, 15): score, box and points of everything that may be a face, in pixels of the network's input."""
-    strides, anchors = _LEVELS[len(outputs)]
-    found: list[Tensor] = []
-    for level, stride in enumerate(strides):
-        score, edges, points = (
-            output.reshape(-1, kind) for output, kind in zip(outputs[level :: len(strides)], _KINDS, strict=True)
-        )
-        rows, columns = torch.arange(height // stride), torch.arange(width // stride)
-        anchor = torch.cartesian_prod(rows, columns).flip(-1).repeat_interleave(anchors, 0) * float(stride)
-        sure = score[:, 0] >= _SURE
-        score, edges, points, anchor = score[sure], edges[sure] * stride, points[sure] * stride, anchor[sure]
-        box = torch.cat([anchor - edges[:, :2], anchor + edges[:, 2:]], 1)
-        found.append(torch.cat([score, box, anchor.repeat(1, 5) + points], 1))
-    return torch.cat(found)
+    """(n, 15): score, box and points of everything that may be a face, in pixels of the network's input.
+
+    outputs: the scores of every level, then the edges, then the points; the lengths of these are in strides.
+    """
+    levels = _LEVELS[len(outputs)]
+    count = len(levels.strides)
+    candidates: list[Tensor] = []
+    for level, stride in enumerate(levels.strides):
+        scores, edges, points = (
+            output.reshape(-1, kind) for output, kind in zip(outputs[level::count], _KINDS, strict=True)
+        )  # (anchors, 1), (anchors, 4), (anchors, 10)
+        rows = torch.arange(height // stride)
+        columns = torch.arange(width // stride)
+        grid = torch.cartesian_prod(rows, columns).flip(-1)  # (points, 2): x and y, row by row
+        anchors = grid.repeat_interleave(levels.anchors, 0) * float(stride)  # (anchors, 2), px
+        sure = scores[:, 0] >= _SURE  # (anchors,) -> (sure, ...) below
+        anchors = anchors[sure]
+        edges = edges[sure] * stride
+        points = points[sure] * stride
+        boxes = torch.cat([anchors - edges[:, :2], anchors + edges[:, 2:]], 1)  # (sure, 4)
+        candidates.append(torch.cat([scores[sure], boxes, anchors.repeat(1, 5) + points], 1))  # (sure, 15)
+    return torch.cat(candidates)
 
 
 def _best(scores: Tensor, boxes: Tensor) -> list[int]:

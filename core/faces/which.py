@@ -15,21 +15,21 @@ OFFERED = (ONLY, LARGEST, "a number from 1", "a number for each photo: 3,1")
 class WhichFace:
     """The words of a text, of which each is ONLY, LARGEST or a number from 1 as a text.
 
-    words: never empty. One word is for all photos; of several, each is for the photo of its place.
+    words: never empty. One word is for all photos; of several, the first is for the first photo, and so on.
     """
 
     words: tuple[str, ...]
 
-    def of(self, place: int) -> str:
-        """The word for the photo at this place, from 1; ONLY behind the last of several words."""
+    def of(self, photo: int) -> str:
+        """The word for the photo of this number, from 1; ONLY for photos behind the last of several words."""
         if len(self.words) == 1:
             return self.words[0]
-        if place > len(self.words):
+        if photo > len(self.words):
             return ONLY
-        return self.words[place - 1]
+        return self.words[photo - 1]
 
     def check_photos(self, photos: int) -> None:
-        """Raise BadPhoto where more photos are spoken of than there are."""
+        """Raise BadPhoto where there are more words than photos, unless it is one for all."""
         if 1 < len(self.words) > photos:
             text = ",".join(self.words)
             raise BadPhoto(
@@ -43,17 +43,19 @@ def _is(photos: int) -> str:
 
 
 def which_face(text: str) -> WhichFace:
-    """Read what stands in which_face. An empty place, or a 0, is ONLY. Numbers and commas may be full-width.
+    """Read what stands in which_face: an item, or several with commas between them.
+
+    An empty item, or a 0, is ONLY. Numbers and commas may be full-width.
 
     Raises BadChoice for another word.
     """
     words: list[str] = []
-    for part in re.split(f"[{COMMAS}]", text):
-        word = plain(unicodedata.normalize("NFKC", part)).lower()
+    for item in re.split(f"[{COMMAS}]", text):
+        word = plain(unicodedata.normalize("NFKC", item)).lower()
         if word.isdecimal():
             number = int(word)
             word = str(number) if number else ONLY
         if word and not word.isdecimal() and word not in (ONLY, LARGEST):
-            raise BadChoice("which_face (Which face)", plain(part, 60), OFFERED)
+            raise BadChoice("which_face (Which face)", plain(item, 60), OFFERED)
         words.append(word or ONLY)
     return WhichFace(tuple(words))

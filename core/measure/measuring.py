@@ -33,8 +33,10 @@ def measure(
     Raises BadSize where a picture has another shape than the cast's canvas, BadEmbedding.
     """
     placed: PlacedCast | None = None
+    # Who was listed after places were given has none and comes last: the first has a place where anybody has one.
     if is_a(cast, PlacedCast) and cast.people[0].slot:
         placed = cast
+    judge = recognisers[0]  # which decides who is who, for all of them
     identities = [person.identity for person in cast.people]
     measured: dict[str, list[MeasuredPicture]] = {recogniser: [] for recogniser in recognisers}
     for picture in pictures:
@@ -42,9 +44,9 @@ def measure(
         tables: dict[str, Tensor] = {}  # recogniser -> (people, faces)
         for recogniser in recognisers:
             tables[recogniser] = similarities(identities, embeddings, recogniser, NODE)
-        faces = faces_of_people(picture, placed, tables[recognisers[0]], stranger_below)
+        face_of_person = faces_of_people(picture, placed, tables[judge], stranger_below)
         for recogniser in recognisers:
-            measured_picture = _measured_picture(picture, identities, faces, recogniser, tables[recogniser])
+            measured_picture = _measured_picture(picture, identities, face_of_person, recogniser, tables[recogniser])
             measured[recogniser].append(measured_picture)
     return Report(
         people=cast.people,
@@ -57,11 +59,19 @@ def measure(
 
 
 def _measured_picture(
-    picture: Faces, identities: Sequence[Identity], faces: Sequence[int | None], recogniser: str, table: Tensor
+    picture: Faces,
+    identities: Sequence[Identity],
+    face_of_person: Sequence[int | None],
+    recogniser: str,
+    table: Tensor,
 ) -> MeasuredPicture:
-    """One picture by one recogniser. faces: per person the index of the face. table: (people, faces) similarities."""
+    """One picture by one recogniser.
+
+    face_of_person: per person the index of their face in the picture, None for a missing one. table: (people, faces)
+    similarities.
+    """
     sightings: list[Sighting] = []
-    for person, face in enumerate(faces):
+    for person, face in enumerate(face_of_person):
         if face is None:
             sightings.append(Sighting(person))
             continue

@@ -76,7 +76,7 @@ class Storage:
 
 
 @dataclass(frozen=True)
-class Slot:
+class TensorView:
     """Where a tensor lies in its storage, counted in numbers."""
 
     storage: Storage
@@ -138,13 +138,13 @@ def _weights(file: BinaryIO) -> dict[str, Tensor]:
             raise Refused(f"a TorchScript archive with {len(indices)} lists of weights instead of 1")
         folder = indices[0].removesuffix("data.pkl")
         index = _read(archive, members[indices[0]], _LONGEST_INDEX)
-        slots = _named_slots(_run(index))
-        storages = {slot.storage for slot in slots.values()}
+        views = _named_views(_run(index))
+        storages = {view.storage for view in views.values()}
         # Members may lie over each other, so that a small file holds more than its length.
         if sum(storage.length * storage.dtype.itemsize for storage in storages) > length:
             raise Refused("a TorchScript archive that says it holds more numbers than it has bytes")
         buffers = {storage: _buffer(archive, members, folder, storage) for storage in storages}
-        return {name: _tensor(slot, buffers[slot.storage]) for name, slot in slots.items()}
+        return {name: _tensor(view, buffers[view.storage]) for name, view in views.items()}
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, longest: int) -> bytes:
@@ -166,24 +166,24 @@ def _buffer(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], fo
     return torch.frombuffer(bytearray(_read(archive, member, wanted)), dtype=storage.dtype)
 
 
-def _tensor(slot: Slot, buffer: Tensor) -> Tensor:
-    sizes = (slot.offset, *slot.shape, *slot.stride)
-    if len(slot.shape) != len(slot.stride) or min(sizes) < 0:
-        raise Refused(f"a TorchScript archive with a tensor of shape {slot.shape} and strides {slot.stride}")
-    count = math.prod(slot.shape)
-    steps = zip(slot.shape, slot.stride, strict=True)
-    last = slot.offset + sum((size - 1) * stride for size, stride in steps)
+def _tensor(view: TensorView, buffer: Tensor) -> Tensor:
+    sizes = (view.offset, *view.shape, *view.stride)
+    if len(view.shape) != len(view.stride) or min(sizes) < 0:
+        raise Refused(f"a TorchScript archive with a tensor of shape {view.shape} and strides {view.stride}")
+    count = math.prod(view.shape)
+    steps = zip(view.shape, view.stride, strict=True)
+    last = view.offset + sum((size - 1) * stride for size, stride in steps)
     # Strides of 0 let one number stand for any number of them.
     if count and (last >= len(buffer) or count > len(buffer)):
-        raise Refused(f"a TorchScript archive with a tensor of shape {slot.shape} in {len(buffer)} numbers")
+        raise Refused(f"a TorchScript archive with a tensor of shape {view.shape} in {len(buffer)} numbers")
     if not count:
-        return torch.empty(slot.shape, dtype=buffer.dtype)
-    return buffer.as_strided(slot.shape, slot.stride, slot.offset)
+        return torch.empty(view.shape, dtype=buffer.dtype)
+    return buffer.as_strided(view.shape, view.stride, view.offset)
 
 
-def _named_slots(root: Any) -> dict[str, Slot]:
+def _named_views(root: Any) -> dict[str, TensorView]:
     """The tensors below a module by their names. One that stands in several places has several names."""
-    slots: dict[str, Slot] = {}
+    views: dict[str, TensorView] = {}
     waiting: list[tuple[str, int, Any]] = [("", 0, root)]
     entries = 0
     while waiting:
@@ -194,15 +194,15 @@ def _named_slots(root: Any) -> dict[str, Slot]:
             entries += 1
             if entries > _MOST_ENTRIES:
                 raise Refused(f"a TorchScript archive with more than {_MOST_ENTRIES} modules and numbers")
-            if not isinstance(value, (Slot, Module)):
+            if not isinstance(value, (TensorView, Module)):
                 continue
             if not isinstance(name, str) or len(prefix) + len(name) > _LONGEST_NAME:
                 raise Refused("a TorchScript archive with modules of unusual names")
-            if isinstance(value, Slot):
-                slots[plain(f"{prefix}{name}")] = value
+            if isinstance(value, TensorView):
+                views[plain(f"{prefix}{name}")] = value
             else:
                 waiting.append((f"{prefix}{name}.", depth + 1, value))
-    return slots
+    return views
 
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
@@ -253,6 +253,7 @@ class _Machine:
             self._combine(opcode)
 
     def _combine(self, opcode: str) -> None:
+        """Opcodes that make a container or an object of what lies on the stack. Raises Refused for any other."""
         if opcode == "EMPTY_LIST":
             self.stack.append([])
         elif opcode == "EMPTY_DICT":
@@ -273,12 +274,13 @@ class _Machine:
             arguments, function = self.stack.pop(), self.stack.pop()
             self.stack.append(_result(function, arguments))
         elif opcode == "NEWOBJ":
-            self.stack.pop()
+            self.stack.pop()  # the arguments of the object, which modules do not have
             name = self.stack.pop()
             if not isinstance(name, Name) or not name.module.startswith("__torch__"):
                 raise Refused("a TorchScript archive whose list of weights makes an object of no class of its own")
             self.stack.append(Module())
         elif opcode == "BUILD":
+            # The attributes of the object below; what is no dictionary is the state of another kind of class.
             state = self.stack.pop()
             self._top(Module).attributes = state if isinstance(state, dict) else {}
         else:
@@ -337,7 +339,7 @@ def _result(function: Any, arguments: Any) -> Any:
         numbers = (offset, *shape, *stride)
         if not isinstance(storage, Storage) or not all(isinstance(number, int) for number in numbers):
             raise Refused("a TorchScript archive with a tensor of an unknown kind")
-        return Slot(storage, offset, tuple(shape), tuple(stride))
+        return TensorView(storage, offset, tuple(shape), tuple(stride))
     if isinstance(function, Name) and function.module == "torch.jit._pickle" and arguments:
         return arguments[0]
     if function == Name("collections", "OrderedDict"):

@@ -22,9 +22,10 @@ def token_mask(mask: Tensor, tokens: int) -> Tensor:
     Nearest to the size after as many halvings as fit, widened by one token on every side.
     """
     height, width = mask.shape
+    # Pixels a side of a token, a power of two: the layers halve what is left, rounded up.
     scale = 1 << math.ceil(math.log2(height * width / tokens) / 2)
     grid = (math.ceil(height / scale), math.ceil(width / scale))
-    small = functional.interpolate(mask[None, None].float(), size=grid)
+    small = functional.interpolate(mask[None, None].float(), size=grid)  # (1, 1, *grid)
     return functional.conv2d(small, torch.ones(1, 1, 3, 3), padding=1).clamp(0, 1).flatten()
 
 
@@ -34,19 +35,25 @@ def window(mask: Tensor, cell: int) -> Rect:
     Of whole cells, so many latent pixels a side as a token of the coarsest layers covers: the smallest in which all
     that token_mask keeps lies, in these layers and in every finer one; that of the mask where it keeps nothing.
     """
-    height, width = (side // 8 for side in mask.shape)
-    found: list[Rect] = []
-    for finer in (1 << n for n in range(cell.bit_length())):
-        grid = math.ceil(height * finer / cell), math.ceil(width * finer / cell)
+    height, width = (side // 8 for side in mask.shape)  # pixels -> latent pixels
+    pieces: list[Rect] = []  # in cells
+    for halvings in range(cell.bit_length()):
+        tokens_per_cell = 1 << halvings  # a side of a cell has so many tokens of this layer
+        grid = (math.ceil(height * tokens_per_cell / cell), math.ceil(width * tokens_per_cell / cell))
         tokens = token_mask(mask, math.prod(grid)).view(grid)
         if tokens.any():  # a mask may lie between the tokens of coarse layers
-            left, top, right, below = bounds(tokens > 0)
-            found.append((left // finer, top // finer, math.ceil(right / finer), math.ceil(below / finer)))
-    if not found:
-        left, top, right, below = (side / (8 * cell) for side in bounds(mask > 0))
-        found.append((int(left), int(top), math.ceil(right), math.ceil(below)))
-    lefts, tops, rights, belows = zip(*found, strict=True)
+            pieces.append(_in_cells(bounds(tokens > 0), tokens_per_cell))
+    if not pieces:
+        pieces.append(_in_cells(bounds(mask > 0), 8 * cell))
+    lefts, tops, rights, belows = zip(*pieces, strict=True)
+    # Cells -> latent pixels; the last cells may reach beyond the latent.
     return min(lefts) * cell, min(tops) * cell, min(max(rights) * cell, width), min(max(belows) * cell, height)
+
+
+def _in_cells(rect: Rect, units: int) -> Rect:
+    """The whole cells that a rectangle touches. units: in how many of its units a cell is long."""
+    left, top, right, below = rect
+    return (left // units, top // units, math.ceil(right / units), math.ceil(below / units))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +92,7 @@ Bank = Mapping[Block, Sequence[PartTokens]]
 
 @dataclass(frozen=True, eq=False)
 class PartWeights:
-    """How much a layer listens to each part. weights: one per part, 1 as published, 0 not at all.
+    """How much attention a layer pays to each part. weights: one per part, 1 as published, 0 not at all.
 
     targets: (parts, H, W), 0..1, which regions of the picture may look at each part, or None: all may.
     """
@@ -108,18 +115,24 @@ def key_bias(
     dtype: in which the attention reads it.
     A weight w scales a part's share of the softmax, dropped tokens included, by adding log(w).
     """
-    kept, dropped = torch.tensor([part[0] for part in parts]), torch.tensor([float(part[1]) for part in parts])
-    weights = torch.tensor(share.weights)
+    kept = torch.tensor([kept_tokens for kept_tokens, _ in parts])  # (parts,)
+    dropped = torch.tensor([float(dropped_tokens) for _, dropped_tokens in parts])  # (parts,)
+    weights = torch.tensor(share.weights)  # (parts,)
     if share.targets is None:
         if not dropped.any() and bool((weights == 1).all()):
             return None
-        weights = weights[:, None]  # parts queries
+        weights = weights[:, None]  # (parts, 1): the same for every query
     else:
+        # (parts, H, W) -> (parts, 1, H, W) -> (parts, 1, *grid) -> (parts, queries)
         regions = functional.interpolate(share.targets[:, None].float(), size=grid, mode="area").flatten(1)
         weights = weights[:, None] * regions
-    logs = _log(weights).repeat_interleave(kept, dim=0)
-    sinks = _sinks((weights * dropped[:, None]).sum(dim=0, keepdim=True), dtype) if dropped.any() else logs[:0]
-    return torch.cat([torch.zeros(own, logs.shape[1]), logs, sinks]).T[None]
+    of_own = torch.zeros(own, weights.shape[1])
+    of_kept = _log(weights).repeat_interleave(kept, dim=0)  # (all kept tokens, 1 | queries)
+    of_sinks = of_kept[:0]
+    if dropped.any():
+        of_sinks = _sinks((weights * dropped[:, None]).sum(dim=0, keepdim=True), dtype)
+    # (tokens, 1 | queries) -> (1, 1 | queries, tokens)
+    return torch.cat([of_own, of_kept, of_sinks]).T[None]
 
 
 def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
@@ -144,7 +157,11 @@ def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tenso
     own: keys and values (B, N, C). parts: keys and values (1, kept, C) of every part; the last may be sinks, key 0 and
     value 0, whose logits the kernel's bias raises to stand for all dropped tokens: they are exact, see `key_bias`.
     """
-    keys, values = (torch.cat([x, part.expand(len(x), -1, -1)], dim=1) for x, part in zip(own, parts, strict=True))
+    own_keys, own_values = own
+    part_keys, part_values = parts
+    batch = len(own_keys)
+    keys = torch.cat([own_keys, part_keys.expand(batch, -1, -1)], dim=1)
+    values = torch.cat([own_values, part_values.expand(batch, -1, -1)], dim=1)
     return attend(query, keys, values)
 
 
@@ -153,13 +170,17 @@ def part_shares(
 ) -> Tensor:
     """How much of each pixel's attention goes to each part: (parts, N) float32, 0..1, the mean over heads.
 
-    query, own_keys: (1, N, C). part_keys: (1, sum of counts, C), and the sinks where there are any.
+    query, own_keys: (1, N, C). part_keys: (1, sum of counts, C), and the sinks where there are any. counts: how many
+    tokens of each part are kept. bias: of `key_bias`.
     """
     keys = torch.cat([own_keys, part_keys], dim=1)
     first = own_keys.shape[1]
+    last = first + sum(counts)
     total = query.new_zeros(len(counts), query.shape[1], dtype=torch.float32)
-    for q, k in zip(query[0].float().chunk(heads, dim=-1), keys[0].float().chunk(heads, dim=-1), strict=True):
-        logits = q @ k.T / q.shape[-1] ** 0.5 + (0 if bias is None else bias[0].float())
-        parts = logits.softmax(dim=-1)[:, first : first + sum(counts)]
-        total += torch.stack([part.sum(dim=-1) for part in parts.split(list(counts), dim=-1)])
+    query_heads = query[0].float().chunk(heads, dim=-1)  # (N, C) -> heads times (N, d)
+    key_heads = keys[0].float().chunk(heads, dim=-1)
+    for head_query, head_keys in zip(query_heads, key_heads, strict=True):
+        logits = head_query @ head_keys.T / head_query.shape[-1] ** 0.5 + (0 if bias is None else bias[0].float())
+        of_parts = logits.softmax(dim=-1)[:, first:last]  # (N, sum of counts)
+        total += torch.stack([part.sum(dim=-1) for part in of_parts.split(list(counts), dim=-1)])
     return total / heads

@@ -21,7 +21,7 @@ def draw_crops(image: Tensor, decisions: Sequence[Decision]) -> Tensor:
     sheet = Sheet(as_picture(image))
     for decision in decisions:
         _draw_frames(sheet, decision)
-    # All labels behind all frames: no frame crosses a name.
+    # All labels after all frames, so that they lie on top: no frame crosses a name.
     for decision in decisions:
         _draw_label(sheet, decision)
     cut_out = sum(decision.crop is not None for decision in decisions)

@@ -12,10 +12,10 @@ DEFECTS = [
         promise="Parts2Whole: parity",
     ),
     Defect(
-        "core/parts/bank.py::window",
+        "core/parts/bank.py::_in_cells",
         breaks="A part lies outside of the piece of its latent.",
-        find="($left, $top, $ceil, math.ceil($below / $finer))",
-        put="($left, $top, $ceil, $below // $finer)",
+        find="($left, $top, $ceil, math.ceil($below / $units))",
+        put="($left, $top, $ceil, $below // $units)",
         caught_by="tests/unit/test_parts.py::test_all_of_a_part_that_counts_lies_in_its_window[sd15-(1032, 776)]",
         promise="parts",
     ),
