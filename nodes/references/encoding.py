@@ -105,26 +105,40 @@ def check_model(model: ModelPatcher, family: Family) -> None:
         raise WrongBaseModel("The model input", network, f"{family.network}, as the text encoder is,", ONE_FAMILY)
 
 
-def latents_of(vae: VAE, family: Family, found: Sequence[Reference]) -> list[Tensor]:
+def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[Tensor]:
     """What the VAE makes of every picture, (1 or rows, *family.latent, h, w), each scaled as the host's nodes do.
 
     Raises WrongBaseModel for another model's VAE, after the first picture; BadPicture for NaN.
     """
-    pictures = [(picture, one.area) for one in found for picture in one.pictures]
-    return [_latent(vae, family, picture, area) for picture, area in stepwise(pictures)]
+    areas: list[int] = []
+    for reference in sources:
+        areas += [reference.area] * len(reference.pictures)
+    latents: list[Tensor] = []
+    for picture, area in stepwise(list(zip(_pictures_of(sources), areas, strict=True))):
+        latents.append(_latent(vae, family, picture, area))
+    return latents
+
+
+def _pictures_of(sources: Sequence[Reference]) -> list[Tensor]:
+    """All pictures, in their order."""
+    pictures: list[Tensor] = []
+    for reference in sources:
+        pictures.extend(reference.pictures)
+    return pictures
 
 
 def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
+    """The latent of one picture (1 or rows, H, W, 3), brought to an area in pixels."""
     width, height = resized(picture.shape[2], picture.shape[1], area, family.step)
     # One by one: a VAE of videos takes several pictures for frames.
     rows = [vae.encode(row) for row in _scaled(picture, width, height).split(1)]
     wanted = (*family.latent, height // family.step, width // family.step)
-    if rows[0].shape[1:] != wanted:
-        shapes = ["x".join(map(str, shape)) for shape in (rows[0].shape[1:], wanted)]
+    shape = rows[0].shape[1:]
+    if shape != wanted:
         raise WrongBaseModel(
             "The vae input",
-            f"another model ({width}x{height} px become {shapes[0]})",
-            f"one for {family.model}, whose text encoder is connected ({shapes[1]}),",
+            f"another model ({width}x{height} px become {_in_words(shape)})",
+            f"one for {family.model}, whose text encoder is connected ({_in_words(wanted)}),",
             f"Load {family.vae} with Load VAE.",
         )
     latent = torch.cat(rows)
@@ -133,15 +147,24 @@ def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
     return latent
 
 
+def _in_words(shape: Sequence[int]) -> str:
+    return "x".join(str(size) for size in shape)
+
+
 def _scaled(picture: Tensor, width: int, height: int) -> Tensor:
+    """(1 or rows, H, W, 3) -> (1 or rows, height, width, 3). The host scales with the channels in front."""
     return common_upscale(picture.movedim(-1, 1), width, height, "area", "disabled").movedim(1, -1)
 
 
-def seen_of(family: Family, found: Sequence[Reference]) -> list[Tensor]:
+def seen_of(family: Family, sources: Sequence[Reference]) -> list[Tensor]:
     """The pictures as the text encoder is shown them, (1 or rows, h, w, 3); none where it is shown nothing."""
-    pictures = [picture for one in found for picture in one.pictures] if family.sees else []
-    sizes = [resized(one.shape[2], one.shape[1], SEEN, 1) for one in pictures]
-    return [_scaled(picture, *size) for picture, size in zip(pictures, sizes, strict=True)]
+    if not family.sees:
+        return []
+    seen: list[Tensor] = []
+    for picture in _pictures_of(sources):
+        width, height = resized(picture.shape[2], picture.shape[1], SEEN, 1)
+        seen.append(_scaled(picture, width, height))
+    return seen
 
 
 def encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Conditioning:
@@ -149,12 +172,20 @@ def encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Co
 
     Where pictures have rows, so has the text. Raises BadPicture for weights that no text can have, and BadText.
     """
-    check_text(f"The text {plain(text, 60)!r}", text)
-    count = max(map(len, seen), default=1)
-    by_row = ([one[n % len(one)][None] for one in seen] for n in range(count))
-    rows = [_encoded(clip, family, text, pictures) for pictures in by_row]
-    joined = [[torch.cat([text for text, _ in each]), each[0][1]] for each in zip(*rows, strict=True)]
-    conditioning(f"The text {plain(text, 60)!r}", joined)
+    label = f"The text {plain(text, 60)!r}"
+    check_text(label, text)
+    row_count = max((len(picture) for picture in seen), default=1)
+    rows: list[Conditioning] = []
+    for row in range(row_count):
+        # A picture with one row is the same in all of them.
+        pictures = [picture[row % len(picture)][None] for picture in seen]
+        rows.append(_encoded(clip, family, text, pictures))
+    joined: Conditioning = []
+    # Every row has the same entries: one, or several of a CLIP with a schedule.
+    for entry_of_rows in zip(*rows, strict=True):
+        texts = torch.cat([entry[0] for entry in entry_of_rows])  # (rows, T, width)
+        joined.append([texts, entry_of_rows[0][1]])
+    conditioning(label, joined)
     return joined
 
 
@@ -167,19 +198,21 @@ def _encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> C
     return clip.encode_from_tokens_scheduled(clip.tokenize(shown + text, images=seen, llama_template=template))
 
 
-def referring(given: Conditioning, record: PeopleReferences, node: str) -> Conditioning:
+def referring(prompt: Conditioning, record: PeopleReferences, node: str) -> Conditioning:
     """The conditioning with the record's latents, as the host's nodes put them in.
 
     With a RowCast sampling raises BadCast for another number of rows, naming the node.
     """
-    if not record.latents:
-        return conditioning_set_values(given, {REFERENCES: record})
-    rows = len(record.cast.people) if record.cast.by_row else 0
-    options: dict[str, Any] = {LATENTS: list(record.latents), REFERENCES: record}
-    return conditioning_set_values(given, options | ({"model_conds": {_ROWS: _Rows((rows, node))}} if rows else {}))
+    options: dict[str, Any] = {REFERENCES: record}
+    if record.latents:
+        options[LATENTS] = list(record.latents)
+        if record.cast.by_row and record.cast.people:
+            options["model_conds"] = {_ROWS: _Rows((len(record.cast.people), node))}
+    return conditioning_set_values(prompt, options)
 
 
 _ROWS = "likeness_reference_rows"
+"""Among the model_conds of an entry: its _Rows."""
 
 
 class _Rows(comfy.conds.CONDConstant):
