@@ -283,7 +283,7 @@ def _on_transformer(
             with_words.append(number)
     names = regions.names(scope.people)
     canvas = scope.canvas if scope.placed else None
-    loras = person_loras.PersonLoras(object(), scope.schedule, tuple(names), layers, scope.regions, canvas)
+    loras = person_loras.PersonLoras(object(), scope.schedule, tuple(names), layers, scope.regions, canvas=canvas)
     positive, negative = (carried.put(side, loras) for side in sides)
     if texts:
         areas = scope.regions

@@ -22,7 +22,7 @@ from ...core.attention import region_weights
 from ...core.errors import BadSetup
 from ...core.low_rank import LoraKind
 from ...core.person_texts import on_tokens
-from ..canvas import Canvas, check_canvases
+from ..canvas import check_canvases
 from ..carried import Carried, ConditioningLost
 from ..cross_attention.lora_layers import shape_of
 from ..cross_attention.lora_readers import Forward, Reader, Readers, begin_forward, end_forward
@@ -52,14 +52,13 @@ class PersonLoras(Carried):
     """What one node adds, alike on both sides of the conditioning.
 
     names: of the people. layers: by name of a module of the network. regions: (people, H, W), 0..1, or None: one person
-    everywhere. canvas: what the regions are parts of.
+    everywhere.
     """
 
     key = "likeness_person_loras"
     names: tuple[str, ...]
     layers: Mapping[str, Sequence[LayerPart]]
     regions: Tensor | None
-    canvas: Canvas | None
 
     @property
     def active(self) -> bool:

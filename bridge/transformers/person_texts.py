@@ -82,13 +82,12 @@ class PersonTexts(Carried):
     """What one node adds to one side of the conditioning.
 
     regions: (people, H, W), 0..1, of the whole picture: where each person's words are read. texts: (1, T, width) each,
-    float32 on the CPU. canvas: what the regions are parts of, or None for the whole picture. names: of the people.
+    float32 on the CPU. names: of the people.
     """
 
     key = "likeness_person_texts"
     regions: Tensor
     texts: tuple[Tensor, ...]
-    canvas: Canvas | None
     names: tuple[str, ...] = ()
 
     @property
@@ -103,12 +102,12 @@ def appended_texts(
     texts: Sequence[Tensor], regions: Tensor, canvas: Canvas | None, names: Sequence[str]
 ) -> PersonTexts:
     """Words about each person, (1, T, width) per person, read in the person's region (people, H, W)."""
-    return PersonTexts(object(), WHOLE_SCHEDULE, regions, tuple(texts), canvas, tuple(names))
+    return PersonTexts(object(), WHOLE_SCHEDULE, regions, tuple(texts), tuple(names), canvas=canvas)
 
 
 def without_people(texts: PersonTexts) -> PersonTexts:
     """For the other side of the conditioning: it adds nothing there, but the host may compute both in one batch."""
-    return PersonTexts(texts.source, WHOLE_SCHEDULE, texts.regions[:0], (), texts.canvas)
+    return replace(texts, regions=texts.regions[:0], texts=(), names=())
 
 
 def words_of(clip: CLIP, words: str, width: int, family: TransformerFamily) -> Tensor:
