@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import comfy.model_management
@@ -87,22 +88,35 @@ def tell_of_run(node_id: str | None, topic: str, text: str) -> None:
         _send(node_id)
 
 
-# Of each box the run, and what the nodes inside have said in it.
-_told_inside: dict[str, tuple[Any, dict[str, str]]] = {}
+@dataclass(frozen=True)
+class _BoxNotes:
+    """What stands under a box (a subgraph). prompt: in which run that was sent. by_node: notes of the nodes inside."""
+
+    prompt: Any
+    by_node: dict[str, str]
+
+
+_told_inside: dict[str, _BoxNotes] = {}
+"""By the id of the box."""
 
 
 def _send(node_id: str) -> None:
     """A node in a subgraph, <box>:<node>, is not seen from outside: its text stands under every box around it too."""
-    server, text = running_server(), _text(node_id)
+    server = running_server()
+    text = _text(node_id)
     server.send_progress_text(text or " ", node_id)
-    run, box = getattr(server, "last_prompt_id", None), node_id
+    prompt = getattr(server, "last_prompt_id", None)
+    box = node_id
     while ":" in box:
         box = box.rpartition(":")[0]
-        of, said = _told_inside.get(box, (run, {}))
-        said = {**(said if of == run else {}), node_id: text}
-        _told_inside[box] = run, said
+        by_node: dict[str, str] = {}
+        notes = _told_inside.get(box)
+        if notes is not None and notes.prompt == prompt:
+            by_node.update(notes.by_node)
+        by_node[node_id] = text
+        _told_inside[box] = _BoxNotes(prompt, by_node)
         # In the order of the nodes in the graph: that in which they ran may be the reverse.
-        lines = [said[inside] for inside in sorted(said, key=_numbers) if said[inside]]
+        lines = [by_node[node] for node in sorted(by_node, key=_numbers) if by_node[node]]
         server.send_progress_text(LINE_BREAK.join(lines) or " ", box)
 
 
@@ -142,9 +156,10 @@ def kept(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
 
     It sends nothing of a node that it does not run again; web/reruns.js then looks there.
     """
-    if said := _text(node_id or ""):
-        shown = output.ui.as_dict() if hasattr(output.ui, "as_dict") else output.ui
-        output.ui = {**(shown or {}), "likeness_note": [said]}
+    note = _text(node_id or "")
+    if note:
+        previews = output.ui.as_dict() if hasattr(output.ui, "as_dict") else output.ui
+        output.ui = {**(previews or {}), "likeness_note": [note]}
     return output
 
 

@@ -28,7 +28,8 @@ from .face_model import FaceModel
 from .notes import running_server
 
 PICTURES = Path(__file__).resolve().parents[1] / "pictures"
-NO_FOLDER, EXAMPLES = "none", "drawn examples"
+NO_FOLDER = "none"
+EXAMPLES = "drawn examples"
 _ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",
     ".heif", ".jp2", ".jxl",
@@ -48,12 +49,12 @@ def names() -> list[str]:
 @lru_cache(maxsize=2)
 def _with_photos(files: Listing) -> tuple[str, ...]:
     """The folders in which a photo lies, but for that of the listing itself, with slashes on every system."""
-    found: set[str] = set()
+    folders_with_photos: set[str] = set()
     for name, _ in files.files:
         folder, file = os.path.split(name)
-        if folder and folder not in found and _is_photo(file):
-            found.add(folder)
-    return tuple(sorted((name.replace(os.sep, "/") for name in found), key=_by_number))
+        if folder and _is_photo(file):
+            folders_with_photos.add(folder.replace(os.sep, "/"))
+    return tuple(sorted(folders_with_photos, key=_by_number))
 
 
 def is_chosen(folder: object) -> bool:
@@ -90,7 +91,7 @@ def path_of(folder: str) -> str:
     if not os.path.isdir(path):  # first: it takes letters that no file system has
         advice = "Choose one from the list; press R in ComfyUI after folders were added or renamed."
         raise BadPhoto(f"The folder {folder!r} is not in {root}.", advice)
-    if not _inside(path, root):
+    if not _lies_in(path, root):
         raise LinkedAway(folder, path, root)
     return path
 
@@ -122,17 +123,19 @@ def album(folder: str) -> Album:
     Raises as `path_of`, and BadPhoto for none or too many photos.
     """
     path = path_of(folder)
-    found = _sorted_out(path, path if folder == EXAMPLES else folder_paths.get_input_directory())
-    if not found.photos:
-        raise _no_photo(folder, path, found)
-    if len(found.photos) > _MOST:
-        why = f"The folder {folder!r} has {len(found.photos)} photos, and at most {_MOST} are sorted at once."
+    root = path if folder == EXAMPLES else folder_paths.get_input_directory()
+    contents = _contents_of(path, root)
+    if not contents.photos:
+        raise _no_photo(folder, path, contents)
+    if len(contents.photos) > _MOST:
+        why = f"The folder {folder!r} has {len(contents.photos)} photos, and at most {_MOST} are sorted at once."
         raise BadPhoto(why, "Move the photos of the people you want into a folder of their own.")
-    return found
+    return contents
 
 
-def _sorted_out(path: str, root: str) -> Album:
-    """root: the folder that photos must lie in, once links are followed."""
+def _contents_of(path: str, root: str) -> Album:
+    """What lies in the folder at `path`, sorted by what it is. root: the folder that photos must lie in, once links are
+    followed."""
     photos: list[Stamp] = []
     linked: list[str] = []
     dead: list[str] = []
@@ -147,23 +150,23 @@ def _sorted_out(path: str, root: str) -> Album:
             continue
         elif not _is_photo(name):
             others.append(name)
-        elif not _inside(file, root):
+        elif not _lies_in(file, root):
             linked.append(name)
         else:
             photos.append(stamp(file))
     return Album(tuple(photos), tuple(linked), tuple(dead), tuple(others))
 
 
-def _no_photo(folder: str, path: str, found: Album) -> BadPhoto:
-    count = len(found.linked) + len(found.dead) + len(found.others)
+def _no_photo(folder: str, path: str, contents: Album) -> BadPhoto:
+    count = len(contents.linked) + len(contents.dead) + len(contents.others)
     why = f"No photo lies in the folder {folder!r} ({path}), which has {counted(count, 'file')}."
-    if not found.linked and not found.dead:
+    if not contents.linked and not contents.dead:
         return BadPhoto(why, "Put photos (.jpg, .png, .webp) into it, or choose another folder.")
-    if found.linked:
-        file = os.path.join(path, found.linked[0])
+    if contents.linked:
+        file = os.path.join(path, contents.linked[0])
         why += f" {file} is a link to {os.path.realpath(file)}, outside of ComfyUI's input folder."
     else:
-        file = os.path.join(path, found.dead[0])
+        file = os.path.join(path, contents.dead[0])
         why += f" {file} is a link to {dead_link(file)}, and there is no file."
     return BadPhoto(why, "Put the photos themselves into it, or choose another folder.")
 
@@ -191,11 +194,12 @@ def of_batches(batches: Sequence[Tensor], given: Sequence[Mapping[str, Any]] = (
 
     Raises BadPhoto for landmarks of other pictures.
     """
-    meshes = iter(landmarks.of_batches(given, batches))
-    taken: list[Photo] = []
+    meshes = iter(landmarks.of_batches(given, batches))  # one for each picture, in their order
+    photos: list[Photo] = []
     for batch in batches:
-        taken += [Photo(pixels, next(meshes), len(batch) > 1) for pixels in batch.unbind()]
-    return taken
+        for pixels in batch.unbind():
+            photos.append(Photo(pixels, next(meshes), is_cut=len(batch) > 1))
+    return photos
 
 
 def cut_note(cut: Sequence[Photo]) -> str:
@@ -241,9 +245,12 @@ def faces_in(
 
     Raises FaceNotFound, BadEmbedding.
     """
-    found = detected(face_model, picture, where, photo)
-    used = analysis.arrange(found, "largest")[:1] if largest else analysis.arrange(found, analysis.NUMBERED)
-    return analysis.recognise(face_model.recognisers, picture, used, where, portraits=True)
+    detections = detected(face_model, picture, where, photo)
+    if largest:
+        detections = analysis.arrange(detections, "largest")[:1]
+    else:
+        detections = analysis.arrange(detections, analysis.NUMBERED)
+    return analysis.recognise(face_model.recognisers, picture, detections, where, portraits=True)
 
 
 @lru_cache(maxsize=2 * _MOST)
@@ -256,14 +263,17 @@ def _is_photo(name: str) -> bool:
     return not name.startswith(".") and ending(name) in _ENDINGS
 
 
-def _inside(path: str, root: str) -> bool:
+def _lies_in(path: str, root: str) -> bool:
     """Whether it lies in this folder once links are followed."""
     return os.path.realpath(path).startswith(os.path.realpath(root) + os.sep)
 
 
 def _by_number(name: str) -> tuple[list[str | int], str]:
-    """anna 2 before anna 10."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name.casefold())], name
+    """A key for sorting by which "anna 2" stands before "anna 10"."""
+    parts: list[str | int] = []
+    for part in re.split(r"(\d+)", name.casefold()):  # words and numbers in turn
+        parts.append(int(part) if part.isdecimal() else part)
+    return parts, name
 
 
 def provide() -> None:

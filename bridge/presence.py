@@ -182,7 +182,7 @@ class _PromptsAndSteps:
         for named in presence.ranges:
             if named.schedule.is_empty or self._is_a_part:
                 continue
-            if not self._works(named, carrying):
+            if not self._meets_a_step(named, carrying):
                 sentences.append(never_works(presence.node, named, self._steps, self._model_sampling))
         reads_it = presence.in_negative and self._reads_negative
         if reads_it and not _carrying(self._negative, presence, Side.NEGATIVE):
@@ -199,7 +199,7 @@ class _PromptsAndSteps:
         text = announcement.text
         return text is not None and any(_ends_with(entry, text) for entry in self._entries)
 
-    def _works(self, named: NamedRange, carrying: Sequence[Mapping[str, Any]]) -> bool:
+    def _meets_a_step(self, named: NamedRange, carrying: Sequence[Mapping[str, Any]]) -> bool:
         """Whether a step lies in a range while one of these entries is read."""
         sigmas = named.schedule.in_sigmas(self._model_sampling)
         for entry in carrying:
@@ -232,7 +232,9 @@ def _range_of(entry: Mapping[str, Any]) -> ScheduleRange:
 def _ends_with(entry: Mapping[str, Any], text: Tensor) -> bool:
     """Whether the text of an entry, (B, tokens, width), is a longer one with `text` at its end."""
     whole: Tensor | None = entry.get("cross_attn")
-    if whole is None or whole.dim() != 3 or whole.shape[1] <= text.shape[1] or whole.shape[2] != text.shape[2]:
+    if whole is None or whole.dim() != 3:
+        return False
+    if whole.shape[1] <= text.shape[1] or whole.shape[2] != text.shape[2]:
         return False
     end = whole[:, -text.shape[1] :]
     return end.shape == text.shape and torch.equal(end, text.to(end))
@@ -308,7 +310,7 @@ class NetReport:
             self._schedule = schedule
             # What ends with noise left goes on in another sampler, which may meet a range.
             if schedule is not None and not is_unfinished(schedule):
-                self._sentences += self._never(steps_of(schedule))
+                self._sentences += self._ranges_without_step(steps_of(schedule))
         self._sides.update(entry.side for entry in rows.entries)
         # text.chunk: (B / chunks, tokens, width) for each entry, in their order
         for entry, read in zip(rows.entries, text.chunk(len(rows.entries)), strict=True):
@@ -333,7 +335,7 @@ class NetReport:
         self._sentences = []
         self._known = set()
 
-    def _never(self, steps: Sequence[float]) -> list[str]:
+    def _ranges_without_step(self, steps: Sequence[float]) -> list[str]:
         """A sentence for each range in which no step of the run lies. steps: the sigma of each."""
         sentences = list[str]()
         for named in self._ranges:

@@ -27,15 +27,20 @@ def described(schema: io.Schema) -> io.Schema:
     schema.display_name = schema.display_name or texts["display_name"]
     schema.description = texts.get("description", "")
     schema.hidden = schema.hidden or [io.Hidden.unique_id]
-    for side, slots in (("inputs", schema.inputs), ("outputs", schema.outputs)):
-        for number, slot in enumerate(slots):
-            own = texts.get(side, {}).get(slot.id if side == "inputs" else str(number), {})
-            slot.tooltip = own.get("tooltip")
-            # ComfyUI 0.3.64 shows an output's kind unless it is told.
-            if side == "outputs" or own.get("name", slot.id) != slot.id:
-                slot.display_name = own.get("name", slot.id)
+    for slot in schema.inputs:
+        slot_texts = texts.get("inputs", {}).get(slot.id, {})
+        slot.tooltip = slot_texts.get("tooltip")
+        name = slot_texts.get("name", slot.id)
+        if name != slot.id:
+            slot.display_name = name
+    for number, slot in enumerate(schema.outputs):
+        slot_texts = texts.get("outputs", {}).get(str(number), {})
+        slot.tooltip = slot_texts.get("tooltip")
+        # ComfyUI 0.3.64 shows an output's kind where it has no name of its own.
+        slot.display_name = slot_texts.get("name", slot.id)
     # `Schema(search_aliases=...)` is a TypeError in 0.3.64.
-    schema.search_aliases = [*(getattr(schema, "search_aliases", None) or ()), *texts.get("search_aliases", ())]
+    aliases = getattr(schema, "search_aliases", None) or ()
+    schema.search_aliases = [*aliases, *texts.get("search_aliases", ())]
     return schema
 
 
@@ -113,14 +118,13 @@ def scope_inputs(hard: bool = False) -> list[io.Input]:
 
     hard: for a method without soft edges, which acts in face boxes unless another place is chosen.
     """
-    feather = advanced(io.Int.Input("feather", default=32, min=0, max=512))
-    where = FACE_BOXES if hard else REGIONS
-    return [
-        advanced(face_sizes_input("region_margin", 0.75)),
-        *([] if hard else [feather]),
-        io.Mask.Input("mask", optional=True),
-        io.Combo.Input("acts_in", options=[REGIONS, FACE_BOXES], default=where, optional=True),
-    ]
+    inputs: list[io.Input] = [advanced(face_sizes_input("region_margin", 0.75))]
+    if not hard:
+        inputs.append(advanced(io.Int.Input("feather", default=32, min=0, max=512)))
+    inputs.append(io.Mask.Input("mask", optional=True))
+    acts_in = FACE_BOXES if hard else REGIONS
+    inputs.append(io.Combo.Input("acts_in", options=[REGIONS, FACE_BOXES], default=acts_in, optional=True))
+    return inputs
 
 
 def applied_inputs() -> list[io.Input]:
@@ -130,8 +134,11 @@ def applied_inputs() -> list[io.Input]:
 
 def applied_outputs() -> list[io.Output]:
     """The same as it goes on from the node. The host wants ids that no input has."""
-    sides = (io.Conditioning.Output(f"{side}_out") for side in ("positive", "negative"))
-    return [io.Model.Output("model_out"), *sides]
+    return [
+        io.Model.Output("model_out"),
+        io.Conditioning.Output("positive_out"),
+        io.Conditioning.Output("negative_out"),
+    ]
 
 
 def boxes_editor() -> list[io.Input]:

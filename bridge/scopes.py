@@ -4,7 +4,7 @@ Of the methods whose image tokens stand beside the text also whether they fit a 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
@@ -75,8 +75,10 @@ class Scope:
 
     def preview(self, cls: type[io.ComfyNode]) -> ui.PreviewImage | None:
         """Where everybody acts, for the eye; None: everywhere, or nobody's regions."""
-        shown = drawing.acting(self.acts, self.people, self.by_row) if self.people else None
-        return None if shown is None else ui.PreviewImage(shown, cls=cls)
+        if not self.people:
+            return None
+        picture = drawing.acting(self.acts, self.people, self.by_row)
+        return None if picture is None else ui.PreviewImage(picture, cls=cls)
 
     def applied(
         self,
@@ -92,25 +94,30 @@ class Scope:
     ) -> io.NodeOutput:
         """What a node gives on: the MODEL that reads them, and both sides with what they carry.
 
-        shown: instead of the regions. what: what works in this scope's part of the schedule; ranges: what else works in
-        one of its own, or this with the inputs that say so. subject: who or what is put in, where it is not the people.
+        sides, carried: positive and negative. run: the class of run that reads what they carry. shown: a preview
+        instead of the regions. what: what works in this scope's part of the schedule, for a sentence. ranges: instead
+        of that, every range that the node has. subject: who or what is put in, where it is not the people.
         """
-        positive, negative = (put(side, piece) for side, piece in zip(sides, carried, strict=True))
+        positive, negative = sides
+        for_positive, for_negative = carried
         presence = of_people(
             [subject] if subject else regions.names(self.people),
             self.canvas.node,
             self.canvas.node_id,
             ranges or (NamedRange(what, self.schedule),),
-            in_negative=carried[1].active,
+            in_negative=for_negative.active,
         )
-        outputs = announced(presence, patched(model, run), positive, negative)
+        reading_model = patched(model, run)
+        outputs = announced(presence, reading_model, put(positive, for_positive), put(negative, for_negative))
         return io.NodeOutput(*outputs, ui=shown or self.preview(cls))
 
 
 def everywhere(cast: Cast, node: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:
     """All of them in the whole picture. node: its name. node_id: in the graph, or None outside of one."""
     canvas = Canvas(node, node_id=node_id)
-    return Scope(regions.present(cast).people, schedule, None, None, False, canvas, False)
+    return Scope(
+        regions.present(cast).people, schedule, regions=None, boxes=None, by_row=False, canvas=canvas, placed=False
+    )
 
 
 def acting(
@@ -127,13 +134,16 @@ def acting(
 ) -> Cast | None:
     """The cast given to an apply node; None where it is switched off, or everybody is at weight 0.
 
-    The node says who is left out, `more`, and what of the inputs of schema.scope_inputs or region_inputs may not be
-    meant. cell: as in core.places.regions.remarks. photos: whether it reads photos of people.
+    Under the node stands who is left out, `more`, and what of the inputs of schema.scope_inputs or region_inputs may
+    not be meant. on: weight or strength of the node, 0 where it is switched off. cell: as in
+    core.places.regions.remarks. photos: whether the node reads photos of people.
     """
     cast = regions.as_cast(given)
     remarks = [*regions.left_out(cast, photos), *more, *regions.remarks(cast, mask, acts_in, cell)]
     notes.tell(notes.node_of(cls), "\n".join(remarks))
-    return cast if on and regions.present(cast).people else None
+    if not on or not regions.present(cast).people:
+        return None
+    return cast
 
 
 def of_faces(
@@ -153,12 +163,26 @@ def of_faces(
     node: its name. boxed: the same cast with the face boxes to act in, where these are not its own. node_id: in the
     graph, or None outside of one. Raises as core.places.regions.
     """
-    people, by_row = regions.present(regions.for_photos(cast)).people, cast.by_row
-    areas = regions.of_faces(cast, mask, region_margin, feather, node)
-    boxes = regions.in_boxes(boxed or cast, areas, node) if acts_in == regions.FACE_BOXES else None
-    areas, boxes = (each if each is None else each[regions.rows_of(people, cast)] for each in (areas, boxes))
-    placed = is_a(cast, PlacedCast) and (areas is not None or boxes is not None)
-    return Scope(people, schedule, areas, boxes, by_row, _canvas(node, people, by_row, node_id), placed)
+    people = regions.present(regions.for_photos(cast)).people
+    areas = regions.of_faces(cast, mask, region_margin, feather, node)  # of all of weight above 0
+    boxes: Tensor | None = None
+    if acts_in == regions.FACE_BOXES:
+        boxes = regions.in_boxes(boxed or cast, areas, node)
+    # People by LoRA alone have regions, which others leave to them, but no tokens here.
+    rows = regions.rows_of(people, cast)
+    if areas is not None:
+        areas = areas[rows]  # (people, H, W)
+    if boxes is not None:
+        boxes = boxes[rows]
+    return Scope(
+        people,
+        schedule,
+        regions=areas,
+        boxes=boxes,
+        by_row=cast.by_row,
+        canvas=_canvas(node, people, cast.by_row, node_id),
+        placed=is_a(cast, PlacedCast) and (areas is not None or boxes is not None),
+    )
 
 
 def of_bodies(
@@ -182,21 +206,33 @@ def of_bodies(
     node_id: in the graph, or None outside of one.
     Raises NotPlaced without places, and what core.places.regions raises.
     """
-    people, by_row = regions.present(cast).people if people is None else people, cast.by_row
-    canvas = _canvas(node, people, by_row, node_id)
-    if mask is None and alone and (len(regions.present(cast).people) == 1 or (rows and by_row)):
-        return Scope(people, schedule, None, None, by_row, canvas, False)
+    present = regions.present(cast).people
+    acting_people = present if people is None else people
+    everywhere_in_picture = Scope(
+        acting_people,
+        schedule,
+        regions=None,
+        boxes=None,
+        by_row=cast.by_row,
+        canvas=_canvas(node, acting_people, cast.by_row, node_id),
+        placed=False,
+    )
+    one_person = len(present) == 1
+    row_for_everybody = rows and cast.by_row
+    if mask is None and alone and (one_person or row_for_everybody):
+        return everywhere_in_picture
     if mask is not None and alone:
         regions.check_one_picture(cast)
     placed = mask is None or is_a(cast, PlacedCast)
     if mask is not None and not placed:
-        areas = regions.of_masks(mask, cast, people)
+        areas = regions.of_masks(mask, cast, acting_people)
     else:
-        areas = regions.of_present(require_places(cast, node), people, mask, RegionShape(extent, margin, feather))
+        shape = RegionShape(extent, margin, feather)
+        areas = regions.of_present(require_places(cast, node), acting_people, mask, shape)  # (people, H, W)
     if alone and len(areas) == 1 and bool((areas == 1).all()):
         # A region of all the picture is none: what has no place in it, as layers of the time step, acts as well.
-        return Scope(people, schedule, None, None, by_row, canvas, False)
-    return Scope(people, schedule, areas, None, by_row, canvas, placed)
+        return everywhere_in_picture
+    return replace(everywhere_in_picture, regions=areas, placed=placed)
 
 
 def _canvas(node: str, people: Sequence[Person], by_row: bool, node_id: str | None) -> Canvas:
@@ -259,11 +295,13 @@ def check_fits(
 ) -> None:
     """Raise AdapterMismatch unless every layer of a file finds a cross-attention layer of its width, WrongBaseModel
     for texts, or a MODEL that reads texts, of another width. node: its name."""
-    check_conditioning([entry for side in sides for entry in side], loaded.width, node)
-    widths, theirs = loaded.net.ip_adapter.widths, [width for *_, width in unet.attention_layers(model)]
-    if list(widths) != theirs:
-        different = [i for i, pair in enumerate(zip(widths, theirs, strict=False)) if pair[0] != pair[1]]
-        why = "another number of layers" if not different else f"layer {different[0]} has another width"
+    entries: Conditioning = []
+    for side in sides:
+        entries.extend(side)
+    check_conditioning(entries, loaded.width, node)
+    widths = list(loaded.net.ip_adapter.widths)
+    model_widths = [layer.width for layer in unet.attention_layers(model)]
+    if widths != model_widths:
         name = type(model.model.model_config).__name__
         advice = (
             "Use a MODEL with the own layout of the file's family (SD1.5 or SDXL, Turbo, Lightning, LCM and their "
@@ -271,22 +309,33 @@ def check_fits(
         )
         raise AdapterMismatch(
             f"This {method.title} file has {len(widths)} cross-attention layers and does not fit the MODEL ({name}, "
-            f"{len(theirs)} layers): {why}.",
+            f"{len(model_widths)} layers): {_first_difference(widths, model_widths)}.",
             unet.advice_on(model, advice),
         )
-    found = unet.text_width(model)
-    if found != loaded.width:
-        advice = unet.advice_between(found, loaded.width)
-        raise WrongBaseModel(f"The MODEL given to {node}", unet.family(found), unet.family(loaded.width), advice)
+    text_width = unet.text_width(model)
+    if text_width != loaded.width:
+        advice = unet.advice_between(text_width, loaded.width)
+        raise WrongBaseModel(f"The MODEL given to {node}", unet.family(text_width), unet.family(loaded.width), advice)
+
+
+def _first_difference(widths: Sequence[int], model_widths: Sequence[int]) -> str:
+    """In what the layers of a file differ from those of a MODEL."""
+    for number, (width, model_width) in enumerate(zip(widths, model_widths, strict=False)):
+        if width != model_width:
+            return f"layer {number} has another width"
+    return "another number of layers"
 
 
 def keys_and_values(loaded: Loaded[Any], tokens: Tensor, scales: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Of tokens (people, T, width), per layer of the file (people, T, C) twice, float32 on the CPU.
+    """Keys and values of tokens (people, T, width), (people, T, C) each, for every layer of the file.
 
-    scales: (people,) or (people, T), of the values.
+    They are float32 on the CPU. scales: (people,) or (people, T), of the values.
     """
-    pairs = loaded.net.ip_adapter.keys_and_values(loaded.beside(tokens))
-    return tuple((keys.cpu(), values.cpu() * scales.reshape(len(scales), -1, 1)) for keys, values in pairs)
+    scales_of_values = scales.reshape(len(scales), -1, 1)  # (people, 1 or T, 1)
+    layers: list[tuple[Tensor, Tensor]] = []
+    for keys, values in loaded.net.ip_adapter.keys_and_values(loaded.beside(tokens)):
+        layers.append((keys.cpu(), values.cpu() * scales_of_values))
+    return tuple(layers)
 
 
 def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scales: Tensor) -> list[Injection]:
@@ -295,5 +344,10 @@ def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scale
     sides: tokens (people, T, width) of each. scales: as in keys_and_values; where all are 0 the UNet reads nothing.
     """
     source = object()
-    layers = [keys_and_values(loaded, tokens, scales) if scales.any() else () for tokens in sides]
-    return [scope.injection(source, *each) for each in zip(sides, layers, strict=True)]
+    of_sides: list[Injection] = []
+    for tokens in sides:
+        layers: tuple[tuple[Tensor, Tensor], ...] = ()
+        if scales.any():
+            layers = keys_and_values(loaded, tokens, scales)
+        of_sides.append(scope.injection(source, tokens, layers))
+    return of_sides

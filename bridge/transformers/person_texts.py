@@ -82,7 +82,7 @@ class PersonTexts(Carried):
     """What one node adds to one side of the conditioning.
 
     regions: (people, H, W), 0..1, of the whole picture: where each person's words are read. texts: (1, T, width) each,
-    float32 on the CPU. names: of the people.
+    float32 on the CPU. canvas: what the regions are parts of, or None for the whole picture. names: of the people.
     """
 
     key = "likeness_person_texts"
@@ -107,7 +107,7 @@ def appended_texts(
 
 def without_people(texts: PersonTexts) -> PersonTexts:
     """For the other side of the conditioning: it adds nothing there, but the host may compute both in one batch."""
-    return replace(texts, regions=texts.regions[:0], texts=(), names=())
+    return PersonTexts(texts.source, WHOLE_SCHEDULE, texts.regions[:0], (), canvas=texts.canvas)
 
 
 def words_of(clip: CLIP, words: str, width: int, family: TransformerFamily) -> Tensor:

@@ -23,15 +23,19 @@ from ...core.projections import EmbeddingProjection, Resampler
 
 
 def _projection(state: State, ops: Any, **factory: Any) -> Resampler | EmbeddingProjection:
-    kind = EmbeddingProjection if "norm.weight" in state else Resampler
-    return kind(state, ops=ops, **factory)
+    """A projection of the kind that its keys tell, an MLP with a norm or a Resampler. Arguments as IDPatchNet."""
+    if "norm.weight" in state:
+        return EmbeddingProjection(state, ops=ops, **factory)
+    return Resampler(state, ops=ops, **factory)
 
 
 class IDPatchNet(nn.Module):
     """Both projections of one id-patch file.
 
     state: keys "patch_proj.*" and "prompt_proj.*", each a Resampler or an EmbeddingProjection, which their
-    keys tell apart.
+    keys tell apart. It gives the sizes; its weights are loaded by the caller.
+    ops: the host's layers (Linear, LayerNorm ...), which cast their weights where they are used; torch.nn has the same
+    names. factory: device and dtype of the layers, as torch's constructors take them.
     width: of one token, the text width of the models this file is made for. takes_sequences: whether several photos of
     one person can go in together; the MLP reads one embedding only.
     Raises ValueError when patch_proj does not make three planes of PATCH x PATCH pixels, or when one of them reads
@@ -42,13 +46,18 @@ class IDPatchNet(nn.Module):
         super().__init__()
         self.patch_proj = _projection(below("patch_proj.", state), ops, **factory)
         self.prompt_proj = _projection(below("prompt_proj.", state), ops, **factory)
-        made = (self.patch_proj.tokens, self.patch_proj.width)
-        if made != (3, PATCH**2):
+        tokens = self.patch_proj.tokens
+        values = self.patch_proj.width  # of one token
+        if (tokens, values) != (3, PATCH**2):
             planes = f"three colour planes of {PATCH}x{PATCH} px"
-            raise ValueError(f"patch_proj makes {made[0]} tokens of {made[1]} values, not {planes}")
-        read = (self.patch_proj.embedding, self.prompt_proj.embedding)
-        if read != (EMBEDDING, EMBEDDING):
-            raise ValueError(f"the projections read {read[0]} and {read[1]} numbers, face embeddings have {EMBEDDING}")
+            raise ValueError(f"patch_proj makes {tokens} tokens of {values} values, not {planes}")
+        # How many numbers an embedding has that a projection reads.
+        read_by_patch = self.patch_proj.embedding
+        read_by_prompt = self.prompt_proj.embedding
+        if (read_by_patch, read_by_prompt) != (EMBEDDING, EMBEDDING):
+            raise ValueError(
+                f"the projections read {read_by_patch} and {read_by_prompt} numbers, face embeddings have {EMBEDDING}"
+            )
         self.width = self.prompt_proj.width
         self.takes_sequences = isinstance(self.patch_proj, Resampler) and isinstance(self.prompt_proj, Resampler)
 

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
@@ -28,11 +28,14 @@ from ...core.text import in_one_line
 from .net import DecoupledAttn, PoseGuider
 
 MODEL = manifest.model("parts2whole")
-EXPECTED, ADVICE = manifest.release_expected(MODEL), manifest.release_advice(MODEL)
+EXPECTED = manifest.release_expected(MODEL)
+ADVICE = manifest.release_advice(MODEL)
 NETWORKS = manifest.networks_of(MODEL)
 """Prefixes of the keys in a single file."""
 KEY = MODEL.key
-_TEXT_WIDTH, _CHANNELS = 768, 4
+_TEXT_WIDTH = 768
+_CHANNELS = 4
+"""Of SD1.5: the width of its texts, and the channels of its latents."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,25 @@ class Parts2Whole:
 
 def choices() -> list[str]:
     """What can be loaded: diffusers folders and single files below models/parts2whole, by their relative names."""
-    found: set[str] = set()
+    names: set[str] = set()
     for root in folders.folders(KEY):
-        names = [name for name, path in listing(root).files if dead_link(path) is None]
-        whole = set(filter(None, map(manifest.folder_of, names)))
-        every = (*whole, *(name for name in names if ending(name) in SAFETENSORS))
-        # What lies in a release belongs to it.
-        found |= {name for name in every if not whole & set(map(str, PurePath(name).parents))}
-    return sorted(found)
+        files = [name for name, path in listing(root).files if dead_link(path) is None]
+        releases: set[str] = set()
+        for file in files:
+            folder = manifest.folder_of(file)
+            if folder is not None:
+                releases.add(folder)
+        single_files = [file for file in files if ending(file) in SAFETENSORS]
+        for name in [*releases, *single_files]:
+            # What lies in a release belongs to it, and is no choice of its own.
+            if not _lies_in(name, releases):
+                names.add(name)
+    return sorted(names)
+
+
+def _lies_in(name: str, releases: Collection[str]) -> bool:
+    """Whether a file or folder, by its relative name, lies below one of these folders."""
+    return any(str(parent) in releases for parent in PurePath(name).parents)
 
 
 def path_of(name: str) -> str:
@@ -62,11 +76,14 @@ def path_of(name: str) -> str:
     The published name, which the workflows have, also stands for the only thing there under another name.
     Raises ModelMissing, and for a folder what is missing in it.
     """
-    there = choices()
-    name = among(name, there) or name
-    if same_name(name, MODEL.name) and name not in there and len(there) == 1:
-        name = there[0]
-    for root in folders.folders(KEY) if name else ():  # an empty menu sends an empty name
+    known = choices()
+    name = among(name, known) or name
+    if same_name(name, MODEL.name) and name not in known and len(known) == 1:
+        name = known[0]
+    roots = folders.folders(KEY)
+    if not name:
+        roots = []  # an empty menu sends an empty name, which would be every root itself
+    for root in roots:
         path = root if name == "." else folders.within(root, name)
         if ending(path) in SAFETENSORS and os.path.isfile(path):
             return path
@@ -91,31 +108,45 @@ def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:
 
     path: the released folder, or the single file made of it. Raises UnsupportedCheckpoint, ModelMissing.
     """
-    states, scheduler = _read_file(path) if os.path.isfile(path) else _read_folder(path)
-    # The authors lay that file over the whole UNet, whatever else it holds.
-    laid_over = {key: tensor for key, tensor in states["decoupled_attn"].items() if "_dc." not in key}
-    denoiser = {**states["denoiser"], **laid_over}
+    release = _read_single_file(path) if os.path.isfile(path) else _read_folder(path)
+    decoupled = release.states["decoupled_attn"]
+    # Beside the layers of the parts (_dc) the file of DecoupledAttn holds weights of the denoiser. The authors lay the
+    # file over the whole UNet, so these replace the denoiser's.
+    laid_over = {key: tensor for key, tensor in decoupled.items() if "_dc." not in key}
+    denoiser = {**release.states["denoiser"], **laid_over}
     model = _unet(denoiser, path)
-    check_layers(states["decoupled_attn"], denoiser, path)
-    reference = with_tail(states["reference_unet"], denoiser, path)
-    model.add_object_patch("model_sampling", _sampling(model, scheduler, path))
+    check_layers(decoupled, denoiser, path)
+    reference = with_tail(release.states["reference_unet"], denoiser, path)
+    model.add_object_patch("model_sampling", _sampling(model, release.scheduler, path))
     networks = Parts2Whole(
         _unet(reference, path),
-        _network(DecoupledAttn, states["decoupled_attn"], path),
-        _network(PoseGuider, states["pose_guider"], path),
+        _network(DecoupledAttn, decoupled, path),
+        _network(PoseGuider, release.states["pose_guider"], path),
     )
     return model, networks
 
 
-def _read_folder(path: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+@dataclass(frozen=True, eq=False)
+class _Release:
+    """What the files of a release hold. states: by network, the names of NETWORKS. scheduler: the noise schedule."""
+
+    states: dict[str, dict[str, Tensor]]
+    scheduler: dict[str, Any]
+
+
+def _read_folder(path: str) -> _Release:
+    """Raises ModelMissing and UnsupportedCheckpoint."""
     files = manifest.locate(MODEL, Path(path))
-    read = partial(load.read_state_dict, expected=EXPECTED, advice=ADVICE)
     config = files[manifest.SCHEDULER]
     scheduler = schedule(config.read_bytes(), str(config))
-    return {name: read(str(files[name])) for name in NETWORKS}, scheduler
+    states: dict[str, dict[str, Tensor]] = {}
+    for name in NETWORKS:
+        states[name] = load.read_state_dict(str(files[name]), EXPECTED, ADVICE)
+    return _Release(states, scheduler)
 
 
-def _read_file(path: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+def _read_single_file(path: str) -> _Release:
+    """Raises UnsupportedCheckpoint."""
     state = load.read_state_dict(path, EXPECTED, ADVICE)
     require(state, MODEL.format, path, ADVICE)
     with safe_open(path, "pt") as file:
@@ -123,7 +154,7 @@ def _read_file(path: str) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]
     states = {name: below(f"{name}.", state) for name in NETWORKS}
     if scheduler is None or not all(states.values()):
         raise _refused(path, "a single file without its noise schedule or one of its networks")
-    return states, schedule(scheduler, path)
+    return _Release(states, schedule(scheduler, path))
 
 
 def _refused(path: str, what: str) -> UnsupportedCheckpoint:
@@ -131,64 +162,100 @@ def _refused(path: str, what: str) -> UnsupportedCheckpoint:
 
 
 def _network(kind: type[nn.Module], state: Mapping[str, Tensor], path: str) -> ModelPatcher:
+    """A network beside the denoiser, in a ModelPatcher. state: what its file holds."""
     try:
-        own = kind.own_state(state) if kind is DecoupledAttn else state
-        check_weights(own)
-        return load.in_patcher(partial(kind, state), own)
+        # The file of DecoupledAttn holds weights of the denoiser, too.
+        weights = kind.own_state(state) if kind is DecoupledAttn else state
+        check_weights(weights)
+        return load.in_patcher(partial(kind, state), weights)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         raise _refused(path, f"a Parts2Whole whose {kind.__name__} is damaged ({in_one_line(error)})") from error
 
 
 def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
     """A diffusers UNet of SD1.5's kind in a ModelPatcher. Raises UnsupportedCheckpoint for any other."""
-    # Sums, because a damaged tensor may have fewer sides.
-    width = next((sum(t.shape[-1:]) for key, t in state.items() if key.endswith("attn2.to_k.weight")), None)
-    channels = sum(state["conv_in.weight"].shape[1:2]) if "conv_in.weight" in state else None
-    if width != _TEXT_WIDTH or channels != _CHANNELS:
-        known = identify(state)
-        found = f"text width {width}, latents of {channels} channels"
-        raise _refused(path, f"no SD1.5 UNet but {known.title if known else 'something unknown'} ({found})")
+    _check_family(state, path)
     try:
-        names = comfy.utils.unet_to_diffusers(_counts(state))
+        names = comfy.utils.unet_to_diffusers(_counts(state))  # diffusers' name of a tensor -> the host's
     except IndexError:  # a ControlNet, for instance, has no way up
         names = dict[str, str]()
-    ours = {names[key]: tensor for key, tensor in state.items() if key in names}
+    host_state: dict[str, Tensor] = {}
+    unknown: list[str] = []
+    for key, tensor in state.items():
+        if key in names:
+            host_state[names[key]] = tensor
+        else:
+            unknown.append(key)
+    host_keys = set(host_state)
     try:
         check_kinds(state)
+        if unknown:
+            raise _incomplete_unet(path, unknown)
         # The host takes tensors out of what it is given.
-        model = comfy.sd.load_diffusion_model_state_dict(dict(ours)) if len(ours) == len(state) else None
+        model = comfy.sd.load_diffusion_model_state_dict(host_state)
     except torch.cuda.OutOfMemoryError:
         raise  # the file may be good
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise _refused(path, f"a damaged SD1.5 UNet ({in_one_line(error)})") from error
-    missing = None if model is None else model.model.diffusion_model.state_dict().keys() - ours.keys()
-    if model is None or missing:
-        unknown = sorted(missing or state.keys() - names.keys())
-        found = counted(len(unknown), "tensor")
-        raise _refused(path, f"no complete SD1.5 UNet ({found} missing or unknown: {', '.join(unknown[:2])}, ...)")
+    if model is None:  # the host does not know its layers
+        raise _incomplete_unet(path, [])
+    missing = model.model.diffusion_model.state_dict().keys() - host_keys
+    if missing:
+        raise _incomplete_unet(path, list(missing))
     return model
+
+
+def _check_family(state: Mapping[str, Tensor], path: str) -> None:
+    """Raise UnsupportedCheckpoint unless a UNet reads texts as wide as SD1.5's, and latents of as many channels."""
+    width: int | None = None
+    channels: int | None = None
+    # Sums of slices, because a damaged tensor may have fewer dimensions.
+    for key, tensor in state.items():
+        if key.endswith("attn2.to_k.weight"):
+            width = sum(tensor.shape[-1:])
+            break
+    if "conv_in.weight" in state:
+        channels = sum(state["conv_in.weight"].shape[1:2])
+    if width != _TEXT_WIDTH or channels != _CHANNELS:
+        known = identify(state)
+        kind = known.title if known else "something unknown"
+        raise _refused(path, f"no SD1.5 UNet but {kind} (text width {width}, latents of {channels} channels)")
+
+
+def _incomplete_unet(path: str, keys: Sequence[str]) -> UnsupportedCheckpoint:
+    """keys: names of tensors that are missing, or that no UNet has."""
+    count = counted(len(keys), "tensor")
+    first = ", ".join(sorted(keys)[:2])
+    return _refused(path, f"no complete SD1.5 UNet ({count} missing or unknown: {first}, ...)")
 
 
 def _counts(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """What the host needs to translate names: how many blocks there are on each level, how deep their transformers."""
     levels = count_blocks(state, "down_blocks.{}.")
-    down = [_depths(state, f"down_blocks.{level}") for level in range(levels)]
-    up = [_depths(state, f"up_blocks.{level}") for level in range(levels)]
+    blocks_of_levels: list[int] = []
+    depths_down: list[int] = []
+    depths_up: list[int] = []
+    for level in range(levels):
+        depths = _depths(state, f"down_blocks.{level}")
+        blocks_of_levels.append(len(depths))
+        depths_down += depths
+        depths_up += _depths(state, f"up_blocks.{level}")
     return {
-        "num_res_blocks": [len(level) for level in down],
-        "channel_mult": [1] * levels,  # only counted
-        "transformer_depth": [depth for level in down for depth in level],
+        "num_res_blocks": blocks_of_levels,
+        "channel_mult": [1] * levels,  # the host only asks how many there are
+        "transformer_depth": depths_down,
         # The host takes these from the end, beginning with the deepest level.
-        "transformer_depth_output": [depth for level in up for depth in level][::-1],
+        "transformer_depth_output": depths_up[::-1],
         "transformer_depth_middle": count_blocks(state, "mid_block.attentions.0.transformer_blocks.{}."),
     }
 
 
 def _depths(state: Mapping[str, Tensor], block: str) -> list[int]:
-    return [
-        count_blocks(state, f"{block}.attentions.{n}.transformer_blocks.{{}}.")
-        for n in range(count_blocks(state, f"{block}.resnets.{{}}."))
-    ]
+    """How many transformers follow each of a level's convolution blocks."""
+    depths: list[int] = []
+    for number in range(count_blocks(state, f"{block}.resnets.{{}}.")):
+        depths.append(count_blocks(state, f"{block}.attentions.{number}.transformer_blocks.{{}}."))
+    return depths
 
 
 _SCHEDULE = {"beta_schedule": "linear", "prediction_type": "epsilon", "rescale_betas_zero_snr": False}
@@ -202,16 +269,19 @@ def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> A
     Raises UnsupportedCheckpoint.
     """
     for name, known in _SCHEDULE.items():
-        if (found := scheduler.get(name, known)) != known:
-            raise UnsupportedCheckpoint(path, f"a model with {name} = {found!r}", f"{name} = {known!r}", ADVICE)
+        value = scheduler.get(name, known)
+        if value != known:
+            raise UnsupportedCheckpoint(path, f"a model with {name} = {value!r}", f"{name} = {known!r}", ADVICE)
+    no_schedule = _refused(path, "a model with numbers that make no noise schedule")
     try:
         steps = int(scheduler.get("num_train_timesteps", 1000))
-        start, end = float(scheduler.get("beta_start", 0.00085)), float(scheduler.get("beta_end", 0.012))
-        whole = 0 < steps <= _MOST_STEPS and 0 < start < 1 and 0 < end < 1
+        start = float(scheduler.get("beta_start", 0.00085))
+        end = float(scheduler.get("beta_end", 0.012))
     except (TypeError, ValueError, OverflowError):
-        steps, start, end, whole = 0, 0.0, 0.0, False
-    if not whole:
-        raise _refused(path, "a model with numbers that make no noise schedule")
+        raise no_schedule from None
+    # Comparisons with NaN are False.
+    if not (0 < steps <= _MOST_STEPS and 0 < start < 1 and 0 < end < 1):
+        raise no_schedule
 
     class Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
         pass
@@ -223,31 +293,42 @@ def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> A
 
 def schedule(config: str | bytes, path: str) -> dict[str, Any]:
     """What a diffusers scheduler_config.json says. Raises UnsupportedCheckpoint, naming `path`, for anything else."""
+    no_schedule = UnsupportedCheckpoint(
+        path, "damaged or no noise schedule", "a scheduler_config.json as released", ADVICE
+    )
     try:
-        found: Any = json.loads(config)
+        settings: Any = json.loads(config)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise UnsupportedCheckpoint(path, "damaged or no noise schedule", "a scheduler_config.json as released", ADVICE)
-    return cast("dict[str, Any]", found)
+        raise no_schedule from None
+    if not isinstance(settings, dict):
+        raise no_schedule
+    return cast("dict[str, Any]", settings)
 
 
 def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> None:
     """Raise UnsupportedCheckpoint unless the parts have keys and values of their own in every cross-attention layer of
     the denoiser, of its width and all from one width of tokens."""
-    found = {key: tuple(tensor.shape) for key, tensor in decoupled.items() if "_dc." in key}
-    token = next(iter(found.values()), ())[1:]
-    text = "attn2.to_k.weight"
-    wanted = {
-        f"{key.removesuffix(text)}attn2.processor.to_{side}_dc.weight": (len(tensor), *token)
-        for key, tensor in denoiser.items()
-        if key.endswith(text)
-        for side in "kv"
-    }
-    for key in sorted({*found, *wanted}):
-        if found.get(key) != wanted.get(key):
-            shapes = f"{found.get(key, 'nothing')} instead of {wanted.get(key, 'nothing')}"
-            raise _refused(path, f"a Parts2Whole whose DecoupledAttn is damaged ({key}: {shapes})")
+    shapes: dict[str, tuple[int, ...]] = {}
+    for key, tensor in decoupled.items():
+        if "_dc." in key:
+            shapes[key] = tuple(tensor.shape)  # (width of the layer, width of a token)
+    token_width: tuple[int, ...] = ()  # without layers it does not matter
+    for shape in shapes.values():
+        token_width = shape[1:]
+        break
+    wanted: dict[str, tuple[int, ...]] = {}
+    text_keys = "attn2.to_k.weight"
+    for key, tensor in denoiser.items():
+        if key.endswith(text_keys):
+            layer = key.removesuffix(text_keys)
+            for projection in ("to_k_dc", "to_v_dc"):
+                wanted[f"{layer}attn2.processor.{projection}.weight"] = (len(tensor), *token_width)
+    for key in sorted({*shapes, *wanted}):
+        shape = shapes.get(key)
+        wanted_shape = wanted.get(key)
+        if shape != wanted_shape:
+            difference = f"{shape or 'nothing'} instead of {wanted_shape or 'nothing'}"
+            raise _refused(path, f"a Parts2Whole whose DecoupledAttn is damaged ({key}: {difference})")
 
 
 def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], path: str) -> dict[str, Tensor]:
@@ -265,8 +346,14 @@ def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], p
 
 def _tail(unet: Mapping[str, Tensor]) -> tuple[str, ...]:
     """What the keys start with that come after the last layer that is recorded."""
-    blocks = [key.split(".") for key in unet if key.startswith("up_blocks.") and ".transformer_blocks." in key]
-    level, number, depth = max((int(parts[1]), int(parts[3]), int(parts[5])) for parts in blocks)
-    last = f"up_blocks.{level}.attentions.{number}"
-    inside = tuple(f"{last}.transformer_blocks.{depth}.{name}." for name in ("attn1", "norm2", "attn2", "norm3", "ff"))
-    return (*inside, f"{last}.proj_out.", "conv_norm_out.", "conv_out.")
+    numbers: list[tuple[int, int, int]] = []
+    for key in unet:
+        if key.startswith("up_blocks.") and ".transformer_blocks." in key:
+            # up_blocks.LEVEL.attentions.NUMBER.transformer_blocks.DEPTH.norm1.weight
+            words = key.split(".")
+            numbers.append((int(words[1]), int(words[3]), int(words[5])))
+    level, number, depth = max(numbers)
+    attention = f"up_blocks.{level}.attentions.{number}"
+    # Of the last transformer everything behind norm1, whose output is what is recorded.
+    tail = [f"{attention}.transformer_blocks.{depth}.{name}." for name in ("attn1", "norm2", "attn2", "norm3", "ff")]
+    return (*tail, f"{attention}.proj_out.", "conv_norm_out.", "conv_out.")

@@ -39,7 +39,8 @@ class BodiesMissing(BadCast):
 class Body:
     """What CLIP is shown of a whole person: (224, 224, 3) float32 0..1.
 
-    weight: how much it counts, 0 where nothing was given. whole: without a mask, as the authors take clothes.
+    weight: how much it counts, 0 where the person has no picture of a body. whole: whether it is a whole picture, which
+    no mask has cut, as the authors take pictures of clothes.
     """
 
     picture: Tensor
@@ -48,10 +49,10 @@ class Body:
 
 
 def cut_out(people: Sequence[Person], given: Tensor | Parts | None, masks: Tensor | None) -> list[Body]:
-    """Of those of weight above 0.
+    """A body for each person of weight above 0.
 
-    given: a part per person, or an IMAGE batch with a picture each, or one photo of all with a mask each; masks: a MASK
-    batch for pictures. Of a single person all masks count together.
+    given: a part per person, or an IMAGE batch with a picture each, or one photo of all with a mask each, or None:
+    no bodies. masks: a MASK batch for pictures. Of a single person all masks count together.
     Raises BodiesMissing where the numbers differ; BadPart for a mask of which nothing is left.
     """
     parts = [None] * len(people) if given is None else _parts(people, given, masks)
@@ -59,45 +60,77 @@ def cut_out(people: Sequence[Person], given: Tensor | Parts | None, masks: Tenso
 
 
 def _parts(people: Sequence[Person], given: Tensor | Parts, masks: Tensor | None) -> Sequence[Part]:
+    """A part for each person. Raises BodiesMissing."""
     count = len(people)
     if not isinstance(given, Tensor):
         if len(given.parts) != count:
             raise BodiesMissing(count, counted(len(given.parts), "part"))
         return given.parts
-    each = [None] * count
-    if masks is not None:
-        each = [as_masks(masks)] if count == 1 else list(as_masks(masks)[:, None])
-        if len(each) != count:
-            raise BodiesMissing(count, counted(len(each), "mask"))
-    pictures = given.expand(count, -1, -1, -1) if len(given) == 1 and masks is not None else given
+    masks_of_people = _masks_of_people(count, masks)
+    pictures = given  # (B, H, W, 3)
+    if masks is not None and len(pictures) == 1:
+        pictures = pictures.expand(count, -1, -1, -1)  # one photo of all of them
     if len(pictures) != count:
         raise BodiesMissing(count, counted(len(pictures), "picture"))
-    return [
-        make_part(person.identity.name, picture[None], mask, float(person.weight > 0), None)
-        for person, picture, mask in zip(people, pictures, each, strict=True)
-    ]
+    parts: list[Part] = []
+    for person, picture, mask in zip(people, pictures, masks_of_people, strict=True):
+        weight = 1.0 if person.weight > 0 else 0.0
+        parts.append(make_part(person.identity.name, picture[None], mask, weight, None))
+    return parts
+
+
+def _masks_of_people(count: int, masks: Tensor | None) -> Sequence[Tensor | None]:
+    """The masks of each person, (1 or masks, H, W), or None for each where no masks came. Raises BodiesMissing."""
+    if masks is None:
+        return [None] * count
+    if count == 1:
+        return [as_masks(masks)]
+    masks_of_people = list(as_masks(masks)[:, None])
+    if len(masks_of_people) != count:
+        raise BodiesMissing(count, counted(len(masks_of_people), "mask"))
+    return masks_of_people
 
 
 def _body(part: Part | None) -> Body:
+    """A part as CLIP is shown it, squashed to a square.
+
+    It is cut out by the mask of the part. A part without one, whose picture has an alpha channel, is cut out by that;
+    alpha is 1 where the picture is opaque, as a mask is where the person is. Without a part, or at weight 0, the body
+    is white and does not count.
+    """
     if part is None or part.weight <= 0:
-        return Body(torch.ones(SIDE, SIDE, 3), 0.0)
-    mask = part.alpha if part.mask is None else part.mask
-    cut = part.picture if mask is None else _on_white(part, mask)
-    squashed = as_picture(cut).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    return Body(as_tensor(squashed), part.weight, mask is None)
+        return Body(torch.ones(SIDE, SIDE, 3), weight=0.0)
+    if part.mask is not None:
+        # The picture on white: what the alpha channel hides is not drawn inside of the mask.
+        picture = _cut_by_mask(part.label, part.on_white, part.mask)
+    elif part.alpha is not None:
+        picture = _cut_by_mask(part.label, part.picture, part.alpha)
+    else:
+        picture = part.picture  # (H, W, 3)
+    squashed = as_picture(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    has_no_mask = part.mask is None and part.alpha is None
+    return Body(as_tensor(squashed), part.weight, whole=has_no_mask)
 
 
-def _on_white(part: Part, mask: Tensor) -> Tensor:
-    """What lies in the bounds of the mask, whose edge is softened within these; in 8 bits, as OpenCV computes."""
-    fitted = functional.interpolate(mask[None, None].float(), size=part.picture.shape[:2], mode="nearest")
-    inside = (fitted * 255).round()
-    if not inside.any():
-        raise BadPart(part.label, "nothing is left of its mask", "Mask more of the person.")
-    left, top, right, below_it = bounds(inside[0, 0])
-    inside = inside[..., top:below_it, left:right]
-    reach = (2, 2, 2, 2)
-    padded = functional.pad(inside, reach, "reflect" if min(inside.shape[2:]) > 2 else "replicate")
-    soft = functional.conv2d(padded, (_BLUR[:, None] * _BLUR)[None, None]).add(0.5).floor()[0, 0, :, :, None] / 255
-    picture = part.picture if mask is part.alpha else part.on_white
+def _cut_by_mask(label: str, picture: Tensor, mask: Tensor) -> Tensor:
+    """What lies in the bounds of a mask, on white: (height, width, 3) of the bounds, 0..1.
+
+    The edge of the mask is softened within the bounds. All of it is in whole numbers 0..255, as OpenCV computes.
+    label: of the part, for the error. picture: (H, W, 3) 0..1. mask: (h, w), brought to the picture's size.
+    Raises BadPart where nothing is left of the mask.
+    """
+    fitted = functional.interpolate(mask[None, None].float(), size=picture.shape[:2], mode="nearest")
+    mask_255 = (fitted * 255).round()  # (1, 1, H, W)
+    if not mask_255.any():
+        raise BadPart(label, "nothing is left of its mask", "Mask more of the person.")
+    left, top, right, below_it = bounds(mask_255[0, 0])
+    mask_255 = mask_255[..., top:below_it, left:right]
+    reach = (2, 2, 2, 2)  # of a blur of 5 pixels
+    # OpenCV reflects at the border, for which torch needs three pixels.
+    padding = "reflect" if min(mask_255.shape[2:]) > 2 else "replicate"
+    padded = functional.pad(mask_255, reach, padding)
+    blur = _BLUR[:, None] * _BLUR  # (5, 5)
+    rounded = functional.conv2d(padded, blur[None, None]).add(0.5).floor()  # (1, 1, height, width)
+    soft = rounded[0, 0, :, :, None] / 255  # (height, width, 1), 0..1
     pixels = (picture[top:below_it, left:right].clamp(0, 1) * 255).round()
     return (255 * (1 - soft) + soft * pixels).floor() / 255

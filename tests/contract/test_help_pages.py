@@ -19,14 +19,15 @@ DEFAULTS = json.loads((GOLDEN / "defaults.json").read_text("utf-8"))
 INPUTS = {"en": "Inputs", "zh": "输入"}
 OUTPUTS = {"en": "Outputs", "zh": "输出"}
 
-NAMED = re.compile(r"\*\*([^*]+)\*\* ?[(（]`(\w+)`[)）]")
+NAMED = re.compile(r"\*\*([^*]+)\*\* ?[(\uff08]`(\w+)`[)\uff09]")
 """**Name** (`id`), as an English or a Chinese page writes it."""
 
-RANGE = re.compile(r"\*\*([^*]+?) 1\*\* … \*\*\1 8\*\* ?[(（]`(\w+_)1` … `(?:\2)8`[)）]")
+RANGE = re.compile(r"\*\*([^*]+?) 1\*\* … \*\*\1 8\*\* ?[(\uff08]`(\w+_)1` … `(?:\2)8`[)\uff09]")
 """**Photo 1** … **Photo 8** (`photo_1` … `photo_8`): all eight of a row of inputs."""
 
 SET_TO = re.compile(
-    r"(?:[Ss]et |把)\*\*[^*]+\*\* ?[(（]`(?P<id>\w+)`[)）](?: to |设为 ?)[`*]?(?P<value>[\w.%-]+(?: [\w.%-]+)*)[`*]?"
+    r"(?:[Ss]et |把)\*\*[^*]+\*\* ?[(\uff08]`(?P<id>\w+)`[)\uff09]"
+    r"(?: to |设为 ?)[`*]?(?P<value>[\w.%-]+(?: [\w.%-]+)*)[`*]?"
 )
 """Advice to set an input of this node to a value. "back to" and 改回 do not fit it, nor an input of another node."""
 
@@ -166,11 +167,11 @@ def test_pages_say_what_to_connect(page: Page) -> None:
 
 
 def test_what_is_wrong_is_seen() -> None:
-    assert list(sockets("**A b** (`a_b`), **图像**（`c`）")) == [Socket("A b", "a_b"), Socket("图像", "c")]
+    assert list(sockets("**A b** (`a_b`), **图像**\uff08`c`\uff09")) == [Socket("A b", "a_b"), Socket("图像", "c")]
     assert len(list(sockets("**Photo 1** … **Photo 8** (`photo_1` … `photo_8`)"))) == 8
     assert BARE_OUTPUT.search("The output `person` to **Cast**")
     assert BARE_OUTPUT.search("connect the `model` output")
     assert not BARE_OUTPUT.search("the output **Person** (`person`)")
     assert SET_TO.search("Set **Method** (`method`) to `slerp`.")
-    assert SET_TO.search("把**方法**（`method`）设为 `slerp`。")
+    assert SET_TO.search("把**方法**\uff08`method`\uff09设为 `slerp`。")
     assert not SET_TO.search("Set **Method** (`method`) back to `slerp`.")

@@ -35,7 +35,7 @@ ROWS = [
     Row("docs/troubleshooting.md", "longer than {} letters", "core/prompts.py", "MOST_LETTERS"),
     Row("docs/troubleshooting.md", "nests over {} brackets", "core/prompts.py", "DEEPEST"),
     Row("docs/troubleshooting.md", "Faces small: … px; {} needed", "core/places/placing.py", "SMALL_FACE"),
-    Row("docs/which_method.md", "reports faces under {} px", "core/places/placing.py", "SMALL_FACE"),
+    Row("docs/which_method.md", "warns of faces under {} px", "core/places/placing.py", "SMALL_FACE"),
     Row("docs/which_method.md", "Faces closer than {} px", "core/geometry.py", "PATCH"),
     Row("docs/which_method.md", "is a square of {} px", "core/geometry.py", "PATCH"),
     Row("docs/dev/measuring.md", "a cosine of {} or more", "core/identities/lookalikes.py", "ONE_PERSON"),

@@ -420,9 +420,9 @@ DEFECTS = [
         promise="photos sorted into people",
     ),
     Defect(
-        "bridge/photos.py::_sorted_out",
+        "bridge/photos.py::_contents_of",
         breaks="A link out of the input folder is read as a photo.",
-        find="not _inside($file, $root)",
+        find="not _lies_in($file, $root)",
         put="False",
         caught_by="tests/host/test_photos.py::test_only_folders_of_the_input_directory",
         promise="photos sorted into people",
@@ -661,24 +661,25 @@ DEFECTS = [
     Defect(
         "bridge/schema.py::described",
         breaks="An English tooltip is other than the one that was translated.",
-        find="$own.get('tooltip')",
-        put="$own.get('name')",
+        find="$slot_texts.get('tooltip')",
+        put="$slot_texts.get('name')",
+        which=1,
         caught_by="tests/host/test_documents.py::test_english_is_what_the_nodes_say",
         promise="nodes: texts are translated",
     ),
     Defect(
         "bridge/scopes.py::acting",
         breaks="With nobody to be heard the node goes on instead of handing back what came in.",
-        find="$on and $people",
-        put="$on",
+        find="not $on or not $people",
+        put="not $on",
         caught_by="tests/promises/test_off.py::test_off_it_hands_back_what_came_in[instant_id, ApplyInstantID]",
         promise="InstantID: off",
     ),
     Defect(
         "bridge/scopes.py::of_faces",
         breaks="Acts_in is ignored: faces act all over.",
-        find="$in_boxes if $condition else None",
-        put="None",
+        find="if $acts_in == regions.FACE_BOXES:\n    $$boxes",
+        put="",
         caught_by=(
             "tests/host/test_methods.py::test_every_setting_changes_the_picture[LikenessApplyInstantID-acts_in]"
         ),

@@ -6,7 +6,7 @@ DEFECTS = [
     Defect(
         "nodes/id_patch/net.py::IDPatchNet.__init__",
         breaks="A file whose patches are of another size is taken.",
-        find="$made != (3, PATCH ** 2)",
+        find="($tokens, $values) != (3, PATCH ** 2)",
         put="False",
         caught_by="tests/host/test_id_patch_files.py::test_what_cannot_be_used_is_named[swapped]",
         promise="ID-Patch: wrong file",

@@ -30,7 +30,7 @@ DEFECTS = [
         promise="StoryMaker: wrong value",
     ),
     Defect(
-        "nodes/story_maker/bodies.py::_parts",
+        "nodes/story_maker/bodies.py::_masks_of_people",
         breaks="With masks everybody's clothes are the first person's.",
         find="list(as_masks($masks)[:, None])",
         put="[as_masks($masks)[:1]] * len($masks)",
@@ -40,7 +40,7 @@ DEFECTS = [
         promise="StoryMaker: second picture",
     ),
     Defect(
-        "nodes/story_maker/bodies.py::_on_white",
+        "nodes/story_maker/bodies.py::_cut_by_mask",
         breaks="The mask of a body is ignored: CLIP sees what is around the person.",
         find="(255 * (1 - $soft) + $soft * $pixels).floor()",
         put="$pixels",

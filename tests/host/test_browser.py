@@ -8,6 +8,7 @@ import json
 import re
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +48,23 @@ def people(visit: Visit) -> Graph:
     }
 
 
+@pytest.fixture
+def large_visit(visit: Visit) -> Iterator[Visit]:
+    """In a window of 1920x1080."""
+    visit.page.resize(1920, 1080)
+    yield visit
+    visit.page.resize(*WINDOW)
+
+
 @pytest.mark.parametrize("each", [16, pytest.param(1, marks=[pytest.mark.thorough, once_of_each])])
 @pytest.mark.thorough_with("newest")
-def test_help_pages_open_without_an_error(visit: Visit, each: int) -> None:
+def test_help_pages_open_without_an_error(large_visit: Visit, each: int) -> None:
     """By the button over a selected node. In a git clone frontends miss `<NodeId>/en.md` and then take the page.
 
-    each: every so many of them; all are there with their pictures. Tables, code and paths are not cut by the panel.
+    each: every so many of them; all are there with their pictures. Tables, code and paths are not cut by the panel, as
+    wide as it opens at 1920x1080.
     """
+    visit = large_visit
     page, info = visit.page, "document.querySelector('[data-testid=info-button]')"
     for document in (ROOT / "web" / "docs").rglob("*.*"):
         visit.server.read(f"/extensions/{visit.server.pack_name}/{document.relative_to(ROOT / 'web').as_posix()}")

@@ -182,3 +182,18 @@ def test_words_of_a_list_keep_their_english(language: str) -> None:
     names = {"torch", "onnxruntime", "antelopev2", "arcface-ir-se50"}
     names |= {word for word in words if re.search(r"\.(torchscript|safetensors)$", word)}
     assert sorted(shown.keys() ^ (words | {"none found"}) - names - WORKFLOWS.keys()) == []
+
+
+def test_the_app_of_a_template_asks_for_no_input_that_is_folded_away() -> None:
+    """Of an input under *Show advanced inputs* an app shows the label and no field, in frontend 1.49.6."""
+    folded: list[tuple[str, str]] = []
+    for stem, path in WORKFLOWS.items():
+        graph = json.loads(path.read_text("utf-8"))
+        nodes = {node["id"]: node for node in graph["nodes"]}
+        for number, name, *_ in graph["extra"]["linearData"]["inputs"]:
+            schema = SCHEMAS.get(nodes[number]["type"])
+            inputs = schema.inputs if schema else []
+            for node_input in inputs:
+                if node_input.id == name and (node_input.extra_dict or {}).get("advanced"):
+                    folded.append((stem, name))
+    assert folded == []

@@ -24,7 +24,7 @@ def labelled(name: str, label: str) -> str:
 
 
 def title(node_id: str, english: str) -> str:
-    return labelled(english, re.sub(r" *[(（].*", "", NODES[f"{node_id}/display_name"]))  # noqa: RUF001
+    return labelled(english, re.sub(r" *[(（].*", "", NODES[f"{node_id}/display_name"]))
 
 
 def field(node_id: str, input_id: str, english: str = "") -> str:

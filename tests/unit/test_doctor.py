@@ -451,7 +451,7 @@ def test_a_heading_says_of_what_in_chinese():
     assert translated("Missing for ID-Patch") == "ID-Patch 缺少的文件"
     assert translated("To fix for single templates") == "个别模板 需修复的文件"
     assert translated("Still to do for the start templates: a.bin; ID-Patch projections.") == (
-        "入门模板 还需处理：a.bin; ID-Patch 投影。"  # noqa: RUF001
+        "入门模板 还需处理：a.bin; ID-Patch 投影。"
     )
 
 

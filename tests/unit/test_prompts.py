@@ -13,7 +13,7 @@ def test_lines() -> None:
     for text, said in (
         ("Anna: smiling\nBen: looking away", ["smiling", "looking away", ""]),
         ("ben :  asleep \n\n", ["", "asleep", ""]), ("Anna: time: 5:30", ["time: 5:30", "", ""]),
-        ("3: a red hat\nKÄTHE：reading", ["", "", "a red hat, reading"]),  # noqa: RUF001
+        ("3: a red hat\nKÄTHE：reading", ["", "", "a red hat, reading"]),
         ("Anna:", ["", "", ""]), ("", ["", "", ""]),
     ):  # fmt: skip
         assert per_person(text, NAMES) == said
