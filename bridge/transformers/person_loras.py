@@ -52,7 +52,7 @@ class PersonLoras(Carried):
     """What one node adds, alike on both sides of the conditioning.
 
     names: of the people. layers: by name of a module of the network. regions: (people, H, W), 0..1, or None: one person
-    everywhere. canvas: what the regions are parts of.
+    everywhere.
     """
 
     key = "likeness_person_loras"
