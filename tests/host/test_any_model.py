@@ -16,7 +16,7 @@ import torch
 from attack_graphs import DEFAULTS, ours
 from crops import WIDGETS, crop, friends_of
 from graph_run import run
-from pack.core.errors import WrongBaseModel
+from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.inputs import BadPicture
 from pack.core.people import Cast
 from pack.nodes import measure, second_pass
@@ -107,6 +107,8 @@ OF_A_UNET = [
     row.kind for row in rows() if not row.variant and (not row.method or {"SDXL", "SD1.5"} & {*row.method.families})
 ]
 ELSE = "FLUX.1 there is WithAnyone, InfiniteYou, References"
+ON_TRANSFORMERS = ("LikenessLoRAPerPerson", "LikenessPromptPerPerson")
+"""Nodes that take transformers too, where the texts are of the same family."""
 model_of = cache(tiny_dits.model)
 
 
@@ -120,9 +122,13 @@ def test_a_transformer_is_refused_by_name(kind, another):
     theirs = {key: value for key, value in given.items() if key in DEFAULTS[kind]}
     text = rf"made for .*\(text width {WIDTHS[another]}\), but .* is needed"
     model = rf"The MODEL is made for {name}, but a UNet of the SD family is needed\..*{ELSE}"
+    if kind in ON_TRANSFORMERS:
+        model = r"The conditioning given to .* is made for .* but .* is needed"
+        if not tiny_dits.KNOWN:
+            model = "knows .* as ComfyUI .* has it"
     alone = {key: value for key, value in theirs.items() if key != "model"}
     cases = [({"model": given["model"]}, model)] if "model" in theirs else []
     cases += [(alone, text), (theirs, f"{text}|{model}")]
     for changed, message in cases:
-        with pytest.raises(WrongBaseModel, match=message):
+        with pytest.raises((WrongBaseModel, BadSetup), match=message):
             run(ours(kind, **changed), {})
