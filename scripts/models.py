@@ -40,8 +40,9 @@ BLUEPRINTS = ROOT / "subgraphs"
 _README: dict[str, Any] = json.loads((ROOT / "scripts" / "rig" / "readme.json").read_bytes())
 """What README's tables have beside the manifest and the records.
 
-start: template -> what it is for, and the system that it shows. first: folders of the methods of these systems. zh: the
-words of the tables in Chinese.
+start: template -> what it is for, and the system that it shows. first: folders of the methods of these systems. base
+models: folder of a method -> its models, where it takes only some of its families. zh: the words of the tables in
+Chinese.
 """
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh.md"}
 PAGE = ROOT / "docs" / "models.md"
@@ -242,7 +243,7 @@ def methods(language: str, first: bool) -> str:
             title = worded(_README["start"][template]["system"], language)
         if template is not None:
             title = f"[{title}](workflows/{template}.json)"
-        families = ", ".join(record.families)
+        families = _README["base models"].get(record.folder, ", ".join(record.families))
         body.append((title, record.good_for[language], families, worded(use, language)))
     head = ("system" if first else "method", "use", "base model", "commercial use")
     return rows(language, head, body)
