@@ -190,3 +190,20 @@ def test_beside_another_method_in_either_order(row: Row) -> None:
     both, *others = (latents(sampler(**one)) for one in (last, first, chained(row, **plain), chained(another, **plain)))
     assert relative(others[0], both) <= 2e-5
     assert min(relative(one, both) for one in others[1:]) > 1e-4
+
+
+def test_shared_parts_stand_before_or_behind_instant_id_on_sdxl() -> None:
+    """The rows of both methods are tried on a MODEL each; these two share one in a template."""
+    parts = Row(None, "LikenessSharePartsAttention")
+    person = Row(None, "LikenessApplyInstantID")
+    plain = {side: DEFAULTS[person.kind][side] for side in ("positive", "negative")}
+    plain |= {"model": value("sdxl()"), "clip": value("sdxl_clip()")}
+    orders = ((parts, person), (person, parts), (parts,), (person,))
+    graphs = [chained(*order, **plain) for order in orders]
+    pictures = []
+    for graph in graphs:
+        pictures.append(latents(sampler(graph["model"], graph["positive"], graph["negative"])))
+    behind, before, parts_alone, person_alone = pictures
+    assert relative(before, behind) <= 2e-5
+    assert relative(parts_alone, behind) > 1e-4
+    assert relative(person_alone, behind) > 1e-4
