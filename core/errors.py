@@ -146,7 +146,7 @@ class BadEmbedding(LikenessError):
     """NaN, infinity, zeros or a wrong length where a face embedding should be."""
 
     def __init__(self, identity: str, recogniser: str, why: str, advice: str | None = None) -> None:
-        usual = "Make the identity again from its photos; if it came from a file, that file is damaged."
+        usual = "Make the person again from its photos; if it came from a file, that file is damaged."
         super().__init__(f"The {recogniser} embedding of {identity} cannot be used: {why}.", advice or usual)
 
 

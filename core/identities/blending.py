@@ -32,7 +32,7 @@ def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Id
     if not common and not pictures_alone:
         raise RecogniserMissing(
             f"No recogniser in common to blend: {' and '.join(known_by((a, b)))}.",
-            "Make both identities from photos with the same Load Face Embedder.",
+            "Make both people from photos with the same Load Face Embedder.",
         )
     means_a = _means(a, common)
     means_b = _means(b, common)

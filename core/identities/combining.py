@@ -63,9 +63,9 @@ def portraits(identity: Identity, method: str) -> Portraits:
     _check_has_photo(identity, method)
     if identity.portraits is None:
         raise PortraitsMissing(
-            f"{method} looks at pictures of the face, and this identity ({identity.name}) has none: its file holds "
+            f"{method} looks at pictures of the face, and this person ({identity.name}) has none: its file holds "
             "embeddings alone.",
-            "Make the identity again from the photos, and save it again.",
+            "Make the person again from the photos, and save it again.",
         )
     return identity.portraits
 
@@ -115,8 +115,8 @@ def _usable_embeddings(identity: Identity, recogniser: str, method: str) -> Tens
     if rows is None:
         known = listed(sorted(identity.embeddings), "no embedding")
         raise RecogniserMissing(
-            f"{method} needs {recogniser}, this identity ({identity.name}) has {known}.",
-            f"Choose {recogniser} in Load Face Embedder and make the identity again from the photos. "
+            f"{method} needs {recogniser}, this person ({identity.name}) has {known}.",
+            f"Choose {recogniser} in Load Face Embedder and make the person again from the photos. "
             f"Its file: {where(recogniser)}.",
         )
     if not len(rows):

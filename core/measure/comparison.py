@@ -61,7 +61,7 @@ def _no_people(cast: Cast | None) -> BadCast:
     if cast:
         return BadCast("There are no people to search: all in the cast have weight 0.", "Raise a weight in Cast.")
     return BadCast(
-        "There are no people to search: neither a cast nor an identity is connected.",
+        "There are no people to search: neither a cast nor a person is connected.",
         "Connect the cast from Place Cast (who stands where is measured too) or from Cast, or one Person. "
         "Parts and a prompt can be measured without people.",
     )
@@ -81,7 +81,7 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
         raise RecogniserMissing(
             f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; "
             f"{recognisers_of_people}.",
-            "Make every identity with the Load Face Embedder that is connected here, or with recognisers = all found. "
+            "Make every person with the Load Face Embedder that is connected here, or with recognisers = all found. "
             "Pictures alone cannot tell people apart.",
         )
     trained_with = TRAINED_WITH[method]

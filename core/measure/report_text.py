@@ -29,7 +29,7 @@ def judge_sentence(report: Report) -> str:
     if report.judge_is_biased:
         return (
             f"Measured by {report.judge}, with which {report.method} was trained: it is biased. "
-            "Load another recogniser in Load Face Embedder, for the identities as well, and it will judge."
+            "Load another recogniser in Load Face Embedder, for the people as well, and it will judge."
         )
     if TRAINED_WITH[report.method]:
         return f"Measured by {report.judge}, which {report.method} was not trained with."

@@ -168,7 +168,7 @@ def _common_recognisers(identities: Sequence[Identity], slots: Sequence[Slot]) -
     if not recognisers:
         of_layout = listed(sorted({name for slot in slots for name in slot.embeddings}))
         why = f"{'; '.join(known_by(identities))}; the faces of the layout have {of_layout}, nothing in common"
-        raise CannotMatch(why, "Use the same Load Face Embedder for the identities and for Detect Faces.")
+        raise CannotMatch(why, "Use the same Load Face Embedder for the people and for Detect Faces.")
     return recognisers
 
 

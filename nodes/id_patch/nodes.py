@@ -49,7 +49,7 @@ METHOD = method("id_patch")
 IMAGE, APPLY = "ID-Patch Condition Image", "Apply ID-Patch"
 
 NO_IDENTITIES = (
-    "No identities applied: all weights are 0 or off-canvas. The skeletons still guide; for the prompt alone bypass "
+    "No people applied: all weights are 0 or off-canvas. The skeletons still guide; for the prompt alone bypass "
     "this node or set strength to 0."
 )
 

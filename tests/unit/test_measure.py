@@ -126,7 +126,7 @@ MIXED = [Person(identity(0)), Person(identity(1, by="arcface-ir-se50"))]
 NOBODY, WEIGHTLESS = Cast((Person(NO_PHOTO),)), Cast((Person(identity(0), 0.0),))
 REFUSED = [
     (BadSize, "200x150 px.* 200x100 px", lambda: measured(picture(face([0.7, 0.1]), height=150), cast(placed=True))),
-    (BadCast, "neither a cast nor an identity", lambda: measure.people_to_find(None, None, measure.NODE)),
+    (BadCast, "neither a cast nor a person", lambda: measure.people_to_find(None, None, measure.NODE)),
     (BadCast, "all in the cast have weight 0", lambda: measure.people_to_find(WEIGHTLESS, None, measure.NODE)),
     (NotPlaced, "Measure Likeness .* Cleo has no place",
      lambda: measure.people_to_find(cast(placed=True), identity(2), measure.NODE)),
