@@ -77,7 +77,9 @@ def test_help_pages_open_without_an_error(large_visit: Visit, each: int) -> None
         page.evaluate(f"{info}.click()")
         first = (ROOT / "web" / "docs" / f"{kind}.md").read_text("utf-8").split("\n\n")[1]
         visit.await_text(re.split(r"[`*\[]", " ".join(first.split()))[0][:40].strip())
-        assert page.ask("cutInHelp") == [], kind
+        if visit.server.host.version >= (0, 33):
+            # The panel of 0.3.64 opens 310 px wide, that of 0.33 346 px; tables are made for the latter.
+            assert page.ask("cutInHelp") == [], kind
     assert [line for line in visit.red() if not re.search(r"404 .*/docs/Likeness\w+/en\.md", line)] == []
 
 
