@@ -3,7 +3,7 @@
 The host's own loader reads them, so whatever names of layers it knows are known here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,30 +57,48 @@ def path_of(file: str) -> str:
     raise ModelMissing("The LoRA", [file], folders.folders("loras"), "its page", "under this name")
 
 
+@dataclass(frozen=True)
+class HostPatches:
+    """A file as the host's loader reads it.
+
+    state: the tensors, by the names that the host knows. patches: by the weight that each changes; the key is its name,
+    or (name, (dimension, start, length)) for a part of it.
+    """
+
+    state: State
+    patches: Mapping[Any, Any]
+
+
+def read_host_patches(file: str, model: ModelPatcher, clip: CLIP) -> HostPatches:
+    """A LoRA's file by the host's loader. Raises what path_of and reading a file raise, UnsupportedCheckpoint for
+    damaged tensors."""
+    path = path_of(file)
+    state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
+    _check_numbers(state, path)
+    return HostPatches(state, _host_patches(state, model, clip, path))
+
+
 def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> LoraFile:
     """What a file adds to the MODEL's UNet and to the CLIP.
 
     by_region: whether it acts in a part of the picture. Raises what reading a file raises, UnsupportedCheckpoint for
     damaged tensors, NotForOnePerson, and WrongBaseModel unless all of the file finds a layer of its size.
     """
-    path = path_of(file)
-    state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
-    check_numbers(state, path)
-    patches = host_patches(state, model, clip, path)
+    lora = read_host_patches(file, model, clip)
     unet_patches: dict[str, Any] = {}
     clip_patches: dict[str, Any] = {}
-    for name, patch in patches.items():
+    for name, patch in lora.patches.items():
         if name.startswith(_UNET):
             unet_patches[name] = patch
         else:
             clip_patches[name] = patch
     # Before the sizes: of a kind that cannot be used the sizes say nothing.
     layers = _layers_for_one_person(file, model, unet_patches, by_region)
-    _check_sizes(file, model, clip, state, unet_patches, clip_patches)
+    _check_sizes(file, model, clip, lora.state, unet_patches, clip_patches)
     return LoraFile(layers, clip_patches)
 
 
-def host_patches(state: State, model: ModelPatcher, clip: CLIP, path: str) -> dict[str, Any]:
+def _host_patches(state: State, model: ModelPatcher, clip: CLIP, path: str) -> dict[str, Any]:
     """By name of a weight, what the host reads of a file's tensors. Raises UnsupportedCheckpoint where it cannot."""
     names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
     names = comfy.lora.model_lora_keys_unet(model.model, names)
@@ -91,7 +109,7 @@ def host_patches(state: State, model: ModelPatcher, clip: CLIP, path: str) -> di
         raise UnsupportedCheckpoint(path, damage, "a LoRA", "Download it again.") from error
 
 
-def check_numbers(state: State, path: str) -> None:
+def _check_numbers(state: State, path: str) -> None:
     """Raise UnsupportedCheckpoint where a tensor holds what no layer can use: the host makes NaN of it, or nothing."""
     weights: dict[str, Any] = {}
     for key, tensor in state.items():
@@ -122,15 +140,24 @@ def _layers_for_one_person(
         lora = lora_of(patch)
         assert lora is not None  # another kind has a reason
         layers[name.removeprefix(_UNET).removesuffix(_WEIGHT)] = lora
-    if misfits:
-        reasons: list[str] = []
-        for reason, names in misfits.items():
-            reasons.append(f"{counted(len(names), 'layer')} of it, first {names[0]}: {reason}")
-        raise NotForOnePerson(
-            f"{file} cannot be used for one person, because of {'; '.join(reasons)}.",
-            "Use Load LoRA, which acts in all of the picture, or another LoRA, LoHa, LoKr or GLoRA.",
-        )
+    refuse_misfits(file, misfits, "LoRA, LoHa, LoKr or GLoRA")
     return layers
+
+
+def refuse_misfits(file: str, misfits: Mapping[str, Sequence[str]], usable_kinds: str) -> None:
+    """Raise NotForOnePerson if there is any reason why layers of a file cannot be one person's.
+
+    misfits: by the reason, the names of the layers. usable_kinds: what the error advises instead, in words.
+    """
+    if not misfits:
+        return
+    reasons: list[str] = []
+    for reason, names in misfits.items():
+        reasons.append(f"{counted(len(names), 'layer')} of it, first {names[0]}: {reason}")
+    raise NotForOnePerson(
+        f"{file} cannot be used for one person, because of {'; '.join(reasons)}.",
+        f"Use Load LoRA, which acts in all of the picture, or another {usable_kinds}.",
+    )
 
 
 def _why_not_for_one_person(model: ModelPatcher, name: str, patch: Any, by_region: bool) -> str | None:

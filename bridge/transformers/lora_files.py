@@ -8,15 +8,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import comfy.lora_convert
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 
 from ...core.errors import WrongBaseModel, counted
 from ...core.low_rank import LoraKind
 from ..cross_attention.lora_layers import shape_of
-from ..load import read_state_dict
-from ..lora_files import NotForOnePerson, check_numbers, host_patches, layers_not_read, path_of
+from ..lora_files import layers_not_read, read_host_patches, refuse_misfits
 from ..lora_patches import UNFIT_TENSORS, kind_of, lora_of
 from .families import TransformerFamily
 from .person_loras import stream_of
@@ -62,10 +60,8 @@ def read_lora_file(
     by_region: whether it acts in a part of the picture. Raises what reading a file raises, UnsupportedCheckpoint for
     damaged tensors, NotForOnePerson, and WrongBaseModel unless all of the file finds a layer of its size.
     """
-    path = path_of(file)
-    state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
-    check_numbers(state, path)
-    patches = host_patches(state, model, clip, path)
+    lora = read_host_patches(file, model, clip)
+    patches = lora.patches
     clip_patches: dict[str, Any] = {}
     network_patches = list[_Patch]()
     for key, patch in patches.items():
@@ -74,7 +70,7 @@ def read_lora_file(
             network_patches.append(_Patch(name, _rows_of(key), patch))
         else:
             clip_patches[name] = patch
-    unread = layers_not_read(state, patches.values())
+    unread = layers_not_read(lora.state, patches.values())
     misfits = [patch for patch in network_patches if not _fits(model, patch)]
     _refuse_unfit_kinds(file, model, family, network_patches, by_region)
     if not patches or unread or misfits:
@@ -132,12 +128,7 @@ def _refuse_unfit_kinds(
         reason = _why_not_for_one_person(model, family, patch, by_region)
         if reason is not None:
             misfits.setdefault(reason, []).append(patch.weight)
-    if misfits:
-        reasons = [f"{counted(len(names), 'layer')} of it, first {names[0]}: {why}" for why, names in misfits.items()]
-        raise NotForOnePerson(
-            f"{file} cannot be used for one person, because of {'; '.join(reasons)}.",
-            "Use Load LoRA, which acts in all of the picture, or another LoRA, LoHa or LoKr.",
-        )
+    refuse_misfits(file, misfits, "LoRA, LoHa or LoKr")
 
 
 def _why_not_for_one_person(

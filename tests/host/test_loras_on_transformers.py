@@ -9,11 +9,10 @@ import tiny_dits
 import tiny_encoders
 import torch
 from figures import relative
+from hidden_text import without_common
 from pack.bridge.lora_files import NotForOnePerson
-from pack.bridge.transformers.attention import with_reading
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast, RowCast
-from pack.core.token_groups import Group, Split
 from peers import apply
 from safetensors.torch import save_file
 from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
@@ -101,30 +100,6 @@ def merged(setting, file, strength=1.0):
     return host_nodes.LoraLoader().load_lora(setting.model, None, file, strength, strength)[0]
 
 
-class Hidden:
-    """A reading in which nobody but itself reads the common text, of so many tokens."""
-
-    def __init__(self, common):
-        self.common = common
-
-    def split(self, queries, keys, options):
-        if queries <= self.common + PICTURE or keys != queries:
-            return None
-        own = Group(torch.arange(self.common), None)
-        others = Group(torch.arange(self.common, queries), torch.arange(self.common, keys))
-        return Split((own, others), keys)
-
-
-def without_common(setting, common):
-    tokens = max(common.shape[1], 512 if setting.family == FLUX_2 else 0)
-    if setting.family == Z_IMAGE:
-        tokens = -(-tokens // 8) * 8
-    clone = setting.model.clone()
-    options = clone.model_options["transformer_options"]
-    clone.model_options["transformer_options"] = with_reading(options, Hidden(tokens))
-    return clone
-
-
 WORDS = "a woman with red hair", "a man with a beard"
 
 
@@ -156,7 +131,8 @@ def own_text(setting, words):
 
 def test_a_person_everywhere_is_the_merged_network_on_their_words(setting):
     """With another person and their LoRA present, of whom nothing is seen."""
-    hidden = without_common(setting, setting.text("two people in a park")[0][0])
+    common = setting.text("two people in a park")[0][0]
+    hidden = without_common(setting.model, setting.family, common.shape[1], PICTURE)
     who = cast(*setting.files)
     plain = sample(setting, (setting.model, own_text(setting, WORDS[0]), setting.text("blurred")))
     for number, mask in enumerate(([EVERYWHERE, NOWHERE], [NOWHERE, EVERYWHERE])):
@@ -215,7 +191,8 @@ SPLIT = {
 def test_a_file_with_q_k_and_v_apart_is_the_merged_network(family):
     setting = SETTINGS.setdefault(family, Setting(family))
     file = saved(f"{family} split.safetensors".lower(), tensors(SPLIT[family], 21, prefix=""))
-    hidden = without_common(setting, setting.text("two people in a park")[0][0])
+    common = setting.text("two people in a park")[0][0]
+    hidden = without_common(setting.model, setting.family, common.shape[1], PICTURE)
     applied = put_on(setting, cast(file, setting.files[1]), torch.cat([EVERYWHERE, NOWHERE]), model=hidden)
     expected = sample(setting, (merged(setting, file), own_text(setting, WORDS[0]), setting.text("blurred")))
     assert relative(sample(setting, applied), expected) <= TOLERANCE

@@ -11,13 +11,13 @@ import tiny_sdxl
 import torch
 import torch.nn.functional as functional
 from figures import relative
+from hidden_text import without_common
 from pack.bridge import carried, runs
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.transformers import families, networks, person_texts
-from pack.bridge.transformers.attention import OVERRIDE, with_reading
+from pack.bridge.transformers.attention import OVERRIDE
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.person_texts import TextLayout, split_by_words
-from pack.core.token_groups import Group, Split
 from pack.nodes.references.encoding import REFERENCES, PeopleReferences
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from peers import apply
@@ -80,31 +80,10 @@ def plain(family, model, name, **more):
     return sample(family, (model, text(name), text("common")), **more)
 
 
-class Hidden:
-    """A reading in which nobody but itself reads the common text, which is as many tokens as `common` says."""
-
-    def __init__(self, family):
-        self.common = {FLUX_2: 512, Z_IMAGE: 8}.get(family, LENGTHS["common"])
-
-    def split(self, queries, keys, options):
-        if queries <= self.common + PICTURE or keys != queries:
-            return None
-        own = Group(torch.arange(self.common), None)
-        others = Group(torch.arange(self.common, queries), torch.arange(self.common, keys))
-        return Split((own, others), keys)
-
-
-def without_common(model, family):
-    clone = model.clone()
-    options = clone.model_options["transformer_options"]
-    clone.model_options["transformer_options"] = with_reading(options, Hidden(family))
-    return clone
-
-
 @pytest.mark.parametrize("family", EVERY)
 def test_a_person_everywhere_is_the_plain_forward_of_their_words(models, family):
     model = models(family)
-    hidden = without_common(model, family)
+    hidden = without_common(model, family, LENGTHS["common"], PICTURE)
     found = sample(family, with_texts_of(hidden, ["anna", "ben"], torch.cat([EVERYWHERE, NOWHERE])))
     assert relative(found, plain(family, model, "anna")) <= TOLERANCE
     second = sample(family, with_texts_of(hidden, ["anna", "ben"], torch.cat([NOWHERE, EVERYWHERE])))

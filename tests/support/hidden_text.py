@@ -1,0 +1,35 @@
+"""A MODEL on which nobody but the common text reads the common text: people's own words alone reach the picture."""
+
+import torch
+from comfy.model_patcher import ModelPatcher
+from pack.bridge.transformers.attention import with_reading
+from pack.core.token_groups import Group, Split
+from tiny_dits import FLUX_2, Z_IMAGE
+
+
+class _Hidden:
+    """A reading in which nobody but itself reads the common text. common, picture: of how many tokens each is."""
+
+    def __init__(self, common: int, picture: int) -> None:
+        self.common = common
+        self.picture = picture
+
+    def split(self, queries, keys, options):
+        if queries <= self.common + self.picture or keys != queries:
+            return None
+        own = Group(torch.arange(self.common), None)
+        others = Group(torch.arange(self.common, queries), torch.arange(self.common, keys))
+        return Split((own, others), keys)
+
+
+def without_common(model: ModelPatcher, family: str, length: int, picture: int) -> ModelPatcher:
+    """length: tokens of the common text as it is encoded, before the family fills it up. picture: of its tokens."""
+    common = length
+    if family == FLUX_2:
+        common = max(length, 512)
+    if family == Z_IMAGE:
+        common = -(-length // 8) * 8
+    clone = model.clone()
+    options = clone.model_options["transformer_options"]
+    clone.model_options["transformer_options"] = with_reading(options, _Hidden(common, picture))
+    return clone
