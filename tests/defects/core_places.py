@@ -175,7 +175,7 @@ DEFECTS = [
         promise="previews",
     ),
     Defect(
-        "core/places/drawing.py::_draw_slot",
+        "core/places/drawing.py::_draw_mask",
         breaks="A region of a place is drawn where it is not.",
         find="($float > 0.5).float",
         put="($float < 0.5).float",
@@ -183,10 +183,10 @@ DEFECTS = [
         promise="previews",
     ),
     Defect(
-        "core/places/drawing.py::_draw_slot",
+        "core/places/drawing.py::_draw_mask",
         breaks="The edge of a region is as pale as its middle.",
-        find="$inside * 255",
-        put="$inside * 70",
+        find="$inside * _EDGE_ALPHA",
+        put="$inside * _CORE_ALPHA",
         caught_by="tests/unit/test_drawing.py::test_a_region_is_pale_inside_and_has_an_edge",
         promise="previews",
     ),
