@@ -492,13 +492,14 @@ def _values(node: Mapping[str, Any], over_links: Mapping[Any, Any]) -> dict[str,
         return cast("dict[str, Any]", saved)
     if not isinstance(saved, list):
         return {}
+    saved_values = cast("list[Any]", saved)
     slots = [slot for slot in _slots(node) if "widget" in slot]
     names = [str(slot.get("name")) for slot in slots]
     for seed in ("seed", "noise_seed"):
         # Behind a seed frontends save what becomes of it after a run ("randomize"), which is no input.
-        if seed in names and len(saved) > len(names):
+        if seed in names and len(saved_values) > len(names):
             names.insert(names.index(seed) + 1, "")
-    values = dict(zip(names, cast("list[Any]", saved), strict=False))
+    values = dict(zip(names, saved_values, strict=False))
     for slot in slots:
         link: Any = slot.get("link")
         if isinstance(link, int) and link in over_links:
