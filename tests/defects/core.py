@@ -566,8 +566,8 @@ DEFECTS = [
     Defect(
         "core/prompts.py::per_scene",
         breaks="A scene has two commas where the lines meet.",
-        find="$plain.rstrip(', ')",
-        put="$plain",
+        find="plain($line).rstrip(', ')",
+        put="plain($line)",
         caught_by="tests/unit/test_prompts.py::test_scenes_are_plain_lines",
         promise="prompts",
     ),
@@ -598,7 +598,7 @@ DEFECTS = [
     Defect(
         "core/prompts.py::_read",
         breaks="A line about nobody of the cast is passed over in silence.",
-        find="not $found",
+        find="not $people",
         put="False",
         caught_by="tests/unit/test_prompts.py::test_lines_that_are_about_nobody",
         promise="Prompt per Person: wrong value",
@@ -606,7 +606,7 @@ DEFECTS = [
     Defect(
         "core/prompts.py::_read",
         breaks="Of two people of one name the first is meant without a word.",
-        find="len($found) > 1",
+        find="len($people) > 1",
         put="False",
         caught_by="tests/unit/test_prompts.py::test_lines_that_are_about_nobody",
         promise="Prompt per Person: wrong value",
@@ -614,8 +614,8 @@ DEFECTS = [
     Defect(
         "core/prompts.py::named",
         breaks="People named several times are meant several times in the order of the text.",
-        find="sorted({$n for $entries in $values})",
-        put="[$n for $entries in $values]",
+        find="sorted(set($people))",
+        put="$people",
         caught_by="tests/unit/test_prompts.py::test_people_are_named_by_names_or_numbers",
         promise="prompts",
     ),
