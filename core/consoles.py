@@ -56,6 +56,7 @@ def _handlers() -> Iterator[logging.Handler]:
 
 
 def _accept(stream: Any) -> None:
+    """Make one stream escape the letters that it cannot write."""
     if not _may_raise(stream):
         return
     # io.TextIOWrapper, the host's LogInterceptor, and wrappers that hand on what they do not have (colorama, tqdm).
@@ -77,6 +78,7 @@ def _may_raise(stream: Any) -> bool:
 
 
 def _has_every_letter(encoding: Any) -> bool:
+    """Whether an encoding has all letters of Unicode."""
     try:
         _EVERY_SCRIPT.encode(encoding)
     except (UnicodeEncodeError, LookupError, TypeError):

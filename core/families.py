@@ -46,12 +46,12 @@ PLAYGROUND = (
 
 
 def of_text(width: int | None) -> Family | None:
-    """Whose models read texts of this width."""
+    """The first family whose models read texts of this width; None for no family."""
     return next((family for family in FAMILIES if width in family.text), None)
 
 
 def text_name(width: int | None) -> str:
-    """Of the models that read text of this width."""
+    """The name of the models that read texts of this width, for a message."""
     family = of_text(width)
     if family is FLUX:
         return "Kolors, Flux or SD3"  # their texts have one width
@@ -61,6 +61,6 @@ def text_name(width: int | None) -> str:
 
 
 def latent_name(channels: int) -> str:
-    """Of the models whose latents have so many channels."""
+    """The names of the families whose latents have so many channels, for a message."""
     names = [family.name for family in FAMILIES if family.latent == channels]
     return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names) or "another family"

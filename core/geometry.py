@@ -85,7 +85,7 @@ FITS = ("crop", "pad", "stretch")
 
 @dataclass(frozen=True)
 class Fit:
-    """How coordinates of a source picture land on a canvas: scale, then shift, per axis."""
+    """A mapping of coordinates from a source picture onto a canvas: scale, then shift, for each axis."""
 
     scale_x: float
     scale_y: float
@@ -118,18 +118,18 @@ class Fit:
         return (*self.point(joint[:2]), joint[2])
 
     def then(self, other: "Fit") -> "Fit":
-        """This one, and the other from where it ends."""
+        """Both mappings, this one first."""
         shift_x, shift_y = other.point((self.shift_x, self.shift_y))
         return Fit(self.scale_x * other.scale_x, self.scale_y * other.scale_y, shift_x, shift_y)
 
 
 def area(box: Box) -> float:
-    """Square pixels."""
+    """The area of a box in square pixels."""
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def shared(a: Box, b: Box) -> float:
-    """Square pixels that two boxes have in common."""
+    """The area that two boxes have in common, in square pixels."""
     width, height = _common(a, b)
     return max(0.0, width) * max(0.0, height)
 
@@ -140,7 +140,7 @@ def _common(a: Box, b: Box) -> tuple[float, float]:
 
 
 def longer_side(box: Box) -> float:
-    """Pixels."""
+    """The longer side of a box in pixels."""
     return max(box[2] - box[0], box[3] - box[1])
 
 
@@ -150,7 +150,7 @@ def middle_of(box: Box) -> Point:
 
 
 def shorter_side(box: Box) -> float:
-    """Pixels."""
+    """The shorter side of a box in pixels."""
     return min(box[2] - box[0], box[3] - box[1])
 
 
@@ -175,7 +175,7 @@ def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
 
 
 def upright(keypoints: Keypoints) -> int:
-    """How many quarter turns counter-clockwise bring the eyes above the mouth as nearly as possible."""
+    """The number of quarter turns counter-clockwise after which the eyes are above the mouth as nearly as possible."""
     left_eye, right_eye, _, left_corner, right_corner = keypoints
     # From the mouth to the eyes, twice as long.
     up_x = left_eye[0] + right_eye[0] - left_corner[0] - right_corner[0]

@@ -69,7 +69,7 @@ def _limit(limit: float) -> str:
 
 
 def named(value: Any) -> str:
-    """What somebody has linked, for a message."""
+    """A value of a link in words, for a message: "the text 'a man'", "an object of type Tensor of shape (1, 8, 8)"."""
     if value is None:
         return "nothing (None)"
     if isinstance(value, str):

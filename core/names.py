@@ -36,8 +36,8 @@ def among(name: str, offered: Iterable[str]) -> str | None:
 
 
 def folded(name: str) -> str:
-    """The same text for all spellings of a name, capitals included: of files on disks that do not tell capitals, and of
-    people."""
+    """A name in a form that is the same for all its spellings, capitals included: of files on disks that do not tell
+    capitals apart, and of people."""
     return spelled(name).casefold()
 
 

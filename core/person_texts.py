@@ -25,11 +25,11 @@ STEPS = 256
 
 @dataclass(frozen=True)
 class TextLayout:
-    """Where tokens stand in an attention.
+    """The positions of tokens in an attention.
 
     common: tokens of the common text and of all in front of it. counts: tokens of each person's words, which follow it.
-    picture: where the tokens of the picture begin; how many there are the weights of people say. queries, keys: of the
-    attention.
+    picture: where the tokens of the picture begin; how many there are the weights of people say. queries, keys: how
+    many the attention has.
     """
 
     common: int
@@ -40,7 +40,7 @@ class TextLayout:
 
     @property
     def words(self) -> list[slice]:
-        """Where each person's words stand."""
+        """The positions of each person's words."""
         ends = list(accumulate(self.counts, initial=self.common))
         return [slice(start, end) for start, end in pairwise(ends)]
 

@@ -95,7 +95,10 @@ def _why(path: str, error: Exception) -> str:
 
 
 def _read(source: str | io.BytesIO, name: str, formats: tuple[str, ...] | None) -> Image.Image:
-    """Raises BadPhoto, and whatever Pillow raises for a damaged file."""
+    """The picture in a file or in bytes, as `read_picture` gives it. name: of the file, for messages.
+
+    Raises BadPhoto, and whatever Pillow raises for a damaged file.
+    """
     opened: Image.Image = Image.open(source, formats=formats)
     with opened:
         if opened.format == "EPS":  # a program, which Pillow would have Ghostscript run
@@ -129,13 +132,14 @@ def _read_without_metadata(path: str, name: str, formats: tuple[str, ...] | None
 
 
 def _orientation(picture: Image.Image) -> Any:
-    """What its metadata says of how the camera was held, 1 where they cannot be read."""
+    """EXIF's number for how the camera was held, 1 (upright) where it cannot be read."""
     with suppress(Exception):  # EXIF may be anything: text, a loop of offsets, a number of another kind
         return picture.getexif().get(_ORIENTATION)
     return 1
 
 
 def _orientation_in(exif: bytes) -> Any:
+    """The same number from a block of EXIF."""
     with suppress(Exception):
         block = Image.Exif()
         block.load(exif)
@@ -144,13 +148,14 @@ def _orientation_in(exif: bytes) -> Any:
 
 
 def _turned(picture: Image.Image, orientation: Any) -> Image.Image:
+    """The picture upright. orientation: EXIF's number, or whatever stands there instead."""
     with suppress(TypeError, KeyError):  # a list, or a number that means nothing
         return picture.transpose(_UPRIGHT_BY[orientation])
     return picture
 
 
 def _raw_mode(picture: Image.Image) -> str:
-    """What Pillow calls the pixels as they lie in the file, before it is loaded; "" for files that are not read so."""
+    """Pillow's name for the pixels as they lie in the file, before it is loaded; "" for files that are not read so."""
     tiles: Any = getattr(picture, "tile", None)
     if not tiles:
         return ""
@@ -161,7 +166,7 @@ def _raw_mode(picture: Image.Image) -> str:
 
 
 def _refuse_deep_colors(picture: Image.Image, source: str | io.BytesIO, name: str) -> None:
-    """Raises BadPhoto for colours of more than 8 bits that Pillow reads as others, without a word.
+    """Raise BadPhoto for colours of more than 8 bits that Pillow reads as others, without a word.
 
     Of a JPEG 2000 it makes white black: 65535 is rounded up to 256, of which one byte is 0. Of a TIFF whose colours lie
     in planes, one behind the other, it takes each byte of two for a number of its own, and divides those multiplied by
@@ -191,6 +196,7 @@ _HEAD = 1 << 22
 
 
 def _head(source: str | io.BytesIO) -> bytes:
+    """The first bytes of a file or of bytes."""
     if isinstance(source, io.BytesIO):
         return source.getvalue()[:_HEAD]
     with Path(source).open("rb") as file:
@@ -294,13 +300,14 @@ def _is_white_zero(picture: Image.Image) -> bool:
 
 
 def _sample_format(picture: Image.Image) -> Any:
-    """Of a TIFF, which is unsigned where it does not say; None for other files."""
+    """TIFF's kind of number, unsigned where the file does not say; None for other files."""
     if not hasattr(picture, "tag_v2"):
         return None
     return _tag(picture, _SAMPLE_FORMAT) or _UNSIGNED
 
 
 def _tag(picture: Image.Image, number: int) -> Any:
+    """The value of a tag of a TIFF; None where it has none, and for other files."""
     tags = getattr(picture, "tag_v2", None)
     if tags is None:
         return None

@@ -41,9 +41,11 @@ class Sheet:
         self.letters = max(14, round(short / 16))
 
     def frame(self, box: Sequence[float], color: Color, line: int | None = None) -> None:
+        """Draw the outline of a box. line: its width in px, None for the sheet's own."""
         self.pen.rectangle(box, outline=color, width=line or self.line)
 
     def dot(self, point: Point, color: Color) -> None:
+        """Draw a disc a little wider than the lines. point: px."""
         x, y = point
         radius = self.line * 1.3
         self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
@@ -79,7 +81,7 @@ class Sheet:
         return min(steps, default=self.picture.width)
 
     def below(self, box: Box) -> Point:
-        """Where a label stands under a box instead of on it."""
+        """The anchor of a label that stands under a box instead of on it."""
         return box[0], box[3] + 1.3 * self.letters
 
     def fill(self, box: Sequence[float], crop: Tensor) -> None:
@@ -128,6 +130,7 @@ def as_tensor(picture: Image.Image) -> Tensor:
 
 
 def color_of(number: int) -> Color:
+    """The colour of a place or person by its number from 0; after twelve the colours begin again."""
     return _COLORS[number % len(_COLORS)]
 
 
@@ -224,6 +227,7 @@ def grouped_sheet(groups: Sequence[PictureGroup]) -> Tensor:
 
 
 def _draw_grouped(sheet: Sheet, picture: GroupedPicture, left: int, top: int, color: Color) -> None:
+    """Draw one picture of a group with its number and caption. left, top: its corner, px."""
     sheet.fill((left, top, left + _CELL, top + _CELL), picture.picture)
     number_font = font_for(picture.number, 20)
     number_width = sheet.pen.textlength(picture.number, number_font)
@@ -270,6 +274,7 @@ def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]
 
 
 def _column_width(texts: Sequence[str], font: Any) -> float:
+    """The width of a column of `table` that holds these texts, px."""
     return min(_WIDEST, max(font.getlength(plain(text)) for text in texts))
 
 

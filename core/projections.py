@@ -88,7 +88,8 @@ class Perceiver(nn.Module):
         )
 
     def found(self, inputs: Tensor, queries: Tensor) -> Tensor:
-        """What the queries find in the inputs."""
+        """The queries after they have attended to the inputs, (B, q, width). inputs: (B, n, embedding). queries: (B, q,
+        inside)."""
         inputs = self.proj_in(inputs)
         for layer in self.layers:
             queries = layer(inputs, queries)
@@ -168,7 +169,7 @@ class EmbeddingProjection(nn.Module):
 
 
 class FacePlusProjection(EmbeddingProjection):
-    """The same, and what these tokens find in CLIP's hidden states of the face, (B, n, 1280).
+    """An EmbeddingProjection whose tokens also look at CLIP's hidden states of the face, (B, n, 1280).
 
     Unconditional: zeros as embeddings, and the states of a picture that is zero after normalisation.
     """

@@ -47,6 +47,7 @@ def check_cast(title: str, value: Cast) -> None:
 
 
 def _check_person(title: str, person: Person, canvas: Canvas) -> None:
+    """Raise what `check_cast` does for one person. canvas: of the cast, (0, 0) without one."""
     name = person.identity.name
     check_identity(f"The identity of {name}", person.identity)
     if not len(person.identity.crops):

@@ -27,7 +27,7 @@ def names_in(text: str) -> list[str]:
 
 
 def plain_lines(text: str) -> str:
-    """The same for a text of several lines."""
+    """As `plain`, for a text of several lines."""
     return "\n".join(map(plain, text.split("\n")))
 
 
@@ -37,6 +37,7 @@ def in_one_line(error: Exception) -> str:
 
 
 def _in_plain_lines(record: logging.LogRecord) -> bool:
+    """A filter of our log: the message of every record is made plain before it is written."""
     accept_any_text()
     record.msg, record.args = plain_lines(record.getMessage()), ()
     return True

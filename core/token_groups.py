@@ -99,9 +99,10 @@ def split_attention(
     token_dim: int,
     output_token_dim: int,
 ) -> Tensor:
-    """What comes out of an attention that is split into groups, for all queries in their order.
+    """The result of an attention that is split into groups, for all queries in their order.
 
-    token_dim: the dimension of q, k and v in which the tokens stand. output_token_dim: the same of what `ask` gives.
+    ask: the attention kernel for one group. token_dim: the dimension of q, k and v in which the tokens stand.
+    output_token_dim: the same of what `ask` gives.
     """
     if len(groups) == 1 and groups[0].keys is None and groups[0].shares is None:
         return ask(groups[0], q, k, v)

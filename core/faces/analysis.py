@@ -23,7 +23,7 @@ NUMBERED = "left to right"
 
 
 class Recogniser(Protocol):
-    """What turns aligned crops into embeddings.
+    """A network that turns aligned crops of faces into embeddings.
 
     one_person_from: cosine from which two photos are of one person to it, where its file says so, else None.
     """

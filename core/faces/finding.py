@@ -85,7 +85,7 @@ _GREY = 127
 
 @dataclass(frozen=True)
 class _CloserLook:
-    """How a face is looked at alone.
+    """A way to look at one face alone.
 
     size: as of a Rung. around: side of the square that is cut out, in longer sides of the face's box.
     """
@@ -102,7 +102,7 @@ _WHERE = _CloserLook(size=640, around=3.0)
 
 
 class Search(NamedTuple):
-    """What came of looking for faces.
+    """The result of looking for faces.
 
     faces: in pixels of the original picture, the surest first. tried: the ways in which the picture was looked at, in
     words, for a message.
@@ -161,7 +161,8 @@ def _in_frame(keypoints: Keypoints, turns: int) -> Keypoints:
 
 
 def _from_eyes_to_mouth(face: Detection, turns: int) -> Point:
-    """How far the mouth is to the right of and below the eyes, times 2, in the picture turned `turns` times."""
+    """The vector from the eyes to the mouth, twice as long, in the picture turned `turns` times: x to the right, y
+    down."""
     left_eye, right_eye, _, left_mouth, right_mouth = _in_frame(face.keypoints, turns)
     across = left_mouth[0] + right_mouth[0] - left_eye[0] - right_eye[0]
     down = left_mouth[1] + right_mouth[1] - left_eye[1] - right_eye[1]

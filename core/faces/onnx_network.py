@@ -34,7 +34,11 @@ _BY_SIZES = ("Resize", "Upsample")
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One node: what it runs, the names of the values it reads, and of the one it makes."""
+    """One node of a graph.
+
+    operator: its name in ONNX. run: its function, the attributes filled in. reads: names of the values that are its
+    inputs. makes: name of the value that it gives.
+    """
 
     operator: str
     run: Callable[..., Tensor]
@@ -60,7 +64,10 @@ class Plan:
 
 
 def plan(program: Program) -> Plan:
-    """Raises UnsupportedCheckpoint naming an operator or attribute that is unknown here."""
+    """The plan of a program: the operators of its nodes looked up, its weights numbered, its sizes set apart.
+
+    Raises UnsupportedCheckpoint naming an operator or attribute that is unknown here.
+    """
     fixed = dict(program.weights)  # values that are the same whatever picture is looked at
     steps: list[Step] = []
     for node in program.nodes:
@@ -87,7 +94,7 @@ def plan(program: Program) -> Plan:
 
 
 def _numbered(weights: State) -> dict[str, int]:
-    """By name the number of each weight, from 0; the same tensor has one number, whatever its names."""
+    """Name -> number of each weight, from 0. A tensor that goes by several names has one number."""
     number_of: dict[int, int] = {}
     for tensor in weights.values():
         number_of.setdefault(id(tensor), len(number_of))
@@ -95,7 +102,8 @@ def _numbered(weights: State) -> dict[str, int]:
 
 
 def _fixed_value(node: Node, fixed: Mapping[str, Tensor]) -> Tensor | None:
-    """What a node gives whatever is looked at, or None: exporters put weights into such nodes, and share them so."""
+    """The value of a node that gives the same for every picture, None for any other node. Exporters put weights into
+    such nodes and share them by such nodes."""
     if node.operator == "Identity":
         return fixed.get("".join(node.inputs[:1]))
     if node.operator == "Constant":
@@ -105,6 +113,7 @@ def _fixed_value(node: Node, fixed: Mapping[str, Tensor]) -> Tensor | None:
 
 
 def _step(path: str, node: Node) -> Step:
+    """The step of a node. Raises UnsupportedCheckpoint for an operator or an attribute that is unknown here."""
     if node.operator not in OPERATORS:
         raise _unsupported(path, f"with the operator {node.operator}")
     function = OPERATORS[node.operator]
@@ -156,6 +165,8 @@ class Network(nn.Module):
             return self._run(pixels)
 
     def _run(self, pixels: Tensor) -> list[Tensor]:
+        """The graph's outputs for a picture (1, 3, H, W). Values are let go of after their last use; all together may
+        take ROOM bytes."""
         if pixels.ndim == 4:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         # An input that a node leaves out has the name "".
@@ -182,6 +193,8 @@ class Network(nn.Module):
         return module.weight.to(device)
 
     def _output(self, step: Step, inputs: Sequence[Any]) -> Tensor:
+        """The value that a step makes of its inputs. Raises UnsupportedCheckpoint for a value of an attribute that is
+        not computed here."""
         try:
             return step.run(*inputs)
         except UnknownValue as error:

@@ -52,7 +52,11 @@ class Scrfd:
 
 
 def output_sizes(outputs: int, width: int, height: int) -> list[int]:
-    """How many numbers each of the outputs holds for a picture of this size: all scores, all edges, all points."""
+    """The count of numbers in each output for a picture of this size: the scores of every level, then the edges, then
+    the points.
+
+    outputs: how many outputs the network has, 9 or 15.
+    """
     levels = _LEVELS[outputs]
     sizes: list[int] = []
     for kind in _KINDS:

@@ -16,7 +16,7 @@ _STRANGER: Color = (170, 170, 170)
 
 @dataclass(frozen=True)
 class _Plate:
-    """What is written at a box: the number of a place, and a text, in the colour of that place."""
+    """A label at a box. number: of the person's place. color: of that place."""
 
     number: str
     text: str
@@ -69,7 +69,7 @@ def _plates(sheet: Sheet, report: Report, picture: MeasuredPicture) -> list[_Pla
 
 
 def _text_of_face(report: Report, sighting: Sighting, shown: int) -> str:
-    """shown: index of the person whom the face is most like."""
+    """The text of a face's label. shown: index of the person whom the face is most like."""
     name = report.names[shown]
     if sighting.swapped:
         right_name = report.names[sighting.person]

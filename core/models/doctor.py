@@ -60,7 +60,7 @@ def examine(model: Model, folders: Folders) -> Finding:
 
 
 def _trouble_of(model: Model, paths: Sequence[Path]) -> Finding | None:
-    """What is wrong with the files of a model that are there."""
+    """The trouble with the files of a model that are there, None where they are whole and of the right kind."""
     # Which kind of model each of several files is, the model does not say.
     of_kind = model if len(model.files) == 1 else None
     for path in paths:
@@ -85,7 +85,7 @@ def _elsewhere(model: Model, folders: Folders) -> Finding | None:
 
 
 def _trouble(path: Path, model: Model | None) -> Trouble | None:
-    """What is wrong with a file; without a model only whether it is whole."""
+    """The trouble with a file, None where there is none. Without a model only damage is looked for."""
     try:
         what = no_model(path)
     except OSError as error:
@@ -140,7 +140,8 @@ def _other_control_net(path: Path, model: Model) -> Trouble | None:
 
 
 def _place(file: File, model: Model, folders: Folders) -> Path | None:
-    """Where a file lies under one of its names, or under one that is the same in another spelling."""
+    """The path of a file of a model: under one of its names, or under a name that is the same in another spelling; None
+    where it is not there."""
     roots: list[str] = []
     for key in (model.key, *model.further):
         roots += folders.get(key, ())
@@ -214,7 +215,8 @@ def report(
 
 
 def _rank(finding: Finding) -> tuple[bool, bool, bool]:
-    """What is missing comes first, and of that what a method needs; then what is to be mended, then what is there."""
+    """The order of a report: missing models first, those of a method before those of single templates; then files that
+    are to be mended, then those in place."""
     return (finding.is_good, finding.state != MISSING, finding.needed_for == SINGLE)
 
 
@@ -225,7 +227,8 @@ def absent(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[
 
 
 def to_fix(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """What a run of a workflow with these models would be refused for: all that `report` has to fix, in its order."""
+    """The findings for which the host would refuse to run a workflow with these models: all that `report` has to fix,
+    in its order."""
     return [finding for finding in report("", wanted, known).findings if not finding.is_good]
 
 

@@ -21,14 +21,15 @@ def home(model: Model, folders: Folders) -> Path:
 
 
 def target(model: Model, folders: Folders) -> Path:
-    """Where a model belongs: its file, or the folder of its files."""
+    """The path where a model belongs: of its file, or of the folder of its files."""
     if model.format == "face-pack":
         return packs.folder_for(model.name, folders.get(model.key) or [str(home(model, folders))])
     return home(model, folders) / model.name
 
 
 def move(source: Path, into: Path) -> str:
-    """What to do with a file or folder that is not where it belongs. Nothing is moved into itself."""
+    """A sentence that says what to do with a file or folder that is not where it belongs. Nothing is moved into
+    itself."""
     real_source = os.path.realpath(source)
     real_target = os.path.realpath(into)
     is_inside = real_target.startswith(os.path.join(real_source, ""))
@@ -52,7 +53,7 @@ def elsewhere(model: Model, known: Mapping[str, Sequence[str]]) -> Path | None:
 
 
 def renamed(model: Model, folders: Folders) -> Iterator[tuple[str, Path]]:
-    """Name for the loader and path of the same thing under another name in its folders."""
+    """Files that are a model and lie in its folders under another name: the name for the loader, and the path."""
     for root in folders.get(model.key, ()):
         for name, path in folders.listed(root):
             if _is(path, model):
@@ -60,7 +61,7 @@ def renamed(model: Model, folders: Folders) -> Iterator[tuple[str, Path]]:
 
 
 def moved(model: Model, folders: Folders) -> Iterator[Path]:
-    """The file under its own name in the folder of something else."""
+    """Files that are a model, have its name, and lie in the folder of something else."""
     file_name = folded(PurePath(model.files[0].names[0]).name)
     for path in folders.everything():
         if folded(path.name) == file_name and _is(path, model):

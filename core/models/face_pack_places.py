@@ -50,10 +50,12 @@ def examine_pack(model: Model, folders: Folders) -> Finding | None:
 
 
 def _needs_a_detector_alone(model: Model) -> bool:
+    """Whether any face pack serves as this one: it has been cut to its detector, see needs._without_recogniser."""
     return len(model.files) == 1
 
 
 def _pack_files(model: Model, folders: Folders) -> Iterator[PackFile]:
+    """The .onnx files in the folders of face packs."""
     for root in folders.get(model.key, ()):
         for name, path in folders.listed(root):
             if ending(name) == ".onnx" and os.path.isfile(path):
@@ -68,7 +70,7 @@ def _chosen(model: Model, files: Iterable[PackFile], folders: Folders) -> str | 
 
 
 def _whole(model: Model, here: list[PackFile]) -> Finding:
-    """What is to be said of the files that a pack has, which may be too few or damaged."""
+    """The finding about the files that a pack has, which may be too few or damaged."""
     kinds: set[str] = set()
     for file in here:
         try:

@@ -12,7 +12,10 @@ WINDOWS = "nt"
 
 
 def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool = True) -> tuple[str, ...]:
-    """The commands. system: as os.name. resume: go on with what is there, instead of beginning anew."""
+    """The commands that download a model, in the order in which they are to be run.
+
+    system: as os.name. resume: go on with what is there, instead of beginning anew.
+    """
     folder = home(model, folders)
     file, *others = model.fetched
     if others:
@@ -36,7 +39,8 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
 
 
 def _pattern(model: Model, file: File) -> str:
-    """What hf is asked for: the file, or that of any ending where one of several does."""
+    """The pattern by which the `hf` command finds a file in a repository; where files of several endings serve, the
+    pattern takes any ending."""
     name = file.names[0].removeprefix(f"{model.name}/")
     if len(file.names) > 1:
         return f"{name.split('.')[0]}.*"

@@ -25,8 +25,8 @@ def nothing_there(model: Model, folders: Folders) -> Finding:
 
 
 def _in_the_way(model: Model, folders: Folders) -> str:
-    """What to say where something else than a file has the name of one of the model's: a link to nowhere, a folder,
-    a pipe; "" where nothing has."""
+    """A sentence about what has the name of one of the model's files and is no file: a link to nowhere, a folder, a
+    pipe; "" where there is nothing like that."""
     names: list[str] = []
     for file in model.files:
         names += file.names

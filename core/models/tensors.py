@@ -41,7 +41,8 @@ _GREATEST = 65504.0
 
 
 class NotTensors(ValueError):
-    """What a file is that holds no tensors that can be used, as the end of a sentence: "a pickle of one list"."""
+    """A file that holds no tensors that can be used. The text says what it is, as the end of a sentence: "a pickle of
+    one list"."""
 
 
 def load(path: Path) -> Any:
@@ -153,7 +154,8 @@ def origin(path: str | Path) -> str:
 
 
 def is_safetensors(path: Path) -> bool:
-    """By its first bytes, whatever its name says: the length of the header, then the header, which is JSON."""
+    """Whether a file is safetensors, by its first bytes and not by its name: the length of the header, then the header,
+    which is JSON."""
     with path.open("rb") as file:
         head = file.read(9)
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size

@@ -57,7 +57,7 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Name:
-    """What a pickle would import: here it stays a name."""
+    """The name of a class or function that a pickle would import. It is not imported here."""
 
     module: str
     name: str
@@ -77,7 +77,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class TensorView:
-    """Where a tensor lies in its storage, counted in numbers."""
+    """The place of a tensor in its storage. offset, stride: counted in numbers, not bytes."""
 
     storage: Storage
     offset: int
@@ -129,6 +129,8 @@ def weights(path: Path, expected: str, advice: str) -> dict[str, Tensor]:
 
 
 def _weights(file: BinaryIO) -> dict[str, Tensor]:
+    """The tensors of an open archive by the names of its modules. Raises Refused for an archive that is not as torch
+    writes it."""
     file.seek(0, 2)
     length = file.tell()
     with zipfile.ZipFile(file) as archive:
@@ -171,7 +173,8 @@ def _buffer(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], fo
 
 
 def _tensor(view: TensorView, buffer: Tensor) -> Tensor:
-    """A tensor of a storage's numbers, (length,). Raises Refused where it would reach beyond them."""
+    """The tensor at a place in the numbers of its storage. buffer: (length,). Raises Refused where the tensor would
+    reach beyond them."""
     numbers = (view.offset, *view.shape, *view.stride)
     if len(view.shape) != len(view.stride) or min(numbers) < 0:
         raise Refused(f"a TorchScript archive with a tensor of shape {view.shape} and strides {view.stride}")
@@ -217,7 +220,7 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def _run(index: bytes) -> Any:
-    """What an index describes, by the opcodes that torch writes. None of them calls anything here."""
+    """The object that an index describes, by the opcodes that torch writes. None of them calls anything here."""
     machine = _Machine()
     for number, (opcode, argument, _) in enumerate(pickletools.genops(index)):
         if opcode.name == "STOP":
@@ -241,7 +244,8 @@ class _Machine:
         self.numbered: dict[int, Any] = {}
 
     def step(self, opcode: str, argument: Any) -> None:
-        """Raises Refused for an opcode that no index of weights has, and LookupError where the stack is too short."""
+        """Run one opcode. Raises Refused for an opcode that no index of weights has, and LookupError where the stack is
+        too short."""
         if opcode in _NUMBERS_AND_TEXTS:
             self.stack.append(argument)
         elif opcode in _CONSTANTS:
@@ -355,7 +359,7 @@ def _known_name(argument: str) -> Name:
 
 
 def _storage(identity: Any) -> Storage:
-    """Of ("storage", its class, its key, a device, its length)."""
+    """The storage of a persistent id of a pickle: ("storage", its class, its key, a device, its length)."""
     _, kind, key, _, length = identity
     if kind.name not in _DTYPES or not isinstance(key, str) or not isinstance(length, int) or length < 0:
         raise Refused("a TorchScript archive with numbers of a kind that is unknown here")
@@ -363,7 +367,8 @@ def _storage(identity: Any) -> Storage:
 
 
 def _result(function: Any, arguments: Any) -> Any:
-    """What a function of torch's index stands for: a tensor's place, or the container that it is given."""
+    """The result of a function that an index calls: the place of a tensor, or a container with its arguments. Raises
+    Refused for any other function."""
     if function == Name("torch._utils", "_rebuild_tensor_v2"):
         storage, offset, shape, stride = arguments[:4]
         numbers = (offset, *shape, *stride)

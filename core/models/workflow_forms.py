@@ -32,7 +32,8 @@ _SIGNATURES = (
 
 
 class NoWorkflow(ValueError):
-    """What a file is instead of a workflow, or why it cannot be used; the text goes on behind its name."""
+    """A file that is no workflow, or one that cannot be used. The text says why, and goes on behind the name of the
+    file."""
 
 
 class UnknownNodes(NoWorkflow):
@@ -88,7 +89,7 @@ def is_prompt(graph: Mapping[str, Any]) -> bool:
 
 
 def require_known(graph: Mapping[str, Any]) -> None:
-    """Raises UnknownNodes for entries of a prompt without a class, and NoWorkflow for those without inputs."""
+    """Raise UnknownNodes for nodes of a prompt without a class, and NoWorkflow for nodes without inputs."""
     if isinstance(graph.get("nodes"), list):
         return
     unknown: list[str] = []
@@ -109,7 +110,7 @@ def require_known(graph: Mapping[str, Any]) -> None:
 
 
 def kind_of(data: bytes) -> str:
-    """What a file is that is no JSON, by how it begins."""
+    """What a file is that is no JSON, by its first bytes: a sentence for a message."""
     start = data.lstrip()[:64]
     if not start:
         return "it is empty"
@@ -122,6 +123,7 @@ def kind_of(data: bytes) -> str:
 
 
 def _parsed(text: str) -> Any:
+    """The value in a text of JSON. Raises NoWorkflow."""
     try:
         # Python writes NaN where JSON has no such number, and ComfyUI's pictures may hold it.
         return json.loads(text)
@@ -147,7 +149,8 @@ def _workflows(entries: Sequence[Any]) -> bool:
 
 
 def _wrapped(value: Graph) -> list[Any]:
-    """In what a graph may be here, the likeliest first. Raises NoWorkflow where several prompts are."""
+    """The values of an object in which a graph may stand, the likeliest first. Raises NoWorkflow where there are
+    several prompts."""
     posted = any(name in value for name in _POSTED)
     names = ("prompt", "output", "workflow") if posted else ("workflow", "prompt", "output", "extra_pnginfo")
     inner = [value[name] for name in names if value.get(name)]
@@ -170,6 +173,7 @@ def _object(value: Any) -> dict[str, Any] | None:
 
 
 def _objects(values: Iterable[Any]) -> list[dict[str, Any]]:
+    """Those of some values that are objects of JSON."""
     return [cast("dict[str, Any]", value) for value in values if isinstance(value, dict)]
 
 
@@ -179,18 +183,20 @@ def _list(value: Any) -> list[Any] | None:
 
 
 def _require_own(graph: Graph) -> None:
-    """Raises NoWorkflow for a graph of another program, which names what is between its nodes otherwise."""
+    """Raise NoWorkflow for a graph of another program, which has "edges" where ComfyUI has "links"."""
     if "links" not in graph and "edges" in graph:
         raise NoWorkflow("it is a workflow of another program, not of ComfyUI")
 
 
 def _called(number: str, entry: Mapping[str, Any]) -> str:
+    """The id of a node of a prompt, with its title where it has one."""
     meta = _object(entry.get("_meta"))
     title = meta.get("title") if meta else None
     return f"{number} ({title})" if title else str(number)
 
 
 def _kind(value: Any) -> str:
+    """What a value of JSON is that is neither a text nor a container, in words."""
     if value is None:
         return "null"
     if isinstance(value, bool):

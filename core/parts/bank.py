@@ -58,9 +58,10 @@ def _in_cells(rect: Rect, units: int) -> Rect:
 
 @dataclass(frozen=True, eq=False)
 class PartTokens:
-    """One part at one layer: the tokens that count, (kept, C), already times their mask, and how many were dropped.
+    """The tokens of one part at one layer.
 
-    A dropped token is key 0 and value 0: it still takes its share of the softmax, so their number matters.
+    kept: (kept, C), the tokens inside of the part's mask, already times the mask. dropped: how many tokens lie outside
+    of it. A dropped token is key 0 and value 0: it still takes its share of the softmax, so their number matters.
     """
 
     kept: Tensor
@@ -69,19 +70,23 @@ class PartTokens:
 
 @dataclass(frozen=True, eq=False)
 class Inside:
-    """Which tokens of a layer count of a part, and how much. numbers: (kept,); weights: (kept, 1)."""
+    """The tokens of a layer that lie inside of a part's mask.
+
+    numbers: (kept,), their indices. weights: (kept, 1), the mask at each. dropped: how many tokens lie outside.
+    """
 
     numbers: Tensor
     weights: Tensor
     dropped: int
 
     def of(self, states: Tensor) -> PartTokens:
-        """states (tokens, C) of a layer after its first norm."""
+        """The tokens of the part in the states (tokens, C) of a layer after its first norm."""
         return PartTokens(states[self.numbers] * self.weights, self.dropped)
 
 
 def inside(weights: Tensor, like: Tensor) -> Inside:
-    """weights (tokens,) of token_mask, on the CPU, for states as `like`."""
+    """The tokens inside of a mask. weights: (tokens,) of token_mask, on the CPU. like: states of the layer, whose
+    device and dtype are taken."""
     numbers = weights.nonzero()[:, 0]
     return Inside(numbers.to(like.device), weights[numbers, None].to(like), len(weights) - len(numbers))
 
@@ -92,7 +97,7 @@ Bank = Mapping[Block, Sequence[PartTokens]]
 
 @dataclass(frozen=True, eq=False)
 class PartWeights:
-    """How much attention a layer pays to each part. weights: one per part, 1 as published, 0 not at all.
+    """The attention that a layer pays to each part. weights: one per part, 1 as published, 0 not at all.
 
     targets: (parts, H, W), 0..1, which regions of the picture may look at each part, or None: all may.
     """
@@ -148,6 +153,7 @@ def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _log(weights: Tensor) -> Tensor:
+    """The logarithms of weights, EXCLUDED for 0."""
     return weights.log().clamp(min=EXCLUDED)
 
 
@@ -168,7 +174,7 @@ def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tenso
 def part_shares(
     query: Tensor, own_keys: Tensor, part_keys: Tensor, counts: Sequence[int], bias: Tensor | None, heads: int
 ) -> Tensor:
-    """How much of each pixel's attention goes to each part: (parts, N) float32, 0..1, the mean over heads.
+    """The share of each pixel's attention that goes to each part: (parts, N) float32, 0..1, the mean over heads.
 
     query, own_keys: (1, N, C). part_keys: (1, sum of counts, C), and the sinks where there are any. counts: how many
     tokens of each part are kept. bias: of `key_bias`.

@@ -116,7 +116,7 @@ def is_unpainted(mask: Tensor) -> bool:
 
 
 def share_of(masks: Tensor) -> float:
-    """How much of the picture masks (h, w) or (pieces, h, w) keep together, 0..1."""
+    """The share of the picture that masks (h, w) or (pieces, h, w) keep together, 0..1."""
     return float((as_masks(masks).amax(0) > 0.5).float().mean())
 
 

@@ -181,7 +181,7 @@ def head_of_face(keypoints: Keypoints) -> float:
 
 @dataclass(frozen=True)
 class _Length:
-    """How far two joints of a pose are from each other, in heads."""
+    """A distance between two joints of a pose, in heads."""
 
     start: int
     end: int
@@ -243,7 +243,7 @@ _NECK_BELOW_NOSE = _SHOULDERS[1]
 
 @dataclass(frozen=True)
 class Nose:
-    """Where a nose is, px. note: in words, what it was guessed from; "" where it was seen."""
+    """The position of a nose, px. note: in words, what it was guessed from; "" where it was seen."""
 
     point: Point
     note: str = ""
@@ -409,6 +409,7 @@ def torso(pose: Pose) -> tuple[Point, ...]:
 
 
 def _seen_point(joint: Joint) -> Point | None:
+    """The position of a joint, None where it is not seen."""
     if joint[2] > SEEN:
         return joint[:2]
     return None
@@ -447,6 +448,7 @@ def unit(a: Point, b: Point) -> Point:
 
 
 def _dot(a: Point, b: Point) -> float:
+    """The scalar product of two vectors."""
     return a[0] * b[0] + a[1] * b[1]
 
 

@@ -40,7 +40,8 @@ def skeletons(layout: Layout, by_row: bool) -> Tensor:
 
 
 def keypoints(layout: Layout, by_row: bool) -> Tensor:
-    """The same of the face keypoints of a layout."""
+    """The face keypoints of a layout in one picture, `by_row` in a picture for each place: (1 or places, height, width,
+    3)."""
     return _pictures(face_keypoints, [slot.keypoints for slot in layout.slots], layout, by_row)
 
 
@@ -249,7 +250,7 @@ def _fill(canvas: Canvas, corners: list[Pixel], color: Color) -> None:
 
 
 def _side(corners: list[Pixel]) -> list[int]:
-    """Where a side of a polygon is in every row from the first corner to the lowest one, a pixel being _ONE.
+    """The column of one side of a polygon in every row, from the first corner down to the lowest one; a pixel is _ONE.
 
     corners: all of the polygon's, from the highest around to it again.
     """

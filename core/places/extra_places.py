@@ -25,7 +25,8 @@ _MOST_STEPS = 128  # along the longer side: with small faces on a large canvas a
 
 @dataclass(frozen=True)
 class _Spot:
-    """Where a head is or may be. head: crown to chin, px. number: of the place, 0 for one that is tried."""
+    """A position of a head, of a place or one that is tried. head: crown to chin, px. number: of the place, 0 for a
+    spot that is tried."""
 
     nose: Point
     head: float
@@ -60,7 +61,7 @@ def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, co
 
 
 def _spots_of(layout: Layout) -> list[_Spot]:
-    """Where the heads of a layout are, those whose size is known."""
+    """The spots of a layout's heads, as far as their size is known."""
     spots: list[_Spot] = []
     for number, slot in enumerate(layout.slots, 1):
         head = head_of(slot)
@@ -100,7 +101,8 @@ def _no_room(layout: Layout, where: str, head: float, added: int, count: int) ->
 
 
 def _head_at(point: Point, others: Sequence[_Spot], layout: Layout) -> float:
-    """As large as the heads around: near ones count more. A sixth of the canvas where nobody's size is known."""
+    """The height of a head at a point, px: as large as the heads around, near ones count more. A sixth of the canvas
+    where no head's size is known."""
     if not others:
         return min(layout.width, layout.height) / 6
     weights = [1 / max(math.dist(point, other.nose), other.head) ** 2 for other in others]
@@ -109,6 +111,7 @@ def _head_at(point: Point, others: Sequence[_Spot], layout: Layout) -> float:
 
 
 def _head_in_middle(others: Sequence[_Spot], layout: Layout) -> float:
+    """The height of a head in the middle of the canvas, px."""
     return _head_at((layout.width / 2, layout.height / 2), others, layout)
 
 
@@ -140,7 +143,7 @@ def _steps(first: float, last: float, step: float, side: int) -> range:
 
 
 def _why_not(spot: _Spot, others: Sequence[_Spot], layout: Layout) -> str:
-    """Why nobody can stand there, "" where somebody can."""
+    """The reason why a spot cannot be a place, "" where it can."""
     box = spot.around(_HEAD)
     if shared(box, (0, 0, layout.width, layout.height)) < area(box):
         face = f"a face of {spot.head * bodies.FACE_HEIGHT:.0f} px"
@@ -156,7 +159,8 @@ def _why_not(spot: _Spot, others: Sequence[_Spot], layout: Layout) -> str:
 
 
 def _cost(spot: _Spot, others: Sequence[_Spot], layout: Layout) -> float:
-    """How little a spot suits a group photo: hidden behind others or cut off, away from them, out of their row."""
+    """A number that is large where a spot suits a group photo badly: hidden behind others or cut off, away from them,
+    out of their row."""
     face = spot.around(_HEAD)
     trunk = spot.around(_TRUNK)
     on_canvas = shared(trunk, (0, 0, layout.width, layout.height)) / area(trunk)  # share of the trunk, 0..1

@@ -34,7 +34,7 @@ _GOOD_HEAD = 116  # a face of 96 px: smaller ones lose their likeness
 
 
 class Spacing(NamedTuple):
-    """How a formation stands in a picture. head: crown to chin, px; the rest in heads.
+    """The distances in a formation in a picture. head: crown to chin, px; the rest in heads.
 
     beside: between neighbours, nose to nose. rise: of a row over the one in front. lift: of the group over the lower
     edge.
@@ -61,16 +61,17 @@ class Formation:
 
     @property
     def span(self) -> float:
-        """From the outermost nose on the left to that on the right, in distances of neighbours."""
+        """The distance from the outermost nose on the left to that on the right, in distances of neighbours."""
         places = [x for row in self.across for x in row]
         return max(places) - min(places)
 
     @property
     def wide(self) -> float:
+        """The least width of the formation, in heads."""
         return self.span * self.action.beside.least + 2 * _SIDE
 
     def noses(self, rise: float) -> list[float]:
-        """Per row the height of the noses, in heads, when each row is `rise` above the one in front.
+        """The height of the noses of each row, in heads, when each row is `rise` above the one in front.
 
         With `full` a row stands on one bench more than the row in front, unless people are taller by themselves.
         """
@@ -89,6 +90,7 @@ class Formation:
 
     def high(self, rise: float = _LEAST_RISE) -> float:
         # How far hands are above the air over a crown.
+        """The least height of the formation, in heads. rise: of a row over the row in front."""
         hands = 0.0
         for arm in self.action.arms:
             for reach in arm or ():
@@ -98,7 +100,7 @@ class Formation:
 
     @property
     def least_head(self) -> int:
-        """Pixels."""
+        """The smallest head in pixels whose ID patches keep clear of each other."""
         return _LEAST_HEAD if len(self.across) > 1 else _LEAST_HEAD_ONE_ROW
 
     def head(self, width: int, height: int) -> float:
@@ -127,7 +129,7 @@ class Formation:
 
 
 def _lowest_joint(posture: Sides) -> float:
-    """How far below the nose the lowest joint is."""
+    """The distance from the nose down to the lowest joint of a posture, in heads."""
     return max(joint[1] for side in posture for joint in side if joint is not None)
 
 
@@ -165,7 +167,7 @@ def _up_to_8(side: float) -> int:
 
 
 def notes(count: int, framing: str, rows: int, width: int, height: int, action: str) -> tuple[str, ...]:
-    """What `layout` of the same cannot show of an action, a line each."""
+    """The parts of an action that `layout` of the same arguments cannot show, a line each."""
     does = ACTIONS[action]
     formation = _chosen(count, framing, rows, width, height, does)
     lines: list[str] = []
@@ -201,7 +203,7 @@ def _formation(count: int, framing: str, rows: int, action: Action) -> Formation
 
 
 def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
-    """Per row, from back to front, the noses in distances of neighbours, 0 in the middle of the group.
+    """The noses of each row, from back to front, in distances of neighbours, 0 in the middle of the group.
 
     Every row is half a place beside the one in front; a row that is so by its number of people stays in the middle.
     sizes: people per row, from back to front.
@@ -249,7 +251,7 @@ def _higher(nose: Point, pose: Pose, head: float, rise: float) -> Slot:
 
 
 def _sides(formation: Formation, row: int, place: int, beside: float) -> Sides:
-    """Both sides of the person at this index of a row."""
+    """The postures of both sides of one person. place: index in the row. beside: distance of neighbours, in heads."""
     action = formation.action
     across = formation.across[row]
     middle = (len(across) - 1) // 2
@@ -265,7 +267,8 @@ def _sides(formation: Formation, row: int, place: int, beside: float) -> Sides:
 
 
 def _way(formation: Formation, row: int, place: int, neighbour: int, beside: float) -> Point | None:
-    """From the nose of a person to that of a neighbour in the row, in heads, x outwards; None where nobody stands."""
+    """The vector from the nose of a person to that of a neighbour in the row, in heads, x outwards; None where nobody
+    stands there."""
     if not 0 <= neighbour < len(formation.across[row]):
         return None
     return (beside, formation.sway(row, place) - formation.sway(row, neighbour))

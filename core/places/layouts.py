@@ -114,6 +114,7 @@ def _found_twice(skeletons: Sequence[Pose]) -> set[int]:
 
 
 def _joints_seen(pose: Pose) -> int:
+    """The number of joints that are seen."""
     return sum(joint[2] >= bodies.SEEN for joint in pose)
 
 
@@ -155,7 +156,8 @@ def _of_mask(number: int, mask: Tensor, canvas: Canvas, body: str) -> Slot:
 
 
 def head_held(width: float, height: float, body: str) -> float:
-    """How tall the head is, crown to chin, of a person whom a region of this size shows. body: one of bodies.BODIES."""
+    """The height of the head, crown to chin, px, of a person whom a region of this size shows. body: one of
+    bodies.BODIES."""
     return min(height / _REGION_HEADS[body], width / _REGION_WIDTH)
 
 

@@ -37,11 +37,12 @@ class BadRegion(LikenessError):
 
 @dataclass(frozen=True)
 class RegionShape:
-    """What of a person's place their region is.
+    """How a person's region is made of their place.
 
     extent: "body" is the place's own mask as it is, else skeleton, torso and face; "face" is the face box.
-    margin: how far the region reaches beyond that, from 0, in widths of the face box; a face box is widened in its
-    own width and height. feather: width of the soft edge in px, from 0.
+    margin: how far the region reaches beyond that, from 0, in widths of the face box; a face box is widened in its own
+    width and height.
+    feather: width of the soft edge in px, from 0.
     """
 
     extent: Extent
@@ -130,7 +131,7 @@ def _width_of(box: Box) -> float:
 
 
 def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
-    """Who is meant by a number, as indices into the people of a cast.
+    """Indices into the people of a cast, for a number that a user has chosen.
 
     The number is that of a person, from 1. ALL_PEOPLE are those of weight above 0, or everybody where there is none.
     Raises BadCast for a number that no person has.
@@ -212,6 +213,7 @@ def _no_mask(who: str, masks: int, nearest: float) -> BadRegion:
 
 
 def _counted_from_1(indices: Sequence[int]) -> str:
+    """The numbers, counted from 1, of some indices, for a message."""
     return listed([index + 1 for index in indices])
 
 

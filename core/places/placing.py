@@ -84,7 +84,7 @@ def _by_size(slots: Sequence[Slot], people: int) -> Places:
 
 
 def _other_number(cast: Cast, places: int) -> BadCast:
-    """The cast and the layout do not have the same number."""
+    """The error for a cast and a layout of different numbers. places: how many the layout has."""
     empty = [0] * (places - len(cast.people))
     order = ",".join(map(str, [*cast.numbers[:places], *empty]))
     left_out = ""
@@ -110,7 +110,7 @@ def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
 
 
 def _custom(text: str, people: int, places: int) -> list[int]:
-    """Per place the number of a person from 1, or 0 for an empty place, of a text such as "2,1,0".
+    """The person of each place, by number from 1, or 0 for an empty place, of a text such as "2,1,0".
 
     Numbers are parted by commas, semicolons or spaces, Chinese commas too. Raises BadOrder.
     """

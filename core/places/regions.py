@@ -71,6 +71,7 @@ def by_lora(cast: Cast) -> list[str]:
 
 
 def names(people: Sequence[Person]) -> list[str]:
+    """The names of people, in their order."""
     return [person.identity.name for person in people]
 
 
@@ -80,7 +81,8 @@ def rows_of(people: Sequence[Person], cast: Cast) -> list[bool]:
 
 
 def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -> None:
-    """Raise BadRegion for the cast of Crop Faces, of which no region of one picture can tell."""
+    """Raise BadRegion for the cast of Crop Faces: its people have a picture each, and a region belongs to one
+    picture."""
     if cast and cast.by_row:
         why = "each person has a picture of their own, from Crop Faces"
         raise BadRegion(", ".join(names(cast.people)), why, advice)
@@ -237,11 +239,11 @@ def of_present(cast: PlacedCast, people: Sequence[Person], masks: Tensor | None,
 
 
 def of_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | None = None) -> Tensor:
-    """A MASK batch, one per person in the cast's order, as (people, H, W), of the size of the canvas if there is one.
+    """The regions of people from a MASK batch, (people, H, W), of the size of the canvas if there is one.
 
-    people: of which of those present; None: of all of them.
-    Raises BadRegion where the numbers of masks and of people of the cast differ and, of these people, for an empty
-    mask and for two that are the same.
+    masks: one per person in the cast's order. people: some of those present, whose regions are returned; None for all
+    of them. Raises BadRegion where the numbers of masks and of people of the cast differ and, of these people, for an
+    empty mask and for two that are the same.
     """
     if people is None:
         people = present(cast).people
