@@ -328,24 +328,29 @@ def _full_range(picture: Image.Image, kind: Any) -> int:
 
 
 def _white_of_whole_numbers(numbers: npt.NDArray[Any], full: int, name: str) -> float:
-    """The range that was meant: programs also write 8 or 12 bits into numbers of 16 or 32. Raises BadPhoto."""
-    lowest, highest = int(numbers.min()), int(numbers.max())
+    """The number that is white: programs also write 8 or 12 bits into numbers of 16 or 32. Raises BadPhoto.
+
+    full: the largest number that the file can have. name: of the file.
+    """
+    lowest = int(numbers.min())
+    highest = int(numbers.max())
     ranges = [white for white in _RANGES if white < full] + [full]
     white = _range_of(highest, ranges)
     if highest == 0:
         white = full  # black
     if white and lowest >= 0:
         return white
-    taken = _in_words(ranges)
-    raise _no_white(name, f"its pixels are whole numbers from {lowest} to {highest}; {taken} can be read")
+    readable = _in_words(ranges)
+    raise _no_white(name, f"its pixels are whole numbers from {lowest} to {highest}; {readable} can be read")
 
 
 def _white_of_floats(numbers: npt.NDArray[Any], name: str) -> float:
-    """1, or what programs write that only know whole numbers. Raises BadPhoto."""
+    """The number that is white: 1, or what programs write that only know whole numbers. Raises BadPhoto."""
     strange = int((~np.isfinite(numbers)).sum())
     if strange:
         raise _no_white(name, f"{strange} of its {numbers.size} pixels are NaN or infinite")
-    lowest, highest = float(numbers.min()), float(numbers.max())
+    lowest = float(numbers.min())
+    highest = float(numbers.max())
     white: int | None = 1
     # Above 1 are lights that are brighter than white, as in HDR pictures, where they are few or not much brighter.
     if highest >= _DARKEST and float((numbers > 1).mean()) > 0.01:
@@ -353,8 +358,8 @@ def _white_of_floats(numbers: npt.NDArray[Any], name: str) -> float:
     # Resizing overshoots at edges by some hundredths.
     if white and lowest >= -0.1 * white:
         return white
-    taken = _in_words([1, *_RANGES])
-    raise _no_white(name, f"its pixels are floats from {lowest:g} to {highest:g}; {taken} can be read")
+    readable = _in_words([1, *_RANGES])
+    raise _no_white(name, f"its pixels are floats from {lowest:g} to {highest:g}; {readable} can be read")
 
 
 def _range_of(highest: float, ranges: Sequence[int]) -> int | None:

@@ -33,14 +33,16 @@ class PerceiverAttention(nn.Module):
     def forward(self, inputs: Tensor, latents: Tensor) -> Tensor:
         """inputs (B, n, width), latents (B, queries, width) -> (B, queries, width)."""
         latents = self.norm2(latents)
-        attended = torch.cat([self.norm1(inputs), latents], dim=1)
+        attended = torch.cat([self.norm1(inputs), latents], dim=1)  # (B, n + queries, width)
+        query = self._in_heads(self.to_q(latents))
         key, value = self.to_kv(attended).chunk(2, dim=-1)
-        query, key, value = (
-            x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # B T heads*dim -> B heads T dim
-            for x in (self.to_q(latents), key, value)
-        )
-        out = functional.scaled_dot_product_attention(query, key, value)
+        out = functional.scaled_dot_product_attention(query, self._in_heads(key), self._in_heads(value))
         return self.to_out(out.transpose(1, 2).flatten(2))
+
+    def _in_heads(self, tokens: Tensor) -> Tensor:
+        """(B, T, heads * dim) -> (B, heads, T, dim)."""
+        heads: Tensor = tokens.unflatten(-1, (-1, self.head_dim))  # pyright: ignore[reportUnknownMemberType]
+        return heads.transpose(1, 2)
 
 
 class ResamplerLayer(nn.ModuleList):

@@ -50,11 +50,12 @@ def _plates(sheet: Sheet, report: Report, picture: MeasuredPicture) -> list[_Pla
     """A plate per person who has a face or a place. Missing people are crossed out on the sheet."""
     plates: list[_Plate] = []
     for sighting in picture.sightings:
-        shown = sighting.person if sighting.looks_like is None else sighting.looks_like
-        number = report.numbers[shown]
+        # A face is labelled as the person whom it is most like, a place as the person who is missing there.
+        labelled = sighting.person if sighting.looks_like is None else sighting.looks_like
+        number = report.numbers[labelled]
         color = color_of(number - 1)
         if sighting.face is not None:
-            text = _text_of_face(report, sighting, shown)
+            text = _text_of_face(report, sighting, labelled)
             plates.append(_Plate(str(number), text, picture.boxes[sighting.face], color))
             continue
         slot = report.people[sighting.person].slot
@@ -64,13 +65,13 @@ def _plates(sheet: Sheet, report: Report, picture: MeasuredPicture) -> list[_Pla
             left, top, right, bottom = box
             sheet.pen.line((left, top, right, bottom), color, sheet.line)
             sheet.pen.line((left, bottom, right, top), color, sheet.line)
-            plates.append(_Plate(str(number), f"{report.names[shown]} is missing", box, color))
+            plates.append(_Plate(str(number), f"{report.names[labelled]} is missing", box, color))
     return plates
 
 
-def _text_of_face(report: Report, sighting: Sighting, shown: int) -> str:
-    """The text of a face's label. shown: index of the person whom the face is most like."""
-    name = report.names[shown]
+def _text_of_face(report: Report, sighting: Sighting, labelled: int) -> str:
+    """The text of a face's label. labelled: index of the person whom the face is most like."""
+    name = report.names[labelled]
     if sighting.swapped:
         right_name = report.names[sighting.person]
         return f"{name} {sighting.leakage:.2f}, not {right_name} {sighting.similarity:.2f}"

@@ -69,17 +69,17 @@ def moved(model: Model, folders: Folders) -> Iterator[Path]:
 
 
 def _is(path: Path, model: Model) -> bool:
-    """Whether a file of any name is certainly this model, or does as well."""
+    """Whether a file of any name is certainly this model, or serves as well."""
     # The demo's miniature has the shapes of the real files, and only its names tell.
     is_standin = path.name.startswith(STANDIN) or path.parent.name.startswith(STANDIN)
     if is_standin or not model.format or ending(path.name) not in (*WEIGHTS, ".ckpt"):
         return False
-    known, family = recognised(path)
-    if known is None or known.id != model.format:
+    file_format, family = recognised(path)
+    if file_format is None or file_format.id != model.format:
         return False
     # Of files that we load some differ in their numbers alone, as IP-Adapter Plus and Plus Face do.
     twins = [other for other in models() if other.format == model.format and other.id != model.id]
-    if known.ours and twins and folded(path.stem) != folded(PurePath(model.name).stem):
+    if file_format.ours and twins and folded(path.stem) != folded(PurePath(model.name).stem):
         return False
     if model.format != CONTROLNET:
         return True

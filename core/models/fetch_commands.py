@@ -17,10 +17,10 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
     system: as os.name. resume: go on with what is there, instead of beginning anew.
     """
     folder = home(model, folders)
-    file, *others = model.fetched
-    if others:
+    file, *further_files = model.fetched
+    if further_files:
         repository = f'hf download {model.repository} --local-dir "{folder / model.name}" --include'
-        return tuple(f'{repository} "{_pattern(model, part)}"' for part in model.fetched)
+        return tuple(f'{repository} "{_pattern(model, each_file)}"' for each_file in model.fetched)
     into = folder / file.names[0]
     if model.archive:
         # Beside the folder that it is unpacked into.

@@ -41,7 +41,7 @@ class UnknownNodes(NoWorkflow):
 
 
 def graph_of(value: Any, depth: int = 0) -> Graph:
-    """The graph in parsed JSON. Raises NoWorkflow."""
+    """The graph in parsed JSON, in whatever wrapping. depth: of the value in its wrappings. Raises NoWorkflow."""
     if depth > _DEEPEST:
         raise NoWorkflow(f"no graph is found in it: {_EXPORT}")
     if isinstance(value, str):  # metadata of pictures holds JSON as a text
@@ -60,14 +60,14 @@ def graph_of(value: Any, depth: int = 0) -> Graph:
         return graph
     if is_prompt(graph):
         return graph
-    problem = NoWorkflow(f"there are no nodes in it: {_EXPORT}")
-    for number, inner in enumerate(_wrapped(graph)):
+    first_problem: NoWorkflow | None = None
+    for inner in _wrapped(graph):
         try:
             return graph_of(inner, depth + 1)
-        except NoWorkflow as cause:
-            # Of a graph and a prompt one may be empty or damaged; of two such the first is told.
-            problem = problem if number else cause
-    raise problem
+        except NoWorkflow as problem:
+            # Of a graph and a prompt one may be empty or damaged; of two such the first is named.
+            first_problem = first_problem or problem
+    raise first_problem or NoWorkflow(f"there are no nodes in it: {_EXPORT}")
 
 
 def graph_in_picture(texts: Mapping[str, str]) -> Graph:
@@ -156,15 +156,21 @@ def _wrapped(value: Graph) -> list[Any]:
     inner = [value[name] for name in names if value.get(name)]
     if inner:
         return inner
-    queued = [entry for name in ("queue_running", "queue_pending") for entry in _list(value.get(name)) or ()]
-    runs = [run for run in _objects(value.values()) if "outputs" in run or "status" in run]
-    prompts = [run["prompt"] for run in runs if _list(run.get("prompt")) is not None]
-    for waiting, what in ((queued, "prompts of a queue"), (prompts, "runs of a history")):
-        if len(waiting) > 1:
-            raise NoWorkflow(f"it holds {len(waiting)} {what}: keep one of them")
-        if waiting:
-            return waiting
-    return []
+    queued = [*(_list(value.get("queue_running")) or ()), *(_list(value.get("queue_pending")) or ())]
+    if queued:
+        return _only(queued, "prompts of a queue")
+    prompts: list[Any] = []
+    for run in _objects(value.values()):
+        if ("outputs" in run or "status" in run) and _list(run.get("prompt")) is not None:
+            prompts.append(run["prompt"])
+    return _only(prompts, "runs of a history")
+
+
+def _only(prompts: list[Any], name: str) -> list[Any]:
+    """A list of at most one prompt. name: of several, for the message. Raises NoWorkflow for several."""
+    if len(prompts) > 1:
+        raise NoWorkflow(f"it holds {len(prompts)} {name}: keep one of them")
+    return prompts
 
 
 def _object(value: Any) -> dict[str, Any] | None:

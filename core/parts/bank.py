@@ -32,10 +32,12 @@ def token_mask(mask: Tensor, tokens: int) -> Tensor:
 def window(mask: Tensor, cell: int) -> Rect:
     """The piece of a part's latent around its mask (H, W), (left, top, right, below) in latent pixels.
 
-    Of whole cells, so many latent pixels a side as a token of the coarsest layers covers: the smallest in which all
-    that token_mask keeps lies, in these layers and in every finer one; that of the mask where it keeps nothing.
+    It consists of whole cells: squares of `cell` latent pixels a side, as a token of the coarsest layers covers. It is
+    the smallest piece in which all lies that token_mask keeps, in these layers and in every finer one; where it keeps
+    nothing, the piece around the mask.
     """
-    height, width = (side // 8 for side in mask.shape)  # pixels -> latent pixels
+    height = mask.shape[0] // 8  # pixels -> latent pixels
+    width = mask.shape[1] // 8
     pieces: list[Rect] = []  # in cells
     for halvings in range(cell.bit_length()):
         tokens_per_cell = 1 << halvings  # a side of a cell has so many tokens of this layer
@@ -45,9 +47,12 @@ def window(mask: Tensor, cell: int) -> Rect:
             pieces.append(_in_cells(bounds(tokens > 0), tokens_per_cell))
     if not pieces:
         pieces.append(_in_cells(bounds(mask > 0), 8 * cell))
-    lefts, tops, rights, belows = zip(*pieces, strict=True)
+    left = min(piece[0] for piece in pieces)
+    top = min(piece[1] for piece in pieces)
+    right = max(piece[2] for piece in pieces)
+    below = max(piece[3] for piece in pieces)
     # Cells -> latent pixels; the last cells may reach beyond the latent.
-    return min(lefts) * cell, min(tops) * cell, min(max(rights) * cell, width), min(max(belows) * cell, height)
+    return left * cell, top * cell, min(right * cell, width), min(below * cell, height)
 
 
 def _in_cells(rect: Rect, units: int) -> Rect:
@@ -108,17 +113,18 @@ class PartWeights:
 
 def key_bias(
     parts: Sequence[tuple[int, int]],
-    own: int,
+    picture_tokens: int,
     share: PartWeights,
     grid: tuple[int, int],
     dtype: torch.dtype = torch.float32,
 ) -> Tensor | None:
-    """What is added to the logits of [own tokens | kept tokens | sinks]: (1, 1 | queries, own + kept + sinks), float32.
+    """A bias for the logits of a layer's self-attention, whose keys are [picture's tokens | kept tokens | sinks].
 
-    Sinks, one or in half precision two, stand for all dropped tokens: key 0, value 0, together as heavy in the softmax
-    as these. None where nothing has to be added. parts: of each how many tokens are kept and how many dropped.
-    dtype: in which the attention reads it.
-    A weight w scales a part's share of the softmax, dropped tokens included, by adding log(w).
+    A weight w scales a part's share of the softmax, dropped tokens included, by adding log(w). Sinks, one or in half
+    precision two, stand for all dropped tokens: key 0, value 0, together as heavy in the softmax as these.
+    parts: of each how many tokens are kept and how many dropped. picture_tokens: how many the picture has. share: the
+    weights and targets of the parts. grid: of the layer, (height, width). dtype: in which the attention reads the bias.
+    Returns (1, 1 or queries, keys) float32; None where nothing has to be added.
     """
     kept = torch.tensor([kept_tokens for kept_tokens, _ in parts])  # (parts,)
     dropped = torch.tensor([float(dropped_tokens) for _, dropped_tokens in parts])  # (parts,)
@@ -131,13 +137,14 @@ def key_bias(
         # (parts, H, W) -> (parts, 1, H, W) -> (parts, 1, *grid) -> (parts, queries)
         regions = functional.interpolate(share.targets[:, None].float(), size=grid, mode="area").flatten(1)
         weights = weights[:, None] * regions
-    of_own = torch.zeros(own, weights.shape[1])
+    of_picture = torch.zeros(picture_tokens, weights.shape[1])
     of_kept = _log(weights).repeat_interleave(kept, dim=0)  # (all kept tokens, 1 | queries)
     of_sinks = of_kept[:0]
     if dropped.any():
-        of_sinks = _sinks((weights * dropped[:, None]).sum(dim=0, keepdim=True), dtype)
+        dropped_weights = (weights * dropped[:, None]).sum(dim=0, keepdim=True)  # (1, 1 | queries)
+        of_sinks = _sinks(dropped_weights, dtype)
     # (tokens, 1 | queries) -> (1, 1 | queries, tokens)
-    return torch.cat([of_own, of_kept, of_sinks]).T[None]
+    return torch.cat([of_picture, of_kept, of_sinks]).T[None]
 
 
 def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
@@ -183,10 +190,12 @@ def part_shares(
     first = own_keys.shape[1]
     last = first + sum(counts)
     total = query.new_zeros(len(counts), query.shape[1], dtype=torch.float32)
+    added = 0 if bias is None else bias[0].float()
     query_heads = query[0].float().chunk(heads, dim=-1)  # (N, C) -> heads times (N, d)
     key_heads = keys[0].float().chunk(heads, dim=-1)
     for head_query, head_keys in zip(query_heads, key_heads, strict=True):
-        logits = head_query @ head_keys.T / head_query.shape[-1] ** 0.5 + (0 if bias is None else bias[0].float())
+        head_width = head_query.shape[-1]
+        logits = head_query @ head_keys.T / head_width**0.5 + added
         of_parts = logits.softmax(dim=-1)[:, first:last]  # (N, sum of counts)
         total += torch.stack([part.sum(dim=-1) for part in of_parts.split(list(counts), dim=-1)])
     return total / heads

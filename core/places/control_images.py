@@ -50,11 +50,11 @@ def _pictures(draw: Callable[..., Tensor], figures: Sequence[object], layout: La
 
     draw: (figures, width, height) -> picture. figures: of each place, None where it has none.
     """
-    pictures = [[figure] for figure in figures] if by_row else [figures]
+    figures_of_pictures = [[figure] for figure in figures] if by_row else [figures]
     drawings: list[Tensor] = []
-    for shown in pictures:
-        there = [figure for figure in shown if figure]
-        drawings.append(draw(there, layout.width, layout.height))
+    for figures_of_picture in figures_of_pictures:
+        existing = [figure for figure in figures_of_picture if figure]
+        drawings.append(draw(existing, layout.width, layout.height))
     return torch.stack(drawings)
 
 
@@ -106,27 +106,32 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
     Each face is drawn by itself (InstantID, draw_kps) and the drawings are joined by the larger value, so that a
     single face is exactly the published drawing.
     """
-    drawn = np.zeros((height, width, 3), np.uint8)
+    joined = np.zeros((height, width, 3), np.uint8)
     for points in faces:
-        image = np.zeros_like(drawn)
+        image = np.zeros_like(joined)
         for number, point in enumerate(points):
             if number != NOSE:
                 _stick(image, point, points[NOSE], _KEYPOINT_COLORS[number])
+        # As there: the lines are darkened, then the discs are drawn over them.
         image = (image * 0.6).astype(np.uint8)
         for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
             disc(image, int(x), int(y), _KEYPOINT_RADIUS, color)
-        drawn = np.maximum(drawn, image)
-    return torch.as_tensor(drawn).float() / 255
+        joined = np.maximum(joined, image)
+    return torch.as_tensor(joined).float() / 255
 
 
 class NoKeypoints(LikenessError):
-    """No face keypoints where a method needs them."""
+    """No face keypoints where a method needs them. places: numbers of the places without; none for a picture."""
 
     def __init__(self, node: str, places: Sequence[str]) -> None:
-        which = f"places {listed(places)} have" if len(places) > 1 else f"place {listed(places)} has"
-        where = f"{which} no face keypoints" if places else "there is no face in the keypoints image"
+        if not places:
+            problem = "there is no face in the keypoints image"
+        elif len(places) > 1:
+            problem = f"places {listed(places)} have no face keypoints"
+        else:
+            problem = f"place {listed(places)} has no face keypoints"
         super().__init__(
-            f"{node}: {where}.",
+            f"{node}: {problem}.",
             "Make the layout from faces or masks, or with Layout for a Group: these know where eyes, nose and mouth "
             "are. In a pose, show more of head and shoulders.",
         )

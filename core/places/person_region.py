@@ -26,11 +26,11 @@ _IN_PLACE = 0.3  # the least share of a mask, or of a place, that says the two b
 
 
 class BadRegion(LikenessError):
-    """A part of the picture that cannot belong to one person."""
+    """A part of the picture that cannot belong to one person. people: their name or names. why: the reason."""
 
-    def __init__(self, who: str, why: str, advice: str = "") -> None:
+    def __init__(self, people: str, why: str, advice: str = "") -> None:
         super().__init__(
-            f"The region of {who} cannot be used: {why}.",
+            f"The region of {people} cannot be used: {why}.",
             advice or "Give every person a place of their own in Place Cast, or connect one mask per person.",
         )
 
@@ -169,19 +169,25 @@ def from_masks(
     Raises BadCast for a number that no person has, and BadRegion where no mask lies in the place.
     """
     people = _people_of_number(cast, number)
-    who = listed([cast.people[person].identity.name for person in people])
+    names = listed([cast.people[person].identity.name for person in people])
     size = (cast.height, cast.width)
     fitted = functional.interpolate(as_masks(masks)[:, None], size=size, mode="nearest")[:, 0]  # (masks, H, W)
     if not fitted.any():
-        raise BadRegion(who, "the masks are all zero", OTHER_WORDS)
+        raise BadRegion(names, "the masks are all zero", OTHER_WORDS)
     slots = [*(person.slot for person in cast.people), *staying]
-    places = [of_slot(slot, cast, RegionShape(shape.extent, shape.margin)) for slot in slots]
+    without_edge = RegionShape(shape.extent, shape.margin)
+    places = [of_slot(slot, cast, without_edge) for slot in slots]
     shares = _shares_in_common(places, fitted)  # (places, masks)
     best, owners = shares.max(0)  # (masks,) each
-    outside = [mask for mask in range(len(fitted)) if best[mask] < _IN_PLACE]
-    used = [mask for mask in range(len(fitted)) if int(owners[mask]) in people and best[mask] >= _IN_PLACE]
+    outside: list[int] = []
+    used: list[int] = []
+    for mask in range(len(fitted)):
+        if best[mask] < _IN_PLACE:
+            outside.append(mask)
+        if int(owners[mask]) in people and best[mask] >= _IN_PLACE:
+            used.append(mask)
     if not used:
-        raise _no_mask(who, len(fitted), float(shares[people].max()))
+        raise _no_mask(names, len(fitted), float(shares[people].max()))
     note = f"Of {counted(len(fitted), 'mask')} taken: {_counted_from_1(used)}"
     if outside:
         note += f"; outside all places: {_counted_from_1(outside)}"
@@ -204,12 +210,13 @@ def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
     return common / torch.minimum(mask_sizes, place_sizes).clamp(min=1e-6)
 
 
-def _no_mask(who: str, masks: int, nearest: float) -> BadRegion:
-    """nearest: the largest share of a mask that lies in the place, 0..1."""
+def _no_mask(people: str, masks: int, nearest: float) -> BadRegion:
+    """The error where no mask belongs to a person. people: their names. masks: how many there are. nearest: the
+    largest share of a mask that lies in the place, 0..1."""
     why = f"of {counted(masks, 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
     if nearest >= _IN_PLACE:
         why += ", and it is in another place no less"
-    return BadRegion(who, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
+    return BadRegion(people, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
 
 
 def _counted_from_1(indices: Sequence[int]) -> str:
@@ -226,5 +233,5 @@ def free_slots(cast: PlacedCast, layout: Layout) -> tuple[Slot, ...]:
     if size != (cast.width, cast.height):
         expected = f"the cast's canvas is {cast.width}x{cast.height} px"
         raise BadSize("The layout of those who stay", size, expected, "Connect the layout that Place Cast has.")
-    taken = {person.place for person in cast.people if person.weight > 0}
-    return tuple(slot for number, slot in enumerate(layout.slots, 1) if number not in taken)
+    occupied = {person.place for person in cast.people if person.weight > 0}
+    return tuple(slot for number, slot in enumerate(layout.slots, 1) if number not in occupied)
