@@ -95,11 +95,12 @@ class _Escaping:
     def __init__(self, write: Callable[..., Any]) -> None:
         self._write = write
 
-    def __call__(self, text: Any, *more: Any) -> Any:
+    def __call__(self, text: Any, *further_arguments: Any) -> Any:
         try:
-            return self._write(text, *more)
+            return self._write(text, *further_arguments)
         except UnicodeEncodeError:
-            return self._write(text.encode("ascii", ESCAPES).decode("ascii"), *more)
+            escaped = text.encode("ascii", ESCAPES).decode("ascii")
+            return self._write(escaped, *further_arguments)
 
 
 def _guard_writing(stream: Any) -> None:

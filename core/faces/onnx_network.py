@@ -24,8 +24,10 @@ from ..text import in_one_line
 from .onnx_operators import OPERATORS, UnknownValue
 
 Held = Callable[[Tensor], Any]
+"""A network in the hands of its holder: a picture -> its outputs. Weights are on their device while it runs."""
 Holder = Callable[[Callable[..., nn.Module], State], Held]
-"""(build(ops=..., device=..., dtype=...) -> module, its weights) -> the network, held for whoever calls it."""
+"""Keeps a network in memory, as the host's memory management does: (build(ops=..., device=..., dtype=...) -> module,
+its weights) -> the network as a function."""
 ROOM = 2 << 30
 """Bytes of all that is made of one picture: 0.3 GB in the largest networks that are published."""
 _BY_SIZES = ("Resize", "Upsample")
@@ -68,7 +70,7 @@ def plan(program: Program) -> Plan:
 
     Raises UnsupportedCheckpoint naming an operator or attribute that is unknown here.
     """
-    fixed = dict(program.weights)  # values that are the same whatever picture is looked at
+    fixed = dict(program.weights)  # values that are the same for every picture
     steps: list[Step] = []
     for node in program.nodes:
         if not any(node.outputs[:1]):
@@ -78,9 +80,15 @@ def plan(program: Program) -> Plan:
             steps.append(_step(program.path, node))
         else:
             fixed[node.outputs[0]] = value
-    sizes = {name for step in steps if step.operator in _BY_SIZES for name in step.reads[1:]}
-    read_by_steps = {name: fixed[name] for step in steps for name in step.reads if name in fixed}
-    weights: State = {}
+    sizes: set[str] = set()  # names of values that are sizes, also where these are floats
+    read_by_steps: dict[str, Tensor] = {}
+    for step in steps:
+        if step.operator in _BY_SIZES:
+            sizes.update(step.reads[1:])
+        for name in step.reads:
+            if name in fixed:
+                read_by_steps[name] = fixed[name]
+    weights: dict[str, Tensor] = {}
     for name, tensor in read_by_steps.items():
         if tensor.is_floating_point() and name not in sizes:
             weights[name] = tensor
@@ -198,8 +206,8 @@ class Network(nn.Module):
         try:
             return step.run(*inputs)
         except UnknownValue as error:
-            what = f"with another {error} of the operator {step.operator} than is known here"
-            raise _unsupported(self._plan.path, what) from error
+            problem = f"with another {error} of the operator {step.operator} than is known here"
+            raise _unsupported(self._plan.path, problem) from error
 
 
 def opened(program: Program, hold: Holder, picture: Sequence[int], output_sizes: Sequence[int]) -> Held:
@@ -227,6 +235,7 @@ def _explained(path: str) -> Generator[None, None, None]:
         raise _unsupported(path, f"whose parts do not fit together ({in_one_line(error)})") from error
 
 
-def _unsupported(path: str, what: str) -> UnsupportedCheckpoint:
+def _unsupported(path: str, problem: str) -> UnsupportedCheckpoint:
+    """The error for an ONNX file that is not run here. problem: what goes on behind "an ONNX network"."""
     expected = "one of the detectors and recognisers of insightface's packs"
-    return UnsupportedCheckpoint(path, f"an ONNX network {what}", expected, "Choose another pack or recogniser.")
+    return UnsupportedCheckpoint(path, f"an ONNX network {problem}", expected, "Choose another pack or recogniser.")

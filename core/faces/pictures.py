@@ -124,7 +124,10 @@ def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
 
 
 def _neighbours(old: int, new: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For each of `new` pixels the two of `old` that it lies between, and the weight of the second in 2048ths."""
+    """For a side of `old` pixels that is resized to `new`: between which two pixels each new pixel lies.
+
+    Returns the indices of the first and of the second, and the weight of the second in 2048ths, (new,) each.
+    """
     # The centre of each new pixel, counted in old ones from the centre of the first.
     center = ((torch.arange(new).double() + 0.5) * (old / new) - 0.5).float()
     floor = center.floor()

@@ -19,14 +19,17 @@ from ..geometry import Rect, bounds
 def token_mask(mask: Tensor, tokens: int) -> Tensor:
     """A part's mask (H, W), 0..1, at the grid of a layer with this many tokens: (tokens,), 0..1.
 
-    Nearest to the size after as many halvings as fit, widened by one token on every side.
+    The mask is brought to the grid by taking the nearest pixel, and is widened by one token on every side.
     """
     height, width = mask.shape
-    # Pixels a side of a token, a power of two: the layers halve what is left, rounded up.
+    # Pixels a side of a token, a power of two, because every level of the UNet halves its grid, rounded up. A token has
+    # scale * scale pixels, so scale is the root of pixels by tokens.
     scale = 1 << math.ceil(math.log2(height * width / tokens) / 2)
     grid = (math.ceil(height / scale), math.ceil(width / scale))
     small = functional.interpolate(mask[None, None].float(), size=grid)  # (1, 1, *grid)
-    return functional.conv2d(small, torch.ones(1, 1, 3, 3), padding=1).clamp(0, 1).flatten()
+    # The sum over a window of 3x3 is above 0 where the token or one of its eight neighbours is in the mask.
+    widened = functional.conv2d(small, torch.ones(1, 1, 3, 3), padding=1).clamp(0, 1)
+    return widened.flatten()
 
 
 def window(mask: Tensor, cell: int) -> Rect:
@@ -148,15 +151,17 @@ def key_bias(
 
 
 def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
-    """The logits of keys 0 that weigh as much as so many tokens, (1, queries): (sinks, queries).
+    """The logits of one or two keys 0 that weigh as much in the softmax as so many keys 0 of logit 0, (sinks, queries).
 
-    bfloat16 has steps of 1/16 above 8, so that one of 5000 tokens would be off by up to 3 % of them. There the first is
-    a multiple of that below, and a second makes up for what is missing.
+    tokens: (1, queries), how many. dtype: in which the attention reads the logits. One sink has the logit log(tokens).
+    In half precision that is too coarse: bfloat16 has steps of 1/16 above 8, so that one of 5000 tokens would be off by
+    up to 3 % of them. There the first sink has the multiple of 1/16 below, and a second makes up for what is missing.
     """
     if torch.finfo(dtype).bits >= 32:
         return _log(tokens)
     first = (16 * tokens.log()).floor() / 16
-    return torch.cat([first.clamp(min=EXCLUDED), _log((tokens - first.exp()).clamp(min=0))])
+    missing = (tokens - first.exp()).clamp(min=0)
+    return torch.cat([first.clamp(min=EXCLUDED), _log(missing)])
 
 
 def _log(weights: Tensor) -> Tensor:
@@ -165,10 +170,11 @@ def _log(weights: Tensor) -> Tensor:
 
 
 def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
-    """Self-attention over one's own tokens and those of the parts: (B, N, C).
+    """Self-attention over the picture's own tokens and those of the parts: (B, N, C).
 
-    own: keys and values (B, N, C). parts: keys and values (1, kept, C) of every part; the last may be sinks, key 0 and
-    value 0, whose logits the kernel's bias raises to stand for all dropped tokens: they are exact, see `key_bias`.
+    query: (B, N, C) of the picture. own: its keys and values, (B, N, C) each. parts: keys and values of every part,
+    (1, kept, C) each; the last may be sinks, see `key_bias`: key 0 and value 0, which the kernel's bias makes as heavy
+    as all dropped tokens.
     """
     own_keys, own_values = own
     part_keys, part_values = parts

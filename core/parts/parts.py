@@ -104,7 +104,7 @@ def _colors_and_alpha(image: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def _together(masks: Tensor | None) -> Tensor | None:
-    """(pieces, h, w) or (h, w) -> (h, w)."""
+    """Masks that count together as one mask: (pieces, h, w) or (h, w) -> (h, w), the largest value of each pixel."""
     if masks is None:
         return None
     return as_masks(masks).amax(0)

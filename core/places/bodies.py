@@ -172,7 +172,11 @@ def _hidden(pose: Pose, numbers: Collection[int]) -> Pose:
 
 
 def head_of_face(keypoints: Keypoints) -> float:
-    """Height of the head, px. The eyes come together as a face turns, eyes and mouth as it nods: the larger counts."""
+    """The height of the head, px, from the five points of a face.
+
+    It is measured by the distance between the eyes, which becomes shorter as a face turns, and by that between eyes and
+    mouth, which becomes shorter as a face nods: the larger result counts.
+    """
     left_eye, right_eye, _, left_mouth, right_mouth = keypoints
     across = math.dist(left_eye, right_eye) / (2 * _EYES[0])
     along = math.dist(middle(left_eye, right_eye), middle(left_mouth, right_mouth)) / (_MOUTH[1] - _EYES[1])
@@ -324,10 +328,13 @@ def behind(pose: Pose, front: Sequence[Head]) -> Pose:
 
 
 def _covers(head: Head, joint: Joint) -> bool:
-    """Whether a standing person with this head stands before a joint: head and trunk, down to the lower edge."""
+    """Whether a standing person with this head hides a joint: behind the head, or behind the trunk, which reaches down
+    to the lower edge of the picture."""
     x, y = head.nose
-    half_width = _HALF_TRUNK if joint[1] > y + _TRUNK_TOP * head.height else HALF_HEAD
-    return abs(joint[0] - x) < half_width * head.height and joint[1] > y + CROWN * head.height
+    at_trunk = joint[1] > y + _TRUNK_TOP * head.height
+    half_width = _HALF_TRUNK if at_trunk else HALF_HEAD
+    is_below_crown = joint[1] > y + CROWN * head.height
+    return is_below_crown and abs(joint[0] - x) < half_width * head.height
 
 
 def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
@@ -421,17 +428,19 @@ def _mirrored(point: Point, nose: Joint) -> Point:
 
 
 def _down(left: Point, right: Point, nose: Joint) -> Point:
-    """The unit vector from shoulders to hips.
+    """The unit vector from shoulders to hips, for a left and a right shoulder.
 
-    Straight down, or for shoulders that stand steeper than 45 degrees at right angles to them, away from the nose.
+    It points straight down. For a person who lies, whose shoulders stand steeper than 45 degrees, it is at right angles
+    to the line between the shoulders, away from the nose.
     """
-    x, y = unit(right, left)
-    if abs(x) >= abs(y) or nose[2] <= SEEN:
+    across_x, across_y = unit(right, left)
+    if abs(across_x) >= abs(across_y) or nose[2] <= SEEN:
         return (0.0, 1.0)
     between = middle(left, right)
     nose_to_shoulders = (between[0] - nose[0], between[1] - nose[1])
-    side = 1 if _dot((-y, x), nose_to_shoulders) > 0 else -1
-    return (-y * side, x * side)
+    # Of the two vectors at right angles, the one that goes on from the nose to the shoulders.
+    side = 1 if _dot((-across_y, across_x), nose_to_shoulders) > 0 else -1
+    return (-across_y * side, across_x * side)
 
 
 def middle(a: Sequence[float], b: Sequence[float]) -> Point:

@@ -122,10 +122,15 @@ class Formation:
         return Spacing(head, beside, rise, lift)
 
     def sway(self, row: int, place: int) -> float:
-        """A height difference that looks accidental and is always the same: the golden ratio's fractional parts.
-        Less where people hold each other, so that arms meet as intended."""
+        """How much taller one person stands than the row, in heads, below 0 for smaller: heights look accidental, and
+        are the same at every run.
+
+        The fractional parts of multiples of the golden ratio are spread evenly over 0..1 and never repeat. People who
+        hold each other differ less, so that arms meet as intended.
+        """
         most = _SWAY / 2 if self.action.holding else _SWAY
-        return most * (2 * ((3 * row + place + 1) * 0.618 % 1) - 1)
+        fraction = (3 * row + place + 1) * 0.618 % 1
+        return most * (2 * fraction - 1)
 
 
 def _lowest_joint(posture: Sides) -> float:
@@ -168,18 +173,19 @@ def _up_to_8(side: float) -> int:
 
 def notes(count: int, framing: str, rows: int, width: int, height: int, action: str) -> tuple[str, ...]:
     """The parts of an action that `layout` of the same arguments cannot show, a line each."""
-    does = ACTIONS[action]
-    formation = _chosen(count, framing, rows, width, height, does)
+    chosen_action = ACTIONS[action]
+    formation = _chosen(count, framing, rows, width, height, chosen_action)
     lines: list[str] = []
-    if FRAMINGS.index(framing) < FRAMINGS.index(does.framing):
-        lines.append(f"{action} is out of the picture with framing = {framing}: set {does.framing}")
-    if does.holding and min(map(len, formation.across)) == 1:
+    if FRAMINGS.index(framing) < FRAMINGS.index(chosen_action.framing):
+        lines.append(f"{action} is out of the picture with framing = {framing}: set {chosen_action.framing}")
+    if chosen_action.holding and min(map(len, formation.across)) == 1:
         lines.append(f"{action}: a person alone in a row has no hand to hold")
     return tuple(lines)
 
 
 def _chosen(count: int, framing: str, rows: int, width: int, height: int, action: Action) -> Formation:
-    """The formation in so many rows; for 0 the fewest whose faces are good and not much smaller than possible."""
+    """The formation in so many rows. For 0 rows, the one with the fewest rows in which faces are large enough to keep
+    their likeness and not much smaller than in any other."""
     if rows:
         return _formation(count, framing, rows, action)
     formations = [_formation(count, framing, number, action) for number in range(1, min(MOST_ROWS, count) + 1)]
@@ -192,9 +198,9 @@ def _chosen(count: int, framing: str, rows: int, width: int, height: int, action
 
 
 def _formation(count: int, framing: str, rows: int, action: Action) -> Formation:
-    """People spread over rows; the rows in the back have one more where they cannot be alike."""
-    fewest, rest = divmod(count, rows)
-    sizes = [fewest + 1 if row < rest else fewest for row in range(rows)]
+    """People spread over rows; the rows in the back have one person more where rows cannot be alike."""
+    fewest, remainder = divmod(count, rows)
+    sizes = [fewest + 1 if row < remainder else fewest for row in range(rows)]  # from back to front
     # Only with `full` is it seen whether people sit or kneel: then the back row is the last of the action's.
     used = rows if framing == "full" else 1
     front_first = action.rows[-used:]

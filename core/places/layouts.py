@@ -103,12 +103,13 @@ def _of_pose(joints: Sequence[Joint]) -> _PosePlace | None:
 
 
 def _found_twice(skeletons: Sequence[Pose]) -> set[int]:
-    """Indices of skeletons of somebody whom another one, with as many joints or more, shows as well."""
+    """Indices of skeletons of people who are found a second time: another skeleton, with as many joints or more, is of
+    the same person."""
     most_joints_first = sorted(range(len(skeletons)), key=lambda index: _joints_seen(skeletons[index]), reverse=True)
     twice: set[int] = set()
     for rank, index in enumerate(most_joints_first):
-        before = most_joints_first[:rank]
-        if any(bodies.same_person(skeletons[index], skeletons[other]) for other in before):
+        earlier = most_joints_first[:rank]
+        if any(bodies.same_person(skeletons[index], skeletons[other]) for other in earlier):
             twice.add(index)
     return twice
 

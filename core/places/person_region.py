@@ -97,9 +97,10 @@ def _without_faces(region: Tensor, others: Sequence[Slot], staying: Sequence[Slo
 
 
 def of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
-    """(H, W) 0..1: a place's own mask, else what lies around its face box and its skeleton; zeros without either.
+    """The region of a place, (H, W) 0..1: its own mask, else what lies around its face box and its skeleton.
 
-    The bodies of `staying` are left out of what lies around the skeleton.
+    Zeros for a place without either. The bodies of `staying`, people who stay as they are, are left out of what lies
+    around the skeleton.
     """
     if slot is not None and shape.extent == "body" and slot.mask is not None:
         return slot.mask.float()
@@ -110,11 +111,11 @@ def of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, staying: Se
         return face
     reach = shape.margin * _width_of(slot.box)
     body = body_region(slot.pose, reach, cast.width, cast.height, shape.feather)
-    for other in staying:
-        if other.pose is not None and other.box is not None:
-            reach = _HAIR * _width_of(other.box)
-            other_body = body_region(other.pose, reach, cast.width, cast.height, shape.feather)
-            body = torch.minimum(body, 1 - other_body)
+    for staying_slot in staying:
+        if staying_slot.pose is not None and staying_slot.box is not None:
+            reach = _HAIR * _width_of(staying_slot.box)
+            staying_body = body_region(staying_slot.pose, reach, cast.width, cast.height, shape.feather)
+            body = torch.minimum(body, 1 - staying_body)
     return torch.maximum(face, body)
 
 
