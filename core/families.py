@@ -7,9 +7,11 @@ from dataclasses import dataclass
 class Family:
     """A family of diffusion models.
 
-    text: widths of the text that its models read. latent: channels of its latents, 0 where none of ours asks.
-    dimensions: of its latents with the batch. token: side in pixels of the picture's coarsest token. unet: whether its
-    network is a UNet with cross-attention.
+    text: widths of the text that its models read.
+    latent: channels of its latents, 0 where none of our nodes needs to know.
+    dimensions: how many dimensions its latents have, with the batch: 4 for (B, C, h, w).
+    token: side in pixels of the picture's coarsest token.
+    unet: whether its network is a UNet with cross-attention.
     """
 
     name: str
@@ -47,7 +49,10 @@ PLAYGROUND = (
 
 def of_text(width: int | None) -> Family | None:
     """The first family whose models read texts of this width; None for no family."""
-    return next((family for family in FAMILIES if width in family.text), None)
+    for family in FAMILIES:
+        if width in family.text:
+            return family
+    return None
 
 
 def text_name(width: int | None) -> str:
@@ -63,4 +68,8 @@ def text_name(width: int | None) -> str:
 def latent_name(channels: int) -> str:
     """The names of the families whose latents have so many channels, for a message."""
     names = [family.name for family in FAMILIES if family.latent == channels]
-    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names) or "another family"
+    if not names:
+        return "another family"
+    if len(names) == 1:
+        return names[0]
+    return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -109,12 +110,15 @@ class Fit:
         return cls(scale_x, scale_y, shift_x, shift_y)
 
     def point(self, point: Point) -> Point:
+        """Where a point of the source picture lies on the canvas."""
         return (point[0] * self.scale_x + self.shift_x, point[1] * self.scale_y + self.shift_y)
 
     def box(self, box: Box) -> Box:
+        """Where a box of the source picture lies on the canvas."""
         return (*self.point(box[:2]), *self.point(box[2:]))
 
     def joint(self, joint: Joint) -> Joint:
+        """Where a joint of the source picture lies on the canvas, with its confidence."""
         return (*self.point(joint[:2]), joint[2])
 
     def then(self, other: "Fit") -> "Fit":
@@ -155,7 +159,7 @@ def shorter_side(box: Box) -> float:
 
 
 def bounds(region: Tensor) -> Rect:
-    """The smallest rectangle around what is not 0 of a region (H, W), which is not empty."""
+    """The smallest rectangle around the numbers of a region (H, W) that are not 0. The region is not empty."""
     rows = region.any(1).nonzero()  # (rows, 1)
     columns = region.any(0).nonzero()  # (columns, 1)
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
@@ -205,13 +209,22 @@ def off_canvas(center: Point, width: int, height: int) -> bool:
     return not (0 <= x < width and 0 <= y < height)
 
 
-def overlaps(rects: Sequence[Rect]) -> list[tuple[int, int, int, int]]:
-    """Every overlapping pair as (first, second, overlap width, overlap height); touching is no overlap."""
-    overlapping: list[tuple[int, int, int, int]] = []
-    for (first, rect), (second, other) in combinations(enumerate(rects), 2):
-        width, height = (int(side) for side in _common(rect, other))
+class Overlap(NamedTuple):
+    """Two rectangles of a list that overlap: their indices, and the size of what they have in common in pixels."""
+
+    first: int
+    second: int
+    width: int
+    height: int
+
+
+def overlaps(rects: Sequence[Rect]) -> list[Overlap]:
+    """Every pair of rectangles that overlap; rectangles that touch do not."""
+    overlapping: list[Overlap] = []
+    for (first, rect), (second, other_rect) in combinations(enumerate(rects), 2):
+        width, height = (int(side) for side in _common(rect, other_rect))
         if width > 0 and height > 0:
-            overlapping.append((first, second, width, height))
+            overlapping.append(Overlap(first, second, width, height))
     return overlapping
 
 
@@ -222,9 +235,10 @@ def on_canvas(rect: Rect, height: int, width: int) -> tuple[slice, slice]:
 
 
 def with_patches(control: Tensor, patches: Sequence[Tensor], centers: Sequence[Point]) -> Tensor:
-    """Add each (3, PATCH, PATCH) patch to a picture, `control`, around its centre; never clamped.
+    """A picture with the patch of each person added around their centre; the sum is never clamped.
 
-    control: (B, H, W, 3) float32, 0..1. centers: (x, y) px, float32 precision.
+    control: the picture, (B, H, W, 3) float32, 0..1. patches: (3, PATCH, PATCH) each. centers: (x, y) px, float32
+    precision.
     Patches that cross the border are cut, patches that overlap add up. Returns (B, H, W, 3) float32, signed.
     """
     canvas = torch.zeros(control.shape[1:])  # (H, W, 3)

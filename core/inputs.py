@@ -65,6 +65,7 @@ def number(title: str, value: Any, least: float, most: float, integer: bool) -> 
 
 
 def _limit(limit: float) -> str:
+    """A limit of a number in words, without zeros behind the point."""
     return f"{limit:g}" if isinstance(limit, float) else str(limit)
 
 

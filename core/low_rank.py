@@ -112,6 +112,7 @@ class Lora(LoraKind):
         return cls(up, down, alpha, mid, not_additive=tuple(not_additive))
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
+        """The file's own two matrices; of the Tucker form, the core times `down` is the second."""
         rank = len(self.down)
         down = self.down
         if self.mid is not None:
@@ -237,6 +238,7 @@ class Glora(LoraKind):
         return cls(a1, a2, b1, b2, alpha, not_additive=tuple(not_additive))
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
+        """b1 and b2 add to what the layer gives; a1 and a2 to what it is given."""
         a1 = self.a1.flatten(1)
         a2 = self.a2.flatten(1)
         b1 = self.b1.flatten(1)

@@ -112,6 +112,7 @@ class Identity:
 
     @property
     def by_lora_alone(self) -> bool:
+        """Whether the person has LoRAs and neither embeddings nor pictures."""
         return bool(self.loras) and not self.embeddings and self.portraits is None
 
 

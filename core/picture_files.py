@@ -368,8 +368,10 @@ def _range_of(highest: float, ranges: Sequence[int]) -> int | None:
 
 
 def _in_words(ranges: Sequence[int]) -> str:
+    """Ranges of pixels for a message: "0 to 255 or 0 to 4095"."""
     return " or ".join(f"0 to {white}" for white in ranges)
 
 
 def _no_white(name: str, why: str) -> BadPhoto:
+    """The error for pixels of which nobody can say what is white. name: of the file."""
     return BadPhoto(f"{name} cannot be read: {why}.", _SAVE_IN_8_BITS)

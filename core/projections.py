@@ -62,6 +62,7 @@ class ResamplerLayer(nn.ModuleList):
         )
 
     def forward(self, inputs: Tensor, latents: Tensor) -> Tensor:
+        """inputs (B, n, width), latents (B, queries, width) -> (B, queries, width)."""
         attention, feed_forward = self
         latents = attention(inputs, latents) + latents
         return feed_forward(latents) + latents
@@ -167,6 +168,7 @@ class EmbeddingProjection(nn.Module):
         self.norm = ops.LayerNorm(self.width, **factory)
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """(B, embedding) or (B, 1, embedding) -> tokens (B, tokens, width)."""
         return self.norm(self.proj(embeddings).reshape(len(embeddings), self.tokens, self.width))
 
 

@@ -98,6 +98,7 @@ def network_size(width: int, height: int) -> tuple[int, int]:
 
 
 def _to_step(side: float) -> int:
+    """A side in pixels as the nearest multiple of _STEP, at least one step."""
     return max(_STEP, round(side / _STEP) * _STEP)
 
 
@@ -113,6 +114,7 @@ class Surface:
 
     @classmethod
     def empty(cls, width: int, height: int) -> "Surface":
+        """A surface without bodies."""
         return cls(torch.zeros(3, height, width, dtype=torch.uint8), torch.zeros(height, width, dtype=torch.int32))
 
     def put(self, number: int, x: int, y: int, iuv: Tensor) -> None:
@@ -146,6 +148,7 @@ class Surface:
 
 
 def _mean_column(mask: Tensor) -> float:
+    """The mean column of the pixels of a mask (H, W), by which people are sorted from left to right."""
     return float(mask.nonzero()[:, 1].float().mean())
 
 

@@ -130,7 +130,8 @@ def _with_folded_normalisations(weights: State) -> dict[str, Tensor]:
 
 
 def _channels(state: State, layer: str) -> int:
-    """How many channels a layer gives. layer: its name in the weights. Raises ValueError where it is missing."""
+    """The number of channels that a layer gives. layer: its name in the weights. Raises ValueError where it is
+    missing."""
     name = f"{layer}.weight"
     if name not in state:
         raise ValueError(f"it has no {name}")
@@ -138,7 +139,7 @@ def _channels(state: State, layer: str) -> int:
 
 
 def _count(state: State, pattern: str, start: int = 0) -> int:
-    """How many layers with consecutive numbers there are.
+    """The number of layers whose names have consecutive numbers.
 
     pattern: the name of their weights with {} for the number. start: the first number.
     """
@@ -240,7 +241,8 @@ class Pyramid(nn.Module):
 
 
 class ProposalHead(nn.Module):
-    """How likely there is a body in each box that a level starts from, and how the box is to be moved."""
+    """The layers that say of each anchor box of a level how likely it holds a body, and how it is to be moved onto
+    it."""
 
     def __init__(self, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
@@ -257,7 +259,7 @@ class ProposalHead(nn.Module):
 
 
 class Proposals(nn.Module):
-    """Boxes where something may be."""
+    """Finds the boxes in which there may be bodies."""
 
     def __init__(self, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
@@ -384,7 +386,8 @@ class BoxPredictor(nn.Module):
 
     def forward(self, x: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
         """(N, D) and their boxes (N, 4) -> the boxes of bodies (M, 4), the surest first. size: (width, height)."""
-        scores = self.cls_score(x).float().softmax(1)[:, 0]  # (N,)
+        probabilities = self.cls_score(x).float().softmax(1)  # (N, 2): a body, and nothing
+        scores = probabilities[:, 0]
         boxes = moved(boxes, self.bbox_pred(x).float(), _BOX_WEIGHTS)
         usable = boxes.isfinite().all(1) & (scores > _SCORE)
         boxes = _clipped(boxes[usable], size)
@@ -426,6 +429,7 @@ class Pooled(nn.Sequential):
     """The mean of a whole box, (N, C, h, w), through some layers and then at every place of the box."""
 
     def forward(self, input: Tensor) -> Tensor:  # torch's name
+        """(N, C, h, w) -> (N, C, h, w), the same in every place of a box."""
         mean: Any = input
         for layer in self:
             mean = layer(mean)
@@ -469,6 +473,7 @@ class NormalisedConvolution(nn.Module):
         self.norm = ops.GroupNorm(32, outputs, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, h, w) -> (N, outputs, h, w)."""
         return functional.relu(self.norm(self.conv(x)))
 
 

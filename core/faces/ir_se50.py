@@ -75,7 +75,7 @@ class _Graph:
         number = 0
         for channels_in, channels_out, units in _STAGES:
             for unit in range(units):
-                # The first unit of a stage halves the feature map and changes the number of channels.
+                # The first unit of a stage halves the feature map and has the stage's own number of channels to reach.
                 inputs = channels_in if unit == 0 else channels_out
                 stride = 2 if unit == 0 else 1
                 x = self._residual_unit(x, f"body.{number}", inputs, channels_out, stride)

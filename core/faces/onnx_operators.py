@@ -59,6 +59,7 @@ def _on_one_device(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _numbers(tensor: Tensor) -> list[Any]:
+    """The numbers of a tensor as a list."""
     return tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 

@@ -16,9 +16,10 @@ class Sighting:
     """One person in one picture, by one recogniser.
 
     person: index among the people of the report. face: index among the faces of the picture, or None where the person
-    is missing. similarities: cosines of that face with all people of the report, in their order; empty for a missing
-    person. copy_paste: how much more alike the face is to one photo than the photos of this person are to each other;
-    None for a missing person and for one of a single photo.
+    is missing.
+    similarities: cosines of that face with all people of the report, in their order; empty for a missing person.
+    copy_paste: how much more alike the face is to one photo than the photos of this person are to each other; None for
+    a missing person and for one of a single photo.
     """
 
     person: int
@@ -54,12 +55,12 @@ class Sighting:
 
     @property
     def right(self) -> bool:
-        """Whether there is a face and it is most like this person."""
+        """Whether the person has a face and it is most like this person."""
         return self.looks_like == self.person
 
     @property
     def swapped(self) -> bool:
-        """Whether there is a face and it is more like another person of the report."""
+        """Whether the person has a face and it is more like another person of the report."""
         return self.face is not None and not self.right
 
 

@@ -89,11 +89,11 @@ def _elsewhere(model: Model, folders: Folders) -> Finding | None:
 def _trouble(path: Path, model: Model | None) -> Trouble | None:
     """The trouble with a file, None where there is none. Without a model only damage is looked for."""
     try:
-        what = no_model(path)
+        problem = no_model(path)
     except OSError as error:
         return Trouble(DAMAGED, (f"{path} cannot be read ({error.strerror}): look at its permissions.",))
-    if what:
-        return Trouble(DAMAGED, (f"{path} is {what}.", AGAIN))
+    if problem:
+        return Trouble(DAMAGED, (f"{path} is {problem}.", AGAIN))
     if ending(path.name) == ".json":
         return None
     if model and model.name.endswith(".torchscript"):

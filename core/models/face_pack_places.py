@@ -26,6 +26,7 @@ class PackFile:
 
     @property
     def pack(self) -> str:
+        """The pack that the file belongs to."""
         return packs.pack_of(self.name)
 
 

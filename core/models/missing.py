@@ -10,14 +10,14 @@ from .searched_folders import Folders
 
 
 def nothing_there(model: Model, folders: Folders) -> Finding:
-    """A model of which there is nothing."""
+    """The finding about a model of which there is nothing."""
     place = target(model, folders)
     in_the_way = _in_the_way(model, folders)
     if in_the_way:
         return Finding(model.title, MISSING, (in_the_way,), model if model.page else None, place=place)
     if not model.page:
-        what = "a face pack" if model.format == "face-pack" else "a file"
-        return Finding(model.title, MISSING, (f"{place} is not there; choose {what} that is.",))
+        kind = "a face pack" if model.format == "face-pack" else "a file"
+        return Finding(model.title, MISSING, (f"{place} is not there; choose {kind} that is.",))
     details = [f"{place} is not there ({model.size_text})."]
     if model.alternatives:
         details.append(f"Or {', or '.join(model.alternatives)}.")

@@ -309,8 +309,8 @@ def _loaders_of_several() -> dict[str, str]:
 
 
 def _without_recogniser(model: Model, recognisers: set[str]) -> Model:
-    """A face pack without its recogniser, unless that is one of `recognisers`: then any other pack, which has a
-    detector too, does as well. Other models are returned as they are."""
+    """A face pack without its recogniser, unless that is one of `recognisers`. Any pack with a detector serves as what
+    remains. Other models are returned as they are."""
     files: list[File] = []
     for file in model.files:
         is_recogniser = file.part == "recogniser"

@@ -197,6 +197,7 @@ def part_shares(
     last = first + sum(counts)
     total = query.new_zeros(len(counts), query.shape[1], dtype=torch.float32)
     added = 0 if bias is None else bias[0].float()
+    # One head at a time: all of them would take the memory of heads * N * keys numbers.
     query_heads = query[0].float().chunk(heads, dim=-1)  # (N, C) -> heads times (N, d)
     key_heads = keys[0].float().chunk(heads, dim=-1)
     for head_query, head_keys in zip(query_heads, key_heads, strict=True):

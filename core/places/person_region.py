@@ -128,6 +128,7 @@ def require_box(slot: Slot | None, name: str) -> Slot:
 
 
 def _width_of(box: Box) -> float:
+    """The width of a box in pixels."""
     return box[2] - box[0]
 
 

@@ -256,14 +256,16 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
 
 
 def overlaps(centers: Sequence[tuple[str, Point]]) -> list[str]:
-    """A line that names whose ID patches run into each other; none where all are apart.
+    """A line that names the people whose ID patches run into each other; no line where all are apart.
 
     centers: name and middle of the patch of everybody who is present.
     """
+    names = [name for name, _ in centers]
     rects = [geometry.patch_rect(center) for _, center in centers]
     pairs: list[str] = []
-    for first, second, width, height in geometry.overlaps(rects):
-        pairs.append(f"{centers[first][0]} and {centers[second][0]} by {width}x{height} px")
+    for overlap in geometry.overlaps(rects):
+        size = f"{overlap.width}x{overlap.height} px"
+        pairs.append(f"{names[overlap.first]} and {names[overlap.second]} by {size}")
     return gathered("ID patches overlap, faces may mix", pairs, f"; move them {geometry.PATCH} px apart")
 
 

@@ -50,6 +50,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
+        """The name of the person."""
         return self.person.identity.name
 
 
