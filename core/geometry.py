@@ -95,9 +95,10 @@ class Fit:
 
     @classmethod
     def into(cls, source: tuple[int, int], canvas: tuple[int, int], mode: str) -> "Fit":
-        """`crop` fills the canvas and cuts evenly, `pad` shows all and leaves borders, `stretch` distorts.
+        """The mapping of a whole source picture onto a canvas.
 
-        source, canvas: (width, height) in pixels.
+        source, canvas: (width, height) in pixels. mode: `crop` fills the canvas and cuts evenly, `pad` shows all and
+        leaves borders, `stretch` distorts.
         """
         scale_x = canvas[0] / source[0]
         scale_y = canvas[1] / source[1]

@@ -178,7 +178,10 @@ def draw(bodies: Bodies, fit: Fit, width: int, height: int) -> Surface:
 
 
 def _largest(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """(K, h, w) -> (height, width) int32, which of K is largest. One after the other: K of them may fill the memory."""
+    """Which of K scores is the largest in each pixel, (K, h, w) -> (height, width) int32.
+
+    The scores are stretched to the size one after the other: K of them may fill the memory.
+    """
     best = _stretched(scores[0], size)
     index_of_best = torch.zeros(size, dtype=torch.int32)
     for index in range(1, len(scores)):

@@ -193,7 +193,8 @@ class IRSE50Recogniser:
 class ArcFace:
     """A recogniser from an ONNX file. Its embeddings are not normalised, as insightface returns them.
 
-    scales: whether the network itself brings 0..255 to what it was trained with. one_person_from: as its file says.
+    identifier: its id. crop_size: side of the crops in pixels. scales: whether the network itself brings 0..255 to what
+    it was trained with. one_person_from: as its file says.
     """
 
     def __init__(

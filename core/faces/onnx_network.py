@@ -173,8 +173,11 @@ class Network(nn.Module):
             return self._run(pixels)
 
     def _run(self, pixels: Tensor) -> list[Tensor]:
-        """The graph's outputs for a picture (1, 3, H, W). Values are let go of after their last use; all together may
-        take ROOM bytes."""
+        """The graph's outputs for a picture (1, 3, H, W).
+
+        A value is let go of after its last use. Raises UnsupportedCheckpoint where all values together take more than
+        ROOM bytes.
+        """
         if pixels.ndim == 4:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         # An input that a node leaves out has the name "".
@@ -211,9 +214,10 @@ class Network(nn.Module):
 
 
 def opened(program: Program, hold: Holder, picture: Sequence[int], output_sizes: Sequence[int]) -> Held:
-    """The network, tried on shapes alone: a picture of this shape must give outputs of so many numbers each.
+    """The network of a program, held by `hold`, after it has been tried on shapes alone.
 
-    Raises UnsupportedCheckpoint.
+    picture: the shape of a picture. output_sizes: how many numbers each output must have for it. Raises
+    UnsupportedCheckpoint.
     """
     with _explained(program.path):
         planned = plan(program)

@@ -178,7 +178,7 @@ def _chosen_by(node: "WorkflowNode", menu: Mapping[str, str]) -> list[Chosen]:
 
 
 def _is_no_file(key: str, text: str) -> bool:
-    """Whether an entry of a menu stands for no file: that there are none, or a VAE that is built in."""
+    """Whether an entry of a menu names no file: "none found", or a VAE that is built into the host."""
     return text == packs.NONE_FOUND or (key == "vae" and not PurePath(text).suffix)
 
 

@@ -20,8 +20,54 @@ from ..people import CROP, EMBEDDING
 Shape = tuple[int, ...]
 """Sizes, 0 where the file leaves one open."""
 
-_GRAPH = 7
-_NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12
+
+class _Field:
+    """Numbers of fields in onnx.proto, by message."""
+
+    MODEL_GRAPH = 7
+    GRAPH_NODE = 1
+    GRAPH_INITIALIZER = 5
+    GRAPH_INPUT = 11
+    GRAPH_OUTPUT = 12
+    NODE_INPUT = 1
+    NODE_OUTPUT = 2
+    NODE_OPERATOR = 4
+    NODE_ATTRIBUTE = 5
+    NODE_DOMAIN = 7
+    ATTRIBUTE_NAME = 1
+    ATTRIBUTE_FLOAT = 2
+    ATTRIBUTE_INT = 3
+    ATTRIBUTE_TEXT = 4
+    ATTRIBUTE_TENSOR = 5
+    ATTRIBUTE_FLOATS = 7
+    ATTRIBUTE_INTS = 8
+    ATTRIBUTE_TYPE = 20
+    TENSOR_SIZES = 1
+    TENSOR_DATA_TYPE = 2
+    TENSOR_NAME = 8
+    TENSOR_RAW_DATA = 9
+    TENSOR_EXTERNAL_DATA = 13
+    TENSOR_DATA_LOCATION = 14
+    VALUE_NAME = 1
+    VALUE_TYPE = 2
+    TYPE_TENSOR = 1
+    TENSOR_TYPE_SHAPE = 2
+    SHAPE_DIMENSION = 1
+    DIMENSION_SIZE = 1
+    ENTRY_KEY = 1
+    ENTRY_VALUE = 2
+
+
+class _AttributeType:
+    """AttributeProto.AttributeType, as far as networks for faces have them."""
+
+    FLOAT = 1
+    INT = 2
+    TENSOR = 4
+    FLOATS = 6
+    INTS = 7
+
+
 # TensorProto's data types -> torch's, and the field of the values where they are not raw bytes.
 _TYPES = {
     1: (torch.float32, 4),
@@ -250,22 +296,25 @@ def inspect(path: str) -> Graph:
 def _graph(graph: _Message) -> Graph:
     """The shapes of a GraphProto."""
     inputs = tuple(_shape(value) for value in _inputs(graph))
-    outputs = tuple(_shape(value) for value in graph.all(_OUTPUT))
+    outputs = tuple(_shape(value) for value in graph.all(_Field.GRAPH_OUTPUT))
     return Graph(inputs, outputs)
 
 
 def read(path: str) -> Program:
-    """What an ONNX file computes, weights included. Raises UnsupportedCheckpoint as `inspect` does, and for weights of
-    unknown kinds or in another file."""
+    """The program of an ONNX file, weights included.
+
+    Raises UnsupportedCheckpoint as `inspect` does, and for weights of unknown kinds or in another file.
+    """
 
     def program(graph: _Message) -> Program:
-        nodes = graph.all(_NODE)
-        initializers = graph.all(_INITIALIZER)
+        """The program of a GraphProto."""
+        nodes = graph.all(_Field.GRAPH_NODE)
+        initializers = graph.all(_Field.GRAPH_INITIALIZER)
         if max(len(nodes), len(initializers)) > _MOST_PARTS:
             raise _Refused(f"an ONNX file of {len(nodes)} nodes and {len(initializers)} weights", _TOO_MANY)
-        weights = {initializer.text(8): _tensor(initializer) for initializer in initializers}
-        inputs = [value.text(1) for value in _inputs(graph)]
-        outputs = tuple(value.text(1) for value in graph.all(_OUTPUT))
+        weights = {initializer.text(_Field.TENSOR_NAME): _tensor(initializer) for initializer in initializers}
+        inputs = [value.text(_Field.VALUE_NAME) for value in _inputs(graph)]
+        outputs = tuple(value.text(_Field.VALUE_NAME) for value in graph.all(_Field.GRAPH_OUTPUT))
         return Program(path, inputs[0], outputs, tuple(_node(node) for node in nodes), weights)
 
     return _walked(path, program)
@@ -275,7 +324,7 @@ def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
     """What `extract` takes out of the graph of an ONNX file. Raises UnsupportedCheckpoint, saying what the file is."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            graphs = _Message(data, 0, len(data), _Budget()).all(_GRAPH)
+            graphs = _Message(data, 0, len(data), _Budget()).all(_Field.MODEL_GRAPH)
             return extract(graphs[0])
     except OSError as error:
         problem = f"a file that cannot be read ({error.strerror})"
@@ -294,44 +343,47 @@ def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
 
 def _inputs(graph: _Message) -> list[_Message]:
     """The ValueInfoProtos of what a caller feeds. Files of old exporters list the weights among the inputs."""
-    weights = {initializer.text(8) for initializer in graph.all(_INITIALIZER)}
-    return [value for value in graph.all(_INPUT) if value.text(1) not in weights]
+    weights = {initializer.text(_Field.TENSOR_NAME) for initializer in graph.all(_Field.GRAPH_INITIALIZER)}
+    return [value for value in graph.all(_Field.GRAPH_INPUT) if value.text(_Field.VALUE_NAME) not in weights]
 
 
 def _shape(message: _Message) -> Shape:
     """The shape in a ValueInfoProto, () where it has none."""
-    for field in (2, 1, 2):  # type of ValueInfoProto, tensor_type of TypeProto, shape of TypeProto.Tensor
+    for field in (_Field.VALUE_TYPE, _Field.TYPE_TENSOR, _Field.TENSOR_TYPE_SHAPE):
         messages = message.all(field)
         if not messages:
             return ()
         message = messages[0]
-    return tuple(dimension.number(1) for dimension in message.all(1))
+    dimensions = message.all(_Field.SHAPE_DIMENSION)
+    return tuple(dimension.number(_Field.DIMENSION_SIZE) for dimension in dimensions)
 
 
 def _node(node: _Message) -> Node:
     """A NodeProto. An operator of another domain than ONNX's own has the domain before its name."""
-    operator = node.text(4)
-    domain = node.text(7)
+    operator = node.text(_Field.NODE_OPERATOR)
+    domain = node.text(_Field.NODE_DOMAIN)
     if domain not in ("", "ai.onnx"):
         operator = f"{domain}.{operator}"
-    attributes = {attribute.text(1): _attribute(attribute) for attribute in node.all(5)}
-    return Node(operator, node.texts(1), node.texts(2), attributes)
+    attributes: dict[str, Attribute] = {}
+    for attribute in node.all(_Field.NODE_ATTRIBUTE):
+        attributes[attribute.text(_Field.ATTRIBUTE_NAME)] = _attribute(attribute)
+    return Node(operator, node.texts(_Field.NODE_INPUT), node.texts(_Field.NODE_OUTPUT), attributes)
 
 
 def _attribute(attribute: _Message) -> Attribute:
     """The value of an AttributeProto; "" for types that networks for faces do not have."""
-    attribute_type = attribute.number(20)
-    if attribute_type == 1:
-        return _floats(attribute.contents(2))[0]
-    if attribute_type == 2:
-        return attribute.numbers(3)[0]
-    if attribute_type == 4:
-        return _tensor(attribute.all(5)[0])
-    if attribute_type == 6:
-        return _floats(attribute.contents(7))
-    if attribute_type == 7:
-        return attribute.numbers(8)
-    return attribute.text(4)
+    attribute_type = attribute.number(_Field.ATTRIBUTE_TYPE)
+    if attribute_type == _AttributeType.FLOAT:
+        return _floats(attribute.contents(_Field.ATTRIBUTE_FLOAT))[0]
+    if attribute_type == _AttributeType.INT:
+        return attribute.numbers(_Field.ATTRIBUTE_INT)[0]
+    if attribute_type == _AttributeType.TENSOR:
+        return _tensor(attribute.all(_Field.ATTRIBUTE_TENSOR)[0])
+    if attribute_type == _AttributeType.FLOATS:
+        return _floats(attribute.contents(_Field.ATTRIBUTE_FLOATS))
+    if attribute_type == _AttributeType.INTS:
+        return attribute.numbers(_Field.ATTRIBUTE_INTS)
+    return attribute.text(_Field.ATTRIBUTE_TEXT)
 
 
 def _floats(content: bytearray) -> tuple[float, ...]:
@@ -341,16 +393,20 @@ def _floats(content: bytearray) -> tuple[float, ...]:
 
 def _tensor(tensor: _Message) -> Tensor:
     """A TensorProto, as float32 or int64. Raises _Refused for weights in another file or of an unknown data type."""
-    if tensor.number(14) or tensor.all(13):  # data_location, external_data
-        names = [entry.text(2) for entry in tensor.all(13) if entry.text(1) == "location"]
+    external_data = tensor.all(_Field.TENSOR_EXTERNAL_DATA)
+    if tensor.number(_Field.TENSOR_DATA_LOCATION) or external_data:
+        names: list[str] = []
+        for entry in external_data:
+            if entry.text(_Field.ENTRY_KEY) == "location":
+                names.append(entry.text(_Field.ENTRY_VALUE))
         raise _Refused(f"an ONNX file with weights in another file ({', '.join(names)})", _OTHER_COPY)
-    data_type = tensor.number(2)
+    data_type = tensor.number(_Field.TENSOR_DATA_TYPE)
     if data_type not in _TYPES:
         problem = f"an ONNX file with weights of a kind that is unknown here ({data_type} in onnx.proto)"
         raise _Refused(problem, _OTHER_COPY)
-    shape = tensor.numbers(1)
+    shape = tensor.numbers(_Field.TENSOR_SIZES)
     dtype, field = _TYPES[data_type]
-    content = tensor.contents(9)  # raw_data
+    content = tensor.contents(_Field.TENSOR_RAW_DATA)
     if dtype.is_floating_point:
         content = content or tensor.contents(field)
         values = torch.frombuffer(content, dtype=dtype) if content else torch.tensor([], dtype=dtype)

@@ -110,7 +110,7 @@ def require_known(graph: Mapping[str, Any]) -> None:
 
 
 def kind_of(data: bytes) -> str:
-    """What a file is that is no JSON, by its first bytes: a sentence for a message."""
+    """A sentence for a message: what a file is that is no JSON, by its first bytes."""
     start = data.lstrip()[:64]
     if not start:
         return "it is empty"

@@ -87,7 +87,7 @@ def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
 
 
 def _stick(canvas: Canvas, start: Sequence[float], end: Sequence[float], color: Color) -> None:
-    """A limb as a thin ellipse, its centre, length and angle cut down to whole numbers as the authors do."""
+    """Draw a limb as a thin ellipse, its centre, length and angle cut down to whole numbers as the authors do."""
     across = start[0] - end[0]
     down = start[1] - end[1]
     half_length = int((down**2 + across**2) ** 0.5 / 2)
@@ -156,14 +156,14 @@ _DISCS = {4: (4, 3, 3, 2, 0), 10: (10, 9, 9, 9, 9, 8, 8, 7, 6, 4, 0)}
 
 
 def disc(canvas: Canvas, x: int, y: int, radius: int, color: Color) -> None:
-    """A filled circle. radius: one of 4 and 10."""
+    """Draw a filled circle around a pixel. radius: one of 4 and 10."""
     for away, half in enumerate(_DISCS[radius]):
         _row(canvas, y - away, x - half, x + half, color)
         _row(canvas, y + away, x - half, x + half, color)
 
 
 def ellipse(canvas: Canvas, x: int, y: int, axes: tuple[int, int], angle: int, color: Color) -> None:
-    """A filled ellipse. axes: half of each, in pixels. angle: of the first, in degrees."""
+    """Draw a filled ellipse around a pixel. axes: half of each, in pixels. angle: of the first, in degrees."""
     along = axes[0] * _COSINES  # (361,) each, in the ellipse's own axes
     across = axes[1] * _SINES
     sine = _SINES[angle % 360]
@@ -178,13 +178,13 @@ def ellipse(canvas: Canvas, x: int, y: int, axes: tuple[int, int], angle: int, c
 
 
 def _row(canvas: Canvas, y: int, first: int, last: int, color: Color) -> None:
-    """The pixels from `first` to `last` of a row, both of them too, as far as they are on the canvas."""
+    """Draw the pixels from `first` to `last` of a row, both of them too, as far as they are on the canvas."""
     if 0 <= y < canvas.shape[0] and last >= 0:
         canvas[y, max(first, 0) : last + 1] = color
 
 
 def _line(canvas: Canvas, start: Pixel, end: Pixel, color: Color) -> None:
-    """A line one pixel wide (Bresenham, as OpenCV's LineIterator), from its left end."""
+    """Draw a line one pixel wide (Bresenham, as OpenCV's LineIterator), from its left end."""
     clipped = _clipped(start, end, canvas.shape[1] - 1, canvas.shape[0] - 1)
     if clipped is None:
         return
