@@ -163,7 +163,11 @@ def bounds(region: Tensor) -> Rect:
     """The smallest rectangle around the numbers of a region (H, W) that are not 0. The region is not empty."""
     rows = region.any(1).nonzero()  # (rows, 1)
     columns = region.any(0).nonzero()  # (columns, 1)
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    left = int(columns[0])
+    top = int(rows[0])
+    right = int(columns[-1]) + 1
+    below = int(rows[-1]) + 1
+    return left, top, right, below
 
 
 def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
@@ -206,7 +210,9 @@ def patch_rect(center: Point, size: int = PATCH) -> Rect:
 def off_canvas(center: Point, width: int, height: int) -> bool:
     """Whether ID-Patch drops this face: the middle of its patch lies outside of the canvas. A patch that merely crosses
     the border is cut, not dropped."""
-    x, y = (corner + PATCH // 2 for corner in patch_rect(center)[:2])
+    left, top, _, _ = patch_rect(center)
+    x = left + PATCH // 2
+    y = top + PATCH // 2
     return not (0 <= x < width and 0 <= y < height)
 
 

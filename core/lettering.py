@@ -63,8 +63,10 @@ def _words_that_fit(words: list[str], font: Any, width: float) -> int:
 def _halves(word: str, font: Any, width: float) -> list[str]:
     """A word that is longer than a line in two pieces: the letters that fit into the line, at least one, and the
     others."""
-    letters = bisect_right(range(1, len(word)), width, key=lambda count: font.getlength(word[:count])) or 1
-    return [half for half in (word[:letters], word[letters:]) if half]
+    counts = range(1, len(word))
+    count = bisect_right(counts, width, key=lambda letters: font.getlength(word[:letters])) or 1
+    pieces = [word[:count], word[count:]]
+    return [piece for piece in pieces if piece]
 
 
 def cut_to(text: str, font: Any, width: float) -> str:

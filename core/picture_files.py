@@ -230,11 +230,14 @@ def _premultiplied_on_white(picture: Image.Image, is_upper_bytes: bool) -> Image
 def _upper_bytes_on_white(picture: Image.Image) -> Image.Image:
     """Mode RGB, of mode RGBA that has the upper bytes of numbers of 16 bits: Pillow cuts the others off.
 
-    Each byte stands for the 256 numbers that begin with it, so their middle is taken; 0 and 255 of alpha are meant.
+    Each byte stands for the 256 numbers that begin with it, so their middle is taken; 0 and 255 of alpha are meant as
+    transparent and opaque.
     """
-    bytes_of = np.asarray(picture).astype(np.float64)
-    middle = (bytes_of * 256 + 128) / 65_535
-    alpha = np.where(bytes_of[..., 3:] == 0, 0, np.where(bytes_of[..., 3:] == 255, 1, middle[..., 3:]))
+    upper_bytes = np.asarray(picture).astype(np.float64)  # (H, W, 4)
+    middle = (upper_bytes * 256 + 128) / 65_535  # 0..1
+    alpha_bytes = upper_bytes[..., 3:]
+    alpha = np.where(alpha_bytes == 255, 1, middle[..., 3:])
+    alpha = np.where(alpha_bytes == 0, 0, alpha)
     on_white = 255 * (middle[..., :3] * alpha + 1 - alpha)
     return Image.fromarray(np.round(on_white).clip(0, 255).astype(np.uint8))
 

@@ -43,7 +43,7 @@ def _opaque(image: Tensor, background: float) -> Tensor:
 
 def as_masks(masks: Tensor) -> Tensor:
     """A MASK of any type -> (B, H, W) float32 0..1 on the CPU; NaN counts as nothing."""
-    batch = masks[None] if masks.ndim == 2 else masks.flatten(0, -3)
+    batch = masks[None] if masks.ndim == 2 else masks.flatten(0, -3)  # (H, W) or (..., H, W) -> (B, H, W)
     return batch.float().nan_to_num().clamp(0, 1).cpu()
 
 

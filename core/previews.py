@@ -75,9 +75,12 @@ class Sheet:
         self.pen.text((x + name_x, baseline), name, fill=_BLACK, font=name_font, anchor="lb")
 
     def room(self, box: Box, others: Iterable[Box]) -> float:
-        """The width of a label on a box up to the next of the others in its row, px."""
-        in_row = [other for other in others if abs(other[1] - box[1]) < 1.5 * self.letters]
-        steps = [other[0] - box[0] for other in in_row if other[0] > box[0]]
+        """The width of a label on a box, px: up to the next of the other boxes in its row, or the sheet's width."""
+        steps: list[float] = []
+        for other in others:
+            is_in_row = abs(other[1] - box[1]) < 1.5 * self.letters
+            if is_in_row and other[0] > box[0]:
+                steps.append(other[0] - box[0])
         return min(steps, default=self.picture.width)
 
     def below(self, box: Box) -> Point:
@@ -120,7 +123,8 @@ class Sheet:
 
 def as_picture(image: Tensor) -> Image.Image:
     """(H, W, 1|3|4) float 0..1 or uint8 to an RGB picture, on white where it is transparent."""
-    rgb = as_rgb(image / 255 if image.dtype == torch.uint8 else image).clamp(0, 1)
+    in_floats = image / 255 if image.dtype == torch.uint8 else image
+    rgb = as_rgb(in_floats).clamp(0, 1)
     return Image.fromarray((rgb * 255).round().byte().numpy())
 
 
@@ -169,9 +173,11 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: in
 
 
 def _fitted(picture: Image.Image, longer_side: int) -> Image.Image:
-    """The picture in its own shape, its longer side as long as this."""
+    """The picture in its own shape, its longer side as long as this, in pixels."""
     scale = longer_side / max(picture.size)
-    return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
+    width = max(1, round(picture.width * scale))
+    height = max(1, round(picture.height * scale))
+    return picture.resize((width, height))
 
 
 class GroupedPicture(NamedTuple):

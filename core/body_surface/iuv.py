@@ -92,8 +92,13 @@ def _shapes_fit(bodies: Bodies) -> bool:
 
 
 def network_size(width: int, height: int) -> tuple[int, int]:
-    """The size at which the network looks at a photo of this size, both (width, height)."""
-    scale = min(SHORTER / min(width, height), LONGEST / max(width, height))
+    """The size at which the network looks at a photo of this size, both (width, height).
+
+    The shorter side becomes SHORTER, unless the longer side would become longer than LONGEST.
+    """
+    shorter = min(width, height)
+    longer = max(width, height)
+    scale = min(SHORTER / shorter, LONGEST / longer)
     return _to_step(width * scale), _to_step(height * scale)
 
 

@@ -281,9 +281,11 @@ class _Figure:
         from the nose to the neck.
         """
         nose = self.pose[_NOSE]
-        ears = [ear for ear in self.pose[_EARS] if ear[2] > SEEN]
-        across = [(ear[0] - nose[0]) * down[1] - (ear[1] - nose[1]) * down[0] for ear in ears]
-        return self.turn * sum(across) / 2
+        across = 0.0  # of the ears that are seen, summed
+        for ear in self.pose[_EARS]:
+            if ear[2] > SEEN:
+                across += (ear[0] - nose[0]) * down[1] - (ear[1] - nose[1]) * down[0]
+        return self.turn * across / 2
 
     def _paint(
         self,

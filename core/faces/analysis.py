@@ -194,9 +194,10 @@ def _loose(picture: Picture, face: Detection) -> Picture:
     """A square around a face with its surroundings, turned upright, (LOOSE, LOOSE, 3) BGR."""
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = square_around(face.box, _MARGIN, width, height)
-    square = np.ascontiguousarray(np.rot90(picture[y0:y1, x0:x1], upright(face.keypoints)))
+    turned = np.rot90(picture[y0:y1, x0:x1], upright(face.keypoints))
+    square = Image.fromarray(np.ascontiguousarray(turned))
     # Pillow widens its filter where a picture becomes smaller, so that nothing of a large photo is skipped.
-    return np.asarray(Image.fromarray(square).resize((LOOSE, LOOSE), Image.Resampling.BICUBIC))
+    return np.asarray(square.resize((LOOSE, LOOSE), Image.Resampling.BICUBIC))
 
 
 def _rgb(picture: Picture) -> Tensor:

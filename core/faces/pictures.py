@@ -78,8 +78,11 @@ def _sampled(pixels: Tensor, x: Tensor, y: Tensor) -> Picture:
     for column in (x.floor(), x.floor() + 1):
         for row in (y.floor(), y.floor() + 1):
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            # A neighbour weighs less the further it is away: 1 minus the distance, along each axis.
             share = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside
-            colors = pixels[row.clamp(0, height - 1).long(), column.clamp(0, width - 1).long()]  # (h, w, 3)
+            rows = row.clamp(0, height - 1).long()
+            columns = column.clamp(0, width - 1).long()
+            colors = pixels[rows, columns]  # (h, w, 3)
             total += share[..., None] * colors
     return total.round().to(torch.uint8).numpy()
 

@@ -89,8 +89,10 @@ def _anchor(sheet: Sheet, plate: _Plate, picture: MeasuredPicture) -> Point:
     """The lower left corner of a plate: on its box, or below it where it would hide another face."""
     left, top, _, _ = plate.box
     # A letter of the small font is about 0.35 of a large letter wide.
-    covered = (left, top - 1.4 * sheet.letters, left + 1.4 * len(plate.text) * sheet.letters / 4, top)
-    hides_a_face = any(other is not plate.box and shared(covered, other) > 0 for other in picture.boxes)
+    plate_width = 1.4 * len(plate.text) * sheet.letters / 4
+    plate_height = 1.4 * sheet.letters
+    covered = (left, top - plate_height, left + plate_width, top)
+    hides_a_face = any(box is not plate.box and shared(covered, box) > 0 for box in picture.boxes)
     return sheet.below(plate.box) if hides_a_face else (left, top)
 
 

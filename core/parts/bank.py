@@ -95,8 +95,10 @@ class Inside:
 def inside(weights: Tensor, like: Tensor) -> Inside:
     """The tokens inside of a mask. weights: (tokens,) of token_mask, on the CPU. like: states of the layer, whose
     device and dtype are taken."""
-    numbers = weights.nonzero()[:, 0]
-    return Inside(numbers.to(like.device), weights[numbers, None].to(like), len(weights) - len(numbers))
+    numbers = weights.nonzero()[:, 0]  # (kept,)
+    kept_weights = weights[numbers, None]  # (kept, 1)
+    dropped = len(weights) - len(numbers)
+    return Inside(numbers.to(like.device), kept_weights.to(like), dropped)
 
 
 Bank = Mapping[Block, Sequence[PartTokens]]

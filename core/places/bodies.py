@@ -77,7 +77,8 @@ class Head:
 def face_box(nose: Point, head: float) -> Box:
     """The box that a face detector would give, from brow to chin. nose: px. head: height of the head, px."""
     x, y = nose
-    return (x + _FACE[0] * head, y + _FACE[1] * head, x + _FACE[2] * head, y + _FACE[3] * head)
+    left, top, right, bottom = _FACE
+    return (x + left * head, y + top * head, x + right * head, y + bottom * head)
 
 
 def nose_and_head(face: Box) -> tuple[Point, float]:
@@ -91,10 +92,12 @@ def nose_and_head(face: Box) -> tuple[Point, float]:
 def face_keypoints(nose: Point, head: float) -> Keypoints:
     """Five points of a face that looks into the camera. nose: px. head: height of the head, px."""
     x, y = nose
+    eye_x = _EYES[0] * head
+    eye_y = y + _EYES[1] * head
+    mouth_x = _MOUTH[0] * head
+    mouth_y = y + _MOUTH[1] * head
     # Keypoints begin with the viewer's left, where a person has the right side.
-    eyes = [(x + side * _EYES[0] * head, y + _EYES[1] * head) for side in (_RIGHT, _LEFT)]
-    mouth = [(x + side * _MOUTH[0] * head, y + _MOUTH[1] * head) for side in (_RIGHT, _LEFT)]
-    return (*eyes, nose, *mouth)
+    return ((x - eye_x, eye_y), (x + eye_x, eye_y), nose, (x - mouth_x, mouth_y), (x + mouth_x, mouth_y))
 
 
 def body(
@@ -121,9 +124,15 @@ def body(
 
 
 def _turned(origin: Point, offset: Point, down: Point) -> Point:
-    """The point at an offset from another one, the offset turned so that its y runs along the unit vector `down`."""
+    """The point at an offset from `origin`, after the offset is turned so that its y runs along the unit vector `down`.
+
+    Its x then runs at right angles to `down`, along (down y, -down x).
+    """
     x, y = offset
-    return (origin[0] + x * down[1] + y * down[0], origin[1] - x * down[0] + y * down[1])
+    down_x, down_y = down
+    turned_x = origin[0] + x * down_y + y * down_x
+    turned_y = origin[1] - x * down_x + y * down_y
+    return (turned_x, turned_y)
 
 
 _NOSE_BEFORE_EYES = 0.12
@@ -350,13 +359,16 @@ def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
 
 
 def _passes(start: Joint, end: Joint, head: Head) -> bool:
-    """Whether a limb passes over a face; one whose end is not seen passes over none."""
+    """Whether a limb passes over a face; a limb whose end is not seen passes over none."""
+    if not end[2] > SEEN:
+        return False
     limb = (end[0] - start[0], end[1] - start[1])
     to_nose = (head.nose[0] - start[0], head.nose[1] - start[1])
+    length_squared = _dot(limb, limb) or 1.0  # 1 for a limb of no length, by which nothing can be divided
     # How far along the limb the point nearest to the nose lies: 0 at its start, 1 at its end.
-    along = _dot(to_nose, limb) / (_dot(limb, limb) or 1.0)
+    along = _dot(to_nose, limb) / length_squared
     nearest = _moved(start[:2], limb, max(0.0, min(1.0, along)))
-    return end[2] > SEEN and math.dist(nearest, head.nose) < HALF_HEAD * head.height
+    return math.dist(nearest, head.nose) < HALF_HEAD * head.height
 
 
 def openpose(pose: Pose) -> tuple[Joint, ...]:

@@ -251,9 +251,11 @@ def _moved(slot: Slot, fit: Fit, canvas: Canvas) -> Slot:
 
 def _moved_mask(mask: Tensor, fit: Fit, canvas: Canvas) -> Tensor:
     """A mask (H, W) moved by `fit`, as a mask (height, width) of `canvas`; 0 where the old one did not reach."""
+    width, height = canvas
+    old_height, old_width = mask.shape
     # For the middle of each pixel of the new mask, where it was in the old one: -1..1, as grid_sample counts.
-    xs = 2 * (torch.arange(canvas[0]) + 0.5 - fit.shift_x) / (fit.scale_x * mask.shape[1]) - 1
-    ys = 2 * (torch.arange(canvas[1]) + 0.5 - fit.shift_y) / (fit.scale_y * mask.shape[0]) - 1
+    xs = 2 * (torch.arange(width) + 0.5 - fit.shift_x) / (fit.scale_x * old_width) - 1
+    ys = 2 * (torch.arange(height) + 0.5 - fit.shift_y) / (fit.scale_y * old_height) - 1
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)  # (height, width, 2)
     picture = mask.float()[None, None]  # (1, 1, H, W)
     moved = torch.nn.functional.grid_sample(picture, grid[None].float(), align_corners=False)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..errors import BadLayout, counted
 from ..geometry import check_size
-from ..people import Layout, Point, Pose, Slot
+from ..people import Joint, Layout, Point, Pose, Slot
 from . import bodies
 from .actions import ACTIONS, GROUP_PHOTO, Action, Arms, Sides
 
@@ -250,10 +250,15 @@ def _stand(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
 
 
 def _higher(nose: Point, pose: Pose, head: float, rise: float) -> Slot:
-    """The place of a person who is taller by so many pixels."""
-    nose = (nose[0], nose[1] - rise)
-    pose = tuple((x, y - rise, confidence) for x, y, confidence in pose)
-    return Slot(nose, bodies.face_box(nose, head), bodies.face_keypoints(nose, head), pose)
+    """The place of a person who is taller by so many pixels. head: crown to chin, px."""
+    x, y = nose
+    raised_nose = (x, y - rise)
+    raised_pose: list[Joint] = []
+    for joint_x, joint_y, confidence in pose:
+        raised_pose.append((joint_x, joint_y - rise, confidence))
+    box = bodies.face_box(raised_nose, head)
+    keypoints = bodies.face_keypoints(raised_nose, head)
+    return Slot(raised_nose, box, keypoints, tuple(raised_pose))
 
 
 def _sides(formation: Formation, row: int, place: int, beside: float) -> Sides:

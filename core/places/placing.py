@@ -77,10 +77,13 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
 
 def _by_size(slots: Sequence[Slot], people: int) -> Places:
     """The first person has the place of the largest face box, and so on; places without a box come last."""
-    sizes = [geometry.area(slot.box or (0.0, 0.0, 0.0, 0.0)) for slot in slots]
+    no_box = (0.0, 0.0, 0.0, 0.0)
+    sizes = [geometry.area(slot.box or no_box) for slot in slots]
     largest_first = sorted(range(len(slots)), key=lambda place: -sizes[place])
-    person_at = dict(zip(largest_first, range(people), strict=False))
-    return tuple(person_at.get(place) for place in range(len(slots)))
+    places: list[int | None] = [None] * len(slots)
+    for person, place in enumerate(largest_first[:people]):
+        places[place] = person
+    return tuple(places)
 
 
 def _other_number(cast: Cast, places: int) -> BadCast:

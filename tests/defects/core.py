@@ -145,8 +145,8 @@ DEFECTS = [
     Defect(
         "core/geometry.py::bounds",
         breaks="The bounds of a region leave out its last row and column.",
-        find="return ($int, $int_2, $int_3 + 1, $int_4 + 1)",
-        put="return ($int, $int_2, $int_3, $int_4)",
+        find="$right = $int_3 + 1\n$below = $int_4 + 1",
+        put="$right = $int_3\n$below = $int_4",
         caught_by="tests/unit/test_layouts.py::test_face_sits_at_the_top_of_its_region[wide]",
         promise="regions",
     ),
@@ -433,8 +433,8 @@ DEFECTS = [
     Defect(
         "core/lettering.py::_halves",
         breaks="The end of a long path is missing in the doctor's table.",
-        find="($word, $word_2[$letters:])",
-        put="($word,)",
+        find="[$word, $word_2[$letters:]]",
+        put="[$word]",
         caught_by="tests/unit/test_previews.py::test_a_table_holds_every_letter_of_a_long_path",
         promise="previews",
     ),
@@ -449,8 +449,8 @@ DEFECTS = [
     Defect(
         "core/previews.py::as_picture",
         breaks="Grey pictures become black in previews.",
-        find="as_rgb($picture / 255 if $whole_numbers else $picture)",
-        put="as_rgb($picture / 255 if $whole_numbers else $picture / 255)",
+        find="$picture / 255 if $whole_numbers else $picture",
+        put="$picture / 255 if $whole_numbers else $picture / 255",
         caught_by="tests/unit/test_previews.py::test_regions_have_the_colours_of_the_places_and_their_shares",
         promise="previews",
     ),
