@@ -15,9 +15,11 @@ from typing import Any
 from ...core.errors import BadCast, LikenessError, counted, listed
 
 Token = tuple[Any, ...]
-"""As the host gives it: a number or an embedding, its weight, and 0 or the number of its word in the prompt."""
+"""A token as the host's tokenizer gives it: a number or an embedding, its weight, and the number of its word in the
+prompt, or 0 for a token of no word."""
 Prompt = Mapping[str, Sequence[Sequence[Token]]]
-"""Text encoder -> the chunks that it reads, as the host's tokenize gives them with return_word_ids."""
+"""Name of a text encoder -> the chunks of tokens that it reads, as the host's tokenize gives them with
+return_word_ids."""
 TRIGGER = "img"
 
 
@@ -93,8 +95,12 @@ def _trigger_starts(tokens: Sequence[Token], trigger: Sequence[Token]) -> list[i
     if not trigger:
         return []
     numbers = _numbers(tokens)
-    wanted = _numbers(trigger)
-    return [start for start in range(len(tokens)) if numbers[start : start + len(wanted)] == wanted]
+    trigger_numbers = _numbers(trigger)
+    starts: list[int] = []
+    for start in range(len(tokens)):
+        if numbers[start : start + len(trigger_numbers)] == trigger_numbers:
+            starts.append(start)
+    return starts
 
 
 def _class_words(starts: Sequence[int], length: int) -> list[int]:
@@ -118,23 +124,23 @@ def _check_class_words(class_words: Sequence[int], word: str, people: Sequence[s
 
 
 def _without_triggers(tokens: Sequence[Token], starts: Sequence[int], length: int) -> list[Token]:
-    """The tokens between the triggers."""
-    of_triggers: set[int] = set()
+    """A text's tokens without those of its triggers. starts: of the triggers. length: tokens of one trigger."""
+    trigger_indices: set[int] = set()
     for start in starts:
-        of_triggers.update(range(start, start + length))
-    return [token for index, token in enumerate(tokens) if index not in of_triggers]
+        trigger_indices.update(range(start, start + length))
+    return [token for index, token in enumerate(tokens) if index not in trigger_indices]
 
 
 @dataclass(frozen=True)
 class _Chunks:
-    """The chunks of one text encoder, and the places of the first copies, as in PromptLayout."""
+    """A prompt as the chunks of one text encoder. places: of the first copy of each class word, as in PromptLayout."""
 
     chunks: list[list[Token]]
     places: list[int]
 
 
 def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequence[Token]) -> _Chunks:
-    """Tokens in chunks of the text encoder, class words repeated.
+    """A text's tokens, class words repeated, in chunks of the length that the text encoder reads at once.
 
     copies: index of a class word -> how often it stands. empty: the chunk of a text without a word: the token at the
     start, the one at the end, and the token that fills the rest. Raises BadCast where a chunk cannot hold the copies.
@@ -158,5 +164,8 @@ def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequen
             chunks_before = len(chunks) - 1
             places.append(length * chunks_before + 1 + len(chunks[-1]))  # 1: the token at the start
         chunks[-1] += repeated
-    filled = [[start, *chunk, end, *[pad] * (room - len(chunk))] for chunk in chunks]
-    return _Chunks(filled, places)
+    filled_chunks: list[list[Token]] = []
+    for chunk in chunks:
+        padding = [pad] * (room - len(chunk))
+        filled_chunks.append([start, *chunk, end, *padding])
+    return _Chunks(filled_chunks, places)

@@ -36,7 +36,7 @@ def _mlp(state: State, ops: Any, **factory: Any) -> nn.Sequential:
 
 
 class Fuse(nn.Module):
-    """A class word and what the photos say of the person, in one token."""
+    """The layers that fuse a class word with the tokens of a person's photos."""
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
@@ -45,13 +45,13 @@ class Fuse(nn.Module):
         self.layer_norm = ops.LayerNorm(len(state["layer_norm.weight"]), **factory)
 
     def forward(self, words: Tensor, tokens: Tensor) -> Tensor:
-        """Class words with the person in them, (n, width).
+        """The copies of a class word with the person in them, (n, width).
 
         words: (n, width), the class word n times, as the text encoders give it. tokens: (n, width), from
         `PhotoMakerNet.tokens`.
         """
-        both = torch.cat([words, tokens], dim=-1)  # (n, 2 * width)
-        fused = self.mlp1(both) + words
+        stacked = torch.cat([words, tokens], dim=-1)  # (n, 2 * width)
+        fused = self.mlp1(stacked) + words
         return self.layer_norm(self.mlp2(fused) + fused)
 
 
