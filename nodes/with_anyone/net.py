@@ -108,9 +108,10 @@ def face_branch(state: State) -> dict[str, Tensor]:
 
 
 def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], people: Sequence[int]) -> Tensor:
-    """What rows (..., width) of the picture read of some people, all their tokens in one softmax: (..., width).
+    """The output of the attention behind one block for rows (..., width) of the picture: (..., width).
 
-    block_tokens: the fields of a BlockTokens. people: the numbers of those who are read.
+    block_tokens: the fields of a BlockTokens. people: the numbers of those who are read, with all their tokens in one
+    softmax.
     """
     keys_by_person, offset_by_person, values_by_person = block_tokens
     keys = _side_by_side(keys_by_person, people)  # (heads, T, width), T of all these people
@@ -123,7 +124,10 @@ def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], people: Sequence[i
 
 
 def _side_by_side(by_person: Tensor, people: Sequence[int]) -> Tensor:
-    """(people, heads, T, ...), the tokens of some people one after the other: (heads, T of all of them, ...)."""
+    """The tokens of some people one after the other: (people, heads, T, ...) -> (heads, T of all of them, ...).
+
+    people: the numbers of those people.
+    """
     if len(people) == 1:
         return by_person[people[0]]  # nearly all rows read one person: a view, no copy
     return torch.cat([by_person[person] for person in people], dim=1)

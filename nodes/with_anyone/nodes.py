@@ -41,7 +41,7 @@ FILE = Published.of(METHOD, "WithAnyone adapter")
 
 
 class FaceInjection(BlockInjection):
-    """Its `layers` are a BlockTokens per block, of all people of the node, with their weights in the values."""
+    """The faces of one node. Its `layers` are a BlockTokens per block, with the weights of people in the values."""
 
     def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
         return read_tokens(rows, people, who)
@@ -59,7 +59,7 @@ class ApplyWithAnyone(io.ComfyNode):
                 CastOrPersonSocket.Input("cast"),
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
                 *schema.range_inputs(),
-                schema.photos_input([way for way in PHOTOS if way != "sequence"]),
+                schema.photos_input([choice for choice in PHOTOS if choice != "sequence"]),
                 *schema.scope_inputs(hard=True),
             ],
             outputs=schema.applied_outputs(),
@@ -79,17 +79,17 @@ class ApplyWithAnyone(io.ComfyNode):
         start_percent: float,
         end_percent: float,
         photos: str,
-        **where: Any,
+        **scope_settings: Any,
     ) -> io.NodeOutput:
         networks.require_dits(APPLY)
-        acting = scopes.acting(cls, cast, weight, FLUX.token, **where)
+        acting = scopes.acting(cls, cast, weight, FLUX.token, **scope_settings)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         _check_layout(with_anyone.net, model)
         check_conditioning([*positive, *negative], networks.network_of(model.model).params.context_in_dim, APPLY)
-        boxed = _with_whole_far_edges(acting)
-        scope = scopes.of_faces(acting, APPLY, schedule, boxed, node_id=notes.node_of(cls), **where)
+        with_whole_boxes = _with_whole_far_edges(acting)
+        scope = scopes.of_faces(acting, APPLY, schedule, with_whole_boxes, node_id=notes.node_of(cls), **scope_settings)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
         without_faces = replace(faces, layers=())
         return scope.applied(cls, model, (positive, negative), (faces, without_faces), BlocksRun, what="the faces")
@@ -111,6 +111,7 @@ def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:
 
 
 def _flux_in_words(blocks: int, width: int) -> str:
+    """A model for a message. blocks: how many it has. width: of one row of the picture."""
     return f"a Flux of {blocks} blocks of width {width}"
 
 
