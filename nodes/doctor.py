@@ -35,9 +35,13 @@ def choices() -> list[str]:
 def _templates() -> list[str]:
     """The names of the templates' files, in the order of the gallery; one that is not in its table comes last."""
     texts = json.loads(_TITLES.read_text("utf-8"))
-    order = list(texts["templateWorkflows"]["template"]["likeness"])
+    gallery = list(texts["templateWorkflows"]["template"]["likeness"])
+
+    def position(name: str) -> int:
+        return gallery.index(name) if name in gallery else len(gallery)
+
     names = sorted(path.stem for path in _TEMPLATES.glob("*.json"))
-    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
+    return sorted(names, key=position)
 
 
 def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:

@@ -424,8 +424,10 @@ def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[s
     for number, person in zip(cast.numbers, cast.people, strict=True):
         weight = "" if person.weight == 1 else f" x{person.weight:g}"
         captions.append(f"{number} {person.identity.name}{weight}")
-    preview = previews.contact_sheet([person.identity.crops[0] for person in cast.people], captions)
-    alike = identities.look_alike([person.identity for person in cast.people if person.weight > 0])
+    first_crops = [person.identity.crops[0] for person in cast.people]
+    preview = previews.contact_sheet(first_crops, captions)
+    present = [person.identity for person in cast.people if person.weight > 0]
+    alike = identities.look_alike(present)
     notes.tell(notes.node_of(cls), "\n".join([*remarks, *alike]))
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 

@@ -77,8 +77,11 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, folder: str | Sequence[str | None] | None = None, **inputs: object) -> str:
         name = single(folder)
-        album = photos.album(str(name)) if photos.is_chosen(name) else photos.Album()
-        return f"{super().fingerprint_inputs(**inputs)} {album}"
+        album = photos.Album()
+        if photos.is_chosen(name):
+            album = photos.album(str(name))
+        face_model_stamp = super().fingerprint_inputs(**inputs)
+        return f"{face_model_stamp} {album}"
 
     @classmethod
     def execute(

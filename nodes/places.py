@@ -24,6 +24,7 @@ _LINES = 3
 
 
 def _canvas(default: int, least: int = 64) -> list[io.Input]:
+    """The inputs for the size of the canvas in pixels. default, least: of both sides."""
     return [
         io.Int.Input("width", default=default, min=least, max=geometry.LARGEST, step=8),
         io.Int.Input("height", default=default, min=least, max=geometry.LARGEST, step=8),

@@ -63,13 +63,16 @@ class IDPatch(Loaded[IDPatchNet]):
 
         photos: how several photos of a person are joined, as in core.identities.embeddings. Raises BadCast.
         """
-        tokens = [self._projected(self.net.tokens, person, photos) * person.weight for person in people]
+        tokens: list[Tensor] = []
+        for person in people:
+            tokens.append(self._projected(self.net.tokens, person, photos) * person.weight)
         return torch.cat(tokens, dim=1)
 
     def unconditional_tokens(self, count: int) -> Tensor:
         """The ID tokens of an all-zero embedding, once for each of so many people: (1, count * tokens, width)."""
-        embedding = self.beside(torch.zeros(1, 1, self.net.prompt_proj.embedding))
-        return self.net.tokens(embedding).cpu().repeat(1, count, 1)
+        no_face = torch.zeros(1, 1, self.net.prompt_proj.embedding)
+        tokens = self.net.tokens(self.beside(no_face)).cpu()  # (1, tokens, width)
+        return tokens.repeat(1, count, 1)
 
     def patches(self, people: tuple[Person, ...], photos: str) -> list[Tensor]:
         """The ID patch of each person, (3, PATCH, PATCH) float32 on the CPU, times the person's weight.
@@ -188,13 +191,10 @@ class ApplyIDPatch(io.ComfyNode):
         present = presence(placed)
         people = present.people
         previews: list[ui.PreviewImage] = []
-        if image is None:
-            hint = _own_hint(id_patch, placed, present, photos)
-            remarks += present.warnings()
-            previews.append(ui.PreviewImage(hint.clamp(0, 1), cls=cls))
-        else:
-            hint = _checked_hint(image, placed, present)
-            remarks += present.left_out()
+        hint = _own_hint(id_patch, placed, present, photos) if image is None else _checked_hint(image, placed, present)
+        remarks += hint.remarks
+        if hint.preview is not None:
+            previews.append(ui.PreviewImage(hint.preview, cls=cls))
         sides = [positive, negative]
         if people:
             sides = _with_tokens(sides, id_patch, placed, people, photos, id_start_percent)
@@ -209,22 +209,10 @@ class ApplyIDPatch(io.ComfyNode):
                     previews.append(preview)
         else:
             remarks.append(NO_IDENTITIES)
-        rows = len(people) if placed.by_row else 0
-        canvas = Canvas(APPLY, rows, node_id)
+        canvas = Canvas(APPLY, len(people) if placed.by_row else 0, node_id)
         net_percents = (start_percent, end_percent)
-        attachment = ControlAttachment(
-            control_net,
-            hint,
-            strength,
-            net_percents,
-            vae,
-            width=id_patch.width,
-            canvas=canvas,
-            reader=IDTokensReader,
-            report=_report(people, node_id, net_percents, id_start_percent),
-            pictures=Pictures("condition picture", canvas),
-            trained=canvas,
-        )
+        report = _report(people, node_id, net_percents, id_start_percent)
+        attachment = _attachment(control_net, hint.picture, strength, net_percents, vae, id_patch.width, canvas, report)
         notes.tell(node_id, "\n".join(remarks))
         positive_out, negative_out = attachment.to_both(*sides)
         model_out = scopes.optional_model(model, APPLY)
@@ -240,23 +228,64 @@ def _region_inputs() -> list[io.Input]:
     return inputs
 
 
-def _own_hint(id_patch: IDPatch, placed: PlacedCast, present: Presence, photos: str) -> Tensor:
-    """The ControlNet image where none is connected, (B, H, W, 3).
+@dataclass(frozen=True, eq=False)
+class _Hint:
+    """The picture that the ControlNet reads, (B, H, W, 3), and what the node says of it.
 
-    It is what ID-Patch Condition Image draws of an image of skeletons.
+    remarks: lines for the note under the node. preview: the picture for the eye, 0..1, where the node has drawn it.
     """
-    skeletons = control_images.skeletons(places_of(placed, None, APPLY), placed.by_row)
-    return condition(skeletons, id_patch.patches(present.people, photos), present, APPLY)
+
+    picture: Tensor
+    remarks: list[str]
+    preview: Tensor | None = None
 
 
-def _checked_hint(image: Tensor, placed: PlacedCast, present: Presence) -> Tensor:
-    """The ControlNet image that is connected, (B, H, W, 3). Raises BadSize, and BadPatches for that of another cast."""
+def _own_hint(id_patch: IDPatch, placed: PlacedCast, present: Presence, photos: str) -> _Hint:
+    """The hint where no image is connected: what ID-Patch Condition Image draws of an image of skeletons."""
+    layout = places_of(placed, None, APPLY)
+    skeletons = control_images.skeletons(layout, placed.by_row)  # (1 or people, H, W, 3)
+    patches = id_patch.patches(present.people, photos)
+    picture = condition(skeletons, patches, present, APPLY)
+    return _Hint(picture, present.warnings(), preview=picture.clamp(0, 1))
+
+
+def _checked_hint(image: Tensor, placed: PlacedCast, present: Presence) -> _Hint:
+    """The hint that is connected. Raises BadSize, and BadPatches for that of another cast."""
     advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
     geometry.check_canvas(f"The image given to {APPLY}", image, placed, advice)
-    # What ID-Patch Condition Image draws are numbers for the network, also beyond 0..1, and alpha means nothing there.
-    hint = as_rgb(image[..., :3])
-    check_patches(hint, present, APPLY)
-    return hint
+    # What ID-Patch Condition Image draws are numbers for the network, also beyond 0..1: no alpha to be seen through.
+    picture = as_rgb(image[..., :3])
+    check_patches(picture, present, APPLY)
+    return _Hint(picture, present.left_out())
+
+
+def _attachment(
+    control_net: ControlBase,
+    hint: Tensor,
+    strength: float,
+    percents: tuple[float, float],
+    vae: VAE | None,
+    width: int,
+    canvas: Canvas,
+    report: NetReport,
+) -> ControlAttachment:
+    """The user's ControlNet with this node's hint, as it is put into the conditioning.
+
+    percents: when it acts, parts of the schedule, 0..1. width: of the tokens that it reads. canvas: of the hint.
+    """
+    return ControlAttachment(
+        control_net,
+        hint,
+        strength,
+        percents,
+        vae,
+        width=width,
+        canvas=canvas,
+        reader=IDTokensReader,
+        report=report,
+        pictures=Pictures("condition picture", canvas),
+        trained=canvas,
+    )
 
 
 def _with_tokens(

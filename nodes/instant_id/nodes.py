@@ -154,9 +154,11 @@ def _injections(loaded: InstantID, scope: Scope, photos: str, weight: float, no_
     Raises BadCast.
     """
     people = scope.people
-    face_tokens = loaded.tokens([embeddings(person, METHOD, photos)[None] for person in people])
+    embeddings_of_people = [embeddings(person, METHOD, photos)[None] for person in people]  # (1, photos, 512) each
+    face_tokens = loaded.tokens(embeddings_of_people)  # (people, T, width)
+    no_faces = no_face_tokens.expand(len(people), -1, -1)  # (people, T, width)
     scales = torch.tensor([weight * person.weight for person in people])
-    return injections(loaded, scope, (face_tokens, no_face_tokens.expand(len(people), -1, -1)), scales)
+    return injections(loaded, scope, (face_tokens, no_faces), scales)
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:

@@ -307,8 +307,11 @@ def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
 
     Raises BadCast for a name that is nobody's, or that of two people.
     """
-    numbers = named(who, regions.names(placed.people), STYLES)
-    return [number in numbers and person.weight > 0 for number, person in enumerate(placed.people)]
+    named_numbers = named(who, regions.names(placed.people), STYLES)
+    in_style: list[bool] = []
+    for number, person in enumerate(placed.people):
+        in_style.append(number in named_numbers and person.weight > 0)
+    return in_style
 
 
 def _check_reads_pictures(loaded: IPAdapter) -> None:

@@ -359,6 +359,15 @@ def _tail(unet: Mapping[str, Tensor]) -> tuple[str, ...]:
             numbers.append((int(words[1]), int(words[3]), int(words[5])))
     level, number, depth = max(numbers)
     attention = f"up_blocks.{level}.attentions.{number}"
-    # Of the last transformer everything behind norm1, whose output is what is recorded.
-    tail = [f"{attention}.transformer_blocks.{depth}.{name}." for name in ("attn1", "norm2", "attn2", "norm3", "ff")]
-    return (*tail, f"{attention}.proj_out.", "conv_norm_out.", "conv_out.")
+    transformer = f"{attention}.transformer_blocks.{depth}"
+    return (
+        # Of the last transformer everything behind norm1, whose output is what is recorded.
+        f"{transformer}.attn1.",
+        f"{transformer}.norm2.",
+        f"{transformer}.attn2.",
+        f"{transformer}.norm3.",
+        f"{transformer}.ff.",
+        f"{attention}.proj_out.",
+        "conv_norm_out.",
+        "conv_out.",
+    )

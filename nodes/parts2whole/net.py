@@ -68,6 +68,7 @@ class PoseGuider(nn.Module):
         super().__init__()
 
         def convolution(name: str, stride: int = 1) -> Any:
+            """The 3x3 convolution whose weights have this name in `state`."""
             out_channels, in_channels = state[f"{name}.weight"].shape[:2]
             return ops.Conv2d(in_channels, out_channels, 3, padding=1, stride=stride, **factory)
 

@@ -257,7 +257,9 @@ class ApplyPhotoMaker(io.ComfyNode):
 
 def _with_weight(cast: Cast, weight: float) -> Cast:
     """A cast in which each person's weight is multiplied with that of the node."""
-    people = [replace(person, weight=person.weight * weight) for person in cast.people]
+    people: list[Person] = []
+    for person in cast.people:
+        people.append(replace(person, weight=person.weight * weight))
     return replace(cast, people=tuple(people))
 
 

@@ -94,8 +94,10 @@ class RegionalReferences(Carried):
         """Raise BadSize where a picture of this size in pixels has another shape than the canvas, and BadRegion where a
         person has no token of it."""
         canvas_height, canvas_width = self.regions.shape[1:]  # (people, H, W)
-        self.canvas.check((canvas_width, canvas_height), (width, height))
-        check_tokens(self.on_tokens(height, width), self.names, height, width)
+        canvas_size = (canvas_width, canvas_height)
+        self.canvas.check(canvas_size, (width, height))
+        tokens = self.on_tokens(height, width)
+        check_tokens(tokens, self.names, height, width)
 
 
 def _count_of_people(owners: Sequence[int | None]) -> int:

@@ -35,11 +35,14 @@ def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
     side: of a token, in pixels. A token belongs to a person who has at least half of it; of a token that reaches beyond
     the edge, what is in the picture counts.
     """
+    pictures = regions[:, None].float()  # (people, 1, H, W)
     if regions.shape[1:] != (height, width):
-        regions = functional.interpolate(regions[:, None].float(), size=(height, width), mode="area")[:, 0]
-    beyond = (0, -width % side, 0, -height % side)  # left, right, top, bottom
-    padded = functional.pad(regions[:, None].float(), beyond, mode="replicate")
-    return functional.avg_pool2d(padded, side)[:, 0] >= 0.5
+        pictures = functional.interpolate(pictures, size=(height, width), mode="area")
+    right = -width % side
+    bottom = -height % side
+    padded = functional.pad(pictures, (0, right, 0, bottom), mode="replicate")
+    shares = functional.avg_pool2d(padded, side)[:, 0]  # (people, rows, columns)
+    return shares >= 0.5
 
 
 def groups(tokens: Tokens, regions: Tensor, owners: Sequence[int | None], everybody_outside: bool) -> tuple[Group, ...]:

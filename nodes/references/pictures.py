@@ -203,9 +203,9 @@ def _numbers(sources: Sequence[Reference], word: str) -> list[list[str]]:
 def resized(width: int, height: int, area: int, step: int) -> tuple[int, int]:
     """The size in steps of so many pixels that a picture of `width` x `height` has when it is brought to this area."""
     scale = math.sqrt(area / (width * height))
-    new_width = max(step, round(width * scale / step) * step)
-    new_height = max(step, round(height * scale / step) * step)
-    return new_width, new_height
+    steps_across = round(width * scale / step)
+    steps_down = round(height * scale / step)
+    return max(step, steps_across * step), max(step, steps_down * step)
 
 
 def _place_names(people: Sequence[Person]) -> list[str]:
@@ -258,8 +258,9 @@ def _rows(slots: Sequence[Slot]) -> list[list[int]]:
 
 def _is_in_front(slot: Slot, above: Slot) -> bool:
     """Whether a place is so much lower than the next one above it that it belongs to the next row."""
-    head = max(head_of(slot), head_of(above), 1.0)
-    return slot.center[1] - above.center[1] > _NEXT_ROW * head
+    larger_head = max(head_of(slot), head_of(above), 1.0)
+    distance = slot.center[1] - above.center[1]
+    return distance > _NEXT_ROW * larger_head
 
 
 @dataclass(frozen=True)

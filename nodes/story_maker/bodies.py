@@ -59,7 +59,11 @@ def cut_out(people: Sequence[Person], bodies: Tensor | Parts | None, masks: Tens
     parts: Sequence[Part | None] = [None] * len(people)
     if bodies is not None:
         parts = _parts(people, bodies, masks)
-    return [_body(part) for person, part in zip(people, parts, strict=True) if person.weight > 0]
+    cut_bodies: list[Body] = []
+    for person, part in zip(people, parts, strict=True):
+        if person.weight > 0:
+            cut_bodies.append(_body(part))
+    return cut_bodies
 
 
 def _parts(people: Sequence[Person], bodies: Tensor | Parts, masks: Tensor | None) -> Sequence[Part]:
@@ -133,7 +137,9 @@ def _cut_by_mask(label: str, picture: Tensor, mask: Tensor) -> Tensor:
     padding = "reflect" if min(mask_255.shape[2:]) > 2 else "replicate"
     padded = functional.pad(mask_255, border, padding)
     blur = _BLUR[:, None] * _BLUR  # (5, 5)
-    rounded = functional.conv2d(padded, blur[None, None]).add(0.5).floor()  # (1, 1, height, width)
+    blurred = functional.conv2d(padded, blur[None, None])  # (1, 1, height, width)
+    rounded = blurred.add(0.5).floor()
     soft = rounded[0, 0, :, :, None] / 255  # (height, width, 1), 0..1
-    pixels = (picture[top:bottom, left:right].clamp(0, 1) * 255).round()
+    within_bounds = picture[top:bottom, left:right].clamp(0, 1)
+    pixels = (within_bounds * 255).round()  # (height, width, 3), 0..255
     return (255 * (1 - soft) + soft * pixels).floor() / 255

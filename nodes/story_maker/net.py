@@ -109,7 +109,8 @@ class StoryMakerNet(nn.Module):
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         """Run every layer once on zeros. Raises RuntimeError, IndexError or ZeroDivisionError where sizes differ."""
         states = zeros(1, 1, self.image_proj_model.states)
-        tokens = self.tokens([PersonFeatures(zeros(1, EMBEDDING), states, states)], alone=True)
+        person = PersonFeatures(zeros(1, EMBEDDING), states, states)
+        tokens = self.tokens([person], alone=True)
         self.ip_adapter.keys_and_values(apart(self.background(), tokens))
 
 

@@ -14,8 +14,8 @@ DEFECTS = [
     Defect(
         "nodes/story_maker/bodies.py::cut_out",
         breaks="Somebody of weight 0 is left out, but the next wears their clothes.",
-        find="[$body for $person, $part in zip($people, $parts, strict=True) if $condition]",
-        put="[$body for $part in $parts][:sum(($condition for $person in $people))]",
+        find="for $person, $part in zip($people, $parts, strict=True):\n    $$body",
+        put="for $person, $part in zip(sorted($people, key=lambda x: x.weight == 0), $parts, strict=True):\n    $$body",
         caught_by=(
             "tests/faces/test_story_maker_cut_outs.py::test_parts_pictures_and_one_photo_of_all_give_the_same_bodies"
         ),
