@@ -76,8 +76,8 @@ class IDPatchNet(nn.Module):
 
 
 @dataclass(frozen=True)
-class Presence:
-    """Who of a placed cast takes part.
+class Participants:
+    """The people of a placed cast who take part, and those who do not.
 
     cast: everybody. people: those of weight above 0 who have a photo and whose centre lies on the canvas. off_canvas:
     names of those whose centre does not.
@@ -105,18 +105,19 @@ class Presence:
         return lines
 
 
-def presence(cast: PlacedCast) -> Presence:
-    """Drop people of weight 0 or with LoRAs alone, and people whose centre is off the canvas, tokens and patch alike.
+def participants_of(cast: PlacedCast) -> Participants:
+    """The participants of a cast: all but people of weight 0 or with LoRAs alone, and those with their centre off the
+    canvas. Every person must have a slot.
 
-    The released code leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
-    Every person must have a slot.
+    A person who is left out has neither tokens nor a patch. The released code leaves the tokens of an off-canvas person
+    in the prompt, where they leak into the others.
     """
 
     def is_off_canvas(person: Person) -> bool:
         return off_canvas(center_of(person), cast.width, cast.height)
 
     with_photos = for_photos(cast).people
-    return Presence(
+    return Participants(
         cast,
         people=tuple(person for person in with_photos if person.weight > 0 and not is_off_canvas(person)),
         off_canvas=tuple(person.identity.name for person in cast.people if is_off_canvas(person)),
@@ -144,11 +145,11 @@ _FAINT = 0.5
 """Patches of people with a smaller weight may stay within 0..1 and are not looked for."""
 
 
-def check_patches(image: Tensor, present: Presence, node: str) -> None:
+def check_patches(image: Tensor, participants: Participants, node: str) -> None:
     """Raise BadPatches for a condition image, (B, H, W, 3), that is not of these people, who may have a row each;
     BadCast where rows and people differ. node: its name, for messages."""
-    people = present.people
-    if not present.cast.by_row:
+    people = participants.people
+    if not participants.cast.by_row:
         _check_picture(image, people, node)
         return
     if len(image) != len(people):
@@ -160,7 +161,7 @@ def check_patches(image: Tensor, present: Presence, node: str) -> None:
 def _check_picture(image: Tensor, people: Sequence[Person], node: str) -> None:
     """Raise BadPatches for a picture within 0..1, as a preview is, and for one made from another cast.
 
-    image: condition image (B, H, W, 3). people: who is present; their patches and no others must be in it.
+    image: condition image (B, H, W, 3). people: the participants; their patches and no others must be in it.
     """
     excess = (image - 0.5).abs().amax(dim=(0, 3)) - 0.5  # (H, W): how far a pixel leaves 0..1
     if not (excess > 0).any() and any(person.weight >= _FAINT for person in people):
@@ -212,18 +213,18 @@ def center_of(person: Person) -> Point:
     return person.slot.center
 
 
-def condition(control: Tensor, patches: Sequence[Tensor], present: Presence, node: str) -> Tensor:
-    """The condition image, signed: the patches of those who are present on `control`, (B, H, W, 3) 0..1.
+def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Participants, node: str) -> Tensor:
+    """The condition image, signed: the patches of the participants on `control`, (B, H, W, 3) 0..1.
 
     People with a row each have one patch in each, on `control` of one row or as many. Raises BadCast, naming the node,
     for another number of rows.
     """
-    if not present.cast.by_row:
-        return with_patches(control, patches, present.centers)
+    if not participants.cast.by_row:
+        return with_patches(control, patches, participants.centers)
     if len(control) not in (1, len(patches)):
         raise rows_missing(node, len(patches), "the image", len(control))
     backgrounds = control.expand(len(patches), -1, -1, -1)  # (people, H, W, 3)
     rows: list[Tensor] = []
-    for number, (patch, center) in enumerate(zip(patches, present.centers, strict=True)):
+    for number, (patch, center) in enumerate(zip(patches, participants.centers, strict=True)):
         rows.append(with_patches(backgrounds[[number]], [patch], [center]))
     return torch.cat(rows)

@@ -43,7 +43,7 @@ from ...core.pictures import as_drawing, as_rgb
 from ...core.places import control_images, regions
 from ..categories import IN_ID_PATCH
 from ..sockets import CastSocket, adapter_socket
-from .net import IDPatchNet, Presence, check_patches, condition, presence
+from .net import IDPatchNet, Participants, check_patches, condition_image, participants_of
 
 METHOD = method("id_patch")
 IMAGE = "ID-Patch Condition Image"
@@ -119,20 +119,21 @@ class IDPatchConditionImage(io.ComfyNode):
     @classmethod
     def execute(cls, id_patch: IDPatch, cast: Cast, photos: str, image: Tensor | None = None) -> io.NodeOutput:
         placed = require_places(cast, IMAGE)
-        present = presence(placed)
+        participants = participants_of(placed)
         if image is None:
             control = torch.zeros(1, placed.height, placed.width, 3)
         else:
             advice = "Resize the image to the canvas, or give the layout node the size of the image."
             geometry.check_canvas("The image under the ID patches", image, placed, advice)
             control = as_drawing(image)
-        condition_image = condition(control, id_patch.patches(present.people, photos), present, IMAGE)
-        preview = condition_image.clamp(0, 1)
-        warnings = "\n".join(present.warnings())
+        patches = id_patch.patches(participants.people, photos)
+        picture = condition_image(control, patches, participants, IMAGE)
+        preview = picture.clamp(0, 1)
+        warnings = "\n".join(participants.warnings())
         notes.tell(notes.node_of(cls), warnings)
-        count = counted(len(present.people), "person", "people")
+        count = counted(len(participants.people), "person", "people")
         report = warnings or f"{count}, every patch whole and on its own place."
-        return io.NodeOutput(condition_image, preview, report, ui=ui.PreviewImage(preview, cls=cls))
+        return io.NodeOutput(picture, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 
 
 class ApplyIDPatch(io.ComfyNode):
@@ -188,10 +189,14 @@ class ApplyIDPatch(io.ComfyNode):
             return io.NodeOutput(positive, negative, scopes.optional_model(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
         placed = require_places(cast, APPLY)
-        present = presence(placed)
-        people = present.people
+        participants = participants_of(placed)
+        people = participants.people
         previews: list[ui.PreviewImage] = []
-        hint = _own_hint(id_patch, placed, present, photos) if image is None else _checked_hint(image, placed, present)
+        hint = (
+            _own_hint(id_patch, placed, participants, photos)
+            if image is None
+            else _checked_hint(image, placed, participants)
+        )
         remarks += hint.remarks
         if hint.preview is not None:
             previews.append(ui.PreviewImage(hint.preview, cls=cls))
@@ -240,23 +245,23 @@ class _Hint:
     preview: Tensor | None = None
 
 
-def _own_hint(id_patch: IDPatch, placed: PlacedCast, present: Presence, photos: str) -> _Hint:
+def _own_hint(id_patch: IDPatch, placed: PlacedCast, participants: Participants, photos: str) -> _Hint:
     """The hint where no image is connected: what ID-Patch Condition Image draws of an image of skeletons."""
     layout = places_of(placed, None, APPLY)
     skeletons = control_images.skeletons(layout, placed.by_row)  # (1 or people, H, W, 3)
-    patches = id_patch.patches(present.people, photos)
-    picture = condition(skeletons, patches, present, APPLY)
-    return _Hint(picture, present.warnings(), preview=picture.clamp(0, 1))
+    patches = id_patch.patches(participants.people, photos)
+    picture = condition_image(skeletons, patches, participants, APPLY)
+    return _Hint(picture, participants.warnings(), preview=picture.clamp(0, 1))
 
 
-def _checked_hint(image: Tensor, placed: PlacedCast, present: Presence) -> _Hint:
+def _checked_hint(image: Tensor, placed: PlacedCast, participants: Participants) -> _Hint:
     """The hint that is connected. Raises BadSize, and BadPatches for that of another cast."""
     advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
     geometry.check_canvas(f"The image given to {APPLY}", image, placed, advice)
     # What ID-Patch Condition Image draws are numbers for the network, also beyond 0..1: no alpha to be seen through.
     picture = as_rgb(image[..., :3])
-    check_patches(picture, present, APPLY)
-    return _Hint(picture, present.left_out())
+    check_patches(picture, participants, APPLY)
+    return _Hint(picture, participants.left_out())
 
 
 def _attachment(
@@ -314,7 +319,7 @@ def _with_tokens(
 
 
 @dataclass(frozen=True)
-class ByRegion:
+class _RegionalSides:
     """A MODEL that reads ID tokens by region, positive and negative for it, and the scope with the regions."""
 
     model: ModelPatcher
@@ -329,7 +334,7 @@ def _by_region(
     people: tuple[Person, ...],
     node_id: str | None,
     region_settings: Mapping[str, Any],
-) -> ByRegion:
+) -> _RegionalSides:
     """Each person's ID tokens read in that person's region alone.
 
     Raises BadPatches where texts hold the tokens of another Apply ID-Patch with another number of people,
@@ -350,7 +355,7 @@ def _by_region(
     announcement = of_people(regions.names(people), APPLY, node_id)
     regional_model = patched(model, RegionalTextRun)
     patched_model, positive, negative = announced(announcement, regional_model, regional_positive, regional_negative)
-    return ByRegion(patched_model, [positive, negative], scope)
+    return _RegionalSides(patched_model, [positive, negative], scope)
 
 
 def _report(
@@ -386,6 +391,7 @@ class _EverywhereBatch(RegionalTextBatch):
     def attended(
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
+        """As RegionalTextBatch.attended; a layer that reads its text keeps its attention."""
         if SOURCE_ROWS in extra_options or self.layers[layer] in self._ignoring:
             return super().attended(layer, before, q, k, v, extra_options)
         if before is not None:

@@ -182,13 +182,13 @@ class InfuseNet(ControlNet):
             raise BadRegion(", ".join(names(self.scope.people)), why, advice)
         key = x_noisy.shape, x_noisy.device, rows.area, latent
         if key not in self._passes:
-            self._check(len(x_noisy) // batched_number, latent)
+            self._check_picture(len(x_noisy) // batched_number, latent)
             self._tell_of_piece(latent, transformer_options)
             self._passes[key] = self._make_passes(x_noisy, latent, rows.area)
         residuals = self._residuals_of_all(self._passes[key], x_noisy, t, cond.get("y"))
         return self.control_merge(residuals, control, output_dtype=None)
 
-    def _check(self, pictures: int, latent: tuple[int, int]) -> None:
+    def _check_picture(self, pictures: int, latent: tuple[int, int]) -> None:
         """Raise BadCast where a forward has another number of pictures than people with a row each, and BadSize where
         the picture has another shape than the canvas. latent: (height, width) of the whole picture in latent pixels."""
         canvas = self.scope.canvas

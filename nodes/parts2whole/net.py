@@ -32,18 +32,20 @@ class DecoupledAttn(AdapterLayers):
 
         n counts the cross-attention layers as diffusers does.
         """
-        layers = {key.removesuffix("k_dc.weight") for key in state if key.endswith("to_k_dc.weight")}
+        keys = [key for key in state if key.endswith("to_k_dc.weight")]
+        layers = [key.removesuffix("to_k_dc.weight") for key in keys]
+        layers.sort(key=_position)
         own_tensors: dict[str, Tensor] = {}
-        for number, layer in enumerate(sorted(layers, key=_position)):
-            own_tensors[f"{number}.to_k_ip.weight"] = state[f"{layer}k_dc.weight"]
-            own_tensors[f"{number}.to_v_ip.weight"] = state[f"{layer}v_dc.weight"]
+        for number, layer in enumerate(layers):
+            own_tensors[f"{number}.to_k_ip.weight"] = state[f"{layer}to_k_dc.weight"]
+            own_tensors[f"{number}.to_v_ip.weight"] = state[f"{layer}to_v_dc.weight"]
         return own_tensors
 
 
 def _position(layer: str) -> tuple[int, list[int]]:
     """The key by which layers are sorted as diffusers walks a UNet: down before up before mid, then by number.
 
-    layer: its name, such as "up_blocks.1.attentions.0.transformer_blocks.0.attn2".
+    layer: what its keys begin with, such as "up_blocks.1.attentions.0.transformer_blocks.0.attn2.processor.".
     """
     words = layer.split(".")
     part = ("down_blocks", "up_blocks", "mid_block").index(words[0])

@@ -5,7 +5,7 @@ is taken out, and the last token of the word before it stands as often as there 
 there may be several people, and as many chunks of the text encoder as the prompt needs.
 
     text               photo of a woman img and a man img
-    two and one photos photo of a woman woman and a man           places 4 and 8, with the token at the start
+    two and one photos photo of a woman woman and a man           positions 4 and 8, with the token at the start
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,12 +39,12 @@ class BadTrigger(LikenessError):
 class PromptLayout:
     """A prompt without its triggers, with class words repeated.
 
-    prompt: as the text encoders read it. places: per person the index of the first copy of the class word, in all
+    prompt: as the text encoders read it. positions: per person the index of the first copy of the class word, in all
     chunks of the prompt one after the other, with the tokens around them.
     """
 
     prompt: Prompt
-    places: list[int]
+    positions: list[int]
 
 
 def lay_out_class_words(
@@ -55,11 +55,11 @@ def lay_out_class_words(
     prompt, trigger, empty: the text, the trigger and a text without a word, as the text encoders read them. word: the
     trigger, for messages. people: their names, in the order of the triggers. copies: one number per person.
     A word's copies are never divided between two chunks.
-    Raises BadTrigger unless there is one trigger behind a word for each person, at the same place for every text
+    Raises BadTrigger unless there is one trigger behind a word for each person, at the same position for every text
     encoder; BadCast where one chunk cannot hold the copies.
     """
     prompt_with_copies: dict[str, Sequence[Sequence[Token]]] = {}
-    places_by_encoder: list[list[int]] = []
+    positions_by_encoder: list[list[int]] = []
     for encoder in prompt:
         tokens = _tokens_of_words(prompt[encoder])
         trigger_tokens = _tokens_of_words(trigger[encoder])
@@ -70,11 +70,11 @@ def lay_out_class_words(
         copies_of_token = dict(zip(class_words, copies, strict=True))
         chunks = _in_chunks(without_triggers, copies_of_token, empty[encoder][0])
         prompt_with_copies[encoder] = chunks.chunks
-        places_by_encoder.append(chunks.places)
-    if any(places != places_by_encoder[0] for places in places_by_encoder):
+        positions_by_encoder.append(chunks.positions)
+    if any(positions != positions_by_encoder[0] for positions in positions_by_encoder):
         why = "An embedding before a class word has not as many tokens for each of the two text encoders"
         raise BadTrigger(why, word, people)
-    return PromptLayout(prompt_with_copies, places_by_encoder[0])
+    return PromptLayout(prompt_with_copies, positions_by_encoder[0])
 
 
 def _tokens_of_words(chunks: Sequence[Sequence[Token]]) -> list[Token]:
@@ -133,10 +133,10 @@ def _without_triggers(tokens: Sequence[Token], starts: Sequence[int], length: in
 
 @dataclass(frozen=True)
 class _Chunks:
-    """A prompt as the chunks of one text encoder. places: of the first copy of each class word, as in PromptLayout."""
+    """A prompt as the chunks of one text encoder. positions: of each class word's first copy, as in PromptLayout."""
 
     chunks: list[list[Token]]
-    places: list[int]
+    positions: list[int]
 
 
 def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequence[Token]) -> _Chunks:
@@ -155,17 +155,17 @@ def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequen
             "Give Person fewer photos of this person; four to eight are plenty.",
         )
     chunks: list[list[Token]] = [[]]
-    places: list[int] = []
+    positions: list[int] = []
     for index, token in enumerate(tokens):
         repeated = [token] * copies.get(index, 1)
         if len(chunks[-1]) + len(repeated) > room:
             chunks.append([])
         if index in copies:
             chunks_before = len(chunks) - 1
-            places.append(length * chunks_before + 1 + len(chunks[-1]))  # 1: the token at the start
+            positions.append(length * chunks_before + 1 + len(chunks[-1]))  # 1: the token at the start
         chunks[-1] += repeated
     filled_chunks: list[list[Token]] = []
     for chunk in chunks:
         padding = [pad] * (room - len(chunk))
         filled_chunks.append([start, *chunk, end, *padding])
-    return _Chunks(filled_chunks, places)
+    return _Chunks(filled_chunks, positions)

@@ -62,13 +62,13 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
             faces = self.beside(embeddings(person, METHOD, "sequence"))  # (photos, 512)
         return self.net.tokens(self.beside(pixels), faces).flatten(0, 1).cpu()
 
-    def fused(self, text: Tensor, place: int, tokens: Tensor, weight: float) -> Tensor:
+    def fused(self, text: Tensor, position: int, tokens: Tensor, weight: float) -> Tensor:
         """A text (1, T, width) in which a class word is fused with the tokens of a person's photos.
 
-        place: of the first copy of the word, of which there are as many as tokens (n, width). weight: 0 leaves the
+        position: of the first copy of the word, of which there are as many as tokens (n, width). weight: 0 leaves the
         word as it is, 1 is what was trained.
         """
-        copies = slice(place, place + len(tokens))
+        copies = slice(position, position + len(tokens))
         words = self.beside(text[0, copies])  # (n, width)
         fused_words = self.net.fuse_module(words, self.beside(tokens))  # (n, width)
         fused = text.clone()
@@ -98,9 +98,12 @@ SAME_CLIP = "Use the CLIP of an SDXL checkpoint."
 
 @dataclass(frozen=True)
 class ClassWord:
-    """The class word of one person in a text: the index of its first copy among all tokens, and how many there are."""
+    """The class word of one person in a text. position: the index of its first copy among all tokens of the text.
 
-    place: int
+    copies: how many there are, one after the other.
+    """
+
+    position: int
     copies: int
 
 
@@ -143,7 +146,7 @@ def encode_prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, peopl
             photo_tokens[number] = loaded.tokens(person)
             copies[number] = len(photo_tokens[number])
     fused_layout = lay_out_class_words(text_tokens, trigger_tokens, empty_tokens, trigger, names, copies)
-    places = fused_layout.places
+    positions = fused_layout.positions
 
     plain_text: Conditioning = clip.encode_from_tokens_scheduled(plain_layout.prompt)
     fused_text: Conditioning = clip.encode_from_tokens_scheduled(fused_layout.prompt)
@@ -151,9 +154,9 @@ def encode_prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, peopl
     for number, tokens in photo_tokens.items():
         entries: Conditioning = []
         for context, options in fused_text:
-            entries.append([loaded.fused(context, places[number], tokens, people[number].weight), options])
+            entries.append([loaded.fused(context, positions[number], tokens, people[number].weight), options])
         fused_text = entries
-    class_words = [ClassWord(places[number], copies[number]) for number in photo_tokens]
+    class_words = [ClassWord(positions[number], copies[number]) for number in photo_tokens]
     return EncodedPrompt(plain_text, fused_text, class_words)
 
 
@@ -283,7 +286,7 @@ def _limited_to_regions(
     after = sides.after
     negative = sides.negative
     for word, region in zip(class_words, people_regions, strict=True):
-        regional_text = replace(inline_text(word.place, word.copies, region, canvas), trained=canvas)
+        regional_text = replace(inline_text(word.position, word.copies, region, canvas), trained=canvas)
         # The host may compute texts with and without people in one batch, so those without say that they have none.
         no_text = without_people(regional_text)
         before = put(before, no_text)

@@ -211,7 +211,7 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
 
 
 @dataclass(frozen=True, eq=False)
-class ByRegion:
+class RegionalOutputs:
     """A MODEL that reads references by region, and the conditioning for it."""
 
     model: ModelPatcher
@@ -226,7 +226,7 @@ def read_by_region(
     record: PeopleReferences,
     areas: Areas,
     node_id: str | None,
-) -> ByRegion:
+) -> RegionalOutputs:
     """Each person's references read in that person's region alone. record: of both conditionings."""
     names = regions.names(areas.people)
     regional = RegionalReferences(
@@ -246,7 +246,7 @@ def read_by_region(
         put(positive, regional),
         put(negative, regional),
     )
-    return ByRegion(*outputs)
+    return RegionalOutputs(*outputs)
 
 
 def _owners(sources: Sequence[Reference]) -> tuple[int | None, ...]:

@@ -110,14 +110,16 @@ def _is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
 
     Raises WrongBaseModel for a MODEL that is given something else.
     """
-    channels = model.get_model_object("diffusion_model").input_blocks[0][0].in_channels - latent_channels
-    if channels == 0:
+    unet = model.get_model_object("diffusion_model")
+    first_convolution = unet.input_blocks[0][0]
+    other_channels = first_convolution.in_channels - latent_channels
+    if other_channels == 0:
         return False
-    if channels == 1 + latent_channels:
+    if other_channels == 1 + latent_channels:  # the mask, and the latent of the picture
         return True
     raise WrongBaseModel(
         "The MODEL",
-        f"a model that is given {channels} more channels than a latent has",
+        f"a model that is given {other_channels} more channels than a latent has",
         "an ordinary or an inpainting model",
         "Use another SD1.5 or SDXL model.",
     )

@@ -58,7 +58,11 @@ class BlockAttention(PerceiverAttention):
         gain = self.norm2.weight.to(tokens)  # (width,)
         bias = self.norm2.bias.to(tokens)  # (width,)
         projected = keys @ to_query / HEAD_DIM**0.5  # (people, heads, T, width)
-        return BlockTokens(projected * gain, projected @ bias, values @ to_picture)
+        return BlockTokens(
+            keys=projected * gain,
+            offset=projected @ bias,
+            values=values @ to_picture,
+        )
 
 
 class WithAnyoneNet(nn.Module):

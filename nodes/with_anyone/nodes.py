@@ -44,6 +44,10 @@ class FaceInjection(BlockInjection):
     """The faces of one node. Its `layers` are a BlockTokens per block, with the weights of people in the values."""
 
     def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
+        """What rows (..., width) of the picture read of the people with the numbers `who`: (..., width).
+
+        people: the BlockTokens of the block, of all people.
+        """
         return read_tokens(rows, people, who)
 
 

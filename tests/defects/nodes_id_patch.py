@@ -20,7 +20,7 @@ DEFECTS = [
         promise="ID-Patch: row order",
     ),
     Defect(
-        "nodes/id_patch/net.py::presence",
+        "nodes/id_patch/net.py::participants_of",
         breaks="Somebody off the canvas still speaks in the prompt.",
         find="($person for $person in $with_photos if $condition and not $off_canvas)",
         put="($person for $person in $with_photos if $condition)",

@@ -201,7 +201,7 @@ def test_sampling_equals_a_plain_loop(name):
 
     def contexts(i):
         if case.mask is not None and sampling.sigmas[i] <= start:
-            places = [slice(word.place, word.place + word.copies) for word in encoded.class_words]
+            places = [slice(word.position, word.position + word.copies) for word in encoded.class_words]
             attention.regions = list(zip(places, case.mask, strict=True))
         return torch.cat([negative, plain if sampling.sigmas[i] > start else fused])
 
