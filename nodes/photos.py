@@ -125,14 +125,19 @@ def _photos_of_image(
     linked_photos: Sequence[photos.Photo], face_model: FaceModel, largest_only: bool
 ) -> list[_PhotoToSort]:
     """The photos that came to the input image."""
-
-    def find_faces(photo: photos.Photo, label: str) -> Sequence[people.Face]:
-        return photos.faces_in(face_model, to_picture(photo.pixels), label, largest_only, photo)
-
     photos_to_sort: list[_PhotoToSort] = []
     for number, photo in enumerate(linked_photos, 1):
-        photos_to_sort.append(_PhotoToSort("", partial(find_faces, photo, f"picture {number} of image")))
+        label = f"picture {number} of image"
+        find_faces = partial(_faces_of_linked_photo, photo, label, face_model, largest_only)
+        photos_to_sort.append(_PhotoToSort("", find_faces))
     return photos_to_sort
+
+
+def _faces_of_linked_photo(
+    photo: photos.Photo, label: str, face_model: FaceModel, largest_only: bool
+) -> Sequence[people.Face]:
+    """The faces of a photo that came by a link. label: of the photo, for messages."""
+    return photos.faces_in(face_model, to_picture(photo.pixels), label, largest_only, photo)
 
 
 def _photos_of_album(album: photos.Album, face_model: FaceModel, largest_only: bool) -> list[_PhotoToSort]:

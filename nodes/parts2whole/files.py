@@ -162,15 +162,18 @@ def _refused(path: str, contents: str) -> UnsupportedCheckpoint:
     return UnsupportedCheckpoint(path, contents, EXPECTED, ADVICE)
 
 
-def _network(kind: type[nn.Module], state: Mapping[str, Tensor], path: str) -> ModelPatcher:
-    """A network beside the denoiser, in a ModelPatcher. state: what its file holds."""
+def _network(network_class: type[nn.Module], state: Mapping[str, Tensor], path: str) -> ModelPatcher:
+    """A network beside the denoiser, in a ModelPatcher. state: what its file holds. Raises UnsupportedCheckpoint."""
     try:
-        # The file of DecoupledAttn holds weights of the denoiser, too.
-        weights = kind.own_state(state) if kind is DecoupledAttn else state
+        weights = state
+        if network_class is DecoupledAttn:
+            # Its file holds weights of the denoiser, too.
+            weights = DecoupledAttn.own_state(state)
         check_weights(weights)
-        return load.in_patcher(partial(kind, state), weights)
+        return load.in_patcher(partial(network_class, state), weights)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise _refused(path, f"a Parts2Whole whose {kind.__name__} is damaged ({in_one_line(error)})") from error
+        why = f"a Parts2Whole whose {network_class.__name__} is damaged ({in_one_line(error)})"
+        raise _refused(path, why) from error
 
 
 def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:

@@ -112,7 +112,7 @@ _BY_TOKENIZER = {
 }
 """The host's class of tokenizer -> family. Models that read the same encoders with other templates have others."""
 _VISION = "<|vision_start|><|image_pad|><|vision_end|>"
-"""The place of a picture in a text for Qwen's encoder."""
+"""The mark in a text for Qwen's encoder where a picture stands."""
 
 
 def family_of(clip: CLIP) -> Family:
@@ -224,19 +224,20 @@ def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tenso
     """A text encoded with pictures of one row, (1, h, w, 3) each."""
     if not family.sees:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
-    # The host's template has a place for one picture, which is taken out: each has its own, behind its number.
+    # The host's template marks where a picture stands, but for one alone: that mark is taken out, and each picture
+    # has its own in the text, behind its number.
     template = clip.tokenizer.llama_template_images.replace(_VISION, "")
-    places = ""
+    numbered_pictures = ""
     for number in range(1, len(pictures) + 1):
-        places += f"{family.word} {number}: {_VISION}"
-    tokens = clip.tokenize(places + text, images=pictures, llama_template=template)
+        numbered_pictures += f"{family.word} {number}: {_VISION}"
+    tokens = clip.tokenize(numbered_pictures + text, images=pictures, llama_template=template)
     return clip.encode_from_tokens_scheduled(tokens)
 
 
-def referring(prompt: Conditioning, record: PeopleReferences, node: str) -> Conditioning:
-    """The conditioning with the record's latents, as the host's nodes put them in.
+def with_references(prompt: Conditioning, record: PeopleReferences, node: str) -> Conditioning:
+    """An encoded prompt with the record's latents as its reference latents, put in as the host's nodes do.
 
-    With a RowCast sampling raises BadCast for another number of rows, naming the node.
+    node: its name. With a RowCast, sampling raises BadCast for another number of rows, naming the node.
     """
     options: dict[str, Any] = {REFERENCES: record}
     if record.latents:

@@ -36,7 +36,7 @@ from .encoding import (
     family_of,
     latents_of,
     pictures_for_encoder,
-    referring,
+    with_references,
 )
 from .net import on_tokens
 from .pictures import SENTENCES, Reference, captioned, references, remarks, with_sentences
@@ -114,8 +114,8 @@ class PeopleAsReferences(io.ComfyNode):
         record = PeopleReferences(everybody, tuple(latents), _owners(sources))
         text = with_sentences(prompt, sources, family.word, sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
-        positive = referring(encoded(clip, family, text, encoder_pictures), record, NAME)
-        negative = referring(encoded(clip, family, negative_prompt, encoder_pictures), record, NAME)
+        positive = with_references(encoded(clip, family, text, encoder_pictures), record, NAME)
+        negative = with_references(encoded(clip, family, negative_prompt, encoder_pictures), record, NAME)
 
         previews_of_node = _contact_sheet(cls, sources, family)
         if model is not None and areas is not None:
@@ -250,7 +250,7 @@ def read_by_region(
 
 
 def _owners(sources: Sequence[Reference]) -> tuple[int | None, ...]:
-    """For every picture of these the index of its person, or None."""
+    """For every picture of the references the index of the person it shows; None for one that shows no person."""
     owners: list[int | None] = []
     for reference in sources:
         for _picture in reference.pictures:

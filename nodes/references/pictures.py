@@ -213,21 +213,22 @@ def _place_names(people: Sequence[Person]) -> list[str]:
 
     It is "" for people without a place, and for a person who is the only one with a place.
     """
-    numbers: list[int] = []
+    # The places, and the number of the person who stands in each.
     slots: list[Slot] = []
+    people_numbers: list[int] = []
     for number, person in enumerate(people):
         if person.slot:
-            numbers.append(number)
             slots.append(person.slot)
+            people_numbers.append(number)
     names = [""] * len(people)
-    rows = _rows(slots)
+    rows = _rows(slots)  # of indices in `slots`
     names_of_rows = _names_in_line(len(rows), ("back", "front"), "middle", " row")
     for row, name_of_row in zip(rows, names_of_rows, strict=True):
         from_the_left = sorted(row, key=lambda index: slots[index].center)
         names_across = _names_in_line(len(row), ("left", "right"), "center", "")
         for index, name_across in zip(from_the_left, names_across, strict=True):
             words = [word for word in (name_of_row, name_across) if word]
-            names[numbers[index]] = ", ".join(words)
+            names[people_numbers[index]] = ", ".join(words)
     return names
 
 

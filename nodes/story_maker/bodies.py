@@ -41,12 +41,12 @@ class Body:
     """A picture of a whole person, or of clothes, as CLIP is shown it.
 
     picture: (224, 224, 3) float32 0..1. weight: how much it counts, 0 where the person has no picture of a body.
-    whole: whether no mask has cut it, as the authors take pictures of clothes.
+    uncut: whether no mask has cut it, as the authors take pictures of clothes.
     """
 
     picture: Tensor
     weight: float
-    whole: bool = False
+    uncut: bool = False
 
 
 def cut_out(people: Sequence[Person], bodies: Tensor | Parts | None, masks: Tensor | None) -> list[Body]:
@@ -116,7 +116,7 @@ def _body(part: Part | None) -> Body:
         picture = part.picture  # (H, W, 3)
     squashed = as_picture(picture).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     has_no_mask = part.mask is None and part.alpha is None
-    return Body(as_tensor(squashed), part.weight, whole=has_no_mask)
+    return Body(as_tensor(squashed), part.weight, uncut=has_no_mask)
 
 
 def _cut_by_mask(label: str, picture: Tensor, mask: Tensor) -> Tensor:

@@ -190,7 +190,7 @@ def _remarks(cast: Cast, people: Sequence[Person], bodies: Sequence[Body], masks
     """
     names_without_mask: list[str] = []
     for name, body in zip(regions.names(people), bodies, strict=True):
-        if body.whole:
+        if body.uncut:
             names_without_mask.append(name)
     lines = left_out(cast)
     lines += gathered("No mask, so the whole picture counts as clothes", names_without_mask)
