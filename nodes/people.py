@@ -86,8 +86,9 @@ class LoadFaceEmbedder(io.ComfyNode):
 
     @classmethod
     def execute(cls, pack: str, recognisers: str, provider: str, backend: str = TORCH) -> io.NodeOutput:
-        node = notes.node_of(cls)
-        return io.NodeOutput(face_model.load_face_model(pack, recognisers, node, backend, provider))
+        node_id = notes.node_of(cls)
+        loaded_model = face_model.load_face_model(pack, recognisers, node_id, backend, provider)
+        return io.NodeOutput(loaded_model)
 
 
 class DetectFaces(FindsFaces, io.ComfyNode):
@@ -327,7 +328,8 @@ class SavePerson(io.ComfyNode):
 
     @classmethod
     def execute(cls, person: people.Identity, filename: str) -> io.NodeOutput:
-        path = face_bank.save_identity(person, filename, notes.node_of(cls), cls.hidden and cls.hidden.prompt)
+        prompt = cls.hidden and cls.hidden.prompt
+        path = face_bank.save_identity(person, filename, notes.node_of(cls), prompt)
         return io.NodeOutput(person, path, ui=_crops_preview(cls, person))
 
 

@@ -72,7 +72,9 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
     @classmethod
     def validate_inputs(cls, folder: str | Sequence[str | None] | None) -> bool:
         name = single(folder)
-        return not photos.is_chosen(name) or folders.found(photos.path_of, name)
+        if not photos.is_chosen(name):
+            return True
+        return folders.found(photos.path_of, name)
 
     @classmethod
     def fingerprint_inputs(cls, folder: str | Sequence[str | None] | None = None, **inputs: object) -> str:

@@ -134,9 +134,11 @@ def _over_the_border(named_centers: Sequence[tuple[str, Point]], width: int, hei
         left, top, right, bottom = patch_rect(center)
         visible_width = min(right, width) - max(left, 0)
         visible_height = min(bottom, height) - max(top, 0)
-        if min(visible_width, visible_height) < PATCH:
+        is_cut = min(visible_width, visible_height) < PATCH
+        if is_cut:
             cut_patches.append(f"{name} to {visible_width}x{visible_height}")
-    return gathered("ID patches cut by the border", cut_patches, f" px of {PATCH}x{PATCH}; less likeness")
+    whole_size = f" px of {PATCH}x{PATCH}; less likeness"
+    return gathered("ID patches cut by the border", cut_patches, whole_size)
 
 
 _OVERSHOOT = 0.25
@@ -163,7 +165,8 @@ def _check_picture(image: Tensor, people: Sequence[Person], node: str) -> None:
 
     image: condition image (B, H, W, 3). people: the participants; their patches and no others must be in it.
     """
-    excess = (image - 0.5).abs().amax(dim=(0, 3)) - 0.5  # (H, W): how far a pixel leaves 0..1
+    distance_from_grey = (image - 0.5).abs().amax(dim=(0, 3))  # (H, W)
+    excess = distance_from_grey - 0.5  # how far a pixel leaves 0..1
     if not (excess > 0).any() and any(person.weight >= _FAINT for person in people):
         raise BadPatches(
             f"The image given to {node} holds no ID patches: all its values lie between 0 and 1, those of the patches "
@@ -186,8 +189,10 @@ def _missing_patches(excess: Tensor, people: Sequence[Person]) -> Iterator[str]:
     for area in areas:
         patches_at_pixel[area] += 1
     for person, area in zip(people, areas, strict=True):
-        uncovered = excess[area][patches_at_pixel[area] == 1]
-        if person.weight >= _FAINT and len(uncovered) > PATCH and not (uncovered > 0).any():
+        only_this_patch = patches_at_pixel[area] == 1
+        uncovered = excess[area][only_this_patch]
+        looked_for = person.weight >= _FAINT and len(uncovered) > PATCH
+        if looked_for and not (uncovered > 0).any():
             x, y = center_of(person)
             yield f"there is no ID patch of {person.identity.name} at ({x:.0f}, {y:.0f})"
 

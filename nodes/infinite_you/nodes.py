@@ -200,8 +200,13 @@ class InfuseNet(ControlNet):
         """Write under the node where a run may sample a piece of the picture as if it were the whole, as upscalers by
         tiles do. latent: (height, width) of what is sampled, in latent pixels."""
         to_sigma = self._to_sigma
-        if self.size and to_sigma and not self.scope.by_row:
-            tell_of_piece(self.scope.canvas, self.size, _in_pixels(latent), lambda: begins_late(options, to_sigma))
+        if not self.size or not to_sigma or self.scope.by_row:
+            return
+
+        def starts_from_a_picture() -> bool:
+            return begins_late(options, to_sigma)
+
+        tell_of_piece(self.scope.canvas, self.size, _in_pixels(latent), starts_from_a_picture)
 
     def _make_passes(self, x: Tensor, latent: tuple[int, int], area: Area | None) -> list[_Pass]:
         """The passes for rows x, (B, C, h, w), of the whole picture or of an area of it.
@@ -231,8 +236,10 @@ class InfuseNet(ControlNet):
 
         def repeated(values: Tensor) -> Tensor:
             """(people of a pass, ...) -> (B, ...), on the device and in the dtype of the net."""
-            ones = [1] * (values.ndim - 1)
-            return values.repeat(len(x) // len(values), *ones).to(x.device, self._dtype)
+            times = len(x) // len(values)
+            other_dimensions = [1] * (values.ndim - 1)
+            rows = values.repeat(times, *other_dimensions)
+            return rows.to(x.device, self._dtype)
 
         people_of_passes = [slice(number, number + 1) for number in range(count)]
         if scope.by_row:
@@ -319,8 +326,9 @@ def _in_pixels(latent: tuple[int, int]) -> tuple[int, int]:
 def _visible_pixels(people_regions: Tensor, height: int, width: int) -> Tensor:
     """Regions (people, H, W) as (people, 1, height, width) of a latent: 1 in each token that they touch, else 0."""
     touched = shares_on_tokens(people_regions, height, width) > 0  # (people, rows, columns of tokens)
-    pixels = touched.float().repeat_interleave(2, 1).repeat_interleave(2, 2)  # a token is 2x2 pixels of the latent
-    # At odd sides the last tokens reach beyond the latent.
+    # A token is 2x2 pixels of the latent, and at odd sides the last tokens reach beyond it.
+    rows = touched.float().repeat_interleave(2, dim=1)
+    pixels = rows.repeat_interleave(2, dim=2)
     return pixels[:, None, :height, :width]
 
 

@@ -40,5 +40,6 @@ def unconditional(noise: float, seed: int, length: int) -> Tensor:
     noise: 0..1, its largest value; some people use 0.35 against burnt colours. The noise is drawn from a generator of
     its own, so that it changes no other random numbers.
     """
-    uniform = torch.rand(1, 1, length, generator=torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    uniform = torch.rand(1, 1, length, generator=generator)
     return uniform * noise

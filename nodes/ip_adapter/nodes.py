@@ -85,7 +85,8 @@ def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
     """Read any of the method's formats. plus_version: of FaceID Plus, one of VERSIONS. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
     variant = net.versioned(net.variant(state), state, path, plus_version)
-    return IPAdapter(FILE.build(path, IPAdapterNet, state), lora.of_adapter(state), variant=variant)
+    patcher = FILE.build(path, IPAdapterNet, state)
+    return IPAdapter(patcher, lora.of_adapter(state), variant=variant)
 
 
 APPLY = "Apply IP-Adapter"

@@ -71,7 +71,8 @@ class PoseGuider(nn.Module):
 
         def convolution(name: str, stride: int = 1) -> Any:
             """The 3x3 convolution whose weights have this name in `state`."""
-            out_channels, in_channels = state[f"{name}.weight"].shape[:2]
+            weight = state[f"{name}.weight"]
+            out_channels, in_channels = weight.shape[:2]
             return ops.Conv2d(in_channels, out_channels, 3, padding=1, stride=stride, **factory)
 
         numbers = [int(key.split(".")[1]) for key in state if key.startswith("blocks.")]

@@ -90,6 +90,10 @@ class PhotoMakerNet(nn.Module):
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         """Run every layer once on zeros. Raises RuntimeError where sizes do not fit each other."""
-        faces = zeros(1, EMBEDDING) if self.qformer_perceiver is not None else None
-        tokens = self.tokens(zeros(1, 3, CLIP_SIDE, CLIP_SIDE), faces).flatten(0, 1)  # (n, width)
-        self.fuse_module(zeros(tokens.shape), tokens)
+        faces: Tensor | None = None
+        if self.qformer_perceiver is not None:
+            faces = zeros(1, EMBEDDING)
+        pixels = zeros(1, 3, CLIP_SIDE, CLIP_SIDE)
+        tokens = self.tokens(pixels, faces).flatten(0, 1)  # (n, width)
+        words = zeros(tokens.shape)
+        self.fuse_module(words, tokens)

@@ -166,7 +166,8 @@ def _check_text_encoding(encoded: Conditioning, text: str, width: int) -> None:
     for context, _ in encoded:
         check_family("The clip input", TEXT_WIDTH, context.shape[-1], width, SAME_CLIP)
     for context, options in encoded:
-        if not context.isfinite().all() or not options["pooled_output"].isfinite().all():
+        pooled = options["pooled_output"]
+        if not context.isfinite().all() or not pooled.isfinite().all():
             raise unusable_text(f"The text {plain(text, 60)!r}")
 
 

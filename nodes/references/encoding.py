@@ -181,7 +181,8 @@ def _in_words(shape: Sequence[int]) -> str:
 def _scaled(picture: Tensor, width: int, height: int) -> Tensor:
     """A picture scaled to a size in pixels: (1 or rows, H, W, 3) -> (1 or rows, height, width, 3)."""
     channels_in_front = picture.movedim(-1, 1)  # as the host scales
-    return common_upscale(channels_in_front, width, height, "area", "disabled").movedim(1, -1)
+    scaled = common_upscale(channels_in_front, width, height, upscale_method="area", crop="disabled")
+    return scaled.movedim(1, -1)
 
 
 def pictures_for_encoder(family: Family, sources: Sequence[Reference]) -> list[Tensor]:

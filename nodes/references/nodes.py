@@ -177,9 +177,11 @@ class Areas:
     def preview(self) -> Tensor:
         """(H, W, 3), 0..1: the tokens of each person, for the eye."""
         height, width = self.areas.shape[1:]
-        # (people, rows, columns) -> (people, >= H, >= W) -> (people, H, W): at odd sides the last tokens reach beyond
-        pixels = self.tokens.float().repeat_interleave(TOKEN, 1).repeat_interleave(TOKEN, 2)
-        return drawing.read_regions(pixels[:, :height, :width], self.people)
+        rows = self.tokens.float().repeat_interleave(TOKEN, dim=1)  # (people, rows of pixels, columns of tokens)
+        pixels = rows.repeat_interleave(TOKEN, dim=2)
+        # At odd sides the last tokens reach beyond the picture.
+        token_regions = pixels[:, :height, :width]  # (people, H, W)
+        return drawing.read_regions(token_regions, self.people)
 
 
 def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:

@@ -56,8 +56,10 @@ class Projection(FacePlusProjection):
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__(state, ops=ops, **factory)
         self.resample = Resampler(below("resample.", state), ops=ops, **factory)
-        self.pos_embed = nn.Parameter(torch.empty(state["pos_embed"].shape, **factory))
-        self.bg_embed = nn.Parameter(torch.empty(state["bg_embed"].shape, **factory))
+        position_shape = state["pos_embed"].shape
+        background_shape = state["bg_embed"].shape
+        self.pos_embed = nn.Parameter(torch.empty(position_shape, **factory))
+        self.bg_embed = nn.Parameter(torch.empty(background_shape, **factory))
         self.proj_out = ops.Linear(self.width, self.width, **factory)
         self.norm_out = ops.LayerNorm(self.width, **factory)
         self.states = self.resample.embedding
@@ -70,7 +72,8 @@ class Projection(FacePlusProjection):
         face = self.forward(features.embedding, features.face)
         body = self.resample(features.body) * features.body_weight
         # The host casts the weights of its own layers to the inputs, but no bare parameter: hence the explicit cast.
-        position = self.pos_embed[number % len(self.pos_embed)].to(face)
+        position_number = number % len(self.pos_embed)
+        position = self.pos_embed[position_number].to(face)
         tokens = torch.cat([face, body], dim=1) + position
         return self.norm_out(self.proj_out(tokens)) + tokens
 

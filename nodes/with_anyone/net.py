@@ -49,12 +49,15 @@ class BlockAttention(PerceiverAttention):
 
     def read_by_picture(self, tokens: Tensor) -> BlockTokens:
         """Tokens (people, T, width) as the rows of the picture read them."""
-        keys, values = self.to_kv(self.norm1(tokens)).chunk(2, dim=-1)  # (people, T, heads * HEAD_DIM) each
+        keys_and_values = self.to_kv(self.norm1(tokens))  # (people, T, 2 * heads * HEAD_DIM)
+        keys, values = keys_and_values.chunk(2, dim=-1)
         keys = keys.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)  # (people, heads, T, HEAD_DIM)
-        values = values.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)
-        # Weights that no layer of the host's is called with are not cast by it, hence the explicit casts.
-        to_query = self.to_q.weight.to(tokens).unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
-        to_picture = self.to_out.weight.T.to(tokens).unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
+        values = values.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)  # (people, heads, T, HEAD_DIM)
+        # The host casts weights where it calls their layer. These are used without a call, hence the explicit casts.
+        query_weight = self.to_q.weight.to(tokens)  # (heads * HEAD_DIM, width)
+        output_weight = self.to_out.weight.T.to(tokens)  # (heads * HEAD_DIM, width)
+        to_query = query_weight.unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
+        to_picture = output_weight.unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
         gain = self.norm2.weight.to(tokens)  # (width,)
         bias = self.norm2.bias.to(tokens)  # (width,)
         projected = keys @ to_query / HEAD_DIM**0.5  # (people, heads, T, width)
@@ -123,8 +126,10 @@ def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], people: Sequence[i
     values = _side_by_side(values_by_person, people)  # (heads, T, width)
     normed = functional.layer_norm(rows, rows.shape[-1:])
     logits = normed @ keys.flatten(0, 1).T  # (..., heads * T)
-    logits = logits.reshape(*rows.shape[:-1], *offset.shape) + offset  # (..., heads, T)
-    return logits.softmax(dim=-1).flatten(-2) @ values.flatten(0, 1)
+    logits = logits.reshape(*rows.shape[:-1], *offset.shape)  # (..., heads, T)
+    logits = logits + offset
+    weights = logits.softmax(dim=-1).flatten(-2)  # (..., heads * T)
+    return weights @ values.flatten(0, 1)
 
 
 def _side_by_side(by_person: Tensor, people: Sequence[int]) -> Tensor:
