@@ -179,7 +179,8 @@ def _find_faces(photos_to_sort: Sequence[_PhotoToSort], on_no_face: str) -> _Fou
         for part, face in enumerate(faces_of_photo, 1):
             faces.append(PhotoFace(number, part if len(faces_of_photo) > 1 else 0, photo.file, face))
     if not faces:
-        raise next(iter(errors.values()))
+        first_error, *_ = errors.values()
+        raise first_error
     return _FoundFaces(faces, errors)
 
 
