@@ -165,7 +165,12 @@ class PickBestLikeness(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, report: measure.Report, images: Tensor, score: str, keep: int, latents: dict[str, Any] | None = None
+        cls,
+        report: measure.Report,
+        images: Tensor,
+        score: str,
+        keep: int,
+        latents: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         _check_counts(report, images, latents)
         values = measure.scores(report, score)

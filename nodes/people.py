@@ -192,7 +192,13 @@ class Person(FindsFaces, io.ComfyNode):
             label = _photo_label(name, number, count)
             try:
                 face = _chosen_face(
-                    cls, face_model, photo, which_faces.of(number), label.sentence, photo_size, boxed_face
+                    cls,
+                    face_model,
+                    photo,
+                    which_faces.of(number),
+                    label.sentence,
+                    photo_size,
+                    boxed_face,
                 )
             except FaceNotFound as error:
                 if on_no_face == "error":
@@ -306,7 +312,14 @@ class BlendTwoPeople(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, a: people.Identity, b: people.Identity, amount: float, method: str, name: str) -> io.NodeOutput:
+    def execute(
+        cls,
+        a: people.Identity,
+        b: people.Identity,
+        amount: float,
+        method: str,
+        name: str,
+    ) -> io.NodeOutput:
         return io.NodeOutput(identities.blend(a, b, amount, method, name))
 
 

@@ -65,7 +65,13 @@ class AddLoRAToPerson(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, person: Identity | None = None, *, file: str, strength: float, words: str, name: str
+        cls,
+        person: Identity | None = None,
+        *,
+        file: str,
+        strength: float,
+        words: str,
+        name: str,
     ) -> io.NodeOutput:
         if person is None:
             # A person by LoRA alone needs no photo: a grey square stands for it.
@@ -186,7 +192,13 @@ def _notes_on_loras(cast: Cast) -> list[str]:
     return remarks
 
 
-def _on_unet(scope: scopes.Scope, model: ModelPatcher, clip: CLIP, strength: float, sides: _Sides) -> _Sides:
+def _on_unet(
+    scope: scopes.Scope,
+    model: ModelPatcher,
+    clip: CLIP,
+    strength: float,
+    sides: _Sides,
+) -> _Sides:
     """Both sides of a UNet with everybody's LoRAs, and the positive with their words. strength: of the node.
 
     Raises what bridge.lora_files.read_lora_file raises.
@@ -334,7 +346,11 @@ class _TransformerLoras:
 
 
 def _read_transformer_loras(
-    scope: scopes.Scope, model: ModelPatcher, clip: CLIP, transformer: TransformerFamily, strength: float
+    scope: scopes.Scope,
+    model: ModelPatcher,
+    clip: CLIP,
+    transformer: TransformerFamily,
+    strength: float,
 ) -> _TransformerLoras:
     """Read the files of all people, each file once. strength: of the node."""
     by_region = scope.regions is not None

@@ -164,7 +164,15 @@ class LayoutFromBoxes(io.ComfyNode):
             photo_size = (photo.shape[1], photo.shape[0])
         start = from_boxes.start(bboxes, photo_size, canvas, fit, boxes_show)
         drawn_boxes = boxes if boxes_from == "drawn" else None
-        boxed_layout = from_boxes.layout(start, drawn_boxes, last_incoming, text, canvas, boxes_show, body)
+        boxed_layout = from_boxes.layout(
+            start,
+            drawn_boxes,
+            last_incoming,
+            text,
+            canvas,
+            boxes_show,
+            body,
+        )
         names: list[str] = []
         rectangles: list[geometry.Box] = []
         for named_box in boxed_layout.boxes:

@@ -75,7 +75,15 @@ class PromptPerPerson(io.ComfyNode):
         check_conditioning([*positive, *negative], width, NAME)
         people = [entry.person for entry in people_words]
         names = regions.names(people)
-        scope = scopes.of_bodies(placed, NAME, WHOLE_SCHEDULE, people, alone=False, node_id=node_id, **region_settings)
+        scope = scopes.of_bodies(
+            placed,
+            NAME,
+            WHOLE_SCHEDULE,
+            people,
+            alone=False,
+            node_id=node_id,
+            **region_settings,
+        )
         assert scope.regions is not None
         weights = scope.regions * strength  # (people, H, W)
         run: type[runs.Run]

@@ -349,7 +349,15 @@ def _by_region(
             why = f"The conditioning already holds the ID tokens of {text_people}, and this cast has {cast_people}."
             raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
     conditioning.check_conditioning(entries, text_width(model), APPLY)
-    scope = scopes.of_bodies(cast, APPLY, WHOLE_SCHEDULE, people, alone=False, node_id=node_id, **region_settings)
+    scope = scopes.of_bodies(
+        cast,
+        APPLY,
+        WHOLE_SCHEDULE,
+        people,
+        alone=False,
+        node_id=node_id,
+        **region_settings,
+    )
     assert scope.regions is not None
     regional_positive, regional_negative = id_tokens_by_region(sides, scope.regions, scope.canvas)
     announcement = of_people(regions.names(people), APPLY, node_id)
@@ -389,7 +397,13 @@ class _EverywhereBatch(RegionalTextBatch):
         return bool(self._ignoring or options.get("patches", {}).get("attn2_patch"))
 
     def attended(
-        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+        self,
+        layer: int,
+        before: Replacement | None,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        extra_options: Options,
     ) -> Tensor:
         """As RegionalTextBatch.attended; a layer that reads its text keeps its attention."""
         if SOURCE_ROWS in extra_options or self.layers[layer] in self._ignoring:

@@ -117,7 +117,12 @@ class InfuseNet(ControlNet):
     """
 
     def __init__(
-        self, control_net: ControlNet, scope: Scope, tokens: Tensor, size: tuple[int, int] | None, report: NetReport
+        self,
+        control_net: ControlNet,
+        scope: Scope,
+        tokens: Tensor,
+        size: tuple[int, int] | None,
+        report: NetReport,
     ) -> None:
         super().__init__(None, load_device=control_net.load_device, manual_cast_dtype=control_net.manual_cast_dtype)
         self.control_model = control_net.control_model
@@ -156,7 +161,12 @@ class InfuseNet(ControlNet):
         self.report.ended()
 
     def get_control(
-        self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
+        self,
+        x_noisy: Tensor,
+        t: Tensor,
+        cond: dict[str, Any],
+        batched_number: int,
+        transformer_options: Options,
     ) -> Any:
         """What this net and those before it in the chain add to the blocks of the MODEL in one forward.
 

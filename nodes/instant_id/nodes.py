@@ -147,7 +147,13 @@ def _ranges(
     return ranges
 
 
-def _injections(loaded: InstantID, scope: Scope, photos: str, weight: float, no_face_tokens: Tensor) -> list[Injection]:
+def _injections(
+    loaded: InstantID,
+    scope: Scope,
+    photos: str,
+    weight: float,
+    no_face_tokens: Tensor,
+) -> list[Injection]:
     """What positive and negative carry: the tokens of the people in a scope, and as many of no face.
 
     photos: how several photos of a person are joined, as schema.photos_input. no_face_tokens: (1, T, width).

@@ -296,7 +296,15 @@ class StylePerPerson(io.ComfyNode):
             scope = scopes.of_bodies(placed, STYLES, schedule, rows=True, node_id=node_id, **region_settings)
         else:
             people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
-            scope = scopes.of_bodies(placed, STYLES, schedule, people, alone=False, node_id=node_id, **region_settings)
+            scope = scopes.of_bodies(
+                placed,
+                STYLES,
+                schedule,
+                people,
+                alone=False,
+                node_id=node_id,
+                **region_settings,
+            )
         scales = weight * torch.tensor(in_style if scope.by_row else [True])
         pictures = net.fitted(images, fit)
         carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)

@@ -64,7 +64,12 @@ class Features:
 
 @torch.no_grad()
 def encode(
-    networks: Parts2Whole, parts: Parts, clip: CLIP, clip_vision: ClipVisionModel, vae: VAE, size: tuple[int, int]
+    networks: Parts2Whole,
+    parts: Parts,
+    clip: CLIP,
+    clip_vision: ClipVisionModel,
+    vae: VAE,
+    size: tuple[int, int],
 ) -> Features:
     """Encode every part with a weight: its label by CLIP, its picture by CLIP vision, and both by the reference UNet.
 
@@ -209,11 +214,21 @@ def put_in(
     weights = PartWeights([weight * strength for weight in features.weights], features.targets)
 
     def shared(bank: Bank | None) -> SharedParts:
-        return SharedParts(source, schedule, bank, weights, pose, size=features.size, watch=watch, poses=poses)
+        """What one side carries. bank: None where it attends to itself alone."""
+        return SharedParts(
+            source,
+            schedule,
+            bank,
+            weights,
+            pose,
+            size=features.size,
+            watch=watch,
+            poses=poses,
+        )
 
     positive, negative = sides
     positive = share_with(positive, shared(features.bank if strength else None))
-    negative = share_with(negative, shared(None))  # it attends to itself alone
+    negative = share_with(negative, shared(None))
     if not strength:
         return positive, negative
 
@@ -342,7 +357,15 @@ class ApplyParts2Whole(io.ComfyNode):
             notes.show(node_id, previews.heat_maps(shares, features.labels))
 
         watch = Watch(heat_map_step, show_heat_maps) if heat_map_step else None
-        sides = put_in((positive, negative), features, strength, schedule, features_of_pose, watch, node_id)
+        sides = put_in(
+            (positive, negative),
+            features,
+            strength,
+            schedule,
+            features_of_pose,
+            watch,
+            node_id,
+        )
         ranges = (NamedRange("the parts", schedule),) if strength else ()
         presence = Presence(APPLY, node_id, "The parts", True, ranges, in_negative=bool(strength))
         return io.NodeOutput(*announced(presence, patched(model, InjectionsRun, SharingRun), *sides))

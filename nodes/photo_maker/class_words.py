@@ -48,7 +48,12 @@ class PromptLayout:
 
 
 def lay_out_class_words(
-    prompt: Prompt, trigger: Prompt, empty: Prompt, word: str, people: Sequence[str], copies: Sequence[int]
+    prompt: Prompt,
+    trigger: Prompt,
+    empty: Prompt,
+    word: str,
+    people: Sequence[str],
+    copies: Sequence[int],
 ) -> PromptLayout:
     """A prompt without its triggers, and with the class word of each of `people` as often as `copies` says.
 

@@ -120,7 +120,13 @@ class EncodedPrompt:
     class_words: list[ClassWord]
 
 
-def encode_prompt(loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequence[Person]) -> EncodedPrompt:
+def encode_prompt(
+    loaded: PhotoMaker,
+    clip: CLIP,
+    text: str,
+    trigger: str,
+    people: Sequence[Person],
+) -> EncodedPrompt:
     """Encode a prompt plainly and with people in its class words.
 
     The class words of `people` stand in the text in their order, the trigger word behind each. Those of people at

@@ -173,7 +173,12 @@ class RegionalReferencesBatch(Batch):
     """
 
     def __init__(
-        self, regional: RegionalReferences, regions: Tensor, counts: tuple[int, ...], rows: int, device: torch.device
+        self,
+        regional: RegionalReferences,
+        regions: Tensor,
+        counts: tuple[int, ...],
+        rows: int,
+        device: torch.device,
     ) -> None:
         self.rows = rows
         self._regional = regional

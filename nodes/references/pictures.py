@@ -53,7 +53,14 @@ class Reference:
     after_numbers: str = ""
 
 
-def references(cast: Cast, photos: int, size: int, pictures: Tensor | None, pose: bool, node: str) -> list[Reference]:
+def references(
+    cast: Cast,
+    photos: int,
+    size: int,
+    pictures: Tensor | None,
+    pose: bool,
+    node: str,
+) -> list[Reference]:
     """The reference pictures of a model, in this order: everybody's portraits, `pictures`, the poses.
 
     cast: those of weight above 0. photos: the most of each. size: side of a portrait, px. pictures: (B, H, W, 1|3|4)

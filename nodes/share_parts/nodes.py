@@ -184,7 +184,17 @@ class SharePartsAttention(io.ComfyNode):
         size = (width, height)
         source = object()
         steps = renew_every if reference == EVERY_STEP else None
-        self_reference = reference_of(model, parts, clip, vae, size, layers, steps, seed, crop_to_mask)
+        self_reference = reference_of(
+            model,
+            parts,
+            clip,
+            vae,
+            size,
+            layers,
+            steps,
+            seed,
+            crop_to_mask,
+        )
         # strength scales the parts' share of the attention.
         weights = PartWeights([part.weight * strength for part in present], targets(present, width, height))
         with_parts = SharedParts(source, schedule, None, weights, live=self_reference, size=size)

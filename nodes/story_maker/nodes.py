@@ -102,7 +102,15 @@ class ApplyStoryMaker(io.ComfyNode):
             # Without places and masks all people are in the whole picture, as published.
             scope = scopes.everywhere(with_photos, APPLY, schedule, node_id)
         else:
-            scope = scopes.of_bodies(everybody, APPLY, schedule, people, rows=True, node_id=node_id, **region_settings)
+            scope = scopes.of_bodies(
+                everybody,
+                APPLY,
+                schedule,
+                people,
+                rows=True,
+                node_id=node_id,
+                **region_settings,
+            )
         cut_bodies = cut_out(with_photos.people, bodies, body_masks)
         masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
         notes.tell(node_id, "\n".join(_remarks(everybody, people, cut_bodies, masks_unused)))
@@ -114,7 +122,11 @@ class ApplyStoryMaker(io.ComfyNode):
 
 
 def _features(
-    loaded: StoryMaker, clip_vision: ClipVisionModel, people: Sequence[Person], photos: str, bodies: Sequence[Body]
+    loaded: StoryMaker,
+    clip_vision: ClipVisionModel,
+    people: Sequence[Person],
+    photos: str,
+    bodies: Sequence[Body],
 ) -> list[PersonFeatures]:
     """What the network reads of each person. bodies: of these people. Raises WrongEncoder, BadCast."""
     features: list[PersonFeatures] = []

@@ -138,7 +138,13 @@ def _with_whole_far_edges(cast: Cast) -> Cast:
     return replace(cast, people=tuple(people))
 
 
-def _injection(loaded: WithAnyone, scope: Scope, photos: str, weight: float, dtype: torch.dtype) -> Injection:
+def _injection(
+    loaded: WithAnyone,
+    scope: Scope,
+    photos: str,
+    weight: float,
+    dtype: torch.dtype,
+) -> Injection:
     """What the positive carries: everybody's tokens per block, with the weights of the node and of people.
 
     photos: as schema.photos_input. dtype: in which the MODEL computes. Raises BadCast.
