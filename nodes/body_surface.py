@@ -21,13 +21,12 @@ SWITCHED_ON = ("torso", "upper_arms", "forearms")
 
 def _mask_inputs() -> list[io.Input]:
     """The parts of the body that are masked: a switch per group, and the side."""
-    inputs = list[io.Input]()
+    inputs: list[io.Input] = []
     for name in part_masks.GROUPS:
         switch = io.Boolean.Input(name, default=name in SWITCHED_ON, optional=True)
         inputs.append(switch if name in SWITCHED_ON else advanced(switch))
-    inputs.append(
-        advanced(io.Combo.Input("side", options=list(part_masks.SIDES), default=part_masks.SIDES[0], optional=True))
-    )
+    side = io.Combo.Input("side", options=list(part_masks.SIDES), default=part_masks.SIDES[0], optional=True)
+    inputs.append(advanced(side))
     return inputs
 
 

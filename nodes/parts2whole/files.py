@@ -112,8 +112,8 @@ def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:
     decoupled = release.states["decoupled_attn"]
     # Beside the layers of the parts (_dc) the file of DecoupledAttn holds weights of the denoiser. The authors lay the
     # file over the whole UNet, so these replace the denoiser's.
-    laid_over = {key: tensor for key, tensor in decoupled.items() if "_dc." not in key}
-    denoiser = {**release.states["denoiser"], **laid_over}
+    replaced_weights = {key: tensor for key, tensor in decoupled.items() if "_dc." not in key}
+    denoiser = {**release.states["denoiser"], **replaced_weights}
     model = _unet(denoiser, path)
     check_layers(decoupled, denoiser, path)
     reference = with_tail(release.states["reference_unet"], denoiser, path)

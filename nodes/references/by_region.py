@@ -84,6 +84,7 @@ class RegionalReferences(Carried):
                 "behind People as References has replaced them, so their people are unknown.",
                 "Take that node out, or disconnect model of People as References.",
             )
+        # Runs know a carried object again by itself, so the one for these owners is made once.
         return self.piece(owners, lambda: replace(self, owners=owners))
 
     def on_tokens(self, height: int, width: int) -> Tensor:

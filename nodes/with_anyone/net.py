@@ -95,13 +95,16 @@ class WithAnyoneNet(nn.Module):
             self.ipa_arc.append(BlockAttention(self.width, inner, HEAD_DIM, ops=ops, **factory))
 
     def block_tokens(self, embeddings: Tensor) -> list[BlockTokens]:
-        """Per block, what the picture reads of people. embeddings: (people, 512), as the recogniser gives them."""
+        """The tokens of people as the picture reads them, for each block: the double blocks, then the single ones.
+
+        embeddings: (people, 512), as the recogniser gives them.
+        """
         tokens = self.arcface_in_arc(embeddings).unflatten(-1, (-1, self.width))  # (people, T, width)
-        of_blocks: list[BlockTokens] = []
+        tokens_by_block: list[BlockTokens] = []
         for attention in self.ipa_arc:
             assert isinstance(attention, BlockAttention)
-            of_blocks.append(attention.read_by_picture(tokens))
-        return of_blocks
+            tokens_by_block.append(attention.read_by_picture(tokens))
+        return tokens_by_block
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         """Raises RuntimeError or ValueError where sizes do not fit each other."""

@@ -123,8 +123,8 @@ def _with_whole_far_edges(cast: Cast) -> Cast:
     """The same cast with the right and lower edges of the face boxes rounded up to whole pixels.
 
     WithAnyone's release lets a face act in the tokens from int(x0) // 16 up to ceil(x1 / 16), and in y likewise. Core
-    cuts all edges of a box to whole pixels, and a person acts in a token of which one pixel lies in the box. For x0 and
-    y0 that is the release's rule as they are. An x1 of 512.3 would be cut to 512 and lose the last token: here it
+    cuts all edges of a box to whole pixels, and a person acts in a token of which one pixel lies in the box. With x0
+    and y0 that gives the tokens of the release. An x1 of 512.3 would be cut to 512 and lose the last token, so here it
     becomes 513.
     """
     people: list[Person] = []
