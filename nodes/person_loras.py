@@ -183,7 +183,9 @@ def _active_loras(person: Person) -> list[Lora]:
 
 def _notes_on_loras(cast: Cast) -> list[str]:
     """The lines of the note under the node that are about the LoRAs of a cast."""
-    loras = [lora for person in cast.people for lora in _active_loras(person)]
+    loras: list[Lora] = []
+    for person in cast.people:
+        loras += _active_loras(person)
     remarks: list[str] = []
     if not loras:
         remarks.append(NO_LORA)
