@@ -191,7 +191,7 @@ DEFECTS = [
         promise="wrong encoders are named",
     ),
     Defect(
-        "bridge/encode.py::_checked",
+        "bridge/encode.py::_output",
         breaks="ViT-H without its projection passes for bigG.",
         find="$condition or $condition_2",
         put="$condition",
@@ -258,16 +258,10 @@ DEFECTS = [
         promise="InstantID: region",
     ),
     Defect(
-        "bridge/inputs.py::_CLOSER",
+        "bridge/inputs.py::_VALUE_CHECKS",
         breaks="A latent without samples ends in a traceback.",
-        find="_CLOSER: $dict = $value",
-        put=(
-            "_CLOSER: $dict = {io.Image.io_type: (Tensor, inputs.picture), io.Mask.io_type: (Tensor, "
-            "inputs.masks), 'LIKENESS_FACES': (Faces, inputs.faces), 'FACE_LANDMARKS': (dict, "
-            "inputs.face_landmarks), 'LIKENESS_LAYOUT': (Layout, inputs.layout), 'LIKENESS_CAST': (Cast, "
-            "inputs.cast), 'LIKENESS_PERSON': (Identity, inputs.identity), io.Conditioning.io_type: (list, "
-            "inputs.conditioning)}"
-        ),
+        find="_VALUE_CHECKS: $dict = $value",
+        put="_VALUE_CHECKS: $dict = {key: check for key, check in ($value).items() if key != io.Latent.io_type}",
         caught_by="tests/host/test_linked_inputs.py::test_what_is_of_its_kind_and_cannot_be_used",
         promise="wrong values are named",
     ),
@@ -288,15 +282,15 @@ DEFECTS = [
         promise="nothing linked is None",
     ),
     Defect(
-        "bridge/inputs.py::_taken",
+        "bridge/inputs.py::_checked_value",
         breaks="Nothing where something is needed ends in a traceback.",
-        find="$condition and _may_be_nothing($kind)",
+        find="$condition and _may_be_none($kind)",
         put="$condition",
         caught_by="tests/host/test_linked_inputs.py::test_nothing_where_an_object_is_needed",
         promise="wrong values are named",
     ),
     Defect(
-        "bridge/inputs.py::_taken",
+        "bridge/inputs.py::_checked_value",
         breaks="A word that a menu does not offer is taken.",
         find="$condition and $name not in $judged and ($value not in $kind.options)",
         put="$condition and False",
@@ -306,7 +300,7 @@ DEFECTS = [
     Defect(
         "bridge/inputs.py::_fits",
         breaks="An object without the host's methods is taken for a model.",
-        find="return hasattr($value, _METHODS[$kind.io_type])",
+        find="return hasattr($value, _METHODS[$io_type])",
         put="return True",
         caught_by="tests/host/test_linked_inputs.py::test_something_else_where_an_object_is_needed",
         promise="wrong values are named",
