@@ -82,8 +82,8 @@ def on_device(patcher: comfy.model_patcher.ModelPatcher, inputs: Tensor) -> Tens
 class Loaded(Generic[NetT]):
     """A method's file that has been loaded.
 
-    patcher: its network; the host looks for one under this name. lora: the tensors of the LoRA that is part of the file,
-    as bridge.lora reads them; empty for a file without one.
+    patcher: its network; the host looks for one under this name. lora: the tensors of the LoRA that is part of the
+    file, as bridge.lora reads them; empty for a file without one.
     """
 
     patcher: comfy.model_patcher.ModelPatcher
@@ -188,7 +188,7 @@ class Published:
 
         network: called as network(state, ops=..., device=..., dtype=...). What it gives has a method try_out(zeros),
         which lets zeros(shape...) through every layer once. state: the tensors of the file; those of its LoRA are no
-        part of the network. Raises UnsupportedCheckpoint where tensors are missing, damaged or of sizes that do not fit.
+        part of the network. Raises UnsupportedCheckpoint for tensors that are missing, damaged or of other sizes.
         """
         network_state = {key: tensor for key, tensor in state.items() if "_lora." not in key}
         try:

@@ -199,9 +199,9 @@ DEFECTS = [
         promise="wrong encoders are named",
     ),
     Defect(
-        "bridge/face_bank.py::_same",
+        "bridge/face_bank.py::_is_same_file",
         breaks="Two people are saved to one file.",
-        find="$other == $name or _target($other) == $path",
+        find="$other == $name or _path_to_save($other) == $path",
         put="$other is $path",
         caught_by="tests/host/test_people_http.py::test_two_people_are_never_saved_to_one_file[ twins.safetensors ]",
         promise="saved people",
@@ -372,7 +372,7 @@ DEFECTS = [
     Defect(
         "bridge/notes.py::tell_of_run",
         breaks="A note from a run piles up with every sampling.",
-        find="$condition or ($text == $shown and $text in $standing)",
+        find="$condition or ($text == $earlier.text and $text in $standing)",
         put="$condition",
         caught_by=("tests/host/test_remarks.py::test_a_note_from_a_run_stands_once_and_goes_when_it_is_no_longer_true"),
         promise="templates: told under the node",
@@ -464,8 +464,8 @@ DEFECTS = [
     Defect(
         "bridge/presence.py::_holds_tokens",
         breaks="ID tokens that another node has changed are not named.",
-        find="$condition and $allclose",
-        put="True",
+        find="return torch.allclose($$rest)",
+        put="return True",
         caught_by="tests/host/test_presence.py::test_id_tokens_that_another_node_changes_are_named",
         promise="the picture is right or the node says so",
     ),
@@ -566,8 +566,8 @@ DEFECTS = [
     Defect(
         "bridge/remarks.py::tell_of_piece",
         breaks="A tile smaller than the canvas is drawn without a word.",
-        find="geometry.clearly_smaller($latent, $size)",
-        put="geometry.clearly_smaller($size, $latent)",
+        find="geometry.clearly_smaller($latent, $canvas)",
+        put="geometry.clearly_smaller($canvas, $latent)",
         caught_by="tests/host/test_remarks.py::test_a_piece_of_the_canvas_is_told_of[instant_id, ApplyInstantID]",
         promise="templates: told under the node",
     ),
