@@ -266,7 +266,8 @@ def _lost(presence: Presence, missing_from: str, connected: str) -> str:
     return (
         f"{presence.subject} {verb} {missing_from}, though {connected} comes from {presence.node}. Connect the "
         f"positive output of {presence.node}, or what comes of it. Conditioning (Average) and (Concat) keep only "
-        "what conditioning_to carries: use Conditioning (Combine), or mix people with Blend Two People or their weights."
+        "what conditioning_to carries: use Conditioning (Combine), or mix people with Blend Two People or their "
+        "weights."
     )
 
 

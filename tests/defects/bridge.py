@@ -54,8 +54,8 @@ DEFECTS = [
     Defect(
         "bridge/control_nets/attachment.py::with_nets_of_positive",
         breaks="Of two old nets on two entries the negative gets the first.",
-        find="$number = $whole[$turn % len($whole)]",
-        put=("$number = $whole[$turn % len($whole)]\nif $turn:\n    break"),
+        find="$number = $numbers[$turn % len($numbers)]",
+        put=("$number = $numbers[$turn % len($numbers)]\nif $turn:\n    break"),
         caught_by="tests/host/test_old_control_nets.py::test_two_old_nets_and_several_entries",
         promise="the picture is right or the node says so",
     ),
@@ -215,7 +215,7 @@ DEFECTS = [
         promise="missing files are named",
     ),
     Defect(
-        "bridge/face_model.py::_asked_for",
+        "bridge/face_model.py::_open_chosen",
         breaks="A file that is no recogniser is passed over although it was chosen.",
         find="$kind is not Kind.RECOGNISER",
         put="False",
@@ -472,8 +472,8 @@ DEFECTS = [
     Defect(
         "bridge/cross_attention/row_tracking.py::RowTracker._find",
         breaks="Where two packs make rows, people are read in each other's rows.",
-        find="$source_rows if $known is None else $known[$source_rows]",
-        put="$source_rows",
+        find="$source_rows = $earlier[$source_rows]",
+        put="pass",
         caught_by="tests/host/test_row_tracking.py::test_rows_of_rows_are_those_of_the_batch",
         promise="the picture is right or the node says so",
     ),
@@ -740,7 +740,7 @@ DEFECTS = [
         promise="InstantID: A-B-A",
     ),
     Defect(
-        "bridge/control_nets/token_control_net.py::TokenControlNet._made",
+        "bridge/control_nets/token_control_net.py::TokenControlNet._read_by_net",
         breaks="IdentityNet reads a face as background outside of all regions.",
         find="torch.cat([$tokens, $outside], dim=1)",
         put="torch.cat([$tokens, $tokens[:, :1]], dim=1)",
@@ -756,7 +756,7 @@ DEFECTS = [
         promise="InstantID: row order",
     ),
     Defect(
-        "bridge/control_nets/token_control_net.py::TokenControlNet._made",
+        "bridge/control_nets/token_control_net.py::TokenControlNet._read_by_net",
         breaks="In a batch rows of positive and negative are mixed up in IdentityNet.",
         find="repeat_rows($tokens.flatten(1, 2), len($x), dim=0)",
         put="$tokens.flatten(1, 2).repeat(len($x) // len($tokens), 1, 1)",
@@ -764,7 +764,7 @@ DEFECTS = [
         promise="InstantID: row order",
     ),
     Defect(
-        "bridge/control_nets/token_control_net.py::_instead",
+        "bridge/control_nets/token_control_net.py::_other_object",
         breaks="Something that is no ControlNet is taken for IdentityNet.",
         find="$isinstance or $condition",
         put="False",
@@ -772,7 +772,7 @@ DEFECTS = [
         promise="InstantID: wrong value",
     ),
     Defect(
-        "bridge/control_nets/token_control_net.py::_instead",
+        "bridge/control_nets/token_control_net.py::_other_object",
         breaks="A union ControlNet is taken for IdentityNet.",
         find="'a union ControlNet' if $condition else ''",
         put="''",
