@@ -275,7 +275,7 @@ def _on_transformer(
             total_strength = lora.strength * person.weight * strength
             person_clip.add_patches(file.clip_patches, total_strength)
             for part in file.parts:
-                added = person_loras.LayerPart(number, total_strength, part.lora, part.rows)
+                added = person_loras.LayerPart(number, total_strength, part.lora, part.rows, part.reorder)
                 layers.setdefault(part.layer, []).append(added)
         words = _words_of(person)
         if words:

@@ -112,6 +112,20 @@ class PeopleLayer:
         return by_person
 
 
+def with_product(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:
+    """out + up hidden, of (..., channels) and (..., ranks), in one kernel that writes where `out` lies.
+
+    A layer of a UNet or transformer is limited by memory: a sum of its own would read and write all of it twice more.
+    in_place: whether nobody else holds `out`. Of a layer that gave one row for all tokens the result has all tokens.
+    """
+    is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
+    if not is_writable or not out.is_contiguous() or out.shape[:-1] != hidden.shape[:-1]:
+        return out + functional.linear(hidden, up)
+    rows = out.view(-1, out.shape[-1])
+    rows.addmm_(hidden.reshape(-1, hidden.shape[-1]), up.T)
+    return out
+
+
 def _person_of(layer_lora: LayerLora) -> int:
     return layer_lora.person
 
