@@ -72,13 +72,18 @@ class HostPatches:
     patches: Mapping[Any, Any]
 
 
-def read_host_patches(file: str, model: ModelPatcher, clip: CLIP) -> HostPatches:
-    """A LoRA's file by the host's loader. Raises what path_of and reading a file raise, UnsupportedCheckpoint for
-    damaged tensors."""
+def read_host_patches(
+    file: str, model: ModelPatcher, clip: CLIP, more_names: Mapping[str, Any] | None = None
+) -> HostPatches:
+    """A LoRA's file by the host's loader.
+
+    more_names: by name in a file, the weight that is meant, as the host's maps have it, beside those that the host
+    knows. Raises what path_of and reading a file raise, UnsupportedCheckpoint for damaged tensors.
+    """
     path = path_of(file)
     state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
     _check_numbers(state, path)
-    return HostPatches(state, _host_patches(state, model, clip, path))
+    return HostPatches(state, _host_patches(state, model, clip, path, more_names or {}))
 
 
 def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> LoraFile:
@@ -101,10 +106,13 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) 
     return LoraFile(layers, clip_patches)
 
 
-def _host_patches(state: State, model: ModelPatcher, clip: CLIP, path: str) -> dict[str, Any]:
+def _host_patches(
+    state: State, model: ModelPatcher, clip: CLIP, path: str, more_names: Mapping[str, Any]
+) -> dict[str, Any]:
     """By name of a weight, what the host reads of a file's tensors. Raises UnsupportedCheckpoint where it cannot."""
     names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
     names = comfy.lora.model_lora_keys_unet(model.model, names)
+    names.update(more_names)
     try:
         return comfy.lora.load_lora(state, names, False)
     except UNFIT_TENSORS as error:

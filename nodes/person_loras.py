@@ -368,7 +368,7 @@ def _read_transformer_loras(
             total_strength = lora.strength * person.weight * strength
             person_clip.add_patches(file.clip_patches, total_strength)
             for part in file.parts:
-                layer_part = person_loras.LayerPart(number, total_strength, part.lora, part.rows)
+                layer_part = person_loras.LayerPart(number, total_strength, part.lora, part.rows, part.reorder)
                 layers.setdefault(part.layer, []).append(layer_part)
         clips.append(person_clip)
     return _TransformerLoras(layers, clips)

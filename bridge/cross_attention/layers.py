@@ -20,6 +20,10 @@ from ..runs import Batch, Given, Run, rows_made
 from ..unet import Grid, Options, Replacement, grids, layers_of, replaced, standing, unet_of, with_patches
 from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
 
+PIXELS = "likeness_pixels"
+"""In the extra_options of a layer that is asked for some of its pixels alone: their numbers, (n,). The queries are
+theirs. Only a batch that says `reads_some_pixels` is asked so."""
+
 
 class QueryPlace(NamedTuple):
     """The forward in which a batch is read, as far as the batch depends on it.
@@ -47,6 +51,9 @@ def query_place(layers: Sequence[Block], given: Given) -> QueryPlace:
 
 class CrossAttentionBatch(Batch):
     """What the layers read in one forward. layers: all cross-attention layers of the UNet, see unet.layers_of."""
+
+    reads_some_pixels = False
+    """Whether `attended` knows PIXELS."""
 
     def __init__(self, layers: Sequence[Block], rows: int) -> None:
         self.layers = layers
@@ -98,6 +105,20 @@ class CrossAttentionBatch(Batch):
         q: (B, N, C). k, v: (B, T, C).
         """
         raise NotImplementedError
+
+
+def can_read_some_pixels(before: Replacement | None) -> bool:
+    """Whether an attention can be asked for some pixels alone: the host's own, or a batch of ours that reads so.
+
+    A function of another pack may count the queries, or look where in the picture they lie.
+    """
+    if before is None:
+        return True
+    batch = getattr(getattr(before, "func", None), "__self__", None)
+    if not isinstance(batch, CrossAttentionBatch) or not isinstance(before, partial):
+        return False
+    _, behind = before.args  # as `around` has put them: (layer, what another node has put there)
+    return batch.reads_some_pixels and behind is None
 
 
 class CrossAttentionRun(Run):

@@ -33,7 +33,7 @@ from ..carried import CarriedCond, ConditioningLost
 from ..conditioning import ID_TOKENS
 from ..runs import Given, entries, modules_of
 from ..unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
-from .layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
+from .layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from .other_attention import layers_ignoring_text
 from .regional_text import Chunks, RegionalText, has_inline_tokens, id_tokens_read_everywhere, times_repeated
 from .row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
@@ -95,6 +95,8 @@ class RegionalTextBatch(CrossAttentionBatch):
     gives, (B, text_tokens, width). ignoring: layers in which another pack's attention reads texts of its own.
     appended_count: tokens behind the text, in every row.
     """
+
+    reads_some_pixels = True
 
     def __init__(
         self,
@@ -208,9 +210,13 @@ class RegionalTextBatch(CrossAttentionBatch):
         if source_rows is not None and self.batch_of_other_texts is not None:
             return self.batch_of_other_texts.attended(layer, before, q, k, v, extra_options)
         grid = grid_of(extra_options)
-        check_tokens(q, grid)
         text_tokens = k.shape[1] - self.appended_count
         bias = of_source_rows(self.biases.at(grid, text_tokens, q), source_rows, dim=0)  # (B, N, keys and padding)
+        pixels: Tensor | None = extra_options.get(PIXELS)
+        if pixels is None:
+            check_tokens(q, grid)
+        else:
+            bias = bias.index_select(1, pixels)  # (B, n, keys and padding)
         padding = bias.shape[-1] - k.shape[1]
         if source_rows is not None:
             of_other_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys)

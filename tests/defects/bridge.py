@@ -887,15 +887,78 @@ DEFECTS = [
         promise="Prompt per Person: transformers",
     ),
     Defect(
-        "bridge/transformers/person_loras.py::PersonLorasBatch._weights_of",
-        breaks="A LoRA in the modulation acts on the first token's people everywhere.",
+        "bridge/transformers/person_loras.py::PersonLorasBatch._ready_weights",
+        breaks="A LoRA in the modulation of FLUX.1 acts on the first token's people everywhere.",
         find="$found[list($owners)].T[None].to($like)",
         put="$found[list($owners)].T[None][:, :1].to($like)",
         caught_by=(
             "tests/host/test_loras_on_transformers.py"
-            "::test_a_person_everywhere_is_the_merged_network_on_their_words[FLUX.1]"
+            "::test_each_token_is_that_of_the_network_merged_with_its_persons_lora[FLUX.1]"
         ),
         promise="LoRA per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_loras.py::PersonLorasBatch._ready_weights",
+        breaks="Everybody has the LoRA of the first person.",
+        find="$found[list($owners)].T",
+        put="$found[[0 for _ in $owners]].T",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py"
+            "::test_each_token_is_that_of_the_network_merged_with_its_persons_lora[Krea 2]"
+        ),
+        promise="LoRA per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/modulation.py::TokenModulation.part",
+        breaks="A LoRA in the modulation of Qwen-Image acts on all tokens, whoever they are of.",
+        find="torch.baddbmm($common, $weights, $people)",
+        put="torch.baddbmm($common, torch.ones_like($weights), $people)",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py"
+            "::test_each_token_is_that_of_the_network_merged_with_its_persons_lora[Qwen-Image]"
+        ),
+        promise="LoRA per Person: modulation",
+    ),
+    Defect(
+        "bridge/transformers/modulation.py::ModulatedLayer.neutral",
+        breaks="What a block of Z-Image adds is gated twice.",
+        find="$open if $tanh else 1.0",
+        put="1.0",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py"
+            "::test_a_person_everywhere_is_the_merged_network_on_their_words[Z-Image]"
+        ),
+        promise="LoRA per Person: modulation",
+    ),
+    Defect(
+        "bridge/transformers/modulation.py::_AfterLayer._of_tokens",
+        breaks="A gate of Z-Image is not the tanh of what its layer gives.",
+        find="$gate.tanh()",
+        put="$gate",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py"
+            "::test_a_person_everywhere_is_the_merged_network_on_their_words[Z-Image]"
+        ),
+        promise="LoRA per Person: modulation",
+    ),
+    Defect(
+        "bridge/transformers/person_loras.py::StackedLoras.of_people",
+        breaks="The modulation of a person has the LoRA of a neighbour in it.",
+        find="$hidden[:, None] * $is_of.to($hidden)",
+        put="$hidden[:, None] * $is_of.flip(0).to($hidden)",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py"
+            "::test_each_token_is_that_of_the_network_merged_with_its_persons_lora[Z-Image]"
+        ),
+        promise="LoRA per Person: modulation",
+    ),
+    Defect(
+        "bridge/transformers/person_loras.py::PersonLorasBatch._modulation",
+        breaks="Reference pictures at the time 0 are modulated by the time of the step.",
+        find="$zero_time = $common[$rows:]",
+        put="$zero_time = $common[:$rows]",
+        caught_by="tests/host/test_loras_on_transformers.py::test_references_at_the_time_zero_stay_as_they_are",
+        promise="LoRA per Person: modulation",
     ),
     Defect(
         "bridge/transformers/lora_files.py::_rows_of",
@@ -908,7 +971,39 @@ DEFECTS = [
         promise="LoRA per Person: transformers",
     ),
     Defect(
-        "bridge/transformers/person_loras.py::PersonLorasBatch._of_text_alone",
+        "bridge/transformers/lora_files.py::read_lora_file",
+        breaks="What a file adds to a part of a fused layer is dropped without a word.",
+        find="$patches.append(_Patch($name, _rows_of($key), $reorder, $patch))",
+        put="$patches.extend([_Patch($name, None, $reorder, $patch)] if isinstance($key, str) else [])",
+        caught_by=(
+            "tests/host/test_loras_on_transformers.py::test_a_file_with_q_k_and_v_apart_is_the_merged_network[Z-Image]"
+        ),
+        promise="LoRA per Person: names of layers",
+    ),
+    Defect(
+        "bridge/transformers/lora_files.py::_reorder_of",
+        breaks="Scale and shift of the last layer of FLUX.1 are exchanged in diffusers' LoRAs.",
+        find="return $key[2]",
+        put="return None",
+        caught_by=(
+            "tests/host/test_lora_names_of_transformers.py"
+            "::test_scale_and_shift_of_the_last_layer_are_put_into_the_order_of_the_network[FLUX.1]"
+        ),
+        promise="LoRA per Person: names of layers",
+    ),
+    Defect(
+        "bridge/transformers/lora_names.py::more_names",
+        breaks="Of musubi's files for Z-Image q, k and v are unknown.",
+        find="$prefix + $layer.replace('.', '_')",
+        put="$prefix + $layer",
+        caught_by=(
+            "tests/host/test_lora_names_of_transformers.py::test_a_name_of_a_trainer_finds_its_layer"
+            "[Z-Image-lora_unet_layers_0_attention_to_q-layers.0.attention.qkv-(0,256)]"
+        ),
+        promise="LoRA per Person: names of layers",
+    ),
+    Defect(
+        "bridge/transformers/token_weights.py::_of_text_alone",
         breaks="In refiners a person's LoRA does not act on their words.",
         find="if $alone > 0 and $name in $names: $$body",
         put="if $alone > 1000 and $name in $names: $$body",
