@@ -62,6 +62,9 @@ class TransformerFamily:
 
     streams: which layers have a place in text or picture, so that a LoRA in them can be one person's.
 
+    control_net: the host's node for a ControlNet that may act beside the words and LoRAs of people; "" where the host
+    has none for this family.
+
     least_host: the ComfyUI from which on this is so. code: strings in the source of the host's module while it is so.
     """
 
@@ -80,6 +83,7 @@ class TransformerFamily:
     mask_place: int | None = None
     streams: tuple[LayerStream, ...] = ()
     joint_mask: bool = False
+    control_net: str = ""
     least_host: str = "0.33"
 
     @property
@@ -89,6 +93,7 @@ class TransformerFamily:
 
 
 _POST_INPUT = '"post_input"'
+_APPLY_CONTROL_NET = "Apply ControlNet"
 _FLUX_STREAMS = (
     LayerStream(r"double_blocks\.\d+\.img_(attn\.(qkv|proj)|mlp\.\d+)|img_in|final_layer\.linear", Stream.PICTURE),
     LayerStream(r"double_blocks\.\d+\.txt_(attn\.(qkv|proj)|mlp\.\d+)|txt_in", Stream.TEXT),
@@ -107,6 +112,7 @@ FLUX = TransformerFamily(
     code=("reference_image_num_tokens", _POST_INPUT),
     joint_mask=True,
     streams=_FLUX_STREAMS,
+    control_net=_APPLY_CONTROL_NET,
 )
 FLUX_2 = TransformerFamily(
     name=families.FLUX_2.name,
@@ -139,6 +145,7 @@ QWEN = TransformerFamily(
             Stream.TEXT,
         ),
     ),
+    control_net=_APPLY_CONTROL_NET,
 )
 Z_IMAGE = TransformerFamily(
     name=families.Z_IMAGE.name,
@@ -155,6 +162,7 @@ Z_IMAGE = TransformerFamily(
         LayerStream(r"layers\.\d+\.(attention|feed_forward)\.\w+|final_layer\.linear", Stream.BOTH),
     ),
     own_captions=True,
+    control_net="Apply Z-Image Fun ControlNet",
 )
 KREA_2 = TransformerFamily(
     name=families.KREA_2.name,
