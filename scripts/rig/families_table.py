@@ -1,5 +1,7 @@
-"""What people can be put into a picture by, on each family of models: a row per family, from the descriptions of the
-families and the records of the methods."""
+"""What people can be put into a picture by, on each family of models: the rows of a table.
+
+From the descriptions of the families and the records of the methods.
+"""
 
 from __future__ import annotations
 
