@@ -1,16 +1,17 @@
 """LoRAs of single people in a transformer, each added to what the layers give where that person is.
 
 y = W x + U (w * (D x)): D and U hold the ranks of all people, and w says for every token whose ranks count. A token of
-the picture belongs to people by their regions; a token of somebody's own words is wholly theirs; the common text and
-reference pictures are nobody's. No weight is changed: a `Reader` stands in each layer while a forward runs.
+the picture belongs to people by their regions; a token of somebody's own words, or of a reference picture that is read
+in their region alone, is wholly theirs; the common text and all other reference pictures are nobody's. No weight is
+changed: a `Reader` stands in each layer while a forward runs.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from ...core.attention import region_weights
 from ...core.errors import BadSetup
 from ...core.low_rank import LoraKind
 from ...core.person_texts import on_tokens
+from ...core.token_layout import Kind, Span, TokenLayout, placed
 from ..canvas import check_canvases
 from ..carried import Carried, ConditioningLost
 from ..cross_attention.lora_layers import shape_of
@@ -29,6 +31,7 @@ from ..cross_attention.lora_readers import Forward, Reader, Readers, begin_forwa
 from ..runs import Batch, Given, Run
 from ..unet import Options, dtype_of, modules_of_unet, pixels_of, with_patch
 from .families import LayerStream, Stream, TransformerFamily
+from .layouts import EmbeddedPieces, current_references, layout_of, reference_embedded
 from .networks import cells_per_token, described, network_of, tokens_of
 from .person_texts import CurrentTexts, current_texts
 
@@ -181,12 +184,16 @@ class PersonLorasBatch(Batch):
         self._streams = {name: stream_of(family, name) for name in self._names}
         self._text = 0
         self._picture = 0
-        self._own_picture = tokens_of(given.model, given.x)
+        self._layout = layout_of(given)
+        self._pieces = EmbeddedPieces(self._network, len(given.references))
         self._weights: dict[Any, Tensor] = {}
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        with self.readers.standing_in(self._names):
+        with ExitStack() as stack:
+            stack.enter_context(self.readers.standing_in(self._names))
+            if self._family.own_captions:
+                stack.enter_context(self._pieces.told())
             yield
 
     def around(self, options: Options) -> Options:
@@ -235,9 +242,12 @@ class PersonLorasBatch(Batch):
             raise ConditioningLost(
                 "unknown", f"makes {tokens} tokens of the {self._length_of(stream.stream)} of a layer"
             )
-        key = id(node), owners, stream.stream, tokens, self._text_tokens(), texts
+        reference = reference_embedded()
+        key = id(node), owners, stream.stream, tokens, self._text_tokens(), texts, current_references(), reference
         if key not in self._weights:
-            if texts is not None and alone is not None:
+            if reference is not None:
+                found = self._of_reference(node, reference, tokens)
+            elif texts is not None and alone is not None and stream.stream is not Stream.PICTURE:
                 found = self._of_text_alone(node, texts, alone, tokens)
             else:
                 found = self._on_tokens(node, stream.stream, tokens)
@@ -253,20 +263,21 @@ class PersonLorasBatch(Batch):
         """Of all texts in the blocks."""
         if not self._family.own_captions:
             return self._text
-        texts = current_texts()
-        words = 0 if texts is None else sum(texts.lengths)
-        return self._padded(self._common) + words
+        return replace(self._layout, words=_lengths_of_words()).text
 
-    def _padded(self, tokens: int) -> int:
-        multiple: int = self._network.pad_tokens_multiple
-        return -(-tokens // multiple) * multiple
+    def _tokens(self, text: int) -> TokenLayout:
+        """Where all tokens stand. text: tokens of all texts; what is more than is known stands in front."""
+        layout = replace(self._layout, words=_lengths_of_words())
+        return replace(layout, front=text - layout.text)
 
     def _length_of(self, stream: Stream) -> int:
         """How many tokens a stream has in the blocks."""
         if stream is Stream.TEXT:
             return self._text_tokens()
-        picture = self._padded(self._own_picture) if self._family.own_captions else self._picture
-        return picture if stream is Stream.PICTURE else self._text_tokens() + picture
+        if self._family.own_captions:
+            layout = self._tokens(self._text_tokens())
+            return layout.pictures if stream is Stream.PICTURE else layout.total
+        return self._picture if stream is Stream.PICTURE else self._text_tokens() + self._picture
 
     @staticmethod
     def _of_text_alone(node: _Node, texts: CurrentTexts, alone: int, tokens: int) -> Tensor:
@@ -276,25 +287,58 @@ class PersonLorasBatch(Batch):
             found[node.names.index(texts.names[alone - 1])] = 1
         return found
 
+    @staticmethod
+    def _of_reference(node: _Node, reference: int, tokens: int) -> Tensor:
+        """How much of each person's LoRAs the tokens of one reference have: (people, tokens)."""
+        found = torch.zeros(len(node.names), tokens)
+        name = _owner_of(reference)
+        if name in node.names:
+            found[node.names.index(name)] = 1
+        return found
+
     def _on_tokens(self, node: _Node, stream: Stream, tokens: int) -> Tensor:
         """How much of each person's LoRAs every token has: (people, tokens)."""
         assert node.on_picture is not None
         found = torch.zeros(len(node.names), tokens)
-        picture = node.on_picture
-        if stream is Stream.PICTURE:
-            found[:, : picture.shape[1]] = picture
-            return found
-        text = self._text_tokens() if stream is Stream.BOTH else tokens
         texts = current_texts()
-        if texts is not None:
-            start = text - sum(texts.lengths)
-            for name, length in zip(texts.names, texts.lengths, strict=True):
-                if name in node.names:
-                    found[node.names.index(name), start : start + length] = 1
-                start += length
-        if stream is Stream.BOTH:
-            found[:, text : text + picture.shape[1]] = picture
+        for place in placed(self._spans(stream, tokens)):
+            name = None
+            if place.span.kind is Kind.PICTURE:
+                # Behind it stand tokens that fill it up.
+                start = place.tokens.start
+                found[:, start : start + node.on_picture.shape[1]] = node.on_picture
+            elif place.span.kind is Kind.WORDS and texts is not None:
+                name = texts.names[place.span.number]
+            elif place.span.kind is Kind.REFERENCE:
+                name = _owner_of(place.span.number)
+            if name in node.names:
+                found[node.names.index(name), place.tokens] = 1
         return found
+
+    def _spans(self, stream: Stream, tokens: int) -> Sequence[Span]:
+        """What stands in a stream, of which a layer is given so many tokens."""
+        if stream is Stream.BOTH:
+            return self._tokens(self._text_tokens()).spans()
+        if stream is Stream.PICTURE:
+            spans = self._tokens(0).picture_spans()
+            # Z-Image embeds the picture alone.
+            is_alone = self._family.own_captions and tokens != self._layout.pictures
+            return [Span(Kind.PICTURE, tokens)] if is_alone else spans
+        if self._family.own_captions and tokens != self._text_tokens():
+            return [Span(Kind.TEXT, tokens)]  # a text behind the prompt, embedded alone
+        return self._tokens(tokens).text_spans()
+
+
+def _lengths_of_words() -> tuple[int, ...]:
+    """Tokens of the words about each person in this forward."""
+    texts = current_texts()
+    return () if texts is None else texts.lengths
+
+
+def _owner_of(reference: int) -> str | None:
+    """The person whose a reference of this forward is, by its number."""
+    references = current_references()
+    return None if references is None else references.names[reference]
 
 
 def _check_modulation(x: Tensor) -> None:

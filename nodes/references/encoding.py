@@ -1,8 +1,8 @@
 """People as reference pictures of a DiT: encoded as the host does, and which of its latents are whose."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import comfy.conds
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from ...bridge.conditioning import Conditioning
 from ...bridge.notes import stepwise
 from ...bridge.transformers import networks
+from ...bridge.transformers.families import KREA_2, TRANSFORMERS, Z_IMAGE
 from ...bridge.unet import ONE_FAMILY
 from ...core.errors import WrongBaseModel
 from ...core.inputs import conditioning, unusable_latent
@@ -55,33 +56,47 @@ def whose(options: Mapping[str, Any]) -> tuple[int | None, ...]:
     return tuple(owners.get(id(latent)) for latent in latents)
 
 
-class Family(NamedTuple):
+@dataclass(frozen=True)
+class Family:
     """Models that take reference pictures, known by their text encoder.
 
     model: its name. network: its family, as bridge.transformers.networks.FAMILIES names it. vae: the file of its VAE.
-    word: for a picture, as the model knows it. sees: whether the encoder is shown the pictures. latent: channels, and
-    frames where the VAE makes them. step: pixels of a latent pixel, to which pictures are rounded.
+    channels: of a latent, and frames where the VAE makes them. cell: pixels of a latent pixel. step: pixels to which
+    the sides of pictures are rounded. word: for a picture, as the model knows it. sees: whether the text encoder is
+    shown the pictures. frames_pictures: whether texts stand around the pictures.
     """
 
     model: str
     network: str
     vae: str
-    word: str
-    sees: bool
-    latent: tuple[int, ...]
-    step: int
+    channels: tuple[int, ...]
+    cell: int = 8
+    step: int = 8
+    word: str = "image"
+    sees: bool = False
+    frames_pictures: bool = False
 
 
-_KLEIN = Family("FLUX.2 klein", networks.FLUX_2, "flux2-vae", "image", False, (128,), 16)
+_KLEIN = Family("FLUX.2 klein", networks.FLUX_2, "flux2-vae", (128,), cell=16, step=16)
 _BY_TOKENIZER = {
-    "QwenImageTokenizer": Family("Qwen-Image-Edit", networks.QWEN, "qwen_image_vae", "Picture", True, (16, 1), 8),
+    "QwenImageTokenizer": Family(
+        "Qwen-Image-Edit", networks.QWEN, "qwen_image_vae", (16, 1), word="Picture", sees=True
+    ),
     "KleinTokenizer": _KLEIN,
     "KleinTokenizer8B": _KLEIN,
-    "Flux2Tokenizer": _KLEIN._replace(model="FLUX.2 dev"),
-    "FluxTokenizer": Family("FLUX.1 Kontext", networks.FLUX, "ae", "image", False, (16,), 8),
+    "Flux2Tokenizer": replace(_KLEIN, model="FLUX.2 dev"),
+    "FluxTokenizer": Family("FLUX.1 Kontext", networks.FLUX, "ae", (16,)),
+    # The host's network cuts references into tokens of 16 px without filling them up.
+    "ZImageTokenizer": Family("Z-Image", Z_IMAGE.name, "ae", (16,), step=16, frames_pictures=True),
+    "Krea2Tokenizer": Family("Krea 2", KREA_2.name, "qwen_image_vae", (16, 1)),
 }
 """By the host's class: other models read the same encoders with other templates, so these have classes of their own."""
 _VISION = "<|vision_start|><|image_pad|><|vision_end|>"
+# Z-Image, as the host's node for it writes a prompt with pictures: each picture stands between two texts.
+_FRAMED = "<|vision_end|>{}<|im_end|>\n<|im_start|>assistant\n<|vision_start|>"
+_FRAME_BEFORE = "<|im_start|>user\n<|vision_start|>"
+_FRAME_BETWEEN = "<|vision_end|><|vision_start|>"
+_FRAME_BEHIND = "<|vision_end|><|im_end|>"
 
 
 def family_of(clip: CLIP) -> Family:
@@ -91,22 +106,30 @@ def family_of(clip: CLIP) -> Family:
         raise WrongBaseModel(
             "The clip input",
             name.removesuffix("Tokenizer"),
-            "the text encoder of Qwen-Image-Edit, FLUX.2 or FLUX.1 Kontext",
+            "the text encoder of Qwen-Image-Edit, FLUX.2, FLUX.1 Kontext, Z-Image or Krea 2",
             "Load it with Load CLIP and the right type: qwen_2.5_vl_7b with qwen_image, qwen_3_4b, qwen_3_8b or "
-            "mistral_3_small with flux2, and for Kontext clip_l and t5xxl with Load CLIP (Dual) and flux.",
+            "mistral_3_small with flux2, qwen_3_4b with lumina2 for Z-Image, qwen3vl_4b with krea2, and for Kontext "
+            "clip_l and t5xxl with Load CLIP (Dual) and flux.",
         )
     return _BY_TOKENIZER[name]
 
 
-def check_model(model: ModelPatcher, family: Family) -> None:
-    """Raise WrongBaseModel unless a MODEL is of the family of the text encoder, BadSetup for another pack's network."""
+def check_model(model: ModelPatcher, family: Family, node: str) -> None:
+    """Raise WrongBaseModel unless a MODEL is of the family of the text encoder.
+
+    Raises BadSetup for another pack's network, and where the host's code of the family is not as described. node: the
+    name of the node that asks.
+    """
     network = networks.family(model)
     if network != family.network:
         raise WrongBaseModel("The model input", network, f"{family.network}, as the text encoder is,", ONE_FAMILY)
+    described = networks.described(model.model)
+    assert described is not None  # as its name is known
+    networks.require_known_code(networks.network_of(model.model), described, node)
 
 
 def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[Tensor]:
-    """What the VAE makes of every picture, (1 or rows, *family.latent, h, w), each scaled as the host's nodes do.
+    """What the VAE makes of every picture, (1 or rows, *family.channels, h, w), each scaled as the host's nodes do.
 
     Raises WrongBaseModel for another model's VAE, after the first picture; BadPicture for NaN.
     """
@@ -132,7 +155,7 @@ def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
     width, height = resized(picture.shape[2], picture.shape[1], area, family.step)
     # One by one: a VAE of videos takes several pictures for frames.
     rows = [vae.encode(row) for row in _scaled(picture, width, height).split(1)]
-    wanted = (*family.latent, height // family.step, width // family.step)
+    wanted = (*family.channels, height // family.cell, width // family.cell)
     shape = rows[0].shape[1:]
     if shape != wanted:
         raise WrongBaseModel(
@@ -167,8 +190,9 @@ def seen_of(family: Family, sources: Sequence[Reference]) -> list[Tensor]:
     return seen
 
 
-def encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Conditioning:
-    """A text as the host's nodes encode it, with the pictures that the encoder is shown.
+def encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor], pictures: int) -> Conditioning:
+    """A text as the host's nodes encode it, with the pictures that the encoder is shown. pictures: how many references
+    there are.
 
     Where pictures have rows, so has the text. Raises BadPicture for weights that no text can have, and BadText.
     """
@@ -178,8 +202,8 @@ def encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Co
     rows: list[Conditioning] = []
     for row in range(row_count):
         # A picture with one row is the same in all of them.
-        pictures = [picture[row % len(picture)][None] for picture in seen]
-        rows.append(_encoded(clip, family, text, pictures))
+        shown = [picture[row % len(picture)][None] for picture in seen]
+        rows.append(_encoded(clip, family, text, shown, pictures))
     joined: Conditioning = []
     # Every row has the same entries: one, or several of a CLIP with a schedule.
     for entry_of_rows in zip(*rows, strict=True):
@@ -189,7 +213,10 @@ def encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Co
     return joined
 
 
-def _encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Conditioning:
+def _encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor], pictures: int) -> Conditioning:
+    if family.frames_pictures and pictures:
+        prompt = clip.encode_from_tokens_scheduled(clip.tokenize(text, llama_template=_FRAMED))
+        return conditioning_set_values(prompt, {_FRAMES: _frames(clip, pictures)})
     if not family.sees:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
     shown = "".join(f"{family.word} {number}: {_VISION}" for number in range(1, len(seen) + 1))
@@ -198,7 +225,33 @@ def _encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> C
     return clip.encode_from_tokens_scheduled(clip.tokenize(shown + text, images=seen, llama_template=template))
 
 
-def referring(prompt: Conditioning, record: PeopleReferences, node: str) -> Conditioning:
+_FRAMES = "reference_latents_text_embeds"
+"""The host's own option of a CONDITIONING entry of Z-Image: the text before each reference, and behind the prompt."""
+
+
+def _frames(clip: CLIP, pictures: int) -> list[Tensor]:
+    """The texts before so many pictures and behind the prompt, (1, T, width) each."""
+    texts = [_FRAME_BEFORE, *[_FRAME_BETWEEN] * (pictures - 1), _FRAME_BEHIND]
+    frames: list[Tensor] = []
+    for text in texts:
+        entries = clip.encode_from_tokens_scheduled(clip.tokenize(text, llama_template="{}"))
+        frames.append(entries[0][0])
+    return frames
+
+
+_METHOD = "reference_latents_method"
+"""The host's own option of a CONDITIONING entry: how the network numbers references."""
+
+
+def _method_of(family: Family) -> str:
+    """What has to be named so that the family's network reads references at all; "" where nothing has to be."""
+    for described in TRANSFORMERS:
+        if described.name == family.network:
+            return described.reference_method
+    return ""
+
+
+def referring(prompt: Conditioning, record: PeopleReferences, family: Family, node: str) -> Conditioning:
     """The conditioning with the record's latents, as the host's nodes put them in.
 
     With a RowCast sampling raises BadCast for another number of rows, naming the node.
@@ -206,6 +259,9 @@ def referring(prompt: Conditioning, record: PeopleReferences, node: str) -> Cond
     options: dict[str, Any] = {REFERENCES: record}
     if record.latents:
         options[LATENTS] = list(record.latents)
+        method = _method_of(family)
+        if method:
+            options[_METHOD] = method
         if record.cast.by_row and record.cast.people:
             options["model_conds"] = {_ROWS: _Rows((len(record.cast.people), node))}
     return conditioning_set_values(prompt, options)

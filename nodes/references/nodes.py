@@ -31,6 +31,7 @@ from .by_region import RegionalReferences, RegionalReferencesRun, check_tokens
 from .encoding import Family, PeopleReferences, check_model, encoded, family_of, latents_of, referring, seen_of
 from .net import on_tokens
 from .pictures import SENTENCES, Reference, captioned, references, remarks, with_sentences
+from .texts_behind import with_texts_behind
 
 NAME = "People as References"
 NOBODY = "nobody"
@@ -97,20 +98,23 @@ class PeopleAsReferences(io.ComfyNode):
             if everybody.by_row and region["region_strength"] > 0:
                 remarks_below.append(scopes.BY_ROW)
             if areas is not None:
-                check_model(model, family)
+                check_model(model, family, NAME)
         notes.tell(node_id, "\n".join(remarks_below))
 
         latents = tuple(latents_of(vae, family, sources))
         record = PeopleReferences(everybody, latents, _owners(sources))
         text = with_sentences(prompt, sources, family.word, sentences)
         seen = seen_of(family, sources)
-        positive = referring(encoded(clip, family, text, seen), record, NAME)
-        negative = referring(encoded(clip, family, negative_prompt, seen), record, NAME)
+        positive = referring(encoded(clip, family, text, seen, len(latents)), record, family, NAME)
+        negative = referring(encoded(clip, family, negative_prompt, seen, len(latents)), record, family, NAME)
         shown = _contact_sheet(cls, sources, family)
         if model is not None and areas is not None:
             limited = read_by_region(model, positive, negative, record, areas, node_id)
             model, positive, negative = limited.model, limited.positive, limited.negative
             shown.append(ui.PreviewImage(areas.preview()[None], cls=cls))
+        if family.frames_pictures and latents:
+            several = with_texts_behind(model, positive, negative, NAME)
+            model, positive, negative = several.model, several.positive, several.negative
         given_on = scopes.optional_model(model, NAME)
         return io.NodeOutput(positive, negative, text, given_on, ui=scopes.joined_previews(shown))
 
