@@ -329,7 +329,7 @@ def attentions(family, regions):
     else:
         *beside, behind = [padded(count) for count in FRAMES]
         frames = [Tokens("reference", count, owner) for count, owner in zip(beside, OWNERS, strict=True)]
-        text = [*frames, *text, Tokens("text", behind)]
+        text = [*frames, *text, Tokens("behind", behind)]
         every = [text, [*references, picture], [*text, *references, picture]]
     reads = {}
     for attention in every:
@@ -552,7 +552,7 @@ def copied_forward():
     (omnigen2, WrongBaseModel, "The MODEL is made for Omnigen2, but .*FLUX.1.* is needed"),
     (of_a_pack, BadSetup, r"network of another pack \(PackFlux in pack_of_others\.flux\)"),
     (copied_forward, BadSetup, r"pack_of_others\.cache\) has put its own forward_orig into the network of FLUX\.1"),
-])  # fmt: skip
+], ids=["chroma", "omnigen2", "subclass", "copied_forward"])  # fmt: skip
 def test_networks_that_are_not_known_are_refused_by_every_node(make, error, words):
     setting = of_family(FLUX)
     model, who = make(), cast(setting)

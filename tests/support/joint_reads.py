@@ -11,8 +11,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens that stand one after the other. kind: "text", "words", "picture" or "reference". person: whose they are,
-    or None: of words always somebody's, of a reference perhaps."""
+    """Tokens that stand one after the other. kind: "text", "behind" (a text behind the prompt), "words", "picture" or
+    "reference". person: whose they are, or None: of words always somebody's, of a reference perhaps."""
 
     kind: str
     count: int
