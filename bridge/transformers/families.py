@@ -1,7 +1,9 @@
 """Each family of diffusion transformers: what of its network in the host the rest of the pack needs to know.
 
 To add a family that the host has: describe it here, put it into `TRANSFORMERS`, add a tiny network of it to
-tests/support/tiny_networks.json, and run tests/host/test_prompts_on_transformers.py.
+tests/support/tiny_networks.json, and run tests/host/test_prompts_on_transformers.py. Where it takes reference pictures,
+put it into `networks.FAMILIES`, its text encoder into nodes/references/encoding.py, and run
+tests/parity/test_references_parity.py and tests/host/test_people_on_transformers.py.
 """
 
 import re

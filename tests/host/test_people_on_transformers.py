@@ -1,11 +1,13 @@
 """Words, LoRAs and references of people on one MODEL, in the real host: one plan of who reads whom, in any order."""
 
+import importlib
 from dataclasses import replace
 from itertools import permutations
 
 import attack_values
 import comfy.sample
 import comfy.samplers
+import compiled
 import lora_made
 import people_made
 import pytest
@@ -15,6 +17,7 @@ import tiny_sdxl
 import tiny_vaes
 import torch
 import torch.nn.functional as functional
+from comfy.ldm.modules.attention import attention_pytorch
 from figures import relative
 from joint_reads import Tokens, allowed
 from pack.bridge import carried, runs
@@ -410,6 +413,36 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     assert relative(found, expected) <= TOLERANCE
     monkeypatch.undo()
     assert relative(tiny_dits.sample(model, positive, negative, start, cfg=1.0), expected) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("letters", ["r", "wlr"])
+def test_a_compiled_model_gives_the_same_picture(setting, letters, monkeypatch):
+    """And every step after the first one runs what the first one has compiled."""
+    record = record_of(setting, replace_words(cast(setting)), (0, None, 1))
+    plain = setting.sample(applied_in(letters, setting, record, APART))
+    for module in ("flux.math", "qwen_image.model", "lumina.model", "krea2.model"):
+        for name in ("optimized_attention", "optimized_attention_masked"):
+            # The host's others look into files.
+            where = f"comfy.ldm.{module}.{name}"
+            if hasattr(importlib.import_module(f"comfy.ldm.{module}"), name):
+                monkeypatch.setattr(where, attention_pytorch)
+    with compiled.counting() as counted:
+        made = applied_in(letters, setting, record, APART)
+        built = compiled.whole(made[0]), made[1], made[2]
+        assert relative(setting.sample(built, steps=1), setting.sample(made, steps=1)) <= TOLERANCE
+        first = counted()[0]
+        assert relative(setting.sample(built), plain) <= TOLERANCE
+        assert counted()[0] == first
+
+
+def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(setting):
+    given = {"clip": setting.clip, "vae": VAES[setting.family](), "cast": two_people(), "pictures": None}
+    positive, negative, *_ = apply("LikenessPeopleAsReferences", **given, negative_prompt="rain")
+    plain = setting.sample((setting.model, positive, negative))
+    off = apply("LikenessPeopleAsReferences", **given, negative_prompt="rain", model=setting.model, region_strength=0.0)
+    assert torch.equal(setting.sample((off[3], off[0], off[1])), plain)
+    on = apply("LikenessPeopleAsReferences", **given, negative_prompt="rain", model=setting.model, mask=APART)
+    assert relative(setting.sample((on[3], on[0], on[1])), plain) > 100 * TOLERANCE
 
 
 # With WithAnyone and InfiniteYou on FLUX.1
