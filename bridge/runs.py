@@ -83,7 +83,9 @@ class Given(NamedTuple):
     """What one forward is given.
 
     model: the host's. x: (B, C, h, w), or (B, C, T, h, w) of a video model. sigmas: (B,). context: the text, (B, T,
-    width). options: the host's transformer_options. references: latents of reference pictures, like x.
+    width). options: the host's transformer_options. references: latents of reference pictures, like x. Z-Image has
+    reference_texts, the text beside each and those behind the prompt, and reference_looks, (B, h, w, C) each, what a
+    vision encoder has seen of them.
     """
 
     model: BaseModel
@@ -92,6 +94,8 @@ class Given(NamedTuple):
     context: Tensor
     options: Options
     references: Sequence[Tensor] = ()
+    reference_texts: Sequence[Tensor] = ()
+    reference_looks: Sequence[Tensor] = ()
 
     def like(self) -> Tensor:
         """An empty tensor on the device and in the dtype of the UNet, to give to Tensor.to."""
@@ -289,7 +293,8 @@ class Run:
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
         # Behind the text stand control and transformer_options, where they are not named.
         options = args[1] if len(args) > 1 else kwargs.get("transformer_options", {})
-        given = Given(executor.class_obj, x, t, c_crossattn, options, kwargs.get("ref_latents", ()))
+        references = [kwargs.get(name, ()) for name in ("ref_latents", "ref_contexts", "siglip_feats")]
+        given = Given(executor.class_obj, x, t, c_crossattn, options, *references)
         batch = self._read(rows, given)
         if batch is None:
             self._rows_arrived = True

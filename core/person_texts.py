@@ -2,7 +2,8 @@
 
 A token of the picture in a person's region reads the picture, the common text, and that person's words. A person's
 words read themselves and the picture in the region, so that they are encoded as a prompt of their own would be. The
-common text and all other tokens, such as reference pictures, read nobody's words. The picture reads all of the picture.
+common text and all other tokens read nobody's words. The picture reads all of the picture. A reference picture that is
+one person's reads that person's words, too: it stands beside them as beside a prompt of its own.
 
 At a soft edge a region weighs less than 1. There a token gets so much of what it would get with the words, and the rest
 of what it would get without. Where several people weigh something, those who weigh more stand behind those who weigh
@@ -24,12 +25,21 @@ STEPS = 256
 
 
 @dataclass(frozen=True)
+class OwnedTokens:
+    """Tokens of a person beside the picture, such as those of a reference picture. person: the number of the words."""
+
+    person: int
+    tokens: slice
+
+
+@dataclass(frozen=True)
 class TextLayout:
     """The positions of tokens in an attention.
 
     common: tokens of the common text and of all in front of it. counts: tokens of each person's words, which follow it.
     picture: where the tokens of the picture begin; how many there are the weights of people say. queries, keys: how
-    many the attention has.
+    many the attention has. front: tokens in front of the common text, which words read as the common text does. owned:
+    tokens that read a person's words as the picture in the person's region does, in ascending order.
     """
 
     common: int
@@ -37,6 +47,8 @@ class TextLayout:
     picture: int
     queries: int
     keys: int
+    front: int = 0
+    owned: tuple[OwnedTokens, ...] = ()
 
     @property
     def words(self) -> list[slice]:
@@ -67,15 +79,23 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
     neither_words_nor_picture = torch.ones(layout.queries, dtype=torch.bool)
     neither_words_nor_picture[layout.common : layout.common + sum(layout.counts)] = False
     neither_words_nor_picture[picture] = False
+    for owned in layout.owned:
+        neither_words_nor_picture[owned.tokens] = False
     groups: list[Group] = []
     if neither_words_nor_picture.any():
         groups.append(Group(_numbers(neither_words_nor_picture), _numbers(without_words)))
     for words, region in zip(layout.words, weights, strict=True):
         keys = without_words.clone()
-        keys[: layout.common] = False
+        keys[layout.front : layout.common] = False
         keys[picture] = region > 0
         keys[words] = True
         groups.append(Group(torch.arange(words.start, words.stop), _numbers(keys)))
+    for person, words in enumerate(layout.words):
+        queries = _owned_by(layout, person)
+        if len(queries):
+            keys = without_words.clone()
+            keys[words] = True
+            groups.append(Group(queries, _numbers(keys)))
     for readers in _by_readers(weights):
         keys = without_words.clone()
         for person in readers.people:
@@ -83,6 +103,15 @@ def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
         shares = None if bool((readers.shares == 1).all()) else readers.shares
         groups.append(Group(readers.tokens + layout.picture, _numbers(keys), shares))
     return Split(tuple(groups), layout.keys)
+
+
+def _owned_by(layout: TextLayout, person: int) -> Tensor:
+    """The numbers of the queries that are tokens of a person beside the picture."""
+    is_owned = torch.zeros(layout.queries, dtype=torch.bool)
+    for owned in layout.owned:
+        if owned.person == person:
+            is_owned[owned.tokens] = True
+    return _numbers(is_owned)
 
 
 def _numbers(mask: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...core.token_groups import Group, Split, split_attention
+from ..carried import ConditioningLost
 from ..unet import Options
 
 OVERRIDE = "optimized_attention_override"
@@ -52,6 +53,38 @@ def with_reading(options: Options, reading: Reading) -> Options:
     readings: tuple[Reading, ...] = options.get(_READINGS, ())
     more = {**options, _READINGS: (*readings, reading)}
     return more if readings else around_attention(more, _split)
+
+
+class BlockCalls:
+    """Whether every block of a network asks for its attention, so that it is split.
+
+    blocks: how many there are. is_checked: in later steps a node that saves time may leave blocks out.
+    """
+
+    def __init__(self, blocks: int, is_checked: bool) -> None:
+        self._blocks = blocks
+        self._is_checked = is_checked
+        self._is_traced = False
+        self._is_called = False
+        self._calls = 0
+
+    def begin(self) -> None:
+        """The network is called."""
+        self._is_called = True
+
+    def count(self) -> None:
+        """One attention of a block is split."""
+        if torch.compiler.is_compiling():
+            self._is_traced = True
+        else:
+            self._calls += 1
+
+    def check(self) -> None:
+        """Raise ConditioningLost where a copy of the host's forward does not hand on what attention needs to know."""
+        if self._is_checked and self._is_called and not self._is_traced and self._calls < self._blocks:
+            why = f"hands on transformer_options to {self._calls} of the {self._blocks} blocks"
+            raise ConditioningLost("unknown", why)
+        self._is_checked = self._is_checked and not self._is_called
 
 
 def _split(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:

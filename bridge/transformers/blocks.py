@@ -29,7 +29,7 @@ Block = tuple[str, int]
 
 
 def blocks_of(model: ModelPatcher) -> list[Block]:
-    """Every block of a MODEL of one of networks.FAMILIES, in the order in which they run."""
+    """Every block of a MODEL of FLUX.1, FLUX.2 or Qwen-Image, in the order in which they run."""
     network = network_of(model.model)
     if isinstance(network, Flux):
         lengths = {"double_block": len(network.double_blocks), "single_block": len(network.single_blocks)}

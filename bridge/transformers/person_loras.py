@@ -1,15 +1,16 @@
 """LoRAs of single people in a transformer, each added to what the layers give where that person is.
 
 y = W x + U (w * (D x)): D and U hold the ranks of all people, and w says for every token whose ranks count. A token of
-the picture belongs to people by their regions; a token of somebody's own words is wholly theirs; the common text and
-reference pictures are nobody's. No weight is changed: a `Reader` stands in each layer while a forward runs.
+the picture belongs to people by their regions; a token of somebody's own words, or of a reference picture that is read
+in their region alone, is wholly theirs; the common text and all other reference pictures are nobody's. No weight is
+changed: a `Reader` stands in each layer while a forward runs.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,8 @@ from ..cross_attention.lora_layers import shape_of, with_product
 from ..cross_attention.lora_readers import Forward, Reader, Readers, begin_forward, end_forward
 from ..runs import Batch, Given, Run
 from ..unet import Options, dtype_of, modules_of_unet, pixels_of, with_patch
-from .families import KREA_2, LayerStream, Stream, TransformerFamily
+from .families import LayerStream, Stream, TransformerFamily
+from .layouts import EmbeddedPieces, current_references, layout_of, reference_embedded
 from .modulation import ModulatedLayer, ModulationUse, TokenModulation, modulated_layer
 from .networks import cells_per_token, described, network_of, tokens_of
 from .person_texts import current_texts
@@ -139,8 +141,7 @@ class PersonLorasRun(Run):
         if not acting:
             return None
         network = network_of(given.model)
-        references = tuple(reference.shape for reference in given.references)
-        key = acting, given.x.shape, references, given.x.device, given.context.shape[1], given.model
+        key = acting, given.x.shape, layout_of(given), given.x.device, given.context.shape[1], given.model
         # MultiGPU CFG Split asks from several threads at once.
         with self._making:
             if network not in self._readers:
@@ -197,6 +198,7 @@ class PersonLorasBatch(Batch):
         self._has_references = len(given.references) > 0
         self._like = torch.empty(0, device=given.x.device, dtype=dtype_of(given.model))
         self._token_weights = TokenWeights(family, given)
+        self._pieces = EmbeddedPieces(self._network, len(given.references))
         self._weights: dict[Any, Tensor] = {}
         names: dict[str, None] = {}
         self._streams: dict[str, LayerStream | None] = {}
@@ -215,27 +217,31 @@ class PersonLorasBatch(Batch):
         self._check_references()
 
     def _check_references(self) -> None:
-        """Raise BadSetup for reference pictures in a layer that is given each of them alone."""
+        """Raise BadSetup for a layer that modulates beside references of Z-Image, which have the time 0 there.
+
+        It gives the rows of the time 0 first, and tokens of references stand in front of text and of the picture.
+        """
         if not (self._family.picture_last and self._has_references):
             return
-        by_region = [name for node in self._nodes if node.people is not None for name in node.layers]
-        unknown = [name for name in by_region if name in self._modulated or name.endswith("_embedder")]
-        if unknown:
+        for name in self._modulated:
             raise BadSetup(
-                f"{self._family.name} with reference pictures does not know LoRAs of single people in {unknown[0]}.",
+                f"{self._family.name} with reference pictures does not know LoRAs of single people in {name}.",
                 "Take the reference pictures out of the conditioning, or use LoRAs without such layers.",
             )
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        with self.readers.standing_in(self._read_layers):
+        with ExitStack() as stack:
+            stack.enter_context(self.readers.standing_in(self._read_layers))
+            if self._family.own_captions:
+                stack.enter_context(self._pieces.told())
             yield
 
     def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Nothing is changed; how reference pictures are read is looked at."""
         method = kwargs.get("ref_latents_method", _default_method(self._network))
         # Krea 2 reads references only by a method that the conditioning names.
-        reads_references = method is not None or self._family.name != KREA_2.name
+        reads_references = method is not None or not self._family.reference_method
         self._token_weights.begin(reads_references)
         if method == _ZERO_TIME and self._has_references:
             for node in self._nodes:
@@ -350,7 +356,9 @@ class PersonLorasBatch(Batch):
 
         owners: per rank the number of the person.
         """
-        key = id(people), owners, stream, tokens, self._token_weights.text_tokens(), current_texts()
+        of_texts = self._token_weights.text_tokens(), current_texts()
+        of_references = current_references(), reference_embedded()
+        key = id(people), owners, stream, tokens, of_texts, of_references
         if key not in self._weights:
             of_people = self._token_weights.of_people(people, stream, tokens)  # (people, tokens)
             self._weights[key] = of_people[list(owners)].T[None].to(self._like)

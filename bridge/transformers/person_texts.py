@@ -10,21 +10,21 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from comfy.samplers import CFGGuider
 from comfy.sd import CLIP
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...core.errors import BadSetup
 from ...core.inputs import unusable_text
-from ...core.person_texts import TextLayout, on_tokens, split_by_words
+from ...core.person_texts import OwnedTokens, TextLayout, on_tokens, split_by_words
 from ...core.prompts import check_text
 from ...core.text import plain
 from ...core.token_groups import Split
+from ...core.token_layout import Kind, Span, TokenLayout, placed
 from ..canvas import Canvas, check_canvases
 from ..carried import Carried, ConditioningLost
 from ..encode import TEXT_WIDTH, check_family
@@ -33,6 +33,17 @@ from ..schedule import WHOLE_SCHEDULE
 from ..unet import Options, pixels_of, with_patch
 from .attention import with_reading
 from .families import TransformerFamily
+from .layouts import (
+    LAYERS,
+    REFINER,
+    EmbeddedPieces,
+    current_references,
+    layout_of,
+    reads_looks,
+    reference_embedded,
+    refiners_named,
+    standing_in,
+)
 from .networks import cells_per_token, described, network_of, tokens_of
 
 
@@ -160,9 +171,6 @@ class PersonTextsBatch(Batch):
         self.rows = len(given.x)
         self._family = family
         self._network = network_of(given.model)
-        if family.picture_last and given.references:
-            why = f"Words of single people and reference pictures together are not known for {family.name}."
-            raise BadSetup(why, "Take the reference pictures out of the conditioning, or Prompt per Person.")
         least = family.left_padded_to
         texts = [functional.pad(text, (0, 0, max(0, least - text.shape[1]), 0)) for p in pieces for text in p.texts]
         self._words = torch.cat(texts, dim=1).to(given.x.device)  # (1, tokens of all, width)
@@ -176,7 +184,11 @@ class PersonTextsBatch(Batch):
         self._picture = tokens_of(given.model, given.x)
         on_picture = torch.cat(weights)  # (people, tokens of a frame)
         self._weights = on_picture.repeat(1, self._picture // on_picture.shape[1])
-        self._splits: dict[tuple[int, int, int], Split] = {}
+        self._layout = layout_of(given)
+        # Of Z-Image Omni with references the picture's position counts a text without what fills it up.
+        self._counts_filling = not reads_looks(given)
+        self._pieces = EmbeddedPieces(self._network, len(given.references))
+        self._splits: dict[Any, Split] = {}
         self._check_calls = check_calls
         self._calls = 0
         self._is_traced = False
@@ -184,11 +196,17 @@ class PersonTextsBatch(Batch):
 
     def _get_ready(self, given: Given) -> None:
         """Make what the attentions of this forward are split by, before anything that torch.compile sees."""
-        text = sum(self._in_attention())
-        picture = self._padded(self._picture) if self._family.own_captions else self._picture
-        for reference in given.references:
-            picture += tokens_of(given.model, reference)
-        self._split_for(text, text + picture, text + picture).on(given.x.device)
+        text = sum(self._in_attention()) + sum(self._layout.reference_texts) + self._layout.later
+        total = self._tokens(text).total
+        self._split_for(LAYERS, text, total, total).on(given.x.device)
+        if self._layout.reference_texts:
+            self._split_for(self._family.refiners, text, text, text).on(given.x.device)
+
+    def _tokens(self, text: int) -> TokenLayout:
+        """Where all tokens stand. text: tokens of all texts."""
+        common, *words = self._in_attention()
+        layout = replace(self._layout, common=common, words=tuple(words))
+        return replace(layout, front=text - layout.text)
 
     def _padded(self, tokens: int) -> int:
         """With the tokens that a network with own_captions fills up a text or picture with."""
@@ -238,13 +256,18 @@ class PersonTextsBatch(Batch):
         with ExitStack() as stack:
             if self._family.refiners:
                 for block in self._network.get_submodule(self._family.refiners):
-                    stack.enter_context(_standing_in(block, "forward", self._by_text))
+                    stack.enter_context(standing_in(block, "forward", self._by_text))
             if self._family.own_captions:
-                stack.enter_context(_standing_in(self._network, "embed_cap", self._captions))
+                stack.enter_context(refiners_named(self._network, self._family))
+                stack.enter_context(standing_in(self._network, "embed_all", self._embedded))
+                stack.enter_context(self._pieces.told())
             yield
 
     def _by_text(self, block: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """A block in which the tokens of a text read each other, x: (B, T, C), called for each text alone."""
+        """A block in which the tokens of a text read each other, x: (B, T, C), called for each text alone.
+
+        Beside texts of references no text is alone; then its attention is split.
+        """
         lengths = self._in_attention()
         total = sum(lengths)
         if x.shape[1] != total:
@@ -261,22 +284,32 @@ class PersonTextsBatch(Batch):
             start += length
         return torch.cat(parts, dim=1)
 
-    def _captions(self, embed: Callable[..., Any], cap_feats: Any = None, offset: int = 0, **given: Any) -> Any:
-        """embed_cap of Z-Image, called for each text alone: its own tokens to fill it up, and positions that end at
-        the picture's, as those of a single text do."""
+    def _embedded(
+        self, embed: Callable[..., Any], x: Tensor, cap_feats: Any = None, siglip_feats: Any = None,
+        offset: int = 0, **given: Any,
+    ) -> Any:  # fmt: skip
+        """embed_all of Z-Image, called with the common text alone; behind it everybody's words, with their own tokens
+        to fill them up, and positions that end where the common text ends, at the picture's."""
         lengths = (self._common, *self._lengths)
-        if cap_feats is None or cap_feats.shape[1] != sum(lengths):
-            return embed(cap_feats, offset=offset, **given)
-        padded = self._in_attention()
-        embedded = list[Tensor]()
-        positions = list[Tensor]()
-        for number, text in enumerate(cap_feats.split(lengths, dim=1)):
-            length = padded[number]
+        if reference_embedded() is not None or cap_feats is None or cap_feats.shape[1] != sum(lengths):
+            return embed(x, cap_feats, siglip_feats, offset=offset, **given)
+        common, *texts = cap_feats.split(lengths, dim=1)
+        with self._alone(0):
+            (tokens, *pieces), (rotations, *rotations_of_pieces), end = embed(
+                x, common, siglip_feats, offset=offset, **given
+            )
+        embedded = [tokens]
+        positions = [rotations]
+        counts = self._in_attention() if self._counts_filling else lengths
+        for number, text in enumerate(texts, 1):
             with self._alone(number):
-                (tokens, *_), (rotations, *_), _ = embed(text, offset=offset + sum(padded) - length, **given)
-            embedded.append(tokens)
-            positions.append(rotations)
-        return (torch.cat(embedded, dim=1),), (torch.cat(positions, dim=1),), sum(padded)
+                (own, *_), (own_rotations, *_), _ = self._network.embed_cap(
+                    text, offset=offset + counts[0] - counts[number], bsz=1, device=x.device, dtype=x.dtype
+                )
+            embedded.append(own)
+            positions.append(own_rotations)
+        joined = torch.cat(embedded, dim=1), torch.cat(positions, dim=1)
+        return (joined[0], *pieces), (joined[1], *rotations_of_pieces), end
 
     @contextmanager
     def _alone(self, number: int) -> Iterator[None]:
@@ -319,9 +352,12 @@ class PersonTextsBatch(Batch):
         return {**given, "txt_ids": positions}
 
     def split(self, queries: int, keys: int, options: Options) -> Split | None:
+        place = LAYERS
         if self._family.own_captions:
-            text = sum(self._in_attention())
-            if queries != text + self._padded(self._picture) or keys != queries:
+            place = options.get(REFINER, LAYERS)
+            text = sum(self._in_attention()) + sum(self._layout.reference_texts) + self._layout.later
+            total = {LAYERS: self._tokens(text).total, self._family.refiners: text}.get(place)
+            if queries != total or keys != queries:
                 return None
         else:
             seen: _Tokens | None = options.get(_SEEN)
@@ -329,19 +365,47 @@ class PersonTextsBatch(Batch):
             if seen is None or queries < seen.text + self._picture or keys < queries:
                 return None
             text = seen.text
-        if torch.compiler.is_compiling():
+        if place == LAYERS and torch.compiler.is_compiling():
             self._is_traced = True
-        else:
+        elif place == LAYERS:
             self._calls += 1
-        return self._split_for(text, queries, keys)
+        return self._split_for(place, text, queries, keys)
 
-    def _split_for(self, text: int, queries: int, keys: int) -> Split:
-        key = text, queries, keys
+    def _split_for(self, place: str, text: int, queries: int, keys: int) -> Split:
+        references = current_references()
+        key = place, text, queries, keys, references
         if key not in self._splits:
-            counts = tuple(self._in_attention()[1:])
-            layout = TextLayout(text - sum(counts), counts, text, queries, keys)
-            self._splits[key] = split_by_words(layout, self._weights)
+            self._splits[key] = _made_split(self, place, text, queries, keys)
         return self._splits[key]
+
+    def made_split(self, place: str, text: int, queries: int, keys: int) -> Split:
+        """A new one of those of `split`: of the blocks, LAYERS, or of the refiners of texts."""
+        tokens = self._tokens(text)
+        spans = tokens.spans() if place == LAYERS else tokens.text_spans()
+        weights = self._weights if place == LAYERS else self._weights[:, :0]
+        layout = TextLayout(
+            common=tokens.before_common + tokens.common,
+            counts=tokens.words,
+            picture=tokens.picture_start if place == LAYERS else text,
+            queries=queries,
+            keys=keys,
+            front=tokens.before_common,
+            owned=self._owned(spans),
+        )
+        return split_by_words(layout, weights)
+
+    def _owned(self, spans: Sequence[Span]) -> tuple[OwnedTokens, ...]:
+        """The references of people who have words."""
+        references = current_references()
+        if references is None:
+            return ()
+        owned = list[OwnedTokens]()
+        for place in placed(spans):
+            if place.span.kind is Kind.REFERENCE:
+                name = references.names[place.span.number]
+                if name in self._names:
+                    owned.append(OwnedTokens(self._names.index(name), place.tokens))
+        return tuple(owned)
 
     def done(self) -> None:
         """Raises ConditioningLost where a copy of the host's forward does not hand on what attention needs to know:
@@ -360,15 +424,9 @@ def _of_text(argument: Any, own: slice, total: int) -> Any:
     return argument
 
 
-@contextmanager
-def _standing_in(module: nn.Module, method: str, function: Callable[..., Any]) -> Iterator[None]:
-    """With function(what stands there, ...) in the place of a module's method, for this object alone."""
-    before = vars(module).get(method)
-    vars(module)[method] = partial(function, getattr(module, method))
-    try:
-        yield
-    finally:
-        if before is None:
-            vars(module).pop(method, None)
-        else:
-            vars(module)[method] = before
+def _new_split(batch: PersonTextsBatch, place: str, text: int, queries: int, keys: int) -> Split:
+    return batch.made_split(place, text, queries, keys)
+
+
+# Whose references there are is known in a forward only, and torch.compile cannot trace what is then worked out once.
+_made_split: Any = torch.compiler.disable(_new_split)

@@ -857,9 +857,9 @@ DEFECTS = [
         promise="Prompt per Person: transformers",
     ),
     Defect(
-        "bridge/transformers/person_texts.py::PersonTextsBatch._captions",
+        "bridge/transformers/person_texts.py::PersonTextsBatch._embedded",
         breaks="On Z-Image everybody's words begin where the common text begins, and do not end at the picture.",
-        find="$offset + sum($padded) - $length",
+        find="$offset + $counts[0] - $counts[$number]",
         put="$offset",
         caught_by=(
             "tests/host/test_prompts_on_transformers.py"
@@ -1003,14 +1003,80 @@ DEFECTS = [
         promise="LoRA per Person: names of layers",
     ),
     Defect(
-        "bridge/transformers/token_weights.py::_of_text_alone",
+        "bridge/transformers/token_weights.py::_text_alone",
         breaks="In refiners a person's LoRA does not act on their words.",
-        find="if $alone > 0 and $name in $names: $$body",
-        put="if $alone > 1000 and $name in $names: $$body",
+        find="Span(Kind.WORDS, $tokens, $number - 1)",
+        put="Span(Kind.TEXT, $tokens)",
         caught_by=(
             "tests/host/test_loras_on_transformers.py"
             "::test_a_person_everywhere_is_the_merged_network_on_their_words[Z-Image]"
         ),
         promise="LoRA per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/token_weights.py::_owner_of",
+        breaks="A person's LoRA does not act on the references that are this person's alone.",
+        find="if $kind is Kind.REFERENCE and $references is not None: $$body",
+        put="if False: $$body",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py"
+            "::test_a_person_everywhere_with_all_is_the_merged_network_on_their_text_with_their_references[FLUX.2-Anna]"
+        ),
+        promise="LoRA per Person: with references",
+    ),
+    Defect(
+        "bridge/transformers/layouts.py::EmbeddedPieces._embedded",
+        breaks="A person's LoRA acts on the references of Z-Image as on the picture.",
+        find="$is_reference = $number < $count",
+        put="$is_reference = False",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py"
+            "::test_a_person_everywhere_with_all_is_the_merged_network_on_their_text_with_their_references[Z-Image-Anna]"
+        ),
+        promise="LoRA per Person: with references",
+    ),
+    Defect(
+        "bridge/transformers/layouts.py::Padding.of_all",
+        breaks="References of Z-Image without a text of their own count for no tokens.",
+        find="[$multiple] * ($length - len($counts))",
+        put="[]",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py"
+            "::test_a_person_everywhere_with_all_is_the_merged_network_on_their_text_with_their_references[Z-Image-Anna]"
+        ),
+        promise="People as References by region: Z-Image",
+    ),
+    Defect(
+        "bridge/transformers/person_texts.py::PersonTextsBatch._owned",
+        breaks="A reference picture reads the words of a neighbour.",
+        find="OwnedTokens($names.index($name), $tokens)",
+        put="OwnedTokens(len($names) - 1 - $names.index($name), $tokens)",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py"
+            "::test_words_and_references_are_what_a_dense_mask_gives[Z-Image-apart]"
+        ),
+        promise="Prompt per Person: with references",
+    ),
+    Defect(
+        "bridge/transformers/attention.py::BlockCalls.check",
+        breaks="Behind a pack's copy of a forward all of the picture reads all references, and nobody says so.",
+        find="raise $error",
+        put="pass",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py"
+            "::test_a_copied_forward_that_loses_the_references_is_named[FLUX.1]"
+        ),
+        promise="People as References by region: other packs",
+    ),
+    Defect(
+        "bridge/transformers/networks.py::require_known_code",
+        breaks="A network with a pack's copy of a forward is taken for the host's.",
+        find="if not $module.startswith('comfy.'): $$body",
+        put="if False: $$body",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py"
+            "::test_networks_that_are_not_known_are_refused_by_every_node[copied_forward]"
+        ),
+        promise="Transformers: other packs",
     ),
 ]

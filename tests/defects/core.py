@@ -654,8 +654,8 @@ DEFECTS = [
     Defect(
         "core/person_texts.py::split_by_words",
         breaks="A person's words read those of the others.",
-        find="$read = $without_words.clone()\n$read[:$common] = False",
-        put="$read = torch.ones_like($without_words)\n$read[:$common] = False",
+        find="$read = $without_words.clone()\n$read[$front:$common] = False",
+        put="$read = torch.ones_like($without_words)\n$read[$front:$common] = False",
         caught_by="tests/unit/test_person_texts.py::test_split_is_masked[references behind-hard-dtype0-2e-06]",
         promise="Prompt per Person: transformers",
     ),
@@ -674,5 +674,24 @@ DEFECTS = [
         put="$both = $read",
         caught_by="tests/unit/test_person_texts.py::test_two_splits_joined_are_both_masks",
         promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "core/token_layout.py::TokenLayout.picture_spans",
+        breaks="On Z-Image, whose picture stands last, the first reference is taken for the picture.",
+        find="[*$references, $picture] if $last else [$picture, *$references]",
+        put="[$picture, *$references]",
+        caught_by="tests/parity/test_references_parity.py::test_split_is_masked[two-Z-Image]",
+        promise="People as References by region: Z-Image",
+    ),
+    Defect(
+        "core/person_texts.py::_owned_by",
+        breaks="Everybody's references read the words of one person.",
+        find="if $owned.person == $person: $$body",
+        put="if True: $$body",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py"
+            "::test_words_and_references_are_what_a_dense_mask_gives[Krea 2-apart]"
+        ),
+        promise="Prompt per Person: with references",
     ),
 ]

@@ -332,14 +332,6 @@ def test_a_family_whose_code_has_changed_is_refused_by_name(monkeypatch):
         applied_by_node(KREA_2)
 
 
-def test_z_image_with_reference_pictures_is_refused_by_name(models):
-    model, positive, negative = with_texts_of(models(Z_IMAGE), ["anna"], APART[:1])
-    latents = {"reference_latents": [tiny_dits.latent(Z_IMAGE, 64, 64)]}
-    positive = [[words, {**options, **latents}] for words, options in positive]
-    with pytest.raises(BadSetup, match="reference pictures together are not known for Z-Image"):
-        sample(Z_IMAGE, (model, positive, negative))
-
-
 def test_a_mask_of_text_and_picture_together_is_refused_by_name(models):
     """As Apply Style Model (Redux) puts it in."""
     model, positive, negative = with_texts_of(models(FLUX), ["anna"], APART[:1])
