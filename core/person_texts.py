@@ -34,12 +34,12 @@ class OwnedTokens:
 
 @dataclass(frozen=True)
 class TextLayout:
-    """Where tokens stand in an attention.
+    """The positions of tokens in an attention.
 
     common: tokens of the common text and of all in front of it. counts: tokens of each person's words, which follow it.
-    picture: where the tokens of the picture begin; how many there are the weights of people say. queries, keys: of the
-    attention. front: tokens in front of the common text, which words read as the common text does. owned: tokens that
-    read a person's words as the picture in the person's region does, in ascending order.
+    picture: where the tokens of the picture begin; how many there are the weights of people say. queries, keys: how
+    many the attention has. front: tokens in front of the common text, which words read as the common text does. owned:
+    tokens that read a person's words as the picture in the person's region does, in ascending order.
     """
 
     common: int
@@ -52,7 +52,7 @@ class TextLayout:
 
     @property
     def words(self) -> list[slice]:
-        """Where each person's words stand."""
+        """The positions of each person's words."""
         ends = list(accumulate(self.counts, initial=self.common))
         return [slice(start, end) for start, end in pairwise(ends)]
 
@@ -73,35 +73,35 @@ def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
 def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
     """The groups of an attention. weights: (people, picture tokens), 0..1, multiples of 1 / STEPS."""
     picture = slice(layout.picture, layout.picture + weights.shape[1])
-    without_words = torch.ones(layout.keys, dtype=torch.bool)
+    without_words = torch.ones(layout.keys, dtype=torch.bool)  # the keys that are no person's words
     for words in layout.words:
         without_words[words] = False
-    others = torch.ones(layout.queries, dtype=torch.bool)
-    others[layout.common : layout.common + sum(layout.counts)] = False
-    others[picture] = False
+    neither_words_nor_picture = torch.ones(layout.queries, dtype=torch.bool)
+    neither_words_nor_picture[layout.common : layout.common + sum(layout.counts)] = False
+    neither_words_nor_picture[picture] = False
     for owned in layout.owned:
-        others[owned.tokens] = False
-    groups = list[Group]()
-    if others.any():
-        groups.append(Group(_numbers(others), _numbers(without_words)))
+        neither_words_nor_picture[owned.tokens] = False
+    groups: list[Group] = []
+    if neither_words_nor_picture.any():
+        groups.append(Group(_numbers(neither_words_nor_picture), _numbers(without_words)))
     for words, region in zip(layout.words, weights, strict=True):
-        read = without_words.clone()
-        read[layout.front : layout.common] = False
-        read[picture] = region > 0
-        read[words] = True
-        groups.append(Group(torch.arange(words.start, words.stop), _numbers(read)))
+        keys = without_words.clone()
+        keys[layout.front : layout.common] = False
+        keys[picture] = region > 0
+        keys[words] = True
+        groups.append(Group(torch.arange(words.start, words.stop), _numbers(keys)))
     for person, words in enumerate(layout.words):
         asking = _owned_by(layout, person)
         if len(asking):
-            read = without_words.clone()
-            read[words] = True
-            groups.append(Group(asking, _numbers(read)))
+            keys = without_words.clone()
+            keys[words] = True
+            groups.append(Group(asking, _numbers(keys)))
     for readers in _by_readers(weights):
-        read = without_words.clone()
+        keys = without_words.clone()
         for person in readers.people:
-            read[layout.words[person]] = True
+            keys[layout.words[person]] = True
         shares = None if bool((readers.shares == 1).all()) else readers.shares
-        groups.append(Group(readers.tokens + layout.picture, _numbers(read), shares))
+        groups.append(Group(readers.tokens + layout.picture, _numbers(keys), shares))
     return Split(tuple(groups), layout.keys)
 
 
@@ -114,8 +114,9 @@ def _owned_by(layout: TextLayout, person: int) -> Tensor:
     return _numbers(asks)
 
 
-def _numbers(chosen: Tensor) -> Tensor:
-    return chosen.nonzero()[:, 0]
+def _numbers(mask: Tensor) -> Tensor:
+    """The indices at which a mask (n,) is True."""
+    return mask.nonzero()[:, 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,31 +132,36 @@ class Readers:
 
 
 def _by_readers(weights: Tensor) -> Sequence[Readers]:
-    """One for every set of people whose words are read together. weights: (people, tokens)."""
+    """Readers for every set of people whose words are read together. weights: (people, tokens), see this module.
+
+    A token reads one set of each size from nobody to all people: those who weigh most in it. The share of a set is what
+    its last member weighs more than the next person; sets of share 0 are left out.
+    """
     people, tokens = weights.shape
     sorted_weights, order = weights.T.sort(dim=1, descending=True, stable=True)  # (tokens, people)
-    sets = list[Tensor]()
-    shares = list[Tensor]()
+    member_tables: list[Tensor] = []
+    shares: list[Tensor] = []
     for size in range(people + 1):
         members = torch.zeros(tokens, people, dtype=torch.bool)
         members.scatter_(1, order[:, :size], True)
-        more = torch.ones(tokens) if size == 0 else sorted_weights[:, size - 1]
-        less = torch.zeros(tokens) if size == people else sorted_weights[:, size]
-        sets.append(members)
-        shares.append(more - less)
-    all_sets = torch.cat(sets)  # ((people + 1) * tokens, people)
-    all_shares = torch.cat(shares)
+        last_member = torch.ones(tokens) if size == 0 else sorted_weights[:, size - 1]
+        next_person = torch.zeros(tokens) if size == people else sorted_weights[:, size]
+        member_tables.append(members)
+        shares.append(last_member - next_person)
+    all_members = torch.cat(member_tables)  # ((people + 1) * tokens, people)
+    all_shares = torch.cat(shares)  # ((people + 1) * tokens,)
     all_tokens = torch.arange(tokens).repeat(people + 1)
-    every_set: list[list[bool]] = all_sets.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    every_share: list[float] = all_shares.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    found: dict[tuple[bool, ...], list[int]] = {}
-    for number, share in enumerate(every_share):
+    # As lists: to look at each entry of a tensor takes many times longer.
+    member_rows: list[list[bool]] = all_members.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    share_of_row: list[float] = all_shares.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    rows_of_set: dict[tuple[bool, ...], list[int]] = {}
+    for row, share in enumerate(share_of_row):
         if share > 0:
-            found.setdefault(tuple(every_set[number]), []).append(number)
-    readers = list[Readers]()
-    for members, numbers in found.items():
-        own_tokens = all_tokens[numbers]
-        ascending = own_tokens.argsort()
-        people = [person for person, is_member in enumerate(members) if is_member]
-        readers.append(Readers(people, own_tokens[ascending], all_shares[numbers][ascending]))
+            rows_of_set.setdefault(tuple(member_rows[row]), []).append(row)
+    readers: list[Readers] = []
+    for set_members, rows in rows_of_set.items():
+        tokens_of_set = all_tokens[rows]
+        ascending = tokens_of_set.argsort()
+        members_of_set = [person for person, is_member in enumerate(set_members) if is_member]
+        readers.append(Readers(members_of_set, tokens_of_set[ascending], all_shares[rows][ascending]))
     return readers

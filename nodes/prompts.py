@@ -1,5 +1,6 @@
-"""Words about single people, each read in that person's part of the picture only; many prompts for one cast."""
+"""Prompt per Person: words about single people, read in their part of the picture only. Scenes: many prompts."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
@@ -19,7 +20,7 @@ from ..bridge.transformers.families import TransformerFamily
 from ..bridge.transformers.networks import network_of, transformer_of
 from ..bridge.unet import text_width
 from ..core.errors import BadSetup
-from ..core.people import Cast, require_places
+from ..core.people import Cast, Person, PlacedCast, require_places
 from ..core.places import regions
 from ..core.prompts import per_person, per_scene
 from .categories import IN_PROMPTS
@@ -60,45 +61,76 @@ class PromptPerPerson(io.ComfyNode):
         cast: Cast,
         prompts: str,
         strength: float,
-        **region: Any,
+        **region_settings: Any,
     ) -> io.NodeOutput:
         placed = require_places(cast, NAME)
-        said = zip(placed.people, per_person(prompts, regions.names(placed.people)), strict=True)
-        worded = {n: words for n, (person, words) in enumerate(said) if words and person.weight > 0}
-        nothing = not strength or not worded
-        notes.tell(notes.node_of(cls), NOTHING if nothing else "")
-        if nothing:
+        node_id = notes.node_of(cls)
+        people_words = _people_words(placed, prompts)
+        applies_nothing = not strength or not people_words
+        notes.tell(node_id, NOTHING if applies_nothing else "")
+        if applies_nothing:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, NAME)
         width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
         check_conditioning([*positive, *negative], width, NAME)
-        people, node = [placed.people[n] for n in worded], notes.node_of(cls)
-        scope = scopes.of_bodies(placed, NAME, WHOLE_SCHEDULE, people, alone=False, node_id=node, **region)
+        people = [entry.person for entry in people_words]
+        names = regions.names(people)
+        scope = scopes.of_bodies(
+            placed,
+            NAME,
+            WHOLE_SCHEDULE,
+            people,
+            alone=False,
+            node_id=node_id,
+            **region_settings,
+        )
         assert scope.regions is not None
-        areas = scope.regions * strength
+        weights = scope.regions * strength  # (people, H, W)
         run: type[runs.Run]
         if transformer is None:
-            tokens = [text_of(clip, words, model, _SAME_CLIP)[0] for words in worded.values()]
-            text = appended_text(tokens, areas, scope.canvas)
-            other_side = without_people(text)
+            tokens = [text_of(clip, entry.words, model, _SAME_CLIP)[0] for entry in people_words]
+            text = appended_text(tokens, weights, scope.canvas)
+            no_text = without_people(text)
             run = RegionalTextRun
         else:
             _check_strength(strength, transformer)
-            texts = [person_texts.words_of(clip, words, width, transformer) for words in worded.values()]
-            text = person_texts.appended_texts(texts, areas, scope.canvas, regions.names(people))
-            other_side = person_texts.without_people(text)
+            texts = [person_texts.words_of(clip, entry.words, width, transformer) for entry in people_words]
+            text = person_texts.appended_texts(texts, weights, scope.canvas, names)
+            no_text = person_texts.without_people(text)
             run = person_texts.PersonTextsRun
         outputs = announced(
-            of_people(regions.names(people), NAME, node),
+            of_people(names, NAME, node_id),
             runs.patched(model, run),
             carried.put(positive, text),
-            carried.put(negative, other_side),
+            carried.put(negative, no_text),
         )
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
 
 
+@dataclass(frozen=True)
+class _PersonWords:
+    """The words about one person."""
+
+    person: Person
+    words: str
+
+
+def _people_words(placed: PlacedCast, prompts: str) -> list[_PersonWords]:
+    """The people of weight above 0 that the prompts have words about. Raises what core.prompts.per_person raises."""
+    words_of_people = per_person(prompts, regions.names(placed.people))
+    people_words: list[_PersonWords] = []
+    for person, words in zip(placed.people, words_of_people, strict=True):
+        if words and person.weight > 0:
+            people_words.append(_PersonWords(person, words))
+    return people_words
+
+
 def _check_strength(strength: float, transformer: TransformerFamily) -> None:
-    """Raise BadSetup for a strength above 1: a transformer's attention is split, and has no place for a weight."""
+    """Raise BadSetup for a strength above 1.
+
+    In the attention of a transformer a strength is the share of what is read with the words, and the rest is read
+    without them. There is no share above 1.
+    """
     if strength > 1:
         raise BadSetup(
             f"strength is {strength:g}, and on {transformer.name} words cannot be read more than once.",

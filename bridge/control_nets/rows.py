@@ -26,9 +26,9 @@ class Side(Enum):
 
 
 ATTACHED = "likeness_attached"
-"""Of the model_conds of entries that have a net of ours: an AttachedCond."""
+"""The key of an AttachedCond in the model_conds of entries that have a net of ours."""
 CHANNELS = 8
-"""Of the width of a text: so many tell whether ID tokens are as they were."""
+"""How many channels of a token are compared to see whether ID tokens have changed."""
 
 
 def sample_of(text: Tensor, tokens: IDTokens) -> Tensor:
@@ -51,7 +51,7 @@ class AttachedEntry:
 
     @classmethod
     def of(cls, side: Side, tokens: IDTokens | None, text: Tensor) -> AttachedEntry:
-        """text: (B, tokens, width)."""
+        """The entry with this text, (B, tokens, width). tokens: where ID tokens stand in it, or None."""
         if tokens is None:
             return cls(side, None, None)
         return cls(side, tokens, sample_of(text, tokens).clone())

@@ -31,13 +31,15 @@ class Forward:
 
     additions: what is added to the layers. grids: by name of a layer, (height, width) of the pixels that its block has
     in this forward, where a convolution before it has shown them. text_owners: whose LoRAs keys and values of the text
-    are made with just now, see `call_with_text_of`; nobody's everywhere else.
+    are made with just now, see `call_with_text_of`; nobody's everywhere else. modulations: of a transformer, by name of
+    a layer, a transformers.modulation.TokenModulation.
     """
 
     def __init__(self, additions: Additions) -> None:
         self.additions = additions
         self.grids: dict[str, Grid] = {}
         self.text_owners: tuple[Any, ...] = ()
+        self.modulations: dict[str, Any] = {}
 
     def call_with_text_of(self, owners: tuple[Any, ...], attention: Callable[[], Tensor]) -> Tensor:
         """What another pack's attention gives while keys and values of the text are made with these people's LoRAs.
@@ -93,7 +95,8 @@ class Reader:
     has put one. A Reader puts itself there.
 
     standing: what was there before, without Readers of ours that have ended; None where nothing was. layer: what the
-    layer does without us, which is `standing` or else the method of the class.
+    layer does without us, which is `standing` or else the method of the class. makes_new: whether what the layer gives
+    is held by nobody else, as torch's and the host's layers give it; of a function of another pack nobody knows.
 
     A pack that puts a function around this one in the middle of a forward keeps it, and the Reader stays in between:
     once `ended`, it hands on what comes and holds nothing of the run.
@@ -107,6 +110,7 @@ class Reader:
             vars(module).pop("forward", None)
         else:
             module.forward = self.standing
+        self.makes_new = self.standing is None
         self.layer = module.forward
         module.forward = self.forward
 

@@ -1,4 +1,4 @@
-"""What the conditioning carries of parts; a row that carries none attends to itself alone."""
+"""Parts in the conditioning. A row whose conditioning carries none attends to itself alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,10 @@ from .recording import SelfReference
 
 @dataclass(frozen=True, eq=False)
 class Watch:
-    """step: counted from 1. show: given the parts' shares of the attention at that step, (parts, h, w), 0..1."""
+    """A request to see how much of the attention goes to each part, at one step of a run.
+
+    step: counted from 1. show: called with the parts' shares of the attention at that step, (parts, h, w), 0..1.
+    """
 
     step: int
     show: Callable[[Tensor], None]
@@ -48,7 +51,9 @@ class SharedParts(Carried):
 
     @property
     def pose_count(self) -> int:
-        return 0 if self.pose is None else len(self.pose)
+        if self.pose is None:
+            return 0
+        return len(self.pose)
 
     @property
     def placed(self) -> bool:
@@ -66,22 +71,31 @@ class SharedParts(Carried):
         return replace(self, pose=_cut(self.pose, area), weights=weights)
 
     def bank_of(self, block: Block) -> Sequence[PartTokens]:
-        """What this layer reads: nothing where it attends to itself alone."""
-        return self.bank.get(block, ()) if self.bank else ()
+        """The tokens of parts that a layer reads; none where it attends to itself alone."""
+        if not self.bank:
+            return ()
+        return self.bank.get(block, ())
 
-    def check_size(self, found: tuple[int, int]) -> None:
+    def check_size(self, size: tuple[int, int]) -> None:
         """Raise BadSize where the parts were encoded for a picture of another size, (width, height) in pixels."""
-        if self.size not in (None, found):
-            raise BadSize(
-                "The latent", found, f"the parts were encoded for {self.size[0]}x{self.size[1]} px",
-                "Give the latent and the node that the parts go through the same width and height; a second pass at "
-                f"another size needs that node once more, at that size. {OF_A_PIECE}",
-            )  # fmt: skip
+        if self.size is None or self.size == size:
+            return
+        width, height = self.size
+        raise BadSize(
+            "The latent",
+            size,
+            f"the parts were encoded for {width}x{height} px",
+            "Give the latent and the node that the parts go through the same width and height; a second pass at "
+            f"another size needs that node once more, at that size. {OF_A_PIECE}",
+        )
 
 
 def _cut(picture: Tensor | None, area: Sequence[int]) -> Tensor | None:
+    """The part of a picture, (..., H, W), that lies in an area, (height, width, y, x); None for no picture."""
+    if picture is None:
+        return None
     height, width, y, x = area
-    return None if picture is None else picture[..., y : y + height, x : x + width]
+    return picture[..., y : y + height, x : x + width]
 
 
 def share_with(conditioning: Conditioning, parts: SharedParts) -> Conditioning:

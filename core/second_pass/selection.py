@@ -50,6 +50,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
+        """The name of the person."""
         return self.person.identity.name
 
 
@@ -62,7 +63,7 @@ class Need:
 
 
 def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate]]:
-    """Per picture all people of the report. pictures: the faces that the report was measured on."""
+    """The people of the report in each picture. pictures: the faces that the report was measured on."""
     per_picture: list[list[Candidate]] = []
     for number, (measured, faces) in enumerate(zip(report.judged_pictures, pictures, strict=True)):
         per_picture.append([_candidate(report, number, sighting, faces) for sighting in measured.sightings])

@@ -44,7 +44,7 @@ from ...core.errors import BadSetup, LikenessError, counted
 from ...core.places.person_region import BadRegion
 from ...core.token_groups import Split
 from ...core.token_layout import TokenLayout
-from .encoding import REFERENCES, PeopleReferences, whose
+from .encoding import REFERENCES, PeopleReferences, latent_owners
 from .net import Plan, groups, on_tokens
 
 _PLAN = "likeness_regional_references_plan"
@@ -68,7 +68,7 @@ class TokensChanged(LikenessError):
 class RegionalReferences(Carried):
     """The references of one node, and where each person's are read. Both sides of the conditioning carry this object.
 
-    record: which latents are whose. regions: (people, H, W), 0..1, of the whole picture, in the order of
+    record: the latents and their people. regions: (people, H, W), 0..1, of the whole picture, in the order of
     present(cast).people. names: those people's. strength: 0..1, of the limit to regions. everybody_outside: whether
     picture tokens outside of all regions read the references of all people, or of none. canvas: what the regions are
     parts of. owners: for every reference latent of the entry the number of its person, or None for one that everybody
@@ -90,9 +90,9 @@ class RegionalReferences(Carried):
     def with_owners(self, entry: Mapping[str, Any]) -> Self:
         """The same for the reference latents that an entry of a guider's conditioning has. Raises BadSetup where the
         entry lacks some of this record's, because another node has replaced them."""
-        owners = whose({**entry, REFERENCES: self.record})
-        expected = _of_people(self.record.people)
-        missing = expected - _of_people(owners)
+        owners = latent_owners({**entry, REFERENCES: self.record})
+        expected = _count_of_people(self.record.people)
+        missing = expected - _count_of_people(owners)
         if missing:
             are = "is" if missing == 1 else "are"
             raise BadSetup(
@@ -100,22 +100,24 @@ class RegionalReferences(Carried):
                 "behind People as References has replaced them, so their people are unknown.",
                 "Take that node out, or disconnect model of People as References.",
             )
+        # Runs know a carried object again by itself, so the one for these owners is made once.
         return self.piece(owners, lambda: replace(self, owners=owners))
 
     def on_tokens(self, height: int, width: int) -> Tensor:
-        """(people, rows, columns) bool: whose each token of a picture of this size in pixels is."""
+        """The regions on the tokens of a picture of this size in pixels: (people, rows, columns) bool."""
         return on_tokens(self.regions, height, width, TOKEN)
 
     def check(self, height: int, width: int) -> None:
         """Raise BadSize where a picture of this size in pixels has another shape than the canvas, and BadRegion where a
         person has no token of it."""
-        # (people, H, W)
-        canvas_height, canvas_width = self.regions.shape[1:]
-        self.canvas.check((canvas_width, canvas_height), (width, height))
-        check_tokens(self.on_tokens(height, width), self.names, height, width)
+        canvas_height, canvas_width = self.regions.shape[1:]  # (people, H, W)
+        canvas_size = (canvas_width, canvas_height)
+        self.canvas.check(canvas_size, (width, height))
+        tokens = self.on_tokens(height, width)
+        check_tokens(tokens, self.names, height, width)
 
 
-def _of_people(owners: Sequence[int | None]) -> int:
+def _count_of_people(owners: Sequence[int | None]) -> int:
     """How many references belong to a person."""
     return sum(owner is not None for owner in owners)
 
@@ -153,22 +155,22 @@ class RegionalReferencesRun(Run):
 
         chunks: what each conditioning entry carries: one object, as People as References encodes its own prompts.
         """
-        regional, *others = (carried for (carried,) in chunks)
+        regional, *regional_of_others = [carried for (carried,) in chunks]
         if not given.references or not self.is_on(regional, given.sigmas):
             return None
-        differ = any(other is not regional for other in others)
+        differ = any(carried is not regional for carried in regional_of_others)
         if differ or len(regional.owners) != len(given.references):
             raise ConditioningLost(self._around, "joins rows whose references belong to different people")
         layout = layout_of(given)
         key = regional, given.x.shape, layout, given.x.device, given.model
         if key not in self._batches:
-            self._batches[key] = self._made(regional, layout, given)
+            self._batches[key] = self._make_batch(regional, layout, given)
         batch = self._batches[key]
         # It has to lie ready before anything that torch.compile sees.
         batch.get_ready(given.context.shape[1])
         return batch
 
-    def _made(self, regional: RegionalReferences, layout: TokenLayout, given: Given) -> "RegionalReferencesBatch":
+    def _make_batch(self, regional: RegionalReferences, layout: TokenLayout, given: Given) -> "RegionalReferencesBatch":
         pixels = pixels_of(given.model)
         height, width = given.x.shape[-2:]
         # (people, rows, columns) -> (people, tokens of a frame)

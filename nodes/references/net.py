@@ -19,11 +19,14 @@ def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
     side: of a token, in pixels. A token belongs to a person who has at least half of it; of a token that reaches beyond
     the edge, what is in the picture counts.
     """
+    pictures = regions[:, None].float()  # (people, 1, H, W)
     if regions.shape[1:] != (height, width):
-        regions = functional.interpolate(regions[:, None].float(), size=(height, width), mode="area")[:, 0]
-    beyond = (0, -width % side, 0, -height % side)  # left, right, top, bottom
-    padded = functional.pad(regions[:, None].float(), beyond, mode="replicate")
-    return functional.avg_pool2d(padded, side)[:, 0] >= 0.5
+        pictures = functional.interpolate(pictures, size=(height, width), mode="area")
+    right = -width % side
+    bottom = -height % side
+    padded = functional.pad(pictures, (0, right, 0, bottom), mode="replicate")
+    shares = functional.avg_pool2d(padded, side)[:, 0]  # (people, rows, columns)
+    return shares >= 0.5
 
 
 def groups(
@@ -115,18 +118,23 @@ class Plan:
         return self._splits.get(queries)
 
 
-def _groups_of_queries(read: Sequence[Group], queries: int, strength: float) -> tuple[Group, ...]:
-    """The groups of the first so many queries, each with this share of what comes out; and, at a strength below 1, a
-    group of all these queries that reads everything, with the rest."""
+def _groups_of_queries(full_strength: Sequence[Group], queries: int, strength: float) -> tuple[Group, ...]:
+    """The groups of the first so many tokens as queries.
+
+    At a strength below 1 each has this share of what comes out, and one more group has the rest: all these queries,
+    which read everything.
+    """
     split: list[Group] = []
-    for group in read:
-        asking = group.queries[group.queries < queries]
-        if not len(asking):
+    for group in full_strength:
+        group_queries = group.queries[group.queries < queries]
+        if not len(group_queries):
             continue
-        shares = None
+        shares: Tensor | None = None
         if strength != 1:
-            shares = torch.full((len(asking),), strength)
-        split.append(Group(asking, group.keys, shares))
+            shares = torch.full((len(group_queries),), strength)
+        split.append(Group(group_queries, group.keys, shares))
     if strength != 1:
-        split.append(Group(torch.arange(queries), None, torch.full((queries,), 1 - strength)))
+        all_queries = torch.arange(queries)
+        rest = torch.full((queries,), 1 - strength)
+        split.append(Group(all_queries, None, rest))
     return tuple(split)
