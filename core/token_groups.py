@@ -18,9 +18,9 @@ from torch import Tensor
 class Group:
     """Queries that all read the same keys.
 
-    queries: (n,), their numbers, ascending. keys: (m,), the numbers of what they read, or None for all keys. shares:
-    (n,), 0 to 1, how much of what these queries get comes from this group; None for all of it. The shares of a query in
-    all groups are 1 together.
+    queries: (n,), their numbers, ascending. keys: (m,), the numbers of what they read, or None for all keys. A number
+    that stands there twice counts as two keys. shares: (n,), 0 to 1, how much of what these queries get comes from this
+    group; None for all of it. The shares of a query in all groups are 1 together.
     """
 
     queries: Tensor
@@ -73,13 +73,68 @@ def _joined(own: Group, their: Group, keys: int) -> Group | None:
     if their.shares is not None:
         of_their = their.shares[torch.isin(their.queries, queries)]
         shares = of_their if shares is None else shares * of_their
-    both = torch.ones(keys, dtype=torch.bool)
+    times = torch.ones(keys, dtype=torch.long)  # (keys,), how often each is read
     for group in (own, their):
         if group.keys is not None:
-            read = torch.zeros(keys, dtype=torch.bool)
-            read[group.keys] = True
-            both &= read
-    return Group(queries, None if both.all() else both.nonzero()[:, 0], shares)
+            times = times * torch.bincount(group.keys, minlength=keys)
+    if bool((times == 1).all()):
+        return Group(queries, None, shares)
+    return Group(queries, torch.arange(keys).repeat_interleave(times), shares)
+
+
+@dataclass(frozen=True, eq=False)
+class RowsAlike:
+    """Rows of a batch that read the same. rows: (n,), their numbers."""
+
+    rows: Tensor
+    split: Split
+
+
+@dataclass(frozen=True, eq=False)
+class RowSplit:
+    """An attention in which the rows of the batch read differently.
+
+    splits: one for each row; the same object for rows that read the same.
+    """
+
+    splits: tuple[Split, ...]
+    _on: dict[torch.device, tuple[RowsAlike, ...]] = field(default_factory=lambda: {}, init=False)
+
+    def on(self, device: torch.device) -> tuple[RowsAlike, ...]:
+        """All rows, those that read the same together, on a device; remembered as in Split."""
+        if device not in self._on:
+            rows_of: dict[Split, list[int]] = {}
+            for row, split in enumerate(self.splits):
+                rows_of.setdefault(split, []).append(row)
+            parts: list[RowsAlike] = []
+            for split, rows in rows_of.items():
+                split.on(device)
+                parts.append(RowsAlike(torch.tensor(rows, device=device), split))
+            self._on[device] = tuple(parts)
+        return self._on[device]
+
+
+AnySplit = Split | RowSplit
+
+
+def joined(split: AnySplit, other: AnySplit) -> AnySplit:
+    """Every query reads what it reads in both splits, by the product of its shares."""
+    if isinstance(split, Split) and isinstance(other, Split):
+        return split.joined(other)
+    rows = max(_rows_of(split), _rows_of(other))
+    splits: list[Split] = []
+    for row in range(rows):
+        splits.append(_of_row(split, row).joined(_of_row(other, row)))
+    return RowSplit(tuple(splits))
+
+
+def _rows_of(split: AnySplit) -> int:
+    """How many rows it tells apart: 1 where all read the same."""
+    return len(split.splits) if isinstance(split, RowSplit) else 1
+
+
+def _of_row(split: AnySplit, row: int) -> Split:
+    return split.splits[row] if isinstance(split, RowSplit) else split
 
 
 Ask = Callable[[Group, Tensor, Tensor, Tensor], Tensor]

@@ -1,5 +1,6 @@
 """LoRAs that draw single people: who has which, and each where that person is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..bridge import carried, folders, notes, schema, scopes
 from ..bridge.conditioning import Conditioning, check_conditioning
 from ..bridge.cross_attention.lora_layers import LayerLora
 from ..bridge.cross_attention.regional_lora import RegionalLora, RegionalLoraRun
-from ..bridge.cross_attention.regional_text import RegionalText, appended_text, without_people
+from ..bridge.cross_attention.regional_text import RegionalText, appended_text, text_by_row, without_people
 from ..bridge.cross_attention.regional_text_run import RegionalTextRun
 from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
@@ -25,7 +26,6 @@ from ..bridge.transformers import lora_files, person_loras, person_texts
 from ..bridge.transformers.families import TransformerFamily
 from ..bridge.transformers.networks import network_of, transformer_of
 from ..bridge.unet import text_width
-from ..core.errors import BadSetup
 from ..core.people import CROP, Cast, Identity, Lora, Person
 from ..core.places import regions
 from ..core.places.person_region import Extent
@@ -36,7 +36,6 @@ from .sockets import CastOrPersonSocket, PersonSocket
 
 APPLY = "LoRA per Person"
 NO_LORA = "No LoRA is applied: no person of the cast has one above or below 0. Put Add LoRA to Person before Cast."
-NO_WORDS = "The words of the LoRAs are left out: with Crop Faces all pictures have one prompt."
 
 
 class AddLoRAToPerson(io.ComfyNode):
@@ -118,11 +117,6 @@ class LoRAPerPerson(io.ComfyNode):
         transformer = transformer_of(model, APPLY)
         width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
         check_conditioning([*positive, *negative], width, APPLY)
-        if transformer is not None and acting.by_row:
-            raise BadSetup(
-                f"{APPLY} on {transformer.name} does not know the rows of Crop Faces.",
-                "Use an SD1.5 or SDXL model for the second pass, or leave the LoRAs out of it.",
-            )
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
         node_id = notes.node_of(cls)
         scope = scopes.of_bodies(
@@ -167,13 +161,9 @@ def _active_loras(person: Person) -> list[Lora]:
 
 def _notes_on_loras(cast: Cast) -> list[str]:
     """What the node says under itself of the LoRAs of a cast."""
-    loras = [lora for person in cast.people for lora in _active_loras(person)]
-    remarks: list[str] = []
-    if not loras:
-        remarks.append(NO_LORA)
-    if cast.by_row and any(lora.words for lora in loras):
-        remarks.append(NO_WORDS)
-    return remarks
+    if any(_active_loras(person) for person in cast.people):
+        return []
+    return [NO_LORA]
 
 
 @dataclass(frozen=True)
@@ -227,12 +217,7 @@ def _regional_lora(scope: scopes.Scope, people_loras: _PeopleLoras) -> RegionalL
 
 
 def _regional_words(scope: scopes.Scope, people_loras: _PeopleLoras, model: ModelPatcher) -> RegionalText | None:
-    """The words of everybody's LoRAs, encoded with these LoRAs and read where that person is; None without any.
-
-    With rows there are none: all rows have the one prompt.
-    """
-    if scope.by_row:
-        return None
+    """The words of everybody's LoRAs, encoded with these LoRAs and read where that person is; None without any."""
     tokens: list[Tensor] = []
     with_words: list[int] = []
     for number, (person, person_clip) in enumerate(zip(scope.people, people_loras.clips, strict=True)):
@@ -242,8 +227,12 @@ def _regional_words(scope: scopes.Scope, people_loras: _PeopleLoras, model: Mode
             context, _ = text_of(person_clip, words, model, advice)  # (1, T, width)
             tokens.append(context)
             with_words.append(number)
-    if not tokens:
+        elif scope.by_row:
+            tokens.append(torch.zeros(1, 0, text_width(model)))  # a row without words
+    if not with_words:
         return None
+    if scope.by_row:
+        return text_by_row(tokens, 1.0, scope.canvas)
     areas = scope.regions
     if areas is None:
         areas = torch.ones(len(scope.people), 1, 1)  # everywhere
@@ -281,19 +270,40 @@ def _on_transformer(
         if words:
             texts.append(person_texts.words_of(person_clip, words, width, transformer))
             with_words.append(number)
+        elif scope.by_row:
+            texts.append(torch.zeros(1, 0, width))  # a row without words
     names = regions.names(scope.people)
-    canvas = scope.canvas if scope.placed else None
-    loras = person_loras.PersonLoras(object(), scope.schedule, tuple(names), layers, scope.regions, canvas=canvas)
+    canvas = scope.canvas if scope.placed or scope.by_row else None
+    loras = person_loras.PersonLoras(
+        source=object(),
+        schedule=scope.schedule,
+        names=tuple(names),
+        layers=layers,
+        regions=scope.regions,
+        by_row=scope.by_row,
+        canvas=canvas,
+    )
     positive, negative = (carried.put(side, loras) for side in sides)
-    if texts:
-        areas = scope.regions
-        if areas is None:
-            areas = torch.ones(len(scope.people), 1, 1)  # everywhere
-        names_with_words = [names[number] for number in with_words]
-        people_texts = person_texts.appended_texts(texts, areas[with_words], canvas, names_with_words)
+    if with_words:
+        people_texts = _texts_on_transformer(scope, texts, with_words)
         positive = carried.put(positive, people_texts)
         negative = carried.put(negative, person_texts.without_people(people_texts))
     return [positive, negative]
+
+
+def _texts_on_transformer(
+    scope: scopes.Scope, texts: Sequence[Tensor], with_words: Sequence[int]
+) -> person_texts.PersonTexts:
+    """texts: of the people of these numbers, with rows of everybody."""
+    names = regions.names(scope.people)
+    if scope.by_row:
+        return person_texts.texts_by_row(texts, 1.0, scope.canvas, names)
+    areas = scope.regions
+    if areas is None:
+        areas = torch.ones(len(scope.people), 1, 1)  # everywhere
+    canvas = scope.canvas if scope.placed else None
+    names_with_words = [names[number] for number in with_words]
+    return person_texts.appended_texts(texts, areas[list(with_words)], canvas, names_with_words)
 
 
 def _words_of(person: Person) -> str:

@@ -58,7 +58,8 @@ class TransformerFamily:
     the picture; they are run for each text alone. own_captions: whether the network itself pads each text with
     tokens of its own and counts its positions up to the picture (its method embed_cap), so that each text is given to
     it alone. mask_place: the number of the network's argument, counted from the timestep as 0 on, that is a mask of the
-    text alone, (B, T); None where it has none. joint_mask: whether it takes a mask of text and picture together.
+    text alone, (B, T); None where it has none. number_place: the same of the argument that says how many tokens the
+    text has. joint_mask: whether it takes a mask of text and picture together.
 
     streams: which layers have a place in text or picture, so that a LoRA in them can be one person's.
 
@@ -78,6 +79,7 @@ class TransformerFamily:
     refiners: str = ""
     own_captions: bool = False
     mask_place: int | None = None
+    number_place: int | None = None
     streams: tuple[LayerStream, ...] = ()
     joint_mask: bool = False
     least_host: str = "0.33"
@@ -155,6 +157,8 @@ Z_IMAGE = TransformerFamily(
         LayerStream(r"layers\.\d+\.(attention|feed_forward)\.\w+|final_layer\.linear", Stream.BOTH),
     ),
     own_captions=True,
+    mask_place=3,
+    number_place=2,
 )
 KREA_2 = TransformerFamily(
     name=families.KREA_2.name,
@@ -165,6 +169,7 @@ KREA_2 = TransformerFamily(
     code=("txtfusion", _POST_INPUT, "for block in self.refiner_blocks"),
     patch="patch",
     refiners="txtfusion.refiner_blocks",
+    mask_place=2,
     streams=(
         LayerStream(r"first", Stream.PICTURE),
         LayerStream(r"txtfusion\.layerwise_blocks\.\d+\.(attn|mlp)\.\w+|txtfusion\.projector", Stream.TEXT_AS_ROWS),

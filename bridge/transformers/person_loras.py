@@ -2,7 +2,8 @@
 
 y = W x + U (w * (D x)): D and U hold the ranks of all people, and w says for every token whose ranks count. A token of
 the picture belongs to people by their regions; a token of somebody's own words is wholly theirs; the common text and
-reference pictures are nobody's. No weight is changed: a `Reader` stands in each layer while a forward runs.
+reference pictures are nobody's. Where people have a row of the batch each, everything in a row is its person's. No
+weight is changed: a `Reader` stands in each layer while a forward runs.
 """
 
 from __future__ import annotations
@@ -10,20 +11,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from ...core.attention import region_weights
 from ...core.errors import BadSetup
 from ...core.low_rank import LoraKind
 from ...core.person_texts import on_tokens
 from ..canvas import check_canvases
-from ..carried import Carried, ConditioningLost
+from ..carried import Carried, ConditioningLost, one_for_each_row
 from ..cross_attention.lora_layers import shape_of
 from ..cross_attention.lora_readers import Forward, Reader, Readers, begin_forward, end_forward
 from ..runs import Batch, Given, Run
@@ -52,17 +54,27 @@ class PersonLoras(Carried):
     """What one node adds, alike on both sides of the conditioning.
 
     names: of the people. layers: by name of a module of the network. regions: (people, H, W), 0..1, or None: one person
-    everywhere.
+    everywhere, or everybody in their own row. by_row: whether each person has rows of the batch instead of a region.
+    row: the person of this row, where it is known.
     """
 
     key = "likeness_person_loras"
     names: tuple[str, ...]
     layers: Mapping[str, Sequence[LayerPart]]
     regions: Tensor | None
+    by_row: bool = False
+    row: int | None = None
 
     @property
     def active(self) -> bool:
         return bool(self.layers)
+
+    def of(self, picture: int) -> Self:
+        """For one picture of the batch: where everybody has rows, that of the person in this row."""
+        if not self.by_row or self.row is not None:
+            return self
+        person = picture % len(self.names)
+        return self.piece(person, lambda: replace(self, row=person))
 
 
 def stream_of(family: TransformerFamily, layer: str) -> LayerStream | None:
@@ -111,23 +123,35 @@ class PersonLorasRun(Run):
         self._making = threading.Lock()
 
     def batch(self, chunks: tuple[tuple[PersonLoras, ...], ...], given: Given) -> PersonLorasBatch | None:
-        first, *more = chunks
-        for chunk in more:
-            if any(own is not other for own, other in zip(first, chunk, strict=True)):
-                raise ConditioningLost(self._around, "joins rows of people with different LoRAs")
-        acting = tuple(loras for loras in first if loras.active and self.is_on(loras, given.sigmas))
+        acting: list[tuple[PersonLoras, ...]] = []
+        for by_chunk in zip(*chunks, strict=True):
+            of_node = self._of_node(by_chunk, len(given.x))
+            if of_node[0].active and self.is_on(of_node[0], given.sigmas):
+                acting.append(of_node)
         if not acting:
             return None
         network = network_of(given.model)
-        key = acting, given.x.shape, given.x.device, given.context.shape[1], given.model
+        key = tuple(acting), given.x.shape, given.x.device, given.context.shape[1], given.model
         # MultiGPU CFG Split asks from several threads at once.
         with self._making:
             if network not in self._readers:
                 self._readers[network] = Readers(modules_of_unet(network))
             if key not in self._batches:
-                nodes = [_Node(loras, self._layers_of(loras, network, given), given) for loras in acting]
+                nodes = [_Node(of_node, self._layers_of(of_node[0], network, given), given) for of_node in acting]
                 self._batches[key] = PersonLorasBatch(self._readers[network], nodes, given)
             return self._batches[key]
+
+    def _of_node(self, by_chunk: Sequence[PersonLoras], rows: int) -> tuple[PersonLoras, ...]:
+        """What one node has put into a batch: one for all rows, or one for each where people have rows.
+
+        Raises ConditioningLost where another pack joins rows of different nodes.
+        """
+        first = by_chunk[0]
+        if first.by_row and all(loras.source is first.source for loras in by_chunk):
+            return tuple(one_for_each_row(by_chunk, rows))
+        if any(loras is not first for loras in by_chunk):
+            raise ConditioningLost(self._around, "joins rows of people with different LoRAs")
+        return (first,)
 
     def _layers_of(self, loras: PersonLoras, network: nn.Module, given: Given) -> dict[str, _Layer]:
         """On the device once in a run, whatever part of the picture the regions are cut to."""
@@ -148,13 +172,19 @@ class _Node:
     """What one node adds in the forwards of a batch.
 
     on_picture: (people, tokens of the picture), how much of each person's LoRAs a token has, at most 1 in all; None for
-    one person everywhere.
+    one person everywhere, and for rows. person_of_row: of which person each row of the batch is; None where all rows
+    are everybody's.
     """
 
-    def __init__(self, loras: PersonLoras, layers: dict[str, _Layer], given: Given) -> None:
+    def __init__(self, of_node: Sequence[PersonLoras], layers: dict[str, _Layer], given: Given) -> None:
+        """of_node: what all rows of the batch have, or what each row has."""
+        loras = of_node[0]
         self.names = loras.names
         self.layers = layers
         self.on_picture: Tensor | None = None
+        self.person_of_row: tuple[int, ...] | None = None
+        if loras.by_row:
+            self.person_of_row = tuple(of_row.row for of_row in of_node if of_row.row is not None)
         if loras.regions is not None:
             cells = cells_per_token(given.model)
             pixels = pixels_of(given.model)
@@ -216,6 +246,9 @@ class PersonLorasBatch(Batch):
             if node.on_picture is not None:
                 weights = self._weights_of(node, layer.owners, reader.name, x)
                 hidden = hidden * weights.to(hidden)
+            elif node.person_of_row is not None:
+                weights = self._weights_of_rows(node.person_of_row, layer.owners, reader.name, x)
+                hidden = hidden * weights.to(hidden)
             out = out + functional.linear(hidden, layer.up.to(x))
         return out
 
@@ -248,6 +281,31 @@ class PersonLorasBatch(Batch):
         if x.dim() == 4:  # (B, T, C, layers of the text encoder)
             return weights[:, :, None]
         return weights[0][:, None].repeat(self.rows, 1, 1)  # (B * T, 1, ranks)
+
+    def _weights_of_rows(self, person_of_row: tuple[int, ...], owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
+        """Whose ranks count in every row of x, (rows of x, ..., C): (rows of x, 1, ..., ranks).
+
+        Raises ConditioningLost where another pack has made other rows.
+        """
+        texts = current_texts()
+        row = None if texts is None else texts.row
+        if row is not None:
+            person_of_row = person_of_row[row : row + 1]  # x is of this row alone
+        stream = self._streams[name]
+        times, rest = divmod(len(x), len(person_of_row))
+        if rest:
+            raise ConditioningLost("unknown", f"makes {len(x)} rows of {len(person_of_row)} in a layer")
+        is_by_token = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
+        key = person_of_row, owners, times, is_by_token, x.dim()
+        if key not in self._weights:
+            own = torch.tensor(person_of_row)[:, None] == torch.tensor(owners)  # (rows, ranks)
+            # Of a text each token may be a row: all of one row of the batch, then all of the next. Of the time there
+            # may be rows at 0 for reference pictures, behind those of the batch.
+            own = own.repeat_interleave(times, dim=0) if is_by_token else own.repeat(times, 1)
+            for _ in range(x.dim() - 2):
+                own = own[:, None]  # (rows of x, 1, ..., ranks)
+            self._weights[key] = own.to(self._like)
+        return self._weights[key]
 
     def _text_tokens(self) -> int:
         """Of all texts in the blocks."""

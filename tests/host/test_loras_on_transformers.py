@@ -11,8 +11,8 @@ import torch
 from figures import relative
 from hidden_text import without_common
 from pack.bridge.lora_files import NotForOnePerson
-from pack.core.errors import BadSetup, WrongBaseModel
-from pack.core.people import Lora, PlacedCast, RowCast
+from pack.core.errors import WrongBaseModel
+from pack.core.people import Lora, PlacedCast
 from peers import apply
 from safetensors.torch import save_file
 from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
@@ -213,9 +213,3 @@ def test_a_file_that_cannot_be_one_persons_is_refused_by_name(family, layers, er
     file = saved(f"{family} {next(iter(layers))}.safetensors".lower(), state)
     with pytest.raises(error, match=words):
         put_on(setting, cast(file, setting.files[1]), APART)
-
-
-def test_rows_of_crop_faces_are_refused_by_name(setting):
-    there = cast(*setting.files)
-    with pytest.raises(BadSetup, match="does not know the rows of Crop Faces"):
-        put_on(setting, RowCast(there.people, WIDTH, HEIGHT), None)

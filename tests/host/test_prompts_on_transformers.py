@@ -148,9 +148,12 @@ class Dense:
         return clone
 
 
-def joined():
-    """The three texts as one, for families that do not fill texts up themselves; FLUX.2's each to 512 tokens."""
-    return torch.cat([text(name)[0][0] for name in LENGTHS], dim=1)
+def joined(family):
+    """The three texts as one, of FLUX.2 each filled up to 512 tokens."""
+    texts = [text(name)[0][0] for name in LENGTHS]
+    if family == FLUX_2:
+        texts = [functional.pad(words, (0, 0, 512 - words.shape[1], 0)) for words in texts]
+    return torch.cat(texts, dim=1)
 
 
 @pytest.mark.parametrize("areas", [APART, OVERLAPPING], ids=["apart", "overlapping"])
@@ -159,16 +162,12 @@ def test_two_people_are_what_a_dense_mask_gives(models, family, areas):
     model = models(family)
     found = sample(family, with_texts_of(model, ["anna", "ben"], areas))
     dense = Dense(family, model, areas)
-    whole = joined()
-    if family == FLUX_2:
-        parts = whole.split([*LENGTHS.values()], dim=1)
-        whole = torch.cat([functional.pad(part, (0, 0, 512 - part.shape[1], 0)) for part in parts], dim=1)
     ((_, options),) = text("common")
     with pytest.MonkeyPatch.context() as patch:
         if family == Z_IMAGE:
             network = dense.network
             patch.setattr(network, "embed_cap", dense.captions(network.embed_cap))
-        expected = sample(family, (dense.patched(model), [[whole, options]], text("common")))
+        expected = sample(family, (dense.patched(model), [[joined(family), options]], text("common")))
     assert relative(found, expected) <= TOLERANCE
     assert relative(plain(family, model, "common"), expected) > 100 * TOLERANCE
 
@@ -297,6 +296,48 @@ def test_a_strength_below_1_is_so_much_of_the_words():
     assert shares == {7: [0.75] * 4, 9: [0.25] * 4}
 
 
+def test_a_strength_above_1_is_so_much_of_the_words_twice():
+    """1.25 is a quarter of the answer with the words twice, and the rest of the one with them once."""
+    split = split_by_words(TextLayout(3, (2,), 5, 9, 9), torch.full((1, 4), 1.25))
+    shares = {len(group.keys): group.shares.tolist() for group in split.groups if group.shares is not None}
+    assert shares == {9: [0.75] * 4, 11: [0.25] * 4}
+
+
+class Twice:
+    """A dense mask on which everybody reads a person's words twice: twice their part of the softmax."""
+
+    def __init__(self, dense):
+        self.dense = dense
+
+    def override(self, kernel, q, k, v, heads, mask=None, **more):
+        def doubled(q, k, v, heads, mask=None, **rest):
+            if mask is not None and mask.shape[-1] > self.dense.total:
+                mask = mask.clone()
+                own = slice(self.dense.lengths[0], self.dense.total)
+                mask[..., self.dense.total :, own] += torch.log(torch.tensor(2.0))
+            return kernel(q, k, v, heads, mask=mask, **rest)
+
+        return Dense.override(self.dense, doubled, q, k, v, heads, mask=mask, **more)
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_a_strength_of_2_is_the_words_twice(models, family):
+    """As on SDXL: each token of theirs has twice its part."""
+    model = models(family)
+    dense = Dense(family, model, APART)
+    by_mask = dense.patched(model)
+    options = by_mask.model_options["transformer_options"]
+    by_mask.model_options["transformer_options"] = {**options, OVERRIDE: Twice(dense).override}
+    ((_, options),) = text("common")
+    with pytest.MonkeyPatch.context() as patch:
+        if family == Z_IMAGE:
+            patch.setattr(dense.network, "embed_cap", dense.captions(dense.network.embed_cap))
+        expected = sample(family, (by_mask, [[joined(family), options]], text("common")))
+    found = sample(family, with_texts_of(model, ["anna", "ben"], 2 * APART))
+    assert relative(found, expected) <= TOLERANCE
+    assert relative(sample(family, with_texts_of(model, ["anna", "ben"], APART)), expected) > 100 * TOLERANCE
+
+
 def other_pack():
     """A network of another pack."""
     model = tiny_dits.model(FLUX)
@@ -314,11 +355,10 @@ def chroma():
 
 
 @pytest.mark.parametrize(("family", "changed", "error", "words"), [
-    (FLUX, {"strength": 2.0}, BadSetup, r"strength is 2, and on FLUX\.1 words cannot be read more than once"),
     (QWEN, {"clip": tiny_encoders.klein}, WrongBaseModel, "The clip input|given to Prompt per Person"),
     (FLUX, {"model": other_pack}, BadSetup, r"network of another pack \(SVDQFlux in nunchaku\.models\)"),
     (FLUX, {"model": chroma}, WrongBaseModel, "The MODEL is made for Chroma.* FLUX.2, Qwen-Image, Z-Image or Krea 2"),
-], ids=["strength 2", "another text encoder", "another pack", "another family"])  # fmt: skip
+], ids=["another text encoder", "another pack", "another family"])  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(family, changed, error, words):
     made = {name: value() if callable(value) else value for name, value in changed.items()}
     with pytest.raises(error, match=words):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core import second_pass as crops
-from pack.core.people import NOSE, Face, Faces, Identity, Person, Slot
+from pack.core.people import NOSE, Cast, Face, Faces, Identity, Person, Slot
 from pack.core.previews import Sheet
 from pack.core.second_pass import Candidate, Choice
 from PIL import Image
@@ -173,8 +173,11 @@ def small_and_large() -> list[crops.Decision]:
 
 
 def test_the_rows_of_the_batch_keep_the_numbers_of_the_places():
-    cast = crops.cast_by_row(small_and_large(), 256)
+    decisions = small_and_large()
+    everybody = Cast(tuple(decision.candidate.person for decision in decisions))
+    cast = crops.cast_by_row(decisions, everybody, 256)
     assert [(person.identity.name, person.place) for person in cast.people] == [("Ann", 1), ("Cid", 3)]
+    assert cast.listed == ("Ann", "Bob", "Cid") and cast.numbers_listed == (1, 3)
 
 
 def test_pictures_and_places_are_counted_from_one():
