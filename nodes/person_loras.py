@@ -25,6 +25,7 @@ from ..bridge.schedule import schedule_range
 from ..bridge.transformers import lora_files, person_loras, person_texts
 from ..bridge.transformers.families import TransformerFamily
 from ..bridge.transformers.networks import network_of, transformer_of
+from ..bridge.transformers.person_texts_run import PersonTextsRun
 from ..bridge.unet import text_width
 from ..core.people import CROP, Cast, Identity, Lora, Person
 from ..core.places import regions
@@ -138,7 +139,7 @@ class LoRAPerPerson(io.ComfyNode):
         presence = of_people(regions.names(scope.people), APPLY, node_id, ranges, in_negative=True)
         if transformer is not None:
             sides = _on_transformer(scope, model, clip, transformer, strength, (positive, negative))
-            model_out = patched(model, person_texts.PersonTextsRun, person_loras.PersonLorasRun)
+            model_out = patched(model, PersonTextsRun, person_loras.PersonLorasRun)
             return io.NodeOutput(*announced(presence, model_out, *sides), ui=scope.preview(cls))
         people_loras = _read_loras(scope, model, clip, strength)
         regional_lora = _regional_lora(scope, people_loras)

@@ -21,6 +21,7 @@ from ..bridge.schema import advanced, applied_outputs, region_inputs
 from ..bridge.transformers import person_texts
 from ..bridge.transformers.families import TransformerFamily
 from ..bridge.transformers.networks import network_of, transformer_of
+from ..bridge.transformers.person_texts_run import PersonTextsRun
 from ..bridge.unet import text_width
 from ..core.people import Cast, Person, PlacedCast, RowCast, is_a, require_places
 from ..core.places import regions
@@ -85,7 +86,7 @@ class PromptPerPerson(io.ComfyNode):
         if transformer is None:
             run, sides = RegionalTextRun, _on_unet(scope, model, clip, all_words, strength)
         else:
-            run = person_texts.PersonTextsRun
+            run = PersonTextsRun
             sides = _on_transformer(scope, transformer, width, clip, all_words, strength)
         outputs = announced(
             of_people(regions.names([pair.person for pair in people_with_words if pair.words]), NAME, node_id),

@@ -75,9 +75,9 @@ class CropFaces(FindsFaces, io.ComfyNode):
         size: int,
         not_found: str,
         vae: VAE | None = None,
-        **how: Any,
+        **settings: Any,
     ) -> io.NodeOutput:
-        choice = Choice(use_places=not_found == PLACES[0], size=size // 64 * 64, **how)
+        choice = Choice(use_places=not_found == PLACES[0], size=size // 64 * 64, **settings)
         cast = as_cast(cast)
         node_id = notes.node_of(cls)
         people = measure.people_to_find(cast, None, CROP)
@@ -89,7 +89,8 @@ class CropFaces(FindsFaces, io.ComfyNode):
         decisions = list(chain.from_iterable(by_picture))
         notes.tell(node_id, "\n".join(_remarks(size, choice, cast, decisions, len(images))))
         rows = _cropped_rows(images, decisions, choice.size)
-        preview = torch.stack(list(map(second_pass.draw_crops, images, by_picture)))
+        drawn = [second_pass.draw_crops(image, own) for image, own in zip(images, by_picture, strict=True)]
+        preview = torch.stack(drawn)
         report = second_pass.describe(decisions, len(images))
         return io.NodeOutput(
             *_row_outputs(rows, cast, decisions, choice.size),

@@ -30,9 +30,9 @@ from ..cross_attention.lora_layers import shape_of
 from ..cross_attention.lora_readers import Forward, Reader, Readers, begin_forward, end_forward
 from ..runs import Batch, Given, Run
 from ..unet import Options, dtype_of, modules_of_unet, pixels_of, with_patch
+from .current_texts import CurrentTexts, current_texts
 from .families import LayerStream, Stream, TransformerFamily
 from .networks import cells_per_token, described, network_of, tokens_of
-from .person_texts import CurrentTexts, current_texts
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Prompt per Person on transformers, in the real host: against the plain forward of each text, and dense masks."""
 
 from dataclasses import replace
-from itertools import pairwise
 
 import people_made
 import pytest
@@ -9,13 +8,14 @@ import tiny_dits
 import tiny_encoders
 import tiny_sdxl
 import torch
-import torch.nn.functional as functional
+from dense_texts import LENGTHS, Dense, joined, text
 from figures import relative
 from hidden_text import without_common
 from pack.bridge import carried, runs
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.transformers import families, networks, person_texts
 from pack.bridge.transformers.attention import OVERRIDE
+from pack.bridge.transformers.person_texts_run import PersonTextsRun
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.person_texts import TextLayout, split_by_words
 from pack.nodes.references.encoding import REFERENCES, PeopleReferences
@@ -27,7 +27,6 @@ pytestmark = tiny_dits.needed
 WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
 PICTURE = 48
 TOLERANCE = 1e-5
-LENGTHS = {"common": 7, "anna": 11, "ben": 5}
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +39,6 @@ def models():
         return made[family]
 
     return model
-
-
-def text(name):
-    """With one pooled vector for all: FLUX.1 reads one in a whole forward, that of the common text."""
-    ((words, options),) = tiny_dits.conditioning(sum(map(ord, name)), tokens=LENGTHS[name])
-    return [[words, {**options, "pooled_output": tiny_dits.conditioning(1)[0][1]["pooled_output"]}]]
 
 
 def regions(*boxes):
@@ -66,7 +59,7 @@ def with_texts_of(model, people, areas, common="common", negative="common"):
     texts_of_people = person_texts.appended_texts([text(name)[0][0] for name in people], areas, None, people)
     positive = carried.put(text(common), texts_of_people)
     return (
-        runs.patched(model, person_texts.PersonTextsRun),
+        runs.patched(model, PersonTextsRun),
         positive,
         carried.put(text(negative), person_texts.without_people(texts_of_people)),
     )
@@ -89,71 +82,6 @@ def test_a_person_everywhere_is_the_plain_forward_of_their_words(models, family)
     second = sample(family, with_texts_of(hidden, ["anna", "ben"], torch.cat([NOWHERE, EVERYWHERE])))
     assert relative(second, plain(family, model, "ben")) <= TOLERANCE
     assert relative(found, plain(family, model, "ben")) > 100 * TOLERANCE, "the texts tell pictures apart"
-
-
-class Dense:
-    """The same rule in plain torch: texts joined, positions set, and a mask of all tokens by all tokens."""
-
-    def __init__(self, family, model, areas):
-        self.family, self.network = family, model.model.diffusion_model
-        multiple = {Z_IMAGE: 8, FLUX_2: 512}.get(family, 1)
-        self.raw = [512 if family == FLUX_2 else count for count in LENGTHS.values()]
-        self.lengths = [-(-count // multiple) * multiple for count in self.raw]
-        self.total = sum(self.lengths)
-        starts = [0, self.lengths[0], sum(self.lengths[:2]), self.total]
-        own = [slice(start, end) for start, end in pairwise(starts)]
-        self.texts = torch.block_diag(*[torch.ones(count, count) for count in self.lengths]).bool()
-        self.reads = torch.zeros(self.total + PICTURE, self.total + PICTURE, dtype=torch.bool)
-        self.reads[: self.total, : self.total] = self.texts
-        self.reads[self.total :, self.total :] = True
-        self.reads[own[0], self.total :] = True
-        self.reads[self.total :, own[0]] = True
-        for words, area in zip(own[1:], areas, strict=True):
-            inside = area[8::16, 8::16].flatten() > 0
-            self.reads[words, self.total :] = inside
-            self.reads[self.total :, words] = inside[:, None]
-
-    def override(self, kernel, q, k, v, heads, mask=None, **more):
-        count = q.shape[2 if more.get("skip_reshape") else 1]
-        reads = {self.total: self.texts, self.total + PICTURE: self.reads}.get(count)
-        if reads is None:
-            return kernel(q, k, v, heads, mask=mask, **more)
-        return kernel(q, k, v, heads, mask=torch.zeros(count, count).masked_fill(~reads, -1e9)[None], **more)
-
-    def positions(self, given):
-        count = torch.cat([torch.arange(length) for length in self.raw])
-        ids = given["txt_ids"].clone()
-        if self.family == FLUX_2:
-            ids[:, :, 3] = count
-        elif self.family == QWEN:
-            ids[:, :, :] = (ids[0, 0, 0] + count)[None, :, None].to(ids)
-        return {**given, "txt_ids": ids}
-
-    def captions(self, embed):
-        def embed_cap(cap_feats=None, offset=0, **given):
-            parts = []
-            for words, length in zip(cap_feats.split(self.raw, 1), self.lengths, strict=True):
-                parts.append(embed(words, offset=offset + self.total - length, **given))
-            joined = torch.cat([part[0][0] for part in parts], 1), torch.cat([part[1][0] for part in parts], 1)
-            return (joined[0],), (joined[1],), self.total
-
-        return embed_cap
-
-    def patched(self, model):
-        clone = model.clone()
-        options = clone.model_options["transformer_options"]
-        clone.model_options["transformer_options"] = {**options, OVERRIDE: self.override}
-        if self.family in (FLUX_2, QWEN):
-            clone.set_model_patch(self.positions, "post_input")
-        return clone
-
-
-def joined(family):
-    """The three texts as one, of FLUX.2 each filled up to 512 tokens."""
-    texts = [text(name)[0][0] for name in LENGTHS]
-    if family == FLUX_2:
-        texts = [functional.pad(words, (0, 0, 512 - words.shape[1], 0)) for words in texts]
-    return torch.cat(texts, dim=1)
 
 
 @pytest.mark.parametrize("areas", [APART, OVERLAPPING], ids=["apart", "overlapping"])
@@ -276,7 +204,7 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
         carried.put(before[1], person_texts.without_people(texts_of_people)),
     )
     found = sample(family, (model_out, positive, negative), cfg=3.0)
-    assert torch.equal(found, sample(family, (runs.patched(model, person_texts.PersonTextsRun), *expected), cfg=3.0))
+    assert torch.equal(found, sample(family, (runs.patched(model, PersonTextsRun), *expected), cfg=3.0))
     assert relative(found, sample(family, (model, *before), cfg=3.0)) > 100 * TOLERANCE
 
 
@@ -398,7 +326,7 @@ def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
     sides = [[[words, {**options, "attention_mask": mask}]], [[words[:, :5], options]]]
     texts_of_people = person_texts.appended_texts([text("anna")[0][0]], APART[:1], None, ["anna"])
     other_side = carried.put(text("common"), person_texts.without_people(texts_of_people))
-    patched = runs.patched(model, person_texts.PersonTextsRun)
+    patched = runs.patched(model, PersonTextsRun)
     found, expected = [sample(QWEN, (patched, carried.put(side, texts_of_people), other_side)) for side in sides]
     assert relative(found, expected) <= TOLERANCE
 
@@ -424,7 +352,7 @@ def test_words_and_references_read_by_region_act_together_in_either_order(models
 
     def with_words(made, positive, negative):
         other_side = carried.put(negative, person_texts.without_people(texts_of_people))
-        return runs.patched(made, person_texts.PersonTextsRun), carried.put(positive, texts_of_people), other_side
+        return runs.patched(made, PersonTextsRun), carried.put(positive, texts_of_people), other_side
 
     def with_references(made, positive, negative):
         limited = read_by_region(made, positive, negative, record, areas_of(CAST, settings), None)

@@ -109,11 +109,13 @@ def same_rows(rows, expected):
             assert (difference <= 2 * TOLERANCE) == (number == row), (row, number, difference)
 
 
+@pytest.mark.both_hosts
 def test_on_a_unet_every_row_reads_its_own_words(unet):
     rows = unet.sample(unet.applied("LikenessPromptPerPerson", rows_of(people_of([None] * ROWS)), prompts=SAID))
     same_rows(rows, [unet.plain(row, words=words) for row, words in enumerate(WORDS)])
 
 
+@pytest.mark.both_hosts
 def test_on_a_unet_every_row_has_its_own_lora_and_the_loras_words(unet):
     rows = unet.sample(unet.applied("LikenessLoRAPerPerson", rows_of(people_of(unet.files, WORDS))))
     expected = [unet.plain(row, file, words) for row, (file, words) in enumerate(zip(unet.files, WORDS, strict=True))]

@@ -15,16 +15,23 @@ import pytest
 import tiny_dits
 import tiny_vaes
 import torch
+from comfy.model_patcher import ModelPatcher
+from dense_texts import Dense, joined, text
 from figures import relative
 from pack.bridge import carried, runs
 from pack.bridge.canvas import Canvas
 from pack.bridge.transformers import person_texts
+from pack.bridge.transformers.person_texts_run import PersonTextsRun
 from pack.core.people import Lora, PlacedCast
 from people_on_transformers import COMMON, setting_of
 from seeded import fill
 from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 
 import nodes as host_nodes
+
+if tiny_dits.KNOWN:
+    from comfy_extras.nodes_flux import FluxKVCache
+    from comfy_extras.nodes_model_patch import UsoStyleProjectorPatch
 
 pytestmark = tiny_dits.needed
 WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
@@ -138,6 +145,65 @@ def test_a_controlnet_goes_on_reading_the_common_text(family):
     assert relative(by_words, expected) > 10 * TOLERANCE, "it reads a text"
 
 
+# Nodes of the host that add tokens or take some away
+
+
+APART = people_made.painted((0, 0, 64, 96), (64, 16, 128, 96), width=WIDTH, height=HEIGHT)
+
+
+def with_texts(model, **more):
+    """MODEL, positive and negative as Prompt per Person gives them. more: options of the conditioning."""
+    people = person_texts.appended_texts([text(name)[0][0] for name in ("anna", "ben")], APART, None, ["anna", "ben"])
+    positive = [[words, {**options, **more}] for words, options in text("common")]
+    sides = carried.put(positive, people), carried.put(text("common"), person_texts.without_people(people))
+    return runs.patched(model, PersonTextsRun), *sides
+
+
+def by_mask(dense, model, **more):
+    """The same by a dense mask."""
+    ((_, options),) = text("common")
+    return dense.patched(model), [[joined(dense.family), {**options, **more}]], text("common")
+
+
+def sampled(family, applied, steps=3):
+    return tiny_dits.sample(*applied, tiny_dits.latent(family, WIDTH, HEIGHT), steps=steps, cfg=1.0)
+
+
+@pytest.mark.parametrize(("family", "cached"), [
+    (FLUX, False), (FLUX_2, False), (FLUX_2, True), (QWEN, False),
+], ids=["FLUX.1", "FLUX.2", "FLUX.2 with Flux KV Cache", "Qwen-Image"])  # fmt: skip
+def test_references_beside_words_are_what_a_dense_mask_gives(family, cached):
+    """Flux KV Cache takes the references out after the first step, and keeps their keys. On FLUX.1 the host's own
+    forward cannot do that."""
+    model = tiny_dits.model(family)
+    more = {"reference_latents": [tiny_dits.latent(family, 64, 48, seed=9)]}  # 4 x 3 tokens
+    applied = []
+    for kind in (
+        with_texts,
+        lambda made, **options: by_mask(Dense(family, model, APART, references=12), made, **options),
+    ):
+        made = FluxKVCache.execute(model).args[0] if cached else model
+        applied.append(sampled(family, kind(made, **more)))
+    assert relative(*applied) <= TOLERANCE
+    assert (
+        relative(sampled(family, (model, *by_mask(Dense(family, model, APART), model, **more)[1:])), applied[1]) > 1e-3
+    )
+
+
+def test_tokens_of_uso_in_front_of_the_text_stay_the_common_texts():
+    """Its patch of the host puts tokens of a style picture in front of the text."""
+    model = tiny_dits.model(FLUX)
+    projector = fill(torch.nn.Linear(5, 64), 313).requires_grad_(False)
+    style = torch.randn(1, 3, 5, generator=torch.Generator().manual_seed(5))
+    with_style = model.clone()
+    patch = UsoStyleProjectorPatch(ModelPatcher(projector, devices.DEVICE, devices.CPU), style)
+    with_style.set_model_post_input_patch(patch)
+    found = sampled(FLUX, with_texts(with_style))
+    expected = sampled(FLUX, by_mask(Dense(FLUX, model, APART, front=3), with_style))
+    assert relative(found, expected) <= TOLERANCE
+    assert relative(sampled(FLUX, with_texts(model)), expected) > 100 * TOLERANCE
+
+
 # Memory
 
 
@@ -177,7 +243,7 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
         tokens = sum(lengths)
     sides = setting.text(COMMON), setting.text("blurred")
     applied = (
-        runs.patched(setting.model, person_texts.PersonTextsRun),
+        runs.patched(setting.model, PersonTextsRun),
         carried.put(sides[0], people),
         carried.put(sides[1], person_texts.without_people(people)),
     )
