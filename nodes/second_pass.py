@@ -20,7 +20,7 @@ from ..bridge.transformers import networks
 from ..core import measure, second_pass
 from ..core.errors import BadPhoto, counted
 from ..core.faces.model import faces_in, unsure_in
-from ..core.people import Cast, Faces, Identity
+from ..core.people import Cast, Faces, Identity, require_places
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
 from ..core.places.regions import as_cast, by_lora
@@ -80,9 +80,12 @@ class CropFaces(FindsFaces, io.ComfyNode):
         choice = Choice(use_places=not_found == PLACES[0], size=size // 64 * 64, **settings)
         cast = as_cast(cast)
         node_id = notes.node_of(cls)
-        people = measure.people_to_find(cast, None, CROP)
+        people = second_pass.people_to_cut(cast, CROP)
         face_model = face_model or default_face_model(node=node_id)
-        judge = face_model.only(measure.judges(face_model.ids, people.people, "unknown")[:1])
+        recognisers = face_model.ids
+        if second_pass.has_photos(people):
+            recognisers = measure.judges(face_model.ids, people.people, "unknown")
+        judge = face_model.only(recognisers[:1])
         pictures = [faces_in(judge, image) for image in stepwise(images.unbind())]
         notes.tell(node_id, unsure_in(pictures))
         by_picture = _decisions(judge.ids, pictures, people, choice)
@@ -164,11 +167,15 @@ def _decisions(
     recognisers: Sequence[str], pictures: Sequence[Faces], cast: Cast, choice: Choice
 ) -> list[list[Decision]]:
     """Per picture what becomes of everybody. recognisers: ids of those that judge. pictures: the faces in each."""
-    # Whoever stands in the place is meant, however unlike: that is what the second pass is for.
-    stranger_below = -1.0 if cast.people[0].slot else measure.STRANGER_BELOW
-    report = measure.measure(pictures, cast, recognisers, stranger_below=stranger_below)
+    if second_pass.has_photos(cast):
+        # Whoever stands in the place is meant, however unlike: that is what the second pass is for.
+        stranger_below = -1.0 if cast.people[0].slot else measure.STRANGER_BELOW
+        report = measure.measure(pictures, cast, recognisers, stranger_below=stranger_below)
+        by_picture = second_pass.candidates(report, pictures)
+    else:
+        by_picture = second_pass.candidates_by_place(require_places(cast, CROP), pictures)
     decisions: list[list[Decision]] = []
-    for people, faces in zip(second_pass.candidates(report, pictures), pictures, strict=True):
+    for people, faces in zip(by_picture, pictures, strict=True):
         decisions.append(second_pass.decide(people, faces, choice))
     return decisions
 

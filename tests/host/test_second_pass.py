@@ -17,7 +17,7 @@ from figures import relative
 from instant_id_run import sample
 from pack.core.errors import BadPhoto
 from pack.core.faces.model import faces_in
-from pack.core.people import PlacedCast, Slot
+from pack.core.people import Identity, Lora, Person, PlacedCast, Slot
 from pack.core.second_pass import MATCHES, turned_upright
 from pack.nodes import second_pass
 from pack.nodes.control_images import DrawSkeletons
@@ -78,6 +78,18 @@ def test_everybody_is_drawn_with_their_own_words_and_pasted_back(face_model, pho
         inside = cut.mask == 1
         expected = turned_upright(sampled[number], -cut.turns, x1 - x0)
         assert torch.allclose(pasted[0, y0:y1, x0:x1][inside], expected[inside], atol=1e-6)
+
+
+def test_people_by_lora_alone_are_cut_out_in_their_places(face_model, photo):
+    """Nobody of the cast has a photo, so nothing is compared. Their LoRAs come along."""
+    lora = Lora("a.safetensors", 1.0, "")
+    people = []
+    for number, face in enumerate(faces_in(face_model, photo[0]).faces, 1):
+        known = Identity(f"friend {number}", {}, torch.zeros(1, 112, 112, 3), loras=(lora,))
+        people.append(Person(known, slot=Slot(face.keypoints[2], face.box, face.keypoints), place=number))
+    made = crop(face_model, photo, PlacedCast(tuple(people), 1280, 888))
+    assert made["count"] == 6 and made["report"].count("no photo to compare with") == 6
+    assert [person.identity.loras for person in made["cast_by_row"].people] == [(lora,)] * 6
 
 
 def test_who_stands_in_a_place_is_meant_however_unlike(face_model, photo, friends):
