@@ -146,6 +146,8 @@ def into_crop(point: Point, square: Rect, turns: int, size: int) -> Point:
 
 def cast_by_row(decisions: Sequence[Decision], cast: Cast, size: int) -> RowCast:
     """The people who have a crop, a row of the batch each, with their place in it. cast: that Crop Faces was given."""
+    # By the very object, because two people may be equal.
+    number_of = {id(person): number for number, person in enumerate(cast.people, 1)}
     people: list[Person] = []
     numbers: list[int] = []
     for decision in decisions:
@@ -153,17 +155,9 @@ def cast_by_row(decisions: Sequence[Decision], cast: Cast, size: int) -> RowCast
             continue
         candidate = decision.candidate
         people.append(replace(candidate.person, slot=decision.slot, place=candidate.number))
-        numbers.append(_number_in(cast, candidate.person))
+        numbers.append(number_of[id(candidate.person)])
     listed = tuple(person.identity.name for person in cast.people)
     return RowCast(tuple(people), size, size, listed=listed, numbers_listed=tuple(numbers))
-
-
-def _number_in(cast: Cast, person: Person) -> int:
-    """The number of a person in a cast, from 1: of this very object, because two people may be equal."""
-    for number, member in enumerate(cast.people, 1):
-        if member is person:
-            return number
-    raise ValueError(f"{person.identity.name} is not in the cast")
 
 
 def cut(image: Tensor, crop: Crop, size: int) -> Tensor:

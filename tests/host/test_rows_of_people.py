@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import attack_values
 import lora_made
+import other_packs
 import people_made
 import photo_maker_made
 import pytest
@@ -153,6 +154,23 @@ def test_on_a_unet_a_strength_of_2_is_the_words_twice(unet):
     assert relative(rows[:1], unet.sample((unet.model, longer, unet.sides[1]), 0)) <= 2 * TOLERANCE
 
 
+OTHERS = [other_packs.one_by_one, other_packs.reversed_rows]
+"""Functions of other packs around the MODEL: each row alone, and all rows in the other order."""
+
+
+def both_nodes(setting, cast):
+    """Prompt per Person and behind it LoRA per Person."""
+    words = setting.applied("LikenessPromptPerPerson", cast, prompts=SAID)
+    return setting.applied("LikenessLoRAPerPerson", cast, model=words[0], sides=words[1:3])
+
+
+@pytest.mark.parametrize("around", OTHERS)
+def test_on_a_unet_rows_that_another_pack_moves_keep_their_person(unet, around):
+    model, *sides = both_nodes(unet, rows_of(people_of(unet.files, WORDS)))
+    moved = unet.sample((other_packs.around(model, around), *sides))
+    assert relative(moved, unet.sample((model, *sides))) <= TOLERANCE
+
+
 # On transformers
 
 
@@ -252,6 +270,13 @@ def test_every_row_has_its_own_reference_beside_its_words_and_lora(family):
             by_node = (model, with_references(COMMON, own), with_references("blurred", own))
         expected.append(drawn(setting, by_node, row, cfg=3.0))
     same_rows(rows, expected)
+
+
+@pytest.mark.parametrize("around", OTHERS)
+def test_rows_that_another_pack_moves_keep_their_person(transformer, around):
+    model, *sides = both_nodes(transformer, rows_of(people_of(transformer.files, WORDS)))
+    moved = drawn(transformer, (other_packs.around(model, around), *sides), cfg=3.0)
+    assert relative(moved, drawn(transformer, (model, *sides), cfg=3.0)) <= TOLERANCE
 
 
 def test_a_mask_for_people_of_a_row_each_is_refused(transformer):
