@@ -35,25 +35,27 @@ PLACES = ("cut out in their place", "left as they are")
 class CropFaces(FindsFaces, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        inputs: list[io.Input] = [
+            # Editors of older hosts move an input that has become optional, and links in saved boxes then miss.
+            FaceModelSocket.Input("face_model", optional=networks.known_here()),
+            io.Image.Input("images"),
+            CastOrPersonSocket.Input("cast"),
+            io.Combo.Input("who", options=list(CHOICES)),
+            pixels_input("smaller_than", default=SMALL_FACE, least=1),
+            similarity_input("less_than", 0.4),
+            io.Int.Input("size", default=768, min=256, max=2048, step=64),
+            face_sizes_input("margin", 1.0, least=0.25),
+            advanced(face_sizes_input("mask_margin", 0.2)),
+            advanced(face_sizes_input("feather", 0.25)),
+            advanced(io.Combo.Input("not_found", options=list(PLACES))),
+        ]
+        if networks.known_here():
+            # Editors of older hosts put a new socket before the widgets, whose links in saved boxes then miss.
+            inputs.append(io.Vae.Input("vae", optional=True))
         return io.Schema(
             node_id="LikenessCropFaces",
             category=IN_MEASURE,
-            inputs=[
-                # Editors of older hosts move an input that has become optional, and links in saved boxes then miss.
-                FaceModelSocket.Input("face_model", optional=networks.known_here()),
-                io.Image.Input("images"),
-                CastOrPersonSocket.Input("cast"),
-                io.Combo.Input("who", options=list(CHOICES)),
-                pixels_input("smaller_than", default=SMALL_FACE, least=1),
-                similarity_input("less_than", 0.4),
-                io.Int.Input("size", default=768, min=256, max=2048, step=64),
-                face_sizes_input("margin", 1.0, least=0.25),
-                advanced(face_sizes_input("mask_margin", 0.2)),
-                advanced(face_sizes_input("feather", 0.25)),
-                advanced(io.Combo.Input("not_found", options=list(PLACES))),
-                # Editors of older hosts put a new socket before the widgets, whose links in saved boxes then miss.
-                *([io.Vae.Input("vae", optional=True)] if networks.known_here() else []),
-            ],
+            inputs=inputs,
             outputs=[
                 io.Image.Output("crops"),
                 io.Mask.Output("masks"),
