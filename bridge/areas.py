@@ -25,7 +25,10 @@ WHOLE_LATENT = "likeness_whole_latent"
 
 
 def area_of(area: Sequence[int]) -> Area:
-    """The host's area of a prompt, sizes and then places, without its frames, which come first in either."""
+    """The area of a prompt as an Area. area: as the host has it, all sizes and then all places.
+
+    For a video model it has four dimensions or more, of which height and width are the last; frames are left out.
+    """
     sides = len(area) // 2
     height, width = area[sides - 2 : sides]
     y, x = area[-2:]
@@ -38,7 +41,7 @@ def will_have_area(options: Mapping[str, Any]) -> bool:
 
 
 def latent_of_run(model: BaseModel) -> LatentSize | None:
-    """The size of what a run denoises; None in ComfyUI 0.3.64, which does not tell."""
+    """The size of the latent that a run denoises; None in ComfyUI 0.3.64, where a model does not have it."""
     shapes = getattr(model, "latent_shapes", None)
     if not shapes:
         return None
@@ -46,15 +49,15 @@ def latent_of_run(model: BaseModel) -> LatentSize | None:
     return int(height), int(width)
 
 
-def whole_latent(x: Tensor, area: Area | None, options: Options, known: LatentSize | None) -> LatentSize | None:
+def whole_latent(x: Tensor, area: Area | None, options: Options, size_of_run: LatentSize | None) -> LatentSize | None:
     """The size of the whole latent in one forward of a run; None where that is unknown.
 
     x: (B, C, h, w), of the whole picture where area is None, else of this area of it. options: the transformer_options
-    of the forward. known: what the net has been told of the run before, see latent_of_run.
+    of the forward. size_of_run: what latent_of_run has said when the run began.
     """
     if area is None:
         return int(x.shape[-2]), int(x.shape[-1])
-    return options.get(WHOLE_LATENT, known)
+    return options.get(WHOLE_LATENT, size_of_run)
 
 
 def hint_of_area(hint: Tensor, latent: LatentSize, area: Area, upscale_algorithm: str, cell: int = 8) -> Tensor:
@@ -63,15 +66,18 @@ def hint_of_area(hint: Tensor, latent: LatentSize, area: Area, upscale_algorithm
     hint: (B, C, H, W), of the whole picture, fitted to it as the host does. latent: the size of the whole picture, in
     latent pixels of `cell` pixels each.
     """
-    high, wide = latent
-    whole = common_upscale(hint, cell * wide, cell * high, upscale_algorithm, "center")
-    height, width, y, x = (cell * side for side in area)
-    return whole[..., y : y + height, x : x + width]
+    latent_height, latent_width = latent
+    fitted_hint = common_upscale(hint, cell * latent_width, cell * latent_height, upscale_algorithm, "center")
+    height, width, y, x = (cell * side for side in area)  # in pixels
+    return fitted_hint[..., y : y + height, x : x + width]
 
 
 @dataclass
 class AreaHint:
-    """picture: of an area, in pixels. fitted: what the host has made of it for the net, once it has."""
+    """The part of a ControlNet's picture that an area shows.
+
+    picture: (B, C, H, W) in pixels. fitted: what the host has made of it for the net; None before the first forward.
+    """
 
     picture: Tensor
     fitted: Tensor | None = None

@@ -46,23 +46,23 @@ def network_of(path: str, size: int, changed: int) -> ModelPatcher:
     try:
         state = own_weights(exported)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        what = f"a TorchScript network of another kind ({in_one_line(error)})"
-        raise UnsupportedCheckpoint(path, what, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}") from error
+        problem = f"a TorchScript network of another kind ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, problem, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}") from error
     try:
         tensors.check_weights(state)
     except ValueError as error:
-        what = f"a damaged DensePose network ({in_one_line(error)})"
-        raise UnsupportedCheckpoint(path, what, _EXPECTED, f"Download it again. {_ADVICE}") from error
+        problem = f"a damaged DensePose network ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, problem, _EXPECTED, f"Download it again. {_ADVICE}") from error
     try:
         return load.in_patcher(partial(DensePose, state), state)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        what = f"a TorchScript network of another kind ({in_one_line(error)})"
-        raise UnsupportedCheckpoint(path, what, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}") from error
+        problem = f"a TorchScript network of another kind ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, problem, _EXPECTED, f"{_OTHER_EXPORT} {_ADVICE}") from error
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """A photo at the size at which the network looks at it. Two are equal where their pixels are.
+    """A photo in the size that the network reads. Two of them are equal where their pixels are.
 
     digest: SHA-256 of the size and the pixels. pixels: (H, W, 3) uint8.
     """
@@ -72,7 +72,7 @@ class _Picture:
 
     @classmethod
     def of(cls, photo: Tensor) -> "_Picture":
-        """photo: (H, W, 3) float 0..1."""
+        """The picture of a photo, (H, W, 3) float 0..1."""
         size = iuv.network_size(photo.shape[1], photo.shape[0])
         resized = as_picture(photo).resize(size, Image.Resampling.BILINEAR)
         digest = hashlib.sha256(f"{size}".encode() + resized.tobytes()).digest()
@@ -96,28 +96,30 @@ def _bodies(path: str, size: int, changed: int, picture: _Picture, most: int) ->
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise  # the file may be good
     except (RuntimeError, ValueError) as error:
-        what = f"a DensePose network whose weights give no bodies ({in_one_line(error)})"
-        raise UnsupportedCheckpoint(path, what, _EXPECTED, _ADVICE) from error
+        problem = f"a DensePose network whose weights give no bodies ({in_one_line(error)})"
+        raise UnsupportedCheckpoint(path, problem, _EXPECTED, _ADVICE) from error
 
 
 def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int) -> list[iuv.Surface]:
-    """The bodies of each photo (B, H, W, 1|3|4) on a canvas.
+    """The bodies of each photo (B, H, W, 1|3|4), drawn onto a canvas.
 
     size: (width, height) of the canvas in pixels, 0 for that of the photo. fit: of geometry.FITS. most: bodies of a
     photo, the surest; 0 is all. Raises UnsupportedCheckpoint, BadPhoto for no body, BadSize (see iuv.draw).
     """
-    file = stamp(path)
-    high, wide = photos.shape[1:3]
-    width = size[0] or wide
-    height = size[1] or high
-    to_photo = Fit.into(iuv.network_size(wide, high), (wide, high), "stretch")
-    onto = to_photo.then(Fit.into((wide, high), (width, height), fit))
+    file_stamp = stamp(path)
+    photo_height, photo_width = photos.shape[1:3]
+    photo_size = (photo_width, photo_height)
+    width = size[0] or photo_width
+    height = size[1] or photo_height
+    to_photo = Fit.into(iuv.network_size(photo_width, photo_height), photo_size, "stretch")
+    onto_canvas = to_photo.then(Fit.into(photo_size, (width, height), fit))
     surfaces = list[iuv.Surface]()
     for number, photo in enumerate(stepwise(list(as_rgb(photos))), 1):
-        surface = iuv.draw(_bodies(*file, _Picture.of(photo), most), onto, width, height)
+        bodies = _bodies(*file_stamp, _Picture.of(photo), most)
+        surface = iuv.draw(bodies, onto_canvas, width, height)
         if not surface.person.any():
-            which = f"photo {number} of {len(photos)}" if len(photos) > 1 else "the photo"
+            photo_in_words = f"photo {number} of {len(photos)}" if len(photos) > 1 else "the photo"
             advice = "Use a photo that shows a person larger and from the head down; Draw Skeletons needs none."
-            raise BadPhoto(f"No body was found in {which} ({wide}x{high} px).", advice)
+            raise BadPhoto(f"No body was found in {photo_in_words} ({photo_width}x{photo_height} px).", advice)
         surfaces.append(surface)
     return surfaces

@@ -14,7 +14,7 @@ from ..core.people import rows_missing
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """Where an apply node has put people, for runs of another size: they are scaled with the picture.
+    """The canvas of an apply node's people. A run may have another size: people are scaled with the picture.
 
     node: its name. rows: how many people have a row of the batch each, or 0 where all are in every row.
     node_id: of the node in the graph, under which a run shows its notes; None outside of a graph.
@@ -25,20 +25,19 @@ class Canvas:
     node_id: str | None = None
 
     def check(self, size: tuple[int, int], latent: tuple[int, int]) -> None:
-        """Raise BadSize for a latent of another shape. Sizes (width, height) in px."""
+        """Raise BadSize for a latent of another shape than the canvas. size, latent: (width, height) in pixels."""
         geometry.check_shape(f"the canvas of {self.node}", size, latent)
 
     def check_rows(self, rows: int) -> None:
-        """Raise BadCast for a latent of another number of rows than there are people with a row each."""
+        """Raise BadCast where people have a row each, and the latent has another number of rows than people."""
         if self.rows and rows != self.rows:
             raise rows_missing(self.node, self.rows, "the latent", rows)
 
 
 def check_canvases(carried: Sequence[Any], latent: Tensor) -> None:
-    """What a run reads fits the latent that is denoised: the rows of each canvas and, where there are any, its regions.
+    """Raise BadCast and BadSize unless the rows and regions of each canvas fit the latent that a run denoises.
 
     carried: all that the run's conditioning carries, see carried.Carried. latent: (B, C, h, w).
-    Raises BadCast and BadSize.
     """
     regions_of: dict[Canvas, Tensor | None] = {}
     for item in carried:

@@ -22,7 +22,10 @@ from .schedule import ScheduleRange
 
 
 class ConditioningLost(LikenessError):
-    """Another pack's function around the MODEL, `module` is where it lives, that does not hand on what ours carries."""
+    """Another pack's function around the MODEL does not hand on what the conditioning carries of ours.
+
+    module: where that function lives. why: what it does, in words that follow its name.
+    """
 
     def __init__(self, module: str, why: str) -> None:
         super().__init__(
@@ -60,7 +63,7 @@ class Carried:
 
     @property
     def acts(self) -> Tensor | None:
-        """Where in the picture, (people, H, W), or None: everywhere. Its `regions`, where it has any."""
+        """Where it acts in the picture, (people, H, W), or None: everywhere. Its `regions`, where it has any."""
         return getattr(self, "regions", None)
 
     @property
@@ -84,13 +87,13 @@ class Carried:
         return replace(self, regions=cut_regions(self.acts, area, latent))
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """For an entry with an area: the UNet sees only that part. One object for each area and latent."""
+        """What an entry with this area reads of it, see `cut`. It is one object for each area and latent."""
         if not self.placed:
             return self
         return self.piece((*area, *latent), lambda: self.cut(area, latent))
 
     def of(self, picture: int) -> Self:
-        """For one picture of a batch, by its number. One object for each picture that differs."""
+        """What one picture of a batch reads of it, by the picture's number. One object for each that differs."""
         return self
 
     def piece(self, key: Hashable, make: Callable[[], Self]) -> Self:
@@ -132,7 +135,11 @@ def _pixels_of_cells(start: int, length: int, pixels: int, cells: int) -> slice:
 
 
 class Chunk(NamedTuple):
-    """What the rows of one conditioning entry carry; size: (height, width) in latent pixels where it has an area."""
+    """The rows of one conditioning entry in a forward.
+
+    carried: what the entry carries, a Carried for each node. size: (height, width) in latent pixels of an entry with an
+    area of its own, else None.
+    """
 
     carried: tuple[Any, ...]
     size: tuple[int, int] | None = None
@@ -143,7 +150,9 @@ class Reader(Protocol):
 
     latent: tuple[int, ...]
 
-    def rows(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor: ...
+    def rows(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor:
+        """The lines of a batch, as runs.Run.rows makes them."""
+        ...
 
 
 class CarriedCond(comfy.conds.CONDRegular):
@@ -162,20 +171,24 @@ class CarriedCond(comfy.conds.CONDRegular):
         self.area = area
 
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> "CarriedCond":
-        """As the host asks before each forward. batch_size: pictures of the batch. area: of the entry, or None."""
+        """The COND for one forward, as the host asks for it. batch_size: pictures of the batch. area: of the entry, or
+        None."""
         if area is None or self.run is None:
             return CarriedCond(self.cond, self.run, batch_size)
-        place = area_of(area)
-        height, width = place[:2]
-        cropped = tuple(carried.cropped(place, self.run.latent) for carried in self.cond)
+        area_of_entry = area_of(area)
+        height, width = area_of_entry[:2]
+        cropped = tuple(carried.cropped(area_of_entry, self.run.latent) for carried in self.cond)
         return CarriedCond(cropped, self.run, batch_size, (height, width))
 
     def can_concat(self, other: "CarriedCond") -> bool:
+        """Whether the host may compute the rows of two entries in one batch."""
         if len(self.cond) != len(other.cond):
             return False
-        return all(carried.alike(beside) for carried, beside in zip(self.cond, other.cond, strict=True))
+        pairs = zip(self.cond, other.cond, strict=True)
+        return all(carried.alike(carried_by_other) for carried, carried_by_other in pairs)
 
     def concat(self, others: "Sequence[CarriedCond]") -> Tensor:
+        """The lines of the rows of several entries, (rows, 2), see runs.Run.rows. Raises ModelNotPatched."""
         # The host asks for this right before each forward, and would hand it to a UNet that ignores it.
         if self.run is None:
             raise ModelNotPatched(
@@ -189,6 +202,7 @@ class CarriedCond(comfy.conds.CONDRegular):
         return self.run.rows(chunks, self.pictures)
 
     def size(self) -> list[int]:
+        """The size by which the host estimates memory: as good as none."""
         return [1]
 
 

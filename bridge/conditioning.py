@@ -1,4 +1,4 @@
-"""CONDITIONING edits, always on copies: tokens appended from a point of the schedule on; and whether texts fit a model.
+"""Changes to CONDITIONING, always on copies, and checks that the texts in it fit a model.
 
 What an apply node puts into the conditioning for a run is in carried.py, a ControlNet in control_nets/.
 """
@@ -24,7 +24,10 @@ ID_TOKENS = "likeness_id_tokens"
 
 
 class IDTokens(NamedTuple):
-    """Where in an entry's text the ID tokens of people stand: from `start` on, `each` for every one of the people."""
+    """Where the ID tokens of people stand in the text of an entry.
+
+    start: the index of the first of them. people: how many people have tokens. each: how many tokens a person has.
+    """
 
     start: int
     people: int
@@ -38,15 +41,15 @@ steps of 999 * (1 - percent)) before the percentage asked for: no scheduler's si
 at that percentage already has the ID tokens, as in the released code (`i < T * (1 - ratio)` is text only)."""
 
 
-def append_tokens(conditioning: Conditioning, tokens: Tensor, people: int, start: float, what: str) -> Conditioning:
+def append_tokens(conditioning: Conditioning, tokens: Tensor, people: int, start: float, node: str) -> Conditioning:
     """Each entry split in two: as it is before the percentage `start`, with tokens appended to its text from there on.
 
     tokens: (1, n, width), or (rows, n, width) where every row of the batch has its own, as the host gives rows to a
-    batch of texts. people: whose tokens they are, as many for each. what: the node's name, for messages.
+    batch of texts. people: how many people have them, equally many each. node: the node's name, for messages.
     Ranges that nodes before or after this one give to entries hold as well. Raises WrongBaseModel when the widths
     differ.
     """
-    check_conditioning(conditioning, tokens.shape[-1], what)
+    check_conditioning(conditioning, tokens.shape[-1], node)
     entries: Conditioning = []
     for text, options in conditioning:
         rows = max(len(text), len(tokens))
@@ -77,31 +80,34 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
     ]
 
 
-def check_conditioning(conditioning: Conditioning, width: int, what: str, needed: str = "", advice: str = "") -> None:
-    """Raise WrongBaseModel when a text is of another width than the models `what` is made for.
+def check_conditioning(conditioning: Conditioning, width: int, node: str, needed: str = "", advice: str = "") -> None:
+    """Raise WrongBaseModel where a text has another width than the models that a node is made for.
 
-    needed, advice: in words, where the width alone does not tell.
+    node: its name. needed, advice: in words, where the width alone does not say which models are meant.
     """
     for text, _ in conditioning:
         text_width = text.shape[-1]
         if text_width != width:
             advice = advice_between(text_width, width, advice)
             raise WrongBaseModel(
-                f"The conditioning given to {what}", family(text_width), needed or family(width), advice
+                f"The conditioning given to {node}", family(text_width), needed or family(width), advice
             )
 
 
-def check_control_net(control_net: ControlBase | None, width: int, what: str) -> None:
-    """Raise WrongBaseModel when the net's cross-attention reads another text width. Nets without any pass."""
+def check_control_net(control_net: ControlBase | None, width: int, node: str) -> None:
+    """Raise WrongBaseModel where a net's cross-attention reads texts of another width. Nets without it pass.
+
+    node: the name of the node that the net is given to.
+    """
     network = getattr(control_net, "control_model", None)
     net_width = _text_width_of(network)
     if net_width is not None:
         if net_width != width:
             advice = advice_between(net_width, width, SAME_FAMILY)
-            raise WrongBaseModel(f"The ControlNet given to {what}", family(net_width), family(width), advice)
+            raise WrongBaseModel(f"The ControlNet given to {node}", family(net_width), family(width), advice)
         return
     if hasattr(network, "controlnet_blocks"):  # of a transformer: FLUX.1's, Qwen-Image's
-        raise WrongBaseModel(f"The ControlNet given to {what}", type(network).__name__, family(width))
+        raise WrongBaseModel(f"The ControlNet given to {node}", type(network).__name__, family(width))
 
 
 def _text_width_of(network: Any) -> int | None:

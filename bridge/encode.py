@@ -1,7 +1,7 @@
-"""What CLIP, CLIP vision and VAE make of pictures and words, held to the width of what is to read it.
+"""Pictures and texts encoded by the host's CLIP, CLIP vision and VAE, and checks that the encoder is the right one.
 
-CLIP vision: embeddings, or the hidden states before the last layer. Source: IP-Adapter, ip_adapter/ip_adapter.py
-(Apache-2.0).
+Of CLIP vision a method reads the embeddings or the hidden states before the last layer. Source: IP-Adapter,
+ip_adapter/ip_adapter.py (Apache-2.0).
 """
 
 from collections.abc import Sequence
@@ -32,11 +32,13 @@ from .notes import stepwise
 from .unet import advice_between, text_width
 
 TEXT_WIDTH = "text width"
-_NAMED = {TEXT_WIDTH: text_name, "latent channels": latent_name}
+LATENT_CHANNELS = "latent channels"
+_FAMILY_NAMES = {TEXT_WIDTH: text_name, LATENT_CHANNELS: latent_name}
+"""By what a family is told apart: the function that names the family of a number."""
 
 
 def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[Tensor, Tensor]:
-    """A label as this MODEL reads it, (1, T, width), and pooled, (1, width); float32 on the CPU.
+    """The label encoded by `clip` for this MODEL: its tokens (1, T, width), and pooled (1, width); float32, CPU.
 
     Raises WrongBaseModel with `advice` for the CLIP of another family, BadPicture for weights that no text can have,
     and BadText for what is too much for an encoder.
@@ -44,39 +46,49 @@ def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[T
     check_text(f"The text {plain(label, 60)!r}", label)
     context, pooled = clip.encode_from_tokens(clip.tokenize(label), return_pooled=True)
     check_family("The clip input", TEXT_WIDTH, context.shape[-1], text_width(model), advice)
-    context, pooled = context.float().cpu(), pooled.float().cpu()
+    context = context.float().cpu()
+    pooled = pooled.float().cpu()
     if not (context.isfinite().all() and pooled.isfinite().all()):
         raise unusable_text(f"The text {plain(label, 60)!r}")
     return context, pooled
 
 
 def latent_of(vae: VAE, part: Prepared, model: ModelPatcher, advice: str) -> Tensor:
-    """A part as the VAE gives it, (1, channels, h, w) float32 on the CPU. The MODEL that reads it scales it.
+    """The latent of a part as the VAE gives it, (1, channels, h, w) float32 on the CPU, unscaled.
 
     Raises WrongBaseModel with `advice` for the VAE of another family.
     """
     comfy.model_management.throw_exception_if_processing_interrupted()
     latent = vae.encode(part.picture[None])
-    check_family("The vae input", "latent channels", latent.shape[1], model.model.latent_format.latent_channels, advice)
+    needed_channels = model.model.latent_format.latent_channels
+    check_family("The vae input", LATENT_CHANNELS, latent.shape[1], needed_channels, advice)
     return latent.float().cpu()
 
 
 def latents_by_row(vae: VAE, pictures: Tensor, masks: Tensor) -> dict[str, Tensor]:
-    """A LATENT of one row per picture (B, H, W, 3), each denoised where its mask (B, H, W) is.
+    """A LATENT with one row for each picture (B, H, W, 3), which is denoised where its mask (B, H, W) is 1.
 
-    One by one: a VAE of films takes a batch of pictures for one film, and a mask per row for one per frame.
+    The pictures are encoded one by one, because the VAE of a video model takes a batch for the frames of one video.
     Raises BadPicture for NaN.
     """
-    samples = torch.cat([vae.encode(picture[None]) for picture in stepwise(pictures.unbind())])
+    latents: list[Tensor] = []
+    for picture in stepwise(pictures.unbind()):
+        latents.append(vae.encode(picture[None]))  # (1, C, h, w), or (1, C, T, h, w) of a video model
+    samples = torch.cat(latents)
     if not samples.isfinite().all():
         raise unusable_latent("A crop")
-    return {"samples": samples, "noise_mask": masks.reshape(len(masks), *[1] * (samples.ndim - 3), *masks.shape[1:])}
+    # As many dimensions as the latents have: (B, 1, H, W), or (B, 1, 1, H, W). The host would take (B, H, W) of a
+    # video model for one mask per frame.
+    single_dimensions = [1] * (samples.ndim - 3)
+    height, width = masks.shape[1:]
+    noise_mask = masks.reshape(len(masks), *single_dimensions, height, width)
+    return {"samples": samples, "noise_mask": noise_mask}
 
 
 def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Tensor) -> list[list[float]]:
-    """How alike each part and its region of each picture (B, H, W, 3) are to a vision model: per picture, per part.
+    """How much each part resembles its region of each picture (B, H, W, 3): a list of cosines, by part, per picture.
 
-    They are cosines of what CLIP projects of both, or of DINOv2's class tokens. Raises BadPicture for NaN.
+    The cosines are those of CLIP's projected embeddings, or of DINOv2's class tokens. Raises BadPicture for NaN.
     """
     embeddings_of_parts: list[Tensor] = []
     for part in parts:
@@ -92,7 +104,10 @@ def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Te
 
 
 def _embedding(clip_vision: ClipVisionModel, picture: Tensor) -> Tensor:
-    """(1, width) of one picture (H, W, 3), float32 on the CPU. Raises BadPicture, and the host's error on Cancel."""
+    """The embedding of one picture (H, W, 3): (1, width) float32 on the CPU.
+
+    Raises BadPicture for NaN, and the host's error where the user cancels.
+    """
     comfy.model_management.throw_exception_if_processing_interrupted()
     output = clip_vision.encode_image(picture[None], crop=True)
     return _finite(output["image_embeds"].float().cpu())
@@ -100,26 +115,44 @@ def _embedding(clip_vision: ClipVisionModel, picture: Tensor) -> Tensor:
 
 @torch.no_grad()
 def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images: Tensor) -> list[float]:
-    """CLIP-T: the cosine of what CLIP projects of a prompt, of its first 75 tokens, and of each picture (B, H, W, 3).
+    """CLIP-T of each picture (B, H, W, 3): the cosine of its projected embedding and that of the prompt.
 
-    Raises BadSetup unless both sides project, and to one width. Of SD1.5 and FLUX.1 the host gives CLIP-L's text
-    unprojected, whatever is in the file: it is then the same when asked for as such. Raises BadText.
+    CLIP reads the first 75 tokens of the prompt. Raises BadText for what is too much for the encoder, and BadSetup
+    unless both encoders project, and to one width.
     """
     check_text(f"The text {plain(prompt, 60)!r}", prompt)
     tokens = clip.tokenize(prompt)
-    both = [clip.encode_from_tokens(tokens, return_pooled=way) for way in (True, "unprojected")]
-    text, bare = (None if pooled is None else pooled.float().cpu() for _, pooled in both)
-    if text is None or bare is None or torch.equal(text, bare) or not text.any():
+    text = _pooled(clip, tokens, True)  # (1, width)
+    unprojected_text = _pooled(clip, tokens, "unprojected")
+    # Of SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected in either case.
+    if text is None or unprojected_text is None or torch.equal(text, unprojected_text) or not text.any():
         raise _no_pair("the CLIP gives texts without their projection, or none")
-    wide = getattr(getattr(getattr(clip_vision, "model", None), "visual_projection", None), "out_features", None)
-    if text.shape[-1] != wide:
-        raise _no_pair(f"texts are projected to a width of {text.shape[-1]}, pictures to {wide or 'none (no CLIP)'}")
+    text_width = text.shape[-1]
+    picture_width = _projected_width(clip_vision)
+    if text_width != picture_width:
+        widths = f"texts are projected to a width of {text_width}, pictures to {picture_width or 'none (no CLIP)'}"
+        raise _no_pair(widths)
     if not torch.isfinite(text).all():
         raise unusable_text(f"The text {plain(prompt, 60)!r}")
-    return cosine_similarity(text, seen(clip_vision, images, EMBEDS, text.shape[-1])).tolist()
+    embeddings = seen(clip_vision, images, EMBEDS, text_width)  # (B, width)
+    return cosine_similarity(text, embeddings).tolist()
+
+
+def _pooled(clip: CLIP, tokens: Any, return_pooled: bool | str) -> Tensor | None:
+    """The pooled text, (1, width) float32 on the CPU; None of a CLIP that has none. return_pooled: as the host's."""
+    pooled = clip.encode_from_tokens(tokens, return_pooled=return_pooled)[1]
+    return None if pooled is None else pooled.float().cpu()
+
+
+def _projected_width(clip_vision: ClipVisionModel) -> int | None:
+    """The width of the embeddings that CLIP projects of a picture; None for a model without a projection."""
+    network = getattr(clip_vision, "model", None)
+    projection = getattr(network, "visual_projection", None)
+    return getattr(projection, "out_features", None)
 
 
 def _no_pair(why: str) -> BadSetup:
+    """The error about encoders that are not two sides of one CLIP. why: in words that follow a colon."""
     return BadSetup(
         f"Pictures cannot be compared with the prompt: {why}.",
         "Connect both sides of one CLIP: that of an SDXL checkpoint and CLIP ViT-bigG/14, or that of SD2.1 and CLIP "
@@ -127,23 +160,33 @@ def _no_pair(why: str) -> BadSetup:
     )
 
 
-def check_family(what: str, measure: str, found: int, wanted: int, advice: str) -> None:
-    """Raise WrongBaseModel unless `what` has the measure of the family that is needed."""
-    if found != wanted:
-        name = _NAMED[measure](found) if measure in _NAMED else "another family"
-        if measure == TEXT_WIDTH:
-            advice = advice_between(found, wanted, advice)
-        raise WrongBaseModel(what, f"{name} ({measure} {found})", f"one with {measure} {wanted}", advice)
+def check_family(input_in_words: str, measure: str, value: int, needed_value: int, advice: str) -> None:
+    """Raise WrongBaseModel unless an input has the value that the family of the MODEL has.
+
+    input_in_words: such as "The vae input". measure: by what families are told apart, such as TEXT_WIDTH.
+    """
+    if value == needed_value:
+        return
+    family_name = "another family"
+    if measure in _FAMILY_NAMES:
+        family_name = _FAMILY_NAMES[measure](value)
+    if measure == TEXT_WIDTH:
+        advice = advice_between(value, needed_value, advice)
+    raise WrongBaseModel(
+        input_in_words, f"{family_name} ({measure} {value})", f"one with {measure} {needed_value}", advice
+    )
 
 
 BATCH = 8
-"""Pictures at once; between batches the user can cancel."""
-STATES, EMBEDS = "penultimate_hidden_states", "image_embeds"
-_WORDS = {STATES: "hidden states", EMBEDS: "embeddings"}
+"""How many pictures CLIP vision encodes at once. Between two batches the user can cancel."""
+STATES = "penultimate_hidden_states"
+EMBEDS = "image_embeds"
+_OUTPUT_IN_WORDS = {STATES: "hidden states", EMBEDS: "embeddings"}
+"""The outputs of CLIP vision that files read, by the host's names of them."""
 
 
 class Encoder(NamedTuple):
-    """A CLIP vision model that files are made for. widths: of what it gives."""
+    """A CLIP vision model that files are made for. widths: of STATES and EMBEDS. model: its published file."""
 
     name: str
     widths: dict[str, int]
@@ -158,81 +201,122 @@ ENCODERS = (
 
 
 class WrongEncoder(LikenessError):
-    """Another CLIP vision model, or none, than the one whose hidden states or embeddings the file was trained on."""
+    """The CLIP vision model is not the one whose hidden states or embeddings the adapter's file was trained on.
 
-    def __init__(self, came: str, kind: str, width: int) -> None:
-        right = _wanted(kind, width)
+    connected: in words, what the user has connected. kind, width: of the output that the file reads, STATES or EMBEDS.
+    """
+
+    def __init__(self, connected: str, kind: str, width: int) -> None:
+        encoder = _encoder_of(kind, width)
         name = "the encoder that the file's page names"
-        if right:
-            name = f"{right.name}, {right.model.name} ({right.model.url}, {right.model.size_text})"
+        if encoder:
+            name = f"{encoder.name}, {encoder.model.name} ({encoder.model.url}, {encoder.model.size_text})"
         super().__init__(
-            f"The clip_vision input is {came}, but this file reads {_WORDS[kind]} of width {width}.",
+            f"The clip_vision input is {connected}, but this file reads {_OUTPUT_IN_WORDS[kind]} of width {width}.",
             f"Connect {name}, with Load CLIP Vision: it belongs in models/clip_vision.",
         )
 
 
 @torch.no_grad()
 def seen(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, width: int) -> Tensor:
-    """Pictures (B, H, W, 3) 0..1 -> float32 on the CPU.
+    """An output of CLIP vision for pictures (B, H, W, 3) 0..1, float32 on the CPU.
 
-    kind: STATES, hidden states before the last layer, (B, tokens, width), or EMBEDS, what CLIP projects, (B, width).
-    The host takes the square in the middle and brings it to the encoder's size. Raises WrongEncoder, BadPicture.
+    kind: STATES, the hidden states before the last layer, (B, tokens, width), or EMBEDS, the projected embeddings,
+    (B, width). The host takes the square in the middle and brings it to the encoder's size. Raises WrongEncoder for an
+    encoder whose output has another width, and BadPicture for NaN.
     """
     _clip(clip_vision, kind, width)
-    batches = pictures.split(BATCH)
-    return torch.cat([_checked(clip_vision.encode_image(batch), kind, width) for batch in stepwise(batches)])
+    outputs: list[Tensor] = []
+    for batch in stepwise(pictures.split(BATCH)):
+        outputs.append(_output(clip_vision.encode_image(batch), kind, width))
+    return torch.cat(outputs)
 
 
 @torch.no_grad()
 def nothing(clip_vision: ClipVisionModel, width: int) -> Tensor:
-    """The states (1, tokens, width) of a picture that is zero after normalisation, a mean grey; raises as `seen`."""
+    """The hidden states (1, tokens, width) of a mean grey, which is zero after normalisation.
+
+    Raises as seen does.
+    """
     # Not by way of encode_image, which normalises, and rounds to steps of 1/255 before.
-    net, size = _clip(clip_vision, STATES, width), clip_vision.image_size
+    network = _clip(clip_vision, STATES, width)
+    size = clip_vision.image_size
     comfy.model_management.load_model_gpu(clip_vision.patcher)
     zeros = torch.zeros(1, 3, size, size, device=clip_vision.patcher.load_device)
-    _, before_last, embedded, _ = net(pixel_values=zeros, intermediate_output=-2)
-    return _checked({STATES: before_last, EMBEDS: embedded}, STATES, width)
+    _, before_last, embeddings, _ = network(pixel_values=zeros, intermediate_output=-2)
+    return _output({STATES: before_last, EMBEDS: embeddings}, STATES, width)
 
 
 def _clip(clip_vision: ClipVisionModel, kind: str, width: int) -> Any:
-    """Its network. Raises WrongEncoder for one that is no CLIP: DINOv2 and DINOv3 have layers as wide as some CLIPs."""
-    net = getattr(clip_vision, "model", None)
-    if not hasattr(net, "vision_model"):
-        raise WrongEncoder(f"no CLIP ({type(net or clip_vision).__name__})", kind, width)
-    return net
+    """The network of a CLIP vision model.
+
+    Raises WrongEncoder for a model that is no CLIP: DINOv2 and DINOv3 have layers as wide as some CLIPs.
+    kind, width: of the output that is needed.
+    """
+    network = getattr(clip_vision, "model", None)
+    if not hasattr(network, "vision_model"):
+        raise WrongEncoder(f"no CLIP ({type(network or clip_vision).__name__})", kind, width)
+    return network
 
 
-def _checked(given: Any, kind: str, width: int) -> Tensor:
-    """Of what the encoder gives, what is asked for, float32 on the CPU."""
-    found, right = {name: given[name].shape[-1] for name in _WORDS}, _wanted(kind, width)
-    # Without its projection, ViT-H gives embeddings as wide as bigG's.
-    if found[kind] != width or (kind == EMBEDS and right and found != right.widths):
-        name = next((one.name for one in ENCODERS if one.widths == found), "an unknown encoder")
-        widths = ", ".join(f"{_WORDS[kind]} of width {width}" for kind, width in found.items())
-        raise WrongEncoder(f"{name} ({widths})", kind, width)
-    return _finite(given[kind].float().cpu())
+def _output(outputs: Any, kind: str, width: int) -> Tensor:
+    """One output of CLIP vision, float32 on the CPU. outputs: all that the encoder gives, by the host's names.
+
+    Raises WrongEncoder unless the output `kind` has this width, BadPicture for NaN.
+    """
+    widths = {name: outputs[name].shape[-1] for name in _OUTPUT_IN_WORDS}
+    needed_encoder = _encoder_of(kind, width)
+    # Without its projection, ViT-H gives embeddings as wide as bigG's. Then its hidden states have another width.
+    other_widths = needed_encoder is not None and widths != needed_encoder.widths
+    if widths[kind] != width or (kind == EMBEDS and other_widths):
+        raise WrongEncoder(_encoder_in_words(widths), kind, width)
+    return _finite(outputs[kind].float().cpu())
 
 
-def _finite(made: Tensor) -> Tensor:
-    """What a vision model makes of a picture. Raises BadPicture."""
-    if not made.isfinite().all():
+def _encoder_in_words(widths: dict[str, int]) -> str:
+    """An encoder by the widths of its outputs: its name, if it is one of ENCODERS, and the widths."""
+    name = "an unknown encoder"
+    for encoder in ENCODERS:
+        if encoder.widths == widths:
+            name = encoder.name
+    outputs = [f"{_OUTPUT_IN_WORDS[kind]} of width {width}" for kind, width in widths.items()]
+    return f"{name} ({', '.join(outputs)})"
+
+
+def _encoder_of(kind: str, width: int) -> Encoder | None:
+    """The encoder whose output `kind`, STATES or EMBEDS, has this width; None for a width that none has."""
+    for encoder in ENCODERS:
+        if encoder.widths[kind] == width:
+            return encoder
+    return None
+
+
+def _finite(output: Tensor) -> Tensor:
+    """The output of a vision model. Raises BadPicture where it holds NaN or infinity."""
+    if not output.isfinite().all():
         why = "CLIP vision makes NaN or infinity of it"
         raise BadPicture("The picture", why, "Load another copy of the file, or start ComfyUI with --fp32-text-enc.")
-    return made
+    return output
 
 
 def vision_of(state: State, *, ops: Any, device: torch.device, dtype: torch.dtype) -> Any:
-    """The host's CLIP vision transformer, with the sizes of `state`; its weights are not loaded."""
+    """The host's CLIP vision transformer, in the sizes of a file's tensors; its weights are not loaded.
+
+    state: the tensors by their names, as transformers' CLIPVisionModel has them.
+    """
+    # (width, channels, patch, patch)
     width, _, patch, _ = state["embeddings.patch_embedding.weight"].shape
-    cells = len(state["embeddings.position_embedding.weight"]) - 1
+    cells = len(state["embeddings.position_embedding.weight"]) - 1  # but for the class token
+    layers = sum(key.endswith("mlp.fc1.bias") for key in state)
     config = {
-        "model_type": "clip_vision_model", "hidden_act": "quick_gelu", "num_channels": 3, "hidden_size": width,
-        "num_attention_heads": width // HEAD_DIM, "patch_size": patch, "image_size": patch * round(cells**0.5),
+        "model_type": "clip_vision_model",
+        "hidden_act": "quick_gelu",
+        "num_channels": 3,
+        "hidden_size": width,
+        "num_attention_heads": width // HEAD_DIM,
+        "patch_size": patch,
+        "image_size": patch * round(cells**0.5),
         "intermediate_size": len(state["encoder.layers.0.mlp.fc1.bias"]),
-        "num_hidden_layers": sum(key.endswith("mlp.fc1.bias") for key in state),
-    }  # fmt: skip
+        "num_hidden_layers": layers,
+    }
     return comfy.clip_model.CLIPVision(config, dtype, device, ops)
-
-
-def _wanted(kind: str, width: int) -> Encoder | None:
-    return next((one for one in ENCODERS if one.widths[kind] == width), None)

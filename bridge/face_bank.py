@@ -22,33 +22,35 @@ from . import folders
 KEY = "likeness_faces"
 _ENDING = ".safetensors"
 
-# Signs of its command line, folders that end like that, names of dots alone, and its devices whatever their ending.
-_NOT_ON_WINDOWS = re.compile(
+_UNFIT_ON_WINDOWS = re.compile(
     r'[<>:"|?*]|[. ]$|^\.+safetensors$|^(con|prn|aux|nul|com[1-9¹²³]|lpt[1-9¹²³]) *(\.|$)', re.IGNORECASE
 )
+"""Finds what no file or folder may be called on Windows: signs of its command line, a dot or a space at the end, names
+of dots alone, and names of its devices, whatever their ending."""
 
 Prompt = Mapping[str, Any]
 """Nodes by their ids, as the host runs them."""
 
 
 @dataclass(frozen=True)
-class _Saved:
-    """A person who was saved. who: the person and the node, for messages. node: its id.
+class _SavedPerson:
+    """A person that a node has saved.
 
-    name: the nodes that its file name comes of, by their ids, where that was made while the graph ran; else none.
-    graph: of the run.
+    person_and_node: in words, for messages. node_id: of the Save Person node. name_sources: the nodes from which it has
+    got the file name, by their ids, see _name_sources; none where the name was typed. graph: of the run.
     """
 
-    who: str
-    node: str | None
-    name: Prompt
+    person_and_node: str
+    node_id: str | None
+    name_sources: Prompt
     graph: Prompt | None
 
 
-# By path. Entries of earlier runs stay: a node whose name was made while the graph ran may not run again.
-_saved: dict[str, _Saved] = {}
-# Path -> how often no such file was there when a graph that saves to it was run.
-_missing = Counter[str]()
+_saved_at: dict[str, _SavedPerson] = {}
+"""By path of the file. Entries of earlier runs stay, because a node whose file name comes from other nodes may not run
+again."""
+_times_missing = Counter[str]()
+"""By path, how often no file was there when a graph that saves to it was run."""
 
 
 def files() -> list[str]:
@@ -72,17 +74,20 @@ def path_of(file: str) -> str:
 def save_identity(identity: Identity, filename: str, node: str | None = None, prompt: Prompt | None = None) -> str:
     """Write a person into the first folder of the face bank and return the full path.
 
-    node, prompt: the node that saves and the graph it is in, as the host hands them over. An interrupted write leaves
-    an older file of that name as it was. Raises UnsafePath when the name leads out of the folder, BadEmbedding,
-    and CannotSave, also without name or photos and where one run would save two people to one file.
+    node: the id of the node that saves. prompt: the graph it is in, as the host hands it over. An interrupted write
+    leaves an older file of that name as it was. Raises UnsafePath for a name that leads out of the folder, BadEmbedding
+    for numbers that no face has, and CannotSave for an empty or unfit name, for a person without photos, for a file
+    that cannot be written, and where one run would save two people to one file.
     """
-    path = _target(filename)
+    path = _path_to_save(filename)
     if not identities.photos_of(identity):
         why = f"{identity.name} has no photo with a face, so there is nothing to save."
         raise CannotSave(why, "Give Person a photo in which the face is found.")
-    who = f"{identity.name} (node {node})"
-    if others := _others(path, node, prompt):
-        why = f"{who} and {', '.join(others)} are to be saved to one file, {path}: one of them would be lost."
+    person_and_node = f"{identity.name} (node {node})"
+    rivals = _rivals(path, node, prompt)
+    if rivals:
+        people = f"{person_and_node} and {', '.join(rivals)}"
+        why = f"{people} are to be saved to one file, {path}: one of them would be lost."
         raise CannotSave(why, "Give every Save Person a file name of its own.")
     data = save(*identities.to_tensors(identity))
     try:
@@ -94,69 +99,98 @@ def save_identity(identity: Identity, filename: str, node: str | None = None, pr
             f"({plain(path, 300)}).",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
-    earlier = [known for known, saved in _saved.items() if saved.node == node and saved.graph is not prompt]
-    for known in earlier:
-        del _saved[known]  # what the node saves now has another name
-    _saved[path] = _Saved(who, node, _behind_the_name(prompt or {}, node), prompt)
+    _forget_earlier_saves(node, prompt)
+    _saved_at[path] = _SavedPerson(person_and_node, node, _name_sources(prompt or {}, node), prompt)
     return path
 
 
-def _others(path: str, node: str | None, prompt: Prompt | None) -> list[str]:
-    """Who else is saved to this path by the same graph: nodes of that name, also those that need not run again, and
-    whoever was saved already under a name that was made while the graph ran, in this run or in an earlier one."""
+def _forget_earlier_saves(node: str | None, prompt: Prompt | None) -> None:
+    """Forget under which names a node has saved in earlier runs: it saves under another name now."""
+    earlier_paths: list[str] = []
+    for path, saved in _saved_at.items():
+        if saved.node_id == node and saved.graph is not prompt:
+            earlier_paths.append(path)
+    for path in earlier_paths:
+        del _saved_at[path]
+
+
+def _rivals(path: str, node: str | None, prompt: Prompt | None) -> list[str]:
+    """In words, the other Save Person nodes of the same graph that save to this path.
+
+    Among them are nodes of that file name that need not run again, and the person who was saved there already under a
+    name that other nodes have made, in this run or in an earlier one.
+    """
     if prompt is None:
         return []
-    saved = _saved.get(path)
+    saved = _saved_at.get(path)
     if saved and saved.graph is prompt:
-        return [saved.who]
-    if saved and saved.node != node and saved.name and _behind_the_name(prompt, saved.node) == saved.name:
-        return [saved.who]  # of an earlier run: its node would make the same name again, and need not run again
-    own = prompt.get(node or "")
-    if own is None:
+        return [saved.person_and_node]
+    if saved and saved.node_id != node and _has_same_name_sources(saved, prompt):
+        return [saved.person_and_node]
+    saving_node = prompt.get(node or "")
+    if saving_node is None:
         return []  # not in the graph itself: another node made this one while it ran
-    name, kind = own["inputs"].get("filename"), own["class_type"]
-    return [
-        f"node {number}"
-        for number, other in prompt.items()
-        if number != node and other["class_type"] == kind and _same(other["inputs"].get("filename"), name, path)
-    ]
+    filename = saving_node["inputs"].get("filename")
+    rivals: list[str] = []
+    for other_id, other_node in prompt.items():
+        is_save_person = other_id != node and other_node["class_type"] == saving_node["class_type"]
+        if is_save_person and _is_same_file(other_node["inputs"].get("filename"), filename, path):
+            rivals.append(f"node {other_id}")
+    return rivals
 
 
-def _behind_the_name(prompt: Prompt, node: str | None) -> Prompt:
-    """The nodes that a Save Person has its file name from, by their ids; none where it is typed."""
-    behind: dict[str, Any] = {}
+def _has_same_name_sources(saved: _SavedPerson, prompt: Prompt) -> bool:
+    """Whether the node of an earlier run would get the same file name again from other nodes, in this graph.
+
+    It need not run again, and then it does not save anew.
+    """
+    return bool(saved.name_sources) and _name_sources(prompt, saved.node_id) == saved.name_sources
+
+
+def _name_sources(prompt: Prompt, node: str | None) -> Prompt:
+    """All nodes from which a Save Person gets its file name, by their ids; none where the name is typed."""
+    sources: dict[str, Any] = {}
     links = [prompt.get(node or "", {}).get("inputs", {}).get("filename")]
     while links:
-        link = links.pop()
-        if not isinstance(link, list) or link[0] in behind or link[0] not in prompt:
+        link = links.pop()  # [id of the node, number of its output]; another value is typed
+        if not isinstance(link, list) or link[0] in sources or link[0] not in prompt:
             continue
         source = prompt[link[0]]
-        behind[link[0]] = source
+        sources[link[0]] = source
         links += source["inputs"].values()
-    return behind
+    return sources
 
 
-def _same(other: object, name: object, path: str) -> bool:
+def _is_same_file(other_filename: object, filename: object, path: str) -> bool:
     """Whether another node's file name, typed or linked, is this node's: the same text or link, or the same file."""
     try:
-        return other == name or _target(other) == path
+        return other_filename == filename or _path_to_save(other_filename) == path
     except LikenessError:
         return False
 
 
 def fingerprint(filename: str | None) -> int:
-    """Another number than before where there is no file of this name (any more). None: linked, not known before."""
+    """A number that changes whenever no file of this name is there (any more), so that the host runs the node again.
+
+    filename: None where it is linked, and so not known before the run.
+    """
     if filename is None:
         return 0
     try:
-        path = _target(filename)
+        path = _path_to_save(filename)
     except LikenessError:
-        return 0  # told when it runs
-    _missing[path] += not os.path.exists(path)
-    return _missing[path]
+        return 0  # the node raises it when it runs
+    if not os.path.exists(path):
+        _times_missing[path] += 1
+    return _times_missing[path]
 
 
-def _target(filename: object) -> str:
+def _path_to_save(filename: object) -> str:
+    """Full path of the file that a person is saved to under this name.
+
+    Raises CannotSave for an empty name or one that no file may have on Windows, UnsafePath for one that leads out of
+    the folder.
+    """
     # A workflow from Windows has family\anna, which is family/anna there; and a Mac takes two spellings of José for one
     # file, of which one person would be lost.
     name = spelled(plain(filename))
@@ -165,18 +199,20 @@ def _target(filename: object) -> str:
     if not name or name.endswith("/"):
         raise CannotSave(f"The file name {str(filename)!r} is empty.", "Write a name, such as anna or family/anna.")
     path = folders.within(folders.folders(KEY)[0], name) + _ENDING
-    if unfit := [part for part in PurePath(name + _ENDING).parts if part != ".." and _NOT_ON_WINDOWS.search(part)]:
-        raise CannotSave(
-            f"The file name {plain(name, 60)!r} has {unfit[0].removesuffix(_ENDING)!r} in it, which is no name of a "
-            "file on Windows.",
-            "People share their saved faces: use letters, digits, spaces, - and _.",
-        )
+    for part in PurePath(name + _ENDING).parts:
+        if part != ".." and _UNFIT_ON_WINDOWS.search(part):
+            raise CannotSave(
+                f"The file name {plain(name, 60)!r} has {part.removesuffix(_ENDING)!r} in it, which is no name of a "
+                "file on Windows.",
+                "People share their saved faces: use letters, digits, spaces, - and _.",
+            )
     return path
 
 
 def load_identity(file: str) -> Identity:
     """Read a person. Raises UnsupportedCheckpoint for another or a damaged file, BadEmbedding, UnsafePath."""
-    path, expected = path_of(file), "a person saved by Save Person"
+    path = path_of(file)
+    expected = "a person saved by Save Person"
     try:
         with safetensors.safe_open(path, framework="pt") as opened:
             # Cloned, so that the file is not held open and can be replaced.
@@ -186,6 +222,6 @@ def load_identity(file: str) -> Identity:
         advice = "Save the person again from the photos."
         raise UnsupportedCheckpoint(path, f"damaged ({error})", expected, advice) from error
     except OSError as error:
-        found, advice = f"a file that cannot be read ({error})", "Look at its permissions."
-        raise UnsupportedCheckpoint(path, found, expected, advice) from error
+        damage = f"a file that cannot be read ({error})"
+        raise UnsupportedCheckpoint(path, damage, expected, "Look at its permissions.") from error
     return identities.from_tensors(tensors, metadata, path)

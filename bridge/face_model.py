@@ -34,6 +34,7 @@ from ..core.names import among
 from . import folders, load, notes
 
 ALL = "all found"
+"""The option of a menu that loads every recogniser."""
 NONE_FOUND = packs.NONE_FOUND
 NO_DETECTOR = packs.NO_DETECTOR
 NO_RECOGNISER = "none (pictures alone)"
@@ -51,70 +52,93 @@ class Hosted:
 
 
 class FaceModel(model.FaceModel):
-    """What travels on LIKENESS_FACE_MODEL."""
+    """A face model as it travels on the socket LIKENESS_FACE_MODEL."""
 
     def get_models(self) -> list[ModelPatcher]:
-        """Those in it, for the host's memory accounting."""
-        networks = [getattr(part, "network", None) for part in (self.detector, *self.recognisers)]
-        return [network.patcher for network in networks if isinstance(network, Hosted)]
+        """The patchers of its networks, which the host asks for to count their memory."""
+        patchers: list[ModelPatcher] = []
+        for detector_or_recogniser in (self.detector, *self.recognisers):
+            network = getattr(detector_or_recogniser, "network", None)
+            if isinstance(network, Hosted):
+                patchers.append(network.patcher)
+        return patchers
 
 
 def pack_names() -> list[str]:
-    """Face packs for a menu, and last that of people who find faces with the host's own landmarks."""
-    return [*(packs.packs(_files().onnx) or [NONE_FOUND]), NO_DETECTOR]
+    """Face packs for a menu. The last option is for users who find faces with the host's own landmarks."""
+    names = list(packs.packs(_files().onnx)) or [NONE_FOUND]
+    return [*names, NO_DETECTOR]
 
 
 def recogniser_names() -> list[str]:
-    """Recogniser ids for a menu. Those that a method asks for are always there: whoever chooses one that is not
-    installed is told, before anything runs, where it comes from. Last what methods do with that look at pictures."""
+    """Recogniser ids for a menu.
+
+    Those that a method asks for are always among them: a user who chooses one that is not installed learns where it
+    comes from before anything runs. The last option is for methods that look at pictures and need no recogniser.
+    """
     return [ALL, *sorted({*_files().recognisers(""), *packs.ASKED_FOR}), NO_RECOGNISER]
 
 
 def files_stamp() -> tuple[Stamp, ...]:
-    """Changes when a file that "all found" may mean is added, replaced or removed."""
+    """The stamps of all files that "all found" loads. They change where a file is added, replaced or removed."""
     files = _files()
     return tuple(stamp(path) for path in sorted({*files.recognisers("").values(), *files.onnx.values()}))
 
 
 def refusal(pack: str, recognisers: str) -> LikenessError | None:
-    """Why this choice cannot be loaded, as far as file names tell."""
+    """The error about a choice that cannot be loaded, as far as names of files tell; None where it may be loaded.
+
+    pack, recognisers: options of the menus, see pack_names and recogniser_names.
+    """
     files = _files()
-    known = _chosen(pack, files)
-    if known is None:
+    installed_pack = _chosen(pack, files)
+    if installed_pack is None:
         return _no_pack(pack, files)
     if recognisers == NO_RECOGNISER:
         return None
-    found = files.recognisers(known)
-    if recognisers != ALL and among(recognisers, found) is None:
+    recogniser_paths = files.recognisers(installed_pack)
+    if recognisers != ALL and among(recognisers, recogniser_paths) is None:
         return _missing(f"The face recogniser {recognisers}", recognisers, RecogniserMissing)
-    return None if found else _no_recogniser(pack)
+    if not recogniser_paths:
+        return _no_recogniser(pack)
+    return None
 
 
 def _no_pack(pack: str, files: Files) -> LikenessError:
-    there = list(packs.packs(files.onnx))
-    if pack == packs.LOOSE and there:
-        why = f"No .onnx file lies directly in {listed(_roots())}; in their folders lie the face packs {listed(there)}."
+    """The error about a face pack that is not installed, or of which several folders have the name."""
+    installed_packs = list(packs.packs(files.onnx))
+    if pack == packs.LOOSE and installed_packs:
+        why = (
+            f"No .onnx file lies directly in {listed(_roots())}; in their folders lie the face packs "
+            f"{listed(installed_packs)}."
+        )
         return BadSetup(why, "Choose one of these in Load Face Embedder.")
-    alike = packs.of_one_name(pack, there)
-    if alike:
-        why = f"There are {len(alike)} folders of the face pack {pack}: {listed(alike)}."
+    same_name_packs = packs.of_one_name(pack, installed_packs)
+    if same_name_packs:
+        why = f"There are {len(same_name_packs)} folders of the face pack {pack}: {listed(same_name_packs)}."
         return BadSetup(why, "Choose one of these in Load Face Embedder, or delete all but one.")
-    return _missing("A face pack" if pack == NONE_FOUND else f"The face pack {pack}", pack)
+    if pack == NONE_FOUND:
+        return _missing("A face pack", pack)
+    return _missing(f"The face pack {pack}", pack)
 
 
 def _no_recogniser(pack: str) -> LikenessError:
-    """Names the one that comes with a detector, where one is wanted."""
-    known = packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE
-    return _missing("A face recogniser", known, RecogniserMissing)
+    """The error where no recogniser is installed. It names one that comes with a detector, unless none is wanted."""
+    published_key = packs.IR_SE50 if pack == NO_DETECTOR else packs.ANTELOPE
+    return _missing("A face recogniser", published_key, RecogniserMissing)
 
 
-TORCH, ONNXRUNTIME = "torch", "onnxruntime"
+TORCH = "torch"
+ONNXRUNTIME = "onnxruntime"
 BACKENDS = (TORCH, ONNXRUNTIME)
 """What runs the networks."""
 
 
 def backend_refusal(backend: str, provider: str) -> LikenessError | None:
-    """Why this choice cannot be had in this Python; None where torch runs the networks, whatever the provider."""
+    """The error about a backend or provider that this Python does not have; None where the networks can be run.
+
+    backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS, which counts for onnxruntime alone.
+    """
     if backend not in BACKENDS:
         return BadChoice("backend", backend, BACKENDS)
     if provider not in onnx_session.PROVIDERS:
@@ -130,9 +154,12 @@ def backend_refusal(backend: str, provider: str) -> LikenessError | None:
 
 def _provider(backend: str, provider: str) -> str | None:
     """The name of onnxruntime's provider that runs the networks, None for torch. Raises what backend_refusal says."""
-    if error := backend_refusal(backend, provider):
+    error = backend_refusal(backend, provider)
+    if error is not None:
         raise error
-    return onnx_session.resolved(provider) if backend == ONNXRUNTIME else None
+    if backend != ONNXRUNTIME:
+        return None
+    return onnx_session.resolved(provider)
 
 
 def load_face_model(
@@ -140,12 +167,14 @@ def load_face_model(
 ) -> FaceModel:
     """Load the detector of `pack`, if it is one, and one recogniser, all of them or none.
 
-    A damaged file that was not asked for by its name is left out, and said under the node while another does its work.
-    node: its id. backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS, for onnxruntime alone.
+    A damaged file that the user has not chosen by its name is left out, and a note under the node says so, as long as
+    another file can be used. node: the node's id. backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS,
+    for onnxruntime alone.
     IR-SE50 is no ONNX file, and torch runs it in any case.
     Raises ModelMissing, UnsupportedCheckpoint for damaged or unfit files, and NoOnnxRuntime.
     """
-    if error := refusal(pack, recognisers):
+    error = refusal(pack, recognisers)
+    if error is not None:
         raise error
     runs_on = _provider(backend, provider)
     files = _files()
@@ -161,7 +190,7 @@ def load_face_model(
 
 
 def _first_detector(files: Files, pack: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]) -> Detector:
-    """The largest of a pack that can be used. What cannot be used is added to left_out, but raised if it is all.
+    """The largest detector of a pack that can be used. Errors of others are added to left_out, or raised if all fail.
 
     runs_on: onnxruntime's provider, None for torch.
     """
@@ -182,7 +211,7 @@ def _first_detector(files: Files, pack: str, runs_on: str | None, left_out: list
 def _usable(
     files: Files, pack: str, recognisers: str, runs_on: str | None, left_out: list[UnsupportedCheckpoint]
 ) -> tuple[Recogniser, ...]:
-    """The recogniser of this id, or all that can be used. Others are added to left_out, but raised if they are all.
+    """The recogniser of this id, or all that can be used. Errors are added to left_out, or raised if all fail.
 
     runs_on: onnxruntime's provider, None for torch.
     """
@@ -190,7 +219,7 @@ def _usable(
         return ()
     paths = files.recognisers(pack)
     if recognisers != ALL:
-        return (_asked_for(recognisers, paths[recognisers], runs_on),)
+        return (_open_chosen(recognisers, paths[recognisers], runs_on),)
     usable: list[Recogniser] = []
     damaged: list[UnsupportedCheckpoint] = []
     for identifier, path in paths.items():
@@ -206,11 +235,12 @@ def _usable(
 
 
 def default_face_model(detects: bool = True, node: str | None = None) -> FaceModel:
-    """What a new Load Face Embedder loads, for nodes with none connected. detects: with a detector. node: its id.
+    """The face model for nodes without one: what a new Load Face Embedder loads.
 
-    Raises as load_face_model.
+    detects: whether it needs a detector. node: the id of the node. Raises as load_face_model.
     """
-    return load_face_model(pack_names()[0] if detects else NO_DETECTOR, ALL, node)
+    pack = pack_names()[0] if detects else NO_DETECTOR
+    return load_face_model(pack, ALL, node)
 
 
 class FindsFaces(io.ComfyNode):
@@ -218,11 +248,12 @@ class FindsFaces(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **inputs: object) -> str:
+        """A text that changes where the default face model may have changed; "" where one is connected."""
         return "" if "face_model" in inputs else str(files_stamp())
 
 
 def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
-    """Of a face model that only recognises."""
+    """The detector of a face model that has none: it raises BadSetup."""
     raise BadSetup(
         "The face model has no detector, so no face can be found in a picture: pack in Load Face Embedder is none.",
         "Choose a pack there, or link face_landmarks from Detect Face Landmarks (MediaPipe): Person and "
@@ -231,6 +262,7 @@ def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
 
 
 def _files() -> Files:
+    """All files of face packs and recognisers in the model folders."""
     onnx: dict[str, str] = {}
     # Of several files of one name that in the first folder counts, so it comes last.
     for root in reversed(_roots()):
@@ -245,16 +277,23 @@ def _roots() -> list[str]:
 
 
 def _chosen(pack: str, files: Files) -> str | None:
-    """The pack that is there under this name, in another spelling of it, or under the one it has now; None where none
-    is."""
+    """The installed pack of this name, of another spelling of it, or of its present name after a change of folders.
+
+    None where no such pack is installed.
+    """
     if pack == NO_DETECTOR:
         return pack
-    known = list(packs.packs(files.onnx))
-    return packs.chosen(among(pack, known) or pack, known, _roots())
+    installed_packs = list(packs.packs(files.onnx))
+    name = among(pack, installed_packs) or pack
+    return packs.chosen(name, installed_packs, _roots())
 
 
-def _missing(what: str, key: str, error: type[ModelMissing] = ModelMissing) -> LikenessError:
-    """Of all folders searched it names the one that the README names: choosing is no work for somebody new."""
+def _missing(file_in_words: str, key: str, error: type[ModelMissing] = ModelMissing) -> LikenessError:
+    """The error about a missing pack or recogniser, or about a dead link in its place.
+
+    Of all folders that are searched it names only the one that the README names, so that a new user need not choose.
+    key: the id of the pack or recogniser. error: the class of the error.
+    """
     published = packs.published(key)
     dead_link = _dead_link(key, published)
     if dead_link is not None:
@@ -269,27 +308,33 @@ def _missing(what: str, key: str, error: type[ModelMissing] = ModelMissing) -> L
         files = names if is_root else [f"{published.name}/{name}" for name in names]
     else:
         folder = os.path.join(roots[0], *below)
-    return error(what, files, [folder], published.url, published.size_text)
+    return error(file_in_words, files, [folder], published.url, published.size_text)
 
 
 def _dead_link(key: str, published: Model) -> folders.DeadLink | None:
-    """Of a pack or recogniser id, whose files are called as the published ones or lie in the folder of that name."""
-    names = {PurePath(name).name for file in published.files for name in file.names}
+    """The error about a file of a pack or recogniser that is a link to nowhere; None where there is no such link.
+
+    Its files have the names of the published ones, or lie in the folder of the pack's name.
+    """
+    published_names: set[str] = set()
+    for file in published.files:
+        published_names.update(PurePath(name).name for name in file.names)
     for root in folders.folders("insightface", "facexlib"):
         for name, path in listing(root).files:
             leads_to = dead_link(path)
-            if leads_to is not None and (PurePath(name).name in names or packs.pack_of(name) == key):
+            belongs_to_key = PurePath(name).name in published_names or packs.pack_of(name) == key
+            if leads_to is not None and belongs_to_key:
                 return folders.DeadLink(path, leads_to)
     return None
 
 
 def _kind(identifier: str, path: str) -> Kind:
-    """What a file is. Raises UnsupportedCheckpoint."""
+    """The kind of network in a file, by its contents. Raises UnsupportedCheckpoint."""
     return Kind.RECOGNISER if identifier == packs.IR_SE50 else inspect(path).kind
 
 
-def _asked_for(identifier: str, path: str, runs_on: str | None) -> Recogniser:
-    """Raises UnsupportedCheckpoint for a file that is something else."""
+def _open_chosen(identifier: str, path: str, runs_on: str | None) -> Recogniser:
+    """The recogniser in a file that the user has chosen. Raises UnsupportedCheckpoint for a file that is none."""
     kind = _kind(identifier, path)
     if kind is not Kind.RECOGNISER:
         raise UnsupportedCheckpoint(path, kind.value, Kind.RECOGNISER.value, "Choose another recogniser.")
@@ -298,11 +343,13 @@ def _asked_for(identifier: str, path: str, runs_on: str | None) -> Recogniser:
 
 @lru_cache(maxsize=4)
 def _detector(path: str, size: int, changed: int, runs_on: str | None) -> Detector:
+    """The detector in a file, kept while the file stays as it is. path, size, changed: the file's stamp."""
     return model.open_detector(path, Hosted, runs_on)
 
 
 @lru_cache(maxsize=8)
 def _opened(identifier: str, path: str, size: int, changed: int, runs_on: str | None) -> Recogniser:
+    """The recogniser in a file, kept while the file stays as it is. path, size, changed: the file's stamp."""
     if identifier != packs.IR_SE50:
         return model.open_recogniser(identifier, path, Hosted, runs_on)
     advice = f"The right file is at {packs.published(packs.IR_SE50).url}."

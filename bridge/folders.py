@@ -13,7 +13,6 @@ from ..core.methods import methods
 from ..core.models.files import WEIGHTS, Listing, dead_link, listing, stamp
 from ..core.names import ending
 
-# Model key, also the folder's name below models/ -> file endings listed.
 _KEYS: dict[str, tuple[str, ...]] = {
     "insightface": (".onnx", *WEIGHTS),
     "facexlib": WEIGHTS,
@@ -21,17 +20,20 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "densepose": (".torchscript",),
     "likeness_faces": (".safetensors",),
 }
+"""Model key, also the folder's name below models/ -> endings of the files that are listed."""
 
-# Where comfyui_controlnet_aux keeps files of the same name, below the folders of packs.
-_OF_OTHERS = {
-    "densepose": tuple(
-        os.path.join("comfyui_controlnet_aux", "ckpts", owner, "DensePose-TorchScript-with-hint-image")
-        for owner in ("hr16", "LayerNorm")
+_CONTROLNET_AUX = os.path.join("comfyui_controlnet_aux", "ckpts")
+_DENSEPOSE = "DensePose-TorchScript-with-hint-image"
+_FOLDERS_OF_PACKS = {
+    "densepose": (
+        os.path.join(_CONTROLNET_AUX, "hr16", _DENSEPOSE),
+        os.path.join(_CONTROLNET_AUX, "LayerNorm", _DENSEPOSE),
     )
 }
+"""By model key, folders below those of packs in which comfyui_controlnet_aux keeps files of the same name."""
 
-# Not models, and large.
 _NO_MODELS = ("custom_nodes", "configs")
+"""Keys of the host's folders that hold no models, and many files."""
 
 
 class UnsafePath(LikenessError):
@@ -62,47 +64,68 @@ def register() -> None:
     """
     for key, endings in _KEYS.items():
         default = os.path.join(folder_paths.models_dir, key)
-        paths, known = folder_paths.folder_names_and_paths.get(key, ([], set()))
-        others = [os.path.join(packs, path) for packs in folders("custom_nodes") for path in _OF_OTHERS.get(key, ())]
-        merged = list(dict.fromkeys([*paths, default, *filter(os.path.isdir, others)]))
-        folder_paths.folder_names_and_paths[key] = (merged, {*known, *endings})
+        paths, registered_endings = folder_paths.folder_names_and_paths.get(key, ([], set()))
+        merged = _without_repeats([*paths, default, *filter(os.path.isdir, _paths_in_packs(key))])
+        folder_paths.folder_names_and_paths[key] = (merged, {*registered_endings, *endings})
+
+
+def _paths_in_packs(key: str) -> list[str]:
+    """Where other packs would keep files of this key, whether there is such a folder or not."""
+    paths: list[str] = []
+    for packs_folder in folders("custom_nodes"):
+        for path in _FOLDERS_OF_PACKS.get(key, ()):
+            paths.append(os.path.join(packs_folder, path))
+    return paths
+
+
+def _without_repeats(paths: list[str]) -> list[str]:
+    """The paths in their order, each of them once."""
+    return list(dict.fromkeys(paths))
 
 
 def folders(*keys: str) -> list[str]:
     """Every folder searched for these keys, in the host's order, without repeats."""
-    found = [path for key in keys for path in folder_paths.get_folder_paths(key)]
-    # extra_model_paths.yaml may name one with a separator behind it.
-    return list(dict.fromkeys(path.rstrip(f"/{os.sep}") or path for path in found))
+    paths: list[str] = []
+    for key in keys:
+        for path in folder_paths.get_folder_paths(key):
+            # extra_model_paths.yaml may name one with a separator behind it.
+            paths.append(path.rstrip(f"/{os.sep}") or path)
+    return _without_repeats(paths)
 
 
 def of_models() -> dict[str, tuple[str, ...]]:
     """Every model key of the host -> its folders; "" -> the folder that holds them all."""
     # The host names its old models/unet before models/diffusion_models, where downloads go nowadays.
-    old = os.path.join(folder_paths.models_dir, "unet")
-    known = {
-        key: tuple(sorted(paths, key=lambda path: path == old))
-        for key, (paths, _) in folder_paths.folder_names_and_paths.items()
-        if key not in _NO_MODELS
-    }
-    return known | {"": (folder_paths.models_dir,)}
+    old_folder = os.path.join(folder_paths.models_dir, "unet")
+    folders_of_keys: dict[str, tuple[str, ...]] = {}
+    for key, (paths, _) in folder_paths.folder_names_and_paths.items():
+        if key not in _NO_MODELS:
+            old_folder_last = sorted(paths, key=lambda path: path == old_folder)
+            folders_of_keys[key] = tuple(old_folder_last)
+    folders_of_keys[""] = (folder_paths.models_dir,)
+    return folders_of_keys
 
 
 def listed(key: str) -> list[str]:
     """Relative names of the files under this key, sorted, without repeats and without links to nowhere."""
     endings = folder_paths.folder_names_and_paths[key][1]
-    return list(_menu(tuple(map(listing, folders(key))), frozenset(endings)))
+    listings = tuple(listing(folder) for folder in folders(key))
+    return list(_menu(listings, frozenset(endings)))
 
 
 @lru_cache(maxsize=64)
 def _menu(listings: tuple[Listing, ...], endings: frozenset[str]) -> tuple[str, ...]:
-    """As `listed`. The same listings come as long as nothing has changed in their folders: sorting thousands of names
-    takes longer than looking whether something has."""
-    names_there: set[str] = set()
+    """The names of the files of these folders that have one of the endings, as `listed` gives them.
+
+    They are kept, because sorting thousands of names takes long. As long as nothing has changed in the folders, the
+    listings are the same, and so is the answer.
+    """
+    file_names: set[str] = set()
     for folder in listings:
         for name, path in folder.files:
             if ending(name) in endings and dead_link(path) is None:
-                names_there.add(name)
-    return tuple(sorted(names_there))
+                file_names.add(name)
+    return tuple(sorted(file_names))
 
 
 def find(name: str, key: str) -> str | None:
@@ -127,8 +150,9 @@ def find_exactly(name: str, key: str) -> str | None:
 
 def refuse_dead_link(name: str, *keys: str) -> None:
     """Raises DeadLink where a file of this name, which is not found under these keys, is a link to nowhere."""
-    # An empty menu sends an empty name.
-    for folder in folders(*keys) if name else ():
+    if not name:  # an empty menu sends an empty name
+        return
+    for folder in folders(*keys):
         path = within(folder, name)
         leads_to = dead_link(path)
         if leads_to is not None:
@@ -136,12 +160,17 @@ def refuse_dead_link(name: str, *keys: str) -> None:
 
 
 def _spelled_otherwise(name: str, key: str) -> str | None:
-    paths: dict[str, str] = {}
+    """Full path of the first file under this key whose name is the same in another spelling; None for no such file."""
+    if not name:
+        return None
+    path_of_name: dict[str, str] = {}
     for folder in folders(key):
-        for entry, path in listing(folder).files:
-            paths.setdefault(entry, path)
-    entry = names.among(name, paths) if name else None
-    return paths[entry] if entry and os.path.isfile(paths[entry]) else None
+        for file_name, path in listing(folder).files:
+            path_of_name.setdefault(file_name, path)
+    same_name = names.among(name, path_of_name)
+    if not same_name or not os.path.isfile(path_of_name[same_name]):
+        return None
+    return path_of_name[same_name]
 
 
 def within(folder: str, name: str) -> str:
@@ -154,10 +183,10 @@ def within(folder: str, name: str) -> str:
 
 
 def found(path_of: Callable[[str], str], file: object) -> bool:
-    """A loader's validate_inputs: True. None: linked, known when it runs.
+    """The answer of a loader's validate_inputs: True, if the chosen file is there.
 
-    Raises what path_of raises for the chosen file. A text that is returned the host says once per input, and newer
-    frontends show "rejected the value" in its place.
+    file: None where it is linked, and so not known before the run. Raises what path_of raises. It returns no text,
+    because the host repeats a text for each input, and newer frontends show "rejected the value" instead.
     """
     if file is not None:
         path_of(a_name(file))
@@ -165,12 +194,12 @@ def found(path_of: Callable[[str], str], file: object) -> bool:
 
 
 def a_name(chosen: object) -> str:
-    """What somebody has chosen from a menu of files: over HTTP anything comes. Raises BadInput."""
+    """The name that a user has chosen from a menu. Raises BadInput for anything else, which HTTP clients may send."""
     if not isinstance(chosen, str):
         raise BadInput("The file", named(chosen), "the name of one")
     return chosen
 
 
 def fingerprint(path_of: Callable[[str], str], file: str | None) -> str:
-    """A loader's fingerprint_inputs: another text when the chosen file is replaced."""
+    """The answer of a loader's fingerprint_inputs: a text that changes when the chosen file is replaced."""
     return "" if file is None else str(stamp(path_of(file)))

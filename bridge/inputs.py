@@ -1,9 +1,13 @@
-"""What a node is given, held to its own schema before it runs: the host checks what is typed, not what is linked."""
+"""The values of a node's inputs are checked by the node's own schema before it runs.
+
+The host checks what a user types into a widget, and not what is linked to a socket.
+"""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, wraps
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from comfy_api.latest import io
 from torch import Tensor
@@ -15,7 +19,6 @@ from ..core.people import Cast, Faces, Identity, Layout, is_a
 from . import notes
 from .schema import described
 
-# What an object of the host's must be able to do: other packs make them of classes of their own.
 _METHODS = {
     io.Model.io_type: "get_model_object",
     io.Clip.io_type: "tokenize",
@@ -23,153 +26,217 @@ _METHODS = {
     io.ClipVision.io_type: "encode_image",
     io.ControlNet.io_type: "set_cond_hint",
 }
-_CLOSER: dict[str, tuple[type, Callable[[str, Any], None]]] = {
-    io.Image.io_type: (Tensor, inputs.picture),
-    io.Mask.io_type: (Tensor, inputs.masks),
-    "LIKENESS_FACES": (Faces, socket_values.check_faces),
-    "FACE_LANDMARKS": (dict, inputs.face_landmarks),
-    "LIKENESS_LAYOUT": (Layout, socket_values.check_layout),
-    "LIKENESS_CAST": (Cast, socket_values.check_cast),
-    "LIKENESS_PERSON": (Identity, socket_values.check_identity),
-    io.Latent.io_type: (dict, inputs.latent),
-    io.Conditioning.io_type: (list, inputs.conditioning),
+"""By the type of a socket, the method that an object of the host's there must have. Its class does not count, because
+other packs give such objects classes of their own."""
+
+
+class _ValueCheck(NamedTuple):
+    """How values at sockets of one type are looked at.
+
+    value_class: the class of values that are looked at. check: it is called with the name of the input in words and the
+    value, and raises a LikenessError where a node cannot use the value.
+    """
+
+    value_class: type
+    check: Callable[[str, Any], None]
+
+
+_VALUE_CHECKS: dict[str, _ValueCheck] = {
+    io.Image.io_type: _ValueCheck(Tensor, inputs.picture),
+    io.Mask.io_type: _ValueCheck(Tensor, inputs.masks),
+    "LIKENESS_FACES": _ValueCheck(Faces, socket_values.check_faces),
+    "FACE_LANDMARKS": _ValueCheck(dict, inputs.face_landmarks),
+    "LIKENESS_LAYOUT": _ValueCheck(Layout, socket_values.check_layout),
+    "LIKENESS_CAST": _ValueCheck(Cast, socket_values.check_cast),
+    "LIKENESS_PERSON": _ValueCheck(Identity, socket_values.check_identity),
+    io.Latent.io_type: _ValueCheck(dict, inputs.latent),
+    io.Conditioning.io_type: _ValueCheck(list, inputs.conditioning),
 }
-"""By type, of inputs that take several of each, with the class of what it is about."""
+"""By the type of a socket. An input that takes several types is looked at by the class of its value."""
+
+_LIST_TYPES = (io.Image.io_type, "FACE_LANDMARKS", "BOUNDING_BOX")
+"""Types of inputs that a node whose schema says `is_input_list` reads as lists: photos, and what is found in each."""
+
+
+@dataclass(frozen=True)
+class _NodeSchema:
+    """What the checks read of a node's schema.
+
+    title: the node's name in the menu. inputs: by their ids. judged_by_node: ids of the inputs whose words the node's
+    own validate_inputs judges, because files may be newer than the schema. takes_lists: whether the host gives it a
+    list for every input.
+    """
+
+    title: str
+    inputs: Mapping[str, io.Input]
+    judged_by_node: Sequence[str]
+    takes_lists: bool
+
+
+@cache
+def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
+    """A node's schema as the checks read it, made once for each node."""
+    schema = node.define_schema()
+    inputs_by_id = {schema_input.id: schema_input for schema_input in schema.inputs}
+    judged_by_node = inspect.getfullargspec(node.validate_inputs).args
+    return _NodeSchema(str(schema.display_name), inputs_by_id, judged_by_node, bool(schema.is_input_list))
 
 
 def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
-    """The node itself, whose schema from now on has its texts, and which refuses what does not fit its inputs before it
-    runs.
+    """The same node class, which from now on looks at the values of its inputs before it runs.
 
-    Raises BadInput for a number out of its limits and for an object of another kind, BadChoice for a word that is not
-    offered, and what core.inputs says of pictures, masks, layouts and casts. Whole floats are taken for whole numbers;
-    None at an optional socket is taken for nothing linked, at a lazy one for what was not asked for, and nothing
-    linked for None, or at an optional widget for its default.
+    Its schema gets its texts, see schema.described. Before `execute`, BadInput is raised for a number out of its limits
+    and for an object of another kind, BadChoice for a word that the menu does not offer, and what core.inputs says of
+    pictures, masks, layouts and casts. A float that is a whole number passes as an int. An input to which nothing is
+    linked is None, or the default of an optional widget. None at an optional or lazy socket passes as None.
     """
     run: Callable[..., io.NodeOutput] = node.execute.__func__
-    parameters = list(inspect.signature(run).parameters.values())[1:]
-    names = [one.name for one in parameters]
-    needed = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD and one.default is one.empty]
+    parameters = list(inspect.signature(run).parameters.values())[1:]  # without cls
+    names = [parameter.name for parameter in parameters]
+    required_names: list[str] = []
+    for parameter in parameters:
+        if parameter.kind is parameter.POSITIONAL_OR_KEYWORD and parameter.default is parameter.empty:
+            required_names.append(parameter.name)
 
     @wraps(run)
-    def execute(cls: type[io.ComfyNode], *args: Any, **linked: Any) -> io.NodeOutput:
-        given = {**dict(zip(names, args, strict=False)), **linked}
-        known = _schema(node)[1]
-        absent = {name: None for name in needed if name in known and _may_be_nothing(known[name])}
-        absent |= {name: one.default for name, one in known.items() if isinstance(one, io.WidgetInput) and one.optional}
+    def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
+        """The node's own execute, called with checked values of its inputs."""
+        values = {**dict(zip(names, args, strict=False)), **kwargs}
+        schema = _schema_of(node)
+        unlinked_values = _unlinked_values(schema, required_names)
         # For errors that are not ours, of the host or of torch: names of files are in them as well.
         accept_any_text()
         notes.clear(notes.node_of(cls))
-        if _takes_lists(node):
-            absent |= {name: [] for name in absent if _is_list(known[name])}
-            taken = _taken_lists(node, given)
+        if schema.takes_lists:
+            linked_values = _checked_lists(schema, values)
         else:
-            taken = {name: _taken(node, name, value) for name, value in given.items()}
-        return notes.kept(run(cls, **absent | taken), notes.node_of(cls))
+            linked_values = {name: _checked_value(schema, name, value) for name, value in values.items()}
+        return notes.kept(run(cls, **unlinked_values | linked_values), notes.node_of(cls))
 
-    bare: Callable[..., io.Schema] = node.define_schema.__func__
-    node.define_schema = classmethod(wraps(bare)(lambda cls: described(bare(cls))))
+    define_schema: Callable[..., io.Schema] = node.define_schema.__func__
+
+    @wraps(define_schema)
+    def define_schema_with_texts(cls: type[io.ComfyNode]) -> io.Schema:
+        """The node's own schema with its texts."""
+        return described(define_schema(cls))
+
+    node.define_schema = classmethod(define_schema_with_texts)
     node.execute = classmethod(execute)
     return node
 
 
-@cache
-def _schema(node: type[io.ComfyNode]) -> tuple[str, dict[str, io.Input], list[str]]:
-    """The node's name, its inputs, and those whose words it judges itself: files may be newer than the schema."""
-    schema, judged = node.define_schema(), inspect.getfullargspec(node.validate_inputs).args
-    return str(schema.display_name), {one.id: one for one in schema.inputs}, judged
+def _unlinked_values(schema: _NodeSchema, required_names: Sequence[str]) -> dict[str, Any]:
+    """By id, what inputs are that the host does not hand over because nothing is linked to them.
 
-
-_LISTS = (io.Image.io_type, "FACE_LANDMARKS", "BOUNDING_BOX")
-"""Types of inputs that take a list as it is, in a node whose schema says `is_input_list`: photos, and what is found in
-each of them."""
-
-
-@cache
-def _takes_lists(node: type[io.ComfyNode]) -> bool:
-    return bool(node.define_schema().is_input_list)
-
-
-def _is_list(kind: io.Input) -> bool:
-    return kind.io_type in _LISTS
-
-
-def _taken_lists(node: type[io.ComfyNode], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What a node with `is_input_list` is given, in lists where its photos are concerned and else as the one value.
-
-    given: by input the list that the host makes of it, also of a widget; or, where the node is called by a script, the
-    bare values. Raises BadInput and BadChoice as `checked` says, and BadSetup for several values where one is meant.
+    An optional widget is its default, an optional or lazy socket None, and an empty list where the node reads a list.
+    required_names: parameters of `execute` without a default.
     """
-    known = _schema(node)[1]
-    from_host = all(isinstance(values, (list, tuple)) for values in given.values())
-    taken: dict[str, Any] = {}
-    for name, values in given.items():
-        several = list(values) if from_host else [values]
-        checked_values = [_taken(node, name, value) for value in several]
-        if name in known and _is_list(known[name]):
-            taken[name] = [value for value in checked_values if value is not None]
-            if not several and not known[name].optional:
-                what = f"The {name} input of {_schema(node)[0]}"
-                raise BadInput(what, "an empty list", "at least one picture")
+    values: dict[str, Any] = {}
+    for name in required_names:
+        if name in schema.inputs and _may_be_none(schema.inputs[name]):
+            values[name] = None
+    for name, schema_input in schema.inputs.items():
+        if isinstance(schema_input, io.WidgetInput) and schema_input.optional:
+            values[name] = schema_input.default
+    if schema.takes_lists:
+        for name in values:
+            if _is_list(schema.inputs[name]):
+                values[name] = []
+    return values
+
+
+def _is_list(schema_input: io.Input) -> bool:
+    """Whether a node with `is_input_list` reads this input as a list."""
+    return schema_input.io_type in _LIST_TYPES
+
+
+def _checked_lists(schema: _NodeSchema, values_by_name: Mapping[str, Any]) -> dict[str, Any]:
+    """By name, what a node with `is_input_list` runs with: lists of its photos, and a single value of all other inputs.
+
+    values_by_name: by input the list that the host makes of it, also of a widget; or, where a script calls the node,
+    the bare values. Raises BadInput and BadChoice as `checked` says, and BadSetup for several values where one is
+    needed.
+    """
+    from_host = all(isinstance(values, (list, tuple)) for values in values_by_name.values())
+    checked_inputs: dict[str, Any] = {}
+    for name, values in values_by_name.items():
+        value_list = list(values) if from_host else [values]
+        checked_values = [_checked_value(schema, name, value) for value in value_list]
+        schema_input = schema.inputs.get(name)
+        if schema_input is not None and _is_list(schema_input):
+            checked_inputs[name] = [value for value in checked_values if value is not None]
+            if not value_list and not schema_input.optional:
+                raise BadInput(f"The {name} input of {schema.title}", "an empty list", "at least one picture")
         elif checked_values:
-            taken[name] = _only_value(node, name, checked_values)
-    return taken
+            checked_inputs[name] = _only_value(schema, name, checked_values)
+    return checked_inputs
 
 
-def _only_value(node: type[io.ComfyNode], name: str, values: Sequence[Any]) -> Any:
+def _only_value(schema: _NodeSchema, name: str, values: Sequence[Any]) -> Any:
     """The value that all of a list are. Raises BadSetup where they differ."""
     first_value = values[0]
     if all(value is first_value or bool(value == first_value) for value in values):
         return first_value
-    shown = listed(first([inputs.named(value) for value in values], 4))
+    value_names = [inputs.named(value) for value in values]
     raise BadSetup(
-        f"The {name} input of {_schema(node)[0]} is a list of {len(values)} values ({shown}), and one is needed: "
-        "a list of photos is read as one.",
+        f"The {name} input of {schema.title} is a list of {len(values)} values ({listed(first(value_names, 4))}), and "
+        "one is needed: a list of photos is read as one.",
         "Link one value. To make a person of each photo use Sort Photos into People, with people set to "
         "'one per photo'.",
     )
 
 
 def single(value: Any) -> Any:
-    """What stands in a widget, for validate_inputs and fingerprint_inputs of a node with `is_input_list`: the host
-    gives them lists."""
+    """The value of a widget, for validate_inputs and fingerprint_inputs of a node with `is_input_list`.
+
+    To these the host gives a list of one value. None for an empty list.
+    """
     if isinstance(value, (list, tuple)):
         values = cast("Sequence[Any]", value)
         return values[0] if values else None
     return value
 
 
-def _taken(node: type[io.ComfyNode], name: str, value: Any) -> Any:
-    title, known, judged = _schema(node)
-    if name not in known:
+def _checked_value(schema: _NodeSchema, name: str, value: Any) -> Any:
+    """The value of one input as the node runs with it. Raises as `checked` says."""
+    if name not in schema.inputs:
         return value
-    kind, what = known[name], f"The {name} input of {title}"
-    if kind.io_type in (io.Int.io_type, io.Float.io_type):
-        return inputs.number(what, value, kind.min, kind.max, integer=kind.io_type == io.Int.io_type)
-    if value is None and _may_be_nothing(kind):
-        return getattr(kind, "default", None)
-    if not _fits(kind, value):
+    schema_input = schema.inputs[name]
+    input_in_words = f"The {name} input of {schema.title}"
+    if schema_input.io_type in (io.Int.io_type, io.Float.io_type):
+        is_int = schema_input.io_type == io.Int.io_type
+        return inputs.number(input_in_words, value, schema_input.min, schema_input.max, integer=is_int)
+    if value is None and _may_be_none(schema_input):
+        return getattr(schema_input, "default", None)
+    if not _fits(schema_input, value):
         # A socket for a method's own file says of which method, see nodes.sockets.adapter_socket.
-        needed = getattr(kind.Parent, "needed", kind.io_type)
-        raise BadInput(what, inputs.named(value), needed)
-    if kind.io_type == io.Combo.io_type and name not in judged and value not in kind.options:
-        raise BadChoice(what, str(value), kind.options)
-    for of, check in (_CLOSER[one] for one in str(kind.io_type).split(",") if one in _CLOSER):
-        if is_a(value, of):
-            inputs.check_foreign(check, what, value)
+        needed = getattr(schema_input.Parent, "needed", schema_input.io_type)
+        raise BadInput(input_in_words, inputs.named(value), needed)
+    is_menu = schema_input.io_type == io.Combo.io_type
+    if is_menu and name not in schema.judged_by_node and value not in schema_input.options:
+        raise BadChoice(input_in_words, str(value), schema_input.options)
+    for io_type in str(schema_input.io_type).split(","):
+        value_check = _VALUE_CHECKS.get(io_type)
+        if value_check is not None and is_a(value, value_check.value_class):
+            inputs.check_foreign(value_check.check, input_in_words, value)
     return value
 
 
-def _may_be_nothing(kind: io.Input) -> bool:
-    return bool(kind.optional or getattr(kind, "lazy", None))
+def _may_be_none(schema_input: io.Input) -> bool:
+    """Whether nothing may be linked to an input, or the host may leave it out until the node asks for it (lazy)."""
+    return bool(schema_input.optional or getattr(schema_input, "lazy", None))
 
 
-def _fits(kind: io.Input, value: Any) -> bool:
-    if kind.io_type == io.Vae.io_type and hasattr(value, _METHODS[io.Clip.io_type]):
+def _fits(schema_input: io.Input, value: Any) -> bool:
+    """Whether a value is of the kind that the socket of an input takes."""
+    io_type = schema_input.io_type
+    if io_type == io.Vae.io_type and hasattr(value, _METHODS[io.Clip.io_type]):
         return False  # a CLIP, which has an encode as well
-    if kind.io_type in _METHODS:
-        return hasattr(value, _METHODS[kind.io_type])
-    if kind.io_type == io.Latent.io_type:
-        return isinstance(value, dict)  # its type is one for type checkers only
-    kinds = kind.Type if isinstance(kind.Type, tuple) else (kind.Type,)
-    return value is not None and any(one is Any or is_a(value, one) for one in kinds)
+    if io_type in _METHODS:
+        return hasattr(value, _METHODS[io_type])
+    if io_type == io.Latent.io_type:
+        return isinstance(value, dict)  # the host's type of a LATENT is for type checkers only
+    if value is None:
+        return False
+    value_classes = schema_input.Type if isinstance(schema_input.Type, tuple) else (schema_input.Type,)
+    return any(value_class is Any or is_a(value, value_class) for value_class in value_classes)

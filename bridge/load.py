@@ -1,4 +1,4 @@
-"""Files to tensors and networks to ModelPatchers, as the host's memory management wants them."""
+"""Model files are read into tensors, and networks are put into the ModelPatchers of the host's memory management."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -31,11 +31,14 @@ NetT = TypeVar("NetT", bound=Any)
 
 def read_state_dict(path: str, expected: str, advice: str) -> dict[str, Tensor]:
     """The tensors of a file, nested dictionaries flattened. Raises as core.models.tensors.read."""
-    return tensors.read(Path(path), expected, advice, _loaded)
+    return tensors.read(Path(path), expected, advice, _load_as_host)
 
 
-def _loaded(path: Path) -> Any:
-    """As the host loads, which maps files into memory or not as its user chose; but it goes by the file's name."""
+def _load_as_host(path: Path) -> Any:
+    """The contents of a file by the host's loader, which maps files into memory or not, as its user chose.
+
+    The host goes by the ending of the file's name. A safetensors file under another ending is therefore read here.
+    """
     if ending(path.name) not in SAFETENSORS and tensors.is_safetensors(path):
         return tensors.load(path)
     return comfy.utils.load_torch_file(str(path), safe_load=True)
@@ -58,24 +61,29 @@ def in_patcher(build: Callable[..., nn.Module], state: Mapping[str, Tensor]) -> 
 
 
 def _try_out(network: Callable[..., Any], state: Mapping[str, Tensor]) -> None:
-    """Each tensor may be whole and yet not fit the others. On this device nothing is computed."""
+    """Run a network once on the device "meta", which has shapes and computes nothing.
+
+    It raises what torch raises where the tensors of a file do not fit each other. Each of them may fit its own layer.
+    """
     zeros = partial(torch.zeros, device="meta")
     trial = network(state, ops=comfy.ops.manual_cast, device="meta", dtype=torch.float32)
-    trial.load_state_dict({key: zeros(tensor.shape) for key, tensor in state.items()}, strict=True, assign=True)
+    trial_state = {key: zeros(tensor.shape) for key, tensor in state.items()}
+    trial.load_state_dict(trial_state, strict=True, assign=True)
     trial.try_out(zeros)
 
 
 def on_device(patcher: comfy.model_patcher.ModelPatcher, inputs: Tensor) -> Tensor:
-    """Load the network and move its input beside it, as float32: these networks are small and run once."""
+    """The inputs as float32 on the device of a network, which is loaded there. Such networks are small and run once."""
     comfy.model_management.load_model_gpu(patcher)
     return inputs.to(patcher.load_device, torch.float32)
 
 
 @dataclass(frozen=True)
 class Loaded(Generic[NetT]):
-    """A method's file on the host, which finds its network by the name `patcher`.
+    """A method's file that has been loaded.
 
-    lora: the LoRA that is part of the file, as bridge.lora reads it.
+    patcher: its network; the host looks for one under this name. lora: the tensors of the LoRA that is part of the
+    file, as bridge.lora reads them; empty for a file without one.
     """
 
     patcher: comfy.model_patcher.ModelPatcher
@@ -83,15 +91,16 @@ class Loaded(Generic[NetT]):
 
     @property
     def net(self) -> NetT:
+        """The network itself."""
         return self.patcher.model
 
     @property
     def width(self) -> int:
-        """Of one token: the text width of the models this file is made for."""
+        """The width of one token: the text width of the models this file is made for."""
         return self.net.width
 
     def beside(self, inputs: Tensor) -> Tensor:
-        """Inputs on the network's device, which is loaded, as float32."""
+        """The inputs as float32 on the device of the network, which is loaded there."""
         return on_device(self.patcher, inputs)
 
 
@@ -99,23 +108,28 @@ class Loaded(Generic[NetT]):
 class Published:
     """A method's own weights: one file, one network.
 
-    what: the file in words. model: the file of a method that has one, of several the first. formats: what may be
-    in the file, where it is read here.
+    method: its title. file_in_words: what the file is, such as "InstantID adapter". model: the published file, of
+    several the first. formats: ids of the formats that the file may have, where it is read here.
     """
 
     method: str
-    what: str
+    file_in_words: str
     model: Model
     formats: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, method: Method, what: str) -> "Published":
-        """Raises BadRecord unless its first file is in the manifest, under the method's key."""
-        model = next((one for one in manifest.models() if (one.id, one.key) == (method.files[0], method.key)), None)
-        if model is None:
-            why = f"models_manifest.json has no {method.files[0]} with the key {method.key}"
-            raise BadRecord(FOLDERS / method.folder / "method.json", why)
-        return cls(method.title, what, model, tuple(one.id for one in method.formats))
+    def of(cls, method: Method, file_in_words: str) -> "Published":
+        """The weights of a method, by its record.
+
+        Raises BadRecord unless its first file is in the manifest, under the method's key.
+        """
+        first_file = method.files[0]
+        formats = tuple(file_format.id for file_format in method.formats)
+        for model in manifest.models():
+            if model.id == first_file and model.key == method.key:
+                return cls(method.title, file_in_words, model, formats)
+        why = f"models_manifest.json has no {first_file} with the key {method.key}"
+        raise BadRecord(FOLDERS / method.folder / "method.json", why)
 
     @property
     def key(self) -> str:
@@ -123,9 +137,11 @@ class Published:
         return self.model.key
 
     def named(self, file: str) -> Model:
-        """The published file of that name. Of another name: the method's first."""
-        published = (model for model in manifest.models() if model.key == self.key and same_name(model.name, file))
-        return next(published, self.model)
+        """The method's published file of this name; its first published file where none has the name."""
+        for model in manifest.models():
+            if model.key == self.key and same_name(model.name, file):
+                return model
+        return self.model
 
     def path(self, file: str) -> str:
         """Full path of the file that was chosen. Raises ModelMissing, UnsafePath, DeadLink.
@@ -133,75 +149,94 @@ class Published:
         A published name, which every workflow has, also stands for the file under another name or in another
         model folder: its contents tell.
         """
-        path, model = folders.find(file, self.key), self.named(file)
+        path = folders.find(file, self.key)
+        model = self.named(file)
         if path is None and same_name(file, model.name):
             path = elsewhere.elsewhere(model, folders.of_models())
         if path is None:
             folders.refuse_dead_link(file, self.key)
             searched = folders.folders(self.key)
-            raise ModelMissing(f"The {self.what}", [file or model.name], searched, model.url, model.size_text)
+            file_names = [file or model.name]
+            raise ModelMissing(f"The {self.file_in_words}", file_names, searched, model.url, model.size_text)
         return str(path)
 
     def chosen(self, file: str, node_id: str | None) -> str:
-        """The same; the node that loads it is told where that is something else than the file that was chosen."""
+        """Full path of the file that was chosen, as `path` gives it.
+
+        A note under the node says so where the file lies elsewhere or under another name.
+        """
         path = self.path(file)
         if folders.find(file, self.key) is None:
-            other = f"{file} is not in models/{self.key}. Loaded instead, as its contents are the same: {path}"
-            notes.tell(node_id, other)
+            note = f"{file} is not in models/{self.key}. Loaded instead, as its contents are the same: {path}"
+            notes.tell(node_id, note)
         return path
 
     def read(self, path: str) -> dict[str, Tensor]:
         """The tensors of a file. Raises UnsupportedCheckpoint."""
-        expected, advice = self._wanted(path)
-        state = read_state_dict(path, expected, advice)
-        title = f"{'an' if self.what[0] in 'AEIOU' else 'a'} {self.what}" if len(self.formats) > 1 else None
+        advice = self._advice_on(path)
+        state = read_state_dict(path, self._expected_at(path), advice)
+        title = None
+        if len(self.formats) > 1:
+            article = "an" if self.file_in_words[0] in "AEIOU" else "a"
+            title = f"{article} {self.file_in_words}"
         require(state, self.formats, path, advice, title)
         return state
 
     def build(
         self, path: str, network: Callable[..., nn.Module], state: dict[str, Tensor]
     ) -> comfy.model_patcher.ModelPatcher:
-        """network(state, ops=..., device=..., dtype=...) of tensors that `read` has found, without a LoRA among them.
+        """The method's network with the weights of a file, in a ModelPatcher.
 
-        It has a method try_out(zeros), which lets zeros(shape...) through every layer once. Raises
-        UnsupportedCheckpoint.
+        network: called as network(state, ops=..., device=..., dtype=...). What it gives has a method try_out(zeros),
+        which lets zeros(shape...) through every layer once. state: the tensors of the file; those of its LoRA are no
+        part of the network. Raises UnsupportedCheckpoint for tensors that are missing, damaged or of other sizes.
         """
-        own = {key: tensor for key, tensor in state.items() if "_lora." not in key}
+        network_state = {key: tensor for key, tensor in state.items() if "_lora." not in key}
         try:
             tensors.check_weights(state)
             tensors.check_pairs(state)
-            _try_out(network, own)
-            return in_patcher(partial(network, own), own)
+            _try_out(network, network_state)
+            return in_patcher(partial(network, network_state), network_state)
         except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            what = f"an incomplete or damaged {self.method} file ({in_one_line(error)})"
-            raise UnsupportedCheckpoint(path, what, *self._wanted(path)) from error
+            damage = f"an incomplete or damaged {self.method} file ({in_one_line(error)})"
+            raise UnsupportedCheckpoint(path, damage, self._expected_at(path), self._advice_on(path)) from error
 
-    def _wanted(self, path: str) -> tuple[str, str]:
-        """What is expected of a file, and where to get it. Of several published files: the one of its name."""
+    def _expected_at(self, path: str) -> str:
+        """What a file should be, in words: of several published files that of its name."""
         model = self.named(os.path.basename(path))
-        advice = f"{self.method}'s own file is {model.name} from {model.page}; it belongs in models/{self.key}."
-        return f"the {self.what} ({model.name})", advice
+        return f"the {self.file_in_words} ({model.name})"
+
+    def _advice_on(self, path: str) -> str:
+        """Where to get the right file instead of the one at `path`."""
+        model = self.named(os.path.basename(path))
+        return f"{self.method}'s own file is {model.name} from {model.page}; it belongs in models/{self.key}."
 
 
 @dataclass(frozen=True)
 class FileLoader:
     """How a method's own file is loaded, whatever node asks for it.
 
-    published: the files. made: (path, **further inputs) -> what travels on. inputs: the further ones, optional.
-
-    licence: said under the node where the weights may not be used freely. newer: whether ComfyUI 0.33 is needed.
+    published: its published files. load_file: called as load_file(path, **inputs); it gives what travels on the
+    method's socket. inputs: the method's own optional inputs of the loading node. licence: said under the node where
+    the weights may not be used freely. newer: whether ComfyUI 0.33 is needed.
     """
 
     published: Published
-    made: Callable[..., Any]
+    load_file: Callable[..., Any]
     inputs: tuple[io.WidgetInput, ...] = ()
     licence: str = ""
     newer: bool = False
 
-    def load(self, path: str, node: str | None, **given: Any) -> Any:
-        """What travels on; given: inputs of any method's loader. Raises UnsupportedCheckpoint."""
+    def load(self, path: str, node_id: str | None, **values: Any) -> Any:
+        """What travels on the method's socket, of the file at `path`.
+
+        values: of the loading node's inputs, those of other methods among them. Raises UnsupportedCheckpoint.
+        """
         if self.newer:
             require_dits(f"{self.published.method}'s file")
-        loaded = self.made(path, **{one.id: given.get(one.id, one.default) for one in self.inputs})
-        notes.tell(node, self.licence)
+        own_values: dict[str, Any] = {}
+        for own_input in self.inputs:
+            own_values[own_input.id] = values.get(own_input.id, own_input.default)
+        loaded = self.load_file(path, **own_values)
+        notes.tell(node_id, self.licence)
         return loaded

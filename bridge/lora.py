@@ -19,7 +19,7 @@ _PROJECTIONS = {"to_q": "to_q", "to_k": "to_k", "to_v": "to_v", "to_out": "to_ou
 
 
 def of_adapter(state: State) -> State:
-    """What of an adapter's file `with_lora` puts on a MODEL: nothing where it has no LoRA."""
+    """The tensors of the LoRA in an adapter's file, for `with_lora`; none where it has no LoRA."""
     tensors = below("ip_adapter.", state)
     return {key: tensor for key, tensor in tensors.items() if "_lora." in key}
 
@@ -55,7 +55,7 @@ def with_lora(
 
 
 def _patches(model: ModelPatcher, state: State, weights: Mapping[str, str] | None) -> dict[str, Any]:
-    """By the names of the MODEL's weights, what the file adds to them.
+    """The host's patches of a LoRA, by the names of the MODEL's weights. state, weights: as in with_lora.
 
     Raises WrongBaseModel unless every layer of the file finds a weight of its size: the host leaves out all others.
     """
@@ -71,39 +71,44 @@ def _patches(model: ModelPatcher, state: State, weights: Mapping[str, str] | Non
 
 
 def _strength_on(model: ModelPatcher, patches: Mapping[str, Any]) -> float:
-    """The strength at which a MODEL has these patches already, 0 where it has not; the first weight stands for all."""
-    name, ours = next(iter(patches.items()))
-    strength = 0.0
-    for patch_strength, patch, *_ in model.patches.get(name, ()):
-        if _same_matrices(patch, ours):
-            strength += patch_strength
-    return strength
+    """The strength at which a MODEL has these patches already; 0 where it does not have them.
+
+    Only the first weight that the patches change is looked at.
+    """
+    weight_name, patch = next(iter(patches.items()))
+    total_strength = 0.0
+    for model_strength, model_patch, *_ in model.patches.get(weight_name, ()):
+        if _same_matrices(model_patch, patch):
+            total_strength += model_strength
+    return total_strength
 
 
-def _same_matrices(patch: Any, ours: Any) -> bool:
-    """Whether both have the same up and down. A patch of another kind has none."""
-    theirs = getattr(patch, "weights", None) or (None, None)
-    return _same_numbers(theirs[0], ours.weights[0]) and _same_numbers(theirs[1], ours.weights[1])
+def _same_matrices(model_patch: Any, patch: Any) -> bool:
+    """Whether a patch on a MODEL has the up and down of another patch. A patch of another kind than LoRA has none."""
+    model_up_and_down = getattr(model_patch, "weights", None) or (None, None)
+    up = patch.weights[0]
+    down = patch.weights[1]
+    return _same_numbers(model_up_and_down[0], up) and _same_numbers(model_up_and_down[1], down)
 
 
-def _same_numbers(tensor: Any, ours: Tensor) -> bool:
-    if not isinstance(tensor, Tensor) or tensor.shape != ours.shape:
+def _same_numbers(model_tensor: Any, tensor: Tensor) -> bool:
+    """Whether two tensors have one shape and, to a tolerance, the same numbers. model_tensor: None for no tensor."""
+    if not isinstance(model_tensor, Tensor) or model_tensor.shape != tensor.shape:
         return False
     # To a tolerance, because other files may have the same LoRA in other bits.
-    return torch.allclose(tensor.float().cpu(), ours.float().cpu(), rtol=1e-2, atol=1e-6)
+    return torch.allclose(model_tensor.float().cpu(), tensor.float().cpu(), rtol=1e-2, atol=1e-6)
 
 
 def _weights(model: ModelPatcher) -> dict[str, str]:
-    """The name of every attention's projections in such a file, "0.to_q" -> the name of the weight in the host."""
+    """By the name of a projection in such a file, such as "0.to_q", the name of its weight in the host."""
     unet = model.get_model_object("diffusion_model")
     module_names = {module: name for name, module in modules_of_unet(unet).items()}
     weights: dict[str, str] = {}
-    number = 0
-    for *_, block in transformers(unet):
+    attention_number = 0
+    for transformer in transformers(unet):
+        block_name = f"diffusion_model.{module_names[transformer.module]}"
         for attention in ("attn1", "attn2"):
             for file_name, host_name in _PROJECTIONS.items():
-                weights[f"{number}.{file_name}"] = (
-                    f"diffusion_model.{module_names[block]}.{attention}.{host_name}.weight"
-                )
-            number += 1
+                weights[f"{attention_number}.{file_name}"] = f"{block_name}.{attention}.{host_name}.weight"
+            attention_number += 1
     return weights

@@ -27,18 +27,21 @@ _UNET = "diffusion_model."
 _WEIGHT = ".weight"
 _LARGEST = 65504
 """The largest number in 16 bits (float16), in which models are published."""
-_MAY_BE_WHOLE = (".alpha", ".reshape_weight")
-"""Endings of keys whose tensors may hold whole numbers: a scale, which some trainers save as they were given it, and a
+_MAY_BE_INTEGERS = (".alpha", ".reshape_weight")
+"""Endings of keys whose tensors may hold integers: a scale, which some trainers save as the user has typed it, and a
 shape."""
 
 
 class NotForOnePerson(BadSetup):
-    """A LoRA of which a layer's change is no addition to what the layer gives, or has no place in the picture."""
+    """A LoRA that cannot act on one person alone.
+
+    It changes a layer in another way than by an addition to its output, or a layer that has no place in the picture.
+    """
 
 
 @dataclass(frozen=True)
 class LoraFile:
-    """What a file adds.
+    """What the LoRA of a file adds to a MODEL and a CLIP.
 
     layers: to the UNet, by the names of its modules. clip_patches: to the CLIP, by the names of its weights, as the
     host's add_patches takes them.
@@ -69,17 +72,22 @@ class HostPatches:
     patches: Mapping[Any, Any]
 
 
-def read_host_patches(file: str, model: ModelPatcher, clip: CLIP) -> HostPatches:
-    """A LoRA's file by the host's loader. Raises what path_of and reading a file raise, UnsupportedCheckpoint for
-    damaged tensors."""
+def read_host_patches(
+    file: str, model: ModelPatcher, clip: CLIP, more_names: Mapping[str, Any] | None = None
+) -> HostPatches:
+    """A LoRA's file by the host's loader.
+
+    more_names: by name in a file, the weight that is meant, as the host's maps have it, beside those that the host
+    knows. Raises what path_of and reading a file raise, UnsupportedCheckpoint for damaged tensors.
+    """
     path = path_of(file)
     state = comfy.lora_convert.convert_lora(read_state_dict(path, "a LoRA", "Put it into models/loras."))
     _check_numbers(state, path)
-    return HostPatches(state, _host_patches(state, model, clip, path))
+    return HostPatches(state, _host_patches(state, model, clip, path, more_names or {}))
 
 
 def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) -> LoraFile:
-    """What a file adds to the MODEL's UNet and to the CLIP.
+    """The LoRA of a file, as far as it adds to the MODEL's UNet and to the CLIP.
 
     by_region: whether it acts in a part of the picture. Raises what reading a file raises, UnsupportedCheckpoint for
     damaged tensors, NotForOnePerson, and WrongBaseModel unless all of the file finds a layer of its size.
@@ -98,10 +106,13 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) 
     return LoraFile(layers, clip_patches)
 
 
-def _host_patches(state: State, model: ModelPatcher, clip: CLIP, path: str) -> dict[str, Any]:
+def _host_patches(
+    state: State, model: ModelPatcher, clip: CLIP, path: str, more_names: Mapping[str, Any]
+) -> dict[str, Any]:
     """By name of a weight, what the host reads of a file's tensors. Raises UnsupportedCheckpoint where it cannot."""
     names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
     names = comfy.lora.model_lora_keys_unet(model.model, names)
+    names.update(more_names)
     try:
         return comfy.lora.load_lora(state, names, False)
     except UNFIT_TENSORS as error:
@@ -113,15 +124,15 @@ def _check_numbers(state: State, path: str) -> None:
     """Raise UnsupportedCheckpoint where a tensor holds what no layer can use: the host makes NaN of it, or nothing."""
     weights: dict[str, Any] = {}
     for key, tensor in state.items():
-        if not key.endswith(_MAY_BE_WHOLE):
+        if not key.endswith(_MAY_BE_INTEGERS):
             weights[key] = tensor
     try:
         check_kinds(weights)
     except ValueError as error:
         raise UnsupportedCheckpoint(path, f"a LoRA whose {error}", "a LoRA", "Download it again.") from error
     for key, tensor in state.items():
-        # Not "any above": a comparison with NaN is False.
-        if not all(abs(end) <= _LARGEST for end in ends(tensor)):
+        # Written as "not all below" and not as "any above": a comparison with NaN is False.
+        if not all(abs(extreme) <= _LARGEST for extreme in ends(tensor)):
             damage = f"a LoRA whose {key[:100]} holds NaN, infinity or numbers too large"
             raise UnsupportedCheckpoint(path, damage, "a LoRA", "Download it again.")
 
@@ -193,16 +204,17 @@ def _check_sizes(
     """Raise WrongBaseModel unless every tensor of a file belongs to a patch, and every patch fits its weight."""
     patches = [*unet_patches.values(), *clip_patches.values()]
     unread_layers = layers_not_read(state, patches)
-    misfits = [(model, name, patch) for name, patch in unet_patches.items() if not fits(model, name, patch)]
-    misfits += [
-        (clip.patcher, name, patch) for name, patch in clip_patches.items() if not fits(clip.patcher, name, patch)
-    ]
+    misfits: list[str] = []  # the sizes of each patch that does not fit, in words
+    for patcher, patches_of_model in ((model, unet_patches), (clip.patcher, clip_patches)):
+        for name, patch in patches_of_model.items():
+            if not fits(patcher, name, patch):
+                misfits.append(sizes_in_words(patcher, name, patch))
     if patches and not unread_layers and not misfits:
         return
     layers = counted(len(patches) + len(unread_layers), "layer")
     base = f"another model ({layers}, of which {len(patches) - len(misfits)} fit"
     if misfits:
-        base += f"; {sizes_in_words(*misfits[0])}"
+        base += f"; {misfits[0]}"
     family = type(model.model.model_config).__name__
     needed = f"one that fits the MODEL ({family}) and the CLIP"
     advice = "Use a LoRA made for the MODEL's family, and the CLIP of the MODEL's checkpoint."
@@ -211,8 +223,8 @@ def _check_sizes(
 
 def layers_not_read(state: State, patches: Iterable[Any]) -> set[str]:
     """The layers of a file that the host has found no weight for, by the file's names."""
-    read: set[str] = set()
+    loaded_keys: set[str] = set()
     for patch in patches:
-        read.update(getattr(patch, "loaded_keys", ()))
-    unread = state.keys() - read
-    return {key.removesuffix(_WEIGHT).rsplit(".", 1)[0] for key in unread}
+        loaded_keys.update(getattr(patch, "loaded_keys", ()))
+    unread_keys = state.keys() - loaded_keys
+    return {key.removesuffix(_WEIGHT).rsplit(".", 1)[0] for key in unread_keys}

@@ -1,4 +1,4 @@
-"""What the host's loader makes of a LoRA's file, a patch per weight: which weights it fits, and its sizes in words.
+"""Patches, which the host's loader makes of a LoRA's file, one for each weight: their kind, tensors, sizes and fit.
 
 A patch is an object of the host's weight_adapter, with `name` (its kind) and `weights`, or for whole differences, new
 weights and biases a tuple of its kind and its tensors, ("diff", (tensor,)).
@@ -25,7 +25,7 @@ def kind_of(patch: Any) -> str | None:
 
 
 def lora_of(patch: Any) -> LoraKind | None:
-    """The tensors of a patch by their names; None for a kind that is no addition of low rank."""
+    """The LoRA of a patch, with its tensors by their names; None for a patch that is no addition of low rank."""
     kind = kind_of(patch)
     if kind is None or kind not in LORA_KINDS:
         return None
@@ -34,6 +34,7 @@ def lora_of(patch: Any) -> LoraKind | None:
 
 def tensors_of(patch: Any) -> list[Tensor]:
     """All tensors of a patch of any kind."""
+    # An object of weight_adapter has weights, ("diff", (tensor,)) has its tensors second.
     values = getattr(patch, "weights", None) or patch[1]
     return [value for value in values if isinstance(value, Tensor)]
 
@@ -59,9 +60,9 @@ def fits(model: ModelPatcher, name: str, patch: Any) -> bool:
     if not shape or kind is None:
         return tensors_of(patch)[0].shape == shape
     if kind in TURNING_KINDS:
-        # blocks: (blocks, size, size), or (rounds, blocks, size, size) of BOFT; all blocks together turn every output
-        blocks = patch.weights[0].shape[-3:-1]
-        return blocks.numel() == shape[0]
+        # (blocks, size, size), or (rounds, blocks, size, size) of BOFT. All blocks together turn every output.
+        blocks_and_size = patch.weights[0].shape[-3:-1]
+        return blocks_and_size.numel() == shape[0]
     if kind not in LORA_KINDS:
         return True
     try:
@@ -74,13 +75,12 @@ def fits(model: ModelPatcher, name: str, patch: Any) -> bool:
 
 def sizes_in_words(model: ModelPatcher, name: str, patch: Any) -> str:
     """The sizes of a patch and of its weight: "NAME is made of 64x2 and 2x32, here it is 48x32"."""
-    tensors = " and ".join(_size_in_words(tensor.shape) for tensor in tensors_of(patch))
+    tensor_sizes = [_size_in_words(tensor.shape) for tensor in tensors_of(patch)]
     shape = weight_shape(model, name)
-    here = "missing"
-    if shape:
-        here = _size_in_words(shape)
-    return f"{name} is made of {tensors}, here it is {here}"
+    weight_size = _size_in_words(shape) if shape else "missing"
+    return f"{name} is made of {' and '.join(tensor_sizes)}, here it is {weight_size}"
 
 
 def _size_in_words(shape: Sequence[int]) -> str:
+    """A shape as "64x2"; "a single number" for that of a number."""
     return "x".join(map(str, shape)) or "a single number"

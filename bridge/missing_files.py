@@ -16,7 +16,10 @@ _PACK = Path(__file__).absolute().parents[1]
 
 
 def missing(graph: Mapping[str, Any]) -> list[Finding]:
-    """What a workflow needs and is not there or not in order; nothing where the demo's stand-ins are chosen."""
+    """The files that a workflow needs and that are missing or not in order.
+
+    None where the demo's stand-ins are chosen.
+    """
     if needs.chooses_standins(graph):
         return []
     return doctor.to_fix(needs.wanted(graph), folders.of_models())
@@ -42,23 +45,36 @@ async def _missing(request: Any) -> Any:
     The answer names the files that are missing or not in order. It says how large the downloads are together, for how
     many of them the size is unknown, and whether all are simply missing.
     """
-    not_packed_as_it_says = sys.modules["server"].web.RequestPayloadError
+    wrong_content_encoding = sys.modules["server"].web.RequestPayloadError
     try:
         body = await request.read()  # not text(), which fails with an encoding that a sender makes up
         # Beside the server's loop: a network drive may take its time.
-        found = await asyncio.to_thread(lambda: missing(needs.workflow(body.decode())))
-    except (ValueError, not_packed_as_it_says) as error:
+        findings_to_fix = await asyncio.to_thread(lambda: missing(needs.workflow(body.decode())))
+    except (ValueError, wrong_content_encoding) as error:
         return _json({"error": in_one_line(error)}, 400)
-    sizes = [finding.fetch.size for finding in found if finding.fetch]
-    known = sum(size for size in sizes if size is not None)
+    names: list[str] = []
+    total_size = 0
+    downloads_without_size = 0
+    all_missing = True
+    for finding in findings_to_fix:
+        names.append(finding.name)
+        if finding.state != findings.MISSING:
+            all_missing = False
+        if finding.fetch:
+            if finding.fetch.size is None:
+                downloads_without_size += 1
+            else:
+                total_size += finding.fetch.size
+    size_in_words = manifest.human(total_size) if total_size else ""
     answer = {
-        "names": [finding.name for finding in found],
-        "size": manifest.human(known) if known else "",
-        "unsized": sizes.count(None),
-        "absent": all(finding.state == findings.MISSING for finding in found),
+        "names": names,
+        "size": size_in_words,
+        "unsized": downloads_without_size,
+        "absent": all_missing,
     }
     return _json(answer)
 
 
 def _json(answer: Any, status: int = 200) -> Any:
+    """The server's response with an answer as JSON. status: of HTTP."""
     return sys.modules["server"].web.json_response(answer, status=status)

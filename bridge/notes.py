@@ -24,18 +24,22 @@ def show(node_id: str | None, image: Tensor) -> None:
     server = running_server()
     if node_id is None or server is None:
         return
-    shown = {"node": node_id, "display_node": node_id, "output": ui.PreviewImage(image).as_dict()}
-    prompt = getattr(server, "last_prompt_id", None)
-    server.send_sync("executed", {**shown, "prompt_id": prompt}, server.client_id)
+    message = {
+        "node": node_id,
+        "display_node": node_id,
+        "output": ui.PreviewImage(image).as_dict(),
+        "prompt_id": getattr(server, "last_prompt_id", None),
+    }
+    server.send_sync("executed", message, server.client_id)
 
 
-# What stands under each node since it last ran: a browser shows one text, until another one takes its place.
-_told: dict[str, list[str]] = {}
+_notes_under: dict[str, list[str]] = {}
+"""By id of a node, the notes that stand under it since it last ran. A browser shows them as one text."""
 
 
 def clear(node_id: str | None) -> None:
     """Take away what stands under the node: it is about the run before."""
-    if node_id is not None and _told.pop(node_id, None):
+    if node_id is not None and _notes_under.pop(node_id, None):
         _send(node_id)
 
 
@@ -48,20 +52,28 @@ def tell(node_id: str | None, text: str) -> None:
         return
     logger.warning(text)
     if node_id is not None and running_server():
-        _told.setdefault(node_id, []).append(text)
+        _notes_under.setdefault(node_id, []).append(text)
         _send(node_id)
 
 
-# What the last sampling run that had something to tell about a topic has told under a node, and in which prompt.
-_of_runs: dict[tuple[str, str], tuple[Any, str]] = {}
+@dataclass(frozen=True)
+class _RunNote:
+    """The note of a sampling run under a node. prompt: the id of the prompt in which it was written."""
+
+    prompt: Any
+    text: str
+
+
+_run_notes: dict[tuple[str, str], _RunNote] = {}
+"""By id of the node and topic, the last note of a sampling run about the topic."""
 
 
 def tell_of_run(node_id: str | None, topic: str, text: str) -> None:
-    """Show under a node (None: nowhere) what a sampling run has found about `topic`, and log it; "" is nothing found.
+    """Show under a node (None: nowhere) the note of a sampling run about `topic`, and log it; "" is no note.
 
     A sampler runs several times for one run of the node: again for each new seed, and for each latent of a list. So
     the same text is shown and logged once in a prompt, another text takes its place, and a run of a later prompt that
-    has found nothing takes it away. Nothing found leaves what another sampler of the same prompt has told.
+    has no note takes it away. A run without a note leaves that of another sampler of the same prompt.
     Without a running server the text is only logged.
     """
     server = running_server()
@@ -70,38 +82,44 @@ def tell_of_run(node_id: str | None, topic: str, text: str) -> None:
             logger.warning(text)
         return
     prompt = getattr(server, "last_prompt_id", None)
-    before, shown = _of_runs.get((node_id, topic), (None, ""))
-    standing = _told.get(node_id, [])
-    if before == prompt and (text == "" or (text == shown and text in standing)):
+    earlier_note = _run_notes.get((node_id, topic), _RunNote(None, ""))
+    standing = _notes_under.get(node_id, [])
+    is_of_this_prompt = earlier_note.prompt == prompt
+    if is_of_this_prompt and (text == "" or (text == earlier_note.text and text in standing)):
         return
-    others = [line for line in standing if line != shown]
+    other_notes = [note for note in standing if note != earlier_note.text]
     if text:
         logger.warning(text)
-        _of_runs[node_id, topic] = prompt, text
-        _told[node_id] = [*others, text]
-        # Again in a new prompt: of a node that is not run again, the browser shows what it had told by itself.
+        _run_notes[node_id, topic] = _RunNote(prompt, text)
+        _notes_under[node_id] = [*other_notes, text]
+        # Sent again in a new prompt: of a node that is not run again, the browser shows its own notes alone.
         _send(node_id)
         return
-    _of_runs.pop((node_id, topic), None)
-    if others != standing:
-        _told[node_id] = others
+    _run_notes.pop((node_id, topic), None)
+    if other_notes != standing:
+        _notes_under[node_id] = other_notes
         _send(node_id)
 
 
 @dataclass(frozen=True)
 class _BoxNotes:
-    """What stands under a box (a subgraph). prompt: in which run that was sent. by_node: notes of the nodes inside."""
+    """The notes under a box (a subgraph). prompt: the id of the one in which they were sent. by_node: the notes of the
+    nodes inside, by their ids."""
 
     prompt: Any
     by_node: dict[str, str]
 
 
-_told_inside: dict[str, _BoxNotes] = {}
+_box_notes: dict[str, _BoxNotes] = {}
 """By the id of the box."""
 
 
 def _send(node_id: str) -> None:
-    """A node in a subgraph, <box>:<node>, is not seen from outside: its text stands under every box around it too."""
+    """Show the notes of a node in the browser.
+
+    A node in a subgraph, whose id is <box>:<node>, is not visible from outside. So its notes stand under every box
+    around it as well.
+    """
     server = running_server()
     text = _text(node_id)
     server.send_progress_text(text or " ", node_id)
@@ -110,18 +128,18 @@ def _send(node_id: str) -> None:
     while ":" in box:
         box = box.rpartition(":")[0]
         by_node: dict[str, str] = {}
-        notes = _told_inside.get(box)
+        notes = _box_notes.get(box)
         if notes is not None and notes.prompt == prompt:
             by_node.update(notes.by_node)
         by_node[node_id] = text
-        _told_inside[box] = _BoxNotes(prompt, by_node)
-        # In the order of the nodes in the graph: that in which they ran may be the reverse.
+        _box_notes[box] = _BoxNotes(prompt, by_node)
+        # In the order of the nodes in the graph, not in that in which they have run.
         lines = [by_node[node] for node in sorted(by_node, key=_numbers) if by_node[node]]
         server.send_progress_text(LINE_BREAK.join(lines) or " ", box)
 
 
 def _numbers(node_id: str) -> list[int]:
-    """Of a node and the boxes around it, as the editor has numbered them."""
+    """The numbers that the editor has given to a node and the boxes around it, from outside to inside."""
     return [int(part) if part.isdecimal() else 0 for part in node_id.split(":")]
 
 
@@ -145,16 +163,16 @@ def _text(node_id: str) -> str:
     A word joiner behind what would begin a tag, an entity or a link makes it the character alone in all of them; around
     an underscore, as if it stood inside of a word.
     """
-    text = plain_lines("\n".join(_told.get(node_id, ())))
+    text = plain_lines("\n".join(_notes_under.get(node_id, ())))
     text = text.replace("\n", LINE_BREAK)
     text = _READ_AS_HTML.sub(lambda match: match[0] + WORD_JOINER, text)
     return _UNDERSCORE_AT_AN_EDGE.sub(f"{WORD_JOINER}_{WORD_JOINER}", text)
 
 
 def kept(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
-    """The output of a node that has run, with the note under it: the host gives it out with the previews of that run.
+    """The output of a node that has run, with the notes under it beside its previews.
 
-    It sends nothing of a node that it does not run again; web/reruns.js then looks there.
+    Of a node that the host does not run again it sends nothing. web/reruns.js then reads the notes from here.
     """
     note = _text(node_id or "")
     if note:
@@ -164,7 +182,7 @@ def kept(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
 
 
 def running_server() -> Any:
-    """The running server, or None. Looked up, not imported: scripts use the nodes without it."""
+    """The running server, or None. It is looked up and not imported, because scripts use the nodes without it."""
     return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
 
 

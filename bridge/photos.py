@@ -1,4 +1,4 @@
-"""Photos in a folder of the host's input directory, or the drawn examples, and the faces in each, found once.
+"""Photos: those in a folder of the host's input directory, the drawn examples, those that came by a link; their faces.
 
 The examples are copied to where Load Image looks for pictures: the workflows open on them.
 """
@@ -34,9 +34,10 @@ _ENDINGS = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic",
     ".heif", ".jp2", ".jxl",
 )  # fmt: skip
-"""Of files that are photos, also of those that not every Pillow reads: they are named then."""
-_MOST = 500
-"""Photos of a folder. More take an hour on a slow machine, and are more often a wrong folder than people."""
+"""Endings of photos. Not every Pillow reads all of them; a photo that it cannot read is named."""
+_MOST_PHOTOS = 500
+"""How many photos of a folder are sorted at once. More take an hour on a slow machine, and are more often a wrong
+folder than people."""
 
 
 def names() -> list[str]:
@@ -58,19 +59,19 @@ def _with_photos(files: Listing) -> tuple[str, ...]:
 
 
 def is_chosen(folder: object) -> bool:
-    """Whether a folder is, in the menu; a linked one is None until the node runs."""
+    """Whether a folder is chosen in the menu. A linked input is None until the node runs."""
     return folder not in (None, "", NO_FOLDER)
 
 
 class LinkedAway(BadPhoto):
-    """A folder of photos that is a link, or lies behind one: ComfyUI reads pictures from its own folders alone."""
+    """A folder of photos is a link, or lies behind one. ComfyUI reads pictures from its own folders alone."""
 
     def __init__(self, folder: str, path: str, root: str) -> None:
         leads_to = os.path.realpath(path)
         advice = f"Copy its photos into a folder of {root}, or start ComfyUI with --input-directory and that folder."
         if os.path.isdir(leads_to):
-            what = "is a link to" if os.path.islink(path) else "lies behind a link, in"
-            problem = f"The folder {folder!r} {what} {leads_to}, outside of ComfyUI's input folder."
+            relation = "is a link to" if os.path.islink(path) else "lies behind a link, in"
+            problem = f"The folder {folder!r} {relation} {leads_to}, outside of ComfyUI's input folder."
         else:
             problem = f"The folder {folder!r} is a link to {leads_to}, and there is no folder."
             advice = "Connect the disk that it leads to, and copy its photos into a folder of the input folder."
@@ -78,8 +79,11 @@ class LinkedAway(BadPhoto):
 
 
 def path_of(folder: str) -> str:
-    """Full path of a folder of the input directory, also of one whose name is the same in another spelling. Raises
-    UnsafePath, LinkedAway for a link that leads out of it or nowhere, and BadPhoto where there is none of that name."""
+    """Full path of a folder of the input directory, also of one whose name is the same in another spelling.
+
+    Raises UnsafePath, LinkedAway for a link that leads out of the directory or nowhere, and BadPhoto where no
+    folder has the name.
+    """
     if folder == EXAMPLES:
         return str(PICTURES / "people")
     root = folder_paths.get_input_directory()
@@ -98,27 +102,28 @@ def path_of(folder: str) -> str:
 
 @dataclass(frozen=True)
 class Album:
-    """What lies in a folder. photos: stamps, in the order of their names and numbers; the others are names.
+    """The contents of a folder, sorted into photos and what is left out.
 
-    linked: photos that are links to outside of the input directory. dead: links to nowhere. others: no photos.
+    photos: their stamps, in the order of their names and numbers. linked: names of photos that are links out of the
+    input directory. dead: names of links to nowhere. not_photos: names of other files.
     """
 
     photos: tuple[Stamp, ...] = ()
     linked: tuple[str, ...] = ()
     dead: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
+    not_photos: tuple[str, ...] = ()
 
     def left_out(self) -> list[str]:
         """A line for each reason why something in the folder is no photo that is read."""
         return [
             *gathered("Left out, links out of ComfyUI's input folder", first(self.linked)),
             *gathered("Left out, links to no file", first(self.dead)),
-            *gathered("Left out, no photos", first(self.others)),
+            *gathered("Left out, no photos", first(self.not_photos)),
         ]
 
 
 def album(folder: str) -> Album:
-    """What lies in a folder. Hidden files are not looked at.
+    """The contents of a folder, without hidden files.
 
     Raises as `path_of`, and BadPhoto for none or too many photos.
     """
@@ -127,19 +132,18 @@ def album(folder: str) -> Album:
     contents = _contents_of(path, root)
     if not contents.photos:
         raise _no_photo(folder, path, contents)
-    if len(contents.photos) > _MOST:
-        why = f"The folder {folder!r} has {len(contents.photos)} photos, and at most {_MOST} are sorted at once."
+    if len(contents.photos) > _MOST_PHOTOS:
+        why = f"The folder {folder!r} has {len(contents.photos)} photos, and at most {_MOST_PHOTOS} are sorted at once."
         raise BadPhoto(why, "Move the photos of the people you want into a folder of their own.")
     return contents
 
 
 def _contents_of(path: str, root: str) -> Album:
-    """What lies in the folder at `path`, sorted by what it is. root: the folder that photos must lie in, once links are
-    followed."""
+    """The contents of the folder at `path`. root: the folder in which photos must lie, once links are followed."""
     photos: list[Stamp] = []
     linked: list[str] = []
     dead: list[str] = []
-    others: list[str] = []
+    not_photos: list[str] = []
     for name in sorted(os.listdir(path), key=_by_number):
         file = os.path.join(path, name)
         if name.startswith("."):
@@ -149,16 +153,17 @@ def _contents_of(path: str, root: str) -> Album:
         elif not os.path.isfile(file):
             continue
         elif not _is_photo(name):
-            others.append(name)
+            not_photos.append(name)
         elif not _lies_in(file, root):
             linked.append(name)
         else:
             photos.append(stamp(file))
-    return Album(tuple(photos), tuple(linked), tuple(dead), tuple(others))
+    return Album(tuple(photos), tuple(linked), tuple(dead), tuple(not_photos))
 
 
 def _no_photo(folder: str, path: str, contents: Album) -> BadPhoto:
-    count = len(contents.linked) + len(contents.dead) + len(contents.others)
+    """The error about a folder without a photo that can be read. path: of the folder."""
+    count = len(contents.linked) + len(contents.dead) + len(contents.not_photos)
     why = f"No photo lies in the folder {folder!r} ({path}), which has {counted(count, 'file')}."
     if not contents.linked and not contents.dead:
         return BadPhoto(why, "Put photos (.jpg, .png, .webp) into it, or choose another folder.")
@@ -189,12 +194,12 @@ class Photo:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def of_batches(batches: Sequence[Tensor], given: Sequence[Mapping[str, Any]] = ()) -> list[Photo]:
-    """The photos of a list of IMAGEs, (B, H, W, C) each, of any size. given: FACE_LANDMARKS of each, or nothing.
+def of_batches(batches: Sequence[Tensor], face_landmarks: Sequence[Mapping[str, Any]] = ()) -> list[Photo]:
+    """The photos of a list of IMAGEs, (B, H, W, C) each, of any size.
 
-    Raises BadPhoto for landmarks of other pictures.
+    face_landmarks: a FACE_LANDMARKS for each, or none at all. Raises BadPhoto for landmarks of other pictures.
     """
-    meshes = iter(landmarks.of_batches(given, batches))  # one for each picture, in their order
+    meshes = iter(landmarks.of_batches(face_landmarks, batches))  # one for each picture, in their order
     photos: list[Photo] = []
     for batch in batches:
         for pixels in batch.unbind():
@@ -203,7 +208,10 @@ def of_batches(batches: Sequence[Tensor], given: Sequence[Mapping[str, Any]] = (
 
 
 def cut_note(cut: Sequence[Photo]) -> str:
-    """Why no face may be left in photos that came in a batch, to stand behind their names; "" without any."""
+    """Words to stand behind the names of photos without a face that came in a batch; "" for no photos.
+
+    They say that the batch may have cut the faces off.
+    """
     if not cut:
         return ""
     width, height = cut[0].size
@@ -221,17 +229,17 @@ def _cut_advice(photo: Photo) -> str:
 
 
 def detected(
-    face_model: FaceModel, picture: Picture, where: str, photo: Photo | None, expected: int = 1
+    face_model: FaceModel, picture: Picture, picture_name: str, photo: Photo | None, expected: int = 1
 ) -> Sequence[Detection]:
-    """Every face of a picture, surest first: those of the photo's mesh, or else of the face model's detector.
+    """Every face of a picture, the surest first: those of the photo's mesh, or else of the face model's detector.
 
-    photo: the picture as it came by a link; None for one of a file. expected: as many faces as somebody has counted in
-    it. Raises FaceNotFound, naming `where`.
+    picture_name: what messages call the picture. photo: the picture as it came by a link; None for one of a file.
+    expected: how many faces the user says are in it. Raises FaceNotFound.
     """
     try:
         if photo is None or photo.mesh is None:
-            return analysis.detect(face_model.detector, picture, where, expected)
-        return landmarks.detect(photo.mesh, picture, where)
+            return analysis.detect(face_model.detector, picture, picture_name, expected)
+        return landmarks.detect(photo.mesh, picture, picture_name)
     except FaceNotFound as error:
         if photo is not None and photo.is_cut:
             error.advice = f"{_cut_advice(photo)} {error.advice}"
@@ -239,32 +247,36 @@ def detected(
 
 
 def faces_in(
-    face_model: FaceModel, picture: Picture, where: str, largest: bool, photo: Photo | None = None
+    face_model: FaceModel, picture: Picture, picture_name: str, largest: bool, photo: Photo | None = None
 ) -> tuple[Face, ...]:
-    """Faces of a picture from left to right, or the largest, to make people of. photo: as in `detected`.
+    """The faces of a picture from left to right, with what every recogniser says of them.
+
+    largest: whether only the largest face is wanted. picture_name, photo: as in `detected`.
 
     Raises FaceNotFound, BadEmbedding.
     """
-    detections = detected(face_model, picture, where, photo)
+    detections = detected(face_model, picture, picture_name, photo)
     if largest:
         detections = analysis.arrange(detections, "largest")[:1]
     else:
         detections = analysis.arrange(detections, analysis.NUMBERED)
-    return analysis.recognise(face_model.recognisers, picture, detections, where, portraits=True)
+    return analysis.recognise(face_model.recognisers, picture, detections, picture_name, portraits=True)
 
 
-@lru_cache(maxsize=2 * _MOST)
+@lru_cache(maxsize=2 * _MOST_PHOTOS)
 def faces_of(path: str, size: int, changed: int, face_model: FaceModel, largest: bool) -> tuple[Face, ...]:
-    """As `faces_in`, of a file. Raises BadPhoto for what is no picture."""
+    """The faces of a photo in a file, see `faces_in`. path, size, changed: the file's stamp. Raises BadPhoto for a file
+    that is no picture."""
     return faces_in(face_model, from_file(path), os.path.basename(path), largest)
 
 
 def _is_photo(name: str) -> bool:
+    """Whether a file is a photo, by its name. Hidden files are none."""
     return not name.startswith(".") and ending(name) in _ENDINGS
 
 
 def _lies_in(path: str, root: str) -> bool:
-    """Whether it lies in this folder once links are followed."""
+    """Whether a file or folder lies in the folder `root`, once links are followed."""
     return os.path.realpath(path).startswith(os.path.realpath(root) + os.sep)
 
 
@@ -277,7 +289,10 @@ def _by_number(name: str) -> tuple[list[str | int], str]:
 
 
 def provide() -> None:
-    """Copy what is missing into the input folder of the running server, if any; nothing there is written over."""
+    """Copy the example pictures that are missing into the input folder of the running server, if any.
+
+    No file there is written over.
+    """
     if running_server() is None:
         return
     folder = Path(folder_paths.get_input_directory())

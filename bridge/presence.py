@@ -1,4 +1,4 @@
-"""Who is in a sampling run, and when: what apply nodes have put on a MODEL, held against what its prompts carry.
+"""Notes of a sampling run about people that are missing from its prompts, and about ranges in which no step lies.
 
 The core nodes Conditioning (Average) and Conditioning (Concat) keep the options of `conditioning_to` alone, so people
 of `conditioning_from` are lost without a word. And a range of the schedule may hold no step of a run: img2img at a low
@@ -33,19 +33,22 @@ _KEY = "likeness_presence"
 
 @dataclass(frozen=True)
 class NamedRange:
-    """A range that a user has set. what: what works in it, such as "the adapter". inputs: where it is set."""
+    """A range of the schedule that a user has set.
 
-    what: str
+    acting_part: what works in it, such as "the adapter". inputs: the names of the inputs that set it.
+    """
+
+    acting_part: str
     schedule: ScheduleRange
     inputs: str = "start_percent and end_percent"
 
 
 @dataclass(frozen=True, eq=False)
 class Presence:
-    """What one apply node has put in, for the user's eye.
+    """What one apply node has put into the conditioning, in the words of notes.
 
-    node, node_id: its name, and its id in the graph or None. subject: who or what it puts in, such as "Anna and Ben".
-    several: whether that is more than one. ranges: those in which it works.
+    node, node_id: its name, and its id in the graph or None. subject: the names of people, or what it puts in, such as
+    "Anna and Ben". several: whether the subject is more than one. ranges: those in which it works.
     in_negative: whether a negative prompt that does not come from the node gives another picture.
     """
 
@@ -62,7 +65,7 @@ class Presence:
 
 @dataclass(frozen=True, eq=False)
 class Mark:
-    """In the options of a conditioning entry: that it comes from an apply node, from which side of it."""
+    """The mark of an apply node in the options of a conditioning entry: the node, and the side that it gave this to."""
 
     presence: Presence
     side: Side
@@ -85,23 +88,24 @@ def of_people(
     ranges: Sequence[NamedRange] = (),
     in_negative: bool = False,
 ) -> Presence:
-    """Of people with these names."""
-    return Presence(node, node_id, subject_of(names), len(names) != 1, tuple(ranges), in_negative)
+    """The Presence of people with these names. The other arguments are as in Presence."""
+    several = len(names) != 1
+    return Presence(node, node_id, subject_of(names), several, tuple(ranges), in_negative)
 
 
 def announced(
     presence: Presence, model: ModelPatcher, positive: Conditioning, negative: Conditioning
 ) -> tuple[ModelPatcher, Conditioning, Conditioning]:
-    """A clone of the MODEL that looks after what the node has put in whenever it samples, and both prompts marked."""
+    """A clone of the MODEL as `on_model` gives it, and the positive and the negative prompt, both `marked`."""
     marked_positive = marked(positive, presence, Side.POSITIVE)
     marked_negative = marked(negative, presence, Side.NEGATIVE)
     return on_model(presence, model, positive), marked_positive, marked_negative
 
 
 def on_model(presence: Presence, model: ModelPatcher, positive: Conditioning) -> ModelPatcher:
-    """A clone of the MODEL that looks after what the node has put in whenever it samples.
+    """A clone of the MODEL that writes the notes of this module under the node whenever it samples.
 
-    positive: what the node gives on, of which the entries that have people are `marked`.
+    positive: the positive prompt as the node gives it out; its entries with people are `marked`.
     """
     text = positive[0][0] if positive else None
     clone = model.clone()
@@ -114,7 +118,7 @@ def on_model(presence: Presence, model: ModelPatcher, positive: Conditioning) ->
 
 
 def marked(conditioning: Conditioning, presence: Presence, side: Side) -> Conditioning:
-    """Every entry with one mark more in its options, which the host's nodes hand on and a run finds again."""
+    """The conditioning with one more Mark in the options of every entry. The host's nodes hand the options on."""
     entries: Conditioning = []
     for text, options in conditioning:
         marks: tuple[Mark, ...] = options.get(_KEY, ())
@@ -124,7 +128,7 @@ def marked(conditioning: Conditioning, presence: Presence, side: Side) -> Condit
 
 @dataclass(frozen=True, eq=False)
 class _Announcement:
-    """What an apply node has told the MODEL, among its attachments.
+    """What an apply node leaves among the attachments of a MODEL, for the runs of that MODEL.
 
     text: (B, T, width) of the first entry of the positive prompt that the node has given on, or None without an entry.
     By it a run knows a prompt that holds this text but has lost the mark.
@@ -149,7 +153,7 @@ def _sample_with_remarks(executor: WrapperExecutor, *args: Any, **kwargs: Any) -
 
 
 class _PromptsAndSteps:
-    """Those of one run, held against what apply nodes have announced.
+    """The prompts and steps of one run, which are compared with what apply nodes have announced.
 
     Entries are here as guiders hold them: the options of an entry as a dict, its text under cross_attn.
     """
@@ -172,20 +176,22 @@ class _PromptsAndSteps:
         self._reads_negative = bool(self._negative) and getattr(guider, "cfg", None) != 1
 
     def remarks(self, announcement: _Announcement) -> list[str]:
-        """Sentences for the node: that its people are lost; else of each range that no step meets, and of a negative
-        prompt that is not the node's."""
+        """The sentences to show under the node: that its people are lost; or else about each of its ranges in which no
+        step lies, and about a negative prompt that does not come from it."""
         presence = announcement.presence
         carrying = _carrying(self._drawn, presence, Side.POSITIVE)
         if not carrying:
-            return [_lost_from_all_prompts(presence)] if self._is_lost(announcement) else []
+            if self._is_lost(announcement):
+                return [_lost_from_all_prompts(presence)]
+            return []
         sentences: list[str] = []
-        for named in presence.ranges:
-            if named.schedule.is_empty or self._is_a_part:
+        for named_range in presence.ranges:
+            if named_range.schedule.is_empty or self._is_a_part:
                 continue
-            if not self._meets_a_step(named, carrying):
-                sentences.append(never_works(presence.node, named, self._steps, self._model_sampling))
-        reads_it = presence.in_negative and self._reads_negative
-        if reads_it and not _carrying(self._negative, presence, Side.NEGATIVE):
+            if not self._meets_a_step(named_range, carrying):
+                sentences.append(never_works(presence.node, named_range, self._steps, self._model_sampling))
+        negative_matters = presence.in_negative and self._reads_negative
+        if negative_matters and not _carrying(self._negative, presence, Side.NEGATIVE):
             sentences.append(_not_in_negative(presence))
         return sentences
 
@@ -199,18 +205,19 @@ class _PromptsAndSteps:
         text = announcement.text
         return text is not None and any(_ends_with(entry, text) for entry in self._entries)
 
-    def _meets_a_step(self, named: NamedRange, carrying: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether a step lies in a range while one of these entries is read."""
-        sigmas = named.schedule.in_sigmas(self._model_sampling)
+    def _meets_a_step(self, named_range: NamedRange, carrying: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether a step lies both in a range of the node and in that of one of these entries."""
+        sigmas = named_range.schedule.in_sigmas(self._model_sampling)
         for entry in carrying:
-            read = sigmas.overlap(_range_of(entry).in_sigmas(self._model_sampling))
-            if any(read.contains(step) for step in self._steps):
+            sigmas_of_entry = _range_of(entry).in_sigmas(self._model_sampling)
+            sigmas_of_both = sigmas.overlap(sigmas_of_entry)
+            if any(sigmas_of_both.contains(step) for step in self._steps):
                 return True
         return False
 
 
 def _carrying(entries: Sequence[Mapping[str, Any]], presence: Presence, side: Side) -> list[Mapping[str, Any]]:
-    """Those of these entries that come from one side of the node."""
+    """The entries that come from one side of an apply node."""
     carrying: list[Mapping[str, Any]] = []
     for entry in entries:
         marks: tuple[Mark, ...] = entry.get(_KEY, ())
@@ -231,12 +238,12 @@ def _range_of(entry: Mapping[str, Any]) -> ScheduleRange:
 
 def _ends_with(entry: Mapping[str, Any], text: Tensor) -> bool:
     """Whether the text of an entry, (B, tokens, width), is a longer one with `text` at its end."""
-    whole: Tensor | None = entry.get("cross_attn")
-    if whole is None or whole.dim() != 3:
+    entry_text: Tensor | None = entry.get("cross_attn")
+    if entry_text is None or entry_text.dim() != 3:
         return False
-    if whole.shape[1] <= text.shape[1] or whole.shape[2] != text.shape[2]:
+    if entry_text.shape[1] <= text.shape[1] or entry_text.shape[2] != text.shape[2]:
         return False
-    end = whole[:, -text.shape[1] :]
+    end = entry_text[:, -text.shape[1] :]
     return end.shape == text.shape and torch.equal(end, text.to(end))
 
 
@@ -250,17 +257,22 @@ def _lost_from_the_positive(presence: Presence) -> str:
     return _lost(presence, "not in the positive prompt of this sampler", "its negative prompt")
 
 
-def _lost(presence: Presence, where: str, connected: str) -> str:
-    """where: as it follows on is or are. connected: what of the sampler comes from the node all the same."""
-    are = "are" if presence.several else "is"
+def _lost(presence: Presence, missing_from: str, connected: str) -> str:
+    """The sentence about people that an apply node has put in and that are lost.
+
+    missing_from: in words that follow "is" or "are". connected: which input of the sampler comes from the node.
+    """
+    verb = "are" if presence.several else "is"
     return (
-        f"{presence.subject} {are} {where}, though {connected} comes from {presence.node}. Connect the positive output "
-        f"of {presence.node}, or what comes of it. Conditioning (Average) and (Concat) keep only what conditioning_to "
-        "carries: use Conditioning (Combine), or mix people with Blend Two People or their weights."
+        f"{presence.subject} {verb} {missing_from}, though {connected} comes from {presence.node}. Connect the "
+        f"positive output of {presence.node}, or what comes of it. Conditioning (Average) and (Concat) keep only "
+        "what conditioning_to carries: use Conditioning (Combine), or mix people with Blend Two People or their "
+        "weights."
     )
 
 
 def _not_in_negative(presence: Presence) -> str:
+    """The sentence about a negative prompt that does not come from the node."""
     return (
         f"The negative prompt of this sampler is not the negative output of {presence.node}, so the picture is another "
         "one. Connect that output, or what comes of it. Conditioning (Average) and (Concat) keep only what "
@@ -268,23 +280,24 @@ def _not_in_negative(presence: Presence) -> str:
     )
 
 
-def never_works(node: str, named: NamedRange, steps: Sequence[float], model_sampling: Any) -> str:
-    """The sentence for a range in which no step of a run lies. steps: the sigma of each."""
-    begins = [f"{percent_of(sigma, model_sampling):.0%}" for sigma in steps]
-    if len(begins) > 1:
-        where = f"its {len(begins)} steps begin from {begins[0]} to {begins[-1]}"
-    elif begins:
-        where = f"its one step begins at {begins[0]}"
+def never_works(node: str, named_range: NamedRange, steps: Sequence[float], model_sampling: Any) -> str:
+    """The sentence about a range in which no step of a run lies. steps: the sigma at which each of them begins."""
+    percentages = [f"{percent_of(sigma, model_sampling):.0%}" for sigma in steps]
+    if len(percentages) > 1:
+        steps_in_words = f"its {len(percentages)} steps begin from {percentages[0]} to {percentages[-1]}"
+    elif percentages:
+        steps_in_words = f"its one step begins at {percentages[0]}"
     else:
-        where = "it has no steps"
+        steps_in_words = "it has no steps"
     return (
-        f"{node}: the range of {named.what} is {named.schedule}, and no step of this run begins there ({where}). So it "
-        f"has little or no effect. Change {named.inputs}, or the steps and the denoise of the sampler."
+        f"{node}: the range of {named_range.acting_part} is {named_range.schedule}, and no step of this run begins "
+        f"there ({steps_in_words}). So it has little or no effect. Change {named_range.inputs}, or the steps and the "
+        "denoise of the sampler."
     )
 
 
 class NetReport:
-    """What a ControlNet notes of a run, and says under its node at the end of it: for a node that takes no MODEL.
+    """The notes that a ControlNet collects in a run and shows under its node at the end, for a node without a MODEL.
 
     presence: of the node. control, tokens: when the net and the ID tokens work; None for what there is none of.
     Shared by all copies of a net. A run that was cancelled has no end: the next begins anew.
@@ -292,19 +305,20 @@ class NetReport:
 
     def __init__(self, presence: Presence, control: NamedRange | None, tokens: NamedRange | None) -> None:
         self._presence = presence
-        self._ranges = [named for named in (control, tokens) if named is not None]
+        self._ranges = [named_range for named_range in (control, tokens) if named_range is not None]
         self._model_sampling: Any = None
         self._schedule: Tensor | None = None
         self._sides = set[Side]()
         self._sentences: list[str] = []
-        self._known = set[int]()
+        self._checked_entries = set[int]()
 
     def begun(self, model: BaseModel) -> None:
         """Called before a run, once for every prompt that has the net: so it forgets nothing."""
         self._model_sampling = model.model_sampling
 
     def forward(self, rows: AttachedRows, text: Tensor, schedule: Tensor | None) -> None:
-        """text: (B, tokens, width) that the rows read. schedule: (steps + 1,), every sigma of the run."""
+        """Called in every forward. text: (B, tokens, width) that the rows read. schedule: (steps + 1,), all sigmas of
+        the run."""
         if schedule is not self._schedule:  # one tensor for all forwards of a run: this is the first of another one
             self._forget()
             self._schedule = schedule
@@ -312,11 +326,12 @@ class NetReport:
             if schedule is not None and not is_unfinished(schedule):
                 self._sentences += self._ranges_without_step(steps_of(schedule))
         self._sides.update(entry.side for entry in rows.entries)
-        # text.chunk: (B / chunks, tokens, width) for each entry, in their order
-        for entry, read in zip(rows.entries, text.chunk(len(rows.entries)), strict=True):
-            if id(entry) not in self._known:  # each is looked at once in a run, which keeps them all
-                self._known.add(id(entry))
-                if not _holds_tokens(entry, read):
+        # The rows of an entry stand together: (B / entries, tokens, width) of each.
+        text_of_entries = text.chunk(len(rows.entries))
+        for entry, entry_text in zip(rows.entries, text_of_entries, strict=True):
+            if id(entry) not in self._checked_entries:  # each is looked at once in a run, which keeps them all
+                self._checked_entries.add(id(entry))
+                if not _holds_tokens(entry, entry_text):
                     self._sentences.append(_tokens_changed(self._presence))
 
     def ended(self) -> None:
@@ -330,30 +345,35 @@ class NetReport:
         self._forget()
 
     def _forget(self) -> None:
+        """Begin with nothing that belongs to a run."""
         self._schedule = None
         self._sides = set()
         self._sentences = []
-        self._known = set()
+        self._checked_entries = set()
 
     def _ranges_without_step(self, steps: Sequence[float]) -> list[str]:
         """A sentence for each range in which no step of the run lies. steps: the sigma of each."""
         sentences = list[str]()
-        for named in self._ranges:
-            sigmas = named.schedule.in_sigmas(self._model_sampling)
-            if not named.schedule.is_empty and not any(sigmas.contains(step) for step in steps):
-                sentences.append(never_works(self._presence.node, named, steps, self._model_sampling))
+        for named_range in self._ranges:
+            sigmas = named_range.schedule.in_sigmas(self._model_sampling)
+            meets_a_step = any(sigmas.contains(step) for step in steps)
+            if not named_range.schedule.is_empty and not meets_a_step:
+                sentences.append(never_works(self._presence.node, named_range, steps, self._model_sampling))
         return sentences
 
 
-def _holds_tokens(entry: AttachedEntry, read: Tensor) -> bool:
-    """Whether the text that rows of an entry read, (B, tokens, width), holds the ID tokens that its own text had."""
+def _holds_tokens(entry: AttachedEntry, text: Tensor) -> bool:
+    """Whether the text that rows of an entry read, (B, tokens, width), still holds the ID tokens of the entry."""
     if entry.tokens is None or entry.sample is None:
         return True
-    now = sample_of(read, entry.tokens)
-    return now.shape == entry.sample.shape and torch.allclose(now, entry.sample.to(now), rtol=1e-3, atol=1e-5)
+    sample = sample_of(text, entry.tokens)
+    if sample.shape != entry.sample.shape:
+        return False
+    return torch.allclose(sample, entry.sample.to(sample), rtol=1e-3, atol=1e-5)
 
 
 def _tokens_changed(presence: Presence) -> str:
+    """The sentence about ID tokens that another node has changed."""
     return (
         f"The ID tokens of {presence.subject} are no longer in the prompt as {presence.node} has given them, so the "
         "likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change them: put "

@@ -1,6 +1,6 @@
-"""What a sampling run tells the user under the node whose work it reads: nothing is wrong enough to be refused.
+"""Notes that a sampling run writes under an apply node, about what may be wrong and is no reason to stop.
 
-Each remark has a topic. A run replaces what an earlier run has told about the same topic, see notes.tell_of_run.
+Each note has a topic. A run replaces the note of an earlier run about the same topic, see notes.tell_of_run.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from . import notes
 from .canvas import Canvas
 
 PICTURES = "pictures"
+"""The topic of notes about pose pictures: their number does not fit that of the rows."""
 PIECE = "piece"
+"""The topic of notes about a latent that may be a piece of the picture, as a tile is."""
 CHECKPOINT = "checkpoint"
-"""The topics."""
+"""The topic of notes about a checkpoint for which the files of a method were not made."""
 _CHECKED = "likeness_checked"
-"""In a guider's model_options, which the host copies for each sampling: topics and canvases that this sampling has
-already been checked for, a set of (PIECE or CHECKPOINT, canvas of the node).
+"""In a guider's model_options, which the host copies for each sampling: a set of (PIECE or CHECKPOINT, canvas of the
+node), for which this sampling has been checked already.
 
 Some nodes have two Runs in one sampling, such as LoRA per Person with its words, and each calls `tell_of_start`. The
 second would look at every pixel of the latent again."""
@@ -38,18 +40,23 @@ out a quarter, and a detailer's usual denoise of 0.5 leaves out half."""
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures that a node is given, one for all rows of the batch or one for each.
+    """The pose pictures of a node, one for all rows of the batch or one for each row.
 
-    name: of one of them, such as "keypoint picture". owner: the node.
+    name: what one of them is, such as "keypoint picture". owner: the canvas of the node, which names the node.
     """
 
     name: str
     owner: Canvas
 
     def tell(self, number: int, rows: int) -> None:
-        """Tell where `number` pictures do not belong to `rows` rows of the latent one by one."""
+        """Write a note where there are neither one picture nor as many as the latent has rows.
+
+        number: of the pictures. rows: of the latent.
+        """
         remark = pictures.without_row(self.name, number, rows)
-        text = f"{self.owner.node}: {remark}" if remark else ""
+        text = ""
+        if remark:
+            text = f"{self.owner.node}: {remark}"
         notes.tell_of_run(self.owner.node_id, PICTURES, text)
 
 
@@ -67,10 +74,13 @@ class Start:
 
     @classmethod
     def of_call(cls, args: Sequence[Any], options: Mapping[str, Any]) -> Start:
-        """Of the arguments of comfy.samplers.CFGGuider.outer_sample, which packs also give by name."""
+        """The start of a sampling, from the arguments of comfy.samplers.CFGGuider.outer_sample.
+
+        args: by position. options: by name, as some packs give them.
+        """
         names = ("noise", "latent_image", "sampler", "sigmas", "denoise_mask")
-        named = {**dict(zip(names, args, strict=False)), **options}
-        return cls(named["noise"], named["latent_image"], named["sigmas"], named.get("denoise_mask"))
+        arguments = {**dict(zip(names, args, strict=False)), **options}
+        return cls(arguments["noise"], arguments["latent_image"], arguments["sigmas"], arguments.get("denoise_mask"))
 
     def over_a_picture(self, percent_to_sigma: Callable[[float], float]) -> bool:
         """Whether the run changes a picture that is there already, as samplers of tiles and of detailers do.
@@ -91,22 +101,32 @@ class Start:
 
 
 class Carrying(Protocol):
-    """What remarks read of anything that conditioning carries: some properties of bridge.carried.Carried."""
+    """The properties of bridge.carried.Carried that remarks read."""
 
     @property
-    def acts(self) -> Tensor | None: ...
+    def acts(self) -> Tensor | None:
+        """Where it acts in the picture, (people, H, W), or None: everywhere."""
+
     @property
-    def canvas(self) -> Canvas | None: ...
+    def canvas(self) -> Canvas | None:
+        """The canvas of its regions, or None."""
+
     @property
-    def trained(self) -> Canvas | None: ...
+    def trained(self) -> Canvas | None:
+        """The node, where its file was trained with SDXL's own latents; else None."""
+
     @property
-    def poses(self) -> Pictures | None: ...
+    def poses(self) -> Pictures | None:
+        """The pose pictures of the user, or None."""
+
     @property
-    def pose_count(self) -> int: ...
+    def pose_count(self) -> int:
+        """How many pose pictures there are."""
+        ...
 
 
 def tell_of_start(carried: Sequence[Carrying], guider: CFGGuider, start: Start) -> None:
-    """Tell the user what has to be told of a run before its first step. carried: all that its conditioning carries."""
+    """Write the notes of a run that are known before its first step. carried: all that its conditioning carries."""
     checked: set[tuple[str, Canvas]] = guider.model_options.setdefault(_CHECKED, set())
     _tell_of_poses(carried, rows=len(start.latent_image))
     _tell_of_checkpoints(carried, guider, checked)
@@ -114,7 +134,7 @@ def tell_of_start(carried: Sequence[Carrying], guider: CFGGuider, start: Start) 
 
 
 def _tell_of_poses(carried: Sequence[Carrying], rows: int) -> None:
-    """Of pose pictures, one for each row of the latent or one for all."""
+    """Write the notes about pose pictures, of which there should be one, or one for each row of the latent."""
     numbers: dict[Pictures, int] = {}
     for item in carried:
         if item.poses is not None:
@@ -124,7 +144,7 @@ def _tell_of_poses(carried: Sequence[Carrying], rows: int) -> None:
 
 
 def _tell_of_checkpoints(carried: Sequence[Carrying], guider: CFGGuider, checked: set[tuple[str, Canvas]]) -> None:
-    """Of nodes whose files were made for SDXL's own latents."""
+    """Write the notes about the checkpoint, under nodes whose files were made for SDXL's own latents."""
     model: Any = guider.model_patcher
     nodes = {item.trained for item in carried if item.trained is not None}
     for node in nodes:
@@ -136,11 +156,14 @@ def _tell_of_checkpoints(carried: Sequence[Carrying], guider: CFGGuider, checked
 def _tell_of_pieces(
     carried: Sequence[Carrying], guider: CFGGuider, start: Start, checked: set[tuple[str, Canvas]]
 ) -> None:
-    """Of people with a place each. A crop around each of them (`rows` of the canvas) is a piece on purpose."""
+    """Write the notes about a latent that may be a piece of the canvas, under nodes that have placed people.
+
+    With the cast of Crop Faces (`rows` of the canvas) it is a piece on purpose.
+    """
     model: Any = guider.model_patcher
-    to_sigma = model.get_model_object("model_sampling").percent_to_sigma
+    percent_to_sigma = model.get_model_object("model_sampling").percent_to_sigma
     height, width = start.latent_image.shape[-2:]
-    latent = (8 * width, 8 * height)
+    latent_size = (8 * width, 8 * height)  # in pixels
     regions_on: dict[Canvas, Tensor | None] = {}
     for item in carried:
         if item.canvas is not None:
@@ -148,39 +171,41 @@ def _tell_of_pieces(
     for canvas, regions in regions_on.items():
         if regions is not None and not canvas.rows and (PIECE, canvas) not in checked:
             checked.add((PIECE, canvas))
-            size = (regions.shape[2], regions.shape[1])  # regions: (people, H, W)
-            tell_of_piece(canvas, size, latent, lambda: start.over_a_picture(to_sigma))
+            canvas_size = (regions.shape[2], regions.shape[1])  # regions: (people, H, W)
+            tell_of_piece(canvas, canvas_size, latent_size, lambda: start.over_a_picture(percent_to_sigma))
 
 
 def tell_of_piece(
-    canvas: Canvas, size: tuple[int, int], latent: tuple[int, int], over_a_picture: Callable[[], bool]
+    canvas: Canvas, canvas_size: tuple[int, int], latent_size: tuple[int, int], over_a_picture: Callable[[], bool]
 ) -> None:
-    """Tell where a run may be of a piece of the picture: smaller than its canvas, and over a picture that is there.
+    """Write a note where a latent may be a piece of the picture: it is smaller than the canvas and holds a picture.
 
-    size: of the canvas, latent: of what is sampled, (width, height) in pixels. over_a_picture: asked only where the
-    latent is clearly smaller, since it looks at every pixel of a latent.
+    canvas_size, latent_size: (width, height) in pixels. over_a_picture: whether the run starts from a picture. It is
+    called only where the latent is clearly smaller, because it looks at every pixel of the latent.
     """
     text = ""
-    if geometry.clearly_smaller(latent, size) and over_a_picture():
-        text = geometry.perhaps_a_piece(canvas.node, latent, size)
+    if geometry.clearly_smaller(latent_size, canvas_size) and over_a_picture():
+        text = geometry.perhaps_a_piece(canvas.node, latent_size, canvas_size)
     notes.tell_of_run(canvas.node_id, PIECE, text)
 
 
 def begins_late(options: Mapping[str, Any], percent_to_sigma: Callable[[float], float]) -> bool:
-    """Whether a run leaves out so much of its schedule that it must start from a picture, seen from one forward.
+    """Whether a run leaves out so much of the start of its schedule that it must start from a picture.
 
-    For a ControlNet, which is not shown the latent that a run starts from. options: the host's transformer_options. No
-    where a pack makes its own without the schedule.
+    It is for a ControlNet, which is not shown the latent that a run starts from. options: the host's
+    transformer_options of any forward. False where another pack has made options without the schedule.
     """
     sigmas = options.get("sample_sigmas")
     return sigmas is not None and float(sigmas[0]) < percent_to_sigma(_OVER_A_PICTURE_UNSEEN)
 
 
 def tell_of_checkpoint(owner: Canvas, latent_format: object) -> None:
-    """Tell where a MODEL has SDXL's layers and other latents, for which the files of SDXL's methods were not made.
+    """Write a note where a MODEL has SDXL's layers and the latents of Playground v2.5.
 
-    The host knows Playground v2.5 by numbers in its file, and ModelSamplingContinuousEDM says so of any MODEL.
+    The files of SDXL's methods were not made for these. The host gives a MODEL this latent format by numbers in its
+    file, and where ModelSamplingContinuousEDM asks for it. owner: names the node.
     """
-    playground = isinstance(latent_format, comfy.latent_formats.SDXL_Playground_2_5)
-    text = f"{owner.node}: {families.PLAYGROUND}" if playground else ""
+    text = ""
+    if isinstance(latent_format, comfy.latent_formats.SDXL_Playground_2_5):
+        text = f"{owner.node}: {families.PLAYGROUND}"
     notes.tell_of_run(owner.node_id, CHECKPOINT, text)

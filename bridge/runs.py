@@ -1,7 +1,7 @@
-"""One sampling run of a MODEL: who is in which row of each forward, and what is ready for it.
+"""One sampling run of a MODEL: it knows what each row of a forward carries, and makes a `Batch` of it for the forward.
 
 All of that happens before the UNet is called. torch.compile, which compiles the UNet and what stands in its layers,
-sees a `Batch` alone: tensors that lie ready, and what is done with them.
+sees the Batch alone: tensors that lie ready, and what is done with them.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ def patched(model: ModelPatcher, *run_classes: type[Run]) -> ModelPatcher:
 
 
 def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
-    """OUTER_SAMPLE: a run begins. The guider's options and conditioning are this run's own copies."""
+    """The wrapper at OUTER_SAMPLE: a run of this class begins, the MODEL samples, and the run ends.
+
+    The guider's options and conditioning are copies that belong to this run.
+    """
     guider: CFGGuider = executor.class_obj
     start = Start.of_call(args, kwargs)
     run = run_class(guider, start.latent_image)
@@ -57,7 +60,7 @@ def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwarg
         entry["model_conds"] = {**conds, run.key: CarriedCond(conds[run.key].cond, run)}
     options = guider.model_options["transformer_options"]
     options[run.key] = run
-    # Behind all others: what they hand on is what the UNet is given.
+    # Behind the wrappers of other packs: what these hand on is what the UNet gets.
     add_wrapper = comfy.patcher_extension.add_wrapper_with_key
     add_wrapper(_WRAPPERS.PREPARE_SAMPLING, run.key, run.prepare, options)
     add_wrapper(_WRAPPERS.CALC_COND_BATCH, run.key, run.evaluate, options)
@@ -92,15 +95,16 @@ class Given(NamedTuple):
     references: Sequence[Tensor] = ()
 
     def like(self) -> Tensor:
-        """Nothing, in the place and the dtype in which the UNet computes."""
+        """An empty tensor on the device and in the dtype of the UNet, to give to Tensor.to."""
         return torch.empty(0, device=self.x.device, dtype=dtype_of(self.model))
 
 
 @dataclass(frozen=True, eq=False)
 class Sent:
-    """A batch on its way through the functions that others have put around the UNet.
+    """A batch on its way from `Run.apply` to `Run.forward`, through the wrappers of other packs.
 
-    rows: the tensor it was made of, which goes beside it; while that comes as the same, nobody has touched it.
+    rows: the tensor that it was made of, which travels beside it. Where `forward` gets that very tensor, no pack has
+    changed the rows. given: the forward that the batch was made for.
     """
 
     batch: Batch
@@ -109,7 +113,7 @@ class Sent:
 
 
 class Batch:
-    """What the rows of one forward read, ready on the device. rows: how many there are."""
+    """What the rows of one forward read, ready on the device. rows: the number of rows."""
 
     rows: int
 
@@ -118,12 +122,15 @@ class Batch:
         raise NotImplementedError
 
     def prepared(self) -> AbstractContextManager[None]:
-        """Around a whole forward, outside of what torch.compile sees: with what has to stand in the network meanwhile.
-        Nothing of it is left there afterwards, whatever is raised."""
+        """A context that is open during a whole forward, outside of what torch.compile sees.
+
+        A batch that needs something to stand in the network puts it there when the context opens, and takes it out when
+        it closes, whatever is raised.
+        """
         return nullcontext()
 
     def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """What the network is called with behind the latents, args: (timestep, text, ...), as this batch needs it."""
+        """The arguments of the network behind the latents, as this batch needs them. args: (timestep, text, ...)."""
         return args, kwargs
 
     def passed(self) -> None:
@@ -134,17 +141,17 @@ class Batch:
 
 
 class Run:
-    """One sampling run of a MODEL that reads what conditioning carries under `key`: who is in which row.
+    """One sampling run of a MODEL that reads what conditioning carries under `key`.
 
-    In a batch that is a tensor with one line per row, like every other condition: where another pack's function around
-    the MODEL takes rows apart, repeats or reorders them, ours go along. Of a positive prompt with people and a negative
-    one, with two pictures:
+    Which row carries what stands in a tensor with one line per row. The host and other packs treat it like every other
+    condition: where a pack takes rows apart, repeats or reorders them, it does the same to these lines. An example, of
+    a positive prompt with people and a negative one, with two pictures:
 
         row of the batch     0          1          2          3
         entry                positive   positive   negative   negative
         line: chunk, picture 0, 0       0, 1       1, 0       1, 1
 
-    No dictionary, and no copies: the host copies those at every step.
+    Only this tensor travels, because the host would copy a dictionary at every step.
     """
 
     key: ClassVar[str]
@@ -177,16 +184,17 @@ class Run:
         return self
 
     def everything(self, guider: CFGGuider) -> list[Any]:
-        """All that the conditioning of this run carries."""
+        """All that the conditioning of this run carries under `key`, of all entries."""
         carried: list[Any] = []
         for entry in entries(guider, self.key):
             carried.extend(entry["model_conds"][self.key].cond)
         return carried
 
     def is_on(self, carried: Carried, sigmas: Tensor) -> bool:
-        """Whether something works at these sigmas, (B,), by the schedule of the MODEL that samples.
+        """Whether `carried` works at these sigmas, (B,), by the schedule of the MODEL that samples.
 
-        For the whole schedule nobody is asked: to read a number of a GPU makes everybody wait.
+        What works in the whole schedule is on without a look at the sigmas: to read a number from a GPU makes the CPU
+        wait for it.
         """
         if carried.schedule.is_whole:
             return True
@@ -195,18 +203,19 @@ class Run:
         return self._sigma_ranges[carried.schedule].contains(float(sigmas[0]))
 
     def rows(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor:
-        """(rows, 2): per row the number of its chunk, and of the picture in it.
+        """The lines of a batch, (rows, 2): per row the number of its chunk, and the number of the picture in it.
 
-        The same tensor for the same batch, on the device already: `read` knows it by that, without asking a GPU.
+        It is the same tensor for the same batch, on the device already. By that `read` knows it, without reading
+        numbers from a GPU. pictures: how many rows each chunk has.
         """
         if _active(chunks):
             self._rows_sent = True
-        batch = chunks, pictures
+        key = chunks, pictures
         # MultiGPU CFG Split asks from several threads at once: no two chunks may get one number.
         with self._numbering:
-            if batch not in self._rows:
-                self._rows[batch] = self._numbered(chunks, pictures)
-            return self._rows[batch]
+            if key not in self._rows:
+                self._rows[key] = self._numbered(chunks, pictures)
+            return self._rows[key]
 
     def _numbered(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor:
         """New rows of a batch, on the device: (rows, 2)."""
@@ -221,7 +230,10 @@ class Run:
         return rows
 
     def read(self, rows: Tensor) -> tuple[Chunk, ...]:
-        """The chunks of a batch, of equally many rows each: the host's, or one per row where others have cut it."""
+        """The chunks of a batch by its lines, (rows, 2); all have equally many rows.
+
+        They are the host's chunks, or one chunk per row where another pack has cut the batch.
+        """
         chunks = self._whole_batches.get(id(rows))
         if chunks is not None:
             return chunks
@@ -232,6 +244,7 @@ class Run:
         return tuple(self._chunk_of_row(number, int(picture)) for number, picture in lines)
 
     def _chunk_of_row(self, number: int, picture: int) -> Chunk:
+        """What a single row carries. number: of its chunk. picture: the number of its picture in the chunk."""
         carried, size = self._chunks[number]
         return Chunk(tuple(item.of(picture) for item in carried), size)
 
@@ -254,7 +267,7 @@ class Run:
         timestep: Tensor,
         model_options: dict[str, Any],
     ) -> list[Tensor]:
-        """CALC_COND_BATCH: all forwards of one step."""
+        """The wrapper at CALC_COND_BATCH, around all forwards of one step."""
         self.latent = tuple(x_in.shape[-2:])
         self._around = _around(model_options)
         options = model_options["transformer_options"]
@@ -276,7 +289,10 @@ class Run:
         *args: Any,
         **kwargs: Any,
     ) -> Tensor:
-        """APPLY_MODEL, before anything that torch.compile sees: from the batched conditioning to what is read of it."""
+        """The wrapper at APPLY_MODEL: it makes the Batch of a forward, outside of what torch.compile sees.
+
+        The arguments are the host's; `rows` are among kwargs, where the host has put them under `key`.
+        """
         positional = x, t, c_concat, c_crossattn, *args
         rows: Tensor | None = kwargs.pop(self.key, None)
         if rows is None:
@@ -296,6 +312,7 @@ class Run:
         return out
 
     def _read(self, rows: Tensor, given: Given) -> Batch | None:
+        """The batch for rows of a forward, (rows, 2) as in `rows`; None where they carry nothing that is read."""
         chunks = self.read(rows)
         if not _active(chunks):
             return None
@@ -303,10 +320,10 @@ class Run:
         return self.batch(tuple(chunk.carried for chunk in chunks), given)
 
     def forward(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """DIFFUSION_MODEL: the batch goes where the UNet reads it.
+        """The wrapper at DIFFUSION_MODEL: the UNet is called with the batch in its transformer_options.
 
-        It is made anew where others have moved rows or cut tiles after it was made. What stands between the text and
-        transformer_options differs between UNets and transformers.
+        The batch is made anew where another pack has moved rows or cut tiles after it was made. The arguments between
+        the text and transformer_options differ between UNets and transformers.
         """
         sent: Sent | None = kwargs.pop(f"{self.key}_batch", None)
         rows: Tensor | None = kwargs.pop(self.key, None)
@@ -334,25 +351,31 @@ class Run:
         """Called when the run has ended, in whatever way: nothing of it is left on the MODEL."""
 
     def _check_rows(self, x: Tensor, rows: int) -> None:
+        """Raise ConditioningLost unless the latents x have as many rows as the conditioning."""
         if len(x) != rows:
             carried = counted(rows, "row")
             raise ConditioningLost(self._around, f"hands over conditions of {carried} with {len(x)} of the pictures")
 
     def _check(self, given: Given, rows: int, chunks: Sequence[Chunk]) -> None:
-        """Raise ConditioningLost where nobody can tell which row or which part of the picture is meant."""
+        """Raise ConditioningLost where another pack has changed the rows, or shows the MODEL a part of the picture.
+
+        Then it is unknown which row, or which part of a region, is meant. rows: of the conditioning.
+        """
         self._check_rows(given.x, rows)
-        shown = tuple(given.x.shape[-2:])
+        latent_of_forward = tuple(given.x.shape[-2:])
         side = pixels_of(given.model)
-        for carried, size in chunks:
-            whole = size or self.latent
-            if whole != shown and any(item.placed for item in carried):
-                height, width = (side * cells for cells in shown)
-                pixels = f"{width}x{height} of {side * whole[1]}x{side * whole[0]} px"
+        for chunk in chunks:
+            whole_latent = chunk.size or self.latent
+            has_places = any(item.placed for item in chunk.carried)
+            if whole_latent != latent_of_forward and has_places:
+                height, width = (side * cells for cells in latent_of_forward)
+                whole_height, whole_width = (side * cells for cells in whole_latent)
+                pixels = f"{width}x{height} of {whole_width}x{whole_height} px"
                 raise ConditioningLost(self._around, f"shows it {pixels}, but regions or a pose belong to the whole")
 
 
 def read_by(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """DIFFUSION_MODEL: with the batch in transformer_options, which come last where they are not named."""
+    """Call the UNet with the batch in its transformer_options, which come last where they are not named."""
     args, kwargs = batch.inputs(args, kwargs)
     if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
         args = *args[:-1], batch.around(args[-1])
@@ -365,36 +388,45 @@ def read_by(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kw
 
 
 def _active(chunks: Sequence[Chunk]) -> bool:
-    """Whether anybody in these chunks is read by the UNet."""
-    return any(item.active for chunk in chunks for item in chunk.carried)
+    """Whether the UNet reads anything of what these chunks carry."""
+    for chunk in chunks:
+        for item in chunk.carried:
+            if item.active:
+                return True
+    return False
 
 
 def _around(model_options: Mapping[str, Any]) -> str:
-    """Where the code lives that other packs have put around the MODEL."""
+    """The modules of the functions that other packs have put around the MODEL, in words."""
     if "model_function_wrapper" in model_options:
         return modules_of([model_options["model_function_wrapper"]])
     wrappers = model_options["transformer_options"]["wrappers"]
-    others: list[Any] = []
+    functions_of_others: list[Any] = []
     for kind in (_WRAPPERS.CALC_COND_BATCH, _WRAPPERS.APPLY_MODEL, _WRAPPERS.DIFFUSION_MODEL):
         for functions in wrappers.get(kind, {}).values():
             for function in functions:
                 is_ours = isinstance(getattr(function, "__self__", None), Run)
                 if not is_ours:
-                    others.append(function)
-    return modules_of(others)
+                    functions_of_others.append(function)
+    return modules_of(functions_of_others)
 
 
 def modules_of(functions: Sequence[Any]) -> str:
     """The names of the modules that functions live in, to tell the user."""
     names: dict[str, None] = {}
     for function in functions:
-        whole = function.func if isinstance(function, partial) else function
-        names[getattr(whole, "__module__", None) or type(whole).__module__] = None
+        if isinstance(function, partial):
+            function = function.func
+        module = getattr(function, "__module__", None) or type(function).__module__
+        names[module] = None
     return ", ".join(names) or "unknown"
 
 
-def rows_made(made: int, rows: int, function: Callable[..., object] | None) -> ConditioningLost:
-    """The error where another pack makes rows inside a layer. function: of that pack, None where it is unknown."""
-    why = f"makes {made} rows of {rows} inside attention, without a record of which belong to whom"
+def rows_made(layer_rows: int, rows: int, function: Callable[..., object] | None) -> ConditioningLost:
+    """The error where another pack makes rows inside a layer.
+
+    layer_rows: how many the layer has. rows: how many the batch has. function: of that pack, None where it is unknown.
+    """
+    why = f"makes {layer_rows} rows of {rows} inside attention, without a record of which belong to whom"
     functions = [] if function is None else [function]
     return ConditioningLost(modules_of(functions), why)

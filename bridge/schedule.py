@@ -1,4 +1,4 @@
-"""When in a sampling run something works: a part of the schedule in percent, and the sigmas that a run makes of it.
+"""Ranges of a sampling run's schedule: in percent, as nodes set them, and in sigmas, as a run reads them.
 
 A node knows percentages alone. Which sigmas these are is known by the run: a node behind ours (ModelSamplingDiscrete,
 ModelSamplingFlux, RescaleCFG's relatives) may give the MODEL another schedule.
@@ -20,16 +20,17 @@ BEFORE_THE_FIRST = 999999999.9
 
 @dataclass(frozen=True)
 class SigmaRange:
-    """The sigmas at which something works: from `first` down to `last`, both included."""
+    """A range of sigmas, from `first` down to `last`, both included."""
 
     first: float
     last: float
 
     def contains(self, sigma: float) -> bool:
+        """Whether a sigma lies in the range."""
         return self.first >= sigma >= self.last
 
     def overlap(self, other: SigmaRange) -> SigmaRange:
-        """The sigmas at which both work; a range that contains none where they do not meet."""
+        """The sigmas that lie in both ranges; a range that contains none where they do not meet."""
         return SigmaRange(min(self.first, other.first), max(self.last, other.last))
 
 
@@ -46,6 +47,7 @@ class ScheduleRange:
 
     @property
     def is_whole(self) -> bool:
+        """Whether it is all of the schedule."""
         return self.start <= 0 and self.end >= 1
 
     @property
@@ -99,7 +101,8 @@ def percent_of(sigma: float, model_sampling: Any) -> float:
 
     0 for a sigma at or above the schedule's highest, 1 for one below its lowest.
     """
-    low, high = 0.0, 1.0
+    low = 0.0
+    high = 1.0
     for _ in range(12):  # halves: 1/4096 in the end
         middle = (low + high) / 2
         if float(model_sampling.percent_to_sigma(middle)) > sigma:

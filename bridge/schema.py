@@ -1,6 +1,6 @@
-"""Pieces of node schemas: inputs that several methods have, and what ComfyUI 0.3.64 lacks.
+"""Pieces of node schemas: inputs that several methods have, and features that ComfyUI 0.3.64 lacks.
 
-What it lacks is set so that it is used where the host knows it and ignored elsewhere.
+Such a feature is set in a way that newer hosts use and 0.3.64 ignores.
 """
 
 import json
@@ -21,8 +21,10 @@ _TEXTS = Path(__file__).absolute().parents[1] / "locales" / "en" / "nodeDefs.jso
 
 
 def described(schema: io.Schema) -> io.Schema:
-    """The schema with its title, texts, labels and search words, which stand in locales/en/nodeDefs.json, and with the
-    node's own id, to say something beside it."""
+    """The same schema, with its title, texts, labels and search words out of locales/en/nodeDefs.json.
+
+    It also gets the hidden input unique_id, by which a node knows where to show its notes.
+    """
     texts = _texts().get(schema.node_id, {})
     schema.display_name = schema.display_name or texts["display_name"]
     schema.description = texts.get("description", "")
@@ -46,17 +48,21 @@ def described(schema: io.Schema) -> io.Schema:
 
 @cache
 def _texts() -> dict[str, Any]:
+    """By the id of a node, its texts as locales/en/nodeDefs.json has them."""
     return json.loads(_TEXTS.read_bytes())
 
 
 def advanced(widget: InputT) -> InputT:
-    """Fold a widget away under "advanced"; the keyword is a TypeError in 0.3.64, the extra dict works in both."""
+    """The same widget, folded away under "advanced".
+
+    The host's keyword for it is a TypeError in ComfyUI 0.3.64; the extra dictionary works in all versions.
+    """
     widget.extra_dict = {**(widget.extra_dict or {}), "advanced": True}
     return widget
 
 
 def optional(widget: WidgetT) -> WidgetT:
-    """Make a widget optional: a prompt may lack it, and the node is then given the default.
+    """The same widget as an optional one: where a prompt lacks it, the node runs with its default.
 
     A menu without a default has its first option as its default.
     """
@@ -67,45 +73,45 @@ def optional(widget: WidgetT) -> WidgetT:
 
 
 def pixels_input(name: str, default: int = 0, least: int = 0, most: int = 16384) -> io.Int.Input:
-    """A length or a place in pixels; 16384 is more than any picture has."""
+    """An input for a length or a place in pixels. No picture has more than 16384."""
     return io.Int.Input(name, default=default, min=least, max=most)
 
 
 def face_sizes_input(name: str, default: float, least: float = 0.0) -> io.Float.Input:
-    """A length in sizes of the face it is about."""
+    """An input for a length, in sizes of the face that the length belongs to."""
     return io.Float.Input(name, default=default, min=least, max=4.0, step=0.05)
 
 
 def similarity_input(name: str, default: float) -> io.Float.Input:
-    """A cosine of two faces, from which or below which something is done."""
+    """An input for a threshold, the cosine of two faces."""
     return io.Float.Input(name, default=default, min=-1.0, max=1.0, step=0.01)
 
 
 def percent_input(name: str, default: float) -> io.Float.Input:
-    """A point of the sampling schedule, 0..1."""
+    """An input for a point of the sampling schedule, 0..1."""
     return io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.001)
 
 
-def range_inputs(of: str = "") -> list[io.WidgetInput]:
-    """From where to where of the schedule something acts: all of it. of: how their names begin."""
-    return [percent_input(f"{of}start_percent", 0.0), percent_input(f"{of}end_percent", 1.0)]
+def range_inputs(prefix: str = "") -> list[io.WidgetInput]:
+    """The two inputs for a range of the schedule, which is all of it by default. prefix: how their names begin."""
+    return [percent_input(f"{prefix}start_percent", 0.0), percent_input(f"{prefix}end_percent", 1.0)]
 
 
 def seed_input(name: str) -> io.Int.Input:
-    """A seed that stays as it is: one that changed by itself would run the node anew for every picture.
+    """An input for a seed that keeps its value: a seed that changed by itself would run the node for every picture.
 
-    As large as the samplers' own, so that one seed can be linked to all.
+    It is as large as the samplers' own, so that one seed can be linked to all.
     """
     return io.Int.Input(name, default=0, min=0, max=2**64 - 1, control_after_generate=False)
 
 
 def photos_input(options: Sequence[str] = PHOTOS) -> io.Combo.Input:
-    """How several photos of one person are joined, in the first way unless another is chosen."""
+    """The menu of ways to join several photos of one person. The first option is the default."""
     return advanced(io.Combo.Input("photos", options=list(options), default=options[0]))
 
 
 def region_inputs() -> list[io.WidgetInput]:
-    """What part of the picture belongs to a person of a placed cast."""
+    """The inputs for how large the region of a person of a placed cast is: extent, margin and feather."""
     return [
         io.Combo.Input("extent", options=list(EXTENTS)),
         face_sizes_input("margin", 0.25),
@@ -114,9 +120,9 @@ def region_inputs() -> list[io.WidgetInput]:
 
 
 def scope_inputs(hard: bool = False) -> list[io.Input]:
-    """Where people of a placed cast act for a method that reads faces.
+    """The inputs for where people of a placed cast act, of a method that reads faces.
 
-    hard: for a method without soft edges, which acts in face boxes unless another place is chosen.
+    hard: for a method whose regions have no soft edges. It has no feather, and acts in face boxes by default.
     """
     inputs: list[io.Input] = [advanced(face_sizes_input("region_margin", 0.75))]
     if not hard:
@@ -128,12 +134,15 @@ def scope_inputs(hard: bool = False) -> list[io.Input]:
 
 
 def applied_inputs() -> list[io.Input]:
-    """What a node applies a method to."""
+    """The inputs that an apply node changes: the MODEL and both sides of the conditioning."""
     return [io.Model.Input("model"), io.Conditioning.Input("positive"), io.Conditioning.Input("negative")]
 
 
 def applied_outputs() -> list[io.Output]:
-    """The same as it goes on from the node. The host wants ids that no input has."""
+    """The outputs of an apply node: the MODEL and both sides of the conditioning.
+
+    The host wants ids that no input has.
+    """
     return [
         io.Model.Output("model_out"),
         io.Conditioning.Output("positive_out"),
@@ -154,9 +163,10 @@ def boxes_editor() -> list[io.Input]:
     """
     if not hasattr(io, "BoundingBoxes"):
         return []
-    begun = io.BoundingBoxes.Input("last_incoming", optional=True)
-    begun.extra_dict = {"hidden": True}
-    return [io.BoundingBoxes.Input("boxes", optional=True), begun]
+    boxes = io.BoundingBoxes.Input("boxes", optional=True)
+    last_incoming = io.BoundingBoxes.Input("last_incoming", optional=True)
+    last_incoming.extra_dict = {"hidden": True}
+    return [boxes, last_incoming]
 
 
 def face_box_editor() -> list[io.Input]:

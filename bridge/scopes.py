@@ -1,6 +1,7 @@
-"""Who of a cast takes part in what a node applies, where in the picture, when and in which rows: resolved once.
+"""The scope of an apply node: which people of a cast act, where in the picture, when, and in which rows of the batch.
 
-Of the methods whose image tokens stand beside the text also whether they fit a MODEL, and their keys and values.
+For methods whose image tokens stand beside the text, it also checks whether they fit a MODEL, and makes their keys and
+values.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,10 +34,10 @@ BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person
 
 @dataclass(frozen=True)
 class Scope:
-    """The same on both sides of the conditioning.
+    """Which people act where and when. It is the same on both sides of the conditioning.
 
-    people: of weight above 0. schedule, regions, boxes, by_row: as in Injection. canvas: what the regions are parts of.
-    placed: whether they are parts of the cast's canvas, which is then looked at before the run.
+    people: those of weight above 0. schedule, regions, boxes, by_row: as in Injection. canvas: the canvas that the
+    regions are parts of. placed: whether that is the cast's canvas, whose size a run then compares with the latent.
     """
 
     people: Sequence[Person]
@@ -49,7 +50,7 @@ class Scope:
 
     @property
     def acts(self) -> Tensor | None:
-        """Where in the picture, for the eye, or None: everywhere."""
+        """Where people act in the picture, (people, H, W), as the preview shows it; None for everywhere."""
         return self.regions if self.boxes is None else self.boxes
 
     def injection(
@@ -59,7 +60,7 @@ class Scope:
         layers: tuple[tuple[Tensor, ...] | None, ...],
         kind: type[Injection] = Injection,
     ) -> Injection:
-        """Tokens, and keys and values, for one side."""
+        """The Injection of one side of the conditioning. source, tokens, layers: as in Injection, as is its class."""
         canvas = self.canvas if self.placed or self.by_row else None
         return kind(
             source,
@@ -74,7 +75,7 @@ class Scope:
         )
 
     def preview(self, cls: type[io.ComfyNode]) -> ui.PreviewImage | None:
-        """Where everybody acts, for the eye; None: everywhere, or nobody's regions."""
+        """The preview under the node: where each person acts. None where they act everywhere, or nobody acts."""
         if not self.people:
             return None
         picture = drawing.acting(self.acts, self.people, self.by_row)
@@ -92,19 +93,22 @@ class Scope:
         ranges: Sequence[NamedRange] = (),
         subject: str = "",
     ) -> io.NodeOutput:
-        """What a node gives on: the MODEL that reads them, and both sides with what they carry.
+        """The outputs of an apply node: the MODEL, and both sides of the conditioning with what they carry.
 
-        sides, carried: positive and negative. run: the class of run that reads what they carry. shown: a preview
-        instead of the regions. what: what works in this scope's part of the schedule, for a sentence. ranges: instead
-        of that, every range that the node has. subject: who or what is put in, where it is not the people.
+        sides, carried: positive and negative. run: the class of the run that reads what they carry. shown: a preview
+        instead of that of the regions. what: what works in the schedule of this scope, for a sentence of a run. ranges:
+        all ranges of the node, where it has more than that one. subject: the name of what is put in, where it is not
+        people.
         """
         positive, negative = sides
         for_positive, for_negative = carried
+        names = [subject] if subject else regions.names(self.people)
+        named_ranges = ranges or (NamedRange(what, self.schedule),)
         presence = of_people(
-            [subject] if subject else regions.names(self.people),
+            names,
             self.canvas.node,
             self.canvas.node_id,
-            ranges or (NamedRange(what, self.schedule),),
+            named_ranges,
             in_negative=for_negative.active,
         )
         reading_model = patched(model, run)
@@ -113,11 +117,13 @@ class Scope:
 
 
 def everywhere(cast: Cast, node: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:
-    """All of them in the whole picture. node: its name. node_id: in the graph, or None outside of one."""
+    """The scope in which all people of a cast act in the whole picture.
+
+    node: the node's name. node_id: its id in the graph, or None outside of one.
+    """
+    people = regions.present(cast).people
     canvas = Canvas(node, node_id=node_id)
-    return Scope(
-        regions.present(cast).people, schedule, regions=None, boxes=None, by_row=False, canvas=canvas, placed=False
-    )
+    return Scope(people, schedule, regions=None, boxes=None, by_row=False, canvas=canvas, placed=False)
 
 
 def acting(
@@ -132,11 +138,12 @@ def acting(
     photos: bool = True,
     **_: Any,
 ) -> Cast | None:
-    """The cast given to an apply node; None where it is switched off, or everybody is at weight 0.
+    """The cast of an apply node; None where the node is switched off, or everybody is at weight 0.
 
-    Under the node stands who is left out, `more`, and what of the inputs of schema.scope_inputs or region_inputs may
-    not be meant. on: weight or strength of the node, 0 where it is switched off. cell: as in
-    core.places.regions.remarks. photos: whether the node reads photos of people.
+    It also writes the notes under the node: who is left out, `more`, and which of the inputs of schema.scope_inputs or
+    region_inputs may have no effect. given: what is linked to the node, a cast or a single person. on: the weight or
+    strength of the node, 0 where it is switched off. more: further notes. cell: as in core.places.regions.remarks.
+    photos: whether the node reads photos of people.
     """
     cast = regions.as_cast(given)
     remarks = [*regions.left_out(cast, photos), *more, *regions.remarks(cast, mask, acts_in, cell)]
@@ -158,10 +165,10 @@ def of_faces(
     mask: Tensor | None = None,
     acts_in: str = regions.REGIONS,
 ) -> Scope:
-    """Of people from photos, by the inputs of schema.scope_inputs: around everybody's face box, or in the masks.
+    """The scope of people from photos, by the inputs of schema.scope_inputs: around each face box, or in the masks.
 
-    node: its name. boxed: the same cast with the face boxes to act in, where these are not its own. node_id: in the
-    graph, or None outside of one. Raises as core.places.regions.
+    node: the node's name. boxed: the same cast with the face boxes to act in, where these are not its own. node_id: in
+    the graph, or None outside of one. Raises as core.places.regions.
     """
     people = regions.present(regions.for_photos(cast)).people
     areas = regions.of_faces(cast, mask, region_margin, feather, node)  # of all of weight above 0
@@ -199,7 +206,7 @@ def of_bodies(
     feather: float,
     mask: Tensor | None = None,
 ) -> Scope:
-    """By the inputs of schema.region_inputs: torso, limbs and face of everybody, or the masks.
+    """The scope by the inputs of schema.region_inputs: the torso, limbs and face of each person, or the masks.
 
     people: of the cast, all of weight above 0 where None. alone: whether one person without a mask acts everywhere.
     rows: whether everybody may have a row of the batch, and acts everywhere in it.
@@ -236,17 +243,19 @@ def of_bodies(
 
 
 def _canvas(node: str, people: Sequence[Person], by_row: bool, node_id: str | None) -> Canvas:
-    return Canvas(node, len(people) if by_row else 0, node_id)
+    """The canvas of a scope. by_row: whether each of the people has a row of the batch."""
+    rows = len(people) if by_row else 0
+    return Canvas(node, rows, node_id)
 
 
 def without_model(
-    model: ModelPatcher | None, region_inputs: Sequence[io.Input], values: Mapping[str, Any], what: str
+    model: ModelPatcher | None, region_inputs: Sequence[io.Input], values: Mapping[str, Any], tokens_in_words: str
 ) -> list[str]:
-    """The note of a node that limits people to regions only where a MODEL is connected: which of the inputs for regions
-    are set and have no effect, because none is connected. Nothing where a MODEL is connected or no input is set.
+    """A note that names the inputs for regions which are set and have no effect, because no MODEL is connected.
 
-    region_inputs: optional inputs of the node's schema. values: by the ids of these, what the node is given.
-    what: what is read by region, such as "ID tokens".
+    It is for nodes that limit people to regions only where a MODEL is connected. There is no note where one is, or
+    where no such input is set. region_inputs: optional inputs of the node's schema. values: by the ids of these.
+    tokens_in_words: what is read by region, such as "ID tokens".
     """
     if model is not None:
         return []
@@ -260,14 +269,16 @@ def without_model(
     if not names:
         return []
     return [
-        f"No effect without model: {listed(names)}. Connect model, and model_out to the sampler, to read {what} by "
-        "region."
+        f"No effect without model: {listed(names)}. Connect model, and model_out to the sampler, to read "
+        f"{tokens_in_words} by region."
     ]
 
 
 def optional_model(model: ModelPatcher | None, node: str) -> ModelPatcher | ExecutionBlocker:
-    """What such a node gives at model_out: the MODEL, or where none is connected a blocker. ComfyUI shows the blocker's
-    sentence where a sampler is linked to it. node: its name."""
+    """The output model_out of a node whose MODEL is optional: the MODEL, or a blocker where none is connected.
+
+    ComfyUI shows the blocker's sentence where a sampler is linked to that output. node: the node's name.
+    """
     if model is not None:
         return model
     return ExecutionBlocker(
@@ -280,10 +291,10 @@ def joined_previews(previews: Sequence[ui.PreviewImage]) -> ui.PreviewImage | No
     """Several previews as one, whatever the sizes of their pictures; None for no preview."""
     if not previews:
         return None
-    first, *others = previews
-    for other in others:
-        first.values = [*first.values, *other.values]
-    return first
+    joined = previews[0]
+    for preview in previews[1:]:
+        joined.values = [*joined.values, *preview.values]
+    return joined
 
 
 class AdapterMismatch(LikenessError):
@@ -319,7 +330,7 @@ def check_fits(
 
 
 def _first_difference(widths: Sequence[int], model_widths: Sequence[int]) -> str:
-    """In what the layers of a file differ from those of a MODEL."""
+    """In words, the first difference between the layers of a file and those of a MODEL, by their widths."""
     for number, (width, model_width) in enumerate(zip(widths, model_widths, strict=False)):
         if width != model_width:
             return f"layer {number} has another width"
@@ -339,7 +350,7 @@ def keys_and_values(loaded: Loaded[Any], tokens: Tensor, scales: Tensor) -> tupl
 
 
 def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scales: Tensor) -> list[Injection]:
-    """What each side of the conditioning carries.
+    """The Injection of each side of the conditioning, positive and negative.
 
     sides: tokens (people, T, width) of each. scales: as in keys_and_values; where all are 0 the UNet reads nothing.
     """

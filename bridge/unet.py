@@ -1,4 +1,4 @@
-"""A walk over the host's UNets: their attention layers, what stands in these, and which family they are of."""
+"""The host's UNets: their attention layers and grids, what stands in a layer, and which family of models they are."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -69,7 +69,7 @@ def family(width: int | None) -> str:
 
 
 def unet_of(model: ModelPatcher) -> Any:
-    """Raises WrongBaseModel for a MODEL without a UNet: FLUX, Qwen-Image, Z-Image."""
+    """The UNet of a MODEL. Raises WrongBaseModel for a MODEL without one, such as FLUX, Qwen-Image or Z-Image."""
     network = model.get_model_object("diffusion_model")
     if not hasattr(network, "middle_block"):
         raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, _UNETS, advice_without_unet())
@@ -77,13 +77,14 @@ def unet_of(model: ModelPatcher) -> Any:
 
 
 def modules_of_unet(unet: torch.nn.Module) -> dict[str, torch.nn.Module]:
-    """By the MODEL's names, which know nothing of the module that torch.compile puts around all others."""
+    """All modules of a UNet by the MODEL's names, which lack the prefix that torch.compile puts in front."""
     return {name.removeprefix("_orig_mod."): module for name, module in unet.named_modules()}
 
 
 def text_width(model: ModelPatcher) -> int:
-    """Of the text that a MODEL's UNet reads. Raises WrongBaseModel for a MODEL that is none."""
-    return transformers(unet_of(model))[0][-1].attn2.to_k.in_features
+    """The width of the text that a MODEL's UNet reads. Raises WrongBaseModel for a MODEL without a UNet."""
+    first_transformer = transformers(unet_of(model))[0]
+    return first_transformer.module.attn2.to_k.in_features
 
 
 class AttentionLayer(NamedTuple):
@@ -120,18 +121,19 @@ def transformers(unet: Any) -> list[Transformer]:
 
     Raises WrongBaseModel for a UNet without cross-attention.
     """
-    found: list[Transformer] = []
+    all_transformers: list[Transformer] = []
     for number, block in enumerate(unet.input_blocks):
-        found.extend(_transformers_of("input", number, block))
+        all_transformers.extend(_transformers_of("input", number, block))
     for number, block in enumerate(unet.output_blocks):
-        found.extend(_transformers_of("output", number, block))
-    found.extend(_transformers_of("middle", 0, unet.middle_block or ()))  # some distilled models have none
-    if not found:
+        all_transformers.extend(_transformers_of("output", number, block))
+    all_transformers.extend(_transformers_of("middle", 0, unet.middle_block or ()))  # some distilled models have none
+    if not all_transformers:
         raise WrongBaseModel("The MODEL", "a UNet without cross-attention", _UNETS, _USE)
-    return found
+    return all_transformers
 
 
 def _transformers_of(name: str, number: int, block: Iterable[Any]) -> Iterator[Transformer]:
+    """The transformers of one block. name, number: of the block, as in core.attention.Block."""
     for module in block:
         if isinstance(module, SpatialTransformer):
             for index, transformer in enumerate(module.transformer_blocks):
@@ -165,14 +167,14 @@ def grids(unet: Any, height: int, width: int) -> dict[tuple[str, int], Grid]:
 
 
 def coarsest(unet: Any) -> int:
-    """Side of what one token of the coarsest layers covers, in latent pixels."""
+    """The side of the square that one token of the coarsest layers covers, in latent pixels."""
     side = 64
     heights = [height for height, _ in grids(unet, side, side).values()]
     return side // min(heights)
 
 
 def grid_of(extra_options: Options) -> Grid:
-    """As a layer is given it."""
+    """The grid of a layer, out of the extra_options that the host calls its attention with."""
     height, width = extra_options["activations_shape"][-2:]
     return int(height), int(width)
 
@@ -189,46 +191,61 @@ def check_tokens(q: Tensor, grid: Grid) -> None:
 
 
 def dtype_of(model: BaseModel) -> torch.dtype:
-    """What a model's UNet is given and computes in."""
+    """The dtype of a model's UNet: its inputs have it, and it computes in it."""
     return model.manual_cast_dtype or model.get_dtype()
 
 
 def pixels_of(model: BaseModel) -> int:
-    """Side of a latent pixel in pixels. Hosts that do not say have models with 8 alone."""
+    """The side of a latent pixel in pixels. Hosts whose latent formats do not say it have models with 8 alone."""
     return getattr(model.latent_format, "spacial_downscale_ratio", 8)
 
 
 def attend_with(options: Options, kernel: Callable[..., Tensor] | None = None, mask: Tensor | None = None) -> Attend:
-    """The host's attention, or another kernel of its, as this layer calls it. mask: added to the logits."""
+    """A function (q, k, v) -> attention, as the host calls it in the layer with these extra_options.
+
+    kernel: one of the host's attention functions; None for the one that the host has chosen. mask: added to the logits.
+    """
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The layer's attention: q (B, N, C), k and v (B, T, C) -> (B, N, C)."""
         # Looked up when called: the host's choice is a name of its module.
-        chosen = kernel or comfy.ldm.modules.attention.optimized_attention
-        return chosen(
-            q, k, v, options["n_heads"], mask=mask,
-            attn_precision=options["attn_precision"], transformer_options=options,
-        )  # fmt: skip
+        attention = kernel or comfy.ldm.modules.attention.optimized_attention
+        return attention(
+            q,
+            k,
+            v,
+            options["n_heads"],
+            mask=mask,
+            attn_precision=options["attn_precision"],
+            transformer_options=options,
+        )
 
     return attend
 
 
 def standing(options: Mapping[str, Any], attention: str, block: Block) -> Replacement | None:
-    """What others have put in place of `attention` (attn1, attn2) in this layer, as the host looks it up."""
+    """What other packs have put in place of an attention of this layer; None for nothing. attention: attn1 or attn2.
+
+    As the host does, it looks for the layer first and then for its whole block.
+    """
     patches = options.get("patches_replace", {}).get(attention, {})
     return patches.get(block, patches.get(block[:2]))
 
 
-def replaced(options: Options, what: str, patches: Mapping[Any, Callable[..., Any]]) -> Options:
-    """A copy of transformer_options with these in place of attn1 or attn2 of layers, or of blocks (dit)."""
-    others = options.get("patches_replace", {})
-    of_this = {**others.get(what, {}), **patches}
-    return {**options, "patches_replace": {**others, what: of_this}}
+def replaced(options: Options, kind: str, replacements: Mapping[Any, Callable[..., Any]]) -> Options:
+    """A copy of transformer_options with more replacements of one kind.
+
+    kind: attn1 or attn2 for attentions of layers, dit for blocks of transformers. replacements: by layer or block.
+    """
+    replacements_by_kind = options.get("patches_replace", {})
+    of_this_kind = {**replacements_by_kind.get(kind, {}), **replacements}
+    return {**options, "patches_replace": {**replacements_by_kind, kind: of_this_kind}}
 
 
 def with_patch(options: Options, kind: str, patch: Callable[..., Any]) -> Options:
     """A copy of transformer_options with one more patch of this kind, behind those of others."""
-    others = options.get("patches", {}).get(kind, ())
-    return with_patches(options, kind, [*others, patch])
+    patches_before = options.get("patches", {}).get(kind, ())
+    return with_patches(options, kind, [*patches_before, patch])
 
 
 def with_patches(options: Options, kind: str, patches: list[Callable[..., Any]]) -> Options:

@@ -14,8 +14,10 @@ Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 Block = tuple[str, int, int]
 """("input" | "middle" | "output", number, index of the transformer): the host's address of an attention layer."""
 
-EVERYBODY, NOBODY = -2, -1  # rows from the end of what region_bias looks up
-"""Owners of a token: read everywhere, or nowhere."""
+EVERYBODY = -2
+"""Owner of a token that is read everywhere: in `region_bias`, the last but one row of the table of logits."""
+NOBODY = -1
+"""Owner of a token that is read nowhere: the last row of that table."""
 # As low as float16 goes: its exponential is exactly 0, and no kernel makes a NaN of it.
 EXCLUDED = -60000.0
 
@@ -50,12 +52,20 @@ def on_grid(weights: Tensor, height: int, width: int) -> Tensor:
 
 
 def region_bias(regions: Sequence[Tensor], owners: Tensor, grid: tuple[int, int]) -> Tensor:
-    """What is added to cross-attention's logits so that tokens are read in regions only: (pixels, tokens).
+    """A bias for the logits of cross-attention, (pixels, tokens): a token is read in the region of its owner alone.
 
-    regions: (people, H, W) each, one after the other; how strongly each person's tokens are read, 1 as any others.
-    owners: (tokens,), per token the number of a person in all of them, EVERYBODY or NOBODY. grid: (height, width).
+    regions: (people, H, W) each, 0..1, one after the other. Where a region is 1 a token weighs as much as any other;
+    a weight w scales the token's share of the softmax by adding log(w).
+    owners: (tokens,), per token the number of a person in all of the regions, or EVERYBODY or NOBODY.
+    grid: (height, width) of the layer.
     """
     pixels = grid[0] * grid[1]
-    shares = [functional.interpolate(each[:, None].float(), size=grid, mode="area").flatten(1) for each in regions]
-    logs = torch.cat(shares).log().clamp(min=EXCLUDED)
-    return torch.cat([logs, torch.zeros(1, pixels), torch.full((1, pixels), EXCLUDED)])[owners].T
+    shares: list[Tensor] = []
+    for region in regions:
+        on_layer = functional.interpolate(region[:, None].float(), size=grid, mode="area")  # (people, 1, *grid)
+        shares.append(on_layer.flatten(1))
+    of_people = torch.cat(shares).log().clamp(min=EXCLUDED)  # (all people, pixels)
+    of_everybody = torch.zeros(1, pixels)
+    of_nobody = torch.full((1, pixels), EXCLUDED)
+    table = torch.cat([of_people, of_everybody, of_nobody])
+    return table[owners].T  # (tokens, pixels) -> (pixels, tokens)

@@ -56,6 +56,7 @@ def _handlers() -> Iterator[logging.Handler]:
 
 
 def _accept(stream: Any) -> None:
+    """Make one stream escape the letters that it cannot write."""
     if not _may_raise(stream):
         return
     # io.TextIOWrapper, the host's LogInterceptor, and wrappers that hand on what they do not have (colorama, tqdm).
@@ -77,6 +78,7 @@ def _may_raise(stream: Any) -> bool:
 
 
 def _has_every_letter(encoding: Any) -> bool:
+    """Whether an encoding has all letters of Unicode."""
     try:
         _EVERY_SCRIPT.encode(encoding)
     except (UnicodeEncodeError, LookupError, TypeError):
@@ -93,11 +95,12 @@ class _Escaping:
     def __init__(self, write: Callable[..., Any]) -> None:
         self._write = write
 
-    def __call__(self, text: Any, *more: Any) -> Any:
+    def __call__(self, text: Any, *further_arguments: Any) -> Any:
         try:
-            return self._write(text, *more)
+            return self._write(text, *further_arguments)
         except UnicodeEncodeError:
-            return self._write(text.encode("ascii", ESCAPES).decode("ascii"), *more)
+            escaped = text.encode("ascii", ESCAPES).decode("ascii")
+            return self._write(escaped, *further_arguments)
 
 
 def _guard_writing(stream: Any) -> None:

@@ -17,7 +17,7 @@ _LONGEST = 4000
 
 
 def listed(items: Sequence[object], nothing: str = "none") -> str:
-    """Names in a row: Anna, Ben."""
+    """Names with commas between them: "Anna, Ben". nothing: the text for no names."""
     return ", ".join(str(item) for item in items) or nothing
 
 
@@ -29,18 +29,21 @@ def counted(number: int, singular: str, plural: str = "") -> str:
 
 
 def gathered(title: str, items: Sequence[object], after: str = "") -> list[str]:
-    """One line for all that a warning is about, none where there is nothing: "Faces small: Anna 72, Ben 72 px"."""
+    """One line that warns of several people or files: "Faces small: Anna 72, Ben 72 px"; no line without items.
+
+    after: the end of the line, such as " px".
+    """
     if not items:
         return []
     return [f"{title}: {listed(items)}{after}"]
 
 
 def first(items: Sequence[str], most: int = 8) -> list[str]:
-    """So many that a note can be read, and how many there are besides."""
-    shown = list(items[:most])
+    """The first items, as many as a note has room for, and behind them how many more there are."""
+    first_items = list(items[:most])
     if len(items) > most:
-        shown.append(f"{len(items) - most} more")
-    return shown
+        first_items.append(f"{len(items) - most} more")
+    return first_items
 
 
 class LikenessError(Exception):
@@ -64,20 +67,22 @@ class LikenessError(Exception):
 
 
 class ModelMissing(LikenessError):
-    """A model file is in none of the folders searched."""
+    """A model file is in none of the folders searched.
 
-    def __init__(self, what: str, files: Sequence[str], folders: Sequence[str], url: str, size: str) -> None:
-        are = "is" if len(files) == 1 else "are"
+    title: of the model. files: their names. url, size: of the download.
+    """
+
+    def __init__(self, title: str, files: Sequence[str], folders: Sequence[str], url: str, size: str) -> None:
+        verb = "is" if len(files) == 1 else "are"
         if len(folders) > 1:
-            where = f"in none of the folders searched ({listed(folders)})"
+            place = f"in none of the folders searched ({listed(folders)})"
             target = "into one of these folders"
         else:
-            where = f"not in {listed(folders)}"
+            place = f"not in {listed(folders)}"
             target = "there"
-        problem = f"{what} was not found: {listed(files)} {are} {where}."
-        super().__init__(
-            problem, f"Download it from {url} ({size}), put it {target} and press R in ComfyUI to refresh."
-        )
+        problem = f"{title} was not found: {listed(files)} {verb} {place}."
+        advice = f"Download it from {url} ({size}), put it {target} and press R in ComfyUI to refresh."
+        super().__init__(problem, advice)
 
 
 class RecogniserMissing(ModelMissing):
@@ -85,12 +90,15 @@ class RecogniserMissing(ModelMissing):
 
 
 class UnsupportedCheckpoint(LikenessError):
-    """A file that is not what the loader needs, named for what it is."""
+    """A file that is not what the loader needs, named for what it is.
 
-    def __init__(self, path: str, found: str, expected: str, advice: str) -> None:
+    path: of the file. actual, expected: what it is and what is needed, as parts of a sentence.
+    """
+
+    def __init__(self, path: str, actual: str, expected: str, advice: str) -> None:
         name = os.path.basename(path) or path
         # The folders last: a path may be longer than what people see of the message.
-        super().__init__(f"{name} is {found}; this node needs {expected}.", f"{advice} The file: {path}")
+        super().__init__(f"{name} is {actual}; this node needs {expected}.", f"{advice} The file: {path}")
 
 
 SAME_FAMILY = "Use a checkpoint, text encoder and ControlNet of the same family (SDXL) on every input."
@@ -99,8 +107,8 @@ SAME_FAMILY = "Use a checkpoint, text encoder and ControlNet of the same family 
 class WrongBaseModel(LikenessError):
     """Something made for one model family was given to another."""
 
-    def __init__(self, what: str, found: str, expected: str, advice: str | None = None) -> None:
-        super().__init__(f"{what} is made for {found}, but {expected} is needed.", advice or SAME_FAMILY)
+    def __init__(self, what: str, actual: str, expected: str, advice: str | None = None) -> None:
+        super().__init__(f"{what} is made for {actual}, but {expected} is needed.", advice or SAME_FAMILY)
 
 
 class FaceNotFound(LikenessError):
@@ -122,23 +130,23 @@ class FaceNotFound(LikenessError):
 class BadChoice(LikenessError):
     """A word that a combo does not offer, as API calls may send."""
 
-    def __init__(self, name: str, found: str, offered: Sequence[str]) -> None:
-        super().__init__(f"{name} is {found!r}, which this node does not know.", f"Choose one of: {listed(offered)}.")
+    def __init__(self, name: str, word: str, offered: Sequence[str]) -> None:
+        super().__init__(f"{name} is {word!r}, which this node does not know.", f"Choose one of: {listed(offered)}.")
 
 
 class BadInput(LikenessError):
     """Something else than an input takes: a number out of its limits, nothing, an object of another kind."""
 
-    def __init__(self, what: str, found: str, expected: str) -> None:
+    def __init__(self, what: str, actual: str, expected: str) -> None:
         advice = "Look at the node that is linked to it: it may be bypassed, have failed or be the wrong one."
-        super().__init__(f"{what} is {found}; {expected} is needed.", advice)
+        super().__init__(f"{what} is {actual}; {expected} is needed.", advice)
 
 
 class BadSize(LikenessError):
     """A width and height that cannot be used here. Sizes are (width, height) in pixels."""
 
-    def __init__(self, what: str, found: tuple[int, int], expected: str, advice: str) -> None:
-        width, height = found
+    def __init__(self, what: str, actual: tuple[int, int], expected: str, advice: str) -> None:
+        width, height = actual
         super().__init__(f"{what} is {width}x{height} px; {expected}.", advice)
 
 

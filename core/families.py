@@ -7,9 +7,11 @@ from dataclasses import dataclass
 class Family:
     """A family of diffusion models.
 
-    text: widths of the text that its models read. latent: channels of its latents, 0 where none of ours asks.
-    dimensions: of its latents with the batch. token: side in pixels of the picture's coarsest token. unet: whether its
-    network is a UNet with cross-attention.
+    text: widths of the text that its models read.
+    latent: channels of its latents, 0 where none of our nodes needs to know.
+    dimensions: how many dimensions its latents have, with the batch: 4 for (B, C, h, w).
+    token: side in pixels of the picture's coarsest token.
+    unet: whether its network is a UNet with cross-attention.
     """
 
     name: str
@@ -46,12 +48,15 @@ PLAYGROUND = (
 
 
 def of_text(width: int | None) -> Family | None:
-    """Whose models read texts of this width."""
-    return next((family for family in FAMILIES if width in family.text), None)
+    """The first family whose models read texts of this width; None for no family."""
+    for family in FAMILIES:
+        if width in family.text:
+            return family
+    return None
 
 
 def text_name(width: int | None) -> str:
-    """Of the models that read text of this width."""
+    """The name of the models that read texts of this width, for a message."""
     family = of_text(width)
     if family is FLUX:
         return "Kolors, Flux or SD3"  # their texts have one width
@@ -61,6 +66,10 @@ def text_name(width: int | None) -> str:
 
 
 def latent_name(channels: int) -> str:
-    """Of the models whose latents have so many channels."""
+    """The names of the families whose latents have so many channels, for a message."""
     names = [family.name for family in FAMILIES if family.latent == channels]
-    return f"{', '.join(names[:-1])} or {names[-1]}" if len(names) > 1 else "".join(names) or "another family"
+    if not names:
+        return "another family"
+    if len(names) == 1:
+        return names[0]
+    return f"{', '.join(names[:-1])} or {names[-1]}"

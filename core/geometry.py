@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -85,7 +86,7 @@ FITS = ("crop", "pad", "stretch")
 
 @dataclass(frozen=True)
 class Fit:
-    """How coordinates of a source picture land on a canvas: scale, then shift, per axis."""
+    """A mapping of coordinates from a source picture onto a canvas: scale, then shift, for each axis."""
 
     scale_x: float
     scale_y: float
@@ -94,9 +95,10 @@ class Fit:
 
     @classmethod
     def into(cls, source: tuple[int, int], canvas: tuple[int, int], mode: str) -> "Fit":
-        """`crop` fills the canvas and cuts evenly, `pad` shows all and leaves borders, `stretch` distorts.
+        """The mapping of a whole source picture onto a canvas.
 
-        source, canvas: (width, height) in pixels.
+        source, canvas: (width, height) in pixels. mode: `crop` fills the canvas and cuts evenly, `pad` shows all and
+        leaves borders, `stretch` distorts.
         """
         scale_x = canvas[0] / source[0]
         scale_y = canvas[1] / source[1]
@@ -109,27 +111,30 @@ class Fit:
         return cls(scale_x, scale_y, shift_x, shift_y)
 
     def point(self, point: Point) -> Point:
+        """Where a point of the source picture lies on the canvas."""
         return (point[0] * self.scale_x + self.shift_x, point[1] * self.scale_y + self.shift_y)
 
     def box(self, box: Box) -> Box:
+        """Where a box of the source picture lies on the canvas."""
         return (*self.point(box[:2]), *self.point(box[2:]))
 
     def joint(self, joint: Joint) -> Joint:
+        """Where a joint of the source picture lies on the canvas, with its confidence."""
         return (*self.point(joint[:2]), joint[2])
 
     def then(self, other: "Fit") -> "Fit":
-        """This one, and the other from where it ends."""
+        """Both mappings, this one first."""
         shift_x, shift_y = other.point((self.shift_x, self.shift_y))
         return Fit(self.scale_x * other.scale_x, self.scale_y * other.scale_y, shift_x, shift_y)
 
 
 def area(box: Box) -> float:
-    """Square pixels."""
+    """The area of a box in square pixels."""
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def shared(a: Box, b: Box) -> float:
-    """Square pixels that two boxes have in common."""
+    """The area that two boxes have in common, in square pixels."""
     width, height = _common(a, b)
     return max(0.0, width) * max(0.0, height)
 
@@ -140,7 +145,7 @@ def _common(a: Box, b: Box) -> tuple[float, float]:
 
 
 def longer_side(box: Box) -> float:
-    """Pixels."""
+    """The longer side of a box in pixels."""
     return max(box[2] - box[0], box[3] - box[1])
 
 
@@ -150,15 +155,19 @@ def middle_of(box: Box) -> Point:
 
 
 def shorter_side(box: Box) -> float:
-    """Pixels."""
+    """The shorter side of a box in pixels."""
     return min(box[2] - box[0], box[3] - box[1])
 
 
 def bounds(region: Tensor) -> Rect:
-    """The smallest rectangle around what is not 0 of a region (H, W), which is not empty."""
+    """The smallest rectangle around the numbers of a region (H, W) that are not 0. The region is not empty."""
     rows = region.any(1).nonzero()  # (rows, 1)
     columns = region.any(0).nonzero()  # (columns, 1)
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    left = int(columns[0])
+    top = int(rows[0])
+    right = int(columns[-1]) + 1
+    below = int(rows[-1]) + 1
+    return left, top, right, below
 
 
 def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
@@ -175,7 +184,7 @@ def square_around(box: Box, margin: float, width: int, height: int) -> Rect:
 
 
 def upright(keypoints: Keypoints) -> int:
-    """How many quarter turns counter-clockwise bring the eyes above the mouth as nearly as possible."""
+    """The number of quarter turns counter-clockwise after which the eyes are above the mouth as nearly as possible."""
     left_eye, right_eye, _, left_corner, right_corner = keypoints
     # From the mouth to the eyes, twice as long.
     up_x = left_eye[0] + right_eye[0] - left_corner[0] - right_corner[0]
@@ -201,17 +210,28 @@ def patch_rect(center: Point, size: int = PATCH) -> Rect:
 def off_canvas(center: Point, width: int, height: int) -> bool:
     """Whether ID-Patch drops this face: the middle of its patch lies outside of the canvas. A patch that merely crosses
     the border is cut, not dropped."""
-    x, y = (corner + PATCH // 2 for corner in patch_rect(center)[:2])
+    left, top, _, _ = patch_rect(center)
+    x = left + PATCH // 2
+    y = top + PATCH // 2
     return not (0 <= x < width and 0 <= y < height)
 
 
-def overlaps(rects: Sequence[Rect]) -> list[tuple[int, int, int, int]]:
-    """Every overlapping pair as (first, second, overlap width, overlap height); touching is no overlap."""
-    overlapping: list[tuple[int, int, int, int]] = []
-    for (first, rect), (second, other) in combinations(enumerate(rects), 2):
-        width, height = (int(side) for side in _common(rect, other))
+class Overlap(NamedTuple):
+    """Two rectangles of a list that overlap: their indices, and the size of what they have in common in pixels."""
+
+    first: int
+    second: int
+    width: int
+    height: int
+
+
+def overlaps(rects: Sequence[Rect]) -> list[Overlap]:
+    """Every pair of rectangles that overlap; rectangles that touch do not."""
+    overlapping: list[Overlap] = []
+    for (first, rect), (second, other_rect) in combinations(enumerate(rects), 2):
+        width, height = (int(side) for side in _common(rect, other_rect))
         if width > 0 and height > 0:
-            overlapping.append((first, second, width, height))
+            overlapping.append(Overlap(first, second, width, height))
     return overlapping
 
 
@@ -222,9 +242,10 @@ def on_canvas(rect: Rect, height: int, width: int) -> tuple[slice, slice]:
 
 
 def with_patches(control: Tensor, patches: Sequence[Tensor], centers: Sequence[Point]) -> Tensor:
-    """Add each (3, PATCH, PATCH) patch to a picture, `control`, around its centre; never clamped.
+    """A picture with the patch of each person added around their centre; the sum is never clamped.
 
-    control: (B, H, W, 3) float32, 0..1. centers: (x, y) px, float32 precision.
+    control: the picture, (B, H, W, 3) float32, 0..1. patches: (3, PATCH, PATCH) each. centers: (x, y) px, float32
+    precision.
     Patches that cross the border are cut, patches that overlap add up. Returns (B, H, W, 3) float32, signed.
     """
     canvas = torch.zeros(control.shape[1:])  # (H, W, 3)

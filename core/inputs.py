@@ -65,11 +65,12 @@ def number(title: str, value: Any, least: float, most: float, integer: bool) -> 
 
 
 def _limit(limit: float) -> str:
+    """A limit of a number in words, without zeros behind the point."""
     return f"{limit:g}" if isinstance(limit, float) else str(limit)
 
 
 def named(value: Any) -> str:
-    """What somebody has linked, for a message."""
+    """A value of a link in words, for a message: "the text 'a man'", "an object of type Tensor of shape (1, 8, 8)"."""
     if value is None:
         return "nothing (None)"
     if isinstance(value, str):
@@ -124,20 +125,20 @@ def _has_pixels(title: str, count: int, size: Sequence[int], empty: str = "Conne
 
 
 def latent(title: str, value: Mapping[str, Any]) -> None:
-    """Raise BadPicture unless this has a tensor of at least one latent under "samples", and for each a number under
-    "batch_index" where there is one."""
+    """Raise BadPicture unless this is a LATENT with at least one row, and, under "batch_index" where it has that, a
+    number for each row."""
     samples = value.get("samples")
     index = cast("Any", value.get("batch_index"))
     is_list = isinstance(index, Sequence) or (isinstance(index, Tensor) and index.ndim == 1)
     numbers = len(cast("Sequence[Any]", index)) if is_list else 0
     if not isinstance(samples, Tensor) or not samples.ndim or not len(samples):
-        why = f"under 'samples' it has {named(samples)} instead of one row per picture"
+        problem = f"under 'samples' it has {named(samples)} instead of one row per picture"
     elif (index is not None and not is_list) or 0 < numbers < len(samples):
         has = counted(numbers, "number") if is_list else named(index)
-        why = f"under 'batch_index' it has {has} for {counted(len(samples), 'latent')}"
+        problem = f"under 'batch_index' it has {has} for {counted(len(samples), 'latent')}"
     else:
         return
-    raise BadPicture(title, why, "Connect the LATENT of a sampler.")
+    raise BadPicture(title, problem, "Connect the LATENT of a sampler.")
 
 
 def conditioning(title: str, value: Sequence[Any]) -> None:

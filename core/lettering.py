@@ -23,6 +23,7 @@ def font_for(text: str, size: int) -> Any:
 
 @cache
 def _font(from_system: bool, size: int) -> Any:
+    """A Pillow font of this size in pixels: the first of the system's fonts that is there, or Pillow's own."""
     if from_system:
         for name in _SYSTEM_FONTS:
             try:
@@ -54,15 +55,18 @@ def in_lines(text: str, font: Any, width: float, most: float = math.inf) -> list
 
 
 def _words_that_fit(words: list[str], font: Any, width: float) -> int:
-    """How many of the first words fit into a line."""
+    """The number of the first words that fit into a line."""
     counts = range(1, len(words) + 1)
     return bisect_right(counts, width, key=lambda count: font.getlength(" ".join(words[:count])))
 
 
 def _halves(word: str, font: Any, width: float) -> list[str]:
-    """A word that is longer than a line as what fits into it, at least one letter, and what is left over."""
-    letters = bisect_right(range(1, len(word)), width, key=lambda count: font.getlength(word[:count])) or 1
-    return [half for half in (word[:letters], word[letters:]) if half]
+    """A word that is longer than a line in two pieces: the letters that fit into the line, at least one, and the
+    others."""
+    counts = range(1, len(word))
+    count = bisect_right(counts, width, key=lambda letters: font.getlength(word[:letters])) or 1
+    pieces = [word[:count], word[count:]]
+    return [piece for piece in pieces if piece]
 
 
 def cut_to(text: str, font: Any, width: float) -> str:

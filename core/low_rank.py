@@ -22,7 +22,7 @@ from typing_extensions import Self
 
 @dataclass(frozen=True)
 class InFront:
-    """What GLoRA adds to the input of a layer: y = W (x + up down x). Its scale is in `up`.
+    """The addition of GLoRA to the input of a layer: y = W (x + up down x). Its scale is in `up`.
 
     down: (rank, in). up: (in, rank).
     """
@@ -33,7 +33,7 @@ class InFront:
 
 @dataclass(frozen=True)
 class LowRank:
-    """What one LoRA adds to one layer: y = W x + up down x. Its scale is in `up`.
+    """The addition of one LoRA to one layer: y = W x + up down x. Its scale is in `up`.
 
     down: (rank, in), or (rank, in, h, w) for a convolution. up: (out, rank). in_front: of GLoRA alone.
     """
@@ -84,7 +84,7 @@ class LoraKind(ABC):
         return all(value is None for value in self.not_additive)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Self:
-        """The same with all tensors on a device, in a dtype where one is named; "meta" for their shapes alone."""
+        """The LoRA with all tensors on a device, in a dtype where one is named; "meta" for their shapes alone."""
         moved: dict[str, Any] = {}
         for tensor_field in fields(self):
             value = getattr(self, tensor_field.name)
@@ -112,6 +112,7 @@ class Lora(LoraKind):
         return cls(up, down, alpha, mid, not_additive=tuple(not_additive))
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
+        """The file's own two matrices; of the Tucker form, the core times `down` is the second."""
         rank = len(self.down)
         down = self.down
         if self.mid is not None:
@@ -209,7 +210,7 @@ class Lokr(LoraKind):
         return up_2, down_2
 
     def _rank(self) -> int | None:
-        """What alpha is divided by: the rank of the second matrix, else of the first; None where both are whole."""
+        """The rank by which alpha is divided: of the second matrix, else of the first; None where both are whole."""
         if self.whole_2 is None:
             return len(_present(self.down_2))
         if self.whole_1 is None:
@@ -237,6 +238,7 @@ class Glora(LoraKind):
         return cls(a1, a2, b1, b2, alpha, not_additive=tuple(not_additive))
 
     def low_rank(self, shape: Sequence[int]) -> LowRank:
+        """b1 and b2 add to what the layer gives; a1 and a2 to what it is given."""
         a1 = self.a1.flatten(1)
         a2 = self.a2.flatten(1)
         b1 = self.b1.flatten(1)
@@ -258,6 +260,7 @@ LORA_KINDS: Mapping[str, type[LoraKind]] = {"lora": Lora, "loha": Loha, "lokr": 
 
 
 def _scale(alpha: float | None, rank: int) -> float:
+    """The factor of a LoRA, alpha / rank; 1 where its file has no alpha."""
     if alpha is None:
         return 1.0
     return alpha / rank
@@ -278,7 +281,11 @@ def _present(tensor: Tensor | None) -> Tensor:
 def _for_layer(
     up: Tensor, down: Tensor, scale: float, shape: Sequence[int], in_front: InFront | None = None
 ) -> LowRank:
-    """up: (out, rank, ...). down: (rank, in * h * w), with one dimension or several behind the rank."""
+    """The two matrices of a LoRA in the shapes that a layer needs.
+
+    up: (out, rank, ...), multiplied by `scale` here. down: (rank, in * h * w), with one dimension or several behind the
+    rank. shape: of the layer's weights.
+    """
     down = down.flatten(1)
     up = up.flatten(1) * scale
     if len(down) > len(up):
@@ -289,7 +296,7 @@ def _for_layer(
 
 
 def in_groups(low_rank: LowRank, groups: int) -> LowRank:
-    """The same for a convolution whose channels are read in groups, as torch's Conv2d has them.
+    """A LoRA for a convolution whose channels are read in groups, as torch's Conv2d has them.
 
     Every group of outputs reads `down` of its own group of inputs. So a convolution in groups with the new down,
     (groups * rank, in / groups, h, w), gives the ranks of one group after the other. The new up, (out, groups * rank),

@@ -35,15 +35,15 @@ class Bare:
 
 @dataclass(frozen=True)
 class Chunk:
-    """One piece of a file: its name and its bytes as they lie there, of which `content` is what it holds."""
+    """One piece of a file. data: its bytes as they lie in the file. content: the part of them behind its name."""
 
     name: bytes
-    whole: bytes
+    data: bytes
     content: bytes
 
 
 def without_metadata(data: bytes) -> Bare | None:
-    """The file with its pixels alone; None for another format than these three."""
+    """A file with its pixels alone. data: the bytes of the file. None for another format than PNG, JPEG and WebP."""
     if data.startswith(PNG):
         return _bare_png(data)
     if data.startswith(_JPEG):
@@ -54,22 +54,27 @@ def without_metadata(data: bytes) -> Bare | None:
 
 
 def is_webp(data: bytes) -> bool:
+    """Whether a file is WebP, by its first bytes: RIFF, its length (4 bytes), WEBP."""
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 
 def _bare_png(data: bytes) -> Bare:
-    kept, exif = [PNG], b""
+    """A PNG without its metadata."""
+    pieces = [PNG]
+    exif = b""
     for chunk in png_chunks(data):
         if chunk.name in _PNG_KEPT:
-            kept.append(chunk.whole)
+            pieces.append(chunk.data)
         elif chunk.name == b"eXIf":
             exif = chunk.content
-    return Bare(b"".join(kept), exif)
+    return Bare(b"".join(pieces), exif)
 
 
 def png_chunks(data: bytes) -> Iterator[Chunk]:
-    """Those of a PNG, the last one as far as it is there. Each is its length (4 bytes), its name, what it holds, and a
-    checksum (4 bytes)."""
+    """The chunks of a PNG; of one that is cut off, the last as far as it is there.
+
+    A chunk is the length of its content (4 bytes), its name (4 bytes), its content, and a checksum (4 bytes).
+    """
     start = len(PNG)
     while start + 8 <= len(data):
         (length,) = struct.unpack_from(">I", data, start)
@@ -79,7 +84,14 @@ def png_chunks(data: bytes) -> Iterator[Chunk]:
 
 
 def _bare_jpeg(data: bytes) -> Bare:
-    kept, exif, start = [_JPEG], b"", len(_JPEG)
+    """A JPEG without its metadata.
+
+    In front of the pixels stand segments: 0xFF, a marker, the length of what follows (2 bytes, themselves counted), and
+    their content.
+    """
+    pieces = [_JPEG]
+    exif = b""
+    start = len(_JPEG)
     while start + 4 <= len(data) and data[start] == 0xFF:
         marker = data[start + 1]
         if marker == 0xFF:  # a marker may have any number of these in front
@@ -92,31 +104,36 @@ def _bare_jpeg(data: bytes) -> Bare:
         content = data[start + 4 : end]
         if marker == _EXIF and content.startswith(b"Exif\0\0"):
             exif = exif or content
+        is_metadata = marker in _APPLICATION or marker == _COMMENT
         describes_colors = marker == _ADOBE and len(content) >= _ADOBE_LENGTH
-        if describes_colors or (marker not in _APPLICATION and marker != _COMMENT):
-            kept.append(data[start:end])
+        if describes_colors or not is_metadata:
+            pieces.append(data[start:end])
         start = end
     # From here on everything: the pixels, and behind them a telephone's further pictures, which nobody reads.
-    kept.append(data[start:])
-    return Bare(b"".join(kept), exif)
+    pieces.append(data[start:])
+    return Bare(b"".join(pieces), exif)
 
 
 def _bare_webp(data: bytes) -> Bare:
-    kept, exif = [b"WEBP"], b""
+    """A WebP without its metadata."""
+    pieces = [b"WEBP"]
+    exif = b""
     for chunk in webp_chunks(data):
         if chunk.name == b"EXIF":
             exif = chunk.content
         if chunk.name == b"VP8X":
+            # Its first byte says which other chunks there are.
             flags = chunk.content[0] & ~_WEBP_FLAGS
-            kept.append(chunk.whole[:8] + bytes([flags]) + chunk.whole[9:])
+            pieces.append(chunk.data[:8] + bytes([flags]) + chunk.data[9:])
         elif chunk.name not in _WEBP_DROPPED:
-            kept.append(chunk.whole)
-    body = b"".join(kept)
+            pieces.append(chunk.data)
+    body = b"".join(pieces)
     return Bare(b"RIFF" + struct.pack("<I", len(body)) + body, exif)
 
 
 def webp_chunks(data: bytes) -> Iterator[Chunk]:
-    """Those of a WebP. Each is its name, its length (4 bytes) and what it holds, filled up to an even length."""
+    """The chunks of a WebP. A chunk is its name (4 bytes), the length of its content (4 bytes), and its content, filled
+    up to an even length."""
     start = 12
     while start + 8 <= len(data):
         (length,) = struct.unpack_from("<I", data, start + 4)

@@ -39,7 +39,7 @@ class BadRecord(LikenessError):
 
 @dataclass(frozen=True)
 class Use:
-    """One way to use a method. title: in tables. template: the workflow that says which files it needs."""
+    """One way to use a method. title: in tables. template: the name of the workflow that says which files it needs."""
 
     title: str
     template: str
@@ -47,10 +47,12 @@ class Use:
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file. detect: how it is told, see core.models.formats.
+    """A kind of file.
 
-    belongs: where such a file is used, as advice. family: of the models it is made for, "" for any. ours: whether a
-    loader of ours reads it, so that all of its keys are known.
+    detect: rules by which such a file is recognised, see core.models.formats.
+    belongs: where such a file is used, as advice.
+    family: of the models it is made for, "" for any.
+    ours: whether one of our loaders reads it, so that all of its keys are known.
     """
 
     id: str
@@ -63,17 +65,26 @@ class Format:
 
 @dataclass(frozen=True)
 class Method:
-    """One method. folder: its own below nodes/. rank: its turn in lists.
+    """The record of one method.
 
-    paper: where it is published. good_for: what people take it for, in a few words, by language. node: the node of its
-    own that its workflows have beside `applies`, "" where Load Adapter loads its files. applies: nodes that put it into
-    conditioning or model. key: the model folder of its own files,
-    "" without. files: ids of these in the manifest, its ControlNet's too. formats: what these files may be. recogniser:
-    the id of the one whose embeddings it reads, "" for none; embedding_formats: formats that do, all where none is
-    named. measured_as: what Measure Likeness calls it, "" where nothing is measured by it. reads, acts: of READS and
-    ACTS. families: names of core.families. people: the most in one picture, None for any number. host: the oldest
-    ComfyUI that can. uses: how it is used, the first as its title says. not_promised: of PROMISES those that it does
-    not keep, each with a reason.
+    folder: its own below nodes/.
+    rank: where it stands in lists, small numbers first.
+    paper: where it is published.
+    good_for: what people take it for, in a few words, by language.
+    node: the node of its own that its workflows have beside `applies`, "" where Load Adapter loads its files.
+    applies: ids of the nodes that put it into conditioning or model.
+    key: the model folder of its own files, "" where it has none.
+    files: ids of its files in the manifest, its ControlNet's too.
+    formats: the formats that its own files may have.
+    recogniser: the id of the recogniser whose embeddings it reads, "" for none.
+    embedding_formats: beginnings of the ids of those formats that read embeddings; empty where all of them do.
+    measured_as: what Measure Likeness calls it, "" where nothing is measured by it.
+    reads, acts: of READS and ACTS.
+    families: names of core.families.
+    people: the most in one picture, None for any number.
+    host: the oldest ComfyUI in which it runs.
+    uses: the ways to use it, the first as its title says.
+    not_promised: of PROMISES those that it does not keep, each with a reason.
     """
 
     folder: str
@@ -104,29 +115,41 @@ class Method:
 
 
 def read(path: Path) -> Method:
-    """The record in a method.json. Raises BadRecord."""
-    given: dict[str, Any] = json.loads(path.read_bytes())
-    wanted = {field.name for field in fields(Method)} - {"folder"}
-    if given.keys() != wanted:
-        raise BadRecord(path, f"missing {sorted(wanted - given.keys())}, unknown {sorted(given.keys() - wanted)}")
-    for name, known in (("reads", READS), ("acts", ACTS), ("not_promised", PROMISES)):
-        if unknown := {str(one) for one in given[name]} - set(known):
-            raise BadRecord(path, f"{name} knows no {sorted(unknown)}; it may be {', '.join(known)}")
-    given["formats"], given["uses"] = [Format(**one) for one in given["formats"]], [Use(**one) for one in given["uses"]]
-    lists = {name: tuple(cast("list[Any]", value)) for name, value in given.items() if isinstance(value, list)}
-    made: dict[str, Any] = {**given, **lists, "folder": path.parent.name}
-    return Method(**made)
+    """The method of a method.json. Raises BadRecord."""
+    record: dict[str, Any] = json.loads(path.read_bytes())
+    expected = {field.name for field in fields(Method)} - {"folder"}
+    if record.keys() != expected:
+        missing = sorted(expected - record.keys())
+        unknown = sorted(record.keys() - expected)
+        raise BadRecord(path, f"missing {missing}, unknown {unknown}")
+    _check_words(path, record, "reads", READS)
+    _check_words(path, record, "acts", ACTS)
+    _check_words(path, record, "not_promised", PROMISES)
+    record["formats"] = [Format(**entry) for entry in record["formats"]]
+    record["uses"] = [Use(**entry) for entry in record["uses"]]
+    values: dict[str, Any] = {"folder": path.parent.name}
+    for name, value in record.items():
+        values[name] = tuple(cast("list[Any]", value)) if isinstance(value, list) else value
+    return Method(**values)
+
+
+def _check_words(path: Path, record: Mapping[str, Any], name: str, words: tuple[str, ...]) -> None:
+    """Raise BadRecord where a field of a record holds another word than these. name: of the field."""
+    unknown = {str(word) for word in record[name]} - set(words)
+    if unknown:
+        raise BadRecord(path, f"{name} knows no {sorted(unknown)}; it may be {', '.join(words)}")
 
 
 def method(folder: str) -> Method:
-    """The one in this folder. Raises KeyError."""
-    return {one.folder: one for one in methods()}[folder]
+    """The method in a folder below nodes/. Raises KeyError."""
+    by_folder = {method.folder: method for method in methods()}
+    return by_folder[folder]
 
 
 @cache
 def methods() -> tuple[Method, ...]:
     """Every method, in the order of their ranks."""
-    found = [read(path) for path in FOLDERS.glob("*/method.json")]
-    if not found:
+    records = [read(path) for path in FOLDERS.glob("*/method.json")]
+    if not records:
         raise BadRecord(FOLDERS, "no folder in it has a method.json")
-    return tuple(sorted(found, key=lambda method: (method.rank, method.folder)))
+    return tuple(sorted(records, key=lambda method: (method.rank, method.folder)))

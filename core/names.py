@@ -20,24 +20,24 @@ def same_name(name: str, other: str) -> bool:
 
 
 def among(name: str, offered: Iterable[str]) -> str | None:
-    """The name of a list that a name means: itself, else the only one that is the same but for its spelling, else the
-    only one that is the same but for capitals as well. None where there is none, or more than one of a kind.
+    """The name of a list that a name means.
 
-    Capitals come last, because on most disks of Linux they tell two files apart.
+    That is the same name, else the only one that differs in its spelling alone, else the only one that differs in
+    capitals as well. None where there is none, or more than one of a kind. Capitals come last, because on most disks of
+    Linux they tell two files apart.
     """
     names = list(dict.fromkeys(offered))
     if name in names:
         return name
-    wanted = spelled(name)
-    alike = [entry for entry in names if spelled(entry) == wanted]
+    alike = [entry for entry in names if spelled(entry) == spelled(name)]
     if not alike:
         alike = [entry for entry in names if folded(entry) == folded(name)]
     return alike[0] if len(alike) == 1 else None
 
 
 def folded(name: str) -> str:
-    """The same text for all spellings of a name, capitals included: of files on disks that do not tell capitals, and of
-    people."""
+    """A name in a form that is the same for all its spellings, capitals included: of files on disks that do not tell
+    capitals apart, and of people."""
     return spelled(name).casefold()
 
 

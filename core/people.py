@@ -37,10 +37,11 @@ ALIGNED, LOOSE = 224, 512
 
 @dataclass(frozen=True)
 class Portraits:
-    """What networks that look at pictures are given of a person, one of each per photo.
+    """The pictures of a person for networks that look at faces, one of each kind per photo.
 
     aligned: (photos, ALIGNED, ALIGNED, 3) uint8 RGB, the face on ArcFace's template doubled, black outside of the
-    photo. loose: (photos, LOOSE, LOOSE, 3) uint8 RGB, head and shoulders, upright, never outside of the photo.
+    photo.
+    loose: (photos, LOOSE, LOOSE, 3) uint8 RGB, head and shoulders, upright, never outside of the photo.
     """
 
     aligned: Tensor
@@ -79,7 +80,7 @@ class Faces:
 
 @dataclass(frozen=True)
 class Lora:
-    """One that draws a person. file: relative name below models/loras. words: its trigger words, or ""."""
+    """A LoRA that draws a person. file: relative name below models/loras. words: its trigger words, or ""."""
 
     file: str
     strength: float
@@ -111,6 +112,7 @@ class Identity:
 
     @property
     def by_lora_alone(self) -> bool:
+        """Whether the person has LoRAs and neither embeddings nor pictures."""
         return bool(self.loras) and not self.embeddings and self.portraits is None
 
 
@@ -169,7 +171,7 @@ class Cast:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Of the people, in the list."""
+        """The numbers of the people in the list, from 1. Numbers of people who are absent are left out."""
         away = {number for number, _ in self.absent}
         listed = range(1, len(self.people) + len(self.absent) + 1)
         return tuple(number for number in listed if number not in away)
@@ -184,7 +186,7 @@ class PlacedCast(Cast):
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        """Of everybody who has a place, in their order."""
+        """The places of all people who have one, in the order of the people."""
         return tuple(person.slot for person in self.people if person.slot)
 
 

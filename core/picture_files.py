@@ -95,7 +95,10 @@ def _why(path: str, error: Exception) -> str:
 
 
 def _read(source: str | io.BytesIO, name: str, formats: tuple[str, ...] | None) -> Image.Image:
-    """Raises BadPhoto, and whatever Pillow raises for a damaged file."""
+    """The picture in a file or in bytes, as `read_picture` gives it. name: of the file, for messages.
+
+    Raises BadPhoto, and whatever Pillow raises for a damaged file.
+    """
     opened: Image.Image = Image.open(source, formats=formats)
     with opened:
         if opened.format == "EPS":  # a program, which Pillow would have Ghostscript run
@@ -129,13 +132,14 @@ def _read_without_metadata(path: str, name: str, formats: tuple[str, ...] | None
 
 
 def _orientation(picture: Image.Image) -> Any:
-    """What its metadata says of how the camera was held, 1 where they cannot be read."""
+    """EXIF's number for how the camera was held, 1 (upright) where it cannot be read."""
     with suppress(Exception):  # EXIF may be anything: text, a loop of offsets, a number of another kind
         return picture.getexif().get(_ORIENTATION)
     return 1
 
 
 def _orientation_in(exif: bytes) -> Any:
+    """The same number from a block of EXIF."""
     with suppress(Exception):
         block = Image.Exif()
         block.load(exif)
@@ -144,13 +148,14 @@ def _orientation_in(exif: bytes) -> Any:
 
 
 def _turned(picture: Image.Image, orientation: Any) -> Image.Image:
+    """The picture upright. orientation: EXIF's number, or whatever stands there instead."""
     with suppress(TypeError, KeyError):  # a list, or a number that means nothing
         return picture.transpose(_UPRIGHT_BY[orientation])
     return picture
 
 
 def _raw_mode(picture: Image.Image) -> str:
-    """What Pillow calls the pixels as they lie in the file, before it is loaded; "" for files that are not read so."""
+    """Pillow's name for the pixels as they lie in the file, before it is loaded; "" for files that are not read so."""
     tiles: Any = getattr(picture, "tile", None)
     if not tiles:
         return ""
@@ -161,7 +166,7 @@ def _raw_mode(picture: Image.Image) -> str:
 
 
 def _refuse_deep_colors(picture: Image.Image, source: str | io.BytesIO, name: str) -> None:
-    """Raises BadPhoto for colours of more than 8 bits that Pillow reads as others, without a word.
+    """Raise BadPhoto for colours of more than 8 bits that Pillow reads as others, without a word.
 
     Of a JPEG 2000 it makes white black: 65535 is rounded up to 256, of which one byte is 0. Of a TIFF whose colours lie
     in planes, one behind the other, it takes each byte of two for a number of its own, and divides those multiplied by
@@ -191,6 +196,7 @@ _HEAD = 1 << 22
 
 
 def _head(source: str | io.BytesIO) -> bytes:
+    """The first bytes of a file or of bytes."""
     if isinstance(source, io.BytesIO):
         return source.getvalue()[:_HEAD]
     with Path(source).open("rb") as file:
@@ -224,11 +230,14 @@ def _premultiplied_on_white(picture: Image.Image, is_upper_bytes: bool) -> Image
 def _upper_bytes_on_white(picture: Image.Image) -> Image.Image:
     """Mode RGB, of mode RGBA that has the upper bytes of numbers of 16 bits: Pillow cuts the others off.
 
-    Each byte stands for the 256 numbers that begin with it, so their middle is taken; 0 and 255 of alpha are meant.
+    Each byte stands for the 256 numbers that begin with it, so their middle is taken; 0 and 255 of alpha are meant as
+    transparent and opaque.
     """
-    bytes_of = np.asarray(picture).astype(np.float64)
-    middle = (bytes_of * 256 + 128) / 65_535
-    alpha = np.where(bytes_of[..., 3:] == 0, 0, np.where(bytes_of[..., 3:] == 255, 1, middle[..., 3:]))
+    upper_bytes = np.asarray(picture).astype(np.float64)  # (H, W, 4)
+    middle = (upper_bytes * 256 + 128) / 65_535  # 0..1
+    alpha_bytes = upper_bytes[..., 3:]
+    alpha = np.where(alpha_bytes == 255, 1, middle[..., 3:])
+    alpha = np.where(alpha_bytes == 0, 0, alpha)
     on_white = 255 * (middle[..., :3] * alpha + 1 - alpha)
     return Image.fromarray(np.round(on_white).clip(0, 255).astype(np.uint8))
 
@@ -294,13 +303,14 @@ def _is_white_zero(picture: Image.Image) -> bool:
 
 
 def _sample_format(picture: Image.Image) -> Any:
-    """Of a TIFF, which is unsigned where it does not say; None for other files."""
+    """TIFF's kind of number, unsigned where the file does not say; None for other files."""
     if not hasattr(picture, "tag_v2"):
         return None
     return _tag(picture, _SAMPLE_FORMAT) or _UNSIGNED
 
 
 def _tag(picture: Image.Image, number: int) -> Any:
+    """The value of a tag of a TIFF; None where it has none, and for other files."""
     tags = getattr(picture, "tag_v2", None)
     if tags is None:
         return None
@@ -321,24 +331,29 @@ def _full_range(picture: Image.Image, kind: Any) -> int:
 
 
 def _white_of_whole_numbers(numbers: npt.NDArray[Any], full: int, name: str) -> float:
-    """The range that was meant: programs also write 8 or 12 bits into numbers of 16 or 32. Raises BadPhoto."""
-    lowest, highest = int(numbers.min()), int(numbers.max())
+    """The number that is white: programs also write 8 or 12 bits into numbers of 16 or 32. Raises BadPhoto.
+
+    full: the largest number that the file can have. name: of the file.
+    """
+    lowest = int(numbers.min())
+    highest = int(numbers.max())
     ranges = [white for white in _RANGES if white < full] + [full]
     white = _range_of(highest, ranges)
     if highest == 0:
         white = full  # black
     if white and lowest >= 0:
         return white
-    taken = _in_words(ranges)
-    raise _no_white(name, f"its pixels are whole numbers from {lowest} to {highest}; {taken} can be read")
+    readable = _in_words(ranges)
+    raise _no_white(name, f"its pixels are whole numbers from {lowest} to {highest}; {readable} can be read")
 
 
 def _white_of_floats(numbers: npt.NDArray[Any], name: str) -> float:
-    """1, or what programs write that only know whole numbers. Raises BadPhoto."""
+    """The number that is white: 1, or what programs write that only know whole numbers. Raises BadPhoto."""
     strange = int((~np.isfinite(numbers)).sum())
     if strange:
         raise _no_white(name, f"{strange} of its {numbers.size} pixels are NaN or infinite")
-    lowest, highest = float(numbers.min()), float(numbers.max())
+    lowest = float(numbers.min())
+    highest = float(numbers.max())
     white: int | None = 1
     # Above 1 are lights that are brighter than white, as in HDR pictures, where they are few or not much brighter.
     if highest >= _DARKEST and float((numbers > 1).mean()) > 0.01:
@@ -346,8 +361,8 @@ def _white_of_floats(numbers: npt.NDArray[Any], name: str) -> float:
     # Resizing overshoots at edges by some hundredths.
     if white and lowest >= -0.1 * white:
         return white
-    taken = _in_words([1, *_RANGES])
-    raise _no_white(name, f"its pixels are floats from {lowest:g} to {highest:g}; {taken} can be read")
+    readable = _in_words([1, *_RANGES])
+    raise _no_white(name, f"its pixels are floats from {lowest:g} to {highest:g}; {readable} can be read")
 
 
 def _range_of(highest: float, ranges: Sequence[int]) -> int | None:
@@ -356,8 +371,10 @@ def _range_of(highest: float, ranges: Sequence[int]) -> int | None:
 
 
 def _in_words(ranges: Sequence[int]) -> str:
+    """Ranges of pixels for a message: "0 to 255 or 0 to 4095"."""
     return " or ".join(f"0 to {white}" for white in ranges)
 
 
 def _no_white(name: str, why: str) -> BadPhoto:
+    """The error for pixels of which nobody can say what is white. name: of the file."""
     return BadPhoto(f"{name} cannot be read: {why}.", _SAVE_IN_8_BITS)

@@ -25,12 +25,13 @@ def as_rgb(image: Tensor) -> Tensor:
 
 
 def as_drawing(image: Tensor) -> Tensor:
-    """The same of what is drawn on black, such as skeletons, keypoints and DensePose: black where it is transparent."""
+    """As `as_rgb`, for what is drawn on black, such as skeletons, keypoints and DensePose: black where it is
+    transparent."""
     return _opaque(image, background=0.0)
 
 
 def _opaque(image: Tensor, background: float) -> Tensor:
-    """background: what is seen through the picture, 0..1."""
+    """A picture in RGB without transparency. background: the grey that is seen through it, 0..1."""
     image = image.detach().float().cpu()
     if image.shape[-1] == 1:
         return image.expand(*image.shape[:-1], 3)
@@ -42,7 +43,7 @@ def _opaque(image: Tensor, background: float) -> Tensor:
 
 def as_masks(masks: Tensor) -> Tensor:
     """A MASK of any type -> (B, H, W) float32 0..1 on the CPU; NaN counts as nothing."""
-    batch = masks[None] if masks.ndim == 2 else masks.flatten(0, -3)
+    batch = masks[None] if masks.ndim == 2 else masks.flatten(0, -3)  # (H, W) or (..., H, W) -> (B, H, W)
     return batch.float().nan_to_num().clamp(0, 1).cpu()
 
 

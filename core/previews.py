@@ -41,9 +41,11 @@ class Sheet:
         self.letters = max(14, round(short / 16))
 
     def frame(self, box: Sequence[float], color: Color, line: int | None = None) -> None:
+        """Draw the outline of a box. line: its width in px, None for the sheet's own."""
         self.pen.rectangle(box, outline=color, width=line or self.line)
 
     def dot(self, point: Point, color: Color) -> None:
+        """Draw a disc a little wider than the lines. point: px."""
         x, y = point
         radius = self.line * 1.3
         self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=color)
@@ -73,13 +75,16 @@ class Sheet:
         self.pen.text((x + name_x, baseline), name, fill=_BLACK, font=name_font, anchor="lb")
 
     def room(self, box: Box, others: Iterable[Box]) -> float:
-        """The width of a label on a box up to the next of the others in its row, px."""
-        in_row = [other for other in others if abs(other[1] - box[1]) < 1.5 * self.letters]
-        steps = [other[0] - box[0] for other in in_row if other[0] > box[0]]
+        """The width of a label on a box, px: up to the next of the other boxes in its row, or the sheet's width."""
+        steps: list[float] = []
+        for other in others:
+            is_in_row = abs(other[1] - box[1]) < 1.5 * self.letters
+            if is_in_row and other[0] > box[0]:
+                steps.append(other[0] - box[0])
         return min(steps, default=self.picture.width)
 
     def below(self, box: Box) -> Point:
-        """Where a label stands under a box instead of on it."""
+        """The anchor of a label that stands under a box instead of on it."""
         return box[0], box[3] + 1.3 * self.letters
 
     def fill(self, box: Sequence[float], crop: Tensor) -> None:
@@ -118,7 +123,8 @@ class Sheet:
 
 def as_picture(image: Tensor) -> Image.Image:
     """(H, W, 1|3|4) float 0..1 or uint8 to an RGB picture, on white where it is transparent."""
-    rgb = as_rgb(image / 255 if image.dtype == torch.uint8 else image).clamp(0, 1)
+    in_floats = image / 255 if image.dtype == torch.uint8 else image
+    rgb = as_rgb(in_floats).clamp(0, 1)
     return Image.fromarray((rgb * 255).round().byte().numpy())
 
 
@@ -128,6 +134,7 @@ def as_tensor(picture: Image.Image) -> Tensor:
 
 
 def color_of(number: int) -> Color:
+    """The colour of a place or person by its number from 0; after twelve the colours begin again."""
     return _COLORS[number % len(_COLORS)]
 
 
@@ -166,9 +173,11 @@ def contact_sheet(crops: Sequence[Tensor], captions: Sequence[str], together: in
 
 
 def _fitted(picture: Image.Image, longer_side: int) -> Image.Image:
-    """The picture in its own shape, its longer side as long as this."""
+    """The picture in its own shape, its longer side as long as this, in pixels."""
     scale = longer_side / max(picture.size)
-    return picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
+    width = max(1, round(picture.width * scale))
+    height = max(1, round(picture.height * scale))
+    return picture.resize((width, height))
 
 
 class GroupedPicture(NamedTuple):
@@ -224,6 +233,7 @@ def grouped_sheet(groups: Sequence[PictureGroup]) -> Tensor:
 
 
 def _draw_grouped(sheet: Sheet, picture: GroupedPicture, left: int, top: int, color: Color) -> None:
+    """Draw one picture of a group with its number and caption. left, top: its corner, px."""
     sheet.fill((left, top, left + _CELL, top + _CELL), picture.picture)
     number_font = font_for(picture.number, 20)
     number_width = sheet.pen.textlength(picture.number, number_font)
@@ -270,6 +280,7 @@ def table(title: str, rows: Sequence[tuple[str, str, str]], good: Sequence[bool]
 
 
 def _column_width(texts: Sequence[str], font: Any) -> float:
+    """The width of a column of `table` that holds these texts, px."""
     return min(_WIDEST, max(font.getlength(plain(text)) for text in texts))
 
 

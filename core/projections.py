@@ -33,14 +33,16 @@ class PerceiverAttention(nn.Module):
     def forward(self, inputs: Tensor, latents: Tensor) -> Tensor:
         """inputs (B, n, width), latents (B, queries, width) -> (B, queries, width)."""
         latents = self.norm2(latents)
-        attended = torch.cat([self.norm1(inputs), latents], dim=1)
+        attended = torch.cat([self.norm1(inputs), latents], dim=1)  # (B, n + queries, width)
+        query = self._in_heads(self.to_q(latents))
         key, value = self.to_kv(attended).chunk(2, dim=-1)
-        query, key, value = (
-            x.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # B T heads*dim -> B heads T dim
-            for x in (self.to_q(latents), key, value)
-        )
-        out = functional.scaled_dot_product_attention(query, key, value)
+        out = functional.scaled_dot_product_attention(query, self._in_heads(key), self._in_heads(value))
         return self.to_out(out.transpose(1, 2).flatten(2))
+
+    def _in_heads(self, tokens: Tensor) -> Tensor:
+        """(B, T, heads * dim) -> (B, heads, T, dim)."""
+        heads: Tensor = tokens.unflatten(-1, (-1, self.head_dim))  # pyright: ignore[reportUnknownMemberType]
+        return heads.transpose(1, 2)
 
 
 class ResamplerLayer(nn.ModuleList):
@@ -60,6 +62,7 @@ class ResamplerLayer(nn.ModuleList):
         )
 
     def forward(self, inputs: Tensor, latents: Tensor) -> Tensor:
+        """inputs (B, n, width), latents (B, queries, width) -> (B, queries, width)."""
         attention, feed_forward = self
         latents = attention(inputs, latents) + latents
         return feed_forward(latents) + latents
@@ -88,7 +91,8 @@ class Perceiver(nn.Module):
         )
 
     def found(self, inputs: Tensor, queries: Tensor) -> Tensor:
-        """What the queries find in the inputs."""
+        """The queries after they have attended to the inputs, (B, q, width). inputs: (B, n, embedding). queries: (B, q,
+        inside)."""
         inputs = self.proj_in(inputs)
         for layer in self.layers:
             queries = layer(inputs, queries)
@@ -164,11 +168,12 @@ class EmbeddingProjection(nn.Module):
         self.norm = ops.LayerNorm(self.width, **factory)
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """(B, embedding) or (B, 1, embedding) -> tokens (B, tokens, width)."""
         return self.norm(self.proj(embeddings).reshape(len(embeddings), self.tokens, self.width))
 
 
 class FacePlusProjection(EmbeddingProjection):
-    """The same, and what these tokens find in CLIP's hidden states of the face, (B, n, 1280).
+    """An EmbeddingProjection whose tokens also look at CLIP's hidden states of the face, (B, n, 1280).
 
     Unconditional: zeros as embeddings, and the states of a picture that is zero after normalisation.
     """

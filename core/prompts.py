@@ -13,11 +13,12 @@ MOST_SCENES = 100
 
 
 MOST_LETTERS = 10_000
-"""Of one text for a text encoder: some thirty prompts of CLIP's 77 tokens, which take seconds. 200,000 words take a
-minute, and then all memory."""
+"""Letters of one text for a text encoder: some thirty prompts of CLIP's 77 tokens, which take seconds. 200,000 words
+take a minute, and then all memory."""
 DEEPEST = 100
 """Round brackets within each other: the host reads them by calling itself, which Python ends at a thousand."""
 _BRACKET = re.compile(r"\\[()]|[()]")
+"""A bracket; one behind a backslash is no weight and does not nest."""
 
 
 class BadText(LikenessError):
@@ -35,9 +36,9 @@ def check_text(what: str, text: str) -> str:
     if len(text) > MOST_LETTERS:
         why = f"has {len(text)} letters, and {MOST_LETTERS} is the most that a text encoder is given"
         raise BadText(what, why, "Say it in fewer words: text encoders were trained with some 300 letters.")
-    depth = deepest = 0
-    for found in _BRACKET.finditer(text):
-        bracket = found.group()
+    depth = 0
+    deepest = 0
+    for bracket in _BRACKET.findall(text):
         if bracket == "(":
             depth += 1
         elif bracket == ")":
@@ -53,43 +54,50 @@ class BadPrompts(LikenessError):
     """A line of Prompt per Person that is about nobody of the cast."""
 
     def __init__(self, number: int, line: str, why: str, names: Sequence[str]) -> None:
-        shown = line if len(line) <= 60 else f"{line[:57]}..."
-        numbered = ", ".join(f"{place} {name}" for place, name in enumerate(names, 1))
+        quoted = line if len(line) <= 60 else f"{line[:57]}..."
+        people = ", ".join(f"{position} {name}" for position, name in enumerate(names, 1))
         advice = "Write one line per person, a name or number, a colon, and what is said of them."
-        super().__init__(f"Line {number} of the prompts: {why}. It is {shown!r}.", f"{advice} There are: {numbered}.")
+        super().__init__(f"Line {number} of the prompts: {why}. It is {quoted!r}.", f"{advice} There are: {people}.")
 
 
 def per_scene(text: str, always: str = "") -> list[str]:
-    """The prompt of every scene: its line, and after a comma what all of them share. Empty lines are left out.
+    """The prompt of every scene: its line of the text, and after a comma the words that all scenes share.
 
-    Raises BadSetup where there is none, or more than MOST_SCENES, and BadText.
+    text: a scene per line; empty lines are left out. always: the words of all scenes.
+    Raises BadSetup where there is no scene, or more than MOST_SCENES, and BadText.
     """
-    lines = [plain(line).rstrip(", ") for line in text.splitlines()]
-    shared = plain(always).strip(", ")
-    scenes = [", ".join(filter(None, (line, shared))) for line in lines if line]
+    shared_words = plain(always).strip(", ")
+    scenes: list[str] = []
+    for line in text.splitlines():
+        words = plain(line).rstrip(", ")
+        if words and shared_words:
+            scenes.append(f"{words}, {shared_words}")
+        elif words:
+            scenes.append(words)
     if not 0 < len(scenes) <= MOST_SCENES:
-        found = counted(len(scenes), "scene") if scenes else "no scene"
+        count = counted(len(scenes), "scene") if scenes else "no scene"
         advice = "Use several runs." if scenes else "Write one scene per line, such as: at the beach, in the kitchen."
-        raise BadSetup(f"The text has {found}; from 1 to {MOST_SCENES} can be made in one run.", advice)
+        raise BadSetup(f"The text has {count}; from 1 to {MOST_SCENES} can be made in one run.", advice)
     return [check_text(f"Scene {number}", scene) for number, scene in enumerate(scenes, 1)]
 
 
 def per_person(text: str, names: Sequence[str]) -> list[str]:
-    """What is said of each of `names`, in their order, "" of those who are not named.
+    """The prompt of each person, in the order of `names`; "" for people who are not named in the text.
 
-    A line is "name: words" or "number: words", counted from 1; large and small letters are the same. Several lines
-    about one person are joined. Raises BadPrompts for a line about somebody else, or about one of two of that name, and
-    BadText.
+    text: lines of "name: words" or "number: words", counted from 1; large and small letters are the same. Several lines
+    about one person are joined.
+    Raises BadPrompts for a line about somebody else, or about one of two people of that name, and BadText.
     """
-    said: list[list[str]] = [[] for _ in names]
-    for number, line in enumerate(text.splitlines(), 1):
-        if line := plain(line):
-            who, words = _read(line, number, names)
-            said[who].append(words)
-    texts = [", ".join(filter(None, lines)) for lines in said]
-    for name, words in zip(names, texts, strict=True):
-        check_text(f"What is said of {plain(name, 60)}", words)
-    return texts
+    lines_of_people: list[list[str]] = [[] for _ in names]
+    for number, written_line in enumerate(text.splitlines(), 1):
+        line = plain(written_line)
+        if line:
+            person, words = _read(line, number, names)
+            lines_of_people[person].append(words)
+    prompts = [", ".join(filter(None, lines)) for lines in lines_of_people]
+    for name, prompt in zip(names, prompts, strict=True):
+        check_text(f"What is said of {plain(name, 60)}", prompt)
+    return prompts
 
 
 def per_row(text: str, cast: RowCast) -> list[str]:
@@ -104,36 +112,53 @@ def per_row(text: str, cast: RowCast) -> list[str]:
 
 
 def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
-    """The person's index, and what is said."""
-    halves = re.split("[:\uff1a]", line, maxsplit=1)
+    """The index of the person that a line is about, and the words behind its colon.
+
+    number: of the line, from 1, for messages. Raises BadPrompts.
+    """
+    halves = re.split("[:\uff1a]", line, maxsplit=1)  # \uff1a is the colon of a Chinese keyboard
     if len(halves) < 2:
         raise BadPrompts(number, line, "it has no colon", names)
-    who, words = (half.strip() for half in halves)
-    found = _called(who, names)
-    if not found:
-        raise BadPrompts(number, line, f"no person here is called {plain(who, 40)!r}", names)
-    if len(found) > 1:
-        numbers = " or ".join(str(n + 1) for n in found)
-        raise BadPrompts(number, line, f"{len(found)} people are called {who!r}: write their number, {numbers}", names)
-    return found[0], words
+    name = halves[0].strip()
+    words = halves[1].strip()
+    people = _called(name, names)
+    if not people:
+        raise BadPrompts(number, line, f"no person here is called {plain(name, 40)!r}", names)
+    if len(people) > 1:
+        numbers = " or ".join(str(person + 1) for person in people)
+        why = f"{len(people)} people are called {name!r}: write their number, {numbers}"
+        raise BadPrompts(number, line, why, names)
+    return people[0], words
 
 
-def named(who: str, names: Sequence[str], node: str) -> list[int]:
-    """The indices of those who are meant by names or numbers with commas between them; all where nobody is named.
-    Raises BadCast for somebody else, or one of two of that name. node: its name."""
-    found = {one: _called(one, names) for one in names_in(who) if one}
-    for one, indices in found.items():
+def named(text: str, names: Sequence[str], node: str) -> list[int]:
+    """The indices of the people whom a text names, ascending; of all people where it names nobody.
+
+    text: names or numbers with commas between them. names: of all people. node: the name of the node, for messages.
+    Raises BadCast for somebody else, and for one of two people of that name.
+    """
+    people: list[int] = []
+    for name in names_in(text):
+        if not name:
+            continue
+        indices = _called(name, names)
         if len(indices) != 1:
             count = f"{len(indices)} people of the cast are" if indices else "no person of the cast is"
-            there = listed([f"{number} {name}" for number, name in enumerate(names, 1)], "no people")
-            advice = f"Write names or numbers with commas between them; with a place there are: {there}."
-            raise BadCast(f"{node}: {count} called {plain(one, 40)!r}.", advice)
-    return sorted({n for (n,) in found.values()}) if found else list(range(len(names)))
+            choices = listed([f"{number} {other}" for number, other in enumerate(names, 1)], "no people")
+            advice = f"Write names or numbers with commas between them; with a place there are: {choices}."
+            raise BadCast(f"{node}: {count} called {plain(name, 40)!r}.", advice)
+        people += indices
+    if not people:
+        return list(range(len(names)))
+    return sorted(set(people))
 
 
-def _called(who: str, names: Sequence[str]) -> list[int]:
-    """The indices of those of this name, else of this number, counted from 1; large and small letters are the same."""
-    found = [n for n, name in enumerate(names) if folded(plain(name, NAME)) == folded(who)]
-    if not found and re.fullmatch("[0-9]{1,4}", who) and 0 < int(who) <= len(names):
-        return [int(who) - 1]
-    return found
+def _called(text: str, names: Sequence[str]) -> list[int]:
+    """The indices of the people of this name, else of the person of this number, from 1; [] where there is none.
+
+    Large and small letters are the same.
+    """
+    people = [index for index, name in enumerate(names) if folded(plain(name, NAME)) == folded(text)]
+    if not people and re.fullmatch("[0-9]{1,4}", text) and 0 < int(text) <= len(names):
+        return [int(text) - 1]
+    return people

@@ -56,6 +56,7 @@ def _check_rows_listed(cast: RowCast) -> None:
 
 
 def _check_person(title: str, person: Person, canvas: Canvas) -> None:
+    """Raise what `check_cast` does for one person. canvas: of the cast, (0, 0) without one."""
     name = person.identity.name
     check_identity(f"The identity of {name}", person.identity)
     if not len(person.identity.crops):
@@ -97,38 +98,50 @@ def _size(value: Layout | PlacedCast | Faces) -> Canvas:
     return operator.index(value.width), operator.index(value.height)
 
 
-def _off_canvas(which: str, why: str) -> BadLayout:
-    """A place or a face that is on no canvas."""
-    return BadLayout(f"{which} {why}.", "Make layouts with the Layout nodes, and faces with Detect Faces.")
+def _off_canvas(subject: str, problem: str) -> BadLayout:
+    """The error for a place or a face that is on no canvas. subject, problem: the two halves of its sentence."""
+    return BadLayout(f"{subject} {problem}.", "Make layouts with the Layout nodes, and faces with Detect Faces.")
 
 
-def _check_slot(which: str, slot: Slot, canvas: Canvas) -> None:
-    """Raise BadLayout for a skeleton, a mask or a point that cannot be of a place of this canvas."""
+def _check_slot(subject: str, slot: Slot, canvas: Canvas) -> None:
+    """Raise BadLayout for a skeleton, a mask or a point that cannot be of a place of this canvas.
+
+    subject: how a sentence calls the place.
+    """
     if slot.pose is not None and len(slot.pose) != _JOINTS:
-        raise _off_canvas(which, f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of {_JOINTS}")
+        problem = f"has a skeleton of {counted(len(slot.pose), 'joint')} instead of {_JOINTS}"
+        raise _off_canvas(subject, problem)
     if slot.mask is not None:
-        if slot.mask.shape != (canvas[1], canvas[0]):
-            has = f"has a mask of shape {tuple(slot.mask.shape)} instead of one of the canvas"
-            raise _off_canvas(which, f"{has}, {canvas[0]}x{canvas[1]} px")
+        width, height = canvas
+        if slot.mask.shape != (height, width):
+            shape = tuple(slot.mask.shape)
+            problem = f"has a mask of shape {shape} instead of one of the canvas, {width}x{height} px"
+            raise _off_canvas(subject, problem)
         low, high = ends(slot.mask)
         if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # NaN is neither
-            raise _off_canvas(which, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
+            raise _off_canvas(subject, f"has a mask from {low:g} to {high:g} instead of 0 to 1")
     points = [slot.center]
     for joint in slot.pose or ():
         points.append(joint[:2])
-    _check_points(which, slot.keypoints, slot.box, points)
+    _check_points(subject, slot.keypoints, slot.box, points)
 
 
-def _check_points(which: str, keypoints: Sequence[Point] | None, box: Box | None, points: Sequence[Point] = ()) -> None:
-    """Raise BadLayout for keypoints of another number, a coordinate that is on no canvas and a box of negative size."""
+def _check_points(
+    subject: str, keypoints: Sequence[Point] | None, box: Box | None, points: Sequence[Point] = ()
+) -> None:
+    """Raise BadLayout for keypoints of another number, a coordinate that is on no canvas and a box of negative size.
+
+    subject: how a sentence calls the place or face. points: further points whose coordinates are checked.
+    """
     if keypoints is not None and len(keypoints) != _KEYPOINTS:
-        raise _off_canvas(which, f"has {counted(len(keypoints), 'face keypoint')} instead of {_KEYPOINTS}")
+        problem = f"has {counted(len(keypoints), 'face keypoint')} instead of {_KEYPOINTS}"
+        raise _off_canvas(subject, problem)
     coordinates: list[float] = list(box or ())
     for point in (*points, *(keypoints or ())):
         coordinates += point
     for coordinate in coordinates:
         if not abs(coordinate) <= FAR:  # NaN is not within anything
-            raise _off_canvas(which, f"has a coordinate that is on no canvas ({coordinate:g})")
+            raise _off_canvas(subject, f"has a coordinate that is on no canvas ({coordinate:g})")
     if box is not None and (box[0] > box[2] or box[1] > box[3]):
         sides = ", ".join(f"{side:g}" for side in box)
-        raise _off_canvas(which, f"has a face box of negative size ({sides})")
+        raise _off_canvas(subject, f"has a face box of negative size ({sides})")

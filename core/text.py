@@ -16,9 +16,13 @@ COMMAS = ",\uff0c\u3001"
 
 
 def plain(text: object, most: int | None = None) -> str:
-    """One line of letters of any script, at most `most` of them; None, as a link may bring it, is empty."""
-    line = "" if text is None else _UNFIT.sub(" ", str(text)).strip()
-    return line if most is None or len(line) <= most else f"{line[: most - 3]}..."
+    """A value as one line of letters of any script, at most `most` of them; None, as a link may bring it, is empty."""
+    if text is None:
+        return ""
+    line = _UNFIT.sub(" ", str(text)).strip()
+    if most is not None and len(line) > most:
+        return f"{line[: most - 3]}..."
+    return line
 
 
 def names_in(text: str) -> list[str]:
@@ -27,7 +31,7 @@ def names_in(text: str) -> list[str]:
 
 
 def plain_lines(text: str) -> str:
-    """The same for a text of several lines."""
+    """As `plain`, for a text of several lines."""
     return "\n".join(map(plain, text.split("\n")))
 
 
@@ -37,8 +41,10 @@ def in_one_line(error: Exception) -> str:
 
 
 def _in_plain_lines(record: logging.LogRecord) -> bool:
+    """A filter of our log: the message of every record is made plain before it is written."""
     accept_any_text()
-    record.msg, record.args = plain_lines(record.getMessage()), ()
+    record.msg = plain_lines(record.getMessage())
+    record.args = ()
     return True
 
 

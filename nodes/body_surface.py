@@ -21,20 +21,19 @@ SWITCHED_ON = ("torso", "upper_arms", "forearms")
 
 def _mask_inputs() -> list[io.Input]:
     """The parts of the body that are masked: a switch per group, and the side."""
-    inputs = list[io.Input]()
+    inputs: list[io.Input] = []
     for name in part_masks.GROUPS:
         switch = io.Boolean.Input(name, default=name in SWITCHED_ON, optional=True)
         inputs.append(switch if name in SWITCHED_ON else advanced(switch))
-    inputs.append(
-        advanced(io.Combo.Input("side", options=list(part_masks.SIDES), default=part_masks.SIDES[0], optional=True))
-    )
+    side = io.Combo.Input("side", options=list(part_masks.SIDES), default=part_masks.SIDES[0], optional=True)
+    inputs.append(advanced(side))
     return inputs
 
 
 class DetectBodySurface(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        side = {"default": 0, "min": 0, "max": 4096, "step": 8}
+        side_in_pixels = {"default": 0, "min": 0, "max": 4096, "step": 8}
         return io.Schema(
             node_id="LikenessDetectBodySurface",
             category=IN_PARTS,
@@ -42,8 +41,8 @@ class DetectBodySurface(io.ComfyNode):
                 io.Image.Input("image"),
                 io.Combo.Input("file", options=folders.listed(FILE.key)),
                 io.Int.Input("people", default=1, min=0, max=64),
-                io.Int.Input("width", **side),
-                io.Int.Input("height", **side),
+                io.Int.Input("width", **side_in_pixels),
+                io.Int.Input("height", **side_in_pixels),
                 io.Combo.Input("fit", options=list(geometry.FITS), default="pad"),
                 *_mask_inputs(),
             ],
@@ -80,17 +79,19 @@ class DetectBodySurface(io.ComfyNode):
         if width and height:
             geometry.check_size("The new picture", width, height)
         surfaces = detect(FILE.path(file), image, (width, height), fit, people)
-        notes.tell(notes.node_of(cls), "\n".join(pictures.reminder([("the pose", image[0])])))
-        drawn = torch.stack([surface.image for surface in surfaces])
-        shown = iuv.over_photos(drawn, image, fit)
-        masks_of_people = torch.cat([surface.people for surface in surfaces])
+        examples = pictures.reminder([("the pose", image[0])])
+        notes.tell(notes.node_of(cls), "\n".join(examples))
+        surface_pictures = torch.stack([surface.image for surface in surfaces])  # (B, H, W, 3)
+        preview = iuv.over_photos(surface_pictures, image, fit)
+        people_masks = torch.cat([surface.people for surface in surfaces])  # (people of all pictures, H, W)
         mask: Any
         try:
             mask = part_masks.part_masks(surfaces, groups, side)
-        except BadParts as unseen:
-            # A photo that is the pose alone need not show them: only what the mask is connected to is stopped.
-            mask = ExecutionBlocker(str(unseen))
-        return io.NodeOutput(drawn, masks_of_people, shown, mask, ui=ui.PreviewImage(shown, cls=cls))
+        except BadParts as error:
+            # A photo that is only used for its pose need not show these parts: the block stops the nodes behind the
+            # mask output, and no others.
+            mask = ExecutionBlocker(str(error))
+        return io.NodeOutput(surface_pictures, people_masks, preview, mask, ui=ui.PreviewImage(preview, cls=cls))
 
 
 NODES = [DetectBodySurface]

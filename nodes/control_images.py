@@ -1,4 +1,4 @@
-"""Pictures for ControlNets: a layout drawn in one of their ways, and photos at the size to generate at."""
+"""Pictures for ControlNets: a layout drawn as skeletons, face keypoints or a body surface; photos at a usable size."""
 
 from comfy_api.latest import io, ui
 from torch import Tensor
@@ -14,7 +14,10 @@ from .categories import IN_INSTANT_ID, IN_PLACES
 from .sockets import CastSocket, LayoutSocket
 
 DRAW = "Draw Skeletons"
-SKELETONS, KEYPOINTS, SURFACE = WAYS = ("skeletons", "face keypoints", "body surface")
+SKELETONS = "skeletons"
+KEYPOINTS = "face keypoints"
+SURFACE = "body surface"
+KINDS = (SKELETONS, KEYPOINTS, SURFACE)
 MANNEQUIN = (
     "This is a mannequin, made of a skeleton: expect the pose to be followed roughly. A photo of the pose and Detect "
     "Body Surface give the real thing."
@@ -39,8 +42,10 @@ class ResizePhoto(io.ComfyNode):
     def execute(cls, image: Tensor, longer_side: int, multiple_of: int) -> io.NodeOutput:
         photo = resized_photo(image, longer_side, multiple_of)
         longer = max(photo.shape[1:3])
-        rounded = f"Longer side {longer} px, not {longer_side}: both are rounded down to multiples of {multiple_of}"
-        notes.tell(notes.node_of(cls), "" if longer == longer_side else rounded)
+        note = ""
+        if longer != longer_side:
+            note = f"Longer side {longer} px, not {longer_side}: both are rounded down to multiples of {multiple_of}"
+        notes.tell(notes.node_of(cls), note)
         return io.NodeOutput(photo, photo.shape[2], photo.shape[1])
 
 
@@ -53,7 +58,7 @@ class DrawSkeletons(io.ComfyNode):
             inputs=[
                 LayoutSocket.Input("layout", optional=True),
                 CastSocket.Input("cast", optional=True),
-                io.Combo.Input("draw", options=list(WAYS), default=SKELETONS, optional=True),
+                io.Combo.Input("draw", options=list(KINDS), default=SKELETONS, optional=True),
             ],
             outputs=[io.Image.Output("image"), io.Mask.Output("people_masks")],
         )
@@ -64,23 +69,36 @@ class DrawSkeletons(io.ComfyNode):
             require_together(cast, DRAW)
             surface = mannequin.drawn(places_of(cast, layout, DRAW))
             notes.tell(notes.node_of(cls), MANNEQUIN)
-            image, people = surface.image[None], surface.people
+            image = surface.image[None]
+            people_masks = surface.people
         else:
             if draw == KEYPOINTS:
-                # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
-                seen = regions.present(cast) if cast and any(person.weight > 0 for person in cast.people) else cast
-                layout, pictures = places_of(seen, layout, DRAW), control_images.keypoints
-                bare = [str(number) for number, slot in enumerate(layout.slots, 1) if slot.keypoints is None]
-                if bare or not layout.slots:
-                    raise NoKeypoints(DRAW, bare)
+                layout = _layout_with_keypoints(cast, layout)
+                draw_layout = control_images.keypoints
             else:
                 layout = layouts.require_skeletons(places_of(cast, layout, DRAW))
-                pictures = control_images.skeletons
-            image = each = pictures(layout, by_row=True)
-            people = each.amax(-1).gt(0).float()
+                draw_layout = control_images.skeletons
+            picture_of_each = draw_layout(layout, by_row=True)  # (people, H, W, 3)
+            people_masks = picture_of_each.amax(-1).gt(0).float()
+            image = picture_of_each
             if not (cast and cast.by_row):
-                image = pictures(layout, by_row=False)
-        return io.NodeOutput(image, people, ui=ui.PreviewImage(image, cls=cls))
+                image = draw_layout(layout, by_row=False)  # (1, H, W, 3)
+        return io.NodeOutput(image, people_masks, ui=ui.PreviewImage(image, cls=cls))
+
+
+def _layout_with_keypoints(cast: Cast | None, layout: Layout | None) -> Layout:
+    """The places whose face keypoints are drawn. Raises NoKeypoints where one has none, or where there is no place."""
+    # With everybody at weight 0 Apply InstantID needs no picture, but the graph must still run.
+    if cast and any(person.weight > 0 for person in cast.people):
+        cast = regions.present(cast)
+    layout = places_of(cast, layout, DRAW)
+    numbers_without: list[str] = []
+    for number, slot in enumerate(layout.slots, 1):
+        if slot.keypoints is None:
+            numbers_without.append(str(number))
+    if numbers_without or not layout.slots:
+        raise NoKeypoints(DRAW, numbers_without)
+    return layout
 
 
 NODES = [ResizePhoto, DrawSkeletons]

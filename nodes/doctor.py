@@ -1,8 +1,8 @@
-"""Check Model Files: what is there of the models that a workflow needs, before it is run."""
+"""Check Model Files: whether the models that a workflow needs are there, before it is run."""
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,70 +19,106 @@ from ..core.previews import table
 from ..core.text import NAME, plain
 from .categories import IN_FILES
 
-THIS, STARTS, ALL = "this workflow", "start templates", "all templates"
+THIS = "this workflow"
+STARTS = "start templates"
+ALL = "all templates"
 _PACK = Path(__file__).absolute().parents[1]
 _TEMPLATES = _PACK / "workflows"
 _TITLES = _PACK / "locales" / "en" / "main.json"
 
 
 def choices() -> list[str]:
+    """The entries of the node's menu: the workflow that is running, sets of templates, and each template."""
     return [THIS, STARTS, ALL, *_templates()]
 
 
 def _templates() -> list[str]:
     """The names of the templates' files, in the order of the gallery; one that is not in its table comes last."""
     texts = json.loads(_TITLES.read_text("utf-8"))
-    order = list(texts["templateWorkflows"]["template"]["likeness"])
+    gallery = list(texts["templateWorkflows"]["template"]["likeness"])
+
+    def position(name: str) -> int:
+        return gallery.index(name) if name in gallery else len(gallery)
+
     names = sorted(path.stem for path in _TEMPLATES.glob("*.json"))
-    return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
+    return sorted(names, key=position)
 
 
 def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
-    """What is there of the models that one of `choices` needs; prompt: the graph that is running."""
-    stop = comfy.model_management.throw_exception_if_processing_interrupted
-    several = {ALL: _templates(), STARTS: [name for name in _templates() if name.startswith("start_")]}
-    names = several.get(choice, [choice])
-    graphs = {THIS: prompt} if choice == THIS else {name: _template(name) for name in names}
-    wanted = [model for graph in graphs.values() for model in needs.wanted(graph)]
-    around = [*_around()]
+    """Which of the models that a workflow needs are there, and what to do about the others.
+
+    choice: one of choices(), which workflow or workflows. prompt: the graph that is running, in the API's form. Raises
+    what the host raises when its user interrupts.
+    """
+    graphs: dict[str, Mapping[str, Any]] = {}
     if choice == THIS:
-        around += _refused(prompt)
+        graphs[THIS] = prompt
+    else:
+        for name in _templates_of(choice):
+            graphs[name] = _template(name)
+    models: list[manifest.Model] = []
+    for graph in graphs.values():
+        models.extend(needs.wanted(graph))
+    findings_on_host = _findings_on_host()
+    if choice == THIS:
+        findings_on_host += _respelled_files(prompt)
     # In a sentence: "Everything that the start templates need".
     subject = "the start templates" if choice == STARTS else choice
-    return doctor.report(subject, wanted, folders.of_models(), around, stop, needs.users(graphs, _template))
+    interrupt = comfy.model_management.throw_exception_if_processing_interrupted
+    users = needs.users(graphs, _template)
+    return doctor.report(subject, models, folders.of_models(), findings_on_host, interrupt, users)
 
 
-def _refused(prompt: Mapping[str, Any]) -> Iterator[Finding]:
-    """Files that ComfyUI's own loaders refuse although they are there: the prompt spells them as another system does.
-
-    In the editor web/names.js has put them into the spelling of the menus; what another program posts comes as it is.
-    Our own loaders take every spelling.
-    """
-    for file in needs.chosen_in_host_menus(prompt):
-        menu = folder_paths.get_filename_list(file.key)
-        offered = among(file.name, menu)
-        if offered not in (None, file.name):
-            respell = f"ComfyUI lists it as {offered} and takes no other spelling: write that into the prompt."
-            yield Finding(plain(file.name, NAME), findings.RESPELLED, ("The file is there.", respell))
+def _templates_of(choice: str) -> list[str]:
+    """The names of the templates that a choice other than THIS stands for."""
+    if choice == ALL:
+        return _templates()
+    if choice == STARTS:
+        return [name for name in _templates() if name.startswith("start_")]
+    return [choice]
 
 
 def _template(name: str) -> dict[str, Any]:
     return json.loads((_TEMPLATES / f"{name}.json").read_text("utf-8"))
 
 
-def _around() -> tuple[Finding, ...]:
+def _respelled_files(prompt: Mapping[str, Any]) -> list[Finding]:
+    """Files that ComfyUI's own loaders refuse although they are there: the prompt spells them as another system does.
+
+    In the editor web/names.js has put them into the spelling of the menus; what another program posts comes as it is.
+    Our own loaders take every spelling.
+    """
+    respelled: list[Finding] = []
+    for file in needs.chosen_in_host_menus(prompt):
+        menu = folder_paths.get_filename_list(file.key)
+        entry = among(file.name, menu)
+        if entry not in (None, file.name):
+            advice = f"ComfyUI lists it as {entry} and takes no other spelling: write that into the prompt."
+            details = ("The file is there.", advice)
+            respelled.append(Finding(plain(file.name, NAME), findings.RESPELLED, details))
+    return respelled
+
+
+def _findings_on_host() -> list[Finding]:
+    """What is known of ComfyUI, torch with its device, and where this pack is installed: a line each."""
     import comfyui_version
 
     device = comfy.model_management.get_torch_device()
-    name, free = comfy.model_management.get_torch_device_name(device), comfy.model_management.get_free_memory(device)
-    memory = f", {manifest.human(int(free))} of its memory free" if free else ""
-    machine = Finding("torch", OK, (f"{torch.__version__} on {name}{memory}",))
-    installed = [Finding("Likeness", MISPLACED, (text,)) for text in copies.faults()]
-    return (doctor.host(f"ComfyUI {comfyui_version.__version__}"), machine, *installed)
+    device_name = comfy.model_management.get_torch_device_name(device)
+    free_bytes = comfy.model_management.get_free_memory(device)
+    memory = ""
+    if free_bytes:
+        memory = f", {manifest.human(int(free_bytes))} of its memory free"
+    host = doctor.host(f"ComfyUI {comfyui_version.__version__}")
+    torch_line = Finding("torch", OK, (f"{torch.__version__} on {device_name}{memory}",))
+    lines = [host, torch_line]
+    for fault in copies.faults():
+        lines.append(Finding("Likeness", MISPLACED, (fault,)))
+    return lines
 
 
 SHOWN = "likeness_doctor"
-"""Under which our script in the editor finds the report, beside the picture; web/doctor.js knows the name, too."""
+"""Key in the node's ui output under which web/doctor.js finds the report, beside the picture."""
 
 
 class CheckModelFiles(io.ComfyNode):
@@ -99,8 +135,9 @@ class CheckModelFiles(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, workflow: str | None = None) -> bool | str:
-        known = workflow is None or workflow in choices()
-        return known or f"workflow: {workflow!r} is no template of this version. Choose another one."
+        if workflow is None or workflow in choices():
+            return True
+        return f"workflow: {workflow!r} is no template of this version. Choose another one."
 
     @classmethod
     def fingerprint_inputs(cls, workflow: str | None = None) -> int:
@@ -108,14 +145,22 @@ class CheckModelFiles(io.ComfyNode):
 
     @classmethod
     def execute(cls, workflow: str | None = None) -> io.NodeOutput:
-        found = report(workflow or THIS, (cls.hidden and cls.hidden.prompt) or {})
-        if not found.good:
+        prompt: Mapping[str, Any] = {}
+        if cls.hidden and cls.hidden.prompt:
+            prompt = cls.hidden.prompt
+        diagnosis = report(workflow or THIS, prompt)
+        if not diagnosis.good:
             # A line each: web/field_labels.js shows them in the language of the editor.
-            notes.tell(notes.node_of(cls), "\n".join(found.sentences))
-        rows = [(finding.what, finding.state, finding.detail) for finding in found.findings]
-        picture = table(found.summary, rows, [finding.is_good for finding in found.findings])
-        shown = {**ui.PreviewImage(picture, cls=cls).as_dict(), SHOWN: [json.dumps(found.shown())]}
-        return io.NodeOutput(picture, found.text(), ui=shown)
+            notes.tell(notes.node_of(cls), "\n".join(diagnosis.sentences))
+        rows: list[tuple[str, str, str]] = []
+        good_rows: list[bool] = []
+        for finding in diagnosis.findings:
+            rows.append((finding.what, finding.state, finding.detail))
+            good_rows.append(finding.is_good)
+        picture = table(diagnosis.summary, rows, good_rows)
+        ui_output = ui.PreviewImage(picture, cls=cls).as_dict()
+        ui_output[SHOWN] = [json.dumps(diagnosis.shown())]
+        return io.NodeOutput(picture, diagnosis.text(), ui=ui_output)
 
 
 NODES = [CheckModelFiles]

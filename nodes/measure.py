@@ -1,5 +1,7 @@
-"""Measure: who is shown, how alike and in whose place; and the best pictures of a batch by that."""
+"""Measure Likeness: who is in a picture, how alike and in whose place. Pick Best Likeness: the best of a batch."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -74,32 +76,36 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
         clip: CLIP | None = None,
         prompt: str = "",
     ) -> io.NodeOutput:
-        reads_text = _check_compared(parts, clip_vision, clip, prompt)
-        if cast is None and person is None and (parts is not None or reads_text):
-            if not reads_text and parts and not parts.present:
+        compares_prompt = _check_compared(parts, clip_vision, clip, prompt)
+        if cast is None and person is None and (parts is not None or compares_prompt):
+            if not compares_prompt and parts is not None and not parts.present:
                 raise BadParts("There is nothing to compare: all parts have weight 0.", "Raise a weight in Part.")
             report = measure.report_without_people(len(images), made_with)
         else:
             searched_cast = measure.people_to_find(cast, person, measure.NODE)
             face_model = face_model or default_face_model(node=notes.node_of(cls))
-            names = measure.judges(face_model.ids, searched_cast.people, made_with)
-            judging = face_model.only(names)
-            pictures = [faces_in(judging, image, min_size) for image in stepwise(images.unbind())]
-            report = measure.measure(pictures, searched_cast, names, made_with, stranger_below)
-            notes.tell(notes.node_of(cls), unsure_in(pictures))
-        if parts and parts.present:
-            alike = similarities(clip_vision, parts.present, as_rgb(images))
-            report = measure.with_parts(report, alike, [part.label for part in parts.present])
-        text_score: Any = ExecutionBlocker(NO_PROMPT)
-        if reads_text:
-            texts = text_alignment(clip, clip_vision, prompt, as_rgb(images))
-            report = measure.with_text_alignment(report, texts)
-            text_score = sum(texts) / len(texts)
+            judges = measure.judges(face_model.ids, searched_cast.people, made_with)
+            judging_model = face_model.only(judges)
+            faces_of_pictures = [faces_in(judging_model, image, min_size) for image in stepwise(images.unbind())]
+            report = measure.measure(faces_of_pictures, searched_cast, judges, made_with, stranger_below)
+            notes.tell(notes.node_of(cls), unsure_in(faces_of_pictures))
+        if parts is not None and parts.present:
+            part_similarities = similarities(clip_vision, parts.present, as_rgb(images))
+            report = measure.with_parts(report, part_similarities, [part.label for part in parts.present])
+        mean_alignment: Any = ExecutionBlocker(NO_PROMPT)
+        if compares_prompt:
+            alignments = text_alignment(clip, clip_vision, prompt, as_rgb(images))  # one of each picture
+            report = measure.with_text_alignment(report, alignments)
+            mean_alignment = sum(alignments) / len(alignments)
         annotated = torch.stack([measure.annotate(image, report, number) for number, image in enumerate(images)])
-        notes.tell(notes.node_of(cls), "\n".join([*(by_lora(cast) if cast else []), *measure.troubles(report)]))
-        numbers = measure.totals(report.judged_pictures) if report.people else [ExecutionBlocker(NO_PEOPLE)] * 7
+        people_without_photos = by_lora(cast) if cast else []
+        notes.tell(notes.node_of(cls), "\n".join([*people_without_photos, *measure.troubles(report)]))
+        totals: Iterable[Any] = [ExecutionBlocker(NO_PEOPLE)] * 7  # for the outputs from resemblance to swapped
+        if report.people:
+            totals = measure.totals(report.judged_pictures)
         text = measure.describe(report)
-        return io.NodeOutput(report, annotated, text, *numbers, text_score, ui=ui.PreviewImage(annotated, cls=cls))
+        preview = ui.PreviewImage(annotated, cls=cls)
+        return io.NodeOutput(report, annotated, text, *totals, mean_alignment, ui=preview)
 
 
 NO_PEOPLE = "Measure Likeness has compared no faces. Connect a cast or a person."
@@ -107,21 +113,32 @@ NO_PROMPT = "Measure Likeness has compared no prompt with the pictures. Connect 
 
 
 def _check_compared(parts: Parts | None, vision: ClipVisionModel | None, clip: CLIP | None, prompt: str) -> bool:
-    """Whether the prompt is compared. Raises BadSetup and BadParts where something is missing for it, or for parts, and
-    BadText for a prompt that is too much for an encoder."""
+    """Whether the pictures are compared with the prompt.
+
+    Raises BadSetup where something is missing for that, BadParts where something is missing for comparing parts, and
+    BadText for a prompt that is too much for a text encoder.
+    """
     check_text("The prompt of Measure Likeness", prompt)
-    compared = clip is not None or bool(prompt.strip())
-    needed = {"clip": clip is not None, "clip_vision": vision is not None, "a text in prompt": bool(prompt.strip())}
-    if compared and not all(needed.values()):
-        lacking = [name for name, there in needed.items() if not there]
-        missing = f"{listed(lacking)} {'is' if len(lacking) == 1 else 'are'} missing"
-        advice = "Give all of clip, clip_vision and prompt, or neither clip nor prompt."
-        raise BadSetup(f"Measure Likeness cannot compare pictures with the prompt: {missing}.", advice)
-    if not compared and (parts is None) != (vision is None):
-        missing = "parts" if parts is None else "clip_vision"
+    has_prompt = bool(prompt.strip())
+    compares_prompt = clip is not None or has_prompt
+    if compares_prompt:
+        missing: list[str] = []
+        if clip is None:
+            missing.append("clip")
+        if vision is None:
+            missing.append("clip_vision")
+        if not has_prompt:
+            missing.append("a text in prompt")
+        if missing:
+            are = "is" if len(missing) == 1 else "are"
+            why = f"{listed(missing)} {are} missing"
+            advice = "Give all of clip, clip_vision and prompt, or neither clip nor prompt."
+            raise BadSetup(f"Measure Likeness cannot compare pictures with the prompt: {why}.", advice)
+    elif (parts is None) != (vision is None):
+        unconnected = "parts" if parts is None else "clip_vision"
         advice = "Connect parts and clip_vision (a CLIP or DINOv2 vision model, from Load CLIP Vision), or neither."
-        raise BadParts(f"Measure Likeness cannot compare parts: {missing} is not connected.", advice)
-    return compared
+        raise BadParts(f"Measure Likeness cannot compare parts: {unconnected} is not connected.", advice)
+    return compares_prompt
 
 
 class PickBestLikeness(io.ComfyNode):
@@ -148,37 +165,68 @@ class PickBestLikeness(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, report: measure.Report, images: Tensor, score: str, keep: int, latents: dict[str, Any] | None = None
+        cls,
+        report: measure.Report,
+        images: Tensor,
+        score: str,
+        keep: int,
+        latents: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
-        count = len(report.judged_pictures)
-        for what, found in (("images", len(images)), ("latents", len(latents["samples"]) if latents else count)):
-            if found != count:
-                why = f"The report is about {counted(count, 'picture')}, and {what} has {found}."
-                raise BadPhoto(why, "Connect the pictures that were measured, and the latents they were decoded from.")
-        values, order = measure.scores(report, score), measure.ranking(report, score)
-        best = values[order[0]]
-        if best is None:
-            why, how = (
-                _NO_SCORE[score] if report.people or score in (measure.PARTS, measure.TEXT_ALIGNMENT) else _NO_FACES
+        _check_counts(report, images, latents)
+        values = measure.scores(report, score)
+        order = measure.ranking(report, score)
+        best_index = order[0]
+        best_value = values[best_index]
+        if best_value is None:
+            compares_people = score not in (measure.PARTS, measure.TEXT_ALIGNMENT)
+            missing = _NO_FACES if compares_people and not report.people else _NO_SCORE[score]
+            raise BadPhoto(
+                f"No picture has the score {score}: {missing.reason}.", f"{missing.advice}, or choose another score."
             )
-            raise BadPhoto(f"No picture has the score {score}: {why}.", f"{how}, or choose another score.")
         notes.tell(notes.node_of(cls), measure.no_person_found(report, score))
-        kept = order[:keep]
-        pictures = images[kept]
-        chosen = rows(latents, kept) if latents else ExecutionBlocker(NO_LATENTS)
+        best = order[:keep]
+        best_images = images[best]
+        best_latents = rows(latents, best) if latents else ExecutionBlocker(NO_LATENTS)
         ranking = "\n".join(measure.ranking_lines(report, score))
-        return io.NodeOutput(pictures, chosen, order[0], best, ranking, ui=ui.PreviewImage(as_rgb(pictures), cls=cls))
+        preview = ui.PreviewImage(as_rgb(best_images), cls=cls)
+        return io.NodeOutput(best_images, best_latents, best_index, best_value, ranking, ui=preview)
+
+
+def _check_counts(report: measure.Report, images: Tensor, latents: dict[str, Any] | None) -> None:
+    """Raise BadPhoto unless there are as many pictures, and as many latents if any, as were measured."""
+    expected = len(report.judged_pictures)
+    counts = {"images": len(images)}
+    if latents:
+        counts["latents"] = len(latents["samples"])
+    for input_name, count in counts.items():
+        if count != expected:
+            why = f"The report is about {counted(expected, 'picture')}, and {input_name} has {count}."
+            raise BadPhoto(why, "Connect the pictures that were measured, and the latents they were decoded from.")
+
+
+@dataclass(frozen=True)
+class _NoScore:
+    """Why no picture has a score, and what to do; parts of the sentences of an error."""
+
+    reason: str
+    advice: str
 
 
 _NO_SCORE = {
-    "copy-paste": ("it compares a face with several photos", "Give Person two or more photos of a person"),
-    measure.PARTS: ("no parts were compared", "Connect parts and clip_vision to Measure Likeness"),
-    measure.TEXT_ALIGNMENT: (
+    "copy-paste": _NoScore(
+        "it compares a face with several photos",
+        "Give Person two or more photos of a person",
+    ),
+    measure.PARTS: _NoScore(
+        "no parts were compared",
+        "Connect parts and clip_vision to Measure Likeness",
+    ),
+    measure.TEXT_ALIGNMENT: _NoScore(
         "no prompt was compared",
         "Connect clip and clip_vision to Measure Likeness, and write prompt",
     ),
 }
-_NO_FACES = "no faces were compared", "Connect a cast or a person to Measure Likeness"
+_NO_FACES = _NoScore("no faces were compared", "Connect a cast or a person to Measure Likeness")
 NO_LATENTS = "Pick Best Likeness has no latents to choose from. Connect the sampler's LATENT to its latents input."
 
 NODES = [MeasureLikeness, PickBestLikeness]

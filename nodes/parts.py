@@ -50,9 +50,10 @@ class Part(io.ComfyNode):
             raise errors.BadChoice(name, words, [*LABELS, "or your own words, such as 'glasses'"])
         part = make_part(words, image, mask, weight, target_mask)
         notes.tell(notes.node_of(cls), "\n".join(remarks.of_part(part, mask, target_mask)))
-        everything = Parts((*(parts.parts if parts else ()), part))
-        shown = sheet(everything)
-        return io.NodeOutput(everything, shown, ui=ui.PreviewImage(shown, cls=cls))
+        parts_before = () if parts is None else parts.parts
+        parts_out = Parts((*parts_before, part))
+        preview = sheet(parts_out)
+        return io.NodeOutput(parts_out, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
 NODES = [Part]

@@ -1,7 +1,7 @@
 """People: face models, faces of a picture, identities from photos, the face bank, the cast."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -24,19 +24,27 @@ from .categories import IN_FILES, IN_PEOPLE
 from .sockets import BoxesSocket, CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, PersonSocket
 
 _PEOPLE = 8
-AS_IT_IS, AS_PUBLISHED = "as it is", f"{LONGER_SIDE} px"
-"""At what size a photo is given to the face model: its own, or that of InstantID's authors."""
+"""How many people, or photos, a cast node has inputs for."""
+AS_IT_IS = "as it is"
+AS_PUBLISHED = f"{LONGER_SIDE} px"
+"""The size at which the face model reads a photo: its own, or that of InstantID's authors."""
 
 
 def _crops_preview(cls: type[io.ComfyNode], identity: people.Identity) -> ui.PreviewImage | None:
-    """The faces an identity is made of, shown in the node, and the portraits beside them; nothing without photos."""
+    """The photos of a person as a node shows them: of each the face, and beside it head and shoulders where the person
+    has portraits. None for a person without photos."""
     if not identities.photos_of(identity):
         return None
-    shown = [identity.crops, *([identity.portraits.loose] if identity.portraits else [])]
-    captions = [(f"{identity.name} {n}", "head and shoulders")[: len(shown)] for n, _ in enumerate(identity.crops, 1)]
-    both = [one for pair in zip(*shown, strict=True) for one in pair]
-    under = [one for pair in captions for one in pair]
-    return ui.PreviewImage(previews.contact_sheet(both, under, together=len(shown)), cls=cls)
+    sheet: list[Tensor] = []
+    captions: list[str] = []
+    for number, crop in enumerate(identity.crops, 1):
+        sheet.append(crop)
+        captions.append(f"{identity.name} {number}")
+        if identity.portraits:
+            sheet.append(identity.portraits.loose[number - 1])
+            captions.append("head and shoulders")
+    pictures_of_photo = 2 if identity.portraits else 1
+    return ui.PreviewImage(previews.contact_sheet(sheet, captions, together=pictures_of_photo), cls=cls)
 
 
 class LoadFaceEmbedder(io.ComfyNode):
@@ -78,8 +86,9 @@ class LoadFaceEmbedder(io.ComfyNode):
 
     @classmethod
     def execute(cls, pack: str, recognisers: str, provider: str, backend: str = TORCH) -> io.NodeOutput:
-        node = notes.node_of(cls)
-        return io.NodeOutput(face_model.load_face_model(pack, recognisers, node, backend, provider))
+        node_id = notes.node_of(cls)
+        loaded_model = face_model.load_face_model(pack, recognisers, node_id, backend, provider)
+        return io.NodeOutput(loaded_model)
 
 
 class DetectFaces(FindsFaces, io.ComfyNode):
@@ -114,14 +123,18 @@ class DetectFaces(FindsFaces, io.ComfyNode):
             raise BadPhoto(why, "Pick one with Get Image from Batch, or use one Detect Faces per picture.")
         face_model = face_model or default_face_model(detects=face_landmarks is None, node=notes.node_of(cls))
         (mesh,) = landmarks.of_pictures(face_landmarks, image)
-        photo, picture = photos.Photo(image[0], mesh), to_picture(image[0])
-        found = analysis.large_enough(photos.detected(face_model, picture, "the picture", photo), min_size)
-        kept = analysis.arrange(found, order)[: max_faces or None]
-        embedded = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture")
-        faces = people.Faces(embedded, width=picture.shape[1], height=picture.shape[0])
-        preview = analysis.numbered_faces(image[0], embedded)[None]
-        notes.tell(notes.node_of(cls), "\n".join(analysis.unsure_faces(analysis.numbered(embedded))))
-        return io.NodeOutput(faces, preview, len(embedded), ui=ui.PreviewImage(preview, cls=cls))
+        picture = to_picture(image[0])
+        detections = photos.detected(face_model, picture, "the picture", photos.Photo(image[0], mesh))
+        detections = analysis.large_enough(detections, min_size)
+        detections = analysis.arrange(detections, order)
+        if max_faces:
+            detections = detections[:max_faces]
+        recognised = analysis.recognise(face_model.recognisers, picture, detections, "a face of the picture")
+        faces = people.Faces(recognised, width=picture.shape[1], height=picture.shape[0])
+        preview = analysis.numbered_faces(image[0], recognised)[None]
+        unsure = analysis.unsure_faces(analysis.numbered(recognised))
+        notes.tell(notes.node_of(cls), "\n".join(unsure))
+        return io.NodeOutput(faces, preview, len(recognised), ui=ui.PreviewImage(preview, cls=cls))
 
 
 class Person(FindsFaces, io.ComfyNode):
@@ -161,40 +174,52 @@ class Person(FindsFaces, io.ComfyNode):
         face_boxes: str = "",
         boxes: Sequence[object] | None = None,
     ) -> io.NodeOutput:
-        taken = photos.of_batches(image, face_landmarks)
-        boxed = by_hand.in_boxes(face_boxes, boxes, bboxes, [photo.size for photo in taken])
-        detects = not face_landmarks and None in boxed
+        linked_photos = photos.of_batches(image, face_landmarks)
+        count = len(linked_photos)
+        sizes = [photo.size for photo in linked_photos]
+        boxed_faces = by_hand.in_boxes(face_boxes, boxes, bboxes, sizes)  # one of each photo, None without a box
+        detects = not face_landmarks and None in boxed_faces
         face_model = face_model or default_face_model(detects=detects, node=notes.node_of(cls))
-        meant = which.which_face(which_face)
-        meant.check_photos(len(taken))
+        which_faces = which.which_face(which_face)
+        which_faces.check_photos(count)
         name = plain(name, NAME) or "person"
-        seen: list[tuple[str, people.Face]] = []
-        report: list[str] = []
-        dropped: list[str] = []
-        cut: list[photos.Photo] = []
-        for number, (photo, box) in enumerate(stepwise(list(zip(taken, boxed, strict=True))), 1):
-            where, who = _photo_of(name, number, len(taken))
+        named_faces: list[tuple[str, people.Face]] = []
+        lines: list[str] = []
+        dropped_photos: list[str] = []
+        dropped_cut_photos: list[photos.Photo] = []
+        pairs = list(zip(linked_photos, boxed_faces, strict=True))
+        for number, (photo, boxed_face) in enumerate(stepwise(pairs), 1):
+            label = _photo_label(name, number, count)
             try:
-                face = _face(cls, face_model, photo, meant.of(number), where, photo_size, box)
+                face = _chosen_face(
+                    cls,
+                    face_model,
+                    photo,
+                    which_faces.of(number),
+                    label.sentence,
+                    photo_size,
+                    boxed_face,
+                )
             except FaceNotFound as error:
                 if on_no_face == "error":
-                    if len(taken) > 1:
+                    if count > 1:
                         error.advice += " Or leave such photos out: on_no_face = skip in Person."
                     raise
-                report.append(f"{where}: dropped. {error.problem}")
-                dropped.append(where)
+                lines.append(f"{label.sentence}: dropped. {error.problem}")
+                dropped_photos.append(label.sentence)
                 if photo.is_cut:
-                    cut.append(photo)
+                    dropped_cut_photos.append(photo)
                 continue
-            seen.append((who, face))
-            report.append(f"{where}: used, {'in its box, ' if box else ''}{analysis.describe(face)}")
-        identity = identities.from_faces(name, [face for _, face in seen], face_model.ids)
-        text = "\n".join([f"{name}: {len(seen)} of {counted(len(taken), 'photo')} used", *report])
-        logger.info("Person %s", text)
-        drawn = pictures.reminder([(name, taken[0].pixels)])
-        left_out = gathered("No face found, dropped", dropped, photos.cut_note(cut))
-        notes.tell(notes.node_of(cls), "\n".join([*drawn, *left_out, *analysis.weak_faces(seen)]))
-        return io.NodeOutput(identity, identity.crops, text, ui=_crops_preview(cls, identity))
+            named_faces.append((label.short, face))
+            in_box = "" if boxed_face is None else "in its box, "
+            lines.append(f"{label.sentence}: used, {in_box}{analysis.describe(face)}")
+        identity = identities.from_faces(name, [face for _, face in named_faces], face_model.ids)
+        report = "\n".join([f"{name}: {len(named_faces)} of {counted(count, 'photo')} used", *lines])
+        logger.info("Person %s", report)
+        examples = pictures.reminder([(name, linked_photos[0].pixels)])
+        dropped = gathered("No face found, dropped", dropped_photos, photos.cut_note(dropped_cut_photos))
+        notes.tell(notes.node_of(cls), "\n".join([*examples, *dropped, *analysis.weak_faces(named_faces)]))
+        return io.NodeOutput(identity, identity.crops, report, ui=_crops_preview(cls, identity))
 
 
 def _photo_size() -> io.Combo.Input:
@@ -202,51 +227,72 @@ def _photo_size() -> io.Combo.Input:
 
 
 def _which_face() -> io.String.Input:
-    """A word for all photos or one for each, see core.faces.which; "only", "largest" and 1 to 12 were a menu once."""
+    """The input that says which face of a photo is meant: a word for all photos, or one for each of them.
+
+    core.faces.which reads it.
+    """
     return io.String.Input("which_face", default=which.ONLY, placeholder=f"{which.ONLY}, {which.LARGEST}, 2 or 3,1")
 
 
-def _photo_of(name: str, number: int, photos: int) -> tuple[str, str]:
-    """Which photo of whom, in words and short."""
-    if photos == 1:
-        return f"the photo of {name}", name
-    return f"photo {number} of {photos} of {name}", f"{name} (photo {number})"
+@dataclass(frozen=True)
+class _PhotoLabel:
+    """What a photo is called. sentence: "photo 2 of 3 of Anna", in sentences. short: "Anna (photo 2)", in lists."""
+
+    sentence: str
+    short: str
 
 
-def _face(
+def _photo_label(name: str, number: int, count: int) -> _PhotoLabel:
+    """What a photo of a person is called. number: of the photo, from 1, of so many of this person."""
+    if count == 1:
+        return _PhotoLabel(f"the photo of {name}", name)
+    return _PhotoLabel(f"photo {number} of {count} of {name}", f"{name} (photo {number})")
+
+
+def _chosen_face(
     cls: type[io.ComfyNode],
     face_model: FaceModel,
     photo: photos.Photo,
     word: str,
-    where: str,
+    label: str,
     photo_size: str,
-    boxed: Detection | None = None,
+    boxed_face: Detection | None = None,
 ) -> people.Face:
-    """The face that is meant in a photo, `boxed` or found, box and keypoints in pixels of the photo as it came.
+    """The face of a photo that a person is made of, recognised; box and keypoints in pixels of the photo as it came.
 
-    word: of which_face. Where it is not clear which is meant, the node shows the numbers to choose from.
+    word: of which_face, which of several faces it is. label: of the photo, for messages. photo_size: AS_IT_IS, or
+    AS_PUBLISHED: the photo is resized before the face model reads it. boxed_face: of the box that somebody drew, which
+    is not looked for. Where it is not clear which face is meant, the node shows the faces with their numbers.
+
+    Raises FaceNotFound, BadPhoto, BadEmbedding.
     """
-    pixels = photo.pixels
-    seen, picture = pixels, to_picture(pixels)
-    if photo_size != AS_IT_IS and not is_placeholder(picture):  # which is named
-        seen = resized_photo(pixels[None], LONGER_SIDE, MULTIPLE_OF)[0]
-        picture = to_picture(seen)
-    before, after = ((x.shape[1], x.shape[0]) for x in (pixels, seen))
-    # Who asks for face 3 has counted at least three, however many are seen upright.
-    expected = int(word) if word.isdecimal() else 1
-    faces = [boxed] if boxed else photos.detected(face_model, picture, where, photo, expected)
-    if boxed or photo.mesh is not None:
-        into = Fit.into(before, after, "stretch")
-        faces = [face.moved(into.point) for face in faces]
+    pixels = photo.pixels  # (H, W, C)
+    picture = to_picture(pixels)
+    # ComfyUI's own example.png is known by its very pixels, so that a message can name it: it keeps its size.
+    if photo_size != AS_IT_IS and not is_placeholder(picture):
+        pixels = resized_photo(photo.pixels[None], LONGER_SIDE, MULTIPLE_OF)[0]
+        picture = to_picture(pixels)
+    resized_size = (pixels.shape[1], pixels.shape[0])
+    # Somebody who writes "3" has counted three faces or more, so the detector looks for as many.
+    expected_faces = int(word) if word.isdecimal() else 1
+    if boxed_face is not None:
+        faces: Sequence[Detection] = [boxed_face]
+    else:
+        faces = photos.detected(face_model, picture, label, photo, expected_faces)
+    if boxed_face is not None or photo.mesh is not None:
+        # Boxes and meshes are in pixels of the photo as it came.
+        to_resized = Fit.into(photo.size, resized_size, "stretch")
+        faces = [face.moved(to_resized.point) for face in faces]
     try:
-        chosen = analysis.choose(faces, word, where)
+        chosen = analysis.choose(faces, word, label)
     except BadPhoto:
-        numbered = analysis.numbered_faces(seen, analysis.arrange(faces, analysis.NUMBERED))
+        numbered = analysis.numbered_faces(pixels, analysis.arrange(faces, analysis.NUMBERED))
         notes.show(notes.node_of(cls), numbered[None])
         raise
-    (face,) = analysis.recognise(face_model.recognisers, picture, [chosen], where, portraits=True)
-    back = Fit.into(after, before, "stretch")
-    return replace(face, box=back.box(face.box), keypoints=tuple(map(back.point, face.keypoints)))
+    (face,) = analysis.recognise(face_model.recognisers, picture, [chosen], label, portraits=True)
+    to_photo = Fit.into(resized_size, photo.size, "stretch")
+    keypoints = tuple(to_photo.point(point) for point in face.keypoints)
+    return replace(face, box=to_photo.box(face.box), keypoints=keypoints)
 
 
 class BlendTwoPeople(io.ComfyNode):
@@ -266,7 +312,14 @@ class BlendTwoPeople(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, a: people.Identity, b: people.Identity, amount: float, method: str, name: str) -> io.NodeOutput:
+    def execute(
+        cls,
+        a: people.Identity,
+        b: people.Identity,
+        amount: float,
+        method: str,
+        name: str,
+    ) -> io.NodeOutput:
         return io.NodeOutput(identities.blend(a, b, amount, method, name))
 
 
@@ -288,7 +341,8 @@ class SavePerson(io.ComfyNode):
 
     @classmethod
     def execute(cls, person: people.Identity, filename: str) -> io.NodeOutput:
-        path = face_bank.save_identity(person, filename, notes.node_of(cls), cls.hidden and cls.hidden.prompt)
+        prompt = cls.hidden and cls.hidden.prompt
+        path = face_bank.save_identity(person, filename, notes.node_of(cls), prompt)
         return io.NodeOutput(person, path, ui=_crops_preview(cls, person))
 
 
@@ -327,49 +381,68 @@ class Cast(io.ComfyNode):
             category=IN_PEOPLE,
             inputs=[
                 CastSocket.Input("cast", optional=True),
-                *(PersonSocket.Input(f"person_{n}", optional=True) for n in numbers),
-                *(advanced(io.Float.Input(f"weight_{n}", **weight)) for n in numbers),
+                *[PersonSocket.Input(f"person_{number}", optional=True) for number in numbers],
+                *[advanced(io.Float.Input(f"weight_{number}", **weight)) for number in numbers],
             ],
             outputs=[CastSocket.Output("extended_cast"), io.Image.Output("preview")],
         )
 
     @classmethod
     def execute(cls, cast: people.Cast | None = None, **people_and_weights: Any) -> io.NodeOutput:
-        before = cast or people.Cast(())
-        require_together(before, "Cast")
-        present, absent = list(before.people), list(before.absent)
-        linked = {name: given for name, given in people_and_weights.items() if not name.startswith("weight_")}
-        added = _numbered("Cast", "person", linked)
-        for number, (n, identity) in enumerate(added.items(), len(present) + len(absent) + 1):
+        cast_before = cast or people.Cast(())
+        require_together(cast_before, "Cast")
+        present = list(cast_before.people)
+        absent = list(cast_before.absent)
+        linked_people = {name: value for name, value in people_and_weights.items() if not name.startswith("weight_")}
+        names_without_face: list[str] = []
+        for input_number, identity in _by_number("Cast", "person", linked_people).items():
             if identities.photos_of(identity):
-                present.append(people.Person(identity, people_and_weights.get(f"weight_{n}", 1.0)))
+                weight = people_and_weights.get(f"weight_{input_number}", 1.0)
+                present.append(people.Person(identity, weight))
             else:
-                absent.append((number, identity.name))
-        names = [name for _, name in absent[len(before.absent) :]]
+                number_in_cast = len(present) + len(absent) + 1
+                absent.append((number_in_cast, identity.name))
+                names_without_face.append(identity.name)
         if not present:
-            why = f"no photo of {listed(names)} shows a face" if names else "no person is connected"
+            why = "no person is connected"
+            if names_without_face:
+                why = f"no photo of {listed(names_without_face)} shows a face"
             raise BadCast(f"The cast is empty: {why}.", "Connect at least one Person or Load Person with a face.")
-        whole = replace(before, people=tuple(present), absent=tuple(absent))
-        return _shown(cls, whole, gathered("Left out, no photo with a face", names))
+        extended_cast = replace(cast_before, people=tuple(present), absent=tuple(absent))
+        return _cast_output(cls, extended_cast, gathered("Left out, no photo with a face", names_without_face))
 
 
-def _numbered(node: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
-    """What is linked to person_1, person_2, ..., by number. Raises BadCast: an API prompt may go beyond the last."""
-    known = {f"{kind}_{n}": n for n in range(1, _PEOPLE + 1)}
-    if beyond := [name for name in inputs if name not in known]:
+def _by_number(node: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
+    """What is linked to the inputs person_1, person_2, ..., by number from 1.
+
+    node: its name. kind: "person" or "photo", what the inputs are called. inputs: by name, None for one without a link.
+    Raises BadCast: the prompt of another program may have more than the node's last input.
+    """
+    numbers = {f"{kind}_{number}": number for number in range(1, _PEOPLE + 1)}
+    beyond = [name for name in inputs if name not in numbers]
+    if beyond:
         why = f"{node} takes {kind}_1 to {kind}_{_PEOPLE} and got {listed(beyond)} as well, who would be lost."
         raise BadCast(why, "Connect them to another Cast, and this one to its cast input.")
-    return {n: inputs[name] for name, n in known.items() if inputs.get(name) is not None}
+    linked: dict[int, Any] = {}
+    for name, number in numbers.items():
+        if inputs.get(name) is not None:
+            linked[number] = inputs[name]
+    return linked
 
 
-def _shown(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[str]) -> io.NodeOutput:
-    """The cast, and number, name and face of everybody in it. remarks: for the note, beside who looks alike."""
-    captions = [
-        f"{number} {person.identity.name}" + (f" x{person.weight:g}" if person.weight != 1 else "")
-        for number, person in zip(cast.numbers, cast.people, strict=True)
-    ]
-    preview = previews.contact_sheet([person.identity.crops[0] for person in cast.people], captions)
-    alike = identities.look_alike([person.identity for person in cast.people if person.weight > 0])
+def _cast_output(cls: type[io.ComfyNode], cast: people.Cast, remarks: Sequence[str]) -> io.NodeOutput:
+    """A cast, and a picture with number, name and face of each person.
+
+    remarks: lines for the note under the node, above those on people who look alike.
+    """
+    captions: list[str] = []
+    for number, person in zip(cast.numbers, cast.people, strict=True):
+        weight = "" if person.weight == 1 else f" x{person.weight:g}"
+        captions.append(f"{number} {person.identity.name}{weight}")
+    first_crops = [person.identity.crops[0] for person in cast.people]
+    preview = previews.contact_sheet(first_crops, captions)
+    present = [person.identity for person in cast.people if person.weight > 0]
+    alike = identities.look_alike(present)
     notes.tell(notes.node_of(cls), "\n".join([*remarks, *alike]))
     return io.NodeOutput(cast, preview, ui=ui.PreviewImage(preview, cls=cls))
 
@@ -385,7 +458,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
                 FaceModelSocket.Input("face_model", optional=True),
                 io.String.Input("names", default=""),
                 _which_face(),
-                *(io.Image.Input(f"photo_{n}", optional=True) for n in numbers),
+                *[io.Image.Input(f"photo_{number}", optional=True) for number in numbers],
                 _photo_size(),
             ],
             outputs=[CastSocket.Output("cast"), io.Image.Output("preview")],
@@ -401,30 +474,32 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
         photo_size: str = AS_IT_IS,
         **inputs: Sequence[Tensor],
     ) -> io.NodeOutput:
-        linked = {name: batches for name, batches in inputs.items() if batches}
-        given: dict[int, Sequence[Tensor]] = _numbered("Cast from Photos", "photo", linked)
-        if not given:
+        linked_photos = {name: batches for name, batches in inputs.items() if batches}
+        batches_by_number: dict[int, Sequence[Tensor]] = _by_number("Cast from Photos", "photo", linked_photos)
+        if not batches_by_number:
             raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
-        meant = which.which_face(which_face)
-        named = {number: name for number, name in enumerate(names_in(names), 1) if name}
+        which_faces = which.which_face(which_face)
+        names_by_number = {number: name for number, name in enumerate(names_in(names), 1) if name}
         face_model = face_model or default_face_model(node=notes.node_of(cls))
-        unseen = [name for number, name in named.items() if number not in given]
         members: list[people.Person] = []
-        seen: list[tuple[str, people.Face]] = []
-        shown: list[tuple[str, Tensor]] = []
-        for number, batches in stepwise(list(given.items())):
-            name = named.get(number, f"person {len(members) + 1}")
-            taken = photos.of_batches(batches)
-            shown.append((name, taken[0].pixels))
+        named_faces: list[tuple[str, people.Face]] = []
+        first_photos: list[tuple[str, Tensor]] = []
+        for number, batches in stepwise(list(batches_by_number.items())):
+            name = names_by_number.get(number, f"person {len(members) + 1}")
+            photos_of_person = photos.of_batches(batches)
+            first_photos.append((name, photos_of_person[0].pixels))
             faces: list[people.Face] = []
-            for n, photo in enumerate(taken, 1):
-                where, who = _photo_of(name, n, len(taken))
-                faces.append(_face(cls, face_model, photo, meant.of(number), where, photo_size))
-                seen.append((who, faces[-1]))
+            for photo_number, photo in enumerate(photos_of_person, 1):
+                label = _photo_label(name, photo_number, len(photos_of_person))
+                face = _chosen_face(cls, face_model, photo, which_faces.of(number), label.sentence, photo_size)
+                faces.append(face)
+                named_faces.append((label.short, face))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))
-        drawn = pictures.reminder(shown)
-        remarks = [*drawn, *gathered("Left out, no photo", first(unseen)), *analysis.weak_faces(seen)]
-        return _shown(cls, people.Cast(tuple(members)), remarks)
+        examples = pictures.reminder(first_photos)
+        without_photo = [name for number, name in names_by_number.items() if number not in batches_by_number]
+        left_out = gathered("Left out, no photo", first(without_photo))
+        remarks = [*examples, *left_out, *analysis.weak_faces(named_faces)]
+        return _cast_output(cls, people.Cast(tuple(members)), remarks)
 
 
 NODES = [LoadFaceEmbedder, DetectFaces, Person, BlendTwoPeople, SavePerson, LoadPerson, Cast, CastFromPhotos]

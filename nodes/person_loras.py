@@ -1,4 +1,4 @@
-"""LoRAs that draw single people: who has which, and each where that person is."""
+"""Add LoRA to Person: a LoRA becomes part of a person. LoRA per Person: it acts where that person is."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -65,7 +65,13 @@ class AddLoRAToPerson(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, person: Identity | None = None, *, file: str, strength: float, words: str, name: str
+        cls,
+        person: Identity | None = None,
+        *,
+        file: str,
+        strength: float,
+        words: str,
+        name: str,
     ) -> io.NodeOutput:
         if person is None:
             # A person by LoRA alone needs no photo: a grey square stands for it.
@@ -111,8 +117,8 @@ class LoRAPerPerson(io.ComfyNode):
         mask: Tensor | None = None,
     ) -> io.NodeOutput:
         present = regions.present(regions.as_cast(cast))
-        notes_on_loras = _notes_on_loras(present)
-        acting = scopes.acting(cls, cast, strength, more=notes_on_loras, photos=False, mask=mask)
+        warnings = _notes_on_loras(present)
+        acting = scopes.acting(cls, cast, strength, more=warnings, photos=False, mask=mask)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, APPLY)
@@ -135,41 +141,65 @@ class LoRAPerPerson(io.ComfyNode):
         # Only here, so that places and masks are checked also where nobody has a LoRA.
         if not any(_active_loras(person) for person in present.people):
             return io.NodeOutput(model, positive, negative)
-        ranges = [NamedRange("the LoRAs", schedule)]
-        presence = of_people(regions.names(scope.people), APPLY, node_id, ranges, in_negative=True)
-        if transformer is not None:
-            sides = _on_transformer(scope, model, clip, transformer, strength, (positive, negative))
+        sides = _Sides(positive, negative)
+        if transformer is None:
+            sides = _on_unet(scope, model, clip, strength, sides)
+            # Regional text stands inside of ours in every layer: its words are read with the LoRAs, too.
+            model_out = patched(model, RegionalTextRun, RegionalLoraRun)
+        else:
+            sides = _on_transformer(scope, model, clip, transformer, strength, sides)
             model_out = patched(model, PersonTextsRun, person_loras.PersonLorasRun)
-            return io.NodeOutput(*announced(presence, model_out, *sides), ui=scope.preview(cls))
-        people_loras = _read_loras(scope, model, clip, strength)
-        regional_lora = _regional_lora(scope, people_loras)
-        positive_out = carried.put(positive, regional_lora)
-        negative_out = carried.put(negative, regional_lora)
-        words = _regional_words(scope, people_loras, model)
-        if words is not None:
-            positive_out = carried.put(positive_out, words)
-            negative_out = carried.put(negative_out, without_people(words))
-        # Regional text stands inside of ours in every layer: its words are read with the LoRAs, too.
-        model_out = patched(model, RegionalTextRun, RegionalLoraRun)
-        outputs = announced(presence, model_out, positive_out, negative_out)
+        lora_range = NamedRange("the LoRAs", schedule)
+        presence = of_people(regions.names(scope.people), APPLY, node_id, [lora_range], in_negative=True)
+        outputs = announced(presence, model_out, sides.positive, sides.negative)
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
 
 
+@dataclass(frozen=True, eq=False)
+class _Sides:
+    """Both sides of the conditioning."""
+
+    positive: Conditioning
+    negative: Conditioning
+
+
 def _active_loras(person: Person) -> list[Lora]:
-    """The LoRAs of a person that do anything."""
+    """The LoRAs of a person whose strength is not 0."""
     return [lora for lora in person.identity.loras if lora.strength]
 
 
 def _notes_on_loras(cast: Cast) -> list[str]:
-    """What the node says under itself of the LoRAs of a cast."""
+    """The lines of the note under the node that are about the LoRAs of a cast."""
     if any(_active_loras(person) for person in cast.people):
         return []
     return [NO_LORA]
 
 
+def _on_unet(
+    scope: scopes.Scope,
+    model: ModelPatcher,
+    clip: CLIP,
+    strength: float,
+    sides: _Sides,
+) -> _Sides:
+    """Both sides of a UNet with everybody's LoRAs, and the positive with their words. strength: of the node.
+
+    Raises what bridge.lora_files.read_lora_file raises.
+    """
+    people_loras = _read_loras(scope, model, clip, strength)
+    regional_lora = _regional_lora(scope, people_loras)
+    positive = carried.put(sides.positive, regional_lora)
+    negative = carried.put(sides.negative, regional_lora)
+    words = _regional_words(scope, people_loras, model)
+    if words is not None:
+        positive = carried.put(positive, words)
+        negative = carried.put(negative, without_people(words))
+    return _Sides(positive, negative)
+
+
 @dataclass(frozen=True)
 class _PeopleLoras:
-    """What the LoRAs of everybody in a scope change.
+    """The LoRAs of everybody in a scope, as they change a UNet and its CLIP.
 
     layers: of the UNet, by name. clips: the CLIP as each person's LoRAs change it, in the order of the people.
     """
@@ -179,7 +209,7 @@ class _PeopleLoras:
 
 
 def _read_loras(scope: scopes.Scope, model: ModelPatcher, clip: CLIP, strength: float) -> _PeopleLoras:
-    """Read every file once, whoever shares it. strength: of the node.
+    """Read the files of all people, each file once. strength: of the node.
 
     Raises what bridge.lora_files.read_lora_file raises.
     """
@@ -204,6 +234,7 @@ def _read_loras(scope: scopes.Scope, model: ModelPatcher, clip: CLIP, strength: 
 
 
 def _regional_lora(scope: scopes.Scope, people_loras: _PeopleLoras) -> RegionalLora:
+    """What both sides carry: the LoRAs, and in which regions or rows each person's act."""
     # Regions of a placed cast are parts of its canvas, and rows belong to its people; masks alone are of any picture.
     canvas = scope.canvas if scope.placed or scope.by_row else None
     return RegionalLora(
@@ -220,25 +251,35 @@ def _regional_lora(scope: scopes.Scope, people_loras: _PeopleLoras) -> RegionalL
 def _regional_words(scope: scopes.Scope, people_loras: _PeopleLoras, model: ModelPatcher) -> RegionalText | None:
     """The words of everybody's LoRAs, encoded with these LoRAs and read where that person is; None without any."""
     tokens: list[Tensor] = []
-    with_words: list[int] = []
+    numbers_with_words: list[int] = []
     for number, (person, person_clip) in enumerate(zip(scope.people, people_loras.clips, strict=True)):
         words = _words_of(person)
         if words:
             advice = "Use the CLIP of the model's checkpoint."
             context, _ = text_of(person_clip, words, model, advice)  # (1, T, width)
             tokens.append(context)
-            with_words.append(number)
+            numbers_with_words.append(number)
         elif scope.by_row:
             tokens.append(torch.zeros(1, 0, text_width(model)))  # a row without words
-    if not with_words:
+    if not numbers_with_words:
         return None
     if scope.by_row:
         return text_by_row(tokens, 1.0, scope.canvas)
-    areas = scope.regions
-    if areas is None:
-        areas = torch.ones(len(scope.people), 1, 1)  # everywhere
+    people_regions = _regions_or_everywhere(scope)
     canvas = scope.canvas if scope.placed else None
-    return appended_text(tokens, areas[with_words], canvas)
+    return appended_text(tokens, people_regions[numbers_with_words], canvas)
+
+
+def _regions_or_everywhere(scope: scopes.Scope) -> Tensor:
+    """The regions of the people in a scope, (people, H, W); (people, 1, 1) of ones where they act everywhere."""
+    if scope.regions is None:
+        return torch.ones(len(scope.people), 1, 1)
+    return scope.regions
+
+
+def _words_of(person: Person) -> str:
+    """The words of a person's LoRAs with commas between them, "" where no LoRA has any."""
+    return ", ".join(lora.words for lora in _active_loras(person) if lora.words)
 
 
 def _on_transformer(
@@ -247,68 +288,88 @@ def _on_transformer(
     clip: CLIP,
     transformer: TransformerFamily,
     strength: float,
-    sides: tuple[Conditioning, Conditioning],
-) -> list[Conditioning]:
-    """Positive and negative of a transformer with everybody's LoRAs, and the positive with their words."""
+    sides: _Sides,
+) -> _Sides:
+    """Both sides of a transformer with everybody's LoRAs, and the positive with their words. strength: of the node.
+
+    Raises what bridge.transformers.lora_files.read_lora_file raises.
+    """
+    people_loras = _read_transformer_loras(scope, model, clip, transformer, strength)
+    names = regions.names(scope.people)
+    carried_loras = person_loras.PersonLoras(
+        source=object(),
+        schedule=scope.schedule,
+        names=tuple(names),
+        layers=people_loras.layers,
+        regions=scope.regions,
+        by_row=scope.by_row,
+        canvas=scope.canvas if scope.placed or scope.by_row else None,
+    )
+    positive = carried.put(sides.positive, carried_loras)
+    negative = carried.put(sides.negative, carried_loras)
+    texts: list[Tensor] = []
+    numbers_with_words: list[int] = []
+    width = transformer.text_width(network_of(model.model))
+    for number, (person, person_clip) in enumerate(zip(scope.people, people_loras.clips, strict=True)):
+        words = _words_of(person)
+        if words:
+            texts.append(person_texts.words_of(person_clip, words, width, transformer))
+            numbers_with_words.append(number)
+        elif scope.by_row:
+            texts.append(torch.zeros(1, 0, width))  # a row without words
+    if numbers_with_words:
+        people_texts = _people_texts(scope, texts, numbers_with_words)
+        positive = carried.put(positive, people_texts)
+        negative = carried.put(negative, person_texts.without_people(people_texts))
+    return _Sides(positive, negative)
+
+
+def _people_texts(
+    scope: scopes.Scope, texts: Sequence[Tensor], numbers_with_words: Sequence[int]
+) -> person_texts.PersonTexts:
+    """texts: of the people of these numbers; with a row of the batch each, of everybody."""
+    names = regions.names(scope.people)
+    if scope.by_row:
+        return person_texts.texts_by_row(texts, 1.0, scope.canvas, names)
+    text_regions = _regions_or_everywhere(scope)[list(numbers_with_words)]
+    text_names = [names[number] for number in numbers_with_words]
+    canvas = scope.canvas if scope.placed else None
+    return person_texts.appended_texts(texts, text_regions, canvas, text_names)
+
+
+@dataclass(frozen=True)
+class _TransformerLoras:
+    """The LoRAs of everybody in a scope, as they change a transformer and its CLIP; fields as in _PeopleLoras."""
+
+    layers: dict[str, list[person_loras.LayerPart]]
+    clips: list[CLIP]
+
+
+def _read_transformer_loras(
+    scope: scopes.Scope,
+    model: ModelPatcher,
+    clip: CLIP,
+    transformer: TransformerFamily,
+    strength: float,
+) -> _TransformerLoras:
+    """Read the files of all people, each file once. strength: of the node."""
+    by_region = scope.regions is not None
     files: dict[str, lora_files.TransformerLoraFile] = {}
     layers: dict[str, list[person_loras.LayerPart]] = {}
-    texts: list[Tensor] = []
-    with_words: list[int] = []
-    width = transformer.text_width(network_of(model.model))
+    clips: list[CLIP] = []
     for number, person in enumerate(scope.people):
         person_clip = clip.clone()
         for lora in _active_loras(person):
             if lora.file not in files:
-                by_region = scope.regions is not None
                 files[lora.file] = lora_files.read_lora_file(lora.file, model, clip, transformer, by_region)
             file = files[lora.file]
             total_strength = lora.strength * person.weight * strength
             person_clip.add_patches(file.clip_patches, total_strength)
             for part in file.parts:
-                added = person_loras.LayerPart(number, total_strength, part.lora, part.rows)
-                layers.setdefault(part.layer, []).append(added)
-        words = _words_of(person)
-        if words:
-            texts.append(person_texts.words_of(person_clip, words, width, transformer))
-            with_words.append(number)
-        elif scope.by_row:
-            texts.append(torch.zeros(1, 0, width))  # a row without words
-    names = regions.names(scope.people)
-    canvas = scope.canvas if scope.placed or scope.by_row else None
-    loras = person_loras.PersonLoras(
-        source=object(),
-        schedule=scope.schedule,
-        names=tuple(names),
-        layers=layers,
-        regions=scope.regions,
-        by_row=scope.by_row,
-        canvas=canvas,
-    )
-    positive, negative = (carried.put(side, loras) for side in sides)
-    if with_words:
-        people_texts = _texts_on_transformer(scope, texts, with_words)
-        positive = carried.put(positive, people_texts)
-        negative = carried.put(negative, person_texts.without_people(people_texts))
-    return [positive, negative]
-
-
-def _texts_on_transformer(
-    scope: scopes.Scope, texts: Sequence[Tensor], with_words: Sequence[int]
-) -> person_texts.PersonTexts:
-    """texts: of the people of these numbers, with rows of everybody."""
-    names = regions.names(scope.people)
-    if scope.by_row:
-        return person_texts.texts_by_row(texts, 1.0, scope.canvas, names)
-    areas = scope.regions
-    if areas is None:
-        areas = torch.ones(len(scope.people), 1, 1)  # everywhere
-    canvas = scope.canvas if scope.placed else None
-    names_with_words = [names[number] for number in with_words]
-    return person_texts.appended_texts(texts, areas[list(with_words)], canvas, names_with_words)
-
-
-def _words_of(person: Person) -> str:
-    return ", ".join(lora.words for lora in _active_loras(person) if lora.words)
+                layer_part = person_loras.LayerPart(number, total_strength, part.lora, part.rows, part.reorder)
+                layers.setdefault(part.layer, []).append(layer_part)
+        clips.append(person_clip)
+    return _TransformerLoras(layers, clips)
 
 
 NODES = [AddLoRAToPerson, LoRAPerPerson]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,11 +24,22 @@ from ..core.text import logger, names_in
 from .categories import IN_PEOPLE
 from .sockets import CastSocket, FaceLandmarksSocket, FaceModelSocket
 
-BY_FACE, PER_PHOTO = "grouped by face", "one per photo"
-_LARGEST, _EVERY = "largest", "every"
+BY_FACE = "grouped by face"
+PER_PHOTO = "one per photo"
+_LARGEST = "largest"
+_EVERY = "every"
 
-_Photo = tuple[str, Callable[[], Sequence[people.Face]]]
-"""Name of its file, "" for a picture without one, and what finds its faces."""
+
+@dataclass(frozen=True)
+class _PhotoToSort:
+    """A photo whose faces are looked for when its turn comes.
+
+    file: the name of its file, "" for a picture that came by a link. find_faces: the faces from left to right, or the
+    largest alone; raises FaceNotFound and BadPhoto.
+    """
+
+    file: str
+    find_faces: Callable[[], Sequence[people.Face]]
 
 
 class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
@@ -60,13 +72,18 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
     @classmethod
     def validate_inputs(cls, folder: str | Sequence[str | None] | None) -> bool:
         name = single(folder)
-        return not photos.is_chosen(name) or folders.found(photos.path_of, name)
+        if not photos.is_chosen(name):
+            return True
+        return folders.found(photos.path_of, name)
 
     @classmethod
     def fingerprint_inputs(cls, folder: str | Sequence[str | None] | None = None, **inputs: object) -> str:
         name = single(folder)
-        album = photos.album(str(name)) if photos.is_chosen(name) else photos.Album()
-        return f"{super().fingerprint_inputs(**inputs)} {album}"
+        album = photos.Album()
+        if photos.is_chosen(name):
+            album = photos.album(str(name))
+        face_model_stamp = super().fingerprint_inputs(**inputs)
+        return f"{face_model_stamp} {album}"
 
     @classmethod
     def execute(
@@ -83,103 +100,148 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
         face_landmarks: Sequence[Mapping[str, Any]] = (),
     ) -> io.NodeOutput:
         face_model = face_model or default_face_model(detects=not face_landmarks, node=notes.node_of(cls))
-        largest = which_face == _LARGEST
-        batch = _of_batches(photos.of_batches(image, face_landmarks), face_model, largest)
+        largest_only = which_face == _LARGEST
+        linked_photos = photos.of_batches(image, face_landmarks)
         album = photos.album(folder) if photos.is_chosen(folder) else photos.Album()
-        files: list[_Photo] = []
-        for path, size, changed in album.photos:
-            faces = partial(photos.faces_of, path, size, changed, face_model, largest)
-            files.append((os.path.basename(path), faces))
-        looked: list[_Photo] = [*batch, *files]
-        if not looked:
+        photos_to_sort = [
+            *_photos_of_image(linked_photos, face_model, largest_only),
+            *_photos_of_album(album, face_model, largest_only),
+        ]
+        if not photos_to_sort:
             why = "The cast is empty: no picture is connected to image, and no folder is chosen."
             raise BadCast(why, "Link photos to image, or choose a folder of ComfyUI's input folder with photos in it.")
-        seen, failed = _seen(looked, on_no_face)
-        found = [file for file, _ in looked]
-        done = grouping.sort_faces(seen, found, people == BY_FACE, same_person_from, names_in(names), corrections)
-        if not done.people:
+        found_faces = _find_faces(photos_to_sort, on_no_face)
+        files = [photo.file for photo in photos_to_sort]
+        sorted_faces = grouping.sort_faces(
+            found_faces.faces, files, people == BY_FACE, same_person_from, names_in(names), corrections
+        )
+        if not sorted_faces.people:
             raise BadCast("The cast is empty: corrections leave all faces out.", "Take a line out of corrections.")
-        drawn = ["These people are drawn examples: choose a folder of your own."] if folder == photos.EXAMPLES else []
-        remarks = [*drawn, *album.left_out()]
-        return _shown(cls, done, face_model.ids, failed, remarks)
+        remarks = album.left_out()
+        if folder == photos.EXAMPLES:
+            remarks = ["These people are drawn examples: choose a folder of your own.", *remarks]
+        return _output(cls, sorted_faces, face_model.ids, found_faces.errors, remarks)
 
 
-def _of_batches(linked: Sequence[photos.Photo], face_model: FaceModel, largest: bool) -> list[_Photo]:
-    def faces(photo: photos.Photo, where: str) -> Sequence[people.Face]:
-        return photos.faces_in(face_model, to_picture(photo.pixels), where, largest, photo)
+def _photos_of_image(
+    linked_photos: Sequence[photos.Photo], face_model: FaceModel, largest_only: bool
+) -> list[_PhotoToSort]:
+    """The photos that came to the input image."""
+    photos_to_sort: list[_PhotoToSort] = []
+    for number, photo in enumerate(linked_photos, 1):
+        label = f"picture {number} of image"
+        find_faces = partial(_faces_of_linked_photo, photo, label, face_model, largest_only)
+        photos_to_sort.append(_PhotoToSort("", find_faces))
+    return photos_to_sort
 
-    return [("", partial(faces, photo, f"picture {number} of image")) for number, photo in enumerate(linked, 1)]
+
+def _faces_of_linked_photo(
+    photo: photos.Photo, label: str, face_model: FaceModel, largest_only: bool
+) -> Sequence[people.Face]:
+    """The faces of a photo that came by a link. label: of the photo, for messages."""
+    return photos.faces_in(face_model, to_picture(photo.pixels), label, largest_only, photo)
 
 
-def _seen(looked: Sequence[_Photo], on_no_face: str) -> tuple[list[PhotoFace], dict[str, LikenessError]]:
-    """Every face that is used, and by photo why others have none.
+def _photos_of_album(album: photos.Album, face_model: FaceModel, largest_only: bool) -> list[_PhotoToSort]:
+    """The photos of a folder."""
+    photos_to_sort: list[_PhotoToSort] = []
+    for path, size, changed in album.photos:
+        find_faces = partial(photos.faces_of, path, size, changed, face_model, largest_only)
+        photos_to_sort.append(_PhotoToSort(os.path.basename(path), find_faces))
+    return photos_to_sort
 
-    Raises FaceNotFound and BadPhoto where there is no other photo, or where on_no_face says so.
+
+@dataclass(frozen=True, eq=False)
+class _FoundFaces:
+    """The faces of all photos, never none. errors: number and file of a photo without a face -> why it has none."""
+
+    faces: list[PhotoFace]
+    errors: dict[str, LikenessError]
+
+
+def _find_faces(photos_to_sort: Sequence[_PhotoToSort], on_no_face: str) -> _FoundFaces:
+    """Find the faces of all photos.
+
+    on_no_face: "skip" or "error", what to do with a photo without a face. Raises FaceNotFound and BadPhoto where
+    on_no_face says so, and where no photo has a face.
     """
-    seen: list[PhotoFace] = []
-    failed: dict[str, LikenessError] = {}
-    for number, (file, faces) in enumerate(stepwise(looked), 1):
+    faces: list[PhotoFace] = []
+    errors: dict[str, LikenessError] = {}
+    for number, photo in enumerate(stepwise(photos_to_sort), 1):
         try:
-            found = faces()
+            faces_of_photo = photo.find_faces()
         except (FaceNotFound, BadPhoto) as error:
             if on_no_face == "error":
                 error.advice += " Or leave such photos out: on_no_face = skip in Sort Photos into People."
                 raise
-            failed[f"{number} {file}".strip()] = error
+            errors[f"{number} {photo.file}".strip()] = error
             continue
-        seen += [PhotoFace(number, n if len(found) > 1 else 0, file, face) for n, face in enumerate(found, 1)]
-    if not seen:
-        first_of_all, *_ = failed.values()
-        raise first_of_all
-    return seen, failed
+        for part, face in enumerate(faces_of_photo, 1):
+            faces.append(PhotoFace(number, part if len(faces_of_photo) > 1 else 0, photo.file, face))
+    if not faces:
+        first_error, *_ = errors.values()
+        raise first_error
+    return _FoundFaces(faces, errors)
 
 
-def _shown(
+def _output(
     cls: type[io.ComfyNode],
-    done: SortedFaces,
+    sorted_faces: SortedFaces,
     recognisers: Sequence[str],
-    failed: Mapping[str, LikenessError],
+    errors: Mapping[str, LikenessError],
     remarks: Sequence[str],
 ) -> io.NodeOutput:
-    """The cast with each person's photos, as the node shows it. failed: photos without a face."""
-    faces = {name: [done.faces[n].face for n in members] for name, members in done.people.items()}
-    known = [identities.from_faces(name, own, recognisers) for name, own in faces.items()]
-    cast = people.Cast(tuple(map(people.Person, known)))
-    why = [f"Left out, photo {photo}: {error.problem}" for photo, error in failed.items()]
-    text = "\n".join([*grouping.report(done), *why, *remarks])
-    logger.info("Sort Photos into People\n%s", text)
-    remarks = [
+    """The cast of the sorted faces, with its preview, report and note.
+
+    recognisers: ids of those that have read the faces. errors: as in _FoundFaces. remarks: lines on the folder.
+    """
+    members: list[people.Identity] = []
+    for name, indices in sorted_faces.people.items():
+        faces = [sorted_faces.faces[index].face for index in indices]
+        members.append(identities.from_faces(name, faces, recognisers))
+    cast = people.Cast(tuple(people.Person(identity) for identity in members))
+    reasons = [f"Left out, photo {photo}: {error.problem}" for photo, error in errors.items()]
+    report = "\n".join([*grouping.report(sorted_faces), *reasons, *remarks])
+    logger.info("Sort Photos into People\n%s", report)
+    labelled_faces = [(photo_face.label, photo_face.face) for photo_face in sorted_faces.faces]
+    note = [
         *remarks,
-        *gathered("Left out, no face or not readable", first([*failed])),
-        *gathered("Left out, no such person", first(done.unused_names)),
-        *grouping.remarks(done),
-        *analysis.weak_faces([(one.label, one.face) for one in done.faces]),
-        *identities.look_alike(known),
+        *gathered("Left out, no face or not readable", first(list(errors))),
+        *gathered("Left out, no such person", first(sorted_faces.unused_names)),
+        *grouping.remarks(sorted_faces),
+        *analysis.weak_faces(labelled_faces),
+        *identities.look_alike(members),
     ]
-    notes.tell(notes.node_of(cls), "\n".join(remarks))
-    preview = _sheet(done)
-    return io.NodeOutput(cast, preview, text, len(cast.people), ui=ui.PreviewImage(preview, cls=cls))
+    notes.tell(notes.node_of(cls), "\n".join(note))
+    preview = _sheet(sorted_faces)
+    return io.NodeOutput(cast, preview, report, len(cast.people), ui=ui.PreviewImage(preview, cls=cls))
 
 
-def _sheet(done: SortedFaces) -> Tensor:
-    """Everybody's faces, and last those that somebody left out: number of the photo, how alike, name of the file."""
+def _sheet(sorted_faces: SortedFaces) -> Tensor:
+    """The contact sheet of the node, (B, H, W, 3): the faces of each person, and last those that somebody left out.
 
+    Under each face stand how alike it is to the other faces of its person, and the name of its file.
+    """
     groups: list[PictureGroup] = []
-    for number, (name, members) in enumerate(done.people.items(), 1):
-        similarities = done.similarity_to_others(members)
-        groups.append(PictureGroup(f"{number} {name}", _pictures(done, members, similarities)))
-    if done.left_out:
-        groups.append(PictureGroup("left out", _pictures(done, done.left_out, [None] * len(done.left_out))))
+    for number, (name, indices) in enumerate(sorted_faces.people.items(), 1):
+        similarities = sorted_faces.similarity_to_others(indices)
+        groups.append(PictureGroup(f"{number} {name}", _pictures(sorted_faces, indices, similarities)))
+    if sorted_faces.left_out:
+        no_similarities = [None] * len(sorted_faces.left_out)
+        groups.append(PictureGroup("left out", _pictures(sorted_faces, sorted_faces.left_out, no_similarities)))
     return previews.grouped_sheet(groups)
 
 
-def _pictures(done: SortedFaces, members: Sequence[int], similarities: Sequence[float | None]) -> list[GroupedPicture]:
-    """The faces with these indices. similarities: of each to the others of the group, None where there are none."""
+def _pictures(
+    sorted_faces: SortedFaces, indices: Sequence[int], similarities: Sequence[float | None]
+) -> list[GroupedPicture]:
+    """The faces with these indices. similarities: of each to the others of its person, None where there are none."""
     pictures: list[GroupedPicture] = []
-    for index, similarity in zip(members, similarities, strict=True):
-        face = done.faces[index]
+    for index, similarity in zip(indices, similarities, strict=True):
+        photo_face = sorted_faces.faces[index]
         figure = "" if similarity is None else f"{similarity:.2f}"
-        pictures.append(GroupedPicture(face.face.crop, face.number, f"{figure}  {face.file}".strip()))
+        caption = f"{figure}  {photo_face.file}".strip()
+        pictures.append(GroupedPicture(photo_face.face.crop, photo_face.number, caption))
     return pictures
 
 

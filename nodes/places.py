@@ -10,7 +10,7 @@ from ..bridge import notes
 from ..bridge.schema import advanced, boxes_editor, region_inputs
 from ..core import geometry
 from ..core.errors import BadLayout, listed
-from ..core.people import Cast, Faces, Layout, require_places, require_together
+from ..core.people import Cast, Faces, Layout, Slot, require_places, require_together
 from ..core.places import drawing, extra_places, from_boxes, group, layouts, person_region, placing, regions
 from ..core.places.actions import ACTIONS, GROUP_PHOTO
 from ..core.places.from_boxes import EXAMPLE, for_editor
@@ -19,10 +19,12 @@ from .categories import IN_PLACES
 from .sockets import BoxesOrLayoutSocket, CastSocket, FacesSocket, LayoutSocket, PoseKeypointSocket
 
 LAYOUT = "Layout from Picture"
-_LINES = 3  # lines in a picture, so that the people stay in sight; the note under the node has them all
+_LINES = 3
+"""The most lines of text in a preview, so that the people stay in sight. The note under the node has them all."""
 
 
 def _canvas(default: int, least: int = 64) -> list[io.Input]:
+    """The inputs for the size of the canvas in pixels. default, least: of both sides."""
     return [
         io.Int.Input("width", default=default, min=least, max=geometry.LARGEST, step=8),
         io.Int.Input("height", default=default, min=least, max=geometry.LARGEST, step=8),
@@ -38,11 +40,11 @@ def _body() -> io.Input:
 
 def _more_places() -> list[io.Input]:
     """Inputs of places for people who are not in the picture. At 0 places the others have no effect."""
-    where = io.Combo.Input("more_where", options=list(extra_places.SIDES), default=extra_places.SIDES[0], optional=True)
+    side = io.Combo.Input("more_where", options=list(extra_places.SIDES), default=extra_places.SIDES[0], optional=True)
     body = io.Combo.Input("more_body", options=list(_BODIES), default=_BODIES[0], optional=True)
     return [
         io.Int.Input("more_places", default=0, min=0, max=8, optional=True),
-        advanced(where),
+        advanced(side),
         advanced(io.Int.Input("more_x", default=0, min=0, max=geometry.LARGEST, optional=True)),
         advanced(io.Int.Input("more_y", default=0, min=0, max=geometry.LARGEST, optional=True)),
         advanced(io.Int.Input("more_face_size", default=0, min=0, max=geometry.LARGEST, optional=True)),
@@ -54,8 +56,8 @@ def _layout_outputs() -> list[io.Output]:
     return [LayoutSocket.Output("layout"), io.Image.Output("preview")]
 
 
-def _shown(cls: type[io.ComfyNode], layout: Layout, guessed: Sequence[str] = ()) -> io.NodeOutput:
-    preview = drawing.numbered_layout(layout, notes=guessed)[None]
+def _layout_output(cls: type[io.ComfyNode], layout: Layout, preview: Tensor) -> io.NodeOutput:
+    """A layout with its preview (1, H, W, 3), as the node gives them on and shows them."""
     return io.NodeOutput(layout, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
@@ -101,21 +103,21 @@ class LayoutFromPicture(io.ComfyNode):
         if len(connected) != 1:
             advice = "Connect faces (Detect Faces), poses (DWPose, SDPose) or masks, and only one of them."
             raise BadLayout(f"{LAYOUT} makes a layout of one thing; connected: {listed(connected) or 'none'}.", advice)
-        guessed: Sequence[str] = ()
+        layout_notes: Sequence[str] = ()
         if faces is not None:
             layout = layouts.from_faces(faces, width, height, fit, body)
         elif masks is not None:
             layout = layouts.from_masks(masks, width, height, body)
         else:
-            posed = layouts.from_poses(poses, width, height, fit)
-            layout = posed.layout
-            guessed = posed.notes
+            layout_of_poses = layouts.from_poses(poses, width, height, fit)
+            layout = layout_of_poses.layout
+            layout_notes = layout_of_poses.notes
         if more_places > 0:
             nose = (float(more_x), float(more_y))
             layout = extra_places.add(layout, more_where, nose, more_face_size, more_body, more_places)
         photo = None if image is None else image[0]
-        preview = drawing.numbered_layout(layout, notes=guessed, background=photo, fit=fit)[None]
-        return io.NodeOutput(layout, preview, ui=ui.PreviewImage(preview, cls=cls))
+        preview = drawing.numbered_layout(layout, notes=layout_notes, background=photo, fit=fit)[None]
+        return _layout_output(cls, layout, preview)
 
 
 class LayoutFromBoxes(io.ComfyNode):
@@ -154,20 +156,38 @@ class LayoutFromBoxes(io.ComfyNode):
         boxes: Sequence[object] | None = None,
         last_incoming: Sequence[object] | None = None,
     ) -> io.NodeOutput:
-        canvas, photo = (width, height), None if background is None else background[0]
-        picture = None if photo is None else (photo.shape[1], photo.shape[0])
-        start = from_boxes.start(bboxes, picture, canvas, fit, boxes_show)
-        drawn = boxes if boxes_from == "drawn" else None
-        made = from_boxes.layout(start, drawn, last_incoming, text, canvas, boxes_show, body)
-        names = [one.name for one in made.boxes]
-        lines = [*made.decided, *made.notes][:_LINES]
-        boxes = [one.box for one in made.boxes]
-        preview = drawing.numbered_layout(made.layout, names, lines, background=photo, fit=fit, boxes=boxes)[None]
-        notes.tell(notes.node_of(cls), "\n".join(made.notes))
-        shown = ui.PreviewImage(preview, cls=cls).as_dict()
+        canvas = (width, height)
+        photo = None
+        photo_size = None
+        if background is not None:
+            photo = background[0]
+            photo_size = (photo.shape[1], photo.shape[0])
+        start = from_boxes.start(bboxes, photo_size, canvas, fit, boxes_show)
+        drawn_boxes = boxes if boxes_from == "drawn" else None
+        boxed_layout = from_boxes.layout(
+            start,
+            drawn_boxes,
+            last_incoming,
+            text,
+            canvas,
+            boxes_show,
+            body,
+        )
+        names: list[str] = []
+        rectangles: list[geometry.Box] = []
+        for named_box in boxed_layout.boxes:
+            names.append(named_box.name)
+            rectangles.append(named_box.box)
+        lines = [*boxed_layout.decided, *boxed_layout.notes][:_LINES]
+        preview = drawing.numbered_layout(
+            boxed_layout.layout, names, lines, background=photo, fit=fit, boxes=rectangles
+        )[None]
+        notes.tell(notes.node_of(cls), "\n".join(boxed_layout.notes))
+        ui_output = ui.PreviewImage(preview, cls=cls).as_dict()
         if start.boxes and not text.strip():
-            shown["input_bboxes"] = for_editor(start.boxes)
-        return io.NodeOutput(made.layout, preview, ", ".join(names) if any(names) else "", ui=shown)
+            ui_output["input_bboxes"] = for_editor(start.boxes)
+        names_text = ", ".join(names) if any(names) else ""
+        return io.NodeOutput(boxed_layout.layout, preview, names_text, ui=ui_output)
 
 
 class LayoutForAGroup(io.ComfyNode):
@@ -199,9 +219,10 @@ class LayoutForAGroup(io.ComfyNode):
         action: str = GROUP_PHOTO,
     ) -> io.NodeOutput:
         require_together(cast, "Layout for a Group")
-        people = len(cast.people) if cast else count
-        layout = group.layout(people, framing, rows, width, height, action)
-        return _shown(cls, layout, group.notes(people, framing, rows, width, height, action))
+        places = len(cast.people) if cast else count
+        layout = group.layout(places, framing, rows, width, height, action)
+        layout_notes = group.notes(places, framing, rows, width, height, action)
+        return _layout_output(cls, layout, drawing.numbered_layout(layout, notes=layout_notes)[None])
 
 
 class PlaceCast(io.ComfyNode):
@@ -223,14 +244,20 @@ class PlaceCast(io.ComfyNode):
     @classmethod
     def execute(cls, cast: Cast, layout: Layout, order: str, custom_order: str) -> io.NodeOutput:
         require_together(cast, "Place Cast")
-        places = placing.assign(cast, layout, order, custom_order)
-        standing = [None if person is None else cast.people[person].identity for person in places]
-        names = [one.name if one else "" for one in standing]
-        faces = [one.crops[0] if one and len(one.crops) else None for one in standing]
-        troubles = placing.troubles(cast, layout, places, order)
+        people_of_places = placing.assign(cast, layout, order, custom_order)  # per place an index in the cast, or None
+        names: list[str] = []
+        faces: list[Tensor | None] = []
+        for person in people_of_places:
+            identity = None if person is None else cast.people[person].identity
+            names.append("" if identity is None else identity.name)
+            face = None
+            if identity is not None and len(identity.crops) > 0:
+                face = identity.crops[0]
+            faces.append(face)
+        troubles = placing.troubles(cast, layout, people_of_places, order)
         preview = drawing.numbered_layout(layout, names, troubles[:_LINES], faces)[None]
-        placed = placing.place(cast, layout, places)
-        report = placing.report(cast, layout, places, order)
+        placed = placing.place(cast, layout, people_of_places)
+        report = placing.report(cast, layout, people_of_places, order)
         notes.tell(notes.node_of(cls), "\n".join(troubles))
         return io.NodeOutput(placed, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 
@@ -272,15 +299,18 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         if masks is None:
             region = person_region.of_person(placed, person, shape, staying)
         else:
-            detected = person_region.from_masks(masks, placed, person, shape, staying)
-            region = detected.region
-            remarks = detected.notes
+            region_of_masks = person_region.from_masks(masks, placed, person, shape, staying)
+            region = region_of_masks.region
+            remarks = region_of_masks.notes
         notes.tell(notes.node_of(cls), "\n".join(remarks))
-        drawn = max(person, 1)  # in one colour, also where it is everybody's
-        shown = [replace(slot, mask=region if n == drawn else None) for n, slot in enumerate(placed.slots, 1)]
-        places = Layout(placed.width, placed.height, tuple(shown))
+        # The region of all people is drawn in the colour of the first place, as if it were that place's mask.
+        colour_of_place = max(person, 1)
+        slots: list[Slot] = []
+        for number, slot in enumerate(placed.slots, 1):
+            slots.append(replace(slot, mask=region if number == colour_of_place else None))
+        layout_with_region = Layout(placed.width, placed.height, tuple(slots))
         photo = None if image is None else image[0]
-        preview = drawing.numbered_layout(places, regions.names(cast.people), background=photo)[None]
+        preview = drawing.numbered_layout(layout_with_region, regions.names(cast.people), background=photo)[None]
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))
 
 

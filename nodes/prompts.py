@@ -1,4 +1,4 @@
-"""Words about single people, each read in that person's part of the picture only; many prompts for one cast."""
+"""Prompt per Person: words about single people, read in their part of the picture only. Scenes: many prompts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -65,31 +65,31 @@ class PromptPerPerson(io.ComfyNode):
         cast: Cast,
         prompts: str,
         strength: float,
-        **region: Any,
+        **region_settings: Any,
     ) -> io.NodeOutput:
         placed = require_places(cast, NAME)
         node_id = notes.node_of(cls)
-        people_with_words = _people_with_words(placed, prompts)
-        nothing = not strength or not people_with_words
-        notes.tell(node_id, "")
-        if nothing:
-            notes.tell(node_id, NOTHING_IN_ROWS if placed.by_row else NOTHING)
+        people_words = _people_words(placed, prompts)
+        applies_nothing = not strength or not people_words
+        nothing = NOTHING_IN_ROWS if placed.by_row else NOTHING
+        notes.tell(node_id, nothing if applies_nothing else "")
+        if applies_nothing:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, NAME)
         width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
         check_conditioning([*positive, *negative], width, NAME)
-        people = [pair.person for pair in people_with_words]
+        people = [entry.person for entry in people_words]
         scope = scopes.of_bodies(
-            placed, NAME, WHOLE_SCHEDULE, people, alone=placed.by_row, rows=True, node_id=node_id, **region
+            placed, NAME, WHOLE_SCHEDULE, people, alone=placed.by_row, rows=True, node_id=node_id, **region_settings
         )
-        all_words = [pair.words for pair in people_with_words]
+        all_words = [entry.words for entry in people_words]
         if transformer is None:
             run, sides = RegionalTextRun, _on_unet(scope, model, clip, all_words, strength)
         else:
             run = PersonTextsRun
             sides = _on_transformer(scope, transformer, width, clip, all_words, strength)
         outputs = announced(
-            of_people(regions.names([pair.person for pair in people_with_words if pair.words]), NAME, node_id),
+            of_people(regions.names([entry.person for entry in people_words if entry.words]), NAME, node_id),
             runs.patched(model, run),
             carried.put(positive, sides.positive),
             carried.put(negative, sides.negative),
@@ -105,19 +105,19 @@ class _PersonWords:
     words: str
 
 
-def _people_with_words(cast: PlacedCast, prompts: str) -> list[_PersonWords]:
+def _people_words(cast: PlacedCast, prompts: str) -> list[_PersonWords]:
     """People of weight above 0 of whom something is said. With a row each all of them, if something is said of one.
 
     Raises BadPrompts and BadText.
     """
     texts = per_row(prompts, cast) if is_a(cast, RowCast) else per_person(prompts, regions.names(cast.people))
-    pairs: list[_PersonWords] = []
+    entries: list[_PersonWords] = []
     for person, words in zip(cast.people, texts, strict=True):
         if person.weight > 0 and (words or cast.by_row):
-            pairs.append(_PersonWords(person, words))
-    if not any(pair.words for pair in pairs):
+            entries.append(_PersonWords(person, words))
+    if not any(entry.words for entry in entries):
         return []
-    return pairs
+    return entries
 
 
 @dataclass(frozen=True)

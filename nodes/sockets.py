@@ -12,19 +12,21 @@ from ..core.second_pass import Crops
 
 
 def socket(name: str, payload: type | tuple[type, ...]) -> type[io.ComfyTypeIO]:
-    made = io.Custom(name)
-    made.Type = payload
-    return made
+    """A socket of this name. payload: the class, or the classes, of what may travel on it."""
+    custom = io.Custom(name)
+    custom.Type = payload
+    return custom
 
 
 def adapter_socket(method: str, payload: type) -> type[io.ComfyTypeIO]:
     """The socket for a method's own file, which Load Adapter loads.
 
-    method: the method's title. needed: what a node asks for when the file is another method's; see bridge.inputs.
+    method: its title. payload: the class of the loaded file. All methods have the same socket; where the file of
+    another one is linked, bridge.inputs asks for what `needed` says.
     """
-    made = socket(ADAPTER, payload)
-    made.needed = f"a file of {method} from Load Adapter"
-    return made
+    adapter = socket(ADAPTER, payload)
+    adapter.needed = f"a file of {method} from Load Adapter"
+    return adapter
 
 
 ADAPTER = "LIKENESS_ADAPTER"

@@ -25,10 +25,11 @@ def main() -> int:
 
     comfy.cli_args.args.use_pytorch_cross_attention = True  # the kernel the operation counter knows
     # Only here: it needs the host, the pack and torch.
-    from bench import methods, seconds
+    from bench import methods, seconds, transformers
 
     if not given.seconds:
         methods.count()
+        transformers.count()
     elif comfy.cli_args.args.cpu:
         raise environment.SetupError("--seconds needs a graphics card with CUDA. Without it bench.py counts.")
     else:

@@ -1,4 +1,4 @@
-"""Our own copy of the user's ControlNet: it looks at what no node before the sampler sees, and sees to it that it fits.
+"""Our own copy of the user's ControlNet. It checks in each run whether net, MODEL, latent and hint fit each other.
 
 It reads the text that the UNet reads, at the timestep that the UNet is told, of the part of the hint that the UNet is
 shown. And it checks the MODEL, the size of the latent and the number of rows, and says under its node what is wrong.
@@ -38,32 +38,34 @@ from .per_thread import PerThread
 from .rows import ATTACHED, AttachedRows
 
 WINDOWS = ("context_window", "ad_params")
-"""What stands in transformer_options where rows are a window of all: the host's name, and AnimateDiff-Evolved's."""
+"""Keys of transformer_options where the rows of a forward are a window of all: the host's, AnimateDiff-Evolved's."""
 METHODS_ON_OBJECTS = ("get_control", "pre_run", "cleanup")
-"""What Advanced-ControlNet puts onto a net, in front of the methods of any class."""
+"""Methods that Advanced-ControlNet puts onto the object of a net, in front of those of its class."""
 
 
 class Reading(Protocol):
-    """What an attached net tells of each forward of a run, while what the UNet is given may still be changed."""
+    """An object that an attached net calls in each forward of a run, before the UNet, whose inputs it may change."""
 
     def join(self, inside: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options) -> None:
         """inside: per chunk. cond: what the UNet is given. options: its transformer_options, of this forward alone."""
 
 
 class Report(Protocol):
-    """What a net notes of a run in which no MODEL of ours takes part, and says at its end."""
+    """An object that collects notes of a run in which no MODEL of ours takes part, and shows them at its end."""
 
-    def begun(self, model: BaseModel) -> None: ...
+    def begun(self, model: BaseModel) -> None:
+        """Called before a run, with the MODEL that samples."""
 
     def forward(self, rows: AttachedRows, text: Tensor, schedule: Tensor | None) -> None:
         """text: (B, tokens, width) that the rows read. schedule: (steps + 1,), every sigma of the run."""
 
-    def ended(self) -> None: ...
+    def ended(self) -> None:
+        """Called at the end of a run, by every copy of the net."""
 
 
 @dataclass(frozen=True, eq=False)
 class NetSettings:
-    """What an apply node asks of all copies of a net.
+    """The settings that an apply node makes for all copies of a net.
 
     width: of the text context the net, and so the model, must have. canvas: what the hint shows, or None where another
     looks at its size. reader: makes a Reading for a run, which lets the UNet read ID tokens where packs that change
@@ -81,10 +83,13 @@ class NetSettings:
 
 
 @dataclass
-class _Untold:
-    """What the notes at the first forward of a run need. to_sigma: of a percentage of the run's schedule."""
+class _PendingNotes:
+    """What the notes at the first forward of a run need. They are pending until then.
 
-    to_sigma: Callable[[float], float]
+    percent_to_sigma: of the run's schedule. latent_format: of the MODEL.
+    """
+
+    percent_to_sigma: Callable[[float], float]
     latent_format: Any
 
 
@@ -93,33 +98,37 @@ class NetInRun:
     """What one copy of a net knows of one run.
 
     reading: as in NetSettings.reader. latent: the size of the whole latent, once it is known. assumed_latent: what was
-    taken for it before. hints: what the net has made of the hint, by area and size of the whole latent. untold: until
-    the notes of the run have been told.
+    taken for it before. hints: what the net has made of the hint, by area and size of the whole latent. pending_notes:
+    None once the notes of the run have been written.
     """
 
     reading: Reading | None = None
     latent: LatentSize | None = None
     assumed_latent: LatentSize | None = None
     hints: dict[tuple[Area, LatentSize], AreaHint] = field(default_factory=dict)
-    untold: _Untold | None = None
+    pending_notes: _PendingNotes | None = None
 
 
 class _ComputedNet:
-    """It stands in the place of the net before ours while ours computes: the chain before has been computed already."""
+    """It stands in the place of the chain before our net while ours computes. control: what that chain has given."""
 
     def __init__(self, control: Any) -> None:
         self._control = control
 
     def get_control(self, *_: Any) -> Any:
+        """What the chain has given, whatever the arguments."""
         return self._control
 
 
 def as_attached(control_net: ControlBase, settings: NetSettings) -> _AttachedNet:
-    """A copy of a net, of whatever class, as one of ours. The module says why its class is changed."""
+    """The same object as an attached net, whatever class it has. The module says why its class is changed.
+
+    control_net: a copy that is ours alone.
+    """
     control_net.__class__ = _attached_class(type(control_net))
     control_net.settings = settings
     control_net.in_run = NetInRun()
-    control_net.methods_on_object = _taken_off(control_net)
+    control_net.methods_on_object = _take_methods_off(control_net)
     return control_net
 
 
@@ -129,14 +138,24 @@ def _attached_class(kind: type) -> type:
     return type(kind.__name__, (_AttachedNet, kind), {})
 
 
-def _taken_off(control_net: ControlBase) -> dict[str, Callable[..., Any]]:
-    """Methods that a pack has put onto the object, by name. They come after ours, so they are kept elsewhere."""
-    own = vars(control_net)
-    return {name: own.pop(name) for name in METHODS_ON_OBJECTS if name in own}
+def _take_methods_off(control_net: ControlBase) -> dict[str, Callable[..., Any]]:
+    """Take the methods that a pack has put onto an object off it, and return them by name.
+
+    On the object they would stand in front of ours, and they have to be called by ours.
+    """
+    attributes = vars(control_net)
+    methods: dict[str, Callable[..., Any]] = {}
+    for name in METHODS_ON_OBJECTS:
+        if name in attributes:
+            methods[name] = attributes.pop(name)
+    return methods
 
 
 class _AttachedNet(comfy.controlnet.ControlBase):
-    """See the module. methods_on_object: those of another pack, by name, which are the net's instead of its class's."""
+    """The class in front of that of the user's ControlNet, see the module.
+
+    methods_on_object: methods of another pack by name, which the net has instead of those of its class.
+    """
 
     settings: NetSettings
     in_run: NetInRun
@@ -144,13 +163,15 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     previous_controlnet: Any = PerThread()
 
     def copy(self) -> _AttachedNet:
+        """An attached copy with the same settings."""
         return as_attached(super().copy(), self.settings)  # as every class of the host names itself
 
     def _method(self, name: str) -> Callable[..., Any]:
-        """What the net does at this point without us."""
+        """The net's own method of this name: another pack's, or that of its class."""
         return self.methods_on_object.get(name) or getattr(super(), name)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
+        """Called by the host before a run: it checks the MODEL. Raises WrongBaseModel."""
         self._check_text_width(model)
         self._check_blocks(model)
         # A cancelled run leaves its own.
@@ -158,7 +179,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self.in_run = NetInRun(
             reading=self.settings.reader(model) if self.settings.reader else None,
             latent=latent_of_run(model),
-            untold=_Untold(percent_to_sigma, model.latent_format),
+            pending_notes=_PendingNotes(percent_to_sigma, model.latent_format),
         )
         if self.settings.report:
             self.settings.report.begun(model)
@@ -167,6 +188,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
 
     def cleanup(self) -> None:
+        """Called by the host at the end of a run."""
         self.in_run.reading = None
         self.in_run.hints = {}
         if self.settings.report:
@@ -199,7 +221,10 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             )
 
     def get_control(self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, *others: Any) -> Any:
-        """What the chain up to this net gives for one forward. others: the host's transformer_options come first."""
+        """What the chain up to this net gives for one forward.
+
+        others: further arguments of the host, of which transformer_options come first.
+        """
         options: Options = others[0] if others else {}
         previous = self.previous_controlnet
         rows: AttachedRows | None = cond.get(ATTACHED)
@@ -248,12 +273,12 @@ class _AttachedNet(comfy.controlnet.ControlBase):
 
     def _in_area(self, area: Area, latent: LatentSize, *args: Any) -> Any:
         """What the net makes of its own part of the hint. The host would fit all of the hint to every area."""
-        whole = self.cond_hint_original
-        fitted_to_whole = self.cond_hint
+        whole_hint = self.cond_hint_original
+        fitted_whole_hint = self.cond_hint
         hints = self.in_run.hints
-        # Of one area of a latent that has grown since the hint is another.
+        # By the latent too: a sampler may enlarge it between two steps, and the area then shows another part.
         if (area, latent) not in hints:
-            hints[area, latent] = AreaHint(hint_of_area(whole, latent, area, self.upscale_algorithm))
+            hints[area, latent] = AreaHint(hint_of_area(whole_hint, latent, area, self.upscale_algorithm))
         hint = hints[area, latent]
         self.cond_hint_original = hint.picture
         self.cond_hint = hint.fitted
@@ -261,8 +286,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             return self._method("get_control")(*args)
         finally:
             hint.fitted = self.cond_hint
-            self.cond_hint_original = whole
-            self.cond_hint = fitted_to_whole
+            self.cond_hint_original = whole_hint
+            self.cond_hint = fitted_whole_hint
 
     def _latent_of_forward(self, area: Area | None, x_noisy: Tensor, options: Options) -> LatentSize:
         """The size of the whole latent. Raises BadSize where it was taken for another."""
@@ -296,42 +321,44 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self.settings.canvas.check((hint.shape[-1], hint.shape[-2]), (width, height))
 
     def _tell(self, x_noisy: Tensor, rows_of_entry: int, options: Options) -> None:
-        """What is to be told of a run, at its first forward that shows the net the whole latent.
+        """Write the notes of a run, at its first forward that shows the net the whole latent.
 
-        Nothing where another pack shows it a few rows of many at a time (context windows), or a prompt's area.
+        There are none where another pack shows it a few rows of many at a time (context windows), or a prompt's area.
         """
-        untold = self.in_run.untold
-        if untold is None:
+        pending_notes = self.in_run.pending_notes
+        if pending_notes is None:
             return
-        self.in_run.untold = None
+        self.in_run.pending_notes = None
         settings = self.settings
         canvas = settings.canvas
         if settings.trained:
-            tell_of_checkpoint(settings.trained, untold.latent_format)
+            tell_of_checkpoint(settings.trained, pending_notes.latent_format)
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
         row_by_person = canvas is not None and canvas.rows > 0
         is_window = any(name in options for name in WINDOWS)
         if settings.pictures and not is_window and not row_by_person:
             settings.pictures.tell(len(hint), rows_of_entry)
         if canvas is not None and not row_by_person:
+            percent_to_sigma = pending_notes.percent_to_sigma
             hint_size = hint.shape[-1], hint.shape[-2]
             latent_size = 8 * x_noisy.shape[-1], 8 * x_noisy.shape[-2]
-            tell_of_piece(canvas, hint_size, latent_size, lambda: begins_late(options, untold.to_sigma))
+            tell_of_piece(canvas, hint_size, latent_size, lambda: begins_late(options, percent_to_sigma))
 
 
 class _Timesteps(Tensor):
-    """The timesteps that the UNet is told, of which a ControlNet makes sines: they stay in float32.
+    """The timesteps of the UNet, of which a ControlNet makes sines. They stay in float32.
 
     The host casts a ControlNet's timesteps to the type that it computes in (comfy/controlnet.py, get_control), while
     the UNet's stay as they are. bfloat16 has no 981.
     """
 
     def to(self, *_: Any, **__: Any) -> Tensor:
+        """The timesteps in float32, whatever dtype the host asks for."""
         return self.as_subclass(Tensor).float()
 
 
 def _with_exact_timesteps(model_sampling: Any) -> Any:
-    """A copy of the MODEL's schedule whose timesteps nobody casts."""
+    """A copy of the MODEL's schedule whose timesteps stay in float32, see _Timesteps."""
     exact = copy(model_sampling)
     exact.timestep = lambda sigma: model_sampling.timestep(sigma).as_subclass(_Timesteps)
     return exact

@@ -21,7 +21,7 @@ from .rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows, Side
 
 @dataclass
 class Attachment:
-    """One ControlNet for several conditionings, as it is.
+    """One ControlNet that is put at the end of the chain of every entry, of several conditionings.
 
     Entries that had the same net before share one copy: the host evaluates positive and negative in one batch only
     when they hold the same object. hint: (B, H, W, 3), values may lie outside 0..1.
@@ -54,7 +54,7 @@ class Attachment:
         return self.to(positive, Side.POSITIVE), self.to(negative, Side.NEGATIVE)
 
     def _behind(self, previous: ControlBase | None) -> ControlBase:
-        """The net behind the chain that an entry has."""
+        """A copy of the net whose chain is `previous`, the chain that an entry has; one copy for each chain."""
         if previous not in self._copies:
             copy = self._copy()
             copy.set_cond_hint(self.hint.movedim(-1, 1), self.strength, self.timestep_percent_range, vae=self.vae)
@@ -63,12 +63,13 @@ class Attachment:
         return self._copies[previous]
 
     def _copy(self) -> ControlBase:
+        """A new copy of the net."""
         return self.control_net.copy()
 
 
 @dataclass
 class ControlAttachment(Attachment):
-    """The same of a UNet's ControlNet, whose copies look at what no node before the sampler sees, see attached_net.py.
+    """An Attachment of a UNet's ControlNet, whose copies check each run themselves, see attached_net.py.
 
     width, canvas, reader, report, pictures, trained: as in NetSettings.
     """
@@ -84,6 +85,7 @@ class ControlAttachment(Attachment):
         check_range("The ControlNet", *self.timestep_percent_range)
 
     def _copy(self) -> ControlBase:
+        """A new copy of the net, attached, see attached_net.py."""
         settings = NetSettings(
             width=self.width,
             canvas=self.canvas,
@@ -105,16 +107,21 @@ def with_nets_of_positive(positive: Conditioning, negative: Conditioning) -> Con
     """
     chains: list[ControlBase] = []
     for _, options in positive:
-        asked = options.get("control_apply_to_uncond", False)
-        if asked and options.get("control") is not None and not will_have_area(options):
+        is_for_negative = options.get("control_apply_to_uncond", False)
+        if is_for_negative and options.get("control") is not None and not will_have_area(options):
             chains.append(options["control"])
-    whole = [number for number, (_, options) in enumerate(negative) if not will_have_area(options)]
-    taken = any(negative[number][1].get("control") is not None for number in whole)
-    if taken or not whole:
-        return negative
     entries = list(negative)
+    numbers: list[int] = []  # of the entries for the whole picture
+    for number, (_, options) in enumerate(negative):
+        if will_have_area(options):
+            continue
+        if options.get("control") is not None:
+            return negative
+        numbers.append(number)
+    if not numbers:
+        return negative
     for turn, chain in enumerate(chains):
-        number = whole[turn % len(whole)]
+        number = numbers[turn % len(numbers)]
         text, options = entries[number]
         entries[number] = [text, {**options, "control": chain}]
     return entries

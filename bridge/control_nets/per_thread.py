@@ -15,7 +15,7 @@ class PerThread:
     """A data descriptor: the value itself stays in the object's own dictionary, under the attribute's name."""
 
     def __init__(self) -> None:
-        self._shown = threading.local()
+        self._of_thread = threading.local()
         self._name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -37,8 +37,9 @@ class PerThread:
 
     @contextmanager
     def replaced(self, instance: Any, value: Any) -> Iterator[None]:
-        """This thread sees `value` as the attribute of this object meanwhile."""
-        replacements, key = self._replacements(), id(instance)
+        """While this context is open, this thread sees `value` as the attribute of this object."""
+        replacements = self._replacements()
+        key = id(instance)
         nested = key in replacements
         before = replacements.get(key)
         replacements[key] = value
@@ -51,7 +52,7 @@ class PerThread:
                 del replacements[key]
 
     def _replacements(self) -> dict[int, Any]:
-        """By id of the object, which the caller of `replaced` holds."""
-        if not hasattr(self._shown, "by_object"):
-            self._shown.by_object = {}
-        return self._shown.by_object
+        """The replacements of this thread, by id of the object. The caller of `replaced` keeps the object alive."""
+        if not hasattr(self._of_thread, "by_object"):
+            self._of_thread.by_object = {}
+        return self._of_thread.by_object

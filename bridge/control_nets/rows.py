@@ -26,9 +26,9 @@ class Side(Enum):
 
 
 ATTACHED = "likeness_attached"
-"""Of the model_conds of entries that have a net of ours: an AttachedCond."""
+"""The key of an AttachedCond in the model_conds of entries that have a net of ours."""
 CHANNELS = 8
-"""Of the width of a text: so many tell whether ID tokens are as they were."""
+"""How many channels of a token are compared to see whether ID tokens have changed."""
 
 
 def sample_of(text: Tensor, tokens: IDTokens) -> Tensor:
@@ -51,7 +51,7 @@ class AttachedEntry:
 
     @classmethod
     def of(cls, side: Side, tokens: IDTokens | None, text: Tensor) -> AttachedEntry:
-        """text: (B, tokens, width)."""
+        """The entry with this text, (B, tokens, width). tokens: where ID tokens stand in it, or None."""
         if tokens is None:
             return cls(side, None, None)
         return cls(side, tokens, sample_of(text, tokens).clone())
@@ -74,17 +74,21 @@ class AttachedCond(comfy.conds.CONDRegular):
     cond: AttachedRows
 
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> AttachedCond:
+        """The COND of one forward, as the host asks for it. area: of the entry, or None."""
         area_of_rows = None if area is None else area_of(area)
         return AttachedCond(AttachedRows(self.cond.entries, area_of_rows))
 
     def can_concat(self, other: AttachedCond) -> bool:
+        """Whether two entries show the same area of the picture."""
         return self.cond.area == other.cond.area
 
     def concat(self, others: Sequence[AttachedCond]) -> AttachedRows:
+        """The rows of several entries together."""
         entries = list(self.cond.entries)
         for other in others:
             entries.extend(other.cond.entries)
         return AttachedRows(tuple(entries), self.cond.area)
 
     def size(self) -> list[int]:
+        """The size by which the host estimates memory: as good as none."""
         return [1]

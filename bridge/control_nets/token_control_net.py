@@ -20,17 +20,20 @@ from .per_thread import PerThread
 
 
 class NotAControlNet(LikenessError):
-    """Something else where a plain ControlNet is needed. needed: what, in words; advice: where it is found."""
+    """Something else is connected where a plain ControlNet is needed.
 
-    def __init__(self, found: str, needed: str, advice: str) -> None:
-        super().__init__(f"The control_net input got {found}, but {needed}.", advice)
+    connected: what, in words. needed: what the node needs, as a clause. advice: where to find it.
+    """
+
+    def __init__(self, connected: str, needed: str, advice: str) -> None:
+        super().__init__(f"The control_net input got {connected}, but {needed}.", advice)
 
 
 class ReadByNet(NamedTuple):
     """What the ControlNet reads in all forwards of a run that have the same people.
 
-    network: it reads by region. context: (B, tokens, width), everybody's tokens one after the other, and behind them
-    those that are read outside of all regions, where there are regions.
+    network: the net's own, which reads by region. context: (B, tokens, width), the tokens of one person after the
+    other, and behind them those that are read outside of all regions, where there are regions.
     """
 
     network: "TokenNetwork"
@@ -50,9 +53,9 @@ class TokenControlNet(comfy.controlnet.ControlNet):
     control_model: Any = PerThread()
 
     def __init__(self, net: Any, source: object, outside: Tensor, needed: str, advice: str) -> None:
-        instead = _instead(net)
-        if instead:
-            raise NotAControlNet(instead, needed, advice)
+        other_object = _other_object(net)
+        if other_object:
+            raise NotAControlNet(other_object, needed, advice)
         super().__init__(
             None,
             global_average_pooling=net.global_average_pooling,
@@ -69,16 +72,19 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         net.copy_to(self)
 
     def copy(self) -> "TokenControlNet":
+        """A copy that shares network and tokens."""
         # Not type(self): an attached copy is of a class that stands in front of this one, see attached_net.py.
         return TokenControlNet(self, self.source, self.outside, self._needed, self._advice)
 
     def cleanup(self) -> None:
+        """Called by the host at the end of a run: what was made for it goes."""
         super().cleanup()
         self._ready = {}
 
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
     ) -> Any:
+        """The residuals of the chain up to this net, which reads the injections of its own source, for one forward."""
         injections: list[Injection] = []
         for chunk in chunks_of(cond, transformer_options, Injection.key):
             injections.extend(injection for injection in chunk if injection.source is self.source)
@@ -89,15 +95,15 @@ class TokenControlNet(comfy.controlnet.ControlNet):
             return previous.get_control(x_noisy, t, cond, batched_number, transformer_options)
         key = tuple(injections), len(x_noisy)
         if key not in self._ready:
-            self._ready[key] = self._made(injections, x_noisy)
+            self._ready[key] = self._read_by_net(injections, x_noisy)
         network, context = self._ready[key]
         # The host reads this instead of the text.
         cond = {**cond, "crossattn_controlnet": context}
         with TokenControlNet.control_model.replaced(self, network):
             return super().get_control(x_noisy, t, cond, batched_number, transformer_options)
 
-    def _made(self, injections: Sequence[Injection], x: Tensor) -> ReadByNet:
-        """injections: one per chunk, all of one node. x: (B, C, h, w)."""
+    def _read_by_net(self, injections: Sequence[Injection], x: Tensor) -> ReadByNet:
+        """Network and context for a forward with these injections, one per chunk, all of one node. x: (B, C, h, w)."""
         first = injections[0]
         of_chunks = [injection.by_person(injection.tokens) for injection in injections]
         tokens = torch.cat(of_chunks, dim=1).transpose(0, 1)  # (rows, people, T, width)
@@ -106,7 +112,8 @@ class TokenControlNet(comfy.controlnet.ControlNet):
             tokens = torch.cat([tokens, outside], dim=1)  # (rows, people + 1, T, width)
         context = repeat_rows(tokens.flatten(1, 2), len(x), dim=0)  # (B, tokens of all, width)
         context = context.to(x.device, self.manual_cast_dtype or self.control_model.dtype)
-        return ReadByNet(TokenNetwork(self.control_model, first.regions, _boxes_of(injections, len(x))), context)
+        network = TokenNetwork(self.control_model, first.regions, _boxes_of(injections, len(x)))
+        return ReadByNet(network, context)
 
 
 def _boxes_of(injections: Sequence[Injection], rows: int) -> Tensor | None:
@@ -121,8 +128,8 @@ def _boxes_of(injections: Sequence[Injection], rows: int) -> Tensor | None:
     return repeat_rows(torch.cat(of_chunks), rows, dim=0)
 
 
-def _instead(net: Any) -> str:
-    """What stands in the place of a plain ControlNet, in words; "" where it is one."""
+def _other_object(net: Any) -> str:
+    """In words, what is connected instead of a plain ControlNet; "" where it is one."""
     if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
         return type(net).__name__
     if len(getattr(net, "timestep_keyframes", ())) > 1:
@@ -131,17 +138,20 @@ def _instead(net: Any) -> str:
 
 
 class KeysAndValues(NamedTuple):
-    """Of one layer: (groups, B, T, C) each; a group is one person, or what is read outside of all regions."""
+    """Keys and values of one layer, (groups, B, T, C) each.
+
+    A group is the tokens of one person, or those that are read outside of all regions.
+    """
 
     keys: Tensor
     values: Tensor
 
 
 class TokenNetwork:
-    """The host's ControlNet forward, reading keypoints and tokens once per run, the tokens by region where there are.
+    """The network of a ControlNet, which reads each person's tokens in that person's region.
 
-    The host does not hand transformer_options to a ControlNet's blocks, but they take them: this is its plain
-    forward (comfy/cldm/cldm.py) with an attn2 replacement in every block.
+    Keypoints and tokens are read once per run. The host does not hand transformer_options to a ControlNet's blocks, but
+    they take them: this is its plain forward (comfy/cldm/cldm.py) with an attn2 replacement in every block.
     regions: (people, H, W). boxes: (B, H, W), where the residuals act. None: everywhere.
     """
 
@@ -158,7 +168,7 @@ class TokenNetwork:
         self._masks: dict[Grid, Tensor] = {}
         self._hint: Tensor | None = None
         self._keypoints: Any = None
-        self._read: dict[Block, KeysAndValues] = {}
+        self._layers: dict[Block, KeysAndValues] = {}
 
     def __call__(
         self, x: Tensor, hint: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None, **_: Any
@@ -169,10 +179,10 @@ class TokenNetwork:
         if self._hint is not hint:
             self._hint = hint
             self._keypoints = network.input_hint_block(hint, emb, context)
-        read = dict(self._read)
-        attend = partial(self._attend, read)
-        # A block projects whatever context it is given; once all of it is read, one token is the least to give.
-        block_context = context[:, :1] if read else context
+        layers = dict(self._layers)
+        attend = partial(self._attend, layers)
+        # A block projects the context that it is given. Once keys and values are kept, one token is the least to give.
+        block_context = context[:, :1] if layers else context
         if network.num_classes is not None:
             emb = emb + network.label_emb(y)
         residuals: list[Tensor] = []
@@ -182,26 +192,30 @@ class TokenNetwork:
                 x = x + self._keypoints
             residuals.append(self._in_boxes(zero_conv(x, emb, context)))
         x = network.middle_block(x, emb, block_context, _options_of_block("middle", 0, attend))
-        self._read = read  # complete: a cancelled step leaves nothing behind
+        self._layers = layers  # complete by now: of a cancelled step nothing is kept
         return {"middle": [self._in_boxes(network.middle_block_out(x, emb, context))], "output": residuals}
 
     def _attend(
-        self, read: dict[Block, KeysAndValues], q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+        self, layers: dict[Block, KeysAndValues], q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        """The attn2 of a layer. read: by layer, what k and v were when they had all tokens."""
+        """The cross-attention of one layer, the host's attn2 replacement: what its queries read, (B, N, C).
+
+        layers: by layer, the keys and values of the first forward, in which k and v had all tokens. A layer that is
+        missing is added.
+        """
         kind, number = extra_options["block"]
         layer = kind, number, extra_options["block_index"]
         grid = grid_of(extra_options)
-        if layer not in read:
+        if layer not in layers:
             groups = 1 if self._weights is None else len(self._weights)
-            read[layer] = KeysAndValues(_by_group(k, groups), _by_group(v, groups))
+            layers[layer] = KeysAndValues(_by_group(k, groups), _by_group(v, groups))
         if self._weights is not None and grid not in self._weights_at:
             self._weights_at[grid] = on_grid(self._weights, *grid)[:, None].to(q)  # (groups, 1, N, 1)
-        keys, values = read[layer]
+        keys, values = layers[layer]
         return decoupled(q, keys, values, self._weights_at.get(grid), attend_with(extra_options))
 
     def _in_boxes(self, residual: Tensor) -> Tensor:
-        """A residual, (B, C, h, w), where it acts."""
+        """A residual, (B, C, h, w), that is 0 outside of the boxes."""
         if self._boxes is None:
             return residual
         grid = residual.shape[-2], residual.shape[-1]
@@ -218,6 +232,6 @@ def _by_group(x: Tensor, groups: int) -> Tensor:
 
 
 def _options_of_block(name: str, number: int, attend: Replacement) -> Options:
-    """transformer_options for one block of the ControlNet, with this in place of its cross-attention."""
+    """transformer_options for one block of the ControlNet, with `attend` in place of its cross-attention."""
     block = name, number
     return {"block": block, "patches_replace": {"attn2": {block: attend}}}

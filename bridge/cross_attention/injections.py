@@ -1,4 +1,4 @@
-"""Image tokens in cross-attention: what each person's tokens add to what the text says, layer by layer.
+"""Image tokens in cross-attention: in each layer, every person's tokens add to what the text gives.
 
 An `Injection` holds the keys and values of every layer, projected once when the node runs, so that the MODEL needs
 no adapter weights, nothing is projected per step, and another seed or prompt finds them in the host's cache.
@@ -22,7 +22,7 @@ from .row_tracking import of_source_rows, repeat_rows
 
 @dataclass(frozen=True, eq=False)
 class Injection(Carried):
-    """What one apply node adds to one side of the conditioning; IdentityNet finds its tokens by the source.
+    """What one apply node puts on one side of the conditioning. IdentityNet finds its tokens here, by the source.
 
     tokens: (people, T, width) float32 CPU, unscaled, for IdentityNet.
     layers: per cross-attention layer ((people, T, C), (people, T, C)), keys and values; adapter scale and weight are in
@@ -44,6 +44,7 @@ class Injection(Carried):
 
     @property
     def active(self) -> bool:
+        """Whether the UNet reads tokens in any layer."""
         return bool(self.layers)
 
     @property
@@ -64,19 +65,23 @@ class Injection(Carried):
         return region_weights(self.regions)
 
     def of(self, picture: int) -> Self:
+        """What one picture of a batch reads: with by_row that of its own person, else all."""
         if not self.by_row:
             return self
         person = picture % len(self.tokens)
         return self.piece(person, lambda: self._of_person(person))
 
     def _of_person(self, person: int) -> Self:
-        """Of one person, everywhere."""
-        alone = slice(person, person + 1)
+        """The injection of one person alone, who acts everywhere. person: the number of the person."""
+        rows = slice(person, person + 1)  # a slice keeps the dimension of the people
         layers: list[tuple[Tensor, ...] | None] = []
         for layer in self.layers:
-            layers.append(None if layer is None else tuple(x[alone] for x in layer))
-        boxes = None if self.boxes is None else self.boxes[alone]
-        return replace(self, tokens=self.tokens[alone], layers=tuple(layers), by_row=False, boxes=boxes)
+            if layer is None:
+                layers.append(None)
+            else:
+                layers.append(tuple(tensor[rows] for tensor in layer))
+        boxes = None if self.boxes is None else self.boxes[rows]
+        return replace(self, tokens=self.tokens[rows], layers=tuple(layers), by_row=False, boxes=boxes)
 
     def by_person(self, x: Tensor) -> Tensor:
         """(people, ...) as (people, rows, ...): one row for all the batch, or one person in each of several rows."""
@@ -85,11 +90,17 @@ class Injection(Carried):
         return x[:, None]  # (people, 1, ...)
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        regions = None if self.regions is None else cut_regions(self.regions, area, latent)
-        boxes = None if self.boxes is None else cut_regions(self.boxes, area, latent)
+        """The same with the part of regions and boxes that lies in an area."""
+        regions = self.regions
+        if regions is not None:
+            regions = cut_regions(regions, area, latent)
+        boxes = self.boxes
+        if boxes is not None:
+            boxes = cut_regions(boxes, area, latent)
         return replace(self, regions=regions, boxes=boxes)
 
     def alike(self, other: Any) -> bool:
+        """Whether two injections can be read in one batch: of one node, in the same regions and layers."""
         return (
             self.regions is other.regions
             and self.boxes is other.boxes
@@ -99,6 +110,7 @@ class Injection(Carried):
         )
 
     def _layers_read(self) -> list[bool]:
+        """Of every layer, whether the injection is read in it."""
         return [layer is not None for layer in self.layers]
 
 
@@ -108,6 +120,7 @@ class InjectionsRun(CrossAttentionRun):
     key = Injection.key
 
     def batch(self, chunks: tuple[tuple[Injection, ...], ...], given: Given) -> CrossAttentionBatch | None:
+        """The batch of one forward; None where no injection is on at this step."""
         acting = self.acting(chunks, given)
         if not acting:
             return None
@@ -115,7 +128,7 @@ class InjectionsRun(CrossAttentionRun):
 
 
 class InjectionsBatch(CrossAttentionBatch):
-    """What stands in each layer, or the layer's own attention, plus what the rows' injections add."""
+    """The attention of each layer, or what another pack has put in its place, plus what the rows' injections add."""
 
     def __init__(self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], place: QueryPlace) -> None:
         """injections: by node, one per chunk."""
@@ -123,11 +136,13 @@ class InjectionsBatch(CrossAttentionBatch):
         self._nodes = [NodeInjections(by_chunk, place) for by_chunk in injections]
 
     def acts(self, layer: int) -> bool:
+        """Whether any node adds something to this layer."""
         return any(layer in node.layers for node in self._nodes)
 
     def attended(
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
+        """The attention of a layer, (B, N, C), with what all nodes' injections add. Arguments as in the base class."""
         attend = attend_with(extra_options)
         grid = grid_of(extra_options)
         source_rows = self.source_rows(before, q, extra_options)
@@ -176,7 +191,10 @@ class NodeInjections:
                 self._weights[grid] = self._weights_at(grid)
 
     def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend, source_rows: Tensor | None) -> Tensor:
-        """What they add to one layer of this grid, (B, N, C). q: (B, N, C). source_rows: as in SOURCE_ROWS."""
+        """What these injections add to a layer of this grid, (B, N, C).
+
+        q: (B, N, C). layer: its number. source_rows: as in SOURCE_ROWS.
+        """
         of_batch = self.layers[layer]  # (people, rows of the batch, T, C) each
         keys = of_source_rows(of_batch.keys.to(q), source_rows, dim=1)  # (people, B, T, C)
         values = of_source_rows(of_batch.values.to(q), source_rows, dim=1)
@@ -217,7 +235,10 @@ class NodeInjections:
 
 
 class _PixelShares(NamedTuple):
-    """by_pixel: how much each pixel reads of each person of an injection, (people, H, W), see Injection.shares."""
+    """How much each pixel reads of each person of an injection.
+
+    by_pixel: (people, H, W), see Injection.shares.
+    """
 
     injection: Injection
     by_pixel: Tensor

@@ -1,6 +1,7 @@
-"""What every run and batch of cross-attention is: it puts its attention around whatever stands in each layer.
+"""The base classes of all runs and batches that change cross-attention.
 
-That happens when a forward starts. So other packs never meet ours, and the order of the nodes does not matter.
+When a forward starts, a batch puts its own attention around whatever stands in each layer. So other packs never meet
+ours, and the order of the nodes does not matter.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from ..runs import Batch, Given, Run, rows_made
 from ..unet import Grid, Options, Replacement, grids, layers_of, replaced, standing, unet_of, with_patches
 from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
 
+PIXELS = "likeness_pixels"
+"""In the extra_options of a layer that is asked for some of its pixels alone: their numbers, (n,). The queries are
+theirs. Only a batch that says `reads_some_pixels` is asked so."""
+
 
 class QueryPlace(NamedTuple):
-    """Where a batch is read.
+    """The forward in which a batch is read, as far as the batch depends on it.
 
     rows: of the forward's batch. grids: those of the layers. device, dtype: of the layers' queries.
     """
@@ -32,6 +37,7 @@ class QueryPlace(NamedTuple):
     dtype: torch.dtype
 
     def put(self, x: Tensor) -> Tensor:
+        """A tensor on the device and in the dtype of the queries."""
         return x.to(self.device, self.dtype)
 
 
@@ -46,17 +52,21 @@ def query_place(layers: Sequence[Block], given: Given) -> QueryPlace:
 class CrossAttentionBatch(Batch):
     """What the layers read in one forward. layers: all cross-attention layers of the UNet, see unet.layers_of."""
 
+    reads_some_pixels = False
+    """Whether `attended` knows PIXELS."""
+
     def __init__(self, layers: Sequence[Block], rows: int) -> None:
         self.layers = layers
         self.rows = rows
         self._row_tracker = RowTracker()
 
     def around(self, options: Options) -> Options:
+        """transformer_options with this batch's attention and patches in the layers in which it acts."""
         attentions: dict[Block, Replacement] = {}
         for layer, block in enumerate(self.layers):
             if self.acts(layer):
-                theirs = standing(options, "attn2", block)
-                attentions[block] = partial(self.attended, layer, theirs)
+                replacement = standing(options, "attn2", block)  # of another pack, or None
+                attentions[block] = partial(self.attended, layer, replacement)
         patches = tuple(options.get("patches", {}).get("attn2_patch", ()))
         options = replaced(options, "attn2", attentions)
         if not patches:
@@ -64,7 +74,7 @@ class CrossAttentionBatch(Batch):
         return with_patches(options, "attn2_patch", [partial(self.call_patches, patches)])
 
     def acts(self, layer: int) -> bool:
-        """Whether it does anything in this layer; else whatever stands there is left alone."""
+        """Whether the batch changes this layer, by its index in `layers`; else whatever stands there is left alone."""
         return True
 
     def call_patches(
@@ -79,7 +89,7 @@ class CrossAttentionBatch(Batch):
     def source_rows(self, before: Replacement | None, q: Tensor, extra_options: Options) -> Tensor | None:
         """Of which row of the batch each row of a layer was made, as in SOURCE_ROWS; None where they are the same.
 
-        Raises ConditioningLost where a layer has other rows, made by nobody knows what.
+        Raises ConditioningLost where a layer has another number of rows and no record says of which they were made.
         """
         source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
         rows = self.rows if source_rows is None else len(source_rows)
@@ -98,8 +108,22 @@ class CrossAttentionBatch(Batch):
         raise NotImplementedError
 
 
+def can_read_some_pixels(before: Replacement | None) -> bool:
+    """Whether an attention can be asked for some pixels alone: the host's own, or a batch of ours that reads so.
+
+    A function of another pack may count the queries, or look where in the picture they lie.
+    """
+    if before is None:
+        return True
+    batch = getattr(getattr(before, "func", None), "__self__", None)
+    if not isinstance(batch, CrossAttentionBatch) or not isinstance(before, partial):
+        return False
+    _, behind = before.args  # as `around` has put them: (layer, what another node has put there)
+    return batch.reads_some_pixels and behind is None
+
+
 class CrossAttentionRun(Run):
-    """One sampling run. What is made for a batch serves every step, and is gone with the run."""
+    """A run that changes cross-attention. Its batches are kept for all steps, and go with the run."""
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
@@ -108,21 +132,24 @@ class CrossAttentionRun(Run):
         check_canvases(self.everything(guider), latent)
 
     def acting(self, chunks: tuple[tuple[Any, ...], ...], given: Given) -> tuple[tuple[Any, ...], ...]:
-        """By node, what it has put into each chunk, of the nodes that are switched on at this step."""
-        acting: list[tuple[Any, ...]] = []
-        for by_chunk in zip(*chunks, strict=True):
-            first = by_chunk[0]
+        """What each node has put into the chunks, one Carried per chunk, of the nodes that are on at this step.
+
+        chunks: what each chunk carries, one Carried per node, in the same order in every chunk.
+        """
+        acting_nodes: list[tuple[Any, ...]] = []
+        for carried_by_node in zip(*chunks, strict=True):  # from a tuple per chunk to a tuple per node
+            first = carried_by_node[0]
             if first.active and self.is_on(first, given.sigmas):
-                acting.append(by_chunk)
-        return tuple(acting)
+                acting_nodes.append(carried_by_node)
+        return tuple(acting_nodes)
 
     def ready(
         self, carried: Hashable, given: Given, make: Callable[[QueryPlace], CrossAttentionBatch]
     ) -> CrossAttentionBatch:
-        """The batch for what is carried: one for all steps of the run that see it at the same place of one network.
+        """The batch for these Carried, made by `make` once and kept for all steps of the run.
 
-        Networks are kept apart, because the host's MultiGPU CFG Split samples with several, each in a thread of its
-        own, and what a batch remembers belongs to one of them.
+        There is one for each QueryPlace and each network. Networks are kept apart, because the host's MultiGPU CFG
+        Split samples with several, each in a thread of its own, and what a batch remembers belongs to one of them.
         """
         place = query_place(self.layers, given)
         key = carried, place, given.model

@@ -49,6 +49,7 @@ class InputLora(NamedTuple):
         return layer(x + self._multiplied(self._multiplied(x, self.down), self.up)) - layer(x)
 
     def _multiplied(self, x: Tensor, matrix: Tensor) -> Tensor:
+        """A matrix times the channels of x, (B, N, in) or (B, in, h, w)."""
         matrix = matrix.to(x)
         if x.dim() == 4:  # (B, C, h, w): a convolution of one pixel multiplies the channels, group by group
             return functional.conv2d(x, matrix[..., None, None], groups=self.groups)
@@ -58,8 +59,9 @@ class InputLora(NamedTuple):
 class PeopleLayer:
     """What the LoRAs of all people of one node add to one layer. It lives as long as the run, see LoraNetwork.
 
-    owners: (ranks,), per rank the number of the person whose it is. down: (ranks, in), or (ranks, in, h, w) for a
-    convolution. up: (out, ranks), strength included. in_front: what stands in front of the layer, of GLoRA alone.
+    people: the numbers of those who have LoRAs here. owners: (ranks,), per rank the number of the person. down: (ranks,
+    in), or (ranks, in, h, w) for a convolution. up: (out, ranks), strength included. in_front: what stands in front of
+    the layer, of GLoRA alone.
     """
 
     def __init__(self, loras: Sequence[LayerLora], module: Any, place: QueryPlace) -> None:
@@ -84,6 +86,8 @@ class PeopleLayer:
                 self.in_front.append(InputLora(person, front_down, front_up, groups))
         self.module = module
         self.owners, self.down, self.up = _group_by_group(owners, downs, ups, groups)
+        self.people = tuple(dict.fromkeys(owners))
+        self._is_of = _is_of(self.people, self.owners).to(self.down)  # (people, 1, 1, ranks)
 
     def hidden(self, x: Tensor) -> Tensor:
         """down x: (..., in) -> (..., ranks), or (B, in, h, w) -> (B, ranks, h', w') for a convolution."""
@@ -101,22 +105,52 @@ class PeopleLayer:
         layer: what makes keys or values without us.
         """
         hidden = self.hidden(text)  # (B, T, ranks)
-        by_person: dict[int, Tensor] = {}
-        for person in dict.fromkeys(self.owners):
-            # The ranks of one person stand together: a linear layer has no groups.
-            first = self.owners.index(person)
-            ranks = slice(first, first + self.owners.count(person))
-            by_person[person] = functional.linear(hidden[..., ranks], self.up[:, ranks].to(text))
+        of_people = functional.linear(hidden * self._is_of.to(text), self.up.to(text))  # (people, B, T, C)
+        by_person = dict(zip(self.people, of_people, strict=True))
         for front in self.in_front:
             by_person[front.person] = by_person[front.person] + front.change(layer, text)
         return by_person
 
 
+def with_product(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:
+    """out + up hidden, of (..., channels) and (..., ranks), in one kernel that writes where `out` lies.
+
+    A layer of a UNet or transformer is limited by memory: a sum of its own would read and write all of it twice more.
+    in_place: whether nobody else holds `out`. Of a layer that gave one row for all tokens the result has all tokens.
+    """
+    is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
+    if not is_writable or not out.is_contiguous() or out.shape[:-1] != hidden.shape[:-1]:
+        return out + functional.linear(hidden, up)
+    rows = out.view(-1, out.shape[-1])
+    rows.addmm_(hidden.reshape(-1, hidden.shape[-1]), up.T)
+    return out
+
+
+def with_product_of_pixels(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:
+    """As `with_product`, for a convolution: out (B, channels, h, w), hidden (B, h * w, ranks)."""
+    is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
+    if not is_writable or not out.is_contiguous():
+        return out + functional.linear(hidden, up).mT.unflatten(2, out.shape[2:])
+    pixels = out.view(len(out), out.shape[1], -1)  # (B, channels, h * w)
+    pixels.baddbmm_(up.expand(len(out), -1, -1), hidden.mT)
+    return out
+
+
 def _person_of(layer_lora: LayerLora) -> int:
+    """The number of a LoRA's person, to sort by."""
     return layer_lora.person
 
 
+def _is_of(people: Sequence[int], owners: Sequence[int]) -> Tensor:
+    """1 where a rank is a person's, else 0: (people, 1, 1, ranks)."""
+    rows: list[list[float]] = []
+    for person in people:
+        rows.append([float(owner == person) for owner in owners])
+    return torch.tensor(rows)[:, None, None]
+
+
 def _times(low_rank: LowRank, strength: float) -> LowRank:
+    """A LoRA times its strength, which goes into `up`."""
     in_front = low_rank.in_front
     if in_front is not None:
         in_front = InFront(in_front.down, in_front.up * strength)

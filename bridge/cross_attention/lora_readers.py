@@ -31,13 +31,15 @@ class Forward:
 
     additions: what is added to the layers. grids: by name of a layer, (height, width) of the pixels that its block has
     in this forward, where a convolution before it has shown them. text_owners: whose LoRAs keys and values of the text
-    are made with just now, see `call_with_text_of`; nobody's everywhere else.
+    are made with just now, see `call_with_text_of`; nobody's everywhere else. modulations: of a transformer, by name of
+    a layer, a transformers.modulation.TokenModulation.
     """
 
     def __init__(self, additions: Additions) -> None:
         self.additions = additions
         self.grids: dict[str, Grid] = {}
         self.text_owners: tuple[Any, ...] = ()
+        self.modulations: dict[str, Any] = {}
 
     def call_with_text_of(self, owners: tuple[Any, ...], attention: Callable[[], Tensor]) -> Tensor:
         """What another pack's attention gives while keys and values of the text are made with these people's LoRAs.
@@ -93,7 +95,8 @@ class Reader:
     has put one. A Reader puts itself there.
 
     standing: what was there before, without Readers of ours that have ended; None where nothing was. layer: what the
-    layer does without us, which is `standing` or else the method of the class.
+    layer does without us, which is `standing` or else the method of the class. makes_new: whether what the layer gives
+    is held by nobody else, as torch's and the host's layers give it; of a function of another pack nobody knows.
 
     A pack that puts a function around this one in the middle of a forward keeps it, and the Reader stays in between:
     once `ended`, it hands on what comes and holds nothing of the run.
@@ -107,10 +110,12 @@ class Reader:
             vars(module).pop("forward", None)
         else:
             module.forward = self.standing
+        self.makes_new = self.standing is None
         self.layer = module.forward
         module.forward = self.forward
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What the layer gives of x, and what the forward of this thread adds to it."""
         out = self.layer(x, *args, **kwargs)
         forward = _thread.forward
         if forward is None or forward.additions.readers is not self.readers:
@@ -119,6 +124,7 @@ class Reader:
 
     @property
     def ended(self) -> bool:
+        """Whether the run of this Reader has ended."""
         return self.readers is None
 
     def end(self) -> None:
@@ -136,6 +142,7 @@ class Reader:
 
 
 def _is_forward_of(function: Any, reader: Reader) -> bool:
+    """Whether a function is the `forward` of this Reader."""
     # A bound method is a new object whenever it is read, so the Reader behind it is compared.
     return isinstance(function, type(reader.forward)) and function.__self__ is reader
 
@@ -194,6 +201,7 @@ class Readers:
                     self._take_out()
 
     def _take_out(self) -> None:
+        """Take every Reader out of its layer, and end it."""
         for name, reader in self.by_name.items():
             reader.take_out(self.modules[name])
             reader.end()

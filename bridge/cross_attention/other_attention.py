@@ -18,9 +18,9 @@ NEEDS_MORE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
 
 
 def layers_ignoring_text(given: Given) -> frozenset[Block]:
-    """Layers in which what another pack has put in place of attention does not read the text that it is given.
+    """The layers in which another pack's attention does not read the text that it is called with.
 
-    One layer of each kind of function is asked, with two texts.
+    Of each kind of function one layer is tried, with two texts.
     """
     unet = given.model.diffusion_model
     block_grids = grids(unet, *given.x.shape[-2:])
@@ -47,15 +47,18 @@ def _kind_of(replacement: Replacement) -> str:
 
 
 def _reads_text(replacement: Replacement, transformer: Any, block: Block, grid: Grid, given: Given) -> bool:
-    """Whether a function gives something else for another text. transformer: of the layer, as in unet.transformers."""
+    """Whether a replacement gives another result for another text, when it is called on trial.
+
+    transformer: the host's BasicTransformerBlock of the layer. grid: of the layer.
+    """
     rows = len(given.x)
     width = transformer.attn2.to_q.out_features
-    height, wide = grid
+    pixels = grid[0] * grid[1]
     extra_options = _extra_options(transformer, block, grid, given)
     tokens = given.context.shape[1]
     numbers = torch.linspace(-1, 1, tokens * width).to(given.like()).view(1, tokens, width)
     text = numbers.expand(rows, -1, -1)  # (rows, tokens, width), as keys and values
-    query = text[:, :1].expand(-1, height * wide, -1)  # (rows, pixels, width)
+    query = text[:, :1].expand(-1, pixels, -1)  # (rows, pixels, width)
     try:
         of_text = replacement(query, text, text, extra_options)
         of_another = replacement(query, -text, -text, extra_options)
@@ -65,7 +68,10 @@ def _reads_text(replacement: Replacement, transformer: Any, block: Block, grid: 
 
 
 def _extra_options(transformer: Any, block: Block, grid: Grid, given: Given) -> Options:
-    """What the host tells an attention of its layer (comfy/ldm/modules/attention.py, BasicTransformerBlock)."""
+    """The extra_options with which the host calls the attention of a layer.
+
+    As in comfy/ldm/modules/attention.py, BasicTransformerBlock.
+    """
     extra_options = {key: value for key, value in given.options.items() if not key.startswith("patches")}
     extra_options["n_heads"] = transformer.n_heads
     extra_options["dim_head"] = transformer.d_head

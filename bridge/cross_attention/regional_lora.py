@@ -13,7 +13,7 @@ What lives how long, from the longest to the shortest:
     NodeLoras           as its batch                             what one node adds, with weights of every pixel
     Forward             one forward in one thread                the grids of the blocks, as the forward shows them
     Reader              one forward, or several that overlap     stands in a layer's `forward`
-    TextReading         one layer in one forward                 a share of the pixels, and how it reads the text
+    Reading             as its batch                             pixels that read the text with the same LoRAs
 
 There are several UNets where ComfyUI's MultiGPU CFG Split samples with a copy on each card, each in its own thread.
 """
@@ -21,11 +21,10 @@ There are several UNets where ComfyUI's MultiGPU CFG Split samples with a copy o
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -38,9 +37,17 @@ from ...core.errors import TokensMoved
 from ..carried import Carried
 from ..runs import Given, rows_made
 from ..unet import Grid, Options, Replacement, attend_with, grid_of, grids, modules_of_unet, transformers, with_patch
-from .layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
-from .lora_layers import LayerLora, PeopleLayer, block_of, first_convolution_of
+from .layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace, can_read_some_pixels
+from .lora_layers import (
+    LayerLora,
+    PeopleLayer,
+    block_of,
+    first_convolution_of,
+    with_product,
+    with_product_of_pixels,
+)
 from .lora_readers import Forward, Reader, Readers, begin_forward, current_forward, end_forward
+from .lora_shares import PersonShare, Reading, joined, readings, shares_of_node
 from .row_tracking import of_source_rows, repeat_rows
 
 _TEXT = "likeness_text"
@@ -49,6 +56,15 @@ _TEXT = "likeness_text"
 
 class LoraTokensMoved(TokensMoved):
     """Another node has split or merged the tokens of the picture, where LoRAs are meant for regions of it."""
+
+
+def _tokens_moved(tokens: int, grid: Grid) -> LoraTokensMoved:
+    height, width = grid
+    return LoraTokensMoved(
+        f"Another MODEL node (HyperTile and TomePatchModel do so) has made {tokens} tokens of the {width}x{height} of "
+        "a layer. Which of them belong to whose LoRA is unknown.",
+        "Take that node out, or use one person without regions.",
+    )
 
 
 # What the conditioning carries
@@ -157,7 +173,7 @@ class RegionalLoraRun(CrossAttentionRun):
             for loras_of_node in acting:
                 layers = network.layers(loras_of_node[0], place)
                 nodes.append(NodeLoras(loras_of_node, layers, place, block_grids))
-            return RegionalLoraBatch(self, network, place.rows, nodes)
+            return RegionalLoraBatch(self, network, place, nodes)
 
         return self.ready(acting, given, make)
 
@@ -181,8 +197,7 @@ class RegionalLoraRun(CrossAttentionRun):
 class NodeLoras:
     """What one node's LoRAs add to the layers of one UNet in the forwards of a batch.
 
-    layers: by name. people: how many the node has. all_pixels_owned: whether every pixel is wholly somebody's, so that
-    no pixel reads the text without a LoRA.
+    layers: by name. people: how many the node has.
     """
 
     def __init__(
@@ -196,40 +211,52 @@ class NodeLoras:
         self.layers = layers
         self.people = loras[0].people
         self._place = place
-        self._grids: dict[str, Grid] = {}
-        for name in layers:
-            block = block_of(name)
-            if block is not None:
-                self._grids[name] = block_grids[block]
         self._shares = _shares_of(loras)
-        self.all_pixels_owned = all(bool((shares.sum(dim=0) == 1).all()) for shares in self._shares)
-        # Weights of every grid are made here, once: torch.compile sees a forward, and no dictionary that it fills.
-        every_owners: set[tuple[int, ...]] = {(person,) for person in range(self.people)}
-        every_owners.update(layer.owners for layer in layers.values())
+        self._grids = _grids_of_layers(layers, block_grids)
         self._weights: dict[tuple[Grid, tuple[int, ...]], Tensor | None] = {}
-        for grid, owners in product({*block_grids.values()}, every_owners):
-            self._weights[grid, owners] = self._weights_at(grid, owners)
+        self._make_weights(set(block_grids.values()))
 
-    def weights(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
-        """How much each pixel of a grid has of each rank: (rows or 1, pixels, ranks); None for 1 everywhere.
+    def _make_weights(self, every_grid: set[Grid]) -> None:
+        """Make the weights of every grid once: torch.compile sees a forward, and no dictionary that it fills."""
+        every_owners = {layer.owners for layer in self.layers.values()}
+        for layer in self.layers.values():
+            # What stands in front of a layer (GLoRA) belongs to one person as a whole.
+            every_owners.update((front.person,) for front in layer.in_front)
+        for grid in every_grid:
+            for owners in every_owners:
+                self._weights[grid, owners] = self._weights_at(grid, owners)
 
-        owners: per rank, the number of the person whose it is.
+    def shares_at(self, grid: Grid) -> Tensor | None:
+        """How much of everybody's LoRAs each pixel of a grid has, on the CPU: (rows or 1, pixels, people).
+
+        None for one person everywhere.
         """
-        if (grid, owners) in self._weights:
-            return self._weights[grid, owners]
-        return self._weights_at(grid, owners)
-
-    def _weights_at(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
         if not self._shares:
             return None
         rows: list[Tensor] = []
         for shares in self._shares:
-            of_ranks = on_grid(shares[list(owners)], *grid)  # (ranks, pixels, 1)
-            rows.append(of_ranks[..., 0].T)  # (pixels, ranks)
-        weights = torch.stack(rows)  # (chunks or 1, pixels, ranks)
-        if len(weights) > 1:
-            weights = repeat_rows(weights, self._place.rows, dim=0)  # (rows, pixels, ranks)
-        return self._place.put(weights)
+            of_people = on_grid(shares, *grid)  # (people, pixels, 1)
+            rows.append(of_people[..., 0].T)  # (pixels, people)
+        by_row = torch.stack(rows)  # (chunks or 1, pixels, people)
+        if len(by_row) > 1:
+            by_row = repeat_rows(by_row, self._place.rows, dim=0)  # (rows, pixels, people)
+        return by_row
+
+    def _weights_at(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
+        """How much each pixel of a grid has of each rank: (rows or 1, pixels, ranks); None for 1 everywhere.
+
+        owners: per rank, the number of the person whose it is.
+        """
+        shares = self.shares_at(grid)
+        if shares is None:
+            return None
+        return self._place.put(shares[..., list(owners)])
+
+    def _weights_of(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
+        """As `_weights_at`, and ready for the grids that the UNet has by itself."""
+        if (grid, owners) in self._weights:
+            return self._weights[grid, owners]
+        return self._weights_at(grid, owners)
 
     def added(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
         """What a layer gives of x, `out`, and what all people add to it, in the shape of `out`.
@@ -242,37 +269,57 @@ class NodeLoras:
         if out.dim() == 4:
             grid = int(out.shape[2]), int(out.shape[3])
         hidden = self._weighted(layer.hidden(x), grid, layer.owners)  # (B, pixels or 1, ranks)
-        addition = functional.linear(hidden, layer.up.to(x))  # (B, pixels or 1, channels)
-        for front in layer.in_front:
-            change = front.change(reader.layer, x)
-            addition = addition + self._weighted(change, grid, (front.person,))
+        up = layer.up.to(x)
+        if layer.in_front:
+            addition = functional.linear(hidden, up)  # (B, pixels or 1, channels)
+            for front in layer.in_front:
+                change = front.change(reader.layer, x)
+                addition = addition + self._weighted(change, grid, (front.person,))
+            return _with_addition(out, addition, grid)
         if out.dim() == 3:
-            return out + addition
-        if out.dim() == 2 and addition.shape[1] == 1:
-            return out + addition[:, 0]
-        pixels = out if out.dim() == 4 else out[..., None, None]  # (B, channels, h or 1, w or 1)
-        return pixels + addition.mT.unflatten(2, grid)  # (B, pixels, channels) -> (B, channels, h, w)
+            return with_product(out, hidden, up, reader.makes_new)
+        if out.dim() == 4:
+            return with_product_of_pixels(out, hidden, up, reader.makes_new)
+        return _with_addition(out, functional.linear(hidden, up), grid)
 
     def _weighted(self, x: Tensor, grid: Grid, owners: tuple[int, ...]) -> Tensor:
-        """Tokens times the weights of their pixels: (B, pixels or 1, channels).
+        """Tokens times the weights of their pixels: (B, pixels or 1, channels). It may write into x.
 
         x: as in `added`, of a layer or of its ranks. Raises LoraTokensMoved, and ConditioningLost where another
         pack has made rows.
         """
         tokens = _as_tokens(x)
-        weights = self.weights(grid, owners)
+        weights = self._weights_of(grid, owners)
         if weights is None:
             return tokens
         if tokens.shape[1] not in (1, weights.shape[1]):
-            height, width = grid
-            raise LoraTokensMoved(
-                f"Another MODEL node (HyperTile and TomePatchModel do so) has made {tokens.shape[1]} tokens of the "
-                f"{width}x{height} of a layer. Which of them belong to whose LoRA is unknown.",
-                "Take that node out, or use one person without regions.",
-            )
+            raise _tokens_moved(tokens.shape[1], grid)
         if len(weights) not in (1, len(tokens)):
             raise rows_made(len(tokens), len(weights), None)
-        return tokens * weights.to(tokens)
+        weights = weights.to(tokens)
+        if tokens.shape[1] == weights.shape[1] and not tokens.requires_grad:
+            return tokens.mul_(weights)
+        return tokens * weights
+
+
+def _grids_of_layers(layers: Iterable[str], block_grids: Mapping[tuple[str, int], Grid]) -> dict[str, Grid]:
+    """By name of a layer, the grid of its block; none for layers that stand in no block."""
+    by_layer: dict[str, Grid] = {}
+    for name in layers:
+        block = block_of(name)
+        if block is not None:
+            by_layer[name] = block_grids[block]
+    return by_layer
+
+
+def _with_addition(out: Tensor, addition: Tensor, grid: Grid) -> Tensor:
+    """What a layer gives, and an addition to it, (B, pixels or 1, channels), in the shape of `out` or of its pixels."""
+    if out.dim() == 3:
+        return out + addition
+    if out.dim() == 2 and addition.shape[1] == 1:
+        return out + addition[:, 0]
+    pixels = out if out.dim() == 4 else out[..., None, None]  # (B, channels, h or 1, w or 1)
+    return pixels + addition.mT.unflatten(2, grid)  # (B, pixels, channels) -> (B, channels, h, w)
 
 
 def _shares_of(loras: Sequence[RegionalLora]) -> list[Tensor]:
@@ -311,26 +358,6 @@ class Owner(NamedTuple):
     person: int
 
 
-class TextReading(NamedTuple):
-    """How a share of the pixels reads the text in one layer.
-
-    share: of each pixel, (rows or 1, N, 1), or 1: all of all. keys, values: of the text, or what is added to them, (B,
-    T, C), or 0. owners: with whose LoRAs they are made.
-    """
-
-    share: Any
-    keys: Any
-    values: Any
-    owners: tuple[Owner, ...]
-
-    def joined(self, other: TextReading) -> TextReading:
-        """By the pixels of both, with the LoRAs of both."""
-        share = self.share * other.share
-        keys = self.keys + other.keys
-        values = self.values + other.values
-        return TextReading(share, keys, values, self.owners + other.owners)
-
-
 class RegionalLoraBatch(CrossAttentionBatch):
     """What is added to the layers of one UNet in the forwards that carry the same. nodes: what each node adds.
 
@@ -338,8 +365,11 @@ class RegionalLoraBatch(CrossAttentionBatch):
     shows how many pixels the block has.
     """
 
-    def __init__(self, run: RegionalLoraRun, network: LoraNetwork, rows: int, nodes: Sequence[NodeLoras]) -> None:
-        super().__init__(run.layers, rows)
+    def __init__(
+        self, run: RegionalLoraRun, network: LoraNetwork, place: QueryPlace, nodes: Sequence[NodeLoras]
+    ) -> None:
+        super().__init__(run.layers, place.rows)
+        self._place = place
         self.readers = network.readers
         self._texts = network.texts
         self._nodes = nodes
@@ -355,6 +385,12 @@ class RegionalLoraBatch(CrossAttentionBatch):
             if convolution in network.modules:
                 self._measured.setdefault(convolution, []).append(name)
         self._read_layers = list(dict.fromkeys([*names, *self._measured]))
+        # Here and not in the forward, for torch.compile. By (people with text, grid).
+        self._readings: dict[tuple[tuple[tuple[int, ...], ...], Grid], list[Reading]] = {}
+        self._people_with_text = [self._find_people_with_text(layer) for layer in range(len(self.layers))]
+        for people_by_node in set(self._people_with_text):
+            for grid in place.grids:
+                self._readings[people_by_node, grid] = self._readings_at(people_by_node, grid)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
@@ -397,59 +433,101 @@ class RegionalLoraBatch(CrossAttentionBatch):
     ) -> Tensor:
         """Each pixel reads the text with the LoRAs of whom it belongs to, by their weights there: (B, N, C).
 
-        Where several nodes have somebody in a pixel, it reads with the LoRAs of all of them: for every choice of one
-        person, or nobody, per node there is one attention, and its share of a pixel is the product of theirs. That
-        is one attention per person, and one without LoRAs, for one node; for two nodes it is the product of both.
+        lora_shares.py says which pixels read with whose.
         """
-        grid = grid_of(extra_options)
         source_rows = self.source_rows(before, q, extra_options)
         text: LayerText = extra_options[_TEXT]
-        by_node = [self._readings(node, layer, text, grid, source_rows, q) for node in self._nodes]
-        without_loras = TextReading(share=1, keys=k, values=v, owners=())
-        out: Any = 0
-        for choice in product(*by_node):
-            reading = without_loras
-            for reading_of_node in choice:
-                reading = reading.joined(reading_of_node)
-            if before is None:
-                attention = attend_with(extra_options)(q, reading.keys, reading.values)
-            else:
-                theirs = partial(before, q, reading.keys, reading.values, extra_options)
-                attention = current_forward().call_with_text_of(reading.owners, theirs)
-            out = out + reading.share * attention
+        to_keys = [self._added_to_text(node, self._texts[layer].keys, text.for_keys) for node in self._nodes]
+        to_values = [self._added_to_text(node, self._texts[layer].values, text.for_values) for node in self._nodes]
+        by_pixels = can_read_some_pixels(before)
+        out: Tensor | None = None
+        for whole_reading in self._readings_of(layer, grid_of(extra_options)):
+            reading = _on_rows(whole_reading, source_rows, by_pixels)
+            if reading.share is not None or reading.pixels is not None:
+                self._check_tokens(q, grid_of(extra_options))
+            keys = k
+            values = v
+            owners: list[Owner] = []
+            for node, person, keys_of_node, values_of_node in zip(
+                self._nodes, reading.people, to_keys, to_values, strict=True
+            ):
+                if person is not None:
+                    owners.append(Owner(node, person))
+                    keys = keys + keys_of_node.get(person, 0)
+                    values = values + values_of_node.get(person, 0)
+            of_reading = self._asked(before, q, keys, values, extra_options, reading, tuple(owners))
+            out = joined(out, of_reading, reading, q.shape[1])
+        assert out is not None  # the shares of a pixel are 1 in all
         return out
 
-    def _readings(
-        self, node: NodeLoras, layer: int, text: LayerText, grid: Grid, source_rows: Tensor | None, q: Tensor
-    ) -> list[TextReading]:
-        """Of everybody of one node, and of the pixels that are nobody's. Their shares of a pixel are 1 in all.
+    @staticmethod
+    def _asked(
+        before: Replacement | None,
+        q: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        extra_options: Options,
+        reading: Reading,
+        owners: tuple[Owner, ...],
+    ) -> Tensor:
+        """What the pixels of one reading read, (B, n, C), by the host's attention or by what stands in its place."""
+        if reading.pixels is not None:
+            q = q.index_select(1, reading.pixels)
+        if before is None:
+            return attend_with(extra_options)(q, keys, values)
+        if reading.pixels is not None:
+            extra_options = {**extra_options, PIXELS: reading.pixels}
+        theirs = partial(before, q, keys, values, extra_options)
+        return current_forward().call_with_text_of(owners, theirs)
 
-        source_rows: (B,), of which row of the batch each row of the layer was made; None where they are the same.
-        """
-        keys_by_person = self._added_to_text(node, self._texts[layer].keys, text.for_keys)
-        values_by_person = self._added_to_text(node, self._texts[layer].values, text.for_values)
-        unowned_share: Any = 1
-        readings: list[TextReading] = []
-        for person in sorted({*keys_by_person, *values_by_person}):
-            weights = node.weights(grid, (person,))
-            share: Any = 1
-            if weights is not None:
-                # Weights of one row are those of all rows; else a row of the layer has those of the row it is made of.
-                rows = None if len(weights) == 1 else source_rows
-                share = of_source_rows(weights.to(q), rows, dim=0)
-            keys = keys_by_person.get(person, 0)
-            values = values_by_person.get(person, 0)
-            readings.append(TextReading(share, keys, values, (Owner(node, person),)))
-            unowned_share = unowned_share - share
-        if not (node.all_pixels_owned and len(readings) == node.people):
-            readings.append(TextReading(unowned_share, 0, 0, ()))
-        return readings
+    @staticmethod
+    def _check_tokens(q: Tensor, grid: Grid) -> None:
+        height, width = grid
+        if q.shape[1] != height * width:
+            raise _tokens_moved(q.shape[1], grid)
+
+    def _find_people_with_text(self, layer: int) -> tuple[tuple[int, ...], ...]:
+        """For each node, who has LoRAs in the layers that make keys or values of the text here."""
+        by_node: list[tuple[int, ...]] = []
+        for node in self._nodes:
+            people: set[int] = set()
+            for name in self._texts[layer]:
+                if name in node.layers:
+                    people.update(node.layers[name].people)
+            by_node.append(tuple(sorted(people)))
+        return tuple(by_node)
+
+    def _readings_of(self, layer: int, grid: Grid) -> list[Reading]:
+        """Which pixels of a layer read with whose LoRAs. Ready for the grids that the UNet has by itself."""
+        key = self._people_with_text[layer], grid
+        if key not in self._readings:
+            return self._readings_at(*key)
+        return self._readings[key]
+
+    def _readings_at(self, people_by_node: tuple[tuple[int, ...], ...], grid: Grid) -> list[Reading]:
+        by_node: list[list[PersonShare]] = []
+        for node, people in zip(self._nodes, people_by_node, strict=True):
+            by_node.append(shares_of_node(node.shares_at(grid), people))
+        return readings(by_node, self._place)
 
     def _added_to_text(self, node: NodeLoras, name: str, text: Tensor) -> dict[int, Tensor]:
         """By person, what a node adds to keys or values that the module of this name makes of a text: (B, T, C)."""
         if name not in node.layers:
             return {}
         return node.layers[name].of_text(text, self.readers.by_name[name].layer)
+
+
+def _on_rows(reading: Reading, source_rows: Tensor | None, by_pixels: bool) -> Reading:
+    """A reading for the rows of a layer, and for all pixels where it cannot be asked for some.
+
+    source_rows: (B,), of which row of the batch each row of the layer was made; None where they are the same.
+    """
+    pixels = reading.pixels if by_pixels else None
+    share = reading.share if by_pixels or reading.pixels is None else reading.share_of_all
+    # The share of one row is that of all rows; else a row of the layer has that of the row it is made of.
+    if share is not None and len(share) > 1:
+        share = of_source_rows(share, source_rows, dim=0)
+    return Reading(reading.people, pixels, share, None)
 
 
 def _remember_text(n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> tuple[Tensor, Tensor, Tensor]:

@@ -57,6 +57,7 @@ class RegionalText(Carried):
 
     @property
     def active(self) -> bool:
+        """Whether there are tokens of people."""
         return bool(self.counts)
 
     @property
@@ -75,7 +76,8 @@ class RegionalText(Carried):
         return self.tokens is self.inline_tokens
 
     def alike(self, other: Any) -> bool:
-        return True  # what one row has too few is filled with tokens that nobody reads
+        """Whether rows with these two can be computed in one batch: always."""
+        return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
     def of(self, picture: int) -> Self:
         """For one picture of the batch: its person's tokens where everybody has rows, its row of inline tokens."""
@@ -105,12 +107,12 @@ class RegionalText(Carried):
         )
 
     def in_entry(self, text: Tensor) -> RegionalText:
-        """In an entry with this text, (B, T, width)."""
+        """The same, with what is known once a run has begun. text: of its entry, (B, T, width)."""
         inline_tokens = text[:, self.start : self.start + self.inline_count]
         return replace(self, text_length=text.shape[1], inline_tokens=inline_tokens)
 
     def repeats_in(self, tokens: int) -> int:
-        """How often the entry's text stands in one of this many tokens.
+        """How often the entry's text stands in a text of this many tokens.
 
         The host repeats the texts of a batch until all are equally long.
         """
@@ -129,14 +131,17 @@ class RegionalText(Carried):
         return self.piece(key, lambda: replace(self, tokens=tokens, text_length=text_length))
 
     def owners(self, first: int) -> Tensor:
-        """The number of the person whose each token is, from `first` on: (sum of counts,)."""
+        """The number of the person of each token, (sum of counts,). first: the number of the first person."""
         counts = torch.tensor(self.counts, dtype=torch.long)
         people = torch.arange(first, first + len(counts))
         return people.repeat_interleave(counts)
 
 
 def appended_text(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | None) -> RegionalText:
-    """Words about each person, (1, T, width) per person, read behind the text in the person's region (people, H, W)."""
+    """A RegionalText of words about people, which are read behind the text, in each person's region.
+
+    tokens: the words about each person, (1, T, width). regions: (people, H, W).
+    """
     counts = tuple(words.shape[1] for words in tokens)
     all_tokens = torch.cat(tuple(tokens), dim=1)  # (1, sum of counts, width)
     return RegionalText(object(), WHOLE_SCHEDULE, regions, counts, all_tokens, canvas=canvas)
@@ -154,42 +159,48 @@ def text_by_row(tokens: Sequence[Tensor], strength: float, canvas: Canvas) -> Re
 
 
 def inline_text(start: int, count: int, region: Tensor, canvas: Canvas) -> RegionalText:
-    """So many tokens of a text from `start` on, read in one region (H, W) only."""
+    """A RegionalText of tokens that stand inside a text and are read in one region (H, W) only.
+
+    start, count: where in the text they begin, and how many they are.
+    """
     return RegionalText(object(), WHOLE_SCHEDULE, region[None], (count,), start=start, canvas=canvas)
 
 
 def without_people(text: RegionalText) -> RegionalText:
-    """For the other side of the conditioning: it adds nothing there, but the host may compute both in one batch."""
+    """The RegionalText for the other side of the conditioning, which has no tokens of people.
+
+    With it there, the host may compute both sides in one batch.
+    """
     tokens = None if text.tokens is None else text.tokens[:, :0]
     return replace(text, regions=text.regions[:0], counts=(), tokens=tokens)
 
 
 def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: Canvas) -> list[Conditioning]:
-    """Both sides of Apply ID-Patch, with the ID tokens in their texts read in regions (people, H, W) only.
+    """Both sides of the conditioning, in whose entries ID tokens are read in regions (people, H, W) only.
 
-    An entry without ID tokens stays as it is.
+    sides: as Apply ID-Patch has made them. An entry without ID tokens stays as it is.
     """
     source = object()
 
     def by_region(entry: Entry) -> Entry:
-        tokens: IDTokens | None = entry[1].get(ID_TOKENS)
-        if tokens is None:
+        """One entry, whose ID tokens are read by region."""
+        id_tokens: IDTokens | None = entry[1].get(ID_TOKENS)
+        if id_tokens is None:
             return entry
-        counts = (tokens.each,) * tokens.people
-        text = RegionalText(source, WHOLE_SCHEDULE, regions, counts, start=tokens.start, canvas=canvas)
-        return put([entry], text)[0]
+        counts = (id_tokens.each,) * id_tokens.people
+        regional_text = RegionalText(source, WHOLE_SCHEDULE, regions, counts, start=id_tokens.start, canvas=canvas)
+        return put([entry], regional_text)[0]
 
-    changed: list[Conditioning] = []
+    sides_by_region: list[Conditioning] = []
     for side in sides:
-        changed.append([by_region(entry) for entry in side])
-    return changed
+        sides_by_region.append([by_region(entry) for entry in side])
+    return sides_by_region
 
 
 def id_tokens_read_everywhere(tokens: IDTokens | None, text: Tensor) -> RegionalText:
-    """ID tokens in the text of an entry, (B, T, width), that the whole picture reads.
+    """A RegionalText for ID tokens that the whole picture reads: those of one person, whose region is all of it.
 
-    That is the text of one person, whose region is the whole picture. Without tokens, or where the text is too short to
-    hold them, it has nobody.
+    text: of the entry, (B, T, width). Without tokens, or where the text is too short to hold them, it has no people.
     """
     counts: tuple[int, ...] = ()
     start = 0
@@ -203,7 +214,7 @@ def id_tokens_read_everywhere(tokens: IDTokens | None, text: Tensor) -> Regional
 
 
 Chunks = tuple[tuple[RegionalText, ...], ...]
-"""Of a batch, what each chunk carries."""
+"""What the chunks of a batch carry: for each chunk, a RegionalText per node."""
 
 
 def chunks_by_row(chunks: Chunks, rows: int) -> Chunks:
@@ -218,11 +229,17 @@ def chunks_by_row(chunks: Chunks, rows: int) -> Chunks:
 
 def has_inline_tokens(chunks: Iterable[tuple[RegionalText, ...]]) -> bool:
     """Whether tokens of people stand inside a text of these chunks."""
-    return any(text.inline_count for texts in chunks for text in texts)
+    inline_tokens = 0
+    for regional_texts in chunks:
+        inline_tokens += sum(regional_text.inline_count for regional_text in regional_texts)
+    return inline_tokens > 0
 
 
 def times_repeated(text: Tensor) -> Tensor:
-    """How often each row's text stands there one after the other: (B,). text: (B, T, width)."""
+    """How often the host or another pack has repeated the text of each row: (B,). text: (B, T, width).
+
+    A text in which no part is repeated over its whole length counts 1.
+    """
     # One channel of every token is enough to tell whether two tokens are the same.
     channel = text[..., 0]  # (B, T)
     times = torch.ones(len(text), device=text.device)

@@ -33,7 +33,7 @@ from ..carried import CarriedCond, ConditioningLost
 from ..conditioning import ID_TOKENS
 from ..runs import Given, entries, modules_of
 from ..unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
-from .layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
+from .layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from .other_attention import layers_ignoring_text
 from .regional_text import (
     Chunks,
@@ -55,12 +55,12 @@ has to be seen as well."""
 
 
 def _regional_texts_of(entry: dict[str, Any]) -> tuple[RegionalText, ...]:
-    """What a conditioning entry carries, one for each node."""
+    """The RegionalTexts that a conditioning entry of a run carries, one for each node."""
     return entry["model_conds"][RegionalText.key].cond
 
 
 class RegionalTextRun(CrossAttentionRun):
-    """One sampling run of a MODEL that reads by region."""
+    """One sampling run of a MODEL whose texts hold tokens of people that are read by region."""
 
     key = RegionalText.key
 
@@ -84,10 +84,12 @@ class RegionalTextRun(CrossAttentionRun):
         super().__init__(guider, latent)
 
     def batch(self, chunks: Chunks, given: Given) -> CrossAttentionBatch:
+        """The batch of one forward. chunks: what each chunk carries."""
         text_tokens = given.context.shape[1]
         chunks = chunks_by_row(chunks, len(given.x))
 
         def make(place: QueryPlace) -> RegionalTextBatch:
+            """A new batch for this place."""
             ignoring = frozenset[Block]()
             if has_inline_tokens(chunks):
                 ignoring = layers_ignoring_text(given)
@@ -97,12 +99,14 @@ class RegionalTextRun(CrossAttentionRun):
 
 
 class RegionalTextBatch(CrossAttentionBatch):
-    """Attention to the text and, behind it, to what is appended about people, by region.
+    """The attention of all layers in one forward: to the text, and to the tokens of people behind it, by region.
 
     chunks: what each carries, a RegionalText for each node. text_tokens: how many tokens the text has that the host
     gives, (B, text_tokens, width). ignoring: layers in which another pack's attention reads texts of its own.
     appended_count: tokens behind the text, in every row.
     """
+
+    reads_some_pixels = True
 
     def __init__(
         self,
@@ -128,23 +132,30 @@ class RegionalTextBatch(CrossAttentionBatch):
 
     @cached_property
     def batch_of_other_texts(self) -> RegionalTextBatch | None:
-        """The batch for rows that read another pack's texts: the tokens that stand inside our texts are appended there.
+        """The batch that serves rows in which another pack's texts are read instead of ours.
 
-        None where no tokens of people stand inside our texts, so that this batch serves all rows.
+        Such texts lack the tokens of people that stand inside ours (inline tokens), so this batch appends them to the
+        text. It is made when the first layer with such rows is met. None where our texts hold no inline tokens: then
+        this very batch serves all rows.
         """
         if not has_inline_tokens(self._chunks):
             return None
         chunks: list[tuple[RegionalText, ...]] = []
-        lengths_left: list[int] = []
+        lengths_without_inline: list[int] = []
         for regional_texts in self._chunks:
             inline_count = sum(regional_text.inline_count for regional_text in regional_texts)
-            length_left = regional_texts[0].text_length - inline_count
-            lengths_left.append(length_left)
-            chunks.append(tuple(regional_text.appended_instead(length_left) for regional_text in regional_texts))
+            length_without_inline = regional_texts[0].text_length - inline_count
+            lengths_without_inline.append(length_without_inline)
+            with_appended_tokens: list[RegionalText] = []
+            for regional_text in regional_texts:
+                with_appended_tokens.append(regional_text.appended_instead(length_without_inline))
+            chunks.append(tuple(with_appended_tokens))
         # The host repeats texts of different lengths until all have the least common multiple.
-        return RegionalTextBatch(self.layers, tuple(chunks), math.lcm(*lengths_left), self._place)
+        text_tokens = math.lcm(*lengths_without_inline)
+        return RegionalTextBatch(self.layers, tuple(chunks), text_tokens, self._place)
 
     def around(self, options: Options) -> Options:
+        """transformer_options with our attention in the layers, and `append_tokens` as the last attn2 patch."""
         options = super().around(options)
         patches = options.get("patches", {}).get("attn2_patch")
         if not self.appended_count and not patches:
@@ -155,6 +166,10 @@ class RegionalTextBatch(CrossAttentionBatch):
     def call_patches(
         self, patches: Sequence[TextPatch], n: Tensor, context: Tensor, value: Tensor, extra_options: Options
     ) -> LayerInput:
+        """What the attn2 patches of other packs make of a layer's input.
+
+        Raises ConditioningLost where they take tokens of people away. Arguments as in the base class.
+        """
         if self._others_read_their_texts(patches, n, context, value, extra_options):
             # They join our text with texts of their own: it has to be without the inline tokens, as theirs are.
             context = self._text_without_inline_tokens(context)
@@ -170,10 +185,11 @@ class RegionalTextBatch(CrossAttentionBatch):
     def _others_read_their_texts(
         self, patches: Sequence[TextPatch], n: Tensor, context: Tensor, value: Tensor, extra_options: Options
     ) -> bool:
-        """Whether a layer reads texts of other packs, in which our inline tokens would be lost.
+        """Whether the attn2 patches of other packs put texts of their own into a layer, without our inline tokens.
 
-        Their patches are called on trial. SOURCE_ROWS, which CrossAttentionBatch.call_patches leaves in the options,
-        says that a patch has made rows or has taken tokens away.
+        The patches are called once on trial, with the first few tokens of the text and a copy of the layer's options.
+        If a patch makes rows or takes tokens away, CrossAttentionBatch.call_patches leaves SOURCE_ROWS in that copy.
+        The other arguments are those of call_patches.
         """
         if self.batch_of_other_texts is None:
             return False
@@ -184,7 +200,11 @@ class RegionalTextBatch(CrossAttentionBatch):
         return SOURCE_ROWS in options_of_trial
 
     def append_tokens(self, n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> LayerInput:
-        """The host's attn2 patch: the text with people's tokens appended, (B, T + appended_count, width)."""
+        """Our own attn2 patch, which the host calls last: it appends the tokens of people to a layer's text.
+
+        n: the layer's input, (B, N, C), which stays as it is. context, value: the text for keys and for values,
+        (B, T, width) each; they become (B, T + appended_count, width).
+        """
         source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
         if source_rows is not None and self.batch_of_other_texts is not None:
             return self.batch_of_other_texts.append_tokens(n, context, value, extra_options)
@@ -201,13 +221,21 @@ class RegionalTextBatch(CrossAttentionBatch):
     def attended(
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
+        """The attention of a layer, (B, N, C), in which each pixel reads the tokens of its own people alone.
+
+        Arguments as in the base class.
+        """
         source_rows = self.source_rows(before, q, extra_options)
         if source_rows is not None and self.batch_of_other_texts is not None:
             return self.batch_of_other_texts.attended(layer, before, q, k, v, extra_options)
         grid = grid_of(extra_options)
-        check_tokens(q, grid)
         text_tokens = k.shape[1] - self.appended_count
         bias = of_source_rows(self.biases.at(grid, text_tokens, q), source_rows, dim=0)  # (B, N, keys and padding)
+        pixels: Tensor | None = extra_options.get(PIXELS)
+        if pixels is None:
+            check_tokens(q, grid)
+        else:
+            bias = bias.index_select(1, pixels)  # (B, n, keys and padding)
         padding = bias.shape[-1] - k.shape[1]
         if source_rows is not None:
             of_other_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys)
@@ -219,19 +247,21 @@ class RegionalTextBatch(CrossAttentionBatch):
         out = attend_with(extra_options, kernel, bias)(q, padded_keys, padded_values)
         if before is None:
             return out
-        # What another pack has put here adds to plain attention to the text. So the text is read once by theirs and
-        # once by ours, and plain attention to it is taken away again.
+        # What another pack has put here adds something to plain attention to the text. So the text is read once by
+        # theirs and once by ours, and plain attention to it is subtracted.
         text_keys = k[:, :text_tokens]
         text_values = v[:, :text_tokens]
         mask = None
         if self.layers[layer] in self._ignoring:
             mask = self._mask_of_inline_tokens(text_tokens, q)
-        theirs = before(q, text_keys, text_values, extra_options)
-        plain = attend_with(extra_options, mask=mask)(q, text_keys, text_values)
-        return theirs + out - plain
+        out_of_other_pack = before(q, text_keys, text_values, extra_options)
+        plain_out = attend_with(extra_options, mask=mask)(q, text_keys, text_values)
+        return out_of_other_pack + out - plain_out
 
     def _mask_of_inline_tokens(self, tokens: int, q: Tensor) -> Tensor:
-        """Added to the logits of plain attention, so that no pixel reads the inline tokens: (rows, 1, tokens).
+        """A mask that is added to the logits of plain attention, so that no pixel reads the inline tokens.
+
+        It is (rows, 1, tokens).
 
         A function of another pack that has texts of its own does not read them either.
         """
@@ -243,7 +273,10 @@ class RegionalTextBatch(CrossAttentionBatch):
         return repeat_rows(mask.to(q), self.rows, dim=0)
 
     def _text_without_inline_tokens(self, context: Tensor) -> Tensor:
-        """The text of every row, once and without the inline tokens; of several chunks joined as the host joins."""
+        """The text of every row without repeats and without the inline tokens. context: (B, T, width).
+
+        The texts of several chunks are brought to one length as the host does it.
+        """
         of_chunks: list[comfy.conds.CONDCrossAttn] = []
         for regional_texts, rows in zip(self._chunks, context.chunk(len(self._chunks)), strict=True):
             length = regional_texts[0].text_length
@@ -287,6 +320,7 @@ class RegionalTextBatch(CrossAttentionBatch):
 
 
 def _appended_count(regional_texts: Sequence[RegionalText]) -> int:
+    """How many tokens of people a chunk reads behind its text, of all nodes together."""
     return sum(regional_text.appended_count for regional_text in regional_texts)
 
 
@@ -320,28 +354,29 @@ class TextBiases:
         self._text_tokens = text_tokens
         self._appended_count = appended_count
         self._place = place
-        self._known: dict[tuple[Grid, int], Tensor] = {}
+        self._biases: dict[tuple[Grid, int], Tensor] = {}
         for grid in place.grids:
-            self._known[grid, text_tokens] = self._made(grid, text_tokens)
+            self._biases[grid, text_tokens] = self._bias(grid, text_tokens)
 
     def at(self, grid: Grid, tokens: int, q: Tensor) -> Tensor:
-        """(rows, N, tokens + appended_count, up to a multiple of 16), for a layer of this grid.
+        """The bias of a layer of this grid: (rows, N, keys), tokens + appended_count keys up to a multiple of 16.
 
         tokens: of the text that the layer is given, which other packs may have made longer. q: the layer's queries,
         whose device and dtype the bias gets.
         """
-        if (grid, tokens) not in self._known:
-            self._known[grid, tokens] = self._made(grid, tokens)
-        return self._known[grid, tokens].to(q)
+        if (grid, tokens) not in self._biases:
+            self._biases[grid, tokens] = self._bias(grid, tokens)
+        return self._biases[grid, tokens].to(q)
 
-    def _made(self, grid: Grid, tokens: int) -> Tensor:
+    def _bias(self, grid: Grid, tokens: int) -> Tensor:
+        """A new bias of all rows, see `at`, on the device and in the dtype of the place."""
         of_chunks: list[Tensor] = []
         for regional_texts in self._chunks:
             of_chunks.append(self._of_chunk(regional_texts, grid, tokens))
         return repeat_rows(self._place.put(torch.stack(of_chunks)), self._place.rows, dim=0)
 
     def _of_chunk(self, regional_texts: Sequence[RegionalText], grid: Grid, tokens: int) -> Tensor:
-        """(N, tokens + appended_count, up to a multiple of 16), for the rows of one chunk."""
+        """The bias of the rows of one chunk: (N, keys), tokens + appended_count keys up to a multiple of 16."""
         # The owner of every token. The text belongs to everybody, but for the inline tokens; appended tokens follow.
         owners_in_text = torch.full((tokens,), EVERYBODY)
         owners = [owners_in_text]

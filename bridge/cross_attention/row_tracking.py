@@ -73,11 +73,11 @@ class RowTracker:
         of which.
         """
         for patch in patches:
-            known = extra_options.get(SOURCE_ROWS)
+            rows_before_patch = extra_options.get(SOURCE_ROWS)
             output = LayerInput(*patch(*layer_input, extra_options))
             # Where several batches of ours are in a layer (Prompt per Person beside InstantID), the first one calls the
             # patches. It stands in front of this one as a patch, and has found out already.
-            found_by_another_batch = extra_options.get(SOURCE_ROWS) is not known
+            found_by_another_batch = extra_options.get(SOURCE_ROWS) is not rows_before_patch
             if not found_by_another_batch:
                 self._find(patch, layer_input, output, extra_options)
             layer_input = output
@@ -85,14 +85,16 @@ class RowTracker:
 
     def _find(self, patch: TextPatch, before: LayerInput, after: LayerInput, extra_options: Options) -> None:
         """Leave SOURCE_ROWS in the extra_options, if this patch has made rows or has taken tokens away."""
-        known = extra_options.get(SOURCE_ROWS)
+        earlier_source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
         rows = len(before.hidden)
         if len(after.hidden) != rows:
             source_rows = self._ask(patch, before, extra_options)
             self._verify(patch, before.hidden, after.hidden, source_rows)
             # The rows before this patch may have been made by another patch.
-            extra_options[SOURCE_ROWS] = source_rows if known is None else known[source_rows]
-        elif after.for_keys.shape[1] < before.for_keys.shape[1] and known is None:
+            if earlier_source_rows is not None:
+                source_rows = earlier_source_rows[source_rows]
+            extra_options[SOURCE_ROWS] = source_rows
+        elif after.for_keys.shape[1] < before.for_keys.shape[1] and earlier_source_rows is None:
             # The rows are the batch's, but they read a text that is not ours.
             extra_options[SOURCE_ROWS] = torch.arange(rows, device=before.hidden.device)
 
@@ -120,7 +122,7 @@ class RowTracker:
 
 
 def of_source_rows(x: Tensor, source_rows: Tensor | None, dim: int) -> Tensor:
-    """Of what the rows of the batch read, what the rows of a layer read.
+    """The rows of x that the rows of a layer were made of, in the order of the layer.
 
     x: with the rows of the batch in dimension `dim`. source_rows: as in SOURCE_ROWS, None where the rows are the same.
     """
@@ -130,7 +132,7 @@ def of_source_rows(x: Tensor, source_rows: Tensor | None, dim: int) -> Tensor:
 
 
 def repeat_rows(x: Tensor, rows: int, dim: int) -> Tensor:
-    """Every row of x, in dimension `dim`, as often one after the other as makes so many rows."""
+    """x with every row repeated, one copy after the other, so that dimension `dim` has this many rows."""
     if x.shape[dim] == rows:
         return x
     return x.repeat_interleave(rows // x.shape[dim], dim=dim)

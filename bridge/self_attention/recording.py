@@ -1,4 +1,4 @@
-"""What a UNet's self-attention sees of a picture, layer by layer; and of parts, while it denoises another picture."""
+"""Recordings of a UNet's self-attention: the tokens that each layer sees of a picture, or of parts while it samples."""
 
 import math
 from collections.abc import Collection, Hashable, Sequence
@@ -17,7 +17,7 @@ from ...core.parts.bank import Bank, Inside, PartTokens, inside, token_mask
 from ..unet import Grid, Options, dtype_of, grids, layers_of
 
 Recorded = dict[Block, Tensor]
-"""What each layer has seen: (B, tokens, C), or (tokens, C) of one part."""
+"""By layer, the tokens that its self-attention has seen: (B, tokens, C), or (tokens, C) of one part."""
 
 ALL_LAYERS = "all"
 UP_BLOCKS = "up blocks"
@@ -31,7 +31,7 @@ times smaller, at odd sizes a little less."""
 
 
 class _AllRecorded(Exception):
-    """The last wanted layer has been recorded. Nothing but an exception stops the host's UNet in the middle."""
+    """The last layer to record has been recorded. Nothing but an exception stops the host's UNet in the middle."""
 
 
 def record(
@@ -43,15 +43,15 @@ def record(
     which layers, or None: all. Nothing behind the last of them is computed, except by a compiled UNet, whose graph an
     exception would break. Other packs' patches take no part.
     """
-    wanted = frozenset(layers_of(unet) if blocks is None else blocks)
+    blocks_to_record = frozenset(layers_of(unet) if blocks is None else blocks)
     recorded: Recorded = {}
 
     def keep_hidden(hidden: Tensor, keys: Tensor, values: Tensor, extra: Options) -> tuple[Tensor, Tensor, Tensor]:
         """The host's attn1 patch: called in every layer with what it sees, and changes nothing of it."""
         block = (*extra["block"], extra["block_index"])
-        if block in wanted:
+        if block in blocks_to_record:
             recorded[block] = hidden
-        if not torch.compiler.is_compiling() and len(recorded) == len(wanted):
+        if not torch.compiler.is_compiling() and len(recorded) == len(blocks_to_record):
             raise _AllRecorded
         return hidden, keys, values
 
@@ -62,7 +62,10 @@ def record(
 
 
 def record_at_zero(model: ModelPatcher, latent: Tensor, context: Tensor) -> Recorded:
-    """`record_one` with a loaded ModelPatcher."""
+    """What the layers of a loaded MODEL see of one part: block -> (tokens, C), on the CPU.
+
+    latent: (1, 4, h, w). context: (1, T, width).
+    """
     device = model.load_device
     dtype = dtype_of(model.model)
     return record_one(model.model.diffusion_model, latent.to(device, dtype), context.to(device, dtype))
@@ -71,14 +74,14 @@ def record_at_zero(model: ModelPatcher, latent: Tensor, context: Tensor) -> Reco
 def record_one(
     unet: nn.Module, x: Tensor, context: Tensor, y: Tensor | None = None, blocks: Collection[Block] | None = None
 ) -> Recorded:
-    """`record` of one part, (1, ...), once at t = 0, kept on the CPU: block -> (tokens, C)."""
+    """What the layers see of one part at t = 0: block -> (tokens, C), on the CPU. Arguments as in `record`, B = 1."""
     recorded = record(unet, x, torch.zeros(1, device=x.device), context, y, blocks)
     return {block: states[0].cpu() for block, states in recorded.items()}
 
 
 @dataclass(frozen=True, eq=False)
 class SelfReference:
-    """Parts that the denoiser itself sees while it samples. A PartsRecorder records them in a run.
+    """Parts that are recorded with the MODEL that samples, in a run. A PartsRecorder does so.
 
     latents: (parts, 4, h, w), as the VAE gives them; contexts: (parts, T, width);
     inpainting: whether the model is given a mask and a picture beside the noisy latent;
@@ -100,9 +103,9 @@ class SelfReference:
 
 
 class UNetInput(NamedTuple):
-    """What a UNet is given of some parts. x: (parts, 4 or 9, h, w) in their windows. context: (parts, T, width).
+    """The input of a UNet that shows it some parts.
 
-    adm: (parts, adm), or None.
+    x: (parts, 4 or 9, h, w) in their windows. context: (parts, T, width). adm: (parts, adm), or None.
     """
 
     x: Tensor
@@ -111,10 +114,10 @@ class UNetInput(NamedTuple):
 
 
 class PartsRecorder:
-    """It shows the parts of a SelfReference to the denoiser of one run, on one device: with the LoRAs of that MODEL,
-    cast and offloaded as the host does in this run.
+    """It shows the parts of a SelfReference to the MODEL that samples, on one device, and keeps what its layers see.
 
-    How noise, sigmas and latents are scaled is asked of the MODEL that samples: a node behind ours may have changed it.
+    So LoRAs, casts and offloading of the MODEL apply to parts as well. Noise, sigmas and latents are scaled as this
+    MODEL says, because a node behind ours may have changed it.
     """
 
     def __init__(self, reference: SelfReference, like: Tensor) -> None:
@@ -123,7 +126,9 @@ class PartsRecorder:
         self._latents = reference.latents.to(like.device)
         self._noise = reference.noise.to(like.device)
         self._contexts = reference.contexts.to(like)
-        self._adm = None if reference.adm is None else reference.adm.to(like)
+        self._adm: Tensor | None = None
+        if reference.adm is not None:
+            self._adm = reference.adm.to(like)
         self._kept_tokens: dict[Hashable, Inside] = {}
         """The answers of `_tokens_in_mask`, which are the same at every step."""
 
@@ -143,6 +148,7 @@ class PartsRecorder:
         return bank
 
     def _shared_layers(self, unet: nn.Module) -> list[Block]:
+        """The layers that share, as the user has chosen them, see LAYERS."""
         height, width = self._latents.shape[-2:]
         grid_of_block = grids(unet, height, width)
         layers: list[Block] = []
@@ -154,7 +160,10 @@ class PartsRecorder:
         return layers
 
     def _at_noise(self, model: BaseModel, sigmas: Tensor, layers: list[Block]) -> dict[int, Recorded]:
-        """By the number of the part, at the noise level of this step. Parts of one size are one batch."""
+        """By the number of the part, what the layers see of it at the noise level of this step.
+
+        Parts of one size are one batch.
+        """
         model_sampling = model.model_sampling
         timesteps = model_sampling.timestep(sigmas).float()
         clean = model.process_latent_in(self._latents)
@@ -163,30 +172,30 @@ class PartsRecorder:
         x = self._with_picture(model_sampling.calculate_input(sigmas, noisy), clean)
         parts: dict[int, Recorded] = {}
         for numbers in self._numbers_by_size():
-            given = self._unet_input(x, numbers)
+            unet_input = self._unet_input(x, numbers)
             timesteps_of_rows = timesteps.expand(len(numbers))
             recorded = record(
-                model.diffusion_model, given.x, timesteps_of_rows, given.context, given.adm, layers
+                model.diffusion_model, unet_input.x, timesteps_of_rows, unet_input.context, unet_input.adm, layers
             )  # block -> (parts of this size, tokens, C)
             for row, number in enumerate(numbers):
                 parts[number] = {block: recorded[block][row] for block in layers}
         return parts
 
     def _at_zero(self, model: BaseModel, layers: list[Block]) -> dict[int, Recorded]:
-        """By the number of the part, one part after another, without noise, kept on the CPU."""
+        """By the number of the part, what the layers see of it without noise, on the CPU. One part after the other."""
         clean = model.process_latent_in(self._latents)
         x = self._with_picture(clean, clean)
         parts: dict[int, Recorded] = {}
         for number in range(len(x)):
-            given = self._unet_input(x, [number])
-            parts[number] = record_one(model.diffusion_model, given.x, given.context, given.adm, layers)
+            unet_input = self._unet_input(x, [number])
+            parts[number] = record_one(model.diffusion_model, unet_input.x, unet_input.context, unet_input.adm, layers)
         return parts
 
     def _with_picture(self, latents: Tensor, clean: Tensor) -> Tensor:
-        """What the UNet is given of latents (parts, 4, h, w), in its dtype: (parts, 4 or 9, h, w).
+        """The UNet's input of latents (parts, 4, h, w), in its dtype: (parts, 4 or 9, h, w).
 
-        clean: the latents without noise. An inpainting model is told that nothing of a part is to be painted: a mask of
-        zeros, and the part itself.
+        clean: the latents without noise. An inpainting model also gets a mask of zeros, which says that nothing is
+        to be painted, and the part itself.
         """
         if not self._reference.inpainting:
             return latents.to(self._contexts)
@@ -202,16 +211,16 @@ class PartsRecorder:
         return list(numbers.values())
 
     def _unet_input(self, x: Tensor, numbers: list[int]) -> UNetInput:
-        """What the UNet is given of these parts, whose windows have one size. x: (parts, 4 or 9, h, w)."""
-        cuts: list[Tensor] = []
+        """The UNet's input of the parts with these numbers, whose windows have one size. x: (parts, 4 or 9, h, w)."""
+        windows: list[Tensor] = []
         for number in numbers:
             left, top, right, below = self._reference.windows[number]
-            cuts.append(x[number, :, top:below, left:right])
+            windows.append(x[number, :, top:below, left:right])
         context = torch.stack([self._contexts[number] for number in numbers])
         adm = None
         if self._adm is not None:
             adm = torch.stack([self._adm[number] for number in numbers])
-        return UNetInput(torch.stack(cuts), context, adm)
+        return UNetInput(torch.stack(windows), context, adm)
 
     def _tokens_in_mask(self, unet: nn.Module, number: int, block: Block, states: Tensor) -> Inside:
         """Which of the tokens that a layer has seen of a part lie in the part's mask, and how much they count.
@@ -237,12 +246,15 @@ class PartsRecorder:
 
 
 def _tokens_of(unet: nn.Module, block: Block, height: int, width: int) -> Grid:
-    """How many tokens (down, across) a block makes of so many latent pixels."""
+    """The grid of tokens that a block makes of this many latent pixels."""
     return grids(unet, height, width)[block[:2]]
 
 
 def _is_shared(layers: str, block: Block, times_smaller: float) -> bool:
-    """layers: one of LAYERS. times_smaller: how much smaller the layer's side is than the latent's."""
+    """Whether a layer shares.
+
+    layers: the user's choice, one of LAYERS. times_smaller: how much smaller the layer's side is than the latent's.
+    """
     if layers == UP_BLOCKS:
         return block[0] == "output"
     if layers == FINE_LAYERS:

@@ -30,7 +30,7 @@ from .shared_parts import SharedParts, Watch
 
 
 class SharingRun(Run):
-    """What one sampling run shows of parts, and what other nodes have put on the MODEL for all of it."""
+    """One sampling run of a MODEL whose self-attention reads parts."""
 
     key = SharedParts.key
 
@@ -41,35 +41,40 @@ class SharingRun(Run):
         # By network: MultiGPU CFG Split samples with several, and tokens are projected with each one's own modules.
         self._caches: dict[tuple[BaseModel, torch.device], PartsCache] = {}
         self._recordings: dict[tuple[SelfReference, BaseModel, torch.device], _Recording] = {}
-        self._others = {"patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})}
+        self._options_of_run = {
+            "patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})
+        }
 
     def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch | None:
-        """chunks: what each carries: one SharedParts, as share_with allows no second one."""
+        """The batch of one forward. chunks: each carries one SharedParts, as share_with allows no second one."""
         parts_of_chunks = [parts for (parts,) in chunks]
         place = given.model, given.x.device
         if place not in self._caches:
-            self._caches[place] = PartsCache(given, self._others)
+            self._caches[place] = PartsCache(given, self._options_of_run)
         cache = self._caches[place]
         if not any(self.is_on(parts, given.sigmas) for parts in parts_of_chunks):
             if all(parts.pose is None for parts in parts_of_chunks):
                 return None
             # A pose acts at every step, also where nothing is shared.
             return cache.batch(tuple(parts_of_chunks), False, given.x, None)
-        live = next((parts.live for parts in parts_of_chunks if parts.live), None)
-        if live is not None:
-            cache = self._cache_of_recording(cache, live, given)
+        self_reference = next((parts.live for parts in parts_of_chunks if parts.live), None)
+        if self_reference is not None:
+            cache = self._cache_of_recording(cache, self_reference, given)
             parts_of_chunks = [cache.recorded(parts, given) for parts in parts_of_chunks]
         watch = self._watch_of_step(parts_of_chunks, given.sigmas)
         return cache.batch(tuple(parts_of_chunks), True, given.x, watch)
 
-    def _cache_of_recording(self, cache: PartsCache, live: SelfReference, given: Given) -> PartsCache:
-        """The cache with what `live` has last recorded, or with nothing where that is out of date."""
-        if live.steps is None:
+    def _cache_of_recording(self, cache: PartsCache, reference: SelfReference, given: Given) -> PartsCache:
+        """The cache with the last recording of these parts, or without one where that is out of date.
+
+        cache: that of the network, which holds what no recording changes.
+        """
+        if reference.steps is None:
             return cache  # one recording serves the whole run
-        if live.steps == 1 or self.schedule is None:
+        if reference.steps == 1 or self.schedule is None:
             return cache.with_nothing_recorded()
-        key = live, given.model, given.x.device
-        turn = step_of(self.schedule, given.sigmas) // live.steps
+        key = reference, given.model, given.x.device
+        turn = step_of(self.schedule, given.sigmas) // reference.steps
         recording = self._recordings.get(key)
         if recording is None or recording.turn != turn:
             # The old one goes before the new one is made: both at once would be large.
@@ -90,43 +95,50 @@ class SharingRun(Run):
 
 @dataclass(frozen=True, eq=False)
 class _Recording:
-    """What was recorded last. turn: which recording of the run it is, counted in steps // SelfReference.steps."""
+    """The last recording of some parts. turn: the step at which it was made // SelfReference.steps."""
 
     turn: int
     cache: PartsCache
 
 
 def step_of(schedule: Tensor, sigmas: Tensor) -> int:
-    """The step that sigmas (B,) belong to, from 0: what a sampler asks for between two steps, to the first of them."""
+    """The number of the step that sigmas (B,) belong to, from 0. Sigmas between two steps belong to the first of them.
+
+    schedule: (steps + 1,), every sigma of the run.
+    """
     return int((schedule >= float(sigmas[0]) * 0.999999).sum()) - 1
 
 
 @dataclass(eq=False)
 class SharingBatch(Batch):
-    """Who shares what in one forward.
+    """The self-attention of all layers in one forward, with the parts that each chunk reads.
 
-    layers: the layers in which parts are read, with what each chunk reads beside its own tokens. poses: per chunk,
-    (B, C, h, w). others: what other nodes have put on the MODEL for the whole run. watch: who is shown the maps when
-    the forward has run. maps: the parts' shares of the attention in the layers, (parts, h, w) each. The layers add
-    theirs while the forward runs, where there is a watch; a batch with a watch serves one forward.
+    layers: by layer in which parts are read, what each chunk reads beside its own tokens, or None. poses: per chunk,
+    (B, C, h, w). options_of_run: what other nodes have put into attentions for the whole run, as transformer_options.
+    watch: it is shown the maps when the forward has run. maps: the parts' shares of the attention in the layers,
+    (parts, h, w) each, which the layers add while the forward runs, where there is a watch. A batch with a watch serves
+    one forward.
     """
 
     rows: int
     layers: Mapping[Block, Sequence[Beside | None]]
     poses: Sequence[Tensor | None]
-    others: Options
+    options_of_run: Options
     watch: Watch | None
     maps: list[Tensor] = field(default_factory=list[Tensor])
 
     def around(self, options: Options) -> Options:
-        """What others put in place of self-attention for this forward alone stays (the host's guidance nodes do so for
-        a pass of theirs); what stands there through the run serves the rows without parts."""
-        ours: dict[Block, Replacement] = {}
+        """transformer_options with our attention in the layers, and poses behind the first convolution.
+
+        What another node puts in place of self-attention for this forward alone stays there, as the host's guidance
+        nodes do it. What it puts there for the whole run serves the rows without parts.
+        """
+        replacements: dict[Block, Replacement] = {}
         for block in self.layers:
             before = unet.standing(options, "attn1", block)
-            if before is None or before is unet.standing(self.others, "attn1", block):
-                ours[block] = partial(self.attended, block, before)
-        options = unet.replaced(options, "attn1", ours)
+            if before is None or before is unet.standing(self.options_of_run, "attn1", block):
+                replacements[block] = partial(self.attended, block, before)
+        options = unet.replaced(options, "attn1", replacements)
         if any(pose is not None for pose in self.poses):
             options = unet.with_patch(options, "input_block_patch", self.with_pose)
         return options
@@ -151,16 +163,19 @@ class SharingBatch(Batch):
     def attended(
         self, block: Block, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        """The attn1 of one layer. Rows of a chunk without parts are left as they were. Raises ConditioningLost.
+        """The self-attention of one layer, (B, N, C), in which rows of a chunk with parts read the parts too.
 
-        before: another node's replacement, which goes on serving the rows without parts.
+        before: another node's replacement, which goes on serving the rows without parts. q, k, v: (B, N, C) each.
+        Raises ConditioningLost where the rows cannot be divided among the chunks.
         """
         chunks = self.layers[block]
         if len(q) % len(chunks):
             raise rows_made(len(q), len(chunks), before)
         rows = len(q) // len(chunks)
-        # Others count on all rows of the batch, so theirs is called with all of them.
-        theirs = None if before is None else before(q, k, v, extra_options).split(rows)
+        # Another node's function counts on all rows of the batch, so it is called with all of them.
+        out_of_other_node: Sequence[Tensor] | None = None
+        if before is not None:
+            out_of_other_node = before(q, k, v, extra_options).split(rows)
         attend_alone = unet.attend_with(extra_options)
         # HyperTile makes several rows of one query and leaves keys and values to be cut alike by the kernel.
         k = k.reshape(len(q), -1, k.shape[-1])
@@ -177,19 +192,20 @@ class SharingBatch(Batch):
                 if self.watch is not None:
                     self._watch_layer(beside, chunk_q, chunk_k, extra_options)
                 out.append(beside.attended(chunk_q, chunk_k, chunk_v, extra_options))
-            elif theirs is not None:
-                out.append(theirs[number])
+            elif out_of_other_node is not None:
+                out.append(out_of_other_node[number])
             else:
                 out.append(attend_alone(chunk_q, chunk_k, chunk_v))
         return torch.cat(out)
 
     def _watch_layer(self, beside: Beside, q: Tensor, k: Tensor, extra_options: Options) -> None:
+        """Add the parts' shares of the attention in one layer to the maps. q, k: of a chunk, (B, N, C) each."""
         shares = beside.shares(q, k, extra_options)
         if shares is not None:
             self.maps.append(shares)
 
     def done(self) -> None:
-        """Shows the mean of the layers' maps, at the finest grid among them, to whoever watches."""
+        """Show the watch the mean of the layers' maps, on the finest grid among them."""
         if self.watch and self.maps:
             finest = max(tuple(shares.shape[1:]) for shares in self.maps)
             maps = [functional.interpolate(shares[None], size=finest)[0] for shares in self.maps]
@@ -197,37 +213,39 @@ class SharingBatch(Batch):
 
 
 class KeyBiases:
-    """core.parts.bank.key_bias on a device: one for all layers and steps that need the same, for with targets it is
-    large.
+    """The biases of core.parts.bank.key_bias on a device. They are large, so layers and steps share them.
 
-    It is an object of its own, which what a PartsCache holds can hold without holding the cache: so the cache is free
-    when the run has ended, and need not wait for Python's garbage collector.
+    This is an object of its own so that a Beside can hold it without holding the PartsCache. Otherwise the two would
+    hold each other, and would be freed only by Python's garbage collector and not at the end of the run.
     """
 
     def __init__(self, like: Tensor) -> None:
         """like: in the place and in the dtype in which the UNet computes."""
         self._like = like
-        self._known: dict[Hashable, Tensor | None] = {}
+        self._biases: dict[Hashable, Tensor | None] = {}
 
-    def at(self, parts: tuple[tuple[int, int], ...], weights: PartWeights, own: int, grid: Grid) -> Tensor | None:
+    def at(
+        self, parts: tuple[tuple[int, int], ...], weights: PartWeights, picture_tokens: int, grid: Grid
+    ) -> Tensor | None:
         """The bias of a layer with this grid, or None where nothing has to be added.
 
-        parts: of each how many tokens are kept and how many dropped. own: how many tokens the picture has.
+        parts: (kept tokens, dropped tokens) of each part. picture_tokens: how many tokens the picture itself has.
         """
-        key = parts, weights, own, grid
-        if key not in self._known:
-            bias = key_bias(parts, own, weights, grid, self._like.dtype)
-            self._known[key] = None if bias is None else bias.to(self._like)
-        return self._known[key]
+        key = parts, weights, picture_tokens, grid
+        if key not in self._biases:
+            bias = key_bias(parts, picture_tokens, weights, grid, self._like.dtype)
+            self._biases[key] = None if bias is None else bias.to(self._like)
+        return self._biases[key]
 
 
 class PartsCache:
-    """What one sampling run makes of parts once only, for one network on one device. others: as in SharingBatch."""
+    """What one sampling run makes of parts once only, for one network on one device."""
 
-    def __init__(self, given: Given, others: Options) -> None:
+    def __init__(self, given: Given, options_of_run: Options) -> None:
+        """options_of_run: as in SharingBatch."""
         self._like = given.like()
         self._unet = given.model.diffusion_model
-        self._others = others
+        self._options_of_run = options_of_run
         self._attentions: dict[Block, Any] = {}
         """The host's self-attention of every layer."""
         for name, number, index, transformer in unet.transformers(self._unet):
@@ -251,7 +269,7 @@ class PartsCache:
         return cache
 
     def recorded(self, parts: SharedParts, given: Given) -> SharedParts:
-        """With a bank in place of `live`; one recording for everything that one node has put in."""
+        """The parts with a recorded bank in place of `live`. Parts of one node share one recording."""
         if parts.live is None:
             return parts
         if parts.live not in self._recorders:
@@ -265,7 +283,10 @@ class PartsCache:
     def batch(
         self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, x: Tensor, watch: Watch | None
     ) -> SharingBatch:
-        """sharing: whether any parts are read at this step. x: (B, C, h, w) that the UNet is given."""
+        """The batch of one forward, which is kept for others of the same parts and size.
+
+        sharing: whether any parts are read at this step. x: (B, C, h, w), the UNet's input.
+        """
         if watch is not None:
             # It collects maps of one forward, and there is one such step in a run.
             return self._make_batch(parts_of_chunks, sharing, x, watch)
@@ -277,12 +298,13 @@ class PartsCache:
     def _make_batch(
         self, parts_of_chunks: Sequence[SharedParts], sharing: bool, x: Tensor, watch: Watch | None
     ) -> SharingBatch:
+        """A new batch. Arguments as in `batch`."""
         layers: dict[Block, list[Beside | None]] = {}
         if sharing:
             height, width = x.shape[-2:]
             layers = self._layers(parts_of_chunks, height, width)
         poses = [self._pose_of(parts) for parts in parts_of_chunks]
-        return SharingBatch(len(x), layers, poses, self._others, watch)
+        return SharingBatch(len(x), layers, poses, self._options_of_run, watch)
 
     def _pose_of(self, parts: SharedParts) -> Tensor | None:
         """The pose of one chunk, (B, C, h, w), on the device."""
@@ -298,8 +320,8 @@ class PartsCache:
         """The layers in which parts are read, with what each chunk reads. height, width: of the latent."""
         grid_of_block = unet.grids(self._unet, height, width)
         layers: dict[Block, list[Beside | None]] = {}
-        for reading in parts_of_chunks:
-            for block, tokens in (reading.bank or {}).items():
+        for parts_of_chunk in parts_of_chunks:
+            for block, tokens in (parts_of_chunk.bank or {}).items():
                 if tokens and block not in layers:
                     grid = grid_of_block[block[:2]]
                     layers[block] = [self._beside_in(parts, block, grid) for parts in parts_of_chunks]
@@ -321,18 +343,18 @@ class PartsCache:
         stand for the dropped ones. A sink is a key of zeros and a value of zeros.
         """
         tokens_of_parts = parts.bank_of(block)
-        kept = torch.cat([part.kept for part in tokens_of_parts])[None].to(self._like)  # (1, kept, C)
-        numbers = tuple((len(part.kept), part.dropped) for part in tokens_of_parts)
-        bias_at = partial(self._biases.at, numbers, parts.weights)
-        own = grid[0] * grid[1]
-        bias = bias_at(own, grid)
+        kept_tokens = torch.cat([part.kept for part in tokens_of_parts])[None].to(self._like)  # (1, kept, C)
+        kept_and_dropped = tuple((len(part.kept), part.dropped) for part in tokens_of_parts)
+        bias_at = partial(self._biases.at, kept_and_dropped, parts.weights)
+        picture_tokens = grid[0] * grid[1]
+        bias = bias_at(picture_tokens, grid)
         sinks = 0
         if bias is not None:
-            sinks = bias.shape[-1] - own - kept.shape[1]
+            sinks = bias.shape[-1] - picture_tokens - kept_tokens.shape[1]
         attention = self._attentions[block]
         return Beside(
-            keys=functional.pad(attention.to_k(kept), (0, 0, 0, sinks)),
-            values=functional.pad(attention.to_v(kept), (0, 0, 0, sinks)),
+            keys=functional.pad(attention.to_k(kept_tokens), (0, 0, 0, sinks)),
+            values=functional.pad(attention.to_v(kept_tokens), (0, 0, 0, sinks)),
             counts=[len(part.kept) for part in tokens_of_parts],
             regional=parts.weights.targets is not None,
             grid=grid,
@@ -388,9 +410,9 @@ class Beside:
         return shares.unflatten(1, (height, width))
 
     def _bias_for(self, k: Tensor, extra_options: Options) -> Tensor | None:
-        """The bias for so many keys of the picture as k (B, N, C) has."""
+        """The bias for as many tokens of the picture as k, (B, N, C), has."""
         grid = unet.grid_of(extra_options)
-        own = k.shape[1]
-        if grid == self.grid and own == grid[0] * grid[1]:
+        picture_tokens = k.shape[1]
+        if grid == self.grid and picture_tokens == grid[0] * grid[1]:
             return self.bias
-        return self.bias_at(own, grid)
+        return self.bias_at(picture_tokens, grid)

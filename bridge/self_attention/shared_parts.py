@@ -1,4 +1,4 @@
-"""What the conditioning carries of parts; a row that carries none attends to itself alone."""
+"""Parts in the conditioning. A row whose conditioning carries none attends to itself alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +16,10 @@ from .recording import SelfReference
 
 @dataclass(frozen=True, eq=False)
 class Watch:
-    """step: counted from 1. show: given the parts' shares of the attention at that step, (parts, h, w), 0..1."""
+    """A request to see how much of the attention goes to each part, at one step of a run.
+
+    step: counted from 1. show: called with the parts' shares of the attention at that step, (parts, h, w), 0..1.
+    """
 
     step: int
     show: Callable[[Tensor], None]
@@ -44,17 +47,23 @@ class SharedParts(Carried):
 
     @property
     def active(self) -> bool:
+        """Whether the UNet reads parts or a pose."""
         return bool(self.bank) or self.live is not None or self.pose is not None
 
     @property
     def pose_count(self) -> int:
-        return 0 if self.pose is None else len(self.pose)
+        """How many pictures the pose has."""
+        if self.pose is None:
+            return 0
+        return len(self.pose)
 
     @property
     def placed(self) -> bool:
+        """Whether it matters which part of the picture the UNet is given."""
         return self.pose is not None or self.weights.targets is not None
 
     def of(self, picture: int) -> "SharedParts":
+        """What one picture of a batch reads: of a pose for each picture its own."""
         if self.pose is None or len(self.pose) == 1:
             return self
         number = picture % len(self.pose)
@@ -62,26 +71,36 @@ class SharedParts(Carried):
         return self.piece(number, lambda: replace(self, pose=pose))
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> "SharedParts":
+        """The same with the part of the pose and of the targets that lies in an area."""
         weights = replace(self.weights, targets=_cut(self.weights.targets, [8 * side for side in area]))
         return replace(self, pose=_cut(self.pose, area), weights=weights)
 
     def bank_of(self, block: Block) -> Sequence[PartTokens]:
-        """What this layer reads: nothing where it attends to itself alone."""
-        return self.bank.get(block, ()) if self.bank else ()
+        """The tokens of parts that a layer reads; none where it attends to itself alone."""
+        if not self.bank:
+            return ()
+        return self.bank.get(block, ())
 
-    def check_size(self, found: tuple[int, int]) -> None:
+    def check_size(self, size: tuple[int, int]) -> None:
         """Raise BadSize where the parts were encoded for a picture of another size, (width, height) in pixels."""
-        if self.size not in (None, found):
-            raise BadSize(
-                "The latent", found, f"the parts were encoded for {self.size[0]}x{self.size[1]} px",
-                "Give the latent and the node that the parts go through the same width and height; a second pass at "
-                f"another size needs that node once more, at that size. {OF_A_PIECE}",
-            )  # fmt: skip
+        if self.size is None or self.size == size:
+            return
+        width, height = self.size
+        raise BadSize(
+            "The latent",
+            size,
+            f"the parts were encoded for {width}x{height} px",
+            "Give the latent and the node that the parts go through the same width and height; a second pass at "
+            f"another size needs that node once more, at that size. {OF_A_PIECE}",
+        )
 
 
 def _cut(picture: Tensor | None, area: Sequence[int]) -> Tensor | None:
+    """The part of a picture, (..., H, W), that lies in an area, (height, width, y, x); None for no picture."""
+    if picture is None:
+        return None
     height, width, y, x = area
-    return None if picture is None else picture[..., y : y + height, x : x + width]
+    return picture[..., y : y + height, x : x + width]
 
 
 def share_with(conditioning: Conditioning, parts: SharedParts) -> Conditioning:

@@ -40,6 +40,54 @@ class LayerStream:
 
 
 @dataclass(frozen=True)
+class ScaledNorm:
+    """A norm, after which the network calculates x * (1 + scale) + shift.
+
+    name: of the norm, "{}" for the number of its block. scale, shift: which parts of a modulation these are; shift None
+    for a network that has none.
+    """
+
+    name: str
+    scale: int
+    shift: int | None = None
+
+
+@dataclass(frozen=True)
+class GatedLayer:
+    """A layer whose result the network multiplies by a gate. name: as in ScaledNorm. gate: which part it is."""
+
+    name: str
+    gate: int
+
+
+@dataclass(frozen=True)
+class Modulation:
+    """A layer that is given the time alone and gives scales, shifts and gates, in a network that takes one of each for
+    all tokens. modulation.py says how each token gets its own there all the same.
+
+    layer: its name, "{}" for the number of a block. stream: which tokens are modulated. parts: how many vectors of
+    equal width the layer gives. norms, gated: where the network uses them. tanh: whether a gate is the tanh of its
+    part. zero_time: whether reference pictures may be modulated by the time 0, in rows behind those of the picture.
+    """
+
+    layer: str
+    stream: Stream
+    parts: int
+    norms: tuple[ScaledNorm, ...]
+    gated: tuple[GatedLayer, ...] = ()
+    tanh: bool = False
+    zero_time: bool = False
+
+    def block_of(self, layer: str) -> str | None:
+        """The number of the block of such a layer, "" for a layer that stands in no block; None for another layer."""
+        pattern = re.escape(self.layer).replace(re.escape("{}"), r"(\d+)")
+        match = re.fullmatch(pattern, layer)
+        if match is None:
+            return None
+        return "".join(match.groups())
+
+
+@dataclass(frozen=True)
 class TransformerFamily:
     """What is known of a family.
 
@@ -61,7 +109,8 @@ class TransformerFamily:
     text alone, (B, T); None where it has none. number_place: the same of the argument that says how many tokens the
     text has. joint_mask: whether it takes a mask of text and picture together.
 
-    streams: which layers have a place in text or picture, so that a LoRA in them can be one person's.
+    streams: which layers have a place in text or picture, so that a LoRA in them can be one person's. modulations:
+    which layers of the time are followed to the tokens that they change, for the same reason.
 
     least_host: the ComfyUI from which on this is so. code: strings in the source of the host's module while it is so.
     """
@@ -81,6 +130,7 @@ class TransformerFamily:
     mask_place: int | None = None
     number_place: int | None = None
     streams: tuple[LayerStream, ...] = ()
+    modulations: tuple[Modulation, ...] = ()
     joint_mask: bool = False
     least_host: str = "0.33"
 
@@ -96,6 +146,7 @@ _FLUX_STREAMS = (
     LayerStream(r"double_blocks\.\d+\.txt_(attn\.(qkv|proj)|mlp\.\d+)|txt_in", Stream.TEXT),
     LayerStream(r"single_blocks\.\d+\.linear[12]", Stream.BOTH),
     LayerStream(r"double_blocks\.\d+\.img_mod\.lin|double_stream_modulation_img\.lin", Stream.PICTURE, modulates=True),
+    LayerStream(r"final_layer\.adaLN_modulation\.1", Stream.PICTURE, modulates=True),
     LayerStream(r"double_blocks\.\d+\.txt_mod\.lin|double_stream_modulation_txt\.lin", Stream.TEXT, modulates=True),
     LayerStream(r"single_blocks\.\d+\.modulation\.lin|single_stream_modulation\.lin", Stream.BOTH, modulates=True),
 )
@@ -141,7 +192,57 @@ QWEN = TransformerFamily(
             Stream.TEXT,
         ),
     ),
+    modulations=(
+        Modulation(
+            "transformer_blocks.{}.img_mod.1",
+            Stream.PICTURE,
+            parts=6,
+            norms=(
+                ScaledNorm("transformer_blocks.{}.img_norm1", scale=1, shift=0),
+                ScaledNorm("transformer_blocks.{}.img_norm2", scale=4, shift=3),
+            ),
+            gated=(
+                GatedLayer("transformer_blocks.{}.attn.to_out.0", gate=2),
+                GatedLayer("transformer_blocks.{}.img_mlp.net.2", gate=5),
+            ),
+            zero_time=True,
+        ),
+        Modulation(
+            "transformer_blocks.{}.txt_mod.1",
+            Stream.TEXT,
+            parts=6,
+            norms=(
+                ScaledNorm("transformer_blocks.{}.txt_norm1", scale=1, shift=0),
+                ScaledNorm("transformer_blocks.{}.txt_norm2", scale=4, shift=3),
+            ),
+            gated=(
+                GatedLayer("transformer_blocks.{}.attn.to_add_out", gate=2),
+                GatedLayer("transformer_blocks.{}.txt_mlp.net.2", gate=5),
+            ),
+        ),
+        Modulation("norm_out.linear", Stream.PICTURE, parts=2, norms=(ScaledNorm("norm_out.norm", scale=0, shift=1),)),
+    ),
 )
+
+
+def _z_image_modulation(blocks: str, stream: Stream) -> Modulation:
+    """Of Z-Image's blocks of this name."""
+    return Modulation(
+        f"{blocks}.{{}}.adaLN_modulation.0",
+        stream,
+        parts=4,
+        norms=(
+            ScaledNorm(f"{blocks}.{{}}.attention_norm1", scale=0),
+            ScaledNorm(f"{blocks}.{{}}.ffn_norm1", scale=2),
+        ),
+        gated=(
+            GatedLayer(f"{blocks}.{{}}.attention_norm2", gate=1),
+            GatedLayer(f"{blocks}.{{}}.ffn_norm2", gate=3),
+        ),
+        tanh=True,
+    )
+
+
 Z_IMAGE = TransformerFamily(
     name=families.Z_IMAGE.name,
     network="comfy.ldm.lumina.model.NextDiT",
@@ -155,6 +256,16 @@ Z_IMAGE = TransformerFamily(
         LayerStream(r"noise_refiner\.\d+\.(attention|feed_forward)\.\w+|x_embedder", Stream.PICTURE),
         LayerStream(r"context_refiner\.\d+\.(attention|feed_forward)\.\w+|cap_embedder\.1", Stream.TEXT),
         LayerStream(r"layers\.\d+\.(attention|feed_forward)\.\w+|final_layer\.linear", Stream.BOTH),
+    ),
+    modulations=(
+        _z_image_modulation("layers", Stream.BOTH),
+        _z_image_modulation("noise_refiner", Stream.PICTURE),
+        Modulation(
+            "final_layer.adaLN_modulation.1",
+            Stream.BOTH,
+            parts=1,
+            norms=(ScaledNorm("final_layer.norm_final", scale=0),),
+        ),
     ),
     own_captions=True,
     mask_place=3,
@@ -175,6 +286,7 @@ KREA_2 = TransformerFamily(
         LayerStream(r"txtfusion\.layerwise_blocks\.\d+\.(attn|mlp)\.\w+|txtfusion\.projector", Stream.TEXT_AS_ROWS),
         LayerStream(r"txtfusion\.refiner_blocks\.\d+\.(attn|mlp)\.\w+|txtmlp\.\d+", Stream.TEXT),
         LayerStream(r"blocks\.\d+\.(attn|mlp)\.\w+|last\.linear", Stream.BOTH),
+        LayerStream(r"tproj\.1", Stream.BOTH, modulates=True),
     ),
 )
 TRANSFORMERS = FLUX, FLUX_2, QWEN, Z_IMAGE, KREA_2

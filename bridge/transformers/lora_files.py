@@ -4,12 +4,13 @@ The host's own loader reads them. Where a network has one layer in the place of 
 a patch for each, with the outputs that it changes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
+from torch import Tensor
 
 from ...core.errors import WrongBaseModel, counted
 from ...core.low_rank import LoraKind
@@ -17,22 +18,29 @@ from ..cross_attention.lora_layers import shape_of
 from ..lora_files import layers_not_read, read_host_patches, refuse_misfits
 from ..lora_patches import UNFIT_TENSORS, kind_of, lora_of
 from .families import TransformerFamily
-from .person_loras import stream_of
+from .lora_names import more_names
+from .person_loras import has_place
 
 _NETWORK = "diffusion_model."
 _WEIGHT = ".weight"
+
+
+Reorder = Callable[[Tensor], Tensor]
+"""(out, ...) -> (out, ...), in another order."""
 
 
 @dataclass(frozen=True)
 class FilePart:
     """What a file adds to one layer, or to some of its outputs.
 
-    layer: name of the module. rows: the outputs; None for all.
+    layer: name of the module. rows: the outputs; None for all. reorder: puts the outputs of the file, (out, rank), into
+    the order of the layer; None where it is the same.
     """
 
     layer: str
     rows: slice | None
     lora: LoraKind
+    reorder: Reorder | None = None
 
 
 @dataclass(frozen=True)
@@ -45,10 +53,12 @@ class TransformerLoraFile:
 
 @dataclass(frozen=True)
 class _Patch:
-    """A patch of the host for a weight of the network. weight: its name. rows: as in FilePart. patch: the host's."""
+    """A patch of the host for a weight of the network. weight: its name. rows, reorder: as in FilePart. patch: the
+    host's."""
 
     weight: str
     rows: slice | None
+    reorder: Reorder | None
     patch: Any
 
 
@@ -60,14 +70,14 @@ def read_lora_file(
     by_region: whether it acts in a part of the picture. Raises what reading a file raises, UnsupportedCheckpoint for
     damaged tensors, NotForOnePerson, and WrongBaseModel unless all of the file finds a layer of its size.
     """
-    lora = read_host_patches(file, model, clip)
+    lora = read_host_patches(file, model, clip, more_names(model, family))
     patches = lora.patches
     clip_patches: dict[str, Any] = {}
     network_patches = list[_Patch]()
     for key, patch in patches.items():
         name = key if isinstance(key, str) else key[0]
         if name.startswith(_NETWORK):
-            network_patches.append(_Patch(name, _rows_of(key), patch))
+            network_patches.append(_Patch(name, _rows_of(key), _reorder_of(key), patch))
         else:
             clip_patches[name] = patch
     unread = layers_not_read(lora.state, patches.values())
@@ -89,17 +99,24 @@ def read_lora_file(
 
 def _rows_of(key: Any) -> slice | None:
     """The outputs that a patch changes: the host gives (name, (dimension, start, length)) for a part of a weight."""
-    if isinstance(key, str):
+    if isinstance(key, str) or key[1] is None:
         return None
     _, start, length = key[1]
     return slice(start, start + length)
+
+
+def _reorder_of(key: Any) -> Reorder | None:
+    """The host gives (name, part, function) where diffusers has scale and shift of the last layer in another order."""
+    if isinstance(key, str) or len(key) < 3:
+        return None
+    return key[2]
 
 
 def _parts(patches: list[_Patch]) -> Iterator[FilePart]:
     for patch in patches:
         lora = lora_of(patch.patch)
         assert lora is not None  # another kind has been refused
-        yield FilePart(patch.weight.removeprefix(_NETWORK).removesuffix(_WEIGHT), patch.rows, lora)
+        yield FilePart(patch.weight.removeprefix(_NETWORK).removesuffix(_WEIGHT), patch.rows, lora, patch.reorder)
 
 
 def _fits(model: ModelPatcher, patch: _Patch) -> bool:
@@ -142,7 +159,7 @@ def _why_not_for_one_person(
     shape = shape_of(model.get_model_object(name)) if patch.weight.endswith(_WEIGHT) else None
     if shape is None or len(shape) != 2:
         return "no linear layer"
-    if by_region and stream_of(family, name.removeprefix(_NETWORK)) is None:
+    if by_region and not has_place(family, name.removeprefix(_NETWORK)):
         return f"without a place in the picture that is known for {family.name}"
     lora = lora_of(patch.patch)
     if lora is None:

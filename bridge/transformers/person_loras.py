@@ -9,7 +9,7 @@ weight is changed: a `Reader` stands in each layer while a forward runs.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,13 +26,15 @@ from ...core.low_rank import LoraKind
 from ...core.person_texts import on_tokens
 from ..canvas import check_canvases
 from ..carried import Carried, ConditioningLost, one_for_each_row
-from ..cross_attention.lora_layers import shape_of
+from ..cross_attention.lora_layers import shape_of, with_product
 from ..cross_attention.lora_readers import Forward, Reader, Readers, begin_forward, end_forward
 from ..runs import Batch, Given, Run
 from ..unet import Options, dtype_of, modules_of_unet, pixels_of, with_patch
-from .current_texts import CurrentTexts, current_texts
-from .families import LayerStream, Stream, TransformerFamily
+from .current_texts import current_texts
+from .families import KREA_2, LayerStream, Stream, TransformerFamily
+from .modulation import ModulatedLayer, ModulationUse, TokenModulation, modulated_layer
 from .networks import cells_per_token, described, network_of, tokens_of
+from .token_weights import PeopleOnPicture, TokenWeights
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,14 @@ class LayerPart:
 
     person: the number of the person among those of the node. strength: what the LoRA is multiplied by. rows: which of
     the layer's outputs it changes, where a file has a LoRA for each of several layers that are one here; None for all.
+    reorder: puts the outputs (out, rank) of the file into the order of the layer; None where it is the same.
     """
 
     person: int
     strength: float
     lora: LoraKind
     rows: slice | None
+    reorder: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +89,13 @@ def stream_of(family: TransformerFamily, layer: str) -> LayerStream | None:
     return None
 
 
-class _Layer:
-    """All people's LoRAs in one layer, ready on a device.
+def has_place(family: TransformerFamily, layer: str) -> bool:
+    """Whether it is known which tokens a layer changes, so that a LoRA in it can be one person's."""
+    return stream_of(family, layer) is not None or modulated_layer(family.modulations, layer) is not None
+
+
+class StackedLoras:
+    """All people's LoRAs of one node in one layer, ready on a device.
 
     owners: (ranks,), per rank the number of the person. down: (ranks, in). up: (out, ranks), with strength.
     """
@@ -100,13 +109,24 @@ class _Layer:
             rows = part.rows or slice(0, out_width)
             # In float32, whatever a file has: the host makes its differences so, too.
             low_rank = part.lora.to(like.device, torch.float32).low_rank((rows.stop - rows.start, in_width))
-            above, below = rows.start, out_width - rows.stop
+            up = low_rank.up * part.strength
+            if part.reorder is not None:
+                up = part.reorder(up)
+            above = rows.start
+            below = out_width - rows.stop
             downs.append(low_rank.down)
-            ups.append(functional.pad(low_rank.up * part.strength, (0, 0, above, below)))  # (out, rank)
+            ups.append(functional.pad(up, (0, 0, above, below)))  # (out, rank)
             owners += [part.person] * len(low_rank.down)
         self.owners = tuple(owners)
         self.down = torch.cat(downs).to(like)
         self.up = torch.cat(ups, dim=1).to(like)
+
+    def of_people(self, x: Tensor, people: int) -> Tensor:
+        """What each person's LoRAs add to what the layer gives of x: (rows, in) -> (rows, people, out)."""
+        hidden = functional.linear(x, self.down.to(x))  # (rows, ranks)
+        is_of = torch.zeros(people, len(self.owners))
+        is_of[list(self.owners), range(len(self.owners))] = 1
+        return functional.linear(hidden[:, None] * is_of.to(hidden), self.up.to(x))
 
 
 class PersonLorasRun(Run):
@@ -118,7 +138,7 @@ class PersonLorasRun(Run):
         super().__init__(guider, latent)
         check_canvases(self.everything(guider), latent)
         self._readers: dict[nn.Module, Readers] = {}
-        self._layers: dict[Any, dict[str, _Layer]] = {}
+        self._layers: dict[Any, dict[str, StackedLoras]] = {}
         self._batches: dict[Any, PersonLorasBatch] = {}
         self._making = threading.Lock()
 
@@ -131,13 +151,14 @@ class PersonLorasRun(Run):
         if not acting:
             return None
         network = network_of(given.model)
-        key = tuple(acting), given.x.shape, given.x.device, given.context.shape[1], given.model
+        references = tuple(reference.shape for reference in given.references)
+        key = tuple(acting), given.x.shape, references, given.x.device, given.context.shape[1], given.model
         # MultiGPU CFG Split asks from several threads at once.
         with self._making:
             if network not in self._readers:
                 self._readers[network] = Readers(modules_of_unet(network))
             if key not in self._batches:
-                nodes = [_Node(of_node, self._layers_of(of_node[0], network, given), given) for of_node in acting]
+                nodes = [NodeLoras(of_node, self._layers_of(of_node[0], network, given), given) for of_node in acting]
                 self._batches[key] = PersonLorasBatch(self._readers[network], nodes, given)
             return self._batches[key]
 
@@ -153,14 +174,16 @@ class PersonLorasRun(Run):
             raise ConditioningLost(self._around, "joins rows of people with different LoRAs")
         return (first,)
 
-    def _layers_of(self, loras: PersonLoras, network: nn.Module, given: Given) -> dict[str, _Layer]:
+    def _layers_of(self, loras: PersonLoras, network: nn.Module, given: Given) -> dict[str, StackedLoras]:
         """On the device once in a run, whatever part of the picture the regions are cut to."""
         key = loras.source, network
         if key not in self._layers:
             modules = self._readers[network].modules
             like = given.like()
-            made = {name: _Layer(parts, modules[name], like) for name, parts in loras.layers.items()}
-            self._layers[key] = made
+            layers: dict[str, StackedLoras] = {}
+            for name, parts in loras.layers.items():
+                layers[name] = StackedLoras(parts, modules[name], like)
+            self._layers[key] = layers
         return self._layers[key]
 
     def ended(self) -> None:
@@ -168,20 +191,18 @@ class PersonLorasRun(Run):
             readers.clear()
 
 
-class _Node:
+class NodeLoras:
     """What one node adds in the forwards of a batch.
 
-    on_picture: (people, tokens of the picture), how much of each person's LoRAs a token has, at most 1 in all; None for
-    one person everywhere, and for rows. person_of_row: of which person each row of the batch is; None where all rows
-    are everybody's.
+    people: where they are; None for one person everywhere, and for rows. person_of_row: of which person each row of the
+    batch is; None where all rows are everybody's.
     """
 
-    def __init__(self, of_node: Sequence[PersonLoras], layers: dict[str, _Layer], given: Given) -> None:
+    def __init__(self, of_node: Sequence[PersonLoras], layers: dict[str, StackedLoras], given: Given) -> None:
         """of_node: what all rows of the batch have, or what each row has."""
         loras = of_node[0]
-        self.names = loras.names
         self.layers = layers
-        self.on_picture: Tensor | None = None
+        self.people: PeopleOnPicture | None = None
         self.person_of_row: tuple[int, ...] | None = None
         if loras.by_row:
             self.person_of_row = tuple(of_row.row for of_row in of_node if of_row.row is not None)
@@ -191,13 +212,14 @@ class _Node:
             height, width = given.x.shape[-2:]
             shares = region_weights(loras.regions.float())
             on_frame = on_tokens(shares, height * pixels, width * pixels, cells * pixels)
-            self.on_picture = on_frame.repeat(1, tokens_of(given.model, given.x) // on_frame.shape[1])
+            frames = tokens_of(given.model, given.x) // on_frame.shape[1]
+            self.people = PeopleOnPicture(loras.names, on_frame.repeat(1, frames))
 
 
 class PersonLorasBatch(Batch):
     """What is added to the layers of one network in the forwards that carry the same."""
 
-    def __init__(self, readers: Readers, nodes: Sequence[_Node], given: Given) -> None:
+    def __init__(self, readers: Readers, nodes: Sequence[NodeLoras], given: Given) -> None:
         family = described(given.model)
         assert family is not None  # of a MODEL that the node has taken
         self.rows = len(given.x)
@@ -205,82 +227,110 @@ class PersonLorasBatch(Batch):
         self._family = family
         self._network = network_of(given.model)
         self._nodes = nodes
-        self._common = given.context.shape[1]
+        self._has_references = len(given.references) > 0
         self._like = torch.empty(0, device=given.x.device, dtype=dtype_of(given.model))
-        self._names = list(dict.fromkeys(name for node in nodes for name in node.layers))
-        self._streams = {name: stream_of(family, name) for name in self._names}
-        self._text = 0
-        self._picture = 0
-        self._own_picture = tokens_of(given.model, given.x)
+        self._token_weights = TokenWeights(family, given)
         self._weights: dict[Any, Tensor] = {}
+        names: dict[str, None] = {}
+        self._streams: dict[str, LayerStream | None] = {}
+        # By name, the layers that modulate in a network that takes one answer for all tokens.
+        self._modulated: dict[str, ModulatedLayer] = {}
+        self._uses: dict[str, ModulationUse] = {}
+        for node in nodes:
+            for name in node.layers:
+                names[name] = None
+                self._streams[name] = stream_of(family, name)
+                layer = modulated_layer(family.modulations, name)
+                if layer is not None and node.people is not None:
+                    self._modulated[name] = layer
+                    self._uses.update(layer.uses)
+        self._read_layers = list(dict.fromkeys([*names, *self._uses]))
+        self._check_references()
+
+    def _check_references(self) -> None:
+        """Raise BadSetup for reference pictures in a layer that is given each of them alone."""
+        if not (self._family.picture_last and self._has_references):
+            return
+        by_region = [name for node in self._nodes if node.people is not None for name in node.layers]
+        unknown = [name for name in by_region if name in self._modulated or name.endswith("_embedder")]
+        if unknown:
+            raise BadSetup(
+                f"{self._family.name} with reference pictures does not know LoRAs of single people in {unknown[0]}.",
+                "Take the reference pictures out of the conditioning, or use LoRAs without such layers.",
+            )
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        with self.readers.standing_in(self._names):
+        with self.readers.standing_in(self._read_layers):
             yield
+
+    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Nothing is changed; how reference pictures are read is looked at."""
+        method = kwargs.get("ref_latents_method", _default_method(self._network))
+        # Krea 2 reads references only by a method that the conditioning names.
+        reads_references = method is not None or self._family.name != KREA_2.name
+        self._token_weights.begin(reads_references)
+        if method == _ZERO_TIME and self._has_references:
+            for node in self._nodes:
+                if node.people is not None:
+                    self._refuse_zero_time(node)
+        return args, kwargs
+
+    def _refuse_zero_time(self, node: NodeLoras) -> None:
+        """Raise BadSetup where a node's LoRAs modulate, and the references are modulated by another time."""
+        for name in node.layers:
+            stream = self._streams[name]
+            if stream is not None and stream.modulates:
+                raise _zero_time_unknown()
 
     def around(self, options: Options) -> Options:
         begin_forward(self)
         if self._family.own_captions:
             return options
-        return with_patch(options, "post_input", self.seen)
+        return with_patch(options, "post_input", self.count)
 
     def passed(self) -> None:
         end_forward()
 
-    def seen(self, given: Options) -> Options:
+    def count(self, given: Options) -> Options:
         """The host's post_input patch: how many tokens the blocks are given."""
-        self._text, self._picture = given["txt"].shape[1], given["img"].shape[1]
+        self._token_weights.counted(given["txt"].shape[1], given["img"].shape[1])
         return given
 
     def added(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
         """What a layer gives of x, `out`, and what is added to it.
 
-        x: (B, tokens, C). Of a layer that modulates (B, 1, C): it then gives something for every token.
+        x: (B, tokens, C). Of a layer that modulates (B, 1, C): it then gives something for every token; or (B, C), of a
+        ModulatedLayer.
         """
+        modulated = self._modulated.get(reader.name)
+        if modulated is not None:
+            forward.modulations[reader.name] = self._modulation(modulated, x, out)
+            return modulated.neutral(out)
         for node in self._nodes:
             layer = node.layers.get(reader.name)
             if layer is None:
                 continue
-            hidden = functional.linear(x, layer.down.to(x))  # (..., ranks)
-            if node.on_picture is not None:
-                weights = self._weights_of(node, layer.owners, reader.name, x)
-                hidden = hidden * weights.to(hidden)
-            elif node.person_of_row is not None:
-                weights = self._weights_of_rows(node.person_of_row, layer.owners, reader.name, x)
-                hidden = hidden * weights.to(hidden)
-            out = out + functional.linear(hidden, layer.up.to(x))
-        return out
+            hidden = self._hidden(node, layer, reader.name, x)
+            if node.people is not None:
+                weights = self._weights_of(node.people, layer.owners, reader.name, x).to(hidden)
+                if weights.shape[-2] == hidden.shape[-2]:
+                    hidden.mul_(weights)
+                else:  # of a layer that modulates: from one row to one for every token
+                    hidden = hidden * weights
+            out = with_product(out, hidden, layer.up.to(x), reader.makes_new)
+        use = self._uses.get(reader.name)
+        if use is None:
+            return out
+        return use.applied(out, forward.modulations[use.layer])
 
-    def _weights_of(self, node: _Node, owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
-        """Whose ranks count in every token of x: (1, tokens, ranks), or what multiplies that shape."""
-        stream = self._streams[name]
-        assert stream is not None  # such a layer is refused by the node
-        texts = current_texts()
-        alone = None if texts is None else texts.alone
-        tokens = x.shape[1]
-        if stream.stream is Stream.TEXT_AS_ROWS:
-            tokens = x.shape[1] if x.dim() == 4 else len(x) // self.rows
-        elif stream.modulates:
-            _check_modulation(x)
-            tokens = self._length_of(stream.stream)
-        elif stream.stream is Stream.BOTH and tokens != self._length_of(stream.stream):
-            raise ConditioningLost(
-                "unknown", f"makes {tokens} tokens of the {self._length_of(stream.stream)} of a layer"
-            )
-        key = id(node), owners, stream.stream, tokens, self._text_tokens(), texts
-        if key not in self._weights:
-            if texts is not None and alone is not None:
-                found = self._of_text_alone(node, texts, alone, tokens)
-            else:
-                found = self._on_tokens(node, stream.stream, tokens)
-            self._weights[key] = found[list(owners)].T[None].to(self._like)  # (1, tokens, ranks)
-        weights = self._weights[key]
-        if stream.stream is not Stream.TEXT_AS_ROWS:
-            return weights
-        if x.dim() == 4:  # (B, T, C, layers of the text encoder)
-            return weights[:, :, None]
-        return weights[0][:, None].repeat(self.rows, 1, 1)  # (B * T, 1, ranks)
+    def _hidden(self, node: NodeLoras, layer: StackedLoras, name: str, x: Tensor) -> Tensor:
+        """What the ranks of all people make of x, (..., ranks): in every row its person's alone, where people have
+        rows."""
+        hidden = functional.linear(x, layer.down.to(x))
+        if node.person_of_row is None:
+            return hidden
+        return hidden * self._weights_of_rows(node.person_of_row, layer.owners, name, x).to(hidden)
 
     def _weights_of_rows(self, person_of_row: tuple[int, ...], owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
         """Whose ranks count in every row of x, (rows of x, ..., C): (rows of x, 1, ..., ranks).
@@ -307,59 +357,85 @@ class PersonLorasBatch(Batch):
             self._weights[key] = own.to(self._like)
         return self._weights[key]
 
-    def _text_tokens(self) -> int:
-        """Of all texts in the blocks."""
-        if not self._family.own_captions:
-            return self._text
-        texts = current_texts()
-        words = 0 if texts is None else sum(texts.lengths)
-        return self._padded(self._common) + words
+    def _modulation(self, layer: ModulatedLayer, x: Tensor, out: Tensor) -> TokenModulation:
+        """What a ModulatedLayer answers for every token. x: (rows, in), out: (rows, parts * C).
 
-    def _padded(self, tokens: int) -> int:
-        multiple: int = self._network.pad_tokens_multiple
-        return -(-tokens // multiple) * multiple
-
-    def _length_of(self, stream: Stream) -> int:
-        """How many tokens a stream has in the blocks."""
-        if stream is Stream.TEXT:
-            return self._text_tokens()
-        picture = self._padded(self._own_picture) if self._family.own_captions else self._picture
-        return picture if stream is Stream.PICTURE else self._text_tokens() + picture
-
-    @staticmethod
-    def _of_text_alone(node: _Node, texts: CurrentTexts, alone: int, tokens: int) -> Tensor:
-        """How much of each person's LoRAs the tokens of one text have: (people, tokens)."""
-        found = torch.zeros(len(node.names), tokens)
-        if alone > 0 and texts.names[alone - 1] in node.names:
-            found[node.names.index(texts.names[alone - 1])] = 1
-        return found
-
-    def _on_tokens(self, node: _Node, stream: Stream, tokens: int) -> Tensor:
-        """How much of each person's LoRAs every token has: (people, tokens)."""
-        assert node.on_picture is not None
-        found = torch.zeros(len(node.names), tokens)
-        picture = node.on_picture
-        if stream is Stream.PICTURE:
-            found[:, : picture.shape[1]] = picture
-            return found
-        text = self._text_tokens() if stream is Stream.BOTH else tokens
-        texts = current_texts()
-        if texts is not None:
-            start = text - sum(texts.lengths)
-            for name, length in zip(texts.names, texts.lengths, strict=True):
-                if name in node.names:
-                    found[node.names.index(name), start : start + length] = 1
-                start += length
-        if stream is Stream.BOTH:
-            found[:, text : text + picture.shape[1]] = picture
-        return found
-
-
-def _check_modulation(x: Tensor) -> None:
-    """Raise BadSetup where a layer that modulates has more rows than one for all tokens."""
-    if x.dim() != 3 or x.shape[1] != 1:
-        raise BadSetup(
-            "Reference pictures with the method index_timestep_zero are modulated in another way than the picture, and "
-            "LoRAs of single people that change this are not known there.",
-            "Set FluxKontextMultiReferenceLatentMethod to another method, or use LoRAs without modulation layers.",
+        There are twice as many rows as pictures where references are modulated by the time 0.
+        """
+        common = out
+        people = list[Tensor]()
+        weights = list[Tensor]()
+        stream = layer.modulation.stream
+        tokens = self._token_weights.tokens(stream)
+        rows = self.rows
+        for node in self._nodes:
+            loras = node.layers.get(layer.name)
+            if loras is None:
+                continue
+            if node.people is None:
+                hidden = self._hidden(node, loras, layer.name, x)
+                common = common + functional.linear(hidden, loras.up.to(x))
+                continue
+            count = len(node.people.names)
+            people.append(loras.of_people(x[:rows], count))
+            weights.append(self._ready_weights(node.people, tuple(range(count)), stream, tokens))
+        zero_time = None
+        if len(common) > rows:
+            if not layer.modulation.zero_time:
+                raise _zero_time_unknown()
+            zero_time = common[rows:]
+        return TokenModulation(
+            common[:rows],
+            torch.cat(people, dim=1),
+            torch.cat(weights, dim=2).to(out),
+            out.shape[-1] // layer.modulation.parts,
+            zero_time,
+            self._token_weights.picture,
         )
+
+    def _weights_of(self, people: PeopleOnPicture, owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
+        """Whose ranks count in every token of x: (1, tokens, ranks), or what multiplies that shape."""
+        stream = self._streams[name]
+        assert stream is not None  # such a layer is refused by the node
+        tokens = x.shape[1]
+        if stream.stream is Stream.TEXT_AS_ROWS:
+            tokens = x.shape[1] if x.dim() == 4 else len(x) // self.rows
+        elif stream.modulates:
+            if x.dim() != 3 or x.shape[1] != 1:
+                raise _zero_time_unknown()
+            tokens = self._token_weights.tokens(stream.stream)
+        weights = self._ready_weights(people, owners, stream.stream, tokens)
+        if stream.stream is not Stream.TEXT_AS_ROWS:
+            return weights
+        if x.dim() == 4:  # (B, T, C, layers of the text encoder)
+            return weights[:, :, None]
+        return weights[0][:, None].repeat(self.rows, 1, 1)  # (B * T, 1, ranks)
+
+    def _ready_weights(self, people: PeopleOnPicture, owners: tuple[int, ...], stream: Stream, tokens: int) -> Tensor:
+        """How much of each rank every token has, on the device once for all layers and steps: (1, tokens, ranks).
+
+        owners: per rank the number of the person.
+        """
+        key = id(people), owners, stream, tokens, self._token_weights.text_tokens(), current_texts()
+        if key not in self._weights:
+            of_people = self._token_weights.of_people(people, stream, tokens)  # (people, tokens)
+            self._weights[key] = of_people[list(owners)].T[None].to(self._like)
+        return self._weights[key]
+
+
+_ZERO_TIME = "index_timestep_zero"
+"""The host's name of a method by which reference pictures are modulated by the time 0, and not by that of the step."""
+
+
+def _default_method(network: Any) -> str | None:
+    """How a network reads reference pictures where the conditioning does not say it."""
+    settings = getattr(network, "params", network)
+    return getattr(settings, "default_ref_method", None)
+
+
+def _zero_time_unknown() -> BadSetup:
+    return BadSetup(
+        f"Reference pictures with the method {_ZERO_TIME} are modulated in another way than the picture, and LoRAs of "
+        "single people that change this are not known there.",
+        "Set FluxKontextMultiReferenceLatentMethod to another method, or use LoRAs without modulation layers.",
+    )

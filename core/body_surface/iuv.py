@@ -92,12 +92,18 @@ def _shapes_fit(bodies: Bodies) -> bool:
 
 
 def network_size(width: int, height: int) -> tuple[int, int]:
-    """The size at which the network looks at a photo of this size, both (width, height)."""
-    scale = min(SHORTER / min(width, height), LONGEST / max(width, height))
+    """The size at which the network looks at a photo of this size, both (width, height).
+
+    The shorter side becomes SHORTER, unless the longer side would become longer than LONGEST.
+    """
+    shorter = min(width, height)
+    longer = max(width, height)
+    scale = min(SHORTER / shorter, LONGEST / longer)
     return _to_step(width * scale), _to_step(height * scale)
 
 
 def _to_step(side: float) -> int:
+    """A side in pixels as the nearest multiple of _STEP, at least one step."""
     return max(_STEP, round(side / _STEP) * _STEP)
 
 
@@ -113,6 +119,7 @@ class Surface:
 
     @classmethod
     def empty(cls, width: int, height: int) -> "Surface":
+        """A surface without bodies."""
         return cls(torch.zeros(3, height, width, dtype=torch.uint8), torch.zeros(height, width, dtype=torch.int32))
 
     def put(self, number: int, x: int, y: int, iuv: Tensor) -> None:
@@ -146,6 +153,7 @@ class Surface:
 
 
 def _mean_column(mask: Tensor) -> float:
+    """The mean column of the pixels of a mask (H, W), by which people are sorted from left to right."""
     return float(mask.nonzero()[:, 1].float().mean())
 
 
@@ -175,7 +183,10 @@ def draw(bodies: Bodies, fit: Fit, width: int, height: int) -> Surface:
 
 
 def _largest(scores: Tensor, size: tuple[int, int]) -> Tensor:
-    """(K, h, w) -> (height, width) int32, which of K is largest. One after the other: K of them may fill the memory."""
+    """Which of K scores is the largest in each pixel, (K, h, w) -> (height, width) int32.
+
+    The scores are stretched to the size one after the other: K of them may fill the memory.
+    """
     best = _stretched(scores[0], size)
     index_of_best = torch.zeros(size, dtype=torch.int32)
     for index in range(1, len(scores)):

@@ -29,9 +29,9 @@ The side is the outer one of a limb, the person's left one of torso and head.
 
 @dataclass(frozen=True)
 class _Chart:
-    """Where a part of the body lies on a shape, and its coordinates there.
+    """A part of the body on a shape.
 
-    part: DensePose's number. u, v: its coordinates. start, end: its edges across the shape, -1 to 1.
+    part: DensePose's number. start, end: the edges of the part across the shape, from -1 to 1. u, v: its coordinates.
     """
 
     part: int
@@ -162,6 +162,7 @@ class _Figure:
         self.corners = torso(pose)
 
     def draw(self) -> None:
+        """Draw the person: legs, then torso and head, then arms and hands, which lie over the torso."""
         for side in (-1, 1):
             self._foot(side)
             for limb in _LEGS:
@@ -179,6 +180,7 @@ class _Figure:
         return joint[:2] if joint[2] > SEEN else None
 
     def _limb(self, side: int, limb: _Limb) -> None:
+        """Draw a limb of one side (-1 right, 1 left), as far as its joints are seen."""
         start = self._joint(limb.start, side)
         end = self._joint(limb.end, side)
         if start is None:
@@ -192,6 +194,7 @@ class _Figure:
         self._capsule(start, end, limb.radii, side, charts[side])
 
     def _hand(self, side: int) -> None:
+        """Draw the hand of one side, which points where the forearm does; nothing where elbow or wrist is not seen."""
         elbow = self._joint(_ELBOW, side)
         wrist = self._joint(_WRIST, side)
         if elbow and wrist:
@@ -200,6 +203,7 @@ class _Figure:
             self._capsule(start, end, _HAND_RADII, side, _HAND[side])
 
     def _foot(self, side: int) -> None:
+        """Draw the foot of one side below its ankle, the toes outwards; nothing where the ankle is not seen."""
         ankle = self._joint(_ANKLE, side)
         if ankle:
             toes = (ankle[0] + side * self.turn * 0.1 * self.head, ankle[1] + 0.26 * self.head)
@@ -220,7 +224,7 @@ class _Figure:
         self._paint(axis, half_width, max(first, last), side * self.turn, charts)
 
     def _torso(self) -> None:
-        """From the neck over shoulders, waist and hips down to the crotch, straight between their half widths."""
+        """Draw the torso from the neck to the crotch, with straight outlines between shoulders, waist and hips."""
         if not self.corners:
             return
         left, right, right_hip, left_hip = self.corners
@@ -271,14 +275,17 @@ class _Figure:
         self._paint(axis, half_width, widest, self.turn, charts, skull)
 
     def _skull(self, down: Point) -> float:
-        """How far across from the nose the middle of the skull lies, px; 0 where no ear is seen.
+        """The distance across from the nose to the middle of the skull, px; 0 where no ear is seen.
 
-        It lies between the ears; of one that is seen, half way to the nose. down: from the nose to the neck.
+        The middle lies between the ears; where only one is seen, half way from it to the nose. down: the unit vector
+        from the nose to the neck.
         """
         nose = self.pose[_NOSE]
-        ears = [ear for ear in self.pose[_EARS] if ear[2] > SEEN]
-        across = [(ear[0] - nose[0]) * down[1] - (ear[1] - nose[1]) * down[0] for ear in ears]
-        return self.turn * sum(across) / 2
+        across = 0.0  # of the ears that are seen, summed
+        for ear in self.pose[_EARS]:
+            if ear[2] > SEEN:
+                across += (ear[0] - nose[0]) * down[1] - (ear[1] - nose[1]) * down[0]
+        return self.turn * across / 2
 
     def _paint(
         self,

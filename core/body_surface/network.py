@@ -40,13 +40,25 @@ _SHAPES = (0.5, 1.0, 2.0)
 """Height over width of these boxes."""
 _LARGEST_STEP = math.log(1000 / 16)
 """The logarithm of how many times larger a box may become."""
+_PROPOSAL_OVERLAP = 0.7
+_BODY_OVERLAP = 0.5
+"""The largest overlap of two boxes that both stay, as intersection over union."""
+_BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+"""By which the box head was trained to multiply x, y, width and height, see `moved`."""
+_BOX_SIDE = 7
+_SURFACE_SIDE = 28
+"""Places a side of what is cut out of the features for a box, for the box head and for the surface."""
 _WIDEST = 4096
 """Channels of a layer; the published networks have 2,048. Wider ones fill the memory with what they give."""
 
 
-class Found(NamedTuple):
-    """N bodies, the surest first, as `iuv.read_bodies` reads them. boxes: (N, 4) x0, y0, x1, y1 in pixels. inside:
-    (N, 2, h, w), none or body. parts, u, v: (N, 25, h, w)."""
+class BodyTensors(NamedTuple):
+    """N bodies, the surest first, in the form in which `iuv.read_bodies` reads them.
+
+    boxes: (N, 4) x0, y0, x1, y1 in pixels of the photo.
+    inside: (N, 2, h, w), scores of background and of body in each pixel of the box.
+    parts: (N, 25, h, w), scores of no part and of the 24 parts. u, v: (N, 25, h, w), coordinates on these parts.
+    """
 
     boxes: Tensor
     inside: Tensor
@@ -58,50 +70,68 @@ class Found(NamedTuple):
 def own_weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of this network among those of an exported one, under its own names, as float32.
 
-    Whoever exported it may have wrapped it, so all names may begin with the same words; it may hold more beside it.
-    Normalisations of the backbone, which are fixed, become part of the convolution before them. Raises ValueError,
-    saying what is missing.
+    The exported network may be wrapped in another, so that all names begin with the same words, and it may hold further
+    weights. The normalisations of the backbone are fixed: each becomes part of the convolution before it.
+    Raises ValueError, saying what is missing.
     """
     prefixes = [name.removesuffix(_STEM) for name in tensors if name.endswith(_STEM)]
     if not prefixes:
         raise ValueError(f"it has no {_STEM}")
     prefix = min(prefixes, key=len)
-    named = {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
-    for name, tensor in named.items():
-        if tensor.is_floating_point() and tensor.ndim and tensor.shape[0] > _WIDEST and tensor.ndim == 4:
-            raise ValueError(f"{name[:100]} has {tensor.shape[0]} channels where such a network has {_WIDEST} at most")
-    folded = _without_normalisations(named)
+    weights: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(prefix):
+            weights[name.removeprefix(prefix)] = tensor
+    _check_widths(weights)
+    folded = _with_folded_normalisations(weights)
     with torch.device("meta"):
-        wanted = DensePose(folded).state_dict()
-    missing = [name for name in wanted if name not in folded]
-    if missing:
-        raise ValueError(f"it has no {missing[0]}")
-    return {name: folded[name].float().contiguous() for name in wanted}
+        names = list(DensePose(folded).state_dict())
+    for name in names:
+        if name not in folded:
+            raise ValueError(f"it has no {name}")
+    return {name: folded[name].float().contiguous() for name in names}
 
 
-def _without_normalisations(named: State) -> dict[str, Tensor]:
-    """Each convolution with the frozen batch normalisation behind it as one convolution with a bias."""
-    folded = dict(named)
-    for name in named:
+def _check_widths(weights: State) -> None:
+    """Raise ValueError for a convolution with more channels than such a network has."""
+    for name, tensor in weights.items():
+        if tensor.ndim == 4 and tensor.is_floating_point() and tensor.shape[0] > _WIDEST:
+            raise ValueError(f"{name[:100]} has {tensor.shape[0]} channels where such a network has {_WIDEST} at most")
+
+
+_NORM_EPSILON = 1e-5
+"""Added to variances, as detectron2's FrozenBatchNorm2d does."""
+
+
+def _with_folded_normalisations(weights: State) -> dict[str, Tensor]:
+    """The weights with each convolution and the frozen batch normalisation behind it as one convolution with a bias.
+
+    norm(conv(x)) = gain * (weight x - mean) / sqrt(variance + epsilon) + shift. With scale = gain / sqrt(variance +
+    epsilon) that is (scale * weight) x + (shift - mean * scale).
+    """
+    folded = dict(weights)
+    for name in weights:
         layer = name.removesuffix(".norm.weight")
         # A normalisation that is not fixed stays a layer beside its convolution, whose weights get a name of their own.
-        if layer != name and f"{layer}.norm.running_var" not in named and f"{layer}.weight" in named:
-            folded[f"{layer}.conv.weight"] = named[f"{layer}.weight"]
-    for name, variance in named.items():
+        if layer != name and f"{layer}.norm.running_var" not in weights and f"{layer}.weight" in weights:
+            folded[f"{layer}.conv.weight"] = weights[f"{layer}.weight"]
+    for name, variance in weights.items():
         if not name.endswith(".norm.running_var"):
             continue
         layer = name.removesuffix(".norm.running_var")
-        weight, mean = named[f"{layer}.weight"], named[f"{layer}.norm.running_mean"]
-        gain, shift = named[f"{layer}.norm.weight"], named[f"{layer}.norm.bias"]
-        scale = gain.double() / (variance.double() + 1e-5).sqrt()
-        # (out, in, h, w) times (out, 1, 1, 1)
+        weight = weights[f"{layer}.weight"]  # (out, in, h, w)
+        mean = weights[f"{layer}.norm.running_mean"]  # (out,), as gain, shift and variance
+        gain = weights[f"{layer}.norm.weight"]
+        shift = weights[f"{layer}.norm.bias"]
+        scale = gain.double() / (variance.double() + _NORM_EPSILON).sqrt()
         folded[f"{layer}.weight"] = (weight.double() * scale.reshape(-1, 1, 1, 1)).float()
         folded[f"{layer}.bias"] = (shift.double() - mean.double() * scale).float()
     return folded
 
 
 def _channels(state: State, layer: str) -> int:
-    """Of what a layer gives. Raises ValueError where it is not there."""
+    """The number of channels that a layer gives. layer: its name in the weights. Raises ValueError where it is
+    missing."""
     name = f"{layer}.weight"
     if name not in state:
         raise ValueError(f"it has no {name}")
@@ -109,7 +139,10 @@ def _channels(state: State, layer: str) -> int:
 
 
 def _count(state: State, pattern: str, start: int = 0) -> int:
-    """How many layers in a row there are. pattern: the name of their weights with {} for the number, from start on."""
+    """The number of layers whose names have consecutive numbers.
+
+    pattern: the name of their weights with {} for the number. start: the first number.
+    """
     count = 0
     while pattern.format(start + count) in state:
         count += 1
@@ -119,48 +152,53 @@ def _count(state: State, pattern: str, start: int = 0) -> int:
 class Bottleneck(nn.Module):
     """A residual block: 1x1, 3x3 and 1x1, and a 1x1 beside them where the number of channels changes."""
 
-    def __init__(self, ops: Any, inputs: int, middle: int, outputs: int, stride: int, **where: Any) -> None:
+    def __init__(self, ops: Any, inputs: int, middle: int, outputs: int, stride: int, **factory: Any) -> None:
         super().__init__()
         # The first convolution has the stride, as in the weights of MSRA that the training began with.
-        self.conv1 = ops.Conv2d(inputs, middle, 1, stride, **where)
-        self.conv2 = ops.Conv2d(middle, middle, 3, padding=1, **where)
-        self.conv3 = ops.Conv2d(middle, outputs, 1, **where)
+        self.conv1 = ops.Conv2d(inputs, middle, 1, stride, **factory)
+        self.conv2 = ops.Conv2d(middle, middle, 3, padding=1, **factory)
+        self.conv3 = ops.Conv2d(middle, outputs, 1, **factory)
         self.shortcut = None
         if inputs != outputs:
-            self.shortcut = ops.Conv2d(inputs, outputs, 1, stride, **where)
+            self.shortcut = ops.Conv2d(inputs, outputs, 1, stride, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
-        beside = x if self.shortcut is None else self.shortcut(x)
+        """(B, inputs, h, w) -> (B, outputs, h / stride, w / stride)."""
+        shortcut = x if self.shortcut is None else self.shortcut(x)
         x = functional.relu(self.conv1(x))
         x = functional.relu(self.conv2(x))
-        return functional.relu(self.conv3(x) + beside)
+        return functional.relu(self.conv3(x) + shortcut)
 
 
 class Stem(nn.Module):
-    def __init__(self, ops: Any, outputs: int, **where: Any) -> None:
+    """The first layer of the backbone."""
+
+    def __init__(self, ops: Any, outputs: int, **factory: Any) -> None:
         super().__init__()
-        self.conv1 = ops.Conv2d(3, outputs, 7, 2, 3, **where)
+        self.conv1 = ops.Conv2d(3, outputs, 7, 2, 3, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
         """(1, 3, H, W) -> (1, C, H/4, W/4)."""
-        return functional.max_pool2d(functional.relu(self.conv1(x)), 3, 2, 1)
+        x = functional.relu(self.conv1(x))
+        return functional.max_pool2d(x, 3, 2, 1)
 
 
 class ResNet(nn.Module):
-    """The backbone: what it sees of a photo at four sizes."""
+    """The backbone: features of a photo at four sizes. widths: channels at each size."""
 
-    def __init__(self, state: State, ops: Any, **where: Any) -> None:
+    def __init__(self, state: State, ops: Any, **factory: Any) -> None:
         super().__init__()
         channels = _channels(state, "backbone.bottom_up.stem.conv1")
-        self.stem = Stem(ops, channels, **where)
+        self.stem = Stem(ops, channels, **factory)
         self.widths: list[int] = []
         for stage in (2, 3, 4, 5):
             name = f"backbone.bottom_up.res{stage}"
-            middle, outputs = _channels(state, f"{name}.0.conv1"), _channels(state, f"{name}.0.conv3")
+            middle = _channels(state, f"{name}.0.conv1")
+            outputs = _channels(state, f"{name}.0.conv3")
             blocks: list[nn.Module] = []
             for block in range(_count(state, name + ".{}.conv1.weight")):
                 stride = 2 if stage > 2 and block == 0 else 1
-                blocks.append(Bottleneck(ops, channels, middle, outputs, stride, **where))
+                blocks.append(Bottleneck(ops, channels, middle, outputs, stride, **factory))
                 channels = outputs
             self.add_module(f"res{stage}", nn.Sequential(*blocks))
             self.widths.append(outputs)
@@ -176,15 +214,15 @@ class ResNet(nn.Module):
 
 
 class Pyramid(nn.Module):
-    """Every size of the backbone with what the coarser ones see, in the same number of channels."""
+    """The feature pyramid: to every size of the backbone the coarser sizes are added, all in `width` channels."""
 
-    def __init__(self, state: State, ops: Any, **where: Any) -> None:
+    def __init__(self, state: State, ops: Any, **factory: Any) -> None:
         super().__init__()
-        self.bottom_up = ResNet(state, ops, **where)
+        self.bottom_up = ResNet(state, ops, **factory)
         self.width = _channels(state, "backbone.fpn_lateral2")
         for stage, channels in zip((2, 3, 4, 5), self.bottom_up.widths, strict=True):
-            self.add_module(f"fpn_lateral{stage}", ops.Conv2d(channels, self.width, 1, **where))
-            self.add_module(f"fpn_output{stage}", ops.Conv2d(self.width, self.width, 3, padding=1, **where))
+            self.add_module(f"fpn_lateral{stage}", ops.Conv2d(channels, self.width, 1, **factory))
+            self.add_module(f"fpn_output{stage}", ops.Conv2d(self.width, self.width, 3, padding=1, **factory))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(1, 3, H, W) -> (1, C, H/4, W/4), H/8, H/16, H/32 and H/64: the levels p2 to p6."""
@@ -203,13 +241,14 @@ class Pyramid(nn.Module):
 
 
 class ProposalHead(nn.Module):
-    """How likely there is a body in each box that a level starts from, and how the box is to be moved."""
+    """The layers that say of each anchor box of a level how likely it holds a body, and how it is to be moved onto
+    it."""
 
-    def __init__(self, width: int, ops: Any, **where: Any) -> None:
+    def __init__(self, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
-        self.conv = ops.Conv2d(width, width, 3, padding=1, **where)
-        self.objectness_logits = ops.Conv2d(width, len(_SHAPES), 1, **where)
-        self.anchor_deltas = ops.Conv2d(width, 4 * len(_SHAPES), 1, **where)
+        self.conv = ops.Conv2d(width, width, 3, padding=1, **factory)
+        self.objectness_logits = ops.Conv2d(width, len(_SHAPES), 1, **factory)
+        self.anchor_deltas = ops.Conv2d(width, 4 * len(_SHAPES), 1, **factory)
 
     def forward(self, level: Tensor) -> tuple[Tensor, Tensor]:
         """(1, C, h, w) -> scores (h * w * 3,) and moves (h * w * 3, 4)."""
@@ -220,123 +259,162 @@ class ProposalHead(nn.Module):
 
 
 class Proposals(nn.Module):
-    """Boxes where something may be."""
+    """Finds the boxes in which there may be bodies."""
 
-    def __init__(self, width: int, ops: Any, **where: Any) -> None:
+    def __init__(self, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
-        self.rpn_head = ProposalHead(width, ops, **where)
+        self.rpn_head = ProposalHead(width, ops, **factory)
 
     def forward(self, levels: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """The levels of the pyramid -> (N, 4), the likeliest first. size: (width, height) of the photo in pixels."""
-        boxes, scores, numbers = list[Tensor](), list[Tensor](), list[Tensor]()
+        """The levels of the pyramid -> boxes (N, 4) in pixels, the likeliest first.
+
+        size: (width, height) of the photo in pixels.
+        """
+        boxes_of_levels: list[Tensor] = []
+        scores_of_levels: list[Tensor] = []
+        level_numbers: list[Tensor] = []
         for number, level in enumerate(levels):
-            likely, moves = self.rpn_head(level)
-            best = likely.topk(min(len(likely), _MOST_PROPOSALS))
-            starts = _starting_boxes(level.shape[2], level.shape[3], _ANCHORS[number], _STRIDES[number]).to(
-                level.device
-            )
-            boxes.append(moved(starts[best.indices], moves[best.indices].float(), (1, 1, 1, 1)))
-            scores.append(best.values.float())
-            numbers.append(torch.full_like(best.indices, number))
-        every = _clipped(torch.cat(boxes), size)
-        score, level_of = torch.cat(scores), torch.cat(numbers)
-        usable = every.isfinite().all(1) & score.isfinite() & _of_some_size(every)
-        every, score, level_of = every[usable], score[usable], level_of[usable]
-        return every[_separate(every, score, level_of, 0.7)[:_MOST_PROPOSALS]]
+            scores, moves = self.rpn_head(level)
+            best = scores.topk(min(len(scores), _MOST_PROPOSALS))
+            height, width = level.shape[2:]
+            anchors = _anchor_boxes(height, width, _ANCHORS[number], _STRIDES[number]).to(level.device)
+            boxes_of_levels.append(moved(anchors[best.indices], moves[best.indices].float(), (1, 1, 1, 1)))
+            scores_of_levels.append(best.values.float())
+            level_numbers.append(torch.full_like(best.indices, number))
+        boxes = _clipped(torch.cat(boxes_of_levels), size)  # (all, 4)
+        scores = torch.cat(scores_of_levels)  # (all,)
+        level_of = torch.cat(level_numbers)  # (all,)
+        usable = boxes.isfinite().all(1) & scores.isfinite() & _has_area(boxes)
+        boxes = boxes[usable]
+        separate = _separate(boxes, scores[usable], level_of[usable], _PROPOSAL_OVERLAP)
+        return boxes[separate[:_MOST_PROPOSALS]]
 
 
-def _starting_boxes(height: int, width: int, side: float, stride: int) -> Tensor:
-    """(height * width * 3, 4): three boxes around every place of a level, in the order of the layers' channels."""
-    shapes: list[list[float]] = []
+def _anchor_boxes(height: int, width: int, side: float, stride: int) -> Tensor:
+    """The boxes that a level of the pyramid starts from, (height * width * 3, 4) in pixels of the photo.
+
+    Three boxes of different shapes and of one area, side * side, stand around every place of the level, in the order of
+    the layers' channels. height, width: of the level, in places. stride: pixels between two places.
+    """
+    around_zero: list[list[float]] = []
     for shape in _SHAPES:
-        wide = math.sqrt(side * side / shape)
-        high = shape * wide
-        shapes.append([-wide / 2, -high / 2, wide / 2, high / 2])
+        box_width = math.sqrt(side * side / shape)
+        box_height = shape * box_width
+        around_zero.append([-box_width / 2, -box_height / 2, box_width / 2, box_height / 2])
     y, x = torch.meshgrid(torch.arange(height) * stride, torch.arange(width) * stride, indexing="ij")
-    # (h, w, 1, 4) + (3, 4)
-    return (torch.stack([x, y, x, y], -1)[:, :, None] + torch.tensor(shapes)).reshape(-1, 4)
+    places = torch.stack([x, y, x, y], -1)  # (h, w, 4)
+    boxes = places[:, :, None] + torch.tensor(around_zero)  # (h, w, 1, 4) + (3, 4) -> (h, w, 3, 4)
+    return boxes.reshape(-1, 4)
 
 
 def moved(boxes: Tensor, moves: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
-    """Boxes (N, 4) by moves (N, 4): x and y in parts of the box, the logarithms of how much wider and higher it is,
-    each times its weight."""
-    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
-    x, y = boxes[:, 0] + width / 2, boxes[:, 1] + height / 2
-    right, down, wider, higher = (moves[:, n] / weight for n, weight in enumerate(weights))
-    x, y = right * width + x, down * height + y
-    width = wider.clamp(max=_LARGEST_STEP).exp() * width
-    height = higher.clamp(max=_LARGEST_STEP).exp() * height
+    """Boxes (N, 4) changed by what a layer says, (N, 4); the inverse of how boxes were encoded in training.
+
+    moves: of each box, how far its middle goes right and down, in widths and heights of the box, and the logarithms of
+    how many times wider and higher it becomes. Each stands there times its weight.
+    Source: detectron2, modeling/box_regression.py, Box2BoxTransform.apply_deltas.
+    """
+    width = boxes[:, 2] - boxes[:, 0]
+    height = boxes[:, 3] - boxes[:, 1]
+    x = boxes[:, 0] + width / 2
+    y = boxes[:, 1] + height / 2
+    right = moves[:, 0] / weights[0]
+    down = moves[:, 1] / weights[1]
+    log_wider = moves[:, 2] / weights[2]
+    log_higher = moves[:, 3] / weights[3]
+    x = right * width + x
+    y = down * height + y
+    width = log_wider.clamp(max=_LARGEST_STEP).exp() * width
+    height = log_higher.clamp(max=_LARGEST_STEP).exp() * height
     return torch.stack([x - width / 2, y - height / 2, x + width / 2, y + height / 2], 1)
 
 
 def _clipped(boxes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Boxes (N, 4) cut to the photo. size: its (width, height)."""
     width, height = size
-    return torch.stack([boxes[:, n].clamp(0, (width, height)[n % 2]) for n in range(4)], 1)
+    x0, y0, x1, y1 = boxes.unbind(1)
+    return torch.stack([x0.clamp(0, width), y0.clamp(0, height), x1.clamp(0, width), y1.clamp(0, height)], 1)
 
 
-def _of_some_size(boxes: Tensor) -> Tensor:
+def _has_area(boxes: Tensor) -> Tensor:
+    """(N,) bool: whether boxes (N, 4) are wider and higher than 0."""
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
 def _separate(boxes: Tensor, scores: Tensor, groups: Tensor, most: float) -> Tensor:
-    """The numbers of boxes, the best first, of which no two of a group overlap by more than `most`."""
-    numbers: Tensor = _VISION.batched_nms(boxes, scores, groups, most)
-    return numbers
+    """Indices of boxes, the best first, without those that overlap a better one of the same group.
+
+    boxes: (N, 4). scores, groups: (N,). most: the largest overlap that stays, as intersection over union.
+    """
+    indices: Tensor = _VISION.batched_nms(boxes, scores, groups, most)
+    return indices
 
 
 def _cut_out(level: Tensor, boxes: Tensor, side: int, stride: int) -> Tensor:
-    """What a level (1, C, h, w) shows in boxes (N, 4) in pixels of the photo, (N, C, side, side)."""
+    """The features in boxes, (N, C, side, side), of a level (1, C, h, w).
+
+    boxes: (N, 4) in pixels of the photo. stride: pixels between two places of the level.
+    """
     boxes = boxes.to(level.dtype)
-    cut: Tensor = _VISION.roi_align(level, [boxes], side, 1 / stride, sampling_ratio=2, aligned=False)
-    return cut
+    features: Tensor = _VISION.roi_align(level, [boxes], side, 1 / stride, sampling_ratio=2, aligned=False)
+    return features
 
 
 class BoxHead(nn.Module):
-    def __init__(self, state: State, width: int, ops: Any, **where: Any) -> None:
-        super().__init__()
-        middle, self.width = _channels(state, "roi_heads.box_head.fc1"), _channels(state, "roi_heads.box_head.fc2")
-        self.fc1 = ops.Linear(width * 49, middle, **where)
-        self.fc2 = ops.Linear(middle, self.width, **where)
+    """Describes each box by D numbers."""
 
-    def forward(self, cut: Tensor) -> Tensor:
+    def __init__(self, state: State, width: int, ops: Any, **factory: Any) -> None:
+        super().__init__()
+        hidden = _channels(state, "roi_heads.box_head.fc1")
+        self.width = _channels(state, "roi_heads.box_head.fc2")
+        self.fc1 = ops.Linear(width * _BOX_SIDE**2, hidden, **factory)
+        self.fc2 = ops.Linear(hidden, self.width, **factory)
+
+    def forward(self, features: Tensor) -> Tensor:
         """(N, C, 7, 7) -> (N, D)."""
-        return functional.relu(self.fc2(functional.relu(self.fc1(cut.flatten(1)))))
+        x = functional.relu(self.fc1(features.flatten(1)))
+        return functional.relu(self.fc2(x))
 
 
 class BoxPredictor(nn.Module):
-    def __init__(self, width: int, ops: Any, **where: Any) -> None:
+    """Says whether a box holds a body, and how the box is to be moved onto it."""
+
+    def __init__(self, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
-        self.cls_score = ops.Linear(width, 2, **where)
-        self.bbox_pred = ops.Linear(width, 4, **where)
+        self.cls_score = ops.Linear(width, 2, **factory)
+        self.bbox_pred = ops.Linear(width, 4, **factory)
 
     def forward(self, x: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-        """(N, D) and their boxes (N, 4) -> the boxes of bodies (M, 4), the surest first."""
-        scores = self.cls_score(x).float().softmax(1)[:, 0]
-        boxes = moved(boxes, self.bbox_pred(x).float(), (10, 10, 5, 5))
+        """(N, D) and their boxes (N, 4) -> the boxes of bodies (M, 4), the surest first. size: (width, height)."""
+        probabilities = self.cls_score(x).float().softmax(1)  # (N, 2): a body, and nothing
+        scores = probabilities[:, 0]
+        boxes = moved(boxes, self.bbox_pred(x).float(), _BOX_WEIGHTS)
         usable = boxes.isfinite().all(1) & (scores > _SCORE)
-        boxes, scores = _clipped(boxes[usable], size), scores[usable]
-        best = _separate(boxes, scores, torch.zeros_like(scores), 0.5)[:_MOST_BODIES]
+        boxes = _clipped(boxes[usable], size)
+        scores = scores[usable]
+        one_group = torch.zeros_like(scores)
+        best = _separate(boxes, scores, one_group, _BODY_OVERLAP)[:_MOST_BODIES]
         boxes = boxes[best]
-        return boxes[_of_some_size(boxes)]
+        return boxes[_has_area(boxes)]
 
 
 class Decoder(nn.Module):
-    """The levels p2 to p5 as one, at the size of p2."""
+    """The levels p2 to p5 of the pyramid as one, at the size of p2."""
 
-    def __init__(self, state: State, width: int, ops: Any, **where: Any) -> None:
+    def __init__(self, state: State, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
-        inside = _channels(state, "roi_heads.decoder.p2.0")
+        hidden = _channels(state, "roi_heads.decoder.p2.0")
         for level, convolutions in (("p2", 1), ("p3", 1), ("p4", 2), ("p5", 3)):
             layers = nn.Sequential()
             for number in range(convolutions):
                 # An enlargement follows each; it has a number of its own in the names of weights.
-                inputs = width if number == 0 else inside
-                layers.add_module(str(2 * number), ops.Conv2d(inputs, inside, 3, padding=1, **where))
+                inputs = width if number == 0 else hidden
+                layers.add_module(str(2 * number), ops.Conv2d(inputs, hidden, 3, padding=1, **factory))
             self.add_module(level, layers)
-        self.predictor = ops.Conv2d(inside, width, 1, **where)
+        self.predictor = ops.Conv2d(hidden, width, 1, **factory)
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """(1, C, H/4, W/4) and so on -> (1, C, H/4, W/4)."""
+        """(1, C, H/4, W/4), H/8, H/16 and H/32 -> (1, C, H/4, W/4)."""
         total = None
         for number, level in enumerate(levels):
             for layer in self.get_submodule(f"p{number + 2}").children():
@@ -348,57 +426,71 @@ class Decoder(nn.Module):
 
 
 class Pooled(nn.Sequential):
-    """The mean of the whole box, at every place of it."""
+    """The mean of a whole box, (N, C, h, w), through some layers and then at every place of the box."""
 
     def forward(self, input: Tensor) -> Tensor:  # torch's name
-        whole: Any = input
+        """(N, C, h, w) -> (N, C, h, w), the same in every place of a box."""
+        mean: Any = input
         for layer in self:
-            whole = layer(whole)
-        return functional.interpolate(whole, input.shape[2:], mode="bilinear", align_corners=False)
+            mean = layer(mean)
+        return functional.interpolate(mean, input.shape[2:], mode="bilinear", align_corners=False)
 
 
 class ASPP(nn.Module):
-    """Five views of a box: of each place, of three surroundings, and of the whole."""
+    """Five views of a box: of each place, of its surroundings at three distances, and of the whole.
 
-    def __init__(self, width: int, ops: Any, **where: Any) -> None:
+    Atrous spatial pyramid pooling, of DeepLabV3.
+    """
+
+    def __init__(self, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
 
-        def normalised() -> list[nn.Module]:
-            return [ops.GroupNorm(32, width, **where), nn.ReLU()]
+        def normalisation() -> list[nn.Module]:
+            return [ops.GroupNorm(32, width, **factory), nn.ReLU()]
 
-        views: list[nn.Module] = [nn.Sequential(ops.Conv2d(width, width, 1, bias=False, **where), *normalised())]
-        for reach in (6, 12, 56):
-            view = ops.Conv2d(width, width, 3, padding=reach, dilation=reach, bias=False, **where)
-            views.append(nn.Sequential(view, *normalised()))
-        whole = ops.Conv2d(width, width, 1, bias=False, **where)
-        views.append(Pooled(nn.AdaptiveAvgPool2d(1), whole, *normalised()))
+        of_place = ops.Conv2d(width, width, 1, bias=False, **factory)
+        views: list[nn.Module] = [nn.Sequential(of_place, *normalisation())]
+        for dilation in (6, 12, 56):
+            around = ops.Conv2d(width, width, 3, padding=dilation, dilation=dilation, bias=False, **factory)
+            views.append(nn.Sequential(around, *normalisation()))
+        of_whole = ops.Conv2d(width, width, 1, bias=False, **factory)
+        views.append(Pooled(nn.AdaptiveAvgPool2d(1), of_whole, *normalisation()))
         self.convs = nn.ModuleList(views)
-        self.project = nn.Sequential(ops.Conv2d(5 * width, width, 1, bias=False, **where), nn.ReLU())
+        self.project = nn.Sequential(ops.Conv2d(5 * width, width, 1, bias=False, **factory), nn.ReLU())
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.project(torch.cat([view(x) for view in self.convs], 1))
+        """(N, C, h, w) -> (N, C, h, w)."""
+        views = [view(x) for view in self.convs]
+        return self.project(torch.cat(views, 1))
 
 
 class NormalisedConvolution(nn.Module):
-    def __init__(self, inputs: int, outputs: int, ops: Any, **where: Any) -> None:
+    """A 3x3 convolution, a group normalisation and a rectifier: (N, inputs, h, w) -> (N, outputs, h, w)."""
+
+    def __init__(self, inputs: int, outputs: int, ops: Any, **factory: Any) -> None:
         super().__init__()
-        self.conv = ops.Conv2d(inputs, outputs, 3, padding=1, bias=False, **where)
-        self.norm = ops.GroupNorm(32, outputs, **where)
+        self.conv = ops.Conv2d(inputs, outputs, 3, padding=1, bias=False, **factory)
+        self.norm = ops.GroupNorm(32, outputs, **factory)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, h, w) -> (N, outputs, h, w)."""
         return functional.relu(self.norm(self.conv(x)))
 
 
 class SurfaceHead(nn.Module):
-    def __init__(self, state: State, width: int, ops: Any, **where: Any) -> None:
+    """The DeepLab head: what is seen of the surface of a body in its box."""
+
+    def __init__(self, state: State, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
-        self.ASPP = ASPP(width, ops, **where)
+        self.ASPP = ASPP(width, ops, **factory)
         self.width = _channels(state, f"{_SURFACE}1.conv")
         self.layers: list[str] = []
-        for number in range(1, 1 + _count(state, _SURFACE + "{}.conv.weight", 1)):
+        count = _count(state, _SURFACE + "{}.conv.weight", 1)
+        for number in range(1, 1 + count):
+            name = f"body_conv_fcn{number}"
             inputs = width if number == 1 else self.width
-            self.layers.append(f"body_conv_fcn{number}")
-            self.add_module(self.layers[-1], NormalisedConvolution(inputs, self.width, ops, **where))
+            self.layers.append(name)
+            self.add_module(name, NormalisedConvolution(inputs, self.width, ops, **factory))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, 28, 28) -> (N, D, 28, 28)."""
@@ -409,12 +501,15 @@ class SurfaceHead(nn.Module):
 
 
 class SurfacePredictor(nn.Module):
-    """The charts, each enlarged twice to twice its size: learnt, then bilinear."""
+    """The charts of a body: what is body, which part a pixel shows, and U and V on each part.
 
-    def __init__(self, width: int, ops: Any, **where: Any) -> None:
+    Charts are enlarged twice to twice their size: by a learnt layer, then bilinear.
+    """
+
+    def __init__(self, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
         for name, channels in (("ann_index", 2), ("index_uv", PARTS + 1), ("u", PARTS + 1), ("v", PARTS + 1)):
-            self.add_module(f"{name}_lowres", ops.ConvTranspose2d(width, channels, 4, 2, 1, **where))
+            self.add_module(f"{name}_lowres", ops.ConvTranspose2d(width, channels, 4, 2, 1, **factory))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """(N, D, 28, 28) -> inside (N, 2, 112, 112), parts, U and V (N, 25, 112, 112)."""
@@ -426,48 +521,65 @@ class SurfacePredictor(nn.Module):
 
 
 class Heads(nn.Module):
-    """What looks at boxes."""
+    """From features and proposed boxes to bodies: a head for boxes, and one for the surface in them."""
 
-    def __init__(self, state: State, width: int, ops: Any, **where: Any) -> None:
+    def __init__(self, state: State, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()
-        self.box_head = BoxHead(state, width, ops, **where)
-        self.box_predictor = BoxPredictor(self.box_head.width, ops, **where)
-        self.decoder = Decoder(state, width, ops, **where)
-        self.densepose_head = SurfaceHead(state, width, ops, **where)
-        self.densepose_predictor = SurfacePredictor(self.densepose_head.width, ops, **where)
+        self.box_head = BoxHead(state, width, ops, **factory)
+        self.box_predictor = BoxPredictor(self.box_head.width, ops, **factory)
+        self.decoder = Decoder(state, width, ops, **factory)
+        self.densepose_head = SurfaceHead(state, width, ops, **factory)
+        self.densepose_predictor = SurfacePredictor(self.densepose_head.width, ops, **factory)
 
-    def forward(self, levels: Sequence[Tensor], boxes: Tensor, size: tuple[int, int]) -> Found:
-        cut = levels[0].new_zeros(len(boxes), levels[0].shape[1], 7, 7)
+    def forward(self, levels: Sequence[Tensor], boxes: Tensor, size: tuple[int, int]) -> BodyTensors:
+        """The bodies in proposed boxes (N, 4).
+
+        levels: of the pyramid, p2 to p6. size: (width, height) of the photo in pixels.
+        """
+        channels = levels[0].shape[1]
+        features = levels[0].new_zeros(len(boxes), channels, _BOX_SIDE, _BOX_SIDE)
         level_of = _levels_of(boxes)
         for number, level in enumerate(levels[:4]):
-            chosen = level_of == number
-            cut[chosen] = _cut_out(level, boxes[chosen], 7, _STRIDES[number])
-        bodies = self.box_predictor(self.box_head(cut), boxes, size)
+            on_level = level_of == number
+            features[on_level] = _cut_out(level, boxes[on_level], _BOX_SIDE, _STRIDES[number])
+        bodies = self.box_predictor(self.box_head(features), boxes, size)
         decoded = self.decoder(levels[:4])
-        charts = self.densepose_predictor(self.densepose_head(_cut_out(decoded, bodies, 28, _STRIDES[0])))
-        return Found(bodies, *charts)
+        surface_features = self.densepose_head(_cut_out(decoded, bodies, _SURFACE_SIDE, _STRIDES[0]))
+        inside, parts, u, v = self.densepose_predictor(surface_features)
+        return BodyTensors(bodies, inside, parts, u, v)
 
 
 def _levels_of(boxes: Tensor) -> Tensor:
-    """(N, 4) -> (N,) 0 to 3: boxes of 224 x 224 pixels are cut out of p4, of twice the size out of p5."""
-    sides = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
-    return (4 + (sides / 224 + 1e-8).log2()).floor().clamp(2, 5).long() - 2
+    """The level of the pyramid that each box is cut out of, (N, 4) -> (N,), 0 for p2 to 3 for p5.
+
+    A box of 224 x 224 pixels is cut out of p4, one of twice that side out of p5 (arXiv 1612.03144, equation 1).
+    """
+    widths = boxes[:, 2] - boxes[:, 0]
+    heights = boxes[:, 3] - boxes[:, 1]
+    sides = (widths * heights).sqrt()
+    levels = (4 + (sides / 224 + 1e-8).log2()).floor().clamp(2, 5)
+    return levels.long() - 2
 
 
 class DensePose(nn.Module):
-    """state: the weights, as `own_weights` gives them: from their shapes come the sizes of the layers."""
+    """The whole network.
+
+    state: the weights, as `own_weights` gives them: from their shapes come the sizes of the layers. ops: the classes of
+    the layers, torch's own or the host's.
+    """
 
     def __init__(self, state: State, ops: Any = nn, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        where: dict[str, Any] = {"device": device, "dtype": dtype}
-        self.backbone = Pyramid(state, ops, **where)
-        self.proposal_generator = Proposals(self.backbone.width, ops, **where)
-        self.roi_heads = Heads(state, self.backbone.width, ops, **where)
+        factory: dict[str, Any] = {"device": device, "dtype": dtype}
+        self.backbone = Pyramid(state, ops, **factory)
+        self.proposal_generator = Proposals(self.backbone.width, ops, **factory)
+        self.roi_heads = Heads(state, self.backbone.width, ops, **factory)
 
-    def forward(self, photo: Tensor) -> Found:
+    def forward(self, photo: Tensor) -> BodyTensors:
         """The bodies in a photo (3, H, W) of red, green and blue, 0 to 255; sides are multiples of 32."""
         mean = torch.tensor(_MEAN, device=photo.device).reshape(3, 1, 1)
         pixels = photo.float().flip(0) - mean
         levels = self.backbone(pixels[None])
         size = (photo.shape[2], photo.shape[1])
-        return self.roi_heads(levels, self.proposal_generator(levels, size), size)
+        proposals = self.proposal_generator(levels, size)
+        return self.roi_heads(levels, proposals, size)

@@ -23,7 +23,7 @@ NUMBERED = "left to right"
 
 
 class Recogniser(Protocol):
-    """What turns aligned crops into embeddings.
+    """A network that turns aligned crops of faces into embeddings.
 
     one_person_from: cosine from which two photos are of one person to it, where its file says so, else None.
     """
@@ -38,15 +38,16 @@ class Recogniser(Protocol):
 
 
 def detect(detector: Detector, picture: Picture, where: str, expected: int = 1) -> tuple[Detection, ...]:
-    """Every face of a picture, surest first. expected: as many as somebody has counted, see `find_faces`.
+    """Every face of a picture, the surest first.
 
-    Raises FaceNotFound, naming `where` and what was tried, when the whole ladder finds none.
+    where: what a message calls the picture. expected: how many faces are known to be in it, see `find_faces`.
+    Raises FaceNotFound, saying what was tried, where no look at the picture finds a face.
     """
-    found = find_faces(detector, picture, expected)
-    if not found.faces:
-        placeholder = is_placeholder(picture)
-        raise FaceNotFound(where, picture.shape[1], picture.shape[0], found.tried, placeholder=placeholder)
-    return found.faces
+    search = find_faces(detector, picture, expected)
+    if not search.faces:
+        height, width = picture.shape[:2]
+        raise FaceNotFound(where, width, height, search.tried, placeholder=is_placeholder(picture))
+    return search.faces
 
 
 def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
@@ -54,17 +55,18 @@ def arrange(faces: Sequence[Detection], by: str) -> list[Detection]:
 
     def key(face: Detection) -> tuple[float, float, float]:
         x, y = face.keypoints[NOSE]
-        first = {"left to right": x, "top to bottom": y, "largest": -area(face.box), "score": -face.score}[by]
-        return first, x, y
+        values = {"left to right": x, "top to bottom": y, "largest": -area(face.box), "score": -face.score}
+        return values[by], x, y
 
     return sorted(faces, key=key)
 
 
 def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
-    """The face meant by `which`: only, largest, or its number from left to right, counted from 1.
+    """The face of a photo that a user has chosen.
 
-    The only face of a photo is meant by any number: one number may be for several photos, of which another shows more
-    people. Raises BadPhoto where it is not one of the faces.
+    which: "only", "largest", or a number, counted from 1 from left to right. where: what a message calls the photo.
+    The only face of a photo is taken by any number: one number may be for several photos, of which another shows more
+    people. Raises BadPhoto where the choice is not one of the faces.
     """
     if len(faces) == 1:
         return faces[0]
@@ -90,34 +92,47 @@ def choose(faces: Sequence[Detection], which: str, where: str) -> Detection:
 def recognise(
     recognisers: Sequence[Recogniser], picture: Picture, faces: Sequence[Detection], where: str, portraits: bool = False
 ) -> tuple[Face, ...]:
-    """Align each face once per crop size and embed it with every recogniser.
+    """The faces of a picture with the embeddings of every recogniser.
 
-    portraits: whether somebody is made of these faces, who then has pictures of them too.
-    Raises BadEmbedding, naming `where`, when a recogniser returns anything but 512 usable numbers.
+    Each face is aligned once for every size of crop that is needed. portraits: whether a person is made of these faces:
+    then each has pictures for networks that look at it. where: what a message calls the picture.
+    Raises BadEmbedding when a recogniser returns anything but 512 usable numbers.
     """
-    sizes = {CROP, *([ALIGNED] if portraits else ()), *(recogniser.crop_size for recogniser in recognisers)}
-    crops = {size: [align(picture, face.keypoints, size) for face in faces] for size in sizes}
-    embeddings = {recogniser.id: recogniser.embed(crops[recogniser.crop_size]) for recogniser in recognisers}
-    for recogniser, rows in embeddings.items():
-        if why := why_bad(rows):
-            raise BadEmbedding(where, recogniser, why)
-    limits: dict[str, float] = {}
+    sizes = {CROP}
+    if portraits:
+        sizes.add(ALIGNED)
     for recogniser in recognisers:
+        sizes.add(recogniser.crop_size)
+    crops: dict[int, list[Picture]] = {}  # side in px -> a crop of every face
+    for size in sizes:
+        crops[size] = [align(picture, face.keypoints, size) for face in faces]
+    embeddings: dict[str, Tensor] = {}  # recogniser id -> (faces, 512)
+    cosines: dict[str, float] = {}
+    for recogniser in recognisers:
+        embeddings[recogniser.id] = recogniser.embed(crops[recogniser.crop_size])
         if recogniser.one_person_from is not None:
-            limits[recogniser.id] = recogniser.one_person_from
-    return tuple(
-        Face(
-            face.box,
-            face.keypoints,
-            face.score,
-            to_image(crops[CROP][n]),
-            {key: e[n] for key, e in embeddings.items()},
-            Portraits(_rgb(crops[ALIGNED][n]), _rgb(_loose(picture, face))) if portraits else None,
-            certain=face.certain,
-            one_person_from=limits,
+            cosines[recogniser.id] = recogniser.one_person_from
+    for identifier, rows in embeddings.items():
+        if why := why_bad(rows):
+            raise BadEmbedding(where, identifier, why)
+    recognised: list[Face] = []
+    for n, face in enumerate(faces):
+        looks = None
+        if portraits:
+            looks = Portraits(_rgb(crops[ALIGNED][n]), _rgb(_loose(picture, face)))
+        recognised.append(
+            Face(
+                face.box,
+                face.keypoints,
+                face.score,
+                to_image(crops[CROP][n]),
+                {identifier: rows[n] for identifier, rows in embeddings.items()},
+                looks,
+                certain=face.certain,
+                one_person_from=cosines,
+            )
         )
-        for n, face in enumerate(faces)
-    )
+    return tuple(recognised)
 
 
 def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
@@ -125,29 +140,33 @@ def large_enough(faces: Sequence[Detection], min_size: int) -> list[Detection]:
 
     Raises BadPhoto when that leaves none of them.
     """
-    kept = [face for face in faces if shorter_side(face.box) >= min_size]
-    if not kept:
+    large = [face for face in faces if shorter_side(face.box) >= min_size]
+    if not large:
         largest = max(shorter_side(face.box) for face in faces)
-        found = f"The picture has {counted(len(faces), 'face')}, but the largest is {largest:.0f} px"
-        raise BadPhoto(f"{found} and min_size is {min_size} px.", "Lower min_size or use a larger picture.")
-    return kept
+        problem = f"The picture has {counted(len(faces), 'face')}, but the largest is {largest:.0f} px"
+        raise BadPhoto(f"{problem} and min_size is {min_size} px.", "Lower min_size or use a larger picture.")
+    return large
 
 
-def weak_faces(seen: Sequence[tuple[str, Face]]) -> list[str]:
-    """Whose faces a recogniser cannot read well, a line for each reason. seen: who is meant, and their face."""
+def weak_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
+    """Notes of faces that a recogniser cannot read well, a line for each reason.
+
+    faces: with the name of the person, or what a note calls the face.
+    """
     small: list[str] = []
-    for who, face in seen:
+    for name, face in faces:
         size = shorter_side(face.box)
         if size < CROP:
-            small.append(f"{who} {size:.0f}")
+            small.append(f"{name} {size:.0f}")
     lines = gathered("Faces small in the photos", first(small), f" px; {CROP} needed: larger photos")
-    return [*lines, *unsure_faces(seen)]
+    return [*lines, *unsure_faces(faces)]
 
 
-def unsure_faces(seen: Sequence[tuple[str, Face]]) -> list[str]:
-    """Of whose faces it is not sure which way up they are, in one line. seen: who is meant, and their face."""
-    unsure = [who for who, face in seen if not face.certain]
-    return gathered("Not sure which way up these faces are", first(unsure), "; turn the photo until they are upright")
+def unsure_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
+    """A note of the faces of which it is not sure which way up they are, in one line or none. faces: as in
+    `weak_faces`."""
+    names = [name for name, face in faces if not face.certain]
+    return gathered("Not sure which way up these faces are", first(names), "; turn the photo until they are upright")
 
 
 def numbered(faces: Sequence[Face], picture: str = "") -> list[tuple[str, Face]]:
@@ -157,12 +176,14 @@ def numbered(faces: Sequence[Face], picture: str = "") -> list[tuple[str, Face]]
 
 
 def describe(face: Face) -> str:
-    """Size and score of a face, for reports; says so when it is small."""
+    """The size and score of a face, for reports, and what makes it hard to read."""
     x0, y0, x1, y1 = face.box
-    note = "; small, a larger photo gives a better likeness" if shorter_side(face.box) < CROP else ""
+    description = f"face of {x1 - x0:.0f}x{y1 - y0:.0f} px, score {face.score:.2f}"
+    if shorter_side(face.box) < CROP:
+        description += "; small, a larger photo gives a better likeness"
     if not face.certain:
-        note += "; not sure which way up it is, turn the photo until it is upright"
-    return f"face of {x1 - x0:.0f}x{y1 - y0:.0f} px, score {face.score:.2f}{note}"
+        description += "; not sure which way up it is, turn the photo until it is upright"
+    return description
 
 
 _MARGIN = 0.6
@@ -170,14 +191,17 @@ _MARGIN = 0.6
 
 
 def _loose(picture: Picture, face: Detection) -> Picture:
+    """A square around a face with its surroundings, turned upright, (LOOSE, LOOSE, 3) BGR."""
     height, width = picture.shape[:2]
     x0, y0, x1, y1 = square_around(face.box, _MARGIN, width, height)
-    square = np.ascontiguousarray(np.rot90(picture[y0:y1, x0:x1], upright(face.keypoints)))
+    turned = np.rot90(picture[y0:y1, x0:x1], upright(face.keypoints))
+    square = Image.fromarray(np.ascontiguousarray(turned))
     # Pillow widens its filter where a picture becomes smaller, so that nothing of a large photo is skipped.
-    return np.asarray(Image.fromarray(square).resize((LOOSE, LOOSE), Image.Resampling.BICUBIC))
+    return np.asarray(square.resize((LOOSE, LOOSE), Image.Resampling.BICUBIC))
 
 
 def _rgb(picture: Picture) -> Tensor:
+    """(H, W, 3) BGR of 8 bits as (1, H, W, 3) RGB."""
     return torch.from_numpy(np.ascontiguousarray(picture[None, ..., ::-1]))  # pyright: ignore[reportUnknownMemberType]
 
 

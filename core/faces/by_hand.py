@@ -20,32 +20,44 @@ CANVAS = (1024, 1024)
 
 
 def in_boxes(text: str, drawn: object, linked: Sequence[object], sizes: Sequence[Size]) -> list[Detection | None]:
-    """A face per photo, in their order, of the boxes in a text, else of those drawn, else of those linked; None of each
-    without any.
+    """A face for each photo, in their order, from boxes: those of a text, else those drawn, else those linked.
 
+    Without any box the faces are None.
     text: see from_boxes.written. drawn: see from_boxes.read, on a CANVAS over which the photo is stretched; None for
-    nothing. linked: what came to the input, in a list; each is what from_boxes.read takes, or a list of boxes for each
-    photo. sizes: of every photo.
+    nothing. linked: the values of the input, each of which from_boxes.read takes, or a list of boxes for each photo.
+    sizes: of every photo.
     Raises BadBoxes for another number of boxes than photos, for a box that is too small and for one whose middle is
     beside the photo; BadInput.
     """
-    lists: list[tuple[Marked, ...]] = []
-    if by_text := written(text):
-        lists = [by_text]
-    elif by_mouse := read(drawn or []):
-        lists = [_on_photos(by_mouse, sizes)]
-    else:
-        for source in linked:
-            lists += _read(source or [])
-    boxes = [marked.box for marks in lists for marked in marks]
+    lists = _lists_of_boxes(text, drawn, linked, sizes)
+    boxes: list[Box] = []
+    for marks in lists:
+        boxes += [marked.box for marked in marks]
     if not boxes:
         return [None] * len(sizes)
-    if len(boxes) != len(sizes) or (len(lists) > 1 and not all(lists)):
-        several = " and ".join(counted(len(marks), "box", "boxes") for marks in lists)
-        raise BadBoxes(f"{several} for {counted(len(sizes), 'photo')}", "Give each photo one, in their order")
+    one_list_is_empty = len(lists) > 1 and not all(lists)
+    if len(boxes) != len(sizes) or one_list_is_empty:
+        counts = " and ".join(counted(len(marks), "box", "boxes") for marks in lists)
+        raise BadBoxes(f"{counts} for {counted(len(sizes), 'photo')}", "Give each photo one, in their order")
     for number, (box, size) in enumerate(zip(boxes, sizes, strict=True), 1):
         _check(number, box, size)
     return [_in_box(box) for box in boxes]
+
+
+def _lists_of_boxes(
+    text: str, drawn: object, linked: Sequence[object], sizes: Sequence[Size]
+) -> list[tuple[Marked, ...]]:
+    """The boxes that count, in pixels of the photos, in as many lists as they came in. Arguments: of `in_boxes`."""
+    text_boxes = written(text)
+    if text_boxes:
+        return [text_boxes]
+    drawn_boxes = read(drawn or [])
+    if drawn_boxes:
+        return [_on_photos(drawn_boxes, sizes)]
+    lists: list[tuple[Marked, ...]] = []
+    for value in linked:
+        lists += _read(value or [])
+    return lists
 
 
 def _on_photos(drawn: Sequence[Marked], sizes: Sequence[Size]) -> tuple[Marked, ...]:
@@ -57,32 +69,41 @@ def _on_photos(drawn: Sequence[Marked], sizes: Sequence[Size]) -> tuple[Marked, 
 
 
 def _check(number: int, box: Box, size: Size) -> None:
-    """Raise BadBoxes for a box that is too small, or whose middle is beside the photo."""
+    """Raise BadBoxes for a box that is too small, or whose middle is beside the photo. number: of the box, from 1."""
     x0, y0, x1, y1 = box
-    which = f"box {number} is {x1 - x0:g}x{y1 - y0:g} px"
+    description = f"box {number} is {x1 - x0:g}x{y1 - y0:g} px"
     if shorter_side(box) < LEAST:
-        raise BadBoxes(f"{which}, each side needs {LEAST} px", "Make it larger")
-    if not (0 <= x0 + x1 <= 2 * size[0] and 0 <= y0 + y1 <= 2 * size[1]):
-        why = f"{which} at x {x0:g}, y {y0:g}, and its middle lies beside the photo of {size[0]}x{size[1]} px"
+        raise BadBoxes(f"{description}, each side needs {LEAST} px", "Make it larger")
+    width, height = size
+    # The middle times 2, so that nothing is rounded.
+    if not (0 <= x0 + x1 <= 2 * width and 0 <= y0 + y1 <= 2 * height):
+        why = f"{description} at x {x0:g}, y {y0:g}, and its middle lies beside the photo of {width}x{height} px"
         raise BadBoxes(why, "Write it in pixels of the photo: x, y, width, height")
 
 
 def _read(linked: Any) -> list[tuple[Marked, ...]]:
-    """In one list, or in one for each of several photos, as detectors give them."""
+    """The boxes of one linked value: one list, or a list for each of several photos, as detectors give them."""
     pictures: Any = linked if isinstance(cast("object", linked), (list, tuple)) else [linked]
     if pictures and all(isinstance(boxes, (list, tuple)) for boxes in pictures):
         return [read(boxes) for boxes in pictures]
     return [read(linked)]
 
 
-_SIZE, _MIDDLE = (82, 104), (56, 66)
-"""Of SCRFD's boxes around ArcFace's template of 112x112 px: the median of 30 faces in photos."""
+_BOX_WIDTH = 82
+_BOX_HEIGHT = 104
+_BOX_MIDDLE = (56, 66)
+"""SCRFD's box around a face that lies on ArcFace's template of 112x112 px: the median of 30 faces in photos."""
 
 
 def _in_box(box: Box) -> Detection:
-    """A face whose keypoints are ArcFace's template, upright, so large that the box lies around it as SCRFD's do: by
-    the side that needs more. So recognisers are shown the box and a little more."""
+    """The face in a box that somebody has drawn: upright, its keypoints those of ArcFace's template.
+
+    The template is made so large that the box lies around it as SCRFD's boxes do. Of width and height the side that
+    needs the larger template counts, so that recognisers see the whole box and a little more.
+    """
     x0, y0, x1, y1 = box
-    scale = max((x1 - x0) / _SIZE[0], (y1 - y0) / _SIZE[1])
-    left, top = (x0 + x1) / 2 - _MIDDLE[0] * scale, (y0 + y1) / 2 - _MIDDLE[1] * scale
-    return Detection(box, tuple((left + x * scale, top + y * scale) for x, y in TEMPLATE), 1.0)
+    scale = max((x1 - x0) / _BOX_WIDTH, (y1 - y0) / _BOX_HEIGHT)
+    left = (x0 + x1) / 2 - _BOX_MIDDLE[0] * scale
+    top = (y0 + y1) / 2 - _BOX_MIDDLE[1] * scale
+    keypoints = tuple((left + x * scale, top + y * scale) for x, y in TEMPLATE)
+    return Detection(box, keypoints, 1.0)

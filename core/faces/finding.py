@@ -20,10 +20,11 @@ from .pictures import Picture
 
 @dataclass(frozen=True)
 class Detection:
-    """A face before anybody asked whose it is.
+    """A face as a detector sees it, before it is known whose it is.
 
-    score: 0..1. certain: False where the face seems to lie and was not clearly seen upright in any turn, so that its
-    keypoints may be those of another way up.
+    box, keypoints: in pixels of the picture. score: 0..1, how sure the detector is.
+    certain: False where the face seems to lie and was not clearly seen upright in any turn, so that its keypoints may
+    be those of another way up.
     """
 
     box: Box
@@ -32,10 +33,12 @@ class Detection:
     certain: bool = True
 
     def moved(self, to: Callable[[Point], Point]) -> Self:
-        """In another picture, turned or scaled. to: where a point of this one is there."""
-        (xa, ya), (xb, yb) = to(self.box[:2]), to(self.box[2:])
-        box = (min(xa, xb), min(ya, yb), max(xa, xb), max(ya, yb))
-        return replace(self, box=box, keypoints=tuple(map(to, self.keypoints)))
+        """The face in another picture, turned or scaled. to: from a point of this picture to its point there."""
+        x_a, y_a = to(self.box[:2])
+        x_b, y_b = to(self.box[2:])
+        box = (min(x_a, x_b), min(y_a, y_b), max(x_a, x_b), max(y_a, y_b))
+        keypoints = tuple(to(point) for point in self.keypoints)
+        return replace(self, box=box, keypoints=keypoints)
 
 
 Detector = Callable[[Picture, int], Sequence[Detection]]
@@ -44,7 +47,12 @@ Detector = Callable[[Picture, int], Sequence[Detection]]
 
 @dataclass(frozen=True)
 class Rung:
-    """One way to look at a picture. border: as part of the longer side, on each side. turns: 90 degrees each."""
+    """One way to look at a picture.
+
+    what: in words, for the message where no face is found. size: side in pixels of the square that the picture is
+    fitted into. border: a grey border on each side, in parts of the longer side. turns: by how many times 90 degrees
+    the picture is turned counter-clockwise.
+    """
 
     what: str = field(compare=False)
     size: int = 640
@@ -52,12 +60,19 @@ class Rung:
     turns: int = 0
 
 
-LADDER = (
-    Rung("the picture as it is"),
-    Rung("with a border around it", border=0.5),
-    *(Rung("at sizes from 576 px down to 192 px", size=size) for size in range(576, 191, -64)),
-    *(Rung("turned by 90, 180 and 270 degrees", turns=turns, border=b) for b in (0.0, 0.5) for turns in (1, 2, 3)),
-)
+def _ladder() -> tuple[Rung, ...]:
+    rungs = [Rung("the picture as it is"), Rung("with a border around it", border=0.5)]
+    for size in range(576, 191, -64):
+        rungs.append(Rung("at sizes from 576 px down to 192 px", size=size))
+    for border in (0.0, 0.5):
+        for turns in (1, 2, 3):
+            rungs.append(Rung("turned by 90, 180 and 270 degrees", turns=turns, border=border))
+    return tuple(rungs)
+
+
+LADDER = _ladder()
+"""The ways to look at a picture, one after the other until a face is found: a border for faces that fill the picture,
+smaller sizes for faces that are too large."""
 
 # Below this a face is compared with the same picture turned: on a photo that stands on its head detectors
 # report a face with some 0.65 whose eyes are put where the mouth is, against 0.85 when turned upright.
@@ -70,7 +85,10 @@ _GREY = 127
 
 @dataclass(frozen=True)
 class _CloserLook:
-    """How a face is looked at alone. around: side of the square that is cut out, in longer sides of the face's box."""
+    """A way to look at one face alone.
+
+    size: as of a Rung. around: side of the square that is cut out, in longer sides of the face's box.
+    """
 
     size: int
     around: float
@@ -83,18 +101,22 @@ _WHICH_TURN = _CloserLook(size=320, around=3.5)
 _WHERE = _CloserLook(size=640, around=3.0)
 
 
-class Found(NamedTuple):
-    """Faces in pixels of the original picture, surest first, and what was looked at until they were found."""
+class Search(NamedTuple):
+    """The result of looking for faces.
+
+    faces: in pixels of the original picture, the surest first. tried: the ways in which the picture was looked at, in
+    words, for a message.
+    """
 
     faces: tuple[Detection, ...]
     tried: tuple[str, ...]
 
 
-def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> Found:
-    """Climb the ladder until a face is found. Nothing found on any rung is an answer, not an error.
+def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> Search:
+    """The faces of a picture, which is looked at in the ways of LADDER until a face is found; none is no error.
 
-    A picture whose faces are all upright and clearly seen is looked at no more often than its rung says. expected: as
-    many faces as somebody has counted in the picture. Where fewer are found it is looked at in the other turns as well,
+    A picture whose faces are all upright and clearly seen is looked at no more often than its rung says. expected: how
+    many faces somebody has counted in the picture. Where fewer are found it is looked at in the other turns as well,
     because of a face that stands on its head beside upright ones detectors may report nothing at all.
     """
     look = cache(partial(_look, detector, picture))
@@ -110,24 +132,25 @@ def find_faces(detector: Detector, picture: Picture, expected: int = 1) -> Found
             faces = look(rung)
             if len(faces) == 1 and expected <= 1 and _stands(faces[0], rung.turns):
                 # The comparison of the whole picture in all turns was about this face alone.
-                return Found(faces, tuple(tried))
-        return Found(_each_in_its_turn(detector, picture, look, rung, faces, expected), tuple(tried))
-    return Found((), tuple(tried))
+                return Search(faces, tuple(tried))
+        faces = _each_in_its_turn(detector, picture, look, rung, faces, expected)
+        return Search(faces, tuple(tried))
+    return Search((), tuple(tried))
 
 
 def _upright_rung(look: Callable[[Rung], tuple[Detection, ...]], rung: Rung) -> Rung:
-    """The rung by which the faces of a photo that lies are to be taken.
+    """The rung on which the faces of a photo that may lie are seen upright.
 
-    `rung`, on which a face was found, tells which way up the photo is. The faces are those of the lowest rung with the
-    photo turned that way.
+    `rung`, on which a face was found, tells which way up the photo is: the way in which the scores of its faces have
+    the largest sum. The faces are those of the first rung of the ladder that shows any with the photo turned that way.
     """
 
-    def total(turns: int) -> float:
+    def sum_of_scores(turns: int) -> float:
         return sum(face.score for face in look(replace(rung, turns=turns)))
 
-    turns = max(range(4), key=total)
-    turned = (replace(lower, turns=turns) for lower in LADDER)
-    return next(lower for lower in turned if look(lower))
+    turns = max(range(4), key=sum_of_scores)
+    turned_ladder = (replace(lower_rung, turns=turns) for lower_rung in LADDER)
+    return next(lower_rung for lower_rung in turned_ladder if look(lower_rung))
 
 
 def _in_frame(keypoints: Keypoints, turns: int) -> Keypoints:
@@ -138,7 +161,8 @@ def _in_frame(keypoints: Keypoints, turns: int) -> Keypoints:
 
 
 def _from_eyes_to_mouth(face: Detection, turns: int) -> Point:
-    """How far the mouth is to the right of and below the eyes, times 2, in the picture turned `turns` times."""
+    """The vector from the eyes to the mouth, twice as long, in the picture turned `turns` times: x to the right, y
+    down."""
     left_eye, right_eye, _, left_mouth, right_mouth = _in_frame(face.keypoints, turns)
     across = left_mouth[0] + right_mouth[0] - left_eye[0] - right_eye[0]
     down = left_mouth[1] + right_mouth[1] - left_eye[1] - right_eye[1]
@@ -172,81 +196,92 @@ def _each_in_its_turn(
 
     Where one of them lies, or fewer than `expected` are seen, the whole picture is looked at in the other turns as
     well, for faces that are seen in no other: a family on a bed. Otherwise the faces are returned as they are.
+    look: a rung -> the faces that it shows.
     """
-    kept: list[Detection] = []
-    upright: list[Detection] = []
+    result: list[Detection] = []
+    turned_faces: list[Detection] = []
     for face in faces:
         if not _doubtful(face, rung.turns):
-            kept.append(face)
+            result.append(face)
             continue
         turned = _upright_face(detector, picture, face, rung.turns)
         if turned is face:
-            kept.append(face)
+            result.append(face)
         elif turned is None:
-            kept.append(replace(face, certain=False))
+            result.append(replace(face, certain=False))
         else:
-            upright.append(turned)
-    if not upright and len(kept) >= expected:
-        return tuple(kept)
+            turned_faces.append(turned)
+    if not turned_faces and len(result) >= expected:
+        return tuple(result)
     for turns in range(4):
         if turns != rung.turns:
-            others = look(replace(rung, turns=turns))
-            upright += [face for face in others if face.score >= _SURE and _stands(face, turns)]
+            for face in look(replace(rung, turns=turns)):
+                if face.score >= _SURE and _stands(face, turns):
+                    turned_faces.append(face)
     # Two guesses of one face that lies become one face, and a neighbour seen upright is seen in other turns as well.
-    for face in sorted(upright, key=lambda face: -face.score):
-        if not _among(face, kept):
-            kept.append(face)
-    return tuple(sorted(kept, key=lambda face: -face.score))
+    for face in sorted(turned_faces, key=lambda face: -face.score):
+        if not _among(face, result):
+            result.append(face)
+    return tuple(sorted(result, key=lambda face: -face.score))
 
 
 def _among(face: Detection, others: Iterable[Detection]) -> bool:
-    """Whether one of these is the same face: the middle of either box lies in the other."""
-    return any(_inside(middle_of(face.box), other.box) or _inside(middle_of(other.box), face.box) for other in others)
+    """Whether one of these detections is of the same face."""
+    return any(_of_one_face(face, other) for other in others)
+
+
+def _of_one_face(face: Detection, other: Detection) -> bool:
+    """Whether two detections are of one face: the middle of either box lies in the other box."""
+    return _inside(middle_of(face.box), other.box) or _inside(middle_of(other.box), face.box)
 
 
 def _inside(point: Point, box: Box) -> bool:
+    """Whether a point lies in a box, its edges too."""
     return box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 
 
 def _upright_face(detector: Detector, picture: Picture, face: Detection, turns: int) -> Detection | None:
     """A doubtful face as it is seen in the turn in which it is upright.
 
-    turns: of the picture in which it was found; where that is its own turn, it is returned as it is. So is one that
-    stands there and is seen alone in no turn, as small and drawn faces are. None where another turn is likelier, but
-    seen less surely than _SURE, and for one that does not stand and is seen upright in no turn.
+    turns: of the picture in which it was found. Where the face is upright in that turn, it is returned as it is. So is
+    a face that stands there and is seen alone in no turn, as small and drawn faces are.
+    None where another turn is likelier, but seen less surely than _SURE, and for a face that does not stand and is seen
+    upright in no turn.
     """
-    seen: dict[int, Detection] = {}
-    for more in range(4):
-        turn = (turns + more) % 4
-        if alike := _seen_again(detector, picture, face, turn, _WHICH_TURN):
-            seen[turn] = alike
-    if not seen:
+    upright: dict[int, Detection] = {}  # turns -> the face, where it is upright after them
+    for further_turns in range(4):
+        turned = (turns + further_turns) % 4
+        detection = _seen_again(detector, picture, face, turned, _WHICH_TURN)
+        if detection:
+            upright[turned] = detection
+    if not upright:
         return face if _stands(face, turns) else None
     # The first of equals: the turn in which it was found.
-    best = max(seen, key=lambda turn: seen[turn].score)
+    best = max(upright, key=lambda turned: upright[turned].score)
     if best == turns:
         return face
-    turned = _seen_again(detector, picture, face, best, _WHERE) or seen[best]
-    return turned if turned.score >= _SURE else None
+    located = _seen_again(detector, picture, face, best, _WHERE) or upright[best]
+    return located if located.score >= _SURE else None
 
 
 def _seen_again(
-    detector: Detector, picture: Picture, face: Detection, turns: int, how: _CloserLook
+    detector: Detector, picture: Picture, face: Detection, turns: int, closer_look: _CloserLook
 ) -> Detection | None:
-    """The face in a square cut out around it and turned, in pixels of the picture; None where it is not upright."""
-    left, top, right, bottom = _square(face.box, how.around, picture)
-    cut = np.ascontiguousarray(picture[top:bottom, left:right])
-    rung = Rung("a face alone", size=how.size, turns=turns)
+    """The face in a square that is cut out around it and turned, in pixels of the picture; None where it is not
+    upright there."""
+    left, top, right, bottom = _square(face.box, closer_look.around, picture)
+    square = np.ascontiguousarray(picture[top:bottom, left:right])
+    rung = Rung("a face alone", size=closer_look.size, turns=turns)
 
-    def back(point: Point) -> Point:
+    def onto_picture(point: Point) -> Point:
         return point[0] + left, point[1] + top
 
     candidates: list[Detection] = []
-    for other in _look(detector, cut, rung):
-        moved = other.moved(back)
-        if _stands(moved, turns) and _overlap(moved.box, face.box) >= _SAME_FACE:
-            candidates.append(moved)
-    return max(candidates, key=lambda other: other.score, default=None)
+    for detection in _look(detector, square, rung):
+        candidate = detection.moved(onto_picture)
+        if _stands(candidate, turns) and _overlap(candidate.box, face.box) >= _SAME_FACE:
+            candidates.append(candidate)
+    return max(candidates, key=lambda candidate: candidate.score, default=None)
 
 
 _SAME_FACE = 0.3
@@ -254,9 +289,9 @@ _SAME_FACE = 0.3
 
 
 def _overlap(a: Box, b: Box) -> float:
-    """What two boxes share, as part of what they cover together."""
-    both = shared(a, b)
-    return both / (area(a) + area(b) - both)
+    """Intersection over union of two boxes: the area that they share, in parts of what they cover together."""
+    intersection = shared(a, b)
+    return intersection / (area(a) + area(b) - intersection)
 
 
 def _square(box: Box, around: float, picture: Picture) -> Rect:
@@ -264,10 +299,15 @@ def _square(box: Box, around: float, picture: Picture) -> Rect:
     height, width = picture.shape[:2]
     x, y = middle_of(box)
     half = longer_side(box) * around / 2
-    return max(0, int(x - half)), max(0, int(y - half)), min(width, int(x + half)), min(height, int(y + half))
+    left = max(0, int(x - half))
+    top = max(0, int(y - half))
+    right = min(width, int(x + half))
+    bottom = min(height, int(y + half))
+    return left, top, right, bottom
 
 
 def _look(detector: Detector, picture: Picture, rung: Rung) -> tuple[Detection, ...]:
+    """The faces that a detector sees when a picture is looked at as a rung says, in pixels of the picture."""
     turned = np.rot90(picture, rung.turns)
     height, width = turned.shape[:2]
     if min(height, width) * rung.size < max(height, width):
@@ -275,10 +315,15 @@ def _look(detector: Detector, picture: Picture, rung: Rung) -> tuple[Detection, 
     border = round(rung.border * max(height, width))
     padded = np.pad(turned, ((border, border), (border, border), (0, 0)), constant_values=_GREY)
 
-    def back(point: Point) -> Point:
-        x, y, right, bottom = point[0] - border, point[1] - border, width - 1, height - 1
+    def onto_picture(point: Point) -> Point:
+        x = point[0] - border
+        y = point[1] - border
+        right = width - 1
+        bottom = height - 1
         for _ in range(rung.turns):  # each undoes one turn counter-clockwise
-            x, y, right, bottom = bottom - y, x, bottom, right
+            x, y = bottom - y, x
+            right, bottom = bottom, right
         return x, y
 
-    return tuple(face.moved(back) for face in detector(np.ascontiguousarray(padded), rung.size))
+    faces = detector(np.ascontiguousarray(padded), rung.size)
+    return tuple(face.moved(onto_picture) for face in faces)

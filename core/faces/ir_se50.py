@@ -3,6 +3,8 @@
 Published as recognition_arcface_ir_se50.pth (facexlib 0.1.0, recognition/arcface_arch.py).
 """
 
+from typing import NoReturn
+
 from ..errors import UnsupportedCheckpoint
 from ..models.onnx_file import Attribute, Node, Program
 from ..models.tensors import State, check_kinds
@@ -11,87 +13,137 @@ Shape = tuple[int, ...]
 
 CROP = 112
 _ADVICE = "Download recognition_arcface_ir_se50.pth from facexlib's release v0.1.0."
+_EXPECTED = "the ArcFace recogniser of facexlib (IR-SE50)"
 _WIDTH = 512
+"""Numbers of an embedding."""
 _GRID = 7
-# (channels in, channels out, stride) of the 24 residual units.
-_UNITS = tuple(
-    (before if unit == 0 else channels, channels, 2 if unit == 0 else 1)
-    for before, channels, units in ((64, 64, 3), (64, 128, 4), (128, 256, 14), (256, 512, 3))
-    for unit in range(units)
-)
+"""Height and width of the last feature map."""
+
+_STAGES = ((64, 64, 3), (64, 128, 4), (128, 256, 14), (256, 512, 3))
+"""The four stages of the network: channels in, channels out, and how many residual units."""
 
 
 def program(state: State, path: str) -> Program:
-    """(1, 3, 112, 112) BGR, -1..1 -> (1, 512), which facexlib's Backbone divides by its length in the end.
+    """The recogniser as an ONNX program: a face (1, 3, 112, 112), blue, green and red from -1 to 1, gives (1, 512).
 
-    Raises UnsupportedCheckpoint, naming `path`, when a tensor is missing or has another shape or kind of number.
+    facexlib's Backbone divides the 512 numbers by their length; this program does not.
+    state: the tensors of the file at `path`. Raises UnsupportedCheckpoint when a tensor is missing or has another
+    shape or kind of number.
     """
     graph = _Graph()
     for key, shape in graph.shapes.items():
-        found = tuple(state[key].shape) if key in state else None
-        if found != shape:
-            what = "without" if found is None else f"of shape {found} for"
-            expected = f"the ArcFace recogniser of facexlib (IR-SE50) with {key} of shape {shape}"
-            raise UnsupportedCheckpoint(path, f"a face network {what} {key}", expected, _ADVICE)
+        if key not in state:
+            _refuse_shape(path, f"without {key}", key, shape)
+        file_shape = tuple(state[key].shape)
+        if file_shape != shape:
+            _refuse_shape(path, f"of shape {file_shape} for {key}", key, shape)
     weights = {key: state[key] for key in graph.shapes}
     try:
         check_kinds(weights)
     except ValueError as error:
-        expected = "the ArcFace recogniser of facexlib (IR-SE50)"
-        raise UnsupportedCheckpoint(path, f"a face network whose {error}", expected, _ADVICE) from error
+        raise UnsupportedCheckpoint(path, f"a face network whose {error}", _EXPECTED, _ADVICE) from error
     weights = {key: tensor.float() for key, tensor in weights.items()}
-    return Program(path, "crop", (graph.nodes[-1].outputs[0],), tuple(graph.nodes), weights)
+    output = graph.nodes[-1].outputs[0]
+    return Program(path, "crop", (output,), tuple(graph.nodes), weights)
+
+
+def _refuse_shape(path: str, problem: str, key: str, shape: Shape) -> NoReturn:
+    """Raise UnsupportedCheckpoint for a tensor that is missing or has another shape than `shape`."""
+    expected = f"{_EXPECTED} with {key} of shape {shape}"
+    raise UnsupportedCheckpoint(path, f"a face network {problem}", expected, _ADVICE)
 
 
 def published_shapes() -> dict[str, Shape]:
-    """Every tensor of the published file that matters, by its key."""
+    """The shape of every tensor that the program reads, by its key in the published file."""
     return _Graph().shapes
 
 
 class _Graph:
-    """nodes: each reads values by their names; shapes: of the tensors among them, by their keys in the file."""
+    """The network, node by node.
+
+    nodes: in the order they run; a node reads values by their names.
+    shapes: of the tensors that nodes read, by their keys in the published file.
+    The methods below append nodes and return the name of the value that the last of them gives.
+    """
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.shapes: dict[str, Shape] = {}
-        x = self._normed(self._conv("crop", "input_layer.0", (64, 3, 3, 3)), "input_layer.1", 64)
-        x = self._sloped(x, "input_layer.2", 64)
-        for number, unit in enumerate(_UNITS):
-            x = self._unit(x, f"body.{number}", *unit)
-        x = self._run("Flatten", self._normed(x, "output_layer.0", _WIDTH))
-        linear = self._read("output_layer.3", weight=(_WIDTH, _WIDTH * _GRID**2), bias=(_WIDTH,))
-        self._normed(self._run("Gemm", x, *linear, transB=1), "output_layer.4", _WIDTH)
+        x = self._convolution("crop", "input_layer.0", (64, 3, 3, 3))
+        x = self._normalisation(x, "input_layer.1", 64)
+        x = self._prelu(x, "input_layer.2", 64)
+        number = 0
+        for channels_in, channels_out, units in _STAGES:
+            for unit in range(units):
+                # The first unit of a stage halves the feature map and has the stage's own number of channels to reach.
+                inputs = channels_in if unit == 0 else channels_out
+                stride = 2 if unit == 0 else 1
+                x = self._residual_unit(x, f"body.{number}", inputs, channels_out, stride)
+                number += 1
+        # (1, 512, 7, 7) -> (1, 512 * 7 * 7) -> (1, 512)
+        x = self._normalisation(x, "output_layer.0", _WIDTH)
+        x = self._append("Flatten", x)
+        linear = self._tensors("output_layer.3", weight=(_WIDTH, _WIDTH * _GRID**2), bias=(_WIDTH,))
+        x = self._append("Gemm", x, *linear, transB=1)
+        self._normalisation(x, "output_layer.4", _WIDTH)
 
-    def _unit(self, x: str, key: str, before: int, channels: int, stride: int) -> str:
-        """With squeeze and excitation."""
-        own, shortcut, squeezed = f"{key}.res_layer", f"{key}.shortcut_layer", channels // 16
-        y = self._conv(self._normed(x, f"{own}.0", before), f"{own}.1", (channels, before, 3, 3))
-        y = self._conv(self._sloped(y, f"{own}.2", channels), f"{own}.3", (channels, channels, 3, 3), stride)
-        y = self._normed(y, f"{own}.4", channels)
-        gate = self._conv(self._run("GlobalAveragePool", y), f"{own}.5.fc1", (squeezed, channels, 1, 1))
-        gate = self._conv(self._run("Relu", gate), f"{own}.5.fc2", (channels, squeezed, 1, 1))
-        if before != channels:
-            x = self._conv(x, f"{shortcut}.0", (channels, before, 1, 1), stride)
-            x = self._normed(x, f"{shortcut}.1", channels)
-        elif stride > 1:
-            x = self._run("MaxPool", x, kernel_shape=(1, 1), strides=(stride, stride))
-        return self._run("Add", self._run("Mul", y, self._run("Sigmoid", gate)), x)
+    def _residual_unit(self, x: str, key: str, channels_in: int, channels_out: int, stride: int) -> str:
+        """Two convolutions, weighted per channel by squeeze and excitation, and a shortcut beside them."""
+        layer = f"{key}.res_layer"
+        y = self._normalisation(x, f"{layer}.0", channels_in)
+        y = self._convolution(y, f"{layer}.1", (channels_out, channels_in, 3, 3))
+        y = self._prelu(y, f"{layer}.2", channels_out)
+        y = self._convolution(y, f"{layer}.3", (channels_out, channels_out, 3, 3), stride)
+        y = self._normalisation(y, f"{layer}.4", channels_out)
+        gate = self._excitation(y, f"{layer}.5", channels_out)
+        shortcut = self._shortcut(x, f"{key}.shortcut_layer", channels_in, channels_out, stride)
+        product = self._append("Mul", y, gate)
+        return self._append("Add", product, shortcut)
 
-    def _conv(self, x: str, key: str, shape: Shape, stride: int = 1) -> str:
-        around = (shape[-1] // 2,) * 4
-        return self._run("Conv", x, *self._read(key, weight=shape), strides=(stride, stride), pads=around)
+    def _excitation(self, y: str, key: str, channels: int) -> str:
+        """How much of each channel is kept, (1, channels, 1, 1) from 0 to 1, from the channels' means."""
+        squeezed = channels // 16
+        gate = self._append("GlobalAveragePool", y)
+        gate = self._convolution(gate, f"{key}.fc1", (squeezed, channels, 1, 1))
+        gate = self._append("Relu", gate)
+        gate = self._convolution(gate, f"{key}.fc2", (channels, squeezed, 1, 1))
+        return self._append("Sigmoid", gate)
 
-    def _normed(self, x: str, key: str, channels: int) -> str:
-        names = ("weight", "bias", "running_mean", "running_var")
-        return self._run("BatchNormalization", x, *self._read(key, **dict.fromkeys(names, (channels,))))
+    def _shortcut(self, x: str, key: str, channels_in: int, channels_out: int, stride: int) -> str:
+        """The input of a unit in the shape of its output."""
+        if channels_in != channels_out:
+            x = self._convolution(x, f"{key}.0", (channels_out, channels_in, 1, 1), stride)
+            return self._normalisation(x, f"{key}.1", channels_out)
+        if stride > 1:
+            return self._append("MaxPool", x, kernel_shape=(1, 1), strides=(stride, stride))
+        return x
 
-    def _sloped(self, x: str, key: str, channels: int) -> str:
-        return self._run("PRelu", x, *self._read(key, weight=(channels,)))
+    def _convolution(self, x: str, key: str, shape: Shape, stride: int = 1) -> str:
+        """A convolution without bias. shape: of its weight, (out, in, height, width)."""
+        weight = self._tensors(key, weight=shape)
+        padding = shape[-1] // 2
+        return self._append("Conv", x, *weight, strides=(stride, stride), pads=(padding,) * 4)
 
-    def _read(self, key: str, **shapes: Shape) -> list[str]:
-        self.shapes |= (named := {f"{key}.{name}": shape for name, shape in shapes.items()})
-        return list(named)
+    def _normalisation(self, x: str, key: str, channels: int) -> str:
+        """A batch normalisation."""
+        shape = (channels,)
+        tensors = self._tensors(key, weight=shape, bias=shape, running_mean=shape, running_var=shape)
+        return self._append("BatchNormalization", x, *tensors)
 
-    def _run(self, operator: str, *inputs: str, **attributes: Attribute) -> str:
-        self.nodes.append(Node(operator, inputs, (f"value {len(self.nodes)}",), attributes))
-        return self.nodes[-1].outputs[0]
+    def _prelu(self, x: str, key: str, channels: int) -> str:
+        """A rectifier with a learnt slope per channel below 0."""
+        return self._append("PRelu", x, *self._tensors(key, weight=(channels,)))
+
+    def _tensors(self, key: str, **shapes: Shape) -> list[str]:
+        """The keys of a layer's tensors, such as "body.0.res_layer.1.weight". shapes: by the last word of the key."""
+        keys: list[str] = []
+        for name, shape in shapes.items():
+            self.shapes[f"{key}.{name}"] = shape
+            keys.append(f"{key}.{name}")
+        return keys
+
+    def _append(self, operator: str, *inputs: str, **attributes: Attribute) -> str:
+        """Append a node, and return the name of the value that it gives."""
+        output = f"value {len(self.nodes)}"
+        self.nodes.append(Node(operator, inputs, (output,), attributes))
+        return output

@@ -30,52 +30,73 @@ Mesh = Sequence[Mapping[str, Any]]
 """The faces of one picture in FACE_LANDMARKS: `landmarks_xy` (n, 2) in pixels, `score` 0..1."""
 
 
-def of_pictures(given: Mapping[str, Any] | None, images: Tensor) -> Sequence[Mesh | None]:
-    """The faces of each picture of an IMAGE (B, H, W, C). given: FACE_LANDMARKS; None of all where there is none.
+def of_pictures(landmarks: Mapping[str, Any] | None, images: Tensor) -> Sequence[Mesh | None]:
+    """The faces of each picture of an IMAGE (B, H, W, C).
 
-    Raises BadPhoto where they were found in other pictures.
+    landmarks: FACE_LANDMARKS of the same pictures; None where none is linked, which gives None for every picture.
+    Raises BadPhoto where the landmarks are of other pictures.
     """
-    if given is None:
+    if landmarks is None:
         return [None] * len(images)
-    found, shown = (len(given["frames"]), *map(int, given["image_size"])), tuple(images.shape[:3])
-    if found != shown:
-        theirs, ours = (f"{counted(n, 'picture')} of {w}x{h} px" for n, h, w in (found, shown))
-        raise BadPhoto(f"face_landmarks was made from {theirs}, the image input has {ours}.", _ONE_PICTURE)
-    return given["frames"]
+    height, width = landmarks["image_size"]
+    landmarks_shape = (len(landmarks["frames"]), int(height), int(width))
+    images_shape = tuple(images.shape[:3])
+    if landmarks_shape != images_shape:
+        source, target = _described(landmarks_shape), _described(images_shape)
+        raise BadPhoto(f"face_landmarks was made from {source}, the image input has {target}.", _ONE_PICTURE)
+    return landmarks["frames"]
+
+
+def _described(shape: tuple[int, ...]) -> str:
+    """(pictures, height, width) in words."""
+    count, height, width = shape
+    return f"{counted(count, 'picture')} of {width}x{height} px"
 
 
 _ONE_PICTURE = "Link one picture to both nodes, with nothing that scales or crops in between."
 
 
-def of_batches(given: Sequence[Mapping[str, Any]], batches: Sequence[Tensor]) -> list[Mesh | None]:
-    """The faces of each picture of several IMAGEs. given: FACE_LANDMARKS of each, in their order, or nothing.
+def of_batches(landmarks: Sequence[Mapping[str, Any]], batches: Sequence[Tensor]) -> list[Mesh | None]:
+    """The faces of each picture of several IMAGEs, in their order.
 
-    Raises BadPhoto where they were found in other pictures.
+    landmarks: FACE_LANDMARKS of each IMAGE; empty where none is linked, which gives None for every picture.
+    Raises BadPhoto where the landmarks are of other pictures.
     """
-    if given and len(given) != len(batches):
-        found = f"face_landmarks is a list of {len(given)}, and the photos are a list of {len(batches)}"
-        raise BadPhoto(f"{found}.", _ONE_PICTURE)
+    if landmarks and len(landmarks) != len(batches):
+        lengths = f"face_landmarks is a list of {len(landmarks)}, and the photos are a list of {len(batches)}"
+        raise BadPhoto(f"{lengths}.", _ONE_PICTURE)
     meshes: list[Mesh | None] = []
     for number, batch in enumerate(batches):
-        meshes += of_pictures(given[number] if given else None, batch)
+        meshes += of_pictures(landmarks[number] if landmarks else None, batch)
     return meshes
 
 
 def detect(faces: Mesh, picture: Picture, where: str) -> tuple[Detection, ...]:
-    """The faces of one picture, surest first. Raises FaceNotFound, naming `where`, when there is none."""
+    """The faces of one picture, the surest first.
+
+    where: what a message calls the picture. Raises FaceNotFound where there is no face.
+    """
     if not faces:
         height, width = picture.shape[:2]
         tried = ["Detect Face Landmarks (MediaPipe)"]
         raise FaceNotFound(where, width, height, tried, placeholder=is_placeholder(picture))
-    return tuple(sorted(map(_detection, faces), key=lambda face: -face.score))
+    detections = [_detection(face) for face in faces]
+    return tuple(sorted(detections, key=lambda detection: -detection.score))
 
 
 def _detection(face: Mapping[str, Any]) -> Detection:
-    points = np.asarray(face["landmarks_xy"], dtype=float)
-    eyes = (points[list(rim)].mean(0) for rim in _EYES)
+    """A face of a mesh as a detector would give it: its box, five keypoints and score."""
+    points = np.asarray(face["landmarks_xy"], dtype=float)  # (478, 2)
     crown = points[_FOREHEAD] + _CROWN * (points[_FOREHEAD] - points[_CHIN])
     outline = np.vstack([points, crown])
-    (x0, y0), (x1, y1) = outline.min(0), outline.max(0)
+    x0, y0 = outline.min(0)
+    x1, y1 = outline.max(0)
     box = (float(x0), float(y0), float(x1), float(y1))
-    keypoints = (*eyes, points[_NOSE], *(points[corner] for corner in _MOUTH))
-    return Detection(box, tuple((float(x), float(y)) for x, y in keypoints), float(face["score"]))
+    corners: list[Any] = []
+    for rim in _EYES:
+        corners.append(points[list(rim)].mean(0))
+    corners.append(points[_NOSE])
+    for corner in _MOUTH:
+        corners.append(points[corner])
+    keypoints = tuple((float(x), float(y)) for x, y in corners)
+    return Detection(box, keypoints, float(face["score"]))

@@ -30,41 +30,44 @@ _HEAD = 1 << 20
 
 @dataclass(frozen=True)
 class FaceModel:
-    """What finds faces and tells whose they are. Two of the same networks are equal."""
+    """A detector, which finds faces, and recognisers, which tell whose they are. Two of the same networks are equal."""
 
     detector: Detector
     recognisers: tuple[Recogniser, ...]
 
     @property
     def ids(self) -> list[str]:
-        """Of the recognisers."""
+        """The ids of the recognisers, in their order."""
         return [recogniser.id for recogniser in self.recognisers]
 
     def only(self, ids: Sequence[str]) -> Self:
-        """The same with these of its recognisers, in this order."""
-        known = dict(zip(self.ids, self.recognisers, strict=True))
-        return replace(self, recognisers=tuple(known[name] for name in ids))
+        """The face model with some of its recognisers alone, in the order of these ids."""
+        by_id = {recogniser.id: recogniser for recogniser in self.recognisers}
+        return replace(self, recognisers=tuple(by_id[identifier] for identifier in ids))
 
 
 def faces_in(face_model: FaceModel, image: Tensor, min_size: int = 0) -> Faces:
-    """All faces of one picture (H, W, C) from left to right, with embeddings: none is a result, too.
+    """All faces of one picture (H, W, C) from left to right, with embeddings; a picture without faces is no error.
 
     min_size: shorter side of the smallest box, in pixels.
     """
     picture = to_picture(image)
-    found = find_faces(face_model.detector, picture).faces
-    kept = [face for face in analysis.arrange(found, analysis.NUMBERED) if shorter_side(face.box) >= min_size]
-    faces = analysis.recognise(face_model.recognisers, picture, kept, "a face of the picture") if kept else ()
+    detections = find_faces(face_model.detector, picture).faces
+    in_order = analysis.arrange(detections, analysis.NUMBERED)
+    large = [detection for detection in in_order if shorter_side(detection.box) >= min_size]
+    faces: tuple[Face, ...] = ()
+    if large:
+        faces = analysis.recognise(face_model.recognisers, picture, large, "a face of the picture")
     return Faces(faces, width=picture.shape[1], height=picture.shape[0])
 
 
 def unsure_in(pictures: Sequence[Faces]) -> str:
-    """A note of the faces of which it is not sure which way up they are, or "". pictures: the faces in each."""
-    seen: list[tuple[str, Face]] = []
-    for number, found in enumerate(pictures, 1):
-        picture = f"picture {number}" if len(pictures) > 1 else ""
-        seen += analysis.numbered(found.faces, picture)
-    return "\n".join(analysis.unsure_faces(seen))
+    """A note of the faces of which it is not sure which way up they are, or "". pictures: the faces of each picture."""
+    numbered_faces: list[tuple[str, Face]] = []
+    for number, faces in enumerate(pictures, 1):
+        picture_name = f"picture {number}" if len(pictures) > 1 else ""
+        numbered_faces += analysis.numbered(faces.faces, picture_name)
+    return "\n".join(analysis.unsure_faces(numbered_faces))
 
 
 # --- Which files
@@ -72,9 +75,9 @@ def unsure_in(pictures: Sequence[Faces]) -> str:
 
 @dataclass(frozen=True)
 class Files:
-    """What lies in the folders of face models: names relative to them -> full paths.
+    """The files in the folders of face models, by their names relative to these folders -> full paths.
 
-    onnx: those of face packs. others: where IR-SE50 may be among, of any ending of weights.
+    onnx: those of face packs. others: weights of any ending, of which one may be IR-SE50.
     """
 
     onnx: Mapping[str, str]
@@ -82,13 +85,17 @@ class Files:
 
     def recognisers(self, pack: str) -> dict[str, str]:
         """Recogniser id -> path. Where an id occurs several times, the file in `pack` is taken."""
-        found: dict[str, str] = {}
-        for name, path in sorted(self.onnx.items(), key=lambda file: packs.pack_of(file[0]) != pack):
+        paths: dict[str, str] = {}
+        pack_first = sorted(self.onnx.items(), key=lambda name_and_path: packs.pack_of(name_and_path[0]) != pack)
+        for name, path in pack_first:
             if packs.maybe_recogniser(name):
-                found.setdefault(packs.recogniser_id(name, os.path.getsize(path)), path)
-        if path := next((path for path in self.others.values() if _has_ir_se50_key(*stamp(path))), None):
-            found[packs.IR_SE50] = path
-        return found
+                identifier = packs.recogniser_id(name, os.path.getsize(path))
+                paths.setdefault(identifier, path)
+        for path in self.others.values():
+            if _has_ir_se50_key(*stamp(path)):
+                paths[packs.IR_SE50] = path
+                break
+        return paths
 
     def detectors(self, pack: str) -> "Detectors":
         """The detectors with keypoints in a pack, the largest first: that is the best of several.
@@ -116,7 +123,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Detectors:
-    """paths: of a pack's detectors, at least one. left_out: why files beside them cannot be read."""
+    """The detectors of a pack. paths: at least one. left_out: why files beside them cannot be read."""
 
     paths: tuple[str, ...]
     left_out: tuple[UnsupportedCheckpoint, ...] = ()
@@ -124,7 +131,11 @@ class Detectors:
 
 @lru_cache(maxsize=256)
 def _has_ir_se50_key(path: str, size: int, changed: int) -> bool:
-    """By its name, or by its keys: a damaged file is to be explained, not to be overlooked."""
+    """Whether a file is IR-SE50, by its name or by its keys.
+
+    The name is enough: a damaged file is to be explained, not to be overlooked. size, changed: of the file's stamp, so
+    that a file which has changed is read again.
+    """
     if "arcface_ir_se50" in os.path.basename(path).lower():
         return True
     try:
@@ -138,7 +149,7 @@ def _has_ir_se50_key(path: str, size: int, changed: int) -> bool:
 
 
 def on_cpu(build: Callable[..., nn.Module], state: State) -> Held:
-    """A Holder without a host."""
+    """A network on the CPU, without a host: a Holder."""
     network = build(ops=nn).eval().requires_grad_(False)
     network.load_state_dict(dict(state))
     return network
@@ -146,12 +157,13 @@ def on_cpu(build: Callable[..., nn.Module], state: State) -> Held:
 
 ONE_PERSON_FROM = "likeness.one_person_from"
 """The name of a number among a recogniser's weights: the cosine from which two photos are of one person to it.
-Published files have none, and identities.ONE_PERSON is that of networks which were trained to tell people apart. One
-that reads colours alone finds strangers as alike as those find photos of one person."""
+
+Published files have no such number. Their networks were trained to tell people apart, and identities.ONE_PERSON is
+their cosine. A recogniser that reads colours alone finds strangers as alike as those find photos of one person."""
 
 
 def one_person_from(weights: State) -> float | None:
-    """What a file says of itself under ONE_PERSON_FROM; None where it says nothing, or no cosine."""
+    """The number that a file has under ONE_PERSON_FROM; None where it has none, or one that is no cosine."""
     number = weights.get(ONE_PERSON_FROM)
     if number is None or number.numel() != 1:
         return None
@@ -172,6 +184,8 @@ class IRSE50Recogniser:
         self.one_person_from = one_person_from(state)
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
+        """(n, 512) float32 of length 1 for n aligned crops of crop_size pixels, BGR."""
+        # (n, side, side, 3) 0..255 -> (n, 3, side, side) -1..1
         pixels = 2 * (torch.as_tensor(np.stack(crops)).permute(0, 3, 1, 2).float() / 255) - 1
         return functional.normalize(_one_by_one(self.network, pixels), eps=0)
 
@@ -179,42 +193,57 @@ class IRSE50Recogniser:
 class ArcFace:
     """A recogniser from an ONNX file. Its embeddings are not normalised, as insightface returns them.
 
-    scales: whether the network itself brings 0..255 to what it was trained with. one_person_from: as its file says.
+    identifier: its id. crop_size: side of the crops in pixels. scales: whether the network itself brings 0..255 to what
+    it was trained with. one_person_from: as its file says.
     """
 
     def __init__(
         self, identifier: str, network: Held, crop_size: int, scales: bool, one_person_from: float | None = None
     ) -> None:
-        self.id, self.network, self.crop_size, self._scales = identifier, network, crop_size, scales
+        self.id = identifier
+        self.network = network
+        self.crop_size = crop_size
+        self._scales = scales
         self.one_person_from = one_person_from
 
     def embed(self, crops: Sequence[Picture]) -> Tensor:
-        """(n, 512) float32 for n aligned crops of crop_size pixels."""
+        """(n, 512) float32 for n aligned crops of crop_size pixels, BGR."""
+        # (n, side, side, 3) BGR -> (n, 3, side, side) RGB
         pixels = torch.as_tensor(np.stack(crops)).flip(-1).permute(0, 3, 1, 2).float()
-        return _one_by_one(self.network, pixels if self._scales else (pixels - 127.5) / 127.5)
+        if not self._scales:
+            pixels = (pixels - 127.5) / 127.5
+        return _one_by_one(self.network, pixels)
 
 
 def _one_by_one(network: Held, pixels: Tensor) -> Tensor:
-    """Of each crop its embedding: some files fix the batch at 1."""
+    """The embeddings of crops (n, 3, side, side), (n, 512), one crop a run: some files fix the batch at 1."""
     return torch.cat([network(crop[None])[0].reshape(1, -1).cpu() for crop in pixels])
 
 
 def open_detector(path: str, hold: Holder, provider: str | None = None) -> scrfd.Scrfd:
-    """provider: of onnxruntime, which then runs the file instead of torch. Raises UnsupportedCheckpoint."""
+    """The detector in an ONNX file.
+
+    hold: what keeps its network. provider: of onnxruntime, which then runs the file instead of torch. Raises
+    UnsupportedCheckpoint.
+    """
     graph = inspect(path)
-    picture = graph.inputs[0]  # in some files of one size only
-    fixed = (picture[3], picture[2]) if len(picture) == 4 and picture[2] and picture[3] else None
-    width, height = fixed or scrfd.SIZE
-    wanted = scrfd.output_sizes(len(graph.outputs), width, height)
-    shape = (1, 3, height, width)
+    shape = graph.inputs[0]
+    fixed_size = None
+    if len(shape) == 4 and shape[2] and shape[3]:  # some files are of one size only
+        fixed_size = (shape[3], shape[2])
+    width, height = fixed_size or scrfd.SIZE
+    output_sizes = scrfd.output_sizes(len(graph.outputs), width, height)
+    picture_shape = (1, 3, height, width)
     if provider is not None:
-        return scrfd.Scrfd(onnx_session.opened(path, provider, shape, wanted), fixed)
-    return scrfd.Scrfd(opened(read(path), hold, shape, wanted), fixed)
+        return scrfd.Scrfd(onnx_session.opened(path, provider, picture_shape, output_sizes), fixed_size)
+    return scrfd.Scrfd(opened(read(path), hold, picture_shape, output_sizes), fixed_size)
 
 
 def open_recogniser(identifier: str, path: str, hold: Holder, provider: str | None = None) -> ArcFace:
-    """As open_detector."""
-    program, side = read(path), inspect(path).inputs[0][2]
+    """The recogniser in an ONNX file. identifier: its id. hold, provider: as of open_detector. Raises
+    UnsupportedCheckpoint."""
+    program = read(path)
+    side = inspect(path).inputs[0][2]
     shape = (1, 3, side, side)
     if provider is not None:
         network: Held = onnx_session.opened(path, provider, shape, (EMBEDDING,))
@@ -224,5 +253,7 @@ def open_recogniser(identifier: str, path: str, hold: Holder, provider: str | No
 
 
 def scales(program: Program) -> bool:
-    """Whether a network begins with subtracting and multiplying, as those from MXNet do (insightface's own rule)."""
-    return {"Sub", "Mul"} <= {node.operator for node in program.nodes[:8]}
+    """Whether a network itself brings pixels of 0..255 to what it was trained with: then it begins with subtracting and
+    multiplying, as those from MXNet do (insightface's own rule)."""
+    operators = {node.operator for node in program.nodes[:8]}
+    return {"Sub", "Mul"} <= operators

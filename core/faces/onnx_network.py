@@ -24,8 +24,10 @@ from ..text import in_one_line
 from .onnx_operators import OPERATORS, UnknownValue
 
 Held = Callable[[Tensor], Any]
+"""A network in the hands of its holder: a picture -> its outputs. Weights are on their device while it runs."""
 Holder = Callable[[Callable[..., nn.Module], State], Held]
-"""(build(ops=..., device=..., dtype=...) -> module, its weights) -> the network, held for whoever calls it."""
+"""Keeps a network in memory, as the host's memory management does: (build(ops=..., device=..., dtype=...) -> module,
+its weights) -> the network as a function."""
 ROOM = 2 << 30
 """Bytes of all that is made of one picture: 0.3 GB in the largest networks that are published."""
 _BY_SIZES = ("Resize", "Upsample")
@@ -34,7 +36,11 @@ _BY_SIZES = ("Resize", "Upsample")
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One node: what it runs, the names of the values it reads, and of the one it makes."""
+    """One node of a graph.
+
+    operator: its name in ONNX. run: its function, the attributes filled in. reads: names of the values that are its
+    inputs. makes: name of the value that it gives.
+    """
 
     operator: str
     run: Callable[..., Tensor]
@@ -60,8 +66,11 @@ class Plan:
 
 
 def plan(program: Program) -> Plan:
-    """Raises UnsupportedCheckpoint naming an operator or attribute that is unknown here."""
-    fixed = dict(program.weights)  # values that are the same whatever picture is looked at
+    """The plan of a program: the operators of its nodes looked up, its weights numbered, its sizes set apart.
+
+    Raises UnsupportedCheckpoint naming an operator or attribute that is unknown here.
+    """
+    fixed = dict(program.weights)  # values that are the same for every picture
     steps: list[Step] = []
     for node in program.nodes:
         if not any(node.outputs[:1]):
@@ -71,9 +80,15 @@ def plan(program: Program) -> Plan:
             steps.append(_step(program.path, node))
         else:
             fixed[node.outputs[0]] = value
-    sizes = {name for step in steps if step.operator in _BY_SIZES for name in step.reads[1:]}
-    read_by_steps = {name: fixed[name] for step in steps for name in step.reads if name in fixed}
-    weights: State = {}
+    sizes: set[str] = set()  # names of values that are sizes, also where these are floats
+    read_by_steps: dict[str, Tensor] = {}
+    for step in steps:
+        if step.operator in _BY_SIZES:
+            sizes.update(step.reads[1:])
+        for name in step.reads:
+            if name in fixed:
+                read_by_steps[name] = fixed[name]
+    weights: dict[str, Tensor] = {}
     for name, tensor in read_by_steps.items():
         if tensor.is_floating_point() and name not in sizes:
             weights[name] = tensor
@@ -87,7 +102,7 @@ def plan(program: Program) -> Plan:
 
 
 def _numbered(weights: State) -> dict[str, int]:
-    """By name the number of each weight, from 0; the same tensor has one number, whatever its names."""
+    """Name -> number of each weight, from 0. A tensor that goes by several names has one number."""
     number_of: dict[int, int] = {}
     for tensor in weights.values():
         number_of.setdefault(id(tensor), len(number_of))
@@ -95,7 +110,8 @@ def _numbered(weights: State) -> dict[str, int]:
 
 
 def _fixed_value(node: Node, fixed: Mapping[str, Tensor]) -> Tensor | None:
-    """What a node gives whatever is looked at, or None: exporters put weights into such nodes, and share them so."""
+    """The value of a node that gives the same for every picture, None for any other node. Exporters put weights into
+    such nodes and share them by such nodes."""
     if node.operator == "Identity":
         return fixed.get("".join(node.inputs[:1]))
     if node.operator == "Constant":
@@ -105,6 +121,7 @@ def _fixed_value(node: Node, fixed: Mapping[str, Tensor]) -> Tensor | None:
 
 
 def _step(path: str, node: Node) -> Step:
+    """The step of a node. Raises UnsupportedCheckpoint for an operator or an attribute that is unknown here."""
     if node.operator not in OPERATORS:
         raise _unsupported(path, f"with the operator {node.operator}")
     function = OPERATORS[node.operator]
@@ -156,6 +173,11 @@ class Network(nn.Module):
             return self._run(pixels)
 
     def _run(self, pixels: Tensor) -> list[Tensor]:
+        """The graph's outputs for a picture (1, 3, H, W).
+
+        A value is let go of after its last use. Raises UnsupportedCheckpoint where all values together take more than
+        ROOM bytes.
+        """
         if pixels.ndim == 4:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         # An input that a node leaves out has the name "".
@@ -182,17 +204,20 @@ class Network(nn.Module):
         return module.weight.to(device)
 
     def _output(self, step: Step, inputs: Sequence[Any]) -> Tensor:
+        """The value that a step makes of its inputs. Raises UnsupportedCheckpoint for a value of an attribute that is
+        not computed here."""
         try:
             return step.run(*inputs)
         except UnknownValue as error:
-            what = f"with another {error} of the operator {step.operator} than is known here"
-            raise _unsupported(self._plan.path, what) from error
+            problem = f"with another {error} of the operator {step.operator} than is known here"
+            raise _unsupported(self._plan.path, problem) from error
 
 
 def opened(program: Program, hold: Holder, picture: Sequence[int], output_sizes: Sequence[int]) -> Held:
-    """The network, tried on shapes alone: a picture of this shape must give outputs of so many numbers each.
+    """The network of a program, held by `hold`, after it has been tried on shapes alone.
 
-    Raises UnsupportedCheckpoint.
+    picture: the shape of a picture. output_sizes: how many numbers each output must have for it. Raises
+    UnsupportedCheckpoint.
     """
     with _explained(program.path):
         planned = plan(program)
@@ -214,6 +239,7 @@ def _explained(path: str) -> Generator[None, None, None]:
         raise _unsupported(path, f"whose parts do not fit together ({in_one_line(error)})") from error
 
 
-def _unsupported(path: str, what: str) -> UnsupportedCheckpoint:
+def _unsupported(path: str, problem: str) -> UnsupportedCheckpoint:
+    """The error for an ONNX file that is not run here. problem: what goes on behind "an ONNX network"."""
     expected = "one of the detectors and recognisers of insightface's packs"
-    return UnsupportedCheckpoint(path, f"an ONNX network {what}", expected, "Choose another pack or recogniser.")
+    return UnsupportedCheckpoint(path, f"an ONNX network {problem}", expected, "Choose another pack or recogniser.")

@@ -59,6 +59,7 @@ def _on_one_device(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _numbers(tensor: Tensor) -> list[Any]:
+    """The numbers of a tensor as a list."""
     return tensor.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
@@ -141,9 +142,9 @@ def prelu(x: Tensor, slope: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Window:
-    """What convolutions and pools look at, as torch takes it: heights before widths.
+    """The attributes of convolutions and pools in torch's form.
 
-    top, left, bottom, right: pixels of padding.
+    kernel, strides, dilations: of height and width, in this order. top, left, bottom, right: pixels of padding.
     """
 
     kernel: list[int]
@@ -156,7 +157,8 @@ class Window:
 
     @classmethod
     def of(cls, kernel_shape: Ints, strides: Ints, pads: Ints, dilations: Ints, auto_pad: str) -> "Window":
-        """Of ONNX's attributes. Raises UnknownValue for what torch tells on real pictures only, or with a crash."""
+        """The window of a node's attributes. Raises UnknownValue for values at which torch would fail on real pictures
+        alone, or crash."""
         _require(auto_pad in ("NOTSET", "VALID"), "auto_pad")
         _require(min(strides) > 0, "strides")
         _require(all(0 <= side <= _MOST_PADDING for side in pads), "pads")
@@ -267,7 +269,7 @@ def max_pool(
     dilations: Ints = (1, 1),
     auto_pad: str = "NOTSET",
 ) -> Tensor:
-    """storage_order is of the second output, which is not made."""
+    """The maximum of each window of (B, C, H, W). storage_order is of the second output, which is not made."""
     window = Window.of(kernel_shape, strides, pads, dilations, auto_pad)
     pads = window.even_pads
     return functional.max_pool2d(x, window.kernel, window.strides, pads, window.dilations, bool(ceil_mode))
@@ -285,6 +287,7 @@ def average_pool(
     dilations: Ints = (1, 1),
     auto_pad: str = "NOTSET",
 ) -> Tensor:
+    """The mean of each window of (B, C, H, W)."""
     window = Window.of(kernel_shape, strides, pads, dilations, auto_pad)
     _require(window.dilations == [1, 1], "dilations")
     pads = window.even_pads
@@ -304,10 +307,11 @@ def resize(
     exclude_outside: int = 0,
     extrapolation_value: float = 0.0,
 ) -> Tensor:
-    """Resize and, before it, Upsample, whose scales were an attribute at first.
+    """x enlarged to whole multiples of its size, where all the ways to round a coordinate agree.
 
-    Only to whole multiples, where all the ways to round a coordinate agree.
-    sizes: (scales,), (region, scales) or (region, scales, sizes), one number per dimension each.
+    This is Resize and the older Upsample, whose scales were an attribute at first. sizes: the inputs behind x, which
+    are (scales,), (region, scales) or (region, scales, sizes), one number per dimension each. Raises UnknownValue for
+    other multiples and modes.
     """
     factors = _factors(x, sizes, scales)
     _require(mode == "nearest", "mode")
@@ -320,7 +324,7 @@ def resize(
 
 
 def _factors(x: Tensor, sizes: Sequence[Tensor | None], scales: Sequence[float]) -> list[float]:
-    """By how much each dimension grows, by the inputs of Resize, else by its attribute."""
+    """The factor by which each dimension grows: from the inputs of Resize, else from its attribute `scales`."""
     if len(sizes) == 3 and sizes[2] is not None:
         return [new / old for new, old in zip(_numbers(sizes[2]), x.shape, strict=True)]
     if sizes:
@@ -335,7 +339,7 @@ def _factors(x: Tensor, sizes: Sequence[Tensor | None], scales: Sequence[float])
 
 @operator("Flatten")
 def flatten(x: Tensor, *, axis: int = 1) -> Tensor:
-    """Two dimensions: all before the axis, and the others."""
+    """x with two dimensions: all dimensions before the axis as one, and the others as one."""
     return x.reshape(math.prod(x.shape[:axis]), -1)
 
 
@@ -358,7 +362,7 @@ def concatenate(*parts: Tensor, axis: int) -> Tensor:
 
 @operator("Squeeze")
 def squeeze(x: Tensor, axes_input: Tensor | None = None, *, axes: Ints = ()) -> Tensor:
-    """Without these dimensions of size 1, or without all of them. Since opset 13 the axes are an input."""
+    """x without these dimensions of size 1, or without all of them. Since opset 13 the axes are an input."""
     dimensions = axes if axes_input is None else _numbers(axes_input)
     if len(dimensions) == 0:
         return x.squeeze()
@@ -367,7 +371,7 @@ def squeeze(x: Tensor, axes_input: Tensor | None = None, *, axes: Ints = ()) -> 
 
 @operator("Unsqueeze")
 def unsqueeze(x: Tensor, axes_input: Tensor | None = None, *, axes: Ints = ()) -> Tensor:
-    """With dimensions of size 1 at these places. Since opset 13 the axes are an input."""
+    """x with further dimensions of size 1 at these positions. Since opset 13 the axes are an input."""
     dimensions = axes if axes_input is None else _numbers(axes_input)
     for dimension in dimensions:
         x = x.unsqueeze(dimension)
@@ -376,7 +380,8 @@ def unsqueeze(x: Tensor, axes_input: Tensor | None = None, *, axes: Ints = ()) -
 
 @operator("Slice")
 def cut(x: Tensor, *inputs: Tensor, starts: Ints = (), ends: Ints = (), axes: Ints = (), steps: Ints = ()) -> Tensor:
-    """A part of some dimensions, without `axes` of the first ones. Since opset 10 the four are inputs."""
+    """The entries from `starts` to `ends` of the dimensions `axes`; without axes, of the first dimensions. Since opset
+    10 the four are inputs."""
     if inputs:
         numbers = [_numbers(tensor) for tensor in inputs]
         starts, ends, axes, steps = (*numbers, (), ())[:4]

@@ -115,9 +115,11 @@ def opened(path: str, name: str, shape: Sequence[int], sizes: Sequence[int]) -> 
 
 
 def _word(name: str) -> str:
+    """The word of the menu for a provider of onnxruntime."""
     return next(word for word, names in _NAMES.items() if name in names)
 
 
 def _unusable(path: str, why: str) -> UnsupportedCheckpoint:
+    """The error for a file that onnxruntime cannot run. why: the reason, in words."""
     found = f"an ONNX file that onnxruntime cannot run ({why})"
     return UnsupportedCheckpoint(path, found, "a face detector or recogniser", "Choose another pack.")

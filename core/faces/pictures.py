@@ -15,11 +15,13 @@ Picture = npt.NDArray[np.uint8]
 """(H, W, 3) BGR, as OpenCV and insightface read pictures."""
 
 _PLACEHOLDER = 0x34580348
+"""CRC-32 of the pixels of ComfyUI's example.png."""
 
 
 def to_picture(image: Tensor) -> Picture:
     """One picture of an IMAGE, (H, W, 1, 3 or 4) float of any precision, 0..1, to 8-bit BGR, transparent ones white."""
-    return np.ascontiguousarray((as_rgb(image) * 255).round().clamp(0, 255).to(torch.uint8).numpy()[..., ::-1])
+    rgb = (as_rgb(image) * 255).round().clamp(0, 255).to(torch.uint8)
+    return np.ascontiguousarray(rgb.numpy()[..., ::-1])
 
 
 def from_file(path: str) -> Picture:
@@ -45,29 +47,43 @@ TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493
 def align(picture: Picture, keypoints: Keypoints, size: int) -> Picture:
     """The face turned and scaled to ArcFace's template, (size, size, 3) BGR, black outside of the picture.
 
-    size: px, a multiple of 112. The best in the least-squares sense (Umeyama 1991): in the plane turning and scaling
-    are one complex factor.
+    size: px, a multiple of 112. Of all turns, scales and shifts the one is taken that brings the keypoints nearest to
+    the template in the least-squares sense (Umeyama 1991). With points of the plane as complex numbers x + iy, turning
+    and scaling are one complex factor.
     """
     points = [complex(*point) for point in keypoints]
     targets = [complex(*point) * size / 112 for point in TEMPLATE]
-    middle, target = sum(points) / len(points), sum(targets) / len(targets)
-    across = sum((p - middle).conjugate() * (t - target) for p, t in zip(points, targets, strict=True))
-    turn = across / sum(abs(point - middle) ** 2 for point in points)
-    right, down = torch.meshgrid(torch.arange(size).double(), torch.arange(size).double(), indexing="xy")
-    back = (torch.complex(right, down) - (target - turn * middle)) / turn
-    return _sampled(torch.as_tensor(picture), back.real, back.imag)
+    points_mean = sum(points) / len(points)
+    targets_mean = sum(targets) / len(targets)
+    covariance = 0
+    variance = 0
+    for point, target in zip(points, targets, strict=True):
+        covariance += (point - points_mean).conjugate() * (target - targets_mean)
+        variance += abs(point - points_mean) ** 2
+    factor = covariance / variance
+    # Where in the picture each pixel of the crop comes from: crop = factor * picture + shift, solved for picture.
+    shift = targets_mean - factor * points_mean
+    x, y = torch.meshgrid(torch.arange(size).double(), torch.arange(size).double(), indexing="xy")
+    source = (torch.complex(x, y) - shift) / factor  # (size, size)
+    return _sampled(torch.as_tensor(picture), source.real, source.imag)
 
 
 def _sampled(pixels: Tensor, x: Tensor, y: Tensor) -> Picture:
-    """Each of these points between its four pixels, those outside of the picture black."""
+    """The colours of a picture (H, W, 3) at points (h, w), each a mixture of its four nearest pixels (bilinear).
+
+    Pixels outside of the picture are black. Returns (h, w, 3) of 8 bits.
+    """
     height, width = pixels.shape[:2]
     total = torch.zeros(*x.shape, 3, dtype=x.dtype)
     for column in (x.floor(), x.floor() + 1):
         for row in (y.floor(), y.floor() + 1):
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+            # A neighbour weighs less the further it is away: 1 minus the distance, along each axis.
             share = (1 - (x - column).abs()) * (1 - (y - row).abs()) * inside
-            near = pixels[row.clamp(0, height - 1).long(), column.clamp(0, width - 1).long()]
-            total += share[..., None] * near
+            rows = row.clamp(0, height - 1).long()
+            columns = column.clamp(0, width - 1).long()
+            colors = pixels[rows, columns]  # (h, w, 3)
+            total += share[..., None] * colors
     return total.round().to(torch.uint8).numpy()
 
 
@@ -111,7 +127,10 @@ def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
 
 
 def _neighbours(old: int, new: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For each of `new` pixels the two of `old` that it lies between, and the weight of the second in 2048ths."""
+    """For a side of `old` pixels that is resized to `new`: between which two pixels each new pixel lies.
+
+    Returns the indices of the first and of the second, and the weight of the second in 2048ths, (new,) each.
+    """
     # The centre of each new pixel, counted in old ones from the centre of the first.
     center = ((torch.arange(new).double() + 0.5) * (old / new) - 0.5).float()
     floor = center.floor()

@@ -32,27 +32,31 @@ _OVERLAP = 0.4
 
 
 class Scrfd:
-    """A detector with keypoints. size: (width, height) where the file fixes it."""
+    """A detector with keypoints. size: (width, height) in pixels where the file fixes it."""
 
     def __init__(self, network: Callable[[Tensor], Sequence[Tensor]], size: tuple[int, int] | None = None) -> None:
         self.network = network
         self._size = size
 
     def __call__(self, picture: Picture, size: int) -> list[Detection]:
-        """Faces in pixels of the picture, surest first."""
+        """Faces in pixels of the picture, the surest first. size: side of the square that it is fitted into."""
         width, height = self._size or (size, size)
         pixels, scale = fitted(picture, width, height)
         # (height, width, 3) BGR -> (1, 3, height, width) RGB, -1..1 as insightface scales it
         network_input = (pixels.flip(-1).permute(2, 0, 1)[None].float() - 127.5) / 128
         outputs = self.network(network_input)
-        candidates = _candidates([output.cpu() for output in outputs], width, height)
-        candidates[:, 1:] /= scale
+        candidates = _candidates([output.cpu() for output in outputs], width, height)  # (n, 15)
+        candidates[:, 1:] /= scale  # pixels of the network's input -> of the picture
         best = candidates[_best(candidates[:, 0], candidates[:, 1:5])]
         return [_detection(*map(float, row)) for row in best]
 
 
 def output_sizes(outputs: int, width: int, height: int) -> list[int]:
-    """How many numbers each of the outputs holds for a picture of this size: all scores, all edges, all points."""
+    """The count of numbers in each output for a picture of this size: the scores of every level, then the edges, then
+    the points.
+
+    outputs: how many outputs the network has, 9 or 15.
+    """
     levels = _LEVELS[outputs]
     sizes: list[int] = []
     for kind in _KINDS:
@@ -87,20 +91,28 @@ def _candidates(outputs: Sequence[Tensor], width: int, height: int) -> Tensor:
 
 
 def _best(scores: Tensor, boxes: Tensor) -> list[int]:
-    """Which boxes remain, surest first, when each removes the less sure ones that overlap it."""
+    """Indices of the boxes that remain, the surest first, when each removes the less sure ones that overlap it.
+
+    scores: (n,). boxes: (n, 4). Greedy non-maximum suppression; a box from pixel 3 to pixel 5 is 3 wide, as insightface
+    counts.
+    """
     x0, y0, x1, y1 = boxes.unbind(1)
     areas = (x1 - x0 + 1) * (y1 - y0 + 1)
-    kept: list[int] = []
-    left = scores.argsort(descending=True, stable=True)
-    while len(left):
-        best, left = left[0], left[1:]
-        kept.append(int(best))
-        across = (x1[left].minimum(x1[best]) - x0[left].maximum(x0[best]) + 1).clamp(min=0)
-        down = (y1[left].minimum(y1[best]) - y0[left].maximum(y0[best]) + 1).clamp(min=0)
-        shared = across * down
-        left = left[shared / (areas[best] + areas[left] - shared) <= _OVERLAP]
-    return kept
+    remaining: list[int] = []
+    waiting = scores.argsort(descending=True, stable=True)
+    while len(waiting):
+        best = waiting[0]
+        waiting = waiting[1:]
+        remaining.append(int(best))
+        common_width = (x1[waiting].minimum(x1[best]) - x0[waiting].maximum(x0[best]) + 1).clamp(min=0)
+        common_height = (y1[waiting].minimum(y1[best]) - y0[waiting].maximum(y0[best]) + 1).clamp(min=0)
+        intersection = common_width * common_height
+        union = areas[best] + areas[waiting] - intersection
+        waiting = waiting[intersection / union <= _OVERLAP]
+    return remaining
 
 
-def _detection(score: float, x0: float, y0: float, x1: float, y1: float, *points: float) -> Detection:
-    return Detection((x0, y0, x1, y1), tuple(zip(points[::2], points[1::2], strict=True)), score)
+def _detection(score: float, x0: float, y0: float, x1: float, y1: float, *coordinates: float) -> Detection:
+    """A face. coordinates: x and y of each of the five keypoints, one after the other."""
+    keypoints = tuple(zip(coordinates[::2], coordinates[1::2], strict=True))
+    return Detection((x0, y0, x1, y1), keypoints, score)

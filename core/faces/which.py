@@ -32,14 +32,17 @@ class WhichFace:
         """Raise BadPhoto where there are more words than photos, unless it is one for all."""
         if 1 < len(self.words) > photos:
             text = ",".join(self.words)
+            count = _count_with_verb(photos)
             raise BadPhoto(
-                f"which_face is {text!r}, which speaks of {len(self.words)} photos, and there {_is(photos)}.",
+                f"which_face is {text!r}, which speaks of {len(self.words)} photos, and there {count}.",
                 "Write one number for each photo, in their order, with commas between them.",
             )
 
 
-def _is(photos: int) -> str:
-    return f"{'is' if photos == 1 else 'are'} {counted(photos, 'photo')}"
+def _count_with_verb(photos: int) -> str:
+    """The end of a sentence after "there": "is 1 photo", "are 3 photos"."""
+    verb = "is" if photos == 1 else "are"
+    return f"{verb} {counted(photos, 'photo')}"
 
 
 def which_face(text: str) -> WhichFace:

@@ -8,7 +8,7 @@ from .photo_faces import PhotoFace
 
 
 def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], names: Sequence[str]) -> list[str]:
-    """Per face the name of its person. Groups of one name become one person.
+    """The name of the person of each face. Groups of one name become one person.
 
     groups: per person the indices of the faces. names: per group a name that somebody wrote, "" for none; there may be
     fewer names than groups. A group without one takes the name of its files, or is called person 1, person 2, ... The

@@ -23,7 +23,7 @@ class PhotoFace:
 
     @property
     def number(self) -> str:
-        """As people see it and write it: 5 for a photo, 5.2 for the second face in it."""
+        """The number of the face as people see it and write it: 5 for a photo, 5.2 for the second face in it."""
         return f"{self.photo}.{self.part}" if self.part else str(self.photo)
 
     @property

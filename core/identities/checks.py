@@ -77,5 +77,5 @@ def check(identity: Identity) -> Identity:
 
 
 def photos_of(identity: Identity) -> int:
-    """How many photos the identity was made of; 0 when none of them showed a face."""
+    """The number of photos that the identity was made of; 0 when none of them showed a face."""
     return len(identity.crops)

@@ -48,11 +48,12 @@ def _group_of(number: int, groups: Sequence[list[int]], one_person: Tensor) -> l
 
 @dataclass(frozen=True)
 class _Alike:
-    """How alike people are to each other, by the two photos that are most alike.
+    """The likeness of people to each other, measured by the two photos that are most alike.
 
-    cosines: (people, people), by the recogniser to which they are least so; -1 without any that both have.
-    one_person: (people, people) bool, whether every recogniser that both have takes them for one person, and there is
-    one.
+    cosines: (people, people), by the recogniser to which they are least alike; -1 without any recogniser that both
+    have.
+    one_person: (people, people) bool, whether there is a recogniser that both have, and all such recognisers take the
+    two for one person.
     """
 
     cosines: Tensor

@@ -21,7 +21,7 @@ def in_common(embeddings: Iterable[Mapping[str, Tensor]]) -> list[str]:
 
 
 def known_by(people: Iterable[Identity]) -> list[str]:
-    """Half a sentence per person: their name, and which recognisers they have."""
+    """Half a sentence for each person: their name, and which recognisers they have."""
     return [f"{person.name} has {listed(sorted(person.embeddings), 'no embedding')}" for person in people]
 
 
@@ -44,9 +44,10 @@ def similarities(
 
 
 def assigned(gain: Tensor) -> list[int | None]:
-    """Per row of `gain` (people, faces) a column of its own, or None, so that the sum is the largest (Kuhn 1955).
+    """A column of its own for each row of a table, or None, so that the sum of the chosen numbers is the largest (Kuhn
+    1955).
 
-    As many rows as possible get a column.
+    gain: (rows, columns), such as (people, faces). As many rows as possible get a column.
     """
     import scipy.optimize  # pyright: ignore[reportMissingTypeStubs]
 

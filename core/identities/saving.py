@@ -35,7 +35,7 @@ _STRONGEST = 10.0
 
 
 class PersonFile(NamedTuple):
-    """What a safetensors file holds of one person."""
+    """The content of a safetensors file of one person. metadata: texts by name."""
 
     tensors: dict[str, Tensor]
     metadata: dict[str, str]

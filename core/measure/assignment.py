@@ -65,7 +65,7 @@ def faces_in_places(picture: Faces, cast: PlacedCast) -> list[int | None]:
 
 
 def _distance(face: Face, slot: Slot, scale_x: float, scale_y: float) -> float:
-    """From the nose of a face to a place, in longer sides of the larger face of the two.
+    """The distance from the nose of a face to a place, in longer sides of the larger face of the two.
 
     scale_x, scale_y: from the canvas of the places onto the picture of the face.
     """

@@ -16,7 +16,7 @@ _STRANGER: Color = (170, 170, 170)
 
 @dataclass(frozen=True)
 class _Plate:
-    """What is written at a box: the number of a place, and a text, in the colour of that place."""
+    """A label at a box. number: of the person's place. color: of that place."""
 
     number: str
     text: str
@@ -50,11 +50,12 @@ def _plates(sheet: Sheet, report: Report, picture: MeasuredPicture) -> list[_Pla
     """A plate per person who has a face or a place. Missing people are crossed out on the sheet."""
     plates: list[_Plate] = []
     for sighting in picture.sightings:
-        shown = sighting.person if sighting.looks_like is None else sighting.looks_like
-        number = report.numbers[shown]
+        # A face is labelled as the person whom it is most like, a place as the person who is missing there.
+        labelled = sighting.person if sighting.looks_like is None else sighting.looks_like
+        number = report.numbers[labelled]
         color = color_of(number - 1)
         if sighting.face is not None:
-            text = _text_of_face(report, sighting, shown)
+            text = _text_of_face(report, sighting, labelled)
             plates.append(_Plate(str(number), text, picture.boxes[sighting.face], color))
             continue
         slot = report.people[sighting.person].slot
@@ -64,13 +65,13 @@ def _plates(sheet: Sheet, report: Report, picture: MeasuredPicture) -> list[_Pla
             left, top, right, bottom = box
             sheet.pen.line((left, top, right, bottom), color, sheet.line)
             sheet.pen.line((left, bottom, right, top), color, sheet.line)
-            plates.append(_Plate(str(number), f"{report.names[shown]} is missing", box, color))
+            plates.append(_Plate(str(number), f"{report.names[labelled]} is missing", box, color))
     return plates
 
 
-def _text_of_face(report: Report, sighting: Sighting, shown: int) -> str:
-    """shown: index of the person whom the face is most like."""
-    name = report.names[shown]
+def _text_of_face(report: Report, sighting: Sighting, labelled: int) -> str:
+    """The text of a face's label. labelled: index of the person whom the face is most like."""
+    name = report.names[labelled]
     if sighting.swapped:
         right_name = report.names[sighting.person]
         return f"{name} {sighting.leakage:.2f}, not {right_name} {sighting.similarity:.2f}"
@@ -88,8 +89,10 @@ def _anchor(sheet: Sheet, plate: _Plate, picture: MeasuredPicture) -> Point:
     """The lower left corner of a plate: on its box, or below it where it would hide another face."""
     left, top, _, _ = plate.box
     # A letter of the small font is about 0.35 of a large letter wide.
-    covered = (left, top - 1.4 * sheet.letters, left + 1.4 * len(plate.text) * sheet.letters / 4, top)
-    hides_a_face = any(other is not plate.box and shared(covered, other) > 0 for other in picture.boxes)
+    plate_width = 1.4 * len(plate.text) * sheet.letters / 4
+    plate_height = 1.4 * sheet.letters
+    covered = (left, top - plate_height, left + plate_width, top)
+    hides_a_face = any(box is not plate.box and shared(covered, box) > 0 for box in picture.boxes)
     return sheet.below(plate.box) if hides_a_face else (left, top)
 
 

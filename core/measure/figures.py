@@ -16,7 +16,7 @@ TEXT_ALIGNMENT = "text alignment"
 
 
 def mean(values: Sequence[float]) -> float | None:
-    """None for no values: a mean of nothing is unknown, and not 0."""
+    """The mean of some values. None for no values: a mean of nothing is unknown, and not 0."""
     if not values:
         return None
     return sum(values) / len(values)

@@ -16,9 +16,10 @@ class Sighting:
     """One person in one picture, by one recogniser.
 
     person: index among the people of the report. face: index among the faces of the picture, or None where the person
-    is missing. similarities: cosines of that face with all people of the report, in their order; empty for a missing
-    person. copy_paste: how much more alike the face is to one photo than the photos of this person are to each other;
-    None for a missing person and for one of a single photo.
+    is missing.
+    similarities: cosines of that face with all people of the report, in their order; empty for a missing person.
+    copy_paste: how much more alike the face is to one photo than the photos of this person are to each other; None for
+    a missing person and for one of a single photo.
     """
 
     person: int
@@ -28,20 +29,21 @@ class Sighting:
 
     @property
     def similarity(self) -> float:
-        """To the person's own photos; 0 for a missing person."""
+        """The similarity of the face to the person's own photos; 0 for a missing person."""
         if not self.similarities:
             return 0.0
         return self.similarities[self.person]
 
     @property
     def leakage(self) -> float:
-        """To the other person whom the face is most like; 0 where there is no other person or no face."""
+        """The similarity of the face to the other person whom it is most like; 0 where there is no other person or no
+        face."""
         others = [similarity for person, similarity in enumerate(self.similarities) if person != self.person]
         return max(others, default=0.0)
 
     @property
     def margin(self) -> float:
-        """By how much the face is more like this person than like any other."""
+        """The difference between the similarity to this person and that to any other."""
         return self.similarity - self.leakage
 
     @property
@@ -53,12 +55,12 @@ class Sighting:
 
     @property
     def right(self) -> bool:
-        """Whether there is a face and it is most like this person."""
+        """Whether the person has a face and it is most like this person."""
         return self.looks_like == self.person
 
     @property
     def swapped(self) -> bool:
-        """Whether there is a face and it is more like another person of the report."""
+        """Whether the person has a face and it is more like another person of the report."""
         return self.face is not None and not self.right
 
 
@@ -83,12 +85,12 @@ class MeasuredPicture:
 
     @property
     def missing(self) -> int:
-        """How many people have no face in the picture."""
+        """The number of people who have no face in the picture."""
         return len(self.sightings) - len(self.present)
 
     @property
     def swapped(self) -> int:
-        """How many people have a face that is more like another person."""
+        """The number of people who have a face that is more like another person."""
         return sum(sighting.swapped for sighting in self.sightings)
 
     @property
@@ -100,11 +102,12 @@ class MeasuredPicture:
 
 @dataclass(frozen=True)
 class Report:
-    """What travels on LIKENESS_REPORT: everything by which pictures can be chosen.
+    """The measured pictures of a batch, which travel on LIKENESS_REPORT.
 
     recognisers: the one that judges first; the others saw the same faces. Without people it is NO_RECOGNISER alone.
-    pictures: recogniser -> one MeasuredPicture per picture of the batch. method: by which the pictures were made, one
-    of TRAINED_WITH. width, height: of the canvas of the places, in pixels, 0 without places. labels: of the parts.
+    pictures: recogniser -> one MeasuredPicture per picture of the batch.
+    method: by which the pictures were made, one of TRAINED_WITH.
+    width, height: of the canvas of the places, in pixels, 0 without places. labels: of the parts.
     """
 
     people: tuple[Person, ...]
@@ -127,12 +130,12 @@ class Report:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Per person the number of the place in Place Cast's picture, without places the number in the list, from 1."""
+        """The number of each person: of the place in Place Cast's picture, or, without places, in the list, from 1."""
         return tuple(person.place or number for number, person in enumerate(self.people, 1))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the people, in their order."""
+        """The names of the people, in their order."""
         return tuple(person.identity.name for person in self.people)
 
     @property
@@ -146,5 +149,5 @@ class Report:
         return self.judge == TRAINED_WITH[self.method]
 
     def canvas_onto(self, width: int, height: int) -> Fit:
-        """From the canvas of the places onto a picture of width x height pixels."""
+        """The mapping from the canvas of the places onto a picture of width x height pixels."""
         return Fit(width / self.width, height / self.height, 0, 0)

@@ -32,25 +32,26 @@ AGAIN = "Download it again."
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why a file that is there cannot be used. details: sentences."""
+    """The reason why a file that is there cannot be used. state: of findings.py. details: sentences."""
 
     state: str
     details: tuple[str, ...]
 
 
 def examine(model: Model, folders: Folders) -> Finding:
-    """Whether a model is there, and if not, whether something like it is."""
+    """The finding about a model: whether it is there, and if not, whether something like it is."""
     if model.format == "face-pack":
         return examine_pack(model, folders) or nothing_there(model, folders)
-    places = {file: _place(file, model, folders) for file in model.files}
-    lost = [file for file, path in places.items() if path is None]
-    finding = _trouble_of(model, [path for path in places.values() if path])
+    paths = {file: _place(file, model, folders) for file in model.files}
+    missing = [file for file, path in paths.items() if path is None]
+    finding = _trouble_of(model, [path for path in paths.values() if path])
     if finding:
         return finding
-    if not lost:
-        return Finding(model.title, FOUND, (_where(model, places[model.files[0]], folders),))
-    if len(lost) < len(model.files):
-        names = ", ".join(file.names[0] for file in lost)
+    if not missing:
+        first_path = paths[model.files[0]]
+        return Finding(model.title, FOUND, (_where(model, first_path, folders),))
+    if len(missing) < len(model.files):
+        names = ", ".join(file.names[0] for file in missing)
         details = (f"Not complete: {names}.", f"All of it is at {model.page}.")
         return Finding(model.title, MISSING, details, model)
     # Of a file of the user's own nothing but its name tells which one is meant.
@@ -60,7 +61,7 @@ def examine(model: Model, folders: Folders) -> Finding:
 
 
 def _trouble_of(model: Model, paths: Sequence[Path]) -> Finding | None:
-    """What is wrong with the files of a model that are there."""
+    """The trouble with the files of a model that are there, None where they are whole and of the right kind."""
     # Which kind of model each of several files is, the model does not say.
     of_kind = model if len(model.files) == 1 else None
     for path in paths:
@@ -72,7 +73,8 @@ def _trouble_of(model: Model, paths: Sequence[Path]) -> Finding | None:
 
 
 def _elsewhere(model: Model, folders: Folders) -> Finding | None:
-    """A published model under another name, or in the folder of something else."""
+    """The finding about a published model that lies under another name or in the folder of something else; None where
+    it lies nowhere."""
     for name, path in renamed(model, folders):
         # Our own loaders take a file under any name in their folder.
         if formats.known(model.format).ours and len(model.files) == 1:
@@ -85,13 +87,13 @@ def _elsewhere(model: Model, folders: Folders) -> Finding | None:
 
 
 def _trouble(path: Path, model: Model | None) -> Trouble | None:
-    """What is wrong with a file; without a model only whether it is whole."""
+    """The trouble with a file, None where there is none. Without a model only damage is looked for."""
     try:
-        what = no_model(path)
+        problem = no_model(path)
     except OSError as error:
         return Trouble(DAMAGED, (f"{path} cannot be read ({error.strerror}): look at its permissions.",))
-    if what:
-        return Trouble(DAMAGED, (f"{path} is {what}.", AGAIN))
+    if problem:
+        return Trouble(DAMAGED, (f"{path} is {problem}.", AGAIN))
     if ending(path.name) == ".json":
         return None
     if model and model.name.endswith(".torchscript"):
@@ -109,19 +111,23 @@ def _trouble(path: Path, model: Model | None) -> Trouble | None:
     return _wrong_kind(path, model, formats.identify(state), formats.family(state))
 
 
-def _wrong_kind(path: Path, model: Model, found: Format | None, made_for: str | None) -> Trouble | None:
-    """Whether a whole file is another model. found, made_for: its format and family, None where nobody can say."""
+def _wrong_kind(path: Path, model: Model, file_format: Format | None, family: str | None) -> Trouble | None:
+    """The trouble with a whole file that is another model, None where it is the right one.
+
+    file_format, family: what the file is and for which family it is made, None where its tensors do not tell.
+    """
     if not model.format:
         return None
     expected = formats.known(model.format)
-    if found is None and expected.ours:
+    if file_format is None and expected.ours:
         return Trouble(WRONG, (f"{path} is an unknown file, not {expected.title}.",))
-    if found and found is not expected:
-        return Trouble(WRONG, (f"{path} is {found.title}; {expected.title} is needed.", found.belongs))
+    if file_format and file_format is not expected:
+        problem = f"{path} is {file_format.title}; {expected.title} is needed."
+        return Trouble(WRONG, (problem, file_format.belongs))
     if model.format != CONTROLNET:
         return None
-    if made_for and made_for != model.family:
-        return Trouble(WRONG, (f"{path} is a ControlNet for {made_for}; one for {model.family} is needed.",))
+    if family and family != model.family:
+        return Trouble(WRONG, (f"{path} is a ControlNet for {family}; one for {model.family} is needed.",))
     return _other_control_net(path, model)
 
 
@@ -140,7 +146,8 @@ def _other_control_net(path: Path, model: Model) -> Trouble | None:
 
 
 def _place(file: File, model: Model, folders: Folders) -> Path | None:
-    """Where a file lies under one of its names, or under one that is the same in another spelling."""
+    """The path of a file of a model: under one of its names, or under a name that is the same in another spelling;
+    None where it is not there."""
     roots: list[str] = []
     for key in (model.key, *model.further):
         roots += folders.get(key, ())
@@ -150,39 +157,41 @@ def _place(file: File, model: Model, folders: Folders) -> Path | None:
                 if os.path.isfile(path):  # also of names that no file can have
                     return path
     for root in roots:
-        there = dict(folders.listed(root))
+        path_of_name = dict(folders.listed(root))
         for name in file.names:
-            entry = among(name, there)
-            if entry and os.path.isfile(there[entry]):
-                return there[entry]
+            entry = among(name, path_of_name)
+            if entry and os.path.isfile(path_of_name[entry]):
+                return path_of_name[entry]
     return None
 
 
 def _paths(root: Path, name: str, model: Model) -> Iterator[Path]:
-    """Where a file of this name may lie below a folder searched.
+    """The paths that a file of this name may have below a folder searched.
 
-    Of a model of several files the folder searched may be its own, as its loader takes it, too.
+    A loader takes the folder of a model of several files, too, where extra_model_paths.yaml names that folder itself.
     """
     yield root / name
-    folder, _, inside = name.partition("/")
-    if len(model.files) > 1 and inside and root.name.lower() == folder.lower():
-        yield root / inside
+    folder, _, name_in_folder = name.partition("/")
+    if len(model.files) > 1 and name_in_folder and root.name.lower() == folder.lower():
+        yield root / name_in_folder
 
 
 def _where(model: Model, path: Path | None, folders: Folders) -> str:
-    """The path of a model that is there, and what has to be known of its name: a loader of the host's offers it under
-    the name that it has on the disk."""
+    """The path of a model that is there, with a hint where a loader of the host's offers it under another name.
+
+    Such a loader offers a file under the name that it has on the disk, our own loaders know a name in any spelling.
+    """
     is_ours = model.format and formats.known(model.format).ours
     roots = [Path(root) for root in folders.get(model.key, ()) if path and path.is_relative_to(root)]
     if is_ours or not roots or not path:
         return str(path)
     name = path.relative_to(roots[0]).as_posix()
-    written: list[str] = []
+    expected_names: list[str] = []
     for file in model.files:
-        written += [PurePath(other).as_posix() for other in file.names]
-    if spelled(name) in [spelled(other) for other in written]:
+        expected_names += [PurePath(expected).as_posix() for expected in file.names]
+    if spelled(name) in [spelled(expected) for expected in expected_names]:
         return str(path)
-    if folded(name) in [folded(other) for other in written]:
+    if folded(name) in [folded(expected) for expected in expected_names]:
         return f"{path}: {name} is the same name in other capitals."
     return f"{path}: choose {name} in its loader."
 
@@ -195,8 +204,12 @@ def report(
     between: Callable[[], object] = lambda: None,
     users: Callable[[Model], str] = lambda _: "",
 ) -> Diagnosis:
-    """Examine `wanted` models. known: as `Folders`; around: what is known of the host; between: called before each
-    model, what it raises ends the report; users: what needs a model, see `needs.users`."""
+    """A diagnosis of the models that a workflow needs.
+
+    subject: what is diagnosed, as of a Diagnosis. wanted: the models. known: model key -> folders, as `Folders` takes
+    them. around: findings about the host, which are part of the diagnosis. between: called before each model; what it
+    raises ends the report. users: says what needs a model, see `needs.users`.
+    """
     findings = list(around)
     folders = Folders(known)
     for model in _once(wanted):
@@ -214,31 +227,35 @@ def report(
 
 
 def _rank(finding: Finding) -> tuple[bool, bool, bool]:
-    """What is missing comes first, and of that what a method needs; then what is to be mended, then what is there."""
+    """The order of a report: missing models first, those of a method before those of single templates; then files that
+    are to be mended, then those in place."""
     return (finding.is_good, finding.state != MISSING, finding.needed_for == SINGLE)
 
 
 def absent(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Model]:
-    """Those of which nothing is in its place."""
+    """Those of some models that are not in their place. known: as of `report`."""
     folders = Folders(known)
     return [model for model in _once(wanted) if examine(model, folders).state in (MISSING, MISPLACED)]
 
 
 def to_fix(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Finding]:
-    """What a run of a workflow with these models would be refused for: all that `report` has to fix, in its order."""
+    """The findings for which the host would refuse to run a workflow with these models: all that `report` has to fix,
+    in its order."""
     return [finding for finding in report("", wanted, known).findings if not finding.is_good]
 
 
-def _once(wanted: Iterable[Model]) -> Iterable[Model]:
-    """Every model once, with as much of it as anybody needs, and chosen where anybody has chosen it."""
-    kept: dict[tuple[str, str], Model] = {}
-    for model in wanted:
-        known = kept.setdefault((model.key, model.name), model)
-        most = model if len(model.files) > len(known.files) else known
-        kept[model.key, model.name] = replace(most, chosen=model.chosen or known.chosen)
-    return kept.values()
+def _once(models_of_workflows: Iterable[Model]) -> Iterable[Model]:
+    """Every model once. Where a model comes several times, the one with the most files is taken, and it counts as
+    chosen where any workflow has chosen it."""
+    unique: dict[tuple[str, str], Model] = {}
+    for model in models_of_workflows:
+        key = (model.key, model.name)
+        earlier = unique.setdefault(key, model)
+        fuller = model if len(model.files) > len(earlier.files) else earlier
+        unique[key] = replace(fuller, chosen=model.chosen or earlier.chosen)
+    return unique.values()
 
 
 def host(name: str) -> Finding:
-    """The host itself. name: of it, and its version."""
+    """A line of the report about the host itself. name: of the host, with its version."""
     return Finding(name.split()[0], OK, (f"{name}, Python {platform.python_version()} on {platform.system()}",))

@@ -21,14 +21,15 @@ def home(model: Model, folders: Folders) -> Path:
 
 
 def target(model: Model, folders: Folders) -> Path:
-    """Where a model belongs: its file, or the folder of its files."""
+    """The path where a model belongs: of its file, or of the folder of its files."""
     if model.format == "face-pack":
         return packs.folder_for(model.name, folders.get(model.key) or [str(home(model, folders))])
     return home(model, folders) / model.name
 
 
 def move(source: Path, into: Path) -> str:
-    """What to do with a file or folder that is not where it belongs. Nothing is moved into itself."""
+    """A sentence that says what to do with a file or folder that is not where it belongs. Nothing is moved into
+    itself."""
     real_source = os.path.realpath(source)
     real_target = os.path.realpath(into)
     is_inside = real_target.startswith(os.path.join(real_source, ""))
@@ -52,7 +53,7 @@ def elsewhere(model: Model, known: Mapping[str, Sequence[str]]) -> Path | None:
 
 
 def renamed(model: Model, folders: Folders) -> Iterator[tuple[str, Path]]:
-    """Name for the loader and path of the same thing under another name in its folders."""
+    """Files that are a model and lie in its folders under another name: the name for the loader, and the path."""
     for root in folders.get(model.key, ()):
         for name, path in folders.listed(root):
             if _is(path, model):
@@ -60,7 +61,7 @@ def renamed(model: Model, folders: Folders) -> Iterator[tuple[str, Path]]:
 
 
 def moved(model: Model, folders: Folders) -> Iterator[Path]:
-    """The file under its own name in the folder of something else."""
+    """Files that are a model, have its name, and lie in the folder of something else."""
     file_name = folded(PurePath(model.files[0].names[0]).name)
     for path in folders.everything():
         if folded(path.name) == file_name and _is(path, model):
@@ -68,17 +69,17 @@ def moved(model: Model, folders: Folders) -> Iterator[Path]:
 
 
 def _is(path: Path, model: Model) -> bool:
-    """Whether a file of any name is certainly this model, or does as well."""
+    """Whether a file of any name is certainly this model, or serves as well."""
     # The demo's miniature has the shapes of the real files, and only its names tell.
     is_standin = path.name.startswith(STANDIN) or path.parent.name.startswith(STANDIN)
     if is_standin or not model.format or ending(path.name) not in (*WEIGHTS, ".ckpt"):
         return False
-    known, family = recognised(path)
-    if known is None or known.id != model.format:
+    file_format, family = recognised(path)
+    if file_format is None or file_format.id != model.format:
         return False
     # Of files that we load some differ in their numbers alone, as IP-Adapter Plus and Plus Face do.
     twins = [other for other in models() if other.format == model.format and other.id != model.id]
-    if known.ours and twins and folded(path.stem) != folded(PurePath(model.name).stem):
+    if file_format.ours and twins and folded(path.stem) != folded(PurePath(model.name).stem):
         return False
     if model.format != CONTROLNET:
         return True

@@ -26,6 +26,7 @@ class PackFile:
 
     @property
     def pack(self) -> str:
+        """The pack that the file belongs to."""
         return packs.pack_of(self.name)
 
 
@@ -33,27 +34,30 @@ def examine_pack(model: Model, folders: Folders) -> Finding | None:
     """The finding about a face pack; None where there is nothing of it."""
     files = list(_pack_files(model, folders))
     pack = _chosen(model, files, folders)
-    here = [file for file in files if file.pack == pack]
-    if here:
-        return _whole(model, here)
-    other = None
+    files_of_pack = [file for file in files if file.pack == pack]
+    if files_of_pack:
+        return _whole(model, files_of_pack)
+    detector = None
     if _needs_a_detector_alone(model):
-        other = _with_detector(files)
-    if other and not model.chosen:
-        choose = f"If the workflow has a Load Face Embedder, choose {other.pack} in it."
-        return Finding(model.title, FOUND, (f"Only a detector is needed, and {other.path.parent} has one.", choose))
+        detector = _with_detector(files)
+    if detector and not model.chosen:
+        enough = f"Only a detector is needed, and {detector.path.parent} has one."
+        choose = f"If the workflow has a Load Face Embedder, choose {detector.pack} in it."
+        return Finding(model.title, FOUND, (enough, choose))
     misplaced = _misplaced(model, files, folders)
-    if misplaced or not other:
+    if misplaced or not detector:
         return misplaced
-    instead = f"choose the face pack {other.pack}, which is there"
-    return nothing_there(replace(model, alternatives=(instead,)), folders)
+    alternative = f"choose the face pack {detector.pack}, which is there"
+    return nothing_there(replace(model, alternatives=(alternative,)), folders)
 
 
 def _needs_a_detector_alone(model: Model) -> bool:
+    """Whether any face pack serves as this one: it has been cut to its detector, see needs._without_recogniser."""
     return len(model.files) == 1
 
 
 def _pack_files(model: Model, folders: Folders) -> Iterator[PackFile]:
+    """The .onnx files in the folders of face packs."""
     for root in folders.get(model.key, ()):
         for name, path in folders.listed(root):
             if ending(name) == ".onnx" and os.path.isfile(path):
@@ -62,13 +66,13 @@ def _pack_files(model: Model, folders: Folders) -> Iterator[PackFile]:
 
 def _chosen(model: Model, files: Iterable[PackFile], folders: Folders) -> str | None:
     """The pack that is there under the model's name, as Load Face Embedder finds it, which takes every spelling."""
-    known = list(dict.fromkeys(file.pack for file in files))
-    wanted = among(model.name, known) or model.name
-    return packs.chosen(wanted, known, folders.get(model.key, ()))
+    available = list(dict.fromkeys(file.pack for file in files))
+    name = among(model.name, available) or model.name
+    return packs.chosen(name, available, folders.get(model.key, ()))
 
 
 def _whole(model: Model, here: list[PackFile]) -> Finding:
-    """What is to be said of the files that a pack has, which may be too few or damaged."""
+    """The finding about the files that a pack has, which may be too few or damaged."""
     kinds: set[str] = set()
     for file in here:
         try:
@@ -124,13 +128,15 @@ def _under_another_name(model: Model, files: Iterable[PackFile], folders: Folder
 
 def _folders_with_all(model: Model, folders: Folders) -> Iterator[Path]:
     """Every folder with a file for each of the pack's, of its published name and length."""
-    lengths = {folded(PurePath(file.names[0]).name): file for file in model.files}
-    found: dict[Path, set[str]] = {}
+    file_of_name = {folded(PurePath(file.names[0]).name): file for file in model.files}
+    names_in: dict[Path, set[str]] = {}  # folder -> the names of the pack's files in it
     for path in folders.everything():
         name = folded(path.name)
+        if name not in file_of_name or not os.path.isfile(path):
+            continue
         # Other networks have the same names: glintr100.onnx is one of AuraFace's files too.
-        if name in lengths and os.path.isfile(path) and lengths[name].fits(path.stat().st_size):
-            found.setdefault(path.parent, set()).add(name)
-    for folder, names in found.items():
-        if len(names) == len(lengths):
+        if file_of_name[name].fits(path.stat().st_size):
+            names_in.setdefault(path.parent, set()).add(name)
+    for folder, names in names_in.items():
+        if len(names) == len(file_of_name):
             yield folder

@@ -12,12 +12,15 @@ WINDOWS = "nt"
 
 
 def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool = True) -> tuple[str, ...]:
-    """The commands. system: as os.name. resume: go on with what is there, instead of beginning anew."""
+    """The commands that download a model, in the order in which they are to be run.
+
+    system: as os.name. resume: go on with what is there, instead of beginning anew.
+    """
     folder = home(model, folders)
-    file, *others = model.fetched
-    if others:
+    file, *further_files = model.fetched
+    if further_files:
         repository = f'hf download {model.repository} --local-dir "{folder / model.name}" --include'
-        return tuple(f'{repository} "{_pattern(model, part)}"' for part in model.fetched)
+        return tuple(f'{repository} "{_pattern(model, each_file)}"' for each_file in model.fetched)
     into = folder / file.names[0]
     if model.archive:
         # Beside the folder that it is unpacked into.
@@ -36,7 +39,8 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
 
 
 def _pattern(model: Model, file: File) -> str:
-    """What hf is asked for: the file, or that of any ending where one of several does."""
+    """The pattern by which the `hf` command finds a file in a repository; where files of several endings serve, the
+    pattern takes any ending."""
     name = file.names[0].removeprefix(f"{model.name}/")
     if len(file.names) > 1:
         return f"{name.split('.')[0]}.*"

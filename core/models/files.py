@@ -26,7 +26,7 @@ Stamp = tuple[str, int, int]
 
 
 def stamp(path: str) -> Stamp:
-    """What tells this file from the one that was here before."""
+    """Path, size and time of a file: they are others once another file has taken its place."""
     state = os.stat(path)
     # Copies and what is unpacked bear the time of their source; when a file came here nobody can set.
     return path, state.st_size, max(state.st_mtime_ns, state.st_ctime_ns)
@@ -68,35 +68,46 @@ def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
     links: also along links to folders. Level by level and into every folder once, under its shortest name: links may go
     in circles, and two of them in one folder would never end.
     """
-    seen: set[str] = set()
+    visited: set[str] = set()
     waiting = deque([root])
     while waiting:
         folder = waiting.popleft()
-        if (real := os.path.realpath(folder)) in seen:
+        real = os.path.realpath(folder)
+        if real in visited:
             continue
-        seen.add(real)
-        for _, below, names in islice(os.walk(folder), 1):
+        visited.add(real)
+        for _, subfolders, names in islice(os.walk(folder), 1):  # this folder alone; nothing where it cannot be read
             # Real folders first, so that a link beside one does not take its name.
-            below.sort(key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
+            subfolders.sort(key=lambda name: (os.path.islink(os.path.join(folder, name)), name))
             yield folder, names
-            inner = [os.path.join(folder, name) for name in below if name != ".git"]
-            waiting.extend(path for path in inner if links or not os.path.islink(path))
+            for name in subfolders:
+                path = os.path.join(folder, name)
+                if name != ".git" and (links or not os.path.islink(path)):
+                    waiting.append(path)
 
 
 def files_below(root: str, most: int) -> list[tuple[str, str]]:
     """Name relative to `root` and path of the first `most` files below it, in the order of `walk`. A link that leads
     nowhere is among them."""
-    start = len(os.path.join(root, ""))
-    paths = (os.path.join(folder, name) for folder, names in walk(root) for name in sorted(names))
-    return [(path[start:], path) for path in islice(paths, most)]
+    root_length = len(os.path.join(root, ""))
+    files: list[tuple[str, str]] = []
+    for folder, names in walk(root):
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            files.append((path[root_length:], path))
+            if len(files) == most:
+                return files
+    return files
 
 
 def dead_link(path: str) -> str | None:
-    """Where a link leads, if nothing is there; None for files, for other links and where nothing is of that name."""
+    """The target of a link that leads nowhere; None for files, for other links and where nothing is of that name."""
     try:
-        return os.readlink(path) if os.path.islink(path) and not os.path.exists(path) else None
+        if os.path.islink(path) and not os.path.exists(path):
+            return os.readlink(path)
     except (OSError, ValueError):  # it has gone meanwhile; a name that no file can have
-        return None
+        pass
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,29 +136,31 @@ _listings: dict[tuple[str, bool], Listing] = {}
 
 
 def listing(root: str, links: bool = True) -> Listing:
-    """All files below a folder. Menus are asked for at every check of a prompt: a folder in which nothing has come or
-    gone is not walked again, as in the host's own lists. links: as in `walk`.
+    """All files below a folder. links: as in `walk`.
+
+    Menus are asked for at every check of a prompt. A folder in which nothing has come or gone is not walked again, as
+    in the host's own lists.
     """
     known = _listings.get((root, links))
     if known and known.holds:
         return known
-    begun = time.time_ns()
+    start_time = time.time_ns()
     folders = {root: _changed(root)}
     files: list[tuple[str, str]] = []
-    start = len(os.path.join(root, ""))
+    root_length = len(os.path.join(root, ""))
     for folder, names in walk(root, links):
         folders[folder] = _changed(folder)
         for name in sorted(names):
             path = os.path.join(folder, name)
-            files.append((path[start:], path))
+            files.append((path[root_length:], path))
             # A link that leads nowhere may lead to a folder later, as to that of a disk that is not mounted yet.
             if os.path.islink(path) and not os.path.exists(path):
                 folders[path] = _ABSENT
-    walked = Listing(tuple(files), folders)
+    new_listing = Listing(tuple(files), folders)
     _listings.pop((root, links), None)
-    if max(folders.values()) < begun - _SETTLED_NS:
-        _listings[root, links] = walked
-    return walked
+    if max(folders.values()) < start_time - _SETTLED_NS:
+        _listings[root, links] = new_listing
+    return new_listing
 
 
 def _changed(folder: str) -> int:
@@ -159,13 +172,15 @@ def _changed(folder: str) -> int:
 
 
 def by_name(roots: Sequence[str], endings: tuple[str, ...]) -> dict[str, str]:
-    """Name relative to its folder -> path of the files with these endings, sorted; of several, that in the first."""
-    paths = {
-        name: path
-        for root in reversed(roots)
-        for name, path in listing(root).files
-        if name.lower().endswith(endings) and os.path.isfile(path)
-    }
+    """The files with these endings below some folders: name relative to the folder -> path, sorted by name.
+
+    Of several files of one name the one in the first folder is taken.
+    """
+    paths: dict[str, str] = {}
+    for root in reversed(roots):
+        for name, path in listing(root).files:
+            if name.lower().endswith(endings) and os.path.isfile(path):
+                paths[name] = path
     return dict(sorted(paths.items()))
 
 
@@ -182,25 +197,35 @@ _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
 
 
 def no_model(path: Path) -> str | None:
-    """What a file is that is no model at all, by its first bytes; None where they do not tell. Raises OSError for what
-    is no file: opening a pipe would wait for ever, and a device has no end."""
+    """What a file is that is no model at all, by its first bytes; None where they do not tell.
+
+    Raises OSError for what is no file: opening a pipe would wait for ever, and a device has no end.
+    """
     if not path.is_file():
-        path.stat()
+        path.stat()  # raises OSError where there is nothing
         raise OSError(errno.EINVAL, "it is no file", str(path))
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
         return "an empty file"
-    size, start = path.stat().st_size, head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
-    known = (what for begins, what in _NOT_A_MODEL if start.startswith(begins))
-    what = next(known, "text, not a model" if ending(path.name) != ".json" and _is_text(head) else None)
-    return what and f"{what} ({size} bytes)"
+    size = path.stat().st_size
+    start = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    for beginning, description in _NOT_A_MODEL:
+        if start.startswith(beginning):
+            return f"{description} ({size} bytes)"
+    if ending(path.name) != ".json" and _is_text(head):
+        return f"text, not a model ({size} bytes)"
+    return None
 
 
 def _is_text(head: bytes) -> bool:
-    """UTF-16 has a zero beside every Latin letter, the length at the beginning of a safetensors file several."""
-    wide = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0\0" not in head
-    return bool(head) and _CONTROL.isdisjoint(head.replace(b"\0", b"") if wide else head)
+    """Whether the first bytes of a file are text, in UTF-16 too.
+
+    UTF-16 has a zero beside every Latin letter. The length at the beginning of a safetensors file has several zeros.
+    """
+    is_utf_16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0\0" not in head
+    letters = head.replace(b"\0", b"") if is_utf_16 else head
+    return bool(head) and _CONTROL.isdisjoint(letters)
 
 
 def is_zip(path: Path) -> bool:
@@ -212,9 +237,9 @@ def is_zip(path: Path) -> bool:
 
 
 def sha256(path: Path) -> str:
-    """In hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        digest = hashlib.sha256()
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()

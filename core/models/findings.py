@@ -28,9 +28,9 @@ _NAMED = 6
 class Finding:
     """One line of a diagnosis: a file or folder, its state, and why or what to do.
 
-    what: the title of a model, or the name of a file. details: sentences. fetch: the model to be downloaded.
-    place: where a model belongs of which there is nothing. needed_for: a method or a workflow, "" for what belongs to
-    no model. name: that of the model in a loader's menu.
+    what: the title of a model, or the name of a file. state: one of the words above. details: sentences.
+    fetch: the model to be downloaded. place: where a model belongs of which there is nothing.
+    needed_for: a method or a workflow, "" for what belongs to no model. name: that of the model in a loader's menu.
     """
 
     what: str
@@ -43,10 +43,12 @@ class Finding:
 
     @property
     def is_good(self) -> bool:
+        """Whether nothing has to be done."""
         return self.state in GOOD
 
     @property
     def detail(self) -> str:
+        """All details in one line."""
         return " ".join(self.details)
 
     @property
@@ -102,10 +104,12 @@ class Diagnosis:
 
     @property
     def lacking(self) -> tuple[Model, ...]:
+        """The models that have to be downloaded."""
         return tuple(finding.fetch for finding in self.findings if finding.fetch)
 
     @property
     def good(self) -> bool:
+        """Whether nothing has to be done."""
         return all(finding.is_good for finding in self.findings)
 
     @property

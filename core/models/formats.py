@@ -12,7 +12,7 @@ What tells a format is data, the `detect` of a record:
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,66 +32,103 @@ _OTHERS = Path(__file__).with_name("other_files.json")
 
 
 def detected(detect: Mapping[str, Any], state: State) -> bool:
-    """Whether these tensors are of a format: by keys, shapes and kinds of numbers only."""
-    return (
-        all(any(_fits(one, shape) for one in _named(name, state)) for name, shape in detect.get("tensors", {}).items())
-        and all(any(key.startswith(beginning) for key in state) for beginning in detect.get("under", ()))
-        and not any(True for name in detect.get("absent", ()) for _ in _named(name, state))
-        and all(
-            state[name].dtype not in {tensor.dtype for tensor in _named(ending, state)}
-            for name, ending in filter(None, [detect.get("other_type_than")])
-        )
-        and ("any" not in detect or any(detected(one, state) for one in detect["any"]))
-    )
+    """Whether tensors are of a format, by their names, shapes and kinds of numbers alone.
+
+    detect: the rules of a record, which the docstring of this module lists; all of them must hold.
+    state: the tensors of a file by their names.
+    """
+    for name, shape in detect.get("tensors", {}).items():
+        if not any(_has_shape(tensor, shape) for tensor in _tensors_called(name, state)):
+            return False
+    for beginning in detect.get("under", ()):
+        if not any(key.startswith(beginning) for key in state):
+            return False
+    for name in detect.get("absent", ()):
+        if _tensors_called(name, state):
+            return False
+    if "other_type_than" in detect:
+        name, ending = detect["other_type_than"]
+        if state[name].dtype in {tensor.dtype for tensor in _tensors_called(ending, state)}:
+            return False
+    if "any" in detect:
+        return any(detected(alternative, state) for alternative in detect["any"])
+    return True
 
 
-def _named(name: str, state: State) -> Iterator[Tensor]:
-    """The tensors of this name, or with this ending."""
-    if not name.startswith("*"):
-        return iter([state[name]] if name in state else ())
-    return (tensor for key, tensor in state.items() if key.endswith(name[1:]))
+def _tensors_called(pattern: str, state: State) -> list[Tensor]:
+    """The tensors whose name a rule means. pattern: a whole name, or "*" and the end of a name."""
+    if pattern.startswith("*"):
+        ending = pattern[1:]
+        return [tensor for key, tensor in state.items() if key.endswith(ending)]
+    if pattern in state:
+        return [state[pattern]]
+    return []
 
 
-def _fits(tensor: Tensor, wanted: Sequence[Any]) -> bool:
-    """Whether a tensor has this shape; "..." stands at its beginning or its end."""
-    sizes, found = [size for size in wanted if size != "..."], tuple(tensor.shape)
-    if "..." in wanted:
-        found = found[max(0, len(found) - len(sizes)) :] if wanted[0] == "..." else found[: len(sizes)]
-    return len(found) == len(sizes) and all(size in (None, n) for n, size in zip(found, sizes, strict=True))
+def _has_shape(tensor: Tensor, pattern: Sequence[Any]) -> bool:
+    """Whether a tensor has the shape that a rule asks for.
+
+    pattern: sizes, of which None stands for any size; "..." at its beginning or its end stands for any number of
+    further sizes.
+    """
+    shape = tuple(tensor.shape)
+    sizes = [size for size in pattern if size != "..."]
+    if "..." in pattern:
+        excess = max(0, len(shape) - len(sizes))
+        shape = shape[excess:] if pattern[0] == "..." else shape[: len(sizes)]
+    if len(shape) != len(sizes):
+        return False
+    return all(size in (None, actual) for actual, size in zip(shape, sizes, strict=True))
 
 
 @cache
 def formats() -> tuple[Format, ...]:
-    """All, in the order in which they are asked for, special ones before general ones: the first that matches wins."""
-    ours = [one for method in methods() for one in method.formats]
-    found: list[Format] = []
-    for one in [*ours, *(Format(**other) for other in json.loads(_OTHERS.read_bytes()))]:
-        general = [n for n, other in enumerate(found) if other.id in one.detect.get("before", ())]
-        found.insert(min(general, default=len(found)), one)
-    return tuple(found)
+    """Every format, the methods' own first. A special format stands before the general one: the first that matches
+    a file wins."""
+    records = [record for method in methods() for record in method.formats]
+    for fields in json.loads(_OTHERS.read_bytes()):
+        records.append(Format(**fields))
+    ordered: list[Format] = []
+    for record in records:
+        general_ids = record.detect.get("before", ())
+        positions = [position for position, earlier in enumerate(ordered) if earlier.id in general_ids]
+        ordered.insert(min(positions, default=len(ordered)), record)
+    return tuple(ordered)
 
 
 def known(identifier: str) -> Format:
-    """Raises KeyError."""
-    return {one.id: one for one in formats()}[identifier]
+    """The format with this id. Raises KeyError."""
+    by_id = {record.id: record for record in formats()}
+    return by_id[identifier]
 
 
 def identify(state: State) -> Format | None:
-    return next((one for one in formats() if detected(one.detect, state)), None)
+    """The format of the tensors of a file; None where no format matches."""
+    for record in formats():
+        if detected(record.detect, state):
+            return record
+    return None
 
 
 def family(state: State) -> str | None:
-    """The model family by the width of the text that cross-attention reads, None where there is none; of what has no
-    such layers, a ControlNet for FLUX.1 is told."""
+    """The name of the model family that the tensors of a file are made for; None where they do not say.
+
+    The width of the text that cross-attention reads tells the family of a UNet. A ControlNet of FLUX.1 has no
+    cross-attention: two of its layers tell.
+    """
     if "controlnet_x_embedder.weight" in state and "context_embedder.weight" in state:
         return FLUX.name
-    widths = (tensor.shape[-1] for tensor in _named("*attn2.to_k.weight", state))
-    found = of_text(next(widths, 0))
-    return found.name if found and found.unet else None
+    keys = _tensors_called("*attn2.to_k.weight", state)  # (out, width of the text) each
+    text_width = keys[0].shape[-1] if keys else 0
+    model_family = of_text(text_width)
+    if model_family is None or not model_family.unet:
+        return None
+    return model_family.name
 
 
 def recognised(path: Path) -> tuple[Format | None, str | None]:
-    """What a file is and of which family, None as far as nobody can say: it need not even be readable."""
+    """The format of a file and the name of its model family, each None where unknown. The file need not be
+    readable."""
     try:
         return _recognised(stamp(str(path)))
     except OSError:
@@ -100,6 +137,7 @@ def recognised(path: Path) -> tuple[Format | None, str | None]:
 
 @lru_cache(maxsize=1024)
 def _recognised(file: Stamp) -> tuple[Format | None, str | None]:
+    """As `recognised`, for a path with its time and length: a file that changes is read again."""
     path = Path(file[0])
     if no_model(path):
         return None, None
@@ -111,18 +149,28 @@ def _recognised(file: Stamp) -> tuple[Format | None, str | None]:
 
 
 def require(state: State, wanted: str | Sequence[str], path: str, advice: str, title: str | None = None) -> Format:
-    """Make sure that `state`, read from `path`, is the format with the id `wanted`, or one of several, and return it.
+    """The format of a file, which must be the one with the id `wanted`, or one of several.
 
-    title: what all of several are called; that of the first without. Raises UnsupportedCheckpoint saying what the file
-    is instead and, with `advice`, where the right one is found.
+    state: the tensors of the file. path: of the file, for the message. advice: where the right file is found.
+    title: what the message calls the formats together; without it, the title of the first.
+    Raises UnsupportedCheckpoint, which says what the file is instead.
     """
     ids = (wanted,) if isinstance(wanted, str) else wanted
-    found = identify(state)
-    if found is None or found.id not in ids:
-        keys = sorted(state)
-        few = ", ".join([*keys[:3], *["..."] * (len(keys) > 3)])
-        unknown = f"{counted(len(keys), 'tensor')}: {few}" if keys else "it holds no tensors"
-        name = found.title if found else f"an unknown file ({unknown})"
-        expected = title or known(ids[0]).title
-        raise UnsupportedCheckpoint(path, name, expected, f"{found.belongs} {advice}" if found else advice)
-    return found
+    record = identify(state)
+    if record is not None and record.id in ids:
+        return record
+    expected = title or known(ids[0]).title
+    if record is not None:
+        raise UnsupportedCheckpoint(path, record.title, expected, f"{record.belongs} {advice}")
+    raise UnsupportedCheckpoint(path, f"an unknown file ({_first_names(state)})", expected, advice)
+
+
+def _first_names(state: State) -> str:
+    """How many tensors there are and the names of the first three, for a message."""
+    names = sorted(state)
+    if not names:
+        return "it holds no tensors"
+    listed_names = names[:3]
+    if len(names) > 3:
+        listed_names.append("...")
+    return f"{counted(len(names), 'tensor')}: {', '.join(listed_names)}"

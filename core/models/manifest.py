@@ -30,7 +30,7 @@ STANDIN = "standin-miniature"
 
 @dataclass(frozen=True)
 class Licence:
-    """What one source says, in its words."""
+    """The licence of a model, as one source states it. source: where. licence: in the words of the source."""
 
     source: str
     licence: str
@@ -38,11 +38,14 @@ class Licence:
 
 @dataclass(frozen=True)
 class File:
-    """One file. names: relative to the folder of the model key; the first is what is fetched, any of them is found.
+    """One file of a model.
 
-    url: None where it comes out of the model's archive; {name} stands for the part of a name behind the model's own.
-    size: in bytes, None where nobody says; exact where it is that of the published file to the byte. part: what it is
-    among the files of one model.
+    names: relative to the folder of the model key. The first is the name of the download; a file of any of the names is
+    taken.
+    url: where it is fetched from, None where it comes out of the model's archive. {name} in it stands for the name
+    without the model's own folder.
+    size: in bytes, None where nobody states it. exact: whether the size is that of the published file to the byte.
+    part: its role among the files of the model, such as "detector", "recogniser" or "unet".
     """
 
     names: tuple[str, ...]
@@ -53,26 +56,29 @@ class File:
     part: str = ""
 
     def fits(self, length: int) -> bool | None:
-        """Whether a file of so many bytes may be this one; None where nobody says how long it is."""
+        """Whether a file of so many bytes may be this file; None where nobody states its size."""
         return length == self.size if self.exact else self.resembles(length)
 
     def resembles(self, length: int) -> bool | None:
-        """The same of this file as somebody else may have saved it: what is written around its tensors differs."""
+        """As `fits`, for the same tensors in a file that somebody else has saved: what a program writes around the
+        tensors differs."""
         return None if self.size is None else abs(length - self.size) <= _ROUNDED * self.size
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """Something a loader loads.
+    """Something a loader loads: one file, or several.
 
-    key: the host's name of the folder. name: what the loader's menu shows. format: its id in formats.formats, or
-    face-pack; "" where only its name tells it. family: of the models it is made for, "" for any. archive: the zip its
-    files come in. commercial: whether licences allow it: yes, no, not stated, or unclear, ask the authors:
-    where they say yes here and no there. alternatives: what does as well, in words. nodes: those that cannot do
-    without it.
+    key: the host's name of its folder. name: its entry in the loader's menu.
+    format: its id in formats.formats, or "face-pack"; "" where only its name tells what it is.
+    family: of the models it is made for, "" for any.
+    page: the address of the page that describes it, "" where nobody publishes it. archive: the zip its files come in.
+    commercial: whether the licences allow commercial use: "yes", "no", "not stated", or "unclear, ask the authors"
+    where one licence says yes and another no.
+    alternatives: what can be used in its place, as ends of sentences. nodes: ids of the nodes that need it.
 
-    Of a workflow, not of the manifest: chosen: whether a loader has chosen it by its name, so that nothing else does in
-    its place. further: keys of other folders where its loader looks as well.
+    Two fields are set for a workflow and not in the manifest. chosen: whether a loader has chosen it by its name, so
+    that no other file can take its place. further: keys of other folders where its loader looks as well.
     """
 
     id: str
@@ -93,6 +99,7 @@ class Model:
 
     @property
     def fetched(self) -> tuple[File, ...]:
+        """The files that are downloaded: the archive, or the files themselves."""
         return (self.archive,) if self.archive else self.files
 
     @property
@@ -102,126 +109,167 @@ class Model:
 
     @property
     def url(self) -> str:
-        """The address of its only download, the page of several."""
-        return self.fetched[0].url or self.page if len(self.fetched) == 1 else self.page
+        """The address of the download where there is only one, else the page of all."""
+        if len(self.fetched) == 1:
+            return self.fetched[0].url or self.page
+        return self.page
 
     @property
     def size(self) -> int | None:
         """Bytes to be downloaded, None where nobody says."""
-        sizes = [file.size for file in self.fetched]
-        return None if None in sizes else sum(size or 0 for size in sizes)
+        total = 0
+        for file in self.fetched:
+            if file.size is None:
+                return None
+            total += file.size
+        return total
 
     @property
     def size_text(self) -> str:
-        return human(self.size) + (", to be unpacked" if self.archive else "")
+        """The size in words, for messages."""
+        text = human(self.size)
+        if self.archive:
+            text += ", to be unpacked"
+        return text
 
     def url_of(self, file: File, name: str) -> str:
+        """The address of one of its files under one of the file's names; "" where it comes out of an archive."""
         return (file.url or "").replace("{name}", name.removeprefix(f"{self.name}/"))
 
 
 def human(size: int | None) -> str:
-    """Bytes for people, as download pages give them."""
+    """A number of bytes for people, as download pages give them: 1.2 GB, 340 MB."""
     if size is None:
         return "size not stated"
     for unit, digits, name in ((10**9, 1, "GB"), (10**6, 0, "MB"), (10**3, 0, "kB")):
-        if size >= unit * 0.9995:
-            return f"{size / unit:.{digits}f}".removesuffix(".0") + f" {name}"
+        if size >= unit * 0.9995:  # from here on it is rounded to a whole unit
+            number = f"{size / unit:.{digits}f}".removesuffix(".0")
+            return f"{number} {name}"
     return f"{size} bytes"
 
 
 def together(listed: Sequence[Model]) -> str:
-    """The size of all of them: at least so much where some publishers do not say theirs."""
+    """The size of all these models in words. Where a publisher states no size, the text names the model."""
     unknown = [model.title for model in listed if model.size is None]
-    known = sum(model.size or 0 for model in listed)
+    total = sum(model.size or 0 for model in listed)
+    if not listed:
+        return ""
     if not unknown:
-        return human(known) if listed else ""
+        return human(total)
     names = " and ".join(unknown)
-    return f"at least {human(known)} ({names}: {human(None)})" if known else f"{names} ({human(None)})"
+    if not total:
+        return f"{names} ({human(None)})"
+    return f"at least {human(total)} ({names}: {human(None)})"
 
 
 @cache
 def models() -> tuple[Model, ...]:
+    """The models of the manifest, in its order. Raises BadSetup where the manifest is damaged."""
     return parsed(PATH.read_bytes())
 
 
 def model(identifier: str) -> Model:
-    """Raises KeyError."""
-    return {one.id: one for one in models()}[identifier]
+    """The model with this id in the manifest. Raises KeyError."""
+    by_id = {model.id: model for model in models()}
+    return by_id[identifier]
 
 
 def parsed(text: str | bytes) -> tuple[Model, ...]:
-    """Raises BadSetup for another form than the manifest has, and for names that lead out of their folder."""
+    """The models in the text of a manifest.
+
+    Raises BadSetup for another form than a manifest has, and for names of files that lead out of their folder.
+    """
     try:
-        return tuple(map(_model, json.loads(text)["models"]))
+        return tuple(_model(entry) for entry in json.loads(text)["models"])
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise BadSetup(f"{PATH} is damaged: {in_one_line(error)}.", "Get the pack anew.") from error
 
 
 def _model(entry: Mapping[str, Any]) -> Model:
-    made: dict[str, Any] = {name: tuple(entry[name]) for name in ("alternatives", "nodes")}
-    made["archive"] = entry["archive"] and _file(entry["archive"])
-    made["files"] = tuple(map(_file, entry["files"]))
-    made["licences"] = tuple(Licence(**licence) for licence in entry["licences"])
-    if not made["files"]:
+    """A model from its entry. Raises ValueError for one without files, and what Python raises for another form."""
+    values = dict(entry)
+    values["alternatives"] = tuple(entry["alternatives"])
+    values["nodes"] = tuple(entry["nodes"])
+    values["archive"] = entry["archive"] and _file(entry["archive"])
+    values["files"] = tuple(_file(file) for file in entry["files"])
+    values["licences"] = tuple(Licence(**licence) for licence in entry["licences"])
+    if not values["files"]:
         raise ValueError(f"{entry['id']} has no files")
-    return Model(**{**entry, **made})
+    return Model(**values)
 
 
 def _file(entry: Mapping[str, Any]) -> File:
+    """A file from its entry. Raises ValueError for names that are not below the model folder."""
     names: Any = tuple(entry["names"])
     if not names or not all(_NAME.fullmatch(name) for name in names):
         raise ValueError(f"{entry['names']} are no names of files below a folder")
-    return File(**{**entry, "names": names})
+    values = dict(entry)
+    values["names"] = names
+    return File(**values)
 
 
 SCHEDULER = "scheduler"
 """The part that is no network."""
 _OF_ANY = ("unet", "vae", "text_encoder", "denoiser", SCHEDULER)
-"""Parts that the folder of any diffusers model has as well."""
+"""Parts that the folder of any diffusers model may have, so that they do not tell whose folder it is."""
 
 
 def networks_of(model: Model) -> tuple[str, ...]:
-    """Of one that is released as a folder: the prefixes of the keys in a single file."""
+    """The networks of a model that is released as a folder, by the prefixes that their keys have in a single file."""
     return tuple(file.part for file in model.files if file.part != SCHEDULER)
 
 
 def release_expected(model: Model) -> str:
+    """What a loader of a released folder needs, for a message."""
     return f"the released folder of {model.title}, or a .safetensors file that scripts/to_safetensors.py made of it"
 
 
 def release_advice(model: Model) -> str:
+    """Where a released folder is fetched and where it belongs, for a message."""
     return f"Get all of {model.page} ({model.size_text}) and put it into a folder below models/{model.key}."
 
 
 def folder_of(name: str) -> str | None:
-    """The diffusers folder that a file lies in, complete or not, "." for none above it; name: its relative path."""
+    """The diffusers folder that a file lies in, complete or not; "." where that is the model folder itself.
+
+    name: of the file, relative to the model folder. None where no folder above it is a UNet's.
+    """
     folders = PurePath(name).parts[:-1]
-    unets = ("unet", "reference_unet")
-    found = next((number for number, folder in enumerate(folders) if folder.lower() in unets), None)
-    return None if found is None else str(PurePath(*folders[:found]))
+    for number, folder in enumerate(folders):
+        if folder.lower() in ("unet", "reference_unet"):
+            return str(PurePath(*folders[:number]))
+    return None
 
 
 def locate(model: Model, folder: Path) -> dict[str, Path]:
-    """The file of every part. Raises ModelMissing with the names and sizes of what is not there, UnsupportedCheckpoint
-    for another model's diffusers folder."""
-    paths = {file.part: [folder / name.removeprefix(f"{model.name}/") for name in file.names] for file in model.files}
-    found = {part: _there(folder, names) for part, names in paths.items()}
-    missing = [file for file in model.files if not found[file.part]]
-    own = [file for file in model.files if file.part not in _OF_ANY]
-    if all(file in missing for file in own):
-        parts = " or ".join([", ".join(file.part for file in own[:-1]), own[-1].part])
-        what = f"a plain {_family(folder)} diffusers folder (no {parts})"
-        raise UnsupportedCheckpoint(str(folder), what, release_expected(model), release_advice(model))
+    """The files of a released folder: part of the model -> path.
+
+    Raises ModelMissing with the names and sizes of the files that are not there, and UnsupportedCheckpoint for the
+    diffusers folder of another model.
+    """
+    candidates: dict[str, list[Path]] = {}  # part -> the paths under which its file may lie
+    paths: dict[str, Path] = {}
+    for file in model.files:
+        candidates[file.part] = [folder / name.removeprefix(f"{model.name}/") for name in file.names]
+        path = _existing(folder, candidates[file.part])
+        if path:
+            paths[file.part] = path
+    own_parts = [file.part for file in model.files if file.part not in _OF_ANY]
+    if paths.keys().isdisjoint(own_parts):
+        parts = " or ".join([", ".join(own_parts[:-1]), own_parts[-1]])
+        problem = f"a plain {_family(folder)} diffusers folder (no {parts})"
+        raise UnsupportedCheckpoint(str(folder), problem, release_expected(model), release_advice(model))
+    missing = [file for file in model.files if file.part not in paths]
     if missing:
-        names = [paths[file.part][0].relative_to(folder).as_posix() for file in missing]
+        names = [candidates[file.part][0].relative_to(folder).as_posix() for file in missing]
         sizes = ", ".join(human(file.size) for file in missing)
         raise ModelMissing(f"Something of the {model.title} release", names, [str(folder)], model.page, sizes)
-    return {part: path for part, path in found.items() if path}
+    return paths
 
 
-def _there(folder: Path, paths: Sequence[Path]) -> Path | None:
+def _existing(folder: Path, paths: Sequence[Path]) -> Path | None:
     """The first of these paths that is a file, else a file below `folder` whose name is the same in another spelling:
-    some disks and archives write names in capitals."""
+    some disks and archives write names in capitals. None where there is neither."""
     for path in paths:
         if path.is_file():
             return path
@@ -234,8 +282,10 @@ def _there(folder: Path, paths: Sequence[Path]) -> Path | None:
 
 
 def _family(folder: Path) -> str:
+    """The model family of a diffusers folder by the configuration of its UNet, for a message."""
     try:
-        found = of_text(json.loads((folder / "unet" / "config.json").read_bytes())["cross_attention_dim"])
+        config = json.loads((folder / "unet" / "config.json").read_bytes())
+        family = of_text(config["cross_attention_dim"])
     except (OSError, ValueError, LookupError, TypeError):
-        found = None
-    return found.name if found else "Stable Diffusion"
+        family = None
+    return family.name if family else "Stable Diffusion"

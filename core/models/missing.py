@@ -10,14 +10,14 @@ from .searched_folders import Folders
 
 
 def nothing_there(model: Model, folders: Folders) -> Finding:
-    """A model of which there is nothing."""
+    """The finding about a model of which there is nothing."""
     place = target(model, folders)
     in_the_way = _in_the_way(model, folders)
     if in_the_way:
         return Finding(model.title, MISSING, (in_the_way,), model if model.page else None, place=place)
     if not model.page:
-        what = "a face pack" if model.format == "face-pack" else "a file"
-        return Finding(model.title, MISSING, (f"{place} is not there; choose {what} that is.",))
+        kind = "a face pack" if model.format == "face-pack" else "a file"
+        return Finding(model.title, MISSING, (f"{place} is not there; choose {kind} that is.",))
     details = [f"{place} is not there ({model.size_text})."]
     if model.alternatives:
         details.append(f"Or {', or '.join(model.alternatives)}.")
@@ -25,8 +25,8 @@ def nothing_there(model: Model, folders: Folders) -> Finding:
 
 
 def _in_the_way(model: Model, folders: Folders) -> str:
-    """What to say where something else than a file has the name of one of the model's: a link to nowhere, a folder,
-    a pipe; "" where nothing has."""
+    """A sentence about what has the name of one of the model's files and is no file: a link to nowhere, a folder, a
+    pipe; "" where there is nothing like that."""
     names: list[str] = []
     for file in model.files:
         names += file.names

@@ -7,8 +7,7 @@ is no torch yet.
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Any, NamedTuple, cast
@@ -72,7 +71,7 @@ LOADERS: Mapping[str, Mapping[str, str]] = {
 stands before. The host's loader of a method's file is not among them: the code here names no method. In a saved
 workflow, where values have no names, the first texts of a node are these, in this order."""
 _OUR_PREFIX = "Likeness"
-"""With which the ids of our own nodes begin."""
+"""The first letters of the ids of our own nodes."""
 _FURTHER = {"vae": ("vae_approx",)}
 """Model keys in whose folders the menu of another key looks as well: Load VAE lists small VAEs for previews."""
 HOST_KEYS = frozenset(key for menus in LOADERS.values() for key in menus.values())
@@ -81,7 +80,10 @@ SINGLE = "single templates"
 """What needs a model that no method as such does, where several workflows are looked at."""
 _OF_A_FAMILY = ("checkpoints", "controlnet")
 """Keys of files whose tensors tell for which family they are."""
-_LOADER, _ADAPTERS = "LikenessLoadFaceEmbedder", "LikenessLoadAdapter"
+_SWITCHED_OFF = (2, 4)
+"""Modes of a node in a saved workflow: muted, bypassed."""
+_LOADER = "LikenessLoadFaceEmbedder"
+_ADAPTERS = "LikenessLoadAdapter"
 _LOOKS_FOR_FACES = (
     "LikenessPerson", "LikenessCastFromPhotos", "LikenessSortPhotosIntoPeople", "LikenessDetectFaces",
     "LikenessMeasureLikeness", "LikenessCropFaces",
@@ -90,36 +92,46 @@ _LOOKS_FOR_FACES = (
 
 
 def wanted(graph: Graph) -> tuple[Model, ...]:
-    """The models of a workflow: published ones, and what its loaders have chosen beside them."""
-    held = _Held(graph)
-    names = {model.name for model in models()}
+    """The models of a workflow: published ones, and the files that its loaders have chosen beside them."""
+    workflow = _Workflow(graph)
+    published_names = {model.name for model in models()}
     needed = published(graph)
-    files = loaded(graph)
+    own_files = _own_files(loaded(graph), needed)
+    # A file of the user's own choice stands for the published one that only our nodes ask for.
+    replaced_keys = {model.key for model in own_files}
+    recognisers = workflow.read_recognisers | workflow.chosen_recognisers
+    published_models: list[Model] = []
+    for model in needed:
+        is_named = model.name in workflow.texts
+        if is_named or model.key not in replaced_keys:
+            is_chosen = is_named or model.name in workflow.packs
+            model = _without_recogniser(model, recognisers)
+            published_models.append(replace(model, chosen=is_chosen))
+    own_packs = [_own_pack(pack) for pack in workflow.packs if pack not in published_names]
+    return (*published_models, *own_packs, *own_files)
+
+
+def _own_files(files: Sequence["Chosen"], needed: Sequence[Model]) -> list[Model]:
+    """The files that nobody publishes. files: all that the loaders have chosen. needed: the published models."""
+    published_names = {model.name for model in models()}
     families = [model.family for model in needed if model.family and model.key not in HOST_KEYS]
     keys = [file.key for file in files]
-    own: list[Model] = []
+    own_files: list[Model] = []
     for file in files:
-        if spelled(file.name) not in names:
+        if spelled(file.name) not in published_names:
             # Which of several is for our nodes only their links would tell: a second checkpoint may be of any family.
             family = families[0] if families and keys.count(file.key) == 1 else ""
-            own.append(_own(file, family))
-    # A file of the user's own choice stands for the published one that only our nodes ask for.
-    replaced = {model.key for model in own}
-    # What its methods read, and what Load Face Embedder names behind the pack.
-    recognisers = held.read | held.recognisers
-    ours: list[Model] = []
-    for model in needed:
-        if model.name in held.texts or model.key not in replaced:
-            chosen = model.name in held.texts or model.name in held.packs
-            ours.append(replace(_without_recogniser(model, recognisers), chosen=chosen))
-    own_packs = [_own_pack(pack) for pack in held.packs if pack not in names]
-    return (*ours, *own_packs, *own)
+            own_files.append(_own(file, family))
+    return own_files
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A model file that a loader has chosen. key: that of the folder it is looked for in. further: keys of other
-    folders where its loader looks as well."""
+    """A model file that a loader has chosen.
+
+    key: of the folder in which the file is looked for. name: relative to that folder, as the menu shows it. further:
+    keys of other folders in which its loader looks as well.
+    """
 
     key: str
     name: str
@@ -127,21 +139,24 @@ class Chosen:
 
 
 def loaded(graph: Graph) -> tuple[Chosen, ...]:
-    """What the menus of the host's loaders have chosen, and of ours that take any of several files, each once."""
-    held = _Held(graph)
-    one_menu = {kind: {"file": key} for kind, key in _of_several().items()}
-    menus = {**LOADERS, **one_menu}
+    """The files that are chosen in menus of the host's loaders, and of those of ours that take any of several files;
+    each file once."""
+    workflow = _Workflow(graph)
+    menus: dict[str, Mapping[str, str]] = dict(LOADERS)
+    for kind, key in _loaders_of_several().items():
+        menus[kind] = {"file": key}
     files: list[Chosen] = []
-    for node in held.nodes:
+    for node in workflow.nodes:
         files += _chosen_by(node, menus.get(node.kind, {}))
-        adapter = node.held_by(["file"])[0] if node.kind == _ADAPTERS else None
-        if adapter:
-            files.append(_adapter(adapter, held))
+        if node.kind == _ADAPTERS:
+            (adapter,) = node.values_of(["file"])
+            if adapter:
+                files.append(_adapter(adapter, workflow))
     return tuple(dict.fromkeys(files))
 
 
 def chosen_in_host_menus(graph: Graph) -> tuple[Chosen, ...]:
-    """What the menus of the host's own loaders have chosen, each once.
+    """The files that are chosen in menus of the host's own loaders, each once.
 
     The host refuses a name that its menu does not have letter by letter. Our loaders, which are left out here, take a
     name in any spelling.
@@ -153,320 +168,457 @@ def chosen_in_host_menus(graph: Graph) -> tuple[Chosen, ...]:
     return tuple(dict.fromkeys(files))
 
 
-def _chosen_by(node: "Used", menu: Mapping[str, str]) -> list[Chosen]:
-    """What one loader has chosen. menu: its inputs and the key of each, as in LOADERS."""
+def _chosen_by(node: "WorkflowNode", menu: Mapping[str, str]) -> list[Chosen]:
+    """The files that one loader has chosen. menu: its inputs and the key of each, as in LOADERS."""
     files: list[Chosen] = []
-    for key, text in zip(menu.values(), node.held_by(menu), strict=True):
-        if key and text is not None and not _is_no_file(key, text):
-            files.append(Chosen(key, text, _FURTHER.get(key, ())))
+    for key, value in zip(menu.values(), node.values_of(menu), strict=True):
+        if key and value is not None and not _is_no_file(key, value):
+            files.append(Chosen(key, value, _FURTHER.get(key, ())))
     return files
 
 
 def _is_no_file(key: str, text: str) -> bool:
-    """Whether an entry of a menu stands for no file: that there are none, or a VAE that is built in."""
+    """Whether an entry of a menu names no file: "none found", or a VAE that is built into the host."""
     return text == packs.NONE_FOUND or (key == "vae" and not PurePath(text).suffix)
 
 
-def _adapter(name: str, held: "_Held") -> Chosen:
-    """What Load Adapter has chosen: a published file lies in its own folder, another one in that of any method; the
-    first is that of a method in the workflow whose published file is not chosen."""
+def _adapter(name: str, workflow: "_Workflow") -> Chosen:
+    """The file that Load Adapter has chosen. name: as its menu shows it.
+
+    A published file lies in its own folder. Another file may lie in the folder of any method: first in that of a
+    method in the workflow whose published file is not chosen, then in those of the other methods in it.
+    """
     keys = [method.key for method in methods() if method.key]
     # Of two files of one name in two folders the menu shows the second behind its folder.
-    folder, _, rest = spelled(name).partition("/")
-    if rest and folder in keys:
-        return Chosen(folder, rest)
-    published_key = next((model.key for model in models() if model.name == spelled(name)), None)
-    if published_key:
-        return Chosen(published_key, name)
-    used = [method.key for method in methods() if method.key and method.used_by(held.kinds)]
-    served = {model.key for model in models() if model.name in held.texts}
-    key, *further = dict.fromkeys([*(one for one in used if one not in served), *used, *keys])
-    return Chosen(key, name, tuple(further))
+    folder, _, name_in_folder = spelled(name).partition("/")
+    if name_in_folder and folder in keys:
+        return Chosen(folder, name_in_folder)
+    for model in models():
+        if model.name == spelled(name):
+            return Chosen(model.key, name)
+    used_keys = [method.key for method in methods() if method.key and method.used_by(workflow.kinds)]
+    chosen_keys = {model.key for model in models() if model.name in workflow.texts}
+    waiting_keys = [key for key in used_keys if key not in chosen_keys]
+    first, *further = dict.fromkeys([*waiting_keys, *used_keys, *keys])
+    return Chosen(first, name, tuple(further))
 
 
 def published(graph: Graph) -> tuple[Model, ...]:
     """The models a workflow cannot do without, in the order of the manifest: by the names its loaders have chosen, by
     its nodes, and the face packs of its methods."""
-    held = _Held(graph)
-    kinds = held.kinds | {apply for method in methods() if method.node in held.kinds for apply in method.applies}
-    needed = {one.id for one in models() if one.name in held.texts or kinds & set(one.nodes)}
-    needed |= {one.id for one in models() if one.name in held.packs and one.format == "face-pack"}
-    named = held.recognisers & {*packs.ASKED_FOR}
-    needed |= {packs.published(recogniser).id for recogniser in held.read | named}
-    # A node that looks for faces with whatever pack it finds: neither a face model nor landmarks are linked.
-    enough = {"face_landmarks", *(["face_model"] if _LOADER in held.kinds else ())}
-    any_pack = any(one.kind in _LOOKS_FOR_FACES and not one.linked & enough for one in held.nodes)
-    if any_pack and not any(one.format == "face-pack" for one in models() if one.id in needed):
+    workflow = _Workflow(graph)
+    kinds = set(workflow.kinds)
+    for method in methods():
+        if method.node in workflow.kinds:
+            kinds.update(method.applies)
+    needed: set[str] = set()
+    face_packs: set[str] = set()
+    for model in models():
+        if model.format == "face-pack":
+            face_packs.add(model.id)
+        is_chosen = model.name in workflow.texts
+        is_chosen_pack = model.id in face_packs and model.name in workflow.packs
+        if is_chosen or is_chosen_pack or kinds & set(model.nodes):
+            needed.add(model.id)
+    chosen_recognisers = workflow.chosen_recognisers & set(packs.ASKED_FOR)
+    for recogniser in workflow.read_recognisers | chosen_recognisers:
+        needed.add(packs.published(recogniser).id)
+    if _takes_any_pack(workflow) and not needed & face_packs:
         needed.add(packs.ANTELOPE)
-    return tuple(one for one in models() if one.id in needed)
+    return tuple(model for model in models() if model.id in needed)
+
+
+def _takes_any_pack(workflow: "_Workflow") -> bool:
+    """Whether a node looks for faces with whatever face pack it finds: nothing that finds faces is linked to it."""
+    finders = {"face_landmarks"}
+    if _LOADER in workflow.kinds:
+        finders.add("face_model")
+    return any(node.kind in _LOOKS_FOR_FACES and not node.linked & finders for node in workflow.nodes)
 
 
 def chooses_standins(graph: Graph) -> bool:
-    """Whether a workflow is the miniature's: for its files no released weights are missing, and it draws cartoons."""
-    return any(text.startswith(STANDIN) for text in _Held(graph).texts)
+    """Whether a workflow uses the stand-ins of the demo: it needs no released weights, and it draws cartoons."""
+    return any(text.startswith(STANDIN) for text in _Workflow(graph).texts)
 
 
-class _Held:
-    """The nodes of a workflow, their types, and every text that one of them holds, such as the file of a loader,
-    spelled as the manifest spells names.
+class _Workflow:
+    """What the nodes of a workflow hold.
 
-    read: ids of the recognisers whose embeddings its methods read, where it makes people of photos. packs, recognisers:
-    what its Load Face Embedder nodes have chosen; a menu without any pack stands for the one that a run then asks for.
+    nodes: those that are not switched off. kinds: their types.
+    texts: every text in an input of a node, such as the file of a loader, spelled as the manifest spells names.
+    read_recognisers: ids of the recognisers whose embeddings the methods read, where people are made of photos.
+    packs, chosen_recognisers: the choices in Load Face Embedder nodes. A menu without any pack stands for the pack that
+    a run then asks for.
     """
 
     def __init__(self, graph: Graph) -> None:
         self.nodes = list(nodes(graph))
-        self.kinds = {one.kind for one in self.nodes}
-        self.texts = {spelled(text) for one in self.nodes for text in one.texts}
-        formats = [one.format for one in models() if one.name in self.texts]
-        used = [one for one in methods() if one.recogniser and one.used_by(self.kinds)]
-        self.read = {
-            one.recogniser
-            for one in used
-            if not one.embedding_formats or any(each.startswith(one.embedding_formats) for each in formats)
-        }
-        if not self.kinds & {*_LOOKS_FOR_FACES}:
-            self.read = set[str]()
-        self.packs: dict[str, None] = {}
-        self.recognisers: set[str] = set()
+        self.kinds = {node.kind for node in self.nodes}
+        self.texts: set[str] = set()
         for node in self.nodes:
-            pack, recogniser = node.held_by(["pack", "recognisers"]) if node.kind == _LOADER else (None, None)
-            if pack and pack != packs.NO_DETECTOR:
-                self.packs[packs.ANTELOPE if pack == packs.NONE_FOUND else _as_a_pack(pack)] = None
-            if recogniser:
-                self.recognisers.add(recogniser)
+            self.texts.update(spelled(text) for text in node.texts)
+        self.read_recognisers = self._recognisers_of_methods()
+        self.packs: list[str] = []
+        self.chosen_recognisers: set[str] = set()
+        for node in self.nodes:
+            if node.kind == _LOADER:
+                self._add_choices(node)
+
+    def _recognisers_of_methods(self) -> set[str]:
+        """Ids of the recognisers whose embeddings the methods of the workflow read."""
+        if not self.kinds & {*_LOOKS_FOR_FACES}:
+            return set()
+        formats = [model.format for model in models() if model.name in self.texts]
+        recognisers: set[str] = set()
+        for method in methods():
+            if not method.recogniser or not method.used_by(self.kinds):
+                continue
+            reads_embeddings = not method.embedding_formats
+            for file_format in formats:
+                if file_format.startswith(method.embedding_formats):
+                    reads_embeddings = True
+            if reads_embeddings:
+                recognisers.add(method.recogniser)
+        return recognisers
+
+    def _add_choices(self, loader: "WorkflowNode") -> None:
+        """Add the pack and the recogniser that one Load Face Embedder has chosen."""
+        pack, recogniser = loader.values_of(["pack", "recognisers"])
+        if pack and pack != packs.NO_DETECTOR:
+            name = packs.ANTELOPE if pack == packs.NONE_FOUND else _as_a_pack(pack)
+            if name not in self.packs:
+                self.packs.append(name)
+        if recogniser:
+            self.chosen_recognisers.add(recogniser)
 
 
 def _as_a_pack(name: str) -> str:
-    """A pack that Load Face Embedder has chosen, with slashes, and a known one in the letters of its publisher."""
+    """The name of a pack from the menu of Load Face Embedder: with slashes, and a published one in the letters of its
+    publisher."""
     return packs.pack_of(f"{spelled(name)}/any file")
 
 
-def _of_several() -> dict[str, str]:
-    """Loaders of ours for any of several published files -> their model key."""
+def _loaders_of_several() -> dict[str, str]:
+    """Our loaders of methods of which several files are published, and the model key of each."""
     counts = Counter(model.key for model in models() if model.key not in HOST_KEYS)
-    return {method.node: method.key for method in methods() if method.node and method.key and counts[method.key] > 1}
+    keys: dict[str, str] = {}
+    for method in methods():
+        if method.node and method.key and counts[method.key] > 1:
+            keys[method.node] = method.key
+    return keys
 
 
-def _without_recogniser(model: Model, needed: set[str]) -> Model:
-    """A face pack as a detector only, as which any other pack does as well, unless its recogniser is `needed`."""
-    kept = (
-        file
-        for file in model.files
-        if file.part != "recogniser" or packs.recogniser_id(file.names[0], file.size or 0) in needed
-    )
-    return replace(model, files=tuple(kept))
+def _without_recogniser(model: Model, recognisers: set[str]) -> Model:
+    """A face pack without its recogniser, unless that is one of `recognisers`. Any pack with a detector serves as what
+    remains. Other models are returned as they are."""
+    files: list[File] = []
+    for file in model.files:
+        is_recogniser = file.part == "recogniser"
+        if not is_recogniser or packs.recogniser_id(file.names[0], file.size or 0) in recognisers:
+            files.append(file)
+    return replace(model, files=tuple(files))
 
 
-def _own(file: Chosen, made_for: str) -> Model:
-    """A file that a loader names, in the folder of its key as the host has it: no name leads out of there."""
-    of_family = (model for model in models() if (model.key, model.family) == (file.key, made_for))
-    form = next((model.format for model in of_family if file.key in _OF_A_FAMILY), "")
+def _own(file: Chosen, family: str) -> Model:
+    """A file that a loader names and nobody publishes, in the folder of its key: no name leads out of there.
+
+    family: the model family of the workflow, "" where it is not known.
+    """
+    file_format = ""
+    if file.key in _OF_A_FAMILY:
+        for model in models():
+            if model.key == file.key and model.family == family:
+                file_format = model.format
+                break
     title = plain(file.name, NAME) or "a file without a name"
     # As it is written, and with the slashes of every system.
     written = (file.name, file.name.replace("\\", "/"))
     names = [os.path.relpath(os.path.join("/", name), "/") for name in written]
+    unique_names = tuple(dict.fromkeys(names))
     return Model(
-        id="", title=title, key=file.key, name=names[0], format=form, family=made_for,
-        files=(File(tuple(dict.fromkeys(names)), None, None),), commercial="", chosen=True, further=file.further,
-    )  # fmt: skip
+        id="",
+        title=title,
+        key=file.key,
+        name=names[0],
+        format=file_format,
+        family=family,
+        files=(File(unique_names, None, None),),
+        commercial="",
+        chosen=True,
+        further=file.further,
+    )
 
 
 def _own_pack(name: str) -> Model:
     """A face pack that Load Face Embedder has chosen and nobody publishes."""
-    below = PurePath("." if name == packs.LOOSE else os.path.relpath(os.path.join("/", name), "/"))
-    detector = File(((below / "*.onnx").as_posix(),), None, None, part="detector")
+    folder = "." if name == packs.LOOSE else os.path.relpath(os.path.join("/", name), "/")
+    pattern = (PurePath(folder) / "*.onnx").as_posix()
     return Model(
-        id="", title=plain(name, NAME), key="insightface", name=name, format="face-pack", family="", files=(detector,),
-        commercial="", chosen=True,
-    )  # fmt: skip
+        id="",
+        title=plain(name, NAME),
+        key="insightface",
+        name=name,
+        format="face-pack",
+        family="",
+        files=(File((pattern,), None, None, part="detector"),),
+        commercial="",
+        chosen=True,
+    )
 
 
 def workflow(text: str) -> dict[str, Any]:
-    """A workflow as ComfyUI saves it, or as its API takes it, also as it is posted. Raises ValueError, saying why, for
-    anything else."""
+    """The workflow in a text of JSON: as ComfyUI saves it, as its API takes it, or as it is posted.
+
+    Raises ValueError, saying why, for anything else.
+    """
     try:
-        graph = json.loads(text)
+        content = json.loads(text)
     except RecursionError:
         raise ValueError("its brackets go deeper than those of any workflow") from None
-    with suppress(NoWorkflow):  # what has no nodes is told below
-        graph = graph_of(graph)
+    try:
+        graph: Any = graph_of(content)
+    except NoWorkflow:
+        graph = content  # the check below says what is wrong with it
     if not isinstance(graph, dict) or not list(nodes(cast("dict[str, Any]", graph))):
         raise ValueError("there is no node in it that would run")
     return cast("dict[str, Any]", graph)
 
 
-class Used(NamedTuple):
-    """A node of a workflow: its type, the texts it holds in the order of its inputs, the inputs that are linked, and
-    the texts by the names of their inputs, as far as the workflow has these."""
+class WorkflowNode(NamedTuple):
+    """A node of a workflow that is not switched off.
+
+    kind: its type. texts: the texts in its inputs, in their order. linked: names of the inputs that are linked.
+    named: the texts by the names of their inputs, as far as the workflow has these names.
+    """
 
     kind: str
     texts: list[str]
     linked: set[str]
     named: dict[str, str]
 
-    def held_by(self, names: Iterable[str]) -> list[str | None]:
-        """The texts that these inputs hold; where the node has none of the names, its first texts. None: no text."""
-        wanted = list(names)
-        if any(name in self.named for name in wanted):
-            return [self.named.get(name) for name in wanted]
-        return [self.texts[place] if place < len(self.texts) else None for place in range(len(wanted))]
+    def values_of(self, inputs: Iterable[str]) -> list[str | None]:
+        """The text in each of these inputs, None where there is none.
+
+        Old workflows save values without names. Of a node that has none of these names its first texts are taken.
+        """
+        names = list(inputs)
+        if any(name in self.named for name in names):
+            return [self.named.get(name) for name in names]
+        values: list[str | None] = []
+        for position in range(len(names)):
+            values.append(self.texts[position] if position < len(self.texts) else None)
+        return values
 
 
-def nodes(graph: Graph) -> Iterator[Used]:
-    """Every node of a workflow, those inside of subgraphs too, without those that are switched off."""
+def nodes(graph: Graph) -> Iterator[WorkflowNode]:
+    """Every node of a workflow that is not switched off, those inside of subgraphs too."""
+    prompt: list[dict[str, Any]] = []
     # In a prompt of the API a node may be called "nodes".
-    prompt = [cast("dict[str, Any]", one) for one in graph.values() if isinstance(one, dict) and "class_type" in one]
+    for entry in graph.values():
+        if isinstance(entry, dict) and "class_type" in entry:
+            prompt.append(cast("dict[str, Any]", entry))
     for node in prompt:
-        inputs = _named(node.get("inputs"))
+        inputs = _dictionary(node.get("inputs"))
         linked = {name for name, value in inputs.items() if isinstance(value, list)}
-        yield Used(str(node["class_type"]), _texts(list(inputs.values())), linked, _texts_by_name(inputs))
+        yield WorkflowNode(str(node["class_type"]), _texts(list(inputs.values())), linked, _texts_by_name(inputs))
     if not prompt:
-        yield from _Boxes(subgraphs(graph)).running(_listed(graph, "nodes"), {}, ())
+        yield from _SavedNodes(subgraphs(graph)).running(_listed(graph, "nodes"), {}, ())
 
 
-class _Boxes:
-    """Goes through the nodes of a saved workflow: behind a box, which stands for a subgraph, come the nodes inside of
-    it with the values that the box gives them.
+class _SavedNodes:
+    """Goes through the nodes of a saved workflow.
 
-    Newer frontends save a value that was changed on a box there alone, and inside what the file began with.
+    Behind a box, the node that stands for a subgraph, come the nodes of the subgraph with the values that the box gives
+    them. Newer frontends save a value that was changed on a box there alone: the subgraph still holds the value that
+    it was made with.
     """
 
-    _DEEPEST, _MOST = 30, 1000
-    """Boxes in boxes, and boxes with different values, that are opened: nobody's workflow has as many."""
+    _DEEPEST = 30
+    """Boxes within boxes that are opened: nobody's workflow has as many."""
+    _MOST = 1000
+    """Boxes with different values that are opened."""
 
     def __init__(self, inside: dict[str, dict[str, Any]]) -> None:
+        """inside: the subgraphs by the types of their boxes."""
         self.inside = inside
         self.opened: set[str] = set()
 
     def running(
-        self, level: list[dict[str, Any]], brought: Mapping[Any, Any], around: tuple[str, ...]
-    ) -> Iterator[Used]:
-        """The nodes of a level that are not switched off. brought: by the id of a link the value that comes over it
-        from a box around this level. around: the types of these boxes."""
-        over_links = {**brought, **_of_primitives(level)}
+        self, level: list[dict[str, Any]], box_values: Mapping[Any, Any], boxes: tuple[str, ...]
+    ) -> Iterator[WorkflowNode]:
+        """The nodes of a level that are not switched off, and those below them.
+
+        level: the nodes of the workflow or of one subgraph, as they are saved. box_values: by the id of a link, the
+        value that the box of this level gives over it. boxes: the types of the boxes around this level.
+        """
+        over_links = {**box_values, **_of_primitives(level)}
         for node in level:
-            if node.get("mode", 0) in (2, 4):  # muted, bypassed
+            if node.get("mode", 0) in _SWITCHED_OFF:
                 continue
             kind = str(node.get("type", ""))
             values = _values(node, over_links)
             texts = _texts(list(values.values()) or node.get("widgets_values"))
             linked = {str(slot.get("name")) for slot in _slots(node) if slot.get("link") is not None}
-            yield Used(kind, texts, linked, _texts_by_name(values))
-            part = self.inside.get(kind)
-            if part is not None and self._first(kind, values, around):
-                yield from self.running(_listed(part, "nodes"), _inside(part, values), (*around, kind))
+            yield WorkflowNode(kind, texts, linked, _texts_by_name(values))
+            subgraph = self.inside.get(kind)
+            if subgraph is not None and self._opens(kind, values, boxes):
+                yield from self.running(_listed(subgraph, "nodes"), _inside(subgraph, values), (*boxes, kind))
 
-    def _first(self, kind: str, values: Mapping[str, Any], around: tuple[str, ...]) -> bool:
+    def _opens(self, kind: str, values: Mapping[str, Any], boxes: tuple[str, ...]) -> bool:
         """Whether a box is opened: each once with the same values, and never inside of itself."""
         key = f"{kind} {sorted(_texts_by_name(values).items())}"
-        if kind in around or len(around) >= self._DEEPEST or key in self.opened or len(self.opened) >= self._MOST:
+        is_too_deep = kind in boxes or len(boxes) >= self._DEEPEST
+        if is_too_deep or key in self.opened or len(self.opened) >= self._MOST:
             return False
         self.opened.add(key)
         return True
 
 
 def _slots(node: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The inputs of a node or subgraph as they are saved; [] where they are damaged."""
     slots: Any = node.get("inputs")
-    return [_named(slot) for slot in cast("list[Any]", slots)] if isinstance(slots, list) else []
+    if not isinstance(slots, list):
+        return []
+    return [_dictionary(slot) for slot in cast("list[Any]", slots)]
 
 
 def _values(node: Mapping[str, Any], over_links: Mapping[Any, Any]) -> dict[str, Any]:
-    """The values of a node by the names of their inputs, those behind a link as the link brings them; {} where the
-    workflow has no names, as those of old frontends."""
+    """The values of a node by the names of their inputs, those behind a link as the link brings them.
+
+    {} where the workflow has no names, as those of old frontends. over_links: values by the id of their link.
+    """
     saved: Any = node.get("widgets_values")
     if isinstance(saved, dict):
         return cast("dict[str, Any]", saved)
     if not isinstance(saved, list):
         return {}
-    values = cast("list[Any]", saved)
+    saved_values = cast("list[Any]", saved)
     slots = [slot for slot in _slots(node) if "widget" in slot]
     names = [str(slot.get("name")) for slot in slots]
     for seed in ("seed", "noise_seed"):
-        # Behind a seed frontends save what becomes of it after a run.
-        if seed in names and len(values) > len(names):
+        # Behind a seed frontends save what becomes of it after a run ("randomize"), which is no input.
+        if seed in names and len(saved_values) > len(names):
             names.insert(names.index(seed) + 1, "")
-    found = dict(zip(names, values, strict=False))
+    values = dict(zip(names, saved_values, strict=False))
     for slot in slots:
         link: Any = slot.get("link")
         if isinstance(link, int) and link in over_links:
-            found[str(slot.get("name"))] = over_links[link]
-    return found
+            values[str(slot.get("name"))] = over_links[link]
+    return values
 
 
 def _of_primitives(level: list[dict[str, Any]]) -> dict[Any, Any]:
-    """By the id of a link what a Primitive, a widget for the widgets it is linked to, brings over it."""
-    brought: dict[Any, Any] = {}
+    """By the id of a link, the value that a Primitive node gives over it to the inputs that are linked to it."""
+    over_links: dict[Any, Any] = {}
     for node in level:
         values: Any = node.get("widgets_values")
         if node.get("type") != "PrimitiveNode" or not isinstance(values, list) or not values:
             continue
         outputs: Any = node.get("outputs")
-        for output in cast("list[Any]", outputs) if isinstance(outputs, list) else []:
-            links: Any = _named(output).get("links")
-            if isinstance(links, list):
-                brought |= {link: values[0] for link in cast("list[Any]", links) if isinstance(link, int)}
-    return brought
+        if not isinstance(outputs, list):
+            continue
+        for output in cast("list[Any]", outputs):
+            for link in _link_ids(_dictionary(output).get("links")):
+                over_links[link] = values[0]
+    return over_links
 
 
-def _inside(part: Mapping[str, Any], values: Mapping[str, Any]) -> dict[Any, Any]:
-    """By the id of a link inside of a subgraph the value that its box has for it."""
-    brought: dict[Any, Any] = {}
-    for slot in _slots(part):
-        links: Any = slot.get("linkIds")
+def _link_ids(links: Any) -> list[int]:
+    """The ids in a saved list of links; [] where it is damaged."""
+    if not isinstance(links, list):
+        return []
+    return [link for link in cast("list[Any]", links) if isinstance(link, int)]
+
+
+def _inside(subgraph: Mapping[str, Any], values: Mapping[str, Any]) -> dict[Any, Any]:
+    """By the id of a link inside of a subgraph, the value that its box gives over it. values: those of the box."""
+    over_links: dict[Any, Any] = {}
+    for slot in _slots(subgraph):
         name: Any = slot.get("name")
-        if isinstance(name, str) and name in values and isinstance(links, list):
-            value = values[name]
-            brought |= {link: value for link in cast("list[Any]", links) if isinstance(link, int)}
-    return brought
+        if isinstance(name, str) and name in values:
+            for link in _link_ids(slot.get("linkIds")):
+                over_links[link] = values[name]
+    return over_links
 
 
 def _texts_by_name(values: Mapping[str, Any]) -> dict[str, str]:
+    """Those of the values that are texts."""
     return {name: value for name, value in values.items() if isinstance(value, str)}
 
 
-def _named(values: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", values) if isinstance(values, dict) else {}
+def _dictionary(value: Any) -> dict[str, Any]:
+    """A value of JSON as a dictionary, {} where it is none."""
+    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 def _texts(values: Any) -> list[str]:
-    return [one for one in cast("list[Any]", values) if isinstance(one, str)] if isinstance(values, list) else []
+    """The texts in a list of values of JSON; [] where it is no list."""
+    if not isinstance(values, list):
+        return []
+    return [value for value in cast("list[Any]", values) if isinstance(value, str)]
 
 
 def users(workflows: Mapping[str, Graph], template: Callable[[str], Graph]) -> Callable[[Model], str]:
-    """Gives of a model the methods in these workflows that cannot do without it; else the workflow, or SINGLE of many.
+    """A function that says what needs a model: the methods in these workflows that cannot do without it, else the
+    workflow, or SINGLE where there are many.
 
-    workflows: by their names. template: reads one of the pack by its name.
+    workflows: by their names. template: reads a template of the pack by its name.
     """
-    kinds = {node.kind for graph in workflows.values() for node in nodes(graph)}
-    uses = [use for method in methods() if method.used_by(kinds) for use in method.uses]
-    needed = {use.title: {model.id for model in published(template(use.template))} for use in uses}
-    other = SINGLE if len(workflows) > 1 else listed([*workflows])
-    return lambda model: listed([title for title, ids in needed.items() if model.id in ids], other)
+    kinds: set[str] = set()
+    for graph in workflows.values():
+        kinds.update(node.kind for node in nodes(graph))
+    needed: dict[str, set[str]] = {}  # title of a use -> ids of the models that it needs
+    for method in methods():
+        if method.used_by(kinds):
+            for use in method.uses:
+                needed[use.title] = {model.id for model in published(template(use.template))}
+    no_method = SINGLE if len(workflows) > 1 else listed([*workflows])
+
+    def users_of(model: Model) -> str:
+        titles = [title for title, ids in needed.items() if model.id in ids]
+        return listed(titles, no_method)
+
+    return users_of
 
 
 def subgraphs(graph: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """What stands inside of the nodes of these types. Raises ValueError where the list is damaged."""
-    return {str(part.get("id")): part for part in _listed(graph.get("definitions"), "subgraphs")}
+    """The subgraphs of a saved workflow, by the type of the nodes that stand for them.
+
+    Raises ValueError where the list is damaged.
+    """
+    return {str(subgraph.get("id")): subgraph for subgraph in _listed(graph.get("definitions"), "subgraphs")}
 
 
 def nodes_in(graph: Mapping[str, Any], running: bool = False) -> Iterator[dict[str, Any]]:
-    """Every node; behind one that stands for a subgraph those inside of it, once.
+    """Every node of a saved workflow, as it is saved; behind one that stands for a subgraph those of the subgraph.
 
-    running: without those that are switched off. Raises ValueError where a list of nodes or subgraphs is damaged.
+    A subgraph that stands in several places comes once. running: without the nodes that are switched off. Raises
+    ValueError where a list of nodes or subgraphs is damaged.
     """
-    inside, waiting = subgraphs(graph), _listed(graph, "nodes")[::-1]
+    inside = subgraphs(graph)
+    waiting = _listed(graph, "nodes")[::-1]
     while waiting:
         node = waiting.pop()
-        if running and node.get("mode", 0) in (2, 4):  # muted, bypassed
+        if running and node.get("mode", 0) in _SWITCHED_OFF:
             continue
         yield node
-        waiting += _listed(inside.pop(str(node.get("type")), None), "nodes")[::-1]
+        subgraph = inside.pop(str(node.get("type")), None)
+        waiting += _listed(subgraph, "nodes")[::-1]
 
 
-def _listed(part: Any, name: str) -> list[dict[str, Any]]:
-    known: Any = part or {}
-    found: Any = cast("dict[str, Any]", known).get(name) or [] if isinstance(known, dict) else None
-    if not isinstance(found, list) or not all(isinstance(one, dict) for one in cast("list[Any]", found)):
+def _listed(holder: Any, name: str) -> list[dict[str, Any]]:
+    """The nodes or subgraphs that stand under a name in a part of a saved workflow; [] where there is nothing.
+
+    Raises ValueError where it is no list of dictionaries.
+    """
+    entries: Any = None
+    if not holder:
+        entries = []
+    elif isinstance(holder, dict):
+        entries = cast("dict[str, Any]", holder).get(name) or []
+    if not isinstance(entries, list):
         raise ValueError(f"its list of {name} is damaged")
-    return cast("list[dict[str, Any]]", found)
+    for entry in cast("list[Any]", entries):
+        if not isinstance(entry, dict):
+            raise ValueError(f"its list of {name} is damaged")
+    return cast("list[dict[str, Any]]", entries)

@@ -20,8 +20,54 @@ from ..people import CROP, EMBEDDING
 Shape = tuple[int, ...]
 """Sizes, 0 where the file leaves one open."""
 
-_GRAPH = 7
-_NODE, _INITIALIZER, _INPUT, _OUTPUT = 1, 5, 11, 12
+
+class _Field:
+    """Numbers of fields in onnx.proto, by message."""
+
+    MODEL_GRAPH = 7
+    GRAPH_NODE = 1
+    GRAPH_INITIALIZER = 5
+    GRAPH_INPUT = 11
+    GRAPH_OUTPUT = 12
+    NODE_INPUT = 1
+    NODE_OUTPUT = 2
+    NODE_OPERATOR = 4
+    NODE_ATTRIBUTE = 5
+    NODE_DOMAIN = 7
+    ATTRIBUTE_NAME = 1
+    ATTRIBUTE_FLOAT = 2
+    ATTRIBUTE_INT = 3
+    ATTRIBUTE_TEXT = 4
+    ATTRIBUTE_TENSOR = 5
+    ATTRIBUTE_FLOATS = 7
+    ATTRIBUTE_INTS = 8
+    ATTRIBUTE_TYPE = 20
+    TENSOR_SIZES = 1
+    TENSOR_DATA_TYPE = 2
+    TENSOR_NAME = 8
+    TENSOR_RAW_DATA = 9
+    TENSOR_EXTERNAL_DATA = 13
+    TENSOR_DATA_LOCATION = 14
+    VALUE_NAME = 1
+    VALUE_TYPE = 2
+    TYPE_TENSOR = 1
+    TENSOR_TYPE_SHAPE = 2
+    SHAPE_DIMENSION = 1
+    DIMENSION_SIZE = 1
+    ENTRY_KEY = 1
+    ENTRY_VALUE = 2
+
+
+class _AttributeType:
+    """AttributeProto.AttributeType, as far as networks for faces have them."""
+
+    FLOAT = 1
+    INT = 2
+    TENSOR = 4
+    FLOATS = 6
+    INTS = 7
+
+
 # TensorProto's data types -> torch's, and the field of the values where they are not raw bytes.
 _TYPES = {
     1: (torch.float32, 4),
@@ -30,9 +76,11 @@ _TYPES = {
     10: (torch.float16, 0),
     11: (torch.float64, 10),
 }
-_MOST_NUMBERS, _MOST_PARTS = 1_000_000, 5_000
-"""Numbers that are looked at, and nodes or weights; the largest networks for faces have 80,000 and 500. Each takes its
-time, here and when the network runs, so a file of nothing but small things would take minutes."""
+_MOST_NUMBERS = 1_000_000
+"""Field headers and varints of a file that are read; the largest networks for faces have 80,000. Without a limit a file
+of nothing but small fields would take minutes."""
+_MOST_PARTS = 5_000
+"""Nodes, and likewise weights; the largest networks for faces have 500. Each takes time when the network runs."""
 
 
 class Kind(Enum):
@@ -53,20 +101,29 @@ class Graph:
 
     @property
     def kind(self) -> Kind:
-        """SCRFD and RetinaFace have 3 or 5 levels with scores and boxes, and points if they are of use here."""
+        """Which part of a face pack a network with these inputs and outputs is."""
+        # SCRFD and RetinaFace have 3 or 5 levels. Each level gives scores and boxes, and keypoints where the detector
+        # was trained with them: 2 or 3 outputs a level.
         if len(self.outputs) in (9, 15):
             return Kind.DETECTOR
         if len(self.outputs) in (6, 10):
             return Kind.PLAIN_DETECTOR
-        if len(self.inputs) == len(self.outputs) == 1:
-            picture, embedding = self.inputs[0], self.outputs[0]
-            aligned = len(picture) == 4 and picture[2] == picture[3] in range(CROP, 11 * CROP, CROP)
-            if aligned and len(embedding) == 2 and embedding[1] == EMBEDDING:
-                return Kind.RECOGNISER
+        if len(self.inputs) == 1 and len(self.outputs) == 1 and self._embeds_crops():
+            return Kind.RECOGNISER
         return Kind.OTHER
 
+    def _embeds_crops(self) -> bool:
+        """Whether a square crop (1, 3, side, side) gives an embedding (1, 512)."""
+        crop = self.inputs[0]
+        embedding = self.outputs[0]
+        if len(crop) != 4 or len(embedding) != 2:
+            return False
+        height, width = crop[2:]
+        sides = range(CROP, 11 * CROP, CROP)
+        return height == width and width in sides and embedding[1] == EMBEDDING
 
-_Taken = TypeVar("_Taken")
+
+_Result = TypeVar("_Result")
 Attribute = int | float | str | tuple[int, ...] | tuple[float, ...] | Tensor
 
 
@@ -92,168 +149,267 @@ class Program:
 
 
 class _Refused(ValueError):
-    """found, advice: what a file is instead, where that is known; both are sentences for the user."""
+    """A file that is not read. The two arguments are what the file is, and the advice for the user."""
 
 
 _DOWNLOAD = "Delete it and download it again; a few kB of text or HTML are what a failed download leaves."
-_CUT_OFF = "an ONNX file that was cut off while downloading", _DOWNLOAD
-_UNKNOWN = "Look for a copy that holds its weights as plain numbers, or choose another pack or recogniser."
+_CUT_OFF = ("an ONNX file that was cut off while downloading", _DOWNLOAD)
+"""The arguments of _Refused for a message that ends behind the end of the file."""
+_OTHER_COPY = "Look for a copy that holds its weights as plain numbers, or choose another pack or recogniser."
 _TOO_MANY = "Choose another: networks for faces have some hundred nodes."
 
 
-class _Message:
-    """One protobuf message inside `data`, from `start` to `end`. left: gives as often as a number may be looked at."""
+class _Budget:
+    """How many more numbers of a file may be read. All messages of a file share one budget."""
 
-    def __init__(self, data: mmap.mmap, start: int, end: int, left: Iterator[int]) -> None:
-        self._data, self._start, self._end, self._left = data, start, end, left
+    def __init__(self) -> None:
+        self._remaining = _MOST_NUMBERS
+
+    def spend(self) -> None:
+        """Count one number. Raises _Refused where the file has had its numbers."""
+        if self._remaining == 0:
+            raise _Refused(f"an ONNX file of more than {_MOST_NUMBERS} fields and numbers", _TOO_MANY)
+        self._remaining -= 1
+
+
+class _Message:
+    """One message of protobuf: the bytes `start` to `end` of the file that is mapped as `data`.
+
+    The encoding is that of protobuf.dev/programming-guides/encoding: a field is a key, which holds the field's number
+    and its wire type, and a value. Wire type 0 is a varint, 1 has 8 bytes, 5 has 4, and 2 is a length and as many
+    bytes: a text, a message, or numbers packed together.
+    """
+
+    def __init__(self, data: mmap.mmap, start: int, end: int, budget: _Budget) -> None:
+        self._data = data
+        self._start = start
+        self._end = end
+        self._budget = budget
 
     def __iter__(self) -> "Iterator[tuple[int, int | _Message]]":
-        """(field number, value): a number for a varint, a message for anything else."""
-        at = self._start
-        while at < self._end:
-            key, at = self._varint(at)
-            field, wire = key >> 3, key & 7
-            if wire == 0:
-                value, at = self._varint(at)
+        """Every field: its number, and its value, an int for a varint and a message for anything else."""
+        position = self._start
+        while position < self._end:
+            key, position = self._varint(position)
+            field = key >> 3
+            wire_type = key & 7
+            if wire_type == 0:
+                value, position = self._varint(position)
                 yield field, value
                 continue
-            if wire not in (1, 2, 5):
-                raise ValueError(f"unknown wire type {wire}")
-            length, at = self._varint(at) if wire == 2 else (8 if wire == 1 else 4, at)
-            if at + length > self._end:
+            length, position = self._length(wire_type, position)
+            if position + length > self._end:
                 raise _Refused(*_CUT_OFF)
-            yield field, _Message(self._data, at, at + length, self._left)
-            at += length
+            yield field, _Message(self._data, position, position + length, self._budget)
+            position += length
+
+    def _length(self, wire_type: int, position: int) -> tuple[int, int]:
+        """How many bytes the value of a field has, and the position where they begin."""
+        if wire_type == 1:
+            return 8, position
+        if wire_type == 5:
+            return 4, position
+        if wire_type == 2:
+            return self._varint(position)
+        raise ValueError(f"unknown wire type {wire_type}")
 
     def all(self, number: int) -> "list[_Message]":
         """The messages with this field number."""
         return [value for field, value in self if field == number and isinstance(value, _Message)]
 
     def number(self, number: int) -> int:
-        """The varint with this field number, 0 where there is none."""
-        return next((value for field, value in self if field == number and isinstance(value, int)), 0)
+        """The first varint with this field number, 0 where there is none."""
+        for field, value in self:
+            if field == number and isinstance(value, int):
+                return value
+        return 0
 
     def numbers(self, number: int) -> tuple[int, ...]:
         """Every signed varint with this field number, each in a field of its own or all packed into one."""
-        fields = [value for field, value in self if field == number]
-        values = [n for value in fields for n in ([value] if isinstance(value, int) else value._packed())]
-        return tuple(n - (1 << 64) if n >> 63 else n for n in values)
+        values: list[int] = []
+        for field, value in self:
+            if field != number:
+                continue
+            if isinstance(value, int):
+                values.append(value)
+            else:
+                values += value._packed()
+        return tuple(_signed(value) for value in values)
 
-    def bytes(self, number: int) -> bytearray:
-        """What the messages with this field number hold, one behind the other."""
-        return bytearray().join(value._data[value._start : value._end] for value in self.all(number))
+    def contents(self, number: int) -> bytearray:
+        """The contents of the messages with this field number, one behind the other."""
+        return bytearray().join(message._content() for message in self.all(number))
 
     def texts(self, number: int) -> tuple[str, ...]:
-        return tuple(value._data[value._start : value._end].decode("utf-8", "replace") for value in self.all(number))
+        """The texts with this field number, in file order."""
+        return tuple(message._content().decode("utf-8", "replace") for message in self.all(number))
 
     def text(self, number: int) -> str:
+        """The text with this field number, "" where there is none."""
         return "".join(self.texts(number))
 
+    def _content(self) -> bytes:
+        """The bytes of this message as they lie in the file."""
+        return self._data[self._start : self._end]
+
     def _packed(self) -> Iterator[int]:
-        at = self._start
-        while at < self._end:
-            value, at = self._varint(at)
+        """The varints of a message that holds nothing else."""
+        position = self._start
+        while position < self._end:
+            value, position = self._varint(position)
             yield value
 
-    def _varint(self, at: int) -> tuple[int, int]:
-        if next(self._left, None) is None:
-            raise _Refused(f"an ONNX file of more than {_MOST_NUMBERS} fields and numbers", _TOO_MANY)
+    def _varint(self, position: int) -> tuple[int, int]:
+        """The unsigned varint at a position, and the position behind it.
+
+        Each byte holds seven bits of the number, the lowest first; its highest bit is set where another byte follows.
+        Raises _Refused at the end of the message, and ValueError for more than 64 bits.
+        """
+        self._budget.spend()
         value = 0
         for shift in range(0, 64, 7):
-            if at >= self._end:
+            if position >= self._end:
                 raise _Refused(*_CUT_OFF)
-            byte = self._data[at]
-            at += 1
+            byte = self._data[position]
+            position += 1
             value |= (byte & 127) << shift
             if byte < 128:
-                return value, at
+                return value, position
         raise ValueError("a number longer than 64 bits")
 
 
+def _signed(value: int) -> int:
+    """A varint of 64 bits as the signed number that it stands for (two's complement)."""
+    if value >> 63:
+        return value - (1 << 64)
+    return value
+
+
 def inspect(path: str) -> Graph:
-    """Read the shapes of an ONNX file.
+    """The shapes of what an ONNX file reads and gives.
 
     Raises UnsupportedCheckpoint for a file that is none: empty, a web page, cut off, not to be read, or without end.
     """
-    return _walked(path, lambda graph: Graph(*(tuple(map(_shape, values)) for values in _ends(graph))))
+    return _walked(path, _graph)
+
+
+def _graph(graph: _Message) -> Graph:
+    """The shapes of a GraphProto."""
+    inputs = tuple(_shape(value) for value in _inputs(graph))
+    outputs = tuple(_shape(value) for value in graph.all(_Field.GRAPH_OUTPUT))
+    return Graph(inputs, outputs)
 
 
 def read(path: str) -> Program:
-    """Read what an ONNX file computes, weights included. Raises UnsupportedCheckpoint as `inspect` does, and for
-    weights of unknown kinds or in another file."""
+    """The program of an ONNX file, weights included.
+
+    Raises UnsupportedCheckpoint as `inspect` does, and for weights of unknown kinds or in another file.
+    """
 
     def program(graph: _Message) -> Program:
-        nodes, initializers = graph.all(_NODE), graph.all(_INITIALIZER)
+        """The program of a GraphProto."""
+        nodes = graph.all(_Field.GRAPH_NODE)
+        initializers = graph.all(_Field.GRAPH_INITIALIZER)
         if max(len(nodes), len(initializers)) > _MOST_PARTS:
             raise _Refused(f"an ONNX file of {len(nodes)} nodes and {len(initializers)} weights", _TOO_MANY)
-        weights = {weight.text(8): _tensor(weight) for weight in initializers}
-        inputs, outputs = ([value.text(1) for value in values] for values in _ends(graph))
-        return Program(path, inputs[0], tuple(outputs), tuple(map(_node, nodes)), weights)
+        weights = {initializer.text(_Field.TENSOR_NAME): _tensor(initializer) for initializer in initializers}
+        inputs = [value.text(_Field.VALUE_NAME) for value in _inputs(graph)]
+        outputs = tuple(value.text(_Field.VALUE_NAME) for value in graph.all(_Field.GRAPH_OUTPUT))
+        return Program(path, inputs[0], outputs, tuple(_node(node) for node in nodes), weights)
 
     return _walked(path, program)
 
 
-def _walked(path: str, take: Callable[[_Message], _Taken]) -> _Taken:
+def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
+    """What `extract` takes out of the graph of an ONNX file. Raises UnsupportedCheckpoint, saying what the file is."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            graphs = _Message(data, 0, len(data), iter(range(_MOST_NUMBERS))).all(_GRAPH)
-            return take(graphs[0])
+            graphs = _Message(data, 0, len(data), _Budget()).all(_Field.MODEL_GRAPH)
+            return extract(graphs[0])
     except OSError as error:
-        found, advice, cause = f"a file that cannot be read ({error.strerror})", "Look at its permissions.", error
+        problem = f"a file that cannot be read ({error.strerror})"
+        advice = "Look at its permissions."
+        cause = error
     except _Refused as error:
-        (found, advice), cause = error.args, error
+        problem, advice = error.args
+        cause = error
     # Numbers that do not fit together.
     except (ArithmeticError, LookupError, RuntimeError, ValueError, struct.error) as error:
-        found, advice, cause = "not an ONNX file", _DOWNLOAD, error
-    raise UnsupportedCheckpoint(path, found, "an ONNX model of a face pack", advice) from cause
+        problem = "not an ONNX file"
+        advice = _DOWNLOAD
+        cause = error
+    raise UnsupportedCheckpoint(path, problem, "an ONNX model of a face pack", advice) from cause
 
 
-def _ends(graph: _Message) -> tuple[list[_Message], list[_Message]]:
-    """What a caller feeds and gets. Files written by old exporters list the weights among the inputs."""
-    weights = {weight.text(8) for weight in graph.all(_INITIALIZER)}
-    return [value for value in graph.all(_INPUT) if value.text(1) not in weights], graph.all(_OUTPUT)
+def _inputs(graph: _Message) -> list[_Message]:
+    """The ValueInfoProtos of what a caller feeds. Files of old exporters list the weights among the inputs."""
+    weights = {initializer.text(_Field.TENSOR_NAME) for initializer in graph.all(_Field.GRAPH_INITIALIZER)}
+    return [value for value in graph.all(_Field.GRAPH_INPUT) if value.text(_Field.VALUE_NAME) not in weights]
 
 
 def _shape(message: _Message) -> Shape:
-    for field in (2, 1, 2):  # of a ValueInfoProto: type, tensor_type, shape
-        found = message.all(field)
-        if not found:
+    """The shape in a ValueInfoProto, () where it has none."""
+    for field in (_Field.VALUE_TYPE, _Field.TYPE_TENSOR, _Field.TENSOR_TYPE_SHAPE):
+        messages = message.all(field)
+        if not messages:
             return ()
-        message = found[0]
-    return tuple(dimension.number(1) for dimension in message.all(1))
+        message = messages[0]
+    dimensions = message.all(_Field.SHAPE_DIMENSION)
+    return tuple(dimension.number(_Field.DIMENSION_SIZE) for dimension in dimensions)
 
 
 def _node(node: _Message) -> Node:
-    domain, operator = node.text(7), node.text(4)
-    known = domain in ("", "ai.onnx")
-    attributes = {attribute.text(1): _attribute(attribute) for attribute in node.all(5)}
-    return Node(operator if known else f"{domain}.{operator}", node.texts(1), node.texts(2), attributes)
+    """A NodeProto. An operator of another domain than ONNX's own has the domain before its name."""
+    operator = node.text(_Field.NODE_OPERATOR)
+    domain = node.text(_Field.NODE_DOMAIN)
+    if domain not in ("", "ai.onnx"):
+        operator = f"{domain}.{operator}"
+    attributes: dict[str, Attribute] = {}
+    for attribute in node.all(_Field.NODE_ATTRIBUTE):
+        attributes[attribute.text(_Field.ATTRIBUTE_NAME)] = _attribute(attribute)
+    return Node(operator, node.texts(_Field.NODE_INPUT), node.texts(_Field.NODE_OUTPUT), attributes)
 
 
 def _attribute(attribute: _Message) -> Attribute:
-    kind = attribute.number(20)
-    if kind == 4:
-        return _tensor(attribute.all(5)[0])
-    if kind in (1, 6):
-        floats = tuple(value for (value,) in struct.iter_unpack("<f", attribute.bytes(2 if kind == 1 else 7)))
-        return floats[0] if kind == 1 else floats
-    if kind in (2, 7):
-        numbers = attribute.numbers(3 if kind == 2 else 8)
-        return numbers[0] if kind == 2 else numbers
-    return attribute.text(4)
+    """The value of an AttributeProto; "" for types that networks for faces do not have."""
+    attribute_type = attribute.number(_Field.ATTRIBUTE_TYPE)
+    if attribute_type == _AttributeType.FLOAT:
+        return _floats(attribute.contents(_Field.ATTRIBUTE_FLOAT))[0]
+    if attribute_type == _AttributeType.INT:
+        return attribute.numbers(_Field.ATTRIBUTE_INT)[0]
+    if attribute_type == _AttributeType.TENSOR:
+        return _tensor(attribute.all(_Field.ATTRIBUTE_TENSOR)[0])
+    if attribute_type == _AttributeType.FLOATS:
+        return _floats(attribute.contents(_Field.ATTRIBUTE_FLOATS))
+    if attribute_type == _AttributeType.INTS:
+        return attribute.numbers(_Field.ATTRIBUTE_INTS)
+    return attribute.text(_Field.ATTRIBUTE_TEXT)
+
+
+def _floats(content: bytearray) -> tuple[float, ...]:
+    """Numbers of 4 bytes each, the lowest byte first."""
+    return tuple(value for (value,) in struct.iter_unpack("<f", content))
 
 
 def _tensor(tensor: _Message) -> Tensor:
-    if tensor.number(14) or tensor.all(13):
-        names = [entry.text(2) for entry in tensor.all(13) if entry.text(1) == "location"]
-        raise _Refused(f"an ONNX file with weights in another file ({', '.join(names)})", _UNKNOWN)
-    kind = tensor.number(2)
-    if kind not in _TYPES:
-        raise _Refused(f"an ONNX file with weights of a kind that is unknown here ({kind} in onnx.proto)", _UNKNOWN)
-    shape, (dtype, field) = tensor.numbers(1), _TYPES[kind]
-    raw = tensor.bytes(9) or (tensor.bytes(field) if dtype.is_floating_point else bytearray())
-    if raw:
-        values = torch.frombuffer(raw, dtype=dtype)
-    else:
-        values = torch.tensor(tensor.numbers(field) if not dtype.is_floating_point else [], dtype=dtype)
-    return (values.float() if dtype.is_floating_point else values.long()).reshape(shape)
+    """A TensorProto, as float32 or int64. Raises _Refused for weights in another file or of an unknown data type."""
+    external_data = tensor.all(_Field.TENSOR_EXTERNAL_DATA)
+    if tensor.number(_Field.TENSOR_DATA_LOCATION) or external_data:
+        names: list[str] = []
+        for entry in external_data:
+            if entry.text(_Field.ENTRY_KEY) == "location":
+                names.append(entry.text(_Field.ENTRY_VALUE))
+        raise _Refused(f"an ONNX file with weights in another file ({', '.join(names)})", _OTHER_COPY)
+    data_type = tensor.number(_Field.TENSOR_DATA_TYPE)
+    if data_type not in _TYPES:
+        problem = f"an ONNX file with weights of a kind that is unknown here ({data_type} in onnx.proto)"
+        raise _Refused(problem, _OTHER_COPY)
+    shape = tensor.numbers(_Field.TENSOR_SIZES)
+    dtype, field = _TYPES[data_type]
+    content = tensor.contents(_Field.TENSOR_RAW_DATA)
+    if dtype.is_floating_point:
+        content = content or tensor.contents(field)
+        values = torch.frombuffer(content, dtype=dtype) if content else torch.tensor([], dtype=dtype)
+        return values.float().reshape(shape)
+    values = torch.frombuffer(content, dtype=dtype) if content else torch.tensor(tensor.numbers(field), dtype=dtype)
+    return values.long().reshape(shape)

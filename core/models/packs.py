@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path, PurePath
 
 from ..names import ending
-from .manifest import Model, model, models
+from .manifest import File, Model, model, models
 
 LOOSE = "loose files"
 """The pack of files that lie directly in the model folder."""
@@ -17,12 +17,16 @@ NONE_FOUND = "none found"
 NO_DETECTOR = "none (faces from landmarks)"
 """In the menu of packs: nothing that finds faces."""
 
-ANTELOPE, IR_SE50, BUFFALO = ASKED_FOR = ("antelopev2", "arcface-ir-se50", "w600k_r50")
-"""The recognisers that InstantID and WithAnyone, ID-Patch, and FaceID, StoryMaker and PhotoMaker v2 were trained
-with."""
+ANTELOPE = "antelopev2"
+"""The recogniser that InstantID and WithAnyone were trained with, and the pack that it comes in."""
+IR_SE50 = "arcface-ir-se50"
+"""The recogniser that ID-Patch was trained with."""
+BUFFALO = "w600k_r50"
+"""The recogniser that FaceID, StoryMaker and PhotoMaker v2 were trained with."""
+ASKED_FOR = (ANTELOPE, IR_SE50, BUFFALO)
 
 _AROUND_PACKS = ("models", "insightface")
-"""Folders around packs, which are none."""
+"""Folders in which packs lie; they are no packs themselves."""
 _NOT_FETCHED = ("buffalo_m", "buffalo_sc", "auraface")
 """Packs that people have, and that nothing here needs."""
 
@@ -36,41 +40,51 @@ _AURAFACE = 260694151
 
 
 def published(key: str) -> Model:
-    """Where the files of a pack or recogniser id are found; those of antelopev2 for one that nobody publishes."""
-    found = (one for one in models() if key in (one.id, *(_id_of(file.names[0]) for file in one.files)))
-    return next(found, model(ANTELOPE))
+    """The model of the manifest with the files of a pack or recogniser.
+
+    key: the id of a pack or recogniser. Where nobody publishes it, the model is antelopev2.
+    """
+    for entry in models():
+        recognisers = [_id_of(file.names[0]) for file in entry.files]
+        if key == entry.id or key in recognisers:
+            return entry
+    return model(ANTELOPE)
 
 
 def folder_and_names(files_of: Model) -> tuple[list[str], list[str]]:
-    """The folder that the files of a pack or recogniser belong into, below its model key's, and their names in it."""
+    """Where the files of a pack or recogniser belong: folders below that of its model key, and their names there."""
     names = [file.names[0] for file in files_of.files]
     below = ["models"] if names[0].startswith("models/") else []
     return below, [name.removeprefix("models/") for name in names]
 
 
 def where(key: str) -> str:
-    """Which files of a pack or recogniser id belong into which folder, and where they come from."""
-    found = published(key)
-    below, names = folder_and_names(found)
-    folder = "/".join(["models", found.key, *below])
-    return f"{', '.join(names)} in {folder}, from {found.url} ({found.size_text})"
+    """Which files of a pack or recogniser belong into which folder, and where they are published: a part of a sentence.
+
+    key: the id of the pack or recogniser.
+    """
+    entry = published(key)
+    below, names = folder_and_names(entry)
+    folder = "/".join(["models", entry.key, *below])
+    return f"{', '.join(names)} in {folder}, from {entry.url} ({entry.size_text})"
 
 
 def pack_of(name: str) -> str:
-    """The pack a file belongs to, from its name relative to the model folder.
+    """The pack that a file belongs to. name: of the file, relative to the model folder.
 
-    insightface's own layout (models/antelopev2/x.onnx), the same below the folder of all models
-    (insightface/models/antelopev2/x.onnx), what unpacking the release zip into a folder of its own makes
-    (antelopev2/antelopev2/x.onnx), and names in capitals are the pack antelopev2 as well.
+    People have antelopev2 in several ways, which all give the name of its publisher:
+    models/antelopev2/x.onnx is insightface's own layout, insightface/models/antelopev2/x.onnx the same below the folder
+    of all models, and antelopev2/antelopev2/x.onnx comes of unpacking the release into a folder of its own. Capitals do
+    not matter.
     """
     folders = list(PurePath(name).parts[:-1])
     while folders and folders[0].lower() in _AROUND_PACKS:
         del folders[0]
-    single: list[str] = []
+    path: list[str] = []
     for folder in folders:
-        if not single or folder.lower() != single[-1].lower():
-            single.append(folder)
-    return _as_published("/".join(single)) or LOOSE
+        if not path or folder.lower() != path[-1].lower():
+            path.append(folder)
+    return _as_published("/".join(path)) or LOOSE
 
 
 def _as_published(pack: str) -> str:
@@ -80,57 +94,68 @@ def _as_published(pack: str) -> str:
 
 @cache
 def _known_names() -> dict[str, str]:
-    """In small letters -> as published."""
-    names = [one.name for one in models() if one.format == "face-pack"]
-    return {name.lower(): name for name in (*names, *_NOT_FETCHED)}
+    """The names of packs that people know: in small letters -> as their publisher writes them."""
+    names = [entry.name for entry in models() if entry.format == "face-pack"]
+    names += _NOT_FETCHED
+    return {name.lower(): name for name in names}
 
 
 def pack_of_root(root: str) -> str:
-    """The pack that a folder is itself which extra_model_paths.yaml names for models; "" for a folder of packs.
+    """The pack that a folder of extra_model_paths.yaml is itself, "" for a folder of packs.
 
-    By the name of a known pack, or by insightface's own layout around it.
+    The folder has the name of a known pack, or lies where insightface keeps its packs.
     """
     path = PurePath(root)
-    known = _known_names().get(path.name.lower())
-    if known:
-        return known
-    around = [folder.lower() for folder in path.parts[:-1]]
-    in_a_home = around[-1:] == ["insightface"] or around[-2:] == ["insightface", "models"]
-    return path.name if in_a_home and path.name.lower() not in _AROUND_PACKS else ""
+    known_name = _known_names().get(path.name.lower())
+    if known_name:
+        return known_name
+    parents = [folder.lower() for folder in path.parts[:-1]]
+    in_insightface = parents[-1:] == ["insightface"] or parents[-2:] == ["insightface", "models"]
+    if in_insightface and path.name.lower() not in _AROUND_PACKS:
+        return path.name
+    return ""
 
 
 def name_in(root: str, name: str) -> str:
-    """The name of a file in a model folder, relative to it, behind that of the pack which the folder is itself."""
+    """The name of a file relative to a model folder. Where the folder is a pack itself, a file directly in it has the
+    pack's name in front."""
     pack = pack_of_root(root)
-    return f"{pack}/{name}" if pack and PurePath(name).parent == PurePath() else name
+    lies_directly_in_root = PurePath(name).parent == PurePath()
+    if pack and lies_directly_in_root:
+        return f"{pack}/{name}"
+    return name
 
 
-def chosen(pack: str, known: Sequence[str], roots: Sequence[str]) -> str | None:
-    """Which of the `known` packs a saved workflow means; None for none of them.
+def chosen(pack: str, available: Sequence[str], roots: Sequence[str]) -> str | None:
+    """The one of the available packs that a saved workflow has chosen as `pack`; None for none of them.
 
-    It may have been saved where the folders, their letters or the words were others: files in a folder that is a pack
-    itself were the pack of loose files. A published pack is meant in any folder, as mine/antelopev2 is antelopev2.
+    The workflow may have been saved where the folders or their letters were others. Files in a folder that is a pack
+    itself were the pack of loose files. A published pack is the same in any folder: mine/antelopev2 is antelopev2.
     roots: the folders searched.
     """
-    if pack in known:
+    if pack in available:
         return pack
-    of_roots = [pack_of_root(root) for root in roots]
     if pack == LOOSE:
-        return next((name for name in of_roots if name in known), None)
-    meant = pack_of(f"{pack}/x").lower()
-    for name in known:
-        if name.lower() == meant:
-            return name
-    same_pack = of_one_name(meant, known)
+        for root in roots:
+            if pack_of_root(root) in available:
+                return pack_of_root(root)
+        return None
+    name = pack_of(f"{pack}/x").lower()
+    for other in available:
+        if other.lower() == name:
+            return other
+    same_pack = of_one_name(name, available)
     # Of several nobody can say which one is meant, or whether one of them is half of a download.
     return same_pack[0] if len(same_pack) == 1 else None
 
 
-def of_one_name(pack: str, known: Iterable[str]) -> list[str]:
-    """Those of the `known` packs that are the published pack of this name, in whatever folder; none of a pack that
+def of_one_name(pack: str, available: Iterable[str]) -> list[str]:
+    """The available packs that are the published pack of this name, in whatever folder they lie; [] for a pack that
     nobody publishes."""
     published_name = _published_name(pack)
-    return [name for name in known if published_name and _published_name(name) == published_name]
+    if not published_name:
+        return []
+    return [name for name in available if _published_name(name) == published_name]
 
 
 def _published_name(pack: str) -> str:
@@ -139,17 +164,20 @@ def _published_name(pack: str) -> str:
 
 
 def folder_for(pack: str, roots: Sequence[str]) -> Path:
-    """Where the files of a published pack belong. roots: the folders searched, the first being where downloads go."""
+    """The folder into which the files of a published pack belong.
+
+    roots: the folders searched, the first being where downloads go.
+    """
     for root in roots:
         if pack_of_root(root) == pack:
             return Path(root)
     # Not into the folder of another pack, if there is any other.
-    holders = [root for root in roots if not pack_of_root(root)]
-    holder = Path((holders or list(roots))[0])
+    holders = [root for root in roots if not pack_of_root(root)] or list(roots)
+    holder = Path(holders[0])
     if holder.name.lower() != "models":
         return holder / "models" / pack
+    # This is insightface's folder of packs, or the folder of all models, in which insightface's lies.
     inner = holder / "insightface"
-    # The folder of insightface's packs, or one too high: that of all models.
     return inner / "models" / pack if inner.is_dir() else holder / pack
 
 
@@ -164,12 +192,18 @@ def maybe_recogniser(name: str) -> bool:
 
 
 def recogniser_id(name: str, length: int) -> str:
-    """The id that travels with embeddings. length: of the file in bytes, the publishers never changed theirs."""
+    """The id of the recogniser in a file, which travels with its embeddings.
+
+    length: of the file in bytes. People rename published files; their publishers never changed the lengths.
+    """
     return _by_length().get(length) or _id_of(name)
 
 
 def _id_of(name: str) -> str:
-    """The name of the file; of antelopev2's, which InstantID asks for, that of the pack."""
+    """The id of a recogniser by the name of its file, without the ending.
+
+    The file glintr100.onnx is called as its pack, antelopev2, because InstantID asks for that.
+    """
     stem = PurePath(name).stem
     small = stem.lower()  # from some disks names come in capitals
     if small == "glintr100":
@@ -177,24 +211,36 @@ def _id_of(name: str) -> str:
     return small if small in _published_stems() else stem
 
 
+def _published_recognisers() -> list[File]:
+    """The recognisers' files in the manifest."""
+    files: list[File] = []
+    for entry in models():
+        files += [file for file in entry.files if file.part == "recogniser"]
+    return files
+
+
 @cache
 def _published_stems() -> frozenset[str]:
     """Names of the published recognisers without their ending."""
-    files = (file for one in models() for file in one.files if file.part == "recogniser")
-    return frozenset(PurePath(file.names[0]).stem for file in files)
+    return frozenset(PurePath(file.names[0]).stem for file in _published_recognisers())
 
 
 @cache
 def _by_length() -> dict[int, str]:
-    """Of the published recognisers, which people rename."""
-    files = (file for one in models() for file in one.files if file.part == "recogniser")
-    return {file.size or 0: _id_of(file.names[0]) for file in files} | {_AURAFACE: "auraface"}
+    """Length in bytes -> id of the published recognisers, whose files people rename."""
+    ids = {file.size or 0: _id_of(file.names[0]) for file in _published_recognisers()}
+    ids[_AURAFACE] = "auraface"
+    return ids
 
 
 def packs(names: Iterable[str]) -> dict[str, list[str]]:
-    """pack -> its files that may be detectors, for the .onnx files among these names; packs sorted by name."""
-    found: dict[str, list[str]] = {}
+    """The face packs among files: pack -> its files that may be detectors.
+
+    names: of files, relative to the model folder; others than .onnx are left out. The packs are sorted by name, the
+    pack of loose files last.
+    """
+    detectors: dict[str, list[str]] = {}
     for name in names:
         if ending(name) == ".onnx" and maybe_detector(name):
-            found.setdefault(pack_of(name), []).append(name)
-    return dict(sorted(found.items(), key=lambda item: (item[0] == LOOSE, item[0])))
+            detectors.setdefault(pack_of(name), []).append(name)
+    return {pack: detectors[pack] for pack in sorted(detectors, key=lambda pack: (pack == LOOSE, pack))}

@@ -11,11 +11,11 @@ MOST = 10_000
 
 
 class Folders(dict[str, Sequence[str]]):
-    """Model key -> the folders searched for it, the first being where a download goes; "" -> those that hold them all.
-    What lies in them is looked up once."""
+    """Model key -> the folders searched for it, of which the first is where a download goes; "" -> the folders that
+    hold all models. The files in them are looked up once."""
 
-    def __init__(self, known: Mapping[str, Sequence[str]]) -> None:
-        super().__init__(known)
+    def __init__(self, folders: Mapping[str, Sequence[str]]) -> None:
+        super().__init__(folders)
         self._listed: dict[str, list[tuple[str, Path]]] = {}
 
     def listed(self, root: str) -> Iterator[tuple[str, Path]]:
@@ -33,11 +33,10 @@ class Folders(dict[str, Sequence[str]]):
             for root in folders:
                 roots[os.path.realpath(root)] = root
         for real, root in roots.items():
-            is_inside_another = any(real.startswith(os.path.join(other, "")) for other in roots if other != real)
-            if is_inside_another:
-                continue
-            for _, path in self.listed(root):
-                yield path
+            is_inside_another = any(real.startswith(os.path.join(outer, "")) for outer in roots if outer != real)
+            if not is_inside_another:
+                for _, path in self.listed(root):
+                    yield path
 
     def crowded(self) -> list[str]:
         """The folders with more files than are looked at."""

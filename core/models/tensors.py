@@ -29,7 +29,7 @@ _opened: Callable[..., AbstractContextManager[Any]] = safe_open
 _KINDS = {"F16": torch.float16, "BF16": torch.bfloat16, "F64": torch.float64}
 
 _ENTRIES = 100_000
-"""The most in a file: a pickle of a kilobyte can name the same dictionary in itself again and again."""
+"""Entries of a file that are read: a pickle of a kilobyte can name the same dictionary in itself again and again."""
 _LARGEST = 1 << 30
 """Bytes of a tensor whose file is smaller: rows may share their numbers, but no layer of an image model has more."""
 
@@ -37,15 +37,16 @@ _MOST = 10_000
 """Tensors of a network that is built: a whole SDXL has a quarter of that."""
 
 _GREATEST = 65504.0
-"""Of a weight: what half precision holds, in which every model is published as well."""
+"""The largest weight: half precision, in which every model is published as well, holds no larger number."""
 
 
 class NotTensors(ValueError):
-    """What a file is that holds no tensors that can be used, as the end of a sentence: "a pickle of one list"."""
+    """A file that holds no tensors that can be used. The text says what it is, as the end of a sentence: "a pickle of
+    one list"."""
 
 
 def load(path: Path) -> Any:
-    """What is in a safetensors file or a pickle of tensors, without a host."""
+    """The content of a safetensors file or a pickle of tensors, on the CPU; without a host."""
     if is_safetensors(path):
         return load_file(path)
     return torch.load(path, map_location="cpu", weights_only=True)
@@ -60,24 +61,27 @@ def read(
     Raises UnsupportedCheckpoint, saying what the file is instead: empty, a saved web page, cut off, a pickle that wants
     to run code, or one that may not be read.
     """
+
+    def refusal(problem: str, advice: str) -> UnsupportedCheckpoint:
+        return UnsupportedCheckpoint(str(path), problem, expected, advice)
+
     try:
-        what = no_model(path)
+        problem = no_model(path)
     except OSError as error:
-        found = f"a file that cannot be read ({error.strerror})"
-        raise UnsupportedCheckpoint(str(path), found, expected, "Look at its permissions.") from error
-    if what:
-        raise UnsupportedCheckpoint(str(path), what, expected, f"Download it again. {advice}")
-    if what := _with_code(path):
-        raise UnsupportedCheckpoint(str(path), what, expected, advice)
+        raise refusal(f"a file that cannot be read ({error.strerror})", "Look at its permissions.") from error
+    if problem:
+        raise refusal(problem, f"Download it again. {advice}")
+    problem = _with_code(path)
+    if problem:
+        raise refusal(problem, advice)
     try:
         return _tensors_in(loaded(path), path)
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise  # the file may be good
     except NotTensors as error:
-        raise UnsupportedCheckpoint(str(path), str(error), expected, f"Download it again. {advice}") from error
+        raise refusal(str(error), f"Download it again. {advice}") from error
     except Exception as error:  # there is hardly an exception that torch.load does not raise on arbitrary bytes
-        what = _unreadable(error, path)
-        raise UnsupportedCheckpoint(str(path), what, expected, f"Delete it and download it again. {advice}") from error
+        raise refusal(_unreadable(error, path), f"Delete it and download it again. {advice}") from error
 
 
 def described_tensors(path: Path) -> dict[str, Tensor]:
@@ -134,18 +138,24 @@ def _with_code(path: Path) -> str | None:
 
 
 def origin(path: str | Path) -> str:
-    """The SHA-256 of a file as it was published: of what `convert` has made a safetensors file of, else of itself."""
+    """The SHA-256 of a file as it was published.
+
+    A safetensors file that scripts/to_safetensors.py has made says which file it was made of; of any other file it is
+    its own hash.
+    """
     path = Path(path)
     if is_safetensors(path):
         # Anybody may write anything there.
         with suppress(LookupError, ValueError, AttributeError, TypeError, SafetensorError), _opened(path, "pt") as file:
-            (made_of,) = json.loads(file.metadata()[SOURCES]).values()
-            return str(made_of)
+            hashes = json.loads(file.metadata()[SOURCES]).values()
+            (source_hash,) = hashes  # a file made of several has no single source
+            return str(source_hash)
     return sha256(path)
 
 
 def is_safetensors(path: Path) -> bool:
-    """By its first bytes, whatever its name says: the length of the header, then the header, which is JSON."""
+    """Whether a file is safetensors, by its first bytes and not by its name: the length of the header, then the header,
+    which is JSON."""
     with path.open("rb") as file:
         head = file.read(9)
     return head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
@@ -153,11 +163,12 @@ def is_safetensors(path: Path) -> bool:
 
 def _unreadable(error: Exception, path: Path) -> str:
     """What a file is that could not be read. torch's own text is left out where it advises to load unsafely."""
-    wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
-    if wanted:
-        return f"a pickle that wants to run code or holds more than tensors ({wanted[1]}), so it was not opened"
-    why = "" if "weights_only" in str(error) else f"; {in_one_line(error)}"
-    return f"damaged or cut off while downloading ({path.stat().st_size} bytes{why})"
+    unknown_class = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if unknown_class:
+        name = unknown_class[1]
+        return f"a pickle that wants to run code or holds more than tensors ({name}), so it was not opened"
+    reason = "" if "weights_only" in str(error) else f"; {in_one_line(error)}"
+    return f"damaged or cut off while downloading ({path.stat().st_size} bytes{reason})"
 
 
 def flatten(state: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -176,7 +187,7 @@ def flatten(state: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _entries(state: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    """In order, each dictionary before what is in it."""
+    """Dotted key and value of every entry of nested dictionaries; a dictionary comes before what is in it."""
     for key, value in state.items():
         yield f"{prefix}{key}", value
         if isinstance(value, Mapping):
@@ -201,15 +212,18 @@ def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def ends(values: Tensor) -> tuple[float, float]:
-    """The least and the largest; NaN where one is and for complex numbers, which have no order. 0 for none."""
+    """The least and the largest number of a tensor.
+
+    Both are NaN where one number is NaN and for complex numbers, which have no order, and 0 for an empty tensor.
+    """
     if values.is_complex():
         return math.nan, math.nan
     if not values.numel():
         return 0.0, 0.0
     # torch compares neither floats of 8 bits nor all whole numbers.
     comparable = values if values.is_floating_point() and values.element_size() > 1 else values.float()
-    low, high = comparable.aminmax()
-    return float(low), float(high)
+    least, largest = comparable.aminmax()
+    return float(least), float(largest)
 
 
 def check_kinds(state: State) -> None:
@@ -221,25 +235,41 @@ def check_kinds(state: State) -> None:
 
 
 def check_weights(state: State) -> None:
-    """The same, and for more layers than any network has, NaN, infinity and numbers beyond those of weights. Reads all
-    of them: a second for 2 GB."""
+    """Raise ValueError unless tensors can be the weights of a network.
+
+    Refused are more tensors than any network has, other numbers than floats, NaN, infinity, and numbers that half
+    precision does not hold. Reads all of the tensors: a second for 2 GB.
+    """
     if len(state) > _MOST:
         raise ValueError(f"it holds {len(state)} tensors where no such network has {_MOST}")
     check_kinds(state)
     for key, tensor in state.items():
-        if wrong := [end for end in ends(tensor) if not abs(end) <= _GREATEST]:  # NaN is not below anything
-            raise ValueError(f"{key[:100]} holds {wrong[0]:g} where weights reach {_GREATEST:g} at most")
+        for end in ends(tensor):
+            if not abs(end) <= _GREATEST:  # NaN is not below anything
+                raise ValueError(f"{key[:100]} holds {end:g} where weights reach {_GREATEST:g} at most")
 
 
 def check_pairs(state: State) -> None:
     """Raise ValueError, naming a layer, unless each "<layer>_lora.down.weight" and its up are there and fit: hosts
     leave out what does not."""
-    for key in (key for key in state if "_lora." in key and key.endswith((".down.weight", ".up.weight"))):
+    for key in state:
+        if "_lora." not in key or not key.endswith((".down.weight", ".up.weight")):
+            continue
         layer = key.rpartition("_lora.")[0]
-        up, down = (state.get(f"{layer}_lora.{side}.weight") for side in ("up", "down"))
-        if up is None or down is None or up.ndim != 2 or down.ndim != 2 or up.shape[1] != len(down) or not len(down):
-            found = [None if one is None else tuple(one.shape) for one in (up, down)]
-            raise ValueError(f"{layer[:100]} has a LoRA of shapes {found[0]} and {found[1]}, up and down")
+        up = state.get(f"{layer}_lora.up.weight")
+        down = state.get(f"{layer}_lora.down.weight")
+        if up is None or down is None or not _multiply(up, down):
+            up_shape = None if up is None else tuple(up.shape)
+            down_shape = None if down is None else tuple(down.shape)
+            raise ValueError(f"{layer[:100]} has a LoRA of shapes {up_shape} and {down_shape}, up and down")
+
+
+def _multiply(up: Tensor, down: Tensor) -> bool:
+    """Whether two matrices, (out, rank) and (rank, in), have the same rank, which is not 0."""
+    if up.ndim != 2 or down.ndim != 2:
+        return False
+    rank = len(down)
+    return rank > 0 and up.shape[1] == rank
 
 
 def below(prefix: str, state: State) -> dict[str, Tensor]:

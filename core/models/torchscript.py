@@ -57,7 +57,7 @@ class Refused(ValueError):
 
 @dataclass(frozen=True)
 class Name:
-    """What a pickle would import: here it stays a name."""
+    """The name of a class or function that a pickle would import. It is not imported here."""
 
     module: str
     name: str
@@ -77,7 +77,7 @@ class Storage:
 
 @dataclass(frozen=True)
 class TensorView:
-    """Where a tensor lies in its storage, counted in numbers."""
+    """The place of a tensor in its storage. offset, stride: counted in numbers, not bytes."""
 
     storage: Storage
     offset: int
@@ -111,24 +111,26 @@ def weights(path: Path, expected: str, advice: str) -> dict[str, Tensor]:
     UnsupportedCheckpoint, saying what the file is instead.
     """
 
-    def wrong(what: str) -> UnsupportedCheckpoint:
-        return UnsupportedCheckpoint(str(path), what, expected, advice)
+    def refusal(problem: str) -> UnsupportedCheckpoint:
+        return UnsupportedCheckpoint(str(path), problem, expected, advice)
 
     if not is_archive(path):
-        raise wrong(_instead(path))
+        raise refusal(_instead(path))
     try:
         # Opened once, so that all that is read is of one file, whatever takes its place meanwhile.
         with path.open("rb") as file:
             return _weights(file)
     except Refused as error:
-        raise wrong(str(error)) from error
+        raise refusal(str(error)) from error
     except MemoryError:
         raise  # the file may be good
     except Exception as error:  # arbitrary bytes in an archive raise anything
-        raise wrong(f"a TorchScript archive that cannot be read ({in_one_line(error)})") from error
+        raise refusal(f"a TorchScript archive that cannot be read ({in_one_line(error)})") from error
 
 
 def _weights(file: BinaryIO) -> dict[str, Tensor]:
+    """The tensors of an open archive by the names of its modules. Raises Refused for an archive that is not as torch
+    writes it."""
     file.seek(0, 2)
     length = file.tell()
     with zipfile.ZipFile(file) as archive:
@@ -148,36 +150,43 @@ def _weights(file: BinaryIO) -> dict[str, Tensor]:
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, longest: int) -> bytes:
-    """torch stores the index and the tensors as they are; compressed they could be of any length."""
+    """The bytes of a member of an archive. longest: how many it may have.
+
+    Raises Refused where it is longer or compressed: torch stores the index and the tensors as they are, and compressed
+    they could be of any length.
+    """
     if member.compress_type != zipfile.ZIP_STORED or member.file_size > longest:
         raise Refused(f"a TorchScript archive whose {plain(member.filename, 100)} is compressed or too long")
     return archive.read(member)
 
 
 def _buffer(archive: zipfile.ZipFile, members: Mapping[str, zipfile.ZipInfo], folder: str, storage: Storage) -> Tensor:
-    """The numbers of a storage, (length,)."""
+    """The numbers of a storage, (length,). members: of the archive by their names. folder: in which they lie."""
     name = f"{folder}data/{storage.key}"
-    wanted = storage.length * storage.dtype.itemsize
+    length = storage.length * storage.dtype.itemsize  # bytes
     member = members.get(name)
-    if member is None or member.file_size != wanted:
-        raise Refused(f"a TorchScript archive without the {wanted} bytes of {plain(name, 100)}")
-    if not wanted:
+    if member is None or member.file_size != length:
+        raise Refused(f"a TorchScript archive without the {length} bytes of {plain(name, 100)}")
+    if not length:
         return torch.empty(0, dtype=storage.dtype)
-    return torch.frombuffer(bytearray(_read(archive, member, wanted)), dtype=storage.dtype)
+    return torch.frombuffer(bytearray(_read(archive, member, length)), dtype=storage.dtype)
 
 
 def _tensor(view: TensorView, buffer: Tensor) -> Tensor:
-    sizes = (view.offset, *view.shape, *view.stride)
-    if len(view.shape) != len(view.stride) or min(sizes) < 0:
+    """The tensor at a place in the numbers of its storage. buffer: (length,). Raises Refused where the tensor would
+    reach beyond them."""
+    numbers = (view.offset, *view.shape, *view.stride)
+    if len(view.shape) != len(view.stride) or min(numbers) < 0:
         raise Refused(f"a TorchScript archive with a tensor of shape {view.shape} and strides {view.stride}")
     count = math.prod(view.shape)
-    steps = zip(view.shape, view.stride, strict=True)
-    last = view.offset + sum((size - 1) * stride for size, stride in steps)
-    # Strides of 0 let one number stand for any number of them.
-    if count and (last >= len(buffer) or count > len(buffer)):
-        raise Refused(f"a TorchScript archive with a tensor of shape {view.shape} in {len(buffer)} numbers")
     if not count:
         return torch.empty(view.shape, dtype=buffer.dtype)
+    last = view.offset  # where the last number of the tensor lies
+    for size, stride in zip(view.shape, view.stride, strict=True):
+        last += (size - 1) * stride
+    # Strides of 0 let one number stand for any number of them.
+    if last >= len(buffer) or count > len(buffer):
+        raise Refused(f"a TorchScript archive with a tensor of shape {view.shape} in {len(buffer)} numbers")
     return buffer.as_strided(view.shape, view.stride, view.offset)
 
 
@@ -211,7 +220,7 @@ _TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def _run(index: bytes) -> Any:
-    """What an index describes, by the opcodes that torch writes. None of them calls anything here."""
+    """The object that an index describes, by the opcodes that torch writes. None of them calls anything here."""
     machine = _Machine()
     for number, (opcode, argument, _) in enumerate(pickletools.genops(index)):
         if opcode.name == "STOP":
@@ -223,7 +232,11 @@ def _run(index: bytes) -> Any:
 
 
 class _Machine:
-    """The stack of a pickle, those below its marks, and what it has numbered to name again."""
+    """Runs the opcodes of a pickle.
+
+    stack: the values since the last mark. below: the stacks below each mark. numbered: the values that a pickle has
+    numbered (BINPUT) to use again (BINGET).
+    """
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -231,7 +244,8 @@ class _Machine:
         self.numbered: dict[int, Any] = {}
 
     def step(self, opcode: str, argument: Any) -> None:
-        """Raises Refused for an opcode that no index of weights has, and LookupError where the stack is too short."""
+        """Run one opcode. Raises Refused for an opcode that no index of weights has, and LookupError where the stack is
+        too short."""
         if opcode in _NUMBERS_AND_TEXTS:
             self.stack.append(argument)
         elif opcode in _CONSTANTS:
@@ -253,7 +267,10 @@ class _Machine:
             self._combine(opcode)
 
     def _combine(self, opcode: str) -> None:
-        """Opcodes that make a container or an object of what lies on the stack. Raises Refused for any other."""
+        """Opcodes that make a container or an object of what lies on the stack. Raises Refused for any other.
+
+        Python's pickletools describes each of them.
+        """
         if opcode == "EMPTY_LIST":
             self.stack.append([])
         elif opcode == "EMPTY_DICT":
@@ -261,24 +278,25 @@ class _Machine:
         elif opcode == "TUPLE":
             values = self._since_mark()
             self.stack.append(tuple(values))
-        elif opcode in ("APPEND", "APPENDS"):
-            values = [self.stack.pop()] if opcode == "APPEND" else self._since_mark()
+        elif opcode == "APPEND":
+            value = self.stack.pop()
+            self._top(list).append(value)
+        elif opcode == "APPENDS":
+            values = self._since_mark()
             self._top(list).extend(values)
         elif opcode == "SETITEM":
-            value, key = self.stack.pop(), self.stack.pop()
+            value = self.stack.pop()
+            key = self.stack.pop()
             self._set([key], [value])
         elif opcode == "SETITEMS":
-            values = self._since_mark()
-            self._set(values[::2], values[1::2])
+            keys_and_values = self._since_mark()
+            self._set(keys_and_values[::2], keys_and_values[1::2])
         elif opcode == "REDUCE":
-            arguments, function = self.stack.pop(), self.stack.pop()
+            arguments = self.stack.pop()
+            function = self.stack.pop()
             self.stack.append(_result(function, arguments))
         elif opcode == "NEWOBJ":
-            self.stack.pop()  # the arguments of the object, which modules do not have
-            name = self.stack.pop()
-            if not isinstance(name, Name) or not name.module.startswith("__torch__"):
-                raise Refused("a TorchScript archive whose list of weights makes an object of no class of its own")
-            self.stack.append(Module())
+            self._new_module()
         elif opcode == "BUILD":
             # The attributes of the object below; what is no dictionary is the state of another kind of class.
             state = self.stack.pop()
@@ -286,13 +304,24 @@ class _Machine:
         else:
             raise Refused(f"a TorchScript archive whose list of weights has the opcode {opcode}, which none needs")
 
+    def _new_module(self) -> None:
+        """A new object of a class, instead of the class and the arguments on the stack. Raises Refused for a class that
+        is not the archive's own."""
+        self.stack.pop()  # the arguments, which modules do not have
+        name = self.stack.pop()
+        if not isinstance(name, Name) or not name.module.startswith("__torch__"):
+            raise Refused("a TorchScript archive whose list of weights makes an object of no class of its own")
+        self.stack.append(Module())
+
     def _set(self, keys: list[Any], values: list[Any]) -> None:
-        # To hash or to print a tuple that holds another one twice, and that another, takes for ever.
+        """Put values into the dictionary on the top of the stack. Raises Refused for keys that are no texts or numbers:
+        to hash a tuple that holds another one twice, and that another, takes for ever."""
         if not all(isinstance(key, (str, int, float)) for key in keys):
             raise Refused("a TorchScript archive whose list of weights has keys that are no text")
         self._top(dict).update(zip(keys, values, strict=True))
 
     def _tuple(self, count: int) -> None:
+        """A tuple instead of the last `count` values on the stack."""
         values = self.stack[len(self.stack) - count :]
         if len(values) != count:
             raise LookupError("too little on the stack")
@@ -300,11 +329,13 @@ class _Machine:
         self.stack.append(tuple(values))
 
     def _since_mark(self) -> list[Any]:
+        """The values since the last mark; the stack becomes what lay below the mark."""
         values = self.stack
         self.stack = self.below.pop()
         return values
 
     def _top(self, kind: type) -> Any:
+        """The value on the top of the stack, which stays there. Raises TypeError where it is of another kind."""
         top = self.stack[-1]
         if not isinstance(top, kind):
             raise TypeError(f"a {type(top).__name__} where a {kind.__name__} is needed")
@@ -315,17 +346,20 @@ _KNOWN = {("torch._utils", "_rebuild_tensor_v2"), ("collections", "OrderedDict")
 
 
 def _known_name(argument: str) -> Name:
-    """Raises Refused for what is neither a class of the archive nor part of a tensor or a container."""
+    """The class or function that an index names. argument: "module name".
+
+    Raises Refused for what is neither a class of the archive nor part of a tensor or a container.
+    """
     module, _, name = argument.partition(" ")
-    known = (module, name) in _KNOWN or (module == "torch" and name in _DTYPES)
+    is_known = (module, name) in _KNOWN or (module == "torch" and name in _DTYPES)
     # torch.jit._pickle: lists of one kind, and containers that say their kind.
-    if not known and module != "torch.jit._pickle" and not module.startswith("__torch__"):
+    if not is_known and module != "torch.jit._pickle" and not module.startswith("__torch__"):
         raise Refused(f"a TorchScript archive whose list of weights names {Name(module, name)}, so it was not read")
     return Name(module, name)
 
 
 def _storage(identity: Any) -> Storage:
-    """Of ("storage", its class, its key, a device, its length)."""
+    """The storage of a persistent id of a pickle: ("storage", its class, its key, a device, its length)."""
     _, kind, key, _, length = identity
     if kind.name not in _DTYPES or not isinstance(key, str) or not isinstance(length, int) or length < 0:
         raise Refused("a TorchScript archive with numbers of a kind that is unknown here")
@@ -333,7 +367,8 @@ def _storage(identity: Any) -> Storage:
 
 
 def _result(function: Any, arguments: Any) -> Any:
-    """What a function of torch's index stands for: a tensor's place, or the container that it is given."""
+    """The result of a function that an index calls: the place of a tensor, or a container with its arguments. Raises
+    Refused for any other function."""
     if function == Name("torch._utils", "_rebuild_tensor_v2"):
         storage, offset, shape, stride = arguments[:4]
         numbers = (offset, *shape, *stride)
@@ -348,15 +383,16 @@ def _result(function: Any, arguments: Any) -> Any:
 
 
 def _instead(path: Path) -> str:
+    """What a file is that is no TorchScript archive, for the sentence "<file> is <text>"."""
     try:
-        what = no_model(path)
+        problem = no_model(path)
     except OSError as error:
         return f"a file that cannot be read ({error.strerror})"
-    if what:
-        return what
+    if problem:
+        return problem
     with path.open("rb") as file:
-        zipped = file.read(2) == b"PK"
-    if zipped and not is_zip(path):
+        starts_as_zip = file.read(2) == b"PK"
+    if starts_as_zip and not is_zip(path):
         return f"cut off while downloading ({path.stat().st_size} bytes)"
-    known, _ = recognised(path)
-    return known.title if known else "no TorchScript archive"
+    known_format, _ = recognised(path)
+    return known_format.title if known_format else "no TorchScript archive"

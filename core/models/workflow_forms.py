@@ -32,7 +32,8 @@ _SIGNATURES = (
 
 
 class NoWorkflow(ValueError):
-    """What a file is instead of a workflow, or why it cannot be used; the text goes on behind its name."""
+    """A file that is no workflow, or one that cannot be used. The text says why, and goes on behind the name of the
+    file."""
 
 
 class UnknownNodes(NoWorkflow):
@@ -40,7 +41,7 @@ class UnknownNodes(NoWorkflow):
 
 
 def graph_of(value: Any, depth: int = 0) -> Graph:
-    """The graph in parsed JSON. Raises NoWorkflow."""
+    """The graph in parsed JSON, in whatever wrapping. depth: of the value in its wrappings. Raises NoWorkflow."""
     if depth > _DEEPEST:
         raise NoWorkflow(f"no graph is found in it: {_EXPORT}")
     if isinstance(value, str):  # metadata of pictures holds JSON as a text
@@ -59,14 +60,14 @@ def graph_of(value: Any, depth: int = 0) -> Graph:
         return graph
     if is_prompt(graph):
         return graph
-    problem = NoWorkflow(f"there are no nodes in it: {_EXPORT}")
-    for number, inner in enumerate(_wrapped(graph)):
+    first_problem: NoWorkflow | None = None
+    for inner in _wrapped(graph):
         try:
             return graph_of(inner, depth + 1)
-        except NoWorkflow as cause:
-            # Of a graph and a prompt one may be empty or damaged; of two such the first is told.
-            problem = problem if number else cause
-    raise problem
+        except NoWorkflow as problem:
+            # Of a graph and a prompt one may be empty or damaged; of two such the first is named.
+            first_problem = first_problem or problem
+    raise first_problem or NoWorkflow(f"there are no nodes in it: {_EXPORT}")
 
 
 def graph_in_picture(texts: Mapping[str, str]) -> Graph:
@@ -88,7 +89,7 @@ def is_prompt(graph: Mapping[str, Any]) -> bool:
 
 
 def require_known(graph: Mapping[str, Any]) -> None:
-    """Raises UnknownNodes for entries of a prompt without a class, and NoWorkflow for those without inputs."""
+    """Raise UnknownNodes for nodes of a prompt without a class, and NoWorkflow for nodes without inputs."""
     if isinstance(graph.get("nodes"), list):
         return
     unknown: list[str] = []
@@ -109,7 +110,7 @@ def require_known(graph: Mapping[str, Any]) -> None:
 
 
 def kind_of(data: bytes) -> str:
-    """What a file is that is no JSON, by how it begins."""
+    """A sentence for a message: what a file is that is no JSON, by its first bytes."""
     start = data.lstrip()[:64]
     if not start:
         return "it is empty"
@@ -122,6 +123,7 @@ def kind_of(data: bytes) -> str:
 
 
 def _parsed(text: str) -> Any:
+    """The value in a text of JSON. Raises NoWorkflow."""
     try:
         # Python writes NaN where JSON has no such number, and ComfyUI's pictures may hold it.
         return json.loads(text)
@@ -147,21 +149,28 @@ def _workflows(entries: Sequence[Any]) -> bool:
 
 
 def _wrapped(value: Graph) -> list[Any]:
-    """In what a graph may be here, the likeliest first. Raises NoWorkflow where several prompts are."""
+    """The values of an object in which a graph may stand, the likeliest first. Raises NoWorkflow where there are
+    several prompts."""
     posted = any(name in value for name in _POSTED)
     names = ("prompt", "output", "workflow") if posted else ("workflow", "prompt", "output", "extra_pnginfo")
     inner = [value[name] for name in names if value.get(name)]
     if inner:
         return inner
-    queued = [entry for name in ("queue_running", "queue_pending") for entry in _list(value.get(name)) or ()]
-    runs = [run for run in _objects(value.values()) if "outputs" in run or "status" in run]
-    prompts = [run["prompt"] for run in runs if _list(run.get("prompt")) is not None]
-    for waiting, what in ((queued, "prompts of a queue"), (prompts, "runs of a history")):
-        if len(waiting) > 1:
-            raise NoWorkflow(f"it holds {len(waiting)} {what}: keep one of them")
-        if waiting:
-            return waiting
-    return []
+    queued = [*(_list(value.get("queue_running")) or ()), *(_list(value.get("queue_pending")) or ())]
+    if queued:
+        return _only(queued, "prompts of a queue")
+    prompts: list[Any] = []
+    for run in _objects(value.values()):
+        if ("outputs" in run or "status" in run) and _list(run.get("prompt")) is not None:
+            prompts.append(run["prompt"])
+    return _only(prompts, "runs of a history")
+
+
+def _only(prompts: list[Any], name: str) -> list[Any]:
+    """A list of at most one prompt. name: of several, for the message. Raises NoWorkflow for several."""
+    if len(prompts) > 1:
+        raise NoWorkflow(f"it holds {len(prompts)} {name}: keep one of them")
+    return prompts
 
 
 def _object(value: Any) -> dict[str, Any] | None:
@@ -170,6 +179,7 @@ def _object(value: Any) -> dict[str, Any] | None:
 
 
 def _objects(values: Iterable[Any]) -> list[dict[str, Any]]:
+    """Those of some values that are objects of JSON."""
     return [cast("dict[str, Any]", value) for value in values if isinstance(value, dict)]
 
 
@@ -179,18 +189,20 @@ def _list(value: Any) -> list[Any] | None:
 
 
 def _require_own(graph: Graph) -> None:
-    """Raises NoWorkflow for a graph of another program, which names what is between its nodes otherwise."""
+    """Raise NoWorkflow for a graph of another program, which has "edges" where ComfyUI has "links"."""
     if "links" not in graph and "edges" in graph:
         raise NoWorkflow("it is a workflow of another program, not of ComfyUI")
 
 
 def _called(number: str, entry: Mapping[str, Any]) -> str:
+    """The id of a node of a prompt, with its title where it has one."""
     meta = _object(entry.get("_meta"))
     title = meta.get("title") if meta else None
     return f"{number} ({title})" if title else str(number)
 
 
 def _kind(value: Any) -> str:
+    """What a value of JSON is that is neither a text nor a container, in words."""
     if value is None:
         return "null"
     if isinstance(value, bool):

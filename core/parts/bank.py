@@ -19,23 +19,28 @@ from ..geometry import Rect, bounds
 def token_mask(mask: Tensor, tokens: int) -> Tensor:
     """A part's mask (H, W), 0..1, at the grid of a layer with this many tokens: (tokens,), 0..1.
 
-    Nearest to the size after as many halvings as fit, widened by one token on every side.
+    The mask is brought to the grid by taking the nearest pixel, and is widened by one token on every side.
     """
     height, width = mask.shape
-    # Pixels a side of a token, a power of two: the layers halve what is left, rounded up.
+    # Pixels a side of a token, a power of two, because every level of the UNet halves its grid, rounded up. A token has
+    # scale * scale pixels, so scale is the root of pixels by tokens.
     scale = 1 << math.ceil(math.log2(height * width / tokens) / 2)
     grid = (math.ceil(height / scale), math.ceil(width / scale))
     small = functional.interpolate(mask[None, None].float(), size=grid)  # (1, 1, *grid)
-    return functional.conv2d(small, torch.ones(1, 1, 3, 3), padding=1).clamp(0, 1).flatten()
+    # The sum over a window of 3x3 is above 0 where the token or one of its eight neighbours is in the mask.
+    widened = functional.conv2d(small, torch.ones(1, 1, 3, 3), padding=1).clamp(0, 1)
+    return widened.flatten()
 
 
 def window(mask: Tensor, cell: int) -> Rect:
     """The piece of a part's latent around its mask (H, W), (left, top, right, below) in latent pixels.
 
-    Of whole cells, so many latent pixels a side as a token of the coarsest layers covers: the smallest in which all
-    that token_mask keeps lies, in these layers and in every finer one; that of the mask where it keeps nothing.
+    It consists of whole cells: squares of `cell` latent pixels a side, as a token of the coarsest layers covers. It is
+    the smallest piece in which all lies that token_mask keeps, in these layers and in every finer one; where it keeps
+    nothing, the piece around the mask.
     """
-    height, width = (side // 8 for side in mask.shape)  # pixels -> latent pixels
+    height = mask.shape[0] // 8  # pixels -> latent pixels
+    width = mask.shape[1] // 8
     pieces: list[Rect] = []  # in cells
     for halvings in range(cell.bit_length()):
         tokens_per_cell = 1 << halvings  # a side of a cell has so many tokens of this layer
@@ -45,9 +50,12 @@ def window(mask: Tensor, cell: int) -> Rect:
             pieces.append(_in_cells(bounds(tokens > 0), tokens_per_cell))
     if not pieces:
         pieces.append(_in_cells(bounds(mask > 0), 8 * cell))
-    lefts, tops, rights, belows = zip(*pieces, strict=True)
+    left = min(piece[0] for piece in pieces)
+    top = min(piece[1] for piece in pieces)
+    right = max(piece[2] for piece in pieces)
+    below = max(piece[3] for piece in pieces)
     # Cells -> latent pixels; the last cells may reach beyond the latent.
-    return min(lefts) * cell, min(tops) * cell, min(max(rights) * cell, width), min(max(belows) * cell, height)
+    return left * cell, top * cell, min(right * cell, width), min(below * cell, height)
 
 
 def _in_cells(rect: Rect, units: int) -> Rect:
@@ -58,9 +66,10 @@ def _in_cells(rect: Rect, units: int) -> Rect:
 
 @dataclass(frozen=True, eq=False)
 class PartTokens:
-    """One part at one layer: the tokens that count, (kept, C), already times their mask, and how many were dropped.
+    """The tokens of one part at one layer.
 
-    A dropped token is key 0 and value 0: it still takes its share of the softmax, so their number matters.
+    kept: (kept, C), the tokens inside of the part's mask, already times the mask. dropped: how many tokens lie outside
+    of it. A dropped token is key 0 and value 0: it still takes its share of the softmax, so their number matters.
     """
 
     kept: Tensor
@@ -69,21 +78,27 @@ class PartTokens:
 
 @dataclass(frozen=True, eq=False)
 class Inside:
-    """Which tokens of a layer count of a part, and how much. numbers: (kept,); weights: (kept, 1)."""
+    """The tokens of a layer that lie inside of a part's mask.
+
+    numbers: (kept,), their indices. weights: (kept, 1), the mask at each. dropped: how many tokens lie outside.
+    """
 
     numbers: Tensor
     weights: Tensor
     dropped: int
 
     def of(self, states: Tensor) -> PartTokens:
-        """states (tokens, C) of a layer after its first norm."""
+        """The tokens of the part in the states (tokens, C) of a layer after its first norm."""
         return PartTokens(states[self.numbers] * self.weights, self.dropped)
 
 
 def inside(weights: Tensor, like: Tensor) -> Inside:
-    """weights (tokens,) of token_mask, on the CPU, for states as `like`."""
-    numbers = weights.nonzero()[:, 0]
-    return Inside(numbers.to(like.device), weights[numbers, None].to(like), len(weights) - len(numbers))
+    """The tokens inside of a mask. weights: (tokens,) of token_mask, on the CPU. like: states of the layer, whose
+    device and dtype are taken."""
+    numbers = weights.nonzero()[:, 0]  # (kept,)
+    kept_weights = weights[numbers, None]  # (kept, 1)
+    dropped = len(weights) - len(numbers)
+    return Inside(numbers.to(like.device), kept_weights.to(like), dropped)
 
 
 Bank = Mapping[Block, Sequence[PartTokens]]
@@ -92,7 +107,7 @@ Bank = Mapping[Block, Sequence[PartTokens]]
 
 @dataclass(frozen=True, eq=False)
 class PartWeights:
-    """How much attention a layer pays to each part. weights: one per part, 1 as published, 0 not at all.
+    """The attention that a layer pays to each part. weights: one per part, 1 as published, 0 not at all.
 
     targets: (parts, H, W), 0..1, which regions of the picture may look at each part, or None: all may.
     """
@@ -103,17 +118,18 @@ class PartWeights:
 
 def key_bias(
     parts: Sequence[tuple[int, int]],
-    own: int,
+    picture_tokens: int,
     share: PartWeights,
     grid: tuple[int, int],
     dtype: torch.dtype = torch.float32,
 ) -> Tensor | None:
-    """What is added to the logits of [own tokens | kept tokens | sinks]: (1, 1 | queries, own + kept + sinks), float32.
+    """A bias for the logits of a layer's self-attention, whose keys are [picture's tokens | kept tokens | sinks].
 
-    Sinks, one or in half precision two, stand for all dropped tokens: key 0, value 0, together as heavy in the softmax
-    as these. None where nothing has to be added. parts: of each how many tokens are kept and how many dropped.
-    dtype: in which the attention reads it.
-    A weight w scales a part's share of the softmax, dropped tokens included, by adding log(w).
+    A weight w scales a part's share of the softmax, dropped tokens included, by adding log(w). Sinks, one or in half
+    precision two, stand for all dropped tokens: key 0, value 0, together as heavy in the softmax as these.
+    parts: of each how many tokens are kept and how many dropped. picture_tokens: how many the picture has. share: the
+    weights and targets of the parts. grid: of the layer, (height, width). dtype: in which the attention reads the bias.
+    Returns (1, 1 or queries, keys) float32; None where nothing has to be added.
     """
     kept = torch.tensor([kept_tokens for kept_tokens, _ in parts])  # (parts,)
     dropped = torch.tensor([float(dropped_tokens) for _, dropped_tokens in parts])  # (parts,)
@@ -126,36 +142,41 @@ def key_bias(
         # (parts, H, W) -> (parts, 1, H, W) -> (parts, 1, *grid) -> (parts, queries)
         regions = functional.interpolate(share.targets[:, None].float(), size=grid, mode="area").flatten(1)
         weights = weights[:, None] * regions
-    of_own = torch.zeros(own, weights.shape[1])
+    of_picture = torch.zeros(picture_tokens, weights.shape[1])
     of_kept = _log(weights).repeat_interleave(kept, dim=0)  # (all kept tokens, 1 | queries)
     of_sinks = of_kept[:0]
     if dropped.any():
-        of_sinks = _sinks((weights * dropped[:, None]).sum(dim=0, keepdim=True), dtype)
+        dropped_weights = (weights * dropped[:, None]).sum(dim=0, keepdim=True)  # (1, 1 | queries)
+        of_sinks = _sinks(dropped_weights, dtype)
     # (tokens, 1 | queries) -> (1, 1 | queries, tokens)
-    return torch.cat([of_own, of_kept, of_sinks]).T[None]
+    return torch.cat([of_picture, of_kept, of_sinks]).T[None]
 
 
 def _sinks(tokens: Tensor, dtype: torch.dtype) -> Tensor:
-    """The logits of keys 0 that weigh as much as so many tokens, (1, queries): (sinks, queries).
+    """The logits of one or two keys 0 that weigh as much in the softmax as so many keys 0 of logit 0, (sinks, queries).
 
-    bfloat16 has steps of 1/16 above 8, so that one of 5000 tokens would be off by up to 3 % of them. There the first is
-    a multiple of that below, and a second makes up for what is missing.
+    tokens: (1, queries), how many. dtype: in which the attention reads the logits. One sink has the logit log(tokens).
+    In half precision that is too coarse: bfloat16 has steps of 1/16 above 8, so that one of 5000 tokens would be off by
+    up to 3 % of them. There the first sink has the multiple of 1/16 below, and a second makes up for what is missing.
     """
     if torch.finfo(dtype).bits >= 32:
         return _log(tokens)
     first = (16 * tokens.log()).floor() / 16
-    return torch.cat([first.clamp(min=EXCLUDED), _log((tokens - first.exp()).clamp(min=0))])
+    missing = (tokens - first.exp()).clamp(min=0)
+    return torch.cat([first.clamp(min=EXCLUDED), _log(missing)])
 
 
 def _log(weights: Tensor) -> Tensor:
+    """The logarithms of weights, EXCLUDED for 0."""
     return weights.log().clamp(min=EXCLUDED)
 
 
 def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tensor], attend: Attend) -> Tensor:
-    """Self-attention over one's own tokens and those of the parts: (B, N, C).
+    """Self-attention over the picture's own tokens and those of the parts: (B, N, C).
 
-    own: keys and values (B, N, C). parts: keys and values (1, kept, C) of every part; the last may be sinks, key 0 and
-    value 0, whose logits the kernel's bias raises to stand for all dropped tokens: they are exact, see `key_bias`.
+    query: (B, N, C) of the picture. own: its keys and values, (B, N, C) each. parts: keys and values of every part,
+    (1, kept, C) each; the last may be sinks, see `key_bias`: key 0 and value 0, which the kernel's bias makes as heavy
+    as all dropped tokens.
     """
     own_keys, own_values = own
     part_keys, part_values = parts
@@ -168,7 +189,7 @@ def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tenso
 def part_shares(
     query: Tensor, own_keys: Tensor, part_keys: Tensor, counts: Sequence[int], bias: Tensor | None, heads: int
 ) -> Tensor:
-    """How much of each pixel's attention goes to each part: (parts, N) float32, 0..1, the mean over heads.
+    """The share of each pixel's attention that goes to each part: (parts, N) float32, 0..1, the mean over heads.
 
     query, own_keys: (1, N, C). part_keys: (1, sum of counts, C), and the sinks where there are any. counts: how many
     tokens of each part are kept. bias: of `key_bias`.
@@ -177,10 +198,13 @@ def part_shares(
     first = own_keys.shape[1]
     last = first + sum(counts)
     total = query.new_zeros(len(counts), query.shape[1], dtype=torch.float32)
+    added = 0 if bias is None else bias[0].float()
+    # One head at a time: all of them would take the memory of heads * N * keys numbers.
     query_heads = query[0].float().chunk(heads, dim=-1)  # (N, C) -> heads times (N, d)
     key_heads = keys[0].float().chunk(heads, dim=-1)
     for head_query, head_keys in zip(query_heads, key_heads, strict=True):
-        logits = head_query @ head_keys.T / head_query.shape[-1] ** 0.5 + (0 if bias is None else bias[0].float())
+        head_width = head_query.shape[-1]
+        logits = head_query @ head_keys.T / head_width**0.5 + added
         of_parts = logits.softmax(dim=-1)[:, first:last]  # (N, sum of counts)
         total += torch.stack([part.sum(dim=-1) for part in of_parts.split(list(counts), dim=-1)])
     return total / heads

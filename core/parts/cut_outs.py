@@ -25,7 +25,8 @@ def of_target(part: Part, picture: Tensor) -> Tensor:
 
 
 def cut(picture: Tensor, mask: Tensor) -> Tensor:
-    """What a mask (H, W) keeps of a picture (H, W, 3): no larger than it needs to be, square, everything else white."""
+    """The masked piece of a picture (H, W, 3) on white, as a square that is no larger than it needs to be. mask: (H,
+    W)."""
     if not (mask > 0).any():  # so faint that eight bits have lost it
         mask = torch.ones_like(mask)
     inside = mask > 0.5

@@ -26,7 +26,7 @@ def sheet(parts: Parts) -> Tensor:
 
 
 def caption(number: int, part: Part) -> str:
-    """What stands under the part in the sheet, such as "2 shoes 1.5, 2 masks 12%"."""
+    """The caption of a part in the sheet, such as "2 shoes 1.5, 2 masks 12%"."""
     text = f"{number} {part.label}"
     if part.weight != 1:
         text += f" {part.weight:g}"

@@ -104,7 +104,7 @@ def _colors_and_alpha(image: Tensor) -> tuple[Tensor, Tensor | None]:
 
 
 def _together(masks: Tensor | None) -> Tensor | None:
-    """(pieces, h, w) or (h, w) -> (h, w)."""
+    """Masks that count together as one mask: (pieces, h, w) or (h, w) -> (h, w), the largest value of each pixel."""
     if masks is None:
         return None
     return as_masks(masks).amax(0)
@@ -116,7 +116,7 @@ def is_unpainted(mask: Tensor) -> bool:
 
 
 def share_of(masks: Tensor) -> float:
-    """How much of the picture masks (h, w) or (pieces, h, w) keep together, 0..1."""
+    """The share of the picture that masks (h, w) or (pieces, h, w) keep together, 0..1."""
     return float((as_masks(masks).amax(0) > 0.5).float().mean())
 
 

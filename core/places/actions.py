@@ -14,7 +14,8 @@ from .bodies import KNEELING, SEATED, STANDING, Posture
 
 
 class Reach(NamedTuple):
-    """Where an elbow or a wrist is, and the share of the way to the neighbour on this side that is added to it."""
+    """The position of an elbow or a wrist. to_neighbour: the share of the way to the neighbour on this side that is
+    added to it."""
 
     x: float
     y: float
@@ -50,7 +51,7 @@ class Sides(NamedTuple):
 
 
 class Distance(NamedTuple):
-    """Of neighbours, nose to nose."""
+    """The distance of two neighbours, nose to nose."""
 
     least: float
     most: float

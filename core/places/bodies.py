@@ -77,7 +77,8 @@ class Head:
 def face_box(nose: Point, head: float) -> Box:
     """The box that a face detector would give, from brow to chin. nose: px. head: height of the head, px."""
     x, y = nose
-    return (x + _FACE[0] * head, y + _FACE[1] * head, x + _FACE[2] * head, y + _FACE[3] * head)
+    left, top, right, bottom = _FACE
+    return (x + left * head, y + top * head, x + right * head, y + bottom * head)
 
 
 def nose_and_head(face: Box) -> tuple[Point, float]:
@@ -91,10 +92,12 @@ def nose_and_head(face: Box) -> tuple[Point, float]:
 def face_keypoints(nose: Point, head: float) -> Keypoints:
     """Five points of a face that looks into the camera. nose: px. head: height of the head, px."""
     x, y = nose
+    eye_x = _EYES[0] * head
+    eye_y = y + _EYES[1] * head
+    mouth_x = _MOUTH[0] * head
+    mouth_y = y + _MOUTH[1] * head
     # Keypoints begin with the viewer's left, where a person has the right side.
-    eyes = [(x + side * _EYES[0] * head, y + _EYES[1] * head) for side in (_RIGHT, _LEFT)]
-    mouth = [(x + side * _MOUTH[0] * head, y + _MOUTH[1] * head) for side in (_RIGHT, _LEFT)]
-    return (*eyes, nose, *mouth)
+    return ((x - eye_x, eye_y), (x + eye_x, eye_y), nose, (x - mouth_x, mouth_y), (x + mouth_x, mouth_y))
 
 
 def body(
@@ -121,9 +124,15 @@ def body(
 
 
 def _turned(origin: Point, offset: Point, down: Point) -> Point:
-    """The point at an offset from another one, the offset turned so that its y runs along the unit vector `down`."""
+    """The point at an offset from `origin`, after the offset is turned so that its y runs along the unit vector `down`.
+
+    Its x then runs at right angles to `down`, along (down y, -down x).
+    """
     x, y = offset
-    return (origin[0] + x * down[1] + y * down[0], origin[1] - x * down[0] + y * down[1])
+    down_x, down_y = down
+    turned_x = origin[0] + x * down_y + y * down_x
+    turned_y = origin[1] - x * down_x + y * down_y
+    return (turned_x, turned_y)
 
 
 _NOSE_BEFORE_EYES = 0.12
@@ -172,7 +181,11 @@ def _hidden(pose: Pose, numbers: Collection[int]) -> Pose:
 
 
 def head_of_face(keypoints: Keypoints) -> float:
-    """Height of the head, px. The eyes come together as a face turns, eyes and mouth as it nods: the larger counts."""
+    """The height of the head, px, from the five points of a face.
+
+    It is measured by the distance between the eyes, which becomes shorter as a face turns, and by that between eyes and
+    mouth, which becomes shorter as a face nods: the larger result counts.
+    """
     left_eye, right_eye, _, left_mouth, right_mouth = keypoints
     across = math.dist(left_eye, right_eye) / (2 * _EYES[0])
     along = math.dist(middle(left_eye, right_eye), middle(left_mouth, right_mouth)) / (_MOUTH[1] - _EYES[1])
@@ -181,7 +194,7 @@ def head_of_face(keypoints: Keypoints) -> float:
 
 @dataclass(frozen=True)
 class _Length:
-    """How far two joints of a pose are from each other, in heads."""
+    """A distance between two joints of a pose, in heads."""
 
     start: int
     end: int
@@ -243,7 +256,7 @@ _NECK_BELOW_NOSE = _SHOULDERS[1]
 
 @dataclass(frozen=True)
 class Nose:
-    """Where a nose is, px. note: in words, what it was guessed from; "" where it was seen."""
+    """The position of a nose, px. note: in words, what it was guessed from; "" where it was seen."""
 
     point: Point
     note: str = ""
@@ -324,10 +337,13 @@ def behind(pose: Pose, front: Sequence[Head]) -> Pose:
 
 
 def _covers(head: Head, joint: Joint) -> bool:
-    """Whether a standing person with this head stands before a joint: head and trunk, down to the lower edge."""
+    """Whether a standing person with this head hides a joint: behind the head, or behind the trunk, which reaches down
+    to the lower edge of the picture."""
     x, y = head.nose
-    half_width = _HALF_TRUNK if joint[1] > y + _TRUNK_TOP * head.height else HALF_HEAD
-    return abs(joint[0] - x) < half_width * head.height and joint[1] > y + CROWN * head.height
+    at_trunk = joint[1] > y + _TRUNK_TOP * head.height
+    half_width = _HALF_TRUNK if at_trunk else HALF_HEAD
+    is_below_crown = joint[1] > y + CROWN * head.height
+    return is_below_crown and abs(joint[0] - x) < half_width * head.height
 
 
 def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
@@ -343,13 +359,16 @@ def clear_of_faces(pose: Pose, front: Sequence[Head]) -> Pose:
 
 
 def _passes(start: Joint, end: Joint, head: Head) -> bool:
-    """Whether a limb passes over a face; one whose end is not seen passes over none."""
+    """Whether a limb passes over a face; a limb whose end is not seen passes over none."""
+    if not end[2] > SEEN:
+        return False
     limb = (end[0] - start[0], end[1] - start[1])
     to_nose = (head.nose[0] - start[0], head.nose[1] - start[1])
+    length_squared = _dot(limb, limb) or 1.0  # 1 for a limb of no length, by which nothing can be divided
     # How far along the limb the point nearest to the nose lies: 0 at its start, 1 at its end.
-    along = _dot(to_nose, limb) / (_dot(limb, limb) or 1.0)
+    along = _dot(to_nose, limb) / length_squared
     nearest = _moved(start[:2], limb, max(0.0, min(1.0, along)))
-    return end[2] > SEEN and math.dist(nearest, head.nose) < HALF_HEAD * head.height
+    return math.dist(nearest, head.nose) < HALF_HEAD * head.height
 
 
 def openpose(pose: Pose) -> tuple[Joint, ...]:
@@ -409,6 +428,7 @@ def torso(pose: Pose) -> tuple[Point, ...]:
 
 
 def _seen_point(joint: Joint) -> Point | None:
+    """The position of a joint, None where it is not seen."""
     if joint[2] > SEEN:
         return joint[:2]
     return None
@@ -420,17 +440,19 @@ def _mirrored(point: Point, nose: Joint) -> Point:
 
 
 def _down(left: Point, right: Point, nose: Joint) -> Point:
-    """The unit vector from shoulders to hips.
+    """The unit vector from shoulders to hips, for a left and a right shoulder.
 
-    Straight down, or for shoulders that stand steeper than 45 degrees at right angles to them, away from the nose.
+    It points straight down. For a person who lies, whose shoulders stand steeper than 45 degrees, it is at right angles
+    to the line between the shoulders, away from the nose.
     """
-    x, y = unit(right, left)
-    if abs(x) >= abs(y) or nose[2] <= SEEN:
+    across_x, across_y = unit(right, left)
+    if abs(across_x) >= abs(across_y) or nose[2] <= SEEN:
         return (0.0, 1.0)
     between = middle(left, right)
     nose_to_shoulders = (between[0] - nose[0], between[1] - nose[1])
-    side = 1 if _dot((-y, x), nose_to_shoulders) > 0 else -1
-    return (-y * side, x * side)
+    # Of the two vectors at right angles, the one that goes on from the nose to the shoulders.
+    side = 1 if _dot((-across_y, across_x), nose_to_shoulders) > 0 else -1
+    return (-across_y * side, across_x * side)
 
 
 def middle(a: Sequence[float], b: Sequence[float]) -> Point:
@@ -447,6 +469,7 @@ def unit(a: Point, b: Point) -> Point:
 
 
 def _dot(a: Point, b: Point) -> float:
+    """The scalar product of two vectors."""
     return a[0] * b[0] + a[1] * b[1]
 
 

@@ -40,7 +40,8 @@ def skeletons(layout: Layout, by_row: bool) -> Tensor:
 
 
 def keypoints(layout: Layout, by_row: bool) -> Tensor:
-    """The same of the face keypoints of a layout."""
+    """The face keypoints of a layout in one picture, `by_row` in a picture for each place: (1 or places, height, width,
+    3)."""
     return _pictures(face_keypoints, [slot.keypoints for slot in layout.slots], layout, by_row)
 
 
@@ -49,11 +50,11 @@ def _pictures(draw: Callable[..., Tensor], figures: Sequence[object], layout: La
 
     draw: (figures, width, height) -> picture. figures: of each place, None where it has none.
     """
-    pictures = [[figure] for figure in figures] if by_row else [figures]
+    figures_of_pictures = [[figure] for figure in figures] if by_row else [figures]
     drawings: list[Tensor] = []
-    for shown in pictures:
-        there = [figure for figure in shown if figure]
-        drawings.append(draw(there, layout.width, layout.height))
+    for figures_of_picture in figures_of_pictures:
+        existing = [figure for figure in figures_of_picture if figure]
+        drawings.append(draw(existing, layout.width, layout.height))
     return torch.stack(drawings)
 
 
@@ -86,7 +87,7 @@ def skeleton(poses: Sequence[Pose], width: int, height: int) -> Tensor:
 
 
 def _stick(canvas: Canvas, start: Sequence[float], end: Sequence[float], color: Color) -> None:
-    """A limb as a thin ellipse, its centre, length and angle cut down to whole numbers as the authors do."""
+    """Draw a limb as a thin ellipse, its centre, length and angle cut down to whole numbers as the authors do."""
     across = start[0] - end[0]
     down = start[1] - end[1]
     half_length = int((down**2 + across**2) ** 0.5 / 2)
@@ -105,27 +106,32 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
     Each face is drawn by itself (InstantID, draw_kps) and the drawings are joined by the larger value, so that a
     single face is exactly the published drawing.
     """
-    drawn = np.zeros((height, width, 3), np.uint8)
+    joined = np.zeros((height, width, 3), np.uint8)
     for points in faces:
-        image = np.zeros_like(drawn)
+        image = np.zeros_like(joined)
         for number, point in enumerate(points):
             if number != NOSE:
                 _stick(image, point, points[NOSE], _KEYPOINT_COLORS[number])
+        # As there: the lines are darkened, then the discs are drawn over them.
         image = (image * 0.6).astype(np.uint8)
         for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
             disc(image, int(x), int(y), _KEYPOINT_RADIUS, color)
-        drawn = np.maximum(drawn, image)
-    return torch.as_tensor(drawn).float() / 255
+        joined = np.maximum(joined, image)
+    return torch.as_tensor(joined).float() / 255
 
 
 class NoKeypoints(LikenessError):
-    """No face keypoints where a method needs them."""
+    """No face keypoints where a method needs them. places: numbers of the places without; none for a picture."""
 
     def __init__(self, node: str, places: Sequence[str]) -> None:
-        which = f"places {listed(places)} have" if len(places) > 1 else f"place {listed(places)} has"
-        where = f"{which} no face keypoints" if places else "there is no face in the keypoints image"
+        if not places:
+            problem = "there is no face in the keypoints image"
+        elif len(places) > 1:
+            problem = f"places {listed(places)} have no face keypoints"
+        else:
+            problem = f"place {listed(places)} has no face keypoints"
         super().__init__(
-            f"{node}: {where}.",
+            f"{node}: {problem}.",
             "Make the layout from faces or masks, or with Layout for a Group: these know where eyes, nose and mouth "
             "are. In a pose, show more of head and shoulders.",
         )
@@ -150,14 +156,14 @@ _DISCS = {4: (4, 3, 3, 2, 0), 10: (10, 9, 9, 9, 9, 8, 8, 7, 6, 4, 0)}
 
 
 def disc(canvas: Canvas, x: int, y: int, radius: int, color: Color) -> None:
-    """A filled circle. radius: one of 4 and 10."""
+    """Draw a filled circle around a pixel. radius: one of 4 and 10."""
     for away, half in enumerate(_DISCS[radius]):
         _row(canvas, y - away, x - half, x + half, color)
         _row(canvas, y + away, x - half, x + half, color)
 
 
 def ellipse(canvas: Canvas, x: int, y: int, axes: tuple[int, int], angle: int, color: Color) -> None:
-    """A filled ellipse. axes: half of each, in pixels. angle: of the first, in degrees."""
+    """Draw a filled ellipse around a pixel. axes: half of each, in pixels. angle: of the first, in degrees."""
     along = axes[0] * _COSINES  # (361,) each, in the ellipse's own axes
     across = axes[1] * _SINES
     sine = _SINES[angle % 360]
@@ -172,13 +178,13 @@ def ellipse(canvas: Canvas, x: int, y: int, axes: tuple[int, int], angle: int, c
 
 
 def _row(canvas: Canvas, y: int, first: int, last: int, color: Color) -> None:
-    """The pixels from `first` to `last` of a row, both of them too, as far as they are on the canvas."""
+    """Draw the pixels from `first` to `last` of a row, both of them too, as far as they are on the canvas."""
     if 0 <= y < canvas.shape[0] and last >= 0:
         canvas[y, max(first, 0) : last + 1] = color
 
 
 def _line(canvas: Canvas, start: Pixel, end: Pixel, color: Color) -> None:
-    """A line one pixel wide (Bresenham, as OpenCV's LineIterator), from its left end."""
+    """Draw a line one pixel wide (Bresenham, as OpenCV's LineIterator), from its left end."""
     clipped = _clipped(start, end, canvas.shape[1] - 1, canvas.shape[0] - 1)
     if clipped is None:
         return
@@ -249,7 +255,7 @@ def _fill(canvas: Canvas, corners: list[Pixel], color: Color) -> None:
 
 
 def _side(corners: list[Pixel]) -> list[int]:
-    """Where a side of a polygon is in every row from the first corner to the lowest one, a pixel being _ONE.
+    """The column of one side of a polygon in every row, from the first corner down to the lowest one; a pixel is _ONE.
 
     corners: all of the polygon's, from the highest around to it again.
     """

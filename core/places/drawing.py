@@ -25,15 +25,18 @@ def numbered_layout(
     fit: str = "crop",
     boxes: Sequence[Box] = (),
 ) -> Tensor:
-    """The places on their canvas: number, face box, keypoints, body, region, and the square of the ID patch.
+    """A picture of the places on their canvas: number, face box, keypoints, body, region, and square of the ID patch.
 
-    captions: a name per place, "" for none; notes: lines at the lower edge; faces: a picture (H, W, 1|3|4) per place of
-    who stands there, shown in the face box, None for nobody; background: a picture (H, W, 1|3|4) below all of it, by
-    fit, one of geometry.FITS; boxes: one per place in thin lines. Returns (height, width, 3) float32 0..1.
+    captions: a name per place, "" for none. notes: lines at the lower edge.
+    faces: a picture (H, W, 1|3|4) per place, of the person who stands there, shown in the face box; None for nobody.
+    background: a picture (H, W, 1|3|4) below all of it. fit: how it is fitted to the canvas, one of geometry.FITS.
+    boxes: one per place, drawn in thin lines. Returns (height, width, 3) float32 0..1.
     """
     canvas = (layout.width, layout.height)
-    blank = background is None
-    sheet = Sheet(Image.new("RGB", canvas, BACKGROUND) if blank else _FITTED[fit](as_picture(background), canvas))
+    picture = Image.new("RGB", canvas, BACKGROUND)
+    if background is not None:
+        picture = _FITTED[fit](as_picture(background), canvas)
+    sheet = Sheet(picture)
     for number, box in enumerate(boxes):
         sheet.frame(box, color_of(number), 1)
     places = [slot.box or patch_rect(slot.center) for slot in layout.slots]
@@ -50,46 +53,53 @@ def numbered_layout(
 
 
 def read_regions(regions: Tensor, people: Sequence[Person]) -> Tensor:
-    """Where each person's face is read: a colour as strong as their share there, face box and name.
+    """A picture of the regions in which people's faces are read: their colours, face boxes, keypoints and names.
 
-    Numbers and colours are those of the places, or of the order where there are none.
+    Numbers and colours are those of the places, or of the order where there are none. A colour is as strong as the
+    person's share of the pixel.
     regions: (people, H, W) float 0..1, none of them empty. Returns (H, W, 3) float32 0..1.
     """
     colors = [color_of((person.place or number) - 1) for number, person in enumerate(people, 1)]
     background = torch.tensor(BACKGROUND)
     picture = background.expand(*regions.shape[1:], 3) / 255
     for share, color in zip(region_weights(regions), colors, strict=True):
+        # 510: at a share of 1, half way from the background to the colour.
         picture = picture + share[..., None] * (torch.tensor(color) - background) / 510
     sheet = Sheet(as_picture(picture))
     for number, (region, person, color) in enumerate(zip(regions, people, colors, strict=True), 1):
-        slot = person.slot
         left, top, right, below = bounds(region)
         box = (float(left), float(top), float(right - 1), float(below - 1))
+        slot = person.slot
         if slot and slot.box:
             box = slot.box
             sheet.frame(box, color)
-        for point in (slot and slot.keypoints) or ():
-            sheet.dot(point, color)
+        if slot and slot.keypoints:
+            for point in slot.keypoints:
+                sheet.dot(point, color)
         name = person.identity.name
         sheet.label(str(person.place or number), name, box[:2], color, 2.4 * (box[2] - box[0]))
     return sheet.tensor()
 
 
 def acting(shares: Tensor | None, people: Sequence[Person], by_row: bool) -> Tensor | None:
-    """Where everybody's face acts, (pictures, H, W, 3), or None: everywhere. by_row: a picture for each."""
+    """Pictures of the regions in which people's faces act, (pictures, H, W, 3); None where they act everywhere.
+
+    shares: (people, H, W), 0..1. by_row: a picture for each person instead of one for all.
+    """
     if shares is None:
         return None
-    sheets = [slice(n, n + 1) for n in range(len(people))] if by_row else [slice(None)]
-    return torch.stack([read_regions(shares[sheet], people[sheet]) for sheet in sheets])
+    if not by_row:
+        return read_regions(shares, people)[None]
+    pictures: list[Tensor] = []
+    for n in range(len(people)):
+        pictures.append(read_regions(shares[n : n + 1], people[n : n + 1]))
+    return torch.stack(pictures)
 
 
 def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
+    """One place: its mask, skeleton, face box and keypoints in a colour, and the square of its ID patch in white."""
     if slot.mask is not None:
-        inside, thick = (slot.mask.float() > 0.5).float()[None, None], 2 * sheet.line + 1
-        # First along one side, then along the other: the same, and in proportion to the window instead of its area.
-        core = -max_pool2d(max_pool2d(-inside, (thick, 1), 1, (sheet.line, 0)), (1, thick), 1, (0, sheet.line))
-        alpha = ((inside - core) * 255 + core * 70)[0, 0].byte().numpy()
-        sheet.picture.paste(color, (0, 0), Image.fromarray(alpha))
+        _draw_mask(sheet, slot.mask, color)
     if slot.pose is not None:
         joints = openpose(slot.pose)
         for limb in seen_limbs(joints):
@@ -101,3 +111,22 @@ def _draw_slot(sheet: Sheet, slot: Slot, color: Color) -> None:
         sheet.dot(point, color)
     sheet.frame(patch_rect(slot.center), (255, 255, 255), 1)
     sheet.dot(slot.center, (255, 255, 255))
+
+
+_EDGE_ALPHA = 255
+_CORE_ALPHA = 70
+"""How much of the colour lies over a mask, of 255: at its edge, and inside."""
+
+
+def _draw_mask(sheet: Sheet, mask: Tensor, color: Color) -> None:
+    """A mask (H, W), pale inside and with an edge as wide as the sheet's lines."""
+    inside = (mask.float() > 0.5).float()[None, None]  # (1, 1, H, W)
+    window = 2 * sheet.line + 1
+    # The mask without its edge: the smallest value in a square window, which is the negative of the largest of the
+    # negated mask. First along one side, then along the other: the same, and in proportion to the window's side instead
+    # of its area.
+    largest_in_column = max_pool2d(-inside, (window, 1), 1, (sheet.line, 0))
+    core = -max_pool2d(largest_in_column, (1, window), 1, (0, sheet.line))
+    alpha = (inside - core) * _EDGE_ALPHA + core * _CORE_ALPHA
+    stencil = Image.fromarray(alpha[0, 0].byte().numpy())
+    sheet.picture.paste(color, (0, 0), stencil)

@@ -25,7 +25,8 @@ _MOST_STEPS = 128  # along the longer side: with small faces on a large canvas a
 
 @dataclass(frozen=True)
 class _Spot:
-    """Where a head is or may be. head: crown to chin, px. number: of the place, 0 for one that is tried."""
+    """A position of a head, of a place or one that is tried. head: crown to chin, px. number: of the place, 0 for a
+    spot that is tried."""
 
     nose: Point
     head: float
@@ -37,30 +38,30 @@ class _Spot:
 
 
 def add(layout: Layout, where: str, nose: Point, face_size: float, body: str, count: int = 1) -> Layout:
-    """The layout with more places, the last ones, of people who look into the camera.
+    """The layout with more places behind its own, for people who look into the camera.
 
-    where: one of SIDES. nose: px, of the first person with AT_POINT, whom the others join in free places. face_size:
-    height of the face boxes, px, 0 for as large as the faces around. body: one of bodies.BODIES. The heads are on the
-    canvas and cover no other head, nor an ID patch another.
+    where: one of SIDES. nose: px, of the first person with AT_POINT; the others stand in free places then.
+    face_size: height of the face boxes, px, 0 for as large as the faces around. body: one of bodies.BODIES.
+    count: how many places are added. The heads are on the canvas and cover no other head, nor an ID patch another.
     Raises BadLayout where there is no room.
     """
     head = face_size / bodies.FACE_HEIGHT
     extended = layout
     for added in range(count):
-        others = _spots_of(extended)
+        neighbours = _spots_of(extended)
         if where == AT_POINT and added == 0:
-            spot = _at_point(nose, head, others, extended)
+            spot = _at_point(nose, head, neighbours, extended)
         else:
-            spot = _best_free(where, head, others, extended)
+            spot = _best_free(where, head, neighbours, extended)
         if spot is None:
-            raise _no_room(layout, where, head or _head_in_middle(others, layout), added, count)
+            raise _no_room(layout, where, head or _head_in_middle(neighbours, layout), added, count)
         slot = facing(spot.nose, spot.head, body, (layout.width, layout.height))
         extended = replace(extended, slots=(*extended.slots, slot))
     return extended
 
 
 def _spots_of(layout: Layout) -> list[_Spot]:
-    """Where the heads of a layout are, those whose size is known."""
+    """The spots of a layout's heads, as far as their size is known."""
     spots: list[_Spot] = []
     for number, slot in enumerate(layout.slots, 1):
         head = head_of(slot)
@@ -69,10 +70,10 @@ def _spots_of(layout: Layout) -> list[_Spot]:
     return spots
 
 
-def _at_point(nose: Point, head: float, others: Sequence[_Spot], layout: Layout) -> _Spot:
-    """The spot at this point. head: px, 0 for as large as the others. Raises BadLayout where nobody can stand."""
-    spot = _Spot(nose, head or _head_at(nose, others, layout))
-    why = _why_not(spot, others, layout)
+def _at_point(nose: Point, head: float, neighbours: Sequence[_Spot], layout: Layout) -> _Spot:
+    """The spot at a point. head: px, 0 for as large as its neighbours. Raises BadLayout where nobody can stand."""
+    spot = _Spot(nose, head or _head_at(nose, neighbours, layout))
+    why = _why_not(spot, neighbours, layout)
     if why:
         raise BadLayout(
             f"No person can be added at ({round(nose[0])}, {round(nose[1])}): {why}.",
@@ -82,10 +83,13 @@ def _at_point(nose: Point, head: float, others: Sequence[_Spot], layout: Layout)
     return spot
 
 
-def _best_free(where: str, head: float, others: Sequence[_Spot], layout: Layout) -> _Spot | None:
+def _best_free(where: str, head: float, neighbours: Sequence[_Spot], layout: Layout) -> _Spot | None:
     """The free spot that suits a group photo best; None where there is no room."""
-    free = [spot for spot in _candidates(where, head, others, layout) if not _why_not(spot, others, layout)]
-    return min(free, key=lambda spot: _cost(spot, others, layout), default=None)
+    free: list[_Spot] = []
+    for spot in _candidates(where, head, neighbours, layout):
+        if not _why_not(spot, neighbours, layout):
+            free.append(spot)
+    return min(free, key=lambda spot: _cost(spot, neighbours, layout), default=None)
 
 
 def _no_room(layout: Layout, where: str, head: float, added: int, count: int) -> BadLayout:
@@ -99,25 +103,31 @@ def _no_room(layout: Layout, where: str, head: float, added: int, count: int) ->
     )
 
 
-def _head_at(point: Point, others: Sequence[_Spot], layout: Layout) -> float:
-    """As large as the heads around: near ones count more. A sixth of the canvas where nobody's size is known."""
-    if not others:
+def _head_at(point: Point, neighbours: Sequence[_Spot], layout: Layout) -> float:
+    """The height of a head at a point, px: as large as the heads around, near ones count more.
+
+    A neighbour's weight is one over the square of its distance. Without neighbours, a sixth of the canvas.
+    """
+    if not neighbours:
         return min(layout.width, layout.height) / 6
-    weights = [1 / max(math.dist(point, other.nose), other.head) ** 2 for other in others]
-    weighted = [weight * other.head for weight, other in zip(weights, others, strict=True)]
+    weights = [1 / max(math.dist(point, other.nose), other.head) ** 2 for other in neighbours]
+    weighted = [weight * other.head for weight, other in zip(weights, neighbours, strict=True)]
     return sum(weighted) / sum(weights)
 
 
-def _head_in_middle(others: Sequence[_Spot], layout: Layout) -> float:
-    return _head_at((layout.width / 2, layout.height / 2), others, layout)
+def _head_in_middle(neighbours: Sequence[_Spot], layout: Layout) -> float:
+    """The height of a head in the middle of the canvas, px."""
+    return _head_at((layout.width / 2, layout.height / 2), neighbours, layout)
 
 
-def _candidates(where: str, head: float, others: Sequence[_Spot], layout: Layout) -> Iterator[_Spot]:
-    """Spots on a grid around the rows in which the others stand, or at one end of them. head: px, 0 for as large as
-    the others."""
-    usual_head = head or _head_in_middle(others, layout)
+def _candidates(where: str, head: float, neighbours: Sequence[_Spot], layout: Layout) -> Iterator[_Spot]:
+    """Spots on a grid around the rows in which people stand, or at one end of these rows.
+
+    where: one of SIDES. head: px, 0 for as large as the neighbours.
+    """
+    usual_head = head or _head_in_middle(neighbours, layout)
     step = max(_LEAST_STEP, _STEP * usual_head, max(layout.width, layout.height) / _MOST_STEPS)
-    noses = [other.nose for other in others]
+    noses = [neighbour.nose for neighbour in neighbours]
     if not noses:
         noses = [(layout.width / 2, layout.height * 0.4)]
     left = 0.0
@@ -131,7 +141,7 @@ def _candidates(where: str, head: float, others: Sequence[_Spot], layout: Layout
     for row in _steps(top, bottom, step, layout.height):
         for column in _steps(left, right, step, layout.width):
             nose = (left + column * step, top + row * step)
-            yield _Spot(nose, head or _head_at(nose, others, layout))
+            yield _Spot(nose, head or _head_at(nose, neighbours, layout))
 
 
 def _steps(first: float, last: float, step: float, side: int) -> range:
@@ -139,15 +149,15 @@ def _steps(first: float, last: float, step: float, side: int) -> range:
     return range(max(0, math.ceil(-first / step)), math.floor((min(last, side) - first) / step) + 1)
 
 
-def _why_not(spot: _Spot, others: Sequence[_Spot], layout: Layout) -> str:
-    """Why nobody can stand there, "" where somebody can."""
+def _why_not(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> str:
+    """The reason why a spot cannot be a place, "" where it can."""
     box = spot.around(_HEAD)
     if shared(box, (0, 0, layout.width, layout.height)) < area(box):
         face = f"a face of {spot.head * bodies.FACE_HEIGHT:.0f} px"
         return f"with {face} head and hair would not be whole on the canvas of {layout.width}x{layout.height} px"
-    for other in others:
-        if shared(box, other.around(_HEAD)):
-            return f"the head would cover that of place {other.number}"
+    for neighbour in neighbours:
+        if shared(box, neighbour.around(_HEAD)):
+            return f"the head would cover that of place {neighbour.number}"
     patch = geometry.patch_rect(spot.nose)
     for number, slot in enumerate(layout.slots, 1):
         if geometry.overlaps([patch, geometry.patch_rect(slot.center)]):
@@ -155,21 +165,22 @@ def _why_not(spot: _Spot, others: Sequence[_Spot], layout: Layout) -> str:
     return ""
 
 
-def _cost(spot: _Spot, others: Sequence[_Spot], layout: Layout) -> float:
-    """How little a spot suits a group photo: hidden behind others or cut off, away from them, out of their row."""
+def _cost(spot: _Spot, neighbours: Sequence[_Spot], layout: Layout) -> float:
+    """A number that is large where a spot suits a group photo badly: hidden behind others or cut off, away from them,
+    out of their row."""
     face = spot.around(_HEAD)
     trunk = spot.around(_TRUNK)
     on_canvas = shared(trunk, (0, 0, layout.width, layout.height)) / area(trunk)  # share of the trunk, 0..1
-    if not others:
+    if not neighbours:
         return 1 - on_canvas
     hidden_area = 0.0
-    covered_face = 0.0  # share of the face that others' trunks stand behind, summed over them
-    for other in others:
-        hidden_area += shared(trunk, other.around(_HEAD))
-        hidden_area += shared(trunk, other.around(_TRUNK))
-        covered_face += shared(face, other.around(_TRUNK)) / area(face)
+    covered_face = 0.0  # share of the face that neighbours' trunks stand behind, summed over them
+    for neighbour in neighbours:
+        hidden_area += shared(trunk, neighbour.around(_HEAD))
+        hidden_area += shared(trunk, neighbour.around(_TRUNK))
+        covered_face += shared(face, neighbour.around(_TRUNK)) / area(face)
     hidden = hidden_area / area(trunk)
-    nearest = min(others, key=lambda other: math.dist(spot.nose, other.nose))
+    nearest = min(neighbours, key=lambda neighbour: math.dist(spot.nose, neighbour.nose))
     across = abs(spot.nose[0] - nearest.nose[0]) / spot.head
     up = abs(spot.nose[1] - nearest.nose[1]) / spot.head
     apart = max(0.0, math.hypot(across, up) - _BESIDE)

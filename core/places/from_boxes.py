@@ -32,7 +32,12 @@ Canvas = tuple[int, int]
 
 @dataclass(frozen=True)
 class Marked:
-    """A box and what stands beside it. label: what a detector takes it for, in small letters, "" where none says."""
+    """A box of one person, and the texts that came with it.
+
+    box: in pixels of the canvas.
+    name: the person's name, "" where the box has none.
+    label: the class that a detector gives the box, such as "face", in small letters; "" where it gives none.
+    """
 
     box: Box
     name: str = ""
@@ -41,9 +46,11 @@ class Marked:
 
 @dataclass(frozen=True)
 class Start:
-    """What is linked: boxes in whole pixels of the canvas; of a layout also the places, which move with them.
+    """What Layout from Boxes begins with: the boxes and places that are linked to it.
 
-    notes: what was left out.
+    boxes: in whole pixels of the canvas.
+    slots: where a layout is linked, its places, one per box; they move with the boxes.
+    notes: a line for the user about boxes that were left out.
     """
 
     boxes: tuple[Marked, ...] = ()
@@ -53,7 +60,12 @@ class Start:
 
 @dataclass(frozen=True)
 class BoxedLayout:
-    """boxes: of the places, with their names; decided: which were taken of several; notes: what was left out."""
+    """A layout with the boxes that it was made of.
+
+    boxes: one per place, with its name.
+    decided: lines for the user about which of several sources of boxes was taken.
+    notes: lines for the user about boxes and places that were left out.
+    """
 
     layout: Layout
     boxes: tuple[Marked, ...]
@@ -61,129 +73,193 @@ class BoxedLayout:
     notes: tuple[str, ...]
 
 
-def start(given: object, picture: Canvas | None, canvas: Canvas, fit: str, shows: str) -> Start:
-    """The boxes of a layout's places, or those that read finds; none for None.
+def start(linked: object, picture: Canvas | None, canvas: Canvas, fit: str, shows: str) -> Start:
+    """The boxes that are linked, moved onto the canvas.
 
-    picture: what detected boxes are of, None for the canvas; fit: see geometry.Fit.into; shows: one of SHOWS, boxes
-    that are labelled otherwise are left out. Raises BadBoxes, BadInput and BadSize.
+    linked: a Layout, whose places give a box each; or boxes of a detector, as `read` takes them; None for no link.
+    picture: width and height of the picture that a detector saw, None where that is the canvas.
+    fit: how that picture or layout is brought to the canvas, a mode of geometry.Fit.into.
+    shows: one of SHOWS; boxes of a detector with another label are left out.
+    Raises BadBoxes, BadInput and BadSize.
     """
     check_size("The layout", *canvas)
-    if given is None:
+    if linked is None:
         return Start()
-    if is_a(given, Layout):
-        into = Fit.into((given.width, given.height), canvas, fit)
-        slots = tuple(_moved(slot, into, canvas) for slot in given.slots)
-        return Start(tuple(Marked(_around(slot, shows, canvas)) for slot in slots), slots)
-    into, found = Fit.into(picture or canvas, canvas, fit), read(given)
-    kept = [replace(one, box=_within(into.box(one.box), canvas)) for one in found if one.label in ("", shows)]
-    others = sorted({one.label for one in found} - {"", shows})
-    if others and not kept:
-        labels = f"boxes_show is {shows}, and {counted(len(found), 'box', 'boxes')} are labelled {listed(others)}"
-        raise BadBoxes(labels, f"Choose what they show in boxes_show, or set the detector to {shows}")
-    notes = gathered("Boxes left out", [f"{len(found) - len(kept)} labelled {listed(others)}"] if others else [])
-    return Start(tuple(kept), (), tuple(notes))
+    if is_a(linked, Layout):
+        return _start_of_layout(linked, canvas, fit, shows)
+    detected = read(linked)
+    onto_canvas = Fit.into(picture or canvas, canvas, fit)
+    boxes: list[Marked] = []
+    for detection in detected:
+        if detection.label in ("", shows):
+            box = _within(onto_canvas.box(detection.box), canvas)
+            boxes.append(replace(detection, box=box))
+    other_labels = sorted({detection.label for detection in detected} - {"", shows})
+    if not other_labels:
+        return Start(tuple(boxes))
+    if not boxes:
+        count = counted(len(detected), "box", "boxes")
+        problem = f"boxes_show is {shows}, and {count} are labelled {listed(other_labels)}"
+        raise BadBoxes(problem, f"Choose what they show in boxes_show, or set the detector to {shows}")
+    left_out = f"{len(detected) - len(boxes)} labelled {listed(other_labels)}"
+    return Start(tuple(boxes), (), tuple(gathered("Boxes left out", [left_out])))
 
 
-def layout(begin: Start, drawn: object, begun: object, text: str, canvas: Canvas, shows: str, body: str) -> BoxedLayout:
-    """One place per box, in their order: of the boxes drawn, else of those in the text, else of those linked.
+def _start_of_layout(linked: Layout, canvas: Canvas, fit: str, shows: str) -> Start:
+    """The places of a linked layout, moved onto the canvas, and a box around each."""
+    onto_canvas = Fit.into((linked.width, linked.height), canvas, fit)
+    slots = tuple(_moved(slot, onto_canvas, canvas) for slot in linked.slots)
+    boxes = tuple(Marked(_around(slot, shows, canvas)) for slot in slots)
+    return Start(boxes, slots)
 
-    Without a text, boxes linked that are others than those the editor began with (`begun`) come first, since it begins
-    anew with them. A box moves the place of the same number in a layout that is linked, which becomes as large as
-    the box holds, at its top and in its middle across. Where there is none, the box is the face, or holds a person
-    who looks into the camera, the head at its top.
-    drawn, begun: see read and for_editor, None for nothing; text: see written; body: one of
-    bodies.BODIES.
+
+def layout(
+    begin: Start, drawn: object, editor_began_with: object, text: str, canvas: Canvas, shows: str, body: str
+) -> BoxedLayout:
+    """A layout with one place per box, in the order of the boxes.
+
+    The boxes are those drawn in the editor, else those of the text, else the linked ones. One exception: where the
+    linked boxes have changed since the editor began with them, and there is no text, the linked boxes win, because
+    the editor begins anew with them.
+    Where a layout is linked, its place of the same number moves with the box. Any other box makes a new place: the
+    box is the face, or it holds a whole person who looks into the camera, with the head at its top.
+
+    drawn: the boxes of the editor, as `read` takes them; None for none.
+    editor_began_with: the boxes that the editor began with, as `for_editor` makes them; None for none.
+    text: lines of boxes, see `written`.
+    shows: one of SHOWS. body: one of bodies.BODIES.
     Raises BadBoxes and BadInput.
     """
-    by_mouse, by_text = read(drawn or []), written(text)
-    anew = begin.boxes and not by_text and for_editor(begin.boxes) != begun
-    boxes = begin.boxes if anew else by_mouse or by_text or begin.boxes
+    drawn_boxes = read(drawn or [])
+    text_boxes = written(text)
+    links_changed = begin.boxes and not text_boxes and for_editor(begin.boxes) != editor_began_with
+    boxes = begin.boxes if links_changed else drawn_boxes or text_boxes or begin.boxes
     _check(boxes, canvas, shows)
-    moved = zip(begin.slots, begin.boxes, boxes, strict=False)
-    slots = [_into_box(slot, old.box, one.box, canvas) for slot, old, one in moved]
-    slots += [_of_box(one.box, shows, body, canvas) for one in boxes[len(slots) :]]
-    there = f"there {'is' if len(boxes) == 1 else 'are'} {counted(len(boxes), 'box', 'boxes')}"
-    left_out = gathered("Places left out", range(len(boxes) + 1, len(begin.slots) + 1), f", {there}")
-    two = by_mouse and by_text and [one.box for one in by_mouse] != [one.box for one in by_text]
-    decided = ("Boxes as drawn, not as in the text",) if two else ()
-    return BoxedLayout(Layout(*canvas, tuple(slots)), boxes, decided, (*begin.notes, *left_out))
+    slots: list[Slot] = []
+    for number, marked in enumerate(boxes):
+        if number < len(begin.slots):
+            slots.append(_into_box(begin.slots[number], begin.boxes[number].box, marked.box, canvas))
+        else:
+            slots.append(_of_box(marked.box, shows, body, canvas))
+    verb = "is" if len(boxes) == 1 else "are"
+    reason = f", there {verb} {counted(len(boxes), 'box', 'boxes')}"
+    notes = gathered("Places left out", range(len(boxes) + 1, len(begin.slots) + 1), reason)
+    decided: list[str] = []
+    if drawn_boxes and text_boxes and _rectangles(drawn_boxes) != _rectangles(text_boxes):
+        decided.append("Boxes as drawn, not as in the text")
+    return BoxedLayout(Layout(*canvas, tuple(slots)), boxes, tuple(decided), (*begin.notes, *notes))
+
+
+def _rectangles(boxes: Sequence[Marked]) -> list[Box]:
+    """The boxes without names and labels."""
+    return [marked.box for marked in boxes]
 
 
 def _check(boxes: Sequence[Marked], canvas: Canvas, shows: str) -> None:
+    """Raise BadBoxes unless there are 1 to MOST boxes, each large enough and at least partly on the canvas."""
     if not boxes:
         raise BadBoxes("there is none", f"Draw one around each {shows}, connect bboxes, or use the text. {WRITE}")
     if len(boxes) > MOST:
         raise BadBoxes(f"there are {len(boxes)}, at most {MOST} are taken", "Let the detector find fewer")
-    for number, box in enumerate((one.box for one in boxes), 1):
-        size = f"box {number} is {box[2] - box[0]:.0f}x{box[3] - box[1]:.0f} px"
+    for number, box in enumerate(_rectangles(boxes), 1):
+        x0, y0, x1, y1 = box
+        size = f"box {number} is {x1 - x0:.0f}x{y1 - y0:.0f} px"
         if shorter_side(box) < LEAST:
             raise BadBoxes(f"{size}, each side needs {LEAST} px", "Make it larger, or take it away")
         if _beside(box, canvas):
-            why = f"{size} at x {box[0]:.0f}, y {box[1]:.0f}: the canvas of {canvas[0]}x{canvas[1]} px ends before it"
-            raise BadBoxes(why, "Move it, or choose a larger canvas; boxes of a photo need the photo as background")
+            width, height = canvas
+            problem = f"{size} at x {x0:.0f}, y {y0:.0f}: the canvas of {width}x{height} px ends before it"
+            raise BadBoxes(problem, "Move it, or choose a larger canvas; boxes of a photo need the photo as background")
 
 
 def _of_box(box: Box, shows: str, body: str, canvas: Canvas) -> Slot:
-    x0, y0, x1, y1 = box
+    """A new place of which only the box is known: a person who looks into the camera.
+
+    shows: whether the box is the face or holds the whole person. body: one of bodies.BODIES.
+    """
     if shows == "face":
-        return replace(layouts.facing(*bodies.nose_and_head(box), body, canvas), box=box)
+        nose, head = bodies.nose_and_head(box)
+        return replace(layouts.facing(nose, head, body, canvas), box=box)
+    x0, y0, x1, y1 = box
     head = layouts.head_held(x1 - x0, y1 - y0, body)
-    return layouts.facing(((x0 + x1) / 2, y0 - bodies.CROWN * head), head, body, canvas)
+    # The crown touches the top of the box; CROWN is its height above the nose, in heads and below 0.
+    nose = ((x0 + x1) / 2, y0 - bodies.CROWN * head)
+    return layouts.facing(nose, head, body, canvas)
 
 
 def _around(slot: Slot, shows: str, canvas: Canvas) -> Box:
-    """What is seen of a person, or the face."""
+    """The box around a person's place, or around its face: whichever `shows` says, of what lies on the canvas."""
     face = slot.box or patch_rect(slot.center)
     points: list[Point] = [face[:2], face[2:]]
     if shows == "person":
         points += [joint[:2] for joint in slot.pose or () if joint[2] > bodies.SEEN]
-        points.append((slot.center[0], slot.center[1] + bodies.CROWN * layouts.head_of(slot)))
+        crown = (slot.center[0], slot.center[1] + bodies.CROWN * layouts.head_of(slot))
+        points.append(crown)
         if slot.mask is not None and slot.mask.any():
-            around = bounds(slot.mask)
-            points += [around[:2], around[2:]]
-    xs, ys = zip(*points, strict=True)
+            mask_box = bounds(slot.mask)
+            points += [mask_box[:2], mask_box[2:]]
+    xs = [x for x, _ in points]
+    ys = [y for _, y in points]
     return _within((min(xs), min(ys), max(xs), max(ys)), canvas)
 
 
 def _within(box: Box, canvas: Canvas) -> Box:
-    """The part on the canvas, in whole pixels; all of a box that is beside it."""
-    x0, y0, x1, y1 = map(round, box)
+    """The part of a box that lies on the canvas, in whole pixels. A box beside the canvas is only rounded."""
+    x0, y0, x1, y1 = (round(coordinate) for coordinate in box)
     if _beside((x0, y0, x1, y1), canvas):
         return (x0, y0, x1, y1)
-    return (max(x0, 0), max(y0, 0), min(x1, canvas[0]), min(y1, canvas[1]))
+    width, height = canvas
+    return (max(x0, 0), max(y0, 0), min(x1, width), min(y1, height))
 
 
 def _beside(box: Box, canvas: Canvas) -> bool:
+    """Whether no part of a box lies on the canvas."""
     return box[0] >= canvas[0] or box[1] >= canvas[1] or box[2] <= 0 or box[3] <= 0
 
 
 def _into_box(slot: Slot, old: Box, new: Box, canvas: Canvas) -> Slot:
-    times = min((new[side + 2] - new[side]) / max(old[side + 2] - old[side], LEAST) for side in (0, 1))
-    across = (new[0] + new[2]) / 2 - times * (old[0] + old[2]) / 2
-    return _moved(slot, Fit(times, times, across, new[1] - times * old[1]), canvas)
+    """A place whose box was moved from `old` to `new`.
+
+    The place keeps its proportions. It becomes as large as the new box holds, and stands at the top of the box, in
+    the middle across.
+    """
+    width_ratio = (new[2] - new[0]) / max(old[2] - old[0], LEAST)
+    height_ratio = (new[3] - new[1]) / max(old[3] - old[1], LEAST)
+    scale = min([width_ratio, height_ratio])
+    shift_x = (new[0] + new[2]) / 2 - scale * (old[0] + old[2]) / 2
+    shift_y = new[1] - scale * old[1]
+    return _moved(slot, Fit(scale, scale, shift_x, shift_y), canvas)
 
 
-def _moved(slot: Slot, by: Fit, canvas: Canvas) -> Slot:
-    if by == Fit(1, 1, 0, 0):
+def _moved(slot: Slot, fit: Fit, canvas: Canvas) -> Slot:
+    """A place with everything in it moved by `fit`; joints that come to lie beside the canvas are hidden."""
+    if fit == Fit(1, 1, 0, 0):
         return slot
-    moved = replace(
-        slot,
-        center=by.point(slot.center),
-        box=slot.box and by.box(slot.box),
-        keypoints=slot.keypoints and tuple(map(by.point, slot.keypoints)),
-        pose=slot.pose and tuple(poses.near(by.joint(joint)) for joint in slot.pose),
-        mask=None if slot.mask is None else _moved_mask(slot.mask, by, canvas),
-    )
-    return replace(moved, pose=moved.pose and bodies.on_canvas(moved.pose, layouts.head_of(moved), *canvas))
+    box = None if slot.box is None else fit.box(slot.box)
+    keypoints = slot.keypoints
+    if keypoints:
+        keypoints = tuple(fit.point(point) for point in keypoints)
+    pose = slot.pose
+    if pose:
+        pose = tuple(poses.near(fit.joint(joint)) for joint in pose)
+    mask = None if slot.mask is None else _moved_mask(slot.mask, fit, canvas)
+    moved = replace(slot, center=fit.point(slot.center), box=box, keypoints=keypoints, pose=pose, mask=mask)
+    if not moved.pose:
+        return moved
+    return replace(moved, pose=bodies.on_canvas(moved.pose, layouts.head_of(moved), *canvas))
 
 
-def _moved_mask(mask: Tensor, by: Fit, canvas: Canvas) -> Tensor:
-    """A region (H, W) of the canvas it was on, as one of `canvas`; 0 where there was nothing."""
-    xs = 2 * (torch.arange(canvas[0]) + 0.5 - by.shift_x) / (by.scale_x * mask.shape[1]) - 1
-    ys = 2 * (torch.arange(canvas[1]) + 0.5 - by.shift_y) / (by.scale_y * mask.shape[0]) - 1
-    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)
-    found = torch.nn.functional.grid_sample(mask.float()[None, None], grid[None].float(), align_corners=False)
-    return found[0, 0].clamp(0, 1)
+def _moved_mask(mask: Tensor, fit: Fit, canvas: Canvas) -> Tensor:
+    """A mask (H, W) moved by `fit`, as a mask (height, width) of `canvas`; 0 where the old one did not reach."""
+    width, height = canvas
+    old_height, old_width = mask.shape
+    # For the middle of each pixel of the new mask, where it was in the old one: -1..1, as grid_sample counts.
+    xs = 2 * (torch.arange(width) + 0.5 - fit.shift_x) / (fit.scale_x * old_width) - 1
+    ys = 2 * (torch.arange(height) + 0.5 - fit.shift_y) / (fit.scale_y * old_height) - 1
+    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)  # (height, width, 2)
+    picture = mask.float()[None, None]  # (1, 1, H, W)
+    moved = torch.nn.functional.grid_sample(picture, grid[None].float(), align_corners=False)
+    return moved[0, 0].clamp(0, 1)
 
 
 EXAMPLE = "Anna: 60, 80, 300, 500"
@@ -198,67 +274,96 @@ class BadBoxes(LikenessError):
         super().__init__(f"The boxes cannot be used: {why}.", f"{advice}.")
 
 
-def read(given: object) -> tuple[Marked, ...]:
+def read(boxes: object) -> tuple[Marked, ...]:
     """BOUNDING_BOX of one picture: {x, y, width, height} in pixels, a list of them, or a list of one such list.
 
     RT-DETR and MediaPipe add a `label`; the editor adds `metadata`, whose desc (else text) is the name.
     Raises BadBoxes for several pictures and for something else, BadInput for what is no number.
     """
-    whole: Any = [given] if isinstance(given, Mapping) else given
-    boxes = poses.dictionaries(whole)
-    if boxes is None and isinstance(given, (list, tuple)):
-        pictures = cast("Sequence[Any]", given)
+    single: Any = [boxes] if isinstance(boxes, Mapping) else boxes
+    dictionaries = poses.dictionaries(single)
+    if dictionaries is None and isinstance(boxes, (list, tuple)):
+        pictures = cast("Sequence[Any]", boxes)
         if len(pictures) > 1 and poses.dictionaries(pictures[:1]) is None:
-            why = f"they are of {len(pictures)} pictures, a layout is made of one"
-            raise BadBoxes(why, "Give the detector one picture")
-        boxes = poses.dictionaries(pictures[0])
-    if boxes is None:
-        why = f"they are {inputs.named(given)} without x, y, width and height"
-        raise BadBoxes(why, "Connect the bboxes of a detector or an editor, or a layout where one is taken")
-    return tuple(_marked(number, one) for number, one in enumerate(boxes, 1))
+            problem = f"they are of {len(pictures)} pictures, a layout is made of one"
+            raise BadBoxes(problem, "Give the detector one picture")
+        dictionaries = poses.dictionaries(pictures[0])
+    if dictionaries is None:
+        problem = f"they are {inputs.named(boxes)} without x, y, width and height"
+        raise BadBoxes(problem, "Connect the bboxes of a detector or an editor, or a layout where one is taken")
+    return tuple(_marked(number, dictionary) for number, dictionary in enumerate(dictionaries, 1))
 
 
-def _marked(number: int, one: Mapping[str, Any]) -> Marked:
-    x, y, wide, high = (
-        inputs.number(f"The {key} of box {number}", one.get(key), least, poses.WIDEST, integer=False)
-        for key, least in (("x", -poses.WIDEST), ("y", -poses.WIDEST), ("width", 0), ("height", 0))
-    )
-    metadata = one.get("metadata")
-    words = cast("Mapping[str, Any]", metadata if isinstance(metadata, Mapping) else {})
+def _marked(number: int, dictionary: Mapping[str, Any]) -> Marked:
+    """One box of a BOUNDING_BOX. number: which box it is, from 1, for messages. Raises BadInput."""
+    x = _side(number, dictionary, "x", -poses.WIDEST)
+    y = _side(number, dictionary, "y", -poses.WIDEST)
+    width = _side(number, dictionary, "width", 0)
+    height = _side(number, dictionary, "height", 0)
+    metadata = dictionary.get("metadata")
+    if not isinstance(metadata, Mapping):
+        metadata = {}
+    texts = cast("Mapping[str, Any]", metadata)
+    description = str(texts.get("desc") or texts.get("text") or "").strip()
     # Up to the first comma or line break: names are listed with commas.
-    name = re.split(f"[{COMMAS}\n]", str(words.get("desc") or words.get("text") or "").strip())[0]
-    return Marked((x, y, x + wide, y + high), plain(name, NAME), plain(one.get("label"), NAME).lower())
+    name = re.split(f"[{COMMAS}\n]", description)[0]
+    label = plain(dictionary.get("label"), NAME).lower()
+    return Marked((x, y, x + width, y + height), plain(name, NAME), label)
+
+
+def _side(number: int, dictionary: Mapping[str, Any], key: str, least: float) -> float:
+    """x, y, width or height of a box, in pixels. Raises BadInput, naming the key and the box."""
+    name = f"The {key} of box {number}"
+    return inputs.number(name, dictionary.get(key), least, poses.WIDEST, integer=False)
 
 
 def written(text: str) -> tuple[Marked, ...]:
-    """Lines of "Anna: x, y, width, height" in pixels, the name optional.
+    """The boxes of a text with lines of "Anna: x, y, width, height" in pixels, the name optional.
 
     Raises BadBoxes for a line that is none, BadInput for a number out of reach.
     """
-    found: list[Marked] = []
-    for number, line in enumerate(map(plain, text.split("\n")), 1):
+    boxes: list[Marked] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        line = plain(line)
         if not line:
             continue
-        *name, numbers = re.split("[:\uff1a]", line)
         try:
-            sides = map(float, filter(None, re.split(rf"[{COMMAS}\s]", numbers)))
-            box = dict(zip(("x", "y", "width", "height"), sides, strict=True))
-            found.append(_marked(number, {**box, "metadata": {"desc": ":".join(name)}}))
+            boxes.append(_marked(number, _dictionary_of_line(line)))
         except ValueError:
-            shown = line if len(line) < 60 else f"{line[:60]}..."
-            raise BadBoxes(f"line {number} of the text is {shown!r}, without four numbers at its end", WRITE) from None
-    return tuple(found)
+            quoted = line if len(line) < 60 else f"{line[:60]}..."
+            problem = f"line {number} of the text is {quoted!r}, without four numbers at its end"
+            raise BadBoxes(problem, WRITE) from None
+    return tuple(boxes)
+
+
+def _dictionary_of_line(line: str) -> dict[str, Any]:
+    """A line of text as a dictionary of BOUNDING_BOX. Raises ValueError unless four numbers stand at its end."""
+    # A Chinese keyboard writes a wide colon. The name may hold colons itself.
+    *name, numbers = re.split("[:\uff1a]", line)
+    words = re.split(rf"[{COMMAS}\s]", numbers)
+    sides = [float(word) for word in words if word]
+    x, y, width, height = sides
+    return {"x": x, "y": y, "width": width, "height": height, "metadata": {"desc": ":".join(name)}}
 
 
 def for_editor(boxes: Sequence[Marked]) -> list[dict[str, Any]]:
-    """As ComfyUI's editor of boxes takes them, in whole pixels, each in the colour of its place."""
-    return [
-        {
-            "x": round(x0), "y": round(y0), "width": round(x1 - x0), "height": round(y1 - y0),
-            "metadata": {
-                "type": "obj", "text": "", "desc": one.name, "palette": ["#{:02x}{:02x}{:02x}".format(*color_of(n))],
-            },
+    """The boxes as ComfyUI's editor of boxes takes them: whole pixels, each box in the colour of its place."""
+    dictionaries: list[dict[str, Any]] = []
+    for n, marked in enumerate(boxes):
+        x0, y0, x1, y1 = marked.box
+        red, green, blue = color_of(n)
+        metadata = {
+            "type": "obj",
+            "text": "",
+            "desc": marked.name,
+            "palette": [f"#{red:02x}{green:02x}{blue:02x}"],
         }
-        for n, one in enumerate(boxes)
-        for x0, y0, x1, y1 in [one.box]
-    ]  # fmt: skip
+        dictionary = {
+            "x": round(x0),
+            "y": round(y0),
+            "width": round(x1 - x0),
+            "height": round(y1 - y0),
+            "metadata": metadata,
+        }
+        dictionaries.append(dictionary)
+    return dictionaries

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..errors import BadLayout, counted
 from ..geometry import check_size
-from ..people import Layout, Point, Pose, Slot
+from ..people import Joint, Layout, Point, Pose, Slot
 from . import bodies
 from .actions import ACTIONS, GROUP_PHOTO, Action, Arms, Sides
 
@@ -34,7 +34,7 @@ _GOOD_HEAD = 116  # a face of 96 px: smaller ones lose their likeness
 
 
 class Spacing(NamedTuple):
-    """How a formation stands in a picture. head: crown to chin, px; the rest in heads.
+    """The distances in a formation in a picture. head: crown to chin, px; the rest in heads.
 
     beside: between neighbours, nose to nose. rise: of a row over the one in front. lift: of the group over the lower
     edge.
@@ -61,16 +61,17 @@ class Formation:
 
     @property
     def span(self) -> float:
-        """From the outermost nose on the left to that on the right, in distances of neighbours."""
+        """The distance from the outermost nose on the left to that on the right, in distances of neighbours."""
         places = [x for row in self.across for x in row]
         return max(places) - min(places)
 
     @property
     def wide(self) -> float:
+        """The least width of the formation, in heads."""
         return self.span * self.action.beside.least + 2 * _SIDE
 
     def noses(self, rise: float) -> list[float]:
-        """Per row the height of the noses, in heads, when each row is `rise` above the one in front.
+        """The height of the noses of each row, in heads, when each row is `rise` above the one in front.
 
         With `full` a row stands on one bench more than the row in front, unless people are taller by themselves.
         """
@@ -89,6 +90,7 @@ class Formation:
 
     def high(self, rise: float = _LEAST_RISE) -> float:
         # How far hands are above the air over a crown.
+        """The least height of the formation, in heads. rise: of a row over the row in front."""
         hands = 0.0
         for arm in self.action.arms:
             for reach in arm or ():
@@ -98,7 +100,7 @@ class Formation:
 
     @property
     def least_head(self) -> int:
-        """Pixels."""
+        """The smallest head in pixels whose ID patches keep clear of each other."""
         return _LEAST_HEAD if len(self.across) > 1 else _LEAST_HEAD_ONE_ROW
 
     def head(self, width: int, height: int) -> float:
@@ -120,14 +122,19 @@ class Formation:
         return Spacing(head, beside, rise, lift)
 
     def sway(self, row: int, place: int) -> float:
-        """A height difference that looks accidental and is always the same: the golden ratio's fractional parts.
-        Less where people hold each other, so that arms meet as intended."""
+        """How much taller one person stands than the row, in heads, below 0 for smaller: heights look accidental, and
+        are the same at every run.
+
+        The fractional parts of multiples of the golden ratio are spread evenly over 0..1 and never repeat. People who
+        hold each other differ less, so that arms meet as intended.
+        """
         most = _SWAY / 2 if self.action.holding else _SWAY
-        return most * (2 * ((3 * row + place + 1) * 0.618 % 1) - 1)
+        fraction = (3 * row + place + 1) * 0.618 % 1
+        return most * (2 * fraction - 1)
 
 
 def _lowest_joint(posture: Sides) -> float:
-    """How far below the nose the lowest joint is."""
+    """The distance from the nose down to the lowest joint of a posture, in heads."""
     return max(joint[1] for side in posture for joint in side if joint is not None)
 
 
@@ -165,19 +172,20 @@ def _up_to_8(side: float) -> int:
 
 
 def notes(count: int, framing: str, rows: int, width: int, height: int, action: str) -> tuple[str, ...]:
-    """What `layout` of the same cannot show of an action, a line each."""
-    does = ACTIONS[action]
-    formation = _chosen(count, framing, rows, width, height, does)
+    """The parts of an action that `layout` of the same arguments cannot show, a line each."""
+    chosen_action = ACTIONS[action]
+    formation = _chosen(count, framing, rows, width, height, chosen_action)
     lines: list[str] = []
-    if FRAMINGS.index(framing) < FRAMINGS.index(does.framing):
-        lines.append(f"{action} is out of the picture with framing = {framing}: set {does.framing}")
-    if does.holding and min(map(len, formation.across)) == 1:
+    if FRAMINGS.index(framing) < FRAMINGS.index(chosen_action.framing):
+        lines.append(f"{action} is out of the picture with framing = {framing}: set {chosen_action.framing}")
+    if chosen_action.holding and min(map(len, formation.across)) == 1:
         lines.append(f"{action}: a person alone in a row has no hand to hold")
     return tuple(lines)
 
 
 def _chosen(count: int, framing: str, rows: int, width: int, height: int, action: Action) -> Formation:
-    """The formation in so many rows; for 0 the fewest whose faces are good and not much smaller than possible."""
+    """The formation in so many rows. For 0 rows, the one with the fewest rows in which faces are large enough to keep
+    their likeness and not much smaller than in any other."""
     if rows:
         return _formation(count, framing, rows, action)
     formations = [_formation(count, framing, number, action) for number in range(1, min(MOST_ROWS, count) + 1)]
@@ -190,9 +198,9 @@ def _chosen(count: int, framing: str, rows: int, width: int, height: int, action
 
 
 def _formation(count: int, framing: str, rows: int, action: Action) -> Formation:
-    """People spread over rows; the rows in the back have one more where they cannot be alike."""
-    fewest, rest = divmod(count, rows)
-    sizes = [fewest + 1 if row < rest else fewest for row in range(rows)]
+    """People spread over rows; the rows in the back have one person more where rows cannot be alike."""
+    fewest, remainder = divmod(count, rows)
+    sizes = [fewest + 1 if row < remainder else fewest for row in range(rows)]  # from back to front
     # Only with `full` is it seen whether people sit or kneel: then the back row is the last of the action's.
     used = rows if framing == "full" else 1
     front_first = action.rows[-used:]
@@ -201,7 +209,7 @@ def _formation(count: int, framing: str, rows: int, action: Action) -> Formation
 
 
 def _staggered(sizes: list[int]) -> tuple[tuple[float, ...], ...]:
-    """Per row, from back to front, the noses in distances of neighbours, 0 in the middle of the group.
+    """The noses of each row, from back to front, in distances of neighbours, 0 in the middle of the group.
 
     Every row is half a place beside the one in front; a row that is so by its number of people stays in the middle.
     sizes: people per row, from back to front.
@@ -242,14 +250,19 @@ def _stand(formation: Formation, width: int, height: int) -> tuple[Slot, ...]:
 
 
 def _higher(nose: Point, pose: Pose, head: float, rise: float) -> Slot:
-    """The place of a person who is taller by so many pixels."""
-    nose = (nose[0], nose[1] - rise)
-    pose = tuple((x, y - rise, confidence) for x, y, confidence in pose)
-    return Slot(nose, bodies.face_box(nose, head), bodies.face_keypoints(nose, head), pose)
+    """The place of a person who is taller by so many pixels. head: crown to chin, px."""
+    x, y = nose
+    raised_nose = (x, y - rise)
+    raised_pose: list[Joint] = []
+    for joint_x, joint_y, confidence in pose:
+        raised_pose.append((joint_x, joint_y - rise, confidence))
+    box = bodies.face_box(raised_nose, head)
+    keypoints = bodies.face_keypoints(raised_nose, head)
+    return Slot(raised_nose, box, keypoints, tuple(raised_pose))
 
 
 def _sides(formation: Formation, row: int, place: int, beside: float) -> Sides:
-    """Both sides of the person at this index of a row."""
+    """The postures of both sides of one person. place: index in the row. beside: distance of neighbours, in heads."""
     action = formation.action
     across = formation.across[row]
     middle = (len(across) - 1) // 2
@@ -265,7 +278,8 @@ def _sides(formation: Formation, row: int, place: int, beside: float) -> Sides:
 
 
 def _way(formation: Formation, row: int, place: int, neighbour: int, beside: float) -> Point | None:
-    """From the nose of a person to that of a neighbour in the row, in heads, x outwards; None where nobody stands."""
+    """The vector from the nose of a person to that of a neighbour in the row, in heads, x outwards; None where nobody
+    stands there."""
     if not 0 <= neighbour < len(formation.across[row]):
         return None
     return (beside, formation.sway(row, place) - formation.sway(row, neighbour))

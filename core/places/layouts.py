@@ -103,17 +103,19 @@ def _of_pose(joints: Sequence[Joint]) -> _PosePlace | None:
 
 
 def _found_twice(skeletons: Sequence[Pose]) -> set[int]:
-    """Indices of skeletons of somebody whom another one, with as many joints or more, shows as well."""
+    """Indices of skeletons of people who are found a second time: another skeleton, with as many joints or more, is of
+    the same person."""
     most_joints_first = sorted(range(len(skeletons)), key=lambda index: _joints_seen(skeletons[index]), reverse=True)
     twice: set[int] = set()
     for rank, index in enumerate(most_joints_first):
-        before = most_joints_first[:rank]
-        if any(bodies.same_person(skeletons[index], skeletons[other]) for other in before):
+        earlier = most_joints_first[:rank]
+        if any(bodies.same_person(skeletons[index], skeletons[other]) for other in earlier):
             twice.add(index)
     return twice
 
 
 def _joints_seen(pose: Pose) -> int:
+    """The number of joints that are seen."""
     return sum(joint[2] >= bodies.SEEN for joint in pose)
 
 
@@ -155,7 +157,8 @@ def _of_mask(number: int, mask: Tensor, canvas: Canvas, body: str) -> Slot:
 
 
 def head_held(width: float, height: float, body: str) -> float:
-    """How tall the head is, crown to chin, of a person whom a region of this size shows. body: one of bodies.BODIES."""
+    """The height of the head, crown to chin, px, of a person whom a region of this size shows. body: one of
+    bodies.BODIES."""
     return min(height / _REGION_HEADS[body], width / _REGION_WIDTH)
 
 

@@ -26,22 +26,23 @@ _IN_PLACE = 0.3  # the least share of a mask, or of a place, that says the two b
 
 
 class BadRegion(LikenessError):
-    """A part of the picture that cannot belong to one person."""
+    """A part of the picture that cannot belong to one person. people: their name or names. why: the reason."""
 
-    def __init__(self, who: str, why: str, advice: str = "") -> None:
+    def __init__(self, people: str, why: str, advice: str = "") -> None:
         super().__init__(
-            f"The region of {who} cannot be used: {why}.",
+            f"The region of {people} cannot be used: {why}.",
             advice or "Give every person a place of their own in Place Cast, or connect one mask per person.",
         )
 
 
 @dataclass(frozen=True)
 class RegionShape:
-    """What of a person's place their region is.
+    """How a person's region is made of their place.
 
     extent: "body" is the place's own mask as it is, else skeleton, torso and face; "face" is the face box.
-    margin: how far the region reaches beyond that, from 0, in widths of the face box; a face box is widened in its
-    own width and height. feather: width of the soft edge in px, from 0.
+    margin: how far the region reaches beyond that, from 0, in widths of the face box; a face box is widened in its own
+    width and height.
+    feather: width of the soft edge in px, from 0.
     """
 
     extent: Extent
@@ -96,9 +97,10 @@ def _without_faces(region: Tensor, others: Sequence[Slot], staying: Sequence[Slo
 
 
 def of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, staying: Sequence[Slot] = ()) -> Tensor:
-    """(H, W) 0..1: a place's own mask, else what lies around its face box and its skeleton; zeros without either.
+    """The region of a place, (H, W) 0..1: its own mask, else what lies around its face box and its skeleton.
 
-    The bodies of `staying` are left out of what lies around the skeleton.
+    Zeros for a place without either. The bodies of `staying`, people who stay as they are, are left out of what lies
+    around the skeleton.
     """
     if slot is not None and shape.extent == "body" and slot.mask is not None:
         return slot.mask.float()
@@ -109,11 +111,11 @@ def of_slot(slot: Slot | None, cast: PlacedCast, shape: RegionShape, staying: Se
         return face
     reach = shape.margin * _width_of(slot.box)
     body = body_region(slot.pose, reach, cast.width, cast.height, shape.feather)
-    for other in staying:
-        if other.pose is not None and other.box is not None:
-            reach = _HAIR * _width_of(other.box)
-            other_body = body_region(other.pose, reach, cast.width, cast.height, shape.feather)
-            body = torch.minimum(body, 1 - other_body)
+    for staying_slot in staying:
+        if staying_slot.pose is not None and staying_slot.box is not None:
+            reach = _HAIR * _width_of(staying_slot.box)
+            staying_body = body_region(staying_slot.pose, reach, cast.width, cast.height, shape.feather)
+            body = torch.minimum(body, 1 - staying_body)
     return torch.maximum(face, body)
 
 
@@ -126,11 +128,12 @@ def require_box(slot: Slot | None, name: str) -> Slot:
 
 
 def _width_of(box: Box) -> float:
+    """The width of a box in pixels."""
     return box[2] - box[0]
 
 
 def _people_of_number(cast: PlacedCast, number: int) -> list[int]:
-    """Who is meant by a number, as indices into the people of a cast.
+    """Indices into the people of a cast, for a number that a user has chosen.
 
     The number is that of a person, from 1. ALL_PEOPLE are those of weight above 0, or everybody where there is none.
     Raises BadCast for a number that no person has.
@@ -168,19 +171,25 @@ def from_masks(
     Raises BadCast for a number that no person has, and BadRegion where no mask lies in the place.
     """
     people = _people_of_number(cast, number)
-    who = listed([cast.people[person].identity.name for person in people])
+    names = listed([cast.people[person].identity.name for person in people])
     size = (cast.height, cast.width)
     fitted = functional.interpolate(as_masks(masks)[:, None], size=size, mode="nearest")[:, 0]  # (masks, H, W)
     if not fitted.any():
-        raise BadRegion(who, "the masks are all zero", OTHER_WORDS)
+        raise BadRegion(names, "the masks are all zero", OTHER_WORDS)
     slots = [*(person.slot for person in cast.people), *staying]
-    places = [of_slot(slot, cast, RegionShape(shape.extent, shape.margin)) for slot in slots]
+    without_edge = RegionShape(shape.extent, shape.margin)
+    places = [of_slot(slot, cast, without_edge) for slot in slots]
     shares = _shares_in_common(places, fitted)  # (places, masks)
     best, owners = shares.max(0)  # (masks,) each
-    outside = [mask for mask in range(len(fitted)) if best[mask] < _IN_PLACE]
-    used = [mask for mask in range(len(fitted)) if int(owners[mask]) in people and best[mask] >= _IN_PLACE]
+    outside: list[int] = []
+    used: list[int] = []
+    for mask in range(len(fitted)):
+        if best[mask] < _IN_PLACE:
+            outside.append(mask)
+        if int(owners[mask]) in people and best[mask] >= _IN_PLACE:
+            used.append(mask)
     if not used:
-        raise _no_mask(who, len(fitted), float(shares[people].max()))
+        raise _no_mask(names, len(fitted), float(shares[people].max()))
     note = f"Of {counted(len(fitted), 'mask')} taken: {_counted_from_1(used)}"
     if outside:
         note += f"; outside all places: {_counted_from_1(outside)}"
@@ -203,15 +212,17 @@ def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
     return common / torch.minimum(mask_sizes, place_sizes).clamp(min=1e-6)
 
 
-def _no_mask(who: str, masks: int, nearest: float) -> BadRegion:
-    """nearest: the largest share of a mask that lies in the place, 0..1."""
+def _no_mask(people: str, masks: int, nearest: float) -> BadRegion:
+    """The error where no mask belongs to a person. people: their names. masks: how many there are. nearest: the
+    largest share of a mask that lies in the place, 0..1."""
     why = f"of {counted(masks, 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
     if nearest >= _IN_PLACE:
         why += ", and it is in another place no less"
-    return BadRegion(who, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
+    return BadRegion(people, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
 
 
 def _counted_from_1(indices: Sequence[int]) -> str:
+    """The numbers, counted from 1, of some indices, for a message."""
     return listed([index + 1 for index in indices])
 
 
@@ -224,5 +235,5 @@ def free_slots(cast: PlacedCast, layout: Layout) -> tuple[Slot, ...]:
     if size != (cast.width, cast.height):
         expected = f"the cast's canvas is {cast.width}x{cast.height} px"
         raise BadSize("The layout of those who stay", size, expected, "Connect the layout that Place Cast has.")
-    taken = {person.place for person in cast.people if person.weight > 0}
-    return tuple(slot for number, slot in enumerate(layout.slots, 1) if number not in taken)
+    occupied = {person.place for person in cast.people if person.weight > 0}
+    return tuple(slot for number, slot in enumerate(layout.slots, 1) if number not in occupied)

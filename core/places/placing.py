@@ -77,14 +77,17 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
 
 def _by_size(slots: Sequence[Slot], people: int) -> Places:
     """The first person has the place of the largest face box, and so on; places without a box come last."""
-    sizes = [geometry.area(slot.box or (0.0, 0.0, 0.0, 0.0)) for slot in slots]
+    no_box = (0.0, 0.0, 0.0, 0.0)
+    sizes = [geometry.area(slot.box or no_box) for slot in slots]
     largest_first = sorted(range(len(slots)), key=lambda place: -sizes[place])
-    person_at = dict(zip(largest_first, range(people), strict=False))
-    return tuple(person_at.get(place) for place in range(len(slots)))
+    places: list[int | None] = [None] * len(slots)
+    for person, place in enumerate(largest_first[:people]):
+        places[place] = person
+    return tuple(places)
 
 
 def _other_number(cast: Cast, places: int) -> BadCast:
-    """The cast and the layout do not have the same number."""
+    """The error for a cast and a layout of different numbers. places: how many the layout has."""
     empty = [0] * (places - len(cast.people))
     order = ",".join(map(str, [*cast.numbers[:places], *empty]))
     left_out = ""
@@ -110,7 +113,7 @@ def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
 
 
 def _custom(text: str, people: int, places: int) -> list[int]:
-    """Per place the number of a person from 1, or 0 for an empty place, of a text such as "2,1,0".
+    """The person of each place, by number from 1, or 0 for an empty place, of a text such as "2,1,0".
 
     Numbers are parted by commas, semicolons or spaces, Chinese commas too. Raises BadOrder.
     """
@@ -256,14 +259,16 @@ def troubles(cast: Cast, layout: Layout, places: Places, order: str) -> list[str
 
 
 def overlaps(centers: Sequence[tuple[str, Point]]) -> list[str]:
-    """A line that names whose ID patches run into each other; none where all are apart.
+    """A line that names the people whose ID patches run into each other; no line where all are apart.
 
     centers: name and middle of the patch of everybody who is present.
     """
+    names = [name for name, _ in centers]
     rects = [geometry.patch_rect(center) for _, center in centers]
     pairs: list[str] = []
-    for first, second, width, height in geometry.overlaps(rects):
-        pairs.append(f"{centers[first][0]} and {centers[second][0]} by {width}x{height} px")
+    for overlap in geometry.overlaps(rects):
+        size = f"{overlap.width}x{overlap.height} px"
+        pairs.append(f"{names[overlap.first]} and {names[overlap.second]} by {size}")
     return gathered("ID patches overlap, faces may mix", pairs, f"; move them {geometry.PATCH} px apart")
 
 

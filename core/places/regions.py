@@ -71,16 +71,21 @@ def by_lora(cast: Cast) -> list[str]:
 
 
 def names(people: Sequence[Person]) -> list[str]:
+    """The names of people, in their order."""
     return [person.identity.name for person in people]
 
 
 def rows_of(people: Sequence[Person], cast: Cast) -> list[bool]:
-    """For everybody present in a cast whether they are one of `people`: a mask of the rows of (people, H, W)."""
-    return [any(person is member for member in people) for person in present(cast).people]
+    """A mask of the rows of (people, H, W): for each person present in a cast, whether they are one of `people`."""
+    mask: list[bool] = []
+    for member in present(cast).people:
+        mask.append(any(person is member for person in people))
+    return mask
 
 
 def check_one_picture(cast: Cast | None, advice: str = "Disconnect the mask.") -> None:
-    """Raise BadRegion for the cast of Crop Faces, of which no region of one picture can tell."""
+    """Raise BadRegion for the cast of Crop Faces: its people have a picture each, and a region belongs to one
+    picture."""
     if cast and cast.by_row:
         why = "each person has a picture of their own, from Crop Faces"
         raise BadRegion(", ".join(names(cast.people)), why, advice)
@@ -122,28 +127,30 @@ def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
 
 
 def of_faces(cast: Cast, mask: Tensor | None, margin: float, feather: float, node: str) -> Tensor | None:
-    """(people, H, W) of those present: each place's own mask, else its face box, widened. None: the whole picture.
+    """The regions in which the faces of those present act, (people, H, W); None for the whole picture.
 
-    None is given where one person has the whole picture, and where everybody has a row of the batch. Whom for_photos
-    leaves out may have a place without mask and box, and has zeros then.
-    mask: (people, h, w), regions of everybody instead. margin: how far a region reaches beyond the face box on every
-    side, in face widths and heights. feather: width of the soft edge, px. node: its name.
+    A region is the mask of the person's place, else their face box, widened. The result is None where one person has
+    the whole picture, and where everybody has a row of the batch. People whom `for_photos` leaves out may have a place
+    without mask and box, and have zeros then.
+    mask: (people, h, w), the regions of everybody in the cast instead. margin: how far a region reaches beyond the face
+    box on every side, in face widths and heights. feather: width of the soft edge, px. node: its name, for messages.
     Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box and mask, a region off
     the canvas and two that are the same; BadRegion for masks where everybody has a row of their own.
     """
     people = present(cast).people
     readers = _photo_readers(cast)
+    reading_people = tuple(people[row] for row in readers)
     if mask is not None:
         check_one_picture(cast)
         regions = _masks_of_present(mask, cast)
     elif len(people) == 1 or cast.by_row:
         return None
     else:
-        placed = require_places(replace(cast, people=tuple(people[row] for row in readers)), node)
+        placed = require_places(replace(cast, people=reading_people), node)
         shape = RegionShape("face", margin, feather)
         face_regions = [_face_region(person, placed, row in readers, shape) for row, person in enumerate(people)]
         regions = torch.stack(face_regions)
-    require_distinct(regions[readers], [people[row] for row in readers])
+    require_distinct(regions[readers], reading_people)
     if mask is not None and len(regions) == 1 and bool((regions == 1).all()):
         return None
     return regions
@@ -191,7 +198,7 @@ def in_boxes(cast: Cast, areas: Tensor | None, node: str) -> Tensor:
 
 
 def _box_masks(people: Sequence[Person], cast: PlacedCast) -> Tensor:
-    """(people, H, W): 1 in everybody's face box, else 0; all 0 without one."""
+    """(people, H, W): 1 in each person's face box, else 0; all 0 for a person without a box."""
     masks = torch.zeros(len(people), cast.height, cast.width)
     for row, person in enumerate(people):
         if person.slot and person.slot.box:
@@ -237,11 +244,11 @@ def of_present(cast: PlacedCast, people: Sequence[Person], masks: Tensor | None,
 
 
 def of_masks(masks: Tensor, cast: Cast, people: Sequence[Person] | None = None) -> Tensor:
-    """A MASK batch, one per person in the cast's order, as (people, H, W), of the size of the canvas if there is one.
+    """The regions of people from a MASK batch, (people, H, W), of the size of the canvas if there is one.
 
-    people: of which of those present; None: of all of them.
-    Raises BadRegion where the numbers of masks and of people of the cast differ and, of these people, for an empty
-    mask and for two that are the same.
+    masks: one per person in the cast's order. people: some of those present, whose regions are returned; None for all
+    of them. Raises BadRegion where the numbers of masks and of people of the cast differ and, of these people, for an
+    empty mask and for two that are the same.
     """
     if people is None:
         people = present(cast).people

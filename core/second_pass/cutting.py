@@ -36,7 +36,7 @@ class Crop:
 
 @dataclass(frozen=True)
 class Crops:
-    """What travels on LIKENESS_CROPS: one crop per row of the batch that is sampled.
+    """The crops of a batch, which travel on LIKENESS_CROPS: one crop per row of the batch that is sampled.
 
     count, width, height: how many pictures the crops were cut out of, and their size in pixels. size: of the enlarged
     squares, in pixels.

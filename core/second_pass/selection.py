@@ -55,6 +55,7 @@ class Candidate:
 
     @property
     def name(self) -> str:
+        """The name of the person."""
         return self.person.identity.name
 
 
@@ -85,7 +86,7 @@ def has_photos(cast: Cast) -> bool:
 
 
 def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate]]:
-    """Per picture all people of the report. pictures: the faces that the report was measured on."""
+    """The people of the report in each picture. pictures: the faces that the report was measured on."""
     per_picture: list[list[Candidate]] = []
     for number, (measured, faces) in enumerate(zip(report.judged_pictures, pictures, strict=True)):
         people: list[Candidate] = []

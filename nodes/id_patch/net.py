@@ -23,14 +23,14 @@ from ...core.projections import EmbeddingProjection, Resampler
 
 
 def _projection(state: State, ops: Any, **factory: Any) -> Resampler | EmbeddingProjection:
-    """A projection of the kind that its keys tell, an MLP with a norm or a Resampler. Arguments as IDPatchNet."""
+    """The projection whose weights these are: an MLP with a norm, or a Resampler. Arguments as IDPatchNet."""
     if "norm.weight" in state:
         return EmbeddingProjection(state, ops=ops, **factory)
     return Resampler(state, ops=ops, **factory)
 
 
 class IDPatchNet(nn.Module):
-    """Both projections of one id-patch file.
+    """Both projections of one id-patch file: `prompt_proj` makes tokens of a face, `patch_proj` a patch.
 
     state: keys "patch_proj.*" and "prompt_proj.*", each a Resampler or an EmbeddingProjection, which their
     keys tell apart. It gives the sizes; its weights are loaded by the caller.
@@ -70,16 +70,17 @@ class IDPatchNet(nn.Module):
         return self.patch_proj(embeddings)[0].unflatten(-1, (PATCH, PATCH))
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Raises RuntimeError where sizes do not fit each other."""
+        """Run every layer once on zeros. Raises RuntimeError where sizes do not fit each other."""
         self.tokens(zeros(1, 1, EMBEDDING))
         self.patch(zeros(1, 1, EMBEDDING))
 
 
 @dataclass(frozen=True)
-class Presence:
-    """Who of a placed cast takes part: of weight above 0, with a photo, the centre on the canvas.
+class Participants:
+    """The people of a placed cast who take part, and those who do not.
 
-    cast: everybody. off_canvas: names of those who do not take part for that.
+    cast: everybody. people: those of weight above 0 who have a photo and whose centre lies on the canvas. off_canvas:
+    names of those whose centre does not.
     """
 
     cast: PlacedCast
@@ -94,38 +95,50 @@ class Presence:
         """Who does not take part, a line for each reason."""
         return [*gathered("Off the canvas, left out", self.off_canvas), *left_out(self.cast)]
 
-    def doubts(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """Who is left out, and whose patches run into each other or over the border, a line for each kind."""
-        people = [(person.identity.name, center_of(person)) for person in self.people]
-        meeting = [] if self.cast.by_row else placing.overlaps(people)
-        return [*self.left_out(), *meeting, *_over_the_border(people, self.cast.width, self.cast.height)]
+        named_centers = [(person.identity.name, center_of(person)) for person in self.people]
+        lines = self.left_out()
+        if not self.cast.by_row:
+            lines += placing.overlaps(named_centers)
+        lines += _over_the_border(named_centers, self.cast.width, self.cast.height)
+        return lines
 
 
-def presence(cast: PlacedCast) -> Presence:
-    """Drop people of weight 0 or with LoRAs alone, and people whose centre is off the canvas, tokens and patch alike.
+def participants_of(cast: PlacedCast) -> Participants:
+    """The participants of a cast: all but people of weight 0 or with LoRAs alone, and those with their centre off the
+    canvas. Every person must have a slot.
 
-    The released code leaves the tokens of an off-canvas person in the prompt, where they leak into the others.
-    Every person must have a slot.
+    A person who is left out has neither tokens nor a patch. The released code leaves the tokens of an off-canvas person
+    in the prompt, where they leak into the others.
     """
 
-    def off(person: Person) -> bool:
+    def is_off_canvas(person: Person) -> bool:
         return off_canvas(center_of(person), cast.width, cast.height)
 
-    return Presence(
+    with_photos = for_photos(cast).people
+    return Participants(
         cast,
-        people=tuple(p for p in for_photos(cast).people if p.weight > 0 and not off(p)),
-        off_canvas=tuple(p.identity.name for p in cast.people if off(p)),
+        people=tuple(person for person in with_photos if person.weight > 0 and not is_off_canvas(person)),
+        off_canvas=tuple(person.identity.name for person in cast.people if is_off_canvas(person)),
     )
 
 
-def _over_the_border(people: Sequence[tuple[str, Point]], width: int, height: int) -> list[str]:
-    cut: list[str] = []
-    for name, center in people:
-        x0, y0, x1, y1 = patch_rect(center)
-        wide, high = min(x1, width) - max(x0, 0), min(y1, height) - max(y0, 0)
-        if min(wide, high) < PATCH:
-            cut.append(f"{name} to {wide}x{high}")
-    return gathered("ID patches cut by the border", cut, f" px of {PATCH}x{PATCH}; less likeness")
+def _over_the_border(named_centers: Sequence[tuple[str, Point]], width: int, height: int) -> list[str]:
+    """A line on patches that are cut by the border of a canvas of this size, with what is left of each; [] for none.
+
+    named_centers: of each person the name and the centre of the patch.
+    """
+    cut_patches: list[str] = []
+    for name, center in named_centers:
+        left, top, right, bottom = patch_rect(center)
+        visible_width = min(right, width) - max(left, 0)
+        visible_height = min(bottom, height) - max(top, 0)
+        is_cut = min(visible_width, visible_height) < PATCH
+        if is_cut:
+            cut_patches.append(f"{name} to {visible_width}x{visible_height}")
+    whole_size = f" px of {PATCH}x{PATCH}; less likeness"
+    return gathered("ID patches cut by the border", cut_patches, whole_size)
 
 
 _OVERSHOOT = 0.25
@@ -134,56 +147,67 @@ _FAINT = 0.5
 """Patches of people with a smaller weight may stay within 0..1 and are not looked for."""
 
 
-def check_patches(image: Tensor, present: Presence, node: str) -> None:
+def check_patches(image: Tensor, participants: Participants, node: str) -> None:
     """Raise BadPatches for a condition image, (B, H, W, 3), that is not of these people, who may have a row each;
-    BadCast where rows and people differ."""
-    people = present.people
-    if not present.cast.by_row:
-        _check(image, people, node)
+    BadCast where rows and people differ. node: its name, for messages."""
+    people = participants.people
+    if not participants.cast.by_row:
+        _check_picture(image, people, node)
         return
     if len(image) != len(people):
         raise rows_missing(node, len(people), "the image", len(image))
     for row, person in zip(image, people, strict=True):
-        _check(row[None], [person], node)
+        _check_picture(row[None], [person], node)
 
 
-def _check(image: Tensor, people: Sequence[Person], node: str) -> None:
+def _check_picture(image: Tensor, people: Sequence[Person], node: str) -> None:
     """Raise BadPatches for a picture within 0..1, as a preview is, and for one made from another cast.
 
-    image: condition image (B, H, W, 3). people: who is present; their patches and no others must be in it.
+    image: condition image (B, H, W, 3). people: the participants; their patches and no others must be in it.
     """
-    beyond = (image - 0.5).abs().amax(dim=(0, 3)) - 0.5  # H W
-    if not (beyond > 0).any() and any(person.weight >= _FAINT for person in people):
+    distance_from_grey = (image - 0.5).abs().amax(dim=(0, 3))  # (H, W)
+    excess = distance_from_grey - 0.5  # how far a pixel leaves 0..1
+    if not (excess > 0).any() and any(person.weight >= _FAINT for person in people):
         raise BadPatches(
             f"The image given to {node} holds no ID patches: all its values lie between 0 and 1, those of the patches "
             "do not.",
             "Connect the image output of ID-Patch Condition Image (not its preview), with no other node between.",
         )
-    if (beyond > _OVERSHOOT).any():
-        for why in (*_missing(beyond, people), *_strangers(beyond, people)):
+    if (excess > _OVERSHOOT).any():
+        for why in (*_missing_patches(excess, people), *_foreign_patches(excess, people)):
             advice = "Give ID-Patch Condition Image and this node the same cast, and put no other node between them."
             raise BadPatches(f"The image given to {node} was made from another cast: {why}.", advice)
 
 
-def _missing(beyond: Tensor, people: Sequence[Person]) -> Iterator[str]:
-    """Who has no patch, judged where nobody else's is."""
-    places = [on_canvas(patch_rect(center_of(person)), *beyond.shape) for person in people]
-    covered = torch.zeros_like(beyond)
-    for place in places:
-        covered[place] += 1
-    for person, place in zip(people, places, strict=True):
-        alone = beyond[place][covered[place] == 1]
-        if person.weight >= _FAINT and len(alone) > PATCH and not (alone > 0).any():
+def _missing_patches(excess: Tensor, people: Sequence[Person]) -> Iterator[str]:
+    """A sentence for each person whose patch is not in the picture.
+
+    excess: (H, W), how far its pixels leave 0..1. Only those pixels of a patch count that no other patch covers.
+    """
+    areas = [on_canvas(patch_rect(center_of(person)), *excess.shape) for person in people]
+    patches_at_pixel = torch.zeros_like(excess)
+    for area in areas:
+        patches_at_pixel[area] += 1
+    for person, area in zip(people, areas, strict=True):
+        only_this_patch = patches_at_pixel[area] == 1
+        uncovered = excess[area][only_this_patch]
+        looked_for = person.weight >= _FAINT and len(uncovered) > PATCH
+        if looked_for and not (uncovered > 0).any():
             x, y = center_of(person)
             yield f"there is no ID patch of {person.identity.name} at ({x:.0f}, {y:.0f})"
 
 
-def _strangers(beyond: Tensor, people: Sequence[Person]) -> Iterator[str]:
-    """Where a patch is that is nobody's. There is room around everybody: picture and layout may have been resized."""
-    others = beyond > _OVERSHOOT
+def _foreign_patches(excess: Tensor, people: Sequence[Person]) -> Iterator[str]:
+    """A sentence where the picture has a patch that belongs to none of the people.
+
+    excess: (H, W), how far its pixels leave 0..1. Around each person there is room of twice a patch, because picture
+    and layout may have been resized.
+    """
+    foreign = excess > _OVERSHOOT
     for person in people:
-        others[on_canvas(patch_rect(center_of(person), 2 * PATCH), *beyond.shape)] = False
-    for y, x in others.nonzero()[:1]:
+        room = on_canvas(patch_rect(center_of(person), 2 * PATCH), *excess.shape)
+        foreign[room] = False
+    for y, x in foreign.nonzero()[:1]:
         yield f"there is an ID patch around ({x}, {y}), where no person of this cast stands"
 
 
@@ -194,16 +218,18 @@ def center_of(person: Person) -> Point:
     return person.slot.center
 
 
-def condition(control: Tensor, patches: Sequence[Tensor], present: Presence, node: str) -> Tensor:
-    """The condition image, signed: the patches of those who are present on `control`, (B, H, W, 3) 0..1.
+def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Participants, node: str) -> Tensor:
+    """The condition image, signed: the patches of the participants on `control`, (B, H, W, 3) 0..1.
 
     People with a row each have one patch in each, on `control` of one row or as many. Raises BadCast, naming the node,
     for another number of rows.
     """
-    if not present.cast.by_row:
-        return with_patches(control, patches, present.centers)
+    if not participants.cast.by_row:
+        return with_patches(control, patches, participants.centers)
     if len(control) not in (1, len(patches)):
         raise rows_missing(node, len(patches), "the image", len(control))
-    rows = control.expand(len(patches), -1, -1, -1)
-    each = enumerate(zip(patches, present.centers, strict=True))
-    return torch.cat([with_patches(rows[[n]], [patch], [center]) for n, (patch, center) in each])
+    backgrounds = control.expand(len(patches), -1, -1, -1)  # (people, H, W, 3)
+    rows: list[Tensor] = []
+    for number, (patch, center) in enumerate(zip(patches, participants.centers, strict=True)):
+        rows.append(with_patches(backgrounds[[number]], [patch], [center]))
+    return torch.cat(rows)

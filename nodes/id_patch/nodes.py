@@ -43,10 +43,11 @@ from ...core.pictures import as_drawing, as_rgb
 from ...core.places import control_images, regions
 from ..categories import IN_ID_PATCH
 from ..sockets import CastSocket, adapter_socket
-from .net import IDPatchNet, Presence, check_patches, condition, presence
+from .net import IDPatchNet, Participants, check_patches, condition_image, participants_of
 
 METHOD = method("id_patch")
-IMAGE, APPLY = "ID-Patch Condition Image", "Apply ID-Patch"
+IMAGE = "ID-Patch Condition Image"
+APPLY = "Apply ID-Patch"
 
 NO_IDENTITIES = (
     "No people applied: all weights are 0 or off-canvas. The skeletons still guide; for the prompt alone bypass "
@@ -58,26 +59,42 @@ class IDPatch(Loaded[IDPatchNet]):
     """A loaded id-patch file."""
 
     def tokens(self, people: tuple[Person, ...], photos: str) -> Tensor:
-        """(1, people * tokens, width) float32 on the CPU, each person's tokens times the person's weight."""
-        rows = [self._run(self.net.tokens, person, photos) * person.weight for person in people]
-        return torch.cat(rows, dim=1)
+        """The ID tokens of people, (1, people * tokens, width) float32 on the CPU, times each person's weight.
+
+        photos: how several photos of a person are joined, as in core.identities.embeddings. Raises BadCast.
+        """
+        tokens: list[Tensor] = []
+        for person in people:
+            tokens.append(self._projected(self.net.tokens, person, photos) * person.weight)
+        return torch.cat(tokens, dim=1)
 
     def unconditional_tokens(self, count: int) -> Tensor:
-        """The tokens of an all-zero embedding, once per person: what the negative gets."""
-        embedding = self.beside(torch.zeros(1, 1, self.net.prompt_proj.embedding))
-        return self.net.tokens(embedding).cpu().repeat(1, count, 1)
+        """The ID tokens of an all-zero embedding, once for each of so many people: (1, count * tokens, width)."""
+        no_face = torch.zeros(1, 1, self.net.prompt_proj.embedding)
+        tokens = self.net.tokens(self.beside(no_face)).cpu()  # (1, tokens, width)
+        return tokens.repeat(1, count, 1)
 
     def patches(self, people: tuple[Person, ...], photos: str) -> list[Tensor]:
-        """(3, PATCH, PATCH) float32 on the CPU per person, times the person's weight."""
-        return [self._run(self.net.patch, person, photos) * person.weight for person in people]
+        """The ID patch of each person, (3, PATCH, PATCH) float32 on the CPU, times the person's weight.
 
-    def _run(self, projection: Callable[[Tensor], Tensor], person: Person, photos: str) -> Tensor:
-        rows = embeddings(person, METHOD, photos)
-        if len(rows) > 1 and not self.net.takes_sequences:
-            found = f"{person.identity.name} has {len(rows)} photos to be used as a sequence"
-            advice = "Set photos to mean or normalised mean on both ID-Patch nodes."
-            raise BadCast(f"{found}, but this file's projection reads one embedding.", advice)
-        return projection(self.beside(rows[None])).cpu()
+        photos: as in tokens(). Raises BadCast.
+        """
+        return [self._projected(self.net.patch, person, photos) * person.weight for person in people]
+
+    def _projected(self, projection: Callable[[Tensor], Tensor], person: Person, photos: str) -> Tensor:
+        """What one of the network's projections makes of a person's embeddings (1, n, 512), on the CPU.
+
+        Raises BadCast for several photos as a sequence, where the file reads one embedding.
+        """
+        person_embeddings = embeddings(person, METHOD, photos)  # (n, 512)
+        count = len(person_embeddings)
+        if count > 1 and not self.net.takes_sequences:
+            raise BadCast(
+                f"{person.identity.name} has {count} photos to be used as a sequence, but this file's projection reads "
+                "one embedding.",
+                "Set photos to mean or normalised mean on both ID-Patch nodes.",
+            )
+        return projection(self.beside(person_embeddings[None])).cpu()
 
 
 IDPatchSocket = adapter_socket(METHOD.title, IDPatch)
@@ -101,18 +118,22 @@ class IDPatchConditionImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, id_patch: IDPatch, cast: Cast, photos: str, image: Tensor | None = None) -> io.NodeOutput:
-        cast = require_places(cast, IMAGE)
-        present = presence(cast)
-        if image is not None:
+        placed = require_places(cast, IMAGE)
+        participants = participants_of(placed)
+        if image is None:
+            control = torch.zeros(1, placed.height, placed.width, 3)
+        else:
             advice = "Resize the image to the canvas, or give the layout node the size of the image."
-            geometry.check_canvas("The image under the ID patches", image, cast, advice)
-        control = torch.zeros(1, cast.height, cast.width, 3) if image is None else as_drawing(image)
-        made = condition(control, id_patch.patches(present.people, photos), present, IMAGE)
-        preview = made.clamp(0, 1)
-        report = "\n".join(present.doubts())
-        notes.tell(notes.node_of(cls), report)
-        fine = f"{counted(len(present.people), 'person', 'people')}, every patch whole and on its own place."
-        return io.NodeOutput(made, preview, report or fine, ui=ui.PreviewImage(preview, cls=cls))
+            geometry.check_canvas("The image under the ID patches", image, placed, advice)
+            control = as_drawing(image)
+        patches = id_patch.patches(participants.people, photos)
+        picture = condition_image(control, patches, participants, IMAGE)
+        preview = picture.clamp(0, 1)
+        warnings = "\n".join(participants.warnings())
+        notes.tell(notes.node_of(cls), warnings)
+        count = counted(len(participants.people), "person", "people")
+        report = warnings or f"{count}, every patch whole and on its own place."
+        return io.NodeOutput(picture, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 
 
 class ApplyIDPatch(io.ComfyNode):
@@ -159,58 +180,48 @@ class ApplyIDPatch(io.ComfyNode):
         photos: str,
         vae: VAE | None = None,
         model: ModelPatcher | None = None,
-        **region: Any,
+        **region_settings: Any,
     ) -> io.NodeOutput:
         node_id = notes.node_of(cls)
-        remarks = scopes.without_model(model, _region_inputs(), region, "ID tokens")
+        remarks = scopes.without_model(model, _region_inputs(), region_settings, "ID tokens")
         if strength == 0:
             notes.tell(node_id, "\n".join(remarks))
             return io.NodeOutput(positive, negative, scopes.optional_model(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
-        cast = require_places(cast, APPLY)
-        present = presence(cast)
-        people = present.people
+        placed = require_places(cast, APPLY)
+        participants = participants_of(placed)
+        people = participants.people
         previews: list[ui.PreviewImage] = []
-        if image is None:
-            drawn = control_images.skeletons(places_of(cast, None, APPLY), cast.by_row)
-            hint = condition(drawn, id_patch.patches(people, photos), present, APPLY)
-            remarks += present.doubts()
-            previews.append(ui.PreviewImage(hint.clamp(0, 1), cls=cls))
-        else:
-            hint = _checked_hint(image, cast, present)
-            remarks += present.left_out()
+        hint = (
+            _own_hint(id_patch, placed, participants, photos)
+            if image is None
+            else _checked_hint(image, placed, participants)
+        )
+        remarks += hint.remarks
+        if hint.preview is not None:
+            previews.append(ui.PreviewImage(hint.preview, cls=cls))
         sides = [positive, negative]
         if people:
-            sides = _with_tokens(sides, id_patch, cast, people, photos, id_start_percent)
-            if model is not None and cast.by_row:
+            sides = _with_tokens(sides, id_patch, placed, people, photos, id_start_percent)
+            if model is not None and placed.by_row:
                 remarks.append(scopes.BY_ROW)
             elif model is not None:
-                bound = _by_region(sides, model, cast, people, node_id, region)
-                model, sides = bound.model, bound.sides
-                preview = bound.scope.preview(cls)
+                regional = _by_region(sides, model, placed, people, node_id, region_settings)
+                model = regional.model
+                sides = regional.sides
+                preview = regional.scope.preview(cls)
                 if preview is not None:
                     previews.append(preview)
         else:
             remarks.append(NO_IDENTITIES)
-        canvas = Canvas(APPLY, len(people) if cast.by_row else 0, node_id)
-        percents = (start_percent, end_percent)
-        attachment = ControlAttachment(
-            control_net,
-            hint,
-            strength,
-            percents,
-            vae,
-            width=id_patch.width,
-            canvas=canvas,
-            reader=IDTokensReader,
-            report=_report(people, node_id, percents, id_start_percent),
-            pictures=Pictures("condition picture", canvas),
-            trained=canvas,
-        )
+        canvas = Canvas(APPLY, len(people) if placed.by_row else 0, node_id)
+        net_percents = (start_percent, end_percent)
+        report = _report(people, node_id, net_percents, id_start_percent)
+        attachment = _attachment(control_net, hint.picture, strength, net_percents, vae, id_patch.width, canvas, report)
         notes.tell(node_id, "\n".join(remarks))
-        return io.NodeOutput(
-            *attachment.to_both(*sides), scopes.optional_model(model, APPLY), ui=scopes.joined_previews(previews)
-        )
+        positive_out, negative_out = attachment.to_both(*sides)
+        model_out = scopes.optional_model(model, APPLY)
+        return io.NodeOutput(positive_out, negative_out, model_out, ui=scopes.joined_previews(previews))
 
 
 def _region_inputs() -> list[io.Input]:
@@ -222,14 +233,64 @@ def _region_inputs() -> list[io.Input]:
     return inputs
 
 
-def _checked_hint(image: Tensor, cast: PlacedCast, present: Presence) -> Tensor:
-    """The ControlNet image that is connected, (B, H, W, 3). Raises BadSize, and BadPatches for another cast's."""
+@dataclass(frozen=True, eq=False)
+class _Hint:
+    """The picture that the ControlNet reads, (B, H, W, 3), and what the node says of it.
+
+    remarks: lines for the note under the node. preview: the picture for the eye, 0..1, where the node has drawn it.
+    """
+
+    picture: Tensor
+    remarks: list[str]
+    preview: Tensor | None = None
+
+
+def _own_hint(id_patch: IDPatch, placed: PlacedCast, participants: Participants, photos: str) -> _Hint:
+    """The hint where no image is connected: what ID-Patch Condition Image draws of an image of skeletons."""
+    layout = places_of(placed, None, APPLY)
+    skeletons = control_images.skeletons(layout, placed.by_row)  # (1 or people, H, W, 3)
+    patches = id_patch.patches(participants.people, photos)
+    picture = condition_image(skeletons, patches, participants, APPLY)
+    return _Hint(picture, participants.warnings(), preview=picture.clamp(0, 1))
+
+
+def _checked_hint(image: Tensor, placed: PlacedCast, participants: Participants) -> _Hint:
+    """The hint that is connected. Raises BadSize, and BadPatches for that of another cast."""
     advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
-    geometry.check_canvas(f"The image given to {APPLY}", image, cast, advice)
-    # Our node draws numbers for the network, beyond 0..1 as well: no colours to be seen through.
-    hint = as_rgb(image[..., :3])
-    check_patches(hint, present, APPLY)
-    return hint
+    geometry.check_canvas(f"The image given to {APPLY}", image, placed, advice)
+    # What ID-Patch Condition Image draws are numbers for the network, also beyond 0..1: no alpha to be seen through.
+    picture = as_rgb(image[..., :3])
+    check_patches(picture, participants, APPLY)
+    return _Hint(picture, participants.left_out())
+
+
+def _attachment(
+    control_net: ControlBase,
+    hint: Tensor,
+    strength: float,
+    percents: tuple[float, float],
+    vae: VAE | None,
+    width: int,
+    canvas: Canvas,
+    report: NetReport,
+) -> ControlAttachment:
+    """The user's ControlNet with this node's hint, as it is put into the conditioning.
+
+    percents: when it acts, parts of the schedule, 0..1. width: of the tokens that it reads. canvas: of the hint.
+    """
+    return ControlAttachment(
+        control_net,
+        hint,
+        strength,
+        percents,
+        vae,
+        width=width,
+        canvas=canvas,
+        reader=IDTokensReader,
+        report=report,
+        pictures=Pictures("condition picture", canvas),
+        trained=canvas,
+    )
 
 
 def _with_tokens(
@@ -241,25 +302,25 @@ def _with_tokens(
     id_start_percent: float,
 ) -> list[Conditioning]:
     """Positive and negative with the ID tokens behind their texts, the negative with those of no face."""
-    # (1, people * tokens, width)
-    tokens = id_patch.tokens(people, photos)
-    no_faces = id_patch.unconditional_tokens(len(people))
-    in_row = len(people)
+    count = len(people)
+    tokens = id_patch.tokens(people, photos)  # (1, people * tokens, width)
+    no_face_tokens = id_patch.unconditional_tokens(count)
+    people_in_row = count
     if cast.by_row:
-        # (1, people * tokens, width) -> (people, tokens, width): a row of the batch each
-        tokens = tokens[0].unflatten(0, (len(people), -1))
-        no_faces = no_faces[0].unflatten(0, (len(people), -1))
-        in_row = 1
+        # A row of the batch for each person: (1, people * tokens, width) -> (people, tokens, width)
+        tokens = tokens[0].unflatten(0, (count, -1))
+        no_face_tokens = no_face_tokens[0].unflatten(0, (count, -1))
+        people_in_row = 1
     positive, negative = sides
     return [
-        conditioning.append_tokens(positive, tokens, in_row, id_start_percent, APPLY),
-        conditioning.append_tokens(negative, no_faces, in_row, id_start_percent, APPLY),
+        conditioning.append_tokens(positive, tokens, people_in_row, id_start_percent, APPLY),
+        conditioning.append_tokens(negative, no_face_tokens, people_in_row, id_start_percent, APPLY),
     ]
 
 
 @dataclass(frozen=True)
-class ByRegion:
-    """A MODEL that reads ID tokens by region, positive and negative for it, and where each person's region is."""
+class _RegionalSides:
+    """A MODEL that reads ID tokens by region, positive and negative for it, and the scope with the regions."""
 
     model: ModelPatcher
     sides: list[Conditioning]
@@ -272,94 +333,134 @@ def _by_region(
     cast: Cast,
     people: tuple[Person, ...],
     node_id: str | None,
-    region: Mapping[str, Any],
-) -> ByRegion:
+    region_settings: Mapping[str, Any],
+) -> _RegionalSides:
     """Each person's ID tokens read in that person's region alone.
 
     Raises BadPatches where texts hold the tokens of another Apply ID-Patch with another number of people,
     WrongBaseModel, and what scopes.of_bodies raises.
     """
-    for _, options in (*sides[0], *sides[1]):
-        tokens = options.get(ID_TOKENS)
+    entries = [*sides[0], *sides[1]]
+    for _, options in entries:
+        tokens: IDTokens | None = options.get(ID_TOKENS)
         if tokens is not None and tokens.people != len(people):
-            there = counted(tokens.people, "person", "people")
-            seen = counted(len(people), "person", "people")
-            why = f"The conditioning already holds the ID tokens of {there}, and this cast has {seen}."
+            text_people = counted(tokens.people, "person", "people")
+            cast_people = counted(len(people), "person", "people")
+            why = f"The conditioning already holds the ID tokens of {text_people}, and this cast has {cast_people}."
             raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
-    conditioning.check_conditioning([*sides[0], *sides[1]], text_width(model), APPLY)
-    scope = scopes.of_bodies(cast, APPLY, WHOLE_SCHEDULE, people, alone=False, node_id=node_id, **region)
+    conditioning.check_conditioning(entries, text_width(model), APPLY)
+    scope = scopes.of_bodies(
+        cast,
+        APPLY,
+        WHOLE_SCHEDULE,
+        people,
+        alone=False,
+        node_id=node_id,
+        **region_settings,
+    )
     assert scope.regions is not None
-    both = id_tokens_by_region(sides, scope.regions, scope.canvas)
+    regional_positive, regional_negative = id_tokens_by_region(sides, scope.regions, scope.canvas)
     announcement = of_people(regions.names(people), APPLY, node_id)
-    patched_model, positive, negative = announced(announcement, patched(model, RegionalTextRun), *both)
-    return ByRegion(patched_model, [positive, negative], scope)
+    regional_model = patched(model, RegionalTextRun)
+    patched_model, positive, negative = announced(announcement, regional_model, regional_positive, regional_negative)
+    return _RegionalSides(patched_model, [positive, negative], scope)
 
 
 def _report(
     people: Sequence[Person], node_id: str | None, percents: tuple[float, float], id_start_percent: float
 ) -> NetReport:
-    """What the ControlNet says at the end of a run of these people."""
+    """What the ControlNet says at the end of a run: who is in it, and which of its ranges had no step.
+
+    percents: when the ControlNet acts, parts of the schedule, 0..1.
+    """
     names = regions.names(people)
-    control = NamedRange("the ControlNet", ScheduleRange(*percents))
-    tokens = None
+    net_range = NamedRange("the ControlNet", ScheduleRange(*percents))
+    token_range = None
     if people:
-        tokens = NamedRange("the ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
-    return NetReport(of_people(names or ["The places"], APPLY, node_id), control, tokens)
+        token_range = NamedRange("the ID tokens", ScheduleRange(id_start_percent, 1.0), "id_start_percent")
+    return NetReport(of_people(names or ["The places"], APPLY, node_id), net_range, token_range)
 
 
 _KEY = "likeness_id_tokens_read"
+"""Of the wrapper around a forward, among those of the host."""
 
 
 class _EverywhereBatch(RegionalTextBatch):
-    """ID tokens that everybody reads. Where a layer reads them in the text, it is left as it is."""
+    """A batch of ID tokens that the whole picture reads.
+
+    They stand in the text, so a layer that reads its text needs nothing more. The batch acts where another pack's
+    attention ignores the text, or another pack's patch makes rows with texts of their own.
+    """
 
     def needed(self, options: Options) -> bool:
+        """Whether this batch has anything to do in a forward with these transformer_options."""
         return bool(self._ignoring or options.get("patches", {}).get("attn2_patch"))
 
     def attended(
-        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+        self,
+        layer: int,
+        before: Replacement | None,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        extra_options: Options,
     ) -> Tensor:
+        """As RegionalTextBatch.attended; a layer that reads its text keeps its attention."""
         if SOURCE_ROWS in extra_options or self.layers[layer] in self._ignoring:
             return super().attended(layer, before, q, k, v, extra_options)
-        return before(q, k, v, extra_options) if before else attend_with(extra_options)(q, k, v)
+        if before is not None:
+            return before(q, k, v, extra_options)
+        return attend_with(extra_options)(q, k, v)
 
 
 class IDTokensReader:
-    """What the ControlNet of Apply ID-Patch does in one sampling run, beside packs whose attention reads texts of its
-    own, or makes rows with such texts.
+    """What the ControlNet of Apply ID-Patch does to the UNet in one sampling run, beside packs that read other texts.
 
-    Apply ID-Patch leaves the MODEL alone: its tokens stand in the text, and where another pack reads another text in
-    their place, nobody would read them. Its ControlNet sees what stands on the MODEL before each forward, and joins in.
+    Apply ID-Patch leaves the MODEL alone: its tokens stand in the text. Where another pack's attention reads a text of
+    its own instead, or its patch makes rows with such texts, the tokens would go unread. The ControlNet is called
+    before each forward and knows what stands on the MODEL by then, so it adds their reading for that forward.
     """
 
     def __init__(self, model: BaseModel) -> None:
         self._model = model
-        self._ready: dict[Hashable, _EverywhereBatch] = {}
+        self._batches: dict[Hashable, _EverywhereBatch] = {}
 
     def join(self, inside: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options) -> None:
-        """Where rows or texts of others are in the way, the UNet is run with the tokens behind these."""
-        others = options.get("patches", {}).get("attn2_patch") or options.get("patches_replace", {}).get("attn2")
-        if not others or not any(inside) or RegionalText.key in cond:  # else its own run reads them
+        """Add the reading of the ID tokens to a forward where another pack is in the way of their text.
+
+        inside: the ID tokens in the text of each conditioning entry of the forward, in the order of the rows.
+        x: (B, C, h, w). cond: what the entries bring, among it their texts (B, T, width). options: the forward's
+        transformer_options, to which a wrapper is added.
+        """
+        patch = options.get("patches", {}).get("attn2_patch")
+        replacement = options.get("patches_replace", {}).get("attn2")
+        if not patch and not replacement:
+            return
+        # With regional text on the MODEL that text's own run reads the tokens.
+        if not any(inside) or RegionalText.key in cond:
             return
         context: Tensor = cond["c_crossattn"]
         key = tuple(options["uuids"]), x.shape, context.shape
-        if key not in self._ready:
-            self._ready[key] = self._batch(inside, Given(self._model, x, options["sigmas"], context, options))
-        batch = self._ready[key]
+        if key not in self._batches:
+            forward = Given(self._model, x, options["sigmas"], context, options)
+            self._batches[key] = self._batch(inside, forward)
+        batch = self._batches[key]
         if batch.needed(options):
-            kinds = comfy.patcher_extension.WrappersMP
-            comfy.patcher_extension.add_wrapper_with_key(kinds.DIFFUSION_MODEL, _KEY, partial(read_by, batch), options)
+            kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
+            comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(read_by, batch), options)
 
-    def _batch(self, inside: Sequence[IDTokens | None], given: Given) -> _EverywhereBatch:
-        texts = [self._text(one, rows) for one, rows in zip(inside, given.context.chunk(len(inside)), strict=True)]
-        chunks = tuple((text,) for text in texts)
+    def _batch(self, entry_tokens: Sequence[IDTokens | None], forward: Given) -> _EverywhereBatch:
+        """The batch for a forward. entry_tokens: of its conditioning entries, which have as many rows each."""
+        contexts = forward.context.chunk(len(entry_tokens))  # (rows, T, width) each
+        chunks: list[tuple[RegionalText, ...]] = []
+        for tokens, context in zip(entry_tokens, contexts, strict=True):
+            # The host repeats a text that is shorter than others of the forward; the tokens are read once.
+            length = context.shape[1] // int(times_repeated(context[:1]))
+            chunks.append((id_tokens_read_everywhere(tokens, context[:, :length]),))
         layers = layers_of(self._model.diffusion_model)
-        place = query_place(layers, given)
-        return _EverywhereBatch(layers, chunks, given.context.shape[1], place, layers_ignoring_text(given))
-
-    def _text(self, inside: IDTokens | None, context: Tensor) -> RegionalText:
-        once = context.shape[1] // int(times_repeated(context[:1]))
-        return id_tokens_read_everywhere(inside, context[:, :once])
+        place = query_place(layers, forward)
+        text_length = forward.context.shape[1]
+        return _EverywhereBatch(layers, tuple(chunks), text_length, place, layers_ignoring_text(forward))
 
 
 LOADER = FileLoader(FILE, lambda path: IDPatch(FILE.build(path, IDPatchNet, FILE.read(path))))

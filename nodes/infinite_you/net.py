@@ -19,17 +19,20 @@ GUIDANCE = 1.0
 
 
 class InfiniteYouNet(Resampler):
-    """One image_proj_model.bin: (people, n, 512) of n photos each -> (people, 8, 4096)."""
+    """The network of one image_proj_model.bin: face embeddings (people, n, 512) of n photos each -> tokens
+    (people, 8, 4096)."""
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Raises RuntimeError where sizes do not fit each other."""
+        """Run every layer once on zeros. Raises RuntimeError where sizes do not fit each other."""
         self(zeros(1, 1, EMBEDDING))
 
 
 def shares_on_tokens(shares: Tensor, height: int, width: int) -> Tensor:
-    """(n, H, W) of the picture as the mean over each token of a latent (height, width): (n, rows, columns).
+    """Shares (n, H, W) of a picture as (n, rows, columns) of the tokens of its latent: the mean over each token.
 
-    A token is 2x2 of the latent, whose odd sides are padded.
+    height, width: of the latent. A token is 2x2 pixels of the latent; the last row and column of odd sides stand twice.
     """
-    cells = functional.interpolate(shares[:, None], size=(height, width), mode="area")
-    return functional.avg_pool2d(functional.pad(cells, (0, width % 2, 0, height % 2), mode="replicate"), 2)[:, 0]
+    on_latent = functional.interpolate(shares[:, None], size=(height, width), mode="area")  # (n, 1, height, width)
+    odd_sides = (0, width % 2, 0, height % 2)  # left, right, top, bottom
+    padded = functional.pad(on_latent, odd_sides, mode="replicate")
+    return functional.avg_pool2d(padded, 2)[:, 0]

@@ -1,10 +1,12 @@
 """InfiniteYou: load the projection; apply InfuseNet, a ControlNet of FLUX.1 that reads faces instead of the text.
 
-One pass of the net per person: outside of their region it sees no picture, and adds nothing to the MODEL's.
+InfuseNet runs once per person. Outside of that person's region it sees no picture and adds nothing to the MODEL's
+blocks.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import comfy.model_management
 import torch
@@ -37,7 +39,7 @@ from ...core.families import FLUX
 from ...core.identities import embeddings
 from ...core.methods import method
 from ...core.models.tensors import below
-from ...core.people import Cast, Person, PlacedCast, is_a
+from ...core.people import Cast, Keypoints, Person, PlacedCast, is_a
 from ...core.places import control_images, drawing, regions
 from ...core.places.person_region import BadRegion
 from ...core.places.regions import names
@@ -50,70 +52,103 @@ NEEDED = f"InfuseNet is a ControlNet of FLUX.1 with {BLOCKS[0]} double and {BLOC
 ITS_FILES = "Load infusenet_aes_bf16.safetensors (or sim, or fp8e4m3fn) with Load ControlNet Model."
 
 
-def check_infuse_net(net: Any, vae: VAE, width: int, node: str) -> None:
-    """Raise NotAControlNet, or WrongBaseModel for a VAE that is not FLUX.1's. width: of one token."""
-    network: Any = getattr(net, "control_model", None)
-    if not (isinstance(net, ControlNet) and isinstance(network, ControlNetFlux)):
-        raise NotAControlNet(f"a ControlNet of another family ({type(network or net).__name__})", NEEDED, ITS_FILES)
-    blocks, reads = (len(network.double_blocks), len(network.single_blocks)), network.params.context_in_dim
-    keyframes = len(getattr(net, "timestep_keyframes", ()))
-    for is_so, what in (
-        (network.num_union_modes, "a union ControlNet"),
-        (not network.latent_input, "a ControlNet that reads pictures without a VAE"),
-        (net.concat_mask, "a ControlNet for inpainting"),
-        (blocks != BLOCKS, f"one with {blocks[0]} double and {blocks[1]} single blocks"),
-        (reads != width, f"one that reads tokens of width {reads}, not {width}"),
-        (keyframes > 1, f"one with another pack's timestep keyframes (its code: {type(net).__module__})"),
-    ):
-        if is_so:
-            raise NotAControlNet(what, NEEDED, ITS_FILES)
-    channels = network.pos_embed_input.in_features // 4
+def check_infuse_net(control_net: Any, vae: VAE, width: int, node: str) -> None:
+    """Raise NotAControlNet for another net than InfuseNet, and WrongBaseModel for a VAE that is not FLUX.1's.
+
+    width: of one token that InfuseNet reads. node: the node's name, for the message.
+    """
+    network: Any = getattr(control_net, "control_model", None)
+    if not (isinstance(control_net, ControlNet) and isinstance(network, ControlNetFlux)):
+        kind = type(network or control_net).__name__
+        raise NotAControlNet(f"a ControlNet of another family ({kind})", NEEDED, ITS_FILES)
+    difference = _difference_from_infuse_net(control_net, network, width)
+    if difference:
+        raise NotAControlNet(difference, NEEDED, ITS_FILES)
+    channels = network.pos_embed_input.in_features // 4  # a token of FLUX.1 is 2x2 pixels of the latent
     if (vae.latent_channels, vae.latent_dim) != (channels, 2):
-        found = f"latents of {vae.latent_channels} channels in {vae.latent_dim} dimensions"
-        raise WrongBaseModel(f"The VAE given to {node}", found, f"one for {channels} channels in 2 (FLUX.1)", OF_FLUX)
+        vae_latents = f"latents of {vae.latent_channels} channels in {vae.latent_dim} dimensions"
+        needed = f"one for {channels} channels in 2 (FLUX.1)"
+        raise WrongBaseModel(f"The VAE given to {node}", vae_latents, needed, OF_FLUX)
 
 
-class _Pass(NamedTuple):
-    """What one pass is given, for every row or for all. seen: (rows, 1, h, w), or None: all of the picture.
+def _difference_from_infuse_net(control_net: ControlNet, network: Any, width: int) -> str:
+    """What kind of FLUX.1 ControlNet this is, in words, if it is not InfuseNet; "" for InfuseNet.
 
-    shares: (rows, tokens or 1, 1), of its residuals.
+    network: the module inside of the net. width: of one token that InfuseNet reads.
+    """
+    if network.num_union_modes:
+        return "a union ControlNet"
+    if not network.latent_input:
+        return "a ControlNet that reads pictures without a VAE"
+    if control_net.concat_mask:
+        return "a ControlNet for inpainting"
+    blocks = (len(network.double_blocks), len(network.single_blocks))
+    if blocks != BLOCKS:
+        return f"one with {blocks[0]} double and {blocks[1]} single blocks"
+    token_width = network.params.context_in_dim
+    if token_width != width:
+        return f"one that reads tokens of width {token_width}, not {width}"
+    # ComfyUI-Advanced-ControlNet subclasses the host's ControlNet and lists its keyframes in this attribute.
+    if len(getattr(control_net, "timestep_keyframes", ())) > 1:
+        return f"one with another pack's timestep keyframes (its code: {type(control_net).__module__})"
+    return ""
+
+
+@dataclass(frozen=True, eq=False)
+class _Pass:
+    """What InfuseNet is given in one of its passes, for all B rows of a forward, on their device.
+
+    hint: (B, C, h, w), the latent of the keypoint picture. tokens: (B, T, width), the face tokens that are read in
+    place of a text. visible: (B, 1, h, w), 1 where the net sees the sampled latent and 0 elsewhere, or None: it sees
+    all of it. shares: (B, N or 1, 1), what the residuals of each of the N picture tokens are multiplied with.
     """
 
     hint: Tensor
-    context: Tensor
-    seen: Tensor | None
+    tokens: Tensor
+    visible: Tensor | None
     shares: Tensor
 
 
 class InfuseNet(ControlNet):
-    """Shares the network of the ControlNet it is made from. Its hint has a picture per person, or one for all.
+    """InfuseNet for the people of a scope: the network of the user's ControlNet, run once per person.
 
-    tokens: (people, T, width) float32 CPU, of those in scope; in by_row each is read in a row of the batch alone.
-    size: (width, height) of the canvas in px, where anything depends on it.
+    Its hint has a picture per person, or one for all of them. tokens: (people, T, width) float32 on the CPU. size:
+    (width, height) of the canvas in pixels, or None where nothing depends on it. report: what the run says of it.
     """
 
     def __init__(
-        self, net: ControlNet, scope: Scope, tokens: Tensor, size: tuple[int, int] | None, report: NetReport
+        self,
+        control_net: ControlNet,
+        scope: Scope,
+        tokens: Tensor,
+        size: tuple[int, int] | None,
+        report: NetReport,
     ) -> None:
-        super().__init__(None, load_device=net.load_device, manual_cast_dtype=net.manual_cast_dtype)
-        self.control_model, self.control_model_wrapped = net.control_model, net.control_model_wrapped
-        self.scope, self.tokens, self.size = scope, tokens, size
+        super().__init__(None, load_device=control_net.load_device, manual_cast_dtype=control_net.manual_cast_dtype)
+        self.control_model = control_net.control_model
+        self.control_model_wrapped = control_net.control_model_wrapped
+        self.scope = scope
+        self.tokens = tokens
+        self.size = size
         self.report = report
         self._dtype = self.manual_cast_dtype or self.control_model.dtype
         self._passes: dict[tuple[torch.Size, torch.device, Area | None, tuple[int, int]], list[_Pass]] = {}
         self._latent: tuple[int, int] | None = None
         self._to_sigma: Callable[[float], float] | None = None
-        net.copy_to(self)
+        control_net.copy_to(self)
 
     def copy(self) -> "InfuseNet":
         return InfuseNet(self, self.scope, self.tokens, self.size, self.report)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Any) -> None:
+        """Begin a run, as the host calls it. Raises WrongBaseModel where the MODEL is not an FLUX.1 of this width."""
         networks.family(model.current_patcher, (FLUX.name,))
-        ours, theirs = self.control_model.hidden_size, networks.network_of(model).hidden_size
-        if ours != theirs:
-            raise WrongBaseModel("The InfuseNet", f"a FLUX.1 of width {ours}", f"one of width {theirs}", OF_FLUX)
-        # A cancelled run leaves its own.
+        net_width = self.control_model.hidden_size
+        model_width = networks.network_of(model).hidden_size
+        if net_width != model_width:
+            needed = f"one of width {model_width}"
+            raise WrongBaseModel("The InfuseNet", f"a FLUX.1 of width {net_width}", needed, OF_FLUX)
+        # A run that was cancelled has left its passes here.
         self._passes = {}
         self._latent = latent_of_run(model)
         self.report.begun(model)
@@ -126,17 +161,29 @@ class InfuseNet(ControlNet):
         self.report.ended()
 
     def get_control(
-        self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
+        self,
+        x_noisy: Tensor,
+        t: Tensor,
+        cond: dict[str, Any],
+        batched_number: int,
+        transformer_options: Options,
     ) -> Any:
-        before = self.previous_controlnet
-        control = before and before.get_control(x_noisy, t, cond, batched_number, transformer_options)
-        first, last = self.timestep_range
+        """What this net and those before it in the chain add to the blocks of the MODEL in one forward.
+
+        x_noisy: (B, C, h, w), all rows of the forward. t: (B,), their sigma. cond: what their conditioning entries
+        bring. batched_number: how many entries those are. Raises BadRegion where it is unknown which part of the
+        picture x_noisy is.
+        """
+        control = None
+        if self.previous_controlnet is not None:
+            control = self.previous_controlnet.get_control(x_noisy, t, cond, batched_number, transformer_options)
         rows: AttachedRows | None = cond.get(ATTACHED)
         # Apply ControlNet (OLD) gives its chain to the negative too, which has no faces.
         if rows is None:
             return control
         self.report.forward(rows, cond["c_crossattn"], transformer_options.get("sample_sigmas"))
-        if not first >= t[0] >= last:
+        first_sigma, last_sigma = self.timestep_range
+        if not first_sigma >= t[0] >= last_sigma:
             return control
         latent = whole_latent(x_noisy, rows.area, transformer_options, self._latent)
         if latent is None:
@@ -145,100 +192,163 @@ class InfuseNet(ControlNet):
             raise BadRegion(", ".join(names(self.scope.people)), why, advice)
         key = x_noisy.shape, x_noisy.device, rows.area, latent
         if key not in self._passes:
-            self._check(len(x_noisy) // batched_number, latent)
-            self._tell(latent, transformer_options)
-            self._passes[key] = self._made(x_noisy, latent, rows.area)
-        residuals = self._residuals(self._passes[key], x_noisy, t, cond.get("y"))
+            self._check_picture(len(x_noisy) // batched_number, latent)
+            self._tell_of_piece(latent, transformer_options)
+            self._passes[key] = self._make_passes(x_noisy, latent, rows.area)
+        residuals = self._residuals_of_all(self._passes[key], x_noisy, t, cond.get("y"))
         return self.control_merge(residuals, control, output_dtype=None)
 
-    def _check(self, pictures: int, latent: tuple[int, int]) -> None:
-        """Raise BadCast, BadSize. latent: (height, width) of the whole picture in latent pixels."""
+    def _check_picture(self, pictures: int, latent: tuple[int, int]) -> None:
+        """Raise BadCast where a forward has another number of pictures than people with a row each, and BadSize where
+        the picture has another shape than the canvas. latent: (height, width) of the whole picture in latent pixels."""
         canvas = self.scope.canvas
         canvas.check_rows(pictures)
         if self.size:
-            canvas.check(self.size, (8 * latent[1], 8 * latent[0]))
+            canvas.check(self.size, _in_pixels(latent))
 
-    def _tell(self, latent: tuple[int, int], options: Options) -> None:
-        """At the first forward of a run, where that may show a piece of the picture as if it were the whole.
-
-        latent: (height, width) of what is sampled, in latent pixels.
-        """
+    def _tell_of_piece(self, latent: tuple[int, int], options: Options) -> None:
+        """Write under the node where a run may sample a piece of the picture as if it were the whole, as upscalers by
+        tiles do. latent: (height, width) of what is sampled, in latent pixels."""
         to_sigma = self._to_sigma
-        if self.size and to_sigma and not self.scope.by_row:
-            pixels = (8 * latent[1], 8 * latent[0])
-            tell_of_piece(self.scope.canvas, self.size, pixels, lambda: begins_late(options, to_sigma))
+        if not self.size or not to_sigma or self.scope.by_row:
+            return
 
-    def _made(self, x: Tensor, latent: tuple[int, int], area: Area | None) -> list[_Pass]:
-        """What each pass is given for rows x, (B, C, h, w), of the whole picture or of an area of it."""
-        scope, number = self.scope, len(self.tokens)
-        hints = self._hints_of(latent, area)
-        weights = torch.tensor([person.weight for person in scope.people])[:, None, None]
-        regions, acts = scope.regions, scope.boxes
-        if area is not None:
-            regions = None if regions is None else cut_regions(regions, area, latent)
-            acts = None if acts is None else cut_regions(acts, area, latent)
+        def starts_from_a_picture() -> bool:
+            return begins_late(options, to_sigma)
+
+        tell_of_piece(self.scope.canvas, self.size, _in_pixels(latent), starts_from_a_picture)
+
+    def _make_passes(self, x: Tensor, latent: tuple[int, int], area: Area | None) -> list[_Pass]:
+        """The passes for rows x, (B, C, h, w), of the whole picture or of an area of it.
+
+        There is one per person, or a single one where each person has a row of the batch. latent: (height, width) of
+        the whole picture in latent pixels.
+        """
+        scope = self.scope
+        count = len(self.tokens)
+        hints = self._encode_hints(latent, area)  # (people or 1, C, h, w)
+        shares = torch.tensor([person.weight for person in scope.people])[:, None, None]  # (people, 1, 1)
+        people_regions = scope.regions  # (people, H, W)
+        # Where the residuals act: in the boxes of the faces if the node limits them to these, else in the regions.
+        acting = scope.boxes  # (people, H, W)
+        if area is not None and people_regions is not None:
+            people_regions = cut_regions(people_regions, area, latent)
+        if area is not None and acting is not None:
+            acting = cut_regions(acting, area, latent)
         height, width = x.shape[-2:]
-        seen, shares = None, weights
-        if regions is not None:
-            acts = region_weights(regions) if acts is None else acts
-            tokens = shares_on_tokens(regions, height, width) > 0
-            seen = tokens.float().repeat_interleave(2, 1).repeat_interleave(2, 2)[:, None, :height, :width]
-        if acts is not None:
-            shares = weights * shares_on_tokens(acts, height, width).flatten(1)[..., None]
+        visible: Tensor | None = None
+        if people_regions is not None:
+            visible = _visible_pixels(people_regions, height, width)
+            if acting is None:
+                acting = region_weights(people_regions)
+        if acting is not None:
+            shares = shares * shares_on_tokens(acting, height, width).flatten(1)[..., None]  # (people, N, 1)
 
-        def rows(values: Tensor) -> Tensor:
-            return values.repeat(len(x) // len(values), *[1] * (values.ndim - 1)).to(x.device, self._dtype)
+        def repeated(values: Tensor) -> Tensor:
+            """(people of a pass, ...) -> (B, ...), on the device and in the dtype of the net."""
+            times = len(x) // len(values)
+            other_dimensions = [1] * (values.ndim - 1)
+            rows = values.repeat(times, *other_dimensions)
+            return rows.to(x.device, self._dtype)
 
-        return [
-            _Pass(
-                rows(hints[who] if len(hints) > 1 else hints),
-                rows(self.tokens[who]),
-                None if seen is None else rows(seen[who]),
-                rows(shares[who]),
+        people_of_passes = [slice(number, number + 1) for number in range(count)]
+        if scope.by_row:
+            people_of_passes = [slice(count)]
+        passes: list[_Pass] = []
+        for people in people_of_passes:
+            hint = hints[people] if len(hints) > 1 else hints
+            passes.append(
+                _Pass(
+                    hint=repeated(hint),
+                    tokens=repeated(self.tokens[people]),
+                    visible=None if visible is None else repeated(visible[people]),
+                    shares=repeated(shares[people]),
+                )
             )
-            for who in ([slice(number)] if scope.by_row else [slice(n, n + 1) for n in range(number)])
-        ]
+        return passes
 
-    def _hints_of(self, latent: tuple[int, int], area: Area | None) -> Tensor:
-        """(people or 1, C, h, w): every picture, or its part in an area, encoded at once, as the host does it for a
-        ControlNet. latent: (height, width) of the whole picture in latent pixels."""
-        side = self.vae.spacial_compression_encode()
-        height, width = (side * cells for cells in latent)
+    def _encode_hints(self, latent: tuple[int, int], area: Area | None) -> Tensor:
+        """The keypoint pictures as latents, (people or 1, C, h, w): all of each, or the part of it in an area.
+
+        latent: (height, width) of the whole picture in latent pixels. As in the host's ControlNet, the VAE encodes
+        them when the first forward asks.
+        """
+        compression = self.vae.spacial_compression_encode()  # pixels of a latent pixel's side
         if area is None:
-            pixels = common_upscale(self.cond_hint_original, width, height, self.upscale_algorithm, "center")
+            height, width = latent
+            pixels = common_upscale(
+                self.cond_hint_original, width * compression, height * compression, self.upscale_algorithm, "center"
+            )
         else:
-            pixels = hint_of_area(self.cond_hint_original, latent, area, self.upscale_algorithm, side)
-        loaded = comfy.model_management.loaded_models(only_currently_used=True)
+            pixels = hint_of_area(self.cond_hint_original, latent, area, self.upscale_algorithm, compression)
+        # The VAE may push the MODEL and the net off the graphics card: whatever was loaded is loaded again behind it.
+        loaded_models = comfy.model_management.loaded_models(only_currently_used=True)
         latents = self.vae.encode(pixels.movedim(1, -1))
-        # A run that ended in an error may have left one whose patcher is gone: the host lists None for it.
-        comfy.model_management.load_models_gpu([patcher for patcher in loaded if patcher is not None])
+        # A run that ended in an error may have left a model whose patcher is gone: the host lists None for it.
+        patchers = [patcher for patcher in loaded_models if patcher is not None]
+        comfy.model_management.load_models_gpu(patchers)
         return self.latent_format.process_in(latents)
 
-    def _residuals(
+    def _residuals_of_all(
         self, passes: Sequence[_Pass], x_noisy: Tensor, t: Tensor, y: Tensor | None
     ) -> dict[str, Sequence[Tensor]]:
-        """Of all passes together."""
-        dtype, schedule = self._dtype, self.model_sampling_current
-        x = schedule.calculate_input(t, x_noisy).to(dtype)
-        given = {
-            "timesteps": schedule.timestep(t).to(dtype),
-            "guidance": torch.full((len(x),), GUIDANCE, device=x.device, dtype=dtype),
-            "y": None if y is None else y.to(x.device, dtype),
-        }
-        residuals: dict[str, Sequence[Tensor]] = {}
-        for hint, context, seen, shares in passes:
-            found = self.control_model(x=x if seen is None else x * seen, hint=hint, context=context, **given)
-            for each in _once(found):
-                each *= shares
-            for whole, each in zip(_once(residuals), _once(found), strict=False):
-                whole += each
-            residuals = residuals or found
-        return residuals
+        """What InfuseNet adds to the blocks of FLUX.1: the sum of the residuals of all passes, each times its shares.
+
+        x_noisy: (B, C, h, w). t: (B,), their sigma. y: (B, width), the pooled text, or None. The result is what the
+        host's network returns: for "input" (double blocks) and "output" (single blocks) a tensor (B, N, width) per
+        block.
+        """
+        dtype = self._dtype
+        sampling = self.model_sampling_current
+        x = sampling.calculate_input(t, x_noisy).to(dtype)
+        timesteps = sampling.timestep(t).to(dtype)
+        guidance = torch.full((len(x),), GUIDANCE, device=x.device, dtype=dtype)
+        if y is not None:
+            y = y.to(x.device, dtype)
+        summed: dict[str, Sequence[Tensor]] = {}
+        for net_pass in passes:
+            residuals: dict[str, Sequence[Tensor]] = self.control_model(
+                x=x if net_pass.visible is None else x * net_pass.visible,
+                hint=net_pass.hint,
+                context=net_pass.tokens,
+                timesteps=timesteps,
+                guidance=guidance,
+                y=y,
+            )
+            # The tensors are changed in place: blocks that share one tensor go on sharing it, and no copy is made.
+            tensors = _distinct_tensors(residuals)
+            for tensor in tensors:
+                tensor *= net_pass.shares
+            if not summed:
+                summed = residuals
+                continue
+            for total, tensor in zip(_distinct_tensors(summed), tensors, strict=True):
+                total += tensor
+        return summed
 
 
-def _once(residuals: dict[str, Sequence[Tensor]]) -> Iterable[Tensor]:
-    """Each of them: the host hands one and the same tensor to several blocks."""
-    return {id(each): each for kind in residuals.values() for each in kind}.values()
+def _in_pixels(latent: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) in pixels of a latent (height, width) of FLUX.1."""
+    height, width = latent
+    return 8 * width, 8 * height
+
+
+def _visible_pixels(people_regions: Tensor, height: int, width: int) -> Tensor:
+    """Regions (people, H, W) as (people, 1, height, width) of a latent: 1 in each token that they touch, else 0."""
+    touched = shares_on_tokens(people_regions, height, width) > 0  # (people, rows, columns of tokens)
+    # A token is 2x2 pixels of the latent, and at odd sides the last tokens reach beyond it.
+    rows = touched.float().repeat_interleave(2, dim=1)
+    pixels = rows.repeat_interleave(2, dim=2)
+    return pixels[:, None, :height, :width]
+
+
+def _distinct_tensors(residuals: dict[str, Sequence[Tensor]]) -> list[Tensor]:
+    """The tensors of a network's residuals without repetitions: the host hands one and the same to several blocks."""
+    tensors: dict[int, Tensor] = {}
+    for of_blocks in residuals.values():
+        for tensor in of_blocks:
+            tensors[id(tensor)] = tensor
+    return list(tensors.values())
 
 
 METHOD = method("infinite_you")
@@ -250,8 +360,11 @@ class InfiniteYou(Loaded[InfiniteYouNet]):
 
     def tokens(self, people: Sequence[Person], photos: str) -> Tensor:
         """(people, 8, width) float32 on the CPU. Raises BadCast."""
-        each = [embeddings(person, METHOD, photos)[None] for person in people]
-        return torch.cat([self.net(self.beside(rows)).cpu() for rows in each])
+        tokens: list[Tensor] = []
+        for person in people:
+            face_embeddings = embeddings(person, METHOD, photos)[None]  # (1, photos, 512)
+            tokens.append(self.net(self.beside(face_embeddings)).cpu())  # (1, 8, width)
+        return torch.cat(tokens)
 
 
 InfiniteYouSocket = adapter_socket(METHOD.title, InfiniteYou)
@@ -261,7 +374,8 @@ FILE = Published.of(METHOD, "InfiniteYou projection")
 def load_infinite_you(path: str) -> InfiniteYou:
     """Read image_proj_model.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
-    return InfiniteYou(FILE.build(path, InfiniteYouNet, below("image_proj.", state) or state))
+    projection = below("image_proj.", state) or state  # conversions have left the prefix out
+    return InfiniteYou(FILE.build(path, InfiniteYouNet, projection))
 
 
 class ApplyInfiniteYou(io.ComfyNode):
@@ -301,46 +415,68 @@ class ApplyInfiniteYou(io.ComfyNode):
         end_percent: float,
         keypoints: bool,
         photos: str,
-        **where: Any,
+        **scope_settings: Any,
     ) -> io.NodeOutput:
         networks.require_dits(APPLY)
-        drawn = regions.present(regions.for_photos(regions.as_cast(cast))).people
-        slots = [(one, one.slot) for one in drawn if keypoints and one.slot]
-        bare = regions.names([one for one, slot in slots if slot.keypoints is None])
-        more = gathered("No face keypoints in the place, so InfuseNet is shown black", bare)
-        cast = scopes.acting(cls, cast, strength, FLUX.token, more=more, **where)
+        warnings = _missing_keypoints(regions.as_cast(cast)) if keypoints else []
+        cast = scopes.acting(cls, cast, strength, FLUX.token, more=warnings, **scope_settings)
         if cast is None:
             return io.NodeOutput(positive, negative)
         check_range(METHOD.title, start_percent, end_percent)
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, OF_FLUX)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
-        scope = scopes.of_faces(cast, APPLY, WHOLE_SCHEDULE, node_id=notes.node_of(cls), **where)
+        scope = scopes.of_faces(cast, APPLY, WHOLE_SCHEDULE, node_id=notes.node_of(cls), **scope_settings)
         hint = _hint(cast, scope.people, keypoints)
-        size = (cast.width, cast.height) if is_a(cast, PlacedCast) and (scope.placed or hint.any()) else None
-        schedule = ScheduleRange(start_percent, end_percent)
-        people = of_people(names(scope.people), APPLY, scope.canvas.node_id)
-        report = NetReport(people, NamedRange("InfuseNet", schedule), None)
+        size = None
+        # Without places and keypoints InfuseNet is the same in pictures of every shape.
+        if is_a(cast, PlacedCast) and (scope.placed or hint.any()):
+            size = (cast.width, cast.height)
+        net_range = NamedRange("InfuseNet", ScheduleRange(start_percent, end_percent))
+        presence = of_people(names(scope.people), APPLY, scope.canvas.node_id)
+        report = NetReport(presence, net_range, None)
         net = InfuseNet(control_net, scope, infinite_you.tokens(scope.people, photos), size, report)
-        positive = Attachment(net, hint, strength, (start_percent, end_percent), vae).to(positive)
-        return io.NodeOutput(positive, negative, ui=_preview(cls, scope, hint))
+        attachment = Attachment(net, hint, strength, (start_percent, end_percent), vae)
+        return io.NodeOutput(attachment.to(positive), negative, ui=_preview(cls, scope, hint))
+
+
+def _missing_keypoints(cast: Cast) -> list[str]:
+    """A line for the note under the node: whose places have no face keypoints; [] where all of them do."""
+    names_without: list[str] = []
+    for person in regions.present(regions.for_photos(cast)).people:
+        if person.slot is not None and person.slot.keypoints is None:
+            names_without.append(person.identity.name)
+    return gathered("No face keypoints in the place, so InfuseNet is shown black", names_without)
 
 
 def _hint(cast: Cast, people: Sequence[Person], keypoints: bool) -> Tensor:
     """The five keypoints of each person on the canvas, (people, H, W, 3), or one black picture for all."""
-    faces = [person.slot.keypoints if keypoints and person.slot else None for person in people]
+    faces: list[Keypoints | None] = []
+    for person in people:
+        faces.append(person.slot.keypoints if keypoints and person.slot else None)
     if not is_a(cast, PlacedCast) or not any(faces):
         return torch.zeros(1, FLUX.token, FLUX.token, 3)
-    size = cast.width, cast.height
-    return torch.stack([control_images.face_keypoints([face] if face else [], *size) for face in faces])
+    pictures: list[Tensor] = []
+    for face in faces:
+        faces_of_picture = [] if face is None else [face]
+        pictures.append(control_images.face_keypoints(faces_of_picture, cast.width, cast.height))
+    return torch.stack(pictures)
 
 
 def _preview(cls: type[io.ComfyNode], scope: Scope, hint: Tensor) -> ui.PreviewImage | None:
-    """The regions, and everybody's keypoints in one picture, as far as there are any."""
-    areas = drawing.acting(scope.acts, scope.people, scope.by_row)
-    faces = (hint if scope.by_row else hint.amax(0, keepdim=True)) if hint.any() else None
-    shown = [pictures for pictures in (areas, faces) if pictures is not None]
-    return ui.PreviewImage(torch.cat(shown), cls=cls) if shown else None
+    """The regions and the keypoints as the node shows them; None without either.
+
+    hint: (people or 1, H, W, 3). Keypoints of people in the same picture are drawn into one.
+    """
+    pictures: list[Tensor] = []
+    region_picture = drawing.acting(scope.acts, scope.people, scope.by_row)
+    if region_picture is not None:
+        pictures.append(region_picture)
+    if hint.any():
+        pictures.append(hint if scope.by_row else hint.amax(0, keepdim=True))
+    if not pictures:
+        return None
+    return ui.PreviewImage(torch.cat(pictures), cls=cls)
 
 
 LOADER = FileLoader(

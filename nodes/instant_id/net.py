@@ -16,9 +16,9 @@ from ...core.projections import AdapterLayers, Resampler
 
 
 class InstantIDNet(nn.Module):
-    """One ip-adapter.bin: the resampler, (people, n, 512) of n photos each -> tokens (people, 16, 2048), and a key and
-    value projection per cross-attention layer.
+    """The network of one ip-adapter.bin: a resampler, and a key and value projection for each cross-attention layer.
 
+    The resampler makes tokens of face embeddings: (people, n, 512) of n photos each -> (people, 16, 2048).
     state: "image_proj.*" and "ip_adapter.<odd n>.to_{k,v}_ip.weight", n counting attention layers as diffusers does.
     width: of one token, the text width of the models this file is made for.
     """
@@ -30,14 +30,16 @@ class InstantIDNet(nn.Module):
         self.width = self.image_proj.width
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Raises RuntimeError where sizes do not fit each other."""
+        """Run every layer once on zeros. Raises RuntimeError where sizes do not fit each other."""
         self.ip_adapter.keys_and_values(self.image_proj(zeros(1, 1, EMBEDDING)))
 
 
 def unconditional(noise: float, seed: int, length: int) -> Tensor:
-    """The embedding (1, 1, length) behind the negative's tokens: zeros as published, or a little uniform noise.
+    """The embedding (1, 1, length) of which the negative's tokens are made: zeros as published, or uniform noise.
 
-    noise: 0..1; some people use 0.35 against burnt colours. Drawn from a generator of its own.
+    noise: 0..1, its largest value; some people use 0.35 against burnt colours. The noise is drawn from a generator of
+    its own, so that it changes no other random numbers.
     """
-    drawn = torch.rand(1, 1, length, generator=torch.Generator().manual_seed(seed))
-    return drawn * noise
+    generator = torch.Generator().manual_seed(seed)
+    uniform = torch.rand(1, 1, length, generator=generator)
+    return uniform * noise

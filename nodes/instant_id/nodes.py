@@ -40,9 +40,15 @@ ITS_FILE = "Load InstantID's ControlNetModel/diffusion_pytorch_model.safetensors
 class InstantID(Loaded[InstantIDNet]):
     """A loaded ip-adapter file."""
 
-    def tokens(self, each: Sequence[Tensor]) -> Tensor:
-        """Embeddings (1, n, 512) per person -> (people, 16, width) float32 on the CPU."""
-        return torch.cat([self.net.image_proj(self.beside(rows)).cpu() for rows in each])
+    def tokens(self, embeddings_of_people: Sequence[Tensor]) -> Tensor:
+        """The tokens of people, (people, 16, width) float32 on the CPU.
+
+        embeddings_of_people: (1, n, 512) of each person, who has n photos.
+        """
+        tokens: list[Tensor] = []
+        for person_embeddings in embeddings_of_people:
+            tokens.append(self.net.image_proj(self.beside(person_embeddings)).cpu())  # (1, 16, width)
+        return torch.cat(tokens)
 
 
 InstantIDSocket = adapter_socket(METHOD.title, InstantID)
@@ -93,42 +99,47 @@ class ApplyInstantID(io.ComfyNode):
         negative_noise: float,
         noise_seed: int,
         photos: str,
-        **where: Any,
+        **scope_settings: Any,
     ) -> io.NodeOutput:
-        cast = scopes.acting(cls, cast, adapter_weight or control_strength, SDXL.token, **where)
+        cast = scopes.acting(cls, cast, adapter_weight or control_strength, SDXL.token, **scope_settings)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
-        window = schedule_range("The adapter", adapter_start_percent, adapter_end_percent)
+        adapter_schedule = schedule_range("The adapter", adapter_start_percent, adapter_end_percent)
         check_control_net(control_net, instant_id.width, APPLY)
         check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
-        scope = scopes.of_faces(cast, APPLY, window, node_id=notes.node_of(cls), **where)
-        no_face = instant_id.tokens([unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)])
-        carried = _injections(instant_id, scope, photos, adapter_weight, no_face)
+        scope = scopes.of_faces(cast, APPLY, adapter_schedule, node_id=notes.node_of(cls), **scope_settings)
+        no_face = unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)
+        no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
+        carried = _injections(instant_id, scope, photos, adapter_weight, no_face_tokens)
         sides: Sequence[Conditioning] = (positive, negative)
+        net_percents = (start_percent, end_percent)
         if control_strength:
             hint = _hint(image, cast, control_net, control_strength)
-            net = TokenControlNet(control_net, carried[0].source, no_face, IDENTITY_NET, ITS_FILE)
-            # Regions of the cast's canvas are looked at before the run, else the hint when it is read.
-            percents, seen = (start_percent, end_percent), None if scope.placed else scope.canvas
+            positive_injection = carried[0]
+            net = TokenControlNet(control_net, positive_injection.source, no_face_tokens, IDENTITY_NET, ITS_FILE)
             attachment = ControlAttachment(
                 net,
                 hint,
                 control_strength,
-                percents,
+                net_percents,
                 width=instant_id.width,
-                canvas=seen,
+                # A placed cast's canvas is checked before the run; other people's when the hint is read.
+                canvas=None if scope.placed else scope.canvas,
                 pictures=Pictures("keypoint picture", scope.canvas),
             )
             sides = attachment.to_both(positive, negative)
-        ranges = _ranges(window, (start_percent, end_percent), adapter_weight, control_strength)
+        ranges = _ranges(adapter_schedule, net_percents, adapter_weight, control_strength)
         return scope.applied(cls, model, sides, carried, ranges=ranges)
 
 
 def _ranges(
     adapter: ScheduleRange, control_percents: tuple[float, float], adapter_weight: float, control_strength: float
 ) -> list[NamedRange]:
-    """When adapter and IdentityNet work, of those that are switched on."""
-    ranges = list[NamedRange]()
+    """The parts of the schedule in which adapter and IdentityNet act; none of what is switched off.
+
+    control_percents: 0..1, of IdentityNet.
+    """
+    ranges: list[NamedRange] = []
     if adapter_weight:
         ranges.append(NamedRange("the adapter", adapter, "adapter_start_percent and adapter_end_percent"))
     if control_strength:
@@ -136,18 +147,38 @@ def _ranges(
     return ranges
 
 
-def _injections(loaded: InstantID, scope: Scope, photos: str, weight: float, no_face: Tensor) -> list[Injection]:
-    """Of everybody for the positive, and of `no_face`, (1, T, width), as often for the negative."""
+def _injections(
+    loaded: InstantID,
+    scope: Scope,
+    photos: str,
+    weight: float,
+    no_face_tokens: Tensor,
+) -> list[Injection]:
+    """What positive and negative carry: the tokens of the people in a scope, and as many of no face.
+
+    photos: how several photos of a person are joined, as schema.photos_input. no_face_tokens: (1, T, width).
+    Raises BadCast.
+    """
     people = scope.people
-    faces = loaded.tokens([embeddings(person, METHOD, photos)[None] for person in people])
+    embeddings_of_people = [embeddings(person, METHOD, photos)[None] for person in people]  # (1, photos, 512) each
+    face_tokens = loaded.tokens(embeddings_of_people)  # (people, T, width)
+    no_faces = no_face_tokens.expand(len(people), -1, -1)  # (people, T, width)
     scales = torch.tensor([weight * person.weight for person in people])
-    return injections(loaded, scope, (faces, no_face.expand(len(people), -1, -1)), scales)
+    return injections(loaded, scope, (face_tokens, no_faces), scales)
 
 
 def _hint(image: Tensor | None, cast: Cast, control_net: ControlBase | None, strength: float) -> Tensor:
-    """The picture IdentityNet reads. Raises BadSetup where it or the net is not connected."""
+    """The keypoint picture that IdentityNet reads, (1 or people, H, W, 3).
+
+    strength: of IdentityNet, above 0. Raises BadSetup where picture or net are not connected, BadSize for a picture of
+    another canvas, NoKeypoints for a black one, and BadCast where people have a row each and the picture has others.
+    """
     if image is None or control_net is None:
-        missing = [name for name, one in (("control_net", control_net), ("image", image)) if one is None]
+        missing: list[str] = []
+        if control_net is None:
+            missing.append("control_net")
+        if image is None:
+            missing.append("image")
         raise BadSetup(
             f"control_strength is {strength:g}, but nothing is connected to {' and '.join(missing)}.",
             "Connect IdentityNet (Load ControlNet Model) to control_net and Draw Skeletons (face keypoints) to image, "

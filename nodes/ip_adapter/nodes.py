@@ -1,4 +1,4 @@
-"""IP-Adapter: a file of any kind, applied for one person or many, and Style per Person: drawn like pictures."""
+"""IP-Adapter: Apply IP-Adapter puts people into a picture, Style per Person draws them in the style of pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from ...core.errors import BadCast, BadSetup
 from ...core.families import SDXL, of_text
 from ...core.identities import PHOTOS, combine, portraits
 from ...core.methods import method
-from ...core.people import Cast, Identity, require_places
+from ...core.people import Cast, Identity, PlacedCast, require_places
 from ...core.pictures import as_masks
 from ...core.places import regions
 from ...core.places.person_region import BadRegion
@@ -43,27 +43,39 @@ class IPAdapter(Loaded[IPAdapterNet]):
 
     variant: Variant = field(kw_only=True)
 
-    def tokens(self, embeddings: Tensor | None, seen: Tensor | None, shortcut: float = 1.0) -> Tensor:
-        """Of n photos or pictures, (1, tokens, width) float32 on the CPU.
+    def tokens(self, embeddings: Tensor | None, clip_features: Tensor | None, shortcut: float = 1.0) -> Tensor:
+        """The tokens of n photos or pictures, (1, tokens, width) float32 on the CPU.
 
-        embeddings: (n, 512), seen: (n, ...) by CLIP; None for what the file does not read. shortcut: in Plus v2 how
-        much of what CLIP sees is added.
+        embeddings: (n, 512), of faces. clip_features: (n, ...), from clip_features(). Each is None where the file does
+        not read it. shortcut: how much of the hidden states Plus v2 adds.
         """
-        embeddings, seen = (x if x is None else self.beside(x) for x in (embeddings, seen))
-        return self.net.tokens(embeddings, seen, shortcut if self.variant.shortcut else None).cpu()
+        if embeddings is not None:
+            embeddings = self.beside(embeddings)
+        if clip_features is not None:
+            clip_features = self.beside(clip_features)
+        shortcut_of_file = shortcut if self.variant.shortcut else None
+        return self.net.tokens(embeddings, clip_features, shortcut_of_file).cpu()
 
-    def seen(self, clip: ClipVisionModel, pictures: Tensor) -> Tensor:
-        """What the file reads of pictures (n, H, W, 3) by CLIP, (n, ...). Raises WrongEncoder, BadPicture."""
-        kind = encode.STATES if self.variant.clip == "states" else encode.EMBEDS
-        return encode.seen(clip, pictures, kind, self.net.seen)
+    def clip_features(self, clip_vision: ClipVisionModel, pictures: Tensor) -> Tensor:
+        """What the file reads of pictures (n, H, W, 3) by CLIP: hidden states (n, states, clip_width), or image
+        embeddings (n, clip_width). Raises WrongEncoder, BadPicture."""
+        return encode.seen(clip_vision, pictures, self._clip_output, self.net.clip_width)
 
-    def nothing(self, clip: ClipVisionModel | None) -> Tensor:
-        """What it reads instead on the negative side, (1, ...). Raises WrongEncoder, BadPicture."""
-        states, width = self.variant.clip == "states", self.net.seen
-        if clip is None:
-            kind = encode.STATES if states else encode.EMBEDS
-            raise encode.WrongEncoder("not connected", kind, width)
-        return encode.nothing(clip, width) if states else torch.zeros(1, width)
+    def blank_features(self, clip_vision: ClipVisionModel | None) -> Tensor:
+        """What the file reads on the negative side instead of clip_features(), (1, ...).
+
+        Raises WrongEncoder, also where no CLIP vision model is connected, and BadPicture.
+        """
+        if clip_vision is None:
+            raise encode.WrongEncoder("not connected", self._clip_output, self.net.clip_width)
+        if self.variant.clip == "states":
+            return encode.nothing(clip_vision, self.net.clip_width)
+        return torch.zeros(1, self.net.clip_width)
+
+    @property
+    def _clip_output(self) -> str:
+        """Which of CLIP's outputs the file reads, as bridge.encode names them."""
+        return encode.STATES if self.variant.clip == "states" else encode.EMBEDS
 
 
 IPAdapterSocket = adapter_socket(METHOD.title, IPAdapter)
@@ -72,8 +84,9 @@ IPAdapterSocket = adapter_socket(METHOD.title, IPAdapter)
 def load_ip_adapter(path: str, plus_version: str) -> IPAdapter:
     """Read any of the method's formats. plus_version: of FaceID Plus, one of VERSIONS. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
-    found = net.versioned(net.variant(state), state, path, plus_version)
-    return IPAdapter(FILE.build(path, IPAdapterNet, state), lora.of_adapter(state), variant=found)
+    variant = net.versioned(net.variant(state), state, path, plus_version)
+    patcher = FILE.build(path, IPAdapterNet, state)
+    return IPAdapter(patcher, lora.of_adapter(state), variant=variant)
 
 
 APPLY = "Apply IP-Adapter"
@@ -119,61 +132,96 @@ class ApplyIPAdapter(io.ComfyNode):
         end_percent: float,
         photos: str,
         portrait: str,
-        **where: Any,
+        **scope_settings: Any,
     ) -> io.NodeOutput:
-        cast = scopes.acting(cls, cast, weight, (of_text(ip_adapter.width) or SDXL).token, **where)
+        family = of_text(ip_adapter.width) or SDXL
+        cast = scopes.acting(cls, cast, weight, family.token, **scope_settings)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
-        window = schedule_range("The adapter", start_percent, end_percent)
+        schedule = schedule_range("The adapter", start_percent, end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), APPLY)
-        scope = scopes.of_faces(cast, APPLY, window, node_id=notes.node_of(cls), **where)
-        made = ip_adapter.variant
-        joined, cut = made.photos if photos == AS_MADE else photos, made.cut if portrait == AS_MADE else portrait
-        how = replace(made, photos=joined, cut=cut)
-        carried = _injections(ip_adapter, scope, clip_vision, how, shortcut, weight)
-        acting = with_lora(model, ip_adapter.lora, lora_weight, notes.node_of(cls))
-        return scope.applied(cls, acting, (positive, negative), carried)
+        scope = scopes.of_faces(cast, APPLY, schedule, node_id=notes.node_of(cls), **scope_settings)
+        variant = ip_adapter.variant
+        if photos != AS_MADE:
+            variant = replace(variant, photos=photos)
+        if portrait != AS_MADE:
+            variant = replace(variant, cut=portrait)
+        carried = _injections(ip_adapter, scope, clip_vision, variant, shortcut, weight)
+        model_with_lora = with_lora(model, ip_adapter.lora, lora_weight, notes.node_of(cls))
+        return scope.applied(cls, model_with_lora, (positive, negative), carried)
 
 
 def _injections(
-    loaded: IPAdapter, scope: Scope, clip: ClipVisionModel | None, how: Variant, shortcut: float, weight: float
-) -> list[Injection]:
-    """Of each person for the positive, and of as many zero embeddings for the negative. how: people are read.
-
-    Raises WrongEncoder, BadCast.
-    """
-    nothing = loaded.nothing(clip) if how.clip else None
-    read = [_read(loaded, person.identity, clip, how, shortcut, nothing) for person in scope.people]
-    scales = torch.tensor([weight * person.weight for person in scope.people])
-    return injections(loaded, scope, [net.alike(side) for side in zip(*read, strict=True)], scales)
-
-
-def _read(
     loaded: IPAdapter,
-    identity: Identity,
-    clip: ClipVisionModel | None,
-    how: Variant,
+    scope: Scope,
+    clip_vision: ClipVisionModel | None,
+    variant: Variant,
     shortcut: float,
-    nothing: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """The tokens (1, n, width) of a person, and the unconditional ones."""
-    embeddings = zeros = seen = unseen = None
-    if how.embedding:
-        rows = combine(identity, METHOD.recogniser, how.photos, how.title)
-        embeddings = normalize(rows, dim=-1) if how.embedding == "normed" else rows
-        zeros = torch.zeros_like(rows)
-    if clip is not None and nothing is not None:
-        seen = _seen(loaded, identity, clip, how)
-        unseen = nothing.expand_as(seen)
-    return loaded.tokens(embeddings, seen, shortcut), loaded.tokens(zeros, unseen, shortcut)
+    weight: float,
+) -> list[Injection]:
+    """What positive and negative carry: the tokens of each person, and as many of zero embeddings.
+
+    variant: the file's, with the user's choice of photos and cut. Raises WrongEncoder, BadCast.
+    """
+    blank = loaded.blank_features(clip_vision) if variant.clip else None
+    face_tokens: list[Tensor] = []
+    blank_tokens: list[Tensor] = []
+    for person in scope.people:
+        inputs = _face_inputs(loaded, person.identity, clip_vision, variant)
+        blanks = _blank_inputs(inputs, blank)
+        face_tokens.append(loaded.tokens(inputs.embeddings, inputs.clip_features, shortcut))
+        blank_tokens.append(loaded.tokens(blanks.embeddings, blanks.clip_features, shortcut))
+    scales = torch.tensor([weight * person.weight for person in scope.people])
+    sides = [net.with_equal_counts(face_tokens), net.with_equal_counts(blank_tokens)]
+    return injections(loaded, scope, sides, scales)
 
 
-def _seen(loaded: IPAdapter, identity: Identity, clip: ClipVisionModel, how: Variant) -> Tensor:
-    """(n, ...) by CLIP of the pictures of a person, their mean unless they are a sequence."""
-    kept = portraits(identity, how.title)
-    cut = kept.loose if how.cut == net.LOOSE else kept.aligned
-    seen = loaded.seen(clip, (cut.flip(-1) if how.cut == net.SWAPPED else cut).float() / 255)
-    return seen if how.photos == net.SEQUENCE else seen.mean(dim=0, keepdim=True)
+@dataclass(frozen=True, eq=False)
+class _Inputs:
+    """What a file reads of n photos: embeddings (n, 512) and clip_features (n, ...), None for what it does not read."""
+
+    embeddings: Tensor | None
+    clip_features: Tensor | None
+
+
+def _face_inputs(
+    loaded: IPAdapter, identity: Identity, clip_vision: ClipVisionModel | None, variant: Variant
+) -> _Inputs:
+    """What the file reads of a person's photos, on the positive side."""
+    embeddings: Tensor | None = None
+    if variant.embedding:
+        embeddings = combine(identity, METHOD.recogniser, variant.photos, variant.title)
+        if variant.embedding == "normed":
+            embeddings = normalize(embeddings, dim=-1)
+    clip_features: Tensor | None = None
+    if clip_vision is not None and variant.clip:
+        clip_features = _features_of_photos(loaded, identity, clip_vision, variant)
+    return _Inputs(embeddings, clip_features)
+
+
+def _blank_inputs(inputs: _Inputs, blank: Tensor | None) -> _Inputs:
+    """What the file reads on the negative side in place of a person's photos. blank: as IPAdapter.blank_features."""
+    embeddings = None if inputs.embeddings is None else torch.zeros_like(inputs.embeddings)
+    clip_features: Tensor | None = None
+    if inputs.clip_features is not None and blank is not None:
+        clip_features = blank.expand_as(inputs.clip_features)
+    return _Inputs(embeddings, clip_features)
+
+
+def _features_of_photos(
+    loaded: IPAdapter, identity: Identity, clip_vision: ClipVisionModel, variant: Variant
+) -> Tensor:
+    """CLIP's features of a person's photos: (n, ...) as a sequence, else their mean (1, ...)."""
+    photos = portraits(identity, variant.title)
+    pictures = photos.aligned  # (n, H, W, 3), 0..255
+    if variant.cut == net.LOOSE:
+        pictures = photos.loose
+    if variant.cut == net.SWAPPED:
+        pictures = pictures.flip(-1)  # RGB -> BGR
+    features = loaded.clip_features(clip_vision, pictures.float() / 255)
+    if variant.photos == net.SEQUENCE:
+        return features
+    return features.mean(dim=0, keepdim=True)
 
 
 STYLES = "Style per Person"
@@ -221,71 +269,110 @@ class StylePerPerson(io.ComfyNode):
         end_percent: float,
         fit: str,
         mask: Tensor | None = None,
-        **region: Any,
+        **region_settings: Any,
     ) -> io.NodeOutput:
-        node = notes.node_of(cls)
+        node_id = notes.node_of(cls)
         if who.strip() and cast is None and mask is None:
             advice = "Connect the cast of Place Cast, or leave who empty for a style of the whole picture."
             raise BadCast(f"{STYLES}: who is {plain(who, 60)!r}, but no cast is connected.", advice)
-        placed = None if cast is None or mask is not None else require_places(cast, STYLES)
-        drawn = [True]
-        if placed is not None:
-            meant = named(who, regions.names(placed.people), STYLES)
-            drawn = [number in meant and person.weight > 0 for number, person in enumerate(placed.people)]
-        notes.tell(node, "" if any(drawn) else NOBODY)
-        if not weight or not any(drawn):
+        placed: PlacedCast | None = None
+        in_style = [True]  # for each person of a placed cast, else for the whole picture
+        if cast is not None and mask is None:
+            placed = require_places(cast, STYLES)
+            in_style = _people_in_style(placed, who)
+        notes.tell(node_id, "" if any(in_style) else NOBODY)
+        if weight == 0 or not any(in_style):
             return io.NodeOutput(model, positive, negative)
-        if ip_adapter.variant.embedding:
-            found = f"the ip_adapter is {ip_adapter.variant.title}, which reads the embedding of a face"
-            raise BadSetup(
-                f"{STYLES} reads pictures, but {found}.",
-                "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
-                "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",
-            )
-        window = schedule_range(STYLES, start_percent, end_percent)
+        _check_reads_pictures(ip_adapter)
+        schedule = schedule_range(STYLES, start_percent, end_percent)
         check_fits(ip_adapter, METHOD, model, (positive, negative), STYLES)
-        on = net.chosen_layers([layer[:3] for layer in unet.attention_layers(model)], layers)
+        addresses = [(layer.block, layer.number, layer.position) for layer in unet.attention_layers(model)]
+        acts_in_layers = net.chosen_layers(addresses, layers)
         if placed is None:
-            everywhere = scopes.everywhere(Cast(()), STYLES, window, node)
-            scope = replace(everywhere, regions=None if mask is None else _painted(cast, mask))
+            scope = scopes.everywhere(Cast(()), STYLES, schedule, node_id)
+            if mask is not None:
+                scope = replace(scope, regions=_painted(cast, mask))
         elif placed.by_row:
-            scope = scopes.of_bodies(placed, STYLES, window, rows=True, node_id=node, **region)
+            scope = scopes.of_bodies(placed, STYLES, schedule, rows=True, node_id=node_id, **region_settings)
         else:
-            people = [person for person, meant in zip(placed.people, drawn, strict=True) if meant]
-            scope = scopes.of_bodies(placed, STYLES, window, people, alone=False, node_id=node, **region)
-        scales = weight * torch.tensor(drawn if scope.by_row else [True])
-        carried = _of_pictures(ip_adapter, scope, clip_vision, net.fitted(images, fit), on, scales)
+            people = [person for person, is_drawn in zip(placed.people, in_style, strict=True) if is_drawn]
+            scope = scopes.of_bodies(
+                placed,
+                STYLES,
+                schedule,
+                people,
+                alone=False,
+                node_id=node_id,
+                **region_settings,
+            )
+        scales = weight * torch.tensor(in_style if scope.by_row else [True])
+        pictures = net.fitted(images, fit)
+        carried = _injections_of_pictures(ip_adapter, scope, clip_vision, pictures, acts_in_layers, scales)
         return scope.applied(cls, model, (positive, negative), carried, what="the style", subject="The style")
 
 
-def _of_pictures(
-    loaded: IPAdapter, scope: Scope, clip: ClipVisionModel, pictures: Tensor, on: Sequence[bool], scales: Tensor
-) -> list[Injection]:
-    """What all the pictures (B, H, W, 3) together add to the positive and, with nothing in each, to the negative, in
-    all regions alike.
+def _people_in_style(placed: PlacedCast, who: str) -> list[bool]:
+    """For each person of a cast whether they are drawn in the style: named in `who`, and of weight above 0.
 
-    on: for each layer whether they act there. scales: (1,), or with a row per person one for each of them.
-    Raises WrongEncoder, BadPicture.
+    Raises BadCast for a name that is nobody's, or that of two people.
     """
-    areas = scope.regions
-    together = scope if areas is None else replace(scope, regions=areas.amax(0, keepdim=True))
-    seen = loaded.seen(clip, pictures)
-    both = seen, loaded.nothing(clip).expand_as(seen)
-    sides = [loaded.tokens(None, each).expand(len(scales), -1, -1) for each in both]
+    named_numbers = named(who, regions.names(placed.people), STYLES)
+    in_style: list[bool] = []
+    for number, person in enumerate(placed.people):
+        in_style.append(number in named_numbers and person.weight > 0)
+    return in_style
 
-    def within(one: Injection) -> Injection:
-        return replace(one, layers=tuple(layer if is_on else None for layer, is_on in zip(one.layers, on, strict=True)))
 
-    return [within(one) for one in injections(loaded, together, sides, scales)]
+def _check_reads_pictures(loaded: IPAdapter) -> None:
+    """Raise BadSetup for a file that reads face embeddings: a picture of a style need not show a face."""
+    if loaded.variant.embedding:
+        raise BadSetup(
+            f"{STYLES} reads pictures, but the ip_adapter is {loaded.variant.title}, which reads the embedding of a "
+            "face.",
+            "Load a plain or plus file with Load Adapter, such as ip-adapter-plus_sdxl_vit-h.safetensors from "
+            "https://huggingface.co/h94/IP-Adapter, into models/ipadapter.",
+        )
+
+
+def _injections_of_pictures(
+    loaded: IPAdapter,
+    scope: Scope,
+    clip_vision: ClipVisionModel,
+    pictures: Tensor,
+    acts_in_layers: Sequence[bool],
+    scales: Tensor,
+) -> list[Injection]:
+    """What positive and negative carry: the tokens of all pictures (B, H, W, 3), and as many of blank ones.
+
+    All regions of the scope read the same tokens. acts_in_layers: for each cross-attention layer whether they act
+    there. scales: (1,), or with a row per person one for each of them. Raises WrongEncoder, BadPicture.
+    """
+    if scope.regions is not None:
+        # The regions of all people are one: (people, H, W) -> (1, H, W).
+        scope = replace(scope, regions=scope.regions.amax(0, keepdim=True))
+    features = loaded.clip_features(clip_vision, pictures)
+    blank = loaded.blank_features(clip_vision).expand_as(features)
+    sides: list[Tensor] = []
+    for clip_features in (features, blank):
+        tokens = loaded.tokens(None, clip_features)  # (1, tokens of all pictures, width)
+        sides.append(tokens.expand(len(scales), -1, -1))
+    of_sides: list[Injection] = []
+    for injection in injections(loaded, scope, sides, scales):
+        layers: list[tuple[Tensor, ...] | None] = []
+        for layer, acts in zip(injection.layers, acts_in_layers, strict=True):
+            layers.append(layer if acts else None)
+        of_sides.append(replace(injection, layers=tuple(layers)))
+    return of_sides
 
 
 def _painted(cast: Cast | None, mask: Tensor) -> Tensor:
-    """(1, H, W) where any of the masks is. Raises BadRegion for nothing, and where there is a picture per person."""
+    """All masks of a batch as one region, (1, H, W). Raises BadRegion where they are empty, and where people have a
+    picture each."""
     regions.check_one_picture(cast)
-    found = as_masks(mask).amax(0, keepdim=True)
-    if not found.any():
+    painted = as_masks(mask).amax(0, keepdim=True)
+    if not painted.any():
         raise BadRegion("the style", "the mask is empty", "Paint it, or disconnect it for the whole picture.")
-    return found
+    return painted
 
 
 _VERSION = io.Combo.Input("plus_version", options=list(net.VERSIONS), default=net.BY_THE_FILE, optional=True)

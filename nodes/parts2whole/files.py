@@ -76,10 +76,10 @@ def path_of(name: str) -> str:
     The published name, which the workflows have, also stands for the only thing there under another name.
     Raises ModelMissing, and for a folder what is missing in it.
     """
-    known = choices()
-    name = among(name, known) or name
-    if same_name(name, MODEL.name) and name not in known and len(known) == 1:
-        name = known[0]
+    names = choices()
+    name = among(name, names) or name
+    if same_name(name, MODEL.name) and name not in names and len(names) == 1:
+        name = names[0]
     roots = folders.folders(KEY)
     if not name:
         roots = []  # an empty menu sends an empty name, which would be every root itself
@@ -112,8 +112,8 @@ def load_parts2whole(path: str) -> tuple[ModelPatcher, Parts2Whole]:
     decoupled = release.states["decoupled_attn"]
     # Beside the layers of the parts (_dc) the file of DecoupledAttn holds weights of the denoiser. The authors lay the
     # file over the whole UNet, so these replace the denoiser's.
-    laid_over = {key: tensor for key, tensor in decoupled.items() if "_dc." not in key}
-    denoiser = {**release.states["denoiser"], **laid_over}
+    replaced_weights = {key: tensor for key, tensor in decoupled.items() if "_dc." not in key}
+    denoiser = {**release.states["denoiser"], **replaced_weights}
     model = _unet(denoiser, path)
     check_layers(decoupled, denoiser, path)
     reference = with_tail(release.states["reference_unet"], denoiser, path)
@@ -157,19 +157,23 @@ def _read_single_file(path: str) -> _Release:
     return _Release(states, schedule(scheduler, path))
 
 
-def _refused(path: str, what: str) -> UnsupportedCheckpoint:
-    return UnsupportedCheckpoint(path, what, EXPECTED, ADVICE)
+def _refused(path: str, contents: str) -> UnsupportedCheckpoint:
+    """The error for a file of something else than Parts2Whole. contents: what it holds, in words."""
+    return UnsupportedCheckpoint(path, contents, EXPECTED, ADVICE)
 
 
-def _network(kind: type[nn.Module], state: Mapping[str, Tensor], path: str) -> ModelPatcher:
-    """A network beside the denoiser, in a ModelPatcher. state: what its file holds."""
+def _network(network_class: type[nn.Module], state: Mapping[str, Tensor], path: str) -> ModelPatcher:
+    """A network beside the denoiser, in a ModelPatcher. state: what its file holds. Raises UnsupportedCheckpoint."""
     try:
-        # The file of DecoupledAttn holds weights of the denoiser, too.
-        weights = kind.own_state(state) if kind is DecoupledAttn else state
+        weights = state
+        if network_class is DecoupledAttn:
+            # Its file holds weights of the denoiser, too.
+            weights = DecoupledAttn.own_state(state)
         check_weights(weights)
-        return load.in_patcher(partial(kind, state), weights)
+        return load.in_patcher(partial(network_class, state), weights)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise _refused(path, f"a Parts2Whole whose {kind.__name__} is damaged ({in_one_line(error)})") from error
+        why = f"a Parts2Whole whose {network_class.__name__} is damaged ({in_one_line(error)})"
+        raise _refused(path, why) from error
 
 
 def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
@@ -217,8 +221,8 @@ def _check_family(state: Mapping[str, Tensor], path: str) -> None:
     if "conv_in.weight" in state:
         channels = sum(state["conv_in.weight"].shape[1:2])
     if width != _TEXT_WIDTH or channels != _CHANNELS:
-        known = identify(state)
-        kind = known.title if known else "something unknown"
+        file_format = identify(state)
+        kind = "something unknown" if file_format is None else file_format.title
         raise _refused(path, f"no SD1.5 UNet but {kind} (text width {width}, latents of {channels} channels)")
 
 
@@ -268,10 +272,10 @@ def _sampling(model: ModelPatcher, scheduler: Mapping[str, Any], path: str) -> A
 
     Raises UnsupportedCheckpoint.
     """
-    for name, known in _SCHEDULE.items():
-        value = scheduler.get(name, known)
-        if value != known:
-            raise UnsupportedCheckpoint(path, f"a model with {name} = {value!r}", f"{name} = {known!r}", ADVICE)
+    for name, released in _SCHEDULE.items():
+        value = scheduler.get(name, released)
+        if value != released:
+            raise UnsupportedCheckpoint(path, f"a model with {name} = {value!r}", f"{name} = {released!r}", ADVICE)
     no_schedule = _refused(path, "a model with numbers that make no noise schedule")
     try:
         steps = int(scheduler.get("num_train_timesteps", 1000))
@@ -316,18 +320,18 @@ def check_layers(decoupled: Mapping[str, Tensor], denoiser: Mapping[str, Tensor]
     for shape in shapes.values():
         token_width = shape[1:]
         break
-    wanted: dict[str, tuple[int, ...]] = {}
+    expected: dict[str, tuple[int, ...]] = {}
     text_keys = "attn2.to_k.weight"
     for key, tensor in denoiser.items():
         if key.endswith(text_keys):
             layer = key.removesuffix(text_keys)
             for projection in ("to_k_dc", "to_v_dc"):
-                wanted[f"{layer}attn2.processor.{projection}.weight"] = (len(tensor), *token_width)
-    for key in sorted({*shapes, *wanted}):
+                expected[f"{layer}attn2.processor.{projection}.weight"] = (len(tensor), *token_width)
+    for key in sorted({*shapes, *expected}):
         shape = shapes.get(key)
-        wanted_shape = wanted.get(key)
-        if shape != wanted_shape:
-            difference = f"{shape or 'nothing'} instead of {wanted_shape or 'nothing'}"
+        expected_shape = expected.get(key)
+        if shape != expected_shape:
+            difference = f"{shape or 'nothing'} instead of {expected_shape or 'nothing'}"
             raise _refused(path, f"a Parts2Whole whose DecoupledAttn is damaged ({key}: {difference})")
 
 
@@ -336,16 +340,20 @@ def with_tail(reference: Mapping[str, Tensor], denoiser: Mapping[str, Tensor], p
 
     Nothing reads what comes out of these layers. Raises UnsupportedCheckpoint where anything else is missing.
     """
-    lost = denoiser.keys() - reference.keys()
-    unexpected = sorted(key for key in lost if not key.startswith(_tail(denoiser)))
+    missing = denoiser.keys() - reference.keys()
+    tail = _tail(denoiser)
+    unexpected = sorted(key for key in missing if not key.startswith(tail))
     if unexpected:
-        missing = f"{counted(len(unexpected), 'tensor')} missing: {unexpected[0]}, ..."
-        raise _refused(path, f"an incomplete reference UNet ({missing})")
-    return {**reference, **{key: torch.zeros_like(denoiser[key]) for key in lost}}
+        tensors = f"{counted(len(unexpected), 'tensor')} missing: {unexpected[0]}, ..."
+        raise _refused(path, f"an incomplete reference UNet ({tensors})")
+    completed = dict(reference)
+    for key in missing:
+        completed[key] = torch.zeros_like(denoiser[key])
+    return completed
 
 
 def _tail(unet: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """What the keys start with that come after the last layer that is recorded."""
+    """The prefixes of the keys of all that comes after the last layer that is recorded. unet: with diffusers' keys."""
     numbers: list[tuple[int, int, int]] = []
     for key in unet:
         if key.startswith("up_blocks.") and ".transformer_blocks." in key:
@@ -354,6 +362,15 @@ def _tail(unet: Mapping[str, Tensor]) -> tuple[str, ...]:
             numbers.append((int(words[1]), int(words[3]), int(words[5])))
     level, number, depth = max(numbers)
     attention = f"up_blocks.{level}.attentions.{number}"
-    # Of the last transformer everything behind norm1, whose output is what is recorded.
-    tail = [f"{attention}.transformer_blocks.{depth}.{name}." for name in ("attn1", "norm2", "attn2", "norm3", "ff")]
-    return (*tail, f"{attention}.proj_out.", "conv_norm_out.", "conv_out.")
+    transformer = f"{attention}.transformer_blocks.{depth}"
+    return (
+        # Of the last transformer everything behind norm1, whose output is what is recorded.
+        f"{transformer}.attn1.",
+        f"{transformer}.norm2.",
+        f"{transformer}.attn2.",
+        f"{transformer}.norm3.",
+        f"{transformer}.ff.",
+        f"{attention}.proj_out.",
+        "conv_norm_out.",
+        "conv_out.",
+    )

@@ -1,5 +1,6 @@
-"""Parts2Whole: the released networks, what they see of the parts, parts in the picture."""
+"""Parts2Whole: load the released networks, encode parts with them, and put the parts into a picture."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import comfy.model_management
@@ -30,7 +31,7 @@ from ...core.attention import Block
 from ...core.errors import BadParts, BadSize, WrongBaseModel, counted
 from ...core.parts.bank import Bank, PartTokens, PartWeights, inside, token_mask
 from ...core.parts.drawing import sheet
-from ...core.parts.parts import Parts
+from ...core.parts.parts import Part, Parts
 from ...core.parts.remarks import pose_hint, strange_labels, stretched
 from ...core.parts.resizing import Prepared, pose_picture, prepare, targets
 from ..categories import IN_PARTS
@@ -45,10 +46,11 @@ _VAE = "Connect an SD1.5 VAE, best vae-ft-mse-840000."
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What the networks saw of the parts, at the size of the new picture.
+    """The parts as the networks have encoded them, at the size of the new picture.
 
-    bank: per layer the tokens of every part, on the CPU. embeds: one (1, width) CLIP image embedding per part.
-    weights: one per part. targets: (parts, height, width) or None. size: (width, height).
+    bank: for each layer of the reference UNet the tokens of every part, on the CPU. embeds: a CLIP image embedding of
+    each part, (1, width). weights: one of each part. targets: where in the new picture each part may be looked at,
+    (parts, height, width), or None for everywhere. size: (width, height) in pixels.
     """
 
     networks: Parts2Whole
@@ -62,9 +64,14 @@ class Features:
 
 @torch.no_grad()
 def encode(
-    networks: Parts2Whole, parts: Parts, clip: CLIP, clip_vision: ClipVisionModel, vae: VAE, size: tuple[int, int]
+    networks: Parts2Whole,
+    parts: Parts,
+    clip: CLIP,
+    clip_vision: ClipVisionModel,
+    vae: VAE,
+    size: tuple[int, int],
 ) -> Features:
-    """Every part with a weight through CLIP, CLIP vision, VAE and once through the reference UNet, at t = 0.
+    """Encode every part with a weight: its label by CLIP, its picture by CLIP vision, and both by the reference UNet.
 
     size: (width, height). Raises BadParts, BadPart, BadSize, WrongBaseModel.
     """
@@ -74,24 +81,25 @@ def encode(
         raise BadSize("The size of the parts", size, needed, "Take the latent's size.")
     present = parts.present
     if not 1 <= len(present) <= SLOTS:
-        found = f"{counted(len(present), 'part')} with a weight above 0"
+        count = f"{counted(len(present), 'part')} with a weight above 0"
         advice = "Chain fewer Part nodes, or show several garments in one; for none bypass the nodes of Parts2Whole."
-        raise BadParts(f"{found}; Parts2Whole takes 1 to {SLOTS}, one image token each.", advice)
-    ready = [prepare(part, width, height) for part in present]
-    contexts = [text_of(clip, part.label, networks.reference, _CLIP)[0] for part in present]
-    seen = [clip_vision.encode_image(part.on_white[None], crop=True) for part in present]
-    embeds = [output["image_embeds"].float().cpu() for output in seen]
-    for embed in embeds:
-        wanted, advice = networks.decoupled.model.width, "Load CLIP ViT-L/14 with Load CLIP Vision."
-        check_family("The clip_vision input", "width", embed.shape[-1], wanted, advice)
-    latents = [
-        networks.reference.model.process_latent_in(latent_of(vae, part, networks.reference, _VAE)) for part in ready
-    ]
-    banks = _record(networks.reference, latents, contexts, ready)
+        raise BadParts(f"{count}; Parts2Whole takes 1 to {SLOTS}, one image token each.", advice)
+    reference = networks.reference
+    prepared_parts = [prepare(part, width, height) for part in present]
+    texts = [text_of(clip, part.label, reference, _CLIP)[0] for part in present]  # (1, T, width) each
+    embeds = _image_embeds(clip_vision, present, networks.decoupled.model.width)
+    latents: list[Tensor] = []
+    for part in prepared_parts:
+        latent = latent_of(vae, part, reference, _VAE)
+        latents.append(reference.model.process_latent_in(latent))
+    banks = _record_parts(reference, latents, texts, prepared_parts)
+    joined_bank: dict[Block, tuple[PartTokens, ...]] = {}
+    for block in banks[0]:
+        joined_bank[block] = tuple(bank[block] for bank in banks)
     return Features(
         networks=networks,
         labels=tuple(part.label for part in present),
-        bank={block: tuple(bank[block] for bank in banks) for block in banks[0]},
+        bank=joined_bank,
         embeds=tuple(embeds),
         weights=tuple(part.weight for part in present),
         targets=targets(present, width, height),
@@ -99,14 +107,38 @@ def encode(
     )
 
 
-def _record(
-    reference: ModelPatcher, latents: list[Tensor], contexts: list[Tensor], ready: list[Prepared]
+def _image_embeds(clip_vision: ClipVisionModel, parts: Sequence[Part], width: int) -> list[Tensor]:
+    """CLIP's image embedding of each part's picture on white: (1, width) float32 on the CPU.
+
+    Raises WrongBaseModel where they have another width.
+    """
+    outputs = [clip_vision.encode_image(part.on_white[None], crop=True) for part in parts]
+    embeds: list[Tensor] = []
+    for output in outputs:
+        embed = output["image_embeds"].float().cpu()
+        check_family(
+            "The clip_vision input", "width", embed.shape[-1], width, "Load CLIP ViT-L/14 with Load CLIP Vision."
+        )
+        embeds.append(embed)
+    return embeds
+
+
+def _record_parts(
+    reference: ModelPatcher, latents: list[Tensor], texts: list[Tensor], prepared_parts: list[Prepared]
 ) -> list[dict[Block, PartTokens]]:
+    """For each part the states that the reference UNet has of it at t = 0: in each layer, the tokens inside its mask.
+
+    latents: (1, C, h, w) of each part. texts: (1, T, width) of each label.
+    """
     comfy.model_management.load_models_gpu([reference], memory_required=reference.memory_required(latents[0].shape))
     banks: list[dict[Block, PartTokens]] = []
-    for n in stepwise(range(len(latents))):
-        seen = record_at_zero(reference, latents[n], contexts[n])
-        banks.append({block: inside(token_mask(ready[n].mask, len(x)), x).of(x) for block, x in seen.items()})
+    for number in stepwise(range(len(latents))):
+        recorded = record_at_zero(reference, latents[number], texts[number])
+        bank: dict[Block, PartTokens] = {}
+        for block, states in recorded.items():  # (tokens, C)
+            weights = token_mask(prepared_parts[number].mask, len(states))  # (tokens,), 0..1
+            bank[block] = inside(weights, states).of(states)
+        banks.append(bank)
     return banks
 
 
@@ -119,32 +151,40 @@ def pose_features(features: Features, pose: Tensor) -> Tensor:
 
     Raises BadSize where the pictures have another aspect than the parts.
     """
-    found, (width, height) = (pose.shape[2], pose.shape[1]), features.size
-    if abs(found[0] * height - found[1] * width) > 0.03 * found[1] * width:
-        wanted = f"the parts are encoded for {width}x{height} px, another aspect"
+    width, height = features.size
+    pose_height, pose_width = pose.shape[1:3]
+    if abs(pose_width * height - pose_height * width) > 0.03 * pose_height * width:
+        needed = f"the parts are encoded for {width}x{height} px, another aspect"
         advice = "Crop or pad the pose image to that aspect; stretched it would stretch the body."
-        raise BadSize("The pose image", found, wanted, advice)
+        raise BadSize("The pose image", (pose_width, pose_height), needed, advice)
     guider = features.networks.pose_guider
-    return guider.model(load.on_device(guider, pose_picture(pose, width, height))).cpu()
+    pictures = load.on_device(guider, pose_picture(pose, width, height))
+    return guider.model(pictures).cpu()
 
 
 def check_fit(model: ModelPatcher, texts: Conditioning, features: Features) -> None:
     """Raise WrongBaseModel unless every layer of the bank is found in the MODEL, of the same width, and the networks
     read texts of this width."""
-    wanted = unet.text_width(features.networks.reference)
+    width = unet.text_width(features.networks.reference)
     advice = "Encode both prompts with the CLIP of an SD1.5 checkpoint."
-    check_conditioning(texts, wanted, "Apply Parts2Whole", "SD1.5", advice)
-    layers = unet.transformers(unet.unet_of(model))
-    theirs = {(name, n, i): layer.attn1.to_q.in_features for name, n, i, layer in layers}
-    ours = {block: tokens[0].kept.shape[-1] for block, tokens in features.bank.items()}
-    fits = features.networks.decoupled.model.widths == [layer.attn2.to_q.out_features for *_, layer in layers]
-    if fits and ours == theirs and unet.text_width(model) == wanted:
+    check_conditioning(texts, width, APPLY, "SD1.5", advice)
+    model_widths: dict[Block, int] = {}  # of what a layer reads
+    cross_attention_widths: list[int] = []  # of its queries
+    for block, number, position, layer in unet.transformers(unet.unet_of(model)):
+        model_widths[block, number, position] = layer.attn1.to_q.in_features
+        cross_attention_widths.append(layer.attn2.to_q.out_features)
+    bank_widths: dict[Block, int] = {}
+    for address, tokens_of_parts in features.bank.items():
+        bank_widths[address] = tokens_of_parts[0].kept.shape[-1]
+    same_layers = bank_widths == model_widths
+    same_cross_attention = features.networks.decoupled.model.widths == cross_attention_widths
+    if same_layers and same_cross_attention and unet.text_width(model) == width:
         return
     name = type(model.model.model_config).__name__
     raise WrongBaseModel(
         "The features input",
-        f"a UNet with {len(ours)} attention layers and text width {wanted}",
-        f"one with {len(theirs)} and text width {unet.text_width(model)} ({name})",
+        f"a UNet with {len(bank_widths)} attention layers and text width {width}",
+        f"one with {len(model_widths)} and text width {unet.text_width(model)} ({name})",
         unet.advice_on(
             model, "Connect the model of Load Parts2Whole. For your own SD1.5 or SDXL model use Share Parts Attention."
         ),
@@ -161,31 +201,52 @@ def put_in(
     watch: Watch | None = None,
     node_id: str | None = None,
 ) -> tuple[Conditioning, Conditioning]:
-    """Positive and negative with the parts; pose: (B, channels, h, w) for both, or None.
+    """Positive and negative with the parts.
 
-    strength scales the parts' share of the attention and what their image tokens add; at 0 only the pose is left.
+    strength: scales the parts' share of the attention and the values of their image tokens; at 0 only the pose is left.
+    pose: (B, channels, h, w) for both sides, or None. watch: sees where the attention of one step goes, or None.
     node_id: in the graph, or None outside of one. Raises BadParts.
     """
     source = object()
-    poses = None if pose is None else Pictures("pose picture", Canvas("Apply Parts2Whole", node_id=node_id))
+    poses = None
+    if pose is not None:
+        poses = Pictures("pose picture", Canvas(APPLY, node_id=node_id))
     weights = PartWeights([weight * strength for weight in features.weights], features.targets)
-    bank = features.bank if strength else None
-    positive, negative = (
-        share_with(
-            side, SharedParts(source, schedule, tokens, weights, pose, size=features.size, watch=watch, poses=poses)
+
+    def shared(bank: Bank | None) -> SharedParts:
+        """What one side carries. bank: None where it attends to itself alone."""
+        return SharedParts(
+            source,
+            schedule,
+            bank,
+            weights,
+            pose,
+            size=features.size,
+            watch=watch,
+            poses=poses,
         )
-        for side, tokens in zip(sides, (bank, None), strict=True)
-    )
+
+    positive, negative = sides
+    positive = share_with(positive, shared(features.bank if strength else None))
+    negative = share_with(negative, shared(None))
     if not strength:
         return positive, negative
-    tokens = padded([embed * weight for embed, weight in zip(features.embeds, features.weights, strict=True)])
+
+    weighted_embeds: list[Tensor] = []
+    for embed, weight in zip(features.embeds, features.weights, strict=True):
+        weighted_embeds.append(embed * weight)
+    tokens = padded(weighted_embeds)  # (1, SLOTS, width)
     decoupled = features.networks.decoupled
-    pairs = [(k.cpu(), v.cpu()) for k, v in decoupled.model.keys_and_values(load.on_device(decoupled, tokens))]
-    layers = tuple((k, v * strength) for k, v in pairs)
-    silent = tuple((torch.zeros_like(k), torch.zeros_like(v)) for k, v in pairs)
+    layers: list[tuple[Tensor, Tensor]] = []
+    zero_layers: list[tuple[Tensor, Tensor]] = []
+    for keys, values in decoupled.model.keys_and_values(load.on_device(decoupled, tokens)):  # (1, SLOTS, C) each
+        keys = keys.cpu()
+        values = values.cpu()
+        layers.append((keys, values * strength))
+        zero_layers.append((torch.zeros_like(keys), torch.zeros_like(values)))
     return (
-        put(positive, Injection(source, schedule, tokens, layers, None)),
-        put(negative, Injection(source, schedule, torch.zeros_like(tokens), silent, None)),
+        put(positive, Injection(source, schedule, tokens, tuple(layers), None)),
+        put(negative, Injection(source, schedule, torch.zeros_like(tokens), tuple(zero_layers), None)),
     )
 
 
@@ -219,7 +280,7 @@ class LoadParts2Whole(io.ComfyNode):
 class EncodeParts(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        side = {"min": 64, "max": 4096, "step": 8}
+        side_in_pixels = {"min": 64, "max": 4096, "step": 8}
         return io.Schema(
             node_id="LikenessEncodeParts",
             category=IN_PARTS,
@@ -229,8 +290,8 @@ class EncodeParts(io.ComfyNode):
                 io.Clip.Input("clip"),
                 io.ClipVision.Input("clip_vision"),
                 io.Vae.Input("vae"),
-                io.Int.Input("width", default=512, **side),
-                io.Int.Input("height", default=768, **side),
+                io.Int.Input("width", default=512, **side_in_pixels),
+                io.Int.Input("height", default=768, **side_in_pixels),
             ],
             outputs=[PartFeaturesSocket.Output("features"), io.Image.Output("preview")],
         )
@@ -247,10 +308,10 @@ class EncodeParts(io.ComfyNode):
         height: int,
     ) -> io.NodeOutput:
         features = encode(parts2whole, parts, clip, clip_vision, vae, (width, height))
-        shown = sheet(Parts(parts.present))
-        lines = [*strange_labels(parts.present), *stretched(parts, width, height)]
-        notes.tell(notes.node_of(cls), "\n".join(lines))
-        return io.NodeOutput(features, shown, ui=ui.PreviewImage(shown, cls=cls))
+        preview = sheet(Parts(parts.present))
+        remarks = [*strange_labels(parts.present), *stretched(parts, width, height)]
+        notes.tell(notes.node_of(cls), "\n".join(remarks))
+        return io.NodeOutput(features, preview, ui=ui.PreviewImage(preview, cls=cls))
 
 
 class ApplyParts2Whole(io.ComfyNode):
@@ -283,17 +344,30 @@ class ApplyParts2Whole(io.ComfyNode):
         heat_map_step: int,
         pose: Tensor | None = None,
     ) -> io.NodeOutput:
-        node = notes.node_of(cls)
-        notes.tell(node, "" if pose is None else pose_hint(pose))
+        node_id = notes.node_of(cls)
+        notes.tell(node_id, "" if pose is None else pose_hint(pose))
         if strength == 0 and pose is None:
             return io.NodeOutput(model, positive, negative)
-        window = schedule_range("The range of the parts", start_percent, end_percent)
+        schedule = schedule_range("The range of the parts", start_percent, end_percent)
         check_fit(model, [*positive, *negative], features)
-        posed = None if pose is None else pose_features(features, pose)
-        watch = Watch(heat_map_step, lambda shares: notes.show(node, previews.heat_maps(shares, features.labels)))
-        sides = put_in((positive, negative), features, strength, window, posed, watch if heat_map_step else None, node)
-        ranges = [NamedRange("the parts", window)] if strength else []
-        presence = Presence(APPLY, node, "The parts", True, tuple(ranges), in_negative=bool(strength))
+        features_of_pose = None if pose is None else pose_features(features, pose)
+
+        def show_heat_maps(shares: Tensor) -> None:
+            """shares: the parts' shares of the attention, (parts, h, w)."""
+            notes.show(node_id, previews.heat_maps(shares, features.labels))
+
+        watch = Watch(heat_map_step, show_heat_maps) if heat_map_step else None
+        sides = put_in(
+            (positive, negative),
+            features,
+            strength,
+            schedule,
+            features_of_pose,
+            watch,
+            node_id,
+        )
+        ranges = (NamedRange("the parts", schedule),) if strength else ()
+        presence = Presence(APPLY, node_id, "The parts", True, ranges, in_negative=bool(strength))
         return io.NodeOutput(*announced(presence, patched(model, InjectionsRun, SharingRun), *sides))
 
 

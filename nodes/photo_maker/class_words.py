@@ -5,7 +5,7 @@ is taken out, and the last token of the word before it stands as often as there 
 there may be several people, and as many chunks of the text encoder as the prompt needs.
 
     text               photo of a woman img and a man img
-    two and one photos photo of a woman woman and a man           places 4 and 8, with the token at the start
+    two and one photos photo of a woman woman and a man           positions 4 and 8, with the token at the start
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,11 @@ from typing import Any
 from ...core.errors import BadCast, LikenessError, counted, listed
 
 Token = tuple[Any, ...]
-"""As the host gives it: a number or an embedding, its weight, and 0 or the number of its word in the prompt."""
+"""A token as the host's tokenizer gives it: a number or an embedding, its weight, and the number of its word in the
+prompt, or 0 for a token of no word."""
 Prompt = Mapping[str, Sequence[Sequence[Token]]]
-"""Text encoder -> the chunks that it reads, as the host's tokenize gives them with return_word_ids."""
+"""Name of a text encoder -> the chunks of tokens that it reads, as the host's tokenize gives them with
+return_word_ids."""
 TRIGGER = "img"
 
 
@@ -37,27 +39,32 @@ class BadTrigger(LikenessError):
 class PromptLayout:
     """A prompt without its triggers, with class words repeated.
 
-    prompt: as the text encoders read it. places: per person the index of the first copy of the class word, in all
+    prompt: as the text encoders read it. positions: per person the index of the first copy of the class word, in all
     chunks of the prompt one after the other, with the tokens around them.
     """
 
     prompt: Prompt
-    places: list[int]
+    positions: list[int]
 
 
 def lay_out_class_words(
-    prompt: Prompt, trigger: Prompt, empty: Prompt, word: str, people: Sequence[str], copies: Sequence[int]
+    prompt: Prompt,
+    trigger: Prompt,
+    empty: Prompt,
+    word: str,
+    people: Sequence[str],
+    copies: Sequence[int],
 ) -> PromptLayout:
     """A prompt without its triggers, and with the class word of each of `people` as often as `copies` says.
 
     prompt, trigger, empty: the text, the trigger and a text without a word, as the text encoders read them. word: the
     trigger, for messages. people: their names, in the order of the triggers. copies: one number per person.
     A word's copies are never divided between two chunks.
-    Raises BadTrigger unless there is one trigger behind a word for each person, at the same place for every text
+    Raises BadTrigger unless there is one trigger behind a word for each person, at the same position for every text
     encoder; BadCast where one chunk cannot hold the copies.
     """
     prompt_with_copies: dict[str, Sequence[Sequence[Token]]] = {}
-    places_by_encoder: list[list[int]] = []
+    positions_by_encoder: list[list[int]] = []
     for encoder in prompt:
         tokens = _tokens_of_words(prompt[encoder])
         trigger_tokens = _tokens_of_words(trigger[encoder])
@@ -68,11 +75,11 @@ def lay_out_class_words(
         copies_of_token = dict(zip(class_words, copies, strict=True))
         chunks = _in_chunks(without_triggers, copies_of_token, empty[encoder][0])
         prompt_with_copies[encoder] = chunks.chunks
-        places_by_encoder.append(chunks.places)
-    if any(places != places_by_encoder[0] for places in places_by_encoder):
+        positions_by_encoder.append(chunks.positions)
+    if any(positions != positions_by_encoder[0] for positions in positions_by_encoder):
         why = "An embedding before a class word has not as many tokens for each of the two text encoders"
         raise BadTrigger(why, word, people)
-    return PromptLayout(prompt_with_copies, places_by_encoder[0])
+    return PromptLayout(prompt_with_copies, positions_by_encoder[0])
 
 
 def _tokens_of_words(chunks: Sequence[Sequence[Token]]) -> list[Token]:
@@ -93,8 +100,12 @@ def _trigger_starts(tokens: Sequence[Token], trigger: Sequence[Token]) -> list[i
     if not trigger:
         return []
     numbers = _numbers(tokens)
-    wanted = _numbers(trigger)
-    return [start for start in range(len(tokens)) if numbers[start : start + len(wanted)] == wanted]
+    trigger_numbers = _numbers(trigger)
+    starts: list[int] = []
+    for start in range(len(tokens)):
+        if numbers[start : start + len(trigger_numbers)] == trigger_numbers:
+            starts.append(start)
+    return starts
 
 
 def _class_words(starts: Sequence[int], length: int) -> list[int]:
@@ -118,23 +129,23 @@ def _check_class_words(class_words: Sequence[int], word: str, people: Sequence[s
 
 
 def _without_triggers(tokens: Sequence[Token], starts: Sequence[int], length: int) -> list[Token]:
-    """The tokens between the triggers."""
-    of_triggers: set[int] = set()
+    """A text's tokens without those of its triggers. starts: of the triggers. length: tokens of one trigger."""
+    trigger_indices: set[int] = set()
     for start in starts:
-        of_triggers.update(range(start, start + length))
-    return [token for index, token in enumerate(tokens) if index not in of_triggers]
+        trigger_indices.update(range(start, start + length))
+    return [token for index, token in enumerate(tokens) if index not in trigger_indices]
 
 
 @dataclass(frozen=True)
 class _Chunks:
-    """The chunks of one text encoder, and the places of the first copies, as in PromptLayout."""
+    """A prompt as the chunks of one text encoder. positions: of each class word's first copy, as in PromptLayout."""
 
     chunks: list[list[Token]]
-    places: list[int]
+    positions: list[int]
 
 
 def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequence[Token]) -> _Chunks:
-    """Tokens in chunks of the text encoder, class words repeated.
+    """A text's tokens, class words repeated, in chunks of the length that the text encoder reads at once.
 
     copies: index of a class word -> how often it stands. empty: the chunk of a text without a word: the token at the
     start, the one at the end, and the token that fills the rest. Raises BadCast where a chunk cannot hold the copies.
@@ -149,14 +160,17 @@ def _in_chunks(tokens: Sequence[Token], copies: Mapping[int, int], empty: Sequen
             "Give Person fewer photos of this person; four to eight are plenty.",
         )
     chunks: list[list[Token]] = [[]]
-    places: list[int] = []
+    positions: list[int] = []
     for index, token in enumerate(tokens):
         repeated = [token] * copies.get(index, 1)
         if len(chunks[-1]) + len(repeated) > room:
             chunks.append([])
         if index in copies:
             chunks_before = len(chunks) - 1
-            places.append(length * chunks_before + 1 + len(chunks[-1]))  # 1: the token at the start
+            positions.append(length * chunks_before + 1 + len(chunks[-1]))  # 1: the token at the start
         chunks[-1] += repeated
-    filled = [[start, *chunk, end, *[pad] * (room - len(chunk))] for chunk in chunks]
-    return _Chunks(filled, places)
+    filled_chunks: list[list[Token]] = []
+    for chunk in chunks:
+        padding = [pad] * (room - len(chunk))
+        filled_chunks.append([start, *chunk, end, *padding])
+    return _Chunks(filled_chunks, positions)

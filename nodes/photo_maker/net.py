@@ -36,7 +36,7 @@ def _mlp(state: State, ops: Any, **factory: Any) -> nn.Sequential:
 
 
 class Fuse(nn.Module):
-    """A class word and what the photos say of the person, in one token."""
+    """The layers that fuse a class word with the tokens of a person's photos."""
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
@@ -45,13 +45,13 @@ class Fuse(nn.Module):
         self.layer_norm = ops.LayerNorm(len(state["layer_norm.weight"]), **factory)
 
     def forward(self, words: Tensor, tokens: Tensor) -> Tensor:
-        """Class words with the person in them, (n, width).
+        """The copies of a class word with the person in them, (n, width).
 
         words: (n, width), the class word n times, as the text encoders give it. tokens: (n, width), from
         `PhotoMakerNet.tokens`.
         """
-        both = torch.cat([words, tokens], dim=-1)  # (n, 2 * width)
-        fused = self.mlp1(both) + words
+        stacked = torch.cat([words, tokens], dim=-1)  # (n, 2 * width)
+        fused = self.mlp1(stacked) + words
         return self.layer_norm(self.mlp2(fused) + fused)
 
 
@@ -90,6 +90,10 @@ class PhotoMakerNet(nn.Module):
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         """Run every layer once on zeros. Raises RuntimeError where sizes do not fit each other."""
-        faces = zeros(1, EMBEDDING) if self.qformer_perceiver is not None else None
-        tokens = self.tokens(zeros(1, 3, CLIP_SIDE, CLIP_SIDE), faces).flatten(0, 1)  # (n, width)
-        self.fuse_module(zeros(tokens.shape), tokens)
+        faces: Tensor | None = None
+        if self.qformer_perceiver is not None:
+            faces = zeros(1, EMBEDDING)
+        pixels = zeros(1, 3, CLIP_SIDE, CLIP_SIDE)
+        tokens = self.tokens(pixels, faces).flatten(0, 1)  # (n, width)
+        words = zeros(tokens.shape)
+        self.fuse_module(words, tokens)

@@ -1,9 +1,8 @@
 """PhotoMaker: load the file, and put people into the class words of a prompt, each read in a part of the picture."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import starmap
 from typing import Any
 
 import comfy.clip_vision
@@ -14,6 +13,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...bridge import notes, schema, scopes
+from ...bridge.canvas import Canvas
 from ...bridge.carried import put
 from ...bridge.conditioning import Conditioning, changed_at, check_conditioning
 from ...bridge.control_nets.rows import Side
@@ -32,7 +32,7 @@ from ...core.identities import embeddings, portraits
 from ...core.inputs import unusable_text
 from ...core.methods import method
 from ...core.models.tensors import below
-from ...core.people import Person
+from ...core.people import Cast, Person
 from ...core.places import regions
 from ...core.prompts import check_text
 from ...core.text import plain
@@ -51,18 +51,28 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
     """A loaded PhotoMaker file. lora: for the attention of an SDXL UNet, by the names that the host's loader knows."""
 
     def tokens(self, person: Person) -> Tensor:
-        """(n, width) float32 on the CPU, per photo. Raises BadCast, BadEmbedding."""
-        pixels = comfy.clip_vision.clip_preprocess(portraits(person.identity, METHOD.title).loose / 255)
-        v2 = self.net.qformer_perceiver is not None
-        faces = self.beside(embeddings(person, METHOD, "sequence")) if v2 else None
+        """The tokens of a person's photos, one after the other: (n, width) float32 on the CPU.
+
+        Raises BadCast, BadEmbedding.
+        """
+        photos = portraits(person.identity, METHOD.title).loose / 255  # (photos, H, W, 3), 0..1
+        pixels = comfy.clip_vision.clip_preprocess(photos)  # (photos, 3, 224, 224)
+        faces: Tensor | None = None
+        if self.net.qformer_perceiver is not None:  # version 2
+            faces = self.beside(embeddings(person, METHOD, "sequence"))  # (photos, 512)
         return self.net.tokens(self.beside(pixels), faces).flatten(0, 1).cpu()
 
-    def fused(self, text: Tensor, place: int, tokens: Tensor, weight: float) -> Tensor:
-        """A text (1, T, width) whose class words from `place` on are fused with as many tokens."""
-        here = slice(place, place + len(tokens))
-        word, seen = map(self.beside, (text[0, here], tokens))
+    def fused(self, text: Tensor, position: int, tokens: Tensor, weight: float) -> Tensor:
+        """A text (1, T, width) in which a class word is fused with the tokens of a person's photos.
+
+        position: of the first copy of the word, of which there are as many as tokens (n, width). weight: 0 leaves the
+        word as it is, 1 is what was trained.
+        """
+        copies = slice(position, position + len(tokens))
+        words = self.beside(text[0, copies])  # (n, width)
+        fused_words = self.net.fuse_module(words, self.beside(tokens))  # (n, width)
         fused = text.clone()
-        fused[0, here] = word.lerp(self.net.fuse_module(word, seen), weight).to(text)
+        fused[0, copies] = words.lerp(fused_words, weight).to(text)
         return fused
 
 
@@ -72,52 +82,110 @@ PhotoMakerSocket = adapter_socket(METHOD.title, PhotoMaker)
 def load_photo_maker(path: str) -> PhotoMaker:
     """Read photomaker-v1.bin, photomaker-v2.bin or a safetensors copy of one. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
-    encoder, lora = (below(part, state) for part in ("id_encoder.", "lora_weights."))
+    encoder = below("id_encoder.", state)
+    lora = below("lora_weights.", state)
     encoder.pop("vision_model.embeddings.position_ids", None)  # some versions of transformers save this count
-    named = {key.replace("qformer_perceiver.token_", "qformer_perceiver."): one for key, one in encoder.items()}
-    patcher = FILE.build(path, partial(PhotoMakerNet, vision=vision_of), {**named, **lora})
+    network_state: dict[str, Tensor] = {}
+    for key, tensor in encoder.items():
+        # In version 2 the layers that FaceID Plus has too are called token_proj and token_norm.
+        network_state[key.replace("qformer_perceiver.token_", "qformer_perceiver.")] = tensor
+    patcher = FILE.build(path, partial(PhotoMakerNet, vision=vision_of), {**network_state, **lora})
     return PhotoMaker(patcher, lora)
 
 
 SAME_CLIP = "Use the CLIP of an SDXL checkpoint."
 
 
-def prompt(
-    loaded: PhotoMaker, clip: CLIP, text: str, trigger: str, people: Sequence[Person]
-) -> tuple[Conditioning, Conditioning, list[tuple[int, int]]]:
-    """The plain words of a prompt, and the same with class words fused; where in these those of people above weight
-    0 stand, and how many. The class words of `people` stand in the text in their order, a trigger behind each.
+@dataclass(frozen=True)
+class ClassWord:
+    """The class word of one person in a text. position: the index of its first copy among all tokens of the text.
 
-    Those at weight 0 have plain words. Raises BadTrigger, BadCast, WrongBaseModel, BadPicture for weights that no
-    text can have, BadText, and what `PhotoMaker.tokens` raises.
+    copies: how many there are, one after the other.
     """
-    for each in (text, trigger):
-        check_text(f"The text {plain(each, 60)!r}", each)
-    read, mark, nothing = (clip.tokenize(each, return_word_ids=True) for each in (text, trigger, ""))
-    if read.keys() != {"g", "l"}:
-        found = f"another family (text encoders {listed(sorted(read))})"
-        raise WrongBaseModel("The CLIP", found, "SDXL's (text encoders g, l)", SAME_CLIP)
+
+    position: int
+    copies: int
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPrompt:
+    """A prompt as SDXL's text encoders read it, without its trigger words.
+
+    plain: with each class word once. fused: with the class words repeated and fused with the photos of their people.
+    class_words: in `fused`, of the people of weight above 0, in their order.
+    """
+
+    plain: Conditioning
+    fused: Conditioning
+    class_words: list[ClassWord]
+
+
+def encode_prompt(
+    loaded: PhotoMaker,
+    clip: CLIP,
+    text: str,
+    trigger: str,
+    people: Sequence[Person],
+) -> EncodedPrompt:
+    """Encode a prompt plainly and with people in its class words.
+
+    The class words of `people` stand in the text in their order, the trigger word behind each. Those of people at
+    weight 0 stay plain. Raises BadTrigger, BadCast, WrongBaseModel, BadPicture for weights that no text can have,
+    BadText, and what `PhotoMaker.tokens` raises.
+    """
+    for written in (text, trigger):
+        check_text(f"The text {plain(written, 60)!r}", written)
+    text_tokens = clip.tokenize(text, return_word_ids=True)
+    trigger_tokens = clip.tokenize(trigger, return_word_ids=True)
+    empty_tokens = clip.tokenize("", return_word_ids=True)
+    encoders = text_tokens.keys()
+    if encoders != {"g", "l"}:
+        family = f"another family (text encoders {listed(sorted(encoders))})"
+        raise WrongBaseModel("The CLIP", family, "SDXL's (text encoders g, l)", SAME_CLIP)
+
     names = [person.identity.name for person in people]
-    single = lay_out_class_words(read, mark, nothing, trigger, names, [1] * len(people))
-    said = {n: loaded.tokens(person) for n, person in enumerate(people) if person.weight > 0}
-    copies = [len(said[n]) if n in said else 1 for n in range(len(people))]
-    copied = lay_out_class_words(read, mark, nothing, trigger, names, copies)
-    places = copied.places
-    before, after = (clip.encode_from_tokens_scheduled(layout.prompt) for layout in (single, copied))
+    copies = [1] * len(people)
+    plain_layout = lay_out_class_words(text_tokens, trigger_tokens, empty_tokens, trigger, names, copies)
+    photo_tokens: dict[int, Tensor] = {}  # number of a person -> (n, width)
+    for number, person in enumerate(people):
+        if person.weight > 0:
+            photo_tokens[number] = loaded.tokens(person)
+            copies[number] = len(photo_tokens[number])
+    fused_layout = lay_out_class_words(text_tokens, trigger_tokens, empty_tokens, trigger, names, copies)
+    positions = fused_layout.positions
+
+    plain_text: Conditioning = clip.encode_from_tokens_scheduled(plain_layout.prompt)
+    fused_text: Conditioning = clip.encode_from_tokens_scheduled(fused_layout.prompt)
+    _check_text_encoding(plain_text, text, loaded.net.width)
+    for number, tokens in photo_tokens.items():
+        entries: Conditioning = []
+        for context, options in fused_text:
+            entries.append([loaded.fused(context, positions[number], tokens, people[number].weight), options])
+        fused_text = entries
+    class_words = [ClassWord(positions[number], copies[number]) for number in photo_tokens]
+    return EncodedPrompt(plain_text, fused_text, class_words)
+
+
+def _check_text_encoding(encoded: Conditioning, text: str, width: int) -> None:
+    """Raise WrongBaseModel for an encoded text of another width, and BadPicture for one with NaN or infinity."""
     # The SDXL refiner's CLIP has SDXL's tokenizer and one of its two encoders.
-    for context, _ in before:
-        check_family("The clip input", TEXT_WIDTH, context.shape[-1], loaded.net.width, SAME_CLIP)
-    if not all(x.isfinite().all() for context, options in before for x in (context, options["pooled_output"])):
-        raise unusable_text(f"The text {plain(text, 60)!r}")
-    for n, tokens in said.items():
-        after = [[loaded.fused(context, places[n], tokens, people[n].weight), options] for context, options in after]
-    return before, after, [(places[n], copies[n]) for n in said]
+    for context, _ in encoded:
+        check_family("The clip input", TEXT_WIDTH, context.shape[-1], width, SAME_CLIP)
+    for context, options in encoded:
+        pooled = options["pooled_output"]
+        if not context.isfinite().all() or not pooled.isfinite().all():
+            raise unusable_text(f"The text {plain(text, 60)!r}")
 
 
-def _control_nets_read(words: Conditioning, side: Conditioning) -> Conditioning:
-    """A side whose ControlNets read these texts instead, except where another node has given them others."""
-    pairs = zip(words, side, strict=True)
-    return [[text, {"cross_attn_controlnet": read, **options}] for (read, _), (text, options) in pairs]
+def _read_by_control_nets(texts: Conditioning, side: Conditioning) -> Conditioning:
+    """A side whose ControlNets read these texts in place of its own, except where another node has given them others.
+
+    texts: an entry for each of the side's.
+    """
+    entries: Conditioning = []
+    for (control_text, _), (text, options) in zip(texts, side, strict=True):
+        entries.append([text, {"cross_attn_controlnet": control_text, **options}])
+    return entries
 
 
 class ApplyPhotoMaker(io.ComfyNode):
@@ -156,39 +224,82 @@ class ApplyPhotoMaker(io.ComfyNode):
         weight: float,
         lora_weight: float,
         start_percent: float,
-        **region: Any,
+        **region_settings: Any,
     ) -> io.NodeOutput:
-        cast = regions.as_cast(cast)
-        cast = replace(cast, people=tuple(replace(one, weight=one.weight * weight) for one in cast.people))
-        without = [] if regions.present(cast).people else [WITHOUT_PEOPLE]
-        drawn = regions.for_photos(cast)
-        acting = scopes.acting(cls, cast, weight, more=without, **region)
+        cast = _with_weight(regions.as_cast(cast), weight)
+        warnings = [] if regions.present(cast).people else [WITHOUT_PEOPLE]
+        with_photos = regions.for_photos(cast)
+        acting = scopes.acting(cls, cast, weight, more=warnings, **region_settings)
         check_family("The model input", TEXT_WIDTH, text_width(model), photo_maker.net.width, SAME_CLIP)
         check_conditioning(negative, photo_maker.net.width, APPLY)
-        words, fused, stand = prompt(photo_maker, clip, text, trigger, drawn.people)
+        encoded = encode_prompt(photo_maker, clip, text, trigger, with_photos.people)
         if acting is None:
-            return io.NodeOutput(model, words, negative)
-        present = regions.present(drawn).people
-        scope = scopes.of_bodies(cast, APPLY, WHOLE_SCHEDULE, present, node_id=notes.node_of(cls), **region)
+            return io.NodeOutput(model, encoded.plain, negative)
+        node_id = notes.node_of(cls)
+        people = regions.present(with_photos).people
+        scope = scopes.of_bodies(cast, APPLY, WHOLE_SCHEDULE, people, node_id=node_id, **region_settings)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
-        before, after, negative = starmap(_control_nets_read, ((words, words), (words, fused), (negative, negative)))
-        areas = scope.regions
-        if areas is None:  # else its run looks at the MODEL that samples
+        sides = _Sides(
+            before=_read_by_control_nets(encoded.plain, encoded.plain),
+            after=_read_by_control_nets(encoded.plain, encoded.fused),
+            negative=_read_by_control_nets(negative, negative),
+        )
+        if scope.regions is None:
             tell_of_checkpoint(scope.canvas, model.get_model_object("latent_format"))
-        for (place, count), area in zip(stand, () if areas is None else areas, strict=areas is not None):
-            bound = replace(inline_text(place, count, area, scope.canvas), trained=scope.canvas)
-            quiet = without_people(bound)
-            before, after, negative = put(before, quiet), put(after, bound), put(negative, quiet)
-        ranges = [NamedRange("the photos", ScheduleRange(start_percent, 1.0), "start_percent")]
-        presence = of_people(regions.names(present), APPLY, notes.node_of(cls), ranges)
-        after = marked(after, presence, Side.POSITIVE)
-        negative = marked(negative, presence, Side.NEGATIVE)
-        positive = [entry for pair in zip(before, after, strict=True) for entry in changed_at(*pair, start_percent)]
-        names = comfy.lora.model_lora_keys_unet(model.model, {})
-        changed = with_lora(model, photo_maker.lora, lora_weight, notes.node_of(cls), names)
-        changed = changed if areas is None else patched(changed, RegionalTextRun)
-        changed = on_model(presence, changed, positive)
-        return io.NodeOutput(changed, positive, negative, ui=scope.preview(cls))
+        else:  # the run of the regional text looks at the MODEL that samples
+            sides = _limited_to_regions(sides, encoded.class_words, scope.regions, scope.canvas)
+
+        photo_range = NamedRange("the photos", ScheduleRange(start_percent, 1.0), "start_percent")
+        presence = of_people(regions.names(people), APPLY, node_id, [photo_range])
+        after = marked(sides.after, presence, Side.POSITIVE)
+        negative = marked(sides.negative, presence, Side.NEGATIVE)
+        positive: Conditioning = []
+        for entry_before, entry_after in zip(sides.before, after, strict=True):
+            positive += changed_at(entry_before, entry_after, start_percent)
+
+        layer_names = comfy.lora.model_lora_keys_unet(model.model, {})
+        model_out = with_lora(model, photo_maker.lora, lora_weight, node_id, layer_names)
+        if scope.regions is not None:
+            model_out = patched(model_out, RegionalTextRun)
+        model_out = on_model(presence, model_out, positive)
+        return io.NodeOutput(model_out, positive, negative, ui=scope.preview(cls))
+
+
+def _with_weight(cast: Cast, weight: float) -> Cast:
+    """A cast in which each person's weight is multiplied with that of the node."""
+    people: list[Person] = []
+    for person in cast.people:
+        people.append(replace(person, weight=person.weight * weight))
+    return replace(cast, people=tuple(people))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sides:
+    """The conditioning of Apply PhotoMaker: the positive `before` and `after` start_percent, and the negative."""
+
+    before: Conditioning
+    after: Conditioning
+    negative: Conditioning
+
+
+def _limited_to_regions(
+    sides: _Sides, class_words: Sequence[ClassWord], people_regions: Tensor, canvas: Canvas
+) -> _Sides:
+    """The same sides with each class word read in the region of its person alone.
+
+    class_words: in the texts of `after`. people_regions: (people, H, W) of the canvas, in the same order.
+    """
+    before = sides.before
+    after = sides.after
+    negative = sides.negative
+    for word, region in zip(class_words, people_regions, strict=True):
+        regional_text = replace(inline_text(word.position, word.copies, region, canvas), trained=canvas)
+        # The host may compute texts with and without people in one batch, so those without say that they have none.
+        no_text = without_people(regional_text)
+        before = put(before, no_text)
+        after = put(after, regional_text)
+        negative = put(negative, no_text)
+    return _Sides(before, after, negative)
 
 
 LOADER = FileLoader(FILE, load_photo_maker)

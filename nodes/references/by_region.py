@@ -30,7 +30,7 @@ from ...bridge.unet import Options, pixels_of, with_patch
 from ...core.errors import BadSetup, LikenessError, counted
 from ...core.places.person_region import BadRegion
 from ...core.token_groups import Split
-from .encoding import REFERENCES, PeopleReferences, whose
+from .encoding import REFERENCES, PeopleReferences, latent_owners
 from .net import Plan, Tokens, groups, on_tokens
 
 _PLAN = "likeness_regional_references_plan"
@@ -52,7 +52,7 @@ class TokensChanged(LikenessError):
 class RegionalReferences(Carried):
     """The references of one node, and where each person's are read. Both sides of the conditioning carry this object.
 
-    record: which latents are whose. regions: (people, H, W), 0..1, of the whole picture, in the order of
+    record: the latents and their people. regions: (people, H, W), 0..1, of the whole picture, in the order of
     present(cast).people. names: those people's. strength: 0..1, of the limit to regions. everybody_outside: whether
     picture tokens outside of all regions read the references of all people, or of none. canvas: what the regions are
     parts of. owners: for every reference latent of the entry the number of its person, or None for one that everybody
@@ -74,9 +74,9 @@ class RegionalReferences(Carried):
     def with_owners(self, entry: Mapping[str, Any]) -> Self:
         """The same for the reference latents that an entry of a guider's conditioning has. Raises BadSetup where the
         entry lacks some of this record's, because another node has replaced them."""
-        owners = whose({**entry, REFERENCES: self.record})
-        expected = _of_people(self.record.people)
-        missing = expected - _of_people(owners)
+        owners = latent_owners({**entry, REFERENCES: self.record})
+        expected = _count_of_people(self.record.people)
+        missing = expected - _count_of_people(owners)
         if missing:
             are = "is" if missing == 1 else "are"
             raise BadSetup(
@@ -84,22 +84,24 @@ class RegionalReferences(Carried):
                 "behind People as References has replaced them, so their people are unknown.",
                 "Take that node out, or disconnect model of People as References.",
             )
+        # Runs know a carried object again by itself, so the one for these owners is made once.
         return self.piece(owners, lambda: replace(self, owners=owners))
 
     def on_tokens(self, height: int, width: int) -> Tensor:
-        """(people, rows, columns) bool: whose each token of a picture of this size in pixels is."""
+        """The regions on the tokens of a picture of this size in pixels: (people, rows, columns) bool."""
         return on_tokens(self.regions, height, width, TOKEN)
 
     def check(self, height: int, width: int) -> None:
         """Raise BadSize where a picture of this size in pixels has another shape than the canvas, and BadRegion where a
         person has no token of it."""
-        # (people, H, W)
-        canvas_height, canvas_width = self.regions.shape[1:]
-        self.canvas.check((canvas_width, canvas_height), (width, height))
-        check_tokens(self.on_tokens(height, width), self.names, height, width)
+        canvas_height, canvas_width = self.regions.shape[1:]  # (people, H, W)
+        canvas_size = (canvas_width, canvas_height)
+        self.canvas.check(canvas_size, (width, height))
+        tokens = self.on_tokens(height, width)
+        check_tokens(tokens, self.names, height, width)
 
 
-def _of_people(owners: Sequence[int | None]) -> int:
+def _count_of_people(owners: Sequence[int | None]) -> int:
     """How many references belong to a person."""
     return sum(owner is not None for owner in owners)
 
@@ -137,41 +139,47 @@ class RegionalReferencesRun(Run):
 
         chunks: what each conditioning entry carries: one object, as People as References encodes its own prompts.
         """
-        regional, *others = (carried for (carried,) in chunks)
+        regional, *regional_of_others = [carried for (carried,) in chunks]
         if not given.references or not self.is_on(regional, given.sigmas):
             return None
-        differ = any(other is not regional for other in others)
+        differ = any(carried is not regional for carried in regional_of_others)
         if differ or len(regional.owners) != len(given.references):
             raise ConditioningLost(self._around, "joins rows whose references belong to different people")
         counts = tuple(tokens_of(given.model, reference) for reference in given.references)
         key = regional, given.x.shape, counts, given.x.device
         if key not in self._batches:
-            self._batches[key] = self._made(regional, counts, given)
+            self._batches[key] = self._make_batch(regional, counts, given)
         batch = self._batches[key]
         # It has to lie ready before anything that torch.compile sees.
         batch.plan(given.context.shape[1])
         return batch
 
-    def _made(self, regional: RegionalReferences, counts: tuple[int, ...], given: Given) -> "RegionalReferencesBatch":
-        """counts: tokens of each reference."""
-        pixels = pixels_of(given.model)
-        height, width = given.x.shape[-2:]
-        # (people, rows, columns) -> (people, tokens of a frame)
-        regions = regional.on_tokens(pixels * height, pixels * width).flatten(1)
-        frames = tokens_of(given.model, given.x) // regions.shape[1]
-        # (people, tokens of a frame) -> (people, tokens)
-        regions = regions.repeat(1, frames)
-        return RegionalReferencesBatch(regional, regions, counts, len(given.x), given.x.device)
+    def _make_batch(
+        self, regional: RegionalReferences, counts: tuple[int, ...], forward: Given
+    ) -> "RegionalReferencesBatch":
+        """The attention of a forward. counts: tokens of each reference."""
+        pixels = pixels_of(forward.model)  # of a latent pixel's side
+        height, width = forward.x.shape[-2:]
+        regions = regional.on_tokens(pixels * height, pixels * width).flatten(1)  # (people, tokens of a frame)
+        frames = tokens_of(forward.model, forward.x) // regions.shape[1]
+        regions = regions.repeat(1, frames)  # (people, tokens)
+        return RegionalReferencesBatch(regional, regions, counts, len(forward.x), forward.x.device)
 
 
 class RegionalReferencesBatch(Batch):
-    """Attention in which queries read references by region.
+    """The attention of one forward, in which tokens read references by region.
 
-    regions: (people, picture tokens) bool. counts: tokens of each reference. rows: of the batch.
+    regions: (people, picture tokens) bool. counts: tokens of each reference. rows: of the batch. device: where the
+    attention is computed.
     """
 
     def __init__(
-        self, regional: RegionalReferences, regions: Tensor, counts: tuple[int, ...], rows: int, device: torch.device
+        self,
+        regional: RegionalReferences,
+        regions: Tensor,
+        counts: tuple[int, ...],
+        rows: int,
+        device: torch.device,
     ) -> None:
         self.rows = rows
         self._regional = regional
@@ -183,9 +191,10 @@ class RegionalReferencesBatch(Batch):
     def plan(self, text: int) -> Plan:
         """How attention is split for so many tokens of text."""
         if text not in self._plans:
-            tokens = Tokens(text, self._regions.shape[1], self._counts)
-            read = groups(tokens, self._regions, self._regional.owners, self._regional.everybody_outside)
-            self._plans[text] = Plan(tokens, read, self._device, self._regional.strength)
+            regional = self._regional
+            tokens = Tokens(text, picture=self._regions.shape[1], references=self._counts)
+            full_strength = groups(tokens, self._regions, regional.owners, regional.everybody_outside)
+            self._plans[text] = Plan(tokens, full_strength, self._device, regional.strength)
         return self._plans[text]
 
     def around(self, options: Options) -> Options:
@@ -199,11 +208,11 @@ class RegionalReferencesBatch(Batch):
         """
         plan = self.plan(inputs["txt"].shape[1])
         picture = plan.tokens.picture
-        whole = picture + sum(plan.tokens.references)
+        picture_and_references = picture + sum(plan.tokens.references)
         tokens = inputs["img"].shape[1]
         # FluxKVCache takes the references out after the first step and keeps their keys.
-        if tokens not in (picture, whole):
-            raise TokensChanged(tokens, whole)
+        if tokens not in (picture, picture_and_references):
+            raise TokensChanged(tokens, picture_and_references)
         inputs["transformer_options"][_PLAN] = plan
         return inputs
 

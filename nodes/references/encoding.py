@@ -1,4 +1,4 @@
-"""People as reference pictures of a DiT: encoded as the host does, and which of its latents are whose."""
+"""People as reference pictures of a DiT: encoded as the host does, with a record of which latent shows which person."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from ...core.inputs import conditioning, unusable_latent
 from ...core.people import Cast, rows_missing
 from ...core.prompts import check_text
 from ...core.text import plain
-from .pictures import SEEN, Reference, resized
+from .pictures import ENCODER_PIXELS, Reference, resized
 
 LATENTS = "reference_latents"
 """The host's own option of a CONDITIONING entry: a list of latents, which other nodes append to."""
@@ -31,10 +31,10 @@ REFERENCES = "likeness_references"
 
 @dataclass(frozen=True, eq=False)
 class PeopleReferences:
-    """Which reference latents of an entry are whose. Immutable.
+    """The reference latents that one node has put into an entry, and the person whom each of them shows. Immutable.
 
-    cast: everybody, as they were given. latents: the very tensors that stand in the option LATENTS. people: for each
-    of them the index of a person among `present(cast).people`, or None for one that is open to all.
+    cast: everybody, also people of weight 0. latents: the very tensors that stand in the option LATENTS. people: for
+    each of them the index of a person among `present(cast).people`, or None for one that shows no person.
     """
 
     cast: Cast
@@ -42,25 +42,29 @@ class PeopleReferences:
     people: tuple[int | None, ...]
 
 
-def whose(options: Mapping[str, Any]) -> tuple[int | None, ...]:
-    """For every latent in the option LATENTS of an entry, the index of its person, or None: open to all.
+def latent_owners(options: Mapping[str, Any]) -> tuple[int | None, ...]:
+    """For every latent in the option LATENTS of an entry, the index of its person; None for one that shows no person.
 
-    Known by the tensor itself, so that what other nodes put before, between and behind ours is open to all.
+    A latent is known by the tensor itself, so other nodes may put theirs before, between and behind ours: those have
+    None.
     """
     record: PeopleReferences | None = options.get(REFERENCES)
     latents: list[Tensor] = options.get(LATENTS) or []
     if record is None:
         return (None,) * len(latents)
-    owners = {id(latent): person for latent, person in zip(record.latents, record.people, strict=True)}
-    return tuple(owners.get(id(latent)) for latent in latents)
+    person_of_tensor: dict[int, int | None] = {}
+    for latent, person in zip(record.latents, record.people, strict=True):
+        person_of_tensor[id(latent)] = person
+    return tuple(person_of_tensor.get(id(latent)) for latent in latents)
 
 
 class Family(NamedTuple):
-    """Models that take reference pictures, known by their text encoder.
+    """A family of models that take reference pictures.
 
-    model: its name. network: its family, as bridge.transformers.networks.FAMILIES names it. vae: the file of its VAE.
-    word: for a picture, as the model knows it. sees: whether the encoder is shown the pictures. latent: channels, and
-    frames where the VAE makes them. step: pixels of a latent pixel, to which pictures are rounded.
+    model: its name. network: its name in bridge.transformers.networks.FAMILIES. vae: the file of its VAE. word: what
+    its prompts call a picture. sees: whether its text encoder is shown the pictures, too. latent: the shape of a
+    picture's latent in front of height and width: channels, and frames of a VAE for videos. step: pixels of a latent
+    pixel, to which sides of pictures are rounded.
     """
 
     model: str
@@ -72,20 +76,47 @@ class Family(NamedTuple):
     step: int
 
 
-_KLEIN = Family("FLUX.2 klein", networks.FLUX_2, "flux2-vae", "image", False, (128,), 16)
+_QWEN = Family(
+    model="Qwen-Image-Edit",
+    network=networks.QWEN,
+    vae="qwen_image_vae",
+    word="Picture",
+    sees=True,
+    latent=(16, 1),
+    step=8,
+)
+_KLEIN = Family(
+    model="FLUX.2 klein",
+    network=networks.FLUX_2,
+    vae="flux2-vae",
+    word="image",
+    sees=False,
+    latent=(128,),
+    step=16,
+)
+_KONTEXT = Family(
+    model="FLUX.1 Kontext",
+    network=networks.FLUX,
+    vae="ae",
+    word="image",
+    sees=False,
+    latent=(16,),
+    step=8,
+)
 _BY_TOKENIZER = {
-    "QwenImageTokenizer": Family("Qwen-Image-Edit", networks.QWEN, "qwen_image_vae", "Picture", True, (16, 1), 8),
+    "QwenImageTokenizer": _QWEN,
     "KleinTokenizer": _KLEIN,
     "KleinTokenizer8B": _KLEIN,
     "Flux2Tokenizer": _KLEIN._replace(model="FLUX.2 dev"),
-    "FluxTokenizer": Family("FLUX.1 Kontext", networks.FLUX, "ae", "image", False, (16,), 8),
+    "FluxTokenizer": _KONTEXT,
 }
-"""By the host's class: other models read the same encoders with other templates, so these have classes of their own."""
+"""The host's class of tokenizer -> family. Models that read the same encoders with other templates have others."""
 _VISION = "<|vision_start|><|image_pad|><|vision_end|>"
+"""The mark in a text for Qwen's encoder where a picture stands."""
 
 
 def family_of(clip: CLIP) -> Family:
-    """Whose text encoder this is. Raises WrongBaseModel for one of models that take no reference pictures."""
+    """The family of a text encoder. Raises WrongBaseModel for one of models that take no reference pictures."""
     name = type(getattr(clip, "tokenizer", clip)).__name__
     if name not in _BY_TOKENIZER:
         raise WrongBaseModel(
@@ -106,39 +137,34 @@ def check_model(model: ModelPatcher, family: Family) -> None:
 
 
 def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[Tensor]:
-    """What the VAE makes of every picture, (1 or rows, *family.latent, h, w), each scaled as the host's nodes do.
+    """The latents of all pictures, (1 or rows, *family.latent, h, w) each, scaled first as the host's nodes do.
 
     Raises WrongBaseModel for another model's VAE, after the first picture; BadPicture for NaN.
     """
-    areas: list[int] = []
+    pictures_and_areas: list[tuple[Tensor, int]] = []
     for reference in sources:
-        areas += [reference.area] * len(reference.pictures)
+        for picture in reference.pictures:
+            pictures_and_areas.append((picture, reference.area))
     latents: list[Tensor] = []
-    for picture, area in stepwise(list(zip(_pictures_of(sources), areas, strict=True))):
+    for picture, area in stepwise(pictures_and_areas):
         latents.append(_latent(vae, family, picture, area))
     return latents
 
 
-def _pictures_of(sources: Sequence[Reference]) -> list[Tensor]:
-    """All pictures, in their order."""
-    pictures: list[Tensor] = []
-    for reference in sources:
-        pictures.extend(reference.pictures)
-    return pictures
-
-
 def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
     """The latent of one picture (1 or rows, H, W, 3), brought to an area in pixels."""
-    width, height = resized(picture.shape[2], picture.shape[1], area, family.step)
+    picture_height, picture_width = picture.shape[1:3]
+    width, height = resized(picture_width, picture_height, area, family.step)
+    scaled = _scaled(picture, width, height)
     # One by one: a VAE of videos takes several pictures for frames.
-    rows = [vae.encode(row) for row in _scaled(picture, width, height).split(1)]
-    wanted = (*family.latent, height // family.step, width // family.step)
+    rows = [vae.encode(row) for row in scaled.split(1)]
+    expected = (*family.latent, height // family.step, width // family.step)
     shape = rows[0].shape[1:]
-    if shape != wanted:
+    if shape != expected:
         raise WrongBaseModel(
             "The vae input",
             f"another model ({width}x{height} px become {_in_words(shape)})",
-            f"one for {family.model}, whose text encoder is connected ({_in_words(wanted)}),",
+            f"one for {family.model}, whose text encoder is connected ({_in_words(expected)}),",
             f"Load {family.vae} with Load VAE.",
         )
     latent = torch.cat(rows)
@@ -148,60 +174,71 @@ def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
 
 
 def _in_words(shape: Sequence[int]) -> str:
+    """A shape for a message: "16x64x64"."""
     return "x".join(str(size) for size in shape)
 
 
 def _scaled(picture: Tensor, width: int, height: int) -> Tensor:
-    """(1 or rows, H, W, 3) -> (1 or rows, height, width, 3). The host scales with the channels in front."""
-    return common_upscale(picture.movedim(-1, 1), width, height, "area", "disabled").movedim(1, -1)
+    """A picture scaled to a size in pixels: (1 or rows, H, W, 3) -> (1 or rows, height, width, 3)."""
+    channels_in_front = picture.movedim(-1, 1)  # as the host scales
+    scaled = common_upscale(channels_in_front, width, height, upscale_method="area", crop="disabled")
+    return scaled.movedim(1, -1)
 
 
-def seen_of(family: Family, sources: Sequence[Reference]) -> list[Tensor]:
-    """The pictures as the text encoder is shown them, (1 or rows, h, w, 3); none where it is shown nothing."""
+def pictures_for_encoder(family: Family, sources: Sequence[Reference]) -> list[Tensor]:
+    """The pictures that the text encoder is shown, (1 or rows, h, w, 3) each; [] where it is shown none."""
     if not family.sees:
         return []
-    seen: list[Tensor] = []
-    for picture in _pictures_of(sources):
-        width, height = resized(picture.shape[2], picture.shape[1], SEEN, 1)
-        seen.append(_scaled(picture, width, height))
-    return seen
+    scaled: list[Tensor] = []
+    for reference in sources:
+        for picture in reference.pictures:
+            picture_height, picture_width = picture.shape[1:3]
+            width, height = resized(picture_width, picture_height, ENCODER_PIXELS, 1)
+            scaled.append(_scaled(picture, width, height))
+    return scaled
 
 
-def encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Conditioning:
-    """A text as the host's nodes encode it, with the pictures that the encoder is shown.
+def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Tensor]) -> Conditioning:
+    """A text as the host's nodes encode it. encoder_pictures: from pictures_for_encoder().
 
     Where pictures have rows, so has the text. Raises BadPicture for weights that no text can have, and BadText.
     """
     label = f"The text {plain(text, 60)!r}"
     check_text(label, text)
-    row_count = max((len(picture) for picture in seen), default=1)
+    row_count = max((len(picture) for picture in encoder_pictures), default=1)
     rows: list[Conditioning] = []
     for row in range(row_count):
         # A picture with one row is the same in all of them.
-        pictures = [picture[row % len(picture)][None] for picture in seen]
-        rows.append(_encoded(clip, family, text, pictures))
+        pictures_of_row = [picture[row % len(picture)][None] for picture in encoder_pictures]
+        rows.append(_encoded_row(clip, family, text, pictures_of_row))
     joined: Conditioning = []
     # Every row has the same entries: one, or several of a CLIP with a schedule.
     for entry_of_rows in zip(*rows, strict=True):
-        texts = torch.cat([entry[0] for entry in entry_of_rows])  # (rows, T, width)
-        joined.append([texts, entry_of_rows[0][1]])
+        texts = torch.cat([text_of_row for text_of_row, _ in entry_of_rows])  # (rows, T, width)
+        _, options_of_first = entry_of_rows[0]
+        joined.append([texts, options_of_first])
     conditioning(label, joined)
     return joined
 
 
-def _encoded(clip: CLIP, family: Family, text: str, seen: Sequence[Tensor]) -> Conditioning:
+def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tensor]) -> Conditioning:
+    """A text encoded with pictures of one row, (1, h, w, 3) each."""
     if not family.sees:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
-    shown = "".join(f"{family.word} {number}: {_VISION}" for number in range(1, len(seen) + 1))
-    # The host's template for one picture, without it: each has its number before it.
+    # The host's template marks where a picture stands, but for one alone: that mark is taken out, and each picture
+    # has its own in the text, behind its number.
     template = clip.tokenizer.llama_template_images.replace(_VISION, "")
-    return clip.encode_from_tokens_scheduled(clip.tokenize(shown + text, images=seen, llama_template=template))
+    numbered_pictures = ""
+    for number in range(1, len(pictures) + 1):
+        numbered_pictures += f"{family.word} {number}: {_VISION}"
+    tokens = clip.tokenize(numbered_pictures + text, images=pictures, llama_template=template)
+    return clip.encode_from_tokens_scheduled(tokens)
 
 
-def referring(prompt: Conditioning, record: PeopleReferences, node: str) -> Conditioning:
-    """The conditioning with the record's latents, as the host's nodes put them in.
+def with_references(prompt: Conditioning, record: PeopleReferences, node: str) -> Conditioning:
+    """An encoded prompt with the record's latents as its reference latents, put in as the host's nodes do.
 
-    With a RowCast sampling raises BadCast for another number of rows, naming the node.
+    node: its name. With a RowCast, sampling raises BadCast for another number of rows, naming the node.
     """
     options: dict[str, Any] = {REFERENCES: record}
     if record.latents:
@@ -216,7 +253,10 @@ _ROWS = "likeness_reference_rows"
 
 
 class _Rows(comfy.conds.CONDConstant):
-    """How many rows the references are for, and which node has made them: the host would repeat or drop some."""
+    """The number of rows that references are for, and the name of the node that has made them.
+
+    At another number the host would repeat some rows or drop them, so sampling is stopped.
+    """
 
     def process_cond(self, batch_size: int, **_: Any) -> "_Rows":
         rows, node = self.cond

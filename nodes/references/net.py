@@ -35,15 +35,18 @@ def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
     side: of a token, in pixels. A token belongs to a person who has at least half of it; of a token that reaches beyond
     the edge, what is in the picture counts.
     """
+    pictures = regions[:, None].float()  # (people, 1, H, W)
     if regions.shape[1:] != (height, width):
-        regions = functional.interpolate(regions[:, None].float(), size=(height, width), mode="area")[:, 0]
-    beyond = (0, -width % side, 0, -height % side)  # left, right, top, bottom
-    padded = functional.pad(regions[:, None].float(), beyond, mode="replicate")
-    return functional.avg_pool2d(padded, side)[:, 0] >= 0.5
+        pictures = functional.interpolate(pictures, size=(height, width), mode="area")
+    right = -width % side
+    bottom = -height % side
+    padded = functional.pad(pictures, (0, right, 0, bottom), mode="replicate")
+    shares = functional.avg_pool2d(padded, side)[:, 0]  # (people, rows, columns)
+    return shares >= 0.5
 
 
 def groups(tokens: Tokens, regions: Tensor, owners: Sequence[int | None], everybody_outside: bool) -> tuple[Group, ...]:
-    """Which queries read which keys, so that a person's reference is read in their region and by itself alone.
+    """Groups of queries that read the same keys, so that a person's reference is read in their region and by itself.
 
     All tokens read text and picture. Of the references,
     - the text reads those of no person,
@@ -66,8 +69,11 @@ def groups(tokens: Tokens, regions: Tensor, owners: Sequence[int | None], everyb
     by_owner = torch.cat([read_by_text, read_by_picture, read_by_references])
     reads = by_owner | (owner_numbers == nobody)  # (all tokens, references)
     rows: list[list[bool]] = reads.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    patterns = {tuple(row) for row in rows}
-    return tuple(_group(tokens, reads, torch.tensor(pattern)) for pattern in sorted(patterns))
+    patterns = {tuple(row) for row in rows}  # every combination of references that some token reads
+    token_groups: list[Group] = []
+    for pattern in sorted(patterns):
+        token_groups.append(_group(tokens, reads, torch.tensor(pattern)))
+    return tuple(token_groups)
 
 
 def _group(tokens: Tokens, reads: Tensor, pattern: Tensor) -> Group:
@@ -87,17 +93,19 @@ def _group(tokens: Tokens, reads: Tensor, pattern: Tensor) -> Group:
 class Plan:
     """How the attention over these tokens is split, ready on a device.
 
-    tokens: how many there are. read: of `groups`, on the CPU: what is read at a strength of 1. strength: 0..1. Below 1
-    the rest of what comes out is that of an attention in which all tokens read all.
+    tokens: how many there are. full_strength: from `groups`, on the CPU: what is read at a strength of 1. strength:
+    0..1. Below 1 the rest of what comes out is that of an attention in which all tokens read all.
     """
 
-    def __init__(self, tokens: Tokens, read: Sequence[Group], device: torch.device, strength: float = 1) -> None:
+    def __init__(
+        self, tokens: Tokens, full_strength: Sequence[Group], device: torch.device, strength: float = 1
+    ) -> None:
         self.tokens = tokens
         self._splits: dict[int, Split] = {}
-        # In one attention all tokens ask. In another text and picture ask, and the references are only read:
-        # FluxKVCache makes it, because it keeps the references' keys after the first step.
+        # In most attentions all tokens are queries. FluxKVCache keeps the references' keys after the first step, so
+        # that text and picture alone are queries, and the references are only read.
         for queries in (tokens.total, tokens.without_references):
-            split = Split(_groups_of_queries(read, queries, strength), tokens.total)
+            split = Split(_groups_of_queries(full_strength, queries, strength), tokens.total)
             # The numbers have to lie on the device before anything that torch.compile sees.
             split.on(device)
             self._splits[queries] = split
@@ -109,18 +117,23 @@ class Plan:
         return self._splits.get(queries)
 
 
-def _groups_of_queries(read: Sequence[Group], queries: int, strength: float) -> tuple[Group, ...]:
-    """The groups of the first so many queries, each with this share of what comes out; and, at a strength below 1, a
-    group of all these queries that reads everything, with the rest."""
+def _groups_of_queries(full_strength: Sequence[Group], queries: int, strength: float) -> tuple[Group, ...]:
+    """The groups of the first so many tokens as queries.
+
+    At a strength below 1 each has this share of what comes out, and one more group has the rest: all these queries,
+    which read everything.
+    """
     split: list[Group] = []
-    for group in read:
-        asking = group.queries[group.queries < queries]
-        if not len(asking):
+    for group in full_strength:
+        group_queries = group.queries[group.queries < queries]
+        if not len(group_queries):
             continue
-        shares = None
+        shares: Tensor | None = None
         if strength != 1:
-            shares = torch.full((len(asking),), strength)
-        split.append(Group(asking, group.keys, shares))
+            shares = torch.full((len(group_queries),), strength)
+        split.append(Group(group_queries, group.keys, shares))
     if strength != 1:
-        split.append(Group(torch.arange(queries), None, torch.full((queries,), 1 - strength)))
+        all_queries = torch.arange(queries)
+        rest = torch.full((queries,), 1 - strength)
+        split.append(Group(all_queries, None, rest))
     return tuple(split)

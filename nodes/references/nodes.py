@@ -28,7 +28,16 @@ from ...core.places.person_region import Extent, RegionShape
 from ..categories import IN_ALSO
 from ..sockets import CastOrPersonSocket
 from .by_region import RegionalReferences, RegionalReferencesRun, check_tokens
-from .encoding import Family, PeopleReferences, check_model, encoded, family_of, latents_of, referring, seen_of
+from .encoding import (
+    Family,
+    PeopleReferences,
+    check_model,
+    encoded,
+    family_of,
+    latents_of,
+    pictures_for_encoder,
+    with_references,
+)
 from .net import on_tokens
 from .pictures import SENTENCES, Reference, captioned, references, remarks, with_sentences
 
@@ -81,38 +90,42 @@ class PeopleAsReferences(io.ComfyNode):
         photos_per_person: int,
         pose_picture: bool,
         model: ModelPatcher | None = None,
-        **region: Any,
+        **region_settings: Any,
     ) -> io.NodeOutput:
         require_dits(NAME)
         node_id = notes.node_of(cls)
         family = family_of(clip)
         everybody = regions.as_cast(cast)
-        people = regions.present(everybody)
-        sources = references(people, photos_per_person, size, pictures, pose_picture, NAME)
-        remarks_below = remarks(everybody)
-        remarks_below += scopes.without_model(model, _region_inputs(), region, "references")
+        present = regions.present(everybody)
+        sources = references(present, photos_per_person, size, pictures, pose_picture, NAME)
+        lines = remarks(everybody)
+        lines += scopes.without_model(model, _region_inputs(), region_settings, "references")
         areas = None
         if model is not None:
-            areas = areas_of(everybody, RegionSettings(**region))
-            if everybody.by_row and region["region_strength"] > 0:
-                remarks_below.append(scopes.BY_ROW)
+            settings = RegionSettings(**region_settings)
+            areas = areas_of(everybody, settings)
+            if everybody.by_row and settings.region_strength > 0:
+                lines.append(scopes.BY_ROW)
             if areas is not None:
                 check_model(model, family)
-        notes.tell(node_id, "\n".join(remarks_below))
+        notes.tell(node_id, "\n".join(lines))
 
-        latents = tuple(latents_of(vae, family, sources))
-        record = PeopleReferences(everybody, latents, _owners(sources))
+        latents = latents_of(vae, family, sources)
+        record = PeopleReferences(everybody, tuple(latents), _owners(sources))
         text = with_sentences(prompt, sources, family.word, sentences)
-        seen = seen_of(family, sources)
-        positive = referring(encoded(clip, family, text, seen), record, NAME)
-        negative = referring(encoded(clip, family, negative_prompt, seen), record, NAME)
-        shown = _contact_sheet(cls, sources, family)
+        encoder_pictures = pictures_for_encoder(family, sources)
+        positive = with_references(encoded(clip, family, text, encoder_pictures), record, NAME)
+        negative = with_references(encoded(clip, family, negative_prompt, encoder_pictures), record, NAME)
+
+        previews_of_node = _contact_sheet(cls, sources, family)
         if model is not None and areas is not None:
-            limited = read_by_region(model, positive, negative, record, areas, node_id)
-            model, positive, negative = limited.model, limited.positive, limited.negative
-            shown.append(ui.PreviewImage(areas.preview()[None], cls=cls))
-        given_on = scopes.optional_model(model, NAME)
-        return io.NodeOutput(positive, negative, text, given_on, ui=scopes.joined_previews(shown))
+            regional = read_by_region(model, positive, negative, record, areas, node_id)
+            model = regional.model
+            positive = regional.positive
+            negative = regional.negative
+            previews_of_node.append(ui.PreviewImage(areas.preview()[None], cls=cls))
+        model_out = scopes.optional_model(model, NAME)
+        return io.NodeOutput(positive, negative, text, model_out, ui=scopes.joined_previews(previews_of_node))
 
 
 def _region_inputs() -> list[io.Input]:
@@ -130,7 +143,7 @@ def _region_inputs() -> list[io.Input]:
 
 @dataclass(frozen=True, eq=False)
 class RegionSettings:
-    """What the node is given at _region_inputs().
+    """The values of _region_inputs(), which say how references are limited to regions.
 
     region_strength: 0..1, at 0 nothing is limited. start_percent, end_percent: 0..1, the part of the schedule in which
     the limit acts. outside: NOBODY or EVERYBODY, whose references are read outside of all regions. extent, margin: as
@@ -148,11 +161,11 @@ class RegionSettings:
 
 @dataclass(frozen=True, eq=False)
 class Areas:
-    """Where each person's references are read, and when.
+    """The regions in which each person's references are read, and when.
 
     people: those of weight above 0. areas: (people, H, W), 0..1, of the whole picture. tokens: (people, rows, columns)
-    bool, the same on tokens of a picture of that size. schedule: the part of it in which the limit acts.
-    settings: what the node is given.
+    bool, the same on tokens of a picture of that size. schedule: the part of it in which the limit acts. settings: of
+    the node.
     """
 
     people: Sequence[Person]
@@ -164,14 +177,18 @@ class Areas:
     def preview(self) -> Tensor:
         """(H, W, 3), 0..1: the tokens of each person, for the eye."""
         height, width = self.areas.shape[1:]
-        # (people, rows, columns) -> (people, >= H, >= W) -> (people, H, W): at odd sides the last tokens reach beyond
-        pixels = self.tokens.float().repeat_interleave(TOKEN, 1).repeat_interleave(TOKEN, 2)
-        return drawing.read_regions(pixels[:, :height, :width], self.people)
+        rows = self.tokens.float().repeat_interleave(TOKEN, dim=1)  # (people, rows of pixels, columns of tokens)
+        pixels = rows.repeat_interleave(TOKEN, dim=2)
+        # At odd sides the last tokens reach beyond the picture.
+        token_regions = pixels[:, :height, :width]  # (people, H, W)
+        return drawing.read_regions(token_regions, self.people)
 
 
 def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
-    """Where each person's references are read, or None where nothing is limited to regions: at a strength of 0, where
-    nobody has a weight above 0, and where each person has a row of the batch.
+    """The regions in which each person's references are read. everybody: the node's cast.
+
+    None where nothing is limited to regions: at a strength of 0, where no person has a weight above 0, and where each
+    person has a row of the batch.
 
     Raises NotPlaced for people without places and masks, and BadRegion for a region that covers no token, for two that
     are the same, and for masks of people who have a picture of their own.
@@ -196,7 +213,7 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
 
 
 @dataclass(frozen=True, eq=False)
-class ByRegion:
+class RegionalOutputs:
     """A MODEL that reads references by region, and the conditioning for it."""
 
     model: ModelPatcher
@@ -211,7 +228,7 @@ def read_by_region(
     record: PeopleReferences,
     areas: Areas,
     node_id: str | None,
-) -> ByRegion:
+) -> RegionalOutputs:
     """Each person's references read in that person's region alone. record: of both conditionings."""
     names = regions.names(areas.people)
     regional = RegionalReferences(
@@ -225,12 +242,17 @@ def read_by_region(
         canvas=Canvas(NAME, node_id=node_id),
     )
     presence = of_people(names, NAME, node_id, [NamedRange("the references", areas.schedule)])
-    reading = patched(model, RegionalReferencesRun)
-    return ByRegion(*announced(presence, reading, put(positive, regional), put(negative, regional)))
+    outputs = announced(
+        presence,
+        patched(model, RegionalReferencesRun),
+        put(positive, regional),
+        put(negative, regional),
+    )
+    return RegionalOutputs(*outputs)
 
 
 def _owners(sources: Sequence[Reference]) -> tuple[int | None, ...]:
-    """For every picture of these the index of its person, or None."""
+    """For every picture of the references the index of the person it shows; None for one that shows no person."""
     owners: list[int | None] = []
     for reference in sources:
         for _picture in reference.pictures:
@@ -239,14 +261,14 @@ def _owners(sources: Sequence[Reference]) -> tuple[int | None, ...]:
 
 
 def _contact_sheet(cls: type[io.ComfyNode], sources: Sequence[Reference], family: Family) -> list[ui.PreviewImage]:
-    """Every picture with its number, who it shows and where; nothing without pictures."""
+    """A preview with every picture, its number, who it shows and where; [] without pictures."""
     if not sources:
         return []
     pictures: list[Tensor] = []
     captions: list[str] = []
-    for row in captioned(sources, family.word):
-        pictures.append(row.picture)
-        captions.append(row.caption)
+    for captioned_picture in captioned(sources, family.word):
+        pictures.append(captioned_picture.picture)
+        captions.append(captioned_picture.caption)
     return [ui.PreviewImage(previews.contact_sheet(pictures, captions, lines=2), cls=cls)]
 
 

@@ -26,12 +26,12 @@ SENTENCES = (BEFORE, AFTER, NONE)
 """Where the sentences of people stand."""
 LARGEST = 1024 * 1024
 """The most pixels of a picture that shows no person and no poses. The host's nodes bring pictures to this size."""
-SEEN = 384 * 384
-"""Pixels of what is shown to a text encoder that looks at pictures."""
+ENCODER_PIXELS = 384 * 384
+"""Pixels of a picture that is shown to a text encoder."""
 _NAMELESS = "person"
 """The name of a person without a name."""
 _NEXT_ROW = 0.8
-"""By how many heads a face is higher in the picture than those of the row in front of it."""
+"""Heads between two rows: a face so much higher in the picture stands in the row behind."""
 _NTH = ("second", "third", "fourth", "fifth", "sixth")
 
 
@@ -53,8 +53,15 @@ class Reference:
     after_numbers: str = ""
 
 
-def references(cast: Cast, photos: int, size: int, pictures: Tensor | None, pose: bool, node: str) -> list[Reference]:
-    """What a model is given, in this order: everybody's portraits, `pictures`, the poses.
+def references(
+    cast: Cast,
+    photos: int,
+    size: int,
+    pictures: Tensor | None,
+    pose: bool,
+    node: str,
+) -> list[Reference]:
+    """The reference pictures of a model, in this order: everybody's portraits, `pictures`, the poses.
 
     cast: those of weight above 0. photos: the most of each. size: side of a portrait, px. pictures: (B, H, W, 1|3|4)
     0..1. pose: whether their skeletons are drawn, in a picture as large as the canvas. node: its name.
@@ -74,6 +81,7 @@ def references(cast: Cast, photos: int, size: int, pictures: Tensor | None, pose
 
 
 def _references_of_people(cast: Cast, photos: int, size: int, node: str) -> list[Reference]:
+    """A reference for each person, with the person's photos. The arguments are those of references()."""
     sources: list[Reference] = []
     places = _place_names(cast.people)
     for number, (person, place) in enumerate(zip(cast.people, places, strict=True)):
@@ -97,7 +105,10 @@ def _references_of_people(cast: Cast, photos: int, size: int, node: str) -> list
 
 
 def _references_by_row(cast: Cast, photos: int, size: int, node: str) -> list[Reference]:
-    """Everybody in the row that is theirs, with as many pictures as all of them have."""
+    """One reference for all people, who have a row of the batch each. The arguments are those of references().
+
+    It has as many pictures as the person with the fewest photos.
+    """
     portraits_of_people = [_portraits(person, photos, node) for person in cast.people]
     pictures: list[Tensor] = []
     # The first portraits of all people are one picture with rows, the second ones another. zip ends with the person
@@ -134,14 +145,17 @@ def _portraits(person: Person, photos: int, node: str) -> list[Tensor]:
 
 @dataclass(frozen=True)
 class Captioned:
-    """A picture for the eye, (H, W, 3), and what is written under it."""
+    """A picture of the contact sheet, (H, W, 3), and the line under it."""
 
     picture: Tensor
     caption: str
 
 
 def captioned(sources: Sequence[Reference], word: str) -> list[Captioned]:
-    """Every row of every picture with its number, who it shows and where. word: as the model calls a picture."""
+    """The pictures of the contact sheet: every row of every picture with its number, who it shows and where.
+
+    word: as the model calls a picture.
+    """
     rows: list[Captioned] = []
     for reference, numbers in zip(sources, _numbers(sources, word), strict=True):
         for picture, number in zip(reference.pictures, numbers, strict=True):
@@ -181,7 +195,7 @@ def _joined(numbers: Sequence[str]) -> str:
 
 
 def _numbers(sources: Sequence[Reference], word: str) -> list[list[str]]:
-    """What the model calls the pictures of every reference, counted through all of them: "Picture 1", ..."""
+    """For each reference what the model calls its pictures, counted through all of them: "Picture 1", ..."""
     next_number = 1
     of_references: list[list[str]] = []
     for reference in sources:
@@ -196,9 +210,9 @@ def _numbers(sources: Sequence[Reference], word: str) -> list[list[str]]:
 def resized(width: int, height: int, area: int, step: int) -> tuple[int, int]:
     """The size in steps of so many pixels that a picture of `width` x `height` has when it is brought to this area."""
     scale = math.sqrt(area / (width * height))
-    new_width = max(step, round(width * scale / step) * step)
-    new_height = max(step, round(height * scale / step) * step)
-    return new_width, new_height
+    steps_across = round(width * scale / step)
+    steps_down = round(height * scale / step)
+    return max(step, steps_across * step), max(step, steps_down * step)
 
 
 def _place_names(people: Sequence[Person]) -> list[str]:
@@ -206,21 +220,22 @@ def _place_names(people: Sequence[Person]) -> list[str]:
 
     It is "" for people without a place, and for a person who is the only one with a place.
     """
-    numbers: list[int] = []
+    # The places, and the number of the person who stands in each.
     slots: list[Slot] = []
+    people_numbers: list[int] = []
     for number, person in enumerate(people):
         if person.slot:
-            numbers.append(number)
             slots.append(person.slot)
+            people_numbers.append(number)
     names = [""] * len(people)
-    rows = _rows(slots)
+    rows = _rows(slots)  # of indices in `slots`
     names_of_rows = _names_in_line(len(rows), ("back", "front"), "middle", " row")
     for row, name_of_row in zip(rows, names_of_rows, strict=True):
         from_the_left = sorted(row, key=lambda index: slots[index].center)
         names_across = _names_in_line(len(row), ("left", "right"), "center", "")
         for index, name_across in zip(from_the_left, names_across, strict=True):
             words = [word for word in (name_of_row, name_across) if word]
-            names[numbers[index]] = ", ".join(words)
+            names[people_numbers[index]] = ", ".join(words)
     return names
 
 
@@ -242,24 +257,34 @@ def _rows(slots: Sequence[Slot]) -> list[list[int]]:
         rows[-1].append(index)
         above = slot
     for row, next_row in pairwise(rows):
-        left, right = _ends([slots[index] for index in row])
-        next_left, next_right = _ends([slots[index] for index in next_row])
-        if left < next_right and next_left < right:
+        ends = _ends([slots[index] for index in row])
+        next_ends = _ends([slots[index] for index in next_row])
+        if ends.left < next_ends.right and next_ends.left < ends.right:
             return rows
     return [list(range(len(slots)))]
 
 
 def _is_in_front(slot: Slot, above: Slot) -> bool:
     """Whether a place is so much lower than the next one above it that it belongs to the next row."""
-    head = max(head_of(slot), head_of(above), 1.0)
-    return slot.center[1] - above.center[1] > _NEXT_ROW * head
+    larger_head = max(head_of(slot), head_of(above), 1.0)
+    distance = slot.center[1] - above.center[1]
+    return distance > _NEXT_ROW * larger_head
 
 
-def _ends(row: Sequence[Slot]) -> tuple[float, float]:
-    """The left and the right end of the heads of a row, in pixels."""
-    left = min(slot.center[0] - 0.5 * head_of(slot) for slot in row)
-    right = max(slot.center[0] + 0.5 * head_of(slot) for slot in row)
-    return left, right
+@dataclass(frozen=True)
+class _Ends:
+    """The left and the right end of a row of people, in pixels of the canvas."""
+
+    left: float
+    right: float
+
+
+def _ends(row: Sequence[Slot]) -> _Ends:
+    """The ends of a row, half a head beyond the outermost noses."""
+    return _Ends(
+        left=min(slot.center[0] - 0.5 * head_of(slot) for slot in row),
+        right=max(slot.center[0] + 0.5 * head_of(slot) for slot in row),
+    )
 
 
 def _names_in_line(count: int, ends: tuple[str, str], middle: str, noun: str) -> list[str]:
@@ -284,7 +309,7 @@ def _names_in_line(count: int, ends: tuple[str, str], middle: str, noun: str) ->
 
 
 def _name_from_end(distance: int, end: str, noun: str) -> str:
-    """distance: from the end, 1 for the end itself."""
+    """The name of a member of a line, such as "second row from the front". distance: from that end, 1 for the end."""
     if distance == 1:
         return f"{end}{noun}"
     nth = f"number {distance}"
@@ -294,7 +319,7 @@ def _name_from_end(distance: int, end: str, noun: str) -> str:
 
 
 def remarks(cast: Cast) -> list[str]:
-    """What works, but may not be meant. cast: everybody."""
+    """The note under the node on a cast: who is left out, and weights that change nothing. cast: everybody."""
     without_effect: list[str] = []
     for person in cast.people:
         if person.weight not in (0, 1):

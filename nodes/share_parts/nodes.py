@@ -1,8 +1,9 @@
-"""Parts on any SD1.5 or SDXL model, without training: the model is its own reference.
+"""Share Parts Attention: parts on any SD1.5 or SDXL model, without training. The model is its own reference.
 
-At every step the parts are noised to the step's sigma and run through the same UNet with their own text; the picture
-then attends to what the layers saw, under the same masks as in Parts2Whole. Source of the idea: reference-only
-control (Mikubill/sd-webui-controlnet, discussion 1236) and Parts2Whole (arXiv 2404.15267), section 3.3.
+At every step the parts are noised to the step's sigma and run through the same UNet with their own text. The picture
+then attends to the states of the parts in the same layers, under the same masks as in Parts2Whole. Source of the
+idea: reference-only control (Mikubill/sd-webui-controlnet, discussion 1236) and Parts2Whole (arXiv 2404.15267),
+section 3.3.
 """
 
 from typing import Any
@@ -34,6 +35,8 @@ from ...core.parts.resizing import prepare, targets
 from ..categories import IN_PARTS
 from ..sockets import PartsSocket
 
+APPLY = "Share Parts Attention"
+
 
 @torch.no_grad()
 def reference_of(
@@ -47,25 +50,35 @@ def reference_of(
     seed: int,
     crop: bool = False,
 ) -> SelfReference:
-    """The parts with a weight as `model` itself will read them, at size (width, height), with noise from `seed`.
+    """The parts with a weight, ready for the MODEL itself to read them.
 
-    crop: by what is around their masks alone.
-    Raises BadPart, WrongBaseModel where clip or vae belong to another model or the model is given more than a latent.
+    size: (width, height) of the new picture in pixels. layers: which layers share, one of LAYERS. steps: how long one
+    recording is used, as in SelfReference. seed: of the noise on the parts. crop: whether the MODEL is shown only what
+    lies around the mask of a part. Raises BadPart, and WrongBaseModel where clip or vae belong to another model, or the
+    MODEL is given more than a latent.
     """
+    width, height = size
     present = parts.present
-    ready = [prepare(part, *size) for part in present]
-    latents = torch.cat([latent_of(vae, part, model, _SAME) for part in ready])
-    texts = [text_of(clip, part.label, model, _SAME) for part in present]
-    masks = [part.mask for part in ready]
+    prepared_parts = [prepare(part, width, height) for part in present]
+    latents = torch.cat([latent_of(vae, part, model, _SAME) for part in prepared_parts])  # (parts, 4, h, w)
+    masks = [part.mask for part in prepared_parts]  # (height, width) each
     cell = coarsest(model.get_model_object("diffusion_model"))
-    windows = [window(mask, cell) if crop else (0, 0, size[0] // 8, size[1] // 8) for mask in masks]
-    adm = [_adm(model, pooled, size, shown) for (_, pooled), shown in zip(texts, windows, strict=True)]
-    first, *others = [comfy.conds.CONDCrossAttn(context) for context, _ in texts]
+    contexts: list[comfy.conds.CONDCrossAttn] = []
+    adm_of_parts: list[Any] = []
+    windows: list[Rect] = []
+    for part, mask in zip(present, masks, strict=True):
+        context, pooled = text_of(clip, part.label, model, _SAME)
+        part_window = window(mask, cell) if crop else (0, 0, width // 8, height // 8)
+        contexts.append(comfy.conds.CONDCrossAttn(context))
+        adm_of_parts.append(_adm(model, pooled, size, part_window))
+        windows.append(part_window)
+    # The host joins texts of different lengths by repeating them.
+    first_context, *other_contexts = contexts
     return SelfReference(
         latents=latents,
         inpainting=_is_inpainting(model, latents.shape[1]),
-        contexts=first.concat(others),
-        adm=None if adm[0] is None else torch.cat(adm),
+        contexts=first_context.concat(other_contexts),
+        adm=None if adm_of_parts[0] is None else torch.cat(adm_of_parts),
         masks=masks,
         noise=torch.randn(latents.shape, generator=torch.Generator().manual_seed(seed)),
         layers=layers,
@@ -74,11 +87,22 @@ def reference_of(
     )
 
 
-def _adm(model: ModelPatcher, pooled: Tensor, size: tuple[int, int], shown: Rect) -> Any:
-    """What else the model is told, None for most. SDXL: where of its picture a window lies, as of crops in training."""
-    left, top, right, below = (8 * side for side in shown)
-    crop = {"crop_w": left, "crop_h": top, "target_width": right - left, "target_height": below - top}
-    return model.model.encode_adm(pooled_output=pooled, width=size[0], height=size[1], **crop)
+def _adm(model: ModelPatcher, pooled: Tensor, size: tuple[int, int], part_window: Rect) -> Any:
+    """What the MODEL reads beside the text, (1, adm); None for models that read nothing else.
+
+    SDXL reads the pooled text, the size of a picture and where a crop of it lies, as of its training pictures. Here the
+    crop is the window of a part, in latent pixels.
+    """
+    left, top, right, bottom = (8 * side for side in part_window)
+    return model.model.encode_adm(
+        pooled_output=pooled,
+        width=size[0],
+        height=size[1],
+        crop_w=left,
+        crop_h=top,
+        target_width=right - left,
+        target_height=bottom - top,
+    )
 
 
 def _is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
@@ -86,27 +110,30 @@ def _is_inpainting(model: ModelPatcher, latent_channels: int) -> bool:
 
     Raises WrongBaseModel for a MODEL that is given something else.
     """
-    channels = model.get_model_object("diffusion_model").input_blocks[0][0].in_channels - latent_channels
-    if channels == 0:
+    unet = model.get_model_object("diffusion_model")
+    first_convolution = unet.input_blocks[0][0]
+    other_channels = first_convolution.in_channels - latent_channels
+    if other_channels == 0:
         return False
-    if channels == 1 + latent_channels:
+    if other_channels == 1 + latent_channels:  # the mask, and the latent of the picture
         return True
     raise WrongBaseModel(
         "The MODEL",
-        f"a model that is given {channels} more channels than a latent has",
+        f"a model that is given {other_channels} more channels than a latent has",
         "an ordinary or an inpainting model",
         "Use another SD1.5 or SDXL model.",
     )
 
 
 _SAME = "Connect the CLIP and the VAE of the checkpoint that the MODEL comes from."
-EVERY_STEP, ONCE = "at every step", "once"
+EVERY_STEP = "at every step"
+ONCE = "once"
 
 
 class SharePartsAttention(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        side = {"min": 64, "max": geometry.LARGEST, "step": 8}
+        side_in_pixels = {"min": 64, "max": geometry.LARGEST, "step": 8}
         return io.Schema(
             node_id="LikenessSharePartsAttention",
             category=IN_PARTS,
@@ -115,8 +142,8 @@ class SharePartsAttention(io.ComfyNode):
                 PartsSocket.Input("parts"),
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),
-                io.Int.Input("width", default=1024, **side),
-                io.Int.Input("height", default=1024, **side),
+                io.Int.Input("width", default=1024, **side_in_pixels),
+                io.Int.Input("height", default=1024, **side_in_pixels),
                 io.Float.Input("strength", default=1.0, min=0.0, max=4.0, step=0.01),
                 *range_inputs(),
                 io.Combo.Input("layers", options=list(LAYERS)),
@@ -148,23 +175,38 @@ class SharePartsAttention(io.ComfyNode):
         renew_every: int = 1,
         crop_to_mask: bool = False,
     ) -> io.NodeOutput:
-        if strength == 0 or not parts.present:
+        present = parts.present
+        if strength == 0 or not present:
             return io.NodeOutput(model, positive, negative)
-        check_conditioning([*positive, *negative], text_width(model), "Share Parts Attention")
+        check_conditioning([*positive, *negative], text_width(model), APPLY)
         geometry.check_size("The picture", width, height)
-        window = schedule_range("The range of the parts", start_percent, end_percent)
+        schedule = schedule_range("The range of the parts", start_percent, end_percent)
+        size = (width, height)
+        source = object()
         steps = renew_every if reference == EVERY_STEP else None
-        size, present, source = (width, height), parts.present, object()
-        seen = reference_of(model, parts, clip, vae, size, layers, steps, seed, crop_to_mask)
-        # strength scales the parts' share of the attention; only the positive looks at them.
-        weights = PartWeights([part.weight * strength for part in present], targets(present, *size))
-        sides = (
-            share_with(side, SharedParts(source, window, None, weights, live=live, size=size))
-            for side, live in ((positive, seen), (negative, None))
+        self_reference = reference_of(
+            model,
+            parts,
+            clip,
+            vae,
+            size,
+            layers,
+            steps,
+            seed,
+            crop_to_mask,
         )
-        ranges = (NamedRange("the parts", window),)
-        presence = Presence("Share Parts Attention", notes.node_of(cls), "The parts", True, ranges)
-        return io.NodeOutput(*announced(presence, patched(model, SharingRun), *sides))
+        # strength scales the parts' share of the attention.
+        weights = PartWeights([part.weight * strength for part in present], targets(present, width, height))
+        with_parts = SharedParts(source, schedule, None, weights, live=self_reference, size=size)
+        without_parts = SharedParts(source, schedule, None, weights, live=None, size=size)  # only the positive looks
+        presence = Presence(APPLY, notes.node_of(cls), "The parts", True, (NamedRange("the parts", schedule),))
+        outputs = announced(
+            presence,
+            patched(model, SharingRun),
+            share_with(positive, with_parts),
+            share_with(negative, without_parts),
+        )
+        return io.NodeOutput(*outputs)
 
 
 NODES = [SharePartsAttention]

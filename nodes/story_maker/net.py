@@ -3,10 +3,11 @@
 Source: "StoryMaker: Towards Holistic Consistent Characters in Text-to-image Generation" (arXiv 2409.12576) and the
 released ip_adapter/ip_adapter_faceid.py and pipeline_sdxl_storymaker.py (pipeline Apache-2.0).
 
-As published all people and the background lie in one softmax, `together`; a loss over masks has taught each pixel to
-look at its own person. By region that is made sure of, `apart`: one softmax over the background and one person, who
-keeps their number in the row, as if the others were masked. Where a region is soft, or several overlap, what these say
-is mixed by their shares; where nobody stands, the background speaks alone.
+As published, every pixel has one softmax over the tokens of all people and of the background (`together`), and a loss
+over masks has taught it to read its own person. By region each person has a softmax of their own, over their tokens and
+the background's (`apart`): it is the published one with the other people masked. Where a region is soft, or several
+overlap, the results of these softmaxes are mixed by the shares of the regions; outside of all regions the background is
+read alone. A person keeps their number in the picture in both.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,96 +24,124 @@ from ...core.projections import AdapterLayers, FacePlusProjection, Resampler
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What the networks are given of one person.
+class PersonFeatures:
+    """What the network reads of one person.
 
-    embedding: (1, 512), of length 1. face, body: (1, n, states), what CLIP saw of the aligned face, the mean of all
-    photos, and of the whole person. dressed: how much the body counts; at 0 its half is zeros, as it was for one
-    picture in ten of the training.
+    embedding: (1, 512), of the face, of length 1. face, body: (1, n, states), CLIP's hidden states of the aligned face,
+    the mean of all photos, and of the picture of the whole person. body_weight: what the body's tokens are multiplied
+    with. At 0 they are zeros, as they were for one picture in ten of the training.
     """
 
     embedding: Tensor
     face: Tensor
     body: Tensor
-    dressed: float = 1.0
+    body_weight: float = 1.0
 
     @property
-    def unconditional(self) -> "Seen":
-        """For the negative: zeros in place of an embedding and of what CLIP sees."""
-        return Seen(torch.zeros_like(self.embedding), torch.zeros_like(self.face), torch.zeros_like(self.body))
+    def unconditional(self) -> "PersonFeatures":
+        """The same for the negative: zeros in place of the embedding and of the hidden states."""
+        return PersonFeatures(
+            torch.zeros_like(self.embedding), torch.zeros_like(self.face), torch.zeros_like(self.body)
+        )
 
 
 class Projection(FacePlusProjection):
-    """A person to tokens. state: "proj.*", "norm.*" and "perceiver_resampler.*" of FaceID Plus for the face,
-    "resample.*" for the body, "pos_embed" per number of a person, "bg_embed", "proj_out.*", "norm_out.*". states: width
-    of the hidden states it reads, 1280 of CLIP ViT-H."""
+    """The layers that make the tokens of a person.
+
+    state: "proj.*", "norm.*" and "perceiver_resampler.*" of FaceID Plus for the face, "resample.*" for the body,
+    "pos_embed" for each number that a person may have in the picture, "bg_embed", "proj_out.*", "norm_out.*".
+    states: width of the hidden states it reads, 1280 of CLIP ViT-H.
+    """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__(state, ops=ops, **factory)
         self.resample = Resampler(below("resample.", state), ops=ops, **factory)
-        self.pos_embed = nn.Parameter(torch.empty(state["pos_embed"].shape, **factory))
-        self.bg_embed = nn.Parameter(torch.empty(state["bg_embed"].shape, **factory))
+        position_shape = state["pos_embed"].shape
+        background_shape = state["bg_embed"].shape
+        self.pos_embed = nn.Parameter(torch.empty(position_shape, **factory))
+        self.bg_embed = nn.Parameter(torch.empty(background_shape, **factory))
         self.proj_out = ops.Linear(self.width, self.width, **factory)
         self.norm_out = ops.LayerNorm(self.width, **factory)
         self.states = self.resample.embedding
 
-    def person(self, seen: Seen, number: int) -> Tensor:
-        """(1, 20, width), of the person of this number in the picture, from 0."""
-        face = self.forward(seen.embedding, seen.face)
-        # A bare parameter is outside the host's cast-on-use layers, hence the explicit cast.
-        place = self.pos_embed[number % len(self.pos_embed)].to(face)
-        tokens = torch.cat([face, self.resample(seen.body) * seen.dressed], dim=1) + place
+    def person(self, features: PersonFeatures, number: int) -> Tensor:
+        """The tokens of a person, (1, 20, width): first those of the face, then those of the body.
+
+        number: of the person in the picture, from 0.
+        """
+        face = self.forward(features.embedding, features.face)
+        body = self.resample(features.body) * features.body_weight
+        # The host casts the weights of its own layers to the inputs, but no bare parameter: hence the explicit cast.
+        position_number = number % len(self.pos_embed)
+        position = self.pos_embed[position_number].to(face)
+        tokens = torch.cat([face, body], dim=1) + position
         return self.norm_out(self.proj_out(tokens)) + tokens
 
 
 class StoryMakerNet(nn.Module):
-    """One mask.bin without its LoRA.
+    """The network of one mask.bin, without its LoRA.
 
     state: "image_proj_model.*" as in Projection, and "ip_adapter.<odd n>.to_{k,v}_ip.weight". width: of one token, the
-    text width of the models this file is made for. most: people that the whole picture tells apart.
+    text width of the models this file is made for. most_people: how many the file has numbers for, so many can be told
+    apart in the whole picture.
     """
 
     def __init__(self, state: State, *, ops: Any, **factory: Any) -> None:
         super().__init__()
         self.image_proj_model = Projection(below("image_proj_model.", state), ops=ops, **factory)
         self.ip_adapter = AdapterLayers(below("ip_adapter.", state), ops=ops, **factory)
-        self.width, self.most = self.ip_adapter.width, len(self.image_proj_model.pos_embed)
+        self.width = self.ip_adapter.width
+        self.most_people = len(self.image_proj_model.pos_embed)
 
-    def tokens(self, people: Sequence[Seen], alone: bool) -> Tensor:
-        """(people, 20, width). alone: everybody has a picture to themselves, and is its first person.
+    def tokens(self, people: Sequence[PersonFeatures], alone: bool) -> Tensor:
+        """The tokens of people, (people, 20, width).
 
-        By region there may be more people than numbers, which then begin anew: no pixel reads two people.
+        alone: everybody has a picture to themselves, and is its first person. By region there may be more people than
+        numbers, which then begin anew: no pixel reads two people.
         """
         numbers = [0] * len(people) if alone else range(len(people))
-        each = zip(people, numbers, strict=True)
-        return torch.cat([self.image_proj_model.person(seen, number) for seen, number in each])
+        tokens: list[Tensor] = []
+        for features, number in zip(people, numbers, strict=True):
+            tokens.append(self.image_proj_model.person(features, number))
+        return torch.cat(tokens)
 
     def background(self) -> Tensor:
-        """(1, 20, width), the same for positive and negative."""
+        """The tokens of the background, (1, 20, width), the same for positive and negative."""
         return self.image_proj_model.bg_embed.detach().float()
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
-        """Raises RuntimeError, IndexError or ZeroDivisionError where sizes do not fit each other."""
+        """Run every layer once on zeros. Raises RuntimeError, IndexError or ZeroDivisionError where sizes differ."""
         states = zeros(1, 1, self.image_proj_model.states)
-        tokens = self.tokens([Seen(zeros(1, EMBEDDING), states, states)], alone=True)
+        person = PersonFeatures(zeros(1, EMBEDDING), states, states)
+        tokens = self.tokens([person], alone=True)
         self.ip_adapter.keys_and_values(apart(self.background(), tokens))
 
 
 def together(background: Tensor, people: Tensor) -> Tensor:
-    """(1, 20, ...) and (people, 20, ...) in one softmax: (1, 20 + 20 * people, ...)."""
+    """The tokens for one softmax over the background and all people, (1, 20 + 20 * people, ...).
+
+    background: (1, 20, ...). people: (people, 20, ...).
+    """
     return torch.cat([background, people]).flatten(0, 1)[None]
 
 
 def apart(background: Tensor, people: Tensor) -> Tensor:
-    """(1, 20, ...) and (people, 20, ...), a softmax for nobody and for each: (1 + people, 40, ...).
+    """The tokens for a softmax over the background alone, and for one over the background and each person:
+    (1 + people, 40, ...).
 
-    Nobody's is the background twice: tokens that all are there twice say what they say once.
+    background: (1, 20, ...). people: (people, 20, ...). The background stands twice where it stands alone, so that all
+    rows have 40 tokens; a softmax over tokens that all stand twice gives the same as over one of each.
     """
     alone = torch.cat([background, background], dim=1)
-    return torch.cat([alone, torch.cat([background.expand_as(people), people], dim=1)])
+    beside_people = torch.cat([background.expand_as(people), people], dim=1)
+    return torch.cat([alone, beside_people])
 
 
 def with_background(regions: Tensor) -> Tensor:
-    """Regions (people, H, W), 0..1, as shares (1 + people, H, W) that add up to 1: nobody has what the others leave."""
+    """Regions (people, H, W), 0..1, as shares (1 + people, H, W) that add up to 1 in every pixel.
+
+    The first are those of the background: what the people leave.
+    """
     shares = region_weights(regions)
-    return torch.cat([1 - shares.sum(dim=0, keepdim=True), shares])
+    background = 1 - shares.sum(dim=0, keepdim=True)
+    return torch.cat([background, shares])

@@ -28,14 +28,14 @@ from ...core.places.regions import as_cast, left_out
 from ..categories import IN_ALSO
 from ..sockets import CastOrPersonSocket, ImageOrPartsSocket, adapter_socket
 from .bodies import Body, cut_out
-from .net import Seen, StoryMakerNet, apart, together, with_background
+from .net import PersonFeatures, StoryMakerNet, apart, together, with_background
 
 METHOD = method("story_maker")
 APPLY = "Apply StoryMaker"
 
 
 class StoryMaker(Loaded[StoryMakerNet]):
-    """A loaded mask.bin. lora: by number of the attention layer, as the file has it."""
+    """A loaded mask.bin. lora: the tensors of its LoRA, by the number of the attention layer, as the file has them."""
 
 
 StoryMakerSocket = adapter_socket(METHOD.title, StoryMaker)
@@ -64,7 +64,7 @@ class ApplyStoryMaker(io.ComfyNode):
                 io.Float.Input("weight", default=0.8, min=-1.0, max=3.0, step=0.01),
                 io.Float.Input("lora_weight", default=0.8, min=-2.0, max=2.0, step=0.01),
                 *schema.range_inputs(),
-                schema.photos_input([way for way in PHOTOS if way != "sequence"]),
+                schema.photos_input([choice for choice in PHOTOS if choice != "sequence"]),
                 *map(schema.advanced, schema.region_inputs()),
                 io.Mask.Input("mask", optional=True),
             ],
@@ -88,96 +88,145 @@ class ApplyStoryMaker(io.ComfyNode):
         start_percent: float,
         end_percent: float,
         photos: str,
-        **region: Any,
+        **region_settings: Any,
     ) -> io.NodeOutput:
-        everybody, node = as_cast(cast), notes.node_of(cls)
-        drawn = regions.for_photos(everybody)
-        present = regions.present(drawn).people
-        if not present or not weight:
+        node_id = notes.node_of(cls)
+        everybody = as_cast(cast)
+        with_photos = regions.for_photos(everybody)
+        people = regions.present(with_photos).people
+        if not people or weight == 0:
             return io.NodeOutput(model, positive, negative)
-        window = schedule_range(METHOD.title, start_percent, end_percent)
+        schedule = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(story_maker, METHOD, model, (positive, negative), APPLY)
-        # Without places and masks all of them are in the whole picture, as published.
-        if region.get("mask") is None and not is_a(everybody, PlacedCast):
-            scope = scopes.everywhere(drawn, APPLY, window, node)
+        if region_settings.get("mask") is None and not is_a(everybody, PlacedCast):
+            # Without places and masks all people are in the whole picture, as published.
+            scope = scopes.everywhere(with_photos, APPLY, schedule, node_id)
         else:
-            scope = scopes.of_bodies(everybody, APPLY, window, present, rows=True, node_id=node, **region)
-        dressed = cut_out(drawn.people, bodies, body_masks)
-        notes.tell(node, "\n".join(_remarks(everybody, present, dressed, bodies, body_masks)))
-        acting = lora.with_lora(model, story_maker.lora, lora_weight, node)
-        looked = _seen(story_maker, clip_vision, present, photos, dressed)
-        carried = _injections(story_maker, scope, looked, weight)
-        shown = _shown(cls, present, dressed, scope.regions)
-        return scope.applied(cls, acting, (positive, negative), carried, shown=shown, what=METHOD.title)
+            scope = scopes.of_bodies(
+                everybody,
+                APPLY,
+                schedule,
+                people,
+                rows=True,
+                node_id=node_id,
+                **region_settings,
+            )
+        cut_bodies = cut_out(with_photos.people, bodies, body_masks)
+        masks_unused = body_masks is not None and (bodies is None or is_a(bodies, Parts))
+        notes.tell(node_id, "\n".join(_remarks(everybody, people, cut_bodies, masks_unused)))
+        model_with_lora = lora.with_lora(model, story_maker.lora, lora_weight, node_id)
+        features = _features(story_maker, clip_vision, people, photos, cut_bodies)
+        carried = _injections(story_maker, scope, features, weight)
+        preview = _preview(cls, people, cut_bodies, scope.regions)
+        return scope.applied(cls, model_with_lora, (positive, negative), carried, shown=preview, what=METHOD.title)
 
 
-def _seen(
-    loaded: StoryMaker, vision: ClipVisionModel, people: Sequence[Person], photos: str, bodies: Sequence[Body]
-) -> list[Seen]:
-    """What the networks are given of everybody. Raises WrongEncoder, BadCast."""
-    found: list[Seen] = []
+def _features(
+    loaded: StoryMaker,
+    clip_vision: ClipVisionModel,
+    people: Sequence[Person],
+    photos: str,
+    bodies: Sequence[Body],
+) -> list[PersonFeatures]:
+    """What the network reads of each person. bodies: of these people. Raises WrongEncoder, BadCast."""
+    features: list[PersonFeatures] = []
     for person, body in zip(people, bodies, strict=True):
-        embedding = normalize(embeddings(person, METHOD, photos).float(), dim=-1)
-        pictures = torch.cat([portraits(person.identity, METHOD.title).aligned.float() / 255, body.picture[None]])
-        looked = encode.seen(vision, pictures, encode.STATES, loaded.net.image_proj_model.states)
-        found.append(Seen(embedding, looked[:-1].mean(0, keepdim=True), looked[-1:], body.weight))
-    return found
+        embedding = normalize(embeddings(person, METHOD, photos).float(), dim=-1)  # (1, 512)
+        faces = portraits(person.identity, METHOD.title).aligned.float() / 255  # (photos, side, side, 3)
+        pictures = torch.cat([faces, body.picture[None]])
+        states = encode.seen(clip_vision, pictures, encode.STATES, loaded.net.image_proj_model.states)
+        face_states = states[:-1].mean(0, keepdim=True)  # (1, n, states)
+        body_states = states[-1:]  # (1, n, states)
+        features.append(PersonFeatures(embedding, face_states, body_states, body.weight))
+    return features
 
 
-def _injections(loaded: StoryMaker, scope: Scope, each: Sequence[Seen], weight: float) -> list[Injection]:
-    """For the positive and the negative. each: what is seen of these people.
+def _injections(loaded: StoryMaker, scope: Scope, features: Sequence[PersonFeatures], weight: float) -> list[Injection]:
+    """What positive and negative carry: tokens of the background and of the people in a scope.
 
-    With regions everybody in their own, else all of them in the whole picture, or in a row each. Raises BadCast.
+    features: of these people. People with regions are read in their own, people with a row each in that row, and all
+    others together in the whole picture. Raises BadCast for more of these than the file can tell apart.
     """
-    net, people, by_row = loaded.net, scope.people, scope.by_row
-    whole = scope.regions is None and not by_row
-    if whole and len(people) > net.most:
+    net = loaded.net
+    people = scope.people
+    in_whole_picture = scope.regions is None and not scope.by_row
+    if in_whole_picture and len(people) > net.most_people:
         names = listed([person.identity.name for person in people])
-        why = f"StoryMaker tells at most {net.most} people apart in the whole picture, not {len(people)}: {names}."
+        count = f"{net.most_people} people apart in the whole picture, not {len(people)}"
         advice = "Give each person a place with Place Cast, or connect one mask each: by region there may be more."
-        raise BadCast(why, advice)
-    acting = scope if scope.regions is None else replace(scope, regions=with_background(scope.regions))
+        raise BadCast(f"StoryMaker tells at most {count}: {names}.", advice)
+    if scope.regions is not None:
+        shares = with_background(scope.regions)  # (1 + people, H, W)
+        scope = replace(scope, regions=shares)
 
-    def joined(background: Tensor, tokens: Tensor) -> Tensor:
-        if whole:
-            return together(background, tokens)
-        return apart(background, tokens)[1:] if by_row else apart(background, tokens)
+    def joined(background: Tensor, of_people: Tensor) -> Tensor:
+        """(1, 20, ...) and (people, 20, ...) as the UNet reads them: (rows of tokens, tokens, ...)."""
+        if in_whole_picture:
+            return together(background, of_people)
+        rows = apart(background, of_people)
+        if scope.by_row:
+            return rows[1:]  # each row of the batch shows a person, none the background alone
+        return rows
 
     background = net.background().cpu()
-    loud = torch.tensor([person.weight for person in people])[:, None].expand(-1, background.shape[1])
-    scales = joined(torch.ones_like(loud[:1]), loud) * weight
+    token_count = background.shape[1]
+    people_weights = torch.tensor([person.weight for person in people])[:, None]  # (people, 1)
+    token_weights = people_weights.expand(-1, token_count)  # (people, 20)
+    background_weights = torch.ones_like(token_weights[:1])  # (1, 20)
+    scales = joined(background_weights, token_weights) * weight
 
-    def moved(one: Seen) -> Seen:
-        embedding, face, body = map(loaded.beside, (one.embedding, one.face, one.body))
-        return Seen(embedding, face, body, one.dressed)
+    no_features = [of_person.unconditional for of_person in features]
+    sides: list[Tensor] = []
+    for features_of_side in (features, no_features):
+        ready = [_beside_network(loaded, of_person) for of_person in features_of_side]
+        tokens = net.tokens(ready, alone=scope.by_row).cpu()  # (people, 20, width)
+        sides.append(joined(background, tokens))
+    return injections(loaded, scope, sides, scales)
 
-    both = each, [one.unconditional for one in each]
-    tokens = [net.tokens([moved(one) for one in side], by_row).cpu() for side in both]
-    return injections(loaded, acting, [joined(background, side) for side in tokens], scales)
+
+def _beside_network(loaded: StoryMaker, features: PersonFeatures) -> PersonFeatures:
+    """The same on the device and in the dtype of the network."""
+    return PersonFeatures(
+        loaded.beside(features.embedding),
+        loaded.beside(features.face),
+        loaded.beside(features.body),
+        features.body_weight,
+    )
 
 
-def _remarks(
-    cast: Cast, people: Sequence[Person], dressed: Sequence[Body], given: Tensor | Parts | None, masks: Tensor | None
-) -> list[str]:
-    """What works, but may not be meant. people: those drawn here, `dressed` in their order."""
-    whole = [name for name, body in zip(regions.names(people), dressed, strict=True) if body.whole]
+def _remarks(cast: Cast, people: Sequence[Person], bodies: Sequence[Body], masks_unused: bool) -> list[str]:
+    """The note under the node: what works, but may not be meant.
+
+    cast: everybody. people: those who are put in, `bodies` in their order. masks_unused: whether body_masks are
+    connected without pictures that they belong to.
+    """
+    names_without_mask: list[str] = []
+    for name, body in zip(regions.names(people), bodies, strict=True):
+        if body.uncut:
+            names_without_mask.append(name)
     lines = left_out(cast)
-    lines += gathered("No mask, so the whole picture counts as clothes", whole)
-    if masks is not None and (given is None or is_a(given, Parts)):
+    lines += gathered("No mask, so the whole picture counts as clothes", names_without_mask)
+    if masks_unused:
         lines.append("body_masks are not used: they are for pictures at bodies, parts bring their own")
     return lines
 
 
-def _shown(
-    cls: type[io.ComfyNode], people: Sequence[Person], dressed: Sequence[Body], areas: Tensor | None
+def _preview(
+    cls: type[io.ComfyNode], people: Sequence[Person], bodies: Sequence[Body], people_regions: Tensor | None
 ) -> ui.PreviewImage | None:
-    """Everybody as CLIP sees them, and their regions."""
-    named = [(body, person, n) for n, (body, person) in enumerate(zip(dressed, people, strict=True), 1) if body.weight]
-    pictures = [body.picture for body, *_ in named]
-    captions = [f"{person.place or n} {person.identity.name}" for _, person, n in named]
-    if areas is not None:
-        pictures, captions = [*pictures, drawing.read_regions(areas, people)], [*captions, "regions"]
-    return ui.PreviewImage(previews.contact_sheet(pictures, captions), cls=cls) if pictures else None
+    """The body of each person as CLIP is shown it, and the regions (people, H, W); None without any of them."""
+    pictures: list[Tensor] = []
+    captions: list[str] = []
+    for number, (person, body) in enumerate(zip(people, bodies, strict=True), 1):
+        if body.weight:
+            pictures.append(body.picture)
+            captions.append(f"{person.place or number} {person.identity.name}")
+    if people_regions is not None:
+        pictures.append(drawing.read_regions(people_regions, people))
+        captions.append("regions")
+    if not pictures:
+        return None
+    return ui.PreviewImage(previews.contact_sheet(pictures, captions), cls=cls)
 
 
 LOADER = FileLoader(FILE, load_story_maker)

@@ -49,16 +49,23 @@ class BlockAttention(PerceiverAttention):
 
     def read_by_picture(self, tokens: Tensor) -> BlockTokens:
         """Tokens (people, T, width) as the rows of the picture read them."""
-        keys, values = self.to_kv(self.norm1(tokens)).chunk(2, dim=-1)  # (people, T, heads * HEAD_DIM) each
+        keys_and_values = self.to_kv(self.norm1(tokens))  # (people, T, 2 * heads * HEAD_DIM)
+        keys, values = keys_and_values.chunk(2, dim=-1)
         keys = keys.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)  # (people, heads, T, HEAD_DIM)
-        values = values.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)
-        # Weights that no layer of the host's is called with are not cast by it, hence the explicit casts.
-        to_query = self.to_q.weight.to(tokens).unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
-        to_picture = self.to_out.weight.T.to(tokens).unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
+        values = values.unflatten(-1, (-1, HEAD_DIM)).transpose(1, 2)  # (people, heads, T, HEAD_DIM)
+        # The host casts weights where it calls their layer. These are used without a call, hence the explicit casts.
+        query_weight = self.to_q.weight.to(tokens)  # (heads * HEAD_DIM, width)
+        output_weight = self.to_out.weight.T.to(tokens)  # (heads * HEAD_DIM, width)
+        to_query = query_weight.unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
+        to_picture = output_weight.unflatten(0, (-1, HEAD_DIM))  # (heads, HEAD_DIM, width)
         gain = self.norm2.weight.to(tokens)  # (width,)
         bias = self.norm2.bias.to(tokens)  # (width,)
         projected = keys @ to_query / HEAD_DIM**0.5  # (people, heads, T, width)
-        return BlockTokens(projected * gain, projected @ bias, values @ to_picture)
+        return BlockTokens(
+            keys=projected * gain,
+            offset=projected @ bias,
+            values=values @ to_picture,
+        )
 
 
 class WithAnyoneNet(nn.Module):
@@ -88,13 +95,16 @@ class WithAnyoneNet(nn.Module):
             self.ipa_arc.append(BlockAttention(self.width, inner, HEAD_DIM, ops=ops, **factory))
 
     def block_tokens(self, embeddings: Tensor) -> list[BlockTokens]:
-        """Per block, what the picture reads of people. embeddings: (people, 512), as the recogniser gives them."""
+        """The tokens of people as the picture reads them, for each block: the double blocks, then the single ones.
+
+        embeddings: (people, 512), as the recogniser gives them.
+        """
         tokens = self.arcface_in_arc(embeddings).unflatten(-1, (-1, self.width))  # (people, T, width)
-        of_blocks: list[BlockTokens] = []
+        tokens_by_block: list[BlockTokens] = []
         for attention in self.ipa_arc:
             assert isinstance(attention, BlockAttention)
-            of_blocks.append(attention.read_by_picture(tokens))
-        return of_blocks
+            tokens_by_block.append(attention.read_by_picture(tokens))
+        return tokens_by_block
 
     def try_out(self, zeros: Callable[..., Tensor]) -> None:
         """Raises RuntimeError or ValueError where sizes do not fit each other."""
@@ -108,9 +118,10 @@ def face_branch(state: State) -> dict[str, Tensor]:
 
 
 def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], people: Sequence[int]) -> Tensor:
-    """What rows (..., width) of the picture read of some people, all their tokens in one softmax: (..., width).
+    """The output of the attention behind one block for rows (..., width) of the picture: (..., width).
 
-    block_tokens: the fields of a BlockTokens. people: the numbers of those who are read.
+    block_tokens: the fields of a BlockTokens. people: the numbers of those who are read, with all their tokens in one
+    softmax.
     """
     keys_by_person, offset_by_person, values_by_person = block_tokens
     keys = _side_by_side(keys_by_person, people)  # (heads, T, width), T of all these people
@@ -118,12 +129,17 @@ def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], people: Sequence[i
     values = _side_by_side(values_by_person, people)  # (heads, T, width)
     normed = functional.layer_norm(rows, rows.shape[-1:])
     logits = normed @ keys.flatten(0, 1).T  # (..., heads * T)
-    logits = logits.reshape(*rows.shape[:-1], *offset.shape) + offset  # (..., heads, T)
-    return logits.softmax(dim=-1).flatten(-2) @ values.flatten(0, 1)
+    logits = logits.reshape(*rows.shape[:-1], *offset.shape)  # (..., heads, T)
+    logits = logits + offset
+    weights = logits.softmax(dim=-1).flatten(-2)  # (..., heads * T)
+    return weights @ values.flatten(0, 1)
 
 
 def _side_by_side(by_person: Tensor, people: Sequence[int]) -> Tensor:
-    """(people, heads, T, ...), the tokens of some people one after the other: (heads, T of all of them, ...)."""
+    """The tokens of some people one after the other: (people, heads, T, ...) -> (heads, T of all of them, ...).
+
+    people: the numbers of those people.
+    """
     if len(people) == 1:
         return by_person[people[0]]  # nearly all rows read one person: a view, no copy
     return torch.cat([by_person[person] for person in people], dim=1)

@@ -41,9 +41,13 @@ FILE = Published.of(METHOD, "WithAnyone adapter")
 
 
 class FaceInjection(BlockInjection):
-    """Its `layers` are a BlockTokens per block, of all people of the node, with their weights in the values."""
+    """The faces of one node. Its `layers` are a BlockTokens per block, with the weights of people in the values."""
 
     def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
+        """What rows (..., width) of the picture read of the people with the numbers `who`: (..., width).
+
+        people: the BlockTokens of the block, of all people.
+        """
         return read_tokens(rows, people, who)
 
 
@@ -59,7 +63,7 @@ class ApplyWithAnyone(io.ComfyNode):
                 CastOrPersonSocket.Input("cast"),
                 io.Float.Input("weight", default=1.0, min=-1.0, max=3.0, step=0.01),
                 *schema.range_inputs(),
-                schema.photos_input([way for way in PHOTOS if way != "sequence"]),
+                schema.photos_input([choice for choice in PHOTOS if choice != "sequence"]),
                 *schema.scope_inputs(hard=True),
             ],
             outputs=schema.applied_outputs(),
@@ -79,17 +83,17 @@ class ApplyWithAnyone(io.ComfyNode):
         start_percent: float,
         end_percent: float,
         photos: str,
-        **where: Any,
+        **scope_settings: Any,
     ) -> io.NodeOutput:
         networks.require_dits(APPLY)
-        acting = scopes.acting(cls, cast, weight, FLUX.token, **where)
+        acting = scopes.acting(cls, cast, weight, FLUX.token, **scope_settings)
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         _check_layout(with_anyone.net, model)
         check_conditioning([*positive, *negative], networks.network_of(model.model).params.context_in_dim, APPLY)
-        boxed = _with_whole_far_edges(acting)
-        scope = scopes.of_faces(acting, APPLY, schedule, boxed, node_id=notes.node_of(cls), **where)
+        with_whole_boxes = _with_whole_far_edges(acting)
+        scope = scopes.of_faces(acting, APPLY, schedule, with_whole_boxes, node_id=notes.node_of(cls), **scope_settings)
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
         without_faces = replace(faces, layers=())
         return scope.applied(cls, model, (positive, negative), (faces, without_faces), BlocksRun, what="the faces")
@@ -111,6 +115,7 @@ def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:
 
 
 def _flux_in_words(blocks: int, width: int) -> str:
+    """A model for a message. blocks: how many it has. width: of one row of the picture."""
     return f"a Flux of {blocks} blocks of width {width}"
 
 
@@ -118,8 +123,8 @@ def _with_whole_far_edges(cast: Cast) -> Cast:
     """The same cast with the right and lower edges of the face boxes rounded up to whole pixels.
 
     WithAnyone's release lets a face act in the tokens from int(x0) // 16 up to ceil(x1 / 16), and in y likewise. Core
-    cuts all edges of a box to whole pixels, and a person acts in a token of which one pixel lies in the box. For x0 and
-    y0 that is the release's rule as they are. An x1 of 512.3 would be cut to 512 and lose the last token: here it
+    cuts all edges of a box to whole pixels, and a person acts in a token of which one pixel lies in the box. With x0
+    and y0 that gives the tokens of the release. An x1 of 512.3 would be cut to 512 and lose the last token, so here it
     becomes 513.
     """
     people: list[Person] = []
@@ -133,7 +138,13 @@ def _with_whole_far_edges(cast: Cast) -> Cast:
     return replace(cast, people=tuple(people))
 
 
-def _injection(loaded: WithAnyone, scope: Scope, photos: str, weight: float, dtype: torch.dtype) -> Injection:
+def _injection(
+    loaded: WithAnyone,
+    scope: Scope,
+    photos: str,
+    weight: float,
+    dtype: torch.dtype,
+) -> Injection:
     """What the positive carries: everybody's tokens per block, with the weights of the node and of people.
 
     photos: as schema.photos_input. dtype: in which the MODEL computes. Raises BadCast.

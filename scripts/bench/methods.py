@@ -116,7 +116,7 @@ def hollow(module: Any) -> Any:
     return module.eval()
 
 
-def _shapes_alone(module: Any) -> None:
+def shapes_alone(module: Any) -> None:
     """Whatever a hollow network is given, it computes in shapes alone; what comes out of it is zeros."""
     forward = module.forward
 
@@ -180,7 +180,7 @@ def for_counting(family: Family) -> Networks:
         hollow(made)
     model.model_sampling = comfy.model_base.model_sampling(model.model_config, model.model_type)
     for made in (model.diffusion_model, net):
-        _shapes_alone(made)
+        shapes_alone(made)
     cpu = torch.device("cpu")
     patcher = comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
     return Networks(family, patcher, comfy.controlnet.ControlNet(net, load_device=cpu), family.size)
@@ -407,6 +407,11 @@ class Counted:
 
 def counted(on: Networks, applied: Applied, steps: int = 2) -> Counted:
     """Of the last of these steps. on: for_counting."""
+    return counted_sampling(partial(sampled, on, applied, steps))
+
+
+def counted_sampling(sample: Callable[..., Any]) -> Counted:
+    """Of the last step of a sampling of at least two. sample: does it, and calls its `callback` after each step."""
     moments: list[tuple[int, int, int]] = []
     with LiveBytes("cpu") as memory, counting() as counter:
 
@@ -414,7 +419,7 @@ def counted(on: Networks, applied: Applied, steps: int = 2) -> Counted:
             moments.append((counter.get_total_flops(), memory.peak, memory.live))
             memory.peak = memory.live
 
-        sampled(on, applied, steps, callback=note)
+        sample(callback=note)
     (before, _, kept), (after, peak, _) = moments[-2:]
     return Counted((after - before) / 1e12, peak / 2**20, kept / 2**20)
 

@@ -145,8 +145,8 @@ DEFECTS = [
     Defect(
         "core/geometry.py::bounds",
         breaks="The bounds of a region leave out its last row and column.",
-        find="return ($int, $int_2, $int_3 + 1, $int_4 + 1)",
-        put="return ($int, $int_2, $int_3, $int_4)",
+        find="$right = $int_3 + 1\n$below = $int_4 + 1",
+        put="$right = $int_3\n$below = $int_4",
         caught_by="tests/unit/test_layouts.py::test_face_sits_at_the_top_of_its_region[wide]",
         promise="regions",
     ),
@@ -433,8 +433,8 @@ DEFECTS = [
     Defect(
         "core/lettering.py::_halves",
         breaks="The end of a long path is missing in the doctor's table.",
-        find="($word, $word_2[$letters:])",
-        put="($word,)",
+        find="[$word, $word_2[$letters:]]",
+        put="[$word]",
         caught_by="tests/unit/test_previews.py::test_a_table_holds_every_letter_of_a_long_path",
         promise="previews",
     ),
@@ -449,8 +449,8 @@ DEFECTS = [
     Defect(
         "core/previews.py::as_picture",
         breaks="Grey pictures become black in previews.",
-        find="as_rgb($picture / 255 if $whole_numbers else $picture)",
-        put="as_rgb($picture / 255 if $whole_numbers else $picture / 255)",
+        find="$picture / 255 if $whole_numbers else $picture",
+        put="$picture / 255 if $whole_numbers else $picture / 255",
         caught_by="tests/unit/test_previews.py::test_regions_have_the_colours_of_the_places_and_their_shares",
         promise="previews",
     ),
@@ -566,8 +566,8 @@ DEFECTS = [
     Defect(
         "core/prompts.py::per_scene",
         breaks="A scene has two commas where the lines meet.",
-        find="$plain.rstrip(', ')",
-        put="$plain",
+        find="plain($line).rstrip(', ')",
+        put="plain($line)",
         caught_by="tests/unit/test_prompts.py::test_scenes_are_plain_lines",
         promise="prompts",
     ),
@@ -598,7 +598,7 @@ DEFECTS = [
     Defect(
         "core/prompts.py::_read",
         breaks="A line about nobody of the cast is passed over in silence.",
-        find="not $found",
+        find="not $people",
         put="False",
         caught_by="tests/unit/test_prompts.py::test_lines_that_are_about_nobody",
         promise="Prompt per Person: wrong value",
@@ -606,7 +606,7 @@ DEFECTS = [
     Defect(
         "core/prompts.py::_read",
         breaks="Of two people of one name the first is meant without a word.",
-        find="len($found) > 1",
+        find="len($people) > 1",
         put="False",
         caught_by="tests/unit/test_prompts.py::test_lines_that_are_about_nobody",
         promise="Prompt per Person: wrong value",
@@ -614,8 +614,8 @@ DEFECTS = [
     Defect(
         "core/prompts.py::named",
         breaks="People named several times are meant several times in the order of the text.",
-        find="sorted({$n for $entries in $values})",
-        put="[$n for $entries in $values]",
+        find="sorted(set($people))",
+        put="$people",
         caught_by="tests/unit/test_prompts.py::test_people_are_named_by_names_or_numbers",
         promise="prompts",
     ),

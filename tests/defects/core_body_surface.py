@@ -6,8 +6,8 @@ DEFECTS = [
     Defect(
         "core/body_surface/iuv.py::network_size",
         breaks="A photo is looked at with its longer side at 800 px.",
-        find="min(SHORTER / min($width, $height), LONGEST / $max)",
-        put="SHORTER / $max",
+        find="min(SHORTER / $shorter, LONGEST / $longer)",
+        put="SHORTER / $longer",
         caught_by="tests/unit/test_body_surface.py::test_photos_are_looked_at_in_detectrons_size",
         promise="Parts2Whole: body surfaces",
     ),

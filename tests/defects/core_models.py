@@ -187,7 +187,7 @@ DEFECTS = [
     Defect(
         "core/models/formats.py::detected",
         breaks="FaceID portrait unnorm is loaded as InstantID's adapter.",
-        find="$state[$name].dtype not in $value",
+        find="$state[$name].dtype in $value",
         put="False",
         caught_by="tests/unit/test_formats.py::test_known_files_are_identified",
         promise="files are told by their tensors",
@@ -246,7 +246,7 @@ DEFECTS = [
         promise="a damaged manifest is named",
     ),
     Defect(
-        "core/models/needs.py::_Held.__init__",
+        "core/models/needs.py::_Workflow._recognisers_of_methods",
         breaks="A face pack is asked for where no face is looked for.",
         find="not self.kinds & {*_LOOKS_FOR_FACES}",
         put="False",
@@ -256,7 +256,7 @@ DEFECTS = [
     Defect(
         "core/models/needs.py::_without_recogniser",
         breaks="A whole face pack is asked for where its detector is enough.",
-        find="replace($model, files=tuple($kept))",
+        find="replace($model, files=tuple($files))",
         put="$model",
         caught_by="tests/unit/test_doctor.py::test_any_pack_does_where_none_is_chosen",
         promise="the doctor names what is needed",
@@ -270,7 +270,7 @@ DEFECTS = [
         promise="hostile workflows are harmless",
     ),
     Defect(
-        "core/models/needs.py::_Boxes.running",
+        "core/models/needs.py::_SavedNodes.running",
         breaks="Files of switched off nodes are called missing.",
         find=("if $condition:\n    continue"),
         put="",
@@ -288,7 +288,7 @@ DEFECTS = [
     Defect(
         "core/models/onnx_file.py::_Message.numbers",
         breaks="Negative numbers of a file become huge.",
-        find="tuple(($value for $n in $values))",
+        find="tuple((_signed($n) for $n in $values))",
         put="$values",
         caught_by="tests/faces/test_onnx_network.py::test_operator[Concat, from the end]",
         promise="networks in torch equal onnxruntime",
@@ -302,7 +302,7 @@ DEFECTS = [
         promise="hostile files are refused",
     ),
     Defect(
-        "core/models/onnx_file.py::_ends",
+        "core/models/onnx_file.py::_inputs",
         breaks="Weights of old exporters are taken for inputs.",
         find="[$value for $value in $all if $condition]",
         put="$all",

@@ -22,14 +22,8 @@ DEFECTS = [
     Defect(
         "core/parts/bank.py::window",
         breaks="The window around a mask cuts off what counts of a part.",
-        find=(
-            "(min($lefts) * $cell, min($tops) * $cell, min(max($rights) * $cell, $width), min(max($belows) "
-            "* $cell, $height))"
-        ),
-        put=(
-            "(max($lefts) * $cell, max($tops) * $cell, min(min($rights) * $cell, $width), min(min($belows) "
-            "* $cell, $height))"
-        ),
+        find="($left * $cell, $top * $cell, min($right * $cell, $width), min($below * $cell, $height))",
+        put="(($left + 1) * $cell, $top * $cell, min($right * $cell, $width), min($below * $cell, $height))",
         caught_by="tests/unit/test_parts.py::test_all_of_a_part_that_counts_lies_in_its_window",
         promise="Share Parts Attention: region",
     ),

@@ -28,9 +28,9 @@ DEFECTS = [
         promise="measuring",
     ),
     Defect(
-        "nodes/people.py::_face",
+        "nodes/people.py::_chosen_face",
         breaks="A face found at another size has its box in the wrong pixels.",
-        find="$back.box($box)",
+        find="$to_photo.box($box)",
         put="$box",
         caught_by=(
             "tests/host/test_people.py::test_a_face_is_recognised_in_the_photo_as_instant_id_s_authors_resize_it"
@@ -81,7 +81,7 @@ DEFECTS = [
         promise="LoRA per Person: everybody's weight reaches them",
     ),
     Defect(
-        "nodes/photos.py::_seen",
+        "nodes/photos.py::_find_faces",
         breaks="The second face of a photo cannot be corrected by its number.",
         find="$n if len($found) > 1 else 0",
         put="0",
@@ -107,10 +107,15 @@ DEFECTS = [
     Defect(
         "nodes/places.py::PlaceCast.execute",
         breaks="Place Cast shows people in the order of the cast.",
-        find="[None if $condition else $people[$person].identity for $person in $places]",
+        find=(
+            "for $person in $places:\n"
+            "    $identity = None if $person is None else $cast.people[$person].identity\n"
+            "    $$body"
+        ),
         put=(
-            "[None if $condition else $people[number].identity for number, $person in enumerate((x for x in "
-            "$places if x is not None))]"
+            "for number, $person in enumerate($places):\n"
+            "    $identity = None if $person is None else $cast.people[number % len($cast.people)].identity\n"
+            "    $$body"
         ),
         caught_by="tests/host/test_places.py::test_everybody_is_seen_in_their_own_place[custom-2,0,3,1-faces0]",
         promise="everybody is seen in their place",
@@ -118,24 +123,24 @@ DEFECTS = [
     Defect(
         "nodes/places.py::PlaceCast.execute",
         breaks="Place Cast shows the names in the order of the cast.",
-        find="[$one.name if $one else '' for $one in $standing]",
-        put="[$one.name if $one else '' for $one in $standing][::-1]",
+        find="drawing.numbered_layout($layout, $names, $lines, $faces)",
+        put="drawing.numbered_layout($layout, $names[::-1], $lines, $faces)",
         caught_by="tests/host/test_places.py::test_every_place_has_the_name_of_who_stands_there",
         promise="everybody is seen in their place",
     ),
     Defect(
         "nodes/places.py::PlaceCast.execute",
         breaks="Place Cast shows everybody's face in the place of somebody else.",
-        find="[$one.crops[0] if $condition else None for $one in $standing]",
-        put="[$one.crops[0] if $condition else None for $one in $standing][::-1]",
+        find="drawing.numbered_layout($layout, $names, $lines, $faces)",
+        put="drawing.numbered_layout($layout, $names, $lines, $faces[::-1])",
         caught_by="tests/host/test_places.py::test_everybody_is_seen_in_their_own_place[custom-2,0,3,1-faces0]",
         promise="everybody is seen in their place",
     ),
     Defect(
         "nodes/places.py::PlaceCast.execute",
         breaks="Place Cast shows the last photo instead of the first.",
-        find="$one.crops[0]",
-        put="$one.crops[-1]",
+        find="$identity.crops[0]",
+        put="$identity.crops[-1]",
         caught_by="tests/host/test_places.py::test_everybody_is_seen_in_their_own_place[custom-2,0,3,1-faces0]",
         promise="everybody is seen in their place",
     ),
@@ -148,7 +153,7 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "nodes/prompts.py::_people_with_words",
+        "nodes/prompts.py::_people_words",
         breaks="Somebody of weight 0 is spoken of.",
         find="$person.weight > 0 and $has_words",
         put="$has_words",

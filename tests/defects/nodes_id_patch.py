@@ -20,10 +20,10 @@ DEFECTS = [
         promise="ID-Patch: row order",
     ),
     Defect(
-        "nodes/id_patch/net.py::presence",
+        "nodes/id_patch/net.py::participants_of",
         breaks="Somebody off the canvas still speaks in the prompt.",
-        find="($p for $p in for_photos($cast).people if $condition)",
-        put="($p for $p in $cast.people if $p.weight > 0)",
+        find="($person for $person in $with_photos if $condition and not $off_canvas)",
+        put="($person for $person in $with_photos if $condition)",
         caught_by="tests/host/test_id_patch_apply.py::test_off_canvas_people_lose_patch_and_tokens_and_are_named",
         promise="ID-Patch: region",
     ),

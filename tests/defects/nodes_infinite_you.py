@@ -12,7 +12,7 @@ DEFECTS = [
         promise="InfiniteYou: region",
     ),
     Defect(
-        "nodes/infinite_you/nodes.py::check_infuse_net",
+        "nodes/infinite_you/nodes.py::_difference_from_infuse_net",
         breaks="A union ControlNet is taken for InfuseNet.",
         find="$network.num_union_modes",
         put="False",
@@ -20,7 +20,7 @@ DEFECTS = [
         promise="InfiniteYou: wrong file",
     ),
     Defect(
-        "nodes/infinite_you/nodes.py::check_infuse_net",
+        "nodes/infinite_you/nodes.py::_difference_from_infuse_net",
         breaks="A ControlNet of other blocks is taken for InfuseNet.",
         find="$blocks != BLOCKS",
         put="False",
@@ -38,7 +38,7 @@ DEFECTS = [
     Defect(
         "nodes/infinite_you/nodes.py::InfuseNet.get_control",
         breaks="A ControlNet before it in the chain is dropped.",
-        find="$before and $get_control",
+        find="$before.get_control($$arguments)",
         put="None",
         caught_by="tests/host/test_infinite_you.py::test_other_controlnets_before_and_after_add_up",
         promise="InfiniteYou: other packs",
@@ -54,7 +54,7 @@ DEFECTS = [
         promise="InfiniteYou: range",
     ),
     Defect(
-        "nodes/infinite_you/nodes.py::InfuseNet._made",
+        "nodes/infinite_you/nodes.py::InfuseNet._make_passes",
         breaks="Two people have the weights of each other.",
         find="$scope.people",
         put="$scope.people[::-1]",
@@ -62,7 +62,7 @@ DEFECTS = [
         promise="InfiniteYou: weight",
     ),
     Defect(
-        "nodes/infinite_you/nodes.py::InfuseNet._made",
+        "nodes/infinite_you/nodes.py::InfuseNet._make_passes",
         breaks="Two people act in each other's place.",
         find="$scope.regions",
         put="None if $scope.regions is None else $scope.regions.flip(0)",
@@ -73,7 +73,7 @@ DEFECTS = [
         promise="InfiniteYou: region",
     ),
     Defect(
-        "nodes/infinite_you/nodes.py::InfuseNet._made",
+        "nodes/infinite_you/nodes.py::InfuseNet._make_passes",
         breaks="Of several people the first alone is shown to InfuseNet.",
         find="[slice($n, $n + 1) for $n in range($number)]",
         put="[slice(0, 1)]",
@@ -81,7 +81,7 @@ DEFECTS = [
         promise="InfiniteYou: second picture",
     ),
     Defect(
-        "nodes/infinite_you/nodes.py::InfuseNet._residuals",
+        "nodes/infinite_you/nodes.py::InfuseNet._residuals_of_all",
         breaks="InfuseNet sees the whole picture in every pass.",
         find="$x if $seen is None else $x * $seen",
         put="$x",
@@ -89,7 +89,7 @@ DEFECTS = [
         promise="InfiniteYou: mask",
     ),
     Defect(
-        "nodes/infinite_you/nodes.py::InfuseNet._residuals",
+        "nodes/infinite_you/nodes.py::InfuseNet._residuals_of_all",
         breaks="InfuseNet acts in the first person's region for everybody.",
         find="$each *= $shares",
         put="$each *= $shares.clamp(min=1)",
@@ -117,8 +117,8 @@ DEFECTS = [
     Defect(
         "nodes/infinite_you/nodes.py::_hint",
         breaks="InfuseNet is shown the keypoints of the first person for everybody.",
-        find="[control_images.face_keypoints([$face] if $face else [], $$size) for $face in $faces]",
-        put="[control_images.face_keypoints([$faces[0]] if $faces[0] else [], $$size) for $face in $faces]",
+        find="for $face in $faces:\n    $shown = [] if $face is None else [$face]\n    $$body",
+        put="for $face in $faces:\n    $shown = [] if $faces[0] is None else [$faces[0]]\n    $$body",
         caught_by="tests/parity/test_infinite_you_parity.py::test_sampling_equals_diffusers[two people, odd sides]",
         promise="InfiniteYou: second picture",
     ),

@@ -50,7 +50,7 @@ DEFECTS = [
     Defect(
         "nodes/instant_id/nodes.py::_injections",
         breaks="The negative has the faces too: CFG leads nowhere.",
-        find="($faces, $expand)",
+        find="($faces, $no_faces)",
         put="($faces, $faces)",
         caught_by="tests/parity/test_instant_id_parity.py::test_sampling_equals_diffusers[one picture]",
         promise="InstantID: parity",
@@ -58,8 +58,8 @@ DEFECTS = [
     Defect(
         "nodes/instant_id/nodes.py::_injections",
         breaks="The negative reads the faces, the positive nobody.",
-        find="($faces, $expand)",
-        put="($expand, $faces)",
+        find="($faces, $no_faces)",
+        put="($no_faces, $faces)",
         caught_by="tests/parity/test_instant_id_parity.py::test_sampling_equals_diffusers[one picture]",
         promise="InstantID: row order",
     ),

@@ -134,7 +134,7 @@ DEFECTS = [
         promise="PhotoMaker: weight",
     ),
     Defect(
-        "nodes/photo_maker/nodes.py::prompt",
+        "nodes/photo_maker/nodes.py::encode_prompt",
         breaks="Everybody has the first person's weight.",
         find="$people[$n].weight",
         put="$people[0].weight",
@@ -142,7 +142,7 @@ DEFECTS = [
         promise="PhotoMaker: weight",
     ),
     Defect(
-        "nodes/photo_maker/nodes.py::prompt",
+        "nodes/photo_maker/nodes.py::encode_prompt",
         breaks="The fused token of the second person is put where the first stands.",
         find="$loaded.fused($context, $places[$n], $tokens, $weight)",
         put="$loaded.fused($context, $places[0], $tokens, $weight)",
@@ -150,7 +150,7 @@ DEFECTS = [
         promise="PhotoMaker: second picture",
     ),
     Defect(
-        "nodes/photo_maker/nodes.py::prompt",
+        "nodes/photo_maker/nodes.py::encode_prompt",
         breaks="Two people have the weights of each other.",
         find="$people[$n].weight",
         put="$people[-1 - $n].weight",
@@ -161,16 +161,16 @@ DEFECTS = [
         promise="PhotoMaker: weight",
     ),
     Defect(
-        "nodes/photo_maker/nodes.py::ApplyPhotoMaker.execute",
+        "nodes/photo_maker/nodes.py::_limited_to_regions",
         breaks="The second person's words are heard in the first one's region.",
         find=(
-            "for ($place, $count), $area in zip($stand, () if $areas is None else $areas, $$strict):\n"
-            "    $bound = replace(inline_text($place, $count, $area, $canvas), $$trained)\n"
+            "for $word, $region in zip($class_words, $regions, $$strict):\n"
+            "    $bound = replace(inline_text($place, $copies, $region, $canvas), $$trained)\n"
             "    $$body"
         ),
         put=(
-            "for ($place, $count), $area in zip($stand, () if $areas is None else $areas, $$strict):\n"
-            "    $bound = replace(inline_text($place, $count, $areas[0], $canvas), $$trained)\n"
+            "for $word, $region in zip($class_words, $regions, $$strict):\n"
+            "    $bound = replace(inline_text($place, $copies, $regions[0], $canvas), $$trained)\n"
             "    $$body"
         ),
         caught_by=(
@@ -180,10 +180,10 @@ DEFECTS = [
         promise="PhotoMaker: region",
     ),
     Defect(
-        "nodes/photo_maker/nodes.py::ApplyPhotoMaker.execute",
+        "nodes/photo_maker/nodes.py::_limited_to_regions",
         breaks="The words of each person are read in the other's region.",
-        find="() if $condition else $areas",
-        put="() if $condition else $areas.flip(0)",
+        find="zip($class_words, $regions, strict=True)",
+        put="zip($class_words, $regions.flip(0), strict=True)",
         caught_by=(
             "tests/promises/test_masks.py"
             "::test_whoever_is_left_acts_left_and_whoever_is_right_acts_right[photo_maker, ApplyPhotoMaker]"
@@ -193,8 +193,8 @@ DEFECTS = [
     Defect(
         "nodes/photo_maker/nodes.py::ApplyPhotoMaker.execute",
         breaks="The person is in the words from the start, whatever start_percent says.",
-        find="changed_at(*$pair, $start_percent)",
-        put="changed_at(*$pair, 0.0)",
+        find="changed_at($before, $after, $start_percent)",
+        put="changed_at($before, $after, 0.0)",
         caught_by=(
             "tests/host/test_methods.py::test_every_setting_changes_the_picture[LikenessApplyPhotoMaker-start_percent]"
         ),

@@ -14,8 +14,8 @@ DEFECTS = [
     Defect(
         "nodes/references/net.py::on_tokens",
         breaks="A token of which a person has a tenth is theirs.",
-        find="return $avg_pool2d >= 0.5",
-        put="return $avg_pool2d >= 0.1",
+        find="return $shares >= 0.5",
+        put="return $shares >= 0.1",
         caught_by="tests/unit/test_split_attention.py::test_a_token_belongs_to_whom_at_least_half_of_it_is",
         promise="People as References by region: region",
     ),
@@ -92,8 +92,8 @@ DEFECTS = [
     Defect(
         "nodes/references/pictures.py::resized",
         breaks="Reference pictures have a side that the host's nodes would not give them.",
-        find="$wide = max($step, round($width) * $step)\n$high = max($step, round($height) * $step)",
-        put="$wide = max($step, int($width) * $step)\n$high = max($step, int($height) * $step)",
+        find="$across = round($width)\n$down = round($height)",
+        put="$across = int($width)\n$down = int($height)",
         caught_by="tests/unit/test_references.py::test_pictures_are_resized_as_the_hosts_nodes_do",
         promise="People as References: parity",
     ),

@@ -14,8 +14,8 @@ DEFECTS = [
     Defect(
         "nodes/story_maker/bodies.py::cut_out",
         breaks="Somebody of weight 0 is left out, but the next wears their clothes.",
-        find="[$body for $person, $part in zip($people, $parts, strict=True) if $condition]",
-        put="[$body for $part in $parts][:sum(($condition for $person in $people))]",
+        find="for $person, $part in zip($people, $parts, strict=True):\n    $$body",
+        put="for $person, $part in zip(sorted($people, key=lambda x: x.weight == 0), $parts, strict=True):\n    $$body",
         caught_by=(
             "tests/faces/test_story_maker_cut_outs.py::test_parts_pictures_and_one_photo_of_all_give_the_same_bodies"
         ),
@@ -48,10 +48,10 @@ DEFECTS = [
         promise="StoryMaker: mask",
     ),
     Defect(
-        "nodes/story_maker/net.py::Seen.unconditional",
+        "nodes/story_maker/net.py::PersonFeatures.unconditional",
         breaks="The negative sees what CLIP makes of the person.",
         find="return $seen",
-        put="return Seen(torch.zeros_like(self.embedding), self.face, self.body)",
+        put="return PersonFeatures(torch.zeros_like(self.embedding), self.face, self.body)",
         caught_by=(
             "tests/parity/test_story_maker_parity.py::test_the_negative_is_zeros_and_not_what_clip_sees_of_black"
         ),
@@ -60,7 +60,7 @@ DEFECTS = [
     Defect(
         "nodes/story_maker/net.py::Projection.person",
         breaks="The number of a person is left out of the tokens.",
-        find="$tokens = $cat + $place",
+        find="$tokens = $cat + $position",
         put="$tokens = $cat",
         caught_by="tests/parity/test_story_maker_parity.py::test_tokens_of_a_person[2-1.0]",
         promise="StoryMaker: parity",
@@ -68,7 +68,7 @@ DEFECTS = [
     Defect(
         "nodes/story_maker/net.py::Projection.person",
         breaks="The weight of clothes is ignored.",
-        find="$resample * $seen.dressed",
+        find="$resample * $features.body_weight",
         put="$resample",
         caught_by="tests/parity/test_story_maker_parity.py::test_tokens_of_a_person[0-0.0]",
         promise="StoryMaker: weight",
@@ -76,8 +76,8 @@ DEFECTS = [
     Defect(
         "nodes/story_maker/net.py::Projection.person",
         breaks="Tokens of clothes come before those of the face.",
-        find="[$face, $resample]",
-        put="[$resample, $face]",
+        find="[$face, $body]",
+        put="[$body, $face]",
         caught_by="tests/parity/test_story_maker_parity.py::test_tokens_of_a_person[4-0.5]",
         promise="StoryMaker: row order",
     ),
@@ -126,21 +126,21 @@ DEFECTS = [
     Defect(
         "nodes/story_maker/net.py::with_background",
         breaks="Where regions overlap people and background are heard by more than one in all.",
-        find=("$shares = region_weights($regions)\nreturn torch.cat([$rest, $shares])"),
-        put=("$shares = region_weights($regions)\nreturn torch.cat([$rest, $regions])"),
+        find="$shares = region_weights($regions)\n$background = $rest\nreturn torch.cat([$background, $shares])",
+        put="$shares = region_weights($regions)\n$background = $rest\nreturn torch.cat([$background, $regions])",
         caught_by="tests/unit/test_story_maker.py::test_every_pixel_shares_one_softmax_with_the_background",
         promise="StoryMaker: region",
     ),
     Defect(
         "nodes/story_maker/net.py::with_background",
         breaks="Where nobody stands the first person speaks instead of the background.",
-        find="[$sum, $shares]",
+        find="[$background, $shares]",
         put="[torch.zeros_like($shares[:1]), $shares]",
         caught_by="tests/unit/test_story_maker.py::test_every_pixel_shares_one_softmax_with_the_background",
         promise="StoryMaker: region",
     ),
     Defect(
-        "nodes/story_maker/nodes.py::_seen",
+        "nodes/story_maker/nodes.py::_features",
         breaks="The embedding is not brought to length 1.",
         find="normalize($float, dim=-1)",
         put="$float",
@@ -148,25 +148,25 @@ DEFECTS = [
         promise="StoryMaker: parity",
     ),
     Defect(
-        "nodes/story_maker/nodes.py::_seen",
+        "nodes/story_maker/nodes.py::_features",
         breaks="StoryMaker sees faces with red and blue exchanged.",
-        find="$portraits.aligned",
-        put="$portraits.aligned.flip(-1)",
+        find="portraits($$arguments).aligned",
+        put="portraits($$arguments).aligned.flip(-1)",
         caught_by="tests/parity/test_story_maker_parity.py::test_sampling_equals_diffusers[two as published]",
         promise="StoryMaker: pictures for networks",
     ),
     Defect(
-        "nodes/story_maker/nodes.py::_seen",
+        "nodes/story_maker/nodes.py::_features",
         breaks="Face and clothes are exchanged where StoryMaker sees them.",
-        find="Seen($embedding, $mean, $looked, $weight)",
-        put="Seen($embedding, $looked, $mean, $weight)",
+        find="PersonFeatures($embedding, $face, $body, $weight)",
+        put="PersonFeatures($embedding, $body, $face, $weight)",
         caught_by="tests/parity/test_story_maker_parity.py::test_sampling_equals_diffusers[two as published]",
         promise="StoryMaker: pictures for networks",
     ),
     Defect(
         "nodes/story_maker/nodes.py::_injections",
         breaks="More people than the file has numbers for are taken for the whole picture.",
-        find="$whole and len($people) > $net.most",
+        find="$whole and len($people) > $net.most_people",
         put="False",
         caught_by="tests/host/test_refused.py::test_it_is_refused_in_its_own_words[four in the whole picture]",
         promise="StoryMaker: wrong value",
@@ -202,8 +202,8 @@ DEFECTS = [
     Defect(
         "nodes/story_maker/nodes.py::_injections",
         breaks="The negative sees the people.",
-        find="$both = ($each, $entries)",
-        put="$both = ($entries, $each)",
+        find="for $side in ($features, $no_features):\n    $$body",
+        put="for $side in ($no_features, $features):\n    $$body",
         caught_by="tests/parity/test_story_maker_parity.py::test_sampling_equals_diffusers[two by region]",
         promise="StoryMaker: row order",
     ),

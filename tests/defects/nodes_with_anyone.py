@@ -16,8 +16,8 @@ DEFECTS = [
     Defect(
         "nodes/with_anyone/net.py::BlockAttention.read_by_picture",
         breaks="The bias of the norm before the queries is left out.",
-        find="BlockTokens($keys, $offset, $values)",
-        put="BlockTokens($keys, torch.zeros_like($offset), $values)",
+        find="BlockTokens(keys=$keys, offset=$offset, values=$values)",
+        put="BlockTokens(keys=$keys, offset=torch.zeros_like($offset), values=$values)",
         caught_by=(
             "tests/parity/test_with_anyone_parity.py::test_sampling_equals_the_formulas[one in all of the picture]"
         ),

@@ -16,7 +16,7 @@ from comfy_extras.nodes_qwen import TextEncodeQwenImageEditPlus
 from pack.core.people import PlacedCast, RowCast
 from pack.core.places import group
 from pack.nodes.references.by_region import RegionalReferences
-from pack.nodes.references.encoding import LATENTS, REFERENCES, whose
+from pack.nodes.references.encoding import LATENTS, REFERENCES, latent_owners
 from peers import apply as node_applied
 
 from nodes import CLIPTextEncode, VAEEncode
@@ -79,7 +79,7 @@ def test_qwen_is_given_what_the_hosts_own_node_gives_it():
     assert text == "right: Anna, from Picture 1.\nleft: Ben, from Picture 2.\nin a park"
     for ours, words in ((positive, text), (negative, "rain")):
         same(ours, TextEncodeQwenImageEditPlus.execute(clip, words, vae, *map(portrait, cast.people), room).args[0])
-    assert whose(positive[0][1]) == whose(negative[0][1]) == (0, 1, None)
+    assert latent_owners(positive[0][1]) == latent_owners(negative[0][1]) == (0, 1, None)
     assert positive[0][1][LATENTS][0] is negative[0][1][LATENTS][0], "each picture is encoded once"
     alone = apply(cast=replace(cast, people=()), negative_prompt="", vae=vae)[1]
     same(alone, TextEncodeQwenImageEditPlus.execute(clip, "", vae).args[0])
@@ -114,7 +114,7 @@ def test_rows_of_crop_faces_have_their_own_picture_and_text():
             assert torch.equal(rows[0][0][0][min(n, len(rows[0][0][0]) - 1)], alone[0][0][0])
         assert [len(one) for one in rows[0][0][1][LATENTS]] == [2, 1, 2]
         assert len(rows[0][0][0]) == (2 if word == "Picture" else 1), "FLUX.2's encoder sees no pictures"
-        assert whose(rows[0][0][1]) == (None, None, None)
+        assert latent_owners(rows[0][0][1]) == (None, None, None)
 
 
 KLEIN = "FLUX.2 klein"

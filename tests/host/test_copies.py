@@ -92,7 +92,7 @@ def copy_of(folder: Path, name: str) -> Path:
 
 def test_one_copy_is_no_fault(nodes_folder: Path) -> None:
     assert [copy.folder for copy in copies.copies()] == [nodes_folder / "likeness"] and copies.faults() == []
-    assert not [finding for finding in doctor._around() if finding.what == "Likeness"]
+    assert not [finding for finding in doctor._findings_on_host() if finding.what == "Likeness"]
     copy_of(nodes_folder, "likeness-main.disabled")
     assert copies.faults() == [], "not loaded"
 

@@ -1,5 +1,6 @@
 """What `scripts/bench.py` counts, and what references cost: it is right, and no step costs more than it did."""
 
+import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import comfy.ldm.flux.math
+import comfy.ldm.lumina.model
 import comfy.ldm.modules.attention
 import comfy.ldm.qwen_image.model as qwen
 import comfy.model_patcher
@@ -15,7 +17,7 @@ import comfy.supported_models
 import pytest
 import tiny_dits
 import torch
-from bench import methods
+from bench import methods, transformers
 from counting import LiveBytes, teraflops
 from pack.bridge.canvas import Canvas
 from pack.bridge.carried import put
@@ -36,8 +38,13 @@ than that is something worked out again at every step, or kept twice."""
 @pytest.fixture(autouse=True)
 def fused(monkeypatch: pytest.MonkeyPatch) -> None:
     host = comfy.ldm.modules.attention
-    for module, name in ((host, ""), (comfy.ldm.flux.math, ""), (qwen, "_masked")):
-        monkeypatch.setattr(module, f"optimized_attention{name}", host.attention_pytorch)
+    masked = [qwen, comfy.ldm.lumina.model]
+    if tiny_dits.KNOWN:
+        masked.append(importlib.import_module("comfy.ldm.krea2.model"))
+    for module in (host, comfy.ldm.flux.math):
+        monkeypatch.setattr(module, "optimized_attention", host.attention_pytorch)
+    for module in masked:
+        monkeypatch.setattr(module, "optimized_attention_masked", host.attention_pytorch)
 
 
 @pytest.mark.thorough_with("others")
@@ -64,6 +71,62 @@ def test_every_method_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines.keys() == {
         f"people_{family}_{name}_2" for name, one in methods.METHODS.items() for family in one.families if one.most > 1
     }
+
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "dev" / "bench.md"
+
+
+def rows_of_page(name: str) -> list[list[str]]:
+    """The cells behind a name, of every row of it in the section of transformers of docs/dev/bench.md."""
+    section = PAGE.read_text("utf-8").split("## Transformers\n")[1].split("\n## ")[0]
+    lines = [line.split(" | ") for line in section.splitlines() if line.startswith(f"| {name} |")]
+    return [[cell.strip(" |") for cell in cells[1:]] for cells in lines]
+
+
+PUBLISHED = [
+    pytest.param(published, id=published.name, marks=() if "4B" in published.name else pytest.mark.thorough)
+    for published in transformers.PUBLISHED
+]
+
+
+@tiny_dits.needed
+@pytest.mark.parametrize("published", PUBLISHED)
+def test_people_on_transformers_cost_what_the_page_says(published: transformers.Transformer) -> None:
+    """Of four people at the published size of the network."""
+    on = transformers.Network(published)
+    without = transformers.counted(on, transformers.plain(on, 0))
+    steps = [transformers.counted(on, method(on, 4)) for method in transformers.METHODS.values()]
+    ratios, memory = rows_of_page(published.name)
+    assert ratios[0] == f"{without.tflop:.1f}"
+    counted = [step.tflop / without.tflop for step in steps]
+    for cell, ratio in zip(ratios[1:], counted, strict=True):
+        of_four = cell.split(" / ")[-1]
+        decimals = len(of_four.partition(".")[2])
+        assert of_four == f"{ratio:.{decimals}f}"
+    assert counted[1] <= 1.04
+    peaks = [without.peak, *(step.peak for step in steps[:3])]
+    for cell, peak in zip(memory, peaks, strict=True):
+        assert float(cell) == pytest.approx(peak, rel=0.02)
+
+
+@tiny_dits.needed
+def test_every_transformer_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    """As scripts/bench.py does it, on the networks of the tests."""
+    small = [
+        replace(published, network={}, text_width=network_width(published.family))
+        for published in transformers.PUBLISHED
+    ]
+    transformers.count(tuple(small), (2,))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == len(transformers.PUBLISHED) * len(transformers.METHODS)
+    for line in lines:
+        assert line["ours"] > line["peer"], "nothing of ours was run"
+
+
+def network_width(family: str) -> int:
+    """How wide the text is that the tiny network of a family reads."""
+    settings = tiny_dits.CONFIGS[family][1]
+    return settings["txtlayers"] * settings["txtdim"] if family == tiny_dits.KREA_2 else tiny_dits.TEXT
 
 
 DTYPE = torch.bfloat16

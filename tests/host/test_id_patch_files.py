@@ -67,7 +67,7 @@ def test_what_cannot_be_used_is_named(folder, what, capsys):
     (data, *said), path = UNUSABLE[what], folder / "x.bin"
     path.write_bytes(eval(data))  # noqa: S307 - the table's own words
     with pytest.raises(UnsupportedCheckpoint) as error:
-        LOADER.made(str(path))
+        LOADER.load_file(str(path))
     message = str(error.value)
     for part in (str(path), "https://huggingface.co/ByteDance/ID-Patch", *said):
         assert part in message, message

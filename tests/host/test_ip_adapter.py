@@ -85,7 +85,7 @@ def test_numbers_of_photos_need_not_be_equal(applied, monkeypatch):
     apart = applied(Cast((few,)), "face-id-portrait", mask=left[None])
     apart = applied(Cast((many,)), "face-id-portrait", before=apart, mask=right[None])
     assert relative(sample(*together), sample(*apart)) <= ALMOST
-    monkeypatch.setattr(net, "_MOST", 64)
+    monkeypatch.setattr(net, "_MOST_TOKENS", 64)
     with pytest.raises(BadCast, match="32, 48 tokens need 96 each"):
         applied(Cast((few, many)), "face-id-portrait", mask=torch.stack([left, right]))
 

@@ -2,131 +2,42 @@
 
 from dataclasses import replace
 
-import lora_made
 import people_made
 import pytest
 import tiny_dits
-import tiny_encoders
 import torch
 from figures import relative
 from hidden_text import without_common
 from pack.bridge.lora_files import NotForOnePerson
-from pack.core.errors import WrongBaseModel
+from pack.bridge.transformers.attention import OVERRIDE
+from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast
-from peers import apply
-from safetensors.torch import save_file
 from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
-
-import nodes as host_nodes
+from transformer_loras import (
+    EVERYWHERE,
+    HEIGHT,
+    NOWHERE,
+    PICTURE,
+    TOLERANCE,
+    WIDTH,
+    WORDS,
+    cast,
+    linear_layers,
+    merged,
+    own_text,
+    put_on,
+    sample,
+    saved,
+    setting_of,
+    tensors,
+)
 
 pytestmark = tiny_dits.needed
-WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
-PICTURE = 48
-TOLERANCE = 1e-5
-CLIPS = {
-    FLUX: (tiny_encoders.flux1, {"context_in_dim": tiny_encoders.WIDTH, "vec_in_dim": 64}),
-    FLUX_2: (tiny_encoders.klein, {"context_in_dim": 3 * tiny_encoders.WIDTH}),
-    QWEN: (tiny_encoders.qwen, {"joint_attention_dim": tiny_encoders.WIDTH}),
-    Z_IMAGE: (tiny_encoders.z_image, {"cap_feat_dim": tiny_encoders.WIDTH}),
-    KREA_2: (tiny_encoders.krea2, {"txtdim": tiny_encoders.WIDTH, "txtlayers": 12}),
-}
-LAYERS = {
-    FLUX: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "_mod.lin", "modulation.lin"),
-    FLUX_2: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "modulation"),
-    QWEN: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out"),
-    Z_IMAGE: ("attention.qkv", "attention.out", "feed_forward", "cap_embedder.1", "x_embedder", "final_layer.linear"),
-    KREA_2: (".attn.w", ".attn.gate", ".mlp.", "first", "last.linear", "txtmlp", "projector"),
-}
-"""By family, words in the names of layers that a LoRA may be in."""
-EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
-NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
-
-
-class Setting:
-    """A family's MODEL, text encoder and LoRAs, one for each person."""
-
-    def __init__(self, family):
-        make, changes = CLIPS[family]
-        self.family = family
-        self.clip = make()
-        self.model = tiny_dits.model(family, **changes)
-        self.files = [lora(family, self.model, seed) for seed in (11, 12)]
-
-    def text(self, words):
-        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(words))
-
-
-SETTINGS = {}
 
 
 @pytest.fixture(params=EVERY)
 def setting(request):
-    if request.param not in SETTINGS:
-        SETTINGS[request.param] = Setting(request.param)
-    return SETTINGS[request.param]
-
-
-def linear_layers(family, model):
-    found = {}
-    for name, module in model.model.diffusion_model.named_modules():
-        is_meant = any(word in name for word in LAYERS[family]) and "adaLN" not in name
-        if is_meant and hasattr(module, "in_features"):
-            found[name] = module.out_features, module.in_features
-    return found
-
-
-def tensors(shapes, seed, prefix="diffusion_model."):
-    """A LoRA of rank 3 in each of these layers, of a size that changes the picture."""
-    generator = torch.Generator().manual_seed(seed)
-    state = {}
-    for name, (out_width, in_width) in sorted(shapes.items()):
-        down = torch.randn(3, in_width, generator=generator) / in_width**0.5
-        up = torch.randn(out_width, 3, generator=generator) * 0.15
-        state[f"{prefix}{name}.lora_A.weight"], state[f"{prefix}{name}.lora_B.weight"] = down, up
-    return state
-
-
-def saved(name, state):
-    save_file({key: value.contiguous() for key, value in state.items()}, lora_made.folder() / name)
-    return name
-
-
-def lora(family, model, seed):
-    name = f"{family} {seed}.safetensors".lower()
-    return saved(name, tensors(linear_layers(family, model), seed))
-
-
-def merged(setting, file, strength=1.0):
-    return host_nodes.LoraLoader().load_lora(setting.model, None, file, strength, strength)[0]
-
-
-WORDS = "a woman with red hair", "a man with a beard"
-
-
-def cast(*files, words=WORDS):
-    """Two people side by side, or one, with a LoRA and its words each."""
-    there = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT).people
-    people = []
-    for person, file, own_words in zip(there, files, words, strict=False):
-        people.append(replace(person, identity=replace(person.identity, loras=(Lora(file, 1.0, own_words),))))
-    return PlacedCast(tuple(people), WIDTH, HEIGHT)
-
-
-def put_on(setting, who, mask, model=None, **changed):
-    sides = {"positive": setting.text("two people in a park"), "negative": setting.text("blurred")}
-    given = {"model": model or setting.model, "clip": setting.clip, "cast": who, "mask": mask, "feather": 0, **sides}
-    return apply("LikenessLoRAPerPerson", **{**given, **changed})
-
-
-def sample(setting, applied, cfg=1.0, **more):
-    return tiny_dits.sample(*applied, tiny_dits.latent(setting.family, WIDTH, HEIGHT), cfg=cfg, **more)
-
-
-def own_text(setting, words):
-    """A person's words, with the pooled vector of the common text where a family has one."""
-    ((text, _),) = setting.text(words)
-    ((_, options),) = setting.text("two people in a park")
-    return [[text, options]]
+    return setting_of(request.param)
 
 
 def test_a_person_everywhere_is_the_merged_network_on_their_words(setting):
@@ -172,6 +83,116 @@ def test_a_picture_comes_again_and_the_model_is_as_before(setting):
     assert torch.equal(sample(setting, (setting.model, *sides), cfg=3.0), before)
 
 
+class Captured:
+    """The picture's tokens as the first attention of a sampling is given them: q, k and v."""
+
+    def __init__(self, model):
+        self.tokens = None
+        self.model = model.clone()
+        options = self.model.model_options["transformer_options"]
+        self.model.model_options["transformer_options"] = {**options, OVERRIDE: self.attend}
+
+    def attend(self, kernel, q, k, v, heads, mask=None, **more):
+        if self.tokens is None and q.shape[2] >= PICTURE:
+            self.tokens = torch.cat([q, k, v], dim=-1).float()  # (B, heads, tokens, 3 d)
+        return kernel(q, k, v, heads, mask=mask, **more)
+
+
+def first_tokens(setting, applied):
+    """The last tokens of the first attention of a sampling of one step: those of the picture, and references."""
+    model, *sides = applied
+    captured = Captured(model)
+    sample(setting, (captured.model, *sides), steps=1)
+    return captured.tokens
+
+
+BETWEEN = people_made.painted((0, 0, 48, 96), (80, 0, 128, 96), width=WIDTH, height=HEIGHT)
+COLUMN = torch.arange(PICTURE) % 8
+OWNED = {"first": COLUMN < 3, "second": COLUMN > 4, "nobody": (COLUMN == 3) | (COLUMN == 4)}
+"""By whose they are, the tokens of the picture with these regions."""
+
+
+def test_each_token_is_that_of_the_network_merged_with_its_persons_lora(setting):
+    """In the first attention, before anything is mixed: modulation, q, k and v. Tokens of nobody are the plain ones."""
+    found = first_tokens(setting, put_on(setting, cast(*setting.files, words=("", "")), BETWEEN))
+    sides = setting.text("two people in a park"), setting.text("blurred")
+    networks = {"nobody": setting.model}
+    for owner, file in zip(("first", "second"), setting.files, strict=True):
+        networks[owner] = merged(setting, file)
+    for owner, network in networks.items():
+        expected = first_tokens(setting, (network, *sides))
+        picture = slice(-PICTURE, None)
+        own, others = OWNED[owner], ~OWNED[owner]
+        assert relative(found[:, :, picture][:, :, own], expected[:, :, picture][:, :, own]) <= TOLERANCE
+        assert relative(found[:, :, picture][:, :, others], expected[:, :, picture][:, :, others]) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("strength", [-0.8, 2.5])
+def test_any_strength_is_that_of_load_lora(setting, strength):
+    common = setting.text("two people in a park")[0][0]
+    hidden = without_common(setting.model, setting.family, common.shape[1], PICTURE)
+    first, second = cast(*setting.files).people
+    loras = (Lora(setting.files[0], strength, WORDS[0]),)
+    who = PlacedCast((replace(first, identity=replace(first.identity, loras=loras)), second), WIDTH, HEIGHT)
+    found = sample(setting, put_on(setting, who, torch.cat([EVERYWHERE, NOWHERE]), model=hidden))
+    network = merged(setting, setting.files[0], strength)
+    expected = sample(setting, (network, own_text(setting, WORDS[0]), setting.text("blurred")))
+    assert relative(found, expected) <= TOLERANCE
+
+
+def with_reference(setting, method=None):
+    """The common text with a picture of another size beside it."""
+    ((text, options),) = setting.text("two people in a park")
+    more = {"reference_latents": [tiny_dits.latent(setting.family, 64, 96, seed=9)]}
+    if method is not None:
+        more["reference_latents_method"] = method
+    return [[text, {**options, **more}]]
+
+
+def test_references_at_the_time_zero_stay_as_they_are():
+    """Qwen-Image-Edit 2511 modulates reference pictures by the time 0: nobody's LoRA acts there."""
+    setting = setting_of(QWEN)
+    positive = with_reference(setting, "index_timestep_zero")
+    who = cast(*setting.files, words=("", ""))
+    found = first_tokens(setting, put_on(setting, who, BETWEEN, positive=positive))
+    plain = first_tokens(setting, (setting.model, positive, setting.text("blurred")))
+    references = 4 * 6
+    assert relative(found[:, :, -references:], plain[:, :, -references:]) <= TOLERANCE
+    expected = first_tokens(setting, (merged(setting, setting.files[0]), positive, setting.text("blurred")))
+    picture = slice(-PICTURE - references, -references)
+    own = OWNED["first"]
+    assert relative(found[:, :, picture][:, :, own], expected[:, :, picture][:, :, own]) <= TOLERANCE
+    nowhere = put_on(setting, who, torch.cat([NOWHERE, NOWHERE.flip(2)]), positive=positive)
+    whole = sample(setting, (setting.model, positive, setting.text("blurred")))
+    assert relative(sample(setting, nowhere), whole) <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", [FLUX, FLUX_2, KREA_2])
+def test_a_modulation_with_references_at_the_time_zero_is_refused_by_name(family):
+    setting = setting_of(family)
+    positive = with_reference(setting, "index_timestep_zero")
+    with pytest.raises(BadSetup, match="method index_timestep_zero are modulated in another way"):
+        sample(setting, put_on(setting, cast(*setting.files), APART, positive=positive))
+
+
+def test_z_image_with_references_knows_the_picture_behind_them():
+    setting = setting_of(Z_IMAGE)
+    positive = with_reference(setting)
+    with pytest.raises(BadSetup, match="with reference pictures does not know LoRAs of single people in"):
+        sample(setting, put_on(setting, cast(*setting.files, words=("", "")), BETWEEN, positive=positive))
+    shapes = linear_layers(Z_IMAGE, setting.model)
+    blocks = {name: size for name, size in shapes.items() if "attention" in name or "feed_forward" in name}
+    file = saved("z-image blocks.safetensors", tensors(blocks, 31))
+    found = first_tokens(setting, put_on(setting, cast(file, file, words=("", "")), BETWEEN, positive=positive))
+    sides = positive, setting.text("blurred")
+    plain, all_of_it = (first_tokens(setting, (network, *sides)) for network in (setting.model, merged(setting, file)))
+    picture = slice(-PICTURE, None)
+    owned = ~OWNED["nobody"]
+    assert relative(found[:, :, :-PICTURE], plain[:, :, :-PICTURE]) <= TOLERANCE
+    assert relative(found[:, :, picture][:, :, owned], all_of_it[:, :, picture][:, :, owned]) <= TOLERANCE
+    assert relative(found[:, :, picture][:, :, ~owned], plain[:, :, picture][:, :, ~owned]) <= TOLERANCE
+
+
 SPLIT = {
     FLUX: {
         "transformer.transformer_blocks.0.attn.to_q": (64, 64), "transformer.transformer_blocks.1.attn.to_v": (64, 64),
@@ -189,7 +210,7 @@ SPLIT = {
 
 @pytest.mark.parametrize("family", SPLIT)
 def test_a_file_with_q_k_and_v_apart_is_the_merged_network(family):
-    setting = SETTINGS.setdefault(family, Setting(family))
+    setting = setting_of(family)
     file = saved(f"{family} split.safetensors".lower(), tensors(SPLIT[family], 21, prefix=""))
     common = setting.text("two people in a park")[0][0]
     hidden = without_common(setting.model, setting.family, common.shape[1], PICTURE)
@@ -199,16 +220,20 @@ def test_a_file_with_q_k_and_v_apart_is_the_merged_network(family):
 
 
 @pytest.mark.parametrize(("family", "layers", "error", "words"), [
-    (QWEN, {"diffusion_model.transformer_blocks.0.img_mod.1": (384, 64)}, NotForOnePerson,
-     "without a place in the picture that is known for Qwen-Image"),
-    (Z_IMAGE, {"diffusion_model.layers.0.adaLN_modulation.0": (1024, 256)}, NotForOnePerson,
-     "without a place in the picture that is known for Z-Image"),
     (FLUX, {"diffusion_model.time_in.in_layer": (64, 256)}, NotForOnePerson, "without a place in the picture"),
+    (FLUX, {"transformer.time_text_embed.guidance_embedder.linear_2": (64, 64)}, NotForOnePerson,
+     "without a place in the picture"),
+    (FLUX_2, {"transformer.time_guidance_embed.timestep_embedder.linear_1": (64, 256)}, NotForOnePerson,
+     "without a place in the picture"),
+    (QWEN, {"transformer.time_text_embed.timestep_embedder.linear_2": (64, 64)}, NotForOnePerson,
+     "without a place in the picture"),
+    (Z_IMAGE, {"diffusion_model.t_embedder.mlp.2": (256, 1024)}, NotForOnePerson, "without a place in the picture"),
+    (KREA_2, {"transformer.time_embed.linear_2": (64, 64)}, NotForOnePerson, "without a place in the picture"),
     (FLUX, {"diffusion_model.img_in": (64, 32)}, WrongBaseModel, "one that fits the MODEL .FLUX.1."),
-    (Z_IMAGE, {"lora_unet_layers_0_attention_to_q": (256, 256)}, WrongBaseModel, "of which 0 fit; first lora_unet"),
+    (Z_IMAGE, {"lora_unet_layers_9_attention_to_q": (256, 256)}, WrongBaseModel, "of which 0 fit; first lora_unet"),
 ])  # fmt: skip
 def test_a_file_that_cannot_be_one_persons_is_refused_by_name(family, layers, error, words):
-    setting = SETTINGS.setdefault(family, Setting(family))
+    setting = setting_of(family)
     state = tensors(layers, 22, prefix="")
     file = saved(f"{family} {next(iter(layers))}.safetensors".lower(), state)
     with pytest.raises(error, match=words):

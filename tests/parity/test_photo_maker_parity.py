@@ -17,7 +17,7 @@ import torch.nn.functional as functional
 from figures import WHOLE_SAMPLING, relative
 from pack.core.models.tensors import below
 from pack.core.people import Cast
-from pack.nodes.photo_maker.nodes import prompt
+from pack.nodes.photo_maker.nodes import encode_prompt
 from peers import Sampling, apply, attend, linear, norm
 from transformers import CLIPTokenizer, CLIPVisionConfig, CLIPVisionModelWithProjection
 
@@ -120,8 +120,8 @@ def test_the_text_equals_the_released_pipeline_s(version, written, read, weight)
     (plain, pooled), (text, later), place = as_released(read, "img", len(tokens), weight)
     here = slice(place, place + len(tokens))
     text[0, here] = fuse(text[0, here], tokens, below("fuse_module.", made.file(version)["id_encoder"]))
-    words, fused, _ = prompt(made.loaded(version), made.clip(), written, "img", [person])
-    for (ours, options), expected, vector in ((*words, plain, pooled), (*fused, text, later)):
+    encoded = encode_prompt(made.loaded(version), made.clip(), written, "img", [person])
+    for (ours, options), expected, vector in ((*encoded.plain, plain, pooled), (*encoded.fused, text, later)):
         assert relative(ours, expected) <= 1e-6 and torch.equal(options["pooled_output"], vector)
 
 
@@ -191,8 +191,9 @@ def test_sampling_equals_a_plain_loop(name):
         layer = key.removeprefix("unet.").replace(".processor", "").replace("_lora.up", "")
         weight = weights[layer if layer in weights else layer.replace("to_out", "to_out.0")]
         weight += lora[key] @ lora[key.replace("up.weight", "down.weight")]
-    said = prompt(loaded, made.clip(), case.text, "img", case.cast.people)
-    ((plain, pooled),), ((fused, later),), stand = said
+    encoded = encode_prompt(loaded, made.clip(), case.text, "img", case.cast.people)
+    ((plain, pooled),) = encoded.plain
+    ((fused, later),) = encoded.fused
     attention = ByRegion()
     if case.mask is not None:
         layers = unet.attn_processors.items()
@@ -200,7 +201,7 @@ def test_sampling_equals_a_plain_loop(name):
 
     def contexts(i):
         if case.mask is not None and sampling.sigmas[i] <= start:
-            places = (slice(place, place + count) for place, count in stand)
+            places = [slice(word.position, word.position + word.copies) for word in encoded.class_words]
             attention.regions = list(zip(places, case.mask, strict=True))
         return torch.cat([negative, plain if sampling.sigmas[i] > start else fused])
 

@@ -14,7 +14,7 @@ from pack.bridge import encode, unet
 from pack.core.models.tensors import below
 from pack.core.people import Cast, PlacedCast, Slot
 from pack.nodes.story_maker.bodies import cut_out
-from pack.nodes.story_maker.net import Projection, Seen
+from pack.nodes.story_maker.net import PersonFeatures, Projection
 from peers import Sampling, apply, attend, converted, read
 from people_made import person
 from seeded import seeded
@@ -37,11 +37,14 @@ def test_tokens_of_a_person(number, dressed):
     generator = torch.Generator().manual_seed(192)
     identity = functional.normalize(torch.randn(1, 512, generator=generator), dim=-1)
     face, dress = (torch.randn(1, 257, states, generator=generator) for _ in "12")
-    for seen in (Seen(identity, face, dress, dressed), Seen(identity, face, dress, dressed).unconditional):
+    for seen in (
+        PersonFeatures(identity, face, dress, dressed),
+        PersonFeatures(identity, face, dress, dressed).unconditional,
+    ):
         plus.clip_embeds = seen.face[:, None]
         with torch.no_grad():
             ours = net.person(seen, number)
-            tokens = torch.cat([plus(seen.embedding), resampler(seen.body) * seen.dressed], dim=1)
+            tokens = torch.cat([plus(seen.embedding), resampler(seen.body) * seen.body_weight], dim=1)
         tokens = tokens + state["pos_embed"][number % 3]
         last = functional.linear(tokens, state["proj_out.weight"], state["proj_out.bias"])
         last = functional.layer_norm(last, (text,), state["norm_out.weight"], state["norm_out.bias"])
@@ -50,9 +53,9 @@ def test_tokens_of_a_person(number, dressed):
 
 
 def test_the_negative_is_zeros_and_not_what_clip_sees_of_black():
-    seen = Seen(torch.ones(1, 512), torch.ones(1, 257, 80), torch.ones(1, 257, 80), 0.0).unconditional
+    seen = PersonFeatures(torch.ones(1, 512), torch.ones(1, 257, 80), torch.ones(1, 257, 80), 0.0).unconditional
     assert seen.face.shape == seen.body.shape == (1, 257, 80)
-    assert not any(x.any() for x in (seen.embedding, seen.face, seen.body)) and seen.dressed == 1
+    assert not any(x.any() for x in (seen.embedding, seen.face, seen.body)) and seen.body_weight == 1
 
 
 @cache
@@ -130,7 +133,7 @@ def test_sampling_equals_diffusers(case):
                 encode.seen(vision, x, encode.STATES, STATES).mean(0, keepdim=True)
                 for x in (who.identity.portraits.aligned / 255, dressed.picture[None])
             )
-            seen = Seen(identity, face, clothes)
+            seen = PersonFeatures(identity, face, clothes)
             tokens.append(net.person(seen.unconditional if unconditional else seen, number))
         rows.append(torch.cat(tokens, dim=1))
     told = None

@@ -13,7 +13,7 @@ from comfy.model_patcher import ModelPatcher
 from hidden_text import without_common
 from pack.bridge.transformers.families import TransformerFamily
 from pack.bridge.transformers.networks import described
-from pack.bridge.transformers.person_loras import stream_of
+from pack.bridge.transformers.person_loras import has_place
 from peers import apply
 from safetensors.torch import save_file
 from tiny_dits import FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
@@ -57,7 +57,7 @@ class TransformerSetting:
         for name, module in self.model.model.diffusion_model.named_modules():
             if not hasattr(module, "in_features"):
                 continue
-            if not everywhere and stream_of(known, name) is None:
+            if not everywhere and not has_place(known, name):
                 continue
             down = torch.randn(3, module.in_features, generator=generator) / module.in_features**0.5
             up = torch.randn(module.out_features, 3, generator=generator) * 0.1

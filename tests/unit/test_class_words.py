@@ -31,7 +31,7 @@ def laid(text, copies=(1, 1)):
 )
 def test_class_words_stand_once_for_each_token(text, copies, words, places):
     layout = laid(text, copies)
-    assert layout.places == places
+    assert layout.positions == places
     found = layout.prompt
     assert [[n for n, _, word in chunk if word] for chunk in found["g"]] == words
     assert all(len(chunk) == ROOM + 2 and chunk[0][0] == START for chunk in found["g"])

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
+from torch import Tensor
 
 from ...bridge import notes, scopes
 from ...bridge.conditioning import Conditioning
@@ -67,17 +68,20 @@ class ApplyToy(io.ComfyNode):
         start_percent: float,
         end_percent: float,
         photos: str,
-        **where: Any,
+        **scope_settings: Any,
     ) -> io.NodeOutput:
-        cast = scopes.acting(cls, cast, weight, **where)
+        cast = scopes.acting(cls, cast, weight, **scope_settings)
         if cast is None:
             return io.NodeOutput(model, positive, negative)
-        window = schedule_range(METHOD.title, start_percent, end_percent)
+        schedule = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(toy, METHOD, model, (positive, negative), "Apply Toy")
-        scope = scopes.of_faces(cast, "Apply Toy", window, node_id=notes.node_of(cls), **where)
-        rows = torch.cat([embeddings(person, METHOD, photos).mean(0, keepdim=True) for person in scope.people])
+        scope = scopes.of_faces(cast, "Apply Toy", schedule, node_id=notes.node_of(cls), **scope_settings)
+        means: list[Tensor] = []
+        for person in scope.people:
+            face_embeddings = embeddings(person, METHOD, photos)  # (photos, 512)
+            means.append(face_embeddings.mean(0, keepdim=True))
         scales = torch.tensor([weight * person.weight for person in scope.people])
-        tokens = toy.net.tokens(toy.beside(rows)).cpu()
+        tokens = toy.net.tokens(toy.beside(torch.cat(means))).cpu()
         carried = injections(toy, scope, (tokens, torch.zeros_like(tokens)), scales)
         return scope.applied(cls, model, (positive, negative), carried)
 

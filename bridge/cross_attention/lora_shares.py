@@ -1,0 +1,106 @@
+"""Which pixels read the text with whose LoRAs, and how much of what a pixel reads comes from each such reading.
+
+Keys and values of a text are made with one person's LoRAs, or with those of nobody. A pixel reads those of the person
+whose it is. At soft edges it reads several, each with its share, and the shares of a pixel are 1 in all.
+
+Where several nodes have somebody in a pixel, it reads with the LoRAs of all of them: for every choice of one person, or
+nobody, per node there is one reading, and its share is the product of theirs. Most choices have no pixel at all, and
+the others few: so each reading is asked for its own pixels alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from torch import Tensor
+
+from .layers import QueryPlace
+
+_SMALLEST_SHARE = 1e-6
+"""Less is a rounding error of shares that are 1 together."""
+
+
+@dataclass(frozen=True, eq=False)
+class PersonShare:
+    """How much of what the pixels read comes from one person of a node.
+
+    person: the number, None for nobody. share: (rows or 1, pixels), 0..1; None for 1 everywhere.
+    """
+
+    person: int | None
+    share: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """Pixels that read the text with the same LoRAs.
+
+    people: for each node the number of the person, None for nobody. pixels: (n,), their numbers; None for all. share:
+    (rows or 1, n, 1), how much of what these pixels read comes from this reading; None for all of it. share_of_all: the
+    same for all pixels, (rows or 1, pixels, 1), for an attention that cannot be asked for some of them.
+    """
+
+    people: tuple[int | None, ...]
+    pixels: Tensor | None
+    share: Tensor | None
+    share_of_all: Tensor | None
+
+
+def shares_of_node(shares: Tensor | None, people: Sequence[int]) -> list[PersonShare]:
+    """Of one node, for a layer in which these people have LoRAs.
+
+    shares: (rows or 1, pixels, people of the node), at most 1 in all; None for one person everywhere.
+    """
+    if shares is None:
+        return [PersonShare(person, None) for person in people] or [PersonShare(None, None)]
+    of_people = [PersonShare(person, shares[..., person]) for person in people]
+    of_nobody = 1 - shares[..., list(people)].sum(dim=-1)
+    return [*of_people, PersonShare(None, of_nobody)]
+
+
+def readings(by_node: Sequence[Sequence[PersonShare]], place: QueryPlace) -> list[Reading]:
+    """Every reading that has a pixel, ready on the device."""
+    found: list[Reading] = []
+    for choice in product(*by_node):
+        reading = _reading(choice, place)
+        if reading is not None:
+            found.append(reading)
+    return found
+
+
+def _reading(choice: Sequence[PersonShare], place: QueryPlace) -> Reading | None:
+    people = tuple(person_share.person for person_share in choice)
+    share: Tensor | None = None  # (rows or 1, pixels)
+    for person_share in choice:
+        if person_share.share is not None:
+            share = person_share.share if share is None else share * person_share.share
+    if share is None:
+        return Reading(people, None, None, None)
+    has_share = (share > _SMALLEST_SHARE).any(dim=0)  # (pixels,)
+    if not has_share.any():
+        return None
+    pixels = None
+    own_share = share
+    if not has_share.all():
+        pixels = has_share.nonzero()[:, 0]
+        own_share = share[:, pixels]
+    ready_share = None
+    if not bool((own_share == 1).all()):
+        ready_share = place.put(own_share[..., None])
+    ready_pixels = None
+    if pixels is not None:
+        ready_pixels = pixels.to(place.device)
+    return Reading(people, ready_pixels, ready_share, place.put(share[..., None]))
+
+
+def joined(out: Tensor | None, of_reading: Tensor, reading: Reading, pixels: int) -> Tensor:
+    """What all pixels read, (B, pixels, C), with what one reading gives its own, (B, n, C), added to `out`."""
+    if reading.share is not None:
+        of_reading = of_reading * reading.share
+    if reading.pixels is None:
+        return of_reading if out is None else out + of_reading
+    if out is None:
+        out = of_reading.new_zeros(len(of_reading), pixels, of_reading.shape[-1])
+    return out.index_add_(1, reading.pixels, of_reading)

@@ -1,0 +1,99 @@
+"""Names of layers in LoRA files that the host's loader does not know, though it knows the layer by another name.
+
+Trainers write one layer in many ways: as the network of ComfyUI or of diffusers calls it, with dots and a prefix
+(PEFT, ai-toolkit, DiffSynth, diffusers) or with underscores and a prefix (kohya, musubi, OneTrainer, LyCORIS). The host
+knows most of them, each for some families.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import comfy.lora
+from comfy.model_patcher import ModelPatcher
+
+from ..cross_attention.lora_layers import shape_of
+from .families import FLUX_2, TransformerFamily
+
+_NETWORK = "diffusion_model."
+_WEIGHT = ".weight"
+_DOTTED = (
+    "",
+    "diffusion_model.",
+    "model.diffusion_model.",
+    "transformer.",
+    "unet.",
+    "base_model.model.",
+    "base_model.model.diffusion_model.",
+    "base_model.model.transformer.",
+)
+"""What stands in front of a name with dots."""
+_UNDERSCORED = ("lora_unet_", "lora_transformer_", "lycoris_")
+"""What stands in front of a name with underscores."""
+_FLUX_2 = {
+    "double_stream_modulation_img.linear": "double_stream_modulation_img.lin",
+    "double_stream_modulation_txt.linear": "double_stream_modulation_txt.lin",
+    "single_stream_modulation.linear": "single_stream_modulation.lin",
+    "time_guidance_embed.timestep_embedder.linear_1": "time_in.in_layer",
+    "time_guidance_embed.timestep_embedder.linear_2": "time_in.out_layer",
+    "time_guidance_embed.guidance_embedder.linear_1": "guidance_in.in_layer",
+    "time_guidance_embed.guidance_embedder.linear_2": "guidance_in.out_layer",
+}
+"""Names of diffusers for layers of FLUX.2, and those of the network here."""
+
+Target = Any
+"""What the host makes of a name: the name of a weight, (name, (dimension, start, length)) for a part of it, or (name,
+None, function) for one whose outputs stand in another order."""
+
+
+def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:
+    """By name in a file, the weight of a MODEL, for all names that the host's own map lacks or has wrong."""
+    known: dict[str, Target] = comfy.lora.model_lora_keys_unet(model.model, {})
+    layers = _layers_of(known)
+    corrected: dict[str, Target] = {}
+    if family is FLUX_2:
+        corrected = _of_flux_2(model)
+        layers.update(corrected)
+    names: dict[str, Target] = {}
+    for layer, target in layers.items():
+        written = [prefix + layer for prefix in _DOTTED]
+        written += [prefix + layer.replace(".", "_") for prefix in _UNDERSCORED]
+        for name in written:
+            if name not in known or layer in corrected:
+                names[name] = target
+    return names
+
+
+def _layers_of(known: Mapping[str, Target]) -> dict[str, Target]:
+    """By name without a prefix, the weights that the host knows by a name with dots."""
+    layers: dict[str, Target] = {}
+    for name, target in known.items():
+        weight = target if isinstance(target, str) else target[0]
+        if "." not in name or not weight.endswith(_WEIGHT):
+            continue
+        layers[_without_prefix(name)] = target
+    return layers
+
+
+def _without_prefix(name: str) -> str:
+    # From the longest on: one prefix may begin with another.
+    for prefix in sorted(_DOTTED, key=len, reverse=True):
+        if prefix and name.startswith(prefix):
+            return name.removeprefix(prefix)
+    return name
+
+
+def _of_flux_2(model: ModelPatcher) -> dict[str, Target]:
+    """Layers of FLUX.2 by diffusers' names, where the host has none or those of FLUX.1."""
+    network = model.model.diffusion_model
+    layers: dict[str, Target] = {}
+    for name, own in _FLUX_2.items():
+        layers[name] = f"{_NETWORK}{own}{_WEIGHT}"
+    for number, block in enumerate(network.single_blocks):
+        out_width, in_width = shape_of(block.linear1) or (0, 0)
+        # Behind q, k and v all is the MLP's, which in FLUX.2 is wider than in FLUX.1.
+        rows = 0, 3 * in_width, out_width - 3 * in_width
+        weight = f"{_NETWORK}single_blocks.{number}.linear1{_WEIGHT}"
+        layers[f"single_transformer_blocks.{number}.proj_mlp"] = weight, rows
+    return layers

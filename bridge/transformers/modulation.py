@@ -1,0 +1,137 @@
+"""Scales, shifts and gates of every token's own, in networks whose blocks take one of each for all tokens.
+
+A layer that is given the time answers with a scale, a shift and a gate. LoRAs of several people change them differently
+for each person's tokens, but the blocks of Qwen-Image and Z-Image take no others than one of each. So the layer answers
+what changes nothing, and the norms and layers whose results would have been scaled, shifted and gated are followed by
+the same calculation for every token.
+
+x: (B, tokens, C), of a layer that modulates (B, C).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..carried import ConditioningLost
+from .families import GatedLayer, Modulation, ScaledNorm
+
+_OPEN_BEFORE_TANH = 20.0
+"""Its tanh is 1 in every dtype."""
+
+
+@dataclass(frozen=True, eq=False)
+class TokenModulation:
+    """What one layer answers for every token, in one forward.
+
+    common: (B, parts * C), what tokens that are nobody's get. of_people: (B, people, parts * C), what is added to it
+    with each person's LoRAs. weights: (1, tokens, people), 0..1. width: C. zero_time: (B, parts * C), what tokens from
+    `picture` on get, as those of reference pictures at the time 0; None where all have the same time.
+    """
+
+    common: Tensor
+    of_people: Tensor
+    weights: Tensor
+    width: int
+    zero_time: Tensor | None = None
+    picture: int = 0
+
+    def part(self, number: int) -> Tensor:
+        """A scale, a shift or a gate of every token: (B, tokens, C)."""
+        own = slice(number * self.width, (number + 1) * self.width)
+        rows = len(self.common)
+        weights = self.weights.expand(rows, -1, -1)  # (B, tokens, people)
+        by_token = torch.baddbmm(self.common[:, None, own], weights, self.of_people[..., own])  # (B, tokens, C)
+        if self.zero_time is None:
+            return by_token
+        references = by_token.shape[1] - self.picture
+        of_references = self.zero_time[:, None, own].expand(-1, references, -1)
+        return torch.cat([by_token[:, : self.picture], of_references], dim=1)
+
+
+class ModulatedLayer:
+    """One layer that modulates, and what its answers change. block: as Modulation.block_of says it."""
+
+    def __init__(self, modulation: Modulation, block: str) -> None:
+        self.modulation = modulation
+        self.name = modulation.layer.replace("{}", block)
+        self.uses = _uses(modulation, block)
+        self._neutral: Tensor | None = None
+
+    def neutral(self, out: Tensor) -> Tensor:
+        """An answer in the place of `out`, (rows, parts * C), that changes nothing. Made once, for all steps."""
+        if self._neutral is None or self._neutral.shape != out.shape:
+            answer = torch.zeros_like(out)
+            width = out.shape[-1] // self.modulation.parts
+            for gated in self.modulation.gated:
+                own = slice(gated.gate * width, (gated.gate + 1) * width)
+                answer[:, own] = _OPEN_BEFORE_TANH if self.modulation.tanh else 1.0
+            self._neutral = answer
+        return self._neutral
+
+
+class ModulationUse:
+    """Where a part of a layer's answer is used. layer: the name of the layer that modulates."""
+
+    layer: str
+
+    def __init__(self, layer: str) -> None:
+        self.layer = layer
+
+    def applied(self, out: Tensor, modulation: TokenModulation) -> Tensor:
+        """What a norm or a layer gives, `out`, scaled and shifted or gated, token by token: (B, tokens, C)."""
+        tokens = modulation.weights.shape[1]
+        if out.shape[1] != tokens:
+            raise ConditioningLost("unknown", f"makes {out.shape[1]} tokens of the {tokens} of a layer")
+        return self._of_tokens(out, modulation)
+
+    def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
+        raise NotImplementedError
+
+
+class _AfterNorm(ModulationUse):
+    def __init__(self, layer: str, norm: ScaledNorm) -> None:
+        super().__init__(layer)
+        self._norm = norm
+
+    def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
+        scale = modulation.part(self._norm.scale) + 1
+        if self._norm.shift is None:
+            return out * scale
+        return torch.addcmul(modulation.part(self._norm.shift), out, scale)
+
+
+class _AfterLayer(ModulationUse):
+    def __init__(self, layer: str, gated: GatedLayer, tanh: bool) -> None:
+        super().__init__(layer)
+        self._gated = gated
+        self._tanh = tanh
+
+    def _of_tokens(self, out: Tensor, modulation: TokenModulation) -> Tensor:
+        gate = modulation.part(self._gated.gate)
+        if self._tanh:
+            gate = gate.tanh()
+        return out * gate
+
+
+def _uses(modulation: Modulation, block: str) -> Mapping[str, ModulationUse]:
+    """By name of a norm or a layer, in which way the answer of the layer that modulates is used behind it."""
+    layer = modulation.layer.replace("{}", block)
+    uses: dict[str, ModulationUse] = {}
+    for norm in modulation.norms:
+        uses[norm.name.replace("{}", block)] = _AfterNorm(layer, norm)
+    for gated in modulation.gated:
+        uses[gated.name.replace("{}", block)] = _AfterLayer(layer, gated, modulation.tanh)
+    return uses
+
+
+def modulated_layer(modulations: Sequence[Modulation], layer: str) -> ModulatedLayer | None:
+    """The layer of this name, where it modulates so; None for any other."""
+    for modulation in modulations:
+        block = modulation.block_of(layer)
+        if block is not None:
+            return ModulatedLayer(modulation, block)
+    return None

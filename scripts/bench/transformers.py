@@ -1,0 +1,209 @@
+"""People on diffusion transformers: what a step costs with a prompt or a LoRA for each person, counted.
+
+In the host's networks at their published sizes, on tensors that are shapes alone. The people have a strip of the
+picture each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import comfy.model_base
+import comfy.model_patcher
+import comfy.supported_models
+import environment
+import lora_made
+import people_made
+import tiny_dits
+import torch
+from pack.core.people import Lora, PlacedCast
+from torch import Tensor, nn
+
+from .methods import Applied, Counted, counted_sampling, hollow, normal, prompts, run, shapes_alone, unet
+
+SIDE = 1024
+"""Width and height of the picture in pixels."""
+RANK = 16
+DTYPE = torch.bfloat16
+LORA_LAYERS = (
+    ".attn.", "_attn.", ".attention.", "_mlp.", ".mlp.gate", ".mlp.up", ".mlp.down", ".feed_forward.", ".linear1",
+    ".linear2",
+)  # fmt: skip
+"""Words in the names of attention and feed-forward layers of every family."""
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """A published model.
+
+    family: as in core.families. network: the host's configuration, where it differs from the tiny network of this
+    family in the tests. text_width: of a token of its text encoder. text_tokens: how many its text encoder gives for a
+    prompt of usual length.
+    """
+
+    name: str
+    family: str
+    network: Mapping[str, Any]
+    text_width: int
+    text_tokens: int
+
+
+def _published() -> tuple[Transformer, ...]:
+    known: dict[str, Any] = json.loads(Path(__file__).with_name("transformers.json").read_text("utf-8"))
+    return tuple(Transformer(name, **settings) for name, settings in known.items())
+
+
+PUBLISHED = _published()
+
+
+class TextEncoder:
+    """In the place of a CLIP: it gives random texts of the size of a transformer's own."""
+
+    def __init__(self, transformer: Transformer) -> None:
+        self._transformer = transformer
+        self.cond_stage_model = nn.Module()  # no LoRA changes it
+
+    def clone(self) -> TextEncoder:
+        return self
+
+    def add_patches(self, patches: Mapping[str, Any], _strength: float) -> None:
+        assert not patches
+
+    def tokenize(self, words: str) -> str:
+        return words
+
+    def encode_from_tokens(self, words: str, return_pooled: bool) -> tuple[Tensor, None]:
+        assert return_pooled
+        return normal(len(words), 1, self._transformer.text_tokens, self._transformer.text_width), None
+
+
+class Network:
+    """A transformer in the host, of shapes alone, and what our nodes are connected to."""
+
+    def __init__(self, transformer: Transformer) -> None:
+        self.transformer = transformer
+        self.clip = TextEncoder(transformer)
+        kind, tiny = tiny_dits.CONFIGS[transformer.family]
+        self.settings = {**tiny, **transformer.network}
+        model = unet(getattr(comfy.supported_models, kind), self.settings, DTYPE)
+        hollow(model)
+        # Both have numbers, which are needed.
+        model.latent_format = type(model.latent_format)()
+        model.model_sampling = comfy.model_base.model_sampling(model.model_config, model.model_type)
+        shapes_alone(model.diffusion_model)
+        cpu = torch.device("cpu")
+        self.model = comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+
+    def text(self, seed: int, **options: Any) -> list[list[Any]]:
+        """A prompt as the text encoder gives it."""
+        tokens = normal(seed, 1, self.transformer.text_tokens, self.transformer.text_width)
+        pooled = normal(seed, 1, self.settings.get("vec_in_dim") or 1)
+        return [[tokens, {"pooled_output": pooled, **options}]]
+
+    def sides(self) -> dict[str, list[list[Any]]]:
+        """Positive and negative."""
+        return {"positive": self.text(1), "negative": self.text(2)}
+
+    @cached_property
+    def lora(self) -> str:
+        """The name of a file."""
+        return lora_made.file(self.model, words=LORA_LAYERS, rank=RANK, dtype=DTYPE)
+
+    def sampled(self, applied: Applied, steps: int = 2, **more: Any) -> Tensor:
+        """The latent after so many of the host's Euler steps without CFG. more: of the host's sampler."""
+        start = tiny_dits.latent(self.transformer.family, SIDE, SIDE)
+        sides = applied.positive, applied.negative
+        return tiny_dits.sample(applied.model, *sides, start, steps=steps, cfg=1.0, **more)
+
+
+def strips(people: int) -> Tensor:
+    """Masks (people, SIDE, SIDE) that cover the picture, one beside the other."""
+    masks = torch.zeros(people, SIDE, SIDE)
+    for mask, columns in zip(masks, torch.arange(SIDE).chunk(people), strict=True):
+        mask[:, columns] = 1
+    return masks
+
+
+def cast(people: int, loras: tuple[Lora, ...] = ()) -> PlacedCast:
+    """People beside each other, with these LoRAs each."""
+    width = SIDE / people
+    there = []
+    for number in range(people):
+        slot = people_made.standing(width * (number + 0.5), SIDE / 3, SIDE / 12)
+        person = people_made.person(number + 1, slot=slot)
+        there.append(replace(person, identity=replace(person.identity, loras=loras)))
+    return PlacedCast(tuple(there), SIDE, SIDE)
+
+
+def _applied(node: str, on: Network, who: PlacedCast, **given: Any) -> Applied:
+    places = {"mask": strips(len(who.people)), "feather": 0}
+    outputs = run(node, model=on.model, clip=on.clip, cast=who, **on.sides(), **places, **given)
+    model, positive, negative = outputs
+    return Applied(model, positive, negative)
+
+
+def plain(on: Network, _people: int) -> Applied:
+    sides = on.sides()
+    return Applied(on.model, sides["positive"], sides["negative"])
+
+
+def prompt_per_person(on: Network, people: int) -> Applied:
+    who = cast(people)
+    return _applied("LikenessPromptPerPerson", on, who, **prompts(who))
+
+
+def lora_per_person(on: Network, people: int, words: str = "") -> Applied:
+    """words: that belong to each person's LoRA."""
+    who = cast(people, (Lora(on.lora, 1.0, words),))
+    return _applied("LikenessLoRAPerPerson", on, who)
+
+
+def masked_prompts(on: Network, people: int) -> Applied:
+    """The host's own way: a common prompt, and a prompt with a mask for each person. Its LoRA hooks need as many
+    forwards."""
+    positive = on.text(1)
+    for number, mask in enumerate(strips(people)):
+        positive += on.text(3 + number, mask=mask[None], mask_strength=1.0, set_area_to_bounds=False)
+    return Applied(on.model, positive, on.text(2))
+
+
+METHODS: dict[str, Callable[[Network, int], Applied]] = {
+    "prompt_per_person": prompt_per_person,
+    "lora_per_person": lora_per_person,
+    "lora_per_person_with_words": partial(lora_per_person, words="a red coat"),
+    "masked_prompts": masked_prompts,
+}
+
+
+def counted(on: Network, applied: Applied) -> Counted:
+    """Of a step of one picture without CFG."""
+    return counted_sampling(partial(on.sampled, applied))
+
+
+def count(transformers: tuple[Transformer, ...] = PUBLISHED, numbers: tuple[int, ...] = (1, 2, 4)) -> None:
+    """What a step costs for so many people. Needs ComfyUI 0.33 or newer, as these families do."""
+    if not tiny_dits.KNOWN:
+        environment.say("FLUX.1, FLUX.2, Qwen-Image, Z-Image and Krea 2 are not counted: ComfyUI is older than 0.33.")
+        return
+    for transformer in transformers:
+        on = Network(transformer)
+        without = counted(on, plain(on, 0))
+        for name, method in METHODS.items():
+            for people in numbers:
+                step = counted(on, method(on, people))
+                line = {
+                    "name": f"people_{transformer.name}_{name}_{people}",
+                    "ours": step.tflop,
+                    "peer": without.tflop,
+                    "unit": "TFLOP",
+                    "ratio": round(step.tflop / without.tflop, 4),
+                    "peak_mib": round(step.peak),
+                    "kept_mib": round(step.kept),
+                    "plain_peak_mib": round(without.peak),
+                }
+                print(json.dumps(line), flush=True)

@@ -1,0 +1,243 @@
+"""Names of layers in LoRA files of every trainer, by family of transformers: each finds the layer that is meant."""
+
+import lora_made
+import pytest
+import tiny_dits
+import torch
+import transformer_loras as on_transformers
+from figures import relative
+from hidden_text import without_common
+from pack.bridge.lora_files import NotForOnePerson
+from pack.bridge.transformers import lora_files
+from pack.bridge.transformers.networks import transformer_of
+from safetensors.torch import save_file
+from tiny_dits import FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+
+pytestmark = tiny_dits.needed
+
+NAMES = {
+    FLUX: [
+        # kohya
+        ("lora_unet_double_blocks_0_img_attn_qkv", "double_blocks.0.img_attn.qkv", None),
+        ("lora_unet_double_blocks_1_txt_mod_lin", "double_blocks.1.txt_mod.lin", None),
+        ("lora_unet_single_blocks_1_modulation_lin", "single_blocks.1.modulation.lin", None),
+        ("lora_unet_final_layer_linear", "final_layer.linear", None),
+        # ai-toolkit and diffusers
+        ("transformer.transformer_blocks.0.attn.to_q", "double_blocks.0.img_attn.qkv", (0, 64)),
+        ("transformer.transformer_blocks.0.attn.add_v_proj", "double_blocks.0.txt_attn.qkv", (128, 192)),
+        ("transformer.transformer_blocks.0.norm1.linear", "double_blocks.0.img_mod.lin", None),
+        ("transformer.transformer_blocks.1.norm1_context.linear", "double_blocks.1.txt_mod.lin", None),
+        ("transformer.single_transformer_blocks.0.norm.linear", "single_blocks.0.modulation.lin", None),
+        ("transformer.single_transformer_blocks.0.attn.to_k", "single_blocks.0.linear1", (64, 128)),
+        ("transformer.x_embedder", "img_in", None),
+        ("transformer.context_embedder", "txt_in", None),
+        ("transformer.proj_out", "final_layer.linear", None),
+        # PEFT
+        ("base_model.model.transformer_blocks.0.attn.to_v", "double_blocks.0.img_attn.qkv", (128, 192)),
+        ("base_model.model.transformer.transformer_blocks.0.ff.net.2", "double_blocks.0.img_mlp.2", None),
+        # DiffSynth and others
+        ("transformer_blocks.1.attn.to_out.0", "double_blocks.1.img_attn.proj", None),
+        ("unet.transformer_blocks.0.attn.to_q", "double_blocks.0.img_attn.qkv", (0, 64)),
+        ("diffusion_model.single_blocks.1.linear1_qkv", "single_blocks.1.linear1", (0, 192)),
+        ("model.diffusion_model.single_blocks.1.linear2", "single_blocks.1.linear2", None),
+        ("double_blocks.0.img_mlp.0", "double_blocks.0.img_mlp.0", None),
+        # OneTrainer and LyCORIS
+        ("lora_transformer_transformer_blocks_0_attn_to_k", "double_blocks.0.img_attn.qkv", (64, 128)),
+        ("lora_transformer_single_transformer_blocks_1_proj_out", "single_blocks.1.linear2", None),
+        ("lycoris_transformer_blocks_0_ff_net_0_proj", "double_blocks.0.img_mlp.0", None),
+    ],
+    FLUX_2: [
+        ("lora_unet_double_blocks_0_img_attn_qkv", "double_blocks.0.img_attn.qkv", None),
+        ("diffusion_model.double_stream_modulation_img.lin", "double_stream_modulation_img.lin", None),
+        ("transformer.double_stream_modulation_img.linear", "double_stream_modulation_img.lin", None),
+        ("base_model.model.double_stream_modulation_txt.linear", "double_stream_modulation_txt.lin", None),
+        ("single_stream_modulation.linear", "single_stream_modulation.lin", None),
+        ("lora_unet_single_stream_modulation_lin", "single_stream_modulation.lin", None),
+        ("transformer.transformer_blocks.0.attn.to_q", "double_blocks.0.img_attn.qkv", (0, 64)),
+        ("transformer.transformer_blocks.1.attn.add_q_proj", "double_blocks.1.txt_attn.qkv", (0, 64)),
+        ("transformer.transformer_blocks.0.ff.linear_in", "double_blocks.0.img_mlp.0", None),
+        ("transformer.single_transformer_blocks.0.attn.to_qkv_mlp_proj", "single_blocks.0.linear1", None),
+        ("transformer.single_transformer_blocks.1.attn.to_out", "single_blocks.1.linear2", None),
+        ("transformer.single_transformer_blocks.0.proj_mlp", "single_blocks.0.linear1", (192, 448)),
+        ("lora_transformer_transformer_blocks_0_attn_to_k", "double_blocks.0.img_attn.qkv", (64, 128)),
+    ],
+    QWEN: [
+        # musubi
+        ("lora_unet_transformer_blocks_0_attn_to_q", "transformer_blocks.0.attn.to_q", None),
+        ("lora_unet_transformer_blocks_1_img_mod_1", "transformer_blocks.1.img_mod.1", None),
+        # ai-toolkit
+        ("diffusion_model.transformer_blocks.0.img_mod.1", "transformer_blocks.0.img_mod.1", None),
+        ("transformer.transformer_blocks.0.txt_mod.1", "transformer_blocks.0.txt_mod.1", None),
+        # DiffSynth and diffusers
+        ("transformer_blocks.0.attn.to_out.0", "transformer_blocks.0.attn.to_out.0", None),
+        ("transformer_blocks.1.txt_mlp.net.0.proj", "transformer_blocks.1.txt_mlp.net.0.proj", None),
+        ("base_model.model.transformer_blocks.0.attn.add_k_proj", "transformer_blocks.0.attn.add_k_proj", None),
+        ("lora_transformer_transformer_blocks_0_attn_to_v", "transformer_blocks.0.attn.to_v", None),
+        ("lycoris_transformer_blocks_0_attn_to_q", "transformer_blocks.0.attn.to_q", None),
+    ],
+    Z_IMAGE: [
+        # ai-toolkit
+        ("diffusion_model.layers.0.attention.to_q", "layers.0.attention.qkv", (0, 256)),
+        ("diffusion_model.layers.1.attention.to_out.0", "layers.1.attention.out", None),
+        ("diffusion_model.layers.0.adaLN_modulation.0", "layers.0.adaLN_modulation.0", None),
+        ("diffusion_model.context_refiner.0.attention.to_v", "context_refiner.0.attention.qkv", (512, 768)),
+        # musubi
+        ("lora_unet_layers_0_attention_to_q", "layers.0.attention.qkv", (0, 256)),
+        ("lora_unet_layers_2_attention_to_k", "layers.2.attention.qkv", (256, 512)),
+        ("lora_unet_layers_0_attention_to_out_0", "layers.0.attention.out", None),
+        ("lora_unet_layers_0_attention_qkv", "layers.0.attention.qkv", None),
+        ("lora_unet_noise_refiner_1_feed_forward_w2", "noise_refiner.1.feed_forward.w2", None),
+        # diffusers, PEFT and others
+        ("transformer.layers.0.attention.to_q", "layers.0.attention.qkv", (0, 256)),
+        ("layers.0.feed_forward.w1", "layers.0.feed_forward.w1", None),
+        ("base_model.model.layers.0.attention.to_v", "layers.0.attention.qkv", (512, 768)),
+        ("transformer.all_final_layer.2-1.linear", "final_layer.linear", None),
+        ("transformer.all_x_embedder.2-1", "x_embedder", None),
+        ("lora_transformer_layers_0_adaLN_modulation_0", "layers.0.adaLN_modulation.0", None),
+        ("lycoris_layers_0_attention_to_q", "layers.0.attention.qkv", (0, 256)),
+    ],
+    KREA_2: [
+        ("diffusion_model.blocks.0.attn.wq", "blocks.0.attn.wq", None),
+        ("diffusion_model.transformer_blocks.0.attn.to_gate", "blocks.0.attn.gate", None),
+        ("transformer.transformer_blocks.0.attn.to_q", "blocks.0.attn.wq", None),
+        ("transformer.text_fusion.refiner_blocks.0.attn.to_q", "txtfusion.refiner_blocks.0.attn.wq", None),
+        ("transformer.text_fusion.projector", "txtfusion.projector", None),
+        ("diffusion_model.tproj.1", "tproj.1", None),
+        ("transformer.time_mod_proj", "tproj.1", None),
+        ("lora_unet_blocks_0_attn_wq", "blocks.0.attn.wq", None),
+        ("lora_unet_transformer_blocks_0_attn_to_q", "blocks.0.attn.wq", None),
+        ("base_model.model.transformer_blocks.1.ff.down", "blocks.1.mlp.down", None),
+        ("lycoris_transformer_blocks_2_attn_to_out_0", "blocks.2.attn.wo", None),
+        ("transformer.txt_in.linear_2", "txtmlp.3", None),
+    ],
+}
+"""By family: a name in a file, the layer here, and which of its outputs it is, where it is not all of them."""
+ROWS = [(family, *row) for family, rows in NAMES.items() for row in rows]
+ENDINGS = (
+    ("lora_A.weight", "lora_B.weight"),
+    ("lora_down.weight", "lora_up.weight"),
+    ("lora.down.weight", "lora.up.weight"),
+)
+"""PEFT's, kohya's and diffusers' names of the two matrices; DiffSynth puts the name of an adapter in the middle."""
+DIFFSYNTH = "lora_A.default.weight", "lora_B.default.weight"
+
+
+def read(family, state):
+    """What the node reads of such a file."""
+    setting = on_transformers.setting_of(family)
+    name = f"names {family}.safetensors".lower()
+    save_file(state, lora_made.folder() / name)
+    described = transformer_of(setting.model, "LoRA per Person")
+    return lora_files.read_lora_file(name, setting.model, setting.clip, described, by_region=True)
+
+
+def matrices(family, layer, rows):
+    """down (3, in) and up (out, 3) for a layer, or for some of its outputs."""
+    module = on_transformers.setting_of(family).model.model.diffusion_model.get_submodule(layer)
+    out_width = module.out_features if rows is None else rows[1] - rows[0]
+    generator = torch.Generator().manual_seed(5)
+    down = torch.randn(3, module.in_features, generator=generator)
+    up = torch.randn(out_width, 3, generator=generator)
+    return down, up
+
+
+@pytest.mark.parametrize(("family", "name", "layer", "rows"), ROWS, ids=lambda value: str(value).replace(" ", ""))
+def test_a_name_of_a_trainer_finds_its_layer(family, name, layer, rows):
+    down, up = matrices(family, layer, rows)
+    endings = [*ENDINGS, DIFFSYNTH] if "." in name else ENDINGS[1:2]
+    for ending_down, ending_up in endings:
+        file = read(family, {f"{name}.{ending_down}": down, f"{name}.{ending_up}": up})
+        (part,) = file.parts
+        assert part.layer == layer
+        assert part.rows == (None if rows is None else slice(*rows))
+        assert part.reorder is None
+        found = part.lora.low_rank((len(up), down.shape[1]))
+        assert relative(found.up @ found.down, up @ down) <= 1e-6
+
+
+@pytest.mark.parametrize("family", [FLUX, FLUX_2])
+def test_scale_and_shift_of_the_last_layer_are_put_into_the_order_of_the_network(family):
+    """diffusers has the scale first, and the network here the shift: against the host's own Load LoRA."""
+    setting = on_transformers.setting_of(family)
+    layer = setting.model.model.diffusion_model.final_layer.adaLN_modulation[1]
+    shapes = {"transformer.norm_out.linear": (layer.out_features, layer.in_features)}
+    file = on_transformers.saved(f"{family} last.safetensors".lower(), on_transformers.tensors(shapes, 41, prefix=""))
+    common = setting.text("two people in a park")[0][0]
+    everywhere, nowhere = on_transformers.EVERYWHERE, on_transformers.NOWHERE
+    hidden = without_common(setting.model, family, common.shape[1], on_transformers.PICTURE)
+    who = on_transformers.cast(file, setting.files[1])
+    applied = on_transformers.put_on(setting, who, torch.cat([everywhere, nowhere]), model=hidden)
+    side = on_transformers.own_text(setting, on_transformers.WORDS[0])
+    blurred = setting.text("blurred")
+    found = on_transformers.sample(setting, applied)
+    expected = on_transformers.sample(setting, (on_transformers.merged(setting, file), side, blurred))
+    assert relative(found, expected) <= on_transformers.TOLERANCE
+    plain = on_transformers.sample(setting, (setting.model, side, blurred))
+    assert relative(found, plain) > 100 * on_transformers.TOLERANCE
+
+
+KIND_LAYERS = {
+    FLUX: ("transformer.transformer_blocks.0.attn.to_k", "diffusion_model.double_blocks.1.img_mod.lin"),
+    FLUX_2: ("transformer.transformer_blocks.0.attn.to_k", "diffusion_model.single_blocks.0.linear1"),
+    QWEN: ("transformer.transformer_blocks.0.attn.to_k", "diffusion_model.transformer_blocks.1.img_mod.1"),
+    Z_IMAGE: ("diffusion_model.layers.0.attention.to_k", "diffusion_model.layers.1.adaLN_modulation.0"),
+    KREA_2: ("diffusion_model.blocks.0.attn.wk", "diffusion_model.tproj.1"),
+}
+"""A split or whole layer, and one that modulates or is fused."""
+SIZES = {
+    FLUX: ((64, 64), (384, 64)),
+    FLUX_2: ((64, 64), (448, 64)),
+    QWEN: ((64, 64), (384, 64)),
+    Z_IMAGE: ((256, 256), (1024, 256)),
+    KREA_2: ((32, 64), (384, 64)),
+}
+
+
+@pytest.mark.parametrize("kind", ["loha", "lokr", "lokr whole"])
+@pytest.mark.parametrize("family", KIND_LAYERS)
+def test_loha_and_lokr_are_the_merged_network(family, kind):
+    """In a part of a fused layer and in a modulation, too."""
+    setting = on_transformers.setting_of(family)
+    generator = torch.Generator().manual_seed(51)
+
+    def small(*shape):
+        return torch.randn(*shape, generator=generator) * 0.3
+
+    state = {}
+    for name, shape in zip(KIND_LAYERS[family], SIZES[family], strict=True):
+        for ending, tensor in lora_made.of_kind(kind, shape, small).items():
+            state[f"{name}.{ending}"] = tensor
+    file = on_transformers.saved(f"{family} {kind}.safetensors".lower(), state)
+    common = setting.text("two people in a park")[0][0]
+    hidden = without_common(setting.model, family, common.shape[1], on_transformers.PICTURE)
+    mask = torch.cat([on_transformers.EVERYWHERE, on_transformers.NOWHERE])
+    who = on_transformers.cast(file, setting.files[1])
+    found = on_transformers.sample(setting, on_transformers.put_on(setting, who, mask, model=hidden))
+    side = on_transformers.own_text(setting, on_transformers.WORDS[0])
+    blurred = setting.text("blurred")
+    expected = on_transformers.sample(setting, (on_transformers.merged(setting, file), side, blurred))
+    assert relative(found, expected) <= on_transformers.TOLERANCE
+    plain = on_transformers.sample(setting, (setting.model, side, blurred))
+    assert relative(found, plain) > 100 * on_transformers.TOLERANCE
+
+
+def test_norms_are_refused_by_name():
+    generator = torch.Generator().manual_seed(61)
+    state = {"lora_unet_layers_0_attention_norm1.w_norm": torch.randn(256, generator=generator)}
+    with pytest.raises(NotForOnePerson, match=r"layers.0.attention_norm1.weight: a whole difference"):
+        read(Z_IMAGE, state)
+    state = {"diffusion_model.double_blocks.0.img_attn.norm.query_norm.diff": torch.randn(32, generator=generator)}
+    with pytest.raises(NotForOnePerson, match=r"query_norm.weight: a whole difference"):
+        read(FLUX, state)
+
+
+def test_a_control_lora_is_refused_by_name():
+    """FLUX.1's control LoRAs read a picture beside the noise: another shape for img_in."""
+    state = {}
+    for name, (out_width, in_width) in {"img_in": (64, 128), "double_blocks.0.img_attn.qkv": (192, 64)}.items():
+        state[f"{name}.lora_A.weight"] = torch.ones(3, in_width)
+        state[f"{name}.lora_B.weight"] = torch.ones(out_width, 3)
+        state[f"{name}.lora_B.bias"] = torch.ones(out_width)
+    state["single_blocks.0.norm.key_norm.scale"] = torch.ones(32)
+    with pytest.raises(NotForOnePerson, match=r"img_in.weight: lora with DoRA or another shape"):
+        read(FLUX, state)

@@ -1,0 +1,130 @@
+"""LoRA per Person on tiny transformers of every family: MODELs, text encoders, files and casts."""
+
+from dataclasses import replace
+
+import lora_made
+import people_made
+import tiny_dits
+import tiny_encoders
+import torch
+from pack.core.people import Lora, PlacedCast
+from peers import apply
+from safetensors.torch import save_file
+from tiny_dits import FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+
+import nodes as host_nodes
+
+WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
+PICTURE = 48
+TOLERANCE = 1e-5
+CLIPS = {
+    FLUX: (tiny_encoders.flux1, {"context_in_dim": tiny_encoders.WIDTH, "vec_in_dim": 64}),
+    FLUX_2: (tiny_encoders.klein, {"context_in_dim": 3 * tiny_encoders.WIDTH}),
+    QWEN: (tiny_encoders.qwen, {"joint_attention_dim": tiny_encoders.WIDTH}),
+    Z_IMAGE: (tiny_encoders.z_image, {"cap_feat_dim": tiny_encoders.WIDTH}),
+    KREA_2: (tiny_encoders.krea2, {"txtdim": tiny_encoders.WIDTH, "txtlayers": 12}),
+}
+LAYERS = {
+    FLUX: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "_mod.lin", "modulation.lin", "final_layer"),
+    FLUX_2: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "modulation", "final_layer"),
+    QWEN: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out", "_mod.1", "norm_out"),
+    Z_IMAGE: (
+        "attention.qkv",
+        "attention.out",
+        "feed_forward",
+        "cap_embedder.1",
+        "x_embedder",
+        "final_layer",
+        "adaLN_modulation",
+    ),
+    KREA_2: (".attn.w", ".attn.gate", ".mlp.", "first", "last.linear", "txtmlp", "projector", "tproj"),
+}
+"""By family, words in the names of layers that a LoRA may be in."""
+EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
+NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
+
+
+class Setting:
+    """A family's MODEL, text encoder and LoRAs, one for each person."""
+
+    def __init__(self, family):
+        make, changes = CLIPS[family]
+        self.family = family
+        self.clip = make()
+        self.model = tiny_dits.model(family, **changes)
+        self.files = [lora(family, self.model, seed) for seed in (11, 12)]
+
+    def text(self, words):
+        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(words))
+
+
+SETTINGS = {}
+
+
+def setting_of(family):
+    if family not in SETTINGS:
+        SETTINGS[family] = Setting(family)
+    return SETTINGS[family]
+
+
+def linear_layers(family, model):
+    found = {}
+    for name, module in model.model.diffusion_model.named_modules():
+        is_meant = any(word in name for word in LAYERS[family])
+        if is_meant and hasattr(module, "in_features"):
+            found[name] = module.out_features, module.in_features
+    return found
+
+
+def tensors(shapes, seed, prefix="diffusion_model."):
+    """A LoRA of rank 3 in each of these layers, of a size that changes the picture."""
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for name, (out_width, in_width) in sorted(shapes.items()):
+        down = torch.randn(3, in_width, generator=generator) / in_width**0.5
+        up = torch.randn(out_width, 3, generator=generator) * 0.15
+        state[f"{prefix}{name}.lora_A.weight"], state[f"{prefix}{name}.lora_B.weight"] = down, up
+    return state
+
+
+def saved(name, state):
+    save_file({key: value.contiguous() for key, value in state.items()}, lora_made.folder() / name)
+    return name
+
+
+def lora(family, model, seed):
+    name = f"{family} {seed}.safetensors".lower()
+    return saved(name, tensors(linear_layers(family, model), seed))
+
+
+def merged(setting, file, strength=1.0):
+    return host_nodes.LoraLoader().load_lora(setting.model, None, file, strength, strength)[0]
+
+
+WORDS = "a woman with red hair", "a man with a beard"
+
+
+def cast(*files, words=WORDS):
+    """Two people side by side, or one, with a LoRA and its words each."""
+    there = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT).people
+    people = []
+    for person, file, own_words in zip(there, files, words, strict=False):
+        people.append(replace(person, identity=replace(person.identity, loras=(Lora(file, 1.0, own_words),))))
+    return PlacedCast(tuple(people), WIDTH, HEIGHT)
+
+
+def put_on(setting, who, mask, model=None, **changed):
+    sides = {"positive": setting.text("two people in a park"), "negative": setting.text("blurred")}
+    given = {"model": model or setting.model, "clip": setting.clip, "cast": who, "mask": mask, "feather": 0, **sides}
+    return apply("LikenessLoRAPerPerson", **{**given, **changed})
+
+
+def sample(setting, applied, cfg=1.0, **more):
+    return tiny_dits.sample(*applied, tiny_dits.latent(setting.family, WIDTH, HEIGHT), cfg=cfg, **more)
+
+
+def own_text(setting, words):
+    """A person's words, with the pooled vector of the common text where a family has one."""
+    ((text, _),) = setting.text(words)
+    ((_, options),) = setting.text("two people in a park")
+    return [[text, options]]
