@@ -62,6 +62,7 @@ def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwarg
     options[run.key] = run
     # Behind the wrappers of other packs: what these hand on is what the UNet gets.
     add_wrapper = comfy.patcher_extension.add_wrapper_with_key
+    add_wrapper(_WRAPPERS.PREPARE_SAMPLING, run.key, run.prepare, options)
     add_wrapper(_WRAPPERS.CALC_COND_BATCH, run.key, run.evaluate, options)
     add_wrapper(_WRAPPERS.APPLY_MODEL, run.key, run.apply, options)
     add_wrapper(_WRAPPERS.DIFFUSION_MODEL, run.key, run.forward, options)
@@ -250,6 +251,16 @@ class Run:
         """What a single row carries. number: of its chunk. picture: the number of its picture in the chunk."""
         carried, size = self._chunks[number]
         return Chunk(tuple(item.of(picture) for item in carried), size)
+
+    def prepare(
+        self, executor: WrapperExecutor, model: ModelPatcher, noise_shape: Sequence[int], *args: Any, **kwargs: Any
+    ) -> Any:
+        """PREPARE_SAMPLING: the host reckons from a shape how much memory a forward takes, and loads the MODEL."""
+        return executor(model, self.shape_for_memory(model, noise_shape), *args, **kwargs)
+
+    def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
+        """The shape of a latent that takes as much memory as this one, (B, C, ..., h, w), with what the run adds."""
+        return noise_shape
 
     def evaluate(
         self,

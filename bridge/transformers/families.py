@@ -108,7 +108,8 @@ class TransformerFamily:
     the picture; they are run for each text alone. own_captions: whether the network itself pads each text with
     tokens of its own and counts its positions up to the picture (its method embed_cap), so that each text is given to
     it alone. mask_place: the number of the network's argument, counted from the timestep as 0 on, that is a mask of the
-    text alone, (B, T); None where it has none. joint_mask: whether it takes a mask of text and picture together.
+    text alone, (B, T); None where it has none. number_place: the same of the argument that says how many tokens the
+    text has. joint_mask: whether it takes a mask of text and picture together.
 
     looks_refiners: where the blocks stand in which everything that a vision encoder has seen of references and the
     picture reads each other. reference_method: what the conditioning has to name, so that the network reads references
@@ -135,6 +136,7 @@ class TransformerFamily:
     reference_method: str = ""
     own_captions: bool = False
     mask_place: int | None = None
+    number_place: int | None = None
     streams: tuple[LayerStream, ...] = ()
     modulations: tuple[Modulation, ...] = ()
     joint_mask: bool = False
@@ -282,6 +284,8 @@ Z_IMAGE = TransformerFamily(
         ),
     ),
     own_captions=True,
+    mask_place=3,
+    number_place=2,
 )
 KREA_2 = TransformerFamily(
     name=families.KREA_2.name,
@@ -293,6 +297,7 @@ KREA_2 = TransformerFamily(
     patch="patch",
     refiners="txtfusion.refiner_blocks",
     reference_method="index",
+    mask_place=2,
     streams=(
         LayerStream(r"first", Stream.PICTURE),
         LayerStream(r"txtfusion\.layerwise_blocks\.\d+\.(attn|mlp)\.\w+|txtfusion\.projector", Stream.TEXT_AS_ROWS),

@@ -15,10 +15,10 @@ from torch import Tensor
 from ...core.token_layout import Kind, PlacedSpan, Span, TokenLayout, placed
 from ..carried import ConditioningLost
 from ..runs import Given
+from .current_texts import current_texts
 from .families import Stream, TransformerFamily
 from .layouts import current_references, layout_of, reference_embedded
 from .networks import tokens_of
-from .person_texts import current_texts
 
 
 @dataclass(frozen=True, eq=False)

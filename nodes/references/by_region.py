@@ -28,6 +28,7 @@ from ...bridge.canvas import Canvas
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost
 from ...bridge.runs import Batch, Given, Run, entries
 from ...bridge.transformers.attention import BlockCalls, with_reading
+from ...bridge.transformers.current_texts import current_texts
 from ...bridge.transformers.layouts import (
     LAYERS,
     REFINER,
@@ -38,7 +39,6 @@ from ...bridge.transformers.layouts import (
     refiners_named,
 )
 from ...bridge.transformers.networks import TOKEN, described, network_of, tokens_of
-from ...bridge.transformers.person_texts import current_texts
 from ...bridge.unet import Options, pixels_of, with_patch
 from ...core.errors import BadSetup, LikenessError, counted
 from ...core.places.person_region import BadRegion

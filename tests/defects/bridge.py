@@ -846,10 +846,10 @@ DEFECTS = [
         promise="doctor: its list is all that a run asks for",
     ),
     Defect(
-        "bridge/transformers/person_texts.py::PersonTextsBatch.seen",
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch.with_positions",
         breaks="All of a person's words have the position of the first.",
-        find="$positions[:, $start:$start + $length, $axis] = $first + $count",
-        put="$positions[:, $start:$start + $length, $axis] = $first",
+        find="$positions[:, $start:$start + $size, $axis] = $first + $count",
+        put="$positions[:, $start:$start + $size, $axis] = $first",
         caught_by=(
             "tests/host/test_prompts_on_transformers.py"
             "::test_a_person_everywhere_is_the_plain_forward_of_their_words[Qwen-Image]"
@@ -857,10 +857,10 @@ DEFECTS = [
         promise="Prompt per Person: transformers",
     ),
     Defect(
-        "bridge/transformers/person_texts.py::PersonTextsBatch._embedded",
+        "bridge/transformers/person_texts_run.py::_CaptionCall.of_text",
         breaks="On Z-Image everybody's words begin where the common text begins, and do not end at the picture.",
-        find="$offset + $counts[0] - $counts[$number]",
-        put="$offset",
+        find="$end - self.counted($length)",
+        put="0",
         caught_by=(
             "tests/host/test_prompts_on_transformers.py"
             "::test_a_person_everywhere_is_the_plain_forward_of_their_words[Z-Image]"
@@ -868,7 +868,7 @@ DEFECTS = [
         promise="Prompt per Person: transformers",
     ),
     Defect(
-        "bridge/transformers/person_texts.py::PersonTextsBatch._by_text",
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch._by_text",
         breaks="In the refiners of Krea 2 and Z-Image everybody's words read each other.",
         find="if $x.shape[1] != $total: $$body",
         put="if $x.shape[1] == $total: $$body",
@@ -879,12 +879,60 @@ DEFECTS = [
         promise="Prompt per Person: transformers",
     ),
     Defect(
-        "bridge/transformers/person_texts.py::PersonTextsBatch._lengthened",
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch._lengthened",
         breaks="A mask of Qwen-Image's text hides the words of people.",
         find="functional.pad($mask, $more, value=$value)",
         put="functional.pad($mask, $more, value=0)",
         caught_by="tests/host/test_prompts_on_transformers.py::test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens",
         promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/cross_attention/regional_text.py::RegionalText._of_person",
+        breaks="On a UNet every row of Crop Faces reads the words of the first person.",
+        find="$start = sum($counts)",
+        put="$start = 0",
+        caught_by="tests/host/test_rows_of_people.py::test_on_a_unet_every_row_reads_its_own_words[SDXL]",
+        promise="second pass: own words",
+    ),
+    Defect(
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch.made_split",
+        breaks="Rows of Crop Faces read so many tokens of words as the first row has.",
+        find="return $splits[0] if $rows_are_alike else RowSplit($all)",
+        put="return $splits[0]",
+        caught_by="tests/host/test_rows_of_people.py::test_a_row_without_words_is_the_hosts_own_drawing[FLUX.1]",
+        promise="second pass: own words",
+    ),
+    Defect(
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch._filler",
+        breaks="On Z-Image the shorter words of a row are taken for what fills them up.",
+        find="return Filler(front=$filler)",
+        put="return Filler(behind=$filler)",
+        caught_by=(
+            "tests/host/test_rows_of_people.py::test_every_row_is_the_plain_drawing_of_its_persons_words[Z-Image-words]"
+        ),
+        promise="second pass: own words",
+    ),
+    Defect(
+        "bridge/transformers/person_texts_run.py::PersonTextsRun.shape_for_memory",
+        breaks="The host is not told of the memory that words take.",
+        find="$most = max($most, $tokens)",
+        put="$most = 0",
+        caught_by=(
+            "tests/host/test_words_beside_others_on_transformers.py"
+            "::test_the_memory_of_the_words_is_asked_for[FLUX.1-regions]"
+        ),
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_loras.py::PersonLorasBatch._weights_of_rows",
+        breaks="In layers of Krea 2 in which tokens are rows, tokens get the LoRAs of other rows.",
+        find="$own.repeat_interleave($times, dim=0)",
+        put="$own.repeat($times, 1)",
+        caught_by=(
+            "tests/host/test_rows_of_people.py"
+            "::test_every_row_is_the_plain_drawing_of_its_persons_words[Krea 2-words and LoRAs]"
+        ),
+        promise="second pass: own LoRAs",
     ),
     Defect(
         "bridge/transformers/person_loras.py::PersonLorasBatch._ready_weights",
@@ -1047,7 +1095,7 @@ DEFECTS = [
         promise="People as References by region: Z-Image",
     ),
     Defect(
-        "bridge/transformers/person_texts.py::PersonTextsBatch._owned",
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch._owned",
         breaks="A reference picture reads the words of a neighbour.",
         find="OwnedTokens($names.index($name), $tokens)",
         put="OwnedTokens(len($names) - 1 - $names.index($name), $tokens)",

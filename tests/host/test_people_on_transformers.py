@@ -24,6 +24,7 @@ from pack.bridge import carried, runs
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.transformers import person_texts
 from pack.bridge.transformers.attention import OVERRIDE, with_reading
+from pack.bridge.transformers.person_texts_run import PersonTextsRun
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.people import Lora, PlacedCast, RowCast, Slot
 from pack.core.places import group
@@ -399,7 +400,7 @@ def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeyp
     positive, texts, record = dense_sides(family)
     negative = tiny_dits.conditioning(60)
     of_people = person_texts.appended_texts(texts, masks, None, ["Anna", "Ben"])
-    made = by_region(runs.patched(model, person_texts.PersonTextsRun), positive, negative, record, masks)
+    made = by_region(runs.patched(model, PersonTextsRun), positive, negative, record, masks)
     applied = made[0], carried.put(made[1], of_people), negative
     start = tiny_dits.latent(family, WIDTH, HEIGHT)
     found = tiny_dits.sample(*applied, start, cfg=1.0)
@@ -463,7 +464,7 @@ def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order)
             model, positive, negative = made[:3]
             if letter == "w":
                 other_side = carried.put(negative, person_texts.without_people(of_people))
-                made = runs.patched(model, person_texts.PersonTextsRun), carried.put(positive, of_people), other_side
+                made = runs.patched(model, PersonTextsRun), carried.put(positive, of_people), other_side
             elif letter == "l":
                 made = by_lora(setting, model, positive, negative, who, APART)
             elif letter == "r":
