@@ -1019,4 +1019,34 @@ DEFECTS = [
         ),
         promise="LoRA per Person: transformers",
     ),
+    Defect(
+        "bridge/cross_attention/lora_shares.py::_reading",
+        breaks="At soft edges pixels have the shares of other pixels.",
+        find="$own_share = $share[:, $pixels]",
+        put="$own_share = $share[:, :len($pixels)]",
+        caught_by="tests/host/test_lora_per_person.py::test_a_whole_sampling_is_plain_torch_with_hooks[24-dtype1-2e-06]",
+        promise="LoRA per Person: regions",
+    ),
+    Defect(
+        "bridge/cross_attention/lora_shares.py::_reading",
+        breaks="Every pixel reads the text once for every person.",
+        find="if not $has_share.all(): $$body",
+        put="if False: $$body",
+        caught_by=(
+            "tests/host/test_lora_per_person.py"
+            "::test_where_regions_have_hard_edges_each_pixel_reads_the_text_once[a red coat]"
+        ),
+        promise="LoRA per Person: speed",
+    ),
+    Defect(
+        "bridge/cross_attention/regional_text_run.py::RegionalTextBatch.attended",
+        breaks="With LoRAs, the words of a person are read in other pixels.",
+        find="$bias.index_select(1, $pixels)",
+        put="$bias[:, :len($pixels)]",
+        caught_by=(
+            "tests/host/test_lora_per_person.py"
+            "::test_in_the_first_attention_their_own_half_alone_reads_the_words_of_one"
+        ),
+        promise="LoRA per Person: words",
+    ),
 ]
