@@ -40,7 +40,8 @@ class TokenWeights:
         self._network = network_of(given.model)
         self._common = given.context.shape[1]
         self._picture = tokens_of(given.model, given.x)
-        self._references = sum(tokens_of(given.model, reference) for reference in given.references)
+        self._of_references = sum(tokens_of(given.model, reference) for reference in given.references)
+        self._references = self._of_references
         self._counted_text: int | None = None
         self._counted_picture: int | None = None
 
@@ -53,8 +54,7 @@ class TokenWeights:
         """At the begin of each forward. references_read: whether the network reads the references at all."""
         self._counted_text = None
         self._counted_picture = None
-        if not references_read:
-            self._references = 0
+        self._references = self._of_references if references_read else 0
 
     def counted(self, text: int, picture: int) -> None:
         """What the blocks of this forward are given: tokens of all texts, and of the picture with its references."""
