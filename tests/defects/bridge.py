@@ -499,16 +499,16 @@ DEFECTS = [
     Defect(
         "bridge/cross_attention/regional_lora.py::NodeLoras.added",
         breaks="Of a GLoRA the half in front of a layer is missing.",
-        find="$layer.in_front",
-        put="()",
+        find="for $front in $layer.in_front: $$body",
+        put="for $front in (): $$body",
         caught_by="tests/host/test_lora_per_person.py::test_one_person_everywhere_is_load_lora[glora]",
         promise="LoRA per Person: parity",
     ),
     Defect(
         "bridge/cross_attention/regional_lora.py::NodeLoras._weighted",
         breaks="Everybody's LoRA acts in the whole picture.",
-        find="$x * $weights.to($x)",
-        put="$x",
+        find="$weights = $weights.to($tokens)",
+        put="$weights = torch.ones_like($weights).to($tokens)",
         caught_by="tests/host/test_lora_per_person.py::test_in_the_first_layer_each_half_is_its_lora_alone",
         promise="LoRA per Person: region",
     ),
@@ -1126,5 +1126,35 @@ DEFECTS = [
             "::test_networks_that_are_not_known_are_refused_by_every_node[copied_forward]"
         ),
         promise="Transformers: other packs",
+    ),
+    Defect(
+        "bridge/cross_attention/lora_shares.py::_reading",
+        breaks="At soft edges pixels have the shares of other pixels.",
+        find="$pixels = $has_share.nonzero()[:, 0]\n$own_share = $share[:, $pixels]",
+        put="$pixels = $has_share.nonzero()[:, 0]\n$own_share = $share[:, :len($pixels)]",
+        caught_by="tests/host/test_lora_per_person.py::test_a_whole_sampling_is_plain_torch_with_hooks[24-dtype1-2e-06]",
+        promise="LoRA per Person: regions",
+    ),
+    Defect(
+        "bridge/cross_attention/lora_shares.py::_reading",
+        breaks="Every pixel reads the text once for every person.",
+        find="if not $has_share.all(): $$body",
+        put="if False: $$body",
+        caught_by=(
+            "tests/host/test_lora_per_person.py"
+            "::test_where_regions_have_hard_edges_each_pixel_reads_the_text_once[a red coat]"
+        ),
+        promise="LoRA per Person: speed",
+    ),
+    Defect(
+        "bridge/cross_attention/regional_text_run.py::RegionalTextBatch.attended",
+        breaks="With LoRAs, the words of a person are read in other pixels.",
+        find="$bias.index_select(1, $pixels)",
+        put="$bias[:, :len($pixels)]",
+        caught_by=(
+            "tests/host/test_lora_per_person.py"
+            "::test_in_the_first_attention_their_own_half_alone_reads_the_words_of_one"
+        ),
+        promise="LoRA per Person: words",
     ),
 ]
