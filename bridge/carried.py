@@ -87,7 +87,7 @@ class Carried:
         return replace(self, regions=cut_regions(self.acts, area, latent))
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
-        """The part of it that an entry with this area reads, see `cut`. One object for each area and latent."""
+        """What an entry with this area reads of it, see `cut`. It is one object for each area and latent."""
         if not self.placed:
             return self
         return self.piece((*area, *latent), lambda: self.cut(area, latent))
@@ -138,7 +138,9 @@ class Reader(Protocol):
 
     latent: tuple[int, ...]
 
-    def rows(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor: ...
+    def rows(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor:
+        """The lines of a batch, as runs.Run.rows makes them."""
+        ...
 
 
 class CarriedCond(comfy.conds.CONDRegular):
@@ -167,12 +169,14 @@ class CarriedCond(comfy.conds.CONDRegular):
         return CarriedCond(cropped, self.run, batch_size, (height, width))
 
     def can_concat(self, other: "CarriedCond") -> bool:
+        """Whether the host may compute the rows of two entries in one batch."""
         if len(self.cond) != len(other.cond):
             return False
         pairs = zip(self.cond, other.cond, strict=True)
         return all(carried.alike(carried_by_other) for carried, carried_by_other in pairs)
 
     def concat(self, others: "Sequence[CarriedCond]") -> Tensor:
+        """The lines of the rows of several entries, (rows, 2), see runs.Run.rows. Raises ModelNotPatched."""
         # The host asks for this right before each forward, and would hand it to a UNet that ignores it.
         if self.run is None:
             raise ModelNotPatched(
@@ -186,6 +190,7 @@ class CarriedCond(comfy.conds.CONDRegular):
         return self.run.rows(chunks, self.pictures)
 
     def size(self) -> list[int]:
+        """The size by which the host estimates memory: as good as none."""
         return [1]
 
 

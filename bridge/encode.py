@@ -152,6 +152,7 @@ def _projected_width(clip_vision: ClipVisionModel) -> int | None:
 
 
 def _no_pair(why: str) -> BadSetup:
+    """The error about encoders that are not two sides of one CLIP. why: in words that follow a colon."""
     return BadSetup(
         f"Pictures cannot be compared with the prompt: {why}.",
         "Connect both sides of one CLIP: that of an SDXL checkpoint and CLIP ViT-bigG/14, or that of SD2.1 and CLIP "

@@ -248,6 +248,7 @@ class FindsFaces(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, **inputs: object) -> str:
+        """A text that changes where the default face model may have changed; "" where one is connected."""
         return "" if "face_model" in inputs else str(files_stamp())
 
 

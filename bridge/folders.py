@@ -109,7 +109,8 @@ def of_models() -> dict[str, tuple[str, ...]]:
 def listed(key: str) -> list[str]:
     """Relative names of the files under this key, sorted, without repeats and without links to nowhere."""
     endings = folder_paths.folder_names_and_paths[key][1]
-    return list(_menu(tuple(map(listing, folders(key))), frozenset(endings)))
+    listings = tuple(listing(folder) for folder in folders(key))
+    return list(_menu(listings, frozenset(endings)))
 
 
 @lru_cache(maxsize=64)

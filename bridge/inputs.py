@@ -75,6 +75,7 @@ class _NodeSchema:
 
 @cache
 def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
+    """A node's schema as the checks read it, made once for each node."""
     schema = node.define_schema()
     inputs_by_id = {schema_input.id: schema_input for schema_input in schema.inputs}
     judged_by_node = inspect.getfullargspec(node.validate_inputs).args
@@ -99,6 +100,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
     @wraps(run)
     def execute(cls: type[io.ComfyNode], *args: Any, **kwargs: Any) -> io.NodeOutput:
+        """The node's own execute, called with checked values of its inputs."""
         values = {**dict(zip(names, args, strict=False)), **kwargs}
         schema = _schema_of(node)
         unlinked_values = _unlinked_values(schema, required_names)
@@ -115,6 +117,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
     @wraps(define_schema)
     def define_schema_with_texts(cls: type[io.ComfyNode]) -> io.Schema:
+        """The node's own schema with its texts."""
         return described(define_schema(cls))
 
     node.define_schema = classmethod(define_schema_with_texts)

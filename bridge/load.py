@@ -91,6 +91,7 @@ class Loaded(Generic[NetT]):
 
     @property
     def net(self) -> NetT:
+        """The network itself."""
         return self.patcher.model
 
     @property

@@ -55,7 +55,7 @@ def with_lora(
 
 
 def _patches(model: ModelPatcher, state: State, weights: Mapping[str, str] | None) -> dict[str, Any]:
-    """By the names of the MODEL's weights, what the file adds to them.
+    """The host's patches of a LoRA, by the names of the MODEL's weights. state, weights: as in with_lora.
 
     Raises WrongBaseModel unless every layer of the file finds a weight of its size: the host leaves out all others.
     """

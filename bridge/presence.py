@@ -345,6 +345,7 @@ class NetReport:
         self._forget()
 
     def _forget(self) -> None:
+        """Begin with nothing that belongs to a run."""
         self._schedule = None
         self._sides = set()
         self._sentences = []

@@ -104,15 +104,25 @@ class Carrying(Protocol):
     """The properties of bridge.carried.Carried that remarks read."""
 
     @property
-    def acts(self) -> Tensor | None: ...
+    def acts(self) -> Tensor | None:
+        """Where it acts in the picture, (people, H, W), or None: everywhere."""
+
     @property
-    def canvas(self) -> Canvas | None: ...
+    def canvas(self) -> Canvas | None:
+        """The canvas of its regions, or None."""
+
     @property
-    def trained(self) -> Canvas | None: ...
+    def trained(self) -> Canvas | None:
+        """The node, where its file was trained with SDXL's own latents; else None."""
+
     @property
-    def poses(self) -> Pictures | None: ...
+    def poses(self) -> Pictures | None:
+        """The pose pictures of the user, or None."""
+
     @property
-    def pose_count(self) -> int: ...
+    def pose_count(self) -> int:
+        """How many pose pictures there are."""
+        ...
 
 
 def tell_of_start(carried: Sequence[Carrying], guider: CFGGuider, start: Start) -> None:

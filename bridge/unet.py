@@ -207,6 +207,7 @@ def attend_with(options: Options, kernel: Callable[..., Tensor] | None = None, m
     """
 
     def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The layer's attention: q (B, N, C), k and v (B, T, C) -> (B, N, C)."""
         # Looked up when called: the host's choice is a name of its module.
         attention = kernel or comfy.ldm.modules.attention.optimized_attention
         return attention(

@@ -53,12 +53,14 @@ class Reading(Protocol):
 class Report(Protocol):
     """An object that collects notes of a run in which no MODEL of ours takes part, and shows them at its end."""
 
-    def begun(self, model: BaseModel) -> None: ...
+    def begun(self, model: BaseModel) -> None:
+        """Called before a run, with the MODEL that samples."""
 
     def forward(self, rows: AttachedRows, text: Tensor, schedule: Tensor | None) -> None:
         """text: (B, tokens, width) that the rows read. schedule: (steps + 1,), every sigma of the run."""
 
-    def ended(self) -> None: ...
+    def ended(self) -> None:
+        """Called at the end of a run, by every copy of the net."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +116,7 @@ class _ComputedNet:
         self._control = control
 
     def get_control(self, *_: Any) -> Any:
+        """What the chain has given, whatever the arguments."""
         return self._control
 
 
@@ -160,6 +163,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
     previous_controlnet: Any = PerThread()
 
     def copy(self) -> _AttachedNet:
+        """An attached copy with the same settings."""
         return as_attached(super().copy(), self.settings)  # as every class of the host names itself
 
     def _method(self, name: str) -> Callable[..., Any]:
@@ -167,6 +171,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         return self.methods_on_object.get(name) or getattr(super(), name)
 
     def pre_run(self, model: BaseModel, percent_to_sigma: Callable[[float], float]) -> None:
+        """Called by the host before a run: it checks the MODEL. Raises WrongBaseModel."""
         self._check_text_width(model)
         self._check_blocks(model)
         # A cancelled run leaves its own.
@@ -183,6 +188,7 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
 
     def cleanup(self) -> None:
+        """Called by the host at the end of a run."""
         self.in_run.reading = None
         self.in_run.hints = {}
         if self.settings.report:
@@ -347,6 +353,7 @@ class _Timesteps(Tensor):
     """
 
     def to(self, *_: Any, **__: Any) -> Tensor:
+        """The timesteps in float32, whatever dtype the host asks for."""
         return self.as_subclass(Tensor).float()
 
 

@@ -85,6 +85,7 @@ class ControlAttachment(Attachment):
         check_range("The ControlNet", *self.timestep_percent_range)
 
     def _copy(self) -> ControlBase:
+        """A new copy of the net, attached, see attached_net.py."""
         settings = NetSettings(
             width=self.width,
             canvas=self.canvas,

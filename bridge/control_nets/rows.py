@@ -74,17 +74,21 @@ class AttachedCond(comfy.conds.CONDRegular):
     cond: AttachedRows
 
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> AttachedCond:
+        """The COND of one forward, as the host asks for it. area: of the entry, or None."""
         area_of_rows = None if area is None else area_of(area)
         return AttachedCond(AttachedRows(self.cond.entries, area_of_rows))
 
     def can_concat(self, other: AttachedCond) -> bool:
+        """Whether two entries show the same area of the picture."""
         return self.cond.area == other.cond.area
 
     def concat(self, others: Sequence[AttachedCond]) -> AttachedRows:
+        """The rows of several entries together."""
         entries = list(self.cond.entries)
         for other in others:
             entries.extend(other.cond.entries)
         return AttachedRows(tuple(entries), self.cond.area)
 
     def size(self) -> list[int]:
+        """The size by which the host estimates memory: as good as none."""
         return [1]

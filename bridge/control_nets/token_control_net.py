@@ -72,16 +72,19 @@ class TokenControlNet(comfy.controlnet.ControlNet):
         net.copy_to(self)
 
     def copy(self) -> "TokenControlNet":
+        """A copy that shares network and tokens."""
         # Not type(self): an attached copy is of a class that stands in front of this one, see attached_net.py.
         return TokenControlNet(self, self.source, self.outside, self._needed, self._advice)
 
     def cleanup(self) -> None:
+        """Called by the host at the end of a run: what was made for it goes."""
         super().cleanup()
         self._ready = {}
 
     def get_control(
         self, x_noisy: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int, transformer_options: Options
     ) -> Any:
+        """The residuals of the chain up to this net, which reads the injections of its own source, for one forward."""
         injections: list[Injection] = []
         for chunk in chunks_of(cond, transformer_options, Injection.key):
             injections.extend(injection for injection in chunk if injection.source is self.source)

@@ -44,6 +44,7 @@ class Injection(Carried):
 
     @property
     def active(self) -> bool:
+        """Whether the UNet reads tokens in any layer."""
         return bool(self.layers)
 
     @property
@@ -64,6 +65,7 @@ class Injection(Carried):
         return region_weights(self.regions)
 
     def of(self, picture: int) -> Self:
+        """What one picture of a batch reads: with by_row that of its own person, else all."""
         if not self.by_row:
             return self
         person = picture % len(self.tokens)
@@ -88,6 +90,7 @@ class Injection(Carried):
         return x[:, None]  # (people, 1, ...)
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
+        """The same with the part of regions and boxes that lies in an area."""
         regions = self.regions
         if regions is not None:
             regions = cut_regions(regions, area, latent)
@@ -97,6 +100,7 @@ class Injection(Carried):
         return replace(self, regions=regions, boxes=boxes)
 
     def alike(self, other: Any) -> bool:
+        """Whether two injections can be read in one batch: of one node, in the same regions and layers."""
         return (
             self.regions is other.regions
             and self.boxes is other.boxes
@@ -116,6 +120,7 @@ class InjectionsRun(CrossAttentionRun):
     key = Injection.key
 
     def batch(self, chunks: tuple[tuple[Injection, ...], ...], given: Given) -> CrossAttentionBatch | None:
+        """The batch of one forward; None where no injection is on at this step."""
         acting = self.acting(chunks, given)
         if not acting:
             return None
@@ -131,11 +136,13 @@ class InjectionsBatch(CrossAttentionBatch):
         self._nodes = [NodeInjections(by_chunk, place) for by_chunk in injections]
 
     def acts(self, layer: int) -> bool:
+        """Whether any node adds something to this layer."""
         return any(layer in node.layers for node in self._nodes)
 
     def attended(
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
+        """The attention of a layer, (B, N, C), with what all nodes' injections add. Arguments as in the base class."""
         attend = attend_with(extra_options)
         grid = grid_of(extra_options)
         source_rows = self.source_rows(before, q, extra_options)

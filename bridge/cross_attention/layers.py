@@ -61,6 +61,7 @@ class CrossAttentionBatch(Batch):
         self._row_tracker = RowTracker()
 
     def around(self, options: Options) -> Options:
+        """transformer_options with this batch's attention and patches in the layers in which it acts."""
         attentions: dict[Block, Replacement] = {}
         for layer, block in enumerate(self.layers):
             if self.acts(layer):

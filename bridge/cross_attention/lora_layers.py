@@ -49,6 +49,7 @@ class InputLora(NamedTuple):
         return layer(x + self._multiplied(self._multiplied(x, self.down), self.up)) - layer(x)
 
     def _multiplied(self, x: Tensor, matrix: Tensor) -> Tensor:
+        """A matrix times the channels of x, (B, N, in) or (B, in, h, w)."""
         matrix = matrix.to(x)
         if x.dim() == 4:  # (B, C, h, w): a convolution of one pixel multiplies the channels, group by group
             return functional.conv2d(x, matrix[..., None, None], groups=self.groups)
@@ -136,6 +137,7 @@ def with_product_of_pixels(out: Tensor, hidden: Tensor, up: Tensor, in_place: bo
 
 
 def _person_of(layer_lora: LayerLora) -> int:
+    """The number of a LoRA's person, to sort by."""
     return layer_lora.person
 
 
@@ -148,6 +150,7 @@ def _is_of(people: Sequence[int], owners: Sequence[int]) -> Tensor:
 
 
 def _times(low_rank: LowRank, strength: float) -> LowRank:
+    """A LoRA times its strength, which goes into `up`."""
     in_front = low_rank.in_front
     if in_front is not None:
         in_front = InFront(in_front.down, in_front.up * strength)

@@ -115,6 +115,7 @@ class Reader:
         module.forward = self.forward
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What the layer gives of x, and what the forward of this thread adds to it."""
         out = self.layer(x, *args, **kwargs)
         forward = _thread.forward
         if forward is None or forward.additions.readers is not self.readers:
@@ -123,6 +124,7 @@ class Reader:
 
     @property
     def ended(self) -> bool:
+        """Whether the run of this Reader has ended."""
         return self.readers is None
 
     def end(self) -> None:
@@ -140,6 +142,7 @@ class Reader:
 
 
 def _is_forward_of(function: Any, reader: Reader) -> bool:
+    """Whether a function is the `forward` of this Reader."""
     # A bound method is a new object whenever it is read, so the Reader behind it is compared.
     return isinstance(function, type(reader.forward)) and function.__self__ is reader
 
@@ -198,6 +201,7 @@ class Readers:
                     self._take_out()
 
     def _take_out(self) -> None:
+        """Take every Reader out of its layer, and end it."""
         for name, reader in self.by_name.items():
             reader.take_out(self.modules[name])
             reader.end()

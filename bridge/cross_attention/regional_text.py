@@ -48,6 +48,7 @@ class RegionalText(Carried):
 
     @property
     def active(self) -> bool:
+        """Whether there are tokens of people."""
         return bool(self.counts)
 
     @property
@@ -66,6 +67,7 @@ class RegionalText(Carried):
         return self.tokens is self.inline_tokens
 
     def alike(self, other: Any) -> bool:
+        """Whether rows with these two can be computed in one batch: always."""
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
     def in_entry(self, text: Tensor) -> RegionalText:
@@ -134,6 +136,7 @@ def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: 
     source = object()
 
     def by_region(entry: Entry) -> Entry:
+        """One entry, whose ID tokens are read by region."""
         id_tokens: IDTokens | None = entry[1].get(ID_TOKENS)
         if id_tokens is None:
             return entry

@@ -77,9 +77,11 @@ class RegionalTextRun(CrossAttentionRun):
         super().__init__(guider, latent)
 
     def batch(self, chunks: Chunks, given: Given) -> CrossAttentionBatch:
+        """The batch of one forward. chunks: what each chunk carries."""
         text_tokens = given.context.shape[1]
 
         def make(place: QueryPlace) -> RegionalTextBatch:
+            """A new batch for this place."""
             ignoring = frozenset[Block]()
             if has_inline_tokens(chunks):
                 ignoring = layers_ignoring_text(given)
@@ -145,6 +147,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         return RegionalTextBatch(self.layers, tuple(chunks), text_tokens, self._place)
 
     def around(self, options: Options) -> Options:
+        """transformer_options with our attention in the layers, and `append_tokens` as the last attn2 patch."""
         options = super().around(options)
         patches = options.get("patches", {}).get("attn2_patch")
         if not self.appended_count and not patches:
@@ -155,6 +158,10 @@ class RegionalTextBatch(CrossAttentionBatch):
     def call_patches(
         self, patches: Sequence[TextPatch], n: Tensor, context: Tensor, value: Tensor, extra_options: Options
     ) -> LayerInput:
+        """What the attn2 patches of other packs make of a layer's input.
+
+        Raises ConditioningLost where they take tokens of people away. Arguments as in the base class.
+        """
         if self._others_read_their_texts(patches, n, context, value, extra_options):
             # They join our text with texts of their own: it has to be without the inline tokens, as theirs are.
             context = self._text_without_inline_tokens(context)
@@ -206,6 +213,10 @@ class RegionalTextBatch(CrossAttentionBatch):
     def attended(
         self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
+        """The attention of a layer, (B, N, C), in which each pixel reads the tokens of its own people alone.
+
+        Arguments as in the base class.
+        """
         source_rows = self.source_rows(before, q, extra_options)
         if source_rows is not None and self.batch_of_other_texts is not None:
             return self.batch_of_other_texts.attended(layer, before, q, k, v, extra_options)

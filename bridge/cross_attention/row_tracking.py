@@ -122,7 +122,7 @@ class RowTracker:
 
 
 def of_source_rows(x: Tensor, source_rows: Tensor | None, dim: int) -> Tensor:
-    """A tensor of the rows of the batch as one of the rows of a layer.
+    """The rows of x that the rows of a layer were made of, in the order of the layer.
 
     x: with the rows of the batch in dimension `dim`. source_rows: as in SOURCE_ROWS, None where the rows are the same.
     """

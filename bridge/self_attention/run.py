@@ -298,6 +298,7 @@ class PartsCache:
     def _make_batch(
         self, parts_of_chunks: Sequence[SharedParts], sharing: bool, x: Tensor, watch: Watch | None
     ) -> SharingBatch:
+        """A new batch. Arguments as in `batch`."""
         layers: dict[Block, list[Beside | None]] = {}
         if sharing:
             height, width = x.shape[-2:]

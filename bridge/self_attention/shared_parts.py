@@ -47,19 +47,23 @@ class SharedParts(Carried):
 
     @property
     def active(self) -> bool:
+        """Whether the UNet reads parts or a pose."""
         return bool(self.bank) or self.live is not None or self.pose is not None
 
     @property
     def pose_count(self) -> int:
+        """How many pictures the pose has."""
         if self.pose is None:
             return 0
         return len(self.pose)
 
     @property
     def placed(self) -> bool:
+        """Whether it matters which part of the picture the UNet is given."""
         return self.pose is not None or self.weights.targets is not None
 
     def of(self, picture: int) -> "SharedParts":
+        """What one picture of a batch reads: of a pose for each picture its own."""
         if self.pose is None or len(self.pose) == 1:
             return self
         number = picture % len(self.pose)
@@ -67,6 +71,7 @@ class SharedParts(Carried):
         return self.piece(number, lambda: replace(self, pose=pose))
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> "SharedParts":
+        """The same with the part of the pose and of the targets that lies in an area."""
         weights = replace(self.weights, targets=_cut(self.weights.targets, [8 * side for side in area]))
         return replace(self, pose=_cut(self.pose, area), weights=weights)
 
