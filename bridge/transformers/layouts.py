@@ -83,28 +83,61 @@ def _seen(given: Given, padding: Padding) -> tuple[int, ...]:
 # What stands in a network while a forward runs
 
 
+class StandIn:
+    """function(what stands there, ...) in the place of a module's method, for this object alone.
+
+    It is the same object at every forward, so that torch.compile compiles it once.
+    """
+
+    def __init__(self, module: nn.Module, method: str, function: Callable[..., Any]) -> None:
+        self._module = module
+        self._method = method
+        self._function = function
+        self._below: Callable[..., Any] | None = None
+        self._made: Callable[..., Any] | None = None
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """While a forward runs. Whatever stood there comes back."""
+        attributes = vars(self._module)
+        before = attributes.get(self._method)
+        below: Callable[..., Any] = getattr(self._module, self._method)
+        if self._made is None or below != self._below:
+            self._below = below
+            self._made = partial(self._function, below)
+        attributes[self._method] = self._made
+        try:
+            yield
+        finally:
+            if before is None:
+                attributes.pop(self._method, None)
+            else:
+                attributes[self._method] = before
+
+
 @contextmanager
 def standing_in(module: nn.Module, method: str, function: Callable[..., Any]) -> Iterator[None]:
     """With function(what stands there, ...) in the place of a module's method, for this object alone."""
-    before = vars(module).get(method)
-    vars(module)[method] = partial(function, getattr(module, method))
-    try:
+    with StandIn(module, method, function).standing():
         yield
-    finally:
-        if before is None:
-            vars(module).pop(method, None)
-        else:
-            vars(module)[method] = before
+
+
+def refiner_names(network: nn.Module, family: TransformerFamily) -> list[StandIn]:
+    """What puts the name of every refiner into the transformer_options of its attention: token counts alone could be
+    those of another attention."""
+    stand_ins: list[StandIn] = []
+    for name in (family.refiners, family.looks_refiners):
+        for block in _blocks(network, name):
+            stand_ins.append(StandIn(block, "forward", partial(_named, name)))
+    return stand_ins
 
 
 @contextmanager
 def refiners_named(network: nn.Module, family: TransformerFamily) -> Iterator[None]:
-    """With the name of every refiner in the transformer_options of its attention: token counts alone could be those of
-    another attention."""
+    """With all of refiner_names."""
     with ExitStack() as stack:
-        for name in (family.refiners, family.looks_refiners):
-            for block in _blocks(network, name):
-                stack.enter_context(standing_in(block, "forward", partial(_named, name)))
+        for stand_in in refiner_names(network, family):
+            stack.enter_context(stand_in.standing())
         yield
 
 

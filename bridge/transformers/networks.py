@@ -101,7 +101,7 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
     return known
 
 
-_FORWARD = ("forward", "_forward", "forward_orig", "patchify_and_embed", "embed_all", "embed_cap")
+_FORWARD = ("_forward", "forward_orig", "patchify_and_embed", "embed_all", "embed_cap")
 """Methods of the host's networks of which a forward is made."""
 
 

@@ -14,7 +14,7 @@ reference, and what a vision encoder has seen of it, are read as the reference i
 """
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -36,7 +36,7 @@ from ...bridge.transformers.layouts import (
     begin_references,
     end_references,
     layout_of,
-    refiners_named,
+    refiner_names,
 )
 from ...bridge.transformers.networks import TOKEN, described, network_of, tokens_of
 from ...bridge.unet import Options, pixels_of, with_patch
@@ -281,9 +281,17 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
     """The same in Z-Image, whose refiners, too, are given references: of texts, of what a vision encoder has seen, and
     of pictures. Nothing there says how many tokens there are, so they are counted as the host does."""
 
+    def __init__(
+        self, regional: RegionalReferences, regions: Tensor, layout: TokenLayout, given: Given, is_first: bool
+    ) -> None:
+        super().__init__(regional, regions, layout, given, is_first)
+        self._refiner_names = refiner_names(self._network, self._family)
+
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        with refiners_named(self._network, self._family):
+        with ExitStack() as stack:
+            for stand_in in self._refiner_names:
+                stack.enter_context(stand_in.standing())
             yield
 
     def get_ready(self, text: int) -> None:

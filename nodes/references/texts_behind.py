@@ -18,7 +18,7 @@ from ...bridge.carried import Carried, put
 from ...bridge.conditioning import Conditioning
 from ...bridge.runs import Batch, Given, Run, patched
 from ...bridge.schedule import WHOLE_SCHEDULE
-from ...bridge.transformers.layouts import standing_in
+from ...bridge.transformers.layouts import StandIn
 from ...bridge.transformers.networks import network_of
 from ...bridge.unet import Options
 from ...core.errors import BadSetup
@@ -52,11 +52,11 @@ class TextsBehindBatch(Batch):
 
     def __init__(self, network: nn.Module, rows: int) -> None:
         self.rows = rows
-        self._network = network
+        self._positions = StandIn(network, "embed_cap", _with_one_row_of_positions)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        with standing_in(self._network, "embed_cap", _with_one_row_of_positions):
+        with self._positions.standing():
             yield
 
     def around(self, options: Options) -> Options:

@@ -42,7 +42,7 @@ OMNI = "Z-Image Omni"
 KINDS = *networks.FAMILIES, OMNI
 FRAMES = (3, 9, 5, 12, 4)
 """Tokens of the texts before each reference of Z-Image, and behind the prompt."""
-LOOKS = ((2, 3), (4, 4))
+LOOKS = ((2, 3), (5, 8))
 """Sides in tokens of what is seen of the first references; of the others there is nothing."""
 
 
@@ -128,9 +128,11 @@ def pieces(kind, counts, picture, keys):
     texts = [*enumerate(map(padded, FRAMES[:4])), ("text", 8), ("text", padded(FRAMES[4]))]
     seen = [*enumerate([padded(rows * columns) for rows, columns in LOOKS] + [8, 8]), ("text", 8)]
     pictures = [*[(n, padded(count)) for n, count in references], ("picture", padded(picture))]
-    attentions = texts, seen, pictures, [*texts, *(seen if kind == OMNI else ()), *pictures]
+    attentions = [texts, pictures, [*texts, *(seen if kind == OMNI else ()), *pictures]]
+    if kind == OMNI:
+        attentions.append(seen)
     by_keys = {sum(count for _, count in attention): attention for attention in attentions}
-    assert len(by_keys) == 4, "each is known by its tokens"
+    assert len(by_keys) == len(attentions), "each is known by its tokens"
     return by_keys.get(keys)
 
 
