@@ -5,7 +5,7 @@ Everything of ours in a forward asks here: who reads whom in attention, and whos
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -115,13 +115,6 @@ class StandIn:
                 attributes[self._method] = before
 
 
-@contextmanager
-def standing_in(module: nn.Module, method: str, function: Callable[..., Any]) -> Iterator[None]:
-    """With function(what stands there, ...) in the place of a module's method, for this object alone."""
-    with StandIn(module, method, function).standing():
-        yield
-
-
 def refiner_names(network: nn.Module, family: TransformerFamily) -> list[StandIn]:
     """What puts the name of every refiner into the transformer_options of its attention: token counts alone could be
     those of another attention."""
@@ -130,15 +123,6 @@ def refiner_names(network: nn.Module, family: TransformerFamily) -> list[StandIn
         for block in _blocks(network, name):
             stand_ins.append(StandIn(block, "forward", partial(_named, name)))
     return stand_ins
-
-
-@contextmanager
-def refiners_named(network: nn.Module, family: TransformerFamily) -> Iterator[None]:
-    """With all of refiner_names."""
-    with ExitStack() as stack:
-        for stand_in in refiner_names(network, family):
-            stack.enter_context(stand_in.standing())
-        yield
 
 
 def _blocks(network: nn.Module, path: str) -> Sequence[nn.Module]:
@@ -200,7 +184,7 @@ class EmbeddedPieces:
     and its text. count: of references."""
 
     def __init__(self, network: nn.Module, count: int) -> None:
-        self._network = network
+        self._stand_in = StandIn(network, "embed_all", self._embedded)
         self._count = count
         self._next = 0
 
@@ -208,7 +192,7 @@ class EmbeddedPieces:
     def told(self) -> Iterator[None]:
         """While the network is called."""
         self._next = 0
-        with standing_in(self._network, "embed_all", self._embedded):
+        with self._stand_in.standing():
             yield
 
     def _embedded(self, embed: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -33,12 +33,12 @@ from .layouts import (
     LAYERS,
     REFINER,
     EmbeddedPieces,
+    StandIn,
     current_references,
     layout_of,
     reads_looks,
     reference_embedded,
-    refiners_named,
-    standing_in,
+    refiner_names,
 )
 from .networks import cells_per_token, described, network_of, tokens_of
 from .person_texts import PersonTexts
@@ -202,6 +202,7 @@ class PersonTextsBatch(Batch):
         self._layout = layout_of(given)
         self._is_omni = reads_looks(given)
         self._pieces = EmbeddedPieces(self._network, len(given.references))
+        self._stand_ins = self._new_stand_ins()
         self._splits: dict[Any, AnySplit] = {}
         blocks = sum(len(self._network.get_submodule(path)) for path in family.blocks)
         self._calls = BlockCalls(blocks, check_calls)
@@ -296,14 +297,22 @@ class PersonTextsBatch(Batch):
     @contextmanager
     def prepared(self) -> Iterator[None]:
         with ExitStack() as stack:
-            if self._family.refiners:
-                for block in self._network.get_submodule(self._family.refiners):
-                    stack.enter_context(standing_in(block, "forward", self._by_text))
+            for stand_in in self._stand_ins:
+                stack.enter_context(stand_in.standing())
             if self._family.own_captions:
-                stack.enter_context(refiners_named(self._network, self._family))
-                stack.enter_context(standing_in(self._network, "embed_all", self._embedded))
                 stack.enter_context(self._pieces.told())
             yield
+
+    def _new_stand_ins(self) -> list[StandIn]:
+        """What stands in the network, so that each text is computed as if it were alone."""
+        stand_ins: list[StandIn] = []
+        if self._family.refiners:
+            for block in self._network.get_submodule(self._family.refiners):
+                stand_ins.append(StandIn(block, "forward", self._by_text))
+        if self._family.own_captions:
+            stand_ins += refiner_names(self._network, self._family)
+            stand_ins.append(StandIn(self._network, "embed_all", self._embedded))
+        return stand_ins
 
     def _by_text(self, block: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """A block in which the tokens of a text read each other, x: (B, T, C), called for each text alone.
