@@ -34,7 +34,7 @@ from ..unet import Options, dtype_of, modules_of_unet, pixels_of, with_patch
 from .current_texts import current_texts
 from .families import LayerStream, Stream, TransformerFamily
 from .layouts import EmbeddedPieces, current_references, layout_of, reference_embedded
-from .modulation import ModulatedLayer, ModulationUse, TokenModulation, modulated_layer
+from .modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
 from .networks import cells_per_token, described, network_of, tokens_of
 from .token_weights import PeopleOnPicture, TokenWeights
 
@@ -383,20 +383,20 @@ class PersonLorasBatch(Batch):
                 common = common + functional.linear(hidden, loras.up.to(x))
                 continue
             count = len(node.people.names)
-            people.append(loras.of_people(x[:rows], count))
+            people.append(loras.of_people(x, count))
             weights.append(self._ready_weights(node.people, tuple(range(count)), stream, tokens))
-        zero_time = None
+        of_people = torch.cat(people, dim=1)  # (rows, people, parts * C)
+        zero = None
         if len(common) > rows:
             if not layer.modulation.zero_time:
                 raise _zero_time_unknown()
-            zero_time = common[rows:]
+            zero = TimeModulation(common[rows:], of_people[rows:])
         return TokenModulation(
-            common[:rows],
-            torch.cat(people, dim=1),
-            torch.cat(weights, dim=2).to(out),
-            out.shape[-1] // layer.modulation.parts,
-            zero_time,
-            self._token_weights.picture,
+            now=TimeModulation(common[:rows], of_people[:rows]),
+            weights=torch.cat(weights, dim=2).to(out),
+            width=out.shape[-1] // layer.modulation.parts,
+            zero=zero,
+            picture=self._token_weights.picture,
         )
 
     def _weights_of(self, people: PeopleOnPicture, owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:

@@ -957,7 +957,7 @@ DEFECTS = [
         promise="LoRA per Person: transformers",
     ),
     Defect(
-        "bridge/transformers/modulation.py::TokenModulation.part",
+        "bridge/transformers/modulation.py::TimeModulation.of_tokens",
         breaks="A LoRA in the modulation of Qwen-Image acts on all tokens, whoever they are of.",
         find="torch.baddbmm($common, $weights, $people)",
         put="torch.baddbmm($common, torch.ones_like($weights), $people)",
@@ -1003,10 +1003,20 @@ DEFECTS = [
     Defect(
         "bridge/transformers/person_loras.py::PersonLorasBatch._modulation",
         breaks="Reference pictures at the time 0 are modulated by the time of the step.",
-        find="$zero_time = $common[$rows:]",
-        put="$zero_time = $common[:$rows]",
+        find="TimeModulation($common[$rows:], $people[$rows:])",
+        put="TimeModulation($common[:$rows], $people[$rows:])",
         caught_by="tests/host/test_loras_on_transformers.py::test_references_at_the_time_zero_stay_as_they_are",
         promise="LoRA per Person: modulation",
+    ),
+    Defect(
+        "bridge/transformers/person_loras.py::PersonLorasBatch._modulation",
+        breaks="A person's reference pictures at the time 0 have the LoRA of the time of the step.",
+        find="TimeModulation($common[$rows:], $people[$rows:])",
+        put="TimeModulation($common[$rows:], $people[:$rows])",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py::test_references_at_the_time_zero_have_the_lora_of_their_person"
+        ),
+        promise="LoRA per Person: with references",
     ),
     Defect(
         "bridge/transformers/lora_files.py::_rows_of",

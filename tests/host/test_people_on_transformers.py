@@ -52,7 +52,7 @@ CLIPS = {
 LAYERS = {
     FLUX: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "_mod.lin", "modulation.lin"),
     FLUX_2: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "modulation"),
-    QWEN: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out"),
+    QWEN: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out", "_mod.1", "norm_out.linear"),
     Z_IMAGE: ("attention.qkv", "attention.out", "feed_forward", "cap_embedder.1", "x_embedder", "final_layer.linear"),
     KREA_2: (".attn.w", ".attn.gate", ".mlp.", "first", "last.linear", "txtmlp", "projector"),
 }
@@ -134,11 +134,13 @@ def cast(setting, words=WORDS):
     return replace(there, people=tuple(people))
 
 
-def with_latents(setting, conditioning, record):
+def with_latents(setting, conditioning, record, method=None):
     """As the node puts references in, without texts beside those of Z-Image."""
-    options = {"reference_latents": list(record.latents), REFERENCES: record, "reference_latents_method": "index"}
-    if setting.family != KREA_2:
-        del options["reference_latents_method"]
+    options = {"reference_latents": list(record.latents), REFERENCES: record}
+    if setting.family == KREA_2:
+        method = "index"
+    if method is not None:
+        options["reference_latents_method"] = method
     return [[text, {**before, **options}] for text, before in conditioning]
 
 
@@ -211,6 +213,15 @@ def padded(count):
 @pytest.mark.parametrize("number", [0, 1], ids=["Anna", "Ben"])
 def test_a_person_everywhere_with_all_is_the_merged_network_on_their_text_with_their_references(setting, number):
     """Own words, own LoRA and own references, while another person with words and a LoRA is there."""
+    check_a_person_with_all(setting, number)
+
+
+def test_references_at_the_time_zero_have_the_lora_of_their_person():
+    """As Qwen-Image-Edit 2511 modulates reference pictures."""
+    check_a_person_with_all(of_family(QWEN), 0, "index_timestep_zero")
+
+
+def check_a_person_with_all(setting, number, method=None):
     common = setting.text(COMMON)
     lengths = [setting.text(words)[0][0].shape[1] for words in (COMMON, *WORDS)]
     if setting.family == Z_IMAGE:  # the common text says how far from its references the picture stands
@@ -221,10 +232,10 @@ def test_a_person_everywhere_with_all_is_the_merged_network_on_their_text_with_t
         torch.cat([everywhere, other] if number == 0 else [other, everywhere]) for other in in_one
     ]
     hidden = without_common(setting, lengths, 2)
-    sides = with_latents(setting, common, record), with_latents(setting, setting.text("blurred"), record)
+    sides = [with_latents(setting, text, record, method) for text in (common, setting.text("blurred"))]
     found = by_lora(setting, *by_region(hidden, *sides, record, of_references), record.cast, of_words)
     own = [[text, common[0][1]] for text, _ in setting.text(WORDS[number])]  # one pooled vector in a whole forward
-    own = with_latents(setting, own, record)
+    own = with_latents(setting, own, record, method)
     expected = setting.sample(by_region(setting.merged(number), own, sides[1], record, of_references))
     assert relative(setting.sample(found), expected) <= TOLERANCE
     plain = setting.sample(by_region(setting.model, own, sides[1], record, of_references))
