@@ -162,14 +162,14 @@ class Readers:
 
 def _keys_of(readers: Readers, words_of_people: Sequence[slice], without_words: Tensor) -> Tensor:
     """The numbers of what readers read. without_words: (keys,) bool, what they all read besides."""
-    read = without_words.clone()
-    more: list[Tensor] = []
+    keys = without_words.clone()
+    repeated: list[Tensor] = []
     for words, times in zip(words_of_people, readers.times, strict=True):
         if times:
-            read[words] = True
+            keys[words] = True
         for _ in range(times - 1):
-            more.append(torch.arange(words.start, words.stop))
-    return torch.cat([_numbers(read), *more])
+            repeated.append(torch.arange(words.start, words.stop))
+    return torch.cat([_numbers(keys), *repeated])
 
 
 def _readers_of(weights: Tensor) -> Sequence[Readers]:
@@ -196,8 +196,10 @@ def _readers_of(weights: Tensor) -> Sequence[Readers]:
     times = torch.cat(times_of_parts)  # ((people + 1) * tokens, people)
     shares = torch.cat(shares_of_parts)
     numbers = torch.arange(tokens).repeat(people + 1)
-    is_read = shares > 0
-    times, shares, numbers = times[is_read], shares[is_read], numbers[is_read]
+    has_share = shares > 0
+    times = times[has_share]
+    shares = shares[has_share]
+    numbers = numbers[has_share]
     unique = times.unique(dim=0, return_inverse=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     # (patterns, people), and of each part (parts,) the number of its pattern
     patterns, pattern_of = cast("tuple[Tensor, Tensor]", unique)

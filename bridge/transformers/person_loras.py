@@ -354,13 +354,13 @@ class PersonLorasBatch(Batch):
         is_by_token = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
         key = person_of_row, owners, times, is_by_token, x.dim()
         if key not in self._weights:
-            own = torch.tensor(person_of_row)[:, None] == torch.tensor(owners)  # (rows, ranks)
+            is_own = torch.tensor(person_of_row)[:, None] == torch.tensor(owners)  # (rows, ranks)
             # Of a text each token may be a row: all of one row of the batch, then all of the next. Of the time there
-            # may be rows at 0 for reference pictures, behind those of the batch.
-            own = own.repeat_interleave(times, dim=0) if is_by_token else own.repeat(times, 1)
+            # may be rows at 0 for reference pictures: a whole batch of them, in front or behind.
+            is_own = is_own.repeat_interleave(times, dim=0) if is_by_token else is_own.repeat(times, 1)
             for _ in range(x.dim() - 2):
-                own = own[:, None]  # (rows of x, 1, ..., ranks)
-            self._weights[key] = own.to(self._like)
+                is_own = is_own[:, None]  # (rows of x, 1, ..., ranks)
+            self._weights[key] = is_own.to(self._like)
         return self._weights[key]
 
     def _modulation(self, layer: ModulatedLayer, x: Tensor, out: Tensor) -> TokenModulation:

@@ -14,6 +14,7 @@ from ...core.person_texts import on_tokens
 from ..runs import Given
 from ..unet import pixels_of
 from .families import TransformerFamily
+from .layouts import Padding
 from .networks import cells_per_token, tokens_of
 from .person_texts import PersonTexts
 
@@ -97,5 +98,4 @@ def filled_up(tokens: int, family: TransformerFamily, network: Any) -> int:
     """How many tokens a text or picture has with those that a network with own_captions fills it up with."""
     if not family.own_captions:
         return tokens
-    multiple: int = network.pad_tokens_multiple
-    return -(-tokens // multiple) * multiple
+    return Padding(network).padded(tokens)
