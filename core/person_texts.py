@@ -51,8 +51,8 @@ class TextLayout:
 
     common: tokens of the common text and of all in front of it. counts: tokens of the place of each person's words;
     these places follow the common text. picture: where the tokens of the picture begin; how many there are the weights
-    of people say. queries, keys: how many the attention has. front: tokens in front of the common text, which words
-    read as the common text does. owned: tokens that read a person's words as the picture in the person's region does,
+    of people say. queries, keys: how many the attention has. front: the first tokens, which words read as the
+    common text does. owned: tokens that read a person's words as the picture in the person's region does,
     in ascending order. fillers: what of each place is no words; empty where all of it is.
     """
 

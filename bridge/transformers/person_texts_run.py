@@ -466,7 +466,8 @@ class PersonTextsBatch(Batch):
             picture=tokens.picture_start if place == LAYERS else text,
             queries=queries,
             keys=keys,
-            front=tokens.before_common,
+            # Tokens of other packs, such as USO's, belong to the common text.
+            front=sum(tokens.reference_texts),
             owned=self._owned(tokens.spans() if place == LAYERS else tokens.text_spans()),
         )
         splits: list[Split] = []
