@@ -25,7 +25,7 @@ from ...core import previews
 from ...core.people import Cast, Person, require_places
 from ...core.places import drawing, regions
 from ...core.places.person_region import Extent, RegionShape
-from ..categories import IN_ALSO
+from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket
 from .by_region import RegionalReferences, RegionalReferencesRun, check_tokens
 from .encoding import (
@@ -52,7 +52,7 @@ class PeopleAsReferences(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessPeopleAsReferences",
-            category=IN_ALSO,
+            category=IN_OTHER_METHODS,
             inputs=[
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),
