@@ -215,7 +215,7 @@ class PersonTextsBatch(Batch):
         if self._is_omni and not all(place.is_full for place in self._places):
             raise BadSetup(
                 f"{self._family.name} Omni with reference pictures does not know rows with words of different lengths.",
-                "Describe everybody in equally many words, or take the reference pictures out of the conditioning.",
+                "Give each person a prompt of the same length, or take the reference pictures out of the conditioning.",
             )
 
     def _get_ready(self, given: Given) -> None:
