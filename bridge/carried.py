@@ -7,7 +7,7 @@ a `Run`: it learns who is in which row of each forward. What is then done with t
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import comfy.conds
 from torch import Tensor
@@ -101,6 +101,18 @@ class Carried:
         if key not in self._pieces:
             self._pieces[key] = make()
         return self._pieces[key]
+
+
+CarriedT = TypeVar("CarriedT", bound=Carried)
+
+
+def one_for_each_row(by_chunk: Sequence[CarriedT], rows: int) -> list[CarriedT]:
+    """What one node has put into a batch of so many rows, for each of them. by_chunk: the same for each chunk."""
+    pictures = rows // len(by_chunk)
+    of_rows: list[CarriedT] = []
+    for carried in by_chunk:
+        of_rows.extend(carried.of(picture) for picture in range(pictures))
+    return of_rows
 
 
 def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> Tensor:

@@ -62,6 +62,7 @@ def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwarg
     options[run.key] = run
     # Behind the wrappers of other packs: what these hand on is what the UNet gets.
     add_wrapper = comfy.patcher_extension.add_wrapper_with_key
+    add_wrapper(_WRAPPERS.PREPARE_SAMPLING, run.key, run.prepare, options)
     add_wrapper(_WRAPPERS.CALC_COND_BATCH, run.key, run.evaluate, options)
     add_wrapper(_WRAPPERS.APPLY_MODEL, run.key, run.apply, options)
     add_wrapper(_WRAPPERS.DIFFUSION_MODEL, run.key, run.forward, options)
@@ -83,7 +84,9 @@ class Given(NamedTuple):
     """What one forward is given.
 
     model: the host's. x: (B, C, h, w), or (B, C, T, h, w) of a video model. sigmas: (B,). context: the text, (B, T,
-    width). options: the host's transformer_options. references: latents of reference pictures, like x.
+    width). options: the host's transformer_options. references: latents of reference pictures, like x. Z-Image has
+    reference_texts, the text beside each and those behind the prompt, and reference_looks, (B, h, w, C) each, what a
+    vision encoder has seen of them.
     """
 
     model: BaseModel
@@ -92,6 +95,8 @@ class Given(NamedTuple):
     context: Tensor
     options: Options
     references: Sequence[Tensor] = ()
+    reference_texts: Sequence[Tensor] = ()
+    reference_looks: Sequence[Tensor] = ()
 
     def like(self) -> Tensor:
         """An empty tensor on the device and in the dtype of the UNet, to give to Tensor.to."""
@@ -247,6 +252,16 @@ class Run:
         carried, size = self._chunks[number]
         return Chunk(tuple(item.of(picture) for item in carried), size)
 
+    def prepare(
+        self, executor: WrapperExecutor, model: ModelPatcher, noise_shape: Sequence[int], *args: Any, **kwargs: Any
+    ) -> Any:
+        """PREPARE_SAMPLING: the host reckons from a shape how much memory a forward takes, and loads the MODEL."""
+        return executor(model, self.shape_for_memory(model, noise_shape), *args, **kwargs)
+
+    def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
+        """The shape of a latent that takes as much memory as this one, (B, C, ..., h, w), with what the run adds."""
+        return noise_shape
+
     def evaluate(
         self,
         executor: WrapperExecutor,
@@ -289,7 +304,8 @@ class Run:
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
         # Behind the text stand control and transformer_options, where they are not named.
         options = args[1] if len(args) > 1 else kwargs.get("transformer_options", {})
-        given = Given(executor.class_obj, x, t, c_crossattn, options, kwargs.get("ref_latents", ()))
+        references = [kwargs.get(name, ()) for name in ("ref_latents", "ref_contexts", "siglip_feats")]
+        given = Given(executor.class_obj, x, t, c_crossattn, options, *references)
         batch = self._read(rows, given)
         if batch is None:
             self._rows_arrived = True

@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from ..canvas import Canvas
-from ..carried import Carried, put
+from ..carried import Carried, one_for_each_row, put
 from ..conditioning import ID_TOKENS, Conditioning, Entry, IDTokens
 from ..schedule import WHOLE_SCHEDULE
 
@@ -33,6 +34,8 @@ class RegionalText(Carried):
     counts: tokens per person.
     tokens: (B, sum of counts, width) float32 CPU, appended to the text; None for inline tokens.
     start: where inline tokens begin in the text.
+    by_row: whether each person has a row of the batch instead of a region, (people, 1, 1), and reads appended tokens
+    in all of it. row: the person of this row, where it is known; counts, tokens and regions are then that person's.
 
     Known once a run has begun, see `in_entry`: text_length, the tokens of the entry's text; and inline_tokens, those of
     them that belong to people, (B, sum of counts, width).
@@ -43,8 +46,14 @@ class RegionalText(Carried):
     counts: tuple[int, ...]
     tokens: Tensor | None = None
     start: int = 0
+    by_row: bool = False
+    row: int | None = None
     text_length: int = 0
     inline_tokens: Tensor | None = None
+
+    @property
+    def acts(self) -> Tensor | None:
+        return None if self.by_row else self.regions
 
     @property
     def active(self) -> bool:
@@ -69,6 +78,33 @@ class RegionalText(Carried):
     def alike(self, other: Any) -> bool:
         """Whether rows with these two can be computed in one batch: always."""
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
+
+    def of(self, picture: int) -> Self:
+        """For one picture of the batch: its person's tokens where everybody has rows, its row of inline tokens."""
+        if self.by_row and self.row is None and self.counts:
+            person = picture % len(self.counts)
+            return self.piece(person, lambda: self._of_person(person))
+        inline_tokens = self.inline_tokens
+        if inline_tokens is not None and len(inline_tokens) > 1:
+            row = picture % len(inline_tokens)
+            return self.piece(row, lambda: replace(self, inline_tokens=inline_tokens[row : row + 1]))
+        return self
+
+    def _of_person(self, person: int) -> Self:
+        assert self.tokens is not None  # inline tokens have regions
+        start = sum(self.counts[:person])
+        count = self.counts[person]
+        inline_tokens = self.inline_tokens
+        if inline_tokens is not None and len(inline_tokens) > 1:
+            inline_tokens = inline_tokens[:1]  # of appended tokens there are none: (B, 0, width)
+        return replace(
+            self,
+            regions=self.regions[person : person + 1],
+            counts=(count,),
+            tokens=self.tokens[:, start : start + count],
+            row=person,
+            inline_tokens=inline_tokens,
+        )
 
     def in_entry(self, text: Tensor) -> RegionalText:
         """The same, with what is known once a run has begun. text: of its entry, (B, T, width)."""
@@ -109,6 +145,17 @@ def appended_text(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | No
     counts = tuple(words.shape[1] for words in tokens)
     all_tokens = torch.cat(tuple(tokens), dim=1)  # (1, sum of counts, width)
     return RegionalText(object(), WHOLE_SCHEDULE, regions, counts, all_tokens, canvas=canvas)
+
+
+def text_by_row(tokens: Sequence[Tensor], strength: float, canvas: Canvas) -> RegionalText:
+    """Words of the person of every row of the batch, (1, T, width) per row, read behind the text in all of the row.
+
+    T is 0 for a row without words. strength: as regions of RegionalText.
+    """
+    counts = tuple(words.shape[1] for words in tokens)
+    everywhere = torch.full((len(counts), 1, 1), strength)
+    all_tokens = torch.cat(tuple(tokens), dim=1)  # (1, sum of counts, width)
+    return RegionalText(object(), WHOLE_SCHEDULE, everywhere, counts, all_tokens, by_row=True, canvas=canvas)
 
 
 def inline_text(start: int, count: int, region: Tensor, canvas: Canvas) -> RegionalText:
@@ -168,6 +215,16 @@ def id_tokens_read_everywhere(tokens: IDTokens | None, text: Tensor) -> Regional
 
 Chunks = tuple[tuple[RegionalText, ...], ...]
 """What the chunks of a batch carry: for each chunk, a RegionalText per node."""
+
+
+def chunks_by_row(chunks: Chunks, rows: int) -> Chunks:
+    """A chunk for each of so many rows, where anybody's tokens are those of single rows; else the chunks themselves."""
+    if not any(text.by_row for texts in chunks for text in texts):
+        return chunks
+    by_node: list[list[RegionalText]] = []
+    for by_chunk in zip(*chunks, strict=True):
+        by_node.append(one_for_each_row(by_chunk, rows))
+    return tuple(zip(*by_node, strict=True))
 
 
 def has_inline_tokens(chunks: Iterable[tuple[RegionalText, ...]]) -> bool:
