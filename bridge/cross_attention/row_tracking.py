@@ -65,6 +65,8 @@ class RowTracker:
     def __init__(self) -> None:
         self._verified: tuple[int, int] | None = None
         """Rows before and after a patch whose answer has been looked at."""
+        self._orders: dict[tuple[int, int], Tensor | None] = {}
+        """By patch and rows, the order in which a patch puts rows without making any; None where it leaves them."""
 
     def call(self, patches: Sequence[TextPatch], layer_input: LayerInput, extra_options: Options) -> LayerInput:
         """What the patches of others make of a layer's input, one after the other.
@@ -94,19 +96,45 @@ class RowTracker:
             if earlier_source_rows is not None:
                 source_rows = earlier_source_rows[source_rows]
             extra_options[SOURCE_ROWS] = source_rows
+            return
+        order = self._order(patch, before, after, extra_options)
+        if order is not None:
+            extra_options[SOURCE_ROWS] = order if earlier_source_rows is None else earlier_source_rows[order]
         elif after.for_keys.shape[1] < before.for_keys.shape[1] and earlier_source_rows is None:
             # The rows are the batch's, but they read a text that is not ours.
             extra_options[SOURCE_ROWS] = torch.arange(rows, device=before.hidden.device)
 
+    def _order(self, patch: TextPatch, before: LayerInput, after: LayerInput, extra_options: Options) -> Tensor | None:
+        """The order in which a patch has put the rows of a layer, (rows,); None where they are as they were.
+
+        A patch may also change what is in the rows. Raises ConditioningLost where it does both.
+        """
+        if after.hidden is before.hidden:
+            return None
+        rows = len(before.hidden)
+        key = id(patch), rows
+        if key not in self._orders:
+            answer = self._answer(patch, before, extra_options)
+            in_order = torch.arange(rows, device=answer.device, dtype=answer.dtype)
+            moves = torch.equal(answer.sort().values, in_order) and not torch.equal(answer, in_order)
+            if moves and not torch.equal(before.hidden[answer.long()], after.hidden):
+                raise rows_made(rows, rows, patch)
+            self._orders[key] = answer.long() if moves else None
+        return self._orders[key]
+
     def _ask(self, patch: TextPatch, before: LayerInput, extra_options: Options) -> Tensor:
-        """Of which row each row is that a patch makes: (rows after,). It is given the rows' numbers as their hidden."""
+        """Of which row each row is that a patch makes: (rows after,)."""
+        return self._answer(patch, before, extra_options).long()
+
+    def _answer(self, patch: TextPatch, before: LayerInput, extra_options: Options) -> Tensor:
+        """What a patch makes of the rows' numbers, which it is given as their hidden: (rows after,)."""
         hidden = before.hidden
         numbers = torch.arange(len(hidden), device=hidden.device, dtype=torch.float32)
         as_hidden = numbers[:, None, None].expand(hidden.shape)  # (rows, pixels, channels)
         # One token is enough: what becomes of the text is not looked at.
         numbered = LayerInput(as_hidden, before.for_keys[:, :1], before.for_values[:, :1])
         answer = patch(*numbered, dict(extra_options))
-        return answer[0][:, 0, 0].long()
+        return answer[0][:, 0, 0]
 
     def _verify(self, patch: TextPatch, before: Tensor, after: Tensor, source_rows: Tensor) -> None:
         """Raise ConditioningLost unless the rows after a patch are the rows before it, in this order.
