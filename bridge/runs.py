@@ -435,3 +435,18 @@ def rows_made(layer_rows: int, rows: int, function: Callable[..., object] | None
     why = f"makes {layer_rows} rows of {rows} inside attention, without a record of which belong to whom"
     functions = [] if function is None else [function]
     return ConditioningLost(modules_of(functions), why)
+
+
+def attention_of_other_pack(
+    replacement: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, extra_options: Mapping[str, Any]
+) -> Tensor:
+    """What another pack's function in place of attention gives: (B, N, C), a row for each row of the queries.
+
+    q: (B, N, C). k, v: (B, T, C) each. The result is added to or put beside attention of ours, row by row. A pack may
+    run its function on rows twice and take the mean of both in a patch behind the layer, or make the rows in a patch
+    and take the mean in its function. Then its rows are not ours. Raises ConditioningLost, which names the pack.
+    """
+    out = replacement(q, k, v, extra_options)
+    if len(out) != len(q):
+        raise rows_made(len(out), len(q), replacement)
+    return out

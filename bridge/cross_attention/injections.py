@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from ...core.attention import Attend, Block, decoupled, on_grid, region_weights
 from ..carried import Carried, cut_regions
-from ..runs import Given
+from ..runs import Given, attention_of_other_pack
 from ..unet import Grid, Options, Replacement, attend_with, grid_of
 from .layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from .row_tracking import of_source_rows, repeat_rows
@@ -146,7 +146,7 @@ class InjectionsBatch(CrossAttentionBatch):
         attend = attend_with(extra_options)
         grid = grid_of(extra_options)
         source_rows = self.source_rows(before, q, extra_options)
-        out = attend(q, k, v) if before is None else before(q, k, v, extra_options)
+        out = attend(q, k, v) if before is None else attention_of_other_pack(before, q, k, v, extra_options)
         for node in self._nodes:
             if layer in node.layers:
                 out = out + node.attended(q, layer, grid, attend, source_rows)

@@ -31,7 +31,7 @@ from torch import Tensor
 from ...core.attention import EVERYBODY, EXCLUDED, NOBODY, Block, region_bias
 from ..carried import CarriedCond, ConditioningLost
 from ..conditioning import ID_TOKENS
-from ..runs import Given, entries, modules_of, rows_made
+from ..runs import Given, attention_of_other_pack, entries, modules_of
 from ..unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
 from .layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from .other_attention import layers_ignoring_text
@@ -248,15 +248,14 @@ class RegionalTextBatch(CrossAttentionBatch):
         if before is None:
             return out
         # What another pack has put here adds something to plain attention to the text. So the text is read once by
-        # theirs and once by ours, and plain attention to it is subtracted.
+        # theirs and once by ours, and plain attention to it is subtracted. The sum is of row and row: all three need
+        # the rows of the queries, which attention_of_other_pack checks.
         text_keys = k[:, :text_tokens]
         text_values = v[:, :text_tokens]
         mask = None
         if self.layers[layer] in self._ignoring:
             mask = self._mask_of_inline_tokens(text_tokens, q)
-        out_of_other_pack = before(q, text_keys, text_values, extra_options)
-        if len(out_of_other_pack) != len(q):
-            raise rows_made(len(out_of_other_pack), len(q), before)
+        out_of_other_pack = attention_of_other_pack(before, q, text_keys, text_values, extra_options)
         plain_out = attend_with(extra_options, mask=mask)(q, text_keys, text_values)
         return out_of_other_pack + out - plain_out
 

@@ -19,7 +19,8 @@ two regions:
     extra_options[SOURCE_ROWS] = tensor([0, 1, 0, 1, 2, 3])
 
 No host and no pack says of which row a new row was made. So the patch is called a second time, with a number in the
-place of each row, and gives the numbers in the order of its rows:
+place of each row, and gives the numbers in the order of its rows. A patch that gives as many rows as there were is
+asked too, because it may have put them into another order:
 
     the patch is given      [h0 h0 ..]  [h1 h1 ..]  [h2 h2 ..]  [h3 h3 ..]       (rows, pixels, channels)
     then it is given        [ 0  0 ..]  [ 1  1 ..]  [ 2  2 ..]  [ 3  3 ..]
@@ -40,8 +41,10 @@ from ..unet import Options
 SOURCE_ROWS = "likeness_rows"
 """In the extra_options of a layer: (rows of the layer,), of which row of the batch each row of the layer was made.
 
-It is there where another pack has made rows, or has put a shorter text of its own in the place of ours. Where it is
-missing, the layer has the rows and the texts of the batch.
+It is there for two reasons. Another pack has made rows, or has put them into another order: then this tensor says which
+is which. Or another pack has put a shorter text of its own in the place of ours: then the rows are those of the batch,
+0 1 2 ..., and that the tensor is there says that the text is not ours. Where it is missing, the layer has the rows and
+the texts of the batch.
 """
 
 TextPatch = Callable[[Tensor, Tensor, Tensor, Options], tuple[Tensor, Tensor, Tensor]]
@@ -59,20 +62,31 @@ class LayerInput(NamedTuple):
     for_values: Tensor
 
 
+class _RowOrder(NamedTuple):
+    """In which order a patch of another pack puts the rows of a layer, of which it gives as many as there were.
+
+    patch: it is kept here so that no other function can have its id. source_rows: as in SOURCE_ROWS; None where the
+    patch leaves the rows where they are.
+    """
+
+    patch: TextPatch
+    source_rows: Tensor | None
+
+
 class RowTracker:
     """It calls the attn2 patches of other packs in one layer after the other, and finds out which rows they make."""
 
     def __init__(self) -> None:
         self._verified: tuple[int, int] | None = None
         """Rows before and after a patch whose answer has been looked at."""
-        self._orders: dict[tuple[int, int], Tensor | None] = {}
-        """By patch and rows, the order in which a patch puts rows without making any; None where it leaves them."""
+        self._orders: dict[tuple[int, int], _RowOrder] = {}
+        """By the id of a patch and the number of rows: a patch is asked for its order once for all layers and steps."""
 
     def call(self, patches: Sequence[TextPatch], layer_input: LayerInput, extra_options: Options) -> LayerInput:
         """What the patches of others make of a layer's input, one after the other.
 
-        It leaves SOURCE_ROWS in the extra_options. Raises ConditioningLost where a patch makes rows and does not show
-        of which.
+        It leaves SOURCE_ROWS in the extra_options. Raises ConditioningLost where a patch makes or moves rows and does
+        not show of which.
         """
         for patch in patches:
             rows_before_patch = extra_options.get(SOURCE_ROWS)
@@ -86,7 +100,7 @@ class RowTracker:
         return layer_input
 
     def _find(self, patch: TextPatch, before: LayerInput, after: LayerInput, extra_options: Options) -> None:
-        """Leave SOURCE_ROWS in the extra_options, if this patch has made rows or has taken tokens away."""
+        """Leave SOURCE_ROWS in the extra_options, if this patch has made or moved rows or has taken tokens away."""
         earlier_source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
         rows = len(before.hidden)
         if len(after.hidden) != rows:
@@ -99,7 +113,9 @@ class RowTracker:
             return
         order = self._order(patch, before, after, extra_options)
         if order is not None:
-            extra_options[SOURCE_ROWS] = order if earlier_source_rows is None else earlier_source_rows[order]
+            if earlier_source_rows is not None:
+                order = earlier_source_rows[order]
+            extra_options[SOURCE_ROWS] = order
         elif after.for_keys.shape[1] < before.for_keys.shape[1] and earlier_source_rows is None:
             # The rows are the batch's, but they read a text that is not ours.
             extra_options[SOURCE_ROWS] = torch.arange(rows, device=before.hidden.device)
@@ -107,29 +123,33 @@ class RowTracker:
     def _order(self, patch: TextPatch, before: LayerInput, after: LayerInput, extra_options: Options) -> Tensor | None:
         """The order in which a patch has put the rows of a layer, (rows,); None where they are as they were.
 
-        A patch may also change what is in the rows. Raises ConditioningLost where it does both.
+        Raises ConditioningLost where a patch moves rows and changes what is in them.
         """
         if after.hidden is before.hidden:
             return None
         rows = len(before.hidden)
         key = id(patch), rows
         if key not in self._orders:
-            answer = self._answer(patch, before, extra_options)
+            # In the dtype of the layer: a patch that gives as many rows may multiply them by weights of its own.
+            answer = self._numbers_from(patch, before, extra_options, before.hidden.dtype)
             in_order = torch.arange(rows, device=answer.device, dtype=answer.dtype)
-            moves = torch.equal(answer.sort().values, in_order) and not torch.equal(answer, in_order)
-            if moves and not torch.equal(before.hidden[answer.long()], after.hidden):
-                raise rows_made(rows, rows, patch)
-            self._orders[key] = answer.long() if moves else None
-        return self._orders[key]
+            is_order = torch.equal(answer.sort().values, in_order)
+            source_rows: Tensor | None = None
+            if is_order and not torch.equal(answer, in_order):
+                source_rows = answer.long()
+                if not torch.equal(before.hidden[source_rows], after.hidden):
+                    raise rows_made(rows, rows, patch)
+            self._orders[key] = _RowOrder(patch, source_rows)
+        return self._orders[key].source_rows
 
     def _ask(self, patch: TextPatch, before: LayerInput, extra_options: Options) -> Tensor:
-        """Of which row each row is that a patch makes: (rows after,)."""
-        return self._answer(patch, before, extra_options).long()
+        """Of which row each row is that a patch makes: (rows after,). Exact for any number of rows."""
+        return self._numbers_from(patch, before, extra_options, torch.float32).long()
 
-    def _answer(self, patch: TextPatch, before: LayerInput, extra_options: Options) -> Tensor:
-        """What a patch makes of the rows' numbers, which it is given as their hidden: (rows after,)."""
+    def _numbers_from(self, patch: TextPatch, before: LayerInput, extra_options: Options, dtype: torch.dtype) -> Tensor:
+        """What a patch makes of the rows' numbers, which it is given as their hidden: (rows after,), of this dtype."""
         hidden = before.hidden
-        numbers = torch.arange(len(hidden), device=hidden.device, dtype=torch.float32)
+        numbers = torch.arange(len(hidden), device=hidden.device, dtype=dtype)
         as_hidden = numbers[:, None, None].expand(hidden.shape)  # (rows, pixels, channels)
         # One token is enough: what becomes of the text is not looked at.
         numbered = LayerInput(as_hidden, before.for_keys[:, :1], before.for_values[:, :1])

@@ -23,7 +23,7 @@ from torch import Tensor
 from ...core.attention import Block
 from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared
 from .. import unet
-from ..runs import Batch, Given, Run, rows_made
+from ..runs import Batch, Given, Run, attention_of_other_pack, rows_made
 from ..unet import Grid, Options, Replacement
 from .recording import PartsRecorder, SelfReference
 from .shared_parts import SharedParts, Watch
@@ -166,7 +166,7 @@ class SharingBatch(Batch):
         """The self-attention of one layer, (B, N, C), in which rows of a chunk with parts read the parts too.
 
         before: another node's replacement, which goes on serving the rows without parts. q, k, v: (B, N, C) each.
-        Raises ConditioningLost where the rows cannot be divided among the chunks.
+        Raises ConditioningLost where the rows cannot be divided among the chunks, and where the replacement makes rows.
         """
         chunks = self.layers[block]
         if len(q) % len(chunks):
@@ -175,7 +175,7 @@ class SharingBatch(Batch):
         # Another node's function counts on all rows of the batch, so it is called with all of them.
         out_of_other_node: Sequence[Tensor] | None = None
         if before is not None:
-            out_of_other_node = before(q, k, v, extra_options).split(rows)
+            out_of_other_node = attention_of_other_pack(before, q, k, v, extra_options).split(rows)
         attend_alone = unet.attend_with(extra_options)
         # HyperTile makes several rows of one query and leaves keys and values to be cut alike by the kernel.
         k = k.reshape(len(q), -1, k.shape[-1])

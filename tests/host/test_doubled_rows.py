@@ -1,4 +1,7 @@
-"""A pack that runs cross-attention on rows twice and takes the mean, beside Prompt per Person."""
+"""Packs that run cross-attention on rows twice and take the mean, or that move rows, beside people in cross-attention.
+
+The picture is the one without such a pack, or the error names the pack.
+"""
 
 import photo_maker_made
 import pytest
@@ -6,111 +9,147 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from figures import relative
 from instant_id_run import HEIGHT, WIDTH, halves, sample, text
+from instant_id_run import apply as apply_instant_id
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.unet import transformers
 from peers import apply
 
 WORDS = "left: smiling\nright: asleep"
 ALMOST = 2e-5
+"""Relative: attention of twice as many rows is summed in another order."""
 
 
-def speak(model, prompts):
-    both = {"positive": [text(1)], "negative": [text(2)], "clip": photo_maker_made.clip()}
-    return apply("LikenessPromptPerPerson", model=model, **both, cast=halves(), prompts=prompts, feather=0)
+def prompt_per_person(model, control_net, instant_id):
+    """MODEL, positive and negative with words of two people."""
+    conditioning = {"positive": [text(1)], "negative": [text(2)], "clip": photo_maker_made.clip()}
+    return apply("LikenessPromptPerPerson", model=model, **conditioning, cast=halves(), prompts=WORDS, feather=0)
 
 
-def first(n):
-    return torch.cat([n, n])
+def instant_id_of_two(model, control_net, instant_id):
+    """MODEL, positive and negative with the faces of two people, without the IdentityNet."""
+    return apply_instant_id((model, control_net), instant_id, halves(), control_strength=0.0)
 
 
-def each(n):
-    return n.repeat_interleave(2, dim=0)
+METHODS = [prompt_per_person, instant_id_of_two]
 
 
-def mean_of_first(out):
-    return (out[: len(out) // 2] + out[len(out) // 2 :]) / 2
+def all_rows_twice(rows):
+    return torch.cat([rows, rows])
 
 
-def mean_of_each(out):
+def each_row_twice(rows):
+    return rows.repeat_interleave(2, dim=0)
+
+
+def mean_of_halves(out):
+    half = len(out) // 2
+    return (out[:half] + out[half:]) / 2
+
+
+def mean_of_neighbours(out):
     return out.unflatten(0, (-1, 2)).mean(dim=1)
 
 
-def twice_by_patches(model, made=first, mean=mean_of_first):
-    """Rows made in front of the layer, their mean behind it."""
+def patched(model, make_rows, mean):
+    """A patch in front of the layer makes rows, and another one behind it takes their mean."""
     clone = model.clone()
-    clone.set_model_attn2_patch(lambda n, k, v, _: (made(n), made(k), made(v)))
+    clone.set_model_attn2_patch(lambda n, k, v, _: (make_rows(n), make_rows(k), make_rows(v)))
     clone.set_model_attn2_output_patch(lambda out, _: mean(out))
     return clone
 
 
-def put(model, attention):
+def replaced(model, attention):
+    """`attention` in the place of the attention of every cross-attention layer."""
     clone = model.clone()
     for name, number, index, _ in transformers(model.get_model_object("diffusion_model")):
         clone.set_model_attn2_replace(attention, name, number, index)
     return clone
 
 
+def plain(q, k, v, extra_options):
+    return optimized_attention(q, k, v, extra_options["n_heads"])
+
+
 def attended_twice(q, k, v, extra_options):
-    return optimized_attention(first(q), first(k), first(v), extra_options["n_heads"])
+    return plain(all_rows_twice(q), all_rows_twice(k), all_rows_twice(v), extra_options)
 
 
-def twice_inside(model):
-    """All in place of attention."""
-    return put(model, lambda *given: mean_of_first(attended_twice(*given)))
+def mean_attended(q, k, v, extra_options):
+    return mean_of_halves(plain(q, k, v, extra_options))
 
 
-def twice_from_inside(model):
-    """Rows made in place of attention, their mean behind the layer."""
-    clone = put(model, attended_twice)
-    clone.set_model_attn2_output_patch(lambda out, _: mean_of_first(out))
+def mean_attended_twice(q, k, v, extra_options):
+    return mean_of_halves(attended_twice(q, k, v, extra_options))
+
+
+def all_rows_twice_by_patches(model):
+    return patched(model, all_rows_twice, mean_of_halves)
+
+
+def each_row_twice_by_patches(model):
+    return patched(model, each_row_twice, mean_of_neighbours)
+
+
+def rows_in_reverse(model):
+    """As many rows as there were, in another order."""
+    return patched(model, lambda rows: rows.flip(0), lambda out: out.flip(0))
+
+
+def twice_and_mean_in_place_of_attention(model):
+    return replaced(model, mean_attended_twice)
+
+
+def twice_in_place_of_attention(model):
+    """The mean is taken behind the layer."""
+    clone = replaced(model, attended_twice)
+    clone.set_model_attn2_output_patch(lambda out, _: mean_of_halves(out))
     return clone
 
 
-def mean_inside(model):
-    """Rows made in front of the layer, their mean in place of attention."""
-    clone = put(model, lambda q, k, v, extra: mean_of_first(optimized_attention(q, k, v, extra["n_heads"])))
-    clone.set_model_attn2_patch(lambda n, k, v, _: (first(n), first(k), first(v)))
+def mean_in_place_of_attention(model):
+    """The rows are made in front of the layer."""
+    clone = replaced(model, mean_attended)
+    clone.set_model_attn2_patch(lambda n, k, v, _: (all_rows_twice(n), all_rows_twice(k), all_rows_twice(v)))
     return clone
 
 
-def each_by_patches(model):
-    return twice_by_patches(model, each, mean_of_each)
-
-
-def swapped(model):
-    """No more rows than there were, in another order."""
-    clone = model.clone()
-    clone.set_model_attn2_patch(lambda n, k, v, _: (n.flip(0), k.flip(0), v.flip(0)))
-    clone.set_model_attn2_output_patch(lambda out, _: out.flip(0))
-    return clone
-
-
-RIGHT = [twice_by_patches, each_by_patches, twice_inside, swapped]
+RIGHT = [
+    all_rows_twice_by_patches,
+    each_row_twice_by_patches,
+    rows_in_reverse,
+    twice_and_mean_in_place_of_attention,
+]
+NAMED = [twice_in_place_of_attention, mean_in_place_of_attention]
 CASES = [(1, 1.0), (1, 4.0), (2, 4.0)]
 """Pictures and cfg: rows of one side, of both, and of two pictures."""
 
 
-def both(model, theirs, batch, cfg):
-    """Theirs behind Prompt per Person, and in front of it."""
-    given = {"steps": 1, "size": (WIDTH, HEIGHT), "cfg": cfg, "batch": batch}
-    spoken = speak(model, WORDS)
-    return lambda: sample(theirs(spoken[0]), *spoken[1:], **given), lambda: sample(*speak(theirs(model), WORDS), **given)
-
-
+@pytest.mark.both_hosts
 @pytest.mark.parametrize(("batch", "cfg"), CASES)
-@pytest.mark.parametrize("theirs", RIGHT)
-def test_rows_twice_and_their_mean_are_prompt_per_person_alone(sdxl, theirs, batch, cfg):
-    model = sdxl[0]
-    given = {"steps": 1, "size": (WIDTH, HEIGHT), "cfg": cfg, "batch": batch}
-    ours = sample(*speak(model, WORDS), **given)
-    assert relative(ours, sample(model, [text(1)], [text(2)], **given)) > 1e-2
-    for drawn in both(model, theirs, batch, cfg):
-        assert relative(drawn(), ours) <= ALMOST
+@pytest.mark.parametrize("other_pack", RIGHT)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_picture_is_the_one_without_the_other_pack(sdxl, instant_id, method, other_pack, batch, cfg):
+    model, control_net = sdxl
+    settings = {"steps": 1, "size": (WIDTH, HEIGHT), "cfg": cfg, "batch": batch}
+    applied = method(model, control_net, instant_id)
+    alone = sample(*applied, **settings)
+    assert relative(alone, sample(model, [text(1)], [text(2)], **settings)) > 1e-3
+    pack_behind = sample(other_pack(applied[0]), *applied[1:], **settings)
+    pack_in_front = sample(*method(other_pack(model), control_net, instant_id), **settings)
+    assert relative(pack_behind, alone) <= ALMOST
+    assert relative(pack_in_front, alone) <= ALMOST
 
 
+@pytest.mark.both_hosts
 @pytest.mark.parametrize(("batch", "cfg"), CASES)
-@pytest.mark.parametrize("theirs", [twice_from_inside, mean_inside])
-def test_rows_made_in_place_of_attention_are_named(sdxl, theirs, batch, cfg):
-    for drawn in both(sdxl[0], theirs, batch, cfg):
-        with pytest.raises(ConditioningLost, match=r"test_doubled_rows\) makes \d rows of \d inside attention"):
-            drawn()
+@pytest.mark.parametrize("other_pack", NAMED)
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pack_that_makes_rows_in_place_of_attention_is_named(sdxl, instant_id, method, other_pack, batch, cfg):
+    model, control_net = sdxl
+    settings = {"steps": 1, "size": (WIDTH, HEIGHT), "cfg": cfg, "batch": batch}
+    applied = method(model, control_net, instant_id)
+    message = r"test_doubled_rows\) makes \d rows of \d inside attention"
+    with pytest.raises(ConditioningLost, match=message):
+        sample(other_pack(applied[0]), *applied[1:], **settings)
+    with pytest.raises(ConditioningLost, match=message):
+        sample(*method(other_pack(model), control_net, instant_id), **settings)

@@ -9,6 +9,7 @@ import torch
 from comfy.ldm.modules.attention import optimized_attention
 from figures import relative
 from host_nodes import patch
+from pack.bridge.carried import ConditioningLost
 from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.self_attention.shared_parts import SharedParts, Watch
 from pack.core import errors
@@ -75,6 +76,20 @@ def test_a_replacement_before_or_after_ours_still_serves_the_other_rows(model, f
     before = picture(*with_parts(taken(model), features))
     assert relative(before, picture(ours, *sides)) <= 1e-6
     assert torch.equal(before, picture(taken(ours), *sides))
+
+
+def test_a_replacement_that_makes_rows_is_named(model, features):
+    """Cut by our numbers of rows, its rows would be those of other chunks."""
+
+    def twice(q, k, v, extra_options):
+        out = optimized_attention(q, k, v, extra_options["n_heads"])
+        return torch.cat([out, out])
+
+    clone = model.clone()
+    clone.set_model_attn1_replace(twice, "input", 1)
+    clone.set_model_attn1_output_patch(lambda out, _: (out[: len(out) // 2] + out[len(out) // 2 :]) / 2)
+    with pytest.raises(ConditioningLost, match=r"test_parts_interop\) makes \d rows of \d inside attention"):
+        picture(*with_parts(clone, features))
 
 
 def test_prompts_with_masks_areas_and_ranges(made, model):

@@ -83,3 +83,43 @@ def test_what_lies_by_row_is_that_of_the_rows_of_the_layer():
     assert of_source_rows(by_row, None, dim=0) is by_row
     assert of_source_rows(by_row, torch.tensor([0, 1, 0, 1, 2, 3]), dim=0).tolist() == [0, 1, 0, 1, 2, 3]
     assert repeat_rows(torch.arange(2), 4, dim=0).tolist() == [0, 0, 1, 1]
+
+
+def reversed_rows(n, context, value, extra_options):
+    return n.flip(0), context.flip(0), value.flip(0)
+
+
+def reversed_and_larger_where_not_whole(n, context, value, extra_options):
+    """It moves the rows and changes what is in them, but not the rows' numbers, which are whole."""
+    moved = n.flip(0)
+    changed = torch.where(moved == moved.round(), moved, moved * 2)
+    return changed, context.flip(0), value.flip(0)
+
+
+def larger_rows(n, context, value, extra_options):
+    return n * 2, context, value
+
+
+def test_rows_in_another_order_are_found_again():
+    extra_options = {}
+    before = layer_input()
+    after = RowTracker().call([reversed_rows], before, extra_options)
+    assert extra_options[SOURCE_ROWS].tolist() == [3, 2, 1, 0]
+    assert torch.equal(after.hidden, of_source_rows(before.hidden, extra_options[SOURCE_ROWS], dim=0))
+
+
+def test_rows_that_one_patch_makes_and_another_moves_are_found_again():
+    extra_options = {}
+    RowTracker().call([regions_of_the_positive, reversed_rows], layer_input(), extra_options)
+    assert extra_options[SOURCE_ROWS].tolist() == [3, 2, 1, 0, 1, 0]
+
+
+def test_rows_that_are_changed_and_stay_where_they_are_leave_nothing():
+    extra_options = {}
+    RowTracker().call([larger_rows], layer_input(), extra_options)
+    assert extra_options == {}
+
+
+def test_rows_that_are_moved_and_changed_are_refused():
+    with pytest.raises(ConditioningLost, match=r"test_row_tracking\) makes 4 rows of 4 inside attention"):
+        RowTracker().call([reversed_and_larger_where_not_whole], layer_input(), {})
