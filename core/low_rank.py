@@ -1,9 +1,19 @@
 """What a LoRA adds to a layer, whatever its kind, as two matrices: y = W x + up down x.
 
 A kind of LoRA is a class here: its fields are the tensors that a file has for one layer, and `low_rank` makes the two
-matrices of them. To add a kind: write its class, and put it into `LORA_KINDS` under the name that the host's
-weight_adapter has for it. Then add its tensors and their order to tests/unit/test_low_rank.py, and its paper's formula
-to tests/support/lora_dense.py: every kind is held to its dense difference.
+matrices of them. To add a kind:
+
+1. Write its class, with the field's name for it as `title`, and put it into `LORA_KINDS` under the name that the host's
+   weight_adapter has for it.
+2. bridge/lora_files.py reads the file. `_host_patches` asks the host for its tensors, so a kind that the host's
+   weight_adapter does not read needs a way of its own there. `layers_not_read` needs the `loaded_keys` of the patch.
+   `_MAY_BE_INTEGERS` names tensors that may hold integers. The sentence of `refuse_misfits` names the usable kinds.
+3. bridge/transformers/lora_files.py reads the file for transformers. It takes every kind that has `up` and `down`
+   alone, and refuses one that needs more of a `LowRank`.
+4. The tooltip of the file in both locales/*/nodeDefs.json, the help page web/docs/LikenessLoRAPerPerson.md and its
+   zh.md, and docs/dev/glossary.md list the kinds. tests/contract/test_lists.py names a page that lacks one.
+5. tests/unit/test_low_rank.py has its tensors and their order, tests/support/lora_dense.py its paper's formula: every
+   kind is held to its dense difference. tests/support/lora_made.py makes a file of it.
 
 Sources: LoRA (arXiv 2106.09685), LyCORIS (arXiv 2309.14859: LoHa, LoKr, Tucker forms), GLoRA (arXiv 2306.07967).
 """
@@ -13,7 +23,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,7 +32,7 @@ from typing_extensions import Self
 
 @dataclass(frozen=True)
 class InFront:
-    """The addition of GLoRA to the input of a layer: y = W (x + up down x). Its scale is in `up`.
+    """What a LoRA adds in front of a layer, to its input: y = W (x + up down x). GLoRA does so. Its scale is in `up`.
 
     down: (rank, in). up: (in, rank).
     """
@@ -35,12 +45,24 @@ class InFront:
 class LowRank:
     """The addition of one LoRA to one layer: y = W x + up down x. Its scale is in `up`.
 
-    down: (rank, in), or (rank, in, h, w) for a convolution. up: (out, rank). in_front: of GLoRA alone.
+    down: (rank, in), or (rank, in, h, w) for a convolution. up: (out, rank). in_front: what a kind adds in front of the
+    layer, to what the layer is given; None for a kind that only adds to what the layer gives. GLoRA has it.
     """
 
     down: Tensor
     up: Tensor
     in_front: InFront | None = None
+
+    @property
+    def is_two_matrices_alone(self) -> bool:
+        """Whether `up` and `down` are all that it adds.
+
+        A layer that is given these two and nothing else cannot be given a LoRA of another kind, whatever that brings.
+        """
+        for more in fields(self):
+            if more.name not in ("down", "up") and getattr(self, more.name) is not None:
+                return False
+        return True
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Whether a layer with weights of this shape, (out, in) or (out, in, h, w), can be given it."""
@@ -59,10 +81,12 @@ class LowRank:
 class LoraKind(ABC):
     """The tensors of one kind of LoRA for one layer.
 
+    title: how users know the kind, as pages and messages write it.
     not_additive: what the host's weight_adapter has read besides, in its order: the scale of DoRA, or another shape for
     the weights. They change the weights themselves, which no addition to what a layer gives can do.
     """
 
+    title: ClassVar[str]
     not_additive: tuple[Any, ...] = field(default=(), kw_only=True)
 
     @classmethod
@@ -101,6 +125,7 @@ class Lora(LoraKind):
     rank, h, w), whose `down` is (rank, in, 1, 1); None otherwise.
     """
 
+    title: ClassVar[str] = "LoRA"
     up: Tensor
     down: Tensor
     alpha: float | None
@@ -128,6 +153,7 @@ class Loha(LoraKind):
     Tucker form, (rank, rank, h, w), whose `up` are (rank, out) and `down` (rank, in); None otherwise.
     """
 
+    title: ClassVar[str] = "LoHa"
     up_1: Tensor
     down_1: Tensor
     alpha: float | None
@@ -167,6 +193,7 @@ class Lokr(LoraKind):
     the second) and down_2 (rank, in of the second).
     """
 
+    title: ClassVar[str] = "LoKr"
     whole_1: Tensor | None
     whole_2: Tensor | None
     alpha: float | None
@@ -226,6 +253,7 @@ class Glora(LoraKind):
     both products the other way round: W a2 a1 + b2 b1.
     """
 
+    title: ClassVar[str] = "GLoRA"
     a1: Tensor
     a2: Tensor
     b1: Tensor
@@ -284,7 +312,7 @@ def _for_layer(
     """The two matrices of a LoRA in the shapes that a layer needs.
 
     up: (out, rank, ...), multiplied by `scale` here. down: (rank, in * h * w), with one dimension or several behind the
-    rank. shape: of the layer's weights.
+    rank. shape: of the layer's weights. in_front: as in LowRank, with its scale.
     """
     down = down.flatten(1)
     up = up.flatten(1) * scale
@@ -300,7 +328,8 @@ def in_groups(low_rank: LowRank, groups: int) -> LowRank:
 
     Every group of outputs reads `down` of its own group of inputs. So a convolution in groups with the new down,
     (groups * rank, in / groups, h, w), gives the ranks of one group after the other. The new up, (out, groups * rank),
-    is 0 but where a group of outputs meets its own ranks.
+    is 0 but where a group of outputs meets its own ranks. What stands in front of the layer stays as it is: its
+    matrices are those of one group.
     """
     if groups == 1:
         return low_rank
@@ -312,4 +341,4 @@ def in_groups(low_rank: LowRank, groups: int) -> LowRank:
         rows = slice(group * group_width, (group + 1) * group_width)
         ranks = slice(group * rank, (group + 1) * rank)
         up[rows, ranks] = low_rank.up[rows]
-    return LowRank(down, up, low_rank.in_front)
+    return replace(low_rank, down=down, up=up)

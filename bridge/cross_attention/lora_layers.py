@@ -7,13 +7,14 @@ weight of the pixel for everybody, `up` of everybody. The weights are those of r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from ...core.low_rank import InFront, LoraKind, LowRank, in_groups
+from ...core.low_rank import LoraKind, LowRank, in_groups
 from .layers import QueryPlace
 
 LayerCall = Callable[[Tensor], Tensor]
@@ -33,7 +34,7 @@ class LayerLora(NamedTuple):
 
 
 class InputLora(NamedTuple):
-    """What one person's GLoRA adds in front of a layer: W (x + up down x).
+    """What one person's LoRA adds in front of a layer: W (x + up down x). GLoRA does so, see InFront.
 
     down: (ranks, in / groups). up: (in, ranks / groups). groups: in how many groups the layer reads its channels, each
     of which has the same matrices; 1 but for a convolution in groups.
@@ -61,7 +62,7 @@ class PeopleLayer:
 
     people: the numbers of those who have LoRAs here. owners: (ranks,), per rank the number of the person. down: (ranks,
     in), or (ranks, in, h, w) for a convolution. up: (out, ranks), strength included. in_front: what stands in front of
-    the layer, of GLoRA alone.
+    the layer, of kinds that add to the layer's input (GLoRA).
     """
 
     def __init__(self, loras: Sequence[LayerLora], module: Any, place: QueryPlace) -> None:
@@ -150,11 +151,11 @@ def _is_of(people: Sequence[int], owners: Sequence[int]) -> Tensor:
 
 
 def _times(low_rank: LowRank, strength: float) -> LowRank:
-    """A LoRA times its strength, which goes into `up`."""
+    """A LoRA times its strength, which goes into `up`, also into that of what stands in front of the layer."""
     in_front = low_rank.in_front
     if in_front is not None:
-        in_front = InFront(in_front.down, in_front.up * strength)
-    return LowRank(low_rank.down, low_rank.up * strength, in_front)
+        in_front = replace(in_front, up=in_front.up * strength)
+    return replace(low_rank, up=low_rank.up * strength, in_front=in_front)
 
 
 def _group_by_group(

@@ -4,7 +4,7 @@ The host's own loader reads them. Where a network has one layer in the place of 
 a patch for each, with the outputs that it changes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from comfy.sd import CLIP
 from torch import Tensor
 
 from ...core.errors import WrongBaseModel, counted
-from ...core.low_rank import LoraKind
+from ...core.low_rank import LoraKind, LowRank
 from ..cross_attention.lora_layers import shape_of
 from ..lora_files import layers_not_read, read_host_patches, refuse_misfits
 from ..lora_patches import UNFIT_TENSORS, kind_of, lora_of
@@ -125,15 +125,28 @@ def _fits(model: ModelPatcher, patch: _Patch) -> bool:
     lora = lora_of(patch.patch)
     if shape is None or lora is None:
         return True  # refused by its kind
-    out_width = shape[0] if patch.rows is None else patch.rows.stop - patch.rows.start
     if patch.rows is not None and patch.rows.stop > shape[0]:
         return False
-    wanted = out_width, *shape[1:]
+    changed = _shape_changed(shape, patch)
+    low_rank = _shapes_of(lora, changed)
+    return low_rank is not None and low_rank.fits(changed)
+
+
+def _shape_changed(shape: Sequence[int], patch: _Patch) -> tuple[int, ...]:
+    """Of a layer's weights, (out, in), the shape of the outputs that a patch changes: (rows of the patch, in)."""
+    out_width = shape[0]
+    if patch.rows is not None:
+        out_width = patch.rows.stop - patch.rows.start
+    return out_width, *shape[1:]
+
+
+def _shapes_of(lora: LoraKind, shape: Sequence[int]) -> LowRank | None:
+    """The matrices of a LoRA for weights of this shape, on "meta": there are shapes and no numbers, so nothing is
+    computed. None where the tensors do not fit each other or the shape."""
     try:
-        # On "meta" there are shapes and no numbers, so that nothing is computed.
-        return lora.to("meta").low_rank(wanted).fits(wanted)
+        return lora.to("meta").low_rank(shape)
     except UNFIT_TENSORS:
-        return False
+        return None
 
 
 def _refuse_unfit_kinds(
@@ -164,8 +177,9 @@ def _why_not_for_one_person(
     lora = lora_of(patch.patch)
     if lora is None:
         return kind
-    if kind == "glora":
-        return f"{kind} on {family.name}"
     if not lora.is_addition:
         return f"{kind} with DoRA or another shape"
+    low_rank = _shapes_of(lora, _shape_changed(shape, patch))
+    if low_rank is not None and not low_rank.is_two_matrices_alone:
+        return f"{kind} on {family.name}"
     return None
