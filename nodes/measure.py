@@ -1,7 +1,6 @@
 """Measure Likeness: who is in a picture, how alike and in whose place. Pick Best Likeness: the best of a batch."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -178,8 +177,7 @@ class PickBestLikeness(io.ComfyNode):
         best_index = order[0]
         best_value = values[best_index]
         if best_value is None:
-            compares_people = score not in (measure.PARTS, measure.TEXT_ALIGNMENT)
-            missing = _NO_FACES if compares_people and not report.people else _NO_SCORE[score]
+            missing = measure.figure_named(score).why_no_value(bool(report.people))
             raise BadPhoto(
                 f"No picture has the score {score}: {missing.reason}.", f"{missing.advice}, or choose another score."
             )
@@ -204,29 +202,6 @@ def _check_counts(report: measure.Report, images: Tensor, latents: dict[str, Any
             raise BadPhoto(why, "Connect the pictures that were measured, and the latents they were decoded from.")
 
 
-@dataclass(frozen=True)
-class _NoScore:
-    """Why no picture has a score, and what to do; parts of the sentences of an error."""
-
-    reason: str
-    advice: str
-
-
-_NO_SCORE = {
-    "copy-paste": _NoScore(
-        "it compares a face with several photos",
-        "Give Person two or more photos of a person",
-    ),
-    measure.PARTS: _NoScore(
-        "no parts were compared",
-        "Connect parts and clip_vision to Measure Likeness",
-    ),
-    measure.TEXT_ALIGNMENT: _NoScore(
-        "no prompt was compared",
-        "Connect clip and clip_vision to Measure Likeness, and write prompt",
-    ),
-}
-_NO_FACES = _NoScore("no faces were compared", "Connect a cast or a person to Measure Likeness")
 NO_LATENTS = "Pick Best Likeness has no latents to choose from. Connect the sampler's LATENT to its latents input."
 
 NODES = [MeasureLikeness, PickBestLikeness]

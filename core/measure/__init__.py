@@ -20,7 +20,7 @@ Similarities are cosines of embeddings, as the recognisers give them: 1 is the s
 
 from .comparison import TRAINED_WITH, judges, people_to_find
 from .drawing import annotate
-from .figures import FIGURES, MEANS, PARTS, SCORES, TEXT_ALIGNMENT, Figure, Totals, score, totals
+from .figures import FIGURES, MEANS, PARTS, SCORES, TEXT_ALIGNMENT, Figure, NoValue, Totals, figure_named, score, totals
 from .measuring import NODE, STRANGER_BELOW, measure, report_without_people, with_parts, with_text_alignment
 from .ranking import ranking, ranking_lines, scores
 from .report import MeasuredPicture, Report, Sighting
@@ -38,11 +38,13 @@ __all__ = [
     "TRAINED_WITH",
     "Figure",
     "MeasuredPicture",
+    "NoValue",
     "Report",
     "Sighting",
     "Totals",
     "annotate",
     "describe",
+    "figure_named",
     "judge_sentence",
     "judges",
     "measure",

@@ -1,8 +1,10 @@
 """The figures of a picture, each with its name and its order, and the figures of a batch.
 
 To add a figure, write a function from a MeasuredPicture to a number (None where the picture has nothing of that kind)
-and give it a row in FIGURES. A test by hand goes into tests/unit/test_measure.py, a sentence for users into
-web/docs/LikenessPickBestLikeness.md, and how it is counted into docs/dev/measuring.md.
+and give it a row in FIGURES, with the reason and the advice for users whose pictures all have None. A test by hand goes
+into tests/unit/test_measure.py, a sentence for users into the tooltip of `score` in both locales/*/nodeDefs.json and
+into web/docs/LikenessPickBestLikeness.md with its zh.md, its Chinese name into locales/zh/main.json, the new choice
+into tests/golden/saved_ids.json, and how it is counted into docs/dev/measuring.md.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,18 +67,44 @@ def text_alignment(picture: MeasuredPicture) -> float | None:
 
 
 @dataclass(frozen=True)
+class NoValue:
+    """Why no picture of a batch has a figure, and what to do.
+
+    They are parts of the sentences of an error: "No picture has the score NAME: REASON." and "ADVICE, or choose another
+    score."
+    """
+
+    reason: str
+    advice: str
+
+
+NO_FACES = NoValue("no faces were compared", "Connect a cast or a person to Measure Likeness")
+"""Of every figure of people, where the report has no people."""
+
+
+@dataclass(frozen=True)
 class Figure:
     """A figure by which pictures are compared.
 
     name: in the menu `score` of Pick Best Likeness. of_picture: its value; None where the picture has nothing of that
     kind. less_is_better: the best picture has the smallest value. summary_format: the number's format in the line of a
-    picture; "" for figures of people, which `report_text.summary` puts there in its own words.
+    picture; "" for figures of people, which `report_text.summary` puts there in its own words. of_people: whether it is
+    read of the people in a picture. no_value: why no picture has it, where people were compared if it is a figure of
+    people.
     """
 
     name: str
     of_picture: Callable[[MeasuredPicture], float | None]
+    no_value: NoValue = NO_FACES
     less_is_better: bool = False
     summary_format: str = ""
+    of_people: bool = True
+
+    def why_no_value(self, has_people: bool) -> NoValue:
+        """Why no picture of a report has this figure. has_people: whether the report has compared people."""
+        if self.of_people and not has_people:
+            return NO_FACES
+        return self.no_value
 
 
 FIGURES = (
@@ -85,9 +113,27 @@ FIGURES = (
     Figure("association", association),
     Figure("margin", margin),
     Figure("leakage", leakage, less_is_better=True),
-    Figure("copy-paste", copy_paste, less_is_better=True, summary_format="+.2f"),
-    Figure(PARTS, parts, summary_format=".2f"),
-    Figure(TEXT_ALIGNMENT, text_alignment, summary_format=".3f"),
+    Figure(
+        "copy-paste",
+        copy_paste,
+        NoValue("it compares a face with several photos", "Give Person two or more photos of a person"),
+        less_is_better=True,
+        summary_format="+.2f",
+    ),
+    Figure(
+        PARTS,
+        parts,
+        NoValue("no parts were compared", "Connect parts and clip_vision to Measure Likeness"),
+        summary_format=".2f",
+        of_people=False,
+    ),
+    Figure(
+        TEXT_ALIGNMENT,
+        text_alignment,
+        NoValue("no prompt was compared", "Connect clip and clip_vision to Measure Likeness, and write prompt"),
+        summary_format=".3f",
+        of_people=False,
+    ),
 )
 """In the order of the menu `score` of Pick Best Likeness."""
 SCORES = tuple(figure.name for figure in FIGURES)

@@ -73,6 +73,22 @@ def test_who_is_who_and_figures_computed_by_hand(case: str) -> None:
     assert measure.score(one, "copy-paste") is None
 
 
+@pytest.mark.parametrize("figure", measure.FIGURES, ids=[figure.name for figure in measure.FIGURES])
+def test_a_figure_that_no_picture_has_says_why_and_what_to_do(figure: measure.Figure) -> None:
+    """A figure that is None although people, parts and a prompt could be compared has a reason of its own."""
+    with_people = measured(picture(face([0.9, 0.1]), face([0.1, 0.8], 100)), cast())
+    reasons = [figure.why_no_value(has_people=False)]
+    if figure.of_picture(with_people) is None:
+        reasons.append(figure.why_no_value(has_people=True))
+        assert reasons[-1].reason != "no faces were compared", "faces were"
+    for no_value in reasons:
+        assert no_value.reason[0].islower(), "it stands within a sentence"
+        assert no_value.advice[0].isupper(), "it begins a sentence"
+        assert not no_value.reason.endswith(".")
+        assert not no_value.advice.endswith(".")
+    assert (reasons[0].reason == "no faces were compared") == figure.of_people
+
+
 def test_several_photos_count_alike_and_show_copying() -> None:
     """Photos at 0.6 of each other. The face is 0.9 like the first and 0.6 * 0.9 like the second."""
     photos = [axis(0, 5.0), 7 * (0.6 * axis(0) + 0.8 * axis(1))]
