@@ -171,7 +171,8 @@ def of_faces(
     the graph, or None outside of one. Raises as core.places.regions.
     """
     people = regions.present(regions.for_photos(cast)).people
-    areas = regions.of_faces(cast, mask, region_margin, feather, node)  # of all of weight above 0
+    shape = RegionShape("face", region_margin, feather)
+    areas = regions.of_faces(cast, mask, shape, node)  # of all of weight above 0
     boxes: Tensor | None = None
     if acts_in == regions.FACE_BOXES:
         boxes = regions.in_boxes(boxed or cast, areas, node)

@@ -126,14 +126,14 @@ def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
 # Regions around faces
 
 
-def of_faces(cast: Cast, mask: Tensor | None, margin: float, feather: float, node: str) -> Tensor | None:
+def of_faces(cast: Cast, mask: Tensor | None, shape: RegionShape, node: str) -> Tensor | None:
     """The regions in which the faces of those present act, (people, H, W); None for the whole picture.
 
     A region is the mask of the person's place, else their face box, widened. The result is None where one person has
     the whole picture, and where everybody has a row of the batch. People whom `for_photos` leaves out may have a place
     without mask and box, and have zeros then.
-    mask: (people, h, w), the regions of everybody in the cast instead. margin: how far a region reaches beyond the face
-    box on every side, in face widths and heights. feather: width of the soft edge, px. node: its name, for messages.
+    mask: (people, h, w), the regions of everybody in the cast instead. shape: of the regions around face boxes, of
+    extent "face". node: its name, for messages.
     Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box and mask, a region off
     the canvas and two that are the same; BadRegion for masks where everybody has a row of their own.
     """
@@ -147,7 +147,6 @@ def of_faces(cast: Cast, mask: Tensor | None, margin: float, feather: float, nod
         return None
     else:
         placed = require_places(replace(cast, people=reading_people), node)
-        shape = RegionShape("face", margin, feather)
         face_regions = [_face_region(person, placed, row in readers, shape) for row, person in enumerate(people)]
         regions = torch.stack(face_regions)
     require_distinct(regions[readers], reading_people)

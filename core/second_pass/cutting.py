@@ -13,6 +13,8 @@ from ..places.layouts import skeleton_around
 from ..places.shapes import box_region, widened
 from .selection import Candidate, Choice, Need, need_of
 
+_NARROWEST = 1e-6
+"""Width in pixels of an edge without a feather, so that nothing is divided by 0."""
 COVERED = "covered by faces that are left as they are, left as it is"
 
 
@@ -100,23 +102,27 @@ def paste_mask(
 
     It is 0 at the edges of the square, but not at those that are edges of the picture, and 0 on the faces in
     `kept_boxes`. mask_margin: in face sizes. Returns (side, side) float32.
+
+    The soft edges follow two rules. An edge of a box, as of every region, begins at the box and falls to 0 outside of
+    it (`shapes.soft_edge`). An edge of the square is 0 at the square's end and rises inside of it, because there is no
+    picture outside of it to blend with.
     """
     left, top, right, bottom = square
     side = right - left
     within_square = Fit(1, 1, -left, -top)
     mask = box_region(within_square.box(widened(box, mask_margin)), side, side, feather)  # (side, side)
-    soft_edge = max(feather, 1e-6)  # without a feather: not divided by 0
+    rim = max(feather, _NARROWEST)  # px
     centers = torch.arange(side) + 0.5  # of the pixels
     x = centers[None, :]  # (1, side)
     y = centers[:, None]  # (side, 1)
     if left > 0:
-        mask = torch.minimum(mask, x / soft_edge)
+        mask = torch.minimum(mask, x / rim)
     if right < faces.width:
-        mask = torch.minimum(mask, (side - x) / soft_edge)
+        mask = torch.minimum(mask, (side - x) / rim)
     if top > 0:
-        mask = torch.minimum(mask, y / soft_edge)
+        mask = torch.minimum(mask, y / rim)
     if bottom < faces.height:
-        mask = torch.minimum(mask, (side - y) / soft_edge)
+        mask = torch.minimum(mask, (side - y) / rim)
     for kept_box in kept_boxes:
         mask = torch.minimum(mask, 1 - box_region(within_square.box(kept_box), side, side, feather))
     return mask

@@ -22,7 +22,7 @@ def box(x0, y0, x1, y1):
 
 
 def of_faces(*slots, margin=0.5, feather=8.0):
-    return regions.of_faces(cast(*slots), None, margin, feather, "node")
+    return regions.of_faces(cast(*slots), None, RegionShape("face", margin, feather), "node")
 
 
 def test_a_box_is_widened_by_its_own_width_and_height():
@@ -55,14 +55,14 @@ def test_who_has_a_lora_alone_is_asked_for_no_region(place):
     slots = {"a box": box(60, 10, 70, 20), "a point": BARE, "off the canvas": AWAY, "the same": ONE}
     alone, lora = cast(ONE), replace(people_made.identity(2), embeddings={}, loras=(Lora("a file", 1.0, ""),))
     beside = replace(alone, people=(*alone.people, Person(lora, 1.0, slots.get(place))))
-    first, second = regions.of_faces(beside, None, 0.5, 8.0, "node")
+    first, second = regions.of_faces(beside, None, RegionShape("face", 0.5, 8.0), "node")
     assert torch.equal(first, of_faces(ONE, box(60, 10, 70, 20))[0]) and second.any() == (
         place in ("a box", "the same")
     )
     boxed = regions.in_boxes(beside, None, "node")[0]
     assert torch.equal(boxed * (1 + (place == "the same")), painted((10, 10, 20, 20))[0])
     masks = torch.cat([1 - RIGHT, 0 * RIGHT])
-    assert torch.equal(regions.of_faces(beside, masks, 0.5, 8.0, "node"), masks)
+    assert torch.equal(regions.of_faces(beside, masks, RegionShape("face", 0.5, 8.0), "node"), masks)
     assert torch.equal(regions.of_masks(masks, beside, alone.people), masks[:1])
     with pytest.raises(BadRegion, match=r"person 2 .*empty"):
         regions.of_masks(masks, beside)
