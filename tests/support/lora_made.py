@@ -96,7 +96,11 @@ def file(
 
 def dense(model: ModelPatcher, file: str) -> str:
     """The same file as whole differences, worked out by hand: the host's own loader leaves out a LoKr with a core, for
-    torch.kron takes no turned tensors (ComfyUI 0.33, torch 2.11)."""
+    torch.kron takes no turned tensors (ComfyUI 0.33, torch 2.11).
+
+    It reads the weights of the live MODEL, for kinds whose difference depends on them. The host leaves LoRAs patched
+    into these weights after a sampling, so call this before anything has sampled with a LoRA, or unpatch the MODEL.
+    """
     tensors, differences = load_file(folder() / file), dict[str, Tensor]()
     for layer in layers(model, ("",)):
         name = f"diffusion_model.{layer}"
