@@ -25,9 +25,10 @@ CORE_TITLES = {
 
 @WHOLE
 def test_ids_choices_and_defaults_are_the_ones_saved_workflows_use() -> None:
-    """A new input at the end, a new choice or a new node is added to saved_ids.json; nothing else in it ever changes.
+    """The golden files grow: a new input (at the end), a new choice or a new node gets its line in them, by hand.
 
-    A changed default is one of the method, or one that users should read of.
+    A line that is there does not change, except for a default: one of the method, or one that CHANGELOG tells users of.
+    The files of numbers in tests/golden, from the authors' pipelines, never change at all.
     """
     found: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
