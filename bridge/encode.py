@@ -134,7 +134,7 @@ def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images
         raise _no_pair(widths)
     if not torch.isfinite(text).all():
         raise unusable_text(f"The text {plain(prompt, 60)!r}")
-    embeddings = seen(clip_vision, images, EMBEDS, text_width)  # (B, width)
+    embeddings = encode_pictures(clip_vision, images, EMBEDS, text_width)  # (B, width)
     return cosine_similarity(text, embeddings).tolist()
 
 
@@ -218,7 +218,7 @@ class WrongEncoder(LikenessError):
 
 
 @torch.no_grad()
-def seen(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, width: int) -> Tensor:
+def encode_pictures(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, width: int) -> Tensor:
     """An output of CLIP vision for pictures (B, H, W, 3) 0..1, float32 on the CPU.
 
     kind: STATES, the hidden states before the last layer, (B, tokens, width), or EMBEDS, the projected embeddings,
@@ -233,10 +233,10 @@ def seen(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, width: int) 
 
 
 @torch.no_grad()
-def nothing(clip_vision: ClipVisionModel, width: int) -> Tensor:
+def encode_grey(clip_vision: ClipVisionModel, width: int) -> Tensor:
     """The hidden states (1, tokens, width) of a mean grey, which is zero after normalisation.
 
-    Raises as seen does.
+    Raises as encode_pictures does.
     """
     # Not by way of encode_image, which normalises, and rounds to steps of 1/255 before.
     network = _clip(clip_vision, STATES, width)

@@ -79,7 +79,7 @@ def entries(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
     return carrying
 
 
-class Given(NamedTuple):
+class ForwardInput(NamedTuple):
     """What one forward is given.
 
     model: the host's. x: (B, C, h, w), or (B, C, T, h, w) of a video model. sigmas: (B,). context: the text, (B, T,
@@ -103,12 +103,12 @@ class Sent:
     """A batch on its way from `Run.apply` to `Run.forward`, through the wrappers of other packs.
 
     rows: the tensor that it was made of, which travels beside it. Where `forward` gets that very tensor, no pack has
-    changed the rows. given: the forward that the batch was made for.
+    changed the rows. forward_input: that the batch was made for.
     """
 
     batch: Batch
     rows: Tensor
-    given: Given
+    forward_input: ForwardInput
 
 
 class Batch:
@@ -289,24 +289,24 @@ class Run:
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
         # Behind the text stand control and transformer_options, where they are not named.
         options = args[1] if len(args) > 1 else kwargs.get("transformer_options", {})
-        given = Given(executor.class_obj, x, t, c_crossattn, options, kwargs.get("ref_latents", ()))
-        batch = self._read(rows, given)
+        forward_input = ForwardInput(executor.class_obj, x, t, c_crossattn, options, kwargs.get("ref_latents", ()))
+        batch = self._read(rows, forward_input)
         if batch is None:
             self._rows_arrived = True
             return executor(*positional, **kwargs)
-        beside = {self.key: rows, f"{self.key}_batch": Sent(batch, rows, given)}
+        beside = {self.key: rows, f"{self.key}_batch": Sent(batch, rows, forward_input)}
         with batch.prepared():
             out = executor(*positional, **kwargs, **beside)
         batch.done()
         return out
 
-    def _read(self, rows: Tensor, given: Given) -> Batch | None:
+    def _read(self, rows: Tensor, forward_input: ForwardInput) -> Batch | None:
         """The batch for rows of a forward, (rows, 2) as in `rows`; None where they carry nothing that is read."""
         chunks = self.read(rows)
         if not _active(chunks):
             return None
-        self._check(given, len(rows), chunks)
-        return self.batch(tuple(chunk.carried for chunk in chunks), given)
+        self._check(forward_input, len(rows), chunks)
+        return self.batch(tuple(chunk.carried for chunk in chunks), forward_input)
 
     def forward(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The wrapper at DIFFUSION_MODEL: the UNet is called with the batch in its transformer_options.
@@ -319,12 +319,12 @@ class Run:
         if sent is None or rows is None:
             return executor(x, *args, **kwargs)
         self._rows_arrived = True
-        if rows is sent.rows and x.shape[-2:] == sent.given.x.shape[-2:]:
+        if rows is sent.rows and x.shape[-2:] == sent.forward_input.x.shape[-2:]:
             self._check_rows(x, sent.batch.rows)
             return read_by(sent.batch, executor, x, *args, **kwargs)
         text = args[1] if len(args) > 1 else kwargs.get("context")
-        context = sent.given.context if text is None else text
-        batch = self._read(rows, sent.given._replace(x=x, context=context))
+        context = sent.forward_input.context if text is None else text
+        batch = self._read(rows, sent.forward_input._replace(x=x, context=context))
         if batch is None:
             return executor(x, *args, **kwargs)
         with batch.prepared():
@@ -332,7 +332,7 @@ class Run:
         batch.done()
         return out
 
-    def batch(self, chunks: tuple[tuple[Any, ...], ...], given: Given) -> Batch | None:
+    def batch(self, chunks: tuple[tuple[Any, ...], ...], forward_input: ForwardInput) -> Batch | None:
         """What each chunk carries, ready to be read in this forward; None where nothing of it is switched on."""
         raise NotImplementedError
 
@@ -345,14 +345,14 @@ class Run:
             carried = counted(rows, "row")
             raise ConditioningLost(self._around, f"hands over conditions of {carried} with {len(x)} of the pictures")
 
-    def _check(self, given: Given, rows: int, chunks: Sequence[Chunk]) -> None:
+    def _check(self, forward_input: ForwardInput, rows: int, chunks: Sequence[Chunk]) -> None:
         """Raise ConditioningLost where another pack has changed the rows, or shows the MODEL a part of the picture.
 
         Then it is unknown which row, or which part of a region, is meant. rows: of the conditioning.
         """
-        self._check_rows(given.x, rows)
-        latent_of_forward = tuple(given.x.shape[-2:])
-        side = pixels_of(given.model)
+        self._check_rows(forward_input.x, rows)
+        latent_of_forward = tuple(forward_input.x.shape[-2:])
+        side = pixels_of(forward_input.model)
         for chunk in chunks:
             whole_latent = chunk.size or self.latent
             has_places = any(item.placed for item in chunk.carried)

@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from ...core.attention import Attend, Block, decoupled, on_grid, region_weights
 from ..carried import Carried, cut_regions
-from ..runs import Given
+from ..runs import ForwardInput
 from ..unet import Grid, Options, Replacement, attend_with, grid_of
 from .layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from .row_tracking import of_source_rows, repeat_rows
@@ -119,12 +119,14 @@ class InjectionsRun(CrossAttentionRun):
 
     key = Injection.key
 
-    def batch(self, chunks: tuple[tuple[Injection, ...], ...], given: Given) -> CrossAttentionBatch | None:
+    def batch(
+        self, chunks: tuple[tuple[Injection, ...], ...], forward_input: ForwardInput
+    ) -> CrossAttentionBatch | None:
         """The batch of one forward; None where no injection is on at this step."""
-        acting = self.acting(chunks, given)
+        acting = self.acting(chunks, forward_input)
         if not acting:
             return None
-        return self.ready(acting, given, lambda place: InjectionsBatch(self.layers, acting, place))
+        return self.ready(acting, forward_input, lambda place: InjectionsBatch(self.layers, acting, place))
 
 
 class InjectionsBatch(CrossAttentionBatch):

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...core.attention import Block
 from ..canvas import check_canvases
-from ..runs import Batch, Given, Run, rows_made
+from ..runs import Batch, ForwardInput, Run, rows_made
 from ..unet import Grid, Options, Replacement, grids, layers_of, replaced, standing, unet_of, with_patches
 from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
 
@@ -41,12 +41,12 @@ class QueryPlace(NamedTuple):
         return x.to(self.device, self.dtype)
 
 
-def query_place(layers: Sequence[Block], given: Given) -> QueryPlace:
+def query_place(layers: Sequence[Block], forward_input: ForwardInput) -> QueryPlace:
     """Where one forward reads a batch, in these layers of its UNet."""
-    block_grids = grids(given.model.diffusion_model, *given.x.shape[-2:])
-    like = given.like()
+    block_grids = grids(forward_input.model.diffusion_model, *forward_input.x.shape[-2:])
+    like = forward_input.like()
     grids_of_layers = frozenset(block_grids[name, number] for name, number, _ in layers)
-    return QueryPlace(len(given.x), grids_of_layers, like.device, like.dtype)
+    return QueryPlace(len(forward_input.x), grids_of_layers, like.device, like.dtype)
 
 
 class CrossAttentionBatch(Batch):
@@ -131,7 +131,7 @@ class CrossAttentionRun(Run):
         self._ready: dict[Hashable, CrossAttentionBatch] = {}
         check_canvases(self.everything(guider), latent)
 
-    def acting(self, chunks: tuple[tuple[Any, ...], ...], given: Given) -> tuple[tuple[Any, ...], ...]:
+    def acting(self, chunks: tuple[tuple[Any, ...], ...], forward_input: ForwardInput) -> tuple[tuple[Any, ...], ...]:
         """What each node has put into the chunks, one Carried per chunk, of the nodes that are on at this step.
 
         chunks: what each chunk carries, one Carried per node, in the same order in every chunk.
@@ -139,20 +139,20 @@ class CrossAttentionRun(Run):
         acting_nodes: list[tuple[Any, ...]] = []
         for carried_by_node in zip(*chunks, strict=True):  # from a tuple per chunk to a tuple per node
             first = carried_by_node[0]
-            if first.active and self.is_on(first, given.sigmas):
+            if first.active and self.is_on(first, forward_input.sigmas):
                 acting_nodes.append(carried_by_node)
         return tuple(acting_nodes)
 
     def ready(
-        self, carried: Hashable, given: Given, make: Callable[[QueryPlace], CrossAttentionBatch]
+        self, carried: Hashable, forward_input: ForwardInput, make: Callable[[QueryPlace], CrossAttentionBatch]
     ) -> CrossAttentionBatch:
         """The batch for these Carried, made by `make` once and kept for all steps of the run.
 
         There is one for each QueryPlace and each network. Networks are kept apart, because the host's MultiGPU CFG
         Split samples with several, each in a thread of its own, and what a batch remembers belongs to one of them.
         """
-        place = query_place(self.layers, given)
-        key = carried, place, given.model
+        place = query_place(self.layers, forward_input)
+        key = carried, place, forward_input.model
         if key not in self._ready:
             self._ready[key] = make(place)
         return self._ready[key]

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from ...core.attention import on_grid, region_weights
 from ...core.errors import TokensMoved
 from ..carried import Carried
-from ..runs import Given, rows_made
+from ..runs import ForwardInput, rows_made
 from ..unet import Grid, Options, Replacement, attend_with, grid_of, grids, modules_of_unet, transformers, with_patch
 from .layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace, can_read_some_pixels
 from .lora_layers import (
@@ -160,22 +160,24 @@ class RegionalLoraRun(CrossAttentionRun):
         self.networks: dict[nn.Module, LoraNetwork] = {}
         self._making_network = threading.Lock()
 
-    def batch(self, chunks: tuple[tuple[RegionalLora, ...], ...], given: Given) -> CrossAttentionBatch | None:
-        acting = self.acting(chunks, given)
+    def batch(
+        self, chunks: tuple[tuple[RegionalLora, ...], ...], forward_input: ForwardInput
+    ) -> CrossAttentionBatch | None:
+        acting = self.acting(chunks, forward_input)
         if not acting:
             return None
-        unet = given.model.diffusion_model
+        unet = forward_input.model.diffusion_model
         network = self._network(unet)
 
         def make(place: QueryPlace) -> RegionalLoraBatch:
-            block_grids = grids(unet, *given.x.shape[-2:])
+            block_grids = grids(unet, *forward_input.x.shape[-2:])
             nodes: list[NodeLoras] = []
             for loras_of_node in acting:
                 layers = network.layers(loras_of_node[0], place)
                 nodes.append(NodeLoras(loras_of_node, layers, place, block_grids))
             return RegionalLoraBatch(self, network, place, nodes)
 
-        return self.ready(acting, given, make)
+        return self.ready(acting, forward_input, make)
 
     def _network(self, unet: Any) -> LoraNetwork:
         # torch.compile puts a module around the UNet, whose layers are the same.

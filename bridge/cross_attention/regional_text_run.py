@@ -31,7 +31,7 @@ from torch import Tensor
 from ...core.attention import EVERYBODY, EXCLUDED, NOBODY, Block, region_bias
 from ..carried import CarriedCond, ConditioningLost
 from ..conditioning import ID_TOKENS
-from ..runs import Given, entries, modules_of
+from ..runs import ForwardInput, entries, modules_of
 from ..unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
 from .layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from .other_attention import layers_ignoring_text
@@ -76,18 +76,18 @@ class RegionalTextRun(CrossAttentionRun):
             entry["model_conds"] = {**conds, self.key: CarriedCond(tuple(regional_texts))}
         super().__init__(guider, latent)
 
-    def batch(self, chunks: Chunks, given: Given) -> CrossAttentionBatch:
+    def batch(self, chunks: Chunks, forward_input: ForwardInput) -> CrossAttentionBatch:
         """The batch of one forward. chunks: what each chunk carries."""
-        text_tokens = given.context.shape[1]
+        text_tokens = forward_input.context.shape[1]
 
         def make(place: QueryPlace) -> RegionalTextBatch:
             """A new batch for this place."""
             ignoring = frozenset[Block]()
             if has_inline_tokens(chunks):
-                ignoring = layers_ignoring_text(given)
+                ignoring = layers_ignoring_text(forward_input)
             return RegionalTextBatch(self.layers, chunks, text_tokens, place, ignoring)
 
-        return self.ready((chunks, text_tokens), given, make)
+        return self.ready((chunks, text_tokens), forward_input, make)
 
 
 class RegionalTextBatch(CrossAttentionBatch):

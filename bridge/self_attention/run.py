@@ -23,7 +23,7 @@ from torch import Tensor
 from ...core.attention import Block
 from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared
 from .. import unet
-from ..runs import Batch, Given, Run, rows_made
+from ..runs import Batch, ForwardInput, Run, rows_made
 from ..unet import Grid, Options, Replacement
 from .recording import PartsRecorder, SelfReference
 from .shared_parts import SharedParts, Watch
@@ -45,26 +45,28 @@ class SharingRun(Run):
             "patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})
         }
 
-    def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch | None:
+    def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], forward_input: ForwardInput) -> Batch | None:
         """The batch of one forward. chunks: each carries one SharedParts, as share_with allows no second one."""
         parts_of_chunks = [parts for (parts,) in chunks]
-        place = given.model, given.x.device
+        place = forward_input.model, forward_input.x.device
         if place not in self._caches:
-            self._caches[place] = PartsCache(given, self._options_of_run)
+            self._caches[place] = PartsCache(forward_input, self._options_of_run)
         cache = self._caches[place]
-        if not any(self.is_on(parts, given.sigmas) for parts in parts_of_chunks):
+        if not any(self.is_on(parts, forward_input.sigmas) for parts in parts_of_chunks):
             if all(parts.pose is None for parts in parts_of_chunks):
                 return None
             # A pose acts at every step, also where nothing is shared.
-            return cache.batch(tuple(parts_of_chunks), False, given.x, None)
+            return cache.batch(tuple(parts_of_chunks), False, forward_input.x, None)
         self_reference = next((parts.live for parts in parts_of_chunks if parts.live), None)
         if self_reference is not None:
-            cache = self._cache_of_recording(cache, self_reference, given)
-            parts_of_chunks = [cache.recorded(parts, given) for parts in parts_of_chunks]
-        watch = self._watch_of_step(parts_of_chunks, given.sigmas)
-        return cache.batch(tuple(parts_of_chunks), True, given.x, watch)
+            cache = self._cache_of_recording(cache, self_reference, forward_input)
+            parts_of_chunks = [cache.recorded(parts, forward_input) for parts in parts_of_chunks]
+        watch = self._watch_of_step(parts_of_chunks, forward_input.sigmas)
+        return cache.batch(tuple(parts_of_chunks), True, forward_input.x, watch)
 
-    def _cache_of_recording(self, cache: PartsCache, reference: SelfReference, given: Given) -> PartsCache:
+    def _cache_of_recording(
+        self, cache: PartsCache, reference: SelfReference, forward_input: ForwardInput
+    ) -> PartsCache:
         """The cache with the last recording of these parts, or without one where that is out of date.
 
         cache: that of the network, which holds what no recording changes.
@@ -73,8 +75,8 @@ class SharingRun(Run):
             return cache  # one recording serves the whole run
         if reference.steps == 1 or self.schedule is None:
             return cache.with_nothing_recorded()
-        key = reference, given.model, given.x.device
-        turn = step_of(self.schedule, given.sigmas) // reference.steps
+        key = reference, forward_input.model, forward_input.x.device
+        turn = step_of(self.schedule, forward_input.sigmas) // reference.steps
         recording = self._recordings.get(key)
         if recording is None or recording.turn != turn:
             # The old one goes before the new one is made: both at once would be large.
@@ -241,10 +243,10 @@ class KeyBiases:
 class PartsCache:
     """What one sampling run makes of parts once only, for one network on one device."""
 
-    def __init__(self, given: Given, options_of_run: Options) -> None:
+    def __init__(self, forward_input: ForwardInput, options_of_run: Options) -> None:
         """options_of_run: as in SharingBatch."""
-        self._like = given.like()
-        self._unet = given.model.diffusion_model
+        self._like = forward_input.like()
+        self._unet = forward_input.model.diffusion_model
         self._options_of_run = options_of_run
         self._attentions: dict[Block, Any] = {}
         """The host's self-attention of every layer."""
@@ -268,14 +270,14 @@ class PartsCache:
         cache._forget_recording()
         return cache
 
-    def recorded(self, parts: SharedParts, given: Given) -> SharedParts:
+    def recorded(self, parts: SharedParts, forward_input: ForwardInput) -> SharedParts:
         """The parts with a recorded bank in place of `live`. Parts of one node share one recording."""
         if parts.live is None:
             return parts
         if parts.live not in self._recorders:
             self._recorders[parts.live] = PartsRecorder(parts.live, self._like)
         if parts.live not in self._banks:
-            self._banks[parts.live] = self._recorders[parts.live].record(given.model, given.sigmas[:1])
+            self._banks[parts.live] = self._recorders[parts.live].record(forward_input.model, forward_input.sigmas[:1])
         if parts not in self._recorded:
             self._recorded[parts] = replace(parts, bank=self._banks[parts.live], live=None)
         return self._recorded[parts]

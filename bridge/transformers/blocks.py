@@ -20,7 +20,7 @@ from torch import Tensor
 from ..canvas import check_canvases
 from ..carried import ConditioningLost
 from ..cross_attention.injections import Injection
-from ..runs import Batch, Given, Run
+from ..runs import Batch, ForwardInput, Run
 from ..unet import Options, dtype_of, replaced
 from .networks import network_of, tokens_of
 
@@ -94,15 +94,19 @@ class BlocksRun(Run):
             self._placed[key] = one.layers, there  # held: an id is that of a living object
         return self._placed[key][1]
 
-    def batch(self, chunks: tuple[tuple[BlockInjection, ...], ...], given: Given) -> "BlocksBatch | None":
+    def batch(
+        self, chunks: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput
+    ) -> "BlocksBatch | None":
         """Of the people who are switched on at this step."""
         together = zip(*chunks, strict=True)
-        on = tuple(each for each in together if any(one.active for one in each) and self.is_on(each[0], given.sigmas))
+        on = tuple(
+            each for each in together if any(one.active for one in each) and self.is_on(each[0], forward_input.sigmas)
+        )
         if not on:
             return None
-        what = on, tuple(given.x.shape[-2:]), len(given.x), given.model
+        what = on, tuple(forward_input.x.shape[-2:]), len(forward_input.x), forward_input.model
         if what not in self._ready:
-            self._ready[what] = BlocksBatch(self, on, given)
+            self._ready[what] = BlocksBatch(self, on, forward_input)
         return self._ready[what]
 
 
@@ -121,14 +125,14 @@ _Replacement = Callable[[Options, Options], Options]
 class BlocksBatch(Batch):
     """What comes out of each block, plus what the picture's rows in somebody's region read of them."""
 
-    def __init__(self, run: BlocksRun, on: Sequence[tuple[BlockInjection, ...]], given: Given) -> None:
-        self.blocks, self.rows = run.blocks, len(given.x)
-        self._length, self._groups = tokens_of(given.model, given.x), list[_Group]()
+    def __init__(self, run: BlocksRun, on: Sequence[tuple[BlockInjection, ...]], forward_input: ForwardInput) -> None:
+        self.blocks, self.rows = run.blocks, len(forward_input.x)
+        self._length, self._groups = tokens_of(forward_input.model, forward_input.x), list[_Group]()
         for each in on:
             several = self.rows // len(each)
             for first, one in zip(range(0, self.rows, several), each, strict=True):
                 for rows, piece in _by_row(one, range(first, first + several)):
-                    self._add(rows, piece, run.placed(piece, given.x.device), given.x)
+                    self._add(rows, piece, run.placed(piece, forward_input.x.device), forward_input.x)
 
     def _add(self, rows: slice, one: BlockInjection, layers: list[Read], x: Tensor) -> None:
         regions = torch.ones(1, 1, 1) if one.acts is None else one.acts

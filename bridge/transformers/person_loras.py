@@ -26,7 +26,7 @@ from ..canvas import check_canvases
 from ..carried import Carried, ConditioningLost
 from ..cross_attention.lora_layers import shape_of, with_product
 from ..cross_attention.lora_readers import Forward, Reader, Readers, begin_forward, end_forward
-from ..runs import Batch, Given, Run
+from ..runs import Batch, ForwardInput, Run
 from ..unet import Options, dtype_of, modules_of_unet, pixels_of, with_patch
 from .families import KREA_2, LayerStream, Stream, TransformerFamily
 from .modulation import ModulatedLayer, ModulationUse, TokenModulation, modulated_layer
@@ -130,32 +130,45 @@ class PersonLorasRun(Run):
         self._batches: dict[Any, PersonLorasBatch] = {}
         self._making = threading.Lock()
 
-    def batch(self, chunks: tuple[tuple[PersonLoras, ...], ...], given: Given) -> PersonLorasBatch | None:
+    def batch(
+        self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
+    ) -> PersonLorasBatch | None:
         first, *more = chunks
         for chunk in more:
             if any(own is not other for own, other in zip(first, chunk, strict=True)):
                 raise ConditioningLost(self._around, "joins rows of people with different LoRAs")
-        acting = tuple(loras for loras in first if loras.active and self.is_on(loras, given.sigmas))
+        acting = tuple(loras for loras in first if loras.active and self.is_on(loras, forward_input.sigmas))
         if not acting:
             return None
-        network = network_of(given.model)
-        references = tuple(reference.shape for reference in given.references)
-        key = acting, given.x.shape, references, given.x.device, given.context.shape[1], given.model
+        network = network_of(forward_input.model)
+        references = tuple(reference.shape for reference in forward_input.references)
+        key = (
+            acting,
+            forward_input.x.shape,
+            references,
+            forward_input.x.device,
+            forward_input.context.shape[1],
+            forward_input.model,
+        )
         # MultiGPU CFG Split asks from several threads at once.
         with self._making:
             if network not in self._readers:
                 self._readers[network] = Readers(modules_of_unet(network))
             if key not in self._batches:
-                nodes = [NodeLoras(loras, self._layers_of(loras, network, given), given) for loras in acting]
-                self._batches[key] = PersonLorasBatch(self._readers[network], nodes, given)
+                nodes = [
+                    NodeLoras(loras, self._layers_of(loras, network, forward_input), forward_input) for loras in acting
+                ]
+                self._batches[key] = PersonLorasBatch(self._readers[network], nodes, forward_input)
             return self._batches[key]
 
-    def _layers_of(self, loras: PersonLoras, network: nn.Module, given: Given) -> dict[str, StackedLoras]:
+    def _layers_of(
+        self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput
+    ) -> dict[str, StackedLoras]:
         """On the device once in a run, whatever part of the picture the regions are cut to."""
         key = loras.source, network
         if key not in self._layers:
             modules = self._readers[network].modules
-            like = given.like()
+            like = forward_input.like()
             layers: dict[str, StackedLoras] = {}
             for name, parts in loras.layers.items():
                 layers[name] = StackedLoras(parts, modules[name], like)
@@ -170,33 +183,33 @@ class PersonLorasRun(Run):
 class NodeLoras:
     """What one node adds in the forwards of a batch. people: where they are; None for one person everywhere."""
 
-    def __init__(self, loras: PersonLoras, layers: dict[str, StackedLoras], given: Given) -> None:
+    def __init__(self, loras: PersonLoras, layers: dict[str, StackedLoras], forward_input: ForwardInput) -> None:
         self.layers = layers
         self.people: PeopleOnPicture | None = None
         if loras.regions is not None:
-            cells = cells_per_token(given.model)
-            pixels = pixels_of(given.model)
-            height, width = given.x.shape[-2:]
+            cells = cells_per_token(forward_input.model)
+            pixels = pixels_of(forward_input.model)
+            height, width = forward_input.x.shape[-2:]
             shares = region_weights(loras.regions.float())
             on_frame = on_tokens(shares, height * pixels, width * pixels, cells * pixels)
-            frames = tokens_of(given.model, given.x) // on_frame.shape[1]
+            frames = tokens_of(forward_input.model, forward_input.x) // on_frame.shape[1]
             self.people = PeopleOnPicture(loras.names, on_frame.repeat(1, frames))
 
 
 class PersonLorasBatch(Batch):
     """What is added to the layers of one network in the forwards that carry the same."""
 
-    def __init__(self, readers: Readers, nodes: Sequence[NodeLoras], given: Given) -> None:
-        family = described(given.model)
+    def __init__(self, readers: Readers, nodes: Sequence[NodeLoras], forward_input: ForwardInput) -> None:
+        family = described(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
-        self.rows = len(given.x)
+        self.rows = len(forward_input.x)
         self.readers = readers
         self._family = family
-        self._network = network_of(given.model)
+        self._network = network_of(forward_input.model)
         self._nodes = nodes
-        self._has_references = len(given.references) > 0
-        self._like = torch.empty(0, device=given.x.device, dtype=dtype_of(given.model))
-        self._token_weights = TokenWeights(family, given)
+        self._has_references = len(forward_input.references) > 0
+        self._like = torch.empty(0, device=forward_input.x.device, dtype=dtype_of(forward_input.model))
+        self._token_weights = TokenWeights(family, forward_input)
         self._weights: dict[Any, Tensor] = {}
         names: dict[str, None] = {}
         self._streams: dict[str, LayerStream | None] = {}

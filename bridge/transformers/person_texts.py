@@ -28,7 +28,7 @@ from ...core.token_groups import Split
 from ..canvas import Canvas, check_canvases
 from ..carried import Carried, ConditioningLost
 from ..encode import TEXT_WIDTH, check_family
-from ..runs import Batch, Given, Run
+from ..runs import Batch, ForwardInput, Run
 from ..schedule import WHOLE_SCHEDULE
 from ..unet import Options, pixels_of, with_patch
 from .attention import with_reading
@@ -135,15 +135,15 @@ class PersonTextsRun(Run):
         check_canvases(self.everything(guider), latent)
         self._batches: dict[Any, PersonTextsBatch] = {}
 
-    def batch(self, chunks: tuple[tuple[PersonTexts, ...], ...], given: Given) -> PersonTextsBatch:
+    def batch(self, chunks: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput) -> PersonTextsBatch:
         first, *more = chunks
         for chunk in more:
             if any(own is not other for own, other in zip(first, chunk, strict=True)):
                 raise ConditioningLost(self._around, "joins rows in which different words are read")
-        key = first, given.x.shape, given.x.device, given.context.shape[1], given.model
+        key = first, forward_input.x.shape, forward_input.x.device, forward_input.context.shape[1], forward_input.model
         if key not in self._batches:
             is_first = not self._batches
-            self._batches[key] = PersonTextsBatch([piece for piece in first if piece.active], given, is_first)
+            self._batches[key] = PersonTextsBatch([piece for piece in first if piece.active], forward_input, is_first)
         return self._batches[key]
 
 
@@ -154,41 +154,41 @@ class PersonTextsBatch(Batch):
     blocks out.
     """
 
-    def __init__(self, pieces: Sequence[PersonTexts], given: Given, check_calls: bool) -> None:
-        family = described(given.model)
+    def __init__(self, pieces: Sequence[PersonTexts], forward_input: ForwardInput, check_calls: bool) -> None:
+        family = described(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
-        self.rows = len(given.x)
+        self.rows = len(forward_input.x)
         self._family = family
-        self._network = network_of(given.model)
-        if family.picture_last and given.references:
+        self._network = network_of(forward_input.model)
+        if family.picture_last and forward_input.references:
             why = f"Words of single people and reference pictures together are not known for {family.name}."
             raise BadSetup(why, "Take the reference pictures out of the conditioning, or Prompt per Person.")
         least = family.left_padded_to
         texts = [functional.pad(text, (0, 0, max(0, least - text.shape[1]), 0)) for p in pieces for text in p.texts]
-        self._words = torch.cat(texts, dim=1).to(given.x.device)  # (1, tokens of all, width)
+        self._words = torch.cat(texts, dim=1).to(forward_input.x.device)  # (1, tokens of all, width)
         self._lengths = tuple(text.shape[1] for text in texts)
         self._names = tuple(name for p in pieces for name in p.names)
-        self._common = given.context.shape[1]
-        cells = cells_per_token(given.model)
-        height, width = given.x.shape[-2:]
-        pixels = pixels_of(given.model)
+        self._common = forward_input.context.shape[1]
+        cells = cells_per_token(forward_input.model)
+        height, width = forward_input.x.shape[-2:]
+        pixels = pixels_of(forward_input.model)
         weights = [on_tokens(p.regions, height * pixels, width * pixels, cells * pixels) for p in pieces]
-        self._picture = tokens_of(given.model, given.x)
+        self._picture = tokens_of(forward_input.model, forward_input.x)
         on_picture = torch.cat(weights)  # (people, tokens of a frame)
         self._weights = on_picture.repeat(1, self._picture // on_picture.shape[1])
         self._splits: dict[tuple[int, int, int], Split] = {}
         self._check_calls = check_calls
         self._calls = 0
         self._is_traced = False
-        self._get_ready(given)
+        self._get_ready(forward_input)
 
-    def _get_ready(self, given: Given) -> None:
+    def _get_ready(self, forward_input: ForwardInput) -> None:
         """Make what the attentions of this forward are split by, before anything that torch.compile sees."""
         text = sum(self._in_attention())
         picture = self._padded(self._picture) if self._family.own_captions else self._picture
-        for reference in given.references:
-            picture += tokens_of(given.model, reference)
-        self._split_for(text, text + picture, text + picture).on(given.x.device)
+        for reference in forward_input.references:
+            picture += tokens_of(forward_input.model, reference)
+        self._split_for(text, text + picture, text + picture).on(forward_input.x.device)
 
     def _padded(self, tokens: int) -> int:
         """With the tokens that a network with own_captions fills up a text or picture with."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..carried import ConditioningLost
-from ..runs import Given
+from ..runs import ForwardInput
 from .families import Stream, TransformerFamily
 from .networks import network_of, tokens_of
 from .person_texts import CurrentTexts, current_texts
@@ -35,12 +35,12 @@ class TokenWeights:
     by what the network is given.
     """
 
-    def __init__(self, family: TransformerFamily, given: Given) -> None:
+    def __init__(self, family: TransformerFamily, forward_input: ForwardInput) -> None:
         self._family = family
-        self._network = network_of(given.model)
-        self._common = given.context.shape[1]
-        self._picture = tokens_of(given.model, given.x)
-        self._references = sum(tokens_of(given.model, reference) for reference in given.references)
+        self._network = network_of(forward_input.model)
+        self._common = forward_input.context.shape[1]
+        self._picture = tokens_of(forward_input.model, forward_input.x)
+        self._references = sum(tokens_of(forward_input.model, reference) for reference in forward_input.references)
         self._counted_text: int | None = None
         self._counted_picture: int | None = None
 

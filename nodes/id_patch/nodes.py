@@ -31,7 +31,7 @@ from ...bridge.cross_attention.row_tracking import SOURCE_ROWS
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, announced, of_people
 from ...bridge.remarks import Pictures
-from ...bridge.runs import Given, patched, read_by
+from ...bridge.runs import ForwardInput, patched, read_by
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.unet import Options, Replacement, attend_with, layers_of, text_width
 from ...core import geometry
@@ -442,14 +442,14 @@ class IDTokensReader:
         context: Tensor = cond["c_crossattn"]
         key = tuple(options["uuids"]), x.shape, context.shape
         if key not in self._batches:
-            forward = Given(self._model, x, options["sigmas"], context, options)
+            forward = ForwardInput(self._model, x, options["sigmas"], context, options)
             self._batches[key] = self._batch(inside, forward)
         batch = self._batches[key]
         if batch.needed(options):
             kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
             comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(read_by, batch), options)
 
-    def _batch(self, entry_tokens: Sequence[IDTokens | None], forward: Given) -> _EverywhereBatch:
+    def _batch(self, entry_tokens: Sequence[IDTokens | None], forward: ForwardInput) -> _EverywhereBatch:
         """The batch for a forward. entry_tokens: of its conditioning entries, which have as many rows each."""
         contexts = forward.context.chunk(len(entry_tokens))  # (rows, T, width) each
         chunks: list[tuple[RegionalText, ...]] = []

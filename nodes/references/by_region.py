@@ -23,7 +23,7 @@ from typing_extensions import Self
 
 from ...bridge.canvas import Canvas
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost
-from ...bridge.runs import Batch, Given, Run, entries
+from ...bridge.runs import Batch, ForwardInput, Run, entries
 from ...bridge.transformers.attention import with_reading
 from ...bridge.transformers.networks import TOKEN, tokens_of
 from ...bridge.unet import Options, pixels_of, with_patch
@@ -133,29 +133,29 @@ class RegionalReferencesRun(Run):
             carried.check(pixels * height, pixels * width)
 
     def batch(
-        self, chunks: tuple[tuple[RegionalReferences, ...], ...], given: Given
+        self, chunks: tuple[tuple[RegionalReferences, ...], ...], forward_input: ForwardInput
     ) -> "RegionalReferencesBatch | None":
         """The attention of a forward; None where no reference is limited to a region at this step.
 
         chunks: what each conditioning entry carries: one object, as People as References encodes its own prompts.
         """
         regional, *regional_of_others = [carried for (carried,) in chunks]
-        if not given.references or not self.is_on(regional, given.sigmas):
+        if not forward_input.references or not self.is_on(regional, forward_input.sigmas):
             return None
         differ = any(carried is not regional for carried in regional_of_others)
-        if differ or len(regional.owners) != len(given.references):
+        if differ or len(regional.owners) != len(forward_input.references):
             raise ConditioningLost(self._around, "joins rows whose references belong to different people")
-        counts = tuple(tokens_of(given.model, reference) for reference in given.references)
-        key = regional, given.x.shape, counts, given.x.device
+        counts = tuple(tokens_of(forward_input.model, reference) for reference in forward_input.references)
+        key = regional, forward_input.x.shape, counts, forward_input.x.device
         if key not in self._batches:
-            self._batches[key] = self._make_batch(regional, counts, given)
+            self._batches[key] = self._make_batch(regional, counts, forward_input)
         batch = self._batches[key]
         # It has to lie ready before anything that torch.compile sees.
-        batch.plan(given.context.shape[1])
+        batch.plan(forward_input.context.shape[1])
         return batch
 
     def _make_batch(
-        self, regional: RegionalReferences, counts: tuple[int, ...], forward: Given
+        self, regional: RegionalReferences, counts: tuple[int, ...], forward: ForwardInput
     ) -> "RegionalReferencesBatch":
         """The attention of a forward. counts: tokens of each reference."""
         pixels = pixels_of(forward.model)  # of a latent pixel's side

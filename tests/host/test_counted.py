@@ -21,7 +21,7 @@ from bench import methods, transformers
 from counting import LiveBytes, teraflops
 from pack.bridge.canvas import Canvas
 from pack.bridge.carried import put
-from pack.bridge.runs import Given
+from pack.bridge.runs import ForwardInput
 from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.transformers import networks
 from pack.bridge.transformers.attention import around_attention
@@ -188,8 +188,8 @@ class Forward:
         options, time = options or {}, torch.full((1,), 0.5, dtype=DTYPE, device=self._x.device)
         with torch.inference_mode():
             for run in self.runs:
-                given = Given(self._model, self._where, time, self._text, options, self._references)
-                batch = run.batch((self._entry["model_conds"][run.key].cond,), given)
+                forward_input = ForwardInput(self._model, self._where, time, self._text, options, self._references)
+                batch = run.batch((self._entry["model_conds"][run.key].cond,), forward_input)
                 options = batch.around(options) if batch else options
             rest = {"ref_latents": self._references or None, "transformer_options": options}
             return self._model.diffusion_model(self._x, time, self._text, **rest)
