@@ -26,12 +26,12 @@ ID_TOKENS = "likeness_id_tokens"
 class IDTokens(NamedTuple):
     """Where the ID tokens of people stand in the text of an entry.
 
-    start: the index of the first of them. people: how many people have tokens. each: how many tokens a person has.
+    start: the index of the first of them. people_count: how many people have tokens, one after the other.
     """
 
     start: int
-    people: int
-    each: int
+    people_count: int
+    tokens_per_person: int
 
 
 _OFF_THE_GRID = 2.5e-7
@@ -41,11 +41,13 @@ steps of 999 * (1 - percent)) before the percentage asked for: no scheduler's si
 at that percentage already has the ID tokens, as in the released code (`i < T * (1 - ratio)` is text only)."""
 
 
-def append_tokens(conditioning: Conditioning, tokens: Tensor, people: int, start: float, node: str) -> Conditioning:
+def append_tokens(
+    conditioning: Conditioning, tokens: Tensor, people_count: int, start: float, node: str
+) -> Conditioning:
     """Each entry split in two: as it is before the percentage `start`, with tokens appended to its text from there on.
 
     tokens: (1, n, width), or (rows, n, width) where every row of the batch has its own, as the host gives rows to a
-    batch of texts. people: how many people have them, equally many each. node: the node's name, for messages.
+    batch of texts. people_count: how many people have them, equally many each. node: the node's name, for messages.
     Ranges that nodes before or after this one give to entries hold as well. Raises WrongBaseModel when the widths
     differ.
     """
@@ -56,7 +58,7 @@ def append_tokens(conditioning: Conditioning, tokens: Tensor, people: int, start
         text_of_rows = repeat_to_batch_size(text, rows)
         tokens_of_rows = repeat_to_batch_size(tokens.to(text), rows)
         joined = torch.cat([text_of_rows, tokens_of_rows], dim=1)  # (rows, T + n, width)
-        id_tokens = IDTokens(text.shape[1], people, tokens.shape[1] // people)
+        id_tokens = IDTokens(text.shape[1], people_count, tokens.shape[1] // people_count)
         entries += changed_at([text, options], [joined, {**options, ID_TOKENS: id_tokens}], start)
     return entries
 

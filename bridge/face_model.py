@@ -163,12 +163,12 @@ def _provider(backend: str, provider: str) -> str | None:
 
 
 def load_face_model(
-    pack: str, recognisers: str, node: str | None = None, backend: str = TORCH, provider: str = onnx_session.AUTO
+    pack: str, recognisers: str, node_id: str | None = None, backend: str = TORCH, provider: str = onnx_session.AUTO
 ) -> FaceModel:
     """Load the detector of `pack`, if it is one, and one recogniser, all of them or none.
 
     A damaged file that the user has not chosen by its name is left out, and a note under the node says so, as long as
-    another file can be used. node: the node's id. backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS,
+    another file can be used. node_id: of the node. backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS,
     for onnxruntime alone.
     IR-SE50 is no ONNX file, and torch runs it in any case.
     Raises ModelMissing, UnsupportedCheckpoint for damaged or unfit files, and NoOnnxRuntime.
@@ -185,7 +185,7 @@ def load_face_model(
     usable = _usable(files, pack, recognisers, runs_on, left_out)
     # One file may have been looked at as either.
     for text in dict.fromkeys(map(str, left_out)):
-        notes.tell(node, f"Left out, as others can be used: {text}")
+        notes.tell(node_id, f"Left out, as others can be used: {text}")
     return FaceModel(detector, usable)
 
 
@@ -234,13 +234,13 @@ def _usable(
     return tuple(usable)
 
 
-def default_face_model(detects: bool = True, node: str | None = None) -> FaceModel:
+def default_face_model(detects: bool = True, node_id: str | None = None) -> FaceModel:
     """The face model for nodes without one: what a new Load Face Embedder loads.
 
-    detects: whether it needs a detector. node: the id of the node. Raises as load_face_model.
+    detects: whether it needs a detector. node_id: of the node. Raises as load_face_model.
     """
     pack = pack_names()[0] if detects else NO_DETECTOR
-    return load_face_model(pack, ALL, node)
+    return load_face_model(pack, ALL, node_id)
 
 
 class FindsFaces(io.ComfyNode):

@@ -20,7 +20,7 @@ from ..core.places import drawing, regions
 from ..core.places.person_region import Extent, RegionShape
 from . import notes, unet
 from .canvas import Canvas
-from .carried import put
+from .carried import carry
 from .conditioning import Conditioning, check_conditioning
 from .cross_attention.injections import Injection, InjectionsRun
 from .load import Loaded
@@ -49,7 +49,7 @@ class Scope:
     placed: bool
 
     @property
-    def acts(self) -> Tensor | None:
+    def acting_regions(self) -> Tensor | None:
         """Where people act in the picture, (people, H, W), as the preview shows it; None for everywhere."""
         return self.regions if self.boxes is None else self.boxes
 
@@ -78,7 +78,7 @@ class Scope:
         """The preview under the node: where each person acts. None where they act everywhere, or nobody acts."""
         if not self.people:
             return None
-        picture = drawing.acting(self.acts, self.people, self.by_row)
+        picture = drawing.acting(self.acting_regions, self.people, self.by_row)
         return None if picture is None else ui.PreviewImage(picture, cls=cls)
 
     def applied(
@@ -112,7 +112,7 @@ class Scope:
             in_negative=for_negative.active,
         )
         reading_model = patched(model, run)
-        outputs = announced(presence, reading_model, put(positive, for_positive), put(negative, for_negative))
+        outputs = announced(presence, reading_model, carry(positive, for_positive), carry(negative, for_negative))
         return io.NodeOutput(*outputs, ui=shown or self.preview(cls))
 
 
@@ -128,8 +128,8 @@ def everywhere(cast: Cast, node: str, schedule: ScheduleRange, node_id: str | No
 
 def acting(
     cls: type[io.ComfyNode],
-    given: Cast | Identity,
-    on: float,
+    linked: Cast | Identity,
+    strength: float,
     cell: int = 0,
     *,
     mask: Tensor | None = None,
@@ -141,14 +141,14 @@ def acting(
     """The cast of an apply node; None where the node is switched off, or everybody is at weight 0.
 
     It also writes the notes under the node: who is left out, `more`, and which of the inputs of schema.scope_inputs or
-    region_inputs may have no effect. given: what is linked to the node, a cast or a single person. on: the weight or
-    strength of the node, 0 where it is switched off. more: further notes. cell: as in core.places.regions.remarks.
-    photos: whether the node reads photos of people.
+    region_inputs may have no effect. linked: what is linked to the node, a cast or a single person. strength: the
+    weight or strength of the node, 0 where it is switched off. more: further notes. cell: as in
+    core.places.regions.remarks. photos: whether the node reads photos of people.
     """
-    cast = regions.as_cast(given)
+    cast = regions.as_cast(linked)
     remarks = [*regions.left_out(cast, photos), *more, *regions.remarks(cast, mask, acts_in, cell)]
     notes.tell(notes.node_of(cls), "\n".join(remarks))
-    if not on or not regions.present(cast).people:
+    if not strength or not regions.present(cast).people:
         return None
     return cast
 
@@ -244,8 +244,8 @@ def of_bodies(
 
 def _canvas(node: str, people: Sequence[Person], by_row: bool, node_id: str | None) -> Canvas:
     """The canvas of a scope. by_row: whether each of the people has a row of the batch."""
-    rows = len(people) if by_row else 0
-    return Canvas(node, rows, node_id)
+    row_count = len(people) if by_row else 0
+    return Canvas(node, row_count, node_id)
 
 
 def without_model(

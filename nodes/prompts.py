@@ -101,8 +101,8 @@ class PromptPerPerson(io.ComfyNode):
         outputs = announced(
             of_people(names, NAME, node_id),
             runs.patched(model, run),
-            carried.put(positive, text),
-            carried.put(negative, no_text),
+            carried.carry(positive, text),
+            carried.carry(negative, no_text),
         )
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
 

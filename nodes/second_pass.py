@@ -78,7 +78,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
         choice = Choice(use_places=not_found == PLACES[0], size=size // 64 * 64, **how)
         cast = as_cast(cast)
         people = measure.people_to_find(cast, None, CROP)
-        face_model = face_model or default_face_model(node=notes.node_of(cls))
+        face_model = face_model or default_face_model(node_id=notes.node_of(cls))
         judging = face_model.only(measure.judges(face_model.ids, people.people, "unknown")[:1])
         pictures = [faces_in(judging, image) for image in stepwise(images.unbind())]
         notes.tell(notes.node_of(cls), unsure_in(pictures))

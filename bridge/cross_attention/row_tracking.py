@@ -34,7 +34,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..runs import rows_made
+from ..runs import made_rows_error
 from ..unet import Options
 
 SOURCE_ROWS = "likeness_rows"
@@ -117,7 +117,7 @@ class RowTracker:
             return
         in_range = source_rows.clamp(0, len(before) - 1)
         if not torch.equal(before[in_range], after):
-            raise rows_made(len(after), len(before), patch)
+            raise made_rows_error(len(after), len(before), patch)
         self._verified = len(before), len(after)
 
 

@@ -68,7 +68,7 @@ class RegionalReferences(Carried):
     canvas: Canvas = field(kw_only=True)
     owners: tuple[int | None, ...] = ()
 
-    def alike(self, other: Any) -> bool:
+    def can_join_batch(self, other: Any) -> bool:
         return self is other
 
     def with_owners(self, entry: Mapping[str, Any]) -> Self:
@@ -85,7 +85,7 @@ class RegionalReferences(Carried):
                 "Take that node out, or disconnect model of People as References.",
             )
         # Runs know a carried object again by itself, so the one for these owners is made once.
-        return self.piece(owners, lambda: replace(self, owners=owners))
+        return self.made_once(owners, lambda: replace(self, owners=owners))
 
     def on_tokens(self, height: int, width: int) -> Tensor:
         """The regions on the tokens of a picture of this size in pixels: (people, rows, columns) bool."""
@@ -132,7 +132,7 @@ class RegionalReferencesRun(Run):
         for carried in self.everything(guider):
             carried.check(pixels * height, pixels * width)
 
-    def batch(
+    def batch_for_forward(
         self, chunks: tuple[tuple[RegionalReferences, ...], ...], forward_input: ForwardInput
     ) -> "RegionalReferencesBatch | None":
         """The attention of a forward; None where no reference is limited to a region at this step.
@@ -144,7 +144,7 @@ class RegionalReferencesRun(Run):
             return None
         differ = any(carried is not regional for carried in regional_of_others)
         if differ or len(regional.owners) != len(forward_input.references):
-            raise ConditioningLost(self._around, "joins rows whose references belong to different people")
+            raise ConditioningLost(self._code_around_model, "joins rows whose references belong to different people")
         counts = tuple(tokens_of(forward_input.model, reference) for reference in forward_input.references)
         key = regional, forward_input.x.shape, counts, forward_input.x.device
         if key not in self._batches:
@@ -181,7 +181,7 @@ class RegionalReferencesBatch(Batch):
         rows: int,
         device: torch.device,
     ) -> None:
-        self.rows = rows
+        self.row_count = rows
         self._regional = regional
         self._regions = regions
         self._counts = counts
@@ -197,7 +197,7 @@ class RegionalReferencesBatch(Batch):
             self._plans[text] = Plan(tokens, full_strength, self._device, regional.strength)
         return self._plans[text]
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         return with_reading(with_patch(options, "post_input", self.with_plan), self)
 
     def with_plan(self, inputs: Options) -> Options:
