@@ -79,8 +79,8 @@ def _tokens_moved(token_count: int, grid: Grid) -> LoraTokensMoved:
     """The error for a layer with this many tokens, whose block has this grid."""
     height, width = grid
     return LoraTokensMoved(
-        f"Another MODEL node (HyperTile and TomePatchModel do so) has made {token_count} tokens of the {width}x{height} "
-        "of a layer. Which of them belong to whose LoRA is unknown.",
+        f"Another MODEL node (HyperTile and TomePatchModel do so) has made {token_count} tokens of the "
+        f"{width}x{height} of a layer. Which of them belong to whose LoRA is unknown.",
         "Take that node out, or use one person without regions.",
     )
 

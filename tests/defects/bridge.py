@@ -36,7 +36,7 @@ DEFECTS = [
         promise="ID-Patch: range",
     ),
     Defect(
-        "bridge/control_nets/attachment.py::Attachment.to_both",
+        "bridge/control_nets/attachment.py::Attachment.attach_to_both",
         breaks="An old Apply ControlNet acts on the positive alone.",
         find="$negative = with_nets_of_positive($positive, $negative)",
         put="",
@@ -497,18 +497,18 @@ DEFECTS = [
         promise="LoRA per Person: A-B-A",
     ),
     Defect(
-        "bridge/cross_attention/regional_lora.py::NodeLoras.added",
+        "bridge/cross_attention/regional_lora.py::NodeLoras.output_with_additions",
         breaks="Of a GLoRA the half in front of a layer is missing.",
-        find="$layer.in_front",
-        put="()",
+        find="for $front in $layer.in_front: $$body",
+        put="for $front in (): $$body",
         caught_by="tests/host/test_lora_per_person.py::test_one_person_everywhere_is_load_lora[glora]",
         promise="LoRA per Person: parity",
     ),
     Defect(
-        "bridge/cross_attention/regional_lora.py::NodeLoras._weighted",
+        "bridge/cross_attention/regional_lora.py::NodeLoras._times_pixel_weights",
         breaks="Everybody's LoRA acts in the whole picture.",
-        find="$x * $weights.to($x)",
-        put="$x",
+        find="$weights = $weights.to($tokens)",
+        put="$weights = torch.ones_like($weights).to($tokens)",
         caught_by="tests/host/test_lora_per_person.py::test_in_the_first_layer_each_half_is_its_lora_alone",
         promise="LoRA per Person: region",
     ),
@@ -532,7 +532,7 @@ DEFECTS = [
         promise="Prompt per Person: region",
     ),
     Defect(
-        "bridge/cross_attention/regional_text.py::id_tokens_by_region.by_region",
+        "bridge/cross_attention/regional_text.py::id_tokens_by_region.with_regional_text",
         breaks="Everybody's ID tokens are heard in the first one's region.",
         find="($each,) * $people",
         put="($each * $people,)",
@@ -554,7 +554,7 @@ DEFECTS = [
     Defect(
         "bridge/remarks.py::Start.over_a_picture",
         breaks="A first pass at half size is told to be a piece.",
-        find="$first < $percent_to_sigma(_OVER_A_PICTURE_UNSEEN)",
+        find="$first < $percent_to_sigma(_LEFT_OUT_OVER_AN_UNSEEN_PICTURE)",
         put="True",
         caught_by=(
             "tests/host/test_remarks.py"
@@ -712,7 +712,7 @@ DEFECTS = [
         promise="scripts: cost",
     ),
     Defect(
-        "bridge/self_attention/run.py::Beside.attended",
+        "bridge/self_attention/run.py::Beside.attention_output",
         breaks="Parts act half as strongly in bfloat16.",
         find=(
             "return shared($q, ($k, $v), (self.keys, self.values), unet.attend_with($extra_options, $kernel, $bias))"
