@@ -1,4 +1,5 @@
-"""Where ComfyUI has this pack from: told where it lies there twice, or with its files in custom_nodes itself."""
+"""The copies of this pack in ComfyUI's folders, and a warning where there are two, or where one is not in a folder of
+its own but in custom_nodes itself."""
 
 import os
 import re

@@ -124,7 +124,7 @@ def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images
     tokens = clip.tokenize(prompt)
     text = _pooled(clip, tokens, True)  # (1, width)
     unprojected_text = _pooled(clip, tokens, "unprojected")
-    # Of SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected in either case.
+    # For SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected in either case.
     if text is None or unprojected_text is None or torch.equal(text, unprojected_text) or not text.any():
         raise _no_pair("the CLIP gives texts without their projection, or none")
     text_width = text.shape[-1]
@@ -177,7 +177,7 @@ def check_family(input_in_words: str, measure: str, value: int, needed_value: in
     )
 
 
-BATCH = 8
+PICTURES_AT_ONCE = 8
 """How many pictures CLIP vision encodes at once. Between two batches the user can cancel."""
 STATES = "penultimate_hidden_states"
 EMBEDS = "image_embeds"
@@ -227,7 +227,7 @@ def encode_pictures(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, w
     """
     _clip(clip_vision, kind, width)
     outputs: list[Tensor] = []
-    for batch in stepwise(pictures.split(BATCH)):
+    for batch in stepwise(pictures.split(PICTURES_AT_ONCE)):
         outputs.append(_output(clip_vision.encode_image(batch), kind, width))
     return torch.cat(outputs)
 

@@ -111,7 +111,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
             linked_values = _checked_lists(schema, values)
         else:
             linked_values = {name: _checked_value(schema, name, value) for name, value in values.items()}
-        return notes.kept(run(cls, **unlinked_values | linked_values), notes.node_of(cls))
+        return notes.with_note(run(cls, **unlinked_values | linked_values), notes.node_of(cls))
 
     define_schema: Callable[..., io.Schema] = node.define_schema.__func__
 

@@ -47,12 +47,12 @@ class NamedRange:
 class Presence:
     """What one apply node has put into the conditioning, in the words of notes.
 
-    node, node_id: its name, and its id in the graph or None. subject: the names of people, or what it puts in, such as
+    node_id: in the graph, or None. subject: the names of people, or what it puts in, such as
     "Anna and Ben". several: whether the subject is more than one. ranges: those in which it works.
     in_negative: whether a negative prompt that does not come from the node gives another picture.
     """
 
-    node: str
+    node_name: str
     node_id: str | None
     subject: str
     several: bool
@@ -83,14 +83,14 @@ def subject_of(names: Sequence[str]) -> str:
 
 def of_people(
     names: Sequence[str],
-    node: str,
+    node_name: str,
     node_id: str | None,
     ranges: Sequence[NamedRange] = (),
     in_negative: bool = False,
 ) -> Presence:
     """The Presence of people with these names. The other arguments are as in Presence."""
     several = len(names) != 1
-    return Presence(node, node_id, subject_of(names), several, tuple(ranges), in_negative)
+    return Presence(node_name, node_id, subject_of(names), several, tuple(ranges), in_negative)
 
 
 def announced(
@@ -190,7 +190,7 @@ class _PromptsAndSteps:
             if named_range.schedule.is_empty or self._is_a_part:
                 continue
             if not self._meets_a_step(named_range, carrying):
-                sentences.append(never_works(presence.node, named_range, self._steps, self._model_sampling))
+                sentences.append(never_works(presence.node_name, named_range, self._steps, self._model_sampling))
         negative_matters = presence.in_negative and self._reads_negative
         if negative_matters and not _carrying(self._negative, presence, Side.NEGATIVE):
             sentences.append(_not_in_negative(presence))
@@ -265,8 +265,8 @@ def _lost(presence: Presence, missing_from: str, connected: str) -> str:
     """
     verb = "are" if presence.several else "is"
     return (
-        f"{presence.subject} {verb} {missing_from}, though {connected} comes from {presence.node}. Connect the "
-        f"positive output of {presence.node}, or what comes of it. Conditioning (Average) and (Concat) keep only "
+        f"{presence.subject} {verb} {missing_from}, though {connected} comes from {presence.node_name}. Connect the "
+        f"positive output of {presence.node_name}, or what comes of it. Conditioning (Average) and (Concat) keep only "
         "what conditioning_to carries: use Conditioning (Combine), or mix people with Blend Two People or their "
         "weights."
     )
@@ -275,13 +275,13 @@ def _lost(presence: Presence, missing_from: str, connected: str) -> str:
 def _not_in_negative(presence: Presence) -> str:
     """The sentence about a negative prompt that does not come from the node."""
     return (
-        f"The negative prompt of this sampler is not the negative output of {presence.node}, so the picture is another "
-        "one. Connect that output, or what comes of it. Conditioning (Average) and (Concat) keep only what "
+        f"The negative prompt of this sampler is not the negative output of {presence.node_name}, so the picture is "
+        "another one. Connect that output, or what comes of it. Conditioning (Average) and (Concat) keep only what "
         "conditioning_to carries."
     )
 
 
-def never_works(node: str, named_range: NamedRange, steps: Sequence[float], model_sampling: Any) -> str:
+def never_works(node_name: str, named_range: NamedRange, steps: Sequence[float], model_sampling: Any) -> str:
     """The sentence about a range in which no step of a run lies. steps: the sigma at which each of them begins."""
     percentages = [f"{percent_of(sigma, model_sampling):.0%}" for sigma in steps]
     if len(percentages) > 1:
@@ -291,9 +291,9 @@ def never_works(node: str, named_range: NamedRange, steps: Sequence[float], mode
     else:
         steps_in_words = "it has no steps"
     return (
-        f"{node}: the range of {named_range.acting_part} is {named_range.schedule}, and no step of this run begins "
-        f"there ({steps_in_words}). So it has little or no effect. Change {named_range.inputs}, or the steps and the "
-        "denoise of the sampler."
+        f"{node_name}: the range of {named_range.acting_part} is {named_range.schedule}, and no step of this "
+        f"run begins there ({steps_in_words}). So it has little or no effect. Change {named_range.inputs}, or the "
+        "steps and the denoise of the sampler."
     )
 
 
@@ -360,7 +360,7 @@ class NetReport:
             sigmas = named_range.schedule.in_sigmas(self._model_sampling)
             meets_a_step = any(sigmas.contains(step) for step in steps)
             if not named_range.schedule.is_empty and not meets_a_step:
-                sentences.append(never_works(self._presence.node, named_range, steps, self._model_sampling))
+                sentences.append(never_works(self._presence.node_name, named_range, steps, self._model_sampling))
         return sentences
 
 
@@ -377,7 +377,7 @@ def _holds_tokens(entry: AttachedEntry, context: Tensor) -> bool:
 def _tokens_changed(presence: Presence) -> str:
     """The sentence about ID tokens that another node has changed."""
     return (
-        f"The ID tokens of {presence.subject} are no longer in the prompt as {presence.node} has given them, so the "
-        "likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change them: put "
-        f"that node in front of {presence.node}."
+        f"The ID tokens of {presence.subject} are no longer in the prompt as {presence.node_name} has given them, so "
+        "the likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change them: "
+        f"put that node in front of {presence.node_name}."
     )

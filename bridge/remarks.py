@@ -57,7 +57,7 @@ class Pictures:
         remark = pictures.without_row(self.name, picture_count, row_count)
         text = ""
         if remark:
-            text = f"{self.owner.node}: {remark}"
+            text = f"{self.owner.node_name}: {remark}"
         notes.tell_of_run(self.owner.node_id, PICTURES, text)
 
 
@@ -186,7 +186,7 @@ def tell_of_piece(
     """
     text = ""
     if geometry.clearly_smaller(latent_size, canvas_size) and over_a_picture():
-        text = geometry.perhaps_a_piece(canvas.node, latent_size, canvas_size)
+        text = geometry.perhaps_a_piece(canvas.node_name, latent_size, canvas_size)
     notes.tell_of_run(canvas.node_id, PIECE, text)
 
 
@@ -208,5 +208,5 @@ def tell_of_checkpoint(owner: Canvas, latent_format: object) -> None:
     """
     text = ""
     if isinstance(latent_format, comfy.latent_formats.SDXL_Playground_2_5):
-        text = f"{owner.node}: {families.PLAYGROUND}"
+        text = f"{owner.node_name}: {families.PLAYGROUND}"
     notes.tell_of_run(owner.node_id, CHECKPOINT, text)

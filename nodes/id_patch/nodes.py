@@ -98,7 +98,7 @@ class IDPatch(Loaded[IDPatchNet]):
 
 
 IDPatchSocket = adapter_socket(METHOD.title, IDPatch)
-FILE = Published.of(METHOD, "ID-Patch file")
+FILE = Published.of_method(METHOD, "ID-Patch file")
 
 
 class IDPatchConditionImage(io.ComfyNode):

@@ -368,7 +368,7 @@ class InfiniteYou(Loaded[InfiniteYouNet]):
 
 
 InfiniteYouSocket = adapter_socket(METHOD.title, InfiniteYou)
-FILE = Published.of(METHOD, "InfiniteYou projection")
+FILE = Published.of_method(METHOD, "InfiniteYou projection")
 
 
 def load_infinite_you(path: str) -> InfiniteYou:

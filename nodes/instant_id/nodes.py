@@ -52,7 +52,7 @@ class InstantID(Loaded[InstantIDNet]):
 
 
 InstantIDSocket = adapter_socket(METHOD.title, InstantID)
-FILE = Published.of(METHOD, "InstantID adapter")
+FILE = Published.of_method(METHOD, "InstantID adapter")
 
 
 class ApplyInstantID(io.ComfyNode):

@@ -34,7 +34,7 @@ from . import net
 from .net import IPAdapterNet, Variant
 
 METHOD = method("ip_adapter")
-FILE = Published.of(METHOD, "IP-Adapter")
+FILE = Published.of_method(METHOD, "IP-Adapter")
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ from .net import PhotoMakerNet
 METHOD = method("photo_maker")
 APPLY = "Apply PhotoMaker"
 WITHOUT_PEOPLE = "No people are added, and neither is the LoRA. The text is read without its trigger words"
-FILE = Published.of(METHOD, "PhotoMaker adapter")
+FILE = Published.of_method(METHOD, "PhotoMaker adapter")
 
 
 class PhotoMaker(Loaded[PhotoMakerNet]):

@@ -39,7 +39,7 @@ class StoryMaker(Loaded[StoryMakerNet]):
 
 
 StoryMakerSocket = adapter_socket(METHOD.title, StoryMaker)
-FILE = Published.of(METHOD, "StoryMaker adapter")
+FILE = Published.of_method(METHOD, "StoryMaker adapter")
 
 
 def load_story_maker(path: str) -> StoryMaker:

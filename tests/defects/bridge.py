@@ -22,7 +22,7 @@ DEFECTS = [
     Defect(
         "bridge/conditioning.py::changed_at",
         breaks="At the very percentage both texts are read.",
-        find="$percent - _OFF_THE_GRID",
+        find="$percent - _BEFORE_THE_PERCENTAGE",
         put="$percent",
         caught_by="tests/host/test_id_patch_apply.py::test_the_switch_happens_at_the_percentage",
         promise="ID-Patch: range",
@@ -30,8 +30,8 @@ DEFECTS = [
     Defect(
         "bridge/conditioning.py::changed_at",
         breaks="ID tokens are on from the start, whatever id_start_percent says.",
-        find="$percent - _OFF_THE_GRID",
-        put="0.0 - _OFF_THE_GRID",
+        find="$percent - _BEFORE_THE_PERCENTAGE",
+        put="0.0 - _BEFORE_THE_PERCENTAGE",
         caught_by="tests/host/test_id_patch_apply.py::test_the_switch_happens_at_the_percentage",
         promise="ID-Patch: range",
     ),
@@ -110,7 +110,7 @@ DEFECTS = [
         promise="templates: refused by name",
     ),
     Defect(
-        "bridge/transformers/blocks.py::BlocksRun.batch",
+        "bridge/transformers/blocks.py::BlocksRun.batch_for_forward",
         breaks="A window of the schedule is ignored.",
         find="$any and $is_on",
         put="$any",
@@ -122,7 +122,7 @@ DEFECTS = [
     Defect(
         "bridge/transformers/blocks.py::_by_row",
         breaks="Of people with a row each everybody is in the first.",
-        find="$one.of($n)",
+        find="$one.for_picture($n)",
         put="$one.of(0)",
         caught_by=(
             "tests/promises/test_rows.py::test_people_of_a_row_each_are_alone_in_it[with_anyone, ApplyWithAnyone]"
