@@ -120,13 +120,13 @@ def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> 
     return regions[:, rows, columns]
 
 
-def _pixels_of_cells(start: int, length: int, pixels: int, cells: int) -> slice:
+def _pixels_of_cells(start: int, length: int, pixel_count: int, cell_count: int) -> slice:
     """The pixels that belong to `length` cells of a latent from `start` on: all that they touch.
 
-    pixels, cells: of the whole side.
+    pixel_count, cell_count: of the whole side.
     """
-    first = start * pixels // cells
-    end = -(-(start + length) * pixels // cells)  # rounded up
+    first = start * pixel_count // cell_count
+    end = -(-(start + length) * pixel_count // cell_count)  # rounded up
     return slice(first, end)
 
 

@@ -13,6 +13,19 @@ Advanced-ControlNet puts methods onto the object, which are bound to it.
 
 So the copy stays the object that it is. Its class is one in front of its own, and all that it has of ours is held by
 two objects in two fields: `settings`, which all copies share, and `in_run`, which belongs to one copy and one run.
+
+The steps of one run, as the host calls them:
+
+    pre_run                 checks the MODEL; begins a new `in_run`
+    get_control             of each forward:
+        _check_forward          checks rows and sizes, and writes the notes at the first forward (_write_notes)
+            _latent_of_forward      the size of the whole latent, also where the forward shows an area of it
+        get_control             of the chain before our net
+        _own_control            the net's own residuals, to which it adds those of the chain
+            _in_area                with the part of the hint that a prompt's own area shows
+    cleanup                 forgets the run
+
+`_method` finds the net's own method for each of them, which another pack may have put onto the object.
 """
 
 from __future__ import annotations

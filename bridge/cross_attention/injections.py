@@ -2,6 +2,15 @@
 
 An `Injection` holds the keys and values of every layer, projected once when the node runs, so that the MODEL needs
 no adapter weights, nothing is projected per step, and another seed or prompt finds them in the host's cache.
+
+From the node to a layer:
+
+    Injection                       of one node on one side of the conditioning
+    InjectionsRun.batch_for_forward the Injections of all nodes that are on at this step
+        InjectionsBatch                 made once for all forwards that carry the same
+            NodeInjections                  of each node: keys, values and weights of all rows of the batch
+    InjectionsBatch.attention_output    of a layer: what the text gives
+        NodeInjections.people_attention     and what each node's people add to it
 """
 
 from collections.abc import Sequence
@@ -145,12 +154,12 @@ class InjectionsBatch(CrossAttentionBatch):
         super().__init__(layers, place.row_count)
         self._nodes = [NodeInjections(by_chunk, place) for by_chunk in injections]
 
-    def changes_layer(self, layer: int) -> bool:
+    def changes_layer(self, layer_index: int) -> bool:
         """Whether any node adds something to this layer."""
-        return any(layer in node.layers for node in self._nodes)
+        return any(layer_index in node.layers for node in self._nodes)
 
     def attention_output(
-        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         """The attention of a layer, (B, N, C), with what all nodes' injections add. Arguments as in the base class."""
         attend = attend_with(extra_options)
@@ -158,8 +167,8 @@ class InjectionsBatch(CrossAttentionBatch):
         source_rows = self.source_rows(before, q, extra_options)
         out = attend(q, k, v) if before is None else before(q, k, v, extra_options)
         for node in self._nodes:
-            if layer in node.layers:
-                out = out + node.people_attention(q, layer, grid, attend, source_rows)
+            if layer_index in node.layers:
+                out = out + node.people_attention(q, layer_index, grid, attend, source_rows)
         return out
 
 
@@ -200,12 +209,14 @@ class NodeInjections:
             for grid in place.grids:
                 self._weights[grid] = self._make_weights(grid)
 
-    def people_attention(self, q: Tensor, layer: int, grid: Grid, attend: Attend, source_rows: Tensor | None) -> Tensor:
+    def people_attention(
+        self, q: Tensor, layer_index: int, grid: Grid, attend: Attend, source_rows: Tensor | None
+    ) -> Tensor:
         """What these injections add to a layer of this grid, (B, N, C).
 
-        q: (B, N, C). layer: its number. source_rows: as in SOURCE_ROWS.
+        q: (B, N, C). layer_index: its number. source_rows: as in SOURCE_ROWS.
         """
-        of_batch = self.layers[layer]  # (people, rows of the batch, T, C) each
+        of_batch = self.layers[layer_index]  # (people, rows of the batch, T, C) each
         keys = of_source_rows(of_batch.keys.to(q), source_rows, dim=1)  # (people, B, T, C)
         values = of_source_rows(of_batch.values.to(q), source_rows, dim=1)
         weights = None

@@ -64,17 +64,17 @@ class CrossAttentionBatch(Batch):
     def options_with_attention(self, options: Options) -> Options:
         """transformer_options with this batch's attention and patches in the layers in which it acts."""
         attentions: dict[Block, Replacement] = {}
-        for layer, block in enumerate(self.layers):
-            if self.changes_layer(layer):
+        for layer_index, block in enumerate(self.layers):
+            if self.changes_layer(layer_index):
                 replacement = standing(options, "attn2", block)  # of another pack, or None
-                attentions[block] = partial(self.attention_output, layer, replacement)
+                attentions[block] = partial(self.attention_output, layer_index, replacement)
         patches = tuple(options.get("patches", {}).get("attn2_patch", ()))
         options = replaced(options, "attn2", attentions)
         if not patches:
             return options
         return with_patches(options, "attn2_patch", [partial(self.call_patches, patches)])
 
-    def changes_layer(self, layer: int) -> bool:
+    def changes_layer(self, layer_index: int) -> bool:
         """Whether the batch changes this layer, by its index in `layers`; else whatever stands there is left alone."""
         return True
 
@@ -99,11 +99,11 @@ class CrossAttentionBatch(Batch):
         return source_rows
 
     def attention_output(
-        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         """What the cross-attention of one layer gives, (B, N, C), before its output projection.
 
-        layer: an index into `layers`. before: what another node has put in place of this attention, or None.
+        layer_index: an index into `layers`. before: what another node has put in place of this attention, or None.
         q: (B, N, C). k, v: (B, T, C).
         """
         raise NotImplementedError

@@ -148,7 +148,7 @@ class TextLayers(NamedTuple):
 class LoraNetwork:
     """One UNet that a run samples with.
 
-    modules: by name. readers: which stand in its layers. texts: of every cross-attention layer, in the order of
+    modules: by name. readers: which stand in its layers. text_layers: of every cross-attention layer, in the order of
     unet.transformers.
     """
 
@@ -156,10 +156,10 @@ class LoraNetwork:
         self.modules = modules_of_unet(unet)
         self.readers = Readers(self.modules)
         names = {module: name for name, module in self.modules.items()}
-        self.texts: list[TextLayers] = []
+        self.text_layers: list[TextLayers] = []
         for *_, block in transformers(unet):
             attention = block.attn2
-            self.texts.append(TextLayers(names[attention.to_k], names[attention.to_v]))
+            self.text_layers.append(TextLayers(names[attention.to_k], names[attention.to_v]))
         self._layers: dict[object, dict[str, PeopleLayer]] = {}
 
     def layers(self, lora: RegionalLora, place: QueryPlace) -> dict[str, PeopleLayer]:
@@ -402,7 +402,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
         super().__init__(run.layers, place.row_count)
         self._place = place
         self.readers = network.readers
-        self._texts = network.texts
+        self._text_layers = network.text_layers
         self._nodes = nodes
         names: dict[str, None] = {}
         for node in nodes:
@@ -440,9 +440,9 @@ class RegionalLoraBatch(CrossAttentionBatch):
         """The Forward of this thread ends here, also where the UNet has raised."""
         end_forward()
 
-    def changes_layer(self, layer: int) -> bool:
+    def changes_layer(self, layer_index: int) -> bool:
         """Whether somebody's LoRA changes keys or values of the text in this layer."""
-        return any(name in node.layers for name in self._texts[layer] for node in self._nodes)
+        return any(name in node.layers for name in self._text_layers[layer_index] for node in self._nodes)
 
     def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
         """What a layer gives of x, `out`, and what is added to it, in the shape of `out`.
@@ -466,22 +466,24 @@ class RegionalLoraBatch(CrossAttentionBatch):
         return out
 
     def attention_output(
-        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         """Each pixel reads the text with the LoRAs of the people it belongs to, by their weights there: (B, N, C).
 
         lora_shares.py says which pixels read with whose LoRAs. Arguments as in the base class.
         """
         source_rows = self.source_rows(before, q, extra_options)
-        text: LayerText = extra_options[_TEXT]
+        layer_text: LayerText = extra_options[_TEXT]
+        text_layers = self._text_layers[layer_index]
         # For each node, by person: what is added to keys and to values, (B, T, C) each.
-        key_additions = [self._added_to_text(node, self._texts[layer].keys, text.for_keys) for node in self._nodes]
-        value_additions = [
-            self._added_to_text(node, self._texts[layer].values, text.for_values) for node in self._nodes
-        ]
+        key_additions: list[dict[int, Tensor]] = []
+        value_additions: list[dict[int, Tensor]] = []
+        for node in self._nodes:
+            key_additions.append(self._added_to_text(node, text_layers.keys, layer_text.for_keys))
+            value_additions.append(self._added_to_text(node, text_layers.values, layer_text.for_values))
         by_pixels = can_read_some_pixels(before)
         out: Tensor | None = None
-        for reading_of_batch in self._readings_of(layer, grid_of(extra_options)):
+        for reading_of_batch in self._readings_of(layer_index, grid_of(extra_options)):
             reading = _for_rows(reading_of_batch, source_rows, by_pixels)
             if reading.share is not None or reading.pixels is not None:
                 self._check_tokens(q, grid_of(extra_options))
@@ -529,20 +531,20 @@ class RegionalLoraBatch(CrossAttentionBatch):
         if q.shape[1] != height * width:
             raise _tokens_moved(q.shape[1], grid)
 
-    def _find_people_with_text(self, layer: int) -> tuple[tuple[int, ...], ...]:
+    def _find_people_with_text(self, layer_index: int) -> tuple[tuple[int, ...], ...]:
         """For each node, the people with LoRAs in the modules that make keys or values of the text in this layer."""
         by_node: list[tuple[int, ...]] = []
         for node in self._nodes:
             people: set[int] = set()
-            for name in self._texts[layer]:
+            for name in self._text_layers[layer_index]:
                 if name in node.layers:
                     people.update(node.layers[name].people)
             by_node.append(tuple(sorted(people)))
         return tuple(by_node)
 
-    def _readings_of(self, layer: int, grid: Grid) -> list[TextReading]:
+    def _readings_of(self, layer_index: int, grid: Grid) -> list[TextReading]:
         """Which pixels of a layer read with whose LoRAs. Ready for the grids that the UNet has by itself."""
-        key = self._people_with_text[layer], grid
+        key = self._people_with_text[layer_index], grid
         if key not in self._readings:
             return self._readings_at(*key)
         return self._readings[key]

@@ -76,14 +76,14 @@ class RegionalTextRun(CrossAttentionRun):
             if ID_TOKENS in entry and not has_inline_tokens([_regional_texts_of(entry)]):
                 some_read_everywhere = True
         for entry in carrying:
-            text: Tensor = entry["cross_attn"]  # (B, T, width)
-            regional_texts = [regional_text.in_entry(text) for regional_text in _regional_texts_of(entry)]
+            context: Tensor = entry["cross_attn"]  # (B, T, width)
+            regional_texts = [regional_text.in_entry(context) for regional_text in _regional_texts_of(entry)]
             if some_read_everywhere:
                 # ID tokens without regions (Apply ID-Patch without a MODEL, behind Prompt per Person). The run has to
                 # know them, because rows of another pack do not have them in their texts. All entries get one regional
                 # text more: the host computes entries in one batch only where they carry equally many.
                 id_tokens = None if has_inline_tokens([tuple(regional_texts)]) else entry.get(ID_TOKENS)
-                regional_texts.append(id_tokens_read_everywhere(id_tokens, text))
+                regional_texts.append(id_tokens_read_everywhere(id_tokens, context))
             conds = entry["model_conds"]
             entry["model_conds"] = {**conds, self.key: CarriedCond(tuple(regional_texts))}
         super().__init__(guider, latent)
@@ -229,7 +229,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         return LayerInput(n, for_keys, for_values)
 
     def attention_output(
-        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         """The attention of a layer, (B, N, C), in which each pixel reads the tokens of its own people alone.
 
@@ -237,7 +237,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         """
         source_rows = self.source_rows(before, q, extra_options)
         if source_rows is not None and self.batch_of_other_texts is not None:
-            return self.batch_of_other_texts.attention_output(layer, before, q, k, v, extra_options)
+            return self.batch_of_other_texts.attention_output(layer_index, before, q, k, v, extra_options)
         grid = grid_of(extra_options)
         text_length = k.shape[1] - self.appended_count  # of another pack's text, where that is longer than the host's
         bias = self.biases.for_grid(grid, text_length, q)  # (rows of the batch, N, keys and padding)
@@ -266,7 +266,7 @@ class RegionalTextBatch(CrossAttentionBatch):
         text_keys = k[:, :text_length]
         text_values = v[:, :text_length]
         mask = None
-        if self.layers[layer] in self._ignoring:
+        if self.layers[layer_index] in self._ignoring:
             # There theirs reads texts of its own without our inline tokens. Plain attention has to leave them out as
             # well, or it would subtract tokens that theirs has not read.
             mask = self._mask_of_inline_tokens(text_length, q)

@@ -131,8 +131,8 @@ def of_source_rows(x: Tensor, source_rows: Tensor | None, dim: int) -> Tensor:
     return x.index_select(dim, source_rows)
 
 
-def repeat_rows(x: Tensor, rows: int, dim: int) -> Tensor:
+def repeat_rows(x: Tensor, row_count: int, dim: int) -> Tensor:
     """x with every row repeated, one copy after the other, so that dimension `dim` has this many rows."""
-    if x.shape[dim] == rows:
+    if x.shape[dim] == row_count:
         return x
-    return x.repeat_interleave(rows // x.shape[dim], dim=dim)
+    return x.repeat_interleave(row_count // x.shape[dim], dim=dim)

@@ -2,6 +2,17 @@
 
 The parts' tokens are projected with each layer's own modules, once, so that LoRAs, casts and offloading of the
 denoiser apply to them as to everything else.
+
+The steps of one forward:
+
+    SharingRun.batch_for_forward    looks which parts are on at this step
+        PartsCache.recorded             records the parts anew, where they are recorded while sampling (recording.py)
+        PartsCache.batch_of_parts       a SharingBatch, kept for all forwards that carry the same
+            _layers, _beside_in             what each chunk reads beside its own tokens in each layer
+                _project                        keys, values and bias of that: a Beside
+    SharingBatch.options_with_attention     puts the attention into the layers, and poses behind the first convolution
+        attention_output                    of a layer: rows with parts by their Beside, all others as before
+    SharingBatch.after_forward      shows the heat maps, where somebody watches
 """
 
 from __future__ import annotations

@@ -398,7 +398,7 @@ class _EverywhereBatch(RegionalTextBatch):
 
     def attention_output(
         self,
-        layer: int,
+        layer_index: int,
         before: Replacement | None,
         q: Tensor,
         k: Tensor,
@@ -406,8 +406,8 @@ class _EverywhereBatch(RegionalTextBatch):
         extra_options: Options,
     ) -> Tensor:
         """As RegionalTextBatch.attention_output; a layer that reads its text keeps its attention."""
-        if SOURCE_ROWS in extra_options or self.layers[layer] in self._ignoring:
-            return super().attention_output(layer, before, q, k, v, extra_options)
+        if SOURCE_ROWS in extra_options or self.layers[layer_index] in self._ignoring:
+            return super().attention_output(layer_index, before, q, k, v, extra_options)
         if before is not None:
             return before(q, k, v, extra_options)
         return attend_with(extra_options)(q, k, v)
