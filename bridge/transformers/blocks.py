@@ -50,7 +50,7 @@ class BlockInjection(Injection):
 
     key = "likeness_block_injections"
 
-    def alike(self, other: Any) -> bool:
+    def can_join_batch(self, other: Any) -> bool:
         return self.schedule == other.schedule
 
     def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
@@ -94,7 +94,7 @@ class BlocksRun(Run):
             self._placed[key] = one.layers, there  # held: an id is that of a living object
         return self._placed[key][1]
 
-    def batch(
+    def batch_for_forward(
         self, chunks: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput
     ) -> "BlocksBatch | None":
         """Of the people who are switched on at this step."""
@@ -113,7 +113,7 @@ class BlocksRun(Run):
 def _by_row(one: BlockInjection, rows: range) -> list[tuple[slice, BlockInjection]]:
     """Which of these rows of a batch read what: each its own, all the same, or nobody."""
     if one.by_row:
-        return [(slice(row, row + 1), one.of(n)) for n, row in enumerate(rows) if one.active]
+        return [(slice(row, row + 1), one.for_picture(n)) for n, row in enumerate(rows) if one.active]
     return [(slice(rows.start, rows.stop), one)] * one.active
 
 
@@ -126,20 +126,20 @@ class BlocksBatch(Batch):
     """What comes out of each block, plus what the picture's rows in somebody's region read of them."""
 
     def __init__(self, run: BlocksRun, on: Sequence[tuple[BlockInjection, ...]], forward_input: ForwardInput) -> None:
-        self.blocks, self.rows = run.blocks, len(forward_input.x)
+        self.blocks, self.row_count = run.blocks, len(forward_input.x)
         self._length, self._groups = tokens_of(forward_input.model, forward_input.x), list[_Group]()
         for each in on:
-            several = self.rows // len(each)
-            for first, one in zip(range(0, self.rows, several), each, strict=True):
+            several = self.row_count // len(each)
+            for first, one in zip(range(0, self.row_count, several), each, strict=True):
                 for rows, piece in _by_row(one, range(first, first + several)):
                     self._add(rows, piece, run.placed(piece, forward_input.x.device), forward_input.x)
 
     def _add(self, rows: slice, one: BlockInjection, layers: list[Read], x: Tensor) -> None:
-        regions = torch.ones(1, 1, 1) if one.acts is None else one.acts
+        regions = torch.ones(1, 1, 1) if one.acting_regions is None else one.acting_regions
         owned = by_people(inside(regions, (x.shape[-2], x.shape[-1])))
         self._groups += [(rows, at.to(x.device), who, layers, one.read) for who, at in owned]
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         others = options.get("patches_replace", {}).get("dit", {})
         ours = {block: partial(self._added, number, others.get(block)) for number, block in enumerate(self.blocks)}
         return replaced(options, "dit", ours)

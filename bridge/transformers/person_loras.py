@@ -130,13 +130,13 @@ class PersonLorasRun(Run):
         self._batches: dict[Any, PersonLorasBatch] = {}
         self._making = threading.Lock()
 
-    def batch(
+    def batch_for_forward(
         self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
     ) -> PersonLorasBatch | None:
         first, *more = chunks
         for chunk in more:
             if any(own is not other for own, other in zip(first, chunk, strict=True)):
-                raise ConditioningLost(self._around, "joins rows of people with different LoRAs")
+                raise ConditioningLost(self._code_around_model, "joins rows of people with different LoRAs")
         acting = tuple(loras for loras in first if loras.active and self.is_on(loras, forward_input.sigmas))
         if not acting:
             return None
@@ -175,7 +175,7 @@ class PersonLorasRun(Run):
             self._layers[key] = layers
         return self._layers[key]
 
-    def ended(self) -> None:
+    def after_run(self) -> None:
         for readers in self._readers.values():
             readers.clear()
 
@@ -202,7 +202,7 @@ class PersonLorasBatch(Batch):
     def __init__(self, readers: Readers, nodes: Sequence[NodeLoras], forward_input: ForwardInput) -> None:
         family = described(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
-        self.rows = len(forward_input.x)
+        self.row_count = len(forward_input.x)
         self.readers = readers
         self._family = family
         self._network = network_of(forward_input.model)
@@ -244,7 +244,9 @@ class PersonLorasBatch(Batch):
         with self.readers.standing_in(self._read_layers):
             yield
 
-    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Nothing is changed; how reference pictures are read is looked at."""
         method = kwargs.get("ref_latents_method", _default_method(self._network))
         # Krea 2 reads references only by a method that the conditioning names.
@@ -263,13 +265,13 @@ class PersonLorasBatch(Batch):
             if stream is not None and stream.modulates:
                 raise _zero_time_unknown()
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         begin_forward(self)
         if self._family.own_captions:
             return options
         return with_patch(options, "post_input", self.count)
 
-    def passed(self) -> None:
+    def after_network_call(self) -> None:
         end_forward()
 
     def count(self, given: Options) -> Options:
@@ -277,7 +279,7 @@ class PersonLorasBatch(Batch):
         self._token_weights.counted(given["txt"].shape[1], given["img"].shape[1])
         return given
 
-    def added(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
+    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
         """What a layer gives of x, `out`, and what is added to it.
 
         x: (B, tokens, C). Of a layer that modulates (B, 1, C): it then gives something for every token; or (B, C), of a
@@ -314,7 +316,7 @@ class PersonLorasBatch(Batch):
         weights = list[Tensor]()
         stream = layer.modulation.stream
         tokens = self._token_weights.tokens(stream)
-        rows = self.rows
+        rows = self.row_count
         for node in self._nodes:
             loras = node.layers.get(layer.name)
             if loras is None:
@@ -346,7 +348,7 @@ class PersonLorasBatch(Batch):
         assert stream is not None  # such a layer is refused by the node
         tokens = x.shape[1]
         if stream.stream is Stream.TEXT_AS_ROWS:
-            tokens = x.shape[1] if x.dim() == 4 else len(x) // self.rows
+            tokens = x.shape[1] if x.dim() == 4 else len(x) // self.row_count
         elif stream.modulates:
             if x.dim() != 3 or x.shape[1] != 1:
                 raise _zero_time_unknown()
@@ -356,7 +358,7 @@ class PersonLorasBatch(Batch):
             return weights
         if x.dim() == 4:  # (B, T, C, layers of the text encoder)
             return weights[:, :, None]
-        return weights[0][:, None].repeat(self.rows, 1, 1)  # (B * T, 1, ranks)
+        return weights[0][:, None].repeat(self.row_count, 1, 1)  # (B * T, 1, ranks)
 
     def _ready_weights(self, people: PeopleOnPicture, owners: tuple[int, ...], stream: Stream, tokens: int) -> Tensor:
         """How much of each rank every token has, on the device once for all layers and steps: (1, tokens, ranks).

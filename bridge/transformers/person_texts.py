@@ -94,7 +94,7 @@ class PersonTexts(Carried):
     def active(self) -> bool:
         return bool(self.texts)
 
-    def alike(self, other: Any) -> bool:
+    def can_join_batch(self, other: Any) -> bool:
         return self is other
 
 
@@ -135,11 +135,13 @@ class PersonTextsRun(Run):
         check_canvases(self.everything(guider), latent)
         self._batches: dict[Any, PersonTextsBatch] = {}
 
-    def batch(self, chunks: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput) -> PersonTextsBatch:
+    def batch_for_forward(
+        self, chunks: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput
+    ) -> PersonTextsBatch:
         first, *more = chunks
         for chunk in more:
             if any(own is not other for own, other in zip(first, chunk, strict=True)):
-                raise ConditioningLost(self._around, "joins rows in which different words are read")
+                raise ConditioningLost(self._code_around_model, "joins rows in which different words are read")
         key = first, forward_input.x.shape, forward_input.x.device, forward_input.context.shape[1], forward_input.model
         if key not in self._batches:
             is_first = not self._batches
@@ -157,7 +159,7 @@ class PersonTextsBatch(Batch):
     def __init__(self, pieces: Sequence[PersonTexts], forward_input: ForwardInput, check_calls: bool) -> None:
         family = described(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
-        self.rows = len(forward_input.x)
+        self.row_count = len(forward_input.x)
         self._family = family
         self._network = network_of(forward_input.model)
         if family.picture_last and forward_input.references:
@@ -201,7 +203,9 @@ class PersonTextsBatch(Batch):
         """Tokens of the common text and of everybody's, as the blocks are given them."""
         return [self._padded(length) for length in (self._common, *self._lengths)]
 
-    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The network's arguments with everybody's words behind the common text."""
         named = dict(kwargs)
         places = list(args)
@@ -289,10 +293,10 @@ class PersonTextsBatch(Batch):
         finally:
             _thread.texts = before
 
-    def passed(self) -> None:
+    def after_network_call(self) -> None:
         _thread.texts = None
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         _thread.texts = CurrentTexts(self._names, tuple(self._in_attention()[1:]))
         if not self._family.own_captions:
             options = with_patch(options, "post_input", self.seen)
@@ -343,7 +347,7 @@ class PersonTextsBatch(Batch):
             self._splits[key] = split_by_words(layout, self._weights)
         return self._splits[key]
 
-    def done(self) -> None:
+    def after_forward(self) -> None:
         """Raises ConditioningLost where a copy of the host's forward does not hand on what attention needs to know:
         then everybody would read all words."""
         expected = sum(len(self._network.get_submodule(blocks)) for blocks in self._family.blocks)
