@@ -7,7 +7,7 @@ a `Run`: it learns who is in which row of each forward. What is then done with t
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import comfy.conds
 from torch import Tensor
@@ -109,6 +109,18 @@ class Carried:
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]
+
+
+CarriedT = TypeVar("CarriedT", bound=Carried)
+
+
+def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[CarriedT]:
+    """What each row of a batch reads of one node. by_chunk: what each chunk carries of the node."""
+    picture_count = row_count // len(by_chunk)  # of a chunk
+    by_row: list[CarriedT] = []
+    for carried in by_chunk:
+        by_row.extend(carried.for_picture(picture_number) for picture_number in range(picture_count))
+    return by_row
 
 
 def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> Tensor:

@@ -5,6 +5,7 @@ sees the Batch alone: tensors that lie ready, and what is done with them.
 
 The steps of one forward, in the order in which the host calls them:
 
+    PREPARE_SAMPLING    Run.wrap_prepare_sampling tells the host of the memory that the run adds, once for all forwards
     conditioning        CarriedCond.concat asks Run.row_table for the table of the forward's rows: (rows, 2)
     CALC_COND_BATCH     Run.wrap_calc_cond_batch notes the size of the latent; the host batches the entries
     APPLY_MODEL         Run.wrap_apply_model reads the table and makes the Batch, outside of torch.compile:
@@ -77,6 +78,7 @@ def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwarg
     options[run.key] = run
     # Behind the wrappers of other packs: what these hand on is what the UNet gets.
     add_wrapper = comfy.patcher_extension.add_wrapper_with_key
+    add_wrapper(_WRAPPERS.PREPARE_SAMPLING, run.key, run.wrap_prepare_sampling, options)
     add_wrapper(_WRAPPERS.CALC_COND_BATCH, run.key, run.wrap_calc_cond_batch, options)
     add_wrapper(_WRAPPERS.APPLY_MODEL, run.key, run.wrap_apply_model, options)
     add_wrapper(_WRAPPERS.DIFFUSION_MODEL, run.key, run.wrap_diffusion_model, options)
@@ -98,7 +100,9 @@ class ForwardInput(NamedTuple):
     """What one forward is given.
 
     model: the host's. x: (B, C, h, w), or (B, C, T, h, w) of a video model. sigmas: (B,). context: the text, (B, T,
-    width). options: the host's transformer_options. references: latents of reference pictures, like x.
+    width). options: the host's transformer_options. references: latents of reference pictures, like x. Z-Image has
+    reference_texts, the text beside each and those behind the prompt, and reference_looks, (B, h, w, C) each, what a
+    vision encoder has seen of them.
     """
 
     model: BaseModel
@@ -107,6 +111,8 @@ class ForwardInput(NamedTuple):
     context: Tensor
     options: Options
     references: Sequence[Tensor] = ()
+    reference_texts: Sequence[Tensor] = ()
+    reference_looks: Sequence[Tensor] = ()
 
     def like(self) -> Tensor:
         """An empty tensor on the device and in the dtype of the UNet, to give to Tensor.to."""
@@ -266,6 +272,17 @@ class Run:
         chunk = self._chunk_by_number[chunk_number]
         return Chunk(tuple(item.for_picture(picture_number) for item in chunk.carried), chunk.size)
 
+    def wrap_prepare_sampling(
+        self, executor: WrapperExecutor, model: ModelPatcher, noise_shape: Sequence[int], *args: Any, **kwargs: Any
+    ) -> Any:
+        """The wrapper at PREPARE_SAMPLING, where the host estimates the memory of a forward by a shape, and loads the
+        MODEL."""
+        return executor(model, self.shape_for_memory(model, noise_shape), *args, **kwargs)
+
+    def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
+        """The shape of a latent that takes as much memory as this one, (B, C, ..., h, w), with what the run adds."""
+        return noise_shape
+
     def wrap_calc_cond_batch(
         self,
         executor: WrapperExecutor,
@@ -307,7 +324,8 @@ class Run:
             return executor(*positional, **kwargs)
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
         options = _options_of_apply_model(args, kwargs)
-        forward_input = ForwardInput(executor.class_obj, x, t, c_crossattn, options, kwargs.get("ref_latents", ()))
+        references = [kwargs.get(name, ()) for name in ("ref_latents", "ref_contexts", "siglip_feats")]
+        forward_input = ForwardInput(executor.class_obj, x, t, c_crossattn, options, *references)
         batch = self._checked_batch(row_table, forward_input)
         if batch is None:
             self._rows_arrived = True

@@ -194,10 +194,14 @@ class PlacedCast(Cast):
 class RowCast(PlacedCast):
     """People with a picture of width x height pixels each, person n in row n of the batch.
 
-    All of them have a place in their picture and a weight above 0.
+    All of them have a place in their picture and a weight above 0. listed: the names of everybody in the cast that Crop
+    Faces was given, in their order. numbers_listed: for each row the number of its person among these, from 1. Both are
+    empty where the rows are all that is known. One person may have several rows, of several pictures.
     """
 
     by_row = True
+    listed: tuple[str, ...] = field(default=(), kw_only=True)
+    numbers_listed: tuple[int, ...] = field(default=(), kw_only=True)
 
 
 def is_a(value: object, kind: type[KindT]) -> TypeIs[KindT]:

@@ -2,16 +2,21 @@
 
 A token of the picture in a person's region reads the picture, the common text, and that person's words. A person's
 words read themselves and the picture in the region, so that they are encoded as a prompt of their own would be. The
-common text and all other tokens, such as reference pictures, read nobody's words. The picture reads all of the picture.
+common text and all other tokens read nobody's words. The picture reads all of the picture. A reference picture that is
+one person's reads that person's words, too: it stands beside them as beside a prompt of its own.
 
 At a soft edge a region weighs less than 1. There a token gets so much of what it would get with the words, and the rest
 of what it would get without. Where several people weigh something, those who weigh more stand behind those who weigh
-less: with weights a >= b it gets 1 - a without words, a - b with the words of the first, and b with both.
+less: with weights a >= b it gets 1 - a without words, a - b with the words of the first, and b with both. A weight of
+2 reads the words as if they stood there twice, and one of 1.25 does so for a quarter of what a token gets.
 """
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from typing import cast
 
 import torch
 import torch.nn.functional as functional
@@ -24,12 +29,31 @@ STEPS = 256
 
 
 @dataclass(frozen=True)
-class TextLayout:
-    """The positions of tokens in an attention.
+class OwnedTokens:
+    """Tokens of a person beside the picture, such as those of a reference picture. person: the number of the words."""
 
-    common: tokens of the common text and of all in front of it. counts: tokens of each person's words, which follow it.
-    picture: where the tokens of the picture begin; how many there are the weights of people say. queries, keys: how
-    many the attention has.
+    person: int
+    tokens: slice
+
+
+@dataclass(frozen=True)
+class Filler:
+    """Tokens that fill up the place of a person's words, so that it is equally long in every row of a batch. Nobody
+    reads them. front, behind: how many stand in front of the words and behind them."""
+
+    front: int = 0
+    behind: int = 0
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """Where tokens stand in an attention.
+
+    common: tokens of the common text and of all in front of it. counts: tokens of the place of each person's words;
+    these places follow the common text. picture: where the tokens of the picture begin; how many there are the weights
+    of people say. queries, keys: how many the attention has. front: the first tokens, which words read as the
+    common text does. owned: tokens that read a person's words as the picture in the person's region does,
+    in ascending order. fillers: what of each place is no words; empty where all of it is.
     """
 
     common: int
@@ -37,16 +61,29 @@ class TextLayout:
     picture: int
     queries: int
     keys: int
+    front: int = 0
+    owned: tuple[OwnedTokens, ...] = ()
+    fillers: tuple[Filler, ...] = ()
 
     @property
-    def words(self) -> list[slice]:
-        """The positions of each person's words."""
+    def places(self) -> list[slice]:
+        """The places of each person's words, with what fills them up."""
         ends = list(accumulate(self.counts, initial=self.common))
         return [slice(start, end) for start, end in pairwise(ends)]
 
+    @property
+    def words(self) -> list[slice]:
+        """Where each person's words stand."""
+        if not self.fillers:
+            return self.places
+        words: list[slice] = []
+        for place, filler in zip(self.places, self.fillers, strict=True):
+            words.append(slice(place.start + filler.front, place.stop - filler.behind))
+        return words
+
 
 def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
-    """Regions (people, H, W), 0..1, of a picture of this size in pixels on its tokens: (people, rows * columns).
+    """Regions (people, H, W), from 0, of a picture of this size in pixels on its tokens: (people, rows * columns).
 
     side: of a token, in pixels. A token that reaches beyond the edge has the weight of what is in the picture.
     """
@@ -59,30 +96,50 @@ def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
 
 
 def split_by_words(layout: TextLayout, weights: Tensor) -> Split:
-    """The groups of an attention. weights: (people, picture tokens), 0..1, multiples of 1 / STEPS."""
+    """The groups of an attention. weights: (people, picture tokens), from 0, multiples of 1 / STEPS."""
     picture = slice(layout.picture, layout.picture + weights.shape[1])
+    words_of_people = layout.words
     without_words = torch.ones(layout.keys, dtype=torch.bool)  # the keys that are no person's words
-    for words in layout.words:
-        without_words[words] = False
+    for place in layout.places:
+        without_words[place] = False
+    # With what fills places up: what comes out for it is not read.
     neither_words_nor_picture = torch.ones(layout.queries, dtype=torch.bool)
-    neither_words_nor_picture[layout.common : layout.common + sum(layout.counts)] = False
+    for words in words_of_people:
+        neither_words_nor_picture[words] = False
     neither_words_nor_picture[picture] = False
+    for owned in layout.owned:
+        neither_words_nor_picture[owned.tokens] = False
     groups: list[Group] = []
     if neither_words_nor_picture.any():
         groups.append(Group(_numbers(neither_words_nor_picture), _numbers(without_words)))
-    for words, region in zip(layout.words, weights, strict=True):
+    for words, region in zip(words_of_people, weights, strict=True):
+        if words.start == words.stop:
+            continue
         keys = without_words.clone()
-        keys[: layout.common] = False
+        keys[layout.front : layout.common] = False
         keys[picture] = region > 0
         keys[words] = True
         groups.append(Group(torch.arange(words.start, words.stop), _numbers(keys)))
-    for readers in _by_readers(weights):
-        keys = without_words.clone()
-        for person in readers.people:
-            keys[layout.words[person]] = True
+    for person, words in enumerate(words_of_people):
+        queries = _owned_by(layout, person)
+        if len(queries):
+            keys = without_words.clone()
+            keys[words] = True
+            groups.append(Group(queries, _numbers(keys)))
+    for readers in _readers_of(weights):
+        keys = _keys_of(readers, words_of_people, without_words)
         shares = None if bool((readers.shares == 1).all()) else readers.shares
-        groups.append(Group(readers.tokens + layout.picture, _numbers(keys), shares))
+        groups.append(Group(readers.tokens + layout.picture, keys, shares))
     return Split(tuple(groups), layout.keys)
+
+
+def _owned_by(layout: TextLayout, person: int) -> Tensor:
+    """The numbers of the queries that are tokens of a person beside the picture."""
+    is_owned = torch.zeros(layout.queries, dtype=torch.bool)
+    for owned in layout.owned:
+        if owned.person == person:
+            is_owned[owned.tokens] = True
+    return _numbers(is_owned)
 
 
 def _numbers(mask: Tensor) -> Tensor:
@@ -92,47 +149,64 @@ def _numbers(mask: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Readers:
-    """Tokens of the picture that read the words of the same people.
+    """Tokens of the picture that read the words of the same people, each equally often.
 
-    people: their numbers. tokens: (n,), ascending. shares: (n,), how much of what a token gets comes from this reading.
+    times: how often they read the words of each person. tokens: (n,), ascending. shares: (n,), how much of what a token
+    gets comes from this reading.
     """
 
-    people: Sequence[int]
+    times: Sequence[int]
     tokens: Tensor
     shares: Tensor
 
 
-def _by_readers(weights: Tensor) -> Sequence[Readers]:
-    """Readers for every set of people whose words are read together. weights: (people, tokens), see this module.
+def _keys_of(readers: Readers, words_of_people: Sequence[slice], without_words: Tensor) -> Tensor:
+    """The numbers of what readers read. without_words: (keys,) bool, what they all read besides."""
+    keys = without_words.clone()
+    repeated: list[Tensor] = []
+    for words, times in zip(words_of_people, readers.times, strict=True):
+        if times:
+            keys[words] = True
+        for _ in range(times - 1):
+            repeated.append(torch.arange(words.start, words.stop))
+    return torch.cat([_numbers(keys), *repeated])
 
-    A token reads one set of each size from nobody to all people: those who weigh most in it. The share of a set is what
-    its last member weighs more than the next person; sets of share 0 are left out.
+
+def _readers_of(weights: Tensor) -> Sequence[Readers]:
+    """Tokens by how often they read whose words. weights: (people, tokens).
+
+    With a weight of 1.25 a token reads somebody's words twice in a quarter of what it gets, and once in the rest. So
+    the weights of all people cut what a token gets into parts, in each of which nobody's words are read more or less
+    often.
     """
     people, tokens = weights.shape
-    sorted_weights, order = weights.T.sort(dim=1, descending=True, stable=True)  # (tokens, people)
-    member_tables: list[Tensor] = []
-    shares: list[Tensor] = []
-    for size in range(people + 1):
-        members = torch.zeros(tokens, people, dtype=torch.bool)
-        members.scatter_(1, order[:, :size], True)
-        last_member = torch.ones(tokens) if size == 0 else sorted_weights[:, size - 1]
-        next_person = torch.zeros(tokens) if size == people else sorted_weights[:, size]
-        member_tables.append(members)
-        shares.append(last_member - next_person)
-    all_members = torch.cat(member_tables)  # ((people + 1) * tokens, people)
-    all_shares = torch.cat(shares)  # ((people + 1) * tokens,)
-    all_tokens = torch.arange(tokens).repeat(people + 1)
-    # As lists: to look at each entry of a tensor takes many times longer.
-    member_rows: list[list[bool]] = all_members.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    share_of_row: list[float] = all_shares.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    rows_of_set: dict[tuple[bool, ...], list[int]] = {}
-    for row, share in enumerate(share_of_row):
-        if share > 0:
-            rows_of_set.setdefault(tuple(member_rows[row]), []).append(row)
+    more_often = weights.ceil()  # (people, tokens)
+    # How much of what a token gets reads somebody's words so often; in the rest they are read once less.
+    extent = weights - more_often + 1  # (people, tokens), above 0, at most 1
+    ends, order = extent.T.sort(dim=1, descending=True, stable=True)  # (tokens, people)
+    times_of_parts: list[Tensor] = []
+    shares_of_parts: list[Tensor] = []
+    for count in range(people + 1):
+        is_within = torch.zeros(tokens, people)
+        is_within.scatter_(1, order[:, :count], 1.0)
+        upper = torch.ones(tokens) if count == 0 else ends[:, count - 1]
+        lower = torch.zeros(tokens) if count == people else ends[:, count]
+        times_of_parts.append(more_often.T - 1 + is_within)
+        shares_of_parts.append(upper - lower)
+    times = torch.cat(times_of_parts)  # ((people + 1) * tokens, people)
+    shares = torch.cat(shares_of_parts)
+    numbers = torch.arange(tokens).repeat(people + 1)
+    has_share = shares > 0
+    times = times[has_share]
+    shares = shares[has_share]
+    numbers = numbers[has_share]
+    unique = times.unique(dim=0, return_inverse=True)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    # (patterns, people), and of each part (parts,) the number of its pattern
+    patterns, pattern_of = cast("tuple[Tensor, Tensor]", unique)
     readers: list[Readers] = []
-    for set_members, rows in rows_of_set.items():
-        tokens_of_set = all_tokens[rows]
-        ascending = tokens_of_set.argsort()
-        members_of_set = [person for person, is_member in enumerate(set_members) if is_member]
-        readers.append(Readers(members_of_set, tokens_of_set[ascending], all_shares[rows][ascending]))
+    for index, pattern in enumerate(patterns):
+        of_pattern = pattern_of == index
+        own_tokens, order_of_tokens = numbers[of_pattern].sort()
+        own_times = cast("list[int]", pattern.int().tolist())  # pyright: ignore[reportUnknownMemberType]
+        readers.append(Readers(own_times, own_tokens, shares[of_pattern][order_of_tokens]))
     return readers

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from .errors import BadCast, BadSetup, LikenessError, counted, listed
 from .names import folded
+from .people import RowCast
 from .text import NAME, names_in, plain
 
 MOST_SCENES = 100
@@ -97,6 +98,17 @@ def per_person(text: str, names: Sequence[str]) -> list[str]:
     for name, prompt in zip(names, prompts, strict=True):
         check_text(f"What is said of {plain(name, 60)}", prompt)
     return prompts
+
+
+def per_row(text: str, cast: RowCast) -> list[str]:
+    """What is said of the person of every row, by the names and numbers of the cast that Crop Faces was given.
+
+    So a text serves both passes, whoever is cut out. Raises as per_person.
+    """
+    if not cast.listed:
+        return per_person(text, [person.identity.name for person in cast.people])
+    texts = per_person(text, cast.listed)
+    return [texts[number - 1] for number in cast.numbers_listed]
 
 
 def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from .errors import BadInput, BadLayout, BadSize, counted
 from .geometry import FAR, check_size
 from .inputs import number
 from .models.tensors import ends
-from .people import Box, Cast, Faces, Identity, Layout, Person, PlacedCast, Point, Slot, is_a
+from .people import Box, Cast, Faces, Identity, Layout, Person, PlacedCast, Point, RowCast, Slot, is_a
 
 _ROUNDING = 1e-3
 """How far a mask may leave 0 to 1, as resizing does."""
@@ -41,9 +41,18 @@ def check_cast(title: str, value: Cast) -> None:
         _check_person(title, person, canvas)
     if is_placed or any(person.slot is not None for person in value.people):
         check_size("The cast's canvas", *canvas)
+    if is_a(value, RowCast) and value.listed:
+        _check_rows_listed(value)
     in_every_row = value.people and all(person.slot and person.weight for person in value.people)
     if value.by_row and not in_every_row:
         raise BadInput(title, "a cast of rows of which one shows no person", "the cast of Crop Faces")
+
+
+def _check_rows_listed(cast: RowCast) -> None:
+    """Raise ValueError unless every row has the number of a person who is listed."""
+    numbers = [operator.index(number) for number in cast.numbers_listed]
+    if len(numbers) != len(cast.people) or not all(0 < number <= len(cast.listed) for number in numbers):
+        raise ValueError(f"numbers {numbers} of {len(cast.listed)} listed for {counted(len(cast.people), 'row')}")
 
 
 def _check_person(title: str, person: Person, canvas: Canvas) -> None:

@@ -18,9 +18,9 @@ from torch import Tensor
 class Group:
     """Queries that all read the same keys.
 
-    queries: (n,), their numbers, ascending. keys: (m,), the numbers of what they read, or None for all keys.
-    shares: (n,), 0 to 1, how much of a query's result comes from this group; None for all of it. The shares of a query
-    in all groups are 1 together.
+    queries: (n,), their numbers, ascending. keys: (m,), the numbers of what they read, or None for all keys. A number
+    that stands there twice counts as two keys. shares: (n,), 0 to 1, how much of what these queries get comes from this
+    group; None for all of it. The shares of a query in all groups are 1 together.
     """
 
     queries: Tensor
@@ -28,7 +28,6 @@ class Group:
     shares: Tensor | None = None
 
     def to(self, device: torch.device) -> Group:
-        """The group with its tensors on a device."""
         keys = None if self.keys is None else self.keys.to(device)
         shares = None if self.shares is None else self.shares.to(device)
         return Group(self.queries.to(device), keys, shares)
@@ -40,50 +39,102 @@ class Split:
 
     groups: tuple[Group, ...]
     keys: int
-    _groups_on: dict[torch.device, tuple[Group, ...]] = field(default_factory=lambda: {}, init=False)
+    _on: dict[torch.device, tuple[Group, ...]] = field(default_factory=lambda: {}, init=False)
     _joined: dict[Split, Split] = field(default_factory=lambda: {}, init=False)
 
     def on(self, device: torch.device) -> tuple[Group, ...]:
         """The groups on a device, remembered: nothing waits for a copy at the next step."""
-        if device not in self._groups_on:
-            self._groups_on[device] = tuple(group.to(device) for group in self.groups)
-        return self._groups_on[device]
+        if device not in self._on:
+            self._on[device] = tuple(group.to(device) for group in self.groups)
+        return self._on[device]
 
     def joined(self, other: Split) -> Split:
-        """A split in which every query reads what it reads in both splits, by the product of its shares. Remembered."""
+        """Every query reads what it reads in both splits, by the product of its shares. Remembered."""
         if other not in self._joined:
-            groups: list[Group] = []
-            for first in self.groups:
-                for second in other.groups:
-                    group = _joined(first, second, self.keys)
+            groups = list[Group]()
+            for own in self.groups:
+                for their in other.groups:
+                    group = _joined(own, their, self.keys)
                     if group is not None:
                         groups.append(group)
             self._joined[other] = Split(tuple(groups), self.keys)
         return self._joined[other]
 
 
-def _joined(first: Group, second: Group, keys: int) -> Group | None:
-    """The queries that two groups have in common, with the keys that they read in both; None where there are none.
-
-    keys: of the attention.
-    """
-    in_second = torch.isin(first.queries, second.queries)
-    if not in_second.any():
+def _joined(own: Group, their: Group, keys: int) -> Group | None:
+    """Of the queries that both groups have what they read in both; None where they have none in common."""
+    in_their = torch.isin(own.queries, their.queries)
+    if not in_their.any():
         return None
-    queries = first.queries[in_second]  # (n,)
+    queries = own.queries[in_their]  # (n,)
     shares = None
-    if first.shares is not None:
-        shares = first.shares[in_second]
-    if second.shares is not None:
-        second_shares = second.shares[torch.isin(second.queries, queries)]
-        shares = second_shares if shares is None else shares * second_shares
-    common_keys = torch.ones(keys, dtype=torch.bool)
-    for group in (first, second):
+    if own.shares is not None:
+        shares = own.shares[in_their]
+    if their.shares is not None:
+        of_their = their.shares[torch.isin(their.queries, queries)]
+        shares = of_their if shares is None else shares * of_their
+    times = torch.ones(keys, dtype=torch.long)  # (keys,), how often each is read
+    for group in (own, their):
         if group.keys is not None:
-            group_keys = torch.zeros(keys, dtype=torch.bool)
-            group_keys[group.keys] = True
-            common_keys &= group_keys
-    return Group(queries, None if common_keys.all() else common_keys.nonzero()[:, 0], shares)
+            times = times * torch.bincount(group.keys, minlength=keys)
+    if bool((times == 1).all()):
+        return Group(queries, None, shares)
+    return Group(queries, torch.arange(keys).repeat_interleave(times), shares)
+
+
+@dataclass(frozen=True, eq=False)
+class RowsAlike:
+    """Rows of a batch that read the same. rows: (n,), their numbers."""
+
+    rows: Tensor
+    split: Split
+
+
+@dataclass(frozen=True, eq=False)
+class RowSplit:
+    """An attention in which the rows of the batch read differently.
+
+    splits: one for each row; the same object for rows that read the same.
+    """
+
+    splits: tuple[Split, ...]
+    _on: dict[torch.device, tuple[RowsAlike, ...]] = field(default_factory=lambda: {}, init=False)
+
+    def on(self, device: torch.device) -> tuple[RowsAlike, ...]:
+        """All rows, those that read the same together, on a device; remembered as in Split."""
+        if device not in self._on:
+            rows_of: dict[Split, list[int]] = {}
+            for row, split in enumerate(self.splits):
+                rows_of.setdefault(split, []).append(row)
+            parts: list[RowsAlike] = []
+            for split, rows in rows_of.items():
+                split.on(device)
+                parts.append(RowsAlike(torch.tensor(rows, device=device), split))
+            self._on[device] = tuple(parts)
+        return self._on[device]
+
+
+AnySplit = Split | RowSplit
+
+
+def joined(split: AnySplit, other: AnySplit) -> AnySplit:
+    """Every query reads what it reads in both splits, by the product of its shares."""
+    if isinstance(split, Split) and isinstance(other, Split):
+        return split.joined(other)
+    rows = max(_rows_of(split), _rows_of(other))
+    splits: list[Split] = []
+    for row in range(rows):
+        splits.append(_of_row(split, row).joined(_of_row(other, row)))
+    return RowSplit(tuple(splits))
+
+
+def _rows_of(split: AnySplit) -> int:
+    """How many rows it tells apart: 1 where all read the same."""
+    return len(split.splits) if isinstance(split, RowSplit) else 1
+
+
+def _of_row(split: AnySplit, row: int) -> Split:
+    return split.splits[row] if isinstance(split, RowSplit) else split
 
 
 Ask = Callable[[Group, Tensor, Tensor, Tensor], Tensor]
@@ -99,10 +150,9 @@ def split_attention(
     token_dim: int,
     output_token_dim: int,
 ) -> Tensor:
-    """The result of an attention that is split into groups, for all queries in their order.
+    """What comes out of an attention that is split into groups, for all queries in their order.
 
-    ask: the attention kernel for one group. token_dim: the dimension of q, k and v in which the tokens stand.
-    output_token_dim: the same of what `ask` gives.
+    token_dim: the dimension of q, k and v in which the tokens stand. output_token_dim: the same of what `ask` gives.
     """
     if len(groups) == 1 and groups[0].keys is None and groups[0].shares is None:
         return ask(groups[0], q, k, v)

@@ -1,5 +1,6 @@
 """Add LoRA to Person: a LoRA becomes part of a person. LoRA per Person: it acts where that person is."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..bridge import carried, folders, notes, schema, scopes
 from ..bridge.conditioning import Conditioning, check_conditioning
 from ..bridge.cross_attention.lora_layers import LayerLora
 from ..bridge.cross_attention.regional_lora import RegionalLora, RegionalLoraRun
-from ..bridge.cross_attention.regional_text import RegionalText, appended_text, without_people
+from ..bridge.cross_attention.regional_text import RegionalText, appended_text, text_by_row, without_people
 from ..bridge.cross_attention.regional_text_run import RegionalTextRun
 from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
@@ -24,8 +25,8 @@ from ..bridge.schedule import schedule_range
 from ..bridge.transformers import lora_files, person_loras, person_texts
 from ..bridge.transformers.families import TransformerFamily
 from ..bridge.transformers.networks import network_of, transformer_of
+from ..bridge.transformers.person_texts_run import PersonTextsRun
 from ..bridge.unet import text_width
-from ..core.errors import BadSetup
 from ..core.people import CROP, Cast, Identity, Lora, Person
 from ..core.places import regions
 from ..core.places.person_region import Extent
@@ -36,7 +37,6 @@ from .sockets import CastOrPersonSocket, PersonSocket
 
 APPLY = "LoRA per Person"
 NO_LORA = "No LoRA is applied: no person of the cast has one above or below 0. Put Add LoRA to Person before Cast."
-NO_WORDS = "The words of the LoRAs are left out: with Crop Faces all pictures have one prompt."
 
 
 class AddLoRAToPerson(io.ComfyNode):
@@ -122,7 +122,8 @@ class LoRAPerPerson(io.ComfyNode):
         if acting is None:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, APPLY)
-        _check_model(model, transformer, acting.by_row, [*positive, *negative])
+        width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
+        check_conditioning([*positive, *negative], width, APPLY)
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
         node_id = notes.node_of(cls)
         scope = scopes.of_bodies(
@@ -147,7 +148,7 @@ class LoRAPerPerson(io.ComfyNode):
             model_out = patched(model, RegionalTextRun, RegionalLoraRun)
         else:
             sides = _on_transformer(scope, model, clip, transformer, strength, sides)
-            model_out = patched(model, person_texts.PersonTextsRun, person_loras.PersonLorasRun)
+            model_out = patched(model, PersonTextsRun, person_loras.PersonLorasRun)
         lora_range = NamedRange("the LoRAs", schedule)
         presence = of_people(regions.names(scope.people), APPLY, node_id, [lora_range], in_negative=True)
         outputs = announced(presence, model_out, sides.positive, sides.negative)
@@ -162,20 +163,6 @@ class _Sides:
     negative: Conditioning
 
 
-def _check_model(
-    model: ModelPatcher, transformer: TransformerFamily | None, by_row: bool, entries: Conditioning
-) -> None:
-    """Raise where the node cannot act on a MODEL: what check_conditioning raises for texts of another model, and
-    BadSetup on a transformer for people who have a row of the batch each."""
-    width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
-    check_conditioning(entries, width, APPLY)
-    if transformer is not None and by_row:
-        raise BadSetup(
-            f"{APPLY} on {transformer.name} does not know the rows of Crop Faces.",
-            "Use an SD1.5 or SDXL model for the second pass, or leave the LoRAs out of it.",
-        )
-
-
 def _active_loras(person: Person) -> list[Lora]:
     """The LoRAs of a person whose strength is not 0."""
     return [lora for lora in person.identity.loras if lora.strength]
@@ -183,15 +170,9 @@ def _active_loras(person: Person) -> list[Lora]:
 
 def _notes_on_loras(cast: Cast) -> list[str]:
     """The lines of the note under the node that are about the LoRAs of a cast."""
-    loras: list[Lora] = []
-    for person in cast.people:
-        loras += _active_loras(person)
-    remarks: list[str] = []
-    if not loras:
-        remarks.append(NO_LORA)
-    if cast.by_row and any(lora.words for lora in loras):
-        remarks.append(NO_WORDS)
-    return remarks
+    if any(_active_loras(person) for person in cast.people):
+        return []
+    return [NO_LORA]
 
 
 def _on_unet(
@@ -268,12 +249,7 @@ def _regional_lora(scope: scopes.Scope, people_loras: _PeopleLoras) -> RegionalL
 
 
 def _regional_words(scope: scopes.Scope, people_loras: _PeopleLoras, model: ModelPatcher) -> RegionalText | None:
-    """The words of everybody's LoRAs, encoded with these LoRAs and read where that person is; None without any.
-
-    With rows there are none: all rows have the one prompt.
-    """
-    if scope.by_row:
-        return None
+    """The words of everybody's LoRAs, encoded with these LoRAs and read where that person is; None without any."""
     tokens: list[Tensor] = []
     numbers_with_words: list[int] = []
     for number, (person, person_clip) in enumerate(zip(scope.people, people_loras.clips, strict=True)):
@@ -283,8 +259,12 @@ def _regional_words(scope: scopes.Scope, people_loras: _PeopleLoras, model: Mode
             context, _ = text_of(person_clip, words, model, advice)  # (1, T, width)
             tokens.append(context)
             numbers_with_words.append(number)
-    if not tokens:
+        elif scope.by_row:
+            tokens.append(torch.zeros(1, 0, text_width(model)))  # a row without words
+    if not numbers_with_words:
         return None
+    if scope.by_row:
+        return text_by_row(tokens, 1.0, scope.canvas)
     people_regions = _regions_or_everywhere(scope)
     canvas = scope.canvas if scope.placed else None
     return appended_text(tokens, people_regions[numbers_with_words], canvas)
@@ -316,9 +296,14 @@ def _on_transformer(
     """
     people_loras = _read_transformer_loras(scope, model, clip, transformer, strength)
     names = regions.names(scope.people)
-    canvas = scope.canvas if scope.placed else None
     carried_loras = person_loras.PersonLoras(
-        object(), scope.schedule, tuple(names), people_loras.layers, scope.regions, canvas=canvas
+        source=object(),
+        schedule=scope.schedule,
+        names=tuple(names),
+        layers=people_loras.layers,
+        regions=scope.regions,
+        by_row=scope.by_row,
+        canvas=scope.canvas if scope.placed or scope.by_row else None,
     )
     positive = carried.carry(sides.positive, carried_loras)
     negative = carried.carry(sides.negative, carried_loras)
@@ -330,13 +315,26 @@ def _on_transformer(
         if words:
             texts.append(person_texts.words_of(person_clip, words, width, transformer))
             numbers_with_words.append(number)
-    if texts:
-        text_regions = _regions_or_everywhere(scope)[numbers_with_words]
-        text_names = [names[number] for number in numbers_with_words]
-        people_texts = person_texts.appended_texts(texts, text_regions, canvas, text_names)
+        elif scope.by_row:
+            texts.append(torch.zeros(1, 0, width))  # a row without words
+    if numbers_with_words:
+        people_texts = _people_texts(scope, texts, numbers_with_words)
         positive = carried.carry(positive, people_texts)
         negative = carried.carry(negative, person_texts.without_people(people_texts))
     return _Sides(positive, negative)
+
+
+def _people_texts(
+    scope: scopes.Scope, texts: Sequence[Tensor], numbers_with_words: Sequence[int]
+) -> person_texts.PersonTexts:
+    """texts: of the people of these numbers; with a row of the batch each, of everybody."""
+    names = regions.names(scope.people)
+    if scope.by_row:
+        return person_texts.texts_by_row(texts, 1.0, scope.canvas, names)
+    text_regions = _regions_or_everywhere(scope)[list(numbers_with_words)]
+    text_names = [names[number] for number in numbers_with_words]
+    canvas = scope.canvas if scope.placed else None
+    return person_texts.appended_texts(texts, text_regions, canvas, text_names)
 
 
 @dataclass(frozen=True)

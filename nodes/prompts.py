@@ -1,15 +1,18 @@
 """Prompt per Person: words about single people, read in their part of the picture only. Scenes: many prompts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 from comfy_api.latest import io
+from torch import Tensor
 
 from ..bridge import carried, notes, runs, scopes
 from ..bridge.conditioning import Conditioning, check_conditioning
-from ..bridge.cross_attention.regional_text import appended_text, without_people
+from ..bridge.cross_attention.regional_text import appended_text, text_by_row, without_people
 from ..bridge.cross_attention.regional_text_run import RegionalTextRun
 from ..bridge.encode import text_of
 from ..bridge.presence import announced, of_people
@@ -18,17 +21,18 @@ from ..bridge.schema import advanced, applied_outputs, region_inputs
 from ..bridge.transformers import person_texts
 from ..bridge.transformers.families import TransformerFamily
 from ..bridge.transformers.networks import network_of, transformer_of
+from ..bridge.transformers.person_texts_run import PersonTextsRun
 from ..bridge.unet import text_width
-from ..core.errors import BadSetup
-from ..core.people import Cast, Person, PlacedCast, require_places
+from ..core.people import Cast, Person, PlacedCast, RowCast, is_a, require_places
 from ..core.places import regions
-from ..core.prompts import per_person, per_scene
+from ..core.prompts import per_person, per_row, per_scene
 from .categories import IN_PROMPTS
 from .sockets import CastSocket
 
 NAME = "Prompt per Person"
 _SAME_CLIP = "Use the CLIP of the model's own checkpoint."
 NOTHING = "No prompt is applied: no line has words, or strength is 0."
+NOTHING_IN_ROWS = "No prompt is applied: no line is about a person whom Crop Faces has cut out, or strength is 0."
 
 
 class PromptPerPerson(io.ComfyNode):
@@ -67,75 +71,93 @@ class PromptPerPerson(io.ComfyNode):
         node_id = notes.node_of(cls)
         people_words = _people_words(placed, prompts)
         applies_nothing = not strength or not people_words
-        notes.tell(node_id, NOTHING if applies_nothing else "")
+        nothing = NOTHING_IN_ROWS if placed.by_row else NOTHING
+        notes.tell(node_id, nothing if applies_nothing else "")
         if applies_nothing:
             return io.NodeOutput(model, positive, negative)
         transformer = transformer_of(model, NAME)
         width = text_width(model) if transformer is None else transformer.text_width(network_of(model.model))
         check_conditioning([*positive, *negative], width, NAME)
         people = [entry.person for entry in people_words]
-        names = regions.names(people)
         scope = scopes.of_bodies(
-            placed,
-            NAME,
-            WHOLE_SCHEDULE,
-            people,
-            alone=False,
-            node_id=node_id,
-            **region_settings,
+            placed, NAME, WHOLE_SCHEDULE, people, alone=placed.by_row, rows=True, node_id=node_id, **region_settings
         )
-        assert scope.regions is not None
-        weights = scope.regions * strength  # (people, H, W)
-        run: type[runs.Run]
+        all_words = [entry.words for entry in people_words]
         if transformer is None:
-            tokens = [text_of(clip, entry.words, model, _SAME_CLIP)[0] for entry in people_words]
-            text = appended_text(tokens, weights, scope.canvas)
-            no_text = without_people(text)
-            run = RegionalTextRun
+            run, sides = RegionalTextRun, _on_unet(scope, model, clip, all_words, strength)
         else:
-            _check_strength(strength, transformer)
-            texts = [person_texts.words_of(clip, entry.words, width, transformer) for entry in people_words]
-            text = person_texts.appended_texts(texts, weights, scope.canvas, names)
-            no_text = person_texts.without_people(text)
-            run = person_texts.PersonTextsRun
+            run = PersonTextsRun
+            sides = _on_transformer(scope, transformer, width, clip, all_words, strength)
         outputs = announced(
-            of_people(names, NAME, node_id),
+            of_people(regions.names([entry.person for entry in people_words if entry.words]), NAME, node_id),
             runs.patched(model, run),
-            carried.carry(positive, text),
-            carried.carry(negative, no_text),
+            carried.carry(positive, sides.positive),
+            carried.carry(negative, sides.negative),
         )
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
 
 
 @dataclass(frozen=True)
 class _PersonWords:
-    """The words about one person."""
+    """A person and what is said of them; "" of the person of a row of whom nothing is said."""
 
     person: Person
     words: str
 
 
-def _people_words(placed: PlacedCast, prompts: str) -> list[_PersonWords]:
-    """The people of weight above 0 that the prompts have words about. Raises what core.prompts.per_person raises."""
-    words_of_people = per_person(prompts, regions.names(placed.people))
-    people_words: list[_PersonWords] = []
-    for person, words in zip(placed.people, words_of_people, strict=True):
-        if words and person.weight > 0:
-            people_words.append(_PersonWords(person, words))
-    return people_words
+def _people_words(cast: PlacedCast, prompts: str) -> list[_PersonWords]:
+    """People of weight above 0 of whom something is said. With a row each all of them, if something is said of one.
 
-
-def _check_strength(strength: float, transformer: TransformerFamily) -> None:
-    """Raise BadSetup for a strength above 1.
-
-    In the attention of a transformer a strength is the share of what is read with the words, and the rest is read
-    without them. There is no share above 1.
+    Raises BadPrompts and BadText.
     """
-    if strength > 1:
-        raise BadSetup(
-            f"strength is {strength:g}, and on {transformer.name} words cannot be read more than once.",
-            "Set strength to 1 or less. For more effect, describe the person in more words.",
-        )
+    texts = per_row(prompts, cast) if is_a(cast, RowCast) else per_person(prompts, regions.names(cast.people))
+    entries: list[_PersonWords] = []
+    for person, words in zip(cast.people, texts, strict=True):
+        if person.weight > 0 and (words or cast.by_row):
+            entries.append(_PersonWords(person, words))
+    if not any(entry.words for entry in entries):
+        return []
+    return entries
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """What both sides of the conditioning carry."""
+
+    positive: carried.Carried
+    negative: carried.Carried
+
+
+def _on_unet(scope: scopes.Scope, model: ModelPatcher, clip: CLIP, all_words: Sequence[str], strength: float) -> _Sides:
+    """all_words: about each person of the scope."""
+    tokens: list[Tensor] = []
+    for words in all_words:
+        tokens.append(text_of(clip, words, model, _SAME_CLIP)[0] if words else torch.zeros(1, 0, text_width(model)))
+    if scope.regions is None:
+        text = text_by_row(tokens, strength, scope.canvas)
+    else:
+        text = appended_text(tokens, scope.regions * strength, scope.canvas)
+    return _Sides(text, without_people(text))
+
+
+def _on_transformer(
+    scope: scopes.Scope,
+    transformer: TransformerFamily,
+    width: int,
+    clip: CLIP,
+    all_words: Sequence[str],
+    strength: float,
+) -> _Sides:
+    """width: of the text that the network reads. all_words: about each person of the scope."""
+    texts: list[Tensor] = []
+    for words in all_words:
+        texts.append(person_texts.words_of(clip, words, width, transformer) if words else torch.zeros(1, 0, width))
+    names = regions.names(scope.people)
+    if scope.regions is None:
+        people_texts = person_texts.texts_by_row(texts, strength, scope.canvas, names)
+    else:
+        people_texts = person_texts.appended_texts(texts, scope.regions * strength, scope.canvas, names)
+    return _Sides(people_texts, person_texts.without_people(people_texts))
 
 
 class Scenes(io.ComfyNode):

@@ -1,6 +1,8 @@
 """Second pass: everybody whose face is small or unlike, enlarged as a row of one batch, and pasted back."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -18,11 +20,11 @@ from ..bridge.transformers import networks
 from ..core import measure, second_pass
 from ..core.errors import BadPhoto, counted
 from ..core.faces.model import faces_in, unsure_in
-from ..core.people import Cast, Faces, Identity
+from ..core.people import Cast, Faces, Identity, require_places
 from ..core.pictures import as_rgb
 from ..core.places.placing import SMALL_FACE
 from ..core.places.regions import as_cast, by_lora
-from ..core.second_pass import CHOICES, MATCHES, Choice, Crops, Decision
+from ..core.second_pass import CHOICES, MATCHES, Choice, Crop, Crops, Decision
 from .categories import IN_MEASURE
 from .sockets import CastOrPersonSocket, CastSocket, CropsSocket, FaceModelSocket
 
@@ -33,25 +35,27 @@ PLACES = ("cut out in their place", "left as they are")
 class CropFaces(FindsFaces, io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
+        inputs: list[io.Input] = [
+            # Editors of older hosts move an input that has become optional, and links in saved boxes then miss.
+            FaceModelSocket.Input("face_model", optional=networks.known_here()),
+            io.Image.Input("images"),
+            CastOrPersonSocket.Input("cast"),
+            io.Combo.Input("who", options=list(CHOICES)),
+            pixels_input("smaller_than", default=SMALL_FACE, least=1),
+            similarity_input("less_than", 0.4),
+            io.Int.Input("size", default=768, min=256, max=2048, step=64),
+            face_sizes_input("margin", 1.0, least=0.25),
+            advanced(face_sizes_input("mask_margin", 0.2)),
+            advanced(face_sizes_input("feather", 0.25)),
+            advanced(io.Combo.Input("not_found", options=list(PLACES))),
+        ]
+        if networks.known_here():
+            # Editors of older hosts put a new socket before the widgets, whose links in saved boxes then miss.
+            inputs.append(io.Vae.Input("vae", optional=True))
         return io.Schema(
             node_id="LikenessCropFaces",
             category=IN_MEASURE,
-            inputs=[
-                # Editors of older hosts move an input that has become optional, and links in saved boxes then miss.
-                FaceModelSocket.Input("face_model", optional=networks.known_here()),
-                io.Image.Input("images"),
-                CastOrPersonSocket.Input("cast"),
-                io.Combo.Input("who", options=list(CHOICES)),
-                pixels_input("smaller_than", default=SMALL_FACE, least=1),
-                similarity_input("less_than", 0.4),
-                io.Int.Input("size", default=768, min=256, max=2048, step=64),
-                face_sizes_input("margin", 1.0, least=0.25),
-                advanced(face_sizes_input("mask_margin", 0.2)),
-                advanced(face_sizes_input("feather", 0.25)),
-                advanced(io.Combo.Input("not_found", options=list(PLACES))),
-                # Editors of older hosts put a new socket before the widgets, whose links in saved boxes then miss.
-                *([io.Vae.Input("vae", optional=True)] if networks.known_here() else []),
-            ],
+            inputs=inputs,
             outputs=[
                 io.Image.Output("crops"),
                 io.Mask.Output("masks"),
@@ -73,46 +77,109 @@ class CropFaces(FindsFaces, io.ComfyNode):
         size: int,
         not_found: str,
         vae: VAE | None = None,
-        **how: Any,
+        **settings: Any,
     ) -> io.NodeOutput:
-        choice = Choice(use_places=not_found == PLACES[0], size=size // 64 * 64, **how)
+        choice = Choice(use_places=not_found == PLACES[0], size=size // 64 * 64, **settings)
         cast = as_cast(cast)
-        people = measure.people_to_find(cast, None, CROP)
-        face_model = face_model or default_face_model(node_id=notes.node_of(cls))
-        judging = face_model.only(measure.judges(face_model.ids, people.people, "unknown")[:1])
-        pictures = [faces_in(judging, image) for image in stepwise(images.unbind())]
-        notes.tell(notes.node_of(cls), unsure_in(pictures))
-        decisions = _decisions(judging.ids, pictures, people, choice)
-        listed = [one for picture in decisions for one in picture]
-        chosen = [one.crop for one in listed if one.crop]
-        where = Crops(tuple(chosen), len(images), images.shape[2], images.shape[1], choice.size)
-        preview = torch.stack(list(map(second_pass.draw_crops, images, decisions)))
-        said = [] if choice.size == size else [f"Crops of {choice.size} px, not {size}: sizes are multiples of 64"]
-        notes.tell(notes.node_of(cls), "\n".join([*said, *by_lora(cast), *second_pass.troubles(listed, len(images))]))
-        crops = masks = rows = ExecutionBlocker(None)
-        latents = ExecutionBlocker(NO_VAE if chosen else None)
-        if chosen:
-            rgb = as_rgb(images)
-            crops = torch.stack([second_pass.cut(rgb[crop.picture], crop, choice.size) for crop in chosen])
-            masks = [second_pass.turned_upright(crop.mask[..., None], crop.turns, choice.size) for crop in chosen]
-            masks = torch.stack(masks)[..., 0]
-            rows = second_pass.cast_by_row(listed, choice.size)
-            latents = latents_by_row(vae, crops, masks) if vae else latents
-        report = second_pass.describe(listed, len(images))
-        shown = ui.PreviewImage(preview, cls=cls)
-        return io.NodeOutput(crops, masks, rows, where, preview, report, len(chosen), latents, ui=shown)
+        node_id = notes.node_of(cls)
+        people = second_pass.people_to_cut(cast, CROP)
+        face_model = face_model or default_face_model(node_id=node_id)
+        recognisers = face_model.ids
+        if second_pass.has_photos(people):
+            recognisers = measure.judges(face_model.ids, people.people, "unknown")
+        judge = face_model.only(recognisers[:1])
+        pictures = [faces_in(judge, image) for image in stepwise(images.unbind())]
+        notes.tell(node_id, unsure_in(pictures))
+        by_picture = _decisions(judge.ids, pictures, people, choice)
+        decisions = list(chain.from_iterable(by_picture))
+        notes.tell(node_id, "\n".join(_remarks(size, choice, cast, decisions, len(images))))
+        rows = _cropped_rows(images, decisions, choice.size)
+        drawn = [second_pass.draw_crops(image, own) for image, own in zip(images, by_picture, strict=True)]
+        preview = torch.stack(drawn)
+        report = second_pass.describe(decisions, len(images))
+        return io.NodeOutput(
+            *_row_outputs(rows, cast, decisions, choice.size),
+            Crops(rows.cropped, len(images), images.shape[2], images.shape[1], choice.size),
+            preview,
+            report,
+            len(rows.cropped),
+            _latents(rows, vae),
+            ui=ui.PreviewImage(preview, cls=cls),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _CroppedRows:
+    """The batch of the second pass.
+
+    cropped: the crop of each row. pictures: (rows, size, size, 3), 0..1. masks: (rows, size, size), 0..1, where each is
+    pasted back.
+    """
+
+    cropped: tuple[Crop, ...]
+    pictures: Tensor
+    masks: Tensor
+
+
+def _cropped_rows(images: Tensor, decisions: Sequence[Decision], size: int) -> _CroppedRows:
+    """images: (B, H, W, C). size: of a crop, in pixels."""
+    rgb = as_rgb(images)
+    cropped: list[Crop] = []
+    pictures = [torch.zeros(0, size, size, 3)]
+    masks = [torch.zeros(0, size, size)]
+    for decision in decisions:
+        crop = decision.crop
+        if crop is None:
+            continue
+        cropped.append(crop)
+        pictures.append(second_pass.cut(rgb[crop.picture], crop, size)[None])
+        mask = second_pass.turned_upright(crop.mask[..., None], crop.turns, size)  # (size, size, 1)
+        masks.append(mask[None, ..., 0])
+    return _CroppedRows(tuple(cropped), torch.cat(pictures), torch.cat(masks))
+
+
+def _row_outputs(rows: _CroppedRows, cast: Cast, decisions: Sequence[Decision], size: int) -> list[Any]:
+    """Crops, masks and their cast; where nobody is cut out, nothing behind these outputs runs."""
+    if not rows.cropped:
+        return [ExecutionBlocker(None), ExecutionBlocker(None), ExecutionBlocker(None)]
+    return [rows.pictures, rows.masks, second_pass.cast_by_row(decisions, cast, size)]
+
+
+def _latents(rows: _CroppedRows, vae: VAE | None) -> dict[str, Tensor] | ExecutionBlocker:
+    """The crops as a LATENT, each denoised in its mask. Without a VAE the user is told what is missing."""
+    if not rows.cropped:
+        return ExecutionBlocker(None)
+    if vae is None:
+        return ExecutionBlocker(NO_VAE)
+    return latents_by_row(vae, rows.pictures, rows.masks)
+
+
+def _remarks(size: int, choice: Choice, cast: Cast, decisions: Sequence[Decision], pictures: int) -> list[str]:
+    """The lines under the node. size: as the user has set it."""
+    lines: list[str] = []
+    if choice.size != size:
+        lines.append(f"Crops of {choice.size} px, not {size}: sizes are multiples of 64")
+    return [*lines, *by_lora(cast), *second_pass.troubles(decisions, pictures)]
 
 
 NO_VAE = "Crop Faces has no VAE to make latents with. Connect the checkpoint's VAE to its vae input."
 
 
-def _decisions(names: Sequence[str], pictures: Sequence[Faces], cast: Cast, choice: Choice) -> list[list[Decision]]:
-    """Per picture what becomes of everybody. names: of the recognisers that judge. pictures: the faces in each."""
-    # Whoever stands in the place is meant, however unlike: that is what the second pass is for.
-    stranger = -1.0 if cast.people[0].slot else measure.STRANGER_BELOW
-    report = measure.measure(pictures, cast, names, stranger_below=stranger)
-    people = second_pass.candidates(report, pictures)
-    return [second_pass.decide(*one, choice) for one in zip(people, pictures, strict=True)]
+def _decisions(
+    recognisers: Sequence[str], pictures: Sequence[Faces], cast: Cast, choice: Choice
+) -> list[list[Decision]]:
+    """Per picture what becomes of everybody. recognisers: ids of those that judge. pictures: the faces in each."""
+    if second_pass.has_photos(cast):
+        # Whoever stands in the place is meant, however unlike: that is what the second pass is for.
+        stranger_below = -1.0 if cast.people[0].slot else measure.STRANGER_BELOW
+        report = measure.measure(pictures, cast, recognisers, stranger_below=stranger_below)
+        by_picture = second_pass.candidates(report, pictures)
+    else:
+        by_picture = second_pass.candidates_by_place(require_places(cast, CROP), pictures)
+    decisions: list[list[Decision]] = []
+    for people, faces in zip(by_picture, pictures, strict=True):
+        decisions.append(second_pass.decide(people, faces, choice))
+    return decisions
 
 
 class PasteFaces(io.ComfyNode):

@@ -17,9 +17,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from ..canvas import Canvas
-from ..carried import Carried, carry
+from ..carried import Carried, carry, one_for_each_row
 from ..conditioning import ID_TOKENS, Conditioning, Entry, IDTokens
 from ..schedule import WHOLE_SCHEDULE
 
@@ -33,6 +34,8 @@ class RegionalText(Carried):
     counts: tokens per person.
     tokens: (B, sum of counts, width) float32 CPU, appended to the text; None for inline tokens.
     start: where inline tokens begin in the text.
+    by_row: whether each person has a row of the batch instead of a region, (people, 1, 1), and reads appended tokens
+    in all of it. row: the person of this row, where it is known; counts, tokens and regions are then that person's.
 
     Known once a run has begun, see `in_entry`: text_length, the tokens of the entry's text; and inline_tokens, those of
     them that belong to people, (B, sum of counts, width).
@@ -43,8 +46,14 @@ class RegionalText(Carried):
     counts: tuple[int, ...]
     tokens: Tensor | None = None
     start: int = 0
+    by_row: bool = False
+    row: int | None = None
     text_length: int = 0
     inline_tokens: Tensor | None = None
+
+    @property
+    def acting_regions(self) -> Tensor | None:
+        return None if self.by_row else self.regions
 
     @property
     def active(self) -> bool:
@@ -69,6 +78,38 @@ class RegionalText(Carried):
     def can_join_batch(self, other: Any) -> bool:
         """Whether rows with these two can be computed in one batch: always."""
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
+
+    def for_picture(self, picture_number: int) -> Self:
+        """What one picture of a batch reads: where everybody has rows, the tokens of the person whose row it is.
+
+        Of inline tokens it has those of its own row. Picture n shows person n, and the people again from the first on
+        where there are more pictures.
+        """
+        if self.by_row and self.row is None and self.counts:
+            person_index = picture_number % len(self.counts)
+            return self.made_once(person_index, lambda: self._for_person(person_index))
+        inline_tokens = self.inline_tokens
+        if inline_tokens is not None and len(inline_tokens) > 1:
+            row = picture_number % len(inline_tokens)
+            return self.made_once(row, lambda: replace(self, inline_tokens=inline_tokens[row : row + 1]))
+        return self
+
+    def _for_person(self, person_index: int) -> Self:
+        """The appended tokens of one person alone. person_index: among the people, from 0."""
+        assert self.tokens is not None  # inline tokens have regions
+        start = sum(self.counts[:person_index])
+        count = self.counts[person_index]
+        inline_tokens = self.inline_tokens
+        if inline_tokens is not None and len(inline_tokens) > 1:
+            inline_tokens = inline_tokens[:1]  # there are none beside appended tokens: (B, 0, width)
+        return replace(
+            self,
+            regions=self.regions[person_index : person_index + 1],
+            counts=(count,),
+            tokens=self.tokens[:, start : start + count],
+            row=person_index,
+            inline_tokens=inline_tokens,
+        )
 
     def in_entry(self, context: Tensor) -> RegionalText:
         """The same, with what is known once a run has begun. context: the text of its entry, (B, T, width)."""
@@ -109,6 +150,17 @@ def appended_text(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | No
     counts = tuple(words.shape[1] for words in tokens)
     all_tokens = torch.cat(tuple(tokens), dim=1)  # (1, sum of counts, width)
     return RegionalText(object(), WHOLE_SCHEDULE, regions, counts, all_tokens, canvas=canvas)
+
+
+def text_by_row(tokens: Sequence[Tensor], strength: float, canvas: Canvas) -> RegionalText:
+    """Words of the person of every row of the batch, (1, T, width) per row, read behind the text in all of the row.
+
+    T is 0 for a row without words. strength: as regions of RegionalText.
+    """
+    counts = tuple(words.shape[1] for words in tokens)
+    everywhere = torch.full((len(counts), 1, 1), strength)
+    all_tokens = torch.cat(tuple(tokens), dim=1)  # (1, sum of counts, width)
+    return RegionalText(object(), WHOLE_SCHEDULE, everywhere, counts, all_tokens, by_row=True, canvas=canvas)
 
 
 def inline_text(start: int, count: int, region: Tensor, canvas: Canvas) -> RegionalText:
@@ -171,6 +223,16 @@ def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> Re
 
 Chunks = tuple[tuple[RegionalText, ...], ...]
 """What the chunks of a batch carry: for each chunk, a RegionalText per node."""
+
+
+def chunks_by_row(chunks: Chunks, row_count: int) -> Chunks:
+    """A chunk for each row of a batch, where any tokens are those of single rows; else the chunks themselves."""
+    if not any(text.by_row for texts in chunks for text in texts):
+        return chunks
+    by_node: list[list[RegionalText]] = []
+    for by_chunk in zip(*chunks, strict=True):
+        by_node.append(one_for_each_row(by_chunk, row_count))
+    return tuple(zip(*by_node, strict=True))
 
 
 def has_inline_tokens(chunks: Iterable[tuple[RegionalText, ...]]) -> bool:

@@ -47,7 +47,14 @@ from ..runs import ForwardInput, entries, modules_of
 from ..unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
 from .layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from .other_attention import layers_ignoring_text
-from .regional_text import Chunks, RegionalText, has_inline_tokens, id_tokens_read_everywhere, times_repeated
+from .regional_text import (
+    Chunks,
+    RegionalText,
+    chunks_by_row,
+    has_inline_tokens,
+    id_tokens_read_everywhere,
+    times_repeated,
+)
 from .row_tracking import SOURCE_ROWS, LayerInput, TextPatch, of_source_rows, repeat_rows
 
 KEYS_AT_ONCE = 16
@@ -91,6 +98,7 @@ class RegionalTextRun(CrossAttentionRun):
     def batch_for_forward(self, chunks: Chunks, forward_input: ForwardInput) -> CrossAttentionBatch:
         """The batch of one forward. chunks: what each chunk carries."""
         text_length = forward_input.context.shape[1]
+        chunks = chunks_by_row(chunks, len(forward_input.x))
 
         def make(place: QueryPlace) -> RegionalTextBatch:
             """A new batch for this place."""

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ...core.token_groups import Group, Split, split_attention
+from ...core.token_groups import AnySplit, Group, RowSplit, Split, joined, split_attention
+from ..carried import ConditioningLost
 from ..unet import Options
 
 OVERRIDE = "optimized_attention_override"
@@ -28,7 +29,7 @@ Attention = Callable[..., Tensor]
 class Reading(Protocol):
     """Who reads whom in the attentions of a forward, as one of ours sees it."""
 
-    def split(self, queries: int, keys: int, options: Options) -> Split | None:
+    def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
         """Of an attention of so many; None where everybody reads everything. options: the forward's own."""
         ...
 
@@ -54,33 +55,132 @@ def with_reading(options: Options, reading: Reading) -> Options:
     return more if readings else around_attention(more, _split)
 
 
+class BlockCalls:
+    """Whether every block of a network asks for its attention, so that it is split.
+
+    blocks: how many there are. is_checked: in later steps a node that saves time may leave blocks out.
+    """
+
+    def __init__(self, blocks: int, is_checked: bool) -> None:
+        self._blocks = blocks
+        self._is_checked = is_checked
+        self._is_traced = False
+        self._is_called = False
+        self._calls = 0
+
+    def begin(self) -> None:
+        """The network is called."""
+        self._is_called = True
+
+    def count(self) -> None:
+        """One attention of a block is split."""
+        if torch.compiler.is_compiling():
+            self._is_traced = True
+        else:
+            self._calls += 1
+
+    def check(self) -> None:
+        """Raise ConditioningLost where a copy of the host's forward does not hand on what attention needs to know."""
+        if self._is_checked and self._is_called and not self._is_traced and self._calls < self._blocks:
+            why = f"hands on transformer_options to {self._calls} of the {self._blocks} blocks"
+            raise ConditioningLost("unknown", why)
+        self._is_checked = self._is_checked and not self._is_called
+
+
 def _split(attend: Attention, q: Tensor, k: Tensor, v: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """An attention of the host's, split as all readings say. One of which they know nothing passes through."""
     options: Options = kwargs.get("transformer_options", {})
     token_dim = 2 if kwargs.get("skip_reshape") else 1
-    whole = q.shape[token_dim], k.shape[token_dim]
-    split: Split | None = None
+    split: AnySplit | None = None
     for reading in options.get(_READINGS, ()):
-        found: Split | None = reading.split(*whole, options)
-        if found is not None:
-            split = found if split is None else _joined(split, found)
+        of_reading: AnySplit | None = reading.split(q.shape[token_dim], k.shape[token_dim], options)
+        if of_reading is not None:
+            split = of_reading if split is None else _joined(split, of_reading)
     if split is None:
         return attend(q, k, v, *args, **kwargs)
-
-    def ask(group: Group, *qkv: Tensor) -> Tensor:
-        some, named = _masked(group, whole, args, kwargs)
-        return attend(*qkv, *some, **named)
-
-    output_token_dim = 2 if kwargs.get("skip_output_reshape") else 1
-    return split_attention(split.on(q.device), q, k, v, ask, token_dim, output_token_dim)
+    if isinstance(split, RowSplit):
+        return _attended_by_row(split, attend, q, k, v, args, kwargs)
+    return _attended(split, attend, q, k, v, args, kwargs)
 
 
-def _join(split: Split, other: Split) -> Split:
-    return split.joined(other)
+def _join(split: AnySplit, other: AnySplit) -> AnySplit:
+    return joined(split, other)
 
 
 # Which readings meet is known in a forward only, and torch.compile cannot trace what is then worked out once.
 _joined: Any = torch.compiler.disable(_join)
+
+
+def _attended(
+    split: Split,
+    attend: Attention,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Tensor:
+    """What comes out of an attention in which all rows of the batch read the same.
+
+    q, k, v: (B, heads, N, d) with skip_reshape, else (B, N, heads * d). args, kwargs: what else the host gives.
+    """
+    token_dim = 2 if kwargs.get("skip_reshape") else 1
+    output_token_dim = 2 if kwargs.get("skip_output_reshape") else 1
+    whole = q.shape[token_dim], k.shape[token_dim]
+
+    def ask(group: Group, *qkv: Tensor) -> Tensor:
+        group_args, group_kwargs = _masked(group, whole, args, kwargs)
+        return attend(*qkv, *group_args, **group_kwargs)
+
+    return split_attention(split.on(q.device), q, k, v, ask, token_dim, output_token_dim)
+
+
+def _attended_by_row(
+    split: RowSplit,
+    attend: Attention,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Tensor:
+    """What comes out of an attention in which rows of the batch read differently. Raises ConditioningLost where another
+    pack has made other rows."""
+    if len(q) != len(split.splits):
+        why = f"makes {len(q)} rows of {len(split.splits)} inside attention, without a record of which belong to whom"
+        raise ConditioningLost("unknown", why)
+    out: Tensor | None = None
+    for part in split.on(q.device):
+        rows = part.rows  # (n,)
+        row_args, row_kwargs = _with_mask_of_rows(rows, len(q), args, kwargs)
+        row_out = _attended(part.split, attend, q[rows], k[rows], v[rows], row_args, row_kwargs)  # (n, ...)
+        if out is None:
+            out = row_out.new_zeros(len(q), *row_out.shape[1:])
+        out.index_copy_(0, rows, row_out)
+    assert out is not None
+    return out
+
+
+def _with_mask_of_rows(
+    rows: Tensor, batch: int, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same arguments with the mask of these rows, where a mask has something for each of `batch` rows."""
+    mask = _mask_of(args, kwargs)
+    if mask is None or mask.dim() < 3 or len(mask) != batch:
+        return args, kwargs
+    return _with_mask(mask.index_select(0, rows.to(mask.device)), args, kwargs)
+
+
+def _mask_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
+    """The mask among what an attention is given behind q, k and v: heads, mask and more."""
+    return args[1] if len(args) > 1 else kwargs.get("mask")
+
+
+def _with_mask(mask: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The same arguments with another mask, where the first one stood."""
+    if len(args) > 1:
+        return (args[0], mask, *args[2:]), kwargs
+    return args, {**kwargs, "mask": mask}
 
 
 def _masked(
@@ -90,13 +190,11 @@ def _masked(
 
     args: heads, mask and more. A mask's last dimensions are queries and keys, or 1 where it is the same for all.
     """
-    mask: Tensor | None = args[1] if len(args) > 1 else kwargs.get("mask")
+    mask = _mask_of(args, kwargs)
     if mask is None:
         return args, kwargs
     if mask.shape[-2] == whole[0]:
         mask = mask.index_select(-2, group.queries)
     if group.keys is not None and mask.shape[-1] == whole[1]:
         mask = mask.index_select(-1, group.keys)
-    if len(args) > 1:
-        return (args[0], mask, *args[2:]), kwargs
-    return args, {**kwargs, "mask": mask}
+    return _with_mask(mask, args, kwargs)

@@ -5,7 +5,10 @@ picture read image tokens of people: all that is read of a person is made when t
 adapter are in memory while sampling.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -29,13 +32,16 @@ Block = tuple[str, int]
 
 
 def blocks_of(model: ModelPatcher) -> list[Block]:
-    """Every block of a MODEL of one of networks.FAMILIES, in the order in which they run."""
+    """Every block of a MODEL of FLUX.1, FLUX.2 or Qwen-Image, in the order in which they run."""
     network = network_of(model.model)
     if isinstance(network, Flux):
         lengths = {"double_block": len(network.double_blocks), "single_block": len(network.single_blocks)}
     else:
         lengths = {"double_block": len(network.transformer_blocks)}
-    return [(kind, number) for kind, length in lengths.items() for number in range(length)]
+    blocks: list[Block] = []
+    for kind, length in lengths.items():
+        blocks.extend((kind, number) for number in range(length))
+    return blocks
 
 
 Read = tuple[Tensor, ...]
@@ -58,6 +64,14 @@ class BlockInjection(Injection):
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class _RowsOfOne:
+    """Rows of a batch, and the injection whose people they read."""
+
+    rows: slice
+    injection: BlockInjection
+
+
 class BlocksRun(Run):
     """One sampling run of a MODEL whose picture reads people behind its blocks."""
 
@@ -66,17 +80,20 @@ class BlocksRun(Run):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         model: Any = guider.model_patcher
-        self.blocks, self._dtype = blocks_of(model), dtype_of(model.model)
+        self.blocks = blocks_of(model)
+        self._dtype = dtype_of(model.model)
+        # By the id of an injection's layers and the device, with the layers themselves: an id is that of a living
+        # object.
         self._placed: dict[tuple[int, torch.device], tuple[Any, list[Read]]] = {}
         self._ready: dict[Any, BlocksBatch] = {}
-        carried = self.everything(guider)
-        check_canvases(carried, latent)
+        injections = self.everything(guider)
+        check_canvases(injections, latent)
         # Before the host looks how much of the MODEL there is room for.
-        for one in carried:
-            for _, piece in _by_row(one, range(len(latent))):
-                self.placed(piece)
+        for injection in injections:
+            for part in _by_row(injection, range(len(latent))):
+                self.placed(part.injection)
 
-    def placed(self, one: BlockInjection, device: torch.device | None = None) -> list[Read]:
+    def placed(self, injection: BlockInjection, device: torch.device | None = None) -> list[Read]:
         """What is read of its people, per block, where the MODEL computes.
 
         device: of another card that the host's MultiGPU CFG Split samples on, too.
@@ -85,63 +102,92 @@ class BlocksRun(Run):
         place = own if device is None else device
         if place.type == own.type and own.index in (None, place.index):
             place = own  # a device without a number and its first are one
-        key = id(one.layers), place
+        layers: Any = injection.layers
+        key = id(layers), place
         if key not in self._placed:
-            layers: Any = one.layers
-            needed = sum(x.numel() for layer in layers for x in layer) * self._dtype.itemsize
-            comfy.model_management.free_memory(needed, place)
-            there = [tuple(x.to(place, self._dtype) for x in layer) for layer in layers]
-            self._placed[key] = one.layers, there  # held: an id is that of a living object
+            numbers = sum(tensor.numel() for layer in layers for tensor in layer)
+            comfy.model_management.free_memory(numbers * self._dtype.itemsize, place)
+            on_device = [tuple(tensor.to(place, self._dtype) for tensor in layer) for layer in layers]
+            self._placed[key] = layers, on_device
         return self._placed[key][1]
 
     def batch_for_forward(
         self, chunks: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput
-    ) -> "BlocksBatch | None":
+    ) -> BlocksBatch | None:
         """Of the people who are switched on at this step."""
-        together = zip(*chunks, strict=True)
-        on = tuple(
-            each for each in together if any(one.active for one in each) and self.is_on(each[0], forward_input.sigmas)
-        )
-        if not on:
+        acting: list[tuple[BlockInjection, ...]] = []
+        for by_chunk in zip(*chunks, strict=True):
+            anybody = any(injection.active for injection in by_chunk)
+            if anybody and self.is_on(by_chunk[0], forward_input.sigmas):
+                acting.append(by_chunk)
+        if not acting:
             return None
-        what = on, tuple(forward_input.x.shape[-2:]), len(forward_input.x), forward_input.model
-        if what not in self._ready:
-            self._ready[what] = BlocksBatch(self, on, forward_input)
-        return self._ready[what]
+        key = tuple(acting), tuple(forward_input.x.shape[-2:]), len(forward_input.x), forward_input.model
+        if key not in self._ready:
+            self._ready[key] = BlocksBatch(self, acting, forward_input)
+        return self._ready[key]
 
 
-def _by_row(one: BlockInjection, rows: range) -> list[tuple[slice, BlockInjection]]:
+def _by_row(injection: BlockInjection, rows: range) -> list[_RowsOfOne]:
     """Which of these rows of a batch read what: each its own, all the same, or nobody."""
-    if one.by_row:
-        return [(slice(row, row + 1), one.for_picture(n)) for n, row in enumerate(rows) if one.active]
-    return [(slice(rows.start, rows.stop), one)] * one.active
+    if not injection.active:
+        return []
+    if not injection.by_row:
+        return [_RowsOfOne(slice(rows.start, rows.stop), injection)]
+    parts: list[_RowsOfOne] = []
+    for picture, row in enumerate(rows):
+        parts.append(_RowsOfOne(slice(row, row + 1), injection.for_picture(picture)))
+    return parts
 
 
-_Group = tuple[slice, Tensor, tuple[int, ...], list[Read], Callable[[Tensor, Read, Sequence[int]], Tensor]]
-"""Rows of the batch, and which of the picture, (n,), read which of the people; per block, and how."""
+@dataclass(frozen=True, eq=False)
+class _Readers:
+    """Tokens of the picture that read the same people behind the blocks.
+
+    rows: of the batch. tokens: (n,), their numbers in the picture. people: the numbers of whom they read. layers: what
+    is read of the people, per block. read: how, as BlockInjection.read.
+    """
+
+    rows: slice
+    tokens: Tensor
+    people: tuple[int, ...]
+    layers: list[Read]
+    read: Callable[[Tensor, Read, Sequence[int]], Tensor]
+
+
 _Replacement = Callable[[Options, Options], Options]
+"""What another node has put in the place of a block."""
 
 
 class BlocksBatch(Batch):
-    """What comes out of each block, plus what the picture's rows in somebody's region read of them."""
+    """What comes out of each block, plus what the picture's tokens in somebody's region read of them."""
 
-    def __init__(self, run: BlocksRun, on: Sequence[tuple[BlockInjection, ...]], forward_input: ForwardInput) -> None:
-        self.blocks, self.row_count = run.blocks, len(forward_input.x)
-        self._length, self._groups = tokens_of(forward_input.model, forward_input.x), list[_Group]()
-        for each in on:
-            several = self.row_count // len(each)
-            for first, one in zip(range(0, self.row_count, several), each, strict=True):
-                for rows, piece in _by_row(one, range(first, first + several)):
-                    self._add(rows, piece, run.placed(piece, forward_input.x.device), forward_input.x)
+    def __init__(
+        self, run: BlocksRun, acting: Sequence[tuple[BlockInjection, ...]], forward_input: ForwardInput
+    ) -> None:
+        """acting: by node, what it has put into each chunk of the batch."""
+        self.blocks = run.blocks
+        self.row_count = len(forward_input.x)
+        self._length = tokens_of(forward_input.model, forward_input.x)
+        self._readers: list[_Readers] = []
+        for by_chunk in acting:
+            rows_of_chunk = self.row_count // len(by_chunk)
+            for number, injection in enumerate(by_chunk):
+                first = number * rows_of_chunk
+                for part in _by_row(injection, range(first, first + rows_of_chunk)):
+                    self._add(part, run.placed(part.injection, forward_input.x.device), forward_input.x)
 
-    def _add(self, rows: slice, one: BlockInjection, layers: list[Read], x: Tensor) -> None:
-        regions = torch.ones(1, 1, 1) if one.acting_regions is None else one.acting_regions
-        owned = by_people(inside(regions, (x.shape[-2], x.shape[-1])))
-        self._groups += [(rows, at.to(x.device), who, layers, one.read) for who, at in owned]
+    def _add(self, part: _RowsOfOne, layers: list[Read], x: Tensor) -> None:
+        injection = part.injection
+        regions = torch.ones(1, 1, 1) if injection.acting_regions is None else injection.acting_regions
+        for people, tokens in by_people(inside(regions, (x.shape[-2], x.shape[-1]))):
+            self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, injection.read))
 
     def options_with_attention(self, options: Options) -> Options:
         others = options.get("patches_replace", {}).get("dit", {})
-        ours = {block: partial(self._added, number, others.get(block)) for number, block in enumerate(self.blocks)}
+        ours: dict[Block, _Replacement] = {}
+        for number, block in enumerate(self.blocks):
+            ours[block] = partial(self._added, number, others.get(block))
         return replaced(options, "dit", ours)
 
     def _added(self, number: int, replacement: _Replacement | None, args: Options, extra: Options) -> Options:
@@ -154,11 +200,12 @@ class BlocksBatch(Batch):
         # In a single block the text stands in front; references are behind the picture in all.
         text = args["transformer_options"]["img_slice"][0] if self.blocks[number][0] == "single_block" else 0
         if before.shape[1] < text + self._length:
-            found = before.shape[1] - text
-            raise ConditioningLost("unknown", f"leaves {found} of the picture's {self._length} tokens")
+            left = before.shape[1] - text
+            raise ConditioningLost("unknown", f"leaves {left} of the picture's {self._length} tokens")
         img = before.clone()
-        for rows, at, who, layers, read in self._groups:
-            img[rows, at + text] += read(before[rows, at + text], layers[number], who)
+        for readers in self._readers:
+            own = readers.tokens + text
+            img[readers.rows, own] += readers.read(before[readers.rows, own], readers.layers[number], readers.people)
         return {**out, "img": img}
 
 
@@ -174,8 +221,10 @@ def inside(regions: Tensor, latent: tuple[int, int]) -> Tensor:
 
 def by_people(reading: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
     """Of (people, rows) bool: who act together in any rows, and the numbers of these."""
-    every: list[list[bool]] = reading.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    found: dict[tuple[int, ...], list[int]] = {}
-    for row, owned in enumerate(every):
-        found.setdefault(tuple(n for n, is_owned in enumerate(owned) if is_owned), []).append(row)
-    return [(who, torch.tensor(rows)) for who, rows in found.items() if who]
+    by_row: list[list[bool]] = reading.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    rows_of: dict[tuple[int, ...], list[int]] = {}
+    for row, is_reading in enumerate(by_row):
+        people = tuple(person for person, is_read in enumerate(is_reading) if is_read)
+        if people:
+            rows_of.setdefault(people, []).append(row)
+    return [(people, torch.tensor(rows)) for people, rows in rows_of.items()]

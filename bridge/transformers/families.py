@@ -1,7 +1,9 @@
 """Each family of diffusion transformers: what of its network in the host the rest of the pack needs to know.
 
 To add a family that the host has: describe it here, put it into `TRANSFORMERS`, add a tiny network of it to
-tests/support/tiny_networks.json, and run tests/host/test_prompts_on_transformers.py.
+tests/support/tiny_networks.json, and run tests/host/test_prompts_on_transformers.py. Where it takes reference pictures,
+put it into `networks.FAMILIES`, its text encoder into nodes/references/encoding.py, and run
+tests/parity/test_references_parity.py and tests/host/test_people_on_transformers.py.
 """
 
 import re
@@ -97,7 +99,7 @@ class TransformerFamily:
     text_width: of the text that a network reads, before anything is made of it.
 
     In this attention the text stands in front, the picture behind it, references behind the picture, with
-    picture_last the picture behind all others.
+    picture_last the picture behind all others. core.token_layout has the whole order.
 
     What a second text needs, to be read as if it were the only one:
     counted_axes: the axes of a text's positions that count its tokens; each text starts where the first one starts.
@@ -106,7 +108,12 @@ class TransformerFamily:
     the picture; they are run for each text alone. own_captions: whether the network itself pads each text with
     tokens of its own and counts its positions up to the picture (its method embed_cap), so that each text is given to
     it alone. mask_place: the number of the network's argument, counted from the timestep as 0 on, that is a mask of the
-    text alone, (B, T); None where it has none. joint_mask: whether it takes a mask of text and picture together.
+    text alone, (B, T); None where it has none. number_place: the same of the argument that says how many tokens the
+    text has. joint_mask: whether it takes a mask of text and picture together.
+
+    looks_refiners: where the blocks stand in which everything that a vision encoder has seen of references and the
+    picture reads each other. reference_method: what the conditioning has to name, so that the network reads references
+    at all.
 
     streams: which layers have a place in text or picture, so that a LoRA in them can be one person's. modulations:
     which layers of the time are followed to the tokens that they change, for the same reason.
@@ -125,8 +132,11 @@ class TransformerFamily:
     counted_axes: tuple[int, ...] = ()
     left_padded_to: int = 0
     refiners: str = ""
+    looks_refiners: str = ""
+    reference_method: str = ""
     own_captions: bool = False
     mask_place: int | None = None
+    number_place: int | None = None
     streams: tuple[LayerStream, ...] = ()
     modulations: tuple[Modulation, ...] = ()
     joint_mask: bool = False
@@ -247,9 +257,17 @@ Z_IMAGE = TransformerFamily(
     is_of=lambda network: getattr(network, "pad_tokens_multiple", None) is not None,
     blocks=("layers",),
     text_width=lambda network: network.cap_embedder[1].in_features,
-    code=("self.embed_cap(cap_feats, offset=offset", "cap_mask = None", "for layer in self.context_refiner"),
+    code=(
+        "self.embed_cap(cap_feats, offset=offset",
+        "out = self.embed_all(x, cap_feats, main_siglip, offset=start_t",
+        "cap_mask = None",
+        "for layer in self.context_refiner",
+        "embeds += (siglip_feats,)",
+        "padded_full_embed = torch.cat(feats + (x,), dim=1)",
+    ),
     picture_last=True,
     refiners="context_refiner",
+    looks_refiners="siglip_refiner",
     streams=(
         LayerStream(r"noise_refiner\.\d+\.(attention|feed_forward)\.\w+|x_embedder", Stream.PICTURE),
         LayerStream(r"context_refiner\.\d+\.(attention|feed_forward)\.\w+|cap_embedder\.1", Stream.TEXT),
@@ -266,6 +284,8 @@ Z_IMAGE = TransformerFamily(
         ),
     ),
     own_captions=True,
+    mask_place=3,
+    number_place=2,
 )
 KREA_2 = TransformerFamily(
     name=families.KREA_2.name,
@@ -273,9 +293,11 @@ KREA_2 = TransformerFamily(
     is_of=lambda network: True,
     blocks=("blocks",),
     text_width=lambda network: network.txtlayers * network.txtdim,
-    code=("txtfusion", _POST_INPUT, "for block in self.refiner_blocks"),
+    code=("txtfusion", _POST_INPUT, "for block in self.refiner_blocks", "reference_image_num_tokens"),
     patch="patch",
     refiners="txtfusion.refiner_blocks",
+    reference_method="index",
+    mask_place=2,
     streams=(
         LayerStream(r"first", Stream.PICTURE),
         LayerStream(r"txtfusion\.layerwise_blocks\.\d+\.(attn|mlp)\.\w+|txtfusion\.projector", Stream.TEXT_AS_ROWS),

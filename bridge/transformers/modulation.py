@@ -24,32 +24,44 @@ _OPEN_BEFORE_TANH = 20.0
 
 
 @dataclass(frozen=True, eq=False)
-class TokenModulation:
-    """What one layer answers for every token, in one forward.
+class TimeModulation:
+    """What one layer answers at one time.
 
     common: (B, parts * C), what tokens that are nobody's get. of_people: (B, people, parts * C), what is added to it
-    with each person's LoRAs. weights: (1, tokens, people), 0..1. width: C. zero_time: (B, parts * C), what tokens from
-    `picture` on get, as those of reference pictures at the time 0; None where all have the same time.
+    with each person's LoRAs.
     """
 
     common: Tensor
     of_people: Tensor
+
+    def of_tokens(self, part: slice, weights: Tensor) -> Tensor:
+        """Some of the values for every token: (B, tokens, C). weights: (B, tokens, people), 0..1."""
+        return torch.baddbmm(self.common[:, None, part], weights, self.of_people[..., part])
+
+
+@dataclass(frozen=True, eq=False)
+class TokenModulation:
+    """What one layer answers for every token, in one forward.
+
+    now: at the time of the step. weights: (1, tokens, people), 0..1. width: C. zero: at the time 0, for tokens from
+    number `picture` on, as reference pictures have it; None where all tokens have the time of the step.
+    """
+
+    now: TimeModulation
     weights: Tensor
     width: int
-    zero_time: Tensor | None = None
+    zero: TimeModulation | None = None
     picture: int = 0
 
     def part(self, number: int) -> Tensor:
         """A scale, a shift or a gate of every token: (B, tokens, C)."""
         own = slice(number * self.width, (number + 1) * self.width)
-        rows = len(self.common)
-        weights = self.weights.expand(rows, -1, -1)  # (B, tokens, people)
-        by_token = torch.baddbmm(self.common[:, None, own], weights, self.of_people[..., own])  # (B, tokens, C)
-        if self.zero_time is None:
-            return by_token
-        references = by_token.shape[1] - self.picture
-        of_references = self.zero_time[:, None, own].expand(-1, references, -1)
-        return torch.cat([by_token[:, : self.picture], of_references], dim=1)
+        weights = self.weights.expand(len(self.now.common), -1, -1)  # (B, tokens, people)
+        if self.zero is None:
+            return self.now.of_tokens(own, weights)
+        of_picture = self.now.of_tokens(own, weights[:, : self.picture])
+        of_references = self.zero.of_tokens(own, weights[:, self.picture :])
+        return torch.cat([of_picture, of_references], dim=1)
 
 
 class ModulatedLayer:

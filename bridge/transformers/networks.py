@@ -18,8 +18,9 @@ from ...core.errors import BadSetup, WrongBaseModel, listed
 from .attention import COUNTS
 from .families import TRANSFORMERS, TransformerFamily
 
-FLUX, FLUX_2, QWEN = FAMILIES = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
-"""Those whose host tells which tokens of a picture are references."""
+FLUX, FLUX_2, QWEN = families.FLUX.name, families.FLUX_2.name, families.QWEN.name
+FAMILIES = FLUX, FLUX_2, QWEN, families.Z_IMAGE.name, families.KREA_2.name
+"""Those that take reference pictures."""
 TOKEN = 16
 """Side of a picture's token in pixels, in every family."""
 UPDATE = "Update ComfyUI."
@@ -96,11 +97,29 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
         needed = f"a UNet of the SD family, or {', '.join(names[:-1])} or {names[-1]}"
         advice = f"Use an SD1.5 or SDXL model, or {listed(names)}."
         raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, needed, advice)
-    source = getsource(sys.modules[known.module])
-    if not all(piece in source for piece in known.code):
-        why = f"{node} knows {known.name} as ComfyUI {known.least_host} has it. In this one its code is different."
-        raise BadSetup(why, "Update ComfyUI and Likeness.")
+    require_known_code(network, known, node)
     return known
+
+
+_FORWARD = ("_forward", "forward_orig", "patchify_and_embed", "embed_all", "embed_cap")
+"""Methods of the host's networks of which a forward is made."""
+
+
+def require_known_code(network: Any, family: TransformerFamily, node: str) -> None:
+    """Raise BadSetup where the code of a network is not as described: in another version of the host, or because a pack
+    has put its own forward in the place of the host's. node: the name of the node that asks."""
+    for name in _FORWARD:
+        module = getattr(getattr(network, name, None), "__module__", None) or "comfy."
+        if not module.startswith("comfy."):
+            raise BadSetup(
+                f"A node of another pack (its code: {module}) has put its own {name} into the network of "
+                f"{family.name}, so {node} does not know how it reads texts and pictures.",
+                "Bypass that node and load the model again.",
+            )
+    source = getsource(sys.modules[family.module])
+    if not all(piece in source for piece in family.code):
+        why = f"{node} knows {family.name} as ComfyUI {family.least_host} has it. In this one its code is different."
+        raise BadSetup(why, "Update ComfyUI and Likeness.")
 
 
 def cells_per_token(model: BaseModel) -> int:

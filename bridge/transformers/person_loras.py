@@ -1,37 +1,41 @@
 """LoRAs of single people in a transformer, each added to what the layers give where that person is.
 
 y = W x + U (w * (D x)): D and U hold the ranks of all people, and w says for every token whose ranks count. A token of
-the picture belongs to people by their regions; a token of somebody's own words is wholly theirs; the common text and
-reference pictures are nobody's. No weight is changed: a `Reader` stands in each layer while a forward runs.
+the picture belongs to people by their regions; a token of somebody's own words, or of a reference picture that is read
+in their region alone, is wholly theirs; the common text and all other reference pictures are nobody's. Where people
+have a row of the batch each, everything in a row is its person's. No weight is changed: a `Reader` stands in each layer
+while a forward runs.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from ...core.attention import region_weights
 from ...core.errors import BadSetup
 from ...core.low_rank import LoraKind
 from ...core.person_texts import on_tokens
 from ..canvas import check_canvases
-from ..carried import Carried, ConditioningLost
+from ..carried import Carried, ConditioningLost, one_for_each_row
 from ..cross_attention.lora_layers import shape_of, with_product
 from ..cross_attention.lora_readers import Forward, Reader, Readers, begin_forward, end_forward
 from ..runs import Batch, ForwardInput, Run
 from ..unet import Options, dtype_of, modules_of_unet, pixels_of, with_patch
-from .families import KREA_2, LayerStream, Stream, TransformerFamily
-from .modulation import ModulatedLayer, ModulationUse, TokenModulation, modulated_layer
+from .current_texts import current_texts
+from .families import LayerStream, Stream, TransformerFamily
+from .layouts import EmbeddedPieces, current_references, layout_of, reference_embedded
+from .modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
 from .networks import cells_per_token, described, network_of, tokens_of
-from .person_texts import current_texts
 from .token_weights import PeopleOnPicture, TokenWeights
 
 
@@ -56,17 +60,27 @@ class PersonLoras(Carried):
     """What one node adds, alike on both sides of the conditioning.
 
     names: of the people. layers: by name of a module of the network. regions: (people, H, W), 0..1, or None: one person
-    everywhere.
+    everywhere, or everybody in their own row. by_row: whether each person has rows of the batch instead of a region.
+    row: the person of this row, where it is known.
     """
 
     key = "likeness_person_loras"
     names: tuple[str, ...]
     layers: Mapping[str, Sequence[LayerPart]]
     regions: Tensor | None
+    by_row: bool = False
+    row: int | None = None
 
     @property
     def active(self) -> bool:
         return bool(self.layers)
+
+    def for_picture(self, picture_number: int) -> Self:
+        """For one picture of the batch: where everybody has rows, that of the person in this row."""
+        if not self.by_row or self.row is not None:
+            return self
+        person = picture_number % len(self.names)
+        return self.made_once(person, lambda: replace(self, row=person))
 
 
 def stream_of(family: TransformerFamily, layer: str) -> LayerStream | None:
@@ -133,19 +147,18 @@ class PersonLorasRun(Run):
     def batch_for_forward(
         self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
     ) -> PersonLorasBatch | None:
-        first, *more = chunks
-        for chunk in more:
-            if any(own is not other for own, other in zip(first, chunk, strict=True)):
-                raise ConditioningLost(self._code_around_model, "joins rows of people with different LoRAs")
-        acting = tuple(loras for loras in first if loras.active and self.is_on(loras, forward_input.sigmas))
+        acting: list[tuple[PersonLoras, ...]] = []
+        for by_chunk in zip(*chunks, strict=True):
+            of_node = self._of_node(by_chunk, len(forward_input.x))
+            if of_node[0].active and self.is_on(of_node[0], forward_input.sigmas):
+                acting.append(of_node)
         if not acting:
             return None
         network = network_of(forward_input.model)
-        references = tuple(reference.shape for reference in forward_input.references)
         key = (
-            acting,
+            tuple(acting),
             forward_input.x.shape,
-            references,
+            layout_of(forward_input),
             forward_input.x.device,
             forward_input.context.shape[1],
             forward_input.model,
@@ -156,10 +169,23 @@ class PersonLorasRun(Run):
                 self._readers[network] = Readers(modules_of_unet(network))
             if key not in self._batches:
                 nodes = [
-                    NodeLoras(loras, self._layers_of(loras, network, forward_input), forward_input) for loras in acting
+                    NodeLoras(of_node, self._layers_of(of_node[0], network, forward_input), forward_input)
+                    for of_node in acting
                 ]
                 self._batches[key] = PersonLorasBatch(self._readers[network], nodes, forward_input)
             return self._batches[key]
+
+    def _of_node(self, by_chunk: Sequence[PersonLoras], rows: int) -> tuple[PersonLoras, ...]:
+        """What one node has put into a batch: one for all rows, or one for each where people have rows.
+
+        Raises ConditioningLost where another pack joins rows of different nodes.
+        """
+        first = by_chunk[0]
+        if first.by_row and all(loras.source is first.source for loras in by_chunk):
+            return tuple(one_for_each_row(by_chunk, rows))
+        if any(loras is not first for loras in by_chunk):
+            raise ConditioningLost(self._code_around_model, "joins rows of people with different LoRAs")
+        return (first,)
 
     def _layers_of(
         self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput
@@ -181,11 +207,22 @@ class PersonLorasRun(Run):
 
 
 class NodeLoras:
-    """What one node adds in the forwards of a batch. people: where they are; None for one person everywhere."""
+    """What one node adds in the forwards of a batch.
 
-    def __init__(self, loras: PersonLoras, layers: dict[str, StackedLoras], forward_input: ForwardInput) -> None:
+    people: where they are; None for one person everywhere, and for rows. person_of_row: of which person each row of the
+    batch is; None where all rows are everybody's.
+    """
+
+    def __init__(
+        self, of_node: Sequence[PersonLoras], layers: dict[str, StackedLoras], forward_input: ForwardInput
+    ) -> None:
+        """of_node: what all rows of the batch have, or what each row has."""
+        loras = of_node[0]
         self.layers = layers
         self.people: PeopleOnPicture | None = None
+        self.person_of_row: tuple[int, ...] | None = None
+        if loras.by_row:
+            self.person_of_row = tuple(of_row.row for of_row in of_node if of_row.row is not None)
         if loras.regions is not None:
             cells = cells_per_token(forward_input.model)
             pixels = pixels_of(forward_input.model)
@@ -210,6 +247,7 @@ class PersonLorasBatch(Batch):
         self._has_references = len(forward_input.references) > 0
         self._like = torch.empty(0, device=forward_input.x.device, dtype=dtype_of(forward_input.model))
         self._token_weights = TokenWeights(family, forward_input)
+        self._pieces = EmbeddedPieces(self._network, len(forward_input.references))
         self._weights: dict[Any, Tensor] = {}
         names: dict[str, None] = {}
         self._streams: dict[str, LayerStream | None] = {}
@@ -228,20 +266,24 @@ class PersonLorasBatch(Batch):
         self._check_references()
 
     def _check_references(self) -> None:
-        """Raise BadSetup for reference pictures in a layer that is given each of them alone."""
+        """Raise BadSetup for a layer that modulates beside references of Z-Image, which have the time 0 there.
+
+        It gives the rows of the time 0 first, and tokens of references stand in front of text and of the picture.
+        """
         if not (self._family.picture_last and self._has_references):
             return
-        by_region = [name for node in self._nodes if node.people is not None for name in node.layers]
-        unknown = [name for name in by_region if name in self._modulated or name.endswith("_embedder")]
-        if unknown:
+        for name in self._modulated:
             raise BadSetup(
-                f"{self._family.name} with reference pictures does not know LoRAs of single people in {unknown[0]}.",
+                f"{self._family.name} with reference pictures does not know LoRAs of single people in {name}.",
                 "Take the reference pictures out of the conditioning, or use LoRAs without such layers.",
             )
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
-        with self.readers.standing_in(self._read_layers):
+        with ExitStack() as stack:
+            stack.enter_context(self.readers.standing_in(self._read_layers))
+            if self._family.own_captions:
+                stack.enter_context(self._pieces.told())
             yield
 
     def network_arguments(
@@ -250,7 +292,7 @@ class PersonLorasBatch(Batch):
         """Nothing is changed; how reference pictures are read is looked at."""
         method = kwargs.get("ref_latents_method", _default_method(self._network))
         # Krea 2 reads references only by a method that the conditioning names.
-        reads_references = method is not None or self._family.name != KREA_2.name
+        reads_references = method is not None or not self._family.reference_method
         self._token_weights.begin(reads_references)
         if method == _ZERO_TIME and self._has_references:
             for node in self._nodes:
@@ -293,7 +335,7 @@ class PersonLorasBatch(Batch):
             layer = node.layers.get(reader.name)
             if layer is None:
                 continue
-            hidden = functional.linear(x, layer.down.to(x))  # (..., ranks)
+            hidden = self._hidden(node, layer, reader.name, x)
             if node.people is not None:
                 weights = self._weights_of(node.people, layer.owners, reader.name, x).to(hidden)
                 if weights.shape[-2] == hidden.shape[-2]:
@@ -305,6 +347,39 @@ class PersonLorasBatch(Batch):
         if use is None:
             return out
         return use.applied(out, forward.modulations[use.layer])
+
+    def _hidden(self, node: NodeLoras, layer: StackedLoras, name: str, x: Tensor) -> Tensor:
+        """What the ranks of all people make of x, (..., ranks): in every row its person's alone, where people have
+        rows."""
+        hidden = functional.linear(x, layer.down.to(x))
+        if node.person_of_row is None:
+            return hidden
+        return hidden * self._weights_of_rows(node.person_of_row, layer.owners, name, x).to(hidden)
+
+    def _weights_of_rows(self, person_of_row: tuple[int, ...], owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
+        """Whose ranks count in every row of x, (rows of x, ..., C): (rows of x, 1, ..., ranks).
+
+        Raises ConditioningLost where another pack has made other rows.
+        """
+        texts = current_texts()
+        row = None if texts is None else texts.row
+        if row is not None:
+            person_of_row = person_of_row[row : row + 1]  # x is of this row alone
+        stream = self._streams[name]
+        times, rest = divmod(len(x), len(person_of_row))
+        if rest:
+            raise ConditioningLost("unknown", f"makes {len(x)} rows of {len(person_of_row)} in a layer")
+        is_by_token = stream is not None and stream.stream is Stream.TEXT_AS_ROWS
+        key = person_of_row, owners, times, is_by_token, x.dim()
+        if key not in self._weights:
+            is_own = torch.tensor(person_of_row)[:, None] == torch.tensor(owners)  # (rows, ranks)
+            # Of a text each token may be a row: all of one row of the batch, then all of the next. Of the time there
+            # may be rows at 0 for reference pictures: a whole batch of them, in front or behind.
+            is_own = is_own.repeat_interleave(times, dim=0) if is_by_token else is_own.repeat(times, 1)
+            for _ in range(x.dim() - 2):
+                is_own = is_own[:, None]  # (rows of x, 1, ..., ranks)
+            self._weights[key] = is_own.to(self._like)
+        return self._weights[key]
 
     def _modulation(self, layer: ModulatedLayer, x: Tensor, out: Tensor) -> TokenModulation:
         """What a ModulatedLayer answers for every token. x: (rows, in), out: (rows, parts * C).
@@ -322,24 +397,24 @@ class PersonLorasBatch(Batch):
             if loras is None:
                 continue
             if node.people is None:
-                hidden = functional.linear(x, loras.down.to(x))
+                hidden = self._hidden(node, loras, layer.name, x)
                 common = common + functional.linear(hidden, loras.up.to(x))
                 continue
             count = len(node.people.names)
-            people.append(loras.of_people(x[:rows], count))
+            people.append(loras.of_people(x, count))
             weights.append(self._ready_weights(node.people, tuple(range(count)), stream, tokens))
-        zero_time = None
+        of_people = torch.cat(people, dim=1)  # (rows, people, parts * C)
+        zero = None
         if len(common) > rows:
             if not layer.modulation.zero_time:
                 raise _zero_time_unknown()
-            zero_time = common[rows:]
+            zero = TimeModulation(common[rows:], of_people[rows:])
         return TokenModulation(
-            common[:rows],
-            torch.cat(people, dim=1),
-            torch.cat(weights, dim=2).to(out),
-            out.shape[-1] // layer.modulation.parts,
-            zero_time,
-            self._token_weights.picture,
+            now=TimeModulation(common[:rows], of_people[:rows]),
+            weights=torch.cat(weights, dim=2).to(out),
+            width=out.shape[-1] // layer.modulation.parts,
+            zero=zero,
+            picture=self._token_weights.picture,
         )
 
     def _weights_of(self, people: PeopleOnPicture, owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
@@ -365,7 +440,9 @@ class PersonLorasBatch(Batch):
 
         owners: per rank the number of the person.
         """
-        key = id(people), owners, stream, tokens, self._token_weights.text_tokens(), current_texts()
+        of_texts = self._token_weights.text_tokens(), current_texts()
+        of_references = current_references(), reference_embedded()
+        key = id(people), owners, stream, tokens, of_texts, of_references
         if key not in self._weights:
             of_people = self._token_weights.of_people(people, stream, tokens)  # (people, tokens)
             self._weights[key] = of_people[list(owners)].T[None].to(self._like)

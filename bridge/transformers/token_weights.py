@@ -1,22 +1,24 @@
 """How much of each person's LoRAs every token of a transformer has.
 
-A token of the picture belongs to people by their regions; a token of somebody's own words is wholly theirs; the common
-text and reference pictures are nobody's.
+A token of the picture belongs to people by their regions; a token of somebody's own words, or of a reference picture
+that is read in their region alone, is wholly theirs; the common text and all other reference pictures are nobody's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from ...core.token_layout import Kind, PlacedSpan, Span, TokenLayout, placed
 from ..carried import ConditioningLost
 from ..runs import ForwardInput
+from .current_texts import current_texts
 from .families import Stream, TransformerFamily
-from .networks import network_of, tokens_of
-from .person_texts import CurrentTexts, current_texts
+from .layouts import current_references, layout_of, reference_embedded
+from .networks import tokens_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +34,14 @@ class TokenWeights:
     """Of all tokens in the forwards of one batch.
 
     A network tells in the middle of its forward how many tokens it has, see `counted`. Layers in front of that are told
-    by what the network is given.
+    by what the network is given. Z-Image never tells it; its tokens are those of the layout.
     """
 
     def __init__(self, family: TransformerFamily, forward_input: ForwardInput) -> None:
         self._family = family
-        self._network = network_of(forward_input.model)
-        self._common = forward_input.context.shape[1]
+        self._layout_with_references = layout_of(forward_input)
+        self._layout = self._layout_with_references
         self._picture = tokens_of(forward_input.model, forward_input.x)
-        self._references = sum(tokens_of(forward_input.model, reference) for reference in forward_input.references)
         self._counted_text: int | None = None
         self._counted_picture: int | None = None
 
@@ -53,8 +54,9 @@ class TokenWeights:
         """At the begin of each forward. references_read: whether the network reads the references at all."""
         self._counted_text = None
         self._counted_picture = None
+        self._layout = self._layout_with_references
         if not references_read:
-            self._references = 0
+            self._layout = replace(self._layout, references=())
 
     def counted(self, text: int, picture: int) -> None:
         """What the blocks of this forward are given: tokens of all texts, and of the picture with its references."""
@@ -65,71 +67,89 @@ class TokenWeights:
         """Of all texts in the blocks."""
         if self._counted_text is not None:
             return self._counted_text
-        texts = current_texts()
-        words = 0 if texts is None else sum(texts.lengths)
-        return self._padded(self._common) + words
+        return self._with_words().text
 
     def tokens(self, stream: Stream) -> int:
         """How many tokens a stream has in the blocks."""
         text = self.text_tokens()
         if stream is Stream.TEXT:
             return text
-        picture = self._counted_picture
-        if picture is None:
-            picture = self._padded(self._picture) + self._references
-        return picture if stream is Stream.PICTURE else text + picture
-
-    def _padded(self, tokens: int) -> int:
-        """With the tokens that a network with own captions fills up a text or picture with."""
-        if not self._family.own_captions:
-            return tokens
-        multiple: int = self._network.pad_tokens_multiple
-        return -(-tokens // multiple) * multiple
+        picture = self._layout.pictures if self._counted_picture is None else self._counted_picture
+        if stream is Stream.PICTURE:
+            return picture
+        return text + sum(self._layout.seen) + picture
 
     def of_people(self, people: PeopleOnPicture, stream: Stream, tokens: int) -> Tensor:
-        """(people, tokens). tokens: how many a layer of this stream is given."""
-        texts = current_texts()
-        if texts is not None and texts.alone is not None:
-            return _of_text_alone(people, texts, texts.alone, tokens)
+        """(people, tokens). tokens: how many a layer of this stream is given.
+
+        Raises ConditioningLost where these are other tokens than expected.
+        """
         weights = torch.zeros(len(people.names), tokens)
-        if stream is not Stream.PICTURE:
-            text = self.text_tokens() if stream is Stream.BOTH else tokens
-            _give_words(weights, people.names, texts, text)
-        if stream in (Stream.PICTURE, Stream.BOTH):
-            start = self._start_of_picture(stream, tokens)
-            weights[:, start : start + self._picture] = people.weights
+        for place in placed(self._spans(stream, tokens)):
+            if place.span.kind is Kind.PICTURE:
+                # Behind it stand tokens that fill it up, as Z-Image has them.
+                start = place.tokens.start
+                end = start + people.weights.shape[1]
+                if end > tokens:
+                    raise self._other_tokens(stream, tokens)
+                weights[:, start:end] = people.weights
+                continue
+            name = _owner_of(place)
+            if name in people.names:
+                weights[people.names.index(name), place.tokens] = 1
         return weights
 
-    def _start_of_picture(self, stream: Stream, tokens: int) -> int:
-        """Where the tokens of the picture begin. Raises ConditioningLost where there are other tokens than expected."""
-        expected = self.tokens(stream)
-        if self._family.picture_last:
-            # The embedder is given the picture before it is filled up.
-            length = self._picture if tokens == self._picture else self._padded(self._picture)
-            start = tokens - length
-        else:
-            start = 0 if stream is Stream.PICTURE else self.text_tokens()
-        # References of Z-Image bring texts of their own, whose tokens nobody counts.
-        is_known = stream is Stream.BOTH and not (self._family.picture_last and self._references)
-        if start < 0 or tokens < start + self._picture or (is_known and tokens != expected):
-            raise ConditioningLost("unknown", f"makes {tokens} tokens of the {expected} of a layer")
-        return start
+    def _spans(self, stream: Stream, tokens: int) -> Sequence[Span]:
+        """What stands in a stream, of which a layer is given so many tokens.
+
+        Raises ConditioningLost where text and picture together have another number.
+        """
+        reference = reference_embedded()
+        if reference is not None:
+            return [Span(Kind.REFERENCE, tokens, reference)]
+        if stream is Stream.BOTH:
+            if tokens != self.tokens(stream):
+                raise self._other_tokens(stream, tokens)
+            return self._with_text(self.text_tokens()).spans()
+        if stream is Stream.PICTURE:
+            # Z-Image embeds the picture alone.
+            is_alone = self._family.own_captions and tokens != self._layout.pictures
+            return [Span(Kind.PICTURE, tokens)] if is_alone else self._layout.picture_spans()
+        texts = current_texts()
+        if texts is not None and texts.alone is not None:
+            return [_text_alone(texts.alone, tokens)]
+        if self._family.own_captions and tokens != self.text_tokens():
+            return [Span(Kind.TEXT, tokens)]  # a text behind the prompt, embedded alone
+        return self._with_text(tokens).text_spans()
+
+    def _with_words(self) -> TokenLayout:
+        """Where all tokens stand with the words of this forward about single people."""
+        texts = current_texts()
+        return replace(self._layout, words=() if texts is None else texts.lengths)
+
+    def _with_text(self, text: int) -> TokenLayout:
+        """Where all tokens stand. text: tokens of all texts; what is more than is known stands in front."""
+        layout = self._with_words()
+        return replace(layout, front=text - layout.text)
+
+    def _other_tokens(self, stream: Stream, tokens: int) -> ConditioningLost:
+        return ConditioningLost("unknown", f"makes {tokens} tokens of the {self.tokens(stream)} of a layer")
 
 
-def _of_text_alone(people: PeopleOnPicture, texts: CurrentTexts, alone: int, tokens: int) -> Tensor:
-    """Of a layer that is given the tokens of one text: (people, tokens). alone: its number, 0 for the common one."""
-    weights = torch.zeros(len(people.names), tokens)
-    if alone > 0 and texts.names[alone - 1] in people.names:
-        weights[people.names.index(texts.names[alone - 1])] = 1
-    return weights
+def _text_alone(number: int, tokens: int) -> Span:
+    """All tokens of a layer that is given one text. number: 0 for the common text, n + 1 for the words of person n."""
+    if number == 0:
+        return Span(Kind.TEXT, tokens)
+    return Span(Kind.WORDS, tokens, number - 1)
 
 
-def _give_words(weights: Tensor, names: Sequence[str], texts: CurrentTexts | None, text: int) -> None:
-    """Give everybody their own words, which are the last of the `text` tokens in front. weights: (people, tokens)."""
-    if texts is None:
-        return
-    start = text - sum(texts.lengths)
-    for name, length in zip(texts.names, texts.lengths, strict=True):
-        if name in names:
-            weights[names.index(name), start : start + length] = 1
-        start += length
+def _owner_of(place: PlacedSpan) -> str | None:
+    """The name of the person whose words or reference picture stand there, in this forward; None for anything else."""
+    span = place.span
+    texts = current_texts()
+    if span.kind is Kind.WORDS and texts is not None:
+        return texts.names[span.number]
+    references = current_references()
+    if span.kind is Kind.REFERENCE and references is not None:
+        return references.names[span.number]
+    return None

@@ -14,7 +14,7 @@ from .cutting import Crop, Crops, Decision, cast_by_row, cut, decide, into_crop,
 from .drawing import draw_crops
 from .pasting import MATCHES, paste
 from .report_text import describe
-from .selection import CHOICES, Candidate, Choice, candidates
+from .selection import CHOICES, Candidate, Choice, candidates, candidates_by_place, has_photos, people_to_cut
 from .troubles import NO_FACE_CHOSEN, troubles
 
 __all__ = [
@@ -27,13 +27,16 @@ __all__ = [
     "Crops",
     "Decision",
     "candidates",
+    "candidates_by_place",
     "cast_by_row",
     "cut",
     "decide",
     "describe",
     "draw_crops",
+    "has_photos",
     "into_crop",
     "paste",
+    "people_to_cut",
     "troubles",
     "turned_upright",
 ]

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from ..geometry import Fit, Rect, longer_side, square_around, upright
-from ..people import NOSE, Box, Faces, Keypoints, Point, RowCast, Slot
+from ..people import NOSE, Box, Cast, Faces, Keypoints, Person, Point, RowCast, Slot
 from ..places.layouts import skeleton_around
 from ..places.shapes import box_region, widened
 from .selection import Candidate, Choice, Need, need_of
@@ -144,14 +144,20 @@ def into_crop(point: Point, square: Rect, turns: int, size: int) -> Point:
     return x, y
 
 
-def cast_by_row(decisions: Sequence[Decision], size: int) -> RowCast:
-    """The people who have a crop, a row of the batch each, with their place in it."""
-    people = [
-        replace(decision.candidate.person, slot=decision.slot, place=decision.candidate.number)
-        for decision in decisions
-        if decision.crop
-    ]
-    return RowCast(tuple(people), size, size)
+def cast_by_row(decisions: Sequence[Decision], cast: Cast, size: int) -> RowCast:
+    """The people who have a crop, a row of the batch each, with their place in it. cast: that Crop Faces was given."""
+    # By the very object, because two people may be equal.
+    number_of = {id(person): number for number, person in enumerate(cast.people, 1)}
+    people: list[Person] = []
+    numbers: list[int] = []
+    for decision in decisions:
+        if decision.crop is None:
+            continue
+        candidate = decision.candidate
+        people.append(replace(candidate.person, slot=decision.slot, place=candidate.number))
+        numbers.append(number_of[id(candidate.person)])
+    listed = tuple(person.identity.name for person in cast.people)
+    return RowCast(tuple(people), size, size, listed=listed, numbers_listed=tuple(numbers))
 
 
 def cut(image: Tensor, crop: Crop, size: int) -> Tensor:

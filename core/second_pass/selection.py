@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..measure import Report, Sighting
-from ..people import NOSE, Box, Faces, Keypoints, Person
+from ..geometry import Fit
+from ..measure import Report, people_to_find
+from ..measure.assignment import faces_in_places
+from ..people import NOSE, Box, Cast, Face, Faces, Keypoints, Person, PlacedCast, require_places, require_together
+from ..places.regions import present
 
 SMALL = "small faces"
 UNLIKE = "unlike faces"
@@ -38,7 +41,8 @@ class Candidate:
 
     picture: index in the batch, from 0. number: of the place, without places the number in the list, from 1. box,
     keypoints: of the person's face, without a face those of their place, in pixels of the picture; None where there is
-    neither. similarity: of the face to the person's photos; None without a face.
+    neither. similarity: of the face to the person's photos; None without a face, and for a person without photos.
+    has_face: whether a face of the picture is the person's.
     """
 
     picture: int
@@ -47,6 +51,7 @@ class Candidate:
     box: Box | None
     keypoints: Keypoints | None
     similarity: float | None
+    has_face: bool = True
 
     @property
     def name(self) -> str:
@@ -62,27 +67,71 @@ class Need:
     reason: str
 
 
+def people_to_cut(cast: Cast, node: str) -> Cast:
+    """Whom the second pass looks for: people with photos, or in a cast without any photos people with LoRAs.
+
+    node: its name. Raises what people_to_find raises, and NotPlaced where people with LoRAs alone have no places:
+    without photos a face can be told by its place alone.
+    """
+    people = present(cast)
+    if not has_photos(people) and people.people:
+        require_together(people, node)
+        return require_places(people, node)
+    return people_to_find(cast, None, node)
+
+
+def has_photos(cast: Cast) -> bool:
+    """Whether anybody can be told by their photos."""
+    return not all(person.identity.by_lora_alone for person in cast.people)
+
+
 def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate]]:
     """The people of the report in each picture. pictures: the faces that the report was measured on."""
     per_picture: list[list[Candidate]] = []
     for number, (measured, faces) in enumerate(zip(report.judged_pictures, pictures, strict=True)):
-        per_picture.append([_candidate(report, number, sighting, faces) for sighting in measured.sightings])
+        people: list[Candidate] = []
+        for sighting in measured.sightings:
+            person = report.people[sighting.person]
+            place = report.numbers[sighting.person]
+            if sighting.face is not None:
+                people.append(_with_face(number, person, place, faces.faces[sighting.face], sighting.similarity))
+            elif report.has_places:
+                people.append(_in_place(number, person, place, report.canvas_onto(faces.width, faces.height)))
+            else:
+                people.append(Candidate(number, person, place, None, None, None, has_face=False))
+        per_picture.append(people)
     return per_picture
 
 
-def _candidate(report: Report, picture: int, sighting: Sighting, faces: Faces) -> Candidate:
-    """One person in picture number `picture`, whose faces are `faces`."""
-    person = report.people[sighting.person]
-    number = report.numbers[sighting.person]
-    if sighting.face is not None:
-        face = faces.faces[sighting.face]
-        return Candidate(picture, person, number, face.box, face.keypoints, sighting.similarity)
+def candidates_by_place(cast: PlacedCast, pictures: Sequence[Faces]) -> list[list[Candidate]]:
+    """Per picture all people of a cast, who are told by their places alone. pictures: the faces in each.
+
+    Raises BadSize where a picture has another shape than the canvas.
+    """
+    per_picture: list[list[Candidate]] = []
+    for number, faces in enumerate(pictures):
+        onto_picture = Fit(faces.width / cast.width, faces.height / cast.height, 0, 0)
+        people: list[Candidate] = []
+        for person, face in zip(cast.people, faces_in_places(faces, cast), strict=True):
+            if face is not None:
+                people.append(_with_face(number, person, person.place, faces.faces[face], None))
+            else:
+                people.append(_in_place(number, person, person.place, onto_picture))
+        per_picture.append(people)
+    return per_picture
+
+
+def _with_face(picture: int, person: Person, number: int, face: Face, similarity: float | None) -> Candidate:
+    return Candidate(picture, person, number, face.box, face.keypoints, similarity)
+
+
+def _in_place(picture: int, person: Person, number: int, onto_picture: Fit) -> Candidate:
+    """A person without a face, by their place. onto_picture: from the canvas onto the picture."""
     slot = person.slot
-    if slot and slot.box and slot.keypoints:
-        onto_picture = report.canvas_onto(faces.width, faces.height)
-        keypoints = tuple(onto_picture.point(point) for point in slot.keypoints)
-        return Candidate(picture, person, number, onto_picture.box(slot.box), keypoints, None)
-    return Candidate(picture, person, number, None, None, None)
+    if slot is None or slot.box is None or slot.keypoints is None:
+        return Candidate(picture, person, number, None, None, None, has_face=False)
+    keypoints = tuple(onto_picture.point(point) for point in slot.keypoints)
+    return Candidate(picture, person, number, onto_picture.box(slot.box), keypoints, None, has_face=False)
 
 
 def need_of(candidate: Candidate, faces: Faces, choice: Choice) -> Need:
@@ -92,13 +141,14 @@ def need_of(candidate: Candidate, faces: Faces, choice: Choice) -> Need:
     x, y = candidate.keypoints[NOSE]
     if not (0 <= x < faces.width and 0 <= y < faces.height):
         return Need(False, "the face is outside of the picture, left as it is")
-    if candidate.similarity is None:
+    if not candidate.has_face:
         if choice.use_places:
             return Need(True, "no face found, cut out in their place")
         return Need(False, "no face found, left as it is")
     height = candidate.box[3] - candidate.box[1]
     is_small = height < choice.smaller_than
-    is_unlike = candidate.similarity < choice.less_than
+    # Without photos nobody can say how alike a face is.
+    is_unlike = candidate.similarity is not None and candidate.similarity < choice.less_than
     needed = is_small or is_unlike
     if choice.who == EVERYBODY:
         needed = True
@@ -107,4 +157,7 @@ def need_of(candidate: Candidate, faces: Faces, choice: Choice) -> Need:
     elif choice.who == UNLIKE:
         needed = is_unlike
     outcome = "second pass" if needed else "left as it is"
-    return Need(needed, f"face {height:.0f} px high, similarity {candidate.similarity:.2f}, {outcome}")
+    likeness = "no photo to compare with"
+    if candidate.similarity is not None:
+        likeness = f"similarity {candidate.similarity:.2f}"
+    return Need(needed, f"face {height:.0f} px high, {likeness}, {outcome}")

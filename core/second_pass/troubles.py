@@ -37,7 +37,7 @@ def _people_without_face(decisions: Sequence[Decision], pictures: int) -> dict[s
     """Reason -> the people who have no face in the picture, or whose face is covered."""
     people: dict[str, list[str]] = {}
     for decision in decisions:
-        if decision.candidate.similarity is None or decision.reason == COVERED:
+        if not decision.candidate.has_face or decision.reason == COVERED:
             who = _in_picture(decision.candidate.name, decision.candidate.picture, pictures)
             people.setdefault(decision.reason, []).append(who)
     return people

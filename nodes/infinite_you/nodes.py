@@ -43,7 +43,7 @@ from ...core.people import Cast, Keypoints, Person, PlacedCast, is_a
 from ...core.places import control_images, drawing, regions
 from ...core.places.person_region import BadRegion
 from ...core.places.regions import names
-from ..categories import IN_ALSO
+from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import BLOCKS, GUIDANCE, InfiniteYouNet, shares_on_tokens
 
@@ -383,7 +383,7 @@ class ApplyInfiniteYou(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyInfiniteYou",
-            category=IN_ALSO,
+            category=IN_OTHER_METHODS,
             inputs=[
                 io.Conditioning.Input("positive"),
                 io.Conditioning.Input("negative"),

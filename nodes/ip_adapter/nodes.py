@@ -28,7 +28,7 @@ from ...core.places import regions
 from ...core.places.person_region import BadRegion
 from ...core.prompts import named
 from ...core.text import plain
-from ..categories import IN_ALSO
+from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, CastSocket, adapter_socket
 from . import net
 from .net import IPAdapterNet, Variant
@@ -98,7 +98,7 @@ class ApplyIPAdapter(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyIPAdapter",
-            category=IN_ALSO,
+            category=IN_OTHER_METHODS,
             inputs=[
                 *schema.applied_inputs(),
                 IPAdapterSocket.Input("ip_adapter"),
@@ -233,7 +233,7 @@ class StylePerPerson(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessStylePerPerson",
-            category=IN_ALSO,
+            category=IN_OTHER_METHODS,
             inputs=[
                 *schema.applied_inputs(),
                 IPAdapterSocket.Input("ip_adapter"),

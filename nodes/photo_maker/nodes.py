@@ -36,7 +36,7 @@ from ...core.people import Cast, Person
 from ...core.places import regions
 from ...core.prompts import check_text
 from ...core.text import plain
-from ..categories import IN_ALSO
+from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .class_words import TRIGGER, lay_out_class_words
 from .net import PhotoMakerNet
@@ -193,7 +193,7 @@ class ApplyPhotoMaker(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyPhotoMaker",
-            category=IN_ALSO,
+            category=IN_OTHER_METHODS,
             inputs=[
                 io.Model.Input("model"),
                 io.Clip.Input("clip"),

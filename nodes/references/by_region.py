@@ -9,14 +9,17 @@ region this joint attention is split:
     a person's reference                        the same person's references
     the text, or a reference of no person       nothing else
 
-A reference of no person is a room, a pose, or what another node adds to the conditioning. net.py holds the formulas.
+A reference of no person is a room, a pose, or what another node adds to the conditioning. In Z-Image the text beside a
+reference, and what a vision encoder has seen of it, are read as the reference is. net.py holds the formulas.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as functional
 from comfy.samplers import CFGGuider
 from torch import Tensor
 from typing_extensions import Self
@@ -24,17 +27,30 @@ from typing_extensions import Self
 from ...bridge.canvas import Canvas
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost
 from ...bridge.runs import Batch, ForwardInput, Run, entries
-from ...bridge.transformers.attention import with_reading
-from ...bridge.transformers.networks import TOKEN, tokens_of
+from ...bridge.transformers.attention import BlockCalls, with_reading
+from ...bridge.transformers.current_texts import current_texts
+from ...bridge.transformers.layouts import (
+    LAYERS,
+    REFINER,
+    CurrentReferences,
+    begin_references,
+    end_references,
+    layout_of,
+    refiner_names,
+)
+from ...bridge.transformers.networks import TOKEN, described, network_of, tokens_of
 from ...bridge.unet import Options, pixels_of, with_patch
 from ...core.errors import BadSetup, LikenessError, counted
 from ...core.places.person_region import BadRegion
 from ...core.token_groups import Split
+from ...core.token_layout import TokenLayout
 from .encoding import REFERENCES, PeopleReferences, latent_owners
-from .net import Plan, Tokens, groups, on_tokens
+from .net import Plan, groups, on_tokens
 
 _PLAN = "likeness_regional_references_plan"
 """Key of transformer_options inside of a forward: the Plan for its tokens."""
+_PICTURES = "pictures"
+"""The place of an attention over the picture and its references alone, in a refiner of pictures."""
 
 
 class TokensChanged(LikenessError):
@@ -145,60 +161,99 @@ class RegionalReferencesRun(Run):
         differ = any(carried is not regional for carried in regional_of_others)
         if differ or len(regional.owners) != len(forward_input.references):
             raise ConditioningLost(self._code_around_model, "joins rows whose references belong to different people")
-        counts = tuple(tokens_of(forward_input.model, reference) for reference in forward_input.references)
-        key = regional, forward_input.x.shape, counts, forward_input.x.device
+        layout = layout_of(forward_input)
+        key = regional, forward_input.x.shape, layout, forward_input.x.device, forward_input.model
         if key not in self._batches:
-            self._batches[key] = self._make_batch(regional, counts, forward_input)
+            self._batches[key] = self._make_batch(regional, layout, forward_input)
         batch = self._batches[key]
         # It has to lie ready before anything that torch.compile sees.
-        batch.plan(forward_input.context.shape[1])
+        batch.get_ready(forward_input.context.shape[1])
         return batch
 
     def _make_batch(
-        self, regional: RegionalReferences, counts: tuple[int, ...], forward: ForwardInput
+        self, regional: RegionalReferences, layout: TokenLayout, forward: ForwardInput
     ) -> "RegionalReferencesBatch":
-        """The attention of a forward. counts: tokens of each reference."""
+        """The attention of a forward. layout: of its tokens without words about people."""
         pixels = pixels_of(forward.model)  # of a latent pixel's side
         height, width = forward.x.shape[-2:]
         regions = regional.on_tokens(pixels * height, pixels * width).flatten(1)  # (people, tokens of a frame)
         frames = tokens_of(forward.model, forward.x) // regions.shape[1]
         regions = regions.repeat(1, frames)  # (people, tokens)
-        return RegionalReferencesBatch(regional, regions, counts, len(forward.x), forward.x.device)
+        # Tokens that fill the picture up are outside of all regions.
+        regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
+        family = described(forward.model)
+        is_first = not self._batches
+        if family is not None and family.own_captions:
+            return PaddedReferencesBatch(regional, regions, layout, forward, is_first)
+        return RegionalReferencesBatch(regional, regions, layout, forward, is_first)
 
 
 class RegionalReferencesBatch(Batch):
     """The attention of one forward, in which tokens read references by region.
 
-    regions: (people, picture tokens) bool. counts: tokens of each reference. rows: of the batch. device: where the
-    attention is computed.
+    regions: (people, picture tokens) bool. layout: of the tokens without words about people. is_first: whether every
+    block of the network has to ask for its attention.
     """
 
     def __init__(
         self,
         regional: RegionalReferences,
         regions: Tensor,
-        counts: tuple[int, ...],
-        rows: int,
-        device: torch.device,
+        layout: TokenLayout,
+        forward_input: ForwardInput,
+        is_first: bool,
     ) -> None:
-        self.row_count = rows
+        self.row_count = len(forward_input.x)
         self._regional = regional
         self._regions = regions
-        self._counts = counts
-        self._device = device
-        self._plans: dict[int, Plan] = {}
+        self._layout = layout
+        self._device = forward_input.x.device
+        self._plans: dict[tuple[str, int], Plan] = {}
+        names = [None if owner is None else regional.names[owner] for owner in regional.owners]
+        self._people = CurrentReferences(tuple(names))
+        family = described(forward_input.model)
+        assert family is not None  # of a MODEL that the node has taken
+        self._family = family
+        self._network = network_of(forward_input.model)
+        blocks = sum(len(self._network.get_submodule(path)) for path in family.blocks)
+        self._calls = BlockCalls(blocks, is_first)
 
-    def plan(self, text: int) -> Plan:
-        """How attention is split for so many tokens of text."""
-        if text not in self._plans:
-            regional = self._regional
-            tokens = Tokens(text, picture=self._regions.shape[1], references=self._counts)
-            full_strength = groups(tokens, self._regions, regional.owners, regional.everybody_outside)
-            self._plans[text] = Plan(tokens, full_strength, self._device, regional.strength)
-        return self._plans[text]
+    def get_ready(self, text: int) -> None:
+        """Make the plan of the blocks for so many tokens of the common text."""
+        self.plan(LAYERS, text)
+
+    def plan(self, place: str, text: int) -> Plan:
+        """How the attention in a place is split for so many tokens of text: LAYERS, or the name of refiners."""
+        if (place, text) not in self._plans:
+            self._plans[place, text] = _made_plan(self, place, text)
+        return self._plans[place, text]
+
+    def made_plan(self, place: str, text: int) -> Plan:
+        """A new one of those of `plan`."""
+        layout = replace(self._layout, common=text)
+        regional = self._regional
+        spans = {
+            LAYERS: layout.spans,
+            _PICTURES: layout.picture_spans,
+            self._family.refiners: layout.text_spans,
+            self._family.looks_refiners: layout.seen_spans,
+        }[place]()
+        full_strength = groups(spans, self._regions, regional.owners, regional.everybody_outside)
+        return Plan(spans, full_strength, self._device, regional.strength)
 
     def options_with_attention(self, options: Options) -> Options:
+        self._begin()
         return with_reading(with_patch(options, "post_input", self.with_plan), self)
+
+    def _begin(self) -> None:
+        begin_references(self._people)
+        self._calls.begin()
+
+    def after_network_call(self) -> None:
+        end_references()
+
+    def after_forward(self) -> None:
+        self._calls.check()
 
     def with_plan(self, inputs: Options) -> Options:
         """The host's post_input patch, behind those of others: what the blocks are given, with the plan for it.
@@ -206,14 +261,11 @@ class RegionalReferencesBatch(Batch):
         inputs: `txt` (B, text tokens, C), `img` (B, tokens of picture and references, C), `transformer_options`.
         Raises TokensChanged.
         """
-        plan = self.plan(inputs["txt"].shape[1])
-        picture = plan.tokens.picture
-        picture_and_references = picture + sum(plan.tokens.references)
         tokens = inputs["img"].shape[1]
         # FluxKVCache takes the references out after the first step and keeps their keys.
-        if tokens not in (picture, picture_and_references):
-            raise TokensChanged(tokens, picture_and_references)
-        inputs["transformer_options"][_PLAN] = plan
+        if tokens not in (self._layout.picture, self._layout.pictures):
+            raise TokensChanged(tokens, self._layout.pictures)
+        inputs["transformer_options"][_PLAN] = self.plan(LAYERS, inputs["txt"].shape[1])
         return inputs
 
     def split(self, queries: int, keys: int, options: Options) -> Split | None:
@@ -222,6 +274,63 @@ class RegionalReferencesBatch(Batch):
         plan: Plan | None = options.get(_PLAN)
         if plan is None:
             return None
-        if queries in (plan.tokens.without_references, plan.tokens.total) and keys > plan.tokens.total:
-            raise TokensChanged(keys, plan.tokens.total)
-        return plan.of(queries, keys)
+        if queries in (plan.without_references, plan.total) and keys > plan.total:
+            raise TokensChanged(keys, plan.total)
+        split = plan.of(queries, keys)
+        if split is not None:
+            self._calls.count()
+        return split
+
+
+class PaddedReferencesBatch(RegionalReferencesBatch):
+    """The same in Z-Image, whose refiners, too, are given references: of texts, of what a vision encoder has seen, and
+    of pictures. Nothing there says how many tokens there are, so they are counted as the host does."""
+
+    def __init__(
+        self,
+        regional: RegionalReferences,
+        regions: Tensor,
+        layout: TokenLayout,
+        forward_input: ForwardInput,
+        is_first: bool,
+    ) -> None:
+        super().__init__(regional, regions, layout, forward_input, is_first)
+        self._refiner_names = refiner_names(self._network, self._family)
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for stand_in in self._refiner_names:
+                stack.enter_context(stand_in.standing())
+            yield
+
+    def get_ready(self, text: int) -> None:
+        for place in (LAYERS, _PICTURES, self._family.refiners):
+            self.plan(place, self._layout.common)
+        if self._layout.seen:
+            self.plan(self._family.looks_refiners, self._layout.common)
+
+    def options_with_attention(self, options: Options) -> Options:
+        self._begin()
+        return with_reading(options, self)
+
+    def split(self, queries: int, keys: int, options: Options) -> Split | None:
+        text = self._layout.common
+        words = current_texts()
+        if words is not None:
+            text += sum(words.lengths)
+        place = options.get(REFINER, LAYERS)
+        if place == LAYERS and queries == self._layout.pictures:
+            place = _PICTURES
+        split = self.plan(place, text).of(queries, keys)
+        if split is not None and place == LAYERS:
+            self._calls.count()
+        return split
+
+
+def _new_plan(batch: RegionalReferencesBatch, place: str, text: int) -> Plan:
+    return batch.made_plan(place, text)
+
+
+# Words about people make a text longer in a forward only, and torch.compile cannot trace what is then worked out once.
+_made_plan: Any = torch.compiler.disable(_new_plan)

@@ -1,8 +1,8 @@
 """People as reference pictures of a DiT: encoded as the host does, with a record of which latent shows which person."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import comfy.conds
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor
 from ...bridge.conditioning import Conditioning
 from ...bridge.notes import stepwise
 from ...bridge.transformers import networks
+from ...bridge.transformers.families import KREA_2, TRANSFORMERS, Z_IMAGE
 from ...bridge.unet import ONE_FAMILY
 from ...core.errors import WrongBaseModel
 from ...core.inputs import conditioning, unusable_latent
@@ -58,13 +59,15 @@ def latent_owners(options: Mapping[str, Any]) -> tuple[int | None, ...]:
     return tuple(person_of_tensor.get(id(latent)) for latent in latents)
 
 
-class Family(NamedTuple):
+@dataclass(frozen=True)
+class Family:
     """A family of models that take reference pictures.
 
     model: its name. network: its name in bridge.transformers.networks.FAMILIES. vae: the file of its VAE. word: what
     its prompts call a picture. sees: whether its text encoder is shown the pictures, too. latent: the shape of a
-    picture's latent in front of height and width: channels, and frames of a VAE for videos. step: pixels of a latent
-    pixel, to which sides of pictures are rounded.
+    picture's latent in front of height and width: channels, and frames of a VAE for videos. cell: pixels of a latent
+    pixel. step: pixels to which sides of pictures are rounded. frames_pictures: whether texts stand around the
+    pictures.
     """
 
     model: str
@@ -73,7 +76,9 @@ class Family(NamedTuple):
     word: str
     sees: bool
     latent: tuple[int, ...]
+    cell: int
     step: int
+    frames_pictures: bool = False
 
 
 _QWEN = Family(
@@ -83,6 +88,7 @@ _QWEN = Family(
     word="Picture",
     sees=True,
     latent=(16, 1),
+    cell=8,
     step=8,
 )
 _KLEIN = Family(
@@ -92,6 +98,7 @@ _KLEIN = Family(
     word="image",
     sees=False,
     latent=(128,),
+    cell=16,
     step=16,
 )
 _KONTEXT = Family(
@@ -101,18 +108,47 @@ _KONTEXT = Family(
     word="image",
     sees=False,
     latent=(16,),
+    cell=8,
+    step=8,
+)
+_Z_IMAGE = Family(
+    model="Z-Image",
+    network=Z_IMAGE.name,
+    vae="ae",
+    word="image",
+    sees=False,
+    latent=(16,),
+    cell=8,
+    step=16,  # the host's network cuts references into tokens of 16 px without filling them up
+    frames_pictures=True,
+)
+_KREA_2 = Family(
+    model="Krea 2",
+    network=KREA_2.name,
+    vae="qwen_image_vae",
+    word="image",
+    sees=False,
+    latent=(16, 1),
+    cell=8,
     step=8,
 )
 _BY_TOKENIZER = {
     "QwenImageTokenizer": _QWEN,
     "KleinTokenizer": _KLEIN,
     "KleinTokenizer8B": _KLEIN,
-    "Flux2Tokenizer": _KLEIN._replace(model="FLUX.2 dev"),
+    "Flux2Tokenizer": replace(_KLEIN, model="FLUX.2 dev"),
     "FluxTokenizer": _KONTEXT,
+    "ZImageTokenizer": _Z_IMAGE,
+    "Krea2Tokenizer": _KREA_2,
 }
 """The host's class of tokenizer -> family. Models that read the same encoders with other templates have others."""
 _VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 """The mark in a text for Qwen's encoder where a picture stands."""
+# Z-Image, as the host's node for it writes a prompt with pictures: each picture stands between two texts.
+_FRAMED = "<|vision_end|>{}<|im_end|>\n<|im_start|>assistant\n<|vision_start|>"
+_FRAME_BEFORE = "<|im_start|>user\n<|vision_start|>"
+_FRAME_BETWEEN = "<|vision_end|><|vision_start|>"
+_FRAME_BEHIND = "<|vision_end|><|im_end|>"
 
 
 def family_of(clip: CLIP) -> Family:
@@ -122,18 +158,26 @@ def family_of(clip: CLIP) -> Family:
         raise WrongBaseModel(
             "The clip input",
             name.removesuffix("Tokenizer"),
-            "the text encoder of Qwen-Image-Edit, FLUX.2 or FLUX.1 Kontext",
+            "the text encoder of Qwen-Image-Edit, FLUX.2, FLUX.1 Kontext, Z-Image or Krea 2",
             "Load it with Load CLIP and the right type: qwen_2.5_vl_7b with qwen_image, qwen_3_4b, qwen_3_8b or "
-            "mistral_3_small with flux2, and for Kontext clip_l and t5xxl with Load CLIP (Dual) and flux.",
+            "mistral_3_small with flux2, qwen_3_4b with lumina2 for Z-Image, qwen3vl_4b with krea2, and for Kontext "
+            "clip_l and t5xxl with Load CLIP (Dual) and flux.",
         )
     return _BY_TOKENIZER[name]
 
 
-def check_model(model: ModelPatcher, family: Family) -> None:
-    """Raise WrongBaseModel unless a MODEL is of the family of the text encoder, BadSetup for another pack's network."""
+def check_model(model: ModelPatcher, family: Family, node: str) -> None:
+    """Raise WrongBaseModel unless a MODEL is of the family of the text encoder.
+
+    Raises BadSetup for another pack's network, and where the host's code of the family is not as described. node: the
+    name of the node that asks.
+    """
     network = networks.family(model)
     if network != family.network:
         raise WrongBaseModel("The model input", network, f"{family.network}, as the text encoder is,", ONE_FAMILY)
+    described = networks.described(model.model)
+    assert described is not None  # as its name is known
+    networks.require_known_code(networks.network_of(model.model), described, node)
 
 
 def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[Tensor]:
@@ -158,7 +202,7 @@ def _latent(vae: VAE, family: Family, picture: Tensor, area: int) -> Tensor:
     scaled = _scaled(picture, width, height)
     # One by one: a VAE of videos takes several pictures for frames.
     rows = [vae.encode(row) for row in scaled.split(1)]
-    expected = (*family.latent, height // family.step, width // family.step)
+    expected = (*family.latent, height // family.cell, width // family.cell)
     shape = rows[0].shape[1:]
     if shape != expected:
         raise WrongBaseModel(
@@ -198,8 +242,9 @@ def pictures_for_encoder(family: Family, sources: Sequence[Reference]) -> list[T
     return scaled
 
 
-def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Tensor]) -> Conditioning:
-    """A text as the host's nodes encode it. encoder_pictures: from pictures_for_encoder().
+def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Tensor], references: int) -> Conditioning:
+    """A text as the host's nodes encode it. encoder_pictures: from pictures_for_encoder(). references: how many there
+    are.
 
     Where pictures have rows, so has the text. Raises BadPicture for weights that no text can have, and BadText.
     """
@@ -210,7 +255,7 @@ def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Te
     for row in range(row_count):
         # A picture with one row is the same in all of them.
         pictures_of_row = [picture[row % len(picture)][None] for picture in encoder_pictures]
-        rows.append(_encoded_row(clip, family, text, pictures_of_row))
+        rows.append(_encoded_row(clip, family, text, pictures_of_row, references))
     joined: Conditioning = []
     # Every row has the same entries: one, or several of a CLIP with a schedule.
     for entry_of_rows in zip(*rows, strict=True):
@@ -221,8 +266,11 @@ def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Te
     return joined
 
 
-def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tensor]) -> Conditioning:
+def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tensor], references: int) -> Conditioning:
     """A text encoded with pictures of one row, (1, h, w, 3) each."""
+    if family.frames_pictures and references:
+        prompt = clip.encode_from_tokens_scheduled(clip.tokenize(text, llama_template=_FRAMED))
+        return conditioning_set_values(prompt, {_FRAMES: _frames(clip, references)})
     if not family.sees:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
     # The host's template marks where a picture stands, but for one alone: that mark is taken out, and each picture
@@ -235,7 +283,36 @@ def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tenso
     return clip.encode_from_tokens_scheduled(tokens)
 
 
-def with_references(prompt: Conditioning, record: PeopleReferences, node: str) -> Conditioning:
+_FRAMES = "reference_latents_text_embeds"
+"""The host's own option of a CONDITIONING entry of Z-Image: the text before each reference, and behind the prompt."""
+
+
+def _frames(clip: CLIP, references: int) -> list[Tensor]:
+    """The texts before so many references and behind the prompt, (1, T, width) each."""
+    texts = [_FRAME_BEFORE]
+    for _ in range(references - 1):
+        texts.append(_FRAME_BETWEEN)
+    texts.append(_FRAME_BEHIND)
+    frames: list[Tensor] = []
+    for text in texts:
+        entries = clip.encode_from_tokens_scheduled(clip.tokenize(text, llama_template="{}"))
+        frames.append(entries[0][0])
+    return frames
+
+
+_METHOD = "reference_latents_method"
+"""The host's own option of a CONDITIONING entry: how the network numbers references."""
+
+
+def _method_of(family: Family) -> str:
+    """What has to be named so that the family's network reads references at all; "" where nothing has to be."""
+    for described in TRANSFORMERS:
+        if described.name == family.network:
+            return described.reference_method
+    return ""
+
+
+def with_references(prompt: Conditioning, record: PeopleReferences, family: Family, node: str) -> Conditioning:
     """An encoded prompt with the record's latents as its reference latents, put in as the host's nodes do.
 
     node: its name. With a RowCast, sampling raises BadCast for another number of rows, naming the node.
@@ -243,6 +320,9 @@ def with_references(prompt: Conditioning, record: PeopleReferences, node: str) -
     options: dict[str, Any] = {REFERENCES: record}
     if record.latents:
         options[LATENTS] = list(record.latents)
+        method = _method_of(family)
+        if method:
+            options[_METHOD] = method
         if record.cast.by_row and record.cast.people:
             options["model_conds"] = {_ROWS: _Rows((len(record.cast.people), node))}
     return conditioning_set_values(prompt, options)

@@ -4,29 +4,13 @@ The attention is split by queries and not masked, as core.token_groups says.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
 from ...core.token_groups import Group, Split
-
-
-class Tokens(NamedTuple):
-    """How many tokens stand in an attention: those of the text, then of the picture, then of each reference."""
-
-    text: int
-    picture: int
-    references: tuple[int, ...]
-
-    @property
-    def without_references(self) -> int:
-        return self.text + self.picture
-
-    @property
-    def total(self) -> int:
-        return self.without_references + sum(self.references)
+from ...core.token_layout import Kind, Span
 
 
 def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
@@ -45,7 +29,9 @@ def on_tokens(regions: Tensor, height: int, width: int, side: int) -> Tensor:
     return shares >= 0.5
 
 
-def groups(tokens: Tokens, regions: Tensor, owners: Sequence[int | None], everybody_outside: bool) -> tuple[Group, ...]:
+def groups(
+    spans: Sequence[Span], regions: Tensor, owners: Sequence[int | None], everybody_outside: bool
+) -> tuple[Group, ...]:
     """Groups of queries that read the same keys, so that a person's reference is read in their region and by itself.
 
     All tokens read text and picture. Of the references,
@@ -54,29 +40,41 @@ def groups(tokens: Tokens, regions: Tensor, owners: Sequence[int | None], everyb
     - a token of a person's reference reads those of no person, and the same person's,
     - a token of a reference of no person reads those of no person.
 
-    regions: (people, picture tokens) bool. owners: for every reference the number of its person, or None for one of no
-    person. everybody_outside: whether a picture token outside of all regions reads all people's references, or none.
+    spans: all tokens in their order. regions: (people, picture tokens) bool. owners: for every reference the number of
+    its person, or None for one of no person. everybody_outside: whether a picture token outside of all regions reads
+    all people's references, or none.
     """
     nobody = len(regions)
-    owner_numbers = torch.tensor([nobody if owner is None else owner for owner in owners], dtype=torch.long)
+    references = [span for span in spans if span.kind is Kind.REFERENCE]
     read_of_person = functional.pad(regions, (0, 0, 0, 1))  # (people + 1, picture tokens): `nobody` has no region
     if everybody_outside:
         read_of_person = read_of_person | ~regions.any(dim=0)
-    same_owner = owner_numbers[:, None] == owner_numbers  # (references, references)
-    read_by_text = torch.zeros(tokens.text, len(owners), dtype=torch.bool)
-    read_by_picture = read_of_person[owner_numbers].T  # (picture tokens, references)
-    read_by_references = same_owner.repeat_interleave(torch.tensor(tokens.references), dim=0)
-    by_owner = torch.cat([read_by_text, read_by_picture, read_by_references])
-    reads = by_owner | (owner_numbers == nobody)  # (all tokens, references)
+    numbers = [_number(owners[span.number], nobody) for span in references]
+    owner_numbers = torch.tensor(numbers, dtype=torch.long)
+    by_owner: list[Tensor] = []  # (tokens of a span, references) each
+    for span in spans:
+        if span.kind is Kind.PICTURE:
+            by_owner.append(read_of_person[owner_numbers].T)
+        elif span.kind is Kind.REFERENCE:
+            same_owner = owner_numbers == _number(owners[span.number], nobody)
+            by_owner.append(same_owner.expand(span.count, -1))
+        else:
+            by_owner.append(torch.zeros(span.count, len(references), dtype=torch.bool))
+    reads = torch.cat(by_owner) | (owner_numbers == nobody)  # (all tokens, references)
     rows: list[list[bool]] = reads.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     patterns = {tuple(row) for row in rows}  # every combination of references that some token reads
     token_groups: list[Group] = []
     for pattern in sorted(patterns):
-        token_groups.append(_group(tokens, reads, torch.tensor(pattern)))
+        token_groups.append(_group(spans, reads, torch.tensor(pattern, dtype=torch.bool)))
     return tuple(token_groups)
 
 
-def _group(tokens: Tokens, reads: Tensor, pattern: Tensor) -> Group:
+def _number(owner: int | None, nobody: int) -> int:
+    """The number of an owner, `nobody` for none."""
+    return nobody if owner is None else owner
+
+
+def _group(spans: Sequence[Span], reads: Tensor, pattern: Tensor) -> Group:
     """The queries that read just these references.
 
     reads: (queries, references) bool, which query reads which. pattern: (references,) bool, those that are read.
@@ -84,35 +82,44 @@ def _group(tokens: Tokens, reads: Tensor, pattern: Tensor) -> Group:
     queries = (reads == pattern).all(dim=1).nonzero()[:, 0]
     if pattern.all():
         return Group(queries, None)
-    text_and_picture = torch.ones(tokens.without_references, dtype=torch.bool)
-    of_references = pattern.repeat_interleave(torch.tensor(tokens.references))
-    keys = torch.cat([text_and_picture, of_references])  # (all tokens,)
-    return Group(queries, keys.nonzero()[:, 0])
+    keys: list[Tensor] = []  # (tokens of a span,) each
+    number = 0
+    for span in spans:
+        is_read = True
+        if span.kind is Kind.REFERENCE:
+            is_read = bool(pattern[number])
+            number += 1
+        keys.append(torch.full((span.count,), is_read))
+    return Group(queries, torch.cat(keys).nonzero()[:, 0])
 
 
 class Plan:
     """How the attention over these tokens is split, ready on a device.
 
-    tokens: how many there are. full_strength: from `groups`, on the CPU: what is read at a strength of 1. strength:
-    0..1. Below 1 the rest of what comes out is that of an attention in which all tokens read all.
+    spans: all tokens in their order. full_strength: from `groups`, on the CPU: what is read at a strength of 1.
+    strength: 0..1. Below 1 the rest of what comes out is that of an attention in which all tokens read all.
     """
 
     def __init__(
-        self, tokens: Tokens, full_strength: Sequence[Group], device: torch.device, strength: float = 1
+        self, spans: Sequence[Span], full_strength: Sequence[Group], device: torch.device, strength: float = 1
     ) -> None:
-        self.tokens = tokens
+        self.total = sum(span.count for span in spans)
+        self.without_references = sum(span.count for span in spans if span.kind is not Kind.REFERENCE)
         self._splits: dict[int, Split] = {}
         # In most attentions all tokens are queries. FluxKVCache keeps the references' keys after the first step, so
-        # that text and picture alone are queries, and the references are only read.
-        for queries in (tokens.total, tokens.without_references):
-            split = Split(_groups_of_queries(full_strength, queries, strength), tokens.total)
+        # that text and picture alone are queries, and the references behind them are only read.
+        query_counts = [self.total]
+        if spans[-1].kind is Kind.REFERENCE:
+            query_counts.append(self.without_references)
+        for queries in query_counts:
+            split = Split(_groups_of_queries(full_strength, queries, strength), self.total)
             # The numbers have to lie on the device before anything that torch.compile sees.
             split.on(device)
             self._splits[queries] = split
 
     def of(self, queries: int, keys: int) -> Split | None:
         """The split of an attention of so many queries and keys; None where it is not over these tokens."""
-        if keys != self.tokens.total:
+        if keys != self.total:
             return None
         return self._splits.get(queries)
 

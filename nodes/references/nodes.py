@@ -25,7 +25,7 @@ from ...core import previews
 from ...core.people import Cast, Person, require_places
 from ...core.places import drawing, regions
 from ...core.places.person_region import Extent, RegionShape
-from ..categories import IN_ALSO
+from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket
 from .by_region import RegionalReferences, RegionalReferencesRun, check_tokens
 from .encoding import (
@@ -40,6 +40,7 @@ from .encoding import (
 )
 from .net import on_tokens
 from .pictures import SENTENCES, Reference, captioned, references, remarks, with_sentences
+from .texts_behind import with_texts_behind
 
 NAME = "People as References"
 NOBODY = "nobody"
@@ -51,7 +52,7 @@ class PeopleAsReferences(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessPeopleAsReferences",
-            category=IN_ALSO,
+            category=IN_OTHER_METHODS,
             inputs=[
                 io.Clip.Input("clip"),
                 io.Vae.Input("vae"),
@@ -107,15 +108,17 @@ class PeopleAsReferences(io.ComfyNode):
             if everybody.by_row and settings.region_strength > 0:
                 lines.append(scopes.BY_ROW)
             if areas is not None:
-                check_model(model, family)
+                check_model(model, family, NAME)
         notes.tell(node_id, "\n".join(lines))
 
         latents = latents_of(vae, family, sources)
         record = PeopleReferences(everybody, tuple(latents), _owners(sources))
         text = with_sentences(prompt, sources, family.word, sentences)
         encoder_pictures = pictures_for_encoder(family, sources)
-        positive = with_references(encoded(clip, family, text, encoder_pictures), record, NAME)
-        negative = with_references(encoded(clip, family, negative_prompt, encoder_pictures), record, NAME)
+        encoded_prompt = encoded(clip, family, text, encoder_pictures, len(latents))
+        encoded_negative = encoded(clip, family, negative_prompt, encoder_pictures, len(latents))
+        positive = with_references(encoded_prompt, record, family, NAME)
+        negative = with_references(encoded_negative, record, family, NAME)
 
         previews_of_node = _contact_sheet(cls, sources, family)
         if model is not None and areas is not None:
@@ -124,6 +127,11 @@ class PeopleAsReferences(io.ComfyNode):
             positive = regional.positive
             negative = regional.negative
             previews_of_node.append(ui.PreviewImage(areas.preview()[None], cls=cls))
+        if family.frames_pictures and latents:
+            framed = with_texts_behind(model, positive, negative, NAME)
+            model = framed.model
+            positive = framed.positive
+            negative = framed.negative
         model_out = scopes.optional_model(model, NAME)
         return io.NodeOutput(positive, negative, text, model_out, ui=scopes.joined_previews(previews_of_node))
 

@@ -25,7 +25,7 @@ from ...core.parts.parts import Parts
 from ...core.people import Cast, Person, PlacedCast, is_a
 from ...core.places import drawing, regions
 from ...core.places.regions import as_cast, left_out
-from ..categories import IN_ALSO
+from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, ImageOrPartsSocket, adapter_socket
 from .bodies import Body, cut_out
 from .net import PersonFeatures, StoryMakerNet, apart, together, with_background
@@ -53,7 +53,7 @@ class ApplyStoryMaker(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyStoryMaker",
-            category=IN_ALSO,
+            category=IN_OTHER_METHODS,
             inputs=[
                 *schema.applied_inputs(),
                 StoryMakerSocket.Input("story_maker"),

@@ -24,7 +24,7 @@ from ...core.families import FLUX
 from ...core.identities import PHOTOS, embeddings
 from ...core.methods import method
 from ...core.people import Cast, Person
-from ..categories import IN_ALSO
+from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import BlockTokens, WithAnyoneNet, face_branch, read_tokens
 
@@ -56,7 +56,7 @@ class ApplyWithAnyone(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="LikenessApplyWithAnyone",
-            category=IN_ALSO,
+            category=IN_OTHER_METHODS,
             inputs=[
                 *schema.applied_inputs(),
                 WithAnyoneSocket.Input("with_anyone"),

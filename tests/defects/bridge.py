@@ -846,10 +846,10 @@ DEFECTS = [
         promise="doctor: its list is all that a run asks for",
     ),
     Defect(
-        "bridge/transformers/person_texts.py::PersonTextsBatch.seen",
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch.with_positions",
         breaks="All of a person's words have the position of the first.",
-        find="$positions[:, $start:$start + $length, $axis] = $first + $count",
-        put="$positions[:, $start:$start + $length, $axis] = $first",
+        find="$positions[:, $start:$start + $size, $axis] = $first + $count",
+        put="$positions[:, $start:$start + $size, $axis] = $first",
         caught_by=(
             "tests/host/test_prompts_on_transformers.py"
             "::test_a_person_everywhere_is_the_plain_forward_of_their_words[Qwen-Image]"
@@ -857,10 +857,10 @@ DEFECTS = [
         promise="Prompt per Person: transformers",
     ),
     Defect(
-        "bridge/transformers/person_texts.py::PersonTextsBatch._captions",
+        "bridge/transformers/person_texts_run.py::_CaptionCall.of_text",
         breaks="On Z-Image everybody's words begin where the common text begins, and do not end at the picture.",
-        find="$offset + sum($padded) - $length",
-        put="$offset",
+        find="$end - self.counted($length)",
+        put="0",
         caught_by=(
             "tests/host/test_prompts_on_transformers.py"
             "::test_a_person_everywhere_is_the_plain_forward_of_their_words[Z-Image]"
@@ -868,7 +868,7 @@ DEFECTS = [
         promise="Prompt per Person: transformers",
     ),
     Defect(
-        "bridge/transformers/person_texts.py::PersonTextsBatch._by_text",
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch._by_text",
         breaks="In the refiners of Krea 2 and Z-Image everybody's words read each other.",
         find="if $x.shape[1] != $total: $$body",
         put="if $x.shape[1] == $total: $$body",
@@ -879,12 +879,60 @@ DEFECTS = [
         promise="Prompt per Person: transformers",
     ),
     Defect(
-        "bridge/transformers/person_texts.py::PersonTextsBatch._lengthened",
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch._lengthened",
         breaks="A mask of Qwen-Image's text hides the words of people.",
         find="functional.pad($mask, $more, value=$value)",
         put="functional.pad($mask, $more, value=0)",
         caught_by="tests/host/test_prompts_on_transformers.py::test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens",
         promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/cross_attention/regional_text.py::RegionalText._for_person",
+        breaks="On a UNet every row of Crop Faces reads the words of the first person.",
+        find="$start = sum($counts)",
+        put="$start = 0",
+        caught_by="tests/host/test_rows_of_people.py::test_on_a_unet_every_row_reads_its_own_words[SDXL]",
+        promise="second pass: own words",
+    ),
+    Defect(
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch.made_split",
+        breaks="Rows of Crop Faces read so many tokens of words as the first row has.",
+        find="return $splits[0] if $rows_are_alike else RowSplit($all)",
+        put="return $splits[0]",
+        caught_by="tests/host/test_rows_of_people.py::test_a_row_without_words_is_the_hosts_own_drawing[FLUX.1]",
+        promise="second pass: own words",
+    ),
+    Defect(
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch._filler",
+        breaks="On Z-Image the shorter words of a row are taken for what fills them up.",
+        find="return Filler(front=$filler)",
+        put="return Filler(behind=$filler)",
+        caught_by=(
+            "tests/host/test_rows_of_people.py::test_every_row_is_the_plain_drawing_of_its_persons_words[Z-Image-words]"
+        ),
+        promise="second pass: own words",
+    ),
+    Defect(
+        "bridge/transformers/person_texts_run.py::PersonTextsRun.shape_for_memory",
+        breaks="The host is not told of the memory that words take.",
+        find="$most = max($most, $tokens)",
+        put="$most = 0",
+        caught_by=(
+            "tests/host/test_words_beside_others_on_transformers.py"
+            "::test_the_memory_of_the_words_is_asked_for[FLUX.1-regions]"
+        ),
+        promise="Prompt per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/person_loras.py::PersonLorasBatch._weights_of_rows",
+        breaks="In layers of Krea 2 in which tokens are rows, tokens get the LoRAs of other rows.",
+        find="$own.repeat_interleave($times, dim=0)",
+        put="$own.repeat($times, 1)",
+        caught_by=(
+            "tests/host/test_rows_of_people.py"
+            "::test_every_row_is_the_plain_drawing_of_its_persons_words[Krea 2-words and LoRAs]"
+        ),
+        promise="second pass: own LoRAs",
     ),
     Defect(
         "bridge/transformers/person_loras.py::PersonLorasBatch._ready_weights",
@@ -909,7 +957,7 @@ DEFECTS = [
         promise="LoRA per Person: transformers",
     ),
     Defect(
-        "bridge/transformers/modulation.py::TokenModulation.part",
+        "bridge/transformers/modulation.py::TimeModulation.of_tokens",
         breaks="A LoRA in the modulation of Qwen-Image acts on all tokens, whoever they are of.",
         find="torch.baddbmm($common, $weights, $people)",
         put="torch.baddbmm($common, torch.ones_like($weights), $people)",
@@ -955,10 +1003,20 @@ DEFECTS = [
     Defect(
         "bridge/transformers/person_loras.py::PersonLorasBatch._modulation",
         breaks="Reference pictures at the time 0 are modulated by the time of the step.",
-        find="$zero_time = $common[$rows:]",
-        put="$zero_time = $common[:$rows]",
+        find="TimeModulation($common[$rows:], $people[$rows:])",
+        put="TimeModulation($common[:$rows], $people[$rows:])",
         caught_by="tests/host/test_loras_on_transformers.py::test_references_at_the_time_zero_stay_as_they_are",
         promise="LoRA per Person: modulation",
+    ),
+    Defect(
+        "bridge/transformers/person_loras.py::PersonLorasBatch._modulation",
+        breaks="A person's reference pictures at the time 0 have the LoRA of the time of the step.",
+        find="TimeModulation($common[$rows:], $people[$rows:])",
+        put="TimeModulation($common[$rows:], $people[:$rows])",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py::test_references_at_the_time_zero_have_the_lora_of_their_person"
+        ),
+        promise="LoRA per Person: with references",
     ),
     Defect(
         "bridge/transformers/lora_files.py::_rows_of",
@@ -1003,14 +1061,110 @@ DEFECTS = [
         promise="LoRA per Person: names of layers",
     ),
     Defect(
-        "bridge/transformers/token_weights.py::_of_text_alone",
+        "bridge/transformers/token_weights.py::_text_alone",
         breaks="In refiners a person's LoRA does not act on their words.",
-        find="if $alone > 0 and $name in $names: $$body",
-        put="if $alone > 1000 and $name in $names: $$body",
+        find="Span(Kind.WORDS, $tokens, $number - 1)",
+        put="Span(Kind.TEXT, $tokens)",
         caught_by=(
             "tests/host/test_loras_on_transformers.py"
             "::test_a_person_everywhere_is_the_merged_network_on_their_words[Z-Image]"
         ),
         promise="LoRA per Person: transformers",
+    ),
+    Defect(
+        "bridge/transformers/token_weights.py::_owner_of",
+        breaks="A person's LoRA does not act on the references that are this person's alone.",
+        find="if $kind is Kind.REFERENCE and $references is not None: $$body",
+        put="if False: $$body",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py"
+            "::test_a_person_everywhere_with_all_is_the_merged_network_on_their_text_with_their_references[FLUX.2-Anna]"
+        ),
+        promise="LoRA per Person: with references",
+    ),
+    Defect(
+        "bridge/transformers/layouts.py::EmbeddedPieces._embedded",
+        breaks="A person's LoRA acts on the references of Z-Image as on the picture.",
+        find="$is_reference = $number < $count",
+        put="$is_reference = False",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py"
+            "::test_a_person_everywhere_with_all_is_the_merged_network_on_their_text_with_their_references[Z-Image-Anna]"
+        ),
+        promise="LoRA per Person: with references",
+    ),
+    Defect(
+        "bridge/transformers/layouts.py::Padding.of_all",
+        breaks="References of Z-Image without a text of their own count for no tokens.",
+        find="[$multiple] * ($length - len($counts))",
+        put="[]",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py"
+            "::test_a_person_everywhere_with_all_is_the_merged_network_on_their_text_with_their_references[Z-Image-Anna]"
+        ),
+        promise="People as References by region: Z-Image",
+    ),
+    Defect(
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch._owned",
+        breaks="A reference picture reads the words of a neighbour.",
+        find="OwnedTokens($names.index($name), $tokens)",
+        put="OwnedTokens(len($names) - 1 - $names.index($name), $tokens)",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py"
+            "::test_words_and_references_are_what_a_dense_mask_gives[Z-Image-apart]"
+        ),
+        promise="Prompt per Person: with references",
+    ),
+    Defect(
+        "bridge/transformers/attention.py::BlockCalls.check",
+        breaks="Behind a pack's copy of a forward all of the picture reads all references, and nobody says so.",
+        find="raise $error",
+        put="pass",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py"
+            "::test_a_copied_forward_that_loses_the_references_is_named[FLUX.1]"
+        ),
+        promise="People as References by region: other packs",
+    ),
+    Defect(
+        "bridge/transformers/networks.py::require_known_code",
+        breaks="A network with a pack's copy of a forward is taken for the host's.",
+        find="if not $module.startswith('comfy.'): $$body",
+        put="if False: $$body",
+        caught_by=(
+            "tests/host/test_people_on_transformers.py"
+            "::test_networks_that_are_not_known_are_refused_by_every_node[copied_forward]"
+        ),
+        promise="Transformers: other packs",
+    ),
+    Defect(
+        "bridge/cross_attention/lora_shares.py::_reading_of_choice",
+        breaks="At soft edges pixels have the shares of other pixels.",
+        find="$pixels = $has_share.nonzero()[:, 0]\n$own_share = $share[:, $pixels]",
+        put="$pixels = $has_share.nonzero()[:, 0]\n$own_share = $share[:, :len($pixels)]",
+        caught_by="tests/host/test_lora_per_person.py::test_a_whole_sampling_is_plain_torch_with_hooks[24-dtype1-2e-06]",
+        promise="LoRA per Person: regions",
+    ),
+    Defect(
+        "bridge/cross_attention/lora_shares.py::_reading_of_choice",
+        breaks="Every pixel reads the text once for every person.",
+        find="if not $has_share.all(): $$body",
+        put="if False: $$body",
+        caught_by=(
+            "tests/host/test_lora_per_person.py"
+            "::test_where_regions_have_hard_edges_each_pixel_reads_the_text_once[a red coat]"
+        ),
+        promise="LoRA per Person: speed",
+    ),
+    Defect(
+        "bridge/cross_attention/regional_text_run.py::RegionalTextBatch.attention_output",
+        breaks="With LoRAs, the words of a person are read in other pixels.",
+        find="$bias.index_select(1, $pixels)",
+        put="$bias[:, :len($pixels)]",
+        caught_by=(
+            "tests/host/test_lora_per_person.py"
+            "::test_in_the_first_attention_their_own_half_alone_reads_the_words_of_one"
+        ),
+        promise="LoRA per Person: words",
     ),
 ]

@@ -76,7 +76,7 @@ DEFECTS = [
     Defect(
         "core/second_pass/cutting.py::cast_by_row",
         breaks="Rows of the cast carry the number in the list instead of the place.",
-        find="$one.candidate.number",
+        find="$candidate.number",
         put="0",
         caught_by="tests/unit/test_second_pass_geometry.py::test_the_rows_of_the_batch_keep_the_numbers_of_the_places",
         promise="second pass",

@@ -155,8 +155,8 @@ DEFECTS = [
     Defect(
         "nodes/prompts.py::_people_words",
         breaks="Somebody of weight 0 is spoken of.",
-        find="$words and $person.weight > 0",
-        put="$words",
+        find="$person.weight > 0 and $has_words",
+        put="$has_words",
         caught_by="tests/promises/test_off.py::test_off_it_hands_back_what_came_in[PromptPerPerson]",
         promise="Prompt per Person: weight",
     ),
@@ -169,7 +169,7 @@ DEFECTS = [
         promise="Prompt per Person: off",
     ),
     Defect(
-        "nodes/prompts.py::PromptPerPerson.execute",
+        "nodes/prompts.py::_on_unet",
         breaks="The strength of words is ignored.",
         find="$scope.regions * $strength",
         put="$scope.regions",

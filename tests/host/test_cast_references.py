@@ -26,6 +26,8 @@ FAMILIES = {
     "Qwen-Image-Edit": (tiny_encoders.qwen, tiny_vaes.qwen),
     "FLUX.2 klein": (tiny_encoders.klein, tiny_vaes.flux2),
     "FLUX.1 Kontext": (tiny_encoders.flux1, tiny_vaes.flux1),
+    "Z-Image": (tiny_encoders.z_image, tiny_vaes.flux1),
+    "Krea 2": (tiny_encoders.krea2, tiny_vaes.qwen),
 }
 
 
@@ -59,7 +61,10 @@ def portrait(person):
 def same(ours, theirs):
     """Bit for bit: text, latents, and whatever else the host's nodes put beside them."""
     ((said, options),), ((words, expected),) = ours, theirs
-    assert torch.equal(said, words) and options.keys() - {REFERENCES} == expected.keys()
+    assert torch.equal(said, words) and options.keys() - {REFERENCES, "model_conds"} == expected.keys()
+    assert options.get("reference_latents_method") == expected.get("reference_latents_method")
+    texts, expected_texts = [given.get("reference_latents_text_embeds", []) for given in (options, expected)]
+    assert len(texts) == len(expected_texts) and all(map(torch.equal, texts, expected_texts))
     latents, wanted = options.get(LATENTS, []), expected.get(LATENTS, [])
     assert len(latents) == len(wanted) and all(map(torch.equal, latents, wanted))
 
@@ -70,6 +75,13 @@ class Pooled:
     def encode(self, pictures):
         means = torch.nn.functional.avg_pool2d(pictures.movedim(-1, 1), 8)
         return means.repeat(1, 6, 1, 1)[:, :16, None]
+
+
+class PooledStill:
+    """The same in the shape of Z-Image's latents."""
+
+    def encode(self, pictures):
+        return Pooled().encode(pictures)[:, :, 0]
 
 
 def test_qwen_is_given_what_the_hosts_own_node_gives_it():
@@ -98,6 +110,43 @@ def test_flux_is_given_what_the_hosts_chain_of_references_gives_it(family):
         for latent in latents:
             theirs = ReferenceLatent.execute(theirs, latent).args[0]
         same(ours, theirs)
+
+
+def test_z_image_is_given_what_the_hosts_own_node_gives_it():
+    from comfy_extras.nodes_zimage import TextEncodeZImageOmni
+
+    cast = pair()
+    clip, vae = loaded("Z-Image")[0], PooledStill()
+    positive, negative, text, _model = apply("Z-Image", cast, size=1024, vae=vae)
+    assert text == "right: Anna, from image 1.\nleft: Ben, from image 2.\nin a park"
+    portraits = dict(zip(("image1", "image2"), map(portrait, cast.people), strict=True))
+    for ours, words in ((positive, text), (negative, "rain")):
+        same(ours, TextEncodeZImageOmni.execute(clip, words, vae=vae, **portraits).args[0])
+    assert latent_owners(positive[0][1]) == (0, 1)
+    alone = apply("Z-Image", replace(cast, people=()), negative_prompt="", vae=vae)[1]
+    same(alone, TextEncodeZImageOmni.execute(clip, "", vae=vae).args[0])
+
+
+def test_krea_2_is_given_what_the_hosts_chain_of_references_and_their_method_gives_it():
+    from comfy_extras.nodes_flux import FluxKontextMultiReferenceLatentMethod
+
+    cast = pair()
+    positive, negative, text, _model = apply("Krea 2", cast, sentences="after the prompt", size=512)
+    clip, vae = loaded("Krea 2")
+    latents = [VAEEncode().encode(vae, portrait(person))[0] for person in cast.people]
+    for ours, words in ((positive, text), (negative, "rain")):
+        (theirs,) = CLIPTextEncode().encode(clip, words)
+        for latent in latents:
+            theirs = ReferenceLatent.execute(theirs, latent).args[0]
+        same(ours, FluxKontextMultiReferenceLatentMethod.execute(theirs, "index").args[0])
+
+
+def test_pictures_of_z_image_are_of_whole_tokens():
+    """Its network cuts a reference into tokens of 16 px, and stops at half of one."""
+    room = torch.rand(1, 88, 136, 3, generator=torch.Generator().manual_seed(5))
+    positive = apply("Z-Image", None, room)[0]
+    sides = [side for latent in positive[0][1][LATENTS] for side in latent.shape[-2:]]
+    assert all(side % 2 == 0 for side in sides)
 
 
 def test_rows_of_crop_faces_have_their_own_picture_and_text():

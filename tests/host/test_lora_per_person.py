@@ -227,6 +227,33 @@ def test_in_the_first_attention_their_own_half_alone_reads_the_words_of_one(mode
     assert relative(after[:, left], before[:, left]) <= ALMOST < 1e-3 < relative(after[:, ~left], before[:, ~left])
 
 
+class AskedPixels:
+    """How many pixels all cross-attentions of a sampling are asked for."""
+
+    def __init__(self, model):
+        self.count = 0
+        self.model = model.clone()
+        options = self.model.model_options["transformer_options"]
+        self.model.model_options["transformer_options"] = {**options, "optimized_attention_override": self.attend}
+
+    def attend(self, kernel, q, k, v, *args, **more):
+        if k.shape[1] != q.shape[1]:
+            self.count += len(q) * q.shape[1]
+        return kernel(q, k, v, *args, **more)
+
+
+@pytest.mark.parametrize("words", ["", "a red coat"])
+def test_where_regions_have_hard_edges_each_pixel_reads_the_text_once(model, words):
+    """With the LoRAs of whom it belongs to, and no pixel is asked for with those of somebody else."""
+    files = [lora_made.file(model, seed=seed) for seed in (1, 2)]
+    plain, ours = AskedPixels(model), AskedPixels(model)
+    sample(plain.model, [text(1)], [text(2)], **{**LATENT, "steps": 1})
+    cast = cast_of(*(given(file, words=words) for file in files))
+    sample(*put_on(ours.model, cast), **{**LATENT, "steps": 1})
+    assert plain.count > 0
+    assert ours.count == plain.count
+
+
 BESIDE = {
     "LikenessPromptPerPerson": {"clip": "sdxl_clip()", "prompts": "1: smiling"},
     "LikenessApplyIPAdapter": {}, "LikenessApplyIDPatch": {"image": None}, "LikenessApplyInstantID": {},

@@ -11,7 +11,7 @@ from hidden_text import without_common
 from pack.bridge.lora_files import NotForOnePerson
 from pack.bridge.transformers.attention import OVERRIDE
 from pack.core.errors import BadSetup, WrongBaseModel
-from pack.core.people import Lora, PlacedCast, RowCast
+from pack.core.people import Lora, PlacedCast
 from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from transformer_loras import (
     EVERYWHERE,
@@ -238,9 +238,3 @@ def test_a_file_that_cannot_be_one_persons_is_refused_by_name(family, layers, er
     file = saved(f"{family} {next(iter(layers))}.safetensors".lower(), state)
     with pytest.raises(error, match=words):
         put_on(setting, cast(file, setting.files[1]), APART)
-
-
-def test_rows_of_crop_faces_are_refused_by_name(setting):
-    there = cast(*setting.files)
-    with pytest.raises(BadSetup, match="does not know the rows of Crop Faces"):
-        put_on(setting, RowCast(there.people, WIDTH, HEIGHT), None)

@@ -1,7 +1,6 @@
 """Prompt per Person on transformers, in the real host: against the plain forward of each text, and dense masks."""
 
 from dataclasses import replace
-from itertools import pairwise
 
 import people_made
 import pytest
@@ -9,13 +8,14 @@ import tiny_dits
 import tiny_encoders
 import tiny_sdxl
 import torch
-import torch.nn.functional as functional
+from dense_texts import LENGTHS, Dense, joined, text
 from figures import relative
 from hidden_text import without_common
 from pack.bridge import carried, runs
 from pack.bridge.carried import ConditioningLost
 from pack.bridge.transformers import families, networks, person_texts
 from pack.bridge.transformers.attention import OVERRIDE
+from pack.bridge.transformers.person_texts_run import PersonTextsRun
 from pack.core.errors import BadSetup, WrongBaseModel
 from pack.core.person_texts import TextLayout, split_by_words
 from pack.nodes.references.encoding import REFERENCES, PeopleReferences
@@ -27,7 +27,6 @@ pytestmark = tiny_dits.needed
 WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
 PICTURE = 48
 TOLERANCE = 1e-5
-LENGTHS = {"common": 7, "anna": 11, "ben": 5}
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +39,6 @@ def models():
         return made[family]
 
     return model
-
-
-def text(name):
-    """With one pooled vector for all: FLUX.1 reads one in a whole forward, that of the common text."""
-    ((words, options),) = tiny_dits.conditioning(sum(map(ord, name)), tokens=LENGTHS[name])
-    return [[words, {**options, "pooled_output": tiny_dits.conditioning(1)[0][1]["pooled_output"]}]]
 
 
 def regions(*boxes):
@@ -66,7 +59,7 @@ def with_texts_of(model, people, areas, common="common", negative="common"):
     texts_of_people = person_texts.appended_texts([text(name)[0][0] for name in people], areas, None, people)
     positive = carried.carry(text(common), texts_of_people)
     return (
-        runs.patched(model, person_texts.PersonTextsRun),
+        runs.patched(model, PersonTextsRun),
         positive,
         carried.carry(text(negative), person_texts.without_people(texts_of_people)),
     )
@@ -91,84 +84,18 @@ def test_a_person_everywhere_is_the_plain_forward_of_their_words(models, family)
     assert relative(found, plain(family, model, "ben")) > 100 * TOLERANCE, "the texts tell pictures apart"
 
 
-class Dense:
-    """The same rule in plain torch: texts joined, positions set, and a mask of all tokens by all tokens."""
-
-    def __init__(self, family, model, areas):
-        self.family, self.network = family, model.model.diffusion_model
-        multiple = {Z_IMAGE: 8, FLUX_2: 512}.get(family, 1)
-        self.raw = [512 if family == FLUX_2 else count for count in LENGTHS.values()]
-        self.lengths = [-(-count // multiple) * multiple for count in self.raw]
-        self.total = sum(self.lengths)
-        starts = [0, self.lengths[0], sum(self.lengths[:2]), self.total]
-        own = [slice(start, end) for start, end in pairwise(starts)]
-        self.texts = torch.block_diag(*[torch.ones(count, count) for count in self.lengths]).bool()
-        self.reads = torch.zeros(self.total + PICTURE, self.total + PICTURE, dtype=torch.bool)
-        self.reads[: self.total, : self.total] = self.texts
-        self.reads[self.total :, self.total :] = True
-        self.reads[own[0], self.total :] = True
-        self.reads[self.total :, own[0]] = True
-        for words, area in zip(own[1:], areas, strict=True):
-            inside = area[8::16, 8::16].flatten() > 0
-            self.reads[words, self.total :] = inside
-            self.reads[self.total :, words] = inside[:, None]
-
-    def override(self, kernel, q, k, v, heads, mask=None, **more):
-        count = q.shape[2 if more.get("skip_reshape") else 1]
-        reads = {self.total: self.texts, self.total + PICTURE: self.reads}.get(count)
-        if reads is None:
-            return kernel(q, k, v, heads, mask=mask, **more)
-        return kernel(q, k, v, heads, mask=torch.zeros(count, count).masked_fill(~reads, -1e9)[None], **more)
-
-    def positions(self, given):
-        count = torch.cat([torch.arange(length) for length in self.raw])
-        ids = given["txt_ids"].clone()
-        if self.family == FLUX_2:
-            ids[:, :, 3] = count
-        elif self.family == QWEN:
-            ids[:, :, :] = (ids[0, 0, 0] + count)[None, :, None].to(ids)
-        return {**given, "txt_ids": ids}
-
-    def captions(self, embed):
-        def embed_cap(cap_feats=None, offset=0, **given):
-            parts = []
-            for words, length in zip(cap_feats.split(self.raw, 1), self.lengths, strict=True):
-                parts.append(embed(words, offset=offset + self.total - length, **given))
-            joined = torch.cat([part[0][0] for part in parts], 1), torch.cat([part[1][0] for part in parts], 1)
-            return (joined[0],), (joined[1],), self.total
-
-        return embed_cap
-
-    def patched(self, model):
-        clone = model.clone()
-        options = clone.model_options["transformer_options"]
-        clone.model_options["transformer_options"] = {**options, OVERRIDE: self.override}
-        if self.family in (FLUX_2, QWEN):
-            clone.set_model_patch(self.positions, "post_input")
-        return clone
-
-
-def joined():
-    """The three texts as one, for families that do not fill texts up themselves; FLUX.2's each to 512 tokens."""
-    return torch.cat([text(name)[0][0] for name in LENGTHS], dim=1)
-
-
 @pytest.mark.parametrize("areas", [APART, OVERLAPPING], ids=["apart", "overlapping"])
 @pytest.mark.parametrize("family", EVERY)
 def test_two_people_are_what_a_dense_mask_gives(models, family, areas):
     model = models(family)
     found = sample(family, with_texts_of(model, ["anna", "ben"], areas))
     dense = Dense(family, model, areas)
-    whole = joined()
-    if family == FLUX_2:
-        parts = whole.split([*LENGTHS.values()], dim=1)
-        whole = torch.cat([functional.pad(part, (0, 0, 512 - part.shape[1], 0)) for part in parts], dim=1)
     ((_, options),) = text("common")
     with pytest.MonkeyPatch.context() as patch:
         if family == Z_IMAGE:
             network = dense.network
             patch.setattr(network, "embed_cap", dense.captions(network.embed_cap))
-        expected = sample(family, (dense.patched(model), [[whole, options]], text("common")))
+        expected = sample(family, (dense.patched(model), [[joined(family), options]], text("common")))
     assert relative(found, expected) <= TOLERANCE
     assert relative(plain(family, model, "common"), expected) > 100 * TOLERANCE
 
@@ -277,7 +204,7 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
         carried.carry(before[1], person_texts.without_people(texts_of_people)),
     )
     found = sample(family, (model_out, positive, negative), cfg=3.0)
-    assert torch.equal(found, sample(family, (runs.patched(model, person_texts.PersonTextsRun), *expected), cfg=3.0))
+    assert torch.equal(found, sample(family, (runs.patched(model, PersonTextsRun), *expected), cfg=3.0))
     assert relative(found, sample(family, (model, *before), cfg=3.0)) > 100 * TOLERANCE
 
 
@@ -297,6 +224,48 @@ def test_a_strength_below_1_is_so_much_of_the_words():
     assert shares == {7: [0.75] * 4, 9: [0.25] * 4}
 
 
+def test_a_strength_above_1_is_so_much_of_the_words_twice():
+    """1.25 is a quarter of the answer with the words twice, and the rest of the one with them once."""
+    split = split_by_words(TextLayout(3, (2,), 5, 9, 9), torch.full((1, 4), 1.25))
+    shares = {len(group.keys): group.shares.tolist() for group in split.groups if group.shares is not None}
+    assert shares == {9: [0.75] * 4, 11: [0.25] * 4}
+
+
+class Twice:
+    """A dense mask on which everybody reads a person's words twice: twice their part of the softmax."""
+
+    def __init__(self, dense):
+        self.dense = dense
+
+    def override(self, kernel, q, k, v, heads, mask=None, **more):
+        def doubled(q, k, v, heads, mask=None, **rest):
+            if mask is not None and mask.shape[-1] > self.dense.total:
+                mask = mask.clone()
+                own = slice(self.dense.lengths[0], self.dense.total)
+                mask[..., self.dense.total :, own] += torch.log(torch.tensor(2.0))
+            return kernel(q, k, v, heads, mask=mask, **rest)
+
+        return Dense.override(self.dense, doubled, q, k, v, heads, mask=mask, **more)
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_a_strength_of_2_is_the_words_twice(models, family):
+    """As on SDXL: each token of theirs has twice its part."""
+    model = models(family)
+    dense = Dense(family, model, APART)
+    by_mask = dense.patched(model)
+    options = by_mask.model_options["transformer_options"]
+    by_mask.model_options["transformer_options"] = {**options, OVERRIDE: Twice(dense).override}
+    ((_, options),) = text("common")
+    with pytest.MonkeyPatch.context() as patch:
+        if family == Z_IMAGE:
+            patch.setattr(dense.network, "embed_cap", dense.captions(dense.network.embed_cap))
+        expected = sample(family, (by_mask, [[joined(family), options]], text("common")))
+    found = sample(family, with_texts_of(model, ["anna", "ben"], 2 * APART))
+    assert relative(found, expected) <= TOLERANCE
+    assert relative(sample(family, with_texts_of(model, ["anna", "ben"], APART)), expected) > 100 * TOLERANCE
+
+
 def other_pack():
     """A network of another pack."""
     model = tiny_dits.model(FLUX)
@@ -314,11 +283,10 @@ def chroma():
 
 
 @pytest.mark.parametrize(("family", "changed", "error", "words"), [
-    (FLUX, {"strength": 2.0}, BadSetup, r"strength is 2, and on FLUX\.1 words cannot be read more than once"),
     (QWEN, {"clip": tiny_encoders.klein}, WrongBaseModel, "The clip input|given to Prompt per Person"),
     (FLUX, {"model": other_pack}, BadSetup, r"network of another pack \(SVDQFlux in nunchaku\.models\)"),
     (FLUX, {"model": chroma}, WrongBaseModel, "The MODEL is made for Chroma.* FLUX.2, Qwen-Image, Z-Image or Krea 2"),
-], ids=["strength 2", "another text encoder", "another pack", "another family"])  # fmt: skip
+], ids=["another text encoder", "another pack", "another family"])  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(family, changed, error, words):
     made = {name: value() if callable(value) else value for name, value in changed.items()}
     with pytest.raises(error, match=words):
@@ -330,14 +298,6 @@ def test_a_family_whose_code_has_changed_is_refused_by_name(monkeypatch):
     monkeypatch.setattr(networks, "TRANSFORMERS", (*families.TRANSFORMERS[:-1], changed))
     with pytest.raises(BadSetup, match=r"Prompt per Person knows Krea 2 as ComfyUI 0\.33 has it"):
         applied_by_node(KREA_2)
-
-
-def test_z_image_with_reference_pictures_is_refused_by_name(models):
-    model, positive, negative = with_texts_of(models(Z_IMAGE), ["anna"], APART[:1])
-    latents = {"reference_latents": [tiny_dits.latent(Z_IMAGE, 64, 64)]}
-    positive = [[words, {**options, **latents}] for words, options in positive]
-    with pytest.raises(BadSetup, match="reference pictures together are not known for Z-Image"):
-        sample(Z_IMAGE, (model, positive, negative))
 
 
 def test_a_mask_of_text_and_picture_together_is_refused_by_name(models):
@@ -358,7 +318,7 @@ def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
     sides = [[[words, {**options, "attention_mask": mask}]], [[words[:, :5], options]]]
     texts_of_people = person_texts.appended_texts([text("anna")[0][0]], APART[:1], None, ["anna"])
     other_side = carried.carry(text("common"), person_texts.without_people(texts_of_people))
-    patched = runs.patched(model, person_texts.PersonTextsRun)
+    patched = runs.patched(model, PersonTextsRun)
     found, expected = [sample(QWEN, (patched, carried.carry(side, texts_of_people), other_side)) for side in sides]
     assert relative(found, expected) <= TOLERANCE
 
@@ -384,11 +344,7 @@ def test_words_and_references_read_by_region_act_together_in_either_order(models
 
     def with_words(made, positive, negative):
         other_side = carried.carry(negative, person_texts.without_people(texts_of_people))
-        return (
-            runs.patched(made, person_texts.PersonTextsRun),
-            carried.carry(positive, texts_of_people),
-            other_side,
-        )
+        return runs.patched(made, PersonTextsRun), carried.carry(positive, texts_of_people), other_side
 
     def with_references(made, positive, negative):
         limited = read_by_region(made, positive, negative, record, areas_of(CAST, settings), None)

@@ -5,18 +5,24 @@ That a row is the picture of its person by every method: tests/promises/test_row
 
 from dataclasses import replace
 
+import attack_values
 import people_made
 import pytest
 import real_faces
+import tiny_encoders
 import torch
 from comfy_execution.graph_utils import ExecutionBlocker
 from crops import MBF, crop, friends_of
+from figures import relative
+from instant_id_run import sample
 from pack.core.errors import BadPhoto
 from pack.core.faces.model import faces_in
-from pack.core.people import PlacedCast, Slot
-from pack.core.second_pass import MATCHES
+from pack.core.people import Identity, Lora, Person, PlacedCast, Slot
+from pack.core.second_pass import MATCHES, turned_upright
 from pack.nodes import second_pass
 from pack.nodes.control_images import DrawSkeletons
+from peers import apply
+from tiny_sdxl import LATENT_SCALE
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +51,45 @@ def test_six_people_become_six_rows_and_come_back(face_model, photo, friends):
         assert away.max() < 20 and away[mask > 0].mean() < 0.5
     white, _ = second_pass.PasteFaces.execute(photo, made["where"], "none", torch.ones(6, 64, 64, 3)).args
     assert white[mask == 1].min() > 0.999
+
+
+def test_everybody_is_drawn_with_their_own_words_and_pasted_back(face_model, photo, friends):
+    """By the lines of the first pass, of which one is about somebody who is not cut out."""
+    cast = replace(friends, people=(*friends.people, replace(friends.people[0], weight=0.0)))
+    made = crop(face_model, photo, cast, size=256)
+    model, clip, vae = attack_values.sd15(), tiny_encoders.sd1(), attack_values.vae()
+    sides = attack_values.text(1, 48), attack_values.text(2, 48)
+    given = {"model": model, "clip": clip, "positive": sides[0], "negative": sides[1], "cast": made["cast_by_row"]}
+    prompts = "2: smiling\nfriend 4: looking away, in the evening sun\n7: asleep"
+    applied = apply("LikenessPromptPerPerson", **given, prompts=prompts)
+    start = vae.encode(made["crops"])
+    rows = sample(*applied, steps=1, start=start)
+    for row, words in enumerate(("", "smiling", "", "looking away, in the evening sun", "", "")):
+        ((context, options),) = sides[0]
+        if words:
+            context = torch.cat([context, clip.encode_from_tokens(clip.tokenize(words))], dim=1)
+        alone = sample(model, [[context, options]], sides[1], steps=1, start=start[row : row + 1])
+        assert relative(rows[row : row + 1], alone) <= 2e-5
+    sampled = vae.decode(rows / LATENT_SCALE).detach()
+    pasted, mask = second_pass.PasteFaces.execute(photo, made["where"], "none", sampled).args
+    assert torch.equal(pasted[mask == 0], photo[mask == 0])
+    for number, cut in enumerate(made["where"].crops):
+        x0, y0, x1, y1 = cut.square
+        inside = cut.mask == 1
+        expected = turned_upright(sampled[number], -cut.turns, x1 - x0)
+        assert torch.allclose(pasted[0, y0:y1, x0:x1][inside], expected[inside], atol=1e-6)
+
+
+def test_people_by_lora_alone_are_cut_out_in_their_places(face_model, photo):
+    """Nobody of the cast has a photo, so nothing is compared. Their LoRAs come along."""
+    lora = Lora("a.safetensors", 1.0, "")
+    people = []
+    for number, face in enumerate(faces_in(face_model, photo[0]).faces, 1):
+        known = Identity(f"friend {number}", {}, torch.zeros(1, 112, 112, 3), loras=(lora,))
+        people.append(Person(known, slot=Slot(face.keypoints[2], face.box, face.keypoints), place=number))
+    made = crop(face_model, photo, PlacedCast(tuple(people), 1280, 888))
+    assert made["count"] == 6 and made["report"].count("no photo to compare with") == 6
+    assert [person.identity.loras for person in made["cast_by_row"].people] == [(lora,)] * 6
 
 
 def test_who_stands_in_a_place_is_meant_however_unlike(face_model, photo, friends):

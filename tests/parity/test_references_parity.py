@@ -1,16 +1,20 @@
-"""People as References by region, on tiny FLUX.1, FLUX.2 and Qwen-Image of the host: exactly what a mask would do."""
+"""People as References by region, on a tiny network of each family of the host: exactly what a mask would do."""
 
+import comfy.clip_vision
 import pytest
 import tiny_dits
 import torch
 from figures import WHOLE_SAMPLING, relative
-from pack.bridge.transformers import attention, networks
+from pack.bridge.transformers import networks
+from pack.bridge.transformers.attention import COUNTS, OVERRIDE
 from pack.core.errors import BadSetup
 from pack.core.people import Cast
 from pack.nodes.references.by_region import TokensChanged
 from pack.nodes.references.encoding import REFERENCES, PeopleReferences
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
+from pack.nodes.references.texts_behind import with_texts_behind
 from people_made import person
+from seeded import normal
 
 pytestmark = tiny_dits.needed
 WIDTH, HEIGHT = 176, 112  # 11 x 7 tokens
@@ -33,11 +37,46 @@ def references(family):
     return [tiny_dits.latent(family, *size, 10 + n) for n, size in enumerate(sizes)]
 
 
-def sides(family):
+OMNI = "Z-Image Omni"
+"""Z-Image that also reads what a vision encoder has seen of references."""
+KINDS = *networks.FAMILIES, OMNI
+FRAMES = (3, 9, 5, 12, 4)
+"""Tokens of the texts before each reference of Z-Image, and behind the prompt."""
+LOOKS = ((2, 3), (5, 8))
+"""Sides in tokens of what is seen of the first references; of the others there is nothing."""
+
+
+def family_of(kind):
+    return tiny_dits.Z_IMAGE if kind == OMNI else kind
+
+
+def more_of(kind):
+    """What the conditioning of a family has beside the references."""
+    if kind == tiny_dits.KREA_2:
+        return {"reference_latents_method": "index"}
+    if family_of(kind) != tiny_dits.Z_IMAGE:
+        return {}
+    texts = [tiny_dits.conditioning(30 + n, tokens=count)[0][0] for n, count in enumerate(FRAMES)]
+    more = {"reference_latents_text_embeds": texts}
+    if kind == OMNI:
+        more["clip_vision_outputs"] = [look(*size, 40 + n) for n, size in enumerate(LOOKS)]
+    return more
+
+
+def look(rows, columns, seed):
+    """As the host's node for Z-Image puts in what a vision encoder sees of a picture."""
+    found = comfy.clip_vision.Output()
+    found.image_sizes = [(3, 16 * rows, 16 * columns)]
+    found.last_hidden_state = normal(seed, 1, rows * columns, 24)
+    return found
+
+
+def sides(kind):
     """Both sides with these references, of one record."""
-    latents = references(family)
-    options = {REFERENCES: PeopleReferences(CAST, tuple(latents), WHOSE)}
-    return tiny_dits.conditioning(1, latents, **options), tiny_dits.conditioning(2, latents, **options)
+    latents = references(family_of(kind))
+    options = {REFERENCES: PeopleReferences(CAST, tuple(latents), WHOSE), **more_of(kind)}
+    # Of another length: the host cannot compute two rows at a time where texts stand behind the prompt of Z-Image.
+    return tiny_dits.conditioning(1, latents, **options), tiny_dits.conditioning(2, latents, tokens=5, **options)
 
 
 DEFAULTS = {
@@ -52,11 +91,18 @@ def bind(model, positive, negative, **changed):
     settings = RegionSettings(**{**DEFAULTS, **changed})
     record = positive[0][1][REFERENCES]
     limited = read_by_region(model, positive, negative, record, areas_of(CAST, settings), None)
+    if "reference_latents_text_embeds" in positive[0][1]:
+        limited = with_texts_behind(limited.model, limited.positive, limited.negative, "")
     return limited.model, limited.positive, limited.negative
 
 
-def sample(family, applied, rows=1, width=WIDTH, height=HEIGHT, **more):
-    return tiny_dits.sample(*applied, tiny_dits.latent(family, width, height, rows=rows), **more)
+def sample(kind, applied, rows=1, width=WIDTH, height=HEIGHT, **more):
+    return tiny_dits.sample(*applied, tiny_dits.latent(family_of(kind), width, height, rows=rows), **more)
+
+
+def row_by_row(kind, applied, rows, **more):
+    start = tiny_dits.latent(family_of(kind), WIDTH, HEIGHT, rows=rows)
+    return torch.cat([tiny_dits.sample(*applied, start[row : row + 1], **more) for row in range(rows)])
 
 
 def people_at(masks, everybody=False):
@@ -66,40 +112,85 @@ def people_at(masks, everybody=False):
     return found | ~found.any(1, keepdim=True) if everybody else found
 
 
-def allowed(counts, allowed_by, keys):
-    """(keys, keys) bool, the rule itself: who of text, picture and references reads whom."""
-    text, people = keys - len(allowed_by) - sum(counts), allowed_by.shape[1]
-    owners = torch.tensor([-1 if one is None else one for one in WHOSE]).repeat_interleave(torch.tensor(counts))
-    asks = torch.cat([torch.zeros(text, people) > 0, allowed_by, owners[:, None] == torch.arange(people)])
-    reads = torch.ones(keys, keys) > 0
-    reads[:, -len(owners) :] = (owners < 0) | asks[:, owners.clamp(0)]
-    return reads
+def padded(count):
+    """With the tokens that fill a piece of Z-Image up."""
+    return -(-count // 8) * 8
 
 
-def masked(model, allowed_by, strength=1.0, window=(0.0, 1.0)):
+def pieces(kind, counts, picture, keys):
+    """What stands in an attention, in its order: "text", "picture", or the number of a reference, and tokens of each.
+
+    None for an attention in which no reference is. counts: tokens of each reference."""
+    references = list(enumerate(counts))
+    if family_of(kind) != tiny_dits.Z_IMAGE:
+        text = keys - picture - sum(counts)
+        return [("text", text), ("picture", picture), *references] if text > 0 else None
+    texts = [*enumerate(map(padded, FRAMES[:4])), ("text", 8), ("text", padded(FRAMES[4]))]
+    seen = [*enumerate([padded(rows * columns) for rows, columns in LOOKS] + [8, 8]), ("text", 8)]
+    pictures = [*[(n, padded(count)) for n, count in references], ("picture", padded(picture))]
+    attentions = [texts, pictures, [*texts, *(seen if kind == OMNI else ()), *pictures]]
+    if kind == OMNI:
+        attentions.append(seen)
+    by_keys = {sum(count for _, count in attention): attention for attention in attentions}
+    assert len(by_keys) == len(attentions), "each is known by its tokens"
+    return by_keys.get(keys)
+
+
+def allowed(attention, allowed_by, everybody):
+    """(keys, keys) bool, the rule itself: who of these pieces reads whom."""
+    blocks = []
+    for asks, asking in attention:
+        row = []
+        for read, reading in attention:
+            block = torch.ones(asking, reading) > 0
+            owner = WHOSE[read] if isinstance(read, int) else None
+            if owner is not None and asks == "picture":
+                filled = torch.full((asking - len(allowed_by),), everybody)  # what fills the picture up
+                block = torch.cat([allowed_by[:, owner], filled])[:, None] & block
+            elif owner is not None:
+                block &= isinstance(asks, int) and WHOSE[asks] == owner
+            row.append(block)
+        blocks.append(torch.cat(row, dim=1))
+    return torch.cat(blocks)
+
+
+def masked(kind, model, allowed_by, strength=1.0, window=(0.0, 1.0), everybody=False):
     """The MODEL with an N x N mask in every attention."""
     clone, kept = model.clone(), {}
     first, last = (model.get_model_object("model_sampling").percent_to_sigma(at) for at in window)
+    cells = 1 if kind == networks.FLUX_2 else 2
+    counts = [ref.shape[-1] // cells * (ref.shape[-2] // cells) for ref in references(family_of(kind))]
 
     def override(kernel, q, k, v, heads, mask=None, transformer_options=None, **kwargs):
         def attend(mask):
             return kernel(q, k, v, heads, mask=mask, transformer_options=transformer_options, **kwargs)
 
-        counted, keys = transformer_options.get(attention.COUNTS, ()), k.shape[2]
-        if not counted or not first >= float(transformer_options["sigmas"][0]) >= last:
+        keys = k.shape[2]
+        attention = None
+        if family_of(kind) == tiny_dits.Z_IMAGE or transformer_options.get(COUNTS):
+            attention = pieces(kind, counts, len(allowed_by), keys)
+        if attention is None or not first >= float(transformer_options["sigmas"][0]) >= last:
             return attend(mask)
         if keys not in kept:
-            kept[keys] = torch.zeros(keys, keys).masked_fill(~allowed(counted, allowed_by, keys), -torch.inf)
+            reads = allowed(attention, allowed_by, everybody)
+            kept[keys] = torch.zeros(keys, keys).masked_fill(~reads, -torch.inf)
         return torch.lerp(attend(mask), attend(kept[keys][: q.shape[2]][None, None]), strength)
 
-    clone.model_options["transformer_options"][attention.OVERRIDE] = override
+    clone.model_options["transformer_options"][OVERRIDE] = override
     return clone
 
 
 @pytest.fixture(scope="module")
 def models():
     made = {}
-    return lambda family: made.setdefault(family, tiny_dits.model(family))
+
+    def model(kind):
+        if kind not in made:
+            changes = {"siglip_feat_dim": 24} if kind == OMNI else {}
+            made[kind] = tiny_dits.model(family_of(kind), **changes)
+        return made[kind]
+
+    return model
 
 
 ENDS = (("start_percent", 0.0), ("end_percent", 1.0))
@@ -113,34 +204,35 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("family", networks.FAMILIES)
+@pytest.mark.parametrize("family", KINDS)
 @pytest.mark.parametrize("case", CASES)
 def test_split_is_masked(models, family, case):
     model, given, settings = models(family), sides(family), {"mask": MASKS, **CASES[case]}
     window, strength = tuple(settings.get(*end) for end in ENDS), settings.get("region_strength", 1)
-    allowed_by, more = people_at(settings["mask"], "outside" in settings), {"steps": 5 if window != (0, 1) else 2}
-    theirs = masked(model, allowed_by, strength, window)
-    expected, plain = (sample(family, (one, *given), 2, **more) for one in (theirs, model))
+    everybody = "outside" in settings
+    allowed_by, more = people_at(settings["mask"], everybody), {"steps": 5 if window != (0, 1) else 2}
+    theirs = masked(family, model, allowed_by, strength, window, everybody)
+    expected, plain = (row_by_row(family, (one, *given), 2, **more) for one in (theirs, model))
     assert relative(sample(family, bind(model, *given, **settings), 2, **more), expected) <= WHOLE_SAMPLING
     assert relative(plain, expected) > 1e-3
 
 
-@pytest.mark.parametrize("family", networks.FAMILIES)
+@pytest.mark.parametrize("family", KINDS)
 def test_an_area_has_its_part_of_the_regions(models, family):
     model, (positive, _), negative = models(family), sides(family), tiny_dits.conditioning(2)
     cells, ((text, options),) = 1 if family == networks.FLUX_2 else 2, positive
     half = [[text, {**options, "area": (7 * cells, 6 * cells, 0, 5 * cells)}]]
-    expected = sample(family, (masked(model, people_at(MASKS[:, :, 80:])), half, negative))
+    expected = sample(family, (masked(family, model, people_at(MASKS[:, :, 80:])), half, negative))
     limited, half, _ = bind(model, half, half)
     assert relative(sample(family, (limited, half, negative)), expected) <= WHOLE_SAMPLING
 
 
-@pytest.mark.parametrize("family", [networks.FLUX, networks.QWEN])
+@pytest.mark.parametrize("family", [kind for kind in KINDS if kind != networks.FLUX_2])
 def test_odd_sides_are_padded_and_another_size_is_scaled(models, family):
     width, height = 184, 120  # 23 x 15 latent pixels, 12 x 8 tokens
     masks = torch.stack([region((0, 5), (1, 8), width, height), region((7, 12), (0, 8), width, height)])
     model, given = models(family), sides(family)
-    expected = sample(family, (masked(model, people_at(masks)), *given), width=width, height=height)
+    expected = sample(family, (masked(family, model, people_at(masks)), *given), width=width, height=height)
     for scale in (1, 2):
         larger = masks.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
         found = sample(family, bind(model, *given, mask=larger), width=width, height=height)

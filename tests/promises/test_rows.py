@@ -10,10 +10,9 @@ from pack.core.methods import methods
 from promised import Row, applies_to, has_rows, latents, rows
 
 ALONE = (
-    "cast(with_loras(by_row().people[{0}].identity, words=''),"
-    " places=layout(by_row().people[{0}].slot, width=128, height=128))"
+    "cast(with_loras(by_row().people[{0}].identity), places=layout(by_row().people[{0}].slot, width=128, height=128))"
 )
-"""One of those of by_row(), in a picture of their own. Words of a LoRA are left out where people have rows."""
+"""One of those of by_row(), in a picture of their own."""
 
 
 A_ROW_EACH = (has_rows, "People with a row of the batch each are not for this node.")

@@ -16,6 +16,7 @@ from pack.core.models.findings import Diagnosis, Finding
 from pack.core.models.formats import IR_SE50_KEY
 from pack.core.models.searched_folders import Folders
 from rig import adapters
+from rig import workflow as rig_workflow
 from rig.standins import copy_face_pack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -280,8 +281,8 @@ def test_what_is_said_of_a_workflow(complete, case):
     chosen, changes, expected = WORKFLOWS[case]
     change(complete, changes)
     graph = workflow(chosen["template"]) if "template" in chosen else {}
-    for node in graph.get("nodes", ()):
-        node["widgets_values"] = [chosen[node["type"]]] if node["type"] in chosen else node.get("widgets_values")
+    if "CheckpointLoaderSimple" in chosen:
+        rig_workflow.fill(graph, {"ckpt_name": chosen["CheckpointLoaderSimple"]}, ["anna.png"])
     for kind, given in () if graph else chosen.items():
         inputs = given if isinstance(given, dict) else {"file": given}
         graph[kind] = given if "class_type" in given else {"class_type": kind, "inputs": inputs}

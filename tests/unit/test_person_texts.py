@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from pack.core.person_texts import TextLayout, on_tokens, split_by_words
+from pack.core.person_texts import OwnedTokens, TextLayout, on_tokens, split_by_words
 from pack.core.token_groups import Group, Split, split_attention
 from torch.nn.functional import scaled_dot_product_attention as attention
 
@@ -96,3 +96,28 @@ def test_weights_of_tokens_are_means_of_their_pixels():
     region[:, :8, :16] = 1  # half of the first
     region[:, 32:, 16:] = 1  # all of what is in the picture of the last
     assert on_tokens(region, 40, 24, 16).tolist() == [[0.5, 0, 0, 0, 0, 1]]
+
+
+def test_words_read_what_stands_in_front_and_a_persons_reference_reads_their_words():
+    """Front (2), the common text (3), words (4 and 2), the picture (6), then Ben's reference (3) and a room (2)."""
+    layout = TextLayout(
+        common=5, counts=(4, 2), picture=11, queries=22, keys=22, front=2, owned=(OwnedTokens(1, slice(17, 20)),)
+    )
+    reads = [set(range(22)) - set(range(5, 11)) for _ in range(22)]
+    for token, people in zip(range(11, 17), HARD.T, strict=True):
+        for person, words in ((0, range(5, 9)), (1, range(9, 11))):
+            if people[person]:
+                reads[token] |= set(words)
+    for person, words in ((0, range(5, 9)), (1, range(9, 11))):
+        picture = {11 + token for token, weight in enumerate(HARD[person]) if weight}
+        for token in words:
+            reads[token] = {0, 1, *words, *picture, *range(17, 22)}
+    for token in range(17, 20):
+        reads[token] |= {9, 10}
+    found = {}
+    for group in split_by_words(layout, HARD).groups:
+        assert group.shares is None
+        for query in group.queries.tolist():
+            assert query not in found
+            found[query] = set(group.keys.tolist())
+    assert [found[query] for query in range(22)] == reads

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from pack.core import second_pass as crops
-from pack.core.people import NOSE, Face, Faces, Identity, Person, Slot
+from pack.core.people import NOSE, Cast, Face, Faces, Identity, Lora, NotPlaced, Person, PlacedCast, Slot
 from pack.core.previews import Sheet
 from pack.core.second_pass import Candidate, Choice
 from PIL import Image
@@ -25,7 +25,8 @@ def face(x: float, y: float, height: float = 40.0, lean: float = 0.0) -> Face:
 
 def people(*found: Face, similarity: float | None = 0.3) -> tuple[list[Candidate], Faces]:
     who = [Person(Identity(name, {}, torch.zeros(1, 112, 112, 3))) for name in NAMES]
-    everybody = [Candidate(0, who[n], n + 1, f.box, f.keypoints, similarity) for n, f in enumerate(found)]
+    has_face = similarity is not None
+    everybody = [Candidate(0, who[n], n + 1, f.box, f.keypoints, similarity, has_face) for n, f in enumerate(found)]
     return everybody, Faces(found, 320, 200)
 
 
@@ -173,8 +174,47 @@ def small_and_large() -> list[crops.Decision]:
 
 
 def test_the_rows_of_the_batch_keep_the_numbers_of_the_places():
-    cast = crops.cast_by_row(small_and_large(), 256)
+    decisions = small_and_large()
+    everybody = Cast(tuple(decision.candidate.person for decision in decisions))
+    cast = crops.cast_by_row(decisions, everybody, 256)
     assert [(person.identity.name, person.place) for person in cast.people] == [("Ann", 1), ("Cid", 3)]
+    assert cast.listed == ("Ann", "Bob", "Cid") and cast.numbers_listed == (1, 3)
+
+
+def lora_people(*places: Face) -> PlacedCast:
+    """People without photos, who stand where these faces are on a canvas of half the picture's size."""
+    members = []
+    for number, (name, at) in enumerate(zip(NAMES, places, strict=False), 1):
+        box = tuple(side / 2 for side in at.box)
+        keypoints = tuple((x / 2, y / 2) for x, y in at.keypoints)
+        known = Identity(name, {}, torch.zeros(1, 112, 112, 3), loras=(Lora("a.safetensors", 1.0, ""),))
+        members.append(Person(known, slot=Slot(keypoints[NOSE], box, keypoints), place=number))
+    return PlacedCast(tuple(members), 160, 100)
+
+
+def test_people_without_photos_are_told_by_their_places():
+    """A small face in a place, a large one, and a place without a face."""
+    small, large, missing = face(60, 100, 40), face(160, 100, 110), face(260, 100, 40)
+    cast = lora_people(small, large, missing)
+    assert crops.people_to_cut(cast, "Crop Faces") is not None and not crops.has_photos(cast)
+    faces = Faces((small, large), 320, 200)
+    (found,) = crops.candidates_by_place(cast, [faces])
+    decisions = crops.decide(found, faces, replace(EVERYBODY, who="small or unlike faces"))
+    assert [decision.crop is not None for decision in decisions] == [True, False, True]
+    lines = crops.describe(decisions, 1).splitlines()
+    assert lines[0] == "Ann (place 1): face 40 px high, no photo to compare with, second pass."
+    assert lines[1] == "Bob (place 2): face 110 px high, no photo to compare with, left as it is."
+    assert lines[2] == "Cid (place 3): no face found, cut out in their place."
+    assert decisions[2].crop.square == crops.decide(*people(small, large, missing), EVERYBODY)[2].crop.square
+    with pytest.raises(NotPlaced, match="Crop Faces needs a position for each person"):
+        crops.people_to_cut(Cast(tuple(Person(person.identity) for person in cast.people)), "Crop Faces")
+
+
+def test_beside_people_with_photos_those_without_are_left_out():
+    by_lora, *_ = lora_people(face(60, 100)).people
+    by_photo = replace(by_lora, identity=replace(by_lora.identity, embeddings={"any": torch.ones(1, 512)}, loras=()))
+    cast = PlacedCast((by_lora, by_photo), 160, 100)
+    assert crops.people_to_cut(cast, "Crop Faces").people == (by_photo,)
 
 
 def test_pictures_and_places_are_counted_from_one():

@@ -3,10 +3,13 @@
 import pytest
 import torch
 from pack.core.token_groups import split_attention
-from pack.nodes.references.net import Plan, Tokens, groups, on_tokens
+from pack.core.token_layout import TokenLayout
+from pack.nodes.references.net import Plan, groups, on_tokens
 from torch.nn.functional import scaled_dot_product_attention as attention
 
-TOKENS = Tokens(3, 6, (4, 2, 3))
+TOKENS = TokenLayout(common=3, picture=6, references=(4, 2, 3))
+SPANS = TOKENS.spans()
+WITHOUT_REFERENCES = 9
 REGIONS = torch.tensor([[1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 0, 0]]) > 0  # a token of both, and two of nobody
 WHOSE = (0, None, 1)
 CPU = torch.device("cpu")
@@ -22,7 +25,7 @@ def split(plan, q, k, v):
 
 @pytest.mark.parametrize("everybody", [False, True])
 def test_split_is_masked_with_and_without_queries_of_references(everybody):
-    plan = Plan(TOKENS, groups(TOKENS, REGIONS, WHOSE, everybody), CPU)
+    plan = Plan(SPANS, groups(SPANS, REGIONS, WHOSE, everybody), CPU)
     reads = torch.zeros(TOKENS.total, TOKENS.total, dtype=torch.bool)
     reads[:, [*range(9), 13, 14]] = True  # text, picture and what belongs to nobody
     anna, ben, nobody = [range(*ends) for ends in ((9, 13), (15, 18), (7, 9))]
@@ -31,16 +34,16 @@ def test_split_is_masked_with_and_without_queries_of_references(everybody):
         reads[torch.tensor([*asking])[:, None], torch.tensor([*read])] = True
     q, k, v = qkv()
     expected = attention(q, k, v, attn_mask=reads)
-    for asking in (TOKENS.total, TOKENS.without_references):
+    for asking in (TOKENS.total, WITHOUT_REFERENCES):
         torch.testing.assert_close(split(plan, q[:, :, :asking], k, v), expected[:, :, :asking], atol=2e-6, rtol=0)
-    assert not plan.of(TOKENS.total, TOKENS.without_references) and not plan.of(5, TOKENS.total)
+    assert not plan.of(TOKENS.total, WITHOUT_REFERENCES) and not plan.of(5, TOKENS.total)
     assert len(plan.of(TOKENS.total, TOKENS.total).groups) == 4, "those that read the same ask together"
 
 
 def test_where_everybody_is_barred_it_is_attention_without_references_to_the_bit():
-    plan, (q, k, v) = Plan(TOKENS, groups(TOKENS, REGIONS & False, (0, 1, 0), False), CPU), qkv()
-    own = [x[:, :, : TOKENS.without_references] for x in (q, k, v)]
-    assert torch.equal(split(plan, q, k, v)[:, :, : TOKENS.without_references], attention(*own))
+    plan, (q, k, v) = Plan(SPANS, groups(SPANS, REGIONS & False, (0, 1, 0), False), CPU), qkv()
+    own = [x[:, :, :WITHOUT_REFERENCES] for x in (q, k, v)]
+    assert torch.equal(split(plan, q, k, v)[:, :, :WITHOUT_REFERENCES], attention(*own))
 
 
 def test_a_token_belongs_to_whom_at_least_half_of_it_is():

@@ -17,7 +17,7 @@ from ...bridge.schema import applied_inputs, applied_outputs, photos_input, rang
 from ...bridge.scopes import check_fits, injections
 from ...core.identities import embeddings
 from ...core.methods import method
-from ..categories import IN_ALSO
+from ..categories import IN_OTHER_METHODS
 from ..sockets import CastOrPersonSocket, adapter_socket
 from .net import ToyNet
 
@@ -42,7 +42,7 @@ class ApplyToy(io.ComfyNode):
         return io.Schema(
             node_id="LikenessApplyToy",
             display_name="Apply Toy",
-            category=IN_ALSO,
+            category=IN_OTHER_METHODS,
             inputs=[
                 *applied_inputs(),
                 ToySocket.Input("toy"),

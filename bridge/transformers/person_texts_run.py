@@ -1,0 +1,530 @@
+"""Words of single people in a transformer, while the sampler runs: where they stand in the network, and who reads them.
+
+person_texts.py says what conditioning carries, text_places.py where words stand behind the common text, and
+core.person_texts who reads whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from comfy.model_patcher import ModelPatcher
+from comfy.samplers import CFGGuider
+from torch import Tensor
+
+from ...core.errors import BadSetup
+from ...core.person_texts import Filler, OwnedTokens, TextLayout, split_by_words
+from ...core.token_groups import AnySplit, RowSplit, Split
+from ...core.token_layout import Kind, Span, TokenLayout, placed
+from ..canvas import check_canvases
+from ..carried import ConditioningLost, one_for_each_row
+from ..runs import Batch, ForwardInput, Run, entries
+from ..unet import Options, with_patch
+from .attention import BlockCalls, with_reading
+from .current_texts import CurrentTexts, begin_texts, called_alone, end_texts
+from .families import TransformerFamily
+from .layouts import (
+    LAYERS,
+    REFINER,
+    EmbeddedPieces,
+    StandIn,
+    current_references,
+    layout_of,
+    reads_looks,
+    reference_embedded,
+    refiner_names,
+)
+from .networks import cells_per_token, described, network_of, tokens_of
+from .person_texts import PersonTexts
+from .text_places import TextPlace, filled_up, left_padded, places_of
+
+
+class PersonTextsRun(Run):
+    """One sampling run of a transformer that reads words by region."""
+
+    key = PersonTexts.key
+
+    def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
+        super().__init__(guider, latent)
+        check_canvases(self.everything(guider), latent)
+        self._batches: dict[Any, PersonTextsBatch] = {}
+        self._texts_of_entries: list[tuple[PersonTexts, ...]] = []
+        for entry in entries(guider, self.key):
+            self._texts_of_entries.append(entry["model_conds"][self.key].cond)
+
+    def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
+        """With rows of the latent more, as many tokens as the words are."""
+        base_model: Any = model.model
+        family = described(base_model)
+        if family is None or len(noise_shape) < 4:
+            return noise_shape
+        network = network_of(base_model)
+        most = 0
+        for texts_of_entry in self._texts_of_entries:
+            tokens = sum(_tokens_added(texts, family, network) for texts in texts_of_entry)
+            most = max(most, tokens)
+        *others, height, width = noise_shape
+        frames = others[2] if len(others) > 2 else 1
+        cells = most * cells_per_token(base_model) ** 2
+        return [*others, height + -(-cells // (width * frames)), width]
+
+    def batch_for_forward(
+        self, chunks: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput
+    ) -> PersonTextsBatch:
+        nodes: list[tuple[PersonTexts, ...]] = []
+        for by_chunk in zip(*chunks, strict=True):
+            of_node = self._of_node(by_chunk, len(forward_input.x))
+            if any(texts.active for texts in of_node):
+                nodes.append(of_node)
+        key = (
+            tuple(nodes),
+            forward_input.x.shape,
+            layout_of(forward_input),
+            forward_input.x.device,
+            forward_input.context.shape[1],
+            forward_input.model,
+        )
+        if key not in self._batches:
+            is_first = not self._batches
+            self._batches[key] = PersonTextsBatch(nodes, forward_input, is_first)
+        return self._batches[key]
+
+    def _of_node(self, by_chunk: Sequence[PersonTexts], rows: int) -> tuple[PersonTexts, ...]:
+        """What one node has put into a batch: one for all rows, or one for each where people have rows.
+
+        Raises ConditioningLost where another pack joins rows of different nodes, or with and without words.
+        """
+        first = by_chunk[0]
+        if first.by_row and all(texts.source is first.source for texts in by_chunk):
+            return tuple(one_for_each_row(by_chunk, rows))
+        if any(texts is not first for texts in by_chunk):
+            raise ConditioningLost(self._code_around_model, "joins rows in which different words are read")
+        return (first,)
+
+
+def _tokens_added(texts: PersonTexts, family: TransformerFamily, network: Any) -> int:
+    """How many tokens one node adds to every row of the batch."""
+    lengths: list[int] = [0]
+    for text in texts.texts:
+        length = left_padded(text, family).shape[1] if text.shape[1] else 0
+        lengths.append(filled_up(length, family, network))
+    return max(lengths) if texts.by_row else sum(lengths)
+
+
+_TOKENS = "likeness_tokens"
+"""Of transformer_options inside of a forward: a `_BlockTokens`."""
+
+
+@dataclass(frozen=True)
+class _BlockTokens:
+    """What the blocks of a forward are given: tokens of all texts, with whatever stands in front of them, and of the
+    picture with its references."""
+
+    text: int
+    picture: int
+
+
+@dataclass(frozen=True)
+class _BlockCall:
+    """A call of a block over all texts, from which calls for one text each are made.
+
+    x: (B, T, C). args, kwargs: what else the block is given, among it the positions, (B or 1, T, ...).
+    """
+
+    block: Callable[..., Tensor]
+    x: Tensor
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    def of_text(self, number: int, tokens: slice, row: int | None = None) -> Tensor:
+        """What the block gives of these tokens alone, in all rows of the batch or in one: (B or 1, tokens, C).
+
+        number: of the text, as CurrentTexts counts.
+        """
+        own_args = [self._part(argument, tokens, row) for argument in self.args]
+        own_kwargs = {name: self._part(argument, tokens, row) for name, argument in self.kwargs.items()}
+        with called_alone(number, row):
+            return self.block(self._part(self.x, tokens, row), *own_args, **own_kwargs)
+
+    def _part(self, argument: Any, tokens: slice, row: int | None) -> Any:
+        """Of an argument that has something for each token what belongs to these, and to one row."""
+        is_by_token = isinstance(argument, Tensor) and argument.dim() > 1 and argument.shape[1] == self.x.shape[1]
+        if not is_by_token:
+            return argument
+        part = argument[:, tokens]
+        if row is not None and len(part) > 1:
+            part = part[row : row + 1]
+        return part
+
+
+@dataclass(frozen=True)
+class _Caption:
+    """What embed_cap of Z-Image makes of a text: tokens (B or 1, T, C), and their rotations (1, T, ...)."""
+
+    tokens: Tensor
+    rotations: Tensor
+
+
+@dataclass(frozen=True)
+class _CaptionCall:
+    """embed_cap of Z-Image. end: where the positions of every text end. counted: how many positions it counts for a
+    text of so many tokens."""
+
+    embed: Callable[..., Any]
+    end: int
+    counted: Callable[[int], int]
+
+    def of_text(self, number: int, text: Tensor, row: int | None = None) -> _Caption:
+        """Of a text alone, (B or 1, T, width). number: as CurrentTexts counts. row: where it is of one row."""
+        with called_alone(number, row):
+            (tokens, *_), (rotations, *_), _ = self.embed(text, offset=self.end - self.counted(text.shape[1]))
+        return _Caption(tokens, rotations)
+
+
+class PersonTextsBatch(Batch):
+    """Attention in which words are read by region, and what has to stand in the network for it.
+
+    nodes: of each node what all rows have, or what each row has. check_calls: whether every block has to ask for its
+    attention. In later steps a node that saves time may leave blocks out.
+    """
+
+    def __init__(self, nodes: Sequence[Sequence[PersonTexts]], forward_input: ForwardInput, check_calls: bool) -> None:
+        family = described(forward_input.model)
+        assert family is not None  # of a MODEL that the node has taken
+        self.row_count = len(forward_input.x)
+        self._family = family
+        self._network = network_of(forward_input.model)
+        self._places: list[TextPlace] = []
+        for node in nodes:
+            self._places += places_of(node, forward_input, family)
+        words = [place.words.expand(self.row_count, -1, -1) for place in self._places]
+        self._words = torch.cat(words, dim=1).to(forward_input.x.device)  # (rows, tokens of all places, width)
+        self._sizes = tuple(place.tokens for place in self._places)
+        self._common = forward_input.context.shape[1]
+        self._picture = tokens_of(forward_input.model, forward_input.x)
+        self._layout = layout_of(forward_input)
+        self._is_omni = reads_looks(forward_input)
+        self._pieces = EmbeddedPieces(self._network, len(forward_input.references))
+        self._stand_ins = self._new_stand_ins()
+        self._splits: dict[Any, AnySplit] = {}
+        blocks = sum(len(self._network.get_submodule(path)) for path in family.blocks)
+        self._calls = BlockCalls(blocks, check_calls)
+        self._check_rows()
+        self._get_ready(forward_input)
+
+    def _check_rows(self) -> None:
+        """Raise BadSetup for rows whose words end at other positions: Z-Image Omni with reference pictures counts a
+        text without the tokens that fill it up."""
+        if self._is_omni and not all(place.is_full for place in self._places):
+            raise BadSetup(
+                f"{self._family.name} Omni with reference pictures does not know rows with words of different lengths.",
+                "Give each person a prompt of the same length, or take the reference pictures out of the conditioning.",
+            )
+
+    def _get_ready(self, forward_input: ForwardInput) -> None:
+        """Make what the attentions of this forward are split by, before anything that torch.compile sees."""
+        text = self._text_tokens()
+        total = self._tokens(text).total
+        self._split_for(LAYERS, text, total, total).on(forward_input.x.device)
+        if self._layout.reference_texts:
+            self._split_for(self._family.refiners, text, text, text).on(forward_input.x.device)
+
+    def _tokens(self, text: int) -> TokenLayout:
+        """Where all tokens stand. text: tokens of all texts; what is more than is known stands in front."""
+        common, *words = self._in_attention()
+        layout = replace(self._layout, common=common, words=tuple(words))
+        return replace(layout, front=text - layout.text)
+
+    def _text_tokens(self) -> int:
+        """Of all texts, with nothing of other packs in front."""
+        return sum(self._in_attention()) + sum(self._layout.reference_texts) + self._layout.later
+
+    def _padded(self, tokens: int) -> int:
+        return filled_up(tokens, self._family, self._network)
+
+    def _counted(self, tokens: int) -> int:
+        """How many positions Z-Image counts for a text of so many tokens."""
+        return tokens if self._is_omni else self._padded(tokens)
+
+    def _in_attention(self) -> list[int]:
+        """Tokens of the common text and of the place of everybody's, as the blocks are given them."""
+        return [self._padded(size) for size in (self._common, *self._sizes)]
+
+    # What the network is given
+
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The network's arguments with everybody's words behind the common text."""
+        named = dict(kwargs)
+        places = list(args)
+        if self._family.joint_mask and named.get("attention_mask") is not None:
+            why = "A node in front (Apply Style Model at another strength than 1) has put an attention mask into the"
+            raise BadSetup(
+                f"{why} conditioning, which knows nothing of the words of single people.",
+                "Set strength_type of that node to multiply and strength to 1, or take it out.",
+            )
+        text: Tensor = places[1] if len(places) > 1 else named["context"]
+        self._common = text.shape[1]
+        longer = torch.cat([text, self._words.to(text)], dim=1)
+        if len(places) > 1:
+            places[1] = longer
+        else:
+            named["context"] = longer
+        self._count_tokens(places, named)
+        mask_place = self._family.mask_place
+        if mask_place is not None:
+            if len(places) > mask_place:
+                places[mask_place] = self._lengthened(places[mask_place])
+            elif "attention_mask" in named:
+                named["attention_mask"] = self._lengthened(named["attention_mask"])
+        return tuple(places), named
+
+    def _count_tokens(self, places: list[Any], named: dict[str, Any]) -> None:
+        """The number of tokens of the text, where the network is told it, with those of everybody's words."""
+        number_place = self._family.number_place
+        if number_place is None:
+            return
+        if "num_tokens" in named:
+            named["num_tokens"] = named["num_tokens"] + sum(self._sizes)
+        elif len(places) > number_place:
+            places[number_place] = places[number_place] + sum(self._sizes)
+
+    def _lengthened(self, mask: Tensor | None) -> Tensor | None:
+        """A mask of a text, (B, T): 1 where it is read, or 0 where it is added to the logits."""
+        if mask is None:
+            return None
+        value = 0.0 if mask.is_floating_point() else 1
+        return functional.pad(mask, (0, sum(self._sizes)), value=value)
+
+    # What stands in the network
+
+    @contextmanager
+    def prepared(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for stand_in in self._stand_ins:
+                stack.enter_context(stand_in.standing())
+            if self._family.own_captions:
+                stack.enter_context(self._pieces.told())
+            yield
+
+    def _new_stand_ins(self) -> list[StandIn]:
+        """What stands in the network, so that each text is computed as if it were alone."""
+        stand_ins: list[StandIn] = []
+        if self._family.refiners:
+            for block in self._network.get_submodule(self._family.refiners):
+                stand_ins.append(StandIn(block, "forward", self._by_text))
+        if self._family.own_captions:
+            stand_ins += refiner_names(self._network, self._family)
+            stand_ins.append(StandIn(self._network, "embed_all", self._embedded))
+        return stand_ins
+
+    def _by_text(self, block: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """A block in which the tokens of a text read each other, x: (B, T, C), called for each text alone.
+
+        Beside texts of references no text is alone; then its attention is split.
+        """
+        lengths = self._in_attention()
+        total = sum(lengths)
+        if x.shape[1] != total:
+            return block(x, *args, **kwargs)
+        call = _BlockCall(block, x, args, kwargs)
+        parts: list[Tensor] = []
+        start = 0
+        for number, length in enumerate(lengths):
+            text = slice(start, start + length)
+            place = self._places[number - 1] if number else None
+            if place is not None and not place.is_full:
+                parts.append(self._row_by_row(call, place, number, text))
+            elif length:
+                parts.append(call.of_text(number, text))
+            start += length
+        return torch.cat(parts, dim=1)
+
+    def _row_by_row(self, call: _BlockCall, place: TextPlace, number: int, text: slice) -> Tensor:
+        """What a block gives of the words in a place, (B, tokens of the place, C), with zeros for what fills it up."""
+        out = torch.zeros_like(call.x[:, text])
+        for row in range(self.row_count):
+            filler = self._filler(place, row)
+            words = slice(text.start + filler.front, text.stop - filler.behind)
+            if words.start < words.stop:
+                end = out.shape[1] - filler.behind
+                out[row : row + 1, filler.front : end] = call.of_text(number, words, row)
+        return out
+
+    def _embedded(
+        self,
+        embed: Callable[..., Any],
+        x: Tensor,
+        cap_feats: Any = None,
+        siglip_feats: Any = None,
+        offset: int = 0,
+        **more: Any,
+    ) -> Any:
+        """embed_all of Z-Image, called with the common text alone. Behind this text stand everybody's words, with their
+        own tokens to fill them up, and positions that end where those of the common text end, at the picture's.
+
+        x: the picture's latent. cap_feats: (B, T, width) of all texts. more: what else the host gives.
+        """
+        sizes = (self._common, *self._sizes)
+        if reference_embedded() is not None or cap_feats is None or cap_feats.shape[1] != sum(sizes):
+            return embed(x, cap_feats, siglip_feats, offset=offset, **more)
+        common, *texts = cap_feats.split(sizes, dim=1)
+        with called_alone(0):
+            embedded, rotations, end = embed(x, common, siglip_feats, offset=offset, **more)
+        captions = [_Caption(embedded[0], rotations[0])]
+        embed_caption = partial(self._network.embed_cap, bsz=1, device=x.device, dtype=x.dtype)
+        call = _CaptionCall(embed_caption, offset + self._counted(self._common), self._counted)
+        for number, text in enumerate(texts, 1):
+            place = self._places[number - 1]
+            if not place.is_full:
+                captions.append(self._caption_of_rows(call, place, number, text))
+            elif text.shape[1]:
+                captions.append(call.of_text(number, text))
+        all_tokens = torch.cat([caption.tokens for caption in captions], dim=1)
+        all_rotations = torch.cat([caption.rotations for caption in captions], dim=1)
+        return (all_tokens, *embedded[1:]), (all_rotations, *rotations[1:]), end
+
+    def _caption_of_rows(self, call: _CaptionCall, place: TextPlace, number: int, text: Tensor) -> _Caption:
+        """Of a place in which each row has words of its own. text: (B, tokens of the place, width)."""
+        size = self._padded(place.tokens)
+        rows: list[Tensor] = []
+        rotations: Tensor | None = None
+        for row, length in enumerate(place.lengths):
+            # Of no words one token: all that comes out is cut off.
+            caption = call.of_text(number, text[row : row + 1, : max(1, length)], row)
+            tokens = caption.tokens if length else caption.tokens[:, :0]
+            # In front of the words, because positions of all texts end at the picture's.
+            rows.append(functional.pad(tokens, (0, 0, size - tokens.shape[1], 0)))
+            if length == place.tokens:
+                rotations = caption.rotations  # the longest words have those of all others
+        assert rotations is not None
+        return _Caption(torch.cat(rows), rotations)
+
+    def after_network_call(self) -> None:
+        end_texts()
+
+    # Who reads whom
+
+    def options_with_attention(self, options: Options) -> Options:
+        self._calls.begin()
+        names = tuple(place.name for place in self._places)
+        begin_texts(CurrentTexts(names, tuple(self._in_attention()[1:])))
+        if not self._family.own_captions:
+            options = with_patch(options, "post_input", self.with_positions)
+        return with_reading(options, self)
+
+    def with_positions(self, block_inputs: Options) -> Options:
+        """The host's post_input patch, behind those of others: what the blocks are given, with the positions of every
+        text counted from its own beginning. Raises ConditioningLost where tokens of the picture are missing."""
+        picture = block_inputs["img"].shape[1]
+        if picture < self._picture:
+            raise ConditioningLost("unknown", f"leaves {picture} of the picture's {self._picture} tokens")
+        text = block_inputs["txt"].shape[1]
+        block_inputs["transformer_options"][_TOKENS] = _BlockTokens(text, picture)
+        axes = self._family.counted_axes
+        if not axes:
+            return block_inputs
+        positions: Tensor = block_inputs["txt_ids"].clone()  # (B, T, axes)
+        start = text - sum(self._sizes)
+        begin = start - self._common  # other packs may put tokens in front of a text
+        for size in self._sizes:
+            count = torch.arange(size, device=positions.device, dtype=positions.dtype)
+            for axis in axes:
+                positions[:, start : start + size, axis] = positions[:, begin : begin + 1, axis] + count
+            start += size
+        return {**block_inputs, "txt_ids": positions}
+
+    def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
+        place = LAYERS
+        if self._family.own_captions:
+            place = options.get(REFINER, LAYERS)
+            text = self._text_tokens()
+            total = {LAYERS: self._tokens(text).total, self._family.refiners: text}.get(place)
+            if queries != total or keys != queries:
+                return None
+        else:
+            tokens: _BlockTokens | None = options.get(_TOKENS)
+            # A node that keeps the references' keys of an earlier step asks without the references.
+            if tokens is None or queries < tokens.text + self._picture or keys < queries:
+                return None
+            text = tokens.text
+        if place == LAYERS:
+            self._calls.count()
+        return self._split_for(place, text, queries, keys)
+
+    def _split_for(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
+        key = place, text, queries, keys, current_references()
+        if key not in self._splits:
+            self._splits[key] = _made_split(self, place, text, queries, keys)
+        return self._splits[key]
+
+    def made_split(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
+        """A new one of those of `split`: of the blocks, LAYERS, or of the refiners of texts.
+
+        text: tokens of all texts, with whatever stands in front of them.
+        """
+        tokens = self._tokens(text)
+        layout = TextLayout(
+            common=tokens.before_common + tokens.common,
+            counts=tokens.words,
+            picture=tokens.picture_start if place == LAYERS else text,
+            queries=queries,
+            keys=keys,
+            # Tokens of other packs, such as USO's, belong to the common text.
+            front=sum(tokens.reference_texts),
+            owned=self._owned(tokens.spans() if place == LAYERS else tokens.text_spans()),
+        )
+        splits: list[Split] = []
+        split_of: dict[tuple[int, ...], Split] = {}
+        for row in range(self.row_count):
+            # Rows with words of the same lengths read the same tokens.
+            lengths = tuple(text_place.lengths[text_place.in_row(row)] for text_place in self._places)
+            if lengths not in split_of:
+                fillers = tuple(self._filler(text_place, row) for text_place in self._places)
+                weights = torch.stack([text_place.weights[text_place.in_row(row)] for text_place in self._places])
+                if place != LAYERS:
+                    weights = weights[:, :0]  # no picture there
+                split_of[lengths] = split_by_words(replace(layout, fillers=fillers), weights)
+            splits.append(split_of[lengths])
+        return splits[0] if len(split_of) == 1 else RowSplit(tuple(splits))
+
+    def _owned(self, spans: Sequence[Span]) -> tuple[OwnedTokens, ...]:
+        """The references of people who have words."""
+        references = current_references()
+        if references is None:
+            return ()
+        names = [place.name for place in self._places]
+        owned: list[OwnedTokens] = []
+        for span in placed(spans):
+            if span.span.kind is Kind.REFERENCE:
+                name = references.names[span.span.number]
+                if name in names:
+                    owned.append(OwnedTokens(names.index(name), span.tokens))
+        return tuple(owned)
+
+    def _filler(self, place: TextPlace, row: int) -> Filler:
+        """What of a place is no words in this row, in the tokens that the blocks are given."""
+        filler = self._padded(place.tokens) - self._padded(place.lengths[place.in_row(row)])
+        if self._family.own_captions:
+            return Filler(front=filler)
+        return Filler(behind=filler)
+
+    def after_forward(self) -> None:
+        """Raises ConditioningLost where a copy of the host's forward does not hand on what attention needs to know:
+        then everybody would read all words."""
+        self._calls.check()
+
+
+def _new_split(batch: PersonTextsBatch, place: str, text: int, queries: int, keys: int) -> AnySplit:
+    return batch.made_split(place, text, queries, keys)
+
+
+# Whose references there are is known in a forward only, and torch.compile cannot trace what is then worked out once.
+_made_split: Any = torch.compiler.disable(_new_split)

@@ -1,0 +1,101 @@
+"""Where words of people stand behind the common text, and in which tokens of the picture they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+from ...core.person_texts import on_tokens
+from ..runs import ForwardInput
+from ..unet import pixels_of
+from .families import TransformerFamily
+from .layouts import Padding
+from .networks import cells_per_token, tokens_of
+from .person_texts import PersonTexts
+
+
+@dataclass(frozen=True, eq=False)
+class TextPlace:
+    """Tokens behind the common text that hold the words of one person, or in each row those of another person.
+
+    name: of the person; "" where rows differ. texts: (1, T, width) each, one for all rows or one for each. weights:
+    (1 or rows, picture tokens), how often the words are read there.
+    """
+
+    name: str
+    texts: tuple[Tensor, ...]
+    weights: Tensor
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens of the words: of all rows, or of each."""
+        return tuple(text.shape[1] for text in self.texts)
+
+    @property
+    def tokens(self) -> int:
+        """Of the place."""
+        return max(self.lengths)
+
+    @property
+    def words(self) -> Tensor:
+        """(1 or rows, tokens, width), zeros behind the words of a row that has fewer."""
+        rows: list[Tensor] = []
+        for text in self.texts:
+            rows.append(functional.pad(text, (0, 0, 0, self.tokens - text.shape[1])))
+        return torch.cat(rows)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the words of every row fill the place."""
+        return len(set(self.lengths)) == 1
+
+    def in_row(self, row: int) -> int:
+        """The index into texts and weights of a row of the batch."""
+        return row if len(self.texts) > 1 else 0
+
+
+def places_of(node: Sequence[PersonTexts], forward_input: ForwardInput, family: TransformerFamily) -> list[TextPlace]:
+    """Of what one node has put into a batch. node: one for all rows, or one for each row."""
+    first = node[0]
+    if first.by_row:
+        return [_place_by_row(node, forward_input, family)]
+    pixels = pixels_of(forward_input.model)
+    side = cells_per_token(forward_input.model) * pixels
+    height, width = forward_input.x.shape[-2:]
+    of_frame = on_tokens(first.regions, height * pixels, width * pixels, side)  # (people, tokens of a frame)
+    frames = tokens_of(forward_input.model, forward_input.x) // of_frame.shape[1]
+    places: list[TextPlace] = []
+    for name, text, weights in zip(first.names, first.texts, of_frame.repeat(1, frames), strict=True):
+        places.append(TextPlace(name, (left_padded(text, family),), weights[None]))
+    return places
+
+
+def _place_by_row(node: Sequence[PersonTexts], forward_input: ForwardInput, family: TransformerFamily) -> TextPlace:
+    """node: what each row of the batch has."""
+    texts: list[Tensor] = []
+    weights = torch.zeros(len(node), tokens_of(forward_input.model, forward_input.x))
+    for number, of_row in enumerate(node):
+        text = torch.zeros(1, 0, forward_input.context.shape[-1])
+        if of_row.row is not None and of_row.texts[of_row.row].shape[1]:
+            person = of_row.row
+            text = left_padded(of_row.texts[person], family)
+            weights[number] = on_tokens(of_row.regions[person : person + 1], 1, 1, 1)
+        texts.append(text)
+    return TextPlace("", tuple(texts), weights)
+
+
+def left_padded(text: Tensor, family: TransformerFamily) -> Tensor:
+    """(1, T, width) as the family pads each text itself: zeros in front, up to its least length."""
+    return functional.pad(text, (0, 0, max(0, family.left_padded_to - text.shape[1]), 0))
+
+
+def filled_up(tokens: int, family: TransformerFamily, network: Any) -> int:
+    """How many tokens a text or picture has with those that a network with own_captions fills it up with."""
+    if not family.own_captions:
+        return tokens
+    return Padding(network).padded(tokens)

@@ -1,0 +1,124 @@
+"""Where tokens stand in one forward of a transformer: texts, the picture, references, and what belongs to each."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What tokens are."""
+
+    TEXT = "the common text, and whatever else is read as it is"
+    WORDS = "words about one person"
+    PICTURE = "the picture"
+    REFERENCE = "a reference picture, the text beside it, or what a vision encoder has seen of it"
+
+
+@dataclass(frozen=True)
+class Span:
+    """Tokens of one kind that stand one after the other.
+
+    count: how many. number: of the words or of the reference, counted from 0.
+    """
+
+    kind: Kind
+    count: int
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class PlacedSpan:
+    """A span, and which tokens of an attention it is."""
+
+    tokens: slice
+    span: Span
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """Tokens of a forward, in the order in which the blocks are given them:
+
+        reference_texts | front | common | words | later | seen | picture | references
+
+    With picture_last the references stand in front of the picture.
+
+    reference_texts: of the text beside each reference. front: what other packs have put in front of the common text.
+    common: of the common text. words: of each text about one person. later: of texts behind the prompt. seen: what a
+    vision encoder has seen of each reference and, last, of the picture; empty where the network reads nothing of it.
+    picture: with what fills it up. references: of each reference picture, with what fills it up.
+    """
+
+    common: int
+    picture: int
+    references: tuple[int, ...] = ()
+    words: tuple[int, ...] = ()
+    front: int = 0
+    reference_texts: tuple[int, ...] = ()
+    later: int = 0
+    seen: tuple[int, ...] = ()
+    picture_last: bool = False
+
+    @property
+    def text(self) -> int:
+        """All tokens of texts."""
+        return sum(self.reference_texts) + self.front + self.common + sum(self.words) + self.later
+
+    @property
+    def before_common(self) -> int:
+        """Tokens in front of the common text."""
+        return sum(self.reference_texts) + self.front
+
+    @property
+    def pictures(self) -> int:
+        """Tokens of the picture and of all references."""
+        return self.picture + sum(self.references)
+
+    @property
+    def total(self) -> int:
+        """All tokens."""
+        return self.text + sum(self.seen) + self.pictures
+
+    @property
+    def picture_start(self) -> int:
+        """Where the picture begins among all tokens."""
+        start = self.text + sum(self.seen)
+        return start + sum(self.references) if self.picture_last else start
+
+    def text_spans(self) -> list[Span]:
+        """All texts: what refiners of a text are given."""
+        return [
+            *_of_references(self.reference_texts),
+            Span(Kind.TEXT, self.front),
+            Span(Kind.TEXT, self.common),
+            *[Span(Kind.WORDS, count, number) for number, count in enumerate(self.words)],
+            Span(Kind.TEXT, self.later),
+        ]
+
+    def seen_spans(self) -> list[Span]:
+        """What a vision encoder has seen."""
+        if not self.seen:
+            return []
+        return [*_of_references(self.seen[:-1]), Span(Kind.TEXT, self.seen[-1])]
+
+    def picture_spans(self) -> list[Span]:
+        """The picture and its references."""
+        picture = Span(Kind.PICTURE, self.picture)
+        references = _of_references(self.references)
+        return [*references, picture] if self.picture_last else [picture, *references]
+
+    def spans(self) -> list[Span]:
+        """All tokens: what the blocks are given."""
+        return [*self.text_spans(), *self.seen_spans(), *self.picture_spans()]
+
+
+def _of_references(counts: Sequence[int]) -> list[Span]:
+    return [Span(Kind.REFERENCE, count, number) for number, count in enumerate(counts)]
+
+
+def placed(spans: Sequence[Span]) -> Iterator[PlacedSpan]:
+    """Every span with the numbers of its tokens."""
+    start = 0
+    for span in spans:
+        end = start + span.count
+        yield PlacedSpan(slice(start, end), span)
+        start = end

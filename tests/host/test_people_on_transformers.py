@@ -1,0 +1,634 @@
+"""Words, LoRAs and references of people on one MODEL, in the real host: one plan of who reads whom, in any order."""
+
+import importlib
+from dataclasses import replace
+from itertools import permutations
+
+import attack_values
+import comfy.sample
+import comfy.samplers
+import compiled
+import lora_made
+import people_made
+import pytest
+import tiny_dits
+import tiny_encoders
+import tiny_sdxl
+import tiny_vaes
+import torch
+import torch.nn.functional as functional
+from comfy.ldm.modules.attention import attention_pytorch
+from figures import relative
+from joint_reads import Tokens, allowed
+from pack.bridge import carried, runs
+from pack.bridge.carried import ConditioningLost
+from pack.bridge.transformers import person_texts
+from pack.bridge.transformers.attention import OVERRIDE, with_reading
+from pack.bridge.transformers.person_texts_run import PersonTextsRun
+from pack.core.errors import BadSetup, WrongBaseModel
+from pack.core.people import Lora, PlacedCast, RowCast, Slot
+from pack.core.places import group
+from pack.core.token_groups import Group, Split
+from pack.nodes.references.encoding import REFERENCES, PeopleReferences
+from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
+from peers import apply
+from safetensors.torch import save_file
+from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+
+import nodes as host_nodes
+
+pytestmark = tiny_dits.needed
+WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
+PICTURE = 48
+TOLERANCE = 1e-5
+CLIPS = {
+    FLUX: (tiny_encoders.flux1, {"context_in_dim": tiny_encoders.WIDTH, "vec_in_dim": 64}),
+    FLUX_2: (tiny_encoders.klein, {"context_in_dim": 3 * tiny_encoders.WIDTH}),
+    QWEN: (tiny_encoders.qwen, {"joint_attention_dim": tiny_encoders.WIDTH}),
+    Z_IMAGE: (tiny_encoders.z_image, {"cap_feat_dim": tiny_encoders.WIDTH}),
+    KREA_2: (tiny_encoders.krea2, {"txtdim": tiny_encoders.WIDTH, "txtlayers": 12}),
+}
+"""By family: its text encoder, and what a network has to be to read it."""
+LAYERS = {
+    FLUX: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "_mod.lin", "modulation.lin"),
+    FLUX_2: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "modulation"),
+    QWEN: ("attn.to_", "attn.add_", "_mlp.net", "img_in", "txt_in", "proj_out", "_mod.1", "norm_out.linear"),
+    Z_IMAGE: ("attention.qkv", "attention.out", "feed_forward", "cap_embedder.1", "x_embedder", "final_layer.linear"),
+    KREA_2: (".attn.w", ".attn.gate", ".mlp.", "first", "last.linear", "txtmlp", "projector"),
+}
+"""By family, words in the names of layers that a LoRA may be in."""
+WORDS = "a woman with red hair", "a man with a grey beard"
+COMMON = "two people in a park"
+EVERYWHERE, NOWHERE, ONE_TOKEN = torch.ones(1, HEIGHT, WIDTH), *torch.zeros(2, 1, HEIGHT, WIDTH)
+NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
+ONE_TOKEN[:, :16, :16] = 1
+APART = people_made.painted((0, 0, 64, 96), (64, 0, 128, 96), width=WIDTH, height=HEIGHT)
+OVERLAPPING = people_made.painted((0, 0, 64, 96), (48, 32, 128, 96), width=WIDTH, height=HEIGHT)
+SIZES = (48, 64), (64, 64), (32, 48)
+"""Of references in pixels: 12, 16 and 6 tokens."""
+
+
+class Setting:
+    """A family's MODEL, text encoder, and LoRAs, one for each person."""
+
+    def __init__(self, family, model=None):
+        make, changes = CLIPS[family]
+        self.family = family
+        self.clip = make()
+        self.model = model or tiny_dits.model(family, **changes)
+        self.files = [self._lora(seed) for seed in (11, 12)]
+
+    def _lora(self, seed):
+        generator = torch.Generator().manual_seed(seed)
+        state = {}
+        for name, module in self.model.model.diffusion_model.named_modules():
+            is_meant = any(word in name for word in LAYERS[self.family]) and "adaLN" not in name
+            if is_meant and hasattr(module, "in_features"):
+                down = torch.randn(3, module.in_features, generator=generator) / module.in_features**0.5
+                up = torch.randn(module.out_features, 3, generator=generator) * 0.15
+                state[f"diffusion_model.{name}.lora_A.weight"] = down
+                state[f"diffusion_model.{name}.lora_B.weight"] = up
+        file = f"together {self.family} {len(state)} {sum(map(torch.numel, state.values()))} {seed}.safetensors".lower()
+        save_file(state, lora_made.folder() / file)
+        return file
+
+    def text(self, words):
+        return self.clip.encode_from_tokens_scheduled(self.clip.tokenize(words))
+
+    def merged(self, number):
+        return host_nodes.LoraLoader().load_lora(self.model, None, self.files[number], 1.0, 1.0)[0]
+
+    def sample(self, applied, cfg=1.0, rows=1, **more):
+        return tiny_dits.sample(*applied, tiny_dits.latent(self.family, WIDTH, HEIGHT, rows=rows), cfg=cfg, **more)
+
+
+SETTINGS = {}
+
+
+@pytest.fixture(params=EVERY)
+def setting(request):
+    return of_family(request.param)
+
+
+def of_family(family):
+    if family not in SETTINGS:
+        SETTINGS[family] = Setting(family)
+    return SETTINGS[family]
+
+
+def two_people():
+    """Anna and Ben side by side, with portraits."""
+    people = []
+    for number, (name, x) in enumerate((("Anna", 32.0), ("Ben", 96.0)), 1):
+        person = people_made.person(number, slot=Slot((x, 48.0)))
+        people.append(replace(person, identity=replace(person.identity, name=name)))
+    return PlacedCast(tuple(people), WIDTH, HEIGHT)
+
+
+def cast(setting, words=WORDS):
+    """Both, with a LoRA and words each."""
+    there = two_people()
+    people = []
+    for person, file, own_words in zip(there.people, setting.files, words, strict=True):
+        people.append(replace(person, identity=replace(person.identity, loras=(Lora(file, 1.0, own_words),))))
+    return replace(there, people=tuple(people))
+
+
+def with_latents(setting, conditioning, record, method=None):
+    """As the node puts references in, without texts beside those of Z-Image."""
+    options = {"reference_latents": list(record.latents), REFERENCES: record}
+    if setting.family == KREA_2:
+        method = "index"
+    if method is not None:
+        options["reference_latents_method"] = method
+    return [[text, {**before, **options}] for text, before in conditioning]
+
+
+def record_of(setting, who, owners):
+    latents = [tiny_dits.latent(setting.family, *size, 10 + n) for n, size in enumerate(SIZES[: len(owners)])]
+    return PeopleReferences(who, tuple(latents), owners)
+
+
+def by_region(made, positive, negative, record, masks):
+    settings = RegionSettings(
+        region_strength=1.0, start_percent=0.0, end_percent=1.0, outside="nobody", extent="body", margin=0.25,
+        mask=masks,
+    )  # fmt: skip
+    limited = read_by_region(made, positive, negative, record, areas_of(record.cast, settings), None)
+    return limited.model, limited.positive, limited.negative
+
+
+def by_lora(setting, made, positive, negative, who, masks):
+    given = {"clip": setting.clip, "cast": who, "mask": masks, "feather": 0}
+    return apply("LikenessLoRAPerPerson", model=made, positive=positive, negative=negative, **given)
+
+
+def by_words(setting, made, positive, negative, who, masks, prompts=f"1: {WORDS[0]}\n2: {WORDS[1]}"):
+    given = {"clip": setting.clip, "cast": who, "mask": masks, "feather": 0, "prompts": prompts}
+    return apply("LikenessPromptPerPerson", model=made, positive=positive, negative=negative, **given)
+
+
+class _HiddenCommon:
+    """A reading in which nobody but itself reads the common text. common: by queries of an attention, its tokens."""
+
+    def __init__(self, common):
+        self.common = common
+
+    def split(self, queries, keys, options):
+        if queries not in self.common or keys != queries:
+            return None
+        hidden = torch.zeros(keys, dtype=torch.bool)
+        hidden[self.common[queries]] = True
+        others = (~hidden).nonzero()[:, 0]
+        return Split((Group(hidden.nonzero()[:, 0], None), Group(others, others)), keys)
+
+
+def without_common(setting, counts, references):
+    """A MODEL on which nobody but itself reads the common text. counts: tokens of all texts, the common one first.
+    references: how many there are."""
+    tokens = [size[0] * size[1] // 256 for size in SIZES[:references]]
+    front = 0
+    if setting.family == FLUX_2:
+        counts = [max(count, 512) for count in counts]
+    if setting.family == Z_IMAGE:
+        counts = [padded(count) for count in counts]
+        tokens = [padded(count) for count in tokens]
+        front = 8 * references  # in the place of a text beside each
+    common = slice(front, front + counts[0])
+    text = front + sum(counts)
+    hidden = {text + PICTURE + sum(tokens): common}
+    if setting.family == Z_IMAGE:
+        hidden[text] = common
+    clone = setting.model.clone()
+    options = clone.model_options["transformer_options"]
+    clone.model_options["transformer_options"] = with_reading(options, _HiddenCommon(hidden))
+    return clone
+
+
+def padded(count):
+    """With what fills up a text or a picture of Z-Image."""
+    return -(-count // 8) * 8
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["Anna", "Ben"])
+def test_a_person_everywhere_with_all_is_the_merged_network_on_their_text_with_their_references(setting, number):
+    """Own words, own LoRA and own references, while another person with words and a LoRA is there."""
+    check_a_person_with_all(setting, number)
+
+
+def test_references_at_the_time_zero_have_the_lora_of_their_person():
+    """As Qwen-Image-Edit 2511 modulates reference pictures."""
+    check_a_person_with_all(of_family(QWEN), 0, "index_timestep_zero")
+
+
+def check_a_person_with_all(setting, number, method=None):
+    common = setting.text(COMMON)
+    lengths = [setting.text(words)[0][0].shape[1] for words in (COMMON, *WORDS)]
+    if setting.family == Z_IMAGE:  # the common text says how far from its references the picture stands
+        assert len({padded(length) for length in lengths}) == 1
+    record = record_of(setting, cast(setting), (number, number))
+    in_one, everywhere = (ONE_TOKEN, NOWHERE), EVERYWHERE
+    of_references, of_words = [
+        torch.cat([everywhere, other] if number == 0 else [other, everywhere]) for other in in_one
+    ]
+    hidden = without_common(setting, lengths, 2)
+    sides = [with_latents(setting, text, record, method) for text in (common, setting.text("blurred"))]
+    found = by_lora(setting, *by_region(hidden, *sides, record, of_references), record.cast, of_words)
+    own = [[text, common[0][1]] for text, _ in setting.text(WORDS[number])]  # one pooled vector in a whole forward
+    own = with_latents(setting, own, record, method)
+    expected = setting.sample(by_region(setting.merged(number), own, sides[1], record, of_references))
+    assert relative(setting.sample(found), expected) <= TOLERANCE
+    plain = setting.sample(by_region(setting.model, own, sides[1], record, of_references))
+    assert relative(plain, expected) > 100 * TOLERANCE
+
+
+def applied_in(order, setting, record, masks):
+    """MODEL and sides behind these nodes, each by its letter: words, LoRAs, references."""
+    sides = [with_latents(setting, setting.text(words), record) for words in (COMMON, "blurred")]
+    made = setting.model, *sides
+    for letter in order:
+        if letter == "w":
+            made = by_words(setting, *made, record.cast, masks)
+        elif letter == "l":
+            made = by_lora(setting, *made, record.cast, masks)
+        else:
+            made = by_region(*made, record, masks)
+        made = made[0], made[1], made[2]
+    return made
+
+
+def test_the_order_of_the_nodes_does_not_matter(setting):
+    without_words = replace_words(cast(setting))  # Prompt per Person has them
+    record = record_of(setting, without_words, (0, None, 1))
+    pictures = [setting.sample(applied_in(order, setting, record, OVERLAPPING), cfg=3.0) for order in ORDERS]
+    for picture in pictures[1:]:
+        assert relative(picture, pictures[0]) <= TOLERANCE
+    for missing in ("wl", "wr", "lr"):
+        found = setting.sample(applied_in(missing, setting, record, OVERLAPPING), cfg=3.0)
+        assert relative(found, pictures[0]) > 100 * TOLERANCE
+
+
+ORDERS = ["".join(letters) for letters in permutations("wlr")][::2]
+
+
+def replace_words(who):
+    """The same people, whose LoRAs have no words."""
+    people = []
+    for person in who.people:
+        loras = tuple(replace(lora, words="") for lora in person.identity.loras)
+        people.append(replace(person, identity=replace(person.identity, loras=loras)))
+    return replace(who, people=tuple(people))
+
+
+def test_exchanged_people_are_the_same_picture(setting):
+    there = replace_words(cast(setting))
+    exchanged = replace(there, people=there.people[::-1])
+    found = []
+    for who, masks, owners in ((there, OVERLAPPING, (0, None, 1)), (exchanged, OVERLAPPING.flip(0), (1, None, 0))):
+        record = record_of(setting, who, owners)
+        sides = [with_latents(setting, setting.text(words), record) for words in (COMMON, "blurred")]
+        made = by_region(setting.model, *sides, record, masks)
+        prompts = [f"{number}: {WORDS[owner]}" for number, owner in enumerate((0, 1) if who is there else (1, 0), 1)]
+        made = by_words(setting, *made, who, masks, "\n".join(prompts))[:3]
+        found.append(setting.sample(by_lora(setting, *made, who, masks)[:3]))
+    assert relative(*found) <= TOLERANCE
+
+
+def test_a_batch_is_its_pictures(setting):
+    record = record_of(setting, replace_words(cast(setting)), (0, None, 1))
+    made = applied_in("rlw", setting, record, OVERLAPPING)
+    start = tiny_dits.latent(setting.family, WIDTH, HEIGHT, rows=2)
+    both = tiny_dits.sample(*made, start, cfg=3.0)
+    for row in range(2):
+        alone = tiny_dits.sample(*made, start[row : row + 1], cfg=3.0)
+        assert relative(both[row : row + 1], alone) <= TOLERANCE
+
+
+# Against dense masks
+
+
+FRAMES = (9, 5, 12, 4)
+"""Tokens of the texts before each reference of Z-Image, and behind the prompt."""
+OWNERS = (0, None, 1)
+LENGTHS = (7, 11, 5)
+"""Tokens of the common text and of both people's words."""
+
+
+def dense_sides(family):
+    """Positive, with references, and everybody's words."""
+    options = {}
+    if family == KREA_2:
+        options["reference_latents_method"] = "index"
+    if family == Z_IMAGE:
+        texts = [tiny_dits.conditioning(30 + n, tokens=count)[0][0] for n, count in enumerate(FRAMES)]
+        options["reference_latents_text_embeds"] = texts
+    latents = [tiny_dits.latent(family, *size, 10 + n) for n, size in enumerate(SIZES)]
+    record = PeopleReferences(two_people(), tuple(latents), OWNERS)
+    options[REFERENCES] = record
+    positive, *others = [tiny_dits.conditioning(50 + n, latents, tokens=count, **options) for n, count in
+                         enumerate(LENGTHS)]  # fmt: skip
+    return positive, [text[0][0] for text in others], record
+
+
+def attentions(family, regions):
+    """By tokens: what stands in an attention that has several texts or references."""
+    counts = [size[0] * size[1] // 256 for size in SIZES]
+    fill = padded if family == Z_IMAGE else int
+    texts = [512] * 3 if family == FLUX_2 else [fill(length) for length in LENGTHS]
+    references = [Tokens("reference", fill(count), owner) for count, owner in zip(counts, OWNERS, strict=True)]
+    text = [Tokens("text", texts[0]), Tokens("words", texts[1], 0), Tokens("words", texts[2], 1)]
+    picture = Tokens("picture", PICTURE)
+    if family != Z_IMAGE:
+        every = [[*text, picture, *references]]
+        every += [text] if family == KREA_2 else []
+    else:
+        *beside, behind = [padded(count) for count in FRAMES]
+        frames = [Tokens("reference", count, owner) for count, owner in zip(beside, OWNERS, strict=True)]
+        text = [*frames, *text, Tokens("behind", behind)]
+        every = [text, [*references, picture], [*text, *references, picture]]
+    reads = {}
+    for attention in every:
+        mask = allowed(attention, regions)
+        assert len(mask) not in reads, "each is known by its tokens"
+        reads[len(mask)] = mask
+    return reads
+
+
+class Dense:
+    """The rule as a mask on the host's own network, with texts joined and their positions set."""
+
+    def __init__(self, family, model, masks):
+        self.family = family
+        self.reads = attentions(family, masks[:, 8::16, 8::16].flatten(1) > 0)
+        self.clone = model.clone()
+        options = self.clone.model_options["transformer_options"]
+        self.clone.model_options["transformer_options"] = {**options, OVERRIDE: self.override}
+        if family in (FLUX_2, QWEN):
+            self.clone.set_model_patch(self.positions, "post_input")
+
+    def override(self, kernel, q, k, v, heads, mask=None, **more):
+        reads = self.reads.get(k.shape[2])
+        if reads is not None:
+            mask = torch.zeros(reads.shape).masked_fill(~reads, -1e9)[None]
+        return kernel(q, k, v, heads, mask=mask, **more)
+
+    def positions(self, given):
+        count = torch.cat([torch.arange(512 if self.family == FLUX_2 else length) for length in LENGTHS])
+        ids = given["txt_ids"].clone()
+        if self.family == FLUX_2:
+            ids[:, :, 3] = count
+        else:
+            ids[:, :, :] = (ids[0, 0, 0] + count)[None, :, None].to(ids)
+        return {**given, "txt_ids": ids}
+
+    def text(self, texts):
+        if self.family == FLUX_2:
+            texts = [functional.pad(text, (0, 0, 512 - text.shape[1], 0)) for text in texts]
+        return torch.cat(texts, dim=1)
+
+
+def joined_captions(network, embed):
+    """embed_all of Z-Image that knows the prompt by its tokens: three texts, which end at the same position."""
+
+    def embed_all(x, cap_feats=None, siglip_feats=None, offset=0, **given):
+        if cap_feats is None or cap_feats.shape[1] != sum(LENGTHS):
+            return embed(x, cap_feats, siglip_feats, offset=offset, **given)
+        common, *words = cap_feats.split(LENGTHS, dim=1)
+        (tokens, *pieces), (positions, *others), end = embed(x, common, siglip_feats, offset=offset, **given)
+        for text in words:
+            start = offset + padded(common.shape[1]) - padded(text.shape[1])
+            (own,), (own_positions,), _ = network.embed_cap(text, offset=start, device=x.device, dtype=x.dtype)
+            tokens, positions = torch.cat([tokens, own], 1), torch.cat([positions, own_positions], 1)
+        return (tokens, *pieces), (positions, *others), end
+
+    return embed_all
+
+
+@pytest.mark.parametrize("masks", [APART, OVERLAPPING], ids=["apart", "overlapping"])
+@pytest.mark.parametrize("family", EVERY)
+def test_words_and_references_are_what_a_dense_mask_gives(family, masks, monkeypatch):
+    model = tiny_dits.model(family)
+    positive, texts, record = dense_sides(family)
+    negative = tiny_dits.conditioning(60)
+    of_people = person_texts.appended_texts(texts, masks, None, ["Anna", "Ben"])
+    made = by_region(runs.patched(model, PersonTextsRun), positive, negative, record, masks)
+    applied = made[0], carried.carry(made[1], of_people), negative
+    start = tiny_dits.latent(family, WIDTH, HEIGHT)
+    found = tiny_dits.sample(*applied, start, cfg=1.0)
+    ((common, options),) = positive
+    dense = Dense(family, model, masks)
+    if family == Z_IMAGE:
+        network = model.model.diffusion_model
+        monkeypatch.setattr(network, "embed_all", joined_captions(network, network.embed_all))
+    whole = [[dense.text([common, *texts]), options]]
+    expected = tiny_dits.sample(dense.clone, whole, negative, start, cfg=1.0)
+    assert relative(found, expected) <= TOLERANCE
+    monkeypatch.undo()
+    assert relative(tiny_dits.sample(model, positive, negative, start, cfg=1.0), expected) > 100 * TOLERANCE
+
+
+@pytest.mark.parametrize("letters", ["r", pytest.param("wlr", marks=pytest.mark.thorough)])
+def test_a_compiled_model_gives_the_same_picture(setting, letters, monkeypatch):
+    """References alone are compiled once, and on Z-Image once in a run."""
+    record = record_of(setting, replace_words(cast(setting)), (0, None, 1))
+    plain = setting.sample(applied_in(letters, setting, record, APART))
+    for module in ("flux.math", "qwen_image.model", "lumina.model", "krea2.model"):
+        for name in ("optimized_attention", "optimized_attention_masked"):
+            # The host's others look into files.
+            where = f"comfy.ldm.{module}.{name}"
+            if hasattr(importlib.import_module(f"comfy.ldm.{module}"), name):
+                monkeypatch.setattr(where, attention_pytorch)
+    with compiled.counting() as counted:
+        made = applied_in(letters, setting, record, APART)
+        built = compiled.whole(made[0]), made[1], made[2]
+        assert relative(setting.sample(built, steps=1), setting.sample(made, steps=1)) <= TOLERANCE
+        first = counted()[0]
+        assert relative(setting.sample(built), plain) <= TOLERANCE
+        runs_compiled = 2 if setting.family == Z_IMAGE else 1
+        if letters == "r":
+            assert counted()[0] <= runs_compiled * first
+
+
+def test_without_a_limit_to_regions_the_picture_is_the_hosts_own_bit_for_bit(setting):
+    given = {"clip": setting.clip, "vae": VAES[setting.family](), "cast": two_people(), "pictures": None}
+    positive, negative, *_ = apply("LikenessPeopleAsReferences", **given, negative_prompt="rain")
+    plain = setting.sample((setting.model, positive, negative))
+    off = apply("LikenessPeopleAsReferences", **given, negative_prompt="rain", model=setting.model, region_strength=0.0)
+    assert torch.equal(setting.sample((off[3], off[0], off[1])), plain)
+    on = apply("LikenessPeopleAsReferences", **given, negative_prompt="rain", model=setting.model, mask=APART)
+    assert relative(setting.sample((on[3], on[0], on[1])), plain) > 100 * TOLERANCE
+
+
+# With WithAnyone and InfiniteYou on FLUX.1
+
+
+@pytest.mark.parametrize("order", ["rlwai", "iawlr", "wairl"])
+def test_faces_of_flux_act_beside_words_loras_and_references_in_any_order(order):
+    """a: Apply WithAnyone. i: Apply InfiniteYou. w, l, r: words, LoRAs and references."""
+    setting = Setting(FLUX, attack_values.flux())
+    who = replace_words(cast(setting))
+    record = record_of(setting, who, (0, None, 1))
+    texts = [tiny_dits.conditioning(70 + n, tokens=count)[0][0] for n, count in enumerate((9, 5))]
+    of_people = person_texts.appended_texts(texts, APART, None, ["Anna", "Ben"])
+
+    def applied(letters):
+        made = setting.model, *[with_latents(setting, tiny_dits.conditioning(n), record) for n in (1, 2)]
+        for letter in letters:
+            model, positive, negative = made[:3]
+            if letter == "w":
+                other_side = carried.carry(negative, person_texts.without_people(of_people))
+                made = runs.patched(model, PersonTextsRun), carried.carry(positive, of_people), other_side
+            elif letter == "l":
+                made = by_lora(setting, model, positive, negative, who, APART)
+            elif letter == "r":
+                made = by_region(model, positive, negative, record, APART)
+            elif letter == "a":
+                made = apply("LikenessApplyWithAnyone", model=model, positive=positive, negative=negative)
+            else:
+                sides = apply("LikenessApplyInfiniteYou", positive=positive, negative=negative)
+                made = model, sides[0], sides[1]
+        return setting.sample(made[:3], cfg=3.0)
+
+    expected = applied("rlwia")
+    assert relative(applied(order), expected) <= TOLERANCE
+    for missing in order:
+        assert relative(applied(order.replace(missing, "")), expected) > TOLERANCE
+
+
+# The second pass, and another face in a photo
+
+
+VAES = {FLUX: tiny_vaes.flux1, FLUX_2: tiny_vaes.flux2, QWEN: tiny_vaes.qwen, Z_IMAGE: tiny_vaes.flux1,
+        KREA_2: tiny_vaes.qwen}  # fmt: skip
+CROP = 128
+
+
+def referring(setting, people, model=None):
+    """What People as References gives for rows of Crop Faces: model, positive, negative."""
+    vae = VAES[setting.family]()
+    given = {"clip": setting.clip, "vae": vae, "cast": RowCast(people, CROP, CROP), "negative_prompt": "rain"}
+    positive, negative, _text, model_out = apply(
+        "LikenessPeopleAsReferences", **given, model=model or setting.model, size=128, pictures=None
+    )
+    return model_out, positive, negative
+
+
+def denoised(setting, applied, photo, mask, noise):
+    """A picture changed within a mask, as a sampler with Set Latent Noise Mask does."""
+    sigmas = comfy.samplers.calculate_sigmas(setting.model.get_model_object("model_sampling"), "simple", 4)[1:]
+    euler = comfy.samplers.sampler_object("euler")
+    return comfy.sample.sample_custom(
+        applied[0], noise, 3.0, euler, sigmas, *applied[1:], photo, noise_mask=mask, seed=0, disable_pbar=True
+    )
+
+
+def test_faces_are_changed_each_by_its_own_reference_and_nothing_outside_the_mask(setting):
+    people = tuple(people_made.person(n, slot=slot) for n, slot in enumerate(group.layout(1, "bust", 1, CROP, CROP)
+                   .slots * 2, 1))  # fmt: skip
+    photo = tiny_dits.latent(setting.family, CROP, CROP, seed=20, rows=2)
+    noise = tiny_dits.latent(setting.family, CROP, CROP, seed=21, rows=2)
+    mask = torch.zeros(2, 1, CROP, CROP)
+    mask[..., 32:96, 32:96] = 1
+    found = denoised(setting, referring(setting, people), photo, mask, noise)
+    sides = setting.text("in a park"), setting.text("rain")
+    plain = denoised(setting, (setting.model, *sides), photo, mask, noise)
+    cell = 128 // photo.shape[-1]
+    inside = torch.zeros(photo.shape[-2:], dtype=torch.bool)
+    inside[32 // cell : 96 // cell, 32 // cell : 96 // cell] = True
+    assert torch.equal(found[..., ~inside], plain[..., ~inside]), "bit for bit"
+    assert relative(found[..., inside], plain[..., inside]) > 100 * TOLERANCE
+    for row, person in enumerate(people):
+        own = slice(row, row + 1)
+        alone = denoised(setting, referring(setting, (person,)), photo[own], mask[own], noise[own])
+        assert relative(found[own], alone) <= TOLERANCE
+    exchanged = denoised(setting, referring(setting, people[::-1]), photo, mask, noise)
+    assert relative(exchanged, found) > 100 * TOLERANCE
+
+
+def test_rows_of_z_image_without_a_model_are_refused_by_name():
+    setting = of_family(Z_IMAGE)
+    given = {"clip": setting.clip, "vae": VAES[Z_IMAGE](), "negative_prompt": "rain", "pictures": None}
+    positive, negative, *_ = apply("LikenessPeopleAsReferences", cast=cast(setting), **given)
+    sides = setting.model, positive, negative
+    assert setting.sample(sides, cfg=3.0).isfinite().all(), "one row is the host's"
+    with pytest.raises(BadSetup, match="latent has 2 rows, and without a MODEL Z-Image reads"):
+        setting.sample(sides, rows=2)
+
+
+# What is refused
+
+
+def chroma():
+    flux = tiny_dits.CONFIGS[FLUX][1]
+    settings = {name: value for name, value in flux.items() if name != "guidance_embed"}
+    own = {"image_model": "chroma", "vec_in_dim": None, "in_channels": 64, "out_channels": 64}
+    guidance = {"in_dim": 64, "out_dim": 64, "hidden_dim": 64, "n_layers": 2}
+    return tiny_sdxl.seeded_model("Chroma", {**settings, **own, **guidance}, 301)
+
+
+def omnigen2():
+    shape = {"hidden_size": 96, "num_layers": 3, "num_refiner_layers": 2, "num_attention_heads": 3, "num_kv_heads": 1}
+    more = {"multiple_of": 32, "axes_dim_rope": (8, 12, 12), "text_feat_dim": 24}
+    return tiny_sdxl.seeded_model("Omnigen2", {"image_model": "omnigen2", **shape, **more}, 301)
+
+
+def of_a_pack():
+    """A subclass of the host's network."""
+    model = tiny_dits.model(FLUX, **CLIPS[FLUX][1])
+    network = model.model.diffusion_model
+    network.__class__ = type("PackFlux", (type(network),), {"__module__": "pack_of_others.flux"})
+    return model
+
+
+def copied_forward():
+    """A pack's copy of a method of the host's, on the network of this MODEL."""
+    model = tiny_dits.model(FLUX, **CLIPS[FLUX][1])
+    network = model.model.diffusion_model
+    copied = network.forward_orig
+
+    def forward_orig(*args, **kwargs):
+        return copied(*args, **kwargs)
+
+    forward_orig.__module__ = "pack_of_others.cache"
+    network.forward_orig = forward_orig
+    return model
+
+
+@pytest.mark.parametrize(("make", "error", "words"), [
+    (chroma, WrongBaseModel, "The MODEL is made for Chroma, but .*FLUX.1.* is needed"),
+    (omnigen2, WrongBaseModel, "The MODEL is made for Omnigen2, but .*FLUX.1.* is needed"),
+    (of_a_pack, BadSetup, r"network of another pack \(PackFlux in pack_of_others\.flux\)"),
+    (copied_forward, BadSetup, r"pack_of_others\.cache\) has put its own forward_orig into the network of FLUX\.1"),
+], ids=["chroma", "omnigen2", "subclass", "copied_forward"])  # fmt: skip
+def test_networks_that_are_not_known_are_refused_by_every_node(make, error, words):
+    setting = of_family(FLUX)
+    model, who = make(), cast(setting)
+    sides = setting.text(COMMON), setting.text("blurred")
+    with pytest.raises(error, match=words):
+        by_words(setting, model, *sides, who, APART)
+    with pytest.raises(error, match=words):
+        by_lora(setting, model, *sides, who, APART)
+    given = {"clip": setting.clip, "vae": VAES[FLUX](), "pictures": None, "negative_prompt": "", "mask": APART}
+    with pytest.raises(error, match=words):
+        apply("LikenessPeopleAsReferences", model=model, cast=who, **given)
+
+
+@pytest.mark.parametrize("family", EVERY)
+def test_a_copied_forward_that_loses_the_references_is_named(family, monkeypatch):
+    """At sampling: without transformer_options everybody would read all references."""
+    setting = of_family(family)
+    record = record_of(setting, cast(setting), (0, 1))
+    made = applied_in("r", setting, record, APART)
+    network = setting.model.model.diffusion_model
+    forward = network._forward
+
+    def without_options(*args, **kwargs):
+        if "transformer_options" in kwargs:
+            return forward(*args, **{**kwargs, "transformer_options": {}})
+        places = list(args)
+        places[next(place for place, given in enumerate(args) if isinstance(given, dict))] = {}
+        return forward(*places, **kwargs)
+
+    monkeypatch.setattr(network, "_forward", without_options)
+    with pytest.raises(ConditioningLost, match=r"hands on transformer_options to 0 of the"):
+        setting.sample(made)

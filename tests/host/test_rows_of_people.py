@@ -1,0 +1,287 @@
+"""People of a row of the batch each, as Crop Faces gives them: every row is drawn with its person's own words, LoRA and
+references, and nobody else's."""
+
+from dataclasses import replace
+
+import attack_values
+import lora_made
+import other_packs
+import people_made
+import photo_maker_made
+import pytest
+import tiny_dits
+import tiny_encoders
+import torch
+from figures import relative
+from instant_id_run import sample as sample_unet
+from instant_id_run import text
+from pack.core.people import Lora, PlacedCast, RowCast
+from pack.core.places.person_region import BadRegion
+from peers import apply
+from people_on_transformers import COMMON, setting_of
+from tiny_dits import EVERY, FLUX, FLUX_2, QWEN
+
+import nodes as host_nodes
+
+WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
+PICTURE = 48
+TOLERANCE = 1e-5
+WORDS = "a woman with red hair", "a man with a long grey beard and glasses, who looks away, in a green coat", ""
+"""By row. The second is longer, and of the third person nothing is said."""
+ROWS = len(WORDS)
+SAID = "1: a woman with red hair\nBen: a man with a long grey beard and glasses, who looks away, in a green coat"
+
+
+def people_of(files, words=("",) * ROWS):
+    """Anna, Ben and Cleo with a place each, and a LoRA each with its words where there are files."""
+    there = people_made.cast([(32.0, 48.0), (64.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT).people
+    people = []
+    for person, name, file, own_words in zip(there, ("Anna", "Ben", "Cleo"), files, words, strict=True):
+        loras = () if file is None else (Lora(file, 1.0, own_words),)
+        people.append(replace(person, identity=replace(person.identity, name=name, loras=loras)))
+    return tuple(people)
+
+
+def rows_of(people):
+    return RowCast(people, WIDTH, HEIGHT)
+
+
+def alone(people, number):
+    """One of these people in a picture of their own."""
+    return PlacedCast(people[number : number + 1], WIDTH, HEIGHT)
+
+
+EVERYWHERE = torch.ones(1, HEIGHT, WIDTH)
+
+
+# On UNets
+
+
+class UnetSetting:
+    """A MODEL, its CLIP, and a LoRA for each person."""
+
+    def __init__(self, family):
+        if family == "SDXL":
+            self.model = attack_values.sdxl()
+            self.clip = photo_maker_made.clip()
+            self.sides = [text(1)], [text(2)]
+        else:
+            self.model = attack_values.sd15()
+            self.clip = tiny_encoders.sd1()
+            self.sides = attack_values.text(1, 48), attack_values.text(2, 48)
+        self.files = [lora_made.file(self.model, seed=seed, clip=self.clip) for seed in (1, 2, 3)]
+        self.start = torch.randn(ROWS, 4, HEIGHT // 8, WIDTH // 8, generator=torch.Generator().manual_seed(7)) * 14
+
+    def applied(self, kind, cast, sides=None, model=None, **changed):
+        positive, negative = sides or self.sides
+        given = {"model": model or self.model, "positive": positive, "negative": negative, "clip": self.clip}
+        return apply(kind, **given, cast=cast, **changed)
+
+    def sample(self, applied, row=None):
+        start = self.start if row is None else self.start[row : row + 1]
+        return sample_unet(*applied, steps=2, start=start)
+
+    def plain(self, row, file=None, words=""):
+        """The host's drawing of one crop: Load LoRA's MODEL, on a prompt with the words behind the common ones."""
+        model, clip = self.model, self.clip
+        if file is not None:
+            model, clip = host_nodes.LoraLoader().load_lora(model, clip, file, 1.0, 1.0)
+        ((context, options),) = self.sides[0]
+        if words:
+            context = torch.cat([context, clip.encode_from_tokens(clip.tokenize(words))], dim=1)
+        return self.sample((model, [[context, options]], self.sides[1]), row)
+
+
+UNETS = {}
+
+
+@pytest.fixture(params=["SDXL", "SD1.5"])
+def unet(request):
+    if request.param not in UNETS:
+        UNETS[request.param] = UnetSetting(request.param)
+    return UNETS[request.param]
+
+
+def same_rows(rows, expected):
+    """Whether each row is what is expected of it, and no other row is."""
+    for row, own in enumerate(expected):
+        for number in range(ROWS):
+            difference = relative(rows[number : number + 1], own)
+            assert (difference <= 2 * TOLERANCE) == (number == row), (row, number, difference)
+
+
+@pytest.mark.both_hosts
+def test_on_a_unet_every_row_reads_its_own_words(unet):
+    rows = unet.sample(unet.applied("LikenessPromptPerPerson", rows_of(people_of([None] * ROWS)), prompts=SAID))
+    same_rows(rows, [unet.plain(row, words=words) for row, words in enumerate(WORDS)])
+
+
+@pytest.mark.both_hosts
+def test_on_a_unet_every_row_has_its_own_lora_and_the_loras_words(unet):
+    rows = unet.sample(unet.applied("LikenessLoRAPerPerson", rows_of(people_of(unet.files, WORDS))))
+    expected = [unet.plain(row, file, words) for row, (file, words) in enumerate(zip(unet.files, WORDS, strict=True))]
+    same_rows(rows, expected)
+
+
+def test_on_a_unet_words_and_loras_come_together_in_either_order(unet):
+    """Words of Prompt per Person are read with the person's LoRA, and encoded without, as in one picture."""
+    cast = rows_of(people_of(unet.files))
+    kinds = ["LikenessPromptPerPerson", "LikenessLoRAPerPerson"]
+    pictures = []
+    for order in (kinds, kinds[::-1]):
+        applied = (unet.model, *unet.sides)
+        for kind in order:
+            prompts = {"prompts": SAID} if kind == "LikenessPromptPerPerson" else {}
+            applied = unet.applied(kind, cast, model=applied[0], sides=applied[1:3], **prompts)
+        pictures.append(unet.sample(applied))
+    assert relative(*pictures) <= TOLERANCE
+    expected = []
+    for row, (file, words) in enumerate(zip(unet.files, WORDS, strict=True)):
+        merged, _ = host_nodes.LoraLoader().load_lora(unet.model, unet.clip, file, 1.0, 1.0)
+        ((context, options),) = unet.sides[0]
+        if words:
+            context = torch.cat([context, unet.clip.encode_from_tokens(unet.clip.tokenize(words))], dim=1)
+        expected.append(unet.sample((merged, [[context, options]], unet.sides[1]), row))
+    same_rows(pictures[0], expected)
+
+
+def test_on_a_unet_a_strength_of_2_is_the_words_twice(unet):
+    cast = rows_of(people_of([None] * ROWS))
+    rows = unet.sample(unet.applied("LikenessPromptPerPerson", cast, prompts=SAID, strength=2.0))
+    ((context, options),) = unet.sides[0]
+    words = unet.clip.encode_from_tokens(unet.clip.tokenize(WORDS[0]))
+    longer = [[torch.cat([context, words, words], dim=1), options]]
+    assert relative(rows[:1], unet.sample((unet.model, longer, unet.sides[1]), 0)) <= 2 * TOLERANCE
+
+
+OTHERS = [other_packs.one_by_one, other_packs.reversed_rows]
+"""Functions of other packs around the MODEL: each row alone, and all rows in the other order."""
+
+
+def both_nodes(setting, cast):
+    """Prompt per Person and behind it LoRA per Person."""
+    words = setting.applied("LikenessPromptPerPerson", cast, prompts=SAID)
+    return setting.applied("LikenessLoRAPerPerson", cast, model=words[0], sides=words[1:3])
+
+
+@pytest.mark.parametrize("around", OTHERS)
+def test_on_a_unet_rows_that_another_pack_moves_keep_their_person(unet, around):
+    model, *sides = both_nodes(unet, rows_of(people_of(unet.files, WORDS)))
+    moved = unet.sample((other_packs.around(model, around), *sides))
+    assert relative(moved, unet.sample((model, *sides))) <= TOLERANCE
+
+
+# On transformers
+
+
+@pytest.fixture(params=EVERY)
+def transformer(request):
+    if not tiny_dits.KNOWN:
+        pytest.skip("an older ComfyUI has no FLUX.2")
+    return setting_of(request.param)
+
+
+def crops(setting):
+    """The latents of all rows."""
+    return tiny_dits.latent(setting.family, WIDTH, HEIGHT, rows=ROWS)
+
+
+def drawn(setting, applied, row=None, cfg=1.0):
+    """A sampling of all crops, or of one."""
+    start = crops(setting)
+    return setting.sample(applied, start if row is None else start[row : row + 1], cfg=cfg)
+
+
+@pytest.mark.parametrize("with_loras", [False, True], ids=["words", "words and LoRAs"])
+def test_every_row_is_the_plain_drawing_of_its_persons_words(transformer, with_loras):
+    """With the common text hidden: of the host's forward alone, with the LoRA merged by the host's loader."""
+    hidden = transformer.hidden(PICTURE)
+    said = (
+        "a woman with red hair",
+        "a man with a long grey beard and glasses, who looks away, in a green coat",
+        "a cat",
+    )
+    files = transformer.files if with_loras else [None] * ROWS
+    kind = "LikenessPromptPerPerson"
+    prompts = {"prompts": "\n".join(f"{number}: {words}" for number, words in enumerate(said, 1))}
+    applied = transformer.applied(kind, rows_of(people_of(files)), hidden, **prompts)
+    if with_loras:
+        cast = rows_of(people_of(files))
+        applied = transformer.applied("LikenessLoRAPerPerson", cast, applied[0], applied[1:3])
+    rows = drawn(transformer, applied)
+    expected = []
+    for row, (words, file) in enumerate(zip(said, files, strict=True)):
+        model = transformer.model if file is None else transformer.merged(file)
+        expected.append(drawn(transformer, (model, transformer.own_text(words), transformer.text("blurred")), row))
+    same_rows(rows, expected)
+
+
+def test_every_row_has_its_own_lora_and_the_loras_words(transformer):
+    """Beside the common text, with CFG: as of each crop alone on a MODEL with the LoRA merged by the host's loader. Of
+    the third there are no words: that is the host's own drawing."""
+    people = people_of(transformer.files, WORDS)
+    rows = drawn(transformer, transformer.applied("LikenessLoRAPerPerson", rows_of(people)), cfg=3.0)
+    expected = []
+    for row, file in enumerate(transformer.files):
+        applied = (transformer.merged(file), transformer.text(COMMON), transformer.text("blurred"))
+        if WORDS[row]:
+            cast = alone(people, row)
+            prompts = f"1: {WORDS[row]}"
+            applied = transformer.applied("LikenessPromptPerPerson", cast, applied[0], prompts=prompts, mask=EVERYWHERE)
+        expected.append(drawn(transformer, applied, row, cfg=3.0))
+    same_rows(rows, expected)
+
+
+def test_a_row_without_words_is_the_hosts_own_drawing(transformer):
+    cast = rows_of(people_of([None] * ROWS))
+    rows = drawn(transformer, transformer.applied("LikenessPromptPerPerson", cast, prompts=SAID), cfg=3.0)
+    expected = drawn(
+        transformer, (transformer.model, transformer.text(COMMON), transformer.text("blurred")), 2, cfg=3.0
+    )
+    assert relative(rows[2:], expected) <= TOLERANCE
+
+
+@pytest.mark.parametrize("family", [FLUX, FLUX_2, QWEN])
+@tiny_dits.needed
+def test_every_row_has_its_own_reference_beside_its_words_and_lora(family):
+    """As of each crop alone, with its person's reference, words and a LoRA that the host's loader has merged."""
+    setting = setting_of(family)
+    people = people_of(setting.files)
+    references = tiny_dits.latent(family, 64, 48, seed=9, rows=ROWS)
+
+    def with_references(name, rows):
+        ((context, options),) = setting.text(name)
+        return [[context, {**options, "reference_latents": [references[rows]]}]]
+
+    def applied(cast, rows, model, prompts, **changed):
+        sides = with_references(COMMON, rows), with_references("blurred", rows)
+        return setting.applied("LikenessPromptPerPerson", cast, model, sides, prompts=prompts, **changed)
+
+    everybody = applied(rows_of(people), slice(None), setting.model, SAID)
+    everybody = setting.applied("LikenessLoRAPerPerson", rows_of(people), everybody[0], everybody[1:3])
+    rows = drawn(setting, everybody, cfg=3.0)
+    expected = []
+    for row, file in enumerate(setting.files):
+        model = setting.merged(file)
+        own = slice(row, row + 1)
+        if WORDS[row]:
+            by_node = applied(alone(people, row), own, model, f"1: {WORDS[row]}", mask=EVERYWHERE)
+        else:
+            by_node = (model, with_references(COMMON, own), with_references("blurred", own))
+        expected.append(drawn(setting, by_node, row, cfg=3.0))
+    same_rows(rows, expected)
+
+
+@pytest.mark.parametrize("around", OTHERS)
+def test_rows_that_another_pack_moves_keep_their_person(transformer, around):
+    model, *sides = both_nodes(transformer, rows_of(people_of(transformer.files, WORDS)))
+    moved = drawn(transformer, (other_packs.around(model, around), *sides), cfg=3.0)
+    assert relative(moved, drawn(transformer, (model, *sides), cfg=3.0)) <= TOLERANCE
+
+
+def test_a_mask_for_people_of_a_row_each_is_refused(transformer):
+    cast = rows_of(people_of(transformer.files))
+    for kind in ("LikenessPromptPerPerson", "LikenessLoRAPerPerson"):
+        prompts = {"prompts": SAID} if kind == "LikenessPromptPerPerson" else {}
+        with pytest.raises(BadRegion, match="each person has a picture of their own, from Crop Faces"):
+            transformer.applied(kind, cast, mask=torch.ones(ROWS, HEIGHT, WIDTH), **prompts)

@@ -1,0 +1,259 @@
+"""Prompt per Person on transformers beside what else stands in a workflow: LoRA per Person, ControlNets, memory."""
+
+from dataclasses import replace
+
+import comfy.controlnet
+import comfy.latent_formats
+import comfy.ldm.qwen_image.controlnet
+import comfy.model_management
+import comfy.ops
+import comfy.sampler_helpers
+import devices
+import infuse_made
+import people_made
+import pytest
+import tiny_dits
+import tiny_vaes
+import torch
+from comfy.model_patcher import ModelPatcher
+from dense_texts import Dense, joined, text
+from figures import relative
+from pack.bridge import carried, runs
+from pack.bridge.canvas import Canvas
+from pack.bridge.transformers import person_texts
+from pack.bridge.transformers.person_texts_run import PersonTextsRun
+from pack.core.people import Lora, PlacedCast
+from people_on_transformers import COMMON, setting_of
+from seeded import fill
+from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+
+import nodes as host_nodes
+
+if tiny_dits.KNOWN:
+    from comfy_extras.nodes_flux import FluxKVCache
+    from comfy_extras.nodes_model_patch import UsoStyleProjectorPatch
+
+pytestmark = tiny_dits.needed
+WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
+PICTURE = 48
+TOLERANCE = 1e-5
+WORDS = "a woman with red hair", "a man with a long grey beard and glasses, who looks away, in a green coat"
+SAID = "\n".join(f"{number}: {words}" for number, words in enumerate(WORDS, 1))
+EVERYWHERE, NOWHERE = torch.ones(1, HEIGHT, WIDTH), torch.zeros(1, HEIGHT, WIDTH)
+NOWHERE[:, :1, :1] = 1e-4  # a mask of nobody is refused; less than the least weight of a token
+
+
+@pytest.fixture(params=EVERY)
+def setting(request):
+    return setting_of(request.param)
+
+
+def start_of(setting, rows=1):
+    return tiny_dits.latent(setting.family, WIDTH, HEIGHT, rows=rows)
+
+
+def cast_of(files):
+    """Anna and Ben with a LoRA each, without words."""
+    there = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT).people
+    people = []
+    for person, file in zip(there, files, strict=True):
+        people.append(replace(person, identity=replace(person.identity, loras=(Lora(file, 1.0, ""),))))
+    return PlacedCast(tuple(people), WIDTH, HEIGHT)
+
+
+def with_both(setting, mask, model, order):
+    """Prompt per Person and LoRA per Person, one behind the other."""
+    applied = (model, setting.text(COMMON), setting.text("blurred"))
+    for kind in order:
+        prompts = {"prompts": SAID} if kind == "LikenessPromptPerPerson" else {}
+        cast = cast_of(setting.files_with_places)
+        applied = setting.applied(kind, cast, applied[0], applied[1:3], mask=mask, **prompts)
+    return applied
+
+
+BOTH = ["LikenessPromptPerPerson", "LikenessLoRAPerPerson"]
+
+
+@pytest.mark.parametrize("order", [BOTH, BOTH[::-1]], ids=["words first", "LoRAs first"])
+def test_a_person_everywhere_is_the_merged_network_on_their_words(setting, order):
+    """With the words and the LoRA of another person present, of whom nothing is seen."""
+    hidden = setting.hidden(PICTURE)
+    for number, mask in enumerate(([EVERYWHERE, NOWHERE], [NOWHERE, EVERYWHERE])):
+        rows = setting.sample(with_both(setting, torch.cat(mask), hidden, order), start_of(setting, rows=2))
+        merged = setting.merged(setting.files_with_places[number])
+        sides = setting.own_text(WORDS[number]), setting.text("blurred")
+        assert relative(rows, setting.sample((merged, *sides), start_of(setting, rows=2))) <= TOLERANCE
+        other = setting.merged(setting.files_with_places[1 - number])
+        assert relative(rows, setting.sample((other, *sides), start_of(setting, rows=2))) > 100 * TOLERANCE
+
+
+# ControlNets
+
+
+def qwen_control_net():
+    """InstantX's network of Qwen-Image, tiny."""
+    shape = {name: size for name, size in tiny_dits.CONFIGS[QWEN][1].items() if name != "image_model"}
+    network = comfy.ldm.qwen_image.controlnet.QwenImageControlNetModel(
+        **{**shape, "joint_attention_dim": 16}, dtype=torch.float32, operations=comfy.ops.disable_weight_init
+    )
+    return comfy.controlnet.ControlNet(
+        fill(network, 312).eval().requires_grad_(False),
+        compression_ratio=1,
+        latent_format=comfy.latent_formats.Wan21(),
+        load_device=devices.DEVICE,
+        extra_conds=[],
+    )
+
+
+def flux_control_net():
+    return infuse_made.infuse_net(context_in_dim=16, vec_in_dim=64)
+
+
+CONTROL_NETS = {FLUX: (flux_control_net, tiny_vaes.flux1), QWEN: (qwen_control_net, tiny_vaes.qwen)}
+
+
+@pytest.mark.parametrize("family", CONTROL_NETS)
+def test_a_controlnet_goes_on_reading_the_common_text(family):
+    """A person everywhere with a ControlNet: the plain forward of their words, whose ControlNet reads the common text
+    as the host's own option has it."""
+    setting = setting_of(family)
+    make, vae = CONTROL_NETS[family]
+    picture = torch.rand(1, HEIGHT, WIDTH, 3, generator=torch.Generator().manual_seed(5))
+    net = make()
+
+    def controlled(positive, negative):
+        given = net, picture, 0.8, 0.0, 1.0, vae()
+        return host_nodes.ControlNetApplyAdvanced().apply_controlnet(positive, negative, *given)
+
+    sides = controlled(setting.text(COMMON), setting.text("blurred"))
+    mask = torch.cat([EVERYWHERE, NOWHERE])
+    cast = people_made.cast([(32.0, 48.0), (96.0, 48.0)], WIDTH, HEIGHT)
+    applied = setting.applied(BOTH[0], cast, setting.hidden(PICTURE), sides, mask=mask, prompts=SAID)
+    found = setting.sample(applied, start_of(setting), cfg=3.0)
+
+    positive, negative = controlled(setting.own_text(WORDS[0]), setting.text("blurred"))
+    common = {"cross_attn_controlnet": setting.text(COMMON)[0][0]}
+    by_common = [[words, {**options, **common}] for words, options in positive]
+    # The negative has no words of people: it reads the common text of its side, which `hidden` hides on the positive.
+    expected = setting.sample((setting.model, by_common, negative), start_of(setting), cfg=3.0)
+    assert relative(found, expected) <= TOLERANCE
+    without = setting.sample(
+        (setting.model, setting.own_text(WORDS[0]), setting.text("blurred")), start_of(setting), 3.0
+    )
+    assert relative(without, expected) > 100 * TOLERANCE, "the ControlNet changes the picture"
+    by_words = setting.sample((setting.model, positive, negative), start_of(setting), cfg=3.0)
+    assert relative(by_words, expected) > 10 * TOLERANCE, "it reads a text"
+
+
+# Nodes of the host that add tokens or take some away
+
+
+APART = people_made.painted((0, 0, 64, 96), (64, 16, 128, 96), width=WIDTH, height=HEIGHT)
+
+
+def with_texts(model, **more):
+    """MODEL, positive and negative as Prompt per Person gives them. more: options of the conditioning."""
+    people = person_texts.appended_texts([text(name)[0][0] for name in ("anna", "ben")], APART, None, ["anna", "ben"])
+    positive = [[words, {**options, **more}] for words, options in text("common")]
+    sides = carried.carry(positive, people), carried.carry(text("common"), person_texts.without_people(people))
+    return runs.patched(model, PersonTextsRun), *sides
+
+
+def by_mask(dense, model, **more):
+    """The same by a dense mask."""
+    ((_, options),) = text("common")
+    return dense.patched(model), [[joined(dense.family), {**options, **more}]], text("common")
+
+
+def sampled(family, applied, steps=3):
+    return tiny_dits.sample(*applied, tiny_dits.latent(family, WIDTH, HEIGHT), steps=steps, cfg=1.0)
+
+
+@pytest.mark.parametrize(("family", "cached"), [
+    (FLUX, False), (FLUX_2, False), (FLUX_2, True), (QWEN, False),
+], ids=["FLUX.1", "FLUX.2", "FLUX.2 with Flux KV Cache", "Qwen-Image"])  # fmt: skip
+def test_references_beside_words_are_what_a_dense_mask_gives(family, cached):
+    """Flux KV Cache takes the references out after the first step, and keeps their keys. On FLUX.1 the host's own
+    forward cannot do that."""
+    model = tiny_dits.model(family)
+    more = {"reference_latents": [tiny_dits.latent(family, 64, 48, seed=9)]}  # 4 x 3 tokens
+    applied = []
+    for kind in (
+        with_texts,
+        lambda made, **options: by_mask(Dense(family, model, APART, references=12), made, **options),
+    ):
+        made = FluxKVCache.execute(model).args[0] if cached else model
+        applied.append(sampled(family, kind(made, **more)))
+    assert relative(*applied) <= TOLERANCE
+    assert (
+        relative(sampled(family, (model, *by_mask(Dense(family, model, APART), model, **more)[1:])), applied[1]) > 1e-3
+    )
+
+
+def test_tokens_of_uso_in_front_of_the_text_stay_the_common_texts():
+    """Its patch of the host puts tokens of a style picture in front of the text."""
+    model = tiny_dits.model(FLUX)
+    projector = fill(torch.nn.Linear(5, 64), 313).requires_grad_(False)
+    style = torch.randn(1, 3, 5, generator=torch.Generator().manual_seed(5))
+    with_style = model.clone()
+    patch = UsoStyleProjectorPatch(ModelPatcher(projector, devices.DEVICE, devices.CPU), style)
+    with_style.set_model_post_input_patch(patch)
+    found = sampled(FLUX, with_texts(with_style))
+    expected = sampled(FLUX, by_mask(Dense(FLUX, model, APART, front=3), with_style))
+    assert relative(found, expected) <= TOLERANCE
+    assert relative(sampled(FLUX, with_texts(model)), expected) > 100 * TOLERANCE
+
+
+# Memory
+
+
+def asked_for(setting, applied, start):
+    """What the host's loader is asked to keep free for a sampling."""
+    asked = []
+    load = comfy.model_management.load_models_gpu
+
+    def recorded(models, memory_required=0, **more):
+        asked.append(memory_required)
+        return load(models, memory_required=memory_required, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comfy.model_management, "load_models_gpu", recorded)
+        setting.sample(applied, start)
+    return asked[0]
+
+
+CELLS = {FLUX: 4, FLUX_2: 1, QWEN: 4, Z_IMAGE: 4, KREA_2: 4}
+"""By family, how many cells of a latent a token is."""
+LENGTHS = 300, 42
+FILLED_UP = {FLUX_2: (512, 512), Z_IMAGE: (304, 48)}
+"""By family, how many tokens these texts have in the network where it fills them up."""
+
+
+@pytest.mark.parametrize("by_row", [False, True], ids=["regions", "rows"])
+def test_the_memory_of_the_words_is_asked_for(setting, by_row):
+    """As the host reckons a picture that has as many tokens more."""
+    width = setting.text(COMMON)[0][0].shape[-1]
+    texts = [torch.zeros(1, length, width) for length in LENGTHS]
+    lengths = FILLED_UP.get(setting.family, LENGTHS)
+    if by_row:
+        people = person_texts.texts_by_row(texts, 1.0, Canvas("Prompt per Person", 2), ["Anna", "Ben"])
+        tokens = max(lengths)
+    else:
+        people = person_texts.appended_texts(texts, torch.cat([EVERYWHERE, NOWHERE]), None, ["Anna", "Ben"])
+        tokens = sum(lengths)
+    sides = setting.text(COMMON), setting.text("blurred")
+    applied = (
+        runs.patched(setting.model, PersonTextsRun),
+        carried.carry(sides[0], people),
+        carried.carry(sides[1], person_texts.without_people(people)),
+    )
+    rows = 2
+    start = start_of(setting, rows)
+    more = tokens * CELLS[setting.family]
+    height, columns = start.shape[-2:]
+    shape = [2 * rows, *start.shape[1:-2], height + -(-more // columns), columns]
+    found = asked_for(setting, applied, start)
+    assert found == setting.model.model.memory_required(shape)
+    plain = asked_for(setting, (setting.model, *sides), start)
+    assert plain == setting.model.model.memory_required([2 * rows, *start.shape[1:]])
+    assert found > plain

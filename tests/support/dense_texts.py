@@ -1,0 +1,114 @@
+"""A common text and the words of two people, read by the rule of Prompt per Person in plain torch: all texts joined,
+positions set, and a mask of all tokens by all tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import tiny_dits
+import torch
+import torch.nn.functional as functional
+from comfy.model_patcher import ModelPatcher
+from pack.bridge.transformers.attention import OVERRIDE
+from tiny_dits import FLUX_2, QWEN, Z_IMAGE
+from torch import Tensor
+
+LENGTHS = {"common": 7, "anna": 11, "ben": 5}
+"""Tokens of each text."""
+_TOKEN = 16
+_FILLED_UP = 512
+"""Tokens of every text of FLUX.2."""
+
+
+def text(name: str) -> list[Any]:
+    """With one pooled vector for all: FLUX.1 reads one in a whole forward, that of the common text."""
+    ((words, options),) = tiny_dits.conditioning(sum(map(ord, name)), tokens=LENGTHS[name])
+    return [[words, {**options, "pooled_output": tiny_dits.conditioning(1)[0][1]["pooled_output"]}]]
+
+
+def joined(family: str) -> Tensor:
+    """The three texts as one, of FLUX.2 each filled up."""
+    texts = [text(name)[0][0] for name in LENGTHS]
+    if family == FLUX_2:
+        texts = [functional.pad(words, (0, 0, _FILLED_UP - words.shape[1], 0)) for words in texts]
+    return torch.cat(texts, dim=1)
+
+
+class Dense:
+    """The rule, to put on a MODEL that is given `joined`.
+
+    areas: (2, H, W), hard masks of whole tokens. front: tokens that another pack puts in front of the text. references:
+    tokens of reference pictures behind the picture.
+    """
+
+    def __init__(self, family: str, model: ModelPatcher, areas: Tensor, front: int = 0, references: int = 0) -> None:
+        self.family = family
+        self.network: Any = model.model.diffusion_model
+        multiple = {Z_IMAGE: 8, FLUX_2: _FILLED_UP}.get(family, 1)
+        self.raw = [_FILLED_UP if family == FLUX_2 else count for count in LENGTHS.values()]
+        self.lengths = [-(-count // multiple) * multiple for count in self.raw]
+        self.lengths[0] += front
+        self.total = sum(self.lengths)
+        starts = [0, self.lengths[0], sum(self.lengths[:2]), self.total]
+        own = [slice(start, end) for start, end in pairwise(starts)]
+        inside = [area[_TOKEN // 2 :: _TOKEN, _TOKEN // 2 :: _TOKEN].flatten() > 0 for area in areas]
+        self.without_references = self.total + len(inside[0])
+        picture = slice(self.total, self.without_references)
+        beside = slice(self.without_references, None)
+        tokens = self.without_references + references
+        self.texts = torch.block_diag(*[torch.ones(count, count) for count in self.lengths]).bool()
+        self.reads = torch.zeros(tokens, tokens, dtype=torch.bool)
+        self.reads[: self.total, : self.total] = self.texts
+        self.reads[:, beside] = True
+        for reader in (own[0], picture, beside):
+            self.reads[reader, own[0]] = True
+            self.reads[reader, picture] = True
+        for words, is_inside in zip(own[1:], inside, strict=True):
+            self.reads[words, picture] = is_inside
+            self.reads[picture, words] = is_inside[:, None]
+
+    def override(
+        self, kernel: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Any = None, **more: Any
+    ) -> Tensor:
+        token_dim = 2 if more.get("skip_reshape") else 1
+        queries, keys = q.shape[token_dim], k.shape[token_dim]
+        if queries == keys == self.total:
+            reads = self.texts
+        elif queries >= self.without_references:
+            reads = self.reads[:queries, :keys]
+        else:
+            return kernel(q, k, v, heads, mask=mask, **more)
+        return kernel(q, k, v, heads, mask=torch.zeros(reads.shape).masked_fill(~reads, -1e9)[None], **more)
+
+    def positions(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The host's post_input patch: every text counts its positions from its own beginning."""
+        count = torch.cat([torch.arange(length) for length in self.raw])
+        ids = given["txt_ids"].clone()
+        if self.family == FLUX_2:
+            ids[:, :, 3] = count
+        elif self.family == QWEN:
+            ids[:, :, :] = (ids[0, 0, 0] + count)[None, :, None].to(ids)
+        return {**given, "txt_ids": ids}
+
+    def captions(self, embed: Callable[..., Any]) -> Callable[..., Any]:
+        """embed_cap of Z-Image for each text alone."""
+
+        def embed_cap(cap_feats: Any = None, offset: int = 0, **given: Any) -> Any:
+            parts = []
+            for words, length in zip(cap_feats.split(self.raw, 1), self.lengths, strict=True):
+                parts.append(embed(words, offset=offset + self.total - length, **given))
+            tokens = torch.cat([part[0][0] for part in parts], 1)
+            rotations = torch.cat([part[1][0] for part in parts], 1)
+            return (tokens,), (rotations,), self.total
+
+        return embed_cap
+
+    def patched(self, model: ModelPatcher) -> ModelPatcher:
+        clone = model.clone()
+        options = clone.model_options["transformer_options"]
+        clone.model_options["transformer_options"] = {**options, OVERRIDE: self.override}
+        if self.family in (FLUX_2, QWEN):
+            clone.set_model_patch(self.positions, "post_input")
+        return clone
