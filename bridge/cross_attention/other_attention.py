@@ -14,7 +14,8 @@ from ..runs import ForwardInput, modules_of
 from ..unet import Grid, Options, Replacement, grids, standing, transformers
 
 NEEDS_MORE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
-"""What a function raises that is called alone and needs more than a layer gives it, such as another layer's memory."""
+"""Errors of a function that is called on trial and needs more than a layer gives it, such as the memory of another
+layer. Whether it reads the text is then unknown, and it is treated as one that does."""
 
 
 def layers_ignoring_text(forward_input: ForwardInput) -> frozenset[Block]:
@@ -62,9 +63,9 @@ def _reads_text(
     text = numbers.expand(rows, -1, -1)  # (rows, tokens, width), as keys and values
     query = text[:, :1].expand(-1, pixels, -1)  # (rows, pixels, width)
     try:
-        of_text = replacement(query, text, text, extra_options)
-        of_another = replacement(query, -text, -text, extra_options)
-        return not torch.equal(of_text, of_another)
+        out = replacement(query, text, text, extra_options)
+        out_of_other_text = replacement(query, -text, -text, extra_options)
+        return not torch.equal(out, out_of_other_text)
     except NEEDS_MORE:
         return True
 

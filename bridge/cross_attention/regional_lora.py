@@ -13,7 +13,7 @@ What lives how long, from the longest to the shortest:
     NodeLoras           as its batch                             what one node adds, with weights of every pixel
     Forward             one forward in one thread                the grids of the blocks, as the forward shows them
     Reader              one forward, or several that overlap     stands in a layer's `forward`
-    TextReading             as its batch                             pixels that read the text with the same LoRAs
+    TextReading         as its batch                             pixels that read the text with the same LoRAs
 
 There are several UNets where ComfyUI's MultiGPU CFG Split samples with a copy on each card, each in its own thread.
 
@@ -296,6 +296,7 @@ class NodeLoras:
         pixels, and the block adds what it gives to all of them: where people differ it gets some, (B, channels, h, w).
         """
         layer = self.layers[reader.name]
+        # The pixels that this forward has shown, or those of the UNet by itself; (1, 1) for a layer without a block.
         grid = forward.grids.get(reader.name) or self._grids.get(reader.name, (1, 1))
         if out.dim() == 4:
             grid = int(out.shape[2]), int(out.shape[3])
@@ -328,6 +329,8 @@ class NodeLoras:
         if len(weights) not in (1, len(tokens)):
             raise made_rows_error(len(tokens), len(weights), None)
         weights = weights.to(tokens)
+        # In place, where nothing has to grow: x is new, what `down` or a GLoRA has just given, and nobody else holds
+        # it.
         if tokens.shape[1] == weights.shape[1] and not tokens.requires_grad:
             return tokens.mul_(weights)
         return tokens * weights
@@ -407,19 +410,19 @@ class RegionalLoraBatch(CrossAttentionBatch):
         names: dict[str, None] = {}
         for node in nodes:
             names.update(dict.fromkeys(node.layers))
-        # By name of a convolution, the layers whose blocks have the pixels that it gives.
-        self._measured: dict[str, list[str]] = {}
+        # By name of the first convolution of a block, the layers of the block: they have as many pixels as it gives.
+        self._layers_of_convolution: dict[str, list[str]] = {}
         for name in names:
             if block_of(name) is None:
                 continue
             convolution = first_convolution_of(name)
             if convolution in network.modules:
-                self._measured.setdefault(convolution, []).append(name)
-        self._read_layers = list(dict.fromkeys([*names, *self._measured]))
-        # By (people with text, grid). Made here and not in the forward: torch.compile sees the
-        # forward, and no dictionary that it fills.
+                self._layers_of_convolution.setdefault(convolution, []).append(name)
+        self._read_layers = list(dict.fromkeys([*names, *self._layers_of_convolution]))
+        # By (people with text, grid). Made here and not in the forward: torch.compile sees the forward, and no
+        # dictionary that it fills.
         self._readings: dict[tuple[tuple[tuple[int, ...], ...], Grid], list[TextReading]] = {}
-        self._people_with_text = [self._find_people_with_text(layer) for layer in range(len(self.layers))]
+        self._people_with_text = [self._find_people_with_text(index) for index in range(len(self.layers))]
         for people_by_node in set(self._people_with_text):
             for grid in place.grids:
                 self._readings[people_by_node, grid] = self._readings_at(people_by_node, grid)
@@ -461,7 +464,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
         for node in self._nodes:
             if reader.name in node.layers:
                 out = node.output_with_additions(forward, reader, x, out)
-        for name in self._measured.get(reader.name, ()):
+        for name in self._layers_of_convolution.get(reader.name, ()):
             forward.grids[name] = int(out.shape[2]), int(out.shape[3])
         return out
 

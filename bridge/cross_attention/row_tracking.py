@@ -64,7 +64,7 @@ class RowTracker:
 
     def __init__(self) -> None:
         self._verified: tuple[int, int] | None = None
-        """Rows before and after a patch whose answer has been looked at."""
+        """How many rows there were before and after the last patch whose answer was compared with what it does."""
 
     def call(self, patches: Sequence[TextPatch], layer_input: LayerInput, extra_options: Options) -> LayerInput:
         """What the patches of others make of a layer's input, one after the other.
@@ -99,7 +99,10 @@ class RowTracker:
             extra_options[SOURCE_ROWS] = torch.arange(rows, device=before.hidden.device)
 
     def _ask(self, patch: TextPatch, before: LayerInput, extra_options: Options) -> Tensor:
-        """Of which row each row is that a patch makes: (rows after,). It is given the rows' numbers as their hidden."""
+        """Of which row a patch makes each of its rows: (rows after,).
+
+        The patch is called on trial, with the number of each row in the place of its hidden values.
+        """
         hidden = before.hidden
         numbers = torch.arange(len(hidden), device=hidden.device, dtype=torch.float32)
         as_hidden = numbers[:, None, None].expand(hidden.shape)  # (rows, pixels, channels)
@@ -111,7 +114,7 @@ class RowTracker:
     def _verify(self, patch: TextPatch, before: Tensor, after: Tensor, source_rows: Tensor) -> None:
         """Raise ConditioningLost unless the rows after a patch are the rows before it, in this order.
 
-        Once for all layers and steps: to compare numbers on a GPU makes everybody wait.
+        It is done once for all layers and steps: to compare numbers on a GPU makes the CPU wait for it.
         """
         if (len(before), len(after)) == self._verified:
             return

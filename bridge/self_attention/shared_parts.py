@@ -27,14 +27,14 @@ class Watch:
 
 @dataclass(frozen=True, eq=False)
 class SharedParts(Carried):
-    """What a node of the parts adds to one side of the conditioning.
+    """What a node that applies parts adds to one side of the conditioning.
 
-    bank: what the reference UNet saw, or None where this side attends to itself alone (the negative). A layer that
-    is not in the bank attends to itself alone, too.
+    bank: what the reference UNet saw, or None for a side that attends to itself alone (the negative). A layer that is
+    not in the bank attends to itself alone, too.
     pose: (B, C, h, w) added after the first convolution, or None; one for all pictures, or one for each.
-    live: instead of a bank, who records it while sampling.
-    size: (width, height) in pixels of the picture the parts were encoded for, or None: of any.
-    watch: where the attention of one step goes is shown to this.
+    live: the parts that are recorded while sampling, instead of a bank.
+    size: (width, height) in pixels of the picture that the parts were encoded for, or None for any size.
+    watch: it is shown where the attention of one step goes.
     """
 
     key = "likeness_sharing"
