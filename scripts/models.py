@@ -7,7 +7,8 @@
 A workflow is a name in workflows/ or the path of a file that ComfyUI saved. Models lie in the ComfyUI that is found, or
 in --models. `download` needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`), mirrors
 named by HF_ENDPOINT and GITHUB_ENDPOINT. `write` renews what is made from
-models_manifest.json and the records in README, docs/, the workflows and the blueprints.
+models_manifest.json, the records and the descriptions of model families in README, docs/, the workflows and the
+blueprints.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
 from environment import ROOT, SetupError
-from rig import workflow_files
+from rig import families_table, workflow_files
 from rig.workflow import nodes_in, offered
 
 from core.errors import LikenessError
@@ -46,6 +47,7 @@ Chinese.
 """
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh.md"}
 PAGE = ROOT / "docs" / "models.md"
+WHICH_METHOD = ROOT / "docs" / "which_method.md"
 
 
 def main() -> int:
@@ -178,7 +180,9 @@ def made() -> dict[Path, str]:
         text = filled(path.read_text("utf-8"), "start", start(language))
         text = filled(text, "systems", methods(language, first=True), "the records")
         text = filled(text, "others", methods(language, first=False), "the records")
+        text = with_families(text, language)
         files[path] = filled(text, "files", starter_files(language))
+    files[WHICH_METHOD] = with_families(WHICH_METHOD.read_text("utf-8"), "en")
     files[PAGE] = filled(PAGE.read_text("utf-8"), "table", table())
     graphs = [*sorted(WORKFLOWS.glob("*.json")), *sorted(BLUEPRINTS.glob("*.json"))]
     return files | {path: workflow(path.read_text("utf-8")) for path in graphs}
@@ -247,6 +251,12 @@ def methods(language: str, first: bool) -> str:
         body.append((title, record.good_for[language], families, worded(use, language)))
     head = ("system" if first else "method", "use", "base model", "commercial use")
     return rows(language, head, body)
+
+
+def with_families(text: str, language: str) -> str:
+    """A page with the table of what can be done on each family of models."""
+    body = [families_table.cells(row) for row in families_table.abilities()]
+    return filled(text, "families", rows(language, families_table.HEAD, body), "the descriptions of the families")
 
 
 def starter_files(language: str) -> str:

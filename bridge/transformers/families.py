@@ -118,6 +118,9 @@ class TransformerFamily:
     streams: which layers have a place in text or picture, so that a LoRA in them can be one person's. modulations:
     which layers of the time are followed to the tokens that they change, for the same reason.
 
+    control_net: the host's node for a ControlNet that may act beside the words and LoRAs of people; "" where the host
+    has none for this family.
+
     least_host: the ComfyUI from which on this is so. code: strings in the source of the host's module while it is so.
     """
 
@@ -140,6 +143,7 @@ class TransformerFamily:
     streams: tuple[LayerStream, ...] = ()
     modulations: tuple[Modulation, ...] = ()
     joint_mask: bool = False
+    control_net: str = ""
     least_host: str = "0.33"
 
     @property
@@ -149,6 +153,7 @@ class TransformerFamily:
 
 
 _POST_INPUT = '"post_input"'
+_APPLY_CONTROL_NET = "Apply ControlNet"
 _FLUX_STREAMS = (
     LayerStream(r"double_blocks\.\d+\.img_(attn\.(qkv|proj)|mlp\.\d+)|img_in|final_layer\.linear", Stream.PICTURE),
     LayerStream(r"double_blocks\.\d+\.txt_(attn\.(qkv|proj)|mlp\.\d+)|txt_in", Stream.TEXT),
@@ -168,6 +173,7 @@ FLUX = TransformerFamily(
     code=("reference_image_num_tokens", _POST_INPUT),
     joint_mask=True,
     streams=_FLUX_STREAMS,
+    control_net=_APPLY_CONTROL_NET,
 )
 FLUX_2 = TransformerFamily(
     name=families.FLUX_2.name,
@@ -230,6 +236,7 @@ QWEN = TransformerFamily(
         ),
         Modulation("norm_out.linear", Stream.PICTURE, parts=2, norms=(ScaledNorm("norm_out.norm", scale=0, shift=1),)),
     ),
+    control_net=_APPLY_CONTROL_NET,
 )
 
 
@@ -286,6 +293,7 @@ Z_IMAGE = TransformerFamily(
     own_captions=True,
     mask_place=3,
     number_place=2,
+    control_net="Apply Z-Image Fun ControlNet",
 )
 KREA_2 = TransformerFamily(
     name=families.KREA_2.name,

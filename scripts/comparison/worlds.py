@@ -49,8 +49,8 @@ TEMPLATES = "start_group", "start_portrait"
 def miniature(people: int) -> Iterator[World]:
     """Of networks that are as wide as the small ones."""
     with TemporaryDirectory() as folder, files_in(Path(folder)) as files:
-        id_patch = _models(opened(files, "control_net", ID_PATCH.made, "id_patch"))
-        instant_id = _models(opened(files, "identity_net", INSTANT_ID.made, "instant_id"))
+        id_patch = _models(opened(files, "control_net", ID_PATCH.load_file, "id_patch"))
+        instant_id = _models(opened(files, "identity_net", INSTANT_ID.load_file, "instant_id"))
         detector = faces.open_detector(str(files.antelope.with_name("det_500m.onnx")), faces.on_cpu)
         reads = faces.IRSE50Recogniser(read(files.recogniser), str(files.recogniser), faces.on_cpu)
         model = faces.FaceModel(detector, (reads,))

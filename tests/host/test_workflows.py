@@ -26,7 +26,7 @@ from pack.core.places import bodies
 from PIL import Image, ImageOps
 from rig import photos, workflow
 from rig.host_server import HostError, HostServer, Run
-from standin_server import refused, write_lora
+from standin_server import refused, write_lora, write_transformer_lora
 from standins_made import Standins
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +54,9 @@ other ones. repainted: by template, the title of what loads the photo, kind or t
 set, and titles of what Ctrl+B switches. offered: by template, which kind of node is dragged to which, there to which
 input, what is set, and titles of what goes off. said: by such a template, what a measuring names."""
 LORA = "lcm-lora-sdxl.safetensors"
-"""That of every LoRA's stand-in."""
+"""That of every LoRA's stand-in for SDXL."""
+FLUX_2_LORA = "klein.safetensors"
+"""That of every LoRA's stand-in for FLUX.2."""
 Prompt = dict[str, dict[str, Any]]
 
 
@@ -71,7 +73,9 @@ def pictures(host_server: HostServer, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="module")
 def known(host_server: HostServer, standin_models: Standins) -> dict[str, Any]:
-    write_lora(host_server.base / "models" / "loras" / LORA, standin_models.checkpoint)
+    loras = host_server.base / "models" / "loras"
+    write_lora(loras / LORA, standin_models.checkpoint)
+    write_transformer_lora(loras / FLUX_2_LORA, standin_models.flux2)
     return host_server.object_info()
 
 
@@ -129,7 +133,7 @@ def standins_for(file: Path, prompt: Prompt, models: Standins) -> dict[str, str]
     adapters = sorted(name for name in chosen if name.startswith("ip-adapter") and name != "ip-adapter.bin")
     sd15 = parts or any("sd15" in name for name in adapters)
     names = {loader: getattr(models, one).name for loader, one in TABLE["standins"].items()}
-    names["LikenessAddLoRAToPerson.file"] = LORA
+    names["LikenessAddLoRAToPerson.file"] = FLUX_2_LORA if "klein" in file.stem else LORA
     if sd15:
         names["CheckpointLoaderSimple.ckpt_name"] = models.sd15.name
     if parts:

@@ -78,3 +78,20 @@ def write_lora(file: Path, checkpoint: Path) -> None:
         state[f"{layer}.lora_up.weight"] = torch.randn(width_out, 2, generator=random) / 16
         state[f"{layer}.alpha"] = torch.tensor(2.0)
     save_file(state, file)
+
+
+def write_transformer_lora(file: Path, network: Path) -> None:
+    """A LoRA of rank 2 of every layer that makes queries, keys and values of a transformer, the same one at every
+    call."""
+    file.parent.mkdir(exist_ok=True)
+    random = torch.Generator().manual_seed(55)
+    weights = torch.load(network, weights_only=True)
+    state: dict[str, torch.Tensor] = {}
+    for key, weight in weights.items():
+        if not key.endswith("qkv.weight"):
+            continue
+        width_out, width_in = weight.shape
+        layer = f"diffusion_model.{key.removeprefix('model.diffusion_model.').removesuffix('.weight')}"
+        state[f"{layer}.lora_A.weight"] = torch.randn(2, width_in, generator=random) / width_in**0.5
+        state[f"{layer}.lora_B.weight"] = torch.randn(width_out, 2, generator=random) / 4
+    save_file(state, file)

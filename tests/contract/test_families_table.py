@@ -1,0 +1,67 @@
+"""The table of what works on which model: in three pages, as the descriptions of the families have it."""
+
+from pathlib import Path
+
+import models
+import pytest
+from pack.bridge.transformers.families import TRANSFORMERS, TransformerFamily
+from pack.core import families
+from pack.core.methods import methods
+from rig import families_table
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = {
+    "docs/which_method.md": "en",
+    "README.md": "en",
+    "README.zh.md": "zh",
+}
+BEGIN = "<!-- models families: from the descriptions of the families -->\n"
+END = "<!-- models families end -->"
+
+
+def table(page: str) -> dict[str, list[str]]:
+    """The cells behind the name of each family."""
+    text = (ROOT / page).read_text("utf-8")
+    lines = text.split(BEGIN)[1].split(END)[0].splitlines()[2:]
+    split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {cells[0]: cells[1:] for cells in split}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_has_the_table_that_models_py_writes(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    assert models.with_families(text, PAGES[page]) == text, "run python scripts/models.py write"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_family_that_something_is_for_has_a_row(page: str) -> None:
+    of_methods = {family for record in methods() for family in record.families}
+    described = {transformer.name for transformer in TRANSFORMERS}
+    assert set(table(page)) == of_methods | described
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("transformer", TRANSFORMERS, ids=lambda transformer: transformer.name)
+def test_a_row_says_what_the_description_says(page: str, transformer: TransformerFamily) -> None:
+    photos, loras, words, second_pass, control_net, host = table(page)[transformer.name]
+    readers = [record.title for record in methods() if transformer.name in record.families]
+    assert photos == ", ".join(readers)
+    assert loras == families_table.YES and transformer.streams
+    assert words == families_table.YES
+    assert second_pass == (families_table.YES if readers else "")
+    assert control_net.strip("*") == transformer.control_net
+    assert host == transformer.least_host
+
+
+def test_on_unets_everything_works_and_parts_are_no_photos_of_a_person() -> None:
+    rows = table("docs/which_method.md")
+    for family in (families.SD15.name, families.SDXL.name):
+        photos, *rest = rows[family]
+        assert "IP-Adapter" in photos and "Parts" not in photos
+        assert rest == ["●", "●", "●", "*Apply ControlNet*", families_table.OLDEST]
+    assert "SD2" not in rows, "nothing is made for it"
+
+
+def test_that_it_is_experimental_is_said_once_on_a_page() -> None:
+    for page in ("docs/which_method.md", "README.md"):
+        assert (ROOT / page).read_text("utf-8").lower().count("experimental") == 1

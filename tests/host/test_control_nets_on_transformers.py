@@ -1,0 +1,109 @@
+"""A ControlNet beside the words of people on transformers: it reads the common text, and acts on the picture alone."""
+
+from typing import Any
+
+import comfy.controlnet
+import comfy.ldm.qwen_image.controlnet
+import comfy.ops
+import devices
+import infuse_made
+import pytest
+import tiny_dits
+import torch
+from comfy.model_patcher import ModelPatcher
+from figures import relative
+from hidden_text import without_common
+from pack.bridge import carried, runs
+from pack.bridge.transformers import families, person_texts
+from seeded import fill, normal
+from tiny_dits import FLUX, QWEN, Z_IMAGE
+from torch import Tensor
+
+pytestmark = tiny_dits.needed
+WIDTH, HEIGHT = 128, 96
+PICTURE = 48
+"""Tokens of the picture: 8 x 6."""
+COMMON, OWN = 7, 11
+"""Tokens of the common text, and of a person's words."""
+TOLERANCE = 1e-5
+Side = list[list[Any]]
+
+
+def text(seed: int, tokens: int, **options: Any) -> Side:
+    """A prompt; all have one pooled vector, because FLUX.1 reads one in a whole forward."""
+    ((_, common),) = tiny_dits.conditioning(1)
+    return tiny_dits.conditioning(seed, tokens=tokens, pooled_output=common["pooled_output"], **options)
+
+
+def qwen_net() -> comfy.controlnet.ControlNet:
+    """As the host loads InstantX's."""
+    network = comfy.ldm.qwen_image.controlnet.QwenImageControlNetModel(
+        operations=comfy.ops.disable_weight_init, dtype=torch.float32, **tiny_dits.CONFIGS[QWEN][1]
+    )
+    fill(network, 321)
+    network.eval().requires_grad_(False)
+    return comfy.controlnet.ControlNet(network, compression_ratio=1, load_device=devices.DEVICE)
+
+
+def flux_net() -> comfy.controlnet.ControlNet:
+    """As the host loads InstantX's."""
+    net = infuse_made.infuse_net()
+    net.latent_format = None  # its picture comes as a latent here
+    return net
+
+
+NETS = {FLUX: flux_net, QWEN: qwen_net}
+
+
+def everywhere(model: ModelPatcher, common: Side) -> tuple[ModelPatcher, Side, Side]:
+    """MODEL, positive and negative with the words of a person in the whole picture."""
+    ((words, _),) = text(5, OWN)
+    texts = person_texts.appended_texts([words], torch.ones(1, HEIGHT, WIDTH), None, ["Anna"])
+    positive = carried.put(common, texts)
+    negative = carried.put(text(2, COMMON), person_texts.without_people(texts))
+    return runs.patched(model, person_texts.PersonTextsRun), positive, negative
+
+
+def sample(family: str, model: ModelPatcher, positive: Side, negative: Side) -> Tensor:
+    return tiny_dits.sample(model, positive, negative, tiny_dits.latent(family, WIDTH, HEIGHT), cfg=1.0)
+
+
+@pytest.mark.parametrize("family", NETS)
+def test_words_beside_a_control_net_are_the_plain_forward_with_it(family: str) -> None:
+    """The plain forward reads the person's words, and its ControlNet the common text."""
+    model = tiny_dits.model(family)
+    net = NETS[family]()
+    hint = tiny_dits.latent(family, WIDTH, HEIGHT, seed=8)
+    control = {"control": net.copy().set_cond_hint(hint, 0.8), "control_apply_to_uncond": False}
+    ((common, _),) = text(1, COMMON)
+    hidden = without_common(model, family, COMMON, PICTURE)
+    found = sample(family, *everywhere(hidden, text(1, COMMON, **control)))
+    own = text(5, OWN, cross_attn_controlnet=common, **control)
+    expected = sample(family, model, own, text(2, COMMON))
+    assert relative(found, expected) <= TOLERANCE
+    without = sample(family, model, text(5, OWN), text(2, COMMON))
+    assert relative(without, expected) > 100 * TOLERANCE, "the ControlNet is seen"
+
+
+def test_words_beside_a_patch_of_z_images_blocks_are_the_plain_forward_with_it() -> None:
+    """Z-Image's ControlNets are patches of its blocks, which add something to the picture's tokens."""
+    model = tiny_dits.model(Z_IMAGE)
+    added = normal(9, 1, PICTURE, tiny_dits.CONFIGS[Z_IMAGE][1]["dim"])
+
+    def patch(given: dict[str, Any]) -> dict[str, Any]:
+        assert given["img"].shape[1] == PICTURE
+        return {**given, "img": given["img"] + 0.3 * added}
+
+    patched = model.clone()
+    patched.set_model_double_block_patch(patch)
+    hidden = without_common(patched, Z_IMAGE, COMMON, PICTURE)
+    found = sample(Z_IMAGE, *everywhere(hidden, text(1, COMMON)))
+    expected = sample(Z_IMAGE, patched, text(5, OWN), text(2, COMMON))
+    assert relative(found, expected) <= TOLERANCE
+    without = sample(Z_IMAGE, model, text(5, OWN), text(2, COMMON))
+    assert relative(without, expected) > 100 * TOLERANCE, "the patch is seen"
+
+
+def test_these_are_the_families_with_a_control_net() -> None:
+    known = {transformer.name for transformer in families.TRANSFORMERS if transformer.control_net}
+    assert known == {*NETS, Z_IMAGE}
