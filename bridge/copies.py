@@ -1,5 +1,4 @@
-"""The copies of this pack in ComfyUI's folders, and a warning where there are two, or where one is not in a folder of
-its own but in custom_nodes itself."""
+"""Copies of this pack in ComfyUI's folders, with a warning about a second one and about one that lies loose in them."""
 
 import os
 import re
