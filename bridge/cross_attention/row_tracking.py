@@ -35,7 +35,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..runs import rows_made
+from ..runs import made_rows_error
 from ..unet import Options
 
 SOURCE_ROWS = "likeness_rows"
@@ -78,7 +78,7 @@ class RowTracker:
 
     def __init__(self) -> None:
         self._verified: tuple[int, int] | None = None
-        """Rows before and after a patch whose answer has been looked at."""
+        """How many rows there were before and after the last patch whose answer was compared with what it does."""
         self._orders: dict[tuple[int, int], _RowOrder] = {}
         """By the id of a patch and the number of rows: a patch is asked for its order once for all layers and steps."""
 
@@ -138,16 +138,19 @@ class RowTracker:
             if is_order and not torch.equal(answer, in_order):
                 source_rows = answer.long()
                 if not torch.equal(before.hidden[source_rows], after.hidden):
-                    raise rows_made(rows, rows, patch)
+                    raise made_rows_error(rows, rows, patch)
             self._orders[key] = _RowOrder(patch, source_rows)
         return self._orders[key].source_rows
 
     def _ask(self, patch: TextPatch, before: LayerInput, extra_options: Options) -> Tensor:
-        """Of which row each row is that a patch makes: (rows after,). Exact for any number of rows."""
+        """Of which row a patch makes each of its rows: (rows after,). Exact for any number of rows."""
         return self._numbers_from(patch, before, extra_options, torch.float32).long()
 
     def _numbers_from(self, patch: TextPatch, before: LayerInput, extra_options: Options, dtype: torch.dtype) -> Tensor:
-        """What a patch makes of the rows' numbers, which it is given as their hidden: (rows after,), of this dtype."""
+        """What a patch makes of the rows' numbers: (rows after,), of this dtype.
+
+        The patch is called on trial, with the number of each row in the place of its hidden values.
+        """
         hidden = before.hidden
         numbers = torch.arange(len(hidden), device=hidden.device, dtype=dtype)
         as_hidden = numbers[:, None, None].expand(hidden.shape)  # (rows, pixels, channels)
@@ -159,13 +162,13 @@ class RowTracker:
     def _verify(self, patch: TextPatch, before: Tensor, after: Tensor, source_rows: Tensor) -> None:
         """Raise ConditioningLost unless the rows after a patch are the rows before it, in this order.
 
-        Once for all layers and steps: to compare numbers on a GPU makes everybody wait.
+        It is done once for all layers and steps: to compare numbers on a GPU makes the CPU wait for it.
         """
         if (len(before), len(after)) == self._verified:
             return
         in_range = source_rows.clamp(0, len(before) - 1)
         if not torch.equal(before[in_range], after):
-            raise rows_made(len(after), len(before), patch)
+            raise made_rows_error(len(after), len(before), patch)
         self._verified = len(before), len(after)
 
 
@@ -179,8 +182,8 @@ def of_source_rows(x: Tensor, source_rows: Tensor | None, dim: int) -> Tensor:
     return x.index_select(dim, source_rows)
 
 
-def repeat_rows(x: Tensor, rows: int, dim: int) -> Tensor:
+def repeat_rows(x: Tensor, row_count: int, dim: int) -> Tensor:
     """x with every row repeated, one copy after the other, so that dimension `dim` has this many rows."""
-    if x.shape[dim] == rows:
+    if x.shape[dim] == row_count:
         return x
-    return x.repeat_interleave(rows // x.shape[dim], dim=dim)
+    return x.repeat_interleave(row_count // x.shape[dim], dim=dim)

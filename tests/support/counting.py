@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import torch
@@ -11,13 +12,23 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 
 def counting() -> FlopCounterMode:
-    """Of matrix products, convolutions and attention; torch's own does not know the attention of a CPU."""
+    """Of matrix products, convolutions and attention; torch's own does not know the attention of a CPU, nor products
+    that are added in place."""
 
     def attention(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
         return sdpa_flop_count(q, k, v)
 
-    of_cpu = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    return FlopCounterMode(display=False, custom_mapping={of_cpu: attention})
+    def added_product(_: Any, first: Any, second: Any, **__: Any) -> int:
+        """Of shapes (..., m, k) and (..., k, n)."""
+        return 2 * prod(first) * second[-1]
+
+    aten = torch.ops.aten
+    more = {
+        aten._scaled_dot_product_flash_attention_for_cpu: attention,
+        aten.addmm_: added_product,
+        aten.baddbmm_: added_product,
+    }
+    return FlopCounterMode(display=False, custom_mapping=more)
 
 
 def teraflops(run: Callable[[], Any]) -> float:
