@@ -103,19 +103,16 @@ class RowTracker:
         """Leave SOURCE_ROWS in the extra_options, if this patch has made or moved rows or has taken tokens away."""
         earlier_source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
         rows = len(before.hidden)
-        if len(after.hidden) != rows:
+        if len(after.hidden) == rows:
+            source_rows = self._order(patch, before, after, extra_options)
+        else:
             source_rows = self._ask(patch, before, extra_options)
             self._verify(patch, before.hidden, after.hidden, source_rows)
-            # The rows before this patch may have been made by another patch.
+        if source_rows is not None:
+            # The rows before this patch may have been made or moved by another patch.
             if earlier_source_rows is not None:
                 source_rows = earlier_source_rows[source_rows]
             extra_options[SOURCE_ROWS] = source_rows
-            return
-        order = self._order(patch, before, after, extra_options)
-        if order is not None:
-            if earlier_source_rows is not None:
-                order = earlier_source_rows[order]
-            extra_options[SOURCE_ROWS] = order
         elif after.for_keys.shape[1] < before.for_keys.shape[1] and earlier_source_rows is None:
             # The rows are the batch's, but they read a text that is not ours.
             extra_options[SOURCE_ROWS] = torch.arange(rows, device=before.hidden.device)

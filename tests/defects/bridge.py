@@ -470,6 +470,25 @@ DEFECTS = [
         promise="the picture is right or the node says so",
     ),
     Defect(
+        "bridge/cross_attention/row_tracking.py::RowTracker._order",
+        breaks="Where a pack puts rows into another order, people are read in each other's rows.",
+        find="if $is_order and not $equal:\n    $$moved",
+        put="",
+        caught_by="tests/host/test_row_tracking.py::test_rows_in_another_order_are_found_again",
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
+        "bridge/runs.py::attention_of_other_pack",
+        breaks="Rows that a pack makes in place of attention end in a RuntimeError of torch, which names nobody.",
+        find="if len($out) != len($queries):\n    $$raised",
+        put="",
+        caught_by=(
+            "tests/host/test_doubled_rows.py::test_a_pack_that_makes_rows_in_place_of_attention_is_named"
+            "[instant_id_of_two-twice_in_place_of_attention-1-4.0]"
+        ),
+        promise="the picture is right or the node says so",
+    ),
+    Defect(
         "bridge/cross_attention/row_tracking.py::RowTracker._find",
         breaks="Where two packs make rows, people are read in each other's rows.",
         find="$source_rows = $earlier[$source_rows]",
