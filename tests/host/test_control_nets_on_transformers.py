@@ -15,6 +15,7 @@ from figures import relative
 from hidden_text import without_common
 from pack.bridge import carried, runs
 from pack.bridge.transformers import families, person_texts
+from pack.bridge.transformers.person_texts_run import PersonTextsRun
 from seeded import fill, normal
 from tiny_dits import FLUX, QWEN, Z_IMAGE
 from torch import Tensor
@@ -61,7 +62,7 @@ def everywhere(model: ModelPatcher, common: Side) -> tuple[ModelPatcher, Side, S
     texts = person_texts.appended_texts([words], torch.ones(1, HEIGHT, WIDTH), None, ["Anna"])
     positive = carried.put(common, texts)
     negative = carried.put(text(2, COMMON), person_texts.without_people(texts))
-    return runs.patched(model, person_texts.PersonTextsRun), positive, negative
+    return runs.patched(model, PersonTextsRun), positive, negative
 
 
 def sample(family: str, model: ModelPatcher, positive: Side, negative: Side) -> Tensor:
