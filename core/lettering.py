@@ -33,16 +33,16 @@ def _font(from_system: bool, size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def in_lines(text: str, font: Any, width: float, most: float = math.inf) -> list[str]:
-    """A text in up to `most` lines of `width` pixels, the last one cut where it is too long.
+def in_lines(text: str, font: Any, width: float, most_lines: float = math.inf) -> list[str]:
+    """A text in up to `most_lines` lines of `width` pixels, the last one cut where it is too long.
 
     Lines are broken between words, and inside of words that are longer than a line.
     """
-    if most != math.inf:
+    if most_lines != math.inf:
         text = text[:_LETTERS]
     words = plain(text).split(" ")
     lines: list[str] = []
-    while words and len(lines) < most - 1:
+    while words and len(lines) < most_lines - 1:
         count = _words_that_fit(words, font, width)
         if not count:
             words = [*_halves(words[0], font, width), *words[1:]]

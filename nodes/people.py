@@ -412,16 +412,17 @@ class Cast(io.ComfyNode):
         return _cast_output(cls, extended_cast, gathered("Left out, no photo with a face", names_without_face))
 
 
-def _by_number(node: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
+def _by_number(node_name: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
     """What is linked to the inputs person_1, person_2, ..., by number from 1.
 
-    node: its name. kind: "person" or "photo", what the inputs are called. inputs: by name, None for one without a link.
+    node_name: for messages. kind: "person" or "photo", what the inputs are called. inputs: by name, None for one
+    without a link.
     Raises BadCast: the prompt of another program may have more than the node's last input.
     """
     numbers = {f"{kind}_{number}": number for number in range(1, _PEOPLE + 1)}
     beyond = [name for name in inputs if name not in numbers]
     if beyond:
-        why = f"{node} takes {kind}_1 to {kind}_{_PEOPLE} and got {listed(beyond)} as well, who would be lost."
+        why = f"{node_name} takes {kind}_1 to {kind}_{_PEOPLE} and got {listed(beyond)} as well, who would be lost."
         raise BadCast(why, "Connect them to another Cast, and this one to its cast input.")
     linked: dict[int, Any] = {}
     for name, number in numbers.items():

@@ -42,11 +42,17 @@ class Bodies:
     u: Tensor
     v: Tensor
 
-    def surest(self, most: int) -> "Bodies":
-        """The first `most` bodies; all for 0."""
-        if most == 0:
+    def surest(self, most_bodies: int) -> "Bodies":
+        """The first `most_bodies` bodies; all for 0."""
+        if most_bodies == 0:
             return self
-        return Bodies(self.boxes[:most], self.inside[:most], self.parts[:most], self.u[:most], self.v[:most])
+        return Bodies(
+            self.boxes[:most_bodies],
+            self.inside[:most_bodies],
+            self.parts[:most_bodies],
+            self.u[:most_bodies],
+            self.v[:most_bodies],
+        )
 
 
 def read_bodies(outputs: Any) -> Bodies:

@@ -341,12 +341,12 @@ def _has_area(boxes: Tensor) -> Tensor:
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
-def _separate(boxes: Tensor, scores: Tensor, groups: Tensor, most: float) -> Tensor:
+def _separate(boxes: Tensor, scores: Tensor, groups: Tensor, most_overlap: float) -> Tensor:
     """Indices of boxes, the best first, without those that overlap a better one of the same group.
 
-    boxes: (N, 4). scores, groups: (N,). most: the largest overlap that stays, as intersection over union.
+    boxes: (N, 4). scores, groups: (N,). most_overlap: the largest overlap that stays, as intersection over union.
     """
-    indices: Tensor = _VISION.batched_nms(boxes, scores, groups, most)
+    indices: Tensor = _VISION.batched_nms(boxes, scores, groups, most_overlap)
     return indices
 
 

@@ -70,19 +70,19 @@ def candidates(report: Report, pictures: Sequence[Faces]) -> list[list[Candidate
     return per_picture
 
 
-def _candidate(report: Report, picture: int, sighting: Sighting, faces: Faces) -> Candidate:
-    """One person in picture number `picture`, whose faces are `faces`."""
+def _candidate(report: Report, picture_index: int, sighting: Sighting, faces: Faces) -> Candidate:
+    """One person in the picture of this index in the batch, whose faces are `faces`."""
     person = report.people[sighting.person]
     number = report.numbers[sighting.person]
     if sighting.face is not None:
         face = faces.faces[sighting.face]
-        return Candidate(picture, person, number, face.box, face.keypoints, sighting.similarity)
+        return Candidate(picture_index, person, number, face.box, face.keypoints, sighting.similarity)
     slot = person.slot
     if slot and slot.box and slot.keypoints:
         onto_picture = report.canvas_onto(faces.width, faces.height)
         keypoints = tuple(onto_picture.point(point) for point in slot.keypoints)
-        return Candidate(picture, person, number, onto_picture.box(slot.box), keypoints, None)
-    return Candidate(picture, person, number, None, None, None)
+        return Candidate(picture_index, person, number, onto_picture.box(slot.box), keypoints, None)
+    return Candidate(picture_index, person, number, None, None, None)
 
 
 def need_of(candidate: Candidate, faces: Faces, choice: Choice) -> Need:
