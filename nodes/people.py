@@ -195,7 +195,7 @@ class Person(FindsFaces, io.ComfyNode):
                     cls,
                     face_model,
                     photo,
-                    which_faces.of(number),
+                    which_faces.word_for_photo(number),
                     label.sentence,
                     photo_size,
                     boxed_face,
@@ -492,7 +492,9 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
             faces: list[people.Face] = []
             for photo_number, photo in enumerate(photos_of_person, 1):
                 label = _photo_label(name, photo_number, len(photos_of_person))
-                face = _chosen_face(cls, face_model, photo, which_faces.of(number), label.sentence, photo_size)
+                face = _chosen_face(
+                    cls, face_model, photo, which_faces.word_for_photo(number), label.sentence, photo_size
+                )
                 faces.append(face)
                 named_faces.append((label.short, face))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))

@@ -20,7 +20,7 @@ class WhichFace:
 
     words: tuple[str, ...]
 
-    def of(self, photo_number: int) -> str:
+    def word_for_photo(self, photo_number: int) -> str:
         """The word for the photo of this number, from 1; ONLY for photos behind the last of several words."""
         if len(self.words) == 1:
             return self.words[0]

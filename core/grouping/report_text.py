@@ -26,10 +26,10 @@ def _photos_twice(result: SortedFaces) -> list[str]:
     """The first photo and each copy of it, of one person: it counts more than once where photos are combined."""
     twice: list[str] = []
     for members in result.people.values():
-        for index, copy in enumerate(members):
-            for first in members[:index]:
-                if result.similarity[copy, first] >= _ONE_PHOTO:
-                    twice.append(f"{result.faces[first].label} and {result.faces[copy].label}")
+        for index, copy_index in enumerate(members):
+            for first_index in members[:index]:
+                if result.similarity[copy_index, first_index] >= _ONE_PHOTO:
+                    twice.append(f"{result.faces[first_index].label} and {result.faces[copy_index].label}")
                     break
     return twice
 

@@ -9,13 +9,14 @@ from ..errors import gathered
 from .cutting import COVERED, Crop, Decision
 
 NO_FACE_CHOSEN = "No face needs the second pass: Paste Faces gives the picture back as it is, and nothing is sampled."
-_WHOLE = 0.9
-"""Share of the second pass in the middle of a face. Less is another picture than the one that was sampled."""
+_LEAST_OPACITY = 0.9
+"""The highest value of a crop's mask must be at least this. Below it, even the middle of the face is a mixture of the
+sampled crop and the first picture, so the user does not see the face that was sampled."""
 
 
 def troubles(decisions: Sequence[Decision], picture_count: int) -> list[str]:
-    """A line for each kind: people who could not be found, faces of which little is pasted, faces that are pasted over
-    each other, and that no face is chosen.
+    """A line for each kind of trouble: people who could not be found, faces that are pasted weakly, faces that are
+    pasted over each other, and no chosen face at all.
 
     picture_count: how many there are; one alone is not numbered.
     """
@@ -24,7 +25,7 @@ def troubles(decisions: Sequence[Decision], picture_count: int) -> list[str]:
         lines += gathered(reason[0].upper() + reason[1:], people)
     lines += gathered(
         "The soft edge leaves no room for the face",
-        _faint_crops(decisions, picture_count),
+        _weakly_pasted_crops(decisions, picture_count),
         " pasted at most; lower feather or raise margin",
     )
     lines += gathered("Faces overlap, the larger on top", _overlapping_crops(decisions, picture_count))
@@ -43,16 +44,18 @@ def _people_without_face(decisions: Sequence[Decision], picture_count: int) -> d
     return people
 
 
-def _faint_crops(decisions: Sequence[Decision], picture_count: int) -> list[str]:
-    """Name and highest share of the mask for each crop of which little is pasted."""
-    faint: list[str] = []
+def _weakly_pasted_crops(decisions: Sequence[Decision], picture_count: int) -> list[str]:
+    """Each crop that is pasted too weakly everywhere: the name of its person and the highest value of its mask."""
+    weakly_pasted: list[str] = []
     for decision in decisions:
         if decision.crop is None:
             continue
-        share = float(decision.crop.mask.max())
-        if share < _WHOLE:
-            faint.append(_in_picture(f"{decision.crop.name} {share:.0%}", decision.crop.picture, picture_count))
-    return faint
+        highest_opacity = float(decision.crop.mask.max())
+        if highest_opacity < _LEAST_OPACITY:
+            weakly_pasted.append(
+                _in_picture(f"{decision.crop.name} {highest_opacity:.0%}", decision.crop.picture, picture_count)
+            )
+    return weakly_pasted
 
 
 def _overlapping_crops(decisions: Sequence[Decision], picture_count: int) -> list[str]:

@@ -147,6 +147,11 @@ _FAINT = 0.5
 """Patches of people with a smaller weight may stay within 0..1 and are not looked for."""
 
 
+_LEAST_UNCOVERED = PATCH
+"""Pixels, as many as one column of a patch has. Where other patches leave fewer of a patch uncovered, none of these few
+may leave 0..1, so the patch is not looked for."""
+
+
 def check_patches(image: Tensor, participants: Participants, node_name: str) -> None:
     """Raise BadPatches for a condition image, (B, H, W, 3), that is not of these people, who may have a row each;
     BadCast where rows and people differ. node_name: its name, for messages."""
@@ -184,14 +189,14 @@ def _missing_patches(excess: Tensor, people: Sequence[Person]) -> Iterator[str]:
 
     excess: (H, W), how far its pixels leave 0..1. Only those pixels of a patch count that no other patch covers.
     """
-    areas = [on_canvas(patch_rect(center_of(person)), *excess.shape) for person in people]
+    windows = [on_canvas(patch_rect(center_of(person)), *excess.shape) for person in people]
     patches_at_pixel = torch.zeros_like(excess)
-    for area in areas:
-        patches_at_pixel[area] += 1
-    for person, area in zip(people, areas, strict=True):
-        only_this_patch = patches_at_pixel[area] == 1
-        uncovered = excess[area][only_this_patch]
-        looked_for = person.weight >= _FAINT and len(uncovered) > PATCH
+    for window in windows:
+        patches_at_pixel[window] += 1
+    for person, window in zip(people, windows, strict=True):
+        only_this_patch = patches_at_pixel[window] == 1
+        uncovered = excess[window][only_this_patch]
+        looked_for = person.weight >= _FAINT and len(uncovered) > _LEAST_UNCOVERED
         if looked_for and not (uncovered > 0).any():
             x, y = center_of(person)
             yield f"there is no ID patch of {person.identity.name} at ({x:.0f}, {y:.0f})"

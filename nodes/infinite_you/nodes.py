@@ -441,9 +441,11 @@ class ApplyInfiniteYou(io.ComfyNode):
 
 
 def _missing_keypoints(cast: Cast) -> list[str]:
-    """A line for the note under the node: whose places have no face keypoints; [] where all of them do."""
+    """A line for the note under the node, with the people whose places have no face keypoints; [] for nobody."""
     names_without: list[str] = []
-    for person in regions.present(regions.for_photos(cast)).people:
+    # for_photos gives people with LoRAs alone weight 0, and `present` leaves out everybody of weight 0.
+    readers = regions.present(regions.for_photos(cast)).people
+    for person in readers:
         if person.slot is not None and person.slot.keypoints is None:
             names_without.append(person.identity.name)
     return gathered("No face keypoints in the place, so InfuseNet is shown black", names_without)
