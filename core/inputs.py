@@ -1,4 +1,4 @@
-"""What a node is given, held to what it takes: links bring what no widget would let through.
+"""Checks of what a node is given: links bring values that no widget would let through.
 
 Numbers and what ComfyUI's own sockets carry; what our sockets carry: socket_values.py. `title` is always how a message
 calls the value. A check returns nothing, and raises where the value cannot be used.

@@ -176,9 +176,8 @@ def _find_faces(photos_to_sort: Sequence[_PhotoToSort], on_no_face: str) -> _Fou
                 raise
             errors[f"{photo_number} {photo.file}".strip()] = error
             continue
-        is_only_face = len(faces_of_photo) == 1
         for index, face in enumerate(faces_of_photo):
-            number_in_photo = 0 if is_only_face else index + 1
+            number_in_photo = index + 1 if len(faces_of_photo) > 1 else 0
             faces.append(PhotoFace(photo_number, number_in_photo, photo.file, face))
     if not faces:
         first_error, *_ = errors.values()

@@ -351,7 +351,7 @@ class _Figure:
 
         widest = HALF_HEAD * head_height
         skull_middle = self._skull_middle(down)
-        # Where the nose lies across the skull, -1 to 1: the halves of the face meet there.
+        # The place of the nose across the skull, -1 to 1: the halves of the face meet there.
         seam = max(-_MOST_SEAM, min(_MOST_SEAM, -skull_middle / widest))
         charts = _head_charts(seam, self.front)
         axis = _Axis(nose[:2], down, crown, neck_end - crown)
@@ -433,6 +433,7 @@ def _head_charts(seam: float, front: bool) -> tuple[_Chart, _Chart]:
     # U runs to 249 at the nose on the right half and from 5 on on the left one, as fast as a whole half shows.
     right = _U_OVER_RIGHT_HALF / (1 + seam)
     left = _U_OVER_LEFT_HALF / (1 - seam)
-    right_u = (_U_AT_NOSE_RIGHT - right * seam, 0, right)
-    left_u = (_U_AT_NOSE_LEFT - left * seam, 0, left)
-    return _Chart(23, right_u, v, -1, seam), _Chart(24, left_u, v, seam, 1)
+    return (
+        _Chart(23, (_U_AT_NOSE_RIGHT - right * seam, 0, right), v, -1, seam),
+        _Chart(24, (_U_AT_NOSE_LEFT - left * seam, 0, left), v, seam, 1),
+    )

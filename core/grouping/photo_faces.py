@@ -24,9 +24,7 @@ class PhotoFace:
     @property
     def number(self) -> str:
         """The number of the face as people see it and write it: 5 for a photo, 5.2 for the second face in it."""
-        if self.number_in_photo:
-            return f"{self.photo_number}.{self.number_in_photo}"
-        return str(self.photo_number)
+        return f"{self.photo_number}.{self.number_in_photo}" if self.number_in_photo else str(self.photo_number)
 
     @property
     def label(self) -> str:

@@ -154,8 +154,8 @@ def _path_of_file(file: File, model: Model, folders: Folders) -> Path | None:
     for root in roots:
         for name in file.names:
             for path in _paths(Path(root), name, model):
-                # Workflows hold names that no file can have, such as very long ones: os.path.isfile answers False there,
-                # where Path.is_file may raise OSError.
+                # Workflows hold names that no file can have, such as very long ones: os.path.isfile answers False
+                # there, where Path.is_file may raise OSError.
                 if os.path.isfile(path):
                     return path
     for root in roots:

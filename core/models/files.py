@@ -197,7 +197,7 @@ _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
 
 
 def no_model(path: Path) -> str | None:
-    """What a file is that is no model at all, by its first bytes; None where they do not tell.
+    """The kind of a file that is no model at all, by its first bytes; None where they do not tell.
 
     Raises OSError for what is no file: opening a pipe would wait for ever, and a device has no end.
     """

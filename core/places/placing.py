@@ -52,7 +52,7 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     """
     place_count = len(layout.slots)
     listed_people = range(1, len(cast.people) + len(cast.absent) + 1)
-    # By number in the list, from 1, the index in the cast. Who is absent has a number and no index.
+    # Number in the list, from 1 -> index in the cast. A person who is absent has a number and no index.
     index_of: dict[int, int] = {number: index for index, number in enumerate(cast.numbers)}
     if order == "custom":
         numbers = _custom(custom_order, len(listed_people), place_count)
@@ -201,7 +201,7 @@ def _standing(cast: Cast, layout: Layout, places: Places) -> list[Standing]:
 
 
 def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:
-    """Who stands where, a line each, and then what may go wrong. order: by which `places` were given."""
+    """A line for each person, with the place, and then what may go wrong. order: by which `places` were given."""
     lines: list[str] = []
     for standing in _standing(cast, layout, places):
         x, y = standing.slot.center

@@ -246,8 +246,10 @@ DEFECTS = [
     Defect(
         "core/body_surface/mannequin.py::_head_charts",
         breaks="Right and left half of a mannequin's face are exchanged.",
-        find=("(_Chart(23, right_u, $$right_more), _Chart(24, left_u, $$left_more))"),
-        put="(_Chart(24, right_u, $$right_more), _Chart(23, left_u, $$left_more))",
+        find=(
+            "(_Chart(23, ($across - $right * $seam, $$right_rest), $$right_more), _Chart(24, ($$left), $$left_more))"
+        ),
+        put=("(_Chart(24, ($across - $right * $seam, $$right_rest), $$right_more), _Chart(23, ($$left), $$left_more))"),
         caught_by=(
             "tests/unit/test_body_surface.py::test_a_mannequin_has_the_colours_of_published_poses[pose of Parts2Whole]"
         ),
