@@ -125,9 +125,9 @@ def chosen(names: Iterable[str]) -> tuple[Model, ...]:
 
 def missing(workflow: str, folders: Mapping[str, Sequence[str]]) -> list[str]:
     """The models that a workflow needs and of which nothing is in its place."""
-    from core.models.doctor import absent
+    from core.models.doctor import models_to_fetch
 
-    return [model.title for model in absent(chosen([workflow]), folders)]
+    return [model.title for model in models_to_fetch(chosen([workflow]), folders)]
 
 
 def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: bool) -> int:
