@@ -121,7 +121,7 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         if len(image) != 1:
             why = f"Detect Faces got a batch of {len(image)} pictures; it reads one."
             raise BadPhoto(why, "Pick one with Get Image from Batch, or use one Detect Faces per picture.")
-        face_model = face_model or default_face_model(detects=face_landmarks is None, node=notes.node_of(cls))
+        face_model = face_model or default_face_model(detects=face_landmarks is None, node_id=notes.node_of(cls))
         (mesh,) = landmarks.of_pictures(face_landmarks, image)
         picture = to_picture(image[0])
         detections = photos.detected(face_model, picture, "the picture", photos.Photo(image[0], mesh))
@@ -179,7 +179,7 @@ class Person(FindsFaces, io.ComfyNode):
         sizes = [photo.size for photo in linked_photos]
         boxed_faces = by_hand.in_boxes(face_boxes, boxes, bboxes, sizes)  # one of each photo, None without a box
         detects = not face_landmarks and None in boxed_faces
-        face_model = face_model or default_face_model(detects=detects, node=notes.node_of(cls))
+        face_model = face_model or default_face_model(detects=detects, node_id=notes.node_of(cls))
         which_faces = which.which_face(which_face)
         which_faces.check_photos(count)
         name = plain(name, NAME) or "person"
@@ -481,7 +481,7 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
             raise BadCast("The cast is empty: no photo is connected.", "Connect a Load Image to photo_1.")
         which_faces = which.which_face(which_face)
         names_by_number = {number: name for number, name in enumerate(names_in(names), 1) if name}
-        face_model = face_model or default_face_model(node=notes.node_of(cls))
+        face_model = face_model or default_face_model(node_id=notes.node_of(cls))
         members: list[people.Person] = []
         named_faces: list[tuple[str, people.Face]] = []
         first_photos: list[tuple[str, Tensor]] = []

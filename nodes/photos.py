@@ -99,7 +99,7 @@ class SortPhotosIntoPeople(FindsFaces, io.ComfyNode):
         same_person_from: float,
         face_landmarks: Sequence[Mapping[str, Any]] = (),
     ) -> io.NodeOutput:
-        face_model = face_model or default_face_model(detects=not face_landmarks, node=notes.node_of(cls))
+        face_model = face_model or default_face_model(detects=not face_landmarks, node_id=notes.node_of(cls))
         largest_only = which_face == _LARGEST
         linked_photos = photos.of_batches(image, face_landmarks)
         album = photos.album(folder) if photos.is_chosen(folder) else photos.Album()

@@ -151,14 +151,14 @@ class InfuseNet(ControlNet):
         # A run that was cancelled has left its passes here.
         self._passes = {}
         self._latent = latent_of_run(model)
-        self.report.begun(model)
+        self.report.begin_run(model)
         super().pre_run(model, percent_to_sigma)
         self._to_sigma = percent_to_sigma
 
     def cleanup(self) -> None:
         super().cleanup()
         self._passes = {}
-        self.report.ended()
+        self.report.end_run()
 
     def get_control(
         self,
@@ -181,7 +181,7 @@ class InfuseNet(ControlNet):
         # Apply ControlNet (OLD) gives its chain to the negative too, which has no faces.
         if rows is None:
             return control
-        self.report.forward(rows, cond["c_crossattn"], transformer_options.get("sample_sigmas"))
+        self.report.see_forward(rows, cond["c_crossattn"], transformer_options.get("sample_sigmas"))
         first_sigma, last_sigma = self.timestep_range
         if not first_sigma >= t[0] >= last_sigma:
             return control
@@ -368,7 +368,7 @@ class InfiniteYou(Loaded[InfiniteYouNet]):
 
 
 InfiniteYouSocket = adapter_socket(METHOD.title, InfiniteYou)
-FILE = Published.of(METHOD, "InfiniteYou projection")
+FILE = Published.of_method(METHOD, "InfiniteYou projection")
 
 
 def load_infinite_you(path: str) -> InfiniteYou:
@@ -437,7 +437,7 @@ class ApplyInfiniteYou(io.ComfyNode):
         report = NetReport(presence, net_range, None)
         net = InfuseNet(control_net, scope, infinite_you.tokens(scope.people, photos), size, report)
         attachment = Attachment(net, hint, strength, (start_percent, end_percent), vae)
-        return io.NodeOutput(attachment.to(positive), negative, ui=_preview(cls, scope, hint))
+        return io.NodeOutput(attachment.attach_to(positive), negative, ui=_preview(cls, scope, hint))
 
 
 def _missing_keypoints(cast: Cast) -> list[str]:
@@ -471,7 +471,7 @@ def _preview(cls: type[io.ComfyNode], scope: Scope, hint: Tensor) -> ui.PreviewI
     hint: (people or 1, H, W, 3). Keypoints of people in the same picture are drawn into one.
     """
     pictures: list[Tensor] = []
-    region_picture = drawing.acting(scope.acts, scope.people, scope.by_row)
+    region_picture = drawing.acting(scope.acting_regions, scope.people, scope.by_row)
     if region_picture is not None:
         pictures.append(region_picture)
     if hint.any():

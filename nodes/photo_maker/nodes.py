@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...bridge import notes, schema, scopes
 from ...bridge.canvas import Canvas
-from ...bridge.carried import put
+from ...bridge.carried import carry
 from ...bridge.conditioning import Conditioning, changed_at, check_conditioning
 from ...bridge.control_nets.rows import Side
 from ...bridge.cross_attention.regional_text import inline_text, without_people
@@ -44,7 +44,7 @@ from .net import PhotoMakerNet
 METHOD = method("photo_maker")
 APPLY = "Apply PhotoMaker"
 WITHOUT_PEOPLE = "No people are added, and neither is the LoRA. The text is read without its trigger words"
-FILE = Published.of(METHOD, "PhotoMaker adapter")
+FILE = Published.of_method(METHOD, "PhotoMaker adapter")
 
 
 class PhotoMaker(Loaded[PhotoMakerNet]):
@@ -296,9 +296,9 @@ def _limited_to_regions(
         regional_text = replace(inline_text(word.position, word.copies, region, canvas), trained=canvas)
         # The host may compute texts with and without people in one batch, so those without say that they have none.
         no_text = without_people(regional_text)
-        before = put(before, no_text)
-        after = put(after, regional_text)
-        negative = put(negative, no_text)
+        before = carry(before, no_text)
+        after = carry(after, regional_text)
+        negative = carry(negative, no_text)
     return _Sides(before, after, negative)
 
 

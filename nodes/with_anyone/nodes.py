@@ -37,7 +37,7 @@ class WithAnyone(Loaded[WithAnyoneNet]):
 
 
 WithAnyoneSocket = adapter_socket(METHOD.title, WithAnyone)
-FILE = Published.of(METHOD, "WithAnyone adapter")
+FILE = Published.of_method(METHOD, "WithAnyone adapter")
 
 
 class FaceInjection(BlockInjection):

@@ -59,8 +59,8 @@ def everywhere(model: ModelPatcher, common: Side) -> tuple[ModelPatcher, Side, S
     """MODEL, positive and negative with the words of a person in the whole picture."""
     ((words, _),) = text(5, OWN)
     texts = person_texts.appended_texts([words], torch.ones(1, HEIGHT, WIDTH), None, ["Anna"])
-    positive = carried.put(common, texts)
-    negative = carried.put(text(2, COMMON), person_texts.without_people(texts))
+    positive = carried.carry(common, texts)
+    negative = carried.carry(text(2, COMMON), person_texts.without_people(texts))
     return runs.patched(model, person_texts.PersonTextsRun), positive, negative
 
 
