@@ -34,7 +34,7 @@ from environment import ROOT, SetupError
 from rig import families_table, host_folders, workflow_files
 from rig.workflow import nodes_in, offered
 
-from core.errors import LikenessError
+from core.errors import LikenessError, counted
 from core.methods import methods as records
 from core.models import manifest, needs
 from core.models.manifest import Model
@@ -227,6 +227,8 @@ def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: 
     problems = [problem for model in models if (problem := fetch.fetch_model(model, Path(folders[model.key][0])))]
     for problem in problems:
         environment.say(problem)
+    folder = folders[""][0]
+    environment.say(f"Done: {len(models) - len(problems)} of {len(models)} models are in {folder}")
     return int(bool(problems))
 
 
@@ -240,6 +242,8 @@ def write(given: argparse.Namespace) -> int:
         print(path.relative_to(ROOT))
         if not given.check:
             path.write_bytes(text.encode())
+    if not given.check:
+        environment.say(f"Done: wrote {counted(len(changed), 'file')}. All others were up to date.")
     return int(bool(changed) and given.check)
 
 
