@@ -37,10 +37,10 @@ _OTHER_EXPORT = (
 
 
 @lru_cache(maxsize=2)
-def network_of(path: str, size: int, changed: int) -> ModelPatcher:
+def network_of(path: str, byte_count: int, changed: int) -> ModelPatcher:
     """A DensePose network in the host's hands: the weights are the file's, the code is ours.
 
-    size, changed: of files.stamp, so that a file that was replaced is read again. Raises UnsupportedCheckpoint.
+    byte_count, changed: of files.stamp, so that a file that was replaced is read again. Raises UnsupportedCheckpoint.
     """
     exported = torchscript.weights(Path(path), _EXPECTED, _ADVICE)
     try:
@@ -62,7 +62,7 @@ def network_of(path: str, size: int, changed: int) -> ModelPatcher:
 
 @dataclass(frozen=True)
 class _Picture:
-    """A photo in the size that the network reads. Two of them are equal where their pixels are.
+    """A photo in the size that the network reads. Two of these are equal if their pixels are.
 
     digest: SHA-256 of the size and the pixels. pixels: (H, W, 3) uint8.
     """
@@ -71,7 +71,7 @@ class _Picture:
     pixels: Tensor = field(compare=False, repr=False)
 
     @classmethod
-    def of(cls, photo: Tensor) -> "_Picture":
+    def of_photo(cls, photo: Tensor) -> "_Picture":
         """The picture of a photo, (H, W, 3) float 0..1."""
         size = iuv.network_size(photo.shape[1], photo.shape[0])
         resized = as_picture(photo).resize(size, Image.Resampling.BILINEAR)
@@ -80,14 +80,14 @@ class _Picture:
 
 
 @lru_cache(maxsize=1)
-def _bodies(path: str, size: int, changed: int, picture: _Picture, most: int) -> iuv.Bodies:
+def _bodies(path: str, byte_count: int, changed: int, picture: _Picture, most: int) -> iuv.Bodies:
     """The bodies of a picture, the surest `most` of them or all for 0; boxes are in pixels of the picture.
 
-    The last picture's are kept: for masks of a jacket and of trousers two nodes look at one photo, and on a CPU the
-    published network takes seconds. path, size, changed: of files.stamp. Raises UnsupportedCheckpoint where the network
-    does not take a photo, or gives something else than bodies.
+    The bodies of the last picture are kept: for masks of a jacket and of trousers two nodes look at one photo, and on a
+    CPU the published network takes seconds. path, byte_count, changed: of files.stamp. Raises UnsupportedCheckpoint
+    where the network does not take a photo, or gives something else than bodies.
     """
-    network = network_of(path, size, changed)
+    network = network_of(path, byte_count, changed)
     try:
         with torch.inference_mode():
             # (H, W, 3) -> (3, H, W)
@@ -115,7 +115,7 @@ def detect(path: str, photos: Tensor, size: tuple[int, int], fit: str, most: int
     onto_canvas = to_photo.then(Fit.into(photo_size, (width, height), fit))
     surfaces = list[iuv.Surface]()
     for number, photo in enumerate(stepwise(list(as_rgb(photos))), 1):
-        bodies = _bodies(*file_stamp, _Picture.of(photo), most)
+        bodies = _bodies(*file_stamp, _Picture.of_photo(photo), most)
         surface = iuv.draw(bodies, onto_canvas, width, height)
         if not surface.person.any():
             photo_in_words = f"photo {number} of {len(photos)}" if len(photos) > 1 else "the photo"

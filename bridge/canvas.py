@@ -16,22 +16,22 @@ from ..core.people import rows_missing
 class Canvas:
     """The canvas of an apply node's people. A run may have another size: people are scaled with the picture.
 
-    node: its name. rows: how many people have a row of the batch each, or 0 where all are in every row.
-    node_id: of the node in the graph, under which a run shows its notes; None outside of a graph.
+    row_count: how many people have a row of the batch each, or 0 where all people are in
+    every row. node_id: of the node in the graph, under which a run shows its notes; None outside of a graph.
     """
 
-    node: str
-    rows: int = 0
+    node_name: str
+    row_count: int = 0
     node_id: str | None = None
 
     def check(self, size: tuple[int, int], latent: tuple[int, int]) -> None:
         """Raise BadSize for a latent of another shape than the canvas. size, latent: (width, height) in pixels."""
-        geometry.check_shape(f"the canvas of {self.node}", size, latent)
+        geometry.check_shape(f"the canvas of {self.node_name}", size, latent)
 
-    def check_rows(self, rows: int) -> None:
+    def check_rows(self, row_count: int) -> None:
         """Raise BadCast where people have a row each, and the latent has another number of rows than people."""
-        if self.rows and rows != self.rows:
-            raise rows_missing(self.node, self.rows, "the latent", rows)
+        if self.row_count and row_count != self.row_count:
+            raise rows_missing(self.node_name, self.row_count, "the latent", row_count)
 
 
 def check_canvases(carried: Sequence[Any], latent: Tensor) -> None:
@@ -42,7 +42,7 @@ def check_canvases(carried: Sequence[Any], latent: Tensor) -> None:
     regions_of: dict[Canvas, Tensor | None] = {}
     for item in carried:
         if item.canvas:
-            regions_of[item.canvas] = item.acts
+            regions_of[item.canvas] = item.acting_regions
     for canvas in regions_of:
         canvas.check_rows(len(latent))
     height, width = latent.shape[-2:]

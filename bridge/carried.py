@@ -48,7 +48,7 @@ class Carried:
     key: ClassVar[str]
     source: object
     schedule: ScheduleRange
-    _pieces: dict[Hashable, Any] = field(default_factory=dict, init=False)
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False)
     canvas: Canvas | None = field(default=None, kw_only=True)
     trained: Canvas | None = field(default=None, kw_only=True)
     poses: Pictures | None = field(default=None, kw_only=True)
@@ -62,7 +62,7 @@ class Carried:
         return True
 
     @property
-    def acts(self) -> Tensor | None:
+    def acting_regions(self) -> Tensor | None:
         """Where it acts in the picture, (people, H, W), or None: everywhere. Its `regions`, where it has any."""
         return getattr(self, "regions", None)
 
@@ -74,45 +74,53 @@ class Carried:
     @property
     def placed(self) -> bool:
         """Whether it matters which part of the picture the UNet is given."""
-        return self.acts is not None
+        return self.acting_regions is not None
 
-    def alike(self, other: Any) -> bool:
+    def can_join_batch(self, other: Any) -> bool:
         """Whether rows with these two can be computed in one batch: those of both sides of one node."""
         return self.source is other.source
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """The part of it that lies in an area (height, width, y, x) of a latent (height, width)."""
-        if self.acts is None:
+        if self.acting_regions is None:
             return self
-        return replace(self, regions=cut_regions(self.acts, area, latent))
+        return replace(self, regions=cut_regions(self.acting_regions, area, latent))
 
     def cropped(self, area: Sequence[int], latent: Sequence[int]) -> Self:
         """What an entry with this area reads of it, see `cut`. It is one object for each area and latent."""
         if not self.placed:
             return self
-        return self.piece((*area, *latent), lambda: self.cut(area, latent))
+        return self.made_once((*area, *latent), lambda: self.cut(area, latent))
 
-    def of(self, picture: int) -> Self:
-        """What one picture of a batch reads of it, by the picture's number. One object for each that differs."""
+    def for_picture(self, picture_number: int) -> Self:
+        """What one picture of a batch reads of it, by the picture's number in the chunk, from 0.
+
+        It is one object for all pictures that read the same, see `made_once`.
+        """
         return self
 
-    def piece(self, key: Hashable, make: Callable[[], Self]) -> Self:
-        """A part of it, made once: runs find what they have worked out for a part by this very object."""
-        if key not in self._pieces:
-            self._pieces[key] = make()
-        return self._pieces[key]
+    def made_once(self, key: Hashable, make: Callable[[], Self]) -> Self:
+        """What `make` gives, a changed copy of this object: made the first time, and the same object from then on.
+
+        Runs keep what they have worked out for something carried under that very object (`eq=False`: it is compared by
+        its identity). A new equal object at every step would be worked out anew at every step. key: what tells the
+        changed copies of this object apart.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
 
 CarriedT = TypeVar("CarriedT", bound=Carried)
 
 
-def one_for_each_row(by_chunk: Sequence[CarriedT], rows: int) -> list[CarriedT]:
+def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[CarriedT]:
     """What one node has put into a batch of so many rows, for each of them. by_chunk: the same for each chunk."""
-    pictures = rows // len(by_chunk)
-    of_rows: list[CarriedT] = []
+    pictures_per_chunk = row_count // len(by_chunk)
+    by_row: list[CarriedT] = []
     for carried in by_chunk:
-        of_rows.extend(carried.of(picture) for picture in range(pictures))
-    return of_rows
+        by_row.extend(carried.for_picture(number) for number in range(pictures_per_chunk))
+    return by_row
 
 
 def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> Tensor:
@@ -124,13 +132,13 @@ def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> 
     return regions[:, rows, columns]
 
 
-def _pixels_of_cells(start: int, length: int, pixels: int, cells: int) -> slice:
+def _pixels_of_cells(start: int, length: int, pixel_count: int, cell_count: int) -> slice:
     """The pixels that belong to `length` cells of a latent from `start` on: all that they touch.
 
-    pixels, cells: of the whole side.
+    pixel_count, cell_count: of the whole side.
     """
-    first = start * pixels // cells
-    end = -(-(start + length) * pixels // cells)  # rounded up
+    first = start * pixel_count // cell_count
+    end = -(-(start + length) * pixel_count // cell_count)  # rounded up
     return slice(first, end)
 
 
@@ -145,29 +153,33 @@ class Chunk(NamedTuple):
     size: tuple[int, int] | None = None
 
 
-class Reader(Protocol):
+class SamplingRun(Protocol):
     """A sampling run, see runs.Run, as far as conditioning knows it."""
 
     latent: tuple[int, ...]
 
-    def rows(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor:
-        """The lines of a batch, as runs.Run.rows makes them."""
+    def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
+        """The table that says which row of a batch carries what, as runs.Run.row_table makes it."""
         ...
 
 
 class CarriedCond(comfy.conds.CONDRegular):
-    """A COND whose value is a tuple of Carried; joined, it becomes the rows of a run.
+    """A COND whose value is a tuple of Carried; joined, it becomes the row table of a run.
 
-    run: the sampling run that reads it, or None where the MODEL does not. pictures: of the batch. area: (height, width)
-    in latent pixels, of an entry with an area of its own.
+    run: the sampling run that reads it, or None where the MODEL does not. picture_count: of the batch. area: (height,
+    width) in latent pixels, of an entry with an area of its own.
     """
 
     def __init__(
-        self, cond: tuple[Any, ...], run: Reader | None = None, pictures: int = 1, area: tuple[int, int] | None = None
+        self,
+        cond: tuple[Any, ...],
+        run: SamplingRun | None = None,
+        picture_count: int = 1,
+        area: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(cond)
         self.run = run
-        self.pictures = pictures
+        self.picture_count = picture_count
         self.area = area
 
     def process_cond(self, batch_size: int, area: Any = None, **_: Any) -> "CarriedCond":
@@ -185,10 +197,10 @@ class CarriedCond(comfy.conds.CONDRegular):
         if len(self.cond) != len(other.cond):
             return False
         pairs = zip(self.cond, other.cond, strict=True)
-        return all(carried.alike(carried_by_other) for carried, carried_by_other in pairs)
+        return all(carried.can_join_batch(carried_by_other) for carried, carried_by_other in pairs)
 
     def concat(self, others: "Sequence[CarriedCond]") -> Tensor:
-        """The lines of the rows of several entries, (rows, 2), see runs.Run.rows. Raises ModelNotPatched."""
+        """The row table of several entries, (rows, 2), see runs.Run.row_table. Raises ModelNotPatched."""
         # The host asks for this right before each forward, and would hand it to a UNet that ignores it.
         if self.run is None:
             raise ModelNotPatched(
@@ -199,14 +211,14 @@ class CarriedCond(comfy.conds.CONDRegular):
                 "own CLIP has encoded and that go through no node of Likeness.",
             )
         chunks = tuple(Chunk(cond.cond, cond.area) for cond in (self, *others))
-        return self.run.rows(chunks, self.pictures)
+        return self.run.row_table(chunks, self.picture_count)
 
     def size(self) -> list[int]:
         """The size by which the host estimates memory: as good as none."""
         return [1]
 
 
-def put(conditioning: Conditioning, carried: Carried) -> Conditioning:
+def carry(conditioning: Conditioning, carried: Carried) -> Conditioning:
     """Every entry with one more Carried, behind those that it has."""
     entries: Conditioning = []
     for text, options in conditioning:
@@ -223,4 +235,4 @@ def chunks_of(cond: Mapping[str, Any], options: Mapping[str, Any], key: str) -> 
         return []
     if key not in options:
         raise ConditioningLost("unknown", "asks the ControlNet with transformer_options of its own")
-    return [chunk.carried for chunk in options[key].read(cond[key])]
+    return [chunk.carried for chunk in options[key].chunks_of_table(cond[key])]

@@ -26,37 +26,41 @@ ID_TOKENS = "likeness_id_tokens"
 class IDTokens(NamedTuple):
     """Where the ID tokens of people stand in the text of an entry.
 
-    start: the index of the first of them. people: how many people have tokens. each: how many tokens a person has.
+    start: the index of the first of them. people_count: how many people have tokens, one after the other.
     """
 
     start: int
-    people: int
-    each: int
+    people_count: int
+    tokens_per_person: int
 
 
-_OFF_THE_GRID = 2.5e-7
-"""The host's ranges are closed at both ends, so a sigma exactly on a shared boundary is served twice, and a gap
-between two ranges serves some sigma not at all. Both ranges therefore share one boundary, put a hair (a few float32
-steps of 999 * (1 - percent)) before the percentage asked for: no scheduler's sigma lies there, and the sigma exactly
-at that percentage already has the ID tokens, as in the released code (`i < T * (1 - ratio)` is text only)."""
+_BEFORE_THE_PERCENTAGE = 2.5e-7
+"""How far before a percentage of the schedule the boundary between two ranges lies.
+
+The host's ranges are closed at both ends. If two ranges share a boundary, a step exactly on it reads both entries. If
+there is a gap between them, a step in the gap reads neither. So both ranges share one boundary, on which no step lies:
+it is a few float32 steps of 999 * (1 - percent) before the percentage. A step exactly at the percentage reads the
+second entry, with the ID tokens, as in the released code (`i < T * (1 - ratio)` is text only)."""
 
 
-def append_tokens(conditioning: Conditioning, tokens: Tensor, people: int, start: float, node: str) -> Conditioning:
+def append_tokens(
+    conditioning: Conditioning, tokens: Tensor, people_count: int, start: float, node_name: str
+) -> Conditioning:
     """Each entry split in two: as it is before the percentage `start`, with tokens appended to its text from there on.
 
     tokens: (1, n, width), or (rows, n, width) where every row of the batch has its own, as the host gives rows to a
-    batch of texts. people: how many people have them, equally many each. node: the node's name, for messages.
+    batch of texts. people_count: how many people have them, equally many each.
     Ranges that nodes before or after this one give to entries hold as well. Raises WrongBaseModel when the widths
     differ.
     """
-    check_conditioning(conditioning, tokens.shape[-1], node)
+    check_conditioning(conditioning, tokens.shape[-1], node_name)
     entries: Conditioning = []
     for text, options in conditioning:
         rows = max(len(text), len(tokens))
         text_of_rows = repeat_to_batch_size(text, rows)
         tokens_of_rows = repeat_to_batch_size(tokens.to(text), rows)
         joined = torch.cat([text_of_rows, tokens_of_rows], dim=1)  # (rows, T + n, width)
-        id_tokens = IDTokens(text.shape[1], people, tokens.shape[1] // people)
+        id_tokens = IDTokens(text.shape[1], people_count, tokens.shape[1] // people_count)
         entries += changed_at([text, options], [joined, {**options, ID_TOKENS: id_tokens}], start)
     return entries
 
@@ -69,7 +73,7 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
     # sets a range overwrites.
     start = options_before.get("clip_start_percent", 0.0)
     end = options_before.get("clip_end_percent", 1.0)
-    boundary = percent - _OFF_THE_GRID
+    boundary = percent - _BEFORE_THE_PERCENTAGE
     if percent >= end:
         return [[text_before, options_before.copy()]]
     if boundary <= start:
@@ -80,34 +84,36 @@ def changed_at(before: Entry, after: Entry, percent: float) -> list[Entry]:
     ]
 
 
-def check_conditioning(conditioning: Conditioning, width: int, node: str, needed: str = "", advice: str = "") -> None:
+def check_conditioning(
+    conditioning: Conditioning, width: int, node_name: str, needed: str = "", advice: str = ""
+) -> None:
     """Raise WrongBaseModel where a text has another width than the models that a node is made for.
 
-    node: its name. needed, advice: in words, where the width alone does not say which models are meant.
+    needed, advice: in words, where the width alone does not say which models are meant.
     """
     for text, _ in conditioning:
         text_width = text.shape[-1]
         if text_width != width:
             advice = advice_between(text_width, width, advice)
             raise WrongBaseModel(
-                f"The conditioning given to {node}", family(text_width), needed or family(width), advice
+                f"The conditioning given to {node_name}", family(text_width), needed or family(width), advice
             )
 
 
-def check_control_net(control_net: ControlBase | None, width: int, node: str) -> None:
+def check_control_net(control_net: ControlBase | None, width: int, node_name: str) -> None:
     """Raise WrongBaseModel where a net's cross-attention reads texts of another width. Nets without it pass.
 
-    node: the name of the node that the net is given to.
+    node_name: of the node that the net is given to.
     """
     network = getattr(control_net, "control_model", None)
     net_width = _text_width_of(network)
     if net_width is not None:
         if net_width != width:
             advice = advice_between(net_width, width, SAME_FAMILY)
-            raise WrongBaseModel(f"The ControlNet given to {node}", family(net_width), family(width), advice)
+            raise WrongBaseModel(f"The ControlNet given to {node_name}", family(net_width), family(width), advice)
         return
     if hasattr(network, "controlnet_blocks"):  # of a transformer: FLUX.1's, Qwen-Image's
-        raise WrongBaseModel(f"The ControlNet given to {node}", type(network).__name__, family(width))
+        raise WrongBaseModel(f"The ControlNet given to {node_name}", type(network).__name__, family(width))
 
 
 def _text_width_of(network: Any) -> int | None:

@@ -1,4 +1,4 @@
-"""Where ComfyUI has this pack from: told where it lies there twice, or with its files in custom_nodes itself."""
+"""Copies of this pack in ComfyUI's folders, with a warning about a second one and about one that lies loose in them."""
 
 import os
 import re

@@ -124,7 +124,7 @@ def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images
     tokens = clip.tokenize(prompt)
     text = _pooled(clip, tokens, True)  # (1, width)
     unprojected_text = _pooled(clip, tokens, "unprojected")
-    # Of SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected in either case.
+    # For SD1.5 and FLUX.1 the host gives CLIP-L's text unprojected in either case.
     if text is None or unprojected_text is None or torch.equal(text, unprojected_text) or not text.any():
         raise _no_pair("the CLIP gives texts without their projection, or none")
     text_width = text.shape[-1]
@@ -134,7 +134,7 @@ def text_alignment(clip: CLIP, clip_vision: ClipVisionModel, prompt: str, images
         raise _no_pair(widths)
     if not torch.isfinite(text).all():
         raise unusable_text(f"The text {plain(prompt, 60)!r}")
-    embeddings = seen(clip_vision, images, EMBEDS, text_width)  # (B, width)
+    embeddings = encode_pictures(clip_vision, images, EMBEDS, text_width)  # (B, width)
     return cosine_similarity(text, embeddings).tolist()
 
 
@@ -177,7 +177,7 @@ def check_family(input_in_words: str, measure: str, value: int, needed_value: in
     )
 
 
-BATCH = 8
+PICTURES_AT_ONCE = 8
 """How many pictures CLIP vision encodes at once. Between two batches the user can cancel."""
 STATES = "penultimate_hidden_states"
 EMBEDS = "image_embeds"
@@ -218,7 +218,7 @@ class WrongEncoder(LikenessError):
 
 
 @torch.no_grad()
-def seen(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, width: int) -> Tensor:
+def encode_pictures(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, width: int) -> Tensor:
     """An output of CLIP vision for pictures (B, H, W, 3) 0..1, float32 on the CPU.
 
     kind: STATES, the hidden states before the last layer, (B, tokens, width), or EMBEDS, the projected embeddings,
@@ -227,16 +227,16 @@ def seen(clip_vision: ClipVisionModel, pictures: Tensor, kind: str, width: int) 
     """
     _clip(clip_vision, kind, width)
     outputs: list[Tensor] = []
-    for batch in stepwise(pictures.split(BATCH)):
+    for batch in stepwise(pictures.split(PICTURES_AT_ONCE)):
         outputs.append(_output(clip_vision.encode_image(batch), kind, width))
     return torch.cat(outputs)
 
 
 @torch.no_grad()
-def nothing(clip_vision: ClipVisionModel, width: int) -> Tensor:
+def encode_grey(clip_vision: ClipVisionModel, width: int) -> Tensor:
     """The hidden states (1, tokens, width) of a mean grey, which is zero after normalisation.
 
-    Raises as seen does.
+    Raises as encode_pictures does.
     """
     # Not by way of encode_image, which normalises, and rounds to steps of 1/255 before.
     network = _clip(clip_vision, STATES, width)

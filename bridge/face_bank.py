@@ -71,10 +71,10 @@ def path_of(file: str) -> str:
     return path
 
 
-def save_identity(identity: Identity, filename: str, node: str | None = None, prompt: Prompt | None = None) -> str:
+def save_identity(identity: Identity, filename: str, node_id: str | None = None, prompt: Prompt | None = None) -> str:
     """Write a person into the first folder of the face bank and return the full path.
 
-    node: the id of the node that saves. prompt: the graph it is in, as the host hands it over. An interrupted write
+    node_id: of the node that saves. prompt: the graph it is in, as the host hands it over. An interrupted write
     leaves an older file of that name as it was. Raises UnsafePath for a name that leads out of the folder, BadEmbedding
     for numbers that no face has, and CannotSave for an empty or unfit name, for a person without photos, for a file
     that cannot be written, and where one run would save two people to one file.
@@ -83,8 +83,8 @@ def save_identity(identity: Identity, filename: str, node: str | None = None, pr
     if not identities.photos_of(identity):
         why = f"{identity.name} has no photo with a face, so there is nothing to save."
         raise CannotSave(why, "Give Person a photo in which the face is found.")
-    person_and_node = f"{identity.name} (node {node})"
-    rivals = _rivals(path, node, prompt)
+    person_and_node = f"{identity.name} (node {node_id})"
+    rivals = _rivals(path, node_id, prompt)
     if rivals:
         people = f"{person_and_node} and {', '.join(rivals)}"
         why = f"{people} are to be saved to one file, {path}: one of them would be lost."
@@ -99,22 +99,22 @@ def save_identity(identity: Identity, filename: str, node: str | None = None, pr
             f"({plain(path, 300)}).",
             "Choose a shorter or plainer name, and check that the disk has room and the folder may be written to.",
         ) from error
-    _forget_earlier_saves(node, prompt)
-    _saved_at[path] = _SavedPerson(person_and_node, node, _name_sources(prompt or {}, node), prompt)
+    _forget_earlier_saves(node_id, prompt)
+    _saved_at[path] = _SavedPerson(person_and_node, node_id, _name_sources(prompt or {}, node_id), prompt)
     return path
 
 
-def _forget_earlier_saves(node: str | None, prompt: Prompt | None) -> None:
-    """Forget under which names a node has saved in earlier runs: it saves under another name now."""
+def _forget_earlier_saves(node_id: str | None, prompt: Prompt | None) -> None:
+    """Forget the names under which a node has saved in earlier runs: it saves under another name now."""
     earlier_paths: list[str] = []
     for path, saved in _saved_at.items():
-        if saved.node_id == node and saved.graph is not prompt:
+        if saved.node_id == node_id and saved.graph is not prompt:
             earlier_paths.append(path)
     for path in earlier_paths:
         del _saved_at[path]
 
 
-def _rivals(path: str, node: str | None, prompt: Prompt | None) -> list[str]:
+def _rivals(path: str, node_id: str | None, prompt: Prompt | None) -> list[str]:
     """In words, the other Save Person nodes of the same graph that save to this path.
 
     Among them are nodes of that file name that need not run again, and the person who was saved there already under a
@@ -125,15 +125,15 @@ def _rivals(path: str, node: str | None, prompt: Prompt | None) -> list[str]:
     saved = _saved_at.get(path)
     if saved and saved.graph is prompt:
         return [saved.person_and_node]
-    if saved and saved.node_id != node and _has_same_name_sources(saved, prompt):
+    if saved and saved.node_id != node_id and _has_same_name_sources(saved, prompt):
         return [saved.person_and_node]
-    saving_node = prompt.get(node or "")
+    saving_node = prompt.get(node_id or "")
     if saving_node is None:
         return []  # not in the graph itself: another node made this one while it ran
     filename = saving_node["inputs"].get("filename")
     rivals: list[str] = []
     for other_id, other_node in prompt.items():
-        is_save_person = other_id != node and other_node["class_type"] == saving_node["class_type"]
+        is_save_person = other_id != node_id and other_node["class_type"] == saving_node["class_type"]
         if is_save_person and _is_same_file(other_node["inputs"].get("filename"), filename, path):
             rivals.append(f"node {other_id}")
     return rivals
@@ -147,10 +147,10 @@ def _has_same_name_sources(saved: _SavedPerson, prompt: Prompt) -> bool:
     return bool(saved.name_sources) and _name_sources(prompt, saved.node_id) == saved.name_sources
 
 
-def _name_sources(prompt: Prompt, node: str | None) -> Prompt:
+def _name_sources(prompt: Prompt, node_id: str | None) -> Prompt:
     """All nodes from which a Save Person gets its file name, by their ids; none where the name is typed."""
     sources: dict[str, Any] = {}
-    links = [prompt.get(node or "", {}).get("inputs", {}).get("filename")]
+    links = [prompt.get(node_id or "", {}).get("inputs", {}).get("filename")]
     while links:
         link = links.pop()  # [id of the node, number of its output]; another value is typed
         if not isinstance(link, list) or link[0] in sources or link[0] not in prompt:

@@ -163,12 +163,12 @@ def _provider(backend: str, provider: str) -> str | None:
 
 
 def load_face_model(
-    pack: str, recognisers: str, node: str | None = None, backend: str = TORCH, provider: str = onnx_session.AUTO
+    pack: str, recognisers: str, node_id: str | None = None, backend: str = TORCH, provider: str = onnx_session.AUTO
 ) -> FaceModel:
     """Load the detector of `pack`, if it is one, and one recogniser, all of them or none.
 
     A damaged file that the user has not chosen by its name is left out, and a note under the node says so, as long as
-    another file can be used. node: the node's id. backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS,
+    another file can be used. node_id: of the node. backend: one of BACKENDS. provider: one of onnx_session.PROVIDERS,
     for onnxruntime alone.
     IR-SE50 is no ONNX file, and torch runs it in any case.
     Raises ModelMissing, UnsupportedCheckpoint for damaged or unfit files, and NoOnnxRuntime.
@@ -183,9 +183,9 @@ def load_face_model(
     left_out: list[UnsupportedCheckpoint] = []
     detector = _no_detector if pack == NO_DETECTOR else _first_detector(files, pack, runs_on, left_out)
     usable = _usable(files, pack, recognisers, runs_on, left_out)
-    # One file may have been looked at as either.
+    # A damaged file may be here twice, because it was opened as a detector and as a recogniser.
     for text in dict.fromkeys(map(str, left_out)):
-        notes.tell(node, f"Left out, as others can be used: {text}")
+        notes.tell(node_id, f"Left out, as others can be used: {text}")
     return FaceModel(detector, usable)
 
 
@@ -234,13 +234,13 @@ def _usable(
     return tuple(usable)
 
 
-def default_face_model(detects: bool = True, node: str | None = None) -> FaceModel:
+def default_face_model(detects: bool = True, node_id: str | None = None) -> FaceModel:
     """The face model for nodes without one: what a new Load Face Embedder loads.
 
-    detects: whether it needs a detector. node: the id of the node. Raises as load_face_model.
+    detects: whether it needs a detector. node_id: of the node. Raises as load_face_model.
     """
     pack = pack_names()[0] if detects else NO_DETECTOR
-    return load_face_model(pack, ALL, node)
+    return load_face_model(pack, ALL, node_id)
 
 
 class FindsFaces(io.ComfyNode):
@@ -264,7 +264,7 @@ def _no_detector(picture: Picture, size: int) -> Sequence[Detection]:
 def _files() -> Files:
     """All files of face packs and recognisers in the model folders."""
     onnx: dict[str, str] = {}
-    # Of several files of one name that in the first folder counts, so it comes last.
+    # Where two folders have a file of one name, the first folder's is used: its entry is written last.
     for root in reversed(_roots()):
         for name, path in by_name([root], (".onnx",)).items():
             onnx[packs.name_in(root, name)] = path
@@ -342,14 +342,14 @@ def _open_chosen(identifier: str, path: str, runs_on: str | None) -> Recogniser:
 
 
 @lru_cache(maxsize=4)
-def _detector(path: str, size: int, changed: int, runs_on: str | None) -> Detector:
-    """The detector in a file, kept while the file stays as it is. path, size, changed: the file's stamp."""
+def _detector(path: str, byte_count: int, changed: int, runs_on: str | None) -> Detector:
+    """The detector in a file, kept while the file stays as it is. path, byte_count, changed: the file's stamp."""
     return model.open_detector(path, Hosted, runs_on)
 
 
 @lru_cache(maxsize=8)
-def _opened(identifier: str, path: str, size: int, changed: int, runs_on: str | None) -> Recogniser:
-    """The recogniser in a file, kept while the file stays as it is. path, size, changed: the file's stamp."""
+def _opened(identifier: str, path: str, byte_count: int, changed: int, runs_on: str | None) -> Recogniser:
+    """The recogniser in a file, kept while the file stays as it is. path, byte_count, changed: the file's stamp."""
     if identifier != packs.IR_SE50:
         return model.open_recogniser(identifier, path, Hosted, runs_on)
     advice = f"The right file is at {packs.published(packs.IR_SE50).url}."

@@ -62,9 +62,9 @@ _LIST_TYPES = (io.Image.io_type, "FACE_LANDMARKS", "BOUNDING_BOX")
 class _NodeSchema:
     """What the checks read of a node's schema.
 
-    title: the node's name in the menu. inputs: by their ids. judged_by_node: ids of the inputs whose words the node's
-    own validate_inputs judges, because files may be newer than the schema. takes_lists: whether the host gives it a
-    list for every input.
+    title: the node's name in the menu. inputs: by their ids. judged_by_node: ids of the menus whose choice the node's
+    own validate_inputs checks, because there may be files that are newer than the schema. takes_lists: whether the host
+    gives it a list for every input.
     """
 
     title: str
@@ -111,7 +111,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
             linked_values = _checked_lists(schema, values)
         else:
             linked_values = {name: _checked_value(schema, name, value) for name, value in values.items()}
-        return notes.kept(run(cls, **unlinked_values | linked_values), notes.node_of(cls))
+        return notes.with_note(run(cls, **unlinked_values | linked_values), notes.node_of(cls))
 
     define_schema: Callable[..., io.Schema] = node.define_schema.__func__
 
@@ -150,26 +150,29 @@ def _is_list(schema_input: io.Input) -> bool:
     return schema_input.io_type in _LIST_TYPES
 
 
-def _checked_lists(schema: _NodeSchema, values_by_name: Mapping[str, Any]) -> dict[str, Any]:
-    """By name, what a node with `is_input_list` runs with: lists of its photos, and a single value of all other inputs.
+def _checked_lists(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> dict[str, Any]:
+    """By id, what a node with `is_input_list` runs with: lists of its photos, and a single value of all other inputs.
 
-    values_by_name: by input the list that the host makes of it, also of a widget; or, where a script calls the node,
-    the bare values. Raises BadInput and BadChoice as `checked` says, and BadSetup for several values where one is
-    needed.
+    linked_by_id: by id of an input the list that the host makes of it, also of a widget; or, where a script calls the
+    node, the bare values. An input of a single value whose list is empty is left out, so that it is as if nothing were
+    linked to it, see _unlinked_values. Raises BadInput and BadChoice as `checked` says, and BadSetup for several values
+    where one is needed.
     """
-    from_host = all(isinstance(values, (list, tuple)) for values in values_by_name.values())
-    checked_inputs: dict[str, Any] = {}
-    for name, values in values_by_name.items():
-        value_list = list(values) if from_host else [values]
-        checked_values = [_checked_value(schema, name, value) for value in value_list]
-        schema_input = schema.inputs.get(name)
+    from_host = all(isinstance(linked, (list, tuple)) for linked in linked_by_id.values())
+    inputs_of_node: dict[str, Any] = {}
+    for input_id, linked in linked_by_id.items():
+        values = list(linked) if from_host else [linked]
+        checked_values = [_checked_value(schema, input_id, value) for value in values]
+        schema_input = schema.inputs.get(input_id)
         if schema_input is not None and _is_list(schema_input):
-            checked_inputs[name] = [value for value in checked_values if value is not None]
-            if not value_list and not schema_input.optional:
-                raise BadInput(f"The {name} input of {schema.title}", "an empty list", "at least one picture")
-        elif checked_values:
-            checked_inputs[name] = _only_value(schema, name, checked_values)
-    return checked_inputs
+            inputs_of_node[input_id] = [value for value in checked_values if value is not None]
+            if not values and not schema_input.optional:
+                raise BadInput(f"The {input_id} input of {schema.title}", "an empty list", "at least one picture")
+            continue
+        if not checked_values:
+            continue
+        inputs_of_node[input_id] = _only_value(schema, input_id, checked_values)
+    return inputs_of_node
 
 
 def _only_value(schema: _NodeSchema, name: str, values: Sequence[Any]) -> Any:
@@ -197,29 +200,40 @@ def single(value: Any) -> Any:
     return value
 
 
-def _checked_value(schema: _NodeSchema, name: str, value: Any) -> Any:
-    """The value of one input as the node runs with it. Raises as `checked` says."""
-    if name not in schema.inputs:
+def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
+    """The value of one input as the node runs with it. Raises as `checked` says.
+
+    What is not in the schema (hidden inputs of the host) goes through as it is.
+    """
+    if input_id not in schema.inputs:
         return value
-    schema_input = schema.inputs[name]
-    input_in_words = f"The {name} input of {schema.title}"
+    schema_input = schema.inputs[input_id]
+    input_in_words = f"The {input_id} input of {schema.title}"
     if schema_input.io_type in (io.Int.io_type, io.Float.io_type):
         is_int = schema_input.io_type == io.Int.io_type
         return inputs.number(input_in_words, value, schema_input.min, schema_input.max, integer=is_int)
     if value is None and _may_be_none(schema_input):
         return getattr(schema_input, "default", None)
     if not _fits(schema_input, value):
-        # A socket for a method's own file says of which method, see nodes.sockets.adapter_socket.
-        needed = getattr(schema_input.Parent, "needed", schema_input.io_type)
-        raise BadInput(input_in_words, inputs.named(value), needed)
+        raise BadInput(input_in_words, inputs.named(value), _needed_in_words(schema_input))
     is_menu = schema_input.io_type == io.Combo.io_type
-    if is_menu and name not in schema.judged_by_node and value not in schema_input.options:
+    if is_menu and input_id not in schema.judged_by_node and value not in schema_input.options:
         raise BadChoice(input_in_words, str(value), schema_input.options)
-    for io_type in str(schema_input.io_type).split(","):
+    for io_type in str(schema_input.io_type).split(","):  # an input may take several types
         value_check = _VALUE_CHECKS.get(io_type)
         if value_check is not None and is_a(value, value_check.value_class):
             inputs.check_foreign(value_check.check, input_in_words, value)
     return value
+
+
+def _needed_in_words(schema_input: io.Input) -> str:
+    """What an input takes, for messages: the name of its type, such as IMAGE.
+
+    The sockets of methods' own files are all of one type. Their class, which nodes.sockets.adapter_socket makes, has
+    words of its own in `needed`, which say which method is meant. The host keeps the class of an input's type as
+    `Parent`.
+    """
+    return getattr(schema_input.Parent, "needed", schema_input.io_type)
 
 
 def _may_be_none(schema_input: io.Input) -> bool:

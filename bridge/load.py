@@ -108,8 +108,8 @@ class Loaded(Generic[NetT]):
 class Published:
     """A method's own weights: one file, one network.
 
-    method: its title. file_in_words: what the file is, such as "InstantID adapter". model: the published file, of
-    several the first. formats: ids of the formats that the file may have, where it is read here.
+    method: its title. file_in_words: what the file is, such as "InstantID adapter". model: the published file, or
+    the first of several. formats: ids of the formats that the file may have, where it is read here.
     """
 
     method: str
@@ -118,7 +118,7 @@ class Published:
     formats: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, method: Method, file_in_words: str) -> "Published":
+    def of_method(cls, method: Method, file_in_words: str) -> "Published":
         """The weights of a method, by its record.
 
         Raises BadRecord unless its first file is in the manifest, under the method's key.
@@ -202,7 +202,7 @@ class Published:
             raise UnsupportedCheckpoint(path, damage, self._expected_at(path), self._advice_on(path)) from error
 
     def _expected_at(self, path: str) -> str:
-        """What a file should be, in words: of several published files that of its name."""
+        """What a file should be, in words: the published file that has its name."""
         model = self.named(os.path.basename(path))
         return f"the {self.file_in_words} ({model.name})"
 

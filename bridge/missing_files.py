@@ -18,7 +18,7 @@ _PACK = Path(__file__).absolute().parents[1]
 def missing(graph: Mapping[str, Any]) -> list[Finding]:
     """The files that a workflow needs and that are missing or not in order.
 
-    None where the demo's stand-ins are chosen.
+    An empty list where the workflow chooses the demo's stand-ins.
     """
     if needs.chooses_standins(graph):
         return []
@@ -32,7 +32,7 @@ def serve() -> None:
     reads them. The host's help panel reads all links from web/docs, so there they lead to web/img.
     """
     server = notes.running_server()
-    # Of two copies of the pack the first answers: the server does not start with a route twice.
+    # Where the pack is installed twice, the first copy adds the routes: the server does not start with a route twice.
     if server is None or any(route.path == ROUTE for route in server.routes):
         return
     server.routes.post(ROUTE)(_missing)
@@ -48,13 +48,13 @@ async def _missing(request: Any) -> Any:
     wrong_content_encoding = sys.modules["server"].web.RequestPayloadError
     try:
         body = await request.read()  # not text(), which fails with an encoding that a sender makes up
-        # Beside the server's loop: a network drive may take its time.
+        # In a thread of its own, so that the server goes on meanwhile: a network drive may take its time.
         findings_to_fix = await asyncio.to_thread(lambda: missing(needs.workflow(body.decode())))
     except (ValueError, wrong_content_encoding) as error:
         return _json({"error": in_one_line(error)}, 400)
     names: list[str] = []
     total_size = 0
-    downloads_without_size = 0
+    unsized_count = 0  # of downloads whose size is unknown
     all_missing = True
     for finding in findings_to_fix:
         names.append(finding.name)
@@ -62,15 +62,15 @@ async def _missing(request: Any) -> Any:
             all_missing = False
         if finding.fetch:
             if finding.fetch.size is None:
-                downloads_without_size += 1
+                unsized_count += 1
             else:
                 total_size += finding.fetch.size
     size_in_words = manifest.human(total_size) if total_size else ""
     answer = {
         "names": names,
         "size": size_in_words,
-        "unsized": downloads_without_size,
-        "absent": all_missing,
+        "unsized": unsized_count,
+        "all_missing": all_missing,
     }
     return _json(answer)
 

@@ -38,13 +38,13 @@ _notes_under: dict[str, list[str]] = {}
 
 
 def clear(node_id: str | None) -> None:
-    """Take away what stands under the node: it is about the run before."""
+    """Take away the notes under the node: they are about the run before."""
     if node_id is not None and _notes_under.pop(node_id, None):
         _send(node_id)
 
 
 def tell(node_id: str | None, text: str) -> None:
-    """Show `text` under the node (None: nowhere), below what stands there, and log it; "" is nothing to tell.
+    """Show `text` under the node (None: nowhere), below the notes that stand there, and log it; "" is no note.
 
     Without a running server it is only logged.
     """
@@ -92,7 +92,8 @@ def tell_of_run(node_id: str | None, topic: str, text: str) -> None:
         logger.warning(text)
         _run_notes[node_id, topic] = _RunNote(prompt, text)
         _notes_under[node_id] = [*other_notes, text]
-        # Sent again in a new prompt: of a node that is not run again, the browser shows its own notes alone.
+        # The same text is sent again in a new prompt: for a node that is not run again, the browser shows only the
+        # notes that the node itself has written.
         _send(node_id)
         return
     _run_notes.pop((node_id, topic), None)
@@ -103,8 +104,10 @@ def tell_of_run(node_id: str | None, topic: str, text: str) -> None:
 
 @dataclass(frozen=True)
 class _BoxNotes:
-    """The notes under a box (a subgraph). prompt: the id of the one in which they were sent. by_node: the notes of the
-    nodes inside, by their ids."""
+    """The notes under a box (a subgraph).
+
+    prompt: the id of the prompt in which they were sent. by_node: by id of a node inside, its notes.
+    """
 
     prompt: Any
     by_node: dict[str, str]
@@ -133,7 +136,7 @@ def _send(node_id: str) -> None:
             by_node.update(notes.by_node)
         by_node[node_id] = text
         _box_notes[box] = _BoxNotes(prompt, by_node)
-        # In the order of the nodes in the graph, not in that in which they have run.
+        # Sorted by the numbers of the nodes in the graph, and not by when they have run.
         lines = [by_node[node] for node in sorted(by_node, key=_numbers) if by_node[node]]
         server.send_progress_text(LINE_BREAK.join(lines) or " ", box)
 
@@ -169,10 +172,11 @@ def _text(node_id: str) -> str:
     return _UNDERSCORE_AT_AN_EDGE.sub(f"{WORD_JOINER}_{WORD_JOINER}", text)
 
 
-def kept(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
+def with_note(output: io.NodeOutput, node_id: str | None) -> io.NodeOutput:
     """The output of a node that has run, with the notes under it beside its previews.
 
-    Of a node that the host does not run again it sends nothing. web/reruns.js then reads the notes from here.
+    The host keeps the output of a node that it does not run again, and sends no notes of it. web/reruns.js then reads
+    the notes in the output.
     """
     note = _text(node_id or "")
     if note:

@@ -36,8 +36,8 @@ _ENDINGS = (
 )  # fmt: skip
 """Endings of photos. Not every Pillow reads all of them; a photo that it cannot read is named."""
 _MOST_PHOTOS = 500
-"""How many photos of a folder are sorted at once. More take an hour on a slow machine, and are more often a wrong
-folder than people."""
+"""A folder with more photos is refused: they take an hour on a slow machine, and more often the folder was a
+mistake."""
 
 
 def names() -> list[str]:
@@ -92,7 +92,8 @@ def path_of(folder: str) -> str:
         path = folders.within(root, among(folder, names()[:-1]) or folder)
     if dead_link(path) is not None:
         raise LinkedAway(folder, path, root)
-    if not os.path.isdir(path):  # first: it takes letters that no file system has
+    # Before _lies_in: isdir answers for characters that no file system has, such as NUL, and realpath raises.
+    if not os.path.isdir(path):
         advice = "Choose one from the list; press R in ComfyUI after folders were added or renamed."
         raise BadPhoto(f"The folder {folder!r} is not in {root}.", advice)
     if not _lies_in(path, root):
@@ -264,9 +265,9 @@ def faces_in(
 
 
 @lru_cache(maxsize=2 * _MOST_PHOTOS)
-def faces_of(path: str, size: int, changed: int, face_model: FaceModel, largest: bool) -> tuple[Face, ...]:
-    """The faces of a photo in a file, see `faces_in`. path, size, changed: the file's stamp. Raises BadPhoto for a file
-    that is no picture."""
+def faces_of(path: str, byte_count: int, changed: int, face_model: FaceModel, largest: bool) -> tuple[Face, ...]:
+    """The faces of a photo in a file, see `faces_in`. path, byte_count, changed: the file's stamp. Raises BadPhoto for
+    a file that is no picture."""
     return faces_in(face_model, from_file(path), os.path.basename(path), largest)
 
 

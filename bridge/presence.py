@@ -47,12 +47,12 @@ class NamedRange:
 class Presence:
     """What one apply node has put into the conditioning, in the words of notes.
 
-    node, node_id: its name, and its id in the graph or None. subject: the names of people, or what it puts in, such as
+    node_id: in the graph, or None. subject: the names of people, or what it puts in, such as
     "Anna and Ben". several: whether the subject is more than one. ranges: those in which it works.
     in_negative: whether a negative prompt that does not come from the node gives another picture.
     """
 
-    node: str
+    node_name: str
     node_id: str | None
     subject: str
     several: bool
@@ -83,14 +83,14 @@ def subject_of(names: Sequence[str]) -> str:
 
 def of_people(
     names: Sequence[str],
-    node: str,
+    node_name: str,
     node_id: str | None,
     ranges: Sequence[NamedRange] = (),
     in_negative: bool = False,
 ) -> Presence:
     """The Presence of people with these names. The other arguments are as in Presence."""
     several = len(names) != 1
-    return Presence(node, node_id, subject_of(names), several, tuple(ranges), in_negative)
+    return Presence(node_name, node_id, subject_of(names), several, tuple(ranges), in_negative)
 
 
 def announced(
@@ -107,10 +107,10 @@ def on_model(presence: Presence, model: ModelPatcher, positive: Conditioning) ->
 
     positive: the positive prompt as the node gives it out; its entries with people are `marked`.
     """
-    text = positive[0][0] if positive else None
+    context = positive[0][0] if positive else None  # (B, T, width)
     clone = model.clone()
     before: tuple[_Announcement, ...] = clone.get_attachment(_KEY) or ()
-    clone.set_attachments(_KEY, (*before, _Announcement(presence, text)))
+    clone.set_attachments(_KEY, (*before, _Announcement(presence, context)))
     if not before:  # one wrapper for all announcements of a MODEL
         kind = comfy.patcher_extension.WrappersMP.OUTER_SAMPLE
         clone.add_wrapper_with_key(kind, _KEY, _sample_with_remarks)
@@ -130,12 +130,12 @@ def marked(conditioning: Conditioning, presence: Presence, side: Side) -> Condit
 class _Announcement:
     """What an apply node leaves among the attachments of a MODEL, for the runs of that MODEL.
 
-    text: (B, T, width) of the first entry of the positive prompt that the node has given on, or None without an entry.
-    By it a run knows a prompt that holds this text but has lost the mark.
+    context: the text, (B, T, width), of the first entry of the positive prompt as it leaves the node, or None without
+    an entry. By it a run recognises a prompt that holds this text but has lost the mark.
     """
 
     presence: Presence
-    text: Tensor | None
+    context: Tensor | None
 
     def __deepcopy__(self, memo: object) -> _Announcement:
         return self
@@ -144,10 +144,10 @@ class _Announcement:
 def _sample_with_remarks(executor: WrapperExecutor, *args: Any, **kwargs: Any) -> Tensor:
     """The wrapper (OUTER_SAMPLE): say what is lost or does nothing in this run, then sample."""
     guider: CFGGuider = executor.class_obj
-    run = _PromptsAndSteps(guider, Start.of_call(args, kwargs))
+    prompts_and_steps = _PromptsAndSteps(guider, Start.of_call(args, kwargs))
     for announcement in guider.model_patcher.get_attachment(_KEY) or ():
-        sentences = run.remarks(announcement)
-        # Without sentences what an earlier run has told goes.
+        sentences = prompts_and_steps.remarks(announcement)
+        # Also where there are no sentences: an empty text takes away what an earlier sampling has left under the node.
         notes.tell_of_run(announcement.presence.node_id, TOPIC, "\n".join(sentences))
     return executor(*args, **kwargs)
 
@@ -160,7 +160,8 @@ class _PromptsAndSteps:
 
     def __init__(self, guider: CFGGuider, start: Start) -> None:
         self._entries: list[dict[str, Any]] = []
-        # All that draws. People in the negative prompt alone are drawn by no guider. DualCFG has two other prompts.
+        # The entries whose people are drawn: those of all prompts but the negative one. DualCFG has two of them beside
+        # the negative prompt, under other names.
         self._drawn: list[dict[str, Any]] = []
         for name, prompt in guider.conds.items():
             self._entries.extend(prompt)
@@ -168,8 +169,8 @@ class _PromptsAndSteps:
                 self._drawn.extend(prompt)
         self._negative = list(guider.conds.get("negative") or ())
         self._steps = steps_of(start.sigmas)
-        # Two samplers may share one schedule (KSampler Advanced, Split Sigmas), and the other one may meet a range. The
-        # first ends with noise left, the second is given none.
+        # Two samplers may share one schedule (KSampler Advanced, Split Sigmas), and a step of the other one may lie in
+        # a range. The first of them ends with noise left, and the second begins without noise of its own.
         self._is_a_part = is_unfinished(start.sigmas) or not bool(start.noise.any())
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
         # At a CFG of 1 the host does not compute the negative prompt.
@@ -189,7 +190,7 @@ class _PromptsAndSteps:
             if named_range.schedule.is_empty or self._is_a_part:
                 continue
             if not self._meets_a_step(named_range, carrying):
-                sentences.append(never_works(presence.node, named_range, self._steps, self._model_sampling))
+                sentences.append(never_works(presence.node_name, named_range, self._steps, self._model_sampling))
         negative_matters = presence.in_negative and self._reads_negative
         if negative_matters and not _carrying(self._negative, presence, Side.NEGATIVE):
             sentences.append(_not_in_negative(presence))
@@ -202,8 +203,8 @@ class _PromptsAndSteps:
         """
         if any(_KEY in entry for entry in self._entries):
             return True
-        text = announcement.text
-        return text is not None and any(_ends_with(entry, text) for entry in self._entries)
+        context = announcement.context
+        return context is not None and any(_ends_with(entry, context) for entry in self._entries)
 
     def _meets_a_step(self, named_range: NamedRange, carrying: Sequence[Mapping[str, Any]]) -> bool:
         """Whether a step lies both in a range of the node and in that of one of these entries."""
@@ -236,15 +237,15 @@ def _range_of(entry: Mapping[str, Any]) -> ScheduleRange:
     return ScheduleRange(start, end)
 
 
-def _ends_with(entry: Mapping[str, Any], text: Tensor) -> bool:
-    """Whether the text of an entry, (B, tokens, width), is a longer one with `text` at its end."""
-    entry_text: Tensor | None = entry.get("cross_attn")
-    if entry_text is None or entry_text.dim() != 3:
+def _ends_with(entry: Mapping[str, Any], context: Tensor) -> bool:
+    """Whether the text of an entry, (B, tokens, width), is a longer one with `context`, (B, T, width), at its end."""
+    entry_context: Tensor | None = entry.get("cross_attn")
+    if entry_context is None or entry_context.dim() != 3:
         return False
-    if entry_text.shape[1] <= text.shape[1] or entry_text.shape[2] != text.shape[2]:
+    if entry_context.shape[1] <= context.shape[1] or entry_context.shape[2] != context.shape[2]:
         return False
-    end = entry_text[:, -text.shape[1] :]
-    return end.shape == text.shape and torch.equal(end, text.to(end))
+    end = entry_context[:, -context.shape[1] :]
+    return end.shape == context.shape and torch.equal(end, context.to(end))
 
 
 def _lost_from_all_prompts(presence: Presence) -> str:
@@ -264,8 +265,8 @@ def _lost(presence: Presence, missing_from: str, connected: str) -> str:
     """
     verb = "are" if presence.several else "is"
     return (
-        f"{presence.subject} {verb} {missing_from}, though {connected} comes from {presence.node}. Connect the "
-        f"positive output of {presence.node}, or what comes of it. Conditioning (Average) and (Concat) keep only "
+        f"{presence.subject} {verb} {missing_from}, though {connected} comes from {presence.node_name}. Connect the "
+        f"positive output of {presence.node_name}, or what comes of it. Conditioning (Average) and (Concat) keep only "
         "what conditioning_to carries: use Conditioning (Combine), or mix people with Blend Two People or their "
         "weights."
     )
@@ -274,13 +275,13 @@ def _lost(presence: Presence, missing_from: str, connected: str) -> str:
 def _not_in_negative(presence: Presence) -> str:
     """The sentence about a negative prompt that does not come from the node."""
     return (
-        f"The negative prompt of this sampler is not the negative output of {presence.node}, so the picture is another "
-        "one. Connect that output, or what comes of it. Conditioning (Average) and (Concat) keep only what "
+        f"The negative prompt of this sampler is not the negative output of {presence.node_name}, so the picture is "
+        "another one. Connect that output, or what comes of it. Conditioning (Average) and (Concat) keep only what "
         "conditioning_to carries."
     )
 
 
-def never_works(node: str, named_range: NamedRange, steps: Sequence[float], model_sampling: Any) -> str:
+def never_works(node_name: str, named_range: NamedRange, steps: Sequence[float], model_sampling: Any) -> str:
     """The sentence about a range in which no step of a run lies. steps: the sigma at which each of them begins."""
     percentages = [f"{percent_of(sigma, model_sampling):.0%}" for sigma in steps]
     if len(percentages) > 1:
@@ -290,9 +291,9 @@ def never_works(node: str, named_range: NamedRange, steps: Sequence[float], mode
     else:
         steps_in_words = "it has no steps"
     return (
-        f"{node}: the range of {named_range.acting_part} is {named_range.schedule}, and no step of this run begins "
-        f"there ({steps_in_words}). So it has little or no effect. Change {named_range.inputs}, or the steps and the "
-        "denoise of the sampler."
+        f"{node_name}: the range of {named_range.acting_part} is {named_range.schedule}, and no step of this "
+        f"run begins there ({steps_in_words}). So it has little or no effect. Change {named_range.inputs}, or the "
+        "steps and the denoise of the sampler."
     )
 
 
@@ -300,7 +301,7 @@ class NetReport:
     """The notes that a ControlNet collects in a run and shows under its node at the end, for a node without a MODEL.
 
     presence: of the node. control, tokens: when the net and the ID tokens work; None for what there is none of.
-    Shared by all copies of a net. A run that was cancelled has no end: the next begins anew.
+    One object is shared by all copies of a net. `end_run` is not called for a cancelled run: the next one begins anew.
     """
 
     def __init__(self, presence: Presence, control: NamedRange | None, tokens: NamedRange | None) -> None:
@@ -312,30 +313,31 @@ class NetReport:
         self._sentences: list[str] = []
         self._checked_entries = set[int]()
 
-    def begun(self, model: BaseModel) -> None:
+    def begin_run(self, model: BaseModel) -> None:
         """Called before a run, once for every prompt that has the net: so it forgets nothing."""
         self._model_sampling = model.model_sampling
 
-    def forward(self, rows: AttachedRows, text: Tensor, schedule: Tensor | None) -> None:
-        """Called in every forward. text: (B, tokens, width) that the rows read. schedule: (steps + 1,), all sigmas of
-        the run."""
+    def see_forward(self, rows: AttachedRows, context: Tensor, schedule: Tensor | None) -> None:
+        """Called in every forward. context: the text that the rows read, (B, T, width). schedule: (steps + 1,), all
+        sigmas of the run."""
         if schedule is not self._schedule:  # one tensor for all forwards of a run: this is the first of another one
             self._forget()
             self._schedule = schedule
-            # What ends with noise left goes on in another sampler, which may meet a range.
+            # A run that ends with noise left goes on in another sampler, whose steps may lie in a range.
             if schedule is not None and not is_unfinished(schedule):
                 self._sentences += self._ranges_without_step(steps_of(schedule))
         self._sides.update(entry.side for entry in rows.entries)
-        # The rows of an entry stand together: (B / entries, tokens, width) of each.
-        text_of_entries = text.chunk(len(rows.entries))
-        for entry, entry_text in zip(rows.entries, text_of_entries, strict=True):
+        # The rows of an entry stand together: (B / entries, T, width) of each.
+        contexts = context.chunk(len(rows.entries))
+        for entry, entry_context in zip(rows.entries, contexts, strict=True):
             if id(entry) not in self._checked_entries:  # each is looked at once in a run, which keeps them all
                 self._checked_entries.add(id(entry))
-                if not _holds_tokens(entry, entry_text):
+                if not _holds_tokens(entry, entry_context):
                     self._sentences.append(_tokens_changed(self._presence))
 
-    def ended(self) -> None:
-        """Called at the end of a run, by every copy of the net: the first of them tells, and nothing is left then."""
+    def end_run(self) -> None:
+        """Called at the end of a run, by every copy of the net. The first copy writes the notes and leaves none for the
+        others."""
         if not self._sides:
             return
         if Side.POSITIVE not in self._sides:
@@ -358,15 +360,15 @@ class NetReport:
             sigmas = named_range.schedule.in_sigmas(self._model_sampling)
             meets_a_step = any(sigmas.contains(step) for step in steps)
             if not named_range.schedule.is_empty and not meets_a_step:
-                sentences.append(never_works(self._presence.node, named_range, steps, self._model_sampling))
+                sentences.append(never_works(self._presence.node_name, named_range, steps, self._model_sampling))
         return sentences
 
 
-def _holds_tokens(entry: AttachedEntry, text: Tensor) -> bool:
-    """Whether the text that rows of an entry read, (B, tokens, width), still holds the ID tokens of the entry."""
+def _holds_tokens(entry: AttachedEntry, context: Tensor) -> bool:
+    """Whether the text that rows of an entry read, (B, T, width), still holds the ID tokens of the entry."""
     if entry.tokens is None or entry.sample is None:
         return True
-    sample = sample_of(text, entry.tokens)
+    sample = sample_of(context, entry.tokens)
     if sample.shape != entry.sample.shape:
         return False
     return torch.allclose(sample, entry.sample.to(sample), rtol=1e-3, atol=1e-5)
@@ -375,7 +377,7 @@ def _holds_tokens(entry: AttachedEntry, text: Tensor) -> bool:
 def _tokens_changed(presence: Presence) -> str:
     """The sentence about ID tokens that another node has changed."""
     return (
-        f"The ID tokens of {presence.subject} are no longer in the prompt as {presence.node} has given them, so the "
-        "likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change them: put "
-        f"that node in front of {presence.node}."
+        f"The ID tokens of {presence.subject} are no longer in the prompt as {presence.node_name} has given them, so "
+        "the likeness is weaker or that of another person. Conditioning (Average), Zero Out and Multiply change them: "
+        f"put that node in front of {presence.node_name}."
     )

@@ -30,12 +30,13 @@ node), for which this sampling has been checked already.
 Some nodes have two Runs in one sampling, such as LoRA per Person with its words, and each calls `tell_of_start`. The
 second would look at every pixel of the latent again."""
 
-_OVER_A_PICTURE = 0.1
-"""Share of the schedule that a run leaves out because it starts from a picture (denoise 0.9). The first sigma of
-ddim_uniform at denoise 1 is lower than the schedule's highest, but not by so much."""
-_OVER_A_PICTURE_UNSEEN = 0.35
-"""The same for a ControlNet, which is not shown the latent that a run starts from. ddim_uniform with four steps leaves
-out a quarter, and a detailer's usual denoise of 0.5 leaves out half."""
+_LEFT_OUT_OVER_A_PICTURE = 0.1
+"""A run that leaves out more than this share of the schedule starts from a picture (denoise 0.9), if its latent is not
+empty. ddim_uniform at denoise 1 leaves out something as well, because its first sigma is lower than the schedule's
+highest, but not so much."""
+_LEFT_OUT_OVER_AN_UNSEEN_PICTURE = 0.35
+"""The same for a latent that is empty, and for a ControlNet, which does not see the latent that a run starts from.
+ddim_uniform with four steps leaves out a quarter, and a detailer's usual denoise of 0.5 leaves out half."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,15 @@ class Pictures:
     name: str
     owner: Canvas
 
-    def tell(self, number: int, rows: int) -> None:
-        """Write a note where there are neither one picture nor as many as the latent has rows.
+    def tell(self, picture_count: int, row_count: int) -> None:
+        """Write a note unless there is one picture, or as many as the latent has rows.
 
-        number: of the pictures. rows: of the latent.
+        row_count: of the latent.
         """
-        remark = pictures.without_row(self.name, number, rows)
+        remark = pictures.without_row(self.name, picture_count, row_count)
         text = ""
         if remark:
-            text = f"{self.owner.node}: {remark}"
+            text = f"{self.owner.node_name}: {remark}"
         notes.tell_of_run(self.owner.node_id, PICTURES, text)
 
 
@@ -94,17 +95,17 @@ class Start:
             return False
         if self.denoise_mask is not None:
             return True
-        first = float(self.sigmas[0])
+        first_sigma = float(self.sigmas[0])
         if self.latent_image.any():
-            return first < percent_to_sigma(_OVER_A_PICTURE)
-        return first < percent_to_sigma(_OVER_A_PICTURE_UNSEEN)
+            return first_sigma < percent_to_sigma(_LEFT_OUT_OVER_A_PICTURE)
+        return first_sigma < percent_to_sigma(_LEFT_OUT_OVER_AN_UNSEEN_PICTURE)
 
 
 class Carrying(Protocol):
     """The properties of bridge.carried.Carried that remarks read."""
 
     @property
-    def acts(self) -> Tensor | None:
+    def acting_regions(self) -> Tensor | None:
         """Where it acts in the picture, (people, H, W), or None: everywhere."""
 
     @property
@@ -128,19 +129,19 @@ class Carrying(Protocol):
 def tell_of_start(carried: Sequence[Carrying], guider: CFGGuider, start: Start) -> None:
     """Write the notes of a run that are known before its first step. carried: all that its conditioning carries."""
     checked: set[tuple[str, Canvas]] = guider.model_options.setdefault(_CHECKED, set())
-    _tell_of_poses(carried, rows=len(start.latent_image))
+    _tell_of_poses(carried, row_count=len(start.latent_image))
     _tell_of_checkpoints(carried, guider, checked)
     _tell_of_pieces(carried, guider, start, checked)
 
 
-def _tell_of_poses(carried: Sequence[Carrying], rows: int) -> None:
+def _tell_of_poses(carried: Sequence[Carrying], row_count: int) -> None:
     """Write the notes about pose pictures, of which there should be one, or one for each row of the latent."""
-    numbers: dict[Pictures, int] = {}
+    pose_counts: dict[Pictures, int] = {}
     for item in carried:
         if item.poses is not None:
-            numbers[item.poses] = item.pose_count
-    for poses, number in numbers.items():
-        poses.tell(number, rows)
+            pose_counts[item.poses] = item.pose_count
+    for poses, pose_count in pose_counts.items():
+        poses.tell(pose_count, row_count)
 
 
 def _tell_of_checkpoints(carried: Sequence[Carrying], guider: CFGGuider, checked: set[tuple[str, Canvas]]) -> None:
@@ -158,7 +159,7 @@ def _tell_of_pieces(
 ) -> None:
     """Write the notes about a latent that may be a piece of the canvas, under nodes that have placed people.
 
-    With the cast of Crop Faces (`rows` of the canvas) it is a piece on purpose.
+    With the cast of Crop Faces (`row_count` of the canvas) it is a piece on purpose.
     """
     model: Any = guider.model_patcher
     percent_to_sigma = model.get_model_object("model_sampling").percent_to_sigma
@@ -167,9 +168,9 @@ def _tell_of_pieces(
     regions_on: dict[Canvas, Tensor | None] = {}
     for item in carried:
         if item.canvas is not None:
-            regions_on[item.canvas] = item.acts
+            regions_on[item.canvas] = item.acting_regions
     for canvas, regions in regions_on.items():
-        if regions is not None and not canvas.rows and (PIECE, canvas) not in checked:
+        if regions is not None and not canvas.row_count and (PIECE, canvas) not in checked:
             checked.add((PIECE, canvas))
             canvas_size = (regions.shape[2], regions.shape[1])  # regions: (people, H, W)
             tell_of_piece(canvas, canvas_size, latent_size, lambda: start.over_a_picture(percent_to_sigma))
@@ -185,7 +186,7 @@ def tell_of_piece(
     """
     text = ""
     if geometry.clearly_smaller(latent_size, canvas_size) and over_a_picture():
-        text = geometry.perhaps_a_piece(canvas.node, latent_size, canvas_size)
+        text = geometry.perhaps_a_piece(canvas.node_name, latent_size, canvas_size)
     notes.tell_of_run(canvas.node_id, PIECE, text)
 
 
@@ -196,7 +197,7 @@ def begins_late(options: Mapping[str, Any], percent_to_sigma: Callable[[float], 
     transformer_options of any forward. False where another pack has made options without the schedule.
     """
     sigmas = options.get("sample_sigmas")
-    return sigmas is not None and float(sigmas[0]) < percent_to_sigma(_OVER_A_PICTURE_UNSEEN)
+    return sigmas is not None and float(sigmas[0]) < percent_to_sigma(_LEFT_OUT_OVER_AN_UNSEEN_PICTURE)
 
 
 def tell_of_checkpoint(owner: Canvas, latent_format: object) -> None:
@@ -207,5 +208,5 @@ def tell_of_checkpoint(owner: Canvas, latent_format: object) -> None:
     """
     text = ""
     if isinstance(latent_format, comfy.latent_formats.SDXL_Playground_2_5):
-        text = f"{owner.node}: {families.PLAYGROUND}"
+        text = f"{owner.node_name}: {families.PLAYGROUND}"
     notes.tell_of_run(owner.node_id, CHECKPOINT, text)

@@ -2,12 +2,27 @@
 
 All of that happens before the UNet is called. torch.compile, which compiles the UNet and what stands in its layers,
 sees the Batch alone: tensors that lie ready, and what is done with them.
+
+The steps of one forward, in the order in which the host calls them:
+
+    conditioning        CarriedCond.concat asks Run.row_table for the table of the forward's rows: (rows, 2)
+    CALC_COND_BATCH     Run.wrap_calc_cond_batch notes the size of the latent; the host batches the entries
+    APPLY_MODEL         Run.wrap_apply_model reads the table and makes the Batch, outside of torch.compile:
+                            chunks_of_table     the table -> what each chunk carries
+                            _checked_batch      checks rows and sizes of the chunks, and calls
+                            batch_for_forward   of the subclass -> the Batch
+                        and sends both on, the table and `Sent`
+    DIFFUSION_MODEL     Run.wrap_diffusion_model calls the UNet with Batch.options_with_attention. It makes the Batch
+                        anew only where the table that arrives is not the one that was sent: another pack has moved rows
+
+Which entries a table belongs to is decided by the identity of the table first (`id`), and by its numbers only where
+another pack has made a new tensor: to read numbers from a GPU makes the CPU wait for it, at every step.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -62,14 +77,14 @@ def _sample(run_class: type[Run], executor: WrapperExecutor, *args: Any, **kwarg
     options[run.key] = run
     # Behind the wrappers of other packs: what these hand on is what the UNet gets.
     add_wrapper = comfy.patcher_extension.add_wrapper_with_key
-    add_wrapper(_WRAPPERS.PREPARE_SAMPLING, run.key, run.prepare, options)
-    add_wrapper(_WRAPPERS.CALC_COND_BATCH, run.key, run.evaluate, options)
-    add_wrapper(_WRAPPERS.APPLY_MODEL, run.key, run.apply, options)
-    add_wrapper(_WRAPPERS.DIFFUSION_MODEL, run.key, run.forward, options)
+    add_wrapper(_WRAPPERS.PREPARE_SAMPLING, run.key, run.wrap_prepare_sampling, options)
+    add_wrapper(_WRAPPERS.CALC_COND_BATCH, run.key, run.wrap_calc_cond_batch, options)
+    add_wrapper(_WRAPPERS.APPLY_MODEL, run.key, run.wrap_apply_model, options)
+    add_wrapper(_WRAPPERS.DIFFUSION_MODEL, run.key, run.wrap_diffusion_model, options)
     try:
         return executor(*args, **kwargs)
     finally:
-        run.ended()
+        run.after_run()
 
 
 def entries(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
@@ -80,7 +95,7 @@ def entries(guider: CFGGuider, key: str) -> list[dict[str, Any]]:
     return carrying
 
 
-class Given(NamedTuple):
+class ForwardInput(NamedTuple):
     """What one forward is given.
 
     model: the host's. x: (B, C, h, w), or (B, C, T, h, w) of a video model. sigmas: (B,). context: the text, (B, T,
@@ -105,23 +120,23 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Sent:
-    """A batch on its way from `Run.apply` to `Run.forward`, through the wrappers of other packs.
+    """A batch on its way from `Run.wrap_apply_model` to `Run.wrap_diffusion_model`, through wrappers of other packs.
 
-    rows: the tensor that it was made of, which travels beside it. Where `forward` gets that very tensor, no pack has
-    changed the rows. given: the forward that the batch was made for.
+    row_table: the tensor that the batch was made of, which travels beside it. Where that very tensor arrives, no pack
+    has changed the rows. forward_input: that the batch was made for.
     """
 
     batch: Batch
-    rows: Tensor
-    given: Given
+    row_table: Tensor
+    forward_input: ForwardInput
 
 
 class Batch:
-    """What the rows of one forward read, ready on the device. rows: the number of rows."""
+    """What the rows of one forward read, ready on the device. row_count: the number of rows."""
 
-    rows: int
+    row_count: int
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         """transformer_options with this batch's attention around whatever stands in the layers."""
         raise NotImplementedError
 
@@ -133,23 +148,25 @@ class Batch:
         """
         return nullcontext()
 
-    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of the network behind the latents, as this batch needs them. args: (timestep, text, ...)."""
         return args, kwargs
 
-    def passed(self) -> None:
-        """Called when the network has been called with `around`, or has raised."""
+    def after_network_call(self) -> None:
+        """Called when the network has been called with `options_with_attention`, or has raised."""
 
-    def done(self) -> None:
-        """Called when the forward has run."""
+    def after_forward(self) -> None:
+        """Called when the whole forward has run, behind the wrappers of other packs."""
 
 
 class Run:
     """One sampling run of a MODEL that reads what conditioning carries under `key`.
 
-    Which row carries what stands in a tensor with one line per row. The host and other packs treat it like every other
-    condition: where a pack takes rows apart, repeats or reorders them, it does the same to these lines. An example, of
-    a positive prompt with people and a negative one, with two pictures:
+    Which row carries what stands in the row table, a tensor with one line per row. The host and other packs treat it
+    like every other condition: where a pack takes rows apart, repeats or reorders them, it does the same to these
+    lines. An example, of a positive prompt with people and a negative one, with two pictures:
 
         row of the batch     0          1          2          3
         entry                positive   positive   negative   negative
@@ -166,23 +183,25 @@ class Run:
         self._device = guider.model_patcher.load_device
         self._model_sampling = guider.model_patcher.get_model_object("model_sampling")
         self._sigma_ranges: dict[ScheduleRange, SigmaRange] = {}
-        self._numbers: dict[Chunk, int] = {}
-        """The number of each chunk, in the lines of rows."""
-        self._chunks: dict[int, Chunk] = {}
-        """The chunk of each number."""
-        self._rows: dict[tuple[tuple[Chunk, ...], int], Tensor] = {}
-        """The rows of each batch: of its chunks, and of how many pictures each."""
-        self._whole_batches: dict[Hashable, tuple[Chunk, ...]] = {}
-        """The chunks of a batch that nobody has cut, by the id of its rows (kept in `_rows`) and by their lines."""
+        self._number_by_chunk: dict[Chunk, int] = {}
+        """The number of each chunk, as it stands in the lines of a row table."""
+        self._chunk_by_number: dict[int, Chunk] = {}
+        self._row_tables: dict[tuple[tuple[Chunk, ...], int], Tensor] = {}
+        """The row table of each batch, by its chunks and by how many pictures each of them has. Tables stay here until
+        the run ends, so that no other tensor can get the id of one of them."""
+        self._chunks_by_table_id: dict[int, tuple[Chunk, ...]] = {}
+        """The chunks of each table in `_row_tables`, by the id of the tensor: for a table that nobody has touched."""
+        self._chunks_by_lines: dict[tuple[tuple[int, ...], ...], tuple[Chunk, ...]] = {}
+        """The same by the numbers in the table: for a copy of it, such as on another card."""
         self._numbering = threading.Lock()
         self._rows_sent = False
         """Whether the host was given rows with people."""
         self._rows_arrived = False
         """Whether any rows have come to the MODEL."""
-        self._around: str = ""
-        """Where the code lives that other packs have put around the MODEL, for messages."""
+        self._code_around_model: str = ""
+        """The modules of the functions that other packs have put around the MODEL, for messages."""
         self.schedule: Tensor | None = None
-        """Every sigma of the run, once it has begun."""
+        """(steps + 1,): every sigma of the run, once it has begun."""
 
     def __deepcopy__(self, memo: object) -> Run:
         return self
@@ -206,53 +225,53 @@ class Run:
             self._sigma_ranges[carried.schedule] = carried.schedule.in_sigmas(self._model_sampling)
         return self._sigma_ranges[carried.schedule].contains(float(sigmas[0]))
 
-    def rows(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor:
-        """The lines of a batch, (rows, 2): per row the number of its chunk, and the number of the picture in it.
+    def row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
+        """The row table of a batch, (rows, 2): per row the number of its chunk, and the number of the picture in it.
 
-        It is the same tensor for the same batch, on the device already. By that `read` knows it, without reading
-        numbers from a GPU. pictures: how many rows each chunk has.
+        It is the same tensor for the same batch, on the device already. By that `chunks_of_table` knows it, without
+        reading numbers from a GPU. picture_count: how many pictures, and so rows, each chunk has.
         """
         if _active(chunks):
             self._rows_sent = True
-        key = chunks, pictures
+        key = chunks, picture_count
         # MultiGPU CFG Split asks from several threads at once: no two chunks may get one number.
         with self._numbering:
-            if key not in self._rows:
-                self._rows[key] = self._numbered(chunks, pictures)
-            return self._rows[key]
+            if key not in self._row_tables:
+                self._row_tables[key] = self._make_row_table(chunks, picture_count)
+            return self._row_tables[key]
 
-    def _numbered(self, chunks: tuple[Chunk, ...], pictures: int) -> Tensor:
-        """New rows of a batch, on the device: (rows, 2)."""
+    def _make_row_table(self, chunks: tuple[Chunk, ...], picture_count: int) -> Tensor:
+        """A new row table, (rows, 2), on the device. It gives numbers to chunks that have none."""
         lines: list[tuple[int, int]] = []
         for chunk in chunks:
-            number = self._numbers.setdefault(chunk, len(self._numbers))
-            self._chunks[number] = chunk
-            lines.extend((number, picture) for picture in range(pictures))
-        rows = torch.tensor(lines, device=self._device)
-        self._whole_batches[id(rows)] = chunks
-        self._whole_batches[tuple(lines)] = chunks
-        return rows
+            chunk_number = self._number_by_chunk.setdefault(chunk, len(self._number_by_chunk))
+            self._chunk_by_number[chunk_number] = chunk
+            lines.extend((chunk_number, picture_number) for picture_number in range(picture_count))
+        row_table = torch.tensor(lines, device=self._device)
+        self._chunks_by_table_id[id(row_table)] = chunks
+        self._chunks_by_lines[tuple(lines)] = chunks
+        return row_table
 
-    def read(self, rows: Tensor) -> tuple[Chunk, ...]:
-        """The chunks of a batch by its lines, (rows, 2); all have equally many rows.
+    def chunks_of_table(self, row_table: Tensor) -> tuple[Chunk, ...]:
+        """The chunks of a batch by its row table, (rows, 2); all have equally many rows.
 
         They are the host's chunks, or one chunk per row where another pack has cut the batch.
         """
-        chunks = self._whole_batches.get(id(rows))
+        chunks = self._chunks_by_table_id.get(id(row_table))
         if chunks is not None:
             return chunks
-        lines = tuple(map(tuple, rows.tolist()))
-        chunks = self._whole_batches.get(lines)
+        lines = tuple(map(tuple, row_table.tolist()))
+        chunks = self._chunks_by_lines.get(lines)
         if chunks:
             return chunks
-        return tuple(self._chunk_of_row(number, int(picture)) for number, picture in lines)
+        return tuple(self._chunk_of_row(number, int(picture_number)) for number, picture_number in lines)
 
-    def _chunk_of_row(self, number: int, picture: int) -> Chunk:
-        """What a single row carries. number: of its chunk. picture: the number of its picture in the chunk."""
-        carried, size = self._chunks[number]
-        return Chunk(tuple(item.of(picture) for item in carried), size)
+    def _chunk_of_row(self, chunk_number: int, picture_number: int) -> Chunk:
+        """What a single row carries. picture_number: of its picture in the chunk."""
+        chunk = self._chunk_by_number[chunk_number]
+        return Chunk(tuple(item.for_picture(picture_number) for item in chunk.carried), chunk.size)
 
-    def prepare(
+    def wrap_prepare_sampling(
         self, executor: WrapperExecutor, model: ModelPatcher, noise_shape: Sequence[int], *args: Any, **kwargs: Any
     ) -> Any:
         """PREPARE_SAMPLING: the host reckons from a shape how much memory a forward takes, and loads the MODEL."""
@@ -262,7 +281,7 @@ class Run:
         """The shape of a latent that takes as much memory as this one, (B, C, ..., h, w), with what the run adds."""
         return noise_shape
 
-    def evaluate(
+    def wrap_calc_cond_batch(
         self,
         executor: WrapperExecutor,
         model: BaseModel,
@@ -271,19 +290,19 @@ class Run:
         timestep: Tensor,
         model_options: dict[str, Any],
     ) -> list[Tensor]:
-        """The wrapper at CALC_COND_BATCH, around all forwards of one step."""
+        """The wrapper at CALC_COND_BATCH, around all forwards of one step. The arguments are the host's."""
         self.latent = tuple(x_in.shape[-2:])
-        self._around = _around(model_options)
+        self._code_around_model = _modules_around(model_options)
         options = model_options["transformer_options"]
         options[WHOLE_LATENT] = self.latent
         self.schedule = options.get("sample_sigmas")
         out = executor(model, conds, x_in, timestep, model_options)
         if self._rows_sent and not self._rows_arrived:
             why = "drops conditions that it does not know, or makes transformer_options of its own"
-            raise ConditioningLost(self._around, why)
+            raise ConditioningLost(self._code_around_model, why)
         return out
 
-    def apply(
+    def wrap_apply_model(
         self,
         executor: WrapperExecutor,
         x: Tensor,
@@ -295,80 +314,85 @@ class Run:
     ) -> Tensor:
         """The wrapper at APPLY_MODEL: it makes the Batch of a forward, outside of what torch.compile sees.
 
-        The arguments are the host's; `rows` are among kwargs, where the host has put them under `key`.
+        The arguments are the host's; the row table is among kwargs, where the host has put it under `key`.
         """
         positional = x, t, c_concat, c_crossattn, *args
-        rows: Tensor | None = kwargs.pop(self.key, None)
-        if rows is None:
+        row_table: Tensor | None = kwargs.pop(self.key, None)
+        if row_table is None:
             return executor(*positional, **kwargs)
         assert c_crossattn is not None  # the conditioning of every UNet with cross-attention
-        # Behind the text stand control and transformer_options, where they are not named.
-        options = args[1] if len(args) > 1 else kwargs.get("transformer_options", {})
+        options = _options_of_apply_model(args, kwargs)
         references = [kwargs.get(name, ()) for name in ("ref_latents", "ref_contexts", "siglip_feats")]
-        given = Given(executor.class_obj, x, t, c_crossattn, options, *references)
-        batch = self._read(rows, given)
+        forward_input = ForwardInput(executor.class_obj, x, t, c_crossattn, options, *references)
+        batch = self._checked_batch(row_table, forward_input)
         if batch is None:
             self._rows_arrived = True
             return executor(*positional, **kwargs)
-        beside = {self.key: rows, f"{self.key}_batch": Sent(batch, rows, given)}
+        # The host gives what it does not know to the UNet, and so to wrap_diffusion_model.
+        beside = {self.key: row_table, f"{self.key}_batch": Sent(batch, row_table, forward_input)}
         with batch.prepared():
             out = executor(*positional, **kwargs, **beside)
-        batch.done()
+        batch.after_forward()
         return out
 
-    def _read(self, rows: Tensor, given: Given) -> Batch | None:
-        """The batch for rows of a forward, (rows, 2) as in `rows`; None where they carry nothing that is read."""
-        chunks = self.read(rows)
+    def _checked_batch(self, row_table: Tensor, forward_input: ForwardInput) -> Batch | None:
+        """The batch for the rows of a forward, by their row table (rows, 2); None where they carry nothing to read.
+
+        Raises ConditioningLost where rows or sizes do not fit.
+        """
+        chunks = self.chunks_of_table(row_table)
         if not _active(chunks):
             return None
-        self._check(given, len(rows), chunks)
-        return self.batch(tuple(chunk.carried for chunk in chunks), given)
+        self._check_row_count(forward_input.x, len(row_table))
+        self._check_sizes(forward_input, chunks)
+        return self.batch_for_forward(tuple(chunk.carried for chunk in chunks), forward_input)
 
-    def forward(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def wrap_diffusion_model(self, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The wrapper at DIFFUSION_MODEL: the UNet is called with the batch in its transformer_options.
 
         The batch is made anew where another pack has moved rows or cut tiles after it was made. The arguments between
         the text and transformer_options differ between UNets and transformers.
         """
         sent: Sent | None = kwargs.pop(f"{self.key}_batch", None)
-        rows: Tensor | None = kwargs.pop(self.key, None)
-        if sent is None or rows is None:
+        row_table: Tensor | None = kwargs.pop(self.key, None)
+        if sent is None or row_table is None:
             return executor(x, *args, **kwargs)
         self._rows_arrived = True
-        if rows is sent.rows and x.shape[-2:] == sent.given.x.shape[-2:]:
-            self._check_rows(x, sent.batch.rows)
-            return read_by(sent.batch, executor, x, *args, **kwargs)
-        text = args[1] if len(args) > 1 else kwargs.get("context")
-        context = sent.given.context if text is None else text
-        batch = self._read(rows, sent.given._replace(x=x, context=context))
+        if row_table is sent.row_table and x.shape[-2:] == sent.forward_input.x.shape[-2:]:
+            self._check_row_count(x, sent.batch.row_count)
+            return call_network(sent.batch, executor, x, *args, **kwargs)
+        context = _context_of_diffusion_model(args, kwargs)
+        if context is None:
+            context = sent.forward_input.context
+        batch = self._checked_batch(row_table, sent.forward_input._replace(x=x, context=context))
         if batch is None:
             return executor(x, *args, **kwargs)
         with batch.prepared():
-            out = read_by(batch, executor, x, *args, **kwargs)
-        batch.done()
+            out = call_network(batch, executor, x, *args, **kwargs)
+        batch.after_forward()
         return out
 
-    def batch(self, chunks: tuple[tuple[Any, ...], ...], given: Given) -> Batch | None:
+    def batch_for_forward(self, chunks: tuple[tuple[Any, ...], ...], forward_input: ForwardInput) -> Batch | None:
         """What each chunk carries, ready to be read in this forward; None where nothing of it is switched on."""
         raise NotImplementedError
 
-    def ended(self) -> None:
+    def after_run(self) -> None:
         """Called when the run has ended, in whatever way: nothing of it is left on the MODEL."""
 
-    def _check_rows(self, x: Tensor, rows: int) -> None:
-        """Raise ConditioningLost unless the latents x have as many rows as the conditioning."""
-        if len(x) != rows:
-            carried = counted(rows, "row")
-            raise ConditioningLost(self._around, f"hands over conditions of {carried} with {len(x)} of the pictures")
+    def _check_row_count(self, x: Tensor, row_count: int) -> None:
+        """Raise ConditioningLost unless the latents x have as many rows as the conditioning, row_count."""
+        if len(x) != row_count:
+            rows_in_words = counted(row_count, "row")
+            why = f"hands over conditions of {rows_in_words} with {len(x)} of the pictures"
+            raise ConditioningLost(self._code_around_model, why)
 
-    def _check(self, given: Given, rows: int, chunks: Sequence[Chunk]) -> None:
-        """Raise ConditioningLost where another pack has changed the rows, or shows the MODEL a part of the picture.
+    def _check_sizes(self, forward_input: ForwardInput, chunks: Sequence[Chunk]) -> None:
+        """Raise ConditioningLost where another pack shows the MODEL a part of the picture.
 
-        Then it is unknown which row, or which part of a region, is meant. rows: of the conditioning.
+        Then it is unknown which part of a region is meant.
         """
-        self._check_rows(given.x, rows)
-        latent_of_forward = tuple(given.x.shape[-2:])
-        side = pixels_of(given.model)
+        latent_of_forward = tuple(forward_input.x.shape[-2:])
+        side = pixels_of(forward_input.model)  # of a latent pixel
         for chunk in chunks:
             whole_latent = chunk.size or self.latent
             has_places = any(item.placed for item in chunk.carried)
@@ -376,20 +400,41 @@ class Run:
                 height, width = (side * cells for cells in latent_of_forward)
                 whole_height, whole_width = (side * cells for cells in whole_latent)
                 pixels = f"{width}x{height} of {whole_width}x{whole_height} px"
-                raise ConditioningLost(self._around, f"shows it {pixels}, but regions or a pose belong to the whole")
+                why = f"shows it {pixels}, but regions or a pose belong to the whole"
+                raise ConditioningLost(self._code_around_model, why)
 
 
-def read_by(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _options_of_apply_model(args_behind_text: Sequence[Any], named: Mapping[str, Any]) -> Options:
+    """The transformer_options in a call of the host's BaseModel.apply_model.
+
+    args_behind_text: by position, what stands behind the text: control, transformer_options. named: by name.
+    """
+    if len(args_behind_text) > 1:
+        return args_behind_text[1]
+    return named.get("transformer_options", {})
+
+
+def _context_of_diffusion_model(args_behind_latents: Sequence[Any], named: Mapping[str, Any]) -> Tensor | None:
+    """The text, (B, T, width), in a call of a UNet or a transformer; None where the call has none.
+
+    args_behind_latents: by position, what stands behind the latents: timestep, text. named: by name.
+    """
+    if len(args_behind_latents) > 1:
+        return args_behind_latents[1]
+    return named.get("context")
+
+
+def call_network(batch: Batch, executor: WrapperExecutor, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Call the UNet with the batch in its transformer_options, which come last where they are not named."""
-    args, kwargs = batch.inputs(args, kwargs)
+    args, kwargs = batch.network_arguments(args, kwargs)
     if "transformer_options" not in kwargs and args and isinstance(args[-1], dict):
-        args = *args[:-1], batch.around(args[-1])
+        args = *args[:-1], batch.options_with_attention(args[-1])
     else:
-        kwargs["transformer_options"] = batch.around(kwargs.get("transformer_options", {}))
+        kwargs["transformer_options"] = batch.options_with_attention(kwargs.get("transformer_options", {}))
     try:
         return executor(x, *args, **kwargs)
     finally:
-        batch.passed()
+        batch.after_network_call()
 
 
 def _active(chunks: Sequence[Chunk]) -> bool:
@@ -401,7 +446,7 @@ def _active(chunks: Sequence[Chunk]) -> bool:
     return False
 
 
-def _around(model_options: Mapping[str, Any]) -> str:
+def _modules_around(model_options: Mapping[str, Any]) -> str:
     """The modules of the functions that other packs have put around the MODEL, in words."""
     if "model_function_wrapper" in model_options:
         return modules_of([model_options["model_function_wrapper"]])
@@ -427,11 +472,12 @@ def modules_of(functions: Sequence[Any]) -> str:
     return ", ".join(names) or "unknown"
 
 
-def rows_made(layer_rows: int, rows: int, function: Callable[..., object] | None) -> ConditioningLost:
-    """The error where another pack makes rows inside a layer.
-
-    layer_rows: how many the layer has. rows: how many the batch has. function: of that pack, None where it is unknown.
-    """
-    why = f"makes {layer_rows} rows of {rows} inside attention, without a record of which belong to whom"
+def made_rows_error(
+    layer_row_count: int, batch_row_count: int, function: Callable[..., object] | None
+) -> ConditioningLost:
+    """The error where another pack makes rows inside a layer. function: of that pack, None where it is unknown."""
+    why = (
+        f"makes {layer_row_count} rows of {batch_row_count} inside attention, without a record of which belong to whom"
+    )
     functions = [] if function is None else [function]
     return ConditioningLost(modules_of(functions), why)

@@ -20,7 +20,7 @@ from ..core.places import drawing, regions
 from ..core.places.person_region import Extent, RegionShape
 from . import notes, unet
 from .canvas import Canvas
-from .carried import put
+from .carried import carry
 from .conditioning import Conditioning, check_conditioning
 from .cross_attention.injections import Injection, InjectionsRun
 from .load import Loaded
@@ -49,7 +49,7 @@ class Scope:
     placed: bool
 
     @property
-    def acts(self) -> Tensor | None:
+    def acting_regions(self) -> Tensor | None:
         """Where people act in the picture, (people, H, W), as the preview shows it; None for everywhere."""
         return self.regions if self.boxes is None else self.boxes
 
@@ -78,7 +78,7 @@ class Scope:
         """The preview under the node: where each person acts. None where they act everywhere, or nobody acts."""
         if not self.people:
             return None
-        picture = drawing.acting(self.acts, self.people, self.by_row)
+        picture = drawing.acting(self.acting_regions, self.people, self.by_row)
         return None if picture is None else ui.PreviewImage(picture, cls=cls)
 
     def applied(
@@ -106,30 +106,30 @@ class Scope:
         named_ranges = ranges or (NamedRange(what, self.schedule),)
         presence = of_people(
             names,
-            self.canvas.node,
+            self.canvas.node_name,
             self.canvas.node_id,
             named_ranges,
             in_negative=for_negative.active,
         )
         reading_model = patched(model, run)
-        outputs = announced(presence, reading_model, put(positive, for_positive), put(negative, for_negative))
+        outputs = announced(presence, reading_model, carry(positive, for_positive), carry(negative, for_negative))
         return io.NodeOutput(*outputs, ui=shown or self.preview(cls))
 
 
-def everywhere(cast: Cast, node: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:
+def everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:
     """The scope in which all people of a cast act in the whole picture.
 
-    node: the node's name. node_id: its id in the graph, or None outside of one.
+    node_id: of the node in the graph, or None outside of one.
     """
     people = regions.present(cast).people
-    canvas = Canvas(node, node_id=node_id)
+    canvas = Canvas(node_name, node_id=node_id)
     return Scope(people, schedule, regions=None, boxes=None, by_row=False, canvas=canvas, placed=False)
 
 
 def acting(
     cls: type[io.ComfyNode],
-    given: Cast | Identity,
-    on: float,
+    linked: Cast | Identity,
+    strength: float,
     cell: int = 0,
     *,
     mask: Tensor | None = None,
@@ -141,21 +141,21 @@ def acting(
     """The cast of an apply node; None where the node is switched off, or everybody is at weight 0.
 
     It also writes the notes under the node: who is left out, `more`, and which of the inputs of schema.scope_inputs or
-    region_inputs may have no effect. given: what is linked to the node, a cast or a single person. on: the weight or
-    strength of the node, 0 where it is switched off. more: further notes. cell: as in core.places.regions.remarks.
-    photos: whether the node reads photos of people.
+    region_inputs may have no effect. linked: what is linked to the node, a cast or a single person. strength: the
+    weight or strength of the node, 0 where it is switched off. more: further notes. cell: as in
+    core.places.regions.remarks. photos: whether the node reads photos of people.
     """
-    cast = regions.as_cast(given)
+    cast = regions.as_cast(linked)
     remarks = [*regions.left_out(cast, photos), *more, *regions.remarks(cast, mask, acts_in, cell)]
     notes.tell(notes.node_of(cls), "\n".join(remarks))
-    if not on or not regions.present(cast).people:
+    if not strength or not regions.present(cast).people:
         return None
     return cast
 
 
 def of_faces(
     cast: Cast,
-    node: str,
+    node_name: str,
     schedule: ScheduleRange,
     boxed: Cast | None = None,
     *,
@@ -167,14 +167,14 @@ def of_faces(
 ) -> Scope:
     """The scope of people from photos, by the inputs of schema.scope_inputs: around each face box, or in the masks.
 
-    node: the node's name. boxed: the same cast with the face boxes to act in, where these are not its own. node_id: in
+    boxed: the same cast with the face boxes to act in, where these are not its own. node_id: in
     the graph, or None outside of one. Raises as core.places.regions.
     """
     people = regions.present(regions.for_photos(cast)).people
-    areas = regions.of_faces(cast, mask, region_margin, feather, node)  # of all of weight above 0
+    areas = regions.of_faces(cast, mask, region_margin, feather, node_name)  # of all of weight above 0
     boxes: Tensor | None = None
     if acts_in == regions.FACE_BOXES:
-        boxes = regions.in_boxes(boxed or cast, areas, node)
+        boxes = regions.in_boxes(boxed or cast, areas, node_name)
     # People by LoRA alone have regions, which others leave to them, but no tokens here.
     rows = regions.rows_of(people, cast)
     if areas is not None:
@@ -187,14 +187,14 @@ def of_faces(
         regions=areas,
         boxes=boxes,
         by_row=cast.by_row,
-        canvas=_canvas(node, people, cast.by_row, node_id),
+        canvas=_canvas(node_name, people, cast.by_row, node_id),
         placed=is_a(cast, PlacedCast) and (areas is not None or boxes is not None),
     )
 
 
 def of_bodies(
     cast: Cast,
-    node: str,
+    node_name: str,
     schedule: ScheduleRange,
     people: Sequence[Person] | None = None,
     alone: bool = True,
@@ -221,7 +221,7 @@ def of_bodies(
         regions=None,
         boxes=None,
         by_row=cast.by_row,
-        canvas=_canvas(node, acting_people, cast.by_row, node_id),
+        canvas=_canvas(node_name, acting_people, cast.by_row, node_id),
         placed=False,
     )
     one_person = len(present) == 1
@@ -235,17 +235,17 @@ def of_bodies(
         areas = regions.of_masks(mask, cast, acting_people)
     else:
         shape = RegionShape(extent, margin, feather)
-        areas = regions.of_present(require_places(cast, node), acting_people, mask, shape)  # (people, H, W)
+        areas = regions.of_present(require_places(cast, node_name), acting_people, mask, shape)  # (people, H, W)
     if alone and len(areas) == 1 and bool((areas == 1).all()):
         # A region of all the picture is none: what has no place in it, as layers of the time step, acts as well.
         return everywhere_in_picture
     return replace(everywhere_in_picture, regions=areas, placed=placed)
 
 
-def _canvas(node: str, people: Sequence[Person], by_row: bool, node_id: str | None) -> Canvas:
+def _canvas(node_name: str, people: Sequence[Person], by_row: bool, node_id: str | None) -> Canvas:
     """The canvas of a scope. by_row: whether each of the people has a row of the batch."""
-    rows = len(people) if by_row else 0
-    return Canvas(node, rows, node_id)
+    row_count = len(people) if by_row else 0
+    return Canvas(node_name, row_count, node_id)
 
 
 def without_model(
@@ -274,16 +274,16 @@ def without_model(
     ]
 
 
-def optional_model(model: ModelPatcher | None, node: str) -> ModelPatcher | ExecutionBlocker:
+def optional_model(model: ModelPatcher | None, node_name: str) -> ModelPatcher | ExecutionBlocker:
     """The output model_out of a node whose MODEL is optional: the MODEL, or a blocker where none is connected.
 
-    ComfyUI shows the blocker's sentence where a sampler is linked to that output. node: the node's name.
+    ComfyUI shows the blocker's sentence where a sampler is linked to that output.
     """
     if model is not None:
         return model
     return ExecutionBlocker(
-        f"{node} has no MODEL for its model_out. Connect the MODEL to model of {node}, or connect the sampler to the "
-        "node that loads the MODEL."
+        f"{node_name} has no MODEL for its model_out. Connect the MODEL to model of {node_name}, or connect the "
+        "sampler to the node that loads the MODEL."
     )
 
 
@@ -302,14 +302,16 @@ class AdapterMismatch(LikenessError):
 
 
 def check_fits(
-    loaded: Loaded[Any], method: Method, model: ModelPatcher, sides: Sequence[Conditioning], node: str
+    loaded: Loaded[Any], method: Method, model: ModelPatcher, sides: Sequence[Conditioning], node_name: str
 ) -> None:
-    """Raise AdapterMismatch unless every layer of a file finds a cross-attention layer of its width, WrongBaseModel
-    for texts, or a MODEL that reads texts, of another width. node: its name."""
+    """Raise AdapterMismatch unless every layer of a file finds a cross-attention layer of its width.
+
+    Raises WrongBaseModel for texts of another width, or for a MODEL that reads texts of another width.
+    """
     entries: Conditioning = []
     for side in sides:
         entries.extend(side)
-    check_conditioning(entries, loaded.width, node)
+    check_conditioning(entries, loaded.width, node_name)
     widths = list(loaded.net.ip_adapter.widths)
     model_widths = [layer.width for layer in unet.attention_layers(model)]
     if widths != model_widths:
@@ -326,7 +328,9 @@ def check_fits(
     text_width = unet.text_width(model)
     if text_width != loaded.width:
         advice = unet.advice_between(text_width, loaded.width)
-        raise WrongBaseModel(f"The MODEL given to {node}", unet.family(text_width), unet.family(loaded.width), advice)
+        raise WrongBaseModel(
+            f"The MODEL given to {node_name}", unet.family(text_width), unet.family(loaded.width), advice
+        )
 
 
 def _first_difference(widths: Sequence[int], model_widths: Sequence[int]) -> str:

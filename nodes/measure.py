@@ -83,7 +83,7 @@ class MeasureLikeness(FindsFaces, io.ComfyNode):
             report = measure.report_without_people(len(images), made_with)
         else:
             searched_cast = measure.people_to_find(cast, person, measure.NODE)
-            face_model = face_model or default_face_model(node=notes.node_of(cls))
+            face_model = face_model or default_face_model(node_id=notes.node_of(cls))
             judges = measure.judges(face_model.ids, searched_cast.people, made_with)
             judging_model = face_model.only(judges)
             faces_of_pictures = [faces_in(judging_model, image, min_size) for image in stepwise(images.unbind())]

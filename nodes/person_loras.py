@@ -188,12 +188,12 @@ def _on_unet(
     """
     people_loras = _read_loras(scope, model, clip, strength)
     regional_lora = _regional_lora(scope, people_loras)
-    positive = carried.put(sides.positive, regional_lora)
-    negative = carried.put(sides.negative, regional_lora)
+    positive = carried.carry(sides.positive, regional_lora)
+    negative = carried.carry(sides.negative, regional_lora)
     words = _regional_words(scope, people_loras, model)
     if words is not None:
-        positive = carried.put(positive, words)
-        negative = carried.put(negative, without_people(words))
+        positive = carried.carry(positive, words)
+        negative = carried.carry(negative, without_people(words))
     return _Sides(positive, negative)
 
 
@@ -240,7 +240,7 @@ def _regional_lora(scope: scopes.Scope, people_loras: _PeopleLoras) -> RegionalL
     return RegionalLora(
         source=object(),
         schedule=scope.schedule,
-        people=len(scope.people),
+        people_count=len(scope.people),
         layers=people_loras.layers,
         regions=scope.regions,
         canvas=canvas,
@@ -305,8 +305,8 @@ def _on_transformer(
         by_row=scope.by_row,
         canvas=scope.canvas if scope.placed or scope.by_row else None,
     )
-    positive = carried.put(sides.positive, carried_loras)
-    negative = carried.put(sides.negative, carried_loras)
+    positive = carried.carry(sides.positive, carried_loras)
+    negative = carried.carry(sides.negative, carried_loras)
     texts: list[Tensor] = []
     numbers_with_words: list[int] = []
     width = transformer.text_width(network_of(model.model))
@@ -319,8 +319,8 @@ def _on_transformer(
             texts.append(torch.zeros(1, 0, width))  # a row without words
     if numbers_with_words:
         people_texts = _people_texts(scope, texts, numbers_with_words)
-        positive = carried.put(positive, people_texts)
-        negative = carried.put(negative, person_texts.without_people(people_texts))
+        positive = carried.carry(positive, people_texts)
+        negative = carried.carry(negative, person_texts.without_people(people_texts))
     return _Sides(positive, negative)
 
 

@@ -91,8 +91,8 @@ class PromptPerPerson(io.ComfyNode):
         outputs = announced(
             of_people(regions.names([entry.person for entry in people_words if entry.words]), NAME, node_id),
             runs.patched(model, run),
-            carried.put(positive, sides.positive),
-            carried.put(negative, sides.negative),
+            carried.carry(positive, sides.positive),
+            carried.carry(negative, sides.negative),
         )
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
 

@@ -83,7 +83,7 @@ class CropFaces(FindsFaces, io.ComfyNode):
         cast = as_cast(cast)
         node_id = notes.node_of(cls)
         people = second_pass.people_to_cut(cast, CROP)
-        face_model = face_model or default_face_model(node=node_id)
+        face_model = face_model or default_face_model(node_id=node_id)
         recognisers = face_model.ids
         if second_pass.has_photos(people):
             recognisers = measure.judges(face_model.ids, people.people, "unknown")

@@ -182,7 +182,7 @@ const WORDS = {
 };
 
 /** The whole toast is of one language; only names of files stay as they are. unasked: nobody has pressed Run. */
-function tell({ names, size, unsized, absent }, unasked) {
+function tell({ names, size, unsized, all_missing: allMissing }, unasked) {
   const words = WORDS[isChinese() ? "zh" : "en"];
   const [number, rest] = [names.length, names.length - NAMED];
   let list = names.slice(0, NAMED).join(", ");
@@ -191,7 +191,7 @@ function tell({ names, size, unsized, absent }, unasked) {
   if (size && unsized) download = words.atLeast(size, unsized);
   else if (size) download = words.size(size);
   else if (unsized) download = words.unknown();
-  const summary = absent ? words.missing(number) : words.wrong(number);
+  const summary = allMissing ? words.missing(number) : words.wrong(number);
   show(MISSING, "warn", summary, [`${list}.`, download, words.links].filter(Boolean).join(" "), 30000, unasked);
 }
 

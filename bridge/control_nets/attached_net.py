@@ -13,6 +13,19 @@ Advanced-ControlNet puts methods onto the object, which are bound to it.
 
 So the copy stays the object that it is. Its class is one in front of its own, and all that it has of ours is held by
 two objects in two fields: `settings`, which all copies share, and `in_run`, which belongs to one copy and one run.
+
+The steps of one run, as the host calls them:
+
+    pre_run                 checks the MODEL; begins a new `in_run`
+    get_control             of each forward:
+        _check_forward          checks rows and sizes, and writes the notes at the first forward (_write_notes)
+            _latent_of_forward      the size of the whole latent, also where the forward shows an area of it
+        get_control             of the chain before our net
+        _own_control            the net's own residuals, to which it adds those of the chain
+            _in_area                with the part of the hint that a prompt's own area shows
+    cleanup                 forgets the run
+
+`_method` finds the net's own method for each of them, which another pack may have put onto the object.
 """
 
 from __future__ import annotations
@@ -43,23 +56,30 @@ METHODS_ON_OBJECTS = ("get_control", "pre_run", "cleanup")
 """Methods that Advanced-ControlNet puts onto the object of a net, in front of those of its class."""
 
 
-class Reading(Protocol):
-    """An object that an attached net calls in each forward of a run, before the UNet, whose inputs it may change."""
+class UNetInputChanger(Protocol):
+    """It changes the inputs of the UNet: an attached net calls it in each forward of a run, before the UNet runs."""
 
-    def join(self, inside: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options) -> None:
-        """inside: per chunk. cond: what the UNet is given. options: its transformer_options, of this forward alone."""
+    def change_inputs(
+        self, id_tokens: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options
+    ) -> None:
+        """Change cond and options in place.
+
+        id_tokens: for each chunk, where ID tokens stand in its text. x: (B, C, h, w). cond: what the UNet is given, by
+        name. options: its transformer_options, of this forward alone.
+        """
 
 
 class Report(Protocol):
     """An object that collects notes of a run in which no MODEL of ours takes part, and shows them at its end."""
 
-    def begun(self, model: BaseModel) -> None:
+    def begin_run(self, model: BaseModel) -> None:
         """Called before a run, with the MODEL that samples."""
 
-    def forward(self, rows: AttachedRows, text: Tensor, schedule: Tensor | None) -> None:
-        """text: (B, tokens, width) that the rows read. schedule: (steps + 1,), every sigma of the run."""
+    def see_forward(self, rows: AttachedRows, context: Tensor, schedule: Tensor | None) -> None:
+        """Called in every forward. context: the text that the rows read, (B, T, width). schedule: (steps + 1,), every
+        sigma of the run."""
 
-    def ended(self) -> None:
+    def end_run(self) -> None:
         """Called at the end of a run, by every copy of the net."""
 
 
@@ -67,16 +87,17 @@ class Report(Protocol):
 class NetSettings:
     """The settings that an apply node makes for all copies of a net.
 
-    width: of the text context the net, and so the model, must have. canvas: what the hint shows, or None where another
-    looks at its size. reader: makes a Reading for a run, which lets the UNet read ID tokens where packs that change
-    attention would make it read other texts. report: what the net says of a run at its end, where no MODEL of the
-    node's does. pictures: what the hint is to the user, for notes from a run. trained: the node, where the net also
-    tells of a MODEL that it was not trained for; None where a Run of the node does.
+    width: of the texts that the net reads, and so the MODEL must read. canvas: the canvas that the hint shows, or None
+    where the caller checks the size of the hint. input_changer: makes a UNetInputChanger for a run. It lets the UNet
+    read ID tokens where packs that change attention would make it read other texts. report: it writes the notes of a
+    run at its end, where no MODEL comes from the node. pictures: the hint in the user's words, for notes of a run.
+    trained: the canvas of the node, where the net writes a note about a MODEL that it was not trained for; None where a
+    Run of the node does so.
     """
 
     width: int
     canvas: Canvas | None
-    reader: Callable[[BaseModel], Reading] | None
+    input_changer: Callable[[BaseModel], UNetInputChanger] | None
     report: Report | None
     pictures: Pictures | None
     trained: Canvas | None
@@ -97,12 +118,12 @@ class _PendingNotes:
 class NetInRun:
     """What one copy of a net knows of one run.
 
-    reading: as in NetSettings.reader. latent: the size of the whole latent, once it is known. assumed_latent: what was
-    taken for it before. hints: what the net has made of the hint, by area and size of the whole latent. pending_notes:
-    None once the notes of the run have been written.
+    input_changer: of this run, see NetSettings. latent: the size of the whole latent, once it is known. assumed_latent:
+    what was taken for it before. hints: what the net has made of the hint, by area and size of the whole latent.
+    pending_notes: None once the notes of the run have been written.
     """
 
-    reading: Reading | None = None
+    input_changer: UNetInputChanger | None = None
     latent: LatentSize | None = None
     assumed_latent: LatentSize | None = None
     hints: dict[tuple[Area, LatentSize], AreaHint] = field(default_factory=dict)
@@ -110,13 +131,17 @@ class NetInRun:
 
 
 class _ComputedNet:
-    """It stands in the place of the chain before our net while ours computes. control: what that chain has given."""
+    """It stands in the place of the chain before our net while ours computes. control: the residuals of that chain.
+
+    The host's get_control of a net calls the net before it first. Ours has called it already, with the texts that other
+    packs give to a chain, and must not have it computed twice.
+    """
 
     def __init__(self, control: Any) -> None:
         self._control = control
 
     def get_control(self, *_: Any) -> Any:
-        """What the chain has given, whatever the arguments."""
+        """The residuals of the chain, whatever the arguments."""
         return self._control
 
 
@@ -152,7 +177,7 @@ def _take_methods_off(control_net: ControlBase) -> dict[str, Callable[..., Any]]
 
 
 class _AttachedNet(comfy.controlnet.ControlBase):
-    """The class in front of that of the user's ControlNet, see the module.
+    """The class in front of that of the user's ControlNet. The module says why.
 
     methods_on_object: methods of another pack by name, which the net has instead of those of its class.
     """
@@ -174,25 +199,25 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         """Called by the host before a run: it checks the MODEL. Raises WrongBaseModel."""
         self._check_text_width(model)
         self._check_blocks(model)
-        # A cancelled run leaves its own.
+        # A cancelled run has not been cleaned up, so a fitted hint of that run may still be here.
         self.cond_hint = None
         self.in_run = NetInRun(
-            reading=self.settings.reader(model) if self.settings.reader else None,
+            input_changer=self.settings.input_changer(model) if self.settings.input_changer else None,
             latent=latent_of_run(model),
             pending_notes=_PendingNotes(percent_to_sigma, model.latent_format),
         )
         if self.settings.report:
-            self.settings.report.begun(model)
+            self.settings.report.begin_run(model)
         self._method("pre_run")(model, percent_to_sigma)
         if isinstance(self, comfy.controlnet.ControlNet):
             self.model_sampling_current = _with_exact_timesteps(model.model_sampling)
 
     def cleanup(self) -> None:
         """Called by the host at the end of a run."""
-        self.in_run.reading = None
+        self.in_run.input_changer = None
         self.in_run.hints = {}
         if self.settings.report:
-            self.settings.report.ended()
+            self.settings.report.end_run()
         self._method("cleanup")()
 
     def _check_text_width(self, model: BaseModel) -> None:
@@ -233,9 +258,10 @@ class _AttachedNet(comfy.controlnet.ControlBase):
             if previous is None:
                 return None
             return previous.get_control(x_noisy, t, cond, batched_number, *others)
-        latent = self._look_at(rows, x_noisy, cond, batched_number, options)
-        # What others give all nets of a chain to read instead of the text (InstantID's faces, in another pack) is
-        # for the rest of it, which therefore comes first.
+        latent = self._check_forward(rows, x_noisy, cond, batched_number, options)
+        # Another pack (ComfyUI_InstantID) gives all nets of a chain tokens of faces to read instead of the text,
+        # under crossattn_controlnet. Ours reads the text, so it is called without them. The rest of the chain needs
+        # them, and is therefore called first and by itself.
         own_cond = {key: value for key, value in cond.items() if key != "crossattn_controlnet"}
         if previous is None:
             return self._own_control(rows.area, latent, x_noisy, t, own_cond, batched_number, *others)
@@ -243,24 +269,24 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         with _AttachedNet.previous_controlnet.replaced(self, computed):
             return self._own_control(rows.area, latent, x_noisy, t, own_cond, batched_number, *others)
 
-    def _look_at(
+    def _check_forward(
         self, rows: AttachedRows, x_noisy: Tensor, cond: dict[str, Any], batched_number: int, options: Options
     ) -> LatentSize:
-        """Check and note what this forward shows of the run. The size of the whole latent.
+        """Check this forward, and write the notes of the run at the first one. Returns the size of the whole latent.
 
         Raises BadCast and BadSize where people, or the hint, do not fit what is denoised.
         """
         settings = self.settings
-        rows_of_entry = len(x_noisy) // batched_number
+        rows_per_entry = len(x_noisy) // batched_number
         if settings.report:
-            settings.report.forward(rows, cond["c_crossattn"], options.get("sample_sigmas"))
-        if self.in_run.reading:
-            inside = [entry.tokens for entry in rows.entries]
-            self.in_run.reading.join(inside, x_noisy, cond, options)
+            settings.report.see_forward(rows, cond["c_crossattn"], options.get("sample_sigmas"))
+        if self.in_run.input_changer:
+            id_tokens = [entry.tokens for entry in rows.entries]
+            self.in_run.input_changer.change_inputs(id_tokens, x_noisy, cond, options)
         if settings.canvas:
-            settings.canvas.check_rows(rows_of_entry)
+            settings.canvas.check_rows(rows_per_entry)
         if rows.area is None:
-            self._tell(x_noisy, rows_of_entry, options)
+            self._write_notes(x_noisy, rows_per_entry, options)
         latent = self._latent_of_forward(rows.area, x_noisy, options)
         self._check_canvas(rows.area, latent)
         return latent
@@ -276,7 +302,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         whole_hint = self.cond_hint_original
         fitted_whole_hint = self.cond_hint
         hints = self.in_run.hints
-        # By the latent too: a sampler may enlarge it between two steps, and the area then shows another part.
+        # The key has the size of the latent too: a sampler may enlarge the latent between two steps, and the area then
+        # shows another part.
         if (area, latent) not in hints:
             hints[area, latent] = AreaHint(hint_of_area(whole_hint, latent, area, self.upscale_algorithm))
         hint = hints[area, latent]
@@ -314,13 +341,13 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if self.settings.canvas is None:
             return
         height, width = (8 * side for side in latent)
-        # Packs that sample in tiles fit the hint themselves.
+        # Packs that sample in tiles put a hint of the right size into cond_hint themselves.
         if area is None and self.cond_hint is not None and self.cond_hint.shape[-2:] == (height, width):
             return
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
         self.settings.canvas.check((hint.shape[-1], hint.shape[-2]), (width, height))
 
-    def _tell(self, x_noisy: Tensor, rows_of_entry: int, options: Options) -> None:
+    def _write_notes(self, x_noisy: Tensor, rows_per_entry: int, options: Options) -> None:
         """Write the notes of a run, at its first forward that shows the net the whole latent.
 
         There are none where another pack shows it a few rows of many at a time (context windows), or a prompt's area.
@@ -334,10 +361,10 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         if settings.trained:
             tell_of_checkpoint(settings.trained, pending_notes.latent_format)
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
-        row_by_person = canvas is not None and canvas.rows > 0
+        row_by_person = canvas is not None and canvas.row_count > 0
         is_window = any(name in options for name in WINDOWS)
         if settings.pictures and not is_window and not row_by_person:
-            settings.pictures.tell(len(hint), rows_of_entry)
+            settings.pictures.tell(len(hint), rows_per_entry)
         if canvas is not None and not row_by_person:
             percent_to_sigma = pending_notes.percent_to_sigma
             hint_size = hint.shape[-1], hint.shape[-2]
@@ -349,7 +376,8 @@ class _Timesteps(Tensor):
     """The timesteps of the UNet, of which a ControlNet makes sines. They stay in float32.
 
     The host casts a ControlNet's timesteps to the type that it computes in (comfy/controlnet.py, get_control), while
-    the UNet's stay as they are. bfloat16 has no 981.
+    the UNet's stay as they are. In bfloat16 there is no 981: it becomes 980. So the host's cast, a call of `to`, is
+    answered in float32.
     """
 
     def to(self, *_: Any, **__: Any) -> Tensor:

@@ -15,7 +15,7 @@ from ..canvas import Canvas
 from ..conditioning import ID_TOKENS, Conditioning
 from ..remarks import Pictures
 from ..schedule import check_range
-from .attached_net import NetSettings, Reading, Report, as_attached
+from .attached_net import NetSettings, Report, UNetInputChanger, as_attached
 from .rows import ATTACHED, AttachedCond, AttachedEntry, AttachedRows, Side
 
 
@@ -34,7 +34,7 @@ class Attachment:
     vae: VAE | None = None
     _copies: dict[ControlBase | None, ControlBase] = field(default_factory=dict, init=False)
 
-    def to(self, conditioning: Conditioning, side: Side = Side.POSITIVE) -> Conditioning:
+    def attach_to(self, conditioning: Conditioning, side: Side = Side.POSITIVE) -> Conditioning:
         """The conditioning with the net at the end of each entry's chain.
 
         Where an old Apply ControlNet has asked for it, the host hands the whole chain to other prompts as well. These
@@ -42,16 +42,16 @@ class Attachment:
         """
         entries: Conditioning = []
         for text, options in conditioning:
-            entry = AttachedEntry.of(side, options.get(ID_TOKENS), text)
+            entry = AttachedEntry.with_sample(side, options.get(ID_TOKENS), text)
             conds = {**options.get("model_conds", {}), ATTACHED: AttachedCond(AttachedRows((entry,), None))}
             net = self._behind(options.get("control"))
             entries.append([text, {**options, "model_conds": conds, "control": net}])
         return entries
 
-    def to_both(self, positive: Conditioning, negative: Conditioning) -> tuple[Conditioning, Conditioning]:
+    def attach_to_both(self, positive: Conditioning, negative: Conditioning) -> tuple[Conditioning, Conditioning]:
         """Both prompts with the net at the end of each entry's chain, that of an old Apply ControlNet among them."""
         negative = with_nets_of_positive(positive, negative)
-        return self.to(positive, Side.POSITIVE), self.to(negative, Side.NEGATIVE)
+        return self.attach_to(positive, Side.POSITIVE), self.attach_to(negative, Side.NEGATIVE)
 
     def _behind(self, previous: ControlBase | None) -> ControlBase:
         """A copy of the net whose chain is `previous`, the chain that an entry has; one copy for each chain."""
@@ -71,12 +71,12 @@ class Attachment:
 class ControlAttachment(Attachment):
     """An Attachment of a UNet's ControlNet, whose copies check each run themselves, see attached_net.py.
 
-    width, canvas, reader, report, pictures, trained: as in NetSettings.
+    width, canvas, input_changer, report, pictures, trained: as in NetSettings.
     """
 
     width: int = field(kw_only=True)
     canvas: Canvas | None = field(default=None, kw_only=True)
-    reader: Callable[[BaseModel], Reading] | None = field(default=None, kw_only=True)
+    input_changer: Callable[[BaseModel], UNetInputChanger] | None = field(default=None, kw_only=True)
     report: Report | None = field(default=None, kw_only=True)
     pictures: Pictures | None = field(default=None, kw_only=True)
     trained: Canvas | None = field(default=None, kw_only=True)
@@ -89,7 +89,7 @@ class ControlAttachment(Attachment):
         settings = NetSettings(
             width=self.width,
             canvas=self.canvas,
-            reader=self.reader,
+            input_changer=self.input_changer,
             report=self.report,
             pictures=self.pictures,
             trained=self.trained,
@@ -111,17 +111,17 @@ def with_nets_of_positive(positive: Conditioning, negative: Conditioning) -> Con
         if is_for_negative and options.get("control") is not None and not will_have_area(options):
             chains.append(options["control"])
     entries = list(negative)
-    numbers: list[int] = []  # of the entries for the whole picture
-    for number, (_, options) in enumerate(negative):
+    indices: list[int] = []  # of the entries for the whole picture
+    for index, (_, options) in enumerate(negative):
         if will_have_area(options):
             continue
         if options.get("control") is not None:
             return negative
-        numbers.append(number)
-    if not numbers:
+        indices.append(index)
+    if not indices:
         return negative
     for turn, chain in enumerate(chains):
-        number = numbers[turn % len(numbers)]
-        text, options = entries[number]
-        entries[number] = [text, {**options, "control": chain}]
+        index = indices[turn % len(indices)]
+        text, options = entries[index]
+        entries[index] = [text, {**options, "control": chain}]
     return entries

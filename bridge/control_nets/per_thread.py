@@ -1,6 +1,7 @@
-"""An attribute of an object of the host's that one thread sees replaced for a while.
+"""An attribute of one of the host's objects. For a while, one thread sees another value of it.
 
-A ControlNet reads the net before it, and its network, from itself. Ours shows it others while it computes. Nothing is
+A ControlNet finds the net before it, and its network, in its own attributes. While it computes, ours shows it other
+objects there. Nothing is
 written to the object: other threads (MultiGPU CFG Split computes on several cards at once) see what stands there, and
 after an exception, or where another pack has put in something of its own meanwhile, nothing is put back.
 """

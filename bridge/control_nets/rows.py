@@ -31,10 +31,10 @@ CHANNELS = 8
 """How many channels of a token are compared to see whether ID tokens have changed."""
 
 
-def sample_of(text: Tensor, tokens: IDTokens) -> Tensor:
-    """The first channels of the ID tokens in a text, (B, tokens, width): (1, ID tokens, CHANNELS)."""
-    end = tokens.start + tokens.people * tokens.each
-    return text[:1, tokens.start : end, :CHANNELS]
+def sample_of(context: Tensor, tokens: IDTokens) -> Tensor:
+    """The first channels of the ID tokens in a text: (1, ID tokens, CHANNELS). context: the text, (B, T, width)."""
+    end = tokens.start + tokens.people_count * tokens.tokens_per_person
+    return context[:1, tokens.start : end, :CHANNELS]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +50,18 @@ class AttachedEntry:
     sample: Tensor | None
 
     @classmethod
-    def of(cls, side: Side, tokens: IDTokens | None, text: Tensor) -> AttachedEntry:
-        """The entry with this text, (B, tokens, width). tokens: where ID tokens stand in it, or None."""
+    def with_sample(cls, side: Side, tokens: IDTokens | None, context: Tensor) -> AttachedEntry:
+        """The entry with this text, (B, T, width), as `context`. tokens: where ID tokens stand in it, or None."""
         if tokens is None:
             return cls(side, None, None)
-        return cls(side, tokens, sample_of(text, tokens).clone())
+        return cls(side, tokens, sample_of(context, tokens).clone())
 
 
 @dataclass(frozen=True, eq=False)
 class AttachedRows:
     """The rows of one forward that a net of ours acts in.
 
-    entries: per chunk. area: that all of them show, or None for the whole picture.
+    entries: of each chunk of the batch. area: the one that all of them show, or None for the whole picture.
     """
 
     entries: tuple[AttachedEntry, ...]

@@ -104,19 +104,19 @@ class TokenControlNet(comfy.controlnet.ControlNet):
 
     def _read_by_net(self, injections: Sequence[Injection], x: Tensor) -> ReadByNet:
         """Network and context for a forward with these injections, one per chunk, all of one node. x: (B, C, h, w)."""
-        first = injections[0]
+        first_injection = injections[0]
         of_chunks = [injection.by_person(injection.tokens) for injection in injections]
         tokens = torch.cat(of_chunks, dim=1).transpose(0, 1)  # (rows, people, T, width)
-        if first.regions is not None:
+        if first_injection.regions is not None:
             outside = self.outside.expand(len(tokens), 1, -1, -1)
             tokens = torch.cat([tokens, outside], dim=1)  # (rows, people + 1, T, width)
         context = repeat_rows(tokens.flatten(1, 2), len(x), dim=0)  # (B, tokens of all, width)
         context = context.to(x.device, self.manual_cast_dtype or self.control_model.dtype)
-        network = TokenNetwork(self.control_model, first.regions, _boxes_of(injections, len(x)))
+        network = TokenNetwork(self.control_model, first_injection.regions, _boxes_of(injections, len(x)))
         return ReadByNet(network, context)
 
 
-def _boxes_of(injections: Sequence[Injection], rows: int) -> Tensor | None:
+def _boxes_of(injections: Sequence[Injection], row_count: int) -> Tensor | None:
     """Where the residuals act, of all people of a row together: (rows, H, W), or None: everywhere."""
     if injections[0].boxes is None:
         return None
@@ -125,7 +125,7 @@ def _boxes_of(injections: Sequence[Injection], rows: int) -> Tensor | None:
         boxes = injection.boxes
         if boxes is not None:
             of_chunks.append(injection.by_person(boxes).sum(dim=0))  # (rows of a chunk or 1, H, W)
-    return repeat_rows(torch.cat(of_chunks), rows, dim=0)
+    return repeat_rows(torch.cat(of_chunks), row_count, dim=0)
 
 
 def _other_object(net: Any) -> str:
@@ -150,9 +150,10 @@ class KeysAndValues(NamedTuple):
 class TokenNetwork:
     """The network of a ControlNet, which reads each person's tokens in that person's region.
 
-    Keypoints and tokens are read once per run. The host does not hand transformer_options to a ControlNet's blocks, but
-    they take them: this is its plain forward (comfy/cldm/cldm.py) with an attn2 replacement in every block.
-    regions: (people, H, W). boxes: (B, H, W), where the residuals act. None: everywhere.
+    Keypoints and tokens are read once per run. `__call__` is the plain forward of the host's network
+    (comfy/cldm/cldm.py) with an attn2 replacement in every block: the host's own forward gives its blocks no
+    transformer_options, though the blocks take them. regions: (people, H, W). boxes: (B, H, W), where the residuals
+    act. None: everywhere.
     """
 
     def __init__(self, network: Any, regions: Tensor | None, boxes: Tensor | None) -> None:
@@ -164,7 +165,7 @@ class TokenNetwork:
             weights = region_weights(regions)
             outside = 1 - weights.sum(dim=0, keepdim=True)
             self._weights = torch.cat([weights, outside])  # (people + 1, H, W), 1 in all
-        self._weights_at: dict[Grid, Tensor] = {}
+        self._weights_by_grid: dict[Grid, Tensor] = {}
         self._masks: dict[Grid, Tensor] = {}
         self._hint: Tensor | None = None
         self._keypoints: Any = None
@@ -181,7 +182,8 @@ class TokenNetwork:
             self._keypoints = network.input_hint_block(hint, emb, context)
         layers = dict(self._layers)
         attend = partial(self._attend, layers)
-        # A block projects the context that it is given. Once keys and values are kept, one token is the least to give.
+        # A block projects the context that it is given. Once keys and values are kept, that is for nothing, and one
+        # token is the least that can be given.
         block_context = context[:, :1] if layers else context
         if network.num_classes is not None:
             emb = emb + network.label_emb(y)
@@ -209,10 +211,10 @@ class TokenNetwork:
         if layer not in layers:
             groups = 1 if self._weights is None else len(self._weights)
             layers[layer] = KeysAndValues(_by_group(k, groups), _by_group(v, groups))
-        if self._weights is not None and grid not in self._weights_at:
-            self._weights_at[grid] = on_grid(self._weights, *grid)[:, None].to(q)  # (groups, 1, N, 1)
+        if self._weights is not None and grid not in self._weights_by_grid:
+            self._weights_by_grid[grid] = on_grid(self._weights, *grid)[:, None].to(q)  # (groups, 1, N, 1)
         keys, values = layers[layer]
-        return decoupled(q, keys, values, self._weights_at.get(grid), attend_with(extra_options))
+        return decoupled(q, keys, values, self._weights_by_grid.get(grid), attend_with(extra_options))
 
     def _in_boxes(self, residual: Tensor) -> Tensor:
         """A residual, (B, C, h, w), that is 0 outside of the boxes."""

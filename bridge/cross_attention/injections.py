@@ -2,6 +2,15 @@
 
 An `Injection` holds the keys and values of every layer, projected once when the node runs, so that the MODEL needs
 no adapter weights, nothing is projected per step, and another seed or prompt finds them in the host's cache.
+
+From the node to a layer:
+
+    Injection                       of one node on one side of the conditioning
+    InjectionsRun.batch_for_forward the Injections of all nodes that are on at this step
+        InjectionsBatch                 made once for all forwards that carry the same
+            NodeInjections                  of each node: keys, values and weights of all rows of the batch
+    InjectionsBatch.attention_output    of a layer: what the text gives
+        NodeInjections.people_attention     and what each node's people add to it
 """
 
 from collections.abc import Sequence
@@ -14,7 +23,7 @@ from typing_extensions import Self
 
 from ...core.attention import Attend, Block, decoupled, on_grid, region_weights
 from ..carried import Carried, cut_regions
-from ..runs import Given
+from ..runs import ForwardInput
 from ..unet import Grid, Options, Replacement, attend_with, grid_of
 from .layers import CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from .row_tracking import of_source_rows, repeat_rows
@@ -48,7 +57,7 @@ class Injection(Carried):
         return bool(self.layers)
 
     @property
-    def acts(self) -> Tensor | None:
+    def acting_regions(self) -> Tensor | None:
         """Where people act in the picture, (people, H, W), or None: everywhere."""
         return self.regions if self.boxes is None else self.boxes
 
@@ -64,16 +73,19 @@ class Injection(Carried):
             return None
         return region_weights(self.regions)
 
-    def of(self, picture: int) -> Self:
-        """What one picture of a batch reads: with by_row that of its own person, else all."""
+    def for_picture(self, picture_number: int) -> Self:
+        """What one picture of a batch reads: with by_row the tokens of the person whose row it is, else all.
+
+        Picture n shows person n, and the people again from the first on where there are more pictures.
+        """
         if not self.by_row:
             return self
-        person = picture % len(self.tokens)
-        return self.piece(person, lambda: self._of_person(person))
+        person_index = picture_number % len(self.tokens)
+        return self.made_once(person_index, lambda: self._for_person(person_index))
 
-    def _of_person(self, person: int) -> Self:
-        """The injection of one person alone, who acts everywhere. person: the number of the person."""
-        rows = slice(person, person + 1)  # a slice keeps the dimension of the people
+    def _for_person(self, person_index: int) -> Self:
+        """The injection of one person alone, who acts everywhere. person_index: among the people, from 0."""
+        rows = slice(person_index, person_index + 1)  # a slice keeps the dimension of the people
         layers: list[tuple[Tensor, ...] | None] = []
         for layer in self.layers:
             if layer is None:
@@ -99,7 +111,7 @@ class Injection(Carried):
             boxes = cut_regions(boxes, area, latent)
         return replace(self, regions=regions, boxes=boxes)
 
-    def alike(self, other: Any) -> bool:
+    def can_join_batch(self, other: Any) -> bool:
         """Whether two injections can be read in one batch: of one node, in the same regions and layers."""
         return (
             self.regions is other.regions
@@ -119,12 +131,19 @@ class InjectionsRun(CrossAttentionRun):
 
     key = Injection.key
 
-    def batch(self, chunks: tuple[tuple[Injection, ...], ...], given: Given) -> CrossAttentionBatch | None:
+    def batch_for_forward(
+        self, chunks: tuple[tuple[Injection, ...], ...], forward_input: ForwardInput
+    ) -> CrossAttentionBatch | None:
         """The batch of one forward; None where no injection is on at this step."""
-        acting = self.acting(chunks, given)
-        if not acting:
+        injections_of_nodes = self.carried_by_acting_nodes(chunks, forward_input)
+        if not injections_of_nodes:
             return None
-        return self.ready(acting, given, lambda place: InjectionsBatch(self.layers, acting, place))
+
+        def make(place: QueryPlace) -> InjectionsBatch:
+            """A new batch for this place."""
+            return InjectionsBatch(self.layers, injections_of_nodes, place)
+
+        return self.kept_batch(injections_of_nodes, forward_input, make)
 
 
 class InjectionsBatch(CrossAttentionBatch):
@@ -132,15 +151,15 @@ class InjectionsBatch(CrossAttentionBatch):
 
     def __init__(self, layers: Sequence[Block], injections: Sequence[tuple[Injection, ...]], place: QueryPlace) -> None:
         """injections: by node, one per chunk."""
-        super().__init__(layers, place.rows)
+        super().__init__(layers, place.row_count)
         self._nodes = [NodeInjections(by_chunk, place) for by_chunk in injections]
 
-    def acts(self, layer: int) -> bool:
+    def changes_layer(self, layer_index: int) -> bool:
         """Whether any node adds something to this layer."""
-        return any(layer in node.layers for node in self._nodes)
+        return any(layer_index in node.layers for node in self._nodes)
 
-    def attended(
-        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    def attention_output(
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         """The attention of a layer, (B, N, C), with what all nodes' injections add. Arguments as in the base class."""
         attend = attend_with(extra_options)
@@ -148,8 +167,8 @@ class InjectionsBatch(CrossAttentionBatch):
         source_rows = self.source_rows(before, q, extra_options)
         out = attend(q, k, v) if before is None else before(q, k, v, extra_options)
         for node in self._nodes:
-            if layer in node.layers:
-                out = out + node.attended(q, layer, grid, attend, source_rows)
+            if layer_index in node.layers:
+                out = out + node.people_attention(q, layer_index, grid, attend, source_rows)
         return out
 
 
@@ -188,24 +207,26 @@ class NodeInjections:
         """By grid of the layer, how much each pixel reads of each person: (people, rows, N, 1)."""
         if self._pixel_shares:
             for grid in place.grids:
-                self._weights[grid] = self._weights_at(grid)
+                self._weights[grid] = self._make_weights(grid)
 
-    def attended(self, q: Tensor, layer: int, grid: Grid, attend: Attend, source_rows: Tensor | None) -> Tensor:
+    def people_attention(
+        self, q: Tensor, layer_index: int, grid: Grid, attend: Attend, source_rows: Tensor | None
+    ) -> Tensor:
         """What these injections add to a layer of this grid, (B, N, C).
 
-        q: (B, N, C). layer: its number. source_rows: as in SOURCE_ROWS.
+        q: (B, N, C). layer_index: its number. source_rows: as in SOURCE_ROWS.
         """
-        of_batch = self.layers[layer]  # (people, rows of the batch, T, C) each
+        of_batch = self.layers[layer_index]  # (people, rows of the batch, T, C) each
         keys = of_source_rows(of_batch.keys.to(q), source_rows, dim=1)  # (people, B, T, C)
         values = of_source_rows(of_batch.values.to(q), source_rows, dim=1)
         weights = None
         if self._pixel_shares:
             # A grid that is not among the layers' own comes from a node that changes the latent between two steps.
-            weights_of_batch = self._weights[grid] if grid in self._weights else self._weights_at(grid)
+            weights_of_batch = self._weights[grid] if grid in self._weights else self._make_weights(grid)
             weights = of_source_rows(weights_of_batch.to(q), source_rows, dim=1)  # (people, B, N, 1)
         return decoupled(q, keys, values, weights, attend)
 
-    def _weights_at(self, grid: Grid) -> Tensor:
+    def _make_weights(self, grid: Grid) -> Tensor:
         """How much each pixel of a grid reads of each person: (people, rows, N, 1)."""
         by_chunk: list[Tensor] = []
         for injection, by_pixel in self._pixel_shares:
@@ -231,7 +252,7 @@ class NodeInjections:
         A chunk has one row where all its pictures read the same: such rows are repeated until the batch is full.
         """
         rows_of_chunks = torch.cat(list(by_chunk), dim=1)
-        return repeat_rows(self._place.put(rows_of_chunks), self._place.rows, dim=1)
+        return repeat_rows(self._place.like_queries(rows_of_chunks), self._place.row_count, dim=1)
 
 
 class _PixelShares(NamedTuple):

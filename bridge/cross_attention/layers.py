@@ -1,7 +1,8 @@
 """The base classes of all runs and batches that change cross-attention.
 
 When a forward starts, a batch puts its own attention around whatever stands in each layer. So other packs never meet
-ours, and the order of the nodes does not matter.
+ours, and the order of the nodes does not matter. `before`, everywhere in this folder, is the function that stands there
+already: of another pack, of another batch of ours, or None where the host's own attention is called.
 """
 
 from __future__ import annotations
@@ -16,64 +17,64 @@ from torch import Tensor
 
 from ...core.attention import Block
 from ..canvas import check_canvases
-from ..runs import Batch, Given, Run, rows_made
+from ..runs import Batch, ForwardInput, Run, made_rows_error
 from ..unet import Grid, Options, Replacement, grids, layers_of, replaced, standing, unet_of, with_patches
 from .row_tracking import SOURCE_ROWS, LayerInput, RowTracker, TextPatch
 
 PIXELS = "likeness_pixels"
-"""In the extra_options of a layer that is asked for some of its pixels alone: their numbers, (n,). The queries are
-theirs. Only a batch that says `reads_some_pixels` is asked so."""
+"""A key in the extra_options of a layer that is called for some of its pixels alone: their numbers in the grid, (n,).
+The queries are then (B, n, C), those of these pixels. Only a batch with `reads_some_pixels` is called so."""
 
 
 class QueryPlace(NamedTuple):
     """The forward in which a batch is read, as far as the batch depends on it.
 
-    rows: of the forward's batch. grids: those of the layers. device, dtype: of the layers' queries.
+    row_count: of the forward's batch. grids: those of the layers. device, dtype: of the layers' queries.
     """
 
-    rows: int
+    row_count: int
     grids: frozenset[Grid]
     device: torch.device
     dtype: torch.dtype
 
-    def put(self, x: Tensor) -> Tensor:
+    def like_queries(self, x: Tensor) -> Tensor:
         """A tensor on the device and in the dtype of the queries."""
         return x.to(self.device, self.dtype)
 
 
-def query_place(layers: Sequence[Block], given: Given) -> QueryPlace:
+def query_place(layers: Sequence[Block], forward_input: ForwardInput) -> QueryPlace:
     """Where one forward reads a batch, in these layers of its UNet."""
-    block_grids = grids(given.model.diffusion_model, *given.x.shape[-2:])
-    like = given.like()
+    block_grids = grids(forward_input.model.diffusion_model, *forward_input.x.shape[-2:])
+    like = forward_input.like()
     grids_of_layers = frozenset(block_grids[name, number] for name, number, _ in layers)
-    return QueryPlace(len(given.x), grids_of_layers, like.device, like.dtype)
+    return QueryPlace(len(forward_input.x), grids_of_layers, like.device, like.dtype)
 
 
 class CrossAttentionBatch(Batch):
     """What the layers read in one forward. layers: all cross-attention layers of the UNet, see unet.layers_of."""
 
     reads_some_pixels = False
-    """Whether `attended` knows PIXELS."""
+    """Whether `attention_output` of this class reads PIXELS, and so can be called for some pixels."""
 
-    def __init__(self, layers: Sequence[Block], rows: int) -> None:
+    def __init__(self, layers: Sequence[Block], row_count: int) -> None:
         self.layers = layers
-        self.rows = rows
+        self.row_count = row_count
         self._row_tracker = RowTracker()
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         """transformer_options with this batch's attention and patches in the layers in which it acts."""
         attentions: dict[Block, Replacement] = {}
-        for layer, block in enumerate(self.layers):
-            if self.acts(layer):
+        for layer_index, block in enumerate(self.layers):
+            if self.changes_layer(layer_index):
                 replacement = standing(options, "attn2", block)  # of another pack, or None
-                attentions[block] = partial(self.attended, layer, replacement)
+                attentions[block] = partial(self.attention_output, layer_index, replacement)
         patches = tuple(options.get("patches", {}).get("attn2_patch", ()))
         options = replaced(options, "attn2", attentions)
         if not patches:
             return options
         return with_patches(options, "attn2_patch", [partial(self.call_patches, patches)])
 
-    def acts(self, layer: int) -> bool:
+    def changes_layer(self, layer_index: int) -> bool:
         """Whether the batch changes this layer, by its index in `layers`; else whatever stands there is left alone."""
         return True
 
@@ -92,17 +93,17 @@ class CrossAttentionBatch(Batch):
         Raises ConditioningLost where a layer has another number of rows and no record says of which they were made.
         """
         source_rows: Tensor | None = extra_options.get(SOURCE_ROWS)
-        rows = self.rows if source_rows is None else len(source_rows)
-        if len(q) != rows:
-            raise rows_made(len(q), self.rows, before)
+        row_count = self.row_count if source_rows is None else len(source_rows)
+        if len(q) != row_count:
+            raise made_rows_error(len(q), self.row_count, before)
         return source_rows
 
-    def attended(
-        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    def attention_output(
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         """What the cross-attention of one layer gives, (B, N, C), before its output projection.
 
-        layer: an index into `layers`. before: what another node has put in place of this attention, or None.
+        layer_index: an index into `layers`. before: what another node has put in place of this attention, or None.
         q: (B, N, C). k, v: (B, T, C).
         """
         raise NotImplementedError
@@ -118,8 +119,9 @@ def can_read_some_pixels(before: Replacement | None) -> bool:
     batch = getattr(getattr(before, "func", None), "__self__", None)
     if not isinstance(batch, CrossAttentionBatch) or not isinstance(before, partial):
         return False
-    _, behind = before.args  # as `around` has put them: (layer, what another node has put there)
-    return batch.reads_some_pixels and behind is None
+    # The arguments that `options_with_attention` has bound: the layer, and what stood there before this batch.
+    _, before_that_batch = before.args
+    return batch.reads_some_pixels and before_that_batch is None
 
 
 class CrossAttentionRun(Run):
@@ -128,10 +130,12 @@ class CrossAttentionRun(Run):
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
         self.layers = layers_of(unet_of(guider.model_patcher))
-        self._ready: dict[Hashable, CrossAttentionBatch] = {}
+        self._batches: dict[Hashable, CrossAttentionBatch] = {}
         check_canvases(self.everything(guider), latent)
 
-    def acting(self, chunks: tuple[tuple[Any, ...], ...], given: Given) -> tuple[tuple[Any, ...], ...]:
+    def carried_by_acting_nodes(
+        self, chunks: tuple[tuple[Any, ...], ...], forward_input: ForwardInput
+    ) -> tuple[tuple[Any, ...], ...]:
         """What each node has put into the chunks, one Carried per chunk, of the nodes that are on at this step.
 
         chunks: what each chunk carries, one Carried per node, in the same order in every chunk.
@@ -139,20 +143,20 @@ class CrossAttentionRun(Run):
         acting_nodes: list[tuple[Any, ...]] = []
         for carried_by_node in zip(*chunks, strict=True):  # from a tuple per chunk to a tuple per node
             first = carried_by_node[0]
-            if first.active and self.is_on(first, given.sigmas):
+            if first.active and self.is_on(first, forward_input.sigmas):
                 acting_nodes.append(carried_by_node)
         return tuple(acting_nodes)
 
-    def ready(
-        self, carried: Hashable, given: Given, make: Callable[[QueryPlace], CrossAttentionBatch]
+    def kept_batch(
+        self, carried: Hashable, forward_input: ForwardInput, make: Callable[[QueryPlace], CrossAttentionBatch]
     ) -> CrossAttentionBatch:
         """The batch for these Carried, made by `make` once and kept for all steps of the run.
 
         There is one for each QueryPlace and each network. Networks are kept apart, because the host's MultiGPU CFG
         Split samples with several, each in a thread of its own, and what a batch remembers belongs to one of them.
         """
-        place = query_place(self.layers, given)
-        key = carried, place, given.model
-        if key not in self._ready:
-            self._ready[key] = make(place)
-        return self._ready[key]
+        place = query_place(self.layers, forward_input)
+        key = carried, place, forward_input.model
+        if key not in self._batches:
+            self._batches[key] = make(place)
+        return self._batches[key]

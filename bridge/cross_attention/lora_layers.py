@@ -77,12 +77,12 @@ class PeopleLayer:
             low_rank = lora.low_rank(shape_of(module) or ())
             strong = _times(low_rank, layer_lora.strength)
             grouped = in_groups(strong, groups)
-            downs.append(place.put(grouped.down))
-            ups.append(place.put(grouped.up))
+            downs.append(place.like_queries(grouped.down))
+            ups.append(place.like_queries(grouped.up))
             owners.extend([person] * len(grouped.down))
             if strong.in_front is not None:
-                front_down = place.put(strong.in_front.down.repeat(groups, 1))
-                front_up = place.put(strong.in_front.up.repeat(groups, 1))
+                front_down = place.like_queries(strong.in_front.down.repeat(groups, 1))
+                front_up = place.like_queries(strong.in_front.up.repeat(groups, 1))
                 self.in_front.append(InputLora(person, front_down, front_up, groups))
         self.module = module
         self.owners, self.down, self.up = _group_by_group(owners, downs, ups, groups)
@@ -99,16 +99,16 @@ class PeopleLayer:
         # them all into this method, which the host's Conv2d calls as well.
         return self.module._conv_forward(x, down, None)
 
-    def of_text(self, text: Tensor, layer: LayerCall) -> dict[int, Tensor]:
-        """By person, what their LoRAs add to keys or values of a text: (B, T, width) -> (B, T, C).
+    def additions_to_text(self, context: Tensor, layer: LayerCall) -> dict[int, Tensor]:
+        """By person, what their LoRAs add to keys or values of a text: (B, T, C).
 
-        layer: what makes keys or values without us.
+        context: the text, (B, T, width). layer: what makes keys or values without us.
         """
-        hidden = self.hidden(text)  # (B, T, ranks)
-        of_people = functional.linear(hidden * self._is_of.to(text), self.up.to(text))  # (people, B, T, C)
+        hidden = self.hidden(context)  # (B, T, ranks)
+        of_people = functional.linear(hidden * self._is_of.to(context), self.up.to(context))  # (people, B, T, C)
         by_person = dict(zip(self.people, of_people, strict=True))
         for front in self.in_front:
-            by_person[front.person] = by_person[front.person] + front.change(layer, text)
+            by_person[front.person] = by_person[front.person] + front.change(layer, context)
         return by_person
 
 

@@ -21,7 +21,7 @@ class Additions(Protocol):
 
     readers: Readers
 
-    def added(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
+    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
         """What a layer gives of x, `out`, and what is added to it, in the shape of `out`."""
         ...
 
@@ -120,7 +120,7 @@ class Reader:
         forward = _thread.forward
         if forward is None or forward.additions.readers is not self.readers:
             return out
-        return forward.additions.added(forward, self, x, out)
+        return forward.additions.output_with_additions(forward, self, x, out)
 
     @property
     def ended(self) -> bool:

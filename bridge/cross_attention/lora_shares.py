@@ -18,26 +18,27 @@ from torch import Tensor
 
 from .layers import QueryPlace
 
-_SMALLEST_SHARE = 1e-6
-"""Less is a rounding error of shares that are 1 together."""
+_ROUNDING_ERROR = 1e-6
+"""A smaller share of a pixel is a rounding error: the shares of a pixel are 1 in all, to float32 precision."""
 
 
 @dataclass(frozen=True, eq=False)
 class PersonShare:
     """How much of what the pixels read comes from one person of a node.
 
-    person: the number, None for nobody. share: (rows or 1, pixels), 0..1; None for 1 everywhere.
+    person_index: among the people of the node, from 0; None for nobody. share: (rows or 1, pixels), 0..1; None for 1
+    everywhere.
     """
 
-    person: int | None
+    person_index: int | None
     share: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
+class TextReading:
     """Pixels that read the text with the same LoRAs.
 
-    people: for each node the number of the person, None for nobody. pixels: (n,), their numbers; None for all. share:
+    people: for each node the index of the person, None for nobody. pixels: (n,), their numbers; None for all. share:
     (rows or 1, n, 1), how much of what these pixels read comes from this reading; None for all of it. share_of_all: the
     same for all pixels, (rows or 1, pixels, 1), for an attention that cannot be asked for some of them.
     """
@@ -49,9 +50,9 @@ class Reading:
 
 
 def shares_of_node(shares: Tensor | None, people: Sequence[int]) -> list[PersonShare]:
-    """Of one node, for a layer in which these people have LoRAs.
+    """The shares of one node's people in a layer in which these people have LoRAs, and last that of nobody.
 
-    shares: (rows or 1, pixels, people of the node), at most 1 in all; None for one person everywhere.
+    shares: (rows or 1, pixels, people of the node), at most 1 in all; None for one person everywhere. people: indices.
     """
     if shares is None:
         return [PersonShare(person, None) for person in people] or [PersonShare(None, None)]
@@ -60,25 +61,26 @@ def shares_of_node(shares: Tensor | None, people: Sequence[int]) -> list[PersonS
     return [*of_people, PersonShare(None, of_nobody)]
 
 
-def readings(by_node: Sequence[Sequence[PersonShare]], place: QueryPlace) -> list[Reading]:
-    """Every reading that has a pixel, ready on the device."""
-    found: list[Reading] = []
-    for choice in product(*by_node):
-        reading = _reading(choice, place)
+def readings(by_node: Sequence[Sequence[PersonShare]], place: QueryPlace) -> list[TextReading]:
+    """Every reading that has a pixel, ready on the device. by_node: for each node, the shares of its people."""
+    readings_with_pixels: list[TextReading] = []
+    for choice in product(*by_node):  # one person, or nobody, of each node
+        reading = _reading_of_choice(choice, place)
         if reading is not None:
-            found.append(reading)
-    return found
+            readings_with_pixels.append(reading)
+    return readings_with_pixels
 
 
-def _reading(choice: Sequence[PersonShare], place: QueryPlace) -> Reading | None:
-    people = tuple(person_share.person for person_share in choice)
+def _reading_of_choice(choice: Sequence[PersonShare], place: QueryPlace) -> TextReading | None:
+    """The reading with the LoRAs of these people, one of each node; None where no pixel has a share of it."""
+    people = tuple(person_share.person_index for person_share in choice)
     share: Tensor | None = None  # (rows or 1, pixels)
     for person_share in choice:
         if person_share.share is not None:
             share = person_share.share if share is None else share * person_share.share
     if share is None:
-        return Reading(people, None, None, None)
-    has_share = (share > _SMALLEST_SHARE).any(dim=0)  # (pixels,)
+        return TextReading(people, None, None, None)
+    has_share = (share > _ROUNDING_ERROR).any(dim=0)  # (pixels,)
     if not has_share.any():
         return None
     pixels = None
@@ -88,19 +90,19 @@ def _reading(choice: Sequence[PersonShare], place: QueryPlace) -> Reading | None
         own_share = share[:, pixels]
     ready_share = None
     if not bool((own_share == 1).all()):
-        ready_share = place.put(own_share[..., None])
+        ready_share = place.like_queries(own_share[..., None])
     ready_pixels = None
     if pixels is not None:
         ready_pixels = pixels.to(place.device)
-    return Reading(people, ready_pixels, ready_share, place.put(share[..., None]))
+    return TextReading(people, ready_pixels, ready_share, place.like_queries(share[..., None]))
 
 
-def joined(out: Tensor | None, of_reading: Tensor, reading: Reading, pixels: int) -> Tensor:
+def joined(out: Tensor | None, of_reading: Tensor, reading: TextReading, pixel_count: int) -> Tensor:
     """What all pixels read, (B, pixels, C), with what one reading gives its own, (B, n, C), added to `out`."""
     if reading.share is not None:
         of_reading = of_reading * reading.share
     if reading.pixels is None:
         return of_reading if out is None else out + of_reading
     if out is None:
-        out = of_reading.new_zeros(len(of_reading), pixels, of_reading.shape[-1])
+        out = of_reading.new_zeros(len(of_reading), pixel_count, of_reading.shape[-1])
     return out.index_add_(1, reading.pixels, of_reading)

@@ -10,31 +10,32 @@ from typing import Any
 import torch
 
 from ...core.attention import Block
-from ..runs import Given, modules_of
+from ..runs import ForwardInput, modules_of
 from ..unet import Grid, Options, Replacement, grids, standing, transformers
 
 NEEDS_MORE = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
-"""What a function raises that is called alone and needs more than a layer gives it, such as another layer's memory."""
+"""Errors of a function that is called on trial and needs more than a layer gives it, such as the memory of another
+layer. Whether it reads the text is then unknown, and it is treated as one that does."""
 
 
-def layers_ignoring_text(given: Given) -> frozenset[Block]:
+def layers_ignoring_text(forward_input: ForwardInput) -> frozenset[Block]:
     """The layers in which another pack's attention does not read the text that it is called with.
 
     Of each kind of function one layer is tried, with two texts.
     """
-    unet = given.model.diffusion_model
-    block_grids = grids(unet, *given.x.shape[-2:])
+    unet = forward_input.model.diffusion_model
+    block_grids = grids(unet, *forward_input.x.shape[-2:])
     ignores_text: dict[str, bool] = {}  # by kind of function
     ignoring: list[Block] = []
     for name, number, index, transformer in transformers(unet):
         block = name, number, index
-        replacement = standing(given.options, "attn2", block)
+        replacement = standing(forward_input.options, "attn2", block)
         if replacement is None:
             continue
         kind = _kind_of(replacement)
         if kind not in ignores_text:
             grid = block_grids[name, number]
-            ignores_text[kind] = not _reads_text(replacement, transformer, block, grid, given)
+            ignores_text[kind] = not _reads_text(replacement, transformer, block, grid, forward_input)
         if ignores_text[kind]:
             ignoring.append(block)
     return frozenset(ignoring)
@@ -46,39 +47,41 @@ def _kind_of(replacement: Replacement) -> str:
     return f"{modules_of([replacement])} {name}"
 
 
-def _reads_text(replacement: Replacement, transformer: Any, block: Block, grid: Grid, given: Given) -> bool:
+def _reads_text(
+    replacement: Replacement, transformer: Any, block: Block, grid: Grid, forward_input: ForwardInput
+) -> bool:
     """Whether a replacement gives another result for another text, when it is called on trial.
 
     transformer: the host's BasicTransformerBlock of the layer. grid: of the layer.
     """
-    rows = len(given.x)
+    rows = len(forward_input.x)
     width = transformer.attn2.to_q.out_features
     pixels = grid[0] * grid[1]
-    extra_options = _extra_options(transformer, block, grid, given)
-    tokens = given.context.shape[1]
-    numbers = torch.linspace(-1, 1, tokens * width).to(given.like()).view(1, tokens, width)
+    extra_options = _extra_options(transformer, block, grid, forward_input)
+    tokens = forward_input.context.shape[1]
+    numbers = torch.linspace(-1, 1, tokens * width).to(forward_input.like()).view(1, tokens, width)
     text = numbers.expand(rows, -1, -1)  # (rows, tokens, width), as keys and values
     query = text[:, :1].expand(-1, pixels, -1)  # (rows, pixels, width)
     try:
-        of_text = replacement(query, text, text, extra_options)
-        of_another = replacement(query, -text, -text, extra_options)
-        return not torch.equal(of_text, of_another)
+        out = replacement(query, text, text, extra_options)
+        out_of_other_text = replacement(query, -text, -text, extra_options)
+        return not torch.equal(out, out_of_other_text)
     except NEEDS_MORE:
         return True
 
 
-def _extra_options(transformer: Any, block: Block, grid: Grid, given: Given) -> Options:
+def _extra_options(transformer: Any, block: Block, grid: Grid, forward_input: ForwardInput) -> Options:
     """The extra_options with which the host calls the attention of a layer.
 
     As in comfy/ldm/modules/attention.py, BasicTransformerBlock.
     """
-    extra_options = {key: value for key, value in given.options.items() if not key.startswith("patches")}
+    extra_options = {key: value for key, value in forward_input.options.items() if not key.startswith("patches")}
     extra_options["n_heads"] = transformer.n_heads
     extra_options["dim_head"] = transformer.d_head
     extra_options["attn_precision"] = transformer.attn_precision
     extra_options["block"] = block[:2]
     extra_options["block_index"] = block[2]
     extra_options["transformer_index"] = 0
-    extra_options["original_shape"] = list(given.x.shape)
-    extra_options["activations_shape"] = [len(given.x), transformer.attn2.to_q.out_features, *grid]
+    extra_options["original_shape"] = list(forward_input.x.shape)
+    extra_options["activations_shape"] = [len(forward_input.x), transformer.attn2.to_q.out_features, *grid]
     return extra_options

@@ -13,9 +13,26 @@ What lives how long, from the longest to the shortest:
     NodeLoras           as its batch                             what one node adds, with weights of every pixel
     Forward             one forward in one thread                the grids of the blocks, as the forward shows them
     Reader              one forward, or several that overlap     stands in a layer's `forward`
-    Reading             as its batch                             pixels that read the text with the same LoRAs
+    TextReading         as its batch                             pixels that read the text with the same LoRAs
 
 There are several UNets where ComfyUI's MultiGPU CFG Split samples with a copy on each card, each in its own thread.
+
+The steps of one forward:
+
+    Batch.prepared                  puts Readers into the layers' `forward` (lora_readers.py)
+    options_with_attention          begins the Forward of this thread, by which Readers find their batch
+      each linear layer, each convolution:
+        Reader.forward              -> output_with_additions of the batch -> of each node:
+          PeopleLayer.hidden        down x                              (B, pixels, ranks)
+          _times_pixel_weights      times the weight of each rank's owner in each pixel
+          with_product              up of that, added to what the layer gives
+      each cross-attention:
+        _remember_text              the text that keys and values are made of, once others have changed it
+        attention_output            one attention per TextReading, each with the keys and values of its people
+    after_network_call              ends the Forward
+    Batch.prepared closes           takes the Readers out
+
+Weights of pixels are shares of people (`shares_at`), one for each rank (`_make_weights`), kept by grid (`_weights_of`).
 """
 
 from __future__ import annotations
@@ -35,7 +52,7 @@ from torch import Tensor, nn
 from ...core.attention import on_grid, region_weights
 from ...core.errors import TokensMoved
 from ..carried import Carried
-from ..runs import Given, rows_made
+from ..runs import ForwardInput, made_rows_error
 from ..unet import Grid, Options, Replacement, attend_with, grid_of, grids, modules_of_unet, transformers, with_patch
 from .layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace, can_read_some_pixels
 from .lora_layers import (
@@ -47,7 +64,7 @@ from .lora_layers import (
     with_product_of_pixels,
 )
 from .lora_readers import Forward, Reader, Readers, begin_forward, current_forward, end_forward
-from .lora_shares import PersonShare, Reading, joined, readings, shares_of_node
+from .lora_shares import PersonShare, TextReading, joined, readings, shares_of_node
 from .row_tracking import of_source_rows, repeat_rows
 
 _TEXT = "likeness_text"
@@ -58,11 +75,12 @@ class LoraTokensMoved(TokensMoved):
     """Another node has split or merged the tokens of the picture, where LoRAs are meant for regions of it."""
 
 
-def _tokens_moved(tokens: int, grid: Grid) -> LoraTokensMoved:
+def _tokens_moved(token_count: int, grid: Grid) -> LoraTokensMoved:
+    """The error for a layer with this many tokens, whose block has this grid."""
     height, width = grid
     return LoraTokensMoved(
-        f"Another MODEL node (HyperTile and TomePatchModel do so) has made {tokens} tokens of the {width}x{height} of "
-        "a layer. Which of them belong to whose LoRA is unknown.",
+        f"Another MODEL node (HyperTile and TomePatchModel do so) has made {token_count} tokens of the "
+        f"{width}x{height} of a layer. Which of them belong to whose LoRA is unknown.",
         "Take that node out, or use one person without regions.",
     )
 
@@ -74,28 +92,31 @@ def _tokens_moved(tokens: int, grid: Grid) -> LoraTokensMoved:
 class RegionalLora(Carried):
     """What one node adds, alike on both sides of the conditioning.
 
-    people: how many the node has. layers: by name of a module of the UNet. regions: (people, H, W), 0..1, or None: one
-    person everywhere, or everybody in their own row. by_row: whether each person has rows of the batch instead of a
-    region. row: the person of this row, where it is known.
+    people_count: how many people the node has. layers: by name of a module of the UNet. regions: (people, H, W), 0..1,
+    or None: one person everywhere, or everybody in their own row. by_row: whether each person has rows of the batch
+    instead of a region. person_index: the person whose row this is, from 0; None for all rows, see `for_picture`.
     """
 
     key = "likeness_loras"
-    people: int
+    people_count: int
     layers: Mapping[str, Sequence[LayerLora]]
     regions: Tensor | None
     by_row: bool = False
-    row: int | None = None
+    person_index: int | None = None
 
     @property
     def active(self) -> bool:
         return bool(self.layers)
 
-    def of(self, picture: int) -> RegionalLora:
-        """For one picture of the batch: where everybody has rows, that of the person in this row."""
+    def for_picture(self, picture_number: int) -> RegionalLora:
+        """The LoRAs for one picture of a batch: with by_row those of the person whose row it is, else all.
+
+        Picture n shows person n, and the people again from the first on where there are more pictures.
+        """
         if not self.by_row:
             return self
-        person = picture % self.people
-        return self.piece(person, lambda: replace(self, row=person))
+        person_index = picture_number % self.people_count
+        return self.made_once(person_index, lambda: replace(self, person_index=person_index))
 
     @property
     def shares(self) -> list[Tensor]:
@@ -104,10 +125,11 @@ class RegionalLora(Carried):
         One for all rows of the batch, or one per row where everybody has rows; none where one person is everywhere.
         """
         if self.by_row:
-            rows = torch.eye(self.people)[:, :, None, None]  # (people, people, 1, 1): row n is person n's alone
-            if self.row is None:
-                return list(rows)
-            return [rows[self.row]]
+            # (people, people, 1, 1): row n is person n's alone
+            share_of_rows = torch.eye(self.people_count)[:, :, None, None]
+            if self.person_index is None:
+                return list(share_of_rows)
+            return [share_of_rows[self.person_index]]
         if self.regions is None:
             return []
         return [region_weights(self.regions)]
@@ -126,7 +148,7 @@ class TextLayers(NamedTuple):
 class LoraNetwork:
     """One UNet that a run samples with.
 
-    modules: by name. readers: which stand in its layers. texts: of every cross-attention layer, in the order of
+    modules: by name. readers: which stand in its layers. text_layers: of every cross-attention layer, in the order of
     unet.transformers.
     """
 
@@ -134,14 +156,17 @@ class LoraNetwork:
         self.modules = modules_of_unet(unet)
         self.readers = Readers(self.modules)
         names = {module: name for name, module in self.modules.items()}
-        self.texts: list[TextLayers] = []
+        self.text_layers: list[TextLayers] = []
         for *_, block in transformers(unet):
             attention = block.attn2
-            self.texts.append(TextLayers(names[attention.to_k], names[attention.to_v]))
+            self.text_layers.append(TextLayers(names[attention.to_k], names[attention.to_v]))
         self._layers: dict[object, dict[str, PeopleLayer]] = {}
 
     def layers(self, lora: RegionalLora, place: QueryPlace) -> dict[str, PeopleLayer]:
-        """What one node adds, by name of the layer: on the device once in a run."""
+        """What one node adds, by name of the layer: made once in a run, on the device.
+
+        By the source of the node, which all its RegionalLoras have: those of single rows, and of areas as well.
+        """
         if lora.source not in self._layers:
             layers: dict[str, PeopleLayer] = {}
             for name, layer_loras in lora.layers.items():
@@ -160,24 +185,29 @@ class RegionalLoraRun(CrossAttentionRun):
         self.networks: dict[nn.Module, LoraNetwork] = {}
         self._making_network = threading.Lock()
 
-    def batch(self, chunks: tuple[tuple[RegionalLora, ...], ...], given: Given) -> CrossAttentionBatch | None:
-        acting = self.acting(chunks, given)
-        if not acting:
+    def batch_for_forward(
+        self, chunks: tuple[tuple[RegionalLora, ...], ...], forward_input: ForwardInput
+    ) -> CrossAttentionBatch | None:
+        """The batch of one forward; None where no node is on at this step."""
+        loras_of_nodes: tuple[tuple[RegionalLora, ...], ...] = self.carried_by_acting_nodes(chunks, forward_input)
+        if not loras_of_nodes:
             return None
-        unet = given.model.diffusion_model
+        unet = forward_input.model.diffusion_model
         network = self._network(unet)
 
         def make(place: QueryPlace) -> RegionalLoraBatch:
-            block_grids = grids(unet, *given.x.shape[-2:])
+            """A new batch for this place."""
+            block_grids = grids(unet, *forward_input.x.shape[-2:])
             nodes: list[NodeLoras] = []
-            for loras_of_node in acting:
+            for loras_of_node in loras_of_nodes:
                 layers = network.layers(loras_of_node[0], place)
                 nodes.append(NodeLoras(loras_of_node, layers, place, block_grids))
             return RegionalLoraBatch(self, network, place, nodes)
 
-        return self.ready(acting, given, make)
+        return self.kept_batch(loras_of_nodes, forward_input, make)
 
     def _network(self, unet: Any) -> LoraNetwork:
+        """What belongs to this UNet, made once."""
         # torch.compile puts a module around the UNet, whose layers are the same.
         module = getattr(unet, "_orig_mod", unet)
         # MultiGPU CFG Split asks from several threads at once.
@@ -186,7 +216,8 @@ class RegionalLoraRun(CrossAttentionRun):
                 self.networks[module] = LoraNetwork(module)
             return self.networks[module]
 
-    def ended(self) -> None:
+    def after_run(self) -> None:
+        """Take out the Readers that other packs have put back since."""
         for network in self.networks.values():
             network.readers.clear()
 
@@ -197,7 +228,7 @@ class RegionalLoraRun(CrossAttentionRun):
 class NodeLoras:
     """What one node's LoRAs add to the layers of one UNet in the forwards of a batch.
 
-    layers: by name. people: how many the node has.
+    layers: by name.
     """
 
     def __init__(
@@ -209,22 +240,22 @@ class NodeLoras:
     ) -> None:
         """loras: one per chunk of the batch, all of the same node. block_grids: (height, width) by block."""
         self.layers = layers
-        self.people = loras[0].people
         self._place = place
         self._shares = _shares_of(loras)
         self._grids = _grids_of_layers(layers, block_grids)
         self._weights: dict[tuple[Grid, tuple[int, ...]], Tensor | None] = {}
-        self._make_weights(set(block_grids.values()))
+        self._make_all_weights(set(block_grids.values()))
 
-    def _make_weights(self, every_grid: set[Grid]) -> None:
+    def _make_all_weights(self, every_grid: set[Grid]) -> None:
         """Make the weights of every grid once: torch.compile sees a forward, and no dictionary that it fills."""
         every_owners = {layer.owners for layer in self.layers.values()}
         for layer in self.layers.values():
-            # What stands in front of a layer (GLoRA) belongs to one person as a whole.
+            # What stands in front of a layer (GLoRA) belongs to one person as a whole. Its weights are those of a
+            # single rank, so that they multiply all channels.
             every_owners.update((front.person,) for front in layer.in_front)
         for grid in every_grid:
             for owners in every_owners:
-                self._weights[grid, owners] = self._weights_at(grid, owners)
+                self._weights[grid, owners] = self._make_weights(grid, owners)
 
     def shares_at(self, grid: Grid) -> Tensor | None:
         """How much of everybody's LoRAs each pixel of a grid has, on the CPU: (rows or 1, pixels, people).
@@ -239,10 +270,10 @@ class NodeLoras:
             rows.append(of_people[..., 0].T)  # (pixels, people)
         by_row = torch.stack(rows)  # (chunks or 1, pixels, people)
         if len(by_row) > 1:
-            by_row = repeat_rows(by_row, self._place.rows, dim=0)  # (rows, pixels, people)
+            by_row = repeat_rows(by_row, self._place.row_count, dim=0)  # (rows, pixels, people)
         return by_row
 
-    def _weights_at(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
+    def _make_weights(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
         """How much each pixel of a grid has of each rank: (rows or 1, pixels, ranks); None for 1 everywhere.
 
         owners: per rank, the number of the person whose it is.
@@ -250,31 +281,32 @@ class NodeLoras:
         shares = self.shares_at(grid)
         if shares is None:
             return None
-        return self._place.put(shares[..., list(owners)])
+        return self._place.like_queries(shares[..., list(owners)])
 
     def _weights_of(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
-        """As `_weights_at`, and ready for the grids that the UNet has by itself."""
+        """As `_make_weights`, and ready for the grids that the UNet has by itself."""
         if (grid, owners) in self._weights:
             return self._weights[grid, owners]
-        return self._weights_at(grid, owners)
+        return self._make_weights(grid, owners)
 
-    def added(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
+    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
         """What a layer gives of x, `out`, and what all people add to it, in the shape of `out`.
 
         x, out: (B, tokens, channels), (B, channels, h, w) or, of the time step, (B, channels). Such a layer has no
         pixels, and the block adds what it gives to all of them: where people differ it gets some, (B, channels, h, w).
         """
         layer = self.layers[reader.name]
+        # The pixels that this forward has shown, or those of the UNet by itself; (1, 1) for a layer without a block.
         grid = forward.grids.get(reader.name) or self._grids.get(reader.name, (1, 1))
         if out.dim() == 4:
             grid = int(out.shape[2]), int(out.shape[3])
-        hidden = self._weighted(layer.hidden(x), grid, layer.owners)  # (B, pixels or 1, ranks)
+        hidden = self._times_pixel_weights(layer.hidden(x), grid, layer.owners)  # (B, pixels or 1, ranks)
         up = layer.up.to(x)
         if layer.in_front:
             addition = functional.linear(hidden, up)  # (B, pixels or 1, channels)
             for front in layer.in_front:
                 change = front.change(reader.layer, x)
-                addition = addition + self._weighted(change, grid, (front.person,))
+                addition = addition + self._times_pixel_weights(change, grid, (front.person,))
             return _with_addition(out, addition, grid)
         if out.dim() == 3:
             return with_product(out, hidden, up, reader.makes_new)
@@ -282,11 +314,11 @@ class NodeLoras:
             return with_product_of_pixels(out, hidden, up, reader.makes_new)
         return _with_addition(out, functional.linear(hidden, up), grid)
 
-    def _weighted(self, x: Tensor, grid: Grid, owners: tuple[int, ...]) -> Tensor:
+    def _times_pixel_weights(self, x: Tensor, grid: Grid, owners: tuple[int, ...]) -> Tensor:
         """Tokens times the weights of their pixels: (B, pixels or 1, channels). It may write into x.
 
-        x: as in `added`, of a layer or of its ranks. Raises LoraTokensMoved, and ConditioningLost where another
-        pack has made rows.
+        x: of all channels of a layer or of its ranks, in the shapes of `output_with_additions`. Raises LoraTokensMoved,
+        and ConditioningLost where another pack has made rows.
         """
         tokens = _as_tokens(x)
         weights = self._weights_of(grid, owners)
@@ -295,8 +327,10 @@ class NodeLoras:
         if tokens.shape[1] not in (1, weights.shape[1]):
             raise _tokens_moved(tokens.shape[1], grid)
         if len(weights) not in (1, len(tokens)):
-            raise rows_made(len(tokens), len(weights), None)
+            raise made_rows_error(len(tokens), len(weights), None)
         weights = weights.to(tokens)
+        # In place, where nothing has to grow: x is new, what `down` or a GLoRA has just given, and nobody else holds
+        # it.
         if tokens.shape[1] == weights.shape[1] and not tokens.requires_grad:
             return tokens.mul_(weights)
         return tokens * weights
@@ -336,7 +370,7 @@ def _shares_of(loras: Sequence[RegionalLora]) -> list[Tensor]:
 
 
 def _as_tokens(x: Tensor) -> Tensor:
-    """Rows of tokens, whatever a layer gives."""
+    """What a layer gives, whatever its shape, as (B, tokens, channels)."""
     if x.dim() == 4:  # a convolution: (B, channels, h, w)
         return x.flatten(2).mT  # (B, h * w, channels)
     if x.dim() == 2:  # of the time step: (B, channels)
@@ -345,17 +379,17 @@ def _as_tokens(x: Tensor) -> Tensor:
 
 
 class LayerText(NamedTuple):
-    """What keys and values of one layer are made of, (B, T, width) each."""
+    """The text, (B, T, width) each, of which a layer makes keys and values. Patches may give it two different ones."""
 
     for_keys: Tensor
     for_values: Tensor
 
 
 class Owner(NamedTuple):
-    """A person of one node."""
+    """A person of one node. person_index: among the people of the node, from 0."""
 
     node: NodeLoras
-    person: int
+    person_index: int
 
 
 class RegionalLoraBatch(CrossAttentionBatch):
@@ -368,156 +402,174 @@ class RegionalLoraBatch(CrossAttentionBatch):
     def __init__(
         self, run: RegionalLoraRun, network: LoraNetwork, place: QueryPlace, nodes: Sequence[NodeLoras]
     ) -> None:
-        super().__init__(run.layers, place.rows)
+        super().__init__(run.layers, place.row_count)
         self._place = place
         self.readers = network.readers
-        self._texts = network.texts
+        self._text_layers = network.text_layers
         self._nodes = nodes
         names: dict[str, None] = {}
         for node in nodes:
             names.update(dict.fromkeys(node.layers))
-        # By name of a convolution, the layers whose blocks have the pixels that it gives.
-        self._measured: dict[str, list[str]] = {}
+        # By name of the first convolution of a block, the layers of the block: they have as many pixels as it gives.
+        self._layers_of_convolution: dict[str, list[str]] = {}
         for name in names:
             if block_of(name) is None:
                 continue
             convolution = first_convolution_of(name)
             if convolution in network.modules:
-                self._measured.setdefault(convolution, []).append(name)
-        self._read_layers = list(dict.fromkeys([*names, *self._measured]))
-        # Here and not in the forward, for torch.compile. By (people with text, grid).
-        self._readings: dict[tuple[tuple[tuple[int, ...], ...], Grid], list[Reading]] = {}
-        self._people_with_text = [self._find_people_with_text(layer) for layer in range(len(self.layers))]
+                self._layers_of_convolution.setdefault(convolution, []).append(name)
+        self._read_layers = list(dict.fromkeys([*names, *self._layers_of_convolution]))
+        # By (people with text, grid). Made here and not in the forward: torch.compile sees the forward, and no
+        # dictionary that it fills.
+        self._readings: dict[tuple[tuple[tuple[int, ...], ...], Grid], list[TextReading]] = {}
+        self._people_with_text = [self._find_people_with_text(index) for index in range(len(self.layers))]
         for people_by_node in set(self._people_with_text):
             for grid in place.grids:
                 self._readings[people_by_node, grid] = self._readings_at(people_by_node, grid)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:
+        """While this context is open, Readers stand in the layers that somebody's LoRA changes."""
         with self.readers.standing_in(self._read_layers):
             yield
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
+        """transformer_options with our attention. The Forward of this thread begins here: the UNet is called next."""
         begin_forward(self)
         # Behind the patches of others, and regional text: what they make of a text is what layers read.
-        return with_patch(super().around(options), "attn2_patch", _remember_text)
+        return with_patch(super().options_with_attention(options), "attn2_patch", _remember_text)
 
-    def passed(self) -> None:
+    def after_network_call(self) -> None:
+        """The Forward of this thread ends here, also where the UNet has raised."""
         end_forward()
 
-    def acts(self, layer: int) -> bool:
-        return any(name in node.layers for name in self._texts[layer] for node in self._nodes)
+    def changes_layer(self, layer_index: int) -> bool:
+        """Whether somebody's LoRA changes keys or values of the text in this layer."""
+        return any(name in node.layers for name in self._text_layers[layer_index] for node in self._nodes)
 
-    def added(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
+    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
         """What a layer gives of x, `out`, and what is added to it, in the shape of `out`.
 
-        Called by the Readers, see lora_readers.Additions. To keys and values of the text something is added only where
-        another pack's attention makes its own: `attended` gives their additions to all others.
+        Called by the Readers, see lora_readers.Additions. To keys and values of the text something is added here only
+        where another pack's attention makes them by itself, while `call_with_text_of` says for whom. To those that the
+        host makes, `attention_output` adds what belongs to each reading.
         """
         if reader.name.endswith(("attn2.to_k", "attn2.to_v")):
             owners: tuple[Owner, ...] = forward.text_owners
             for owner in owners:
                 layer = owner.node.layers.get(reader.name)
                 if layer is not None:
-                    out = out + layer.of_text(x, reader.layer).get(owner.person, 0)
+                    out = out + layer.additions_to_text(x, reader.layer).get(owner.person_index, 0)
             return out
         for node in self._nodes:
             if reader.name in node.layers:
-                out = node.added(forward, reader, x, out)
-        for name in self._measured.get(reader.name, ()):
+                out = node.output_with_additions(forward, reader, x, out)
+        for name in self._layers_of_convolution.get(reader.name, ()):
             forward.grids[name] = int(out.shape[2]), int(out.shape[3])
         return out
 
-    def attended(
-        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    def attention_output(
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
-        """Each pixel reads the text with the LoRAs of whom it belongs to, by their weights there: (B, N, C).
+        """Each pixel reads the text with the LoRAs of the people it belongs to, by their weights there: (B, N, C).
 
-        lora_shares.py says which pixels read with whose.
+        lora_shares.py says which pixels read with whose LoRAs. Arguments as in the base class.
         """
         source_rows = self.source_rows(before, q, extra_options)
-        text: LayerText = extra_options[_TEXT]
-        to_keys = [self._added_to_text(node, self._texts[layer].keys, text.for_keys) for node in self._nodes]
-        to_values = [self._added_to_text(node, self._texts[layer].values, text.for_values) for node in self._nodes]
+        layer_text: LayerText = extra_options[_TEXT]
+        text_layers = self._text_layers[layer_index]
+        # For each node, by person: what is added to keys and to values, (B, T, C) each.
+        key_additions: list[dict[int, Tensor]] = []
+        value_additions: list[dict[int, Tensor]] = []
+        for node in self._nodes:
+            key_additions.append(self._added_to_text(node, text_layers.keys, layer_text.for_keys))
+            value_additions.append(self._added_to_text(node, text_layers.values, layer_text.for_values))
         by_pixels = can_read_some_pixels(before)
         out: Tensor | None = None
-        for whole_reading in self._readings_of(layer, grid_of(extra_options)):
-            reading = _on_rows(whole_reading, source_rows, by_pixels)
+        for reading_of_batch in self._readings_of(layer_index, grid_of(extra_options)):
+            reading = _for_rows(reading_of_batch, source_rows, by_pixels)
             if reading.share is not None or reading.pixels is not None:
                 self._check_tokens(q, grid_of(extra_options))
             keys = k
             values = v
             owners: list[Owner] = []
-            for node, person, keys_of_node, values_of_node in zip(
-                self._nodes, reading.people, to_keys, to_values, strict=True
-            ):
-                if person is not None:
-                    owners.append(Owner(node, person))
-                    keys = keys + keys_of_node.get(person, 0)
-                    values = values + values_of_node.get(person, 0)
-            of_reading = self._asked(before, q, keys, values, extra_options, reading, tuple(owners))
-            out = joined(out, of_reading, reading, q.shape[1])
-        assert out is not None  # the shares of a pixel are 1 in all
+            for node_index, person_index in enumerate(reading.people):
+                if person_index is not None:
+                    owners.append(Owner(self._nodes[node_index], person_index))
+                    keys = keys + key_additions[node_index].get(person_index, 0)
+                    values = values + value_additions[node_index].get(person_index, 0)
+            out_of_reading = self._read_text(before, q, keys, values, extra_options, reading, tuple(owners))
+            out = joined(out, out_of_reading, reading, q.shape[1])
+        assert out is not None  # the shares of a pixel are 1 in all, so there is a reading for every pixel
         return out
 
     @staticmethod
-    def _asked(
+    def _read_text(
         before: Replacement | None,
         q: Tensor,
         keys: Tensor,
         values: Tensor,
         extra_options: Options,
-        reading: Reading,
+        reading: TextReading,
         owners: tuple[Owner, ...],
     ) -> Tensor:
-        """What the pixels of one reading read, (B, n, C), by the host's attention or by what stands in its place."""
+        """What the pixels of one reading read, (B, n, C), by the host's attention or by what stands in its place.
+
+        q: of all pixels, (B, N, C). keys, values: with the LoRAs of the owners, (B, T, C) each.
+        """
         if reading.pixels is not None:
             q = q.index_select(1, reading.pixels)
         if before is None:
             return attend_with(extra_options)(q, keys, values)
         if reading.pixels is not None:
+            # The function in our place is a batch of ours that reads so, see can_read_some_pixels.
             extra_options = {**extra_options, PIXELS: reading.pixels}
-        theirs = partial(before, q, keys, values, extra_options)
-        return current_forward().call_with_text_of(owners, theirs)
+        attention_of_other_node = partial(before, q, keys, values, extra_options)
+        return current_forward().call_with_text_of(owners, attention_of_other_node)
 
     @staticmethod
     def _check_tokens(q: Tensor, grid: Grid) -> None:
+        """Raise LoraTokensMoved unless there is a query, (B, N, C), for each pixel of the grid."""
         height, width = grid
         if q.shape[1] != height * width:
             raise _tokens_moved(q.shape[1], grid)
 
-    def _find_people_with_text(self, layer: int) -> tuple[tuple[int, ...], ...]:
-        """For each node, who has LoRAs in the layers that make keys or values of the text here."""
+    def _find_people_with_text(self, layer_index: int) -> tuple[tuple[int, ...], ...]:
+        """For each node, the people with LoRAs in the modules that make keys or values of the text in this layer."""
         by_node: list[tuple[int, ...]] = []
         for node in self._nodes:
             people: set[int] = set()
-            for name in self._texts[layer]:
+            for name in self._text_layers[layer_index]:
                 if name in node.layers:
                     people.update(node.layers[name].people)
             by_node.append(tuple(sorted(people)))
         return tuple(by_node)
 
-    def _readings_of(self, layer: int, grid: Grid) -> list[Reading]:
+    def _readings_of(self, layer_index: int, grid: Grid) -> list[TextReading]:
         """Which pixels of a layer read with whose LoRAs. Ready for the grids that the UNet has by itself."""
-        key = self._people_with_text[layer], grid
+        key = self._people_with_text[layer_index], grid
         if key not in self._readings:
             return self._readings_at(*key)
         return self._readings[key]
 
-    def _readings_at(self, people_by_node: tuple[tuple[int, ...], ...], grid: Grid) -> list[Reading]:
+    def _readings_at(self, people_by_node: tuple[tuple[int, ...], ...], grid: Grid) -> list[TextReading]:
+        """New readings for a layer of this grid. people_by_node: see _find_people_with_text."""
         by_node: list[list[PersonShare]] = []
         for node, people in zip(self._nodes, people_by_node, strict=True):
             by_node.append(shares_of_node(node.shares_at(grid), people))
         return readings(by_node, self._place)
 
-    def _added_to_text(self, node: NodeLoras, name: str, text: Tensor) -> dict[int, Tensor]:
-        """By person, what a node adds to keys or values that the module of this name makes of a text: (B, T, C)."""
+    def _added_to_text(self, node: NodeLoras, name: str, context: Tensor) -> dict[int, Tensor]:
+        """By person, what a node adds to keys or values that the module of this name makes of a text: (B, T, C).
+
+        context: the text, (B, T, width).
+        """
         if name not in node.layers:
             return {}
-        return node.layers[name].of_text(text, self.readers.by_name[name].layer)
+        return node.layers[name].additions_to_text(context, self.readers.by_name[name].layer)
 
 
-def _on_rows(reading: Reading, source_rows: Tensor | None, by_pixels: bool) -> Reading:
+def _for_rows(reading: TextReading, source_rows: Tensor | None, by_pixels: bool) -> TextReading:
     """A reading for the rows of a layer, and for all pixels where it cannot be asked for some.
 
     source_rows: (B,), of which row of the batch each row of the layer was made; None where they are the same.
@@ -527,10 +579,10 @@ def _on_rows(reading: Reading, source_rows: Tensor | None, by_pixels: bool) -> R
     # The share of one row is that of all rows; else a row of the layer has that of the row it is made of.
     if share is not None and len(share) > 1:
         share = of_source_rows(share, source_rows, dim=0)
-    return Reading(reading.people, pixels, share, None)
+    return TextReading(reading.people, pixels, share, None)
 
 
 def _remember_text(n: Tensor, context: Tensor, value: Tensor, extra_options: Options) -> tuple[Tensor, Tensor, Tensor]:
-    """The host's attn2 patch: it changes nothing, and leaves for `attended` what keys and values are made of."""
+    """The host's attn2 patch: it changes nothing, and leaves for `attention_output` the text of keys and values."""
     extra_options[_TEXT] = LayerText(context, value)
     return n, context, value

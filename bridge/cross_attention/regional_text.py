@@ -20,7 +20,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from ..canvas import Canvas
-from ..carried import Carried, one_for_each_row, put
+from ..carried import Carried, carry, one_for_each_row
 from ..conditioning import ID_TOKENS, Conditioning, Entry, IDTokens
 from ..schedule import WHOLE_SCHEDULE
 
@@ -75,19 +75,19 @@ class RegionalText(Carried):
         """Whether the appended tokens were taken out of the text, see `appended_instead`."""
         return self.tokens is self.inline_tokens
 
-    def alike(self, other: Any) -> bool:
+    def can_join_batch(self, other: Any) -> bool:
         """Whether rows with these two can be computed in one batch: always."""
         return True  # a row with fewer tokens than another is filled up with tokens that no pixel reads
 
-    def of(self, picture: int) -> Self:
+    def for_picture(self, picture_number: int) -> Self:
         """For one picture of the batch: its person's tokens where everybody has rows, its row of inline tokens."""
         if self.by_row and self.row is None and self.counts:
-            person = picture % len(self.counts)
-            return self.piece(person, lambda: self._of_person(person))
+            person = picture_number % len(self.counts)
+            return self.made_once(person, lambda: self._of_person(person))
         inline_tokens = self.inline_tokens
         if inline_tokens is not None and len(inline_tokens) > 1:
-            row = picture % len(inline_tokens)
-            return self.piece(row, lambda: replace(self, inline_tokens=inline_tokens[row : row + 1]))
+            row = picture_number % len(inline_tokens)
+            return self.made_once(row, lambda: replace(self, inline_tokens=inline_tokens[row : row + 1]))
         return self
 
     def _of_person(self, person: int) -> Self:
@@ -106,35 +106,35 @@ class RegionalText(Carried):
             inline_tokens=inline_tokens,
         )
 
-    def in_entry(self, text: Tensor) -> RegionalText:
-        """The same, with what is known once a run has begun. text: of its entry, (B, T, width)."""
-        inline_tokens = text[:, self.start : self.start + self.inline_count]
-        return replace(self, text_length=text.shape[1], inline_tokens=inline_tokens)
+    def in_entry(self, context: Tensor) -> RegionalText:
+        """The same, with what is known once a run has begun. context: the text of its entry, (B, T, width)."""
+        inline_tokens = context[:, self.start : self.start + self.inline_count]
+        return replace(self, text_length=context.shape[1], inline_tokens=inline_tokens)
 
-    def repeats_in(self, tokens: int) -> int:
+    def repeats_in(self, token_count: int) -> int:
         """How often the entry's text stands in a text of this many tokens.
 
         The host repeats the texts of a batch until all are equally long.
         """
-        return tokens // self.text_length
+        return token_count // self.text_length
 
-    def inline_positions(self, tokens: int) -> Tensor:
+    def inline_positions(self, token_count: int) -> Tensor:
         """Where the inline tokens stand in a text of this many tokens: (inline_count * repeats,), in order."""
-        first = torch.arange(self.start, self.start + self.inline_count)
-        repeats = range(self.repeats_in(tokens))
-        return torch.cat([first + repeat * self.text_length for repeat in repeats])
+        first_positions = torch.arange(self.start, self.start + self.inline_count)
+        repeats = range(self.repeats_in(token_count))
+        return torch.cat([first_positions + repeat * self.text_length for repeat in repeats])
 
     def appended_instead(self, text_length: int) -> RegionalText:
         """The same with its inline tokens appended to what is left of the entry's text, which has this many tokens."""
         tokens = self.inline_tokens if self.tokens is None else self.tokens
         key = "appended instead", text_length
-        return self.piece(key, lambda: replace(self, tokens=tokens, text_length=text_length))
+        return self.made_once(key, lambda: replace(self, tokens=tokens, text_length=text_length))
 
-    def owners(self, first: int) -> Tensor:
-        """The number of the person of each token, (sum of counts,). first: the number of the first person."""
+    def owners(self, first_number: int) -> Tensor:
+        """The number of the person of each token, (sum of counts,). first_number: of the first person."""
         counts = torch.tensor(self.counts, dtype=torch.long)
-        people = torch.arange(first, first + len(counts))
-        return people.repeat_interleave(counts)
+        numbers = torch.arange(first_number, first_number + len(counts))  # of the people
+        return numbers.repeat_interleave(counts)
 
 
 def appended_text(tokens: Sequence[Tensor], regions: Tensor, canvas: Canvas | None) -> RegionalText:
@@ -180,37 +180,40 @@ def id_tokens_by_region(sides: Sequence[Conditioning], regions: Tensor, canvas: 
 
     sides: as Apply ID-Patch has made them. An entry without ID tokens stays as it is.
     """
+    # Both sides share it: whatever an apply node puts on both sides has one source, see Carried. By it nodes and runs
+    # know what belongs together.
     source = object()
 
-    def by_region(entry: Entry) -> Entry:
-        """One entry, whose ID tokens are read by region."""
+    def with_regional_text(entry: Entry) -> Entry:
+        """The entry with a RegionalText that says in which region each of its ID tokens is read."""
         id_tokens: IDTokens | None = entry[1].get(ID_TOKENS)
         if id_tokens is None:
             return entry
-        counts = (id_tokens.each,) * id_tokens.people
+        counts = (id_tokens.tokens_per_person,) * id_tokens.people_count
         regional_text = RegionalText(source, WHOLE_SCHEDULE, regions, counts, start=id_tokens.start, canvas=canvas)
-        return put([entry], regional_text)[0]
+        return carry([entry], regional_text)[0]
 
     sides_by_region: list[Conditioning] = []
     for side in sides:
-        sides_by_region.append([by_region(entry) for entry in side])
+        sides_by_region.append([with_regional_text(entry) for entry in side])
     return sides_by_region
 
 
-def id_tokens_read_everywhere(tokens: IDTokens | None, text: Tensor) -> RegionalText:
-    """A RegionalText for ID tokens that the whole picture reads: those of one person, whose region is all of it.
+def id_tokens_read_everywhere(id_tokens: IDTokens | None, context: Tensor) -> RegionalText:
+    """A RegionalText for ID tokens that the whole picture reads.
 
-    text: of the entry, (B, T, width). Without tokens, or where the text is too short to hold them, it has no people.
+    All of them count as tokens of one person, whose region is the whole picture. context: the text of the entry,
+    (B, T, width). Without ID tokens, or where the text is too short to hold them, the RegionalText has no people.
     """
     counts: tuple[int, ...] = ()
     start = 0
-    if tokens is not None:
-        count = tokens.people * tokens.each
-        if tokens.start + count <= text.shape[1]:
-            counts = (count,)
-            start = tokens.start
+    if id_tokens is not None:
+        token_count = id_tokens.people_count * id_tokens.tokens_per_person
+        if id_tokens.start + token_count <= context.shape[1]:
+            counts = (token_count,)
+            start = id_tokens.start
     everywhere = torch.ones(len(counts), 1, 1)
-    return RegionalText(object(), WHOLE_SCHEDULE, everywhere, counts, start=start).in_entry(text)
+    return RegionalText(object(), WHOLE_SCHEDULE, everywhere, counts, start=start).in_entry(context)
 
 
 Chunks = tuple[tuple[RegionalText, ...], ...]
@@ -229,26 +232,26 @@ def chunks_by_row(chunks: Chunks, rows: int) -> Chunks:
 
 def has_inline_tokens(chunks: Iterable[tuple[RegionalText, ...]]) -> bool:
     """Whether tokens of people stand inside a text of these chunks."""
-    inline_tokens = 0
+    inline_count = 0
     for regional_texts in chunks:
-        inline_tokens += sum(regional_text.inline_count for regional_text in regional_texts)
-    return inline_tokens > 0
+        inline_count += sum(regional_text.inline_count for regional_text in regional_texts)
+    return inline_count > 0
 
 
-def times_repeated(text: Tensor) -> Tensor:
-    """How often the host or another pack has repeated the text of each row: (B,). text: (B, T, width).
+def times_repeated(context: Tensor) -> Tensor:
+    """How often the host or another pack has repeated the text of each row: (B,). context: the text, (B, T, width).
 
     A text in which no part is repeated over its whole length counts 1.
     """
     # One channel of every token is enough to tell whether two tokens are the same.
-    channel = text[..., 0]  # (B, T)
-    times = torch.ones(len(text), device=text.device)
+    channel = context[..., 0]  # (B, T)
+    times = torch.ones(len(context), device=context.device)
     # A text of one token over and over is no repeated text.
     differs = (channel != channel[:, :1]).any(dim=1)
-    tokens = text.shape[1]
+    token_count = context.shape[1]
     # From the longest part to the shortest, so that the shortest that fits is what remains.
-    for length in range(tokens // 2, 1, -1):
-        if tokens % length == 0:
+    for length in range(token_count // 2, 1, -1):
+        if token_count % length == 0:
             repeated = (channel[:, length:] == channel[:, :-length]).all(dim=1) & differs
-            times = torch.where(repeated, tokens // length, times)
+            times = torch.where(repeated, token_count // length, times)
     return times

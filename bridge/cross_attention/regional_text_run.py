@@ -10,7 +10,19 @@ What keys and values of a layer are, from left to right:
     inline tokens of people stand in it                | as many in every row          | read by no pixel
 
 Rows that another pack has made in a layer read texts of that pack. These hold no inline tokens of ours, so there the
-inline tokens are appended as well: see `RegionalTextBatch.batch_of_other_texts`.
+inline tokens are appended as well. Another RegionalTextBatch does so, which the batch of the forward owns: see
+`RegionalTextBatch.batch_of_other_texts`.
+
+The steps of one layer, in the order in which the host calls them:
+
+    attn2 patches       call_patches        the patches of other packs, as one; it records of which rows they have made
+                                            theirs (SOURCE_ROWS, row_tracking.py)
+                        append_tokens       our own patch, the last: our tokens behind the text
+    projection          the host makes q, k and v
+    attn2_replace       attention_output    attention with the bias, beside what another pack has put in its place
+
+Patches see the texts, and attention sees their projections alone. What attention needs to know of the texts travels in
+the extra_options of the layer, which the host gives to both.
 """
 
 from __future__ import annotations
@@ -31,7 +43,7 @@ from torch import Tensor
 from ...core.attention import EVERYBODY, EXCLUDED, NOBODY, Block, region_bias
 from ..carried import CarriedCond, ConditioningLost
 from ..conditioning import ID_TOKENS
-from ..runs import Given, entries, modules_of
+from ..runs import ForwardInput, entries, modules_of
 from ..unet import Grid, Options, Replacement, attend_with, check_tokens, grid_of, with_patch
 from .layers import PIXELS, CrossAttentionBatch, CrossAttentionRun, QueryPlace
 from .other_attention import layers_ignoring_text
@@ -49,9 +61,9 @@ KEYS_AT_ONCE = 16
 """A CPU takes so many keys at a time and what is left one by one, and CUDA copies a mask whose rows are not a multiple
 of 8: both cost more than a few keys that no pixel reads."""
 _TOKENS_TO_ASK_WITH = 2
-"""How many tokens of a text the patches of others are shown, to see what they make of it. Packs that make rows repeat
-texts until all are equally long, so a whole text would be costly. Of one token no patch could take any away, and that
-has to be seen as well."""
+"""How many tokens of a text the patches of others are called with on trial, to see what they make of it. Packs that
+make rows repeat texts until all are equally long, so a whole text would be costly. One token is not enough: no patch
+can take a token away of one, and the trial has to show that as well."""
 
 
 def _regional_texts_of(entry: dict[str, Any]) -> tuple[RegionalText, ...]:
@@ -71,39 +83,39 @@ class RegionalTextRun(CrossAttentionRun):
             if ID_TOKENS in entry and not has_inline_tokens([_regional_texts_of(entry)]):
                 some_read_everywhere = True
         for entry in carrying:
-            text: Tensor = entry["cross_attn"]  # (B, T, width)
-            regional_texts = [regional_text.in_entry(text) for regional_text in _regional_texts_of(entry)]
+            context: Tensor = entry["cross_attn"]  # (B, T, width)
+            regional_texts = [regional_text.in_entry(context) for regional_text in _regional_texts_of(entry)]
             if some_read_everywhere:
-                # ID tokens without regions (Apply ID-Patch without a MODEL, behind Prompt per Person). They have to be
-                # known here, because rows of another pack do not have them in their texts. All entries get one regional
+                # ID tokens without regions (Apply ID-Patch without a MODEL, behind Prompt per Person). The run has to
+                # know them, because rows of another pack do not have them in their texts. All entries get one regional
                 # text more: the host computes entries in one batch only where they carry equally many.
                 id_tokens = None if has_inline_tokens([tuple(regional_texts)]) else entry.get(ID_TOKENS)
-                regional_texts.append(id_tokens_read_everywhere(id_tokens, text))
+                regional_texts.append(id_tokens_read_everywhere(id_tokens, context))
             conds = entry["model_conds"]
             entry["model_conds"] = {**conds, self.key: CarriedCond(tuple(regional_texts))}
         super().__init__(guider, latent)
 
-    def batch(self, chunks: Chunks, given: Given) -> CrossAttentionBatch:
+    def batch_for_forward(self, chunks: Chunks, forward_input: ForwardInput) -> CrossAttentionBatch:
         """The batch of one forward. chunks: what each chunk carries."""
-        text_tokens = given.context.shape[1]
-        chunks = chunks_by_row(chunks, len(given.x))
+        text_length = forward_input.context.shape[1]
+        chunks = chunks_by_row(chunks, len(forward_input.x))
 
         def make(place: QueryPlace) -> RegionalTextBatch:
             """A new batch for this place."""
             ignoring = frozenset[Block]()
             if has_inline_tokens(chunks):
-                ignoring = layers_ignoring_text(given)
-            return RegionalTextBatch(self.layers, chunks, text_tokens, place, ignoring)
+                ignoring = layers_ignoring_text(forward_input)
+            return RegionalTextBatch(self.layers, chunks, text_length, place, ignoring)
 
-        return self.ready((chunks, text_tokens), given, make)
+        return self.kept_batch((chunks, text_length), forward_input, make)
 
 
 class RegionalTextBatch(CrossAttentionBatch):
     """The attention of all layers in one forward: to the text, and to the tokens of people behind it, by region.
 
-    chunks: what each carries, a RegionalText for each node. text_tokens: how many tokens the text has that the host
-    gives, (B, text_tokens, width). ignoring: layers in which another pack's attention reads texts of its own.
-    appended_count: tokens behind the text, in every row.
+    chunks: what each carries, a RegionalText for each node. text_length: how many tokens the text has that the host
+    gives, repeats included: (B, text_length, width). ignoring: layers in which another pack's attention reads texts of
+    its own. appended_count: tokens behind the text, in every row.
     """
 
     reads_some_pixels = True
@@ -112,31 +124,37 @@ class RegionalTextBatch(CrossAttentionBatch):
         self,
         layers: Sequence[Block],
         chunks: Chunks,
-        text_tokens: int,
+        text_length: int,
         place: QueryPlace,
         ignoring: frozenset[Block] = frozenset(),
     ) -> None:
-        super().__init__(layers, place.rows)
+        super().__init__(layers, place.row_count)
         self._chunks = chunks
-        self._text_tokens = text_tokens
+        self._text_length = text_length
         self._place = place
         self._ignoring = ignoring
         self.appended_count = max(_appended_count(regional_texts) for regional_texts in chunks)
-        self._appended = place.put(_appended_tokens(chunks, place.rows, self.appended_count))
-        self.biases = TextBiases(chunks, text_tokens, self.appended_count, place)
+        self._appended = place.like_queries(_appended_tokens(chunks, place.row_count, self.appended_count))
+        self.biases = TextBiases(chunks, text_length, self.appended_count, place)
         self._other_rows_key = f"likeness_bias_of_other_rows_{id(self)}"
-        """In the extra_options of a layer in which another pack has made rows: what is added to the bias there,
-        (rows of the layer, 1, T + appended_count). The host shows a batch the texts before they are projected, and asks
-        it for attention afterwards. What it has seen in the texts travels from one call to the other in here, as the
-        host's own options do."""
+        """A key in the extra_options of a layer in which another pack has made rows. Under it stands what is added to
+        the bias there, (rows of the layer, 1, T + appended_count).
+
+        `append_tokens` sees the texts and leaves it, and `attention_output`, which sees their projections alone, takes
+        it. It travels in the options, which belong to one call of one layer, as the host's own values do, and not in a
+        field of the batch, which serves all layers and steps. The id of the batch is in the key, because several
+        batches may share a layer, and each has a bias of its own."""
 
     @cached_property
     def batch_of_other_texts(self) -> RegionalTextBatch | None:
-        """The batch that serves rows in which another pack's texts are read instead of ours.
+        """The second batch, for layers with rows in which another pack's texts are read instead of ours.
 
-        Such texts lack the tokens of people that stand inside ours (inline tokens), so this batch appends them to the
-        text. It is made when the first layer with such rows is met. None where our texts hold no inline tokens: then
-        this very batch serves all rows.
+        Such texts lack the tokens of people that stand inside ours (inline tokens), so that batch appends them to the
+        text. It is made when the first layer with such rows is met, and serves all rows of the layer: the first batch
+        hands over the whole call, in `append_tokens` and in `attention_output`.
+
+        None where our texts hold no inline tokens: then this very batch serves all rows. So the second batch, whose
+        tokens are all appended, never makes a third one.
         """
         if not has_inline_tokens(self._chunks):
             return None
@@ -151,12 +169,12 @@ class RegionalTextBatch(CrossAttentionBatch):
                 with_appended_tokens.append(regional_text.appended_instead(length_without_inline))
             chunks.append(tuple(with_appended_tokens))
         # The host repeats texts of different lengths until all have the least common multiple.
-        text_tokens = math.lcm(*lengths_without_inline)
-        return RegionalTextBatch(self.layers, tuple(chunks), text_tokens, self._place)
+        text_length = math.lcm(*lengths_without_inline)
+        return RegionalTextBatch(self.layers, tuple(chunks), text_length, self._place)
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         """transformer_options with our attention in the layers, and `append_tokens` as the last attn2 patch."""
-        options = super().around(options)
+        options = super().options_with_attention(options)
         patches = options.get("patches", {}).get("attn2_patch")
         if not self.appended_count and not patches:
             return options
@@ -175,10 +193,10 @@ class RegionalTextBatch(CrossAttentionBatch):
             context = self._text_without_inline_tokens(context)
             value = context
         output = super().call_patches(patches, n, context, value, extra_options)
-        tokens = context.shape[1]
-        tokens_left = output.for_keys.shape[1]
-        if self.appended_count and tokens_left < tokens:
-            why = f"makes {tokens_left} tokens of the {tokens} of a text, unlike any node for prompts of single people"
+        length = context.shape[1]
+        length_left = output.for_keys.shape[1]
+        if self.appended_count and length_left < length:
+            why = f"makes {length_left} tokens of the {length} of a text, unlike any node for prompts of single people"
             raise ConditioningLost(modules_of(patches), why)
         return output
 
@@ -218,8 +236,8 @@ class RegionalTextBatch(CrossAttentionBatch):
         for_values = for_keys if value is context else torch.cat([value, appended], dim=1)
         return LayerInput(n, for_keys, for_values)
 
-    def attended(
-        self, layer: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
+    def attention_output(
+        self, layer_index: int, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         """The attention of a layer, (B, N, C), in which each pixel reads the tokens of its own people alone.
 
@@ -227,10 +245,11 @@ class RegionalTextBatch(CrossAttentionBatch):
         """
         source_rows = self.source_rows(before, q, extra_options)
         if source_rows is not None and self.batch_of_other_texts is not None:
-            return self.batch_of_other_texts.attended(layer, before, q, k, v, extra_options)
+            return self.batch_of_other_texts.attention_output(layer_index, before, q, k, v, extra_options)
         grid = grid_of(extra_options)
-        text_tokens = k.shape[1] - self.appended_count
-        bias = of_source_rows(self.biases.at(grid, text_tokens, q), source_rows, dim=0)  # (B, N, keys and padding)
+        text_length = k.shape[1] - self.appended_count  # of another pack's text, where that is longer than the host's
+        bias = self.biases.for_grid(grid, text_length, q)  # (rows of the batch, N, keys and padding)
+        bias = of_source_rows(bias, source_rows, dim=0)  # (B, N, keys and padding)
         pixels: Tensor | None = extra_options.get(PIXELS)
         if pixels is None:
             check_tokens(q, grid)
@@ -238,8 +257,8 @@ class RegionalTextBatch(CrossAttentionBatch):
             bias = bias.index_select(1, pixels)  # (B, n, keys and padding)
         padding = bias.shape[-1] - k.shape[1]
         if source_rows is not None:
-            of_other_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys)
-            bias = bias + functional.pad(of_other_rows.to(q), (0, padding))
+            bias_of_other_rows: Tensor = extra_options[self._other_rows_key]  # (B, 1, keys), see append_tokens
+            bias = bias + functional.pad(bias_of_other_rows.to(q), (0, padding))
         # On a CPU the host's choices write out all logits.
         kernel = attention_pytorch if q.device.type == "cpu" else None
         padded_keys = functional.pad(k, (0, 0, 0, padding))
@@ -247,37 +266,40 @@ class RegionalTextBatch(CrossAttentionBatch):
         out = attend_with(extra_options, kernel, bias)(q, padded_keys, padded_values)
         if before is None:
             return out
-        # What another pack has put here adds something to plain attention to the text. So the text is read once by
-        # theirs and once by ours, and plain attention to it is subtracted.
-        text_keys = k[:, :text_tokens]
-        text_values = v[:, :text_tokens]
+        # What another pack has put in place of attention gives plain attention to the text and something more (an
+        # IP-Adapter: its image tokens). What our attention gives has read the text, too. So the text is in the sum of
+        # both twice, and plain attention to the text is subtracted once:
+        #     theirs (text + more)  +  ours (text and people in one softmax)  -  plain (text)
+        # Theirs is asked with the text alone: our appended tokens, which are the last, would be none of its business.
+        text_keys = k[:, :text_length]
+        text_values = v[:, :text_length]
         mask = None
-        if self.layers[layer] in self._ignoring:
-            mask = self._mask_of_inline_tokens(text_tokens, q)
+        if self.layers[layer_index] in self._ignoring:
+            # There theirs reads texts of its own without our inline tokens. Plain attention has to leave them out as
+            # well, or it would subtract tokens that theirs has not read.
+            mask = self._mask_of_inline_tokens(text_length, q)
         out_of_other_pack = before(q, text_keys, text_values, extra_options)
         plain_out = attend_with(extra_options, mask=mask)(q, text_keys, text_values)
         return out_of_other_pack + out - plain_out
 
-    def _mask_of_inline_tokens(self, tokens: int, q: Tensor) -> Tensor:
+    def _mask_of_inline_tokens(self, text_length: int, q: Tensor) -> Tensor:
         """A mask that is added to the logits of plain attention, so that no pixel reads the inline tokens.
 
-        It is (rows, 1, tokens).
-
-        A function of another pack that has texts of its own does not read them either.
+        It is (rows, 1, text_length), on the device and in the dtype of q.
         """
-        mask = torch.zeros(len(self._chunks), 1, tokens)
+        mask = torch.zeros(len(self._chunks), 1, text_length)
         for row, regional_texts in zip(mask, self._chunks, strict=True):
             for regional_text in regional_texts:
                 if regional_text.inline_count:
-                    row[:, regional_text.inline_positions(self._text_tokens)] = EXCLUDED
-        return repeat_rows(mask.to(q), self.rows, dim=0)
+                    row[:, regional_text.inline_positions(self._text_length)] = EXCLUDED
+        return repeat_rows(mask.to(q), self.row_count, dim=0)
 
     def _text_without_inline_tokens(self, context: Tensor) -> Tensor:
         """The text of every row without repeats and without the inline tokens. context: (B, T, width).
 
         The texts of several chunks are brought to one length as the host does it.
         """
-        of_chunks: list[comfy.conds.CONDCrossAttn] = []
+        texts: list[comfy.conds.CONDCrossAttn] = []  # of the chunks, (rows of the chunk, tokens, width) each
         for regional_texts, rows in zip(self._chunks, context.chunk(len(self._chunks)), strict=True):
             length = regional_texts[0].text_length
             is_common = torch.ones(length, dtype=torch.bool)  # whether a token belongs to no person
@@ -285,37 +307,40 @@ class RegionalTextBatch(CrossAttentionBatch):
                 end = regional_text.start + regional_text.inline_count
                 is_common[regional_text.start : end] = False
             text_once = rows[:, :length]  # the host may have repeated it
-            of_chunks.append(comfy.conds.CONDCrossAttn(text_once[:, is_common]))
-        return of_chunks[0].concat(of_chunks[1:])
+            texts.append(comfy.conds.CONDCrossAttn(text_once[:, is_common]))
+        return texts[0].concat(texts[1:])
 
-    def _bias_of_other_rows(self, text: Tensor, appended: Tensor, source_rows: Tensor) -> Tensor:
+    def _bias_of_other_rows(self, context: Tensor, appended: Tensor, source_rows: Tensor) -> Tensor:
         """What is added to the bias in rows that another pack has made: (B, 1, T + appended_count).
 
-        text: theirs, (B, T, width). appended: ours, (B, appended_count, width). Two things differ in their texts: they
-        may stand there more often than ours, so that appended tokens have to count as often; and they may hold tokens
-        of ours, which are then not read twice.
+        context: the texts of these rows, (B, T, width). appended: our tokens, (B, appended_count, width). The texts
+        differ from ours in two ways:
+        - They may be repeated more often than ours, so that appended tokens have to count as often as they do. A token
+          that stands n times in a softmax counts as much as one whose logit is log n higher.
+        - They may hold tokens of ours, which are then not read a second time.
         """
         our_repeats: list[int] = []
         were_inline_in_chunks: list[Tensor] = []
         for regional_texts in self._chunks:
-            our_repeats.append(regional_texts[0].repeats_in(self._text_tokens))
+            our_repeats.append(regional_texts[0].repeats_in(self._text_length))
             were_inline_in_chunks.append(self._were_inline(regional_texts))
-        our_repeats_of_rows = repeat_rows(torch.tensor(our_repeats, device=text.device), self.rows, dim=0)[source_rows]
-        more_often = (times_repeated(text) / our_repeats_of_rows).log()  # (B,)
-        of_appended = more_often[:, None].expand(-1, self.appended_count)
+        our_repeats_of_chunks = torch.tensor(our_repeats, device=context.device)
+        our_repeats_of_rows = repeat_rows(our_repeats_of_chunks, self.row_count, dim=0)[source_rows]  # (B,)
+        more_often = (times_repeated(context) / our_repeats_of_rows).log()  # (B,)
+        bias_of_appended = more_often[:, None].expand(-1, self.appended_count)
         were_inline = torch.stack(were_inline_in_chunks)  # (chunks, appended_count)
-        were_inline = repeat_rows(were_inline, self.rows, dim=0).to(text.device)[source_rows]  # (B, appended_count)
+        were_inline = repeat_rows(were_inline, self.row_count, dim=0).to(context.device)[source_rows]
         # One channel is enough to tell whether two tokens are the same: (B, T, appended_count).
-        same = text[:, :, None, 0] == appended[:, None, :, 0]
+        same = context[:, :, None, 0] == appended[:, None, :, 0]
         read_twice = (same & were_inline[:, None]).any(dim=2)  # (B, T)
-        return torch.cat([read_twice * EXCLUDED, of_appended], dim=1)[:, None]
+        return torch.cat([read_twice * EXCLUDED, bias_of_appended], dim=1)[:, None]
 
     def _were_inline(self, regional_texts: Sequence[RegionalText]) -> Tensor:
         """Which appended tokens of a chunk have been taken out of its text: (appended_count,) bool."""
-        of_texts: list[Tensor] = []
+        were_inline_in_texts: list[Tensor] = []
         for regional_text in regional_texts:
-            of_texts.append(torch.full((regional_text.appended_count,), regional_text.was_inline))
-        were_inline = torch.cat(of_texts)
+            were_inline_in_texts.append(torch.full((regional_text.appended_count,), regional_text.was_inline))
+        were_inline = torch.cat(were_inline_in_texts)
         return functional.pad(were_inline, (0, self.appended_count - len(were_inline)))
 
 
@@ -324,76 +349,79 @@ def _appended_count(regional_texts: Sequence[RegionalText]) -> int:
     return sum(regional_text.appended_count for regional_text in regional_texts)
 
 
-def _appended_tokens(chunks: Chunks, rows: int, count: int) -> Tensor:
-    """What is read behind the text of every row: (rows, count, width), zeros where a chunk has fewer tokens."""
+def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Tensor:
+    """The tokens behind the text of every row: (row_count, appended_count, width).
+
+    A chunk with fewer tokens than others is filled up with zeros, which no pixel reads.
+    """
     width = 0
     for regional_texts in chunks:
         for regional_text in regional_texts:
             if regional_text.tokens is not None:
                 width = max(width, regional_text.tokens.shape[-1])
-    rows_of_chunk = rows // len(chunks)
-    of_chunks: list[Tensor] = []
+    rows_per_chunk = row_count // len(chunks)
+    tokens_of_chunks: list[Tensor] = []
     for regional_texts in chunks:
-        of_nodes = [torch.zeros(rows_of_chunk, 0, width)]
+        tokens_of_nodes = [torch.zeros(rows_per_chunk, 0, width)]
         for regional_text in regional_texts:
             if regional_text.tokens is not None:
-                of_nodes.append(comfy.utils.repeat_to_batch_size(regional_text.tokens, rows_of_chunk))
-        tokens = torch.cat(of_nodes, dim=1)  # (rows of the chunk, appended tokens of all nodes, width)
-        of_chunks.append(functional.pad(tokens, (0, 0, 0, count - tokens.shape[1])))
-    return torch.cat(of_chunks)
+                tokens_of_nodes.append(comfy.utils.repeat_to_batch_size(regional_text.tokens, rows_per_chunk))
+        tokens = torch.cat(tokens_of_nodes, dim=1)  # (rows of the chunk, appended tokens of all nodes, width)
+        tokens_of_chunks.append(functional.pad(tokens, (0, 0, 0, appended_count - tokens.shape[1])))
+    return torch.cat(tokens_of_chunks)
 
 
 class TextBiases:
     """What is added to the logits of the layers, so that each pixel reads the tokens of its own people alone.
 
-    chunks, text_tokens, appended_count: as in RegionalTextBatch. A bias is made once for each grid and length of text.
+    chunks, text_length, appended_count: as in RegionalTextBatch. A bias is made once for each grid and length of text.
     """
 
-    def __init__(self, chunks: Chunks, text_tokens: int, appended_count: int, place: QueryPlace) -> None:
+    def __init__(self, chunks: Chunks, text_length: int, appended_count: int, place: QueryPlace) -> None:
         self._chunks = chunks
-        self._text_tokens = text_tokens
+        self._text_length = text_length
         self._appended_count = appended_count
         self._place = place
         self._biases: dict[tuple[Grid, int], Tensor] = {}
         for grid in place.grids:
-            self._biases[grid, text_tokens] = self._bias(grid, text_tokens)
+            self._biases[grid, text_length] = self._make_bias(grid, text_length)
 
-    def at(self, grid: Grid, tokens: int, q: Tensor) -> Tensor:
-        """The bias of a layer of this grid: (rows, N, keys), tokens + appended_count keys up to a multiple of 16.
+    def for_grid(self, grid: Grid, text_length: int, q: Tensor) -> Tensor:
+        """The bias of a layer of this grid: (rows, N, keys), text_length + appended_count keys up to a multiple of 16.
 
-        tokens: of the text that the layer is given, which other packs may have made longer. q: the layer's queries,
-        whose device and dtype the bias gets.
+        text_length: of the text that the layer is given, which other packs may have made longer. q: the layer's
+        queries, whose device and dtype the bias gets.
         """
-        if (grid, tokens) not in self._biases:
-            self._biases[grid, tokens] = self._bias(grid, tokens)
-        return self._biases[grid, tokens].to(q)
+        if (grid, text_length) not in self._biases:
+            self._biases[grid, text_length] = self._make_bias(grid, text_length)
+        return self._biases[grid, text_length].to(q)
 
-    def _bias(self, grid: Grid, tokens: int) -> Tensor:
-        """A new bias of all rows, see `at`, on the device and in the dtype of the place."""
-        of_chunks: list[Tensor] = []
+    def _make_bias(self, grid: Grid, text_length: int) -> Tensor:
+        """A new bias of all rows, see `for_grid`, on the device and in the dtype of the place."""
+        bias_of_chunks: list[Tensor] = []
         for regional_texts in self._chunks:
-            of_chunks.append(self._of_chunk(regional_texts, grid, tokens))
-        return repeat_rows(self._place.put(torch.stack(of_chunks)), self._place.rows, dim=0)
+            bias_of_chunks.append(self._make_bias_of_chunk(regional_texts, grid, text_length))
+        return repeat_rows(self._place.like_queries(torch.stack(bias_of_chunks)), self._place.row_count, dim=0)
 
-    def _of_chunk(self, regional_texts: Sequence[RegionalText], grid: Grid, tokens: int) -> Tensor:
-        """The bias of the rows of one chunk: (N, keys), tokens + appended_count keys up to a multiple of 16."""
+    def _make_bias_of_chunk(self, regional_texts: Sequence[RegionalText], grid: Grid, text_length: int) -> Tensor:
+        """The bias of the rows of one chunk: (N, keys), text_length + appended_count keys up to a multiple of 16."""
         # The owner of every token. The text belongs to everybody, but for the inline tokens; appended tokens follow.
-        owners_in_text = torch.full((tokens,), EVERYBODY)
+        owners_in_text = torch.full((text_length,), EVERYBODY)
         owners = [owners_in_text]
         regions: list[Tensor] = []
-        people = 0  # of all nodes, numbered one after the other
+        people_count = 0  # of the nodes so far: people are numbered through all nodes
         for regional_text in regional_texts:
-            owners_of_node = regional_text.owners(people)
+            owners_of_node = regional_text.owners(people_count)
             if regional_text.inline_count:
-                positions = regional_text.inline_positions(self._text_tokens)
+                positions = regional_text.inline_positions(self._text_length)
                 owners_in_text[positions] = owners_of_node.repeat(len(positions) // len(owners_of_node))
             elif regional_text.tokens is not None:
                 owners.append(owners_of_node)
             regions.append(self._regions_of(regional_text))
-            people += len(regional_text.counts)
+            people_count += len(regional_text.counts)
         owners_of_keys = torch.cat(owners)
-        keys = KEYS_AT_ONCE * math.ceil((tokens + self._appended_count) / KEYS_AT_ONCE)
-        owners_of_keys = functional.pad(owners_of_keys, (0, keys - len(owners_of_keys)), value=NOBODY)
+        key_count = KEYS_AT_ONCE * math.ceil((text_length + self._appended_count) / KEYS_AT_ONCE)
+        owners_of_keys = functional.pad(owners_of_keys, (0, key_count - len(owners_of_keys)), value=NOBODY)
         return region_bias(regions, owners_of_keys, grid)
 
     def _regions_of(self, regional_text: RegionalText) -> Tensor:
@@ -403,4 +431,4 @@ class TextBiases:
         """
         if regional_text.tokens is None:
             return regional_text.regions
-        return regional_text.regions * regional_text.repeats_in(self._text_tokens)
+        return regional_text.regions * regional_text.repeats_in(self._text_length)

@@ -34,7 +34,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..runs import rows_made
+from ..runs import made_rows_error
 from ..unet import Options
 
 SOURCE_ROWS = "likeness_rows"
@@ -64,7 +64,7 @@ class RowTracker:
 
     def __init__(self) -> None:
         self._verified: tuple[int, int] | None = None
-        """Rows before and after a patch whose answer has been looked at."""
+        """How many rows there were before and after the last patch whose answer was compared with what it does."""
 
     def call(self, patches: Sequence[TextPatch], layer_input: LayerInput, extra_options: Options) -> LayerInput:
         """What the patches of others make of a layer's input, one after the other.
@@ -99,7 +99,10 @@ class RowTracker:
             extra_options[SOURCE_ROWS] = torch.arange(rows, device=before.hidden.device)
 
     def _ask(self, patch: TextPatch, before: LayerInput, extra_options: Options) -> Tensor:
-        """Of which row each row is that a patch makes: (rows after,). It is given the rows' numbers as their hidden."""
+        """Of which row a patch makes each of its rows: (rows after,).
+
+        The patch is called on trial, with the number of each row in the place of its hidden values.
+        """
         hidden = before.hidden
         numbers = torch.arange(len(hidden), device=hidden.device, dtype=torch.float32)
         as_hidden = numbers[:, None, None].expand(hidden.shape)  # (rows, pixels, channels)
@@ -111,13 +114,13 @@ class RowTracker:
     def _verify(self, patch: TextPatch, before: Tensor, after: Tensor, source_rows: Tensor) -> None:
         """Raise ConditioningLost unless the rows after a patch are the rows before it, in this order.
 
-        Once for all layers and steps: to compare numbers on a GPU makes everybody wait.
+        It is done once for all layers and steps: to compare numbers on a GPU makes the CPU wait for it.
         """
         if (len(before), len(after)) == self._verified:
             return
         in_range = source_rows.clamp(0, len(before) - 1)
         if not torch.equal(before[in_range], after):
-            raise rows_made(len(after), len(before), patch)
+            raise made_rows_error(len(after), len(before), patch)
         self._verified = len(before), len(after)
 
 
@@ -131,8 +134,8 @@ def of_source_rows(x: Tensor, source_rows: Tensor | None, dim: int) -> Tensor:
     return x.index_select(dim, source_rows)
 
 
-def repeat_rows(x: Tensor, rows: int, dim: int) -> Tensor:
+def repeat_rows(x: Tensor, row_count: int, dim: int) -> Tensor:
     """x with every row repeated, one copy after the other, so that dimension `dim` has this many rows."""
-    if x.shape[dim] == rows:
+    if x.shape[dim] == row_count:
         return x
-    return x.repeat_interleave(rows // x.shape[dim], dim=dim)
+    return x.repeat_interleave(row_count // x.shape[dim], dim=dim)

@@ -25,9 +25,9 @@ FINE_LAYERS = "fine"
 COARSE_LAYERS = "coarse"
 LAYERS = (ALL_LAYERS, UP_BLOCKS, FINE_LAYERS, COARSE_LAYERS)
 """Which layers share: all; those on the way up; those whose tokens are at most two latent pixels wide; the others."""
-_FINE_BELOW = 3
-"""The sides of coarse layers are at least so many times smaller than the latent's. Those of fine layers are 1 or 2
-times smaller, at odd sizes a little less."""
+_COARSE_FROM = 3
+"""A layer is coarse whose sides are at least so many times smaller than the latent's. Those of fine layers are 1 or 2
+times smaller, at odd sizes a little less; those of the next layers are 4 times smaller, so 3 is between both."""
 
 
 class _AllRecorded(Exception):
@@ -258,7 +258,7 @@ def _is_shared(layers: str, block: Block, times_smaller: float) -> bool:
     if layers == UP_BLOCKS:
         return block[0] == "output"
     if layers == FINE_LAYERS:
-        return times_smaller < _FINE_BELOW
+        return times_smaller < _COARSE_FROM
     if layers == COARSE_LAYERS:
-        return times_smaller >= _FINE_BELOW
+        return times_smaller >= _COARSE_FROM
     return True

@@ -2,6 +2,17 @@
 
 The parts' tokens are projected with each layer's own modules, once, so that LoRAs, casts and offloading of the
 denoiser apply to them as to everything else.
+
+The steps of one forward:
+
+    SharingRun.batch_for_forward    looks which parts are on at this step
+        PartsCache.recorded             records the parts anew, where they are recorded while sampling (recording.py)
+        PartsCache.batch_of_parts       a SharingBatch, kept for all forwards that carry the same
+            _layers, _beside_in             what each chunk reads beside its own tokens in each layer
+                _project                        keys, values and bias of that: a Beside
+    SharingBatch.options_with_attention     puts the attention into the layers, and poses behind the first convolution
+        attention_output                    of a layer: rows with parts by their Beside, all others as before
+    SharingBatch.after_forward      shows the heat maps, where somebody watches
 """
 
 from __future__ import annotations
@@ -23,7 +34,7 @@ from torch import Tensor
 from ...core.attention import Block
 from ...core.parts.bank import Bank, PartWeights, key_bias, part_shares, shared
 from .. import unet
-from ..runs import Batch, Given, Run, rows_made
+from ..runs import Batch, ForwardInput, Run, made_rows_error
 from ..unet import Grid, Options, Replacement
 from .recording import PartsRecorder, SelfReference
 from .shared_parts import SharedParts, Watch
@@ -45,26 +56,30 @@ class SharingRun(Run):
             "patches_replace": guider.model_options["transformer_options"].get("patches_replace", {})
         }
 
-    def batch(self, chunks: tuple[tuple[SharedParts, ...], ...], given: Given) -> Batch | None:
+    def batch_for_forward(
+        self, chunks: tuple[tuple[SharedParts, ...], ...], forward_input: ForwardInput
+    ) -> Batch | None:
         """The batch of one forward. chunks: each carries one SharedParts, as share_with allows no second one."""
         parts_of_chunks = [parts for (parts,) in chunks]
-        place = given.model, given.x.device
+        place = forward_input.model, forward_input.x.device
         if place not in self._caches:
-            self._caches[place] = PartsCache(given, self._options_of_run)
+            self._caches[place] = PartsCache(forward_input, self._options_of_run)
         cache = self._caches[place]
-        if not any(self.is_on(parts, given.sigmas) for parts in parts_of_chunks):
+        if not any(self.is_on(parts, forward_input.sigmas) for parts in parts_of_chunks):
             if all(parts.pose is None for parts in parts_of_chunks):
                 return None
             # A pose acts at every step, also where nothing is shared.
-            return cache.batch(tuple(parts_of_chunks), False, given.x, None)
+            return cache.batch_of_parts(tuple(parts_of_chunks), False, forward_input.x, None)
         self_reference = next((parts.live for parts in parts_of_chunks if parts.live), None)
         if self_reference is not None:
-            cache = self._cache_of_recording(cache, self_reference, given)
-            parts_of_chunks = [cache.recorded(parts, given) for parts in parts_of_chunks]
-        watch = self._watch_of_step(parts_of_chunks, given.sigmas)
-        return cache.batch(tuple(parts_of_chunks), True, given.x, watch)
+            cache = self._cache_of_recording(cache, self_reference, forward_input)
+            parts_of_chunks = [cache.recorded(parts, forward_input) for parts in parts_of_chunks]
+        watch = self._watch_of_step(parts_of_chunks, forward_input.sigmas)
+        return cache.batch_of_parts(tuple(parts_of_chunks), True, forward_input.x, watch)
 
-    def _cache_of_recording(self, cache: PartsCache, reference: SelfReference, given: Given) -> PartsCache:
+    def _cache_of_recording(
+        self, cache: PartsCache, reference: SelfReference, forward_input: ForwardInput
+    ) -> PartsCache:
         """The cache with the last recording of these parts, or without one where that is out of date.
 
         cache: that of the network, which holds what no recording changes.
@@ -73,14 +88,15 @@ class SharingRun(Run):
             return cache  # one recording serves the whole run
         if reference.steps == 1 or self.schedule is None:
             return cache.with_nothing_recorded()
-        key = reference, given.model, given.x.device
-        turn = step_of(self.schedule, given.sigmas) // reference.steps
+        key = reference, forward_input.model, forward_input.x.device
+        # The same for as many steps as one recording is used for.
+        number = step_of(self.schedule, forward_input.sigmas) // reference.steps
         recording = self._recordings.get(key)
-        if recording is None or recording.turn != turn:
+        if recording is None or recording.number != number:
             # The old one goes before the new one is made: both at once would be large.
             recording = None
             self._recordings.pop(key, None)
-            recording = _Recording(turn, cache.with_nothing_recorded())
+            recording = _Recording(number, cache.with_nothing_recorded())
             self._recordings[key] = recording
         return recording.cache
 
@@ -95,10 +111,14 @@ class SharingRun(Run):
 
 @dataclass(frozen=True, eq=False)
 class _Recording:
-    """The last recording of some parts. turn: the step at which it was made // SelfReference.steps."""
+    """The last recording of some parts. number: of the step at which it was made, divided by SelfReference.steps."""
 
-    turn: int
+    number: int
     cache: PartsCache
+
+
+_ROUNDED_DOWN = 0.999999
+"""A factor for a sigma that is compared with others: it makes up for the rounding of a few operations in float32."""
 
 
 def step_of(schedule: Tensor, sigmas: Tensor) -> int:
@@ -106,7 +126,8 @@ def step_of(schedule: Tensor, sigmas: Tensor) -> int:
 
     schedule: (steps + 1,), every sigma of the run.
     """
-    return int((schedule >= float(sigmas[0]) * 0.999999).sum()) - 1
+    # A sampler may compute the sigma of a step anew, a rounding error above the one in the schedule.
+    return int((schedule >= float(sigmas[0]) * _ROUNDED_DOWN).sum()) - 1
 
 
 @dataclass(eq=False)
@@ -120,14 +141,14 @@ class SharingBatch(Batch):
     one forward.
     """
 
-    rows: int
+    row_count: int
     layers: Mapping[Block, Sequence[Beside | None]]
     poses: Sequence[Tensor | None]
     options_of_run: Options
     watch: Watch | None
     maps: list[Tensor] = field(default_factory=list[Tensor])
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         """transformer_options with our attention in the layers, and poses behind the first convolution.
 
         What another node puts in place of self-attention for this forward alone stays there, as the host's guidance
@@ -137,7 +158,7 @@ class SharingBatch(Batch):
         for block in self.layers:
             before = unet.standing(options, "attn1", block)
             if before is None or before is unet.standing(self.options_of_run, "attn1", block):
-                replacements[block] = partial(self.attended, block, before)
+                replacements[block] = partial(self.attention_output, block, before)
         options = unet.replaced(options, "attn1", replacements)
         if any(pose is not None for pose in self.poses):
             options = unet.with_patch(options, "input_block_patch", self.with_pose)
@@ -160,7 +181,7 @@ class SharingBatch(Batch):
             chunks.append(rows + comfy.utils.repeat_to_batch_size(pose, len(rows)))
         return torch.cat(chunks)
 
-    def attended(
+    def attention_output(
         self, block: Block, before: Replacement | None, q: Tensor, k: Tensor, v: Tensor, extra_options: Options
     ) -> Tensor:
         """The self-attention of one layer, (B, N, C), in which rows of a chunk with parts read the parts too.
@@ -170,19 +191,19 @@ class SharingBatch(Batch):
         """
         chunks = self.layers[block]
         if len(q) % len(chunks):
-            raise rows_made(len(q), len(chunks), before)
-        rows = len(q) // len(chunks)
+            raise made_rows_error(len(q), len(chunks), before)
+        rows_per_chunk = len(q) // len(chunks)
         # Another node's function counts on all rows of the batch, so it is called with all of them.
         out_of_other_node: Sequence[Tensor] | None = None
         if before is not None:
-            out_of_other_node = before(q, k, v, extra_options).split(rows)
+            out_of_other_node = before(q, k, v, extra_options).split(rows_per_chunk)
         attend_alone = unet.attend_with(extra_options)
         # HyperTile makes several rows of one query and leaves keys and values to be cut alike by the kernel.
         k = k.reshape(len(q), -1, k.shape[-1])
         v = v.reshape(len(q), -1, v.shape[-1])
-        q_of_chunks = q.split(rows)
-        k_of_chunks = k.split(rows)
-        v_of_chunks = v.split(rows)
+        q_of_chunks = q.split(rows_per_chunk)
+        k_of_chunks = k.split(rows_per_chunk)
+        v_of_chunks = v.split(rows_per_chunk)
         out: list[Tensor] = []
         for number, beside in enumerate(chunks):
             chunk_q = q_of_chunks[number]
@@ -191,7 +212,7 @@ class SharingBatch(Batch):
             if beside is not None:
                 if self.watch is not None:
                     self._watch_layer(beside, chunk_q, chunk_k, extra_options)
-                out.append(beside.attended(chunk_q, chunk_k, chunk_v, extra_options))
+                out.append(beside.attention_output(chunk_q, chunk_k, chunk_v, extra_options))
             elif out_of_other_node is not None:
                 out.append(out_of_other_node[number])
             else:
@@ -204,7 +225,7 @@ class SharingBatch(Batch):
         if shares is not None:
             self.maps.append(shares)
 
-    def done(self) -> None:
+    def after_forward(self) -> None:
         """Show the watch the mean of the layers' maps, on the finest grid among them."""
         if self.watch and self.maps:
             finest = max(tuple(shares.shape[1:]) for shares in self.maps)
@@ -224,16 +245,17 @@ class KeyBiases:
         self._like = like
         self._biases: dict[Hashable, Tensor | None] = {}
 
-    def at(
-        self, parts: tuple[tuple[int, int], ...], weights: PartWeights, picture_tokens: int, grid: Grid
+    def for_grid(
+        self, token_counts: tuple[tuple[int, int], ...], weights: PartWeights, picture_token_count: int, grid: Grid
     ) -> Tensor | None:
         """The bias of a layer with this grid, or None where nothing has to be added.
 
-        parts: (kept tokens, dropped tokens) of each part. picture_tokens: how many tokens the picture itself has.
+        token_counts: (kept tokens, dropped tokens) of each part. picture_token_count: how many tokens the picture
+        itself has.
         """
-        key = parts, weights, picture_tokens, grid
+        key = token_counts, weights, picture_token_count, grid
         if key not in self._biases:
-            bias = key_bias(parts, picture_tokens, weights, grid, self._like.dtype)
+            bias = key_bias(token_counts, picture_token_count, weights, grid, self._like.dtype)
             self._biases[key] = None if bias is None else bias.to(self._like)
         return self._biases[key]
 
@@ -241,10 +263,10 @@ class KeyBiases:
 class PartsCache:
     """What one sampling run makes of parts once only, for one network on one device."""
 
-    def __init__(self, given: Given, options_of_run: Options) -> None:
+    def __init__(self, forward_input: ForwardInput, options_of_run: Options) -> None:
         """options_of_run: as in SharingBatch."""
-        self._like = given.like()
-        self._unet = given.model.diffusion_model
+        self._like = forward_input.like()
+        self._unet = forward_input.model.diffusion_model
         self._options_of_run = options_of_run
         self._attentions: dict[Block, Any] = {}
         """The host's self-attention of every layer."""
@@ -268,19 +290,19 @@ class PartsCache:
         cache._forget_recording()
         return cache
 
-    def recorded(self, parts: SharedParts, given: Given) -> SharedParts:
+    def recorded(self, parts: SharedParts, forward_input: ForwardInput) -> SharedParts:
         """The parts with a recorded bank in place of `live`. Parts of one node share one recording."""
         if parts.live is None:
             return parts
         if parts.live not in self._recorders:
             self._recorders[parts.live] = PartsRecorder(parts.live, self._like)
         if parts.live not in self._banks:
-            self._banks[parts.live] = self._recorders[parts.live].record(given.model, given.sigmas[:1])
+            self._banks[parts.live] = self._recorders[parts.live].record(forward_input.model, forward_input.sigmas[:1])
         if parts not in self._recorded:
             self._recorded[parts] = replace(parts, bank=self._banks[parts.live], live=None)
         return self._recorded[parts]
 
-    def batch(
+    def batch_of_parts(
         self, parts_of_chunks: tuple[SharedParts, ...], sharing: bool, x: Tensor, watch: Watch | None
     ) -> SharingBatch:
         """The batch of one forward, which is kept for others of the same parts and size.
@@ -298,7 +320,7 @@ class PartsCache:
     def _make_batch(
         self, parts_of_chunks: Sequence[SharedParts], sharing: bool, x: Tensor, watch: Watch | None
     ) -> SharingBatch:
-        """A new batch. Arguments as in `batch`."""
+        """A new batch. Arguments as in `batch_of_parts`."""
         layers: dict[Block, list[Beside | None]] = {}
         if sharing:
             height, width = x.shape[-2:]
@@ -345,16 +367,16 @@ class PartsCache:
         tokens_of_parts = parts.bank_of(block)
         kept_tokens = torch.cat([part.kept for part in tokens_of_parts])[None].to(self._like)  # (1, kept, C)
         kept_and_dropped = tuple((len(part.kept), part.dropped) for part in tokens_of_parts)
-        bias_at = partial(self._biases.at, kept_and_dropped, parts.weights)
-        picture_tokens = grid[0] * grid[1]
-        bias = bias_at(picture_tokens, grid)
-        sinks = 0
+        bias_at = partial(self._biases.for_grid, kept_and_dropped, parts.weights)
+        picture_token_count = grid[0] * grid[1]
+        bias = bias_at(picture_token_count, grid)
+        sink_count = 0
         if bias is not None:
-            sinks = bias.shape[-1] - picture_tokens - kept_tokens.shape[1]
+            sink_count = bias.shape[-1] - picture_token_count - kept_tokens.shape[1]
         attention = self._attentions[block]
         return Beside(
-            keys=functional.pad(attention.to_k(kept_tokens), (0, 0, 0, sinks)),
-            values=functional.pad(attention.to_v(kept_tokens), (0, 0, 0, sinks)),
+            keys=functional.pad(attention.to_k(kept_tokens), (0, 0, 0, sink_count)),
+            values=functional.pad(attention.to_v(kept_tokens), (0, 0, 0, sink_count)),
             counts=[len(part.kept) for part in tokens_of_parts],
             regional=parts.weights.targets is not None,
             grid=grid,
@@ -385,7 +407,7 @@ class Beside:
     bias: Tensor | None
     bias_at: Callable[[int, Grid], Tensor | None]
 
-    def attended(self, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
+    def attention_output(self, q: Tensor, k: Tensor, v: Tensor, extra_options: Options) -> Tensor:
         """Attention to the picture's own tokens and to the parts, (B, N, C). q, k, v: of the picture, (B, N, C) each.
 
         Raises TokensMoved where another node moves tokens and parts are meant for regions.
@@ -412,7 +434,7 @@ class Beside:
     def _bias_for(self, k: Tensor, extra_options: Options) -> Tensor | None:
         """The bias for as many tokens of the picture as k, (B, N, C), has."""
         grid = unet.grid_of(extra_options)
-        picture_tokens = k.shape[1]
-        if grid == self.grid and picture_tokens == grid[0] * grid[1]:
+        picture_token_count = k.shape[1]
+        if grid == self.grid and picture_token_count == grid[0] * grid[1]:
             return self.bias
-        return self.bias_at(picture_tokens, grid)
+        return self.bias_at(picture_token_count, grid)

@@ -9,7 +9,7 @@ from ...core.attention import Block
 from ...core.errors import BadParts, BadSize
 from ...core.geometry import OF_A_PIECE
 from ...core.parts.bank import Bank, PartTokens, PartWeights
-from ..carried import Carried, put
+from ..carried import Carried, carry
 from ..conditioning import Conditioning
 from .recording import SelfReference
 
@@ -27,14 +27,14 @@ class Watch:
 
 @dataclass(frozen=True, eq=False)
 class SharedParts(Carried):
-    """What a node of the parts adds to one side of the conditioning.
+    """What a node that applies parts adds to one side of the conditioning.
 
-    bank: what the reference UNet saw, or None where this side attends to itself alone (the negative). A layer that
-    is not in the bank attends to itself alone, too.
+    bank: what the reference UNet saw, or None for a side that attends to itself alone (the negative). A layer that is
+    not in the bank attends to itself alone, too.
     pose: (B, C, h, w) added after the first convolution, or None; one for all pictures, or one for each.
-    live: instead of a bank, who records it while sampling.
-    size: (width, height) in pixels of the picture the parts were encoded for, or None: of any.
-    watch: where the attention of one step goes is shown to this.
+    live: the parts that are recorded while sampling, instead of a bank.
+    size: (width, height) in pixels of the picture that the parts were encoded for, or None for any size.
+    watch: it is shown where the attention of one step goes.
     """
 
     key = "likeness_sharing"
@@ -62,13 +62,16 @@ class SharedParts(Carried):
         """Whether it matters which part of the picture the UNet is given."""
         return self.pose is not None or self.weights.targets is not None
 
-    def of(self, picture: int) -> "SharedParts":
-        """What one picture of a batch reads: of a pose for each picture its own."""
+    def for_picture(self, picture_number: int) -> "SharedParts":
+        """What one picture of a batch reads: where there are several poses, it reads its own alone.
+
+        Picture n has pose n, and the poses again from the first on where there are more pictures.
+        """
         if self.pose is None or len(self.pose) == 1:
             return self
-        number = picture % len(self.pose)
-        pose = self.pose[[number]]
-        return self.piece(number, lambda: replace(self, pose=pose))
+        pose_index = picture_number % len(self.pose)
+        pose = self.pose[[pose_index]]  # (1, C, h, w)
+        return self.made_once(pose_index, lambda: replace(self, pose=pose))
 
     def cut(self, area: Sequence[int], latent: Sequence[int]) -> "SharedParts":
         """The same with the part of the pose and of the targets that lies in an area."""
@@ -110,4 +113,4 @@ def share_with(conditioning: Conditioning, parts: SharedParts) -> Conditioning:
             "The conditioning carries parts already, from another node.",
             "Chain all Part nodes into one list and apply that once; target_mask says which region each part is for.",
         )
-    return put(conditioning, parts)
+    return carry(conditioning, parts)

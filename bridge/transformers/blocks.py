@@ -23,7 +23,7 @@ from torch import Tensor
 from ..canvas import check_canvases
 from ..carried import ConditioningLost
 from ..cross_attention.injections import Injection
-from ..runs import Batch, Given, Run
+from ..runs import Batch, ForwardInput, Run
 from ..unet import Options, dtype_of, replaced
 from .networks import network_of, tokens_of
 
@@ -56,7 +56,7 @@ class BlockInjection(Injection):
 
     key = "likeness_block_injections"
 
-    def alike(self, other: Any) -> bool:
+    def can_join_batch(self, other: Any) -> bool:
         return self.schedule == other.schedule
 
     def read(self, rows: Tensor, people: Read, who: Sequence[int]) -> Tensor:
@@ -111,18 +111,20 @@ class BlocksRun(Run):
             self._placed[key] = layers, on_device
         return self._placed[key][1]
 
-    def batch(self, chunks: tuple[tuple[BlockInjection, ...], ...], given: Given) -> BlocksBatch | None:
+    def batch_for_forward(
+        self, chunks: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput
+    ) -> BlocksBatch | None:
         """Of the people who are switched on at this step."""
         acting: list[tuple[BlockInjection, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
             anybody = any(injection.active for injection in by_chunk)
-            if anybody and self.is_on(by_chunk[0], given.sigmas):
+            if anybody and self.is_on(by_chunk[0], forward_input.sigmas):
                 acting.append(by_chunk)
         if not acting:
             return None
-        key = tuple(acting), tuple(given.x.shape[-2:]), len(given.x), given.model
+        key = tuple(acting), tuple(forward_input.x.shape[-2:]), len(forward_input.x), forward_input.model
         if key not in self._ready:
-            self._ready[key] = BlocksBatch(self, acting, given)
+            self._ready[key] = BlocksBatch(self, acting, forward_input)
         return self._ready[key]
 
 
@@ -134,7 +136,7 @@ def _by_row(injection: BlockInjection, rows: range) -> list[_RowsOfOne]:
         return [_RowsOfOne(slice(rows.start, rows.stop), injection)]
     parts: list[_RowsOfOne] = []
     for picture, row in enumerate(rows):
-        parts.append(_RowsOfOne(slice(row, row + 1), injection.of(picture)))
+        parts.append(_RowsOfOne(slice(row, row + 1), injection.for_picture(picture)))
     return parts
 
 
@@ -160,26 +162,28 @@ _Replacement = Callable[[Options, Options], Options]
 class BlocksBatch(Batch):
     """What comes out of each block, plus what the picture's tokens in somebody's region read of them."""
 
-    def __init__(self, run: BlocksRun, acting: Sequence[tuple[BlockInjection, ...]], given: Given) -> None:
+    def __init__(
+        self, run: BlocksRun, acting: Sequence[tuple[BlockInjection, ...]], forward_input: ForwardInput
+    ) -> None:
         """acting: by node, what it has put into each chunk of the batch."""
         self.blocks = run.blocks
-        self.rows = len(given.x)
-        self._length = tokens_of(given.model, given.x)
+        self.row_count = len(forward_input.x)
+        self._length = tokens_of(forward_input.model, forward_input.x)
         self._readers: list[_Readers] = []
         for by_chunk in acting:
-            rows_of_chunk = self.rows // len(by_chunk)
+            rows_of_chunk = self.row_count // len(by_chunk)
             for number, injection in enumerate(by_chunk):
                 first = number * rows_of_chunk
                 for part in _by_row(injection, range(first, first + rows_of_chunk)):
-                    self._add(part, run.placed(part.injection, given.x.device), given.x)
+                    self._add(part, run.placed(part.injection, forward_input.x.device), forward_input.x)
 
     def _add(self, part: _RowsOfOne, layers: list[Read], x: Tensor) -> None:
         injection = part.injection
-        regions = torch.ones(1, 1, 1) if injection.acts is None else injection.acts
+        regions = torch.ones(1, 1, 1) if injection.acting_regions is None else injection.acting_regions
         for people, tokens in by_people(inside(regions, (x.shape[-2], x.shape[-1]))):
             self._readers.append(_Readers(part.rows, tokens.to(x.device), people, layers, injection.read))
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         others = options.get("patches_replace", {}).get("dit", {})
         ours: dict[Block, _Replacement] = {}
         for number, block in enumerate(self.blocks):

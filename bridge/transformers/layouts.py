@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ...core.token_layout import TokenLayout
-from ..runs import Given
+from ..runs import ForwardInput
 from .families import TransformerFamily
 from .networks import described, network_of, tokens_of
 
@@ -24,28 +24,28 @@ REFINER = "likeness_refiner"
 """Of transformer_options inside of a block that is a refiner: where it stands, as the family's description says."""
 
 
-def layout_of(given: Given) -> TokenLayout:
+def layout_of(forward_input: ForwardInput) -> TokenLayout:
     """The tokens of a forward without words about single people.
 
     Outside of Z-Image the count of the text is that of the conditioning. The blocks may be given more of it, which
     stands in front: post_input patches of the host say how much.
     """
-    family = described(given.model)
-    picture = tokens_of(given.model, given.x)
-    references = [tokens_of(given.model, reference) for reference in given.references]
-    common = given.context.shape[1]
+    family = described(forward_input.model)
+    picture = tokens_of(forward_input.model, forward_input.x)
+    references = [tokens_of(forward_input.model, reference) for reference in forward_input.references]
+    common = forward_input.context.shape[1]
     if family is None or not family.own_captions:
         return TokenLayout(common, picture, tuple(references))
-    padding = Padding(network_of(given.model))
-    beside = given.reference_texts[: len(references)]
-    later = given.reference_texts[len(references) :] if references else ()
+    padding = Padding(network_of(forward_input.model))
+    beside = forward_input.reference_texts[: len(references)]
+    later = forward_input.reference_texts[len(references) :] if references else ()
     return TokenLayout(
         common=padding.padded(common),
         picture=padding.padded(picture),
         references=tuple(padding.padded(count) for count in references),
         reference_texts=padding.of_all([text.shape[1] for text in beside], len(references)),
         later=sum(padding.padded(text.shape[1]) for text in later),
-        seen=_seen(given, padding),
+        seen=_seen(forward_input, padding),
         picture_last=family.picture_last,
     )
 
@@ -66,17 +66,19 @@ class Padding:
         return *[self.padded(count) for count in counts], *missing
 
 
-def reads_looks(given: Given) -> bool:
+def reads_looks(forward_input: ForwardInput) -> bool:
     """Whether the network reads what a vision encoder has seen, as Z-Image Omni does with references."""
-    return bool(given.references) and getattr(network_of(given.model), "siglip_embedder", None) is not None
+    return (
+        bool(forward_input.references) and getattr(network_of(forward_input.model), "siglip_embedder", None) is not None
+    )
 
 
-def _seen(given: Given, padding: Padding) -> tuple[int, ...]:
+def _seen(forward_input: ForwardInput, padding: Padding) -> tuple[int, ...]:
     """Of each reference, and of the picture, of which the host gives nothing."""
-    if not reads_looks(given):
+    if not reads_looks(forward_input):
         return ()
-    count = len(given.references)
-    looks = [look.shape[1] * look.shape[2] for look in given.reference_looks[:count]]
+    count = len(forward_input.references)
+    looks = [look.shape[1] * look.shape[2] for look in forward_input.reference_looks[:count]]
     return padding.of_all(looks, count + 1)
 
 

@@ -29,7 +29,7 @@ from ..canvas import check_canvases
 from ..carried import Carried, ConditioningLost, one_for_each_row
 from ..cross_attention.lora_layers import shape_of, with_product
 from ..cross_attention.lora_readers import Forward, Reader, Readers, begin_forward, end_forward
-from ..runs import Batch, Given, Run
+from ..runs import Batch, ForwardInput, Run
 from ..unet import Options, dtype_of, modules_of_unet, pixels_of, with_patch
 from .current_texts import current_texts
 from .families import LayerStream, Stream, TransformerFamily
@@ -75,12 +75,12 @@ class PersonLoras(Carried):
     def active(self) -> bool:
         return bool(self.layers)
 
-    def of(self, picture: int) -> Self:
+    def for_picture(self, picture_number: int) -> Self:
         """For one picture of the batch: where everybody has rows, that of the person in this row."""
         if not self.by_row or self.row is not None:
             return self
-        person = picture % len(self.names)
-        return self.piece(person, lambda: replace(self, row=person))
+        person = picture_number % len(self.names)
+        return self.made_once(person, lambda: replace(self, row=person))
 
 
 def stream_of(family: TransformerFamily, layer: str) -> LayerStream | None:
@@ -144,23 +144,35 @@ class PersonLorasRun(Run):
         self._batches: dict[Any, PersonLorasBatch] = {}
         self._making = threading.Lock()
 
-    def batch(self, chunks: tuple[tuple[PersonLoras, ...], ...], given: Given) -> PersonLorasBatch | None:
+    def batch_for_forward(
+        self, chunks: tuple[tuple[PersonLoras, ...], ...], forward_input: ForwardInput
+    ) -> PersonLorasBatch | None:
         acting: list[tuple[PersonLoras, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
-            of_node = self._of_node(by_chunk, len(given.x))
-            if of_node[0].active and self.is_on(of_node[0], given.sigmas):
+            of_node = self._of_node(by_chunk, len(forward_input.x))
+            if of_node[0].active and self.is_on(of_node[0], forward_input.sigmas):
                 acting.append(of_node)
         if not acting:
             return None
-        network = network_of(given.model)
-        key = tuple(acting), given.x.shape, layout_of(given), given.x.device, given.context.shape[1], given.model
+        network = network_of(forward_input.model)
+        key = (
+            tuple(acting),
+            forward_input.x.shape,
+            layout_of(forward_input),
+            forward_input.x.device,
+            forward_input.context.shape[1],
+            forward_input.model,
+        )
         # MultiGPU CFG Split asks from several threads at once.
         with self._making:
             if network not in self._readers:
                 self._readers[network] = Readers(modules_of_unet(network))
             if key not in self._batches:
-                nodes = [NodeLoras(of_node, self._layers_of(of_node[0], network, given), given) for of_node in acting]
-                self._batches[key] = PersonLorasBatch(self._readers[network], nodes, given)
+                nodes = [
+                    NodeLoras(of_node, self._layers_of(of_node[0], network, forward_input), forward_input)
+                    for of_node in acting
+                ]
+                self._batches[key] = PersonLorasBatch(self._readers[network], nodes, forward_input)
             return self._batches[key]
 
     def _of_node(self, by_chunk: Sequence[PersonLoras], rows: int) -> tuple[PersonLoras, ...]:
@@ -172,22 +184,24 @@ class PersonLorasRun(Run):
         if first.by_row and all(loras.source is first.source for loras in by_chunk):
             return tuple(one_for_each_row(by_chunk, rows))
         if any(loras is not first for loras in by_chunk):
-            raise ConditioningLost(self._around, "joins rows of people with different LoRAs")
+            raise ConditioningLost(self._code_around_model, "joins rows of people with different LoRAs")
         return (first,)
 
-    def _layers_of(self, loras: PersonLoras, network: nn.Module, given: Given) -> dict[str, StackedLoras]:
+    def _layers_of(
+        self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput
+    ) -> dict[str, StackedLoras]:
         """On the device once in a run, whatever part of the picture the regions are cut to."""
         key = loras.source, network
         if key not in self._layers:
             modules = self._readers[network].modules
-            like = given.like()
+            like = forward_input.like()
             layers: dict[str, StackedLoras] = {}
             for name, parts in loras.layers.items():
                 layers[name] = StackedLoras(parts, modules[name], like)
             self._layers[key] = layers
         return self._layers[key]
 
-    def ended(self) -> None:
+    def after_run(self) -> None:
         for readers in self._readers.values():
             readers.clear()
 
@@ -199,7 +213,9 @@ class NodeLoras:
     batch is; None where all rows are everybody's.
     """
 
-    def __init__(self, of_node: Sequence[PersonLoras], layers: dict[str, StackedLoras], given: Given) -> None:
+    def __init__(
+        self, of_node: Sequence[PersonLoras], layers: dict[str, StackedLoras], forward_input: ForwardInput
+    ) -> None:
         """of_node: what all rows of the batch have, or what each row has."""
         loras = of_node[0]
         self.layers = layers
@@ -208,30 +224,30 @@ class NodeLoras:
         if loras.by_row:
             self.person_of_row = tuple(of_row.row for of_row in of_node if of_row.row is not None)
         if loras.regions is not None:
-            cells = cells_per_token(given.model)
-            pixels = pixels_of(given.model)
-            height, width = given.x.shape[-2:]
+            cells = cells_per_token(forward_input.model)
+            pixels = pixels_of(forward_input.model)
+            height, width = forward_input.x.shape[-2:]
             shares = region_weights(loras.regions.float())
             on_frame = on_tokens(shares, height * pixels, width * pixels, cells * pixels)
-            frames = tokens_of(given.model, given.x) // on_frame.shape[1]
+            frames = tokens_of(forward_input.model, forward_input.x) // on_frame.shape[1]
             self.people = PeopleOnPicture(loras.names, on_frame.repeat(1, frames))
 
 
 class PersonLorasBatch(Batch):
     """What is added to the layers of one network in the forwards that carry the same."""
 
-    def __init__(self, readers: Readers, nodes: Sequence[NodeLoras], given: Given) -> None:
-        family = described(given.model)
+    def __init__(self, readers: Readers, nodes: Sequence[NodeLoras], forward_input: ForwardInput) -> None:
+        family = described(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
-        self.rows = len(given.x)
+        self.row_count = len(forward_input.x)
         self.readers = readers
         self._family = family
-        self._network = network_of(given.model)
+        self._network = network_of(forward_input.model)
         self._nodes = nodes
-        self._has_references = len(given.references) > 0
-        self._like = torch.empty(0, device=given.x.device, dtype=dtype_of(given.model))
-        self._token_weights = TokenWeights(family, given)
-        self._pieces = EmbeddedPieces(self._network, len(given.references))
+        self._has_references = len(forward_input.references) > 0
+        self._like = torch.empty(0, device=forward_input.x.device, dtype=dtype_of(forward_input.model))
+        self._token_weights = TokenWeights(family, forward_input)
+        self._pieces = EmbeddedPieces(self._network, len(forward_input.references))
         self._weights: dict[Any, Tensor] = {}
         names: dict[str, None] = {}
         self._streams: dict[str, LayerStream | None] = {}
@@ -270,7 +286,9 @@ class PersonLorasBatch(Batch):
                 stack.enter_context(self._pieces.told())
             yield
 
-    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Nothing is changed; how reference pictures are read is looked at."""
         method = kwargs.get("ref_latents_method", _default_method(self._network))
         # Krea 2 reads references only by a method that the conditioning names.
@@ -289,13 +307,13 @@ class PersonLorasBatch(Batch):
             if stream is not None and stream.modulates:
                 raise _zero_time_unknown()
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         begin_forward(self)
         if self._family.own_captions:
             return options
         return with_patch(options, "post_input", self.count)
 
-    def passed(self) -> None:
+    def after_network_call(self) -> None:
         end_forward()
 
     def count(self, given: Options) -> Options:
@@ -303,7 +321,7 @@ class PersonLorasBatch(Batch):
         self._token_weights.counted(given["txt"].shape[1], given["img"].shape[1])
         return given
 
-    def added(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
+    def output_with_additions(self, forward: Forward, reader: Reader, x: Tensor, out: Tensor) -> Tensor:
         """What a layer gives of x, `out`, and what is added to it.
 
         x: (B, tokens, C). Of a layer that modulates (B, 1, C): it then gives something for every token; or (B, C), of a
@@ -373,7 +391,7 @@ class PersonLorasBatch(Batch):
         weights = list[Tensor]()
         stream = layer.modulation.stream
         tokens = self._token_weights.tokens(stream)
-        rows = self.rows
+        rows = self.row_count
         for node in self._nodes:
             loras = node.layers.get(layer.name)
             if loras is None:
@@ -405,7 +423,7 @@ class PersonLorasBatch(Batch):
         assert stream is not None  # such a layer is refused by the node
         tokens = x.shape[1]
         if stream.stream is Stream.TEXT_AS_ROWS:
-            tokens = x.shape[1] if x.dim() == 4 else len(x) // self.rows
+            tokens = x.shape[1] if x.dim() == 4 else len(x) // self.row_count
         elif stream.modulates:
             if x.dim() != 3 or x.shape[1] != 1:
                 raise _zero_time_unknown()
@@ -415,7 +433,7 @@ class PersonLorasBatch(Batch):
             return weights
         if x.dim() == 4:  # (B, T, C, layers of the text encoder)
             return weights[:, :, None]
-        return weights[0][:, None].repeat(self.rows, 1, 1)  # (B * T, 1, ranks)
+        return weights[0][:, None].repeat(self.row_count, 1, 1)  # (B * T, 1, ranks)
 
     def _ready_weights(self, people: PeopleOnPicture, owners: tuple[int, ...], stream: Stream, tokens: int) -> Tensor:
         """How much of each rank every token has, on the device once for all layers and steps: (1, tokens, ranks).

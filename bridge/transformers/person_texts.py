@@ -50,18 +50,18 @@ class PersonTexts(Carried):
         return bool(self.texts)
 
     @property
-    def acts(self) -> Tensor | None:
+    def acting_regions(self) -> Tensor | None:
         return None if self.by_row else self.regions
 
-    def alike(self, other: Any) -> bool:
+    def can_join_batch(self, other: Any) -> bool:
         return self is other
 
-    def of(self, picture: int) -> Self:
+    def for_picture(self, picture_number: int) -> Self:
         """For one picture of the batch: where everybody has rows, that of the person in this row."""
         if not self.by_row or self.row is not None or not self.texts:
             return self
-        person = picture % len(self.texts)
-        return self.piece(person, lambda: replace(self, row=person))
+        person = picture_number % len(self.texts)
+        return self.made_once(person, lambda: replace(self, row=person))
 
 
 def appended_texts(

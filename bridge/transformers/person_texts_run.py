@@ -24,7 +24,7 @@ from ...core.token_groups import AnySplit, RowSplit, Split
 from ...core.token_layout import Kind, Span, TokenLayout, placed
 from ..canvas import check_canvases
 from ..carried import ConditioningLost, one_for_each_row
-from ..runs import Batch, Given, Run, entries
+from ..runs import Batch, ForwardInput, Run, entries
 from ..unet import Options, with_patch
 from .attention import BlockCalls, with_reading
 from .current_texts import CurrentTexts, begin_texts, called_alone, end_texts
@@ -74,16 +74,25 @@ class PersonTextsRun(Run):
         cells = most * cells_per_token(base_model) ** 2
         return [*others, height + -(-cells // (width * frames)), width]
 
-    def batch(self, chunks: tuple[tuple[PersonTexts, ...], ...], given: Given) -> PersonTextsBatch:
+    def batch_for_forward(
+        self, chunks: tuple[tuple[PersonTexts, ...], ...], forward_input: ForwardInput
+    ) -> PersonTextsBatch:
         nodes: list[tuple[PersonTexts, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
-            of_node = self._of_node(by_chunk, len(given.x))
+            of_node = self._of_node(by_chunk, len(forward_input.x))
             if any(texts.active for texts in of_node):
                 nodes.append(of_node)
-        key = tuple(nodes), given.x.shape, layout_of(given), given.x.device, given.context.shape[1], given.model
+        key = (
+            tuple(nodes),
+            forward_input.x.shape,
+            layout_of(forward_input),
+            forward_input.x.device,
+            forward_input.context.shape[1],
+            forward_input.model,
+        )
         if key not in self._batches:
             is_first = not self._batches
-            self._batches[key] = PersonTextsBatch(nodes, given, is_first)
+            self._batches[key] = PersonTextsBatch(nodes, forward_input, is_first)
         return self._batches[key]
 
     def _of_node(self, by_chunk: Sequence[PersonTexts], rows: int) -> tuple[PersonTexts, ...]:
@@ -95,7 +104,7 @@ class PersonTextsRun(Run):
         if first.by_row and all(texts.source is first.source for texts in by_chunk):
             return tuple(one_for_each_row(by_chunk, rows))
         if any(texts is not first for texts in by_chunk):
-            raise ConditioningLost(self._around, "joins rows in which different words are read")
+            raise ConditioningLost(self._code_around_model, "joins rows in which different words are read")
         return (first,)
 
 
@@ -185,29 +194,29 @@ class PersonTextsBatch(Batch):
     attention. In later steps a node that saves time may leave blocks out.
     """
 
-    def __init__(self, nodes: Sequence[Sequence[PersonTexts]], given: Given, check_calls: bool) -> None:
-        family = described(given.model)
+    def __init__(self, nodes: Sequence[Sequence[PersonTexts]], forward_input: ForwardInput, check_calls: bool) -> None:
+        family = described(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
-        self.rows = len(given.x)
+        self.row_count = len(forward_input.x)
         self._family = family
-        self._network = network_of(given.model)
+        self._network = network_of(forward_input.model)
         self._places: list[TextPlace] = []
         for node in nodes:
-            self._places += places_of(node, given, family)
-        words = [place.words.expand(self.rows, -1, -1) for place in self._places]
-        self._words = torch.cat(words, dim=1).to(given.x.device)  # (rows, tokens of all places, width)
+            self._places += places_of(node, forward_input, family)
+        words = [place.words.expand(self.row_count, -1, -1) for place in self._places]
+        self._words = torch.cat(words, dim=1).to(forward_input.x.device)  # (rows, tokens of all places, width)
         self._sizes = tuple(place.tokens for place in self._places)
-        self._common = given.context.shape[1]
-        self._picture = tokens_of(given.model, given.x)
-        self._layout = layout_of(given)
-        self._is_omni = reads_looks(given)
-        self._pieces = EmbeddedPieces(self._network, len(given.references))
+        self._common = forward_input.context.shape[1]
+        self._picture = tokens_of(forward_input.model, forward_input.x)
+        self._layout = layout_of(forward_input)
+        self._is_omni = reads_looks(forward_input)
+        self._pieces = EmbeddedPieces(self._network, len(forward_input.references))
         self._stand_ins = self._new_stand_ins()
         self._splits: dict[Any, AnySplit] = {}
         blocks = sum(len(self._network.get_submodule(path)) for path in family.blocks)
         self._calls = BlockCalls(blocks, check_calls)
         self._check_rows()
-        self._get_ready(given)
+        self._get_ready(forward_input)
 
     def _check_rows(self) -> None:
         """Raise BadSetup for rows whose words end at other positions: Z-Image Omni with reference pictures counts a
@@ -218,13 +227,13 @@ class PersonTextsBatch(Batch):
                 "Give each person a prompt of the same length, or take the reference pictures out of the conditioning.",
             )
 
-    def _get_ready(self, given: Given) -> None:
+    def _get_ready(self, forward_input: ForwardInput) -> None:
         """Make what the attentions of this forward are split by, before anything that torch.compile sees."""
         text = self._text_tokens()
         total = self._tokens(text).total
-        self._split_for(LAYERS, text, total, total).on(given.x.device)
+        self._split_for(LAYERS, text, total, total).on(forward_input.x.device)
         if self._layout.reference_texts:
-            self._split_for(self._family.refiners, text, text, text).on(given.x.device)
+            self._split_for(self._family.refiners, text, text, text).on(forward_input.x.device)
 
     def _tokens(self, text: int) -> TokenLayout:
         """Where all tokens stand. text: tokens of all texts; what is more than is known stands in front."""
@@ -249,7 +258,9 @@ class PersonTextsBatch(Batch):
 
     # What the network is given
 
-    def inputs(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def network_arguments(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The network's arguments with everybody's words behind the common text."""
         named = dict(kwargs)
         places = list(args)
@@ -339,7 +350,7 @@ class PersonTextsBatch(Batch):
     def _row_by_row(self, call: _BlockCall, place: TextPlace, number: int, text: slice) -> Tensor:
         """What a block gives of the words in a place, (B, tokens of the place, C), with zeros for what fills it up."""
         out = torch.zeros_like(call.x[:, text])
-        for row in range(self.rows):
+        for row in range(self.row_count):
             filler = self._filler(place, row)
             words = slice(text.start + filler.front, text.stop - filler.behind)
             if words.start < words.stop:
@@ -396,12 +407,12 @@ class PersonTextsBatch(Batch):
         assert rotations is not None
         return _Caption(torch.cat(rows), rotations)
 
-    def passed(self) -> None:
+    def after_network_call(self) -> None:
         end_texts()
 
     # Who reads whom
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         self._calls.begin()
         names = tuple(place.name for place in self._places)
         begin_texts(CurrentTexts(names, tuple(self._in_attention()[1:])))
@@ -472,7 +483,7 @@ class PersonTextsBatch(Batch):
         )
         splits: list[Split] = []
         split_of: dict[tuple[int, ...], Split] = {}
-        for row in range(self.rows):
+        for row in range(self.row_count):
             # Rows with words of the same lengths read the same tokens.
             lengths = tuple(text_place.lengths[text_place.in_row(row)] for text_place in self._places)
             if lengths not in split_of:
@@ -505,7 +516,7 @@ class PersonTextsBatch(Batch):
             return Filler(front=filler)
         return Filler(behind=filler)
 
-    def done(self) -> None:
+    def after_forward(self) -> None:
         """Raises ConditioningLost where a copy of the host's forward does not hand on what attention needs to know:
         then everybody would read all words."""
         self._calls.check()

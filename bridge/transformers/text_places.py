@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from ...core.person_texts import on_tokens
-from ..runs import Given
+from ..runs import ForwardInput
 from ..unet import pixels_of
 from .families import TransformerFamily
 from .layouts import Padding
@@ -59,28 +59,28 @@ class TextPlace:
         return row if len(self.texts) > 1 else 0
 
 
-def places_of(node: Sequence[PersonTexts], given: Given, family: TransformerFamily) -> list[TextPlace]:
+def places_of(node: Sequence[PersonTexts], forward_input: ForwardInput, family: TransformerFamily) -> list[TextPlace]:
     """Of what one node has put into a batch. node: one for all rows, or one for each row."""
     first = node[0]
     if first.by_row:
-        return [_place_by_row(node, given, family)]
-    pixels = pixels_of(given.model)
-    side = cells_per_token(given.model) * pixels
-    height, width = given.x.shape[-2:]
+        return [_place_by_row(node, forward_input, family)]
+    pixels = pixels_of(forward_input.model)
+    side = cells_per_token(forward_input.model) * pixels
+    height, width = forward_input.x.shape[-2:]
     of_frame = on_tokens(first.regions, height * pixels, width * pixels, side)  # (people, tokens of a frame)
-    frames = tokens_of(given.model, given.x) // of_frame.shape[1]
+    frames = tokens_of(forward_input.model, forward_input.x) // of_frame.shape[1]
     places: list[TextPlace] = []
     for name, text, weights in zip(first.names, first.texts, of_frame.repeat(1, frames), strict=True):
         places.append(TextPlace(name, (left_padded(text, family),), weights[None]))
     return places
 
 
-def _place_by_row(node: Sequence[PersonTexts], given: Given, family: TransformerFamily) -> TextPlace:
+def _place_by_row(node: Sequence[PersonTexts], forward_input: ForwardInput, family: TransformerFamily) -> TextPlace:
     """node: what each row of the batch has."""
     texts: list[Tensor] = []
-    weights = torch.zeros(len(node), tokens_of(given.model, given.x))
+    weights = torch.zeros(len(node), tokens_of(forward_input.model, forward_input.x))
     for number, of_row in enumerate(node):
-        text = torch.zeros(1, 0, given.context.shape[-1])
+        text = torch.zeros(1, 0, forward_input.context.shape[-1])
         if of_row.row is not None and of_row.texts[of_row.row].shape[1]:
             person = of_row.row
             text = left_padded(of_row.texts[person], family)

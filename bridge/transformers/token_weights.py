@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...core.token_layout import Kind, PlacedSpan, Span, TokenLayout, placed
 from ..carried import ConditioningLost
-from ..runs import Given
+from ..runs import ForwardInput
 from .current_texts import current_texts
 from .families import Stream, TransformerFamily
 from .layouts import current_references, layout_of, reference_embedded
@@ -37,11 +37,11 @@ class TokenWeights:
     by what the network is given. Z-Image never tells it; its tokens are those of the layout.
     """
 
-    def __init__(self, family: TransformerFamily, given: Given) -> None:
+    def __init__(self, family: TransformerFamily, forward_input: ForwardInput) -> None:
         self._family = family
-        self._layout_with_references = layout_of(given)
+        self._layout_with_references = layout_of(forward_input)
         self._layout = self._layout_with_references
-        self._picture = tokens_of(given.model, given.x)
+        self._picture = tokens_of(forward_input.model, forward_input.x)
         self._counted_text: int | None = None
         self._counted_picture: int | None = None
 

@@ -31,7 +31,7 @@ from ...bridge.cross_attention.row_tracking import SOURCE_ROWS
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.presence import NamedRange, NetReport, announced, of_people
 from ...bridge.remarks import Pictures
-from ...bridge.runs import Given, patched, read_by
+from ...bridge.runs import ForwardInput, call_network, patched
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
 from ...bridge.unet import Options, Replacement, attend_with, layers_of, text_width
 from ...core import geometry
@@ -98,7 +98,7 @@ class IDPatch(Loaded[IDPatchNet]):
 
 
 IDPatchSocket = adapter_socket(METHOD.title, IDPatch)
-FILE = Published.of(METHOD, "ID-Patch file")
+FILE = Published.of_method(METHOD, "ID-Patch file")
 
 
 class IDPatchConditionImage(io.ComfyNode):
@@ -219,7 +219,7 @@ class ApplyIDPatch(io.ComfyNode):
         report = _report(people, node_id, net_percents, id_start_percent)
         attachment = _attachment(control_net, hint.picture, strength, net_percents, vae, id_patch.width, canvas, report)
         notes.tell(node_id, "\n".join(remarks))
-        positive_out, negative_out = attachment.to_both(*sides)
+        positive_out, negative_out = attachment.attach_to_both(*sides)
         model_out = scopes.optional_model(model, APPLY)
         return io.NodeOutput(positive_out, negative_out, model_out, ui=scopes.joined_previews(previews))
 
@@ -286,7 +286,7 @@ def _attachment(
         vae,
         width=width,
         canvas=canvas,
-        reader=IDTokensReader,
+        input_changer=IDTokensReader,
         report=report,
         pictures=Pictures("condition picture", canvas),
         trained=canvas,
@@ -343,8 +343,8 @@ def _by_region(
     entries = [*sides[0], *sides[1]]
     for _, options in entries:
         tokens: IDTokens | None = options.get(ID_TOKENS)
-        if tokens is not None and tokens.people != len(people):
-            text_people = counted(tokens.people, "person", "people")
+        if tokens is not None and tokens.people_count != len(people):
+            text_people = counted(tokens.people_count, "person", "people")
             cast_people = counted(len(people), "person", "people")
             why = f"The conditioning already holds the ID tokens of {text_people}, and this cast has {cast_people}."
             raise BadPatches(why, "Put all people into one Apply ID-Patch, or disconnect its model.")
@@ -396,18 +396,18 @@ class _EverywhereBatch(RegionalTextBatch):
         """Whether this batch has anything to do in a forward with these transformer_options."""
         return bool(self._ignoring or options.get("patches", {}).get("attn2_patch"))
 
-    def attended(
+    def attention_output(
         self,
-        layer: int,
+        layer_index: int,
         before: Replacement | None,
         q: Tensor,
         k: Tensor,
         v: Tensor,
         extra_options: Options,
     ) -> Tensor:
-        """As RegionalTextBatch.attended; a layer that reads its text keeps its attention."""
-        if SOURCE_ROWS in extra_options or self.layers[layer] in self._ignoring:
-            return super().attended(layer, before, q, k, v, extra_options)
+        """As RegionalTextBatch.attention_output; a layer that reads its text keeps its attention."""
+        if SOURCE_ROWS in extra_options or self.layers[layer_index] in self._ignoring:
+            return super().attention_output(layer_index, before, q, k, v, extra_options)
         if before is not None:
             return before(q, k, v, extra_options)
         return attend_with(extra_options)(q, k, v)
@@ -425,10 +425,12 @@ class IDTokensReader:
         self._model = model
         self._batches: dict[Hashable, _EverywhereBatch] = {}
 
-    def join(self, inside: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options) -> None:
+    def change_inputs(
+        self, id_tokens: Sequence[IDTokens | None], x: Tensor, cond: dict[str, Any], options: Options
+    ) -> None:
         """Add the reading of the ID tokens to a forward where another pack is in the way of their text.
 
-        inside: the ID tokens in the text of each conditioning entry of the forward, in the order of the rows.
+        id_tokens: the ID tokens in the text of each conditioning entry of the forward, in the order of the rows.
         x: (B, C, h, w). cond: what the entries bring, among it their texts (B, T, width). options: the forward's
         transformer_options, to which a wrapper is added.
         """
@@ -437,19 +439,19 @@ class IDTokensReader:
         if not patch and not replacement:
             return
         # With regional text on the MODEL that text's own run reads the tokens.
-        if not any(inside) or RegionalText.key in cond:
+        if not any(id_tokens) or RegionalText.key in cond:
             return
         context: Tensor = cond["c_crossattn"]
         key = tuple(options["uuids"]), x.shape, context.shape
         if key not in self._batches:
-            forward = Given(self._model, x, options["sigmas"], context, options)
-            self._batches[key] = self._batch(inside, forward)
+            forward = ForwardInput(self._model, x, options["sigmas"], context, options)
+            self._batches[key] = self._batch(id_tokens, forward)
         batch = self._batches[key]
         if batch.needed(options):
             kind = comfy.patcher_extension.WrappersMP.DIFFUSION_MODEL
-            comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(read_by, batch), options)
+            comfy.patcher_extension.add_wrapper_with_key(kind, _KEY, partial(call_network, batch), options)
 
-    def _batch(self, entry_tokens: Sequence[IDTokens | None], forward: Given) -> _EverywhereBatch:
+    def _batch(self, entry_tokens: Sequence[IDTokens | None], forward: ForwardInput) -> _EverywhereBatch:
         """The batch for a forward. entry_tokens: of its conditioning entries, which have as many rows each."""
         contexts = forward.context.chunk(len(entry_tokens))  # (rows, T, width) each
         chunks: list[tuple[RegionalText, ...]] = []

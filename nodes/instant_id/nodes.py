@@ -52,7 +52,7 @@ class InstantID(Loaded[InstantIDNet]):
 
 
 InstantIDSocket = adapter_socket(METHOD.title, InstantID)
-FILE = Published.of(METHOD, "InstantID adapter")
+FILE = Published.of_method(METHOD, "InstantID adapter")
 
 
 class ApplyInstantID(io.ComfyNode):
@@ -127,7 +127,7 @@ class ApplyInstantID(io.ComfyNode):
                 canvas=None if scope.placed else scope.canvas,
                 pictures=Pictures("keypoint picture", scope.canvas),
             )
-            sides = attachment.to_both(positive, negative)
+            sides = attachment.attach_to_both(positive, negative)
         ranges = _ranges(adapter_schedule, net_percents, adapter_weight, control_strength)
         return scope.applied(cls, model, sides, carried, ranges=ranges)
 

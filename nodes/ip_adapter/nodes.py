@@ -34,7 +34,7 @@ from . import net
 from .net import IPAdapterNet, Variant
 
 METHOD = method("ip_adapter")
-FILE = Published.of(METHOD, "IP-Adapter")
+FILE = Published.of_method(METHOD, "IP-Adapter")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class IPAdapter(Loaded[IPAdapterNet]):
     def clip_features(self, clip_vision: ClipVisionModel, pictures: Tensor) -> Tensor:
         """What the file reads of pictures (n, H, W, 3) by CLIP: hidden states (n, states, clip_width), or image
         embeddings (n, clip_width). Raises WrongEncoder, BadPicture."""
-        return encode.seen(clip_vision, pictures, self._clip_output, self.net.clip_width)
+        return encode.encode_pictures(clip_vision, pictures, self._clip_output, self.net.clip_width)
 
     def blank_features(self, clip_vision: ClipVisionModel | None) -> Tensor:
         """What the file reads on the negative side instead of clip_features(), (1, ...).
@@ -69,7 +69,7 @@ class IPAdapter(Loaded[IPAdapterNet]):
         if clip_vision is None:
             raise encode.WrongEncoder("not connected", self._clip_output, self.net.clip_width)
         if self.variant.clip == "states":
-            return encode.nothing(clip_vision, self.net.clip_width)
+            return encode.encode_grey(clip_vision, self.net.clip_width)
         return torch.zeros(1, self.net.clip_width)
 
     @property

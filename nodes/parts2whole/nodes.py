@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...bridge import folders, load, notes, unet
 from ...bridge.canvas import Canvas
-from ...bridge.carried import put
+from ...bridge.carried import carry
 from ...bridge.conditioning import Conditioning, check_conditioning
 from ...bridge.cross_attention.injections import Injection, InjectionsRun
 from ...bridge.encode import check_family, latent_of, text_of
@@ -245,8 +245,8 @@ def put_in(
         layers.append((keys, values * strength))
         zero_layers.append((torch.zeros_like(keys), torch.zeros_like(values)))
     return (
-        put(positive, Injection(source, schedule, tokens, tuple(layers), None)),
-        put(negative, Injection(source, schedule, torch.zeros_like(tokens), tuple(zero_layers), None)),
+        carry(positive, Injection(source, schedule, tokens, tuple(layers), None)),
+        carry(negative, Injection(source, schedule, torch.zeros_like(tokens), tuple(zero_layers), None)),
     )
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...bridge import notes, schema, scopes
 from ...bridge.canvas import Canvas
-from ...bridge.carried import put
+from ...bridge.carried import carry
 from ...bridge.conditioning import Conditioning, changed_at, check_conditioning
 from ...bridge.control_nets.rows import Side
 from ...bridge.cross_attention.regional_text import inline_text, without_people
@@ -44,7 +44,7 @@ from .net import PhotoMakerNet
 METHOD = method("photo_maker")
 APPLY = "Apply PhotoMaker"
 WITHOUT_PEOPLE = "No people are added, and neither is the LoRA. The text is read without its trigger words"
-FILE = Published.of(METHOD, "PhotoMaker adapter")
+FILE = Published.of_method(METHOD, "PhotoMaker adapter")
 
 
 class PhotoMaker(Loaded[PhotoMakerNet]):
@@ -62,17 +62,17 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
             faces = self.beside(embeddings(person, METHOD, "sequence"))  # (photos, 512)
         return self.net.tokens(self.beside(pixels), faces).flatten(0, 1).cpu()
 
-    def fused(self, text: Tensor, position: int, tokens: Tensor, weight: float) -> Tensor:
+    def fused(self, text_tokens: Tensor, position: int, tokens: Tensor, weight: float) -> Tensor:
         """A text (1, T, width) in which a class word is fused with the tokens of a person's photos.
 
         position: of the first copy of the word, of which there are as many as tokens (n, width). weight: 0 leaves the
         word as it is, 1 is what was trained.
         """
         copies = slice(position, position + len(tokens))
-        words = self.beside(text[0, copies])  # (n, width)
+        words = self.beside(text_tokens[0, copies])  # (n, width)
         fused_words = self.net.fuse_module(words, self.beside(tokens))  # (n, width)
-        fused = text.clone()
-        fused[0, copies] = words.lerp(fused_words, weight).to(text)
+        fused = text_tokens.clone()
+        fused[0, copies] = words.lerp(fused_words, weight).to(text_tokens)
         return fused
 
 
@@ -296,9 +296,9 @@ def _limited_to_regions(
         regional_text = replace(inline_text(word.position, word.copies, region, canvas), trained=canvas)
         # The host may compute texts with and without people in one batch, so those without say that they have none.
         no_text = without_people(regional_text)
-        before = put(before, no_text)
-        after = put(after, regional_text)
-        negative = put(negative, no_text)
+        before = carry(before, no_text)
+        after = carry(after, regional_text)
+        negative = carry(negative, no_text)
     return _Sides(before, after, negative)
 
 

@@ -26,7 +26,7 @@ from typing_extensions import Self
 
 from ...bridge.canvas import Canvas
 from ...bridge.carried import Carried, CarriedCond, ConditioningLost
-from ...bridge.runs import Batch, Given, Run, entries
+from ...bridge.runs import Batch, ForwardInput, Run, entries
 from ...bridge.transformers.attention import BlockCalls, with_reading
 from ...bridge.transformers.current_texts import current_texts
 from ...bridge.transformers.layouts import (
@@ -84,7 +84,7 @@ class RegionalReferences(Carried):
     canvas: Canvas = field(kw_only=True)
     owners: tuple[int | None, ...] = ()
 
-    def alike(self, other: Any) -> bool:
+    def can_join_batch(self, other: Any) -> bool:
         return self is other
 
     def with_owners(self, entry: Mapping[str, Any]) -> Self:
@@ -101,7 +101,7 @@ class RegionalReferences(Carried):
                 "Take that node out, or disconnect model of People as References.",
             )
         # Runs know a carried object again by itself, so the one for these owners is made once.
-        return self.piece(owners, lambda: replace(self, owners=owners))
+        return self.made_once(owners, lambda: replace(self, owners=owners))
 
     def on_tokens(self, height: int, width: int) -> Tensor:
         """The regions on the tokens of a picture of this size in pixels: (people, rows, columns) bool."""
@@ -148,30 +148,30 @@ class RegionalReferencesRun(Run):
         for carried in self.everything(guider):
             carried.check(pixels * height, pixels * width)
 
-    def batch(
-        self, chunks: tuple[tuple[RegionalReferences, ...], ...], given: Given
+    def batch_for_forward(
+        self, chunks: tuple[tuple[RegionalReferences, ...], ...], forward_input: ForwardInput
     ) -> "RegionalReferencesBatch | None":
         """The attention of a forward; None where no reference is limited to a region at this step.
 
         chunks: what each conditioning entry carries: one object, as People as References encodes its own prompts.
         """
         regional, *regional_of_others = [carried for (carried,) in chunks]
-        if not given.references or not self.is_on(regional, given.sigmas):
+        if not forward_input.references or not self.is_on(regional, forward_input.sigmas):
             return None
         differ = any(carried is not regional for carried in regional_of_others)
-        if differ or len(regional.owners) != len(given.references):
-            raise ConditioningLost(self._around, "joins rows whose references belong to different people")
-        layout = layout_of(given)
-        key = regional, given.x.shape, layout, given.x.device, given.model
+        if differ or len(regional.owners) != len(forward_input.references):
+            raise ConditioningLost(self._code_around_model, "joins rows whose references belong to different people")
+        layout = layout_of(forward_input)
+        key = regional, forward_input.x.shape, layout, forward_input.x.device, forward_input.model
         if key not in self._batches:
-            self._batches[key] = self._make_batch(regional, layout, given)
+            self._batches[key] = self._make_batch(regional, layout, forward_input)
         batch = self._batches[key]
         # It has to lie ready before anything that torch.compile sees.
-        batch.get_ready(given.context.shape[1])
+        batch.get_ready(forward_input.context.shape[1])
         return batch
 
     def _make_batch(
-        self, regional: RegionalReferences, layout: TokenLayout, forward: Given
+        self, regional: RegionalReferences, layout: TokenLayout, forward: ForwardInput
     ) -> "RegionalReferencesBatch":
         """The attention of a forward. layout: of its tokens without words about people."""
         pixels = pixels_of(forward.model)  # of a latent pixel's side
@@ -196,20 +196,25 @@ class RegionalReferencesBatch(Batch):
     """
 
     def __init__(
-        self, regional: RegionalReferences, regions: Tensor, layout: TokenLayout, given: Given, is_first: bool
+        self,
+        regional: RegionalReferences,
+        regions: Tensor,
+        layout: TokenLayout,
+        forward_input: ForwardInput,
+        is_first: bool,
     ) -> None:
-        self.rows = len(given.x)
+        self.row_count = len(forward_input.x)
         self._regional = regional
         self._regions = regions
         self._layout = layout
-        self._device = given.x.device
+        self._device = forward_input.x.device
         self._plans: dict[tuple[str, int], Plan] = {}
         names = [None if owner is None else regional.names[owner] for owner in regional.owners]
         self._people = CurrentReferences(tuple(names))
-        family = described(given.model)
+        family = described(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
         self._family = family
-        self._network = network_of(given.model)
+        self._network = network_of(forward_input.model)
         blocks = sum(len(self._network.get_submodule(path)) for path in family.blocks)
         self._calls = BlockCalls(blocks, is_first)
 
@@ -236,7 +241,7 @@ class RegionalReferencesBatch(Batch):
         full_strength = groups(spans, self._regions, regional.owners, regional.everybody_outside)
         return Plan(spans, full_strength, self._device, regional.strength)
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         self._begin()
         return with_reading(with_patch(options, "post_input", self.with_plan), self)
 
@@ -244,10 +249,10 @@ class RegionalReferencesBatch(Batch):
         begin_references(self._people)
         self._calls.begin()
 
-    def passed(self) -> None:
+    def after_network_call(self) -> None:
         end_references()
 
-    def done(self) -> None:
+    def after_forward(self) -> None:
         self._calls.check()
 
     def with_plan(self, inputs: Options) -> Options:
@@ -282,9 +287,14 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
     of pictures. Nothing there says how many tokens there are, so they are counted as the host does."""
 
     def __init__(
-        self, regional: RegionalReferences, regions: Tensor, layout: TokenLayout, given: Given, is_first: bool
+        self,
+        regional: RegionalReferences,
+        regions: Tensor,
+        layout: TokenLayout,
+        forward_input: ForwardInput,
+        is_first: bool,
     ) -> None:
-        super().__init__(regional, regions, layout, given, is_first)
+        super().__init__(regional, regions, layout, forward_input, is_first)
         self._refiner_names = refiner_names(self._network, self._family)
 
     @contextmanager
@@ -300,7 +310,7 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
         if self._layout.seen:
             self.plan(self._family.looks_refiners, self._layout.common)
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         self._begin()
         return with_reading(options, self)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...bridge import notes, schema, scopes
 from ...bridge.canvas import Canvas
-from ...bridge.carried import put
+from ...bridge.carried import carry
 from ...bridge.conditioning import Conditioning
 from ...bridge.presence import NamedRange, announced, of_people
 from ...bridge.runs import patched
@@ -253,8 +253,8 @@ def read_by_region(
     outputs = announced(
         presence,
         patched(model, RegionalReferencesRun),
-        put(positive, regional),
-        put(negative, regional),
+        carry(positive, regional),
+        carry(negative, regional),
     )
     return RegionalOutputs(*outputs)
 

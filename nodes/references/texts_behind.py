@@ -14,9 +14,9 @@ from comfy.model_patcher import ModelPatcher
 from comfy.samplers import CFGGuider
 from torch import Tensor, nn
 
-from ...bridge.carried import Carried, put
+from ...bridge.carried import Carried, carry
 from ...bridge.conditioning import Conditioning
-from ...bridge.runs import Batch, Given, Run, patched
+from ...bridge.runs import Batch, ForwardInput, Run, patched
 from ...bridge.schedule import WHOLE_SCHEDULE
 from ...bridge.transformers.layouts import StandIn
 from ...bridge.transformers.networks import network_of
@@ -40,10 +40,12 @@ class TextsBehindRun(Run):
         super().__init__(guider, latent)
         self._batches: dict[Any, TextsBehindBatch] = {}
 
-    def batch(self, chunks: tuple[tuple[TextsBehind, ...], ...], given: Given) -> "TextsBehindBatch":
-        key = given.model, len(given.x)
+    def batch_for_forward(
+        self, chunks: tuple[tuple[TextsBehind, ...], ...], forward_input: ForwardInput
+    ) -> "TextsBehindBatch":
+        key = forward_input.model, len(forward_input.x)
         if key not in self._batches:
-            self._batches[key] = TextsBehindBatch(network_of(given.model), len(given.x))
+            self._batches[key] = TextsBehindBatch(network_of(forward_input.model), len(forward_input.x))
         return self._batches[key]
 
 
@@ -51,7 +53,7 @@ class TextsBehindBatch(Batch):
     """Positions of texts that are the same in all rows."""
 
     def __init__(self, network: nn.Module, rows: int) -> None:
-        self.rows = rows
+        self.row_count = rows
         self._positions = StandIn(network, "embed_cap", _with_one_row_of_positions)
 
     @contextmanager
@@ -59,7 +61,7 @@ class TextsBehindBatch(Batch):
         with self._positions.standing():
             yield
 
-    def around(self, options: Options) -> Options:
+    def options_with_attention(self, options: Options) -> Options:
         return options
 
 
@@ -104,7 +106,7 @@ def with_texts_behind(
     if model is None:
         return WithTextsBehind(None, _in_one_row(positive, node), _in_one_row(negative, node))
     carried = TextsBehind(source=object(), schedule=WHOLE_SCHEDULE)
-    return WithTextsBehind(patched(model, TextsBehindRun), put(positive, carried), put(negative, carried))
+    return WithTextsBehind(patched(model, TextsBehindRun), carry(positive, carried), carry(negative, carried))
 
 
 def _in_one_row(conditioning: Conditioning, node: str) -> Conditioning:

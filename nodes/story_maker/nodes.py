@@ -39,7 +39,7 @@ class StoryMaker(Loaded[StoryMakerNet]):
 
 
 StoryMakerSocket = adapter_socket(METHOD.title, StoryMaker)
-FILE = Published.of(METHOD, "StoryMaker adapter")
+FILE = Published.of_method(METHOD, "StoryMaker adapter")
 
 
 def load_story_maker(path: str) -> StoryMaker:
@@ -134,7 +134,7 @@ def _features(
         embedding = normalize(embeddings(person, METHOD, photos).float(), dim=-1)  # (1, 512)
         faces = portraits(person.identity, METHOD.title).aligned.float() / 255  # (photos, side, side, 3)
         pictures = torch.cat([faces, body.picture[None]])
-        states = encode.seen(clip_vision, pictures, encode.STATES, loaded.net.image_proj_model.states)
+        states = encode.encode_pictures(clip_vision, pictures, encode.STATES, loaded.net.image_proj_model.states)
         face_states = states[:-1].mean(0, keepdim=True)  # (1, n, states)
         body_states = states[-1:]  # (1, n, states)
         features.append(PersonFeatures(embedding, face_states, body_states, body.weight))

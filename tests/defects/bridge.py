@@ -22,7 +22,7 @@ DEFECTS = [
     Defect(
         "bridge/conditioning.py::changed_at",
         breaks="At the very percentage both texts are read.",
-        find="$percent - _OFF_THE_GRID",
+        find="$percent - _BEFORE_THE_PERCENTAGE",
         put="$percent",
         caught_by="tests/host/test_id_patch_apply.py::test_the_switch_happens_at_the_percentage",
         promise="ID-Patch: range",
@@ -30,13 +30,13 @@ DEFECTS = [
     Defect(
         "bridge/conditioning.py::changed_at",
         breaks="ID tokens are on from the start, whatever id_start_percent says.",
-        find="$percent - _OFF_THE_GRID",
-        put="0.0 - _OFF_THE_GRID",
+        find="$percent - _BEFORE_THE_PERCENTAGE",
+        put="0.0 - _BEFORE_THE_PERCENTAGE",
         caught_by="tests/host/test_id_patch_apply.py::test_the_switch_happens_at_the_percentage",
         promise="ID-Patch: range",
     ),
     Defect(
-        "bridge/control_nets/attachment.py::Attachment.to_both",
+        "bridge/control_nets/attachment.py::Attachment.attach_to_both",
         breaks="An old Apply ControlNet acts on the positive alone.",
         find="$negative = with_nets_of_positive($positive, $negative)",
         put="",
@@ -110,7 +110,7 @@ DEFECTS = [
         promise="templates: refused by name",
     ),
     Defect(
-        "bridge/transformers/blocks.py::BlocksRun.batch",
+        "bridge/transformers/blocks.py::BlocksRun.batch_for_forward",
         breaks="A window of the schedule is ignored.",
         find="$any and $is_on",
         put="$any",
@@ -122,7 +122,7 @@ DEFECTS = [
     Defect(
         "bridge/transformers/blocks.py::_by_row",
         breaks="Of people with a row each everybody is in the first.",
-        find="$one.of($n)",
+        find="$one.for_picture($n)",
         put="$one.of(0)",
         caught_by=(
             "tests/promises/test_rows.py::test_people_of_a_row_each_are_alone_in_it[with_anyone, ApplyWithAnyone]"
@@ -497,7 +497,7 @@ DEFECTS = [
         promise="LoRA per Person: A-B-A",
     ),
     Defect(
-        "bridge/cross_attention/regional_lora.py::NodeLoras.added",
+        "bridge/cross_attention/regional_lora.py::NodeLoras.output_with_additions",
         breaks="Of a GLoRA the half in front of a layer is missing.",
         find="for $front in $layer.in_front: $$body",
         put="for $front in (): $$body",
@@ -505,7 +505,7 @@ DEFECTS = [
         promise="LoRA per Person: parity",
     ),
     Defect(
-        "bridge/cross_attention/regional_lora.py::NodeLoras._weighted",
+        "bridge/cross_attention/regional_lora.py::NodeLoras._times_pixel_weights",
         breaks="Everybody's LoRA acts in the whole picture.",
         find="$weights = $weights.to($tokens)",
         put="$weights = torch.ones_like($weights).to($tokens)",
@@ -532,7 +532,7 @@ DEFECTS = [
         promise="Prompt per Person: region",
     ),
     Defect(
-        "bridge/cross_attention/regional_text.py::id_tokens_by_region.by_region",
+        "bridge/cross_attention/regional_text.py::id_tokens_by_region.with_regional_text",
         breaks="Everybody's ID tokens are heard in the first one's region.",
         find="($each,) * $people",
         put="($each * $people,)",
@@ -554,7 +554,7 @@ DEFECTS = [
     Defect(
         "bridge/remarks.py::Start.over_a_picture",
         breaks="A first pass at half size is told to be a piece.",
-        find="$first < $percent_to_sigma(_OVER_A_PICTURE_UNSEEN)",
+        find="$first < $percent_to_sigma(_LEFT_OUT_OVER_AN_UNSEEN_PICTURE)",
         put="True",
         caught_by=(
             "tests/host/test_remarks.py"
@@ -712,7 +712,7 @@ DEFECTS = [
         promise="scripts: cost",
     ),
     Defect(
-        "bridge/self_attention/run.py::Beside.attended",
+        "bridge/self_attention/run.py::Beside.attention_output",
         breaks="Parts act half as strongly in bfloat16.",
         find=(
             "return shared($q, ($k, $v), (self.keys, self.values), unet.attend_with($extra_options, $kernel, $bias))"
@@ -1138,7 +1138,7 @@ DEFECTS = [
         promise="Transformers: other packs",
     ),
     Defect(
-        "bridge/cross_attention/lora_shares.py::_reading",
+        "bridge/cross_attention/lora_shares.py::_reading_of_choice",
         breaks="At soft edges pixels have the shares of other pixels.",
         find="$pixels = $has_share.nonzero()[:, 0]\n$own_share = $share[:, $pixels]",
         put="$pixels = $has_share.nonzero()[:, 0]\n$own_share = $share[:, :len($pixels)]",
@@ -1146,7 +1146,7 @@ DEFECTS = [
         promise="LoRA per Person: regions",
     ),
     Defect(
-        "bridge/cross_attention/lora_shares.py::_reading",
+        "bridge/cross_attention/lora_shares.py::_reading_of_choice",
         breaks="Every pixel reads the text once for every person.",
         find="if not $has_share.all(): $$body",
         put="if False: $$body",
@@ -1157,7 +1157,7 @@ DEFECTS = [
         promise="LoRA per Person: speed",
     ),
     Defect(
-        "bridge/cross_attention/regional_text_run.py::RegionalTextBatch.attended",
+        "bridge/cross_attention/regional_text_run.py::RegionalTextBatch.attention_output",
         breaks="With LoRAs, the words of a person are read in other pixels.",
         find="$bias.index_select(1, $pixels)",
         put="$bias[:, :len($pixels)]",

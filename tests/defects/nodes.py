@@ -181,8 +181,8 @@ DEFECTS = [
     Defect(
         "nodes/prompts.py::PromptPerPerson.execute",
         breaks="The negative says the words, the positive nothing.",
-        find="announced($$before, carried.put($positive, $spoken), carried.put($negative, $silent))",
-        put="announced($$before, carried.put($positive, $silent), carried.put($negative, $spoken))",
+        find="announced($$before, carried.carry($positive, $spoken), carried.carry($negative, $silent))",
+        put="announced($$before, carried.carry($positive, $silent), carried.carry($negative, $spoken))",
         caught_by=(
             "tests/host/test_regional_text.py::test_words_of_one_person_heard_everywhere_are_a_longer_prompt[1.0-77]"
         ),

@@ -18,6 +18,6 @@ def test_another_encoder_is_named_with_the_right_one():
         (other, encode.EMBEDS, 1280, r"embeddings of width 1280.*ViT-bigG"),
     ):
         with pytest.raises(encode.WrongEncoder, match=said):
-            encode.seen(vision, parts_made.picture(0, 28, 28), kind, width)
+            encode.encode_pictures(vision, parts_made.picture(0, 28, 28), kind, width)
     with pytest.raises(encode.WrongEncoder, match=r"Connect CLIP ViT-L/14 .*models/clip_v"):
-        encode.nothing(clip, 1024)
+        encode.encode_grey(clip, 1024)

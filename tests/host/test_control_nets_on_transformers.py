@@ -15,7 +15,6 @@ from figures import relative
 from hidden_text import without_common
 from pack.bridge import carried, runs
 from pack.bridge.transformers import families, person_texts
-from pack.bridge.transformers.person_texts_run import PersonTextsRun
 from seeded import fill, normal
 from tiny_dits import FLUX, QWEN, Z_IMAGE
 from torch import Tensor
@@ -60,9 +59,9 @@ def everywhere(model: ModelPatcher, common: Side) -> tuple[ModelPatcher, Side, S
     """MODEL, positive and negative with the words of a person in the whole picture."""
     ((words, _),) = text(5, OWN)
     texts = person_texts.appended_texts([words], torch.ones(1, HEIGHT, WIDTH), None, ["Anna"])
-    positive = carried.put(common, texts)
-    negative = carried.put(text(2, COMMON), person_texts.without_people(texts))
-    return runs.patched(model, PersonTextsRun), positive, negative
+    positive = carried.carry(common, texts)
+    negative = carried.carry(text(2, COMMON), person_texts.without_people(texts))
+    return runs.patched(model, person_texts.PersonTextsRun), positive, negative
 
 
 def sample(family: str, model: ModelPatcher, positive: Side, negative: Side) -> Tensor:

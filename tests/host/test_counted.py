@@ -20,8 +20,8 @@ import torch
 from bench import methods, transformers
 from counting import LiveBytes, teraflops
 from pack.bridge.canvas import Canvas
-from pack.bridge.carried import put
-from pack.bridge.runs import Given
+from pack.bridge.carried import carry
+from pack.bridge.runs import ForwardInput
 from pack.bridge.schedule import WHOLE_SCHEDULE
 from pack.bridge.transformers import networks
 from pack.bridge.transformers.attention import around_attention
@@ -178,7 +178,7 @@ class Forward:
         if is_bound:
             record = PeopleReferences(Cast(()), tuple(self._references), tuple(range(people)))
             said = [self._text, {LATENTS: self._references, REFERENCES: record}]
-            (entry,) = put([said], by_region(record))
+            (entry,) = carry([said], by_region(record))
             self._entry = entry[1]
             guider = SimpleNamespace(model_patcher=self._patcher, conds={"positive": [self._entry]})
             self.runs.append(RegionalReferencesRun(guider, self._x))
@@ -188,9 +188,9 @@ class Forward:
         options, time = options or {}, torch.full((1,), 0.5, dtype=DTYPE, device=self._x.device)
         with torch.inference_mode():
             for run in self.runs:
-                given = Given(self._model, self._where, time, self._text, options, self._references)
-                batch = run.batch((self._entry["model_conds"][run.key].cond,), given)
-                options = batch.around(options) if batch else options
+                forward_input = ForwardInput(self._model, self._where, time, self._text, options, self._references)
+                batch = run.batch_for_forward((self._entry["model_conds"][run.key].cond,), forward_input)
+                options = batch.options_with_attention(options) if batch else options
             rest = {"ref_latents": self._references or None, "transformer_options": options}
             return self._model.diffusion_model(self._x, time, self._text, **rest)
 

@@ -74,8 +74,8 @@ def test_the_editor_is_told_what_is_missing(host_server):
     (checkpoint,) = (file.name for file in needs.loaded(graph) if file.key == "checkpoints")
     names = ["antelopev2", "InstantID/ControlNetModel/diffusion_pytorch_model.safetensors", checkpoint]
     # The checkpoint is there under another name, which its menu has to be set to: no download, and no run before.
-    lost = {"names": names, "size": "2.9 GB", "unsized": 0, "absent": False}
-    nothing = {"names": [], "size": "", "unsized": 0, "absent": True}
+    lost = {"names": names, "size": "2.9 GB", "unsized": 0, "all_missing": False}
+    nothing = {"names": [], "size": "", "unsized": 0, "all_missing": True}
     assert missing(template("instant_id_portrait")) == lost
     chosen = next(file for file in host_server.get("/models/checkpoints") if "sdxl" in file)
     assert missing(template("start_outfit").replace(checkpoint.encode(), chosen.encode())) == nothing
@@ -90,7 +90,7 @@ def test_the_editor_is_told_what_is_missing(host_server):
     many = [{"type": "LoraLoader", "widgets_values": [f"../../{n}"]} for n in range(20_000)]
     began = time.monotonic()
     found = missing(json.dumps({"nodes": many}).encode())
-    assert found == {"names": [str(n) for n in range(20_000)], "size": "", "unsized": 0, "absent": True}
+    assert found == {"names": [str(n) for n in range(20_000)], "size": "", "unsized": 0, "all_missing": True}
     assert time.monotonic() - began < 30
 
 

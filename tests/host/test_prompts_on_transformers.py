@@ -57,11 +57,11 @@ OVERLAPPING = regions((0, 0, 4, 6), (3, 2, 8, 6))
 def with_texts_of(model, people, areas, common="common", negative="common"):
     """MODEL, positive and negative as Prompt per Person gives them."""
     texts_of_people = person_texts.appended_texts([text(name)[0][0] for name in people], areas, None, people)
-    positive = carried.put(text(common), texts_of_people)
+    positive = carried.carry(text(common), texts_of_people)
     return (
         runs.patched(model, PersonTextsRun),
         positive,
-        carried.put(text(negative), person_texts.without_people(texts_of_people)),
+        carried.carry(text(negative), person_texts.without_people(texts_of_people)),
     )
 
 
@@ -200,8 +200,8 @@ def test_the_node_gives_everybody_the_words_of_their_line(family):
     texts_of_people = person_texts.appended_texts(texts, APART, None, ["Anna", "Ben"])
     before = encoded(clip, "two people in a park"), encoded(clip, "blurred")
     expected = (
-        carried.put(before[0], texts_of_people),
-        carried.put(before[1], person_texts.without_people(texts_of_people)),
+        carried.carry(before[0], texts_of_people),
+        carried.carry(before[1], person_texts.without_people(texts_of_people)),
     )
     found = sample(family, (model_out, positive, negative), cfg=3.0)
     assert torch.equal(found, sample(family, (runs.patched(model, PersonTextsRun), *expected), cfg=3.0))
@@ -317,9 +317,9 @@ def test_a_mask_of_the_text_of_qwen_goes_on_hiding_its_tokens(models):
     mask[:, 5:] = 0
     sides = [[[words, {**options, "attention_mask": mask}]], [[words[:, :5], options]]]
     texts_of_people = person_texts.appended_texts([text("anna")[0][0]], APART[:1], None, ["anna"])
-    other_side = carried.put(text("common"), person_texts.without_people(texts_of_people))
+    other_side = carried.carry(text("common"), person_texts.without_people(texts_of_people))
     patched = runs.patched(model, PersonTextsRun)
-    found, expected = [sample(QWEN, (patched, carried.put(side, texts_of_people), other_side)) for side in sides]
+    found, expected = [sample(QWEN, (patched, carried.carry(side, texts_of_people), other_side)) for side in sides]
     assert relative(found, expected) <= TOLERANCE
 
 
@@ -343,8 +343,8 @@ def test_words_and_references_read_by_region_act_together_in_either_order(models
     )
 
     def with_words(made, positive, negative):
-        other_side = carried.put(negative, person_texts.without_people(texts_of_people))
-        return runs.patched(made, PersonTextsRun), carried.put(positive, texts_of_people), other_side
+        other_side = carried.carry(negative, person_texts.without_people(texts_of_people))
+        return runs.patched(made, PersonTextsRun), carried.carry(positive, texts_of_people), other_side
 
     def with_references(made, positive, negative):
         limited = read_by_region(made, positive, negative, record, areas_of(CAST, settings), None)

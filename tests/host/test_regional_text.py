@@ -59,14 +59,14 @@ def bind(sdxl, cast=TWO, masks=LEFT_AND_RIGHT, model=None, **changed):
 @pytest.fixture
 def seen(monkeypatch):
     """What every layer of the UNet was given, and what came out."""
-    found, attended = [], regional_text_run.RegionalTextBatch.attended
+    found, attention_output = [], regional_text_run.RegionalTextBatch.attention_output
 
     def watch(self, layer, before, q, k, v, extra):
-        out = attended(self, layer, before, q, k, v, extra)
+        out = attention_output(self, layer, before, q, k, v, extra)
         found.append((q, k, v, out, extra))
         return out
 
-    monkeypatch.setattr(regional_text_run.RegionalTextBatch, "attended", watch)
+    monkeypatch.setattr(regional_text_run.RegionalTextBatch, "attention_output", watch)
     return found
 
 
@@ -127,8 +127,8 @@ def test_a_layer_is_one_softmax_over_what_each_pixel_hears(dtype, off):
     wide = [x.double().unflatten(2, (2, 16)).transpose(1, 2) for x in (q, k, v)]
     shares = heard * (wide[0] @ wide[1].mT / 4).exp()
     true = (shares @ wide[2] / shares.sum(dim=-1, keepdim=True)).transpose(1, 2).flatten(2)
-    assert (batch.attended(0, None, q, k, v, options) - true).abs().max() <= off
-    assert batch.biases.at(grid, length, q).shape == (4, 45, 96)
+    assert (batch.attention_output(0, None, q, k, v, options) - true).abs().max() <= off
+    assert batch.biases.for_grid(grid, length, q).shape == (4, 45, 96)
 
 
 @pytest.mark.parametrize(("strength", "tokens"), [(1.0, 77), (2.0, 77), (1.0, 154), (1.0, 231)])

@@ -55,6 +55,6 @@ def test_a_cell_that_is_forgotten_is_named(tmp_path: Path) -> None:
 def test_a_file_of_another_folder_is_refused() -> None:
     """Load Adapter would hand the files of one method to another."""
     with pytest.raises(BadRecord, match="instantid"):
-        Published.of(replace(method("ip_adapter"), files=("instantid",)), "toy")
+        Published.of_method(replace(method("ip_adapter"), files=("instantid",)), "toy")
     with pytest.raises(BadRecord, match="nothing"):
-        Published.of(replace(method("ip_adapter"), files=("nothing",)), "toy")
+        Published.of_method(replace(method("ip_adapter"), files=("nothing",)), "toy")

@@ -155,7 +155,7 @@ def with_texts(model, **more):
     """MODEL, positive and negative as Prompt per Person gives them. more: options of the conditioning."""
     people = person_texts.appended_texts([text(name)[0][0] for name in ("anna", "ben")], APART, None, ["anna", "ben"])
     positive = [[words, {**options, **more}] for words, options in text("common")]
-    sides = carried.put(positive, people), carried.put(text("common"), person_texts.without_people(people))
+    sides = carried.carry(positive, people), carried.carry(text("common"), person_texts.without_people(people))
     return runs.patched(model, PersonTextsRun), *sides
 
 
@@ -244,8 +244,8 @@ def test_the_memory_of_the_words_is_asked_for(setting, by_row):
     sides = setting.text(COMMON), setting.text("blurred")
     applied = (
         runs.patched(setting.model, PersonTextsRun),
-        carried.put(sides[0], people),
-        carried.put(sides[1], person_texts.without_people(people)),
+        carried.carry(sides[0], people),
+        carried.carry(sides[1], person_texts.without_people(people)),
     )
     rows = 2
     start = start_of(setting, rows)

@@ -88,12 +88,12 @@ def tokens_of(projection, case, one, clip, width):
     elif case.kind.startswith("face-id"):
         given = torch.cat([torch.zeros_like(rows), normalize(rows, dim=-1)])
     elif case.kind == "plain":
-        seen = encode.seen(clip, pictures, encode.EMBEDS, 1024)
+        seen = encode.encode_pictures(clip, pictures, encode.EMBEDS, 1024)
         given = torch.cat([torch.zeros_like(seen), seen])
     if case.kind in ("face-id-plus", "plus", "full"):
-        seen = encode.seen(clip, pictures, encode.STATES, STATES)
+        seen = encode.encode_pictures(clip, pictures, encode.STATES, STATES)
         seen = seen.mean(0, keepdim=True) if case.kind == "face-id-plus" else seen
-        states = torch.cat([encode.nothing(clip, STATES).expand_as(seen), seen])
+        states = torch.cat([encode.encode_grey(clip, STATES).expand_as(seen), seen])
         if case.kind != "face-id-plus":
             given = states
         else:

@@ -130,7 +130,7 @@ def test_sampling_equals_diffusers(case):
         for number, (who, dressed) in enumerate(zip(cast.people, cut_out(cast.people, pictures, masks), strict=True)):
             identity = functional.normalize(who.identity.embeddings["w600k_r50"].mean(0, keepdim=True), dim=-1)
             face, clothes = (
-                encode.seen(vision, x, encode.STATES, STATES).mean(0, keepdim=True)
+                encode.encode_pictures(vision, x, encode.STATES, STATES).mean(0, keepdim=True)
                 for x in (who.identity.portraits.aligned / 255, dressed.picture[None])
             )
             seen = PersonFeatures(identity, face, clothes)

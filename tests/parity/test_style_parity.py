@@ -66,7 +66,7 @@ def _times(config, weight):
 def _seen(kind, vision, shown):
     """(2, pictures, ...): of nothing, then of the pictures."""
     if kind == "plain":
-        seen = encode.seen(vision, shown, encode.EMBEDS, EMBEDS)
+        seen = encode.encode_pictures(vision, shown, encode.EMBEDS, EMBEDS)
         return torch.stack([torch.zeros_like(seen), seen])
-    seen = encode.seen(vision, shown, encode.STATES, STATES)
-    return torch.stack([encode.nothing(vision, STATES).expand_as(seen), seen])
+    seen = encode.encode_pictures(vision, shown, encode.STATES, STATES)
+    return torch.stack([encode.encode_grey(vision, STATES).expand_as(seen), seen])

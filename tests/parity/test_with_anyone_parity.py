@@ -153,4 +153,4 @@ def test_random_boxes_reach_the_rows_of_the_released_rule(pair):
         expected = torch.zeros(8, 16, 16, dtype=torch.bool)
         for grid, box in zip(expected, boxes, strict=True):
             grid[tokens_in(box, 16, 16)] = True
-        assert torch.equal(inside(faces.acts, (32, 32)), expected.flatten(1))
+        assert torch.equal(inside(faces.acting_regions, (32, 32)), expected.flatten(1))

@@ -29,7 +29,7 @@ class Toy(Loaded[ToyNet]):
 
 
 ToySocket = adapter_socket(METHOD.title, Toy)
-FILE = Published.of(METHOD, "toy adapter")
+FILE = Published.of_method(METHOD, "toy adapter")
 
 
 def load_toy(path: str) -> Toy:
