@@ -115,11 +115,11 @@ CarriedT = TypeVar("CarriedT", bound=Carried)
 
 
 def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[CarriedT]:
-    """What each row of a batch reads of one node. by_chunk: what each chunk carries of the node."""
-    picture_count = row_count // len(by_chunk)  # of a chunk
+    """What one node has put into a batch of so many rows, for each of them. by_chunk: the same for each chunk."""
+    pictures_per_chunk = row_count // len(by_chunk)
     by_row: list[CarriedT] = []
     for carried in by_chunk:
-        by_row.extend(carried.for_picture(picture_number) for picture_number in range(picture_count))
+        by_row.extend(carried.for_picture(number) for number in range(pictures_per_chunk))
     return by_row
 
 

@@ -90,7 +90,7 @@ class _Escaping:
     """The `write` of a stream, which escapes a text where the stream's own raises."""
 
     likeness_escapes = True
-    """By which a second copy of the pack, whose class is another one, knows it again."""
+    """A mark by which a second copy of the pack knows the console again: its class is another one there."""
 
     def __init__(self, write: Callable[..., Any]) -> None:
         self._write = write

@@ -21,11 +21,11 @@ def listed(items: Sequence[object], nothing: str = "none") -> str:
     return ", ".join(str(item) for item in items) or nothing
 
 
-def counted(number: int, singular: str, plural: str = "") -> str:
+def counted(count: int, singular: str, plural: str = "") -> str:
     """A number and what it counts: 1 place, 2 places. plural: where it is not the singular and an s."""
-    if number == 1:
-        return f"{number} {singular}"
-    return f"{number} {plural or singular + 's'}"
+    if count == 1:
+        return f"{count} {singular}"
+    return f"{count} {plural or singular + 's'}"
 
 
 def gathered(title: str, items: Sequence[object], after: str = "") -> list[str]:
@@ -38,11 +38,11 @@ def gathered(title: str, items: Sequence[object], after: str = "") -> list[str]:
     return [f"{title}: {listed(items)}{after}"]
 
 
-def first(items: Sequence[str], most: int = 8) -> list[str]:
+def first(items: Sequence[str], most_items: int = 8) -> list[str]:
     """The first items, as many as a note has room for, and behind them how many more there are."""
-    first_items = list(items[:most])
-    if len(items) > most:
-        first_items.append(f"{len(items) - most} more")
+    first_items = list(items[:most_items])
+    if len(items) > most_items:
+        first_items.append(f"{len(items) - most_items} more")
     return first_items
 
 

@@ -72,10 +72,10 @@ def clearly_smaller(latent: tuple[int, int], canvas: tuple[int, int]) -> bool:
     return all(20 * side < 19 * canvas_side for side, canvas_side in zip(latent, canvas, strict=True))
 
 
-def perhaps_a_piece(node: str, latent: tuple[int, int], canvas: tuple[int, int]) -> str:
-    """A note where a smaller latent starts from a picture. node: its name. Sizes (width, height) in pixels."""
+def perhaps_a_piece(node_name: str, latent: tuple[int, int], canvas: tuple[int, int]) -> str:
+    """A note where a smaller latent starts from a picture. node_name: its name. Sizes (width, height) in pixels."""
     return (
-        f"The latent is {latent[0]}x{latent[1]} px and starts from a picture, and the canvas of {node} is "
+        f"The latent is {latent[0]}x{latent[1]} px and starts from a picture, and the canvas of {node_name} is "
         f"{canvas[0]}x{canvas[1]} px, so everyone is drawn smaller. That is right for the whole picture at a smaller "
         f"size. In a piece of it everyone would be squeezed into the piece. {OF_A_PIECE}"
     )

@@ -1,4 +1,4 @@
-"""What a node is given, held to what it takes: links bring what no widget would let through.
+"""Checks of what a node is given: links bring values that no widget would let through.
 
 Numbers and what ComfyUI's own sockets carry; what our sockets carry: socket_values.py. `title` is always how a message
 calls the value. A check returns nothing, and raises where the value cannot be used.
@@ -45,12 +45,12 @@ def unusable_text(title: str) -> BadPicture:
     return BadPicture(title, why, f"{usual} Where there are none, start ComfyUI with --fp32-text-enc.")
 
 
-def number(title: str, value: Any, least: float, most: float, integer: bool) -> float:
-    """The value as int (`integer`) or float. Raises BadInput unless it is a finite number from `least` to `most`."""
+def number(title: str, value: Any, least: float, largest: float, integer: bool) -> float:
+    """The value as int (`integer`) or float. Raises BadInput unless it is a finite number from `least` to `largest`."""
     try:
         converted = int(value) if integer else float(value)
         fits = (
-            bool(converted == value) and math.isfinite(converted) and least <= converted <= most
+            bool(converted == value) and math.isfinite(converted) and least <= converted <= largest
         )  # NaN equals nothing
     except (TypeError, ValueError, OverflowError, RuntimeError):
         converted = 0
@@ -58,8 +58,8 @@ def number(title: str, value: Any, least: float, most: float, integer: bool) -> 
     if not fits:
         noun = "a whole number" if integer else "a number"
         limits = f"from {_limit(least)}"
-        if math.isfinite(most):
-            limits += f" to {_limit(most)}"
+        if math.isfinite(largest):
+            limits += f" to {_limit(largest)}"
         raise BadInput(title, named(value), f"{noun} {limits}")
     return converted
 

@@ -13,7 +13,8 @@ from .text import plain
 _SYSTEM_FONTS = ("msyh.ttc", "Arial Unicode.ttf", "NotoSansCJK-Regular.ttc", "DejaVuSans.ttf", "arial.ttf")
 DOTS = "..."
 """The end of a text that was cut."""
-_LETTERS = 1000  # of a caption that are looked at: more fit into no picture, and Pillow refuses very long texts
+_MOST_LETTERS = 1000
+"""Letters of a caption that are looked at: more fit into no picture, and Pillow refuses very long texts."""
 
 
 def font_for(text: str, size: int) -> Any:
@@ -33,19 +34,19 @@ def _font(from_system: bool, size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def in_lines(text: str, font: Any, width: float, most: float = math.inf) -> list[str]:
-    """A text in up to `most` lines of `width` pixels, the last one cut where it is too long.
+def in_lines(text: str, font: Any, width: float, most_lines: float = math.inf) -> list[str]:
+    """A text in up to `most_lines` lines of `width` pixels, the last one cut where it is too long.
 
     Lines are broken between words, and inside of words that are longer than a line.
     """
-    if most != math.inf:
-        text = text[:_LETTERS]
+    if most_lines != math.inf:
+        text = text[:_MOST_LETTERS]
     words = plain(text).split(" ")
     lines: list[str] = []
-    while words and len(lines) < most - 1:
+    while words and len(lines) < most_lines - 1:
         count = _words_that_fit(words, font, width)
         if not count:
-            words = [*_halves(words[0], font, width), *words[1:]]
+            words = [*_broken_word(words[0], font, width), *words[1:]]
             count = 1
         lines.append(" ".join(words[:count]))
         words = words[count:]
@@ -60,12 +61,12 @@ def _words_that_fit(words: list[str], font: Any, width: float) -> int:
     return bisect_right(counts, width, key=lambda count: font.getlength(" ".join(words[:count])))
 
 
-def _halves(word: str, font: Any, width: float) -> list[str]:
+def _broken_word(word: str, font: Any, width: float) -> list[str]:
     """A word that is longer than a line in two pieces: the letters that fit into the line, at least one, and the
     others."""
     counts = range(1, len(word))
-    count = bisect_right(counts, width, key=lambda letters: font.getlength(word[:letters])) or 1
-    pieces = [word[:count], word[count:]]
+    letter_count = bisect_right(counts, width, key=lambda letters_tried: font.getlength(word[:letters_tried])) or 1
+    pieces = [word[:letter_count], word[letter_count:]]
     return [piece for piece in pieces if piece]
 
 
@@ -74,8 +75,10 @@ def cut_to(text: str, font: Any, width: float) -> str:
 
     Nothing where not even the first letter fits.
     """
-    text = plain(text[:_LETTERS])
+    text = plain(text[:_MOST_LETTERS])
     if font.getlength(text) <= width:
         return text
-    letters = bisect_right(range(1, len(text)), width, key=lambda count: font.getlength(text[:count] + DOTS))
-    return text[:letters] + DOTS if letters else ""
+    letter_count = bisect_right(
+        range(1, len(text)), width, key=lambda letters_tried: font.getlength(text[:letters_tried] + DOTS)
+    )
+    return text[:letter_count] + DOTS if letter_count else ""

@@ -109,7 +109,7 @@ def _bare_jpeg(data: bytes) -> Bare:
         if describes_colors or not is_metadata:
             pieces.append(data[start:end])
         start = end
-    # From here on everything: the pixels, and behind them a telephone's further pictures, which nobody reads.
+    # The rest of the file is kept: the pixels, and behind them a telephone's further pictures, which nobody reads.
     pieces.append(data[start:])
     return Bare(b"".join(pieces), exif)
 

@@ -212,52 +212,53 @@ def is_a(value: object, kind: type[KindT]) -> TypeIs[KindT]:
 class NotPlaced(LikenessError):
     """A cast without places where places are needed, or (without people) neither a cast nor a layout."""
 
-    def __init__(self, node: str, people: Sequence[str]) -> None:
+    def __init__(self, node_name: str, names: Sequence[str]) -> None:
         why = "neither a cast nor a layout is connected"
-        if people:
-            verb = "have" if len(people) > 1 else "has"
-            why = f"{listed(people)} {verb} no place"
+        if names:
+            verb = "have" if len(names) > 1 else "has"
+            why = f"{listed(names)} {verb} no place"
         advice = "Put Place Cast between Cast and this node and give it a layout."
-        super().__init__(f"{node} needs a position for each person, but {why}.", advice)
+        super().__init__(f"{node_name} needs a position for each person, but {why}.", advice)
 
 
-def require_places(cast: Cast, node: str) -> PlacedCast:
+def require_places(cast: Cast, node_name: str) -> PlacedCast:
     """The cast. Raises NotPlaced, naming the node that needs to know, unless everybody has a place."""
     unplaced = [person.identity.name for person in cast.people if person.slot is None]
     if unplaced or not is_a(cast, PlacedCast):
-        raise NotPlaced(node, unplaced)
+        raise NotPlaced(node_name, unplaced)
     return cast
 
 
-def places_of(cast: Cast | None, layout: Layout | None, node: str) -> Layout:
-    """The places of a cast, of a layout where there is none. node: to tell the user.
+def places_of(cast: Cast | None, layout: Layout | None, node_name: str) -> Layout:
+    """The places of a cast, of a layout where there is none. node_name: to tell the user.
 
     Raises BadCast for a cast in which nobody is left, NotPlaced without both and as `require_places`.
     """
     if cast is None:
         if layout is None:
-            raise NotPlaced(node, [])
+            raise NotPlaced(node_name, [])
         return layout
     if not cast.people:
-        why = f"No person of the cast given to {node} has a place: Place Cast has left out all people."
+        why = f"No person of the cast given to {node_name} has a place: Place Cast has left out all people."
         other = "choose another order (Who is where)"
         raise BadCast(why, f"Write the number of a person instead of a 0 in its custom_order, or {other}.")
-    placed = require_places(cast, node)
+    placed = require_places(cast, node_name)
     return Layout(placed.width, placed.height, placed.slots)
 
 
-def require_together(cast: Cast | None, node: str) -> None:
+def require_together(cast: Cast | None, node_name: str) -> None:
     """Raise BadCast, naming the node, for people who have a picture each instead of standing in one."""
     if cast and cast.by_row:
-        why = f"The cast given to {node} comes from Crop Faces: each person in it has a picture of their own."
+        why = f"The cast given to {node_name} comes from Crop Faces: each person in it has a picture of their own."
         raise BadCast(why, "Connect the cast that Crop Faces was given.")
 
 
-def rows_missing(node: str, people: int, batch: str, rows: int) -> BadCast:
-    """A batch that has not one row for everybody of a cast from Crop Faces. batch: how a message calls it."""
+def rows_missing(node_name: str, people_count: int, batch_name: str, row_count: int) -> BadCast:
+    """A batch that has not one row for everybody of a cast from Crop Faces. batch_name: how a message calls it."""
     return BadCast(
-        f"{batch[0].upper()}{batch[1:]} has {counted(rows, 'row')} and the cast given to {node} "
-        f"{counted(people, 'person', 'people')}: with a cast from Crop Faces each person needs a row of the batch.",
+        f"{batch_name[0].upper()}{batch_name[1:]} has {counted(row_count, 'row')} and the cast given to {node_name} "
+        f"{counted(people_count, 'person', 'people')}: with a cast from Crop Faces each person needs a row of the "
+        "batch.",
         "Encode the crops of the same Crop Faces with VAE Encode, all of them, and draw the images from its cast. "
         "Rebatch Latents gives a sampler a few of the rows: leave it out.",
     )

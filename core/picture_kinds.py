@@ -25,7 +25,7 @@ _BY_BRAND = (
     (("avif", "avis"), "an AVIF picture"),
     (("crx ",), "a raw photo of a camera"),
 )
-"""Of files that begin with the box `ftyp` of ISO 14496-12: the brands of one kind."""
+"""The brands of files that begin with the box `ftyp` of ISO 14496-12, and the kind of file that they stand for."""
 
 
 def kind_of(path: str) -> str:

@@ -47,17 +47,18 @@ def as_masks(masks: Tensor) -> Tensor:
     return batch.float().nan_to_num().clamp(0, 1).cpu()
 
 
-def without_row(name: str, number: int, rows: int) -> str:
+def without_row(name: str, number: int, row_count: int) -> str:
     """A note where pictures do not belong to the rows of a latent one by one; "" where they do.
 
-    name: of one picture, such as "keypoint picture". number: of pictures; one serves all rows. rows: of the latent.
+    name: of one picture, such as "keypoint picture". number: of pictures; one serves all rows. row_count:
+    of the latent.
     The host leaves out pictures that are too many, and begins again with the first where they are too few.
     """
-    if number == 1 or rows % number == 0:
+    if number == 1 or row_count % number == 0:
         return ""
-    counts = f"{counted(number, name)} are given, and the latent has {counted(rows, 'row')}"
-    if number > rows:
-        first = rows + 1
+    counts = f"{counted(number, name)} are given, and the latent has {counted(row_count, 'row')}"
+    if number > row_count:
+        first = row_count + 1
         unused = f"pictures {first} to {number} are"
         if first == number:
             unused = f"picture {first} is"
@@ -65,7 +66,7 @@ def without_row(name: str, number: int, rows: int) -> str:
             f"{counts}: {unused} not used. Rebatch Latents cuts a batch so, and every piece gets the first pictures. "
             "Leave it out, or sample each piece with an apply node that is given its own pictures."
         )
-    used_twice = rows % number
+    used_twice = row_count % number
     repeated = f"pictures 1 to {used_twice} are"
     if used_twice == 1:
         repeated = "picture 1 is"

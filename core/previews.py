@@ -107,7 +107,7 @@ class Sheet:
         if any(in_lines(note, font_for(note, size), width, most)[-1].endswith(DOTS) for note in notes):
             size = max(12, self.letters // 3)
         height = round(size * 1.4)
-        # From the last line at the edge up to the first.
+        # The last line is drawn at the edge, the others above it.
         y = self.picture.height
         for note in reversed(notes):
             font = font_for(note, size)

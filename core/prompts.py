@@ -131,10 +131,10 @@ def _read(line: str, number: int, names: Sequence[str]) -> tuple[int, str]:
     return people[0], words
 
 
-def named(text: str, names: Sequence[str], node: str) -> list[int]:
+def named(text: str, names: Sequence[str], node_name: str) -> list[int]:
     """The indices of the people whom a text names, ascending; of all people where it names nobody.
 
-    text: names or numbers with commas between them. names: of all people. node: the name of the node, for messages.
+    text: names or numbers with commas between them. names: of all people. node_name: for messages.
     Raises BadCast for somebody else, and for one of two people of that name.
     """
     people: list[int] = []
@@ -146,7 +146,7 @@ def named(text: str, names: Sequence[str], node: str) -> list[int]:
             count = f"{len(indices)} people of the cast are" if indices else "no person of the cast is"
             choices = listed([f"{number} {other}" for number, other in enumerate(names, 1)], "no people")
             advice = f"Write names or numbers with commas between them; with a place there are: {choices}."
-            raise BadCast(f"{node}: {count} called {plain(name, 40)!r}.", advice)
+            raise BadCast(f"{node_name}: {count} called {plain(name, 40)!r}.", advice)
         people += indices
     if not people:
         return list(range(len(names)))

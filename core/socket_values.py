@@ -1,4 +1,4 @@
-"""What our own sockets carry, held to what it is: faces, people, layouts and casts, whoever has made them.
+"""Checks of what our own sockets carry: faces, people, layouts and casts, which other packs may have made.
 
 `title` is how a message calls the value. A check returns nothing. What is not whole raises one of Python's own errors,
 which `inputs.check_foreign` names.

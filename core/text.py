@@ -15,13 +15,14 @@ COMMAS = ",\uff0c\u3001"
 """Chinese keyboards have commas of their own."""
 
 
-def plain(text: object, most: int | None = None) -> str:
-    """A value as one line of letters of any script, at most `most` of them; None, as a link may bring it, is empty."""
+def plain(text: object, most_letters: int | None = None) -> str:
+    """A value as one line of letters of any script, at most `most_letters` of them; None, as a link may bring it, is
+    empty."""
     if text is None:
         return ""
     line = _UNFIT.sub(" ", str(text)).strip()
-    if most is not None and len(line) > most:
-        return f"{line[: most - 3]}..."
+    if most_letters is not None and len(line) > most_letters:
+        return f"{line[: most_letters - 3]}..."
     return line
 
 

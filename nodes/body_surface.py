@@ -83,7 +83,7 @@ class DetectBodySurface(io.ComfyNode):
         notes.tell(notes.node_of(cls), "\n".join(examples))
         surface_pictures = torch.stack([surface.image for surface in surfaces])  # (B, H, W, 3)
         preview = iuv.over_photos(surface_pictures, image, fit)
-        people_masks = torch.cat([surface.people for surface in surfaces])  # (people of all pictures, H, W)
+        people_masks = torch.cat([surface.person_masks for surface in surfaces])  # (people of all pictures, H, W)
         mask: Any
         try:
             mask = part_masks.part_masks(surfaces, groups, side)

@@ -67,10 +67,10 @@ class DrawSkeletons(io.ComfyNode):
     def execute(cls, layout: Layout | None = None, cast: Cast | None = None, draw: str = SKELETONS) -> io.NodeOutput:
         if draw == SURFACE:
             require_together(cast, DRAW)
-            surface = mannequin.drawn(places_of(cast, layout, DRAW))
+            surface = mannequin.draw_layout(places_of(cast, layout, DRAW))
             notes.tell(notes.node_of(cls), MANNEQUIN)
             image = surface.image[None]
-            people_masks = surface.people
+            people_masks = surface.person_masks
         else:
             if draw == KEYPOINTS:
                 layout = _layout_with_keypoints(cast, layout)

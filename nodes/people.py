@@ -195,7 +195,7 @@ class Person(FindsFaces, io.ComfyNode):
                     cls,
                     face_model,
                     photo,
-                    which_faces.of(number),
+                    which_faces.word_for_photo(number),
                     label.sentence,
                     photo_size,
                     boxed_face,
@@ -412,16 +412,17 @@ class Cast(io.ComfyNode):
         return _cast_output(cls, extended_cast, gathered("Left out, no photo with a face", names_without_face))
 
 
-def _by_number(node: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
+def _by_number(node_name: str, kind: str, inputs: Mapping[str, Any]) -> dict[int, Any]:
     """What is linked to the inputs person_1, person_2, ..., by number from 1.
 
-    node: its name. kind: "person" or "photo", what the inputs are called. inputs: by name, None for one without a link.
+    node_name: for messages. kind: "person" or "photo", what the inputs are called. inputs: by name, None for one
+    without a link.
     Raises BadCast: the prompt of another program may have more than the node's last input.
     """
     numbers = {f"{kind}_{number}": number for number in range(1, _PEOPLE + 1)}
     beyond = [name for name in inputs if name not in numbers]
     if beyond:
-        why = f"{node} takes {kind}_1 to {kind}_{_PEOPLE} and got {listed(beyond)} as well, who would be lost."
+        why = f"{node_name} takes {kind}_1 to {kind}_{_PEOPLE} and got {listed(beyond)} as well, who would be lost."
         raise BadCast(why, "Connect them to another Cast, and this one to its cast input.")
     linked: dict[int, Any] = {}
     for name, number in numbers.items():
@@ -491,7 +492,9 @@ class CastFromPhotos(FindsFaces, io.ComfyNode):
             faces: list[people.Face] = []
             for photo_number, photo in enumerate(photos_of_person, 1):
                 label = _photo_label(name, photo_number, len(photos_of_person))
-                face = _chosen_face(cls, face_model, photo, which_faces.of(number), label.sentence, photo_size)
+                face = _chosen_face(
+                    cls, face_model, photo, which_faces.word_for_photo(number), label.sentence, photo_size
+                )
                 faces.append(face)
                 named_faces.append((label.short, face))
             members.append(people.Person(identities.from_faces(name, faces, face_model.ids)))

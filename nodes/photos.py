@@ -167,17 +167,18 @@ def _find_faces(photos_to_sort: Sequence[_PhotoToSort], on_no_face: str) -> _Fou
     """
     faces: list[PhotoFace] = []
     errors: dict[str, LikenessError] = {}
-    for number, photo in enumerate(stepwise(photos_to_sort), 1):
+    for photo_number, photo in enumerate(stepwise(photos_to_sort), 1):
         try:
             faces_of_photo = photo.find_faces()
         except (FaceNotFound, BadPhoto) as error:
             if on_no_face == "error":
                 error.advice += " Or leave such photos out: on_no_face = skip in Sort Photos into People."
                 raise
-            errors[f"{number} {photo.file}".strip()] = error
+            errors[f"{photo_number} {photo.file}".strip()] = error
             continue
-        for part, face in enumerate(faces_of_photo, 1):
-            faces.append(PhotoFace(number, part if len(faces_of_photo) > 1 else 0, photo.file, face))
+        for index, face in enumerate(faces_of_photo):
+            number_in_photo = index + 1 if len(faces_of_photo) > 1 else 0
+            faces.append(PhotoFace(photo_number, number_in_photo, photo.file, face))
     if not faces:
         first_error, *_ = errors.values()
         raise first_error

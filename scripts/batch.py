@@ -1,6 +1,6 @@
 """Makes a picture for every row of a CSV file, by any workflow, on one GPU or on many machines.
 
-    python scripts/batch.py JOBS.csv --workflow id_patch_two_people
+    python scripts/batch.py jobs.csv --workflow id_patch_two_people
 
 with a file such as
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,17 +127,26 @@ def crew(given: argparse.Namespace, host: Host, python: Path) -> Crew:
 
 
 def make(rows: list[Row], output: Output, run: Run) -> int:
-    """1 where a row failed."""
+    """Make the pictures of all rows; 1 where a row failed."""
+    from batch.sums import Sums
     from tqdm import tqdm
 
+    started = time.monotonic()
     to_do = run.prepare(rows)
+    refused = output.failed
     pace = 0.5 if sys.stderr.isatty() else 10
     for _ in tqdm(run.made(to_do), total=len(rows), initial=len(rows) - len(to_do), unit="row", mininterval=pace):
         pass
-    if output.failed:
-        say(f"{output.failed} of {len(rows)} rows failed: {output.folder / 'failed.csv'} says why.")
-    say(f"Done: {output.folder}" if output.failed < len(rows) else "Nothing was made.")
-    return int(output.failed > 0)
+    sums = Sums(
+        rows=len(rows),
+        made=len(to_do) - (output.failed - refused),
+        failed=output.failed,
+        seconds=time.monotonic() - started,
+    )
+    if sums.failed:
+        say(f"{output.folder / 'failed.csv'} says why rows failed.")
+    say(sums.sentence(output.folder))
+    return int(sums.failed > 0)
 
 
 if __name__ == "__main__":

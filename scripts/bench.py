@@ -1,6 +1,7 @@
 """What people cost: a step with every method beside one without us, counted. One JSON line per figure.
 
-    python scripts/bench.py [--python PATH] [--seconds]
+    python scripts/bench.py > counted.jsonl
+    python scripts/bench.py --seconds > timed.jsonl
 
 Needs a ComfyUI (see scripts/test.py for where it is looked for). Floating-point operations are counted
 on tensors that are shapes alone, real ones, so the figures are exact on any machine.
@@ -16,7 +17,9 @@ from rig.pack import entered
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Count what a step costs.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
     parser.add_argument("--python", help="a Python that has everything already")
     parser.add_argument("--seconds", action="store_true", help="time it on the graphics card instead of counting")
     given = parser.parse_args()
@@ -34,6 +37,7 @@ def main() -> int:
         raise environment.SetupError("--seconds needs a graphics card with CUDA. Without it bench.py counts.")
     else:
         seconds.measure((methods.SDXL, methods.SD15))
+    environment.say("Done: each figure is a line of JSON on the standard output.")
     return 0
 
 

@@ -1,7 +1,7 @@
 """Methods beside each other, drawn and measured: a sheet and a table for every question.
 
-    python scripts/compare.py --miniature [--quick] [question ...]
-    python scripts/compare.py --people FOLDER [--prompt TEXT] [question ...]
+    python scripts/compare.py --miniature --quick seeds
+    python scripts/compare.py --people my_people --prompt "photo of people in a park" crowd seeds
 
 Questions: crowd (every method with 1 to 12 people), halves (InstantID's, and several photos), parts (Parts2Whole and
 Share Parts Attention, of the miniature alone), seeds (the same people by every method and seed). --miniature draws
@@ -49,7 +49,7 @@ class Group(NamedTuple):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     who = parser.add_mutually_exclusive_group(required=True)
     who.add_argument("--miniature", action="store_true", help="cartoons of drawn people, by the miniature")
     who.add_argument("--people", type=Path, help="a folder of photos: one of each person, or a folder of each")
@@ -57,7 +57,8 @@ def main() -> int:
     parser.add_argument("--size", type=int, nargs=2, default=(1152, 896), help="with --people: width and height")
     parser.add_argument("--steps", type=int, help="with --people: without it those of the templates")
     parser.add_argument("--quick", action="store_true", help="few pictures: whether it runs")
-    parser.add_argument("--out", type=Path, default=environment.ROOT / "output" / "compare")
+    out = environment.ROOT / "output" / "compare"
+    parser.add_argument("--out", type=Path, default=out, help="the folder of the results; default: output/compare")
     parser.add_argument("--write", action="store_true", help="with --miniature: put figures into docs/likeness.md")
     parser.add_argument("--python", help="a Python that has everything already")
     parser.add_argument("question", nargs="*", help="crowd, halves, parts or seeds; all where none is named")
@@ -85,6 +86,9 @@ def main() -> int:
                 write(name, lines, pictures, given.out)
                 if given.write:
                     into_page(name, table(lines), sheet(pictures))
+        environment.say(f"Done: the sheets, tables and pictures are in {given.out}")
+        if given.write:
+            environment.say(f"The figures are in {PAGE}")
     except worlds.REFUSED as problem:
         raise environment.SetupError(str(problem)) from problem
     return 0

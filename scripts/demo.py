@@ -1,6 +1,8 @@
 """Everything from zero, in a real ComfyUI: drawn people and clothes in; a group, a portrait and an outfit out.
 
-    python scripts/demo.py [--python PATH] [--download [--yes]] [--keep]
+    python scripts/demo.py
+    python scripts/demo.py --keep
+    python scripts/demo.py --download
 
 Finds or fetches ComfyUI, starts it without a window and in a folder of its own, runs the workflow id_patch_two_people
 over HTTP and leaves pictures and report.json in output/. Where that ComfyUI has no released weights, a miniature draws
@@ -56,7 +58,7 @@ Report = dict[str, Any]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", help="a Python that can run ComfyUI; nothing is installed into it")
     parser.add_argument("--download", action="store_true", help="fetch the released weights first, for a true picture")
     parser.add_argument("--yes", action="store_true", help="do not ask before downloading")

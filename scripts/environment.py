@@ -1,6 +1,8 @@
 """Finds ComfyUI and makes the Python environment that the other scripts run in. Standard library only.
 
-python scripts/environment.py      make or check the environment, print its Python
+    python scripts/environment.py
+
+makes or checks the environment .venv and prints the path of its Python.
 """
 
 from __future__ import annotations
@@ -537,7 +539,7 @@ def enter(python: Path) -> None:
 
 
 def main() -> int:
-    argparse.ArgumentParser(description="Make or check the environment and print its Python.").parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(python_for(find_hosts()))
     return 0
 

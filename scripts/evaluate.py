@@ -1,10 +1,10 @@
 """Measures how much pictures of any model show the people they should show: two tables, and the pictures with names.
 
-    python scripts/evaluate.py FOLDER [--models FOLDER] [--made-with METHOD]
+    python scripts/evaluate.py my_pictures --models ../../models --made-with InstantID
 
-FOLDER holds people/<name>/ with one or more photos each, and pictures/ with the pictures to measure, those of different
-models or settings in folders of their own. Beside a picture may lie a .json of its name that says who is meant and
-where; docs/dev/measuring.md describes it and what is measured. The result is put into FOLDER/measured.
+The folder holds people/<name>/ with one or more photos each, and pictures/ with the pictures to measure. Those of
+different models or settings are in folders of their own. Beside a picture may lie a .json of its name that says who is
+meant and where; docs/dev/measuring.md describes it and what is measured. The result is put into measured/ there.
 Garments are measured where the workflow says which picture and mask each has: by batch.py --clip-vision FILE,
 or by Measure Likeness in a graph. Run it with the Python that runs ComfyUI.
 """

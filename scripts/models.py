@@ -1,14 +1,17 @@
 """The model files: what there is, what is missing, and where it comes from.
 
     python scripts/models.py list
-    python scripts/models.py download <workflow or id> ... [--yes] [--models DIR]
-    python scripts/models.py write [--check]
+    python scripts/models.py doctor start_two_people
+    python scripts/models.py download start_two_people
+    python scripts/models.py write --check
 
-A workflow is a name in workflows/ or the path of a file that ComfyUI saved. Models lie in the ComfyUI that is found, or
-in --models. `download` needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`), mirrors
-named by HF_ENDPOINT and GITHUB_ENDPOINT. `write` renews what is made from
-models_manifest.json, the records and the descriptions of model families in README, docs/, the workflows and the
-blueprints.
+A workflow is a name in workflows/, or the path of a file that ComfyUI saved, also of a picture with its workflow in it.
+Models lie in the ComfyUI that is found, or in --models. `doctor` says which models of a workflow are missing, damaged
+or in the wrong place. It changes nothing. Its exit code is 0 where all are there, 1 where something is to be done, 2
+where it could not look: there is no such workflow, or no ComfyUI. Run it with the Python that runs ComfyUI. `download`
+needs huggingface_hub; tokens are huggingface_hub's (HF_TOKEN, or `hf auth login`), mirrors named by HF_ENDPOINT and
+GITHUB_ENDPOINT. `write` renews what is made from models_manifest.json, the records and the descriptions of model
+families in README, docs/, the workflows and the blueprints.
 """
 
 from __future__ import annotations
@@ -28,10 +31,10 @@ sys.path.insert(0, str(Path(__file__).absolute().parent))
 
 import environment
 from environment import ROOT, SetupError
-from rig import families_table, workflow_files
+from rig import families_table, host_folders, workflow_files
 from rig.workflow import nodes_in, offered
 
-from core.errors import LikenessError
+from core.errors import LikenessError, counted
 from core.methods import methods as records
 from core.models import manifest, needs
 from core.models.manifest import Model
@@ -48,27 +51,54 @@ Chinese.
 READMES = {"en": ROOT / "README.md", "zh": ROOT / "README.zh.md"}
 PAGE = ROOT / "docs" / "models.md"
 WHICH_METHOD = ROOT / "docs" / "which_method.md"
+ALL_THERE, TO_DO, NOT_EXAMINED = 0, 1, 2
+"""Exit codes of `doctor`."""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    arguments = parsed_arguments()
+    try:
+        require_manifest()
+        return arguments.run(arguments)
+    except SetupError as problem:
+        if arguments.run is not doctor:
+            raise
+        environment.say(str(problem))
+        return NOT_EXAMINED
+
+
+def parsed_arguments() -> argparse.Namespace:
+    """The arguments of this run, with the function of the command in `run`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     folder = "a models folder; default: that of the ComfyUI that is found"
-    commands.add_parser("list").set_defaults(run=show_list)
-    one = commands.add_parser("download")
-    one.add_argument("names", nargs="+", metavar="workflow or id", help="see `list`")
-    one.add_argument("--yes", action="store_true", help="do not ask")
-    one.add_argument("--models", type=Path, help=folder)
-    one.set_defaults(run=download)
-    one = commands.add_parser("write")
-    one.add_argument("--check", action="store_true", help="change nothing, fail if outdated")
-    one.set_defaults(run=write)
-    given = parser.parse_args()
+
+    listing = commands.add_parser("list", help="every model file, and the templates that need it")
+    listing.set_defaults(run=show_list)
+
+    examination = commands.add_parser("doctor", help="what of a workflow's models is missing, damaged or misplaced")
+    examination.add_argument("workflow", metavar="WORKFLOW", help="a template's name, or the file of a workflow")
+    examination.add_argument("--models", type=Path, metavar="DIR", help=folder)
+    examination.set_defaults(run=doctor)
+
+    downloading = commands.add_parser("download", help="fetch what workflows need")
+    downloading.add_argument("names", nargs="+", metavar="workflow or id", help="see `list`")
+    downloading.add_argument("--yes", action="store_true", help="do not ask")
+    downloading.add_argument("--models", type=Path, metavar="DIR", help=folder)
+    downloading.set_defaults(run=download)
+
+    writing = commands.add_parser("write", help="renew what is made from the manifest and the records")
+    writing.add_argument("--check", action="store_true", help="change nothing, fail if outdated")
+    writing.set_defaults(run=write)
+    return parser.parse_args()
+
+
+def require_manifest() -> None:
+    """Raises SetupError where models_manifest.json is damaged."""
     try:
         manifest.models()
     except LikenessError as damaged:
         raise SetupError(str(damaged)) from damaged
-    return given.run(given)
 
 
 def used() -> dict[str, tuple[Model, ...]]:
@@ -98,6 +128,53 @@ def read_workflow(name: str) -> dict[str, Any]:
     return graph
 
 
+# --- Doctor
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """Say what of a workflow's models is missing, damaged or misplaced; ALL_THERE or TO_DO.
+
+    Raises SetupError where that cannot be looked for.
+    """
+    name: str = arguments.workflow
+    graph = read_workflow(name)
+    wanted = needs.wanted(graph)
+    try:
+        from core.models.doctor import report
+    except ImportError as error:
+        raise SetupError(f"This needs {error.name}: run it with the Python that runs ComfyUI.") from error
+
+    users = needs.users({name: graph}, read_workflow)
+    diagnosis = report(name, wanted, searched_folders(arguments.models, wanted), users=users)
+    print(diagnosis.text())
+    if diagnosis.good:
+        return ALL_THERE
+    if diagnosis.lacking:
+        command = f'python scripts/models.py download "{name}"'
+        if arguments.models:
+            command += f' --models "{arguments.models}"'
+        print(f"\nOr download all of this with: {command}")
+    return TO_DO
+
+
+def searched_folders(models: Path | None, wanted: Iterable[Model]) -> host_folders.Folders:
+    """The folders in which loaders look for models: those below `models`, else all of the ComfyUI that is found.
+
+    wanted: the models that are looked for. Raises SetupError.
+    """
+    hosts: list[environment.Host] = []
+    if models is None:
+        hosts = environment.find_hosts()
+    if hosts:
+        environment.say(f"Looking into the model folders of {hosts[0]} ({hosts[0].path}).")
+        return host_folders.of_host(hosts[0])
+    folders = model_folders(models)
+    keys = [key for key in folders if key]
+    for model in wanted:
+        keys += [model.key, *model.further]
+    return host_folders.below(Path(folders[""][0]), dict.fromkeys(keys))
+
+
 # --- Download
 
 
@@ -125,9 +202,9 @@ def chosen(names: Iterable[str]) -> tuple[Model, ...]:
 
 def missing(workflow: str, folders: Mapping[str, Sequence[str]]) -> list[str]:
     """The models that a workflow needs and of which nothing is in its place."""
-    from core.models.doctor import absent
+    from core.models.doctor import models_to_fetch
 
-    return [model.title for model in absent(chosen([workflow]), folders)]
+    return [model.title for model in models_to_fetch(chosen([workflow]), folders)]
 
 
 def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: bool) -> int:
@@ -150,6 +227,8 @@ def fetched(models: Sequence[Model], folders: Mapping[str, Sequence[str]], yes: 
     problems = [problem for model in models if (problem := fetch.fetch_model(model, Path(folders[model.key][0])))]
     for problem in problems:
         environment.say(problem)
+    folder = folders[""][0]
+    environment.say(f"Done: {len(models) - len(problems)} of {len(models)} models are in {folder}")
     return int(bool(problems))
 
 
@@ -163,6 +242,8 @@ def write(given: argparse.Namespace) -> int:
         print(path.relative_to(ROOT))
         if not given.check:
             path.write_bytes(text.encode())
+    if not given.check:
+        environment.say(f"Done: wrote {counted(len(changed), 'file')}. All others were up to date.")
     return int(bool(changed) and given.check)
 
 

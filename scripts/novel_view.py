@@ -1,6 +1,7 @@
 """The picture of docs/chains.md: a person of one photo at the keypoints of other faces, by InstantID.
 
-    python scripts/novel_view.py [--out PICTURE]
+    python scripts/novel_view.py
+    python scripts/novel_view.py --out another_view.jpg
 
 The miniature draws it, with weights that it was trained to: it shows the way through the nodes, not the quality of the
 released weights. It was trained with upright faces that look to the front. So the picture shows that size and place of
@@ -51,8 +52,10 @@ VIEWS = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, default=PICTURE)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--out", type=Path, default=PICTURE, help="default: the picture of docs/chains.md")
     parser.add_argument("--python", help="a Python that has everything already")
     arguments = parser.parse_args()
     entered("novel_view.py", arguments.python)

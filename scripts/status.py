@@ -1,6 +1,7 @@
 """docs/status.md: what each method promises, from the records and from the tests that ran.
 
-    python scripts/status.py [RESULTS.xml ...]
+    python scripts/status.py
+    python scripts/status.py promises.xml parity.xml
 
 writes the page from the last `python scripts/test.py` that ran all of its tests and passed in the newest ComfyUI, or
 from JUnit files of pytest: of a whole run, or of tests/promises and tests/parity alone. Of a test that is in several

@@ -1,6 +1,8 @@
 """Sets up and runs the tests, those in a ComfyUI and those without one. Standard library only.
 
-    python scripts/test.py [--fast | --all [--part NAME]] [--python PATH] [pytest arguments]
+    python scripts/test.py --fast
+    python scripts/test.py tests/host/test_batch.py -k stopped
+    python scripts/test.py --all --part browser
 
 --fast     unit and contract tests, and every method once in the newest ComfyUI: while one works
 (neither)  all but the thorough ones in the newest ComfyUI, what is marked `both_hosts` in the others: for every change

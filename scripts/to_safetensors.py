@@ -52,7 +52,10 @@ def convert(source: Path) -> Path:
     target = source.with_name(f"{source.name}.safetensors") if source.is_dir() else source.with_suffix(".safetensors")
     if target.exists():
         raise CannotSave(f"{target} exists already.", "Move it away to convert again.")
-    _write(target, *(_folder(source) if source.is_dir() else _single(source)))
+    print(f"Reading {source} ...", file=sys.stderr)
+    state, metadata = _folder(source) if source.is_dir() else _single(source)
+    print(f"Writing {target} ...", file=sys.stderr)
+    _write(target, state, metadata)
     with suppress(OSError):  # some disks know no permissions
         target.chmod(source.stat().st_mode & 0o666)  # safetensors writes for its owner only
     return target

@@ -291,9 +291,9 @@ Z_IMAGE = TransformerFamily(
         ),
     ),
     own_captions=True,
-    control_net="Apply Z-Image Fun ControlNet",
     mask_place=3,
     number_place=2,
+    control_net="Apply Z-Image Fun ControlNet",
 )
 KREA_2 = TransformerFamily(
     name=families.KREA_2.name,

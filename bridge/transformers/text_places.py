@@ -91,7 +91,10 @@ def _place_by_row(node: Sequence[PersonTexts], forward_input: ForwardInput, fami
 
 def left_padded(text: Tensor, family: TransformerFamily) -> Tensor:
     """(1, T, width) as the family pads each text itself: zeros in front, up to its least length."""
-    return functional.pad(text, (0, 0, max(0, family.left_padded_to - text.shape[1]), 0))
+    missing = family.left_padded_to - text.shape[1]
+    if missing <= 0:
+        return text  # not a copy: it stays as long as the run
+    return functional.pad(text, (0, 0, missing, 0))
 
 
 def filled_up(tokens: int, family: TransformerFamily, network: Any) -> int:

@@ -21,10 +21,11 @@ from ..previews import as_picture, as_tensor
 PARTS = 24
 SHORTER, LONGEST = 800, 1333
 """Sides in pixels of the picture that the network looks at (detectron2: MIN_SIZE_TEST and MAX_SIZE_TEST)."""
-_MOST = 2**26
+_MOST_PIXELS = 2**26
 """Pixels of a body that is drawn: four times the largest canvas of the node. Charts of more fill the memory."""
 _STEP = 32  # of the sides of that picture: the coarsest level of the network's features
-_LOWEST = -(2.0**30)  # as far below 0 as a float can be cut to a whole number
+_LEAST_COORDINATE = -(2.0**30)
+"""A guard for coordinates far below 0, which 32 bits could not hold: the conversion of such a float is undefined."""
 _OPACITY = 0.7  # of a surface over its photo
 
 
@@ -42,11 +43,17 @@ class Bodies:
     u: Tensor
     v: Tensor
 
-    def surest(self, most: int) -> "Bodies":
-        """The first `most` bodies; all for 0."""
-        if most == 0:
+    def surest(self, most_bodies: int) -> "Bodies":
+        """The first `most_bodies` bodies; all for 0."""
+        if most_bodies == 0:
             return self
-        return Bodies(self.boxes[:most], self.inside[:most], self.parts[:most], self.u[:most], self.v[:most])
+        return Bodies(
+            self.boxes[:most_bodies],
+            self.inside[:most_bodies],
+            self.parts[:most_bodies],
+            self.u[:most_bodies],
+            self.v[:most_bodies],
+        )
 
 
 def read_bodies(outputs: Any) -> Bodies:
@@ -122,8 +129,11 @@ class Surface:
         """A surface without bodies."""
         return cls(torch.zeros(3, height, width, dtype=torch.uint8), torch.zeros(height, width, dtype=torch.int32))
 
-    def put(self, number: int, x: int, y: int, iuv: Tensor) -> None:
-        """Draw body `number` (3, h, w) with its upper left corner at x, y. What lies beside the canvas is cut off."""
+    def draw_body(self, number: int, x: int, y: int, iuv: Tensor) -> None:
+        """Draw a body, (3, h, w), with its upper left corner at x, y. What lies beside the canvas is cut off.
+
+        number: of the body, from 1. iuv: as of a Surface.
+        """
         height, width = self.person.shape
         top = max(0, y)
         left = max(0, x)
@@ -140,8 +150,9 @@ class Surface:
         return self.iuv.movedim(0, -1).contiguous().float() / 255
 
     @property
-    def people(self) -> Tensor:
-        """(people, H, W) float32 0 or 1: where each is seen, from left to right. Who is quite covered is not there."""
+    def person_masks(self) -> Tensor:
+        """(people, H, W) float32 0 or 1: where each person is seen, from left to right. A person who is covered
+        completely has no mask."""
         masks: list[Tensor] = []
         for number in range(1, int(self.person.max()) + 1):
             mask = self.person == number
@@ -169,16 +180,16 @@ def draw(bodies: Bodies, fit: Fit, width: int, height: int) -> Surface:
         x0, y0, x1, y1 = fit.box((float(box[0]), float(box[1]), float(box[2]), float(box[3])))
         box_height = max(1, int(y1 - y0))
         box_width = max(1, int(x1 - x0))
-        if box_height * box_width > _MOST:
+        if box_height * box_width > _MOST_PIXELS:
             advice = "Choose pad for fit, or a photo of the picture's shape."
-            limit = f"at most {_MOST // 10**6} million pixels are drawn"
+            limit = f"at most {_MOST_PIXELS // 10**6} million pixels are drawn"
             raise BadSize("A body", (box_width, box_height), limit, advice)
         size = (box_height, box_width)
         on_body = _largest(bodies.inside[index], size) > 0
         part = _largest(bodies.parts[index], size) * on_body  # (height, width) int32
-        u = _of_part(bodies.u[index], part)
-        v = _of_part(bodies.v[index], part)
-        surface.put(index + 1, int(x0), int(y0), torch.stack([v, u, part.to(torch.uint8)]))
+        u = _coordinate_in_pixels(bodies.u[index], part)
+        v = _coordinate_in_pixels(bodies.v[index], part)
+        surface.draw_body(index + 1, int(x0), int(y0), torch.stack([v, u, part.to(torch.uint8)]))
     return surface
 
 
@@ -197,16 +208,19 @@ def _largest(scores: Tensor, size: tuple[int, int]) -> Tensor:
     return index_of_best
 
 
-def _of_part(charts: Tensor, part: Tensor) -> Tensor:
-    """(25, h, w) -> uint8 of the shape of `part`, each pixel from the chart of its part."""
+def _coordinate_in_pixels(charts: Tensor, part: Tensor) -> Tensor:
+    """U or V of each pixel, read from the chart of its part: uint8 of the shape of `part`.
+
+    charts: (25, h, w), the coordinate on every part, 0..1. part: (height, width) int32, 0 for no part.
+    """
     values = torch.zeros(part.shape)
     for number in range(1, PARTS + 1):
         on_part = part == number
         if on_part.any():
             chart = _stretched(charts[number], (part.shape[0], part.shape[1]))
             values = torch.where(on_part, chart, values)
-    # Below zero the published pictures go on at 255: a C cast of the float to a byte.
-    whole_numbers = (values.double() * 255).clamp(_LOWEST, 255).to(torch.int32)
+    # The published code casts floats to bytes, as C does: a number below 0 wraps round, -1 to 255, -2 to 254.
+    whole_numbers = (values.double() * 255).clamp(_LEAST_COORDINATE, 255).to(torch.int32)
     return (whole_numbers & 255).to(torch.uint8)
 
 

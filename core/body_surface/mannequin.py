@@ -1,7 +1,29 @@
-"""An approximate IUV picture of skeletons: limbs as capsules on which U runs along and V across.
+r"""An approximate IUV picture of skeletons: limbs as capsules on which U runs along and V across.
 
 Each part's coordinates are a plane through those of people who stand upright in published DensePose pictures, seen from
 the front or from behind. Outlines are those of a mannequin without clothes; hands and feet point where the limb does.
+
+A shape (limb, torso or head) lies along an axis, from its start to its end. `along` runs from -1 at the start to 1 at
+the end, `across` from -1 at one rim to 1 at the other. Three signs say where things lie:
+
+    side           1 for the person's own left limbs, -1 for the right ones
+    facing_sign    1 for a person who looks at the viewer, -1 for one who is seen from behind
+    across_sign    1 where `across` grows to the right of the picture on a shape that points down, else -1:
+                   side * facing_sign for limbs (outwards), facing_sign for torso and head (to the person's left)
+
+            facing_sign = 1                             facing_sign = -1
+
+                  ( )                                         ( )
+                  / \                                         / \
+      right arm  /| |\  left arm                   left arm  /| |\  right arm
+      side -1   / | | \  side 1                    side 1   / | | \  side -1
+
+      across grows on the right arm  <-            across grows on the left arm   <-
+                   on the torso      ->                         on the torso      <-
+                   on the left arm   ->                         on the right arm  ->
+
+On a shape that points elsewhere all of it is turned: with `down` the unit vector from start to end and (x, y) the way
+from its start, across = (x * down_y - y * down_x) * across_sign, in pixels.
 """
 
 import math
@@ -21,10 +43,8 @@ _Array = npt.NDArray[np.float64]
 _HalfWidth = Callable[[_Array], _Array]
 """How far down an axis pixels are, px -> half the width of a shape there, px."""
 _Plane = tuple[float, float, float]
-"""A coordinate over a shape, of 255: in its middle, what is added from there to the end, and what to the side.
-
-The side is the outer one of a limb, the person's left one of torso and head.
-"""
+"""A coordinate over a shape, of 255: its value in the middle, what is added from there to the end of the axis, and what
+is added to the rim where `across` is 1: the outer one of a limb, the person's left one of torso and head."""
 
 
 @dataclass(frozen=True)
@@ -45,30 +65,70 @@ _Sides = dict[int, tuple[_Chart, ...]]
 """The charts of a limb of each side: -1 is the person's right side, 1 the left."""
 
 
-def _sides(*right: _Chart) -> _Sides:
+def _both_sides(*right_charts: _Chart) -> _Sides:
     """The charts of a limb of the right side, and the same with the numbers that its parts have on the left one."""
-    left = tuple(replace(chart, part=_LEFT_OF[chart.part]) for chart in right)
-    return {-1: right, 1: left}
+    left_charts = tuple(replace(chart, part=_LEFT_OF[chart.part]) for chart in right_charts)
+    return {-1: right_charts, 1: left_charts}
 
 
 _LEFT_OF = {3: 4, 6: 5, 7: 8, 9: 10, 11: 12, 13: 14, 16: 15, 18: 17, 20: 19, 22: 21}
 
-_UPPER_ARM = _sides(_Chart(16, (116, 108, 0), (213, -25, 83), -1, 0.2), _Chart(18, (140, 100, 0), (250, -35, -80), 0.2))
-_FOREARM = _sides(_Chart(20, (145, -97, 0), (14, 0, -100), -1, -0.3), _Chart(22, (136, 97, 0), (190, -45, -100), -0.3))
+# The planes are fitted to published pictures, see above: tests compare both ends and both rims with these.
+_UPPER_ARM = _both_sides(
+    _Chart(16, (116, 108, 0), (213, -25, 83), -1, 0.2), _Chart(18, (140, 100, 0), (250, -35, -80), 0.2)
+)
+_FOREARM = _both_sides(
+    _Chart(20, (145, -97, 0), (14, 0, -100), -1, -0.3), _Chart(22, (136, 97, 0), (190, -45, -100), -0.3)
+)
 _HAND = {-1: (_Chart(3, (60, -17, 16), (102, 74, 40)),), 1: (_Chart(4, (185, 10, -18), (110, 95, 40)),)}
-_THIGH = _sides(_Chart(9, (133, -103, 0), (140, -40, -75)))
-_SHIN = _sides(_Chart(13, (128, 115, 0), (135, 12, 70)))
+_THIGH = _both_sides(_Chart(9, (133, -103, 0), (140, -40, -75)))
+_SHIN = _both_sides(_Chart(13, (128, 115, 0), (135, 12, 70)))
 _FOOT = {-1: (_Chart(6, (130, -55, 12), (178, 25, 25)),), 1: (_Chart(5, (130, 55, 12), (160, 8, 47)),)}
 _TORSO = (_Chart(2, (125, 115, 0), (128, -10, -90)),)
 
-_UPPER_ARM_BEHIND = _sides(_Chart(18, (110, 105, 0), (114, -45, 50)))
-_FOREARM_BEHIND = _sides(_Chart(22, (146, 95, 0), (80, -30, 40)))
-_THIGH_BEHIND = _sides(_Chart(7, (125, 100, 0), (170, -40, 50)))
-_SHIN_BEHIND = _sides(_Chart(11, (138, -110, 0), (120, 0, 75)))
+_UPPER_ARM_BEHIND = _both_sides(_Chart(18, (110, 105, 0), (114, -45, 50)))
+_FOREARM_BEHIND = _both_sides(_Chart(22, (146, 95, 0), (80, -30, 40)))
+_THIGH_BEHIND = _both_sides(_Chart(7, (125, 100, 0), (170, -40, 50)))
+_SHIN_BEHIND = _both_sides(_Chart(11, (138, -110, 0), (120, 0, 75)))
 _TORSO_BEHIND = (_Chart(1, (139, 113, 0), (123, 0, -106)),)
 
-_NECK_HALF = 0.27
-"""Half the width of the neck, in heads."""
+# Lengths of outlines, in heads.
+_HALF_NECK = 0.27
+"""Half the width of the neck."""
+_NECK_BELOW_NOSE = 0.7
+"""From the nose down to between the shoulders, where these are not seen: as far as an adult's lie (bodies.py)."""
+_NECK_ABOVE_SHOULDERS = 0.18
+"""The torso begins this far above the line between the shoulders, at the root of the neck."""
+_HEAD_ABOVE_SHOULDERS = 0.12
+"""The head's shape ends this far above that line: it is drawn over the torso, so no gap shows between the two."""
+_CHIN_BELOW_NOSE = 0.34
+_FLESH_AT_SHOULDER = 0.02
+"""The outline lies this far outside of the joint of a shoulder, whose round is that of the upper arm."""
+_FLESH_AT_HIP = 0.26
+"""The outline lies this far outside of the joint of a hip, which is inside of the pelvis."""
+_WAIST_DOWN = 0.6
+"""Share of the way from shoulders to hips where the waist is."""
+_WAIST_SHARE = 0.92
+"""The waist is this share of the mean width of shoulders and hips, in which the hips count twice."""
+_CROTCH_BELOW_HIPS = 0.3
+_HALF_CROTCH = 0.02
+"""Half the width of the torso at its lower end: nearly a point, between the thighs."""
+_HAND_FROM_WRIST = (0.1, 0.42)
+"""Start and end of the axis of a hand, beyond the wrist. With its round ends the hand reaches over the wrist."""
+_TOES_OUTWARDS = 0.1
+_TOES_BELOW_ANKLE = 0.26
+
+_MOST_SEAM = 0.8
+"""The farthest across that the two halves of a face meet: nearer to the rim, U would rise without bounds in what is
+left of a half."""
+_U_AT_NOSE_RIGHT, _U_AT_NOSE_LEFT = 249, 5
+"""U of the right and the left half of a face where they meet."""
+_U_OVER_RIGHT_HALF, _U_OVER_LEFT_HALF = 117, 140
+"""What U grows by over a half of a face that looks into the camera, from one rim of the half to the other."""
+_LEAST_LENGTH = 1e-6
+"""Pixels. Two joints at one point have no length to divide by."""
+_LEAST_SQUARE = 1e-9
+"""Half widths are divided by: the number under their square root is at least this."""
 
 
 @dataclass(frozen=True)
@@ -111,18 +171,18 @@ _THIGH_LENGTH = 1.85
 """From the hip to the knee, in heads."""
 
 
-def drawn(layout: Layout) -> Surface:
-    """Everybody in a layout, upper ones first: who stands lower is in front. `person` has the numbers of places.
+def draw_layout(layout: Layout) -> Surface:
+    """The surface of all people in a layout. Upper ones are drawn first: a person who stands lower is in front.
 
-    Raises BadLayout where somebody has no skeleton, or none of it is seen.
+    Its `person` holds the numbers of places. Raises BadLayout where somebody has no skeleton, or none of it is seen.
     """
     surface = Surface.empty(layout.width, layout.height)
     for number, slot in sorted(enumerate(layout.slots, 1), key=lambda place: place[1].center[1]):
-        head = head_of_pose(slot.pose) if slot.pose else None
-        if slot.pose is None or head is None:
+        head_height = head_of_pose(slot.pose) if slot.pose else None
+        if slot.pose is None or head_height is None:
             advice = "Make the layout with body = full or half, with Layout for a Group or with Layout from Picture."
             raise BadLayout(f"Place {number} has no skeleton to draw a body around.", advice)
-        _Figure(surface, number, slot.pose, head).draw()
+        _Figure(surface, number, slot.pose, head_height).draw()
     if not surface.person.any():
         raise BadLayout("No place of the layout is on its canvas.", "Move the places onto it.")
     return surface
@@ -141,24 +201,28 @@ class _Axis:
     start: float
     length: float
 
-    def at(self, along: float) -> Point:
-        """The point so many px from the origin."""
-        return (self.origin[0] + self.down[0] * along, self.origin[1] + self.down[1] * along)
+    def point_at(self, distance: float) -> Point:
+        """The point of the line at a distance from the origin, px."""
+        return (self.origin[0] + self.down[0] * distance, self.origin[1] + self.down[1] * distance)
 
 
 class _Figure:
-    """One person on a surface. head: the height of their head, px."""
+    """One person on a surface.
 
-    def __init__(self, surface: Surface, number: int, pose: Pose, head: float) -> None:
+    place_number: of the person's place in the layout. head_height: of their head, px. front: whether they look at the
+    viewer. facing_sign: 1 where they do, else -1. corners: of the torso, as bodies.torso gives them.
+    """
+
+    def __init__(self, surface: Surface, place_number: int, pose: Pose, head_height: float) -> None:
         self.surface = surface
-        self.number = number
+        self.place_number = place_number
         self.pose = pose
-        self.head = head
+        self.head_height = head_height
         left_shoulder = pose[_SHOULDER]
         right_shoulder = pose[_SHOULDER + 1]
-        # Who shows their right shoulder on the viewer's left looks at the viewer.
+        # A person whose right shoulder is on the viewer's left looks at the viewer.
         self.front = left_shoulder[0] >= right_shoulder[0] or min(left_shoulder[2], right_shoulder[2]) <= SEEN
-        self.turn = 1 if self.front else -1
+        self.facing_sign = 1 if self.front else -1
         self.corners = torso(pose)
 
     def draw(self) -> None:
@@ -174,9 +238,10 @@ class _Figure:
                 self._limb(side, limb)
             self._hand(side)
 
-    def _joint(self, left: int, side: int) -> Point | None:
-        """A joint of a side, by its number on the left one; None where it is not seen."""
-        joint = self.pose[left + (side < 0)]
+    def _joint(self, left_joint: int, side: int) -> Point | None:
+        """A joint of a side, by its number on the left side; None where it is not seen."""
+        is_right = side < 0
+        joint = self.pose[left_joint + 1 if is_right else left_joint]
         return joint[:2] if joint[2] > SEEN else None
 
     def _limb(self, side: int, limb: _Limb) -> None:
@@ -187,7 +252,7 @@ class _Figure:
             return
         if end is None and limb.start == _HIP:
             # The knee is below the picture, in which the thigh still begins.
-            end = (start[0], start[1] + _THIGH_LENGTH * self.head)
+            end = (start[0], start[1] + _THIGH_LENGTH * self.head_height)
         if end is None:
             return
         charts = limb.front if self.front else limb.behind
@@ -199,137 +264,156 @@ class _Figure:
         wrist = self._joint(_WRIST, side)
         if elbow and wrist:
             x, y = unit(elbow, wrist)
-            start, end = [(wrist[0] + x * away * self.head, wrist[1] + y * away * self.head) for away in (0.1, 0.42)]
+            start, end = [
+                (wrist[0] + x * distance * self.head_height, wrist[1] + y * distance * self.head_height)
+                for distance in _HAND_FROM_WRIST
+            ]
             self._capsule(start, end, _HAND_RADII, side, _HAND[side])
 
     def _foot(self, side: int) -> None:
         """Draw the foot of one side below its ankle, the toes outwards; nothing where the ankle is not seen."""
         ankle = self._joint(_ANKLE, side)
         if ankle:
-            toes = (ankle[0] + side * self.turn * 0.1 * self.head, ankle[1] + 0.26 * self.head)
+            across_sign = side * self.facing_sign  # outwards on the picture
+            toes = (
+                ankle[0] + across_sign * _TOES_OUTWARDS * self.head_height,
+                ankle[1] + _TOES_BELOW_ANKLE * self.head_height,
+            )
             self._capsule(ankle, toes, _FOOT_RADII, side, _FOOT[side])
 
     def _capsule(self, start: Point, end: Point, radii: _Radii, side: int, charts: Sequence[_Chart]) -> None:
-        """A shape from one point to another with round ends; across goes outwards."""
-        first = radii.start * self.head
-        last = radii.end * self.head
+        """Draw a shape from one point to another with round ends; `across` goes outwards.
+
+        side: of the person, -1 right, 1 left.
+        """
+        start_radius = radii.start * self.head_height
+        end_radius = radii.end * self.head_height
         length = math.dist(start, end)
 
-        def half_width(along: _Array) -> _Array:
-            radius = first + (last - first) * (along / max(length, 1e-6)).clip(0, 1)
-            beyond = np.maximum(np.maximum(-along, along - length), 0)  # px beyond either end
-            return np.sqrt(np.maximum(radius**2 - beyond**2, 1e-9))
+        def half_width(pixels_along: _Array) -> _Array:
+            share = (pixels_along / max(length, _LEAST_LENGTH)).clip(0, 1)  # 0 at the start, 1 at the end
+            radius = start_radius + (end_radius - start_radius) * share
+            beyond = np.maximum(np.maximum(-pixels_along, pixels_along - length), 0)  # px beyond either end
+            return np.sqrt(np.maximum(radius**2 - beyond**2, _LEAST_SQUARE))
 
-        axis = _Axis(start, unit(start, end), -first, length + first + last)
-        self._paint(axis, half_width, max(first, last), side * self.turn, charts)
+        axis = _Axis(start, unit(start, end), -start_radius, length + start_radius + end_radius)
+        across_sign = side * self.facing_sign
+        self._paint(axis, half_width, max(start_radius, end_radius), across_sign, charts)
 
     def _torso(self) -> None:
         """Draw the torso from the neck to the crotch, with straight outlines between shoulders, waist and hips."""
         if not self.corners:
             return
-        left, right, right_hip, left_hip = self.corners
-        head = self.head
-        top = middle(left, right)
-        bottom = middle(left_hip, right_hip)
-        length = max(math.dist(top, bottom), 1.0)
-        neck = -0.18 * head
-        crotch = length + 0.3 * head
-        half_shoulders = math.dist(left, right) / 2 + 0.02 * head
-        half_hips = math.dist(left_hip, right_hip) / 2 + 0.26 * head
-        half_waist = (half_shoulders + 2 * half_hips) / 3 * 0.92
+        left_shoulder, right_shoulder, right_hip, left_hip = self.corners
+        head_height = self.head_height
+        between_shoulders = middle(left_shoulder, right_shoulder)
+        between_hips = middle(left_hip, right_hip)
+        length = max(math.dist(between_shoulders, between_hips), 1.0)  # px
+        half_shoulders = math.dist(left_shoulder, right_shoulder) / 2 + _FLESH_AT_SHOULDER * head_height
+        half_hips = math.dist(left_hip, right_hip) / 2 + _FLESH_AT_HIP * head_height
+        half_waist = (half_shoulders + 2 * half_hips) / 3 * _WAIST_SHARE
+        neck = -_NECK_ABOVE_SHOULDERS * head_height
+        crotch = length + _CROTCH_BELOW_HIPS * head_height
         # How far down the axis, from between the shoulders, which half width is, px.
-        heights = [neck, 0, 0.6 * length, length, crotch]
-        half_widths = [_NECK_HALF * head, half_shoulders, half_waist, half_hips, 0.02 * head]
+        distances = [neck, 0, _WAIST_DOWN * length, length, crotch]
+        half_widths = [_HALF_NECK * head_height, half_shoulders, half_waist, half_hips, _HALF_CROTCH * head_height]
 
-        def half_width(along: _Array) -> _Array:
-            return np.interp(along, heights, half_widths)
+        def half_width(pixels_along: _Array) -> _Array:
+            return np.interp(pixels_along, distances, half_widths)
 
-        axis = _Axis(top, unit(top, bottom), neck, length + 0.18 * head + 0.3 * head)
+        down = unit(between_shoulders, between_hips)
+        axis_length = length + _NECK_ABOVE_SHOULDERS * head_height + _CROTCH_BELOW_HIPS * head_height
+        axis = _Axis(between_shoulders, down, neck, axis_length)
         charts = _TORSO if self.front else _TORSO_BEHIND
-        self._paint(axis, half_width, max(half_widths), self.turn, charts)
+        self._paint(axis, half_width, max(half_widths), self.facing_sign, charts)
 
     def _head(self) -> None:
-        """An ellipse from the crown to the chin, and the neck below the nose."""
-        head = self.head
+        """Draw an ellipse from the crown to the chin, and the neck below the nose; nothing where no nose is seen."""
+        head_height = self.head_height
         nose = self.pose[_NOSE]
         if nose[2] <= SEEN:
             return
-        neck = (nose[0], nose[1] + 0.7 * head)
+        neck = (nose[0], nose[1] + _NECK_BELOW_NOSE * head_height)
         if self.corners:
-            neck = middle(*self.corners[:2])
+            left_shoulder, right_shoulder, _, _ = self.corners
+            neck = middle(left_shoulder, right_shoulder)
         down = unit(nose[:2], neck)
-        skull = self._skull(down)
         # From the nose down the axis, px.
-        crown = CROWN * head
-        chin = 0.34 * head
-        neck_end = max(math.dist(neck, nose[:2]) - 0.12 * head, chin)
+        crown = CROWN * head_height
+        chin = _CHIN_BELOW_NOSE * head_height
+        neck_end = max(math.dist(neck, nose[:2]) - _HEAD_ABOVE_SHOULDERS * head_height, chin)
 
-        def half_width(along: _Array) -> _Array:
-            from_middle = (along - (crown + chin) / 2) / ((chin - crown) / 2)  # -1 at the crown, 1 at the chin
-            ellipse = np.sqrt(np.maximum(1 - from_middle**2, 1e-9))
-            return np.maximum(ellipse * HALF_HEAD, _NECK_HALF * (along > 0)) * head
+        def half_width(pixels_along: _Array) -> _Array:
+            from_middle = (pixels_along - (crown + chin) / 2) / ((chin - crown) / 2)  # -1 at the crown, 1 at the chin
+            ellipse = np.sqrt(np.maximum(1 - from_middle**2, _LEAST_SQUARE))
+            half_neck = _HALF_NECK * (pixels_along > 0)  # below the nose alone
+            return np.maximum(ellipse * HALF_HEAD, half_neck) * head_height
 
-        widest = HALF_HEAD * head
-        charts = _head_charts(max(-0.8, min(0.8, -skull / widest)), self.front)
+        widest = HALF_HEAD * head_height
+        skull_middle = self._skull_middle(down)
+        # The place of the nose across the skull, -1 to 1: the halves of the face meet there.
+        seam = max(-_MOST_SEAM, min(_MOST_SEAM, -skull_middle / widest))
+        charts = _head_charts(seam, self.front)
         axis = _Axis(nose[:2], down, crown, neck_end - crown)
-        self._paint(axis, half_width, widest, self.turn, charts, skull)
+        self._paint(axis, half_width, widest, self.facing_sign, charts, skull_middle)
 
-    def _skull(self, down: Point) -> float:
+    def _skull_middle(self, down: Point) -> float:
         """The distance across from the nose to the middle of the skull, px; 0 where no ear is seen.
 
         The middle lies between the ears; where only one is seen, half way from it to the nose. down: the unit vector
         from the nose to the neck.
         """
         nose = self.pose[_NOSE]
-        across = 0.0  # of the ears that are seen, summed
+        across = 0.0  # of the ears that are seen, summed, to the right of the picture where `down` points down
         for ear in self.pose[_EARS]:
             if ear[2] > SEEN:
                 across += (ear[0] - nose[0]) * down[1] - (ear[1] - nose[1]) * down[0]
-        return self.turn * across / 2
+        return self.facing_sign * across / 2
 
     def _paint(
         self,
         axis: _Axis,
         half_width: _HalfWidth,
         widest: float,
-        turn: int,
+        across_sign: int,
         charts: Sequence[_Chart],
-        aside: float = 0.0,
+        middle_across: float = 0.0,
     ) -> None:
-        """The charts of a shape around an axis, as far as it is on the canvas.
+        """Draw the charts of a shape around an axis, as far as it is on the canvas.
 
-        widest: the largest half width, px. turn: 1 where across is to the viewer's right of what points down, else -1.
-        aside: how far across from the axis the middle of the shape lies, px.
+        widest: the largest half width, px. across_sign: see above. middle_across: how far across from the axis the
+        middle of the shape lies, px.
         """
         height, width = self.surface.person.shape
-        start = axis.at(axis.start)
-        end = axis.at(axis.start + axis.length)
-        reach = widest + abs(aside)
-        x0, x1 = _pixels(start[0], end[0], reach, width)
-        y0, y1 = _pixels(start[1], end[1], reach, height)
+        start = axis.point_at(axis.start)
+        end = axis.point_at(axis.start + axis.length)
+        reach = widest + abs(middle_across)
+        x0, x1 = _pixel_range(start[0], end[0], reach, width)
+        y0, y1 = _pixel_range(start[1], end[1], reach, height)
         if x0 >= x1 or y0 >= y1:
             return
         y, x = np.mgrid[y0:y1, x0:x1].astype(np.float64) + 0.5  # the centres of pixels, (rows, columns) each
         x = x - axis.origin[0]
         y = y - axis.origin[1]
         pixels_along = x * axis.down[0] + y * axis.down[1]
-        pixels_across = (x * axis.down[1] - y * axis.down[0]) * turn - aside
+        pixels_across = (x * axis.down[1] - y * axis.down[0]) * across_sign - middle_across
         # -1 to 1 from one side of the shape to the other, and from its start to its end.
         across = pixels_across / half_width(pixels_along)
         along = 2 * (pixels_along - axis.start) / axis.length - 1
         iuv = np.zeros((3, *along.shape), np.uint8)
         for chart in charts:
-            # At the rim itself one of the bands has to hold it.
+            # Both ends of a band belong to it: a pixel on the rim itself lies in one of the bands.
             shown = (abs(along) <= 1) & (across >= chart.start) & (across <= chart.end)
             # The surface keeps V, U, part.
             for channel, plane in enumerate((chart.v, chart.u)):
-                value = (plane[0] + plane[1] * along + plane[2] * across).clip(0, 255)
+                in_middle, to_end, to_rim = plane
+                value = (in_middle + to_end * along + to_rim * across).clip(0, 255)
                 iuv[channel][shown] = value.astype(np.uint8)[shown]
             iuv[2][shown] = chart.part
-        self.surface.put(self.number, x0, y0, torch.as_tensor(iuv))
+        self.surface.draw_body(self.place_number, x0, y0, torch.as_tensor(iuv))
 
 
-def _pixels(start: float, end: float, reach: float, side: int) -> tuple[int, int]:
+def _pixel_range(start: float, end: float, reach: float, side: int) -> tuple[int, int]:
     """The first pixel of an axis of `side` pixels within `reach` of a line, and the one behind the last."""
     return (
         max(0, math.floor(min(start, end) - reach)),
@@ -347,6 +431,9 @@ def _head_charts(seam: float, front: bool) -> tuple[_Chart, _Chart]:
         return _Chart(23, (20, 0, -37), v, -1, seam), _Chart(24, (231, 0, -50), v, seam, 1)
     v = (135.0, -118.0, 0.0)
     # U runs to 249 at the nose on the right half and from 5 on on the left one, as fast as a whole half shows.
-    right = 117 / (1 + seam)
-    left = 140 / (1 - seam)
-    return _Chart(23, (249 - right * seam, 0, right), v, -1, seam), _Chart(24, (5 - left * seam, 0, left), v, seam, 1)
+    right = _U_OVER_RIGHT_HALF / (1 + seam)
+    left = _U_OVER_LEFT_HALF / (1 - seam)
+    return (
+        _Chart(23, (_U_AT_NOSE_RIGHT - right * seam, 0, right), v, -1, seam),
+        _Chart(24, (_U_AT_NOSE_LEFT - left * seam, 0, left), v, seam, 1),
+    )

@@ -26,9 +26,10 @@ _STEM = "backbone.bottom_up.stem.conv1.weight"
 """The first layer: what stands before this name stands before all names in a file."""
 _SURFACE = "roi_heads.densepose_head.body_conv_fcn"
 _MEAN = (103.530, 116.280, 123.675)
-"""Of blue, green and red, of 255, in the photos that the network was trained with; their spread is not divided by."""
+"""Means of blue, green and red, of 255, of the photos that the network was trained with. Nothing divides by their
+spread."""
 _SCORE = 0.8
-"""From which on a box is a body: min_score of apply_net.py."""
+"""A box with at least this score is a body: min_score of apply_net.py."""
 _MOST_BODIES = 100
 _MOST_PROPOSALS = 1000
 """Of each level of the pyramid before overlapping ones are left out, and of all levels afterwards."""
@@ -341,12 +342,12 @@ def _has_area(boxes: Tensor) -> Tensor:
     return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
-def _separate(boxes: Tensor, scores: Tensor, groups: Tensor, most: float) -> Tensor:
+def _separate(boxes: Tensor, scores: Tensor, groups: Tensor, most_overlap: float) -> Tensor:
     """Indices of boxes, the best first, without those that overlap a better one of the same group.
 
-    boxes: (N, 4). scores, groups: (N,). most: the largest overlap that stays, as intersection over union.
+    boxes: (N, 4). scores, groups: (N,). most_overlap: the largest overlap that stays, as intersection over union.
     """
-    indices: Tensor = _VISION.batched_nms(boxes, scores, groups, most)
+    indices: Tensor = _VISION.batched_nms(boxes, scores, groups, most_overlap)
     return indices
 
 

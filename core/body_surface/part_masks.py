@@ -34,9 +34,9 @@ SIDES = ("both", "right", "left")
 def part_masks(surfaces: Sequence[Surface], groups: Collection[str], side: str) -> Tensor:
     """White where people show the chosen parts of the body, (people, H, W) float32 0 or 1.
 
-    There is a mask for every row of `Surface.people`, the people of one surface after those of another. groups: of
-    GROUPS. side: of SIDES, the person's own. Raises BadParts where no part is chosen, and where a person shows none of
-    them.
+    There is a mask for every row of `Surface.person_masks`, the people of one surface after those of another. groups:
+    of GROUPS. side: of SIDES, the person's own. Raises BadParts where no part is chosen, and where a person shows
+    none of them.
     """
     require_part(groups)
     chosen = _numbers(groups, side)
@@ -44,7 +44,7 @@ def part_masks(surfaces: Sequence[Surface], groups: Collection[str], side: str) 
     for surface in surfaces:
         part = surface.iuv[2]  # (H, W), the number of the part, 0 for none
         on_part = torch.isin(part, chosen).float()
-        masks.append(on_part * surface.people)  # (H, W) * (people, H, W) -> (people, H, W)
+        masks.append(on_part * surface.person_masks)  # (H, W) * (people, H, W) -> (people, H, W)
     mask = torch.cat(masks)
     unseen = [number for number, row in enumerate(mask, 1) if not row.any()]
     if unseen:

@@ -20,29 +20,29 @@ class WhichFace:
 
     words: tuple[str, ...]
 
-    def of(self, photo: int) -> str:
+    def word_for_photo(self, photo_number: int) -> str:
         """The word for the photo of this number, from 1; ONLY for photos behind the last of several words."""
         if len(self.words) == 1:
             return self.words[0]
-        if photo > len(self.words):
+        if photo_number > len(self.words):
             return ONLY
-        return self.words[photo - 1]
+        return self.words[photo_number - 1]
 
-    def check_photos(self, photos: int) -> None:
+    def check_photos(self, photo_count: int) -> None:
         """Raise BadPhoto where there are more words than photos, unless it is one for all."""
-        if 1 < len(self.words) > photos:
+        if 1 < len(self.words) > photo_count:
             text = ",".join(self.words)
-            count = _count_with_verb(photos)
+            count = _count_with_verb(photo_count)
             raise BadPhoto(
                 f"which_face is {text!r}, which speaks of {len(self.words)} photos, and there {count}.",
                 "Write one number for each photo, in their order, with commas between them.",
             )
 
 
-def _count_with_verb(photos: int) -> str:
+def _count_with_verb(photo_count: int) -> str:
     """The end of a sentence after "there": "is 1 photo", "are 3 photos"."""
-    verb = "is" if photos == 1 else "are"
-    return f"{verb} {counted(photos, 'photo')}"
+    verb = "is" if photo_count == 1 else "are"
+    return f"{verb} {counted(photo_count, 'photo')}"
 
 
 def which_face(text: str) -> WhichFace:

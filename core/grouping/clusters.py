@@ -45,14 +45,14 @@ def allowed_pairs(faces: Sequence[PhotoFace], by_face: bool) -> Tensor:
     by_face: True allows all pairs but two faces of one photo. False makes every face a person of its own, but for
     photos whose files bear the same name.
     """
-    photos = torch.tensor([face.photo for face in faces])
+    photos = torch.tensor([face.photo_number for face in faces])
     of_two_photos = photos[:, None] != photos
     if by_face:
         return of_two_photos
     names: list[str] = []
     for face in faces:
         # A photo with several faces is not one person's, whatever its name.
-        names.append("" if face.part else folded(name_of(face.file)))
+        names.append("" if face.number_in_photo else folded(name_of(face.file)))
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names)) if name}
     number_of_name = torch.tensor([numbers.get(name, -1) for name in names])
     same_name = (number_of_name[:, None] == number_of_name) & (number_of_name >= 0)

@@ -94,7 +94,7 @@ def _faces_meant(
             "no person",
             f"Write a number from 1 to {len(files)}, the name of a file, or a person's name as the preview shows it.",
         )
-    in_photo = [index for index, face in enumerate(faces) if face.photo == photo]
+    in_photo = [index for index, face in enumerate(faces) if face.photo_number == photo]
     if name == LEFT_OUT:
         return in_photo
     if not in_photo:
@@ -107,7 +107,7 @@ def _faces_meant(
 
 def _is_part(key: str, face: PhotoFace) -> bool:
     """Whether a left side names this face of a file: anna.jpg.2."""
-    return bool(face.file) and same_name(key, f"{face.file}.{face.part}")
+    return bool(face.file) and same_name(key, f"{face.file}.{face.number_in_photo}")
 
 
 def _photo_number(key: str, files: Sequence[str]) -> int | None:

@@ -31,7 +31,7 @@ def names_of_faces(faces: Sequence[PhotoFace], groups: Sequence[Sequence[int]], 
 
 def _names_of_files(faces: Sequence[PhotoFace], members: Sequence[int]) -> set[str]:
     """The names of a group's files, of photos in which the face is the only one that is used."""
-    names = {name_of(faces[member].file) for member in members if not faces[member].part}
+    names = {name_of(faces[member].file) for member in members if not faces[member].number_in_photo}
     return names - {""}
 
 

@@ -12,19 +12,19 @@ LEFT_OUT = "-"
 class PhotoFace:
     """One face in one photo.
 
-    photo: number of the photo, from 1. part: number of the face in it from left to right, from 1; 0 where the face is
-    the only one of its photo that is used. file: name of the photo's file, "" for a picture without one.
+    photo_number: of the photo, from 1. number_in_photo: of the face in its photo, from left to right, from 1; 0 where
+    the face is the only one of its photo that is used. file: name of the photo's file, "" for a picture without one.
     """
 
-    photo: int
-    part: int
+    photo_number: int
+    number_in_photo: int
     file: str
     face: Face
 
     @property
     def number(self) -> str:
         """The number of the face as people see it and write it: 5 for a photo, 5.2 for the second face in it."""
-        return f"{self.photo}.{self.part}" if self.part else str(self.photo)
+        return f"{self.photo_number}.{self.number_in_photo}" if self.number_in_photo else str(self.photo_number)
 
     @property
     def label(self) -> str:

@@ -12,9 +12,9 @@ def remarks(result: SortedFaces) -> list[str]:
     """Lines of the note: faces that are unlike the other faces of their person, and photos that are there twice."""
     unlike: list[str] = []
     for name, members in result.people.items():
-        for face, mean in zip(members, result.similarity_to_others(members), strict=True):
+        for face_index, mean in zip(members, result.similarity_to_others(members), strict=True):
             if mean is not None and mean < result.same_from:
-                unlike.append(f"{result.faces[face].label} ({name}, {mean:.2f})")
+                unlike.append(f"{result.faces[face_index].label} ({name}, {mean:.2f})")
     after = f"; one person from {result.same_from:g}: look at the preview, and at corrections"
     return [
         *gathered("Hardly like the others of their person", unlike, after),
@@ -26,10 +26,10 @@ def _photos_twice(result: SortedFaces) -> list[str]:
     """The first photo and each copy of it, of one person: it counts more than once where photos are combined."""
     twice: list[str] = []
     for members in result.people.values():
-        for index, copy in enumerate(members):
-            for first in members[:index]:
-                if result.similarity[copy, first] >= _ONE_PHOTO:
-                    twice.append(f"{result.faces[first].label} and {result.faces[copy].label}")
+        for index, copy_index in enumerate(members):
+            for first_index in members[:index]:
+                if result.similarity[copy_index, first_index] >= _ONE_PHOTO:
+                    twice.append(f"{result.faces[first_index].label} and {result.faces[copy_index].label}")
                     break
     return twice
 
@@ -39,19 +39,19 @@ def report(result: SortedFaces) -> list[str]:
     lines: list[str] = []
     for number, (name, members) in enumerate(result.people.items(), 1):
         lines.append(f"{number} {name}: {counted(len(members), 'photo')}")
-        for face, mean in zip(members, result.similarity_to_others(members), strict=True):
-            lines.append(_line_of_face(result, face, mean))
-    left_out = [f"photo {result.faces[face].label}" for face in result.left_out]
+        for face_index, mean in zip(members, result.similarity_to_others(members), strict=True):
+            lines.append(_line_of_face(result, face_index, mean))
+    left_out = [f"photo {result.faces[face_index].label}" for face_index in result.left_out]
     return [*lines, *gathered("Left out by hand", left_out)]
 
 
-def _line_of_face(result: SortedFaces, face: int, mean: float | None) -> str:
+def _line_of_face(result: SortedFaces, face_index: int, mean: float | None) -> str:
     """mean: similarity to the person's other faces, None without any."""
-    photo_face = result.faces[face]
+    photo_face = result.faces[face_index]
     line = f"  photo {photo_face.label}: "
     if mean is not None:
         line += f"{mean:.2f} like their others, "
     line += analysis.describe(photo_face.face)
-    if result.names_before[face] != result.names[face]:
-        line += f"; corrected, was {result.names_before[face]}"
+    if result.names_before[face_index] != result.names[face_index]:
+        line += f"; corrected, was {result.names_before[face_index]}"
     return line

@@ -56,12 +56,12 @@ def why_bad_crops(crops: Tensor) -> str | None:
     return None
 
 
-def why_bad_portraits(portraits: Portraits, photos: int) -> str | None:
+def why_bad_portraits(portraits: Portraits, photo_count: int) -> str | None:
     """Why portraits are not those of so many photos, as the end of a sentence; None when they are."""
     kinds = (("aligned", portraits.aligned, ALIGNED), ("loose", portraits.loose, LOOSE))
     for kind, pictures, side in kinds:
         shape = tuple(pictures.shape)
-        expected = (photos, side, side, 3)
+        expected = (photo_count, side, side, 3)
         if shape != expected or pictures.dtype != torch.uint8:
             return f"its {kind} portraits are {pictures.dtype} of shape {shape}, not uint8 of {expected}"
     return None

@@ -79,7 +79,7 @@ def _alike(people: Sequence[Identity]) -> _Alike:
         pairs = (torch.tensor(numbers)[:, None], torch.tensor(numbers))
         nearest = _nearest_photos(photos)
         cosines[pairs] = cosines[pairs].minimum(nearest)
-        # Where two people are of two files of one recogniser, the stricter one counts.
+        # Two people may come from two files of one recogniser: the stricter limit counts.
         differ[pairs] |= nearest < torch.maximum(limits[:, None], limits)
     share_a_recogniser = ~cosines.isinf()
     return _Alike(cosines.masked_fill(~share_a_recogniser, -1.0), share_a_recogniser & ~differ)

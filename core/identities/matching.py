@@ -26,11 +26,11 @@ def known_by(people: Iterable[Identity]) -> list[str]:
 
 
 def similarities(
-    people: Sequence[Identity], faces: Sequence[Mapping[str, Tensor]], recogniser: str, node: str
+    people: Sequence[Identity], faces: Sequence[Mapping[str, Tensor]], recogniser: str, node_name: str
 ) -> Tensor:
     """(people, faces): the mean cosine of each person's photos with each face.
 
-    faces: the embeddings of each, by recogniser. node: for messages. Raises what `combine` does.
+    faces: the embeddings of each, by recogniser. node_name: for messages. Raises what `combine` does.
     """
     if not faces:
         return torch.zeros(len(people), 0)
@@ -38,7 +38,7 @@ def similarities(
     units = normalize(embeddings, dim=-1)  # (faces, 512)
     rows: list[Tensor] = []
     for person in people:
-        photos = normalize(combine(person, recogniser, "sequence", node).float(), dim=-1)  # (photos, 512)
+        photos = normalize(combine(person, recogniser, "sequence", node_name).float(), dim=-1)  # (photos, 512)
         rows.append((photos @ units.T).mean(0))
     return torch.stack(rows)
 

@@ -29,7 +29,7 @@ LOOSE_KEY = "portraits.loose"
 """The two kinds of portraits. Files of people without portraits have neither."""
 
 _MOST_LORAS = 1000
-"""Of a saved person."""
+"""LoRAs that a saved person may have."""
 _STRONGEST = 10.0
 """Add LoRA to Person gives no more strength; what is larger makes NaN of a picture."""
 

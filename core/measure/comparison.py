@@ -34,13 +34,13 @@ TRAINED_WITH: Mapping[str, str] = _recognisers_of_methods()
 the method: any other judges better."""
 
 
-def people_to_find(cast: Cast | None, identity: Identity | None, node: str) -> Cast:
+def people_to_find(cast: Cast | None, identity: Identity | None, node_name: str) -> Cast:
     """The cast without people of weight 0 or with LoRAs alone, and with one more person, whom `identity` is.
 
-    node: the name of the node that looks for them, for messages.
+    node_name: the name of the node that looks for them, for messages.
     Raises BadCast where no person is left and where people have a picture each, NotPlaced where only some have a place.
     """
-    require_together(cast, node)
+    require_together(cast, node_name)
     people: list[Person] = []
     if cast:
         people += [person for person in for_photos(cast).people if person.weight > 0]
@@ -50,7 +50,7 @@ def people_to_find(cast: Cast | None, identity: Identity | None, node: str) -> C
         raise _no_people(cast)
     unplaced = [person.identity.name for person in people if person.slot is None]
     if 0 < len(unplaced) < len(people):
-        raise NotPlaced(node, unplaced)
+        raise NotPlaced(node_name, unplaced)
     if cast:
         return replace(cast, people=tuple(people))
     return Cast(tuple(people))

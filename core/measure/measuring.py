@@ -96,10 +96,10 @@ def _copy_paste(identity: Identity, face: Face, recogniser: str) -> float | None
     return float((photos @ embedding).max() - between_photos.mean())
 
 
-def report_without_people(pictures: int, method: str) -> Report:
+def report_without_people(picture_count: int, method: str) -> Report:
     """A report of so many pictures in which no people are looked for, for parts and text alignment alone."""
     empty = MeasuredPicture((), ())
-    return Report((), (NO_RECOGNISER,), {NO_RECOGNISER: (empty,) * pictures}, method)
+    return Report((), (NO_RECOGNISER,), {NO_RECOGNISER: (empty,) * picture_count}, method)
 
 
 def with_parts(report: Report, similarities: Sequence[Sequence[float]], labels: Sequence[str]) -> Report:

@@ -42,7 +42,7 @@ def examine(model: Model, folders: Folders) -> Finding:
     """The finding about a model: whether it is there, and if not, whether something like it is."""
     if model.format == "face-pack":
         return examine_pack(model, folders) or nothing_there(model, folders)
-    paths = {file: _place(file, model, folders) for file in model.files}
+    paths = {file: _path_of_file(file, model, folders) for file in model.files}
     missing = [file for file, path in paths.items() if path is None]
     finding = _trouble_of(model, [path for path in paths.values() if path])
     if finding:
@@ -54,7 +54,7 @@ def examine(model: Model, folders: Folders) -> Finding:
         names = ", ".join(file.names[0] for file in missing)
         details = (f"Not complete: {names}.", f"All of it is at {model.page}.")
         return Finding(model.title, MISSING, details, model)
-    # Of a file of the user's own nothing but its name tells which one is meant.
+    # A file of the user's own is known by its name alone, so it cannot be found under another one.
     if not model.page:
         return nothing_there(model, folders)
     return _elsewhere(model, folders) or nothing_there(model, folders)
@@ -62,7 +62,7 @@ def examine(model: Model, folders: Folders) -> Finding:
 
 def _trouble_of(model: Model, paths: Sequence[Path]) -> Finding | None:
     """The trouble with the files of a model that are there, None where they are whole and of the right kind."""
-    # Which kind of model each of several files is, the model does not say.
+    # A model of several files does not say of which kind each of them is: they are searched for damage alone.
     of_kind = model if len(model.files) == 1 else None
     for path in paths:
         trouble = _trouble(path, of_kind)
@@ -145,7 +145,7 @@ def _other_control_net(path: Path, model: Model) -> Trouble | None:
     return None
 
 
-def _place(file: File, model: Model, folders: Folders) -> Path | None:
+def _path_of_file(file: File, model: Model, folders: Folders) -> Path | None:
     """The path of a file of a model: under one of its names, or under a name that is the same in another spelling;
     None where it is not there."""
     roots: list[str] = []
@@ -154,7 +154,9 @@ def _place(file: File, model: Model, folders: Folders) -> Path | None:
     for root in roots:
         for name in file.names:
             for path in _paths(Path(root), name, model):
-                if os.path.isfile(path):  # also of names that no file can have
+                # Workflows hold names that no file can have, such as very long ones: os.path.isfile answers False
+                # there, where Path.is_file may raise OSError.
+                if os.path.isfile(path):
                     return path
     for root in roots:
         path_of_name = dict(folders.listed(root))
@@ -200,25 +202,25 @@ def report(
     subject: str,
     wanted: Iterable[Model],
     known: Mapping[str, Sequence[str]],
-    around: Iterable[Finding] = (),
-    between: Callable[[], object] = lambda: None,
+    host_findings: Iterable[Finding] = (),
+    before_each_model: Callable[[], object] = lambda: None,
     users: Callable[[Model], str] = lambda _: "",
 ) -> Diagnosis:
     """A diagnosis of the models that a workflow needs.
 
     subject: what is diagnosed, as of a Diagnosis. wanted: the models. known: model key -> folders, as `Folders` takes
-    them. around: findings about the host, which are part of the diagnosis. between: called before each model; what it
-    raises ends the report. users: says what needs a model, see `needs.users`.
+    them. host_findings: findings about the host, which are part of the diagnosis. before_each_model: called before each
+    model; what it raises ends the report. users: says what needs a model, see `needs.users`.
     """
-    findings = list(around)
+    findings = list(host_findings)
     folders = Folders(known)
-    for model in _once(wanted):
-        between()
+    for model in _without_repeats(wanted):
+        before_each_model()
         findings.append(replace(examine(model, folders), needed_for=users(model), name=model.name))
     for folder in folders.crowded():
         nearest = f"It holds more than {MOST} files, and only the nearest of them were looked at."
         findings.append(Finding(folder, NOTE, (nearest,)))
-    findings.sort(key=_rank)
+    findings.sort(key=_report_order)
     commands: list[str] = []
     for finding in findings:
         if finding.fetch:
@@ -226,16 +228,16 @@ def report(
     return Diagnosis(subject, tuple(findings), tuple(commands))
 
 
-def _rank(finding: Finding) -> tuple[bool, bool, bool]:
+def _report_order(finding: Finding) -> tuple[bool, bool, bool]:
     """The order of a report: missing models first, those of a method before those of single templates; then files that
     are to be mended, then those in place."""
     return (finding.is_good, finding.state != MISSING, finding.needed_for == SINGLE)
 
 
-def absent(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Model]:
-    """Those of some models that are not in their place. known: as of `report`."""
+def models_to_fetch(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Model]:
+    """The models that are missing or lie in another folder. known: as of `report`."""
     folders = Folders(known)
-    return [model for model in _once(wanted) if examine(model, folders).state in (MISSING, MISPLACED)]
+    return [model for model in _without_repeats(wanted) if examine(model, folders).state in (MISSING, MISPLACED)]
 
 
 def to_fix(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Finding]:
@@ -244,7 +246,7 @@ def to_fix(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[
     return [finding for finding in report("", wanted, known).findings if not finding.is_good]
 
 
-def _once(models_of_workflows: Iterable[Model]) -> Iterable[Model]:
+def _without_repeats(models_of_workflows: Iterable[Model]) -> Iterable[Model]:
     """Every model once. Where a model comes several times, the one with the most files is taken, and it counts as
     chosen where any workflow has chosen it."""
     unique: dict[tuple[str, str], Model] = {}

@@ -77,7 +77,7 @@ def _is(path: Path, model: Model) -> bool:
     file_format, family = recognised(path)
     if file_format is None or file_format.id != model.format:
         return False
-    # Of files that we load some differ in their numbers alone, as IP-Adapter Plus and Plus Face do.
+    # Some files that we load differ in their numbers alone, as IP-Adapter Plus and Plus Face do.
     twins = [other for other in models() if other.format == model.format and other.id != model.id]
     if file_format.ours and twins and folded(path.stem) != folded(PurePath(model.name).stem):
         return False

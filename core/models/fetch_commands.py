@@ -32,7 +32,7 @@ def fetching(model: Model, folders: Folders, system: str = os.name, resume: bool
     fetch = f'{curl} {options} --create-dirs -o "{into}" {model.url_of(file, file.names[0])}'
     if not model.archive:
         return (fetch,)
-    # Without a call operator PowerShell takes a quoted path for a text.
+    # PowerShell takes a quoted path for a text unless a call operator stands before it.
     call = "& " if system == WINDOWS else ""
     unpack = f'{call}"{sys.executable}" -m zipfile -e "{into}" "{into.with_suffix("")}"'
     return (fetch, unpack)

@@ -86,16 +86,16 @@ def walk(root: str, links: bool = True) -> Iterator[tuple[str, list[str]]]:
                     waiting.append(path)
 
 
-def files_below(root: str, most: int) -> list[tuple[str, str]]:
-    """Name relative to `root` and path of the first `most` files below it, in the order of `walk`. A link that leads
-    nowhere is among them."""
+def files_below(root: str, most_files: int) -> list[tuple[str, str]]:
+    """Name relative to `root` and path of the first `most_files` files below it, in the order of `walk`. A link that
+    leads nowhere is among them."""
     root_length = len(os.path.join(root, ""))
     files: list[tuple[str, str]] = []
     for folder, names in walk(root):
         for name in sorted(names):
             path = os.path.join(folder, name)
             files.append((path[root_length:], path))
-            if len(files) == most:
+            if len(files) == most_files:
                 return files
     return files
 
@@ -197,7 +197,7 @@ _CONTROL = frozenset(range(32)) - frozenset(b"\t\n\f\r\x1b")
 
 
 def no_model(path: Path) -> str | None:
-    """What a file is that is no model at all, by its first bytes; None where they do not tell.
+    """The kind of a file that is no model at all, by its first bytes; None where they do not tell.
 
     Raises OSError for what is no file: opening a pipe would wait for ever, and a device has no end.
     """

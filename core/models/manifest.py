@@ -25,7 +25,7 @@ _ROUNDED = 0.03
 """Sizes on download pages are rounded by less than this part of them."""
 
 STANDIN = "standin-miniature"
-"""What the name of each of the demo's stand-ins starts with, relative to its model folder."""
+"""The start of the name of each of the demo's stand-ins, relative to its model folder."""
 
 
 @dataclass(frozen=True)

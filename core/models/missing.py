@@ -1,4 +1,4 @@
-"""What is said of a model of which there is nothing in any folder."""
+"""The finding about a model that lies in no folder at all."""
 
 import os
 

@@ -77,7 +77,7 @@ _FURTHER = {"vae": ("vae_approx",)}
 HOST_KEYS = frozenset(key for menus in LOADERS.values() for key in menus.values())
 """The keys of all folders that loaders of the host read."""
 SINGLE = "single templates"
-"""What needs a model that no method as such does, where several workflows are looked at."""
+"""The user of a model that no method needs as such, where several workflows are looked at."""
 _OF_A_FAMILY = ("checkpoints", "controlnet")
 """Keys of files whose tensors tell for which family they are."""
 _SWITCHED_OFF = (2, 4)
@@ -189,7 +189,7 @@ def _adapter(name: str, workflow: "_Workflow") -> Chosen:
     method in the workflow whose published file is not chosen, then in those of the other methods in it.
     """
     keys = [method.key for method in methods() if method.key]
-    # Of two files of one name in two folders the menu shows the second behind its folder.
+    # Where two folders hold a file of one name, the menu shows the second one behind its folder.
     folder, _, name_in_folder = spelled(name).partition("/")
     if name_in_folder and folder in keys:
         return Chosen(folder, name_in_folder)
@@ -413,7 +413,7 @@ class WorkflowNode(NamedTuple):
 def nodes(graph: Graph) -> Iterator[WorkflowNode]:
     """Every node of a workflow that is not switched off, those inside of subgraphs too."""
     prompt: list[dict[str, Any]] = []
-    # In a prompt of the API a node may be called "nodes".
+    # A node of an API prompt may be called "nodes".
     for entry in graph.values():
         if isinstance(entry, dict) and "class_type" in entry:
             prompt.append(cast("dict[str, Any]", entry))
@@ -496,7 +496,7 @@ def _values(node: Mapping[str, Any], over_links: Mapping[Any, Any]) -> dict[str,
     slots = [slot for slot in _slots(node) if "widget" in slot]
     names = [str(slot.get("name")) for slot in slots]
     for seed in ("seed", "noise_seed"):
-        # Behind a seed frontends save what becomes of it after a run ("randomize"), which is no input.
+        # Frontends save what becomes of a seed after a run ("randomize") behind the seed. It is no input.
         if seed in names and len(saved_values) > len(names):
             names.insert(names.index(seed) + 1, "")
     values = dict(zip(names, saved_values, strict=False))
@@ -508,7 +508,7 @@ def _values(node: Mapping[str, Any], over_links: Mapping[Any, Any]) -> dict[str,
 
 
 def _of_primitives(level: list[dict[str, Any]]) -> dict[Any, Any]:
-    """By the id of a link, the value that a Primitive node gives over it to the inputs that are linked to it."""
+    """Id of a link -> the value that a Primitive node gives over it to the inputs that are linked to it."""
     over_links: dict[Any, Any] = {}
     for node in level:
         values: Any = node.get("widgets_values")
@@ -531,7 +531,7 @@ def _link_ids(links: Any) -> list[int]:
 
 
 def _inside(subgraph: Mapping[str, Any], values: Mapping[str, Any]) -> dict[Any, Any]:
-    """By the id of a link inside of a subgraph, the value that its box gives over it. values: those of the box."""
+    """Id of a link inside of a subgraph -> the value that its box gives over it. values: those of the box."""
     over_links: dict[Any, Any] = {}
     for slot in _slots(subgraph):
         name: Any = slot.get("name")

@@ -321,7 +321,7 @@ def read(path: str) -> Program:
 
 
 def _walked(path: str, extract: Callable[[_Message], _Result]) -> _Result:
-    """What `extract` takes out of the graph of an ONNX file. Raises UnsupportedCheckpoint, saying what the file is."""
+    """The result of `extract` for the graph of an ONNX file. Raises UnsupportedCheckpoint, saying what the file is."""
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             graphs = _Message(data, 0, len(data), _Budget()).all(_Field.MODEL_GRAPH)

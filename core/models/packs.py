@@ -15,7 +15,7 @@ LOOSE = "loose files"
 NONE_FOUND = "none found"
 """The only entry of a menu of files where there are none."""
 NO_DETECTOR = "none (faces from landmarks)"
-"""In the menu of packs: nothing that finds faces."""
+"""An entry in the menu of packs: nothing finds faces."""
 
 ANTELOPE = "antelopev2"
 """The recogniser that InstantID and WithAnyone were trained with, and the pack that it comes in."""
@@ -145,7 +145,7 @@ def chosen(pack: str, available: Sequence[str], roots: Sequence[str]) -> str | N
         if other.lower() == name:
             return other
     same_pack = of_one_name(name, available)
-    # Of several nobody can say which one is meant, or whether one of them is half of a download.
+    # Where there are several, it cannot be known which one is meant, or whether one is half of a download.
     return same_pack[0] if len(same_pack) == 1 else None
 
 

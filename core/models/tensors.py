@@ -22,7 +22,7 @@ from .files import is_zip, no_model, sha256
 State = Mapping[str, Tensor]
 
 SOURCES = "source_sha256"
-"""In the metadata of a safetensors file: names and hashes of the files it was made of, as JSON."""
+"""A key in the metadata of a safetensors file: names and hashes of the files it was made of, as JSON."""
 
 _opened: Callable[..., AbstractContextManager[Any]] = safe_open
 # Kinds of numbers in a safetensors file, as far as something is recognised by them; any other is called float32.
@@ -162,7 +162,10 @@ def is_safetensors(path: Path) -> bool:
 
 
 def _unreadable(error: Exception, path: Path) -> str:
-    """What a file is that could not be read. torch's own text is left out where it advises to load unsafely."""
+    """The kind of a file that could not be read, in words.
+
+    torch's own text is left out where it advises to load unsafely.
+    """
     unknown_class = re.search(r"GLOBAL ([\w.]+)", str(error))
     if unknown_class:
         name = unknown_class[1]

@@ -383,7 +383,7 @@ def _result(function: Any, arguments: Any) -> Any:
 
 
 def _instead(path: Path) -> str:
-    """What a file is that is no TorchScript archive, for the sentence "<file> is <text>"."""
+    """The kind of a file that is no TorchScript archive, for the sentence "<file> is <text>"."""
     try:
         problem = no_model(path)
     except OSError as error:

@@ -17,7 +17,8 @@ _DEEPEST = 8
 """Wrappings around a graph that are opened: the history has five of them."""
 _EXPORT = "save it in ComfyUI with Export, or with Export (API)"
 _POSTED = ("client_id", "prompt_id", "extra_data", "front", "number")
-"""What stands beside a prompt that is posted: then the prompt is what runs, whatever graph comes with it."""
+"""Keys that stand beside a prompt that is posted. Where one of them is there, the prompt runs, whatever graph comes
+with it."""
 _SIGNATURES = (
     (b"\xff\xd8\xff", "a JPEG picture, which keeps no workflow: take the PNG that Save Image has written"),
     (b"GIF8", "a GIF picture, which keeps no workflow: take the PNG that Save Image has written"),
@@ -65,7 +66,7 @@ def graph_of(value: Any, depth: int = 0) -> Graph:
         try:
             return graph_of(inner, depth + 1)
         except NoWorkflow as problem:
-            # Of a graph and a prompt one may be empty or damaged; of two such the first is named.
+            # Either the graph or the prompt may be empty or damaged; where both are, the message names the first.
             first_problem = first_problem or problem
     raise first_problem or NoWorkflow(f"there are no nodes in it: {_EXPORT}")
 
@@ -202,7 +203,7 @@ def _called(number: str, entry: Mapping[str, Any]) -> str:
 
 
 def _kind(value: Any) -> str:
-    """What a value of JSON is that is neither a text nor a container, in words."""
+    """The kind of a JSON value that is neither a text nor a container, in words."""
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -16,15 +16,15 @@ from ..attention import EXCLUDED, Attend, Block
 from ..geometry import Rect, bounds
 
 
-def token_mask(mask: Tensor, tokens: int) -> Tensor:
-    """A part's mask (H, W), 0..1, at the grid of a layer with this many tokens: (tokens,), 0..1.
+def token_mask(mask: Tensor, token_count: int) -> Tensor:
+    """A part's mask (H, W), 0..1, at the grid of a layer with `token_count` tokens: (token_count,), 0..1.
 
     The mask is brought to the grid by taking the nearest pixel, and is widened by one token on every side.
     """
     height, width = mask.shape
     # Pixels a side of a token, a power of two, because every level of the UNet halves its grid, rounded up. A token has
     # scale * scale pixels, so scale is the root of pixels by tokens.
-    scale = 1 << math.ceil(math.log2(height * width / tokens) / 2)
+    scale = 1 << math.ceil(math.log2(height * width / token_count) / 2)
     grid = (math.ceil(height / scale), math.ceil(width / scale))
     small = functional.interpolate(mask[None, None].float(), size=grid)  # (1, 1, *grid)
     # The sum over a window of 3x3 is above 0 where the token or one of its eight neighbours is in the mask.
@@ -187,7 +187,7 @@ def shared(query: Tensor, own: tuple[Tensor, Tensor], parts: tuple[Tensor, Tenso
 
 
 def part_shares(
-    query: Tensor, own_keys: Tensor, part_keys: Tensor, counts: Sequence[int], bias: Tensor | None, heads: int
+    query: Tensor, own_keys: Tensor, part_keys: Tensor, counts: Sequence[int], bias: Tensor | None, head_count: int
 ) -> Tensor:
     """The share of each pixel's attention that goes to each part: (parts, N) float32, 0..1, the mean over heads.
 
@@ -200,11 +200,11 @@ def part_shares(
     total = query.new_zeros(len(counts), query.shape[1], dtype=torch.float32)
     added = 0 if bias is None else bias[0].float()
     # One head at a time: all of them would take the memory of heads * N * keys numbers.
-    query_heads = query[0].float().chunk(heads, dim=-1)  # (N, C) -> heads times (N, d)
-    key_heads = keys[0].float().chunk(heads, dim=-1)
+    query_heads = query[0].float().chunk(head_count, dim=-1)  # (N, C) -> heads times (N, d)
+    key_heads = keys[0].float().chunk(head_count, dim=-1)
     for head_query, head_keys in zip(query_heads, key_heads, strict=True):
         head_width = head_query.shape[-1]
         logits = head_query @ head_keys.T / head_width**0.5 + added
         of_parts = logits.softmax(dim=-1)[:, first:last]  # (N, sum of counts)
         total += torch.stack([part.sum(dim=-1) for part in of_parts.split(list(counts), dim=-1)])
-    return total / heads
+    return total / head_count

@@ -43,7 +43,7 @@ _SHOULDERS = (0.74, 0.70)
 _FACE = (-0.315, -0.53, 0.315, 0.30)
 """The box of a face around its nose."""
 FACE_HEIGHT = _FACE[3] - _FACE[1]
-"""Of a face box."""
+"""Height of a face box, in heads."""
 HALF_HEAD = 0.38
 """Half the width of a head, with its hair."""
 
@@ -160,7 +160,7 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     # How far the tip of the nose moves sideways is the sine of the turn; positive towards the viewer's right.
     turn = max(-1.0, min(1.0, _dot(nose_from_eyes, across) / (_NOSE_BEFORE_EYES * head)))
     body_down = (0.0, 1.0) if down[1] > math.sqrt(0.5) else down
-    # What lies behind the tip of the nose moves to the other side as the head turns.
+    # All joints behind the tip of the nose move to the other side as the head turns.
     behind_nose = -_NECK_BEHIND_NOSE * head * turn
     trunk = body(_moved(nose, across, behind_nose), head, STANDING, down=body_down)
     between_ears = _moved(_moved(eyes, across, behind_nose), down, _EARS_BELOW_EYES * head)
@@ -211,7 +211,7 @@ _HEAD_MEASURES = (
     (_Length(_LEFT_SHOULDER, _RIGHT_SHOULDER, 1.48),),
     (_Length(_LEFT_SHOULDER, _LEFT_HIP, 2.18), _Length(_RIGHT_SHOULDER, _RIGHT_HIP, 2.18)),
 )
-"""By what a head is measured: those of the first group of which something is seen."""
+"""Groups of lengths by which a head is measured. The first group of which something is seen counts alone."""
 
 
 def head_of_pose(pose: Pose) -> float | None:
@@ -270,7 +270,7 @@ def nose_of_pose(pose: Pose, neck: Joint, head: float) -> Nose | None:
     nose = pose[_NOSE]
     if nose[2] >= SEEN:
         return Nose(nose[:2])
-    # What the nose is guessed from, its joints, and from there to the nose in heads, down.
+    # The clue, its joints, and the distance from these down to the nose, in heads.
     clues = (
         ("eyes", (pose[_LEFT_EYE], pose[_RIGHT_EYE]), _EYES_ABOVE_NOSE),
         ("ears", (pose[_LEFT_EAR], pose[_RIGHT_EAR]), _EARS_ABOVE_NOSE),
@@ -450,7 +450,7 @@ def _down(left: Point, right: Point, nose: Joint) -> Point:
         return (0.0, 1.0)
     between = middle(left, right)
     nose_to_shoulders = (between[0] - nose[0], between[1] - nose[1])
-    # Of the two vectors at right angles, the one that goes on from the nose to the shoulders.
+    # Two vectors are at right angles to `across`. The torso follows the one that points away from the nose.
     side = 1 if _dot((-across_y, across_x), nose_to_shoulders) > 0 else -1
     return (-across_y * side, across_x * side)
 

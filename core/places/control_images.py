@@ -60,7 +60,7 @@ def _pictures(draw: Callable[..., Tensor], figures: Sequence[object], layout: La
 
 _JOINT_RADIUS = 4
 _HALF_THICKNESS = 4
-"""Of a limb, in pixels, as of the lines between face keypoints."""
+"""Width of a limb, and of the lines between face keypoints, in pixels."""
 _KEYPOINT_RADIUS = 10
 
 
@@ -267,7 +267,7 @@ def _side(corners: list[Pixel]) -> list[int]:
         last_row = top + len(columns) - 1  # down to which the side is known
         if next_y > y and next_y > last_row:
             rows = next_y - y
-            # What is added in every row, rounded to the nearest (the formula of FillConvexPoly).
+            # The step that is added in every row, rounded to the nearest (the formula of FillConvexPoly).
             step = math.trunc(((next_x - x) * _ONE * 2 + rows) / (2 * rows))
             columns += [x * _ONE + step * row for row in range(rows)]
         if next_y == lowest:

@@ -121,7 +121,7 @@ class Formation:
         lift = (height / head - self.high(rise)) * _LIFT
         return Spacing(head, beside, rise, lift)
 
-    def sway(self, row: int, place: int) -> float:
+    def sway(self, row_index: int, place_index: int) -> float:
         """How much taller one person stands than the row, in heads, below 0 for smaller: heights look accidental, and
         are the same at every run.
 
@@ -129,7 +129,7 @@ class Formation:
         hold each other differ less, so that arms meet as intended.
         """
         most = _SWAY / 2 if self.action.holding else _SWAY
-        fraction = (3 * row + place + 1) * 0.618 % 1
+        fraction = (3 * row_index + place_index + 1) * 0.618 % 1
         return most * (2 * fraction - 1)
 
 
@@ -138,11 +138,11 @@ def _lowest_joint(posture: Sides) -> float:
     return max(joint[1] for side in posture for joint in side if joint is not None)
 
 
-def layout(count: int, framing: str, rows: int, width: int, height: int, action: str = GROUP_PHOTO) -> Layout:
+def layout(count: int, framing: str, row_count: int, width: int, height: int, action: str = GROUP_PHOTO) -> Layout:
     """`count` places, numbered from the back row to the front, left to right, each with a skeleton.
 
-    framing: one of FRAMINGS (with full, front rows sit or kneel); rows: 0 chooses; action: one of ACTIONS. The same
-    input gives the same layout. Faces and patches never overlap or leave the canvas.
+    framing: one of FRAMINGS (with full, front rows sit or kneel). row_count: 0 chooses. action: one of ACTIONS. The
+    same input gives the same layout. Faces and patches never overlap or leave the canvas.
     Raises BadSize for a canvas that is none, and BadLayout where there is no room.
     """
     check_size("The layout", width, height)
@@ -150,9 +150,9 @@ def layout(count: int, framing: str, rows: int, width: int, height: int, action:
         advice = "Connect the cast that Place Cast was given, before it has left people out."
         raise BadLayout("There are no people to make places for: the cast is empty.", advice)
     people = counted(count, "person", "people")
-    if rows > count:
-        raise BadLayout(f"{rows} rows are too many for {people}.", "Set rows to 0, which chooses, or to fewer.")
-    formation = _chosen(count, framing, rows, width, height, ACTIONS[action])
+    if row_count > count:
+        raise BadLayout(f"{row_count} rows are too many for {people}.", "Set rows to 0, which chooses, or to fewer.")
+    formation = _chosen(count, framing, row_count, width, height, ACTIONS[action])
     if formation.head(width, height) < formation.least_head:
         least_width = _up_to_8(formation.wide * formation.least_head)
         least_height = _up_to_8(formation.high() * formation.least_head)
@@ -171,10 +171,10 @@ def _up_to_8(side: float) -> int:
     return math.ceil(side / 8) * 8
 
 
-def notes(count: int, framing: str, rows: int, width: int, height: int, action: str) -> tuple[str, ...]:
+def notes(count: int, framing: str, row_count: int, width: int, height: int, action: str) -> tuple[str, ...]:
     """The parts of an action that `layout` of the same arguments cannot show, a line each."""
     chosen_action = ACTIONS[action]
-    formation = _chosen(count, framing, rows, width, height, chosen_action)
+    formation = _chosen(count, framing, row_count, width, height, chosen_action)
     lines: list[str] = []
     if FRAMINGS.index(framing) < FRAMINGS.index(chosen_action.framing):
         lines.append(f"{action} is out of the picture with framing = {framing}: set {chosen_action.framing}")
@@ -183,11 +183,11 @@ def notes(count: int, framing: str, rows: int, width: int, height: int, action: 
     return tuple(lines)
 
 
-def _chosen(count: int, framing: str, rows: int, width: int, height: int, action: Action) -> Formation:
+def _chosen(count: int, framing: str, row_count: int, width: int, height: int, action: Action) -> Formation:
     """The formation in so many rows. For 0 rows, the one with the fewest rows in which faces are large enough to keep
     their likeness and not much smaller than in any other."""
-    if rows:
-        return _formation(count, framing, rows, action)
+    if row_count:
+        return _formation(count, framing, row_count, action)
     formations = [_formation(count, framing, number, action) for number in range(1, min(MOST_ROWS, count) + 1)]
     fitting = [formation for formation in formations if formation.head(width, height) >= formation.least_head]
     if not fitting:
@@ -197,14 +197,14 @@ def _chosen(count: int, framing: str, rows: int, width: int, height: int, action
     return next(formation for formation, head in zip(fitting, heads, strict=True) if head >= enough)
 
 
-def _formation(count: int, framing: str, rows: int, action: Action) -> Formation:
+def _formation(count: int, framing: str, row_count: int, action: Action) -> Formation:
     """People spread over rows; the rows in the back have one person more where rows cannot be alike."""
-    fewest, remainder = divmod(count, rows)
-    sizes = [fewest + 1 if row < remainder else fewest for row in range(rows)]  # from back to front
+    fewest, remainder = divmod(count, row_count)
+    sizes = [fewest + 1 if row < remainder else fewest for row in range(row_count)]  # from back to front
     # Only with `full` is it seen whether people sit or kneel: then the back row is the last of the action's.
-    used = rows if framing == "full" else 1
+    used = row_count if framing == "full" else 1
     front_first = action.rows[-used:]
-    postures = [front_first[min(row, len(front_first) - 1)] for row in range(rows)]
+    postures = [front_first[min(row, len(front_first) - 1)] for row in range(row_count)]
     return Formation(_staggered(sizes), tuple(reversed(postures)), framing, action)
 
 
@@ -261,25 +261,39 @@ def _higher(nose: Point, pose: Pose, head: float, rise: float) -> Slot:
     return Slot(raised_nose, box, keypoints, tuple(raised_pose))
 
 
-def _sides(formation: Formation, row: int, place: int, beside: float) -> Sides:
-    """The postures of both sides of one person. place: index in the row. beside: distance of neighbours, in heads."""
+def _sides(formation: Formation, row_index: int, place_index: int, beside: float) -> Sides:
+    """The postures of both sides of one person.
+
+    row_index: of the row, from the back. place_index: of the person in the row. beside: distance of neighbours, in
+    heads.
+    """
     action = formation.action
-    across = formation.across[row]
+    across = formation.across[row_index]
     middle = (len(across) - 1) // 2
-    postures = formation.postures[row]
-    arms = action.before if row > 0 and action.before is not None else action.arms
-    if across[place] < 0:
+    postures = formation.postures[row_index]
+    arms = action.before if row_index > 0 and action.before is not None else action.arms
+    if across[place_index] < 0:
         postures = Sides(postures.right, postures.left)
         arms = Arms(arms.right, arms.left)
     # A person's left is on the viewer's right.
-    left = action.side(postures.left, arms.left, _way(formation, row, place, place + 1, beside), place >= middle)
-    right = action.side(postures.right, arms.right, _way(formation, row, place, place - 1, beside), place <= middle)
+    left = action.side(
+        postures.left,
+        arms.left,
+        _way(formation, row_index, place_index, place_index + 1, beside),
+        place_index >= middle,
+    )
+    right = action.side(
+        postures.right,
+        arms.right,
+        _way(formation, row_index, place_index, place_index - 1, beside),
+        place_index <= middle,
+    )
     return Sides(left, right)
 
 
-def _way(formation: Formation, row: int, place: int, neighbour: int, beside: float) -> Point | None:
+def _way(formation: Formation, row_index: int, place_index: int, neighbour_index: int, beside: float) -> Point | None:
     """The vector from the nose of a person to that of a neighbour in the row, in heads, x outwards; None where nobody
     stands there."""
-    if not 0 <= neighbour < len(formation.across[row]):
+    if not 0 <= neighbour_index < len(formation.across[row_index]):
         return None
-    return (beside, formation.sway(row, place) - formation.sway(row, neighbour))
+    return (beside, formation.sway(row_index, place_index) - formation.sway(row_index, neighbour_index))

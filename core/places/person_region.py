@@ -26,11 +26,11 @@ _IN_PLACE = 0.3  # the least share of a mask, or of a place, that says the two b
 
 
 class BadRegion(LikenessError):
-    """A part of the picture that cannot belong to one person. people: their name or names. why: the reason."""
+    """A part of the picture that cannot belong to one person. names: their name or names. why: the reason."""
 
-    def __init__(self, people: str, why: str, advice: str = "") -> None:
+    def __init__(self, names: str, why: str, advice: str = "") -> None:
         super().__init__(
-            f"The region of {people} cannot be used: {why}.",
+            f"The region of {names} cannot be used: {why}.",
             advice or "Give every person a place of their own in Place Cast, or connect one mask per person.",
         )
 
@@ -212,13 +212,13 @@ def _shares_in_common(places: Sequence[Tensor], masks: Tensor) -> Tensor:
     return common / torch.minimum(mask_sizes, place_sizes).clamp(min=1e-6)
 
 
-def _no_mask(people: str, masks: int, nearest: float) -> BadRegion:
-    """The error where no mask belongs to a person. people: their names. masks: how many there are. nearest: the
+def _no_mask(names: str, masks: int, nearest: float) -> BadRegion:
+    """The error where no mask belongs to a person. names: their names. masks: how many there are. nearest: the
     largest share of a mask that lies in the place, 0..1."""
     why = f"of {counted(masks, 'mask')} none lies in that place or covers it; the nearest by {nearest:.0%}"
     if nearest >= _IN_PLACE:
         why += ", and it is in another place no less"
-    return BadRegion(people, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
+    return BadRegion(names, why, f"Detect them in a picture of the layout's shape. {OTHER_WORDS}")
 
 
 def _counted_from_1(indices: Sequence[int]) -> str:

@@ -24,14 +24,14 @@ Places = tuple[int | None, ...]
 class BadOrder(LikenessError):
     """A custom order that cannot be followed."""
 
-    def __init__(self, text: str, why: str, people: int, places: int) -> None:
+    def __init__(self, text: str, why: str, people_count: int, place_count: int) -> None:
         # Everybody from the last to the first, then empty places: 3,2,1,0.
-        numbers = [max(0, number) for number in range(people, people - places, -1)]
+        numbers = [max(0, number) for number in range(people_count, people_count - place_count, -1)]
         example = ",".join(map(str, numbers))
-        valid = "1" if people == 1 else f"1 to {people}"
+        valid = "1" if people_count == 1 else f"1 to {people_count}"
         super().__init__(
             f"The order {plain(text, 100)!r} cannot be used: {why}.",
-            f"Write one number per place ({places}), e.g. {example}: each person ({valid}) at most once, 0 for an "
+            f"Write one number per place ({place_count}), e.g. {example}: each person ({valid}) at most once, 0 for an "
             "empty place.",
         )
 
@@ -50,52 +50,52 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     has one only for those who are there, they take them all.
     Raises BadCast (except for custom), BadOrder, CannotMatch, BadEmbedding.
     """
-    places = len(layout.slots)
+    place_count = len(layout.slots)
     listed_people = range(1, len(cast.people) + len(cast.absent) + 1)
-    # By number in the list, from 1, the index in the cast. Who is absent has a number and no index.
+    # Number in the list, from 1 -> index in the cast. A person who is absent has a number and no index.
     index_of: dict[int, int] = {number: index for index, number in enumerate(cast.numbers)}
     if order == "custom":
-        numbers = _custom(custom_order, len(listed_people), places)
+        numbers = _custom(custom_order, len(listed_people), place_count)
         return tuple(index_of.get(number) for number in numbers)
-    if order == LAST_PLACES and places > len(listed_people):
-        free = [None] * (places - len(listed_people))
+    if order == LAST_PLACES and place_count > len(listed_people):
+        free = [None] * (place_count - len(listed_people))
         people = [index_of.get(number) for number in listed_people]
         return (*free, *people)
-    if order == LARGEST_FACES and places >= len(cast.people):
+    if order == LARGEST_FACES and place_count >= len(cast.people):
         return _by_size(layout.slots, len(cast.people))
-    if places not in (len(cast.people), len(listed_people)):
-        raise _other_number(cast, places)
+    if place_count not in (len(cast.people), len(listed_people)):
+        raise _other_number(cast, place_count)
     if order == "match faces":
         return _matched([person.identity for person in cast.people], layout.slots)
-    numbers = cast.numbers if places == len(cast.people) else listed_people
-    place_order = list(range(places))
+    numbers = cast.numbers if place_count == len(cast.people) else listed_people
+    place_order = list(range(place_count))
     if order == "left to right":
         place_order.sort(key=lambda place: layout.slots[place].center)
     number_at = dict(zip(place_order, numbers, strict=True))
-    return tuple(index_of.get(number_at[place]) for place in range(places))
+    return tuple(index_of.get(number_at[place]) for place in range(place_count))
 
 
-def _by_size(slots: Sequence[Slot], people: int) -> Places:
+def _by_size(slots: Sequence[Slot], people_count: int) -> Places:
     """The first person has the place of the largest face box, and so on; places without a box come last."""
     no_box = (0.0, 0.0, 0.0, 0.0)
     sizes = [geometry.area(slot.box or no_box) for slot in slots]
     largest_first = sorted(range(len(slots)), key=lambda place: -sizes[place])
     places: list[int | None] = [None] * len(slots)
-    for person, place in enumerate(largest_first[:people]):
+    for person, place in enumerate(largest_first[:people_count]):
         places[place] = person
     return tuple(places)
 
 
-def _other_number(cast: Cast, places: int) -> BadCast:
-    """The error for a cast and a layout of different numbers. places: how many the layout has."""
-    empty = [0] * (places - len(cast.people))
-    order = ",".join(map(str, [*cast.numbers[:places], *empty]))
+def _other_number(cast: Cast, place_count: int) -> BadCast:
+    """The error for a cast and a layout of different numbers. place_count: how many the layout has."""
+    empty = [0] * (place_count - len(cast.people))
+    order = ",".join(map(str, [*cast.numbers[:place_count], *empty]))
     left_out = ""
     if cast.absent:
         left_out = f" (left out: {listed([name for _, name in cast.absent])})"
     return BadCast(
         f"The cast has {counted(len(cast.people), 'person', 'people')}{left_out} and the layout has "
-        f"{counted(places, 'place')}.",
+        f"{counted(place_count, 'place')}.",
         "Remove or add people or places, or set order (Who is where) to custom and write the number of a person per "
         f"place, 0 for an empty one: {order}.",
     )
@@ -112,7 +112,7 @@ def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
     return PlacedCast(tuple(placed), layout.width, layout.height)
 
 
-def _custom(text: str, people: int, places: int) -> list[int]:
+def _custom(text: str, people_count: int, place_count: int) -> list[int]:
     """The person of each place, by number from 1, or 0 for an empty place, of a text such as "2,1,0".
 
     Numbers are parted by commas, semicolons or spaces, Chinese commas too. Raises BadOrder.
@@ -120,18 +120,18 @@ def _custom(text: str, people: int, places: int) -> list[int]:
     words = [word for word in re.split("[,;\uff0c\\s]+", plain(text)) if word]
     for word in words:
         if not re.fullmatch("[0-9]{1,4}", word):
-            raise BadOrder(text, f"{plain(word, 40)!r} is not a number", people, places)
+            raise BadOrder(text, f"{plain(word, 40)!r} is not a number", people_count, place_count)
     numbers = [int(word) for word in words]
     if not numbers:
-        raise BadOrder(text, "it is empty", people, places)
-    if len(numbers) != places:
-        why = f"it has {counted(len(numbers), 'number')} for {counted(places, 'place')}"
-        raise BadOrder(text, why, people, places)
+        raise BadOrder(text, "it is empty", people_count, place_count)
+    if len(numbers) != place_count:
+        why = f"it has {counted(len(numbers), 'number')} for {counted(place_count, 'place')}"
+        raise BadOrder(text, why, people_count, place_count)
     for number in numbers:
-        if number > people:
-            raise BadOrder(text, f"there is no person {number}", people, places)
+        if number > people_count:
+            raise BadOrder(text, f"there is no person {number}", people_count, place_count)
         if number and numbers.count(number) > 1:
-            raise BadOrder(text, f"person {number} stands in {numbers.count(number)} places", people, places)
+            raise BadOrder(text, f"person {number} stands in {numbers.count(number)} places", people_count, place_count)
     return numbers
 
 
@@ -201,7 +201,7 @@ def _standing(cast: Cast, layout: Layout, places: Places) -> list[Standing]:
 
 
 def report(cast: Cast, layout: Layout, places: Places, order: str) -> str:
-    """Who stands where, a line each, and then what may go wrong. order: by which `places` were given."""
+    """A line for each person, with the place, and then what may go wrong. order: by which `places` were given."""
     lines: list[str] = []
     for standing in _standing(cast, layout, places):
         x, y = standing.slot.center

@@ -126,14 +126,14 @@ def _small_face_boxes(cast: PlacedCast, least: int) -> list[str]:
 # Regions around faces
 
 
-def of_faces(cast: Cast, mask: Tensor | None, shape: RegionShape, node: str) -> Tensor | None:
+def of_faces(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name: str) -> Tensor | None:
     """The regions in which the faces of those present act, (people, H, W); None for the whole picture.
 
     A region is the mask of the person's place, else their face box, widened. The result is None where one person has
     the whole picture, and where everybody has a row of the batch. People whom `for_photos` leaves out may have a place
     without mask and box, and have zeros then.
     mask: (people, h, w), the regions of everybody in the cast instead. shape: of the regions around face boxes, of
-    extent "face". node: its name, for messages.
+    extent "face". node_name: for messages.
     Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box and mask, a region off
     the canvas and two that are the same; BadRegion for masks where everybody has a row of their own.
     """
@@ -146,7 +146,7 @@ def of_faces(cast: Cast, mask: Tensor | None, shape: RegionShape, node: str) -> 
     elif len(people) == 1 or cast.by_row:
         return None
     else:
-        placed = require_places(replace(cast, people=reading_people), node)
+        placed = require_places(replace(cast, people=reading_people), node_name)
         face_regions = [_face_region(person, placed, row in readers, shape) for row, person in enumerate(people)]
         regions = torch.stack(face_regions)
     require_distinct(regions[readers], reading_people)
@@ -173,18 +173,18 @@ def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: Regio
     return of_slot(slot, cast, shape)
 
 
-def in_boxes(cast: Cast, areas: Tensor | None, node: str) -> Tensor:
+def in_boxes(cast: Cast, areas: Tensor | None, node_name: str) -> Tensor:
     """(people, H, W) of those present: their regions, or the whole picture, cut to everybody's face box.
 
     A box is whole pixels, its corners cut towards 0, as in InstantID's infer_full.py; what is off the canvas is cut.
-    In one picture the shares of a pixel are at most 1 in all. areas: (people, H, W) of those present, or None. node:
-    its name. Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box, a box off the
-    canvas, a region that does not meet it, and two that are the same.
+    In one picture the shares of a pixel are at most 1 in all. areas: (people, H, W) of those present, or None.
+    node_name: for messages. Raises, of people whom for_photos keeps, NotPlaced, and BadRegion for a place without box,
+    a box off the canvas, a region that does not meet it, and two that are the same.
     """
     people = present(cast).people
     readers = _photo_readers(cast)
     acting = tuple(people[row] for row in readers)
-    placed = require_places(replace(cast, people=acting), f"{node} with acts_in at {FACE_BOXES}")
+    placed = require_places(replace(cast, people=acting), f"{node_name} with acts_in at {FACE_BOXES}")
     boxes = _box_masks(people, placed)
     regions = boxes if areas is None else boxes * areas
     for row, person in zip(readers, acting, strict=True):

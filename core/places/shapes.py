@@ -42,7 +42,7 @@ def body_region(pose: Pose, reach: float, width: int, height: int, feather: floa
     segments = [(joints[limb.start][:2], joints[limb.end][:2]) for limb in seen_limbs(joints)]
     segments += zip(corners, (*corners[1:], *corners[:1]), strict=True)
     distance = torch.full((height, width), float("inf"))
-    # What lies further from a segment than the soft edge ends is 0 anyway: only the rest is computed.
+    # A pixel beyond the soft edge of a segment is 0 anyway: only nearer ones are computed.
     far = reach + feather + 1
     for start, end in segments:
         rows = _near(start[1], end[1], far, height)

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from .cutting import Decision
 
 
-def describe(decisions: Sequence[Decision], pictures: int) -> str:
-    """A line per person and picture. pictures: how many there are; one alone is not numbered."""
+def describe(decisions: Sequence[Decision], picture_count: int) -> str:
+    """A line per person and picture. picture_count: how many there are; one alone is not numbered."""
     lines: list[str] = []
     for decision in decisions:
         candidate = decision.candidate
         line = f"{candidate.name}: {decision.reason}."
         if candidate.person.slot:
             line = f"{candidate.name} (place {candidate.number}): {decision.reason}."
-        if pictures > 1:
+        if picture_count > 1:
             line = f"Picture {candidate.picture + 1}: {line}"
         lines.append(line)
     return "\n".join(lines)

@@ -9,60 +9,63 @@ from ..errors import gathered
 from .cutting import COVERED, Crop, Decision
 
 NO_FACE_CHOSEN = "No face needs the second pass: Paste Faces gives the picture back as it is, and nothing is sampled."
-_WHOLE = 0.9
-"""Share of the second pass in the middle of a face. Less is another picture than the one that was sampled."""
+_LEAST_OPACITY = 0.9
+"""The highest value of a crop's mask must be at least this. Below it, even the middle of the face is a mixture of the
+sampled crop and the first picture, so the user does not see the face that was sampled."""
 
 
-def troubles(decisions: Sequence[Decision], pictures: int) -> list[str]:
-    """A line for each kind: people who could not be found, faces of which little is pasted, faces that are pasted over
-    each other, and that no face is chosen.
+def troubles(decisions: Sequence[Decision], picture_count: int) -> list[str]:
+    """A line for each kind of trouble: people who could not be found, faces that are pasted weakly, faces that are
+    pasted over each other, and no chosen face at all.
 
-    pictures: how many there are; one alone is not numbered.
+    picture_count: how many there are; one alone is not numbered.
     """
     lines: list[str] = []
-    for reason, people in _people_without_face(decisions, pictures).items():
+    for reason, people in _people_without_face(decisions, picture_count).items():
         lines += gathered(reason[0].upper() + reason[1:], people)
     lines += gathered(
         "The soft edge leaves no room for the face",
-        _faint_crops(decisions, pictures),
+        _weakly_pasted_crops(decisions, picture_count),
         " pasted at most; lower feather or raise margin",
     )
-    lines += gathered("Faces overlap, the larger on top", _overlapping_crops(decisions, pictures))
+    lines += gathered("Faces overlap, the larger on top", _overlapping_crops(decisions, picture_count))
     if not any(decision.crop for decision in decisions):
         lines.append(NO_FACE_CHOSEN)
     return lines
 
 
-def _people_without_face(decisions: Sequence[Decision], pictures: int) -> dict[str, list[str]]:
+def _people_without_face(decisions: Sequence[Decision], picture_count: int) -> dict[str, list[str]]:
     """Reason -> the people who have no face in the picture, or whose face is covered."""
     people: dict[str, list[str]] = {}
     for decision in decisions:
         if not decision.candidate.has_face or decision.reason == COVERED:
-            who = _in_picture(decision.candidate.name, decision.candidate.picture, pictures)
+            who = _in_picture(decision.candidate.name, decision.candidate.picture, picture_count)
             people.setdefault(decision.reason, []).append(who)
     return people
 
 
-def _faint_crops(decisions: Sequence[Decision], pictures: int) -> list[str]:
-    """Name and highest share of the mask for each crop of which little is pasted."""
-    faint: list[str] = []
+def _weakly_pasted_crops(decisions: Sequence[Decision], picture_count: int) -> list[str]:
+    """Each crop that is pasted too weakly everywhere: the name of its person and the highest value of its mask."""
+    weakly_pasted: list[str] = []
     for decision in decisions:
         if decision.crop is None:
             continue
-        share = float(decision.crop.mask.max())
-        if share < _WHOLE:
-            faint.append(_in_picture(f"{decision.crop.name} {share:.0%}", decision.crop.picture, pictures))
-    return faint
+        highest_opacity = float(decision.crop.mask.max())
+        if highest_opacity < _LEAST_OPACITY:
+            weakly_pasted.append(
+                _in_picture(f"{decision.crop.name} {highest_opacity:.0%}", decision.crop.picture, picture_count)
+            )
+    return weakly_pasted
 
 
-def _overlapping_crops(decisions: Sequence[Decision], pictures: int) -> list[str]:
+def _overlapping_crops(decisions: Sequence[Decision], picture_count: int) -> list[str]:
     """The names of each two people of whom one is pasted over the other, the one on top first."""
     crops = [decision.crop for decision in decisions if decision.crop]
     crops.sort(key=lambda crop: crop.face_side)
     overlapping: list[str] = []
     for below, above in combinations(crops, 2):
         if _overlap(below, above):
-            overlapping.append(_in_picture(f"{above.name} over {below.name}", above.picture, pictures))
+            overlapping.append(_in_picture(f"{above.name} over {below.name}", above.picture, picture_count))
     return overlapping
 
 
@@ -83,6 +86,6 @@ def _overlap(crop: Crop, other: Crop) -> bool:
     return bool((in_common[0] & in_common[1]).any())
 
 
-def _in_picture(text: str, picture: int, pictures: int) -> str:
-    """The text, with the number of the picture where there are several. picture: index from 0."""
-    return f"{text} in picture {picture + 1}" if pictures > 1 else text
+def _in_picture(text: str, picture_index: int, picture_count: int) -> str:
+    """The text, with the number of the picture where there are several. picture_index: index from 0."""
+    return f"{text} in picture {picture_index + 1}" if picture_count > 1 else text

@@ -147,20 +147,25 @@ _FAINT = 0.5
 """Patches of people with a smaller weight may stay within 0..1 and are not looked for."""
 
 
-def check_patches(image: Tensor, participants: Participants, node: str) -> None:
+_LEAST_UNCOVERED = PATCH
+"""Pixels, as many as one column of a patch has. Where other patches leave fewer of a patch uncovered, none of these few
+may leave 0..1, so the patch is not looked for."""
+
+
+def check_patches(image: Tensor, participants: Participants, node_name: str) -> None:
     """Raise BadPatches for a condition image, (B, H, W, 3), that is not of these people, who may have a row each;
-    BadCast where rows and people differ. node: its name, for messages."""
+    BadCast where rows and people differ. node_name: its name, for messages."""
     people = participants.people
     if not participants.cast.by_row:
-        _check_picture(image, people, node)
+        _check_picture(image, people, node_name)
         return
     if len(image) != len(people):
-        raise rows_missing(node, len(people), "the image", len(image))
+        raise rows_missing(node_name, len(people), "the image", len(image))
     for row, person in zip(image, people, strict=True):
-        _check_picture(row[None], [person], node)
+        _check_picture(row[None], [person], node_name)
 
 
-def _check_picture(image: Tensor, people: Sequence[Person], node: str) -> None:
+def _check_picture(image: Tensor, people: Sequence[Person], node_name: str) -> None:
     """Raise BadPatches for a picture within 0..1, as a preview is, and for one made from another cast.
 
     image: condition image (B, H, W, 3). people: the participants; their patches and no others must be in it.
@@ -169,14 +174,14 @@ def _check_picture(image: Tensor, people: Sequence[Person], node: str) -> None:
     excess = distance_from_grey - 0.5  # how far a pixel leaves 0..1
     if not (excess > 0).any() and any(person.weight >= _FAINT for person in people):
         raise BadPatches(
-            f"The image given to {node} holds no ID patches: all its values lie between 0 and 1, those of the patches "
-            "do not.",
+            f"The image given to {node_name} holds no ID patches: all its values lie between 0 and 1, those of the "
+            "patches do not.",
             "Connect the image output of ID-Patch Condition Image (not its preview), with no other node between.",
         )
     if (excess > _OVERSHOOT).any():
         for why in (*_missing_patches(excess, people), *_foreign_patches(excess, people)):
             advice = "Give ID-Patch Condition Image and this node the same cast, and put no other node between them."
-            raise BadPatches(f"The image given to {node} was made from another cast: {why}.", advice)
+            raise BadPatches(f"The image given to {node_name} was made from another cast: {why}.", advice)
 
 
 def _missing_patches(excess: Tensor, people: Sequence[Person]) -> Iterator[str]:
@@ -184,14 +189,14 @@ def _missing_patches(excess: Tensor, people: Sequence[Person]) -> Iterator[str]:
 
     excess: (H, W), how far its pixels leave 0..1. Only those pixels of a patch count that no other patch covers.
     """
-    areas = [on_canvas(patch_rect(center_of(person)), *excess.shape) for person in people]
+    windows = [on_canvas(patch_rect(center_of(person)), *excess.shape) for person in people]
     patches_at_pixel = torch.zeros_like(excess)
-    for area in areas:
-        patches_at_pixel[area] += 1
-    for person, area in zip(people, areas, strict=True):
-        only_this_patch = patches_at_pixel[area] == 1
-        uncovered = excess[area][only_this_patch]
-        looked_for = person.weight >= _FAINT and len(uncovered) > PATCH
+    for window in windows:
+        patches_at_pixel[window] += 1
+    for person, window in zip(people, windows, strict=True):
+        only_this_patch = patches_at_pixel[window] == 1
+        uncovered = excess[window][only_this_patch]
+        looked_for = person.weight >= _FAINT and len(uncovered) > _LEAST_UNCOVERED
         if looked_for and not (uncovered > 0).any():
             x, y = center_of(person)
             yield f"there is no ID patch of {person.identity.name} at ({x:.0f}, {y:.0f})"
@@ -218,7 +223,7 @@ def center_of(person: Person) -> Point:
     return person.slot.center
 
 
-def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Participants, node: str) -> Tensor:
+def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Participants, node_name: str) -> Tensor:
     """The condition image, signed: the patches of the participants on `control`, (B, H, W, 3) 0..1.
 
     People with a row each have one patch in each, on `control` of one row or as many. Raises BadCast, naming the node,
@@ -227,7 +232,7 @@ def condition_image(control: Tensor, patches: Sequence[Tensor], participants: Pa
     if not participants.cast.by_row:
         return with_patches(control, patches, participants.centers)
     if len(control) not in (1, len(patches)):
-        raise rows_missing(node, len(patches), "the image", len(control))
+        raise rows_missing(node_name, len(patches), "the image", len(control))
     backgrounds = control.expand(len(patches), -1, -1, -1)  # (people, H, W, 3)
     rows: list[Tensor] = []
     for number, (patch, center) in enumerate(zip(patches, participants.centers, strict=True)):

@@ -52,10 +52,10 @@ NEEDED = f"InfuseNet is a ControlNet of FLUX.1 with {BLOCKS[0]} double and {BLOC
 ITS_FILES = "Load infusenet_aes_bf16.safetensors (or sim, or fp8e4m3fn) with Load ControlNet Model."
 
 
-def check_infuse_net(control_net: Any, vae: VAE, width: int, node: str) -> None:
+def check_infuse_net(control_net: Any, vae: VAE, width: int, node_name: str) -> None:
     """Raise NotAControlNet for another net than InfuseNet, and WrongBaseModel for a VAE that is not FLUX.1's.
 
-    width: of one token that InfuseNet reads. node: the node's name, for the message.
+    width: of one token that InfuseNet reads. node_name: the node's name, for the message.
     """
     network: Any = getattr(control_net, "control_model", None)
     if not (isinstance(control_net, ControlNet) and isinstance(network, ControlNetFlux)):
@@ -68,7 +68,7 @@ def check_infuse_net(control_net: Any, vae: VAE, width: int, node: str) -> None:
     if (vae.latent_channels, vae.latent_dim) != (channels, 2):
         vae_latents = f"latents of {vae.latent_channels} channels in {vae.latent_dim} dimensions"
         needed = f"one for {channels} channels in 2 (FLUX.1)"
-        raise WrongBaseModel(f"The VAE given to {node}", vae_latents, needed, OF_FLUX)
+        raise WrongBaseModel(f"The VAE given to {node_name}", vae_latents, needed, OF_FLUX)
 
 
 def _difference_from_infuse_net(control_net: ControlNet, network: Any, width: int) -> str:
@@ -198,11 +198,11 @@ class InfuseNet(ControlNet):
         residuals = self._residuals_of_all(self._passes[key], x_noisy, t, cond.get("y"))
         return self.control_merge(residuals, control, output_dtype=None)
 
-    def _check_picture(self, pictures: int, latent: tuple[int, int]) -> None:
+    def _check_picture(self, picture_count: int, latent: tuple[int, int]) -> None:
         """Raise BadCast where a forward has another number of pictures than people with a row each, and BadSize where
         the picture has another shape than the canvas. latent: (height, width) of the whole picture in latent pixels."""
         canvas = self.scope.canvas
-        canvas.check_rows(pictures)
+        canvas.check_rows(picture_count)
         if self.size:
             canvas.check(self.size, _in_pixels(latent))
 
@@ -441,9 +441,11 @@ class ApplyInfiniteYou(io.ComfyNode):
 
 
 def _missing_keypoints(cast: Cast) -> list[str]:
-    """A line for the note under the node: whose places have no face keypoints; [] where all of them do."""
+    """A line for the note under the node, with the people whose places have no face keypoints; [] for nobody."""
     names_without: list[str] = []
-    for person in regions.present(regions.for_photos(cast)).people:
+    # for_photos gives people with LoRAs alone weight 0, and `present` leaves out everybody of weight 0.
+    readers = regions.present(regions.for_photos(cast)).people
+    for person in readers:
         if person.slot is not None and person.slot.keypoints is None:
             names_without.append(person.identity.name)
     return gathered("No face keypoints in the place, so InfuseNet is shown black", names_without)

@@ -254,11 +254,11 @@ def _counts(state: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def _depths(state: Mapping[str, Tensor], block: str) -> list[int]:
+def _depths(state: Mapping[str, Tensor], block_name: str) -> list[int]:
     """How many transformers follow each of a level's convolution blocks."""
     depths: list[int] = []
-    for number in range(count_blocks(state, f"{block}.resnets.{{}}.")):
-        depths.append(count_blocks(state, f"{block}.attentions.{number}.transformer_blocks.{{}}."))
+    for number in range(count_blocks(state, f"{block_name}.resnets.{{}}.")):
+        depths.append(count_blocks(state, f"{block_name}.attentions.{number}.transformer_blocks.{{}}."))
     return depths
 
 

@@ -26,10 +26,10 @@ TRIGGER = "img"
 class BadTrigger(LikenessError):
     """A prompt whose class words are not those of the people."""
 
-    def __init__(self, why: str, trigger: str, people: Sequence[str]) -> None:
-        example = " and ".join([f"a woman {trigger or TRIGGER}"] * max(1, len(people)))
+    def __init__(self, why: str, trigger: str, names: Sequence[str]) -> None:
+        example = " and ".join([f"a woman {trigger or TRIGGER}"] * max(1, len(names)))
         super().__init__(
-            f"{why}. People in the cast: {listed(people, 'no people')}.",
+            f"{why}. People in the cast: {listed(names, 'no people')}.",
             f"Write for each of them, in their order, what they are (man, woman, girl) and behind it the trigger word, "
             f"such as: photo of {example}.",
         )
@@ -52,13 +52,13 @@ def lay_out_class_words(
     trigger: Prompt,
     empty: Prompt,
     word: str,
-    people: Sequence[str],
-    copies: Sequence[int],
+    names: Sequence[str],
+    copy_counts: Sequence[int],
 ) -> PromptLayout:
-    """A prompt without its triggers, and with the class word of each of `people` as often as `copies` says.
+    """A prompt without its triggers, and with the class word of each of `names` as often as `copy_counts` says.
 
     prompt, trigger, empty: the text, the trigger and a text without a word, as the text encoders read them. word: the
-    trigger, for messages. people: their names, in the order of the triggers. copies: one number per person.
+    trigger, for messages. names: their names, in the order of the triggers. copy_counts: one number per person.
     A word's copies are never divided between two chunks.
     Raises BadTrigger unless there is one trigger behind a word for each person, at the same position for every text
     encoder; BadCast where one chunk cannot hold the copies.
@@ -70,15 +70,15 @@ def lay_out_class_words(
         trigger_tokens = _tokens_of_words(trigger[encoder])
         starts = _trigger_starts(tokens, trigger_tokens)
         class_words = _class_words(starts, len(trigger_tokens))
-        _check_class_words(class_words, word, people)
+        _check_class_words(class_words, word, names)
         without_triggers = _without_triggers(tokens, starts, len(trigger_tokens))
-        copies_of_token = dict(zip(class_words, copies, strict=True))
+        copies_of_token = dict(zip(class_words, copy_counts, strict=True))
         chunks = _in_chunks(without_triggers, copies_of_token, empty[encoder][0])
         prompt_with_copies[encoder] = chunks.chunks
         positions_by_encoder.append(chunks.positions)
     if any(positions != positions_by_encoder[0] for positions in positions_by_encoder):
         why = "An embedding before a class word has not as many tokens for each of the two text encoders"
-        raise BadTrigger(why, word, people)
+        raise BadTrigger(why, word, names)
     return PromptLayout(prompt_with_copies, positions_by_encoder[0])
 
 
@@ -116,16 +116,16 @@ def _class_words(starts: Sequence[int], length: int) -> list[int]:
     return [start - 1 - length * triggers_before for triggers_before, start in enumerate(starts)]
 
 
-def _check_class_words(class_words: Sequence[int], word: str, people: Sequence[str]) -> None:
+def _check_class_words(class_words: Sequence[int], word: str, names: Sequence[str]) -> None:
     """Raise BadTrigger unless there is one class word for each person, and no two triggers share one."""
-    if len(class_words) != len(people):
+    if len(class_words) != len(names):
         triggers = f"no trigger word {word!r}"
         if class_words:
             triggers = f"the trigger word {word!r} {counted(len(class_words), 'time')}"
-        raise BadTrigger(f"The text has {triggers} for {counted(len(people), 'person', 'people')}", word, people)
+        raise BadTrigger(f"The text has {triggers} for {counted(len(names), 'person', 'people')}", word, names)
     at_the_start = min(class_words, default=0) < 0
     if at_the_start or len(set(class_words)) < len(class_words):
-        raise BadTrigger(f"A trigger word {word!r} of the text has no word of its own before it", word, people)
+        raise BadTrigger(f"A trigger word {word!r} of the text has no word of its own before it", word, names)
 
 
 def _without_triggers(tokens: Sequence[Token], starts: Sequence[int], length: int) -> list[Token]:

@@ -62,17 +62,17 @@ class PhotoMaker(Loaded[PhotoMakerNet]):
             faces = self.beside(embeddings(person, METHOD, "sequence"))  # (photos, 512)
         return self.net.tokens(self.beside(pixels), faces).flatten(0, 1).cpu()
 
-    def fused(self, text: Tensor, position: int, tokens: Tensor, weight: float) -> Tensor:
+    def fused(self, text_tokens: Tensor, position: int, tokens: Tensor, weight: float) -> Tensor:
         """A text (1, T, width) in which a class word is fused with the tokens of a person's photos.
 
         position: of the first copy of the word, of which there are as many as tokens (n, width). weight: 0 leaves the
         word as it is, 1 is what was trained.
         """
         copies = slice(position, position + len(tokens))
-        words = self.beside(text[0, copies])  # (n, width)
+        words = self.beside(text_tokens[0, copies])  # (n, width)
         fused_words = self.net.fuse_module(words, self.beside(tokens))  # (n, width)
-        fused = text.clone()
-        fused[0, copies] = words.lerp(fused_words, weight).to(text)
+        fused = text_tokens.clone()
+        fused[0, copies] = words.lerp(fused_words, weight).to(text_tokens)
         return fused
 
 

@@ -27,10 +27,11 @@ _BLUR = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 class BodiesMissing(BadCast):
     """Another number of pictures of bodies than there are people."""
 
-    def __init__(self, people: int, pictures: str) -> None:
-        """people: how many there are. pictures: what came for them, in words: "3 pictures"."""
+    def __init__(self, people_count: int, counted_pictures: str) -> None:
+        """people_count: how many there are. counted_pictures: what came for them, in words: "3 pictures"."""
         super().__init__(
-            f"{pictures} came for {counted(people, 'person', 'people')}: each person needs one, in the cast's order.",
+            f"{counted_pictures} came for {counted(people_count, 'person', 'people')}: each person needs one, in the "
+            "cast's order.",
             "Chain one Part node per person and connect it to bodies; or give one photo of all of them, and a mask of "
             "each in body_masks.",
         )

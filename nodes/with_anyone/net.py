@@ -117,16 +117,16 @@ def face_branch(state: State) -> dict[str, Tensor]:
     return {key: tensor for key, tensor in state.items() if key.startswith((_TOKENS, _BLOCKS))}
 
 
-def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], people: Sequence[int]) -> Tensor:
+def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], person_indices: Sequence[int]) -> Tensor:
     """The output of the attention behind one block for rows (..., width) of the picture: (..., width).
 
-    block_tokens: the fields of a BlockTokens. people: the numbers of those who are read, with all their tokens in one
+    block_tokens: the fields of a BlockTokens. person_indices: which people are read, with all their tokens in one
     softmax.
     """
     keys_by_person, offset_by_person, values_by_person = block_tokens
-    keys = _side_by_side(keys_by_person, people)  # (heads, T, width), T of all these people
-    offset = _side_by_side(offset_by_person, people)  # (heads, T)
-    values = _side_by_side(values_by_person, people)  # (heads, T, width)
+    keys = _side_by_side(keys_by_person, person_indices)  # (heads, T, width), T of all these people
+    offset = _side_by_side(offset_by_person, person_indices)  # (heads, T)
+    values = _side_by_side(values_by_person, person_indices)  # (heads, T, width)
     normed = functional.layer_norm(rows, rows.shape[-1:])
     logits = normed @ keys.flatten(0, 1).T  # (..., heads * T)
     logits = logits.reshape(*rows.shape[:-1], *offset.shape)  # (..., heads, T)
@@ -135,11 +135,11 @@ def read_tokens(rows: Tensor, block_tokens: Sequence[Tensor], people: Sequence[i
     return weights @ values.flatten(0, 1)
 
 
-def _side_by_side(by_person: Tensor, people: Sequence[int]) -> Tensor:
+def _side_by_side(by_person: Tensor, person_indices: Sequence[int]) -> Tensor:
     """The tokens of some people one after the other: (people, heads, T, ...) -> (heads, T of all of them, ...).
 
-    people: the numbers of those people.
+    person_indices: of those people, from 0.
     """
-    if len(people) == 1:
-        return by_person[people[0]]  # nearly all rows read one person: a view, no copy
-    return torch.cat([by_person[person] for person in people], dim=1)
+    if len(person_indices) == 1:
+        return by_person[person_indices[0]]  # nearly all rows read one person: a view, no copy
+    return torch.cat([by_person[person] for person in person_indices], dim=1)

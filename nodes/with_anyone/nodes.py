@@ -114,9 +114,9 @@ def _check_layout(net: WithAnyoneNet, model: ModelPatcher) -> None:
         )
 
 
-def _flux_in_words(blocks: int, width: int) -> str:
-    """A model for a message. blocks: how many it has. width: of one row of the picture."""
-    return f"a Flux of {blocks} blocks of width {width}"
+def _flux_in_words(block_count: int, width: int) -> str:
+    """A model for a message. block_count: how many it has. width: of one row of the picture."""
+    return f"a Flux of {block_count} blocks of width {width}"
 
 
 def _with_whole_far_edges(cast: Cast) -> Cast:

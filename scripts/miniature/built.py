@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from environment import CACHE
+from environment import CACHE, say
 from rig.standins import Files, copy_face_pack
 from rig.versions import version_folder
 
@@ -19,6 +19,7 @@ def build() -> Files:
 
 
 def _everything(root: Path) -> None:
+    say(f"Writing the miniature (0.9 GB) into {CACHE / 'miniature'}.")
     to = export.files(root)
     export.write(to)
     export_parts2whole.write(to)

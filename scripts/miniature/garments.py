@@ -216,7 +216,7 @@ def of_slot(areas: Areas, slot: Slot) -> np.ndarray:
 
 def surface(place: Place) -> Tensor:
     """(3, H, W): what Draw Skeletons draws of the body."""
-    return mannequin.drawn(layout(place)).image.movedim(-1, 0)
+    return mannequin.draw_layout(layout(place)).image.movedim(-1, 0)
 
 
 def layout(place: Place) -> Layout:

@@ -1,11 +1,14 @@
 """The miniature in one's own ComfyUI: its files, two photos, and workflows in which everything is set.
 
-    python -m miniature.install ComfyUI/models     in scripts/
+    python -m miniature.install ../../../models
 
-Nothing of the user's is replaced, and nothing is left half-written.
+in the folder scripts/ of the pack.
+
+Nothing of the user's is replaced. Nothing is left half-written, and a run that fails leaves nothing at all.
 """
 
 import argparse
+import contextlib
 import filecmp
 import json
 import os
@@ -129,11 +132,47 @@ def install(models: Path) -> list[str]:
     return put(models).lines()
 
 
+class Created:
+    """The files and folders that one run has added to a ComfyUI, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._paths: list[Path] = []
+
+    def write(self, file: Path, write_content: Callable[[Path], Any]) -> None:
+        """Write a file whole or not at all, as `written` does, and note what was not there before. Raises OSError."""
+        new_folders = [folder for folder in file.parents if not folder.exists()]
+        # The outermost first: it is the last that can be removed.
+        self._paths += reversed(new_folders)
+        if not os.path.lexists(file):
+            self._paths.append(file)
+        written(file, write_content)
+
+    def remove(self) -> None:
+        """Remove all of it again. A folder into which somebody else has put something stays."""
+        for path in reversed(self._paths):
+            with contextlib.suppress(OSError):
+                if path.is_dir():
+                    path.rmdir()
+                else:
+                    path.unlink()
+
+
 def put(models: Path) -> Left:
     """Put the miniature into the model folder of a ComfyUI, and workflows beside it where a ComfyUI is around it.
 
-    Files that are there under the names of the user's own (photos, the workflow, the face pack) stay.
+    Files that are there under the names of the user's own (photos, the workflow, the face pack) stay. Where it raises
+    or is stopped, what it has added is removed. Raises OSError.
     """
+    created = Created()
+    try:
+        return _put_all(models, created)
+    except BaseException:  # whoever stops it with Ctrl-C wants nothing left either
+        created.remove()
+        raise
+
+
+def _put_all(models: Path, created: Created) -> Left:
+    """As `put`. What is added is noted in `created`."""
     source = built.build()
     to = export.files(models)
     files = [to.checkpoint, to.control_net, to.id_patch, to.recogniser, to.identity_net, to.instant_id, to.sd15, to.vae]
@@ -142,10 +181,10 @@ def put(models: Path) -> Left:
         inside = [path for path in sorted(folder.rglob("*.*")) if path.is_file()]
         files += [models / path.relative_to(source.root) for path in inside]
     for file in files:
-        _put(source.root / file.relative_to(models), file)
+        _put(source.root / file.relative_to(models), file, created)
     pack = _lacking(to.face_pack, sorted(source.face_pack.iterdir()))
     for file in pack:
-        _put(file, to.face_pack / file.name)
+        _put(file, to.face_pack / file.name, created)
     face_pack = to.face_pack if pack else None
     remarks: list[str] = []
     real = to.recogniser.parents[1] / to.recogniser.name
@@ -159,7 +198,7 @@ def put(models: Path) -> Left:
         remarks.append(f"This pack is not in {around / 'custom_nodes'} yet: without it the workflows cannot run.")
     workflows: list[str] = []
     for name in KINDS:
-        workflows.append(_workflow_left(around, source, name))
+        workflows.append(_workflow_left(around, source, name, created))
     return Left(files, face_pack, remarks, workflows, around)
 
 
@@ -175,7 +214,7 @@ def _lacking(folder: Path, files: Sequence[Path]) -> list[Path]:
     return [file for file in files if file.name not in there] if there <= {file.name for file in files} else []
 
 
-def _put(source: Path, target: Path) -> None:
+def _put(source: Path, target: Path, created: Created) -> None:
     """The file under another name as well, or a copy where the disk cannot do that; complete or not at all."""
 
     def made(unfinished: Path) -> None:
@@ -186,28 +225,30 @@ def _put(source: Path, target: Path) -> None:
             shutil.copyfile(source, unfinished)
 
     if not (target.is_file() and filecmp.cmp(source, target)):
-        written(target, made)
+        created.write(target, made)
 
 
 # --- The workflows
 
 
-def _pictures_left(folder: Path, pictures: Sequence[Path]) -> list[str]:
+def _pictures_left(folder: Path, pictures: Sequence[Path], created: Created) -> list[str]:
     """Drawn people and clothes in the input folder; their names there. One that is there already stays."""
     chosen = {picture: f"miniature_{picture.name}" for picture in pictures}
     for picture, copied in chosen.items():
         if not (folder / copied).exists():
-            written(folder / copied, partial(shutil.copyfile, picture))  # no link: what writes into it meets it alone
+            # No link: what writes into it meets it alone.
+            created.write(folder / copied, partial(shutil.copyfile, picture))
     return list(chosen.values())
 
 
-def _workflow_left(comfyui: Path, files: Files, name: str) -> str:
+def _workflow_left(comfyui: Path, files: Files, name: str, created: Created) -> str:
     """Among the user's workflows, with its pictures. One that is there already stays."""
-    workflow = ready(name, files, _pictures_left(comfyui / "input", KINDS[name].pictures(files)))
+    pictures = _pictures_left(comfyui / "input", KINDS[name].pictures(files), created)
+    workflow = ready(name, files, pictures)
     target = comfyui / "user" / "default" / "workflows" / f"{name}.json"
     if not target.exists():
         text = json.dumps(workflow, indent=2, ensure_ascii=False) + "\n"
-        written(target, lambda unfinished: unfinished.write_text(text, "utf-8"))
+        created.write(target, lambda unfinished: unfinished.write_text(text, "utf-8"))
     elif not _same(target, workflow):
         return f"{target} was changed, so it stays as it is. Delete it to get a new one."
     return f"{target}: reload ComfyUI's page, open Workflows at the left, {name}, {KINDS[name].chooses}, Run."
@@ -242,7 +283,7 @@ def ready(name: str, files: Files, images: Sequence[str], template: str = "") ->
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="the model folder of a ComfyUI, e.g. ComfyUI/models")
     folder = parser.parse_args().folder
     if not folder.is_dir():
@@ -251,7 +292,7 @@ def main() -> int:
     try:
         print("\n".join(install(inside)))
     except OSError as problem:
-        print(f"Some files could not be put there: {problem}")
+        print(f"The miniature could not be put there, and nothing of it is left: {problem}")
         return 1
     return 0
 

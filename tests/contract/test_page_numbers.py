@@ -154,7 +154,7 @@ def options_of(script: str) -> set[str]:
     return options
 
 
-@pytest.mark.parametrize("script", ["batch.py", "demo.py", "compare.py"])
+@pytest.mark.parametrize("script", ["batch.py", "demo.py", "compare.py", "models.py"])
 def test_commands_in_pages_have_options_of_their_scripts(script: str) -> None:
     """Those on a line of their own, which people copy."""
     named: set[str] = set()

@@ -431,7 +431,7 @@ DEFECTS = [
         promise="previews",
     ),
     Defect(
-        "core/lettering.py::_halves",
+        "core/lettering.py::_broken_word",
         breaks="The end of a long path is missing in the doctor's table.",
         find="[$word, $word_2[$letters:]]",
         put="[$word]",

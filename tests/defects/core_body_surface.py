@@ -12,7 +12,7 @@ DEFECTS = [
         promise="Parts2Whole: body surfaces",
     ),
     Defect(
-        "core/body_surface/iuv.py::Surface.put",
+        "core/body_surface/iuv.py::Surface.draw_body",
         breaks="A body that is less sure hides the surer one.",
         find="torch.where($shown, $cut, self.iuv[:, $rows, $columns])",
         put="torch.where(self.iuv[2:, $rows, $columns] > 0, self.iuv[:, $rows, $columns], $cut)",
@@ -44,9 +44,9 @@ DEFECTS = [
         promise="body surfaces",
     ),
     Defect(
-        "core/body_surface/iuv.py::_of_part",
+        "core/body_surface/iuv.py::_coordinate_in_pixels",
         breaks="U and V below zero are cut, unlike in published pictures.",
-        find="$scaled.clamp(_LOWEST, 255)",
+        find="$scaled.clamp(_LEAST_COORDINATE, 255)",
         put="$scaled.clamp(0, 255)",
         caught_by="tests/unit/test_body_surface.py::test_pictures_are_drawn_as_published[one]",
         promise="body surfaces",
@@ -89,8 +89,8 @@ DEFECTS = [
     Defect(
         "core/body_surface/part_masks.py::part_masks",
         breaks="The mask of each person's jacket is that of another person.",
-        find="$shown * $surface.people",
-        put="$shown * $surface.people.flip(0)",
+        find="$shown * $surface.person_masks",
+        put="$shown * $surface.person_masks.flip(0)",
         caught_by="tests/unit/test_body_surface.py::test_masks_are_the_parts_that_were_chosen_of_each_person",
         promise="Parts2Whole: body surfaces",
     ),
@@ -155,8 +155,8 @@ DEFECTS = [
     Defect(
         "core/body_surface/mannequin.py::_THIGH",
         breaks="U and V of a mannequin's thighs are exchanged.",
-        find="_sides($chart)",
-        put="_sides(_Chart(9, (140, -40, -75), (133, -103, 0)))",
+        find="_both_sides($chart)",
+        put="_both_sides(_Chart(9, (140, -40, -75), (133, -103, 0)))",
         caught_by=(
             "tests/unit/test_body_surface.py"
             "::test_a_mannequin_has_the_colours_of_published_poses[DensePose, from the front]"
@@ -208,7 +208,7 @@ DEFECTS = [
         promise="Parts2Whole: poses are as the pose guider was trained",
     ),
     Defect(
-        "core/body_surface/mannequin.py::drawn",
+        "core/body_surface/mannequin.py::draw_layout",
         breaks="A front row is drawn behind the others.",
         find="$place[1].center[1]",
         put="-$place[1].center[1]",
@@ -226,7 +226,7 @@ DEFECTS = [
         promise="Parts2Whole: poses are as the pose guider was trained",
     ),
     Defect(
-        "core/body_surface/mannequin.py::_Figure._hand",
+        "core/body_surface/mannequin.py::_HAND_FROM_WRIST",
         breaks="A hand of a mannequin points back along the arm.",
         find="(0.1, 0.42)",
         put="(-0.1, -0.42)",

@@ -89,7 +89,7 @@ DEFECTS = [
         promise="wrong files are named",
     ),
     Defect(
-        "core/models/doctor.py::_rank",
+        "core/models/doctor.py::_report_order",
         breaks="Missing files are not told first.",
         find="($finding.is_good, $finding.state != MISSING, $condition)",
         put="(False, False, $condition)",
@@ -97,7 +97,7 @@ DEFECTS = [
         promise="the doctor's list",
     ),
     Defect(
-        "core/models/doctor.py::_rank",
+        "core/models/doctor.py::_report_order",
         breaks="What is in place comes before what is missing.",
         find="$finding.is_good",
         put="not $finding.is_good",
@@ -113,7 +113,7 @@ DEFECTS = [
         promise="doctor: the doctor's words",
     ),
     Defect(
-        "core/models/doctor.py::_once",
+        "core/models/doctor.py::_without_repeats",
         breaks="A model that several workflows need is kept with the fewest of its files.",
         find="$len > $len_2",
         put="$len < $len_2",

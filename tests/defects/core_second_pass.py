@@ -210,19 +210,19 @@ DEFECTS = [
         promise="second pass",
     ),
     Defect(
-        "core/second_pass/troubles.py::_faint_crops",
+        "core/second_pass/troubles.py::_weakly_pasted_crops",
         breaks="A face whose soft edge leaves nine tenths of it is not said.",
-        find="$share < _WHOLE",
-        put="$share > _WHOLE",
+        find="$share < _LEAST_OPACITY",
+        put="$share > _LEAST_OPACITY",
         caught_by=(
             "tests/unit/test_second_pass_geometry.py::test_people_without_a_face_are_cut_out_in_their_place_or_left"
         ),
         promise="second pass",
     ),
     Defect(
-        "core/second_pass/troubles.py::_faint_crops",
+        "core/second_pass/troubles.py::_weakly_pasted_crops",
         breaks="A soft edge that leaves nothing of the second pass is not said.",
-        find="_WHOLE",
+        find="_LEAST_OPACITY",
         put="0",
         caught_by="tests/unit/test_second_pass_geometry.py::test_a_feather_larger_than_its_square_is_told[4.0-True]",
         promise="what may go wrong is said",

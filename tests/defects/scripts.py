@@ -330,7 +330,7 @@ DEFECTS = [
     Defect(
         "scripts/models.py::missing",
         breaks="Everything is downloaded for a workflow, whatever is there.",
-        find="absent($chosen, $folders)",
+        find="models_to_fetch($chosen, $folders)",
         put="$chosen",
         caught_by="tests/scripts/test_models_script.py::test_what_is_missing_is_no_stand_in",
         promise="models.py: tables",
@@ -338,8 +338,11 @@ DEFECTS = [
     Defect(
         "scripts/models.py::missing",
         breaks="The demo takes its own cartoon for real weights.",
-        find="[$model.title for $model in absent($models, $folders)]",
-        put="[$model.title for $model in absent($models, $folders) if not Path($folders[$model.key][0]).is_dir()]",
+        find="[$model.title for $model in models_to_fetch($models, $folders)]",
+        put=(
+            "[$model.title for $model in models_to_fetch($models, $folders)"
+            " if not Path($folders[$model.key][0]).is_dir()]"
+        ),
         caught_by="tests/scripts/test_models_script.py::test_what_is_missing_is_no_stand_in",
         promise="scripts: demo",
     ),

@@ -53,7 +53,7 @@ def seen(faces_of: Callable[..., Faces], tmp_path_factory: pytest.TempPathFactor
             pixels = np.asarray(change(picture).convert("RGB"))
             found = faces_of(to_image(np.ascontiguousarray(pixels[..., ::-1]))).faces
             found = found if len(names) > 1 else analysis.arrange(found, "largest")[:1]
-            photo = seen[-1].photo + 1 if seen else 1
+            photo = seen[-1].photo_number + 1 if seen else 1
             seen += [PhotoFace(photo, n if len(names) > 1 else 0, "", face) for n, face in enumerate(found, 1)]
             who += names
     return seen, who

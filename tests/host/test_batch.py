@@ -211,6 +211,8 @@ def test_nothing_is_lost_made_twice_or_open_to_the_network(setup: Setup, tmp_pat
         assert batch.end() == 1, batch.said()
         said = batch.said()
     check(setup, tmp_path / "out", good)
+    assert f"Rows: {len(good)} done, {len(BAD)} failed, " in said.splitlines()[-1]
+    assert said.splitlines()[-1].endswith(f" s per row. The pictures are in {tmp_path / 'out'}")
     for words in ("A worker ended during line ", "Ray's dashboard: http://", "not done after 20 s", "ComfyUI is ended"):
         assert words in said
     assert said.count("A worker ended during line ") <= 2, said

@@ -16,7 +16,7 @@ def template(name: str) -> dict:
 def missing(graph: dict, folder: Path) -> set[str]:
     """Ids of what the doctor does not find."""
     folders = {model.key: [str(folder)] for model in manifest.models()}
-    return {model.id for model in doctor.absent(needs.wanted(graph), folders)}
+    return {model.id for model in doctor.models_to_fetch(needs.wanted(graph), folders)}
 
 
 @applies_to(lambda method: bool(method.files), "It has no file of its own.")

@@ -16,6 +16,7 @@ from batch.inputs import Template
 from batch.output import Output
 from batch.prompts import Job, require_whole
 from batch.rows import Row
+from batch.sums import Sums
 from batch.worker import Made, WorkerDied
 from batch.workers import DEATHS, Crew, on_ray
 from environment import Host, SetupError
@@ -473,3 +474,26 @@ def test_rows_that_all_end_their_workers_end_the_run() -> None:
     Short.begun = 0
     with pytest.raises(SetupError, match="No worker starts: no memory"):
         list(Crew(Short, 1, HOST).made(named("a")))
+
+
+SENTENCES = {
+    "a run": (Sums(rows=4, made=4, failed=0, seconds=10.0), "Rows: 4 done, 0 failed, 2.5 s per row."),
+    "some failed": (Sums(rows=4, made=3, failed=1, seconds=10.0), "Rows: 3 done, 1 failed, 3.3 s per row."),
+    "gone on with": (
+        Sums(rows=10, made=4, failed=1, seconds=10.0),
+        "Rows: 9 done (5 of them earlier), 1 failed, 2.5 s per row.",
+    ),
+    "nothing was to do": (Sums(rows=4, made=0, failed=0, seconds=0.1), "Rows: 4 done (4 of them earlier), 0 failed."),
+}
+"""What became of the rows, and how the last line of the run begins."""
+
+
+@pytest.mark.parametrize("case", SENTENCES)
+def test_the_last_line_sums_up(case: str, tmp_path: Path) -> None:
+    sums, sentence = SENTENCES[case]
+    assert sums.sentence(tmp_path) == f"{sentence} The pictures are in {tmp_path}"
+
+
+def test_the_last_line_names_no_folder_without_pictures(tmp_path: Path) -> None:
+    sentence = Sums(rows=2, made=0, failed=2, seconds=3.0).sentence(tmp_path)
+    assert sentence == "Rows: 0 done, 2 failed. There is no picture."

@@ -55,6 +55,36 @@ def test_everything_is_set_and_a_second_time_changes_nothing(comfyui: Path) -> N
     assert not [name for name in before if name.endswith(".part")]
 
 
+def test_a_run_that_fails_leaves_nothing(comfyui: Path) -> None:
+    """The last thing that is written cannot be: its folder is a file. What was there before stays as it was."""
+    mine = comfyui / "models" / "checkpoints" / "mine.safetensors"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    (comfyui / "user").mkdir()
+    (comfyui / "user" / "default").write_text("a file")
+    before = sorted(comfyui.rglob("*"))
+    with pytest.raises(OSError):
+        install.install(comfyui / "models")
+    assert sorted(comfyui.rglob("*")) == before
+    assert mine.read_bytes() == b"mine"
+    (comfyui / "user" / "default").unlink()
+    install.install(comfyui / "models")
+    after_all = every_file(comfyui)
+    # A second run that fails takes away nothing of the first one.
+    left = comfyui / "user" / "default" / "workflows" / f"{install.OUTFIT}.json"
+    left.unlink()
+    left.mkdir()
+    (left / "in the way").touch()
+    renewed = comfyui / "user" / "default" / "workflows" / f"{install.GROUP}.json"
+    renewed.unlink()
+    del after_all[str(left.relative_to(comfyui))], after_all[str(renewed.relative_to(comfyui))]
+    with pytest.raises(OSError):
+        install.install(comfyui / "models")
+    now = every_file(comfyui)
+    del now[str((left / "in the way").relative_to(comfyui))]
+    assert now == after_all
+
+
 def test_what_the_user_has_stays(comfyui: Path) -> None:
     """A changed workflow and a photo of that name; an older file of the miniature's own is renewed."""
     install.install(comfyui / "models")

@@ -57,8 +57,8 @@ def test_pictures_are_drawn_as_published(boxes: list[list[float]]) -> None:
     ours = surface.iuv.movedim(0, -1).numpy()
     sure = doubt > 1e-3  # beyond what the rounding of floats decides
     assert sure.mean() > 0.95 and len(np.unique(expected[..., 2])) > 8
-    assert (expected[sure] == ours[sure]).all() and surface.people.shape[0] == len(boxes)
-    assert torch.equal(surface.people.sum(0) > 0, surface.iuv[2] > 0)
+    assert (expected[sure] == ours[sure]).all() and surface.person_masks.shape[0] == len(boxes)
+    assert torch.equal(surface.person_masks.sum(0) > 0, surface.iuv[2] > 0)
     # What leaves the node has the published order of colours, too: red V, green U, blue the part, of 255.
     colours = (surface.image * 255).round().byte().numpy()
     assert (expected[sure] == colours[sure]).all()
@@ -187,7 +187,7 @@ def test_a_mannequin_has_the_colours_of_published_poses(
     if from_behind:
         pose = turned_round(pose)
     layout = Layout(256, 384, (Slot(pose[0][:2], pose=pose),))
-    drawn = mannequin.drawn(layout).image.numpy() * 255
+    drawn = mannequin.draw_layout(layout).image.numpy() * 255
     for part, expected in published_colours.items():
         found = colours_of(drawn, part)
         known = {where: colour for where, colour in vars(expected).items() if colour is not None}
@@ -197,7 +197,7 @@ def test_a_mannequin_has_the_colours_of_published_poses(
 
 
 def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> None:
-    surface = mannequin.drawn(group.layout(1, "full", 0, 256, 384))
+    surface = mannequin.draw_layout(group.layout(1, "full", 0, 256, 384))
     image = surface.image[None]
     assert pose_hint(image) == ""
     parts = surface.iuv[2].int()
@@ -213,14 +213,16 @@ def test_a_mannequin_is_a_densepose_picture_of_a_person_who_looks_at_us() -> Non
     rows, across = torso.nonzero().T.float()
     assert torch.corrcoef(torch.stack([rows, u]))[0, 1] > 0.95
     assert torch.corrcoef(torch.stack([across, v]))[0, 1] < -0.9
-    assert surface.people.shape == (1, 384, 256)
+    assert surface.person_masks.shape == (1, 384, 256)
 
 
 def test_the_front_row_is_drawn_over_the_others() -> None:
     near, far = (bodies.body((128.0, y), head) for y, head in ((90.0, 60.0), (60.0, 40.0)))
     for first, second in ((near, far), (far, near)):
         places = tuple(Slot(pose[0][:2], pose=pose) for pose in (first, second))
-        assert mannequin.drawn(Layout(256, 384, places)).person[130, 128] == 1 + (second is near), "who stands lower"
+        assert mannequin.draw_layout(Layout(256, 384, places)).person[130, 128] == 1 + (second is near), (
+            "who stands lower"
+        )
 
 
 PUBLISHED_PARTS = {
@@ -261,19 +263,19 @@ def test_people_are_told_from_left_to_right() -> None:
     """The surest stands at the right and lower."""
     surface = iuv.Surface.empty(60, 40)
     body = torch.full((3, 10, 10), 2, dtype=torch.uint8)
-    surface.put(1, 45, 25, body)
-    surface.put(2, 5, 2, body)
-    surface.put(3, 25, 15, body)
-    assert [int(mask.nonzero()[:, 1].min()) for mask in surface.people] == [5, 25, 45]
+    surface.draw_body(1, 45, 25, body)
+    surface.draw_body(2, 5, 2, body)
+    surface.draw_body(3, 25, 15, body)
+    assert [int(mask.nonzero()[:, 1].min()) for mask in surface.person_masks] == [5, 25, 45]
     turned = iuv.Surface.empty(60, 40)
-    turned.put(1, 45, 2, body)
-    turned.put(2, 5, 25, body)
-    assert [int(mask.nonzero()[:, 1].min()) for mask in turned.people] == [5, 45]
+    turned.draw_body(1, 45, 2, body)
+    turned.draw_body(2, 5, 25, body)
+    assert [int(mask.nonzero()[:, 1].min()) for mask in turned.person_masks] == [5, 45]
 
 
 def test_the_toes_of_a_mannequin_point_outwards() -> None:
     pose = bodies.body((128.0, 60.0), 46.0)
-    surface = mannequin.drawn(Layout(256, 384, (Slot(pose[0][:2], pose=pose),)))
+    surface = mannequin.draw_layout(Layout(256, 384, (Slot(pose[0][:2], pose=pose),)))
     ankles = {6: pose[16][0], 5: pose[15][0]}  # right, left
     for part, outwards in ((6, -1), (5, 1)):
         rows, columns = (surface.iuv[2] == part).nonzero().T
@@ -282,25 +284,25 @@ def test_the_toes_of_a_mannequin_point_outwards() -> None:
 
 
 def test_masks_are_the_parts_that_were_chosen_of_each_person() -> None:
-    surface = mannequin.drawn(group.layout(2, "full", 1, 512, 384))
-    alone = mannequin.drawn(group.layout(1, "full", 0, 512, 384))
+    surface = mannequin.draw_layout(group.layout(2, "full", 1, 512, 384))
+    alone = mannequin.draw_layout(group.layout(1, "full", 0, 512, 384))
     parts = surface.iuv[2]
-    assert torch.equal(part_masks.part_masks([surface], list(part_masks.GROUPS), "both"), surface.people)
+    assert torch.equal(part_masks.part_masks([surface], list(part_masks.GROUPS), "both"), surface.person_masks)
     assert sorted(sum((sum(pair, ()) for pair in part_masks.GROUPS.values()), ())) == sorted(
         [*range(1, 25), 23, 24, 1, 2]
     )
     hands = part_masks.part_masks([surface], ["hands"], "right")
-    assert torch.equal(hands, (parts == 3) * surface.people)
+    assert torch.equal(hands, (parts == 3) * surface.person_masks)
     both = part_masks.part_masks([surface, alone], ["head", "torso"], "left")
     numbers = torch.tensor([1, 2, 23, 24])
     assert len(both) == 3
-    assert torch.equal(both[:2], torch.isin(parts, numbers) * surface.people)
+    assert torch.equal(both[:2], torch.isin(parts, numbers) * surface.person_masks)
     assert torch.equal(both[2], torch.isin(alone.iuv[2], numbers).float())
 
 
 def test_parts_that_nobody_shows_are_named_with_those_that_are_seen() -> None:
-    bust = mannequin.drawn(group.layout(1, "bust", 0, 256, 384))
-    full = mannequin.drawn(group.layout(1, "full", 0, 256, 384))
+    bust = mannequin.draw_layout(group.layout(1, "bust", 0, 256, 384))
+    full = mannequin.draw_layout(group.layout(1, "full", 0, 256, 384))
     with pytest.raises(BadParts, match=r"No part of the body is chosen\. Switch on one of head, torso,"):
         part_masks.part_masks([full], [], "both")
     with pytest.raises(BadParts, match=r"Nothing is seen of feet, left\. .*the photo shows head, torso, upper_arms"):

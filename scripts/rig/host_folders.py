@@ -1,0 +1,72 @@
+"""The folders in which loaders look for model files: those of a ComfyUI, or those below a models folder alone."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from environment import Host, SetupError
+
+from .pack import load_host, load_pack
+
+Folders = dict[str, tuple[str, ...]]
+"""Model key -> the folders searched for it, of which the first is where a download goes; "" -> the folder that holds
+all of them."""
+
+SECOND_FOLDERS = {"diffusion_models": "unet", "text_encoders": "clip", "controlnet": "t2i_adapter"}
+"""Model key -> the folder below a models folder in which ComfyUI looks for the same files as well."""
+_OF_OUTPUT = {
+    "checkpoints": "checkpoints",
+    "clip": "clip",
+    "vae": "vae",
+    "diffusion_models": "diffusion_models",
+    "loras": "loras",
+}
+"""Model key -> the folder below output/ into which nodes of ComfyUI save such a file. ComfyUI's main.py, which cannot
+be imported, makes them known."""
+_WITH_ANY_PYTHON = "Name the models folder with --models, or run this with the Python that runs ComfyUI."
+
+
+def below(models: Path, keys: Iterable[str]) -> Folders:
+    """The folders of these model keys below a models folder."""
+    folders: Folders = {"": (str(models),)}
+    for key in keys:
+        names = [key]
+        if key in SECOND_FOLDERS:
+            names.append(SECOND_FOLDERS[key])
+        folders[key] = tuple(str(models / name) for name in names)
+    return folders
+
+
+def of_host(host: Host) -> Folders:
+    """The folders of a ComfyUI as it has them when it starts: its own, those of its extra_model_paths.yaml, and ours.
+
+    The modules of that ComfyUI come into this process. Folders that other packs add, and those of options that
+    ComfyUI is started with, are not among them. Raises SetupError where this Python cannot read them.
+    """
+    load_pack()
+    try:
+        load_host(str(host.path), on_cpu=True)
+    except ImportError as error:
+        raise SetupError(f"{host} needs {error.name}, which this Python does not have. {_WITH_ANY_PYTHON}") from error
+    import folder_paths
+    from pack.bridge import folders
+
+    extra = host.path / "extra_model_paths.yaml"
+    if extra.is_file():
+        _add_extra(extra)
+    for key, name in _OF_OUTPUT.items():
+        folder_paths.add_model_folder_path(key, str(Path(folder_paths.get_output_directory()) / name))
+    folders.register()
+    return folders.of_models()
+
+
+def _add_extra(file: Path) -> None:
+    """Make the folders of an extra_model_paths.yaml known to the ComfyUI in this process. Raises SetupError."""
+    try:
+        importlib.import_module("utils.extra_config").load_extra_path_config(str(file))
+    except ImportError as error:
+        raise SetupError(f"To read {file}, {error.name} is needed. {_WITH_ANY_PYTHON}") from error
+    except Exception as error:  # ComfyUI raises whatever a damaged file leads to, and does not start with it either
+        raise SetupError(f"{file} cannot be read: {error}. {_WITH_ANY_PYTHON}") from error

@@ -1,0 +1,69 @@
+"""`scripts/models.py doctor` looks where ComfyUI looks: also where extra_model_paths.yaml leads."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+pytestmark = pytest.mark.both_hosts
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def comfyui(tmp_path: Path) -> Path:
+    """The code of the ComfyUI under test, in a folder of its own: with other models and an extra_model_paths.yaml."""
+    source = Path(os.environ["COMFYUI_PATH"])
+    folder = tmp_path / "ComfyUI"
+    folder.mkdir()
+    for name in ("main.py", "comfyui_version.py", "folder_paths.py"):
+        shutil.copyfile(source / name, folder / name)
+    for name in ("comfy", "utils"):
+        (folder / name).symlink_to(source / name)
+    for name in ("input", "output", "models/loras", "shared/weights"):
+        (folder / name).mkdir(parents=True)
+    return folder
+
+
+def examined(comfyui: Path, workflow: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "models.py"), "doctor", str(workflow)]
+    variables = {**os.environ, "COMFYUI_PATH": str(comfyui)}
+    return subprocess.run(command, capture_output=True, text=True, env=variables, timeout=300)
+
+
+def test_every_folder_of_a_comfyui_is_looked_into(comfyui: Path, tmp_path: Path) -> None:
+    workflow = tmp_path / "own.json"
+    prompt = {
+        "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "old.safetensors"}},
+        "2": {"class_type": "LoraLoader", "inputs": {"lora_name": "extra.safetensors"}},
+        "3": {"class_type": "VAELoader", "inputs": {"vae_name": "saved.safetensors"}},
+    }
+    workflow.write_text(json.dumps(prompt))
+    places = ("models/unet/old.safetensors", "shared/weights/extra.safetensors", "output/vae/saved.safetensors")
+    for place in places:
+        (comfyui / place).parent.mkdir(parents=True, exist_ok=True)
+        save_file({"x": torch.zeros(1)}, comfyui / place)
+
+    done = examined(comfyui, workflow)
+    assert done.returncode == 1, done.stdout + done.stderr
+    (missing,) = [line for line in done.stdout.splitlines() if "  missing  " in line]
+    assert missing.startswith("extra.safetensors") and str(comfyui / "models" / "loras") in missing
+
+    extra = comfyui / "extra_model_paths.yaml"
+    extra.write_text("mine:\n    base_path: shared\n    loras: weights\n")
+    done = examined(comfyui, workflow)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for place in places:
+        assert str(comfyui / place) in done.stdout
+
+    extra.write_text("mine: [a list\n")
+    done = examined(comfyui, workflow)
+    assert done.returncode == 2 and f"{extra} cannot be read: " in done.stderr
