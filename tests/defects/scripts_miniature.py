@@ -46,6 +46,22 @@ DEFECTS = [
         promise="miniature: a face pack of the user's own stays",
     ),
     Defect(
+        "scripts/miniature/install.py::put",
+        breaks="The miniature stays in a ComfyUI in part where it could not be put there.",
+        find="$created.remove()",
+        put="pass",
+        caught_by="tests/scripts/test_miniature_install.py::test_a_run_that_fails_leaves_nothing",
+        promise="miniature: a run that fails leaves nothing",
+    ),
+    Defect(
+        "scripts/miniature/install.py::Created.write",
+        breaks="A run that fails removes what an earlier one has put there.",
+        find="not os.path.lexists($file)",
+        put="True",
+        caught_by="tests/scripts/test_miniature_install.py::test_a_run_that_fails_leaves_nothing",
+        promise="miniature: a run that fails leaves nothing",
+    ),
+    Defect(
         "scripts/miniature/install.py::_workflow_left",
         breaks="A changed workflow of the user's is replaced by the demo.",
         find="not $target.exists()",
