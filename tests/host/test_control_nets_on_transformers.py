@@ -14,7 +14,7 @@ from comfy.model_patcher import ModelPatcher
 from figures import relative
 from hidden_text import without_common
 from pack.bridge import carried, runs
-from pack.bridge.transformers import families, person_texts
+from pack.bridge.transformers import families, person_texts, person_texts_run
 from seeded import fill, normal
 from tiny_dits import FLUX, QWEN, Z_IMAGE
 from torch import Tensor
@@ -61,7 +61,7 @@ def everywhere(model: ModelPatcher, common: Side) -> tuple[ModelPatcher, Side, S
     texts = person_texts.appended_texts([words], torch.ones(1, HEIGHT, WIDTH), None, ["Anna"])
     positive = carried.carry(common, texts)
     negative = carried.carry(text(2, COMMON), person_texts.without_people(texts))
-    return runs.patched(model, person_texts.PersonTextsRun), positive, negative
+    return runs.patched(model, person_texts_run.PersonTextsRun), positive, negative
 
 
 def sample(family: str, model: ModelPatcher, positive: Side, negative: Side) -> Tensor:
