@@ -118,7 +118,7 @@ def _tokens_added(texts: PersonTexts, family: TransformerFamily, network: Any) -
 
 
 _TOKENS = "likeness_tokens"
-"""Of transformer_options inside of a forward: a `_BlockTokens`."""
+"""The key of a `_BlockTokens` among the transformer_options inside of a forward."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,10 @@ class _BlockCall:
             return self.block(self._part(self.x, tokens, row), *own_args, **own_kwargs)
 
     def _part(self, argument: Any, tokens: slice, row: int | None) -> Any:
-        """Of an argument that has something for each token what belongs to these, and to one row."""
+        """The part of an argument for these tokens, and for one row if `row` is given.
+
+        An argument without a token dimension, (B or 1, T, ...), is returned as it is.
+        """
         is_by_token = isinstance(argument, Tensor) and argument.dim() > 1 and argument.shape[1] == self.x.shape[1]
         if not is_by_token:
             return argument
@@ -181,7 +184,10 @@ class _CaptionCall:
     counted: Callable[[int], int]
 
     def of_text(self, number: int, text: Tensor, row: int | None = None) -> _Caption:
-        """Of a text alone, (B or 1, T, width). number: as CurrentTexts counts. row: where it is of one row."""
+        """What embed_cap gives for a text by itself, (B or 1, T, width).
+
+        number: of the text, as CurrentTexts counts. row: the row of the batch that the text is of; None for all rows.
+        """
         with called_alone(number, row):
             (tokens, *_), (rotations, *_), _ = self.embed(text, offset=self.end - self.counted(text.shape[1]))
         return _Caption(tokens, rotations)
@@ -242,18 +248,18 @@ class PersonTextsBatch(Batch):
         return replace(layout, front=text - layout.text)
 
     def _text_tokens(self) -> int:
-        """Of all texts, with nothing of other packs in front."""
+        """The number of tokens of all texts, without what other packs put in front."""
         return sum(self._in_attention()) + sum(self._layout.reference_texts) + self._layout.later
 
     def _padded(self, tokens: int) -> int:
         return filled_up(tokens, self._family, self._network)
 
     def _counted(self, tokens: int) -> int:
-        """How many positions Z-Image counts for a text of so many tokens."""
+        """The number of positions that Z-Image counts for a text of so many tokens."""
         return tokens if self._is_omni else self._padded(tokens)
 
     def _in_attention(self) -> list[int]:
-        """Tokens of the common text and of the place of everybody's, as the blocks are given them."""
+        """The numbers of tokens that the blocks are given: of the common text, then of each person's place."""
         return [self._padded(size) for size in (self._common, *self._sizes)]
 
     # What the network is given
@@ -287,7 +293,7 @@ class PersonTextsBatch(Batch):
         return tuple(places), named
 
     def _count_tokens(self, places: list[Any], named: dict[str, Any]) -> None:
-        """The number of tokens of the text, where the network is told it, with those of everybody's words."""
+        """Add the tokens of everybody's words to the text's number of tokens, where the network takes that number."""
         number_place = self._family.number_place
         if number_place is None:
             return
@@ -392,7 +398,7 @@ class PersonTextsBatch(Batch):
         return (all_tokens, *embedded[1:]), (all_rotations, *rotations[1:]), end
 
     def _caption_of_rows(self, call: _CaptionCall, place: TextPlace, number: int, text: Tensor) -> _Caption:
-        """Of a place in which each row has words of its own. text: (B, tokens of the place, width)."""
+        """The caption of a place in which each row has words of its own. text: (B, tokens of the place, width)."""
         size = self._padded(place.tokens)
         rows: list[Tensor] = []
         rotations: Tensor | None = None
@@ -466,7 +472,7 @@ class PersonTextsBatch(Batch):
         return self._splits[key]
 
     def made_split(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
-        """A new one of those of `split`: of the blocks, LAYERS, or of the refiners of texts.
+        """A new split for `split`. place: LAYERS for the blocks, or the refiners of texts.
 
         text: tokens of all texts, with whatever stands in front of them.
         """
@@ -510,7 +516,7 @@ class PersonTextsBatch(Batch):
         return tuple(owned)
 
     def _filler(self, place: TextPlace, row: int) -> Filler:
-        """What of a place is no words in this row, in the tokens that the blocks are given."""
+        """The tokens that fill up a place in this row: those that the blocks are given for it and that are no words."""
         filler = self._padded(place.tokens) - self._padded(place.lengths[place.in_row(row)])
         if self._family.own_captions:
             return Filler(front=filler)

@@ -289,7 +289,7 @@ def _attachment(
         input_changer=IDTokensReader,
         report=report,
         pictures=Pictures("condition picture", canvas),
-        trained=canvas,
+        latents_note_node=canvas,
     )
 
 
