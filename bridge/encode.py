@@ -34,7 +34,7 @@ from .unet import advice_between, text_width
 TEXT_WIDTH = "text width"
 LATENT_CHANNELS = "latent channels"
 _FAMILY_NAMES = {TEXT_WIDTH: text_name, LATENT_CHANNELS: latent_name}
-"""By what a family is told apart: the function that names the family of a number."""
+"""The function that names the family of a number, by the kind of number that tells families apart."""
 
 
 def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[Tensor, Tensor]:

@@ -47,10 +47,10 @@ class _SavedPerson:
 
 
 _saved_at: dict[str, _SavedPerson] = {}
-"""By path of the file. Entries of earlier runs stay, because a node whose file name comes from other nodes may not run
-again."""
+"""The saved people, by path of the file. Entries of earlier runs stay, because a node whose file name comes from other
+nodes may not run again."""
 _times_missing = Counter[str]()
-"""By path, how often no file was there when a graph that saves to it was run."""
+"""How often no file was there, by path, when a graph that saves to it was run."""
 
 
 def files() -> list[str]:

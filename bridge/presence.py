@@ -26,9 +26,9 @@ from .remarks import Start
 from .schedule import ScheduleRange, is_unfinished, percent_of, steps_of
 
 TOPIC = "presence"
-"""Of what is told of a run, see notes.tell_of_run."""
+"""The topic of the notes about a run, see notes.tell_of_run."""
 _KEY = "likeness_presence"
-"""Of the MODEL's attachments, of its wrapper, and of the options of conditioning entries."""
+"""The key of a MODEL's attachment and wrapper, and the key among the options of conditioning entries."""
 
 
 @dataclass(frozen=True)

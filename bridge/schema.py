@@ -48,7 +48,7 @@ def described(schema: io.Schema) -> io.Schema:
 
 @cache
 def _texts() -> dict[str, Any]:
-    """By the id of a node, its texts as locales/en/nodeDefs.json has them."""
+    """The texts of each node as locales/en/nodeDefs.json has them, by the node's id."""
     return json.loads(_TEXTS.read_bytes())
 
 

@@ -32,7 +32,7 @@ def names_in(text: str) -> list[str]:
 
 
 def plain_lines(text: str) -> str:
-    """As `plain`, for a text of several lines."""
+    """A text of several lines, each line made plain, see `plain`."""
     return "\n".join(map(plain, text.split("\n")))
 
 

@@ -174,7 +174,8 @@ class TokenNetwork:
     def __call__(
         self, x: Tensor, hint: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None, **_: Any
     ) -> dict[str, list[Tensor]]:
-        """As the host calls a ControlNet. x: (B, C, h, w). hint: (B, 3, H, W). context: (B, tokens, width)."""
+        """The output of the ControlNet, called as the host calls one. x: (B, C, h, w). hint: (B, 3, H, W). context: (B,
+        tokens, width)."""
         network = self._network
         emb = network.time_embed(timestep_embedding(timesteps, network.model_channels, repeat_only=False).to(x.dtype))
         if self._hint is not hint:

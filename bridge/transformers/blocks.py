@@ -114,7 +114,7 @@ class BlocksRun(Run):
     def batch_for_forward(
         self, chunks: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput
     ) -> BlocksBatch | None:
-        """Of the people who are switched on at this step."""
+        """The batch of the people who are switched on at this step."""
         acting: list[tuple[BlockInjection, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
             anybody = any(injection.active for injection in by_chunk)
@@ -220,7 +220,7 @@ def inside(regions: Tensor, latent: tuple[int, int]) -> Tensor:
 
 
 def by_people(reading: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
-    """Of (people, rows) bool: who act together in any rows, and the numbers of these."""
+    """The people who act together in any rows, and the numbers of these rows, from a (people, rows) bool."""
     by_row: list[list[bool]] = reading.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     rows_of: dict[tuple[int, ...], list[int]] = {}
     for row, is_reading in enumerate(by_row):

@@ -357,7 +357,7 @@ class PersonLorasBatch(Batch):
         return hidden * self._weights_of_rows(node.person_of_row, layer.owners, name, x).to(hidden)
 
     def _weights_of_rows(self, person_of_row: tuple[int, ...], owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
-        """Whose ranks count in every row of x, (rows of x, ..., C): (rows of x, 1, ..., ranks).
+        """The weights of everybody's ranks in each row of x, (rows of x, ..., C): (rows of x, 1, ..., ranks).
 
         Raises ConditioningLost where another pack has made other rows.
         """
@@ -418,7 +418,7 @@ class PersonLorasBatch(Batch):
         )
 
     def _weights_of(self, people: PeopleOnPicture, owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
-        """Whose ranks count in every token of x: (1, tokens, ranks), or what multiplies that shape."""
+        """The weights of everybody's ranks in each token of x: (1, tokens, ranks), or what multiplies that shape."""
         stream = self._streams[name]
         assert stream is not None  # such a layer is refused by the node
         tokens = x.shape[1]

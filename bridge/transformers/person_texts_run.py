@@ -59,7 +59,8 @@ class PersonTextsRun(Run):
             self._texts_of_entries.append(entry["model_conds"][self.key].cond)
 
     def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
-        """With rows of the latent more, as many tokens as the words are."""
+        """The shape of a higher latent: it has as many more tokens as there are words. The host reckons memory by
+        it."""
         base_model: Any = model.model
         family = described(base_model)
         if family is None or len(noise_shape) < 4:

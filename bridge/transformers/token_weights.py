@@ -31,7 +31,7 @@ class PeopleOnPicture:
 
 
 class TokenWeights:
-    """Of all tokens in the forwards of one batch.
+    """The weights of all tokens in the forwards of one batch.
 
     A network tells in the middle of its forward how many tokens it has, see `counted`. Layers in front of that are told
     by what the network is given. Z-Image never tells it; its tokens are those of the layout.
@@ -64,7 +64,7 @@ class TokenWeights:
         self._counted_picture = picture
 
     def text_tokens(self) -> int:
-        """Of all texts in the blocks."""
+        """The number of tokens of all texts in the blocks."""
         if self._counted_text is not None:
             return self._counted_text
         return self._with_words().text

@@ -172,7 +172,7 @@ class Network(nn.Module):
         self.weights = nn.ModuleList(Weight(tensor) for tensor in empty)
         self._plan = planned
         self._last_use: dict[str, int | None] = {}
-        """By value the number of the step after which it may go; None: it is put out."""
+        """The number of the step after which a value may go, by its name; None for an output of the graph."""
         for number, step in enumerate(planned.steps):
             for name in step.reads:
                 self._last_use[name] = number

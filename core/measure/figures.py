@@ -79,7 +79,7 @@ class NoValue:
 
 
 NO_FACES = NoValue("no faces were compared", "Connect a cast or a person to Measure Likeness")
-"""Of every figure of people, where the report has no people."""
+"""The value of every figure of people where the report has no people."""
 
 
 @dataclass(frozen=True)

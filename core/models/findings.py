@@ -21,7 +21,7 @@ RESPELLED = "in another spelling"
 GOOD = (OK, NOTE, FOUND)
 
 _NAMED = 6
-"""As many as a note under a node has room for."""
+"""The most files that a note under a node has room for."""
 
 
 @dataclass(frozen=True)

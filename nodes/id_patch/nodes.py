@@ -382,7 +382,7 @@ def _report(
 
 
 _KEY = "likeness_id_tokens_read"
-"""Of the wrapper around a forward, among those of the host."""
+"""The key of the wrapper around a forward, among those of the host."""
 
 
 class _EverywhereBatch(RegionalTextBatch):
@@ -405,7 +405,7 @@ class _EverywhereBatch(RegionalTextBatch):
         v: Tensor,
         extra_options: Options,
     ) -> Tensor:
-        """As RegionalTextBatch.attention_output; a layer that reads its text keeps its attention."""
+        """The output of an attention, see RegionalTextBatch. A layer that reads its own text keeps its attention."""
         if SOURCE_ROWS in extra_options or self.layers[layer_index] in self._ignoring:
             return super().attention_output(layer_index, before, q, k, v, extra_options)
         if before is not None:
