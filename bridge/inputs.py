@@ -17,7 +17,7 @@ from ..core.consoles import accept_any_text
 from ..core.errors import BadChoice, BadInput, BadSetup, first, listed
 from ..core.people import Cast, Faces, Identity, Layout, is_a
 from . import notes
-from .schema import described
+from .schema import with_texts
 
 _METHODS = {
     io.Model.io_type: "get_model_object",
@@ -86,10 +86,10 @@ def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
 def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     """The same node class, which from now on looks at the values of its inputs before it runs.
 
-    Its schema gets its texts, see schema.described. Before `execute`, BadInput is raised for a number out of its limits
-    and for an object of another kind, BadChoice for a word that the menu does not offer, and what core.inputs says of
-    pictures, masks, layouts and casts. A float that is a whole number passes as an int. An input to which nothing is
-    linked is None, or the default of an optional widget. None at an optional or lazy socket passes as None.
+    Its schema gets its texts, see schema.with_texts. Before `execute`, BadInput is raised for a number out of its
+    limits and for an object of another kind, BadChoice for a word that the menu does not offer, and what core.inputs
+    says of pictures, masks, layouts and casts. A float that is a whole number passes as an int. An input to which
+    nothing is linked is None, or the default of an optional widget. None at an optional or lazy socket passes as None.
     """
     run: Callable[..., io.NodeOutput] = node.execute.__func__
     parameters = list(inspect.signature(run).parameters.values())[1:]  # without cls
@@ -119,7 +119,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     @wraps(define_schema)
     def define_schema_with_texts(cls: type[io.ComfyNode]) -> io.Schema:
         """The node's own schema with its texts."""
-        return described(define_schema(cls))
+        return with_texts(define_schema(cls))
 
     node.define_schema = classmethod(define_schema_with_texts)
     node.execute = classmethod(execute)

@@ -242,8 +242,8 @@ def places_of(cast: Cast | None, layout: Layout | None, node_name: str) -> Layou
         why = f"No person of the cast given to {node_name} has a place: Place Cast has left out all people."
         other = "choose another order (Who is where)"
         raise BadCast(why, f"Write the number of a person instead of a 0 in its custom_order, or {other}.")
-    placed = require_places(cast, node_name)
-    return Layout(placed.width, placed.height, placed.slots)
+    placed_cast = require_places(cast, node_name)
+    return Layout(placed_cast.width, placed_cast.height, placed_cast.slots)
 
 
 def require_together(cast: Cast | None, node_name: str) -> None:

@@ -115,7 +115,7 @@ def _of_references(counts: Sequence[int]) -> list[Span]:
     return [Span(Kind.REFERENCE, count, number) for number, count in enumerate(counts)]
 
 
-def placed(spans: Sequence[Span]) -> Iterator[PlacedSpan]:
+def placed_spans(spans: Sequence[Span]) -> Iterator[PlacedSpan]:
     """Every span with the numbers of its tokens."""
     start = 0
     for span in spans:

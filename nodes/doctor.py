@@ -159,7 +159,7 @@ class CheckModelFiles(io.ComfyNode):
             good_rows.append(finding.is_good)
         picture = table(diagnosis.summary, rows, good_rows)
         ui_output = ui.PreviewImage(picture, cls=cls).as_dict()
-        ui_output[SHOWN] = [json.dumps(diagnosis.shown())]
+        ui_output[SHOWN] = [json.dumps(diagnosis.as_json())]
         return io.NodeOutput(picture, diagnosis.text(), ui=ui_output)
 
 

@@ -67,11 +67,11 @@ class PromptPerPerson(io.ComfyNode):
         strength: float,
         **region_settings: Any,
     ) -> io.NodeOutput:
-        placed = require_places(cast, NAME)
+        placed_cast = require_places(cast, NAME)
         node_id = notes.node_of(cls)
-        people_words = _people_words(placed, prompts)
+        people_words = _people_words(placed_cast, prompts)
         applies_nothing = not strength or not people_words
-        nothing = NOTHING_IN_ROWS if placed.by_row else NOTHING
+        nothing = NOTHING_IN_ROWS if placed_cast.by_row else NOTHING
         notes.tell(node_id, nothing if applies_nothing else "")
         if applies_nothing:
             return io.NodeOutput(model, positive, negative)
@@ -80,7 +80,14 @@ class PromptPerPerson(io.ComfyNode):
         check_conditioning([*positive, *negative], width, NAME)
         people = [entry.person for entry in people_words]
         scope = scopes.of_bodies(
-            placed, NAME, WHOLE_SCHEDULE, people, alone=placed.by_row, rows=True, node_id=node_id, **region_settings
+            placed_cast,
+            NAME,
+            WHOLE_SCHEDULE,
+            people,
+            alone=placed_cast.by_row,
+            rows=True,
+            node_id=node_id,
+            **region_settings,
         )
         all_words = [entry.words for entry in people_words]
         if transformer is None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...core.token_layout import TokenLayout
 from ..runs import ForwardInput
 from .families import TransformerFamily
-from .networks import described, network_of, tokens_of
+from .networks import network_of, tokens_of, transformer_family
 
 LAYERS = "layers"
 """The place of an attention over all tokens, in the blocks."""
@@ -31,7 +31,7 @@ def layout_of(forward_input: ForwardInput) -> TokenLayout:
     Outside of Z-Image the count of the text is that of the conditioning. The blocks may be given more of it, which
     stands in front: post_input patches of the host say how much.
     """
-    family = described(forward_input.model)
+    family = transformer_family(forward_input.model)
     picture = tokens_of(forward_input.model, forward_input.x)
     references = [tokens_of(forward_input.model, reference) for reference in forward_input.references]
     common = forward_input.context.shape[1]

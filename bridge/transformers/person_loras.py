@@ -35,7 +35,7 @@ from .current_texts import current_texts
 from .families import LayerStream, Stream, TransformerFamily
 from .layouts import EmbeddedPieces, current_references, layout_of, reference_embedded
 from .modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
-from .networks import cells_per_token, described, network_of, tokens_of
+from .networks import cells_per_token, network_of, tokens_of, transformer_family
 from .token_weights import PeopleOnPicture, TokenWeights
 
 
@@ -237,7 +237,7 @@ class PersonLorasBatch(Batch):
     """What is added to the layers of one network in the forwards that carry the same."""
 
     def __init__(self, readers: Readers, nodes: Sequence[NodeLoras], forward_input: ForwardInput) -> None:
-        family = described(forward_input.model)
+        family = transformer_family(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
         self.row_count = len(forward_input.x)
         self.readers = readers

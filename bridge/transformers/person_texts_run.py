@@ -21,7 +21,7 @@ from torch import Tensor
 from ...core.errors import BadSetup
 from ...core.person_texts import Filler, OwnedTokens, TextLayout, split_by_words
 from ...core.token_groups import AnySplit, RowSplit, Split
-from ...core.token_layout import Kind, Span, TokenLayout, placed
+from ...core.token_layout import Kind, Span, TokenLayout, placed_spans
 from ..canvas import check_canvases
 from ..carried import ConditioningLost, one_for_each_row
 from ..runs import Batch, ForwardInput, Run, entries
@@ -40,7 +40,7 @@ from .layouts import (
     reference_embedded,
     refiner_names,
 )
-from .networks import cells_per_token, described, network_of, tokens_of
+from .networks import cells_per_token, network_of, tokens_of, transformer_family
 from .person_texts import PersonTexts
 from .text_places import TextPlace, filled_up, left_padded, places_of
 
@@ -62,7 +62,7 @@ class PersonTextsRun(Run):
         """The shape of a higher latent: it has as many more tokens as there are words. The host reckons memory by
         it."""
         base_model: Any = model.model
-        family = described(base_model)
+        family = transformer_family(base_model)
         if family is None or len(noise_shape) < 4:
             return noise_shape
         network = network_of(base_model)
@@ -202,7 +202,7 @@ class PersonTextsBatch(Batch):
     """
 
     def __init__(self, nodes: Sequence[Sequence[PersonTexts]], forward_input: ForwardInput, check_calls: bool) -> None:
-        family = described(forward_input.model)
+        family = transformer_family(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
         self.row_count = len(forward_input.x)
         self._family = family
@@ -509,7 +509,7 @@ class PersonTextsBatch(Batch):
             return ()
         names = [place.name for place in self._places]
         owned: list[OwnedTokens] = []
-        for span in placed(spans):
+        for span in placed_spans(spans):
             if span.span.kind is Kind.REFERENCE:
                 name = references.names[span.span.number]
                 if name in names:

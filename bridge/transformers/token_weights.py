@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ...core.token_layout import Kind, PlacedSpan, Span, TokenLayout, placed
+from ...core.token_layout import Kind, PlacedSpan, Span, TokenLayout, placed_spans
 from ..carried import ConditioningLost
 from ..runs import ForwardInput
 from .current_texts import current_texts
@@ -85,7 +85,7 @@ class TokenWeights:
         Raises ConditioningLost where these are other tokens than expected.
         """
         weights = torch.zeros(len(people.names), tokens)
-        for place in placed(self._spans(stream, tokens)):
+        for place in placed_spans(self._spans(stream, tokens)):
             if place.span.kind is Kind.PICTURE:
                 # Behind it stand tokens that fill it up, as Z-Image has them.
                 start = place.tokens.start

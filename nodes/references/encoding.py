@@ -175,9 +175,9 @@ def check_model(model: ModelPatcher, family: Family, node: str) -> None:
     network = networks.family(model)
     if network != family.network:
         raise WrongBaseModel("The model input", network, f"{family.network}, as the text encoder is,", ONE_FAMILY)
-    described = networks.described(model.model)
-    assert described is not None  # as its name is known
-    networks.require_known_code(networks.network_of(model.model), described, node)
+    transformer = networks.transformer_family(model.model)
+    assert transformer is not None  # as its name is known
+    networks.require_known_code(networks.network_of(model.model), transformer, node)
 
 
 def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[Tensor]:
@@ -306,9 +306,9 @@ _METHOD = "reference_latents_method"
 
 def _method_of(family: Family) -> str:
     """What has to be named so that the family's network reads references at all; "" where nothing has to be."""
-    for described in TRANSFORMERS:
-        if described.name == family.network:
-            return described.reference_method
+    for transformer in TRANSFORMERS:
+        if transformer.name == family.network:
+            return transformer.reference_method
     return ""
 
 

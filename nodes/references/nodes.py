@@ -212,8 +212,8 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
     if settings.mask is not None:
         areas = regions.of_masks(settings.mask, everybody)
     else:
-        placed = require_places(everybody, NAME)
-        areas = regions.of_present(placed, people, None, RegionShape(settings.extent, settings.margin))
+        placed_cast = require_places(everybody, NAME)
+        areas = regions.of_present(placed_cast, people, None, RegionShape(settings.extent, settings.margin))
     height, width = areas.shape[1:]
     tokens = on_tokens(areas, height, width, TOKEN)
     check_tokens(tokens, regions.names(people), height, width)
