@@ -115,7 +115,7 @@ def _forget_earlier_saves(node_id: str | None, prompt: Prompt | None) -> None:
 
 
 def _rivals(path: str, node_id: str | None, prompt: Prompt | None) -> list[str]:
-    """In words, the other Save Person nodes of the same graph that save to this path.
+    """The other Save Person nodes, in words, of the same graph that save to this path.
 
     Among them are nodes of that file name that need not run again, and the person who was saved there already under a
     name that other nodes have made, in this run or in an earlier one.

@@ -9,7 +9,7 @@ from .people import RowCast
 from .text import MOST_NAME_LETTERS, names_in, plain
 
 MOST_SCENES = 100
-"""In one run: each is a whole picture."""
+"""The most scenes in one run: each is a whole picture."""
 
 
 MOST_LETTERS = 10_000

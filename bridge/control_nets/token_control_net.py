@@ -129,7 +129,7 @@ def _boxes_of(injections: Sequence[Injection], row_count: int) -> Tensor | None:
 
 
 def _other_object(net: Any) -> str:
-    """In words, what is connected instead of a plain ControlNet; "" where it is one."""
+    """The name in words of what is connected instead of a plain ControlNet; "" where it is one."""
     if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
         return type(net).__name__
     if len(getattr(net, "timestep_keyframes", ())) > 1:

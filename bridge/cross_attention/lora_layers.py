@@ -191,7 +191,7 @@ def shape_of(module: Any) -> tuple[int, ...] | None:
 
 
 def groups_of(module: Any) -> int:
-    """In how many groups a convolution reads its channels; 1 for a linear layer."""
+    """The number of groups in which a convolution reads its channels; 1 for a linear layer."""
     if isinstance(module, nn.Conv2d):
         return module.groups
     return 1

@@ -68,7 +68,7 @@ from .lora_shares import PersonShare, TextReading, joined, readings, shares_of_n
 from .row_tracking import of_source_rows, repeat_rows
 
 _TEXT = "likeness_text"
-"""In the extra_options of a layer, which the host gives to its attn2 patches and then to attention: a `LayerText`."""
+"""The key of a `LayerText` in the extra_options of a layer, which the host gives to attn2 patches and to attention."""
 
 
 class LoraTokensMoved(TokensMoved):
@@ -207,7 +207,7 @@ class RegionalLoraRun(CrossAttentionRun):
         return self.kept_batch(loras_of_nodes, forward_input, make)
 
     def _network(self, unet: Any) -> LoraNetwork:
-        """What belongs to this UNet, made once."""
+        """The LoraNetwork of this UNet, made once."""
         # torch.compile puts a module around the UNet, whose layers are the same.
         module = getattr(unet, "_orig_mod", unet)
         # MultiGPU CFG Split asks from several threads at once.

@@ -63,7 +63,7 @@ class LayerInput(NamedTuple):
 
 
 class _RowOrder(NamedTuple):
-    """In which order a patch of another pack puts the rows of a layer, of which it gives as many as there were.
+    """The order into which a patch of another pack puts the rows of a layer, where it gives as many as there were.
 
     patch: it is kept here so that no other function can have its id. source_rows: as in SOURCE_ROWS; None where the
     patch leaves the rows where they are.

@@ -76,7 +76,8 @@ class PersonLoras(Carried):
         return bool(self.layers)
 
     def for_picture(self, picture_number: int) -> Self:
-        """For one picture of the batch: where everybody has rows, that of the person in this row."""
+        """What one picture of the batch reads: where everybody has rows, the LoRAs of the person in this row; else
+        all."""
         if not self.by_row or self.row is not None:
             return self
         person = picture_number % len(self.names)
@@ -190,7 +191,8 @@ class PersonLorasRun(Run):
     def _layers_of(
         self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput
     ) -> dict[str, StackedLoras]:
-        """On the device once in a run, whatever part of the picture the regions are cut to."""
+        """The layers of a node's LoRAs on the device. They are put there once in a run, whatever part of the picture
+        the regions are cut to."""
         key = loras.source, network
         if key not in self._layers:
             modules = self._readers[network].modules

@@ -33,7 +33,7 @@ class TextPlace:
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Tokens of the words: of all rows, or of each."""
+        """The number of tokens of the words: one number for all rows, or one for each row."""
         return tuple(text.shape[1] for text in self.texts)
 
     @property

@@ -47,11 +47,12 @@ class TokenWeights:
 
     @property
     def picture(self) -> int:
-        """Tokens of the picture, without references."""
+        """The number of tokens of the picture, without references."""
         return self._picture
 
     def begin(self, references_read: bool) -> None:
-        """At the begin of each forward. references_read: whether the network reads the references at all."""
+        """Forget the counts of the last forward, at the begin of each. references_read: whether the network reads the
+        references at all."""
         self._counted_text = None
         self._counted_picture = None
         self._layout = self._layout_with_references
@@ -59,7 +60,8 @@ class TokenWeights:
             self._layout = replace(self._layout, references=())
 
     def counted(self, text: int, picture: int) -> None:
-        """What the blocks of this forward are given: tokens of all texts, and of the picture with its references."""
+        """Take the numbers of tokens that the blocks of this forward are given: of all texts, and of the picture with
+        its references."""
         self._counted_text = text
         self._counted_picture = picture
 

@@ -523,7 +523,7 @@ class SurfacePredictor(nn.Module):
 
 
 class Heads(nn.Module):
-    """From features and proposed boxes to bodies: a head for boxes, and one for the surface in them."""
+    """The heads that make bodies of features and proposed boxes: one for boxes, and one for the surface in them."""
 
     def __init__(self, state: State, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()

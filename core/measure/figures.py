@@ -135,7 +135,7 @@ FIGURES = (
         of_people=False,
     ),
 )
-"""In the order of the menu `score` of Pick Best Likeness."""
+"""The figures, in the order of the menu `score` of Pick Best Likeness."""
 SCORES = tuple(figure.name for figure in FIGURES)
 
 

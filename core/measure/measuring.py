@@ -1,4 +1,4 @@
-"""From the faces of pictures and the people who are looked for to a report."""
+"""It makes a report of the faces of pictures and the people who are looked for."""
 
 from collections.abc import Sequence
 from dataclasses import replace
