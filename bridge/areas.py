@@ -21,7 +21,7 @@ LatentSize = tuple[int, int]
 """(height, width) in latent pixels."""
 
 WHOLE_LATENT = "likeness_whole_latent"
-"""Of transformer_options in a run of ours: the LatentSize of what is denoised."""
+"""The key, among transformer_options in a run of ours, of the LatentSize of what is denoised."""
 
 
 def area_of(area: Sequence[int]) -> Area:

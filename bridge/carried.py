@@ -41,8 +41,10 @@ class Carried:
 
     key: under which conditioning holds it. source: the same object on both sides. schedule: the part of the schedule in
     which it works; the run makes sigmas of it. canvas: what its regions are parts of and whose rows people have, or
-    None where somebody else looks at its size. trained: the node, where what it adds was trained with SDXL's own
-    latents; else None. poses: the pose pictures that it has from the user, or None; `pose_count` says how many.
+    None where somebody else looks at its size. latents_note_node: the Canvas that names the node under which a run
+    writes the note about a MODEL with other latents than SDXL's, since the node's file was trained with these; None
+    where the run writes no such note. poses: the pose pictures that it has from the user, or None; `pose_count` says
+    how many.
     """
 
     key: ClassVar[str]
@@ -50,7 +52,7 @@ class Carried:
     schedule: ScheduleRange
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False)
     canvas: Canvas | None = field(default=None, kw_only=True)
-    trained: Canvas | None = field(default=None, kw_only=True)
+    latents_note_node: Canvas | None = field(default=None, kw_only=True)
     poses: Pictures | None = field(default=None, kw_only=True)
 
     def __deepcopy__(self, memo: object) -> Self:

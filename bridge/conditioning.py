@@ -20,7 +20,7 @@ Entry = list[Any]
 Conditioning = list[Entry]
 
 ID_TOKENS = "likeness_id_tokens"
-"""Of the options of an entry: an IDTokens."""
+"""The key of an IDTokens among the options of an entry."""
 
 
 class IDTokens(NamedTuple):

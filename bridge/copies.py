@@ -16,7 +16,7 @@ _DISABLED = ".disabled"
 """What ComfyUI and its Manager put behind the name of a folder that is not loaded."""
 _FILES = ("__init__.py", "pyproject.toml", "models_manifest.json", "core", "bridge", "nodes", "web", "locales",
           "workflows", "subgraphs", "pictures")  # fmt: skip
-"""What belongs into one folder, of all that is published."""
+"""The files and folders of the pack that belong into one folder."""
 
 
 @dataclass(frozen=True)

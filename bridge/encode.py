@@ -34,7 +34,7 @@ from .unet import advice_between, text_width
 TEXT_WIDTH = "text width"
 LATENT_CHANNELS = "latent channels"
 _FAMILY_NAMES = {TEXT_WIDTH: text_name, LATENT_CHANNELS: latent_name}
-"""By what a family is told apart: the function that names the family of a number."""
+"""The function that names the family of a number, by the kind of number that tells families apart."""
 
 
 def text_of(clip: CLIP, label: str, model: ModelPatcher, advice: str) -> tuple[Tensor, Tensor]:
@@ -267,8 +267,8 @@ def _output(outputs: Any, kind: str, width: int) -> Tensor:
     widths = {name: outputs[name].shape[-1] for name in _OUTPUT_IN_WORDS}
     needed_encoder = _encoder_of(kind, width)
     # Without its projection, ViT-H gives embeddings as wide as bigG's. Then its hidden states have another width.
-    other_widths = needed_encoder is not None and widths != needed_encoder.widths
-    if widths[kind] != width or (kind == EMBEDS and other_widths):
+    is_wrong_encoder = needed_encoder is not None and widths != needed_encoder.widths
+    if widths[kind] != width or (kind == EMBEDS and is_wrong_encoder):
         raise WrongEncoder(_encoder_in_words(widths), kind, width)
     return _finite(outputs[kind].float().cpu())
 

@@ -47,10 +47,10 @@ class _SavedPerson:
 
 
 _saved_at: dict[str, _SavedPerson] = {}
-"""By path of the file. Entries of earlier runs stay, because a node whose file name comes from other nodes may not run
-again."""
+"""The saved people, by path of the file. Entries of earlier runs stay, because a node whose file name comes from other
+nodes may not run again."""
 _times_missing = Counter[str]()
-"""By path, how often no file was there when a graph that saves to it was run."""
+"""How often no file was there, by path, when a graph that saves to it was run."""
 
 
 def files() -> list[str]:
@@ -115,7 +115,7 @@ def _forget_earlier_saves(node_id: str | None, prompt: Prompt | None) -> None:
 
 
 def _rivals(path: str, node_id: str | None, prompt: Prompt | None) -> list[str]:
-    """In words, the other Save Person nodes of the same graph that save to this path.
+    """The other Save Person nodes, in words, of the same graph that save to this path.
 
     Among them are nodes of that file name that need not run again, and the person who was saved there already under a
     name that other nodes have made, in this run or in an earlier one.

@@ -30,7 +30,7 @@ _FOLDERS_OF_PACKS = {
         os.path.join(_CONTROLNET_AUX, "LayerNorm", _DENSEPOSE),
     )
 }
-"""By model key, folders below those of packs in which comfyui_controlnet_aux keeps files of the same name."""
+"""The folders, by model key, below those of packs in which comfyui_controlnet_aux keeps files of the same name."""
 
 _NO_MODELS = ("custom_nodes", "configs")
 """Keys of the host's folders that hold no models, and many files."""

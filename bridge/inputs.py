@@ -17,7 +17,7 @@ from ..core.consoles import accept_any_text
 from ..core.errors import BadChoice, BadInput, BadSetup, first, listed
 from ..core.people import Cast, Faces, Identity, Layout, is_a
 from . import notes
-from .schema import described
+from .schema import with_texts
 
 _METHODS = {
     io.Model.io_type: "get_model_object",
@@ -26,8 +26,8 @@ _METHODS = {
     io.ClipVision.io_type: "encode_image",
     io.ControlNet.io_type: "set_cond_hint",
 }
-"""By the type of a socket, the method that an object of the host's there must have. Its class does not count, because
-other packs give such objects classes of their own."""
+"""The method that an object of the host must have on a socket, by the type of the socket. Its class does not count,
+because other packs give such objects classes of their own."""
 
 
 class _ValueCheck(NamedTuple):
@@ -52,7 +52,8 @@ _VALUE_CHECKS: dict[str, _ValueCheck] = {
     io.Latent.io_type: _ValueCheck(dict, inputs.latent),
     io.Conditioning.io_type: _ValueCheck(list, inputs.conditioning),
 }
-"""By the type of a socket. An input that takes several types is looked at by the class of its value."""
+"""The check of a value, by the type of its socket. An input that takes several types is looked at by the class of its
+value."""
 
 _LIST_TYPES = (io.Image.io_type, "FACE_LANDMARKS", "BOUNDING_BOX")
 """Types of inputs that a node whose schema says `is_input_list` reads as lists: photos, and what is found in each."""
@@ -85,10 +86,10 @@ def _schema_of(node: type[io.ComfyNode]) -> _NodeSchema:
 def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     """The same node class, which from now on looks at the values of its inputs before it runs.
 
-    Its schema gets its texts, see schema.described. Before `execute`, BadInput is raised for a number out of its limits
-    and for an object of another kind, BadChoice for a word that the menu does not offer, and what core.inputs says of
-    pictures, masks, layouts and casts. A float that is a whole number passes as an int. An input to which nothing is
-    linked is None, or the default of an optional widget. None at an optional or lazy socket passes as None.
+    Its schema gets its texts, see schema.with_texts. Before `execute`, BadInput is raised for a number out of its
+    limits and for an object of another kind, BadChoice for a word that the menu does not offer, and what core.inputs
+    says of pictures, masks, layouts and casts. A float that is a whole number passes as an int. An input to which
+    nothing is linked is None, or the default of an optional widget. None at an optional or lazy socket passes as None.
     """
     run: Callable[..., io.NodeOutput] = node.execute.__func__
     parameters = list(inspect.signature(run).parameters.values())[1:]  # without cls
@@ -118,7 +119,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     @wraps(define_schema)
     def define_schema_with_texts(cls: type[io.ComfyNode]) -> io.Schema:
         """The node's own schema with its texts."""
-        return described(define_schema(cls))
+        return with_texts(define_schema(cls))
 
     node.define_schema = classmethod(define_schema_with_texts)
     node.execute = classmethod(execute)
@@ -126,7 +127,7 @@ def checked(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
 
 
 def _unlinked_values(schema: _NodeSchema, required_names: Sequence[str]) -> dict[str, Any]:
-    """By id, what inputs are that the host does not hand over because nothing is linked to them.
+    """The values, by id, of inputs that the host does not hand over because nothing is linked to them.
 
     An optional widget is its default, an optional or lazy socket None, and an empty list where the node reads a list.
     required_names: parameters of `execute` without a default.
@@ -151,7 +152,8 @@ def _is_list(schema_input: io.Input) -> bool:
 
 
 def _checked_lists(schema: _NodeSchema, linked_by_id: Mapping[str, Any]) -> dict[str, Any]:
-    """By id, what a node with `is_input_list` runs with: lists of its photos, and a single value of all other inputs.
+    """The inputs, by id, with which a node with `is_input_list` runs: lists of its photos, and a single value of all
+    other inputs.
 
     linked_by_id: by id of an input the list that the host makes of it, also of a widget; or, where a script calls the
     node, the bare values. An input of a single value whose list is empty is left out, so that it is as if nothing were

@@ -100,7 +100,7 @@ def _same_numbers(model_tensor: Any, tensor: Tensor) -> bool:
 
 
 def _weights(model: ModelPatcher) -> dict[str, str]:
-    """By the name of a projection in such a file, such as "0.to_q", the name of its weight in the host."""
+    """The name of a weight in the host, by the name of its projection in such a file, such as "0.to_q"."""
     unet = model.get_model_object("diffusion_model")
     module_names = {module: name for name, module in modules_of_unet(unet).items()}
     weights: dict[str, str] = {}

@@ -109,7 +109,8 @@ def read_lora_file(file: str, model: ModelPatcher, clip: CLIP, by_region: bool) 
 def _host_patches(
     state: State, model: ModelPatcher, clip: CLIP, path: str, more_names: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """By name of a weight, what the host reads of a file's tensors. Raises UnsupportedCheckpoint where it cannot."""
+    """The patches that the host makes of a file's tensors, by name of the weight. Raises UnsupportedCheckpoint where it
+    cannot."""
     names = comfy.lora.model_lora_keys_clip(clip.cond_stage_model, {})
     names = comfy.lora.model_lora_keys_unet(model.model, names)
     names.update(more_names)
@@ -140,7 +141,8 @@ def _check_numbers(state: State, path: str) -> None:
 def _layers_for_one_person(
     file: str, model: ModelPatcher, unet_patches: Mapping[str, Any], by_region: bool
 ) -> dict[str, LoraKind]:
-    """By name of a module, what is added to it. Raises NotForOnePerson, which says every reason with its layers."""
+    """The layers that are added to modules, by name of the module. Raises NotForOnePerson, which says every reason with
+    its layers."""
     layers: dict[str, LoraKind] = {}
     misfits: dict[str, list[str]] = {}
     for name, patch in unet_patches.items():

@@ -34,7 +34,7 @@ def show(node_id: str | None, image: Tensor) -> None:
 
 
 _notes_under: dict[str, list[str]] = {}
-"""By id of a node, the notes that stand under it since it last ran. A browser shows them as one text."""
+"""The notes that stand under a node since it last ran, by the node's id. A browser shows them as one text."""
 
 
 def clear(node_id: str | None) -> None:
@@ -65,7 +65,7 @@ class _RunNote:
 
 
 _run_notes: dict[tuple[str, str], _RunNote] = {}
-"""By id of the node and topic, the last note of a sampling run about the topic."""
+"""The last note of a sampling run about a topic, by id of the node and topic."""
 
 
 def tell_of_run(node_id: str | None, topic: str, text: str) -> None:
@@ -114,7 +114,7 @@ class _BoxNotes:
 
 
 _box_notes: dict[str, _BoxNotes] = {}
-"""By the id of the box."""
+"""The notes of each box, by its id."""
 
 
 def _send(node_id: str) -> None:

@@ -26,9 +26,9 @@ from .remarks import Start
 from .schedule import ScheduleRange, is_unfinished, percent_of, steps_of
 
 TOPIC = "presence"
-"""Of what is told of a run, see notes.tell_of_run."""
+"""The topic of the notes about a run, see notes.tell_of_run."""
 _KEY = "likeness_presence"
-"""Of the MODEL's attachments, of its wrapper, and of the options of conditioning entries."""
+"""The key of a MODEL's attachment and wrapper, and the key among the options of conditioning entries."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class _PromptsAndSteps:
             if name != "negative":
                 self._drawn.extend(prompt)
         self._negative = list(guider.conds.get("negative") or ())
-        self._steps = steps_of(start.sigmas)
+        self._sigmas = steps_of(start.sigmas)
         # Two samplers may share one schedule (KSampler Advanced, Split Sigmas), and a step of the other one may lie in
         # a range. The first of them ends with noise left, and the second begins without noise of its own.
         self._is_a_part = is_unfinished(start.sigmas) or not bool(start.noise.any())
@@ -190,7 +190,7 @@ class _PromptsAndSteps:
             if named_range.schedule.is_empty or self._is_a_part:
                 continue
             if not self._meets_a_step(named_range, carrying):
-                sentences.append(never_works(presence.node_name, named_range, self._steps, self._model_sampling))
+                sentences.append(never_works(presence.node_name, named_range, self._sigmas, self._model_sampling))
         negative_matters = presence.in_negative and self._reads_negative
         if negative_matters and not _carrying(self._negative, presence, Side.NEGATIVE):
             sentences.append(_not_in_negative(presence))
@@ -212,7 +212,7 @@ class _PromptsAndSteps:
         for entry in carrying:
             sigmas_of_entry = _range_of(entry).in_sigmas(self._model_sampling)
             sigmas_of_both = sigmas.overlap(sigmas_of_entry)
-            if any(sigmas_of_both.contains(step) for step in self._steps):
+            if any(sigmas_of_both.contains(sigma) for sigma in self._sigmas):
                 return True
         return False
 
@@ -353,14 +353,16 @@ class NetReport:
         self._sentences = []
         self._checked_entries = set()
 
-    def _ranges_without_step(self, steps: Sequence[float]) -> list[str]:
-        """A sentence for each range in which no step of the run lies. steps: the sigma of each."""
+    def _ranges_without_step(self, sigmas_of_steps: Sequence[float]) -> list[str]:
+        """A sentence for each range in which no step of the run lies."""
         sentences = list[str]()
         for named_range in self._ranges:
             sigmas = named_range.schedule.in_sigmas(self._model_sampling)
-            meets_a_step = any(sigmas.contains(step) for step in steps)
+            meets_a_step = any(sigmas.contains(sigma) for sigma in sigmas_of_steps)
             if not named_range.schedule.is_empty and not meets_a_step:
-                sentences.append(never_works(self._presence.node_name, named_range, steps, self._model_sampling))
+                sentences.append(
+                    never_works(self._presence.node_name, named_range, sigmas_of_steps, self._model_sampling)
+                )
         return sentences
 
 

@@ -113,8 +113,8 @@ class Carrying(Protocol):
         """The canvas of its regions, or None."""
 
     @property
-    def trained(self) -> Canvas | None:
-        """The node, where its file was trained with SDXL's own latents; else None."""
+    def latents_note_node(self) -> Canvas | None:
+        """It names the node that gets the note about the checkpoint's latents; None for no such note."""
 
     @property
     def poses(self) -> Pictures | None:
@@ -147,7 +147,7 @@ def _tell_of_poses(carried: Sequence[Carrying], row_count: int) -> None:
 def _tell_of_checkpoints(carried: Sequence[Carrying], guider: CFGGuider, checked: set[tuple[str, Canvas]]) -> None:
     """Write the notes about the checkpoint, under nodes whose files were made for SDXL's own latents."""
     model: Any = guider.model_patcher
-    nodes = {item.trained for item in carried if item.trained is not None}
+    nodes = {item.latents_note_node for item in carried if item.latents_note_node is not None}
     for node in nodes:
         if (CHECKPOINT, node) not in checked:
             checked.add((CHECKPOINT, node))

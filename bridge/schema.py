@@ -20,7 +20,7 @@ WidgetT = TypeVar("WidgetT", bound=io.WidgetInput)
 _TEXTS = Path(__file__).absolute().parents[1] / "locales" / "en" / "nodeDefs.json"
 
 
-def described(schema: io.Schema) -> io.Schema:
+def with_texts(schema: io.Schema) -> io.Schema:
     """The same schema, with its title, texts, labels and search words out of locales/en/nodeDefs.json.
 
     It also gets the hidden input unique_id, by which a node knows where to show its notes.
@@ -48,7 +48,7 @@ def described(schema: io.Schema) -> io.Schema:
 
 @cache
 def _texts() -> dict[str, Any]:
-    """By the id of a node, its texts as locales/en/nodeDefs.json has them."""
+    """The texts of each node as locales/en/nodeDefs.json has them, by the node's id."""
     return json.loads(_TEXTS.read_bytes())
 
 

@@ -36,8 +36,10 @@ BY_ROW = "Nothing is limited to regions: with the cast of Crop Faces each person
 class Scope:
     """Which people act where and when. It is the same on both sides of the conditioning.
 
-    people: those of weight above 0. schedule, regions, boxes, by_row: as in Injection. canvas: the canvas that the
-    regions are parts of. placed: whether that is the cast's canvas, whose size a run then compares with the latent.
+    people: those of weight above 0. schedule: the part of the schedule in which they act. regions, boxes: where they
+    act in the picture, (people, H, W) each, or None, see Injection. by_row: whether each person has a row of the batch.
+    canvas: the canvas that the regions are parts of. placed: whether that is the cast's canvas, whose size a run then
+    compares with the latent.
     """
 
     people: Sequence[Person]
@@ -71,7 +73,7 @@ class Scope:
             by_row=self.by_row,
             boxes=self.boxes,
             canvas=canvas,
-            trained=self.canvas,
+            latents_note_node=self.canvas,
         )
 
     def preview(self, cls: type[io.ComfyNode]) -> ui.PreviewImage | None:
@@ -335,7 +337,7 @@ def check_fits(
 
 
 def _first_difference(widths: Sequence[int], model_widths: Sequence[int]) -> str:
-    """In words, the first difference between the layers of a file and those of a MODEL, by their widths."""
+    """The first difference, in words, between the layers of a file and those of a MODEL, by their widths."""
     for number, (width, model_width) in enumerate(zip(widths, model_widths, strict=False)):
         if width != model_width:
             return f"layer {number} has another width"

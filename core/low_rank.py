@@ -284,7 +284,7 @@ class Glora(LoraKind):
 
 
 LORA_KINDS: Mapping[str, type[LoraKind]] = {"lora": Lora, "loha": Loha, "lokr": Lokr, "glora": Glora}
-"""By the name that the host's weight_adapter has for a kind: those that add to what a layer gives."""
+"""The kinds of LoRA that add to the output of a layer, by the name that the host's weight_adapter has for them."""
 
 
 def _scale(alpha: float | None, rank: int) -> float:

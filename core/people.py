@@ -13,7 +13,7 @@ from torch import Tensor
 from typing_extensions import TypeIs
 
 from .errors import BadCast, LikenessError, counted, listed
-from .text import NAME, plain
+from .text import MOST_NAME_LETTERS, plain
 
 KindT = TypeVar("KindT")
 
@@ -94,7 +94,7 @@ class Identity:
     embeddings: recogniser id -> (photos, EMBEDDING) float32 CPU; every photo is kept so that the way of
     combining them is chosen where they are used.
     crops: (photos, CROP, CROP, 3) float32 RGB 0..1, for the eye.
-    name: one line of at most NAME letters.
+    name: one line of at most MOST_NAME_LETTERS letters.
     portraits: None for people saved by versions that kept none.
     one_person_from: as of a Face.
     """
@@ -108,7 +108,7 @@ class Identity:
 
     def __post_init__(self) -> None:
         # A name also comes out of files that others have made.
-        object.__setattr__(self, "name", plain(self.name, NAME) or "person")
+        object.__setattr__(self, "name", plain(self.name, MOST_NAME_LETTERS) or "person")
 
     @property
     def by_lora_alone(self) -> bool:
@@ -242,8 +242,8 @@ def places_of(cast: Cast | None, layout: Layout | None, node_name: str) -> Layou
         why = f"No person of the cast given to {node_name} has a place: Place Cast has left out all people."
         other = "choose another order (Who is where)"
         raise BadCast(why, f"Write the number of a person instead of a 0 in its custom_order, or {other}.")
-    placed = require_places(cast, node_name)
-    return Layout(placed.width, placed.height, placed.slots)
+    placed_cast = require_places(cast, node_name)
+    return Layout(placed_cast.width, placed_cast.height, placed_cast.slots)
 
 
 def require_together(cast: Cast | None, node_name: str) -> None:

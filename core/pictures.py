@@ -13,7 +13,7 @@ from torch import Tensor
 from .errors import BadSize, counted, gathered
 
 SHORTER_SIDE, LONGER_SIDE, MULTIPLE_OF = 1024, 1280, 64
-"""Of a photo, in pixels: what the authors' infer.py makes of it before it looks for the face."""
+"""The sizes of a photo, in pixels: what the authors' infer.py makes of it before it looks for the face."""
 
 
 def as_rgb(image: Tensor) -> Tensor:
@@ -25,8 +25,8 @@ def as_rgb(image: Tensor) -> Tensor:
 
 
 def as_drawing(image: Tensor) -> Tensor:
-    """As `as_rgb`, for what is drawn on black, such as skeletons, keypoints and DensePose: black where it is
-    transparent."""
+    """A picture as `as_rgb` gives it, for what is drawn on black, such as skeletons, keypoints and DensePose: black
+    where it is transparent."""
     return _opaque(image, background=0.0)
 
 

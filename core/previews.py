@@ -196,7 +196,8 @@ class PictureGroup(NamedTuple):
 
 
 _CELL, _BAR, _STRIP, _GAP = 128, 34, 24, 6
-"""Of a sheet of groups, in pixels: a picture's side, the height of a title and of a caption, and what lies between."""
+"""The sizes in a sheet of groups, in pixels: a picture's side, the height of a title and of a caption, and what lies
+between."""
 
 
 def grouped_sheet(groups: Sequence[PictureGroup]) -> Tensor:

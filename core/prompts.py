@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from .errors import BadCast, BadSetup, LikenessError, counted, listed
 from .names import folded
 from .people import RowCast
-from .text import NAME, names_in, plain
+from .text import MOST_NAME_LETTERS, names_in, plain
 
 MOST_SCENES = 100
-"""In one run: each is a whole picture."""
+"""The most scenes in one run: each is a whole picture."""
 
 
 MOST_LETTERS = 10_000
@@ -158,7 +158,7 @@ def _called(text: str, names: Sequence[str]) -> list[int]:
 
     Large and small letters are the same.
     """
-    people = [index for index, name in enumerate(names) if folded(plain(name, NAME)) == folded(text)]
+    people = [index for index, name in enumerate(names) if folded(plain(name, MOST_NAME_LETTERS)) == folded(text)]
     if not people and re.fullmatch("[0-9]{1,4}", text) and 0 < int(text) <= len(names):
         return [int(text) - 1]
     return people

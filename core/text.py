@@ -9,7 +9,7 @@ from .consoles import accept_any_text
 # no encoding has. What a console cannot write of the rest is escaped there: see consoles.py.
 _UNFIT = re.compile("[\\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
 
-NAME = 100
+MOST_NAME_LETTERS = 100
 """Letters of a person's name that are kept."""
 COMMAS = ",\uff0c\u3001"
 """Chinese keyboards have commas of their own."""
@@ -28,11 +28,11 @@ def plain(text: object, most_letters: int | None = None) -> str:
 
 def names_in(text: str) -> list[str]:
     """Names with commas between them, "" for an empty one."""
-    return [plain(part, NAME) for part in re.split(f"[{COMMAS}]", text)]
+    return [plain(part, MOST_NAME_LETTERS) for part in re.split(f"[{COMMAS}]", text)]
 
 
 def plain_lines(text: str) -> str:
-    """As `plain`, for a text of several lines."""
+    """A text of several lines, each line made plain, see `plain`."""
     return "\n".join(map(plain, text.split("\n")))
 
 

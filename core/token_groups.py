@@ -62,7 +62,7 @@ class Split:
 
 
 def _joined(own: Group, their: Group, keys: int) -> Group | None:
-    """Of the queries that both groups have what they read in both; None where they have none in common."""
+    """The group of the queries that two groups share, which read the keys of both; None where they share no query."""
     in_their = torch.isin(own.queries, their.queries)
     if not in_their.any():
         return None

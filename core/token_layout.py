@@ -60,22 +60,22 @@ class TokenLayout:
 
     @property
     def text(self) -> int:
-        """All tokens of texts."""
+        """The number of tokens of all texts."""
         return sum(self.reference_texts) + self.front + self.common + sum(self.words) + self.later
 
     @property
     def before_common(self) -> int:
-        """Tokens in front of the common text."""
+        """The number of tokens in front of the common text."""
         return sum(self.reference_texts) + self.front
 
     @property
     def pictures(self) -> int:
-        """Tokens of the picture and of all references."""
+        """The number of tokens of the picture and of all references."""
         return self.picture + sum(self.references)
 
     @property
     def total(self) -> int:
-        """All tokens."""
+        """The number of all tokens."""
         return self.text + sum(self.seen) + self.pictures
 
     @property
@@ -115,7 +115,7 @@ def _of_references(counts: Sequence[int]) -> list[Span]:
     return [Span(Kind.REFERENCE, count, number) for number, count in enumerate(counts)]
 
 
-def placed(spans: Sequence[Span]) -> Iterator[PlacedSpan]:
+def placed_spans(spans: Sequence[Span]) -> Iterator[PlacedSpan]:
     """Every span with the numbers of its tokens."""
     start = 0
     for span in spans:

@@ -16,7 +16,7 @@ from ..core.models import doctor, findings, manifest, needs
 from ..core.models.findings import MISPLACED, OK, Diagnosis, Finding
 from ..core.names import among
 from ..core.previews import table
-from ..core.text import NAME, plain
+from ..core.text import MOST_NAME_LETTERS, plain
 from .categories import IN_FILES
 
 THIS = "this workflow"
@@ -95,7 +95,7 @@ def _respelled_files(prompt: Mapping[str, Any]) -> list[Finding]:
         if entry not in (None, file.name):
             advice = f"ComfyUI lists it as {entry} and takes no other spelling: write that into the prompt."
             details = ("The file is there.", advice)
-            respelled.append(Finding(plain(file.name, NAME), findings.RESPELLED, details))
+            respelled.append(Finding(plain(file.name, MOST_NAME_LETTERS), findings.RESPELLED, details))
     return respelled
 
 
@@ -159,7 +159,7 @@ class CheckModelFiles(io.ComfyNode):
             good_rows.append(finding.is_good)
         picture = table(diagnosis.summary, rows, good_rows)
         ui_output = ui.PreviewImage(picture, cls=cls).as_dict()
-        ui_output[SHOWN] = [json.dumps(diagnosis.shown())]
+        ui_output[SHOWN] = [json.dumps(diagnosis.as_json())]
         return io.NodeOutput(picture, diagnosis.text(), ui=ui_output)
 
 

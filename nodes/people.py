@@ -19,7 +19,7 @@ from ..core.faces.pictures import is_placeholder, to_picture
 from ..core.geometry import Fit
 from ..core.people import require_together
 from ..core.pictures import LONGER_SIDE, MULTIPLE_OF, resized_photo
-from ..core.text import NAME, logger, names_in, plain
+from ..core.text import MOST_NAME_LETTERS, logger, names_in, plain
 from .categories import IN_FILES, IN_PEOPLE
 from .sockets import BoxesSocket, CastSocket, FaceLandmarksSocket, FaceModelSocket, FacesSocket, PersonSocket
 
@@ -182,7 +182,7 @@ class Person(FindsFaces, io.ComfyNode):
         face_model = face_model or default_face_model(detects=detects, node_id=notes.node_of(cls))
         which_faces = which.which_face(which_face)
         which_faces.check_photos(count)
-        name = plain(name, NAME) or "person"
+        name = plain(name, MOST_NAME_LETTERS) or "person"
         named_faces: list[tuple[str, people.Face]] = []
         lines: list[str] = []
         dropped_photos: list[str] = []

@@ -31,7 +31,7 @@ from ..core.people import CROP, Cast, Identity, Lora, Person
 from ..core.places import regions
 from ..core.places.person_region import Extent
 from ..core.prompts import check_text
-from ..core.text import NAME, plain
+from ..core.text import MOST_NAME_LETTERS, plain
 from .categories import IN_PROMPTS
 from .sockets import CastOrPersonSocket, PersonSocket
 
@@ -78,7 +78,7 @@ class AddLoRAToPerson(io.ComfyNode):
             person = Identity("person", {}, torch.full((1, CROP, CROP, 3), 0.5))
         words = check_text("The words of the LoRA", plain(words))
         loras = (*person.loras, Lora(file, strength, words))
-        new_name = plain(name, NAME) or person.name
+        new_name = plain(name, MOST_NAME_LETTERS) or person.name
         return io.NodeOutput(replace(person, name=new_name, loras=loras))
 
 

@@ -256,10 +256,10 @@ class PlaceCast(io.ComfyNode):
             faces.append(face)
         troubles = placing.troubles(cast, layout, people_of_places, order)
         preview = drawing.numbered_layout(layout, names, troubles[:_LINES], faces)[None]
-        placed = placing.place(cast, layout, people_of_places)
+        placed_cast = placing.place(cast, layout, people_of_places)
         report = placing.report(cast, layout, people_of_places, order)
         notes.tell(notes.node_of(cls), "\n".join(troubles))
-        return io.NodeOutput(placed, preview, report, ui=ui.PreviewImage(preview, cls=cls))
+        return io.NodeOutput(placed_cast, preview, report, ui=ui.PreviewImage(preview, cls=cls))
 
 
 class MaskOfAPersonsPlace(io.ComfyNode):
@@ -292,23 +292,23 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         masks: Tensor | None = None,
     ) -> io.NodeOutput:
         require_together(cast, "Mask of a Person's Place")
-        placed = require_places(cast, "Mask of a Person's Place")
-        staying = () if layout is None else person_region.free_slots(placed, layout)
+        placed_cast = require_places(cast, "Mask of a Person's Place")
+        staying = () if layout is None else person_region.free_slots(placed_cast, layout)
         shape = RegionShape(extent, margin, feather)
         remarks: list[str] = []
         if masks is None:
-            region = person_region.of_person(placed, person, shape, staying)
+            region = person_region.of_person(placed_cast, person, shape, staying)
         else:
-            region_of_masks = person_region.from_masks(masks, placed, person, shape, staying)
+            region_of_masks = person_region.from_masks(masks, placed_cast, person, shape, staying)
             region = region_of_masks.region
             remarks = region_of_masks.notes
         notes.tell(notes.node_of(cls), "\n".join(remarks))
         # The region of all people is drawn in the colour of the first place, as if it were that place's mask.
         colour_of_place = max(person, 1)
         slots: list[Slot] = []
-        for number, slot in enumerate(placed.slots, 1):
+        for number, slot in enumerate(placed_cast.slots, 1):
             slots.append(replace(slot, mask=region if number == colour_of_place else None))
-        layout_with_region = Layout(placed.width, placed.height, tuple(slots))
+        layout_with_region = Layout(placed_cast.width, placed_cast.height, tuple(slots))
         photo = None if image is None else image[0]
         preview = drawing.numbered_layout(layout_with_region, regions.names(cast.people), background=photo)[None]
         return io.NodeOutput(region[None], preview, ui=ui.PreviewImage(preview, cls=cls))

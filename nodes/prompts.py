@@ -67,11 +67,11 @@ class PromptPerPerson(io.ComfyNode):
         strength: float,
         **region_settings: Any,
     ) -> io.NodeOutput:
-        placed = require_places(cast, NAME)
+        placed_cast = require_places(cast, NAME)
         node_id = notes.node_of(cls)
-        people_words = _people_words(placed, prompts)
+        people_words = _people_words(placed_cast, prompts)
         applies_nothing = not strength or not people_words
-        nothing = NOTHING_IN_ROWS if placed.by_row else NOTHING
+        nothing = NOTHING_IN_ROWS if placed_cast.by_row else NOTHING
         notes.tell(node_id, nothing if applies_nothing else "")
         if applies_nothing:
             return io.NodeOutput(model, positive, negative)
@@ -80,7 +80,14 @@ class PromptPerPerson(io.ComfyNode):
         check_conditioning([*positive, *negative], width, NAME)
         people = [entry.person for entry in people_words]
         scope = scopes.of_bodies(
-            placed, NAME, WHOLE_SCHEDULE, people, alone=placed.by_row, rows=True, node_id=node_id, **region_settings
+            placed_cast,
+            NAME,
+            WHOLE_SCHEDULE,
+            people,
+            alone=placed_cast.by_row,
+            rows=True,
+            node_id=node_id,
+            **region_settings,
         )
         all_words = [entry.words for entry in people_words]
         if transformer is None:
@@ -99,16 +106,17 @@ class PromptPerPerson(io.ComfyNode):
 
 @dataclass(frozen=True)
 class _PersonWords:
-    """A person and what is said of them; "" of the person of a row of whom nothing is said."""
+    """A person and the words about them; "" for the person of a row about whom no line has words."""
 
     person: Person
     words: str
 
 
 def _people_words(cast: PlacedCast, prompts: str) -> list[_PersonWords]:
-    """People of weight above 0 of whom something is said. With a row each all of them, if something is said of one.
+    """The people of weight above 0 about whom a line has words, with these words.
 
-    Raises BadPrompts and BadText.
+    Where each person has a row of the batch, the people without words are among them with "", so that every row has its
+    person. Where nobody has words, the list is empty. Raises BadPrompts and BadText.
     """
     texts = per_row(prompts, cast) if is_a(cast, RowCast) else per_person(prompts, regions.names(cast.people))
     entries: list[_PersonWords] = []
@@ -129,13 +137,18 @@ class _Sides:
 
 
 def _on_unet(scope: scopes.Scope, model: ModelPatcher, clip: CLIP, all_words: Sequence[str], strength: float) -> _Sides:
-    """all_words: about each person of the scope."""
+    """What the positive and the negative carry for a UNet: the words of each person as tokens, read in their region or,
+    by row, in their row of the batch. The negative carries as many tokens of no words.
+
+    all_words: the words about each person of the scope, "" for none.
+    """
     tokens: list[Tensor] = []
     for words in all_words:
         tokens.append(text_of(clip, words, model, _SAME_CLIP)[0] if words else torch.zeros(1, 0, text_width(model)))
-    if scope.regions is None:
+    if scope.by_row:
         text = text_by_row(tokens, strength, scope.canvas)
     else:
+        assert scope.regions is not None  # outside of rows, everybody with words has a region
         text = appended_text(tokens, scope.regions * strength, scope.canvas)
     return _Sides(text, without_people(text))
 
@@ -148,14 +161,19 @@ def _on_transformer(
     all_words: Sequence[str],
     strength: float,
 ) -> _Sides:
-    """width: of the text that the network reads. all_words: about each person of the scope."""
+    """What the positive and the negative carry for a transformer: the words of each person, read in their region or, by
+    row, in their row of the batch. The negative says that it has no words of people.
+
+    width: of the text that the network reads. all_words: the words about each person of the scope, "" for none.
+    """
     texts: list[Tensor] = []
     for words in all_words:
         texts.append(person_texts.words_of(clip, words, width, transformer) if words else torch.zeros(1, 0, width))
     names = regions.names(scope.people)
-    if scope.regions is None:
+    if scope.by_row:
         people_texts = person_texts.texts_by_row(texts, strength, scope.canvas, names)
     else:
+        assert scope.regions is not None  # outside of rows, everybody with words has a region
         people_texts = person_texts.appended_texts(texts, scope.regions * strength, scope.canvas, names)
     return _Sides(people_texts, person_texts.without_people(people_texts))
 

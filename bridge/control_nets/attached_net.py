@@ -91,8 +91,8 @@ class NetSettings:
     where the caller checks the size of the hint. input_changer: makes a UNetInputChanger for a run. It lets the UNet
     read ID tokens where packs that change attention would make it read other texts. report: it writes the notes of a
     run at its end, where no MODEL comes from the node. pictures: the hint in the user's words, for notes of a run.
-    trained: the canvas of the node, where the net writes a note about a MODEL that it was not trained for; None where a
-    Run of the node does so.
+    latents_note_node: the Canvas that names the node under which the net writes the note about a MODEL with other
+    latents than SDXL's; None where a Run of the node writes it, or nobody.
     """
 
     width: int
@@ -100,7 +100,7 @@ class NetSettings:
     input_changer: Callable[[BaseModel], UNetInputChanger] | None
     report: Report | None
     pictures: Pictures | None
-    trained: Canvas | None
+    latents_note_node: Canvas | None
 
 
 @dataclass
@@ -358,8 +358,8 @@ class _AttachedNet(comfy.controlnet.ControlBase):
         self.in_run.pending_notes = None
         settings = self.settings
         canvas = settings.canvas
-        if settings.trained:
-            tell_of_checkpoint(settings.trained, pending_notes.latent_format)
+        if settings.latents_note_node:
+            tell_of_checkpoint(settings.latents_note_node, pending_notes.latent_format)
         hint: Tensor = self.cond_hint_original  # (B, C, H, W)
         row_by_person = canvas is not None and canvas.row_count > 0
         is_window = any(name in options for name in WINDOWS)

@@ -71,7 +71,7 @@ class Attachment:
 class ControlAttachment(Attachment):
     """An Attachment of a UNet's ControlNet, whose copies check each run themselves, see attached_net.py.
 
-    width, canvas, input_changer, report, pictures, trained: as in NetSettings.
+    width, canvas, input_changer, report, pictures, latents_note_node: the settings of every copy, see NetSettings.
     """
 
     width: int = field(kw_only=True)
@@ -79,7 +79,7 @@ class ControlAttachment(Attachment):
     input_changer: Callable[[BaseModel], UNetInputChanger] | None = field(default=None, kw_only=True)
     report: Report | None = field(default=None, kw_only=True)
     pictures: Pictures | None = field(default=None, kw_only=True)
-    trained: Canvas | None = field(default=None, kw_only=True)
+    latents_note_node: Canvas | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         check_range("The ControlNet", *self.timestep_percent_range)
@@ -92,7 +92,7 @@ class ControlAttachment(Attachment):
             input_changer=self.input_changer,
             report=self.report,
             pictures=self.pictures,
-            trained=self.trained,
+            latents_note_node=self.latents_note_node,
         )
         return as_attached(super()._copy(), settings)
 

@@ -1,4 +1,4 @@
-"""From which conditioning entries the rows of a forward come in which a ControlNet of ours acts.
+"""It finds the conditioning entries from which the rows of a forward come, where a ControlNet of ours acts.
 
 The host asks a ControlNet for the rows of several entries at once, and tells it nothing of them. So each entry has a
 COND of ours, which the host joins as it joins texts: that of a forward has all its entries, in the order of the rows.

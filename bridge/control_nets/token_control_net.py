@@ -129,7 +129,7 @@ def _boxes_of(injections: Sequence[Injection], row_count: int) -> Tensor | None:
 
 
 def _other_object(net: Any) -> str:
-    """In words, what is connected instead of a plain ControlNet; "" where it is one."""
+    """The name in words of what is connected instead of a plain ControlNet; "" where it is one."""
     if not isinstance(net, comfy.controlnet.ControlNet) or getattr(net, "control_model", None) is None:
         return type(net).__name__
     if len(getattr(net, "timestep_keyframes", ())) > 1:
@@ -174,7 +174,8 @@ class TokenNetwork:
     def __call__(
         self, x: Tensor, hint: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None, **_: Any
     ) -> dict[str, list[Tensor]]:
-        """As the host calls a ControlNet. x: (B, C, h, w). hint: (B, 3, H, W). context: (B, tokens, width)."""
+        """The output of the ControlNet, called as the host calls one. x: (B, C, h, w). hint: (B, 3, H, W). context: (B,
+        tokens, width)."""
         network = self._network
         emb = network.time_embed(timestep_embedding(timesteps, network.model_channels, repeat_only=False).to(x.dtype))
         if self._hint is not hint:

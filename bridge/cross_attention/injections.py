@@ -122,7 +122,7 @@ class Injection(Carried):
         )
 
     def _layers_read(self) -> list[bool]:
-        """Of every layer, whether the injection is read in it."""
+        """For every layer, whether the injection is read in it."""
         return [layer is not None for layer in self.layers]
 
 
@@ -198,13 +198,13 @@ class NodeInjections:
         # Regions are the same in all chunks, so those of one serve all rows; boxes may be those of a row each.
         by_chunk = injections if injections[0].boxes is not None else injections[:1]
         self._pixel_shares: list[_PixelShares] = []
-        """Of each of these chunks; empty where every pixel reads one person."""
+        """The pixel shares of each of these chunks; empty where every pixel reads one person."""
         for injection in by_chunk:
             shares = injection.shares
             if shares is not None:
                 self._pixel_shares.append(_PixelShares(injection, shares))
         self._weights: dict[Grid, Tensor] = {}
-        """By grid of the layer, how much each pixel reads of each person: (people, rows, N, 1)."""
+        """How much each pixel reads of each person, (people, rows, N, 1), by grid of the layer."""
         if self._pixel_shares:
             for grid in place.grids:
                 self._weights[grid] = self._make_weights(grid)

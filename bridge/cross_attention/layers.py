@@ -88,7 +88,7 @@ class CrossAttentionBatch(Batch):
         return self._row_tracker.call(patches, LayerInput(n, context, value), extra_options)
 
     def source_rows(self, before: Replacement | None, q: Tensor, extra_options: Options) -> Tensor | None:
-        """Of which row of the batch each row of a layer was made, as in SOURCE_ROWS; None where they are the same.
+        """The row of the batch from which each row of a layer was made, see SOURCE_ROWS; None where they are the same.
 
         Raises ConditioningLost where a layer has another number of rows and no record says of which they were made.
         """

@@ -101,7 +101,7 @@ class PeopleLayer:
         return self.module._conv_forward(x, down, None)
 
     def additions_to_text(self, context: Tensor, layer: LayerCall) -> dict[int, Tensor]:
-        """By person, what their LoRAs add to keys or values of a text: (B, T, C).
+        """What the LoRAs of people add to keys or values of a text, (B, T, C), by person.
 
         context: the text, (B, T, width). layer: what makes keys or values without us.
         """
@@ -128,7 +128,7 @@ def with_product(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Ten
 
 
 def with_product_of_pixels(out: Tensor, hidden: Tensor, up: Tensor, in_place: bool) -> Tensor:
-    """As `with_product`, for a convolution: out (B, channels, h, w), hidden (B, h * w, ranks)."""
+    """The same sum as `with_product` for a convolution: out (B, channels, h, w), hidden (B, h * w, ranks)."""
     is_writable = in_place and out.dtype == hidden.dtype and not out.requires_grad
     if not is_writable or not out.is_contiguous():
         return out + functional.linear(hidden, up).mT.unflatten(2, out.shape[2:])
@@ -191,7 +191,7 @@ def shape_of(module: Any) -> tuple[int, ...] | None:
 
 
 def groups_of(module: Any) -> int:
-    """In how many groups a convolution reads its channels; 1 for a linear layer."""
+    """The number of groups in which a convolution reads its channels; 1 for a linear layer."""
     if isinstance(module, nn.Conv2d):
         return module.groups
     return 1

@@ -181,7 +181,7 @@ class Readers:
 
     @contextmanager
     def standing_in(self, names: Sequence[str]) -> Iterator[None]:
-        """With Readers in the layers of these names, for as long as any forward needs them.
+        """Put Readers into the layers of these names, for as long as any forward needs them.
 
         They stand there for a forward and not for the run: what another pack puts into a layer between two forwards, or
         takes away, meets nothing of ours. Several forwards of one UNet may overlap, so the last one takes them out.

@@ -68,7 +68,7 @@ from .lora_shares import PersonShare, TextReading, joined, readings, shares_of_n
 from .row_tracking import of_source_rows, repeat_rows
 
 _TEXT = "likeness_text"
-"""In the extra_options of a layer, which the host gives to its attn2 patches and then to attention: a `LayerText`."""
+"""The key of a `LayerText` in the extra_options of a layer, which the host gives to attn2 patches and to attention."""
 
 
 class LoraTokensMoved(TokensMoved):
@@ -207,7 +207,7 @@ class RegionalLoraRun(CrossAttentionRun):
         return self.kept_batch(loras_of_nodes, forward_input, make)
 
     def _network(self, unet: Any) -> LoraNetwork:
-        """What belongs to this UNet, made once."""
+        """The LoraNetwork of this UNet, made once."""
         # torch.compile puts a module around the UNet, whose layers are the same.
         module = getattr(unet, "_orig_mod", unet)
         # MultiGPU CFG Split asks from several threads at once.
@@ -284,7 +284,7 @@ class NodeLoras:
         return self._place.like_queries(shares[..., list(owners)])
 
     def _weights_of(self, grid: Grid, owners: tuple[int, ...]) -> Tensor | None:
-        """As `_make_weights`, and ready for the grids that the UNet has by itself."""
+        """The weights that `_make_weights` gives, ready for the grids that the UNet has by itself."""
         if (grid, owners) in self._weights:
             return self._weights[grid, owners]
         return self._make_weights(grid, owners)
@@ -337,7 +337,7 @@ class NodeLoras:
 
 
 def _grids_of_layers(layers: Iterable[str], block_grids: Mapping[tuple[str, int], Grid]) -> dict[str, Grid]:
-    """By name of a layer, the grid of its block; none for layers that stand in no block."""
+    """The grid of the block of each layer, by the layer's name; none for layers that stand in no block."""
     by_layer: dict[str, Grid] = {}
     for name in layers:
         block = block_of(name)
@@ -560,7 +560,7 @@ class RegionalLoraBatch(CrossAttentionBatch):
         return readings(by_node, self._place)
 
     def _added_to_text(self, node: NodeLoras, name: str, context: Tensor) -> dict[int, Tensor]:
-        """By person, what a node adds to keys or values that the module of this name makes of a text: (B, T, C).
+        """What a node adds to keys or values that the module of this name makes of a text, (B, T, C), by person.
 
         context: the text, (B, T, width).
         """

@@ -1,4 +1,4 @@
-"""Of which row of the batch another pack has made each row of a layer: how rows of people are found again.
+"""It finds the row of the batch from which another pack has made each row of a layer, so that rows keep their people.
 
 A batch of ours holds what each row of the UNet's batch reads: row 0 reads Anna, say, and row 1 reads nobody. A layer
 usually has the same rows. But the host lets other packs change what a cross-attention layer is given, by functions
@@ -63,7 +63,7 @@ class LayerInput(NamedTuple):
 
 
 class _RowOrder(NamedTuple):
-    """In which order a patch of another pack puts the rows of a layer, of which it gives as many as there were.
+    """The order into which a patch of another pack puts the rows of a layer, where it gives as many as there were.
 
     patch: it is kept here so that no other function can have its id. source_rows: as in SOURCE_ROWS; None where the
     patch leaves the rows where they are.
@@ -80,7 +80,10 @@ class RowTracker:
         self._verified: tuple[int, int] | None = None
         """How many rows there were before and after the last patch whose answer was compared with what it does."""
         self._orders: dict[tuple[int, int], _RowOrder] = {}
-        """By the id of a patch and the number of rows: a patch is asked for its order once for all layers and steps."""
+        """The order of rows that a patch makes, by the id of the patch and the number of rows.
+
+        A patch is asked for it once for all layers and steps.
+        """
 
     def call(self, patches: Sequence[TextPatch], layer_input: LayerInput, extra_options: Options) -> LayerInput:
         """What the patches of others make of a layer's input, one after the other.
@@ -140,7 +143,7 @@ class RowTracker:
         return self._orders[key].source_rows
 
     def _ask(self, patch: TextPatch, before: LayerInput, extra_options: Options) -> Tensor:
-        """Of which row a patch makes each of its rows: (rows after,). Exact for any number of rows."""
+        """The row from which a patch makes each of its rows: (rows after,). It is exact for any number of rows."""
         return self._numbers_from(patch, before, extra_options, torch.float32).long()
 
     def _numbers_from(self, patch: TextPatch, before: LayerInput, extra_options: Options, dtype: torch.dtype) -> Tensor:

@@ -17,7 +17,7 @@ from ...core.parts.bank import Bank, Inside, PartTokens, inside, token_mask
 from ..unet import Grid, Options, dtype_of, grids, layers_of
 
 Recorded = dict[Block, Tensor]
-"""By layer, the tokens that its self-attention has seen: (B, tokens, C), or (tokens, C) of one part."""
+"""The tokens that the self-attention of each layer has seen, by layer: (B, tokens, C), or (tokens, C) of one part."""
 
 ALL_LAYERS = "all"
 UP_BLOCKS = "up blocks"
@@ -160,7 +160,7 @@ class PartsRecorder:
         return layers
 
     def _at_noise(self, model: BaseModel, sigmas: Tensor, layers: list[Block]) -> dict[int, Recorded]:
-        """By the number of the part, what the layers see of it at the noise level of this step.
+        """What the layers see of each part, by its number, at the noise level of this step.
 
         Parts of one size are one batch.
         """
@@ -182,7 +182,8 @@ class PartsRecorder:
         return parts
 
     def _at_zero(self, model: BaseModel, layers: list[Block]) -> dict[int, Recorded]:
-        """By the number of the part, what the layers see of it without noise, on the CPU. One part after the other."""
+        """What the layers see of each part without noise, by its number, on the CPU. They see one part after the
+        other."""
         clean = model.process_latent_in(self._latents)
         x = self._with_picture(clean, clean)
         parts: dict[int, Recorded] = {}

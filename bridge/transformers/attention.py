@@ -18,10 +18,10 @@ from ..unet import Options
 
 OVERRIDE = "optimized_attention_override"
 COUNTS = "reference_image_num_tokens"
-"""Of transformer_options inside of a forward: how many tokens each reference latent has, in their order. They are the
-last of the picture's."""
+"""The key, among transformer_options inside of a forward, of the number of tokens of each reference latent. They are
+the last of the picture's."""
 _READINGS = "likeness_readings"
-"""Of transformer_options inside of a forward: every `Reading`."""
+"""The key of the Readings among the transformer_options inside of a forward."""
 Attention = Callable[..., Tensor]
 """(q, k, v, heads, mask=None, ...) -> what comes out, as the host's optimized_attention."""
 
@@ -30,7 +30,8 @@ class Reading(Protocol):
     """Who reads whom in the attentions of a forward, as one of ours sees it."""
 
     def split(self, queries: int, keys: int, options: Options) -> AnySplit | None:
-        """Of an attention of so many; None where everybody reads everything. options: the forward's own."""
+        """The split of an attention of so many queries and keys; None where everybody reads everything. options: the
+        forward's own."""
         ...
 
 

@@ -91,9 +91,9 @@ class BlocksRun(Run):
         # Before the host looks how much of the MODEL there is room for.
         for injection in injections:
             for part in _by_row(injection, range(len(latent))):
-                self.placed(part.injection)
+                self.layers_on_device(part.injection)
 
-    def placed(self, injection: BlockInjection, device: torch.device | None = None) -> list[Read]:
+    def layers_on_device(self, injection: BlockInjection, device: torch.device | None = None) -> list[Read]:
         """What is read of its people, per block, where the MODEL computes.
 
         device: of another card that the host's MultiGPU CFG Split samples on, too.
@@ -114,7 +114,7 @@ class BlocksRun(Run):
     def batch_for_forward(
         self, chunks: tuple[tuple[BlockInjection, ...], ...], forward_input: ForwardInput
     ) -> BlocksBatch | None:
-        """Of the people who are switched on at this step."""
+        """The batch of the people who are switched on at this step."""
         acting: list[tuple[BlockInjection, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
             anybody = any(injection.active for injection in by_chunk)
@@ -175,7 +175,7 @@ class BlocksBatch(Batch):
             for number, injection in enumerate(by_chunk):
                 first = number * rows_of_chunk
                 for part in _by_row(injection, range(first, first + rows_of_chunk)):
-                    self._add(part, run.placed(part.injection, forward_input.x.device), forward_input.x)
+                    self._add(part, run.layers_on_device(part.injection, forward_input.x.device), forward_input.x)
 
     def _add(self, part: _RowsOfOne, layers: list[Read], x: Tensor) -> None:
         injection = part.injection
@@ -220,7 +220,7 @@ def inside(regions: Tensor, latent: tuple[int, int]) -> Tensor:
 
 
 def by_people(reading: Tensor) -> list[tuple[tuple[int, ...], Tensor]]:
-    """Of (people, rows) bool: who act together in any rows, and the numbers of these."""
+    """The people who act together in any rows, and the numbers of these rows, from a (people, rows) bool."""
     by_row: list[list[bool]] = reading.T.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     rows_of: dict[tuple[int, ...], list[int]] = {}
     for row, is_reading in enumerate(by_row):

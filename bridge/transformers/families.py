@@ -241,7 +241,7 @@ QWEN = TransformerFamily(
 
 
 def _z_image_modulation(blocks: str, stream: Stream) -> Modulation:
-    """Of Z-Image's blocks of this name."""
+    """The modulation of Z-Image's blocks of this name."""
     return Modulation(
         f"{blocks}.{{}}.adaLN_modulation.0",
         stream,

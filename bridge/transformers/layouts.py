@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from ...core.token_layout import TokenLayout
 from ..runs import ForwardInput
 from .families import TransformerFamily
-from .networks import described, network_of, tokens_of
+from .networks import network_of, tokens_of, transformer_family
 
 LAYERS = "layers"
 """The place of an attention over all tokens, in the blocks."""
 REFINER = "likeness_refiner"
-"""Of transformer_options inside of a block that is a refiner: where it stands, as the family's description says."""
+"""The key, among transformer_options inside of a block that is a refiner, of the place where it stands, as the family's
+description says."""
 
 
 def layout_of(forward_input: ForwardInput) -> TokenLayout:
@@ -30,7 +31,7 @@ def layout_of(forward_input: ForwardInput) -> TokenLayout:
     Outside of Z-Image the count of the text is that of the conditioning. The blocks may be given more of it, which
     stands in front: post_input patches of the host say how much.
     """
-    family = described(forward_input.model)
+    family = transformer_family(forward_input.model)
     picture = tokens_of(forward_input.model, forward_input.x)
     references = [tokens_of(forward_input.model, reference) for reference in forward_input.references]
     common = forward_input.context.shape[1]
@@ -57,11 +58,12 @@ class Padding:
         self._multiple: int = network.pad_tokens_multiple
 
     def padded(self, tokens: int) -> int:
-        """With the tokens that fill it up."""
+        """The number of tokens of a piece, with those that fill it up."""
         return -(-tokens // self._multiple) * self._multiple
 
     def of_all(self, counts: Sequence[int], length: int) -> tuple[int, ...]:
-        """Of so many pieces: what is missing behind the last one is made of such tokens alone."""
+        """The number of tokens of each of `length` pieces, filled up. A piece without a count is made of filling tokens
+        alone."""
         missing = [self._multiple] * (length - len(counts))
         return *[self.padded(count) for count in counts], *missing
 
@@ -74,7 +76,7 @@ def reads_looks(forward_input: ForwardInput) -> bool:
 
 
 def _seen(forward_input: ForwardInput, padding: Padding) -> tuple[int, ...]:
-    """Of each reference, and of the picture, of which the host gives nothing."""
+    """The number of tokens of what is seen of each reference and of the picture, of which the host gives nothing."""
     if not reads_looks(forward_input):
         return ()
     count = len(forward_input.references)
@@ -145,7 +147,8 @@ def _named(name: str, block: Callable[..., Tensor], *args: Any, **kwargs: Any) -
 
 @dataclass(frozen=True)
 class CurrentReferences:
-    """Whose the references of a forward are. names: for each the name of its person, or None for one of no person."""
+    """The owners of the references of a forward. names: for each reference the name of its person, or None for one of
+    no person."""
 
     names: tuple[str | None, ...]
 

@@ -133,7 +133,8 @@ def _fits(model: ModelPatcher, patch: _Patch) -> bool:
 
 
 def _shape_changed(shape: Sequence[int], patch: _Patch) -> tuple[int, ...]:
-    """Of a layer's weights, (out, in), the shape of the outputs that a patch changes: (rows of the patch, in)."""
+    """The shape of the outputs of a layer that a patch changes, (rows of the patch, in), from that of all: (out,
+    in)."""
     out_width = shape[0]
     if patch.rows is not None:
         out_width = patch.rows.stop - patch.rows.start

@@ -48,7 +48,7 @@ None, function) for one whose outputs stand in another order."""
 
 
 def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:
-    """By name in a file, the weight of a MODEL, for all names that the host's own map lacks or has wrong."""
+    """The weight of a MODEL by its name in a file, for all names that the host's own map lacks or has wrong."""
     known: dict[str, Target] = comfy.lora.model_lora_keys_unet(model.model, {})
     layers = _layers_of(known)
     corrected: dict[str, Target] = {}
@@ -66,7 +66,7 @@ def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Targ
 
 
 def _layers_of(known: Mapping[str, Target]) -> dict[str, Target]:
-    """By name without a prefix, the weights that the host knows by a name with dots."""
+    """The weights, by name without a prefix, that the host knows by a name with dots."""
     layers: dict[str, Target] = {}
     for name, target in known.items():
         weight = target if isinstance(target, str) else target[0]

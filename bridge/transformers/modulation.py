@@ -130,7 +130,7 @@ class _AfterLayer(ModulationUse):
 
 
 def _uses(modulation: Modulation, block: str) -> Mapping[str, ModulationUse]:
-    """By name of a norm or a layer, in which way the answer of the layer that modulates is used behind it."""
+    """The use of the modulating layer's answer behind each norm or layer, by the name of that norm or layer."""
     layer = modulation.layer.replace("{}", block)
     uses: dict[str, ModulationUse] = {}
     for norm in modulation.norms:

@@ -44,7 +44,7 @@ def network_of(model: BaseModel) -> Any:
     return getattr(network, "_orig_mod", network)
 
 
-def described(model: BaseModel) -> TransformerFamily | None:
+def transformer_family(model: BaseModel) -> TransformerFamily | None:
     """The description of a model's network; None for a network of no family that is described.
 
     Raises BadSetup for a transformer of another pack.
@@ -72,7 +72,7 @@ def _refuse_other_packs(network: torch.nn.Module) -> None:
 def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
     """Which of these a MODEL is of. Raises WrongBaseModel for any other, BadSetup for another pack's network."""
     _refuse_other_packs(network_of(model.model))
-    known = described(model.model)
+    known = transformer_family(model.model)
     if known is not None and known.name in wanted:
         return known.name
     *some, last = wanted
@@ -91,7 +91,7 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
     if hasattr(network, "middle_block"):
         return None
     _refuse_other_packs(network)
-    known = described(model.model)
+    known = transformer_family(model.model)
     if known is None:
         names = [transformer.name for transformer in TRANSFORMERS]
         needed = f"a UNet of the SD family, or {', '.join(names[:-1])} or {names[-1]}"
@@ -125,7 +125,7 @@ def require_known_code(network: Any, family: TransformerFamily, node: str) -> No
 def cells_per_token(model: BaseModel) -> int:
     """How many cells of a latent a token of the picture is wide and high."""
     network = network_of(model)
-    known = described(model)
+    known = transformer_family(model)
     return getattr(network, "patch_size" if known is None else known.patch)
 
 

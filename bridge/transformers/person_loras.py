@@ -35,7 +35,7 @@ from .current_texts import current_texts
 from .families import LayerStream, Stream, TransformerFamily
 from .layouts import EmbeddedPieces, current_references, layout_of, reference_embedded
 from .modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
-from .networks import cells_per_token, described, network_of, tokens_of
+from .networks import cells_per_token, network_of, tokens_of, transformer_family
 from .token_weights import PeopleOnPicture, TokenWeights
 
 
@@ -76,7 +76,8 @@ class PersonLoras(Carried):
         return bool(self.layers)
 
     def for_picture(self, picture_number: int) -> Self:
-        """For one picture of the batch: where everybody has rows, that of the person in this row."""
+        """What one picture of the batch reads: where everybody has rows, the LoRAs of the person in this row; else
+        all."""
         if not self.by_row or self.row is not None:
             return self
         person = picture_number % len(self.names)
@@ -190,7 +191,8 @@ class PersonLorasRun(Run):
     def _layers_of(
         self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput
     ) -> dict[str, StackedLoras]:
-        """On the device once in a run, whatever part of the picture the regions are cut to."""
+        """The layers of a node's LoRAs on the device. They are put there once in a run, whatever part of the picture
+        the regions are cut to."""
         key = loras.source, network
         if key not in self._layers:
             modules = self._readers[network].modules
@@ -237,7 +239,7 @@ class PersonLorasBatch(Batch):
     """What is added to the layers of one network in the forwards that carry the same."""
 
     def __init__(self, readers: Readers, nodes: Sequence[NodeLoras], forward_input: ForwardInput) -> None:
-        family = described(forward_input.model)
+        family = transformer_family(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
         self.row_count = len(forward_input.x)
         self.readers = readers
@@ -357,7 +359,7 @@ class PersonLorasBatch(Batch):
         return hidden * self._weights_of_rows(node.person_of_row, layer.owners, name, x).to(hidden)
 
     def _weights_of_rows(self, person_of_row: tuple[int, ...], owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
-        """Whose ranks count in every row of x, (rows of x, ..., C): (rows of x, 1, ..., ranks).
+        """The weights of everybody's ranks in each row of x, (rows of x, ..., C): (rows of x, 1, ..., ranks).
 
         Raises ConditioningLost where another pack has made other rows.
         """
@@ -418,7 +420,7 @@ class PersonLorasBatch(Batch):
         )
 
     def _weights_of(self, people: PeopleOnPicture, owners: tuple[int, ...], name: str, x: Tensor) -> Tensor:
-        """Whose ranks count in every token of x: (1, tokens, ranks), or what multiplies that shape."""
+        """The weights of everybody's ranks in each token of x: (1, tokens, ranks), or what multiplies that shape."""
         stream = self._streams[name]
         assert stream is not None  # such a layer is refused by the node
         tokens = x.shape[1]

@@ -57,7 +57,8 @@ class PersonTexts(Carried):
         return self is other
 
     def for_picture(self, picture_number: int) -> Self:
-        """For one picture of the batch: where everybody has rows, that of the person in this row."""
+        """What one picture of the batch reads: where everybody has rows, the text of the person in this row; else
+        all."""
         if not self.by_row or self.row is not None or not self.texts:
             return self
         person = picture_number % len(self.texts)
@@ -78,7 +79,10 @@ def texts_by_row(texts: Sequence[Tensor], strength: float, canvas: Canvas, names
 
 
 def without_people(texts: PersonTexts) -> PersonTexts:
-    """For the other side of the conditioning: it adds nothing there, but the host may compute both in one batch."""
+    """The PersonTexts for the other side of the conditioning, which has no words of people.
+
+    With it there, the host may compute both sides in one batch.
+    """
     return PersonTexts(texts.source, WHOLE_SCHEDULE, texts.regions[:0], (), canvas=texts.canvas, by_row=texts.by_row)
 
 

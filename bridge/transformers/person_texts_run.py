@@ -21,7 +21,7 @@ from torch import Tensor
 from ...core.errors import BadSetup
 from ...core.person_texts import Filler, OwnedTokens, TextLayout, split_by_words
 from ...core.token_groups import AnySplit, RowSplit, Split
-from ...core.token_layout import Kind, Span, TokenLayout, placed
+from ...core.token_layout import Kind, Span, TokenLayout, placed_spans
 from ..canvas import check_canvases
 from ..carried import ConditioningLost, one_for_each_row
 from ..runs import Batch, ForwardInput, Run, entries
@@ -40,7 +40,7 @@ from .layouts import (
     reference_embedded,
     refiner_names,
 )
-from .networks import cells_per_token, described, network_of, tokens_of
+from .networks import cells_per_token, network_of, tokens_of, transformer_family
 from .person_texts import PersonTexts
 from .text_places import TextPlace, filled_up, left_padded, places_of
 
@@ -59,9 +59,10 @@ class PersonTextsRun(Run):
             self._texts_of_entries.append(entry["model_conds"][self.key].cond)
 
     def shape_for_memory(self, model: ModelPatcher, noise_shape: Sequence[int]) -> Sequence[int]:
-        """With rows of the latent more, as many tokens as the words are."""
+        """The shape of a higher latent: it has as many more tokens as there are words. The host reckons memory by
+        it."""
         base_model: Any = model.model
-        family = described(base_model)
+        family = transformer_family(base_model)
         if family is None or len(noise_shape) < 4:
             return noise_shape
         network = network_of(base_model)
@@ -118,7 +119,7 @@ def _tokens_added(texts: PersonTexts, family: TransformerFamily, network: Any) -
 
 
 _TOKENS = "likeness_tokens"
-"""Of transformer_options inside of a forward: a `_BlockTokens`."""
+"""The key of a `_BlockTokens` among the transformer_options inside of a forward."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,10 @@ class _BlockCall:
             return self.block(self._part(self.x, tokens, row), *own_args, **own_kwargs)
 
     def _part(self, argument: Any, tokens: slice, row: int | None) -> Any:
-        """Of an argument that has something for each token what belongs to these, and to one row."""
+        """The part of an argument for these tokens, and for one row if `row` is given.
+
+        An argument without a token dimension, (B or 1, T, ...), is returned as it is.
+        """
         is_by_token = isinstance(argument, Tensor) and argument.dim() > 1 and argument.shape[1] == self.x.shape[1]
         if not is_by_token:
             return argument
@@ -181,7 +185,10 @@ class _CaptionCall:
     counted: Callable[[int], int]
 
     def of_text(self, number: int, text: Tensor, row: int | None = None) -> _Caption:
-        """Of a text alone, (B or 1, T, width). number: as CurrentTexts counts. row: where it is of one row."""
+        """What embed_cap gives for a text by itself, (B or 1, T, width).
+
+        number: of the text, as CurrentTexts counts. row: the row of the batch that the text is of; None for all rows.
+        """
         with called_alone(number, row):
             (tokens, *_), (rotations, *_), _ = self.embed(text, offset=self.end - self.counted(text.shape[1]))
         return _Caption(tokens, rotations)
@@ -195,7 +202,7 @@ class PersonTextsBatch(Batch):
     """
 
     def __init__(self, nodes: Sequence[Sequence[PersonTexts]], forward_input: ForwardInput, check_calls: bool) -> None:
-        family = described(forward_input.model)
+        family = transformer_family(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
         self.row_count = len(forward_input.x)
         self._family = family
@@ -242,18 +249,18 @@ class PersonTextsBatch(Batch):
         return replace(layout, front=text - layout.text)
 
     def _text_tokens(self) -> int:
-        """Of all texts, with nothing of other packs in front."""
+        """The number of tokens of all texts, without what other packs put in front."""
         return sum(self._in_attention()) + sum(self._layout.reference_texts) + self._layout.later
 
     def _padded(self, tokens: int) -> int:
         return filled_up(tokens, self._family, self._network)
 
     def _counted(self, tokens: int) -> int:
-        """How many positions Z-Image counts for a text of so many tokens."""
+        """The number of positions that Z-Image counts for a text of so many tokens."""
         return tokens if self._is_omni else self._padded(tokens)
 
     def _in_attention(self) -> list[int]:
-        """Tokens of the common text and of the place of everybody's, as the blocks are given them."""
+        """The numbers of tokens that the blocks are given: of the common text, then of each person's place."""
         return [self._padded(size) for size in (self._common, *self._sizes)]
 
     # What the network is given
@@ -287,7 +294,7 @@ class PersonTextsBatch(Batch):
         return tuple(places), named
 
     def _count_tokens(self, places: list[Any], named: dict[str, Any]) -> None:
-        """The number of tokens of the text, where the network is told it, with those of everybody's words."""
+        """Add the tokens of everybody's words to the text's number of tokens, where the network takes that number."""
         number_place = self._family.number_place
         if number_place is None:
             return
@@ -392,7 +399,7 @@ class PersonTextsBatch(Batch):
         return (all_tokens, *embedded[1:]), (all_rotations, *rotations[1:]), end
 
     def _caption_of_rows(self, call: _CaptionCall, place: TextPlace, number: int, text: Tensor) -> _Caption:
-        """Of a place in which each row has words of its own. text: (B, tokens of the place, width)."""
+        """The caption of a place in which each row has words of its own. text: (B, tokens of the place, width)."""
         size = self._padded(place.tokens)
         rows: list[Tensor] = []
         rotations: Tensor | None = None
@@ -466,7 +473,7 @@ class PersonTextsBatch(Batch):
         return self._splits[key]
 
     def made_split(self, place: str, text: int, queries: int, keys: int) -> AnySplit:
-        """A new one of those of `split`: of the blocks, LAYERS, or of the refiners of texts.
+        """A new split for `split`. place: LAYERS for the blocks, or the refiners of texts.
 
         text: tokens of all texts, with whatever stands in front of them.
         """
@@ -502,7 +509,7 @@ class PersonTextsBatch(Batch):
             return ()
         names = [place.name for place in self._places]
         owned: list[OwnedTokens] = []
-        for span in placed(spans):
+        for span in placed_spans(spans):
             if span.span.kind is Kind.REFERENCE:
                 name = references.names[span.span.number]
                 if name in names:
@@ -510,7 +517,7 @@ class PersonTextsBatch(Batch):
         return tuple(owned)
 
     def _filler(self, place: TextPlace, row: int) -> Filler:
-        """What of a place is no words in this row, in the tokens that the blocks are given."""
+        """The tokens that fill up a place in this row: those that the blocks are given for it and that are no words."""
         filler = self._padded(place.tokens) - self._padded(place.lengths[place.in_row(row)])
         if self._family.own_captions:
             return Filler(front=filler)

@@ -33,12 +33,12 @@ class TextPlace:
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Tokens of the words: of all rows, or of each."""
+        """The number of tokens of the words: one number for all rows, or one for each row."""
         return tuple(text.shape[1] for text in self.texts)
 
     @property
     def tokens(self) -> int:
-        """Of the place."""
+        """The number of tokens of the place."""
         return max(self.lengths)
 
     @property
@@ -60,7 +60,7 @@ class TextPlace:
 
 
 def places_of(node: Sequence[PersonTexts], forward_input: ForwardInput, family: TransformerFamily) -> list[TextPlace]:
-    """Of what one node has put into a batch. node: one for all rows, or one for each row."""
+    """The places of the texts that one node has put into a batch. node: one for all rows, or one for each row."""
     first = node[0]
     if first.by_row:
         return [_place_by_row(node, forward_input, family)]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ...core.token_layout import Kind, PlacedSpan, Span, TokenLayout, placed
+from ...core.token_layout import Kind, PlacedSpan, Span, TokenLayout, placed_spans
 from ..carried import ConditioningLost
 from ..runs import ForwardInput
 from .current_texts import current_texts
@@ -31,7 +31,7 @@ class PeopleOnPicture:
 
 
 class TokenWeights:
-    """Of all tokens in the forwards of one batch.
+    """The weights of all tokens in the forwards of one batch.
 
     A network tells in the middle of its forward how many tokens it has, see `counted`. Layers in front of that are told
     by what the network is given. Z-Image never tells it; its tokens are those of the layout.
@@ -47,11 +47,12 @@ class TokenWeights:
 
     @property
     def picture(self) -> int:
-        """Tokens of the picture, without references."""
+        """The number of tokens of the picture, without references."""
         return self._picture
 
     def begin(self, references_read: bool) -> None:
-        """At the begin of each forward. references_read: whether the network reads the references at all."""
+        """Forget the counts of the last forward, at the begin of each. references_read: whether the network reads the
+        references at all."""
         self._counted_text = None
         self._counted_picture = None
         self._layout = self._layout_with_references
@@ -59,12 +60,13 @@ class TokenWeights:
             self._layout = replace(self._layout, references=())
 
     def counted(self, text: int, picture: int) -> None:
-        """What the blocks of this forward are given: tokens of all texts, and of the picture with its references."""
+        """Take the numbers of tokens that the blocks of this forward are given: of all texts, and of the picture with
+        its references."""
         self._counted_text = text
         self._counted_picture = picture
 
     def text_tokens(self) -> int:
-        """Of all texts in the blocks."""
+        """The number of tokens of all texts in the blocks."""
         if self._counted_text is not None:
             return self._counted_text
         return self._with_words().text
@@ -85,7 +87,7 @@ class TokenWeights:
         Raises ConditioningLost where these are other tokens than expected.
         """
         weights = torch.zeros(len(people.names), tokens)
-        for place in placed(self._spans(stream, tokens)):
+        for place in placed_spans(self._spans(stream, tokens)):
             if place.span.kind is Kind.PICTURE:
                 # Behind it stand tokens that fill it up, as Z-Image has them.
                 start = place.tokens.start

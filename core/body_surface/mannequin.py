@@ -96,7 +96,8 @@ _TORSO_BEHIND = (_Chart(1, (139, 113, 0), (123, 0, -106)),)
 _HALF_NECK = 0.27
 """Half the width of the neck."""
 _NECK_BELOW_NOSE = 0.7
-"""From the nose down to between the shoulders, where these are not seen: as far as an adult's lie (bodies.py)."""
+"""The way from the nose down to between the shoulders, where these are not seen: as far as an adult's lie
+(bodies.py)."""
 _NECK_ABOVE_SHOULDERS = 0.18
 """The torso begins this far above the line between the shoulders, at the root of the neck."""
 _HEAD_ABOVE_SHOULDERS = 0.12
@@ -168,7 +169,7 @@ _ARMS = (
 _HAND_RADII = _Radii(0.16, 0.13)
 _FOOT_RADII = _Radii(0.15, 0.17)
 _THIGH_LENGTH = 1.85
-"""From the hip to the knee, in heads."""
+"""The length from the hip to the knee, in heads."""
 
 
 def draw_layout(layout: Layout) -> Surface:

@@ -32,7 +32,8 @@ _SCORE = 0.8
 """A box with at least this score is a body: min_score of apply_net.py."""
 _MOST_BODIES = 100
 _MOST_PROPOSALS = 1000
-"""Of each level of the pyramid before overlapping ones are left out, and of all levels afterwards."""
+"""The most proposals of each level of the pyramid before overlapping ones are left out, and of all levels
+afterwards."""
 _ANCHORS = (32.0, 64.0, 128.0, 256.0, 512.0)
 """Sides in pixels of the boxes that a level of the pyramid starts from, p2 to p6."""
 _STRIDES = (4, 8, 16, 32, 64)
@@ -45,7 +46,7 @@ _PROPOSAL_OVERLAP = 0.7
 _BODY_OVERLAP = 0.5
 """The largest overlap of two boxes that both stay, as intersection over union."""
 _BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
-"""By which the box head was trained to multiply x, y, width and height, see `moved`."""
+"""The factors by which the box head was trained to multiply x, y, width and height, see `moved`."""
 _BOX_SIDE = 7
 _SURFACE_SIDE = 28
 """Places a side of what is cut out of the features for a box, for the box head and for the surface."""
@@ -522,7 +523,7 @@ class SurfacePredictor(nn.Module):
 
 
 class Heads(nn.Module):
-    """From features and proposed boxes to bodies: a head for boxes, and one for the surface in them."""
+    """The heads that make bodies of features and proposed boxes: one for boxes, and one for the surface in them."""
 
     def __init__(self, state: State, width: int, ops: Any, **factory: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""From a picture to ordered faces with embeddings, pictures of them for networks that look, and numbers on them."""
+"""It makes of a picture ordered faces with embeddings, pictures of them for networks that look, and numbers on them."""
 
 from collections.abc import Sequence
 from typing import Protocol

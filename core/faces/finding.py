@@ -285,7 +285,8 @@ def _seen_again(
 
 
 _SAME_FACE = 0.3
-"""From here on two boxes are of one face. A box around a face that stands on its head is moved by up to half of it."""
+"""The overlap from which on two boxes are of one face. A box around a face that stands on its head is moved by up to
+half of it."""
 
 
 def _overlap(a: Box, b: Box) -> float:

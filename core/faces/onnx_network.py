@@ -53,7 +53,8 @@ class Plan:
     """A file as steps.
 
     input, outputs: names of values. weight_numbers: by the name of a value, which of the Network's weights it is; one
-    weight may go by a thousand names. state: the weights by their keys in the Network. constants: sizes by name.
+    weight may go by a thousand names. state: the weights by their keys in the Network. constants: the other fixed
+    values (sizes, indices), by name; they are never cast.
     """
 
     path: str
@@ -66,7 +67,7 @@ class Plan:
 
 
 def plan(program: Program) -> Plan:
-    """The plan of a program: the operators of its nodes looked up, its weights numbered, its sizes set apart.
+    """The plan of a program: the operators of its nodes looked up, its weights numbered, its constants set apart.
 
     Raises UnsupportedCheckpoint naming an operator or attribute that is unknown here.
     """
@@ -80,25 +81,42 @@ def plan(program: Program) -> Plan:
             steps.append(_step(program.path, node))
         else:
             fixed[node.outputs[0]] = value
-    sizes: set[str] = set()  # names of values that are sizes, also where these are floats
+    values = _split(fixed, steps, program.outputs)
+    weight_numbers = _numbered(values.weights)
+    state = {f"weights.{weight_numbers[name]}.weight": tensor for name, tensor in values.weights.items()}
+    return Plan(program.path, program.input, program.outputs, tuple(steps), weight_numbers, state, values.constants)
+
+
+@dataclass(frozen=True, eq=False)
+class _FixedValues:
+    """The fixed values that a graph needs, by name. constants: all that are not weights."""
+
+    weights: dict[str, Tensor]
+    constants: dict[str, Tensor]
+
+
+def _split(fixed: Mapping[str, Tensor], steps: Sequence[Step], outputs: Sequence[str]) -> _FixedValues:
+    """The fixed values that steps read or that are outputs of the graph, split into weights and constants.
+
+    A weight is a value of floats that a step reads. Sizes are constants, also where they are floats.
+    """
     read_by_steps: dict[str, Tensor] = {}
+    float_sizes: set[str] = set()  # names of the values that Resize and Upsample read beside the picture
     for step in steps:
         if step.operator in _BY_SIZES:
-            sizes.update(step.reads[1:])
+            float_sizes.update(step.reads[1:])
         for name in step.reads:
             if name in fixed:
                 read_by_steps[name] = fixed[name]
     weights: dict[str, Tensor] = {}
     for name, tensor in read_by_steps.items():
-        if tensor.is_floating_point() and name not in sizes:
+        if tensor.is_floating_point() and name not in float_sizes:
             weights[name] = tensor
     constants: dict[str, Tensor] = {}
-    for name in (*read_by_steps, *program.outputs):
+    for name in (*read_by_steps, *outputs):
         if name in fixed and name not in weights:
             constants[name] = fixed[name]
-    weight_numbers = _numbered(weights)
-    state = {f"weights.{weight_numbers[name]}.weight": tensor for name, tensor in weights.items()}
-    return Plan(program.path, program.input, program.outputs, tuple(steps), weight_numbers, state, constants)
+    return _FixedValues(weights, constants)
 
 
 def _numbered(weights: State) -> dict[str, int]:
@@ -154,7 +172,7 @@ class Network(nn.Module):
         self.weights = nn.ModuleList(Weight(tensor) for tensor in empty)
         self._plan = planned
         self._last_use: dict[str, int | None] = {}
-        """By value the number of the step after which it may go; None: it is put out."""
+        """The number of the step after which a value may go, by its name; None for an output of the graph."""
         for number, step in enumerate(planned.steps):
             for name in step.reads:
                 self._last_use[name] = number

@@ -47,7 +47,7 @@ def _require(is_known: bool, attribute: str) -> None:
 
 
 def _require_floats(*weights: Tensor | None) -> None:
-    """On shapes alone torch takes any kind of number, and raises when a picture comes: so it is asked here."""
+    """Raise for a number that is no float. On shapes alone torch takes any kind, and raises when a picture comes."""
     floats = all(weight is None or weight.is_floating_point() for weight in weights)
     _require(floats, "kind of weights")
 

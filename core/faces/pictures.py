@@ -127,7 +127,7 @@ def _resized(pixels: Tensor, height: int, width: int) -> Tensor:
 
 
 def _neighbours(old: int, new: int) -> tuple[Tensor, Tensor, Tensor]:
-    """For a side of `old` pixels that is resized to `new`: between which two pixels each new pixel lies.
+    """The two pixels between which each new pixel lies, for a side of `old` pixels that is resized to `new`.
 
     Returns the indices of the first and of the second, and the weight of the second in 2048ths, (new,) each.
     """

@@ -19,7 +19,7 @@ class _Levels:
 
 
 _LEVELS = {9: _Levels((8, 16, 32), 2), 15: _Levels((8, 16, 32, 64, 128), 1)}
-"""By how many outputs a network has: scores, edges and keypoints of every level."""
+"""The levels of a network, by its number of outputs: scores, edges and keypoints of every level."""
 _KINDS = (1, 4, 10)
 """Numbers per anchor: a score; left, top, right and bottom edge from the anchor; five points from it."""
 SIZE = (640, 640)

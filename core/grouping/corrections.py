@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ..errors import BadCast, counted, listed
 from ..names import folded, same_name
-from ..text import COMMAS, NAME, plain
+from ..text import COMMAS, MOST_NAME_LETTERS, plain
 from .naming import one_spelling
 from .photo_faces import LEFT_OUT, PhotoFace
 
@@ -67,7 +67,7 @@ def _checked_name(piece: str, key: str, name: str) -> str:
     """The name of a correction. Raises BadCast for a piece without a left side or a name."""
     if not key:
         raise _useless(piece, "does not say which photo that is", "Write its number before the colon: 5: Anna.")
-    name = plain(name, NAME)
+    name = plain(name, MOST_NAME_LETTERS)
     if not name or name.isdecimal():
         raise _useless(piece, "gives no name", "Write the person's name as the preview shows it: 5: Anna.")
     return name
@@ -90,8 +90,8 @@ def _faces_meant(
     if photo is None:
         raise _useless(
             f"{key}: {name}",
-            f"speaks of {plain(key, NAME)}, but of {counted(len(files), 'photo')} none has that number or name, and "
-            "no person",
+            f"speaks of {plain(key, MOST_NAME_LETTERS)}, but of {counted(len(files), 'photo')} none has that number or "
+            "name, and no person",
             f"Write a number from 1 to {len(files)}, the name of a file, or a person's name as the preview shows it.",
         )
     in_photo = [index for index, face in enumerate(faces) if face.photo_number == photo]

@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 
-from ..text import NAME, plain
+from ..text import MOST_NAME_LETTERS, plain
 
 # What cameras and programs call their files, and words that say what is in them instead of who. In small letters.
 _NO_NAMES = frozenset(
@@ -32,4 +32,4 @@ def name_of(file: str) -> str:
         return ""
     if name.islower():
         name = name.title()
-    return plain(name, NAME)
+    return plain(name, MOST_NAME_LETTERS)

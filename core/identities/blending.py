@@ -14,7 +14,8 @@ from .matching import known_by
 NODE = "Blend Two People"
 BLENDS = ("slerp", "lerp")
 _SMALLEST_SINE = 1e-4
-"""Of the angle between two vectors. Below it they leave no arc to follow, and dividing by it gives rounding."""
+"""The smallest sine of the angle between two vectors. Below it they leave no arc to follow, and dividing by it gives
+rounding."""
 
 
 def blend(a: Identity, b: Identity, amount: float, method: str, name: str) -> Identity:

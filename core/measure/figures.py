@@ -79,7 +79,7 @@ class NoValue:
 
 
 NO_FACES = NoValue("no faces were compared", "Connect a cast or a person to Measure Likeness")
-"""Of every figure of people, where the report has no people."""
+"""The value of every figure of people where the report has no people."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ FIGURES = (
         of_people=False,
     ),
 )
-"""In the order of the menu `score` of Pick Best Likeness."""
+"""The figures, in the order of the menu `score` of Pick Best Likeness."""
 SCORES = tuple(figure.name for figure in FIGURES)
 
 

@@ -1,4 +1,4 @@
-"""From the faces of pictures and the people who are looked for to a report."""
+"""It makes a report of the faces of pictures and the people who are looked for."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -32,10 +32,10 @@ def measure(
     stranger's, and a person who has no other face is missing.
     Raises BadSize where a picture has another shape than the cast's canvas, BadEmbedding.
     """
-    placed: PlacedCast | None = None
+    placed_cast: PlacedCast | None = None
     # Who was listed after places were given has none and comes last: the first has a place where anybody has one.
     if is_a(cast, PlacedCast) and cast.people[0].slot:
-        placed = cast
+        placed_cast = cast
     judge = recognisers[0]  # which decides who is who, for all of them
     identities = [person.identity for person in cast.people]
     measured: dict[str, list[MeasuredPicture]] = {recogniser: [] for recogniser in recognisers}
@@ -44,7 +44,7 @@ def measure(
         tables: dict[str, Tensor] = {}  # recogniser -> (people, faces)
         for recogniser in recognisers:
             tables[recogniser] = similarities(identities, embeddings, recogniser, NODE)
-        face_of_person = faces_of_people(picture, placed, tables[judge], stranger_below)
+        face_of_person = faces_of_people(picture, placed_cast, tables[judge], stranger_below)
         for recogniser in recognisers:
             measured_picture = _measured_picture(picture, identities, face_of_person, recogniser, tables[recogniser])
             measured[recogniser].append(measured_picture)
@@ -53,8 +53,8 @@ def measure(
         recognisers=tuple(recognisers),
         pictures={recogniser: tuple(measured[recogniser]) for recogniser in recognisers},
         method=method,
-        width=placed.width if placed else 0,
-        height=placed.height if placed else 0,
+        width=placed_cast.width if placed_cast else 0,
+        height=placed_cast.height if placed_cast else 0,
     )
 
 

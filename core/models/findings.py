@@ -21,7 +21,7 @@ RESPELLED = "in another spelling"
 GOOD = (OK, NOTE, FOUND)
 
 _NAMED = 6
-"""As many as a note under a node has room for."""
+"""The most files that a note under a node has room for."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Finding:
             return f"all of its files into {self.place}"
         return f"into {self.place.parent} as {self.place.name}"
 
-    def shown(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, object]:
         """The line as the editor shows it. Of a download its address, size and place stand in fields of their own, so
         that of its details only the alternatives are shown."""
         url = ""
@@ -149,11 +149,11 @@ class Diagnosis:
             lines += ["", "To fix it:", *self.commands]
         return "\n".join(lines)
 
-    def shown(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, object]:
         """The report as the editor shows it."""
         sections: list[dict[str, object]] = []
         for heading, findings in self.sections.items():
-            sections.append({"title": heading, "findings": [finding.shown() for finding in findings]})
+            sections.append({"title": heading, "findings": [finding.as_json() for finding in findings]})
         return {"summary": self.sentences, "sections": sections, "commands": self.commands}
 
 

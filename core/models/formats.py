@@ -137,7 +137,7 @@ def recognised(path: Path) -> tuple[Format | None, str | None]:
 
 @lru_cache(maxsize=1024)
 def _recognised(file: Stamp) -> tuple[Format | None, str | None]:
-    """As `recognised`, for a path with its time and length: a file that changes is read again."""
+    """What `recognised` gives for a path with its time and length, so that a file that changes is read again."""
     path = Path(file[0])
     if no_model(path):
         return None, None

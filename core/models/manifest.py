@@ -60,8 +60,8 @@ class File:
         return length == self.size if self.exact else self.resembles(length)
 
     def resembles(self, length: int) -> bool | None:
-        """As `fits`, for the same tensors in a file that somebody else has saved: what a program writes around the
-        tensors differs."""
+        """Whether a file of this length may hold the same tensors, saved by somebody else: what a program writes around
+        the tensors differs."""
         return None if self.size is None else abs(length - self.size) <= _ROUNDED * self.size
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 from ..errors import listed
 from ..methods import methods
 from ..names import spelled
-from ..text import NAME, plain
+from ..text import MOST_NAME_LETTERS, plain
 from . import packs
 from .manifest import STANDIN, File, Model, models
 from .workflow_forms import NoWorkflow, graph_of
@@ -330,7 +330,7 @@ def _own(file: Chosen, family: str) -> Model:
             if model.key == file.key and model.family == family:
                 file_format = model.format
                 break
-    title = plain(file.name, NAME) or "a file without a name"
+    title = plain(file.name, MOST_NAME_LETTERS) or "a file without a name"
     # As it is written, and with the slashes of every system.
     written = (file.name, file.name.replace("\\", "/"))
     names = [os.path.relpath(os.path.join("/", name), "/") for name in written]
@@ -355,7 +355,7 @@ def _own_pack(name: str) -> Model:
     pattern = (PurePath(folder) / "*.onnx").as_posix()
     return Model(
         id="",
-        title=plain(name, NAME),
+        title=plain(name, MOST_NAME_LETTERS),
         key="insightface",
         name=name,
         format="face-pack",

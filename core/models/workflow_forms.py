@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 Graph = dict[str, Any]
-"""As the editor saves it, or as the API takes it."""
+"""A workflow as the editor saves it, or as the API takes it."""
 
 _DEEPEST = 8
 """Wrappings around a graph that are opened: the history has five of them."""

@@ -35,7 +35,7 @@ _CHAINS = ((2, 3, 4), (5, 6, 7), (1, 8, 9, 10), (1, 11, 12, 13))
 
 # Lengths in heads. Of points: how far beside the nose and how far below it.
 CROWN = -0.70
-"""From the nose up to the crown."""
+"""The way from the nose up to the crown, in heads."""
 _EYES = (0.137, -0.157)
 _MOUTH = (0.114, 0.160)
 _EARS = (0.30, -0.10)
@@ -140,7 +140,7 @@ _NOSE_BEFORE_EYES = 0.12
 _NECK_BEHIND_NOSE = 0.42
 """How much further from the camera the neck is than the tip of the nose; the ears lie as far back. In heads."""
 _EARS_BELOW_EYES = 0.057
-"""In heads."""
+"""The distance from the eyes down to the ears, in heads."""
 _FAR_EAR_HIDDEN = 0.5
 """The sine of the turn from which the far ear is hidden: 30 degrees."""
 
@@ -322,7 +322,7 @@ def on_canvas(pose: Pose, head: float, width: int, height: int) -> Pose:
 
 
 _TRUNK_TOP = 0.45
-"""From the nose down to where a person is as wide as the shoulders, in heads."""
+"""The way from the nose down to where a person is as wide as the shoulders, in heads."""
 _HALF_TRUNK = 0.80
 """Half the width of the shoulders with the arms, in heads."""
 

@@ -16,7 +16,7 @@ from ..errors import LikenessError, counted, gathered, listed
 from ..geometry import Fit, bounds, check_size, patch_rect, shorter_side
 from ..people import Box, Layout, Point, Slot, is_a
 from ..previews import color_of
-from ..text import COMMAS, NAME, plain
+from ..text import COMMAS, MOST_NAME_LETTERS, plain
 from . import bodies, layouts, poses
 
 SHOWS = ("person", "face")
@@ -307,8 +307,8 @@ def _marked(number: int, dictionary: Mapping[str, Any]) -> Marked:
     description = str(texts.get("desc") or texts.get("text") or "").strip()
     # Up to the first comma or line break: names are listed with commas.
     name = re.split(f"[{COMMAS}\n]", description)[0]
-    label = plain(dictionary.get("label"), NAME).lower()
-    return Marked((x, y, x + width, y + height), plain(name, NAME), label)
+    label = plain(dictionary.get("label"), MOST_NAME_LETTERS).lower()
+    return Marked((x, y, x + width, y + height), plain(name, MOST_NAME_LETTERS), label)
 
 
 def _side(number: int, dictionary: Mapping[str, Any], key: str, least: float) -> float:

@@ -64,7 +64,7 @@ def assign(cast: Cast, layout: Layout, order: str, custom_order: str) -> Places:
     if order == LARGEST_FACES and place_count >= len(cast.people):
         return _by_size(layout.slots, len(cast.people))
     if place_count not in (len(cast.people), len(listed_people)):
-        raise _other_number(cast, place_count)
+        raise _wrong_place_count(cast, place_count)
     if order == "match faces":
         return _matched([person.identity for person in cast.people], layout.slots)
     numbers = cast.numbers if place_count == len(cast.people) else listed_people
@@ -86,7 +86,7 @@ def _by_size(slots: Sequence[Slot], people_count: int) -> Places:
     return tuple(places)
 
 
-def _other_number(cast: Cast, place_count: int) -> BadCast:
+def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
     """The error for a cast and a layout of different numbers. place_count: how many the layout has."""
     empty = [0] * (place_count - len(cast.people))
     order = ",".join(map(str, [*cast.numbers[:place_count], *empty]))

@@ -138,26 +138,28 @@ def of_faces(cast: Cast, mask: Tensor | None, shape: RegionShape, node_name: str
     the canvas and two that are the same; BadRegion for masks where everybody has a row of their own.
     """
     people = present(cast).people
-    readers = _photo_readers(cast)
-    reading_people = tuple(people[row] for row in readers)
+    with_photo = _with_photo(cast)
+    people_with_photo = tuple(people[index] for index in with_photo)
     if mask is not None:
         check_one_picture(cast)
         regions = _masks_of_present(mask, cast)
     elif len(people) == 1 or cast.by_row:
         return None
     else:
-        placed = require_places(replace(cast, people=reading_people), node_name)
-        face_regions = [_face_region(person, placed, row in readers, shape) for row, person in enumerate(people)]
+        cast_with_photo = require_places(replace(cast, people=people_with_photo), node_name)
+        face_regions: list[Tensor] = []
+        for index, person in enumerate(people):
+            face_regions.append(_face_region(person, cast_with_photo, index in with_photo, shape))
         regions = torch.stack(face_regions)
-    require_distinct(regions[readers], reading_people)
+    require_distinct(regions[with_photo], people_with_photo)
     if mask is not None and len(regions) == 1 and bool((regions == 1).all()):
         return None
     return regions
 
 
-def _photo_readers(cast: Cast) -> list[int]:
-    """Whom for_photos keeps, as indices into those present."""
-    return [row for row, reads in enumerate(rows_of(for_photos(cast).people, cast)) if reads]
+def _with_photo(cast: Cast) -> list[int]:
+    """The indices, among the people present, of those whose photos a method reads: of those whom for_photos keeps."""
+    return [index for index, has_photo in enumerate(rows_of(for_photos(cast).people, cast)) if has_photo]
 
 
 def _face_region(person: Person, cast: PlacedCast, needs_box: bool, shape: RegionShape) -> Tensor:
@@ -182,27 +184,32 @@ def in_boxes(cast: Cast, areas: Tensor | None, node_name: str) -> Tensor:
     a box off the canvas, a region that does not meet it, and two that are the same.
     """
     people = present(cast).people
-    readers = _photo_readers(cast)
-    acting = tuple(people[row] for row in readers)
-    placed = require_places(replace(cast, people=acting), f"{node_name} with acts_in at {FACE_BOXES}")
-    boxes = _box_masks(people, placed)
+    with_photo = _with_photo(cast)
+    people_with_photo = tuple(people[index] for index in with_photo)
+    cast_with_photo = require_places(
+        replace(cast, people=people_with_photo), f"{node_name} with acts_in at {FACE_BOXES}"
+    )
+    boxes = _box_masks(people, cast_with_photo.width, cast_with_photo.height)
     regions = boxes if areas is None else boxes * areas
-    for row, person in zip(readers, acting, strict=True):
-        _check_box(person, placed, boxes[row], regions[row])
+    for index, person in zip(with_photo, people_with_photo, strict=True):
+        _check_box(person, cast_with_photo, boxes[index], regions[index])
     if areas is not None:
-        require_distinct(regions[readers], acting)
+        require_distinct(regions[with_photo], people_with_photo)
     if cast.by_row:
         return regions
     return region_weights(regions)
 
 
-def _box_masks(people: Sequence[Person], cast: PlacedCast) -> Tensor:
-    """(people, H, W): 1 in each person's face box, else 0; all 0 for a person without a box."""
-    masks = torch.zeros(len(people), cast.height, cast.width)
-    for row, person in enumerate(people):
+def _box_masks(people: Sequence[Person], width: int, height: int) -> Tensor:
+    """A mask of each person on a canvas of this size, (people, height, width): 1 in their face box, else 0.
+
+    It is all 0 for a person without a box.
+    """
+    masks = torch.zeros(len(people), height, width)
+    for index, person in enumerate(people):
         if person.slot and person.slot.box:
             x0, y0, x1, y1 = (max(0, int(end)) for end in person.slot.box)
-            masks[row, y0:y1, x0:x1] = 1
+            masks[index, y0:y1, x0:x1] = 1
     return masks
 
 

@@ -10,7 +10,7 @@ from ..previews import Sheet, as_picture, color_of
 from .cutting import Decision
 
 _VEIL = 90
-"""Of 255: how much of a mask's colour lies on the picture."""
+"""How much of a mask's colour lies on the picture, of 255."""
 
 
 def draw_crops(image: Tensor, decisions: Sequence[Decision]) -> Tensor:

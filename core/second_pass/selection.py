@@ -68,7 +68,7 @@ class Need:
 
 
 def people_to_cut(cast: Cast, node: str) -> Cast:
-    """Whom the second pass looks for: people with photos, or in a cast without any photos people with LoRAs.
+    """The people whom the second pass looks for: those with photos, or in a cast without any photos people with LoRAs.
 
     node: its name. Raises what people_to_find raises, and NotPlaced where people with LoRAs alone have no places:
     without photos a face can be told by its place alone.

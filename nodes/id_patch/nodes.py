@@ -118,13 +118,13 @@ class IDPatchConditionImage(io.ComfyNode):
 
     @classmethod
     def execute(cls, id_patch: IDPatch, cast: Cast, photos: str, image: Tensor | None = None) -> io.NodeOutput:
-        placed = require_places(cast, IMAGE)
-        participants = participants_of(placed)
+        placed_cast = require_places(cast, IMAGE)
+        participants = participants_of(placed_cast)
         if image is None:
-            control = torch.zeros(1, placed.height, placed.width, 3)
+            control = torch.zeros(1, placed_cast.height, placed_cast.width, 3)
         else:
             advice = "Resize the image to the canvas, or give the layout node the size of the image."
-            geometry.check_canvas("The image under the ID patches", image, placed, advice)
+            geometry.check_canvas("The image under the ID patches", image, placed_cast, advice)
             control = as_drawing(image)
         patches = id_patch.patches(participants.people, photos)
         picture = condition_image(control, patches, participants, IMAGE)
@@ -188,25 +188,25 @@ class ApplyIDPatch(io.ComfyNode):
             notes.tell(node_id, "\n".join(remarks))
             return io.NodeOutput(positive, negative, scopes.optional_model(model, APPLY))
         conditioning.check_control_net(control_net, id_patch.width, APPLY)
-        placed = require_places(cast, APPLY)
-        participants = participants_of(placed)
+        placed_cast = require_places(cast, APPLY)
+        participants = participants_of(placed_cast)
         people = participants.people
         previews: list[ui.PreviewImage] = []
         hint = (
-            _own_hint(id_patch, placed, participants, photos)
+            _own_hint(id_patch, placed_cast, participants, photos)
             if image is None
-            else _checked_hint(image, placed, participants)
+            else _checked_hint(image, placed_cast, participants)
         )
         remarks += hint.remarks
         if hint.preview is not None:
             previews.append(ui.PreviewImage(hint.preview, cls=cls))
         sides = [positive, negative]
         if people:
-            sides = _with_tokens(sides, id_patch, placed, people, photos, id_start_percent)
-            if model is not None and placed.by_row:
+            sides = _with_tokens(sides, id_patch, placed_cast, people, photos, id_start_percent)
+            if model is not None and placed_cast.by_row:
                 remarks.append(scopes.BY_ROW)
             elif model is not None:
-                regional = _by_region(sides, model, placed, people, node_id, region_settings)
+                regional = _by_region(sides, model, placed_cast, people, node_id, region_settings)
                 model = regional.model
                 sides = regional.sides
                 preview = regional.scope.preview(cls)
@@ -214,7 +214,7 @@ class ApplyIDPatch(io.ComfyNode):
                     previews.append(preview)
         else:
             remarks.append(NO_IDENTITIES)
-        canvas = Canvas(APPLY, len(people) if placed.by_row else 0, node_id)
+        canvas = Canvas(APPLY, len(people) if placed_cast.by_row else 0, node_id)
         net_percents = (start_percent, end_percent)
         report = _report(people, node_id, net_percents, id_start_percent)
         attachment = _attachment(control_net, hint.picture, strength, net_percents, vae, id_patch.width, canvas, report)
@@ -245,19 +245,19 @@ class _Hint:
     preview: Tensor | None = None
 
 
-def _own_hint(id_patch: IDPatch, placed: PlacedCast, participants: Participants, photos: str) -> _Hint:
+def _own_hint(id_patch: IDPatch, placed_cast: PlacedCast, participants: Participants, photos: str) -> _Hint:
     """The hint where no image is connected: what ID-Patch Condition Image draws of an image of skeletons."""
-    layout = places_of(placed, None, APPLY)
-    skeletons = control_images.skeletons(layout, placed.by_row)  # (1 or people, H, W, 3)
+    layout = places_of(placed_cast, None, APPLY)
+    skeletons = control_images.skeletons(layout, placed_cast.by_row)  # (1 or people, H, W, 3)
     patches = id_patch.patches(participants.people, photos)
     picture = condition_image(skeletons, patches, participants, APPLY)
     return _Hint(picture, participants.warnings(), preview=picture.clamp(0, 1))
 
 
-def _checked_hint(image: Tensor, placed: PlacedCast, participants: Participants) -> _Hint:
+def _checked_hint(image: Tensor, placed_cast: PlacedCast, participants: Participants) -> _Hint:
     """The hint that is connected. Raises BadSize, and BadPatches for that of another cast."""
     advice = "Make the image with ID-Patch Condition Image from the same cast, or connect none."
-    geometry.check_canvas(f"The image given to {APPLY}", image, placed, advice)
+    geometry.check_canvas(f"The image given to {APPLY}", image, placed_cast, advice)
     # What ID-Patch Condition Image draws are numbers for the network, also beyond 0..1: no alpha to be seen through.
     picture = as_rgb(image[..., :3])
     check_patches(picture, participants, APPLY)
@@ -289,7 +289,7 @@ def _attachment(
         input_changer=IDTokensReader,
         report=report,
         pictures=Pictures("condition picture", canvas),
-        trained=canvas,
+        latents_note_node=canvas,
     )
 
 
@@ -382,7 +382,7 @@ def _report(
 
 
 _KEY = "likeness_id_tokens_read"
-"""Of the wrapper around a forward, among those of the host."""
+"""The key of the wrapper around a forward, among those of the host."""
 
 
 class _EverywhereBatch(RegionalTextBatch):
@@ -405,7 +405,7 @@ class _EverywhereBatch(RegionalTextBatch):
         v: Tensor,
         extra_options: Options,
     ) -> Tensor:
-        """As RegionalTextBatch.attention_output; a layer that reads its text keeps its attention."""
+        """The output of an attention, see RegionalTextBatch. A layer that reads its own text keeps its attention."""
         if SOURCE_ROWS in extra_options or self.layers[layer_index] in self._ignoring:
             return super().attention_output(layer_index, before, q, k, v, extra_options)
         if before is not None:

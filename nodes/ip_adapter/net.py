@@ -141,7 +141,7 @@ BY_THE_FILE = "by the file"
 V1 = "v1"
 V2 = "v2"
 VERSIONS = (BY_THE_FILE, V1, V2)
-"""Of FaceID Plus, whose two versions for SD1.5 have the same keys and shapes."""
+"""The versions of FaceID Plus, whose two for SD1.5 have the same keys and shapes."""
 _PLUS_V1_HASH = "252fb53e0d018489"
 """How the SHA-256 of ip-adapter-faceid-plus_sd15.bin begins."""
 _PLUS = "face-id-plus"

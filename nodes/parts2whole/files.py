@@ -35,7 +35,7 @@ NETWORKS = manifest.networks_of(MODEL)
 KEY = MODEL.key
 _TEXT_WIDTH = 768
 _CHANNELS = 4
-"""Of SD1.5: the width of its texts, and the channels of its latents."""
+"""The width of SD1.5's texts, and the channels of its latents."""
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ def _depths(state: Mapping[str, Tensor], block_name: str) -> list[int]:
 
 
 _SCHEDULE = {"beta_schedule": "linear", "prediction_type": "epsilon", "rescale_betas_zero_snr": False}
-"""Of the release. Linear in beta, unlike the host's schedule of that name."""
+"""The noise schedule of the release. It is linear in beta, unlike the host's schedule of that name."""
 _MOST_STEPS = 100_000
 
 

@@ -126,7 +126,7 @@ def _image_embeds(clip_vision: ClipVisionModel, parts: Sequence[Part], width: in
 def _record_parts(
     reference: ModelPatcher, latents: list[Tensor], texts: list[Tensor], prepared_parts: list[Prepared]
 ) -> list[dict[Block, PartTokens]]:
-    """For each part the states that the reference UNet has of it at t = 0: in each layer, the tokens inside its mask.
+    """The states that the reference UNet has of each part at t = 0: in each layer, the tokens inside its mask.
 
     latents: (1, C, h, w) of each part. texts: (1, T, width) of each label.
     """

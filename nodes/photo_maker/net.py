@@ -18,7 +18,7 @@ from ...core.people import EMBEDDING
 from ...core.projections import FacePlusProjection
 
 HEAD_DIM = 128
-"""Of v2's perceiver, fixed in the published file."""
+"""The width of a head in v2's perceiver, fixed in the published file."""
 CLIP_SIDE = 224
 """Side in pixels of the photos that the CLIP vision transformer reads."""
 

@@ -293,7 +293,7 @@ def _limited_to_regions(
     after = sides.after
     negative = sides.negative
     for word, region in zip(class_words, people_regions, strict=True):
-        regional_text = replace(inline_text(word.position, word.copies, region, canvas), trained=canvas)
+        regional_text = replace(inline_text(word.position, word.copies, region, canvas), latents_note_node=canvas)
         # The host may compute texts with and without people in one batch, so those without say that they have none.
         no_text = without_people(regional_text)
         before = carry(before, no_text)

@@ -38,7 +38,7 @@ from ...bridge.transformers.layouts import (
     layout_of,
     refiner_names,
 )
-from ...bridge.transformers.networks import TOKEN, described, network_of, tokens_of
+from ...bridge.transformers.networks import TOKEN, network_of, tokens_of, transformer_family
 from ...bridge.unet import Options, pixels_of, with_patch
 from ...core.errors import BadSetup, LikenessError, counted
 from ...core.places.person_region import BadRegion
@@ -181,7 +181,7 @@ class RegionalReferencesRun(Run):
         regions = regions.repeat(1, frames)  # (people, tokens)
         # Tokens that fill the picture up are outside of all regions.
         regions = functional.pad(regions, (0, layout.picture - regions.shape[1]))
-        family = described(forward.model)
+        family = transformer_family(forward.model)
         is_first = not self._batches
         if family is not None and family.own_captions:
             return PaddedReferencesBatch(regional, regions, layout, forward, is_first)
@@ -211,7 +211,7 @@ class RegionalReferencesBatch(Batch):
         self._plans: dict[tuple[str, int], Plan] = {}
         names = [None if owner is None else regional.names[owner] for owner in regional.owners]
         self._people = CurrentReferences(tuple(names))
-        family = described(forward_input.model)
+        family = transformer_family(forward_input.model)
         assert family is not None  # of a MODEL that the node has taken
         self._family = family
         self._network = network_of(forward_input.model)

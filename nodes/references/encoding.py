@@ -66,8 +66,8 @@ class Family:
     model: its name. network: its name in bridge.transformers.networks.FAMILIES. vae: the file of its VAE. word: what
     its prompts call a picture. sees: whether its text encoder is shown the pictures, too. latent: the shape of a
     picture's latent in front of height and width: channels, and frames of a VAE for videos. cell: pixels of a latent
-    pixel. step: pixels to which sides of pictures are rounded. frames_pictures: whether texts stand around the
-    pictures.
+    pixel. step: pixels to which sides of pictures are rounded. has_frame_texts: whether its template puts texts before
+    each picture and behind the prompt, see frame_texts.py.
     """
 
     model: str
@@ -78,7 +78,7 @@ class Family:
     latent: tuple[int, ...]
     cell: int
     step: int
-    frames_pictures: bool = False
+    has_frame_texts: bool = False
 
 
 _QWEN = Family(
@@ -120,7 +120,7 @@ _Z_IMAGE = Family(
     latent=(16,),
     cell=8,
     step=16,  # the host's network cuts references into tokens of 16 px without filling them up
-    frames_pictures=True,
+    has_frame_texts=True,
 )
 _KREA_2 = Family(
     model="Krea 2",
@@ -175,9 +175,9 @@ def check_model(model: ModelPatcher, family: Family, node: str) -> None:
     network = networks.family(model)
     if network != family.network:
         raise WrongBaseModel("The model input", network, f"{family.network}, as the text encoder is,", ONE_FAMILY)
-    described = networks.described(model.model)
-    assert described is not None  # as its name is known
-    networks.require_known_code(networks.network_of(model.model), described, node)
+    transformer = networks.transformer_family(model.model)
+    assert transformer is not None  # as its name is known
+    networks.require_known_code(networks.network_of(model.model), transformer, node)
 
 
 def latents_of(vae: VAE, family: Family, sources: Sequence[Reference]) -> list[Tensor]:
@@ -268,9 +268,9 @@ def encoded(clip: CLIP, family: Family, text: str, encoder_pictures: Sequence[Te
 
 def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tensor], references: int) -> Conditioning:
     """A text encoded with pictures of one row, (1, h, w, 3) each."""
-    if family.frames_pictures and references:
+    if family.has_frame_texts and references:
         prompt = clip.encode_from_tokens_scheduled(clip.tokenize(text, llama_template=_FRAMED))
-        return conditioning_set_values(prompt, {_FRAMES: _frames(clip, references)})
+        return conditioning_set_values(prompt, {_FRAME_TEXTS: _frame_texts(clip, references)})
     if not family.sees:
         return clip.encode_from_tokens_scheduled(clip.tokenize(text))
     # The host's template marks where a picture stands, but for one alone: that mark is taken out, and each picture
@@ -283,21 +283,21 @@ def _encoded_row(clip: CLIP, family: Family, text: str, pictures: Sequence[Tenso
     return clip.encode_from_tokens_scheduled(tokens)
 
 
-_FRAMES = "reference_latents_text_embeds"
-"""The host's own option of a CONDITIONING entry of Z-Image: the text before each reference, and behind the prompt."""
+_FRAME_TEXTS = "reference_latents_text_embeds"
+"""The host's own option of a CONDITIONING entry of Z-Image, with its frame texts."""
 
 
-def _frames(clip: CLIP, references: int) -> list[Tensor]:
-    """The texts before so many references and behind the prompt, (1, T, width) each."""
-    texts = [_FRAME_BEFORE]
+def _frame_texts(clip: CLIP, references: int) -> list[Tensor]:
+    """The frame texts of so many references: one before each, and one behind the prompt, (1, T, width) each."""
+    templates = [_FRAME_BEFORE]
     for _ in range(references - 1):
-        texts.append(_FRAME_BETWEEN)
-    texts.append(_FRAME_BEHIND)
-    frames: list[Tensor] = []
-    for text in texts:
-        entries = clip.encode_from_tokens_scheduled(clip.tokenize(text, llama_template="{}"))
-        frames.append(entries[0][0])
-    return frames
+        templates.append(_FRAME_BETWEEN)
+    templates.append(_FRAME_BEHIND)
+    frame_texts: list[Tensor] = []
+    for template in templates:
+        entries = clip.encode_from_tokens_scheduled(clip.tokenize(template, llama_template="{}"))
+        frame_texts.append(entries[0][0])
+    return frame_texts
 
 
 _METHOD = "reference_latents_method"
@@ -306,9 +306,9 @@ _METHOD = "reference_latents_method"
 
 def _method_of(family: Family) -> str:
     """What has to be named so that the family's network reads references at all; "" where nothing has to be."""
-    for described in TRANSFORMERS:
-        if described.name == family.network:
-            return described.reference_method
+    for transformer in TRANSFORMERS:
+        if transformer.name == family.network:
+            return transformer.reference_method
     return ""
 
 

@@ -38,9 +38,9 @@ from .encoding import (
     pictures_for_encoder,
     with_references,
 )
+from .frame_texts import ready_for_rows
 from .net import on_tokens
 from .pictures import SENTENCES, Reference, captioned, references, remarks, with_sentences
-from .texts_behind import with_texts_behind
 
 NAME = "People as References"
 NOBODY = "nobody"
@@ -127,11 +127,11 @@ class PeopleAsReferences(io.ComfyNode):
             positive = regional.positive
             negative = regional.negative
             previews_of_node.append(ui.PreviewImage(areas.preview()[None], cls=cls))
-        if family.frames_pictures and latents:
-            framed = with_texts_behind(model, positive, negative, NAME)
-            model = framed.model
-            positive = framed.positive
-            negative = framed.negative
+        if family.has_frame_texts and latents:
+            ready = ready_for_rows(model, positive, negative, NAME)
+            model = ready.model
+            positive = ready.positive
+            negative = ready.negative
         model_out = scopes.optional_model(model, NAME)
         return io.NodeOutput(positive, negative, text, model_out, ui=scopes.joined_previews(previews_of_node))
 
@@ -212,8 +212,8 @@ def areas_of(everybody: Cast, settings: RegionSettings) -> Areas | None:
     if settings.mask is not None:
         areas = regions.of_masks(settings.mask, everybody)
     else:
-        placed = require_places(everybody, NAME)
-        areas = regions.of_present(placed, people, None, RegionShape(settings.extent, settings.margin))
+        placed_cast = require_places(everybody, NAME)
+        areas = regions.of_present(placed_cast, people, None, RegionShape(settings.extent, settings.margin))
     height, width = areas.shape[1:]
     tokens = on_tokens(areas, height, width, TOKEN)
     check_tokens(tokens, regions.names(people), height, width)

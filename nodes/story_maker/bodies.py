@@ -19,7 +19,7 @@ from ...core.pictures import as_masks
 from ...core.previews import as_picture, as_tensor
 
 SIDE = 224
-"""Of the picture that CLIP is shown of a body, in pixels."""
+"""The side of the picture that CLIP is shown of a body, in pixels."""
 _BLUR = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
 """OpenCV's Gaussian of 5 pixels."""
 

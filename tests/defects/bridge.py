@@ -672,7 +672,7 @@ DEFECTS = [
         promise="all: range",
     ),
     Defect(
-        "bridge/schema.py::described",
+        "bridge/schema.py::with_texts",
         breaks="An English tooltip is other than the one that was translated.",
         find="$slot_texts.get('tooltip')",
         put="$slot_texts.get('name')",

@@ -11,8 +11,8 @@ from pack.core.errors import BadSetup
 from pack.core.people import Cast
 from pack.nodes.references.by_region import TokensChanged
 from pack.nodes.references.encoding import REFERENCES, PeopleReferences
+from pack.nodes.references.frame_texts import ready_for_rows
 from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
-from pack.nodes.references.texts_behind import with_texts_behind
 from people_made import person
 from seeded import normal
 
@@ -92,7 +92,7 @@ def bind(model, positive, negative, **changed):
     record = positive[0][1][REFERENCES]
     limited = read_by_region(model, positive, negative, record, areas_of(CAST, settings), None)
     if "reference_latents_text_embeds" in positive[0][1]:
-        limited = with_texts_behind(limited.model, limited.positive, limited.negative, "")
+        limited = ready_for_rows(limited.model, limited.positive, limited.negative, "")
     return limited.model, limited.positive, limited.negative
 
 

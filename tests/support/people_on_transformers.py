@@ -12,7 +12,7 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from hidden_text import without_common
 from pack.bridge.transformers.families import TransformerFamily
-from pack.bridge.transformers.networks import described
+from pack.bridge.transformers.networks import transformer_family
 from pack.bridge.transformers.person_loras import has_place
 from peers import apply
 from safetensors.torch import save_file
@@ -50,7 +50,7 @@ class TransformerSetting:
 
     def _lora(self, seed: int, everywhere: bool) -> str:
         """The name of a LoRA file of rank 3."""
-        known = described(self.model.model)
+        known = transformer_family(self.model.model)
         assert isinstance(known, TransformerFamily)
         generator = torch.Generator().manual_seed(seed)
         state: dict[str, Tensor] = {}

@@ -105,7 +105,7 @@ def test_what_is_missing_comes_first_by_what_needs_it(complete):
         "To fix for InstantID": ["instantid"], "In place": [],
     }  # fmt: skip
     assert [*titles.items()] == [*expected.items()]
-    assert [one["title"] for one in found.shown()["sections"]] == list(titles)
+    assert [one["title"] for one in found.as_json()["sections"]] == list(titles)
     assert [line[:-1] for line in found.text().splitlines() if line[:-1] in titles] == list(titles)
 
 
@@ -170,7 +170,7 @@ def test_a_pack_that_is_chosen_is_missing_beside_another(complete):
         (found,) = (one for one in report(complete, graph).findings if one.what.startswith("antelopev2"))
         assert found.state == "missing" and found.fetch.url.endswith("antelopev2.zip")
         assert found.detail.endswith("Or choose the face pack buffalo_sc, which is there.")
-        assert found.shown()["details"] == ("Or choose the face pack buffalo_sc, which is there.",)
+        assert found.as_json()["details"] == ("Or choose the face pack buffalo_sc, which is there.",)
         names = [one.name for one in doctor.to_fix(needs.wanted(graph), folders(complete))]
         assert names == ["antelopev2"]
         for node in needs.nodes_in(graph):
@@ -353,7 +353,7 @@ def test_a_pipe_in_the_place_of_a_file_is_named_and_not_opened(complete):
 
 def test_marks_that_turn_the_order_of_letters_are_not_shown(tmp_path):
     root = tmp_path / "\u202etxt.models"
-    (shown,) = doctor.report("this workflow", [manifest.model("instantid")], folders(root)).shown()["sections"]
+    (shown,) = doctor.report("this workflow", [manifest.model("instantid")], folders(root)).as_json()["sections"]
     assert "\u202e" not in json.dumps(shown, ensure_ascii=False)
 
 
@@ -406,7 +406,7 @@ def in_list(text: str) -> str:
 
 def texts(report: Diagnosis) -> Iterator[str]:
     """All that a report shows."""
-    shown = report.shown()
+    shown = report.as_json()
     yield from shown["summary"]
     for section in shown["sections"]:
         yield section["title"]

@@ -1,6 +1,6 @@
 """Where tokens stand in a forward of a transformer."""
 
-from pack.core.token_layout import Kind, TokenLayout, placed
+from pack.core.token_layout import Kind, TokenLayout, placed_spans
 
 Z_IMAGE = TokenLayout(
     common=8, picture=48, references=(16, 8), words=(24, 16), reference_texts=(8, 32), later=8, seen=(8, 16, 8),
@@ -9,7 +9,9 @@ Z_IMAGE = TokenLayout(
 
 
 def kinds(spans):
-    return [(found.span.kind, found.span.number, found.tokens.start, found.tokens.stop) for found in placed(spans)]
+    return [
+        (found.span.kind, found.span.number, found.tokens.start, found.tokens.stop) for found in placed_spans(spans)
+    ]
 
 
 def test_the_picture_of_z_image_stands_last_and_every_reference_has_three_pieces():

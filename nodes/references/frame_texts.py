@@ -1,7 +1,9 @@
-"""Z-Image's text behind the prompt, in several rows of a batch.
+"""Z-Image's frame texts in several rows of a batch.
 
-The host gives such a text its positions once for each row, and joins them with those of the other texts, which it gives
-once for all rows: more than one row stops with an error of torch. With a MODEL the positions are made once here, too.
+Frame texts are the parts of Z-Image's template that stand before each reference picture and behind the prompt: marks
+such as "<|vision_start|>". The host makes the positions of the one behind the prompt once for each row. It joins them
+with the positions of the other texts, which it makes once for all rows, so that a batch of several rows stops with an
+error of torch. Where a MODEL is connected, a run here makes the positions of all texts once.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,32 +27,32 @@ from ...core.errors import BadSetup
 
 
 @dataclass(frozen=True, eq=False)
-class TextsBehind(Carried):
-    """What both sides carry, so that the MODEL gets ready for it."""
+class FrameTexts(Carried):
+    """A mark on both sides of the conditioning: the prompt has frame texts, for which the MODEL gets ready."""
 
-    key = "likeness_texts_behind"
+    key = "likeness_frame_texts"
 
 
-class TextsBehindRun(Run):
-    """One sampling run of Z-Image with texts behind the prompt."""
+class FrameTextsRun(Run):
+    """One sampling run of Z-Image with frame texts."""
 
-    key = TextsBehind.key
+    key = FrameTexts.key
 
     def __init__(self, guider: CFGGuider, latent: Tensor) -> None:
         super().__init__(guider, latent)
-        self._batches: dict[Any, TextsBehindBatch] = {}
+        self._batches: dict[Any, FrameTextsBatch] = {}
 
     def batch_for_forward(
-        self, chunks: tuple[tuple[TextsBehind, ...], ...], forward_input: ForwardInput
-    ) -> "TextsBehindBatch":
+        self, chunks: tuple[tuple[FrameTexts, ...], ...], forward_input: ForwardInput
+    ) -> "FrameTextsBatch":
         key = forward_input.model, len(forward_input.x)
         if key not in self._batches:
-            self._batches[key] = TextsBehindBatch(network_of(forward_input.model), len(forward_input.x))
+            self._batches[key] = FrameTextsBatch(network_of(forward_input.model), len(forward_input.x))
         return self._batches[key]
 
 
-class TextsBehindBatch(Batch):
-    """Positions of texts that are the same in all rows."""
+class FrameTextsBatch(Batch):
+    """The forwards of a run in which all texts have one row of positions."""
 
     def __init__(self, network: nn.Module, rows: int) -> None:
         self.row_count = rows
@@ -65,12 +67,16 @@ class TextsBehindBatch(Batch):
         return options
 
 
-def _with_one_row_of_positions(embed: Callable[..., Any], cap_feats: Any = None, **given: Any) -> Any:
-    return embed(cap_feats, **{**given, "bsz": 1})
+def _with_one_row_of_positions(embed: Callable[..., Any], cap_feats: Any = None, **options: Any) -> Any:
+    """embed_cap of Z-Image, called with a batch size of 1 whatever the number of rows is.
+
+    embed: the host's function. cap_feats: (B, T, width) of a text. options: the other arguments of the host.
+    """
+    return embed(cap_feats, **{**options, "bsz": 1})
 
 
 class OneRow(comfy.conds.CONDConstant):
-    """Without a MODEL: one row in each forward. Its value is the node's name."""
+    """It makes an entry refuse a batch of several rows, since no MODEL is connected. Its value is the node's name."""
 
     def process_cond(self, batch_size: int, **_: Any) -> "OneRow":
         if batch_size > 1:
@@ -87,29 +93,34 @@ class OneRow(comfy.conds.CONDConstant):
 
 
 _ONE_ROW = "likeness_one_row"
-"""Among the model_conds of an entry: its OneRow."""
+"""The key of a OneRow among the model_conds of an entry."""
 
 
 @dataclass(frozen=True, eq=False)
-class WithTextsBehind:
-    """A MODEL, or None, and the conditioning for it."""
+class ReadyForRows:
+    """A MODEL and both sides of the conditioning, fit for batches of several rows. model: None where none is connected;
+    then the conditioning refuses such batches."""
 
     model: ModelPatcher | None
     positive: Conditioning
     negative: Conditioning
 
 
-def with_texts_behind(
+def ready_for_rows(
     model: ModelPatcher | None, positive: Conditioning, negative: Conditioning, node: str
-) -> WithTextsBehind:
-    """With a MODEL both for batches of any size, without one for batches of one row. node: the name of the node."""
+) -> ReadyForRows:
+    """Make a MODEL and conditioning with frame texts fit for batches of several rows.
+
+    Without a MODEL, let the conditioning refuse such batches. node: the name of the node, for the message.
+    """
     if model is None:
-        return WithTextsBehind(None, _in_one_row(positive, node), _in_one_row(negative, node))
-    carried = TextsBehind(source=object(), schedule=WHOLE_SCHEDULE)
-    return WithTextsBehind(patched(model, TextsBehindRun), carry(positive, carried), carry(negative, carried))
+        return ReadyForRows(None, _in_one_row(positive, node), _in_one_row(negative, node))
+    carried = FrameTexts(source=object(), schedule=WHOLE_SCHEDULE)
+    return ReadyForRows(patched(model, FrameTextsRun), carry(positive, carried), carry(negative, carried))
 
 
 def _in_one_row(conditioning: Conditioning, node: str) -> Conditioning:
+    """Conditioning whose entries refuse a batch of several rows, see OneRow. node: the name of the node."""
     entries: Conditioning = []
     for text, options in conditioning:
         conds = {**options.get("model_conds", {}), _ONE_ROW: OneRow(node)}
