@@ -62,7 +62,11 @@ class Scope:
         layers: tuple[tuple[Tensor, ...] | None, ...],
         kind: type[Injection] = Injection,
     ) -> Injection:
-        """The Injection of one side of the conditioning. source, tokens, layers: as in Injection, as is its class."""
+        """The Injection of one side of the conditioning.
+
+        source: the same object for both sides. tokens, layers: what people are
+        read by, see Injection. kind: the class of the Injection.
+        """
         canvas = self.canvas if self.placed or self.by_row else None
         return kind(
             source,
@@ -359,7 +363,8 @@ def keys_and_values(loaded: Loaded[Any], tokens: Tensor, scales: Tensor) -> tupl
 def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scales: Tensor) -> list[Injection]:
     """The Injection of each side of the conditioning, positive and negative.
 
-    sides: tokens (people, T, width) of each. scales: as in keys_and_values; where all are 0 the UNet reads nothing.
+    sides: tokens (people, T, width) of each. scales: (people,) or (people, T), of the values; where all are 0
+    the UNet reads nothing.
     """
     source = object()
     of_sides: list[Injection] = []

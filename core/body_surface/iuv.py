@@ -59,7 +59,7 @@ class Bodies:
 def read_bodies(outputs: Any) -> Bodies:
     """The bodies in the five tensors that the published network returns. Raises ValueError, saying what else they are.
 
-    outputs: as in Bodies, in its order.
+    outputs: the tensors that the fields of Bodies name, in their order.
     """
     values: Sequence[Any] = outputs if issubclass(type(outputs), (tuple, list)) else ()
     tensors = [value.float().cpu() for value in values if isinstance(value, Tensor)]

@@ -154,5 +154,6 @@ def _agreement(rows: Tensor) -> Tensor:
 
 
 def embeddings(person: Person, method: Method, photos: str) -> Tensor:
-    """(n, 512) of a person, by the recogniser that the method was trained with. photos, errors: as in `combine`."""
+    """(n, 512) of a person, by the recogniser that the method was trained with. photos: how they are joined; see
+    `combine`, also for errors."""
     return combine(person.identity, method.recogniser, photos, method.title)

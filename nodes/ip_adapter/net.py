@@ -85,7 +85,8 @@ class IPAdapterNet(nn.Module):
         """The tokens of n photos of one person, (1, tokens, width).
 
         embeddings: (n, 512), of the faces. clip_features: (n, clip_width), or (n, states, clip_width). Each is None
-        where the file does not read it. shortcut: as in FacePlusProjection. FaceID portrait unnorm makes one set of
+        where the file does not read it. shortcut: how much of what FaceID Plus finds in the hidden states is
+        added to the tokens, as in its version 2; None where it replaces them. FaceID portrait unnorm makes one set of
         tokens of all photos. Other files make a set of each photo, and the sets stand one after the other.
         """
         if embeddings is None:
