@@ -134,8 +134,8 @@ FACE = "face"
 LOOSE = "head and shoulders"
 SWAPPED = "face in BGR"
 CUTS = (FACE, LOOSE, SWAPPED)
-"""What of a photo CLIP is shown: the aligned face, the cut around it, or the face with red and blue swapped, as the
-authors' visualization_attnmap_faceid.ipynb gives a crop of cv2.imread to FaceID Plus."""
+"""The pictures of a photo that CLIP may be shown: the aligned face, the cut around it, or the face with red and blue
+swapped, as the authors' visualization_attnmap_faceid.ipynb gives a crop of cv2.imread to FaceID Plus."""
 MEAN = "mean"
 SEQUENCE = "sequence"
 BY_THE_FILE = "by the file"
