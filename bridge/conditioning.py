@@ -59,9 +59,9 @@ def append_tokens(
         rows = max(len(text), len(tokens))
         text_of_rows = repeat_to_batch_size(text, rows)
         tokens_of_rows = repeat_to_batch_size(tokens.to(text), rows)
-        joined = torch.cat([text_of_rows, tokens_of_rows], dim=1)  # (rows, T + n, width)
+        joined_text = torch.cat([text_of_rows, tokens_of_rows], dim=1)  # (rows, T + n, width)
         id_tokens = IDTokens(text.shape[1], people_count, tokens.shape[1] // people_count)
-        entries += changed_at([text, options], [joined, {**options, ID_TOKENS: id_tokens}], start)
+        entries += changed_at([text, options], [joined_text, {**options, ID_TOKENS: id_tokens}], start)
     return entries
 
 

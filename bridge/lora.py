@@ -55,7 +55,8 @@ def with_lora(
 
 
 def _patches(model: ModelPatcher, state: State, weights: Mapping[str, str] | None) -> dict[str, Any]:
-    """The host's patches of a LoRA, by the names of the MODEL's weights. state, weights: as in with_lora.
+    """The host's patches of a LoRA, by the names of the MODEL's weights. state: the tensors of its file. weights: the
+    names of layers in other files -> the host's.
 
     Raises WrongBaseModel unless every layer of the file finds a weight of its size: the host leaves out all others.
     """

@@ -252,7 +252,8 @@ def faces_in(
 ) -> tuple[Face, ...]:
     """The faces of a picture from left to right, with what every recogniser says of them.
 
-    largest: whether only the largest face is wanted. picture_name, photo: as in `detected`.
+    largest: whether only the largest face is wanted. picture_name: what messages call the picture. photo: the
+    picture as it came by a link; None for one of a file.
 
     Raises FaceNotFound, BadEmbedding.
     """

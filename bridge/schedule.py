@@ -80,7 +80,7 @@ def schedule_range(what: str, start: float, end: float) -> ScheduleRange:
 
 
 def check_range(what: str, start: float, end: float) -> None:
-    """Raise BadRange for a range that ends before it starts. what: as in schedule_range."""
+    """Raise BadRange for a range that ends before it starts. what: what works in it, such as "The ControlNet"."""
     if start > end:
         why = f"{what} starts at {start:g} and ends at {end:g} of the schedule, so it would never work."
         raise BadRange(why, "Set the start below the end.")

@@ -62,7 +62,11 @@ class Scope:
         layers: tuple[tuple[Tensor, ...] | None, ...],
         kind: type[Injection] = Injection,
     ) -> Injection:
-        """The Injection of one side of the conditioning. source, tokens, layers: as in Injection, as is its class."""
+        """The Injection of one side of the conditioning.
+
+        source: the same object for both sides. tokens, layers: what people are
+        read by, see Injection. kind: the class of the Injection.
+        """
         canvas = self.canvas if self.placed or self.by_row else None
         return kind(
             source,
@@ -90,17 +94,17 @@ class Scope:
         sides: Sequence[Conditioning],
         carried: Sequence[Injection],
         run: type[Run] = InjectionsRun,
-        shown: ui.PreviewImage | None = None,
+        own_preview: ui.PreviewImage | None = None,
         what: str = "the adapter",
         ranges: Sequence[NamedRange] = (),
         subject: str = "",
     ) -> io.NodeOutput:
         """The outputs of an apply node: the MODEL, and both sides of the conditioning with what they carry.
 
-        sides, carried: positive and negative. run: the class of the run that reads what they carry. shown: a preview
-        instead of that of the regions. what: what works in the schedule of this scope, for a sentence of a run. ranges:
-        all ranges of the node, where it has more than that one. subject: the name of what is put in, where it is not
-        people.
+        sides, carried: positive and negative. run: the class of the run that reads what they carry. own_preview: a
+        preview instead of that of the regions. what: what works in the schedule of this scope, for a sentence of a run.
+        ranges: all ranges of the node, where it has more than that one. subject: the name of what is put in, where it
+        is not people.
         """
         positive, negative = sides
         for_positive, for_negative = carried
@@ -115,7 +119,7 @@ class Scope:
         )
         reading_model = patched(model, run)
         outputs = announced(presence, reading_model, carry(positive, for_positive), carry(negative, for_negative))
-        return io.NodeOutput(*outputs, ui=shown or self.preview(cls))
+        return io.NodeOutput(*outputs, ui=own_preview or self.preview(cls))
 
 
 def everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:
@@ -294,10 +298,10 @@ def joined_previews(previews: Sequence[ui.PreviewImage]) -> ui.PreviewImage | No
     """Several previews as one, whatever the sizes of their pictures; None for no preview."""
     if not previews:
         return None
-    joined = previews[0]
+    joined_preview = previews[0]
     for preview in previews[1:]:
-        joined.values = [*joined.values, *preview.values]
-    return joined
+        joined_preview.values = [*joined_preview.values, *preview.values]
+    return joined_preview
 
 
 class AdapterMismatch(LikenessError):
@@ -359,7 +363,8 @@ def keys_and_values(loaded: Loaded[Any], tokens: Tensor, scales: Tensor) -> tupl
 def injections(loaded: Loaded[Any], scope: Scope, sides: Sequence[Tensor], scales: Tensor) -> list[Injection]:
     """The Injection of each side of the conditioning, positive and negative.
 
-    sides: tokens (people, T, width) of each. scales: as in keys_and_values; where all are 0 the UNet reads nothing.
+    sides: tokens (people, T, width) of each. scales: (people,) or (people, T), of the values; where all are 0
+    the UNet reads nothing.
     """
     source = object()
     of_sides: list[Injection] = []

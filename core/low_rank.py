@@ -312,7 +312,7 @@ def _for_layer(
     """The two matrices of a LoRA in the shapes that a layer needs.
 
     up: (out, rank, ...), multiplied by `scale` here. down: (rank, in * h * w), with one dimension or several behind the
-    rank. shape: of the layer's weights. in_front: as in LowRank, with its scale.
+    rank. shape: of the layer's weights. in_front: what a kind adds in front of the layer, its scale included.
     """
     down = down.flatten(1)
     up = up.flatten(1) * scale

@@ -208,13 +208,13 @@ def grouped_sheet(groups: Sequence[PictureGroup]) -> Tensor:
     0..1.
     """
     columns = min(8, max(4, *(len(group.pictures) for group in groups)))
-    drawn = groups[:_SHOWN]
-    rows = [math.ceil(min(len(group.pictures), _OF_A_GROUP) / columns) for group in drawn]
+    drawn_groups = groups[:_SHOWN]
+    rows = [math.ceil(min(len(group.pictures), _OF_A_GROUP) / columns) for group in drawn_groups]
     heights = [_BAR + _GAP + count * (_CELL + _STRIP + _GAP) for count in rows]
     width = columns * (_CELL + _GAP) + _GAP
     sheet = Sheet(Image.new("RGB", (width, sum(heights)), _SHEET))
     y = 0
-    for number, (group, height) in enumerate(zip(drawn, heights, strict=True)):
+    for number, (group, height) in enumerate(zip(drawn_groups, heights, strict=True)):
         color = color_of(number)
         title = group.title
         if len(group.pictures) > _OF_A_GROUP:

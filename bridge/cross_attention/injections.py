@@ -214,7 +214,8 @@ class NodeInjections:
     ) -> Tensor:
         """What these injections add to a layer of this grid, (B, N, C).
 
-        q: (B, N, C). layer_index: its number. source_rows: as in SOURCE_ROWS.
+        q: (B, N, C). layer_index: its number. source_rows: (B,), for each row the row of the batch it was made of, or
+        None.
         """
         of_batch = self.layers[layer_index]  # (people, rows of the batch, T, C) each
         keys = of_source_rows(of_batch.keys.to(q), source_rows, dim=1)  # (people, B, T, C)

@@ -375,7 +375,8 @@ def _appended_tokens(chunks: Chunks, row_count: int, appended_count: int) -> Ten
 class TextBiases:
     """What is added to the logits of the layers, so that each pixel reads the tokens of its own people alone.
 
-    chunks, text_length, appended_count: as in RegionalTextBatch. A bias is made once for each grid and length of text.
+    chunks: what each chunk of the batch carries. text_length: tokens of the host's text. appended_count: tokens behind
+    it. A bias is made once for each grid and length of text.
     """
 
     def __init__(self, chunks: Chunks, text_length: int, appended_count: int, place: QueryPlace) -> None:

@@ -65,8 +65,8 @@ class LayerInput(NamedTuple):
 class _RowOrder(NamedTuple):
     """The order into which a patch of another pack puts the rows of a layer, where it gives as many as there were.
 
-    patch: it is kept here so that no other function can have its id. source_rows: as in SOURCE_ROWS; None where the
-    patch leaves the rows where they are.
+    patch: it is kept here so that no other function can have its id. source_rows: (rows,), the row that each row
+    was before; None where the patch leaves the rows where they are.
     """
 
     patch: TextPatch
@@ -175,7 +175,8 @@ class RowTracker:
 def of_source_rows(x: Tensor, source_rows: Tensor | None, dim: int) -> Tensor:
     """The rows of x that the rows of a layer were made of, in the order of the layer.
 
-    x: with the rows of the batch in dimension `dim`. source_rows: as in SOURCE_ROWS, None where the rows are the same.
+    x: with the rows of the batch in dimension `dim`. source_rows: (rows of the layer,), for each row of the layer the
+    row of the batch it was made of; None where the rows are the same.
     """
     if source_rows is None:
         return x

@@ -264,7 +264,7 @@ class PartsCache:
     """What one sampling run makes of parts once only, for one network on one device."""
 
     def __init__(self, forward_input: ForwardInput, options_of_run: Options) -> None:
-        """options_of_run: as in SharingBatch."""
+        """options_of_run: what other nodes have put into attentions for the whole run, as transformer_options."""
         self._like = forward_input.like()
         self._unet = forward_input.model.diffusion_model
         self._options_of_run = options_of_run

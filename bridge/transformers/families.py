@@ -56,7 +56,10 @@ class ScaledNorm:
 
 @dataclass(frozen=True)
 class GatedLayer:
-    """A layer whose result the network multiplies by a gate. name: as in ScaledNorm. gate: which part it is."""
+    """A layer whose result the network multiplies by a gate.
+
+    name: of the layer, "{}" for the number of its block. gate: which part of the modulation the gate is.
+    """
 
     name: str
     gate: int

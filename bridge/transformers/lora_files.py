@@ -53,8 +53,8 @@ class TransformerLoraFile:
 
 @dataclass(frozen=True)
 class _Patch:
-    """A patch of the host for a weight of the network. weight: its name. rows, reorder: as in FilePart. patch: the
-    host's."""
+    """A patch of the host for a weight of the network. weight: its name. rows: the outputs that it changes; None for
+    all. reorder: puts them into the order of the layer, or None. patch: the host's."""
 
     weight: str
     rows: slice | None

@@ -49,8 +49,8 @@ None, function) for one whose outputs stand in another order."""
 
 def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Target]:
     """The weight of a MODEL by its name in a file, for all names that the host's own map lacks or has wrong."""
-    known: dict[str, Target] = comfy.lora.model_lora_keys_unet(model.model, {})
-    layers = _layers_of(known)
+    targets: dict[str, Target] = comfy.lora.model_lora_keys_unet(model.model, {})
+    layers = _layers_of(targets)
     corrected: dict[str, Target] = {}
     if family is FLUX_2:
         corrected = _of_flux_2(model)
@@ -60,7 +60,7 @@ def more_names(model: ModelPatcher, family: TransformerFamily) -> dict[str, Targ
         written = [prefix + layer for prefix in _DOTTED]
         written += [prefix + layer.replace(".", "_") for prefix in _UNDERSCORED]
         for name in written:
-            if name not in known or layer in corrected:
+            if name not in targets or layer in corrected:
                 names[name] = target
     return names
 

@@ -72,13 +72,15 @@ def _refuse_other_packs(network: torch.nn.Module) -> None:
 def family(model: ModelPatcher, wanted: Sequence[str] = FAMILIES) -> str:
     """Which of these a MODEL is of. Raises WrongBaseModel for any other, BadSetup for another pack's network."""
     _refuse_other_packs(network_of(model.model))
-    known = transformer_family(model.model)
-    if known is not None and known.name in wanted:
-        return known.name
+    family = transformer_family(model.model)
+    if family is not None and family.name in wanted:
+        return family.name
     *some, last = wanted
-    needed = f"{', '.join(some)} or {last}" if some else last
-    name = type(model.model.model_config).__name__ if known is None else known.name
-    raise WrongBaseModel("The MODEL", name, needed, f"Load a diffusion model of {needed} (Load Diffusion Model).")
+    needed_models = f"{', '.join(some)} or {last}" if some else last
+    name = type(model.model.model_config).__name__ if family is None else family.name
+    raise WrongBaseModel(
+        "The MODEL", name, needed_models, f"Load a diffusion model of {needed_models} (Load Diffusion Model)."
+    )
 
 
 def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
@@ -91,14 +93,14 @@ def transformer_of(model: ModelPatcher, node: str) -> TransformerFamily | None:
     if hasattr(network, "middle_block"):
         return None
     _refuse_other_packs(network)
-    known = transformer_family(model.model)
-    if known is None:
+    family = transformer_family(model.model)
+    if family is None:
         names = [transformer.name for transformer in TRANSFORMERS]
-        needed = f"a UNet of the SD family, or {', '.join(names[:-1])} or {names[-1]}"
+        needed_models = f"a UNet of the SD family, or {', '.join(names[:-1])} or {names[-1]}"
         advice = f"Use an SD1.5 or SDXL model, or {listed(names)}."
-        raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, needed, advice)
-    require_known_code(network, known, node)
-    return known
+        raise WrongBaseModel("The MODEL", type(model.model.model_config).__name__, needed_models, advice)
+    require_known_code(network, family, node)
+    return family
 
 
 _FORWARD = ("_forward", "forward_orig", "patchify_and_embed", "embed_all", "embed_cap")
@@ -125,8 +127,8 @@ def require_known_code(network: Any, family: TransformerFamily, node: str) -> No
 def cells_per_token(model: BaseModel) -> int:
     """How many cells of a latent a token of the picture is wide and high."""
     network = network_of(model)
-    known = transformer_family(model)
-    return getattr(network, "patch_size" if known is None else known.patch)
+    family = transformer_family(model)
+    return getattr(network, "patch_size" if family is None else family.patch)
 
 
 def tokens_of(model: BaseModel, latent: Tensor) -> int:

@@ -59,7 +59,7 @@ class Bodies:
 def read_bodies(outputs: Any) -> Bodies:
     """The bodies in the five tensors that the published network returns. Raises ValueError, saying what else they are.
 
-    outputs: as in Bodies, in its order.
+    outputs: the tensors that the fields of Bodies name, in their order.
     """
     values: Sequence[Any] = outputs if issubclass(type(outputs), (tuple, list)) else ()
     tensors = [value.float().cpu() for value in values if isinstance(value, Tensor)]
@@ -137,11 +137,11 @@ class Surface:
         height, width = self.person.shape
         top = max(0, y)
         left = max(0, x)
-        cut = iuv[:, top - y : max(top, height) - y, left - x : max(left, width) - x]
-        rows = slice(top, top + cut.shape[1])
-        columns = slice(left, left + cut.shape[2])
-        on_body = cut[2] > 0  # (h, w)
-        self.iuv[:, rows, columns] = torch.where(on_body, cut, self.iuv[:, rows, columns])
+        piece = iuv[:, top - y : max(top, height) - y, left - x : max(left, width) - x]
+        rows = slice(top, top + piece.shape[1])
+        columns = slice(left, left + piece.shape[2])
+        on_body = piece[2] > 0  # (h, w)
+        self.iuv[:, rows, columns] = torch.where(on_body, piece, self.iuv[:, rows, columns])
         self.person[rows, columns] = torch.where(on_body, number, self.person[rows, columns])
 
     @property

@@ -404,13 +404,13 @@ class _Figure:
         iuv = np.zeros((3, *along.shape), np.uint8)
         for chart in charts:
             # Both ends of a band belong to it: a pixel on the rim itself lies in one of the bands.
-            shown = (abs(along) <= 1) & (across >= chart.start) & (across <= chart.end)
+            visible = (abs(along) <= 1) & (across >= chart.start) & (across <= chart.end)
             # The surface keeps V, U, part.
             for channel, plane in enumerate((chart.v, chart.u)):
                 in_middle, to_end, to_rim = plane
                 value = (in_middle + to_end * along + to_rim * across).clip(0, 255)
-                iuv[channel][shown] = value.astype(np.uint8)[shown]
-            iuv[2][shown] = chart.part
+                iuv[channel][visible] = value.astype(np.uint8)[visible]
+            iuv[2][visible] = chart.part
         self.surface.draw_body(self.place_number, x0, y0, torch.as_tensor(iuv))
 
 

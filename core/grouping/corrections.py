@@ -117,13 +117,13 @@ def _photo_number(key: str, files: Sequence[str]) -> int | None:
     if is_a_number and 1 <= int(key) <= len(files):
         return int(key)
     names = [folded(file) for file in files]
-    wanted = folded(key)
-    if wanted in names:
-        return names.index(wanted) + 1
+    folded_key = folded(key)
+    if folded_key in names:
+        return names.index(folded_key) + 1
     stems = [os.path.splitext(name)[0] for name in names]
     # anna.jpg and anna.png are two photos: anna alone names neither.
-    if stems.count(wanted) == 1:
-        return stems.index(wanted) + 1
+    if stems.count(folded_key) == 1:
+        return stems.index(folded_key) + 1
     return None
 
 

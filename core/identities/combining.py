@@ -113,9 +113,9 @@ def _usable_embeddings(identity: Identity, recogniser: str, method: str) -> Tens
     _check_has_photo(identity, method)
     rows = identity.embeddings.get(recogniser)
     if rows is None:
-        known = listed(sorted(identity.embeddings), "no embedding")
+        known_recognisers = listed(sorted(identity.embeddings), "no embedding")
         raise RecogniserMissing(
-            f"{method} needs {recogniser}, this person ({identity.name}) has {known}.",
+            f"{method} needs {recogniser}, this person ({identity.name}) has {known_recognisers}.",
             f"Choose {recogniser} in Load Face Embedder and make the person again from the photos. "
             f"Its file: {where(recogniser)}.",
         )
@@ -154,5 +154,6 @@ def _agreement(rows: Tensor) -> Tensor:
 
 
 def embeddings(person: Person, method: Method, photos: str) -> Tensor:
-    """(n, 512) of a person, by the recogniser that the method was trained with. photos, errors: as in `combine`."""
+    """(n, 512) of a person, by the recogniser that the method was trained with. photos: how they are joined; see
+    `combine`, also for errors."""
     return combine(person.identity, method.recogniser, photos, method.title)

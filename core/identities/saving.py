@@ -68,11 +68,11 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
     file; BadEmbedding.
     """
     _check_format(tensors, metadata, path)
-    stored = below(EMBEDDING_PREFIX, tensors)
+    stored_embeddings = below(EMBEDDING_PREFIX, tensors)
     cosines = below(ONE_PERSON_PREFIX, tensors)
     crops = tensors[CROPS_KEY]
     try:
-        check_kinds(stored)
+        check_kinds(stored_embeddings)
         check_kinds(cosines)
     except ValueError as error:
         raise _damaged(path, str(error)) from error
@@ -84,7 +84,7 @@ def from_tensors(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], pat
         portraits = Portraits(tensors[ALIGNED_KEY], tensors[LOOSE_KEY])
     identity = Identity(
         name=metadata.get("name", "person"),
-        embeddings={recogniser: rows.float() for recogniser, rows in stored.items()},
+        embeddings={recogniser: rows.float() for recogniser, rows in stored_embeddings.items()},
         crops=crops.float(),
         portraits=portraits,
         loras=_loras(metadata, path),

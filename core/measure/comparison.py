@@ -74,9 +74,9 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
     UNKNOWN the recogniser of any method comes last.
     Raises RecogniserMissing, with the recognisers of both sides, where they have none in common.
     """
-    known = in_common(person.identity.embeddings for person in people)
-    shared = [recogniser for recogniser in loaded if recogniser in known]
-    if not shared:
+    common_recognisers = in_common(person.identity.embeddings for person in people)
+    loaded_and_common = [recogniser for recogniser in loaded if recogniser in common_recognisers]
+    if not loaded_and_common:
         recognisers_of_people = "; ".join(known_by(person.identity for person in people))
         raise RecogniserMissing(
             f"No recogniser in common, so nothing can be compared: the face model has {listed(loaded)}; "
@@ -87,4 +87,4 @@ def judges(loaded: Sequence[str], people: Sequence[Person], method: str) -> tupl
     trained_with = TRAINED_WITH[method]
     biased = {trained_with} if trained_with else set(TRAINED_WITH.values())
     # sorted() keeps the order of equal keys: within both groups that of the face model stays.
-    return tuple(sorted(shared, key=lambda recogniser: recogniser in biased))
+    return tuple(sorted(loaded_and_common, key=lambda recogniser: recogniser in biased))

@@ -1,4 +1,4 @@
-"""What of a workflow's models is there, what is wrong, and the commands that put it right.
+"""The models of a workflow that are there, what is wrong, and the commands that put it right.
 
 Looks at names, lengths and headers; writes nothing. What is found is said in findings.py, which folders are looked
 through in searched_folders.py, what is not there in missing.py, where else a model lies in elsewhere.py, face packs in

@@ -136,7 +136,7 @@ _listings: dict[tuple[str, bool], Listing] = {}
 
 
 def listing(root: str, links: bool = True) -> Listing:
-    """All files below a folder. links: as in `walk`.
+    """All files below a folder. links: whether also along links to folders.
 
     Menus are asked for at every check of a prompt. A folder in which nothing has come or gone is not walked again, as
     in the host's own lists.

@@ -12,8 +12,8 @@ from .resizing import resized, targets
 def of_part(part: Part) -> Tensor:
     """(side, side, 3): the part itself, as `cut` leaves it."""
     height, width = part.picture.shape[:2]
-    ready = resized(part, width, height)
-    return cut(ready.picture, ready.mask)
+    resized_part = resized(part, width, height)
+    return cut(resized_part.picture, resized_part.mask)
 
 
 def of_target(part: Part, picture: Tensor) -> Tensor:

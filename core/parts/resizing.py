@@ -27,12 +27,12 @@ class Prepared:
 
 def prepare(part: Part, width: int, height: int) -> Prepared:
     """The part as Parts2Whole reads it. Raises BadPart where too little of the mask is left at this size."""
-    ready = resized(part, width, height)
+    resized_part = resized(part, width, height)
     latent_pixels = (height // 8) * (width // 8)
-    if not token_mask(ready.mask, latent_pixels).any():
+    if not token_mask(resized_part.mask, latent_pixels).any():
         why = f"its mask is empty at {width}x{height} px"
         raise BadPart(part.label, why, "Mask a larger area, or crop the picture closer to the part.")
-    return ready
+    return resized_part
 
 
 def resized(part: Part, width: int, height: int) -> Prepared:

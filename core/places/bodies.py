@@ -165,14 +165,14 @@ def body_around(keypoints: Keypoints, amount: str) -> Pose:
     trunk = body(_moved(nose, across, behind_nose), head, STANDING, down=body_down)
     between_ears = _moved(_moved(eyes, across, behind_nose), down, _EARS_BELOW_EYES * head)
     to_ear = _EARS[0] * math.sqrt(1 - turn * turn) * head
-    seen = [float(turn <= _FAR_EAR_HIDDEN), float(turn >= -_FAR_EAR_HIDDEN)]
-    left_ear = (*_moved(between_ears, across, _LEFT * to_ear), seen[0])
-    right_ear = (*_moved(between_ears, across, _RIGHT * to_ear), seen[1])
+    ear_confidences = [float(turn <= _FAR_EAR_HIDDEN), float(turn >= -_FAR_EAR_HIDDEN)]
+    left_ear = (*_moved(between_ears, across, _LEFT * to_ear), ear_confidences[0])
+    right_ear = (*_moved(between_ears, across, _RIGHT * to_ear), ear_confidences[1])
     left_eye = (*viewers_right_eye, 1.0)
     right_eye = (*viewers_left_eye, 1.0)
     joints = ((*nose, 1.0), left_eye, right_eye, left_ear, right_ear, *trunk[_LEFT_SHOULDER:])
-    shown = 1 + 2 * _SHOWN_OF_A_SIDE[amount]  # the nose, and both sides
-    return _hidden(joints, range(shown, len(joints)))
+    shown_count = 1 + 2 * _SHOWN_OF_A_SIDE[amount]  # the nose, and both sides
+    return _hidden(joints, range(shown_count, len(joints)))
 
 
 def _hidden(pose: Pose, numbers: Collection[int]) -> Pose:
@@ -277,10 +277,10 @@ def nose_of_pose(pose: Pose, neck: Joint, head: float) -> Nose | None:
         ("neck", (neck,), -_NECK_BELOW_NOSE),
     )
     for words, joints, down in clues:
-        seen = [joint for joint in joints if joint[2] >= SEEN]
-        if seen:
-            x = sum(joint[0] for joint in seen) / len(seen)
-            y = sum(joint[1] for joint in seen) / len(seen)
+        seen_joints = [joint for joint in joints if joint[2] >= SEEN]
+        if seen_joints:
+            x = sum(joint[0] for joint in seen_joints) / len(seen_joints)
+            y = sum(joint[1] for joint in seen_joints) / len(seen_joints)
             return Nose((x, y + down * head), f"nose guessed from the {words}")
     return None
 

@@ -106,9 +106,9 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
     Each face is drawn by itself (InstantID, draw_kps) and the drawings are joined by the larger value, so that a
     single face is exactly the published drawing.
     """
-    joined = np.zeros((height, width, 3), np.uint8)
+    keypoint_picture = np.zeros((height, width, 3), np.uint8)
     for points in faces:
-        image = np.zeros_like(joined)
+        image = np.zeros_like(keypoint_picture)
         for number, point in enumerate(points):
             if number != NOSE:
                 _stick(image, point, points[NOSE], _KEYPOINT_COLORS[number])
@@ -116,8 +116,8 @@ def face_keypoints(faces: Sequence[Keypoints], width: int, height: int) -> Tenso
         image = (image * 0.6).astype(np.uint8)
         for (x, y), color in zip(points, _KEYPOINT_COLORS, strict=True):
             disc(image, int(x), int(y), _KEYPOINT_RADIUS, color)
-        joined = np.maximum(joined, image)
-    return torch.as_tensor(joined).float() / 255
+        keypoint_picture = np.maximum(keypoint_picture, image)
+    return torch.as_tensor(keypoint_picture).float() / 255
 
 
 class NoKeypoints(LikenessError):

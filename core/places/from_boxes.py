@@ -243,10 +243,10 @@ def _moved(slot: Slot, fit: Fit, canvas: Canvas) -> Slot:
     if pose:
         pose = tuple(poses.near(fit.joint(joint)) for joint in pose)
     mask = None if slot.mask is None else _moved_mask(slot.mask, fit, canvas)
-    moved = replace(slot, center=fit.point(slot.center), box=box, keypoints=keypoints, pose=pose, mask=mask)
-    if not moved.pose:
-        return moved
-    return replace(moved, pose=bodies.on_canvas(moved.pose, layouts.head_of(moved), *canvas))
+    moved_slot = replace(slot, center=fit.point(slot.center), box=box, keypoints=keypoints, pose=pose, mask=mask)
+    if not moved_slot.pose:
+        return moved_slot
+    return replace(moved_slot, pose=bodies.on_canvas(moved_slot.pose, layouts.head_of(moved_slot), *canvas))
 
 
 def _moved_mask(mask: Tensor, fit: Fit, canvas: Canvas) -> Tensor:
@@ -258,8 +258,8 @@ def _moved_mask(mask: Tensor, fit: Fit, canvas: Canvas) -> Tensor:
     ys = 2 * (torch.arange(height) + 0.5 - fit.shift_y) / (fit.scale_y * old_height) - 1
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), -1)  # (height, width, 2)
     picture = mask.float()[None, None]  # (1, 1, H, W)
-    moved = torch.nn.functional.grid_sample(picture, grid[None].float(), align_corners=False)
-    return moved[0, 0].clamp(0, 1)
+    moved_picture = torch.nn.functional.grid_sample(picture, grid[None].float(), align_corners=False)
+    return moved_picture[0, 0].clamp(0, 1)
 
 
 EXAMPLE = "Anna: 60, 80, 300, 500"

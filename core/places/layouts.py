@@ -66,12 +66,12 @@ def from_poses(pose_keypoint: object, width: int, height: int, fit: str) -> Pose
     width or height 0 takes the pose's own. fit: see geometry.Fit.into.
     Raises BadPoses (see poses.read; also where nobody shows a head or a neck) and BadSize.
     """
-    read = poses.read(pose_keypoint)
-    canvas = (width or read.width, height or read.height)
+    poses_in_picture = poses.read(pose_keypoint)
+    canvas = (width or poses_in_picture.width, height or poses_in_picture.height)
     check_size("The layout", *canvas)
-    into = Fit.into((read.width, read.height), canvas, fit)
+    into = Fit.into((poses_in_picture.width, poses_in_picture.height), canvas, fit)
     places: list[_PosePlace] = []
-    for joints in read.people:
+    for joints in poses_in_picture.people:
         place = _of_pose([poses.near(into.joint(joint)) for joint in joints])
         if place is not None:
             places.append(place)
@@ -80,11 +80,11 @@ def from_poses(pose_keypoint: object, width: int, height: int, fit: str) -> Pose
     twice = _found_twice([place.slot.pose or () for place in places])
     unique = [place for index, place in enumerate(places) if index not in twice]
     notes = [f"Place {number}: {place.note}" for number, place in enumerate(unique, 1) if place.note]
-    without_head = len(read.people) - len(places)
+    without_head = len(poses_in_picture.people) - len(places)
     if without_head:
-        notes.append(f"{without_head} of {len(read.people)} people left out: neither head nor neck is seen")
+        notes.append(f"{without_head} of {len(poses_in_picture.people)} people left out: neither head nor neck is seen")
     if twice:
-        notes.append(f"{len(twice)} of {len(read.people)} people left out: found twice")
+        notes.append(f"{len(twice)} of {len(poses_in_picture.people)} people left out: found twice")
     return PoseLayout(Layout(*canvas, tuple(place.slot for place in unique)), notes)
 
 

@@ -104,12 +104,12 @@ def _wrong_place_count(cast: Cast, place_count: int) -> BadCast:
 def place(cast: Cast, layout: Layout, places: Places) -> PlacedCast:
     """The cast with places, in the order it was listed; people without a place are taken out."""
     number_of = {person: number for number, person in enumerate(places, 1) if person is not None}
-    placed: list[Person] = []
+    people_with_place: list[Person] = []
     for index, person in enumerate(cast.people):
         if index in number_of:
             number = number_of[index]
-            placed.append(replace(person, slot=layout.slots[number - 1], place=number))
-    return PlacedCast(tuple(placed), layout.width, layout.height)
+            people_with_place.append(replace(person, slot=layout.slots[number - 1], place=number))
+    return PlacedCast(tuple(people_with_place), layout.width, layout.height)
 
 
 def _custom(text: str, people_count: int, place_count: int) -> list[int]:

@@ -118,10 +118,10 @@ def match_colors(picture: Tensor, original: Tensor, mask: Tensor, match: str) ->
     if weight.sum() < _FEWEST_PIXELS:
         return picture
     current = _statistics(picture, weight)
-    wanted = _statistics(original, weight)
-    gain = wanted.deviation / current.deviation.clamp(min=_FLAT)
+    wanted_statistics = _statistics(original, weight)
+    gain = wanted_statistics.deviation / current.deviation.clamp(min=_FLAT)
     gain = torch.where(current.deviation > _FLAT, gain, torch.ones(3)).clamp(1 / _MOST_GAIN, _MOST_GAIN)
-    return ((picture - current.mean) * gain + wanted.mean).clamp(0, 1)
+    return ((picture - current.mean) * gain + wanted_statistics.mean).clamp(0, 1)
 
 
 def _statistics(picture: Tensor, weight: Tensor) -> _ColorStatistics:

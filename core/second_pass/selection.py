@@ -149,15 +149,15 @@ def need_of(candidate: Candidate, faces: Faces, choice: Choice) -> Need:
     is_small = height < choice.smaller_than
     # Without photos nobody can say how alike a face is.
     is_unlike = candidate.similarity is not None and candidate.similarity < choice.less_than
-    needed = is_small or is_unlike
+    is_needed = is_small or is_unlike
     if choice.who == EVERYBODY:
-        needed = True
+        is_needed = True
     elif choice.who == SMALL:
-        needed = is_small
+        is_needed = is_small
     elif choice.who == UNLIKE:
-        needed = is_unlike
-    outcome = "second pass" if needed else "left as it is"
+        is_needed = is_unlike
+    outcome = "second pass" if is_needed else "left as it is"
     likeness = "no photo to compare with"
     if candidate.similarity is not None:
         likeness = f"similarity {candidate.similarity:.2f}"
-    return Need(needed, f"face {height:.0f} px high, {likeness}, {outcome}")
+    return Need(is_needed, f"face {height:.0f} px high, {likeness}, {outcome}")

@@ -77,7 +77,7 @@ class IDPatch(Loaded[IDPatchNet]):
     def patches(self, people: tuple[Person, ...], photos: str) -> list[Tensor]:
         """The ID patch of each person, (3, PATCH, PATCH) float32 on the CPU, times the person's weight.
 
-        photos: as in tokens(). Raises BadCast.
+        photos: how several photos of a person are joined. Raises BadCast.
         """
         return [self._projected(self.net.patch, person, photos) * person.weight for person in people]
 

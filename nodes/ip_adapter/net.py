@@ -85,7 +85,8 @@ class IPAdapterNet(nn.Module):
         """The tokens of n photos of one person, (1, tokens, width).
 
         embeddings: (n, 512), of the faces. clip_features: (n, clip_width), or (n, states, clip_width). Each is None
-        where the file does not read it. shortcut: as in FacePlusProjection. FaceID portrait unnorm makes one set of
+        where the file does not read it. shortcut: how much of what FaceID Plus finds in the hidden states is
+        added to the tokens, as in its version 2; None where it replaces them. FaceID portrait unnorm makes one set of
         tokens of all photos. Other files make a set of each photo, and the sets stand one after the other.
         """
         if embeddings is None:
@@ -133,8 +134,8 @@ FACE = "face"
 LOOSE = "head and shoulders"
 SWAPPED = "face in BGR"
 CUTS = (FACE, LOOSE, SWAPPED)
-"""What of a photo CLIP is shown: the aligned face, the cut around it, or the face with red and blue swapped, as the
-authors' visualization_attnmap_faceid.ipynb gives a crop of cv2.imread to FaceID Plus."""
+"""The pictures of a photo that CLIP may be shown: the aligned face, the cut around it, or the face with red and blue
+swapped, as the authors' visualization_attnmap_faceid.ipynb gives a crop of cv2.imread to FaceID Plus."""
 MEAN = "mean"
 SEQUENCE = "sequence"
 BY_THE_FILE = "by the file"

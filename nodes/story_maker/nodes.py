@@ -118,7 +118,9 @@ class ApplyStoryMaker(io.ComfyNode):
         features = _features(story_maker, clip_vision, people, photos, cut_bodies)
         carried = _injections(story_maker, scope, features, weight)
         preview = _preview(cls, people, cut_bodies, scope.regions)
-        return scope.applied(cls, model_with_lora, (positive, negative), carried, shown=preview, what=METHOD.title)
+        return scope.applied(
+            cls, model_with_lora, (positive, negative), carried, own_preview=preview, what=METHOD.title
+        )
 
 
 def _features(
