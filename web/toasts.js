@@ -67,7 +67,8 @@ export const onMissing = (list) => (listMissing = list);
 
 // The template in which one draws a box around a face that no detector finds.
 const TEMPLATE_WITH_BOX = "ip_adapter_sd15_portrait";
-const isWithoutFace = ([, , , kind]) => kind === "likeness.FaceNotFound";
+/** Detect Faces reads the photo that people are put into, which takes no box. */
+const isWithoutFace = ([, type, , kind]) => kind === "likeness.FaceNotFound" && type !== "LikenessDetectFaces";
 
 /** Whether a box can be drawn where the error is seen: a Person that is in no subgraph takes it itself. */
 const isPersonInSight = ([id, type]) => type === "LikenessPerson" && !boxesAround(id, type).length;
