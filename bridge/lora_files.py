@@ -12,7 +12,15 @@ import comfy.lora_convert
 from comfy.model_patcher import ModelPatcher
 from comfy.sd import CLIP
 
-from ..core.errors import BadSetup, ModelMissing, UnsupportedCheckpoint, WrongBaseModel, counted
+from ..core.errors import (
+    BadSetup,
+    LikenessError,
+    ModelMissing,
+    UnsupportedCheckpoint,
+    WrongBaseModel,
+    counted,
+    listed,
+)
 from ..core.low_rank import LoraKind
 from ..core.models.tensors import State, check_kinds, ends
 from ..core.text import in_one_line
@@ -39,6 +47,17 @@ class NotForOnePerson(BadSetup):
     """
 
 
+class LoraMissing(ModelMissing):
+    """A LoRA that is in none of the folders searched. The names in templates stand for files of the user's own."""
+
+    def __init__(self, file: str, searched_folders: Sequence[str]) -> None:
+        LikenessError.__init__(
+            self,
+            f"The LoRA was not found: {file} is not in models/loras (searched: {listed(searched_folders)}).",
+            "Put a LoRA of your own there, press R in ComfyUI and choose it in File (file) of Add LoRA to Person.",
+        )
+
+
 @dataclass(frozen=True)
 class LoraFile:
     """What the LoRA of a file adds to a MODEL and a CLIP.
@@ -57,7 +76,7 @@ def path_of(file: str) -> str:
     if path:
         return path
     folders.refuse_dead_link(file, "loras")
-    raise ModelMissing("The LoRA", [file], folders.folders("loras"), "its page", "under this name")
+    raise LoraMissing(file, folders.folders("loras"))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,17 @@ ONE_FAMILY = "Load the diffusion model, the text encoder and the VAE of one fami
 
 def advice_without_unet() -> str:
     """What to do with a MODEL that has no UNet: use one that has, or a method for the MODEL's own family."""
-    sentences = [_USE]
+    return f"{_USE} {_methods_without_unet()}"
+
+
+def _choose_checkpoint(family_name: str) -> str:
+    """What to do where a checkpoint of one family is needed. family_name: SD1.5, SD2 or SDXL, each read as a letter."""
+    return f"Choose an {family_name} checkpoint in Checkpoint (ckpt_name)."
+
+
+def _methods_without_unet() -> str:
+    """The methods for each family whose models have no UNet, one sentence for each family."""
+    sentences: list[str] = []
     for family_without_unet in families.FAMILIES:
         if family_without_unet.unet:
             continue
@@ -55,7 +65,12 @@ def advice_between(width: int | None, wanted_width: int, advice: str = "") -> st
         return families.REFINER
     if advice:
         return advice
-    return advice_without_unet() if with_unet else ONE_FAMILY
+    actual_family = families.of_text(width)
+    if wanted_family is None or not with_unet:
+        return ONE_FAMILY
+    if actual_family is None or not actual_family.unet:
+        return f"{_choose_checkpoint(wanted_family.name)} {_methods_without_unet()}"
+    return _choose_checkpoint(wanted_family.name)
 
 
 def advice_on(model: ModelPatcher, advice: str) -> str:

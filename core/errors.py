@@ -111,20 +111,30 @@ class WrongBaseModel(LikenessError):
         super().__init__(f"{what} is made for {actual}, but {expected} is needed.", advice or SAME_FAMILY)
 
 
+_BOX_OF_PERSON = (
+    "For a drawn character write a box around the face into Face boxes as text (face_boxes) of Person: x, y, width, "
+    "height. Or draw it there, under Show advanced inputs (in an app, Enter node graph first). Cast from Photos takes "
+    "no box."
+)
+
+
 class FaceNotFound(LikenessError):
     """No face after the whole detection ladder. placeholder: in the picture that comes with ComfyUI."""
 
     def __init__(self, where: str, width: int, height: int, tried: Sequence[str], placeholder: bool = False) -> None:
         problem = f"No face found in {where} ({width}x{height} px) after trying {listed(tried)}."
         advice = (
-            "Use a photo in which the face is larger, sharper and not covered. Most drawn faces are not found. For a "
-            "drawn character give a box around the face: in Person, drawn under Show advanced inputs (in an app, Enter "
-            "node graph first) or written into face_boxes: x, y, width, height. Cast from Photos takes no box."
+            "Use a photo in which the face is larger, sharper and not covered. Most drawn faces are not found. "
+            + _BOX_OF_PERSON
         )
         if placeholder:
             problem = f"No face found in {where}: it is example.png, the drawing that Load Image shows at first."
             advice = "Choose your own photo."
         super().__init__(problem, advice)
+
+    def leave_out_box(self) -> None:
+        """Take the box of Person out of the advice, for a picture that no Person has, such as that of Detect Faces."""
+        self.advice = self.advice.replace(_BOX_OF_PERSON, "").rstrip()
 
 
 class BadChoice(LikenessError):

@@ -32,10 +32,15 @@ def choices() -> list[str]:
     return [THIS, STARTS, ALL, *_templates()]
 
 
+def _gallery() -> dict[str, str]:
+    """The English title of each template by the name of its file, in the order of the gallery."""
+    texts = json.loads(_TITLES.read_text("utf-8"))
+    return texts["templateWorkflows"]["template"]["likeness"]
+
+
 def _templates() -> list[str]:
     """The names of the templates' files, in the order of the gallery; one that is not in its table comes last."""
-    texts = json.loads(_TITLES.read_text("utf-8"))
-    gallery = list(texts["templateWorkflows"]["template"]["likeness"])
+    gallery = list(_gallery())
 
     def position(name: str) -> int:
         return gallery.index(name) if name in gallery else len(gallery)
@@ -63,7 +68,7 @@ def report(choice: str, prompt: Mapping[str, Any]) -> Diagnosis:
     if choice == THIS:
         findings_on_host += _respelled_files(prompt)
     # In a sentence: "Everything that the start templates need".
-    subject = "the start templates" if choice == STARTS else choice
+    subject = "the start templates" if choice == STARTS else _gallery().get(choice, choice)
     interrupt = comfy.model_management.throw_exception_if_processing_interrupted
     users = needs.users(graphs, _template)
     return doctor.report(subject, models, folders.of_models(), findings_on_host, interrupt, users)

@@ -124,7 +124,12 @@ class DetectFaces(FindsFaces, io.ComfyNode):
         face_model = face_model or default_face_model(detects=face_landmarks is None, node_id=notes.node_of(cls))
         (mesh,) = landmarks.of_pictures(face_landmarks, image)
         picture = to_picture(image[0])
-        detections = photos.detected(face_model, picture, "the picture", photos.Photo(image[0], mesh))
+        photo = photos.Photo(image[0], mesh)
+        try:
+            detections = photos.detected(face_model, picture, "the picture of Image (image) of Detect Faces", photo)
+        except FaceNotFound as error:
+            error.leave_out_box()
+            raise
         detections = analysis.large_enough(detections, min_size)
         detections = analysis.arrange(detections, order)
         if max_faces:

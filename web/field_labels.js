@@ -167,7 +167,9 @@ async function readWords() {
 
 function labelRunError(detail) {
   if (!isOurs(detail?.node_type)) return;
-  detail.exception_message = words.put(String(detail.exception_message), detail.node_type);
+  // toasts.js looks for the fields' own names: "which_face".
+  detail.untranslated = String(detail.exception_message);
+  detail.exception_message = words.put(detail.untranslated, detail.node_type);
 }
 
 function labelNote(detail) {
@@ -183,7 +185,9 @@ function labelRefusal(answer) {
   for (const { class_type: type, errors } of Object.values(answer?.node_errors ?? {})) {
     if (!isOurs(type)) continue;
     for (const error of errors ?? []) {
-      if (error.details) error.details = words.put(String(error.details), type);
+      if (!error.details) continue;
+      error.untranslated = String(error.details);
+      error.details = words.put(error.untranslated, type);
     }
   }
 }

@@ -67,7 +67,8 @@ export const onMissing = (list) => (listMissing = list);
 
 // The template in which one draws a box around a face that no detector finds.
 const TEMPLATE_WITH_BOX = "ip_adapter_sd15_portrait";
-const isWithoutFace = ([, , , kind]) => kind === "likeness.FaceNotFound";
+/** Detect Faces reads the photo that people are put into, which takes no box. */
+const isWithoutFace = ([, type, , kind]) => kind === "likeness.FaceNotFound" && type !== "LikenessDetectFaces";
 
 /** Whether a box can be drawn where the error is seen: a Person that is in no subgraph takes it itself. */
 const isPersonInSight = ([id, type]) => type === "LikenessPerson" && !boxesAround(id, type).length;
@@ -80,7 +81,8 @@ async function whatToDoForADrawnCharacter() {
 
 const isMissing = ([, , , kind]) => kind === "likeness.ModelMissing";
 
-/** What failed, of a run or of a prompt that was refused: [id, type, message, kind of error] of each node. */
+/** What failed, of a run or of a prompt that was refused: [id, type, message, kind of error, untranslated message] of
+ * each node. */
 async function showErrors(nodes, noFile) {
   const listed = (noFile || nodes.some(isMissing)) && (await listMissing());
   const failed = nodes.filter((one) => !listed || !isMissing(one));
@@ -96,11 +98,11 @@ async function showErrors(nodes, noFile) {
 
 /** Where one sets what the message of a node in subgraphs asks for: the field of the outermost one that stands for it,
  * else how the subgraph is opened. Nothing for a node in sight. */
-function whereToSet([id, type, message]) {
+function whereToSet([id, type, , , untranslated]) {
   const around = boxesAround(id, type);
   if (!around.length) return "";
   const node = find(id).at(-1);
-  const named = node.inputs.filter(({ name }) => isNamed(name, message));
+  const named = node.inputs.filter(({ name }) => isNamed(name, untranslated));
   const fields = named.map(({ name }) => fieldOutside(around, node, name));
   if (fields.length && fields.every(Boolean)) return setOutside(around[0].title, fields);
   return howToOpen(around.map(({ title }) => title).join(" › "));
@@ -163,14 +165,18 @@ function howToOpen(path) {
 const isLikenessError = (type) => String(type).startsWith("likeness.");
 
 function onRunError({ detail }) {
-  const { node_id, node_type, exception_type, exception_message } = detail;
-  if (isLikenessError(exception_type)) showErrors([[node_id, node_type, exception_message, exception_type]]);
+  const { node_id, node_type, exception_type, exception_message: message } = detail;
+  // In another language than English field_labels.js has put labels in the place of the fields' own names.
+  const untranslated = detail.untranslated ?? message;
+  if (isLikenessError(exception_type)) showErrors([[node_id, node_type, message, exception_type, untranslated]]);
 }
 
 function onRefusal(answer) {
   const failed = Object.entries(answer?.node_errors ?? {}).flatMap(([id, { class_type, errors = [] }]) => {
     const ours = errors.find(({ extra_info }) => isLikenessError(extra_info?.exception_type));
-    return ours ? [[id, class_type, ours.details, ours.extra_info.exception_type]] : [];
+    if (!ours) return [];
+    const untranslated = ours.untranslated ?? ours.details;
+    return [[id, class_type, ours.details, ours.extra_info.exception_type, untranslated]];
   });
   const errors = Object.values(answer?.node_errors ?? {}).flatMap((node) => node.errors ?? []);
   showErrors(failed, errors.some(({ type }) => type === "value_not_in_list"));

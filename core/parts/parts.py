@@ -17,6 +17,9 @@ PAINT = "right click the node of the picture, Open in Mask Editor, paint over wh
 
 _LONGEST = 1000  # letters of a label: some three prompts of CLIP's 77 tokens
 _EMPTY = f"Make one ({PAINT}), or leave the input unconnected to have all of it count. {OTHER_WORDS}"
+_EMPTY_TARGET = (
+    f"Paint on the photo where the part goes ({PAINT}), or leave the input unconnected to have the part go anywhere."
+)
 _UNPAINTED = (64, 64)
 """Size of the empty mask that Load Image gives for a picture without transparency in which nobody has painted."""
 
@@ -86,7 +89,8 @@ def make_part(label: str, image: Tensor, mask: Tensor | None, weight: float, tar
     part = Part(label, picture, alpha, _together(mask), weight, _together(target), pieces)
     for name, channel in (("mask", part.mask), ("alpha channel", alpha), ("target_mask", part.target)):
         if weight > 0 and channel is not None and not channel.any():
-            raise BadPart(label, f"its {name} ({size_text(channel)}) is empty: every value is 0", _EMPTY)
+            advice = _EMPTY_TARGET if name == "target_mask" else _EMPTY
+            raise BadPart(label, f"its {name} ({size_text(channel)}) is empty: every value is 0", advice)
     return part
 
 

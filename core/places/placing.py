@@ -30,7 +30,7 @@ class BadOrder(LikenessError):
         example = ",".join(map(str, numbers))
         valid = "1" if people_count == 1 else f"1 to {people_count}"
         super().__init__(
-            f"The order {plain(text, 100)!r} cannot be used: {why}.",
+            f"Custom order (custom_order) is {plain(text, 100)!r}, which cannot be used: {why}.",
             f"Write one number per place ({place_count}), e.g. {example}: each person ({valid}) at most once, 0 for an "
             "empty place.",
         )

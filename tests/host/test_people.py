@@ -265,7 +265,7 @@ IN_BOX = "Ink: 144, 187, 122, 156"
 def test_a_drawn_face_that_no_detector_finds_is_taken_from_its_box(face_model):
     """In a text, or linked as ComfyUI's own nodes give it: what recognisers see is that part of the picture."""
     drawing = real_faces.image(DRAWN)
-    with pytest.raises(errors.FaceNotFound, match="written into face_boxes"):
+    with pytest.raises(errors.FaceNotFound, match=r"into Face boxes as text \(face_boxes\) of Person"):
         made(face_model, drawing)
     identity, crops, report = made(face_model, drawing, face_boxes=IN_BOX, which="3")
     assert "1 of 1 photo used" in report and "used, in its box, face of 122x156 px" in report

@@ -104,6 +104,8 @@ def test_a_part_that_would_vanish_is_refused(where):
     with pytest.raises(BadPart) as error:
         part(**given)
     assert f"The part 'face' cannot be used: its {where} (90x130 px) is empty: every value is 0." in str(error.value)
+    if where == "target_mask":
+        assert "Paint on the photo where the part goes (right click" in str(error.value)
     assert "right click the node of the picture, Open in Mask Editor, paint over what shall count, Save" in str(
         error.value
     )

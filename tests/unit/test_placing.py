@@ -84,7 +84,7 @@ def test_a_place_without_a_person_says_what_stays_there() -> None:
 )
 @pytest.mark.parametrize("absent", [0, 2])
 def test_bad_custom_orders_say_why(text: str, why: str, absent: int) -> None:
-    with pytest.raises(BadOrder, match=rf"order '{text}' .*: .*{why}\. .*\(3\), .*3,2,1:"):
+    with pytest.raises(BadOrder, match=rf"Custom order \(custom_order\) is '{text}', .*: .*{why}\. .*\(3\), .*3,2,1:"):
         placing.assign(cast(3, absent), layout(*SPREAD), "custom", text)
 
 
