@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core import inputs, socket_values
 from ..core.consoles import accept_any_text
-from ..core.errors import BadChoice, BadInput, BadSetup, first, listed
+from ..core.errors import BadChoice, BadInput, BadSetup, FileOfOtherMethod, first, listed
 from ..core.people import Cast, Faces, Identity, Layout, is_a
 from . import notes
 from .schema import with_texts
@@ -217,6 +217,10 @@ def _checked_value(schema: _NodeSchema, input_id: str, value: Any) -> Any:
     if value is None and _may_be_none(schema_input):
         return getattr(schema_input, "default", None)
     if not _fits(schema_input, value):
+        actual_method = getattr(value, "method_title", "")
+        expected_method = getattr(schema_input.Parent, "method_title", "")
+        if actual_method and expected_method:
+            raise FileOfOtherMethod(input_in_words, actual_method, expected_method)
         raise BadInput(input_in_words, inputs.named(value), _needed_in_words(schema_input))
     is_menu = schema_input.io_type == io.Combo.io_type
     if is_menu and input_id not in schema.judged_by_node and value not in schema_input.options:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import comfy.model_management
 import comfy.model_patcher
@@ -83,9 +83,11 @@ class Loaded(Generic[NetT]):
     """A method's file that has been loaded.
 
     patcher: its network; the host looks for one under this name. lora: the tensors of the LoRA that is part of the
-    file, as bridge.lora reads them; empty for a file without one.
+    file, as bridge.lora reads them; empty for a file without one. method_title: of the method whose file it is, which
+    nodes.sockets.adapter_socket puts onto the class.
     """
 
+    method_title: ClassVar[str] = ""
     patcher: comfy.model_patcher.ModelPatcher
     lora: Mapping[str, Tensor] = field(default_factory=dict)
 

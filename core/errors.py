@@ -152,6 +152,15 @@ class BadInput(LikenessError):
         super().__init__(f"{what} is {actual}; {expected} is needed.", advice)
 
 
+class FileOfOtherMethod(BadInput):
+    """A file of another method than an input takes, from Load Adapter. actual, expected: titles of methods."""
+
+    def __init__(self, what: str, actual: str, expected: str) -> None:
+        problem = f"{what} is a file of {actual}; a file of {expected} is needed."
+        advice = f"Choose a file of {expected} in File (file) of the Load Adapter that is linked to it."
+        LikenessError.__init__(self, problem, advice)
+
+
 class BadSize(LikenessError):
     """A width and height that cannot be used here. Sizes are (width, height) in pixels."""
 

@@ -1,5 +1,7 @@
 """The sockets of the steps, and what travels on them; a method makes its own."""
 
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -18,7 +20,7 @@ def socket(name: str, payload: type | tuple[type, ...]) -> type[io.ComfyTypeIO]:
     return custom
 
 
-def adapter_socket(method: str, payload: type) -> type[io.ComfyTypeIO]:
+def adapter_socket(method: str, payload: type[Loaded[Any]]) -> type[io.ComfyTypeIO]:
     """The socket for a method's own file, which Load Adapter loads.
 
     method: its title. payload: the class of the loaded file. All methods have the same socket; where the file of
@@ -26,6 +28,8 @@ def adapter_socket(method: str, payload: type) -> type[io.ComfyTypeIO]:
     """
     adapter = socket(ADAPTER, payload)
     adapter.needed = f"a file of {method} from Load Adapter"
+    adapter.method_title = method
+    payload.method_title = method
     return adapter
 
 

@@ -240,6 +240,8 @@ async function tellWhatIsMissing() {
 
 async function readTitles() {
   titles = new Map(await templateTitles());
+  // Reports have the English titles in their sentences.
+  for (const [file, title] of await templateTitles("en")) titles.set(title, titles.get(file) ?? title);
 }
 
 /** Templates by their titles; what is saved and sent is the file's name. At once: Vue nodes ask for no other names later. */

@@ -23,11 +23,11 @@ export const inApp = () => isApp(app.extensionManager.workflow?.activeWorkflow ?
 
 /** [file's name, title] of each of our templates, in the gallery's order. None where the tables cannot be had: then a
  * template is called by the name of its file. */
-export async function templateTitles() {
+export async function templateTitles(language = settingOf("Comfy.Locale")) {
   try {
     const texts = await api.getCustomNodesI18n();
-    const titlesIn = (language) => texts[language]?.templateWorkflows?.template?.likeness;
-    return Object.entries(titlesIn(settingOf("Comfy.Locale")) ?? titlesIn("en") ?? {});
+    const titlesIn = (known) => texts[known]?.templateWorkflows?.template?.likeness;
+    return Object.entries(titlesIn(language) ?? titlesIn("en") ?? {});
   } catch {
     return [];
   }

@@ -58,6 +58,9 @@ def test_for_a_template(host_server, standin_models):
     assert "found" in row and row.endswith(standin_models.id_patch_mlp.name), "its loader finds it under any name"
     (row,) = [line for line in said(run).splitlines() if line.startswith("ID-Patch ControlNet")]
     assert "missing" in row and "(5 GB)" in row
+    titles = json.loads((Path(bridge.__file__).parents[1] / "locales" / "en" / "main.json").read_text("utf-8"))
+    title = titles["templateWorkflows"]["template"]["likeness"]["id_patch_two_people"]
+    assert f"Still to do for {title}: " in said(run)
     assert [node for node, text in run.notes if "ID-Patch ControlNet" in text] == ["doctor"]
 
 

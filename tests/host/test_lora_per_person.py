@@ -307,7 +307,7 @@ def test_what_is_no_addition_is_named(model):
     for other in (attack_values.sd15(), *([attack_values.flux()] if tiny_dits.KNOWN else [])):
         with pytest.raises(WrongBaseModel):
             put_on(other, given(lora_made.file(model)))
-    with pytest.raises(ModelMissing, match=r"nowhere\.safetensors is not in models/loras.* Put a LoRA of your own there"):
+    with pytest.raises(ModelMissing, match=r"nowhere\.safetensors is not in models/loras.* Put a LoRA of your own"):
         put_on(model, cast_of(replace(given(file), loras=(Lora("nowhere.safetensors", 1.0, ""),))))
 
 
