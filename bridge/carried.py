@@ -125,6 +125,23 @@ def one_for_each_row(by_chunk: Sequence[CarriedT], row_count: int) -> list[Carri
     return by_row
 
 
+def for_rows_of_batch(
+    by_chunk: Sequence[CarriedT], by_row: bool, row_count: int, code_around_model: str, mixed: str
+) -> tuple[CarriedT, ...]:
+    """What one node has put into a batch: one object for all rows, or one for each where people have rows.
+
+    by_chunk: the node's object in each chunk. by_row: whether people have rows. row_count: of the batch.
+    code_around_model, mixed: for the error, see ConditioningLost. Raises ConditioningLost where another pack joins rows
+    of different nodes, or rows with and without people.
+    """
+    first = by_chunk[0]
+    if by_row and all(carried.source is first.source for carried in by_chunk):
+        return tuple(one_for_each_row(by_chunk, row_count))
+    if any(carried is not first for carried in by_chunk):
+        raise ConditioningLost(code_around_model, mixed)
+    return (first,)
+
+
 def cut_regions(regions: Tensor, area: Sequence[int], latent: Sequence[int]) -> Tensor:
     """Regions (people, H, W) of the whole picture in an area (height, width, y, x) of a latent (height, width)."""
     height, width, y, x = area

@@ -55,6 +55,14 @@ class Scope:
         """Where people act in the picture, (people, H, W), as the preview shows it; None for everywhere."""
         return self.regions if self.boxes is None else self.boxes
 
+    @property
+    def carried_canvas(self) -> Canvas | None:
+        """The canvas that goes with what acts here, for a run to compare with the latent; None where there is none.
+
+        Regions of a placed cast are parts of its canvas, and rows belong to its people. Masks alone fit any picture.
+        """
+        return self.canvas if self.placed or self.by_row else None
+
     def injection(
         self,
         source: object,
@@ -67,7 +75,6 @@ class Scope:
         source: the same object for both sides. tokens, layers: what people are
         read by, see Injection. kind: the class of the Injection.
         """
-        canvas = self.canvas if self.placed or self.by_row else None
         return kind(
             source,
             self.schedule,
@@ -76,7 +83,7 @@ class Scope:
             regions=self.regions,
             by_row=self.by_row,
             boxes=self.boxes,
-            canvas=canvas,
+            canvas=self.carried_canvas,
             latents_note_node=self.canvas,
         )
 

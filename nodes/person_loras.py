@@ -235,15 +235,13 @@ def _read_loras(scope: scopes.Scope, model: ModelPatcher, clip: CLIP, strength: 
 
 def _regional_lora(scope: scopes.Scope, people_loras: _PeopleLoras) -> RegionalLora:
     """What both sides carry: the LoRAs, and in which regions or rows each person's act."""
-    # Regions of a placed cast are parts of its canvas, and rows belong to its people; masks alone are of any picture.
-    canvas = scope.canvas if scope.placed or scope.by_row else None
     return RegionalLora(
         source=object(),
         schedule=scope.schedule,
         people_count=len(scope.people),
         layers=people_loras.layers,
         regions=scope.regions,
-        canvas=canvas,
+        canvas=scope.carried_canvas,
         by_row=scope.by_row,
     )
 
@@ -266,8 +264,7 @@ def _regional_words(scope: scopes.Scope, people_loras: _PeopleLoras, model: Mode
     if scope.by_row:
         return text_by_row(tokens, 1.0, scope.canvas)
     people_regions = _regions_or_everywhere(scope)
-    canvas = scope.canvas if scope.placed else None
-    return appended_text(tokens, people_regions[numbers_with_words], canvas)
+    return appended_text(tokens, people_regions[numbers_with_words], scope.carried_canvas)
 
 
 def _regions_or_everywhere(scope: scopes.Scope) -> Tensor:
@@ -303,7 +300,7 @@ def _on_transformer(
         layers=people_loras.layers,
         regions=scope.regions,
         by_row=scope.by_row,
-        canvas=scope.canvas if scope.placed or scope.by_row else None,
+        canvas=scope.carried_canvas,
     )
     positive = carried.carry(sides.positive, carried_loras)
     negative = carried.carry(sides.negative, carried_loras)
@@ -333,8 +330,7 @@ def _people_texts(
         return person_texts.texts_by_row(texts, 1.0, scope.canvas, names)
     text_regions = _regions_or_everywhere(scope)[list(numbers_with_words)]
     text_names = [names[number] for number in numbers_with_words]
-    canvas = scope.canvas if scope.placed else None
-    return person_texts.appended_texts(texts, text_regions, canvas, text_names)
+    return person_texts.appended_texts(texts, text_regions, scope.carried_canvas, text_names)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Everything of ours in a forward asks here: who reads whom in attention, and whos
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,17 @@ LAYERS = "layers"
 REFINER = "likeness_refiner"
 """The key, among transformer_options inside of a block that is a refiner, of the place where it stands, as the family's
 description says."""
+
+
+def key_of_forward(forward_input: ForwardInput) -> Hashable:
+    """What two forwards have in common that the same Batch of a run serves, beside what nodes have put into them."""
+    return (
+        forward_input.x.shape,
+        layout_of(forward_input),
+        forward_input.x.device,
+        forward_input.context.shape[1],
+        forward_input.model,
+    )
 
 
 def layout_of(forward_input: ForwardInput) -> TokenLayout:

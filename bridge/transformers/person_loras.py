@@ -26,14 +26,14 @@ from ...core.errors import BadSetup
 from ...core.low_rank import LoraKind
 from ...core.person_texts import on_tokens
 from ..canvas import check_canvases
-from ..carried import Carried, ConditioningLost, one_for_each_row
+from ..carried import Carried, ConditioningLost, for_rows_of_batch
 from ..cross_attention.lora_layers import shape_of, with_product
 from ..cross_attention.lora_readers import Forward, Reader, Readers, begin_forward, end_forward
 from ..runs import Batch, ForwardInput, Run
 from ..unet import Options, dtype_of, modules_of_unet, pixels_of, with_patch
 from .current_texts import current_texts
 from .families import LayerStream, Stream, TransformerFamily
-from .layouts import EmbeddedPieces, current_references, layout_of, reference_embedded
+from .layouts import EmbeddedPieces, current_references, key_of_forward, reference_embedded
 from .modulation import ModulatedLayer, ModulationUse, TimeModulation, TokenModulation, modulated_layer
 from .networks import cells_per_token, network_of, tokens_of, transformer_family
 from .token_weights import PeopleOnPicture, TokenWeights
@@ -150,20 +150,19 @@ class PersonLorasRun(Run):
     ) -> PersonLorasBatch | None:
         acting: list[tuple[PersonLoras, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
-            of_node = self._of_node(by_chunk, len(forward_input.x))
+            of_node = for_rows_of_batch(
+                by_chunk,
+                by_row=by_chunk[0].by_row,
+                row_count=len(forward_input.x),
+                code_around_model=self._code_around_model,
+                mixed="joins rows of people with different LoRAs",
+            )
             if of_node[0].active and self.is_on(of_node[0], forward_input.sigmas):
                 acting.append(of_node)
         if not acting:
             return None
         network = network_of(forward_input.model)
-        key = (
-            tuple(acting),
-            forward_input.x.shape,
-            layout_of(forward_input),
-            forward_input.x.device,
-            forward_input.context.shape[1],
-            forward_input.model,
-        )
+        key = tuple(acting), key_of_forward(forward_input)
         # MultiGPU CFG Split asks from several threads at once.
         with self._making:
             if network not in self._readers:
@@ -175,18 +174,6 @@ class PersonLorasRun(Run):
                 ]
                 self._batches[key] = PersonLorasBatch(self._readers[network], nodes, forward_input)
             return self._batches[key]
-
-    def _of_node(self, by_chunk: Sequence[PersonLoras], rows: int) -> tuple[PersonLoras, ...]:
-        """What one node has put into a batch: one for all rows, or one for each where people have rows.
-
-        Raises ConditioningLost where another pack joins rows of different nodes.
-        """
-        first = by_chunk[0]
-        if first.by_row and all(loras.source is first.source for loras in by_chunk):
-            return tuple(one_for_each_row(by_chunk, rows))
-        if any(loras is not first for loras in by_chunk):
-            raise ConditioningLost(self._code_around_model, "joins rows of people with different LoRAs")
-        return (first,)
 
     def _layers_of(
         self, loras: PersonLoras, network: nn.Module, forward_input: ForwardInput

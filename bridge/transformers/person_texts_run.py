@@ -23,7 +23,7 @@ from ...core.person_texts import Filler, OwnedTokens, TextLayout, split_by_words
 from ...core.token_groups import AnySplit, RowSplit, Split
 from ...core.token_layout import Kind, Span, TokenLayout, placed_spans
 from ..canvas import check_canvases
-from ..carried import ConditioningLost, one_for_each_row
+from ..carried import ConditioningLost, for_rows_of_batch
 from ..runs import Batch, ForwardInput, Run, entries
 from ..unet import Options, with_patch
 from .attention import BlockCalls, with_reading
@@ -35,6 +35,7 @@ from .layouts import (
     EmbeddedPieces,
     StandIn,
     current_references,
+    key_of_forward,
     layout_of,
     reads_looks,
     reference_embedded,
@@ -80,33 +81,20 @@ class PersonTextsRun(Run):
     ) -> PersonTextsBatch:
         nodes: list[tuple[PersonTexts, ...]] = []
         for by_chunk in zip(*chunks, strict=True):
-            of_node = self._of_node(by_chunk, len(forward_input.x))
+            of_node = for_rows_of_batch(
+                by_chunk,
+                by_row=by_chunk[0].by_row,
+                row_count=len(forward_input.x),
+                code_around_model=self._code_around_model,
+                mixed="joins rows in which different words are read",
+            )
             if any(texts.active for texts in of_node):
                 nodes.append(of_node)
-        key = (
-            tuple(nodes),
-            forward_input.x.shape,
-            layout_of(forward_input),
-            forward_input.x.device,
-            forward_input.context.shape[1],
-            forward_input.model,
-        )
+        key = tuple(nodes), key_of_forward(forward_input)
         if key not in self._batches:
             is_first = not self._batches
             self._batches[key] = PersonTextsBatch(nodes, forward_input, is_first)
         return self._batches[key]
-
-    def _of_node(self, by_chunk: Sequence[PersonTexts], rows: int) -> tuple[PersonTexts, ...]:
-        """What one node has put into a batch: one for all rows, or one for each where people have rows.
-
-        Raises ConditioningLost where another pack joins rows of different nodes, or with and without words.
-        """
-        first = by_chunk[0]
-        if first.by_row and all(texts.source is first.source for texts in by_chunk):
-            return tuple(one_for_each_row(by_chunk, rows))
-        if any(texts is not first for texts in by_chunk):
-            raise ConditioningLost(self._code_around_model, "joins rows in which different words are read")
-        return (first,)
 
 
 def _tokens_added(texts: PersonTexts, family: TransformerFamily, network: Any) -> int:

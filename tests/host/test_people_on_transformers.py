@@ -12,7 +12,6 @@ import lora_made
 import people_made
 import pytest
 import tiny_dits
-import tiny_encoders
 import tiny_sdxl
 import tiny_vaes
 import torch
@@ -34,21 +33,11 @@ from pack.nodes.references.nodes import RegionSettings, areas_of, read_by_region
 from peers import apply
 from safetensors.torch import save_file
 from tiny_dits import EVERY, FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
+from transformer_loras import CLIPS, HEIGHT, PICTURE, TOLERANCE, WIDTH
 
 import nodes as host_nodes
 
 pytestmark = tiny_dits.needed
-WIDTH, HEIGHT = 128, 96  # 8 x 6 tokens
-PICTURE = 48
-TOLERANCE = 1e-5
-CLIPS = {
-    FLUX: (tiny_encoders.flux1, {"context_in_dim": tiny_encoders.WIDTH, "vec_in_dim": 64}),
-    FLUX_2: (tiny_encoders.klein, {"context_in_dim": 3 * tiny_encoders.WIDTH}),
-    QWEN: (tiny_encoders.qwen, {"joint_attention_dim": tiny_encoders.WIDTH}),
-    Z_IMAGE: (tiny_encoders.z_image, {"cap_feat_dim": tiny_encoders.WIDTH}),
-    KREA_2: (tiny_encoders.krea2, {"txtdim": tiny_encoders.WIDTH, "txtlayers": 12}),
-}
-"""By family: its text encoder, and what a network has to be to read it."""
 LAYERS = {
     FLUX: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "_mod.lin", "modulation.lin"),
     FLUX_2: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "modulation"),
@@ -620,15 +609,6 @@ def test_a_copied_forward_that_loses_the_references_is_named(family, monkeypatch
     record = record_of(setting, cast(setting), (0, 1))
     made = applied_in("r", setting, record, APART)
     network = setting.model.model.diffusion_model
-    forward = network._forward
-
-    def without_options(*args, **kwargs):
-        if "transformer_options" in kwargs:
-            return forward(*args, **{**kwargs, "transformer_options": {}})
-        places = list(args)
-        places[next(place for place, given in enumerate(args) if isinstance(given, dict))] = {}
-        return forward(*places, **kwargs)
-
-    monkeypatch.setattr(network, "_forward", without_options)
+    monkeypatch.setattr(network, "_forward", tiny_dits.without_options(network._forward))
     with pytest.raises(ConditioningLost, match=r"hands on transformer_options to 0 of the"):
         setting.sample(made)

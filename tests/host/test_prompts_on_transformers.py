@@ -147,17 +147,8 @@ def test_a_copied_forward_without_options_is_named(models, family):
     """A pack whose copy of the forward does not hand on transformer_options: everybody would read all words."""
     applied = with_texts_of(models(family), ["anna"], APART[:1])
     network = models(family).model.diffusion_model
-    forward = network._forward
-
-    def without_options(*args, **kwargs):
-        if "transformer_options" in kwargs:
-            return forward(*args, **{**kwargs, "transformer_options": {}})
-        places = list(args)
-        places[next(place for place, given in enumerate(args) if isinstance(given, dict))] = {}
-        return forward(*places, **kwargs)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "_forward", without_options)
+        patch.setattr(network, "_forward", tiny_dits.without_options(network._forward))
         with pytest.raises(ConditioningLost, match=r"hands on transformer_options to 0 of the"):
             sample(family, applied)
 

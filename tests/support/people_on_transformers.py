@@ -7,7 +7,6 @@ from typing import Any
 
 import lora_made
 import tiny_dits
-import tiny_encoders
 import torch
 from comfy.model_patcher import ModelPatcher
 from hidden_text import without_common
@@ -16,21 +15,13 @@ from pack.bridge.transformers.networks import transformer_family
 from pack.bridge.transformers.person_loras import has_place
 from peers import apply
 from safetensors.torch import save_file
-from tiny_dits import FLUX, FLUX_2, KREA_2, QWEN, Z_IMAGE
 from torch import Tensor
+from transformer_loras import CLIPS
 
 import nodes as host_nodes
 
 COMMON = "close portrait of a person"
 """The common text."""
-CLIPS: dict[str, tuple[str, dict[str, int]]] = {
-    FLUX: ("flux1", {"context_in_dim": tiny_encoders.WIDTH, "vec_in_dim": 64}),
-    FLUX_2: ("klein", {"context_in_dim": 3 * tiny_encoders.WIDTH}),
-    QWEN: ("qwen", {"joint_attention_dim": tiny_encoders.WIDTH}),
-    Z_IMAGE: ("z_image", {"cap_feat_dim": tiny_encoders.WIDTH}),
-    KREA_2: ("krea2", {"txtdim": tiny_encoders.WIDTH, "txtlayers": 12}),
-}
-"""By family: its text encoder, and what a network has to be to read it."""
 
 
 class TransformerSetting:
@@ -41,9 +32,9 @@ class TransformerSetting:
     """
 
     def __init__(self, family: str) -> None:
-        encoder, changes = CLIPS[family]
+        make_encoder, changes = CLIPS[family]
         self.family = family
-        self.clip = getattr(tiny_encoders, encoder)()
+        self.clip = make_encoder()
         self.model = tiny_dits.model(family, **changes)
         self.files = [self._lora(seed, everywhere=True) for seed in (11, 12, 13)]
         self.files_with_places = [self._lora(seed, everywhere=False) for seed in (14, 15)]

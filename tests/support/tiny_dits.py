@@ -1,6 +1,6 @@
 """Tiny random MODELs of every family of transformers, what they are given, and a sampling of theirs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import comfy.model_patcher
@@ -55,3 +55,16 @@ def sample(
     """The host's own Euler from `start`."""
     sigmas = comfy.samplers.calculate_sigmas(made.get_model_object("model_sampling"), "simple", steps)
     return tiny_sdxl.host_sample(made, start, sigmas, positive, negative, cfg, **more)
+
+
+def without_options(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The forward of a network as the copy of a pack has it that does not hand on transformer_options."""
+
+    def copied(*args: Any, **kwargs: Any) -> Tensor:
+        if "transformer_options" in kwargs:
+            return forward(*args, **{**kwargs, "transformer_options": {}})
+        places = list(args)
+        places[next(place for place, value in enumerate(args) if isinstance(value, dict))] = {}
+        return forward(*places, **kwargs)
+
+    return copied

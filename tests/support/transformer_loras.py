@@ -24,6 +24,7 @@ CLIPS = {
     Z_IMAGE: (tiny_encoders.z_image, {"cap_feat_dim": tiny_encoders.WIDTH}),
     KREA_2: (tiny_encoders.krea2, {"txtdim": tiny_encoders.WIDTH, "txtlayers": 12}),
 }
+"""By family: its text encoder, and what a network has to be to read it."""
 LAYERS = {
     FLUX: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "_mod.lin", "modulation.lin", "final_layer"),
     FLUX_2: ("_attn.", "_mlp.", "linear", "img_in", "txt_in", "modulation", "final_layer"),
