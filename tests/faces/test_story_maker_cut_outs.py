@@ -46,14 +46,14 @@ def test_a_person_is_cut_out_as_published(soft):
     ours, theirs = (body.picture * 255).round().numpy(), published(picture[0], mask[0])
     # Single precision may floor a pixel the other way.
     assert np.abs(ours - theirs).max() <= 1 and (ours != theirs).mean() < 1e-3
-    assert (ours[0, -1] == 255).all() and not body.whole
+    assert (ours[0, -1] == 255).all() and not body.uncut
 
 
 def test_clothes_without_a_mask_are_squashed_as_they_are():
     picture = photo(2)
     (body,) = cut_out([ANNA], picture, None)
     theirs = Image.fromarray((picture[0] * 255).byte().numpy()).resize((SIDE, SIDE))
-    assert ((body.picture * 255).round().numpy() == np.array(theirs)).all() and body.whole
+    assert ((body.picture * 255).round().numpy() == np.array(theirs)).all() and body.uncut
     assert [body.weight for body in cut_out([ANNA, BEN], None, None)] == [0, 0], "nothing given does not count"
 
 

@@ -12,7 +12,7 @@ import torch
 from attack_graphs import SOCKETS, value
 from attack_values import FILES
 from graph_run import call, run
-from pack.core.errors import BadChoice, BadInput, BadLayout
+from pack.core.errors import BadChoice, BadInput, BadLayout, FileOfOtherMethod
 from pack.core.inputs import BadPicture
 from pack.core.methods import methods
 from pack.core.people import Layout, Slot
@@ -64,9 +64,20 @@ OF_A_KIND = [pair for pair in OTHERS if pair[1].io_type != ANYTHING]
 @pytest.mark.parametrize("pair", OF_A_KIND, ids=named)
 def test_something_else_where_an_object_is_needed(pair: Any) -> None:
     node, entry = pair
+    needed = getattr(entry.Parent, "needed", entry.io_type)
     for wrong in (object(), 5, b"text", *of_other_kinds(entry)):
-        needed = getattr(entry.Parent, "needed", entry.io_type)
         assert f"; {needed} is needed. Look at the node" in refused(BadInput, node, entry, wrong)
+
+
+@pytest.mark.parametrize("pair", [pair for pair in OTHERS if pair[1].io_type == ADAPTER], ids=named)
+def test_a_file_of_another_method(pair: Any) -> None:
+    node, entry = pair
+    adapters = files_of_other_methods(entry)
+    assert adapters
+    for adapter in adapters:
+        message = refused(FileOfOtherMethod, node, entry, adapter)
+        assert "; a file of " in message
+        assert "in File (file) of the Load Adapter that is linked to it." in message
 
 
 def of_other_kinds(entry: Any) -> list[Any]:
@@ -75,12 +86,16 @@ def of_other_kinds(entry: Any) -> list[Any]:
     kinds |= {"IMAGE", "MASK"} if kinds & {"IMAGE", "MASK"} else set()  # both are tensors
     known = {kind: made for kind, made in SOCKETS.items() if kind not in (ANYTHING, ADAPTER)}
     others = [made for kind, made in known.items() if not kinds & {*kind.split(",")}]
-    # Files of other methods travel on the same socket as the method's own.
-    files = [one for one in methods() if one.folder in FILES and (tiny_dits.KNOWN or one.host == "0.3.64")]
-    adapters = [brought(f"loaded({method.folder!r})") for method in files]
-    if entry.io_type == ADAPTER:
-        adapters = [adapter for adapter in adapters if not isinstance(adapter, entry.Type)]
-    return [*map(brought, others), *adapters]
+    return [*map(brought, others)]
+
+
+def files_of_other_methods(entry: Any) -> list[Any]:
+    """Files of other methods: they travel on the same socket as the method's own."""
+    methods_with_files = [
+        method for method in methods() if method.folder in FILES and (tiny_dits.KNOWN or method.host == "0.3.64")
+    ]
+    adapters = [brought(f"loaded({method.folder!r})") for method in methods_with_files]
+    return [adapter for adapter in adapters if not isinstance(adapter, entry.Type)]
 
 
 @cache

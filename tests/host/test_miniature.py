@@ -36,7 +36,7 @@ from torch import Tensor
 import nodes as host_nodes
 
 SMALL, LARGE = places.SMALL, places.LARGE
-WITH_ID_PATCH = ("control_net", ID_PATCH.made, "id_patch")
+WITH_ID_PATCH = ("control_net", ID_PATCH.load_file, "id_patch")
 AUTHORS = net.Settings(steps=4, cfg=5.0)
 """CFG 5, strength 0.8 and ID tokens from a fifth of the schedule on."""
 
@@ -185,7 +185,7 @@ def test_pictures_become_latents_as_the_small_net_makes_them(loaded: Host, small
 @pytest.fixture(scope="module")
 def with_instant_id(tmp_path_factory: pytest.TempPathFactory) -> Host:
     with files_in(tmp_path_factory.mktemp("miniature")) as files:
-        return opened(files, "identity_net", INSTANT_ID.made, "instant_id")
+        return opened(files, "identity_net", INSTANT_ID.load_file, "instant_id")
 
 
 @pytest.fixture(scope="module")
