@@ -1,0 +1,184 @@
+"""Pictures by the host itself, in this process: its nodes and ours, its executor and cache, and the seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import execution
+import folder_paths
+import torch
+from pack.nodes.extension import NODES
+from PIL import Image
+
+from core.models import needs
+
+from .drafts import PICTURE, SAMPLERS, steps_of
+from .graphs import Graph
+
+HOST_NODES: Any = importlib.import_module("nodes")
+"""The host's module of its own nodes, whose names a checker would look for in our folder `nodes`."""
+_NO_CACHE_LIMITS = {"lru": 0, "ram": 0.0, "ram_inactive": 0.0}
+"""Of the host's classic cache, which keeps what the prompt before has made."""
+_LOADS = ("Loader", "Load")
+"""Parts of the names of nodes that load files, whose seconds are not those of a picture."""
+
+
+class DrawingError(Exception):
+    """A picture that the host could not draw; the text is the error of the node."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A picture that was drawn.
+
+    path: of the PNG, which holds its prompt. pixels: (H, W, 3) float 0..1. seconds: of all nodes but those that load
+    files, None where the host had the picture already. step_seconds: of the samplers alone, by step.
+    """
+
+    path: Path
+    pixels: torch.Tensor
+    seconds: float | None
+    step_seconds: float | None
+
+
+class _Listener:
+    """Stands in the place of the host's server: it notes when each node begins."""
+
+    def __init__(self) -> None:
+        self.client_id: str | None = None
+        self.last_node_id: str | None = None
+        self.begun: list[tuple[str | None, float]] = []
+        """Ids of nodes in the order in which they run, and the second at which each begins; None for the end."""
+
+    def send_sync(self, event: str, data: Any, sid: str | None = None) -> None:
+        """Called by the host's executor. event: its name, of which "executing" tells the node that begins."""
+        if event in ("executing", "execution_success"):
+            _wait_for_device()
+            self.begun.append((data.get("node"), time.perf_counter()))
+
+    def queue_updated(self) -> None:
+        """Called by the host where the queue changes; here there is none."""
+
+
+class Host:
+    """The host in this process. output: the folder of the pictures. folder: of the photos and LoRAs of people."""
+
+    def __init__(self, output: Path, folder: Path) -> None:
+        folder_paths.set_output_directory(str(output))
+        folder_paths.set_input_directory(str(folder))
+        folder_paths.add_model_folder_path("loras", str(folder))
+        self.output = output
+        self.object_info = described(all_nodes())
+        self._listener = _Listener()
+        options: list[Any] = []
+        if "cache_type" in inspect.signature(execution.PromptExecutor.__init__).parameters:
+            options = [execution.CacheType.CLASSIC, _NO_CACHE_LIMITS]
+        self._executor = execution.PromptExecutor(self._listener, *options)
+
+    @property
+    def device(self) -> str:
+        """The name of the device that computes."""
+        device = comfy.model_management.get_torch_device()
+        if device.type == "cuda":
+            return torch.cuda.get_device_name(device)
+        return str(device)
+
+    def draw(self, graph: Graph) -> Drawn:
+        """Draw the picture of a prompt. Raises DrawingError with the message of the node that fails."""
+        self._listener.begun = []
+        self._executor.execute(graph.prompt, "compare", {"client_id": "compare"}, [PICTURE])
+        if not self._executor.success:
+            raise DrawingError(_error_of(self._executor.status_messages))
+        saved = self._executor.history_result["outputs"][PICTURE]["images"][0]
+        path = Path(self.output, saved["subfolder"], saved["filename"])
+        with Image.open(path) as opened:
+            pixels = torch.frombuffer(bytearray(opened.convert("RGB").tobytes()), dtype=torch.uint8)
+            pixels = pixels.reshape(opened.height, opened.width, 3).float() / 255
+        seconds, sampler_seconds = self._seconds(graph)
+        step_seconds = None
+        if sampler_seconds:
+            step_seconds = sampler_seconds / max(1, steps_of(graph))
+        return Drawn(path, pixels, seconds, step_seconds)
+
+    def _seconds(self, graph: Graph) -> tuple[float | None, float]:
+        """The seconds of the nodes that ran, without those that load files, and of the samplers among them."""
+        seconds = 0.0
+        sampler_seconds = 0.0
+        for (node_id, begin), (_, end) in zip(self._listener.begun, self._listener.begun[1:], strict=False):
+            if node_id is None:
+                continue
+            class_type = graph.prompt[node_id]["class_type"]
+            if not any(part in class_type for part in _LOADS):
+                seconds += end - begin
+            if class_type in SAMPLERS:
+                sampler_seconds += end - begin
+        return (seconds if sampler_seconds else None), sampler_seconds
+
+
+def _wait_for_device() -> None:
+    """Until the device has computed all that it was given: CUDA answers before."""
+    if comfy.model_management.get_torch_device().type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _error_of(messages: list[tuple[str, Mapping[str, Any]]]) -> str:
+    """The message of the node that failed, in one line."""
+    for event, data in messages:
+        if event == "execution_error":
+            return f"{data['node_type']}: {' '.join(str(data['exception_message']).split())}"
+    return "ComfyUI did not draw the picture, and named no node."
+
+
+def all_nodes() -> dict[str, Any]:
+    """The host's own nodes, those of its extras and ours, by their ids."""
+    if "GetImageSize" not in HOST_NODES.NODE_CLASS_MAPPINGS:
+        asyncio.run(HOST_NODES.init_extra_nodes(init_custom_nodes=False, init_api_nodes=False))
+    for node in NODES:
+        HOST_NODES.NODE_CLASS_MAPPINGS[node.define_schema().node_id] = node
+    return HOST_NODES.NODE_CLASS_MAPPINGS
+
+
+def described(classes: Mapping[str, Any]) -> dict[str, Any]:
+    """What /object_info answers of these nodes, as far as a prompt needs it. A node that cannot say it is left out."""
+    info: dict[str, Any] = {}
+    for node_id, node_class in classes.items():
+        try:
+            if hasattr(node_class, "GET_NODE_INFO_V1"):
+                # As JSON: what is an enumeration or a tuple becomes a text or a list.
+                info[node_id] = json.loads(json.dumps(node_class.GET_NODE_INFO_V1(), default=str))
+            else:
+                inputs = json.loads(json.dumps(node_class.INPUT_TYPES(), default=str))
+                info[node_id] = {"input": inputs, "display_name": node_id}
+        except Exception:  # noqa: BLE001 - nodes of the host that we do not use may need what is not here
+            continue
+    return info
+
+
+@dataclass(frozen=True)
+class MissingFile:
+    """A model file that a prompt names and nobody has. folder: below models/. name: as the loader shows it."""
+
+    folder: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.name} in models/{self.folder}"
+
+
+def missing_files(graph: Graph) -> list[MissingFile]:
+    """The model files that the loaders of a prompt name and that are in no model folder of the host."""
+    missing: list[MissingFile] = []
+    for file in needs.loaded(graph.prompt):
+        keys = [key for key in (file.key, *file.further) if key in folder_paths.folder_names_and_paths]
+        if not any(folder_paths.get_full_path(key, file.name) for key in keys):
+            missing.append(MissingFile(file.key, file.name))
+    return missing
