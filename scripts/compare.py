@@ -28,7 +28,8 @@ from rig.pack import entered
 
 if TYPE_CHECKING:
     from comparison.methods import Method, World
-    from comparison.session import Asked, Pictured, Row, Session
+    from comparison.rows import Pictured, Row
+    from comparison.session import Asked, Session
     from torch import Tensor
 
 PAGE = environment.ROOT / "docs" / "likeness.md"
@@ -231,7 +232,7 @@ def drawn_in(
 def crowd_of_people(session: Session, quick: bool) -> list[Row]:
     """Every method, with 1 to 12 people; all of them stand equally often in pictures of each number."""
     from comparison.records import METHODS
-    from comparison.session import Pictured
+    from comparison.rows import Pictured
 
     everybody = len(session.people)
     counts = [count for count in COUNTS if count <= everybody]
@@ -276,7 +277,7 @@ def ablations_of_people(session: Session, quick: bool) -> list[Row]:
 
 def _by_seed(session: Session, quick: bool, photos: int = 1) -> dict[str, list[Pictured]]:
     """The first people of the folder, three or fewer, from several seeds. photos: by how many each is known."""
-    from comparison.session import Pictured
+    from comparison.rows import Pictured
 
     people = list(range(min(2 if quick else 3, len(session.people))))
     last_seed = 1 if quick else 4

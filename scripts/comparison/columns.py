@@ -38,8 +38,8 @@ class Column:
     """A column of the table.
 
     name: in the table. meaning: one sentence. source: where the figure is from. best: the value of a perfect row, ""
-    for none. of_row: the value of all pictures of a row, None where they have none. for_several: whether it says something
-    of two or more people alone.
+    for none. of_row: the value of all pictures of a row, None where they have none. for_several: whether it says
+    something of two or more people alone.
     """
 
     name: str

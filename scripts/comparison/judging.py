@@ -141,13 +141,6 @@ def _cosine(vision: Any, first: Tensor, second: Tensor) -> float:
 # --- Files of the judge
 
 
-class Unread(NamedTuple):
-    """Why there is no judge for a column. column: its name. why: a sentence."""
-
-    column: str
-    why: str
-
-
 def dino_in(folder_paths: Any) -> str | None:
     """The name of a DINOv2 file of models/clip_vision that the host's loader reads, None where there is none.
 

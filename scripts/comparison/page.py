@@ -6,17 +6,14 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import evaluate
 from torch import Tensor
 
 from .columns import COLUMNS
-
-if TYPE_CHECKING:
-    from .judging import Unread
-    from .session import Row
+from .rows import Row, Unread
 
 DASH = "-"
 _STYLE = """

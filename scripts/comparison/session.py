@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,10 @@ from .columns import Judged, figures
 from .drafts import Sitting
 from .drawing import HOST_NODES, DrawingError, Drawn, Host, MissingFile, missing_files
 from .graphs import Graph, GraphError
-from .judging import Judge, Unread, dino_in, text_judge
+from .judging import Judge, dino_in, text_judge
 from .photos import PersonFiles
 from .records import DrawnMethod
+from .rows import Pictured, Row, Shown, Unread
 
 TEXT_FILES = ("sdxl-base", "clip-vit-bigg")
 """Ids in the manifest of the two sides of the CLIP that compares pictures with the prompt."""
@@ -38,40 +39,6 @@ class Asked:
     prompt: str
     size: tuple[int, int] | None = None
     steps: int | None = None
-
-
-@dataclass(frozen=True)
-class Shown:
-    """One picture on the page. column: of the sheet. path: of the PNG. names: of the people, from left to right."""
-
-    column: str
-    path: Path
-    seed: int
-    names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row of the table.
-
-    title: the method, and what is changed in it. people: in each picture. steps: of a picture, None where none was
-    drawn. figures: by name of the column. note: why nothing was drawn, "" where it was.
-    """
-
-    title: str
-    people: int
-    pictures: Sequence[Shown] = ()
-    figures: Mapping[str, float | None] = field(default_factory=dict[str, "float | None"])
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Pictured:
-    """Who stands in one picture: numbers of people from 0, by how many photos, and the seed."""
-
-    people: Sequence[int]
-    photos: int
-    seed: int
 
 
 class Session:
