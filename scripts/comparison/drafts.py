@@ -55,7 +55,9 @@ def people_into(graph: Graph, sitting: Sitting, by_lora: bool = False) -> None:
         person_id = _add_person(graph, sitting, person, number)
         if by_lora:
             if person.lora is None:
-                raise GraphError(f"{person.name} has no LoRA: put one beside the photos, as a .safetensors.")
+                raise GraphError(
+                    f"Person {number} of the picture has no LoRA: put one beside the photos, as a .safetensors."
+                )
             lora_id = graph.add(
                 f"LoRA of person {number}", "LikenessAddLoRAToPerson",
                 person=(person_id, 0), file=sitting.named(person.lora),

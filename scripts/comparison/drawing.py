@@ -33,7 +33,11 @@ _LOADS = ("Loader", "Load")
 
 
 class DrawingError(Exception):
-    """A picture that the host could not draw; the text is the error of the node."""
+    """A picture that the host could not draw; the text is the error of the node. node: its type."""
+
+    def __init__(self, node: str, why: str) -> None:
+        self.node = node
+        super().__init__(f"{node}: {why}")
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class Host:
         self._listener.begun = []
         self._executor.execute(graph.prompt, "compare", {"client_id": "compare"}, [PICTURE])
         if not self._executor.success:
-            raise DrawingError(_error_of(self._executor.status_messages))
+            raise _error_of(self._executor.status_messages)
         saved = self._executor.history_result["outputs"][PICTURE]["images"][0]
         path = Path(self.output, saved["subfolder"], saved["filename"])
         with Image.open(path) as opened:
@@ -130,12 +134,12 @@ def _wait_for_device() -> None:
         torch.cuda.synchronize()
 
 
-def _error_of(messages: list[tuple[str, Mapping[str, Any]]]) -> str:
-    """The message of the node that failed, in one line."""
+def _error_of(messages: list[tuple[str, Mapping[str, Any]]]) -> DrawingError:
+    """The error of the node that failed, its message in one line."""
     for event, data in messages:
         if event == "execution_error":
-            return f"{data['node_type']}: {' '.join(str(data['exception_message']).split())}"
-    return "ComfyUI did not draw the picture, and named no node."
+            return DrawingError(data["node_type"], " ".join(str(data["exception_message"]).split()))
+    return DrawingError("ComfyUI", "it did not draw the picture, and named no node.")
 
 
 def all_nodes() -> dict[str, Any]:

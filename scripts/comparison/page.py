@@ -76,7 +76,7 @@ def report(questions: Mapping[str, Sequence[Row]], about: Mapping[str, Any], unr
         lines: list[dict[str, Any]] = []
         for row in rows:
             seeds = [picture.seed for picture in row.pictures]
-            line = {"method": row.title, "people": row.people, "seeds": seeds, "note": row.note}
+            line = {"method": row.title, "people": row.people, "seeds": seeds, "note": row.public_note}
             lines.append({**line, "figures": dict(row.figures)})
         tables[question] = lines
     columns = [{"name": one.name, "meaning": one.meaning, "source": one.source, "best": one.best} for one in COLUMNS]

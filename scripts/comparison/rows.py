@@ -24,6 +24,7 @@ class Row:
 
     title: the method, and what is changed in it. people: in each picture. steps: of a picture, None where none was
     drawn. figures: by name of the column. note: why nothing was drawn, "" where it was.
+    public_note: the same without names of people and without paths, for the report.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Row:
     pictures: Sequence[Shown] = ()
     figures: Mapping[str, float | None] = field(default_factory=dict[str, "float | None"])
     note: str = ""
+    public_note: str = ""
 
 
 @dataclass(frozen=True)

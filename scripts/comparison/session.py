@@ -85,9 +85,12 @@ class Session:
             try:
                 graph = self.graph(question, method, sitting, title, column, ablation)
                 drawn = self.host.draw(graph)
-            except (WorkflowError, GraphError, DrawingError, Refusal) as error:
+            except DrawingError as error:
                 environment.say(f"  {title}: {error}")
-                return Row(title, count, note=str(error))
+                return Row(title, count, note=str(error), public_note=f"{error.node} ended with an error.")
+            except (WorkflowError, GraphError, Refusal) as error:
+                environment.say(f"  {title}: {error}")
+                return Row(title, count, note=str(error), public_note=str(error))
             judged.append(self._judged(method, sitting, drawn))
             names = tuple(person.name for person in sitting.people)
             shown.append(Shown(column, drawn.path, pictured.seed, names))
@@ -128,9 +131,11 @@ class Session:
         self, question: str, method: DrawnMethod, sitting: Sitting, title: str, column: str, ablation: str
     ) -> Graph:
         """The prompt of one picture. Raises Refusal where files or photos are missing."""
-        for person in sitting.people:
+        for number, person in enumerate(sitting.people, 1):
             if len(person.photos) < sitting.photos:
-                raise Refusal(f"It needs {sitting.photos} photos of each person, and {person.name} has fewer.")
+                raise Refusal(
+                    f"It needs {sitting.photos} photos of each person, and person {number} of the picture has fewer."
+                )
         prefix = f"{question}/{title}, {column}"
         graph = method.graph(sitting, self.host.object_info, prefix, ablation)
         missing = missing_files(graph)

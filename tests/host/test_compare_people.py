@@ -319,7 +319,7 @@ def test_a_picture_of_an_ablation_is_drawn_and_is_another_one(session: Session) 
 def test_several_photos_need_as_many_of_each_person(session: Session) -> None:
     method = METHODS[0]
     (row,) = session.rows("ablations", method, {"seed 1": [Pictured([0, 2], 2, 1)]}, "2 photos")
-    assert row.note == "It needs 2 photos of each person, and person_3 has fewer." and not row.pictures
+    assert row.note == "It needs 2 photos of each person, and person 2 of the picture has fewer." and not row.pictures
 
 
 def test_a_missing_recogniser_is_named(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +343,9 @@ def test_every_method_has_a_row_and_what_is_missing_is_named(session: Session) -
     assert by_title["WithAnyone"].note == (
         "Missing: flux1-dev-fp8.safetensors in models/checkpoints, withanyone.safetensors in models/withanyone."
     )
-    assert by_title["LoRA per Person"].note == "<b>0 has no LoRA: put one beside the photos, as a .safetensors."
+    assert by_title["LoRA per Person"].note == (
+        "Person 1 of the picture has no LoRA: put one beside the photos, as a .safetensors."
+    )
     assert {unread.column for unread in session.unread} == {"collapse", "text alignment"}
     compare.write_people({"seeds": rows}, session, session.asked)
     out = session.asked.out

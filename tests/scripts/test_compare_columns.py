@@ -264,7 +264,10 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
 
     path = tmp_path / "crowd" / "ID-Patch & <i>, 2_00001_.png"
     shown = Shown("2", path, 7, ("<script>alert(1)</script>", 'A "B" & C'))
-    rows = [Row("ID-Patch", 2, [shown], figures(ROW)), Row("WithAnyone", 2, note="Missing: a & b in models/c.")]
+    rows = [
+        Row("ID-Patch", 2, [shown], figures(ROW)),
+        Row("WithAnyone", 2, note="Missing: a & b in models/c.", public_note="Missing: a & b."),
+    ]
     about = {"prompt": "<b>two</b>", "device": "cpu"}
     unread = [Unread("collapse", "no <file>.")]
     html = page.as_html({"crowd": rows}, about, unread, tmp_path)
@@ -280,7 +283,7 @@ def test_a_page_opens_from_disk_and_escapes_names(tmp_path: Path) -> None:
     assert said["tables"]["crowd"][0] == {
         "method": "ID-Patch", "people": 2, "seeds": [7], "note": "", "figures": figures(ROW),
     }  # fmt: skip
-    assert said["tables"]["crowd"][1]["note"] == "Missing: a & b in models/c."
+    assert said["tables"]["crowd"][1]["note"] == "Missing: a & b."
     assert said["not measured"] == {"collapse": "no <file>."}
     assert [column["name"] for column in said["columns"]] == [column.name for column in COLUMNS]
     assert "alert" not in json.dumps(said) and str(tmp_path) not in json.dumps(said), "no names, no paths"
