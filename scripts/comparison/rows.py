@@ -22,9 +22,8 @@ class Shown:
 class Row:
     """A row of the table.
 
-    title: the method, and what is changed in it. people: in each picture. steps: of a picture, None where none was
-    drawn. figures: by name of the column. note: why nothing was drawn, "" where it was.
-    public_note: the same without names of people and without paths, for the report.
+    title: the method, and what is changed in it. people: in each picture. figures: by name of the column. note: why
+    nothing was drawn, "" where it was. public_note: the same without names of people and without paths, for the report.
     """
 
     title: str
