@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import importlib
 import inspect
 import json
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,9 +17,12 @@ from typing import Any
 import comfy.model_management
 import execution
 import folder_paths
+import numpy as np
+import server
 import torch
 from pack.nodes.extension import NODES
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from core.models import needs
 
@@ -72,6 +77,9 @@ class _Listener:
     def queue_updated(self) -> None:
         """Called by the host where the queue changes; here there is none."""
 
+    def send_progress_text(self, text: str, node_id: str, sid: str | None = None) -> None:
+        """Called by nodes that show a text, such as Get Image Size; here nobody reads it."""
+
 
 class Host:
     """The host in this process. output: the folder of the pictures. folder: of the photos and LoRAs of people."""
@@ -81,8 +89,10 @@ class Host:
         folder_paths.set_input_directory(str(folder))
         folder_paths.add_model_folder_path("loras", str(folder))
         self.output = output
-        self.object_info = described(all_nodes())
         self._listener = _Listener()
+        if not hasattr(server.PromptServer, "instance"):
+            server.PromptServer.instance = self._listener  # for nodes that show texts
+        self.object_info = described(all_nodes())
         options: list[Any] = []
         if "cache_type" in inspect.signature(execution.PromptExecutor.__init__).parameters:
             options = [execution.CacheType.CLASSIC, _NO_CACHE_LIMITS]
@@ -99,14 +109,13 @@ class Host:
     def draw(self, graph: Graph) -> Drawn:
         """Draw the picture of a prompt. Raises DrawingError with the message of the node that fails."""
         self._listener.begun = []
-        self._executor.execute(graph.prompt, "compare", {"client_id": "compare"}, [PICTURE])
+        # The host notes in a prompt when its files were changed, with their paths. Ours stays as it is.
+        self._executor.execute(copy.deepcopy(graph.prompt), "compare", {"client_id": "compare"}, [PICTURE])
         if not self._executor.success:
             raise _error_of(self._executor.status_messages)
         saved = self._executor.history_result["outputs"][PICTURE]["images"][0]
         path = Path(self.output, saved["subfolder"], saved["filename"])
-        with Image.open(path) as opened:
-            pixels = torch.frombuffer(bytearray(opened.convert("RGB").tobytes()), dtype=torch.uint8)
-            pixels = pixels.reshape(opened.height, opened.width, 3).float() / 255
+        pixels = _with_prompt(path, graph)
         seconds, sampler_seconds = self._seconds(graph)
         step_seconds = None
         if sampler_seconds:
@@ -128,6 +137,19 @@ class Host:
         return (seconds if sampler_seconds else None), sampler_seconds
 
 
+def _with_prompt(path: Path, graph: Graph) -> torch.Tensor:
+    """Save a picture again with its prompt alone, without what the host has noted there of files and their paths.
+
+    Returns its pixels, (H, W, 3) float 0..1.
+    """
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    metadata = PngInfo()
+    metadata.add_text("prompt", json.dumps(graph.prompt))
+    picture.save(path, pnginfo=metadata)
+    return torch.from_numpy(np.array(picture)).float() / 255
+
+
 def _wait_for_device() -> None:
     """Until the device has computed all that it was given: CUDA answers before."""
     if comfy.model_management.get_torch_device().type == "cuda":
@@ -145,7 +167,11 @@ def _error_of(messages: list[tuple[str, Mapping[str, Any]]]) -> DrawingError:
 def all_nodes() -> dict[str, Any]:
     """The host's own nodes, those of its extras and ours, by their ids."""
     if "GetImageSize" not in HOST_NODES.NODE_CLASS_MAPPINGS:
-        asyncio.run(HOST_NODES.init_extra_nodes(init_custom_nodes=False, init_api_nodes=False))
+        logging.disable(logging.WARNING)  # extras that need a server say so, and are not used here
+        try:
+            asyncio.run(HOST_NODES.init_extra_nodes(init_custom_nodes=False, init_api_nodes=False))
+        finally:
+            logging.disable(logging.NOTSET)
     for node in NODES:
         HOST_NODES.NODE_CLASS_MAPPINGS[node.define_schema().node_id] = node
     return HOST_NODES.NODE_CLASS_MAPPINGS

@@ -193,15 +193,30 @@ def without_patches(graph: Graph, sitting: Sitting) -> None:
     graph.link_to(graph.only("LikenessApplyIDPatch"), "image", (skeletons, 0))
 
 
+ALMOST_EQUAL = 0.001
+"""By how much the white masks of people differ: nodes refuse regions that are equal, which mostly are a slip."""
+
+
 def masks_off(class_type: str) -> Change:
     """A change by which everybody acts in the whole picture: one white mask for each person."""
 
     def change(graph: Graph, sitting: Sitting) -> None:
         width, height = sitting.size
-        white = graph.add("white mask", "SolidMask", value=1.0, width=width, height=height)
-        picture = graph.add("white picture", "MaskToImage", mask=(white, 0))
-        several = graph.add("white pictures", "RepeatImageBatch", image=(picture, 0), amount=len(sitting.people))
-        masks = graph.add("masks off", "ImageToMask", image=(several, 0), channel="red")
+        pictures: Link | None = None
+        for number in range(1, len(sitting.people) + 1):
+            value = 1.0 - ALMOST_EQUAL * (number - 1)
+            mask = graph.add(f"white mask {number}", "SolidMask", value=value, width=width, height=height)
+            picture: Link = (graph.add(f"white picture {number}", "MaskToImage", mask=(mask, 0)), 0)
+            if pictures is None:
+                pictures = picture
+            else:
+                pictures = (
+                    graph.add(f"white pictures up to {number}", "ImageBatch", image1=pictures, image2=picture),
+                    0,
+                )
+        if pictures is None:
+            return
+        masks = graph.add("masks off", "ImageToMask", image=pictures, channel="red")
         for node_id in graph.ids(class_type):
             graph.link_to(node_id, "mask", (masks, 0))
 
