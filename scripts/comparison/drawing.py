@@ -20,11 +20,10 @@ import folder_paths
 import numpy as np
 import server
 import torch
+from pack.core.models import needs
 from pack.nodes.extension import NODES
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-
-from core.models import needs
 
 from .drafts import PICTURE, SAMPLERS, steps_of
 from .graphs import Graph

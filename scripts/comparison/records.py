@@ -13,9 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from environment import ROOT
+from pack.core.methods import method as method_of_pack
 from rig.workflow import Json, load, to_prompt
-
-from core.methods import method as method_of_pack
 
 from .drafts import FACE_MODEL, LAYOUT, PLACED, Sitting, first_decode, one_picture, people_into, prompt_into
 from .graphs import Graph, Link

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,11 +21,11 @@ import small_networks
 import torch
 from comparison import photos, worlds
 from comparison.columns import figures
-from comparison.drafts import Sitting
-from comparison.graphs import Graph
+from comparison.drafts import Sitting, steps_of
+from comparison.graphs import Graph, as_link
 from comparison.judging import Judge, Known, dino_in
 from comparison.photos import PersonFiles
-from comparison.records import METHODS
+from comparison.records import METHODS, DrawnMethod
 from comparison.rows import Pictured
 from comparison.session import Asked, Refusal, Session
 from miniature_made import files_in
@@ -33,6 +34,7 @@ from pack.core.people import Person, PlacedCast, Slot
 from PIL import Image
 from rig import adapters, shapes
 from rig.standins import TEXT_15, Files
+from rig.workflow import WorkflowError, specs
 from safetensors.torch import save_file
 from standins_made import NARROW, Weights, narrow
 from torch import Tensor
@@ -257,6 +259,33 @@ def pictured(session: Session, title: str, ablation: str = "", people: int = 2, 
     return session.graph("seeds", method, sitting, title, "seed 7", ablation)
 
 
+@pytest.mark.parametrize("people", [1, 3, 9])
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.title)
+def test_the_prompt_of_every_method_is_whole(session: Session, method: DrawnMethod, people: int) -> None:
+    """Without its files: every node is known and has what it needs, every link ends at a node, and whoever is asked for
+    is there, in as many places. So is it with every ablation. A host that lacks a node says which."""
+    person = replace(session.people[0], lora=session.asked.folder / "a.safetensors")
+    sitting = replace(session.sitting(method, Pictured([0], 1, 7)), people=[person] * people)
+    info = session.host.object_info
+    for ablation in ("", *method.ablations):
+        try:
+            graph = method.graph(sitting, info, "seeds/a", ablation)
+        except WorkflowError as error:
+            assert re.search(r"(SAM3|Flux2)\w* .*known to this ComfyUI", str(error)), error
+            continue
+        for node_id, node in graph.prompt.items():
+            known = specs(info, node["class_type"])
+            needed = {name for name, spec in known.items() if not spec.optional}
+            assert needed <= {name.partition(".")[0] for name in node["inputs"]}, (node_id, ablation)
+            for value in node["inputs"].values():
+                link = as_link(value)
+                assert link is None or link[0] in graph.prompt, (node_id, value)
+        assert len(graph.ids("LikenessPerson")) == people and graph.inputs("places")["count"] == people
+        assert graph.ids("LikenessCastFromPhotos") == [] and steps_of(graph) > 0
+        texts = json.dumps(graph.prompt)
+        assert "two people" in texts and "terrace" not in texts, "the text of the template is gone"
+
+
 def test_the_same_cast_seed_text_and_size_go_to_every_method(session: Session) -> None:
     for title in ("ID-Patch", "InstantID by region", "InstantIDs chained", "faces one by one"):
         graph = pictured(session, title)
@@ -313,7 +342,7 @@ def test_a_picture_of_an_ablation_is_drawn_and_is_another_one(session: Session) 
     assert 0 < whole.step_seconds <= whole.seconds
     with Image.open(whole.path) as saved:
         prompt = json.loads(saved.info["prompt"])
-    assert prompt == pictured(session, "InstantID by region").prompt, "a picture holds its workflow"
+    assert prompt == pictured(session, "InstantID by region").prompt, "a picture holds its workflow, without paths"
 
 
 def test_several_photos_need_as_many_of_each_person(session: Session) -> None:
