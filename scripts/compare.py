@@ -234,13 +234,13 @@ def crowd_of_people(session: Session, quick: bool) -> list[Row]:
     from comparison.records import METHODS
     from comparison.rows import Pictured
 
-    everybody = len(session.people)
-    counts = [count for count in COUNTS if count <= everybody]
+    everybody = min(len(session.people), MOST)
+    counts = counts_up_to(everybody)
     if quick:
         counts = counts[:2]
     columns: dict[str, list[Pictured]] = {}
     for count in counts:
-        drawn = groups(min(everybody, MOST), count)
+        drawn = groups(everybody, count)
         if quick:
             drawn = drawn[:1]
         columns[f"{count}"] = [Pictured(group.people, group.photos, group.seed) for group in drawn]
@@ -248,6 +248,11 @@ def crowd_of_people(session: Session, quick: bool) -> list[Row]:
     for method in METHODS:
         rows += session.rows("crowd", method, columns)
     return rows
+
+
+def counts_up_to(everybody: int) -> list[int]:
+    """How many people stand in pictures of a folder of so many people: those of COUNTS, and everybody."""
+    return [*[count for count in COUNTS if count < everybody], everybody]
 
 
 def seeds_of_people(session: Session, quick: bool) -> list[Row]:
