@@ -252,7 +252,9 @@ def crowd_of_people(session: Session, quick: bool) -> list[Row]:
 
 def counts_up_to(everybody: int) -> list[int]:
     """How many people stand in pictures of a folder of so many people: those of COUNTS, and everybody."""
-    return [*[count for count in COUNTS if count < everybody], everybody]
+    counts = [count for count in COUNTS if count < everybody]
+    counts.append(everybody)
+    return counts
 
 
 def seeds_of_people(session: Session, quick: bool) -> list[Row]:
