@@ -1,4 +1,4 @@
-"""Copy-paste as MultiID-Bench counts it (WithAnyone, arXiv 2510.14975): is a face the photo, or the person?"""
+"""Copy-paste as MultiID-Bench counts it (WithAnyone, arXiv 2510.14975): how near a face is to the very photo."""
 
 import math
 from collections.abc import Sequence
