@@ -8,6 +8,7 @@ import importlib
 import inspect
 import json
 import logging
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ import comfy.model_management
 import execution
 import folder_paths
 import numpy as np
-import server
 import torch
 from pack.core.models import needs
 from pack.nodes.extension import NODES
@@ -89,6 +89,7 @@ class Host:
         folder_paths.add_model_folder_path("loras", str(folder))
         self.output = output
         self._listener = _Listener()
+        server = host_server()
         if not hasattr(server.PromptServer, "instance"):
             server.PromptServer.instance = self._listener  # for nodes that show texts
         self.object_info = described(all_nodes())
@@ -134,6 +135,16 @@ class Host:
             if class_type in SAMPLERS:
                 sampler_seconds += end - begin
         return (seconds if sampler_seconds else None), sampler_seconds
+
+
+def host_server() -> Any:
+    """The host's module `server`. ComfyUI 0.3.64 puts its folder comfy first, where there is another `utils`."""
+    root = str(Path(folder_paths.__file__).parent)
+    sys.path.insert(0, root)
+    try:
+        return importlib.import_module("server")
+    finally:
+        sys.path.remove(root)
 
 
 def _with_prompt(path: Path, graph: Graph) -> torch.Tensor:

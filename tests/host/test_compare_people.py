@@ -17,12 +17,12 @@ import numpy as np
 import parts_made
 import pytest
 import real_faces
-import server
 import small_networks
 import torch
 from comparison import photos, worlds
 from comparison.columns import figures
 from comparison.drafts import Sitting, steps_of
+from comparison.drawing import host_server
 from comparison.graphs import Graph, as_link
 from comparison.judging import Judge, Known, dino_in
 from comparison.photos import PersonFiles
@@ -120,7 +120,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         asked = Asked(people, root / "out", "two people", (512, 384), 1)
         asked.out.mkdir()
         yield Session(asked, photos.people_in(people))
-    del server.PromptServer.instance  # no other test here has one
+    del host_server().PromptServer.instance  # no other test here has one
     folder_paths.folder_names_and_paths.clear()
     folder_paths.folder_names_and_paths.update(before)
     folder_paths.set_input_directory(folders[0])
