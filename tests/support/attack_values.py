@@ -1,4 +1,4 @@
-"""What the expressions of attack_graphs.py are made of: tiny real networks, people, pictures, questions to results."""
+"""What graphs of attack_graphs.py are given: tiny real networks, people, pictures; and questions to their results."""
 
 from __future__ import annotations
 
@@ -397,6 +397,14 @@ def with_hidden(picture: torch.Tensor, color: float) -> torch.Tensor:
     hidden = torch.tensor([color, 0.0, 0.0, 0.0])
     picture[:, :, : picture.shape[2] // 4] = hidden
     return picture
+
+
+def first_row(pictures: torch.Tensor) -> torch.Tensor:
+    return pictures[:1]
+
+
+def first_two_rows(pictures: torch.Tensor) -> torch.Tensor:
+    return pictures[:2]
 
 
 @cache
