@@ -186,7 +186,9 @@ def typed_default(entry: Any) -> Any:
     return entry.default
 
 
-SCHEMAS = {schema.node_id: schema for schema in (node.define_schema() for node in NODES)}
+_SCHEMAS = [node_class.define_schema() for node_class in NODES]
+SCHEMAS = {schema.node_id: schema for schema in _SCHEMAS}
+"""Of every node of ours, by its id."""
 DEFAULTS = {kind: derived(schema) for kind, schema in SCHEMAS.items()}
 """Every node of ours: inputs with which it runs."""
 _TYPED = ("FLOAT", "INT", "COMBO", "STRING")
