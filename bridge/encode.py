@@ -92,12 +92,12 @@ def similarities(clip_vision: ClipVisionModel, parts: Sequence[Part], images: Te
     """
     embeddings_of_parts: list[Tensor] = []
     for part in parts:
-        embeddings_of_parts.append(_embedding(clip_vision, cut_outs.of_part(part)))
+        embeddings_of_parts.append(_embedding(clip_vision, cut_outs.cut_out_of_part(part)))
     by_picture: list[list[float]] = []
     for image in images:
         cosines: list[float] = []
         for part, embedding in zip(parts, embeddings_of_parts, strict=True):
-            of_region = _embedding(clip_vision, cut_outs.of_target(part, image))
+            of_region = _embedding(clip_vision, cut_outs.cut_out_of_target(part, image))
             cosines.append(float(cosine_similarity(embedding, of_region)))
         by_picture.append(cosines)
     return by_picture

@@ -93,7 +93,7 @@ def folders(*keys: str) -> list[str]:
     return _without_repeats(paths)
 
 
-def of_models() -> dict[str, tuple[str, ...]]:
+def folders_by_key() -> dict[str, tuple[str, ...]]:
     """Every model key of the host -> its folders; "" -> the folder that holds them all."""
     # The host names its old models/unet before models/diffusion_models, where downloads go nowadays.
     old_folder = os.path.join(folder_paths.models_dir, "unet")

@@ -154,7 +154,7 @@ class Published:
         path = folders.find(file, self.key)
         model = self.named(file)
         if path is None and same_name(file, model.name):
-            path = elsewhere.elsewhere(model, folders.of_models())
+            path = elsewhere.elsewhere(model, folders.folders_by_key())
         if path is None:
             folders.refuse_dead_link(file, self.key)
             searched = folders.folders(self.key)

@@ -81,7 +81,7 @@ def subject_of(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def of_people(
+def presence_of_people(
     names: Sequence[str],
     node_name: str,
     node_id: str | None,

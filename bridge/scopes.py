@@ -24,7 +24,7 @@ from .carried import carry
 from .conditioning import Conditioning, check_conditioning
 from .cross_attention.injections import Injection, InjectionsRun
 from .load import Loaded
-from .presence import NamedRange, announced, of_people
+from .presence import NamedRange, announced, presence_of_people
 from .runs import Run, patched
 from .schedule import ScheduleRange
 
@@ -117,7 +117,7 @@ class Scope:
         for_positive, for_negative = carried
         names = [subject] if subject else regions.names(self.people)
         named_ranges = ranges or (NamedRange(what, self.schedule),)
-        presence = of_people(
+        presence = presence_of_people(
             names,
             self.canvas.node_name,
             self.canvas.node_id,
@@ -129,7 +129,7 @@ class Scope:
         return io.NodeOutput(*outputs, ui=own_preview or self.preview(cls))
 
 
-def everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:
+def scope_everywhere(cast: Cast, node_name: str, schedule: ScheduleRange, node_id: str | None = None) -> Scope:
     """The scope in which all people of a cast act in the whole picture.
 
     node_id: of the node in the graph, or None outside of one.
@@ -166,7 +166,7 @@ def acting(
     return cast
 
 
-def of_faces(
+def scope_of_faces(
     cast: Cast,
     node_name: str,
     schedule: ScheduleRange,
@@ -185,10 +185,10 @@ def of_faces(
     """
     people = regions.present(regions.for_photos(cast)).people
     shape = RegionShape("face", region_margin, feather)
-    areas = regions.of_faces(cast, mask, shape, node_name)  # of all of weight above 0
+    areas = regions.face_regions(cast, mask, shape, node_name)  # of all of weight above 0
     boxes: Tensor | None = None
     if acts_in == regions.FACE_BOXES:
-        boxes = regions.in_boxes(boxed or cast, areas, node_name)
+        boxes = regions.regions_in_face_boxes(boxed or cast, areas, node_name)
     # People by LoRA alone have regions, which others leave to them, but no tokens here.
     rows = regions.rows_of(people, cast)
     if areas is not None:
@@ -206,7 +206,7 @@ def of_faces(
     )
 
 
-def of_bodies(
+def scope_of_bodies(
     cast: Cast,
     node_name: str,
     schedule: ScheduleRange,
@@ -246,10 +246,10 @@ def of_bodies(
         regions.check_one_picture(cast)
     placed = mask is None or is_a(cast, PlacedCast)
     if mask is not None and not placed:
-        areas = regions.of_masks(mask, cast, acting_people)
+        areas = regions.regions_from_masks(mask, cast, acting_people)
     else:
         shape = RegionShape(extent, margin, feather)
-        areas = regions.of_present(require_places(cast, node_name), acting_people, mask, shape)  # (people, H, W)
+        areas = regions.regions_of_people(require_places(cast, node_name), acting_people, mask, shape)  # (people, H, W)
     if alone and len(areas) == 1 and bool((areas == 1).all()):
         # A region of all the picture is none: what has no place in it, as layers of the time step, acts as well.
         return everywhere_in_picture

@@ -59,13 +59,13 @@ def advice_between(width: int | None, wanted_width: int, advice: str = "") -> st
     width: of what the user has connected, None where it is unknown. wanted_width: of what is needed. advice: the node's
     own, for any other width, or "" for what is usual.
     """
-    wanted_family = families.of_text(wanted_width)
+    wanted_family = families.family_of_text_width(wanted_width)
     with_unet = wanted_family is not None and wanted_family.unet
     if families.SDXL_REFINER in (width, wanted_width) and (wanted_family is None or with_unet):
         return families.REFINER
     if advice:
         return advice
-    actual_family = families.of_text(width)
+    actual_family = families.family_of_text_width(width)
     if wanted_family is None or not with_unet:
         return ONE_FAMILY
     if actual_family is None or not actual_family.unet:

@@ -19,7 +19,7 @@ from ..bridge.cross_attention.regional_text_run import RegionalTextRun
 from ..bridge.encode import text_of
 from ..bridge.face_model import NONE_FOUND
 from ..bridge.lora_files import LoraFile, path_of, read_lora_file
-from ..bridge.presence import NamedRange, announced, of_people
+from ..bridge.presence import NamedRange, announced, presence_of_people
 from ..bridge.runs import patched
 from ..bridge.schedule import schedule_range
 from ..bridge.transformers import lora_files, person_loras, person_texts
@@ -126,7 +126,7 @@ class LoRAPerPerson(io.ComfyNode):
         check_conditioning([*positive, *negative], width, APPLY)
         schedule = schedule_range("The range of the LoRAs", start_percent, end_percent)
         node_id = notes.node_of(cls)
-        scope = scopes.of_bodies(
+        scope = scopes.scope_of_bodies(
             acting,
             APPLY,
             schedule,
@@ -150,7 +150,7 @@ class LoRAPerPerson(io.ComfyNode):
             sides = _on_transformer(scope, model, clip, transformer, strength, sides)
             model_out = patched(model, PersonTextsRun, person_loras.PersonLorasRun)
         lora_range = NamedRange("the LoRAs", schedule)
-        presence = of_people(regions.names(scope.people), APPLY, node_id, [lora_range], in_negative=True)
+        presence = presence_of_people(regions.names(scope.people), APPLY, node_id, [lora_range], in_negative=True)
         outputs = announced(presence, model_out, sides.positive, sides.negative)
         return io.NodeOutput(*outputs, ui=scope.preview(cls))
 

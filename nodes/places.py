@@ -297,7 +297,7 @@ class MaskOfAPersonsPlace(io.ComfyNode):
         shape = RegionShape(extent, margin, feather)
         remarks: list[str] = []
         if masks is None:
-            region = person_region.of_person(placed_cast, person, shape, staying)
+            region = person_region.region_of_person(placed_cast, person, shape, staying)
         else:
             region_of_masks = person_region.from_masks(masks, placed_cast, person, shape, staying)
             region = region_of_masks.region

@@ -132,7 +132,7 @@ def _cropped_rows(images: Tensor, decisions: Sequence[Decision], size: int) -> _
         if crop is None:
             continue
         cropped.append(crop)
-        pictures.append(second_pass.cut(rgb[crop.picture], crop, size)[None])
+        pictures.append(second_pass.cut(rgb[crop.picture_index], crop, size)[None])
         mask = second_pass.turned_upright(crop.mask[..., None], crop.turns, size)  # (size, size, 1)
         masks.append(mask[None, ..., 0])
     return _CroppedRows(tuple(cropped), torch.cat(pictures), torch.cat(masks))

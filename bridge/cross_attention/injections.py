@@ -84,7 +84,10 @@ class Injection(Carried):
         return self.made_once(person_index, lambda: self._for_person(person_index))
 
     def _for_person(self, person_index: int) -> Self:
-        """The injection of one person alone, who acts everywhere. person_index: among the people, from 0."""
+        """The injection of one person of a cast by row, for a whole picture: everywhere, or in the person's own box.
+
+        person_index: among the people, from 0. There are no regions to cut, because by_row has none.
+        """
         rows = slice(person_index, person_index + 1)  # a slice keeps the dimension of the people
         layers: list[tuple[Tensor, ...] | None] = []
         for layer in self.layers:

@@ -157,7 +157,7 @@ class _BlockCall:
 
 @dataclass(frozen=True)
 class _Caption:
-    """What embed_cap of Z-Image makes of a text: tokens (B or 1, T, C), and their rotations (1, T, ...)."""
+    """A text as embed_cap of Z-Image gives it to the blocks: tokens (B or 1, T, C), and their rotations (1, T, ...)."""
 
     tokens: Tensor
     rotations: Tensor
@@ -165,20 +165,29 @@ class _Caption:
 
 @dataclass(frozen=True)
 class _CaptionCall:
-    """embed_cap of Z-Image. end: where the positions of every text end. counted: how many positions it counts for a
-    text of so many tokens."""
+    """embed_cap of Z-Image, which brings the tokens of a text to the network's width and gives them positions.
+
+    embed: the method of the network, without the text and the offset.
+    end: the position at which every text ends, because the picture's positions begin there.
+    position_count: how many positions embed_cap counts for a text of so many tokens.
+    """
 
     embed: Callable[..., Any]
     end: int
-    counted: Callable[[int], int]
+    position_count: Callable[[int], int]
 
     def of_text(self, number: int, text: Tensor, row: int | None = None) -> _Caption:
-        """What embed_cap gives for a text by itself, (B or 1, T, width).
+        """The caption that embed_cap makes of one text by itself.
 
-        number: of the text, as CurrentTexts counts. row: the row of the batch that the text is of; None for all rows.
+        number: of the text, as CurrentTexts counts. text: (B or 1, T, text width). row: the row of the batch that the
+        text is of; None for all rows. The tokens of the caption are filled up to the network's multiple, so that they
+        may be more than T.
         """
+        # Positions are counted from the offset on, so a shorter text begins later, and all texts end at `end`.
+        offset = self.end - self.position_count(text.shape[1])
         with called_alone(number, row):
-            (tokens, *_), (rotations, *_), _ = self.embed(text, offset=self.end - self.counted(text.shape[1]))
+            # It gives a tuple with the tokens, one with their rotations, and the number of tokens before filling up.
+            (tokens, *_), (rotations, *_), _ = self.embed(text, offset=offset)
         return _Caption(tokens, rotations)
 
 
@@ -243,7 +252,7 @@ class PersonTextsBatch(Batch):
     def _padded(self, tokens: int) -> int:
         return filled_up(tokens, self._family, self._network)
 
-    def _counted(self, tokens: int) -> int:
+    def _position_count(self, tokens: int) -> int:
         """The number of positions that Z-Image counts for a text of so many tokens."""
         return tokens if self._is_omni else self._padded(tokens)
 
@@ -375,7 +384,7 @@ class PersonTextsBatch(Batch):
             embedded, rotations, end = embed(x, common, siglip_feats, offset=offset, **more)
         captions = [_Caption(embedded[0], rotations[0])]
         embed_caption = partial(self._network.embed_cap, bsz=1, device=x.device, dtype=x.dtype)
-        call = _CaptionCall(embed_caption, offset + self._counted(self._common), self._counted)
+        call = _CaptionCall(embed_caption, offset + self._position_count(self._common), self._position_count)
         for number, text in enumerate(texts, 1):
             place = self._places[number - 1]
             if not place.is_full:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted, first, gathered
+from ..errors import BadEmbedding, BadPhoto, FaceNotFound, counted, first_few, gathered
 from ..geometry import area, shorter_side, square_around, upright
 from ..identities import why_bad
 from ..people import ALIGNED, CROP, LOOSE, NOSE, Face, Portraits
@@ -158,7 +158,7 @@ def weak_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
         size = shorter_side(face.box)
         if size < CROP:
             small.append(f"{name} {size:.0f}")
-    lines = gathered("Faces small in the photos", first(small), f" px; {CROP} needed: larger photos")
+    lines = gathered("Faces small in the photos", first_few(small), f" px; {CROP} needed: larger photos")
     return [*lines, *unsure_faces(faces)]
 
 
@@ -166,7 +166,9 @@ def unsure_faces(faces: Sequence[tuple[str, Face]]) -> list[str]:
     """A note of the faces of which it is not sure which way up they are, in one line or none. faces: as in
     `weak_faces`."""
     names = [name for name, face in faces if not face.certain]
-    return gathered("Not sure which way up these faces are", first(names), "; turn the photo until they are upright")
+    return gathered(
+        "Not sure which way up these faces are", first_few(names), "; turn the photo until they are upright"
+    )
 
 
 def numbered(faces: Sequence[Face], picture: str = "") -> list[tuple[str, Face]]:

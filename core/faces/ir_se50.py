@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from ..errors import UnsupportedCheckpoint
 from ..models.onnx_file import Attribute, Node, Program
-from ..models.tensors import State, check_kinds
+from ..models.tensors import State, check_all_floats
 
 Shape = tuple[int, ...]
 
@@ -39,7 +39,7 @@ def program(state: State, path: str) -> Program:
             _refuse_shape(path, f"of shape {file_shape} for {key}", key, shape)
     weights = {key: state[key] for key in graph.shapes}
     try:
-        check_kinds(weights)
+        check_all_floats(weights)
     except ValueError as error:
         raise UnsupportedCheckpoint(path, f"a face network whose {error}", _EXPECTED, _ADVICE) from error
     weights = {key: tensor.float() for key, tensor in weights.items()}

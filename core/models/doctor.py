@@ -240,7 +240,7 @@ def models_to_fetch(wanted: Iterable[Model], known: Mapping[str, Sequence[str]])
     return [model for model in _without_repeats(wanted) if examine(model, folders).state in (MISSING, MISPLACED)]
 
 
-def to_fix(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Finding]:
+def findings_to_fix(wanted: Iterable[Model], known: Mapping[str, Sequence[str]]) -> list[Finding]:
     """The findings for which the host would refuse to run a workflow with these models: all that `report` has to fix,
     in its order."""
     return [finding for finding in report("", wanted, known).findings if not finding.is_good]

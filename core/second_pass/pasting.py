@@ -80,9 +80,9 @@ def _paste_crop(pasted: Pasted, images: Tensor, crop: Crop, picture: Tensor, mat
     """Put one sampled crop (s, s, C) into `pasted`. images: before anything was pasted."""
     x0, y0, x1, y1 = crop.square
     # Both are views: what is copied into them changes the whole.
-    square = pasted.images[crop.picture, y0:y1, x0:x1]
-    square_of_mask = pasted.mask[crop.picture, y0:y1, x0:x1]
-    original = as_rgb(images[crop.picture, y0:y1, x0:x1])
+    square = pasted.images[crop.picture_index, y0:y1, x0:x1]
+    square_of_mask = pasted.mask[crop.picture_index, y0:y1, x0:x1]
+    original = as_rgb(images[crop.picture_index, y0:y1, x0:x1])
     picture = turned_upright(as_rgb(picture), -crop.turns, x1 - x0)  # (side, side, 3)
     picture = match_colors(picture, original, crop.mask, match)
     colors = square[..., : min(square.shape[-1], 3)]  # without alpha

@@ -26,7 +26,7 @@ from ...bridge.control_nets.attachment import Attachment
 from ...bridge.control_nets.rows import ATTACHED, AttachedRows
 from ...bridge.control_nets.token_control_net import NotAControlNet
 from ...bridge.load import FileLoader, Loaded, Published
-from ...bridge.presence import NamedRange, NetReport, of_people
+from ...bridge.presence import NamedRange, NetReport, presence_of_people
 from ...bridge.remarks import begins_late, tell_of_piece
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange, check_range
 from ...bridge.schema import photos_input, range_inputs, scope_inputs
@@ -426,14 +426,14 @@ class ApplyInfiniteYou(io.ComfyNode):
         needed = f"{FLUX.name} (text width {infinite_you.width})"
         check_conditioning([*positive, *negative], infinite_you.width, APPLY, needed, OF_FLUX)
         check_infuse_net(control_net, vae, infinite_you.width, APPLY)
-        scope = scopes.of_faces(cast, APPLY, WHOLE_SCHEDULE, node_id=notes.node_of(cls), **scope_settings)
+        scope = scopes.scope_of_faces(cast, APPLY, WHOLE_SCHEDULE, node_id=notes.node_of(cls), **scope_settings)
         hint = _hint(cast, scope.people, keypoints)
         size = None
         # Without places and keypoints InfuseNet is the same in pictures of every shape.
         if is_a(cast, PlacedCast) and (scope.placed or hint.any()):
             size = (cast.width, cast.height)
         net_range = NamedRange("InfuseNet", ScheduleRange(start_percent, end_percent))
-        presence = of_people(names(scope.people), APPLY, scope.canvas.node_id)
+        presence = presence_of_people(names(scope.people), APPLY, scope.canvas.node_id)
         report = NetReport(presence, net_range, None)
         net = InfuseNet(control_net, scope, infinite_you.tokens(scope.people, photos), size, report)
         attachment = Attachment(net, hint, strength, (start_percent, end_percent), vae)

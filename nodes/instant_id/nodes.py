@@ -107,7 +107,7 @@ class ApplyInstantID(io.ComfyNode):
         adapter_schedule = schedule_range("The adapter", adapter_start_percent, adapter_end_percent)
         check_control_net(control_net, instant_id.width, APPLY)
         check_fits(instant_id, METHOD, model, (positive, negative), APPLY)
-        scope = scopes.of_faces(cast, APPLY, adapter_schedule, node_id=notes.node_of(cls), **scope_settings)
+        scope = scopes.scope_of_faces(cast, APPLY, adapter_schedule, node_id=notes.node_of(cls), **scope_settings)
         no_face = unconditional(negative_noise, noise_seed, instant_id.net.image_proj.embedding)
         no_face_tokens = instant_id.tokens([no_face])  # (1, 16, width)
         carried = _injections(instant_id, scope, photos, adapter_weight, no_face_tokens)

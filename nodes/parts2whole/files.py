@@ -22,7 +22,7 @@ from ...core.errors import ModelMissing, UnsupportedCheckpoint, counted
 from ...core.models import manifest
 from ...core.models.files import SAFETENSORS, dead_link, listing, stamp
 from ...core.models.formats import identify, require
-from ...core.models.tensors import below, check_kinds, check_weights
+from ...core.models.tensors import below, check_all_floats, check_weights
 from ...core.names import among, ending, same_name
 from ...core.text import in_one_line
 from .net import DecoupledAttn, PoseGuider
@@ -192,7 +192,7 @@ def _unet(state: Mapping[str, Tensor], path: str) -> ModelPatcher:
             unknown.append(key)
     host_keys = set(host_state)
     try:
-        check_kinds(state)
+        check_all_floats(state)
         if unknown:
             raise _incomplete_unet(path, unknown)
         # The host takes tensors out of what it is given.

@@ -22,7 +22,7 @@ from ...bridge.cross_attention.regional_text_run import RegionalTextRun
 from ...bridge.encode import TEXT_WIDTH, check_family, vision_of
 from ...bridge.load import FileLoader, Loaded, Published
 from ...bridge.lora import with_lora
-from ...bridge.presence import NamedRange, marked, of_people, on_model
+from ...bridge.presence import NamedRange, marked, on_model, presence_of_people
 from ...bridge.remarks import tell_of_checkpoint
 from ...bridge.runs import patched
 from ...bridge.schedule import WHOLE_SCHEDULE, ScheduleRange
@@ -237,7 +237,7 @@ class ApplyPhotoMaker(io.ComfyNode):
             return io.NodeOutput(model, encoded.plain, negative)
         node_id = notes.node_of(cls)
         people = regions.present(with_photos).people
-        scope = scopes.of_bodies(cast, APPLY, WHOLE_SCHEDULE, people, node_id=node_id, **region_settings)
+        scope = scopes.scope_of_bodies(cast, APPLY, WHOLE_SCHEDULE, people, node_id=node_id, **region_settings)
         # ControlNets read the plain words at every step, as in the released photomaker/pipeline_controlnet.py.
         sides = _Sides(
             before=_read_by_control_nets(encoded.plain, encoded.plain),
@@ -250,7 +250,7 @@ class ApplyPhotoMaker(io.ComfyNode):
             sides = _limited_to_regions(sides, encoded.class_words, scope.regions, scope.canvas)
 
         photo_range = NamedRange("the photos", ScheduleRange(start_percent, 1.0), "start_percent")
-        presence = of_people(regions.names(people), APPLY, node_id, [photo_range])
+        presence = presence_of_people(regions.names(people), APPLY, node_id, [photo_range])
         after = marked(sides.after, presence, Side.POSITIVE)
         negative = marked(sides.negative, presence, Side.NEGATIVE)
         positive: Conditioning = []

@@ -45,7 +45,7 @@ FILE = Published.of_method(METHOD, "StoryMaker adapter")
 def load_story_maker(path: str) -> StoryMaker:
     """Read mask.bin or a safetensors conversion of it. Raises UnsupportedCheckpoint."""
     state = FILE.read(path)
-    return StoryMaker(FILE.build(path, StoryMakerNet, state), lora.of_adapter(state))
+    return StoryMaker(FILE.build(path, StoryMakerNet, state), lora.lora_of_adapter(state))
 
 
 class ApplyStoryMaker(io.ComfyNode):
@@ -100,9 +100,9 @@ class ApplyStoryMaker(io.ComfyNode):
         check_fits(story_maker, METHOD, model, (positive, negative), APPLY)
         if region_settings.get("mask") is None and not is_a(everybody, PlacedCast):
             # Without places and masks all people are in the whole picture, as published.
-            scope = scopes.everywhere(with_photos, APPLY, schedule, node_id)
+            scope = scopes.scope_everywhere(with_photos, APPLY, schedule, node_id)
         else:
-            scope = scopes.of_bodies(
+            scope = scopes.scope_of_bodies(
                 everybody,
                 APPLY,
                 schedule,

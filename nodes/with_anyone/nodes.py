@@ -93,7 +93,9 @@ class ApplyWithAnyone(io.ComfyNode):
         _check_layout(with_anyone.net, model)
         check_conditioning([*positive, *negative], networks.network_of(model.model).params.context_in_dim, APPLY)
         with_whole_boxes = _with_whole_far_edges(acting)
-        scope = scopes.of_faces(acting, APPLY, schedule, with_whole_boxes, node_id=notes.node_of(cls), **scope_settings)
+        scope = scopes.scope_of_faces(
+            acting, APPLY, schedule, with_whole_boxes, node_id=notes.node_of(cls), **scope_settings
+        )
         faces = _injection(with_anyone, scope, photos, weight, dtype_of(model.model))
         without_faces = replace(faces, layers=())
         return scope.applied(cls, model, (positive, negative), (faces, without_faces), BlocksRun, what="the faces")

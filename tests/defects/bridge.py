@@ -362,7 +362,7 @@ DEFECTS = [
         promise="LoRA: wrong file",
     ),
     Defect(
-        "bridge/lora.py::_weights",
+        "bridge/lora.py::_host_names",
         breaks="Self-attention's LoRA goes into cross-attention.",
         find="('attn1', 'attn2')",
         put="('attn2', 'attn1')",
@@ -689,7 +689,7 @@ DEFECTS = [
         promise="InstantID: off",
     ),
     Defect(
-        "bridge/scopes.py::of_faces",
+        "bridge/scopes.py::scope_of_faces",
         breaks="Acts_in is ignored: faces act all over.",
         find="if $acts_in == regions.FACE_BOXES:\n    $$boxes",
         put="",
@@ -878,7 +878,7 @@ DEFECTS = [
     Defect(
         "bridge/transformers/person_texts_run.py::_CaptionCall.of_text",
         breaks="On Z-Image everybody's words begin where the common text begins, and do not end at the picture.",
-        find="$end - self.counted($length)",
+        find="$end - self.position_count($length)",
         put="0",
         caught_by=(
             "tests/host/test_prompts_on_transformers.py"

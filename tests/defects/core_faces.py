@@ -48,7 +48,7 @@ DEFECTS = [
         promise="turned photos give the same faces",
     ),
     Defect(
-        "core/faces/landmarks.py::of_pictures",
+        "core/faces/landmarks.py::meshes_of_pictures",
         breaks="Landmarks of another picture are taken for this one's.",
         find="$found != $shown",
         put="False",

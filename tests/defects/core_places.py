@@ -239,7 +239,7 @@ DEFECTS = [
         promise="layouts from boxes",
     ),
     Defect(
-        "core/places/from_boxes.py::_around",
+        "core/places/from_boxes.py::_box_around_place",
         breaks="A box around a person reaches to the joints that are not seen.",
         find="[$joint for $joint_2 in $condition if $joint_2[2] > bodies.SEEN]",
         put="[$joint for $joint_2 in $condition]",
@@ -555,15 +555,15 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/person_region.py::of_person",
+        "core/places/person_region.py::region_of_person",
         breaks="A region repaints the bodies of those who stay.",
-        find="of_slot($$before, $staying)",
-        put="of_slot($$before)",
+        find="region_of_slot($$before, $staying)",
+        put="region_of_slot($$before)",
         caught_by="tests/unit/test_adding.py::test_a_region_leaves_those_who_stay_as_they_are",
         promise="regions",
     ),
     Defect(
-        "core/places/person_region.py::of_person",
+        "core/places/person_region.py::region_of_person",
         breaks="A region covers the face of a neighbour.",
         find="$other.weight > 0",
         put="$other.weight > 9",
@@ -609,7 +609,7 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/person_region.py::of_slot",
+        "core/places/person_region.py::region_of_slot",
         breaks="A region reaches as far as the face box is high, not wide.",
         find=("if $extent == 'face' or $no_pose: $$body\n$reach = $margin * _width_of($slot.box)"),
         put=("if $extent == 'face' or $no_pose: $$body\n$reach = $margin * ($slot.box[3] - $slot.box[1])"),
@@ -617,7 +617,7 @@ DEFECTS = [
         promise="regions",
     ),
     Defect(
-        "core/places/person_region.py::of_slot",
+        "core/places/person_region.py::region_of_slot",
         breaks="A body's region leaves out the face.",
         find="torch.maximum($face, $body)",
         put="$body",

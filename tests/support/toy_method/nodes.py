@@ -75,7 +75,7 @@ class ApplyToy(io.ComfyNode):
             return io.NodeOutput(model, positive, negative)
         schedule = schedule_range(METHOD.title, start_percent, end_percent)
         check_fits(toy, METHOD, model, (positive, negative), "Apply Toy")
-        scope = scopes.of_faces(cast, "Apply Toy", schedule, node_id=notes.node_of(cls), **scope_settings)
+        scope = scopes.scope_of_faces(cast, "Apply Toy", schedule, node_id=notes.node_of(cls), **scope_settings)
         means: list[Tensor] = []
         for person in scope.people:
             face_embeddings = embeddings(person, METHOD, photos)  # (photos, 512)
