@@ -36,7 +36,7 @@ from ...bridge.transformers.layouts import (
     begin_references,
     end_references,
     layout_of,
-    refiner_names,
+    refiner_stand_ins,
 )
 from ...bridge.transformers.networks import TOKEN, network_of, tokens_of, transformer_family
 from ...bridge.unet import Options, pixels_of, with_patch
@@ -295,7 +295,7 @@ class PaddedReferencesBatch(RegionalReferencesBatch):
         is_first: bool,
     ) -> None:
         super().__init__(regional, regions, layout, forward_input, is_first)
-        self._refiner_names = refiner_names(self._network, self._family)
+        self._refiner_names = refiner_stand_ins(self._network, self._family)
 
     @contextmanager
     def prepared(self) -> Iterator[None]:

@@ -120,7 +120,7 @@ DEFECTS = [
         promise="WithAnyone: range",
     ),
     Defect(
-        "bridge/transformers/blocks.py::_by_row",
+        "bridge/transformers/blocks.py::_rows_with_people",
         breaks="Of people with a row each everybody is in the first.",
         find="$one.for_picture($n)",
         put="$one.of(0)",
@@ -130,7 +130,7 @@ DEFECTS = [
         promise="WithAnyone: row order",
     ),
     Defect(
-        "bridge/transformers/blocks.py::BlocksBatch._add",
+        "bridge/transformers/blocks.py::BlocksBatch._add_readers",
         breaks="Two people act in each other's place.",
         find="$ones if $condition else $acts",
         put="$ones if $condition else $acts.flip(0)",
@@ -141,7 +141,7 @@ DEFECTS = [
         promise="WithAnyone: region",
     ),
     Defect(
-        "bridge/transformers/blocks.py::BlocksBatch._added",
+        "bridge/transformers/blocks.py::BlocksBatch._block_output",
         breaks="Faces are read in the rows of the text in single blocks.",
         find="$args if $condition else 0",
         put="0",
@@ -151,7 +151,7 @@ DEFECTS = [
         promise="WithAnyone: row order",
     ),
     Defect(
-        "bridge/transformers/blocks.py::BlocksBatch._added",
+        "bridge/transformers/blocks.py::BlocksBatch._block_output",
         breaks="In a batch the second picture has no faces.",
         find="$img[$rows, $at] += $read($before[$rows, $at], $$rest)",
         put="$img[$rows.start:$rows.start + 1, $at] += $read($before[$rows.start:$rows.start + 1, $at], $$rest)",
@@ -159,7 +159,7 @@ DEFECTS = [
         promise="WithAnyone: second picture",
     ),
     Defect(
-        "bridge/transformers/blocks.py::inside",
+        "bridge/transformers/blocks.py::tokens_in_regions",
         breaks="A face is heard by half of the rows that its box touches.",
         find="functional.max_pool2d($pixels, 2, ceil_mode=True).flatten(1) > 0",
         put="functional.avg_pool2d($pixels, 2, ceil_mode=True).flatten(1) >= 0.5",
@@ -887,7 +887,7 @@ DEFECTS = [
         promise="Prompt per Person: transformers",
     ),
     Defect(
-        "bridge/transformers/person_texts_run.py::PersonTextsBatch._by_text",
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch._block_by_text",
         breaks="In the refiners of Krea 2 and Z-Image everybody's words read each other.",
         find="if $x.shape[1] != $total: $$body",
         put="if $x.shape[1] == $total: $$body",
@@ -914,7 +914,7 @@ DEFECTS = [
         promise="second pass: own words",
     ),
     Defect(
-        "bridge/transformers/person_texts_run.py::PersonTextsBatch.made_split",
+        "bridge/transformers/person_texts_run.py::PersonTextsBatch.make_split",
         breaks="Rows of Crop Faces read so many tokens of words as the first row has.",
         find="return $splits[0] if $rows_are_alike else RowSplit($all)",
         put="return $splits[0]",
@@ -1102,7 +1102,7 @@ DEFECTS = [
         promise="LoRA per Person: with references",
     ),
     Defect(
-        "bridge/transformers/layouts.py::EmbeddedPieces._embedded",
+        "bridge/transformers/layouts.py::EmbeddedPieces._embed_piece",
         breaks="A person's LoRA acts on the references of Z-Image as on the picture.",
         find="$is_reference = $number < $count",
         put="$is_reference = False",
@@ -1113,7 +1113,7 @@ DEFECTS = [
         promise="LoRA per Person: with references",
     ),
     Defect(
-        "bridge/transformers/layouts.py::Padding.of_all",
+        "bridge/transformers/layouts.py::Padding.padded_counts",
         breaks="References of Z-Image without a text of their own count for no tokens.",
         find="[$multiple] * ($length - len($counts))",
         put="[]",
